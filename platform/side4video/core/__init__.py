@@ -1,0 +1,1 @@
+"""What everything else stands on: the spec's base, errors, units, seeds. Imports nothing of ours."""

@@ -1,0 +1,32 @@
+"""Paths as users write them in a spec: with `~` and `${NAME}`, so that a spec holds no machine's own folders."""
+
+import os
+import re
+
+from side4video.core.errors import InputError
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def expand(path: str, where: str = "path") -> str:
+    """The path with `${NAME}` replaced by environment variables and a leading `~` by the home folder.
+
+    Only the form with braces is a variable; a lone `$` stays what it is, because file names may hold it.
+
+    Args:
+        path: What the user wrote.
+        where: The field it was written in, for the error.
+
+    Raises:
+        InputError: A variable is not set or empty, or the braces hold no variable's name.
+    """
+    unset = [name for name in _VARIABLE.findall(path) if not os.environ.get(name)]
+    if unset:
+        raise InputError(
+            where,
+            f"the environment variable {unset[0]} in {path!r} is not set",
+            fix=f"export {unset[0]}=/some/folder, or write the path itself",
+        )
+    if "${" in _VARIABLE.sub("", path):
+        raise InputError(where, f"{path!r} holds a broken variable", allowed="${NAME}, letters, digits and _")
+    return os.path.expanduser(_VARIABLE.sub(lambda match: os.environ[match[1]], path))  # noqa: PTH111 - text in, text out

@@ -1,0 +1,1 @@
+"""From annotation files to batches of uint8 frames: data sets, decoding, sampling, augmentation, streams."""

@@ -1,0 +1,35 @@
+"""One labelled piece of a video: what every data set yields and every stream reads."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A video file, or a span of one, with what is known of it."""
+
+    path: str
+    """The video file."""
+
+    label: int | None
+    """Position of its class in the data set's classes; None where there is none."""
+
+    captions: tuple[str, ...] = ()
+    """Sentences that describe it."""
+
+    start_seconds: float | None = None
+    """Where the span begins; None is the file's begin."""
+
+    end_seconds: float | None = None
+    """Where the span ends (exclusive); None is the file's end."""
+
+    reversed: bool = False
+    """Whether its frames are played backwards."""
+
+    group: str = ""
+    """What it was cut from: clips of one group never stand on both sides of a split."""
+
+    origin: str = ""
+    """File and line that list it (`train.csv:12`), for messages."""

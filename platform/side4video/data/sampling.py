@@ -1,0 +1,191 @@
+"""Which frames of a clip are looked at: pure functions from a frame count to indices.
+
+Every function returns `frames` non-decreasing indices in `0 .. total - 1`; a video with fewer frames than asked
+for repeats some. Training functions draw from the generator they are given; test functions draw nothing, and take
+which of `clips` temporal views they are for.
+
+Sources: segment sampling is TSN's (Wang et al., 2016, arXiv 1608.00859). The `authors_*` functions compute what the
+Side4Video authors' code computes (there frame files count from 1, here indices count from 0). Dense windows are
+those of Kinetics practice since I3D (Carreira and Zisserman, 2017, arXiv 1705.07750).
+"""
+
+from typing import Annotated, Literal, Protocol
+
+import numpy as np
+from pydantic import Field, PositiveInt
+
+from side4video.core.spec import Spec
+
+Indices = np.ndarray
+"""int64 `[frames]`."""
+
+
+class FrameSampling(Protocol):
+    """What a member of the `Sampling` union offers."""
+
+    def train_indices(self, total: int, frames: int, rng: np.random.Generator) -> Indices:
+        """Frames for one training draw."""
+        ...
+
+    def test_indices(self, total: int, frames: int, *, clip: int = 0, clips: int = 1) -> Indices:
+        """Frames of temporal view `clip` of `clips`."""
+        ...
+
+
+def segment_train(total: int, frames: int, rng: np.random.Generator) -> Indices:
+    """One uniform draw inside each of `frames` equal segments.
+
+    The segments are real intervals of length `total / frames`, so every frame is equally likely, the draw of a
+    video played backwards has the same distribution, and short videos repeat frames.
+    """
+    _check(total, frames)
+    positions = (np.arange(frames) + rng.random(frames)) * (total / frames)
+    return np.clip(positions.astype(np.int64), 0, total - 1)
+
+
+def segment_test(total: int, frames: int, clip: int = 0, clips: int = 1) -> Indices:
+    """The frame at the same relative place of each of `frames` equal segments: the centre for one view.
+
+    View `j` of `k` stands at the fraction `(j + 1) / (k + 1)` of each segment. Symmetric in time: with one view
+    (or over the set of views), the frames of a video played backwards are the same frames. Exact ties round away
+    from the video's middle, in whole-number arithmetic; only an exact tie *at* the middle has no mirror image.
+    """
+    _check(total, frames)
+    _check_view(clip, clips)
+    share = clips + 1
+    numerator = 2 * total * (np.arange(frames, dtype=np.int64) * share + clip + 1) - frames * share
+    denominator = 2 * frames * share  # index = numerator / denominator, before rounding
+    down = _round_half_down(numerator, denominator)
+    up = total - 1 - _round_half_down((total - 1) * denominator - numerator, denominator)
+    return np.clip(np.where(2 * numerator <= (total - 1) * denominator, down, up), 0, total - 1)
+
+
+def authors_ssv_train(total: int, frames: int, rng: np.random.Generator) -> Indices:
+    """Something-Something training: whole-number segments `i*total//frames`; short videos get random repeats, sorted."""
+    _check(total, frames)
+    if total <= frames:
+        repeats = rng.integers(0, total, size=frames - total)
+        return np.sort(np.concatenate([np.arange(total, dtype=np.int64), repeats]))
+    edges = np.arange(frames + 1, dtype=np.int64) * total // frames
+    return rng.integers(edges[:-1], edges[1:])
+
+
+def authors_ssv_test(total: int, frames: int, clip: int = 0, clips: int = 1) -> Indices:
+    """Something-Something test: `round(segment*i) + int(segment/(clips+1)*(clip+1))`, `segment = (total-1)/frames`."""
+    _check(total, frames)
+    _check_view(clip, clips)
+    segment = (total - 1) / frames
+    offset = int(segment / (clips + 1) * (clip + 1))
+    return np.clip(np.round(segment * np.arange(frames)).astype(np.int64) + offset, 0, total - 1)
+
+
+def authors_k400_train(total: int, frames: int, rng: np.random.Generator) -> Indices:
+    """Kinetics training: uniform in `[round(segment*i), round(segment*(i+1))]`, both ends included."""
+    _check(total, frames)
+    segment = (total - 1) / frames
+    edges = np.round(segment * np.arange(frames + 1)).astype(np.int64)
+    return np.clip(rng.integers(edges[:-1], edges[1:], endpoint=True), 0, total - 1)
+
+
+def authors_k400_test(total: int, frames: int, clip: int = 0, clips: int = 1) -> Indices:
+    """Kinetics test: `int(start + total/frames*i)`, starts evenly from 0 to `total/frames - 1`."""
+    _check(total, frames)
+    _check_view(clip, clips)
+    segment = total / frames
+    start = np.linspace(0, segment - 1, clips)[clip]
+    return np.clip((start + segment * np.arange(frames)).astype(np.int64), 0, total - 1)
+
+
+def dense(
+    total: int, frames: int, stride: int, *, rng: np.random.Generator | None = None, clip: int = 0, clips: int = 1
+) -> Indices:
+    """`frames` frames, `stride` apart, from one window.
+
+    With a generator the window's place is drawn; without one the `clips` windows are spread evenly, a single one in
+    the middle. A video shorter than the window ends by repeating its last frame.
+    """
+    _check(total, frames)
+    _check_view(clip, clips)
+    room = max(0, total - ((frames - 1) * stride + 1))
+    if rng is not None:
+        start = int(rng.integers(0, room, endpoint=True))
+    else:
+        start = room // 2 if clips == 1 else room * clip // (clips - 1)
+    return np.minimum(start + stride * np.arange(frames, dtype=np.int64), total - 1)
+
+
+def _round_half_down(numerator: np.ndarray, denominator: int) -> np.ndarray:
+    return (2 * numerator + denominator - 1) // (2 * denominator)
+
+
+def _check(total: int, frames: int) -> None:
+    if total < 1 or frames < 1:
+        raise ValueError(f"sampling needs at least one frame: total={total}, frames={frames}")
+
+
+def _check_view(clip: int, clips: int) -> None:
+    if not 0 <= clip < clips:
+        raise ValueError(f"clip must be in 0..{clips - 1}, not {clip}")
+
+
+class SegmentSampling(Spec):
+    """Uniform segments: random within the segment in training, its centre in test."""
+
+    kind: Literal["segment"] = "segment"
+
+    def train_indices(self, total: int, frames: int, rng: np.random.Generator) -> Indices:
+        """See `segment_train`."""
+        return segment_train(total, frames, rng)
+
+    def test_indices(self, total: int, frames: int, *, clip: int = 0, clips: int = 1) -> Indices:
+        """See `segment_test`."""
+        return segment_test(total, frames, clip, clips)
+
+
+class AuthorsSsvSampling(Spec):
+    """What the authors' code does on Something-Something."""
+
+    kind: Literal["authors-ssv"] = "authors-ssv"
+
+    def train_indices(self, total: int, frames: int, rng: np.random.Generator) -> Indices:
+        """See `authors_ssv_train`."""
+        return authors_ssv_train(total, frames, rng)
+
+    def test_indices(self, total: int, frames: int, *, clip: int = 0, clips: int = 1) -> Indices:
+        """See `authors_ssv_test`."""
+        return authors_ssv_test(total, frames, clip, clips)
+
+
+class AuthorsK400Sampling(Spec):
+    """What the authors' code does on Kinetics-400."""
+
+    kind: Literal["authors-k400"] = "authors-k400"
+
+    def train_indices(self, total: int, frames: int, rng: np.random.Generator) -> Indices:
+        """See `authors_k400_train`."""
+        return authors_k400_train(total, frames, rng)
+
+    def test_indices(self, total: int, frames: int, *, clip: int = 0, clips: int = 1) -> Indices:
+        """See `authors_k400_test`."""
+        return authors_k400_test(total, frames, clip, clips)
+
+
+class DenseSampling(Spec):
+    """Frames at a fixed stride from one window."""
+
+    kind: Literal["dense"] = "dense"
+    stride: PositiveInt = 8
+    """Frames of the video from one sampled frame to the next."""
+
+    def train_indices(self, total: int, frames: int, rng: np.random.Generator) -> Indices:
+        """A window at a random place; see `dense`."""
+        return dense(total, frames, self.stride, rng=rng)
+
+    def test_indices(self, total: int, frames: int, *, clip: int = 0, clips: int = 1) -> Indices:
+        """Windows spread evenly; see `dense`."""
+        return dense(total, frames, self.stride, clip=clip, clips=clips)
+
+
+Sampling = Annotated[
+    SegmentSampling | AuthorsSsvSampling | AuthorsK400Sampling | DenseSampling, Field(discriminator="kind")
+]

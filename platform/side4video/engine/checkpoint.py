@@ -1,0 +1,134 @@
+"""Checkpoints: trainable tensors in safetensors, everything else in JSON, written whole or not at all.
+
+A folder holds one sub-folder a student (`weights`, `optimizer`, `average`, `best` tensors and `student.json`) and
+`checkpoint.json`. Nothing is ever unpickled.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from side4video.core.errors import InputError
+from side4video.engine.student import Student
+
+FORMAT = 1
+
+
+def save_checkpoint(folder: Path, students: Mapping[str, Student], state: Mapping[str, Any]) -> Path:
+    """Write `folder` atomically: it is complete under its name, or it is not there.
+
+    Args:
+        folder: Where; replaced if it exists.
+        students: By name; only what they train is written.
+        state: JSON values: the next step, hashes, whatever resuming needs.
+
+    Returns:
+        The folder.
+    """
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    for name, student in students.items():
+        place = partial / name
+        place.mkdir(parents=True)
+        save_file(_tensors(student.module), place / "weights.safetensors")
+        if student.average is not None:
+            save_file(_tensors(student.average), place / "average.safetensors")
+        save_file(_optimizer_tensors(student), place / "optimizer.safetensors")
+        scalars = {"state": student.state, "skipped": student.skipped, "scaler": student.scaler.state_dict()}
+        _write_json(place / "student.json", scalars)
+    _write_json(partial / "checkpoint.json", {"format": FORMAT, **state})
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(partial, folder)
+    return folder
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """The JSON state of a checkpoint.
+
+    Raises:
+        InputError: If the folder holds no checkpoint of this format.
+    """
+    path = folder / "checkpoint.json"
+    if not path.is_file():
+        raise InputError(str(folder), "no checkpoint.json in it", allowed="a folder written by a run")
+    state = json.loads(path.read_text(encoding="utf-8"))
+    if state.get("format") != FORMAT:
+        raise InputError(str(path), f"checkpoint format {state.get('format')!r}", allowed=str(FORMAT))
+    return state
+
+
+def restore_student(folder: Path, student: Student) -> None:
+    """Bring a freshly built student to where the checkpoint left it, bit by bit."""
+    place = folder / student.name
+    load_tensors(student.module, place / "weights.safetensors")
+    if student.average is not None:
+        load_tensors(student.average, place / "average.safetensors")
+    scalars = json.loads((place / "student.json").read_text(encoding="utf-8"))
+    if student.scaler.is_enabled():
+        student.scaler.load_state_dict(scalars["scaler"])
+    student.skipped = scalars["skipped"]
+    tensors = load_file(place / "optimizer.safetensors")
+    names = {name: parameter for name, parameter in student.module.named_parameters() if parameter.requires_grad}
+    for name, parameter in names.items():
+        prefix = f"{name}/"
+        entries = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+        if entries:
+            # AdamW counts steps on the host; its moments live beside the parameter.
+            student.optimizer.state[parameter] = {
+                key: value.clone() if key == "step" else value.to(parameter.device) for key, value in entries.items()
+            }
+    if scalars["state"] != "training":
+        student.stop(scalars["state"])
+
+
+def load_tensors(module: nn.Module, path: Path) -> None:
+    """Fill a module's parameters and buffers from a file, strictly.
+
+    Raises:
+        InputError: If a tensor is missing, left over, or of another shape.
+    """
+    if not path.is_file():
+        raise InputError(str(path), "no such file", fix="the checkpoint is incomplete: take another one")
+    tensors = load_file(path)
+    expected = _tensors(module)
+    wrong = sorted(
+        key
+        for key in expected.keys() | tensors.keys()
+        if key not in expected or key not in tensors or expected[key].shape != tensors[key].shape
+    )
+    if wrong:
+        raise InputError(
+            str(path),
+            f"{len(wrong)} tensors do not fit this spec, the first is {wrong[0]}",
+            fix="use the spec that the checkpoint was written with (it lies beside the run as spec.json)",
+        )
+    module.load_state_dict(tensors)
+
+
+def save_tensors(module: nn.Module, path: Path) -> None:
+    """Write a module's parameters and buffers."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(_tensors(module), path)
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().contiguous() for name, tensor in module.state_dict().items()}
+
+
+def _optimizer_tensors(student: Student) -> dict[str, Tensor]:
+    return {
+        f"{name}/{key}": torch.as_tensor(value).detach().contiguous()
+        for name, parameter in student.module.named_parameters()
+        for key, value in student.optimizer.state.get(parameter, {}).items()
+    }
+
+
+def _write_json(path: Path, document: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,83 @@
+"""The one training loop."""
+
+from collections.abc import Collection, Iterator, Sequence
+
+import torch
+
+from side4video.core.errors import Side4VideoError
+from side4video.engine.clock import Clock, Phase, seconds
+from side4video.engine.hooks import EpochInfo, Hook, StepInfo
+from side4video.engine.pack import Batch, Pack, TrainingBatches
+from side4video.engine.step import Plan, StepOutcome, train_step
+
+Launched = tuple[StepOutcome, list[tuple[Phase, "float | torch.cuda.Event"]], int]
+
+
+def train(pack: Pack, stream: TrainingBatches, *, plan: Plan, hooks: Sequence[Hook], first_step: int = 0) -> None:
+    """Train the living students of `pack` from `first_step` to the end of `plan`.
+
+    The numbers of a step are read after the next one was launched, so the host does not wait for the device. A
+    student whose gradients stop being numbers is stopped alone.
+
+    Raises:
+        Side4VideoError: If no student is left that trains.
+    """
+    clock = Clock(pack.students[0].process.device)
+    launched: Launched | None = None
+    clock.start()
+    for step, epoch, parts in _steps(stream, plan, first_step):
+        clock.mark("data_wait")
+        outcome = train_step(pack, parts, step=step, plan=plan, clock=clock)
+        _tell(pack, hooks, launched)
+        launched = (outcome, clock.take(), epoch)
+        if (step + 1) % plan.steps_per_epoch == 0 or step + 1 == plan.steps:
+            _tell(pack, hooks, launched)
+            launched = None
+            info = EpochInfo(epoch, step + 1, is_last=step + 1 == plan.steps)
+            for hook in hooks:
+                _stop(pack, hook.after_epoch(info))
+        if not pack.living:
+            break
+        clock.start()
+    if all(student.state == "diverged" for student in pack.students):
+        raise Side4VideoError(
+            f"training diverged: the gradients of {', '.join(student.name for student in pack.students)} are not finite "
+            "· fix: lower optimization.learning_rate, add clipping {kind: norm}, or use precision bf16 or fp32"
+        )
+
+
+def _steps(stream: TrainingBatches, plan: Plan, first_step: int) -> Iterator[tuple[int, int, Sequence[Batch]]]:
+    step = first_step
+    while step < plan.steps:
+        epoch, offset = divmod(step, plan.steps_per_epoch)
+        for parts in stream.batches(epoch, offset):
+            yield step, epoch, parts
+            step += 1
+            if step == plan.steps:
+                return
+
+
+def _tell(pack: Pack, hooks: Sequence[Hook], launched: Launched | None) -> None:
+    if launched is None:
+        return
+    outcome, marks, epoch = launched
+    info = StepInfo(
+        step=outcome.step,
+        epoch=epoch,
+        clips=outcome.clips,
+        losses={name: float(value) for name, value in outcome.losses.items()},
+        gradient_norms={name: float(value) for name, value in outcome.gradient_norms.items()},
+        learning_rates=outcome.learning_rates,
+        seconds=seconds(marks),
+    )
+    for student in pack.living:
+        if student.name in info.gradient_norms:
+            student.judge(info.gradient_norms[student.name])
+    for hook in hooks:
+        hook.after_step(info)
+
+
+def _stop(pack: Pack, names: Collection[str]) -> None:
+    for student in pack.living:
+        if student.name in names:
+            student.stop()

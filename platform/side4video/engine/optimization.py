@@ -1,0 +1,157 @@
+"""How students are optimised: the document. Its numbers are the paper's Table 12."""
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from side4video.core.spec import Spec
+
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class Length(Spec):
+    """A length of training: `{epochs: 30}` or `{steps: 10000}`, one of the two."""
+
+    epochs: NonNegativeFloat = 0.0
+    """Passes over the training set."""
+    steps: NonNegativeInt = 0
+    """Optimizer steps."""
+
+    @model_validator(mode="after")
+    def has_one_unit(self) -> Self:
+        """Epochs or steps, not both."""
+        if self.epochs and self.steps:
+            raise ValueError(
+                f"both epochs ({self.epochs:g}) and steps ({self.steps}) are given · allowed: one of them · "
+                "fix: remove one"
+            )
+        return self
+
+    def in_steps(self, steps_per_epoch: int) -> int:
+        """The length in optimizer steps."""
+        return self.steps or round(self.epochs * steps_per_epoch)
+
+
+class NoClipping(Spec):
+    """Gradients are used as they are (the authors' recognition recipe)."""
+
+    kind: Literal["none"] = "none"
+
+
+class NormClipping(Spec):
+    """Gradients are scaled down to a largest global norm."""
+
+    kind: Literal["norm"] = "norm"
+    value: PositiveFloat = 1.0
+    """The largest norm."""
+
+
+Clipping = Annotated[NoClipping | NormClipping, Field(discriminator="kind")]
+
+
+class NoAverage(Spec):
+    """The last weights are evaluated."""
+
+    kind: Literal["none"] = "none"
+
+
+class MovingAverage(Spec):
+    """An exponential moving average of the weights is evaluated."""
+
+    kind: Literal["moving-average"] = "moving-average"
+    decay: Fraction = 0.999
+    """Weight of the past at each step."""
+
+
+Average = Annotated[NoAverage | MovingAverage, Field(discriminator="kind")]
+
+
+def _recipe(learning_rate: float, batch_size: int, epochs: int, warmup_epochs: int) -> dict[str, object]:
+    return {
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "length": {"epochs": epochs},
+        "warmup": {"epochs": warmup_epochs},
+    }
+
+
+class OptimizationSpec(Spec):
+    """AdamW with linear warm-up and cosine decay (Table 12)."""
+
+    PRESETS: ClassVar = {
+        "recipe": {
+            "k400-vitb16": _recipe(1e-3, 256, 30, 4),
+            "k400-vitl14": _recipe(1e-4, 256, 30, 4),
+            "k400-vite14": _recipe(1e-4, 128, 20, 4),
+            "ssv1-vitb16": _recipe(1e-3, 128, 40, 4),
+            "ssv1-vitl14": _recipe(1e-4, 128, 30, 4),
+            "ssv1-vite14": _recipe(1e-4, 64, 30, 6),
+            "ssv2-vitb16": _recipe(1e-3, 128, 30, 4),
+            "ssv2-vitl14": _recipe(1e-4, 128, 30, 4),
+            "ssv2-vite14": _recipe(1e-4, 64, 25, 6),
+        }
+    }
+
+    recipe: Literal[
+        "custom",
+        "k400-vitb16",
+        "k400-vitl14",
+        "k400-vite14",
+        "ssv1-vitb16",
+        "ssv1-vitl14",
+        "ssv1-vite14",
+        "ssv2-vitb16",
+        "ssv2-vitl14",
+        "ssv2-vite14",
+    ] = "custom"
+    """A column of Table 12: sets learning rate, batch size, length and warm-up; what is given beside it wins."""
+    learning_rate: PositiveFloat = 1e-3
+    """The peak (Table 12: 1e-3 for ViT-B, 1e-4 for ViT-L and ViT-E)."""
+    weight_decay: NonNegativeFloat = 0.15
+    """Decoupled decay (Table 12), on what `weight_decay_on` says."""
+    weight_decay_on: Literal["all", "matrices"] = "all"
+    """Every trained tensor, norms and biases too (the authors' code), or tensors of two and more dimensions only."""
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    """AdamW's two decay rates (Table 12)."""
+    epsilon: PositiveFloat = 1e-8
+    """AdamW's epsilon."""
+    batch_size: PositiveInt = 128
+    """Videos of one optimizer step, over all workers (Table 12: 128 for Something-Something, 256 for Kinetics)."""
+    accumulation: PositiveInt = 1
+    """Parts into which each worker cuts its share of a batch; the batch norms then see one part at a time."""
+    length: Length = Length(epochs=30)
+    """How long to train (Table 12: 20 to 40 epochs)."""
+    warmup: Length = Length(epochs=4)
+    """Linear rise from zero (Table 12: 4 or 6 epochs)."""
+    final_learning_rate_fraction: Fraction = 0.0
+    """Where the cosine ends, as a fraction of the peak (the authors' code: 0)."""
+    learning_rate_updates: Literal["every-step", "authors"] = "every-step"
+    """`authors`: set at the first step of an epoch and at each tenth after it, as their code does; the first ten
+    steps then run at zero."""
+    batch_norm_learning_rate: Literal["same", "over-accumulation"] = "same"
+    """`over-accumulation`: the batch norms learn at the rate divided by `accumulation` (the authors' code)."""
+    clipping: Clipping = NoClipping()
+    """Gradient clipping."""
+    average: Average = NoAverage()
+    """Whether a moving average of the weights is what gets evaluated."""
+    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+    """Autocast of the students: the authors train in fp16 with a loss scaler; bf16 needs none."""
+
+    @model_validator(mode="after")
+    def warmup_is_shorter_than_training(self) -> Self:
+        """A schedule that never leaves its warm-up is a mistake."""
+        for unit in ("epochs", "steps"):
+            whole, rise = getattr(self.length, unit), getattr(self.warmup, unit)
+            if whole and rise and rise >= whole:
+                raise ValueError(
+                    f"warmup of {rise:g} {unit} is not shorter than the length of {whole:g} · "
+                    f"allowed: less than {whole:g} {unit} · fix: set warmup to {{{unit}: {whole / 10:g}}}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def training_has_a_length(self) -> Self:
+        """Zero epochs and zero steps is no training."""
+        if not (self.length.epochs or self.length.steps):
+            raise ValueError("length is zero · allowed: {epochs: N} or {steps: N} above zero · fix: length: {epochs: 30}")
+        return self

@@ -1,0 +1,64 @@
+"""A pack: one frozen tower and the students that read it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from side4video.engine.student import Student
+
+
+class Batch(Protocol):
+    """Clips on their way to the device."""
+
+    video_BTCHW: Tensor
+    labels_B: Tensor
+    indices_B: Tensor
+    views_B: Tensor
+
+    def to(self, device: Any) -> "Batch":
+        """The same on a device."""
+        ...
+
+    def __len__(self) -> int: ...
+
+
+class TrainingBatches(Protocol):
+    """A source of training steps that can begin anywhere."""
+
+    steps_per_epoch: int
+
+    def batches(self, epoch: int, first_step: int = 0) -> Iterator[Sequence[Batch]]:
+        """This worker's parts of each step of an epoch."""
+        ...
+
+
+class EvaluationBatches(Protocol):
+    """A source of evaluation batches, each seen by one worker."""
+
+    def batches(self) -> Iterator[Batch]:
+        """This worker's batches."""
+        ...
+
+
+@dataclass(frozen=True)
+class Pack:
+    """The students of one backbone pass.
+
+    `features(video_BTCHW, taps, pooled)` runs the frozen tower on uint8 frames: it stops at the deepest tap, and
+    it never builds a graph.
+    """
+
+    features: Callable[[Tensor, frozenset[int], bool], Any]
+    students: Sequence[Student]
+
+    @property
+    def living(self) -> list[Student]:
+        """The students that still train."""
+        return [student for student in self.students if student.is_living]
+
+    def features_for(self, students: Sequence[Student], video_BTCHW: Tensor) -> Any:
+        """One frozen pass that serves all of `students` and reads nothing that none of them asked for."""
+        taps = frozenset().union(*(student.taps for student in students))
+        return self.features(video_BTCHW, taps, any(student.reads_pooled for student in students))

@@ -1,0 +1,49 @@
+"""The process group, if there is one: every collective the engine uses, and the same words without a group."""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import distributed
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """Which worker this is, and what it computes on."""
+
+    rank: int = 0
+    world: int = 1
+    device: torch.device = torch.device("cpu")
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this worker writes files and reports."""
+        return self.rank == 0
+
+    def gather(self, value: Value) -> list[Value]:
+        """Every worker's value, by rank, on every worker."""
+        if self.world == 1:
+            return [value]
+        gathered: list[Value | None] = [None] * self.world
+        distributed.all_gather_object(gathered, value)
+        return gathered  # type: ignore[return-value]
+
+    def broadcast_tensors(self, tensors: list[torch.Tensor]) -> None:
+        """Overwrite the tensors with the first worker's."""
+        if self.world > 1:
+            for tensor in tensors:
+                distributed.broadcast(tensor, src=0)
+
+    def barrier(self) -> None:
+        """Wait for all workers."""
+        if self.world > 1:
+            distributed.barrier()
+
+
+def current_process(device: torch.device | str = "cpu") -> Process:
+    """The worker that the initialised process group says this is, or the only one."""
+    if distributed.is_available() and distributed.is_initialized():
+        return Process(distributed.get_rank(), distributed.get_world_size(), torch.device(device))
+    return Process(device=torch.device(device))

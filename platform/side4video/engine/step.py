@@ -1,0 +1,90 @@
+"""One optimizer step of every living student, on one frozen pass."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from side4video.engine.clock import Clock
+from side4video.engine.memory import measure_held
+from side4video.engine.optim import learning_rate_at
+from side4video.engine.pack import Batch, Pack
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long a pack trains, in optimizer steps."""
+
+    steps: int
+    steps_per_epoch: int
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """What a step left on the device; reading it waits for the device."""
+
+    step: int
+    clips: int
+    losses: dict[str, Tensor]
+    gradient_norms: dict[str, Tensor]
+    learning_rates: dict[str, float]
+
+
+def train_step(pack: Pack, parts: Sequence[Batch], *, step: int, plan: Plan, clock: Clock) -> StepOutcome:
+    """Forward, backward and update of each living student, one after another.
+
+    Each part of the batch takes one frozen pass; each student finishes with it before the next one starts, so the
+    activations held are those of one student, however many there are.
+    """
+    living = pack.living
+    process = living[0].process
+    local = sum(len(part) for part in parts)
+    clips = local * process.world
+    losses = {student.name: torch.zeros((), device=process.device) for student in living}
+    for number, part in enumerate(parts):
+        batch = part.to(process.device)
+        clock.mark("transfer")
+        features = pack.features_for(living, batch.video_BTCHW)
+        clock.mark("backbone")
+        last = number == len(parts) - 1
+        for student in living:
+            draw = step * len(parts) + number
+            loss = student.accumulate(features, batch.labels_B, clips=clips, synchronise=last, draw=draw)
+            losses[student.name] += loss / local
+            clock.mark("side")
+        del features
+    norms, rates = {}, {}
+    for student in living:
+        rate = learning_rate_at(step, student.spec, steps=plan.steps, steps_per_epoch=plan.steps_per_epoch)
+        norms[student.name], rates[student.name] = student.update(rate), rate
+        clock.mark("optimizer")
+    return StepOutcome(step, local, losses, norms, rates)
+
+
+def rehearse(pack: Pack, video_BTCHW: Tensor) -> dict[str, int]:
+    """Run each student forward and backward once on a mock batch and leave no trace.
+
+    An out-of-memory or a shape that does not fit speaks now, before the first epoch.
+
+    Returns:
+        Bytes held for backward, by student.
+    """
+    held = {}
+    for student in pack.living:
+        device = student.process.device
+        buffers = {name: buffer.clone() for name, buffer in student.module.named_buffers()}
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            features = pack.features_for([student], video_BTCHW.to(device))
+            labels = torch.zeros(len(video_BTCHW), dtype=torch.int64, device=device)
+            with measure_held(student.module.parameters()) as bytes_held:
+                with student.autocast(student.spec.precision):
+                    outputs = student.module(features)
+                loss = student.task.loss(outputs, labels)
+            loss.backward()
+        held[student.name] = bytes_held.total
+        student.optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for name, buffer in student.module.named_buffers():
+                buffer.copy_(buffers[name])
+    return held

@@ -1,0 +1,163 @@
+"""A student: one trainable network with all that is its own, so that nothing of another can reach it."""
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from side4video.core.seeds import derive_seed
+from side4video.engine.optim import build_average, build_optimizer, clip_gradients, set_learning_rate
+from side4video.engine.optimization import OptimizationSpec
+from side4video.engine.processes import Process
+
+AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PATIENCE_OF_THE_SCALER = 50
+"""Steps in a row that fp16 may skip while its scaler looks for a scale; beyond it the student has diverged."""
+
+
+class TaskContract(Protocol):
+    """What the engine asks of a task."""
+
+    classes: tuple[str, ...]
+
+    def head(self, width: int) -> nn.Module:
+        """The trainable head on features of this width."""
+        ...
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The loss summed over clips."""
+        ...
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        """Scores that are averaged over views."""
+        ...
+
+    def metrics(self, scores: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, float]:
+        """Metrics of averaged scores."""
+        ...
+
+    def class_metrics(self, scores: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, float]:
+        """The same by class, by name."""
+        ...
+
+
+class StudentModule(nn.Module):
+    """A network and the head on it: frozen features in, the task's outputs out."""
+
+    def __init__(self, network: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.network, self.head = network, head
+
+    def forward(self, features: Any) -> Tensor:
+        """The task's outputs for the clips of `features`."""
+        return self.head(self.network(features))
+
+
+@dataclass
+class Student:
+    """A module under training, its optimizer, scaler, weight average and random stream."""
+
+    name: str
+    module: StudentModule
+    task: TaskContract
+    spec: OptimizationSpec
+    seed: int
+    taps: frozenset[int]
+    reads_pooled: bool
+    process: Process = Process()
+    state: Literal["training", "stopped", "diverged"] = "training"
+    optimizer: torch.optim.AdamW = field(init=False)
+    scaler: torch.amp.GradScaler = field(init=False)
+    replica: nn.Module = field(init=False)
+
+    def __post_init__(self) -> None:
+        device = self.process.device
+        self.module.to(device).train()
+        self.optimizer = build_optimizer(self.module, self.spec)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.spec.precision == "fp16")
+        self.average = build_average(self.module, self.spec)
+        self.skipped = 0
+        # Statistics are sent around before each evaluation instead of before each step.
+        self.replica = (
+            DistributedDataParallel(self.module, broadcast_buffers=False) if self.process.world > 1 else self.module
+        )
+
+    @property
+    def is_living(self) -> bool:
+        """Whether it still trains."""
+        return self.state == "training"
+
+    @property
+    def trainable_parameters(self) -> int:
+        """How many numbers it trains."""
+        return sum(parameter.numel() for parameter in self.module.parameters() if parameter.requires_grad)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The module whose outputs count: the average of the weights where there is one."""
+        return self.average.module if self.average is not None else self.module
+
+    def autocast(self, precision: str) -> torch.autocast:
+        """The autocast context of a precision on this student's device."""
+        return torch.autocast(self.process.device.type, dtype=AUTOCAST[precision], enabled=precision != "fp32")
+
+    def accumulate(self, features: Any, labels: Tensor, *, clips: int, synchronise: bool, draw: int) -> Tensor:
+        """Forward and backward on a part of a step; returns the summed loss, detached.
+
+        Args:
+            features: What the frozen pass gave.
+            labels: The part's labels [B].
+            clips: Clips of the whole step, over all parts and workers.
+            synchronise: Whether gradients are averaged over workers now (only for the last part).
+            draw: A number that names this part, for the student's own random stream.
+        """
+        waits = contextlib.nullcontext() if synchronise or self.process.world == 1 else self.replica.no_sync()  # type: ignore[operator]
+        devices = [self.process.device] if self.process.device.type == "cuda" else []
+        with waits, torch.random.fork_rng(devices=devices):
+            torch.manual_seed(derive_seed(self.seed, "step", draw, self.process.rank))
+            with self.autocast(self.spec.precision):
+                outputs = self.replica(features)
+            loss = self.task.loss(outputs, labels)
+            # Workers' gradients are averaged, not summed, hence the factor.
+            self.scaler.scale(loss * (self.process.world / clips)).backward()
+        return loss.detach()
+
+    def update(self, learning_rate: float) -> Tensor:
+        """Apply the step's gradients; returns their global norm (before clipping), on the device."""
+        set_learning_rate(self.optimizer, learning_rate)
+        self.scaler.unscale_(self.optimizer)
+        parameters = [parameter for parameter in self.module.parameters() if parameter.grad is not None]
+        norm = clip_gradients(parameters, self.spec)
+        if norm is None:
+            norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update_parameters(self.module)
+        return norm
+
+    def judge(self, gradient_norm: float) -> None:
+        """Mark the student as diverged when its gradients are no numbers any more.
+
+        The norm is that of the averaged gradients, the same on every worker, so all decide alike.
+        """
+        finite = np.isfinite(gradient_norm)
+        self.skipped = 0 if finite else self.skipped + 1
+        if self.skipped > (PATIENCE_OF_THE_SCALER if self.scaler.is_enabled() else 0):
+            self.stop("diverged")
+
+    def stop(self, state: Literal["stopped", "diverged"] = "stopped") -> None:
+        """End its training and free gradients and optimizer state."""
+        self.state = state
+        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.state.clear()
+
+    def share_statistics(self) -> None:
+        """Give every worker the first worker's buffers (batch norm statistics) before an evaluation."""
+        self.process.broadcast_tensors([buffer for buffer in self.evaluated.buffers() if buffer.is_floating_point()])

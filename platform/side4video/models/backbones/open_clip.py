@@ -1,0 +1,165 @@
+"""The image towers of CLIP and EVA-CLIP that open_clip knows by name.
+
+CLIP: Radford et al., 2021, arXiv 2103.00020. EVA-CLIP: Sun et al., 2023, arXiv 2303.15389. The sizes are read from
+open_clip's own model configurations; those of the EVA towers, which open_clip takes from timm, stand in a table here.
+"""
+
+import json
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import PositiveInt, model_validator
+
+from side4video.core.errors import InputError
+from side4video.core.spec import Spec
+from side4video.models.backbones.shape import CLIP_MEAN, CLIP_STD, TowerShape
+from side4video.models.backbones.weights import PretrainedWeights, Weights
+
+if TYPE_CHECKING:
+    from side4video.models.towers.frozen_tower import FrozenTower
+
+Model = Literal[
+    "ViT-B-32",
+    "ViT-B-32-quickgelu",
+    "ViT-B-32-256",
+    "ViT-B-16",
+    "ViT-B-16-quickgelu",
+    "ViT-B-16-plus-240",
+    "ViT-L-14",
+    "ViT-L-14-quickgelu",
+    "ViT-L-14-336",
+    "ViT-L-14-336-quickgelu",
+    "ViT-H-14",
+    "ViT-H-14-quickgelu",
+    "ViT-H-14-378",
+    "ViT-H-14-378-quickgelu",
+    "ViT-g-14",
+    "ViT-bigG-14",
+    "ViT-bigG-14-quickgelu",
+    "EVA01-g-14",
+    "EVA01-g-14-plus",
+    "EVA02-B-16",
+    "EVA02-L-14",
+    "EVA02-L-14-336",
+    "EVA02-E-14",
+    "EVA02-E-14-plus",
+]
+
+_EVA: dict[str, dict[str, Any]] = {
+    "eva_giant_patch14_224": {"depth": 40, "width": 1408, "heads": 16, "patch_size": 14, "mlp_width": 6144},
+    "eva02_base_patch16_clip_224": {"depth": 12, "width": 768, "heads": 12, "patch_size": 16, "mlp_width": 2048},
+    "eva02_large_patch14_clip_224": {"depth": 24, "width": 1024, "heads": 16, "patch_size": 14, "mlp_width": 2730},
+    "eva02_large_patch14_clip_336": {"depth": 24, "width": 1024, "heads": 16, "patch_size": 14, "mlp_width": 2730},
+    "eva02_enormous_patch14_clip_224": {
+        "depth": 64,
+        "width": 1792,
+        "heads": 16,
+        "patch_size": 14,
+        "mlp_width": 15360,
+        "post_norm": True,
+    },
+}
+"""Sizes of the EVA towers by timm's names for them (timm/models/eva.py)."""
+
+
+class OpenCLIPSpec(Spec):
+    """The image tower of a CLIP or EVA-CLIP model that open_clip knows by name."""
+
+    kind: Literal["open-clip"] = "open-clip"
+    model: Model
+    """open_clip's name of the model. OpenAI's weights need a name that ends in `-quickgelu`."""
+    weights: Weights
+    """Where the weights come from."""
+    precision: Literal["fp32", "bf16"] = "bf16"
+    """Of the frozen weights and of every token."""
+    chunk_frames: PositiveInt | Literal["all"] = "all"
+    """Frames that pass through a block at a time; fewer need less memory and give the same tokens."""
+
+    @model_validator(mode="after")
+    def openai_weights_need_quick_gelu(self) -> Self:
+        """Refuse OpenAI's weights in a tower with another activation than they were trained with."""
+        is_openai = isinstance(self.weights, PretrainedWeights) and self.weights.tag == "openai"
+        if is_openai and not self.model.endswith("-quickgelu"):
+            raise ValueError(
+                f"the weights 'openai' were trained with QuickGELU, and {self.model} computes GELU; "
+                f"fix: model: {self.model}-quickgelu"
+            )
+        return self
+
+    def check(self, where: str = "backbone") -> None:
+        """Look for what only this machine can tell: whether the weights' file is there.
+
+        Raises:
+            InputError: It is not, or a variable in its path is not set.
+        """
+        self.weights.check(f"{where}.weights")
+
+    def shape(self) -> TowerShape:
+        """The tower's sizes and conventions, without torch.
+
+        Raises:
+            InputError: open_clip is not installed, or does not know the model.
+        """
+        config = _read_config(self.model)
+        vision = config["vision_cfg"]
+        common: dict[str, Any] = {
+            "image_size": vision.get("image_size", 224),
+            "output_dim": config["embed_dim"],
+            "mean": CLIP_MEAN,
+            "std": CLIP_STD,
+        }
+        if timm_name := vision.get("timm_model_name"):
+            sizes = {"post_norm": False, "quick_gelu": False, "layer_norm_epsilon": 1e-6, **_EVA[timm_name]}
+            return TowerShape(**sizes, **common)
+        width = vision.get("width", 768)
+        return TowerShape(
+            depth=vision.get("layers", 12),
+            width=width,
+            heads=width // vision.get("head_width", 64),
+            patch_size=vision.get("patch_size", 16),
+            mlp_width=int(width * vision.get("mlp_ratio", 4.0)),
+            quick_gelu=config.get("quick_gelu", False),
+            post_norm=False,
+            layer_norm_epsilon=1e-5,
+            **common,
+        )
+
+    def build(self, device: str = "cpu") -> "FrozenTower":
+        """The tower on `cpu`, `cuda` or `meta` (which has sizes but no weights, and reads none).
+
+        Raises:
+            InputError: The weights are missing, unreadable, another tower's, or cannot be downloaded.
+        """
+        from side4video.models.towers.load import load_tower
+        from side4video.models.towers.open_clip_vit import OpenCLIPTrunk
+        from side4video.models.towers.timm_eva import EvaTrunk
+
+        shape = self.shape()
+        vision = _read_config(self.model)["vision_cfg"]
+        if timm_name := vision.get("timm_model_name"):
+            trunk = EvaTrunk.on_meta(shape, timm_name)
+        else:
+            trunk = OpenCLIPTrunk.on_meta(shape, pre_norm=True)
+        return load_tower(
+            trunk,
+            shape,
+            weights=self.weights,
+            model=self.model,
+            precision=self.precision,
+            chunk_frames=self.chunk_frames,
+            device=device,
+        )
+
+
+@cache
+def _read_config(model: str) -> dict[str, Any]:
+    """open_clip's configuration of a model, read without importing open_clip (which takes seconds)."""
+    package = find_spec("open_clip")
+    if package is None or package.origin is None:
+        raise InputError("backbone.kind", "open_clip is not installed", fix="pip install open_clip_torch")
+    path = Path(package.origin).parent / "model_configs" / f"{model}.json"
+    if not path.is_file():
+        raise InputError("backbone.model", f"the installed open_clip does not know {model}", fix="upgrade open_clip_torch")
+    return json.loads(path.read_text(encoding="utf-8"))

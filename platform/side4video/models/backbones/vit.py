@@ -1,0 +1,118 @@
+"""A vision transformer of any size, in open_clip's layout: towers of your own, and small ones for trials.
+
+The blocks are those of CLIP (Radford et al., 2021, arXiv 2103.00020): pre-norm attention and MLP, learned absolute
+positions, a class token first.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from side4video.core.spec import Spec
+from side4video.models.backbones.shape import CLIP_MEAN, CLIP_STD, TowerShape
+from side4video.models.backbones.weights import LocalWeights
+
+if TYPE_CHECKING:
+    from side4video.models.towers.frozen_tower import FrozenTower
+
+Mean = Annotated[NonNegativeFloat, Field(le=1)]
+Std = Annotated[PositiveFloat, Field(le=1)]
+
+
+class ViTSpec(Spec):
+    """A vision transformer of any size; its weights are in a file, or random."""
+
+    kind: Literal["vit"] = "vit"
+    weights: LocalWeights
+    """Where the weights come from."""
+    image_size: PositiveInt = 224
+    """Side of a frame, pixels."""
+    patch_size: PositiveInt = 16
+    """Side of a patch, pixels."""
+    width: PositiveInt = 768
+    """Channels of a token."""
+    layers: PositiveInt = 12
+    """Blocks."""
+    head_width: PositiveInt = 64
+    """Channels of one attention head."""
+    mlp_ratio: PositiveFloat = 4.0
+    """Hidden channels of the MLP, in widths."""
+    output_dim: PositiveInt = 512
+    """Channels of a projected frame feature."""
+    quick_gelu: bool = False
+    """Use `x * sigmoid(1.702 x)`, as OpenAI's CLIP does, in place of the exact GELU."""
+    pre_norm: bool = True
+    """Normalise the tokens before the first block, as CLIP does. (DINOv2 towers do not.)"""
+    mean: tuple[Mean, Mean, Mean] = CLIP_MEAN
+    """Channel means the tower was trained with, of pixels in 0..1."""
+    std: tuple[Std, Std, Std] = CLIP_STD
+    """Channel standard deviations the tower was trained with."""
+    precision: Literal["fp32", "bf16"] = "bf16"
+    """Of the frozen weights and of every token."""
+    chunk_frames: PositiveInt | Literal["all"] = "all"
+    """Frames that pass through a block at a time; fewer need less memory and give the same tokens."""
+
+    @model_validator(mode="after")
+    def patches_tile_the_image(self) -> Self:
+        """Refuse an image that is no whole number of patches wide."""
+        if self.image_size % self.patch_size:
+            nearest = max(1, round(self.image_size / self.patch_size)) * self.patch_size
+            raise ValueError(
+                f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}; "
+                f"fix: set image_size to {nearest}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def heads_divide_the_width(self) -> Self:
+        """Refuse a width that is no whole number of heads."""
+        if self.width % self.head_width:
+            raise ValueError(
+                f"width {self.width} is not a multiple of head_width {self.head_width}; "
+                f"fix: set width to {max(1, round(self.width / self.head_width)) * self.head_width}"
+            )
+        return self
+
+    def check(self, where: str = "backbone") -> None:
+        """Look for what only this machine can tell: whether the weights' file is there.
+
+        Raises:
+            InputError: It is not, or a variable in its path is not set.
+        """
+        self.weights.check(f"{where}.weights")
+
+    def shape(self) -> TowerShape:
+        """The tower's sizes and conventions, without torch."""
+        return TowerShape(
+            depth=self.layers,
+            width=self.width,
+            heads=self.width // self.head_width,
+            patch_size=self.patch_size,
+            image_size=self.image_size,
+            output_dim=self.output_dim,
+            mlp_width=int(self.width * self.mlp_ratio),
+            quick_gelu=self.quick_gelu,
+            mean=self.mean,
+            std=self.std,
+            post_norm=False,
+            layer_norm_epsilon=1e-5,
+        )
+
+    def build(self, device: str = "cpu") -> "FrozenTower":
+        """The tower on `cpu`, `cuda` or `meta` (which has sizes but no weights, and reads none).
+
+        Raises:
+            InputError: The weights are missing, unreadable, or another tower's.
+        """
+        from side4video.models.towers.load import load_tower
+        from side4video.models.towers.open_clip_vit import OpenCLIPTrunk
+
+        trunk = OpenCLIPTrunk.on_meta(self.shape(), pre_norm=self.pre_norm)
+        return load_tower(
+            trunk,
+            self.shape(),
+            weights=self.weights,
+            precision=self.precision,
+            chunk_frames=self.chunk_frames,
+            device=device,
+        )

@@ -1,0 +1,1 @@
+"""The trainable networks, one module a method, under the method's name."""

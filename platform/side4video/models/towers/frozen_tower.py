@@ -1,0 +1,188 @@
+"""A frozen image tower that gives its tokens block by block.
+
+Legend: B clips, T frames of a clip, N = B*T frames, C channels, H, W pixels, P tokens of a frame (class token
+first), D width, E channels of a projected feature.
+
+The one idea: whoever reads a block's tokens takes them as they pass, so the tower itself never holds more than the
+tokens between two blocks. Frames may pass through a block in chunks; a block's transients (queries, keys, values, the
+MLP's hidden channels: about ten times its tokens) are then a chunk's only.
+"""
+
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from side4video.core.errors import InputError
+from side4video.models.backbones.shape import TowerShape
+from side4video.models.towers.trunk import Trunk
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+class FrozenTower(nn.Module):
+    """An image tower whose parameters never change and need no gradient.
+
+    It is always in evaluation, computes in its own precision whatever autocast is on around it, and never changes a
+    tensor that it has given away.
+    """
+
+    trunk: Trunk
+    mean_C11: Tensor
+    std_C11: Tensor
+
+    def __init__(
+        self,
+        trunk: Trunk,
+        shape: TowerShape,
+        *,
+        precision: Literal["fp32", "bf16"],
+        chunk_frames: int | Literal["all"] = "all",
+        fingerprint: str = "",
+    ) -> None:
+        """Freeze a trunk that already holds its weights in `precision`.
+
+        Args:
+            trunk: The library's transformer.
+            shape: Its sizes, and the normalisation of its frames.
+            precision: Of weights and tokens.
+            chunk_frames: Frames that pass through a block at a time.
+            fingerprint: Of the weights; empty on `meta`.
+        """
+        super().__init__()
+        self.trunk = trunk
+        self.shape = shape
+        self.dtype = PRECISIONS[precision]
+        self.chunk_frames = chunk_frames
+        self._fingerprint = fingerprint
+        device = next(trunk.visual.parameters()).device
+        for name, values in (("mean_C11", shape.mean), ("std_C11", shape.std)):
+            self.register_buffer(name, torch.tensor(values, device=device).view(-1, 1, 1), persistent=False)
+        self.requires_grad_(False)
+        self.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.mean_C11.device
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in evaluation: a frozen tower has no other mode."""
+        del mode
+        return super().train(False)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over names, shapes and fp32 values of the image tower's weights, the same in any precision.
+
+        Raises:
+            ValueError: The tower is on `meta` and has no weights.
+        """
+        if not self._fingerprint:
+            raise ValueError("a tower on the meta device has no weights, and so no fingerprint")
+        return self._fingerprint
+
+    @torch.no_grad()
+    def normalise(self, video: Tensor) -> Tensor:
+        """Pixels as the tower was trained on them, on its device and in its precision.
+
+        Args:
+            video: [..., C, H, W], uint8 in 0..255 or floating point in 0..1.
+        """
+        pixels = video.to(self.device, non_blocking=True)
+        pixels = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
+        return ((pixels - self.mean_C11) / self.std_C11).to(self.dtype)
+
+    def stream(self, frames_NCHW: Tensor, taps: Collection[int]) -> Iterator[tuple[int, Tensor]]:
+        """Give each tapped block's output tokens, from the first tap to the deepest, and stop there.
+
+        A tensor that was given is the taker's: the tower keeps it no longer than the next block needs it.
+
+        Args:
+            frames_NCHW: Frames [N, C, H, W]: uint8, which are normalised here chunk by chunk, or floating point,
+                which `normalise` has already seen.
+            taps: Blocks to read, 0-based, in any order.
+
+        Returns:
+            Pairs of a block's index and its tokens [N, P, D], class token first, in the tower's precision.
+
+        Raises:
+            InputError: The frames are not of the size that the position embeddings are for.
+            ValueError: The tower has no such block.
+        """
+        wanted = frozenset(taps)
+        if any(not 0 <= tap < self.shape.depth for tap in wanted):
+            raise ValueError(f"taps {sorted(wanted)} are not all in 0..{self.shape.depth - 1}, the tower's blocks")
+        size = self.shape.image_size
+        if frames_NCHW.ndim != 4 or tuple(frames_NCHW.shape[1:]) != (3, size, size):
+            raise InputError(
+                "frames",
+                f"the tower was given frames of shape {list(frames_NCHW.shape)}",
+                allowed=f"[frames, 3, {size}, {size}]: its position embeddings are for {size} pixels",
+                fix=f"let the data make frames of {size} pixels",
+            )
+        return self._walk(frames_NCHW, wanted)
+
+    def forward(self, frames_NCHW: Tensor, taps: Collection[int]) -> dict[int, Tensor]:
+        """All tapped blocks' tokens at once; `stream` says what goes in and comes out."""
+        return dict(self.stream(frames_NCHW, taps))
+
+    @torch.no_grad()
+    def pool(self, tokens_NPD: Tensor) -> Tensor:
+        """One feature [N, D] a frame from the last block's tokens: the final norm of the class token."""
+        with self._own_precision():
+            return self.trunk.pool(tokens_NPD)
+
+    @torch.no_grad()
+    def project(self, features_ND: Tensor) -> Tensor:
+        """Pooled features in the space [N, E] that the text tower shares."""
+        with self._own_precision():
+            return self.trunk.project(features_ND)
+
+    def _walk(self, frames_NCHW: Tensor, wanted: frozenset[int]) -> Iterator[tuple[int, Tensor]]:
+        if not wanted:
+            return
+        deepest = max(wanted)
+        tokens_NPD = self._embed(frames_NCHW)
+        del frames_NCHW
+        is_ours = True
+        for index in range(deepest):
+            tokens_NPD = self._run_block(index, tokens_NPD, may_overwrite=is_ours)
+            is_ours = index not in wanted
+            if not is_ours:
+                yield index, tokens_NPD
+        # Handed over without a name, so that this frame, while it waits, does not keep the last tokens alive.
+        last = [self._run_block(deepest, tokens_NPD, may_overwrite=is_ours)]
+        del tokens_NPD
+        yield deepest, last.pop()
+
+    @torch.no_grad()
+    def _embed(self, frames_NCHW: Tensor) -> Tensor:
+        with self._own_precision():
+            embedded = []
+            for part in frames_NCHW.split(self._chunk(len(frames_NCHW))):
+                is_raw = part.dtype == torch.uint8
+                embedded.append(self.trunk.embed(self.normalise(part) if is_raw else part.to(self.device, self.dtype)))
+            return embedded[0] if len(embedded) == 1 else torch.cat(embedded)
+
+    @torch.no_grad()
+    def _run_block(self, index: int, tokens_NPD: Tensor, *, may_overwrite: bool) -> Tensor:
+        frames = len(tokens_NPD)
+        chunk = self._chunk(frames)
+        with self._own_precision():
+            if chunk >= frames:
+                return self.trunk.run_block(index, tokens_NPD)
+            output_NPD = tokens_NPD if may_overwrite else torch.empty_like(tokens_NPD)
+            for start in range(0, frames, chunk):
+                part = slice(start, start + chunk)
+                output_NPD[part] = self.trunk.run_block(index, tokens_NPD[part])
+            return output_NPD
+
+    def _chunk(self, frames: int) -> int:
+        return max(1, frames) if self.chunk_frames == "all" else self.chunk_frames
+
+    def _own_precision(self) -> AbstractContextManager[object]:
+        """Switch autocast off: the caller's is meant for what it trains."""
+        kind = self.device.type
+        return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()

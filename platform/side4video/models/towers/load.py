@@ -1,0 +1,105 @@
+"""Fill a tower with weights: read them, check them against the tower name by name, take their fingerprint.
+
+Nothing in a file is executed: safetensors and torch's weights-only reader hold tensors and no code.
+"""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from side4video.core.seeds import derive_seed
+from side4video.models.backbones.shape import TowerShape
+from side4video.models.backbones.weights import FileWeights, PretrainedWeights, RandomWeights
+from side4video.models.towers.checkpoint import match, read_checkpoint
+from side4video.models.towers.download import download
+from side4video.models.towers.frozen_tower import PRECISIONS, FrozenTower
+from side4video.models.towers.trunk import Trunk
+
+_log = logging.getLogger(__name__)
+
+WHERE = "backbone.weights"
+"""Where in an experiment the weights are named."""
+
+
+def load_tower(
+    trunk: Trunk,
+    shape: TowerShape,
+    *,
+    weights: PretrainedWeights | FileWeights | RandomWeights,
+    model: str = "",
+    precision: Literal["fp32", "bf16"],
+    chunk_frames: int | Literal["all"],
+    device: str,
+) -> FrozenTower:
+    """Freeze a trunk that was made on `meta`, with the weights that the spec names.
+
+    Args:
+        trunk: The transformer, without weights.
+        shape: Its sizes.
+        weights: Where the weights come from.
+        model: open_clip's name of the model, for pretrained weights.
+        precision: Of weights and tokens.
+        chunk_frames: Frames that pass through a block at a time.
+        device: `cpu`, `cuda`, `cuda:1` ... or `meta`, for which no weights are read.
+
+    Raises:
+        InputError: The weights are missing, unreadable, another tower's, or cannot be downloaded.
+    """
+    dtype = PRECISIONS[precision]
+    fingerprint = ""
+    if device == "meta":
+        trunk.visual.to(dtype)
+    else:
+        state = _find_state(trunk, shape, weights, model=model)
+        fingerprint = fingerprint_of(state)
+        own = {name: tensor.to(device, dtype, copy=True) for name, tensor in state.items()}
+        trunk.visual.load_state_dict(own, strict=True, assign=True)
+        trunk.rebuild_buffers(dtype)
+        trunk.visual.to(device)
+    return FrozenTower(trunk, shape, precision=precision, chunk_frames=chunk_frames, fingerprint=fingerprint)
+
+
+def fingerprint_of(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, shapes and fp32 values, so that a file in half precision and its copy in fp32 agree."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().to("cpu", torch.float32).contiguous()
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().data)
+    return digest.hexdigest()
+
+
+def _find_state(
+    trunk: Trunk,
+    shape: TowerShape,
+    weights: PretrainedWeights | FileWeights | RandomWeights,
+    *,
+    model: str,
+) -> dict[str, Tensor]:
+    """Tensors for every parameter of the tower, by its names, on the CPU."""
+    if isinstance(weights, RandomWeights):
+        return _draw(trunk, weights.seed)
+    if isinstance(weights, PretrainedWeights):
+        where, path = f"{WHERE}.tag", download(model, weights.tag, where=f"{WHERE}.tag")
+    else:
+        where, path = f"{WHERE}.path", weights.resolve(WHERE)
+    _log.info("reading the tower's weights from %s", path)
+    return match(read_checkpoint(path, where), trunk, shape, where=f"{where} ({path.name})")
+
+
+def _draw(trunk: Trunk, seed: int) -> dict[str, Tensor]:
+    """Random weights. Each tensor has a generator of its own, so neither order nor the global state matters."""
+    state: dict[str, Tensor] = {}
+    for name, parameter in trunk.visual.named_parameters():
+        std = trunk.initial_std(name)
+        if std is None:
+            fill = 0.0 if name.endswith("bias") else 1.0
+            state[name] = torch.full(parameter.shape, fill)
+        else:
+            generator = torch.Generator().manual_seed(derive_seed("tower", seed, name))
+            state[name] = torch.randn(parameter.shape, generator=generator) * std
+    return state

@@ -1,0 +1,97 @@
+"""open_clip's `VisionTransformer` (CLIP), cut into blocks.
+
+Legend: N frames, C channels, H, W pixels, P tokens of a frame (class token first), D width, h heads, d width of a head.
+
+The attention is spelled out here because `nn.MultiheadAttention` in evaluation takes a fused path of its own, which
+on a CPU stores the whole attention matrix and which counters of multiply-adds do not see.
+"""
+
+from collections.abc import Mapping
+from typing import Self, cast
+
+import torch
+import torch.nn.functional as F
+from open_clip.transformer import LayerNorm, QuickGELU, ResidualAttentionBlock, VisionTransformer
+from torch import Tensor, nn
+
+from side4video.models.backbones.shape import TowerShape
+
+
+class OpenCLIPTrunk(nn.Module):
+    """A CLIP image transformer: pre-norm blocks, learned absolute positions, a class token."""
+
+    visual: VisionTransformer
+
+    def __init__(self, visual: VisionTransformer) -> None:
+        super().__init__()
+        self.visual = visual
+        self.blocks = cast("list[ResidualAttentionBlock]", list(visual.transformer.resblocks))
+        self.heads = self.blocks[0].attn.num_heads
+        self.residual_std = (visual.transformer.width * 2 * len(self.blocks)) ** -0.5
+
+    @classmethod
+    def on_meta(cls, shape: TowerShape, *, pre_norm: bool) -> Self:
+        """The transformer without weights, on the `meta` device."""
+        with torch.device("meta"):
+            visual = VisionTransformer(
+                image_size=shape.image_size,
+                patch_size=shape.patch_size,
+                width=shape.width,
+                layers=shape.depth,
+                heads=shape.heads,
+                mlp_ratio=(shape.mlp_width + 0.5) / shape.width,  # it rounds down, and must not fall one short
+                output_dim=shape.output_dim,
+                no_ln_pre=not pre_norm,
+                act_layer=QuickGELU if shape.quick_gelu else nn.GELU,
+                norm_layer=LayerNorm,
+            )
+        return cls(visual)
+
+    def embed(self, frames_NCHW: Tensor) -> Tensor:
+        """Patches, class token in front, plus positions, normalised where the tower does so: [N, P, D]."""
+        visual = self.visual
+        patches_NPD = visual.conv1(frames_NCHW).flatten(2).transpose(1, 2)
+        class_N1D = visual.class_embedding.expand(len(patches_NPD), 1, -1)
+        tokens_NPD = torch.cat([class_N1D, patches_NPD], dim=1)
+        return visual.ln_pre(tokens_NPD.add_(visual.positional_embedding))
+
+    def run_block(self, index: int, tokens_NPD: Tensor) -> Tensor:
+        """One pre-norm block."""
+        block = self.blocks[index]
+        tokens_NPD = tokens_NPD + block.ls_1(self._attend(block.attn, block.ln_1(tokens_NPD)))
+        return tokens_NPD.add_(block.ls_2(block.mlp(block.ln_2(tokens_NPD))))
+
+    def _attend(self, attention: nn.MultiheadAttention, tokens_NPD: Tensor) -> Tensor:
+        qkv = F.linear(tokens_NPD, attention.in_proj_weight, attention.in_proj_bias)
+        query_NhPd, key_NhPd, value_NhPd = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed_NhPd = F.scaled_dot_product_attention(query_NhPd, key_NhPd, value_NhPd)
+        return attention.out_proj(mixed_NhPd.transpose(1, 2).flatten(2))
+
+    def pool(self, tokens_NPD: Tensor) -> Tensor:
+        """`ln_post` of the class token: [N, D]."""
+        return self.visual.ln_post(tokens_NPD[:, 0])
+
+    def project(self, features_ND: Tensor) -> Tensor:
+        """CLIP's image projection, which has no bias: [N, E]."""
+        return features_ND @ self.visual.proj
+
+    def rename(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """OpenAI's names and open_clip's are the same."""
+        return dict(state)
+
+    def initial_std(self, name: str) -> float | None:
+        """The standard deviations of OpenAI's `CLIP.initialize_parameters`, which names these for its text tower too."""
+        width = self.visual.transformer.width
+        if name == "conv1.weight":
+            # Torch's default for a convolution, which OpenAI left in place.
+            return (3 * self.visual.conv1.weight[0].numel()) ** -0.5
+        if name.endswith((".out_proj.weight", ".c_proj.weight")):
+            return self.residual_std
+        if name.endswith(".c_fc.weight"):
+            return (2 * width) ** -0.5
+        if name.endswith("in_proj_weight") or name in ("class_embedding", "positional_embedding", "proj"):
+            return width**-0.5
+        return None
+
+    def rebuild_buffers(self, dtype: torch.dtype) -> None:
+        """It has none."""

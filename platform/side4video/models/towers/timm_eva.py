@@ -1,0 +1,112 @@
+"""timm's `Eva` (EVA-CLIP: Sun et al., 2023, arXiv 2303.15389), cut into blocks.
+
+Legend: N frames, C channels, H, W pixels, P tokens of a frame (class token first), D width.
+
+The same module covers pre-norm blocks with rotary positions (EVA02 B and L), plain pre-norm blocks (EVA01 g) and
+post-norm blocks (EVA02 E), where each branch is normalised after it is computed.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Self
+
+import timm
+import torch
+from timm.models.eva import Eva
+from torch import Tensor, nn
+
+from side4video.models.backbones.shape import TowerShape
+
+_RENAMES = (
+    ("attn.inner_attn_ln.", "attn.norm."),
+    ("mlp.ffn_ln.", "mlp.norm."),
+    ("mlp.w1.", "mlp.fc1_g."),
+    ("mlp.w2.", "mlp.fc1_x."),
+    ("mlp.w3.", "mlp.fc2."),
+)
+"""Names in EVA-CLIP's own release, and timm's names for the same tensors."""
+
+
+class EvaTrunk(nn.Module):
+    """An EVA-CLIP image transformer."""
+
+    visual: Eva
+
+    def __init__(self, visual: Eva) -> None:
+        super().__init__()
+        self.visual = visual
+        for block in visual.blocks:
+            block.attn.fused_attn = True  # whatever TIMM_FUSED_ATTN says: memory must not depend on it
+
+    @classmethod
+    def on_meta(cls, shape: TowerShape, timm_name: str, **overrides: int) -> Self:
+        """The transformer without weights, on the `meta` device, as open_clip builds it.
+
+        Args:
+            shape: Its projection's width.
+            timm_name: timm's name of the architecture.
+            **overrides: Sizes to build in place of the architecture's own.
+        """
+        with torch.device("meta"):
+            visual = timm.create_model(
+                timm_name, pretrained=False, num_classes=shape.output_dim, global_pool="token", **overrides
+            )
+        assert isinstance(visual, Eva)
+        return cls(visual)
+
+    def embed(self, frames_NCHW: Tensor) -> Tensor:
+        """Patches, class token in front, plus positions: [N, P, D]."""
+        visual = self.visual
+        patches_NPD = visual.patch_embed(frames_NCHW)
+        class_N1D = visual.cls_token.expand(len(patches_NPD), 1, -1)
+        tokens_NPD = torch.cat([class_N1D, patches_NPD], dim=1)
+        return visual.norm_pre(tokens_NPD.add_(visual.pos_embed))
+
+    def run_block(self, index: int, tokens_NPD: Tensor) -> Tensor:
+        """One block, with rotary positions where the tower has them."""
+        rope = self.visual.rope.get_embed() if self.visual.rope is not None else None
+        return self.visual.blocks[index](tokens_NPD, rope=rope)
+
+    def pool(self, tokens_NPD: Tensor) -> Tensor:
+        """The final norm of the class token: [N, D]."""
+        return self.visual.fc_norm(self.visual.norm(tokens_NPD[:, 0]))
+
+    def project(self, features_ND: Tensor) -> Tensor:
+        """EVA-CLIP's image projection, which has a bias: [N, E]."""
+        return self.visual.head(features_ND)
+
+    def rename(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors of EVA-CLIP's release, or of open_clip's wrapper of timm, under timm's names."""
+        renamed: dict[str, Tensor] = {}
+        has_split_qkv = any(name.endswith("attn.q_proj.weight") for name in state)
+        for name, tensor in state.items():
+            name = name.removeprefix("trunk.")
+            if re.search(r"(^|\.)rope\.", name):
+                continue  # sines and cosines, which follow from the sizes
+            for theirs, ours in _RENAMES:
+                name = name.replace(theirs, ours)
+            if has_split_qkv:
+                name = re.sub(r"attn\.([qv])_bias$", r"attn.\1_proj.bias", name)
+            renamed[name] = tensor
+        return renamed
+
+    def initial_std(self, name: str) -> float | None:
+        """timm's: 0.02, and residual projections smaller with depth."""
+        if name.endswith("bias") or "norm" in name:
+            return None
+        if match := re.fullmatch(r"blocks\.(\d+)\.(attn\.proj|mlp\.fc2)\.weight", name):
+            return 0.02 / math.sqrt(2 * (int(match[1]) + 1))
+        return 0.02
+
+    def rebuild_buffers(self, dtype: torch.dtype) -> None:
+        """Compute the rotary positions (they stay fp32), and zero the biases of the keys."""
+        for module in self.visual.modules():
+            for name, buffer in list(module.named_buffers(recurse=False)):
+                if buffer.is_meta:
+                    setattr(module, name, torch.empty_like(buffer, device="cpu"))
+            if hasattr(module, "init_non_persistent_buffers"):
+                module.init_non_persistent_buffers()
+        for block in self.visual.blocks:
+            if getattr(block.attn, "k_bias", None) is not None:
+                block.attn.k_bias = block.attn.k_bias.to(dtype)

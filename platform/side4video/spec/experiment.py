@@ -1,0 +1,121 @@
+"""The experiment: one document that says everything a result depends on."""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from side4video.core.spec import Spec, wrong
+from side4video.data.spec import DataSpec
+from side4video.engine.optimization import OptimizationSpec
+from side4video.models.backbones import Backbone
+from side4video.models.backbones.shape import TowerShape
+from side4video.models.methods import Method
+from side4video.spec.cluster import ClusterSpec
+from side4video.spec.tracking import TrackingSpec
+from side4video.tasks import Task
+from side4video.tasks.recognition import RecognitionSpec
+
+SCHEMA_VERSION = 1
+
+_WITHOUT_EFFECT: dict[str, Any] = {
+    "name": True,
+    "tracking": True,
+    "data": {"loader": True},
+    "cluster": {"cpus_per_worker", "max_failures", "storage", "keep_checkpoints"},
+    "method": {"preset", "size"},
+    "optimization": {"recipe"},
+}
+"""What does not change a result: names of presets (their values are in the document), names, and resources."""
+
+
+class EvaluationSpec(Spec):
+    """When and how students are evaluated on the test split."""
+
+    every_epochs: PositiveInt = 1
+    """Evaluate after each so many epochs, and after the last."""
+    batch_size: PositiveInt = 32
+    """Temporal clips of one evaluation batch. Its composition does not depend on the number of workers."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Autocast of the students (the authors evaluate without: fp32)."""
+
+
+class Experiment(Spec):
+    """One frozen backbone, one method, one data set, one task."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    """Version of this document's form."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")] = "experiment"
+    """Letters, digits, dot, dash and underscore; names the run."""
+    task: Task = RecognitionSpec()
+    """What is learnt."""
+    backbone: Backbone
+    """The frozen image tower and its weights."""
+    method: Method
+    """What is trained beside it."""
+    data: DataSpec
+    """Which clips, and how they become frames."""
+    optimization: OptimizationSpec = OptimizationSpec()
+    """How it is trained."""
+    evaluation: EvaluationSpec = EvaluationSpec()
+    """How it is evaluated."""
+    cluster: ClusterSpec = ClusterSpec()
+    """On what it runs."""
+    tracking: TrackingSpec = TrackingSpec()
+    """Where its numbers go."""
+    seed: NonNegativeInt = 0
+    """Seed of the initial weights and of dropout; the data path has its own (`data.seed`)."""
+
+    @property
+    def tower(self) -> TowerShape:
+        """Sizes of the backbone."""
+        return self.backbone.shape()
+
+    @model_validator(mode="after")
+    def method_fits_the_tower(self) -> Self:
+        """A method may only read blocks that the tower has."""
+        try:
+            self.method.taps(self.tower)
+        except ValueError as error:
+            found, _, rest = str(error).partition(" · allowed: ")
+            allowed, _, fix = rest.partition(" · fix: ")
+            raise wrong("method.layers", found, allowed=allowed, fix=fix) from error
+        return self
+
+    @model_validator(mode="after")
+    def frames_have_the_towers_size(self) -> Self:
+        """The tower's position embeddings are for one frame size."""
+        if self.data.size != self.tower.image_size:
+            raise wrong(
+                "data.size",
+                f"{self.data.size} pixels, and the backbone takes {self.tower.image_size}",
+                allowed=str(self.tower.image_size),
+                fix=f"set data.size to {self.tower.image_size}",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def batch_divides_over_workers(self) -> Self:
+        """Each worker and each part of a batch gets the same number of videos."""
+        parts = self.cluster.workers * self.optimization.accumulation
+        if self.optimization.batch_size % parts:
+            nearest = max(parts, round(self.optimization.batch_size / parts) * parts)
+            raise wrong(
+                "optimization.batch_size",
+                f"{self.optimization.batch_size} videos do not divide over {self.cluster.workers} workers x "
+                f"{self.optimization.accumulation} parts",
+                allowed=f"multiples of {parts}",
+                fix=f"set it to {nearest}",
+            )
+        return self
+
+    def resolved(self) -> dict[str, Any]:
+        """The whole document, every default written out, as JSON values."""
+        return self.model_dump(mode="json")
+
+    def digest(self) -> str:
+        """Hash of everything in the document that can change a result; it names the experiment."""
+        identity = self.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
+        canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()

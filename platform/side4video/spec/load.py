@@ -1,0 +1,240 @@
+"""Reading a document: YAML in, a checked spec out, and every mistake as one line a person can act on."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from side4video.core.errors import InputError
+from side4video.core.spec import Spec
+from side4video.spec.experiment import Experiment
+
+
+class SpecError(InputError):
+    """One or several mistakes in a document, a line each."""
+
+    def __init__(self, problems: Sequence[InputError]) -> None:
+        self.problems = tuple(problems)
+        first = problems[0]
+        super().__init__(first.where, first.found, allowed=first.allowed, fix=first.fix)
+
+    def __str__(self) -> str:
+        """All the mistakes, a line each."""
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice."""
+
+
+def _unique_mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    loader.flatten_mapping(node)
+    mapping: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=deep)
+        if not isinstance(key, str):
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is no text", key_node.start_mark)
+        if key in mapping:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", key_node.start_mark)
+        mapping[key] = loader.construct_object(value_node, deep=True)
+    return mapping
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+
+
+def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read an experiment from a YAML (or resolved JSON) file.
+
+    Args:
+        path: The file.
+        overrides: `dotted.path=value` each, the value in YAML; applied before checking.
+
+    Raises:
+        InputError: If the file, an override or the document is wrong.
+    """
+    text = read_text(Path(path))
+    document = read_yaml(text, str(path))
+    for override in overrides:
+        apply_override(document, override)
+    return parse_experiment(document, source=str(path), text=text)
+
+
+def parse_experiment(document: Mapping[str, Any], *, source: str = "spec", text: str = "") -> Experiment:
+    """Check a document that was already read.
+
+    Raises:
+        SpecError: If it is wrong; one line for each mistake.
+    """
+    try:
+        return Experiment.model_validate(document)
+    except ValidationError as error:
+        lines = _line_numbers(text) if text else {}
+        problems = [_explain(details, document, source, lines) for details in error.errors(include_url=False)]
+        raise SpecError(_without_repeats(problems)) from None
+
+
+def read_text(path: Path) -> str:
+    """The text of a document's file.
+
+    Raises:
+        InputError: If it is not there or not UTF-8 text.
+    """
+    if not path.is_file():
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.y*ml")], n=1)
+        fix = f"did you mean {path.parent / near[0]}?" if near else "check the path; ready specs lie in experiments/"
+        raise InputError(str(path), "no such file" if not path.exists() else "not a file", fix=fix)
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(str(path), f"byte {error.start} is not UTF-8", allowed="UTF-8 text") from None
+
+
+def read_yaml(text: str, source: str) -> dict[str, Any]:
+    """The mapping at the top of a YAML document.
+
+    Raises:
+        InputError: If it is no YAML, has a key twice, or is no mapping.
+    """
+    try:
+        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(
+            f"{source}:{line}", error.problem or "not YAML", fix="check indentation, colons and quotes there"
+        ) from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(source, f"not YAML: {error}") from None
+    if not isinstance(document, dict):
+        raise InputError(source, f"holds {_name(document)}", allowed="a mapping with backbone, method and data")
+    return document
+
+
+def apply_override(document: dict[str, Any], override: str) -> None:
+    """Set `dotted.path=value` in a document.
+
+    Raises:
+        InputError: If the override has no `=`, or its path leads through something that is no section.
+    """
+    path, equals, value = override.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise InputError(f"--set {override}", "no path=value in it", allowed="--set optimization.learning_rate=1e-4")
+    place: Any = document
+    for key in keys[:-1]:
+        place = place.setdefault(key, {})
+        if not isinstance(place, dict):
+            raise InputError(f"--set {override}", f"{key} is {_name(place)}, not a section")
+    try:
+        place[keys[-1]] = yaml.load(value, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError:
+        raise InputError(f"--set {override}", f"the value {value!r} is not YAML") from None
+
+
+def _explain(details: ErrorDetails, document: Mapping[str, Any], source: str, lines: Mapping[str, int]) -> InputError:
+    where, model = _locate(details["loc"], document)
+    if details["type"] == "located":
+        where = details.get("ctx", {}).get("where", where)
+    found, allowed, fix = _describe(details, where, model)
+    line = lines.get(where) or lines.get(where.rpartition(".")[0])
+    return InputError(f"{source}:{line}: {where}" if line else f"{source}: {where}", found, allowed=allowed, fix=fix)
+
+
+def _locate(loc: Iterable[str | int], document: Any) -> tuple[str, type[BaseModel] | None]:
+    """The YAML path of a Pydantic location (which also names union members), and the spec that holds its last key."""
+    parts: list[str] = []
+    place, model = document, Experiment
+    owner: type[BaseModel] | None = Experiment
+    for part in loc:
+        if isinstance(place, Mapping) and part not in place and place.get("kind") == part:
+            model = _member(model, str(part))
+            continue
+        owner = model if isinstance(model, type) and issubclass(model, BaseModel) else None
+        parts.append(str(part))
+        place = place.get(part) if isinstance(place, Mapping) else None
+        field = owner.model_fields.get(str(part)) if owner else None
+        model = _member(field.annotation, place.get("kind") if isinstance(place, Mapping) else None) if field else None
+    return ".".join(parts) or "the document", owner
+
+
+def _member(annotation: Any, kind: Any) -> Any:
+    """The spec a value of this annotation is, given its `kind`."""
+    members = [m for m in (get_args(annotation) or (annotation,)) if isinstance(m, type) and issubclass(m, Spec)]
+    tagged = [m for m in members if "kind" in m.model_fields and m.model_fields["kind"].default == kind]
+    return (tagged or members or [None])[0]
+
+
+def _describe(details: ErrorDetails, where: str, owner: type[BaseModel] | None) -> tuple[str, str, str]:
+    kind, value, context = details["type"], details["input"], details.get("ctx", {})
+    key = where.rpartition(".")[2]
+    match kind:
+        case "extra_forbidden":
+            fields = sorted(owner.model_fields) if owner else []
+            near = difflib.get_close_matches(key, fields, n=1, cutoff=0.5)
+            fix = f"did you mean {near[0]}?" if near else "remove it"
+            return f"unknown key {key!r}", ", ".join(fields), fix
+        case "missing":
+            return "missing", _field_hint(owner, key), f"add {key}"
+        case "union_tag_invalid":
+            allowed = str(context.get("expected_tags", "")).replace("'", "")
+            near = difflib.get_close_matches(str(context.get("tag")), allowed.split(", "), n=1, cutoff=0.4)
+            return f"unknown kind {context.get('tag')!r}", allowed, f"did you mean {near[0]}?" if near else ""
+        case "union_tag_not_found" | "model_type" | "model_attributes_type":
+            given = "no kind" if isinstance(value, Mapping) else f"{_name(value)}"
+            return given, "a section with a kind" if kind == "union_tag_not_found" else "a section", f"{key}: {{kind: ...}}"
+        case "literal_error":
+            allowed = str(context.get("expected", "")).replace("'", "").replace(" or ", ", ")
+            near = difflib.get_close_matches(str(value), allowed.split(", "), n=1, cutoff=0.4)
+            return f"{value!r}", allowed, f"did you mean {near[0]}?" if near else ""
+        case "value_error" | "located":
+            message = str(context.get("message") or context.get("error") or details["msg"])
+            found, _, rest = message.partition(" · allowed: ")
+            allowed, _, fix = rest.partition(" · fix: ")
+            return found, allowed, fix
+        case _:
+            return f"{value!r}" if not isinstance(value, Mapping | list) else _name(value), _as_rule(details["msg"]), ""
+
+
+def _as_rule(message: str) -> str:
+    for start in ("Input should be ", "String should ", "Value should "):
+        message = message.removeprefix(start)
+    return message
+
+
+def _field_hint(owner: type[BaseModel] | None, key: str) -> str:
+    field = owner.model_fields.get(key) if owner else None
+    return (field.description or "").split(".")[0] if field else ""
+
+
+def _name(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    names = {dict: "a section", list: "a list", str: f"the text {str(value)[:40]!r}", bool: f"{value}"}
+    return names.get(type(value), f"{value!r}"[:60])
+
+
+def _line_numbers(text: str) -> dict[str, int]:
+    """Line of each key of a YAML document, by dotted path."""
+    lines: dict[str, int] = {}
+
+    def walk(node: yaml.Node | None, path: str) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                inner = f"{path}.{key.value}" if path else str(key.value)
+                lines[inner] = key.start_mark.line + 1
+                walk(value, inner)
+        elif isinstance(node, yaml.SequenceNode):
+            for number, value in enumerate(node.value):
+                lines[f"{path}.{number}"] = value.start_mark.line + 1
+                walk(value, f"{path}.{number}")
+
+    walk(yaml.compose(text, Loader=yaml.SafeLoader), "")
+    return lines
+
+
+def _without_repeats(problems: Iterable[InputError]) -> list[InputError]:
+    return list({str(problem): problem for problem in problems}.values())

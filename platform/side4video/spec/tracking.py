@@ -1,0 +1,77 @@
+"""Where a run's numbers are kept, as the user writes it."""
+
+from collections.abc import Mapping
+from urllib.parse import unquote, urlsplit
+
+from pydantic import field_validator
+
+from side4video.core.spec import Spec
+
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+"""Schemes of stores that mlflow opens itself; a driver may follow, as in `postgresql+psycopg2`."""
+
+
+def check_tracking_uri(uri: str) -> str:
+    """The URI itself if a run may be kept there.
+
+    A path without a scheme, a `file:` URI and a relative SQLite path would name another place in every process,
+    because Ray workers run in folders of their own; MLflow has given up the file store besides.
+
+    Raises:
+        ValueError: saying what may stand there instead.
+    """
+    scheme = urlsplit(uri).scheme
+    if scheme in {"http", "https"} and urlsplit(uri).hostname:
+        return uri
+    if scheme.split("+")[0] not in DATABASES:
+        raise ValueError(
+            f"`{uri}` is not a tracking store; use http(s)://HOST:PORT for a server, "
+            "sqlite:////absolute/path.db for a file, or leave it empty for the default store"
+        )
+    if scheme.startswith("sqlite") and sqlite_path(uri) is None:
+        raise ValueError(
+            f"`{uri}` is a path relative to a folder that differs from process to process; "
+            "write sqlite:////absolute/path.db (four slashes), or leave it empty for the default store"
+        )
+    return uri
+
+
+def sqlite_path(uri: str) -> str | None:
+    """The absolute path of an SQLite URI, or None if the URI is another store's or its path is relative."""
+    scheme, divider, path = uri.partition(":///")
+    path = unquote(path.split("?")[0])
+    return path if divider and scheme.split("+")[0] == "sqlite" and path.startswith("/") else None
+
+
+class TrackingSpec(Spec):
+    """The MLflow store, and the names under which a run appears there."""
+
+    uri: str = ""
+    """A tracking server (`http://HOST:5000`) or a database (`sqlite:////absolute/path.db`).
+
+    Empty: the environment's MLFLOW_TRACKING_URI, or else an SQLite file and an artifact folder in
+    `$SIDE4VIDEO_HOME` (by default `~/.side4video`), made on first use.
+    """
+
+    experiment: str = "side4video"
+    """The experiment that the run belongs to; made on first use."""
+
+    run_name: str = ""
+    """What the run is called; empty: a name made of the spec's file, method and seed."""
+
+    tags: Mapping[str, str] = {}
+    """Further tags of the run, to find it by."""
+
+    @field_validator("uri")
+    @classmethod
+    def uri_is_the_same_place_in_every_process(cls, uri: str) -> str:
+        """Refuse the file store and relative paths."""
+        return check_tracking_uri(uri) if uri else uri
+
+    @field_validator("experiment")
+    @classmethod
+    def experiment_has_a_name_mlflow_takes(cls, experiment: str) -> str:
+        """Refuse the empty name and what is over MLflow's 500 characters."""
+        if not experiment.strip() or len(experiment) > 500:
+            raise ValueError("an experiment's name has 1 to 500 characters")
+        return experiment

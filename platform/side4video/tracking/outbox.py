@@ -1,0 +1,133 @@
+"""What could not be delivered, in order, in a file until the store answers again.
+
+A tracking server that is away must not stop training. A write that fails is appended to
+`$SIDE4VIDEO_HOME/outbox/<run id>.jsonl`, and so is every later write of that run, so that their order stays.
+Delivery removes what was accepted; a crash between the two delivers a record twice, which is harmless because
+each kind of record may be applied again without effect.
+"""
+
+import json
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from side4video.core.home import home
+from side4video.tracking.connection import OutageError, TrackingError
+
+log = logging.getLogger(__name__)
+
+Record = dict[str, Any]
+"""One write: `{"metrics": text}`, `{"params": …}`, `{"tags": …}`, `{"status": …}` or `{"artifact": …}`."""
+
+
+class Outbox:
+    """The undelivered records of one run of one store."""
+
+    def __init__(self, run_id: str, store: str) -> None:
+        """Of a run, in the store with this id (`connection.store_id`); nothing is written yet."""
+        folder = home() / "outbox"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.run_id, self.store = run_id, store
+        self.file = folder / f"{run_id}.jsonl"
+        self._attachments = folder / f"{run_id}.files"
+        self._rejected = folder / f"{run_id}.rejected.jsonl"
+
+    @classmethod
+    def waiting(cls, store: str) -> Iterator["Outbox"]:
+        """Every run of this store that has something to deliver."""
+        for file in sorted((home() / "outbox").glob("*.jsonl")):
+            outbox = cls(file.stem, store)
+            if not file.stem.endswith(".rejected") and any(outbox.records()):
+                yield outbox
+
+    def is_empty(self) -> bool:
+        """Whether nothing waits; of another store's records under the same run id nothing is known."""
+        return not self.file.exists()
+
+    def append(self, record: Record) -> None:
+        """Keep one record, on disk when this returns."""
+        with self._lock():
+            torn = self.file.exists() and not self.file.read_bytes().endswith(b"\n")
+            with self.file.open("a", encoding="utf-8") as stream:
+                # A process that died while writing leaves half a line: it must not swallow the next one.
+                stream.write(("\n" if torn else "") + self._line(record))
+                stream.flush()
+                os.fsync(stream.fileno())
+
+    def attach(self, path: Path, *, name: str) -> Path:
+        """Copy a file or folder beside the outbox, so that it may change or go; where the copy is."""
+        copy = self._attachments / uuid.uuid4().hex / name
+        copy.parent.mkdir(parents=True)
+        shutil.copytree(path, copy) if path.is_dir() else shutil.copyfile(path, copy)
+        return copy
+
+    def records(self) -> list[Record]:
+        """What waits, oldest first; half a line, left by a process that died, is passed over."""
+        lines = self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else []
+        return [entry["record"] for entry in map(_parse, lines) if entry.get("store") == self.store]
+
+    def deliver(self, apply: Callable[[Record], None]) -> int:
+        """Apply the records in order until none is left or there is an outage; how many are left.
+
+        A record that the store refuses for good is set aside in `<run id>.rejected.jsonl`: it must not hold up
+        those behind it.
+
+        Args:
+            apply: gives one record to the store; raises `OutageError` or `TrackingError`.
+        """
+        with self._lock():
+            left = self.records()
+            try:
+                while left:
+                    self._apply_or_reject(left[0], apply)
+                    left.pop(0)
+            except OutageError as error:
+                log.debug("%d records of run %s wait on: %s", len(left), self.run_id, error)
+            finally:
+                self._replace(left)
+            if not left:
+                shutil.rmtree(self._attachments, ignore_errors=True)
+            return len(left)
+
+    def _apply_or_reject(self, record: Record, apply: Callable[[Record], None]) -> None:
+        try:
+            apply(record)
+        except OutageError:
+            raise
+        except TrackingError as error:
+            log.warning(
+                "the tracking store refused what had waited for it; it is kept in %s: %s", self._rejected, error
+            )
+            with self._rejected.open("a", encoding="utf-8") as stream:
+                stream.write(self._line({**record, "refused": str(error)}))
+
+    def _replace(self, records: list[Record]) -> None:
+        if not records:
+            self.file.unlink(missing_ok=True)
+            return
+        draft = self.file.with_suffix(".draft")
+        draft.write_text("".join(map(self._line, records)), encoding="utf-8")
+        draft.replace(self.file)
+
+    def _line(self, record: Record) -> str:
+        return json.dumps({"store": self.store, "record": record}, ensure_ascii=False) + "\n"
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        with FileLock(self.file.with_suffix(".lock")):
+            yield
+
+
+def _parse(line: str) -> dict[str, Any]:
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError:
+        return {}
+    return entry if isinstance(entry, dict) else {}

@@ -1,0 +1,62 @@
+"""Secrets never reach a parameter, a tag or an artifact.
+
+What is hidden: text under a name that says it is a secret, the user and password of a URI, signatures and tokens
+in a URI's query, and strings of the well-known shapes of access keys. Numbers, booleans and names that speak of
+model tokens (`class_token`) stay.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+HIDDEN = "[hidden]"
+"""What stands where a secret stood."""
+
+_SECRET_WORDS = {"password", "passwd", "passphrase", "pwd", "secret", "secrets", "credential", "credentials", "apikey"}
+_KEY_OWNERS = {"access", "api", "auth", "encryption", "private", "secret", "ssh", "signing"}
+_TOKENS_OF_MODELS = {"class", "cls", "image", "mask", "pad", "patch", "register", "side", "text", "video"}
+
+_USER_INFO = re.compile(r"(?<=://)[^/\s@'\"]+(?=@)")
+_QUERY = re.compile(
+    r"(?i)([?&;](?:[a-z0-9_\-]*(?:token|signature|password|secret|credential)|sig|api_?key|access_?key)=)[^&\s'\"]+"
+)
+_SHAPES = re.compile(
+    r"\b(?:hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|glpat-[\w\-]{20,}|sk-[\w\-]{20,}|A[KS]IA[A-Z0-9]{16})\b"
+)
+
+
+def names_a_secret(name: str) -> bool:
+    """Whether a key's own name (the last part of a dotted path) says that its value is a secret."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.rsplit(".", 1)[-1])
+    words = [word for word in re.split(r"[^a-z0-9]+", spaced.lower()) if word]
+    if not words:
+        return False
+    before = words[-2] if len(words) > 1 else ""
+    return (
+        bool(_SECRET_WORDS & set(words))
+        or (words[-1] == "token" and before not in _TOKENS_OF_MODELS)
+        or (words[-1] == "key" and before in _KEY_OWNERS)
+    )
+
+
+def redact_text(text: str) -> str:
+    """The text without passwords in URIs, signed queries and well-known access keys."""
+    return _SHAPES.sub(HIDDEN, _QUERY.sub(rf"\g<1>{HIDDEN}", _USER_INFO.sub(HIDDEN, text)))
+
+
+def redact(document: Any, name: str = "") -> Any:
+    """A copy of a JSON-like document (mappings, sequences, scalars) with every secret hidden.
+
+    Args:
+        document: the document, or a part of it.
+        name: the key under which this part stands.
+    """
+    if isinstance(document, Mapping):
+        # What lies under `secrets:` is secret whatever its own name says.
+        hides_all = names_a_secret(name)
+        return {key: redact(value, name if hides_all else str(key)) for key, value in document.items()}
+    if isinstance(document, Sequence) and not isinstance(document, str | bytes):
+        return [redact(value, name) for value in document]
+    if not isinstance(document, str) or not document:
+        return document
+    return HIDDEN if names_a_secret(name) else redact_text(document)

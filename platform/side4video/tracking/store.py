@@ -1,0 +1,392 @@
+"""The MLflow store: one writer per run, nothing lost, nothing doubled.
+
+Every write names its run. A run is started by key: whoever asks again with the same key, after a crash or on a
+retry, continues the unfinished run. A metric is one value per key and step; what the store already holds is
+passed over, so a resumed run may report its last epoch again. Writes are synchronous, because MLflow's own
+queue loses data under load; those that meet an outage wait in the outbox.
+"""
+
+import json
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from side4video.core.errors import InputError
+from side4video.spec.tracking import TrackingSpec
+from side4video.tracking import connection, records
+from side4video.tracking.connection import OutageError, explained
+from side4video.tracking.outbox import Outbox, Record
+from side4video.tracking.parameters import TAG_LIMIT, VALUE_LIMIT, batches, cut, flatten, plain_name
+from side4video.tracking.records import Metric
+from side4video.tracking.redaction import redact, redact_text
+from side4video.tracking.search import StoredRun, find_run, quoted, search
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment
+
+log = logging.getLogger(__name__)
+
+KEY_TAG = "side4video.key"
+"""The tag that says which run this is to be, whoever starts it."""
+
+PARENT_TAG = "mlflow.parentRunId"
+
+METRICS_IN_A_REQUEST = 500
+PROBE_EVERY_SECONDS = 5.0
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+class Store:
+    """One experiment of one MLflow store.
+
+    Cheap to make and to send to another process; the client is made on first use.
+    """
+
+    def __init__(self, uri: str = "", experiment: str = "side4video") -> None:
+        """Name the store; see `TrackingSpec` for what the two may be.
+
+        Raises:
+            InputError: if the address is a relative path or a file store.
+        """
+        self.uri, self.experiment = connection.resolve_uri(uri), experiment
+        self._made_client: MlflowClient | None = None
+        self._experiment_id = ""
+        self._stored_steps: dict[str, dict[str, set[int] | None]] = {}
+        self._next_probe = 0.0
+
+    @classmethod
+    def from_spec(cls, spec: TrackingSpec) -> "Store":
+        """The store that a document names."""
+        return cls(spec.uri, spec.experiment)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.uri, self.experiment))
+
+    def __repr__(self) -> str:
+        return f"Store({redact_text(self.uri)!r}, {self.experiment!r})"
+
+    # ---- the store itself
+
+    def prepare(self) -> "Store":
+        """Make the database and the experiment if they are not there; any number of processes may do so at once.
+
+        Raises:
+            InputError: if the store cannot be reached, or the experiment was deleted.
+        """
+        if self._experiment_id:
+            return self
+        try:
+            self._experiment_id = self._find_or_make_experiment()
+        except OutageError as error:
+            found = f"{redact_text(self.uri)} cannot be used ({error})"
+            fix = "start the server, or leave `tracking.uri` empty to keep the run in a local file"
+            raise InputError("tracking.uri", found, fix=fix) from error
+        return self
+
+    @property
+    def experiment_id(self) -> str:
+        """The experiment's id in the store."""
+        return self.prepare()._experiment_id
+
+    @explained
+    def _find_or_make_experiment(self) -> str:
+        client = self._client
+        with connection.store_lock(self.uri):
+            found = client.get_experiment_by_name(self.experiment) or self._make_experiment()
+        if found.lifecycle_stage != "active":
+            fix = "choose another name, or restore it: mlflow experiments restore"
+            raise InputError("tracking.experiment", f"`{self.experiment}` was deleted from the store", fix=fix)
+        return found.experiment_id
+
+    def _make_experiment(self) -> "Experiment":
+        place = None if connection.is_server(self.uri) else connection.artifact_folder(self.uri)
+        location = connection.quoted_path(place) if place else None
+        try:
+            return self._client.get_experiment(self._client.create_experiment(self.experiment, location))
+        except Exception:
+            # A process on another machine, which the lock does not reach, may have been first.
+            found = self._client.get_experiment_by_name(self.experiment)
+            if found is None:
+                raise
+            return found
+
+    @property
+    def _client(self) -> "MlflowClient":
+        if self._made_client is None:
+            self._made_client = connection.connect(self.uri)
+        return self._made_client
+
+    # ---- runs
+
+    @explained
+    def start_run(
+        self,
+        *,
+        name: str,
+        key: str,
+        tags: Mapping[str, str] | None = None,
+        params: Mapping[str, Any] | None = None,
+        parent: str | None = None,
+        resume: bool = True,
+        reopen_finished: bool = False,
+    ) -> str:
+        """Start the run of this key, or continue it if it is unfinished (running, failed or killed).
+
+        Args:
+            name: what it is called; names may repeat.
+            key: what it is, such as the hash of the resolved spec.
+            tags: further tags.
+            params: a nested document; see `log_params`.
+            parent: the id of the run it belongs under.
+            resume: whether an unfinished run of this key is continued; else a new one is made.
+            reopen_finished: whether a finished one is continued, too.
+
+        Returns:
+            The run's id.
+
+        Raises:
+            InputError: if the store cannot be reached.
+        """
+        all_tags = {**(tags or {}), KEY_TAG: key, **({PARENT_TAG: parent} if parent else {})}
+        experiment_id = self.experiment_id
+        with connection.store_lock(self.uri):
+            run_id = self._continue(key, reopen_finished) if resume else ""
+            if not run_id:
+                now = time.time_ns() // 1_000_000
+                run_id = self._client.create_run(experiment_id, now, _plain_tags(all_tags), name).info.run_id
+                self._stored_steps[run_id] = {}
+                all_tags = {}
+        if all_tags:
+            self.set_tags(run_id, all_tags)
+        if params:
+            self.log_params(run_id, params)
+        return run_id
+
+    def _continue(self, key: str, reopen_finished: bool) -> str:
+        for run in self.runs(f"tags.`{KEY_TAG}` = {quoted(key)}"):
+            if run.status != "FINISHED" or reopen_finished:
+                self._client.update_run(run.run_id, status="RUNNING")
+                self._stored_steps.pop(run.run_id, None)
+                return run.run_id
+        return ""
+
+    def finish(self, run_id: str, status: Status = "FINISHED") -> None:
+        """Say how the run ended."""
+        self._write(run_id, {"status": status, "end_ms": time.time_ns() // 1_000_000})
+
+    @explained
+    def get(self, run_id: str) -> StoredRun:
+        """The run with its parameters, tags and latest metrics."""
+        return StoredRun.from_mlflow(self._client.get_run(run_id))
+
+    @explained
+    def history(self, run_id: str, key: str) -> list[Metric]:
+        """Every value of one metric, by step."""
+        values = self._client.get_metric_history(run_id, key)
+        return sorted((Metric(m.key, m.value, m.step, m.timestamp) for m in values), key=lambda m: m.step)
+
+    @explained
+    def runs(self, filter: str = "", *, limit: int = 50_000) -> list[StoredRun]:  # noqa: A002 MLflow's own word
+        """The experiment's runs that match an MLflow filter, such as "metrics.`eval/top1` > 0.5"; newest first."""
+        return search(self._client, [self.experiment_id], filter=filter, limit=limit)
+
+    @explained
+    def find(self, name_or_id: str) -> StoredRun:
+        """The run with this id or unique beginning of an id, or the newest with this name, in any experiment.
+
+        Raises:
+            InputError: if there is none, naming those with near names, or if several ids begin so.
+        """
+        self.prepare()
+        return find_run(self._client, name_or_id, where=f"run `{name_or_id}`")
+
+    # ---- what a run holds
+
+    def log(self, run_id: str, metrics: Sequence[Metric]) -> None:
+        """Store metrics; of one key and step the first value stays.
+
+        An outage is not an error: the metrics then wait in the outbox.
+        """
+        for start in range(0, len(metrics), METRICS_IN_A_REQUEST):
+            self._write(run_id, {"metrics": records.to_json(metrics[start : start + METRICS_IN_A_REQUEST])})
+
+    def log_params(self, run_id: str, document: Mapping[str, Any]) -> None:
+        """Store a nested document under dotted names, secrets hidden.
+
+        A value over MLflow's limit is cut, and the whole document stored as the artifact `params.json`. A
+        parameter that the run has already keeps its first value.
+        """
+        hidden = redact(document)
+        flat = flatten(hidden)
+        for portion in batches({name: cut(value, VALUE_LIMIT) for name, value in flat.items()}):
+            self._write(run_id, {"params": portion})
+        if any(len(value) > VALUE_LIMIT for value in flat.values()):
+            self.log_json(run_id, hidden, "params.json")
+
+    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags, secrets hidden; a tag that is there already gets the new value."""
+        for portion in batches(_plain_tags(tags)):
+            self._write(run_id, {"tags": portion})
+
+    def log_text(self, run_id: str, text: str, artifact_path: str) -> None:
+        """Store text as an artifact of this name; passwords in addresses are hidden."""
+        self._log_content(run_id, redact_text(text), artifact_path)
+
+    def log_json(self, run_id: str, document: Any, artifact_path: str) -> None:
+        """Store a JSON-like document as an artifact of this name, secrets hidden."""
+        text = json.dumps(redact(document), indent=2, ensure_ascii=False, default=str)
+        self._log_content(run_id, text + "\n", artifact_path)
+
+    def log_file(self, run_id: str, path: Path | str, artifact_path: str = "") -> None:
+        """Store a file, or a folder with all it holds, as it is.
+
+        Args:
+            run_id: the run.
+            path: the file or folder.
+            artifact_path: the artifact's whole name, such as `checkpoint/last.safetensors`; by default the
+                file's own.
+
+        Raises:
+            FileNotFoundError: if there is nothing at the path.
+        """
+        source = Path(path).absolute()
+        if not source.exists():
+            raise FileNotFoundError(source)
+        self._write(run_id, {"artifact": str(source), "name": (artifact_path or source.name).strip("/")})
+
+    def _log_content(self, run_id: str, text: str, artifact_path: str) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / Path(artifact_path).name
+            file.write_text(text, encoding="utf-8")
+            self.log_file(run_id, file, artifact_path)
+
+    @explained
+    def download(self, run_id: str, artifact: str, folder: Path | str) -> Path:
+        """Copy an artifact, a file or a folder, below `folder`; where it is then.
+
+        Raises:
+            InputError: if the run has no such artifact.
+        """
+        above = artifact.rpartition("/")[0]
+        names = [item.path for item in self._client.list_artifacts(run_id, above or None)]
+        if artifact not in names:
+            where, found = f"run {run_id}", f"no artifact `{artifact}`"
+            raise InputError(where, found, allowed=", ".join(names) or "it has none there")
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        return Path(self._client.download_artifacts(run_id, artifact, str(folder)))
+
+    # ---- delivery
+
+    def flush(self, run_id: str = "") -> int:
+        """Deliver what waits in the outbox, of one run or of all runs of this store; how many records are left."""
+        store = connection.store_id(self.uri)
+        waiting = [Outbox(run_id, store)] if run_id else list(Outbox.waiting(store))
+        return sum(self._deliver(outbox) for outbox in waiting)
+
+    def _write(self, run_id: str, record: Record) -> None:
+        """Give a record to the store, behind those of its run that wait; keep it if there is an outage."""
+        outbox = Outbox(run_id, connection.store_id(self.uri))
+        was_empty = outbox.is_empty()
+        if was_empty:
+            try:
+                self._apply(run_id, record)
+                return
+            except OutageError as error:
+                self._stored_steps.pop(run_id, None)  # a request that failed may have been carried out
+                self._next_probe = time.monotonic() + PROBE_EVERY_SECONDS
+                told = (redact_text(self.uri), outbox.file, error)
+                log.warning("the tracking store %s is away; what is logged waits in %s (%s)", *told)
+        if "artifact" in record:
+            copy = outbox.attach(Path(record["artifact"]), name=Path(record["name"]).name)
+            record = {**record, "artifact": str(copy)}
+        outbox.append(record)
+        if not was_empty and time.monotonic() >= self._next_probe:
+            self._next_probe = time.monotonic() + PROBE_EVERY_SECONDS
+            if connection.answers(self.uri):
+                self._deliver(outbox)
+
+    def _deliver(self, outbox: Outbox) -> int:
+        left = outbox.deliver(lambda record: self._apply(outbox.run_id, record))
+        if left:
+            self._stored_steps.pop(outbox.run_id, None)
+        return left
+
+    @explained
+    def _apply(self, run_id: str, record: Record) -> None:
+        """Carry out one write; doing so twice is the same as once."""
+        appliers: dict[str, Callable[[str, Record], None]] = {
+            "metrics": self._apply_metrics,
+            "params": self._apply_params,
+            "tags": self._apply_tags,
+            "artifact": self._apply_artifact,
+            "status": self._apply_status,
+        }
+        next(apply for kind, apply in appliers.items() if kind in record)(run_id, record)
+
+    def _apply_metrics(self, run_id: str, record: Record) -> None:
+        from mlflow.entities import Metric as Entity
+
+        new = self._without_stored(run_id, records.from_json(record["metrics"]))
+        if new:
+            entities = [Entity(m.key, m.value, m.timestamp_ms, m.step) for m in new]
+            self._client.log_batch(run_id, metrics=entities)
+        for metric in new:
+            steps = self._stored_steps[run_id].setdefault(metric.key, set())
+            if steps is not None:
+                steps.add(metric.step)
+
+    def _apply_params(self, run_id: str, record: Record) -> None:
+        from mlflow.entities import Param
+
+        stored = self._client.get_run(run_id).data.params
+        new = {name: value for name, value in record["params"].items() if name not in stored}
+        for name in record["params"].keys() - new.keys():
+            if stored[name] != record["params"][name]:
+                log.warning("run %s: parameter %s keeps its first value, %s", run_id, name, cut(stored[name], 80))
+        self._client.log_batch(run_id, params=[Param(name, value) for name, value in new.items()])
+
+    def _apply_tags(self, run_id: str, record: Record) -> None:
+        from mlflow.entities import RunTag
+
+        self._client.log_batch(run_id, tags=[RunTag(name, value) for name, value in record["tags"].items()])
+
+    def _apply_status(self, run_id: str, record: Record) -> None:
+        self._client.set_terminated(run_id, record["status"], record["end_ms"])
+
+    def _apply_artifact(self, run_id: str, record: Record) -> None:
+        source, name = Path(record["artifact"]), Path(record["name"])
+        if source.is_dir():
+            self._client.log_artifacts(run_id, str(source), str(name))
+            return
+        above = None if name.parent == Path() else str(name.parent)
+        if source.name == name.name:
+            self._client.log_artifact(run_id, str(source), above)
+            return
+        with tempfile.TemporaryDirectory() as folder:  # MLflow keeps a file's own name, so give it the wanted one
+            renamed = Path(folder) / name.name
+            shutil.copyfile(source, renamed)
+            self._client.log_artifact(run_id, str(renamed), above)
+
+    def _without_stored(self, run_id: str, metrics: Iterable[Metric]) -> list[Metric]:
+        """Those whose key and step the store does not hold, each once."""
+        if run_id not in self._stored_steps:
+            # A key's history is read only when that key is logged again.
+            self._stored_steps[run_id] = dict.fromkeys(self._client.get_run(run_id).data.metrics)
+        known = self._stored_steps[run_id]
+        new: dict[tuple[str, int], Metric] = {}
+        for metric in metrics:
+            if known.setdefault(metric.key, set()) is None:
+                known[metric.key] = {m.step for m in self._client.get_metric_history(run_id, metric.key)}
+            if metric.step not in (known[metric.key] or ()):
+                new.setdefault((metric.key, metric.step), metric)
+        return list(new.values())
+
+
+def _plain_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    return {plain_name(name): cut(str(value), TAG_LIMIT) for name, value in redact(tags).items()}
