@@ -107,13 +107,13 @@ def _read_text(path: Path) -> str:
 
 def _split_lines(path: Path, text: str, delimiter: Delimiter) -> list[tuple[int, list[str]]]:
     """Line number and stripped cells of every line that is not blank."""
-    head = next((line for line in text.splitlines() if line.strip()), "")
+    head = next((line for line in text.split("\n") if line.strip()), "")
     if delimiter == "auto":
         delimiter = "tab" if "\t" in head else "comma" if "," in head else "space"
     if delimiter == "space":
         width = len(head.split())
         # The path is the first column and may hold spaces, so lines are divided from the right.
-        pairs = ((number, line.rsplit(maxsplit=width - 1)) for number, line in enumerate(text.splitlines(), 1))
+        pairs = ((number, line.rsplit(maxsplit=width - 1)) for number, line in enumerate(text.split("\n"), 1))
         return [(number, cells) for number, cells in pairs if cells]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if delimiter == "tab" else ",", strict=True)
     lines = []

@@ -1,5 +1,7 @@
 """Dividing one list into training and test without tearing a group apart."""
 
+import math
+import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
@@ -48,12 +50,21 @@ def training_subset(clips: Sequence[Clip], fraction: float, seed: int) -> list[i
     members: dict[int | None, list[int]] = defaultdict(list)
     for position, clip in enumerate(clips):
         members[clip.label].append(position)
-    kept: list[int] = []
-    for positions in members.values():
-        ranked = sorted(positions, key=lambda position: (_rank(clips[position], seed), position))
-        kept += ranked[: -int(-(len(ranked) * fraction) // 1)]
+    root = _common_folder(clips)
+
+    def rank(position: int) -> tuple[int, int]:
+        clip = clips[position]
+        span = (str(clip.start_seconds), str(clip.end_seconds))
+        return derive_seed(seed, "fraction", clip.path[len(root) :], *span), position
+
+    kept = [
+        position
+        for positions in members.values()
+        for position in sorted(positions, key=rank)[: math.ceil(len(positions) * fraction - 1e-9)]
+    ]
     return sorted(kept)
 
 
-def _rank(clip: Clip, seed: int) -> int:
-    return derive_seed(seed, "fraction", clip.path, str(clip.start_seconds), str(clip.end_seconds))
+def _common_folder(clips: Sequence[Clip]) -> str:
+    """The folder all clips lie in: the subset must not depend on where that is."""
+    return os.path.commonpath([os.path.dirname(clip.path) for clip in clips])  # noqa: PTH120 - many files

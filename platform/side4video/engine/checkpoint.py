@@ -21,22 +21,27 @@ from side4video.engine.student import Student
 FORMAT = 1
 
 
-def save_checkpoint(folder: Path, students: Mapping[str, Student], state: Mapping[str, Any]) -> Path:
+def save_checkpoint(
+    folder: Path, students: Mapping[str, Student], state: Mapping[str, Any], *, beside: Path | None = None
+) -> Path:
     """Write `folder` atomically: it is complete under its name, or it is not there.
 
     Args:
         folder: Where; replaced if it exists.
         students: By name; only what they train is written.
         state: JSON values: the next step, hashes, whatever resuming needs.
+        beside: A folder of the same shape whose files (the best weights, predictions) go along.
 
     Returns:
         The folder.
     """
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
+    if beside is not None and beside.is_dir():
+        shutil.copytree(beside, partial)
     for name, student in students.items():
         place = partial / name
-        place.mkdir(parents=True)
+        place.mkdir(parents=True, exist_ok=True)
         save_file(_tensors(student.module), place / "weights.safetensors")
         if student.average is not None:
             save_file(_tensors(student.average), place / "average.safetensors")

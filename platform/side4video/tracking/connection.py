@@ -8,10 +8,11 @@ import functools
 import hashlib
 import logging
 import os
+import sqlite3
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from urllib.parse import quote, urlsplit
@@ -99,16 +100,33 @@ def connect(uri: str) -> "MlflowClient":
     """A client of the store; for a database, its tables are made or brought up to date.
 
     Raises:
-        mlflow.exceptions.MlflowException: if a database cannot be opened. A server is not contacted yet.
+        InputError: if a database cannot be opened. A server is not contacted yet.
     """
     quieten()
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)
-    if not is_server(uri):
-        with store_lock(uri):
+    if is_server(uri):
+        return client
+    with store_lock(uri):
+        if path := sqlite_path(uri):
+            _check_database(path)
+        try:
             client.search_experiments(max_results=1)
+        except ModuleNotFoundError as error:
+            found = f"{redact_text(uri)} needs the Python package `{error.name}`, which is not installed"
+            raise InputError("tracking.uri", found, fix=f"pip install {error.name}") from error
     return client
+
+
+def _check_database(path: str) -> None:
+    """Say at once what MLflow would find out in minutes of trying."""
+    try:
+        with closing(sqlite3.connect(path, timeout=20)) as database:
+            database.execute("PRAGMA schema_version")
+    except sqlite3.DatabaseError as error:
+        allowed = "a file that can be written, or that is not there yet"
+        raise InputError("tracking.uri", f"{path} is no SQLite database ({error})", allowed=allowed) from error
 
 
 def quieten() -> None:

@@ -41,19 +41,22 @@ class Outbox:
 
     @classmethod
     def waiting(cls, store: str) -> Iterator["Outbox"]:
-        """Every run of this store that has something to deliver."""
+        """Every run that has something to deliver to this store."""
         for file in sorted((home() / "outbox").glob("*.jsonl")):
-            outbox = cls(file.stem, store)
-            if not file.stem.endswith(".rejected") and any(outbox.records()):
+            outbox = cls(file.name.removesuffix(".jsonl"), store)
+            if not outbox.run_id.endswith(".rejected") and any(entry["store"] == store for entry in outbox._entries()):
                 yield outbox
 
     def is_empty(self) -> bool:
-        """Whether nothing waits; of another store's records under the same run id nothing is known."""
+        """Whether nothing waits."""
         return not self.file.exists()
 
     def append(self, record: Record) -> None:
-        """Keep one record, on disk when this returns."""
+        """Keep one record, on disk when this returns; an artifact is copied, because its file may change or go."""
         with self._lock():
+            if "artifact" in record:
+                copy = self._attach(Path(record["artifact"]), name=Path(record["name"]).name)
+                record = {**record, "artifact": str(copy)}
             torn = self.file.exists() and not self.file.read_bytes().endswith(b"\n")
             with self.file.open("a", encoding="utf-8") as stream:
                 # A process that died while writing leaves half a line: it must not swallow the next one.
@@ -61,17 +64,9 @@ class Outbox:
                 stream.flush()
                 os.fsync(stream.fileno())
 
-    def attach(self, path: Path, *, name: str) -> Path:
-        """Copy a file or folder beside the outbox, so that it may change or go; where the copy is."""
-        copy = self._attachments / uuid.uuid4().hex / name
-        copy.parent.mkdir(parents=True)
-        shutil.copytree(path, copy) if path.is_dir() else shutil.copyfile(path, copy)
-        return copy
-
     def records(self) -> list[Record]:
-        """What waits, oldest first; half a line, left by a process that died, is passed over."""
-        lines = self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else []
-        return [entry["record"] for entry in map(_parse, lines) if entry.get("store") == self.store]
+        """What waits, oldest first."""
+        return [entry["record"] for entry in self._entries()]
 
     def deliver(self, apply: Callable[[Record], None]) -> int:
         """Apply the records in order until none is left or there is an outage; how many are left.
@@ -108,6 +103,16 @@ class Outbox:
             with self._rejected.open("a", encoding="utf-8") as stream:
                 stream.write(self._line({**record, "refused": str(error)}))
 
+    def _entries(self) -> list[dict[str, Any]]:
+        lines = self.file.read_text(encoding="utf-8").split("\n") if self.file.exists() else []
+        return [entry for entry in map(_parse, lines) if entry]
+
+    def _attach(self, path: Path, *, name: str) -> Path:
+        copy = self._attachments / uuid.uuid4().hex / name
+        copy.parent.mkdir(parents=True)
+        shutil.copytree(path, copy) if path.is_dir() else shutil.copyfile(path, copy)
+        return copy
+
     def _replace(self, records: list[Record]) -> None:
         if not records:
             self.file.unlink(missing_ok=True)
@@ -126,8 +131,8 @@ class Outbox:
 
 
 def _parse(line: str) -> dict[str, Any]:
+    """One entry; nothing for the half of a line that a process left when it died."""
     try:
-        entry = json.loads(line)
+        return json.loads(line)
     except json.JSONDecodeError:
         return {}
-    return entry if isinstance(entry, dict) else {}

@@ -7,11 +7,9 @@ queue loses data under load; those that meet an outage wait in the outbox.
 """
 
 import json
-import logging
-import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +17,7 @@ from side4video.core.errors import InputError
 from side4video.spec.tracking import TrackingSpec
 from side4video.tracking import connection, records
 from side4video.tracking.connection import OutageError, explained
-from side4video.tracking.outbox import Outbox, Record
+from side4video.tracking.delivery import Delivery
 from side4video.tracking.parameters import TAG_LIMIT, VALUE_LIMIT, batches, cut, flatten, plain_name
 from side4video.tracking.records import Metric
 from side4video.tracking.redaction import redact, redact_text
@@ -29,15 +27,12 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
 
-log = logging.getLogger(__name__)
-
 KEY_TAG = "side4video.key"
 """The tag that says which run this is to be, whoever starts it."""
 
 PARENT_TAG = "mlflow.parentRunId"
 
 METRICS_IN_A_REQUEST = 500
-PROBE_EVERY_SECONDS = 5.0
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -55,10 +50,8 @@ class Store:
             InputError: if the address is a relative path or a file store.
         """
         self.uri, self.experiment = connection.resolve_uri(uri), experiment
-        self._made_client: MlflowClient | None = None
+        self._delivery = Delivery(self.uri)
         self._experiment_id = ""
-        self._stored_steps: dict[str, dict[str, set[int] | None]] = {}
-        self._next_probe = 0.0
 
     @classmethod
     def from_spec(cls, spec: TrackingSpec) -> "Store":
@@ -118,9 +111,7 @@ class Store:
 
     @property
     def _client(self) -> "MlflowClient":
-        if self._made_client is None:
-            self._made_client = connection.connect(self.uri)
-        return self._made_client
+        return self._delivery.client
 
     # ---- runs
 
@@ -160,7 +151,6 @@ class Store:
             if not run_id:
                 now = time.time_ns() // 1_000_000
                 run_id = self._client.create_run(experiment_id, now, _plain_tags(all_tags), name).info.run_id
-                self._stored_steps[run_id] = {}
                 all_tags = {}
         if all_tags:
             self.set_tags(run_id, all_tags)
@@ -171,14 +161,15 @@ class Store:
     def _continue(self, key: str, reopen_finished: bool) -> str:
         for run in self.runs(f"tags.`{KEY_TAG}` = {quoted(key)}"):
             if run.status != "FINISHED" or reopen_finished:
+                self._delivery.flush(run.run_id)  # what waited, its end among it, comes before what follows
                 self._client.update_run(run.run_id, status="RUNNING")
-                self._stored_steps.pop(run.run_id, None)
+                self._delivery.forget(run.run_id)
                 return run.run_id
         return ""
 
     def finish(self, run_id: str, status: Status = "FINISHED") -> None:
         """Say how the run ended."""
-        self._write(run_id, {"status": status, "end_ms": time.time_ns() // 1_000_000})
+        self._delivery.write(run_id, {"status": status, "end_ms": time.time_ns() // 1_000_000})
 
     @explained
     def get(self, run_id: str) -> StoredRun:
@@ -214,7 +205,7 @@ class Store:
         An outage is not an error: the metrics then wait in the outbox.
         """
         for start in range(0, len(metrics), METRICS_IN_A_REQUEST):
-            self._write(run_id, {"metrics": records.to_json(metrics[start : start + METRICS_IN_A_REQUEST])})
+            self._delivery.write(run_id, {"metrics": records.to_json(metrics[start : start + METRICS_IN_A_REQUEST])})
 
     def log_params(self, run_id: str, document: Mapping[str, Any]) -> None:
         """Store a nested document under dotted names, secrets hidden.
@@ -225,14 +216,14 @@ class Store:
         hidden = redact(document)
         flat = flatten(hidden)
         for portion in batches({name: cut(value, VALUE_LIMIT) for name, value in flat.items()}):
-            self._write(run_id, {"params": portion})
+            self._delivery.write(run_id, {"params": portion})
         if any(len(value) > VALUE_LIMIT for value in flat.values()):
             self.log_json(run_id, hidden, "params.json")
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags, secrets hidden; a tag that is there already gets the new value."""
         for portion in batches(_plain_tags(tags)):
-            self._write(run_id, {"tags": portion})
+            self._delivery.write(run_id, {"tags": portion})
 
     def log_text(self, run_id: str, text: str, artifact_path: str) -> None:
         """Store text as an artifact of this name; passwords in addresses are hidden."""
@@ -258,7 +249,7 @@ class Store:
         source = Path(path).absolute()
         if not source.exists():
             raise FileNotFoundError(source)
-        self._write(run_id, {"artifact": str(source), "name": (artifact_path or source.name).strip("/")})
+        self._delivery.write(run_id, {"artifact": str(source), "name": (artifact_path or source.name).strip("/")})
 
     def _log_content(self, run_id: str, text: str, artifact_path: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -281,111 +272,9 @@ class Store:
         Path(folder).mkdir(parents=True, exist_ok=True)
         return Path(self._client.download_artifacts(run_id, artifact, str(folder)))
 
-    # ---- delivery
-
     def flush(self, run_id: str = "") -> int:
         """Deliver what waits in the outbox, of one run or of all runs of this store; how many records are left."""
-        store = connection.store_id(self.uri)
-        waiting = [Outbox(run_id, store)] if run_id else list(Outbox.waiting(store))
-        return sum(self._deliver(outbox) for outbox in waiting)
-
-    def _write(self, run_id: str, record: Record) -> None:
-        """Give a record to the store, behind those of its run that wait; keep it if there is an outage."""
-        outbox = Outbox(run_id, connection.store_id(self.uri))
-        was_empty = outbox.is_empty()
-        if was_empty:
-            try:
-                self._apply(run_id, record)
-                return
-            except OutageError as error:
-                self._stored_steps.pop(run_id, None)  # a request that failed may have been carried out
-                self._next_probe = time.monotonic() + PROBE_EVERY_SECONDS
-                told = (redact_text(self.uri), outbox.file, error)
-                log.warning("the tracking store %s is away; what is logged waits in %s (%s)", *told)
-        if "artifact" in record:
-            copy = outbox.attach(Path(record["artifact"]), name=Path(record["name"]).name)
-            record = {**record, "artifact": str(copy)}
-        outbox.append(record)
-        if not was_empty and time.monotonic() >= self._next_probe:
-            self._next_probe = time.monotonic() + PROBE_EVERY_SECONDS
-            if connection.answers(self.uri):
-                self._deliver(outbox)
-
-    def _deliver(self, outbox: Outbox) -> int:
-        left = outbox.deliver(lambda record: self._apply(outbox.run_id, record))
-        if left:
-            self._stored_steps.pop(outbox.run_id, None)
-        return left
-
-    @explained
-    def _apply(self, run_id: str, record: Record) -> None:
-        """Carry out one write; doing so twice is the same as once."""
-        appliers: dict[str, Callable[[str, Record], None]] = {
-            "metrics": self._apply_metrics,
-            "params": self._apply_params,
-            "tags": self._apply_tags,
-            "artifact": self._apply_artifact,
-            "status": self._apply_status,
-        }
-        next(apply for kind, apply in appliers.items() if kind in record)(run_id, record)
-
-    def _apply_metrics(self, run_id: str, record: Record) -> None:
-        from mlflow.entities import Metric as Entity
-
-        new = self._without_stored(run_id, records.from_json(record["metrics"]))
-        if new:
-            entities = [Entity(m.key, m.value, m.timestamp_ms, m.step) for m in new]
-            self._client.log_batch(run_id, metrics=entities)
-        for metric in new:
-            steps = self._stored_steps[run_id].setdefault(metric.key, set())
-            if steps is not None:
-                steps.add(metric.step)
-
-    def _apply_params(self, run_id: str, record: Record) -> None:
-        from mlflow.entities import Param
-
-        stored = self._client.get_run(run_id).data.params
-        new = {name: value for name, value in record["params"].items() if name not in stored}
-        for name in record["params"].keys() - new.keys():
-            if stored[name] != record["params"][name]:
-                log.warning("run %s: parameter %s keeps its first value, %s", run_id, name, cut(stored[name], 80))
-        self._client.log_batch(run_id, params=[Param(name, value) for name, value in new.items()])
-
-    def _apply_tags(self, run_id: str, record: Record) -> None:
-        from mlflow.entities import RunTag
-
-        self._client.log_batch(run_id, tags=[RunTag(name, value) for name, value in record["tags"].items()])
-
-    def _apply_status(self, run_id: str, record: Record) -> None:
-        self._client.set_terminated(run_id, record["status"], record["end_ms"])
-
-    def _apply_artifact(self, run_id: str, record: Record) -> None:
-        source, name = Path(record["artifact"]), Path(record["name"])
-        if source.is_dir():
-            self._client.log_artifacts(run_id, str(source), str(name))
-            return
-        above = None if name.parent == Path() else str(name.parent)
-        if source.name == name.name:
-            self._client.log_artifact(run_id, str(source), above)
-            return
-        with tempfile.TemporaryDirectory() as folder:  # MLflow keeps a file's own name, so give it the wanted one
-            renamed = Path(folder) / name.name
-            shutil.copyfile(source, renamed)
-            self._client.log_artifact(run_id, str(renamed), above)
-
-    def _without_stored(self, run_id: str, metrics: Iterable[Metric]) -> list[Metric]:
-        """Those whose key and step the store does not hold, each once."""
-        if run_id not in self._stored_steps:
-            # A key's history is read only when that key is logged again.
-            self._stored_steps[run_id] = dict.fromkeys(self._client.get_run(run_id).data.metrics)
-        known = self._stored_steps[run_id]
-        new: dict[tuple[str, int], Metric] = {}
-        for metric in metrics:
-            if known.setdefault(metric.key, set()) is None:
-                known[metric.key] = {m.step for m in self._client.get_metric_history(run_id, metric.key)}
-            if metric.step not in (known[metric.key] or ()):
-                new.setdefault((metric.key, metric.step), metric)
-        return list(new.values())
+        return self._delivery.flush(run_id)
 
 
 def _plain_tags(tags: Mapping[str, str]) -> dict[str, str]:

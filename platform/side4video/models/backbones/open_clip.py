@@ -14,7 +14,8 @@ from pydantic import PositiveInt, model_validator
 
 from side4video.core.errors import InputError
 from side4video.core.spec import Spec
-from side4video.models.backbones.shape import CLIP_MEAN, CLIP_STD, TowerShape
+from side4video.models.backbones.pretrained_tags import PRETRAINED_TAGS, normalisation
+from side4video.models.backbones.shape import TowerShape
 from side4video.models.backbones.weights import PretrainedWeights, Weights
 
 if TYPE_CHECKING:
@@ -71,22 +72,37 @@ class OpenCLIPSpec(Spec):
     model: Model
     """open_clip's name of the model. OpenAI's weights need a name that ends in `-quickgelu`."""
     weights: Weights
-    """Where the weights come from."""
+    """Where the weights come from. Frames for a file's weights are normalised as CLIP's are; `kind: vit` can say other."""
     precision: Literal["fp32", "bf16"] = "bf16"
     """Of the frozen weights and of every token."""
     chunk_frames: PositiveInt | Literal["all"] = "all"
     """Frames that pass through a block at a time; fewer need less memory and give the same tokens."""
 
     @model_validator(mode="after")
-    def openai_weights_need_quick_gelu(self) -> Self:
-        """Refuse OpenAI's weights in a tower with another activation than they were trained with."""
-        is_openai = isinstance(self.weights, PretrainedWeights) and self.weights.tag == "openai"
-        if is_openai and not self.model.endswith("-quickgelu"):
-            raise ValueError(
-                f"the weights 'openai' were trained with QuickGELU, and {self.model} computes GELU; "
-                f"fix: model: {self.model}-quickgelu"
-            )
+    def weights_were_trained_with_the_models_activation(self) -> Self:
+        """Refuse OpenAI's weights, and others trained with QuickGELU, in a tower that computes GELU; and the reverse."""
+        if isinstance(self.weights, PretrainedWeights):
+            twin = self.model.removesuffix("-quickgelu") if self.has_quick_gelu else f"{self.model}-quickgelu"
+            if self.weights.tag in PRETRAINED_TAGS.get(twin, ()):
+                ours, theirs = ("QuickGELU", "GELU") if self.has_quick_gelu else ("GELU", "QuickGELU")
+                raise ValueError(
+                    f"the weights '{self.weights.tag}' were trained with {theirs}, and {self.model} computes {ours}; "
+                    f"fix: model: {twin}"
+                )
         return self
+
+    @model_validator(mode="after")
+    def tag_is_one_of_the_model(self) -> Self:
+        """Refuse a tag that open_clip does not offer for this model, before anything is downloaded."""
+        if isinstance(self.weights, PretrainedWeights) and self.weights.tag not in PRETRAINED_TAGS[self.model]:
+            allowed = ", ".join(PRETRAINED_TAGS[self.model]) or "none, use a file"
+            raise ValueError(f"open_clip has no weights '{self.weights.tag}' for {self.model}; allowed: {allowed}")
+        return self
+
+    @property
+    def has_quick_gelu(self) -> bool:
+        """Whether the model computes `x * sigmoid(1.702 x)`, as open_clip's names say."""
+        return self.model.endswith("-quickgelu")
 
     def check(self, where: str = "backbone") -> None:
         """Look for what only this machine can tell: whether the weights' file is there.
@@ -104,11 +120,12 @@ class OpenCLIPSpec(Spec):
         """
         config = _read_config(self.model)
         vision = config["vision_cfg"]
+        mean, std = normalisation(self.model, self.weights.tag if isinstance(self.weights, PretrainedWeights) else "")
         common: dict[str, Any] = {
             "image_size": vision.get("image_size", 224),
             "output_dim": config["embed_dim"],
-            "mean": CLIP_MEAN,
-            "std": CLIP_STD,
+            "mean": mean,
+            "std": std,
         }
         if timm_name := vision.get("timm_model_name"):
             sizes = {"post_norm": False, "quick_gelu": False, "layer_norm_epsilon": 1e-6, **_EVA[timm_name]}
@@ -161,5 +178,7 @@ def _read_config(model: str) -> dict[str, Any]:
         raise InputError("backbone.kind", "open_clip is not installed", fix="pip install open_clip_torch")
     path = Path(package.origin).parent / "model_configs" / f"{model}.json"
     if not path.is_file():
-        raise InputError("backbone.model", f"the installed open_clip does not know {model}", fix="upgrade open_clip_torch")
+        raise InputError(
+            "backbone.model", f"the installed open_clip does not know {model}", fix="upgrade open_clip_torch"
+        )
     return json.loads(path.read_text(encoding="utf-8"))

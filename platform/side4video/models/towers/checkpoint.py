@@ -5,9 +5,8 @@ own release (`visual.blocks.*`), each of them also without `visual.`, under `mod
 training loop. Nothing is guessed: a tensor that is missing, left over or of another shape is an error.
 """
 
-import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -15,63 +14,134 @@ from torch import Tensor
 
 from side4video.core.errors import InputError
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.towers.torchscript import is_torchscript, read_torchscript
 from side4video.models.towers.trunk import Trunk
 
-_WRAPPERS = ("state_dict", "model", "module", "model_state_dict")
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 """Keys under which training loops keep the weights."""
+_OPENAI_MARKS = frozenset({"input_resolution", "context_length", "vocab_size"})
+"""Numbers that OpenAI's files hold as tensors, and no other file does."""
 
 
-def read_checkpoint(path: Path, where: str) -> dict[str, Tensor]:
-    """Every tensor of a file, by name, on the CPU; the file's kind is told by its content.
+def read_checkpoint(path: Path, *, where: str) -> dict[str, Tensor]:
+    """Every tensor of a file, by name, on the CPU; the file's kind is told by its content, not its name.
+
+    Args:
+        path: An existing file.
+        where: The field that names it, for errors.
 
     Raises:
-        InputError: It is no file of weights, is damaged, or holds code.
+        InputError: It is no file of weights, is damaged, or can only be read by running code it holds.
     """
     try:
-        with path.open("rb") as file:
-            head = file.read(9)
-        if len(head) < 9:
-            raise InputError(where, f"{path} has only {len(head)} bytes", fix="download it again")
-        if head[8:9] == b"{":
-            from safetensors.torch import load_file
+        content = _read(path)
+    except Exception as error:  # safetensors, zipfile, pickle and torch each have their own kinds
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if "eights only load failed" in reason or "weights_only" in reason:
+            raise InputError(
+                where,
+                f"{path} holds more than tensors, and reading it would run code from it",
+                allowed="safetensors, or a torch file of tensors alone",
+                fix="if you trust it, save its tensors alone first: torch.save(torch.load(path, "
+                "weights_only=False)['state_dict'], new_path)",
+            ) from error
+        raise InputError(where, f"{path} cannot be read ({reason[:160]})", fix="download it again") from error
+    return _unwrap(content, path, where)
 
-            return load_file(path)
-        if zipfile.is_zipfile(path) or head[:1] == b"\x80":
-            return _unwrap(torch.load(path, map_location="cpu", weights_only=True, mmap=None), path, where)
-    except InputError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())[:160]
-        raise InputError(where, f"{path} cannot be read ({reason})", fix="download it again") from error
-    raise InputError(where, f"{path} is no file of weights", allowed="safetensors, or a torch file of tensors")
+
+def _read(path: Path) -> object:
+    with path.open("rb") as file:
+        head = file.read(9)
+    if head[8:9] == b"{":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    if zipfile.is_zipfile(path):
+        if is_torchscript(path):
+            return read_torchscript(path)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    if head[:1] == b"\x80":
+        return torch.load(path, map_location="cpu", weights_only=True)
+    raise ValueError("neither safetensors nor a torch file" if head else "it is empty")
 
 
 def _unwrap(content: object, path: Path, where: str) -> dict[str, Tensor]:
-    for _ in range(3):
-        if not isinstance(content, Mapping):
-            break
-        inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
-        if inner is None:
-            break
-        content = inner
     if not isinstance(content, Mapping):
-        raise InputError(where, f"{path} holds a {type(content).__name__}", allowed="a dictionary of tensors")
-    return {str(name): tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
+        held = f"a {type(content).__name__}"
+        raise InputError(where, f"{path} holds no tensors by name but {held}", allowed="a dictionary of tensors")
+    for key in _WRAPPERS:
+        if isinstance(content.get(key), Mapping):
+            return _unwrap(content[key], path, where)
+    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    if not tensors:
+        held = _few([str(key) for key in content]) or "nothing"
+        raise InputError(where, f"{path} holds no tensors by name but {held}", allowed="a dictionary of tensors")
+    return tensors
 
 
 def match(state: Mapping[str, Tensor], trunk: Trunk, shape: TowerShape, *, where: str) -> dict[str, Tensor]:
     """The image tower's tensors out of a file's, under the tower's names.
 
+    Args:
+        state: The file's tensors by name.
+        trunk: The tower's transformer, on `meta`.
+        shape: Its sizes.
+        where: The field that names the file, and the file, for errors.
+
     Raises:
-        InputError: They are not exactly those of the tower.
+        InputError: They are not exactly those of the tower, or hold values that are no numbers.
     """
-    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    if all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    if not shape.quick_gelu and state.keys() >= _OPENAI_MARKS:
+        raise InputError(
+            where,
+            "these are OpenAI's weights, trained with QuickGELU, and the tower computes GELU",
+            fix="use the model whose name ends in -quickgelu (or quick_gelu: true)",
+        )
     visual = {name.removeprefix("visual."): tensor for name, tensor in state.items() if name.startswith("visual.")}
     found = trunk.rename(visual or state)
-    expected = trunk.visual.state_dict()
-    missing = [name for name in expected if name not in found]
-    unexpected = [name for name in found if name not in expected]
-    misshaped = [name for name in expected if name in found and found[name].shape != expected[name].shape]
-    if missing or unexpected or misshaped:
-        raise InputError(where, f"not this tower: {missing[:3]} {unexpected[:3]} {misshaped[:3]}")
+    expected = {name: tensor.shape for name, tensor in trunk.visual.state_dict().items()}
+    faults = _faults(found, expected)
+    if faults:
+        tower = f"{shape.depth} blocks of width {shape.width}, patch {shape.patch_size}, {shape.image_size} px"
+        raise InputError(
+            where,
+            f"the file does not fit the tower: {'; '.join(faults)}{_hint(state, found)}",
+            allowed=f"exactly the tensors of {tower}, projected to {shape.output_dim}",
+            fix="name the model, or the sizes, that the file is of",
+        )
+    for name, tensor in found.items():
+        if not tensor.is_floating_point() or not bool(tensor.isfinite().all()):
+            what = "is not finite everywhere" if tensor.is_floating_point() else f"is of type {tensor.dtype}"
+            raise InputError(where, f"the tensor {name} {what}", allowed="finite floats", fix="download it again")
     return {name: found[name] for name in expected}
+
+
+def _faults(found: Mapping[str, Tensor], expected: Mapping[str, Sequence[int]]) -> list[str]:
+    faults = []
+    if missing := [name for name in expected if name not in found]:
+        faults.append(f"{len(missing)} of {len(expected)} tensors are missing ({_few(missing)})")
+    if unexpected := [name for name in found if name not in expected]:
+        faults.append(f"{len(unexpected)} are not the tower's ({_few(unexpected)})")
+    if other := [name for name, size in expected.items() if name in found and found[name].shape != size]:
+        shapes = [f"{name} is {list(found[name].shape)}, not {list(expected[name])}" for name in other]
+        faults.append(f"{len(other)} have another shape ({_few(shapes)})")
+    return faults
+
+
+def _hint(state: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    """What the file seems to hold, where that can be told."""
+    if any("vision_model." in name for name in state):
+        return "; it is in the layout of Hugging Face transformers: take open_clip's file of the same model"
+    blocks = {name.split(".")[-4 if ".attn." in name else -3] for name in found if name.endswith(("ln_1.weight",))}
+    blocks |= {name.split(".")[1] for name in found if name.startswith("blocks.")}
+    patches = next((found[name] for name in ("conv1.weight", "patch_embed.proj.weight") if name in found), None)
+    if patches is None or patches.ndim != 4 or not blocks:
+        return ""
+    family = "an EVA" if "patch_embed.proj.weight" in found else "a CLIP"
+    return f"; it holds {family} tower of {len(blocks)} blocks of width {patches.shape[0]}, patch {patches.shape[-1]}"
+
+
+def _few(names: Sequence[str], count: int = 3) -> str:
+    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")

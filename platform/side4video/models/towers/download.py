@@ -2,10 +2,14 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from side4video.core.errors import InputError
 
 _log = logging.getLogger(__name__)
+
+_PATIENCE_SECONDS = 10.0
+"""How long the hub may take to answer at all; its client would retry for a minute and fill the log."""
 
 
 def download(model: str, tag: str, *, where: str) -> Path:
@@ -23,22 +27,46 @@ def download(model: str, tag: str, *, where: str) -> Path:
 
     config = get_pretrained_cfg(model, tag)
     if not config:
-        raise InputError(
-            where,
-            f"open_clip has no weights {tag!r} for {model}",
-            allowed=", ".join(list_pretrained_tags_by_model(model)) or "none: this model has no pretrained weights",
-        )
-    _log.info("looking for the weights %s of %s in the cache, or downloading them", tag, model)
+        tags = ", ".join(list_pretrained_tags_by_model(model))
+        raise InputError(where, f"open_clip has no weights {tag!r} for {model}", allowed=tags or "none for this model")
+    cached = _find_in_cache(config)
+    if cached is not None:
+        return cached
+    _log.info("downloading the weights %s of %s", tag, model)
     try:
+        if config.get("hf_hub"):
+            _ask_hub()
         path = Path(download_pretrained(config))
     except Exception as error:  # the hub, its client and urllib each have their own kinds
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(
             where,
-            f"the weights {tag!r} of {model} are not in the cache and could not be downloaded ({reason})",
-            fix="on a machine without network use weights: {kind: file, path: ...}, "
-            "or set HF_HOME to a cache that holds them",
+            f"the weights {tag!r} of {model} are not in the cache and cannot be downloaded ({reason})",
+            fix="without network, use weights: {kind: file, path: ...}, or point HF_HOME at a cache that holds them",
         ) from error
-    if not path.is_file():
-        raise InputError(where, f"the download of {tag!r} of {model} left no file at {path}", fix="empty the cache")
     return path
+
+
+def _find_in_cache(config: dict[str, Any]) -> Path | None:
+    """The file in the hub's local cache, without asking the hub whether it is the newest."""
+    from huggingface_hub import try_to_load_from_cache
+    from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
+
+    repository, _, file_name = str(config.get("hf_hub", "")).rpartition("/")
+    if not repository:
+        return None
+    for name in [file_name] if file_name else [HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME]:
+        path = try_to_load_from_cache(repository, name)
+        if isinstance(path, str):
+            return Path(path)
+    return None
+
+
+def _ask_hub() -> None:
+    """Fail soon when the hub cannot be reached, through the client's own proxies and certificates."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    if constants.HF_HUB_OFFLINE:
+        raise ConnectionError("HF_HUB_OFFLINE is set")
+    get_session().head(constants.ENDPOINT, timeout=_PATIENCE_SECONDS)

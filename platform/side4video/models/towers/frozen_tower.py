@@ -30,8 +30,10 @@ class FrozenTower(nn.Module):
     """
 
     trunk: Trunk
-    mean_C11: Tensor
-    std_C11: Tensor
+    mean: Tensor
+    """[C, 1, 1], fp32."""
+    std: Tensor
+    """[C, 1, 1], fp32."""
 
     def __init__(
         self,
@@ -58,7 +60,7 @@ class FrozenTower(nn.Module):
         self.chunk_frames = chunk_frames
         self._fingerprint = fingerprint
         device = next(trunk.visual.parameters()).device
-        for name, values in (("mean_C11", shape.mean), ("std_C11", shape.std)):
+        for name, values in (("mean", shape.mean), ("std", shape.std)):
             self.register_buffer(name, torch.tensor(values, device=device).view(-1, 1, 1), persistent=False)
         self.requires_grad_(False)
         self.eval()
@@ -66,7 +68,7 @@ class FrozenTower(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.mean_C11.device
+        return self.mean.device
 
     def train(self, mode: bool = True) -> Self:
         """Stay in evaluation: a frozen tower has no other mode."""
@@ -92,7 +94,7 @@ class FrozenTower(nn.Module):
         """
         pixels = video.to(self.device, non_blocking=True)
         pixels = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
-        return ((pixels - self.mean_C11) / self.std_C11).to(self.dtype)
+        return ((pixels - self.mean) / self.std).to(self.dtype)
 
     def stream(self, frames_NCHW: Tensor, taps: Collection[int]) -> Iterator[tuple[int, Tensor]]:
         """Give each tapped block's output tokens, from the first tap to the deepest, and stop there.
@@ -180,7 +182,7 @@ class FrozenTower(nn.Module):
             return output_NPD
 
     def _chunk(self, frames: int) -> int:
-        return max(1, frames) if self.chunk_frames == "all" else self.chunk_frames
+        return self.chunk_frames if isinstance(self.chunk_frames, int) else max(1, frames)
 
     def _own_precision(self) -> AbstractContextManager[object]:
         """Switch autocast off: the caller's is meant for what it trains."""

@@ -56,7 +56,8 @@ def load_tower(
     else:
         state = _find_state(trunk, shape, weights, model=model)
         fingerprint = fingerprint_of(state)
-        own = {name: tensor.to(device, dtype, copy=True) for name, tensor in state.items()}
+        # One at a time, and copied: a tensor that still lay in the file would change, or vanish, with the file.
+        own = {name: state.pop(name).to(device, dtype, copy=True) for name in list(state)}
         trunk.visual.load_state_dict(own, strict=True, assign=True)
         trunk.rebuild_buffers(dtype)
         trunk.visual.to(device)
@@ -88,7 +89,7 @@ def _find_state(
     else:
         where, path = f"{WHERE}.path", weights.resolve(WHERE)
     _log.info("reading the tower's weights from %s", path)
-    return match(read_checkpoint(path, where), trunk, shape, where=f"{where} ({path.name})")
+    return match(read_checkpoint(path, where=where), trunk, shape, where=f"{where} ({path.name})")
 
 
 def _draw(trunk: Trunk, seed: int) -> dict[str, Tensor]:

@@ -73,14 +73,14 @@ class OpenCLIPTrunk(nn.Module):
 
     def project(self, features_ND: Tensor) -> Tensor:
         """CLIP's image projection, which has no bias: [N, E]."""
-        return features_ND @ self.visual.proj
+        return features_ND @ cast("Tensor", self.visual.proj)
 
     def rename(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """OpenAI's names and open_clip's are the same."""
         return dict(state)
 
     def initial_std(self, name: str) -> float | None:
-        """The standard deviations of OpenAI's `CLIP.initialize_parameters`, which names these for its text tower too."""
+        """OpenAI's (`CLIP.initialize_parameters`; there for the text tower, here for the same blocks)."""
         width = self.visual.transformer.width
         if name == "conv1.weight":
             # Torch's default for a convolution, which OpenAI left in place.

@@ -9,7 +9,7 @@ post-norm blocks (EVA02 E), where each branch is normalised after it is computed
 import math
 import re
 from collections.abc import Mapping
-from typing import Self
+from typing import Any, Self, cast
 
 import timm
 import torch
@@ -36,37 +36,34 @@ class EvaTrunk(nn.Module):
     def __init__(self, visual: Eva) -> None:
         super().__init__()
         self.visual = visual
-        for block in visual.blocks:
+        self.blocks = cast("list[Any]", list(visual.blocks))
+        for block in self.blocks:
             block.attn.fused_attn = True  # whatever TIMM_FUSED_ATTN says: memory must not depend on it
 
     @classmethod
-    def on_meta(cls, shape: TowerShape, timm_name: str, **overrides: int) -> Self:
+    def on_meta(cls, shape: TowerShape, timm_name: str) -> Self:
         """The transformer without weights, on the `meta` device, as open_clip builds it.
 
         Args:
             shape: Its projection's width.
             timm_name: timm's name of the architecture.
-            **overrides: Sizes to build in place of the architecture's own.
         """
         with torch.device("meta"):
-            visual = timm.create_model(
-                timm_name, pretrained=False, num_classes=shape.output_dim, global_pool="token", **overrides
-            )
-        assert isinstance(visual, Eva)
-        return cls(visual)
+            visual = timm.create_model(timm_name, pretrained=False, num_classes=shape.output_dim, global_pool="token")
+        return cls(cast("Eva", visual))
 
     def embed(self, frames_NCHW: Tensor) -> Tensor:
         """Patches, class token in front, plus positions: [N, P, D]."""
         visual = self.visual
         patches_NPD = visual.patch_embed(frames_NCHW)
-        class_N1D = visual.cls_token.expand(len(patches_NPD), 1, -1)
+        class_N1D = cast("Tensor", visual.cls_token).expand(len(patches_NPD), 1, -1)
         tokens_NPD = torch.cat([class_N1D, patches_NPD], dim=1)
-        return visual.norm_pre(tokens_NPD.add_(visual.pos_embed))
+        return visual.norm_pre(tokens_NPD.add_(cast("Tensor", visual.pos_embed)))
 
     def run_block(self, index: int, tokens_NPD: Tensor) -> Tensor:
         """One block, with rotary positions where the tower has them."""
         rope = self.visual.rope.get_embed() if self.visual.rope is not None else None
-        return self.visual.blocks[index](tokens_NPD, rope=rope)
+        return self.blocks[index](tokens_NPD, rope=rope)
 
     def pool(self, tokens_NPD: Tensor) -> Tensor:
         """The final norm of the class token: [N, D]."""
@@ -105,8 +102,9 @@ class EvaTrunk(nn.Module):
             for name, buffer in list(module.named_buffers(recurse=False)):
                 if buffer.is_meta:
                     setattr(module, name, torch.empty_like(buffer, device="cpu"))
-            if hasattr(module, "init_non_persistent_buffers"):
-                module.init_non_persistent_buffers()
-        for block in self.visual.blocks:
+            rebuild = getattr(module, "init_non_persistent_buffers", None)
+            if callable(rebuild):
+                rebuild()
+        for block in self.blocks:
             if getattr(block.attn, "k_bias", None) is not None:
                 block.attn.k_bias = block.attn.k_bias.to(dtype)

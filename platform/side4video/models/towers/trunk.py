@@ -13,8 +13,10 @@ from torch import Tensor, nn
 class Trunk(Protocol):
     """One library's transformer, cut where tokens can be taken out. It computes; it decides nothing."""
 
-    visual: nn.Module
-    """The library's own module; the names of its parameters are those of the weights."""
+    @property
+    def visual(self) -> nn.Module:
+        """The library's own module; the names of its parameters are those of the weights."""
+        ...
 
     def embed(self, frames_NCHW: Tensor) -> Tensor:
         """Tokens [N, P, D] that enter the first block, from normalised frames [N, C, H, W]."""

@@ -1,0 +1,51 @@
+# Everything a newcomer needs, from Python 3.11+ and make alone. Each target sets up `.venv` if it must.
+#
+#   make demo     train two small models, side by side        make test     all tests
+#   make check    format, lint, types, layers                 make format   put the code in shape
+
+BIN := .venv/bin
+PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11
+
+.PHONY: help demo test check format clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/q' | sed '$$d'
+	@sed -n 's/^#   /  /p' Makefile
+
+# Made once, and again when the dependencies change. An interrupted set-up leaves no stamp and goes on next time.
+.venv/.installed: pyproject.toml constraints.txt
+	@$(BIN)/python -c '' 2>/dev/null || { \
+	  for python in $(PYTHONS); do \
+	    if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	  done; \
+	  if [ -z "$$found" ]; then \
+	    echo "make: no Python 3.11 or newer among: $(PYTHONS). Install one, or name it: make PYTHON=/path/to/python3" >&2; \
+	    exit 1; \
+	  fi; \
+	  "$$found" -m venv --clear .venv; \
+	}
+	@echo "Installing into .venv: 3 to 4 minutes, several GB (once; later calls start at once)."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: .venv/.installed
+	@$(BIN)/side4video demo
+
+test: .venv/.installed
+	@$(BIN)/pytest $(ARGS)
+
+check: .venv/.installed
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+
+format: .venv/.installed
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+# What tools leave behind; `.venv`, which takes minutes to make, stays.
+clean:
+	@rm -rf build dist .pytest_cache .ruff_cache .import_linter_cache
+	@find platform tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

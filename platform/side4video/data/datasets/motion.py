@@ -1,0 +1,134 @@
+"""The built-in data set: short clips whose classes only the order of their frames tells apart.
+
+Five pairs of classes. Both clips of a pair show the same scene: the second one's frames are the first one's in
+reverse. The files are H.264 with every frame coded for itself, so even after decoding the two hold exactly the same
+pictures, and a model that does not see the order can name the pair but not the class.
+
+Made on first use, in seconds, under `$SIDE4VIDEO_HOME/data`; the same spec gives the same bytes.
+"""
+
+import csv
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from side4video.core.home import home
+from side4video.core.spec import Spec
+from side4video.data.clip import Clip, Split
+from side4video.data.fingerprint import fingerprint_clips
+
+PAIRS = (
+    ("left", "right"),
+    ("up", "down"),
+    ("approach", "recede"),
+    ("appear", "vanish"),
+    ("clockwise", "anticlockwise"),
+)
+"""Each class and the one that is the same film run backwards."""
+
+CLASSES = tuple(name for pair in PAIRS for name in pair)
+
+GENERATOR_VERSION = 1
+"""Raised whenever the same spec would give other bytes."""
+
+COLUMNS = ("path", "label", "split", "group", "captions")
+CAPTION_DIVIDER = " | "
+
+ClipCount = Annotated[int, Field(gt=0, multiple_of=len(CLASSES))]
+
+
+class MotionSpec(Spec):
+    """Textured objects that move over textured backgrounds, in ten classes of five time-reversed pairs."""
+
+    kind: Literal["motion"] = "motion"
+    train_clips: ClipCount = 500
+    """Clips for training, a multiple of ten."""
+    test_clips: ClipCount = 200
+    """Held-out clips, a multiple of ten: objects, textures and colours in combinations that training has not."""
+    frames: Annotated[int, Field(ge=4, le=256)] = 16
+    """Frames of a clip."""
+    size: Annotated[int, Field(ge=32, le=512, multiple_of=2)] = 64
+    """Pixels of a side."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Draws the scenes."""
+
+    def folder(self) -> Path:
+        """Where the clips are, or will be: named by the spec and the generator's version."""
+        key = f"{GENERATOR_VERSION}:{self.model_dump_json()}"
+        return home() / "data" / f"motion-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+
+    def classes(self) -> tuple[str, ...]:
+        """The ten class names; a class and its reversal stand side by side."""
+        return CLASSES
+
+    def clips(self, split: Split) -> list[Clip]:
+        """The clips of a split; makes the set if it is not there yet."""
+        self.prepare()
+        folder = self.folder()
+        table = folder / "annotations.csv"
+        with table.open(encoding="utf-8", newline="") as file:
+            return [
+                Clip(
+                    path=str(folder / row["path"]),
+                    label=CLASSES.index(row["label"]),
+                    captions=tuple(row["captions"].split(CAPTION_DIVIDER)),
+                    group=row["group"],
+                    origin=f"{table}:{line}",
+                )
+                for line, row in enumerate(csv.DictReader(file), 2)
+                if row["split"] == split
+            ]
+
+    def fingerprint(self) -> str:
+        """SHA-256 over classes and clips; see `fingerprint_clips`."""
+        splits: tuple[Split, ...] = ("train", "test")
+        return fingerprint_clips(CLASSES, {split: self.clips(split) for split in splits}, self.folder())
+
+    def mirrored_classes(self) -> Mapping[int, int]:
+        """A flip exchanges left and right, clockwise and anticlockwise."""
+        partner = {"left": "right", "right": "left", "clockwise": "anticlockwise", "anticlockwise": "clockwise"}
+        return {index: CLASSES.index(partner.get(name, name)) for index, name in enumerate(CLASSES)}
+
+    def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Make the set unless it is there; several processes may ask at once, one makes it.
+
+        Args:
+            progress: Called with clips done and clips in all.
+        """
+        folder = self.folder()
+        if (folder / "annotations.csv").is_file():
+            return
+        from filelock import FileLock
+
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):
+            if not (folder / "annotations.csv").is_file():
+                self._make(folder, progress)
+
+    def _make(self, folder: Path, progress: Callable[[int, int], None] | None) -> None:
+        from side4video.data.motion_render import MotionSet, render_motion_set
+
+        shutil.rmtree(folder, ignore_errors=True)
+        # Rendered elsewhere and renamed when whole: a killed process leaves no half set under the final name.
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}-") as scratch:
+            made = Path(scratch) / "set"
+            request = MotionSet(
+                pairs=PAIRS,
+                clips={"train": self.train_clips, "test": self.test_clips},
+                frames=self.frames,
+                size=self.size,
+                seed=self.seed,
+            )
+            rows = render_motion_set(made, request, progress)
+            with (made / "annotations.csv").open("w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(COLUMNS)
+                writer.writerows(
+                    (row.path, row.label, row.split, row.group, CAPTION_DIVIDER.join(row.captions)) for row in rows
+                )
+            made.rename(folder)

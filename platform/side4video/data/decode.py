@@ -1,0 +1,385 @@
+"""Frames of a video file as uint8 arrays, from any of several decoders.
+
+PyAV reads the file's index (packets only, about a twentieth of the cost of decoding a short clip), which says how many
+frames are really there and when they are shown; the decoder chosen then fetches the wanted frames. So spans, counts and
+complaints do not depend on the decoder, and decoders give bit-identical frames.
+
+Readers are opened and closed inside one call: a reader made in one process and used in another can hang.
+
+Arrays carry shape suffixes: T frames, H W pixels, C channels (RGB).
+"""
+
+import logging
+import os
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import numpy as np
+
+from side4video.core.errors import InputError
+
+DecoderName = Literal["auto", "decord", "pyav", "torchcodec"]
+
+Choose = Callable[[int], Sequence[int] | np.ndarray]
+"""From the number of frames in the span to the wanted ones, in any order, repeats allowed."""
+
+MISSING_SHARE = 0.1
+"""A file that lacks more than this share of the frames it promises is called truncated."""
+
+_BATCH_BYTES = 64 * 2**20
+_NOT_A_VIDEO = ("tty", "image2", "hls", "concat", "concatf", "subtitle", "srt", "webvtt")
+
+logger = logging.getLogger(__name__)
+
+
+class BrokenClip(InputError):
+    """A clip that cannot be decoded: its file, where it is listed, and why."""
+
+    def __init__(self, path: str, origin: str, reason: str) -> None:
+        """One line: origin (or the path), path and reason."""
+        self.path, self.origin, self.reason = path, origin, reason
+        super().__init__(
+            origin or path,
+            f"the clip {path} cannot be decoded: {reason}" if origin else f"cannot be decoded: {reason}",
+            fix="mend or remove it, or set broken_clips: {kind: skip}",
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive pickling between processes."""
+        return (BrokenClip, (self.path, self.origin, self.reason))
+
+
+@dataclass(frozen=True)
+class DecodeInfo:
+    """What was decoded."""
+
+    total_frames: int
+    """Frames in the span that `choose` was asked about."""
+    height: int
+    """Pixels of the frames given back."""
+    width: int
+    """Pixels of the frames given back."""
+    decoder: str
+    """The decoder that gave the frames."""
+    padded_frames: int = 0
+    """Wanted frames that could not be decoded and repeat another."""
+
+
+@dataclass(frozen=True)
+class VideoIndex:
+    """What a file's packets say, in the order of presentation."""
+
+    times: tuple[int, ...]
+    """When each frame is shown, in ticks."""
+    keyframes: tuple[int, ...]
+    """Times of the frames from which decoding can start."""
+    seconds_per_tick: float
+    """The unit of `times`."""
+    has_times: bool
+    """Whether the times are the file's; else they only count frames."""
+
+    def span(self, start_seconds: float | None, end_seconds: float | None) -> tuple[int, int]:
+        """First frame and end (exclusive) of the frames shown in `[start, end)`, counted from the first frame."""
+        shown = [(time - self.times[0]) * self.seconds_per_tick + 1e-6 for time in (self.times[0], self.times[-1])]
+        if start_seconds is None and end_seconds is None:
+            return 0, len(self.times)
+        if not self.has_times or shown[1] <= shown[0]:
+            raise ValueError("the file has no time stamps, so a span in seconds cannot be found in it")
+        seconds = [(time - self.times[0]) * self.seconds_per_tick + 1e-6 for time in self.times]
+        first = 0 if start_seconds is None else bisect_left(seconds, start_seconds)
+        last = len(seconds) if end_seconds is None else bisect_left(seconds, end_seconds)
+        return first, last
+
+
+def decode_frames(
+    path: str,
+    choose: Choose,
+    *,
+    decoder: DecoderName = "auto",
+    short_side: int | None = None,
+    start_seconds: float | None = None,
+    end_seconds: float | None = None,
+    origin: str = "",
+) -> tuple[np.ndarray, DecodeInfo]:
+    """Decode chosen frames of a file, or of a span of it.
+
+    Args:
+        path: The video file.
+        choose: Called once with the true number of frames in the span; gives indices into the span.
+        decoder: `auto` is decord where it is installed, else PyAV. Whatever decord cannot do is retried with PyAV.
+        short_side: Shrink frames so that the short side has so many pixels, the aspect kept; never enlarges.
+        start_seconds: Begin of the span.
+        end_seconds: End of the span, exclusive.
+        origin: Where the clip is listed, for the message.
+
+    Returns:
+        Frames, uint8 `[T, H, W, 3]`, in the order of the indices, and what was decoded.
+
+    Raises:
+        BrokenClip: The file is missing, empty, truncated, or no video; one line says which.
+        InputError: The decoder asked for by name is not installed.
+    """
+    _check_is_file(path, origin)
+    index = _read_index(path, origin)
+    try:
+        first, last = index.span(start_seconds, end_seconds)
+    except ValueError as error:
+        raise BrokenClip(path, origin, str(error)) from error
+    if last <= first:
+        length = (index.times[-1] - index.times[0]) * index.seconds_per_tick
+        span = f"{start_seconds or 0:g} s to {'the end' if end_seconds is None else f'{end_seconds:g} s'}"
+        raise BrokenClip(path, origin, f"no frame from {span}: its last frame is shown at {length:.2f} s")
+    wanted = [first + int(position) for position in choose(last - first)]
+    if not wanted or min(wanted) < first or max(wanted) >= last:
+        raise IndexError(f"choose({last - first}) gave {len(wanted)} indices, some outside 0..{last - first - 1}")
+    ordered = sorted(set(wanted))
+    found, used = _fetch(path, ordered, index=index, decoder=decoder, short_side=short_side, origin=origin)
+    if len(found) < (1 - 2 * MISSING_SHARE) * len(ordered):
+        raise BrokenClip(path, origin, f"only {len(found)} of {len(ordered)} wanted frames could be decoded")
+    have = sorted(found)
+    nearest = [have[max(0, bisect_right(have, position) - 1)] for position in wanted]
+    frames_THWC = np.stack([found[position] for position in nearest])
+    padded = sum(position not in found for position in wanted)
+    return frames_THWC, DecodeInfo(last - first, *frames_THWC.shape[1:3], used, padded)
+
+
+def reduced_size(height: int, width: int, short_side: int | None) -> tuple[int, int]:
+    """Height and width whose shorter one is `short_side`, the aspect kept; unchanged where that would enlarge."""
+    if short_side is None or min(height, width) <= short_side:
+        return height, width
+    scale = short_side / min(height, width)
+    return max(short_side, round(height * scale)), max(short_side, round(width * scale))
+
+
+def _check_is_file(path: str, origin: str) -> None:
+    """Say plainly what is wrong with files that are no media at all, before a decoder guesses at them.
+
+    FFmpeg would play a text file as a terminal session, and follow the addresses in a playlist.
+    """
+    try:
+        if os.path.isdir(path):  # noqa: PTH112 - one call per clip, paths are text here
+            raise BrokenClip(path, origin, "it is a folder")
+        with open(path, "rb") as file:  # noqa: PTH123
+            head = file.read(512)
+    except OSError as error:
+        reason = "there is no such file" if isinstance(error, FileNotFoundError) else str(error.strerror)
+        raise BrokenClip(path, origin, reason) from error
+    if not head:
+        raise BrokenClip(path, origin, "the file is empty")
+    text = head.decode("utf-8", errors="ignore")
+    if b"\0" in head or len(text.encode()) < len(head) - 3 or head.startswith(b"YUV4MPEG2"):
+        return
+    if text.lstrip("\ufeff \t\r\n").lower().startswith(("<!doctype", "<html", "<head", "<?xml", "<body")):
+        raise BrokenClip(path, origin, "it is a web page, not a video (a failed download?)")
+    if sum(character.isprintable() or character.isspace() for character in text) > 0.95 * len(text):
+        raise BrokenClip(path, origin, "it is a text file, not a video")
+
+
+def _read_index(path: str, origin: str) -> VideoIndex:
+    import av
+
+    try:
+        with av.open(path, options={"protocol_whitelist": "file"}) as container:
+            names = container.format.name.split(",")
+            if any(name in _NOT_A_VIDEO or name.endswith("_pipe") for name in names):
+                raise BrokenClip(path, origin, f"it is no video file (format {container.format.name})")
+            streams = [stream for stream in container.streams.video if not _is_cover(stream)]
+            if not streams:
+                kind = "audio only" if container.streams.audio else "no audio or video in it"
+                raise BrokenClip(path, origin, f"no video stream: {kind}")
+            return _index_packets(container, streams[0])
+    except (av.FFmpegError, ValueError, IndexError) as error:
+        raise BrokenClip(path, origin, _in_words(error)) from error
+    except _Truncated as error:
+        raise BrokenClip(path, origin, str(error)) from error
+
+
+class _Truncated(Exception):  # noqa: N818 - a message on its way to BrokenClip
+    pass
+
+
+def _is_cover(stream: Any) -> bool:
+    """Whether a video stream is the picture on a music file."""
+    from av.stream import Disposition
+
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def _index_packets(container: Any, stream: Any) -> VideoIndex:
+    import av
+
+    declared = stream.frames
+    times: list[int | None] = []
+    keyframes: list[int] = []
+    read, end_seconds, failure = 0, 0.0, ""
+    # Without a promised count, only the length of all streams together says whether the file is whole.
+    packets = container.demux(stream) if declared else container.demux()
+    try:
+        for packet in packets:
+            if packet.size and packet.pts is not None and packet.time_base is not None:
+                end_seconds = max(end_seconds, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            if not packet.size or packet.stream_index != stream.index:
+                continue
+            read += 1
+            if not packet.is_discard:
+                times.append(packet.pts)
+                if packet.is_keyframe and packet.pts is not None:
+                    keyframes.append(packet.pts)
+    except av.FFmpegError as error:
+        failure = f": {_in_words(error)}"
+    if not times:
+        raise _Truncated(f"no video frame in it{failure}")
+    if declared and read < (1 - MISSING_SHARE) * declared:
+        raise _Truncated(f"truncated: it promises {declared} frames and holds {read}{failure}")
+    length = (container.duration or 0) / av.time_base + max(0, container.start_time or 0) / av.time_base
+    if not declared and length and end_seconds < (1 - MISSING_SHARE) * length - 0.5:
+        raise _Truncated(f"truncated: it promises {length:.1f} s and ends after {end_seconds:.1f} s{failure}")
+    if any(time is None for time in times) or len(set(times)) < len(times) or stream.time_base is None:
+        return VideoIndex(tuple(range(len(times))), (), 0.0, has_times=False)
+    ordered = tuple(sorted(time for time in times if time is not None))
+    return VideoIndex(ordered, tuple(sorted(keyframes)), float(stream.time_base), has_times=True)
+
+
+def _fetch(
+    path: str, wanted: list[int], *, index: VideoIndex, decoder: DecoderName, short_side: int | None, origin: str
+) -> tuple[dict[int, np.ndarray], str]:
+    """The wanted frames that could be had, and the decoder that gave them."""
+    if decoder == "auto":
+        decoder = "decord" if find_spec("decord") else "pyav"
+    if decoder == "decord":
+        frames = _fetch_decord(path, wanted, len(index.times), short_side)
+        if frames is not None:
+            return frames, "decord"
+    if decoder == "torchcodec":
+        frames = _fetch_torchcodec(path, wanted, len(index.times), short_side)
+        if frames is not None:
+            return frames, "torchcodec"
+    try:
+        return _fetch_pyav(path, wanted, index, short_side), "pyav"
+    except _FFMPEG_ERRORS() as error:
+        raise BrokenClip(path, origin, _in_words(error)) from error
+
+
+def _FFMPEG_ERRORS() -> tuple[type[Exception], ...]:  # noqa: N802 - stands in an except clause
+    import av
+
+    return (av.FFmpegError, ValueError, IndexError)
+
+
+def _fetch_decord(path: str, wanted: list[int], total: int, short_side: int | None) -> dict[int, np.ndarray] | None:
+    """None where decord cannot, or sees another number of frames than the index: PyAV then has a try."""
+    decord = _import_decoder("decord")
+    decord.logging.set_level(decord.logging.QUIET)
+    try:
+        reader = decord.VideoReader(path, num_threads=1)
+        if len(reader) != total:
+            return None
+        frames: dict[int, np.ndarray] = {}
+        position, size = 0, 1
+        while position < len(wanted):
+            some = wanted[position : position + size]
+            batch_THWC = reader.get_batch(some).asnumpy()
+            frames.update(zip(some, _shrink(batch_THWC, short_side), strict=True))
+            position += len(some)
+            size = max(1, _BATCH_BYTES // max(1, batch_THWC[0].nbytes))
+        return frames
+    except (RuntimeError, decord.DECORDError) as error:
+        logger.debug("decord cannot decode %s, trying PyAV: %s", path, _in_words(error))
+        return None
+
+
+def _fetch_torchcodec(path: str, wanted: list[int], total: int, short_side: int | None) -> dict[int, np.ndarray] | None:
+    """None where torchcodec cannot."""
+    decoders = _import_decoder("torchcodec.decoders")
+    try:
+        reader = decoders.VideoDecoder(path, dimension_order="NHWC", num_ffmpeg_threads=1)
+        if len(reader) != total:
+            return None
+        frames_THWC = reader.get_frames_at(wanted).data.numpy()
+        return dict(zip(wanted, _shrink(frames_THWC, short_side), strict=True))
+    except (RuntimeError, ValueError, IndexError) as error:
+        logger.debug("torchcodec cannot decode %s, trying PyAV: %s", path, _in_words(error))
+        return None
+
+
+def _import_decoder(name: str) -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(name)
+    except (ImportError, OSError, RuntimeError) as error:
+        raise InputError(
+            "data.decoder",
+            f"{name.split('.')[0]} cannot be loaded here: {error}",
+            allowed="auto, decord, pyav, torchcodec",
+            fix="install it, or choose auto",
+        ) from error
+
+
+def _fetch_pyav(path: str, wanted: list[int], index: VideoIndex, short_side: int | None) -> dict[int, np.ndarray]:
+    """Decode on from where we are; jump only when a key frame lies between here and the next wanted frame."""
+    import av
+
+    position_of = {time: position for position, time in enumerate(index.times)}
+    frames: dict[int, np.ndarray] = {}
+    remaining = set(wanted)
+    with av.open(path, options={"protocol_whitelist": "file"}) as container:
+        stream = next(stream for stream in container.streams.video if not _is_cover(stream))
+        stream.thread_type = "NONE"
+        here = -1
+        for target in wanted:
+            if target not in remaining:
+                continue
+            if index.has_times and (key := _jump(index, here, target)) is not None:
+                container.seek(key, stream=stream)
+            with closing(container.decode(stream)) as decoded:
+                for frame in decoded:
+                    here = position_of.get(frame.pts, here + 1) if index.has_times else here + 1
+                    if here in remaining:
+                        frames[here] = _as_array(frame, short_side)
+                        remaining.discard(here)
+                    if here >= target:
+                        break
+                else:
+                    break
+    return frames
+
+
+def _jump(index: VideoIndex, here: int, target: int) -> int | None:
+    """The time of the last key frame at or before the target, if it lies ahead of us."""
+    at = bisect_right(index.keyframes, index.times[target]) - 1
+    if at < 0:
+        return None
+    key = index.keyframes[at]
+    return key if here < 0 or key > index.times[here] else None
+
+
+def _as_array(frame: Any, short_side: int | None) -> np.ndarray:
+    picture_HWC = frame.to_ndarray(format="rgb24")
+    quarter_turns = round(frame.rotation / 90) % 4
+    if quarter_turns:
+        picture_HWC = np.ascontiguousarray(np.rot90(picture_HWC, quarter_turns))
+    return _shrink(picture_HWC[None], short_side)[0]
+
+
+def _shrink(frames_THWC: np.ndarray, short_side: int | None) -> np.ndarray:
+    """Antialiased bilinear, the same for all decoders, so that their frames stay identical at any size."""
+    height, width = frames_THWC.shape[1:3]
+    size = reduced_size(height, width, short_side)
+    if size == (height, width):
+        return frames_THWC
+    import torch
+
+    frames_TCHW = torch.from_numpy(frames_THWC).permute(0, 3, 1, 2)
+    shrunk_TCHW = torch.nn.functional.interpolate(frames_TCHW, size, mode="bilinear", antialias=True)
+    return np.ascontiguousarray(shrunk_TCHW.permute(0, 2, 3, 1).numpy())
+
+
+def _in_words(error: Exception) -> str:
+    """The last part of a decoder's message, on one line."""
+    text = " ".join(str(getattr(error, "strerror", None) or error).split())
+    return text[:160] or type(error).__name__

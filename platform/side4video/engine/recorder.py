@@ -1,0 +1,220 @@
+"""What leaves a run: points along the way, and at the end of an epoch metrics, predictions and a checkpoint."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from side4video.core.points import Point, point
+from side4video.engine.checkpoint import save_checkpoint, save_tensors
+from side4video.engine.evaluate import Evaluation
+from side4video.engine.hooks import EpochInfo, StepInfo
+from side4video.engine.memory import read_peak
+from side4video.engine.pack import Pack
+from side4video.engine.processes import Process
+from side4video.engine.student import Student
+
+KEPT = ("best.safetensors", "predictions.csv", "scores.npz", "class_accuracy.json")
+"""Files of the last evaluation and of the best one, in each checkpoint."""
+HEADLINE = "top1"
+"""The metric by which the best epoch is chosen."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The end of an epoch, as it leaves the run."""
+
+    epoch: int
+    next_step: int
+    is_last: bool
+    points: dict[str, list[Point]]
+    """By student."""
+    latest: dict[str, dict[str, float]]
+    """The newest evaluation of each student."""
+    checkpoint: Path | None
+    """A complete checkpoint on the first worker, None on the others."""
+
+
+class Recorder:
+    """Averages steps into points; losses over workers, times as the first worker saw them."""
+
+    def __init__(self, process: Process, *, every_steps: int) -> None:
+        self.process, self.every_steps = process, every_steps
+        self._window: list[StepInfo] = []
+        self._windows: list[list[StepInfo]] = []
+        self._seconds: dict[str, float] = {}
+        self._clips = 0
+        self._seen = 0
+
+    def after_step(self, info: StepInfo) -> None:
+        """Take a step in; the first of the run is left out of the totals, it warms things up."""
+        self._window.append(info)
+        if len(self._window) == self.every_steps:
+            self._close_window()
+        if self._seen:
+            self._clips += info.clips * self.process.world
+            for phase, spent in info.seconds.items():
+                self._seconds[phase] = self._seconds.get(phase, 0.0) + spent
+        self._seen += 1
+
+    def after_epoch(self, info: EpochInfo) -> Collection[str]:  # noqa: ARG002 - a protocol's names
+        """Close the running average; the listener after this one takes it."""
+        self._close_window()
+        return ()
+
+    def _close_window(self) -> None:
+        if self._window:
+            self._windows.append(self._window)
+            self._window = []
+
+    def take(self, name: str) -> list[Point]:
+        """The points of one student since `clear`; every worker must call it, for the losses are averaged over them."""
+        windows = [window for window in self._windows if all(name in info.losses for info in window)]
+        local = [float(np.mean([info.losses[name] for info in window])) for window in windows]
+        losses = np.mean(self.process.gather(local), axis=0) if windows else []
+        points: list[Point] = []
+        for window, loss in zip(windows, losses, strict=True):
+            last = window[-1]
+            points += [
+                point("train/loss", loss, last.step),
+                point("train/learning_rate", last.learning_rates[name], last.step),
+                point("train/gradient_norm", float(np.mean([i.gradient_norms[name] for i in window])), last.step),
+                point("train/epoch", last.epoch, last.step),
+                *_times(window, self.process.world),
+            ]
+        return points
+
+    def clear(self) -> None:
+        """Forget what was taken."""
+        self._windows = []
+
+    def totals(self) -> dict[str, float]:
+        """Means over all steps but the first: `step_s`, its parts, `clips_per_s`; and the share of waiting for data."""
+        steps, whole = max(1, self._seen - 1), sum(self._seconds.values())
+        parts = {f"{phase}_s": spent / steps for phase, spent in sorted(self._seconds.items())}
+        rate = self._clips / whole if whole else float("nan")
+        wait = self._seconds.get("data_wait", 0.0) / whole if whole else float("nan")
+        return {"step_s": whole / steps, **parts, "clips_per_s": rate, "data_wait_fraction": wait}
+
+
+def _times(window: list[StepInfo], world: int) -> list[Point]:
+    step = window[-1].step
+    phases = sorted({phase for info in window for phase in info.seconds})
+    means = {phase: float(np.mean([info.seconds.get(phase, 0.0) for info in window])) for phase in phases}
+    whole = sum(means.values())
+    clips = float(np.mean([info.clips for info in window])) * world
+    return [
+        point("time/step_s", whole, step),
+        *(point(f"time/{phase}_s", value, step) for phase, value in means.items()),
+        point("time/clips_per_s", clips / whole if whole else float("nan"), step),
+    ]
+
+
+@dataclass
+class EpochEnd:
+    """Evaluates, keeps the best, writes the checkpoint, reports: in this order, at the end of each epoch."""
+
+    pack: Pack
+    recorder: Recorder
+    evaluate: Callable[[list[Student]], dict[str, Evaluation]]
+    every_epochs: int
+    identity: Mapping[str, Any]
+    scratch: Path
+    report: Callable[[Report], None]
+    constants: Mapping[str, Mapping[str, float]]
+    broken: Callable[[], list[dict[str, Any]]]
+    latest: dict[str, dict[str, float]] = field(default_factory=dict)
+    best: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
+        """Continue from a checkpoint: its metrics, and the best weights and predictions that lie in it."""
+        self.latest, self.best = dict(state["latest"]), dict(state["best"])
+        for name in self.best:
+            place = self.scratch / "kept" / name
+            place.mkdir(parents=True, exist_ok=True)
+            for file in KEPT:
+                shutil.copyfile(folder / name / file, place / file)
+
+    def after_step(self, info: StepInfo) -> None:
+        """Nothing."""
+
+    def after_epoch(self, info: EpochInfo) -> Collection[str]:
+        """The whole end of an epoch; collective, so every worker is here."""
+        process = self.recorder.process
+        points = {student.name: self.recorder.take(student.name) for student in self.pack.students}
+        self.recorder.clear()
+        evaluations: dict[str, Evaluation] = {}
+        if info.is_last or (info.epoch + 1) % self.every_epochs == 0:
+            living = self.pack.living
+            evaluations = self.evaluate(living) if living else {}
+        for name, evaluation in evaluations.items():
+            points[name] += self._judge(name, evaluation, info)
+        broken = [row for rows in process.gather(self.broken()) for row in rows]
+        checkpoint = self._write(evaluations, info, broken) if process.is_first else None
+        self.report(Report(info.epoch, info.next_step, info.is_last, points, dict(self.latest), checkpoint))
+        process.barrier()
+        return ()
+
+    def _judge(self, name: str, evaluation: Evaluation, info: EpochInfo) -> list[Point]:
+        measured = {f"eval/{key}": value for key, value in evaluation.metrics.items()}
+        measured |= {"eval/loss": evaluation.loss, "eval/videos": float(len(evaluation.indices_V))}
+        measured["eval/views"] = float(evaluation.views)
+        headline = evaluation.metrics[HEADLINE]
+        if name not in self.best or headline > self.best[name][f"best/{HEADLINE}"]:
+            self.best[name] = {f"best/{key}": value for key, value in evaluation.metrics.items()}
+            self.best[name]["best/epoch"] = float(info.epoch)
+        peak = read_peak(self.recorder.process.device)
+        measured |= {f"memory/{key}_gib": value / 2**30 for key, value in peak.items()}
+        measured |= self.best[name] | dict(self.constants[name])
+        self.latest[name] = measured
+        return [point(key, value, info.next_step - 1) for key, value in measured.items()]
+
+    def _write(self, evaluations: dict[str, Evaluation], info: EpochInfo, broken: list[dict[str, Any]]) -> Path:
+        """The checkpoint of this epoch; the best weights so far lie in the scratch folder between epochs."""
+        students = {student.name: student for student in self.pack.students}
+        for name, evaluation in evaluations.items():
+            place = self.scratch / "kept" / name
+            place.mkdir(parents=True, exist_ok=True)
+            write_predictions(place / "predictions.csv", evaluation, students[name].task.classes)
+            np.savez_compressed(
+                place / "scores.npz",
+                indices=evaluation.indices_V,
+                labels=evaluation.labels_V,
+                scores=evaluation.scores_VC.astype(np.float32),
+            )
+            _write_json(place / "class_accuracy.json", evaluation.class_metrics)
+            if self.best[name]["best/epoch"] == info.epoch:
+                save_tensors(students[name].evaluated, place / "best.safetensors")
+        state = {
+            "next_step": info.next_step,
+            "epoch": info.epoch,
+            "is_last": info.is_last,
+            "identity": dict(self.identity),
+            "latest": self.latest,
+            "best": self.best,
+            "broken_clips": broken,
+        }
+        return save_checkpoint(self.scratch / "checkpoint", students, state, beside=self.scratch / "kept")
+
+
+def write_predictions(path: Path, evaluation: Evaluation, classes: tuple[str, ...]) -> None:
+    """One row a video: its place in the list, label, prediction, and the scores of both."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["index", "label", "prediction", "correct", "score", "label_score"])
+        for index, label, scores_C in zip(
+            evaluation.indices_V, evaluation.labels_V, evaluation.scores_VC, strict=True
+        ):
+            guess = int(scores_C.argmax())
+            own = f"{scores_C[label]:.6f}" if label >= 0 else ""
+            name = classes[label] if label >= 0 else ""
+            writer.writerow([index, name, classes[guess], int(guess == label), f"{scores_C[guess]:.6f}", own])
+
+
+def _write_json(path: Path, document: Any) -> None:
+    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

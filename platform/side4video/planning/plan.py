@@ -1,0 +1,60 @@
+"""The plan of one experiment, as numbers and as JSON."""
+
+from dataclasses import asdict, dataclass
+
+from side4video.core.units import as_gib
+from side4video.planning.count import count_multiply_adds, count_parameters
+from side4video.planning.memory import plan_memory
+from side4video.planning.shapes import build_skeleton
+from side4video.spec.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class ExperimentPlan:
+    """What one experiment takes. Multiply-adds are of one view, training head included; memory is of one worker."""
+
+    name: str
+    classes: int
+    trainable_parameters: int
+    tower_parameters: int
+    multiply_adds: int
+    multiply_adds_frozen: int
+    multiply_adds_student: int
+    views: int
+    multiply_adds_all_views: int
+    held_for_backward_gib: float
+    peak_memory_gib: float
+    peak_memory_parts_gib: dict[str, float]
+
+    def as_json(self) -> dict[str, object]:
+        """JSON values."""
+        return asdict(self)
+
+
+def plan_experiment(spec: Experiment, *, classes: int) -> ExperimentPlan:
+    """Count and predict without a GPU, without weights, without data.
+
+    Args:
+        spec: The experiment.
+        classes: Width of the head; data sets that are not here yet cannot say it.
+    """
+    skeleton = build_skeleton(spec, classes=classes)
+    frozen, student = count_multiply_adds(spec, skeleton)
+    trainable = count_parameters(skeleton.module)
+    tower = sum(parameter.numel() for parameter in skeleton.tower.parameters())
+    memory = plan_memory(spec, skeleton)
+    views = spec.data.views.total
+    return ExperimentPlan(
+        name=spec.name,
+        classes=classes,
+        trainable_parameters=trainable,
+        tower_parameters=tower,
+        multiply_adds=frozen + student,
+        multiply_adds_frozen=frozen,
+        multiply_adds_student=student,
+        views=views,
+        multiply_adds_all_views=(frozen + student) * views,
+        held_for_backward_gib=as_gib(memory["held_for_backward"]),
+        peak_memory_gib=as_gib(memory["peak"]),
+        peak_memory_parts_gib={part: as_gib(size) for part, size in memory.items() if part != "peak"},
+    )

@@ -1,0 +1,30 @@
+"""A run's tower and student without their numbers: on the meta device, or as fake tensors."""
+
+from dataclasses import dataclass
+
+import torch
+
+from side4video.engine.student import StudentModule
+from side4video.models.towers.frozen_tower import FrozenTower
+from side4video.spec.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """Modules that have shapes and no values."""
+
+    tower: FrozenTower
+    module: StudentModule
+    taps: frozenset[int]
+    reads_pooled: bool
+
+
+def build_skeleton(spec: Experiment, *, classes: int) -> Skeleton:
+    """The tower and the student of an experiment on the meta device."""
+    shape = spec.tower
+    tower = spec.backbone.build("meta")
+    with torch.device("meta"):
+        network = spec.method.build(shape, frames=spec.data.frames)
+        task = spec.task.build(tuple(str(number) for number in range(classes)))
+        module = StudentModule(network, task.head(network.output_dim))  # type: ignore[arg-type]
+    return Skeleton(tower, module, frozenset(spec.method.taps(shape)), spec.method.reads_pooled)

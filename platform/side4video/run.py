@@ -1,0 +1,257 @@
+"""From documents to trained students, in this process and its process group; without Ray, without MLflow.
+
+The caller says which worker this is, and hands in a `report` function: it gets everything that leaves the run.
+"""
+
+import functools
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from side4video.core.errors import InputError
+from side4video.core.points import Point
+from side4video.core.seeds import derive_seed, seeded
+from side4video.data.loader import EvaluationStream, TrainingStream
+from side4video.engine.checkpoint import read_state, restore_student
+from side4video.engine.evaluate import Evaluation, evaluate
+from side4video.engine.loop import train
+from side4video.engine.memory import read_peak, reset_peak
+from side4video.engine.pack import Pack
+from side4video.engine.processes import Process
+from side4video.engine.progress import Narrator, silent
+from side4video.engine.recorder import EpochEnd, Recorder, Report
+from side4video.engine.step import Plan, rehearse
+from side4video.engine.student import Student, StudentModule
+from side4video.models.frozen_pass import frozen_features
+from side4video.models.towers.frozen_tower import FrozenTower
+from side4video.spec.experiment import Experiment
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the caller provides for a run."""
+
+    process: Process
+    scratch: Path
+    """Where checkpoints are written; the report function takes them from there before it returns."""
+    report: Callable[[Report], None]
+    resume_from: Path | None = None
+    narrator: Narrator = silent
+    every_steps: int = 10
+    """Optimizer steps that are averaged into one logged point."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one student ended."""
+
+    state: str
+    metrics: dict[str, float]
+    memory: dict[str, float]
+    time: dict[str, float]
+    trainable_parameters: int
+    backbone_fingerprint: str
+    broken_clips: list[dict[str, Any]] = field(default_factory=list)
+
+
+def run(experiments: Mapping[str, Experiment], surroundings: Surroundings) -> dict[str, Outcome]:
+    """Train and evaluate the experiments as one pack: one backbone, one data stream, a student each.
+
+    Args:
+        experiments: By student name. They must agree on everything outside the student (backbone, data, batch
+            size, length, workers); an ordinary run is a pack of one.
+        surroundings: The worker and where its results go.
+
+    Returns:
+        What became of each student, the same on every worker.
+
+    Raises:
+        InputError: If data or weights are not as the documents say.
+        Side4VideoError: If every student diverged.
+    """
+    base = next(iter(experiments.values()))
+    process = surroundings.process
+    torch.set_num_threads(base.cluster.cpus_per_worker)
+    started = time.perf_counter()
+    tower = base.backbone.build(str(process.device))
+    base.data.dataset.prepare()
+    students = {name: build_student(name, spec, process) for name, spec in experiments.items()}
+    pack = Pack(functools.partial(frozen_features, tower), list(students.values()))
+    with _streams(base, process) as (training, testing):
+        optimization = base.optimization
+        steps = optimization.length.in_steps(training.steps_per_epoch)
+        plan = Plan(max(1, steps), training.steps_per_epoch)
+        held = rehearse(pack, _mock_video(base, process))
+        recorder = Recorder(process, every_steps=surroundings.every_steps)
+        ending = EpochEnd(
+            pack,
+            recorder,
+            evaluate=functools.partial(_evaluate, pack=pack, stream=testing, spec=base),
+            every_epochs=base.evaluation.every_epochs,
+            identity={
+                "backbone": tower.fingerprint(),
+                "digests": {name: spec.digest() for name, spec in experiments.items()},
+                "world": process.world,
+            },
+            scratch=surroundings.scratch,
+            report=surroundings.report,
+            constants={name: _constants(student, held[name]) for name, student in students.items()},
+            broken=lambda: [_row(report) for report in (*training.broken.values(), *testing.broken.values())],
+        )
+        first_step = _resume(surroundings.resume_from, students, ending) if surroundings.resume_from else 0
+        surroundings.narrator.begin(plan.steps, first_step)
+        reset_peak(process.device)
+        train(pack, training, plan=plan, hooks=[recorder, surroundings.narrator, ending], first_step=first_step)
+        surroundings.narrator.end()
+        elapsed = time.perf_counter() - started
+        return {name: _outcome(student, ending, tower, held[name], elapsed) for name, student in students.items()}
+
+
+def build_student(name: str, spec: Experiment, process: Process) -> Student:
+    """A student as its document says, its initial weights a function of the document's seed alone."""
+    classes = spec.data.dataset.classes()
+    task = spec.task.build(classes)
+    tower = spec.tower
+    with seeded(derive_seed(spec.seed, "initial weights")):
+        network = spec.method.build(tower, frames=spec.data.frames)
+        module = StudentModule(network, task.head(network.output_dim))  # type: ignore[arg-type]
+    if spec.cluster.sync_batch_norm and process.world > 1:
+        module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    return Student(
+        name=name,
+        module=module,
+        task=task,
+        spec=spec.optimization,
+        seed=spec.seed,
+        taps=frozenset(spec.method.taps(tower)),
+        reads_pooled=spec.method.reads_pooled,
+        process=process,
+    )
+
+
+def evaluate_students(
+    experiments: Mapping[str, Experiment], weights: Mapping[str, Path], process: Process
+) -> tuple[dict[str, Evaluation], list[dict[str, Any]]]:
+    """Evaluate checkpoints of any number of students over one backbone, in one pass over the test split.
+
+    Args:
+        experiments: By student name; the data section of the first says split and views.
+        weights: The safetensors file of each student's module.
+        process: This worker.
+
+    Returns:
+        The evaluations by name, and the clips that could not be read.
+    """
+    from side4video.engine.checkpoint import load_tensors
+
+    base = next(iter(experiments.values()))
+    torch.set_num_threads(base.cluster.cpus_per_worker)
+    tower = base.backbone.build(str(process.device))
+    base.data.dataset.prepare()
+    students = {name: build_student(name, spec, process) for name, spec in experiments.items()}
+    for name, student in students.items():
+        load_tensors(student.module, weights[name])
+        student.average = None
+    pack = Pack(functools.partial(frozen_features, tower), list(students.values()))
+    stream = EvaluationStream(
+        base.data,
+        base.data.dataset.clips("test"),
+        batch_size=base.evaluation.batch_size,
+        rank=process.rank,
+        world=process.world,
+    )
+    try:
+        results = _evaluate(list(students.values()), pack=pack, stream=stream, spec=base)
+        return results, [_row(report) for report in stream.broken.values()]
+    finally:
+        stream.close()
+
+
+class _streams:  # noqa: N801 - used as a context manager
+    """Both streams, closed whatever happens, so that no loader process outlives the run."""
+
+    def __init__(self, spec: Experiment, process: Process) -> None:
+        dataset = spec.data.dataset
+        common = {"rank": process.rank, "world": process.world}
+        self.training = TrainingStream(
+            spec.data,
+            dataset.clips("train"),
+            batch_size=spec.optimization.batch_size,
+            micro_batches=spec.optimization.accumulation,
+            mirrored=dataset.mirrored_classes(),
+            **common,
+        )
+        self.testing = EvaluationStream(
+            spec.data, dataset.clips("test"), batch_size=spec.evaluation.batch_size, **common
+        )
+
+    def __enter__(self) -> tuple[TrainingStream, EvaluationStream]:
+        return self.training, self.testing
+
+    def __exit__(self, *_: object) -> None:
+        self.training.close()
+        self.testing.close()
+
+
+def _evaluate(
+    students: list[Student], *, pack: Pack, stream: EvaluationStream, spec: Experiment
+) -> dict[str, Evaluation]:
+    return evaluate(pack, students, stream, videos=len(stream.clips), precision=spec.evaluation.precision)
+
+
+def _mock_video(spec: Experiment, process: Process) -> torch.Tensor:
+    videos = spec.optimization.batch_size // (process.world * spec.optimization.accumulation)
+    size = spec.data.size
+    return torch.zeros(
+        (videos * spec.data.repeated_sampling, spec.data.frames, 3, size, size), dtype=torch.uint8, device=process.device
+    )
+
+
+def _resume(folder: Path, students: Mapping[str, Student], ending: EpochEnd) -> int:
+    state = read_state(folder)
+    for key, now in ending.identity.items():
+        if key != "world" and state["identity"][key] != now:
+            raise InputError(
+                str(folder),
+                f"the checkpoint's {key} differs from this run's",
+                fix="resume with the spec and the backbone weights it was written with, or start anew",
+            )
+    for student in students.values():
+        restore_student(folder, student)
+    ending.restore(folder, state)
+    log.info("resumed at step %d from %s", state["next_step"], folder)
+    return int(state["next_step"])
+
+
+def _constants(student: Student, held_bytes: int) -> dict[str, float]:
+    return {
+        "memory/held_for_backward_gib": held_bytes / 2**30,
+        "model/trainable_parameters": float(student.trainable_parameters),
+    }
+
+
+def _outcome(student: Student, ending: EpochEnd, tower: FrozenTower, held: int, elapsed: float) -> Outcome:
+    peak = {f"{name}_gib": value / 2**30 for name, value in read_peak(student.process.device).items()}
+    return Outcome(
+        state="finished" if student.state == "training" else student.state,
+        metrics=ending.latest.get(student.name, {}),
+        memory={"held_for_backward_gib": held / 2**30, **peak},
+        time={"total_s": elapsed, **ending.recorder.totals()},
+        trainable_parameters=student.trainable_parameters,
+        backbone_fingerprint=tower.fingerprint(),
+        broken_clips=ending.broken(),
+    )
+
+
+def _row(report: Any) -> dict[str, Any]:
+    return {"index": report.index, "path": report.path, "origin": report.origin, "reason": report.reason}
+
+
