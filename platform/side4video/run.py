@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from side4video.core.errors import InputError
-from side4video.core.points import Point
 from side4video.core.seeds import derive_seed, seeded
 from side4video.data.loader import EvaluationStream, TrainingStream
 from side4video.engine.checkpoint import read_state, restore_student
@@ -81,20 +80,22 @@ def run(experiments: Mapping[str, Experiment], surroundings: Surroundings) -> di
     process = surroundings.process
     torch.set_num_threads(base.cluster.cpus_per_worker)
     started = time.perf_counter()
+    surroundings.narrator.say("loading the backbone")
     tower = base.backbone.build(str(process.device))
     base.data.dataset.prepare()
     students = {name: build_student(name, spec, process) for name, spec in experiments.items()}
     pack = Pack(functools.partial(frozen_features, tower), list(students.values()))
-    with _streams(base, process) as (training, testing):
+    with _streams(base, process) as (training, testing, videos):
         optimization = base.optimization
         steps = optimization.length.in_steps(training.steps_per_epoch)
         plan = Plan(max(1, steps), training.steps_per_epoch)
+        surroundings.narrator.say("rehearsing a step")
         held = rehearse(pack, _mock_video(base, process))
         recorder = Recorder(process, every_steps=surroundings.every_steps)
         ending = EpochEnd(
             pack,
             recorder,
-            evaluate=functools.partial(_evaluate, pack=pack, stream=testing, spec=base),
+            evaluate=functools.partial(_evaluate, pack=pack, stream=testing, videos=videos, spec=base),
             every_epochs=base.evaluation.every_epochs,
             identity={
                 "backbone": tower.fingerprint(),
@@ -109,7 +110,7 @@ def run(experiments: Mapping[str, Experiment], surroundings: Surroundings) -> di
         first_step = _resume(surroundings.resume_from, students, ending) if surroundings.resume_from else 0
         surroundings.narrator.begin(plan.steps, first_step)
         reset_peak(process.device)
-        train(pack, training, plan=plan, hooks=[recorder, surroundings.narrator, ending], first_step=first_step)
+        train(pack, training, plan=plan, hooks=[recorder, ending, surroundings.narrator], first_step=first_step)
         surroundings.narrator.end()
         elapsed = time.perf_counter() - started
         return {name: _outcome(student, ending, tower, held[name], elapsed) for name, student in students.items()}
@@ -161,15 +162,16 @@ def evaluate_students(
         load_tensors(student.module, weights[name])
         student.average = None
     pack = Pack(functools.partial(frozen_features, tower), list(students.values()))
+    clips = base.data.dataset.clips("test")
     stream = EvaluationStream(
         base.data,
-        base.data.dataset.clips("test"),
+        clips,
         batch_size=base.evaluation.batch_size,
         rank=process.rank,
         world=process.world,
     )
     try:
-        results = _evaluate(list(students.values()), pack=pack, stream=stream, spec=base)
+        results = _evaluate(list(students.values()), pack=pack, stream=stream, videos=len(clips), spec=base)
         return results, [_row(report) for report in stream.broken.values()]
     finally:
         stream.close()
@@ -189,12 +191,12 @@ class _streams:  # noqa: N801 - used as a context manager
             mirrored=dataset.mirrored_classes(),
             **common,
         )
-        self.testing = EvaluationStream(
-            spec.data, dataset.clips("test"), batch_size=spec.evaluation.batch_size, **common
-        )
+        test_clips = dataset.clips("test")
+        self.videos = len(test_clips)
+        self.testing = EvaluationStream(spec.data, test_clips, batch_size=spec.evaluation.batch_size, **common)
 
-    def __enter__(self) -> tuple[TrainingStream, EvaluationStream]:
-        return self.training, self.testing
+    def __enter__(self) -> tuple[TrainingStream, EvaluationStream, int]:
+        return self.training, self.testing, self.videos
 
     def __exit__(self, *_: object) -> None:
         self.training.close()
@@ -202,16 +204,18 @@ class _streams:  # noqa: N801 - used as a context manager
 
 
 def _evaluate(
-    students: list[Student], *, pack: Pack, stream: EvaluationStream, spec: Experiment
+    students: list[Student], *, pack: Pack, stream: EvaluationStream, videos: int, spec: Experiment
 ) -> dict[str, Evaluation]:
-    return evaluate(pack, students, stream, videos=len(stream.clips), precision=spec.evaluation.precision)
+    return evaluate(pack, students, stream, videos=videos, precision=spec.evaluation.precision)
 
 
 def _mock_video(spec: Experiment, process: Process) -> torch.Tensor:
     videos = spec.optimization.batch_size // (process.world * spec.optimization.accumulation)
     size = spec.data.size
     return torch.zeros(
-        (videos * spec.data.repeated_sampling, spec.data.frames, 3, size, size), dtype=torch.uint8, device=process.device
+        (videos * spec.data.repeated_sampling, spec.data.frames, 3, size, size),
+        dtype=torch.uint8,
+        device=process.device,
     )
 
 
@@ -253,5 +257,3 @@ def _outcome(student: Student, ending: EpochEnd, tower: FrozenTower, held: int, 
 
 def _row(report: Any) -> dict[str, Any]:
     return {"index": report.index, "path": report.path, "origin": report.origin, "reason": report.reason}
-
-

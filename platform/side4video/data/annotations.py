@@ -163,9 +163,7 @@ def as_seconds(row: Row, column: str) -> float | None:
     if not text:
         return None
     if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", text):
-        raise InputError(
-            row.origin, f"{column} is {text!r}", allowed="seconds from the begin of the file, such as 2.5"
-        )
+        raise InputError(row.origin, f"{column} is {text!r}", allowed="seconds from the begin of the file, such as 2.5")
     return float(text)
 
 

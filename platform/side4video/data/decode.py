@@ -13,7 +13,6 @@ import logging
 import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -84,10 +83,9 @@ class VideoIndex:
 
     def span(self, start_seconds: float | None, end_seconds: float | None) -> tuple[int, int]:
         """First frame and end (exclusive) of the frames shown in `[start, end)`, counted from the first frame."""
-        shown = [(time - self.times[0]) * self.seconds_per_tick + 1e-6 for time in (self.times[0], self.times[-1])]
         if start_seconds is None and end_seconds is None:
             return 0, len(self.times)
-        if not self.has_times or shown[1] <= shown[0]:
+        if not self.has_times:
             raise ValueError("the file has no time stamps, so a span in seconds cannot be found in it")
         seconds = [(time - self.times[0]) * self.seconds_per_tick + 1e-6 for time in self.times]
         first = 0 if start_seconds is None else bisect_left(seconds, start_seconds)
@@ -248,6 +246,8 @@ def _fetch(
     path: str, wanted: list[int], *, index: VideoIndex, decoder: DecoderName, short_side: int | None, origin: str
 ) -> tuple[dict[int, np.ndarray], str]:
     """The wanted frames that could be had, and the decoder that gave them."""
+    import av
+
     if decoder == "auto":
         decoder = "decord" if find_spec("decord") else "pyav"
     if decoder == "decord":
@@ -260,14 +260,8 @@ def _fetch(
             return frames, "torchcodec"
     try:
         return _fetch_pyav(path, wanted, index, short_side), "pyav"
-    except _FFMPEG_ERRORS() as error:
+    except (av.FFmpegError, ValueError, IndexError) as error:
         raise BrokenClip(path, origin, _in_words(error)) from error
-
-
-def _FFMPEG_ERRORS() -> tuple[type[Exception], ...]:  # noqa: N802 - stands in an except clause
-    import av
-
-    return (av.FFmpegError, ValueError, IndexError)
 
 
 def _fetch_decord(path: str, wanted: list[int], total: int, short_side: int | None) -> dict[int, np.ndarray] | None:
@@ -330,22 +324,18 @@ def _fetch_pyav(path: str, wanted: list[int], index: VideoIndex, short_side: int
     with av.open(path, options={"protocol_whitelist": "file"}) as container:
         stream = next(stream for stream in container.streams.video if not _is_cover(stream))
         stream.thread_type = "NONE"
+        decoded = container.decode(stream)
         here = -1
         for target in wanted:
-            if target not in remaining:
-                continue
-            if index.has_times and (key := _jump(index, here, target)) is not None:
+            if index.has_times and here < target and (key := _jump(index, here, target)) is not None:
                 container.seek(key, stream=stream)
-            with closing(container.decode(stream)) as decoded:
-                for frame in decoded:
-                    here = position_of.get(frame.pts, here + 1) if index.has_times else here + 1
-                    if here in remaining:
-                        frames[here] = _as_array(frame, short_side)
-                        remaining.discard(here)
-                    if here >= target:
-                        break
-                else:
-                    break
+                decoded = container.decode(stream)
+            # One iterator for as long as we read on: the last packet may hold several frames.
+            while here < target and (frame := next(decoded, None)) is not None:
+                here = position_of.get(frame.pts, here + 1) if index.has_times else here + 1
+                if here in remaining:
+                    frames[here] = _as_array(frame, short_side)
+                    remaining.discard(here)
     return frames
 
 

@@ -113,7 +113,9 @@ def render_motion_set(
 def describe(scene: Scene, pair: tuple[str, str], *, backwards: bool) -> tuple[str, ...]:
     """Two sentences; those of a scene's two directions differ in the words of order alone."""
     rng = np.random.default_rng(derive_seed(scene.seed, "captions"))
-    look = f"{scene.colour} {scene.shape}" if scene.texture == "plain" else f"{scene.texture} {scene.colour} {scene.shape}"
+    look = (
+        f"{scene.colour} {scene.shape}" if scene.texture == "plain" else f"{scene.texture} {scene.colour} {scene.shape}"
+    )
     motion = TEMPLATES[pair][int(backwards)]
     chosen = rng.choice(len(SENTENCES), size=2, replace=False)
     return tuple(SENTENCES[index].format(look=look, motion=motion, ground=scene.background) for index in chosen)

@@ -1,1 +1,1 @@
-"""One training loop for a pack of students on one frozen tower. It gets objects; it knows neither YAML, Ray nor MLflow."""
+"""One training loop for a pack of students on one frozen tower. It gets objects: no YAML, no Ray, no MLflow."""

@@ -5,7 +5,6 @@ A folder holds one sub-folder a student (`weights`, `optimizer`, `average`, `bes
 """
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,7 +49,7 @@ def save_checkpoint(
         _write_json(place / "student.json", scalars)
     _write_json(partial / "checkpoint.json", {"format": FORMAT, **state})
     shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
+    partial.replace(folder)
     return folder
 
 

@@ -1,5 +1,6 @@
 """Where the time of a step goes, without making the host wait for the device."""
 
+import itertools
 import time
 from dataclasses import dataclass, field
 
@@ -41,7 +42,7 @@ class Clock:
 def seconds(marks: list[tuple[Phase, float | torch.cuda.Event]]) -> dict[Phase, float]:
     """Seconds of each phase; waits for the device if it has not come so far."""
     spent: dict[Phase, float] = {}
-    for (_, before), (phase, after) in zip(marks, marks[1:], strict=False):
+    for (_, before), (phase, after) in itertools.pairwise(marks):
         if isinstance(before, float):
             length = float(after) - before  # type: ignore[arg-type]
         else:

@@ -41,7 +41,7 @@ def train(pack: Pack, stream: TrainingBatches, *, plan: Plan, hooks: Sequence[Ho
         clock.start()
     if all(student.state == "diverged" for student in pack.students):
         raise Side4VideoError(
-            f"training diverged: the gradients of {', '.join(student.name for student in pack.students)} are not finite "
+            f"training diverged: gradients of {', '.join(student.name for student in pack.students)} are not finite "
             "· fix: lower optimization.learning_rate, add clipping {kind: norm}, or use precision bf16 or fp32"
         )
 

@@ -52,7 +52,9 @@ def reset_peak(device: torch.device) -> None:
 
 def read_peak(device: torch.device) -> dict[str, float]:
     """Bytes: `peak` and `reserved` of a CUDA device, and this process's largest resident set."""
-    figures = {"process": float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))}
+    figures = {
+        "process": float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+    }
     if device.type == "cuda":
         figures["peak"] = float(torch.cuda.max_memory_allocated(device))
         figures["reserved"] = float(torch.cuda.max_memory_reserved(device))

@@ -153,5 +153,7 @@ class OptimizationSpec(Spec):
     def training_has_a_length(self) -> Self:
         """Zero epochs and zero steps is no training."""
         if not (self.length.epochs or self.length.steps):
-            raise ValueError("length is zero · allowed: {epochs: N} or {steps: N} above zero · fix: length: {epochs: 30}")
+            raise ValueError(
+                "length is zero · allowed: {epochs: N} or {steps: N} above zero · fix: length: {epochs: 30}"
+            )
         return self

@@ -1,9 +1,12 @@
 """Telling whoever watches how far a run is."""
 
-from collections.abc import Collection
-from typing import Protocol
+import time
+from collections.abc import Callable, Collection
+from typing import Any, Protocol
 
 from side4video.engine.hooks import EpochInfo, StepInfo
+
+SMOOTHING = 0.9
 
 
 class Narrator(Protocol):
@@ -11,6 +14,10 @@ class Narrator(Protocol):
 
     def begin(self, steps: int, first_step: int) -> None:
         """Called before the first step."""
+        ...
+
+    def say(self, phase: str) -> None:
+        """Called when something long begins."""
         ...
 
     def after_step(self, info: StepInfo) -> None:
@@ -26,8 +33,61 @@ class Narrator(Protocol):
         ...
 
 
+class Narration:
+    """Turns steps into messages for a terminal: how far, how fast, how long still. At most two a second."""
+
+    def __init__(self, show: Callable[[dict[str, Any]], None], *, every_seconds: float = 0.5) -> None:
+        self.show, self.every_seconds = show, every_seconds
+        self.steps = 0
+        self._step_seconds = 0.0
+        self._shown = 0.0
+
+    def begin(self, steps: int, first_step: int) -> None:
+        """Take note of the length."""
+        self.steps = steps
+        self.show({"phase": "training", "step": first_step, "steps": steps})
+
+    def say(self, phase: str) -> None:
+        """Show the name of what begins."""
+        self.show({"phase": phase})
+
+    def after_step(self, info: StepInfo) -> None:
+        """Show the step, its loss, the rate and the time left."""
+        spent = sum(info.seconds.values())
+        before = self._step_seconds or spent
+        self._step_seconds = SMOOTHING * before + (1 - SMOOTHING) * spent
+        now = time.monotonic()
+        if now - self._shown < self.every_seconds and info.step + 1 < self.steps:
+            return
+        self._shown = now
+        self.show(
+            {
+                "phase": "training",
+                "step": info.step + 1,
+                "steps": self.steps,
+                "epoch": info.epoch,
+                "steps_per_second": 1.0 / self._step_seconds if self._step_seconds else 0.0,
+                "seconds_left": (self.steps - info.step - 1) * self._step_seconds,
+                "losses": info.losses,
+            }
+        )
+
+    def after_epoch(self, info: EpochInfo) -> Collection[str]:
+        """Show the metrics of the epoch; the listener that evaluates stands before this one."""
+        if info.metrics:
+            self.show({"phase": "evaluated", "epoch": info.epoch, "metrics": info.metrics})
+        return ()
+
+    def end(self) -> None:
+        """Say that it is over."""
+        self.show({"phase": "done", "step": self.steps, "steps": self.steps})
+
+
 class _Silent:
     def begin(self, steps: int, first_step: int) -> None:
+        pass
+
+    def say(self, phase: str) -> None:
         pass
 
     def after_step(self, info: StepInfo) -> None:

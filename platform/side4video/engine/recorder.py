@@ -154,6 +154,7 @@ class EpochEnd:
             evaluations = self.evaluate(living) if living else {}
         for name, evaluation in evaluations.items():
             points[name] += self._judge(name, evaluation, info)
+            info.add(name, evaluation.metrics)
         broken = [row for rows in process.gather(self.broken()) for row in rows]
         checkpoint = self._write(evaluations, info, broken) if process.is_first else None
         self.report(Report(info.epoch, info.next_step, info.is_last, points, dict(self.latest), checkpoint))
@@ -188,6 +189,8 @@ class EpochEnd:
                 scores=evaluation.scores_VC.astype(np.float32),
             )
             _write_json(place / "class_accuracy.json", evaluation.class_metrics)
+            if students[name].average is not None:
+                save_tensors(students[name].evaluated, place / "last_average.safetensors")
             if self.best[name]["best/epoch"] == info.epoch:
                 save_tensors(students[name].evaluated, place / "best.safetensors")
         state = {
@@ -207,9 +210,7 @@ def write_predictions(path: Path, evaluation: Evaluation, classes: tuple[str, ..
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["index", "label", "prediction", "correct", "score", "label_score"])
-        for index, label, scores_C in zip(
-            evaluation.indices_V, evaluation.labels_V, evaluation.scores_VC, strict=True
-        ):
+        for index, label, scores_C in zip(evaluation.indices_V, evaluation.labels_V, evaluation.scores_VC, strict=True):
             guess = int(scores_C.argmax())
             own = f"{scores_C[label]:.6f}" if label >= 0 else ""
             name = classes[label] if label >= 0 else ""

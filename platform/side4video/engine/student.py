@@ -69,7 +69,7 @@ class Student:
     seed: int
     taps: frozenset[int]
     reads_pooled: bool
-    process: Process = Process()
+    process: Process = field(default_factory=Process)
     state: Literal["training", "stopped", "diverged"] = "training"
     optimizer: torch.optim.AdamW = field(init=False)
     scaler: torch.amp.GradScaler = field(init=False)

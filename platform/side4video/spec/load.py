@@ -185,7 +185,11 @@ def _describe(details: ErrorDetails, where: str, owner: type[BaseModel] | None) 
             return f"unknown kind {context.get('tag')!r}", allowed, f"did you mean {near[0]}?" if near else ""
         case "union_tag_not_found" | "model_type" | "model_attributes_type":
             given = "no kind" if isinstance(value, Mapping) else f"{_name(value)}"
-            return given, "a section with a kind" if kind == "union_tag_not_found" else "a section", f"{key}: {{kind: ...}}"
+            return (
+                given,
+                "a section with a kind" if kind == "union_tag_not_found" else "a section",
+                f"{key}: {{kind: ...}}",
+            )
         case "literal_error":
             allowed = str(context.get("expected", "")).replace("'", "").replace(" or ", ", ")
             near = difflib.get_close_matches(str(value), allowed.split(", "), n=1, cutoff=0.4)

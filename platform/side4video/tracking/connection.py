@@ -105,13 +105,13 @@ def connect(uri: str) -> "MlflowClient":
     quieten()
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=uri)
     if is_server(uri):
-        return client
-    with store_lock(uri):
+        return MlflowClient(tracking_uri=uri)
+    with store_lock(uri):  # making the client makes the tables
         if path := sqlite_path(uri):
             _check_database(path)
         try:
+            client = MlflowClient(tracking_uri=uri)
             client.search_experiments(max_results=1)
         except ModuleNotFoundError as error:
             found = f"{redact_text(uri)} needs the Python package `{error.name}`, which is not installed"
@@ -123,7 +123,7 @@ def _check_database(path: str) -> None:
     """Say at once what MLflow would find out in minutes of trying."""
     try:
         with closing(sqlite3.connect(path, timeout=20)) as database:
-            database.execute("PRAGMA schema_version")
+            database.execute("SELECT count(*) FROM sqlite_master")
     except sqlite3.DatabaseError as error:
         allowed = "a file that can be written, or that is not there yet"
         raise InputError("tracking.uri", f"{path} is no SQLite database ({error})", allowed=allowed) from error

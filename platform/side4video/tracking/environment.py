@@ -19,10 +19,11 @@ PACKAGES = ("torch", "torchvision", "open_clip_torch", "timm", "ray", "mlflow", 
 
 
 def describe() -> dict[str, str]:
-    """What to know about where a run took place, as tags: `commit`, `version/<package>`, `python`, `os`, `host`,
-    `cpu`, `cpu_cores`, `memory_gib`, and with a GPU `gpu`, `gpu_count`, `gpu_memory_gib`, `gpu_driver`, `cuda`.
+    """What to know about where a run took place, as tags.
 
-    The GPU is described only where torch is loaded already: nothing here is worth two seconds of import.
+    `commit`, `version/<package>`, `python`, `os`, `host`, `cpu`, `cpu_cores`, `memory_gib`; with a GPU also `gpu`,
+    `gpu_count`, `gpu_memory_gib`, `gpu_driver` and `cuda`. The GPU is described only where torch is loaded
+    already: nothing here is worth two seconds of import.
     """
     facts = {
         "commit": commit(Path(__file__).resolve().parents[1]),

@@ -160,8 +160,9 @@ class Store:
 
     def _continue(self, key: str, reopen_finished: bool) -> str:
         for run in self.runs(f"tags.`{KEY_TAG}` = {quoted(key)}"):
-            if run.status != "FINISHED" or reopen_finished:
-                self._delivery.flush(run.run_id)  # what waited, its end among it, comes before what follows
+            if run.status != "FINISHED":
+                self._delivery.flush(run.run_id)  # what waited comes first; its end may be among it
+            if reopen_finished or self.get(run.run_id).status != "FINISHED":
                 self._client.update_run(run.run_id, status="RUNNING")
                 self._delivery.forget(run.run_id)
                 return run.run_id

@@ -203,9 +203,7 @@ class ListSpec(Spec):
             )
         if self.task_labels.kind == "given":
             return clips
-        return [
-            replace(clip, label=label, reversed=clip.reversed != bool(label)) for clip in clips for label in (0, 1)
-        ]
+        return [replace(clip, label=label, reversed=clip.reversed != bool(label)) for clip in clips for label in (0, 1)]
 
     def fingerprint(self) -> str:
         """SHA-256 over classes and clips; see `fingerprint_clips`."""
@@ -229,6 +227,14 @@ class ListSpec(Spec):
                     raise InputError("data.dataset.mirror.pairs", f"{name!r} is no class", allowed=_some(classes))
                 permutation[classes.index(name)] = classes.index(other) if other in classes else -1
         return permutation
+
+    def check(self) -> None:
+        """Read the list and check it whole; nothing is made, no video is opened.
+
+        Raises:
+            InputError: A file is missing or wrong; file and line are named.
+        """
+        self._split()
 
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:  # noqa: ARG002 - same for all sets
         """Read the list and check it whole; nothing is made.
@@ -311,7 +317,9 @@ def _as_clip(row: Row, root: Path, positions: Mapping[str, int]) -> Clip:
     start, end = as_seconds(row, "start"), as_seconds(row, "end")
     if end is not None and (start or 0.0) >= end:
         raise InputError(
-            row.origin, f"start {start or 0.0:g} is not before end {end:g}", fix="both are seconds from the file's begin"
+            row.origin,
+            f"start {start or 0.0:g} is not before end {end:g}",
+            fix="both are seconds from the file's begin",
         )
     return Clip(
         path=_inside(row, root),

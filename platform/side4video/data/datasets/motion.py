@@ -94,6 +94,9 @@ class MotionSpec(Spec):
         partner = {"left": "right", "right": "left", "clockwise": "anticlockwise", "anticlockwise": "clockwise"}
         return {index: CLASSES.index(partner.get(name, name)) for index, name in enumerate(CLASSES)}
 
+    def check(self) -> None:
+        """Nothing: the set is made when it is needed."""
+
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Make the set unless it is there; several processes may ask at once, one makes it.
 

@@ -72,7 +72,7 @@ class OpenCLIPSpec(Spec):
     model: Model
     """open_clip's name of the model. OpenAI's weights need a name that ends in `-quickgelu`."""
     weights: Weights
-    """Where the weights come from. Frames for a file's weights are normalised as CLIP's are; `kind: vit` can say other."""
+    """Where the weights come from. With a file, frames are normalised as CLIP's; `kind: vit` takes other values."""
     precision: Literal["fp32", "bf16"] = "bf16"
     """Of the frozen weights and of every token."""
     chunk_frames: PositiveInt | Literal["all"] = "all"
@@ -80,7 +80,7 @@ class OpenCLIPSpec(Spec):
 
     @model_validator(mode="after")
     def weights_were_trained_with_the_models_activation(self) -> Self:
-        """Refuse OpenAI's weights, and others trained with QuickGELU, in a tower that computes GELU; and the reverse."""
+        """Refuse OpenAI's weights, trained with QuickGELU, in a tower that computes GELU; and whatever is alike."""
         if isinstance(self.weights, PretrainedWeights):
             twin = self.model.removesuffix("-quickgelu") if self.has_quick_gelu else f"{self.model}-quickgelu"
             if self.weights.tag in PRETRAINED_TAGS.get(twin, ()):

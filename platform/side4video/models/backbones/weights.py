@@ -54,7 +54,7 @@ class RandomWeights(Spec):
 
     kind: Literal["random"] = "random"
     seed: NonNegativeInt = 0
-    """The same seed gives the same weights in every process and on every platform."""
+    """The same seed gives the same weights, bit by bit, in every process and on every machine."""
 
     def check(self, where: str) -> None:
         """Nothing to look up on this machine."""

@@ -95,7 +95,9 @@ class Perceptron(nn.Module):
 class SideBlock(nn.Module):
     """One block: fuse, mix over time, attend over space, mix over channels."""
 
-    def __init__(self, width: int, dim: int, *, mlp_ratio: int, mixing: Literal["add", "mean"], cls_shift: bool) -> None:
+    def __init__(
+        self, width: int, dim: int, *, mlp_ratio: int, mixing: Literal["add", "mean"], cls_shift: bool
+    ) -> None:
         super().__init__()
         self.mixing, self.cls_shift = mixing, cls_shift
         self.down = Down(width, dim)

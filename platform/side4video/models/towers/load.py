@@ -93,14 +93,17 @@ def _find_state(
 
 
 def _draw(trunk: Trunk, seed: int) -> dict[str, Tensor]:
-    """Random weights. Each tensor has a generator of its own, so neither order nor the global state matters."""
+    """Random weights. Each tensor has a generator of its own, so neither order nor the global state matters.
+
+    Uniform and not normal: its numbers are the same bits on every machine, where vectorised logarithms are not.
+    """
     state: dict[str, Tensor] = {}
     for name, parameter in trunk.visual.named_parameters():
         std = trunk.initial_std(name)
         if std is None:
-            fill = 0.0 if name.endswith("bias") else 1.0
-            state[name] = torch.full(parameter.shape, fill)
+            state[name] = torch.full(parameter.shape, 0.0 if name.endswith("bias") else 1.0)
         else:
             generator = torch.Generator().manual_seed(derive_seed("tower", seed, name))
-            state[name] = torch.randn(parameter.shape, generator=generator) * std
+            uniform = torch.rand(parameter.shape, generator=generator)
+            state[name] = uniform.sub_(0.5).mul_(std * 12**0.5)
     return state

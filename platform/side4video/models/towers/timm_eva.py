@@ -62,8 +62,8 @@ class EvaTrunk(nn.Module):
 
     def run_block(self, index: int, tokens_NPD: Tensor) -> Tensor:
         """One block, with rotary positions where the tower has them."""
-        rope = self.visual.rope.get_embed() if self.visual.rope is not None else None
-        return self.blocks[index](tokens_NPD, rope=rope)
+        rope: Any = self.visual.rope
+        return self.blocks[index](tokens_NPD, rope=rope if rope is None else rope.get_embed())
 
     def pool(self, tokens_NPD: Tensor) -> Tensor:
         """The final norm of the class token: [N, D]."""

@@ -1,0 +1,77 @@
+"""Progress on stderr: a bar with rate and time left on a terminal, plain lines in a log."""
+
+import sys
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from side4video.core.units import format_duration
+
+LINE_EVERY_SECONDS = 10.0
+
+
+class ProgressView:
+    """Shows the messages of a run; use it as a context manager."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.console = Console(file=sys.stderr)
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._phase, self._last_line = "", 0.0
+
+    def __enter__(self) -> "ProgressView":
+        if self.console.is_terminal:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(24),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[note]}"),
+            )
+            self._bar = Progress(*columns, console=self.console, transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task(self.title, total=None, note="")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def show(self, message: dict[str, Any]) -> None:
+        """Show one message of a run."""
+        phase = message["phase"]
+        if phase == "evaluated":
+            figures = ", ".join(
+                f"{key} {value:.3f}" for each in message["metrics"].values() for key, value in each.items()
+            )
+            self._say(f"{self.title}: epoch {message['epoch'] + 1}: {figures}")
+            return
+        note = _note(message)
+        if self._bar is not None and self._task is not None:
+            description = self.title if phase == "training" else f"{self.title}: {phase}"
+            self._bar.update(
+                self._task,
+                description=description,
+                completed=message.get("step", 0),
+                total=message.get("steps"),
+                note=note,
+            )
+            return
+        now = time.monotonic()
+        if phase != self._phase or now - self._last_line > LINE_EVERY_SECONDS:
+            done = f" {message['step']}/{message['steps']}" if message.get("steps") else ""
+            self._say(f"{self.title}: {phase}{done}{' · ' + note if note else ''}")
+            self._phase, self._last_line = phase, now
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, highlight=False, markup=False)
+
+
+def _note(message: dict[str, Any]) -> str:
+    if "seconds_left" not in message:
+        return ""
+    losses = list(message["losses"].values())
+    loss = f"loss {sum(losses) / len(losses):.3f} · " if losses else ""
+    return f"{loss}{message['steps_per_second']:.2f} steps/s · {format_duration(message['seconds_left'])} left"

@@ -1,0 +1,62 @@
+"""`side4video run`: train and evaluate one experiment."""
+
+import json
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from side4video.cli.options import as_json, overrides, spec_file
+from side4video.cli.progress import ProgressView
+from side4video.core.units import format_duration
+from side4video.distributed.launch import Finished, launch
+from side4video.spec.load import load_experiment
+
+
+@click.command()
+@spec_file
+@overrides
+@as_json
+@click.option("--local", is_flag=True, help="In this process, without Ray, as one worker with the whole batch.")
+@click.option("--address", default="local", show_default=True, help="Ray cluster; `local` starts one here.")
+@click.option("--resume", is_flag=True, help="Continue the newest unfinished run of exactly this spec.")
+def run(spec: str, overrides: tuple[str, ...], as_json: bool, local: bool, address: str, resume: bool) -> None:
+    """Train and evaluate the experiment SPEC on Ray, and record it in MLflow."""
+    experiment = load_experiment(spec, overrides)
+    with ProgressView(experiment.name) as view:
+        finished = launch(experiment, show=view.show, local=local, address=address, resume=resume)
+    if as_json:
+        click.echo(json.dumps(finished.as_json(), indent=2))
+        return
+    Console().print(results_table([finished]))
+    click.echo(f"\nRun {finished.run_id}. See it: side4video ui")
+    click.echo(f"Evaluate it again: side4video evaluate {finished.run_id[:8]}")
+    _say_broken(finished)
+
+
+def results_table(runs: list[Finished]) -> Table:
+    """One row a run: accuracy, parameters, memory, time."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("run")
+    for name in ("top-1", "top-5", "trained", "held for backward", "clips/s", "time", "run id"):
+        table.add_column(name, justify="right")
+    for each in runs:
+        table.add_row(
+            each.name,
+            f"{100 * each.metrics.get('eval/top1', float('nan')):.1f}%",
+            f"{100 * each.metrics.get('eval/top5', float('nan')):.1f}%",
+            f"{each.trainable_parameters:,}",
+            f"{1024 * each.memory['held_for_backward_gib']:.1f} MiB",
+            f"{each.time['clips_per_s']:.0f}",
+            format_duration(each.time["wall_s"]),
+            each.run_id[:8],
+        )
+    return table
+
+
+def _say_broken(finished: Finished) -> None:
+    if finished.broken_clips:
+        count = len(finished.broken_clips)
+        click.echo(f"{count} clips could not be read; they are listed in the run's broken_clips.json:", err=True)
+        for row in finished.broken_clips[:5]:
+            click.echo(f"  {row['origin']}: {row['path']}: {row['reason']}", err=True)

@@ -1,0 +1,37 @@
+"""`side4video validate`: are these documents right, and are the files there that they name?"""
+
+import json
+import sys
+
+import click
+
+from side4video.cli.options import as_json, overrides
+from side4video.core.errors import InputError
+from side4video.spec.check import check_files
+from side4video.spec.load import load_experiment
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path())
+@overrides
+@as_json
+@click.option("--files/--no-files", "looks_at_files", default=True, help="Also look at annotations and weights.")
+def validate(files: tuple[str, ...], overrides: tuple[str, ...], as_json: bool, looks_at_files: bool) -> None:
+    """Check documents without running anything; exit code 2 if one is wrong."""
+    answers = []
+    for file in files:
+        try:
+            spec = load_experiment(file, overrides)
+            if looks_at_files:
+                check_files(spec)
+            answers.append({"file": file, "valid": True, "name": spec.name, "hash": spec.digest()})
+            line = f"{file}: valid · {spec.method.kind} on {spec.backbone.kind} · hash {spec.digest()[:12]}"
+        except InputError as error:
+            answers.append({"file": file, "valid": False, "errors": str(error).splitlines()})
+            line = "\n".join(f"error: {problem}" for problem in str(error).splitlines())
+        if not as_json:
+            click.echo(line, err=not answers[-1]["valid"])
+    if as_json:
+        click.echo(json.dumps(answers, indent=2))
+    if not all(answer["valid"] for answer in answers):
+        sys.exit(InputError.exit_code)

@@ -1,0 +1,66 @@
+"""What travels from the data path to the model.
+
+Tensors carry shape suffixes: B clips, T frames, C channels, H W pixels.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+NO_LABEL = -1
+"""The label of a clip that has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenReport:
+    """A clip that could not be decoded."""
+
+    index: int
+    """Position in the list of clips."""
+    path: str
+    """The file."""
+    origin: str
+    """File and line that list it."""
+    reason: str
+    """Why, in one line."""
+
+
+@dataclass
+class ClipBatch:
+    """Some clips, decoded, cropped and stacked."""
+
+    video_BTCHW: Tensor
+    """uint8 frames, not normalised."""
+    labels_B: Tensor
+    """int64 class positions; `NO_LABEL` where there is none."""
+    indices_B: Tensor
+    """int64 positions in the list of clips."""
+    views_B: Tensor
+    """int64; evaluation: temporal view x crops + crop; training: which of the repeated draws."""
+    captions: tuple[tuple[str, ...], ...] = ()
+    """Sentences of each clip."""
+    broken: tuple[BrokenReport, ...] = ()
+    """Clips that could not be decoded on the way to this batch."""
+
+    def __len__(self) -> int:
+        """Clips in the batch, repeated draws and views counted."""
+        return len(self.labels_B)
+
+    def to(self, device: torch.device | str) -> "ClipBatch":
+        """The same batch with its tensors on a device; from pinned memory the copy does not wait."""
+        return self._with_tensors(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "ClipBatch":
+        """The same batch in page-locked memory, where there is a CUDA device."""
+        return self._with_tensors(Tensor.pin_memory) if torch.cuda.is_available() else self
+
+    def _with_tensors(self, change: Callable[[Tensor], Tensor]) -> "ClipBatch":
+        return replace(
+            self,
+            video_BTCHW=change(self.video_BTCHW),
+            labels_B=change(self.labels_B),
+            indices_B=change(self.indices_B),
+            views_B=change(self.views_B),
+        )

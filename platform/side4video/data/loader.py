@@ -1,0 +1,186 @@
+"""Streams of batches whose content depends on the spec, the epoch and the step alone.
+
+The order is a permutation drawn from (seed, epoch); a step's global batch is a slice of it, a rank's share a slice of
+that. So any number of ranks and loader workers sees the same samples, and resuming in mid-epoch is an offset.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from side4video.core.errors import InputError
+from side4video.core.seeds import derive_seed
+from side4video.data.batch import BrokenReport, ClipBatch
+from side4video.data.clip import Clip
+from side4video.data.prefetch import Prefetcher, make_prefetcher
+from side4video.data.reader import EvaluationKey, EvaluationReader, TrainingKey, TrainingReader
+from side4video.data.spec import DataSpec
+from side4video.data.splits import training_subset
+
+_LISTED = 5
+
+
+class TrainingStream:
+    """Shuffled, augmented micro-batches for one rank."""
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        clips: Sequence[Clip],
+        *,
+        batch_size: int,
+        micro_batches: int = 1,
+        rank: int = 0,
+        world: int = 1,
+        mirrored: Mapping[int, int] | None,
+    ) -> None:
+        """Prepare the stream; nothing is decoded before `batches`.
+
+        Args:
+            spec: How clips become frames.
+            clips: The training clips of the data set.
+            batch_size: Videos of one optimizer step, over all ranks.
+            micro_batches: Parts in which a rank takes its share of a step.
+            rank: Which rank this is.
+            world: Ranks in all.
+            mirrored: The data set's label permutation under a flip; None where flips are not allowed.
+
+        Raises:
+            InputError: The batch does not divide among ranks and parts, is larger than the set, or flips are
+                asked for where labels know left from right.
+        """
+        self._positions = training_subset(clips, spec.train_fraction, spec.seed) if clips else []
+        _check_batch(batch_size, micro_batches=micro_batches, world=world, clips=len(self._positions))
+        if mirrored is None and spec.augmentation.flip_probability > 0:
+            raise InputError(
+                "data.augmentation.flip_probability",
+                f"{spec.augmentation.flip_probability:g}, where class names know left from right and a mirrored "
+                "clip's class is not known",
+                fix="set it to 0, or say under dataset.mirror which classes are each other's mirror image",
+            )
+        self._spec, self._batch_size, self._micro_batches = spec, batch_size, micro_batches
+        self._share = slice(rank * batch_size // world, (rank + 1) * batch_size // world)
+        reader = TrainingReader(spec, list(clips), positions=self._positions, mirrored=mirrored or {})
+        self._prefetcher = make_prefetcher(reader, spec.loader)
+        self._clips = len(self._positions)
+        self.broken: dict[int, BrokenReport] = {}
+        """What could not be decoded so far on this rank, by position in the list of clips."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of an epoch; an incomplete last batch is dropped."""
+        return len(self._positions) // self._batch_size
+
+    def batches(self, epoch: int, first_step: int = 0) -> Iterator[list[ClipBatch]]:
+        """This rank's micro-batches of each optimizer step, from `first_step` to the epoch's end.
+
+        Raises:
+            InputError: A clip is broken, and the policy is to raise or the cap is passed.
+            Side4VideoError: A decoding process hung or died.
+        """
+        order = np.random.default_rng(derive_seed(self._spec.seed, "order", epoch)).permutation(self._positions)
+        keys: list[list[TrainingKey]] = []
+        for step in range(first_step, self.steps_per_epoch):
+            whole = order[step * self._batch_size : (step + 1) * self._batch_size]
+            parts = np.split(whole[self._share], self._micro_batches)
+            keys += [[TrainingKey(epoch, int(index)) for index in part] for part in parts]
+        micro_batches: list[ClipBatch] = []
+        for batch in self._prefetcher.read(keys):
+            _note_broken(self.broken, batch, spec=self._spec, clips=self._clips)
+            micro_batches.append(batch)
+            if len(micro_batches) == self._micro_batches:
+                yield micro_batches
+                micro_batches = []
+
+    def close(self) -> None:
+        """End the decoding processes or the thread."""
+        self._prefetcher.close()
+
+
+class EvaluationStream:
+    """Every view of every clip once, for one rank.
+
+    Batch `i` holds the same items whatever the number of ranks is, and goes to rank `i % world`: so scores are
+    bit-equal for any number of ranks, and no clip is padded or counted twice.
+    """
+
+    def __init__(
+        self, spec: DataSpec, clips: Sequence[Clip], *, batch_size: int, rank: int = 0, world: int = 1
+    ) -> None:
+        """Prepare the stream; nothing is decoded before `batches`.
+
+        Args:
+            spec: How clips become frames; `views` says how often each is looked at.
+            clips: The clips.
+            batch_size: Temporal views of one batch; each gives `views.crops` rows.
+            rank: Which rank this is.
+            world: Ranks in all.
+
+        Raises:
+            InputError: The batch size is not positive, or there is no clip.
+        """
+        if batch_size < 1 or not clips:
+            raise InputError(
+                "evaluation", f"batch size {batch_size} and {len(clips)} clips", allowed="at least one of each"
+            )
+        items = [EvaluationKey(index, view) for index in range(len(clips)) for view in range(spec.views.clips)]
+        batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
+        self._keys = batches[rank::world]
+        self._spec, self._clips = spec, len(clips)
+        self._prefetcher: Prefetcher = make_prefetcher(EvaluationReader(spec, list(clips)), spec.loader)
+        self.broken: dict[int, BrokenReport] = {}
+        """What could not be decoded so far on this rank, by position in the list of clips."""
+
+    @property
+    def steps(self) -> int:
+        """Batches of this rank, at most: one whose clips are all broken is not given."""
+        return len(self._keys)
+
+    def batches(self) -> Iterator[ClipBatch]:
+        """This rank's batches.
+
+        Raises:
+            InputError: A clip is broken, and the policy is to raise or the cap is passed.
+            Side4VideoError: A decoding process hung or died.
+        """
+        for batch in self._prefetcher.read(self._keys):
+            _note_broken(self.broken, batch, spec=self._spec, clips=self._clips)
+            if len(batch):
+                yield batch
+
+    def close(self) -> None:
+        """End the decoding processes or the thread."""
+        self._prefetcher.close()
+
+
+def _check_batch(batch_size: int, *, micro_batches: int, world: int, clips: int) -> None:
+    parts = world * micro_batches
+    if batch_size < 1 or batch_size % parts:
+        raise InputError(
+            "batch_size",
+            f"{batch_size} videos do not divide among {world} workers x {micro_batches} micro-batches",
+            allowed=f"multiples of {parts}",
+        )
+    if clips < batch_size:
+        raise InputError(
+            "batch_size",
+            f"{batch_size} videos, and the training set has {clips}: no step is complete",
+            fix=f"make it at most {clips // parts * parts}" if clips >= parts else "train on more clips",
+        )
+
+
+def _note_broken(broken: dict[int, BrokenReport], batch: ClipBatch, *, spec: DataSpec, clips: int) -> None:
+    """Keep the batch's reports; past the cap, end."""
+    broken.update((report.index, report) for report in batch.broken)
+    if not broken or spec.broken_clips.kind == "raise" or len(broken) <= spec.broken_clips.cap * clips:
+        return
+    listed = "; ".join(
+        f"{report.origin or report.path}: {report.path}: {report.reason}" for report in list(broken.values())[:_LISTED]
+    )
+    more = f"; and {len(broken) - _LISTED} more" if len(broken) > _LISTED else ""
+    raise InputError(
+        "data.broken_clips",
+        f"{len(broken)} of {clips} clips cannot be decoded ({listed}{more})",
+        allowed=f"{spec.broken_clips.cap:.2%} of the clips (cap: {spec.broken_clips.cap:g})",
+        fix="mend or remove them, or raise the cap",
+    )

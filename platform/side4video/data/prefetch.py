@@ -1,0 +1,214 @@
+"""Where batches are read ahead of use: in processes of their own, or in a thread.
+
+Both give the same batches in the same order, hand the reader's errors to the consumer, wait no longer than a limit, and
+leave nothing behind when closed.
+"""
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from side4video.core.errors import InputError, Side4VideoError
+from side4video.data.batch import ClipBatch
+from side4video.data.reader import BatchReader
+from side4video.data.spec import LoaderSpec
+
+BatchKeys = Sequence[Sequence[Any]]
+"""The keys of each batch, in order."""
+
+
+class Prefetcher(Protocol):
+    """Reads batches ahead."""
+
+    def read(self, keys: BatchKeys) -> Iterator[ClipBatch]:
+        """The batches of these keys in order; ends the reading that went before."""
+        ...
+
+    def close(self) -> None:
+        """End all reading, and the processes or the thread."""
+        ...
+
+
+def make_prefetcher(reader: BatchReader, spec: LoaderSpec) -> Prefetcher:
+    """Processes, or a thread where `workers` is 0."""
+    return ProcessPrefetcher(reader, spec) if spec.workers else ThreadPrefetcher(reader, spec)
+
+
+class _Failure:
+    """An error on its way to the consumer."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+class _Keys:
+    """The batch sampler of a loader that outlives epochs: iterates whatever it was given last."""
+
+    def __init__(self) -> None:
+        self.batches: BatchKeys = ()
+
+    def __iter__(self) -> Iterator[Sequence[Any]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class _ReaderDataset(Dataset[Any]):
+    """A reader in the form torch's loader asks for: a batch of keys in, a batch out."""
+
+    def __init__(self, reader: BatchReader) -> None:
+        self.reader = reader
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.__getitems__([key])
+
+    def __getitems__(self, keys: Sequence[Any]) -> ClipBatch | _Failure:
+        try:
+            return self.reader.read(keys)
+        except InputError as error:  # torch would rebuild it from its message alone, and lose its parts
+            return _Failure(error)
+
+
+def _as_is(batch: Any) -> Any:
+    return batch
+
+
+class ProcessPrefetcher:
+    """torch's DataLoader with processes that live until `close`.
+
+    Started by `spawn`: a forked child of a process with decoder, Ray or CUDA threads can hang.
+    """
+
+    def __init__(self, reader: BatchReader, spec: LoaderSpec) -> None:
+        self._keys = _Keys()
+        self._loader: DataLoader[Any] = DataLoader(
+            _ReaderDataset(reader),
+            batch_sampler=self._keys,  # type: ignore[arg-type]  # any iterable of lists will do
+            num_workers=spec.workers,
+            collate_fn=_as_is,
+            multiprocessing_context="spawn",
+            persistent_workers=True,
+            prefetch_factor=spec.prefetch,
+            timeout=spec.timeout_seconds,
+            generator=torch.Generator(),  # else each epoch draws from the process's generator
+        )
+        self._iterator: Any = None
+        self._timeout_seconds = spec.timeout_seconds
+
+    def read(self, keys: BatchKeys) -> Iterator[ClipBatch]:
+        """See `Prefetcher`."""
+        self._keys.batches = keys
+        self._iterator = iterator = iter(self._loader)
+        for number in range(len(keys)):
+            if iterator is not self._iterator:
+                raise RuntimeError("another reading of this stream has begun, or it was closed")
+            try:
+                batch = next(iterator)
+            except RuntimeError as error:
+                self._explain(error, keys[number])
+                raise
+            if isinstance(batch, _Failure):
+                raise batch.error
+            yield batch
+
+    def close(self) -> None:
+        """See `Prefetcher`."""
+        iterator, self._iterator = self._iterator, None
+        self._loader._iterator = None
+        if iterator is not None:
+            # The loader's own end of its processes, which otherwise waits for the garbage collector.
+            iterator._shutdown_workers()
+
+    def _explain(self, error: RuntimeError, keys: Sequence[Any]) -> None:
+        """Turn torch's two process failures into one readable line."""
+        message = str(error)
+        if "timed out" in message:
+            self.close()
+            raise Side4VideoError(_too_long(self._timeout_seconds, keys)) from error
+        if "exited unexpectedly" in message:
+            self.close()
+            raise Side4VideoError(
+                f"a decoding process died while these clips were read: {_names(keys)}; out of memory? "
+                "Try fewer data.loader.workers or a smaller batch"
+            ) from error
+
+
+class ThreadPrefetcher:
+    """One background thread and a bounded queue; for small sets, where starting processes would take longer."""
+
+    def __init__(self, reader: BatchReader, spec: LoaderSpec) -> None:
+        self._reader = reader
+        self._depth, self._timeout_seconds = spec.prefetch, spec.timeout_seconds
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def read(self, keys: BatchKeys) -> Iterator[ClipBatch]:
+        """See `Prefetcher`."""
+        self.close()
+        ready: queue.Queue[ClipBatch | _Failure] = queue.Queue(self._depth)
+        self._stop = stop = threading.Event()
+        # A daemon: a decoder that hangs for ever must not keep the process from ending.
+        self._thread = threading.Thread(
+            target=self._fill, args=(keys, ready, stop), name="side4video-decode", daemon=True
+        )
+        self._thread.start()
+        try:
+            for number in range(len(keys)):
+                batch = self._next(ready, stop, keys[number])
+                if isinstance(batch, _Failure):
+                    raise batch.error
+                yield batch
+        finally:
+            stop.set()
+
+    def close(self) -> None:
+        """See `Prefetcher`."""
+        self._stop.set()
+        thread, self._thread = self._thread, None
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(self._timeout_seconds)
+
+    def _next(
+        self, ready: "queue.Queue[ClipBatch | _Failure]", stop: threading.Event, keys: Sequence[Any]
+    ) -> ClipBatch | _Failure:
+        if stop.is_set():
+            raise RuntimeError("another reading of this stream has begun, or it was closed")
+        try:
+            return ready.get(timeout=self._timeout_seconds)
+        except queue.Empty:
+            self._thread = None  # it hangs: nobody should wait for it
+            raise Side4VideoError(_too_long(self._timeout_seconds, keys)) from None
+
+    def _fill(self, keys: BatchKeys, ready: "queue.Queue[ClipBatch | _Failure]", stop: threading.Event) -> None:
+        for batch_keys in keys:
+            if stop.is_set():
+                return
+            try:
+                item: ClipBatch | _Failure = self._reader.read(batch_keys)
+            except Exception as error:
+                item = _Failure(error)
+            while not stop.is_set():
+                try:
+                    ready.put(item, timeout=0.05)
+                    break
+                except queue.Full:
+                    continue
+            if isinstance(item, _Failure):
+                return
+
+
+def _too_long(seconds: float, keys: Sequence[Any]) -> str:
+    return (
+        f"no batch within data.loader.timeout_seconds ({seconds:g} s), while these clips were read: {_names(keys)}; "
+        "a decoder may hang on one of them (try data.decoder: pyav), or the limit is too short"
+    )
+
+
+def _names(keys: Sequence[Any]) -> str:
+    indices = sorted({key.index for key in keys})
+    return "positions " + ", ".join(map(str, indices[:16])) + (" ..." if len(indices) > 16 else "")

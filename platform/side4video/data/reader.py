@@ -1,0 +1,174 @@
+"""From a key (which clip, in which epoch or view) to a batch: decode, sample, augment, stack.
+
+A reader is sent to each decoding process once. It keeps no state between batches, and every draw is seeded by
+(seed, epoch, clip, repeat), so it does not matter which process reads what, or in which order.
+
+Tensors carry shape suffixes: B clips, T frames, C channels, H W pixels.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from side4video.core.errors import InputError
+from side4video.core.seeds import derive_seed
+from side4video.data.augmentation import ExactResizeSpec
+from side4video.data.batch import NO_LABEL, BrokenReport, ClipBatch
+from side4video.data.clip import Clip
+from side4video.data.decode import BrokenClip, Choose, decode_frames
+from side4video.data.mirror import mirror_text
+from side4video.data.spec import DataSpec
+from side4video.data.transforms import augment_clip, evaluation_crops, resize_for_test
+
+REPLACEMENT_ATTEMPTS = 20
+"""So many broken clips in a row mean that something else is wrong."""
+
+
+class TrainingKey(NamedTuple):
+    """A clip in an epoch."""
+
+    epoch: int
+    index: int
+
+
+class EvaluationKey(NamedTuple):
+    """A temporal view of a clip."""
+
+    index: int
+    view: int
+
+
+class BatchReader(Protocol):
+    """What a loader runs, in a process or in a thread."""
+
+    def read(self, keys: Sequence[Any]) -> ClipBatch:
+        """The batch of these keys.
+
+        Raises:
+            InputError: A clip is broken and the policy is to raise.
+        """
+        ...
+
+
+class TrainingReader:
+    """Reads augmented clips; under `skip` a broken one is replaced by another."""
+
+    def __init__(
+        self, spec: DataSpec, clips: Sequence[Clip], *, positions: Sequence[int], mirrored: Mapping[int, int]
+    ) -> None:
+        """Keep what is needed to read.
+
+        Args:
+            spec: How clips become frames.
+            clips: All clips.
+            positions: Those that are trained on; replacements come from them.
+            mirrored: The label of a flipped clip, by its label; labels not named keep theirs.
+        """
+        self.spec, self.clips, self.positions, self.mirrored = spec, clips, positions, dict(mirrored)
+
+    def read(self, keys: Sequence[TrainingKey]) -> ClipBatch:
+        """The clips of the keys, each `repeated_sampling` times, its copies side by side."""
+        rows: list[tuple[Tensor, int, int, int, tuple[str, ...]]] = []
+        broken: list[BrokenReport] = []
+        for key in keys:
+            video_TCHW, index = self._decode(key, broken)
+            for repeat in range(self.spec.repeated_sampling):
+                rows.append(self._augment(video_TCHW, key, index=index, repeat=repeat))
+        return _stack(rows, broken)
+
+    def _decode(self, key: TrainingKey, broken: list[BrokenReport]) -> tuple[Tensor, int]:
+        """Frames of the key's clip, or of its replacement, and whose they are."""
+        spec = self.spec
+        rng = np.random.default_rng(derive_seed(spec.seed, "frames", key.epoch, key.index))
+        index = key.index
+        for attempt in range(REPLACEMENT_ATTEMPTS):
+            try:
+                return _read_clip(
+                    spec, self.clips[index], lambda total: spec.sampling.train_indices(total, spec.frames, rng)
+                ), index
+            except BrokenClip as error:
+                if spec.broken_clips.kind == "raise":
+                    raise
+                broken.append(BrokenReport(index, error.path, error.origin, error.reason))
+            draw = derive_seed(spec.seed, key.epoch, key.index, "replacement", attempt)
+            index = self.positions[draw % len(self.positions)]
+        last = broken[-1]
+        raise InputError(
+            last.origin or last.path,
+            f"{REPLACEMENT_ATTEMPTS} clips in a row cannot be decoded, the last one: {last.reason}",
+            fix="check the data set's root folder",
+        )
+
+    def _augment(
+        self, video_TCHW: Tensor, key: TrainingKey, *, index: int, repeat: int
+    ) -> tuple[Tensor, int, int, int, tuple[str, ...]]:
+        spec, clip = self.spec, self.clips[index]
+        rng = np.random.default_rng(derive_seed(spec.seed, "augment", key.epoch, key.index, repeat))
+        augmented_TCHW, is_flipped = augment_clip(video_TCHW, spec.augmentation, size=spec.size, rng=rng)
+        label = NO_LABEL if clip.label is None else clip.label
+        if not is_flipped:
+            return augmented_TCHW, label, index, repeat, clip.captions
+        captions = tuple(mirror_text(caption) for caption in clip.captions)
+        return augmented_TCHW, self.mirrored.get(label, label), index, repeat, captions
+
+
+class EvaluationReader:
+    """Reads the views of clips; under `skip` a broken clip is left out."""
+
+    def __init__(self, spec: DataSpec, clips: Sequence[Clip]) -> None:
+        """Keep what is needed to read."""
+        self.spec, self.clips = spec, clips
+
+    def read(self, keys: Sequence[EvaluationKey]) -> ClipBatch:
+        """The temporal views of the keys, each with all its crops side by side."""
+        spec = self.spec
+        rows: list[tuple[Tensor, int, int, int, tuple[str, ...]]] = []
+        broken: list[BrokenReport] = []
+        for key in keys:
+            clip = self.clips[key.index]
+            try:
+                video_TCHW = _read_clip(spec, clip, self._choose(key))
+            except BrokenClip as error:
+                if spec.broken_clips.kind == "raise":
+                    raise
+                broken.append(BrokenReport(key.index, error.path, error.origin, error.reason))
+                continue
+            video_TCHW = resize_for_test(video_TCHW, spec.augmentation.resize, spec.size)
+            label = NO_LABEL if clip.label is None else clip.label
+            for crop, crop_TCHW in enumerate(evaluation_crops(video_TCHW, spec.size, spec.views.crops)):
+                rows.append((crop_TCHW, label, key.index, key.view * spec.views.crops + crop, clip.captions))
+        return _stack(rows, broken)
+
+    def _choose(self, key: EvaluationKey) -> Choose:
+        spec = self.spec
+        return lambda total: spec.sampling.test_indices(total, spec.frames, clip=key.view, clips=spec.views.clips)
+
+
+def _read_clip(spec: DataSpec, clip: Clip, choose: Choose) -> Tensor:
+    """The chosen frames, uint8 `[T, C, H, W]`; a reversed clip's are the forward clip's, last one first."""
+    resize = spec.augmentation.resize
+    frames_THWC, _ = decode_frames(
+        clip.path,
+        choose,
+        decoder=spec.decoder,
+        short_side=None if isinstance(resize, ExactResizeSpec) else resize.short_side(spec.size),
+        start_seconds=clip.start_seconds,
+        end_seconds=clip.end_seconds,
+        origin=clip.origin,
+    )
+    video_TCHW = torch.from_numpy(frames_THWC).permute(0, 3, 1, 2)
+    return video_TCHW.flip(0) if clip.reversed else video_TCHW
+
+
+def _stack(rows: Sequence[tuple[Tensor, int, int, int, tuple[str, ...]]], broken: Sequence[BrokenReport]) -> ClipBatch:
+    return ClipBatch(
+        video_BTCHW=torch.stack([row[0] for row in rows]) if rows else torch.empty(0, dtype=torch.uint8),
+        labels_B=torch.tensor([row[1] for row in rows], dtype=torch.int64),
+        indices_B=torch.tensor([row[2] for row in rows], dtype=torch.int64),
+        views_B=torch.tensor([row[3] for row in rows], dtype=torch.int64),
+        captions=tuple(row[4] for row in rows),
+        broken=tuple(broken),
+    )

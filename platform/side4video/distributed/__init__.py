@@ -1,0 +1,1 @@
+"""Ray: the only room that imports it. One run on Ray Train, whatever the number of workers."""

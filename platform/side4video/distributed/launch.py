@@ -1,0 +1,165 @@
+"""One experiment from document to record: plan, begin the record, train (on Ray or in this process), close it.
+
+Importing this does not import Ray; training on it does.
+"""
+
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from side4video.core.errors import InputError
+from side4video.core.home import home
+from side4video.core.paths import expand
+from side4video.spec.check import check_files
+from side4video.spec.experiment import Experiment
+from side4video.tracking.journal import PLACE_TAG, Journal, find_unfinished, open_journal
+
+Show = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that ended well."""
+
+    run_id: str
+    name: str
+    metrics: dict[str, float]
+    memory: dict[str, float]
+    time: dict[str, float]
+    plan: dict[str, Any]
+    trainable_parameters: int
+    broken_clips: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return asdict(self)
+
+
+def launch(
+    spec: Experiment, *, show: Show, local: bool = False, address: str = "local", resume: bool = False
+) -> Finished:
+    """Run one experiment to its end.
+
+    Args:
+        spec: The experiment.
+        show: Gets progress messages.
+        local: In this process, without Ray, as one worker.
+        address: Of the Ray cluster; `local` starts one on this machine.
+        resume: Continue the newest unfinished run of exactly this experiment.
+
+    Raises:
+        InputError: If the document, the data or the cluster cannot do it.
+        Side4VideoError: If the work failed.
+    """
+    started = time.perf_counter()
+    check_files(spec)
+    show({"phase": "preparing the data"})
+    dataset = spec.data.dataset
+    dataset.prepare(lambda done, total: show({"phase": "preparing the data", "step": done, "steps": total}))
+    show({"phase": "planning"})
+    from side4video.planning.plan import plan_experiment
+
+    plan = plan_experiment(spec, classes=len(dataset.classes())).as_json()
+    place = _place(spec, resume=resume)
+    experiments = {spec.name: spec}
+    show({"phase": "opening the record"})
+    journal = open_journal(
+        experiments, plans={spec.name: plan}, fingerprint=dataset.fingerprint(), place=place, resume=resume
+    )
+    try:
+        if local:
+            outcomes, checkpoint = _train_here(experiments, journal, place=place, show=show)
+        else:
+            outcomes, checkpoint = _train_on_ray(experiments, journal, place=place, show=show, address=address)
+        show({"phase": "storing the results"})
+        journal.close(spec.name, outcomes[spec.name], checkpoint)
+    except BaseException as error:
+        journal.fail(str(error) or type(error).__name__, killed=not isinstance(error, Exception))
+        raise
+    outcome = outcomes[spec.name]
+    return Finished(
+        run_id=journal.run_ids[spec.name],
+        name=spec.name,
+        metrics=outcome["metrics"],
+        memory=outcome["memory"],
+        time=outcome["time"] | {"wall_s": time.perf_counter() - started},
+        plan=plan,
+        trainable_parameters=outcome["trainable_parameters"],
+        broken_clips=outcome["broken_clips"],
+    )
+
+
+def _place(spec: Experiment, *, resume: bool) -> str:
+    """`<storage>/<name>-<hash>-<run>`: the run's own folder for checkpoints; the unfinished run's when resuming."""
+    if resume:
+        unfinished = find_unfinished(spec)
+        if unfinished is None or PLACE_TAG not in unfinished.tags:
+            raise InputError(
+                "--resume",
+                f"no unfinished run of {spec.name} with exactly this spec",
+                fix="run it without --resume",
+            )
+        return unfinished.tags[PLACE_TAG]
+    root = expand(spec.cluster.storage, "cluster.storage") or str(home() / "runs")
+    return f"{root.rstrip('/')}/{spec.name}-{spec.digest()[:8]}-{uuid.uuid4().hex[:8]}"
+
+
+def _train_on_ray(
+    experiments: Mapping[str, Experiment], journal: Journal, *, place: str, show: Show, address: str
+) -> tuple[dict[str, dict[str, Any]], Path | None]:
+    from side4video.distributed.environment import ray_cluster
+
+    cluster = next(iter(experiments.values())).cluster
+    show({"phase": "starting Ray"})
+    with ray_cluster(address, cluster):
+        from side4video.distributed.train import train_on_ray
+
+        show({"phase": "starting the workers"})
+        storage, _, name = place.rpartition("/")
+        return train_on_ray(experiments, journal, place=storage, name=name, show=show)
+
+
+def _train_here(
+    experiments: Mapping[str, Experiment], journal: Journal, *, place: str, show: Show
+) -> tuple[dict[str, dict[str, Any]], Path | None]:
+    import shutil
+
+    import torch
+
+    from side4video.engine.processes import Process
+    from side4video.engine.progress import Narration
+    from side4video.engine.recorder import Report
+    from side4video.run import Surroundings, run
+
+    if "://" in place:
+        raise InputError("cluster.storage", place, allowed="a folder, with --local", fix="leave --local out")
+    kept = Path(place)
+    last = kept / "checkpoint"
+
+    def store(report: Report) -> None:
+        kept.mkdir(parents=True, exist_ok=True)
+        if report.checkpoint is not None:
+            before = kept / "checkpoint.before"
+            shutil.rmtree(before, ignore_errors=True)
+            if last.exists():
+                last.rename(before)
+            shutil.copytree(report.checkpoint, kept / "checkpoint.partial", dirs_exist_ok=True)
+            (kept / "checkpoint.partial").rename(last)
+            shutil.rmtree(before, ignore_errors=True)
+        journal.take(report.points)
+
+    wants_gpu = next(iter(experiments.values())).cluster.gpus_per_worker > 0
+    if wants_gpu and not torch.cuda.is_available():
+        raise InputError("cluster.gpus_per_worker", "a GPU is asked for, and there is none here", fix="set it to 0")
+    process = Process(device=torch.device("cuda" if wants_gpu else "cpu"))
+    resume_from = last if last.is_dir() else kept / "checkpoint.before"
+    with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
+        outcomes = run(
+            experiments,
+            Surroundings(process, Path(scratch), store, resume_from if resume_from.is_dir() else None, Narration(show)),
+        )
+    return {name: asdict(outcome) for name, outcome in outcomes.items()}, last

@@ -1,0 +1,147 @@
+"""One run on Ray Train: the worker's function, the epoch's way to MLflow, and the driver."""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig, UserCallback
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from side4video.core.errors import Side4VideoError
+from side4video.core.points import Point
+from side4video.distributed.board import Board, BoardReader
+from side4video.engine.recorder import Report
+from side4video.spec.experiment import Experiment
+from side4video.tracking.journal import Journal
+
+COLLECTIVE_TIMEOUT_SECONDS = 1800
+
+
+def work(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What each Ray Train worker runs: read the documents, train, report each epoch with its checkpoint."""
+    from ray.train.torch import get_device
+
+    from side4video.engine.processes import Process
+    from side4video.engine.progress import Narration, silent
+    from side4video.run import Surroundings, run
+
+    context = ray.train.get_context()
+    process = Process(context.get_world_rank(), context.get_world_size(), get_device())
+    experiments = {name: Experiment.model_validate(document) for name, document in config["experiments"].items()}
+    board = config["board"]
+    narrator = Narration(lambda message: board.post.remote(message)) if process.is_first else silent
+    checkpoint = ray.train.get_checkpoint()
+    # Ray retries whatever fails; a mistake in data or documents would only fail again, after the same wait.
+    if mistake := ray.get(board.mistake.remote()):
+        raise mistake
+    with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
+        resume_from = Path(checkpoint.to_directory(str(Path(scratch) / "resumed"))) if checkpoint else None
+        try:
+            outcomes = run(
+                experiments,
+                Surroundings(process, Path(scratch), _report, resume_from, narrator),
+            )
+        except Side4VideoError as mistake:
+            ray.get(board.give_up.remote(mistake))
+            raise
+    return {name: asdict(outcome) for name, outcome in outcomes.items()}
+
+
+def _report(report: Report) -> None:
+    points = {name: [tuple(point) for point in series] for name, series in report.points.items()}
+    metrics = {"epoch": report.epoch, "next_step": report.next_step, "points": points}
+    checkpoint = Checkpoint.from_directory(str(report.checkpoint)) if report.checkpoint else None
+    ray.train.report(metrics, checkpoint=checkpoint)
+
+
+class JournalCallback(UserCallback):
+    """Runs in the controller, once for each epoch that was reported by all workers and is safely stored."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+
+    def after_report(
+        self,
+        run_context: Any,  # noqa: ARG002 - Ray's signature
+        metrics: list[dict[str, Any]],
+        checkpoint: Checkpoint | None,  # noqa: ARG002
+    ) -> None:
+        """Write the first worker's points; losses in them are already averaged over workers."""
+        self.journal.take({name: [Point(*point) for point in series] for name, series in metrics[0]["points"].items()})
+
+
+def train_on_ray(
+    experiments: Mapping[str, Experiment],
+    journal: Journal,
+    *,
+    place: str,
+    name: str,
+    show: Callable[[dict[str, Any]], None],
+) -> tuple[dict[str, dict[str, Any]], Path | None]:
+    """Train the experiments as one pack on the connected cluster.
+
+    Args:
+        experiments: By student name.
+        journal: Their records.
+        place: Storage folder or URI; a run of the same name there is continued from its last checkpoint.
+        name: The run's name in the storage.
+        show: Gets progress messages.
+
+    Returns:
+        The outcome of each student, and the folder of the last checkpoint.
+
+    Raises:
+        Side4VideoError: If the workers failed for good.
+    """
+    cluster = next(iter(experiments.values())).cluster
+    board = ray.remote(num_cpus=0)(Board).remote()
+    trainer = TorchTrainer(
+        work,
+        train_loop_config={
+            "experiments": {student: spec.resolved() for student, spec in experiments.items()},
+            "board": board,
+        },
+        scaling_config=ScalingConfig(
+            num_workers=cluster.workers,
+            use_gpu=cluster.gpus_per_worker > 0,
+            resources_per_worker={"CPU": cluster.cpus_per_worker}
+            | ({"GPU": cluster.gpus_per_worker} if cluster.gpus_per_worker else {}),
+        ),
+        torch_config=TorchConfig(timeout_s=COLLECTIVE_TIMEOUT_SECONDS),
+        run_config=RunConfig(
+            name=name,
+            storage_path=place,
+            failure_config=FailureConfig(max_failures=cluster.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=cluster.keep_checkpoints),
+            callbacks=[JournalCallback(journal)],
+            logging_config=LoggingConfig(log_level="ERROR"),
+        ),
+    )
+    with BoardReader(ray, board, show):
+        try:
+            result = trainer.fit()
+        except (ray.train.TrainingFailedError, ray.exceptions.RayActorError) as error:
+            raise _explain(error) from error
+        finally:
+            ray.kill(board)
+    folder = Path(result.checkpoint.path) if result.checkpoint and "://" not in result.checkpoint.path else None
+    return result.return_value, folder
+
+
+def _explain(error: BaseException) -> Side4VideoError:
+    """The workers' own error where it is one of ours, or what Ray says of it."""
+    failures = getattr(error, "worker_failures", {}).values()
+    for failure in failures:
+        for candidate in (failure, failure.__cause__, getattr(failure, "cause", None)):
+            if isinstance(candidate, Side4VideoError):
+                return candidate
+    return Side4VideoError(f"the workers failed: {_cause(error)}")
+
+
+def _cause(error: BaseException) -> str:
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__

@@ -1,0 +1,127 @@
+"""The MLflow side of a run: one record a student, begun before the work, fed while it goes on, closed after it."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from side4video.core.points import Point
+from side4video.spec.experiment import SCHEMA_VERSION, Experiment
+from side4video.tracking.environment import describe
+from side4video.tracking.records import Metric
+from side4video.tracking.search import StoredRun
+from side4video.tracking.store import Store
+
+DIGEST_TAG = "side4video.digest"
+PLACE_TAG = "side4video.checkpoints"
+PREDICTED = {
+    "trainable_parameters": "plan/trainable_parameters",
+    "multiply_adds": "plan/multiply_adds_per_view",
+    "multiply_adds_all_views": "plan/multiply_adds_all_views",
+    "held_for_backward_gib": "plan/held_for_backward_gib",
+    "peak_memory_gib": "plan/peak_memory_gib",
+}
+"""Predicted figures, logged beside the measured ones (`model/*`, `memory/*`)."""
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The MLflow runs of a pack's students. It pickles: the process that hears of an epoch's end writes it."""
+
+    store: Store
+    run_ids: Mapping[str, str]
+
+    def take(self, points: Mapping[str, Sequence[Point]]) -> None:
+        """Store points; a value that is there already is not stored twice."""
+        for name, series in points.items():
+            if series:
+                self.store.log(self.run_ids[name], [Metric(*each) for each in series])
+
+    def close(self, name: str, outcome: Mapping[str, Any], checkpoint: Path | None) -> None:
+        """Store how a student ended, with its best weights, predictions and checkpoint as artifacts."""
+        run_id = self.run_ids[name]
+        now = time.time_ns() // 1_000_000
+        last = int(max((outcome["metrics"].get("train/steps", 0.0), 0.0)))
+        final = {f"memory/{key}": value for key, value in outcome["memory"].items()}
+        final |= {f"time/mean_{key}": value for key, value in outcome["time"].items()}
+        final["data/broken_clips"] = float(len(outcome["broken_clips"]))
+        self.store.log(run_id, [Metric(key, float(value), last, now) for key, value in final.items()])
+        self.store.set_tags(run_id, {"state": outcome["state"], "backbone_sha256": outcome["backbone_fingerprint"]})
+        if outcome["broken_clips"]:
+            self.store.log_json(run_id, outcome["broken_clips"], "broken_clips.json")
+        if checkpoint is not None:
+            for file in ("predictions.csv", "scores.npz", "class_accuracy.json"):
+                if (checkpoint / name / file).is_file():
+                    self.store.log_file(run_id, checkpoint / name / file, file)
+            self.store.log_file(run_id, checkpoint, "checkpoint")
+        self.store.finish(run_id, "FINISHED" if outcome["state"] == "finished" else "FAILED")
+
+    def fail(self, reason: str, *, killed: bool = False) -> None:
+        """Say that the work ended without a result."""
+        for run_id in self.run_ids.values():
+            self.store.set_tags(run_id, {"state": "interrupted" if killed else "failed", "failure": reason[:2000]})
+            self.store.finish(run_id, "KILLED" if killed else "FAILED")
+
+
+def open_journal(
+    experiments: Mapping[str, Experiment],
+    *,
+    plans: Mapping[str, Mapping[str, Any]],
+    fingerprint: str,
+    place: str,
+    resume: bool = False,
+) -> Journal:
+    """Begin (or continue) the record of each student.
+
+    Args:
+        experiments: By student name.
+        plans: What was predicted for each, as the planner's JSON.
+        fingerprint: Of the data set.
+        place: Where checkpoints go; resuming finds them there.
+        resume: Continue the unfinished run at this place instead of making a new one.
+    """
+    store = Store.from_spec(next(iter(experiments.values())).tracking).prepare()
+    environment = describe()
+    run_ids = {}
+    for name, spec in experiments.items():
+        tags = {
+            DIGEST_TAG: spec.digest(),
+            PLACE_TAG: place,
+            "schema_version": str(SCHEMA_VERSION),
+            "state": "training",
+            "method": spec.method.kind,
+            "backbone": getattr(spec.backbone, "model", spec.backbone.kind),
+            "dataset": spec.data.dataset.kind,
+            "dataset_fingerprint": fingerprint,
+            "decoder": spec.data.decoder,
+            "protocol": _protocol(spec),
+            **environment,
+            **spec.tracking.tags,
+        }
+        run_id = store.start_run(
+            name=spec.tracking.run_name or spec.name,
+            key=f"{place}/{name}",
+            tags=tags,
+            params=spec.resolved(),
+            resume=resume,
+        )
+        store.log_json(run_id, spec.resolved(), "spec.json")
+        store.log_json(run_id, dict(plans[name]), "plan.json")
+        now = time.time_ns() // 1_000_000
+        predicted = [Metric(key, float(plans[name][field]), 0, now) for field, key in PREDICTED.items()]
+        store.log(run_id, predicted)
+        run_ids[name] = run_id
+    return Journal(store, run_ids)
+
+
+def find_unfinished(spec: Experiment) -> StoredRun | None:
+    """The newest run of exactly this experiment that did not finish, or None."""
+    store = Store.from_spec(spec.tracking).prepare()
+    runs = store.runs(f"tags.`{DIGEST_TAG}` = '{spec.digest()}'")
+    return next((run for run in runs if run.status != "FINISHED"), None)
+
+
+def _protocol(spec: Experiment) -> str:
+    views, data = spec.data.views, spec.data
+    return f"{data.frames} frames of {data.size}, {data.sampling.kind}, {views.crops} crops x {views.clips} clips"

@@ -1,0 +1,127 @@
+"""Toy towers of every family, and frames for them."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from timm.models.eva import Eva
+from torch import Tensor
+
+from side4video.models.backbones import TowerShape, ViTSpec
+from side4video.models.backbones.shape import CLIP_MEAN, CLIP_STD
+from side4video.models.backbones.weights import FileWeights, RandomWeights
+from side4video.models.towers.frozen_tower import FrozenTower
+from side4video.models.towers.load import load_tower
+from side4video.models.towers.timm_eva import EvaTrunk
+
+TOY: dict[str, Any] = {
+    "weights": {"kind": "random", "seed": 0},
+    "image_size": 32,
+    "patch_size": 8,
+    "width": 32,
+    "layers": 4,
+    "head_width": 16,
+    "output_dim": 24,
+    "precision": "fp32",
+}
+EVA_SHAPE = TowerShape(
+    depth=4,
+    width=32,
+    heads=2,
+    patch_size=8,
+    image_size=32,
+    output_dim=24,
+    mlp_width=128,
+    quick_gelu=False,
+    mean=CLIP_MEAN,
+    std=CLIP_STD,
+    post_norm=True,
+    layer_norm_epsilon=1e-6,
+)
+EVA_KINDS: dict[str, dict[str, Any]] = {
+    "eva-post-norm": {"mlp_ratio": 4.0, "use_post_norm": True},  # EVA02-E-14
+    "eva-pre-norm": {"mlp_ratio": 4.0},  # EVA01-g-14
+    "eva-rotary": {  # EVA02-B-16, EVA02-L-14
+        "mlp_ratio": 4 * 2 / 3,
+        "qkv_fused": False,
+        "swiglu_mlp": True,
+        "scale_mlp": True,
+        "scale_attn_inner": True,
+        "use_rot_pos_emb": True,
+        "ref_feat_shape": (4, 4),
+    },
+}
+CLIP_KINDS: dict[str, dict[str, Any]] = {
+    "clip": {},
+    "clip-quick-gelu": {"quick_gelu": True},
+    "clip-without-pre-norm": {"pre_norm": False, "patch_size": 16},
+}
+
+
+def make_eva_trunk(kind: str) -> EvaTrunk:
+    with torch.device("meta"):
+        eva = Eva(
+            img_size=32,
+            patch_size=8,
+            embed_dim=32,
+            depth=4,
+            num_heads=2,
+            num_classes=24,
+            global_pool="token",
+            **EVA_KINDS[kind],
+        )
+    return EvaTrunk(eva)
+
+
+def make_tower(
+    kind: str = "clip",
+    *,
+    precision: Any = "fp32",
+    chunk_frames: Any = "all",
+    weights: dict[str, Any] | None = None,
+    device: str = "cpu",
+) -> FrozenTower:
+    document: dict[str, Any] = weights or TOY["weights"]
+    if kind in CLIP_KINDS:
+        changes = {"weights": document, "precision": precision, "chunk_frames": chunk_frames}
+        return ViTSpec(**{**TOY, **CLIP_KINDS[kind], **changes}).build(device)
+    return load_tower(
+        make_eva_trunk(kind),
+        EVA_SHAPE,
+        weights=FileWeights(**document) if document["kind"] == "file" else RandomWeights(**document),
+        precision=precision,
+        chunk_frames=chunk_frames,
+        device=device,
+    )
+
+
+@pytest.fixture(params=[*CLIP_KINDS, *EVA_KINDS])
+def family(request: pytest.FixtureRequest) -> str:
+    """Every kind of toy tower in turn."""
+    return request.param
+
+
+@pytest.fixture
+def build() -> Callable[..., FrozenTower]:
+    """`build(kind, precision=, chunk_frames=, weights=, device=)`: a toy tower of 4 blocks of 32 for 32 px."""
+    return make_tower
+
+
+@pytest.fixture
+def eva_trunk() -> Callable[[], EvaTrunk]:
+    """`eva_trunk()`: a toy transformer on `meta` with the layout of EVA02-B-16."""
+    return partial(make_eva_trunk, "eva-rotary")
+
+
+@pytest.fixture(name="frames_NCHW")
+def make_frames() -> Tensor:
+    """Five uint8 frames of 32 px."""
+    return torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(7))
+
+
+@pytest.fixture
+def source(build: Callable[..., FrozenTower]) -> FrozenTower:
+    """A toy CLIP tower whose weights the tests write to files."""
+    return build("clip", weights={"kind": "random", "seed": 3})

@@ -1,0 +1,65 @@
+"""Weights that open_clip knows by name: from the cache, or one clear line."""
+
+import pytest
+from safetensors.torch import save_file
+
+from side4video.core.errors import InputError
+from side4video.models.backbones import OpenCLIPSpec
+from side4video.models.towers import download as download_module
+from side4video.models.towers import load
+from tests.unit.models.backbones.weight_states import prefixed, state_of
+
+
+def test_a_tag_that_cannot_be_downloaded_is_one_line(monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(download_module, "_find_in_cache", lambda config: None)
+    spec = OpenCLIPSpec(model="ViT-B-16-quickgelu", weights={"kind": "pretrained", "tag": "openai"})
+    with pytest.raises(InputError) as caught:
+        spec.build()
+    text = str(caught.value)
+    assert text.startswith("backbone.weights.tag: the weights 'openai' of ViT-B-16-quickgelu are not in the cache")
+    assert "fix: without network, use weights: {kind: file, path: ...}" in text
+    assert "\n" not in text
+
+
+def test_offline_nothing_is_asked_of_the_network(monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(download_module, "_find_in_cache", lambda config: None)
+    with pytest.raises(InputError, match="HF_HUB_OFFLINE is set"):
+        download_module.download("ViT-B-16-quickgelu", "openai", where="backbone.weights.tag")
+
+
+def test_an_unknown_tag_names_those_there_are():
+    with pytest.raises(InputError, match=r"allowed: openai, .*metaclip_400m"):
+        download_module.download("ViT-B-16-quickgelu", "openia", where="backbone.weights.tag")
+
+
+def test_a_cached_file_is_taken_without_asking_the_hub(monkeypatch, tmp_path):
+    import huggingface_hub
+
+    asked = []
+    cached = tmp_path / "open_clip_model.safetensors"
+    cached.touch()
+
+    def look(repository, name):
+        asked.append((repository, name))
+        return str(cached) if name.endswith(".safetensors") else None
+
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", look)
+    monkeypatch.setattr(download_module, "_ask_hub", lambda: pytest.fail("the hub was asked"))
+    assert download_module.download("ViT-B-16-quickgelu", "openai", where="") == cached
+    assert asked == [("timm/vit_base_patch16_clip_224.openai", "open_clip_model.safetensors")]
+
+
+def test_pretrained_weights_are_checked_as_strictly_as_files(monkeypatch, tmp_path, source):
+    path = tmp_path / "open_clip_model.safetensors"
+    save_file(prefixed(state_of(source), "visual."), path)
+    monkeypatch.setattr(load, "download", lambda model, tag, where: path)
+    spec = OpenCLIPSpec(model="ViT-B-32-quickgelu", weights={"kind": "pretrained", "tag": "openai"})
+    with pytest.raises(InputError, match=r"^backbone\.weights\.tag \(open_clip_model\.safetensors\): .*does not fit"):
+        spec.build()
