@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from side4video.core.errors import InputError
+from side4video.data.resize import resize_frames, size_with_short_side
 
 DecoderName = Literal["auto", "decord", "pyav", "torchcodec"]
 
@@ -142,15 +143,7 @@ def decode_frames(
     nearest = [have[max(0, bisect_right(have, position) - 1)] for position in wanted]
     frames_THWC = np.stack([found[position] for position in nearest])
     padded = sum(position not in found for position in wanted)
-    return frames_THWC, DecodeInfo(last - first, *frames_THWC.shape[1:3], used, padded)
-
-
-def reduced_size(height: int, width: int, short_side: int | None) -> tuple[int, int]:
-    """Height and width whose shorter one is `short_side`, the aspect kept; unchanged where that would enlarge."""
-    if short_side is None or min(height, width) <= short_side:
-        return height, width
-    scale = short_side / min(height, width)
-    return max(short_side, round(height * scale)), max(short_side, round(width * scale))
+    return frames_THWC, DecodeInfo(last - first, frames_THWC.shape[1], frames_THWC.shape[2], used, padded)
 
 
 def _check_is_file(path: str, origin: str) -> None:
@@ -179,6 +172,7 @@ def _check_is_file(path: str, origin: str) -> None:
 
 def _read_index(path: str, origin: str) -> VideoIndex:
     import av
+    from av.error import FFmpegError
 
     try:
         with av.open(path, options={"protocol_whitelist": "file"}) as container:
@@ -190,13 +184,13 @@ def _read_index(path: str, origin: str) -> VideoIndex:
                 kind = "audio only" if container.streams.audio else "no audio or video in it"
                 raise BrokenClip(path, origin, f"no video stream: {kind}")
             return _index_packets(container, streams[0])
-    except (av.FFmpegError, ValueError, IndexError) as error:
+    except (FFmpegError, ValueError, IndexError) as error:
         raise BrokenClip(path, origin, _in_words(error)) from error
     except _Truncated as error:
         raise BrokenClip(path, origin, str(error)) from error
 
 
-class _Truncated(Exception):  # noqa: N818 - a message on its way to BrokenClip
+class _Truncated(Exception):
     pass
 
 
@@ -209,6 +203,7 @@ def _is_cover(stream: Any) -> bool:
 
 def _index_packets(container: Any, stream: Any) -> VideoIndex:
     import av
+    from av.error import FFmpegError
 
     declared = stream.frames
     times: list[int | None] = []
@@ -227,7 +222,7 @@ def _index_packets(container: Any, stream: Any) -> VideoIndex:
                 times.append(packet.pts)
                 if packet.is_keyframe and packet.pts is not None:
                     keyframes.append(packet.pts)
-    except av.FFmpegError as error:
+    except FFmpegError as error:
         failure = f": {_in_words(error)}"
     if not times:
         raise _Truncated(f"no video frame in it{failure}")
@@ -246,7 +241,7 @@ def _fetch(
     path: str, wanted: list[int], *, index: VideoIndex, decoder: DecoderName, short_side: int | None, origin: str
 ) -> tuple[dict[int, np.ndarray], str]:
     """The wanted frames that could be had, and the decoder that gave them."""
-    import av
+    from av.error import FFmpegError
 
     if decoder == "auto":
         decoder = "decord" if find_spec("decord") else "pyav"
@@ -260,7 +255,7 @@ def _fetch(
             return frames, "torchcodec"
     try:
         return _fetch_pyav(path, wanted, index, short_side), "pyav"
-    except (av.FFmpegError, ValueError, IndexError) as error:
+    except (FFmpegError, ValueError, IndexError) as error:
         raise BrokenClip(path, origin, _in_words(error)) from error
 
 
@@ -332,7 +327,7 @@ def _fetch_pyav(path: str, wanted: list[int], index: VideoIndex, short_side: int
                 decoded = container.decode(stream)
             # One iterator for as long as we read on: the last packet may hold several frames.
             while here < target and (frame := next(decoded, None)) is not None:
-                here = position_of.get(frame.pts, here + 1) if index.has_times else here + 1
+                here = position_of.get(frame.pts or 0, here + 1) if index.has_times else here + 1
                 if here in remaining:
                     frames[here] = _as_array(frame, short_side)
                     remaining.discard(here)
@@ -349,7 +344,7 @@ def _jump(index: VideoIndex, here: int, target: int) -> int | None:
 
 
 def _as_array(frame: Any, short_side: int | None) -> np.ndarray:
-    picture_HWC = frame.to_ndarray(format="rgb24")
+    picture_HWC = frame.to_ndarray(format="rgb24", threads=1)
     quarter_turns = round(frame.rotation / 90) % 4
     if quarter_turns:
         picture_HWC = np.ascontiguousarray(np.rot90(picture_HWC, quarter_turns))
@@ -357,16 +352,11 @@ def _as_array(frame: Any, short_side: int | None) -> np.ndarray:
 
 
 def _shrink(frames_THWC: np.ndarray, short_side: int | None) -> np.ndarray:
-    """Antialiased bilinear, the same for all decoders, so that their frames stay identical at any size."""
+    """The same for all decoders, so that their frames stay identical at any size; never enlarges."""
     height, width = frames_THWC.shape[1:3]
-    size = reduced_size(height, width, short_side)
-    if size == (height, width):
+    if short_side is None or min(height, width) <= short_side:
         return frames_THWC
-    import torch
-
-    frames_TCHW = torch.from_numpy(frames_THWC).permute(0, 3, 1, 2)
-    shrunk_TCHW = torch.nn.functional.interpolate(frames_TCHW, size, mode="bilinear", antialias=True)
-    return np.ascontiguousarray(shrunk_TCHW.permute(0, 2, 3, 1).numpy())
+    return resize_frames(frames_THWC, size_with_short_side(height, width, short_side))
 
 
 def _in_words(error: Exception) -> str:

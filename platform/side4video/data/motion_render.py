@@ -4,7 +4,8 @@ A scene is a textured object over a textured background, filmed by a hand-held c
 rendered once and written twice, forwards and backwards. Every frame is coded for itself at a constant quantiser, so
 what a frame looks like after decoding does not depend on its place in the file.
 
-Arrays carry shape suffixes: T frames, H W pixels, C channels. Scene coordinates run from -1 to 1 over the frame, y down.
+Arrays carry shape suffixes: T frames, H W pixels, C channels. Scene coordinates run from -1 to 1 over the
+frame, y down.
 """
 
 from collections.abc import Callable, Sequence
@@ -172,8 +173,8 @@ def _draw_scene(motion: str, looks: Sequence[tuple[str, str, str]], seed: int) -
     rng = np.random.default_rng(derive_seed(seed, "look"))
     if motion == "clockwise":  # a disc or a square may look the same after a turn
         looks = [look for look in looks if look[0] not in ("disc", "square")]
-    shape, texture, colour = looks[rng.integers(len(looks))]
-    background = list(BACKGROUNDS)[rng.integers(len(BACKGROUNDS))]
+    shape, texture, colour = looks[int(rng.integers(len(looks)))]
+    background = list(BACKGROUNDS)[int(rng.integers(len(BACKGROUNDS)))]
     return Scene(motion, shape, texture, colour, background, seed)
 
 

@@ -1,8 +1,8 @@
 """RandAugment on a whole clip: one draw, the same for all its frames.
 
-The operations on pixels and their strengths are timm's (the "increasing" set, policy `rand-m*-n*-mstd*-inc1`). The draw
-is made here, from a generator of the clip's own, because timm draws from the process's global generators frame by frame,
-which a decoding thread must not touch while the training thread uses them.
+The operations on pixels and their strengths are timm's (the "increasing" set, policy `rand-m*-n*-mstd*-inc1`). The
+draw is made here, from a generator of the clip's own, because timm draws from the process's global generators frame by
+frame, which a decoding thread must not touch while the training thread uses them.
 
 Arrays carry shape suffixes: T frames, H W pixels, C channels.
 """

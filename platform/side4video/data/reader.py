@@ -3,15 +3,15 @@
 A reader is sent to each decoding process once. It keeps no state between batches, and every draw is seeded by
 (seed, epoch, clip, repeat), so it does not matter which process reads what, or in which order.
 
-Tensors carry shape suffixes: B clips, T frames, C channels, H W pixels.
+Tensors and arrays carry shape suffixes: B clips, T frames, C channels, H W pixels.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from side4video.core.errors import InputError
 from side4video.core.seeds import derive_seed
@@ -27,18 +27,24 @@ REPLACEMENT_ATTEMPTS = 20
 """So many broken clips in a row mean that something else is wrong."""
 
 
-class TrainingKey(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TrainingKey:
     """A clip in an epoch."""
 
     epoch: int
     index: int
 
 
-class EvaluationKey(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class EvaluationKey:
     """A temporal view of a clip."""
 
     index: int
     view: int
+
+
+Row = tuple[np.ndarray, int, int, int, tuple[str, ...]]
+"""Frames uint8 `[T, H, W, C]`, label, position in the list of clips, view, captions."""
 
 
 class BatchReader(Protocol):
@@ -71,15 +77,15 @@ class TrainingReader:
 
     def read(self, keys: Sequence[TrainingKey]) -> ClipBatch:
         """The clips of the keys, each `repeated_sampling` times, its copies side by side."""
-        rows: list[tuple[Tensor, int, int, int, tuple[str, ...]]] = []
+        rows: list[Row] = []
         broken: list[BrokenReport] = []
         for key in keys:
-            video_TCHW, index = self._decode(key, broken)
+            frames_THWC, index = self._decode(key, broken)
             for repeat in range(self.spec.repeated_sampling):
-                rows.append(self._augment(video_TCHW, key, index=index, repeat=repeat))
+                rows.append(self._augment(frames_THWC, key, index=index, repeat=repeat))
         return _stack(rows, broken)
 
-    def _decode(self, key: TrainingKey, broken: list[BrokenReport]) -> tuple[Tensor, int]:
+    def _decode(self, key: TrainingKey, broken: list[BrokenReport]) -> tuple[np.ndarray, int]:
         """Frames of the key's clip, or of its replacement, and whose they are."""
         spec = self.spec
         rng = np.random.default_rng(derive_seed(spec.seed, "frames", key.epoch, key.index))
@@ -102,17 +108,15 @@ class TrainingReader:
             fix="check the data set's root folder",
         )
 
-    def _augment(
-        self, video_TCHW: Tensor, key: TrainingKey, *, index: int, repeat: int
-    ) -> tuple[Tensor, int, int, int, tuple[str, ...]]:
+    def _augment(self, frames_THWC: np.ndarray, key: TrainingKey, *, index: int, repeat: int) -> Row:
         spec, clip = self.spec, self.clips[index]
         rng = np.random.default_rng(derive_seed(spec.seed, "augment", key.epoch, key.index, repeat))
-        augmented_TCHW, is_flipped = augment_clip(video_TCHW, spec.augmentation, size=spec.size, rng=rng)
+        augmented_THWC, is_flipped = augment_clip(frames_THWC, spec.augmentation, size=spec.size, rng=rng)
         label = NO_LABEL if clip.label is None else clip.label
         if not is_flipped:
-            return augmented_TCHW, label, index, repeat, clip.captions
+            return augmented_THWC, label, index, repeat, clip.captions
         captions = tuple(mirror_text(caption) for caption in clip.captions)
-        return augmented_TCHW, self.mirrored.get(label, label), index, repeat, captions
+        return augmented_THWC, self.mirrored.get(label, label), index, repeat, captions
 
 
 class EvaluationReader:
@@ -125,21 +129,21 @@ class EvaluationReader:
     def read(self, keys: Sequence[EvaluationKey]) -> ClipBatch:
         """The temporal views of the keys, each with all its crops side by side."""
         spec = self.spec
-        rows: list[tuple[Tensor, int, int, int, tuple[str, ...]]] = []
+        rows: list[Row] = []
         broken: list[BrokenReport] = []
         for key in keys:
             clip = self.clips[key.index]
             try:
-                video_TCHW = _read_clip(spec, clip, self._choose(key))
+                frames_THWC = _read_clip(spec, clip, self._choose(key))
             except BrokenClip as error:
                 if spec.broken_clips.kind == "raise":
                     raise
                 broken.append(BrokenReport(key.index, error.path, error.origin, error.reason))
                 continue
-            video_TCHW = resize_for_test(video_TCHW, spec.augmentation.resize, spec.size)
+            frames_THWC = resize_for_test(frames_THWC, spec.augmentation.resize, spec.size)
             label = NO_LABEL if clip.label is None else clip.label
-            for crop, crop_TCHW in enumerate(evaluation_crops(video_TCHW, spec.size, spec.views.crops)):
-                rows.append((crop_TCHW, label, key.index, key.view * spec.views.crops + crop, clip.captions))
+            for crop, crop_THWC in enumerate(evaluation_crops(frames_THWC, spec.size, spec.views.crops)):
+                rows.append((crop_THWC, label, key.index, key.view * spec.views.crops + crop, clip.captions))
         return _stack(rows, broken)
 
     def _choose(self, key: EvaluationKey) -> Choose:
@@ -147,8 +151,8 @@ class EvaluationReader:
         return lambda total: spec.sampling.test_indices(total, spec.frames, clip=key.view, clips=spec.views.clips)
 
 
-def _read_clip(spec: DataSpec, clip: Clip, choose: Choose) -> Tensor:
-    """The chosen frames, uint8 `[T, C, H, W]`; a reversed clip's are the forward clip's, last one first."""
+def _read_clip(spec: DataSpec, clip: Clip, choose: Choose) -> np.ndarray:
+    """The chosen frames, uint8 `[T, H, W, C]`; a reversed clip's are the forward clip's, last one first."""
     resize = spec.augmentation.resize
     frames_THWC, _ = decode_frames(
         clip.path,
@@ -159,16 +163,26 @@ def _read_clip(spec: DataSpec, clip: Clip, choose: Choose) -> Tensor:
         end_seconds=clip.end_seconds,
         origin=clip.origin,
     )
-    video_TCHW = torch.from_numpy(frames_THWC).permute(0, 3, 1, 2)
-    return video_TCHW.flip(0) if clip.reversed else video_TCHW
+    return frames_THWC[::-1] if clip.reversed else frames_THWC
 
 
-def _stack(rows: Sequence[tuple[Tensor, int, int, int, tuple[str, ...]]], broken: Sequence[BrokenReport]) -> ClipBatch:
+def _stack(rows: Sequence[Row], broken: Sequence[BrokenReport]) -> ClipBatch:
     return ClipBatch(
-        video_BTCHW=torch.stack([row[0] for row in rows]) if rows else torch.empty(0, dtype=torch.uint8),
+        video_BTCHW=_stack_frames([row[0] for row in rows]),
         labels_B=torch.tensor([row[1] for row in rows], dtype=torch.int64),
         indices_B=torch.tensor([row[2] for row in rows], dtype=torch.int64),
         views_B=torch.tensor([row[3] for row in rows], dtype=torch.int64),
         captions=tuple(row[4] for row in rows),
         broken=tuple(broken),
     )
+
+
+def _stack_frames(videos: Sequence[np.ndarray]) -> torch.Tensor:
+    """Clips `[T, H, W, C]` to one `[B, T, C, H, W]`, copied once, by NumPy, which starts no threads."""
+    if not videos:
+        return torch.empty((0, 0, 3, 0, 0), dtype=torch.uint8)
+    frames, height, width, channels = videos[0].shape
+    stacked_BTCHW = np.empty((len(videos), frames, channels, height, width), dtype=np.uint8)
+    for video_THWC, stacked_TCHW in zip(videos, stacked_BTCHW, strict=True):
+        stacked_TCHW[:] = video_THWC.transpose(0, 3, 1, 2)
+    return torch.from_numpy(stacked_BTCHW)

@@ -61,7 +61,7 @@ def segment_test(total: int, frames: int, clip: int = 0, clips: int = 1) -> Indi
 
 
 def authors_ssv_train(total: int, frames: int, rng: np.random.Generator) -> Indices:
-    """Something-Something training: whole-number segments `i*total//frames`; short videos get random repeats, sorted."""
+    """Something-Something training: whole-number segments `i*total//frames`; short videos repeat random frames."""
     _check(total, frames)
     if total <= frames:
         repeats = rng.integers(0, total, size=frames - total)

@@ -3,68 +3,65 @@
 Nothing is normalised here: frames travel as uint8 and the backbone normalises on the device. Every draw comes from the
 generator that is passed in, so a clip's augmentation is a function of its seed and no global generator is touched.
 
-Tensors carry shape suffixes: T frames, C channels, H W pixels.
+Arrays carry shape suffixes: T frames, H W pixels, C channels.
 """
 
 import math
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from side4video.data.augmentation import AugmentationSpec, ExactResizeSpec, RandomResizedCropSpec, Resize
 from side4video.data.rand_augment import rand_augment
+from side4video.data.resize import resize_frames, size_with_short_side
 
 GREY_WEIGHTS = (0.2989, 0.587, 0.114)
-"""ITU-R 601 luma, as torchvision has it."""
+"""ITU-R 601 luma."""
 
 _CROP_ATTEMPTS = 10
 
 
 def augment_clip(
-    video_TCHW: Tensor, spec: AugmentationSpec, *, size: int, rng: np.random.Generator
-) -> tuple[Tensor, bool]:
+    frames_THWC: np.ndarray, spec: AugmentationSpec, *, size: int, rng: np.random.Generator
+) -> tuple[np.ndarray, bool]:
     """One augmented copy of a clip.
 
     In the paper's order: RandAugment, resize, random resized crop, flip, grey.
 
     Args:
-        video_TCHW: uint8 frames.
+        frames_THWC: uint8 frames.
         spec: What may be done.
         size: Side of the result in pixels.
         rng: The draw's own generator.
 
     Returns:
-        uint8 `[T, C, size, size]`, and whether it was flipped.
+        uint8 `[T, size, size, C]`, and whether it was flipped.
     """
-    if spec.random_augment.kind == "rand-augment":
-        video_THWC = np.ascontiguousarray(video_TCHW.permute(0, 2, 3, 1).numpy())
-        augmented_THWC = rand_augment(video_THWC, spec.random_augment.parsed(), rng)
-        video_TCHW = torch.from_numpy(augmented_THWC).permute(0, 3, 1, 2)
-    if isinstance(spec.resize, ExactResizeSpec):
-        video_TCHW = resize_video(video_TCHW, (spec.resize.height, spec.resize.width), mode="bicubic")
-    if isinstance(spec.crop, RandomResizedCropSpec):
-        top, left, height, width = draw_crop(*video_TCHW.shape[2:], spec.crop, rng)
-        video_TCHW = video_TCHW[:, :, top : top + height, left : left + width]
-    video_TCHW = resize_video(video_TCHW, (size, size))
-    # Drawn even where the chance is 0 or 1, so that changing one chance changes no other draw.
+    # Drawn first and always, so that changing one chance changes no other draw.
     flip_draw, grey_draw = rng.random(2)
+    if spec.random_augment.kind == "rand-augment":
+        frames_THWC = rand_augment(frames_THWC, spec.random_augment.parsed(), rng)
+    if isinstance(spec.resize, ExactResizeSpec):
+        frames_THWC = resize_frames(frames_THWC, (spec.resize.height, spec.resize.width), interpolation="bicubic")
+    if isinstance(spec.crop, RandomResizedCropSpec):
+        top, left, height, width = draw_crop((frames_THWC.shape[1], frames_THWC.shape[2]), spec.crop, rng)
+        frames_THWC = frames_THWC[:, top : top + height, left : left + width]
+    frames_THWC = resize_frames(frames_THWC, (size, size))
     is_flipped = bool(flip_draw < spec.flip_probability)
     if is_flipped:
-        video_TCHW = video_TCHW.flip(3)
+        frames_THWC = frames_THWC[:, :, ::-1]
     if grey_draw < spec.grayscale_probability:
-        video_TCHW = to_grey(video_TCHW)
-    return video_TCHW.contiguous(), is_flipped
+        frames_THWC = to_grey(frames_THWC)
+    return frames_THWC, is_flipped
 
 
 def draw_crop(
-    height: int, width: int, spec: RandomResizedCropSpec, rng: np.random.Generator
+    frame: tuple[int, int], spec: RandomResizedCropSpec, rng: np.random.Generator
 ) -> tuple[int, int, int, int]:
-    """Top, left, height and width of a random part of the frame (Szegedy et al., 2015, arXiv 1409.4842).
+    """Top, left, height and width of a random part of a (height, width) frame (Szegedy et al., arXiv 1409.4842).
 
     The aspect is uniform in its logarithm. If no draw of ten fits, the largest centred part with an allowed aspect.
     """
+    height, width = frame
     for _ in range(_CROP_ATTEMPTS):
         area = height * width * rng.uniform(*spec.scale)
         aspect = math.exp(rng.uniform(math.log(spec.ratio[0]), math.log(spec.ratio[1])))
@@ -78,40 +75,28 @@ def draw_crop(
     return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width
 
 
-def resize_video(video_TCHW: Tensor, size: tuple[int, int], *, mode: str = "bilinear") -> Tensor:
-    """Antialiased resize of uint8 frames to (height, width); the same tensor where the size fits already."""
-    if tuple(video_TCHW.shape[2:]) == size:
-        return video_TCHW
-    return F.interpolate(video_TCHW, size, mode=mode, antialias=True)
-
-
-def to_grey(video_TCHW: Tensor) -> Tensor:
+def to_grey(frames_THWC: np.ndarray) -> np.ndarray:
     """Luma in all three channels."""
-    weights_C = torch.tensor(GREY_WEIGHTS).view(1, 3, 1, 1)
-    luma_TCHW = (video_TCHW.float() * weights_C).sum(1, keepdim=True).to(torch.uint8)
-    return luma_TCHW.expand(-1, 3, -1, -1)
+    luma_THW = (frames_THWC.astype(np.float32) @ np.array(GREY_WEIGHTS, dtype=np.float32)).astype(np.uint8)
+    return np.repeat(luma_THW[..., None], 3, axis=-1)
 
 
-def resize_for_test(video_TCHW: Tensor, resize: Resize, size: int) -> Tensor:
-    """The frame size from which test crops are taken; enlarges small videos."""
+def resize_for_test(frames_THWC: np.ndarray, resize: Resize, size: int) -> np.ndarray:
+    """The frames from which test crops of `size` are taken; enlarges small videos."""
     if isinstance(resize, ExactResizeSpec):
-        return resize_video(video_TCHW, (resize.height, resize.width), mode="bicubic")
-    height, width = video_TCHW.shape[2:]
-    short_side = resize.short_side(size)
-    scale = short_side / min(height, width)
-    return resize_video(video_TCHW, (max(short_side, round(height * scale)), max(short_side, round(width * scale))))
+        return resize_frames(frames_THWC, (resize.height, resize.width), interpolation="bicubic")
+    height, width = frames_THWC.shape[1:3]
+    return resize_frames(frames_THWC, size_with_short_side(height, width, resize.short_side(size)))
 
 
-def evaluation_crops(video_TCHW: Tensor, size: int, crops: int) -> list[Tensor]:
-    """The centre (1), or left, centre and right (3), each `[T, C, size, size]`.
+def evaluation_crops(frames_THWC: np.ndarray, size: int, crops: int) -> list[np.ndarray]:
+    """The centre (1), or left, centre and right (3), each `[T, size, size, C]`.
 
     As in the authors' code, offsets are multiples of a quarter of what is left over in each direction; for a video
     that is taller than wide the three still run from left to right.
     """
-    height, width = video_TCHW.shape[2:]
+    height, width = frames_THWC.shape[1:3]
     step_y, step_x = (height - size) // 4, (width - size) // 4
     columns = {1: (2,), 3: (0, 2, 4)}[crops]
-    return [
-        video_TCHW[:, :, 2 * step_y : 2 * step_y + size, step_x * column : step_x * column + size].contiguous()
-        for column in columns
-    ]
+    top = 2 * step_y
+    return [frames_THWC[:, top : top + size, step_x * column : step_x * column + size] for column in columns]

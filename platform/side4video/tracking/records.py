@@ -30,7 +30,7 @@ def check_key(key: str) -> str:
     """The key itself if MLflow can store it: `area/name_unit` of letters, digits and `_ - . / space :`.
 
     Raises:
-        ValueError: if a character is not allowed, a part is empty, `.` or `..`, or the key begins with `..` or is too long.
+        ValueError: if a character is not allowed, a part is empty, `.` or `..`, or the key is too long.
     """
     if not _KEY.fullmatch(key) or key.startswith("..") or {".", ".."} & set(key.split("/")):
         raise ValueError(f"metric name {key!r}: use parts of letters, digits and `_ - . :` or space, divided by `/`")

@@ -60,11 +60,13 @@ def test_a_missing_driver_names_the_package(home):
         Store("postgresql://me:hunter2@127.0.0.1:1/db").prepare()
 
 
-def test_a_store_travels_to_another_process_and_names_the_same_place(store):
-    store.prepare()
-    copy = pickle.loads(pickle.dumps(store))  # noqa: S301 our own
-    assert (copy.uri, copy.experiment) == (store.uri, store.experiment)
-    assert run_of(copy, "travelled") == run_of(store, "travelled")
+def test_a_store_travels_to_another_process_and_names_the_same_place(store, home, monkeypatch):
+    other = Store(experiment="other").prepare()
+    sent = pickle.dumps(other)
+    monkeypatch.setenv("SIDE4VIDEO_HOME", str(home / "of another process"))
+    copy = pickle.loads(sent)  # noqa: S301 our own
+    assert (copy.uri, copy.experiment) == (store.uri, "other")
+    assert run_of(copy, "travelled") == run_of(other, "travelled")
 
 
 def test_passwords_are_not_in_the_stores_own_text(home):

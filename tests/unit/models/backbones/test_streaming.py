@@ -161,6 +161,14 @@ def test_no_graph_reaches_the_tower_but_students_can_learn_from_its_tokens(build
     assert all(parameter.grad is None for parameter in tower.parameters())
 
 
+def test_it_starts_no_graph_even_where_somebody_thawed_it(family, build, frames_NCHW):
+    tower = build(family).requires_grad_(True)
+    tokens = tower(frames_NCHW, [0, 3])
+    feature = tower.pool(tokens[3])
+    assert not any(tensor.requires_grad for tensor in (*tokens.values(), feature, tower.project(feature)))
+    assert not tower._embed(frames_NCHW).requires_grad
+
+
 def test_float_frames_that_need_a_gradient_start_no_graph(build, frames_NCHW):
     tower = build()
     frames = tower.normalise(frames_NCHW).requires_grad_()
@@ -199,6 +207,7 @@ def test_uint8_frames_are_normalised_as_the_tower_was_trained(build, frames_NCHW
 def test_bf16_normalises_in_fp32_first(build, frames_NCHW):
     exact, rounded = (build(precision=precision).normalise(frames_NCHW) for precision in ("fp32", "bf16"))
     assert torch.equal(rounded, exact.bfloat16())
+    assert torch.equal(build(precision="bf16").normalise(frames_NCHW / 255), exact.bfloat16())
 
 
 @pytest.mark.parametrize("shape", [(5, 3, 24, 32), (5, 3, 40, 40), (5, 1, 32, 32), (3, 32, 32), (1, 5, 3, 32, 32)])

@@ -1,0 +1,22 @@
+"""What every test gets: quick denormals, few threads, a home of its own."""
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_numbers():
+    import torch
+
+    # Denormals cost a CPU a hundred times a normal number's time.
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_home(tmp_path_factory):
+    """Nothing a test makes lands in the user's home, and nothing of the user's reaches a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIDE4VIDEO_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.delenv("RAY_ADDRESS", raising=False)
+        yield

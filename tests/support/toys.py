@@ -1,0 +1,105 @@
+"""A toy tower, a toy set of clips whose labels are known, and packs of students on them."""
+
+import functools
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from side4video.core.seeds import derive_seed, seeded
+from side4video.engine.optimization import OptimizationSpec
+from side4video.engine.pack import Pack
+from side4video.engine.processes import Process
+from side4video.engine.student import Student, StudentModule
+from side4video.models.backbones.vit import ViTSpec
+from side4video.models.frozen_pass import frozen_features
+from side4video.models.methods.linear import LinearSpec
+from side4video.models.methods.side4video import Side4VideoSpec
+from side4video.tasks.classification import Classification
+
+FRAMES, SIZE, BATCH, STEPS_PER_EPOCH = 4, 16, 4, 3
+CLASSES = ("a", "b", "c")
+METHODS = {
+    "side4video": Side4VideoSpec(layers=2, dim=64),
+    "side4video-authors": Side4VideoSpec(layers=3, dim=64, preset="authors", fusion="top"),
+    "linear": LinearSpec(),
+}
+
+
+@dataclass
+class ToyBatch:
+    video_BTCHW: torch.Tensor
+    labels_B: torch.Tensor
+    indices_B: torch.Tensor
+    views_B: torch.Tensor
+
+    def to(self, device: Any) -> "ToyBatch":
+        return replace(self, **{name: tensor.to(device) for name, tensor in vars(self).items()})
+
+    def __len__(self) -> int:
+        return len(self.labels_B)
+
+
+def make_batch(*parts: int, size: int = BATCH) -> ToyBatch:
+    generator = torch.Generator().manual_seed(derive_seed("toy", *parts))
+    video = torch.randint(0, 256, (size, FRAMES, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator)
+    labels = torch.randint(0, len(CLASSES), (size,), generator=generator)
+    return ToyBatch(video, labels, torch.arange(size), torch.zeros(size, dtype=torch.int64))
+
+
+class ToyStream:
+    """Training steps as a function of (epoch, step) alone."""
+
+    steps_per_epoch = STEPS_PER_EPOCH
+
+    def __init__(self, parts: int = 1) -> None:
+        self.parts = parts
+
+    def batches(self, epoch, first_step=0):
+        for step in range(first_step, self.steps_per_epoch):
+            yield [make_batch(epoch, step, part) for part in range(self.parts)]
+
+
+@functools.cache
+def toy_tower(precision="fp32"):
+    return ViTSpec(
+        image_size=SIZE,
+        patch_size=8,
+        width=32,
+        layers=4,
+        head_width=8,
+        weights={"kind": "random", "seed": 5},
+        precision=precision,
+    ).build("cpu")
+
+
+def make_student(name, method, *, seed=0, **optimization):
+    spec = OptimizationSpec.model_validate(
+        {
+            "batch_size": BATCH,
+            "length": {"steps": 7},
+            "warmup": {"steps": 1},
+            "learning_rate": 5e-3,
+            "precision": "fp32",
+            **optimization,
+        }
+    )
+    tower = toy_tower().shape
+    task = Classification(CLASSES, dropout=0.2)
+    with seeded(derive_seed(seed, "initial weights")):
+        network = method.build(tower, frames=FRAMES)
+        module = StudentModule(network, task.head(network.output_dim))
+    taps = frozenset(method.taps(tower))
+    return Student(name, module, task, spec, seed, taps, method.reads_pooled, Process())
+
+
+def make_pack(*students, precision="fp32"):
+    return Pack(functools.partial(frozen_features, toy_tower(precision)), list(students))
+
+
+def weights_of(student):
+    return {name: tensor.clone() for name, tensor in student.module.state_dict().items()}
+
+
+def same(left, right):
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)

@@ -1,0 +1,168 @@
+"""The side network against an independent float64 statement of it, outputs and gradients."""
+
+import pytest
+import torch
+
+import side4video_statement as statement
+from side4video.core.seeds import seeded
+from side4video.models.backbones.vit import ViTSpec
+from side4video.models.methods.side4video import Side4VideoSpec
+from side4video.models.networks.contract import FrozenFeatures
+
+CASES = {
+    "paper": {},
+    "authors": {"preset": "authors"},
+    "without shift": {"cls_shift": False},
+    "bare": {"stem_norm": "none", "spatial_embedding": "none", "final_norm": "none"},
+    "top": {"fusion": "top"},
+    "two heads": {"dim": 128},
+}
+
+
+def build(options, *, frames=3, size=12, patch=4, layers=2, depth=4, width=24, batch=2, dtype=torch.float32):
+    backbone = ViTSpec(
+        image_size=size,
+        patch_size=patch,
+        width=width,
+        layers=depth,
+        head_width=8,
+        weights={"kind": "random", "seed": 1},
+    )
+    spec = Side4VideoSpec.model_validate({"layers": layers, "dim": 64, **options})
+    tower = backbone.shape()
+    with seeded(3):
+        network = spec.build(tower, frames=frames).to(dtype)
+        # Norms start at 1 and 0, where half of the mistakes do not show.
+        for parameter in network.parameters():
+            parameter.data.add_(0.1 * torch.randn_like(parameter))
+        for name, buffer in network.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.normal_(std=0.3)
+            if name.endswith("running_var"):
+                buffer.uniform_(0.5, 2.0)
+        video = torch.randn(batch, frames, 3, size, size)
+        taps = spec.taps(tower)
+        tokens = {tap: torch.randn(batch * frames, tower.tokens, width) for tap in taps}
+    return spec, network, FrozenFeatures(video, tokens), taps
+
+
+def truth(spec, network, features, taps):
+    state = {name: tensor.detach().double().clone() for name, tensor in network.state_dict().items()}
+    for name, _ in network.named_parameters():
+        state[name].requires_grad_()
+    out = statement.side4video(
+        features.video_BTCHW.double(),
+        {tap: tokens.double() for tap, tokens in features.tokens.items()},
+        state,
+        taps=taps,
+        mixing=spec.mixing,
+        cls_shift=spec.cls_shift,
+        training=network.training,
+    )
+    return out, state
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("case", CASES)
+def test_outputs_and_gradients_equal_the_statement(case, training):
+    spec, network, features, taps = build(CASES[case])
+    network.train(training)
+    expected, state = truth(spec, network, features, taps)
+    found = network(features)
+    weights = torch.linspace(-1, 1, found.numel()).view_as(found)
+    (found * weights).sum().backward()
+    (expected * weights.double()).sum().backward()
+    assert (found.double() - expected).abs().max() < 2e-5 * expected.abs().max()
+    largest = max(float(state[name].grad.abs().max()) for name, _ in network.named_parameters())
+    for name, parameter in network.named_parameters():
+        # A bias in front of a batch norm has no gradient at all: rounding is measured against the others'.
+        scale = max(float(state[name].grad.abs().max()), 0.01 * largest)
+        assert float((parameter.grad.double() - state[name].grad).abs().max()) < 2e-4 * scale, name
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [{"frames": 1}, {"frames": 5, "batch": 1}, {"frames": 2, "size": 21, "patch": 7, "width": 40, "batch": 3}],
+    ids=["one frame", "one clip", "odd sizes"],
+)
+def test_odd_shapes(shape):
+    spec, network, features, taps = build({}, **shape)
+    network.eval()
+    expected, _ = truth(spec, network, features, taps)
+    assert (network(features).double() - expected).abs().max() < 2e-5 * expected.abs().max()
+
+
+def test_the_statement_tells_twins_apart():
+    """A network that differs in one detail must fail: here, each in turn is compared with the wrong statement."""
+    wrong = {"mixing": "mean", "cls_shift": False}
+    for field, value in wrong.items():
+        spec, network, features, taps = build({})
+        network.eval()
+        other = spec.model_copy(update={field: value})
+        expected, _ = truth(other, network, features, taps)
+        assert (network(features).double() - expected).abs().max() > 1e-3 * expected.abs().max(), field
+
+
+def test_bfloat16_error_is_no_worse_than_the_plain_statement_in_bfloat16():
+    spec, network, features, taps = build({"dim": 128}, frames=8, size=32, patch=8, width=64, batch=4)
+    network.train()
+    expected, _ = truth(spec, network, features, taps)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = network(features)
+        plain = statement.side4video(
+            features.video_BTCHW,
+            dict(features.tokens),
+            {name: tensor.detach() for name, tensor in network.state_dict().items()},
+            taps=taps,
+            mixing=spec.mixing,
+            cls_shift=spec.cls_shift,
+            training=True,
+        )
+    ours = (found.double() - expected).norm()
+    theirs = (plain.double() - expected).norm()
+    assert ours <= 1.25 * theirs, (float(ours), float(theirs))
+
+
+def test_reversing_time_changes_the_output():
+    _, network, features, _ = build({}, frames=4)
+    network.eval()
+    flipped = FrozenFeatures(
+        features.video_BTCHW.flip(1),
+        {tap: tokens.unflatten(0, (2, 4)).flip(1).flatten(0, 1) for tap, tokens in features.tokens.items()},
+    )
+    assert (network(features) - network(flipped)).abs().max() > 1e-3
+
+
+def test_taps():
+    from side4video.models.backbones.open_clip import OpenCLIPSpec
+
+    tower = OpenCLIPSpec(model="ViT-B-16", weights={"kind": "random", "seed": 0}).shape()
+    assert Side4VideoSpec(layers=6, dim=192).taps(tower) == (1, 3, 5, 7, 9, 11)
+    assert Side4VideoSpec(layers=4).taps(tower) == (2, 5, 8, 11)
+    assert Side4VideoSpec(layers=6, fusion="top").taps(tower) == (6, 7, 8, 9, 10, 11)
+    assert Side4VideoSpec(layers=12).taps(tower) == tuple(range(12))
+    assert Side4VideoSpec(layers=5).taps(tower)[-1] == 11
+    with pytest.raises(ValueError, match="more than the backbone's 12 blocks"):
+        Side4VideoSpec(layers=13).taps(tower)
+
+
+def test_initial_values_are_the_authors():
+    from side4video.models.backbones.open_clip import OpenCLIPSpec
+
+    tower = OpenCLIPSpec(model="ViT-B-16", weights={"kind": "random", "seed": 0}).shape()
+    with seeded(0):
+        network = Side4VideoSpec(layers=1, dim=320).build(tower, frames=8)
+    block, dim = network.blocks[0], 320
+    expected = {
+        block.attention.query_key_value.weight: dim**-0.5,
+        block.attention.leave.weight: dim**-0.5 * 24**-0.5,
+        block.perceptron.leave.weight: dim**-0.5 * 24**-0.5,
+        block.perceptron.enter.weight: (2 * dim) ** -0.5,
+        network.spatial_PD: 0.01,
+        block.temporal.enter.weight: dim**-0.5 / 3**0.5,
+        network.stem.weight_DC3HW: (3 * 3 * 16 * 16) ** -0.5 / 3**0.5,
+    }
+    for tensor, deviation in expected.items():
+        assert tensor.detach().std().item() == pytest.approx(deviation, rel=0.03)
+    assert not block.attention.query_key_value.bias.any()
+    assert not block.attention.leave.bias.any()

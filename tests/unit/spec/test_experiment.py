@@ -1,0 +1,86 @@
+"""The document: defaults, presets, resolved form, hash."""
+
+import copy
+import json
+
+import pytest
+
+from side4video.spec import Experiment, parse_experiment
+from side4video.spec.schema import experiment_schema
+
+DOCUMENT = {
+    "backbone": {
+        "kind": "open-clip",
+        "model": "ViT-B-16-quickgelu",
+        "weights": {"kind": "pretrained", "tag": "openai"},
+    },
+    "method": {"kind": "side4video"},
+    "data": {"dataset": {"kind": "motion"}},
+}
+
+
+def experiment(**changes):
+    return parse_experiment({**copy.deepcopy(DOCUMENT), **changes})
+
+
+def test_defaults_are_the_papers():
+    spec = experiment()
+    assert (spec.method.layers, spec.method.dim, spec.method.mixing, spec.data.frames) == (12, 320, "add", 8)
+    assert (spec.optimization.weight_decay, spec.optimization.betas) == (0.15, (0.9, 0.999))
+    assert spec.task.label_smoothing == 0.1
+
+
+def test_presets_set_what_is_not_given_and_show_it():
+    spec = experiment(method={"kind": "side4video", "size": "vitb16-light", "preset": "authors"})
+    assert (spec.method.layers, spec.method.dim, spec.method.mixing) == (6, 192, "mean")
+    assert spec.resolved()["method"]["dim"] == 192
+    assert experiment(method={"kind": "side4video", "preset": "authors", "mixing": "add"}).method.mixing == "add"
+    recipe = experiment(optimization={"recipe": "ssv1-vite14", "batch_size": 32}).optimization
+    assert (recipe.learning_rate, recipe.batch_size, recipe.length.epochs, recipe.warmup.epochs) == (1e-4, 32, 30, 6)
+
+
+def test_resolved_document_reads_back_as_itself():
+    spec = experiment(method={"kind": "side4video", "size": "vitb16"}, optimization={"recipe": "k400-vitb16"})
+    again = parse_experiment(json.loads(json.dumps(spec.resolved())))
+    assert again == spec
+    assert again.digest() == spec.digest()
+
+
+def test_hash_knows_what_changes_a_result_and_what_does_not():
+    base = experiment()
+    same = [
+        experiment(name="other"),
+        experiment(tracking={"experiment": "elsewhere"}),
+        experiment(cluster={"cpus_per_worker": 3, "max_failures": 5}),
+        experiment(method={"kind": "side4video", "size": "vitb16"}),
+        experiment(data={"dataset": {"kind": "motion"}, "loader": {"workers": 7}}),
+    ]
+    assert {spec.digest() for spec in same} == {base.digest()}
+    other = [
+        experiment(seed=1),
+        experiment(cluster={"workers": 2}),
+        experiment(method={"kind": "linear"}),
+        experiment(method={"kind": "side4video", "preset": "authors"}),
+        experiment(data={"dataset": {"kind": "motion", "seed": 1}}),
+        experiment(optimization={"learning_rate": 1e-4}),
+        experiment(evaluation={"precision": "bf16"}),
+    ]
+    assert len({base.digest(), *(spec.digest() for spec in other)}) == len(other) + 1
+
+
+def test_documents_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        experiment().seed = 3
+
+
+def test_schema_describes_every_field():
+    schema = experiment_schema()
+    missing = [
+        f"{name}.{field}"
+        for name, definition in {**schema["$defs"], "Experiment": schema}.items()
+        for field, entry in definition.get("properties", {}).items()
+        if field != "kind" and "description" not in entry and "$ref" not in entry
+    ]
+    assert not missing
+    assert schema["additionalProperties"] is False
+    assert set(schema["properties"]) == set(Experiment.model_fields)
