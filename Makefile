@@ -26,7 +26,7 @@ help:
 	  "$$found" -m venv --clear .venv; \
 	}
 	@echo "Installing into .venv: 3 to 4 minutes, several GB (once; later calls start at once)."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: .venv/.installed

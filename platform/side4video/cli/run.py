@@ -24,7 +24,8 @@ def run(spec: str, overrides: tuple[str, ...], as_json: bool, local: bool, addre
     """Train and evaluate the experiment SPEC on Ray, and record it in MLflow."""
     experiment = load_experiment(spec, overrides)
     with ProgressView(experiment.name) as view:
-        finished = launch(experiment, show=view.show, local=local, address=address, resume=resume)
+        runs = launch({experiment.name: experiment}, show=view.show, local=local, address=address, resume=resume)
+    finished = runs[experiment.name]
     if as_json:
         click.echo(json.dumps(finished.as_json(), indent=2))
         return

@@ -27,6 +27,7 @@ class Finished:
 
     run_id: str
     name: str
+    state: str
     metrics: dict[str, float]
     memory: dict[str, float]
     time: dict[str, float]
@@ -40,57 +41,80 @@ class Finished:
 
 
 def launch(
-    spec: Experiment, *, show: Show, local: bool = False, address: str = "local", resume: bool = False
-) -> Finished:
-    """Run one experiment to its end.
+    experiments: Mapping[str, Experiment],
+    *,
+    show: Show,
+    local: bool = False,
+    address: str = "local",
+    resume: bool = False,
+) -> dict[str, Finished]:
+    """Run experiments to their end as one pack; an ordinary run is a pack of one.
 
     Args:
-        spec: The experiment.
+        experiments: By student name; they agree on backbone, data, batches and workers.
         show: Gets progress messages.
         local: In this process, without Ray, as one worker.
         address: Of the Ray cluster; `local` starts one on this machine.
         resume: Continue the newest unfinished run of exactly this experiment.
 
     Raises:
-        InputError: If the document, the data or the cluster cannot do it.
+        InputError: If the documents, the data or the cluster cannot do it.
         Side4VideoError: If the work failed.
     """
     started = time.perf_counter()
-    check_files(spec)
+    base = _must_agree(experiments)
+    for spec in experiments.values():
+        check_files(spec)
+    dataset = base.data.dataset
     show({"phase": "preparing the data"})
-    dataset = spec.data.dataset
     dataset.prepare(lambda done, total: show({"phase": "preparing the data", "step": done, "steps": total}))
     show({"phase": "planning"})
     from side4video.planning.plan import plan_experiment
 
-    plan = plan_experiment(spec, classes=len(dataset.classes())).as_json()
-    place = _place(spec, resume=resume)
-    experiments = {spec.name: spec}
+    classes = len(dataset.classes())
+    plans = {name: plan_experiment(spec, classes=classes).as_json() for name, spec in experiments.items()}
+    place = _place(base, resume=resume)
     show({"phase": "opening the record"})
-    journal = open_journal(
-        experiments, plans={spec.name: plan}, fingerprint=dataset.fingerprint(), place=place, resume=resume
-    )
+    journal = open_journal(experiments, plans=plans, fingerprint=dataset.fingerprint(), place=place, resume=resume)
     try:
         if local:
             outcomes, checkpoint = _train_here(experiments, journal, place=place, show=show)
         else:
             outcomes, checkpoint = _train_on_ray(experiments, journal, place=place, show=show, address=address)
         show({"phase": "storing the results"})
-        journal.close(spec.name, outcomes[spec.name], checkpoint)
+        for name, outcome in outcomes.items():
+            journal.close(name, outcome, checkpoint)
     except BaseException as error:
         journal.fail(str(error) or type(error).__name__, killed=not isinstance(error, Exception))
         raise
-    outcome = outcomes[spec.name]
-    return Finished(
-        run_id=journal.run_ids[spec.name],
-        name=spec.name,
-        metrics=outcome["metrics"],
-        memory=outcome["memory"],
-        time=outcome["time"] | {"wall_s": time.perf_counter() - started},
-        plan=plan,
-        trainable_parameters=outcome["trainable_parameters"],
-        broken_clips=outcome["broken_clips"],
-    )
+    wall = time.perf_counter() - started
+    return {
+        name: Finished(
+            run_id=journal.run_ids[name],
+            name=spec.name,
+            state=outcomes[name]["state"],
+            metrics=outcomes[name]["metrics"],
+            memory=outcomes[name]["memory"],
+            time=outcomes[name]["time"] | {"wall_s": wall},
+            plan=plans[name],
+            trainable_parameters=outcomes[name]["trainable_parameters"],
+            broken_clips=outcomes[name]["broken_clips"],
+        )
+        for name, spec in experiments.items()
+    }
+
+
+def _must_agree(experiments: Mapping[str, Experiment]) -> Experiment:
+    base, *others = experiments.values()
+    for spec in others:
+        section = next((key for key, value in base.shared().items() if spec.shared()[key] != value), "")
+        if section:
+            raise InputError(
+                f"{spec.name}: {section}",
+                f"differs from that of {base.name}, and they are to share one pass of the backbone",
+                fix="run them apart, or make the section the same",
+            )
+    return base
 
 
 def _place(spec: Experiment, *, resume: bool) -> str:

@@ -114,6 +114,15 @@ class Experiment(Spec):
         """The whole document, every default written out, as JSON values."""
         return self.model_dump(mode="json")
 
+    def shared(self) -> dict[str, Any]:
+        """What experiments must agree on to be trained as one pack: all that the frozen pass and the batches see."""
+        whole = self.resolved()
+        optimization = {key: whole["optimization"][key] for key in ("batch_size", "accumulation", "length")}
+        data = {key: value for key, value in whole["data"].items() if key != "loader"}
+        cluster = {key: whole["cluster"][key] for key in ("workers", "gpus_per_worker")}
+        kept = {key: whole[key] for key in ("backbone", "evaluation")}
+        return {**kept, "data": data, "optimization": optimization, "cluster": cluster}
+
     def digest(self) -> str:
         """Hash of everything in the document that can change a result; it names the experiment."""
         identity = self.model_dump(mode="json", exclude=_WITHOUT_EFFECT)

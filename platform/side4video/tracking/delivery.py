@@ -1,7 +1,8 @@
 """One writer's way to the store: every write in order, applied once, kept in the outbox while the store is away.
 
 A write is a record, a plain mapping with one of the keys `metrics`, `params`, `tags`, `artifact` or `status`. To
-apply a record twice is the same as once, so a crash at any moment may be followed by doing it again.
+apply a record twice is the same as once, so after a crash, or a request whose answer was lost, it is done again:
+what is sent a second time is the same to the millisecond, and MLflow stores it once.
 """
 
 import logging
@@ -68,7 +69,7 @@ class Delivery:
                 return
             except OutageError as error:
                 may_try = False
-                self._note_outage(run_id)
+                self._note_outage()
                 told = (redact_text(self.uri), outbox.file.parent, error)
                 log.warning("the tracking store %s is away; what is logged waits in %s (%s)", *told)
         outbox.append(record)
@@ -85,15 +86,14 @@ class Delivery:
         self._is_away = not connection.answers(self.uri)
         return not self._is_away
 
-    def _note_outage(self, run_id: str) -> None:
+    def _note_outage(self) -> None:
         self._is_away = True
         self._next_probe = time.monotonic() + PROBE_EVERY_SECONDS
-        self.forget(run_id)  # a request that failed may have been carried out
 
     def _deliver(self, outbox: Outbox) -> int:
         left = outbox.deliver(lambda record: self._apply(outbox.run_id, record))
         if left:
-            self._note_outage(outbox.run_id)
+            self._note_outage()
         return left
 
     @explained

@@ -19,12 +19,13 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from side4video.core.errors import InputError
+from side4video.core.paths import expand
 from side4video.core.spec import Spec
 from side4video.data.annotations import Delimiter, Row, as_flag, as_seconds, read_rows
+from side4video.data.class_names import read_class_names
 from side4video.data.clip import Clip, Split
 from side4video.data.fingerprint import fingerprint_clips
 from side4video.data.mirror import mirror_by_name
-from side4video.data.paths import expand_path
 from side4video.data.splits import split_by_group
 
 LARGEST_LABEL = 99_999
@@ -89,7 +90,15 @@ class NamesFileSpec(Spec):
     """The file; may hold `${NAME}`."""
 
 
-ClassNames = Annotated[LabelNamesSpec | GivenNamesSpec | NamesFileSpec, Field(discriminator="kind")]
+class NumberedNamesSpec(Spec):
+    """The classes are numbers: 0 to `count` - 1. The width of a head is then known without any file."""
+
+    kind: Literal["numbered"] = "numbered"
+    count: Annotated[int, Field(gt=1, le=100_000)]
+    """How many."""
+
+
+ClassNames = Annotated[LabelNamesSpec | GivenNamesSpec | NamesFileSpec | NumberedNamesSpec, Field(discriminator="kind")]
 
 
 class ColumnSplitSpec(Spec):
@@ -152,6 +161,14 @@ class MirrorPairsSpec(Spec):
     kind: Literal["pairs"] = "pairs"
     pairs: tuple[tuple[str, str], ...] = ()
     """Class names, two by two."""
+
+    @model_validator(mode="after")
+    def each_class_has_one_mirror_image(self) -> "MirrorPairsSpec":
+        """No class stands in two pairs, or twice in one."""
+        names = [name for pair in self.pairs for name in pair]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"the class {repeated[0]!r} is given two mirror images")
+        return self
 
 
 class MirrorRefusedSpec(Spec):
@@ -229,26 +246,23 @@ class ListSpec(Spec):
         return permutation
 
     def check(self) -> None:
-        """Read the list and check it whole; nothing is made, no video is opened.
+        """Read the list and check it whole; no video is looked at.
 
         Raises:
             InputError: A file is missing or wrong; file and line are named.
         """
-        self._split()
+        self.clips("train")
+        self.clips("test")
 
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:  # noqa: ARG002 - same for all sets
-        """Read the list and check it whole; nothing is made.
-
-        Raises:
-            InputError: A file is missing or wrong; file and line are named.
-        """
-        self._split()
+        """The same as `check`: there is nothing to make."""
+        self.check()
 
     def _annotations(self) -> Path:
-        return expand_path(self.annotations, "data.dataset.annotations")
+        return _expand(self.annotations, "annotations")
 
     def _root(self) -> Path:
-        folder = expand_path(self.root, "data.dataset.root") if self.root else self._annotations().parent
+        folder = _expand(self.root, "root") if self.root else self._annotations().parent
         return Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow links out of the folder
 
     def _rows(self) -> tuple[list[Row], list[Row]]:
@@ -257,14 +271,16 @@ class ListSpec(Spec):
         rows = read_rows(self._annotations(), delimiter=self.delimiter, columns=columns)
         if not isinstance(self.split_by, FileSplitSpec):
             return rows, []
-        path = expand_path(self.split_by.test_annotations, "data.dataset.split_by.test_annotations")
+        path = _expand(self.split_by.test_annotations, "split_by.test_annotations")
         return rows, read_rows(path, delimiter=self.delimiter, columns=columns)
 
     def _given_classes(self) -> tuple[str, ...]:
         if isinstance(self.class_names, GivenNamesSpec):
             return self.class_names.names
+        if isinstance(self.class_names, NumberedNamesSpec):
+            return tuple(str(index) for index in range(self.class_names.count))
         if isinstance(self.class_names, NamesFileSpec):
-            return _read_names(expand_path(self.class_names.path, "data.dataset.class_names.path"))
+            return read_class_names(_expand(self.class_names.path, "class_names.path"))
         labels = {row.values["label"]: row for rows in reversed(self._rows()) for row in reversed(rows)}
         if not all(_WHOLE_NUMBER.fullmatch(label) for label in labels):
             return tuple(sorted(labels))
@@ -311,6 +327,10 @@ class ListSpec(Spec):
         for index, test in zip(grouped, chosen, strict=True):
             is_test[index] = test
         return is_test
+
+
+def _expand(path: str, field: str) -> Path:
+    return Path(expand(path, f"data.dataset.{field}"))
 
 
 def _as_clip(row: Row, root: Path, positions: Mapping[str, int]) -> Clip:
@@ -367,37 +387,6 @@ def _is_test(row: Row, column: str) -> bool:
     if split not in ("train", "test"):
         raise InputError(row.origin, f"split is {split!r}", allowed="train, test")
     return split == "test"
-
-
-def _read_names(path: Path) -> tuple[str, ...]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise InputError(
-            "data.dataset.class_names.path", f"{path} cannot be read: {error.strerror}", fix="check the path"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(str(path), "not UTF-8 text", fix="save the file as UTF-8 (iconv can)") from error
-    names = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
-    if names and names[0][1].replace(" ", "") == "id,name":
-        names = [(number, _numbered(path, number, text, position)) for position, (number, text) in enumerate(names[1:])]
-    if not names:
-        raise InputError(str(path), "no class name in it", fix="one name per line, or CSV with a header id,name")
-    seen: dict[str, int] = {}
-    for number, name in names:
-        if name in seen:
-            raise InputError(f"{path}:{number}", f"the class {name!r} stands in line {seen[name]} already")
-        seen[name] = number
-    return tuple(seen)
-
-
-def _numbered(path: Path, number: int, text: str, position: int) -> str:
-    identifier, _, name = text.partition(",")
-    if identifier.strip() != str(position) or not name.strip():
-        raise InputError(
-            f"{path}:{number}", f"found {text!r}", allowed=f"{position},a name", fix="ids must run from 0 without gaps"
-        )
-    return name.strip().strip('"')
 
 
 def _some(names: Sequence[str]) -> str:

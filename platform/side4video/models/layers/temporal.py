@@ -6,6 +6,7 @@ Legend: B clips, T frames, P patch tokens of a frame, D channels.
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -88,13 +89,10 @@ class TemporalPatchEmbedding(nn.Module):
 
     def forward(self, video_BTCHW: Tensor) -> Tensor:
         """Frames [B, T, 3, H, W] to tokens [B, T, P, D], P = (H/p)·(W/p) in row order."""
-        batch, frames, channels, height, width = video_BTCHW.shape
         size = self.patch_size
-        rows, columns = height // size, width // size
-        patches = video_BTCHW.reshape(batch, frames, channels, rows, size, columns, size).permute(0, 1, 3, 5, 2, 4, 6)
-        patches_BTPK = patches.reshape(batch, frames, rows * columns, channels * size * size)
+        patches_BTPK = rearrange(video_BTCHW, "b t c (h p) (w q) -> b t (h w) (c p q)", p=size, q=size)
         # [D, C, 3, p, p] to [3·D, C·p·p]: the three time slices side by side.
-        weight = self.weight_DC3HW.permute(2, 0, 1, 3, 4).reshape(3 * self.dim, -1)
+        weight = rearrange(self.weight_DC3HW, "d c k p q -> (k d) (c p q)")
         before, here, after = F.linear(patches_BTPK.to(weight.dtype), weight).chunk(3, dim=-1)
         tokens_BTPD = here + self.bias_D
         # The kernel's first slice meets the frame before, its last the frame after.

@@ -134,7 +134,7 @@ def _hint(state: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
     """What the file seems to hold, where that can be told."""
     if any("vision_model." in name for name in state):
         return "; it is in the layout of Hugging Face transformers: take open_clip's file of the same model"
-    blocks = {name.split(".")[-4 if ".attn." in name else -3] for name in found if name.endswith(("ln_1.weight",))}
+    blocks = {name.split(".")[-3] for name in found if name.endswith(".ln_1.weight")}
     blocks |= {name.split(".")[1] for name in found if name.startswith("blocks.")}
     patches = next((found[name] for name in ("conv1.weight", "patch_embed.proj.weight") if name in found), None)
     if patches is None or patches.ndim != 4 or not blocks:

@@ -7,7 +7,7 @@ from side4video.core.errors import InputError
 from side4video.models.backbones import OpenCLIPSpec
 from side4video.models.towers import download as download_module
 from side4video.models.towers import load
-from tests.unit.models.backbones.weight_states import prefixed, state_of
+from weight_states import prefixed, state_of
 
 
 def test_a_tag_that_cannot_be_downloaded_is_one_line(monkeypatch, tmp_path):

@@ -7,7 +7,7 @@ from torch import nn
 
 from side4video.core.errors import InputError
 from side4video.models.towers import load
-from tests.unit.models.backbones.weight_states import TEXT, file_weights, prefixed, state_of
+from weight_states import TEXT, file_weights, prefixed, state_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning", "ignore::torch.jit.TracerWarning")
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from side4video.core.errors import InputError
-from tests.unit.models.backbones.weight_states import TEXT, file_weights, prefixed, state_of
+from weight_states import TEXT, file_weights, prefixed, state_of
 
 
 class Payload:

@@ -1,0 +1,52 @@
+"""`side4video data`: the small built-in data sets."""
+
+import json
+import time
+
+import click
+
+from side4video.cli.options import as_json
+
+
+@click.group()
+def data() -> None:
+    """Make data sets."""
+
+
+@data.command()
+@click.option("--kind", type=click.Choice(["motion"]), default="motion", show_default=True, help="Which set.")
+@click.option("--train-clips", type=int, default=500, show_default=True, help="Clips for training.")
+@click.option("--test-clips", type=int, default=200, show_default=True, help="Held-out clips.")
+@click.option("--frames", type=int, default=16, show_default=True, help="Frames of a clip.")
+@click.option("--size", type=int, default=64, show_default=True, help="Pixels of a side.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Draws the scenes.")
+@as_json
+def make(*, as_json: bool, **fields: object) -> None:
+    """Make a built-in set, unless it is there: the same bytes for the same numbers.
+
+    A run that names the set makes it too; this is to have it before.
+    """
+    from pydantic import ValidationError
+
+    from side4video.core.errors import InputError
+    from side4video.core.units import format_duration
+    from side4video.data.datasets import MotionSpec
+
+    try:
+        spec = MotionSpec.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        raise InputError(option, f"{first['input']!r}: {first['msg']}") from error
+    begin = time.monotonic()
+    _prepare(spec)
+    seconds = time.monotonic() - begin
+    if as_json:
+        answer = {"folder": str(spec.folder()), "fingerprint": spec.fingerprint(), **spec.model_dump()}
+        click.echo(json.dumps({**answer, "classes": spec.classes(), "seconds": round(seconds, 2)}, indent=2))
+        return
+    click.echo(f"{spec.folder()}")
+    click.echo(
+        f"{spec.train_clips} clips for training and {spec.test_clips} for test, {len(spec.classes())} classes, "
+        f"{spec.frames} frames of {spec.size} x {spec.size} pixels; {format_duration(seconds)}"
+    )

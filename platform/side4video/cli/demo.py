@@ -1,0 +1,56 @@
+"""`side4video demo`: the quickstart, with the linear probe beside it, on one pass of the frozen backbone."""
+
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from side4video.cli.options import as_json
+from side4video.cli.progress import ProgressView
+from side4video.cli.run import results_table
+from side4video.core.errors import InputError
+from side4video.distributed.launch import launch
+from side4video.spec.load import load_experiment
+
+QUICKSTART = "experiments/quickstart.yaml"
+
+
+@click.command()
+@as_json
+@click.option("--address", default="local", show_default=True, help="Ray cluster; `local` starts one here.")
+def demo(as_json: bool, address: str) -> None:
+    """Train the quickstart's side network and a linear probe, as one pack through Ray, and compare them."""
+    file = _quickstart()
+    experiments = {
+        "side-network": load_experiment(file, ["name=quickstart"]),
+        "linear-probe": load_experiment(file, ["name=quickstart-linear", "method={kind: linear}"]),
+    }
+    with ProgressView("demo") as view:
+        finished = list(launch(experiments, show=view.show, address=address).values())
+    if as_json:
+        click.echo(json.dumps([each.as_json() for each in finished], indent=2))
+        return
+    console = Console()
+    console.print(
+        "\nTwo students of one frozen backbone, on clips whose classes only the order of frames tells apart:\n"
+    )
+    console.print(results_table(finished))
+    side = finished[0].run_id[:8]
+    console.print(
+        "\nBoth are in MLflow, side by side. Next:\n"
+        "  .venv/bin/side4video ui                                     the runs in a browser, on this machine only\n"
+        f"  .venv/bin/side4video evaluate {side} --set data.views.clips=3   the side network again, with three views\n"
+        f"  .venv/bin/side4video plan experiments/ssv2/vitb16.yaml        what the paper's ViT-B/16 run takes\n"
+        f"  .venv/bin/side4video run {QUICKSTART} --set seed=1     the same with another seed",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _quickstart() -> Path:
+    for folder in (Path.cwd(), Path(__file__).resolve().parents[3]):
+        if (folder / QUICKSTART).is_file():
+            return folder / QUICKSTART
+    raise InputError(QUICKSTART, "no such file here", fix="call the demo in a checkout of the project: make demo")
