@@ -133,9 +133,10 @@ def build_student(name: str, spec: Experiment, process: Process) -> Student:
     tower = spec.tower
     with seeded(derive_seed(spec.seed, "initial weights")):
         network = spec.method.build(tower, frames=spec.data.frames)
-        module = StudentModule(network, task.head(network.output_dim))  # type: ignore[arg-type]
+        module = StudentModule(network, task.head(network.output_dim))
     if spec.cluster.sync_batch_norm and process.world > 1:
-        module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+        # The conversion swaps the norms inside and hands back the module itself.
+        nn.SyncBatchNorm.convert_sync_batchnorm(module)
     return Student(
         name=name,
         module=module,

@@ -8,13 +8,13 @@ import torch
 import yaml
 from click.testing import CliRunner
 from safetensors.torch import load_file
-from tiny import DOCUMENT, merged, tiny
 
 from side4video.cli.evaluate import evaluate as evaluate_command
 from side4video.cli.run import run as run_command
 from side4video.core.errors import InputError
 from side4video.distributed.launch import launch
 from side4video.tracking.store import Store
+from tiny import DOCUMENT, merged, tiny
 
 
 def quiet(message):
@@ -91,7 +91,9 @@ def test_pack_of_two_is_recorded_as_two_runs_equal_to_separate_ones(finished, tm
     pack = launch({"a": tiny(name="a"), "b": tiny(name="b", method={"kind": "linear"})}, show=quiet, local=True)
     assert pack["a"].run_id != pack["b"].run_id
     alone = weights(store, finished.run_id, tmp_path / "alone")
-    packed = load_file(store.download(pack["a"].run_id, "checkpoint", tmp_path / "packed") / "a" / "weights.safetensors")
+    packed = load_file(
+        store.download(pack["a"].run_id, "checkpoint", tmp_path / "packed") / "a" / "weights.safetensors"
+    )
     assert all(torch.equal(alone[name], packed[name]) for name in alone)
     assert store.get(pack["b"].run_id).tags["method"] == "linear"
 

@@ -49,7 +49,7 @@ def results_table(runs: list[Finished]) -> Table:
             f"{each.trainable_parameters:,}",
             f"{1024 * each.memory['held_for_backward_gib']:.1f} MiB",
             f"{each.time['clips_per_s']:.0f}",
-            format_duration(each.time["wall_s"]),
+            format_duration(each.wall_s),
             each.run_id[:8],
         )
     return table

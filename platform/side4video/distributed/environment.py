@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -68,7 +68,7 @@ def _connect(ray: Any, address: str, needed: ClusterSpec) -> None:
         ) from None
 
 
-def _must_hold(resources: dict[str, float], needed: ClusterSpec, address: str) -> None:
+def _must_hold(resources: Mapping[str, float], needed: ClusterSpec, address: str) -> None:
     name = "this machine" if address == "local" else f"the cluster at {address}"
     if needed.workers * needed.cpus_per_worker > resources.get("CPU", 0):
         _refuse_cores(needed, int(resources.get("CPU", 0)), name)

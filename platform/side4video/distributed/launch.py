@@ -32,6 +32,8 @@ class Finished:
     memory: dict[str, float]
     time: dict[str, float]
     plan: dict[str, Any]
+    wall_s: float
+    """From the command to the result; for a pack, of the whole pack."""
     trainable_parameters: int
     broken_clips: list[dict[str, Any]] = field(default_factory=list)
 
@@ -63,19 +65,11 @@ def launch(
     """
     started = time.perf_counter()
     base = _must_agree(experiments)
-    for spec in experiments.values():
-        check_files(spec)
-    dataset = base.data.dataset
-    show({"phase": "preparing the data"})
-    dataset.prepare(lambda done, total: show({"phase": "preparing the data", "step": done, "steps": total}))
-    show({"phase": "planning"})
-    from side4video.planning.plan import plan_experiment
-
-    classes = len(dataset.classes())
-    plans = {name: plan_experiment(spec, classes=classes).as_json() for name, spec in experiments.items()}
+    plans = _prepare(experiments, show)
     place = _place(base, resume=resume)
     show({"phase": "opening the record"})
-    journal = open_journal(experiments, plans=plans, fingerprint=dataset.fingerprint(), place=place, resume=resume)
+    fingerprint = base.data.dataset.fingerprint()
+    journal = open_journal(experiments, plans=plans, fingerprint=fingerprint, place=place, resume=resume)
     try:
         if local:
             outcomes, checkpoint = _train_here(experiments, journal, place=place, show=show)
@@ -92,16 +86,26 @@ def launch(
         name: Finished(
             run_id=journal.run_ids[name],
             name=spec.name,
-            state=outcomes[name]["state"],
-            metrics=outcomes[name]["metrics"],
-            memory=outcomes[name]["memory"],
-            time=outcomes[name]["time"] | {"wall_s": wall},
             plan=plans[name],
-            trainable_parameters=outcomes[name]["trainable_parameters"],
-            broken_clips=outcomes[name]["broken_clips"],
+            wall_s=wall,
+            **{key: value for key, value in outcomes[name].items() if key != "backbone_fingerprint"},
         )
         for name, spec in experiments.items()
     }
+
+
+def _prepare(experiments: Mapping[str, Experiment], show: Show) -> dict[str, dict[str, Any]]:
+    """Look at files, make what has to be made, and plan: everything that can fail before a worker is asked for."""
+    for spec in experiments.values():
+        check_files(spec)
+    dataset = next(iter(experiments.values())).data.dataset
+    show({"phase": "preparing the data"})
+    dataset.prepare(lambda done, total: show({"phase": "preparing the data", "step": done, "steps": total}))
+    show({"phase": "planning"})
+    from side4video.planning.plan import plan_experiment
+
+    classes = len(dataset.classes())
+    return {name: plan_experiment(spec, classes=classes).as_json() for name, spec in experiments.items()}
 
 
 def _must_agree(experiments: Mapping[str, Experiment]) -> Experiment:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+import ray.exceptions
 import ray.train
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
@@ -36,8 +37,9 @@ def work(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     narrator = Narration(lambda message: board.post.remote(message)) if process.is_first else silent
     checkpoint = ray.train.get_checkpoint()
     # Ray retries whatever fails; a mistake in data or documents would only fail again, after the same wait.
-    if mistake := ray.get(board.mistake.remote()):
-        raise mistake
+    given_up: Any = ray.get(board.mistake.remote())
+    if given_up is not None:
+        raise given_up
     with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
         resume_from = Path(checkpoint.to_directory(str(Path(scratch) / "resumed"))) if checkpoint else None
         try:
@@ -98,7 +100,7 @@ def train_on_ray(
         Side4VideoError: If the workers failed for good.
     """
     cluster = next(iter(experiments.values())).cluster
-    board = ray.remote(num_cpus=0)(Board).remote()
+    board: Any = ray.remote(num_cpus=0)(Board).remote()
     trainer = TorchTrainer(
         work,
         train_loop_config={
@@ -129,7 +131,7 @@ def train_on_ray(
         finally:
             ray.kill(board)
     folder = Path(result.checkpoint.path) if result.checkpoint and "://" not in result.checkpoint.path else None
-    return result.return_value, folder
+    return result.return_value or {}, folder
 
 
 def _explain(error: BaseException) -> Side4VideoError:

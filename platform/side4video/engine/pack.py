@@ -27,7 +27,10 @@ class Batch(Protocol):
 class TrainingBatches(Protocol):
     """A source of training steps that can begin anywhere."""
 
-    steps_per_epoch: int
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of one pass."""
+        ...
 
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[Sequence[Batch]]:
         """This worker's parts of each step of an epoch."""

@@ -25,23 +25,23 @@ class TaskContract(Protocol):
 
     classes: tuple[str, ...]
 
-    def head(self, width: int) -> nn.Module:
+    def head(self, width: int, /) -> nn.Module:
         """The trainable head on features of this width."""
         ...
 
-    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, outputs: Tensor, labels: Tensor, /) -> Tensor:
         """The loss summed over clips."""
         ...
 
-    def scores(self, outputs: Tensor) -> Tensor:
+    def scores(self, outputs: Tensor, /) -> Tensor:
         """Scores that are averaged over views."""
         ...
 
-    def metrics(self, scores: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, float]:
+    def metrics(self, scores: NDArray[np.float64], labels: NDArray[np.int64], /) -> dict[str, float]:
         """Metrics of averaged scores."""
         ...
 
-    def class_metrics(self, scores: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, float]:
+    def class_metrics(self, scores: NDArray[np.float64], labels: NDArray[np.int64], /) -> dict[str, float]:
         """The same by class, by name."""
         ...
 

@@ -26,5 +26,5 @@ def build_skeleton(spec: Experiment, *, classes: int) -> Skeleton:
     with torch.device("meta"):
         network = spec.method.build(shape, frames=spec.data.frames)
         task = spec.task.build(tuple(str(number) for number in range(classes)))
-        module = StudentModule(network, task.head(network.output_dim))  # type: ignore[arg-type]
+        module = StudentModule(network, task.head(network.output_dim))
     return Skeleton(tower, module, frozenset(spec.method.taps(shape)), spec.method.reads_pooled)

@@ -84,8 +84,7 @@ def test_stopping_ends_the_whole_family_even_if_it_does_not_listen(store, monkey
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ui_serves_the_runs_and_leaves_no_process(store, home, tmp_path, number):
+def test_ui_serves_the_runs_and_leaves_no_process(store, home, tmp_path):
     run_id = store.start_run(name="shown", key="k")
     store.log(run_id, [Metric("eval/top1", 0.5, 1, 1)])
     store.log_text(run_id, "hello", "a.txt")
@@ -113,7 +112,7 @@ def test_ui_serves_the_runs_and_leaves_no_process(store, home, tmp_path, number)
         assert all(
             c.laddr.ip == "127.0.0.1" for member in family for c in member.net_connections() if c.status == "LISTEN"
         )
-        ui.send_signal(number)
+        ui.send_signal(signal.SIGINT)
         _, errors = ui.communicate(timeout=30)
         assert ui.returncode == 0
         assert errors.splitlines() == ["Starting MLflow …", "MLflow ended."]
@@ -122,6 +121,24 @@ def test_ui_serves_the_runs_and_leaves_no_process(store, home, tmp_path, number)
         ui.kill()
         ui.communicate()
     assert set(tmp_path.iterdir()) == {home}
+
+
+@pytest.mark.slow
+def test_ui_that_is_ended_while_it_starts_leaves_no_process(store, home):
+    ui = subprocess.Popen([*UI, "--port", str(free_port())], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 60
+        while not (children := psutil.Process(ui.pid).children(recursive=True)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert children
+        ui.send_signal(signal.SIGTERM)
+        output, errors = ui.communicate(timeout=30)
+        assert (ui.returncode, output) == (0, "")
+        assert errors.splitlines() == ["Starting MLflow …", "MLflow ended."]
+        assert [member for member in children if member.is_running()] == []
+    finally:
+        ui.kill()
+        ui.communicate()
 
 
 @pytest.mark.slow

@@ -76,7 +76,7 @@ class OpenCLIPSpec(Spec):
     precision: Literal["fp32", "bf16"] = "bf16"
     """Of the frozen weights and of every token."""
     chunk_frames: PositiveInt | Literal["all"] = "all"
-    """Frames that pass through a block at a time; fewer need less memory and give the same tokens."""
+    """Frames that pass through a block at a time; fewer need less memory and give the same tokens, to rounding."""
 
     @model_validator(mode="after")
     def weights_were_trained_with_the_models_activation(self) -> Self:

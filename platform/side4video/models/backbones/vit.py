@@ -50,7 +50,7 @@ class ViTSpec(Spec):
     precision: Literal["fp32", "bf16"] = "bf16"
     """Of the frozen weights and of every token."""
     chunk_frames: PositiveInt | Literal["all"] = "all"
-    """Frames that pass through a block at a time; fewer need less memory and give the same tokens."""
+    """Frames that pass through a block at a time; fewer need less memory and give the same tokens, to rounding."""
 
     @model_validator(mode="after")
     def patches_tile_the_image(self) -> Self:

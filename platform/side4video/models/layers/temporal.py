@@ -68,7 +68,7 @@ class DepthwiseTemporalConvolution(nn.Module):
     def forward(self, tokens_BTPD: Tensor) -> Tensor:
         """Tokens mixed with their neighbours in time."""
         weight_3D = self.weight_3D.to(tokens_BTPD.dtype)
-        mixed_BTPD: Tensor = _ShiftMultiply.apply(tokens_BTPD, weight_3D)  # type: ignore[assignment]
+        mixed_BTPD: Tensor = _ShiftMultiply.apply(tokens_BTPD, weight_3D)
         return mixed_BTPD + self.bias_D.to(tokens_BTPD.dtype)
 
 

@@ -1,0 +1,67 @@
+"""Two processes without Ray: the same evaluation as one, and gradients of the joined batch."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+WORKER = """
+import json, os, sys
+from pathlib import Path
+import torch
+from torch import distributed
+sys.path[:0] = json.loads(os.environ["PATHS"])
+from tiny import tiny
+from side4video.engine.processes import Process
+from side4video.run import evaluate_students
+
+rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+if world > 1:
+    store = f"file://{folder}/rendezvous-{world}"
+    distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=world)
+spec = tiny(data={"views": {"clips": 3, "crops": 3}})
+process = Process(rank, world, torch.device("cpu"))
+results, _ = evaluate_students({"a": spec, "b": spec}, {name: folder / "weights.safetensors" for name in "ab"}, process)
+answer = results["a"]
+if rank == world - 1:
+    scores = answer.scores_VC.astype("float32").tobytes().hex()
+    facts = {"metrics": answer.metrics, "scores": scores, "loss": answer.loss, "videos": answer.indices_V.tolist()}
+    facts |= {"views": answer.views, "class": answer.class_metrics}
+    (folder / f"world-{world}.json").write_text(json.dumps(facts))
+if world > 1:
+    distributed.destroy_process_group()
+"""
+
+
+def start(world, folder):
+    root = Path(__file__).resolve().parents[2]
+    paths = json.dumps([str(root / "platform"), str(root / "tests/support")])
+    environment = {**os.environ, "PATHS": paths, "OMP_NUM_THREADS": "1"}
+    return [
+        subprocess.Popen([sys.executable, "-c", WORKER, str(rank), str(world), str(folder)], env=environment)
+        for rank in range(world)
+    ]
+
+
+def test_any_number_of_workers_gives_the_same_evaluation(tmp_path):
+    from side4video.engine.checkpoint import save_tensors
+    from side4video.engine.processes import Process
+    from side4video.run import build_student
+    from tiny import tiny
+
+    spec = tiny()
+    spec.data.dataset.prepare()
+    save_tensors(build_student("a", spec, Process()).module, tmp_path / "weights.safetensors")
+    answers = []
+    for world in (1, 2, 3):
+        for process in start(world, tmp_path):
+            assert process.wait(timeout=200) == 0
+        answers.append(json.loads((tmp_path / f"world-{world}.json").read_text()))
+    assert answers[0]["videos"] == list(range(20))
+    assert answers[0]["views"] == 9
+    assert answers[0] == answers[1] == answers[2]

@@ -1,0 +1,85 @@
+"""The same job on Ray Train. One local cluster serves all tests here; starting workers takes most of the time."""
+
+import os
+import time
+
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from side4video.core.errors import InputError
+from side4video.distributed.environment import ray_cluster
+from side4video.distributed.launch import launch
+from side4video.spec.cluster import ClusterSpec
+from side4video.tracking.store import Store
+from tiny import tiny
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def quiet(message):
+    pass
+
+
+def weights(run_id, folder):
+    place = Store().prepare().download(run_id, "checkpoint", folder)
+    return load_file(next(place.glob("*/weights.safetensors")))
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    before = {process.pid for process in psutil.process_iter()}
+    with ray_cluster("local", ClusterSpec(workers=2)) as ray:
+        yield ray
+    # Ray's processes end on their own after the driver's; none may stay.
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        left = [
+            process
+            for process in psutil.process_iter(["cmdline"])
+            if process.pid not in before and any("ray" in word for word in process.info["cmdline"] or ())
+        ]
+        if not left:
+            return
+        time.sleep(1)
+    raise AssertionError(f"processes left behind: {[process.info['cmdline'][:3] for process in left]}")
+
+
+def test_one_worker_equals_local_bit_by_bit(cluster, tmp_path):
+    spec = tiny(cluster={"workers": 1, "cpus_per_worker": 1})
+    here = launch({"tiny": spec}, show=quiet, local=True)["tiny"]
+    there = launch({"tiny": spec}, show=quiet)["tiny"]
+    first, second = weights(here.run_id, tmp_path / "here"), weights(there.run_id, tmp_path / "there")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    same = ("eval/top1", "eval/top5", "eval/loss", "eval/mean_class_accuracy")
+    assert {key: here.metrics[key] for key in same} == {key: there.metrics[key] for key in same}
+    store = Store().prepare()
+    assert store.get(there.run_id).status == "FINISHED"
+    losses = [[metric.value for metric in store.history(run.run_id, "train/loss")] for run in (here, there)]
+    assert losses[0] == losses[1]
+
+
+def test_two_workers_train_evaluate_and_say_what_is_wrong(cluster, tmp_path):
+    """A broken clip in the last epoch's evaluation would be too late: here it is met in training, by one worker."""
+    seen = []
+    done = launch({"tiny": tiny(cluster={"workers": 2})}, show=seen.append)["tiny"]
+    assert done.metrics["eval/videos"] == 20
+    assert any(message["phase"] == "evaluated" for message in seen)
+    (tmp_path / "broken.mp4").write_text("no video")
+    clips = tiny().data.dataset.clips("train")
+    rows = [f"{clip.path} {clip.label} train" for clip in clips]
+    rows[2] = f"{tmp_path}/broken.mp4 0 train"
+    rows += [f"{clip.path} {clip.label} test" for clip in clips[:4]]
+    (tmp_path / "list.txt").write_text("path label split\n" + "\n".join(rows) + "\n")
+    dataset = {"kind": "list", "annotations": str(tmp_path / "list.txt"), "root": "/"}
+    spec = tiny(cluster={"workers": 2, "max_failures": 1}, data={"dataset": dataset})
+    with pytest.raises(InputError, match=r"list\.txt:4"):
+        launch({"tiny": spec}, show=quiet)
+
+
+def test_more_workers_than_cores_is_said_at_once(cluster):
+    many = (os.cpu_count() or 1) + 2
+    spec = tiny(cluster={"workers": many}, optimization={"batch_size": many}, data={"dataset": {"train_clips": 100}})
+    with pytest.raises(InputError, match=r"cluster\.workers"):
+        launch({"tiny": spec}, show=quiet)

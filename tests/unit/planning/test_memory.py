@@ -1,0 +1,43 @@
+"""The memory plan: what it counts, and that a leaner or larger run is seen as such."""
+
+import pytest
+
+from side4video.planning.memory import plan_memory
+from side4video.planning.plan import plan_experiment
+from side4video.planning.shapes import build_skeleton
+from tiny import tiny
+
+
+def parts(**changes):
+    spec = tiny(**changes)
+    return plan_memory(spec, build_skeleton(spec, classes=10))
+
+
+def test_peak_is_the_sum_of_its_parts():
+    found = parts()
+    assert found["peak"] == sum(size for part, size in found.items() if part != "peak")
+    assert all(size >= 0 for size in found.values())
+
+
+def test_weights_and_optimizer_are_exact():
+    plan = plan_experiment(tiny(), classes=10)
+    found = parts()
+    assert found["gradients"] == 4 * plan.trainable_parameters
+    assert found["optimizer"] == 8 * plan.trainable_parameters
+    assert found["tower"] >= 4 * plan.tower_parameters
+
+
+def test_held_grows_with_the_batch_and_not_with_the_average():
+    small, large = parts(), parts(optimization={"batch_size": 16})
+    assert large["held_for_backward"] == pytest.approx(2 * small["held_for_backward"], rel=0.02)
+    averaged = parts(optimization={"average": {"kind": "moving-average"}})
+    assert averaged["held_for_backward"] == small["held_for_backward"]
+    assert averaged["weights"] > small["weights"]
+
+
+def test_a_linear_probe_holds_next_to_nothing():
+    assert parts(method={"kind": "linear"})["held_for_backward"] < parts()["held_for_backward"] / 100
+
+
+def test_a_method_that_reads_deeper_holds_more():
+    assert parts(method={"layers": 1})["held_for_backward"] < parts(method={"layers": 2})["held_for_backward"]
