@@ -6,6 +6,7 @@ import time
 import click
 
 from side4video.cli.options import as_json
+from side4video.data.datasets import MotionSpec
 
 
 @click.group()
@@ -30,7 +31,6 @@ def make(*, as_json: bool, **fields: object) -> None:
 
     from side4video.core.errors import InputError
     from side4video.core.units import format_duration
-    from side4video.data.datasets import MotionSpec
 
     try:
         spec = MotionSpec.model_validate(fields)
@@ -50,3 +50,30 @@ def make(*, as_json: bool, **fields: object) -> None:
         f"{spec.train_clips} clips for training and {spec.test_clips} for test, {len(spec.classes())} classes, "
         f"{spec.frames} frames of {spec.size} x {spec.size} pixels; {format_duration(seconds)}"
     )
+
+
+def _prepare(spec: MotionSpec) -> None:
+    """Make the set under a bar on stderr: rate and time left on a terminal, one plain line in a log."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("motion"),
+        BarColumn(24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        begin = time.monotonic()
+        task = None
+
+        def show(done: int, total: int) -> None:
+            nonlocal task
+            rate = f"{done / max(1e-6, time.monotonic() - begin):.0f} clips/s"
+            if task is None:
+                task = bar.add_task("motion", total=total, rate=rate)
+            bar.update(task, completed=done, rate=rate)
+
+        spec.prepare(show)

@@ -62,7 +62,7 @@ _POLICY = re.compile(r"rand-m(\d+)-n(\d+)-mstd(\d+(?:\.\d+)?)-inc1")
 
 
 class RandAugmentSpec(Spec):
-    """RandAugment (Cubuk et al., 2019, arXiv 1909.13719) with timm's operations, one draw per clip."""
+    """RandAugment (Cubuk et al., 2019, arXiv 1909.13719) as timm has it, with one draw per clip."""
 
     kind: Literal["rand-augment"] = "rand-augment"
     policy: str = "rand-m7-n4-mstd0.5-inc1"

@@ -11,6 +11,7 @@ Arrays carry shape suffixes: T frames, H W pixels, C channels (RGB).
 
 import logging
 import os
+import stat
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -152,8 +153,9 @@ def _check_is_file(path: str, origin: str) -> None:
     FFmpeg would play a text file as a terminal session, and follow the addresses in a playlist.
     """
     try:
-        if os.path.isdir(path):  # noqa: PTH112 - one call per clip, paths are text here
-            raise BrokenClip(path, origin, "it is a folder")
+        mode = os.stat(path).st_mode  # noqa: PTH116 - one call per clip, paths are text here
+        if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
+            raise BrokenClip(path, origin, "it is a folder" if stat.S_ISDIR(mode) else "it is no regular file")
         with open(path, "rb") as file:  # noqa: PTH123
             head = file.read(512)
     except OSError as error:

@@ -44,10 +44,10 @@ TEMPLATES = {
     ("clockwise", "anticlockwise"): ("turns clockwise", "turns anticlockwise"),
 }
 SENTENCES = (
-    "a {look} {motion} over a {ground} background",
-    "over a {ground} background, a {look} {motion}",
+    "{a_look} {motion} over {a_ground} background",
+    "over {a_ground} background, {a_look} {motion}",
     "the {look} {motion} in front of something {ground}",
-    "a video in which a {look} {motion}",
+    "a video in which {a_look} {motion}",
 )
 
 
@@ -117,9 +117,18 @@ def describe(scene: Scene, pair: tuple[str, str], *, backwards: bool) -> tuple[s
     look = (
         f"{scene.colour} {scene.shape}" if scene.texture == "plain" else f"{scene.texture} {scene.colour} {scene.shape}"
     )
-    motion = TEMPLATES[pair][int(backwards)]
-    chosen = rng.choice(len(SENTENCES), size=2, replace=False)
-    return tuple(SENTENCES[index].format(look=look, motion=motion, ground=scene.background) for index in chosen)
+    words = {
+        "look": look,
+        "a_look": _with_article(look),
+        "motion": TEMPLATES[pair][int(backwards)],
+        "ground": scene.background,
+        "a_ground": _with_article(scene.background),
+    }
+    return tuple(SENTENCES[index].format(**words) for index in rng.choice(len(SENTENCES), size=2, replace=False))
+
+
+def _with_article(words: str) -> str:
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
 def render_scene(scene: Scene, *, frames: int, size: int) -> np.ndarray:
@@ -200,7 +209,7 @@ def _motion_path(motion: str, time_T: np.ndarray, rng: np.random.Generator) -> n
 
 def _jitter(frames: int, rng: np.random.Generator) -> np.ndarray:
     """Camera shake, float `[T, 2]`: small, without drift."""
-    return rng.normal(0, 0.012, size=(frames, 2)).clip(-0.03, 0.03)
+    return rng.normal(0, 0.02, size=(frames, 2)).clip(-0.05, 0.05)
 
 
 def _background(name: str, jitter_T2: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:

@@ -7,6 +7,7 @@ leave nothing behind when closed.
 import queue
 import threading
 from collections.abc import Iterator, Sequence
+from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 import torch
@@ -19,6 +20,8 @@ from side4video.data.spec import LoaderSpec
 
 BatchKeys = Sequence[Sequence[Any]]
 """The keys of each batch, in order."""
+
+_KILL_SECONDS = 10
 
 
 class Prefetcher(Protocol):
@@ -109,7 +112,7 @@ class ProcessPrefetcher:
                 raise RuntimeError("another reading of this stream has begun, or it was closed")
             try:
                 batch = next(iterator)
-            except RuntimeError as error:
+            except (RuntimeError, OSError, EOFError) as error:
                 self._explain(error, keys[number])
                 raise
             if isinstance(batch, _Failure):
@@ -118,20 +121,28 @@ class ProcessPrefetcher:
 
     def close(self) -> None:
         """See `Prefetcher`."""
+        self._end(at_once=False)
+
+    def _end(self, *, at_once: bool) -> None:
         iterator, self._iterator = self._iterator, None
         self._loader._iterator = None
-        if iterator is not None:
-            # The loader's own end of its processes, which otherwise waits for the garbage collector.
-            iterator._shutdown_workers()
+        if iterator is None:
+            return
+        if at_once:
+            _kill(iterator._workers)
+        # The loader's own way to end its processes, which otherwise waits for the garbage collector.
+        iterator._shutdown_workers()
+        _kill(iterator._workers)
 
-    def _explain(self, error: RuntimeError, keys: Sequence[Any]) -> None:
-        """Turn torch's two process failures into one readable line."""
+    def _explain(self, error: Exception, keys: Sequence[Any]) -> None:
+        """Turn the two ways in which a process fails into one readable line each."""
         message = str(error)
         if "timed out" in message:
-            self.close()
+            self._end(at_once=True)
             raise Side4VideoError(_too_long(self._timeout_seconds, keys)) from error
-        if "exited unexpectedly" in message:
-            self.close()
+        # A batch already on its way when its process dies cannot be taken over: that is an OSError or EOFError.
+        if "exited unexpectedly" in message or not isinstance(error, RuntimeError):
+            self._end(at_once=True)
             raise Side4VideoError(
                 f"a decoding process died while these clips were read: {_names(keys)}; out of memory? "
                 "Try fewer data.loader.workers or a smaller batch"
@@ -200,6 +211,14 @@ class ThreadPrefetcher:
                     continue
             if isinstance(item, _Failure):
                 return
+
+
+def _kill(processes: Sequence[BaseProcess]) -> None:
+    """End processes that do not end when asked: one that is stopped, or hangs where signals wait."""
+    for process in processes:
+        if process.is_alive():
+            process.kill()
+            process.join(_KILL_SECONDS)
 
 
 def _too_long(seconds: float, keys: Sequence[Any]) -> str:

@@ -1,17 +1,21 @@
 """RandAugment on a whole clip: one draw, the same for all its frames.
 
-The operations on pixels and their strengths are timm's (the "increasing" set, policy `rand-m*-n*-mstd*-inc1`). The
-draw is made here, from a generator of the clip's own, because timm draws from the process's global generators frame by
-frame, which a decoding thread must not touch while the training thread uses them.
+The operations and their strengths are those of timm's "increasing" set (policy `rand-m*-n*-mstd*-inc1`), pixel for
+pixel. timm itself is not used: it draws from the process's global generators frame by frame, which a decoding thread
+must not touch while the training thread uses them, and importing it takes each decoding process seconds.
 
 Arrays carry shape suffixes: T frames, H W pixels, C channels.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from side4video.data.augmentation import RandAugmentPolicy
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 OPERATIONS = (
     "AutoContrast",
@@ -89,13 +93,57 @@ def rand_augment(video_THWC: np.ndarray, policy: RandAugmentPolicy, rng: np.rand
 def apply_operations(video_THWC: np.ndarray, drawn: list[DrawnOperation]) -> np.ndarray:
     """The clip after the operations."""
     from PIL import Image
-    from timm.data.auto_augment import NAME_TO_OP
 
     pictures = []
     for frame_HWC in video_THWC:
         picture = Image.fromarray(frame_HWC)
         for operation in drawn:
-            resample = Image.Resampling.BICUBIC if operation.bicubic else Image.Resampling.BILINEAR
-            picture = NAME_TO_OP[operation.name](picture, *operation.arguments, resample=resample, fillcolor=FILL)
+            picture = _apply(picture, operation)
         pictures.append(np.asarray(picture))
     return np.stack(pictures)
+
+
+def _apply(picture: "Image.Image", operation: DrawnOperation) -> "Image.Image":
+    from PIL import ImageEnhance, ImageOps
+
+    name, (value, *_) = operation.name, (*operation.arguments, 0.0)
+    match name:
+        case "AutoContrast":
+            return ImageOps.autocontrast(picture)
+        case "Equalize":
+            return ImageOps.equalize(picture)
+        case "Invert":
+            return ImageOps.invert(picture)
+        case "PosterizeIncreasing":
+            return ImageOps.posterize(picture, int(value))
+        case "SolarizeIncreasing":
+            return ImageOps.solarize(picture, int(value))
+        case "SolarizeAdd":  # brighten the dark half
+            return picture.point([min(255, tone + int(value)) if tone < 128 else tone for tone in range(256)] * 3)
+        case "ColorIncreasing":
+            return ImageEnhance.Color(picture).enhance(value)
+        case "ContrastIncreasing":
+            return ImageEnhance.Contrast(picture).enhance(value)
+        case "BrightnessIncreasing":
+            return ImageEnhance.Brightness(picture).enhance(value)
+        case "SharpnessIncreasing":
+            return ImageEnhance.Sharpness(picture).enhance(value)
+        case _:
+            return _move(picture, operation, value)
+
+
+def _move(picture: "Image.Image", operation: DrawnOperation, value: float) -> "Image.Image":
+    """Rotate, shear or translate; what comes into view is grey."""
+    from PIL import Image
+
+    resample = Image.Resampling.BICUBIC if operation.bicubic else Image.Resampling.BILINEAR
+    width, height = picture.size
+    if operation.name == "Rotate":
+        return picture.rotate(value, resample=resample, fillcolor=FILL)
+    matrix = {
+        "ShearX": (1, value, 0, 0, 1, 0),
+        "ShearY": (1, 0, 0, value, 1, 0),
+        "TranslateXRel": (1, 0, value * width, 0, 1, 0),
+        "TranslateYRel": (1, 0, 0, 0, 1, value * height),
+    }[operation.name]
+    return picture.transform(picture.size, Image.Transform.AFFINE, matrix, resample=resample, fillcolor=FILL)

@@ -11,7 +11,7 @@ from side4video.engine.optimization import MovingAverage, OptimizationSpec
 
 
 def build_optimizer(module: nn.Module, spec: OptimizationSpec) -> torch.optim.AdamW:
-    """AdamW over what `module` trains, in groups by weight decay and by batch norm.
+    """AdamW over what `module` trains, in groups by weight decay, by batch norm, and the part named `head`.
 
     Each group carries `scale`, the factor of the common learning rate that it learns at.
     """
@@ -22,12 +22,15 @@ def build_optimizer(module: nn.Module, spec: OptimizationSpec) -> torch.optim.Ad
         for parameter in part.parameters(recurse=False)
     }
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for parameter in module.parameters():
+    for name, parameter in module.named_parameters():
         if not parameter.requires_grad:
             continue
         decays = spec.weight_decay_on == "all" or parameter.ndim >= 2
         over = spec.batch_norm_learning_rate == "over-accumulation" and id(parameter) in norms
-        key = (spec.weight_decay if decays else 0.0, 1.0 / spec.accumulation if over else 1.0)
+        scale = (1.0 / spec.accumulation if over else 1.0) * (
+            spec.head_learning_rate_factor if name.startswith("head.") else 1.0
+        )
+        key = (spec.weight_decay if decays else 0.0, scale)
         groups.setdefault(key, []).append(parameter)
     return torch.optim.AdamW(
         [{"params": members, "weight_decay": decay, "scale": scale} for (decay, scale), members in groups.items()],

@@ -130,6 +130,8 @@ class OptimizationSpec(Spec):
     steps then run at zero."""
     batch_norm_learning_rate: Literal["same", "over-accumulation"] = "same"
     """`over-accumulation`: the batch norms learn at the rate divided by `accumulation` (the authors' code)."""
+    head_learning_rate_factor: PositiveFloat = 1.0
+    """The head learns at the rate times this (the authors: 1; a head on pooled features can take much more)."""
     clipping: Clipping = NoClipping()
     """Gradient clipping."""
     average: Average = NoAverage()

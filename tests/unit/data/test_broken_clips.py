@@ -1,3 +1,4 @@
+import os
 import pickle
 import time
 
@@ -111,6 +112,12 @@ def test_nothing_but_broken_clips_ends_with_a_hint(broken_files):
     with pytest.raises(InputError, match="20 clips in a row"):
         list(stream.batches(0))
     stream.close()
+
+
+def test_a_pipe_is_refused_before_anybody_waits_for_it(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(BrokenClip, match="no regular file"):
+        decode_frames(str(tmp_path / "pipe.mp4"), range)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 import csv
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 from side4video.data.datasets import ListSpec, MotionSpec
 from side4video.data.datasets.motion import CLASSES, PAIRS
 from side4video.data.decode import decode_frames
-from side4video.data.motion_render import Scene, describe, render_scene
+from side4video.data.motion_render import COLOURS, SHAPES, Scene, describe, render_scene
 from side4video.data.sampling import segment_test
 
 SMALL = {"train_clips": 20, "test_clips": 10, "frames": 6, "size": 32}
@@ -40,25 +41,22 @@ def test_the_same_spec_gives_the_same_bytes(tmp_path, monkeypatch):
 
 
 def test_both_clips_of_a_pair_hold_the_same_pictures(motion):
-    for clips in (motion.clips("train"), motion.clips("test")):
-        scenes = pairs_of(clips)
-        for forward, backward in scenes:
-            assert (CLASSES[forward.label], CLASSES[backward.label]) in PAIRS
-            frames, mirrored = (decode_frames(clip.path, range)[0] for clip in (forward, backward))
-            assert (frames == mirrored[::-1]).all()
-            chosen, again = (
-                decode_frames(clip.path, lambda total: segment_test(total, 4))[0] for clip in (forward, backward)
-            )
-            assert (chosen == again[::-1]).all()
+    for forward, backward in pairs_of(motion.clips("train")[:20] + motion.clips("test")):
+        assert (CLASSES[forward.label], CLASSES[backward.label]) in PAIRS
+        frames, mirrored = (decode_frames(clip.path, range)[0] for clip in (forward, backward))
+        assert (frames == mirrored[::-1]).all()
+        chosen, again = (
+            decode_frames(clip.path, lambda total: segment_test(total, 4))[0] for clip in (forward, backward)
+        )
+        assert (chosen == again[::-1]).all()
 
 
 def test_the_classes_are_balanced_and_held_out_looks_are_new(motion):
     for clips in (motion.clips("train"), motion.clips("test")):
         assert set(np.bincount([clip.label for clip in clips], minlength=10)) == {len(clips) // 10}
-    looks = [
-        {caption.split(" moves ")[0].split("a ")[-1] for clip in motion.clips(split) for caption in clip.captions[:1]}
-        for split in ("train", "test")
-    ]
+    look = re.compile(rf"(\w+ )?({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})")
+    looks = [{look.search(clip.captions[0])[0] for clip in motion.clips(split)} for split in ("train", "test")]
+    assert min(map(len, looks)) > 3
     assert not looks[0] & looks[1]
     assert not {clip.path for clip in motion.clips("train")} & {clip.path for clip in motion.clips("test")}
 
@@ -71,30 +69,26 @@ def test_captions_of_a_pair_differ_in_the_words_of_order_alone(pair):
         for one, other in zip(forward, backward, strict=True):
             assert one != other
             assert "striped red bar" in one
-            common = os.path.commonprefix([one, other])
-            assert common.strip()
             different = set(one.split()) ^ set(other.split())
-            assert different <= set(
-                [
-                    "to",
-                    "from",
-                    "right",
-                    "left",
-                    "top",
-                    "bottom",
-                    "the",
-                    "larger",
-                    "smaller",
-                    "comes",
-                    "closer",
-                    "goes",
-                    "away",
-                    "appears",
-                    "vanishes",
-                    "clockwise",
-                    "anticlockwise",
-                ]
-            )
+            assert different <= {
+                "to",
+                "from",
+                "right",
+                "left",
+                "top",
+                "bottom",
+                "the",
+                "larger",
+                "smaller",
+                "comes",
+                "closer",
+                "goes",
+                "away",
+                "appears",
+                "vanishes",
+                "clockwise",
+                "anticlockwise",
+            }
 
 
 def test_every_motion_is_large():
@@ -119,7 +113,6 @@ def test_every_motion_is_large():
                 assert area[0] == 0
                 assert area[-1] > 0.02
             else:
-                assert frames[0].astype(int).ptp() if hasattr(np.ndarray, "ptp") else np.ptp(frames[0].astype(int))
                 changes = [np.abs(a.astype(int) - b).mean() for a, b in pairwise(frames)]
                 assert min(changes) > 2
 

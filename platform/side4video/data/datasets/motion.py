@@ -33,7 +33,7 @@ PAIRS = (
 
 CLASSES = tuple(name for pair in PAIRS for name in pair)
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raised whenever the same spec would give other bytes."""
 
 COLUMNS = ("path", "label", "split", "group", "captions")

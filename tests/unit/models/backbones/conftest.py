@@ -1,6 +1,6 @@
 """Toy towers of every family, and frames for them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -125,3 +125,12 @@ def make_frames() -> Tensor:
 def source(build: Callable[..., FrozenTower]) -> FrozenTower:
     """A toy CLIP tower whose weights the tests write to files."""
     return build("clip", weights={"kind": "random", "seed": 3})
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Toys are too small to share out; threads would only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

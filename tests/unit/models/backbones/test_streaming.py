@@ -57,7 +57,7 @@ def test_bf16_is_no_further_from_the_truth_than_the_librarys_bf16(family, build,
     ours = tower(frames_NCHW, [3])[3]
     assert ours.dtype == torch.bfloat16
     our_error, their_error = ((tokens.double() - truth).square().mean().sqrt() for tokens in (ours, theirs))
-    assert our_error <= 1.02 * their_error
+    assert our_error <= 1.1 * their_error
     assert our_error < 0.02 * truth.square().mean().sqrt()
 
 

@@ -4,6 +4,8 @@ import typing
 
 import pytest
 import torch
+from open_clip.factory import get_model_config
+from open_clip.model import _build_vision_tower
 from open_clip.transformer import QuickGELU, VisionTransformer
 from torch import nn
 
@@ -71,14 +73,27 @@ def facts_of(visual):
     }
 
 
+def build_as_open_clip_does(model):
+    config = get_model_config(model)
+    with torch.device("meta"):
+        visual = _build_vision_tower(config["embed_dim"], config["vision_cfg"], config.get("quick_gelu", False))
+    return getattr(visual, "trunk", visual)
+
+
 @pytest.mark.parametrize("model", typing.get_args(Model))
-def test_the_built_tower_has_the_shape_its_spec_says(model):
+def test_spec_and_tower_are_what_open_clip_builds(model):
     spec = OpenCLIPSpec(model=model, weights={"kind": "random"})
     shape, tower = spec.shape(), spec.build("meta")
-    visual = tower.trunk.visual
-    facts = facts_of(visual)
+    ours, theirs = tower.trunk.visual, build_as_open_clip_does(model)
+    facts = facts_of(theirs)
     assert facts == {name: getattr(shape, name) for name in facts}
+    assert facts == facts_of(ours)
     assert tower.shape == shape
+    assert type(ours) is type(theirs)
+    assert repr(ours) == repr(theirs)
+    assert {name: tensor.shape for name, tensor in ours.state_dict().items()} == {
+        name: tensor.shape for name, tensor in theirs.state_dict().items()
+    }
     parameters = list(tower.parameters())
     assert all(parameter.is_meta and parameter.dtype == torch.bfloat16 for parameter in parameters)
     if model in IMAGE_MILLIONS:
@@ -91,25 +106,10 @@ def test_the_exact_size_of_the_papers_towers():
         assert sum(parameter.numel() for parameter in tower.parameters()) == count
 
 
-@pytest.mark.parametrize("model", ["ViT-B-16", "EVA02-B-16", "EVA01-g-14", "EVA02-E-14"])
-def test_the_trunk_is_the_image_tower_that_open_clip_builds(model):
-    from open_clip.factory import get_model_config
-    from open_clip.model import _build_vision_tower
-
-    config = get_model_config(model)
-    with torch.device("meta"):
-        theirs = _build_vision_tower(config["embed_dim"], config["vision_cfg"], config.get("quick_gelu", False))
-    theirs = getattr(theirs, "trunk", theirs)
-    ours = OpenCLIPSpec(model=model, weights={"kind": "random"}).build("meta").trunk.visual
-    assert type(ours) is type(theirs)
-    assert repr(ours) == repr(theirs)
-    assert {name: tensor.shape for name, tensor in ours.state_dict().items()} == {
-        name: tensor.shape for name, tensor in theirs.state_dict().items()
-    }
-
-
-@pytest.mark.parametrize(("width", "mlp_ratio"), [(1408, 4.3637), (1664, 4.9231), (192, 2.7), (32, 1 / 3), (64, 4)])
+@pytest.mark.parametrize(
+    ("width", "mlp_ratio"), [(1408, 4.3637), (1664, 4.9231), (192, 2.7), (32, 1 / 3), (64, 4), (112, 61.2 / 112)]
+)
 def test_the_mlp_is_as_wide_as_said(width, mlp_ratio):
-    spec = ViTSpec(weights={"kind": "random"}, width=width, mlp_ratio=mlp_ratio, layers=1, head_width=16)
+    spec = ViTSpec(weights={"kind": "random"}, width=width, mlp_ratio=mlp_ratio, layers=1, head_width=width)
     visual = spec.build("meta").trunk.visual
     assert visual.transformer.resblocks[0].mlp.c_fc.weight.shape[0] == spec.shape().mlp_width

@@ -61,6 +61,16 @@ def test_openais_archive_is_read_without_running_it(build, tmp_path):
     assert build("clip-quick-gelu", weights=file_weights(path)).fingerprint() == source.fingerprint()
 
 
+def test_an_archives_tensors_may_be_parts_of_others(build, tmp_path):
+    source = build("clip-quick-gelu")
+    state, visual = state_of(source), source.trunk.visual
+    visual.proj.data = torch.stack([torch.zeros(24, 32), state["proj"].t()])[1].t()  # an offset, and other strides
+    save_archive(visual, tmp_path / "views.pt")
+    loaded = build("clip-quick-gelu", weights=file_weights(tmp_path / "views.pt"))
+    assert torch.equal(state_of(loaded)["proj"], state["proj"])
+    assert loaded.fingerprint() == source.fingerprint()
+
+
 def test_openais_archive_in_half_precision(build, tmp_path):
     source = build("clip-quick-gelu")
     halves = {name: tensor.half() for name, tensor in state_of(source).items()}
