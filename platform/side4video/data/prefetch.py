@@ -7,7 +7,6 @@ leave nothing behind when closed.
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 import torch
@@ -121,28 +120,27 @@ class ProcessPrefetcher:
 
     def close(self) -> None:
         """See `Prefetcher`."""
-        self._end(at_once=False)
-
-    def _end(self, *, at_once: bool) -> None:
         iterator, self._iterator = self._iterator, None
         self._loader._iterator = None
         if iterator is None:
             return
-        if at_once:
-            _kill(iterator._workers)
-        # The loader's own way to end its processes, which otherwise waits for the garbage collector.
+        # The loader's own way to end its processes, which otherwise waits for the garbage collector: it asks, and
+        # after a few seconds sends a signal.
         iterator._shutdown_workers()
-        _kill(iterator._workers)
+        for process in iterator._workers:
+            if process.is_alive():  # stopped, or hanging where signals wait
+                process.kill()
+                process.join(_KILL_SECONDS)
 
     def _explain(self, error: Exception, keys: Sequence[Any]) -> None:
         """Turn the two ways in which a process fails into one readable line each."""
         message = str(error)
         if "timed out" in message:
-            self._end(at_once=True)
+            self.close()
             raise Side4VideoError(_too_long(self._timeout_seconds, keys)) from error
         # A batch already on its way when its process dies cannot be taken over: that is an OSError or EOFError.
         if "exited unexpectedly" in message or not isinstance(error, RuntimeError):
-            self._end(at_once=True)
+            self.close()
             raise Side4VideoError(
                 f"a decoding process died while these clips were read: {_names(keys)}; out of memory? "
                 "Try fewer data.loader.workers or a smaller batch"
@@ -211,14 +209,6 @@ class ThreadPrefetcher:
                     continue
             if isinstance(item, _Failure):
                 return
-
-
-def _kill(processes: Sequence[BaseProcess]) -> None:
-    """End processes that do not end when asked: one that is stopped, or hangs where signals wait."""
-    for process in processes:
-        if process.is_alive():
-            process.kill()
-            process.join(_KILL_SECONDS)
 
 
 def _too_long(seconds: float, keys: Sequence[Any]) -> str:

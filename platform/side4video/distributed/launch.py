@@ -142,7 +142,7 @@ def _train_on_ray(
     from side4video.distributed.environment import ray_cluster
 
     cluster = next(iter(experiments.values())).cluster
-    show({"phase": "starting Ray"})
+    show({"phase": "starting Ray" if address == "local" else "connecting to Ray"})
     with ray_cluster(address, cluster):
         from side4video.distributed.train import train_on_ray
 

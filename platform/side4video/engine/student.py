@@ -58,6 +58,14 @@ class StudentModule(nn.Module):
         return self.head(self.network(features))
 
 
+def _seed(device: torch.device, seed: int) -> None:
+    # `torch.manual_seed` would also note the seed, with a stack trace, for every GPU that is not there.
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+
+
 @dataclass
 class Student:
     """A module under training, its optimizer, scaler, weight average and random stream."""
@@ -119,7 +127,7 @@ class Student:
         waits = contextlib.nullcontext() if synchronise or self.process.world == 1 else self.replica.no_sync()  # type: ignore[operator]
         devices = [self.process.device] if self.process.device.type == "cuda" else []
         with waits, torch.random.fork_rng(devices=devices):
-            torch.manual_seed(derive_seed(self.seed, "step", draw, self.process.rank))
+            _seed(self.process.device, derive_seed(self.seed, "step", draw, self.process.rank))
             with self.autocast(self.spec.precision):
                 outputs = self.replica(features)
             loss = self.task.loss(outputs, labels)
