@@ -43,10 +43,7 @@ class ProgressView:
         """Show one message of a run."""
         phase = message["phase"]
         if phase == "evaluated":
-            figures = ", ".join(
-                f"{key} {value:.3f}" for each in message["metrics"].values() for key, value in each.items()
-            )
-            self._say(f"{self.title}: epoch {message['epoch'] + 1}: {figures}")
+            self._say(f"{self.title}: epoch {message['epoch'] + 1}: {_evaluated(message['metrics'])}")
             return
         note = _note(message)
         if self._bar is not None and self._task is not None:
@@ -66,7 +63,7 @@ class ProgressView:
             self._phase, self._last_line = phase, now
 
     def _say(self, line: str) -> None:
-        self.console.print(line, highlight=False, markup=False)
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _note(message: dict[str, Any]) -> str:
@@ -75,3 +72,12 @@ def _note(message: dict[str, Any]) -> str:
     losses = list(message["losses"].values())
     loss = f"loss {sum(losses) / len(losses):.3f} · " if losses else ""
     return f"{loss}{message['steps_per_second']:.2f} steps/s · {format_duration(message['seconds_left'])} left"
+
+
+def _evaluated(metrics: dict[str, dict[str, float]]) -> str:
+    """One student: all its metrics. Several: the first of each, by name."""
+    if len(metrics) == 1:
+        return ", ".join(f"{key} {value:.3f}" for each in metrics.values() for key, value in each.items())
+    return ", ".join(
+        f"{name} {key} {value:.3f}" for name, each in metrics.items() for key, value in list(each.items())[:1]
+    )

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from side4video.cli.options import as_json, overrides, spec_file
 from side4video.cli.progress import ProgressView
-from side4video.core.units import format_duration
+from side4video.core.units import GIB, format_bytes, format_duration
 from side4video.distributed.launch import Finished, launch
 from side4video.spec.load import load_experiment
 
@@ -38,16 +38,16 @@ def run(spec: str, overrides: tuple[str, ...], as_json: bool, local: bool, addre
 def results_table(runs: list[Finished]) -> Table:
     """One row a run: accuracy, parameters, memory, time."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("run")
-    for name in ("top-1", "top-5", "trained", "held for backward", "clips/s", "time", "run id"):
-        table.add_column(name, justify="right")
+    table.add_column("run", no_wrap=True)
+    for name in ("top-1", "top-5", "trained", "memory\nheld", "clips/s", "time", "run id"):
+        table.add_column(name, justify="right", no_wrap=True)
     for each in runs:
         table.add_row(
             each.name,
             f"{100 * each.metrics.get('eval/top1', float('nan')):.1f}%",
             f"{100 * each.metrics.get('eval/top5', float('nan')):.1f}%",
             f"{each.trainable_parameters:,}",
-            f"{1024 * each.memory['held_for_backward_gib']:.1f} MiB",
+            format_bytes(GIB * each.memory["held_for_backward_gib"]),
             f"{each.time['clips_per_s']:.0f}",
             format_duration(each.wall_s),
             each.run_id[:8],

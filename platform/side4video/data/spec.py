@@ -1,6 +1,6 @@
 """The data section of an experiment, as a document. Imports no torch, so that a spec is checked in a moment."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -56,11 +56,35 @@ class LoaderSpec(Spec):
     """Longest wait for one batch: a decoder that hangs on a file ends the run instead of stopping it for ever."""
 
 
+_RAND_AUGMENT = {"kind": "rand-augment", "policy": "rand-m7-n4-mstd0.5-inc1"}
+_SOMETHING_SOMETHING = {
+    "sampling": {"kind": "authors-ssv"},
+    "repeated_sampling": 2,
+    "augmentation": {"resize": {"kind": "exact", "height": 256, "width": 320}, "random_augment": _RAND_AUGMENT},
+}
+_KINETICS = {"resize": {"kind": "short-side", "pixels": 256}, "grayscale_probability": 0.2}
+
+
 class DataSpec(Spec):
     """Which clips, and how they become batches of frames."""
 
+    PRESETS: ClassVar = {
+        "recipe": {
+            "k400": {"sampling": {"kind": "authors-k400"}, "augmentation": _KINETICS},
+            "k400-vite14": {
+                "sampling": {"kind": "authors-k400"},
+                "augmentation": {**_KINETICS, "random_augment": _RAND_AUGMENT},
+            },
+            "ssv1": _SOMETHING_SOMETHING,
+            "ssv2": _SOMETHING_SOMETHING,
+        }
+    }
+
     dataset: Dataset
     """Where the clips are listed."""
+
+    recipe: Literal["custom", "k400", "k400-vite14", "ssv1", "ssv2"] = "custom"
+    """The augmentation half of a column of the paper's Table 12: sets sampling, augmentation and repeated sampling."""
 
     frames: PositiveInt = 8
     """Frames looked at per clip (paper, Tables 2 and 12: 8, 16 or 32)."""

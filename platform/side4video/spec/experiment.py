@@ -22,7 +22,7 @@ SCHEMA_VERSION = 1
 _WITHOUT_EFFECT: dict[str, Any] = {
     "name": True,
     "tracking": True,
-    "data": {"loader": True},
+    "data": {"loader": True, "recipe": True},
     "cluster": {"cpus_per_worker", "max_failures", "storage", "keep_checkpoints"},
     "method": {"preset", "size"},
     "optimization": {"recipe"},
@@ -118,7 +118,7 @@ class Experiment(Spec):
         """What experiments must agree on to be trained as one pack: all that the frozen pass and the batches see."""
         whole = self.resolved()
         optimization = {key: whole["optimization"][key] for key in ("batch_size", "accumulation", "length")}
-        data = {key: value for key, value in whole["data"].items() if key != "loader"}
+        data = {key: value for key, value in whole["data"].items() if key not in ("loader", "recipe")}
         cluster = {key: whole["cluster"][key] for key in ("workers", "gpus_per_worker")}
         kept = {key: whole[key] for key in ("backbone", "evaluation")}
         return {**kept, "data": data, "optimization": optimization, "cluster": cluster}

@@ -39,6 +39,21 @@ def test_presets_set_what_is_not_given_and_show_it():
     assert (recipe.learning_rate, recipe.batch_size, recipe.length.epochs, recipe.warmup.epochs) == (1e-4, 32, 30, 6)
 
 
+def test_data_recipes_are_table_12s():
+    ssv2 = experiment(data={"dataset": {"kind": "motion"}, "recipe": "ssv2"}).data
+    assert ssv2.repeated_sampling == 2
+    assert ssv2.augmentation.random_augment.policy == "rand-m7-n4-mstd0.5-inc1"
+    assert ssv2.augmentation.grayscale_probability == 0.0
+    k400 = experiment(data={"dataset": {"kind": "motion"}, "recipe": "k400"}).data
+    assert (k400.repeated_sampling, k400.augmentation.grayscale_probability) == (1, 0.2)
+    assert k400.augmentation.random_augment.kind == "none"
+    assert k400.augmentation.flip_probability == ssv2.augmentation.flip_probability == 0.5
+    largest = experiment(data={"dataset": {"kind": "motion"}, "recipe": "k400-vite14"}).data
+    assert largest.augmentation.random_augment.kind == "rand-augment"
+    changed = experiment(data={"dataset": {"kind": "motion"}, "recipe": "ssv2", "repeated_sampling": 1}).data
+    assert changed.repeated_sampling == 1
+
+
 def test_resolved_document_reads_back_as_itself():
     spec = experiment(method={"kind": "side4video", "size": "vitb16"}, optimization={"recipe": "k400-vitb16"})
     again = parse_experiment(json.loads(json.dumps(spec.resolved())))
