@@ -210,3 +210,24 @@ def test_evaluation_counts_each_video_once_over_views():
     with torch.no_grad():
         scores = student.module(pack.features_for([student], batch.video_BTCHW)).softmax(-1).double()
     torch.testing.assert_close(torch.from_numpy(result.scores_VC), scores.view(3, 2, -1).mean(1))
+
+
+def test_twin_that_counts_a_padded_video_twice_is_seen():
+    """A sampler that pads the last batch by repeating a video changes the views, and so is noticed."""
+    student = toys.make_student("a", toys.METHODS["linear"])
+    pack = toys.make_pack(student)
+    batch = toys.make_batch(3, size=3)
+    padded = toys.make_batch(3, size=3)
+    padded.indices_B = torch.tensor([0, 1, 1])
+
+    class Stream:
+        def __init__(self, batch):
+            self.batch = batch
+
+        def batches(self):
+            yield self.batch
+
+    right = evaluate(pack, [student], Stream(batch), videos=3)["a"]
+    wrong = evaluate(pack, [student], Stream(padded), videos=3)["a"]
+    assert (right.views, len(right.indices_V)) == (1, 3)
+    assert (wrong.views, len(wrong.indices_V)) != (1, 3)

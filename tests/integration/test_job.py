@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from tiny import DOCUMENT
 
 from side4video.tracking.store import Store
+from tiny import DOCUMENT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

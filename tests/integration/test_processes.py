@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-WORKER = """
+START = """
 import json, os, sys
 from pathlib import Path
 import torch
@@ -18,14 +19,17 @@ from torch import distributed
 sys.path[:0] = json.loads(os.environ["PATHS"])
 from tiny import tiny
 from side4video.engine.processes import Process
-from side4video.run import evaluate_students
 
 rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 if world > 1:
     store = f"file://{folder}/rendezvous-{world}"
     distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=world)
-spec = tiny(data={"views": {"clips": 3, "crops": 3}})
 process = Process(rank, world, torch.device("cpu"))
+"""
+
+EVALUATE = """
+from side4video.run import evaluate_students
+spec = tiny(data={"views": {"clips": 3, "crops": 3}})
 results, _ = evaluate_students({"a": spec, "b": spec}, {name: folder / "weights.safetensors" for name in "ab"}, process)
 answer = results["a"]
 if rank == world - 1:
@@ -33,17 +37,34 @@ if rank == world - 1:
     facts = {"metrics": answer.metrics, "scores": scores, "loss": answer.loss, "videos": answer.indices_V.tolist()}
     facts |= {"views": answer.views, "class": answer.class_metrics}
     (folder / f"world-{world}.json").write_text(json.dumps(facts))
+"""
+
+TRAIN = """
+import shutil
+from side4video.run import Surroundings, run
+def keep(report):
+    if report.checkpoint is not None:
+        shutil.copytree(report.checkpoint, folder / f"trained-{world}", dirs_exist_ok=True)
+spec = tiny(method={"kind": "linear"}, cluster={"workers": world}, optimization={"length": {"epochs": 4}})
+scratch = folder / f"scratch-{world}-{rank}"
+scratch.mkdir()
+run({"a": spec}, Surroundings(process, scratch, keep))
+"""
+
+END = """
 if world > 1:
     distributed.destroy_process_group()
 """
 
 
-def start(world, folder):
+def start(world, folder, work):
     root = Path(__file__).resolve().parents[2]
     paths = json.dumps([str(root / "platform"), str(root / "tests/support")])
     environment = {**os.environ, "PATHS": paths, "OMP_NUM_THREADS": "1"}
     return [
-        subprocess.Popen([sys.executable, "-c", WORKER, str(rank), str(world), str(folder)], env=environment)
+        subprocess.Popen(
+            [sys.executable, "-c", START + work + END, str(rank), str(world), str(folder)], env=environment
+        )
         for rank in range(world)
     ]
 
@@ -59,9 +80,25 @@ def test_any_number_of_workers_gives_the_same_evaluation(tmp_path):
     save_tensors(build_student("a", spec, Process()).module, tmp_path / "weights.safetensors")
     answers = []
     for world in (1, 2, 3):
-        for process in start(world, tmp_path):
+        for process in start(world, tmp_path, EVALUATE):
             assert process.wait(timeout=200) == 0
         answers.append(json.loads((tmp_path / f"world-{world}.json").read_text()))
     assert answers[0]["videos"] == list(range(20))
     assert answers[0]["views"] == 9
     assert answers[0] == answers[1] == answers[2]
+
+
+def test_gradients_of_two_workers_are_those_of_the_joined_batch(tmp_path):
+    """A linear probe has no batch norm: only the order of additions may differ."""
+    from safetensors.torch import load_file
+
+    from tiny import tiny
+
+    tiny().data.dataset.prepare()
+    trained = []
+    for world in (1, 2):
+        for process in start(world, tmp_path, TRAIN):
+            assert process.wait(timeout=200) == 0
+        trained.append(load_file(tmp_path / f"trained-{world}" / "a" / "weights.safetensors"))
+    for name, tensor in trained[0].items():
+        torch.testing.assert_close(tensor, trained[1][name], rtol=1e-4, atol=1e-6)

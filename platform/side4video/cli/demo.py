@@ -24,7 +24,7 @@ def demo(as_json: bool, address: str) -> None:
     file = _quickstart()
     experiments = {
         "side-network": load_experiment(file, ["name=quickstart"]),
-        "linear-probe": load_experiment(file, ["name=quickstart-linear", "method={kind: linear}"]),
+        "linear-probe": load_experiment(file, ["name=linear-probe", "method={kind: linear}"]),
     }
     with ProgressView("demo") as view:
         finished = list(launch(experiments, show=view.show, address=address).values())
@@ -36,6 +36,7 @@ def demo(as_json: bool, address: str) -> None:
         "\nTwo students of one frozen backbone, on clips whose classes only the order of frames tells apart:\n"
     )
     console.print(results_table(finished))
+    console.print("held: bytes that a training step keeps for its backward pass", style="dim")
     side = finished[0].run_id[:8]
     console.print(
         "\nBoth are in MLflow, side by side. Next:\n"

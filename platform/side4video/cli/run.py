@@ -39,7 +39,7 @@ def results_table(runs: list[Finished]) -> Table:
     """One row a run: accuracy, parameters, memory, time."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("run", no_wrap=True)
-    for name in ("top-1", "top-5", "trained", "memory\nheld", "clips/s", "time", "run id"):
+    for name in ("top-1", "top-5", "trained", "held", "clips/s", "time", "run id"):
         table.add_column(name, justify="right", no_wrap=True)
     for each in runs:
         table.add_row(

@@ -202,8 +202,9 @@ def _motion_path(motion: str, time_T: np.ndarray, rng: np.random.Generator) -> n
     elif motion == "approach":
         scale_T = rng.uniform(0.16, 0.22) * rng.uniform(3.0, 3.6) ** time_T
     elif motion == "clockwise":
-        angle_T = angle + np.radians(rng.uniform(180, 300)) * time_T
-        scale_T = scale_T * 1.35
+        # Less than a bar's half turn: more would look the same backwards between two sampled frames.
+        angle_T = angle + np.radians(rng.uniform(100, 160)) * time_T
+        scale_T = scale_T * 1.6
     return np.stack([x_T, y_T, scale_T, angle_T], axis=1)
 
 

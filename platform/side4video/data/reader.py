@@ -15,10 +15,10 @@ import torch
 
 from side4video.core.errors import InputError
 from side4video.core.seeds import derive_seed
-from side4video.data.augmentation import ExactResizeSpec
 from side4video.data.batch import NO_LABEL, BrokenReport, ClipBatch
 from side4video.data.clip import Clip
-from side4video.data.decode import BrokenClip, Choose, decode_frames
+from side4video.data.clip_frames import ClipFrames
+from side4video.data.decode import BrokenClip, Choose
 from side4video.data.mirror import mirror_text
 from side4video.data.spec import DataSpec
 from side4video.data.transforms import augment_clip, evaluation_crops, resize_for_test
@@ -74,6 +74,7 @@ class TrainingReader:
             mirrored: The label of a flipped clip, by its label; labels not named keep theirs.
         """
         self.spec, self.clips, self.positions, self.mirrored = spec, clips, positions, dict(mirrored)
+        self.frames = ClipFrames(spec)
 
     def read(self, keys: Sequence[TrainingKey]) -> ClipBatch:
         """The clips of the keys, each `repeated_sampling` times, its copies side by side."""
@@ -92,8 +93,8 @@ class TrainingReader:
         index = key.index
         for attempt in range(REPLACEMENT_ATTEMPTS):
             try:
-                return _read_clip(
-                    spec, self.clips[index], lambda total: spec.sampling.train_indices(total, spec.frames, rng)
+                return self.frames.read(
+                    self.clips[index], lambda total: spec.sampling.train_indices(total, spec.frames, rng)
                 ), index
             except BrokenClip as error:
                 if spec.broken_clips.kind == "raise":
@@ -125,6 +126,7 @@ class EvaluationReader:
     def __init__(self, spec: DataSpec, clips: Sequence[Clip]) -> None:
         """Keep what is needed to read."""
         self.spec, self.clips = spec, clips
+        self.frames = ClipFrames(spec)
 
     def read(self, keys: Sequence[EvaluationKey]) -> ClipBatch:
         """The temporal views of the keys, each with all its crops side by side."""
@@ -134,7 +136,7 @@ class EvaluationReader:
         for key in keys:
             clip = self.clips[key.index]
             try:
-                frames_THWC = _read_clip(spec, clip, self._choose(key))
+                frames_THWC = self.frames.read(clip, self._choose(key))
             except BrokenClip as error:
                 if spec.broken_clips.kind == "raise":
                     raise
@@ -149,21 +151,6 @@ class EvaluationReader:
     def _choose(self, key: EvaluationKey) -> Choose:
         spec = self.spec
         return lambda total: spec.sampling.test_indices(total, spec.frames, clip=key.view, clips=spec.views.clips)
-
-
-def _read_clip(spec: DataSpec, clip: Clip, choose: Choose) -> np.ndarray:
-    """The chosen frames, uint8 `[T, H, W, C]`; a reversed clip's are the forward clip's, last one first."""
-    resize = spec.augmentation.resize
-    frames_THWC, _ = decode_frames(
-        clip.path,
-        choose,
-        decoder=spec.decoder,
-        short_side=None if isinstance(resize, ExactResizeSpec) else resize.short_side(spec.size),
-        start_seconds=clip.start_seconds,
-        end_seconds=clip.end_seconds,
-        origin=clip.origin,
-    )
-    return frames_THWC[::-1] if clip.reversed else frames_THWC
 
 
 def _stack(rows: Sequence[Row], broken: Sequence[BrokenReport]) -> ClipBatch:

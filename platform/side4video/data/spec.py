@@ -52,6 +52,10 @@ class LoaderSpec(Spec):
     prefetch: PositiveInt = 2
     """Batches each decoding process (or the thread) keeps ready."""
 
+    cache: Literal["none", "memory"] = "none"
+    """`memory`: each decoding process keeps every clip that it has decoded, all its frames at the size they are read
+    in. For small sets of short clips."""
+
     timeout_seconds: PositiveFloat = 120
     """Longest wait for one batch: a decoder that hangs on a file ends the run instead of stopping it for ever."""
 

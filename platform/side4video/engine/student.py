@@ -1,6 +1,7 @@
 """A student: one trainable network with all that is its own, so that nothing of another can reach it."""
 
 import contextlib
+import inspect
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -16,6 +17,12 @@ from side4video.engine.optimization import OptimizationSpec
 from side4video.engine.processes import Process
 
 AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_WITHOUT_BUFFERS: Any = (
+    {"forward_sync_buffers": False}
+    if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+    else {"broadcast_buffers": False}
+)
+"""Torch 2.15 has a new name for it."""
 PATIENCE_OF_THE_SCALER = 50
 """Steps in a row that fp16 may skip while its scaler looks for a scale; beyond it the student has diverged."""
 
@@ -92,7 +99,7 @@ class Student:
         self.skipped = 0
         # Statistics are sent around before each evaluation instead of before each step.
         self.replica = (
-            DistributedDataParallel(self.module, broadcast_buffers=False) if self.process.world > 1 else self.module
+            DistributedDataParallel(self.module, **_WITHOUT_BUFFERS) if self.process.world > 1 else self.module
         )
 
     @property

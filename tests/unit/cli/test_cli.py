@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
-from tiny import DOCUMENT, merged
 
 from side4video.cli.listing import list_kinds
 from side4video.cli.main import COMMANDS, cli
 from side4video.cli.plan import plan
 from side4video.cli.schema import schema
 from side4video.cli.validate import validate
+from tiny import DOCUMENT, merged
 
 ROOT = Path(__file__).resolve().parents[3]
 SPECS = sorted(ROOT.glob("experiments/**/*.yaml"))

@@ -13,9 +13,9 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, PositiveInt, model_validator
 
 from side4video.core.home import home
 from side4video.core.spec import Spec
@@ -33,23 +33,27 @@ PAIRS = (
 
 CLASSES = tuple(name for pair in PAIRS for name in pair)
 
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 """Raised whenever the same spec would give other bytes."""
 
 COLUMNS = ("path", "label", "split", "group", "captions")
 CAPTION_DIVIDER = " | "
 
-ClipCount = Annotated[int, Field(gt=0, multiple_of=len(CLASSES))]
+Motion = Literal["left", "up", "approach", "appear", "clockwise"]
+"""A pair of classes, by its forward class."""
 
 
 class MotionSpec(Spec):
-    """Textured objects that move over textured backgrounds, in ten classes of five time-reversed pairs."""
+    """Textured objects that move over textured backgrounds, in classes that are pairs in time: each the other reversed."""
 
     kind: Literal["motion"] = "motion"
-    train_clips: ClipCount = 500
-    """Clips for training, a multiple of ten."""
-    test_clips: ClipCount = 200
-    """Held-out clips, a multiple of ten: objects, textures and colours in combinations that training has not."""
+    motions: Annotated[tuple[Motion, ...], Field(min_length=1)] = ("left", "up", "approach", "appear", "clockwise")
+    """The pairs of classes, each by its forward class. Turning is by far the hardest: which way a part moves says
+    nothing without where it is on the object."""
+    train_clips: PositiveInt = 500
+    """Clips for training, as many of each class."""
+    test_clips: PositiveInt = 200
+    """Held-out clips, as many of each class: objects, textures and colours in combinations that training has not."""
     frames: Annotated[int, Field(ge=4, le=256)] = 16
     """Frames of a clip."""
     size: Annotated[int, Field(ge=32, le=512, multiple_of=2)] = 64
@@ -57,25 +61,52 @@ class MotionSpec(Spec):
     seed: Annotated[int, Field(ge=0)] = 0
     """Draws the scenes."""
 
+    @model_validator(mode="after")
+    def motions_differ(self) -> Self:
+        """No pair stands twice."""
+        if len(set(self.motions)) < len(self.motions):
+            raise ValueError(
+                f"motions {', '.join(self.motions)} name a pair twice · allowed: each once · fix: remove one"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def clips_share_out_evenly(self) -> Self:
+        """Every class has as many clips as any other."""
+        classes = 2 * len(self.motions)
+        for field in ("train_clips", "test_clips"):
+            clips = getattr(self, field)
+            if clips % classes:
+                raise ValueError(
+                    f"{field} {clips} do not share out over {classes} classes · allowed: multiples of {classes} · "
+                    f"fix: use {max(1, round(clips / classes)) * classes}"
+                )
+        return self
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """The chosen pairs of classes."""
+        return tuple(pair for pair in PAIRS if pair[0] in self.motions)
+
     def folder(self) -> Path:
         """Where the clips are, or will be: named by the spec and the generator's version."""
         key = f"{GENERATOR_VERSION}:{self.model_dump_json()}"
         return home() / "data" / f"motion-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
     def classes(self) -> tuple[str, ...]:
-        """The ten class names; a class and its reversal stand side by side."""
-        return CLASSES
+        """The class names; a class and its reversal stand side by side."""
+        return tuple(name for pair in self.pairs for name in pair)
 
     def clips(self, split: Split) -> list[Clip]:
         """The clips of a split; makes the set if it is not there yet."""
         self.prepare()
-        folder = self.folder()
+        folder, classes = self.folder(), self.classes()
         table = folder / "annotations.csv"
         with table.open(encoding="utf-8", newline="") as file:
             return [
                 Clip(
                     path=str(folder / row["path"]),
-                    label=CLASSES.index(row["label"]),
+                    label=classes.index(row["label"]),
                     captions=tuple(row["captions"].split(CAPTION_DIVIDER)),
                     group=row["group"],
                     origin=f"{table}:{line}",
@@ -87,12 +118,13 @@ class MotionSpec(Spec):
     def fingerprint(self) -> str:
         """SHA-256 over classes and clips; see `fingerprint_clips`."""
         splits: tuple[Split, ...] = ("train", "test")
-        return fingerprint_clips(CLASSES, {split: self.clips(split) for split in splits}, self.folder())
+        return fingerprint_clips(self.classes(), {split: self.clips(split) for split in splits}, self.folder())
 
     def mirrored_classes(self) -> Mapping[int, int]:
         """A flip exchanges left and right, clockwise and anticlockwise."""
         partner = {"left": "right", "right": "left", "clockwise": "anticlockwise", "anticlockwise": "clockwise"}
-        return {index: CLASSES.index(partner.get(name, name)) for index, name in enumerate(CLASSES)}
+        classes = self.classes()
+        return {index: classes.index(partner.get(name, name)) for index, name in enumerate(classes)}
 
     def check(self) -> None:
         """Nothing: the set is made when it is needed."""
@@ -121,7 +153,7 @@ class MotionSpec(Spec):
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}-") as scratch:
             made = Path(scratch) / "set"
             request = MotionSet(
-                pairs=PAIRS,
+                pairs=self.pairs,
                 clips={"train": self.train_clips, "test": self.test_clips},
                 frames=self.frames,
                 size=self.size,
