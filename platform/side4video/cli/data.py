@@ -36,8 +36,11 @@ def make(*, as_json: bool, **fields: object) -> None:
         spec = MotionSpec.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
-        option = "--" + str(first["loc"][0]).replace("_", "-")
-        raise InputError(option, f"{first['input']!r}: {first['msg']}") from error
+        if first["loc"]:
+            field, found = str(first["loc"][0]), f"{first['input']!r}: {first['msg']}"
+        else:  # a rule of the whole document; its message begins with the field at fault
+            field, _, found = str(first["ctx"]["error"]).partition(" ")
+        raise InputError("--" + field.replace("_", "-"), found) from error
     begin = time.monotonic()
     _prepare(spec)
     seconds = time.monotonic() - begin

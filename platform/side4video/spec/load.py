@@ -74,7 +74,11 @@ def parse_experiment(document: Mapping[str, Any], *, source: str = "spec", text:
         return Experiment.model_validate(document)
     except ValidationError as error:
         lines = _line_numbers(text) if text else {}
-        problems = [_explain(details, document, source, lines) for details in error.errors(include_url=False)]
+        found = error.errors(include_url=False)
+        # A list whose members are wrong is also called too short; the members' own lines say it better.
+        inner = [each["loc"][: len(other["loc"])] for each in found for other in found if each is not other]
+        told = [each for each in found if each["type"] != "too_short" or each["loc"] not in inner]
+        problems = [_explain(details, document, source, lines) for details in told]
         raise SpecError(_without_repeats(problems)) from None
 
 

@@ -44,7 +44,7 @@ Motion = Literal["left", "up", "approach", "appear", "clockwise"]
 
 
 class MotionSpec(Spec):
-    """Textured objects that move over textured backgrounds, in classes that are pairs in time: each the other reversed."""
+    """Textured objects that move over textured backgrounds; each class is another one reversed in time."""
 
     kind: Literal["motion"] = "motion"
     motions: Annotated[tuple[Motion, ...], Field(min_length=1)] = ("left", "up", "approach", "appear", "clockwise")
