@@ -28,7 +28,6 @@ from side4video.engine.recorder import EpochEnd, Recorder, Report
 from side4video.engine.step import Plan, rehearse
 from side4video.engine.student import Student, StudentModule
 from side4video.models.frozen_pass import frozen_features
-from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.spec.experiment import Experiment
 
 log = logging.getLogger(__name__)
@@ -53,6 +52,8 @@ class Outcome:
     """How one student ended."""
 
     state: str
+    steps: int
+    """Optimizer steps of the whole plan."""
     metrics: dict[str, float]
     memory: dict[str, float]
     time: dict[str, float]
@@ -113,7 +114,10 @@ def run(experiments: Mapping[str, Experiment], surroundings: Surroundings) -> di
         train(pack, training, plan=plan, hooks=[recorder, ending, surroundings.narrator], first_step=first_step)
         surroundings.narrator.end()
         elapsed = time.perf_counter() - started
-        return {name: _outcome(student, ending, tower, held[name], elapsed) for name, student in students.items()}
+        return {
+            name: _outcome(student, ending, plan, tower.fingerprint(), (held[name], elapsed))
+            for name, student in students.items()
+        }
 
 
 def settle(spec: Experiment, process: Process) -> None:
@@ -253,15 +257,17 @@ def _constants(student: Student, held_bytes: int) -> dict[str, float]:
     }
 
 
-def _outcome(student: Student, ending: EpochEnd, tower: FrozenTower, held: int, elapsed: float) -> Outcome:
+def _outcome(student: Student, ending: EpochEnd, plan: Plan, fingerprint: str, measured: tuple[int, float]) -> Outcome:
+    held, elapsed = measured
     peak = {f"{name}_gib": value / 2**30 for name, value in read_peak(student.process.device).items()}
     return Outcome(
+        steps=plan.steps,
         state="finished" if student.state == "training" else student.state,
         metrics=ending.latest.get(student.name, {}),
         memory={"held_for_backward_gib": held / 2**30, **peak},
         time={"total_s": elapsed, **ending.recorder.totals()},
         trainable_parameters=student.trainable_parameters,
-        backbone_fingerprint=tower.fingerprint(),
+        backbone_fingerprint=fingerprint,
         broken_clips=ending.broken(),
     )
 

@@ -88,7 +88,7 @@ def launch(
             name=spec.name,
             plan=plans[name],
             wall_s=wall,
-            **{key: value for key, value in outcomes[name].items() if key != "backbone_fingerprint"},
+            **{key: value for key, value in outcomes[name].items() if key not in ("backbone_fingerprint", "steps")},
         )
         for name, spec in experiments.items()
     }

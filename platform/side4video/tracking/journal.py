@@ -42,7 +42,7 @@ class Journal:
         """Store how a student ended, with its best weights, predictions and checkpoint as artifacts."""
         run_id = self.run_ids[name]
         now = time.time_ns() // 1_000_000
-        last = int(max((outcome["metrics"].get("train/steps", 0.0), 0.0)))
+        last = outcome["steps"] - 1
         final = {f"memory/{key}": value for key, value in outcome["memory"].items()}
         final |= {f"time/mean_{key}": value for key, value in outcome["time"].items()}
         final["data/broken_clips"] = float(len(outcome["broken_clips"]))

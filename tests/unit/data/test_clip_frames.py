@@ -1,10 +1,10 @@
 """Frames that are kept are the frames that are decoded."""
 
 import numpy as np
-from tiny import tiny
 
 from side4video.data.clip_frames import ClipFrames
 from side4video.data.loader import EvaluationStream, TrainingStream
+from tiny import tiny
 
 
 def readers(**dataset):
@@ -21,7 +21,8 @@ def test_kept_frames_are_the_decoded_ones():
         for clip in clips[:4]:
             for _ in range(2):
                 assert np.array_equal(
-                    decoded.read(clip, lambda total: indices), remembered.read(clip, lambda total: indices)
+                    decoded.read(clip, lambda total, chosen=indices: chosen),
+                    remembered.read(clip, lambda total, chosen=indices: chosen),
                 )
     assert len(remembered._kept) == 4
     assert not decoded._kept
