@@ -44,7 +44,10 @@ def head():
     before = {process.pid for process in psutil.process_iter()}
     command = [BIN / "ray", "start", "--head", "--port", str(free_port()), "--dashboard-port", str(dashboard)]
     command += ["--dashboard-host", "127.0.0.1", "--num-cpus", "2", "--temp-dir", folder]
-    subprocess.run(command, env=environment, check=True, timeout=120, capture_output=True)
+    # Another Ray on this machine holds the agent's usual port.
+    command += ["--dashboard-agent-listen-port", str(free_port())]
+    done = subprocess.run(command, env=environment, timeout=120, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
     try:
         yield f"http://127.0.0.1:{dashboard}", environment
     finally:
@@ -64,7 +67,12 @@ def test_submitted_job_succeeds_and_its_run_is_recorded(head, tmp_path):
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump({**DOCUMENT, "name": "job", "cluster": {"workers": 2}}))
     submit = [BIN / "ray", "job", "submit", "--address", address, "--working-dir", ".", "--no-wait"]
     submit += ["--submission-id", "test", "--", "side4video", "run", "spec.yaml"]
-    subprocess.run(submit, env=environment, cwd=tmp_path, check=True, timeout=120, capture_output=True)
+    for _ in range(10):
+        done = subprocess.run(submit, env=environment, cwd=tmp_path, timeout=120, capture_output=True, text=True)
+        if "No available agent" not in done.stderr:
+            break
+        time.sleep(3)  # the head answers before its agent is there
+    assert done.returncode == 0, done.stdout + done.stderr
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         with urllib.request.urlopen(f"{address}/api/jobs/test", timeout=30) as answer:  # noqa: S310 - loopback

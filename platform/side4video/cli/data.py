@@ -39,7 +39,7 @@ def make(*, as_json: bool, **fields: object) -> None:
         if first["loc"]:
             field, found = str(first["loc"][0]), f"{first['input']!r}: {first['msg']}"
         else:  # a rule of the whole document; its message begins with the field at fault
-            field, _, found = str(first["ctx"]["error"]).partition(" ")
+            field, _, found = str(first.get("ctx", {}).get("error", first["msg"])).partition(" ")
         raise InputError("--" + field.replace("_", "-"), found) from error
     begin = time.monotonic()
     _prepare(spec)
