@@ -73,7 +73,7 @@ def test_two_workers_train_evaluate_and_say_what_is_wrong(cluster, tmp_path):
     rows += [f"{clip.path} {clip.label} test" for clip in clips[:4]]
     (tmp_path / "list.txt").write_text("path label split\n" + "\n".join(rows) + "\n")
     dataset = {"kind": "list", "annotations": str(tmp_path / "list.txt"), "root": "/"}
-    spec = tiny(cluster={"workers": 2, "max_failures": 1}, data={"dataset": dataset})
+    spec = tiny(cluster={"workers": 2, "max_failures": 0}, data={"dataset": dataset})
     with pytest.raises(InputError, match=r"list\.txt:4"):
         launch({"tiny": spec}, show=quiet)
 
