@@ -53,6 +53,7 @@ run({"a": spec}, Surroundings(process, scratch, keep))
 
 END = """
 if world > 1:
+    distributed.barrier()  # nobody leaves while another still talks to it
     distributed.destroy_process_group()
 """
 

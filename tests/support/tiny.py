@@ -22,6 +22,7 @@ DOCUMENT: dict[str, Any] = {
         "dataset": {"kind": "motion", "train_clips": 20, "test_clips": 20, "frames": 8, "size": 32},
         "size": 32,
         "frames": 4,
+        "decoder": "pyav",
         "loader": {"workers": 0},
     },
     "optimization": {"batch_size": 8, "length": {"epochs": 2}, "warmup": {"steps": 1}, "precision": "fp32"},
