@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from side4video.cli.options import as_json
 from side4video.cli.progress import ProgressView
-from side4video.cli.run import results_table
+from side4video.cli.run import results_table, table_console
 from side4video.core.errors import InputError
 from side4video.distributed.launch import launch
 from side4video.spec.load import load_experiment
@@ -31,7 +30,7 @@ def demo(as_json: bool, address: str) -> None:
     if as_json:
         click.echo(json.dumps([each.as_json() for each in finished], indent=2))
         return
-    console = Console()
+    console = table_console()
     console.print(
         "\nTwo students of one frozen backbone, on clips whose classes only the order of frames tells apart:\n"
     )

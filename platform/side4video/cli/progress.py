@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from side4video.core.units import format_duration
 
@@ -26,13 +26,13 @@ class ProgressView:
         if self.console.is_terminal:
             columns = (
                 TextColumn("{task.description}"),
-                BarColumn(24),
-                MofNCompleteColumn(),
+                BarColumn(16),
+                TextColumn("{task.fields[count]}"),
                 TextColumn("{task.fields[note]}"),
             )
             self._bar = Progress(*columns, console=self.console, transient=True)
             self._bar.start()
-            self._task = self._bar.add_task(self.title, total=None, note="")
+            self._task = self._bar.add_task(self.title, total=None, count="", note="")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -47,12 +47,14 @@ class ProgressView:
             return
         note = _note(message)
         if self._bar is not None and self._task is not None:
-            description = self.title if phase == "training" else f"{self.title}: {phase}"
+            steps = message.get("steps")
+            # `update` takes None for "as before"; a phase of unknown length must not keep the last one's.
+            self._bar.tasks[0].total = steps
             self._bar.update(
                 self._task,
-                description=description,
+                description=self.title if phase == "training" else f"{self.title}: {phase}",
                 completed=message.get("step", 0),
-                total=message.get("steps"),
+                count=f"{message.get('step', 0)}/{steps}" if steps else "",
                 note=note,
             )
             return

@@ -1,6 +1,7 @@
 """`side4video run`: train and evaluate one experiment."""
 
 import json
+import sys
 
 import click
 from rich.console import Console
@@ -29,10 +30,15 @@ def run(spec: str, overrides: tuple[str, ...], as_json: bool, local: bool, addre
     if as_json:
         click.echo(json.dumps(finished.as_json(), indent=2))
         return
-    Console().print(results_table([finished]))
+    table_console().print(results_table([finished]))
     click.echo(f"\nRun {finished.run_id}. See it: side4video ui")
     click.echo(f"Evaluate it again: side4video evaluate {finished.run_id[:8]}")
     _say_broken(finished)
+
+
+def table_console() -> Console:
+    """A console that leaves a table whole where nothing says how wide it may be (a file, a job's log)."""
+    return Console() if sys.stdout.isatty() else Console(width=120)
 
 
 def results_table(runs: list[Finished]) -> Table:
