@@ -16,6 +16,7 @@ from torch import nn
 
 from side4video.core.errors import InputError
 from side4video.core.seeds import derive_seed, seeded
+from side4video.core.units import as_gib
 from side4video.data.loader import EvaluationStream, TrainingStream
 from side4video.engine.checkpoint import read_state, restore_student
 from side4video.engine.evaluate import Evaluation, evaluate
@@ -252,23 +253,23 @@ def _resume(folder: Path, students: Mapping[str, Student], ending: EpochEnd) -> 
 
 def _constants(student: Student, held_bytes: int) -> dict[str, float]:
     return {
-        "memory/held_for_backward_gib": held_bytes / 2**30,
+        "memory/held_for_backward_gib": as_gib(held_bytes),
         "model/trainable_parameters": float(student.trainable_parameters),
     }
 
 
 def _outcome(student: Student, ending: EpochEnd, plan: Plan, fingerprint: str, measured: tuple[int, float]) -> Outcome:
     held, elapsed = measured
-    peak = {f"{name}_gib": value / 2**30 for name, value in read_peak(student.process.device).items()}
+    peak = {f"{name}_gib": as_gib(value) for name, value in read_peak(student.process.device).items()}
     return Outcome(
         steps=plan.steps,
         state="finished" if student.state == "training" else student.state,
         metrics=ending.latest.get(student.name, {}),
-        memory={"held_for_backward_gib": held / 2**30, **peak},
+        memory={"held_for_backward_gib": as_gib(held), **peak},
         time={"total_s": elapsed, **ending.recorder.totals()},
         trainable_parameters=student.trainable_parameters,
         backbone_fingerprint=fingerprint,
-        broken_clips=ending.broken(),
+        broken_clips=ending.broken_clips,
     )
 
 

@@ -20,8 +20,8 @@ def derive_seed(*parts: int | str) -> int:
 def seeded(seed: int) -> Iterator[None]:
     """Seed Python's, NumPy's and torch's CPU generators inside the block; restore all three after it.
 
-    Library transforms (torchvision, timm) draw from the global generators; this makes their draws a function
-    of `seed` without leaving a trace in the process.
+    Initial values are drawn from the global generators; this makes them a function of `seed` without leaving a
+    trace in the process. The data path has generators of its own: its thread would race with the training's.
     """
     import numpy as np
     import torch

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from side4video.core.points import Point, point
+from side4video.core.units import as_gib
 from side4video.engine.checkpoint import save_checkpoint, save_tensors
 from side4video.engine.evaluate import Evaluation
 from side4video.engine.hooks import EpochInfo, StepInfo
@@ -130,10 +131,13 @@ class EpochEnd:
     broken: Callable[[], list[dict[str, Any]]]
     latest: dict[str, dict[str, float]] = field(default_factory=dict)
     best: dict[str, dict[str, float]] = field(default_factory=dict)
+    broken_clips: list[dict[str, Any]] = field(default_factory=list)
+    """Those that any worker met, each once."""
 
     def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
         """Continue from a checkpoint: its metrics, and the best weights and predictions that lie in it."""
         self.latest, self.best = dict(state["latest"]), dict(state["best"])
+        self.broken_clips = list(state["broken_clips"])
         for name in self.best:
             place = self.scratch / "kept" / name
             place.mkdir(parents=True, exist_ok=True)
@@ -155,8 +159,9 @@ class EpochEnd:
         for name, evaluation in evaluations.items():
             points[name] += self._judge(name, evaluation, info)
             info.add(name, evaluation.metrics)
-        broken = [row for rows in process.gather(self.broken()) for row in rows]
-        checkpoint = self._write(evaluations, info, broken) if process.is_first else None
+        met = [row for rows in process.gather(self.broken()) for row in rows]
+        self.broken_clips = list({(row["origin"], row["path"]): row for row in (*self.broken_clips, *met)}.values())
+        checkpoint = self._write(evaluations, info) if process.is_first else None
         self.report(Report(info.epoch, info.next_step, info.is_last, points, dict(self.latest), checkpoint))
         process.barrier()
         return ()
@@ -170,12 +175,12 @@ class EpochEnd:
             self.best[name] = {f"best/{key}": value for key, value in evaluation.metrics.items()}
             self.best[name]["best/epoch"] = float(info.epoch)
         peak = read_peak(self.recorder.process.device)
-        measured |= {f"memory/{key}_gib": value / 2**30 for key, value in peak.items()}
+        measured |= {f"memory/{key}_gib": as_gib(value) for key, value in peak.items()}
         measured |= self.best[name] | dict(self.constants[name])
         self.latest[name] = measured
         return [point(key, value, info.next_step - 1) for key, value in measured.items()]
 
-    def _write(self, evaluations: dict[str, Evaluation], info: EpochInfo, broken: list[dict[str, Any]]) -> Path:
+    def _write(self, evaluations: dict[str, Evaluation], info: EpochInfo) -> Path:
         """The checkpoint of this epoch; the best weights so far lie in the scratch folder between epochs."""
         students = {student.name: student for student in self.pack.students}
         for name, evaluation in evaluations.items():
@@ -200,7 +205,7 @@ class EpochEnd:
             "identity": dict(self.identity),
             "latest": self.latest,
             "best": self.best,
-            "broken_clips": broken,
+            "broken_clips": self.broken_clips,
         }
         return save_checkpoint(self.scratch / "checkpoint", students, state, beside=self.scratch / "kept")
 

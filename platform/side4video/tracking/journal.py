@@ -1,12 +1,11 @@
 """The MLflow side of a run: one record a student, begun before the work, fed while it goes on, closed after it."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from side4video.core.points import Point
+from side4video.core.points import Point, point
 from side4video.spec.experiment import SCHEMA_VERSION, Experiment
 from side4video.tracking.environment import describe
 from side4video.tracking.records import Metric
@@ -41,12 +40,11 @@ class Journal:
     def close(self, name: str, outcome: Mapping[str, Any], checkpoint: Path | None) -> None:
         """Store how a student ended, with its best weights, predictions and checkpoint as artifacts."""
         run_id = self.run_ids[name]
-        now = time.time_ns() // 1_000_000
         last = outcome["steps"] - 1
         final = {f"memory/{key}": value for key, value in outcome["memory"].items()}
         final |= {f"time/mean_{key}": value for key, value in outcome["time"].items()}
         final["data/broken_clips"] = float(len(outcome["broken_clips"]))
-        self.store.log(run_id, [Metric(key, float(value), last, now) for key, value in final.items()])
+        self.store.log(run_id, [Metric(*point(key, value, last)) for key, value in final.items()])
         self.store.set_tags(run_id, {"state": outcome["state"], "backbone_sha256": outcome["backbone_fingerprint"]})
         if outcome["broken_clips"]:
             self.store.log_json(run_id, outcome["broken_clips"], "broken_clips.json")
@@ -108,8 +106,7 @@ def open_journal(
         )
         store.log_json(run_id, spec.resolved(), "spec.json")
         store.log_json(run_id, dict(plans[name]), "plan.json")
-        now = time.time_ns() // 1_000_000
-        predicted = [Metric(key, float(plans[name][field]), 0, now) for field, key in PREDICTED.items()]
+        predicted = [Metric(*point(key, plans[name][field], 0)) for field, key in PREDICTED.items()]
         store.log(run_id, predicted)
         run_ids[name] = run_id
     return Journal(store, run_ids)
