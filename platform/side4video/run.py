@@ -29,6 +29,7 @@ from side4video.engine.recorder import EpochEnd, Recorder, Report
 from side4video.engine.step import Plan, rehearse
 from side4video.engine.student import Student, StudentModule
 from side4video.models.frozen_pass import frozen_features
+from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.spec.experiment import Experiment
 
 log = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ def run(experiments: Mapping[str, Experiment], surroundings: Surroundings) -> di
     surroundings.narrator.say("loading the backbone")
     tower = base.backbone.build(str(process.device))
     base.data.dataset.prepare()
-    students = {name: build_student(name, spec, process) for name, spec in experiments.items()}
+    students = {name: build_student(name, spec, process, tower) for name, spec in experiments.items()}
     pack = Pack(functools.partial(frozen_features, tower), list(students.values()))
     with _streams(base, process) as (training, testing, videos):
         optimization = base.optimization
@@ -131,11 +132,10 @@ def settle(spec: Experiment, process: Process) -> None:
         torch.set_flush_denormal(True)
 
 
-def build_student(name: str, spec: Experiment, process: Process) -> Student:
+def build_student(name: str, spec: Experiment, process: Process, tower: FrozenTower) -> Student:
     """A student as its document says, its initial weights a function of the document's seed alone."""
     classes = spec.data.dataset.classes()
     task = spec.task.build(classes)
-    tower = spec.tower
     with seeded(derive_seed(spec.seed, "initial weights")):
         network = spec.method.build(tower, frames=spec.data.frames)
         module = StudentModule(network, task.head(network.output_dim))
@@ -148,8 +148,7 @@ def build_student(name: str, spec: Experiment, process: Process) -> Student:
         task=task,
         spec=spec.optimization,
         seed=spec.seed,
-        taps=frozenset(spec.method.taps(tower)),
-        reads_pooled=spec.method.reads_pooled,
+        reads=spec.method.reads(tower.shape, frames=spec.data.frames),
         process=process,
     )
 
@@ -173,7 +172,7 @@ def evaluate_students(
     settle(base, process)
     tower = base.backbone.build(str(process.device))
     base.data.dataset.prepare()
-    students = {name: build_student(name, spec, process) for name, spec in experiments.items()}
+    students = {name: build_student(name, spec, process, tower) for name, spec in experiments.items()}
     for name, student in students.items():
         load_tensors(student.module, weights[name])
         student.average = None

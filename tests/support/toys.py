@@ -84,13 +84,13 @@ def make_student(name, method, *, seed=0, **optimization):
             **optimization,
         }
     )
-    tower = toy_tower().shape
+    tower = toy_tower()
     task = Classification(CLASSES, dropout=0.2)
     with seeded(derive_seed(seed, "initial weights")):
         network = method.build(tower, frames=FRAMES)
         module = StudentModule(network, task.head(network.output_dim))
-    taps = frozenset(method.taps(tower))
-    return Student(name, module, task, spec, seed, taps, method.reads_pooled, Process())
+    reads = method.reads(tower.shape, frames=FRAMES)
+    return Student(name, module, task, spec, seed, reads, Process())
 
 
 def make_pack(*students, precision="fp32"):

@@ -1,5 +1,7 @@
 """A pack: one frozen tower and the students that read it."""
 
+import functools
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -49,11 +51,11 @@ class EvaluationBatches(Protocol):
 class Pack:
     """The students of one backbone pass.
 
-    `features(video_BTCHW, taps, pooled)` runs the frozen tower on uint8 frames: it stops at the deepest tap, and
-    it never builds a graph.
+    `features(video_BTCHW, reads)` runs the frozen tower on uint8 frames as deep as somebody reads; it never builds
+    a graph.
     """
 
-    features: Callable[[Tensor, frozenset[int], bool], Any]
+    features: Callable[[Tensor, Any], Any]
     students: Sequence[Student]
 
     @property
@@ -63,5 +65,4 @@ class Pack:
 
     def features_for(self, students: Sequence[Student], video_BTCHW: Tensor) -> Any:
         """One frozen pass that serves all of `students` and reads nothing that none of them asked for."""
-        taps = frozenset().union(*(student.taps for student in students))
-        return self.features(video_BTCHW, taps, any(student.reads_pooled for student in students))
+        return self.features(video_BTCHW, functools.reduce(operator.or_, (student.reads for student in students)))

@@ -82,8 +82,8 @@ class Student:
     task: TaskContract
     spec: OptimizationSpec
     seed: int
-    taps: frozenset[int]
-    reads_pooled: bool
+    reads: Any
+    """What it reads of the frozen tower; `a | b` serves both."""
     process: Process = field(default_factory=Process)
     state: Literal["training", "stopped", "diverged"] = "training"
     optimizer: torch.optim.AdamW = field(init=False)

@@ -1,30 +1,39 @@
 """One pass of the frozen tower for all the students of a pack.
 
-Legend: B clips, T frames, C channels, H, W pixels, N = B·T, P tokens of a frame, D tower width.
+Legend: B clips, T frames, C channels, H, W pixels, N frames the tower sees, P tokens of a frame, D tower width.
 """
 
 import torch
 from torch import Tensor
 
+from side4video.models.layers.eight_bit import EightBitTokens
 from side4video.models.networks.contract import FrozenFeatures
+from side4video.models.reads import Reads
 from side4video.models.towers.frozen_tower import FrozenTower
 
 
 @torch.no_grad()
-def frozen_features(tower: FrozenTower, video_BTCHW: Tensor, taps: frozenset[int], pooled: bool) -> FrozenFeatures:
-    """Normalise frames, stream them through the tower as deep as somebody reads, and keep only what is read.
+def frozen_features(tower: FrozenTower, video_BTCHW: Tensor, reads: Reads) -> FrozenFeatures:
+    """Stream frames through the tower as deep as somebody reads, and keep only what is read.
 
     Args:
         tower: The frozen tower.
-        video_BTCHW: Frames, uint8.
-        taps: Blocks that some student reads.
-        pooled: Whether some student reads the pooled frame feature.
+        video_BTCHW: Frames, uint8; the tower normalises them chunk by chunk.
+        reads: What some student reads. Where nobody reads anything, the tower does not run.
     """
-    batch, frames = video_BTCHW.shape[:2]
-    normalised_BTCHW = tower.normalise(video_BTCHW)
+    tokens: dict[int, Tensor | EightBitTokens] = {}
+    attention: dict[int, tuple[Tensor, Tensor]] = {}
+    pooled_BTD = None
     last = tower.shape.depth - 1
-    tokens = tower(normalised_BTCHW.flatten(0, 1), taps | {last} if pooled else taps)
-    pooled_BTD = tower.pool(tokens[last]).unflatten(0, (batch, frames)) if pooled else None
-    if last not in taps:
-        tokens.pop(last, None)
-    return FrozenFeatures(normalised_BTCHW, tokens, pooled_BTD)
+    taps = reads.tokens | reads.attention | ({last} if reads.pooled else set())
+    if taps:
+        seen_BTCHW = video_BTCHW[:, :: reads.every]
+        for index, tokens_NPD in tower.stream(
+            seen_BTCHW.flatten(0, 1), taps, attention=reads.attention, into=attention
+        ):
+            if index == last and reads.pooled:
+                pooled_BTD = tower.pool(tokens_NPD).unflatten(0, seen_BTCHW.shape[:2])
+            if index in reads.tokens:
+                tokens[index] = EightBitTokens.keep(tokens_NPD) if tower.keeps_eight_bits else tokens_NPD
+            del tokens_NPD
+    return FrozenFeatures(video_BTCHW, tower.normalise, tokens, attention, pooled_BTD)

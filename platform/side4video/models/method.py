@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from side4video.core.spec import Spec
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.reads import Reads
 
 if TYPE_CHECKING:
     from side4video.models.networks.contract import Network
+    from side4video.models.towers.frozen_tower import FrozenTower
 
 
 class MethodSpec(Spec):
@@ -18,17 +20,18 @@ class MethodSpec(Spec):
 
     packable: ClassVar[bool] = True
     """Whether the method only reads frozen tokens."""
-    reads_pooled: ClassVar[bool] = False
-    """Whether it reads the tower's pooled frame feature (its final norm of the [CLS] token)."""
 
-    def taps(self, tower: TowerShape) -> tuple[int, ...]:
-        """0-based indices of the blocks whose output tokens it reads, ascending.
+    def reads(self, tower: TowerShape, *, frames: int) -> Reads:
+        """What it reads of the tower; nothing, where it runs the tower itself.
 
         Raises:
-            ValueError: If the tower cannot give them; the message is one line for the user.
+            PydanticCustomError: If the tower, or clips of `frames` frames, cannot serve it: `core.spec.wrong`.
         """
         raise NotImplementedError
 
-    def build(self, tower: TowerShape, *, frames: int) -> "Network":
-        """The trainable network for clips of `frames` frames, on torch's current default device."""
+    def build(self, tower: "FrozenTower", *, frames: int) -> "Network":
+        """The trainable network for clips of `frames` frames, on torch's current default device.
+
+        A method that only reads uses the tower's sizes alone (a tower on `meta` will do).
+        """
         raise NotImplementedError

@@ -23,7 +23,7 @@ def count_multiply_adds(spec: Experiment, skeleton: Skeleton) -> tuple[int, int]
     with torch.no_grad():
         video = torch.empty(1, spec.data.frames, 3, size, size, dtype=torch.uint8, device="meta")
         with FlopCounterMode(display=False) as frozen:
-            features = frozen_features(skeleton.tower, video, skeleton.taps, skeleton.reads_pooled)
+            features = frozen_features(skeleton.tower, video, skeleton.reads)
         with FlopCounterMode(display=False) as student:
             skeleton.module.eval()(features)
     return frozen.get_total_flops() // 2, student.get_total_flops() // 2

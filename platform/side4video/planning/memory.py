@@ -96,7 +96,7 @@ def _trace(spec: Experiment, skeleton: Skeleton, shape: tuple[int, ...]) -> tupl
         for tensor in (*tower.parameters(), *tower.buffers(), *module.parameters(), *module.buffers()):
             follow.ignore(tensor)
         with follow:
-            features = frozen_features(tower, video, skeleton.taps, skeleton.reads_pooled)
+            features = frozen_features(tower, video, skeleton.reads)
             with measure_held(module.parameters()) as held:
                 with torch.autocast("cpu", dtype=AUTOCAST[precision], enabled=precision != "fp32"):
                     outputs = module(features)

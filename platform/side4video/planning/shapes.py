@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from side4video.engine.student import StudentModule
+from side4video.models.reads import Reads
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.spec.experiment import Experiment
 
@@ -15,16 +16,14 @@ class Skeleton:
 
     tower: FrozenTower
     module: StudentModule
-    taps: frozenset[int]
-    reads_pooled: bool
+    reads: Reads
 
 
 def build_skeleton(spec: Experiment, *, classes: int) -> Skeleton:
     """The tower and the student of an experiment on the meta device."""
-    shape = spec.tower
     tower = spec.backbone.build("meta")
     with torch.device("meta"):
-        network = spec.method.build(shape, frames=spec.data.frames)
+        network = spec.method.build(tower, frames=spec.data.frames)
         task = spec.task.build(tuple(str(number) for number in range(classes)))
         module = StudentModule(network, task.head(network.output_dim))
-    return Skeleton(tower, module, frozenset(spec.method.taps(shape)), spec.method.reads_pooled)
+    return Skeleton(tower, module, spec.method.reads(tower.shape, frames=spec.data.frames))

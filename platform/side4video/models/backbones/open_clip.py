@@ -73,10 +73,13 @@ class OpenCLIPSpec(Spec):
     """open_clip's name of the model. OpenAI's weights need a name that ends in `-quickgelu`."""
     weights: Weights
     """Where the weights come from. With a file, frames are normalised as CLIP's; `kind: vit` takes other values."""
-    precision: Literal["fp32", "bf16"] = "bf16"
-    """Of the frozen weights and of every token."""
-    chunk_frames: PositiveInt | Literal["all"] = "all"
-    """Frames that pass through a block at a time; fewer need less memory and give the same tokens, to rounding."""
+    precision: Literal["fp32", "bf16", "8-bit"] = "bf16"
+    """Of the frozen weights and of every token; `8-bit` holds the blocks' matrices in 8 bits, computes in bf16."""
+    chunk_frames: PositiveInt | Literal["auto", "all"] = "auto"
+    """Frames that pass through a block at a time; fewer need less memory and give the same tokens, to rounding.
+    `auto`: as many as keep a block's intermediate results under 192 MiB."""
+    kept_tokens: Literal["own-precision", "8-bit"] = "own-precision"
+    """How tokens that a student reads are kept until its backward: in the tower's precision, or in eight bits."""
 
     @model_validator(mode="after")
     def weights_were_trained_with_the_models_activation(self) -> Self:
@@ -128,8 +131,8 @@ class OpenCLIPSpec(Spec):
             "std": std,
         }
         if timm_name := vision.get("timm_model_name"):
-            sizes = {"post_norm": False, "quick_gelu": False, "layer_norm_epsilon": 1e-6, **_EVA[timm_name]}
-            return TowerShape(**sizes, **common)
+            sizes = {"post_norm": False, "quick_gelu": False, **_EVA[timm_name]}
+            return TowerShape(**sizes, layer_norm_epsilon=1e-6, plain_attention=False, **common)
         width = vision.get("width", 768)
         return TowerShape(
             depth=vision.get("layers", 12),
@@ -166,6 +169,7 @@ class OpenCLIPSpec(Spec):
             model=self.model,
             precision=self.precision,
             chunk_frames=self.chunk_frames,
+            kept_tokens=self.kept_tokens,
             device=device,
         )
 

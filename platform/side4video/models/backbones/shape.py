@@ -39,6 +39,8 @@ class TowerShape:
     """Then divided by."""
     post_norm: bool
     """Each branch is normalised after it is computed, and not before (EVA-CLIP E/14)."""
+    plain_attention: bool = True
+    """Attention over any tokens, whose queries and keys can be read: CLIP's, not EVA-CLIP's."""
     layer_norm_epsilon: float
     """Added to the variance by every LayerNorm."""
 
@@ -56,3 +58,12 @@ class TowerShape:
     def tokens(self) -> int:
         """Tokens of a frame: the class token first, then the patches row by row."""
         return self.patches + int(self.has_class_token)
+
+    def frames_in(self, budget: int, *, bytes_of_number: int) -> int:
+        """Frames whose intermediate results in one block fit into `budget` bytes; at least one.
+
+        Queries, keys, values and the attention's output, or the MLP's hidden channels before and after the
+        activation: whichever is more, beside the normalised tokens.
+        """
+        numbers = self.tokens * (self.width + max(4 * self.width, 2 * self.mlp_width))
+        return max(1, budget // (numbers * bytes_of_number))

@@ -47,10 +47,13 @@ class ViTSpec(Spec):
     """Channel means the tower was trained with, of pixels in 0..1."""
     std: tuple[Std, Std, Std] = CLIP_STD
     """Channel standard deviations the tower was trained with."""
-    precision: Literal["fp32", "bf16"] = "bf16"
-    """Of the frozen weights and of every token."""
-    chunk_frames: PositiveInt | Literal["all"] = "all"
-    """Frames that pass through a block at a time; fewer need less memory and give the same tokens, to rounding."""
+    precision: Literal["fp32", "bf16", "8-bit"] = "bf16"
+    """Of the frozen weights and of every token; `8-bit` holds the blocks' matrices in 8 bits, computes in bf16."""
+    chunk_frames: PositiveInt | Literal["auto", "all"] = "auto"
+    """Frames that pass through a block at a time; fewer need less memory and give the same tokens, to rounding.
+    `auto`: as many as keep a block's intermediate results under 192 MiB."""
+    kept_tokens: Literal["own-precision", "8-bit"] = "own-precision"
+    """How tokens that a student reads are kept until its backward: in the tower's precision, or in eight bits."""
 
     @model_validator(mode="after")
     def patches_tile_the_image(self) -> Self:
@@ -114,5 +117,6 @@ class ViTSpec(Spec):
             weights=self.weights,
             precision=self.precision,
             chunk_frames=self.chunk_frames,
+            kept_tokens=self.kept_tokens,
             device=device,
         )

@@ -4,28 +4,28 @@ It may tell apart what single frames show, never their order: the mean over time
 reverse. It is the floor under every method here.
 """
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.method import MethodSpec
+from side4video.models.reads import Reads
 
 if TYPE_CHECKING:
     from side4video.models.networks.linear import LinearProbe
+    from side4video.models.towers.frozen_tower import FrozenTower
 
 
 class LinearSpec(MethodSpec):
     """A linear probe on frozen frame features."""
 
-    reads_pooled: ClassVar[bool] = True
-
     kind: Literal["linear"] = "linear"
 
-    def taps(self, tower: TowerShape) -> tuple[int, ...]:  # noqa: ARG002
-        """None: the pooled feature is enough."""
-        return ()
+    def reads(self, tower: TowerShape, *, frames: int) -> Reads:  # noqa: ARG002
+        """The pooled feature."""
+        return Reads(pooled=True)
 
-    def build(self, tower: TowerShape, *, frames: int) -> "LinearProbe":  # noqa: ARG002
+    def build(self, tower: "FrozenTower", *, frames: int) -> "LinearProbe":  # noqa: ARG002
         """The mean over time; it has no parameter of its own (the task's head is what is trained)."""
         from side4video.models.networks.linear import LinearProbe
 
-        return LinearProbe(width=tower.width)
+        return LinearProbe(width=tower.shape.width)

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import PositiveInt, model_validator
 
+from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.method import MethodSpec
+from side4video.models.reads import Reads
 
 if TYPE_CHECKING:
     from side4video.models.networks.side4video import Side4Video
+    from side4video.models.towers.frozen_tower import FrozenTower
 
 HEAD_WIDTH = 64
 
@@ -95,21 +98,27 @@ class Side4VideoSpec(MethodSpec):
             ValueError: If the side network has more blocks than the tower.
         """
         if self.layers > tower.depth:
-            raise ValueError(
-                f"layers {self.layers} is more than the backbone's {tower.depth} blocks · "
-                f"allowed: 1 to {tower.depth} · fix: set layers to {tower.depth} or take a deeper backbone"
+            raise wrong(
+                "method.layers",
+                f"layers {self.layers} is more than the backbone's {tower.depth} blocks",
+                allowed=f"1 to {tower.depth}",
+                fix=f"set layers to {tower.depth} or take a deeper backbone",
             )
         if self.fusion == "top":
             return tuple(range(tower.depth - self.layers, tower.depth))
         return tuple((layer + 1) * tower.depth // self.layers - 1 for layer in range(self.layers))
 
-    def build(self, tower: TowerShape, *, frames: int) -> "Side4Video":  # noqa: ARG002
+    def reads(self, tower: TowerShape, *, frames: int) -> Reads:  # noqa: ARG002
+        """The tokens of its taps."""
+        return Reads(tokens=frozenset(self.taps(tower)))
+
+    def build(self, tower: "FrozenTower", *, frames: int) -> "Side4Video":  # noqa: ARG002
         """The side network, initialised from torch's current generator."""
         from side4video.models.networks.side4video import Side4Video
 
         return Side4Video(
-            tower=tower,
-            taps=self.taps(tower),
+            tower=tower.shape,
+            taps=self.taps(tower.shape),
             dim=self.dim,
             mlp_ratio=self.mlp_ratio,
             mixing=self.mixing,

@@ -1,14 +1,17 @@
 """What a network is given, and what it must offer.
 
-Legend: B clips, T frames of a clip, N = B·T frames, P tokens of a frame ([CLS] first), C channels, H, W pixels,
-D tower width.
+Legend: B clips, T frames of a clip, N frames that the tower sees (all of them, B·T, or every so many-th), P tokens of
+a frame ([CLS] first), C channels, H, W pixels, D tower width, h heads, k channels of a head.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
 
 from torch import Tensor
+
+from side4video.models.layers.eight_bit import EightBitTokens
+from side4video.models.towers.frozen_tower import FrozenTower
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +19,20 @@ class FrozenFeatures:
     """What one pass of the frozen tower gives to every student of a pack. Nothing in it may be changed."""
 
     video_BTCHW: Tensor
-    """Normalised frames, in the tower's precision."""
-    tokens: Mapping[int, Tensor]
+    """Frames as they came, uint8; `normalise` makes of them what a network computes with."""
+    normalise: Callable[[Tensor], Tensor]
+    """Frames [..., C, H, W] as the tower was trained on them, in its precision."""
+    tokens: Mapping[int, Tensor | EightBitTokens] = field(default_factory=dict)
     """Output tokens [N, P, D] of each tapped block, by 0-based index."""
+    attention: Mapping[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    """Queries and keys [N, h, P, k] of each block that somebody reads them of, by 0-based index."""
     pooled_BTD: Tensor | None = None
     """The tower's pooled frame feature, when a student reads it."""
+
+    def read(self, tap: int) -> Tensor:
+        """Output tokens [N, P, D] of a block, restored where they are kept in eight bits."""
+        kept = self.tokens[tap]
+        return kept.restore() if isinstance(kept, EightBitTokens) else kept
 
 
 class Network(Protocol):
@@ -32,3 +44,16 @@ class Network(Protocol):
     def __call__(self, features: FrozenFeatures) -> Tensor:
         """Features [B, output_dim] of the clips; no head, the task owns it."""
         ...
+
+
+class Borrowed:
+    """A frozen tower that a network runs and does not own: neither its parameters nor its state are the network's.
+
+    A copy of the network (a moving average of its weights) borrows the same tower.
+    """
+
+    def __init__(self, tower: FrozenTower) -> None:
+        self.tower = tower
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self

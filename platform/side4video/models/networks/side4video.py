@@ -147,7 +147,7 @@ class Side4Video(nn.Module):
 
     def forward(self, features: FrozenFeatures) -> Tensor:
         """Features [B, d] of the clips."""
-        side_BTPD = self.stem_norm(self.stem(features.video_BTCHW))
+        side_BTPD = self.stem_norm(self.stem(features.normalise(features.video_BTCHW)))
         for tap, block in zip(self.taps, self.blocks, strict=True):
-            side_BTPD = block(side_BTPD, features.tokens[tap], self.spatial_PD)
+            side_BTPD = block(side_BTPD, features.read(tap), self.spatial_PD)
         return self.final_norm(side_BTPD).float().mean(dim=(1, 2))

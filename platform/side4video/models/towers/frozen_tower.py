@@ -8,7 +8,7 @@ tokens between two blocks. Frames may pass through a block in chunks; a block's 
 MLP's hidden channels: about ten times its tokens) are then a chunk's only.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, Self
 
@@ -17,9 +17,12 @@ from torch import Tensor, nn
 
 from side4video.core.errors import InputError
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.reads import EMBEDDING
+from side4video.models.towers.eight_bit_weights import hold_in_eight_bits
 from side4video.models.towers.trunk import Trunk
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "8-bit": torch.bfloat16}
+"""Of the tokens; weights are alike, or in eight bits."""
 
 
 class FrozenTower(nn.Module):
@@ -40,8 +43,9 @@ class FrozenTower(nn.Module):
         trunk: Trunk,
         shape: TowerShape,
         *,
-        precision: Literal["fp32", "bf16"],
+        precision: Literal["fp32", "bf16", "8-bit"],
         chunk_frames: int | Literal["all"] = "all",
+        keeps_eight_bits: bool = False,
         fingerprint: str = "",
     ) -> None:
         """Freeze a trunk that already holds its weights in `precision`.
@@ -49,8 +53,9 @@ class FrozenTower(nn.Module):
         Args:
             trunk: The library's transformer.
             shape: Its sizes, and the normalisation of its frames.
-            precision: Of weights and tokens.
+            precision: Of weights and tokens; with `8-bit`, weights are held in eight bits and tokens are bf16.
             chunk_frames: Frames that pass through a block at a time.
+            keeps_eight_bits: Whether tokens that are read are kept in eight bits.
             fingerprint: Of the weights; empty on `meta`.
         """
         super().__init__()
@@ -58,11 +63,14 @@ class FrozenTower(nn.Module):
         self.shape = shape
         self.dtype = PRECISIONS[precision]
         self.chunk_frames = chunk_frames
+        self.keeps_eight_bits = keeps_eight_bits
         self._fingerprint = fingerprint
         device = next(trunk.visual.parameters()).device
         for name, values in (("mean", shape.mean), ("std", shape.std)):
             self.register_buffer(name, torch.tensor(values, device=device).view(-1, 1, 1), persistent=False)
         self.requires_grad_(False)
+        if precision == "8-bit":
+            hold_in_eight_bits(trunk)
         self.eval()
 
     @property
@@ -96,7 +104,14 @@ class FrozenTower(nn.Module):
         pixels = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
         return ((pixels - self.mean) / self.std).to(self.dtype)
 
-    def stream(self, frames_NCHW: Tensor, taps: Collection[int]) -> Iterator[tuple[int, Tensor]]:
+    def stream(
+        self,
+        frames_NCHW: Tensor,
+        taps: Collection[int],
+        *,
+        attention: Collection[int] = (),
+        into: MutableMapping[int, tuple[Tensor, Tensor]] | None = None,
+    ) -> Iterator[tuple[int, Tensor]]:
         """Give each tapped block's output tokens, from the first tap to the deepest, and stop there.
 
         A tensor that was given is the taker's: the tower keeps it no longer than the next block needs it.
@@ -104,7 +119,9 @@ class FrozenTower(nn.Module):
         Args:
             frames_NCHW: Frames [N, C, H, W]: uint8, which are normalised here chunk by chunk, or floating point,
                 which `normalise` has already seen.
-            taps: Blocks to read, 0-based, in any order.
+            taps: Blocks to read, 0-based, in any order; `EMBEDDING` is what enters the first.
+            attention: Blocks whose queries and keys [N, h, P, k] are put `into` before their tokens are given.
+            into: Where they go.
 
         Returns:
             Pairs of a block's index and its tokens [N, P, D], class token first, in the tower's precision.
@@ -114,7 +131,7 @@ class FrozenTower(nn.Module):
             ValueError: The tower has no such block.
         """
         wanted = frozenset(taps)
-        if any(not 0 <= tap < self.shape.depth for tap in wanted):
+        if any(not EMBEDDING <= tap < self.shape.depth for tap in wanted):
             raise ValueError(f"taps {sorted(wanted)} are not all in 0..{self.shape.depth - 1}, the tower's blocks")
         size = self.shape.image_size
         if frames_NCHW.ndim != 4 or tuple(frames_NCHW.shape[1:]) != (3, size, size):
@@ -124,7 +141,7 @@ class FrozenTower(nn.Module):
                 allowed=f"[frames, 3, {size}, {size}]: its position embeddings are for {size} pixels",
                 fix=f"let the data make frames of {size} pixels",
             )
-        return self._walk(frames_NCHW, wanted)
+        return self._walk(frames_NCHW, wanted, frozenset(attention), {} if into is None else into)
 
     def forward(self, frames_NCHW: Tensor, taps: Collection[int]) -> dict[int, Tensor]:
         """All tapped blocks' tokens at once; `stream` says what goes in and comes out."""
@@ -133,35 +150,42 @@ class FrozenTower(nn.Module):
     @torch.no_grad()
     def pool(self, tokens_NPD: Tensor) -> Tensor:
         """One feature [N, D] a frame from the last block's tokens: the final norm of the class token."""
-        with self._own_precision():
+        with self.own_precision():
             return self.trunk.pool(tokens_NPD)
 
     @torch.no_grad()
     def project(self, features_ND: Tensor) -> Tensor:
         """Pooled features in the space [N, E] that the text tower shares."""
-        with self._own_precision():
+        with self.own_precision():
             return self.trunk.project(features_ND)
 
-    def _walk(self, frames_NCHW: Tensor, wanted: frozenset[int]) -> Iterator[tuple[int, Tensor]]:
+    def _walk(
+        self,
+        frames_NCHW: Tensor,
+        wanted: frozenset[int],
+        attention: frozenset[int],
+        into: MutableMapping[int, tuple[Tensor, Tensor]],
+    ) -> Iterator[tuple[int, Tensor]]:
         if not wanted:
             return
-        deepest = max(wanted)
-        tokens_NPD = self._embed(frames_NCHW)
+        # Tokens are in a list, and the last ones leave it when they are handed over, so that this frame, while it
+        # waits, does not keep them alive.
+        held = [self._embed(frames_NCHW)]
         del frames_NCHW
-        is_ours = True
-        for index in range(deepest):
-            tokens_NPD = self._run_block(index, tokens_NPD, may_overwrite=is_ours)
-            is_ours = index not in wanted
-            if not is_ours:
-                yield index, tokens_NPD
-        # Handed over without a name, so that this frame, while it waits, does not keep the last tokens alive.
-        last = [self._run_block(deepest, tokens_NPD, may_overwrite=is_ours)]
-        del tokens_NPD
-        yield deepest, last.pop()
+        for index in range(EMBEDDING, max(wanted) + 1):
+            if index != EMBEDDING:
+                read: list[tuple[Tensor, Tensor]] | None = [] if index in attention else None
+                held.append(self._run_block(index, held.pop(), may_overwrite=index - 1 not in wanted, read=read))
+                if read is not None:
+                    into[index] = _join(read)
+            if index == max(wanted):
+                yield index, held.pop()
+            elif index in wanted:
+                yield index, held[0]
 
     @torch.no_grad()
     def _embed(self, frames_NCHW: Tensor) -> Tensor:
-        with self._own_precision():
+        with self.own_precision():
             embedded = []
             for part in frames_NCHW.split(self._chunk(len(frames_NCHW))):
                 is_raw = part.dtype == torch.uint8
@@ -169,22 +193,29 @@ class FrozenTower(nn.Module):
             return embedded[0] if len(embedded) == 1 else torch.cat(embedded)
 
     @torch.no_grad()
-    def _run_block(self, index: int, tokens_NPD: Tensor, *, may_overwrite: bool) -> Tensor:
+    def _run_block(
+        self, index: int, tokens_NPD: Tensor, *, may_overwrite: bool, read: list[tuple[Tensor, Tensor]] | None
+    ) -> Tensor:
         frames = len(tokens_NPD)
         chunk = self._chunk(frames)
-        with self._own_precision():
+        with self.own_precision():
             if chunk >= frames:
-                return self.trunk.run_block(index, tokens_NPD)
+                return self.trunk.run_block(index, tokens_NPD, read)
             output_NPD = tokens_NPD if may_overwrite else torch.empty_like(tokens_NPD)
             for start in range(0, frames, chunk):
                 part = slice(start, start + chunk)
-                output_NPD[part] = self.trunk.run_block(index, tokens_NPD[part])
+                output_NPD[part] = self.trunk.run_block(index, tokens_NPD[part], read)
             return output_NPD
 
     def _chunk(self, frames: int) -> int:
         return self.chunk_frames if isinstance(self.chunk_frames, int) else max(1, frames)
 
-    def _own_precision(self) -> AbstractContextManager[object]:
+    def own_precision(self) -> AbstractContextManager[object]:
         """Switch autocast off: the caller's is meant for what it trains."""
         kind = self.device.type
         return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+
+
+def _join(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    queries, keys = zip(*parts, strict=True)
+    return (queries[0], keys[0]) if len(parts) == 1 else (torch.cat(queries), torch.cat(keys))

@@ -21,6 +21,9 @@ from side4video.models.towers.trunk import Trunk
 
 _log = logging.getLogger(__name__)
 
+CHUNK_BYTES = 192 * 2**20
+"""Intermediate results of one block that a chunk of frames may need. Larger chunks are hardly faster: at ViT-B/16, 50
+frames are ten thousand rows for each matrix product."""
 WHERE = "backbone.weights"
 """Where in an experiment the weights are named."""
 
@@ -31,8 +34,9 @@ def load_tower(
     *,
     weights: PretrainedWeights | FileWeights | RandomWeights,
     model: str = "",
-    precision: Literal["fp32", "bf16"],
-    chunk_frames: int | Literal["all"],
+    precision: Literal["fp32", "bf16", "8-bit"],
+    chunk_frames: int | Literal["auto", "all"],
+    kept_tokens: Literal["own-precision", "8-bit"] = "own-precision",
     device: str,
 ) -> FrozenTower:
     """Freeze a trunk that was made on `meta`, with the weights that the spec names.
@@ -44,6 +48,7 @@ def load_tower(
         model: open_clip's name of the model, for pretrained weights.
         precision: Of weights and tokens.
         chunk_frames: Frames that pass through a block at a time.
+        kept_tokens: How tokens that are read are kept.
         device: `cpu`, `cuda`, `cuda:1` ... or `meta`, for which no weights are read.
 
     Raises:
@@ -61,7 +66,16 @@ def load_tower(
         trunk.visual.load_state_dict(own, strict=True, assign=True)
         trunk.rebuild_buffers(dtype)
         trunk.visual.to(device)
-    return FrozenTower(trunk, shape, precision=precision, chunk_frames=chunk_frames, fingerprint=fingerprint)
+    if chunk_frames == "auto":
+        chunk_frames = shape.frames_in(CHUNK_BYTES, bytes_of_number=dtype.itemsize)
+    return FrozenTower(
+        trunk,
+        shape,
+        precision=precision,
+        chunk_frames=chunk_frames,
+        keeps_eight_bits=kept_tokens == "8-bit",
+        fingerprint=fingerprint,
+    )
 
 
 def fingerprint_of(state: Mapping[str, Tensor]) -> str:

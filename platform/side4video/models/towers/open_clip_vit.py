@@ -7,7 +7,7 @@ on a CPU stores the whole attention matrix and which counters of multiply-adds d
 """
 
 from collections.abc import Mapping
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from open_clip.transformer import LayerNorm, QuickGELU, ResidualAttentionBlock, 
 from torch import Tensor, nn
 
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.layers.product import linear
 
 
 class OpenCLIPTrunk(nn.Module):
@@ -47,25 +48,54 @@ class OpenCLIPTrunk(nn.Module):
             )
         return cls(visual)
 
-    def embed(self, frames_NCHW: Tensor) -> Tensor:
+    def embed(self, frames_NCHW: Tensor, added_N1D: Tensor | None = None) -> Tensor:
         """Patches, class token in front, plus positions, normalised where the tower does so: [N, P, D]."""
         visual = self.visual
         patches_NPD = visual.conv1(frames_NCHW).flatten(2).transpose(1, 2)
         class_N1D = visual.class_embedding.expand(len(patches_NPD), 1, -1)
         tokens_NPD = torch.cat([class_N1D, patches_NPD], dim=1)
-        return visual.ln_pre(tokens_NPD.add_(visual.positional_embedding))
+        tokens_NPD = tokens_NPD.add_(visual.positional_embedding)
+        return visual.ln_pre(tokens_NPD if added_N1D is None else tokens_NPD + added_N1D)
 
-    def run_block(self, index: int, tokens_NPD: Tensor) -> Tensor:
+    def run_block(self, index: int, tokens_NPD: Tensor, read: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
         """One pre-norm block."""
-        block = self.blocks[index]
-        tokens_NPD = tokens_NPD + block.ls_1(self._attend(block.attn, block.ln_1(tokens_NPD)))
-        return tokens_NPD.add_(block.ls_2(block.mlp(block.ln_2(tokens_NPD))))
+        attended_NPD = self.attend(index, self.attention_norm(index, tokens_NPD), read)
+        tokens_NPD = attended_NPD.add_(tokens_NPD)
+        return self.perceptron_branch(index, tokens_NPD).add_(tokens_NPD)
 
-    def _attend(self, attention: nn.MultiheadAttention, tokens_NPD: Tensor) -> Tensor:
-        qkv = F.linear(tokens_NPD, attention.in_proj_weight, attention.in_proj_bias)
+    def attention_branch(self, index: int, tokens_NPD: Tensor) -> Tensor:
+        """Norm and attention."""
+        return self.attend(index, self.attention_norm(index, tokens_NPD))
+
+    def perceptron_branch(self, index: int, tokens_NPD: Tensor) -> Tensor:
+        """Norm and MLP."""
+        return self.perceive(index, self.perceptron_norm(index, tokens_NPD))
+
+    def attention_norm(self, index: int, tokens_NPD: Tensor) -> Tensor:
+        """`ln_1`."""
+        return self.blocks[index].ln_1(tokens_NPD)
+
+    def attend(self, index: int, tokens_NPD: Tensor, read: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
+        """Attention over the tokens of each frame, or of any other group; `read` receives queries and keys."""
+        attention = self.blocks[index].attn
+        qkv = linear(tokens_NPD, attention.in_proj_weight, attention.in_proj_bias)
         query_NhPd, key_NhPd, value_NhPd = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        if read is not None:
+            # Copies, or the values would stay with them.
+            read.append((query_NhPd.contiguous(), key_NhPd.contiguous()))
         mixed_NhPd = F.scaled_dot_product_attention(query_NhPd, key_NhPd, value_NhPd)
-        return attention.out_proj(mixed_NhPd.transpose(1, 2).flatten(2))
+        out = attention.out_proj
+        return linear(mixed_NhPd.transpose(1, 2).flatten(2), out.weight, out.bias)
+
+    def perceptron_norm(self, index: int, tokens_NPD: Tensor) -> Tensor:
+        """`ln_2`."""
+        return self.blocks[index].ln_2(tokens_NPD)
+
+    def perceive(self, index: int, tokens_NPD: Tensor) -> Tensor:
+        """Two layers with GELU or QuickGELU between them."""
+        perceptron: Any = self.blocks[index].mlp
+        hidden = perceptron.gelu(linear(tokens_NPD, perceptron.c_fc.weight, perceptron.c_fc.bias))
+        return linear(hidden, perceptron.c_proj.weight, perceptron.c_proj.bias)
 
     def pool(self, tokens_NPD: Tensor) -> Tensor:
         """`ln_post` of the class token: [N, D]."""

@@ -39,6 +39,9 @@ class EvaTrunk(nn.Module):
         self.blocks = cast("list[Any]", list(visual.blocks))
         for block in self.blocks:
             block.attn.fused_attn = True  # whatever TIMM_FUSED_ATTN says: memory must not depend on it
+        self.post_norm = type(self.blocks[0]).__name__ == "EvaBlockPostNorm"
+        if any(getattr(block, name, None) is not None for block in self.blocks for name in ("gamma_1", "gamma_2")):
+            raise NotImplementedError("an EVA tower with layer scale")
 
     @classmethod
     def on_meta(cls, shape: TowerShape, timm_name: str) -> Self:
@@ -52,18 +55,56 @@ class EvaTrunk(nn.Module):
             visual = timm.create_model(timm_name, pretrained=False, num_classes=shape.output_dim, global_pool="token")
         return cls(cast("Eva", visual))
 
-    def embed(self, frames_NCHW: Tensor) -> Tensor:
+    def embed(self, frames_NCHW: Tensor, added_N1D: Tensor | None = None) -> Tensor:
         """Patches, class token in front, plus positions: [N, P, D]."""
         visual = self.visual
         patches_NPD = visual.patch_embed(frames_NCHW)
         class_N1D = cast("Tensor", visual.cls_token).expand(len(patches_NPD), 1, -1)
         tokens_NPD = torch.cat([class_N1D, patches_NPD], dim=1)
-        return visual.norm_pre(tokens_NPD.add_(cast("Tensor", visual.pos_embed)))
+        tokens_NPD = tokens_NPD.add_(cast("Tensor", visual.pos_embed))
+        return visual.norm_pre(tokens_NPD if added_N1D is None else tokens_NPD + added_N1D)
 
-    def run_block(self, index: int, tokens_NPD: Tensor) -> Tensor:
-        """One block, with rotary positions where the tower has them."""
+    def run_block(self, index: int, tokens_NPD: Tensor, read: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
+        """One block, with rotary positions where the tower has them.
+
+        Raises:
+            NotImplementedError: If queries and keys are asked for; `TowerShape.plain_attention` says so beforehand.
+        """
+        if read is not None:
+            raise NotImplementedError("an EVA tower's queries and keys cannot be read")
+        tokens_NPD = tokens_NPD + self.attention_branch(index, tokens_NPD)
+        return self.perceptron_branch(index, tokens_NPD).add_(tokens_NPD)
+
+    def attention_branch(self, index: int, tokens_NPD: Tensor) -> Tensor:
+        """Norm and attention, in the order of the tower."""
+        norm = self.blocks[index].norm1
+        if self.post_norm:
+            return norm(self.attend(index, tokens_NPD))
+        return self.attend(index, norm(tokens_NPD))
+
+    def perceptron_branch(self, index: int, tokens_NPD: Tensor) -> Tensor:
+        """Norm and MLP, in the order of the tower."""
+        norm = self.blocks[index].norm2
+        if self.post_norm:
+            return norm(self.perceive(index, tokens_NPD))
+        return self.perceive(index, norm(tokens_NPD))
+
+    def attention_norm(self, index: int, tokens_NPD: Tensor) -> Tensor:
+        """`norm1`, of a pre-norm tower."""
+        return self.blocks[index].norm1(tokens_NPD)
+
+    def attend(self, index: int, tokens_NPD: Tensor) -> Tensor:
+        """Attention with the tower's rotary positions, so over whole frames only where it has them."""
         rope: Any = self.visual.rope
-        return self.blocks[index](tokens_NPD, rope=rope if rope is None else rope.get_embed())
+        return self.blocks[index].attn(tokens_NPD, rope=rope if rope is None else rope.get_embed())
+
+    def perceptron_norm(self, index: int, tokens_NPD: Tensor) -> Tensor:
+        """`norm2`, of a pre-norm tower."""
+        return self.blocks[index].norm2(tokens_NPD)
+
+    def perceive(self, index: int, tokens_NPD: Tensor) -> Tensor:
+        """The MLP, gated or not."""
+        return self.blocks[index].mlp(tokens_NPD)
 
     def pool(self, tokens_NPD: Tensor) -> Tensor:
         """The final norm of the class token: [N, D]."""

@@ -18,12 +18,42 @@ class Trunk(Protocol):
         """The library's own module; the names of its parameters are those of the weights."""
         ...
 
-    def embed(self, frames_NCHW: Tensor) -> Tensor:
-        """Tokens [N, P, D] that enter the first block, from normalised frames [N, C, H, W]."""
+    def embed(self, frames_NCHW: Tensor, added_N1D: Tensor | None = None) -> Tensor:
+        """Tokens [N, P, D] that enter the first block, from normalised frames [N, C, H, W].
+
+        `added_N1D` is added to the tokens of each frame after the positions and before any norm.
+        """
         ...
 
-    def run_block(self, index: int, tokens_NPD: Tensor) -> Tensor:
-        """Output tokens [N, P, D] of block `index` (from 0), in memory of their own."""
+    def run_block(self, index: int, tokens_NPD: Tensor, read: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
+        """Output tokens [N, P, D] of block `index` (from 0), in memory of their own; nothing is kept for backward.
+
+        Where `read` is a list, the block's queries and keys [N, h, P, k] are appended to it.
+        """
+        ...
+
+    def attention_branch(self, index: int, tokens_NPD: Tensor) -> Tensor:
+        """What block `index` adds to its tokens first, norm included; gradients pass."""
+        ...
+
+    def perceptron_branch(self, index: int, tokens_NPD: Tensor) -> Tensor:
+        """What block `index` adds to its tokens then, norm included; gradients pass."""
+        ...
+
+    def attention_norm(self, index: int, tokens_NPD: Tensor) -> Tensor:
+        """The norm in front of a pre-norm block's attention."""
+        ...
+
+    def attend(self, index: int, tokens_NPD: Tensor) -> Tensor:
+        """Block `index`'s attention without its norm, over any groups of tokens [N, P, D]."""
+        ...
+
+    def perceptron_norm(self, index: int, tokens_NPD: Tensor) -> Tensor:
+        """The norm in front of a pre-norm block's MLP."""
+        ...
+
+    def perceive(self, index: int, tokens_NPD: Tensor) -> Tensor:
+        """Block `index`'s MLP without its norm."""
         ...
 
     def pool(self, tokens_NPD: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ def test_the_union_tells_the_families_apart():
 
 def test_the_defaults():
     spec = parse({"kind": "open-clip", "model": "ViT-B-16", "weights": RANDOM})
-    assert (spec.precision, spec.chunk_frames, spec.weights.seed) == ("bf16", "all", 0)
+    assert (spec.precision, spec.chunk_frames, spec.weights.seed) == ("bf16", "auto", 0)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_the_defaults():
         ({"weights": {"kind": "random", "sede": 1}}, "Extra inputs"),
         ({"model": "ViT-B-17"}, "'ViT-B-16'"),
         ({"model": "RN50"}, "'ViT-B-16'"),
-        ({"precision": "fp16"}, "'fp32' or 'bf16'"),
+        ({"precision": "fp16"}, "'fp32', 'bf16' or '8-bit'"),
         ({"chunk_frames": 0}, "greater than 0"),
         ({"chunkframes": 4}, "Extra inputs"),
         ({"kind": "open_clip"}, "'open-clip', 'vit'"),

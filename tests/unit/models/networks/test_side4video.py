@@ -30,8 +30,9 @@ def build(options, *, frames=3, size=12, patch=4, layers=2, depth=4, width=24, b
     )
     spec = Side4VideoSpec.model_validate({"layers": layers, "dim": 64, **options})
     tower = backbone.shape()
+    skeleton = backbone.build("meta")
     with seeded(3):
-        network = spec.build(tower, frames=frames).to(dtype)
+        network = spec.build(skeleton, frames=frames).to(dtype)
         # Norms start at 1 and 0, where half of the mistakes do not show.
         for parameter in network.parameters():
             parameter.data.add_(0.1 * torch.randn_like(parameter))
@@ -43,7 +44,7 @@ def build(options, *, frames=3, size=12, patch=4, layers=2, depth=4, width=24, b
         video = torch.randn(batch, frames, 3, size, size)
         taps = spec.taps(tower)
         tokens = {tap: torch.randn(batch * frames, tower.tokens, width) for tap in taps}
-    return spec, network, FrozenFeatures(video, tokens), taps
+    return spec, network, FrozenFeatures(video, lambda video: video, tokens), taps
 
 
 def truth(spec, network, features, taps):
@@ -128,6 +129,7 @@ def test_reversing_time_changes_the_output():
     network.eval()
     flipped = FrozenFeatures(
         features.video_BTCHW.flip(1),
+        features.normalise,
         {tap: tokens.unflatten(0, (2, 4)).flip(1).flatten(0, 1) for tap, tokens in features.tokens.items()},
     )
     assert (network(features) - network(flipped)).abs().max() > 1e-3
@@ -149,7 +151,7 @@ def test_taps():
 def test_initial_values_are_the_authors():
     from side4video.models.backbones.open_clip import OpenCLIPSpec
 
-    tower = OpenCLIPSpec(model="ViT-B-16", weights={"kind": "random", "seed": 0}).shape()
+    tower = OpenCLIPSpec(model="ViT-B-16", weights={"kind": "random", "seed": 0}).build("meta")
     with seeded(0):
         network = Side4VideoSpec(layers=1, dim=320).build(tower, frames=8)
     block, dim = network.blocks[0], 320

@@ -1,0 +1,67 @@
+"""Matrix products, on the fastest kernel that is at hand.
+
+On a CPU, torch gives products of fp32 matrices to MKL, which on processors of other makers runs at half the speed of
+oneDNN (measured on an AMD EPYC: 190 against 410 GFLOP/s with two cores). oneDNN comes with torch; here fp32 products on
+a CPU go to it. Everywhere else these functions are torch's own.
+
+Legend: M rows (any leading dimensions), I inputs, O outputs.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_ONE_DNN: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
+
+
+def linear(x_MI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
+    """`F.linear`, autocast and gradients included."""
+    if _prefers_one_dnn(x_MI, weight_OI) and not torch.is_autocast_enabled("cpu"):
+        return _Linear.apply(x_MI, weight_OI, bias_O)
+    return F.linear(x_MI, weight_OI, bias_O)
+
+
+def product(left_MI: Tensor, right_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
+    """`left @ right.T + bias` of two matrices in one precision; no gradient passes, autocast is not looked at."""
+    if _prefers_one_dnn(left_MI, right_OI):
+        return _ONE_DNN(left_MI, right_OI, bias_O, "none", [], "")
+    if bias_O is None:
+        return left_MI @ right_OI.t()
+    return torch.addmm(bias_O, left_MI, right_OI.t())
+
+
+def _prefers_one_dnn(left: Tensor, right: Tensor) -> bool:
+    # A subclass (a fake tensor) takes the ordinary way: it computes nothing, and counters know that way.
+    return (
+        _ONE_DNN is not None
+        and left.dtype == right.dtype == torch.float32
+        and left.device.type == "cpu"
+        and type(left) in (Tensor, torch.nn.Parameter)
+        and left.numel() > 0
+        and right.numel() > 0
+    )
+
+
+class _Linear(torch.autograd.Function):
+    """Keeps what `F.linear` keeps: the input where the weight learns, the weight where the input does."""
+
+    @staticmethod
+    def forward(ctx: Any, x_MI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
+        learns_input, learns_weight = ctx.needs_input_grad[:2]
+        ctx.save_for_backward(x_MI if learns_weight else None, weight_OI if learns_input else None)
+        return product(x_MI.flatten(0, -2), weight_OI, bias_O).view(*x_MI.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x_MI, weight_OI = ctx.saved_tensors
+        gradient = gradients[0].flatten(0, -2)
+        x_gradient = weight_gradient = bias_gradient = None
+        if weight_OI is not None:
+            x_gradient = product(gradient, weight_OI.t()).view(*gradients[0].shape[:-1], -1)
+        if x_MI is not None:
+            weight_gradient = product(gradient.t(), x_MI.flatten(0, -2).t())
+        if ctx.needs_input_grad[2]:
+            bias_gradient = gradient.sum(0)
+        return x_gradient, weight_gradient, bias_gradient
