@@ -65,3 +65,49 @@ class PlainSide4Video(nn.Module):
         for tap, block in zip(self.taps, self.blocks, strict=True):
             side = block(side, tokens[tap], self.spatial_PD)
         return self.final_norm(side).float().mean(dim=(2, 3, 4))
+
+    @torch.no_grad()
+    def take_weights(self, network: nn.Module) -> dict[str, nn.Parameter]:
+        """Take the weights of the package's own network; gives this module's parameters by that network's names.
+
+        The parameters have the layout of this module: a convolution's kernel where the other has a matrix.
+        """
+        pairs = {
+            "stem.weight_DC3HW": self.stem.weight,
+            "stem.bias_D": self.stem.bias,
+            "spatial_PD": self.spatial_PD,
+            **_affine("stem_norm", self.stem_norm),
+            **_affine("final_norm", self.final_norm),
+        }
+        for number, block in enumerate(self.blocks):
+            pairs |= {f"blocks.{number}.{name}": parameter for name, parameter in _block_pairs(block).items()}
+        state = dict(network.named_parameters())
+        if state.keys() != pairs.keys():
+            raise ValueError(f"not the same network: {sorted(state.keys() ^ pairs.keys())[:3]}")
+        for name, parameter in pairs.items():
+            value = state[name].t() if name.endswith("weight_3D") else state[name]
+            parameter.copy_(value.reshape(parameter.shape))
+        return pairs
+
+
+def _affine(name: str, module: nn.Module) -> dict[str, nn.Parameter]:
+    return {f"{name}.weight": module.weight, f"{name}.bias": module.bias}  # type: ignore[dict-item]
+
+
+def _block_pairs(block: PlainBlock) -> dict[str, nn.Parameter]:
+    return {
+        **_affine("down.norm", block.down_norm),
+        **_affine("down.projection", block.down),
+        **_affine("temporal.norm", block.norm_1),
+        **_affine("temporal.enter", block.point_1),
+        "temporal.mix.weight_3D": block.depth.weight,
+        "temporal.mix.bias_D": block.depth.bias,
+        **_affine("temporal.leave", block.point_2),
+        **_affine("attention.norm", block.norm_2),
+        "attention.query_key_value.weight": block.attention.in_proj_weight,
+        "attention.query_key_value.bias": block.attention.in_proj_bias,
+        **_affine("attention.leave", block.attention.out_proj),
+        **_affine("perceptron_norm", block.norm_3),
+        **_affine("perceptron.enter", block.enter),
+        **_affine("perceptron.leave", block.leave),
+    }

@@ -20,8 +20,8 @@ def batch_norm(x_BTPD: Tensor, state: dict[str, Tensor], name: str, *, training:
         mean = x_BTPD.mean((0, 1, 2))
         variance = ((x_BTPD - mean) ** 2).mean((0, 1, 2))
     else:
-        mean, variance = state[f"{name}.norm.running_mean"], state[f"{name}.norm.running_var"]
-    return (x_BTPD - mean) / torch.sqrt(variance + 1e-5) * state[f"{name}.norm.weight"] + state[f"{name}.norm.bias"]
+        mean, variance = state[f"{name}.running_mean"], state[f"{name}.running_var"]
+    return (x_BTPD - mean) / torch.sqrt(variance + 1e-5) * state[f"{name}.weight"] + state[f"{name}.bias"]
 
 
 def linear(x: Tensor, state: dict[str, Tensor], name: str) -> Tensor:
@@ -47,8 +47,16 @@ def stem(video_BTCHW: Tensor, state: dict[str, Tensor]) -> Tensor:
     return out
 
 
-def temporal(x_BTPD: Tensor, state: dict[str, Tensor], name: str, *, training: bool) -> Tensor:
-    h = linear(batch_norm(x_BTPD, state, f"{name}.norm", training=training), state, f"{name}.enter")
+def down(z: Tensor, state: dict[str, Tensor], name: str, *, norms: str) -> Tensor:
+    weight, bias = state[f"{name}.norm.weight"], state[f"{name}.norm.bias"]
+    if norms == "post":
+        return layer_norm(linear(z, state, f"{name}.projection"), weight, bias)
+    return linear(layer_norm(z, weight, bias), state, f"{name}.projection")
+
+
+def convolution(x_BTPD: Tensor, state: dict[str, Tensor], name: str, *, norms: str, training: bool) -> Tensor:
+    read = x_BTPD if norms == "post" else batch_norm(x_BTPD, state, f"{name}.norm", training=training)
+    h = linear(read, state, f"{name}.enter")
     weight, bias = state[f"{name}.mix.weight_3D"], state[f"{name}.mix.bias_D"]
     mixed = []
     for t in range(h.shape[1]):
@@ -58,29 +66,51 @@ def temporal(x_BTPD: Tensor, state: dict[str, Tensor], name: str, *, training: b
         if t + 1 < h.shape[1]:
             total = total + weight[2] * h[:, t + 1]
         mixed.append(total)
-    return linear(torch.stack(mixed, 1), state, f"{name}.leave")
+    out = linear(torch.stack(mixed, 1), state, f"{name}.leave")
+    return batch_norm(out, state, f"{name}.norm", training=training) if norms == "post" else out
 
 
-def attention(x_BTPD: Tensor, cls_BTD: Tensor | None, state: dict[str, Tensor], name: str) -> Tensor:
-    dim = x_BTPD.shape[-1]
-    out = torch.zeros_like(x_BTPD)
+def attend(seen_SD: Tensor, asking: int, state: dict[str, Tensor], name: str, *, norms: str) -> Tensor:
+    """Attention over one sequence; its first `asking` tokens ask nothing."""
+    dim = seen_SD.shape[-1]
+    norm = state[f"{name}.norm.weight"], state[f"{name}.norm.bias"]
+    read = seen_SD if norms == "post" else layer_norm(seen_SD, *norm)
     weight, bias = state[f"{name}.query_key_value.weight"], state[f"{name}.query_key_value.bias"]
+    query = read[asking:] @ weight[:dim].T + bias[:dim]
+    key = read @ weight[dim : 2 * dim].T + bias[dim : 2 * dim]
+    value = read @ weight[2 * dim :].T + bias[2 * dim :]
+    heads = []
+    for start in range(0, dim, 64):
+        part = slice(start, start + 64)
+        logits = query[:, part] @ key[:, part].T / math.sqrt(64)
+        heads.append(torch.softmax(logits, -1) @ value[:, part])
+    out = linear(torch.cat(heads, -1), state, f"{name}.leave")
+    return layer_norm(out, *norm) if norms == "post" else out
+
+
+def over_space(
+    x_BTPD: Tensor, cls_BTD: Tensor | None, places: Tensor | None, state: dict[str, Tensor], name: str, *, norms: str
+) -> Tensor:
+    rows = []
     for b in range(x_BTPD.shape[0]):
+        frames = []
         for t in range(x_BTPD.shape[1]):
-            patches = x_BTPD[b, t]
-            seen = patches if cls_BTD is None else torch.cat([cls_BTD[b, t : t + 1], patches])
-            seen = layer_norm(seen, state[f"{name}.norm.weight"], state[f"{name}.norm.bias"])
-            asked = seen if cls_BTD is None else seen[1:]
-            query = asked @ weight[:dim].T + bias[:dim]
-            key = seen @ weight[dim : 2 * dim].T + bias[dim : 2 * dim]
-            value = seen @ weight[2 * dim :].T + bias[2 * dim :]
-            heads = []
-            for start in range(0, dim, 64):
-                part = slice(start, start + 64)
-                logits = query[:, part] @ key[:, part].T / math.sqrt(64)
-                heads.append(torch.softmax(logits, -1) @ value[:, part])
-            out[b, t] = linear(torch.cat(heads, -1), state, f"{name}.leave")
-    return out
+            tokens = x_BTPD[b, t]
+            if places is not None:
+                ahead = len(tokens) - len(places)
+                tokens = torch.cat([tokens[:ahead], tokens[ahead:] + places])
+            seen = tokens if cls_BTD is None else torch.cat([cls_BTD[b, t : t + 1], tokens])
+            frames.append(attend(seen, 0 if cls_BTD is None else 1, state, name, norms=norms))
+        rows.append(torch.stack(frames))
+    return torch.stack(rows)
+
+
+def over_time(x_BTPD: Tensor, state: dict[str, Tensor], name: str, *, norms: str) -> Tensor:
+    rows = []
+    for b in range(x_BTPD.shape[0]):
+        places = [attend(x_BTPD[b, :, p], 0, state, name, norms=norms) for p in range(x_BTPD.shape[2])]
+        rows.append(torch.stack(places, 1))
+    return torch.stack(rows)
 
 
 def shifted(cls_BTD: Tensor) -> Tensor:
@@ -94,38 +124,60 @@ def shifted(cls_BTD: Tensor) -> Tensor:
     return out
 
 
+def fuse(s: Tensor, u: Tensor, state: dict[str, Tensor], name: str, mixing: str) -> Tensor:
+    if mixing == "add":
+        return s + u
+    share = torch.sigmoid(state[f"{name}.gate"] / 0.1) if mixing == "gate" else 0.5
+    return share * s + (1 - share) * u
+
+
+def perceive(x: Tensor, state: dict[str, Tensor], name: str, *, norms: str, training: bool) -> Tensor:
+    norm = f"{name}.perceptron_norm"
+    h = linear(
+        x if norms == "post" else batch_norm(x, state, norm, training=training), state, f"{name}.perceptron.enter"
+    )
+    out = linear(h * 0.5 * (1 + torch.erf(h / math.sqrt(2))), state, f"{name}.perceptron.leave")
+    return batch_norm(out, state, norm, training=training) if norms == "post" else out
+
+
 def side4video(
     video_BTCHW: Tensor,
     tokens: dict[int, Tensor],
     state: dict[str, Tensor],
     *,
     taps: tuple[int, ...],
-    mixing: str,
-    cls_shift: bool,
+    mixing: str = "add",
+    temporal_module: str = "conv",
+    cls_shift: bool = True,
+    representation: str = "gap",
+    norms: str = "pre",
     training: bool,
 ) -> Tensor:
     """Features [B, d]; `state` holds float64 copies of the network's tensors by name."""
     batch, frames = video_BTCHW.shape[:2]
     s = stem(video_BTCHW, state)
-    if "stem_norm.norm.weight" in state:
+    if "stem_norm.weight" in state:
         s = batch_norm(s, state, "stem_norm", training=training)
+    # The stream's own token, where it has one, is kept apart from the patches here.
+    c = torch.zeros(batch, frames, 1, s.shape[-1], dtype=s.dtype)
+    if representation == "extra-cls":
+        c = c + state["extra_D"]
     for number, tap in enumerate(taps):
         name = f"blocks.{number}"
-        z = tokens[tap].reshape(batch, frames, *tokens[tap].shape[1:])
-        u = linear(
-            layer_norm(z, state[f"{name}.down.norm.weight"], state[f"{name}.down.norm.bias"]),
-            state,
-            f"{name}.down.projection",
-        )
-        s = s + u[:, :, 1:] if mixing == "add" else 0.5 * s + 0.5 * u[:, :, 1:]
-        s = s + temporal(s, state, f"{name}.temporal", training=training)
-        placed = s + state["spatial_PD"] if "spatial_PD" in state else s
-        s = s + attention(placed, shifted(u[:, :, 0]) if cls_shift else None, state, f"{name}.attention")
-        h = linear(
-            batch_norm(s, state, f"{name}.perceptron.norm", training=training), state, f"{name}.perceptron.enter"
-        )
-        h = h * 0.5 * (1 + torch.erf(h / math.sqrt(2)))
-        s = s + linear(h, state, f"{name}.perceptron.leave")
-    if "final_norm.norm.weight" in state:
-        s = batch_norm(s, state, "final_norm", training=training)
-    return s.mean((1, 2))
+        u = down(tokens[tap].reshape(batch, frames, *tokens[tap].shape[1:]), state, f"{name}.down", norms=norms)
+        s = fuse(s, u[:, :, 1:], state, name, mixing)
+        if representation == "vit-cls":
+            c = fuse(c, u[:, :, :1], state, name, mixing)
+        if temporal_module == "conv":
+            s = s + convolution(s, state, f"{name}.temporal", norms=norms, training=training)
+        if temporal_module == "attention":
+            s = s + over_time(s, state, f"{name}.temporal.attention", norms=norms)
+        stream = s if representation == "gap" else torch.cat([c, s], 2)
+        outside = shifted(u[:, :, 0]) if cls_shift else None
+        stream = stream + over_space(stream, outside, state.get("spatial_PD"), state, f"{name}.attention", norms=norms)
+        stream = stream + perceive(stream, state, name, norms=norms, training=training)
+        c, s = (c, stream) if representation == "gap" else (stream[:, :, :1], stream[:, :, 1:])
+    out = s if representation == "gap" else c
+    if "final_norm.weight" in state:
+        out = batch_norm(out, state, "final_norm", training=training)
+    return out.mean((1, 2))

@@ -1,25 +1,46 @@
 """Batch normalisation over every token of a batch.
 
-Legend: B clips, T frames, P patch tokens of a frame, D channels.
+Legend: B clips, T frames, P tokens of a frame, D channels.
 """
 
 from torch import Tensor, nn
 
+from side4video.models.layers.normalise import batch_normalise
 
-class TokenBatchNorm(nn.Module):
+MOMENTUM = 0.1
+
+
+class TokenBatchNorm(nn.modules.batchnorm._BatchNorm):
     """`BatchNorm3d` on tokens with their channels last: statistics over batch, time and space per channel.
 
-    The tokens are shown to the library's norm as a channels-last image [B·T, D, P, 1], a view, so that nothing is
-    copied and its fast channels-last kernels run. The inner module is a plain `BatchNorm2d`, so the library's own
-    conversion to `SyncBatchNorm` applies.
+    Parameters, running statistics and their update are the library's. `synchronised` makes the statistics those of
+    all workers' tokens, on CPU and GPU alike.
     """
 
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm2d(dim)
+    synchronised = False
 
-    def forward(self, tokens_BTPD: Tensor) -> Tensor:
-        """Normalised tokens, of the same shape."""
-        batch, frames, patches, dim = tokens_BTPD.shape
-        image = tokens_BTPD.reshape(batch * frames, patches, 1, dim).permute(0, 3, 1, 2)
-        return self.norm(image).permute(0, 2, 3, 1).reshape(batch, frames, patches, dim)
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, eps=1e-5, momentum=MOMENTUM)
+
+    def momentum_now(self) -> float:
+        """Weight of the present batch in the running statistics; counts the batch."""
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        return MOMENTUM
+
+    def normalise(self, tokens_BTPD: Tensor, *, update: bool = True) -> Tensor:
+        """Normalised tokens without gain and shift, for `folded.affine_linear`."""
+        return batch_normalise(tokens_BTPD, self, update=update)
+
+    def forward(self, input: Tensor, *, update: bool = True) -> Tensor:  # noqa: A002 - the library's name
+        """Normalised tokens [B, T, P, D], of the same shape and precision as `input`."""
+        normalised_BTPD = self.normalise(input, update=update)
+        dtype = normalised_BTPD.dtype
+        return normalised_BTPD * self.weight.to(dtype) + self.bias.to(dtype)
+
+
+def synchronise_norms(module: nn.Module) -> None:
+    """Let every batch norm in a module see the tokens of all workers."""
+    for part in module.modules():
+        if isinstance(part, TokenBatchNorm):
+            part.synchronised = True

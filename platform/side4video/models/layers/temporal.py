@@ -6,9 +6,11 @@ Legend: B clips, T frames, P patch tokens of a frame, D channels.
 from typing import Any
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from side4video.models.layers.precision import compute_dtype, without_autocast
+from side4video.models.layers.product import product
 
 
 class _ShiftMultiply(torch.autograd.Function):
@@ -19,11 +21,13 @@ class _ShiftMultiply(torch.autograd.Function):
     """
 
     @staticmethod
+    @without_autocast
     def forward(ctx: Any, tokens_BTPD: Tensor, weight_3D: Tensor) -> Tensor:
         ctx.save_for_backward(tokens_BTPD, weight_3D)
         return _shift_multiply(tokens_BTPD, weight_3D)
 
     @staticmethod
+    @without_autocast
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
         tokens_BTPD, weight_3D = ctx.saved_tensors
         gradient_BTPD = gradients[0].contiguous()
@@ -31,13 +35,7 @@ class _ShiftMultiply(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             tokens_gradient = _shift_multiply(gradient_BTPD, weight_3D.flip(0))
         if ctx.needs_input_grad[1]:
-            weight_gradient = torch.stack(
-                [
-                    _sum_of_products(tokens_BTPD[:, :-1], gradient_BTPD[:, 1:]),
-                    _sum_of_products(tokens_BTPD, gradient_BTPD),
-                    _sum_of_products(tokens_BTPD[:, 1:], gradient_BTPD[:, :-1]),
-                ]
-            ).to(weight_3D.dtype)
+            weight_gradient = _kernel_gradient(tokens_BTPD, gradient_BTPD).to(weight_3D.dtype)
         return tokens_gradient, weight_gradient
 
 
@@ -46,6 +44,16 @@ def _shift_multiply(tokens_BTPD: Tensor, weight_3D: Tensor) -> Tensor:
     mixed_BTPD[:, 1:].addcmul_(tokens_BTPD[:, :-1], weight_3D[0])
     mixed_BTPD[:, :-1].addcmul_(tokens_BTPD[:, 1:], weight_3D[2])
     return mixed_BTPD
+
+
+def _kernel_gradient(tokens_BTPD: Tensor, gradient_BTPD: Tensor) -> Tensor:
+    return torch.stack(
+        [
+            _sum_of_products(tokens_BTPD[:, :-1], gradient_BTPD[:, 1:]),
+            _sum_of_products(tokens_BTPD, gradient_BTPD),
+            _sum_of_products(tokens_BTPD[:, 1:], gradient_BTPD[:, :-1]),
+        ]
+    )
 
 
 def _sum_of_products(left_BTPD: Tensor, right_BTPD: Tensor) -> Tensor:
@@ -72,31 +80,47 @@ class DepthwiseTemporalConvolution(nn.Module):
         return mixed_BTPD + self.bias_D.to(tokens_BTPD.dtype)
 
 
-class TemporalPatchEmbedding(nn.Module):
-    """A (3, p, p) convolution of stride (1, p, p), zero padded in time, with bias: frames to patch tokens.
+def temporal_linear(tokens_BTPD: Tensor, convolution: DepthwiseTemporalConvolution, layer: nn.Linear) -> Tensor:
+    """`layer(convolution(tokens))`, keeping the tokens alone: what is between the two is made again in backward."""
+    dtype = compute_dtype(layer.weight)
+    return _TemporalLinear.apply(
+        tokens_BTPD.to(dtype), convolution.weight_3D, convolution.bias_D, layer.weight, layer.bias
+    )
 
-    As one matrix product: each patch gives its response to the three time slices of the kernel, and the three
-    responses are added one frame apart. Equals `nn.Conv3d(3, D, (3, p, p), (1, p, p), (1, 0, 0))`, initial values
-    included.
-    """
 
-    def __init__(self, dim: int, *, patch_size: int) -> None:
-        super().__init__()
-        self.dim, self.patch_size = dim, patch_size
-        bound = (3 * 3 * patch_size * patch_size) ** -0.5
-        self.weight_DC3HW = nn.Parameter(torch.empty(dim, 3, 3, patch_size, patch_size).uniform_(-bound, bound))
-        self.bias_D = nn.Parameter(torch.empty(dim).uniform_(-bound, bound))
+class _TemporalLinear(torch.autograd.Function):
+    @staticmethod
+    @without_autocast
+    def forward(
+        ctx: Any, tokens_BTPD: Tensor, weight_3D: Tensor, shift_D: Tensor, weight_OD: Tensor, bias_O: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(tokens_BTPD, weight_3D, shift_D, weight_OD)
+        dtype = tokens_BTPD.dtype
+        mixed_MD = _shift_multiply(tokens_BTPD, weight_3D.to(dtype)).flatten(0, -2)
+        # The convolution's bias goes through the layer once, and not with every token.
+        offset_O = torch.addmv(bias_O, weight_OD, shift_D).to(dtype)
+        return product(mixed_MD, weight_OD.to(dtype), offset_O).view(*tokens_BTPD.shape[:-1], -1)
 
-    def forward(self, video_BTCHW: Tensor) -> Tensor:
-        """Frames [B, T, 3, H, W] to tokens [B, T, P, D], P = (H/p)·(W/p) in row order."""
-        size = self.patch_size
-        patches_BTPK = rearrange(video_BTCHW, "b t c (h p) (w q) -> b t (h w) (c p q)", p=size, q=size)
-        # [D, C, 3, p, p] to [3·D, C·p·p]: the three time slices side by side.
-        weight = rearrange(self.weight_DC3HW, "d c k p q -> (k d) (c p q)")
-        before, here, after = F.linear(patches_BTPK.to(weight.dtype), weight).chunk(3, dim=-1)
-        tokens_BTPD = here + self.bias_D
-        # The kernel's first slice meets the frame before, its last the frame after.
-        return tokens_BTPD + F.pad(before[:, :-1], (0, 0, 0, 0, 1, 0)) + F.pad(after[:, 1:], (0, 0, 0, 0, 0, 1))
+    @staticmethod
+    @without_autocast
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        tokens_BTPD, weight_3D, shift_D, weight_OD = ctx.saved_tensors
+        dtype = tokens_BTPD.dtype
+        gradient_MO = gradients[0].flatten(0, -2)
+        sum_O = gradient_MO.sum(0, dtype=weight_OD.dtype)
+        mixed_MD = _shift_multiply(tokens_BTPD, weight_3D.to(dtype)).flatten(0, -2)
+        weight_gradient = product(gradient_MO.t(), mixed_MD.t()).to(weight_OD.dtype)
+        del mixed_MD
+        gradient_BTPD = product(gradient_MO, weight_OD.t().to(dtype)).view_as(tokens_BTPD)
+        kernel_gradient = _kernel_gradient(tokens_BTPD, gradient_BTPD).to(weight_3D.dtype)
+        tokens_gradient = _shift_multiply(gradient_BTPD, weight_3D.to(dtype).flip(0))
+        return (
+            tokens_gradient,
+            kernel_gradient,
+            sum_O @ weight_OD,
+            torch.addr(weight_gradient, sum_O, shift_D),
+            sum_O,
+        )
 
 
 def shift_over_time(tokens_BTD: Tensor) -> Tensor:

@@ -5,9 +5,10 @@ mixes over time (depthwise separable convolution), over space (attention that al
 shifted by a frame) and over channels (MLP). No gradient enters the tower.
 """
 
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import PositiveInt, model_validator
+from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
@@ -33,6 +34,7 @@ class Side4VideoSpec(MethodSpec):
         "preset": {
             "paper": {"mixing": "add"},
             "authors": {"mixing": "mean"},
+            "authors-eva": {"mixing": "mean", "norms": "post", "final_norm": "none"},
         },
         "size": {
             "vitb16-light": {"layers": 6, "dim": 192},
@@ -44,20 +46,32 @@ class Side4VideoSpec(MethodSpec):
     }
 
     kind: Literal["side4video"] = "side4video"
-    preset: Literal["paper", "authors"] = "paper"
-    """`paper`: the paper's equations; `authors`: what the released code computes. Sets `mixing`."""
+    preset: Literal["paper", "authors", "authors-eva"] = "paper"
+    """`paper`: the paper's equations; `authors`: what the released code computes on CLIP towers; `authors-eva`: what
+    it computes on EVA-CLIP E/14. Sets `mixing`, `norms` and `final_norm`."""
     size: Literal["custom", "vitb16-light", "vitb16", "vitl14-light", "vitl14", "vite14-light"] = "custom"
     """A row of the paper's Table 1: sets `layers` and `dim`."""
     layers: PositiveInt = 12
     """Side blocks, at most as many as the tower has (Table 1: 12 for ViT-B/16)."""
     dim: PositiveInt = 320
     """Channels of the side network, a multiple of 64, the width of an attention head (Table 1: 320 for ViT-B/16)."""
-    fusion: Literal["interval", "top"] = "interval"
-    """Which tower blocks are read (section 4.5): evenly spaced and ending with the last, or the last `layers`."""
-    mixing: Literal["add", "mean"] = "add"
-    """Side stream and tower tokens: their sum (eq. 2), or half of each (the authors' code)."""
+    fusion: Literal["interval", "top"] | tuple[NonNegativeInt, ...] = "interval"
+    """Which tower blocks are read (section 4.5): evenly spaced and ending with the last, the last `layers`, or the
+    blocks listed (from 0, ascending; then `layers` is their number)."""
+    mixing: Literal["add", "mean", "gate"] = "add"
+    """Side stream and tower tokens: their sum (eq. 2), half of each (the authors' code), or a learned share of each,
+    one number a block that begins at one half (LST's gate)."""
+    temporal: Literal["conv", "attention", "none"] = "conv"
+    """What mixes over time (Table 9b): the depthwise separable convolution, attention over the frames of each
+    position, or nothing."""
     cls_shift: bool = True
     """Whether spatial attention sees the tower's [CLS] token shifted over time (section 3.3, Table 9c)."""
+    representation: Literal["gap", "vit-cls", "extra-cls"] = "gap"
+    """What represents a clip (Table 9d): the mean over all patches (eq. 3), or the mean over time of a token carried
+    along with them, fused with the tower's [CLS] token (`vit-cls`) or learned (`extra-cls`)."""
+    norms: Literal["pre", "post"] = "pre"
+    """Each branch normalises what it reads (section 3.3), or what it gives: the authors' code for EVA-CLIP, where the
+    tower's tokens are normalised after their projection as well."""
     stem_norm: Literal["batch", "none"] = "batch"
     """The norm after the 3-D patch embedding; in the authors' code, not in the paper."""
     spatial_embedding: Literal["shared", "none"] = "shared"
@@ -66,6 +80,36 @@ class Side4VideoSpec(MethodSpec):
     """The norm before global average pooling; in the authors' code, not in the paper."""
     mlp_ratio: PositiveInt = 4
     """Hidden width of the MLP over `dim` (the authors' code; unspecified in the paper)."""
+    recompute: Literal["none", "selective", "block"] = "block"
+    """What is made again in backward and not kept: nothing, the MLPs' hidden channels, or all of a block but its input.
+    It changes memory and time, never the result."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def listed_blocks_say_how_many_layers(cls, document: Any) -> Any:
+        """A list of blocks has as many layers as it has members, where `layers` and `size` are silent."""
+        blocks = document.get("fusion") if isinstance(document, Mapping) else None
+        if isinstance(blocks, str) or not isinstance(blocks, Sequence) or {"layers", "size"} & document.keys():
+            return document
+        return {**document, "layers": max(1, len(blocks))}
+
+    @model_validator(mode="after")
+    def listed_blocks_ascend(self) -> Self:
+        """Blocks are read in the order in which the tower runs, each once, one for each layer."""
+        if isinstance(self.fusion, str):
+            return self
+        if not self.fusion or list(self.fusion) != sorted(set(self.fusion)):
+            ordered = sorted(set(self.fusion)) or [0]
+            raise ValueError(
+                f"fusion {list(self.fusion)} is not a list of blocks in ascending order · "
+                f"allowed: each block once, from 0 · fix: use {ordered}"
+            )
+        if len(self.fusion) != self.layers:
+            raise ValueError(
+                f"fusion lists {len(self.fusion)} blocks and layers is {self.layers} · "
+                f"allowed: one block a layer · fix: remove `layers`, or set it to {len(self.fusion)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def dim_divides_into_heads(self) -> Self:
@@ -104,6 +148,15 @@ class Side4VideoSpec(MethodSpec):
                 allowed=f"1 to {tower.depth}",
                 fix=f"set layers to {tower.depth} or take a deeper backbone",
             )
+        if not isinstance(self.fusion, str):
+            if self.fusion[-1] >= tower.depth:
+                raise wrong(
+                    "method.fusion",
+                    f"block {self.fusion[-1]} of a backbone of {tower.depth} blocks",
+                    allowed=f"0 to {tower.depth - 1}",
+                    fix="remove it, or take a deeper backbone",
+                )
+            return self.fusion
         if self.fusion == "top":
             return tuple(range(tower.depth - self.layers, tower.depth))
         return tuple((layer + 1) * tower.depth // self.layers - 1 for layer in range(self.layers))
@@ -111,6 +164,10 @@ class Side4VideoSpec(MethodSpec):
     def reads(self, tower: TowerShape, *, frames: int) -> Reads:  # noqa: ARG002
         """The tokens of its taps."""
         return Reads(tokens=frozenset(self.taps(tower)))
+
+    def output_dim(self, tower: TowerShape) -> int:  # noqa: ARG002
+        """`dim`."""
+        return self.dim
 
     def build(self, tower: "FrozenTower", *, frames: int) -> "Side4Video":  # noqa: ARG002
         """The side network, initialised from torch's current generator."""
@@ -122,7 +179,11 @@ class Side4VideoSpec(MethodSpec):
             dim=self.dim,
             mlp_ratio=self.mlp_ratio,
             mixing=self.mixing,
+            temporal=self.temporal,
             cls_shift=self.cls_shift,
+            representation=self.representation,
+            norms=self.norms,
+            recompute=self.recompute,
             extras=frozenset(
                 name
                 for name, value in (

@@ -1,0 +1,227 @@
+"""One block of the Side4Video network (section 3.3, Figure 3), and how little of it is kept for backward.
+
+Legend: B clips, T frames, N = B·T, P tokens of the side stream in a frame (the patches, behind a token of their own
+where the stream carries one), S tokens of the tower in a frame ([CLS] first), D tower width, d side width (written D
+where no tower token is near), h heads, k channels of a head.
+
+A block is stated once, in `SideBlock`; how it is kept is chosen by `recompute`:
+
+- `none`: what each operation needs, and the perceptron's hidden channels.
+- `selective`: all but the hidden channels, the largest and cheapest to make again.
+- `block`: the block's input and the tower's tokens, nothing else. Backward runs the block again up to its perceptron,
+  and goes through the perceptron in parts.
+
+All three give the same gradients, and the same batch statistics: a repeated forward does not count.
+"""
+
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from side4video.models.layers.attention import FrameAttention, TimeAttention
+from side4video.models.layers.eight_bit import EightBitTokens
+from side4video.models.layers.folded import affine_linear, frozen_norm_linear
+from side4video.models.layers.norm import TokenBatchNorm
+from side4video.models.layers.normalise import layer_norm
+from side4video.models.layers.perceptron import Perceptron, gradients_in_parts
+from side4video.models.layers.precision import compute_dtype
+from side4video.models.layers.temporal import DepthwiseTemporalConvolution, shift_over_time, temporal_linear
+
+Recompute = Literal["none", "selective", "block"]
+Mixing = Literal["add", "mean", "gate"]
+Temporal = Literal["conv", "attention", "none"]
+Norms = Literal["pre", "post"]
+
+RESIDUAL_SCALE = 24**-0.5
+"""The authors' code scales the initial residual projections by this for every tower: twice ViT-B's depth."""
+GATE_TEMPERATURE = 0.1
+"""Of the learned gate (LST's; a gate of zero is one half)."""
+
+
+class Down(nn.Module):
+    """Down(Norm(Z)) of eq. 1: one norm and one projection for each tapped block (`post`: Norm(Down(Z)))."""
+
+    def __init__(self, width: int, dim: int, *, norms: Norms) -> None:
+        super().__init__()
+        self.is_post = norms == "post"
+        self.norm = nn.LayerNorm(dim if self.is_post else width)
+        self.projection = nn.Linear(width, dim)
+
+    def forward(self, tokens: Tensor | EightBitTokens) -> Tensor:
+        """Tower tokens [N, S, D] to side tokens [N, S, d]."""
+        if not self.is_post:
+            return frozen_norm_linear(tokens, self.norm, self.projection)
+        return layer_norm(frozen_norm_linear(tokens, None, self.projection), self.norm)
+
+
+class TemporalConvolution(nn.Module):
+    """Pointwise, depthwise over time, pointwise (section 3.3), without an activation between them."""
+
+    def __init__(self, dim: int, *, norms: Norms) -> None:
+        super().__init__()
+        self.is_post = norms == "post"
+        self.norm = TokenBatchNorm(dim)
+        # A 1x1x1 Conv3d starts as a Linear does: uniform within 1/sqrt(dim), bias too.
+        self.enter = nn.Linear(dim, dim)
+        self.mix = DepthwiseTemporalConvolution(dim)
+        self.leave = nn.Linear(dim, dim)
+
+    def forward(self, tokens_BTPD: Tensor, *, update: bool) -> Tensor:
+        """The branch's output, to be added to its input; `update` as in `batch_normalise`."""
+        if self.is_post:
+            entered_BTPD = affine_linear(tokens_BTPD, None, self.enter)
+            return self.norm(temporal_linear(entered_BTPD, self.mix, self.leave), update=update)
+        normalised_BTPD = self.norm.normalise(tokens_BTPD, update=update)
+        return temporal_linear(affine_linear(normalised_BTPD, self.norm, self.enter), self.mix, self.leave)
+
+
+class TemporalAttention(nn.Module):
+    """Attention of each position over the frames of its clip (Table 9b), with a layer norm in front of it."""
+
+    def __init__(self, dim: int, *, norms: Norms) -> None:
+        super().__init__()
+        self.attention = TimeAttention(dim, norms=norms, residual_scale=RESIDUAL_SCALE)
+
+    def forward(self, tokens_BTPD: Tensor, *, update: bool) -> Tensor:  # noqa: ARG002
+        """The branch's output, to be added to its input."""
+        return self.attention(tokens_BTPD)
+
+
+class SideBlock(nn.Module):
+    """Fuse with the tower, mix over time, attend over space, mix over channels."""
+
+    def __init__(
+        self,
+        width: int,
+        dim: int,
+        *,
+        mlp_ratio: int = 4,
+        mixing: Mixing = "add",
+        temporal: Temporal = "conv",
+        cls_shift: bool = True,
+        leading: Literal["none", "tower", "own"] = "none",
+        norms: Norms = "pre",
+        recompute: Recompute = "block",
+    ) -> None:
+        super().__init__()
+        self.mixing, self.cls_shift, self.leading, self.recompute = mixing, cls_shift, leading, recompute
+        self.is_post = norms == "post"
+        self.gate = nn.Parameter(torch.zeros(())) if mixing == "gate" else None
+        self.down = Down(width, dim, norms=norms)
+        kinds = {"conv": TemporalConvolution, "attention": TemporalAttention}
+        self.temporal = kinds[temporal](dim, norms=norms) if temporal != "none" else None
+        self.attention = FrameAttention(dim, norms=norms, residual_scale=RESIDUAL_SCALE)
+        self.perceptron_norm = TokenBatchNorm(dim)
+        self.perceptron = Perceptron(dim, ratio=mlp_ratio)
+        if not self.is_post:
+            nn.init.normal_(self.perceptron.enter.weight, std=(2 * dim) ** -0.5)
+            nn.init.normal_(self.perceptron.leave.weight, std=dim**-0.5 * RESIDUAL_SCALE)
+
+    def forward(self, side_BTPD: Tensor, tower: Tensor | EightBitTokens, spatial_PD: Tensor | None) -> Tensor:
+        """The side stream [B, T, P, d] after this block, from the tapped tokens [N, S, D]."""
+        if self.recompute == "block" and torch.is_grad_enabled():
+            return recomputed(self, side_BTPD, tower, spatial_PD)
+        return self.run(side_BTPD, tower, spatial_PD, update=True)
+
+    def run(
+        self, side_BTPD: Tensor, tower: Tensor | EightBitTokens, spatial_PD: Tensor | None, *, update: bool
+    ) -> Tensor:
+        """The whole block with a graph of its own; `update` as in `batch_normalise`."""
+        attended_BTPD, normalised_BTPD = self.attend(side_BTPD, tower, spatial_PD, update=update)
+        keeps_hidden = self.recompute == "none"
+        if self.is_post:
+            branch_BTPD = self.perceptron(normalised_BTPD, None, keeps_hidden=keeps_hidden)
+            return attended_BTPD + self.perceptron_norm(branch_BTPD, update=update)
+        return attended_BTPD + self.perceptron(normalised_BTPD, self.perceptron_norm, keeps_hidden=keeps_hidden)
+
+    def attend(
+        self, side_BTPD: Tensor, tower: Tensor | EightBitTokens, spatial_PD: Tensor | None, *, update: bool
+    ) -> tuple[Tensor, Tensor]:
+        """The stream in front of the perceptron, and what the perceptron reads of it."""
+        read_BTSD = self.down(tower).unflatten(0, side_BTPD.shape[:2])
+        side_BTPD = self._fuse(side_BTPD, read_BTSD)
+        if self.temporal is not None:
+            side_BTPD = self._over_time(side_BTPD, update=update)
+        shifted_BTD = shift_over_time(read_BTSD[:, :, 0]) if self.cls_shift else None
+        side_BTPD = side_BTPD + self.attention(side_BTPD, shifted_BTD, spatial_PD)
+        if self.is_post:
+            return side_BTPD, side_BTPD
+        return side_BTPD, self.perceptron_norm.normalise(side_BTPD, update=update)
+
+    def _fuse(self, side_BTPD: Tensor, read_BTSD: Tensor) -> Tensor:
+        """Eq. 2, or one of its relatives, for every token of the stream that the tower has a token for."""
+        if self.leading == "own":
+            mixed_BTPD = self._mix(side_BTPD[:, :, 1:], read_BTSD[:, :, 1:])
+            return torch.cat([side_BTPD[:, :, :1], mixed_BTPD], dim=2)
+        return self._mix(side_BTPD, read_BTSD if self.leading == "tower" else read_BTSD[:, :, 1:])
+
+    def _mix(self, side_BTPD: Tensor, read_BTPD: Tensor) -> Tensor:
+        if self.mixing == "add":
+            return side_BTPD + read_BTPD
+        if self.gate is None:
+            return torch.lerp(side_BTPD, read_BTPD, 0.5)
+        return torch.lerp(read_BTPD, side_BTPD, torch.sigmoid(self.gate / GATE_TEMPERATURE).to(side_BTPD.dtype))
+
+    def _over_time(self, side_BTPD: Tensor, *, update: bool) -> Tensor:
+        temporal = cast("TemporalConvolution | TemporalAttention", self.temporal)
+        if self.leading == "none":
+            return side_BTPD + temporal(side_BTPD, update=update)
+        patches_BTPD = side_BTPD[:, :, 1:]
+        return torch.cat([side_BTPD[:, :, :1], patches_BTPD + temporal(patches_BTPD, update=update)], dim=2)
+
+
+def recomputed(
+    block: SideBlock, side_BTPD: Tensor, tower: Tensor | EightBitTokens, spatial_PD: Tensor | None
+) -> Tensor:
+    """`block` with its input and the tower's tokens kept, and nothing else."""
+    parts = (tower.codes_NPD, tower.scales_NPG) if isinstance(tower, EightBitTokens) else (tower, None)
+    dtype = compute_dtype(block.perceptron.enter.weight)
+    tensors = () if block.is_post else block.perceptron.tensors(block.perceptron_norm)
+    apart = {id(tensor) for tensor in tensors}
+    others = [parameter for parameter in block.parameters() if id(parameter) not in apart]
+    return _Recomputed.apply(block, dtype, len(tensors), side_BTPD, *parts, spatial_PD, *tensors, *others)
+
+
+class _Recomputed(torch.autograd.Function):
+    """Forward without a graph; backward makes one for all but the perceptron, whose gradients are taken in parts."""
+
+    @staticmethod
+    def forward(ctx: Any, block: SideBlock, dtype: torch.dtype, count: int, *inputs: Any) -> Tensor:
+        side_BTPD, codes, scales, spatial_PD, *parameters = inputs
+        ctx.block, ctx.dtype, ctx.count = block, dtype, count
+        ctx.save_for_backward(side_BTPD, codes, scales, spatial_PD, *parameters)
+        tower = codes if scales is None else EightBitTokens(codes, scales)
+        attended_BTPD, normalised_BTPD = block.attend(side_BTPD, tower, spatial_PD, update=True)
+        if block.is_post:
+            return attended_BTPD + block.perceptron_norm(
+                block.perceptron(normalised_BTPD, None, keeps_hidden=False), update=True
+            )
+        branch_BTPD = block.perceptron(normalised_BTPD, block.perceptron_norm, keeps_hidden=False)
+        return branch_BTPD.add_(attended_BTPD)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        block, dtype, gradient_BTPD = ctx.block, ctx.dtype, gradients[0]
+        side_BTPD, codes, scales, spatial_PD, *parameters = ctx.saved_tensors
+        tower = codes if scales is None else EightBitTokens(codes, scales)
+        kind = gradient_BTPD.device.type
+        autocast = torch.autocast(kind, dtype=dtype, enabled=dtype != block.perceptron.enter.weight.dtype)
+        side_BTPD = side_BTPD.detach().requires_grad_()
+        tensors, others = tuple(parameters[: ctx.count]), parameters[ctx.count :]
+        inputs = [side_BTPD, *([] if spatial_PD is None else [spatial_PD]), *others]
+        with torch.enable_grad(), autocast:
+            if block.is_post:
+                outputs = [block.run(side_BTPD, tower, spatial_PD, update=False)]
+            else:
+                outputs = list(block.attend(side_BTPD, tower, spatial_PD, update=False))
+        perceptron_gradients: tuple[Tensor, ...] = ()
+        output_gradients = [gradient_BTPD]
+        if not block.is_post:
+            normalised_gradient, *rest = gradients_in_parts(outputs[1].detach(), gradient_BTPD, tensors, dtype)
+            perceptron_gradients = tuple(rest)
+            output_gradients.append(normalised_gradient)
+        found = list(torch.autograd.grad(outputs, inputs, output_gradients, allow_unused=True))
+        side_gradient = found.pop(0)
+        spatial_gradient = None if spatial_PD is None else found.pop(0)
+        return None, None, None, side_gradient, None, None, spatial_gradient, *perceptron_gradients, *found
