@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from side4video.core.errors import InputError
 from side4video.core.seeds import derive_seed, seeded
@@ -29,7 +28,9 @@ from side4video.engine.recorder import EpochEnd, Recorder, Report
 from side4video.engine.step import Plan, rehearse
 from side4video.engine.student import Student, StudentModule
 from side4video.models.frozen_pass import frozen_features
+from side4video.models.layers.norm import synchronise_norms
 from side4video.models.towers.frozen_tower import FrozenTower
+from side4video.spec.check import check_pack
 from side4video.spec.experiment import Experiment
 
 log = logging.getLogger(__name__)
@@ -76,9 +77,10 @@ def run(experiments: Mapping[str, Experiment], surroundings: Surroundings) -> di
         What became of each student, the same on every worker.
 
     Raises:
-        InputError: If data or weights are not as the documents say.
+        InputError: If data or weights are not as the documents say, or a method of several needs a tower of its own.
         Side4VideoError: If every student diverged.
     """
+    check_pack(experiments)
     base = next(iter(experiments.values()))
     process = surroundings.process
     started = time.perf_counter()
@@ -135,13 +137,14 @@ def settle(spec: Experiment, process: Process) -> None:
 def build_student(name: str, spec: Experiment, process: Process, tower: FrozenTower) -> Student:
     """A student as its document says, its initial weights a function of the document's seed alone."""
     classes = spec.data.dataset.classes()
-    task = spec.task.build(classes)
+    task = spec.task.build(
+        classes, encode_texts=functools.partial(spec.backbone.encode_texts, device=str(process.device))
+    )
     with seeded(derive_seed(spec.seed, "initial weights")):
         network = spec.method.build(tower, frames=spec.data.frames)
         module = StudentModule(network, task.head(network.output_dim))
     if spec.cluster.sync_batch_norm and process.world > 1:
-        # The conversion swaps the norms inside and hands back the module itself.
-        nn.SyncBatchNorm.convert_sync_batchnorm(module)
+        synchronise_norms(module)
     return Student(
         name=name,
         module=module,
@@ -165,9 +168,13 @@ def evaluate_students(
 
     Returns:
         The evaluations by name, and the clips that could not be read.
+
+    Raises:
+        InputError: If there are several students, and one changes the tower.
     """
     from side4video.engine.checkpoint import load_tensors
 
+    check_pack(experiments)
     base = next(iter(experiments.values()))
     settle(base, process)
     tower = base.backbone.build(str(process.device))
@@ -225,12 +232,9 @@ def _evaluate(
 
 
 def _mock_video(spec: Experiment, process: Process) -> torch.Tensor:
-    videos = spec.optimization.batch_size // (process.world * spec.optimization.accumulation)
     size = spec.data.size
     return torch.zeros(
-        (videos * spec.data.repeated_sampling, spec.data.frames, 3, size, size),
-        dtype=torch.uint8,
-        device=process.device,
+        (spec.clips_of_a_part, spec.data.frames, 3, size, size), dtype=torch.uint8, device=process.device
     )
 
 

@@ -6,10 +6,13 @@ import pytest
 import torch
 
 import toys
+from side4video.core.errors import InputError
 from side4video.engine.evaluate import evaluate
 from side4video.engine.hooks import EpochInfo, StepInfo
 from side4video.engine.loop import train
 from side4video.engine.step import Plan, rehearse
+from side4video.spec.check import check_pack
+from tiny import tiny
 
 PLAN = Plan(steps=7, steps_per_epoch=toys.STEPS_PER_EPOCH)
 
@@ -46,6 +49,32 @@ def test_packed_equals_alone():
     packed = run(*arms())
     for student in arms():
         assert toys.same(run(student)[student.name], packed[student.name]), student.name
+
+
+@pytest.mark.parametrize("name", [name for name, method in toys.METHODS.items() if method.packable])
+def test_every_method_packs_with_those_that_show_the_tower_the_same_frames(name):
+    method = toys.METHODS[name]
+    other = toys.METHODS["linear"] if sees(method) == sees(toys.METHODS["linear"]) else method
+
+    def pair():
+        return toys.make_student("it", method, seed=1), toys.make_student("other", other, seed=2)
+
+    packed = run(*pair())
+    for student in pair():
+        assert toys.same(run(student)[student.name], packed[student.name])
+
+
+def sees(method):
+    return method.reads(toys.toy_tower().shape, frames=toys.FRAMES).every
+
+
+def test_methods_that_show_the_tower_other_frames_do_not_pack():
+    with pytest.raises(ValueError, match="cannot share a pass"):
+        run(toys.make_student("one", toys.METHODS["dist"]), toys.make_student("two", toys.METHODS["linear"]))
+    one, two = tiny(method={"kind": "linear"}), tiny(method={"kind": "dist", "dim": 64})
+    with pytest.raises(InputError, match="two: method: its tower sees one frame of 2, and that of one one of 1"):
+        check_pack({"one": one, "two": two})
+    check_pack({"one": two, "two": two})
 
 
 def test_order_in_the_pack_does_not_matter():
@@ -90,7 +119,7 @@ def test_all_diverged_is_an_error():
 
 
 def test_twin_with_a_shared_random_stream(monkeypatch):
-    def accumulate(self, features, labels, *, clips, synchronise, draw):
+    def accumulate(self, features, labels, *, clips, synchronise, draw, is_last):
         outputs = self.replica(features)  # dropout draws from the process's generator
         loss = self.task.loss(outputs, labels)
         (loss / clips).backward()

@@ -51,6 +51,23 @@ def test_resumed_equals_undisturbed(option, stop_after, tmp_path):
         assert toys.same(dict(undisturbed.average.state_dict()), dict(resumed.average.state_dict()))
 
 
+@pytest.mark.parametrize("method", toys.METHODS)
+def test_every_method_resumes(method, tmp_path):
+    """Dropout and dropped paths, tensors without a dimension, a tower that is trained: nothing is left behind."""
+
+    def one():
+        return toys.make_student("a", toys.METHODS[method], **OPTIONS["average"])
+
+    undisturbed, first, resumed = one(), one(), one()
+    train(toys.make_pack(undisturbed), toys.ToyStream(), plan=WHOLE, hooks=[])
+    train_until(first, 4)
+    restore_student(save_checkpoint(tmp_path / "checkpoint", {"a": first}, {"next_step": 4}), resumed)
+    train(toys.make_pack(resumed), toys.ToyStream(), plan=WHOLE, hooks=[], first_step=4)
+    assert not toys.same(toys.weights_of(first), toys.weights_of(resumed))
+    assert toys.same(toys.weights_of(undisturbed), toys.weights_of(resumed))
+    assert toys.same(dict(undisturbed.average.state_dict()), dict(resumed.average.state_dict()))
+
+
 def test_twin_that_forgets_the_optimizer(tmp_path):
     undisturbed, first, resumed = student(), student(), student()
     train(toys.make_pack(undisturbed), toys.ToyStream(), plan=WHOLE, hooks=[])

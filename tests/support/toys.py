@@ -13,15 +13,31 @@ from side4video.engine.processes import Process
 from side4video.engine.student import Student, StudentModule
 from side4video.models.backbones.vit import ViTSpec
 from side4video.models.frozen_pass import frozen_features
+from side4video.models.methods.aim import AIMSpec
+from side4video.models.methods.attentive import AttentiveSpec
+from side4video.models.methods.dist import DiSTSpec
+from side4video.models.methods.evl import EVLSpec
+from side4video.models.methods.full import FullSpec
 from side4video.models.methods.linear import LinearSpec
+from side4video.models.methods.lst import LSTSpec
 from side4video.models.methods.side4video import Side4VideoSpec
+from side4video.models.methods.st_adapter import STAdapterSpec
 from side4video.tasks.classification import Classification
 
 FRAMES, SIZE, BATCH, STEPS_PER_EPOCH = 4, 16, 4, 3
 CLASSES = ("a", "b", "c")
+# Students of one pack see the same frames: `dist`, whose tower sees every second one, goes with its like only.
 METHODS = {
     "side4video": Side4VideoSpec(layers=2, dim=64),
     "side4video-authors": Side4VideoSpec(layers=3, dim=64, preset="authors", fusion="top"),
+    "st-adapter": STAdapterSpec(dim=16),
+    "st-adapter-both": STAdapterSpec(dim=16, positions="both"),
+    "aim": AIMSpec(),
+    "evl": EVLSpec(layers=3),
+    "dist": DiSTSpec(dim=64, temporal_dim=16),
+    "full": FullSpec(),
+    "lst": LSTSpec(),
+    "attentive": AttentiveSpec(queries=2, layers=2),
     "linear": LinearSpec(),
 }
 
@@ -62,6 +78,11 @@ class ToyStream:
 
 @functools.cache
 def toy_tower(precision="fp32"):
+    return new_tower(precision)
+
+
+def new_tower(precision="fp32"):
+    """The toy tower, not shared: for a method that trains it."""
     return ViTSpec(
         image_size=SIZE,
         patch_size=8,
@@ -84,7 +105,7 @@ def make_student(name, method, *, seed=0, **optimization):
             **optimization,
         }
     )
-    tower = toy_tower()
+    tower = toy_tower() if method.packable else new_tower()
     task = Classification(CLASSES, dropout=0.2)
     with seeded(derive_seed(seed, "initial weights")):
         network = method.build(tower, frames=FRAMES)

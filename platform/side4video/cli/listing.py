@@ -10,6 +10,7 @@ from rich.table import Table
 from side4video.cli.options import as_json
 from side4video.data.datasets import Dataset
 from side4video.models.backbones import Backbone
+from side4video.models.method import MethodSpec
 from side4video.models.methods import Method
 from side4video.tasks import Task
 
@@ -21,23 +22,33 @@ UNIONS: dict[str, Any] = {"methods": Method, "backbones": Backbone, "datasets": 
 @as_json
 def list_kinds(what: str, as_json: bool) -> None:
     """List methods, backbones, datasets or tasks: each with the first line of its description."""
-    rows = [
-        (member.model_fields["kind"].default, _summary(member), _fields(member)) for member in _members(UNIONS[what])
-    ]
+    rows = [_row(member) for member in _members(UNIONS[what])]
     if as_json:
-        click.echo(
-            json.dumps([{"kind": kind, "summary": text, "fields": fields} for kind, text, fields in rows], indent=2)
-        )
+        click.echo(json.dumps(rows, indent=2))
         return
-    table = Table("kind", "what it is", "fields", box=None, header_style="bold", pad_edge=False)
-    for kind, text, fields in rows:
-        table.add_row(kind, text, ", ".join(fields))
+    heads = {"kind": "kind", "summary": "what it is", "packable": "trains in a pack", "fields": "fields"}
+    columns = [key for key in heads if key in rows[0]]
+    table = Table(*[heads[key] for key in columns], box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*[_cell(row[key]) for key in columns])
     Console().print(table)
 
 
 def _members(union: Any) -> tuple[Any, ...]:
     inner = get_args(union)[0] if get_origin(union) is Annotated else union
     return get_args(inner) or (inner,)
+
+
+def _row(member: Any) -> dict[str, Any]:
+    row = {"kind": member.model_fields["kind"].default, "summary": _summary(member), "fields": _fields(member)}
+    # Methods alone say whether several of their students can share one frozen pass.
+    return row | {"packable": member.packable} if issubclass(member, MethodSpec) else row
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "alone"
+    return ", ".join(value) if isinstance(value, list) else value
 
 
 def _summary(member: Any) -> str:

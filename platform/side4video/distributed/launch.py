@@ -14,7 +14,7 @@ from typing import Any
 from side4video.core.errors import InputError
 from side4video.core.home import home
 from side4video.core.paths import expand
-from side4video.spec.check import check_files
+from side4video.spec.check import check_files, check_pack
 from side4video.spec.experiment import Experiment
 from side4video.tracking.journal import PLACE_TAG, Journal, find_unfinished, open_journal
 
@@ -109,6 +109,7 @@ def _prepare(experiments: Mapping[str, Experiment], show: Show) -> dict[str, dic
 
 
 def _must_agree(experiments: Mapping[str, Experiment]) -> Experiment:
+    check_pack(experiments)
     base, *others = experiments.values()
     for spec in others:
         section = next((key for key, value in base.shared().items() if spec.shared()[key] != value), "")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass
@@ -42,6 +42,15 @@ def measure_held(parameters: Iterable[Tensor]) -> Iterator[HeldBytes]:
     held = HeldBytes(excluded={parameter.untyped_storage()._cdata for parameter in parameters})
     with torch.autograd.graph.saved_tensors_hooks(held.see, lambda tensor: tensor):
         yield held
+
+
+def weights_under(module: nn.Module) -> Iterator[Tensor]:
+    """A module's parameters, and those of a tower that a part of it has borrowed (`networks.contract.Borrowed`)."""
+    yield from module.parameters()
+    for part in module.modules():
+        borrowed = getattr(part, "borrowed", None)
+        if borrowed is not None:
+            yield from borrowed.tower.parameters()
 
 
 def reset_peak(device: torch.device) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from side4video.engine.clock import Clock
-from side4video.engine.memory import measure_held
+from side4video.engine.memory import measure_held, weights_under
 from side4video.engine.optim import learning_rate_at
 from side4video.engine.pack import Batch, Pack
 
@@ -50,7 +50,9 @@ def train_step(pack: Pack, parts: Sequence[Batch], *, step: int, plan: Plan, clo
         last = number == len(parts) - 1
         for student in living:
             draw = step * len(parts) + number
-            loss = student.accumulate(features, batch.labels_B, clips=clips, synchronise=last, draw=draw)
+            loss = student.accumulate(
+                features, batch.labels_B, clips=clips, synchronise=last, draw=draw, is_last=student is living[-1]
+            )
             losses[student.name] += loss / local
             clock.mark("side")
         del features
@@ -77,7 +79,7 @@ def rehearse(pack: Pack, video_BTCHW: Tensor) -> dict[str, int]:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             features = pack.features_for([student], video_BTCHW.to(device))
             labels = torch.zeros(len(video_BTCHW), dtype=torch.int64, device=device)
-            with measure_held(student.module.parameters()) as bytes_held:
+            with measure_held(weights_under(student.module)) as bytes_held:
                 with student.autocast(student.spec.precision):
                     outputs = student.module(features)
                 loss = student.task.loss(outputs, labels)

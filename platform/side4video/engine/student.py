@@ -121,7 +121,9 @@ class Student:
         """The autocast context of a precision on this student's device."""
         return torch.autocast(self.process.device.type, dtype=AUTOCAST[precision], enabled=precision != "fp32")
 
-    def accumulate(self, features: Any, labels: Tensor, *, clips: int, synchronise: bool, draw: int) -> Tensor:
+    def accumulate(
+        self, features: Any, labels: Tensor, *, clips: int, synchronise: bool, draw: int, is_last: bool = False
+    ) -> Tensor:
         """Forward and backward on a part of a step; returns the summed loss, detached.
 
         Args:
@@ -130,6 +132,7 @@ class Student:
             clips: Clips of the whole step, over all parts and workers.
             synchronise: Whether gradients are averaged over workers now (only for the last part).
             draw: A number that names this part, for the student's own random stream.
+            is_last: Whether no other student needs the features: they are let go of before backward.
         """
         waits = contextlib.nullcontext() if synchronise or self.process.world == 1 else self.replica.no_sync()  # type: ignore[operator]
         devices = [self.process.device] if self.process.device.type == "cuda" else []
@@ -137,6 +140,8 @@ class Student:
             _seed(self.process.device, derive_seed(self.seed, "step", draw, self.process.rank))
             with self.autocast(self.spec.precision):
                 outputs = self.replica(features)
+            if is_last:
+                features.release()
             loss = self.task.loss(outputs, labels)
             # Workers' gradients are averaged, not summed, hence the factor.
             self.scaler.scale(loss * (self.process.world / clips)).backward()

@@ -21,12 +21,19 @@ class MethodSpec(Spec):
     packable: ClassVar[bool] = True
     """Whether the method only reads frozen tokens."""
 
+    tower_precisions: ClassVar[tuple[str, ...]] = ("fp32", "bf16", "8-bit")
+    """`backbone.precision` that the method can work with."""
+
     def reads(self, tower: TowerShape, *, frames: int) -> Reads:
         """What it reads of the tower; nothing, where it runs the tower itself.
 
         Raises:
             PydanticCustomError: If the tower, or clips of `frames` frames, cannot serve it: `core.spec.wrong`.
         """
+        raise NotImplementedError
+
+    def output_dim(self, tower: TowerShape) -> int:
+        """Width of the features that `build`'s network returns: what a task's head is put on."""
         raise NotImplementedError
 
     def build(self, tower: "FrozenTower", *, frames: int) -> "Network":

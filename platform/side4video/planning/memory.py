@@ -1,122 +1,147 @@
 """Memory of a training step, from fake tensors: nothing is allocated, and no GPU is needed.
 
-*Held for backward* is the same definition that a run measures (`engine.memory`). The peak follows every live storage
-through forward and backward of one student; what an allocator adds (rounding, fragmentation, workspaces) is not in
-it.
+The step itself runs, tower, students' forward and backward, on tensors without numbers, while a ledger follows every
+storage and a model of CUDA's allocator places it. *Held for backward* is the same definition that a run measures
+(`engine.memory`). *Peak* is what `torch.cuda.max_memory_allocated` is to show over the steps after the first, with its
+parts at that moment; *reserved* is what the allocator then holds of the device.
+
+The trace runs as on a CPU, for fake tensors on `cuda` have no backward without a device. The networks of this package
+choose their precisions themselves, alike on both; cuBLAS's workspace is added.
 """
 
-import weakref
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
-from side4video.engine.memory import measure_held
+from side4video.engine.memory import HeldBytes, weights_under
 from side4video.engine.student import AUTOCAST
 from side4video.models.frozen_pass import frozen_features
+from side4video.planning.ledger import Ledger
 from side4video.planning.shapes import Skeleton
 from side4video.spec.experiment import Experiment
 
+Module = TypeVar("Module", bound=nn.Module)
 ADAM_MOMENTS = 2
+WORKSPACE = 32 * 2**20
+"""Of cuBLAS on Hopper; 8 MiB on older devices."""
 
 
-class LiveStorages(TorchDispatchMode):
-    """Bytes of the storages that are alive, and the most there ever were, of what is made inside the block."""
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes on one worker."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.live = self.peak = 0
-        self._seen: set[int] = set()
-
-    def __torch_dispatch__(
-        self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Run the operation and take note of the storages of its results."""
-        result = operation(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self._see(leaf)
-        return result
-
-    def ignore(self, tensor: Tensor) -> None:
-        """Leave out what was there before (weights)."""
-        self._seen.add(tensor.untyped_storage()._cdata)
-
-    def _see(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        key, size = storage._cdata, storage.nbytes()
-        if key in self._seen:
-            return
-        self._seen.add(key)
-        self.live += size
-        self.peak = max(self.peak, self.live)
-        weakref.finalize(storage, self._forget, key, size)
-
-    def _forget(self, key: int, size: int) -> None:
-        self._seen.discard(key)
-        self.live -= size
+    held_for_backward: int
+    """Of the distinct storages that autograd keeps between forward and backward, weights excluded."""
+    peak: int
+    """The most that is handed out at a time, in a step after the first."""
+    reserved: int
+    """What the allocator then holds of the device."""
+    parts: dict[str, int]
+    """Of the peak, at its moment: tower, weights, gradients, optimizer, held_for_backward, transient."""
+    phase: str
+    """When the peak is: in `forward or backward`, or in the `optimizer` step."""
 
 
-def plan_memory(spec: Experiment, skeleton: Skeleton) -> dict[str, int]:
-    """Bytes on one worker: `tower`, `weights`, `gradients`, `optimizer`, `held_for_backward`, `transient`, `peak`.
+def plan_memory(spec: Experiment, skeleton: Skeleton) -> MemoryPlan:
+    """Run a step of one student on fake tensors.
 
-    `transient` is what the worst moment of a step needs beyond the rest: intermediate results that are not kept.
-    The peak is the sum of the parts.
+    Args:
+        spec: The experiment.
+        skeleton: Its modules, on the meta device; they hold fake tensors afterwards.
     """
-    videos = spec.optimization.batch_size // (spec.cluster.workers * spec.optimization.accumulation)
-    size = spec.data.size
-    shape = (videos * spec.data.repeated_sampling, spec.data.frames, 3, size, size)
-    held, activations = _trace(spec, skeleton, shape)
-    tower = _bytes(skeleton.tower)
-    weights = _bytes(skeleton.module)
-    gradients = sum(p.numel() * p.element_size() for p in skeleton.module.parameters() if p.requires_grad)
-    averages = weights if spec.optimization.average.kind != "none" else 0
-    parts = {
-        "tower": tower,
-        "weights": weights + averages,
-        "gradients": gradients,
-        "optimizer": ADAM_MOMENTS * gradients,
-        "held_for_backward": held,
-        "transient": max(0, activations - held),
-    }
-    return parts | {"peak": sum(parts.values())}
-
-
-def _trace(spec: Experiment, skeleton: Skeleton, shape: tuple[int, ...]) -> tuple[int, int]:
-    """Bytes held for backward, and the most bytes of activations alive in a step (gradients of weights left out)."""
-    precision = spec.optimization.precision
     with FakeTensorMode(allow_non_fake_inputs=True):
-        tower = skeleton.tower.to_empty(device="cpu")
-        module = skeleton.module.to_empty(device="cpu").train()
-        video = torch.empty(shape, dtype=torch.uint8)
-        follow = LiveStorages()
-        for tensor in (*tower.parameters(), *tower.buffers(), *module.parameters(), *module.buffers()):
-            follow.ignore(tensor)
-        with follow:
-            features = frozen_features(tower, video, skeleton.reads)
-            with measure_held(module.parameters()) as held:
+        tower, module = _fill(skeleton.tower), _fill(skeleton.module).train()
+        trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        learnt = sum(parameter.numel() * parameter.element_size() for parameter in trained)
+        ledger = Ledger()
+        ledger.reserve(WORKSPACE, "transient")
+        ledger.tag((*module.parameters(), *module.buffers()), "weights")
+        ledger.tag((*tower.parameters(), *tower.buffers()), "tower")
+        if spec.optimization.average.kind != "none":
+            ledger.reserve(sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers())), "weights")
+        if spec.cluster.workers > 1:
+            # The reducer's buckets, in which workers' gradients are averaged.
+            ledger.reserve(learnt, "gradients")
+        ledger.reserve(ADAM_MOMENTS * learnt, "optimizer")
+        standing = dict(ledger.alive)
+        held = _run(spec, skeleton, ledger)
+    # AdamW over all tensors at once makes a list of denominators as large as the gradients.
+    update = sum(standing.values()) + 2 * learnt
+    if update > ledger.most:
+        parts = standing | {
+            "gradients": standing["gradients"] + learnt,
+            "transient": standing["transient"] + learnt,
+        }
+        return MemoryPlan(held, update, max(update, ledger.reserved), dict(parts), "optimizer")
+    parts = {str(part): size for part, size in ledger.parts_at_most.items()}
+    return MemoryPlan(held, ledger.most, ledger.reserved, parts, "forward or backward")
+
+
+def _fill(module: Module) -> Module:
+    """Give a module on the meta device tensors, part by part: some may be those of another module, filled before."""
+    for part in module.modules():
+        own = (*part.parameters(recurse=False), *part.buffers(recurse=False))
+        if any(tensor.is_meta for tensor in own):
+            part.to_empty(device="cpu", recurse=False)
+    return module
+
+
+def _run(spec: Experiment, skeleton: Skeleton, ledger: Ledger) -> int:
+    """All parts of an accumulated step; gradients of the first stay for the others."""
+    precision = spec.optimization.precision
+    module = skeleton.module
+    size, clips = spec.data.size, spec.clips_of_a_part
+    held = 0
+    with ledger, _gradients_noted(module, ledger):
+        for _ in range(min(2, spec.optimization.accumulation)):
+            video = torch.empty((clips, spec.data.frames, 3, size, size), dtype=torch.uint8)
+            features = frozen_features(skeleton.tower, video, skeleton.reads)
+            with _held_noted(module, ledger) as kept:
                 with torch.autocast("cpu", dtype=AUTOCAST[precision], enabled=precision != "fp32"):
                     outputs = module(features)
                 loss = outputs.float().logsumexp(dim=-1).sum()
-            _drop_gradients(module)
+            del outputs
+            features.release()
             loss.backward()
-        return held.total, follow.peak
+            held = kept.total
+            del loss, features, video
+    return held
 
 
-def _drop_gradients(module: nn.Module) -> None:
-    """Let each weight's gradient go as soon as it is there: they are a part of the plan of their own."""
+@contextmanager
+def _held_noted(module: nn.Module, ledger: Ledger) -> Iterator[HeldBytes]:
+    held = HeldBytes(excluded={tensor.untyped_storage()._cdata for tensor in weights_under(module)})
 
-    def drop(parameter: Tensor) -> None:
-        parameter.grad = None
+    def keep(tensor: Tensor) -> Tensor:
+        ledger.tag([tensor], "held_for_backward")
+        return held.see(tensor)
 
-    for parameter in module.parameters():
-        if parameter.requires_grad:
-            parameter.register_post_accumulate_grad_hook(drop)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        yield held
 
 
-def _bytes(module: nn.Module) -> int:
+@contextmanager
+def _gradients_noted(module: nn.Module, ledger: Ledger) -> Iterator[None]:
+    """Count each weight's gradient as such from when it is there, and drop them all at the end."""
 
-    return sum(tensor.numel() * tensor.element_size() for tensor in (*module.parameters(), *module.buffers()))
+    def note(parameter: Tensor) -> None:
+        if parameter.grad is not None:
+            ledger.tag([parameter.grad], "gradients")
+
+    handles = [
+        parameter.register_post_accumulate_grad_hook(note)
+        for parameter in module.parameters()
+        if parameter.requires_grad
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for parameter in module.parameters():
+            parameter.grad = None

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 
 from side4video.core.units import as_gib
 from side4video.planning.count import count_multiply_adds, count_parameters
+from side4video.planning.estimates import SUSTAINED_TERAFLOPS, estimate
 from side4video.planning.memory import plan_memory
 from side4video.planning.shapes import build_skeleton
 from side4video.spec.experiment import Experiment
@@ -24,19 +25,29 @@ class ExperimentPlan:
     multiply_adds_all_views: int
     held_for_backward_gib: float
     peak_memory_gib: float
+    """What `torch.cuda.max_memory_allocated` is to show."""
     peak_memory_parts_gib: dict[str, float]
+    """Of the peak, at its moment."""
+    peak_memory_phase: str
+    reserved_memory_gib: float
+    """What CUDA's allocator then holds of the device; the CUDA context (about half a GiB) is beside it."""
+    estimates: dict[str, float]
+    """Not counts: they rest on a rate that is assumed."""
 
     def as_json(self) -> dict[str, object]:
         """JSON values."""
         return asdict(self)
 
 
-def plan_experiment(spec: Experiment, *, classes: int) -> ExperimentPlan:
+def plan_experiment(
+    spec: Experiment, *, classes: int, sustained_teraflops: float = SUSTAINED_TERAFLOPS
+) -> ExperimentPlan:
     """Count and predict without a GPU, without weights, without data.
 
     Args:
         spec: The experiment.
         classes: Width of the head; data sets that are not here yet cannot say it.
+        sustained_teraflops: What a worker's device keeps up, for the estimates of time.
     """
     skeleton = build_skeleton(spec, classes=classes)
     frozen, student = count_multiply_adds(spec, skeleton)
@@ -54,7 +65,10 @@ def plan_experiment(spec: Experiment, *, classes: int) -> ExperimentPlan:
         multiply_adds_student=student,
         views=views,
         multiply_adds_all_views=(frozen + student) * views,
-        held_for_backward_gib=as_gib(memory["held_for_backward"]),
-        peak_memory_gib=as_gib(memory["peak"]),
-        peak_memory_parts_gib={part: as_gib(size) for part, size in memory.items() if part != "peak"},
+        held_for_backward_gib=as_gib(memory.held_for_backward),
+        peak_memory_gib=as_gib(memory.peak),
+        peak_memory_parts_gib={part: as_gib(size) for part, size in memory.parts.items()},
+        peak_memory_phase=memory.phase,
+        reserved_memory_gib=as_gib(memory.reserved),
+        estimates=estimate(spec, frozen, student, trainable, sustained_teraflops=sustained_teraflops),
     )

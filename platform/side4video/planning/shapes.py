@@ -1,5 +1,6 @@
 """A run's tower and student without their numbers: on the meta device, or as fake tensors."""
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +25,9 @@ def build_skeleton(spec: Experiment, *, classes: int) -> Skeleton:
     tower = spec.backbone.build("meta")
     with torch.device("meta"):
         network = spec.method.build(tower, frames=spec.data.frames)
-        task = spec.task.build(tuple(str(number) for number in range(classes)))
+        task = spec.task.build(
+            tuple(str(number) for number in range(classes)),
+            encode_texts=functools.partial(spec.backbone.encode_texts, device="meta"),
+        )
         module = StudentModule(network, task.head(network.output_dim))
     return Skeleton(tower, module, spec.method.reads(tower.shape, frames=spec.data.frames))

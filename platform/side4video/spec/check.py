@@ -1,7 +1,38 @@
 """What only this machine can tell of a document: whether the files are there that it names, and what is in them."""
 
+from collections.abc import Mapping
+
 from side4video.core.errors import InputError
 from side4video.spec.experiment import Experiment
+
+
+def check_pack(experiments: Mapping[str, Experiment]) -> None:
+    """Students of one pack share one frozen pass: none may have a tower of its own, all show it the same frames.
+
+    Args:
+        experiments: By student name; one alone may have any method.
+
+    Raises:
+        InputError: If there are several, and one changes the tower, or two want it to see different frames.
+    """
+    for name, spec in experiments.items():
+        if len(experiments) > 1 and not spec.method.packable:
+            raise InputError(
+                f"{name}: method.kind",
+                f"{spec.method.kind} changes the tower, and {len(experiments)} students are to share one",
+                allowed="in a pack: methods that only read frozen tokens (`side4video list methods`)",
+                fix="run it alone",
+            )
+    seen = {name: spec.method.reads(spec.tower, frames=spec.data.frames).every for name, spec in experiments.items()}
+    first, *others = seen
+    for name in others:
+        if seen[name] != seen[first]:
+            raise InputError(
+                f"{name}: method",
+                f"its tower sees one frame of {seen[name]}, and that of {first} one of {seen[first]}",
+                allowed="in a pack: methods whose tower sees the same frames",
+                fix="run them one by one",
+            )
 
 
 def check_files(spec: Experiment) -> None:
@@ -20,4 +51,11 @@ def check_files(spec: Experiment) -> None:
             f"{flips:g}, but the labels know left from right and no mirrored labels are given",
             allowed="0, or a data set that says which label a mirrored clip has",
             fix="set it to 0, or describe the mirrored labels in data.dataset",
+        )
+    if spec.task.classifier.kind == "text" and all(name.isdecimal() for name in dataset.classes()):
+        raise InputError(
+            "task.classifier",
+            "texts, and the classes have numbers for names, of which a text tower makes nothing",
+            allowed="{kind: linear}, or a data set whose classes have names",
+            fix="give the names in data.dataset.class_names",
         )

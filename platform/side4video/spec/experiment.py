@@ -24,7 +24,7 @@ _WITHOUT_EFFECT: dict[str, Any] = {
     "tracking": True,
     "data": {"loader": True, "recipe": True},
     "cluster": {"cpus_per_worker", "max_failures", "storage", "keep_checkpoints"},
-    "method": {"preset", "size"},
+    "method": {"preset", "size", "recompute"},
     "optimization": {"recipe"},
 }
 """What does not change a result: names of presets (their values are in the document), names, and resources."""
@@ -79,6 +79,41 @@ class Experiment(Spec):
         return self
 
     @model_validator(mode="after")
+    def tower_has_a_precision_for_the_method(self) -> Self:
+        """What is trained in half precision or in eight bits loses its small updates."""
+        allowed = self.method.tower_precisions
+        if self.backbone.precision not in allowed:
+            raise wrong(
+                "backbone.precision",
+                f"{self.backbone.precision}, and the method {self.method.kind} trains the tower's weights",
+                allowed=", ".join(allowed),
+                fix=f"set it to {allowed[0]}",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def classifier_of_texts_has_a_text_tower(self) -> Self:
+        """Texts become features by the backbone's own text tower, and the method's features are in its space."""
+        if self.task.classifier.kind != "text":
+            return self
+        if not self.backbone.has_text_tower:
+            raise wrong(
+                "task.classifier",
+                f"texts, and the backbone {self.backbone.kind} has no text tower",
+                allowed="{kind: linear}, or a backbone of kind open-clip",
+                fix="set task.classifier to {kind: linear}",
+            )
+        width = self.method.output_dim(self.tower)
+        if width != self.tower.output_dim:
+            raise wrong(
+                "task.classifier",
+                f"texts have {self.tower.output_dim} features here, and the method {self.method.kind} gives {width}",
+                allowed="{kind: linear}, or a method whose features are in the texts' space (dist)",
+                fix="set task.classifier to {kind: linear}",
+            )
+        return self
+
+    @model_validator(mode="after")
     def frames_have_the_towers_size(self) -> Self:
         """The tower's position embeddings are for one frame size."""
         if self.data.size != self.tower.image_size:
@@ -104,6 +139,12 @@ class Experiment(Spec):
                 fix=f"set it to {nearest}",
             )
         return self
+
+    @property
+    def clips_of_a_part(self) -> int:
+        """Clips that a worker takes at a time: its share of a part of the batch, each video as often as sampled."""
+        parts = self.cluster.workers * self.optimization.accumulation
+        return self.optimization.batch_size // parts * self.data.repeated_sampling
 
     def resolved(self) -> dict[str, Any]:
         """The whole document, every default written out, as JSON values."""

@@ -1,26 +1,70 @@
 """Action recognition: the document of the task."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from side4video.core.spec import Spec
 
 if TYPE_CHECKING:
+    from side4video.models.towers.text_tower import TextFeatures
     from side4video.tasks.classification import Classification
 
 
+class LinearClassifier(Spec):
+    """A trained linear layer."""
+
+    kind: Literal["linear"] = "linear"
+
+
+class TextClassifier(Spec):
+    """Cosines with what the frozen text tower makes of the classes' names, times CLIP's frozen scale."""
+
+    kind: Literal["text"] = "text"
+    prompt: str = "{}"
+    """What the text tower reads of a class; its name stands for `{}`."""
+
+    @model_validator(mode="after")
+    def prompt_has_a_place_for_the_name(self) -> Self:
+        """All classes would be the same otherwise."""
+        if self.prompt.count("{}") != 1:
+            raise ValueError(
+                f"the prompt {self.prompt!r} has no one place for the name · allowed: a text with one {{}} · "
+                "fix: a video of {}"
+            )
+        return self
+
+
+Classifier = Annotated[LinearClassifier | TextClassifier, Field(discriminator="kind")]
+
+
 class RecognitionSpec(Spec):
-    """One label a clip: a linear head, cross-entropy, accuracies."""
+    """One label a clip: a classifier, cross-entropy, accuracies."""
 
     kind: Literal["recognition"] = "recognition"
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     """Share of the target spread over all classes (Table 12)."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Before the head (the authors' configurations: 0)."""
+    """Before the classifier (the authors' configurations: 0)."""
 
-    def build(self, classes: tuple[str, ...]) -> "Classification":
-        """The task for these classes."""
+    classifier: Classifier = LinearClassifier()
+    """What makes classes of features."""
+
+    def build(
+        self, classes: tuple[str, ...], *, encode_texts: "Callable[[Sequence[str]], TextFeatures] | None" = None
+    ) -> "Classification":
+        """The task for these classes.
+
+        Args:
+            classes: Their names.
+            encode_texts: The backbone's text tower, for a classifier made of texts.
+        """
         from side4video.tasks.classification import Classification
 
-        return Classification(classes, label_smoothing=self.label_smoothing, dropout=self.dropout)
+        texts = None
+        if isinstance(self.classifier, TextClassifier):
+            if encode_texts is None:
+                raise ValueError("a classifier made of texts needs the backbone's text tower")
+            texts = encode_texts([self.classifier.prompt.replace("{}", name) for name in classes])
+        return Classification(classes, label_smoothing=self.label_smoothing, dropout=self.dropout, texts=texts)

@@ -111,6 +111,11 @@ def test_list():
     assert {"side4video", "linear"} <= {entry["kind"] for entry in methods}
     assert all(entry["summary"] for entry in methods)
     assert "side network" in CliRunner().invoke(list_kinds, ["methods"]).output
+    packable = {entry["kind"]: entry["packable"] for entry in methods}
+    assert packable["side4video"]
+    assert not packable["aim"]
+    assert "alone" in CliRunner().invoke(list_kinds, ["methods"]).output
+    assert "packable" not in CliRunner().invoke(list_kinds, ["tasks", "--json"]).stdout
 
 
 def test_there_are_specs():

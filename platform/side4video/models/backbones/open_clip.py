@@ -5,10 +5,11 @@ open_clip's own model configurations; those of the EVA towers, which open_clip t
 """
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import PositiveInt, model_validator
 
@@ -20,6 +21,7 @@ from side4video.models.backbones.weights import PretrainedWeights, Weights
 
 if TYPE_CHECKING:
     from side4video.models.towers.frozen_tower import FrozenTower
+    from side4video.models.towers.text_tower import TextFeatures
 
 Model = Literal[
     "ViT-B-32",
@@ -67,6 +69,9 @@ _EVA: dict[str, dict[str, Any]] = {
 
 class OpenCLIPSpec(Spec):
     """The image tower of a CLIP or EVA-CLIP model that open_clip knows by name."""
+
+    has_text_tower: ClassVar[bool] = True
+    """Whether there is a text tower in the same space."""
 
     kind: Literal["open-clip"] = "open-clip"
     model: Model
@@ -172,6 +177,16 @@ class OpenCLIPSpec(Spec):
             kept_tokens=self.kept_tokens,
             device=device,
         )
+
+    def encode_texts(self, texts: Sequence[str], device: str = "cpu") -> "TextFeatures":
+        """What the model's text tower makes of some texts; the tower itself is not kept.
+
+        Raises:
+            InputError: The weights are missing, unreadable, or hold no text tower.
+        """
+        from side4video.models.towers.text_tower import encode_texts
+
+        return encode_texts(_read_config(self.model), texts, weights=self.weights, model=self.model, device=device)
 
 
 @cache

@@ -4,16 +4,19 @@ The blocks are those of CLIP (Radford et al., 2021, arXiv 2103.00020): pre-norm 
 positions, a class token first.
 """
 
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
+from side4video.core.errors import InputError
 from side4video.core.spec import Spec
 from side4video.models.backbones.shape import CLIP_MEAN, CLIP_STD, TowerShape
 from side4video.models.backbones.weights import LocalWeights
 
 if TYPE_CHECKING:
     from side4video.models.towers.frozen_tower import FrozenTower
+    from side4video.models.towers.text_tower import TextFeatures
 
 Mean = Annotated[NonNegativeFloat, Field(le=1)]
 Std = Annotated[PositiveFloat, Field(le=1)]
@@ -21,6 +24,9 @@ Std = Annotated[PositiveFloat, Field(le=1)]
 
 class ViTSpec(Spec):
     """A vision transformer of any size; its weights are in a file, or random."""
+
+    has_text_tower: ClassVar[bool] = False
+    """Whether there is a text tower in the same space."""
 
     kind: Literal["vit"] = "vit"
     weights: LocalWeights
@@ -120,3 +126,11 @@ class ViTSpec(Spec):
             kept_tokens=self.kept_tokens,
             device=device,
         )
+
+    def encode_texts(self, texts: Sequence[str], device: str = "cpu") -> "TextFeatures":  # noqa: ARG002
+        """There is no text tower here; the members of the union are called alike.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError("backbone.kind", "vit has no text tower", allowed="open-clip", fix="take a CLIP model")

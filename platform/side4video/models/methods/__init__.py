@@ -4,7 +4,17 @@ from typing import Annotated
 
 from pydantic import Field
 
+from side4video.models.methods.aim import AIMSpec
+from side4video.models.methods.attentive import AttentiveSpec
+from side4video.models.methods.dist import DiSTSpec
+from side4video.models.methods.evl import EVLSpec
+from side4video.models.methods.full import FullSpec
 from side4video.models.methods.linear import LinearSpec
+from side4video.models.methods.lst import LSTSpec
 from side4video.models.methods.side4video import Side4VideoSpec
+from side4video.models.methods.st_adapter import STAdapterSpec
 
-Method = Annotated[Side4VideoSpec | LinearSpec, Field(discriminator="kind")]
+Method = Annotated[
+    Side4VideoSpec | STAdapterSpec | AIMSpec | EVLSpec | DiSTSpec | FullSpec | LSTSpec | AttentiveSpec | LinearSpec,
+    Field(discriminator="kind"),
+]

@@ -24,6 +24,10 @@ class LinearSpec(MethodSpec):
         """The pooled feature."""
         return Reads(pooled=True)
 
+    def output_dim(self, tower: TowerShape) -> int:
+        """The tower's width."""
+        return tower.width
+
     def build(self, tower: "FrozenTower", *, frames: int) -> "LinearProbe":  # noqa: ARG002
         """The mean over time; it has no parameter of its own (the task's head is what is trained)."""
         from side4video.models.networks.linear import LinearProbe

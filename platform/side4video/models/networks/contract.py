@@ -4,7 +4,7 @@ Legend: B clips, T frames of a clip, N frames that the tower sees (all of them, 
 a frame ([CLS] first), C channels, H, W pixels, D tower width, h heads, k channels of a head.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
@@ -22,12 +22,17 @@ class FrozenFeatures:
     """Frames as they came, uint8; `normalise` makes of them what a network computes with."""
     normalise: Callable[[Tensor], Tensor]
     """Frames [..., C, H, W] as the tower was trained on them, in its precision."""
-    tokens: Mapping[int, Tensor | EightBitTokens] = field(default_factory=dict)
+    tokens: dict[int, Tensor | EightBitTokens] = field(default_factory=dict)
     """Output tokens [N, P, D] of each tapped block, by 0-based index."""
-    attention: Mapping[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    attention: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     """Queries and keys [N, h, P, k] of each block that somebody reads them of, by 0-based index."""
     pooled_BTD: Tensor | None = None
     """The tower's pooled frame feature, when a student reads it."""
+
+    def release(self) -> None:
+        """Let go of what was read, when the last student has run forward: its graph holds what its backward needs."""
+        self.tokens.clear()
+        self.attention.clear()
 
     def read(self, tap: int) -> Tensor:
         """Output tokens [N, P, D] of a block, restored where they are kept in eight bits."""

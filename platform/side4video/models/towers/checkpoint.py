@@ -91,8 +91,7 @@ def match(state: Mapping[str, Tensor], trunk: Trunk, shape: TowerShape, *, where
     Raises:
         InputError: They are not exactly those of the tower, or hold values that are no numbers.
     """
-    if all(name.startswith("module.") for name in state):
-        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    state = _without_module(state)
     if not shape.quick_gelu and state.keys() >= _OPENAI_MARKS:
         raise InputError(
             where,
@@ -111,11 +110,57 @@ def match(state: Mapping[str, Tensor], trunk: Trunk, shape: TowerShape, *, where
             allowed=f"exactly the tensors of {tower}, projected to {shape.output_dim}",
             fix="name the model, or the sizes, that the file is of",
         )
+    _check_values(found, where)
+    return {name: found[name] for name in expected}
+
+
+def match_text(
+    state: Mapping[str, Tensor], expected: Mapping[str, Sequence[int]], *, where: str
+) -> tuple[dict[str, Tensor], Tensor]:
+    """The text tower's tensors out of a file's, under open_clip's names, and the logit scale.
+
+    Args:
+        state: The file's tensors by name; the text tower's stand beside `visual.`, or under `text.`.
+        expected: The tower's names and shapes.
+        where: The field that names the file, and the file, for errors.
+
+    Raises:
+        InputError: They are not those of the tower, or hold values that are no numbers.
+    """
+    state = _without_module(state)
+    under = {name.removeprefix("text."): tensor for name, tensor in state.items() if name.startswith("text.")}
+    found = {name: tensor for name, tensor in (under or state).items() if name in expected}
+    if not found or "logit_scale" not in state:
+        part = "text tower" if not found else "logit_scale"
+        raise InputError(
+            where,
+            f"the file holds no {part}, and the classifier is made of texts",
+            allowed="a file of a whole CLIP, image tower and text tower",
+            fix="name such a file, or set task.classifier to {kind: linear}",
+        )
+    if faults := _faults(found, expected):
+        raise InputError(
+            where,
+            f"the file does not fit the text tower: {'; '.join(faults)}",
+            allowed="the text tower of the same model",
+            fix="name the model that the file is of",
+        )
+    found["logit_scale"] = state["logit_scale"]
+    _check_values(found, where)
+    return {name: found[name] for name in expected}, found["logit_scale"].reshape(())
+
+
+def _without_module(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    if all(name.startswith("module.") for name in state):
+        return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    return state
+
+
+def _check_values(found: Mapping[str, Tensor], where: str) -> None:
     for name, tensor in found.items():
         if not tensor.is_floating_point() or not bool(tensor.isfinite().all()):
             what = "is not finite everywhere" if tensor.is_floating_point() else f"is of type {tensor.dtype}"
             raise InputError(where, f"the tensor {name} {what}", allowed="finite floats", fix="download it again")
-    return {name: found[name] for name in expected}
 
 
 def _faults(found: Mapping[str, Tensor], expected: Mapping[str, Sequence[int]]) -> list[str]:

@@ -5,11 +5,12 @@ Nothing in a file is executed: safetensors and torch's weights-only reader hold 
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from side4video.core.seeds import derive_seed
 from side4video.models.backbones.shape import TowerShape
@@ -97,27 +98,43 @@ def _find_state(
 ) -> dict[str, Tensor]:
     """Tensors for every parameter of the tower, by its names, on the CPU."""
     if isinstance(weights, RandomWeights):
-        return _draw(trunk, weights.seed)
-    if isinstance(weights, PretrainedWeights):
-        where, path = f"{WHERE}.tag", download(model, weights.tag, where=f"{WHERE}.tag")
-    else:
-        where, path = f"{WHERE}.path", weights.resolve(WHERE)
+        return draw_weights(trunk.visual, trunk.initial_std, seed=weights.seed, label="tower")
+    where, path = find_file(weights, model=model)
     _log.info("reading the tower's weights from %s", path)
     return match(read_checkpoint(path, where=where), trunk, shape, where=f"{where} ({path.name})")
 
 
-def _draw(trunk: Trunk, seed: int) -> dict[str, Tensor]:
+def find_file(weights: PretrainedWeights | FileWeights, *, model: str) -> tuple[str, Path]:
+    """The field that names a file of weights, for errors, and the file: on this machine, or downloaded onto it.
+
+    Raises:
+        InputError: There is none, or it cannot be downloaded.
+    """
+    if isinstance(weights, PretrainedWeights):
+        return f"{WHERE}.tag", download(model, weights.tag, where=f"{WHERE}.tag")
+    return f"{WHERE}.path", weights.resolve(WHERE)
+
+
+def draw_weights(
+    module: nn.Module, initial_std: Callable[[str], float | None], *, seed: int, label: str
+) -> dict[str, Tensor]:
     """Random weights. Each tensor has a generator of its own, so neither order nor the global state matters.
 
     Uniform and not normal: its numbers are the same bits on every machine, where vectorised logarithms are not.
+
+    Args:
+        module: Whose parameters; they may be on `meta`.
+        initial_std: A parameter's standard deviation by its name; None for norms and biases (ones and zeros).
+        seed: Of the document.
+        label: What tells this module's draws from another's of the same seed.
     """
     state: dict[str, Tensor] = {}
-    for name, parameter in trunk.visual.named_parameters():
-        std = trunk.initial_std(name)
+    for name, parameter in module.named_parameters():
+        std = initial_std(name)
         if std is None:
             state[name] = torch.full(parameter.shape, 0.0 if name.endswith("bias") else 1.0)
         else:
-            generator = torch.Generator().manual_seed(derive_seed("tower", seed, name))
+            generator = torch.Generator().manual_seed(derive_seed(label, seed, name))
             uniform = torch.rand(parameter.shape, generator=generator)
             state[name] = uniform.sub_(0.5).mul_(std * 12**0.5)
     return state

@@ -62,7 +62,7 @@ def truth(spec, network, features, shape):
 
 
 def differs(found, expected):
-    return float((found.double() - expected).abs().max() / expected.abs().max())
+    return float((found.double() - expected).detach().abs().max() / expected.detach().abs().max())
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
@@ -130,7 +130,7 @@ def test_dropout_is_there_in_training_alone():
     assert torch.equal(network(features), network(features))
     network.train()
     with seeded(0):
-        assert differs(network(features).detach(), network(features).detach().double()) > 1e-3
+        assert differs(network(features), network(features).double()) > 1e-3
 
 
 def test_dropout_is_between_the_activation_and_the_second_layer():
@@ -145,20 +145,22 @@ def test_dropout_is_between_the_activation_and_the_second_layer():
     assert 0.2 < kept.float().mean() < 0.8
     torch.testing.assert_close(seen["after"][kept], 2 * seen["before"][kept])
     assert seen["narrow"] is seen["after"]
-    assert seen["before"].min() > -0.2, "x sigmoid(1.702 x) is hardly below zero"
 
 
-def test_no_gradient_is_computed_for_the_maps():
-    _, network, features, _ = build({})
-    for tensor in [*features.tokens.values(), *(part for pair in features.attention.values() for part in pair)]:
-        assert not tensor.requires_grad
+def test_no_more_than_the_mean_maps_are_kept():
+    """Of 3 heads, queries, keys and their maps backward needs nothing but a mean map a table: two for each stage."""
+    _, network, features, _ = build({}, batch=1)
     held = []
-    with torch.autograd.graph.saved_tensors_hooks(
-        lambda tensor: held.append(tuple(tensor.shape)) or tensor, lambda x: x
-    ):
+
+    def keep(tensor):
+        held.append(tuple(tensor.shape))
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         network(features)
-    heads_maps = [shape for shape in held if shape[-2:] == (9, 9) and len(shape) == 4 and shape[1] == 3]
-    assert not heads_maps, "maps of single heads are kept"
+    maps = [shape for shape in held if shape.count(9) == 2]
+    assert len([shape for shape in maps if 8 not in shape and 24 not in shape and 2 in shape]) == 2 * 2
+    assert not [shape for shape in held if 3 in shape and shape.count(9) == 2 and 24 not in shape], "maps of heads"
 
 
 def test_bfloat16_error_is_no_worse_than_the_plain_statement_in_bfloat16():

@@ -1,0 +1,28 @@
+"""Stochastic depth (Huang et al., 2016, arXiv 1603.09382).
+
+Legend: B clips.
+"""
+
+from torch import Tensor, nn
+
+
+class DropPath(nn.Module):
+    """In training, leave a branch out for a clip with probability `rate`, and enlarge it by 1 / (1 - rate) else.
+
+    Draws come from torch's current generator.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, branch_B: Tensor) -> Tensor:
+        """The branch's output [B, ...], a part of its clips zero."""
+        if not self.training or self.rate == 0.0:
+            return branch_B
+        kept_B = branch_B.new_empty(len(branch_B), *[1] * (branch_B.ndim - 1)).bernoulli_(1.0 - self.rate)
+        return branch_B * kept_B.div_(1.0 - self.rate)
+
+    def extra_repr(self) -> str:
+        """The rate."""
+        return f"rate={self.rate:g}"

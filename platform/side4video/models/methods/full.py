@@ -1,0 +1,42 @@
+"""Full fine-tuning: the tower itself is trained, and its frame features are averaged over time.
+
+It is the ceiling of memory under which the other methods stay. The projection to the space shared with text is not
+used and not trained. Checkpoints hold the whole tower.
+"""
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from side4video.models.backbones.shape import TowerShape
+from side4video.models.method import MethodSpec
+from side4video.models.reads import Reads
+
+if TYPE_CHECKING:
+    from side4video.models.networks.full import FullFineTuning
+    from side4video.models.towers.frozen_tower import FrozenTower
+
+
+class FullSpec(MethodSpec):
+    """The whole tower is trained (full fine-tuning).
+
+    Weights are fp32 (`backbone.precision`) and compute under `optimization.precision`: small updates would be lost
+    in half precision.
+    """
+
+    packable: ClassVar[bool] = False
+    tower_precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+
+    kind: Literal["full"] = "full"
+
+    def reads(self, tower: TowerShape, *, frames: int) -> Reads:  # noqa: ARG002
+        """Nothing: it runs the tower itself."""
+        return Reads()
+
+    def output_dim(self, tower: TowerShape) -> int:
+        """The tower's width."""
+        return tower.width
+
+    def build(self, tower: "FrozenTower", *, frames: int) -> "FullFineTuning":  # noqa: ARG002
+        """The tower, from now on trained."""
+        from side4video.models.networks.full import FullFineTuning
+
+        return FullFineTuning(tower)

@@ -1,0 +1,126 @@
+"""AIM's network (Yang et al., 2023, figure 2): a frozen tower, its attention used over time too, and adapters.
+
+Legend: B clips, T frames, N = B·T, S tokens of a frame with [CLS], G = B·S groups of the same place over time,
+D tower width.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from side4video.models.layers.drop_path import DropPath
+from side4video.models.layers.precision import compute_dtype
+from side4video.models.networks.contract import Borrowed, FrozenFeatures
+from side4video.models.towers.frozen_tower import FrozenTower
+
+
+class Adapter(nn.Module):
+    """Down, exact GELU, up; the caller adds the input where there is a skip. The second layer starts at zero."""
+
+    def __init__(self, width: int, dim: int) -> None:
+        super().__init__()
+        self.enter = nn.Linear(width, dim)
+        self.leave = nn.Linear(dim, width)
+        nn.init.trunc_normal_(self.enter.weight, std=0.02)
+        for zero in (self.enter.bias, self.leave.weight, self.leave.bias):
+            nn.init.zeros_(zero)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """What the adapter makes of frozen tokens [..., D], in their precision."""
+        return self.leave(F.gelu(self.enter(tokens.to(compute_dtype(self.enter.weight))))).to(tokens.dtype)
+
+
+class Block(nn.Module):
+    """The adapters of one block, and the order in which they and the frozen layers compute."""
+
+    def __init__(
+        self, index: int, width: int, *, dim: int, temporal_adapters: int, drop_path: float, scale: float
+    ) -> None:
+        super().__init__()
+        self.index, self.scale = index, scale
+        self.temporal_in = Adapter(width, dim) if temporal_adapters > 1 else None
+        self.temporal_out = Adapter(width, dim)
+        self.spatial = Adapter(width, dim)
+        self.joint = Adapter(width, dim)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, tokens_NSD: Tensor, tower: FrozenTower, *, frames: int) -> Tensor:
+        """The residual stream after temporal, spatial and joint adaptation."""
+        trunk, index = tower.trunk, self.index
+        tokens_NSD = tokens_NSD + self._over_time(tokens_NSD, tower, frames=frames)
+        with tower.own_precision():
+            attended_NSD = trunk.attend(index, trunk.attention_norm(index, tokens_NSD))
+        tokens_NSD = tokens_NSD + attended_NSD + self.spatial(attended_NSD)
+        with tower.own_precision():
+            normed_NSD = trunk.perceptron_norm(index, tokens_NSD)
+            perceived_NSD = trunk.perceive(index, normed_NSD)
+        joint_BTSD = (self.scale * self.joint(normed_NSD)).unflatten(0, (-1, frames))
+        return tokens_NSD + perceived_NSD + self.drop_path(joint_BTSD).flatten(0, 1)
+
+    def _over_time(self, tokens_NSD: Tensor, tower: FrozenTower, *, frames: int) -> Tensor:
+        """The frozen attention and its norm once more, each place of a frame attending over time."""
+        batch, places = len(tokens_NSD) // frames, tokens_NSD.shape[1]
+        with tower.own_precision():
+            normed_BTSD = tower.trunk.attention_norm(self.index, tokens_NSD).unflatten(0, (batch, frames))
+        groups_GTD = normed_BTSD.transpose(1, 2).flatten(0, 1)
+        if self.temporal_in is not None:
+            groups_GTD = groups_GTD + self.temporal_in(groups_GTD)
+        with tower.own_precision():
+            attended_GTD = tower.trunk.attend(self.index, groups_GTD)
+        adapted_BSTD = self.drop_path(self.temporal_out(attended_GTD).unflatten(0, (batch, places)))
+        return adapted_BSTD.transpose(1, 2).flatten(0, 1)
+
+
+class AIM(nn.Module):
+    """A frozen tower, a temporal embedding, adapters in every block, and the tower's final norm, trained."""
+
+    def __init__(
+        self,
+        tower: FrozenTower,
+        *,
+        frames: int,
+        temporal_adapters: int,
+        dim: int,
+        scale: float = 1.0,
+        drop_path: float = 0.2,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.borrowed = Borrowed(tower)
+        shape = tower.shape
+        self.output_dim = shape.width
+        self.positions_TD = nn.Parameter(torch.zeros(frames, shape.width))
+        self.blocks = nn.ModuleList(
+            Block(
+                index,
+                shape.width,
+                dim=dim,
+                temporal_adapters=temporal_adapters,
+                drop_path=drop_path * index / max(1, shape.depth - 1),
+                scale=scale,
+            )
+            for index in range(shape.depth)
+        )
+        self.final_norm = nn.LayerNorm(shape.width, eps=shape.layer_norm_epsilon)
+        self._start_from(tower)
+        self.dropout = nn.Dropout(dropout)
+
+    @torch.no_grad()
+    def _start_from(self, tower: FrozenTower) -> None:
+        """Copy the tower's final norm, in fp32; a tower on `meta` has no values to copy."""
+        for name, parameter in self.final_norm.named_parameters():
+            source = tower.trunk.visual.get_parameter(f"ln_post.{name}")
+            if not source.is_meta:
+                parameter.copy_(source)
+
+    def forward(self, features: FrozenFeatures) -> Tensor:
+        """Features [B, D]: the mean over frames of the normalised [CLS]."""
+        tower = self.borrowed.tower
+        batch, frames = features.video_BTCHW.shape[:2]
+        added_N1D = self.positions_TD.to(tower.dtype).repeat(batch, 1).unsqueeze(1)
+        with tower.own_precision():
+            tokens_NSD = tower.trunk.embed(features.normalise(features.video_BTCHW).flatten(0, 1), added_N1D)
+        for block in self.blocks:
+            tokens_NSD = block(tokens_NSD, tower, frames=frames)
+        normed_ND = self.final_norm(tokens_NSD[:, 0].to(self.final_norm.weight.dtype))
+        return self.dropout(normed_ND.float().unflatten(0, (batch, frames)).mean(dim=1))

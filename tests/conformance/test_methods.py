@@ -1,0 +1,190 @@
+"""What every method promises of its tensors: frozen ones never change, trained ones do, and no others are written."""
+
+import pytest
+import torch
+
+import toys
+from side4video.core.errors import InputError
+from side4video.engine.clock import Clock
+from side4video.engine.memory import measure_held, weights_under
+from side4video.engine.step import Plan, rehearse, train_step
+from side4video.spec.check import check_pack
+from tiny import tiny
+
+PLAN = Plan(steps=7, steps_per_epoch=toys.STEPS_PER_EPOCH)
+UNREACHED = {
+    # What the last adapter in front of an MLP changes are patches, and the head reads [CLS].
+    "st-adapter": ["network.before_perceptron.3."],
+    "st-adapter-both": ["network.before_perceptron.3."],
+    # Nobody reads what the last stage gives to the temporal branch (DiST's own release has it too).
+    "dist": ["network.stages.3.to_temporal."],
+}
+ALONE = ("st-adapter", "st-adapter-both", "aim", "full")
+
+
+def bits(tensors):
+    return {name: tensor.clone() for name, tensor in tensors}
+
+
+def three_steps(student, spoil=lambda: None):
+    pack, clock = toys.make_pack(student), Clock(torch.device("cpu"))
+    (batch,) = next(iter(toys.ToyStream().batches(0)))
+    for step in range(3):
+        train_step(pack, [batch], step=step, plan=PLAN, clock=clock)
+        spoil()
+
+
+def make(method):
+    return toys.make_student("a", toys.METHODS[method], weight_decay=0.0)
+
+
+def tower_of(student):
+    borrowed = getattr(student.module.network, "borrowed", None)
+    return toys.toy_tower() if borrowed is None else borrowed.tower
+
+
+def frozen_tensors(student):
+    own = [(name, p) for name, p in student.module.named_parameters() if not p.requires_grad]
+    return [*tower_of(student).named_parameters(), *own]
+
+
+def unmoved(student, before):
+    """Trained tensors that are what they were."""
+    return {
+        name
+        for name, parameter in student.module.named_parameters()
+        if parameter.requires_grad and torch.equal(before[name], parameter)
+    }
+
+
+def is_unreached(name, method):
+    return any(name.startswith(prefix) for prefix in UNREACHED.get(method, []))
+
+
+@pytest.mark.parametrize("method", toys.METHODS)
+def test_trained_tensors_move_and_frozen_ones_do_not(method):
+    student = make(method)
+    trained, frozen = bits(student.module.named_parameters()), bits(frozen_tensors(student))
+    three_steps(student)
+    assert toys.same(frozen, dict(frozen_tensors(student)))
+    still = unmoved(student, trained)
+    assert {name for name in still if not is_unreached(name, method)} == set()
+    expected = {name for name in trained if is_unreached(name, method)}
+    assert still == expected
+
+
+@pytest.mark.parametrize("method", toys.METHODS)
+def test_every_trained_tensor_is_in_the_graph(method):
+    """With several workers, the gradient of one that is not would be waited for in vain."""
+    student = make(method)
+    batch = toys.make_batch(0)
+    features = toys.make_pack(student).features_for([student], batch.video_BTCHW)
+    student.task.loss(student.module(features), batch.labels_B).backward()
+    trained = [(name, p) for name, p in student.module.named_parameters() if p.requires_grad]
+    assert [name for name, parameter in trained if parameter.grad is None] == []
+
+
+def test_twin_that_changes_the_tower():
+    student = toys.make_student("a", toys.METHODS["aim"])
+    frozen = bits(frozen_tensors(student))
+
+    def spoil():
+        with torch.no_grad():
+            tower_of(student).trunk.visual.ln_post.bias.add_(1e-7)
+
+    three_steps(student, spoil)
+    assert not toys.same(frozen, dict(frozen_tensors(student)))
+
+
+def test_twin_that_trains_a_tensor_nobody_uses():
+    student = make("aim")
+    student.module.network.idle = torch.nn.Parameter(torch.ones(2))
+    trained = bits(student.module.named_parameters())
+    three_steps(student)
+    assert unmoved(student, trained) == {"network.idle"}
+
+
+@pytest.mark.parametrize("method", toys.METHODS)
+def test_the_document_knows_the_width_of_the_features(method):
+    student = make(method)
+    features = toys.make_pack(student).features_for([student], toys.make_batch(0).video_BTCHW)
+    width = toys.METHODS[method].output_dim(toys.toy_tower().shape)
+    assert student.module.network(features).shape == (toys.BATCH, width)
+    assert student.module.network.output_dim == width
+
+
+@pytest.mark.parametrize("method", toys.METHODS)
+def test_which_methods_train_alone(method):
+    spec = toys.METHODS[method]
+    assert spec.packable == (method not in ALONE)
+    reads = spec.reads(toys.toy_tower().shape, frames=toys.FRAMES)
+    assert bool(reads.tokens or reads.pooled or reads.attention) == spec.packable
+
+
+@pytest.mark.parametrize("method", ["st-adapter", "aim"])
+def test_a_borrowed_tower_is_neither_trained_nor_written(method):
+    student = toys.make_student("a", toys.METHODS[method], average={"kind": "moving-average"})
+    tower = {parameter.data_ptr() for parameter in tower_of(student).parameters()}
+    assert not tower & {parameter.data_ptr() for parameter in student.module.parameters()}
+    assert not any("borrowed" in name or "trunk" in name for name in student.module.state_dict())
+    assert student.average.module.network.borrowed is student.module.network.borrowed
+
+
+def test_the_weights_of_a_borrowed_tower_are_not_held_for_backward():
+    """What backward keeps of the frozen matrices is the matrices, which are there anyway."""
+    student = make("aim")
+    batch = toys.make_batch(0)
+    features = toys.make_pack(student).features_for([student], batch.video_BTCHW)
+    held = []
+    for excluded in (weights_under(student.module), student.module.parameters()):
+        with measure_held(excluded) as seen:
+            student.module(features)
+        held.append(seen.total)
+    matrices = sum(p.numel() * 4 for p in tower_of(student).parameters() if p.ndim == 2)
+    assert held[1] - held[0] > 0.5 * matrices
+    assert rehearse(toys.make_pack(student), batch.video_BTCHW)["a"] == held[0] + head_holds(student, features)
+
+
+def head_holds(student, features):
+    """The loss keeps the logits' softmax; the head's own input was counted with the network's output."""
+    outputs = student.module(features)
+    with measure_held([outputs]) as seen:
+        student.task.loss(outputs, torch.zeros(len(outputs), dtype=torch.int64))
+    return seen.total
+
+
+def test_a_pack_with_a_method_of_its_own_tower_is_refused():
+    alone, reader = tiny(method={"kind": "aim"}), tiny(method={"kind": "linear"})
+    with pytest.raises(InputError, match="aim changes the tower") as error:
+        check_pack({"one": alone, "two": reader})
+    assert "one: method.kind" in str(error.value)
+    assert "run it alone" in str(error.value)
+    check_pack({"one": alone})
+    check_pack({"one": reader, "two": reader})
+
+
+def enter_launch(experiments, folder):
+    from side4video.distributed.launch import launch
+
+    launch(experiments, show=print, local=True)
+
+
+def enter_run(experiments, folder):
+    from side4video.engine.processes import Process
+    from side4video.run import Surroundings, run
+
+    run(experiments, Surroundings(Process(), folder, print))
+
+
+def enter_evaluation(experiments, folder):
+    from side4video.engine.processes import Process
+    from side4video.run import evaluate_students
+
+    evaluate_students(experiments, {}, Process())
+
+
+@pytest.mark.parametrize("enter", [enter_launch, enter_run, enter_evaluation])
+def test_every_way_in_refuses_it(enter, tmp_path):
+    experiments = {"one": tiny(method={"kind": "full"}), "two": tiny(method={"kind": "linear"})}
+    with pytest.raises(InputError, match="full changes the tower"):
+        enter(experiments, tmp_path)
