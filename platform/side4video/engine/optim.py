@@ -50,7 +50,7 @@ def learning_rate_at(step: int, spec: OptimizationSpec, *, steps: int, steps_per
     if spec.learning_rate_updates == "authors":
         in_epoch = step % steps_per_epoch
         position = float(step - in_epoch + in_epoch // 10 * 10)
-    if position <= warmup:
+    if warmup and position <= warmup:
         return spec.learning_rate * position / warmup
     progress = min(1.0, (position - warmup) / max(1, steps - warmup))
     floor = spec.final_learning_rate_fraction

@@ -1,6 +1,5 @@
 """Which cheapest change makes an experiment fit into a budget of memory."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +7,7 @@ from side4video.core.units import as_gib
 from side4video.planning.memory import plan_memory
 from side4video.planning.shapes import build_skeleton
 from side4video.spec.experiment import Experiment
-from side4video.spec.load import SpecError, parse_experiment
+from side4video.spec.load import parse_experiment
 
 MOST_PARTS = 64
 
@@ -32,57 +31,71 @@ class Advice:
 
 
 def advise(spec: Experiment, *, classes: int, budget_gib: float) -> Advice:
-    """Look for the cheapest change, first one at a time, then the cheap ones together and parts of the batch.
+    """Look for the cheapest change that fits.
 
-    Cheapest first: what costs a little time, then what costs more, then what rounds, then what changes the batch norms.
+    In this order: one change that keeps the batch whole (what costs a little time, then what costs more, then what
+    rounds); the first few of them together; the batch in parts, which changes what batch norms see; all together. A
+    plan takes seconds, so what cannot fit, because more than it does not, is not tried.
     """
-    changes = list(_changes(spec))
-    exact = [change for change in changes if "accumulation" not in change.settings[0]]
-    together = [tuple(exact[: count + 1]) for count in range(1, len(exact))]
-    parts = [(*exact, change) for change in changes if change not in exact]
-    smallest = Advice((), (), float("inf"))
-    for candidate in [*((change,) for change in changes), *together, *parts]:
-        settings = tuple(setting for change in candidate for setting in change.settings)
-        peak = _peak_gib(spec, settings, classes)
-        if peak is None:
-            continue
-        found = Advice(settings, tuple(change.cost for change in candidate), peak)
-        if peak <= budget_gib:
+    exact, parts = _changes(spec), _parts(spec)
+
+    def plan(*changes: Change) -> Advice:
+        settings = tuple(setting for change in changes for setting in change.settings)
+        return Advice(settings, tuple(change.cost for change in changes), _peak_gib(spec, settings, classes))
+
+    most = plan(*exact, *parts[-1:])
+    if most.peak_gib > budget_gib:
+        return Advice((), (), most.peak_gib)
+    whole = plan(*exact) if parts else most
+    singles: list[tuple[Change, ...]] = [(change,) for change in exact]
+    together = [tuple(exact[:count]) for count in range(2, len(exact))]
+    candidates = [*singles, *together] if whole.peak_gib <= budget_gib else [(change,) for change in parts]
+    for candidate in candidates:
+        found = plan(*candidate)
+        if found.peak_gib <= budget_gib:
             return found
-        smallest = min(smallest, found, key=lambda advice: advice.peak_gib)
-    return Advice((), (), smallest.peak_gib)
+    if whole.peak_gib <= budget_gib:
+        return whole
+    found = (plan(*exact, change) for change in parts)
+    return next((each for each in found if each.peak_gib <= budget_gib), most)
 
 
-def _changes(spec: Experiment) -> Iterator[Change]:
-    method, backbone, optimization = spec.method, spec.backbone, spec.optimization
+def _changes(spec: Experiment) -> list[Change]:
+    """What keeps the batch whole, cheapest first."""
+    method, backbone = spec.method, spec.backbone
+    changes = []
     if backbone.chunk_frames in ("all", "auto"):
-        yield Change(("backbone.chunk_frames=8",), "smaller products in the tower, hardly slower")
+        changes.append(Change(("backbone.chunk_frames=8",), "smaller products in the tower, a little slower"))
     recompute = getattr(method, "recompute", "block")
     if recompute == "none":
-        yield Change(("method.recompute=selective",), "MLPs computed again in backward")
+        changes.append(Change(("method.recompute=selective",), "MLPs computed again in backward, the same result"))
     if recompute != "block":
-        yield Change(("method.recompute=block",), "blocks computed again in backward; the same result")
+        changes.append(Change(("method.recompute=block",), "blocks computed again in backward, the same result"))
     if backbone.precision == "fp32" and "bf16" in method.tower_precisions:
-        yield Change(("backbone.precision=bf16",), "the tower computes in bf16: other tokens, to rounding")
+        changes.append(Change(("backbone.precision=bf16",), "the tower computes in bf16: other tokens, to rounding"))
     if method.packable and backbone.kept_tokens != "8-bit":
-        yield Change(("backbone.kept_tokens=8-bit",), "tokens are rounded to 8 bits")
+        changes.append(Change(("backbone.kept_tokens=8-bit",), "tokens are rounded to 8 bits"))
     if "8-bit" in method.tower_precisions and backbone.precision != "8-bit":
-        yield Change(("backbone.precision=8-bit",), "the tower's matrices are rounded to 8 bits")
-    whole = optimization.batch_size // spec.cluster.workers
-    parts = optimization.accumulation * 2
+        changes.append(Change(("backbone.precision=8-bit",), "the tower's matrices are rounded to 8 bits"))
+    return changes
+
+
+def _parts(spec: Experiment) -> list[Change]:
+    """The batch in more and more parts."""
+    whole = spec.optimization.batch_size // spec.cluster.workers
+    changes, parts = [], spec.optimization.accumulation * 2
     while parts <= min(whole, MOST_PARTS) and whole % parts == 0:
-        yield Change((f"optimization.accumulation={parts}",), f"batch norms see {whole // parts} videos at a time")
+        cost = f"batch norms see {whole // parts} videos at a time"
+        changes.append(Change((f"optimization.accumulation={parts}",), cost))
         parts *= 2
+    return changes
 
 
-def _peak_gib(spec: Experiment, settings: tuple[str, ...], classes: int) -> float | None:
+def _peak_gib(spec: Experiment, settings: tuple[str, ...], classes: int) -> float:
     document: dict[str, Any] = spec.resolved()
     for setting in settings:
         path, _, value = setting.partition("=")
         section, _, field = path.partition(".")
         document[section][field] = int(value) if value.isdigit() else value
-    try:
-        changed = parse_experiment(document)
-    except SpecError:
-        return None
+    changed = parse_experiment(document)
     return as_gib(plan_memory(changed, build_skeleton(changed, classes=classes)).peak)

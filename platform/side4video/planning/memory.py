@@ -17,6 +17,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional as F
 
 from side4video.engine.memory import HeldBytes, weights_under
 from side4video.engine.student import AUTOCAST
@@ -95,21 +96,22 @@ def _run(spec: Experiment, skeleton: Skeleton, ledger: Ledger) -> int:
     """All parts of an accumulated step; gradients of the first stay for the others."""
     precision = spec.optimization.precision
     module = skeleton.module
-    size, clips = spec.data.size, spec.clips_of_a_part
+    size, clips, smoothing = spec.data.size, spec.clips_of_a_part, spec.task.label_smoothing
     held = 0
     with ledger, _gradients_noted(module, ledger):
         for _ in range(min(2, spec.optimization.accumulation)):
             video = torch.empty((clips, spec.data.frames, 3, size, size), dtype=torch.uint8)
+            labels = torch.empty(clips, dtype=torch.int64)
             features = frozen_features(skeleton.tower, video, skeleton.reads)
             with _held_noted(module, ledger) as kept:
                 with torch.autocast("cpu", dtype=AUTOCAST[precision], enabled=precision != "fp32"):
                     outputs = module(features)
-                loss = outputs.float().logsumexp(dim=-1).sum()
+                loss = F.cross_entropy(outputs.float(), labels, label_smoothing=smoothing, reduction="sum")
             del outputs
             features.release()
             loss.backward()
             held = kept.total
-            del loss, features, video
+            del loss, features, video, labels
     return held
 
 

@@ -24,7 +24,7 @@ _WITHOUT_EFFECT: dict[str, Any] = {
     "tracking": True,
     "data": {"loader": True, "recipe": True},
     "cluster": {"cpus_per_worker", "max_failures", "storage", "keep_checkpoints"},
-    "method": {"preset", "size", "recompute"},
+    "method": {"preset", "size"},
     "optimization": {"recipe"},
 }
 """What does not change a result: names of presets (their values are in the document), names, and resources."""

@@ -135,3 +135,12 @@ def test_recipes_of_evl_and_dist():
     dist = OptimizationSpec(recipe="dist-ssv2")
     assert (dist.learning_rate, dist.weight_decay, dist.weight_decay_on) == (3.2e-4, 1e-4, "matrices")
     assert (dist.batch_size, dist.length.epochs, dist.warmup.epochs) == (256, 36, 6)
+
+
+def test_the_authors_updates_without_a_warmup_begin_at_the_peak():
+    spec = OptimizationSpec.model_validate(
+        {"learning_rate": 0.5, "length": {"steps": 40}, "warmup": {"steps": 0}, "learning_rate_updates": "authors"}
+    )
+    rates = [learning_rate_at(step, spec, steps=40, steps_per_epoch=20) for step in range(40)]
+    assert rates[0] == rates[9] == 0.5
+    assert rates[10] < 0.5

@@ -81,6 +81,26 @@ class TimeAttention(_Attention):
         return self.mix(series_NTD, 0).view(batch, patches, -1, series_NTD.shape[-1]).transpose(1, 2)
 
 
+def split_cls(tokens_BTSD: Tensor) -> tuple[Tensor, Tensor]:
+    """The first token of each frame [B, T, D], and the others [B, T, S - 1, D]: views, one tensor in backward."""
+    return _SplitCls.apply(tokens_BTSD)
+
+
+class _SplitCls(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tokens_BTSD: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.shape = tokens_BTSD.shape
+        return tokens_BTSD[:, :, 0], tokens_BTSD[:, :, 1:]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        first, others = gradients
+        together = others.new_empty(ctx.shape)
+        together[:, :, 0] = first
+        together[:, :, 1:] = others
+        return together
+
+
 class _SplitHeads(torch.autograd.Function):
     """Queries, keys and values [N, h, S, k] as views of one tensor, and in backward one tensor from the three.
 

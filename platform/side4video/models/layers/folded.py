@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from side4video.models.layers.eight_bit import EightBitTokens
 from side4video.models.layers.normalise import layer_statistics_free
 from side4video.models.layers.precision import compute_dtype, without_autocast
-from side4video.models.layers.product import product
+from side4video.models.layers.product import product, weight_gradient
 
 
 def affine_linear(x_MI: Tensor, norm: nn.Module | None, layer: nn.Linear) -> Tensor:
@@ -55,8 +55,7 @@ def unfold(
     """
     gain_gradient = (raw_OI * weight_OI).sum(0)
     shift_gradient = sum_O @ weight_OI
-    weight_gradient = torch.addr(raw_OI * gain_I, sum_O, shift_I)
-    return gain_gradient, shift_gradient, weight_gradient, sum_O
+    return gain_gradient, shift_gradient, torch.addr(raw_OI * gain_I, sum_O, shift_I), sum_O
 
 
 class _AffineLinear(torch.autograd.Function):
@@ -83,7 +82,7 @@ class _AffineLinear(torch.autograd.Function):
         gradient_MO = gradients[0].flatten(0, -2)
         folded_OI = (weight_OI * gain_I).to(gradient_MO.dtype)
         x_gradient = product(gradient_MO, folded_OI.t()).view_as(x_MI) if ctx.needs_input_grad[0] else None
-        raw_OI = product(gradient_MO.t(), x_MI.flatten(0, -2).t()).to(weight_OI.dtype)
+        raw_OI = weight_gradient(gradient_MO, x_MI.flatten(0, -2)).to(weight_OI.dtype)
         sum_O = gradient_MO.sum(0, dtype=weight_OI.dtype)
         return x_gradient, *unfold(raw_OI, sum_O, gain_I, shift_I, weight_OI), None
 
@@ -114,7 +113,7 @@ class _FrozenNormLinear(torch.autograd.Function):
         tokens_MI, scales_MG, gain_I, shift_I, weight_OI = ctx.saved_tensors
         gradient_MO = gradients[0].flatten(0, -2)
         normalised_MI = _restored(tokens_MI, scales_MG, ctx.normalises, ctx.dtype)
-        raw_OI = product(gradient_MO.t(), normalised_MI.t()).to(weight_OI.dtype)
+        raw_OI = weight_gradient(gradient_MO, normalised_MI).to(weight_OI.dtype)
         sum_O = gradient_MO.sum(0, dtype=weight_OI.dtype)
         return None, None, *unfold(raw_OI, sum_O, gain_I, shift_I, weight_OI), None, None
 

@@ -81,7 +81,8 @@ class _BatchNormalise(torch.autograd.Function):
             normalised, _, _ = torch.native_batch_norm(image, ones, zeros, *running, False, 0.0, EPSILON)
             inverse_D = (running[1] + EPSILON).rsqrt() if running[1] is not None else ones
         output_MD = _as_tokens(normalised, x_MD)
-        ctx.save_for_backward(output_MD, inverse_D)
+        # In this precision already; only torch's description of the kernel, which planning goes by, says otherwise.
+        ctx.save_for_backward(output_MD, inverse_D.to(wide))
         return output_MD
 
     @staticmethod
@@ -108,7 +109,8 @@ class _LayerNormalise(torch.autograd.Function):
     @without_autocast
     def forward(ctx: Any, x_MD: Tensor) -> Tensor:
         normalised_MD, _, inverse_M1 = torch.native_layer_norm(x_MD, [x_MD.shape[-1]], *_unit(x_MD), EPSILON)
-        ctx.save_for_backward(normalised_MD, inverse_M1)
+        # In this precision already; only torch's description of the kernel, which planning goes by, says otherwise.
+        ctx.save_for_backward(normalised_MD, inverse_M1.to(torch.promote_types(x_MD.dtype, torch.float32)))
         return normalised_MD
 
     @staticmethod

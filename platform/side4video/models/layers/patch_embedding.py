@@ -11,7 +11,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from side4video.models.layers.precision import compute_dtype, without_autocast
-from side4video.models.layers.product import product
+from side4video.models.layers.product import product, weight_gradient
 
 PART_BYTES = 64 * 2**20
 """Patches and responses of the clips that are worked on at a time."""
@@ -80,22 +80,18 @@ class _Embed(torch.autograd.Function):
         (video_BTCHW,) = ctx.saved_tensors
         gradient_BTPD = gradients[0]
         dim, channels, _, size, _ = ctx.weight_like.shape
-        weight_gradient = torch.zeros(
-            3 * dim, channels * size * size, dtype=ctx.weight_like.dtype, device=gradient_BTPD.device
-        )
-        for clips in _parts(gradient_BTPD, weight_gradient.shape[1]):
+        learnt = torch.zeros(3 * dim, channels * size * size, dtype=ctx.weight_like.dtype, device=gradient_BTPD.device)
+        for clips in _parts(gradient_BTPD, learnt.shape[1]):
             patches_BTPK = _patches(video_BTCHW[clips], ctx.normalise, size, ctx.dtype)
             part_BTPD = gradient_BTPD[clips]
             shifted = part_BTPD.new_zeros(*part_BTPD.shape[:3], 3 * dim)
             shifted[:, :-1, :, :dim] = part_BTPD[:, 1:]
             shifted[..., dim : 2 * dim] = part_BTPD
             shifted[:, 1:, :, 2 * dim :] = part_BTPD[:, :-1]
-            weight_gradient += product(shifted.flatten(0, 2).t(), patches_BTPK.flatten(0, 2).t())
-        weight_gradient = rearrange(
-            weight_gradient, "(k d) (c p q) -> d c k p q", k=3, c=channels, p=size, q=size
-        ).contiguous()
-        bias_gradient = gradient_BTPD.sum((0, 1, 2), dtype=weight_gradient.dtype)
-        return None, weight_gradient, bias_gradient, None, None
+            learnt += weight_gradient(shifted.flatten(0, 2), patches_BTPK.flatten(0, 2))
+        learnt = rearrange(learnt, "(k d) (c p q) -> d c k p q", k=3, c=channels, p=size, q=size).contiguous()
+        bias_gradient = gradient_BTPD.sum((0, 1, 2), dtype=learnt.dtype)
+        return None, learnt, bias_gradient, None, None
 
 
 def _patches(video_BTCHW: Tensor, normalise: Callable[[Tensor], Tensor], size: int, dtype: torch.dtype) -> Tensor:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from side4video.models.layers.folded import affine_linear, affine_of, fold, unfold
 from side4video.models.layers.precision import compute_dtype, without_autocast
-from side4video.models.layers.product import linear, product
+from side4video.models.layers.product import linear, product, weight_gradient
 
 PART_BYTES = 32 * 2**20
 """Hidden channels of one part."""
@@ -68,10 +68,10 @@ def gradients_in_parts(
     sum_H = torch.zeros_like(enter_bias_H)
     for rows in _parts(x_MD, len(enter_bias_H)):
         hidden_MH = product(x_MD[rows], folded_HD, offset_H)
-        leave_gradient += product(g_MD[rows].t(), F.gelu(hidden_MH).t())
+        leave_gradient += weight_gradient(g_MD[rows], F.gelu(hidden_MH))
         slope_MH = torch.ops.aten.gelu_backward(product(g_MD[rows], leave_cast_DH.t()), hidden_MH)
         del hidden_MH
-        raw_HD += product(slope_MH.t(), x_MD[rows].t())
+        raw_HD += weight_gradient(slope_MH, x_MD[rows])
         sum_H += slope_MH.sum(0, dtype=sum_H.dtype)
         x_gradient[rows] = product(slope_MH, folded_HD.t())
     leave_bias_gradient = g_MD.sum(0, dtype=leave_DH.dtype)

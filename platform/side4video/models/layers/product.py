@@ -32,6 +32,14 @@ def product(left_MI: Tensor, right_OI: Tensor, bias_O: Tensor | None = None) -> 
     return torch.addmm(bias_O, left_MI, right_OI.t())
 
 
+def weight_gradient(gradient_MO: Tensor, x_MI: Tensor) -> Tensor:
+    """`gradient.T @ x` of two matrices, [O, I]: a linear layer's weight gradient."""
+    if _prefers_one_dnn(gradient_MO, x_MI) and gradient_MO.shape[1] > x_MI.shape[1]:
+        # oneDNN copies its first operand when that is turned: the narrower of the two.
+        return _ONE_DNN(x_MI.t(), gradient_MO.t(), None, "none", [], "").t()
+    return product(gradient_MO.t(), x_MI.t())
+
+
 def _prefers_one_dnn(left: Tensor, right: Tensor) -> bool:
     # A subclass (a fake tensor) takes the ordinary way: it computes nothing, and counters know that way.
     return (
@@ -57,11 +65,11 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x_MI, weight_OI = ctx.saved_tensors
         gradient = gradients[0].flatten(0, -2)
-        x_gradient = weight_gradient = bias_gradient = None
+        x_gradient = learnt = bias_gradient = None
         if weight_OI is not None:
             x_gradient = product(gradient, weight_OI.t()).view(*gradients[0].shape[:-1], -1)
         if x_MI is not None:
-            weight_gradient = product(gradient.t(), x_MI.flatten(0, -2).t())
+            learnt = weight_gradient(gradient, x_MI.flatten(0, -2))
         if ctx.needs_input_grad[2]:
             bias_gradient = gradient.sum(0)
-        return x_gradient, weight_gradient, bias_gradient
+        return x_gradient, learnt, bias_gradient

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from side4video.models.layers.precision import compute_dtype, without_autocast
-from side4video.models.layers.product import product
+from side4video.models.layers.product import product, weight_gradient
 
 
 class _ShiftMultiply(torch.autograd.Function):
@@ -31,12 +31,12 @@ class _ShiftMultiply(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
         tokens_BTPD, weight_3D = ctx.saved_tensors
         gradient_BTPD = gradients[0].contiguous()
-        tokens_gradient = weight_gradient = None
+        tokens_gradient = kernel_gradient = None
         if ctx.needs_input_grad[0]:
             tokens_gradient = _shift_multiply(gradient_BTPD, weight_3D.flip(0))
         if ctx.needs_input_grad[1]:
-            weight_gradient = _kernel_gradient(tokens_BTPD, gradient_BTPD).to(weight_3D.dtype)
-        return tokens_gradient, weight_gradient
+            kernel_gradient = _kernel_gradient(tokens_BTPD, gradient_BTPD).to(weight_3D.dtype)
+        return tokens_gradient, kernel_gradient
 
 
 def _shift_multiply(tokens_BTPD: Tensor, weight_3D: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ class _TemporalLinear(torch.autograd.Function):
         gradient_MO = gradients[0].flatten(0, -2)
         sum_O = gradient_MO.sum(0, dtype=weight_OD.dtype)
         mixed_MD = _shift_multiply(tokens_BTPD, weight_3D.to(dtype)).flatten(0, -2)
-        weight_gradient = product(gradient_MO.t(), mixed_MD.t()).to(weight_OD.dtype)
+        learnt_OD = weight_gradient(gradient_MO, mixed_MD).to(weight_OD.dtype)
         del mixed_MD
         gradient_BTPD = product(gradient_MO, weight_OD.t().to(dtype)).view_as(tokens_BTPD)
         kernel_gradient = _kernel_gradient(tokens_BTPD, gradient_BTPD).to(weight_3D.dtype)
@@ -118,7 +118,7 @@ class _TemporalLinear(torch.autograd.Function):
             tokens_gradient,
             kernel_gradient,
             sum_O @ weight_OD,
-            torch.addr(weight_gradient, sum_O, shift_D),
+            torch.addr(learnt_OD, sum_O, shift_D),
             sum_O,
         )
 

@@ -82,7 +82,7 @@ class Side4VideoSpec(MethodSpec):
     """Hidden width of the MLP over `dim` (the authors' code; unspecified in the paper)."""
     recompute: Literal["none", "selective", "block"] = "block"
     """What is made again in backward and not kept: nothing, the MLPs' hidden channels, or all of a block but its input.
-    It changes memory and time, never the result."""
+    It changes memory and time; the gradients are the same, to rounding."""
 
     @model_validator(mode="before")
     @classmethod

@@ -19,7 +19,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from side4video.models.layers.attention import FrameAttention, TimeAttention
+from side4video.models.layers.attention import FrameAttention, TimeAttention, split_cls
 from side4video.models.layers.eight_bit import EightBitTokens
 from side4video.models.layers.folded import affine_linear, frozen_norm_linear
 from side4video.models.layers.norm import TokenBatchNorm
@@ -140,21 +140,25 @@ class SideBlock(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The stream in front of the perceptron, and what the perceptron reads of it."""
         read_BTSD = self.down(tower).unflatten(0, side_BTPD.shape[:2])
-        side_BTPD = self._fuse(side_BTPD, read_BTSD)
+        if self.leading == "tower":
+            cls_BTD = read_BTSD[:, :, 0]
+            side_BTPD = self._mix(side_BTPD, read_BTSD)
+        else:
+            cls_BTD, patches_BTPD = split_cls(read_BTSD)
+            side_BTPD = self._fuse(side_BTPD, patches_BTPD)
         if self.temporal is not None:
             side_BTPD = self._over_time(side_BTPD, update=update)
-        shifted_BTD = shift_over_time(read_BTSD[:, :, 0]) if self.cls_shift else None
+        shifted_BTD = shift_over_time(cls_BTD) if self.cls_shift else None
         side_BTPD = side_BTPD + self.attention(side_BTPD, shifted_BTD, spatial_PD)
         if self.is_post:
             return side_BTPD, side_BTPD
         return side_BTPD, self.perceptron_norm.normalise(side_BTPD, update=update)
 
-    def _fuse(self, side_BTPD: Tensor, read_BTSD: Tensor) -> Tensor:
-        """Eq. 2, or one of its relatives, for every token of the stream that the tower has a token for."""
+    def _fuse(self, side_BTPD: Tensor, patches_BTPD: Tensor) -> Tensor:
+        """Eq. 2, or one of its relatives, for the patches."""
         if self.leading == "own":
-            mixed_BTPD = self._mix(side_BTPD[:, :, 1:], read_BTSD[:, :, 1:])
-            return torch.cat([side_BTPD[:, :, :1], mixed_BTPD], dim=2)
-        return self._mix(side_BTPD, read_BTSD if self.leading == "tower" else read_BTSD[:, :, 1:])
+            return torch.cat([side_BTPD[:, :, :1], self._mix(side_BTPD[:, :, 1:], patches_BTPD)], dim=2)
+        return self._mix(side_BTPD, patches_BTPD)
 
     def _mix(self, side_BTPD: Tensor, read_BTPD: Tensor) -> Tensor:
         if self.mixing == "add":

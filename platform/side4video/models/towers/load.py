@@ -58,7 +58,7 @@ def load_tower(
     dtype = PRECISIONS[precision]
     fingerprint = ""
     if device == "meta":
-        trunk.visual.to(dtype)
+        _cast(trunk.visual, dtype)
     else:
         state = _find_state(trunk, shape, weights, model=model)
         fingerprint = fingerprint_of(state)
@@ -77,6 +77,15 @@ def load_tower(
         keeps_eight_bits=kept_tokens == "8-bit",
         fingerprint=fingerprint,
     )
+
+
+def _cast(visual: nn.Module, dtype: torch.dtype) -> None:
+    """Give a module on `meta` the precisions that it has when it is filled: rotary positions stay fp32."""
+    for name, buffer in [*visual.named_buffers()]:
+        if name.endswith("k_bias"):
+            visual.get_submodule(name.rpartition(".")[0])._buffers["k_bias"] = buffer.to(dtype)
+    for parameter in visual.parameters():
+        parameter.data = parameter.data.to(dtype)
 
 
 def fingerprint_of(state: Mapping[str, Tensor]) -> str:

@@ -94,7 +94,12 @@ class OpenCLIPTrunk(nn.Module):
     def perceive(self, index: int, tokens_NPD: Tensor) -> Tensor:
         """Two layers with GELU or QuickGELU between them."""
         perceptron: Any = self.blocks[index].mlp
-        hidden = perceptron.gelu(linear(tokens_NPD, perceptron.c_fc.weight, perceptron.c_fc.bias))
+        hidden = linear(tokens_NPD, perceptron.c_fc.weight, perceptron.c_fc.bias)
+        if isinstance(perceptron.gelu, QuickGELU) and not torch.is_grad_enabled():
+            # In place: the hidden channels are the largest tensor of a tower's pass.
+            hidden.mul_((1.702 * hidden).sigmoid_())
+        else:
+            hidden = perceptron.gelu(hidden)
         return linear(hidden, perceptron.c_proj.weight, perceptron.c_proj.bias)
 
     def pool(self, tokens_NPD: Tensor) -> Tensor:
