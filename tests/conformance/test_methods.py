@@ -1,13 +1,18 @@
 """What every method promises of its tensors: frozen ones never change, trained ones do, and no others are written."""
 
+import dataclasses
+
 import pytest
 import torch
+from pydantic_core import PydanticCustomError
 
 import toys
 from side4video.core.errors import InputError
 from side4video.engine.clock import Clock
 from side4video.engine.memory import measure_held, weights_under
 from side4video.engine.step import Plan, rehearse, train_step
+from side4video.models.frozen_pass import frozen_features
+from side4video.models.networks.full import PROJECTIONS
 from side4video.spec.check import check_pack
 from tiny import tiny
 
@@ -26,26 +31,27 @@ def bits(tensors):
     return {name: tensor.clone() for name, tensor in tensors}
 
 
-def three_steps(student, spoil=lambda: None):
-    pack, clock = toys.make_pack(student), Clock(torch.device("cpu"))
+def three_steps(student, spoil=lambda: None, *, family="clip"):
+    pack, clock = toys.make_pack(student, family=family), Clock(torch.device("cpu"))
     (batch,) = next(iter(toys.ToyStream().batches(0)))
     for step in range(3):
         train_step(pack, [batch], step=step, plan=PLAN, clock=clock)
         spoil()
 
 
-def make(method):
-    return toys.make_student("a", toys.METHODS[method], weight_decay=0.0)
+def make(method, family="clip", classifier="linear", **optimization):
+    method = toys.METHODS[method]
+    return toys.make_student("a", method, family=family, classifier=classifier, weight_decay=0.0, **optimization)
 
 
-def tower_of(student):
+def tower_of(student, family="clip"):
     borrowed = getattr(student.module.network, "borrowed", None)
-    return toys.toy_tower() if borrowed is None else borrowed.tower
+    return toys.toy_tower(family=family) if borrowed is None else borrowed.tower
 
 
-def frozen_tensors(student):
+def frozen_tensors(student, family="clip"):
     own = [(name, p) for name, p in student.module.named_parameters() if not p.requires_grad]
-    return [*tower_of(student).named_parameters(), *own]
+    return [*tower_of(student, family).named_parameters(), *own]
 
 
 def unmoved(student, before):
@@ -61,27 +67,57 @@ def is_unreached(name, method):
     return any(name.startswith(prefix) for prefix in UNREACHED.get(method, []))
 
 
-@pytest.mark.parametrize("method", toys.METHODS)
-def test_trained_tensors_move_and_frozen_ones_do_not(method):
-    student = make(method)
-    trained, frozen = bits(student.module.named_parameters()), bits(frozen_tensors(student))
-    three_steps(student)
-    assert toys.same(frozen, dict(frozen_tensors(student)))
-    still = unmoved(student, trained)
-    assert {name for name in still if not is_unreached(name, method)} == set()
-    expected = {name for name in trained if is_unreached(name, method)}
-    assert still == expected
+def untrained(student):
+    return {name for name, parameter in student.module.named_parameters() if not parameter.requires_grad}
 
 
-@pytest.mark.parametrize("method", toys.METHODS)
-def test_every_trained_tensor_is_in_the_graph(method):
-    """With several workers, the gradient of one that is not would be waited for in vain."""
-    student = make(method)
+def without_gradient(student, family="clip"):
+    """Trained tensors that a backward leaves without a gradient."""
     batch = toys.make_batch(0)
-    features = toys.make_pack(student).features_for([student], batch.video_BTCHW)
+    features = toys.make_pack(student, family=family).features_for([student], batch.video_BTCHW)
     student.task.loss(student.module(features), batch.labels_B).backward()
-    trained = [(name, p) for name, p in student.module.named_parameters() if p.requires_grad]
-    assert [name for name, parameter in trained if parameter.grad is None] == []
+    return {name for name, p in student.module.named_parameters() if p.requires_grad and p.grad is None}
+
+
+@pytest.mark.parametrize(("method", "family", "classifier"), toys.TASKS)
+def test_trained_tensors_move_and_frozen_ones_do_not(method, family, classifier):
+    student = make(method, family, classifier)
+    trained, frozen = bits(student.module.named_parameters()), bits(frozen_tensors(student, family))
+    three_steps(student, family=family)
+    assert toys.same(frozen, dict(frozen_tensors(student, family)))
+    expected = {name for name in trained if is_unreached(name, method)}
+    assert unmoved(student, trained) == expected
+
+
+@pytest.mark.parametrize(("method", "family", "classifier"), toys.TASKS)
+def test_what_is_trained_is_what_the_method_declares(method, family, classifier):
+    """All that is its own, but for the projection that full fine-tuning took over with the tower; never the tower."""
+    student = make(method, family, classifier)
+    visual = "network.trunk.visual."
+    projections = {
+        visual + name
+        for name in PROJECTIONS & dict(toys.toy_tower(family=family).trunk.visual.named_parameters()).keys()
+    }
+    assert untrained(student) == (projections if method == "full" else set())
+    assert not any(parameter.requires_grad for parameter in tower_of(student, family).parameters())
+
+
+def test_twin_that_forgets_to_train_a_tensor():
+    student = make("side4video")
+    student.module.network.spatial_PD.requires_grad_(False)
+    assert untrained(student) == {"network.spatial_PD"}
+
+
+@pytest.mark.parametrize(("method", "family", "classifier"), toys.TASKS)
+def test_every_trained_tensor_is_in_the_graph(method, family, classifier):
+    """With several workers, the gradient of one that is not would be waited for in vain."""
+    assert without_gradient(make(method, family, classifier), family) == set()
+
+
+def test_twin_with_a_tensor_beside_the_graph():
+    student = make("lst")
+    student.module.network.idle = torch.nn.Parameter(torch.ones(2))
+    assert without_gradient(student) == {"network.idle"}
 
 
 def test_twin_that_changes_the_tower():
@@ -104,13 +140,51 @@ def test_twin_that_trains_a_tensor_nobody_uses():
     assert unmoved(student, trained) == {"network.idle"}
 
 
-@pytest.mark.parametrize("method", toys.METHODS)
-def test_the_document_knows_the_width_of_the_features(method):
-    student = make(method)
-    features = toys.make_pack(student).features_for([student], toys.make_batch(0).video_BTCHW)
-    width = toys.METHODS[method].output_dim(toys.toy_tower().shape)
+@pytest.mark.parametrize(("method", "family", "classifier"), toys.TASKS)
+def test_the_document_knows_the_width_of_the_features(method, family, classifier):
+    student = make(method, family, classifier)
+    features = toys.make_pack(student, family=family).features_for([student], toys.make_batch(0).video_BTCHW)
+    width = toys.METHODS[method].output_dim(toys.toy_tower(family=family).shape)
     assert student.module.network(features).shape == (toys.BATCH, width)
     assert student.module.network.output_dim == width
+    assert student.module(features).shape == (toys.BATCH, len(toys.CLASSES))
+
+
+def test_twin_that_gives_features_of_another_width_than_it_says():
+    student = make("linear")
+    student.module.network.forward = lambda features: features.pooled_BTD.flatten(1)
+    features = toys.make_pack(student).features_for([student], toys.make_batch(0).video_BTCHW)
+    assert student.module.network(features).shape != (toys.BATCH, student.module.network.output_dim)
+
+
+@pytest.mark.parametrize(("method", "family"), toys.REFUSED)
+def test_a_tower_that_cannot_serve_a_method_is_refused(method, family):
+    shape = toys.toy_tower(family=family).shape
+    with pytest.raises(PydanticCustomError) as error:
+        toys.METHODS[method].reads(shape, frames=toys.FRAMES)
+    message = str(error.value)
+    assert method in message
+    assert "CLIP's towers" in message
+
+
+@pytest.mark.parametrize(("method", "family"), toys.REFUSED)
+def test_twin_whose_tower_claims_plain_attention(method, family):
+    """Nothing refuses it, and it breaks only when it is built or run."""
+    tower = toys.new_tower(family=family)
+    tower.shape = dataclasses.replace(tower.shape, plain_attention=True, post_norm=False)
+    spec = toys.METHODS[method]
+    reads = spec.reads(tower.shape, frames=toys.FRAMES)
+    with pytest.raises((NotImplementedError, AttributeError)):
+        spec.build(tower, frames=toys.FRAMES)(frozen_features(tower, toys.make_batch(0).video_BTCHW, reads))
+
+
+@pytest.mark.parametrize("model", ["EVA02-E-14", "EVA02-B-16"])
+@pytest.mark.parametrize("method", ["aim", "evl"])
+def test_a_document_with_such_a_tower_is_refused(method, model):
+    backbone = {"kind": "open-clip", "model": model, "weights": {"kind": "random", "seed": 0}}
+    with pytest.raises(InputError, match=r"method\.kind"):
+        tiny(backbone=backbone, method={"kind": method}, data={"size": 224})
+    tiny(backbone=backbone, method={"kind": "st-adapter"}, data={"size": 224})
 
 
 @pytest.mark.parametrize("method", toys.METHODS)

@@ -51,23 +51,6 @@ def test_packed_equals_alone():
         assert toys.same(run(student)[student.name], packed[student.name]), student.name
 
 
-@pytest.mark.parametrize("name", [name for name, method in toys.METHODS.items() if method.packable])
-def test_every_method_packs_with_those_that_show_the_tower_the_same_frames(name):
-    method = toys.METHODS[name]
-    other = toys.METHODS["linear"] if sees(method) == sees(toys.METHODS["linear"]) else method
-
-    def pair():
-        return toys.make_student("it", method, seed=1), toys.make_student("other", other, seed=2)
-
-    packed = run(*pair())
-    for student in pair():
-        assert toys.same(run(student)[student.name], packed[student.name])
-
-
-def sees(method):
-    return method.reads(toys.toy_tower().shape, frames=toys.FRAMES).every
-
-
 def test_methods_that_show_the_tower_other_frames_do_not_pack():
     with pytest.raises(ValueError, match="cannot share a pass"):
         run(toys.make_student("one", toys.METHODS["dist"]), toys.make_student("two", toys.METHODS["linear"]))

@@ -1,4 +1,7 @@
-"""A toy tower, a toy set of clips whose labels are known, and packs of students on them."""
+"""Toy towers, a toy set of clips whose labels are known, and packs of students on them.
+
+`METHODS` x `FAMILIES` are what the promises of `tests/conformance` are about: `CASES` can be built, `REFUSED` cannot.
+"""
 
 import functools
 from dataclasses import dataclass, replace
@@ -6,12 +9,12 @@ from typing import Any
 
 import torch
 
+import families
 from side4video.core.seeds import derive_seed, seeded
 from side4video.engine.optimization import OptimizationSpec
 from side4video.engine.pack import Pack
 from side4video.engine.processes import Process
 from side4video.engine.student import Student, StudentModule
-from side4video.models.backbones.vit import ViTSpec
 from side4video.models.frozen_pass import frozen_features
 from side4video.models.methods.aim import AIMSpec
 from side4video.models.methods.attentive import AttentiveSpec
@@ -22,6 +25,8 @@ from side4video.models.methods.linear import LinearSpec
 from side4video.models.methods.lst import LSTSpec
 from side4video.models.methods.side4video import Side4VideoSpec
 from side4video.models.methods.st_adapter import STAdapterSpec
+from side4video.models.towers.text_tower import TextFeatures
+from side4video.planning.shapes import Skeleton
 from side4video.tasks.classification import Classification
 
 FRAMES, SIZE, BATCH, STEPS_PER_EPOCH = 4, 16, 4, 3
@@ -34,12 +39,19 @@ METHODS = {
     "st-adapter-both": STAdapterSpec(dim=16, positions="both"),
     "aim": AIMSpec(),
     "evl": EVLSpec(layers=3),
+    "evl-without-lookup": EVLSpec(layers=3, temporal_attention=False),
     "dist": DiSTSpec(dim=64, temporal_dim=16),
     "full": FullSpec(),
     "lst": LSTSpec(),
     "attentive": AttentiveSpec(queries=2, layers=2),
     "linear": LinearSpec(),
 }
+FAMILIES = ("clip", "eva-post-norm", "eva-rotary")
+REFUSED = [(method, family) for method in ("aim", "evl") for family in FAMILIES[1:]]
+"""Methods that need CLIP's attention."""
+CASES = [(method, family) for method in METHODS for family in FAMILIES if (method, family) not in REFUSED]
+TASKS = [(*case, "linear") for case in CASES] + [("dist", family, "text") for family in FAMILIES]
+"""Every case with a linear classifier, and with one made of texts where features are in the texts' space."""
 
 
 @dataclass
@@ -77,24 +89,33 @@ class ToyStream:
 
 
 @functools.cache
-def toy_tower(precision="fp32"):
-    return new_tower(precision)
+def toy_tower(precision="fp32", family="clip", kept_tokens="own-precision"):
+    return new_tower(precision, family, kept_tokens=kept_tokens)
 
 
-def new_tower(precision="fp32"):
+def new_tower(precision="fp32", family="clip", *, device="cpu", **options):
     """The toy tower, not shared: for a method that trains it."""
-    return ViTSpec(
-        image_size=SIZE,
-        patch_size=8,
-        width=32,
-        layers=4,
-        head_width=8,
-        weights={"kind": "random", "seed": 5},
-        precision=precision,
-    ).build("cpu")
+    if family == "clip":
+        return families.clip_tower(precision=precision, device=device, **options)
+    shape = families.eva_shape(family, heads=4, image_size=SIZE)
+    return families.eva_tower(family, shape, precision=precision, device=device, **options)
 
 
-def make_student(name, method, *, seed=0, **optimization):
+def make_task(classifier="linear", *, dropout=0.2):
+    """Recognition, with either of its classifiers."""
+    if classifier == "linear":
+        return Classification(CLASSES, dropout=dropout)
+    generator = torch.Generator().manual_seed(11)
+    texts = TextFeatures(
+        torch.randn(len(CLASSES), toy_tower().shape.output_dim, generator=generator), torch.tensor(2.0)
+    )
+    return Classification(CLASSES, dropout=dropout, texts=texts)
+
+
+def make_student(
+    name, method, *, seed=0, family="clip", classifier="linear", tower="fp32", process=None, **optimization
+):
+    """A student with dropout in its head; `tower` is the precision of its tower, the rest is `optimization`'s."""
     spec = OptimizationSpec.model_validate(
         {
             "batch_size": BATCH,
@@ -105,17 +126,27 @@ def make_student(name, method, *, seed=0, **optimization):
             **optimization,
         }
     )
-    tower = toy_tower() if method.packable else new_tower()
-    task = Classification(CLASSES, dropout=0.2)
+    tower = toy_tower(tower, family) if method.packable else new_tower(tower, family)
+    task = make_task(classifier)
     with seeded(derive_seed(seed, "initial weights")):
         network = method.build(tower, frames=FRAMES)
         module = StudentModule(network, task.head(network.output_dim))
     reads = method.reads(tower.shape, frames=FRAMES)
-    return Student(name, module, task, spec, seed, reads, Process())
+    return Student(name, module, task, spec, seed, reads, process or Process())
 
 
-def make_pack(*students, precision="fp32"):
-    return Pack(functools.partial(frozen_features, toy_tower(precision)), list(students))
+def make_skeleton(method, *, family="clip", classifier="linear", tower="fp32", **options):
+    """The same without numbers, for the planner."""
+    tower = new_tower(tower, family, device="meta", **options)
+    task = make_task(classifier)
+    with torch.device("meta"):
+        network = method.build(tower, frames=FRAMES)
+        module = StudentModule(network, task.head(network.output_dim))
+    return Skeleton(tower, module, method.reads(tower.shape, frames=FRAMES))
+
+
+def make_pack(*students, precision="fp32", family="clip", kept_tokens="own-precision"):
+    return Pack(functools.partial(frozen_features, toy_tower(precision, family, kept_tokens)), list(students))
 
 
 def weights_of(student):

@@ -82,6 +82,7 @@ def rehearse(pack: Pack, video_BTCHW: Tensor) -> dict[str, int]:
             with measure_held(weights_under(student.module)) as bytes_held:
                 with student.autocast(student.spec.precision):
                     outputs = student.module(features)
+                features.release()
                 loss = student.task.loss(outputs, labels)
             loss.backward()
         held[student.name] = bytes_held.total

@@ -147,8 +147,8 @@ def _as_tokens(image: Tensor, like: Tensor) -> Tensor:
     return image.permute(0, 2, 3, 1).reshape(like.shape)
 
 
-def _over_workers(image: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Mean, variance (biased) and rows over all workers, combined without cancellation."""
+def _over_workers(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, variance (biased) and rows over all workers, combined without cancellation and without a host's wait."""
     x_MD = image.flatten(2).squeeze(0).t()
     mean_D = x_MD.mean(0, dtype=torch.float32)
     variance_D = (x_MD - mean_D).square_().mean(0, dtype=torch.float32)
@@ -161,17 +161,17 @@ def _over_workers(image: Tensor) -> tuple[Tensor, Tensor, int]:
     total = rows_W1.sum()
     common_D = (whole[:, :channels] * rows_W1).sum(0) / total
     spread = whole[:, channels:-1] + (whole[:, :channels] - common_D).square()
-    return common_D, (spread * rows_W1).sum(0) / total, int(total)
+    return common_D, (spread * rows_W1).sum(0) / total, total
 
 
-def _follow(statistics: Statistics, mean_D: Tensor, variance_D: Tensor, rows: int) -> None:
+def _follow(statistics: Statistics, mean_D: Tensor, variance_D: Tensor, rows: Tensor) -> None:
     momentum = statistics.momentum_now()
     if statistics.running_mean is not None and statistics.running_var is not None:
         statistics.running_mean.lerp_(mean_D, momentum)
-        statistics.running_var.lerp_(variance_D * (rows / max(1, rows - 1)), momentum)
+        statistics.running_var.lerp_(variance_D * (rows / (rows - 1).clamp_min(1)), momentum)
 
 
-def _batch_gradient(gradient_MD: Tensor, normalised_MD: Tensor, inverse_D: Tensor, rows: int) -> Tensor:
+def _batch_gradient(gradient_MD: Tensor, normalised_MD: Tensor, inverse_D: Tensor, rows: Tensor) -> Tensor:
     """Backward of a batch norm whose batch lies on several workers."""
     gradient, normalised = gradient_MD.flatten(0, -2), normalised_MD.flatten(0, -2)
     sums_2D = torch.stack([gradient.sum(0, dtype=torch.float32), (gradient * normalised).sum(0, dtype=torch.float32)])

@@ -1,6 +1,7 @@
 """The 3-D patch embedding, computed clip by clip from the frames as they came.
 
-Legend: B clips, T frames, C channels, H, W pixels, P patches of a frame, K = C·p·p numbers of a patch, D channels.
+Legend: B clips, T frames, C channels, H, W pixels, P patches of a frame, K = 3·C·p·p numbers under a kernel (a patch in
+three frames), D channels.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,16 +15,15 @@ from side4video.models.layers.precision import compute_dtype, without_autocast
 from side4video.models.layers.product import product, weight_gradient
 
 PART_BYTES = 64 * 2**20
-"""Patches and responses of the clips that are worked on at a time."""
+"""Patches of the clips that are worked on at a time."""
 
 
 class TemporalPatchEmbedding(nn.Module):
     """A (3, p, p) convolution of stride (1, p, p), zero padded in time, with bias: frames to patch tokens.
 
-    As one matrix product: each patch gives its response to the three time slices of the kernel, and the three
-    responses are added one frame apart. Equals `nn.Conv3d(3, D, (3, p, p), (1, p, p), (1, 0, 0))`, initial values
-    included. Frames stay uint8; they are normalised, in forward and again in backward, a few clips at a time, and
-    nothing but them is kept.
+    As one matrix product, of each patch in three frames and the kernel. Equals
+    `nn.Conv3d(3, D, (3, p, p), (1, p, p), (1, 0, 0))`, initial values included. Frames stay uint8; they are normalised,
+    in forward and again in backward, a few clips at a time, and nothing but them is kept.
     """
 
     def __init__(self, dim: int, *, patch_size: int) -> None:
@@ -56,22 +56,17 @@ class _Embed(torch.autograd.Function):
         dtype: torch.dtype,
     ) -> Tensor:
         ctx.save_for_backward(video_BTCHW)
-        ctx.normalise, ctx.dtype, ctx.weight_like = normalise, dtype, weight_DC3HW
+        ctx.normalise, ctx.dtype, ctx.like = normalise, dtype, weight_DC3HW
         dim, _, _, size, _ = weight_DC3HW.shape
         batch, frames, _, height, width = video_BTCHW.shape
-        # The three time slices side by side.
-        weight_3DK = rearrange(weight_DC3HW, "d c k p q -> (k d) (c p q)").to(dtype)
+        weight_DK = rearrange(weight_DC3HW, "d c k p q -> d (k c p q)").to(dtype)
         tokens_BTPD = torch.empty(
             (batch, frames, (height // size) * (width // size), dim), dtype=dtype, device=video_BTCHW.device
         )
-        for clips in _parts(tokens_BTPD, weight_3DK.shape[1]):
+        for clips in _parts(tokens_BTPD, weight_DK.shape[1]):
             patches_BTPK = _patches(video_BTCHW[clips], normalise, size, dtype)
-            responses = product(patches_BTPK.flatten(0, 2), weight_3DK).view(*patches_BTPK.shape[:3], -1)
-            before, here, after = responses.chunk(3, dim=-1)
-            part_BTPD = torch.add(here, bias_D.to(dtype), out=tokens_BTPD[clips])
-            # The kernel's first slice meets the frame before, its last the frame after.
-            part_BTPD[:, 1:] += before[:, :-1]
-            part_BTPD[:, :-1] += after[:, 1:]
+            rows = product(patches_BTPK.flatten(0, 2), weight_DK, bias_D.to(dtype))
+            tokens_BTPD[clips] = rows.view(*patches_BTPK.shape[:3], dim)
         return tokens_BTPD
 
     @staticmethod
@@ -79,28 +74,30 @@ class _Embed(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (video_BTCHW,) = ctx.saved_tensors
         gradient_BTPD = gradients[0]
-        dim, channels, _, size, _ = ctx.weight_like.shape
-        learnt = torch.zeros(3 * dim, channels * size * size, dtype=ctx.weight_like.dtype, device=gradient_BTPD.device)
-        for clips in _parts(gradient_BTPD, learnt.shape[1]):
+        dim, channels, slices, size, _ = ctx.like.shape
+        learnt_DK = ctx.like.new_zeros(dim, slices * channels * size * size)
+        for clips in _parts(gradient_BTPD, learnt_DK.shape[1]):
             patches_BTPK = _patches(video_BTCHW[clips], ctx.normalise, size, ctx.dtype)
-            part_BTPD = gradient_BTPD[clips]
-            shifted = part_BTPD.new_zeros(*part_BTPD.shape[:3], 3 * dim)
-            shifted[:, :-1, :, :dim] = part_BTPD[:, 1:]
-            shifted[..., dim : 2 * dim] = part_BTPD
-            shifted[:, 1:, :, 2 * dim :] = part_BTPD[:, :-1]
-            learnt += weight_gradient(shifted.flatten(0, 2), patches_BTPK.flatten(0, 2))
-        learnt = rearrange(learnt, "(k d) (c p q) -> d c k p q", k=3, c=channels, p=size, q=size).contiguous()
-        bias_gradient = gradient_BTPD.sum((0, 1, 2), dtype=learnt.dtype)
-        return None, learnt, bias_gradient, None, None
+            learnt_DK += weight_gradient(gradient_BTPD[clips].flatten(0, 2), patches_BTPK.flatten(0, 2))
+        learnt = rearrange(learnt_DK, "d (k c p q) -> d c k p q", k=slices, c=channels, p=size, q=size).contiguous()
+        return None, learnt, gradient_BTPD.sum((0, 1, 2), dtype=learnt.dtype), None, None
 
 
 def _patches(video_BTCHW: Tensor, normalise: Callable[[Tensor], Tensor], size: int, dtype: torch.dtype) -> Tensor:
-    return rearrange(normalise(video_BTCHW).to(dtype), "b t c (h p) (w q) -> b t (h w) (c p q)", p=size, q=size)
+    """Each patch as it was in the frame before, is, and will be in the frame after; zeros beyond the clip."""
+    frames_BTCHW = normalise(video_BTCHW).to(dtype)
+    here = rearrange(frames_BTCHW, "b t c (h p) (w q) -> b t (h w) (c p q)", p=size, q=size)
+    patches_BTP3K = here.new_zeros((*here.shape[:3], 3, here.shape[3]))
+    patches_BTP3K[:, 1:, :, 0] = here[:, :-1]
+    patches_BTP3K[:, :, :, 1] = here
+    patches_BTP3K[:, :-1, :, 2] = here[:, 1:]
+    return patches_BTP3K.flatten(3)
 
 
-def _parts(tokens_BTPD: Tensor, numbers_of_patch: int) -> Iterator[slice]:
-    _, frames, patches, dim = tokens_BTPD.shape
-    clip_bytes = frames * patches * (2 * numbers_of_patch + 3 * dim) * tokens_BTPD.element_size()
+def _parts(tokens_BTPD: Tensor, numbers: int) -> Iterator[slice]:
+    _, frames, patches, _ = tokens_BTPD.shape
+    # Beside the patches in three frames, the frames themselves and their patches.
+    clip_bytes = frames * patches * (2 * numbers) * tokens_BTPD.element_size()
     clips = max(1, PART_BYTES // clip_bytes)
     for start in range(0, len(tokens_BTPD), clips):
         yield slice(start, start + clips)

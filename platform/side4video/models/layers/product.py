@@ -59,17 +59,22 @@ class _Linear(torch.autograd.Function):
     def forward(ctx: Any, x_MI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
         learns_input, learns_weight = ctx.needs_input_grad[:2]
         ctx.save_for_backward(x_MI if learns_weight else None, weight_OI if learns_input else None)
-        return product(x_MI.flatten(0, -2), weight_OI, bias_O).view(*x_MI.shape[:-1], -1)
+        return product(_rows(x_MI), weight_OI, bias_O).view(*x_MI.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x_MI, weight_OI = ctx.saved_tensors
-        gradient = gradients[0].flatten(0, -2)
+        gradient = _rows(gradients[0])
         x_gradient = learnt = bias_gradient = None
         if weight_OI is not None:
             x_gradient = product(gradient, weight_OI.t()).view(*gradients[0].shape[:-1], -1)
         if x_MI is not None:
-            learnt = weight_gradient(gradient, x_MI.flatten(0, -2))
+            learnt = weight_gradient(gradient, _rows(x_MI))
         if ctx.needs_input_grad[2]:
             bias_gradient = gradient.sum(0)
         return x_gradient, learnt, bias_gradient
+
+
+def _rows(x_MI: Tensor) -> Tensor:
+    """As a matrix; a vector is a row."""
+    return x_MI.reshape(-1, x_MI.shape[-1])

@@ -6,14 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from timm.models.eva import Eva
 from torch import Tensor
 
-from side4video.models.backbones import TowerShape, ViTSpec
-from side4video.models.backbones.shape import CLIP_MEAN, CLIP_STD
+import families
+from side4video.models.backbones import ViTSpec
 from side4video.models.backbones.weights import FileWeights, RandomWeights
 from side4video.models.towers.frozen_tower import FrozenTower
-from side4video.models.towers.load import load_tower
 from side4video.models.towers.timm_eva import EvaTrunk
 
 TOY: dict[str, Any] = {
@@ -26,53 +24,11 @@ TOY: dict[str, Any] = {
     "output_dim": 24,
     "precision": "fp32",
 }
-EVA_SHAPE = TowerShape(
-    depth=4,
-    width=32,
-    heads=2,
-    patch_size=8,
-    image_size=32,
-    output_dim=24,
-    mlp_width=128,
-    quick_gelu=False,
-    mean=CLIP_MEAN,
-    std=CLIP_STD,
-    post_norm=True,
-    layer_norm_epsilon=1e-6,
-)
-EVA_KINDS: dict[str, dict[str, Any]] = {
-    "eva-post-norm": {"mlp_ratio": 4.0, "use_post_norm": True},  # EVA02-E-14
-    "eva-pre-norm": {"mlp_ratio": 4.0},  # EVA01-g-14
-    "eva-rotary": {  # EVA02-B-16, EVA02-L-14
-        "mlp_ratio": 4 * 2 / 3,
-        "qkv_fused": False,
-        "swiglu_mlp": True,
-        "scale_mlp": True,
-        "scale_attn_inner": True,
-        "use_rot_pos_emb": True,
-        "ref_feat_shape": (4, 4),
-    },
-}
 CLIP_KINDS: dict[str, dict[str, Any]] = {
     "clip": {},
     "clip-quick-gelu": {"quick_gelu": True},
     "clip-without-pre-norm": {"pre_norm": False, "patch_size": 16},
 }
-
-
-def make_eva_trunk(kind: str) -> EvaTrunk:
-    with torch.device("meta"):
-        eva = Eva(
-            img_size=32,
-            patch_size=8,
-            embed_dim=32,
-            depth=4,
-            num_heads=2,
-            num_classes=24,
-            global_pool="token",
-            **EVA_KINDS[kind],
-        )
-    return EvaTrunk(eva)
 
 
 def make_tower(
@@ -87,9 +43,9 @@ def make_tower(
     if kind in CLIP_KINDS:
         changes = {"weights": document, "precision": precision, "chunk_frames": chunk_frames}
         return ViTSpec(**{**TOY, **CLIP_KINDS[kind], **changes}).build(device)
-    return load_tower(
-        make_eva_trunk(kind),
-        EVA_SHAPE,
+    return families.eva_tower(
+        kind,
+        families.eva_shape(kind),
         weights=FileWeights(**document) if document["kind"] == "file" else RandomWeights(**document),
         precision=precision,
         chunk_frames=chunk_frames,
@@ -97,7 +53,7 @@ def make_tower(
     )
 
 
-@pytest.fixture(params=[*CLIP_KINDS, *EVA_KINDS])
+@pytest.fixture(params=[*CLIP_KINDS, *families.EVA_KINDS])
 def family(request: pytest.FixtureRequest) -> str:
     """Every kind of toy tower in turn."""
     return request.param
@@ -112,7 +68,7 @@ def build() -> Callable[..., FrozenTower]:
 @pytest.fixture
 def eva_trunk() -> Callable[[], EvaTrunk]:
     """`eva_trunk()`: a toy transformer on `meta` with the layout of EVA02-B-16."""
-    return partial(make_eva_trunk, "eva-rotary")
+    return partial(families.eva_trunk, "eva-rotary", families.eva_shape("eva-rotary"))
 
 
 @pytest.fixture(name="frames_NCHW")

@@ -36,7 +36,7 @@ CASES = {
 }
 
 
-def build(options, *, frames=3, size=12, patch=4, layers=2, depth=4, width=24, batch=2, dtype=torch.float32):
+def build(options, *, frames=3, size=12, patch=4, layers=2, depth=4, width=24, batch=2, seed=0):
     backbone = ViTSpec(
         image_size=size,
         patch_size=patch,
@@ -48,8 +48,8 @@ def build(options, *, frames=3, size=12, patch=4, layers=2, depth=4, width=24, b
     spec = Side4VideoSpec.model_validate({"layers": layers, "dim": 64, **options})
     tower = backbone.shape()
     skeleton = backbone.build("meta")
-    with seeded(3):
-        network = spec.build(skeleton, frames=frames).to(dtype)
+    with seeded(3 + seed):
+        network = spec.build(skeleton, frames=frames)
         # Norms start at 1 and 0, where half of the mistakes do not show.
         for parameter in network.parameters():
             parameter.data.add_(0.1 * torch.randn_like(parameter))
@@ -174,32 +174,32 @@ def test_it_is_the_plain_network_of_library_modules(recompute):
     assert max(told.values()) < 1e-4, told
 
 
-@pytest.mark.parametrize("what", ["output", "gradients"])
-def test_bfloat16_error_is_no_worse_than_the_plain_networks(what):
-    """Against float64 truth, under bf16 autocast; the plain network's own error is the measure."""
+def rounding(seed):
+    """Errors under bf16 autocast against float64 truth: of the output and of all gradients, ours and the plain's."""
     shape = {key: PRECISE[key] for key in ("frames", "size", "patch", "width", "batch")}
-    spec, network, features, taps = build({"dim": 128}, **shape, layers=3)
+    spec, network, features, taps = build({"dim": 128}, **shape, layers=3, seed=seed)
     network.train()
     expected, state = truth(spec, network, features, taps)
     gradients(network, expected.float())
     plain, names = plain_twin(network, features, taps)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found, theirs = network(features), plain(features.video_BTCHW, dict(features.tokens))
-    if what == "output":
-        assert (found.double() - expected).norm() <= 1.1 * (theirs.double() - expected).norm()
-        return
+    errors = [[float((out.detach().double() - expected).norm()), 0.0] for out in (found, theirs)]
     gradients(network, found.float())
     gradients(plain, theirs.float())
-    ours_total = theirs_total = 0.0
     for name, parameter in network.named_parameters():
         true = state[name].grad
-        other = (
-            names[name].grad.double().reshape(true.t().shape).t() if name.endswith("weight_3D") else names[name].grad
-        )
+        other = names[name].grad.reshape(true.t().shape).t() if name.endswith("weight_3D") else names[name].grad
         scale = max(float(true.norm()), 1e-3)
-        ours_total += float((parameter.grad.double() - true).norm()) / scale
-        theirs_total += float((other.double().reshape(true.shape) - true).norm()) / scale
-    assert ours_total <= 1.1 * theirs_total, (ours_total, theirs_total)
+        for sums, gradient in zip(errors, (parameter.grad, other), strict=True):
+            sums[1] += float((gradient.double().reshape(true.shape) - true).norm()) / scale
+    return errors
+
+
+def test_bfloat16_error_is_no_worse_than_the_plain_networks():
+    """The plain network's own error is the measure; one draw more or less is chance, so several are added up."""
+    ours, theirs = (sum(torch.tensor(errors) for errors in side) for side in zip(*map(rounding, range(5)), strict=True))
+    assert (ours <= 1.1 * theirs).all(), (ours, theirs)
 
 
 def test_reversing_time_changes_the_output():

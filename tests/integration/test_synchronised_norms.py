@@ -1,0 +1,116 @@
+"""Two workers with half of a batch each, their batch norms synchronised, are one worker with all of it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+MODES = ("none", "selective", "block")
+WORK = """
+import json, os, sys
+from pathlib import Path
+import torch
+from torch import distributed
+sys.path[:0] = json.loads(os.environ["PATHS"])
+import toys
+from oracle import perturb
+from side4video.engine.processes import Process
+from side4video.models.layers.norm import synchronise_norms
+from side4video.models.methods.side4video import Side4VideoSpec
+
+rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+if world > 1:
+    store = f"file://{folder}/rendezvous-{world}"
+    distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=world)
+torch.set_num_threads(1)
+torch.set_flush_denormal(True)
+whole, size = toys.make_batch(0, size=8), 8 // world
+mine = slice(rank * size, (rank + 1) * size)
+answers = {}
+for preset in ("paper", "authors-eva"):
+    for recompute in ("none", "selective", "block"):
+        for synchronised in (True, False):
+            method = Side4VideoSpec(layers=2, dim=64, preset=preset, recompute=recompute)
+            student = toys.make_student("a", method, process=Process(rank, world, torch.device("cpu")))
+            with torch.no_grad():
+                perturb(student.module, seed=3)
+            student.module.head[0].p = 0.0
+            if synchronised and world > 1:
+                synchronise_norms(student.module)
+            features = toys.make_pack(student).features_for([student], whole.video_BTCHW[mine])
+            outputs = []
+            student.module.register_forward_hook(lambda module, inputs, output: outputs.append(output.detach()))
+            student.accumulate(features, whole.labels_B[mine], clips=8, synchronise=True, draw=0)
+            answers[f"{preset} {recompute} {synchronised}"] = {
+                "outputs": outputs[0],
+                "gradients": {name: parameter.grad for name, parameter in student.module.named_parameters()},
+                "statistics": {name: buffer.float() for name, buffer in student.module.named_buffers()},
+            }
+torch.save(answers, folder / f"answers-{world}-{rank}.pt")
+if world > 1:
+    distributed.barrier()  # nobody leaves while another still talks to it
+    distributed.destroy_process_group()
+"""
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """What one worker computes of the whole batch, and what two compute of its halves."""
+    folder = tmp_path_factory.mktemp("norms")
+    root = Path(__file__).resolve().parents[2]
+    paths = json.dumps([str(root / "platform"), str(root / "tests/support")])
+    environment = {**os.environ, "PATHS": paths, "OMP_NUM_THREADS": "1"}
+    found = {}
+    for world in (1, 2):
+        workers = [
+            subprocess.Popen([sys.executable, "-c", WORK, str(rank), str(world), str(folder)], env=environment)
+            for rank in range(world)
+        ]
+        for worker in workers:
+            assert worker.wait(timeout=200) == 0
+        found[world] = [torch.load(folder / f"answers-{world}-{rank}.pt") for rank in range(world)]
+    return found
+
+
+def distances(answers, key, expected_key):
+    """The largest difference of outputs, gradients and statistics, over the largest value of the tensor.
+
+    A bias in front of a batch norm has no gradient but rounding: it is measured against the others'.
+    """
+    (one,), two = answers[1], answers[2]
+    one, two = one[expected_key], [answer[key] for answer in two]
+    joined = torch.cat([answer["outputs"] for answer in two])
+    found = {"outputs": float((joined - one["outputs"]).abs().max() / one["outputs"].abs().max())}
+    for kind in ("gradients", "statistics"):
+        largest = max(float(tensor.abs().max()) for tensor in one[kind].values())
+        found[kind] = max(
+            float((answer[kind][name] - tensor).abs().max()) / max(float(tensor.abs().max()), 0.1 * largest)
+            for answer in two
+            for name, tensor in one[kind].items()
+        )
+    return found
+
+
+@pytest.mark.parametrize("recompute", MODES)
+@pytest.mark.parametrize("preset", ["paper", "authors-eva"])
+def test_two_workers_compute_what_one_computes(answers, preset, recompute):
+    found = distances(answers, f"{preset} {recompute} True", f"{preset} {recompute} True")
+    assert max(found.values()) < 1e-5, found
+
+
+@pytest.mark.parametrize("recompute", MODES)
+def test_twin_without_synchronisation(answers, recompute):
+    found = distances(answers, f"paper {recompute} False", f"paper {recompute} True")
+    assert min(found.values()) > 1e-3, found
+
+
+def test_both_workers_end_with_the_same_gradients_and_statistics(answers):
+    one, two = (answer["paper block True"] for answer in answers[2])
+    for kind in ("gradients", "statistics"):
+        assert all(torch.equal(tensor, two[kind][name]) for name, tensor in one[kind].items())
