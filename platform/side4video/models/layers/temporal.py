@@ -40,10 +40,11 @@ class _ShiftMultiply(torch.autograd.Function):
 
 
 def _shift_multiply(tokens_BTPD: Tensor, weight_3D: Tensor) -> Tensor:
+    # In the weights' precision, and rounded to the tokens' once.
     mixed_BTPD = tokens_BTPD * weight_3D[1]
     mixed_BTPD[:, 1:].addcmul_(tokens_BTPD[:, :-1], weight_3D[0])
     mixed_BTPD[:, :-1].addcmul_(tokens_BTPD[:, 1:], weight_3D[2])
-    return mixed_BTPD
+    return mixed_BTPD.to(tokens_BTPD.dtype)
 
 
 def _kernel_gradient(tokens_BTPD: Tensor, gradient_BTPD: Tensor) -> Tensor:
@@ -75,8 +76,7 @@ class DepthwiseTemporalConvolution(nn.Module):
 
     def forward(self, tokens_BTPD: Tensor) -> Tensor:
         """Tokens mixed with their neighbours in time."""
-        weight_3D = self.weight_3D.to(tokens_BTPD.dtype)
-        mixed_BTPD: Tensor = _ShiftMultiply.apply(tokens_BTPD, weight_3D)
+        mixed_BTPD: Tensor = _ShiftMultiply.apply(tokens_BTPD, self.weight_3D)
         return mixed_BTPD + self.bias_D.to(tokens_BTPD.dtype)
 
 
@@ -96,7 +96,7 @@ class _TemporalLinear(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(tokens_BTPD, weight_3D, shift_D, weight_OD)
         dtype = tokens_BTPD.dtype
-        mixed_MD = _shift_multiply(tokens_BTPD, weight_3D.to(dtype)).flatten(0, -2)
+        mixed_MD = _shift_multiply(tokens_BTPD, weight_3D).flatten(0, -2)
         # The convolution's bias goes through the layer once, and not with every token.
         offset_O = torch.addmv(bias_O, weight_OD, shift_D).to(dtype)
         return product(mixed_MD, weight_OD.to(dtype), offset_O).view(*tokens_BTPD.shape[:-1], -1)
@@ -108,12 +108,12 @@ class _TemporalLinear(torch.autograd.Function):
         dtype = tokens_BTPD.dtype
         gradient_MO = gradients[0].flatten(0, -2)
         sum_O = gradient_MO.sum(0, dtype=weight_OD.dtype)
-        mixed_MD = _shift_multiply(tokens_BTPD, weight_3D.to(dtype)).flatten(0, -2)
+        mixed_MD = _shift_multiply(tokens_BTPD, weight_3D).flatten(0, -2)
         learnt_OD = weight_gradient(gradient_MO, mixed_MD).to(weight_OD.dtype)
         del mixed_MD
         gradient_BTPD = product(gradient_MO, weight_OD.t().to(dtype)).view_as(tokens_BTPD)
         kernel_gradient = _kernel_gradient(tokens_BTPD, gradient_BTPD).to(weight_3D.dtype)
-        tokens_gradient = _shift_multiply(gradient_BTPD, weight_3D.to(dtype).flip(0))
+        tokens_gradient = _shift_multiply(gradient_BTPD, weight_3D.flip(0))
         return (
             tokens_gradient,
             kernel_gradient,
