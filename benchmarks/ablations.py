@@ -5,7 +5,7 @@
 Arms that only read the frozen tower train as one pack on one backbone pass, all their seeds together; methods that
 change the tower, and DiST, which reads other frames, take passes of their own. Writes
 benchmarks/results/ablations-GROUP.json. No order is expected of a random tower of four blocks: the table says what was
-found. All arms have one learning rate, that of the side network's, save those whose own is given below.
+found. All arms have the side network's learning rate and length; nothing was tuned for the others.
 """
 
 import argparse

@@ -87,7 +87,9 @@ def _patches(video_BTCHW: Tensor, normalise: Callable[[Tensor], Tensor], size: i
     """Each patch as it was in the frame before, is, and will be in the frame after; zeros beyond the clip."""
     frames_BTCHW = normalise(video_BTCHW).to(dtype)
     here = rearrange(frames_BTCHW, "b t c (h p) (w q) -> b t (h w) (c p q)", p=size, q=size)
-    patches_BTP3K = here.new_zeros((*here.shape[:3], 3, here.shape[3]))
+    patches_BTP3K = here.new_empty((*here.shape[:3], 3, here.shape[3]))
+    patches_BTP3K[:, 0, :, 0] = 0
+    patches_BTP3K[:, -1, :, 2] = 0
     patches_BTP3K[:, 1:, :, 0] = here[:, :-1]
     patches_BTP3K[:, :, :, 1] = here
     patches_BTP3K[:, :-1, :, 2] = here[:, 1:]
