@@ -81,7 +81,9 @@ def test_any_number_of_workers_gives_the_same_evaluation(tmp_path):
 
     spec = tiny()
     spec.data.dataset.prepare()
-    save_tensors(build_student("a", spec, Process(), spec.backbone.build("cpu")).module, tmp_path / "weights.safetensors")
+    save_tensors(
+        build_student("a", spec, Process(), spec.backbone.build("cpu")).module, tmp_path / "weights.safetensors"
+    )
     answers = []
     for world in (1, 2, 3):
         for process in start(world, tmp_path, EVALUATE):
