@@ -187,7 +187,7 @@ def rounding(seed):
     plain, names = plain_twin(network, features, taps)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found, theirs = network(features), plain(features.video_BTCHW, dict(features.tokens))
-    errors = [[float((out.detach().double() - expected).norm()), 0.0] for out in (found, theirs)]
+    errors = [[float((out.double() - expected).norm().detach()), 0.0] for out in (found, theirs)]
     gradients(network, found.float())
     gradients(plain, theirs.float())
     for name, parameter in network.named_parameters():
