@@ -6,6 +6,7 @@ Legend: B clips, T frames, C channels, H, W pixels.
 import functools
 import json
 import statistics
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from side4video.core.units import as_gib
-from side4video.engine.clock import Clock
+from side4video.engine.clock import Clock, seconds
 from side4video.engine.pack import Pack
 from side4video.engine.processes import Process
 from side4video.engine.step import Plan, train_step
@@ -100,8 +101,6 @@ def run_steps(pack: Pack, batch: RandomBatch, *, steps: int = 5) -> dict[str, fl
         if step == 0:
             reset(device)
             continue
-        from side4video.engine.clock import seconds
-
         times = seconds(clock.take())
         times["step"] = sum(times.values()) - times.get("transfer", 0.0)
         for name, value in times.items():
@@ -130,8 +129,6 @@ def peaks(device: torch.device) -> dict[str, float]:
 
 def medians(calls: dict[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
     """Median seconds of each call, all of them in turn in each round, so that a machine's moods fall on all alike."""
-    import time
-
     spent: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(rounds + 1):
         for name, call in calls.items():

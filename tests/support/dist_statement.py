@@ -8,15 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-
-def layer_norm(x: Tensor, state: dict[str, Tensor], name: str) -> Tensor:
-    mean = x.mean(-1, keepdim=True)
-    variance = ((x - mean) ** 2).mean(-1, keepdim=True)
-    return (x - mean) / torch.sqrt(variance + 1e-5) * state[f"{name}.weight"] + state[f"{name}.bias"]
-
-
-def linear(x: Tensor, state: dict[str, Tensor], name: str) -> Tensor:
-    return torch.einsum("...i,oi->...o", x, state[f"{name}.weight"]) + state[f"{name}.bias"]
+from clip_statement import layer_norm, linear
 
 
 def activated(x: Tensor) -> Tensor:

@@ -1,11 +1,18 @@
 """Small towers and clips on which a network is compared with a float64 statement of it, outputs and gradients."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from side4video.core.seeds import seeded
 from side4video.models.backbones.vit import ViTSpec
 from side4video.models.networks.contract import FrozenFeatures
+
+odd_shapes = pytest.mark.parametrize(
+    "shape",
+    [{"frames": 1}, {"frames": 5, "batch": 1}, {"frames": 2, "size": 21, "patch": 7, "width": 40, "batch": 3}],
+    ids=["one frame", "one clip", "odd sizes"],
+)
 
 
 def make_tower(*, size=12, patch=4, width=24, depth=3, quick=False, device="cpu", precision="fp32"):

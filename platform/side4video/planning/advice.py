@@ -7,7 +7,7 @@ from side4video.core.units import as_gib
 from side4video.planning.memory import plan_memory
 from side4video.planning.shapes import build_skeleton
 from side4video.spec.experiment import Experiment
-from side4video.spec.load import parse_experiment
+from side4video.spec.load import apply_override, parse_experiment
 
 MOST_PARTS = 64
 
@@ -94,8 +94,6 @@ def _parts(spec: Experiment) -> list[Change]:
 def _peak_gib(spec: Experiment, settings: tuple[str, ...], classes: int) -> float:
     document: dict[str, Any] = spec.resolved()
     for setting in settings:
-        path, _, value = setting.partition("=")
-        section, _, field = path.partition(".")
-        document[section][field] = int(value) if value.isdigit() else value
+        apply_override(document, setting)
     changed = parse_experiment(document)
     return as_gib(plan_memory(changed, build_skeleton(changed, classes=classes)).peak)

@@ -1,5 +1,6 @@
 """Time and disk, estimated: they rest on assumptions, and say which."""
 
+from side4video.planning.memory import ADAM_MOMENTS
 from side4video.spec.experiment import Experiment
 
 SUSTAINED_TERAFLOPS = 120.0
@@ -8,7 +9,6 @@ FORWARD_AND_BACKWARD = 3
 """Multiply-adds of a training step over those of its forward: once forward, twice backward."""
 RECOMPUTED = {"none": 0.0, "selective": 0.35, "block": 0.75}
 """Share of a side network's forward that is computed again, by `recompute`."""
-ADAM_MOMENTS = 2
 BYTES = 4
 
 

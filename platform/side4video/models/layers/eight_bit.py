@@ -14,6 +14,14 @@ GROUP = 32
 LARGEST = 127
 
 
+def round_to_eight_bits(numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """Codes of `numbers`, int8, and one scale for each row of the last dimension, which is kept with size one."""
+    scales = numbers.abs().amax(-1, keepdim=True) / LARGEST
+    # The scale is rounded before it is used, so that what is restored is what was meant.
+    divisor = torch.where(scales == 0, torch.ones_like(scales), scales).float()
+    return (numbers.float() / divisor).round_().clamp_(-LARGEST, LARGEST).to(torch.int8), scales
+
+
 @dataclass(frozen=True, slots=True)
 class EightBitTokens:
     """Tokens as integers from -127 to 127 times the scale of their group: 8.5 bits a number.
@@ -30,11 +38,8 @@ class EightBitTokens:
     def keep(cls, tokens_NPD: Tensor) -> Self:
         """Round tokens to eight bits, group by group."""
         grouped = tokens_NPD.unflatten(-1, (-1, _group(tokens_NPD.shape[-1])))
-        scales = grouped.abs().amax(-1) / LARGEST
-        # The scale is rounded before it is used, so that what is restored is what was meant.
-        divisor = torch.where(scales == 0, torch.ones_like(scales), scales).unsqueeze(-1)
-        codes = (grouped.float() / divisor.float()).round_().clamp_(-LARGEST, LARGEST).to(torch.int8)
-        return cls(codes.flatten(-2), scales)
+        codes, scales = round_to_eight_bits(grouped)
+        return cls(codes.flatten(-2), scales.squeeze(-1))
 
     def restore(self) -> Tensor:
         """The tokens [N, P, D], in the precision of their scales."""

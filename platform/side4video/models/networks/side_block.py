@@ -196,13 +196,7 @@ class _Recomputed(torch.autograd.Function):
         ctx.block, ctx.dtype, ctx.count = block, dtype, count
         ctx.save_for_backward(side_BTPD, codes, scales, spatial_PD, *parameters)
         tower = codes if scales is None else EightBitTokens(codes, scales)
-        attended_BTPD, normalised_BTPD = block.attend(side_BTPD, tower, spatial_PD, update=True)
-        if block.is_post:
-            return attended_BTPD + block.perceptron_norm(
-                block.perceptron(normalised_BTPD, None, keeps_hidden=False), update=True
-            )
-        branch_BTPD = block.perceptron(normalised_BTPD, block.perceptron_norm, keeps_hidden=False)
-        return branch_BTPD.add_(attended_BTPD)
+        return block.run(side_BTPD, tower, spatial_PD, update=True)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

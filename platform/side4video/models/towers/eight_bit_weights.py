@@ -4,11 +4,10 @@ Each row of a matrix has a scale of its own, so a weight's error is at most 1/25
 biases, positions and the patch embedding stay as they are: they are small, and the tokens begin with them.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-LARGEST = 127
+from side4video.models.layers.eight_bit import round_to_eight_bits
 
 
 class EightBitMatrix(nn.Module):
@@ -20,10 +19,7 @@ class EightBitMatrix(nn.Module):
 
     def right_inverse(self, matrix_OI: Tensor) -> tuple[Tensor, Tensor]:
         """Codes and scales of a matrix."""
-        scales_O1 = matrix_OI.abs().amax(1, keepdim=True) / LARGEST
-        divisor_O1 = torch.where(scales_O1 == 0, torch.ones_like(scales_O1), scales_O1).float()
-        codes_OI = (matrix_OI.float() / divisor_O1).round_().clamp_(-LARGEST, LARGEST).to(torch.int8)
-        return codes_OI, scales_O1
+        return round_to_eight_bits(matrix_OI)
 
 
 def hold_in_eight_bits(trunk: object) -> None:

@@ -53,11 +53,7 @@ def test_outputs_and_gradients_equal_the_statement(case, training):
     oracle.assert_equal(network(features), expected, network, state)
 
 
-@pytest.mark.parametrize(
-    "shape",
-    [{"frames": 1}, {"frames": 5, "batch": 1}, {"frames": 2, "size": 21, "patch": 7, "width": 40, "batch": 3}],
-    ids=["one frame", "one clip", "odd sizes"],
-)
+@oracle.odd_shapes
 def test_odd_shapes(shape):
     tower, network, features = build({}, **shape)
     expected, state = truth(tower, network, features)
