@@ -21,7 +21,7 @@ from side4video.engine.pack import Pack
 from side4video.engine.processes import Process
 from side4video.engine.step import Plan, train_step
 from side4video.engine.student import Student, StudentModule
-from side4video.models.frozen_pass import frozen_features
+from side4video.models.frozen_pass import features_of_batch
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.spec.experiment import Experiment
 from side4video.tracking.environment import describe
@@ -87,7 +87,7 @@ def build_pack(spec: Experiment, device: torch.device) -> Pack:
             tensor.normal_() if tensor.ndim else tensor.fill_(1.0)
     reads = spec.method.reads(tower.shape, frames=spec.data.frames)
     student = Student("bench", StudentModule(network, head), task, spec.optimization, 0, reads, process)
-    return Pack(functools.partial(frozen_features, tower), [student])
+    return Pack(functools.partial(features_of_batch, tower), [student])
 
 
 def run_steps(pack: Pack, batch: RandomBatch, *, steps: int = 5) -> dict[str, float]:

@@ -108,8 +108,7 @@ def held_by_a_small_step(arm: Arm) -> dict[str, Any]:
     plan = plan_memory(spec, build_skeleton(spec, classes=bench.CLASSES))
     pack = bench.build_pack(spec, torch.device("cpu"))
     student = pack.students[0]
-    video = bench.RandomBatch.of(SMALL_CLIPS, spec.data.frames, spec.data.size).video_BTCHW
-    features = pack.features_for([student], video)
+    features = pack.features_for([student], bench.RandomBatch.of(SMALL_CLIPS, spec.data.frames, spec.data.size))
     with measure_held(weights_under(student.module)) as held, student.autocast("bf16"):
         student.module(features)
     return {"small_held_bytes": held.total, "small_planned_held_bytes": plan.held_for_backward}

@@ -24,10 +24,10 @@ from side4video.engine.memory import read_peak, reset_peak
 from side4video.engine.pack import Pack
 from side4video.engine.processes import Process
 from side4video.engine.progress import Narrator, silent
-from side4video.engine.recorder import EpochEnd, Recorder, Report
+from side4video.engine.recorder import EpochEnd, Judge, Recorder, Report, stop_nobody
 from side4video.engine.step import Plan, rehearse
 from side4video.engine.student import Student, StudentModule
-from side4video.models.frozen_pass import frozen_features
+from side4video.models.frozen_pass import features_of_batch
 from side4video.models.layers.norm import synchronise_norms
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.spec.check import check_pack
@@ -46,6 +46,8 @@ class Surroundings:
     report: Callable[[Report], None]
     resume_from: Path | None = None
     narrator: Narrator = silent
+    judge: Judge = stop_nobody
+    """Stops students at the end of an epoch."""
     every_steps: int = 10
     """Optimizer steps that are averaged into one logged point."""
 
@@ -89,7 +91,7 @@ def run(experiments: Mapping[str, Experiment], surroundings: Surroundings) -> di
     tower = base.backbone.build(str(process.device))
     base.data.dataset.prepare()
     students = {name: build_student(name, spec, process, tower) for name, spec in experiments.items()}
-    pack = Pack(functools.partial(frozen_features, tower), list(students.values()))
+    pack = Pack(functools.partial(features_of_batch, tower), list(students.values()))
     with _streams(base, process) as (training, testing, videos):
         optimization = base.optimization
         steps = optimization.length.in_steps(training.steps_per_epoch)
@@ -110,6 +112,7 @@ def run(experiments: Mapping[str, Experiment], surroundings: Surroundings) -> di
             scratch=surroundings.scratch,
             report=surroundings.report,
             constants={name: _constants(student, held[name]) for name, student in students.items()},
+            judge=surroundings.judge,
             broken=lambda: [_row(report) for report in (*training.broken.values(), *testing.broken.values())],
         )
         first_step = _resume(surroundings.resume_from, students, ending) if surroundings.resume_from else 0
@@ -183,7 +186,7 @@ def evaluate_students(
     for name, student in students.items():
         load_tensors(student.module, weights[name])
         student.average = None
-    pack = Pack(functools.partial(frozen_features, tower), list(students.values()))
+    pack = Pack(functools.partial(features_of_batch, tower), list(students.values()))
     clips = base.data.dataset.clips("test")
     stream = EvaluationStream(
         base.data,
@@ -240,8 +243,11 @@ def _mock_video(spec: Experiment, process: Process) -> torch.Tensor:
 
 def _resume(folder: Path, students: Mapping[str, Student], ending: EpochEnd) -> int:
     state = read_state(folder)
-    for key, now in ending.identity.items():
-        if key != "world" and state["identity"][key] != now:
+    before, now = state["identity"], ending.identity
+    # A part of a pack may go on by itself: its students are the same with and without the others.
+    digests = {name: before["digests"].get(name) for name in students}
+    for key, is_same in (("backbone", before["backbone"] == now["backbone"]), ("digests", digests == now["digests"])):
+        if not is_same:
             raise InputError(
                 str(folder),
                 f"the checkpoint's {key} differs from this run's",
@@ -269,7 +275,7 @@ def _outcome(student: Student, ending: EpochEnd, plan: Plan, fingerprint: str, m
         state="finished" if student.state == "training" else student.state,
         metrics=ending.latest.get(student.name, {}),
         memory={"held_for_backward_gib": as_gib(held), **peak},
-        time={"total_s": elapsed, **ending.recorder.totals()},
+        time={"total_s": elapsed, **ending.recorder.totals(), **ending.recorder.own_totals(student.name)},
         trainable_parameters=student.trainable_parameters,
         backbone_fingerprint=fingerprint,
         broken_clips=ending.broken_clips,

@@ -47,7 +47,7 @@ def held(method, family, classifier, precision, kept_tokens="own-precision"):
     student = toys.make_student("a", method, family=family, classifier=classifier, tower=tower, precision=precision)
     batch = toys.make_batch(0)
     pack = toys.make_pack(student, family=family, kept_tokens=kept_tokens, precision=tower)
-    features = pack.features_for([student], batch.video_BTCHW)
+    features = pack.features_for([student], batch)
     with measure_held(weights_under(student.module)) as seen:
         with student.autocast(precision):
             outputs = student.module(features)

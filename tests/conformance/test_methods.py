@@ -74,7 +74,7 @@ def untrained(student):
 def without_gradient(student, family="clip"):
     """Trained tensors that a backward leaves without a gradient."""
     batch = toys.make_batch(0)
-    features = toys.make_pack(student, family=family).features_for([student], batch.video_BTCHW)
+    features = toys.make_pack(student, family=family).features_for([student], batch)
     student.task.loss(student.module(features), batch.labels_B).backward()
     return {name for name, p in student.module.named_parameters() if p.requires_grad and p.grad is None}
 
@@ -143,7 +143,7 @@ def test_twin_that_trains_a_tensor_nobody_uses():
 @pytest.mark.parametrize(("method", "family", "classifier"), toys.TASKS)
 def test_the_document_knows_the_width_of_the_features(method, family, classifier):
     student = make(method, family, classifier)
-    features = toys.make_pack(student, family=family).features_for([student], toys.make_batch(0).video_BTCHW)
+    features = toys.make_pack(student, family=family).features_for([student], toys.make_batch(0))
     width = toys.METHODS[method].output_dim(toys.toy_tower(family=family).shape)
     assert student.module.network(features).shape == (toys.BATCH, width)
     assert student.module.network.output_dim == width
@@ -153,7 +153,7 @@ def test_the_document_knows_the_width_of_the_features(method, family, classifier
 def test_twin_that_gives_features_of_another_width_than_it_says():
     student = make("linear")
     student.module.network.forward = lambda features: features.pooled_BTD.flatten(1)
-    features = toys.make_pack(student).features_for([student], toys.make_batch(0).video_BTCHW)
+    features = toys.make_pack(student).features_for([student], toys.make_batch(0))
     assert student.module.network(features).shape != (toys.BATCH, student.module.network.output_dim)
 
 
@@ -208,7 +208,7 @@ def test_the_weights_of_a_borrowed_tower_are_not_held_for_backward():
     """What backward keeps of the frozen matrices is the matrices, which are there anyway."""
     student = make("aim")
     batch = toys.make_batch(0)
-    features = toys.make_pack(student).features_for([student], batch.video_BTCHW)
+    features = toys.make_pack(student).features_for([student], batch)
     held = []
     for excluded in (weights_under(student.module), student.module.parameters()):
         with measure_held(excluded) as seen:

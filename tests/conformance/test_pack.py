@@ -187,7 +187,7 @@ def test_students_activations_are_held_one_at_a_time():
         students = [toys.make_student(str(n), toys.METHODS["side4video"], seed=n) for n in range(count)]
         pack = toys.make_pack(*students)
         batch = toys.make_batch(0)
-        features = pack.features_for(students, batch.video_BTCHW)
+        features = pack.features_for(students, batch)
         shared = sum(tokens.untyped_storage().nbytes() for tokens in features.tokens.values())
         held = []
         for student in students:
@@ -220,7 +220,7 @@ def test_evaluation_counts_each_video_once_over_views():
     assert result.views == 2
     student.module.eval()
     with torch.no_grad():
-        scores = student.module(pack.features_for([student], batch.video_BTCHW)).softmax(-1).double()
+        scores = student.module(pack.features_for([student], batch)).softmax(-1).double()
     torch.testing.assert_close(torch.from_numpy(result.scores_VC), scores.view(3, 2, -1).mean(1))
 
 

@@ -33,7 +33,7 @@ def step(case, recompute, family="clip", kept_tokens="own-precision"):
     perturb(student.module, seed=3)
     student.module.head[0].p = 0.0
     pack, batch = toys.make_pack(student, family=family, kept_tokens=kept_tokens), toys.make_batch(0)
-    outputs = student.module(pack.features_for([student], batch.video_BTCHW))
+    outputs = student.module(pack.features_for([student], batch))
     student.task.loss(outputs, batch.labels_B).backward()
     gradients = {name: parameter.grad for name, parameter in student.module.named_parameters()}
     return {"outputs": outputs.detach()}, gradients, dict(student.module.named_buffers())

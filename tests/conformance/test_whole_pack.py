@@ -94,7 +94,7 @@ def cost(count, *, releases_graphs=True):
     standing = ledger.alive["weights"] + ledger.alive["gradients"]
     ledger.tag((*toys.toy_tower().parameters(), *toys.toy_tower().buffers()), "tower")
     with ledger:
-        features = pack.features_for(members, batch.video_BTCHW)
+        features = pack.features_for(members, batch)
         losses = []
         for student in members:
             if releases_graphs:

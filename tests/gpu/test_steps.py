@@ -9,7 +9,7 @@ import toys
 from oracle import perturb
 from side4video.engine.pack import Pack
 from side4video.engine.processes import Process
-from side4video.models.frozen_pass import frozen_features
+from side4video.models.frozen_pass import features_of_batch
 from side4video.models.layers.norm import TokenBatchNorm
 from side4video.models.layers.normalise import layer_normalise
 
@@ -39,8 +39,8 @@ def gradients(case, device, precision):
     student = toys.Student("a", student.module, student.task, spec, 0, student.reads, process)
     # A scale at which nothing overflows: the step is to be taken, not skipped.
     student.scaler = torch.amp.GradScaler(process.device.type, init_scale=256.0, enabled=precision == "fp16")
-    pack, batch = Pack(functools.partial(frozen_features, tower), [student]), toys.make_batch(0).to(device)
-    features = pack.features_for([student], batch.video_BTCHW)
+    pack, batch = Pack(functools.partial(features_of_batch, tower), [student]), toys.make_batch(0).to(device)
+    features = pack.features_for([student], batch)
     loss = student.accumulate(features, batch.labels_B, clips=len(batch), synchronise=True, draw=0)
     scale = student.scaler.get_scale()
     found = [

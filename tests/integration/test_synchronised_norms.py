@@ -20,6 +20,7 @@ from torch import distributed
 sys.path[:0] = json.loads(os.environ["PATHS"])
 import toys
 from oracle import perturb
+from side4video.engine.pack import MockBatch
 from side4video.engine.processes import Process
 from side4video.models.layers.norm import synchronise_norms
 from side4video.models.methods.side4video import Side4VideoSpec
@@ -43,7 +44,7 @@ for preset in ("paper", "authors-eva"):
             student.module.head[0].p = 0.0
             if synchronised and world > 1:
                 synchronise_norms(student.module)
-            features = toys.make_pack(student).features_for([student], whole.video_BTCHW[mine])
+            features = toys.make_pack(student).features_for([student], MockBatch(whole.video_BTCHW[mine]))
             outputs = []
             student.module.register_forward_hook(lambda module, inputs, output: outputs.append(output.detach()))
             student.accumulate(features, whole.labels_B[mine], clips=8, synchronise=True, draw=0)

@@ -15,7 +15,7 @@ from side4video.engine.optimization import OptimizationSpec
 from side4video.engine.pack import Pack
 from side4video.engine.processes import Process
 from side4video.engine.student import Student, StudentModule
-from side4video.models.frozen_pass import frozen_features
+from side4video.models.frozen_pass import features_of_batch
 from side4video.models.methods.aim import AIMSpec
 from side4video.models.methods.attentive import AttentiveSpec
 from side4video.models.methods.dist import DiSTSpec
@@ -146,7 +146,7 @@ def make_skeleton(method, *, family="clip", classifier="linear", tower="fp32", *
 
 
 def make_pack(*students, precision="fp32", family="clip", kept_tokens="own-precision"):
-    return Pack(functools.partial(frozen_features, toy_tower(precision, family, kept_tokens)), list(students))
+    return Pack(functools.partial(features_of_batch, toy_tower(precision, family, kept_tokens)), list(students))
 
 
 def weights_of(student):

@@ -2,11 +2,14 @@
 
 import itertools
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
 Phase = str
+Mark = tuple[Phase, str, "float | torch.cuda.Event"]
+"""What ran until now, for whom alone (empty: for all), and when it ended."""
 
 
 @dataclass
@@ -17,7 +20,7 @@ class Clock:
     """
 
     device: torch.device
-    marks: list[tuple[Phase, float | torch.cuda.Event]] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
 
     def _now(self) -> float | torch.cuda.Event:
         if self.device.type != "cuda":
@@ -28,25 +31,39 @@ class Clock:
 
     def start(self) -> None:
         """Begin a step."""
-        self.marks = [("", self._now())]
+        self.marks = [("", "", self._now())]
 
-    def mark(self, phase: Phase) -> None:
-        """Say that what ran since the last mark was `phase`."""
-        self.marks.append((phase, self._now()))
+    def mark(self, phase: Phase, owner: str = "") -> None:
+        """Say that what ran since the last mark was `phase`, and whose it was if it was one student's."""
+        self.marks.append((phase, owner, self._now()))
 
-    def take(self) -> list[tuple[Phase, float | torch.cuda.Event]]:
+    def take(self) -> list[Mark]:
         """The step's marks, to be read later by `seconds`."""
         return self.marks
 
 
-def seconds(marks: list[tuple[Phase, float | torch.cuda.Event]]) -> dict[Phase, float]:
+def seconds(marks: Sequence[Mark]) -> dict[Phase, float]:
     """Seconds of each phase; waits for the device if it has not come so far."""
-    spent: dict[Phase, float] = {}
-    for (_, before), (phase, after) in itertools.pairwise(marks):
+    return _add((phase, length) for phase, _, length in _lengths(marks))
+
+
+def own_seconds(marks: Sequence[Mark]) -> dict[str, float]:
+    """Seconds that were each student's own."""
+    return _add((owner, length) for _, owner, length in _lengths(marks) if owner)
+
+
+def _add(parts: Iterable[tuple[str, float]]) -> dict[str, float]:
+    sums: dict[str, float] = {}
+    for name, length in parts:
+        sums[name] = sums.get(name, 0.0) + length
+    return sums
+
+
+def _lengths(marks: Sequence[Mark]) -> Iterator[tuple[Phase, str, float]]:
+    for (_, _, before), (phase, owner, after) in itertools.pairwise(marks):
         if isinstance(before, float):
             length = float(after) - before  # type: ignore[arg-type]
         else:
             after.synchronize()  # type: ignore[union-attr]
             length = before.elapsed_time(after) / 1000.0  # type: ignore[arg-type]
-        spent[phase] = spent.get(phase, 0.0) + length
-    return spent
+        yield phase, owner, length

@@ -68,7 +68,7 @@ def evaluate(
     try:
         for part in stream.batches():
             batch = part.to(process.device)
-            features = pack.features_for(students, batch.video_BTCHW)
+            features = pack.features_for(students, batch)
             for student in students:
                 with student.autocast(precision):
                     outputs = student.evaluated(features)

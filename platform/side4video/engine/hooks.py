@@ -16,6 +16,8 @@ class StepInfo:
     gradient_norms: dict[str, float]
     learning_rates: dict[str, float]
     seconds: dict[str, float]
+    own_seconds: dict[str, float] = field(default_factory=dict)
+    """The part of them that was spent on each student alone."""
 
 
 @dataclass(slots=True)

@@ -2,15 +2,13 @@
 
 from collections.abc import Collection, Iterator, Sequence
 
-import torch
-
 from side4video.core.errors import Side4VideoError
-from side4video.engine.clock import Clock, Phase, seconds
+from side4video.engine.clock import Clock, Mark, own_seconds, seconds
 from side4video.engine.hooks import EpochInfo, Hook, StepInfo
 from side4video.engine.pack import Batch, Pack, TrainingBatches
 from side4video.engine.step import Plan, StepOutcome, train_step
 
-Launched = tuple[StepOutcome, list[tuple[Phase, "float | torch.cuda.Event"]], int]
+Launched = tuple[StepOutcome, list[Mark], int]
 
 
 def train(pack: Pack, stream: TrainingBatches, *, plan: Plan, hooks: Sequence[Hook], first_step: int = 0) -> None:
@@ -69,6 +67,7 @@ def _tell(pack: Pack, hooks: Sequence[Hook], launched: Launched | None) -> None:
         gradient_norms={name: float(value) for name, value in outcome.gradient_norms.items()},
         learning_rates=outcome.learning_rates,
         seconds=seconds(marks),
+        own_seconds=own_seconds(marks),
     )
     for student in pack.living:
         if student.name in info.gradient_norms:

@@ -26,6 +26,13 @@ class Batch(Protocol):
     def __len__(self) -> int: ...
 
 
+@dataclass(frozen=True)
+class MockBatch:
+    """Frames alone, of a batch that nobody recorded."""
+
+    video_BTCHW: Tensor
+
+
 class TrainingBatches(Protocol):
     """A source of training steps that can begin anywhere."""
 
@@ -51,11 +58,11 @@ class EvaluationBatches(Protocol):
 class Pack:
     """The students of one backbone pass.
 
-    `features(video_BTCHW, reads)` runs the frozen tower on uint8 frames as deep as somebody reads; it never builds
-    a graph.
+    `features(batch, reads)` gives what the students read of the frozen tower, as deep as somebody reads; it never
+    builds a graph.
     """
 
-    features: Callable[[Tensor, Any], Any]
+    features: Callable[[Any, Any], Any]
     students: Sequence[Student]
 
     @property
@@ -63,6 +70,6 @@ class Pack:
         """The students that still train."""
         return [student for student in self.students if student.is_living]
 
-    def features_for(self, students: Sequence[Student], video_BTCHW: Tensor) -> Any:
+    def features_for(self, students: Sequence[Student], batch: "Batch | MockBatch") -> Any:
         """One frozen pass that serves all of `students` and reads nothing that none of them asked for."""
-        return self.features(video_BTCHW, functools.reduce(operator.or_, (student.reads for student in students)))
+        return self.features(batch, functools.reduce(operator.or_, (student.reads for student in students)))

@@ -26,6 +26,15 @@ HEADLINE = "top1"
 """The metric by which the best epoch is chosen."""
 
 
+Judge = Callable[[int, Mapping[str, Mapping[str, float]]], Collection[str]]
+"""Hears of an epoch and what was measured at its end, by student; says whom to stop. The first worker asks it."""
+
+
+def stop_nobody(epoch: int, metrics: Mapping[str, Mapping[str, float]]) -> Collection[str]:  # noqa: ARG001
+    """The judge of an ordinary run."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Report:
     """The end of an epoch, as it leaves the run."""
@@ -49,6 +58,8 @@ class Recorder:
         self._window: list[StepInfo] = []
         self._windows: list[list[StepInfo]] = []
         self._seconds: dict[str, float] = {}
+        self._own_seconds: dict[str, list[float]] = {}
+        self._alone_seconds: dict[str, list[float]] = {}
         self._clips = 0
         self._seen = 0
 
@@ -61,6 +72,10 @@ class Recorder:
             self._clips += info.clips * self.process.world
             for phase, spent in info.seconds.items():
                 self._seconds[phase] = self._seconds.get(phase, 0.0) + spent
+            shared = sum(info.seconds.values()) - sum(info.own_seconds.values())
+            for name, spent in info.own_seconds.items():
+                self._own_seconds.setdefault(name, []).append(spent)
+                self._alone_seconds.setdefault(name, []).append(shared + spent)
         self._seen += 1
 
     def after_epoch(self, info: EpochInfo) -> Collection[str]:  # noqa: ARG002 - a protocol's names
@@ -86,7 +101,7 @@ class Recorder:
                 point("train/learning_rate", last.learning_rates[name], last.step),
                 point("train/gradient_norm", float(np.mean([i.gradient_norms[name] for i in window])), last.step),
                 point("train/epoch", last.epoch, last.step),
-                *_times(window, self.process.world),
+                *_times(window, self.process.world, name),
             ]
         return points
 
@@ -102,14 +117,26 @@ class Recorder:
         wait = self._seconds.get("data_wait", 0.0) / whole if whole else float("nan")
         return {"step_s": whole / steps, **parts, "clips_per_s": rate, "data_wait_fraction": wait}
 
+    def own_totals(self, name: str) -> dict[str, float]:
+        """Means over a student's steps: `own_step_s`, spent on it alone, and `alone_step_s`, with all that it shares.
 
-def _times(window: list[StepInfo], world: int) -> list[Point]:
+        The second is what a step would take if the student trained alone, were its tower as deep as the pack's.
+        """
+        own, alone = self._own_seconds.get(name, []), self._alone_seconds.get(name, [])
+        if not own:
+            return {}
+        return {"own_step_s": float(np.mean(own)), "alone_step_s": float(np.mean(alone))}
+
+
+def _times(window: list[StepInfo], world: int, name: str) -> list[Point]:
     step = window[-1].step
     phases = sorted({phase for info in window for phase in info.seconds})
     means = {phase: float(np.mean([info.seconds.get(phase, 0.0) for info in window])) for phase in phases}
     whole = sum(means.values())
     clips = float(np.mean([info.clips for info in window])) * world
+    own = [info.own_seconds[name] for info in window if name in info.own_seconds]
     return [
+        *([point("time/own_step_s", float(np.mean(own)), step)] if own else []),
         point("time/step_s", whole, step),
         *(point(f"time/{phase}_s", value, step) for phase, value in means.items()),
         point("time/clips_per_s", clips / whole if whole else float("nan"), step),
@@ -129,15 +156,28 @@ class EpochEnd:
     report: Callable[[Report], None]
     constants: Mapping[str, Mapping[str, float]]
     broken: Callable[[], list[dict[str, Any]]]
+    judge: Judge
     latest: dict[str, dict[str, float]] = field(default_factory=dict)
     best: dict[str, dict[str, float]] = field(default_factory=dict)
     broken_clips: list[dict[str, Any]] = field(default_factory=list)
     """Those that any worker met, each once."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """Every evaluation: `epoch`, and `metrics` by student."""
 
     def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
-        """Continue from a checkpoint: its metrics, and the best weights and predictions that lie in it."""
-        self.latest, self.best = dict(state["latest"]), dict(state["best"])
+        """Continue from a checkpoint: its metrics, and the best weights and predictions that lie in it.
+
+        The judge hears of every evaluation again: it may be new. Whom it stopped then, the checkpoint says itself.
+        """
+        names = {student.name for student in self.pack.students}
+        self.latest = {name: each for name, each in state["latest"].items() if name in names}
+        self.best = {name: each for name, each in state["best"].items() if name in names}
         self.broken_clips = list(state["broken_clips"])
+        for entry in state["history"]:
+            told = {name: each for name, each in entry["metrics"].items() if name in names}
+            self.history.append({"epoch": entry["epoch"], "metrics": told})
+            if self.recorder.process.is_first:
+                self.judge(entry["epoch"], told)
         for name in self.best:
             place = self.scratch / "kept" / name
             place.mkdir(parents=True, exist_ok=True)
@@ -157,8 +197,10 @@ class EpochEnd:
             living = self.pack.living
             evaluations = self.evaluate(living) if living else {}
         for name, evaluation in evaluations.items():
-            points[name] += self._judge(name, evaluation, info)
+            points[name] += self._rate(name, evaluation, info)
             info.add(name, evaluation.metrics)
+        if evaluations:
+            self._stop(info.epoch, {name: self.latest[name] for name in evaluations})
         met = [row for rows in process.gather(self.broken()) for row in rows]
         self.broken_clips = list({(row["origin"], row["path"]): row for row in (*self.broken_clips, *met)}.values())
         checkpoint = self._write(evaluations, info) if process.is_first else None
@@ -166,10 +208,19 @@ class EpochEnd:
         process.barrier()
         return ()
 
-    def _judge(self, name: str, evaluation: Evaluation, info: EpochInfo) -> list[Point]:
+    def _stop(self, epoch: int, metrics: dict[str, dict[str, float]]) -> None:
+        """Let the judge say who is to stop; the checkpoint that follows has them stopped."""
+        self.history.append({"epoch": epoch, "metrics": metrics})
+        process = self.recorder.process
+        names = process.gather(sorted(self.judge(epoch, metrics)) if process.is_first else [])[0]
+        for student in self.pack.living:
+            if student.name in names:
+                student.stop()
+
+    def _rate(self, name: str, evaluation: Evaluation, info: EpochInfo) -> list[Point]:
         measured = {f"eval/{key}": value for key, value in evaluation.metrics.items()}
         measured |= {"eval/loss": evaluation.loss, "eval/videos": float(len(evaluation.indices_V))}
-        measured["eval/views"] = float(evaluation.views)
+        measured |= {"eval/views": float(evaluation.views), "eval/epoch": float(info.epoch)}
         headline = evaluation.metrics[HEADLINE]
         if name not in self.best or headline > self.best[name][f"best/{HEADLINE}"]:
             self.best[name] = {f"best/{key}": value for key, value in evaluation.metrics.items()}
@@ -205,6 +256,7 @@ class EpochEnd:
             "identity": dict(self.identity),
             "latest": self.latest,
             "best": self.best,
+            "history": self.history,
             "broken_clips": self.broken_clips,
         }
         return save_checkpoint(self.scratch / "checkpoint", students, state, beside=self.scratch / "kept")

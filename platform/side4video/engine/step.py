@@ -9,7 +9,7 @@ from torch import Tensor
 from side4video.engine.clock import Clock
 from side4video.engine.memory import measure_held, weights_under
 from side4video.engine.optim import learning_rate_at
-from side4video.engine.pack import Batch, Pack
+from side4video.engine.pack import Batch, MockBatch, Pack
 
 
 @dataclass(frozen=True)
@@ -34,18 +34,20 @@ class StepOutcome:
 def train_step(pack: Pack, parts: Sequence[Batch], *, step: int, plan: Plan, clock: Clock) -> StepOutcome:
     """Forward, backward and update of each living student, one after another.
 
-    Each part of the batch takes one frozen pass; each student finishes with it before the next one starts, so the
-    activations held are those of one student, however many there are.
+    Each part of the batch takes one frozen pass; each student finishes with it before the next one starts, and its
+    gradients are gone with its update, so the activations and (in a batch of one part) the gradients held are those
+    of one student, however many there are.
     """
     living = pack.living
     process = living[0].process
     local = sum(len(part) for part in parts)
     clips = local * process.world
     losses = {student.name: torch.zeros((), device=process.device) for student in living}
+    norms, rates = {}, {}
     for number, part in enumerate(parts):
         batch = part.to(process.device)
         clock.mark("transfer")
-        features = pack.features_for(living, batch.video_BTCHW)
+        features = pack.features_for(living, batch)
         clock.mark("backbone")
         last = number == len(parts) - 1
         for student in living:
@@ -54,13 +56,12 @@ def train_step(pack: Pack, parts: Sequence[Batch], *, step: int, plan: Plan, clo
                 features, batch.labels_B, clips=clips, synchronise=last, draw=draw, is_last=student is living[-1]
             )
             losses[student.name] += loss / local
-            clock.mark("side")
+            clock.mark("side", student.name)
+            if last:
+                rate = learning_rate_at(step, student.spec, steps=plan.steps, steps_per_epoch=plan.steps_per_epoch)
+                norms[student.name], rates[student.name] = student.update(rate), rate
+                clock.mark("optimizer", student.name)
         del features
-    norms, rates = {}, {}
-    for student in living:
-        rate = learning_rate_at(step, student.spec, steps=plan.steps, steps_per_epoch=plan.steps_per_epoch)
-        norms[student.name], rates[student.name] = student.update(rate), rate
-        clock.mark("optimizer")
     return StepOutcome(step, local, losses, norms, rates)
 
 
@@ -77,7 +78,7 @@ def rehearse(pack: Pack, video_BTCHW: Tensor) -> dict[str, int]:
         device = student.process.device
         buffers = {name: buffer.clone() for name, buffer in student.module.named_buffers()}
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            features = pack.features_for([student], video_BTCHW.to(device))
+            features = pack.features_for([student], MockBatch(video_BTCHW.to(device)))
             labels = torch.zeros(len(video_BTCHW), dtype=torch.int64, device=device)
             with measure_held(weights_under(student.module)) as bytes_held:
                 with student.autocast(student.spec.precision):

@@ -173,10 +173,13 @@ class Student:
             self.stop("diverged")
 
     def stop(self, state: Literal["stopped", "diverged"] = "stopped") -> None:
-        """End its training and free gradients and optimizer state."""
+        """End its training and give back what it holds of the device: only its weights stay, in the host's memory."""
         self.state = state
         self.optimizer.zero_grad(set_to_none=True)
         self.optimizer.state.clear()
+        self.replica = self.module.cpu()
+        if self.average is not None:
+            self.average.cpu()
 
     def share_statistics(self) -> None:
         """Give every worker the first worker's buffers (batch norm statistics) before an evaluation."""

@@ -3,6 +3,8 @@
 Legend: B clips, T frames, C channels, H, W pixels, N frames the tower sees, P tokens of a frame, D tower width.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -37,3 +39,8 @@ def frozen_features(tower: FrozenTower, video_BTCHW: Tensor, reads: Reads) -> Fr
                 tokens[index] = EightBitTokens.keep(tokens_NPD) if tower.keeps_eight_bits else tokens_NPD
             del tokens_NPD
     return FrozenFeatures(video_BTCHW, tower.normalise, tokens, attention, pooled_BTD)
+
+
+def features_of_batch(tower: FrozenTower, batch: Any, reads: Reads) -> FrozenFeatures:
+    """What the students of a pack read of a batch's frames."""
+    return frozen_features(tower, batch.video_BTCHW, reads)
