@@ -72,7 +72,7 @@ def launch(
     journal = open_journal(experiments, plans=plans, fingerprint=fingerprint, place=place, resume=resume)
     try:
         if local:
-            outcomes, checkpoint = _train_here(experiments, journal, place=place, show=show)
+            outcomes, checkpoint = train_here(experiments, journal, place=place, show=show)
         else:
             outcomes, checkpoint = _train_on_ray(experiments, journal, place=place, show=show, address=address)
         show({"phase": "storing the results"})
@@ -88,7 +88,11 @@ def launch(
             name=spec.name,
             plan=plans[name],
             wall_s=wall,
-            **{key: value for key, value in outcomes[name].items() if key not in ("backbone_fingerprint", "steps")},
+            **{
+                key: value
+                for key, value in outcomes[name].items()
+                if key not in ("backbone_fingerprint", "steps", "steps_trained")
+            },
         )
         for name, spec in experiments.items()
     }
@@ -152,9 +156,29 @@ def _train_on_ray(
         return train_on_ray(experiments, journal, place=storage, name=name, show=show)
 
 
-def _train_here(
-    experiments: Mapping[str, Experiment], journal: Journal, *, place: str, show: Show
+def train_here(
+    experiments: Mapping[str, Experiment],
+    journal: Journal,
+    *,
+    place: str,
+    show: Show,
+    resume_from: Path | None = None,
 ) -> tuple[dict[str, dict[str, Any]], Path | None]:
+    """Train the experiments as one pack in this process.
+
+    Args:
+        experiments: By student name.
+        journal: Their records.
+        place: Folder for checkpoints; one that is there already is gone on from.
+        show: Gets progress messages.
+        resume_from: A checkpoint elsewhere to go on from, where there is none in the folder.
+
+    Returns:
+        The outcome of each student, and the folder of the last checkpoint.
+
+    Raises:
+        InputError: If a GPU is asked for that is not there, or the place is no folder.
+    """
     import shutil
 
     import torch
@@ -185,10 +209,11 @@ def _train_here(
     if wants_gpu and not torch.cuda.is_available():
         raise InputError("cluster.gpus_per_worker", "a GPU is asked for, and there is none here", fix="set it to 0")
     process = Process(device=torch.device("cuda" if wants_gpu else "cpu"))
-    resume_from = last if last.is_dir() else kept / "checkpoint.before"
+    candidates = (last, kept / "checkpoint.before", *([resume_from] if resume_from else []))
+    found = next((folder for folder in candidates if folder.is_dir()), None)
     with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
         outcomes = run(
             experiments,
-            Surroundings(process, Path(scratch), store, resume_from if resume_from.is_dir() else None, Narration(show)),
+            Surroundings(process, Path(scratch), store, found, Narration(show)),
         )
     return {name: asdict(outcome) for name, outcome in outcomes.items()}, last

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from side4video.core.errors import Side4VideoError
 from side4video.core.points import Point
 from side4video.distributed.board import Board, BoardReader
-from side4video.engine.recorder import Report
+from side4video.engine.recorder import Judge, Report, stop_nobody
 from side4video.spec.experiment import Experiment
 from side4video.tracking.journal import Journal
 
@@ -36,21 +36,32 @@ def work(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     board = config["board"]
     narrator = Narration(lambda message: board.post.remote(message)) if process.is_first else silent
     checkpoint = ray.train.get_checkpoint()
+    judge = _judge(config["hub"], config["metric"]) if config["hub"] else stop_nobody
     # Ray retries whatever fails; a mistake in data or documents would only fail again, after the same wait.
     given_up: Any = ray.get(board.mistake.remote())
     if given_up is not None:
         raise given_up
     with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
-        resume_from = Path(checkpoint.to_directory(str(Path(scratch) / "resumed"))) if checkpoint else None
+        before = Path(config["resume_from"]) if config["resume_from"] else None
+        resume_from = Path(checkpoint.to_directory(str(Path(scratch) / "resumed"))) if checkpoint else before
         try:
             outcomes = run(
                 experiments,
-                Surroundings(process, Path(scratch), _report, resume_from, narrator),
+                Surroundings(process, Path(scratch), _report, resume_from, narrator, judge),
             )
         except Side4VideoError as mistake:
             ray.get(board.give_up.remote(mistake))
             raise
     return {name: asdict(outcome) for name, outcome in outcomes.items()}
+
+
+def _judge(hub: Any, metric: str) -> Judge:
+    """Asks the sweep's hub, which asks Ray Tune."""
+
+    def judge(epoch: int, metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
+        return ray.get(hub.judge.remote(epoch, {name: {metric: each[metric]} for name, each in metrics.items()}))
+
+    return judge
 
 
 def _report(report: Report) -> None:
@@ -76,6 +87,18 @@ class JournalCallback(UserCallback):
         self.journal.take({name: [Point(*point) for point in series] for name, series in metrics[0]["points"].items()})
 
 
+@dataclass(frozen=True)
+class SweepSide:
+    """What a pack knows of the sweep that it belongs to."""
+
+    hub: Any
+    """The actor that hears of each epoch and says who is to stop."""
+    metric: str
+    """What it hears."""
+    resume_from: Path | None = None
+    """A checkpoint of another pack that held these arms, to go on from."""
+
+
 def train_on_ray(
     experiments: Mapping[str, Experiment],
     journal: Journal,
@@ -83,6 +106,7 @@ def train_on_ray(
     place: str,
     name: str,
     show: Callable[[dict[str, Any]], None],
+    sweep: SweepSide | None = None,
 ) -> tuple[dict[str, dict[str, Any]], Path | None]:
     """Train the experiments as one pack on the connected cluster.
 
@@ -92,6 +116,7 @@ def train_on_ray(
         place: Storage folder or URI; a run of the same name there is continued from its last checkpoint.
         name: The run's name in the storage.
         show: Gets progress messages.
+        sweep: Where the pack's arms report, if it belongs to a sweep.
 
     Returns:
         The outcome of each student, and the folder of the last checkpoint.
@@ -106,6 +131,9 @@ def train_on_ray(
         train_loop_config={
             "experiments": {student: spec.resolved() for student, spec in experiments.items()},
             "board": board,
+            "hub": sweep.hub if sweep else None,
+            "metric": sweep.metric if sweep else "",
+            "resume_from": str(sweep.resume_from) if sweep and sweep.resume_from else "",
         },
         scaling_config=ScalingConfig(
             num_workers=cluster.workers,

@@ -163,6 +163,8 @@ class EpochEnd:
     """Those that any worker met, each once."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """Every evaluation: `epoch`, and `metrics` by student."""
+    steps_trained: dict[str, int] = field(default_factory=dict)
+    """Optimizer steps of each student until the last epoch that it trained in."""
 
     def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
         """Continue from a checkpoint: its metrics, and the best weights and predictions that lie in it.
@@ -173,6 +175,7 @@ class EpochEnd:
         self.latest = {name: each for name, each in state["latest"].items() if name in names}
         self.best = {name: each for name, each in state["best"].items() if name in names}
         self.broken_clips = list(state["broken_clips"])
+        self.steps_trained = {name: steps for name, steps in state["steps_trained"].items() if name in names}
         for entry in state["history"]:
             told = {name: each for name, each in entry["metrics"].items() if name in names}
             self.history.append({"epoch": entry["epoch"], "metrics": told})
@@ -192,6 +195,7 @@ class EpochEnd:
         process = self.recorder.process
         points = {student.name: self.recorder.take(student.name) for student in self.pack.students}
         self.recorder.clear()
+        self.steps_trained |= {student.name: info.next_step for student in self.pack.living}
         evaluations: dict[str, Evaluation] = {}
         if info.is_last or (info.epoch + 1) % self.every_epochs == 0:
             living = self.pack.living
@@ -257,6 +261,7 @@ class EpochEnd:
             "latest": self.latest,
             "best": self.best,
             "history": self.history,
+            "steps_trained": self.steps_trained,
             "broken_clips": self.broken_clips,
         }
         return save_checkpoint(self.scratch / "checkpoint", students, state, beside=self.scratch / "kept")

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -12,6 +12,8 @@ from pydantic_core import ErrorDetails
 from side4video.core.errors import InputError
 from side4video.core.spec import Spec
 from side4video.spec.experiment import Experiment
+
+Document = TypeVar("Document", bound=Spec)
 
 
 class SpecError(InputError):
@@ -70,15 +72,24 @@ def parse_experiment(document: Mapping[str, Any], *, source: str = "spec", text:
     Raises:
         SpecError: If it is wrong; one line for each mistake.
     """
+    return parse_document(Experiment, document, source=source, text=text)
+
+
+def parse_document(kind: type[Document], document: Mapping[str, Any], *, source: str, text: str = "") -> Document:
+    """Check a document of any kind.
+
+    Raises:
+        SpecError: If it is wrong; one line for each mistake.
+    """
     try:
-        return Experiment.model_validate(document)
+        return kind.model_validate(document)
     except ValidationError as error:
         lines = _line_numbers(text) if text else {}
         found = error.errors(include_url=False)
         # A list whose members are wrong is also called too short; the members' own lines say it better.
         inner = [each["loc"][: len(other["loc"])] for each in found for other in found if each is not other]
         told = [each for each in found if each["type"] != "too_short" or each["loc"] not in inner]
-        problems = [_explain(details, document, source, lines) for details in told]
+        problems = [_explain(details, document, source, lines, kind) for details in told]
         raise SpecError(_without_repeats(problems)) from None
 
 
@@ -125,22 +136,36 @@ def apply_override(document: dict[str, Any], override: str) -> None:
         InputError: If the override has no `=`, or its path leads through something that is no section.
     """
     path, equals, value = override.partition("=")
-    keys = path.strip().split(".")
-    if not equals or not all(keys):
+    if not equals or not all(path.strip().split(".")):
         raise InputError(f"--set {override}", "no path=value in it", allowed="--set optimization.learning_rate=1e-4")
+    try:
+        read = yaml.load(value, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError:
+        raise InputError(f"--set {override}", f"the value {value!r} is not YAML") from None
+    set_path(document, path.strip(), read, where=f"--set {override}")
+
+
+def set_path(document: dict[str, Any], path: str, value: Any, *, where: str) -> None:
+    """Set what stands at a dotted path, making the sections on the way.
+
+    Raises:
+        InputError: If the path has an empty part or leads through something that is no section.
+    """
+    keys = path.split(".")
+    if not all(keys):
+        raise InputError(where, f"the path {path!r} has an empty part", allowed="names divided by single dots")
     place: Any = document
     for key in keys[:-1]:
         place = place.setdefault(key, {})
         if not isinstance(place, dict):
-            raise InputError(f"--set {override}", f"{key} is {_name(place)}, not a section")
-    try:
-        place[keys[-1]] = yaml.load(value, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError:
-        raise InputError(f"--set {override}", f"the value {value!r} is not YAML") from None
+            raise InputError(where, f"{key} is {_name(place)}, not a section")
+    place[keys[-1]] = value
 
 
-def _explain(details: ErrorDetails, document: Mapping[str, Any], source: str, lines: Mapping[str, int]) -> InputError:
-    where, model = _locate(details["loc"], document)
+def _explain(
+    details: ErrorDetails, document: Mapping[str, Any], source: str, lines: Mapping[str, int], kind: type[BaseModel]
+) -> InputError:
+    where, model = _locate(details["loc"], document, kind)
     if details["type"] == "located":
         where = details.get("ctx", {}).get("where", where)
     found, allowed, fix = _describe(details, where, model)
@@ -148,11 +173,11 @@ def _explain(details: ErrorDetails, document: Mapping[str, Any], source: str, li
     return InputError(f"{source}:{line}: {where}" if line else f"{source}: {where}", found, allowed=allowed, fix=fix)
 
 
-def _locate(loc: Iterable[str | int], document: Any) -> tuple[str, type[BaseModel] | None]:
+def _locate(loc: Iterable[str | int], document: Any, kind: type[BaseModel]) -> tuple[str, type[BaseModel] | None]:
     """The YAML path of a Pydantic location (which also names union members), and the spec that holds its last key."""
     parts: list[str] = []
-    place, model = document, Experiment
-    owner: type[BaseModel] | None = Experiment
+    place, model = document, kind
+    owner: type[BaseModel] | None = kind
     for part in loc:
         if isinstance(place, Mapping) and part not in place and place.get("kind") == part:
             model = _member(model, str(part))

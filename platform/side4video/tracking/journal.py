@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from side4video.core.points import Point, point
@@ -14,6 +15,9 @@ from side4video.tracking.store import Store
 
 DIGEST_TAG = "side4video.digest"
 PLACE_TAG = "side4video.checkpoints"
+WEIGHTS_TAG = "side4video.weights"
+STATE_TAG = "state"
+FINGERPRINT_TAG = "dataset_fingerprint"
 PREDICTED = {
     "trainable_parameters": "plan/trainable_parameters",
     "multiply_adds": "plan/multiply_adds_per_view",
@@ -22,6 +26,21 @@ PREDICTED = {
     "peak_memory_gib": "plan/peak_memory_gib",
 }
 """Predicted figures, logged beside the measured ones (`model/*`, `memory/*`)."""
+
+
+@dataclass(frozen=True)
+class Membership:
+    """A student's place in a sweep."""
+
+    parent: str
+    """The sweep's run."""
+    key: str
+    """What the student's record is known by, whoever begins it."""
+    tags: Mapping[str, str]
+    params: Mapping[str, Any]
+    """Beside the document's: the swept fields under their short names."""
+    predicted: Mapping[str, float]
+    """Figures of the pack, beside those of the student alone."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +63,8 @@ class Journal:
         final = {f"memory/{key}": value for key, value in outcome["memory"].items()}
         final |= {f"time/mean_{key}": value for key, value in outcome["time"].items()}
         final["data/broken_clips"] = float(len(outcome["broken_clips"]))
+        if "alone_step_s" in outcome["time"]:
+            final["time/alone_s"] = outcome["time"]["alone_step_s"] * outcome["steps_trained"]
         self.store.log(run_id, [Metric(*point(key, value, last)) for key, value in final.items()])
         self.store.set_tags(run_id, {"state": outcome["state"], "backbone_sha256": outcome["backbone_fingerprint"]})
         if outcome["broken_clips"]:
@@ -52,8 +73,8 @@ class Journal:
             for file in ("predictions.csv", "scores.npz", "class_accuracy.json"):
                 if (checkpoint / name / file).is_file():
                     self.store.log_file(run_id, checkpoint / name / file, file)
-            self.store.log_file(run_id, checkpoint, "checkpoint")
-        self.store.finish(run_id, "FINISHED" if outcome["state"] == "finished" else "FAILED")
+            _log_weights(self.store, run_id, checkpoint, name, is_finished=outcome["state"] == "finished")
+        self.store.finish(run_id, "FAILED" if outcome["state"] == "diverged" else "FINISHED")
 
     def fail(self, reason: str, *, killed: bool = False) -> None:
         """Say that the work ended without a result."""
@@ -69,6 +90,7 @@ def open_journal(
     fingerprint: str,
     place: str,
     resume: bool = False,
+    members: Mapping[str, Membership] = MappingProxyType({}),
 ) -> Journal:
     """Begin (or continue) the record of each student.
 
@@ -78,6 +100,7 @@ def open_journal(
         fingerprint: Of the data set.
         place: Where checkpoints go; resuming finds them there.
         resume: Continue the unfinished run at this place instead of making a new one.
+        members: Of those that belong to a sweep, what it knows of them.
     """
     store = Store.from_spec(next(iter(experiments.values())).tracking).prepare()
     environment = describe()
@@ -87,26 +110,30 @@ def open_journal(
             DIGEST_TAG: spec.digest(),
             PLACE_TAG: place,
             "schema_version": str(SCHEMA_VERSION),
-            "state": "training",
+            STATE_TAG: "training",
             "method": spec.method.kind,
             "backbone": getattr(spec.backbone, "model", spec.backbone.kind),
             "dataset": spec.data.dataset.kind,
-            "dataset_fingerprint": fingerprint,
+            FINGERPRINT_TAG: fingerprint,
             "decoder": spec.data.decoder,
             "protocol": _protocol(spec),
+            WEIGHTS_TAG: spec.backbone.weights.identity(),
             **environment,
             **spec.tracking.tags,
         }
+        member = members.get(name)
         run_id = store.start_run(
             name=spec.tracking.run_name or spec.name,
-            key=f"{place}/{name}",
-            tags=tags,
-            params=spec.resolved(),
+            key=member.key if member else f"{place}/{name}",
+            tags={**tags, **(member.tags if member else {})},
+            params={**spec.resolved(), **(member.params if member else {})},
+            parent=member.parent if member else None,
             resume=resume,
         )
         store.log_json(run_id, spec.resolved(), "spec.json")
         store.log_json(run_id, dict(plans[name]), "plan.json")
         predicted = [Metric(*point(key, plans[name][field], 0)) for field, key in PREDICTED.items()]
+        predicted += [Metric(*point(key, value, 0)) for key, value in (member.predicted if member else {}).items()]
         store.log(run_id, predicted)
         run_ids[name] = run_id
     return Journal(store, run_ids)
@@ -117,6 +144,14 @@ def find_unfinished(spec: Experiment) -> StoredRun | None:
     store = Store.from_spec(spec.tracking).prepare()
     runs = store.runs(f"tags.`{DIGEST_TAG}` = '{spec.digest()}'")
     return next((run for run in runs if run.status != "FINISHED"), None)
+
+
+def _log_weights(store: Store, run_id: str, checkpoint: Path, name: str, *, is_finished: bool) -> None:
+    """A student's part of a pack's checkpoint; the optimizer's state only where somebody may go on from it."""
+    store.log_file(run_id, checkpoint / "checkpoint.json", "checkpoint/checkpoint.json")
+    for file in sorted((checkpoint / name).iterdir()):
+        if not is_finished or file.name != "optimizer.safetensors":
+            store.log_file(run_id, file, f"checkpoint/{name}/{file.name}")
 
 
 def _protocol(spec: Experiment) -> str:

@@ -189,6 +189,13 @@ class Store:
         return search(self._client, [self.experiment_id], filter=filter, limit=limit)
 
     @explained
+    def runs_anywhere(self, filter: str, *, limit: int = 50_000) -> list[StoredRun]:  # noqa: A002 MLflow's own word
+        """The runs of all the store's experiments that match an MLflow filter; newest first."""
+        self.prepare()
+        experiments = [experiment.experiment_id for experiment in self._client.search_experiments()]
+        return search(self._client, experiments, filter=filter, limit=limit)
+
+    @explained
     def find(self, name_or_id: str) -> StoredRun:
         """The run with this id or unique beginning of an id, or the newest with this name, in any experiment.
 

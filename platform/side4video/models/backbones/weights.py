@@ -1,5 +1,7 @@
 """Where a tower's weights come from. There is no default and no fallback: a spec says it."""
 
+import hashlib
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,6 +21,10 @@ class PretrainedWeights(Spec):
 
     def check(self, where: str) -> None:
         """Nothing to look up on this machine."""
+
+    def identity(self) -> str:
+        """What tells these weights from others, without loading them."""
+        return f"pretrained:{self.tag}"
 
 
 class FileWeights(Spec):
@@ -48,6 +54,21 @@ class FileWeights(Spec):
             raise InputError(f"{where}.path", f"{path} {found}", allowed="a file of weights", fix="correct the path")
         return path
 
+    def identity(self) -> str:
+        """What tells these weights from others, without loading them: the SHA-256 of the file.
+
+        Raises:
+            InputError: There is no such file.
+        """
+        path = self.resolve()
+        return f"file:{_sha256(str(path), path.stat().st_mtime_ns)}"
+
+
+@cache
+def _sha256(path: str, modified_ns: int) -> str:  # noqa: ARG001 - a file that changed is read again
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
 
 class RandomWeights(Spec):
     """Random weights, for trials and tests: features of a network nobody trained."""
@@ -58,6 +79,10 @@ class RandomWeights(Spec):
 
     def check(self, where: str) -> None:
         """Nothing to look up on this machine."""
+
+    def identity(self) -> str:
+        """What tells these weights from others, without drawing them."""
+        return f"random:{self.seed}"
 
 
 Weights = Annotated[PretrainedWeights | FileWeights | RandomWeights, Field(discriminator="kind")]

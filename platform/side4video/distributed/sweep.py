@@ -1,0 +1,196 @@
+"""A sweep from its document to its records: what is done, what is packed, who trains it, who decides.
+
+Packs train in threads of the driver that wait for Ray Train's workers; virtual trials run in Ray Tune beside them;
+the hub stands between. Importing this does not import Ray.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from side4video.core.errors import InputError
+from side4video.core.home import home
+from side4video.core.paths import expand
+from side4video.distributed.sweep_packs import PackJob, SweepWork, pack_jobs
+from side4video.planning.sweep import SweepPlan, plan_sweep
+from side4video.spec.arms import Arm, Sweep, distinct
+from side4video.spec.check import check_files
+from side4video.tracking.journal import PLACE_TAG, STATE_TAG
+from side4video.tracking.ledger import curve
+from side4video.tracking.settled import Settled, settled_arms
+from side4video.tracking.store import Store
+from side4video.tracking.sweep_record import SweepRecord, open_sweep_record, swept_by_arm
+
+Show = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A sweep that can begin: its data are there, and it is known what is done."""
+
+    sweep: Sweep
+    key: str
+    fingerprint: str
+    settled: Mapping[str, Settled]
+    plan: SweepPlan
+
+
+def sweep_key(sweep: Sweep) -> str:
+    """What a sweep is known by: its arms and whoever decides on them, not how it is packed or what it may take."""
+    identity = sweep.spec.model_dump(
+        mode="json", include={"name", "metric", "mode", "scheduler", "optuna", "seeds", "reference"}
+    )
+    rows = [(row.table, row.label, row.experiment.digest()) for row in sweep.rows]
+    base = [] if sweep.rows else [sweep.base_experiment.digest()]
+    return hashlib.sha256(json.dumps([identity, rows, base], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def prepare_sweep(sweep: Sweep, *, show: Show, rerun: bool = False) -> Prepared:
+    """Look at files, make what has to be made, ask the ledger, and plan.
+
+    Args:
+        sweep: The checked sweep.
+        show: Gets progress messages.
+        rerun: Whether arms run although they have a result.
+
+    Raises:
+        InputError: If files are missing, or an arm does not fit the memory.
+    """
+    experiments = [arm.experiment for arm in sweep.arms] or [sweep.base_experiment]
+    dataset = experiments[0].data.dataset
+    if any(spec.data.dataset != dataset for spec in experiments):
+        raise InputError(
+            f"{sweep.source}: data.dataset",
+            "arms have different data sets",
+            allowed="one data set a sweep: results on several cannot be compared",
+            fix="write a sweep for each",
+        )
+    show({"phase": "preparing the data"})
+    looked_at: set[str] = set()
+    for spec in experiments:
+        files = json.dumps([spec.resolved()[part] for part in ("backbone", "data", "task")], sort_keys=True)
+        if files not in looked_at:
+            looked_at.add(files)
+            check_files(spec)
+    dataset.prepare(lambda done, total: show({"phase": "preparing the data", "step": done, "steps": total}))
+    fingerprint = dataset.fingerprint()
+    show({"phase": "asking the ledger"})
+    key = sweep_key(sweep)
+    store = Store.from_spec(experiments[0].tracking).prepare()
+    settled = {} if rerun else settled_arms(store, key, sweep.arms, fingerprint=fingerprint)
+    show({"phase": "planning"})
+    plan = plan_sweep(sweep, classes=len(dataset.classes()), done=settled)
+    # What runs again has records of its own.
+    return Prepared(sweep, f"{key}-{time.time_ns():x}" if rerun else key, fingerprint, settled, plan)
+
+
+@dataclass(frozen=True)
+class SweepOutcome:
+    """How a sweep ended."""
+
+    record: SweepRecord
+    arms: tuple[Arm, ...]
+    failures: Mapping[str, str]
+    """Why arms failed, by key."""
+    left: frozenset[str]
+    """Keys of arms that were not run, because the time was over."""
+    seconds: float
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every arm has a result."""
+        return not self.failures and not self.left
+
+
+def run_sweep(prepared: Prepared, *, show: Show, local: bool = False, address: str = "local") -> SweepOutcome:
+    """Run what is missing of a sweep.
+
+    Args:
+        prepared: The sweep.
+        show: Gets progress messages; those of a pack name it.
+        local: In this process, without Ray, pack after pack.
+        address: Of the Ray cluster; `local` starts one on this machine.
+
+    Raises:
+        InputError: If the cluster cannot hold a pack, or somebody is to decide without Ray.
+    """
+    started = time.monotonic()
+    sweep = prepared.sweep
+    if local and sweep.spec.decides:
+        raise InputError(
+            "--local",
+            "the sweep has a scheduler or Optuna, which are Ray Tune's",
+            allowed="sweeps in which every arm trains to its end",
+            fix="leave --local out, or add --set scheduler=none",
+        )
+    show({"phase": "opening the records"})
+    record = open_sweep_record(sweep, key=prepared.key, plan=prepared.plan.as_json())
+    swept = swept_by_arm(sweep.arms)
+    for arm in sweep.arms:
+        done = prepared.settled.get(arm.key)
+        if done is not None and not done.is_own:
+            record.adopt(arm, done.run, swept[arm.key])
+    work = SweepWork(
+        record=record,
+        sweep=sweep,
+        fingerprint=prepared.fingerprint,
+        plan_of=prepared.plan.plan_of,
+        show=show,
+        folder=_folder(prepared),
+        deadline=started + 3600 * sweep.spec.limits.hours if sweep.spec.limits.hours != "any" else None,
+    )
+    try:
+        jobs = pack_jobs(prepared.plan.packs, work) if not sweep.spec.optuna else []
+        if local:
+            for job in jobs:
+                work.train_here(job)
+        elif jobs or sweep.spec.decides:
+            _run_on_ray(prepared, work, jobs, address=address)
+    except BaseException as error:
+        work.fail_open(str(error) or type(error).__name__, killed=not isinstance(error, Exception))
+        record.interrupt()
+        raise
+    arms = sweep.arms or distinct(work.proposed)
+    return SweepOutcome(record, arms, dict(work.failures), frozenset(work.left), time.monotonic() - started)
+
+
+def _folder(prepared: Prepared) -> str:
+    spec = prepared.sweep.base_experiment
+    root = expand(spec.cluster.storage, "cluster.storage") or str(home() / "runs")
+    return f"{root.rstrip('/')}/{prepared.sweep.spec.name}-{prepared.key}"
+
+
+def _run_on_ray(prepared: Prepared, work: SweepWork, jobs: Sequence[PackJob], *, address: str) -> None:
+    from side4video.distributed.environment import ray_cluster
+
+    cluster = (jobs[0].arms[0].experiment if jobs else prepared.sweep.base_experiment).cluster
+    work.show({"phase": "starting Ray" if address == "local" else "connecting to Ray"})
+    with ray_cluster(address, cluster) as ray:
+        from side4video.distributed.sweep_trials import SweepTrials
+
+        trials = SweepTrials(ray, work)
+        _replay(prepared, trials)
+        trials.run(jobs)
+
+
+def _replay(prepared: Prepared, trials: Any) -> None:
+    """Give the hub what settled arms measured, pack by pack and epoch by epoch, as it was when they were trained."""
+    spec = prepared.sweep.spec
+    if not spec.decides:
+        return
+    store = trials.work.record.store
+    by_place: dict[str, list[str]] = {}
+    order = sorted(prepared.settled, key=lambda key: (prepared.settled[key].run.start_ms, key))
+    for key in order:
+        by_place.setdefault(prepared.settled[key].run.tags.get(PLACE_TAG, key), []).append(key)
+    for keys in by_place.values():
+        runs = {key: prepared.settled[key].run for key in keys}
+        rounds: dict[int, dict[str, dict[str, float]]] = {}
+        for key, run in runs.items():
+            for each in curve(store, run.run_id, spec.metric):
+                rounds.setdefault(each.epoch, {})[key[:16]] = each.metrics
+        states = {key[:16]: run.tags[STATE_TAG] for key, run in runs.items()}
+        trials.tell(rounds, states)

@@ -1,0 +1,141 @@
+"""Virtual trials and packs side by side on one cluster, until all arms have ended."""
+
+import threading
+import uuid
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from side4video.core.errors import InputError, Side4VideoError
+from side4video.distributed.hub import Hub
+from side4video.distributed.sweep_packs import PackJob, SweepWork, pack_jobs
+from side4video.distributed.tune import run_trials
+from side4video.planning.packs import compile_packs
+from side4video.spec.arms import Arm, Row, distinct
+from side4video.tracking.journal import STATE_TAG
+from side4video.tracking.ledger import curve
+from side4video.tracking.settled import settled_arms
+from side4video.tracking.sweep_record import swept_by_arm
+
+LOOK_SECONDS = 0.5
+"""How often the driver looks whether a pack or the trials failed, and listens to Ctrl-C."""
+
+
+class SweepTrials:
+    """The Ray side of a sweep."""
+
+    def __init__(self, ray: Any, work: SweepWork) -> None:
+        """Begin the hub on a connected cluster."""
+        self.ray, self.work = ray, work
+        self.hub_name = f"side4video-hub-{uuid.uuid4().hex[:8]}"
+        self.hub: Any = ray.remote(num_cpus=0)(Hub).options(name=self.hub_name).remote(work.sweep.spec.decides)
+        self._told: list[str] = []
+        self._batch: list[Row] = []
+        self._proposals: dict[int, tuple[Row, ...]] = {}
+        self._count = 0
+        self._failure: BaseException | None = None
+        self._packs = ThreadPoolExecutor(work.sweep.spec.limits.parallel_packs, thread_name_prefix="pack")
+        self._futures: list[Future[None]] = []
+
+    def tell(self, rounds: Mapping[int, Mapping[str, Mapping[str, float]]], states: Mapping[str, str]) -> None:
+        """Give the hub what arms measured before, and how they ended."""
+        for epoch in sorted(rounds):
+            self.ray.get(self.hub.tell.remote(epoch, dict(rounds[epoch])))
+        self.ray.get(self.hub.end.remote(dict(states)))
+        self._told += [name for name in states if name not in self._told]
+
+    def run(self, jobs: Sequence[PackJob]) -> None:
+        """Train the packs while their trials report; ends when all have ended.
+
+        Raises:
+            Side4VideoError: If the trials failed; a pack that fails fails its own arms.
+        """
+        for job in jobs:
+            self._submit(job)
+        arms = [*self._told, *(arm.short_key for job in jobs for arm in job.arms)]
+        trials = threading.Thread(target=self._run_trials, args=(arms,), name="trials", daemon=True)
+        trials.start()
+        try:
+            # The main thread stays free for Ctrl-C, which Ray Tune would take for itself.
+            while trials.is_alive() or not all(future.done() for future in self._futures):
+                trials.join(LOOK_SECONDS) if trials.is_alive() else threading.Event().wait(LOOK_SECONDS)
+                self._raise_failures()
+            self._raise_failures()
+        finally:
+            self._packs.shutdown(wait=False, cancel_futures=True)
+            self.ray.kill(self.hub)
+
+    def _raise_failures(self) -> None:
+        if self._failure is not None:
+            raise Side4VideoError(f"Ray Tune failed: {self._failure}") from self._failure
+        for future in self._futures:
+            if future.done() and (error := future.exception()) is not None:
+                raise error
+
+    def _run_trials(self, arms: Sequence[str]) -> None:
+        try:
+            run_trials(
+                self.work.sweep.spec,
+                hub_name=self.hub_name,
+                hub=self.hub,
+                arms=arms,
+                batch=self.work.sweep.batch,
+                proposed=self._take_proposal,
+            )
+        except BaseException as error:
+            self._failure = error
+
+    def _submit(self, job: PackJob) -> None:
+        self._futures.append(self._packs.submit(self._train, job))
+
+    def _train(self, job: PackJob) -> None:
+        states = self.work.train_on_ray(job, hub=self.hub)
+        reason = next((self.work.failures[arm.key] for arm in job.arms if arm.key in self.work.failures), "")
+        self.ray.get(self.hub.end.remote(states, reason))
+
+    # ---- arms that Optuna proposes while the sweep runs
+
+    def _take_proposal(self, overrides: Mapping[str, Any], repeat: int) -> str:
+        """Called in Ray Tune's loop: makes an arm of a proposal, and begins the batch when it is whole."""
+        spec = self.work.sweep.spec
+        number, self._count = self._count // spec.seeds, self._count + 1
+        name = ""
+        try:
+            if number not in self._proposals:
+                self._proposals[number] = self.work.sweep.propose(number, overrides)
+            row = self._proposals[number][repeat]
+            self._batch.append(row)
+            name = row.experiment.digest()[:16]
+        except InputError as error:
+            name = f"refused-{number}-{repeat}"
+            self.hub.end.remote({name: "failed"}, str(error))
+            self.work.show({"phase": "refused", "reason": str(error)})
+        total = (spec.optuna.arms if spec.optuna else 0) * spec.seeds
+        if self._count % (self.work.sweep.batch * spec.seeds) == 0 or self._count == total:
+            batch, self._batch = self._batch, []
+            self._futures.append(self._packs.submit(self._begin_batch, batch))
+        return name
+
+    def _begin_batch(self, rows: Sequence[Row]) -> None:
+        """Answer from the ledger what can be answered, and train the rest."""
+        work = self.work
+        known = {row.experiment.digest() for row in work.proposed}
+        work.proposed += rows
+        new = [arm for arm in distinct(rows) if arm.key not in known]
+        missing = [arm for arm in new if not self._answer_from_ledger(arm)]
+        if missing:
+            for job in pack_jobs(compile_packs(missing, work.sweep.spec, work.plan_of), work):
+                self._train(job)
+
+    def _answer_from_ledger(self, arm: Arm) -> bool:
+        work = self.work
+        store = work.record.store
+        settled = settled_arms(store, work.record.key, [arm], fingerprint=work.fingerprint).get(arm.key)
+        if settled is None:
+            return False
+        if not settled.is_own:
+            work.record.adopt(arm, settled.run, swept_by_arm([arm])[arm.key])
+        metric = work.sweep.spec.metric
+        rounds = {each.epoch: {arm.short_key: each.metrics} for each in curve(store, settled.run.run_id, metric)}
+        self.tell(rounds, {arm.short_key: settled.run.tags[STATE_TAG]})
+        return True

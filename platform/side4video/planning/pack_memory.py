@@ -1,0 +1,88 @@
+"""Memory of a pack, from what its students take alone.
+
+While one student runs, the others hold their weights and their optimizers' state, and the tokens that they read of
+the frozen pass; nothing else of theirs is there. So a pack's peak is the largest student's peak, and these beside it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+
+from side4video.core.units import GIB
+from side4video.models.layers.eight_bit import GROUP
+from side4video.models.reads import Reads
+from side4video.planning.plan import ExperimentPlan
+from side4video.spec.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Member:
+    """A student of a pack that is planned: its document, and its plan alone."""
+
+    experiment: Experiment
+    plan: ExperimentPlan
+
+    @property
+    def reads(self) -> Reads:
+        """What it reads of the tower."""
+        return self.experiment.method.reads(self.experiment.tower, frames=self.experiment.data.frames)
+
+
+@dataclass(frozen=True)
+class PackMemory:
+    """Bytes on one worker."""
+
+    peak: int
+    """The most that is handed out at a time."""
+    state: int
+    """Of it: what optimizers keep between steps (AdamW's moments)."""
+    largest_alone: int
+    """The peak of the student that takes most alone."""
+
+
+def plan_pack_memory(members: Sequence[Member]) -> PackMemory:
+    """Predict a pack's peak.
+
+    Args:
+        members: Its students; they agree on backbone, batch and workers.
+    """
+    united = reduce(or_, (member.reads for member in members))
+    waiting = [_waiting_bytes(member) for member in members]
+    peaks = [
+        round(member.plan.peak_memory_gib * GIB)
+        + sum(waiting)
+        - own
+        + _token_bytes(member.experiment, united)
+        - _token_bytes(member.experiment, member.reads)
+        for member, own in zip(members, waiting, strict=True)
+    ]
+    return PackMemory(
+        peak=max(peaks),
+        state=sum(_optimizer_bytes(member) for member in members),
+        largest_alone=max(round(member.plan.peak_memory_gib * GIB) for member in members),
+    )
+
+
+def _optimizer_bytes(member: Member) -> int:
+    return round(member.plan.peak_memory_parts_gib["optimizer"] * GIB)
+
+
+def _waiting_bytes(member: Member) -> int:
+    """What a student holds while another one runs."""
+    parts, spec = member.plan.peak_memory_parts_gib, member.experiment
+    gradients = 4 * member.plan.trainable_parameters
+    buckets = gradients if spec.cluster.workers > 1 else 0
+    # The gradients of a batch in parts wait for its last part; those of a whole batch are gone with the update.
+    summed = gradients if spec.optimization.accumulation > 1 else 0
+    return round(parts["weights"] * GIB) + _optimizer_bytes(member) + buckets + summed
+
+
+def _token_bytes(spec: Experiment, reads: Reads) -> int:
+    """What the frozen pass keeps for those who read so much of it."""
+    tower, frames = spec.tower, spec.clips_of_a_part * (spec.data.frames // reads.every)
+    own = 4 if spec.backbone.precision == "fp32" else 2
+    kept = 1 + own / GROUP if spec.backbone.kept_tokens == "8-bit" else own
+    numbers = frames * tower.tokens * tower.width
+    pooled = frames * tower.width * own if reads.pooled else 0
+    return round(numbers * (len(reads.tokens) * kept + 2 * len(reads.attention) * own)) + pooled

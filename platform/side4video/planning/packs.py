@@ -1,0 +1,173 @@
+"""Which arms share a pass of the frozen backbone, and what that saves.
+
+Costs are counted in multiply-adds of one clip: F of the frozen pass, C of a student's training step (a forward and a
+backward of twice its work, and what it computes again). K arms alone take the sum of F + C; in a pack F is paid once:
+for equal arms K(F + C) / (F + K C).
+"""
+
+import itertools
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from side4video.core.errors import InputError
+from side4video.core.units import as_gib
+from side4video.planning.estimates import FORWARD_AND_BACKWARD, RECOMPUTED
+from side4video.planning.pack_memory import Member, PackMemory, plan_pack_memory
+from side4video.planning.plan import ExperimentPlan, plan_experiment
+from side4video.spec.arms import Arm
+from side4video.spec.experiment import Experiment
+from side4video.spec.sweep import SweepSpec
+
+PAYS = 1.05
+"""A pack that is predicted to save less than this is not worth the trouble."""
+
+PlanOf = Callable[[Experiment], ExperimentPlan]
+
+_WITHOUT_SHAPE = ("learning_rate", "weight_decay", "warmup", "head_learning_rate_factor", "betas", "epsilon", "length")
+"""Fields of the optimization that change nothing of what a step takes."""
+
+
+@dataclass(frozen=True)
+class PlannedPack:
+    """Arms that train on one pass of the backbone."""
+
+    arms: tuple[Arm, ...]
+    memory: PackMemory
+    speedup: float
+    """Predicted against the same arms one by one."""
+
+    @property
+    def peak_gib(self) -> float:
+        """The predicted peak of a worker, GiB."""
+        return as_gib(self.memory.peak)
+
+
+def plans_by_shape(classes: int) -> PlanOf:
+    """A planner that plans experiments of the same shapes once: arms of one learning rate or another are alike."""
+    known: dict[str, ExperimentPlan] = {}
+
+    def plan(spec: Experiment) -> ExperimentPlan:
+        key = _shape_key(spec)
+        if key not in known:
+            known[key] = plan_experiment(spec, classes=classes)
+        return known[key]
+
+    return plan
+
+
+def compile_packs(arms: Sequence[Arm], spec: SweepSpec, plan_of: PlanOf) -> tuple[PlannedPack, ...]:
+    """Put arms into packs, in their order.
+
+    Args:
+        arms: Distinct arms.
+        spec: Says how many may share a pass, and what a worker's device holds.
+        plan_of: Plans one experiment.
+
+    Raises:
+        InputError: If an arm does not fit the memory by itself.
+    """
+    packs: list[PlannedPack] = []
+    for group in _groups(arms):
+        members = {arm.key: Member(arm.experiment, plan_of(arm.experiment)) for arm in group}
+        _must_fit_alone(group, members, spec)
+        for part in _split(group, members, spec):
+            inside = [members[arm.key] for arm in part]
+            packs.append(PlannedPack(tuple(part), plan_pack_memory(inside), _speedup(inside)))
+    return tuple(packs)
+
+
+def speedup(arms: Iterable[Arm], packs: Sequence[PlannedPack], plan_of: PlanOf) -> float:
+    """Predicted time of runs one by one over that of the packs; an arm that is given twice was to run twice."""
+    apart = sum(sum(_costs(Member(arm.experiment, plan_of(arm.experiment)))) for arm in arms)
+    packed = sum(_packed_cost([Member(a.experiment, plan_of(a.experiment)) for a in pack.arms]) for pack in packs)
+    return apart / packed if packed else 1.0
+
+
+def _groups(arms: Sequence[Arm]) -> list[list[Arm]]:
+    """Arms that may share a pass, together: all that the pass, the batches and the workers depend on is the same."""
+    groups: dict[str, list[Arm]] = {}
+    for arm in arms:
+        spec = arm.experiment
+        every = spec.method.reads(spec.tower, frames=spec.data.frames).every
+        cluster = spec.cluster.model_dump(mode="json", exclude={"sync_batch_norm"})
+        agreed = {
+            **spec.shared(),
+            "every": every,
+            "cluster": cluster,
+            "tracking": spec.tracking.model_dump(mode="json"),
+        }
+        key = json.dumps(agreed, sort_keys=True) if spec.method.packable else arm.key
+        groups.setdefault(key, []).append(arm)
+    return list(groups.values())
+
+
+def _split(group: list[Arm], members: Mapping[str, Member], spec: SweepSpec) -> list[list[Arm]]:
+    """As few parts as the document and the memory allow, of nearly equal size."""
+    most = _largest_pack(group, members, spec)
+    for count in range(ceil(len(group) / most), len(group) + 1):
+        parts = _equal_parts(group, count)
+        peaks = [as_gib(plan_pack_memory([members[arm.key] for arm in part]).peak) for part in parts]
+        if spec.limits.memory_gib == "any" or max(peaks) <= spec.limits.memory_gib:
+            return parts
+    return [[arm] for arm in group]
+
+
+def _largest_pack(group: list[Arm], members: Mapping[str, Member], spec: SweepSpec) -> int:
+    if spec.packing == "off":
+        return 1
+    most = len(group) if spec.packing == "auto" else spec.packing
+    if spec.decides:
+        # Each arm of a pack must have its trial, or the others would wait for a decision that nobody takes.
+        most = min(most, spec.limits.virtual_trials)
+    if spec.packing == "auto" and _speedup([members[arm.key] for arm in group]) < PAYS:
+        return 1
+    return most
+
+
+def _equal_parts(group: list[Arm], count: int) -> list[list[Arm]]:
+    bounds = [round(number * len(group) / count) for number in range(count + 1)]
+    return [group[start:end] for start, end in itertools.pairwise(bounds)]
+
+
+def _must_fit_alone(group: Iterable[Arm], members: Mapping[str, Member], spec: SweepSpec) -> None:
+    limit = spec.limits.memory_gib
+    for arm in group:
+        peak = members[arm.key].plan.peak_memory_gib
+        if limit != "any" and peak > limit:
+            raise InputError(
+                "limits.memory_gib",
+                f"{limit:g}, and the arm {arm.label} alone is predicted to take {peak:.2f} GiB",
+                allowed=f"{peak:.2f} and more",
+                fix="raise it, or change the base: `side4video plan SPEC --budget-gib` says what helps",
+            )
+
+
+def _costs(member: Member) -> tuple[float, float]:
+    """F and C."""
+    share = RECOMPUTED.get(getattr(member.experiment.method, "recompute", "none"), 0.0)
+    student = member.plan.multiply_adds_student * (FORWARD_AND_BACKWARD + share)
+    return float(member.plan.multiply_adds_frozen), student
+
+
+def _packed_cost(members: Sequence[Member]) -> float:
+    # The pass goes as deep as the deepest reader's.
+    return max(_costs(member)[0] for member in members) + sum(_costs(member)[1] for member in members)
+
+
+def _speedup(members: Sequence[Member]) -> float:
+    return sum(sum(_costs(member)) for member in members) / _packed_cost(members)
+
+
+def _shape_key(spec: Experiment) -> str:
+    optimization = spec.optimization.model_dump(mode="json", exclude=set(_WITHOUT_SHAPE))
+    shape = {
+        "backbone": spec.backbone.model_dump(mode="json", exclude={"weights"}),
+        "method": spec.method.model_dump(mode="json"),
+        "task": spec.task.model_dump(mode="json"),
+        "data": spec.data.model_dump(mode="json"),
+        "optimization": optimization,
+        "cluster": spec.cluster.model_dump(mode="json"),
+    }
+    return json.dumps(shape, sort_keys=True)

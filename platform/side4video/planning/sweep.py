@@ -1,0 +1,101 @@
+"""The plan of a sweep: what it asks for, what of that is there already, and how the rest is packed."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from side4video.core.units import as_gib
+from side4video.planning.packs import PAYS, PlannedPack, PlanOf, compile_packs, plans_by_shape, speedup
+from side4video.spec.arms import Arm, Sweep, distinct
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """The quote of a sweep."""
+
+    name: str
+    rows: int
+    """Rows of the document, seeds counted: what would be run one by one."""
+    arms: tuple[Arm, ...]
+    """Distinct ones."""
+    done: frozenset[str]
+    """Keys of those that need not run."""
+    packs: tuple[PlannedPack, ...]
+    """Of those that must."""
+    predicted_speedup: float
+    """All distinct arms in packs, against all of them one by one."""
+    predicted_speedup_of_rows: float
+    """All distinct arms in packs, against every row one by one."""
+    reproduces: str
+    proposed: int
+    """Arms that Optuna is still to propose; then `arms` and `packs` are an example, the base in each place."""
+    plan_of: PlanOf
+
+    @property
+    def pays(self) -> bool:
+        """Whether packing is predicted to save anything."""
+        return self.predicted_speedup >= PAYS
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "name": self.name,
+            "arms": self.rows,
+            "distinct_arms": self.proposed or len(self.arms),
+            "done_arms": len(self.done),
+            "packs": [_pack_json(pack) for pack in self.packs],
+            "predicted_speedup": self.predicted_speedup,
+            "predicted_speedup_of_rows": self.predicted_speedup_of_rows,
+            "packing_pays": self.pays,
+            "reproduces": self.reproduces,
+        }
+
+
+def plan_sweep(sweep: Sweep, *, classes: int, done: Collection[str] = ()) -> SweepPlan:
+    """Plan a sweep without a GPU, without weights, without data.
+
+    Args:
+        sweep: The checked sweep.
+        classes: Width of the head.
+        done: Keys of arms that have a result.
+
+    Raises:
+        InputError: If an arm does not fit the memory that is given.
+    """
+    plan_of = plans_by_shape(classes)
+    rows = sweep.rows or _example(sweep)
+    arms = (
+        distinct(rows)
+        if sweep.rows
+        else tuple(Arm(f"proposal {n}", row.experiment, (row,)) for n, row in enumerate(rows))
+    )
+    missing = [arm for arm in arms if arm.key not in done]
+    whole = compile_packs(arms, sweep.spec, plan_of)
+    proposed = sweep.spec.optuna.arms * sweep.spec.seeds if sweep.spec.optuna else 0
+    return SweepPlan(
+        name=sweep.spec.name,
+        rows=proposed or len(rows),
+        arms=arms,
+        done=frozenset(arm.key for arm in arms if arm.key in done),
+        packs=whole if len(missing) == len(arms) else compile_packs(missing, sweep.spec, plan_of),
+        predicted_speedup=speedup(arms, whole, plan_of),
+        predicted_speedup_of_rows=speedup([arm for arm in arms for _ in arm.rows], whole, plan_of),
+        reproduces=sweep.spec.reproduces,
+        proposed=proposed,
+        plan_of=plan_of,
+    )
+
+
+def _example(sweep: Sweep) -> list[Any]:
+    """As many rows as Optuna proposes at a time."""
+    return [row for number in range(sweep.batch) for row in sweep.propose(number, {})]
+
+
+def _pack_json(pack: PlannedPack) -> dict[str, Any]:
+    return {
+        "arms": [arm.label for arm in pack.arms],
+        "predicted_peak_gib": pack.peak_gib,
+        "predicted_optimizer_state_gib": as_gib(pack.memory.state),
+        "predicted_peak_over_largest_alone": pack.memory.peak / pack.memory.largest_alone,
+        "predicted_speedup": pack.speedup,
+    }

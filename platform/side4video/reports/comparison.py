@@ -1,0 +1,244 @@
+"""The comparison of a sweep's arms: each beside the reference of its table, with what may be said about the difference.
+
+One line an arm, in the order given; an arm that stands in several tables has a line in each. Values are raw here and
+in the CSV (fractions, GiB, seconds); `columns` prints them.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from side4video.reports.rows import (
+    MEASURED_MEMORY,
+    METRIC,
+    PLANNED_MEMORY,
+    ArmRow,
+    Mode,
+    Spread,
+    any_run_mean,
+    best_rows,
+    counted_runs,
+    exact_text,
+    is_complete,
+    memory_key,
+    metric_name,
+    metric_spread,
+    reference_of,
+    run_ids,
+    spread,
+    state_text,
+)
+from side4video.reports.significance import DRAWS, LEVEL, Comparison, adjust, compare
+
+TRAINED = "model/trainable_parameters"
+ALONE = "time/alone_step_s"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One arm in one table."""
+
+    row: ArmRow
+    value: Spread
+    """The metric over the seeds that count."""
+    best_epoch: Spread
+    """The same at the best epoch of each seed; of no values if it is not known."""
+    is_reference: bool
+    difference: float
+    """To the reference: of the paired predictions if there is a comparison, else of the means. NaN if either arm is
+    not complete."""
+    comparison: Comparison | None
+    is_best: bool
+    """Best of its table; never an arm that was stopped early or lost a seed."""
+
+
+@dataclass(frozen=True)
+class ComparisonTable:
+    """All lines, and what they are about."""
+
+    metric: str
+    mode: Mode
+    lines: tuple[Line, ...]
+    memory: str
+    """The metric that the memory column shows: measured if all arms have it, else planned."""
+    mismatched: tuple[str, ...]
+    """Labels of arms whose predictions do not add up to the metric, so that no test was made with them."""
+
+
+def compare_rows(rows: Sequence[ArmRow], *, metric: str = METRIC, mode: Mode = "max") -> ComparisonTable:
+    """The comparison table of these arms.
+
+    Each arm is compared with the reference of its own `table`, or with the first reference of all if its table has
+    none. Predictions are used only if they are the metric's: their share of right videos must be its value to half a
+    video. Those of the last epoch say nothing of `best/top1`, nor of `eval/top5`. P-values are corrected by Holm's
+    method over the comparisons of a `table`.
+    """
+    found: dict[int, Comparison | None] = {}
+    best: set[int] = set()
+    mismatched = {place for place, row in enumerate(rows) if not predictions_fit(row, metric)}
+    for name in dict.fromkeys(row.table for row in rows):
+        places = [place for place, row in enumerate(rows) if row.table == name]
+        best |= {places[each] for each in best_rows([rows[place] for place in places], metric, mode=mode)}
+        made = [_comparison(rows[place], rows, metric=metric) for place in places]
+        found |= dict(zip(places, adjust(made), strict=True))
+    return ComparisonTable(
+        metric=metric,
+        mode=mode,
+        lines=tuple(
+            _line(row, rows, metric=metric, comparison=found[place], is_best=place in best)
+            for place, row in enumerate(rows)
+        ),
+        memory=memory_key(rows),
+        mismatched=tuple(dict.fromkeys(rows[place].label for place in sorted(mismatched))),
+    )
+
+
+def predictions_fit(row: ArmRow, metric: str) -> bool:
+    """Whether each finished run's predictions, if it has any, give the metric's value to half a video."""
+    for run in row.runs:
+        if run.state == "finished" and run.correct:
+            share = sum(map(bool, run.correct.values())) / len(run.correct)
+            if not abs(share - run.metrics.get(metric, math.nan)) <= 0.5 / len(run.correct):
+                return False
+    return True
+
+
+def _is_reference(row: ArmRow, reference: ArmRow | None) -> bool:
+    """The reference itself, or the same arm once more."""
+    return row is reference or (reference is not None and bool(row.runs) and run_ids(row) == run_ids(reference))
+
+
+def _comparison(row: ArmRow, rows: Sequence[ArmRow], *, metric: str) -> Comparison | None:
+    reference = reference_of(row, rows)
+    if reference is None or _is_reference(row, reference) or not (is_complete(row) and is_complete(reference)):
+        return None
+    if not (predictions_fit(row, metric) and predictions_fit(reference, metric)):
+        return None
+    return compare(reference, row)
+
+
+def _line(row: ArmRow, rows: Sequence[ArmRow], *, metric: str, comparison: Comparison | None, is_best: bool) -> Line:
+    reference = reference_of(row, rows)
+    value = metric_spread(row, metric)
+    difference = math.nan
+    if comparison is not None:
+        difference = comparison.difference
+    elif reference is not None and is_complete(row) and is_complete(reference):
+        difference = value.mean - metric_spread(reference, metric).mean
+    at_best = metric.replace("eval/", "best/", 1)
+    return Line(
+        row=row,
+        value=value,
+        best_epoch=metric_spread(row, at_best) if at_best != metric else spread(()),
+        is_reference=_is_reference(row, reference),
+        difference=difference,
+        comparison=comparison,
+        is_best=is_best,
+    )
+
+
+def explanation(table: ComparisonTable) -> list[str]:
+    """Sentences for the reader: what the columns mean, and what the tests do and do not say."""
+    compared = [line for line in table.lines if line.comparison is not None]
+    name = metric_name(table.metric)
+    told = [f"{name.capitalize()}: mean ± sample standard deviation over seeds; the best of each table is bold."]
+    if compared:
+        told += [
+            f"Δ is the arm less the reference over the videos and seeds that both have, with a {LEVEL:.0%} percentile "
+            f"bootstrap interval over videos ({DRAWS:,} resamples, scores averaged over seeds first): how far another "
+            "sample of videos would move it, not how far other seeds would.",
+            "p is the exact two-sided McNemar test on paired predictions (discordant videos are summed over seeds, as "
+            "if these were independent), Holm-corrected over the comparisons of each table.",
+        ]
+    else:
+        told.append(
+            "No test was made: the exact McNemar test and the bootstrap interval need a reference and the predictions "
+            "of both arms on the same videos with the same seeds."
+        )
+    if table.mismatched:
+        told.append(f"Predictions that do not add up to {name} were left out: {', '.join(table.mismatched)}.")
+    if not all(is_complete(line.row) for line in table.lines):
+        told.append(
+            "Arms that were stopped early or lost a seed are marked; they are never the best and are not tested."
+        )
+    if any(math.isfinite(any_run_mean(line.row, table.memory)) for line in table.lines):
+        measured = "the measured peak of one worker" if table.memory == MEASURED_MEMORY else "planned, not measured"
+        told.append(f"Memory is {measured}.")
+    return told
+
+
+# ---- CSV
+
+_FIXED_HEAD = ("table", "label", "is_reference", "is_best")
+
+
+def as_csv(table: ComparisonTable) -> str:
+    """Raw values at full precision, one row an arm: fractions, GiB, seconds. What is not known is empty.
+
+    Swept fields are columns `swept/NAME` (text as it is, other values as JSON), the paper's figures `paper/NAME`.
+    """
+    swept = list(dict.fromkeys(name for line in table.lines for name in line.row.swept))
+    paper = list(dict.fromkeys(name for line in table.lines for name in line.row.paper))
+    records = [_record(line, table.metric, swept=swept, paper=paper) for line in table.lines]
+    text = io.StringIO()
+    empty = _record(_NOTHING, table.metric, swept=swept, paper=paper)
+    writer = csv.DictWriter(text, fieldnames=list(empty), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
+
+
+def _record(line: Line, metric: str, *, swept: Sequence[str], paper: Sequence[str]) -> dict[str, str]:
+    row, found = line.row, line.comparison
+    known: dict[str, float | None] = {
+        metric: line.value.mean,
+        f"{metric}/deviation": line.value.deviation,
+        f"{metric}/seeds": line.value.count,
+        "best_epoch": line.best_epoch.mean,
+        "best_epoch/deviation": line.best_epoch.deviation,
+        "difference": line.difference,
+        "difference/low": found and found.low,
+        "difference/high": found and found.high,
+        "p_mcnemar": found and found.p_mcnemar,
+        "p_adjusted": found and found.p_adjusted,
+        "only_reference": found and found.only_reference,
+        "only_arm": found and found.only_arm,
+        "compared_videos": found and found.videos,
+        "compared_seeds": found and found.seeds,
+        **{key: any_run_mean(row, key) for key in (TRAINED, MEASURED_MEMORY, PLANNED_MEMORY)},
+        "memory/held_for_backward_gib": any_run_mean(row, "memory/held_for_backward_gib"),
+        ALONE: any_run_mean(row, ALONE),
+        **{f"paper/{name}": row.paper.get(name) for name in paper},
+    }
+    return {
+        **dict(zip(_FIXED_HEAD, (row.table, row.label, _flag(line.is_reference), _flag(line.is_best)), strict=True)),
+        **{f"swept/{name}": exact_text(row.swept[name]) if name in row.swept else "" for name in swept},
+        **{name: _number(value) for name, value in known.items()},
+        "state": state_text(row),
+        "seeds": " ".join(str(run.seed) for run in counted_runs(row)),
+        "run_ids": " ".join(run.run_id for run in row.runs),
+    }
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _number(value: float | None) -> str:
+    """The shortest text that reads back as the same number; empty for none and NaN."""
+    if value is None or math.isnan(value):
+        return ""
+    return repr(int(value)) if isinstance(value, int) or float(value).is_integer() else repr(float(value))
+
+
+_NOTHING = Line(
+    ArmRow("", "", {}, ()),
+    spread(()),
+    spread(()),
+    is_reference=False,
+    difference=math.nan,
+    comparison=None,
+    is_best=False,
+)

@@ -1,0 +1,148 @@
+"""The report of a sweep as files: a table as Markdown and CSV, two figures, and one page that holds it all.
+
+The page needs nothing beside it: figures are inside, there is no script and no address of another machine.
+"""
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from itertools import groupby
+from pathlib import Path
+
+from side4video.reports.columns import VALUE, Column, as_markdown, columns, escape_markdown
+from side4video.reports.comparison import ComparisonTable, as_csv, compare_rows, explanation
+from side4video.reports.rows import METRIC, ArmRow, Mode, is_complete
+
+COORDINATES = "parallel-coordinates.png"
+PARETO = "pareto.png"
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1c1c1c; --soft: #666; --line: #ddd; --paper: #fff; --band: #f4f6f8; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e6e6; --soft: #a0a0a0; --line: #3a3d42; --paper: #17191c; --band: #202327; }
+}
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+  max-width: 1240px; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; line-height: 1.25; overflow-wrap: anywhere; }
+h2 { font-size: 1.1rem; margin-top: 2.2rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.3rem 0.7rem; text-align: left; white-space: nowrap; }
+th { vertical-align: bottom; font-weight: 600; }
+th small { display: block; font-weight: 400; color: var(--soft); }
+thead th { border-bottom: 2px solid var(--line); }
+tbody { border-bottom: 1px solid var(--line); }
+tbody tr:hover { background: var(--band); }
+.number { text-align: right; }
+.cut-short td { color: var(--soft); font-style: italic; }
+figure { margin: 1rem 0; }
+img { max-width: 100%; height: auto; background: #fff; border-radius: 6px; }
+.notes { color: var(--soft); font-size: 0.9rem; }
+""".strip()
+
+
+def write_report(
+    folder: Path,
+    rows: Sequence[ArmRow],
+    *,
+    title: str,
+    metric: str = METRIC,
+    mode: Mode = "max",
+    notes: Sequence[str] = (),
+) -> list[Path]:
+    """Write the report of these arms; what is there of the same name is replaced.
+
+    Args:
+        folder: Where; made if it is missing.
+        rows: The arms, in the order in which they are to stand.
+        title: The heading, such as the sweep's name.
+        metric: What the arms are compared by.
+        mode: Whether a higher or a lower value of it is better.
+        notes: Sentences for the reader, above the table.
+
+    Returns:
+        `comparison.md`, `comparison.csv`, `comparison.html`, `parallel-coordinates.png`, `pareto.png`.
+    """
+    # Matplotlib takes most of a second to load; whoever imports this module may never draw.
+    from side4video.reports.figures import parallel_coordinates, pareto
+
+    folder.mkdir(parents=True, exist_ok=True)
+    table = compare_rows(rows, metric=metric, mode=mode)
+    figures = [
+        parallel_coordinates(rows, metric=metric, mode=mode, path=folder / COORDINATES),
+        pareto(rows, metric=metric, mode=mode, path=folder / PARETO),
+    ]
+    texts = {
+        "comparison.md": markdown_page(table, title=title, notes=notes),
+        "comparison.csv": as_csv(table),
+        "comparison.html": html_page(table, title=title, notes=notes, figures=figures),
+    }
+    for name, text in texts.items():
+        # As they are on every system: Windows would turn the CSV's line ends into others.
+        (folder / name).write_bytes(text.encode())
+    return [*(folder / name for name in texts), *figures]
+
+
+def markdown_page(table: ComparisonTable, *, title: str, notes: Sequence[str]) -> str:
+    """The Markdown file: title, notes, table, what it means, figures."""
+    parts = [f"# {escape_markdown(title)}", *map(escape_markdown, notes), as_markdown(table).rstrip("\n")]
+    parts += ["\n".join(f"- {escape_markdown(sentence)}" for sentence in explanation(table))]
+    parts += [f"![Which settings lead where]({COORDINATES})", f"![Memory and accuracy]({PARETO})"]
+    return "\n\n".join(parts) + "\n"
+
+
+def html_page(table: ComparisonTable, *, title: str, notes: Sequence[str], figures: Sequence[Path]) -> str:
+    """The page, with the two figures (parallel coordinates, Pareto) inside."""
+    captions = (
+        ("What was swept", "Each line is an arm; the last axis is where it ended. Dark is good."),
+        ("Memory", "Up and to the left is better. No arm beats one on the front in both."),
+    )
+    shown = "".join(
+        f"<h2>{escape(heading)}</h2>\n<figure>{_inlined(figure, heading)}<figcaption class='notes'>{escape(caption)}"
+        "</figcaption></figure>\n"
+        for figure, (heading, caption) in zip(figures, captions, strict=True)
+    )
+    return (
+        "<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>\n"
+        f"<title>{escape(title)}</title>\n<style>\n{_STYLE}\n</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n"
+        + "".join(f"<p>{escape(note)}</p>\n" for note in notes)
+        + f"<div class='wide'>\n{_html_table(table)}</div>\n<ul class='notes'>\n"
+        + "".join(f"<li>{escape(sentence)}</li>\n" for sentence in explanation(table))
+        + f"</ul>\n{shown}</body>\n</html>\n"
+    )
+
+
+def _html_table(table: ComparisonTable) -> str:
+    """The columns of the Markdown table; a body for each table of the sweep."""
+    shown = columns(table)
+    head = "".join(f"<th{_side(each)}>{escape(each.heading)}{_unit(each)}</th>" for each in shown)
+    bodies = []
+    for _, group in groupby(range(len(table.lines)), key=lambda number: table.lines[number].row.table):
+        bodies.append("<tbody>\n" + "".join(_html_row(table, shown, number) for number in group) + "</tbody>\n")
+    return f"<table>\n<thead><tr>{head}</tr></thead>\n{''.join(bodies)}</table>\n"
+
+
+def _html_row(table: ComparisonTable, shown: Sequence[Column], number: int) -> str:
+    line = table.lines[number]
+    cells = []
+    for each in shown:
+        cell = escape(each.cells[number])
+        cells.append(
+            f"<td{_side(each)}>{f'<strong>{cell}</strong>' if line.is_best and each.key == VALUE else cell}</td>"
+        )
+    kind = "" if is_complete(line.row) else " class='cut-short'"
+    return f"<tr{kind}>{''.join(cells)}</tr>\n"
+
+
+def _side(column: Column) -> str:
+    return " class='number'" if column.is_number else ""
+
+
+def _unit(column: Column) -> str:
+    return f"<small>{escape(column.unit)}</small>" if column.unit else ""
+
+
+def _inlined(figure: Path, name: str) -> str:
+    """An image whose bytes stand in the page."""
+    return f"<img alt='{escape(name)}' src='data:image/png;base64,{base64.b64encode(figure.read_bytes()).decode()}'>"

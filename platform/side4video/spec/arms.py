@@ -1,0 +1,279 @@
+"""From a sweep's document to its arms: which rows it has, and which of them are the same experiment."""
+
+import itertools
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from side4video.core.errors import InputError
+from side4video.spec.experiment import Experiment
+from side4video.spec.load import SpecError, parse_experiment, set_path
+from side4video.spec.space import RandomChooser, draw
+from side4video.spec.sweep import SweepSpec
+
+NAME_LIMIT = 80
+TRIED = 32
+"""Draws of a search space that are checked before it is searched."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table, with one seed."""
+
+    table: str
+    label: str
+    overrides: Mapping[str, Any]
+    seed: int
+    """The model's."""
+    experiment: Experiment
+    paper: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def place(self) -> str:
+        """How the row is called: its table and label."""
+        return f"{self.table}: {self.label}" if self.table else self.label
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A distinct experiment of a sweep, and the rows that it stands in."""
+
+    key: str
+    """The hash of everything that can change its result: what it is known by, across sweeps too."""
+    experiment: Experiment
+    rows: tuple[Row, ...]
+
+    @property
+    def short_key(self) -> str:
+        """The beginning of the key: what its student is called in a pack."""
+        return self.key[:16]
+
+    @property
+    def label(self) -> str:
+        """What it is called where there is room for one name."""
+        seed = f" · seed {self.rows[0].seed}" if self.rows[0].seed != 0 else ""
+        return self.rows[0].place + seed
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A checked sweep."""
+
+    spec: SweepSpec
+    base: Mapping[str, Any]
+    """The base's document, its overrides applied."""
+    source: str
+    """The file, for errors."""
+    rows: tuple[Row, ...]
+    """In the document's order; none where Optuna is still to propose them."""
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """The distinct experiments, in the order in which they first stand in the document."""
+        return distinct(self.rows)
+
+    @property
+    def base_experiment(self) -> Experiment:
+        """The experiment that arms change."""
+        return parse_experiment(self.base, source=f"{self.source}: base")
+
+    @property
+    def batch(self) -> int:
+        """Arms that Optuna proposes at a time: as many as a pack takes."""
+        spec = self.spec
+        most = spec.limits.virtual_trials // spec.seeds
+        wanted = {"auto": min(8, most), "off": 1}.get(str(spec.packing)) or min(int(spec.packing), most)
+        return max(1, min(wanted, spec.optuna.arms)) if spec.optuna else 0
+
+    def propose(self, number: int, overrides: Mapping[str, Any]) -> tuple[Row, ...]:
+        """The rows of an arm that was proposed while the sweep runs, one a seed.
+
+        Raises:
+            InputError: If it is no experiment.
+        """
+        return make_rows(
+            self.spec, self.base, [Proposal("", f"{number}: {describe(overrides)}", overrides)], self.source
+        )
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A row before it is checked."""
+
+    table: str
+    label: str
+    overrides: Mapping[str, Any]
+    paper: Mapping[str, float] = field(default_factory=dict)
+
+
+def build_sweep(spec: SweepSpec, base: Mapping[str, Any], source: str) -> Sweep:
+    """Check every arm of a sweep.
+
+    Args:
+        spec: The document.
+        base: The base's document.
+        source: The sweep's file, for errors.
+
+    Raises:
+        InputError: If the base or an arm is no experiment; it names the arm and the path.
+    """
+    changed = apply(base, spec.overrides, f"{source}: overrides")
+    experiment = parse_experiment(changed, source=f"{source}: base")
+    _must_be_evaluated_in_time(spec, experiment, source)
+    rows = make_rows(spec, changed, list(_proposals(spec)), source)
+    if spec.reference and not spec.optuna and spec.reference not in {row.label for row in rows}:
+        labels = ", ".join(dict.fromkeys(row.label for row in rows))
+        raise InputError(f"{source}: reference", f"no arm is called {spec.reference!r}", allowed=labels)
+    if spec.optuna:
+        _try_each_value(spec, changed, source)
+    return Sweep(spec, changed, source, rows)
+
+
+def make_rows(spec: SweepSpec, base: Mapping[str, Any], proposals: Sequence[Proposal], source: str) -> tuple[Row, ...]:
+    """Every proposal with every seed, checked; all mistakes at once.
+
+    Raises:
+        SpecError: If an arm is no experiment; one line for each mistake, with arm and path.
+    """
+    rows, problems = [], []
+    for proposal in proposals:
+        where = f"{source}: arm {f'{proposal.table}: ' if proposal.table else ''}{proposal.label}"
+        try:
+            document = apply(base, proposal.overrides, where)
+            first = int(document.get("seed", 0))
+            for seed in range(first, first + spec.seeds):
+                named = {**document, "seed": seed, "name": arm_name(spec.name, proposal, seed)}
+                experiment = parse_experiment(named, source=where)
+                rows.append(Row(proposal.table, proposal.label, proposal.overrides, seed, experiment, proposal.paper))
+        except SpecError as error:
+            problems += error.problems
+        except InputError as error:
+            problems.append(error)
+    if problems:
+        raise SpecError(list({str(problem): problem for problem in problems}.values()))
+    return tuple(rows)
+
+
+def distinct(rows: Iterable[Row]) -> tuple[Arm, ...]:
+    """Rows that are the same experiment, as one arm."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.experiment.digest(), []).append(row)
+    return tuple(Arm(key, group[0].experiment, tuple(group)) for key, group in groups.items())
+
+
+def apply(base: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A copy of a document with values at dotted paths.
+
+    Raises:
+        InputError: If a path leads through something that is no section.
+    """
+    document = json.loads(json.dumps(dict(base)))
+    for path, value in overrides.items():
+        set_path(document, path, json.loads(json.dumps(value)), where=f"{where}: {path}")
+    return document
+
+
+def describe(overrides: Mapping[str, Any]) -> str:
+    """`layers=4, dim=128`: overrides in short."""
+    names = short_names(overrides)
+    return ", ".join(f"{names[path]}={_in_short(value)}" for path, value in overrides.items()) or "the base"
+
+
+def short_names(paths: Iterable[str]) -> dict[str, str]:
+    """The last word of each dotted path, or as many of the last words as tell it from the others."""
+    unique = list(dict.fromkeys(paths))
+    names = {}
+    for path in unique:
+        words = path.removesuffix(".kind").split(".")
+        endings = [".".join(words[-count:]) for count in range(1, len(words) + 1)]
+        names[path] = next((name for name in endings if _is_only(name, unique)), endings[-1])
+    return names
+
+
+def _is_only(name: str, paths: Sequence[str]) -> bool:
+    ends = [path.removesuffix(".kind") for path in paths]
+    return sum(end == name or end.endswith(f".{name}") for end in ends) == 1
+
+
+def swept_values(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """For each row, what stands at every path that any row changes, under short names; the same names in each.
+
+    A section is told by its kind; what a row's document does not have is None.
+    """
+    paths = _changed_paths(rows)
+    names = short_names(paths)
+    return [{names[path]: _at(row.experiment.resolved(), path) for path in paths} for row in rows]
+
+
+def _changed_paths(rows: Sequence[Row]) -> list[str]:
+    """Paths of single values: an override of a whole section counts as its kind and all that it sets."""
+    paths: dict[str, None] = {}
+    for row in rows:
+        for path, value in row.overrides.items():
+            inner = {f"{path}.{key}": None for key in value} if isinstance(value, Mapping) else {path: None}
+            paths |= inner
+    return list(paths)
+
+
+def _at(document: Mapping[str, Any], path: str) -> Any:
+    place: Any = document
+    for key in path.split("."):
+        if not isinstance(place, Mapping) or key not in place:
+            return None
+        place = place[key]
+    if isinstance(place, Mapping):
+        return place.get("kind") or json.dumps(place, sort_keys=True)
+    return json.dumps(place) if isinstance(place, list) else place
+
+
+def _in_short(value: Any) -> str:
+    if isinstance(value, Mapping):
+        inner = [str(value["kind"])] if "kind" in value else []
+        inner += [f"{key}={_in_short(each)}" for key, each in value.items() if key != "kind"]
+        return " ".join(inner)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def arm_name(sweep: str, proposal: Proposal, seed: int) -> str:
+    """A name for an arm's experiment: sweep, table, label and seed, in the letters that a name may have."""
+    text = "-".join(part for part in (sweep, proposal.table, proposal.label, f"s{seed}") if part)
+    plain = re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")
+    return plain if len(plain) <= NAME_LIMIT else f"{plain[: NAME_LIMIT - 8].rstrip('-.')}-s{seed}"
+
+
+def _proposals(spec: SweepSpec) -> Iterable[Proposal]:
+    if spec.grid:
+        for values in itertools.product(*spec.grid.values()):
+            overrides = dict(zip(spec.grid, values, strict=True))
+            yield Proposal("", describe(overrides), overrides)
+    for name, table in spec.tables.items():
+        for arm in table.arms:
+            yield Proposal(name, arm.label, {**table.overrides, **arm.overrides}, {**arm.paper})
+    if spec.random:
+        for number in range(spec.random.arms):
+            overrides = draw(spec.random.space, RandomChooser("sweep", spec.random.seed, number))
+            yield Proposal("", f"{number}: {describe(overrides)}", overrides)
+
+
+def _must_be_evaluated_in_time(spec: SweepSpec, experiment: Experiment, source: str) -> None:
+    if spec.scheduler.kind == "none":
+        return
+    every, length = experiment.evaluation.every_epochs, experiment.optimization.length
+    epochs = getattr(length, "epochs", None) or 0
+    if epochs and every >= epochs:
+        raise InputError(
+            f"{source}: base.evaluation.every_epochs",
+            f"{every}, and a run has {epochs} epochs: {spec.scheduler.kind} would see no arm before its end",
+            allowed=f"1 to {max(1, epochs - 1)}",
+            fix="add `overrides: {evaluation.every_epochs: 1}` to the sweep",
+        )
+
+
+def _try_each_value(spec: SweepSpec, base: Mapping[str, Any], source: str) -> None:
+    """What can be known of arms that are still to be proposed: some drawn at random must be experiments."""
+    space = spec.optuna.space if spec.optuna else {}
+    drawn = [draw(space, RandomChooser("trial", number)) for number in range(TRIED)]
+    make_rows(spec, base, [Proposal("", describe(overrides), overrides) for overrides in drawn], source)

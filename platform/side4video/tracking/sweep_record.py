@@ -1,0 +1,144 @@
+"""A sweep in the store: one run for the sweep, below it one for each arm.
+
+The same sweep begun again goes on with the same runs: what is in them says which arms are done and where the
+checkpoints of the others lie.
+"""
+
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from side4video.core.errors import InputError
+from side4video.core.points import point
+from side4video.spec.arms import Arm, Sweep, swept_values
+from side4video.tracking.environment import describe
+from side4video.tracking.journal import DIGEST_TAG, PLACE_TAG, STATE_TAG, Membership
+from side4video.tracking.ledger import REUSED_TAG
+from side4video.tracking.records import Metric
+from side4video.tracking.search import StoredRun, quoted
+from side4video.tracking.store import Store
+
+SWEEP_TAG = "side4video.sweep"
+PACK_TAG = "side4video.pack"
+ROWS_TAG = "side4video.rows"
+SETTLED = frozenset({"finished", "stopped", "diverged"})
+"""States of an arm that the same sweep does not run again: it would end the same."""
+COPIED = ("predictions.csv", "class_accuracy.json", "spec.json", "plan.json")
+"""Artifacts that an arm takes over with a result."""
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """The runs of a sweep."""
+
+    store: Store
+    parent: str
+    key: str
+    """What the sweep is known by."""
+
+    def children(self) -> dict[str, StoredRun]:
+        """The newest run of each arm, by the arm's key."""
+        return children_of(self.store, self.key)
+
+    def membership(
+        self, arm: Arm, *, swept: Mapping[str, Any], pack: str, predicted: Mapping[str, float]
+    ) -> Membership:
+        """What an arm's record says of the sweep.
+
+        Args:
+            arm: The arm.
+            swept: What the sweep varies, as it is in this arm.
+            pack: The pack's id.
+            predicted: Figures of the pack.
+        """
+        return Membership(
+            parent=self.parent,
+            key=f"{self.key}/{arm.key}",
+            tags={SWEEP_TAG: self.key, PACK_TAG: pack, ROWS_TAG: " | ".join(row.place for row in arm.rows)},
+            params={"arm": {**swept, "seed": arm.rows[0].seed}},
+            predicted=predicted,
+        )
+
+    def adopt(self, arm: Arm, source: StoredRun, swept: Mapping[str, Any]) -> None:
+        """Take over a result from elsewhere: a run below this sweep, with the other's figures and predictions."""
+        member = self.membership(arm, swept=swept, pack="", predicted={})
+        kept = {name: value for name, value in source.tags.items() if not name.startswith("mlflow.")}
+        tags = {**kept, **member.tags, REUSED_TAG: source.run_id}
+        run_id = self.store.start_run(
+            name=arm.experiment.name,
+            key=member.key,
+            tags=tags,
+            params={**arm.experiment.resolved(), **member.params},
+            parent=self.parent,
+        )
+        final = [Metric(*point(name, value, 0)) for name, value in source.metrics.items()]
+        self.store.log(run_id, final)
+        with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
+            for name in COPIED:
+                try:
+                    self.store.log_file(run_id, self.store.download(source.run_id, name, folder), name)
+                except InputError:
+                    continue  # an older run may lack one
+        self.store.finish(run_id)
+
+    def close(self, *, is_complete: bool, artifacts: Sequence[Path], figures: Mapping[str, float]) -> None:
+        """Store what the sweep found, beside how it ended."""
+        for artifact in artifacts:
+            self.store.log_file(self.parent, artifact)
+        self.store.set_tags(self.parent, {name: f"{value:.6g}" for name, value in figures.items()})
+        self.store.set_tags(self.parent, {STATE_TAG: "finished" if is_complete else "incomplete"})
+        self.store.finish(self.parent, "FINISHED" if is_complete else "FAILED")
+
+    def interrupt(self) -> None:
+        """Say that somebody ended the sweep before it was over."""
+        self.store.set_tags(self.parent, {STATE_TAG: "interrupted"})
+        self.store.finish(self.parent, "KILLED")
+
+
+def children_of(store: Store, key: str) -> dict[str, StoredRun]:
+    """The newest run of each arm of a sweep, by the arm's key; none where the sweep was never begun."""
+    runs: dict[str, StoredRun] = {}
+    for run in store.runs(f"tags.`{SWEEP_TAG}` = {quoted(key)} and tags.`{DIGEST_TAG}` != ''"):
+        runs.setdefault(run.tags[DIGEST_TAG], run)
+    return runs
+
+
+def open_sweep_record(sweep: Sweep, *, key: str, plan: Mapping[str, Any]) -> SweepRecord:
+    """Begin the sweep's run, or go on with it.
+
+    Args:
+        sweep: The sweep.
+        key: What it is known by.
+        plan: Its plan, as JSON values.
+    """
+    store = Store.from_spec(sweep.base_experiment.tracking).prepare()
+    parent = store.start_run(
+        name=sweep.spec.name,
+        key=f"sweep/{key}",
+        tags={SWEEP_TAG: key, "side4video.kind": "sweep", STATE_TAG: "running", **describe()},
+        params={"sweep": sweep.spec.model_dump(mode="json", exclude={"base", "tables"})},
+        reopen_finished=True,
+    )
+    document = {"sweep": sweep.spec.model_dump(mode="json", exclude={"base"}), "base": dict(sweep.base)}
+    store.log_json(parent, document, "sweep.json")
+    store.log_json(parent, dict(plan), "plan.json")
+    return SweepRecord(store, parent, key)
+
+
+def unfinished_places(children: Mapping[str, StoredRun], missing: Collection[str]) -> dict[str, list[str]]:
+    """Where the checkpoints of arms lie that were begun and not ended: the arms' keys by place."""
+    places: dict[str, list[str]] = {}
+    for key in missing:
+        run = children.get(key)
+        if run is not None and PLACE_TAG in run.tags and run.tags.get(STATE_TAG) not in SETTLED:
+            places.setdefault(run.tags[PLACE_TAG], []).append(key)
+    return places
+
+
+def swept_by_arm(arms: Sequence[Arm], fixed: Sequence[Arm] = ()) -> dict[str, dict[str, Any]]:
+    """What a sweep varies, as it is in each arm, by key: the same fields for every arm."""
+    rows = [row for arm in (*fixed, *arms) for row in arm.rows]
+    values = dict(zip((id(row) for row in rows), swept_values(rows), strict=True))
+    return {arm.key: values[id(arm.rows[0])] for arm in arms}
