@@ -1,8 +1,10 @@
-"""`side4video evaluate`: a finished run again, with other views or in another precision."""
+"""`side4video evaluate`: finished runs again, with other views or in another precision, in one pass of the backbone."""
 
 import json
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -10,56 +12,96 @@ from rich.table import Table
 
 from side4video.cli.options import as_json, overrides
 from side4video.core.errors import InputError
+from side4video.spec.check import check_agreement
+from side4video.spec.experiment import Experiment
 from side4video.spec.load import apply_override, parse_experiment
 
 
 @click.command()
-@click.argument("run")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @overrides
 @as_json
-@click.option("--uri", default="", help="The store the run is in; by default MLFLOW_TRACKING_URI, or the local one.")
+@click.option("--uri", default="", help="The store the runs are in; by default MLFLOW_TRACKING_URI, or the local one.")
 @click.option(
     "--weights", type=click.Choice(["best", "last"]), default="best", show_default=True, help="Which weights."
 )
-@click.option("--predictions", type=click.Path(dir_okay=False), default=None, help="Write one row a video here (CSV).")
+@click.option(
+    "--predictions",
+    type=click.Path(),
+    default=None,
+    help="Write one row a video here (CSV); of several runs, into this folder, a file each.",
+)
 def evaluate(
-    run: str, overrides: tuple[str, ...], as_json: bool, uri: str, weights: str, predictions: str | None
+    runs: tuple[str, ...], overrides: tuple[str, ...], as_json: bool, uri: str, weights: str, predictions: str | None
 ) -> None:
-    """Evaluate RUN (its id, the beginning of it, or its name) on the test split, in this process.
+    """Evaluate each RUN (its id, the beginning of it, or its name) on the test split, in this process.
 
-    Views are fields like any other: --set data.views.clips=4 --set data.views.crops=3
+    Several runs must agree on backbone and data: each video is then decoded, and seen by the backbone, once for all
+    of them. Views are fields like any other: --set data.views.clips=4 --set data.views.crops=3
     """
     import torch
 
     from side4video.engine.processes import Process
-    from side4video.engine.recorder import write_predictions
     from side4video.run import evaluate_students
     from side4video.tracking.store import Store
 
     store = Store(uri).prepare()
-    record = store.find(run)
     with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
-        document = json.loads(store.download(record.run_id, "spec.json", scratch).read_text(encoding="utf-8"))
-        for override in overrides:
-            apply_override(document, override)
-        spec = parse_experiment(document, source=f"run {record.run_id[:8]}")
-        folder = store.download(record.run_id, "checkpoint", scratch) / spec.name
-        file = folder / ("best.safetensors" if weights == "best" else _last(folder))
-        if not file.is_file():
-            raise InputError(
-                f"run {record.run_id[:8]}", f"has no {weights} weights", fix="take another run, or run it again"
-            )
-        device = "cuda" if spec.cluster.gpus_per_worker and torch.cuda.is_available() else "cpu"
+        chosen = [_choose(store, run, Path(scratch) / str(n), overrides, weights) for n, run in enumerate(runs)]
+        check_agreement({f"run {each.run_id[:8]}": each.spec for each in chosen}, ("backbone", "data", "evaluation"))
+        base = chosen[0].spec
+        device = "cuda" if base.cluster.gpus_per_worker and torch.cuda.is_available() else "cpu"
         results, broken = evaluate_students(
-            {spec.name: spec}, {spec.name: Path(file)}, Process(device=torch.device(device))
+            {each.run_id: each.spec for each in chosen},
+            {each.run_id: each.weights for each in chosen},
+            Process(device=torch.device(device)),
         )
-        result = results[spec.name]
-        if predictions:
-            write_predictions(Path(predictions), result, spec.data.dataset.classes())
-    metrics = {f"eval/{key}": value for key, value in result.metrics.items()} | {"eval/loss": result.loss}
-    answer = {
-        "run_id": record.run_id,
-        "metrics": metrics,
+    answers = [_answer(each, results[each.run_id], broken) for each in chosen]
+    if predictions:
+        _write_predictions(Path(predictions), chosen, results)
+    if as_json:
+        click.echo(json.dumps(answers[0] if len(answers) == 1 else answers, indent=2))
+    else:
+        _print(chosen, answers, weights)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """A run that is to be evaluated."""
+
+    run_id: str
+    name: str
+    spec: Experiment
+    weights: Path
+
+
+def _choose(store: Any, run: str, folder: Path, overrides: tuple[str, ...], weights: str) -> _Chosen:
+    from side4video.tracking.ledger import REUSED_TAG
+
+    record = store.find(run)
+    source = record.tags.get(REUSED_TAG, record.run_id)
+    where = f"run {record.run_id[:8]}"
+    document = json.loads(store.download(source, "spec.json", folder).read_text(encoding="utf-8"))
+    for override in overrides:
+        apply_override(document, override)
+    spec = parse_experiment(document, source=where)
+    checkpoint = store.download(source, "checkpoint", folder)
+    # A checkpoint holds one student here, whatever it was called among those it was trained with.
+    students = [place for place in checkpoint.iterdir() if place.is_dir()]
+    file = students[0] / ("best.safetensors" if weights == "best" else _last(students[0])) if students else checkpoint
+    if not file.is_file():
+        raise InputError(where, f"has no {weights} weights", fix="take another run, or run it again")
+    return _Chosen(record.run_id, record.name, spec, file)
+
+
+def _last(folder: Path) -> str:
+    return "last_average.safetensors" if (folder / "last_average.safetensors").is_file() else "weights.safetensors"
+
+
+def _answer(chosen: _Chosen, result: Any, broken: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "run_id": chosen.run_id,
+        "metrics": {f"eval/{key}": value for key, value in result.metrics.items()} | {"eval/loss": result.loss},
         "class_accuracy": result.class_metrics,
         "views": result.views,
         "videos": len(result.indices_V),
@@ -67,17 +109,31 @@ def evaluate(
         "memory": {},
         "time": {},
     }
-    if as_json:
-        click.echo(json.dumps(answer, indent=2))
-        return
-    table = Table("metric", "value", box=None, header_style="bold", pad_edge=False)
-    for key, value in metrics.items():
-        table.add_row(key, f"{value:.4f}")
-    Console().print(
-        f"{record.name} · {weights} weights · {len(result.indices_V)} videos x {result.views} views", highlight=False
-    )
-    Console().print(table)
 
 
-def _last(folder: Path) -> str:
-    return "last_average.safetensors" if (folder / "last_average.safetensors").is_file() else "weights.safetensors"
+def _write_predictions(path: Path, chosen: list[_Chosen], results: dict[str, Any]) -> None:
+    from side4video.engine.recorder import write_predictions
+
+    for each in chosen:
+        classes = each.spec.data.dataset.classes()
+        if len(chosen) == 1:
+            write_predictions(path, results[each.run_id], classes)
+            continue
+        path.mkdir(parents=True, exist_ok=True)
+        write_predictions(path / f"{each.run_id}.csv", results[each.run_id], classes)
+
+
+def _print(chosen: list[_Chosen], answers: list[dict[str, Any]], weights: str) -> None:
+    console = Console()
+    first = answers[0]
+    names = f"{chosen[0].name} · " if len(chosen) == 1 else f"{len(chosen)} runs on one pass of the backbone · "
+    console.print(f"{names}{weights} weights · {first['videos']} videos x {first['views']} views", highlight=False)
+    if len(chosen) == 1:
+        table = Table("metric", "value", box=None, header_style="bold", pad_edge=False)
+        for key, value in first["metrics"].items():
+            table.add_row(key, f"{value:.4f}")
+    else:
+        table = Table("run", "id", *first["metrics"], box=None, header_style="bold", pad_edge=False)
+        for each, answer in zip(chosen, answers, strict=True):
+            table.add_row(each.name, each.run_id[:8], *(f"{value:.4f}" for value in answer["metrics"].values()))
+    console.print(table)

@@ -11,6 +11,7 @@ from side4video.core.errors import Side4VideoError
 
 COMMANDS = {
     "run": "run",
+    "sweep": "sweep",
     "plan": "plan",
     "evaluate": "evaluate",
     "validate": "validate",

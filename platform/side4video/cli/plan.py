@@ -2,19 +2,24 @@
 
 import json
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from side4video.cli.options import as_json, overrides, spec_file
+from side4video.cli.plan_sweep import show_sweep_plan
 from side4video.core.errors import InputError
-from side4video.core.units import GIGA
+from side4video.core.units import GIGA, format_bytes, format_duration
 from side4video.planning.advice import Advice, advise
-from side4video.planning.estimates import SUSTAINED_TERAFLOPS
+from side4video.planning.cache import count_clips
+from side4video.planning.estimates import DISK_GIGABYTES_PER_SECOND, SUSTAINED_TERAFLOPS
 from side4video.planning.plan import ExperimentPlan, plan_experiment
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import load_experiment
+from side4video.spec.load_sweep import is_sweep
 
 
 @click.command()
@@ -35,6 +40,13 @@ from side4video.spec.load import load_experiment
     show_default=True,
     help="What a worker's device keeps up, for the estimates of time.",
 )
+@click.option(
+    "--disk-gigabytes-per-second",
+    type=click.FloatRange(min=0, min_open=True),
+    default=DISK_GIGABYTES_PER_SECOND,
+    show_default=True,
+    help="What the disk keeps up, for the feature cache.",
+)
 def plan(
     spec: str,
     overrides: tuple[str, ...],
@@ -42,11 +54,21 @@ def plan(
     classes: int | None,
     budget_gib: float | None,
     sustained_teraflops: float,
+    disk_gigabytes_per_second: float,
 ) -> None:
-    """Say what an experiment takes: no GPU, no weights and no videos are needed."""
+    """Say what an experiment or a sweep takes: no GPU, no weights and no videos are needed."""
+    if is_sweep(spec):
+        show_sweep_plan(spec, overrides, as_json=as_json, classes=classes, budget_gib=budget_gib)
+        return
     experiment = load_experiment(spec, overrides)
     classes = classes or count_classes(experiment)
-    figures = plan_experiment(experiment, classes=classes, sustained_teraflops=sustained_teraflops)
+    figures = plan_experiment(
+        experiment,
+        classes=classes,
+        sustained_teraflops=sustained_teraflops,
+        clips=count_clips(experiment.data),
+        disk_gigabytes_per_second=disk_gigabytes_per_second,
+    )
     if as_json:
         click.echo(json.dumps(figures.as_json(), indent=2))
     else:
@@ -81,6 +103,22 @@ def _in_words(advice: Advice) -> str:
     return f"{settings} (then {advice.peak_gib:.2f} GiB; {'; '.join(advice.costs)})"
 
 
+def _cache_in_words(cache: Mapping[str, Any]) -> tuple[str, str]:
+    """How large it is and of what, and whether it pays."""
+    versions = f"{cache['views']} version{'s' if cache['views'] > 1 else ''} of {cache['train_clips']:,} training clips"
+    size = f"{format_bytes(cache['total_bytes'])}: {versions}, {cache['test_clips']:,} test clips"
+    rates = f"at {cache['assumed_sustained_teraflops']:g} TFLOP/s, {cache['assumed_disk_gigabytes_per_second']:g} GB/s"
+    after, epochs = cache["break_even_epochs"], cache["epochs"]
+    if after is None:
+        compute, read = 1000 * cache["compute_seconds_per_clip"], 1000 * cache["read_seconds_per_clip"]
+        verdict = f"never pays: reading a clip takes {read:.2g} ms, computing it {compute:.2g} ms ({rates})"
+    else:
+        there_are = f" of {epochs:g}" if cache["pays"] else f", and there are {epochs:g}"
+        made = format_duration(cache["build_seconds"])
+        verdict = f"pays after {after:,} epochs{there_are} ({rates}; made in {made})"
+    return size, verdict
+
+
 def _print(figures: ExperimentPlan, experiment: Experiment) -> None:
     cluster, optimization = experiment.cluster, experiment.optimization
     table = Table(title=f"Plan of {figures.name}", box=None, show_header=False, title_justify="left", pad_edge=False)
@@ -104,6 +142,10 @@ def _print(figures: ExperimentPlan, experiment: Experiment) -> None:
     step = f"{estimates['step_seconds']:.3f} s, {estimates['clips_per_second']:.1f} clips/s"
     table.add_row("a step, estimated", f"{step} {rate}")
     table.add_row("disk, estimated", f"{estimates['disk_gib']:.2f} GiB of checkpoints")
+    if figures.feature_cache is not None:
+        size, verdict = _cache_in_words(figures.feature_cache)
+        table.add_row(f"feature cache ({'used' if figures.feature_cache['is_used'] else 'not used'})", size)
+        table.add_row("", verdict)
     Console().print(table)
     Console().print(
         "Multiply-adds follow the paper's convention: its GFLOPs are multiply-adds summed over views.", style="dim"

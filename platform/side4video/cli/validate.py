@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import Any
 
 import click
 
@@ -9,6 +10,7 @@ from side4video.cli.options import as_json, overrides
 from side4video.core.errors import InputError
 from side4video.spec.check import check_files
 from side4video.spec.load import load_experiment
+from side4video.spec.load_sweep import is_sweep, load_sweep
 
 
 @click.command()
@@ -21,11 +23,8 @@ def validate(files: tuple[str, ...], overrides: tuple[str, ...], as_json: bool, 
     answers = []
     for file in files:
         try:
-            spec = load_experiment(file, overrides)
-            if looks_at_files:
-                check_files(spec)
-            answers.append({"file": file, "valid": True, "name": spec.name, "hash": spec.digest()})
-            line = f"{file}: valid · {spec.method.kind} on {spec.backbone.kind} · hash {spec.digest()[:12]}"
+            answer, line = _look(file, overrides, looks_at_files=looks_at_files)
+            answers.append(answer)
         except InputError as error:
             answers.append({"file": file, "valid": False, "errors": str(error).splitlines()})
             line = "\n".join(f"error: {problem}" for problem in str(error).splitlines())
@@ -35,3 +34,20 @@ def validate(files: tuple[str, ...], overrides: tuple[str, ...], as_json: bool, 
         click.echo(json.dumps(answers, indent=2))
     if not all(answer["valid"] for answer in answers):
         sys.exit(InputError.exit_code)
+
+
+def _look(file: str, overrides: tuple[str, ...], *, looks_at_files: bool) -> tuple[dict[str, Any], str]:
+    """Check one document, an experiment or a sweep with all its arms."""
+    if is_sweep(file):
+        sweep = load_sweep(file, overrides)
+        if looks_at_files:
+            check_files(sweep.base_experiment)
+        arms = len(sweep.arms)
+        rows = len(sweep.rows)
+        line = f"{file}: valid · a sweep of {rows} rows, {arms} distinct arms" if rows else f"{file}: valid · a search"
+        return {"file": file, "valid": True, "name": sweep.spec.name, "arms": rows, "distinct_arms": arms}, line
+    spec = load_experiment(file, overrides)
+    if looks_at_files:
+        check_files(spec)
+    line = f"{file}: valid · {spec.method.kind} on {spec.backbone.kind} · hash {spec.digest()[:12]}"
+    return {"file": file, "valid": True, "name": spec.name, "hash": spec.digest()}, line

@@ -14,7 +14,7 @@ from typing import Any
 from side4video.core.errors import InputError
 from side4video.core.home import home
 from side4video.core.paths import expand
-from side4video.spec.check import check_files, check_pack
+from side4video.spec.check import check_agreement, check_files
 from side4video.spec.experiment import Experiment
 from side4video.tracking.journal import PLACE_TAG, Journal, find_unfinished, open_journal
 
@@ -64,7 +64,8 @@ def launch(
         Side4VideoError: If the work failed.
     """
     started = time.perf_counter()
-    base = _must_agree(experiments)
+    check_agreement(experiments)
+    base = next(iter(experiments.values()))
     plans = _prepare(experiments, show)
     place = _place(base, resume=resume)
     show({"phase": "opening the record"})
@@ -110,20 +111,6 @@ def _prepare(experiments: Mapping[str, Experiment], show: Show) -> dict[str, dic
 
     classes = len(dataset.classes())
     return {name: plan_experiment(spec, classes=classes).as_json() for name, spec in experiments.items()}
-
-
-def _must_agree(experiments: Mapping[str, Experiment]) -> Experiment:
-    check_pack(experiments)
-    base, *others = experiments.values()
-    for spec in others:
-        section = next((key for key, value in base.shared().items() if spec.shared()[key] != value), "")
-        if section:
-            raise InputError(
-                f"{spec.name}: {section}",
-                f"differs from that of {base.name}, and they are to share one pass of the backbone",
-                fix="run them apart, or make the section the same",
-            )
-    return base
 
 
 def _place(spec: Experiment, *, resume: bool) -> str:

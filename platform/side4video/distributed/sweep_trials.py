@@ -30,7 +30,7 @@ class SweepTrials:
         self.hub_name = f"side4video-hub-{uuid.uuid4().hex[:8]}"
         self.hub: Any = ray.remote(num_cpus=0)(Hub).options(name=self.hub_name).remote(work.sweep.spec.decides)
         self._told: list[str] = []
-        self._batch: list[Row] = []
+        self._batch: dict[int, Row] = {}
         self._proposals: dict[int, tuple[Row, ...]] = {}
         self._count = 0
         self._failure: BaseException | None = None
@@ -95,16 +95,16 @@ class SweepTrials:
 
     # ---- arms that Optuna proposes while the sweep runs
 
-    def _take_proposal(self, overrides: Mapping[str, Any], repeat: int) -> str:
+    def _take_proposal(self, overrides: Mapping[str, Any], before: int) -> str:
         """Called in Ray Tune's loop: makes an arm of a proposal, and begins the batch when it is whole."""
         spec = self.work.sweep.spec
-        number, self._count = self._count // spec.seeds, self._count + 1
-        name = ""
+        number, repeat = divmod(before, spec.seeds)
+        self._count += 1
         try:
             if number not in self._proposals:
                 self._proposals[number] = self.work.sweep.propose(number, overrides)
             row = self._proposals[number][repeat]
-            self._batch.append(row)
+            self._batch[before] = row
             name = row.experiment.digest()[:16]
         except InputError as error:
             name = f"refused-{number}-{repeat}"
@@ -112,8 +112,8 @@ class SweepTrials:
             self.work.show({"phase": "refused", "reason": str(error)})
         total = (spec.optuna.arms if spec.optuna else 0) * spec.seeds
         if self._count % (self.work.sweep.batch * spec.seeds) == 0 or self._count == total:
-            batch, self._batch = self._batch, []
-            self._futures.append(self._packs.submit(self._begin_batch, batch))
+            batch, self._batch = self._batch, {}
+            self._futures.append(self._packs.submit(self._begin_batch, [batch[place] for place in sorted(batch)]))
         return name
 
     def _begin_batch(self, rows: Sequence[Row]) -> None:

@@ -23,11 +23,8 @@ TRIALS_OF_NO_CONSEQUENCE = 2
 """Trials at a time where nobody decides: they repeat what is known, a few milliseconds each."""
 LONGEST = 1_000_000
 """More epochs than anybody trains."""
-REPEAT_KEY = "__trial_index__"
-"""Under which Ray Tune's repeater says how many of an arm's seeds went before."""
-
 Proposed = Callable[[Mapping[str, Any], int], str]
-"""Takes the overrides of a proposed arm and which of its seeds it is; gives the arm's name."""
+"""Takes the overrides of a proposed arm and how many trials were proposed before it; gives the arm's name."""
 
 
 def run_trials(
@@ -105,7 +102,7 @@ def _searcher(spec: SweepSpec, batch: int, hub_name: str) -> Searcher:
     sampler = TPESampler(seed=search.seed, n_startup_trials=search.startup, constant_liar=True)
     searcher: Searcher = RayOptuna(space=propose, metric=spec.metric, mode=spec.mode, sampler=sampler)
     if spec.seeds > 1:
-        searcher = Repeater(searcher, repeat=spec.seeds, set_index=True)
+        searcher = Repeater(searcher, repeat=spec.seeds, set_index=False)
     # One batch ends before the next is proposed, and is told as a whole: the same, however fast its arms were.
     return ConcurrencyLimiter(searcher, max_concurrent=batch * spec.seeds, batch=True)
 
@@ -148,7 +145,8 @@ class _Decisions(tune.Callback):
         if trial.trial_id in self._channels:
             return
         config = trial.config
-        arm = config.get("arm") or self._proposed(config["changes"], int(config.get(REPEAT_KEY, 0)))
+        # Trials start in any order; the number that Ray Tune gave them says in which order they were proposed.
+        arm = config.get("arm") or self._proposed(config["changes"], int(trial.experiment_tag.partition("_")[0]) - 1)
         self._trials_of[arm] += 1
         channel = arm if self._trials_of[arm] == 1 else f"{arm}~{self._trials_of[arm]}"
         self._channels[trial.trial_id] = channel

@@ -21,7 +21,7 @@ from side4video.spec.experiment import Experiment
 from side4video.spec.sweep import SweepSpec
 
 PAYS = 1.05
-"""A pack that is predicted to save less than this is not worth the trouble."""
+"""What packing saves of the backbone is worth a word from here on."""
 
 PlanOf = Callable[[Experiment], ExperimentPlan]
 
@@ -105,7 +105,7 @@ def _groups(arms: Sequence[Arm]) -> list[list[Arm]]:
 
 def _split(group: list[Arm], members: Mapping[str, Member], spec: SweepSpec) -> list[list[Arm]]:
     """As few parts as the document and the memory allow, of nearly equal size."""
-    most = _largest_pack(group, members, spec)
+    most = _largest_pack(group, spec)
     for count in range(ceil(len(group) / most), len(group) + 1):
         parts = _equal_parts(group, count)
         peaks = [as_gib(plan_pack_memory([members[arm.key] for arm in part]).peak) for part in parts]
@@ -114,15 +114,13 @@ def _split(group: list[Arm], members: Mapping[str, Member], spec: SweepSpec) -> 
     return [[arm] for arm in group]
 
 
-def _largest_pack(group: list[Arm], members: Mapping[str, Member], spec: SweepSpec) -> int:
+def _largest_pack(group: list[Arm], spec: SweepSpec) -> int:
     if spec.packing == "off":
         return 1
     most = len(group) if spec.packing == "auto" else spec.packing
     if spec.decides:
         # Each arm of a pack must have its trial, or the others would wait for a decision that nobody takes.
         most = min(most, spec.limits.virtual_trials)
-    if spec.packing == "auto" and _speedup([members[arm.key] for arm in group]) < PAYS:
-        return 1
     return most
 
 

@@ -33,7 +33,7 @@ class SweepPlan:
 
     @property
     def pays(self) -> bool:
-        """Whether packing is predicted to save anything."""
+        """Whether packing is predicted to save anything of the backbone's work."""
         return self.predicted_speedup >= PAYS
 
     def as_json(self) -> dict[str, Any]:

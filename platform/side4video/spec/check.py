@@ -1,8 +1,9 @@
 """What only this machine can tell of a document: whether the files are there that it names, and what is in them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from side4video.core.errors import InputError
+from side4video.core.paths import expand
 from side4video.spec.experiment import Experiment
 
 
@@ -35,6 +36,30 @@ def check_pack(experiments: Mapping[str, Experiment]) -> None:
             )
 
 
+def check_agreement(experiments: Mapping[str, Experiment], sections: Collection[str] = ()) -> None:
+    """Students of one pack agree on all that the frozen pass and the batches see.
+
+    Args:
+        experiments: By student name.
+        sections: Of `Experiment.shared`, those that count; all, if none are named.
+
+    Raises:
+        InputError: If two differ, naming the section; or if they cannot share a pass at all (`check_pack`).
+    """
+    check_pack(experiments)
+    (first, base), *others = experiments.items()
+    for name, spec in others:
+        shared = base.shared()
+        counted = sections or shared
+        section = next((key for key in counted if spec.shared()[key] != shared[key]), "")
+        if section:
+            raise InputError(
+                f"{name}: {section}",
+                f"differs from that of {first}, and they are to share one pass of the backbone",
+                fix="run them apart, or make the section the same",
+            )
+
+
 def check_files(spec: Experiment) -> None:
     """Read the annotations, look for the weights; decode nothing, download nothing, make nothing.
 
@@ -42,6 +67,8 @@ def check_files(spec: Experiment) -> None:
         InputError: If something is missing or does not fit.
     """
     spec.backbone.check()
+    if spec.features.kind == "cached":
+        expand(spec.features.folder, "features.folder")
     dataset = spec.data.dataset
     dataset.check()
     flips = spec.data.augmentation.flip_probability

@@ -62,6 +62,7 @@ class Journal:
         last = outcome["steps"] - 1
         final = {f"memory/{key}": value for key, value in outcome["memory"].items()}
         final |= {f"time/mean_{key}": value for key, value in outcome["time"].items()}
+        final["train/steps_trained"] = float(outcome["steps_trained"])
         final["data/broken_clips"] = float(len(outcome["broken_clips"]))
         if "alone_step_s" in outcome["time"]:
             final["time/alone_s"] = outcome["time"]["alone_step_s"] * outcome["steps_trained"]

@@ -1,0 +1,60 @@
+"""The quote of a sweep: what it asks for, what that takes, and what packing saves."""
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from side4video.core.units import format_bytes
+from side4video.planning.sweep import SweepPlan
+from side4video.spec.sweep import SweepSpec
+
+MOST_PACKS = 12
+
+
+def quote(plan: SweepPlan, spec: SweepSpec) -> Group:
+    """The quote, for a terminal."""
+    head = Table(title=f"Plan of {plan.name}", box=None, show_header=False, title_justify="left", pad_edge=False)
+    if plan.reproduces:
+        head.add_row("reproduces", plan.reproduces)
+    distinct = plan.proposed or len(plan.arms)
+    head.add_row("arms", f"{plan.rows} rows, {distinct} distinct, {len(plan.done)} with a result already")
+    if plan.proposed:
+        head.add_row("", f"Optuna proposes them, {len(plan.arms)} at a time; what follows is for as many of the base")
+    scheduler = "" if spec.scheduler.kind == "none" else f"; {spec.scheduler.kind} stops weak arms early"
+    head.add_row("compared by", f"{spec.metric} ({spec.mode}){scheduler}")
+    head.add_row("packs to train", _packs(plan))
+    head.add_row("predicted speed-up", _speedup(plan))
+    return Group(head, *([_pack_table(plan)] if plan.packs else []), Text())
+
+
+def _packs(plan: SweepPlan) -> str:
+    if not plan.packs:
+        return "none: every arm has a result"
+    sizes = [len(pack.arms) for pack in plan.packs]
+    return f"{len(sizes)}, of {', '.join(map(str, sizes[:MOST_PACKS]))}{' …' if len(sizes) > MOST_PACKS else ''} arms"
+
+
+def _speedup(plan: SweepPlan) -> str:
+    if not plan.pays:
+        shared = "" if all(len(pack.arms) == 1 for pack in plan.packs) else "; arms still share reading and starting"
+        return f"packing will not pay here: {plan.predicted_speedup:.2f}x in multiply-adds{shared}"
+    rows = f", {plan.predicted_speedup_of_rows:.2f}x against every row" if plan.rows != len(plan.arms) else ""
+    return f"{plan.predicted_speedup:.2f}x against the distinct arms one by one{rows}"
+
+
+def _pack_table(plan: SweepPlan) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("pack", justify="right")
+    table.add_column("arms", overflow="ellipsis", no_wrap=True, max_width=60)
+    for name in ("peak, planned", "largest arm alone", "speed-up"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for number, pack in enumerate(plan.packs[:MOST_PACKS], 1):
+        labels = ", ".join(arm.label for arm in pack.arms)
+        table.add_row(
+            str(number),
+            f"{len(pack.arms)}: {labels}",
+            format_bytes(pack.memory.peak),
+            format_bytes(pack.memory.largest_alone),
+            f"{pack.speedup:.2f}x",
+        )
+    return table

@@ -1,0 +1,219 @@
+"""Arms on the terminal while a sweep runs: a live table, or plain lines in a log."""
+
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from side4video.core.units import format_duration
+from side4video.spec.arms import Arm
+
+LINE_EVERY_SECONDS = 10.0
+REFRESH_A_SECOND = 4
+MOST_ARMS = 40
+STYLES = {"training": "bold", "finished": "green", "stopped": "yellow", "diverged": "red", "failed": "red"}
+
+
+@dataclass
+class ArmState:
+    """What the view knows of an arm."""
+
+    label: str
+    state: str = "waiting"
+    epoch: int = 0
+    metric: float = nan
+    best: float = nan
+
+
+@dataclass
+class PackState:
+    """What the view knows of a pack."""
+
+    arms: tuple[str, ...] = ()
+    phase: str = ""
+    step: int = 0
+    steps: int = 0
+    steps_per_second: float = 0.0
+    seconds_left: float = 0.0
+
+
+class SweepView:
+    """Shows the messages of a sweep; use it as a context manager."""
+
+    def __init__(self, title: str, metric: str, *, mode: str, videos_a_step: int) -> None:
+        """Prepare the view.
+
+        Args:
+            title: The sweep's name.
+            metric: By which arms are compared (`eval/top1`).
+            mode: Whether more of it is better.
+            videos_a_step: Videos of one optimizer step.
+        """
+        self.title, self.metric, self.mode = title, metric.partition("/")[2], mode
+        self.videos_a_step = videos_a_step
+        self.console = Console(file=sys.stderr)
+        self.phase = ""
+        self.packs: dict[str, PackState] = {}
+        self.arms: dict[str, ArmState] = {}
+        self._live: Live | None = None
+        self._lock = threading.RLock()
+        self._last_line = 0.0
+
+    def __enter__(self) -> "SweepView":
+        if self.console.is_terminal:
+            self._live = Live(
+                get_renderable=self.render,
+                console=self.console,
+                refresh_per_second=REFRESH_A_SECOND,
+                transient=True,
+            )
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def add_arms(self, arms: Sequence[Arm], done: Mapping[str, str]) -> None:
+        """Name the arms; those that are done need not run.
+
+        Args:
+            arms: The sweep's distinct arms.
+            done: States of the done ones, by key.
+        """
+        with self._lock:
+            for arm in arms:
+                self.arms[arm.short_key] = ArmState(arm.label, done.get(arm.key, "waiting"))
+
+    def show(self, message: dict[str, Any]) -> None:
+        """Show one message."""
+        with self._lock:
+            if "pack" in message:
+                self._take_pack(self.packs.setdefault(message["pack"], PackState()), message)
+            else:
+                self.phase = message["phase"]
+                if message["phase"] == "refused":
+                    self._say(f"a proposal was refused: {message['reason']}")
+                elif "step" not in message:
+                    self._say_phase(message["phase"])
+
+    def render(self) -> Group:
+        """The whole view."""
+        with self._lock:
+            lines = [Text(f"{self.title}: {self._where()}", style="bold")]
+            lines += [
+                Text(_pack_line(pack, self.videos_a_step)) for pack in self.packs.values() if pack.phase != "done"
+            ]
+            return Group(*lines, self._table()) if self.arms else Group(*lines)
+
+    # ---- what messages say
+
+    def _take_pack(self, pack: PackState, message: dict[str, Any]) -> None:
+        phase = message["phase"]
+        if "arms" in message:
+            pack.arms = tuple(message["arms"])
+            for name in pack.arms:
+                self.arms.setdefault(name, ArmState(name)).state = "waiting"
+        match phase:
+            case "evaluated":
+                self._take_metrics(message)
+            case "training":
+                pack.step, pack.steps = message["step"], message["steps"]
+                pack.steps_per_second = message.get("steps_per_second", pack.steps_per_second)
+                pack.seconds_left = message.get("seconds_left", pack.seconds_left)
+                self._take_living(pack, message.get("losses", {}))
+            case "done" if "states" in message:
+                for name, state in message["states"].items():
+                    self._arm(name).state = state
+            case "failed":
+                for name in pack.arms:
+                    self._arm(name).state = "failed"
+                self._say(f"a pack of {len(pack.arms)} arms failed: {message['reason']}")
+        if phase not in ("evaluated", pack.phase):
+            pack.phase = phase
+            self._say_phase(f"pack {len(self.packs)}: {phase}")
+        elif time.monotonic() - self._last_line > LINE_EVERY_SECONDS and pack.steps_per_second:
+            self._say(f"{self.title}: {_pack_line(pack, self.videos_a_step)}")
+
+    def _take_metrics(self, message: dict[str, Any]) -> None:
+        better = max if self.mode == "max" else min
+        for name, metrics in message["metrics"].items():
+            arm = self._arm(name)
+            arm.epoch, arm.metric = message["epoch"] + 1, metrics.get(self.metric, nan)
+            arm.best = arm.metric if arm.best != arm.best else better(arm.best, arm.metric)
+        values = {name: each.get(self.metric, nan) for name, each in message["metrics"].items()}
+        first = better(values, key=lambda name: values[name])
+        among = f"best of {len(values)} arms: " if len(values) > 1 else ""
+        best = f"{self._arm(first).label} {self.metric} {values[first]:.3f}"
+        self._say(f"{self.title}: epoch {message['epoch'] + 1}: {among}{best}")
+
+    def _take_living(self, pack: PackState, losses: Mapping[str, float]) -> None:
+        for name in pack.arms:
+            arm = self._arm(name)
+            if name in losses:
+                arm.state = "training"
+            elif losses and arm.state == "training":
+                arm.state = "stopped"
+
+    def _arm(self, name: str) -> ArmState:
+        return self.arms.setdefault(name, ArmState(name))
+
+    # ---- how it looks
+
+    def _where(self) -> str:
+        states = [arm.state for arm in self.arms.values()]
+        ended = sum(state in ("finished", "stopped", "diverged", "failed", "done") for state in states)
+        counts = f"{ended} of {len(states)} arms ended" if states else ""
+        at_work = any(pack.phase not in ("", "done") for pack in self.packs.values())
+        return ", ".join(part for part in (counts, "" if at_work else self.phase) if part)
+
+    def _table(self) -> Table:
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        table.add_column("arm", no_wrap=True, max_width=60)
+        for name in ("epoch", self.metric, "best", "state"):
+            table.add_column(name, justify="right" if name != "state" else "left", no_wrap=True)
+        most = max(5, min(MOST_ARMS, self.console.height - len(self.packs) - 4))
+        shown = self._most_telling(most)
+        for arm in shown:
+            value, best = (f"{number:.3f}" if number == number else "" for number in (arm.metric, arm.best))
+            state = Text(arm.state, style=STYLES.get(arm.state, "dim"))
+            table.add_row(arm.label, str(arm.epoch or ""), value, best, state)
+        if len(shown) < len(self.arms):
+            table.add_row(f"… and {len(self.arms) - len(shown)} more", "", "", "", "")
+        return table
+
+    def _most_telling(self, count: int) -> list[ArmState]:
+        """All arms in their order, or where there is no room those at work and the best."""
+        arms = list(self.arms.values())
+        if len(arms) <= count:
+            return arms
+        sign = -1.0 if self.mode == "max" else 1.0
+        ranked = sorted(
+            arms, key=lambda arm: (arm.state != "training", sign * arm.best if arm.best == arm.best else 9e9)
+        )
+        chosen = {id(arm) for arm in ranked[: count - 1]}
+        return [arm for arm in arms if id(arm) in chosen]
+
+    def _say_phase(self, phase: str) -> None:
+        self._say(f"{self.title}: {phase}")
+
+    def _say(self, line: str) -> None:
+        if self._live is None:
+            self._last_line = time.monotonic()
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _pack_line(pack: PackState, videos_a_step: int) -> str:
+    head = f"{len(pack.arms)} arms on one pass: {pack.phase}"
+    if not pack.steps_per_second or not pack.steps:
+        return head
+    rate = f"{pack.steps_per_second * videos_a_step:.1f} clips/s"
+    return f"{head} {pack.step}/{pack.steps} · {rate} · {format_duration(pack.seconds_left)} left"

@@ -1,0 +1,118 @@
+"""Sweeps on Ray: virtual trials, decisions that reach the student, and what is left of it all."""
+
+import psutil
+import pytest
+
+import sweeps
+from side4video.distributed.environment import ray_cluster
+from side4video.distributed.relay import Relay
+from side4video.spec.cluster import ClusterSpec
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+ASHA = {
+    "grid": {"optimization.learning_rate": [1e-3, 3e-4, 1e-4], "method.layers": [1, 2]},
+    "scheduler": {"kind": "asha", "reduction": 2},
+}
+LONG = {"optimization": {"length": {"epochs": 4}}}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with ray_cluster("local", ClusterSpec(workers=2)) as ray:
+        yield ray
+
+
+def halved(curves):
+    """Who stops when, by asynchronous halving over rungs 1, 2, 4: arms arrive in the order of their keys."""
+    stops, rungs = {}, {1: [], 2: [], 4: []}
+    for epoch in range(1, 5):
+        for arm in sorted(curves):
+            if arm in stops or epoch not in rungs:
+                continue
+            value, seen = curves[arm][epoch - 1], rungs[epoch]
+            middle = sorted(seen)
+            half = (len(middle) - 1) / 2
+            cutoff = (middle[int(half)] + middle[int(half + 0.5)]) / 2 if middle else None
+            seen.append(value)
+            if cutoff is not None and value < cutoff:
+                stops[arm] = epoch
+    return stops
+
+
+@pytest.fixture(scope="module")
+def whole_grid():
+    """All curves of the grid, nobody stopped."""
+    _, outcome = sweeps.run(sweeps.make_sweep("whole", LONG, grid=ASHA["grid"]))
+    store = outcome.record.store
+    return {
+        key: [metric.value for metric in store.history(run.run_id, "eval/top1")]
+        for key, run in outcome.record.children().items()
+    }
+
+
+def test_asha_stops_arms_of_a_pack_by_their_own_curves(cluster, whole_grid):
+    sweep = sweeps.make_sweep("asha", LONG, **ASHA)
+    prepared, outcome = sweeps.run(sweep, local=False, rerun=True)
+    assert [len(pack.arms) for pack in prepared.plan.packs] == [6]
+    expected = halved(whole_grid)
+    assert 0 < len(expected) < 6
+    for key, run in outcome.record.children().items():
+        curve = [metric.value for metric in outcome.record.store.history(run.run_id, "eval/top1")]
+        assert curve == whole_grid[key][: expected.get(key, 4)]
+        # Whom the last rung stops has trained to the end all the same.
+        assert run.tags["state"] == ("stopped" if expected.get(key, 4) < 4 else run.tags["state"])
+    again, outcome_again = sweeps.run(sweep, local=False)
+    assert {run.tags["state"] for run in outcome_again.record.children().values()} <= {"stopped", "finished"}
+
+
+def test_arms_that_outnumber_trials_all_end_and_optuna_has_its_seeds(cluster):
+    space = {
+        "method": {
+            "kind": "choice",
+            "values": [
+                {"kind": "side4video", "dim": 64, "layers": {"kind": "choice", "values": [1, 2]}},
+                {"kind": "linear"},
+            ],
+        },
+        "optimization.learning_rate": {"kind": "log-uniform", "low": 1e-4, "high": 1e-3},
+    }
+    sweep = sweeps.make_sweep("optuna", optuna={"arms": 3, "space": space}, seeds=2, packing=2)
+    _, outcome = sweeps.run(sweep, local=False)
+    assert outcome.is_complete
+    assert len(outcome.arms) == 6
+    assert {run.tags["state"] for run in outcome.record.children().values()} == {"finished"}
+    proposed = {run.params["arm.learning_rate"] for run in outcome.record.children().values()}
+    assert len(proposed) == 3
+
+
+def test_a_virtual_trial_needs_no_torch_and_no_core(cluster, monkeypatch, tmp_path):
+    """What a trial's process says of itself, on its way through the results."""
+    seen = []
+    from side4video.distributed import tune
+
+    class Telling(Relay):
+        def step(self):
+            import sys
+
+            held = psutil.Process().memory_full_info().uss / 2**20
+            return {**super().step(), "imports_torch": "torch" in sys.modules, "mebibytes": held}
+
+    monkeypatch.setattr(tune, "Relay", Telling)
+    result = tune._Decisions.on_trial_result
+
+    def note(self, iteration, trials, trial, outcome, **info):
+        seen.append((outcome["imports_torch"], outcome["mebibytes"], dict(trial.placement_group_factory.bundles[0])))
+        return result(self, iteration, trials, trial, outcome, **info)
+
+    monkeypatch.setattr(
+        tune._Decisions,
+        "on_trial_result",
+        lambda self, iteration, trials, trial, result, **info: note(self, iteration, trials, trial, result, **info),
+    )
+    _, outcome = sweeps.run(sweeps.make_sweep("telling", {"seed": 3}), local=False)
+    assert outcome.is_complete
+    assert len(seen) >= 4 * 3  # two epochs and an end for each arm
+    assert not any(imports for imports, _, _ in seen)
+    assert max(held for _, held, _ in seen) < 250
+    assert all(set(bundle) == {"node:__internal_head__"} for _, _, bundle in seen)
