@@ -1,12 +1,13 @@
 # Everything a newcomer needs, from Python 3.11+ and make alone. Each target sets up `.venv` if it must.
 #
-#   make demo     train two small models, side by side        make test     all tests
-#   make check    format, lint, types, layers                 make format   put the code in shape
+#   make demo     train two small models, side by side        make demo-sweep   an ablation on one backbone pass
+#   make test     all tests                                   make check        format, lint, types, layers
+#   make format   put the code in shape
 
 BIN := .venv/bin
 PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11
 
-.PHONY: help demo test check format clean
+.PHONY: help demo demo-sweep test check format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -31,6 +32,9 @@ help:
 
 demo: .venv/.installed
 	@$(BIN)/side4video demo
+
+demo-sweep: .venv/.installed
+	@$(BIN)/side4video sweep experiments/quickstart-sweep.yaml
 
 test: .venv/.installed
 	@$(BIN)/pytest $(ARGS)

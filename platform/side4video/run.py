@@ -5,9 +5,10 @@ The caller says which worker this is, and hands in a `report` function: it gets 
 
 import functools
 import logging
+import operator
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import torch
 from side4video.core.errors import InputError
 from side4video.core.seeds import derive_seed, seeded
 from side4video.core.units import as_gib
+from side4video.data.features.cache import Clips, FeatureCache
+from side4video.data.features.store import Missing
 from side4video.data.loader import EvaluationStream, TrainingStream
 from side4video.engine.checkpoint import read_state, restore_student
 from side4video.engine.evaluate import Evaluation, evaluate
@@ -27,8 +30,10 @@ from side4video.engine.progress import Narrator, silent
 from side4video.engine.recorder import EpochEnd, Judge, Recorder, Report, stop_nobody
 from side4video.engine.step import Plan, rehearse
 from side4video.engine.student import Student, StudentModule
-from side4video.models.frozen_pass import features_of_batch
+from side4video.models.feature_entries import blank_stored, entry_layouts, reads_of, to_stored
+from side4video.models.frozen_pass import features_of_batch, frozen_features
 from side4video.models.layers.norm import synchronise_norms
+from side4video.models.reads import Reads
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.spec.check import check_pack
 from side4video.spec.experiment import Experiment
@@ -59,6 +64,8 @@ class Outcome:
     state: str
     steps: int
     """Optimizer steps of the whole plan."""
+    steps_trained: int
+    """Those that this student took."""
     metrics: dict[str, float]
     memory: dict[str, float]
     time: dict[str, float]
@@ -92,12 +99,11 @@ def run(experiments: Mapping[str, Experiment], surroundings: Surroundings) -> di
     base.data.dataset.prepare()
     students = {name: build_student(name, spec, process, tower) for name, spec in experiments.items()}
     pack = Pack(functools.partial(features_of_batch, tower), list(students.values()))
-    with _streams(base, process) as (training, testing, videos):
-        optimization = base.optimization
-        steps = optimization.length.in_steps(training.steps_per_epoch)
+    with _streams(base, process, tower, pack) as (training, testing, videos, kept):
+        steps = base.optimization.length.in_steps(training.steps_per_epoch)
         plan = Plan(max(1, steps), training.steps_per_epoch)
         surroundings.narrator.say("rehearsing a step")
-        held = rehearse(pack, _mock_video(base, process))
+        held = rehearse(pack, _mock_video(base, process), kept.blank(base, process) if kept else None)
         recorder = Recorder(process, every_steps=surroundings.every_steps)
         ending = EpochEnd(
             pack,
@@ -116,6 +122,8 @@ def run(experiments: Mapping[str, Experiment], surroundings: Surroundings) -> di
             broken=lambda: [_row(report) for report in (*training.broken.values(), *testing.broken.values())],
         )
         first_step = _resume(surroundings.resume_from, students, ending) if surroundings.resume_from else 0
+        if kept:
+            kept.make(surroundings)
         surroundings.narrator.begin(plan.steps, first_step)
         reset_peak(process.device)
         train(pack, training, plan=plan, hooks=[recorder, ending, surroundings.narrator], first_step=first_step)
@@ -202,30 +210,108 @@ def evaluate_students(
         stream.close()
 
 
+@dataclass(frozen=True)
+class _KeptFeatures:
+    """What is kept of a tower for a pack, and the tower that makes what is missing."""
+
+    cache: FeatureCache
+    tower: FrozenTower
+    reads: Reads
+
+    @classmethod
+    def of(cls, spec: Experiment, tower: FrozenTower, pack: Pack, clips: Clips) -> "_KeptFeatures | None":
+        """Nothing where features are computed."""
+        if spec.features.kind != "cached":
+            return None
+        reads = functools.reduce(operator.or_, (student.reads for student in pack.students))
+        made_of = {
+            # The weights are known by what they are, not by where they lie; frames in chunks are the same frames.
+            "backbone": spec.backbone.model_dump(mode="json", exclude={"weights", "chunk_frames"}),
+            "weights": tower.fingerprint(),
+            "shape": asdict(tower.shape),
+            "every": reads.every,
+        }
+        layouts = entry_layouts(
+            tower.shape,
+            reads,
+            frames=spec.data.frames,
+            dtype=tower.dtype,
+            keeps_eight_bits=tower.keeps_eight_bits,
+        )
+        is_cuda = tower.device.type == "cuda"
+        cache = FeatureCache(spec.features, spec.data, clips, tower=made_of, layouts=layouts, is_pinned=is_cuda)
+        return cls(cache, tower, reads)
+
+    def blank(self, spec: Experiment, process: Process) -> dict[str, torch.Tensor]:
+        """Features of a part of a batch without numbers, for the rehearsal."""
+        return blank_stored(self.cache.layouts, spec.clips_of_a_part, process.device)
+
+    def make(self, surroundings: Surroundings) -> None:
+        """Make what is missing, all workers together; then the tower has done its work and its weights go."""
+        process, narrator = surroundings.process, surroundings.narrator
+        found: list[tuple[str, Missing]] = []
+
+        def look() -> None:
+            if process.is_first:
+                found.extend(self.cache.missing())
+                self.cache.check_room(found)
+
+        def compute(video: torch.Tensor, entries: Collection[str]) -> dict[str, torch.Tensor]:
+            features = frozen_features(self.tower, video.to(process.device), reads_of(entries, self.reads.every))
+            return to_stored(features)
+
+        narrator.say("looking for kept features")
+        process.together(look)
+        self.cache.make(
+            process.gather(found)[0],
+            compute,
+            rank=process.rank,
+            world=process.world,
+            together=process.together,
+            tell=lambda done, clips: narrator.say("keeping features, clips", done, steps=clips),
+        )
+        self.tower.let_go_of_weights()
+        if process.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
 class _streams:  # noqa: N801 - used as a context manager
     """Both streams, closed whatever happens, so that no loader process outlives the run."""
 
-    def __init__(self, spec: Experiment, process: Process) -> None:
-        dataset = spec.data.dataset
+    def __init__(self, spec: Experiment, process: Process, tower: FrozenTower, pack: Pack) -> None:
+        dataset, features = spec.data.dataset, spec.features
+        fingerprint = dataset.fingerprint() if features.kind == "cached" else ""
+        clips = Clips(dataset.clips("train"), dataset.clips("test"), dataset.mirrored_classes(), fingerprint)
+        self.kept = _KeptFeatures.of(spec, tower, pack, clips)
+        cache = self.kept.cache if self.kept else None
         common = {"rank": process.rank, "world": process.world}
         self.training = TrainingStream(
             spec.data,
-            dataset.clips("train"),
+            clips.train,
             batch_size=spec.optimization.batch_size,
             micro_batches=spec.optimization.accumulation,
-            mirrored=dataset.mirrored_classes(),
+            mirrored=clips.mirrored,
+            views=features.pool,
+            stored=cache.training if cache else None,
             **common,
         )
-        test_clips = dataset.clips("test")
-        self.videos = len(test_clips)
-        self.testing = EvaluationStream(spec.data, test_clips, batch_size=spec.evaluation.batch_size, **common)
+        self.videos = len(clips.test)
+        self.testing = EvaluationStream(
+            spec.data,
+            clips.test,
+            batch_size=spec.evaluation.batch_size,
+            stored=cache.testing if cache else None,
+            **common,
+        )
 
-    def __enter__(self) -> tuple[TrainingStream, EvaluationStream, int]:
-        return self.training, self.testing, self.videos
+    def __enter__(self) -> tuple[TrainingStream, EvaluationStream, int, _KeptFeatures | None]:
+        return self.training, self.testing, self.videos, self.kept
 
     def __exit__(self, *_: object) -> None:
         self.training.close()
         self.testing.close()
+        if self.kept:
+            self.kept.cache.close()
 
 
 def _evaluate(
@@ -272,6 +358,7 @@ def _outcome(student: Student, ending: EpochEnd, plan: Plan, fingerprint: str, m
     peak = {f"{name}_gib": as_gib(value) for name, value in read_peak(student.process.device).items()}
     return Outcome(
         steps=plan.steps,
+        steps_trained=ending.steps_trained.get(student.name, plan.steps),
         state="finished" if student.state == "training" else student.state,
         metrics=ending.latest.get(student.name, {}),
         memory={"held_for_backward_gib": as_gib(held), **peak},

@@ -122,6 +122,32 @@ def test_twin_with_a_shared_norm():
     assert not toys.same(run(arms()[0])["one"], packed["one"])
 
 
+def half_precision_arms():
+    """Arms with loss scalers; the gradients of the second one soon overflow fp16."""
+    one, two = (
+        toys.make_student(name, toys.METHODS["side4video"], seed=seed, precision="fp16")
+        for name, seed in (("one", 1), ("two", 2))
+    )
+    with torch.no_grad():
+        two.module.head[1].weight.mul_(3e4)
+    return [one, two]
+
+
+def test_a_scaler_that_steps_back_is_one_students_own():
+    packed = half_precision_arms()
+    trained = run(*packed)
+    assert packed[0].scaler.get_scale() != packed[1].scaler.get_scale()
+    for student in half_precision_arms():
+        assert toys.same(run(student)[student.name], trained[student.name]), student.name
+
+
+def test_twin_with_a_shared_scaler():
+    students = half_precision_arms()
+    students[0].scaler = students[1].scaler
+    packed = run(*students)
+    assert not toys.same(run(half_precision_arms()[0])["one"], packed["one"])
+
+
 def test_twin_whose_frozen_tokens_are_changed():
     students = arms()
     network = students[0].module.network

@@ -42,7 +42,8 @@ def demo(as_json: bool, address: str) -> None:
         "  .venv/bin/side4video ui                                     the runs in a browser, on this machine only\n"
         f"  .venv/bin/side4video evaluate {side} --set data.views.clips=3   the side network again, with three views\n"
         f"  .venv/bin/side4video plan experiments/ssv2/vitb16.yaml        what the paper's ViT-B/16 run takes\n"
-        f"  .venv/bin/side4video run {QUICKSTART} --set seed=1     the same with another seed",
+        f"  .venv/bin/side4video run {QUICKSTART} --set seed=1     the same with another seed\n"
+        "  make demo-sweep                                             an ablation: nine arms and more on one pass",
         highlight=False,
         markup=False,
         soft_wrap=True,

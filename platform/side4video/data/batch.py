@@ -3,7 +3,7 @@
 Tensors carry shape suffixes: B clips, T frames, C channels, H W pixels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -43,6 +43,8 @@ class ClipBatch:
     """Sentences of each clip."""
     broken: tuple[BrokenReport, ...] = ()
     """Clips that could not be decoded on the way to this batch."""
+    stored: Mapping[str, Tensor] | None = None
+    """What is kept of the tower's features of these clips, by name, clips first; None where they are computed."""
 
     def __len__(self) -> int:
         """Clips in the batch, repeated draws and views counted."""
@@ -63,4 +65,5 @@ class ClipBatch:
             labels_B=change(self.labels_B),
             indices_B=change(self.indices_B),
             views_B=change(self.views_B),
+            stored=self.stored and {name: change(tensor) for name, tensor in self.stored.items()},
         )

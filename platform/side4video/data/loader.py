@@ -12,8 +12,8 @@ from side4video.core.errors import InputError
 from side4video.core.seeds import derive_seed
 from side4video.data.batch import BrokenReport, ClipBatch
 from side4video.data.clip import Clip
-from side4video.data.prefetch import Prefetcher, make_prefetcher
-from side4video.data.reader import EvaluationKey, EvaluationReader, TrainingKey, TrainingReader
+from side4video.data.prefetch import Prefetcher, ThreadPrefetcher, make_prefetcher
+from side4video.data.reader import BatchReader, EvaluationKey, EvaluationReader, TrainingKey, TrainingReader
 from side4video.data.spec import DataSpec
 from side4video.data.splits import training_subset
 
@@ -33,6 +33,8 @@ class TrainingStream:
         rank: int = 0,
         world: int = 1,
         mirrored: Mapping[int, int] | None,
+        views: int | None = None,
+        stored: BatchReader | None = None,
     ) -> None:
         """Prepare the stream; nothing is decoded before `batches`.
 
@@ -44,6 +46,8 @@ class TrainingStream:
             rank: Which rank this is.
             world: Ranks in all.
             mirrored: The data set's label permutation under a flip; None where flips are not allowed.
+            views: Versions of each clip that take turns, epoch by epoch; None draws a new one in each epoch.
+            stored: Reads what is kept of the clips, in place of their videos.
 
         Raises:
             InputError: The batch does not divide among ranks and parts, is larger than the set, or flips are
@@ -60,8 +64,9 @@ class TrainingStream:
             )
         self._spec, self._batch_size, self._micro_batches = spec, batch_size, micro_batches
         self._share = slice(rank * batch_size // world, (rank + 1) * batch_size // world)
+        self._views = views
         reader = TrainingReader(spec, list(clips), positions=self._positions, mirrored=mirrored or {})
-        self._prefetcher = make_prefetcher(reader, spec.loader)
+        self._prefetcher = _prefetcher(reader, stored, spec)
         self._clips = len(self._positions)
         self.broken: dict[int, BrokenReport] = {}
         """What could not be decoded so far on this rank, by position in the list of clips."""
@@ -79,14 +84,15 @@ class TrainingStream:
             Side4VideoError: A decoding process hung or died.
         """
         order = np.random.default_rng(derive_seed(self._spec.seed, "order", epoch)).permutation(self._positions)
+        view = epoch % self._views if self._views else epoch
         keys: list[list[TrainingKey]] = []
         for step in range(first_step, self.steps_per_epoch):
             whole = order[step * self._batch_size : (step + 1) * self._batch_size]
             parts = np.split(whole[self._share], self._micro_batches)
-            keys += [[TrainingKey(epoch, int(index)) for index in part] for part in parts]
+            keys += [[TrainingKey(view, int(index)) for index in part] for part in parts]
         micro_batches: list[ClipBatch] = []
         for batch in self._prefetcher.read(keys):
-            _note_broken(self.broken, batch, spec=self._spec, clips=self._clips)
+            note_broken(self.broken, batch, spec=self._spec, clips=self._clips)
             micro_batches.append(batch)
             if len(micro_batches) == self._micro_batches:
                 yield micro_batches
@@ -105,7 +111,14 @@ class EvaluationStream:
     """
 
     def __init__(
-        self, spec: DataSpec, clips: Sequence[Clip], *, batch_size: int, rank: int = 0, world: int = 1
+        self,
+        spec: DataSpec,
+        clips: Sequence[Clip],
+        *,
+        batch_size: int,
+        rank: int = 0,
+        world: int = 1,
+        stored: BatchReader | None = None,
     ) -> None:
         """Prepare the stream; nothing is decoded before `batches`.
 
@@ -115,6 +128,7 @@ class EvaluationStream:
             batch_size: Temporal views of one batch; each gives `views.crops` rows.
             rank: Which rank this is.
             world: Ranks in all.
+            stored: Reads what is kept of the clips, in place of their videos.
 
         Raises:
             InputError: The batch size is not positive, or there is no clip.
@@ -127,7 +141,7 @@ class EvaluationStream:
         batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
         self._keys = batches[rank::world]
         self._spec, self._clips = spec, len(clips)
-        self._prefetcher: Prefetcher = make_prefetcher(EvaluationReader(spec, list(clips)), spec.loader)
+        self._prefetcher = _prefetcher(EvaluationReader(spec, list(clips)), stored, spec)
         self.broken: dict[int, BrokenReport] = {}
         """What could not be decoded so far on this rank, by position in the list of clips."""
 
@@ -144,13 +158,18 @@ class EvaluationStream:
             Side4VideoError: A decoding process hung or died.
         """
         for batch in self._prefetcher.read(self._keys):
-            _note_broken(self.broken, batch, spec=self._spec, clips=self._clips)
+            note_broken(self.broken, batch, spec=self._spec, clips=self._clips)
             if len(batch):
                 yield batch
 
     def close(self) -> None:
         """End the decoding processes or the thread."""
         self._prefetcher.close()
+
+
+def _prefetcher(reader: BatchReader, stored: BatchReader | None, spec: DataSpec) -> Prefetcher:
+    """Videos as the loader says. Kept rows in a thread: they are copied, not decoded, and open files do not travel."""
+    return make_prefetcher(reader, spec.loader) if stored is None else ThreadPrefetcher(stored, spec.loader)
 
 
 def _check_batch(batch_size: int, *, micro_batches: int, world: int, clips: int) -> None:
@@ -169,7 +188,7 @@ def _check_batch(batch_size: int, *, micro_batches: int, world: int, clips: int)
         )
 
 
-def _note_broken(broken: dict[int, BrokenReport], batch: ClipBatch, *, spec: DataSpec, clips: int) -> None:
+def note_broken(broken: dict[int, BrokenReport], batch: ClipBatch, *, spec: DataSpec, clips: int) -> None:
     """Keep the batch's reports; past the cap, end."""
     broken.update((report.index, report) for report in batch.broken)
     if not broken or spec.broken_clips.kind == "raise" or len(broken) <= spec.broken_clips.cap * clips:

@@ -32,6 +32,7 @@ class TrainingKey:
     """A clip in an epoch."""
 
     epoch: int
+    """Or, of a finite pool, the view that the epoch sees."""
     index: int
 
 

@@ -186,6 +186,21 @@ class DenseSampling(Spec):
         return dense(total, frames, self.stride, clip=clip, clips=clips)
 
 
+class CentreSampling(Spec):
+    """The centre of each uniform segment, in training as in test: nothing is drawn (probes on frozen features)."""
+
+    kind: Literal["centre"] = "centre"
+
+    def train_indices(self, total: int, frames: int, rng: np.random.Generator) -> Indices:  # noqa: ARG002 - called alike
+        """The frames of a single test view; see `segment_test`."""
+        return segment_test(total, frames)
+
+    def test_indices(self, total: int, frames: int, *, clip: int = 0, clips: int = 1) -> Indices:
+        """See `segment_test`."""
+        return segment_test(total, frames, clip, clips)
+
+
 Sampling = Annotated[
-    SegmentSampling | AuthorsSsvSampling | AuthorsK400Sampling | DenseSampling, Field(discriminator="kind")
+    SegmentSampling | AuthorsSsvSampling | AuthorsK400Sampling | DenseSampling | CentreSampling,
+    Field(discriminator="kind"),
 ]

@@ -39,6 +39,9 @@ def ray_cluster(address: str, needed: ClusterSpec) -> Iterator[Any]:
 
     address = os.environ.get("RAY_ADDRESS") or address
     began = not ray.is_initialized()
+    if address == "local":
+        # It watches for machines that the cloud takes back; this one is nobody's but ours.
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     if began:
         _connect(ray, address, needed)
     try:

@@ -3,6 +3,7 @@
 Importing this does not import Ray; training on it does.
 """
 
+import shutil
 import tempfile
 import time
 import uuid
@@ -107,10 +108,14 @@ def _prepare(experiments: Mapping[str, Experiment], show: Show) -> dict[str, dic
     show({"phase": "preparing the data"})
     dataset.prepare(lambda done, total: show({"phase": "preparing the data", "step": done, "steps": total}))
     show({"phase": "planning"})
+    from side4video.planning.cache import count_clips
     from side4video.planning.plan import plan_experiment
 
     classes = len(dataset.classes())
-    return {name: plan_experiment(spec, classes=classes).as_json() for name, spec in experiments.items()}
+    return {
+        name: plan_experiment(spec, classes=classes, clips=count_clips(spec.data)).as_json()
+        for name, spec in experiments.items()
+    }
 
 
 def _place(spec: Experiment, *, resume: bool) -> str:
@@ -166,8 +171,6 @@ def train_here(
     Raises:
         InputError: If a GPU is asked for that is not there, or the place is no folder.
     """
-    import shutil
-
     import torch
 
     from side4video.engine.processes import Process
@@ -181,15 +184,8 @@ def train_here(
     last = kept / "checkpoint"
 
     def store(report: Report) -> None:
-        kept.mkdir(parents=True, exist_ok=True)
         if report.checkpoint is not None:
-            before = kept / "checkpoint.before"
-            shutil.rmtree(before, ignore_errors=True)
-            if last.exists():
-                last.rename(before)
-            shutil.copytree(report.checkpoint, kept / "checkpoint.partial", dirs_exist_ok=True)
-            (kept / "checkpoint.partial").rename(last)
-            shutil.rmtree(before, ignore_errors=True)
+            _keep(report.checkpoint, kept)
         journal.take(report.points)
 
     wants_gpu = next(iter(experiments.values())).cluster.gpus_per_worker > 0
@@ -204,3 +200,16 @@ def train_here(
             Surroundings(process, Path(scratch), store, found, Narration(show)),
         )
     return {name: asdict(outcome) for name, outcome in outcomes.items()}, last
+
+
+def _keep(checkpoint: Path, folder: Path) -> None:
+    """Copy a checkpoint into a run's folder in place of the last one; at any moment a whole one is there."""
+    last, before, partial = (folder / name for name in ("checkpoint", "checkpoint.before", "checkpoint.partial"))
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(before, ignore_errors=True)
+    if last.exists():
+        last.rename(before)
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(checkpoint, partial)
+    partial.rename(last)
+    shutil.rmtree(before, ignore_errors=True)

@@ -147,7 +147,7 @@ def run_sweep(prepared: Prepared, *, show: Show, local: bool = False, address: s
         if local:
             for job in jobs:
                 work.train_here(job)
-        elif jobs or sweep.spec.decides:
+        elif jobs or sweep.spec.optuna:
             _run_on_ray(prepared, work, jobs, address=address)
     except BaseException as error:
         work.fail_open(str(error) or type(error).__name__, killed=not isinstance(error, Exception))

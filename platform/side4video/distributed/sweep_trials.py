@@ -2,14 +2,13 @@
 
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from side4video.core.errors import InputError, Side4VideoError
 from side4video.distributed.hub import Hub
 from side4video.distributed.sweep_packs import PackJob, SweepWork, pack_jobs
-from side4video.distributed.tune import run_trials
 from side4video.planning.packs import compile_packs
 from side4video.spec.arms import Arm, Row, distinct
 from side4video.tracking.journal import STATE_TAG
@@ -19,6 +18,13 @@ from side4video.tracking.sweep_record import swept_by_arm
 
 LOOK_SECONDS = 0.5
 """How often the driver looks whether a pack or the trials failed, and listens to Ctrl-C."""
+
+
+def _show_and_note(show: Callable[[dict[str, Any]], None], message: dict[str, Any], begun: threading.Event) -> None:
+    """Pass a message on, and note when the first pack is at work, or has failed."""
+    if "pack" in message and message["phase"] not in ("opening the records", "starting the workers"):
+        begun.set()
+    show(message)
 
 
 class SweepTrials:
@@ -50,14 +56,20 @@ class SweepTrials:
         Raises:
             Side4VideoError: If the trials failed; a pack that fails fails its own arms.
         """
+        show, begun = self.work.show, threading.Event()
+        self.work.show = lambda message: _show_and_note(show, message, begun)
         for job in jobs:
             self._submit(job)
         arms = [*self._told, *(arm.short_key for job in jobs for arm in job.arms)]
-        trials = threading.Thread(target=self._run_trials, args=(arms,), name="trials", daemon=True)
+        if self.work.sweep.spec.optuna or not jobs:
+            begun.set()
+        trials = threading.Thread(target=self._run_trials, args=(arms, begun), name="trials", daemon=True)
         trials.start()
         try:
             # The main thread stays free for Ctrl-C, which Ray Tune would take for itself.
             while trials.is_alive() or not all(future.done() for future in self._futures):
+                if all(future.done() for future in self._futures):
+                    begun.set()
                 trials.join(LOOK_SECONDS) if trials.is_alive() else threading.Event().wait(LOOK_SECONDS)
                 self._raise_failures()
             self._raise_failures()
@@ -72,8 +84,12 @@ class SweepTrials:
             if future.done() and (error := future.exception()) is not None:
                 raise error
 
-    def _run_trials(self, arms: Sequence[str]) -> None:
+    def _run_trials(self, arms: Sequence[str], begun: threading.Event) -> None:
+        # The pack's workers come first: trials that started beside them would only wait, and take their time.
+        begun.wait()
         try:
+            from side4video.distributed.tune import run_trials
+
             run_trials(
                 self.work.sweep.spec,
                 hub_name=self.hub_name,

@@ -16,6 +16,7 @@ from side4video.core.errors import Side4VideoError
 from side4video.core.points import Point
 from side4video.distributed.board import Board, BoardReader
 from side4video.engine.recorder import Judge, Report, stop_nobody
+from side4video.spec.cluster import ClusterSpec
 from side4video.spec.experiment import Experiment
 from side4video.tracking.journal import Journal
 
@@ -135,12 +136,7 @@ def train_on_ray(
             "metric": sweep.metric if sweep else "",
             "resume_from": str(sweep.resume_from) if sweep and sweep.resume_from else "",
         },
-        scaling_config=ScalingConfig(
-            num_workers=cluster.workers,
-            use_gpu=cluster.gpus_per_worker > 0,
-            resources_per_worker={"CPU": cluster.cpus_per_worker}
-            | ({"GPU": cluster.gpus_per_worker} if cluster.gpus_per_worker else {}),
-        ),
+        scaling_config=_scaling(cluster),
         torch_config=TorchConfig(timeout_s=COLLECTIVE_TIMEOUT_SECONDS),
         run_config=RunConfig(
             name=name,
@@ -160,6 +156,15 @@ def train_on_ray(
             ray.kill(board)
     folder = Path(result.checkpoint.path) if result.checkpoint and "://" not in result.checkpoint.path else None
     return result.return_value or {}, folder
+
+
+def _scaling(cluster: ClusterSpec) -> ScalingConfig:
+    gpus = {"GPU": cluster.gpus_per_worker} if cluster.gpus_per_worker else {}
+    return ScalingConfig(
+        num_workers=cluster.workers,
+        use_gpu=bool(gpus),
+        resources_per_worker={"CPU": cluster.cpus_per_worker, **gpus},
+    )
 
 
 def _explain(error: BaseException) -> Side4VideoError:

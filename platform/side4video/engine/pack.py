@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,6 +31,8 @@ class MockBatch:
     """Frames alone, of a batch that nobody recorded."""
 
     video_BTCHW: Tensor
+    stored: Mapping[str, Tensor] | None = None
+    """What would be kept of the tower's features of them; None where they are computed."""
 
 
 class TrainingBatches(Protocol):

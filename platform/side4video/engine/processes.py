@@ -1,10 +1,13 @@
 """The process group, if there is one: every collective the engine uses, and the same words without a group."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
 from torch import distributed
+
+from side4video.core.errors import Side4VideoError
 
 Value = TypeVar("Value")
 
@@ -35,6 +38,21 @@ class Process:
         if self.world > 1:
             for tensor in tensors:
                 distributed.broadcast(tensor, src=0)
+
+    def together(self, work: Callable[[], None]) -> None:
+        """Run something on every worker; what one of them cannot do fails on all, so that nobody waits for ever.
+
+        Raises:
+            Side4VideoError: Of the first worker, by rank, that failed.
+        """
+        mistake = None
+        try:
+            work()
+        except Side4VideoError as error:
+            mistake = error
+        for each in self.gather(mistake):
+            if each is not None:
+                raise each
 
     def barrier(self) -> None:
         """Wait for all workers."""

@@ -16,8 +16,8 @@ class Narrator(Protocol):
         """Called before the first step."""
         ...
 
-    def say(self, phase: str) -> None:
-        """Called when something long begins."""
+    def say(self, phase: str, step: int = 0, *, steps: int = 0) -> None:
+        """Called when something long begins, and along the way with how far it is, of how much."""
         ...
 
     def after_step(self, info: StepInfo) -> None:
@@ -40,16 +40,20 @@ class Narration:
         self.show, self.every_seconds = show, every_seconds
         self.steps = 0
         self._step_seconds = 0.0
-        self._shown = 0.0
+        self._shown = self._said = 0.0
 
     def begin(self, steps: int, first_step: int) -> None:
         """Take note of the length."""
         self.steps = steps
         self.show({"phase": "training", "step": first_step, "steps": steps})
 
-    def say(self, phase: str) -> None:
-        """Show the name of what begins."""
-        self.show({"phase": phase})
+    def say(self, phase: str, step: int = 0, *, steps: int = 0) -> None:
+        """Show the name of what begins, and how far it is."""
+        now = time.monotonic()
+        if 0 < step < steps and now - self._said < self.every_seconds:
+            return
+        self._said = now
+        self.show({"phase": phase, "step": step, "steps": steps} if steps else {"phase": phase})
 
     def after_step(self, info: StepInfo) -> None:
         """Show the step, its loss, the rate and the time left."""
@@ -87,7 +91,7 @@ class _Silent:
     def begin(self, steps: int, first_step: int) -> None:
         pass
 
-    def say(self, phase: str) -> None:
+    def say(self, phase: str, step: int = 0, *, steps: int = 0) -> None:
         pass
 
     def after_step(self, info: StepInfo) -> None:

@@ -156,7 +156,7 @@ class EpochEnd:
     report: Callable[[Report], None]
     constants: Mapping[str, Mapping[str, float]]
     broken: Callable[[], list[dict[str, Any]]]
-    judge: Judge
+    judge: Judge = stop_nobody
     latest: dict[str, dict[str, float]] = field(default_factory=dict)
     best: dict[str, dict[str, float]] = field(default_factory=dict)
     broken_clips: list[dict[str, Any]] = field(default_factory=list)

@@ -1,6 +1,6 @@
 """One optimizer step of every living student, on one frozen pass."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -47,13 +47,14 @@ def train_step(pack: Pack, parts: Sequence[Batch], *, step: int, plan: Plan, clo
     for number, part in enumerate(parts):
         batch = part.to(process.device)
         clock.mark("transfer")
-        features = pack.features_for(living, batch)
+        features, labels_B = pack.features_for(living, batch), batch.labels_B
+        del batch  # features that were read with it are let go of by the last student, and by nobody later
         clock.mark("backbone")
         last = number == len(parts) - 1
         for student in living:
             draw = step * len(parts) + number
             loss = student.accumulate(
-                features, batch.labels_B, clips=clips, synchronise=last, draw=draw, is_last=student is living[-1]
+                features, labels_B, clips=clips, synchronise=last, draw=draw, is_last=student is living[-1]
             )
             losses[student.name] += loss / local
             clock.mark("side", student.name)
@@ -65,10 +66,15 @@ def train_step(pack: Pack, parts: Sequence[Batch], *, step: int, plan: Plan, clo
     return StepOutcome(step, local, losses, norms, rates)
 
 
-def rehearse(pack: Pack, video_BTCHW: Tensor) -> dict[str, int]:
+def rehearse(pack: Pack, video_BTCHW: Tensor, stored: Mapping[str, Tensor] | None = None) -> dict[str, int]:
     """Run each student forward and backward once on a mock batch and leave no trace.
 
     An out-of-memory or a shape that does not fit speaks now, before the first epoch.
+
+    Args:
+        pack: The students.
+        video_BTCHW: Frames.
+        stored: Features in the form of kept ones, on the students' device; None computes them from the frames.
 
     Returns:
         Bytes held for backward, by student.
@@ -78,7 +84,7 @@ def rehearse(pack: Pack, video_BTCHW: Tensor) -> dict[str, int]:
         device = student.process.device
         buffers = {name: buffer.clone() for name, buffer in student.module.named_buffers()}
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            features = pack.features_for([student], MockBatch(video_BTCHW.to(device)))
+            features = pack.features_for([student], MockBatch(video_BTCHW.to(device), stored))
             labels = torch.zeros(len(video_BTCHW), dtype=torch.int64, device=device)
             with measure_held(weights_under(student.module)) as bytes_held:
                 with student.autocast(student.spec.precision):

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from side4video.models.feature_entries import from_stored
 from side4video.models.layers.eight_bit import EightBitTokens
 from side4video.models.networks.contract import FrozenFeatures
 from side4video.models.reads import Reads
@@ -42,5 +43,8 @@ def frozen_features(tower: FrozenTower, video_BTCHW: Tensor, reads: Reads) -> Fr
 
 
 def features_of_batch(tower: FrozenTower, batch: Any, reads: Reads) -> FrozenFeatures:
-    """What the students of a pack read of a batch's frames."""
+    """What the students of a pack read of a batch: what was kept of it, or else a pass over its frames."""
+    stored = getattr(batch, "stored", None)
+    if stored is not None:
+        return from_stored(tower, batch.video_BTCHW, stored, reads=reads)
     return frozen_features(tower, batch.video_BTCHW, reads)

@@ -9,25 +9,29 @@ FORWARD_AND_BACKWARD = 3
 """Multiply-adds of a training step over those of its forward: once forward, twice backward."""
 RECOMPUTED = {"none": 0.0, "selective": 0.35, "block": 0.75}
 """Share of a side network's forward that is computed again, by `recompute`."""
+DISK_GIGABYTES_PER_SECOND = 1.0
+"""What a file system gives all workers together, reading: a good network disk, or half a solid-state disk."""
 BYTES = 4
 
 
 def estimate(
-    spec: Experiment, frozen: int, student: int, trainable: int, *, sustained_teraflops: float
+    spec: Experiment, frozen: int, student: int, trainable: int, *, sustained_teraflops: float, read_seconds: float = 0
 ) -> dict[str, float]:
     """`step_seconds`, `clips_per_second`, `recompute_share`, `checkpoint_gib`, `disk_gib` and what they assume.
 
     Args:
         spec: The experiment.
-        frozen: Multiply-adds of the frozen pass, one clip.
+        frozen: Multiply-adds of the frozen pass in a step, one clip: none where features are read.
         student: Multiply-adds of the student's forward, one clip.
         trainable: Trained numbers.
         sustained_teraflops: Of one worker's device.
+        read_seconds: How long the disk takes to give one clip's features; it does so while the device computes.
     """
     share = RECOMPUTED.get(getattr(spec.method, "recompute", "none"), 0.0)
     clips = spec.clips_of_a_part * spec.optimization.accumulation
     learnt = student * (FORWARD_AND_BACKWARD + share)
-    seconds = clips * 2 * (frozen + learnt) / (sustained_teraflops * 1e12)
+    computing = clips * 2 * (frozen + learnt) / (sustained_teraflops * 1e12)
+    seconds = max(computing, clips * spec.cluster.workers * read_seconds)
     # A method that changes the tower has the tower's work in its own.
     averages = 1 if spec.optimization.average.kind != "none" else 0
     checkpoint = trainable * BYTES * (1 + ADAM_MOMENTS + averages)

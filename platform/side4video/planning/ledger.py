@@ -28,6 +28,11 @@ class Ledger(TorchDispatchMode):
         )
         self.most = 0
         self.parts_at_most = dict(self.alive)
+        self.stage = ""
+        self.most_by_stage: dict[str, int] = {}
+        """The most in each stage, had what was lent not been given back."""
+        self._lent: set[int] = set()
+        self._given_back = 0
         self._blocks: dict[int, tuple[Block, Part]] = {}
 
     @property
@@ -63,6 +68,16 @@ class Ledger(TorchDispatchMode):
         self.alive[part] += self.allocator.allocate(size).size
         self._compare()
 
+    def lend(self, tensors: Iterable[Tensor]) -> int:
+        """Count storages as if they stayed until `end_lending`, in `most_by_stage` alone; returns their bytes."""
+        keys = {tensor.untyped_storage()._cdata for tensor in tensors}
+        self._lent |= keys
+        return sum(self._blocks[key][0].size for key in keys if key in self._blocks)
+
+    def end_lending(self) -> None:
+        """What was lent is given back."""
+        self._lent, self._given_back = set(), 0
+
     def _see(self, tensor: Tensor, part: Part) -> None:
         storage = tensor.untyped_storage()
         key = storage._cdata
@@ -77,9 +92,13 @@ class Ledger(TorchDispatchMode):
     def _forget(self, key: int) -> None:
         block, part = self._blocks.pop(key)
         self.alive[part] -= block.size
+        if key in self._lent:
+            self._lent.remove(key)
+            self._given_back += block.size
         self.allocator.release(block)
 
     def _compare(self) -> None:
         total = self.allocator.allocated
+        self.most_by_stage[self.stage] = max(self.most_by_stage.get(self.stage, 0), total + self._given_back)
         if total > self.most:
             self.most, self.parts_at_most = total, dict(self.alive)

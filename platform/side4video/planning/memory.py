@@ -3,7 +3,9 @@
 The step itself runs, tower, students' forward and backward, on tensors without numbers, while a ledger follows every
 storage and a model of CUDA's allocator places it. *Held for backward* is the same definition that a run measures
 (`engine.memory`). *Peak* is what `torch.cuda.max_memory_allocated` is to show over the steps after the first, with its
-parts at that moment; *reserved* is what the allocator then holds of the device.
+parts at that moment; *reserved* is what the allocator then holds of the device. Where features are read from disk, the
+tower has done its work before the first step, and neither its weights nor its pass are there; making the features
+takes its own memory then, the tower and one pass over 8 clips.
 
 The trace runs as on a CPU, for fake tensors on `cuda` have no backward without a device. The networks of this package
 choose their precisions themselves, alike on both; cuBLAS's workspace is added.
@@ -21,7 +23,10 @@ from torch.nn import functional as F
 
 from side4video.engine.memory import HeldBytes, weights_under
 from side4video.engine.student import AUTOCAST
+from side4video.models.feature_entries import blank_stored, entry_layouts, from_stored
 from side4video.models.frozen_pass import frozen_features
+from side4video.models.layers.eight_bit import EightBitTokens
+from side4video.models.networks.contract import FrozenFeatures
 from side4video.planning.ledger import Ledger
 from side4video.planning.shapes import Skeleton
 from side4video.spec.experiment import Experiment
@@ -40,6 +45,10 @@ class MemoryPlan:
     """Of the distinct storages that autograd keeps between forward and backward, weights excluded."""
     peak: int
     """The most that is handed out at a time, in a step after the first."""
+    peak_of_pass: int
+    """Of it, while the frozen pass runs."""
+    peak_in_company: int
+    """Of it, after the pass, where the tokens that were read stay, for others of a pack read them too."""
     reserved: int
     """What the allocator then holds of the device."""
     parts: dict[str, int]
@@ -62,7 +71,8 @@ def plan_memory(spec: Experiment, skeleton: Skeleton) -> MemoryPlan:
         ledger = Ledger()
         ledger.reserve(WORKSPACE, "transient")
         ledger.tag((*module.parameters(), *module.buffers()), "weights")
-        ledger.tag((*tower.parameters(), *tower.buffers()), "tower")
+        if spec.features.kind == "computed":
+            ledger.tag((*tower.parameters(), *tower.buffers()), "tower")
         if spec.optimization.average.kind != "none":
             ledger.reserve(sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers())), "weights")
         if spec.cluster.workers > 1:
@@ -70,17 +80,19 @@ def plan_memory(spec: Experiment, skeleton: Skeleton) -> MemoryPlan:
             ledger.reserve(learnt, "gradients")
         ledger.reserve(ADAM_MOMENTS * learnt, "optimizer")
         standing = dict(ledger.alive)
-        held = _run(spec, skeleton, ledger)
+        held, lent = _run(spec, skeleton, ledger)
     # AdamW over all tensors at once makes a list of denominators as large as the gradients.
     update = sum(standing.values()) + 2 * learnt
+    of_pass, in_company = ledger.most_by_stage.get("pass", 0), max(ledger.most_by_stage["student"], update + lent)
     if update > ledger.most:
         parts = standing | {
             "gradients": standing["gradients"] + learnt,
             "transient": standing["transient"] + learnt,
         }
-        return MemoryPlan(held, update, max(update, ledger.reserved), dict(parts), "optimizer")
+        reserved = max(update, ledger.reserved)
+        return MemoryPlan(held, update, of_pass, in_company, reserved, dict(parts), "optimizer")
     parts = {str(part): size for part, size in ledger.parts_at_most.items()}
-    return MemoryPlan(held, ledger.most, ledger.reserved, parts, "forward or backward")
+    return MemoryPlan(held, ledger.most, of_pass, in_company, ledger.reserved, parts, "forward or backward")
 
 
 def _fill(module: Module) -> Module:
@@ -92,17 +104,24 @@ def _fill(module: Module) -> Module:
     return module
 
 
-def _run(spec: Experiment, skeleton: Skeleton, ledger: Ledger) -> int:
-    """All parts of an accumulated step; gradients of the first stay for the others."""
+def _run(spec: Experiment, skeleton: Skeleton, ledger: Ledger) -> tuple[int, int]:
+    """All parts of an accumulated step; gradients of the first stay for the others.
+
+    Returns:
+        Bytes held for backward, and bytes of the tokens that were read.
+    """
     precision = spec.optimization.precision
     module = skeleton.module
     size, clips, smoothing = spec.data.size, spec.clips_of_a_part, spec.task.label_smoothing
-    held = 0
+    held = lent = 0
     with ledger, _gradients_noted(module, ledger):
         for _ in range(min(2, spec.optimization.accumulation)):
             video = torch.empty((clips, spec.data.frames, 3, size, size), dtype=torch.uint8)
             labels = torch.empty(clips, dtype=torch.int64)
-            features = frozen_features(skeleton.tower, video, skeleton.reads)
+            ledger.stage = "pass"
+            features = _features(spec, skeleton, video)
+            ledger.stage = "student"
+            lent = ledger.lend(_tokens(features))
             with _held_noted(module, ledger) as kept:
                 with torch.autocast("cpu", dtype=AUTOCAST[precision], enabled=precision != "fp32"):
                     outputs = module(features)
@@ -112,7 +131,27 @@ def _run(spec: Experiment, skeleton: Skeleton, ledger: Ledger) -> int:
             loss.backward()
             held = kept.total
             del loss, features, video, labels
-    return held
+            ledger.end_lending()
+    return held, lent
+
+
+def _features(spec: Experiment, skeleton: Skeleton, video: Tensor) -> FrozenFeatures:
+    """A pass over the frames, or tensors of its form that were read."""
+    tower, reads = skeleton.tower, skeleton.reads
+    if spec.features.kind == "computed":
+        return frozen_features(tower, video, reads)
+    layouts = entry_layouts(
+        tower.shape, reads, frames=spec.data.frames, dtype=tower.dtype, keeps_eight_bits=tower.keeps_eight_bits
+    )
+    return from_stored(tower, video, blank_stored(layouts, len(video), video.device), reads=reads)
+
+
+def _tokens(features: FrozenFeatures) -> list[Tensor]:
+    """What the last reader lets go of."""
+    tokens: list[Tensor] = []
+    for kept in features.tokens.values():
+        tokens += [kept.codes_NPD, kept.scales_NPG] if isinstance(kept, EightBitTokens) else [kept]
+    return [*tokens, *(part for pair in features.attention.values() for part in pair)]
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 While one student runs, the others hold their weights and their optimizers' state, and the tokens that they read of
 the frozen pass; nothing else of theirs is there. So a pack's peak is the largest student's peak, and these beside it.
+Two things differ from a student alone: it lets go of the tokens before its backward, and in a pack others still read
+them; and the pass runs once for all, as deep as the deepest reader.
 """
 
 from collections.abc import Sequence
@@ -48,20 +50,31 @@ def plan_pack_memory(members: Sequence[Member]) -> PackMemory:
         members: Its students; they agree on backbone, batch and workers.
     """
     united = reduce(or_, (member.reads for member in members))
-    waiting = [_waiting_bytes(member) for member in members]
-    peaks = [
-        round(member.plan.peak_memory_gib * GIB)
-        + sum(waiting)
-        - own
-        + _token_bytes(member.experiment, united)
-        - _token_bytes(member.experiment, member.reads)
-        for member, own in zip(members, waiting, strict=True)
+    waiting = sum(_waiting_bytes(member) for member in members)
+    beside = [
+        waiting - _waiting_bytes(member) + _token_bytes(member.experiment, united) - _own_token_bytes(member)
+        for member in members
     ]
+    # Whoever goes deepest and reads most has the pass of all, but for what only others read.
+    first = max(range(len(members)), key=lambda number: (_depth(members[number]), _own_token_bytes(members[number])))
+    through = _peak_bytes(members[first], "pass") + beside[first]
+    after = max(_peak_bytes(member, "student") + more for member, more in zip(members, beside, strict=True))
+    largest_alone = max(round(member.plan.peak_memory_gib * GIB) for member in members)
     return PackMemory(
-        peak=max(peaks),
+        peak=max(through, after) if len(members) > 1 else largest_alone,
         state=sum(_optimizer_bytes(member) for member in members),
-        largest_alone=max(round(member.plan.peak_memory_gib * GIB) for member in members),
+        largest_alone=largest_alone,
     )
+
+
+def _peak_bytes(member: Member, stage: str) -> int:
+    return round(member.plan.peak_memory_in_pack_gib[stage] * GIB)
+
+
+def _depth(member: Member) -> int:
+    """The last block that the pass runs for it."""
+    reads, last = member.reads, member.experiment.tower.depth - 1
+    return last if reads.pooled else max(reads.tokens | reads.attention, default=-1)
 
 
 def _optimizer_bytes(member: Member) -> int:
@@ -76,6 +89,10 @@ def _waiting_bytes(member: Member) -> int:
     # The gradients of a batch in parts wait for its last part; those of a whole batch are gone with the update.
     summed = gradients if spec.optimization.accumulation > 1 else 0
     return round(parts["weights"] * GIB) + _optimizer_bytes(member) + buckets + summed
+
+
+def _own_token_bytes(member: Member) -> int:
+    return _token_bytes(member.experiment, member.reads)
 
 
 def _token_bytes(spec: Experiment, reads: Reads) -> int:

@@ -8,7 +8,7 @@ for equal arms K(F + C) / (F + K C).
 import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from side4video.core.errors import InputError
@@ -52,7 +52,7 @@ def plans_by_shape(classes: int) -> PlanOf:
         key = _shape_key(spec)
         if key not in known:
             known[key] = plan_experiment(spec, classes=classes)
-        return known[key]
+        return replace(known[key], name=spec.name)
 
     return plan
 
@@ -146,7 +146,9 @@ def _costs(member: Member) -> tuple[float, float]:
     """F and C."""
     share = RECOMPUTED.get(getattr(member.experiment.method, "recompute", "none"), 0.0)
     student = member.plan.multiply_adds_student * (FORWARD_AND_BACKWARD + share)
-    return float(member.plan.multiply_adds_frozen), student
+    # Features that are read from disk were computed before; nobody pays for them in a step.
+    frozen = 0 if member.experiment.features.kind == "cached" else member.plan.multiply_adds_frozen
+    return float(frozen), student
 
 
 def _packed_cost(members: Sequence[Member]) -> float:
@@ -165,6 +167,7 @@ def _shape_key(spec: Experiment) -> str:
         "method": spec.method.model_dump(mode="json"),
         "task": spec.task.model_dump(mode="json"),
         "data": spec.data.model_dump(mode="json"),
+        "features": spec.features.model_dump(mode="json"),
         "optimization": optimization,
         "cluster": spec.cluster.model_dump(mode="json"),
     }

@@ -3,8 +3,9 @@
 from dataclasses import asdict, dataclass
 
 from side4video.core.units import as_gib
+from side4video.planning.cache import ClipCounts, plan_feature_cache, read_seconds
 from side4video.planning.count import count_multiply_adds, count_parameters
-from side4video.planning.estimates import SUSTAINED_TERAFLOPS, estimate
+from side4video.planning.estimates import DISK_GIGABYTES_PER_SECOND, SUSTAINED_TERAFLOPS, estimate
 from side4video.planning.memory import plan_memory
 from side4video.planning.shapes import build_skeleton
 from side4video.spec.experiment import Experiment
@@ -26,6 +27,9 @@ class ExperimentPlan:
     held_for_backward_gib: float
     peak_memory_gib: float
     """What `torch.cuda.max_memory_allocated` is to show."""
+    peak_memory_in_pack_gib: dict[str, float]
+    """What of it a pack has to bear: during the frozen pass (`pass`), and after it, where the tokens stay for the other
+    students (`student`)."""
     peak_memory_parts_gib: dict[str, float]
     """Of the peak, at its moment."""
     peak_memory_phase: str
@@ -33,6 +37,9 @@ class ExperimentPlan:
     """What CUDA's allocator then holds of the device; the CUDA context (about half a GiB) is beside it."""
     estimates: dict[str, float]
     """Not counts: they rest on a rate that is assumed."""
+    feature_cache: dict[str, object] | None = None
+    """What a cache of frozen features takes and when it pays (`planning.cache`); None where the number of clips is not
+    known, or the method changes the tower."""
 
     def as_json(self) -> dict[str, object]:
         """JSON values."""
@@ -40,7 +47,12 @@ class ExperimentPlan:
 
 
 def plan_experiment(
-    spec: Experiment, *, classes: int, sustained_teraflops: float = SUSTAINED_TERAFLOPS
+    spec: Experiment,
+    *,
+    classes: int,
+    sustained_teraflops: float = SUSTAINED_TERAFLOPS,
+    clips: ClipCounts | None = None,
+    disk_gigabytes_per_second: float = DISK_GIGABYTES_PER_SECOND,
 ) -> ExperimentPlan:
     """Count and predict without a GPU, without weights, without data.
 
@@ -48,6 +60,8 @@ def plan_experiment(
         spec: The experiment.
         classes: Width of the head; data sets that are not here yet cannot say it.
         sustained_teraflops: What a worker's device keeps up, for the estimates of time.
+        clips: How many clips there are, for the feature cache; None where nobody knows.
+        disk_gigabytes_per_second: What the disk keeps up, for the estimates of time.
     """
     skeleton = build_skeleton(spec, classes=classes)
     frozen, student = count_multiply_adds(spec, skeleton)
@@ -55,6 +69,17 @@ def plan_experiment(
     tower = sum(parameter.numel() for parameter in skeleton.tower.parameters())
     memory = plan_memory(spec, skeleton)
     views = spec.data.views.total
+    is_cached = spec.features.kind == "cached"
+    rates = {"sustained_teraflops": sustained_teraflops, "disk_gigabytes_per_second": disk_gigabytes_per_second}
+    cache = plan_feature_cache(spec, skeleton, clips, multiply_adds_frozen=frozen, **rates) if clips else None
+    estimates = estimate(
+        spec,
+        0 if is_cached else frozen,
+        student,
+        trainable,
+        sustained_teraflops=sustained_teraflops,
+        read_seconds=read_seconds(spec, skeleton, disk_gigabytes_per_second) if is_cached else 0,
+    )
     return ExperimentPlan(
         name=spec.name,
         classes=classes,
@@ -67,8 +92,10 @@ def plan_experiment(
         multiply_adds_all_views=(frozen + student) * views,
         held_for_backward_gib=as_gib(memory.held_for_backward),
         peak_memory_gib=as_gib(memory.peak),
+        peak_memory_in_pack_gib={"pass": as_gib(memory.peak_of_pass), "student": as_gib(memory.peak_in_company)},
         peak_memory_parts_gib={part: as_gib(size) for part, size in memory.parts.items()},
         peak_memory_phase=memory.phase,
         reserved_memory_gib=as_gib(memory.reserved),
-        estimates=estimate(spec, frozen, student, trainable, sustained_teraflops=sustained_teraflops),
+        estimates=estimates,
+        feature_cache=cache.as_json() if cache else None,
     )

@@ -1,10 +1,12 @@
 """From a sweep's document to its arms: which rows it has, and which of them are the same experiment."""
 
+import copy
 import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 
 from side4video.core.errors import InputError
@@ -142,7 +144,7 @@ def make_rows(spec: SweepSpec, base: Mapping[str, Any], proposals: Sequence[Prop
         where = f"{source}: arm {f'{proposal.table}: ' if proposal.table else ''}{proposal.label}"
         try:
             document = apply(base, proposal.overrides, where)
-            first = int(document.get("seed", 0))
+            first = parse_experiment(document, source=where).seed
             for seed in range(first, first + spec.seeds):
                 named = {**document, "seed": seed, "name": arm_name(spec.name, proposal, seed)}
                 experiment = parse_experiment(named, source=where)
@@ -170,9 +172,9 @@ def apply(base: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> 
     Raises:
         InputError: If a path leads through something that is no section.
     """
-    document = json.loads(json.dumps(dict(base)))
+    document = copy.deepcopy(dict(base))
     for path, value in overrides.items():
-        set_path(document, path, json.loads(json.dumps(value)), where=f"{where}: {path}")
+        set_path(document, path, copy.deepcopy(value), where=f"{where}: {path}")
     return document
 
 
@@ -239,9 +241,9 @@ def _in_short(value: Any) -> str:
 
 def arm_name(sweep: str, proposal: Proposal, seed: int) -> str:
     """A name for an arm's experiment: sweep, table, label and seed, in the letters that a name may have."""
-    text = "-".join(part for part in (sweep, proposal.table, proposal.label, f"s{seed}") if part)
-    plain = re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")
-    return plain if len(plain) <= NAME_LIMIT else f"{plain[: NAME_LIMIT - 8].rstrip('-.')}-s{seed}"
+    text = "-".join(part for part in (sweep, proposal.table, proposal.label) if part)
+    plain, ending = re.sub(r"[^A-Za-z0-9._]+", "-", text), f"-s{seed}"
+    return plain[: NAME_LIMIT - len(ending)].rstrip("-.") + ending
 
 
 def _proposals(spec: SweepSpec) -> Iterable[Proposal]:
@@ -262,14 +264,15 @@ def _must_be_evaluated_in_time(spec: SweepSpec, experiment: Experiment, source: 
     if spec.scheduler.kind == "none":
         return
     every, length = experiment.evaluation.every_epochs, experiment.optimization.length
-    epochs = getattr(length, "epochs", None) or 0
-    if epochs and every >= epochs:
-        raise InputError(
-            f"{source}: base.evaluation.every_epochs",
-            f"{every}, and a run has {epochs} epochs: {spec.scheduler.kind} would see no arm before its end",
-            allowed=f"1 to {max(1, epochs - 1)}",
-            fix="add `overrides: {evaluation.every_epochs: 1}` to the sweep",
-        )
+    if not length.epochs or every < length.epochs:
+        return
+    has_time = length.epochs > 1
+    raise InputError(
+        f"{source}: base.evaluation.every_epochs",
+        f"{every}, and a run has {length.epochs:g} epochs: {spec.scheduler.kind} would see no arm before its end",
+        allowed=f"1 to {ceil(length.epochs) - 1}" if has_time else "runs of two epochs and more",
+        fix="add `overrides: {evaluation.every_epochs: 1}` to the sweep" if has_time else "leave the scheduler out",
+    )
 
 
 def _try_each_value(spec: SweepSpec, base: Mapping[str, Any], source: str) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from side4video.core.spec import Spec, wrong
+from side4video.data.features import ComputedFeaturesSpec, Features, training_draws
+from side4video.data.features.spec import SUGGESTED_VIEWS
 from side4video.data.spec import DataSpec
 from side4video.engine.optimization import OptimizationSpec
 from side4video.models.backbones import Backbone
@@ -23,6 +25,7 @@ _WITHOUT_EFFECT: dict[str, Any] = {
     "name": True,
     "tracking": True,
     "data": {"loader": True, "recipe": True},
+    "features": {"folder", "limit_gib", "shard_clips"},
     "cluster": {"cpus_per_worker", "max_failures", "storage", "keep_checkpoints"},
     "method": {"preset", "size"},
     "optimization": {"recipe"},
@@ -56,6 +59,8 @@ class Experiment(Spec):
     """What is trained beside it."""
     data: DataSpec
     """Which clips, and how they become frames."""
+    features: Features = ComputedFeaturesSpec()
+    """Where the tower's features of them come from: computed in each step, or read from disk."""
     optimization: OptimizationSpec = OptimizationSpec()
     """How it is trained."""
     evaluation: EvaluationSpec = EvaluationSpec()
@@ -140,6 +145,29 @@ class Experiment(Spec):
             )
         return self
 
+    @model_validator(mode="after")
+    def kept_features_are_the_same_in_each_epoch(self) -> Self:
+        """Features can be kept of a tower that does not change, and of clips that differ in finitely many ways."""
+        if self.features.kind != "cached":
+            return self
+        if not self.method.packable:
+            raise wrong(
+                "features.kind",
+                f"cached, and the method {self.method.kind} changes the tower, whose features would not stay true",
+                allowed="{kind: computed}, or a method that only reads frozen tokens (`side4video list methods`)",
+                fix="set features to {kind: computed}",
+            )
+        draws = training_draws(self.data)
+        if self.features.views == "auto" and draws:
+            raise wrong(
+                "features.views",
+                f"not given, and training clips differ from epoch to epoch ({', '.join(draws)}): only so many "
+                "versions of each can be kept",
+                allowed="a number of versions, or a data section that draws nothing",
+                fix=f"views: {SUGGESTED_VIEWS}",
+            )
+        return self
+
     @property
     def clips_of_a_part(self) -> int:
         """Clips that a worker takes at a time: its share of a part of the batch, each video as often as sampled."""
@@ -156,7 +184,7 @@ class Experiment(Spec):
         optimization = {key: whole["optimization"][key] for key in ("batch_size", "accumulation", "length")}
         data = {key: value for key, value in whole["data"].items() if key not in ("loader", "recipe")}
         cluster = {key: whole["cluster"][key] for key in ("workers", "gpus_per_worker")}
-        kept = {key: whole[key] for key in ("backbone", "evaluation")}
+        kept = {key: whole[key] for key in ("backbone", "evaluation", "features")}
         return {**kept, "data": data, "optimization": optimization, "cluster": cluster}
 
     def digest(self) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from math import exp, log
 from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import Field, FiniteFloat, PositiveInt, TypeAdapter, ValidationError, field_validator, model_validator
 
 from side4video.core.seeds import derive_seed
 from side4video.core.spec import Spec
@@ -51,9 +51,9 @@ class Uniform(_Range):
     """A number between two bounds."""
 
     kind: Literal["uniform"] = "uniform"
-    low: float
+    low: FiniteFloat
     """Lower bound."""
-    high: float
+    high: FiniteFloat
     """Upper bound."""
 
 
@@ -61,9 +61,9 @@ class LogUniform(_Range):
     """A number between two bounds, each order of magnitude as likely as any other."""
 
     kind: Literal["log-uniform"] = "log-uniform"
-    low: PositiveFloat
+    low: Annotated[FiniteFloat, Field(gt=0)]
     """Lower bound, above zero."""
-    high: PositiveFloat
+    high: Annotated[FiniteFloat, Field(gt=0)]
     """Upper bound."""
 
 
@@ -134,7 +134,7 @@ def draw(space: Mapping[str, Any], chooser: Chooser) -> dict[str, Any]:
 
 def _draw(value: Any, name: str, chooser: Chooser) -> Any:
     if isinstance(value, Mapping):
-        if value.get("kind") not in KINDS:
+        if not _is_dimension(value):
             return {key: _draw(inner, f"{name}.{key}", chooser) for key, inner in value.items()}
         value = _dimension.validate_python(value)
     match value:
@@ -142,9 +142,9 @@ def _draw(value: Any, name: str, chooser: Chooser) -> Any:
             index = chooser.choose(name, len(values)) if len(values) > 1 else 0
             return _draw(values[index], f"{name}[{index}]", chooser)
         case Uniform(low=low, high=high):
-            return _rounded(chooser.number(name, low, high, is_log=False))
+            return _rounded(chooser.number(name, low, high, is_log=False), low, high)
         case LogUniform(low=low, high=high):
-            return _rounded(chooser.number(name, low, high, is_log=True))
+            return _rounded(chooser.number(name, low, high, is_log=True), low, high)
         case Integer(low=low, high=high, step=step):
             return chooser.integer(name, low, high, step=step)
         case list() | tuple():
@@ -153,13 +153,19 @@ def _draw(value: Any, name: str, chooser: Chooser) -> Any:
             return value
 
 
-def _rounded(number: float) -> float:
-    return float(f"{number:.{SIGNIFICANT_DIGITS}g}")
+def _is_dimension(section: Mapping[str, Any]) -> bool:
+    # A section's kind may be drawn itself, and is no text then.
+    return isinstance(section.get("kind"), str) and section["kind"] in KINDS
+
+
+def _rounded(number: float, low: float, high: float) -> float:
+    # A bound with more digits stays a bound.
+    return min(max(float(f"{number:.{SIGNIFICANT_DIGITS}g}"), low), high)
 
 
 def _check_inside(value: Any) -> None:
     if isinstance(value, Mapping):
-        if value.get("kind") in KINDS:
+        if _is_dimension(value):
             try:
                 _dimension.validate_python(value)
             except ValidationError as error:

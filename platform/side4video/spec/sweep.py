@@ -149,7 +149,9 @@ class SweepSpec(Spec):
     @field_validator("packing", mode="before")
     @classmethod
     def off_is_a_word(cls, packing: Any) -> Any:
-        """YAML reads `off` as false."""
+        """YAML reads `off` as false, and `on` as true, which would count as one."""
+        if packing is True:
+            raise ValueError("on · allowed: auto, off, or the most arms of a pack · fix: packing: auto")
         return "off" if packing is False else packing
 
     @field_validator("scheduler", mode="before")

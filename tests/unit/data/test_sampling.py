@@ -3,6 +3,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from side4video.data.sampling import (
+    CentreSampling,
     Sampling,
     authors_k400_test,
     authors_k400_train,
@@ -101,3 +102,13 @@ def test_nothing_to_sample_is_an_error():
         segment_test(0, 8)
     with pytest.raises(ValueError, match="clip must be"):
         segment_test(8, 8, 3, 3)
+
+
+@pytest.mark.parametrize(("total", "frames"), [(3, 8), (8, 8), (80, 8), (81, 16)])
+def test_centre_sampling_draws_nothing(total, frames):
+    sampling = CentreSampling()
+    state = np.random.default_rng(0)
+    before = state.bit_generator.state
+    assert np.array_equal(sampling.train_indices(total, frames, state), segment_test(total, frames))
+    assert state.bit_generator.state == before
+    assert np.array_equal(sampling.test_indices(total, frames, clip=1, clips=3), segment_test(total, frames, 1, 3))

@@ -93,6 +93,10 @@ class FrozenTower(nn.Module):
             raise ValueError("a tower on the meta device has no weights, and so no fingerprint")
         return self._fingerprint
 
+    def let_go_of_weights(self) -> None:
+        """Give back the memory of the weights; sizes, fingerprint and `normalise` stay, no frame passes any more."""
+        self.trunk.visual.to("meta")
+
     @torch.no_grad()
     def normalise(self, video: Tensor) -> Tensor:
         """Pixels as the tower was trained on them, on its device and in its precision.

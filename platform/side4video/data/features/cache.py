@@ -1,0 +1,262 @@
+"""The feature cache of one data section: both splits, what they need on disk, and their making by all workers."""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from side4video.core.errors import InputError
+from side4video.core.home import home
+from side4video.core.paths import expand
+from side4video.core.units import GIB, format_bytes, format_duration
+from side4video.data.clip import Clip
+from side4video.data.features.build import Builder, Compute
+from side4video.data.features.files import Layout
+from side4video.data.features.reader import StoredReader
+from side4video.data.features.spec import CachedFeaturesSpec
+from side4video.data.features.store import FeatureStore, Missing, data_identity, data_layouts
+from side4video.data.reader import BatchReader, EvaluationKey, EvaluationReader, TrainingKey, TrainingReader
+from side4video.data.spec import DataSpec
+from side4video.data.splits import training_subset
+
+log = logging.getLogger(__name__)
+
+Tell = Callable[[int, int], None]
+"""Hears how many clips of this worker's share are done, and how many there are."""
+
+
+@dataclass(frozen=True)
+class Clips:
+    """The clips of a data set, and what is known of them as a whole."""
+
+    train: Sequence[Clip]
+    test: Sequence[Clip]
+    mirrored: Mapping[int, int] | None
+    """The label of a flipped clip, by its label; None where flips are not allowed."""
+    fingerprint: str
+    """Of the data set."""
+
+
+def find_root(spec: CachedFeaturesSpec) -> Path:
+    """The folder of all caches.
+
+    Raises:
+        InputError: A variable in its name is not set.
+    """
+    return Path(expand(spec.folder, "features.folder")).absolute() if spec.folder else home() / "features"
+
+
+def plan_stores(
+    spec: CachedFeaturesSpec,
+    data: DataSpec,
+    clips: tuple[int, int],
+    *,
+    layouts: Mapping[str, Layout],
+    root: Path,
+    identities: Mapping[str, Mapping[str, Any]],
+) -> tuple[FeatureStore, FeatureStore]:
+    """The stores of training and test.
+
+    Args:
+        spec: The cache.
+        data: The data section.
+        clips: How many train (those of `train_fraction`) and test clips there are.
+        layouts: What is kept of the tower, by entry.
+        root: The folder of all caches.
+        identities: By split, what the numbers depend on.
+    """
+    whole = {**data_layouts(data), **layouts}
+    return (
+        FeatureStore(
+            root,
+            "train",
+            identities["train"],
+            whole,
+            clips=clips[0],
+            views=spec.pool,
+            copies=data.repeated_sampling,
+            shard_clips=spec.shard_clips,
+        ),
+        FeatureStore(
+            root,
+            "test",
+            identities["test"],
+            whole,
+            clips=clips[1],
+            views=data.views.clips,
+            copies=data.views.crops,
+            shard_clips=spec.shard_clips,
+        ),
+    )
+
+
+class FeatureCache:
+    """What is kept of a data set's clips. Every worker of a run has one, over the same files."""
+
+    def __init__(
+        self,
+        spec: CachedFeaturesSpec,
+        data: DataSpec,
+        clips: Clips,
+        *,
+        tower: Mapping[str, Any],
+        layouts: Mapping[str, Layout],
+        is_pinned: bool = False,
+    ) -> None:
+        """Nothing is read or written yet.
+
+        Args:
+            spec: The cache.
+            data: The data section.
+            clips: The data set.
+            tower: What the tower's numbers depend on, as JSON values.
+            layouts: What is kept of the tower, by entry.
+            is_pinned: See `StoredReader`.
+
+        Raises:
+            InputError: The folder's name is wrong.
+        """
+        self.spec, self.layouts = spec, layouts
+        self._data, self._clips = data, clips
+        self._positions = training_subset(clips.train, data.train_fraction, data.seed) if clips.train else []
+        mirrored = clips.mirrored or {}
+        identities = {
+            split: {**tower, "data": data_identity(data, split, fingerprint=clips.fingerprint, mirrored=mirrored)}
+            for split in ("train", "test")
+        }
+        counts = (len(self._positions), len(clips.test))
+        self.train, self.test = plan_stores(
+            spec, data, counts, layouts=layouts, root=find_root(spec), identities=identities
+        )
+        places = {index: position for position, index in enumerate(self._positions)}
+        self.training = StoredReader(self.train, lambda key: (key.epoch, places[key.index]), is_pinned=is_pinned)
+        self.testing = StoredReader(self.test, lambda key: (key.view, key.index), is_pinned=is_pinned)
+
+    @property
+    def bytes(self) -> int:
+        """Of all that is read, there already or not."""
+        return self.train.bytes + self.test.bytes
+
+    def missing(self) -> list[tuple[str, Missing]]:
+        """Split and shard of all that has to be made."""
+        return [(store.split, each) for store in (self.train, self.test) for each in store.missing()]
+
+    def check_room(self, missing: Sequence[tuple[str, Missing]]) -> None:
+        """See that all of it may be made, and can; write what the folders are for.
+
+        Raises:
+            InputError: It is larger than the limit, or than what the disk has.
+        """
+        rows = f"{self.train.views} versions of {self.train.clips} training clips and {self.test.views} of " + (
+            f"{self.test.clips} test clips, {len(self.layouts)} entries of the tower and the frames each"
+        )
+        if self.bytes > self.spec.limit_gib * GIB:
+            raise InputError(
+                "features",
+                f"a cache of {format_bytes(self.bytes)}: {rows}",
+                allowed=f"limit_gib: {self.spec.limit_gib:g}",
+                fix="raise features.limit_gib, read fewer blocks, make fewer views, or compute: {kind: computed}",
+            )
+        needed = sum(self._store(split).bytes_of(each) for split, each in missing)
+        root = self.train.root
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(root).free
+            for store in (self.train, self.test):
+                store.write_index()
+        except OSError as error:
+            raise InputError("features.folder", f"{root} cannot be used: {error}", fix="name another folder") from error
+        if needed > free:
+            raise InputError(
+                "features.folder",
+                f"{format_bytes(needed)} have to be written to {root} ({rows}), and {format_bytes(free)} are free",
+                fix="make room, name another folder, or compute: {kind: computed}",
+            )
+
+    def make(
+        self,
+        missing: Sequence[tuple[str, Missing]],
+        compute: Compute,
+        *,
+        rank: int,
+        world: int,
+        together: Callable[[Callable[[], None]], None],
+        tell: Tell,
+    ) -> None:
+        """Make what is missing, all workers together: in each round a shard each.
+
+        Args:
+            missing: The same list on every worker.
+            compute: The tower.
+            rank: Which worker this is.
+            world: How many there are.
+            together: Runs something on all workers, and raises on all of them what one raised.
+            tell: Hears of this worker's progress.
+
+        Raises:
+            InputError: A clip is broken and the policy is to raise, more are than may be, the disk is full, or
+                workers do not see each other's files.
+        """
+        started = time.perf_counter()
+        mine = missing[rank::world]
+        total = sum(len(self._store(split).clips_of(each.shard)) for split, each in mine)
+        done = 0
+
+        def told(clips: int) -> None:
+            nonlocal done
+            done += clips
+            tell(done, total)
+
+        builders: dict[str, Builder] = {}
+
+        def one(number: int) -> None:
+            if number < len(mine):
+                split, each = mine[number]
+                if split not in builders:
+                    builders[split] = self._builder(split)
+                builders[split].make(each, compute, told)
+
+        try:
+            for number in range(-(-len(missing) // world)):
+                together(lambda number=number: one(number))
+        finally:
+            for builder in builders.values():
+                builder.close()
+        together(self._check_whole)
+        if missing:
+            made = sum(self._store(split).bytes_of(each) for split, each in missing)
+            log.info("kept %s in %s", format_bytes(made), format_duration(time.perf_counter() - started))
+
+    def close(self) -> None:
+        """Close the files that are read."""
+        self.training.close()
+        self.testing.close()
+
+    def _store(self, split: str) -> FeatureStore:
+        return self.train if split == "train" else self.test
+
+    def _builder(self, split: str) -> Builder:
+        data, clips = self._data, self._clips
+        if split == "test":
+            reader: BatchReader = EvaluationReader(data, list(clips.test))
+            return Builder(self.test, reader, key=lambda view, position: EvaluationKey(position, view), data=data)
+        reader = TrainingReader(data, list(clips.train), positions=self._positions, mirrored=clips.mirrored or {})
+        return Builder(
+            self.train,
+            reader,
+            key=lambda view, position: TrainingKey(view, self._positions[position]),
+            data=data,
+        )
+
+    def _check_whole(self) -> None:
+        absent = self.train.absent() + self.test.absent()
+        if absent:
+            raise InputError(
+                "features.folder",
+                f"{absent} files of {self.train.root} are not there for one of the workers that made them",
+                allowed="a folder that all nodes share",
+                fix="name one, or run on one node",
+            )

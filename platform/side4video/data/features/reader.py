@@ -1,0 +1,123 @@
+"""Batches of kept rows: what a data stream reads in place of videos."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from side4video.core.errors import InputError
+from side4video.data.batch import BrokenReport, ClipBatch
+from side4video.data.features.files import NotARowsFile, RowsFile
+from side4video.data.features.store import ROWS, VIDEO, FeatureStore
+
+OPEN_FILES = 256
+"""At a time; systems allow a process a thousand or so."""
+
+
+class StoredReader:
+    """Gives the batch of keys, as the readers of videos do, with what is kept of the tower beside it.
+
+    One thread at a time may read.
+    """
+
+    def __init__(
+        self,
+        store: FeatureStore,
+        locate: Callable[[Any], tuple[int, int]],
+        *,
+        is_pinned: bool = False,
+        only_frames: bool = False,
+    ) -> None:
+        """Nothing is opened before the first batch.
+
+        Args:
+            store: The split.
+            locate: The view and the position of a key's clip.
+            is_pinned: Read into page-locked memory, from which a copy to a CUDA device does not wait.
+            only_frames: Leave out what comes from the tower.
+        """
+        self.store, self._locate, self._is_pinned = store, locate, is_pinned
+        self._entries = (VIDEO,) if only_frames else tuple(entry for entry in store.layouts if entry != ROWS)
+        self._open: OrderedDict[tuple[int, int, str], RowsFile] = OrderedDict()
+        self._notes: OrderedDict[tuple[int, int], dict[str, Tensor]] = OrderedDict()
+
+    def read(self, keys: Sequence[Any]) -> ClipBatch:
+        """The rows of the keys, copies side by side; clips that are not there are left out and reported.
+
+        Raises:
+            InputError: A file is gone or damaged.
+        """
+        store = self.store
+        broken: list[BrokenReport] = []
+        captions: list[tuple[str, ...]] = []
+        places: list[tuple[int, int, int]] = []
+        for key in keys:
+            view, position = self._locate(key)
+            shard, offset = divmod(position, store.shard_clips)
+            about = self._file(view, shard, ROWS).about
+            broken += [BrokenReport(**report) for report in about["broken"].get(str(offset), ())]
+            first = offset * store.copies
+            if self._numbers(view, shard)["present"][first]:
+                places.append((view, shard, first))
+                captions += [tuple(each) for each in about["captions"][first : first + store.copies]]
+        numbers = {
+            name: torch.cat(
+                [self._numbers(view, shard)[name][first : first + store.copies] for view, shard, first in places]
+            )
+            if places
+            else torch.empty(0, dtype=torch.int64)
+            for name in ("labels", "indices", "views")
+        }
+        kept = {name: self._gather(entry, name, places) for entry in self._entries for name in store.layouts[entry]}
+        return ClipBatch(
+            video_BTCHW=kept.pop(VIDEO),
+            labels_B=numbers["labels"],
+            indices_B=numbers["indices"],
+            views_B=numbers["views"],
+            captions=tuple(captions),
+            broken=tuple(broken),
+            stored=kept,
+        )
+
+    def close(self) -> None:
+        """Close the files; reading opens them again."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def _gather(self, entry: str, name: str, places: Sequence[tuple[int, int, int]]) -> Tensor:
+        """Rows of one tensor, each read straight into its place in the batch."""
+        copies, row = self.store.copies, self.store.layouts[entry][name]
+        batch = torch.empty((len(places) * copies, *row.shape), dtype=row.dtype, pin_memory=self._is_pinned)
+        for number, (view, shard, first) in enumerate(places):
+            rows = batch[number * copies : (number + 1) * copies]
+            self._file(view, shard, entry).read_into(name, first, rows)
+        return batch
+
+    def _numbers(self, view: int, shard: int) -> dict[str, Tensor]:
+        """Labels and the like of a shard, which are read whole."""
+        key = (view, shard)
+        if key not in self._notes:
+            file = self._file(view, shard, ROWS)
+            self._notes[key] = {name: file.read(name) for name in self.store.layouts[ROWS]}
+            if len(self._notes) > OPEN_FILES:
+                self._notes.popitem(last=False)
+        self._notes.move_to_end(key)
+        return self._notes[key]
+
+    def _file(self, view: int, shard: int, entry: str) -> RowsFile:
+        key = (view, shard, entry)
+        if key not in self._open:
+            try:
+                self._open[key] = self.store.open(view, shard, entry)
+            except (OSError, NotARowsFile) as problem:
+                raise InputError(
+                    str(self.store.path(view, shard, entry)),
+                    f"cannot be read: {problem}",
+                    fix="remove the file; the next run makes it again",
+                ) from problem
+            if len(self._open) > OPEN_FILES:
+                self._open.popitem(last=False)[1].close()
+        self._open.move_to_end(key)
+        return self._open[key]

@@ -1,0 +1,212 @@
+"""What is kept of one split: which files there are, what is in them, and which are missing.
+
+`<root>/<key>/<split>-view<k>/<entry>-<shard>.safetensors`; the key is a hash of everything that the numbers depend on,
+and `index.json` beside the views says what that was.
+
+Legend: T frames, S pixels of a side.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from side4video.core.errors import InputError
+from side4video.data.clip import Split
+from side4video.data.features.files import Layout, NotARowsFile, RowsFile, row_bytes
+from side4video.data.features.spec import PASS_CLIPS
+from side4video.data.spec import DataSpec
+
+FORMAT = 1
+"""Raised whenever files of before would be read wrongly."""
+ROWS, VIDEO = "rows", "video"
+"""The entries that do not come from the tower: labels and the like, and the frames."""
+INDEX = "index.json"
+
+log = logging.getLogger(__name__)
+
+
+def data_layouts(data: DataSpec) -> dict[str, Layout]:
+    """What a row is in the entries that do not come from the tower.
+
+    `present` is false where a clip could not be decoded; the other numbers of its rows are zeros.
+    """
+    number = torch.empty((), dtype=torch.int64, device="meta")
+    frames_TCSS = torch.empty((data.frames, 3, data.size, data.size), dtype=torch.uint8, device="meta")
+    present = torch.empty((), dtype=torch.bool, device="meta")
+    rows = {"labels": number, "indices": number, "views": number, "present": present}
+    return {ROWS: rows, VIDEO: {VIDEO: frames_TCSS}}
+
+
+def data_identity(data: DataSpec, split: Split, *, fingerprint: str, mirrored: Mapping[int, int]) -> dict[str, Any]:
+    """What the frames and labels of a split depend on, as JSON values; the view is told apart by its folder.
+
+    Args:
+        data: The data section.
+        split: Which clips.
+        fingerprint: Of the data set.
+        mirrored: Labels of flipped training clips.
+    """
+    left_out = {"dataset", "loader", "recipe", "broken_clips", "augmentation"}
+    left_out |= {"views"} if split == "train" else {"seed", "train_fraction", "repeated_sampling"}
+    augmentation = data.augmentation.model_dump(mode="json", include=None if split == "train" else {"resize"})
+    return {
+        **data.model_dump(mode="json", exclude=left_out),
+        "split": split,
+        "augmentation": augmentation,
+        "broken_clips": data.broken_clips.kind,
+        "dataset": fingerprint,
+        "mirrored": {str(label): mirrored[label] for label in sorted(mirrored)} if split == "train" else {},
+    }
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """The kept rows of one split."""
+
+    root: Path
+    split: Split
+    identity: Mapping[str, Any]
+    """JSON values: all that the numbers in the files depend on, but the view."""
+    layouts: Mapping[str, Layout]
+    """By entry: what a row is."""
+    clips: int
+    views: int
+    copies: int
+    """Rows of a clip in a view: repeated draws in training, crops in evaluation. They stand side by side."""
+    shard_clips: int
+
+    @cached_property
+    def key(self) -> str:
+        """The name of the folder: the first 32 digits of a SHA-256 over identity, composition and format."""
+        return hashlib.sha256(self._index.encode()).hexdigest()[:32]
+
+    @cached_property
+    def _index(self) -> str:
+        made_of = {"format": FORMAT, "pass_clips": PASS_CLIPS, "shard_clips": self.shard_clips, **self.identity}
+        return json.dumps(made_of, sort_keys=True, indent=2) + "\n"
+
+    @property
+    def folder(self) -> Path:
+        """Where the files of this split are."""
+        return self.root / self.key
+
+    @property
+    def shards(self) -> int:
+        """Files of an entry in a view."""
+        return -(-self.clips // self.shard_clips)
+
+    @property
+    def bytes(self) -> int:
+        """Of everything, in all views; headers, about a kilobyte a file, are not counted."""
+        return self.clips * self.copies * self.views * sum(row_bytes(layout) for layout in self.layouts.values())
+
+    def clips_of(self, shard: int) -> range:
+        """Positions of the clips in a shard."""
+        return range(shard * self.shard_clips, min(self.clips, (shard + 1) * self.shard_clips))
+
+    def path(self, view: int, shard: int, entry: str) -> Path:
+        """The file of an entry."""
+        return self.folder / f"{self.split}-view{view}" / f"{entry}-{shard:05d}.safetensors"
+
+    def about(self, view: int, shard: int, entry: str) -> dict[str, Any]:
+        """What the header of a file says of its place; a file that was moved does not fit."""
+        return {"key": self.key, "split": self.split, "view": view, "shard": shard, "entry": entry}
+
+    def open(self, view: int, shard: int, entry: str) -> RowsFile:
+        """The file of an entry, known to be the right one.
+
+        Raises:
+            FileNotFoundError: There is none.
+            NotARowsFile: It is cut, or was made of something else.
+        """
+        file = RowsFile(self.path(view, shard, entry))
+        expected = self.about(view, shard, entry)
+        is_ours = {key: file.about.get(key) for key in expected} == expected
+        if not is_ours or not file.holds(self.layouts[entry], len(self.clips_of(shard)) * self.copies):
+            file.close()
+            raise NotARowsFile("it is whole, but was made for another place or of something else")
+        return file
+
+    def missing(self) -> "Iterator[Missing]":
+        """What has to be made, shard by shard; a file that is cut or foreign is, too, and is told of."""
+        for view in range(self.views):
+            there = self._names(view)
+            for shard in range(self.shards):
+                entries = tuple(entry for entry in self.layouts if not self._is_there(view, shard, entry, there))
+                if entries:
+                    yield Missing(view, shard, entries)
+
+    def lacks(self, view: int, shard: int) -> tuple[str, ...]:
+        """The entries of one shard that are not there."""
+        there = self._names(view)
+        return tuple(entry for entry in self.layouts if not self._is_there(view, shard, entry, there))
+
+    def absent(self) -> int:
+        """How many files this process does not see under their names; nothing is opened."""
+        expected = self.views * self.shards * len(self.layouts)
+        seen = 0
+        for view in range(self.views):
+            there = self._names(view)
+            seen += sum(
+                self.path(view, shard, entry).name in there for shard in range(self.shards) for entry in self.layouts
+            )
+        return expected - seen
+
+    def bytes_of(self, missing: "Missing") -> int:
+        """Bytes of what has to be made."""
+        rows = len(self.clips_of(missing.shard)) * self.copies
+        return rows * sum(row_bytes(self.layouts[entry]) for entry in missing.entries)
+
+    def write_index(self) -> None:
+        """Say beside the files what they are made of.
+
+        Raises:
+            InputError: Something else stands there.
+        """
+        target = self.folder / INDEX
+        if not target.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            partial = target.with_name(f".{INDEX}.{uuid.uuid4().hex[:8]}.partial")
+            partial.write_text(self._index, encoding="utf-8")
+            partial.replace(target)
+        elif target.read_text(encoding="utf-8", errors="replace") != self._index:
+            raise InputError(
+                str(target),
+                "it does not say what the folder's name stands for",
+                fix="remove the folder; the next run makes it again",
+            )
+
+    def _names(self, view: int) -> frozenset[str]:
+        try:
+            return frozenset(os.listdir(self.path(view, 0, ROWS).parent))  # noqa: PTH208 - names, of many files
+        except OSError:
+            return frozenset()
+
+    def _is_there(self, view: int, shard: int, entry: str, names: frozenset[str]) -> bool:
+        path = self.path(view, shard, entry)
+        if path.name not in names:
+            return False
+        try:
+            self.open(view, shard, entry).close()
+        except (OSError, NotARowsFile) as problem:
+            log.warning("%s: %s; it is made again", path, problem)
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Entries of a shard that have to be made."""
+
+    view: int
+    shard: int
+    entries: tuple[str, ...]
