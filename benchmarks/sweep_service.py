@@ -112,7 +112,7 @@ class Running:
             thread.join(5)
         if self.process.returncode:
             raise SystemExit("\n".join(line for _, line in self.lines[-20:]))
-        gone, left = psutil.wait_procs(group, timeout=30)
+        _, left = psutil.wait_procs(group, timeout=30)
         self.left = len(left)
         return json.loads(out)
 

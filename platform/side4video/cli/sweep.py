@@ -104,7 +104,7 @@ def _notes(prepared: Prepared, outcome: SweepOutcome) -> list[str]:
     notes = [
         f"{plan.rows} rows, {len(outcome.arms)} distinct arms, {len(plan.done)} of them with a result before"
         + (f" ({taken} from other runs)" if taken else "")
-        + f", {len(plan.packs)} packs.",
+        + f", {len(plan.packs)} pack{'' if len(plan.packs) == 1 else 's'} to train.",
         f"Predicted speed-up of packing: {plan.predicted_speedup:.2f} against distinct arms one by one, "
         f"{plan.predicted_speedup_of_rows:.2f} against all rows; in multiply-adds, K(F + C) / (F + sum C).",
     ]

@@ -68,11 +68,12 @@ class SweepTrials:
         try:
             # The main thread stays free for Ctrl-C, which Ray Tune would take for itself.
             while trials.is_alive() or not all(future.done() for future in self._futures):
-                if all(future.done() for future in self._futures):
-                    begun.set()
+                if not begun.is_set() and all(future.done() for future in self._futures):
+                    begun.set()  # no pack came to work, and the trials are to hear it
                 trials.join(LOOK_SECONDS) if trials.is_alive() else threading.Event().wait(LOOK_SECONDS)
                 self._raise_failures()
             self._raise_failures()
+            show({"phase": "ending the trials"})
         finally:
             self._packs.shutdown(wait=False, cancel_futures=True)
             self.ray.kill(self.hub)
