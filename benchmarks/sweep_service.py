@@ -114,6 +114,8 @@ class Running:
             raise SystemExit("\n".join(line for _, line in self.lines[-20:]))
         _, left = psutil.wait_procs(group, timeout=30)
         self.left = len(left)
+        if not out.startswith("{"):
+            raise SystemExit(f"no JSON on stdout, but: {out[:2000]!r}")
         return json.loads(out)
 
 

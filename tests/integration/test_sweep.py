@@ -60,7 +60,7 @@ def test_each_arm_is_a_complete_record_below_the_sweep(finished):
         assert run.status == "FINISHED"
         assert run.tags[PARENT_TAG] == outcome.record.parent
         assert set(names) <= run.metrics.keys()
-        assert {"arm.layers", "arm.dim", "arm.method", "arm.seed"} <= run.params.keys()
+        assert {"arm/layers", "arm/dim", "arm/method", "arm/seed"} <= run.params.keys()
     packs = {run.tags["side4video.pack"] for run in children.values()}
     assert len(packs) == 1
     assert store.get(outcome.record.parent).tags["side4video.kind"] == "sweep"

@@ -82,7 +82,7 @@ def test_arms_that_outnumber_trials_all_end_and_optuna_has_its_seeds(cluster):
     assert outcome.is_complete
     assert len(outcome.arms) == 6
     assert {run.tags["state"] for run in outcome.record.children().values()} == {"finished"}
-    proposed = {run.params["arm.learning_rate"] for run in outcome.record.children().values()}
+    proposed = {run.params["arm/learning_rate"] for run in outcome.record.children().values()}
     assert len(proposed) == 3
 
 

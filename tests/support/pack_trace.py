@@ -88,9 +88,7 @@ def _loss(spec, module, features, labels, *, releases=False):
         outputs = module(features)
     if releases:
         features.release()
-    return F.cross_entropy(
-        outputs.float(), labels, label_smoothing=spec.task.label_smoothing, reduction="sum"
-    )
+    return F.cross_entropy(outputs.float(), labels, label_smoothing=spec.task.label_smoothing, reduction="sum")
 
 
 def _update(module: StudentModule) -> None:

@@ -160,8 +160,8 @@ def _print(prepared: Prepared, outcome: SweepOutcome, rows: list[Any], files: li
     for file in files:
         console.print(f"written: {file}", highlight=False, soft_wrap=True)
     console.print(
-        f"\nThe sweep is run {outcome.record.parent}, with the report among its artifacts, its arms below it: "
-        "side4video ui",
+        f"\nThe sweep is run {outcome.record.parent}, with the report among its artifacts, its arms below it.\n"
+        f"See them side by side: side4video ui --sweep {outcome.record.parent[:8]}",
         highlight=False,
         soft_wrap=True,
     )

@@ -15,7 +15,7 @@ def quote(plan: SweepPlan, spec: SweepSpec) -> Group:
     """The quote, for a terminal."""
     head = Table(title=f"Plan of {plan.name}", box=None, show_header=False, title_justify="left", pad_edge=False)
     if plan.reproduces:
-        head.add_row("reproduces", plan.reproduces)
+        head.add_row("reproduces", Text(plan.reproduces))
     distinct = plan.proposed or len(plan.arms)
     head.add_row("arms", f"{plan.rows} rows, {distinct} distinct, {len(plan.done)} with a result already")
     if plan.proposed:
@@ -23,7 +23,7 @@ def quote(plan: SweepPlan, spec: SweepSpec) -> Group:
     scheduler = "" if spec.scheduler.kind == "none" else f"; {spec.scheduler.kind} stops weak arms early"
     head.add_row("compared by", f"{spec.metric} ({spec.mode}){scheduler}")
     head.add_row("packs to train", _packs(plan))
-    head.add_row("predicted speed-up", _speedup(plan))
+    head.add_row("predicted speed-up", _speedup(plan, spec))
     return Group(head, *([_pack_table(plan)] if plan.packs else []), Text())
 
 
@@ -31,30 +31,37 @@ def _packs(plan: SweepPlan) -> str:
     if not plan.packs:
         return "none: every arm has a result"
     sizes = [len(pack.arms) for pack in plan.packs]
-    return f"{len(sizes)}, of {', '.join(map(str, sizes[:MOST_PACKS]))}{' …' if len(sizes) > MOST_PACKS else ''} arms"
+    smallest, largest = min(sizes), max(sizes)
+    if smallest < largest:
+        return f"{len(sizes)}, of {smallest} to {largest} arms"
+    return f"{len(sizes)}, of {largest} arm{'s' * (largest > 1)}{' each' * (len(sizes) > 1)}"
 
 
-def _speedup(plan: SweepPlan) -> str:
+def _speedup(plan: SweepPlan, spec: SweepSpec) -> str:
+    if spec.packing == "off":
+        return "none: packing is off"
     if not plan.pays:
         shared = "" if all(len(pack.arms) == 1 for pack in plan.packs) else "; arms still share reading and starting"
         return f"packing will not pay here: {plan.predicted_speedup:.2f}x in multiply-adds{shared}"
-    rows = f", {plan.predicted_speedup_of_rows:.2f}x against every row" if plan.rows != len(plan.arms) else ""
+    rows = f", {plan.predicted_speedup_of_rows:.2f}x against every row" if plan.rows != (plan.proposed or len(plan.arms)) else ""
     return f"{plan.predicted_speedup:.2f}x against the distinct arms one by one{rows}"
 
 
 def _pack_table(plan: SweepPlan) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("pack", justify="right")
-    table.add_column("arms", overflow="ellipsis", no_wrap=True, max_width=60)
-    for name in ("peak, planned", "largest arm alone", "speed-up"):
-        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("pack", "arms", "peak, planned", "largest arm alone", "speed-up"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
+    table.add_column("", style="dim", overflow="ellipsis", no_wrap=True)
     for number, pack in enumerate(plan.packs[:MOST_PACKS], 1):
-        labels = ", ".join(arm.label for arm in pack.arms)
+        labels = "like the base" if plan.proposed else ", ".join(arm.label for arm in pack.arms)
         table.add_row(
             str(number),
-            f"{len(pack.arms)}: {labels}",
+            str(len(pack.arms)),
             format_bytes(pack.memory.peak),
             format_bytes(pack.memory.largest_alone),
             f"{pack.speedup:.2f}x",
+            Text(labels),
         )
+    if len(plan.packs) > MOST_PACKS:
+        table.add_row("…", "", "", "", "", f"and {len(plan.packs) - MOST_PACKS} more")
     return table

@@ -20,6 +20,7 @@ LINE_EVERY_SECONDS = 10.0
 REFRESH_A_SECOND = 4
 MOST_ARMS = 40
 STYLES = {"training": "bold", "finished": "green", "stopped": "yellow", "diverged": "red", "failed": "red"}
+ENDED = frozenset({"finished", "stopped", "diverged", "failed", "done before"})
 
 
 @dataclass
@@ -37,10 +38,13 @@ class ArmState:
 class PackState:
     """What the view knows of a pack."""
 
+    number: int
+    """From 1, in the order in which packs began."""
     arms: tuple[str, ...] = ()
     phase: str = ""
     step: int = 0
     steps: int = 0
+    """Of the phase, where it says so."""
     steps_per_second: float = 0.0
     seconds_left: float = 0.0
 
@@ -97,21 +101,22 @@ class SweepView:
         """Show one message."""
         with self._lock:
             if "pack" in message:
-                self._take_pack(self.packs.setdefault(message["pack"], PackState()), message)
+                pack = self.packs.setdefault(message["pack"], PackState(len(self.packs) + 1))
+                self.phase = ""
+                self._take_pack(pack, message)
+            elif message["phase"] == "refused":
+                self._say(f"{self.title}: a proposal was refused: {message['reason']}", stays=True)
             else:
-                self.phase = message["phase"]
-                if message["phase"] == "refused":
-                    self._say(f"a proposal was refused: {message['reason']}")
-                elif "step" not in message:
-                    self._say_phase(message["phase"])
+                if "step" not in message:
+                    self._say(f"{self.title}: {message['phase']}")
+                self.phase = message["phase"] + _progress(message.get("step", 0), message.get("steps", 0))
 
     def render(self) -> Group:
         """The whole view."""
         with self._lock:
-            lines = [Text(f"{self.title}: {self._where()}", style="bold")]
-            lines += [
-                Text(_pack_line(pack, self.videos_a_step)) for pack in self.packs.values() if pack.phase != "done"
-            ]
+            where = self._where()
+            lines = [Text(f"{self.title}: {where}" if where else self.title, style="bold")]
+            lines += [Text(_pack_line(pack, self.videos_a_step)) for pack in self._at_work()]
             return Group(*lines, self._table()) if self.arms else Group(*lines)
 
     # ---- what messages say
@@ -122,11 +127,12 @@ class SweepView:
             pack.arms = tuple(message["arms"])
             for name in pack.arms:
                 self.arms.setdefault(name, ArmState(name)).state = "waiting"
+        if phase != "evaluated":
+            pack.step, pack.steps = message.get("step", 0), message.get("steps", 0)
         match phase:
             case "evaluated":
                 self._take_metrics(message)
             case "training":
-                pack.step, pack.steps = message["step"], message["steps"]
                 pack.steps_per_second = message.get("steps_per_second", pack.steps_per_second)
                 pack.seconds_left = message.get("seconds_left", pack.seconds_left)
                 self._take_living(pack, message.get("losses", {}))
@@ -136,10 +142,9 @@ class SweepView:
             case "failed":
                 for name in pack.arms:
                     self._arm(name).state = "failed"
-                self._say(f"a pack of {len(pack.arms)} arms failed: {message['reason']}")
         if phase not in ("evaluated", pack.phase):
             pack.phase = phase
-            self._say_phase(f"pack {len(self.packs)}: {phase}")
+            self._say_phase(pack, message)
         elif time.monotonic() - self._last_line > LINE_EVERY_SECONDS and pack.steps_per_second:
             self._say(f"{self.title}: {_pack_line(pack, self.videos_a_step)}")
 
@@ -149,11 +154,13 @@ class SweepView:
             arm = self._arm(name)
             arm.epoch, arm.metric = message["epoch"] + 1, metrics.get(self.metric, nan)
             arm.best = arm.metric if arm.best != arm.best else better(arm.best, arm.metric)
-        values = {name: each.get(self.metric, nan) for name, each in message["metrics"].items()}
-        first = better(values, key=lambda name: values[name])
-        among = f"best of {len(values)} arms: " if len(values) > 1 else ""
-        best = f"{self._arm(first).label} {self.metric} {values[first]:.3f}"
-        self._say(f"{self.title}: epoch {message['epoch'] + 1}: {among}{best}")
+        values = {name: each[self.metric] for name, each in message["metrics"].items() if self.metric in each}
+        said = f"{_arms(len(message['metrics']))} evaluated"
+        if values:
+            first = better(values, key=lambda name: values[name])
+            among = f"best of {len(values)} arms: " if len(values) > 1 else ""
+            said = f"{among}{self._arm(first).label}, {self.metric} {values[first]:.3f}"
+        self._say(f"{self.title}: epoch {message['epoch'] + 1}: {said}")
 
     def _take_living(self, pack: PackState, losses: Mapping[str, float]) -> None:
         for name in pack.arms:
@@ -170,22 +177,23 @@ class SweepView:
 
     def _where(self) -> str:
         states = [arm.state for arm in self.arms.values()]
-        ended = sum(state in ("finished", "stopped", "diverged", "failed", "done") for state in states)
-        counts = f"{ended} of {len(states)} arms ended" if states else ""
-        at_work = any(pack.phase not in ("", "done") for pack in self.packs.values())
-        return ", ".join(part for part in (counts, "" if at_work else self.phase) if part)
+        counts = f"{sum(state in ENDED for state in states)} of {_arms(len(states))} ended" if states else ""
+        return ", ".join(part for part in (counts, self.phase) if part)
+
+    def _at_work(self) -> list[PackState]:
+        return [pack for pack in self.packs.values() if pack.phase not in ("done", "failed")]
 
     def _table(self) -> Table:
         table = Table(box=None, header_style="bold", pad_edge=False)
         table.add_column("arm", no_wrap=True, max_width=60)
         for name in ("epoch", self.metric, "best", "state"):
             table.add_column(name, justify="right" if name != "state" else "left", no_wrap=True)
-        most = max(5, min(MOST_ARMS, self.console.height - len(self.packs) - 4))
+        most = max(5, min(MOST_ARMS, self.console.height - len(self._at_work()) - 4))
         shown = self._most_telling(most)
         for arm in shown:
             value, best = (f"{number:.3f}" if number == number else "" for number in (arm.metric, arm.best))
             state = Text(arm.state, style=STYLES.get(arm.state, "dim"))
-            table.add_row(arm.label, str(arm.epoch or ""), value, best, state)
+            table.add_row(Text(arm.label), str(arm.epoch or ""), value, best, state)
         if len(shown) < len(self.arms):
             table.add_row(f"… and {len(self.arms) - len(shown)} more", "", "", "", "")
         return table
@@ -202,18 +210,32 @@ class SweepView:
         chosen = {id(arm) for arm in ranked[: count - 1]}
         return [arm for arm in arms if id(arm) in chosen]
 
-    def _say_phase(self, phase: str) -> None:
-        self._say(f"{self.title}: {phase}")
+    def _say_phase(self, pack: PackState, message: Mapping[str, Any]) -> None:
+        head = f"{self.title}: pack {pack.number}"
+        if pack.phase == "failed":
+            self._say(f"{head}: {_arms(len(pack.arms))} failed: {message['reason']}", stays=True)
+        elif pack.phase != "done" or "states" in message:
+            self._say(f"{head}: {pack.phase}")
 
-    def _say(self, line: str) -> None:
-        if self._live is None:
+    def _say(self, line: str, *, stays: bool = False) -> None:
+        """Print a line in a log; above the table only what `stays` when the table is gone."""
+        if self._live is None or stays:
             self._last_line = time.monotonic()
             self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _pack_line(pack: PackState, videos_a_step: int) -> str:
-    head = f"{len(pack.arms)} arms on one pass: {pack.phase}"
-    if not pack.steps_per_second or not pack.steps:
-        return head
+    shared = "on one pass" if len(pack.arms) > 1 else "on a pass of its own"
+    line = f"pack {pack.number}: {_arms(len(pack.arms))} {shared}: {pack.phase}{_progress(pack.step, pack.steps)}"
+    if pack.phase != "training" or not pack.steps_per_second:
+        return line
     rate = f"{pack.steps_per_second * videos_a_step:.1f} clips/s"
-    return f"{head} {pack.step}/{pack.steps} · {rate} · {format_duration(pack.seconds_left)} left"
+    return f"{line} · {rate} · {format_duration(pack.seconds_left)} left"
+
+
+def _progress(step: int, steps: int) -> str:
+    return f" {step}/{steps}" if steps else ""
+
+
+def _arms(count: int) -> str:
+    return "1 arm" if count == 1 else f"{count} arms"

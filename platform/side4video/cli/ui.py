@@ -2,9 +2,14 @@
 
 import signal
 import webbrowser
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
+
+from side4video.core.errors import InputError
+
+if TYPE_CHECKING:
+    from side4video.tracking.store import Store
 
 ORDER_BY = "eval/top1"
 """The metric by which the runs are sorted at first."""
@@ -15,8 +20,9 @@ ORDER_BY = "eval/top1"
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--uri", default="", help="The store; by default MLFLOW_TRACKING_URI, or else the local one.")
 @click.option("--experiment", default="side4video", show_default=True, help="The experiment to open.")
+@click.option("--sweep", default="", help="Open the arms of this sweep (its name, or its run's id) side by side.")
 @click.option("--open/--no-open", "opens_browser", default=False, help="Open the page in a browser.")
-def ui(*, port: int, host: str, uri: str, experiment: str, opens_browser: bool) -> None:
+def ui(*, port: int, host: str, uri: str, experiment: str, sweep: str, opens_browser: bool) -> None:
     """Show the tracked runs in a browser, until Ctrl-C."""
     from side4video.tracking.connection import is_server
     from side4video.tracking.links import experiment_link
@@ -24,8 +30,14 @@ def ui(*, port: int, host: str, uri: str, experiment: str, opens_browser: bool) 
     from side4video.tracking.store import Store
 
     store = Store(uri, experiment)
+    experiment_id, arms = _find_arms(store, sweep) if sweep else (store.experiment_id, "")
+
+    def link(base: str) -> str:
+        # MLflow folds the arms into their sweep and then draws nothing; a filter that only arms match unfolds them.
+        return experiment_link(base, experiment_id, ORDER_BY, filter=arms, chart=bool(arms))
+
     if is_server(store.uri):
-        _show(experiment_link(store.uri, store.experiment_id, ORDER_BY), opens_browser=opens_browser)
+        _show(link(store.uri), opens_browser=opens_browser)
         return
     if not is_loopback(host):
         warning = f"warning: MLflow asks for no login; whoever reaches {host}:{port} can change and delete runs"
@@ -37,10 +49,20 @@ def ui(*, port: int, host: str, uri: str, experiment: str, opens_browser: bool) 
     try:
         with TrackingServer(store, host=host, port=port) as server:
             click.echo(f"MLflow: {server.address}  (Ctrl-C ends it)")
-            _show(experiment_link(server.address, store.experiment_id, ORDER_BY), opens_browser=opens_browser)
+            _show(link(server.address), opens_browser=opens_browser)
             server.wait()
     except KeyboardInterrupt:
         click.echo("MLflow ended.", err=True)
+
+
+def _find_arms(store: "Store", sweep: str) -> tuple[str, str]:
+    """The experiment that a sweep is in, and the filter that its arms alone match."""
+    from side4video.tracking.sweep_record import SWEEP_TAG
+
+    run = store.find(sweep)
+    if SWEEP_TAG not in run.tags:
+        raise InputError("--sweep", f"run {run.run_id[:8]} ({run.name}) is no sweep's", fix="give a sweep's name")
+    return run.experiment_id, f"params.`arm/seed` != '' and tags.`{SWEEP_TAG}` = '{run.tags[SWEEP_TAG]}'"
 
 
 def _show(link: str, *, opens_browser: bool) -> None:

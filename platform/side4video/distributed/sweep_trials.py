@@ -40,6 +40,7 @@ class SweepTrials:
         self._proposals: dict[int, tuple[Row, ...]] = {}
         self._count = 0
         self._failure: BaseException | None = None
+        self._is_over = False
         self._packs = ThreadPoolExecutor(work.sweep.spec.limits.parallel_packs, thread_name_prefix="pack")
         self._futures: list[Future[None]] = []
 
@@ -75,6 +76,7 @@ class SweepTrials:
             self._raise_failures()
             show({"phase": "ending the trials"})
         finally:
+            self._is_over = True
             self._packs.shutdown(wait=False, cancel_futures=True)
             self.ray.kill(self.hub)
 
@@ -107,6 +109,8 @@ class SweepTrials:
 
     def _train(self, job: PackJob) -> None:
         states = self.work.train_on_ray(job, hub=self.hub)
+        if self._is_over:
+            return  # a call of Ray would start a cluster of its own now
         reason = next((self.work.failures[arm.key] for arm in job.arms if arm.key in self.work.failures), "")
         self.ray.get(self.hub.end.remote(states, reason))
 

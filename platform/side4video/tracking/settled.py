@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from side4video.spec.arms import Arm
-from side4video.tracking.journal import FINGERPRINT_TAG, STATE_TAG
+from side4video.tracking.journal import FINGERPRINT_TAG
 from side4video.tracking.ledger import finished_runs
 from side4video.tracking.search import StoredRun
 from side4video.tracking.store import Store
-from side4video.tracking.sweep_record import SETTLED, children_of
+from side4video.tracking.sweep_record import children_of, is_settled
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ def settled_arms(store: Store, key: str, arms: Sequence[Arm], *, fingerprint: st
     own = {
         digest: run
         for digest, run in children_of(store, key).items()
-        if run.tags.get(STATE_TAG) in SETTLED and run.tags.get(FINGERPRINT_TAG) == fingerprint
+        if is_settled(run) and run.tags.get(FINGERPRINT_TAG) == fingerprint
     }
     others = finished_runs(store, [arm.experiment for arm in arms if arm.key not in own], fingerprint=fingerprint)
     settled = {arm.key: Settled(own[arm.key], is_own=True) for arm in arms if arm.key in own}

@@ -27,6 +27,8 @@ SETTLED = frozenset({"finished", "stopped", "diverged"})
 """States of an arm that the same sweep does not run again: it would end the same."""
 COPIED = ("predictions.csv", "class_accuracy.json", "spec.json", "plan.json")
 """Artifacts that an arm takes over with a result."""
+CURVES = "eval/"
+"""Metrics that it takes over whole, not only their last values."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,15 @@ class SweepRecord:
             parent=self.parent,
             key=f"{self.key}/{arm.key}",
             tags={SWEEP_TAG: self.key, PACK_TAG: pack, ROWS_TAG: " | ".join(row.place for row in arm.rows)},
-            params={"arm": {**swept, "seed": arm.rows[0].seed}},
+            params={f"arm/{name}": value for name, value in {**swept, "seed": arm.rows[0].seed}.items()},
             predicted=predicted,
         )
 
     def adopt(self, arm: Arm, source: StoredRun, swept: Mapping[str, Any]) -> None:
-        """Take over a result from elsewhere: a run below this sweep, with the other's figures and predictions."""
+        """Take over a result from elsewhere: a run below this sweep, with the other's figures and predictions.
+
+        Evaluations come epoch by epoch: whoever decides on arms is to hear of all of them, next time too.
+        """
         member = self.membership(arm, swept=swept, pack="", predicted={})
         kept = {name: value for name, value in source.tags.items() if not name.startswith("mlflow.")}
         tags = {**kept, **member.tags, REUSED_TAG: source.run_id}
@@ -73,8 +78,10 @@ class SweepRecord:
             params={**arm.experiment.resolved(), **member.params},
             parent=self.parent,
         )
-        final = [Metric(*point(name, value, 0)) for name, value in source.metrics.items()]
-        self.store.log(run_id, final)
+        told = [Metric(*point(name, value, 0)) for name, value in source.metrics.items() if not name.startswith(CURVES)]
+        for name in (name for name in source.metrics if name.startswith(CURVES)):
+            told += self.store.history(source.run_id, name)
+        self.store.log(run_id, told)
         with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
             for name in COPIED:
                 try:
@@ -118,7 +125,7 @@ def open_sweep_record(sweep: Sweep, *, key: str, plan: Mapping[str, Any]) -> Swe
         name=sweep.spec.name,
         key=f"sweep/{key}",
         tags={SWEEP_TAG: key, "side4video.kind": "sweep", STATE_TAG: "running", **describe()},
-        params={"sweep": sweep.spec.model_dump(mode="json", exclude={"base", "tables"})},
+        params={"sweep": sweep.spec.model_dump(mode="json", exclude={"base", "tables", "packing", "limits"})},
         reopen_finished=True,
     )
     document = {"sweep": sweep.spec.model_dump(mode="json", exclude={"base"}), "base": dict(sweep.base)}
@@ -127,12 +134,19 @@ def open_sweep_record(sweep: Sweep, *, key: str, plan: Mapping[str, Any]) -> Swe
     return SweepRecord(store, parent, key)
 
 
+def is_settled(run: StoredRun) -> bool:
+    """Whether an arm's run is whole: its state says how it ended before its last files are stored."""
+    return run.status != "RUNNING" and run.tags.get(STATE_TAG) in SETTLED
+
+
 def unfinished_places(children: Mapping[str, StoredRun], missing: Collection[str]) -> dict[str, list[str]]:
     """Where the checkpoints of arms lie that were begun and not ended: the arms' keys by place."""
     places: dict[str, list[str]] = {}
     for key in missing:
         run = children.get(key)
-        if run is not None and PLACE_TAG in run.tags and run.tags.get(STATE_TAG) not in SETTLED:
+        if run is None or is_settled(run) or REUSED_TAG in run.tags:
+            continue
+        if PLACE_TAG in run.tags:
             places.setdefault(run.tags[PLACE_TAG], []).append(key)
     return places
 
