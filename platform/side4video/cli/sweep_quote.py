@@ -43,7 +43,11 @@ def _speedup(plan: SweepPlan, spec: SweepSpec) -> str:
     if not plan.pays:
         shared = "" if all(len(pack.arms) == 1 for pack in plan.packs) else "; arms still share reading and starting"
         return f"packing will not pay here: {plan.predicted_speedup:.2f}x in multiply-adds{shared}"
-    rows = f", {plan.predicted_speedup_of_rows:.2f}x against every row" if plan.rows != (plan.proposed or len(plan.arms)) else ""
+    rows = (
+        f", {plan.predicted_speedup_of_rows:.2f}x against every row"
+        if plan.rows != (plan.proposed or len(plan.arms))
+        else ""
+    )
     return f"{plan.predicted_speedup:.2f}x against the distinct arms one by one{rows}"
 
 

@@ -1,13 +1,16 @@
 """Connecting to Ray, or starting it on this machine, and saying early what it cannot do."""
 
+import io
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from side4video.core.errors import InputError
 from side4video.spec.cluster import ClusterSpec
+
+log = logging.getLogger(__name__)
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -42,14 +45,26 @@ def ray_cluster(address: str, needed: ClusterSpec) -> Iterator[Any]:
     if address == "local":
         # It watches for machines that the cloud takes back; this one is nobody's but ours.
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    if began:
-        _connect(ray, address, needed)
-    try:
-        _must_hold(ray.cluster_resources(), needed, address)
-        yield ray
-    finally:
+    # Ray's threads print warnings on stdout, where a command's answer goes.
+    with redirect_stdout(_AsLog()):
         if began:
-            ray.shutdown()
+            _connect(ray, address, needed)
+        try:
+            _must_hold(ray.cluster_resources(), needed, address)
+            yield ray
+        finally:
+            if began:
+                ray.shutdown()
+
+
+class _AsLog(io.TextIOBase):
+    """Takes what is printed as lines of the log."""
+
+    def write(self, text: str) -> int:
+        """Log the lines of a text that say anything."""
+        for line in filter(str.strip, text.splitlines()):
+            log.info("%s", line)
+        return len(text)
 
 
 def _connect(ray: Any, address: str, needed: ClusterSpec) -> None:

@@ -237,6 +237,20 @@ def test_a_stopped_arm_stands_in_nobodys_way():
     assert cast.of("b") == cast.of("c") == ALL_OF_THREE
 
 
+def test_a_stopped_arm_stays_stopped():
+    """Its trial may still be heard of, when Ray Tune ends it."""
+    hub = Hub(decides=True)
+
+    async def scene():
+        asked = asyncio.create_task(hub.judge(0, measured("a")))
+        await hub.next("a", 0)
+        await hub.decided("a", stops=True)
+        await hub.decided("a", stops=False)
+        return [await asked, await hub.judge(1, measured("a"))]
+
+    assert play(scene()) == [["a"], ["a"]]
+
+
 def test_twin_that_keeps_a_stopped_arms_place(monkeypatch):
     monkeypatch.setattr(Hub, "_queue", lambda self, channel, index: self._order.append((channel, index)))
     cast = Cast(Hub(decides=True), stops={"a": 1})
@@ -320,12 +334,13 @@ def test_an_arms_first_trial_decides_for_it():
 
 
 def test_assigning_a_trial_again_changes_nothing():
-    cast = Cast(Hub(decides=True))
+    cast = Cast(Hub(decides=False))
 
     async def scene():
+        await cast.pack("a")
         for _ in range(2):
             await cast.hub.assign("trial 1", "a", "a")
-        await cast.all(cast.pack("a"), cast.trial("a"))
+        await cast.trial("a")
 
     play(scene())
     assert cast.of("a") == ALL_OF_THREE

@@ -105,6 +105,9 @@ APART = [
     {"backbone.kept_tokens": "8-bit"},
     {"backbone.weights.seed": 1},
     {"cluster.workers": 2},
+    # Alone the next two change no result, so the arm would be the base's.
+    {"cluster.cpus_per_worker": 2, "optimization.learning_rate": 2e-5},
+    {"tracking.experiment": "another", "optimization.learning_rate": 3e-5},
     {"evaluation.every_epochs": 2},
     {"features": {"kind": "cached", "views": 2}},
     {"method": {"kind": "dist", "dim": 64, "temporal_dim": 16}},

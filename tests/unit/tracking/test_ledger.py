@@ -297,7 +297,7 @@ def test_it_is_the_arm_of_this_sweep(sweep, record, adopted):
     assert run.tags[ROWS_TAG] == "t: deep | t: deep again"
     assert "mlflow.note.content" not in run.tags
     assert run.name == sweep.arms[0].experiment.name
-    assert (run.params["arm.layers"], run.params["method.layers"]) == ("2", "2")
+    assert (run.params["arm/layers"], run.params["method.layers"]) == ("2", "2")
 
 
 def test_taking_over_twice_makes_one_run_while_it_is_not_whole(store, sweep, record, monkeypatch):
