@@ -76,6 +76,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--clips", type=int, default=None, help="Of a step; else 1, on CUDA the paper's batch.")
+    parser.add_argument(
+        "--recompute", choices=["", "none", "selective", "block"], default="", help="Of all arms; else as in the file."
+    )
     parser.add_argument("--smoke", action="store_true", help="A toy backbone and one round; nothing is written.")
     arguments = parser.parse_args()
     for name in ("SSV1", "SSV2"):
@@ -91,7 +94,8 @@ def main() -> None:
     rows = []
     for group in groups:
         clips = arguments.clips or (group.clips if device.type == "cuda" else 1)
-        rows.append(run_group(group, device, clips=clips, rounds=rounds, is_smoke=arguments.smoke))
+        options = {"clips": clips, "rounds": rounds, "is_smoke": arguments.smoke, "recompute": arguments.recompute}
+        rows.append(run_group(group, device, **options))
         gc.collect()
     if arguments.smoke:
         return
@@ -99,7 +103,9 @@ def main() -> None:
     record = {
         "what": "a packed step against its arms' separate steps: median seconds, ratios, bytes; random weights, frames",
         "command": f"python benchmarks/sweep.py --device {arguments.device} --group {arguments.group} "
-        f"--rounds {rounds} --threads {arguments.threads}" + (f" --clips {arguments.clips}" if arguments.clips else ""),
+        f"--rounds {rounds} --threads {arguments.threads}"
+        + (f" --clips {arguments.clips}" if arguments.clips else "")
+        + (f" --recompute {arguments.recompute}" if arguments.recompute else ""),
         "threads": arguments.threads,
         "rounds": rounds,
         "groups": rows,
@@ -107,14 +113,16 @@ def main() -> None:
     print(bench.save(f"sweep-{name}" + ("" if arguments.group == "both" else f"-{arguments.group}"), record))
 
 
-def run_group(group: Group, device: torch.device, *, clips: int, rounds: int, is_smoke: bool) -> dict[str, Any]:
+def run_group(
+    group: Group, device: torch.device, *, clips: int, rounds: int, is_smoke: bool, recompute: str
+) -> dict[str, Any]:
     """All of one group."""
     sweep = load_sweep(SWEEPS / group.file)
     arms = sweep.arms[: SMOKE_ARMS if is_smoke else None]
     plan_of = plans_by_shape(bench.CLASSES)
     precision = "bf16" if device.type == "cuda" else "fp32"
     paper = [settled(arm, group, clips=group.clips, precision="bf16", is_toy=is_smoke) for arm in arms]
-    here = [settled(arm, group, clips=clips, precision=precision, is_toy=is_smoke) for arm in arms]
+    here = [settled(arm, group, clips=clips, precision=precision, is_toy=is_smoke, recompute=recompute) for arm in arms]
     planned = {f"{group.clips} clips, bf16": paper, f"{clips} clip{'s' if clips > 1 else ''}, {precision}": here}
     if not group.backbone and not is_smoke:
         planned["a worker of the file's eight"] = list(arms)
@@ -124,6 +132,7 @@ def run_group(group: Group, device: torch.device, *, clips: int, rounds: int, is
         "rows": sum(len(arm.rows) for arm in arms),
         "clips": clips,
         "precision": precision,
+        "recompute": recompute or "as in the file",
         "targets": {
             "speedup": group.speedup_target,
             "speedup_of_rows": group.speedup_of_rows_target,

@@ -59,7 +59,7 @@ class Group:
 # ---- arms
 
 
-def settled(arm: Arm, group: Group, *, clips: int, precision: str, is_toy: bool) -> Arm:
+def settled(arm: Arm, group: Group, *, clips: int, precision: str, is_toy: bool, recompute: str = "") -> Arm:
     """The arm on one worker, with random weights, a batch of so many clips, and on the group's backbone."""
     document = arm.experiment.resolved()
     changes: dict[str, Any] = {
@@ -70,6 +70,8 @@ def settled(arm: Arm, group: Group, *, clips: int, precision: str, is_toy: bool)
         "optimization.precision": precision,
         "cluster": {},
     }
+    if recompute and "recompute" in document["method"]:
+        changes["method.recompute"] = recompute
     if group.backbone:
         changes |= {"backbone.model": group.backbone, **scaled(document["method"])}
     if is_toy:

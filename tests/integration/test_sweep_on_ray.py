@@ -62,7 +62,7 @@ def test_asha_stops_arms_of_a_pack_by_their_own_curves(cluster, whole_grid):
         assert curve == whole_grid[key][: expected.get(key, 4)]
         # Whom the last rung stops has trained to the end all the same.
         assert run.tags["state"] == ("stopped" if expected.get(key, 4) < 4 else run.tags["state"])
-    again, outcome_again = sweeps.run(sweep, local=False)
+    _, outcome_again = sweeps.run(sweep, local=False)
     assert {run.tags["state"] for run in outcome_again.record.children().values()} <= {"stopped", "finished"}
 
 

@@ -112,7 +112,13 @@ class SweepTrials:
         if self._is_over:
             return  # a call of Ray would start a cluster of its own now
         reason = next((self.work.failures[arm.key] for arm in job.arms if arm.key in self.work.failures), "")
-        self.ray.get(self.hub.end.remote(states, reason))
+        try:
+            self.ray.get(self.hub.end.remote(states, reason))
+        except Exception as error:  # Ray has no one name for it
+            first = str(error).strip().splitlines()[0]
+            raise Side4VideoError(
+                f"Ray was lost: {first} · fix: look for lack of memory on the head; the same command goes on from here"
+            ) from error
 
     # ---- arms that Optuna proposes while the sweep runs
 

@@ -202,7 +202,7 @@ class EpochEnd:
             evaluations = self.evaluate(living) if living else {}
         for name, evaluation in evaluations.items():
             points[name] += self._rate(name, evaluation, info)
-            info.add(name, evaluation.metrics)
+            info.add(name, {**evaluation.metrics, "loss": evaluation.loss})
         if evaluations:
             self._stop(info.epoch, {name: self.latest[name] for name in evaluations})
         met = [row for rows in process.gather(self.broken()) for row in rows]

@@ -16,6 +16,8 @@ from side4video.spec.space import RandomChooser, draw
 from side4video.spec.sweep import SweepSpec
 
 NAME_LIMIT = 80
+MOST_PROBLEMS = 12
+"""Mistakes of arms that are told at once."""
 TRIED = 32
 """Draws of a search space that are checked before it is searched."""
 
@@ -31,6 +33,8 @@ class Row:
     """The model's."""
     experiment: Experiment
     paper: Mapping[str, float] = field(default_factory=dict)
+    repeat: int = 0
+    """Which of its seeds it is, from 0."""
 
     @property
     def place(self) -> str:
@@ -55,7 +59,7 @@ class Arm:
     @property
     def label(self) -> str:
         """What it is called where there is room for one name."""
-        seed = f" · seed {self.rows[0].seed}" if self.rows[0].seed != 0 else ""
+        seed = f" · seed {self.rows[0].seed}" if self.rows[0].repeat else ""
         return self.rows[0].place + seed
 
 
@@ -148,14 +152,32 @@ def make_rows(spec: SweepSpec, base: Mapping[str, Any], proposals: Sequence[Prop
             for seed in range(first, first + spec.seeds):
                 named = {**document, "seed": seed, "name": arm_name(spec.name, proposal, seed)}
                 experiment = parse_experiment(named, source=where)
-                rows.append(Row(proposal.table, proposal.label, proposal.overrides, seed, experiment, proposal.paper))
+                rows.append(
+                    Row(
+                        proposal.table,
+                        proposal.label,
+                        proposal.overrides,
+                        seed,
+                        experiment,
+                        proposal.paper,
+                        seed - first,
+                    )
+                )
         except SpecError as error:
             problems += error.problems
         except InputError as error:
             problems.append(error)
     if problems:
-        raise SpecError(list({str(problem): problem for problem in problems}.values()))
+        raise SpecError(_the_first(list({str(problem): problem for problem in problems}.values()), source))
     return tuple(rows)
+
+
+def _the_first(problems: list[InputError], source: str) -> list[InputError]:
+    """As many as somebody reads: one wrong path is wrong in every arm of a grid."""
+    if len(problems) <= MOST_PROBLEMS:
+        return problems
+    rest = InputError(source, f"and {len(problems) - MOST_PROBLEMS} more mistakes, perhaps the same in other arms")
+    return [*problems[:MOST_PROBLEMS], rest]
 
 
 def distinct(rows: Iterable[Row]) -> tuple[Arm, ...]:
