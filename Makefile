@@ -37,7 +37,7 @@ demo-sweep: .venv/.installed
 	@$(BIN)/side4video sweep experiments/quickstart-sweep.yaml
 
 test: .venv/.installed
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
 check: .venv/.installed
 	@$(BIN)/ruff format --check .
