@@ -8,6 +8,7 @@ from rich.console import Console
 
 from side4video.cli.sweep_quote import quote
 from side4video.core.errors import InputError
+from side4video.data.datasets import MotionSpec
 from side4video.distributed.sweep import sweep_key
 from side4video.planning.sweep import SweepPlan, plan_sweep
 from side4video.spec.arms import Sweep
@@ -52,6 +53,8 @@ def _done(sweep: Sweep) -> tuple[frozenset[str], bool]:
 
     try:
         dataset = sweep.base_experiment.data.dataset
+        if isinstance(dataset, MotionSpec) and not dataset.is_made():
+            return frozenset(), False  # a plan makes nothing
         dataset.check()
         fingerprint = dataset.fingerprint()
         store = Store.from_spec(sweep.base_experiment.tracking).prepare()

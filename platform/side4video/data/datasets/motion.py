@@ -129,6 +129,10 @@ class MotionSpec(Spec):
     def check(self) -> None:
         """Nothing: the set is made when it is needed."""
 
+    def is_made(self) -> bool:
+        """Whether the set is there."""
+        return (self.folder() / "annotations.csv").is_file()
+
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Make the set unless it is there; several processes may ask at once, one makes it.
 
@@ -136,13 +140,13 @@ class MotionSpec(Spec):
             progress: Called with clips done and clips in all.
         """
         folder = self.folder()
-        if (folder / "annotations.csv").is_file():
+        if self.is_made():
             return
         from filelock import FileLock
 
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
-            if not (folder / "annotations.csv").is_file():
+            if not self.is_made():
                 self._make(folder, progress)
 
     def _make(self, folder: Path, progress: Callable[[int, int], None] | None) -> None:
