@@ -200,18 +200,18 @@ def kills(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     history, finished = [], {}
     for _ in range(3):
         running = Running(file, folder / "killed")
-        moment = generator.uniform(0.1, 0.95) * undisturbed.seconds
-        while running.process.poll() is None and time.monotonic() - running.began < moment:
-            time.sleep(0.1)
+        epochs = generator.randrange(1, 19)
+        while running.process.poll() is None and sum(": epoch " in line for _, line in running.lines) < epochs:
+            time.sleep(0.05)
+        time.sleep(generator.random())
         if running.process.poll() is not None:
-            break
+            raise SystemExit("the sweep ended before it could be killed")
         running.process.kill()
         running.process.wait()
         time.sleep(8)  # Ray's processes end after their driver
         now = finished_runs(folder / "killed")
-        history.append(
-            {"after_s": moment, "last_line": running.lines[-1][1] if running.lines else "", "finished": len(now)}
-        )
+        last = running.lines[-1][1] if running.lines else ""
+        history.append({"after_epochs_of_this_try": epochs, "last_line": last, "finished": len(now)})
         if not finished.items() <= now.items():
             raise SystemExit("a finished arm ran again")
         finished = now
