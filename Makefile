@@ -37,7 +37,7 @@ demo-sweep: .venv/.installed
 	@$(BIN)/side4video sweep experiments/quickstart-sweep.yaml
 
 test: .venv/.installed
-	@$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/pytest $(ARGS)
 
 check: .venv/.installed
 	@$(BIN)/ruff format --check .

@@ -18,7 +18,7 @@ import yaml
 from side4video.tracking.store import Store
 from tiny import DOCUMENT
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 BIN = Path(sys.executable).parent
 

@@ -15,7 +15,7 @@ from side4video.spec.cluster import ClusterSpec
 from side4video.tracking.store import Store
 from tiny import tiny
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def quiet(message):

@@ -16,8 +16,6 @@ from side4video.distributed.launch import launch
 from side4video.tracking.store import Store
 from tiny import DOCUMENT, merged, tiny
 
-pytestmark = pytest.mark.xdist_group("run")
-
 
 def quiet(message):
     pass

@@ -20,8 +20,6 @@ from side4video.distributed.launch import launch
 from side4video.tracking.ledger import REUSED_TAG
 from side4video.tracking.store import PARENT_TAG, Store
 
-pytestmark = pytest.mark.xdist_group("sweep")
-
 
 @pytest.fixture(scope="module")
 def finished():

@@ -8,7 +8,7 @@ from side4video.distributed.environment import ray_cluster
 from side4video.distributed.relay import Relay
 from side4video.spec.cluster import ClusterSpec
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ASHA = {
     "grid": {"optimization.learning_rate": [1e-3, 3e-4, 1e-4], "method.layers": [1, 2]},
