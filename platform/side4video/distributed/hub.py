@@ -5,11 +5,15 @@ here, one after another, and reports them to Ray Tune, which may answer that the
 who stopped. Nobody waits for a trial that has not started: trials may come later and are given what they missed.
 
 Where somebody decides (a scheduler, Optuna), results are handed out one at a time, epoch by epoch and, within an
-epoch, by the arms' keys: the same results lead to the same decisions, however fast the trials are and however often
-a sweep was interrupted. (Keys are hashes, so their order says nothing about the arms.)
+epoch, in an order that they alone determine: the same results lead to the same decisions, however fast the trials are
+and however often a sweep was interrupted. The order is that of the arms' keys, which are hashes. For halving it is
+another: asynchronous halving judges an arm by those that it heard before, but the arms of a pack reach a rung together.
+So the weakest arm of the share that is to go on comes first, better ones follow, then the others from the best to the
+worst: each of these finds enough better ones before it, and the share that goes on is the one that was asked for.
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -44,13 +48,17 @@ class Feed:
 class Hub:
     """An actor without a core; its methods are coroutines, so that any number of trials may wait in it."""
 
-    def __init__(self, decides: bool) -> None:
+    def __init__(self, decides: bool, *, metric: str = "", mode: str = "max", reduction: float = 0.0) -> None:
         """Begin.
 
         Args:
             decides: Whether results are handed out one at a time because somebody acts on them.
+            metric: By which arms are halved.
+            mode: Whether more of it is better.
+            reduction: One arm of so many goes on at a rung; 0 where nobody halves.
         """
         self.decides = decides
+        self.metric, self.mode, self.reduction = metric, mode, reduction
         self._feeds: dict[str, Feed] = {}
         self._channels: dict[str, list[str]] = {}
         self._trials: dict[str, str] = {}
@@ -62,7 +70,7 @@ class Hub:
     async def tell(self, epoch: int, metrics: Mapping[str, Mapping[str, float]]) -> None:
         """Take what arms measured at the end of an epoch (from 0); what is known already is passed over."""
         async with self._changed:
-            for arm in sorted(metrics):
+            for arm in self._in_order(metrics):
                 for channel in self._channels_of(arm):
                     feed = self._feed(channel)
                     known = feed.results[-1]["epoch"] if feed.results else 0
@@ -149,6 +157,16 @@ class Hub:
                 # Its trial is over, so nobody fetches what else there is of it.
                 self._order = deque(entry for entry in self._order if entry[0] != channel)
             self._changed.notify_all()
+
+    def _in_order(self, metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
+        """Arms in the order in which their results of an epoch are handed out."""
+        arms = sorted(metrics)
+        if not self.reduction:
+            return arms
+        sign = -1.0 if self.mode == "max" else 1.0
+        ranked = sorted(arms, key=lambda arm: sign * metrics[arm].get(self.metric, math.inf * sign))
+        kept = math.ceil(len(ranked) / self.reduction)
+        return ranked[:kept][::-1] + ranked[kept:]
 
     def _catch_up(self, known: Feed, channel: str) -> None:
         """Give a later trial of an arm what the first one was given."""

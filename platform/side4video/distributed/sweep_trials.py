@@ -11,6 +11,7 @@ from side4video.distributed.hub import Hub
 from side4video.distributed.sweep_packs import PackJob, SweepWork, pack_jobs
 from side4video.planning.packs import compile_packs
 from side4video.spec.arms import Arm, Row, distinct
+from side4video.spec.sweep import AshaScheduler
 from side4video.tracking.journal import STATE_TAG
 from side4video.tracking.ledger import curve
 from side4video.tracking.settled import settled_arms
@@ -34,7 +35,17 @@ class SweepTrials:
         """Begin the hub on a connected cluster."""
         self.ray, self.work = ray, work
         self.hub_name = f"side4video-hub-{uuid.uuid4().hex[:8]}"
-        self.hub: Any = ray.remote(num_cpus=0)(Hub).options(name=self.hub_name).remote(work.sweep.spec.decides)
+        spec = work.sweep.spec
+        self.hub: Any = (
+            ray.remote(num_cpus=0)(Hub)
+            .options(name=self.hub_name)
+            .remote(
+                spec.decides,
+                metric=spec.metric,
+                mode=spec.mode,
+                reduction=spec.scheduler.reduction if isinstance(spec.scheduler, AshaScheduler) else 0.0,
+            )
+        )
         self._told: list[str] = []
         self._batch: dict[int, Row] = {}
         self._proposals: dict[int, tuple[Row, ...]] = {}

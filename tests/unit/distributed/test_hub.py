@@ -442,3 +442,30 @@ def test_packs_side_by_side_do_not_wait_for_each_other():
 
     play(scene())
     assert cast.of("a") == cast.of("b") == ALL_OF_THREE
+
+
+# ---- halving
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+@pytest.mark.parametrize("reduction", [2, 4])
+def test_halving_keeps_the_share_that_was_asked_for(mode, reduction):
+    assert survivors(Hub(decides=True, metric="m", mode=mode, reduction=reduction), mode, reduction) == 16 // reduction
+
+
+def test_twin_that_hands_out_by_key_keeps_more():
+    assert survivors(Hub(decides=True), "max", 4) != 4
+
+
+def survivors(hub, mode, reduction):
+    """How many of 16 arms, which begin with the weakest, go on by the rule of Ray's scheduler; the best must be one."""
+    from ray.tune.schedulers.async_hyperband import _Bracket
+
+    sign = 1 if mode == "max" else -1
+    values = {f"{number:02d}": sign * float(number) for number in range(16)}
+    play(hub.tell(0, {arm: {"m": value} for arm, value in values.items()}))
+    bracket = _Bracket(1, 100, reduction, 0)
+    trials = [type("Trial", (), {"trial_id": channel}) for channel, _ in hub._order]
+    actions = {trial.trial_id: bracket.on_result(trial, 1, sign * values[trial.trial_id]) for trial in trials}
+    assert actions["15"] == "CONTINUE"
+    return sum(action == "CONTINUE" for action in actions.values())
