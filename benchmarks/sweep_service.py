@@ -191,7 +191,7 @@ def finished_top1(arm: dict[str, Any]) -> float:
 
 def kills(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """A sweep in two packs: undisturbed, and killed (SIGKILL) at three random moments."""
-    base = {**TINY, "optimization": {**TINY["optimization"], "length": {"epochs": 30}}}
+    base = {**TINY, "optimization": {**TINY["optimization"], "length": {"epochs": 60}}}
     grid = {"method.layers": [1, 2], "optimization.learning_rate": [1e-3, 3e-4, 1e-4]}
     file = write(folder, "kills", {"name": "kills", "base": base, "grid": grid, "packing": 3})
     undisturbed = Running(file, folder / "undisturbed")
@@ -200,7 +200,7 @@ def kills(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     history, finished = [], {}
     for _ in range(3):
         running = Running(file, folder / "killed")
-        epochs = generator.randrange(1, 19)
+        epochs = generator.randrange(2, 26)
         while running.process.poll() is None and sum(": epoch " in line for _, line in running.lines) < epochs:
             time.sleep(0.05)
         time.sleep(generator.random())
