@@ -139,7 +139,8 @@ class ProcessPrefetcher:
             self.close()
             raise Side4VideoError(_too_long(self._timeout_seconds, keys)) from error
         # A batch already on its way when its process dies cannot be taken over: that is an OSError or EOFError.
-        if "exited unexpectedly" in message or not isinstance(error, RuntimeError):
+        is_dead = "exited unexpectedly" in message or "killed by signal" in message
+        if is_dead or not isinstance(error, RuntimeError):
             self.close()
             raise Side4VideoError(
                 f"a decoding process died while these clips were read: {_names(keys)}; out of memory? "
