@@ -118,6 +118,11 @@ def _prepare(experiments: Mapping[str, Experiment], show: Show) -> dict[str, dic
     }
 
 
+def storage_root(spec: Experiment) -> str:
+    """The folder or URI below which runs keep their checkpoints, without a slash at its end."""
+    return (expand(spec.cluster.storage, "cluster.storage") or str(home() / "runs")).rstrip("/")
+
+
 def _place(spec: Experiment, *, resume: bool) -> str:
     """`<storage>/<name>-<hash>-<run>`: the run's own folder for checkpoints; the unfinished run's when resuming."""
     if resume:
@@ -129,8 +134,7 @@ def _place(spec: Experiment, *, resume: bool) -> str:
                 fix="run it without --resume",
             )
         return unfinished.tags[PLACE_TAG]
-    root = expand(spec.cluster.storage, "cluster.storage") or str(home() / "runs")
-    return f"{root.rstrip('/')}/{spec.name}-{spec.digest()[:8]}-{uuid.uuid4().hex[:8]}"
+    return f"{storage_root(spec)}/{spec.name}-{spec.digest()[:8]}-{uuid.uuid4().hex[:8]}"
 
 
 def _train_on_ray(

@@ -7,24 +7,20 @@ the hub stands between. Importing this does not import Ray.
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from side4video.core.errors import InputError
-from side4video.core.home import home
-from side4video.core.paths import expand
+from side4video.distributed.launch import Show, storage_root
 from side4video.distributed.sweep_packs import PackJob, SweepWork, pack_jobs
 from side4video.planning.sweep import SweepPlan, plan_sweep
-from side4video.spec.arms import Arm, Sweep, distinct
+from side4video.spec.arms import Arm, Sweep, distinct, short_key
 from side4video.spec.check import check_files
-from side4video.tracking.journal import PLACE_TAG, STATE_TAG
-from side4video.tracking.ledger import curve
+from side4video.tracking.journal import PLACE_TAG
 from side4video.tracking.settled import Settled, settled_arms
 from side4video.tracking.store import Store
 from side4video.tracking.sweep_record import SweepRecord, open_sweep_record, swept_by_arm
-
-Show = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -158,9 +154,7 @@ def run_sweep(prepared: Prepared, *, show: Show, local: bool = False, address: s
 
 
 def _folder(prepared: Prepared) -> str:
-    spec = prepared.sweep.base_experiment
-    root = expand(spec.cluster.storage, "cluster.storage") or str(home() / "runs")
-    return f"{root.rstrip('/')}/{prepared.sweep.spec.name}-{prepared.key}"
+    return f"{storage_root(prepared.sweep.base_experiment)}/{prepared.sweep.spec.name}-{prepared.key}"
 
 
 def _run_on_ray(prepared: Prepared, work: SweepWork, jobs: Sequence[PackJob], *, address: str) -> None:
@@ -178,19 +172,11 @@ def _run_on_ray(prepared: Prepared, work: SweepWork, jobs: Sequence[PackJob], *,
 
 def _replay(prepared: Prepared, trials: Any) -> None:
     """Give the hub what settled arms measured, pack by pack and epoch by epoch, as it was when they were trained."""
-    spec = prepared.sweep.spec
-    if not spec.decides:
+    if not prepared.sweep.spec.decides:
         return
-    store = trials.work.record.store
     by_place: dict[str, list[str]] = {}
     order = sorted(prepared.settled, key=lambda key: (prepared.settled[key].run.start_ms, key))
     for key in order:
         by_place.setdefault(prepared.settled[key].run.tags.get(PLACE_TAG, key), []).append(key)
     for keys in by_place.values():
-        runs = {key: prepared.settled[key].run for key in keys}
-        rounds: dict[int, dict[str, dict[str, float]]] = {}
-        for key, run in runs.items():
-            for each in curve(store, run.run_id, spec.metric):
-                rounds.setdefault(each.epoch, {})[key[:16]] = each.metrics
-        states = {key[:16]: run.tags[STATE_TAG] for key, run in runs.items()}
-        trials.tell(rounds, states)
+        trials.tell({short_key(key): prepared.settled[key].run for key in keys})

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from side4video.core.errors import Side4VideoError
-from side4video.distributed.launch import train_here
+from side4video.core.units import as_gib
+from side4video.distributed.launch import Show, train_here
 from side4video.planning.pack_memory import PackMemory
 from side4video.planning.packs import PlannedPack, PlanOf, compile_packs
 from side4video.spec.arms import Arm, Row, Sweep
@@ -34,7 +35,7 @@ class PackJob:
     def predicted(self) -> dict[str, float]:
         """The pack's figures, for the records of its arms."""
         return {
-            "plan/pack_peak_memory_gib": self.memory.peak / 2**30,
+            "plan/pack_peak_memory_gib": as_gib(self.memory.peak),
             "plan/pack_arms": float(len(self.arms)),
             "plan/pack_speedup": self.speedup,
         }
@@ -48,7 +49,7 @@ class SweepWork:
     sweep: Sweep
     fingerprint: str
     plan_of: PlanOf
-    show: Callable[[dict[str, Any]], None]
+    show: Show
     folder: str
     deadline: float | None
     """When no further pack begins, on the monotonic clock."""
@@ -67,7 +68,7 @@ class SweepWork:
 
         side = SweepSide(hub, self.sweep.spec.metric, job.resume_from)
 
-        def train(journal: Journal, show: Callable[[dict[str, Any]], None]) -> Any:
+        def train(journal: Journal, show: Show) -> Any:
             storage, _, name = job.place.rpartition("/")
             return train_on_ray(_students(job), journal, place=storage, name=name, show=show, sweep=side)
 
@@ -76,7 +77,7 @@ class SweepWork:
     def train_here(self, job: PackJob) -> dict[str, str]:
         """Train a pack in this process; how each arm ended, by its short key."""
 
-        def train(journal: Journal, show: Callable[[dict[str, Any]], None]) -> Any:
+        def train(journal: Journal, show: Show) -> Any:
             return train_here(_students(job), journal, place=job.place, show=show, resume_from=job.resume_from)
 
         return self._train(job, train)
@@ -88,7 +89,7 @@ class SweepWork:
         for journal in journals.values():
             journal.fail(reason, killed=killed)
 
-    def _train(self, job: PackJob, train: Callable[[Journal, Callable[[dict[str, Any]], None]], Any]) -> dict[str, str]:
+    def _train(self, job: PackJob, train: Callable[[Journal, Show], Any]) -> dict[str, str]:
         if self.deadline is not None and time.monotonic() > self.deadline:
             self.left |= {arm.key for arm in job.arms}
             return {arm.short_key: "failed" for arm in job.arms}
@@ -164,7 +165,7 @@ def _students(job: PackJob) -> dict[str, Any]:
     return {arm.short_key: arm.experiment for arm in job.arms}
 
 
-def _named(show: Callable[[dict[str, Any]], None], pack_id: str) -> Callable[[dict[str, Any]], None]:
+def _named(show: Show, pack_id: str) -> Show:
     return lambda message: show({**message, "pack": pack_id})
 
 

@@ -10,10 +10,11 @@ from side4video.core.errors import InputError, Side4VideoError
 from side4video.distributed.hub import Hub
 from side4video.distributed.sweep_packs import PackJob, SweepWork, pack_jobs
 from side4video.planning.packs import compile_packs
-from side4video.spec.arms import Arm, Row, distinct
+from side4video.spec.arms import Arm, Row, distinct, short_key
 from side4video.spec.sweep import AshaScheduler
 from side4video.tracking.journal import STATE_TAG
 from side4video.tracking.ledger import curve
+from side4video.tracking.search import StoredRun
 from side4video.tracking.settled import settled_arms
 from side4video.tracking.sweep_record import swept_by_arm
 
@@ -55,11 +56,16 @@ class SweepTrials:
         self._packs = ThreadPoolExecutor(work.sweep.spec.limits.parallel_packs, thread_name_prefix="pack")
         self._futures: list[Future[None]] = []
 
-    def tell(self, rounds: Mapping[int, Mapping[str, Mapping[str, float]]], states: Mapping[str, str]) -> None:
-        """Give the hub what arms measured before, and how they ended."""
+    def tell(self, runs: Mapping[str, StoredRun]) -> None:
+        """Give the hub what arms measured before, epoch by epoch, and how they ended: their runs, by short key."""
+        rounds: dict[int, dict[str, dict[str, float]]] = {}
+        for name, run in runs.items():
+            for each in curve(self.work.record.store, run.run_id, self.work.sweep.spec.metric):
+                rounds.setdefault(each.epoch, {})[name] = each.metrics
+        states = {name: run.tags[STATE_TAG] for name, run in runs.items()}
         for epoch in sorted(rounds):
-            self.ray.get(self.hub.tell.remote(epoch, dict(rounds[epoch])))
-        self.ray.get(self.hub.end.remote(dict(states)))
+            self.ray.get(self.hub.tell.remote(epoch, rounds[epoch]))
+        self.ray.get(self.hub.end.remote(states))
         self._told += [name for name in states if name not in self._told]
 
     def run(self, jobs: Sequence[PackJob]) -> None:
@@ -143,7 +149,7 @@ class SweepTrials:
                 self._proposals[number] = self.work.sweep.propose(number, overrides)
             row = self._proposals[number][repeat]
             self._batch[before] = row
-            name = row.experiment.digest()[:16]
+            name = short_key(row.experiment.digest())
         except InputError as error:
             name = f"refused-{number}-{repeat}"
             self.hub.end.remote({name: "failed"}, str(error))
@@ -167,13 +173,10 @@ class SweepTrials:
 
     def _answer_from_ledger(self, arm: Arm) -> bool:
         work = self.work
-        store = work.record.store
-        settled = settled_arms(store, work.record.key, [arm], fingerprint=work.fingerprint).get(arm.key)
+        settled = settled_arms(work.record.store, work.record.key, [arm], fingerprint=work.fingerprint).get(arm.key)
         if settled is None:
             return False
         if not settled.is_own:
             work.record.adopt(arm, settled.run, swept_by_arm([arm])[arm.key])
-        metric = work.sweep.spec.metric
-        rounds = {each.epoch: {arm.short_key: each.metrics} for each in curve(store, settled.run.run_id, metric)}
-        self.tell(rounds, {arm.short_key: settled.run.tags[STATE_TAG]})
+        self.tell({arm.short_key: settled.run})
         return True

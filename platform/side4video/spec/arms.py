@@ -42,6 +42,11 @@ class Row:
         return f"{self.table}: {self.label}" if self.table else self.label
 
 
+def short_key(key: str) -> str:
+    """The beginning of an arm's key: what its student is called in a pack."""
+    return key[:16]
+
+
 @dataclass(frozen=True)
 class Arm:
     """A distinct experiment of a sweep, and the rows that it stands in."""
@@ -54,7 +59,7 @@ class Arm:
     @property
     def short_key(self) -> str:
         """The beginning of the key: what its student is called in a pack."""
-        return self.key[:16]
+        return short_key(self.key)
 
     @property
     def label(self) -> str:
