@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from side4video.core.errors import InputError
-from side4video.distributed.environment import ray_cluster
+from side4video.distributed.environment import RayCluster
 from side4video.distributed.launch import launch
 from side4video.spec.cluster import ClusterSpec
 from side4video.tracking.store import Store
@@ -30,7 +30,8 @@ def weights(run_id, folder):
 @pytest.fixture(scope="module")
 def cluster():
     before = {process.pid for process in psutil.process_iter()}
-    with ray_cluster("local", ClusterSpec(workers=2)) as ray:
+    with RayCluster("local", ClusterSpec(workers=2)) as cluster:
+        ray = cluster.connected()
         yield ray
     # Ray's processes end on their own after the driver's; none may stay.
     deadline = time.monotonic() + 60

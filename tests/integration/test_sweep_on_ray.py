@@ -4,7 +4,7 @@ import psutil
 import pytest
 
 import sweeps
-from side4video.distributed.environment import ray_cluster
+from side4video.distributed.environment import RayCluster
 from side4video.distributed.relay import Relay
 from side4video.spec.cluster import ClusterSpec
 
@@ -19,7 +19,8 @@ LONG = {"optimization": {"length": {"epochs": 4}}}
 
 @pytest.fixture(scope="module")
 def cluster():
-    with ray_cluster("local", ClusterSpec(workers=2)) as ray:
+    with RayCluster("local", ClusterSpec(workers=2)) as cluster:
+        ray = cluster.connected()
         yield ray
 
 

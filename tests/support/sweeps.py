@@ -1,9 +1,11 @@
 """Small sweeps over the tiny experiment, and what is left of them in the store."""
 
 import json
+from contextlib import nullcontext
 
 from safetensors.torch import load_file
 
+from side4video.distributed.environment import RayCluster
 from side4video.distributed.sweep import prepare_sweep, run_sweep
 from side4video.spec.arms import build_sweep
 from side4video.spec.load import parse_document
@@ -43,10 +45,11 @@ def make_sweep(name, changes=None, **sweep):
     return build_sweep(parse_document(SweepSpec, whole, source=name), whole["base"], f"{name}.yaml")
 
 
-def run(sweep, *, local=True, rerun=False, show=quiet, **options):
+def run(sweep, *, local=True, rerun=False, show=quiet):
     """Run what is missing; the plan and the outcome."""
-    prepared = prepare_sweep(sweep, show=show, rerun=rerun)
-    return prepared, run_sweep(prepared, show=show, local=local, **options)
+    with nullcontext() if local else RayCluster("local", sweep.base_experiment.cluster) as cluster:
+        prepared = prepare_sweep(sweep, show=show, rerun=rerun, cluster=cluster)
+        return prepared, run_sweep(prepared, show=show, cluster=cluster)
 
 
 def weights(run_id, folder):

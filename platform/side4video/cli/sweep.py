@@ -3,6 +3,7 @@
 import json
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from side4video.cli.run import table_console
 from side4video.cli.sweep_quote import quote
 from side4video.cli.sweep_view import SweepView
 from side4video.core.units import format_duration
+from side4video.distributed.environment import RayCluster
 from side4video.distributed.sweep import Prepared, SweepOutcome, prepare_sweep, run_sweep
 from side4video.reports.collect import collect_rows
 from side4video.spec.load_sweep import load_sweep
@@ -55,12 +57,14 @@ def sweep(
     view = SweepView(
         document.spec.name, document.spec.metric, mode=document.spec.mode, videos_a_step=base.optimization.batch_size
     )
+    with nullcontext() if local else RayCluster(address, base.cluster) as cluster:
+        with view:
+            prepared = prepare_sweep(document, show=view.show, rerun=rerun, cluster=cluster)
+        Console(stderr=True).print(quote(prepared.plan, document.spec))
+        view.add_arms(document.arms, {key: _done(each.is_own) for key, each in prepared.settled.items()})
+        with view:
+            outcome = run_sweep(prepared, show=view.show, cluster=cluster)
     with view:
-        prepared = prepare_sweep(document, show=view.show, rerun=rerun)
-    Console(stderr=True).print(quote(prepared.plan, document.spec))
-    view.add_arms(document.arms, {key: _done(each.is_own) for key, each in prepared.settled.items()})
-    with view:
-        outcome = run_sweep(prepared, show=view.show, local=local, address=address)
         view.show({"phase": "comparing the arms"})
         rows, files = _conclude(prepared, outcome, report)
     if as_json:

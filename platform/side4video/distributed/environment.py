@@ -1,10 +1,12 @@
 """Connecting to Ray, or starting it on this machine, and saying early what it cannot do."""
 
+import importlib
 import io
 import logging
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+import threading
+from collections.abc import Mapping
+from contextlib import redirect_stdout
 from typing import Any
 
 from side4video.core.errors import InputError
@@ -23,38 +25,106 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
+LOOK_SECONDS = 0.5
+"""How often a driver that waits for Ray listens to Ctrl-C."""
 
-@contextmanager
-def ray_cluster(address: str, needed: ClusterSpec) -> Iterator[Any]:
-    """Connected to a cluster inside the block; one that was started for it ends with it.
 
-    Args:
-        address: `local` starts Ray on this machine alone; anything else is connected to. `RAY_ADDRESS`, which Ray
-            sets inside a submitted job, comes before `local`.
-        needed: What the run asks for.
+class RayCluster:
+    """A cluster that is connected to, or started, in the background; one that was started ends with the block.
 
-    Raises:
-        InputError: If the cluster cannot be reached, or can never hold the workers.
+    Ray and Ray Train need seconds to come up, and a driver has other things to do first. A thread of its own holds
+    the connection until the block ends, because Ray's processes end with the thread that started them.
     """
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    import ray
 
-    address = os.environ.get("RAY_ADDRESS") or address
-    began = not ray.is_initialized()
-    if address == "local":
-        # It watches for machines that the cloud takes back; this one is nobody's but ours.
-        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    # Ray's threads print warnings on stdout, where a command's answer goes.
-    with redirect_stdout(_AsLog()):
-        if began:
-            _connect(ray, address, needed)
+    def __init__(self, address: str, needed: ClusterSpec) -> None:
+        """Nothing is started before `begin` or `connected`.
+
+        Args:
+            address: `local` starts Ray on this machine alone; anything else is connected to. `RAY_ADDRESS`, which Ray
+                sets inside a submitted job, comes before `local`.
+            needed: What is asked for.
+        """
+        self.address = os.environ.get("RAY_ADDRESS") or address
+        self.needed = needed
+        self._thread: threading.Thread | None = None
+        self._ready, self._over = threading.Event(), threading.Event()
+        self._failure: BaseException | None = None
+        # Ray's threads print warnings on stdout, where a command's answer goes.
+        self._stdout = redirect_stdout(_AsLog())
+
+    def __enter__(self) -> "RayCluster":
+        self._stdout.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
         try:
-            _must_hold(ray.cluster_resources(), needed, address)
-            yield ray
+            self._over.set()
+            if self._thread is not None:
+                self._thread.join()
         finally:
+            self._stdout.__exit__(*error)
+
+    @property
+    def phase(self) -> str:
+        """What is being done while one waits for it."""
+        return "starting Ray" if self.address == "local" else "connecting to Ray"
+
+    def begin(self) -> None:
+        """Begin to connect; does nothing the second time.
+
+        Raises:
+            InputError: If this machine can never hold the workers.
+        """
+        if self._thread is not None:
+            return
+        cores = _cores()
+        if self.address == "local" and self.needed.workers * self.needed.cpus_per_worker > cores:
+            _refuse_cores(self.needed, cores, "this machine")
+        self._thread = threading.Thread(target=self._hold, name="Ray", daemon=True)
+        self._thread.start()
+
+    def connected(self, *needed: ClusterSpec) -> Any:
+        """The module `ray`, connected.
+
+        Args:
+            needed: What is asked for beside what was said at first.
+
+        Raises:
+            InputError: If the cluster cannot be reached, or can never hold the workers.
+        """
+        self.begin()
+        while not self._ready.wait(LOOK_SECONDS):
+            pass  # listens to Ctrl-C
+        if self._failure is not None:
+            raise self._failure
+        import ray
+
+        for each in (self.needed, *needed):
+            _must_hold(ray.cluster_resources(), each, self.address)
+        return ray
+
+    def _hold(self) -> None:
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
+        if self.address == "local":
+            # It watches for machines that the cloud takes back; this one is nobody's but ours.
+            os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+        try:
+            import ray
+
+            began = not ray.is_initialized()
             if began:
-                ray.shutdown()
+                _connect(ray, self.address)
+            # It takes seconds to import, and the driver is busy with other things now.
+            importlib.import_module("side4video.distributed.train")
+        except BaseException as error:
+            self._failure = error
+            self._ready.set()
+            return
+        self._ready.set()
+        self._over.wait()
+        if began:
+            ray.shutdown()
 
 
 class _AsLog(io.TextIOBase):
@@ -67,13 +137,14 @@ class _AsLog(io.TextIOBase):
         return len(text)
 
 
-def _connect(ray: Any, address: str, needed: ClusterSpec) -> None:
+def _cores() -> int:
+    return max(os.cpu_count() or 1, 1)
+
+
+def _connect(ray: Any, address: str) -> None:
     common = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == "local":
-        cores = max(os.cpu_count() or 1, 1)
-        if needed.workers * needed.cpus_per_worker > cores:
-            _refuse_cores(needed, cores, "this machine")
-        ray.init(address="local", num_cpus=cores, **common)
+        ray.init(address="local", num_cpus=_cores(), **common)
         return
     try:
         ray.init(address=address, **common)

@@ -8,6 +8,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from side4video.core.errors import InputError
 from side4video.core.home import home
 from side4video.core.paths import expand
+from side4video.distributed.environment import RayCluster
 from side4video.spec.check import check_agreement, check_files
 from side4video.spec.experiment import Experiment
 from side4video.tracking.journal import PLACE_TAG, Journal, find_unfinished, open_journal
@@ -67,22 +69,23 @@ def launch(
     started = time.perf_counter()
     check_agreement(experiments)
     base = next(iter(experiments.values()))
-    plans = _prepare(experiments, show)
-    place = _place(base, resume=resume)
-    show({"phase": "opening the record"})
-    fingerprint = base.data.dataset.fingerprint()
-    journal = open_journal(experiments, plans=plans, fingerprint=fingerprint, place=place, resume=resume)
-    try:
-        if local:
-            outcomes, checkpoint = train_here(experiments, journal, place=place, show=show)
-        else:
-            outcomes, checkpoint = _train_on_ray(experiments, journal, place=place, show=show, address=address)
-        show({"phase": "storing the results"})
-        for name, outcome in outcomes.items():
-            journal.close(name, outcome, checkpoint)
-    except BaseException as error:
-        journal.fail(str(error) or type(error).__name__, killed=not isinstance(error, Exception))
-        raise
+    with nullcontext() if local else RayCluster(address, base.cluster) as cluster:
+        plans = _prepare(experiments, show, cluster)
+        place = _place(base, resume=resume)
+        show({"phase": "opening the record"})
+        fingerprint = base.data.dataset.fingerprint()
+        journal = open_journal(experiments, plans=plans, fingerprint=fingerprint, place=place, resume=resume)
+        try:
+            if cluster is None:
+                outcomes, checkpoint = train_here(experiments, journal, place=place, show=show)
+            else:
+                outcomes, checkpoint = _train_on_ray(experiments, journal, cluster, place=place, show=show)
+            show({"phase": "storing the results"})
+            for name, outcome in outcomes.items():
+                journal.close(name, outcome, checkpoint)
+        except BaseException as error:
+            journal.fail(str(error) or type(error).__name__, killed=not isinstance(error, Exception))
+            raise
     wall = time.perf_counter() - started
     return {
         name: Finished(
@@ -100,14 +103,21 @@ def launch(
     }
 
 
-def _prepare(experiments: Mapping[str, Experiment], show: Show) -> dict[str, dict[str, Any]]:
-    """Look at files, make what has to be made, and plan: everything that can fail before a worker is asked for."""
+def _prepare(
+    experiments: Mapping[str, Experiment], show: Show, cluster: RayCluster | None
+) -> dict[str, dict[str, Any]]:
+    """Look at files, make what has to be made, and plan: everything that can fail before a worker is asked for.
+
+    Ray, if it is to be used, comes up beside the planning.
+    """
     for spec in experiments.values():
         check_files(spec)
     dataset = next(iter(experiments.values())).data.dataset
     show({"phase": "preparing the data"})
     dataset.prepare(lambda done, total: show({"phase": "preparing the data", "step": done, "steps": total}))
     show({"phase": "planning"})
+    if cluster is not None:
+        cluster.begin()
     from side4video.planning.cache import count_clips
     from side4video.planning.plan import plan_experiment
 
@@ -138,18 +148,15 @@ def _place(spec: Experiment, *, resume: bool) -> str:
 
 
 def _train_on_ray(
-    experiments: Mapping[str, Experiment], journal: Journal, *, place: str, show: Show, address: str
+    experiments: Mapping[str, Experiment], journal: Journal, cluster: RayCluster, *, place: str, show: Show
 ) -> tuple[dict[str, dict[str, Any]], Path | None]:
-    from side4video.distributed.environment import ray_cluster
+    show({"phase": cluster.phase})
+    cluster.connected()
+    from side4video.distributed.train import train_on_ray
 
-    cluster = next(iter(experiments.values())).cluster
-    show({"phase": "starting Ray" if address == "local" else "connecting to Ray"})
-    with ray_cluster(address, cluster):
-        from side4video.distributed.train import train_on_ray
-
-        show({"phase": "starting the workers"})
-        storage, _, name = place.rpartition("/")
-        return train_on_ray(experiments, journal, place=storage, name=name, show=show)
+    show({"phase": "starting the workers"})
+    storage, _, name = place.rpartition("/")
+    return train_on_ray(experiments, journal, place=storage, name=name, show=show)
 
 
 def train_here(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from side4video.core.errors import InputError
+from side4video.distributed.environment import RayCluster
 from side4video.distributed.launch import Show, storage_root
 from side4video.distributed.sweep_packs import PackJob, SweepWork, pack_jobs
 from side4video.planning.sweep import SweepPlan, plan_sweep
@@ -44,16 +45,17 @@ def sweep_key(sweep: Sweep) -> str:
     return hashlib.sha256(json.dumps([identity, rows, base], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def prepare_sweep(sweep: Sweep, *, show: Show, rerun: bool = False) -> Prepared:
+def prepare_sweep(sweep: Sweep, *, show: Show, rerun: bool = False, cluster: RayCluster | None = None) -> Prepared:
     """Look at files, make what has to be made, ask the ledger, and plan.
 
     Args:
         sweep: The checked sweep.
         show: Gets progress messages.
         rerun: Whether arms run although they have a result.
+        cluster: Comes up beside the planning, if there is anything to run.
 
     Raises:
-        InputError: If files are missing, or an arm does not fit the memory.
+        InputError: If files are missing, an arm does not fit the memory, or this machine cannot hold the workers.
     """
     experiments = [arm.experiment for arm in sweep.arms] or [sweep.base_experiment]
     dataset = experiments[0].data.dataset
@@ -78,6 +80,8 @@ def prepare_sweep(sweep: Sweep, *, show: Show, rerun: bool = False) -> Prepared:
     store = Store.from_spec(experiments[0].tracking).prepare()
     settled = {} if rerun else settled_arms(store, key, sweep.arms, fingerprint=fingerprint)
     show({"phase": "planning"})
+    if cluster is not None and (sweep.spec.optuna or any(arm.key not in settled for arm in sweep.arms)):
+        cluster.begin()
     plan = plan_sweep(sweep, classes=len(dataset.classes()), done=settled)
     # What runs again has records of its own.
     return Prepared(sweep, f"{key}-{time.time_ns():x}" if rerun else key, fingerprint, settled, plan)
@@ -101,21 +105,20 @@ class SweepOutcome:
         return not self.failures and not self.left
 
 
-def run_sweep(prepared: Prepared, *, show: Show, local: bool = False, address: str = "local") -> SweepOutcome:
+def run_sweep(prepared: Prepared, *, show: Show, cluster: RayCluster | None = None) -> SweepOutcome:
     """Run what is missing of a sweep.
 
     Args:
         prepared: The sweep.
         show: Gets progress messages; those of a pack name it.
-        local: In this process, without Ray, pack after pack.
-        address: Of the Ray cluster; `local` starts one on this machine.
+        cluster: The Ray cluster that trains it; without one, pack after pack trains in this process.
 
     Raises:
         InputError: If the cluster cannot hold a pack, or somebody is to decide without Ray.
     """
     started = time.monotonic()
     sweep = prepared.sweep
-    if local and sweep.spec.decides:
+    if cluster is None and sweep.spec.decides:
         raise InputError(
             "--local",
             "the sweep has a scheduler or Optuna, which are Ray Tune's",
@@ -140,11 +143,11 @@ def run_sweep(prepared: Prepared, *, show: Show, local: bool = False, address: s
     )
     try:
         jobs = pack_jobs(prepared.plan.packs, work) if not sweep.spec.optuna else []
-        if local:
+        if cluster is None:
             for job in jobs:
                 work.train_here(job)
         elif jobs or sweep.spec.optuna:
-            _run_on_ray(prepared, work, jobs, address=address)
+            _run_on_ray(prepared, work, jobs, cluster)
     except BaseException as error:
         work.fail_open(str(error) or type(error).__name__, killed=not isinstance(error, Exception))
         record.interrupt()
@@ -157,17 +160,14 @@ def _folder(prepared: Prepared) -> str:
     return f"{storage_root(prepared.sweep.base_experiment)}/{prepared.sweep.spec.name}-{prepared.key}"
 
 
-def _run_on_ray(prepared: Prepared, work: SweepWork, jobs: Sequence[PackJob], *, address: str) -> None:
-    from side4video.distributed.environment import ray_cluster
+def _run_on_ray(prepared: Prepared, work: SweepWork, jobs: Sequence[PackJob], cluster: RayCluster) -> None:
+    work.show({"phase": cluster.phase})
+    ray = cluster.connected(*(arm.experiment.cluster for job in jobs for arm in job.arms))
+    from side4video.distributed.sweep_trials import SweepTrials
 
-    cluster = (jobs[0].arms[0].experiment if jobs else prepared.sweep.base_experiment).cluster
-    work.show({"phase": "starting Ray" if address == "local" else "connecting to Ray"})
-    with ray_cluster(address, cluster) as ray:
-        from side4video.distributed.sweep_trials import SweepTrials
-
-        trials = SweepTrials(ray, work)
-        _replay(prepared, trials)
-        trials.run(jobs)
+    trials = SweepTrials(ray, work)
+    _replay(prepared, trials)
+    trials.run(jobs)
 
 
 def _replay(prepared: Prepared, trials: Any) -> None:
