@@ -29,7 +29,7 @@ from side4video.engine.processes import Process
 from side4video.engine.progress import Narrator, silent
 from side4video.engine.recorder import EpochEnd, Judge, Recorder, Report, stop_nobody
 from side4video.engine.step import Plan, rehearse
-from side4video.engine.student import Student, StudentModule
+from side4video.engine.student import Student
 from side4video.models.feature_entries import blank_stored, entry_layouts, reads_of, to_stored
 from side4video.models.frozen_pass import features_of_batch, frozen_features
 from side4video.models.layers.norm import synchronise_norms
@@ -37,6 +37,7 @@ from side4video.models.reads import Reads
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.spec.check import check_pack
 from side4video.spec.experiment import Experiment
+from side4video.tasks.needs import Needs
 
 log = logging.getLogger(__name__)
 
@@ -147,13 +148,18 @@ def settle(spec: Experiment, process: Process) -> None:
 
 def build_student(name: str, spec: Experiment, process: Process, tower: FrozenTower) -> Student:
     """A student as its document says, its initial weights a function of the document's seed alone."""
-    classes = spec.data.dataset.classes()
-    task = spec.task.build(
-        classes, encode_texts=functools.partial(spec.backbone.encode_texts, device=str(process.device))
+    device = str(process.device)
+    needs = Needs(
+        method=spec.method,
+        tower=tower,
+        frames=spec.data.frames,
+        classes=spec.data.dataset.classes(),
+        encode_texts=functools.partial(spec.backbone.encode_texts, device=device),
+        text_tower=functools.partial(spec.backbone.build_text_tower, device="cpu"),
+        process=process,
     )
     with seeded(derive_seed(spec.seed, "initial weights")):
-        network = spec.method.build(tower, frames=spec.data.frames)
-        module = StudentModule(network, task.head(network.output_dim))
+        task, module = spec.task.assemble(needs)
     if spec.cluster.sync_batch_norm and process.world > 1:
         synchronise_norms(module)
     return Student(
@@ -162,7 +168,7 @@ def build_student(name: str, spec: Experiment, process: Process, tower: FrozenTo
         task=task,
         spec=spec.optimization,
         seed=spec.seed,
-        reads=spec.method.reads(tower.shape, frames=spec.data.frames),
+        reads=spec.reads,
         process=process,
     )
 

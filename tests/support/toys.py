@@ -142,7 +142,7 @@ def make_skeleton(method, *, family="clip", classifier="linear", tower="fp32", *
     with torch.device("meta"):
         network = method.build(tower, frames=FRAMES)
         module = StudentModule(network, task.head(network.output_dim))
-    return Skeleton(tower, module, method.reads(tower.shape, frames=FRAMES))
+    return Skeleton(tower, module, method.reads(tower.shape, frames=FRAMES), task)
 
 
 def make_pack(*students, precision="fp32", family="clip", kept_tokens="own-precision"):

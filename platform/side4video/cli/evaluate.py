@@ -76,6 +76,7 @@ class _Chosen:
 
 
 def _choose(store: Any, run: str, folder: Path, overrides: tuple[str, ...], weights: str) -> _Chosen:
+    from side4video.engine.recorder import BEST
     from side4video.tracking.ledger import REUSED_TAG
 
     record = store.find(run)
@@ -88,14 +89,16 @@ def _choose(store: Any, run: str, folder: Path, overrides: tuple[str, ...], weig
     checkpoint = store.download(source, "checkpoint", folder)
     # A checkpoint holds one student here, whatever it was called among those it was trained with.
     students = [place for place in checkpoint.iterdir() if place.is_dir()]
-    file = students[0] / ("best.safetensors" if weights == "best" else _last(students[0])) if students else checkpoint
+    file = students[0] / (BEST if weights == "best" else _last(students[0])) if students else checkpoint
     if not file.is_file():
         raise InputError(where, f"has no {weights} weights", fix="take another run, or run it again")
     return _Chosen(record.run_id, record.name, spec, file)
 
 
 def _last(folder: Path) -> str:
-    return "last_average.safetensors" if (folder / "last_average.safetensors").is_file() else "weights.safetensors"
+    from side4video.engine.recorder import LAST_AVERAGE
+
+    return LAST_AVERAGE if (folder / LAST_AVERAGE).is_file() else "weights.safetensors"
 
 
 def _answer(chosen: _Chosen, result: Any, broken: list[dict[str, Any]]) -> dict[str, Any]:
@@ -104,7 +107,7 @@ def _answer(chosen: _Chosen, result: Any, broken: list[dict[str, Any]]) -> dict[
         "metrics": {f"eval/{key}": value for key, value in result.metrics.items()} | {"eval/loss": result.loss},
         "class_accuracy": result.class_metrics,
         "views": result.views,
-        "videos": len(result.indices_V),
+        "videos": result.videos,
         "broken_clips": broken,
         "memory": {},
         "time": {},
@@ -112,15 +115,12 @@ def _answer(chosen: _Chosen, result: Any, broken: list[dict[str, Any]]) -> dict[
 
 
 def _write_predictions(path: Path, chosen: list[_Chosen], results: dict[str, Any]) -> None:
-    from side4video.engine.recorder import write_predictions
-
     for each in chosen:
-        classes = each.spec.data.dataset.classes()
         if len(chosen) == 1:
-            write_predictions(path, results[each.run_id], classes)
+            results[each.run_id].write_predictions(path)
             continue
         path.mkdir(parents=True, exist_ok=True)
-        write_predictions(path / f"{each.run_id}.csv", results[each.run_id], classes)
+        results[each.run_id].write_predictions(path / f"{each.run_id}.csv")
 
 
 def _print(chosen: list[_Chosen], answers: list[dict[str, Any]], weights: str) -> None:

@@ -11,6 +11,7 @@ Every complaint names file and line. What is understood:
 import csv
 import difflib
 import io
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +19,36 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+from pydantic import model_validator
+
 from side4video.core.errors import InputError
+from side4video.core.spec import Spec
 
 Delimiter = Literal["auto", "comma", "space", "tab"]
 
-REQUIRED = ("path", "label")
-COLUMNS = ("path", "label", "start", "end", "reversed", "group", "split")
+
+@dataclass(frozen=True, slots=True)
+class TableForm:
+    """Which columns a sort of table has."""
+
+    columns: tuple[str, ...]
+    """All that are understood, by this project's names."""
+
+    required: tuple[str, ...]
+    """Those that a table must have; without a header they are all it has."""
+
+    may_be_empty: tuple[str, ...] = ()
+    """Required columns whose cells may be empty."""
+
+    needs_header: bool = False
+    """Whether the first line is the header whatever it holds."""
+
+    renamable: bool = True
+    """Whether the document can give a column another name, under `columns`."""
+
+
+CLIPS = TableForm(("path", "label", "start", "end", "reversed", "group", "split"), required=("path", "label"))
+"""One labelled clip a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,38 +62,57 @@ class Row:
     """Stripped cells of the known columns; an absent column is absent."""
 
 
-def read_rows(path: Path, *, delimiter: Delimiter = "auto", columns: Mapping[str, str] | None = None) -> list[Row]:
+class ColumnNamesSpec(Spec):
+    """The header's name for each column; the fields are this project's names."""
+
+    @model_validator(mode="after")
+    def names_differ(self) -> "ColumnNamesSpec":
+        """One column cannot mean two things."""
+        names = list(self.model_dump().values())
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"the column {repeated[0]!r} is given two meanings")
+        return self
+
+
+def read_rows(
+    path: Path,
+    *,
+    delimiter: Delimiter = "auto",
+    columns: Mapping[str, str] | None = None,
+    form: TableForm = CLIPS,
+) -> list[Row]:
     """All rows of a table.
 
     Args:
         path: A UTF-8 file.
         delimiter: `auto` looks at the first line: a tab, else a comma, else spaces.
-        columns: The header's name for each of `COLUMNS`, where it differs.
+        columns: The header's name for each column of the form, where it differs.
+        form: Which columns there are.
 
     Raises:
-        InputError: The file is missing, empty or not UTF-8, or its lines do not make a table with path and label.
+        InputError: The file is missing, empty or not UTF-8, or its lines do not make a table of the form.
     """
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise InputError(
-            str(path),
-            f"the annotation file cannot be read: {error.strerror}",
-            fix="check the path; relative ones start at the folder the command runs in",
-        ) from error
-    names = tuple((columns or {}).get(name, name) for name in COLUMNS)
-    return list(_read_rows(path, delimiter, names, (status.st_mtime_ns, status.st_size, status.st_ino)))
+    names = tuple((columns or {}).get(name, name) for name in form.columns)
+    return list(_read_rows(path, delimiter, names, form, file_version(path)))
 
 
 @lru_cache(maxsize=8)
-def _read_rows(path: Path, delimiter: Delimiter, names: tuple[str, ...], version: tuple[int, ...]) -> tuple[Row, ...]:  # noqa: ARG001 - version is for the cache
-    text = _read_text(path)
-    lines = _split_lines(path, text, delimiter)
+def _read_rows(
+    path: Path,
+    delimiter: Delimiter,
+    names: tuple[str, ...],
+    form: TableForm,
+    version: tuple[int, ...],  # noqa: ARG001 - for the cache
+) -> tuple[Row, ...]:
+    lines = _split_lines(path, read_text(path), delimiter)
+    required = " and ".join(form.required)
     if not lines:
-        raise InputError(str(path), "the list is empty", fix="it needs one line per clip: path and label")
+        raise InputError(str(path), "the list is empty", fix=f"it needs one line per clip: {required}")
     first_line, first = lines[0]
-    has_header = names[0] in first or names[1] in first
-    header = _header(f"{path}:{first_line}", first, names) if has_header else list(REQUIRED)
+    has_header = form.needs_header or any(
+        name in first for name, column in zip(names, form.columns, strict=True) if column in form.required
+    )
+    header = name_columns(f"{path}:{first_line}", first, names, form) if has_header else list(form.required)
     body = lines[1:] if has_header else lines
     if not body:
         raise InputError(str(path), "the list has a header and no clips", fix="it needs one line per clip")
@@ -79,17 +123,41 @@ def _read_rows(path: Path, delimiter: Delimiter, names: tuple[str, ...], version
             raise InputError(
                 origin,
                 f"{len(cells)} columns, where {len(header)} are expected ({', '.join(header)})",
-                fix="quote cells that hold the delimiter; without a header the columns are path and label",
+                fix="quote cells that hold the delimiter"
+                + ("" if form.needs_header else f"; without a header the columns are {required}"),
             )
-        known = {name: cell for name, cell in zip(header, cells, strict=True) if name in COLUMNS}
-        for name in REQUIRED:
-            if not known[name]:
+        known = {name: cell for name, cell in zip(header, cells, strict=True) if name in form.columns}
+        for name in form.required:
+            if not known[name] and name not in form.may_be_empty:
                 raise InputError(origin, f"the {name} is empty", fix="fill it in, or remove the line")
         rows.append(Row(origin, known))
     return tuple(rows)
 
 
-def _read_text(path: Path) -> str:
+def file_version(path: Path) -> tuple[int, ...]:
+    """What changes when a file does; for caches.
+
+    Raises:
+        InputError: The file is missing.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InputError(
+            str(path),
+            f"the annotation file cannot be read: {error.strerror}",
+            fix="check the path; relative ones start at the folder the command runs in",
+        ) from error
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, without its byte order mark.
+
+    Raises:
+        InputError: The file cannot be read, or is no UTF-8 text; the line is named.
+    """
+    file_version(path)
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -129,21 +197,31 @@ def _split_lines(path: Path, text: str, delimiter: Delimiter) -> list[tuple[int,
     return lines
 
 
-def _header(origin: str, cells: Sequence[str], names: Sequence[str]) -> list[str]:
-    """This project's names for the columns; a column that is not ours keeps a name that cannot clash."""
-    ours = dict(zip(names, COLUMNS, strict=True))
+def name_columns(origin: str, cells: Sequence[str], names: Sequence[str], form: TableForm) -> list[str]:
+    """This project's names for the columns of a header; a column that is not ours keeps a name that cannot clash.
+
+    Args:
+        origin: File and line of the header.
+        cells: The header.
+        names: The header's name for each column of the form.
+        form: Which columns there are.
+
+    Raises:
+        InputError: A column is missing, stands twice, or is one of ours misspelt.
+    """
+    ours = dict(zip(names, form.columns, strict=True))
     repeated = sorted({cell for cell in cells if cells.count(cell) > 1})
     if repeated:
         raise InputError(origin, f"the header names {', '.join(map(repr, repeated))} twice", fix="rename one")
     for name, column in ours.items():
-        if name not in cells and (column in REQUIRED or name != column):
+        if name not in cells and (column in form.required or name != column):
             near = difflib.get_close_matches(name, cells, 1)
             raise InputError(
                 origin,
                 f"no column {name!r} among {', '.join(cells)}",
-                fix=f"did you mean {near[0]!r}? Rename it, or say so under `columns`"
+                fix=f"did you mean {near[0]!r}? Rename it{', or say so under `columns`' if form.renamable else ''}"
                 if near
-                else "name it in the header, or say under `columns` which one it is",
+                else f"name it in the header{', or say under `columns` which one it is' if form.renamable else ''}",
             )
     for cell in cells:
         if cell not in ours:
@@ -151,6 +229,39 @@ def _header(origin: str, cells: Sequence[str], names: Sequence[str]) -> list[str
             if near:
                 raise InputError(origin, f"unknown column {cell!r}", fix=f"did you mean {near[0]!r}?")
     return [ours.get(cell, f"ignored {cell}") for cell in cells]
+
+
+def inside(root: Path, path: str, origin: str) -> str:
+    """A listed path under the root; joined as text, because there may be hundreds of thousands.
+
+    Raises:
+        InputError: It leaves the root.
+    """
+    joined = os.path.normpath(os.path.join(root, path))  # noqa: PTH118
+    prefix = os.path.join(root, "")  # noqa: PTH118
+    if not joined.startswith(prefix):
+        raise InputError(
+            origin,
+            f"the path {path!r} leaves the root folder {root}",
+            fix="write paths relative to `root`, or set `root` to a folder that holds them all",
+        )
+    return joined
+
+
+def as_span(row: Row) -> tuple[float | None, float | None]:
+    """Start and end of the row, in seconds.
+
+    Raises:
+        InputError: One is no time, or the start is not before the end.
+    """
+    start, end = as_seconds(row, "start"), as_seconds(row, "end")
+    if end is not None and (start or 0.0) >= end:
+        raise InputError(
+            row.origin,
+            f"start {start or 0.0:g} is not before end {end:g}",
+            fix="both are seconds from the file's begin",
+        )
+    return start, end
 
 
 def as_seconds(row: Row, column: str) -> float | None:
@@ -179,3 +290,8 @@ def as_flag(row: Row, column: str) -> bool:
     if text in ("", "0", "false", "no"):
         return False
     raise InputError(row.origin, f"{column} is {text!r}", allowed="1, true, yes, 0, false, no, or empty")
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are; for messages."""
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -115,10 +115,19 @@ class TrainingReader:
         rng = np.random.default_rng(derive_seed(spec.seed, "augment", key.epoch, key.index, repeat))
         augmented_THWC, is_flipped = augment_clip(frames_THWC, spec.augmentation, size=spec.size, rng=rng)
         label = NO_LABEL if clip.label is None else clip.label
+        captions = self._caption(clip, key, repeat=repeat)
         if not is_flipped:
-            return augmented_THWC, label, index, repeat, clip.captions
-        captions = tuple(mirror_text(caption) for caption in clip.captions)
+            return augmented_THWC, label, index, repeat, captions
+        captions = tuple(mirror_text(caption) for caption in captions)
         return augmented_THWC, self.mirrored.get(label, label), index, repeat, captions
+
+
+    def _caption(self, clip: Clip, key: TrainingKey, *, repeat: int) -> tuple[str, ...]:
+        """One of the clip's captions, drawn for this epoch; none where it has none."""
+        if len(clip.captions) < 2:
+            return clip.captions
+        draw = derive_seed(self.spec.seed, "caption", key.epoch, key.index, repeat)
+        return (clip.captions[draw % len(clip.captions)],)
 
 
 class EvaluationReader:

@@ -11,7 +11,8 @@ from side4video.engine.optimization import MovingAverage, OptimizationSpec
 
 
 def build_optimizer(module: nn.Module, spec: OptimizationSpec) -> torch.optim.AdamW:
-    """AdamW over what `module` trains, in groups by weight decay, by batch norm, and the part named `head`.
+    """AdamW over what `module` trains, in groups by weight decay, by batch norm, by the part named `head`, and by the
+    parts that say `is_pretrained`.
 
     Each group carries `scale`, the factor of the common learning rate that it learns at.
     """
@@ -21,19 +22,32 @@ def build_optimizer(module: nn.Module, spec: OptimizationSpec) -> torch.optim.Ad
         if isinstance(part, nn.modules.batchnorm._BatchNorm)
         for parameter in part.parameters(recurse=False)
     }
+    pretrained = {
+        id(parameter)
+        for part in module.modules()
+        if getattr(part, "is_pretrained", False)
+        for parameter in part.parameters()
+    }
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if not parameter.requires_grad:
             continue
-        decays = spec.weight_decay_on == "all" or parameter.ndim >= 2
+        decays = {
+            "all": True,
+            "matrices": parameter.ndim >= 2,
+            "all-but-biases": not name.endswith("bias") and "bias_" not in name.rpartition(".")[2],
+        }[spec.weight_decay_on]
         over = spec.batch_norm_learning_rate == "over-accumulation" and id(parameter) in norms
         scale = (1.0 / spec.accumulation if over else 1.0) * (
             spec.head_learning_rate_factor if name.startswith("head.") else 1.0
         )
+        scale *= spec.pretrained_learning_rate_factor if id(parameter) in pretrained else 1.0
         key = (spec.weight_decay if decays else 0.0, scale)
         groups.setdefault(key, []).append(parameter)
+    # A method that trains nothing (zero-shot) has one group without members.
+    named = groups or {(0.0, 1.0): []}
     return torch.optim.AdamW(
-        [{"params": members, "weight_decay": decay, "scale": scale} for (decay, scale), members in groups.items()],
+        [{"params": members, "weight_decay": decay, "scale": scale} for (decay, scale), members in named.items()],
         lr=spec.learning_rate,
         betas=spec.betas,
         eps=spec.epsilon,

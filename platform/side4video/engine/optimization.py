@@ -95,6 +95,22 @@ def _evl(steps: int) -> dict[str, object]:
     }
 
 
+_RETRIEVAL: dict[str, object] = {
+    "learning_rate": 1e-4,
+    "pretrained_learning_rate_factor": 1e-3,
+    "betas": (0.9, 0.98),
+    "epsilon": 1e-6,
+    "weight_decay": 0.2,
+    "weight_decay_on": "all-but-biases",
+    "batch_size": 128,
+    "length": {"epochs": 5},
+    "warmup": {"epochs": 0.5},
+    "clipping": {"kind": "norm", "value": 1.0},
+}
+"""The paper's section 4.1 and the authors' code for retrieval: 1e-7 for CLIP's own parameters. Their optimizer has no
+bias correction (BertAdam), and an epoch of theirs is a pass over captions, here over videos."""
+
+
 class OptimizationSpec(Spec):
     """AdamW with linear warm-up and cosine decay (Table 12).
 
@@ -121,6 +137,7 @@ class OptimizationSpec(Spec):
             "evl-k400": _evl(50_000),
             "evl-ssv2": _evl(30_000),
             "dist-ssv2": _recipe(3.2e-4, 256, 36, 6) | {"weight_decay": 1e-4, "weight_decay_on": "matrices"},
+            "retrieval": _RETRIEVAL,
             "k400-vitb16": _recipe(1e-3, 256, 30, 4),
             "k400-vitl14": _recipe(1e-4, 256, 30, 4),
             "k400-vite14": _recipe(1e-4, 128, 20, 4),
@@ -135,6 +152,7 @@ class OptimizationSpec(Spec):
 
     recipe: Literal[
         "custom",
+        "retrieval",
         "k400-vitb16",
         "k400-vitl14",
         "k400-vite14",
@@ -161,8 +179,9 @@ class OptimizationSpec(Spec):
     """The peak (Table 12: 1e-3 for ViT-B, 1e-4 for ViT-L and ViT-E)."""
     weight_decay: NonNegativeFloat = 0.15
     """Decoupled decay (Table 12), on what `weight_decay_on` says."""
-    weight_decay_on: Literal["all", "matrices"] = "all"
-    """Every trained tensor, norms and biases too (the authors' code), or tensors of two and more dimensions only."""
+    weight_decay_on: Literal["all", "matrices", "all-but-biases"] = "all"
+    """Every trained tensor, norms and biases too (the authors' code for recognition), tensors of two and more
+    dimensions only, or all but biases (the authors' code for retrieval)."""
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     """AdamW's two decay rates (Table 12)."""
     epsilon: PositiveFloat = 1e-8
@@ -184,6 +203,9 @@ class OptimizationSpec(Spec):
     """`over-accumulation`: the batch norms learn at the rate divided by `accumulation` (the authors' code)."""
     head_learning_rate_factor: PositiveFloat = 1.0
     """The head learns at the rate times this (the authors: 1; a head on pooled features can take much more)."""
+    pretrained_learning_rate_factor: PositiveFloat = 1.0
+    """What was trained before (a text tower, the image tower's last layers, CLIP's scale) learns at the rate times this
+    (the authors, for retrieval: 1e-3)."""
     clipping: Clipping = NoClipping()
     """Gradient clipping."""
     average: Average = NoAverage()

@@ -1,7 +1,5 @@
 """What leaves a run: points along the way, and at the end of an epoch metrics, predictions and a checkpoint."""
 
-import csv
-import json
 import shutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -20,11 +18,9 @@ from side4video.engine.pack import Pack
 from side4video.engine.processes import Process
 from side4video.engine.student import Student
 
-KEPT = ("best.safetensors", "predictions.csv", "scores.npz", "class_accuracy.json")
-"""Files of the last evaluation and of the best one, in each checkpoint."""
-HEADLINE = "top1"
-"""The metric by which the best epoch is chosen."""
-
+BEST, LAST_AVERAGE = "best.safetensors", "last_average.safetensors"
+OWN = frozenset({"weights.safetensors", "average.safetensors", "optimizer.safetensors", "student.json"})
+"""What a checkpoint holds of a student; everything else in its folder is of the last evaluation, or the best one."""
 
 Judge = Callable[[int, Mapping[str, Mapping[str, float]]], Collection[str]]
 """Hears of an epoch and what was measured at its end, by student; says whom to stop. The first worker asks it."""
@@ -184,8 +180,9 @@ class EpochEnd:
         for name in self.best:
             place = self.scratch / "kept" / name
             place.mkdir(parents=True, exist_ok=True)
-            for file in KEPT:
-                shutil.copyfile(folder / name / file, place / file)
+            for file in (folder / name).iterdir():
+                if file.name not in OWN:
+                    shutil.copyfile(file, place / file.name)
 
     def after_step(self, info: StepInfo) -> None:
         """Nothing."""
@@ -223,10 +220,10 @@ class EpochEnd:
 
     def _rate(self, name: str, evaluation: Evaluation, info: EpochInfo) -> list[Point]:
         measured = {f"eval/{key}": value for key, value in evaluation.metrics.items()}
-        measured |= {"eval/loss": evaluation.loss, "eval/videos": float(len(evaluation.indices_V))}
+        measured |= {"eval/loss": evaluation.loss, "eval/videos": float(evaluation.videos)}
         measured |= {"eval/views": float(evaluation.views), "eval/epoch": float(info.epoch)}
-        headline = evaluation.metrics[HEADLINE]
-        if name not in self.best or headline > self.best[name][f"best/{HEADLINE}"]:
+        headline = next(student.task.headline for student in self.pack.students if student.name == name)
+        if name not in self.best or evaluation.metrics[headline] > self.best[name][f"best/{headline}"]:
             self.best[name] = {f"best/{key}": value for key, value in evaluation.metrics.items()}
             self.best[name]["best/epoch"] = float(info.epoch)
         peak = read_peak(self.recorder.process.device)
@@ -241,18 +238,11 @@ class EpochEnd:
         for name, evaluation in evaluations.items():
             place = self.scratch / "kept" / name
             place.mkdir(parents=True, exist_ok=True)
-            write_predictions(place / "predictions.csv", evaluation, students[name].task.classes)
-            np.savez_compressed(
-                place / "scores.npz",
-                indices=evaluation.indices_V,
-                labels=evaluation.labels_V,
-                scores=evaluation.scores_VC.astype(np.float32),
-            )
-            _write_json(place / "class_accuracy.json", evaluation.class_metrics)
+            evaluation.write(place)
             if students[name].average is not None:
-                save_tensors(students[name].evaluated, place / "last_average.safetensors")
+                save_tensors(students[name].evaluated, place / LAST_AVERAGE)
             if self.best[name]["best/epoch"] == info.epoch:
-                save_tensors(students[name].evaluated, place / "best.safetensors")
+                save_tensors(students[name].evaluated, place / BEST)
         state = {
             "next_step": info.next_step,
             "epoch": info.epoch,
@@ -265,19 +255,3 @@ class EpochEnd:
             "broken_clips": self.broken_clips,
         }
         return save_checkpoint(self.scratch / "checkpoint", students, state, beside=self.scratch / "kept")
-
-
-def write_predictions(path: Path, evaluation: Evaluation, classes: tuple[str, ...]) -> None:
-    """One row a video: its place in the list, label, prediction, and the scores of both."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["index", "label", "prediction", "correct", "score", "label_score"])
-        for index, label, scores_C in zip(evaluation.indices_V, evaluation.labels_V, evaluation.scores_VC, strict=True):
-            guess = int(scores_C.argmax())
-            own = f"{scores_C[label]:.6f}" if label >= 0 else ""
-            name = classes[label] if label >= 0 else ""
-            writer.writerow([index, name, classes[guess], int(guess == label), f"{scores_C[guess]:.6f}", own])
-
-
-def _write_json(path: Path, document: Any) -> None:
-    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

@@ -47,14 +47,20 @@ def train_step(pack: Pack, parts: Sequence[Batch], *, step: int, plan: Plan, clo
     for number, part in enumerate(parts):
         batch = part.to(process.device)
         clock.mark("transfer")
-        features, labels_B = pack.features_for(living, batch), batch.labels_B
+        features = pack.features_for(living, batch)
+        targets = {student.name: student.task.targets(batch) for student in living}
         del batch  # features that were read with it are let go of by the last student, and by nobody later
         clock.mark("backbone")
         last = number == len(parts) - 1
         for student in living:
             draw = step * len(parts) + number
             loss = student.accumulate(
-                features, labels_B, clips=clips, synchronise=last, draw=draw, is_last=student is living[-1]
+                features,
+                targets[student.name],
+                clips=clips,
+                synchronise=last,
+                draw=draw,
+                is_last=student is living[-1],
             )
             losses[student.name] += loss / local
             clock.mark("side", student.name)
@@ -85,13 +91,14 @@ def rehearse(pack: Pack, video_BTCHW: Tensor, stored: Mapping[str, Tensor] | Non
         buffers = {name: buffer.clone() for name, buffer in student.module.named_buffers()}
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             features = pack.features_for([student], MockBatch(video_BTCHW.to(device), stored))
-            labels = torch.zeros(len(video_BTCHW), dtype=torch.int64, device=device)
+            targets = student.task.mock_targets(len(video_BTCHW), device)
             with measure_held(weights_under(student.module)) as bytes_held:
                 with student.autocast(student.spec.precision):
-                    outputs = student.module(features)
+                    outputs = student.module(features, targets)
                 features.release()
-                loss = student.task.loss(outputs, labels)
-            loss.backward()
+                loss = student.task.loss(outputs, targets)
+            if loss.requires_grad:
+                loss.backward()
         held[student.name] = bytes_held.total
         student.optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():

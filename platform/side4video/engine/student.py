@@ -7,7 +7,6 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -30,26 +29,23 @@ PATIENCE_OF_THE_SCALER = 50
 class TaskContract(Protocol):
     """What the engine asks of a task."""
 
-    classes: tuple[str, ...]
+    headline: str
+    """The metric by which the best epoch is chosen; more of it is better."""
 
-    def head(self, width: int, /) -> nn.Module:
-        """The trainable head on features of this width."""
+    def targets(self, batch: Any, /) -> Any:
+        """What a batch's outputs are to be, on the batch's device."""
         ...
 
-    def loss(self, outputs: Tensor, labels: Tensor, /) -> Tensor:
-        """The loss summed over clips."""
+    def mock_targets(self, clips: int, device: Any, /) -> Any:
+        """Targets of clips that nobody recorded."""
         ...
 
-    def scores(self, outputs: Tensor, /) -> Tensor:
-        """Scores that are averaged over views."""
+    def loss(self, outputs: Any, targets: Any, /) -> Tensor:
+        """The loss summed over this worker's clips."""
         ...
 
-    def metrics(self, scores: NDArray[np.float64], labels: NDArray[np.int64], /) -> dict[str, float]:
-        """Metrics of averaged scores."""
-        ...
-
-    def class_metrics(self, scores: NDArray[np.float64], labels: NDArray[np.int64], /) -> dict[str, float]:
-        """The same by class, by name."""
+    def collector(self, module: nn.Module, videos: int, tell: Any = None, /) -> Any:
+        """Takes the outputs of an evaluation in (`engine.evaluate.Collector`)."""
         ...
 
 
@@ -60,7 +56,7 @@ class StudentModule(nn.Module):
         super().__init__()
         self.network, self.head = network, head
 
-    def forward(self, features: Any) -> Tensor:
+    def forward(self, features: Any, targets: Any = None) -> Tensor:  # noqa: ARG002 - another task's outputs need them
         """The task's outputs for the clips of `features`."""
         return self.head(self.network(features))
 
@@ -78,7 +74,8 @@ class Student:
     """A module under training, its optimizer, scaler, weight average and random stream."""
 
     name: str
-    module: StudentModule
+    module: nn.Module
+    """`module(features, targets)` gives the task's outputs."""
     task: TaskContract
     spec: OptimizationSpec
     seed: int
@@ -99,7 +96,9 @@ class Student:
         self.skipped = 0
         # Statistics are sent around before each evaluation instead of before each step.
         self.replica = (
-            DistributedDataParallel(self.module, **_WITHOUT_BUFFERS) if self.process.world > 1 else self.module
+            DistributedDataParallel(self.module, **_WITHOUT_BUFFERS)
+            if self.process.world > 1 and self.trainable_parameters
+            else self.module
         )
 
     @property
@@ -122,29 +121,30 @@ class Student:
         return torch.autocast(self.process.device.type, dtype=AUTOCAST[precision], enabled=precision != "fp32")
 
     def accumulate(
-        self, features: Any, labels: Tensor, *, clips: int, synchronise: bool, draw: int, is_last: bool = False
+        self, features: Any, targets: Any, *, clips: int, synchronise: bool, draw: int, is_last: bool = False
     ) -> Tensor:
         """Forward and backward on a part of a step; returns the summed loss, detached.
 
         Args:
             features: What the frozen pass gave.
-            labels: The part's labels [B].
+            targets: What the task asks of the part.
             clips: Clips of the whole step, over all parts and workers.
             synchronise: Whether gradients are averaged over workers now (only for the last part).
             draw: A number that names this part, for the student's own random stream.
             is_last: Whether no other student needs the features: they are let go of before backward.
         """
-        waits = contextlib.nullcontext() if synchronise or self.process.world == 1 else self.replica.no_sync()  # type: ignore[operator]
+        waits = contextlib.nullcontext() if synchronise or self.replica is self.module else self.replica.no_sync()  # type: ignore[operator]
         devices = [self.process.device] if self.process.device.type == "cuda" else []
         with waits, torch.random.fork_rng(devices=devices):
             _seed(self.process.device, derive_seed(self.seed, "step", draw, self.process.rank))
             with self.autocast(self.spec.precision):
-                outputs = self.replica(features)
+                outputs = self.replica(features, targets)
             if is_last:
                 features.release()
-            loss = self.task.loss(outputs, labels)
-            # Workers' gradients are averaged, not summed, hence the factor.
-            self.scaler.scale(loss * (self.process.world / clips)).backward()
+            loss = self.task.loss(outputs, targets)
+            if loss.requires_grad:  # zero-shot trains nothing
+                # Workers' gradients are averaged, not summed, hence the factor.
+                self.scaler.scale(loss * (self.process.world / clips)).backward()
         return loss.detach()
 
     def update(self, learning_rate: float) -> Tensor:

@@ -1,7 +1,7 @@
 """Frozen features as entries that can be kept: their names, their layouts, and the way there and back.
 
 An entry is what one student may read without another: one block's tokens (`tokens-3`), its queries and keys
-(`attention-3`), the pooled feature (`pooled`). Entries are what the tower gave, in its own precision, or in eight bits
+(`attention-3`), the pooled feature (`pooled`), the last [CLS] token (`class-token`). Entries are what the tower gave, in its own precision, or in eight bits
 where it keeps tokens so: nothing is rounded on the way.
 
 Legend: B clips, T frames that the tower sees, N = B*T, P tokens of a frame, D tower width, G groups of channels, h
@@ -19,7 +19,7 @@ from side4video.models.networks.contract import FrozenFeatures
 from side4video.models.reads import EMBEDDING, Reads
 from side4video.models.towers.frozen_tower import FrozenTower
 
-POOLED = "pooled"
+POOLED, CLASS_TOKEN = "pooled", "class-token"
 _TOKENS, _ATTENTION = "tokens-", "attention-"
 _EMBEDDING = "embedding"
 
@@ -53,8 +53,9 @@ def entry_layouts(
         name = _name(_ATTENTION, tap)
         heads = numbers(shape.heads, shape.tokens, shape.width // shape.heads)
         layouts[name] = {f"{name}.queries": heads, f"{name}.keys": heads}
-    if reads.pooled:
-        layouts[POOLED] = {POOLED: numbers(shape.width)}
+    for name, is_read in ((POOLED, reads.pooled), (CLASS_TOKEN, reads.class_token)):
+        if is_read:
+            layouts[name] = {name: numbers(shape.width)}
     return layouts
 
 
@@ -65,7 +66,7 @@ def reads_of(entries: Collection[str], every: int) -> Reads:
         named = [entry.removeprefix(kind) for entry in entries if entry.startswith(kind)]
         return frozenset(EMBEDDING if tap == _EMBEDDING else int(tap) for tap in named)
 
-    return Reads(taps(_TOKENS), taps(_ATTENTION), POOLED in entries, every)
+    return Reads(taps(_TOKENS), taps(_ATTENTION), POOLED in entries, CLASS_TOKEN in entries, every)
 
 
 def to_stored(features: FrozenFeatures) -> dict[str, Tensor]:
@@ -81,8 +82,9 @@ def to_stored(features: FrozenFeatures) -> dict[str, Tensor]:
     for tap, (queries_NhPk, keys_NhPk) in features.attention.items():
         name = _name(_ATTENTION, tap)
         stored |= {f"{name}.queries": queries_NhPk, f"{name}.keys": keys_NhPk}
-    if features.pooled_BTD is not None:
-        stored[POOLED] = features.pooled_BTD.flatten(0, 1)
+    for name, kept_BTD in ((POOLED, features.pooled_BTD), (CLASS_TOKEN, features.class_BTD)):
+        if kept_BTD is not None:
+            stored[name] = kept_BTD.flatten(0, 1)
     return {name: tensor.unflatten(0, (clips, -1)).cpu() for name, tensor in stored.items()}
 
 
@@ -112,7 +114,8 @@ def from_stored(
         for tap in sorted(reads.attention)
     }
     pooled_BTD = stored[POOLED] if reads.pooled else None
-    return FrozenFeatures(video_BTCHW, tower.normalise, tokens, attention, pooled_BTD)
+    class_BTD = stored[CLASS_TOKEN] if reads.class_token else None
+    return FrozenFeatures(video_BTCHW, tower.normalise, tokens, attention, pooled_BTD, class_BTD)
 
 
 def blank_stored(layouts: Mapping[str, Mapping[str, Tensor]], clips: int, device: torch.device) -> dict[str, Tensor]:

@@ -26,9 +26,9 @@ def frozen_features(tower: FrozenTower, video_BTCHW: Tensor, reads: Reads) -> Fr
     """
     tokens: dict[int, Tensor | EightBitTokens] = {}
     attention: dict[int, tuple[Tensor, Tensor]] = {}
-    pooled_BTD = None
+    pooled_BTD = class_BTD = None
     last = tower.shape.depth - 1
-    taps = reads.tokens | reads.attention | ({last} if reads.pooled else set())
+    taps = reads.tokens | reads.attention | ({last} if reads.reads_the_last_block else set())
     if taps:
         seen_BTCHW = video_BTCHW[:, :: reads.every]
         for index, tokens_NPD in tower.stream(
@@ -36,10 +36,13 @@ def frozen_features(tower: FrozenTower, video_BTCHW: Tensor, reads: Reads) -> Fr
         ):
             if index == last and reads.pooled:
                 pooled_BTD = tower.pool(tokens_NPD).unflatten(0, seen_BTCHW.shape[:2])
+            if index == last and reads.class_token:
+                # A copy: a view would keep all the tokens of the block.
+                class_BTD = tokens_NPD[:, 0].clone().unflatten(0, seen_BTCHW.shape[:2])
             if index in reads.tokens:
                 tokens[index] = EightBitTokens.keep(tokens_NPD) if tower.keeps_eight_bits else tokens_NPD
             del tokens_NPD
-    return FrozenFeatures(video_BTCHW, tower.normalise, tokens, attention, pooled_BTD)
+    return FrozenFeatures(video_BTCHW, tower.normalise, tokens, attention, pooled_BTD, class_BTD)
 
 
 def features_of_batch(tower: FrozenTower, batch: Any, reads: Reads) -> FrozenFeatures:

@@ -11,8 +11,9 @@ from side4video.models.backbones.shape import TowerShape
 from side4video.models.reads import Reads
 
 if TYPE_CHECKING:
-    from side4video.models.networks.contract import Network
+    from side4video.models.networks.contract import Network, RetrievalNetwork
     from side4video.models.towers.frozen_tower import FrozenTower
+    from side4video.models.towers.text_tower import TextTower
 
 
 class MethodSpec(Spec):
@@ -24,6 +25,12 @@ class MethodSpec(Spec):
     tower_precisions: ClassVar[tuple[str, ...]] = ("fp32", "bf16", "8-bit")
     """`backbone.precision` that the method can work with."""
 
+    tasks: ClassVar[tuple[str, ...]] = ("recognition",)
+    """Kinds of the tasks that it is defined for."""
+
+    trains_text: ClassVar[bool] = True
+    """For retrieval: whether its authors train the text tower; where they do not, it is frozen."""
+
     def reads(self, tower: TowerShape, *, frames: int) -> Reads:
         """What it reads of the tower; nothing, where it runs the tower itself.
 
@@ -31,6 +38,10 @@ class MethodSpec(Spec):
             PydanticCustomError: If the tower, or clips of `frames` frames, cannot serve it: `core.spec.wrong`.
         """
         raise NotImplementedError
+
+    def frame_reads(self, tower: TowerShape, *, frames: int) -> Reads:
+        """What it reads for retrieval: what it reads anyway, and the last block's [CLS] token."""
+        return self.reads(tower, frames=frames) | Reads(class_token=True)
 
     def output_dim(self, tower: TowerShape) -> int:
         """Width of the features that `build`'s network returns: what a task's head is put on."""
@@ -40,5 +51,12 @@ class MethodSpec(Spec):
         """The trainable network for clips of `frames` frames, on torch's current default device.
 
         A method that only reads uses the tower's sizes alone (a tower on `meta` will do).
+        """
+        raise NotImplementedError
+
+    def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "RetrievalNetwork":
+        """For retrieval: the network of both sides, on torch's current default device.
+
+        It takes the text tower over, whose parameters need a gradient where they are to be trained.
         """
         raise NotImplementedError

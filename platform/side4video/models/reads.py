@@ -17,6 +17,8 @@ class Reads:
     """Blocks whose queries and keys are read."""
     pooled: bool = False
     """Whether the pooled frame feature is read (the tower's final norm of the [CLS] token)."""
+    class_token: bool = False
+    """Whether the last block's [CLS] token is read, before the final norm."""
     every: int = 1
     """The tower sees each so many-th frame of a clip, beginning with the first."""
 
@@ -31,5 +33,14 @@ class Reads:
                 f"one reads every {self.every} frames and one every {other.every}: they cannot share a pass"
             )
         return Reads(
-            self.tokens | other.tokens, self.attention | other.attention, self.pooled or other.pooled, self.every
+            self.tokens | other.tokens,
+            self.attention | other.attention,
+            self.pooled or other.pooled,
+            self.class_token or other.class_token,
+            self.every,
         )
+
+    @property
+    def reads_the_last_block(self) -> bool:
+        """Whether something of the last block is read beside its tokens."""
+        return self.pooled or self.class_token

@@ -25,5 +25,5 @@ def count_multiply_adds(spec: Experiment, skeleton: Skeleton) -> tuple[int, int]
         with FlopCounterMode(display=False) as frozen:
             features = frozen_features(skeleton.tower, video, skeleton.reads)
         with FlopCounterMode(display=False) as student:
-            skeleton.module.eval()(features)
+            skeleton.module.eval()(features, skeleton.task.mock_targets(1, "meta"))
     return frozen.get_total_flops() // 2, student.get_total_flops() // 2

@@ -19,7 +19,6 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn import functional as F
 
 from side4video.engine.memory import HeldBytes, weights_under
 from side4video.engine.student import AUTOCAST
@@ -112,25 +111,26 @@ def _run(spec: Experiment, skeleton: Skeleton, ledger: Ledger) -> tuple[int, int
     """
     precision = spec.optimization.precision
     module = skeleton.module
-    size, clips, smoothing = spec.data.size, spec.clips_of_a_part, spec.task.label_smoothing
+    size, clips, task = spec.data.size, spec.clips_of_a_part, skeleton.task
     held = lent = 0
     with ledger, _gradients_noted(module, ledger):
         for _ in range(min(2, spec.optimization.accumulation)):
             video = torch.empty((clips, spec.data.frames, 3, size, size), dtype=torch.uint8)
-            labels = torch.empty(clips, dtype=torch.int64)
+            targets = task.mock_targets(clips, "cpu")
             ledger.stage = "pass"
             features = _features(spec, skeleton, video)
             ledger.stage = "student"
             lent = ledger.lend(_tokens(features))
             with _held_noted(module, ledger) as kept:
                 with torch.autocast("cpu", dtype=AUTOCAST[precision], enabled=precision != "fp32"):
-                    outputs = module(features)
-                loss = F.cross_entropy(outputs.float(), labels, label_smoothing=smoothing, reduction="sum")
+                    outputs = module(features, targets)
+                loss = task.loss(outputs, targets)
             del outputs
             features.release()
-            loss.backward()
+            if loss.requires_grad:
+                loss.backward()
             held = kept.total
-            del loss, features, video, labels
+            del loss, features, video, targets
             ledger.end_lending()
     return held, lent
 

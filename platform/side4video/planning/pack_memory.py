@@ -28,7 +28,7 @@ class Member:
     @property
     def reads(self) -> Reads:
         """What it reads of the tower."""
-        return self.experiment.method.reads(self.experiment.tower, frames=self.experiment.data.frames)
+        return self.experiment.reads
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _peak_bytes(member: Member, stage: str) -> int:
 def _depth(member: Member) -> int:
     """The last block that the pass runs for it."""
     reads, last = member.reads, member.experiment.tower.depth - 1
-    return last if reads.pooled else max(reads.tokens | reads.attention, default=-1)
+    return last if reads.reads_the_last_block else max(reads.tokens | reads.attention, default=-1)
 
 
 def _optimizer_bytes(member: Member) -> int:
@@ -101,5 +101,5 @@ def _token_bytes(spec: Experiment, reads: Reads) -> int:
     own = 4 if spec.backbone.precision == "fp32" else 2
     kept = 1 + own / GROUP if spec.backbone.kept_tokens == "8-bit" else own
     numbers = frames * tower.tokens * tower.width
-    pooled = frames * tower.width * own if reads.pooled else 0
+    pooled = frames * tower.width * own * (reads.pooled + reads.class_token)
     return round(numbers * (len(reads.tokens) * kept + 2 * len(reads.attention) * own)) + pooled

@@ -90,7 +90,7 @@ def _groups(arms: Sequence[Arm]) -> list[list[Arm]]:
     groups: dict[str, list[Arm]] = {}
     for arm in arms:
         spec = arm.experiment
-        every = spec.method.reads(spec.tower, frames=spec.data.frames).every
+        every = spec.reads.every
         cluster = spec.cluster.model_dump(mode="json", exclude={"sync_batch_norm"})
         agreed = {
             **spec.shared(),

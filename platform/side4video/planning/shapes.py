@@ -4,11 +4,13 @@ import functools
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
-from side4video.engine.student import StudentModule
+from side4video.engine.student import TaskContract
 from side4video.models.reads import Reads
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.spec.experiment import Experiment
+from side4video.tasks.needs import Needs
 
 
 @dataclass(frozen=True)
@@ -16,18 +18,22 @@ class Skeleton:
     """Modules that have shapes and no values."""
 
     tower: FrozenTower
-    module: StudentModule
+    module: nn.Module
     reads: Reads
+    task: TaskContract
 
 
 def build_skeleton(spec: Experiment, *, classes: int) -> Skeleton:
     """The tower and the student of an experiment on the meta device."""
     tower = spec.backbone.build("meta")
     with torch.device("meta"):
-        network = spec.method.build(tower, frames=spec.data.frames)
-        task = spec.task.build(
-            tuple(str(number) for number in range(classes)),
+        needs = Needs(
+            method=spec.method,
+            tower=tower,
+            frames=spec.data.frames,
+            classes=tuple(str(number) for number in range(classes)),
             encode_texts=functools.partial(spec.backbone.encode_texts, device="meta"),
+            text_tower=functools.partial(spec.backbone.build_text_tower, device="meta"),
         )
-        module = StudentModule(network, task.head(network.output_dim))
-    return Skeleton(tower, module, spec.method.reads(tower.shape, frames=spec.data.frames))
+        task, module = spec.task.assemble(needs)
+    return Skeleton(tower, module, spec.reads, task)

@@ -24,7 +24,7 @@ def check_pack(experiments: Mapping[str, Experiment]) -> None:
                 allowed="in a pack: methods that only read frozen tokens (`side4video list methods`)",
                 fix="run it alone",
             )
-    seen = {name: spec.method.reads(spec.tower, frames=spec.data.frames).every for name, spec in experiments.items()}
+    seen = {name: spec.reads.every for name, spec in experiments.items()}
     first, *others = seen
     for name in others:
         if seen[name] != seen[first]:
@@ -79,6 +79,8 @@ def check_files(spec: Experiment) -> None:
             allowed="0, or a data set that says which label a mirrored clip has",
             fix="set it to 0, or describe the mirrored labels in data.dataset",
         )
+    if spec.task.kind == "retrieval":
+        return
     if spec.task.classifier.kind == "text" and all(name.isdecimal() for name in dataset.classes()):
         raise InputError(
             "task.classifier",

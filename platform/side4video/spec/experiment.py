@@ -14,6 +14,7 @@ from side4video.engine.optimization import OptimizationSpec
 from side4video.models.backbones import Backbone
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.methods import Method
+from side4video.models.reads import Reads
 from side4video.spec.cluster import ClusterSpec
 from side4video.spec.tracking import TrackingSpec
 from side4video.tasks import Task
@@ -80,7 +81,52 @@ class Experiment(Spec):
     @model_validator(mode="after")
     def method_fits_the_tower(self) -> Self:
         """A method may only read what the tower has, from as many frames as the data give."""
-        self.method.reads(self.tower, frames=self.data.frames)
+        _ = self.reads
+        return self
+
+    @model_validator(mode="after")
+    def method_is_defined_for_the_task(self) -> Self:
+        """A method says which tasks it has an output for."""
+        if self.task.kind not in self.method.tasks:
+            raise wrong(
+                "method.kind",
+                f"{self.method.kind}, and the task is {self.task.kind}",
+                allowed=f"for {self.method.kind}: {', '.join(self.method.tasks)}",
+                fix="take another method (`side4video list methods`), or another task",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def retrieval_has_what_it_needs(self) -> Self:
+        """Texts, and batches in which each video stands once."""
+        if self.task.kind != "retrieval":
+            return self
+        if not self.backbone.has_text_tower:
+            raise wrong(
+                "backbone",
+                f"{self.backbone.kind} without a text tower, and the task is retrieval",
+                allowed="kind: open-clip, or kind: vit with text: {kind: transformer}",
+                fix="name such a backbone",
+            )
+        for where, found, fix in (
+            ("optimization.accumulation", self.optimization.accumulation, "all texts and videos of a batch meet"),
+            ("data.repeated_sampling", self.data.repeated_sampling, "a video would be a wrong answer to its own text"),
+            ("data.views", self.data.views.total, "one feature stands for a video"),
+        ):
+            if found != 1:
+                raise wrong(where, f"{found}, and the task is retrieval: {fix}", allowed="1", fix="set it to 1")
+        tight = self.task.matching.kind == "tight"
+        similarity = getattr(self.method, "similarity", None)
+        expected = {"meanp": "mean", "seq-transf": "mean", "tight-transf": "tight"}.get(similarity or "")
+        if (expected and self.task.matching.kind != expected) or (tight and expected is None):
+            raise wrong(
+                "task.matching.kind",
+                f"{self.task.matching.kind}, and method.similarity is {similarity}"
+                if similarity
+                else f"tight, and the method is {self.method.kind}",
+                allowed=expected or "mean, token-wise",
+                fix=f"matching: {{kind: {expected or 'token-wise'}}}",
+            )
         return self
 
     @model_validator(mode="after")
@@ -99,7 +145,7 @@ class Experiment(Spec):
     @model_validator(mode="after")
     def classifier_of_texts_has_a_text_tower(self) -> Self:
         """Texts become features by the backbone's own text tower, and the method's features are in its space."""
-        if self.task.classifier.kind != "text":
+        if self.task.kind != "recognition" or self.task.classifier.kind != "text":
             return self
         if not self.backbone.has_text_tower:
             raise wrong(
@@ -167,6 +213,12 @@ class Experiment(Spec):
                 fix=f"views: {SUGGESTED_VIEWS}",
             )
         return self
+
+    @property
+    def reads(self) -> Reads:
+        """What the method reads of the tower for this task."""
+        read = self.method.frame_reads if self.task.kind == "retrieval" else self.method.reads
+        return read(self.tower, frames=self.data.frames)
 
     @property
     def clips_of_a_part(self) -> int:

@@ -1,5 +1,10 @@
 """What a student is trained for: head, loss, scores and metrics. One document a task."""
 
-from side4video.tasks.recognition import RecognitionSpec
+from typing import Annotated
 
-Task = RecognitionSpec
+from pydantic import Field
+
+from side4video.tasks.recognition import RecognitionSpec
+from side4video.tasks.retrieval import RetrievalSpec
+
+Task = Annotated[RecognitionSpec | RetrievalSpec, Field(discriminator="kind")]

@@ -3,16 +3,16 @@
 Legend: B clips, C classes, D features, E features of a space shared with texts.
 """
 
+from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from side4video.engine.metrics import class_accuracy, label_ranks, recognition_metrics
 from side4video.models.towers.text_tower import TextFeatures
+from side4video.tasks.class_scores import ClassScores
 
 
 class TextHead(nn.Module):
@@ -39,6 +39,9 @@ class TextHead(nn.Module):
 
 class Classification:
     """Single-label classification of clips."""
+
+    headline = "top1"
+    """By which the best epoch is chosen."""
 
     def __init__(
         self,
@@ -74,11 +77,19 @@ class Classification:
         """What is averaged over the views of a video: softmax probabilities."""
         return logits_BC.float().softmax(dim=-1)
 
-    def metrics(self, scores_NC: NDArray[np.float64], labels_N: NDArray[np.int64]) -> dict[str, float]:
-        """`top1`, `top5`, `mean_class_accuracy`: fractions."""
-        return recognition_metrics(label_ranks(scores_NC, labels_N), labels_N, classes=len(self.classes))
+    def targets(self, batch: Any) -> Tensor:
+        """The labels [B] of a batch."""
+        return batch.labels_B
 
-    def class_metrics(self, scores_NC: NDArray[np.float64], labels_N: NDArray[np.int64]) -> dict[str, float]:
-        """Top-1 accuracy of each class that occurs, by name."""
-        accuracy_C = class_accuracy(label_ranks(scores_NC, labels_N), labels_N, classes=len(self.classes))
-        return {name: float(value) for name, value in zip(self.classes, accuracy_C, strict=True) if np.isfinite(value)}
+    def mock_targets(self, clips: int, device: torch.device | str) -> Tensor:
+        """Labels of clips that nobody recorded."""
+        return torch.zeros(clips, dtype=torch.int64, device=device)
+
+    def collector(
+        self,
+        module: nn.Module,  # noqa: ARG002 - another task's scores need it
+        videos: int,
+        tell: Callable[[str, int, int], None] | None = None,  # noqa: ARG002
+    ) -> ClassScores:
+        """Sums scores over views and workers."""
+        return ClassScores(self, videos=videos)

@@ -8,8 +8,10 @@ from pydantic import Field, model_validator
 from side4video.core.spec import Spec
 
 if TYPE_CHECKING:
+    from side4video.engine.student import StudentModule
     from side4video.models.towers.text_tower import TextFeatures
     from side4video.tasks.classification import Classification
+    from side4video.tasks.needs import Needs
 
 
 class LinearClassifier(Spec):
@@ -68,3 +70,11 @@ class RecognitionSpec(Spec):
                 raise ValueError("a classifier made of texts needs the backbone's text tower")
             texts = encode_texts([self.classifier.prompt.replace("{}", name) for name in classes])
         return Classification(classes, label_smoothing=self.label_smoothing, dropout=self.dropout, texts=texts)
+
+    def assemble(self, needs: "Needs") -> "tuple[Classification, StudentModule]":
+        """The task, and the module that is trained for it, initialised from torch's current generator."""
+        from side4video.engine.student import StudentModule
+
+        task = self.build(needs.classes, encode_texts=needs.encode_texts)
+        network = needs.method.build(needs.tower, frames=needs.frames)
+        return task, StudentModule(network, task.head(network.output_dim))

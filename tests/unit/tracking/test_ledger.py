@@ -204,11 +204,11 @@ def test_predictions_say_which_videos_were_right():
 def test_predictions_are_read_as_they_are_written(tmp_path):
     import numpy as np
 
-    from side4video.engine.evaluate import Evaluation
-    from side4video.engine.recorder import write_predictions
+    from side4video.tasks.class_scores import ClassEvaluation
 
     scores = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
-    evaluation = Evaluation(
+    evaluation = ClassEvaluation(
+        classes=("left", "right"),
         metrics={},
         class_metrics={},
         loss=0.0,
@@ -217,7 +217,7 @@ def test_predictions_are_read_as_they_are_written(tmp_path):
         labels_V=np.array([0, 1, 1]),
         scores_VC=scores,
     )
-    write_predictions(tmp_path / "predictions.csv", evaluation, ("left", "right"))
+    evaluation.write(tmp_path)
     assert correct_predictions((tmp_path / "predictions.csv").read_text()) == {4: True, 2: False, 9: True}
 
 

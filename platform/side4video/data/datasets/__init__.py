@@ -8,9 +8,25 @@ from typing import Annotated
 
 from pydantic import Field
 
+from side4video.data.datasets.captions import CaptionsSpec
+from side4video.data.datasets.didemo import DidemoSpec
 from side4video.data.datasets.list import ListSpec
 from side4video.data.datasets.motion import MotionSpec
+from side4video.data.datasets.msr_vtt import MsrVttSpec
+from side4video.data.datasets.msvd import MsvdSpec
+from side4video.data.datasets.vatex import VatexSpec
 
-Dataset = Annotated[ListSpec | MotionSpec, Field(discriminator="kind")]
+Dataset = Annotated[
+    ListSpec | MotionSpec | CaptionsSpec | MsrVttSpec | MsvdSpec | VatexSpec | DidemoSpec, Field(discriminator="kind")
+]
 
-__all__ = ["Dataset", "ListSpec", "MotionSpec"]
+__all__ = [
+    "CaptionsSpec",
+    "Dataset",
+    "DidemoSpec",
+    "ListSpec",
+    "MotionSpec",
+    "MsrVttSpec",
+    "MsvdSpec",
+    "VatexSpec",
+]

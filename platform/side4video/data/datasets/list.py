@@ -11,7 +11,7 @@ See `annotations.py` for the forms a list may take.
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,12 +21,12 @@ from pydantic import Field, model_validator
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
 from side4video.core.spec import Spec
-from side4video.data.annotations import Delimiter, Row, as_flag, as_seconds, read_rows
+from side4video.data.annotations import ColumnNamesSpec, Delimiter, Row, as_flag, as_span, inside, read_rows, some
 from side4video.data.class_names import read_class_names
 from side4video.data.clip import Clip, Split
 from side4video.data.fingerprint import fingerprint_clips
 from side4video.data.mirror import mirror_by_name
-from side4video.data.splits import split_by_group
+from side4video.data.split_by import ColumnSplitSpec, FileSplitSpec, SplitBy, held_out
 
 LARGEST_LABEL = 99_999
 """A larger whole-number label is a mistaken column (a frame count, an id), not a class."""
@@ -34,7 +34,7 @@ LARGEST_LABEL = 99_999
 _WHOLE_NUMBER = re.compile(r"-?\d+")
 
 
-class ColumnsSpec(Spec):
+class ColumnsSpec(ColumnNamesSpec):
     """The header's name for each column, where it differs."""
 
     path: str = "path"
@@ -51,14 +51,6 @@ class ColumnsSpec(Spec):
     """What the clip was cut from."""
     split: str = "split"
     """`train` or `test`."""
-
-    @model_validator(mode="after")
-    def names_differ(self) -> "ColumnsSpec":
-        """One column cannot mean two things."""
-        names = list(self.model_dump().values())
-        if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"the column {repeated[0]!r} is given two meanings")
-        return self
 
 
 class LabelNamesSpec(Spec):
@@ -99,36 +91,6 @@ class NumberedNamesSpec(Spec):
 
 
 ClassNames = Annotated[LabelNamesSpec | GivenNamesSpec | NamesFileSpec | NumberedNamesSpec, Field(discriminator="kind")]
-
-
-class ColumnSplitSpec(Spec):
-    """A column says `train` or `test`."""
-
-    kind: Literal["column"] = "column"
-
-
-class FileSplitSpec(Spec):
-    """The test clips are in a list of their own."""
-
-    kind: Literal["file"] = "file"
-    test_annotations: str
-    """The list of test clips, of the same form as `annotations`; may hold `${NAME}`."""
-
-
-class GroupSplitSpec(Spec):
-    """Whole groups go to training or to test, drawn from a seed."""
-
-    kind: Literal["group"] = "group"
-    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    """Share of each class wanted for test; groups are not torn, so it is met as nearly as they allow."""
-    seed: Annotated[int, Field(ge=0)] = 0
-    """Draws the groups."""
-    ungrouped: Literal["train", "own"] = "train"
-    """Clips with an empty group: all in training (nothing is known of where they come from, so they are no fair
-    test), or each a group of its own."""
-
-
-SplitBy = Annotated[ColumnSplitSpec | FileSplitSpec | GroupSplitSpec, Field(discriminator="kind")]
 
 
 class GivenLabelsSpec(Spec):
@@ -241,7 +203,7 @@ class ListSpec(Spec):
         for pair in self.mirror.pairs:
             for name, other in (pair, pair[::-1]):
                 if name not in classes:
-                    raise InputError("data.dataset.mirror.pairs", f"{name!r} is no class", allowed=_some(classes))
+                    raise InputError("data.dataset.mirror.pairs", f"{name!r} is no class", allowed=some(classes))
                 permutation[classes.index(name)] = classes.index(other) if other in classes else -1
         return permutation
 
@@ -301,32 +263,11 @@ class ListSpec(Spec):
         clips = [_as_clip(row, root, positions) for row in rows]
         if isinstance(self.split_by, FileSplitSpec):
             return {"train": clips, "test": [_as_clip(row, root, positions) for row in test_rows]}
-        if isinstance(self.split_by, GroupSplitSpec):
-            is_test = self._test_by_group(self.split_by, rows, clips)
-        else:
-            is_test = [_is_test(row, self.columns.split) for row in rows]
+        is_test = held_out(self.split_by, rows, clips, self.columns.model_dump())
         return {
             "train": [clip for clip, test in zip(clips, is_test, strict=True) if not test],
             "test": [clip for clip, test in zip(clips, is_test, strict=True) if test],
         }
-
-    def _test_by_group(self, spec: GroupSplitSpec, rows: Sequence[Row], clips: Sequence[Clip]) -> list[bool]:
-        if "group" not in rows[0].values:
-            raise InputError(
-                rows[0].origin,
-                f"split_by is group, and the list has no column {self.columns.group!r}",
-                fix="name the column under `columns: {group: ...}`, or choose another split_by",
-            )
-        grouped = [index for index, clip in enumerate(clips) if clip.group or spec.ungrouped == "own"]
-        # A clip without a group stands for itself; a space keeps its name apart from any group's (those are stripped).
-        groups = [clips[index].group or f" {index}" for index in grouped]
-        chosen = split_by_group(
-            [clips[index] for index in grouped], groups, test_fraction=spec.test_fraction, seed=spec.seed
-        )
-        is_test = [False] * len(clips)
-        for index, test in zip(grouped, chosen, strict=True):
-            is_test[index] = test
-        return is_test
 
 
 def _expand(path: str, field: str) -> Path:
@@ -334,15 +275,9 @@ def _expand(path: str, field: str) -> Path:
 
 
 def _as_clip(row: Row, root: Path, positions: Mapping[str, int]) -> Clip:
-    start, end = as_seconds(row, "start"), as_seconds(row, "end")
-    if end is not None and (start or 0.0) >= end:
-        raise InputError(
-            row.origin,
-            f"start {start or 0.0:g} is not before end {end:g}",
-            fix="both are seconds from the file's begin",
-        )
+    start, end = as_span(row)
     return Clip(
-        path=_inside(row, root),
+        path=inside(root, row.values["path"], row.origin),
         label=_label(row, positions),
         start_seconds=start,
         end_seconds=end,
@@ -350,19 +285,6 @@ def _as_clip(row: Row, root: Path, positions: Mapping[str, int]) -> Clip:
         group=row.values.get("group", ""),
         origin=row.origin,
     )
-
-
-def _inside(row: Row, root: Path) -> str:
-    """The row's path under the root; joined as text, because there may be hundreds of thousands."""
-    joined = os.path.normpath(os.path.join(root, row.values["path"]))  # noqa: PTH118
-    prefix = os.path.join(root, "")  # noqa: PTH118
-    if not joined.startswith(prefix):
-        raise InputError(
-            row.origin,
-            f"the path {row.values['path']!r} leaves the root folder {root}",
-            fix="write paths relative to `root`, or set `root` to a folder that holds them all",
-        )
-    return joined
 
 
 def _label(row: Row, positions: Mapping[str, int]) -> int:
@@ -373,21 +295,4 @@ def _label(row: Row, positions: Mapping[str, int]) -> int:
         if 0 <= int(label) < len(positions):
             return int(label)
         raise InputError(row.origin, f"label {label} is out of range", allowed=f"0 to {len(positions) - 1}")
-    raise InputError(row.origin, f"label {label!r} is no class", allowed=_some(list(positions)))
-
-
-def _is_test(row: Row, column: str) -> bool:
-    split = row.values.get("split")
-    if split is None:
-        raise InputError(
-            row.origin,
-            f"the list has no column {column!r}",
-            fix="add one with train or test in each row, or choose another split_by: file, group",
-        )
-    if split not in ("train", "test"):
-        raise InputError(row.origin, f"split is {split!r}", allowed="train, test")
-    return split == "test"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    raise InputError(row.origin, f"label {label!r} is no class", allowed=some(list(positions)))

@@ -21,7 +21,7 @@ from side4video.models.backbones.weights import PretrainedWeights, Weights
 
 if TYPE_CHECKING:
     from side4video.models.towers.frozen_tower import FrozenTower
-    from side4video.models.towers.text_tower import TextFeatures
+    from side4video.models.towers.text_tower import TextFeatures, TextTower
 
 Model = Literal[
     "ViT-B-32",
@@ -187,6 +187,16 @@ class OpenCLIPSpec(Spec):
         from side4video.models.towers.text_tower import encode_texts
 
         return encode_texts(_read_config(self.model), texts, weights=self.weights, model=self.model, device=device)
+
+    def build_text_tower(self, device: str = "cpu") -> "TextTower":
+        """The model's text tower, to be trained.
+
+        Raises:
+            InputError: The weights are missing, unreadable, or hold no text tower.
+        """
+        from side4video.models.towers.text_tower import load_text_tower
+
+        return load_text_tower(_read_config(self.model), weights=self.weights, model=self.model, device=device)
 
 
 @cache

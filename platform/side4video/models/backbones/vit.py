@@ -5,18 +5,19 @@ positions, a class token first.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from side4video.core.errors import InputError
 from side4video.core.spec import Spec
 from side4video.models.backbones.shape import CLIP_MEAN, CLIP_STD, TowerShape
+from side4video.models.backbones.text import NoTextSpec, TextSide
 from side4video.models.backbones.weights import LocalWeights
 
 if TYPE_CHECKING:
     from side4video.models.towers.frozen_tower import FrozenTower
-    from side4video.models.towers.text_tower import TextFeatures
+    from side4video.models.towers.text_tower import TextFeatures, TextTower
 
 Mean = Annotated[NonNegativeFloat, Field(le=1)]
 Std = Annotated[PositiveFloat, Field(le=1)]
@@ -24,9 +25,6 @@ Std = Annotated[PositiveFloat, Field(le=1)]
 
 class ViTSpec(Spec):
     """A vision transformer of any size; its weights are in a file, or random."""
-
-    has_text_tower: ClassVar[bool] = False
-    """Whether there is a text tower in the same space."""
 
     kind: Literal["vit"] = "vit"
     weights: LocalWeights
@@ -49,6 +47,8 @@ class ViTSpec(Spec):
     """Use `x * sigmoid(1.702 x)`, as OpenAI's CLIP does, in place of the exact GELU."""
     pre_norm: bool = True
     """Normalise the tokens before the first block, as CLIP does. (DINOv2 towers do not.)"""
+    text: TextSide = NoTextSpec()
+    """The text tower in the same space; its weights come from where the image tower's come from."""
     mean: tuple[Mean, Mean, Mean] = CLIP_MEAN
     """Channel means the tower was trained with, of pixels in 0..1."""
     std: tuple[Std, Std, Std] = CLIP_STD
@@ -81,6 +81,11 @@ class ViTSpec(Spec):
                 f"fix: set width to {max(1, round(self.width / self.head_width)) * self.head_width}"
             )
         return self
+
+    @property
+    def has_text_tower(self) -> bool:
+        """Whether there is a text tower in the same space."""
+        return self.text.kind != "none"
 
     def check(self, where: str = "backbone") -> None:
         """Look for what only this machine can tell: whether the weights' file is there.
@@ -127,10 +132,29 @@ class ViTSpec(Spec):
             device=device,
         )
 
-    def encode_texts(self, texts: Sequence[str], device: str = "cpu") -> "TextFeatures":  # noqa: ARG002
-        """There is no text tower here; the members of the union are called alike.
+    def encode_texts(self, texts: Sequence[str], device: str = "cpu") -> "TextFeatures":
+        """What the text tower makes of some texts; the tower itself is not kept.
 
         Raises:
-            InputError: Always.
+            InputError: There is no text tower, or the weights hold none.
         """
-        raise InputError("backbone.kind", "vit has no text tower", allowed="open-clip", fix="take a CLIP model")
+        from side4video.models.towers.text_tower import encode_texts
+
+        return encode_texts(self._config(), texts, weights=self.weights, model="", device=device)
+
+    def build_text_tower(self, device: str = "cpu") -> "TextTower":
+        """The text tower, to be trained.
+
+        Raises:
+            InputError: There is no text tower, or the weights hold none.
+        """
+        from side4video.models.towers.text_tower import load_text_tower
+
+        return load_text_tower(self._config(), weights=self.weights, model="", device=device)
+
+    def _config(self) -> dict[str, Any]:
+        if isinstance(self.text, NoTextSpec):
+            raise InputError(
+                "backbone.text", "there is no text tower", allowed="{kind: transformer}", fix="say how large it is"
+            )
+        return {"embed_dim": self.output_dim, "quick_gelu": self.quick_gelu, "text_cfg": self.text.config()}

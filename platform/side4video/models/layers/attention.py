@@ -58,11 +58,14 @@ class FrameAttention(_Attention):
         Args:
             tokens_BTPD: The stream.
             cls_BTD: Seen by every token, and seeing none; None where there is none.
-            spatial_PD: Added to the patches in here alone: the last tokens of the stream, where it has more.
+            spatial_PD: Added to the patches in here alone: the last tokens of the stream, where it has more. Where
+                the table has one row more than the stream, its first is added to `cls_BTD`.
         """
         seen_BTSD = tokens_BTPD
         if spatial_PD is not None:
             placed = spatial_PD.to(tokens_BTPD.dtype)
+            if cls_BTD is not None and len(placed) > tokens_BTPD.shape[2]:
+                cls_BTD, placed = cls_BTD + placed[0], placed[1:]
             ahead = tokens_BTPD.shape[2] - len(placed)
             seen_BTSD = tokens_BTPD + (F.pad(placed, (0, 0, ahead, 0)) if ahead else placed)
         if cls_BTD is not None:

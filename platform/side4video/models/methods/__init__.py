@@ -6,6 +6,7 @@ from pydantic import Field
 
 from side4video.models.methods.aim import AIMSpec
 from side4video.models.methods.attentive import AttentiveSpec
+from side4video.models.methods.clip4clip import CLIP4ClipSpec, FrozenCLIP4ClipSpec
 from side4video.models.methods.dist import DiSTSpec
 from side4video.models.methods.evl import EVLSpec
 from side4video.models.methods.full import FullSpec
@@ -13,8 +14,20 @@ from side4video.models.methods.linear import LinearSpec
 from side4video.models.methods.lst import LSTSpec
 from side4video.models.methods.side4video import Side4VideoSpec
 from side4video.models.methods.st_adapter import STAdapterSpec
+from side4video.models.methods.zero_shot import ZeroShotSpec
 
 Method = Annotated[
-    Side4VideoSpec | STAdapterSpec | AIMSpec | EVLSpec | DiSTSpec | FullSpec | LSTSpec | AttentiveSpec | LinearSpec,
+    Side4VideoSpec
+    | STAdapterSpec
+    | AIMSpec
+    | EVLSpec
+    | DiSTSpec
+    | FullSpec
+    | LSTSpec
+    | AttentiveSpec
+    | LinearSpec
+    | CLIP4ClipSpec
+    | FrozenCLIP4ClipSpec
+    | ZeroShotSpec,
     Field(discriminator="kind"),
 ]

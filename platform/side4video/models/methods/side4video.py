@@ -17,7 +17,9 @@ from side4video.models.reads import Reads
 
 if TYPE_CHECKING:
     from side4video.models.networks.side4video import Side4Video
+    from side4video.models.networks.pair import Pair
     from side4video.models.towers.frozen_tower import FrozenTower
+    from side4video.models.towers.text_tower import TextTower
 
 HEAD_WIDTH = 64
 
@@ -44,6 +46,8 @@ class Side4VideoSpec(MethodSpec):
             "vite14-light": {"layers": 32, "dim": 576},
         },
     }
+
+    tasks: ClassVar[tuple[str, ...]] = ("recognition", "retrieval")
 
     kind: Literal["side4video"] = "side4video"
     preset: Literal["paper", "authors", "authors-eva"] = "paper"
@@ -171,6 +175,22 @@ class Side4VideoSpec(MethodSpec):
 
     def build(self, tower: "FrozenTower", *, frames: int) -> "Side4Video":  # noqa: ARG002
         """The side network, initialised from torch's current generator."""
+        return self._network(tower)
+
+    def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "Pair":  # noqa: ARG002
+        """The side network with a feature for each frame (eq. 4), and the text tower.
+
+        The spatial embedding has a row for the shifted [CLS] token, and the initial values are others, as in the
+        authors' code for retrieval (on EVA-CLIP's tower they are the same as for recognition).
+        """
+        from side4video.models.networks.pair import Pair, SideFrames, initialise_as_for_retrieval
+
+        side = self._network(tower, has_cls_place=self.norms == "pre" and self.cls_shift)
+        if self.norms == "pre":
+            initialise_as_for_retrieval(side)
+        return Pair(SideFrames(side, tower), text, output_dim=tower.shape.output_dim)
+
+    def _network(self, tower: "FrozenTower", *, has_cls_place: bool = False) -> "Side4Video":
         from side4video.models.networks.side4video import Side4Video
 
         return Side4Video(
@@ -193,4 +213,5 @@ class Side4VideoSpec(MethodSpec):
                 )
                 if value != "none"
             ),
+            has_cls_place=has_cls_place,
         )

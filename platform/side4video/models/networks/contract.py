@@ -28,6 +28,8 @@ class FrozenFeatures:
     """Queries and keys [N, h, P, k] of each block that somebody reads them of, by 0-based index."""
     pooled_BTD: Tensor | None = None
     """The tower's pooled frame feature, when a student reads it."""
+    class_BTD: Tensor | None = None
+    """The last block's [CLS] token of each frame, before the final norm, when a student reads it."""
 
     def release(self) -> None:
         """Let go of what was read, when the last student has run forward: its graph holds what its backward needs."""
@@ -48,6 +50,17 @@ class Network(Protocol):
 
     def __call__(self, features: FrozenFeatures) -> Tensor:
         """Features [B, output_dim] of the clips; no head, the task owns it."""
+        ...
+
+
+class RetrievalNetwork(Protocol):
+    """A network with two sides, whose features meet in one space of E channels."""
+
+    output_dim: int
+    """E."""
+
+    def __call__(self, features: FrozenFeatures, tokens_QW: Tensor) -> tuple[Tensor, Tensor]:
+        """Features [B, T, E] of each frame of the clips, and features [Q, W, E] at each token of the texts."""
         ...
 
 

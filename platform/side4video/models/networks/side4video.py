@@ -48,6 +48,7 @@ class Side4Video(nn.Module):
         norms: Norms = "pre",
         recompute: Recompute = "block",
         extras: frozenset[str] = frozenset({"stem_norm", "spatial_embedding", "final_norm"}),
+        has_cls_place: bool = False,
     ) -> None:
         super().__init__()
         self.taps, self.output_dim = taps, dim
@@ -56,7 +57,8 @@ class Side4Video(nn.Module):
         self.stem_norm = TokenBatchNorm(dim) if "stem_norm" in extras else None
         deviation = 0.02 if norms == "post" else 0.01
         has_places = "spatial_embedding" in extras
-        self.spatial_PD = nn.Parameter(torch.randn(tower.patches, dim) * deviation) if has_places else None
+        places = tower.patches + int(has_cls_place)
+        self.spatial_PD = nn.Parameter(torch.randn(places, dim) * deviation) if has_places else None
         self.extra_D = nn.Parameter(torch.randn(dim) * 0.02) if representation == "extra-cls" else None
         self.blocks = nn.ModuleList(
             SideBlock(
@@ -76,6 +78,14 @@ class Side4Video(nn.Module):
 
     def forward(self, features: FrozenFeatures) -> Tensor:
         """Features [B, d] of the clips, fp32."""
+        return normalised_mean(self._represented(features), self.final_norm)
+
+    def frames(self, features: FrozenFeatures) -> Tensor:
+        """Features [B, T, d] of each frame, fp32 (eq. 4: the mean over space alone)."""
+        return normalised_mean(self._represented(features), self.final_norm, over=(2,))
+
+    def _represented(self, features: FrozenFeatures) -> Tensor:
+        """The tokens whose mean is the representation."""
         side_BTPD = self._stem(features)
         if self.representation != "gap":
             token_BT1D = side_BTPD.new_zeros((*side_BTPD.shape[:2], 1, side_BTPD.shape[-1]))
@@ -84,8 +94,7 @@ class Side4Video(nn.Module):
             side_BTPD = torch.cat([token_BT1D, side_BTPD], dim=2)
         for tap, block in zip(self.taps, self.blocks, strict=True):
             side_BTPD = block(side_BTPD, features.tokens[tap], self.spatial_PD)
-        represented_BTPD = side_BTPD if self.representation == "gap" else side_BTPD[:, :, :1]
-        return normalised_mean(represented_BTPD, self.final_norm)
+        return side_BTPD if self.representation == "gap" else side_BTPD[:, :, :1]
 
     def _stem(self, features: FrozenFeatures) -> Tensor:
         """Patch tokens of the frames, normalised where the stem has a norm."""

@@ -134,9 +134,9 @@ def match_text(
         part = "text tower" if not found else "logit_scale"
         raise InputError(
             where,
-            f"the file holds no {part}, and the classifier is made of texts",
+            f"the file holds no {part}, and texts are to be read",
             allowed="a file of a whole CLIP, image tower and text tower",
-            fix="name such a file, or set task.classifier to {kind: linear}",
+            fix="name such a file; a classifier that needs no texts is task.classifier: {kind: linear}",
         )
     if faults := _faults(found, expected):
         raise InputError(

@@ -110,6 +110,11 @@ class OpenCLIPTrunk(nn.Module):
         """CLIP's image projection, which has no bias: [N, E]."""
         return features_ND @ cast("Tensor", self.visual.proj)
 
+    def last_layers(self) -> tuple[nn.LayerNorm, Tensor, Tensor | None]:
+        """The final norm, the projection [D, E], and its bias."""
+        visual = self.visual
+        return cast("nn.LayerNorm", visual.ln_post), cast("Tensor", visual.proj), None
+
     def rename(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """OpenAI's names and open_clip's are the same."""
         return dict(state)

@@ -1,20 +1,23 @@
-"""The text tower that belongs to an image tower: classes as vectors, made once and kept.
+"""The text tower that belongs to an image tower: open_clip's own transformer and tokenizer, cut into blocks.
 
-open_clip's own transformer and tokenizer; its weights come from where the image tower's come from. It is built, asked,
-and gone.
+Its weights come from where the image tower's come from.
 
-Legend: C texts, E channels of the space shared with the image tower.
+Legend: C texts, B captions, W tokens of a text, D width, E channels of the space shared with the image tower, h heads,
+d width of a head.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from side4video.models.backbones.weights import FileWeights, PretrainedWeights, RandomWeights
+from side4video.models.layers.precision import compute_dtype
 from side4video.models.towers.checkpoint import match_text, read_checkpoint
 from side4video.models.towers.load import draw_weights, find_file
 
@@ -33,6 +36,118 @@ class TextFeatures:
     """A scalar: the logarithm of the factor between cosines and logits."""
 
 
+class TextTower(nn.Module):
+    """CLIP's text transformer: a causal transformer whose features are read at every token.
+
+    The last token of a text has the largest number of all (`ends_of`): its feature stands for the text.
+    """
+
+    logit_scale: Tensor
+    """The logarithm of the factor between cosines and logits, as it was trained."""
+    is_pretrained = True
+    """Its weights were trained before: the optimizer may give them a rate of their own."""
+
+    def __init__(self, transformer: nn.Module, logit_scale: Tensor) -> None:
+        """Take open_clip's transformer over, with its weights, or on `meta`."""
+        super().__init__()
+        self.transformer = transformer
+        self.register_buffer("logit_scale", logit_scale, persistent=False)
+        self.heads = cast("int", transformer.heads)
+
+    @property
+    def width(self) -> int:
+        """Channels of a token."""
+        return cast("int", self.transformer.width)
+
+    @property
+    def depth(self) -> int:
+        """Blocks."""
+        return len(self.blocks)
+
+    @property
+    def output_dim(self) -> int:
+        """Channels of a feature."""
+        return cast("int", self.transformer.output_dim)
+
+    @property
+    def blocks(self) -> Any:
+        """The transformer's blocks."""
+        return cast("Any", self.transformer).transformer.resblocks
+
+    def forward(self, tokens_BW: Tensor) -> Tensor:
+        """Features [B, W, E] at every token of texts."""
+        tokens_BWD = self.embed(tokens_BW)
+        for index in range(self.depth):
+            tokens_BWD = tokens_BWD + self.attention_branch(index, tokens_BWD)
+            tokens_BWD = tokens_BWD + self.perceptron_branch(index, tokens_BWD)
+        return self.finish(tokens_BWD)
+
+    def embed(self, tokens_BW: Tensor) -> Tensor:
+        """Token and position embeddings [B, W, D]."""
+        whole = cast("Any", self.transformer)
+        return whole.token_embedding(tokens_BW) + whole.positional_embedding[: tokens_BW.shape[1]]
+
+    def attention_branch(self, index: int, tokens_BWD: Tensor) -> Tensor:
+        """What block `index` adds first: norm, and attention over the token and those before it."""
+        block = self.blocks[index]
+        attention, normed_BWD = block.attn, block.ln_1(tokens_BWD)
+        qkv = F.linear(normed_BWD, attention.in_proj_weight, attention.in_proj_bias)
+        query, key, value = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed_BhWd = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        return attention.out_proj(mixed_BhWd.transpose(1, 2).flatten(2))
+
+    def perceptron_branch(self, index: int, tokens_BWD: Tensor) -> Tensor:
+        """What block `index` adds then: norm and MLP."""
+        block = self.blocks[index]
+        return block.mlp(block.ln_2(tokens_BWD))
+
+    def finish(self, tokens_BWD: Tensor) -> Tensor:
+        """Final norm and projection [B, W, E]."""
+        whole = cast("Any", self.transformer)
+        projection = whole.text_projection
+        return whole.ln_final(tokens_BWD) @ projection.to(compute_dtype(projection))
+
+
+def ends_of(tokens_BW: Tensor) -> Tensor:
+    """The position [B] of each text's last token."""
+    return tokens_BW.argmax(dim=-1)
+
+
+def load_text_tower(
+    config: dict[str, Any],
+    *,
+    weights: PretrainedWeights | FileWeights | RandomWeights,
+    model: str,
+    device: str,
+) -> TextTower:
+    """The text tower in fp32.
+
+    Args:
+        config: open_clip's configuration of the model.
+        weights: The image tower's; a file must hold both towers.
+        model: open_clip's name of the model.
+        device: Where; on `meta` it has shapes, and no weights are read.
+
+    Raises:
+        InputError: The weights hold no text tower, or another one's.
+    """
+    transformer = _build(config)
+    if device == "meta":
+        return TextTower(transformer, torch.empty((), device="meta"))
+    shapes = {name: tensor.shape for name, tensor in transformer.state_dict().items()}
+    if isinstance(weights, RandomWeights):
+        state = draw_weights(
+            transformer, lambda name: _initial_std(name, transformer), seed=weights.seed, label="text tower"
+        )
+        logit_scale = torch.tensor(INITIAL_LOGIT_SCALE)
+    else:
+        where, path = find_file(weights, model=model)
+        state, logit_scale = match_text(read_checkpoint(path, where=where), shapes, where=f"{where} ({path.name})")
+    own = {name: tensor.to(device, torch.float32, copy=True) for name, tensor in state.items()}
+    transformer.load_state_dict(own, strict=True, assign=True)
+    return TextTower(transformer, logit_scale.to(device, torch.float32))
+
+
 @torch.no_grad()
 def encode_texts(
     config: dict[str, Any],
@@ -42,7 +157,7 @@ def encode_texts(
     model: str,
     device: str,
 ) -> TextFeatures:
-    """The texts' features, computed in fp32.
+    """The texts' features, computed in fp32; the tower is built, asked, and gone.
 
     Args:
         config: open_clip's configuration of the model.
@@ -57,22 +172,25 @@ def encode_texts(
     if device == "meta":
         empty = torch.empty(len(texts), config["embed_dim"], device="meta")
         return TextFeatures(empty, torch.empty((), device="meta"))
-    from open_clip import get_tokenizer
+    tower = load_text_tower(config, weights=weights, model=model, device=device).eval()
+    tokens_CW = tokenise(texts, words=config["text_cfg"].get("context_length", 77)).to(device)
+    parts = []
+    for part_BW in tokens_CW.split(TEXTS_AT_A_TIME):
+        words_BWE = tower(part_BW)
+        parts.append(words_BWE[torch.arange(len(part_BW)), ends_of(part_BW)])
+    return TextFeatures(torch.cat(parts), tower.logit_scale)
 
-    tower = _build(config)
-    shapes = {name: tensor.shape for name, tensor in tower.state_dict().items()}
-    if isinstance(weights, RandomWeights):
-        state = draw_weights(tower, lambda name: _initial_std(name, tower), seed=weights.seed, label="text tower")
-        logit_scale = torch.tensor(INITIAL_LOGIT_SCALE)
-    else:
-        where, path = find_file(weights, model=model)
-        state, logit_scale = match_text(read_checkpoint(path, where=where), shapes, where=f"{where} ({path.name})")
-    own = {name: tensor.to(device, torch.float32) for name, tensor in state.items()}
-    tower.load_state_dict(own, strict=True, assign=True)
-    tower.attn_mask = tower.build_causal_mask().to(device)
-    tokens = get_tokenizer(model)(list(texts)).to(device)
-    parts = [tower.eval()(part) for part in tokens.split(TEXTS_AT_A_TIME)]
-    return TextFeatures(torch.cat(parts), logit_scale.to(device, torch.float32))
+
+def tokenise(texts: Sequence[str], *, words: int) -> Tensor:
+    """CLIP's tokens [B, W] of texts, begin and end among them; longer texts are cut, and keep their end."""
+    return _tokenizer()(list(texts), context_length=words)
+
+
+@cache
+def _tokenizer() -> Any:
+    from open_clip.tokenizer import SimpleTokenizer
+
+    return SimpleTokenizer()
 
 
 def _build(config: dict[str, Any]) -> Any:
@@ -80,12 +198,14 @@ def _build(config: dict[str, Any]) -> Any:
 
     text = config["text_cfg"]
     with torch.device("meta"):
-        return TextTransformer(
+        transformer = TextTransformer(
             **text,
             output_dim=config["embed_dim"],
             act_layer=QuickGELU if config.get("quick_gelu", False) else torch.nn.GELU,
             norm_layer=LayerNorm,
         )
+    del transformer.attn_mask  # attention is causal without it
+    return transformer
 
 
 def _initial_std(name: str, tower: Any) -> float | None:

@@ -114,6 +114,13 @@ class EvaTrunk(nn.Module):
         """EVA-CLIP's image projection, which has a bias: [N, E]."""
         return self.visual.head(features_ND)
 
+    def last_layers(self) -> tuple[nn.LayerNorm, Tensor, Tensor | None]:
+        """The final norm, the projection [D, E], and its bias."""
+        visual = self.visual
+        norm = visual.norm if isinstance(visual.norm, nn.LayerNorm) else visual.fc_norm
+        head = cast("nn.Linear", visual.head)
+        return cast("nn.LayerNorm", norm), head.weight.t(), head.bias
+
     def rename(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Tensors of EVA-CLIP's release, or of open_clip's wrapper of timm, under timm's names."""
         renamed: dict[str, Tensor] = {}

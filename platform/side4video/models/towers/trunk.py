@@ -64,6 +64,10 @@ class Trunk(Protocol):
         """Features [N, E] in the space shared with the text tower, E channels."""
         ...
 
+    def last_layers(self) -> tuple[nn.LayerNorm, Tensor, Tensor | None]:
+        """What `pool` and `project` compute with: the final norm, the projection [D, E], and its bias."""
+        ...
+
     def rename(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The image part of a file's tensors under this library's names; what it does not know stays as it is."""
         ...

@@ -1,0 +1,273 @@
+"""What all data sets of videos with captions have in common: what they give, and what they do about gaps.
+
+A member says which videos a split lists and what describes them (`_videos`). Empty captions and videos that are
+not there are dealt with here, by one policy each.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from side4video.core.errors import InputError
+from side4video.core.paths import expand
+from side4video.core.spec import Spec
+from side4video.data.annotations import inside, read_text, some
+from side4video.data.clip import Clip, Split
+from side4video.data.fingerprint import fingerprint_clips
+from side4video.data.json_entries import as_list, as_text
+
+log = logging.getLogger(__name__)
+
+Extension = Annotated[str, Field(pattern=r"^\.\w+$")]
+"""How the names of the video files end, with the dot."""
+
+
+class RaiseSpec(Spec):
+    """They are an error, which names the first of them and says how many there are."""
+
+    kind: Literal["raise"] = "raise"
+
+
+class SkipSpec(Spec):
+    """They are left out; a warning says how many there are."""
+
+    kind: Literal["skip"] = "skip"
+
+
+Gaps = Annotated[RaiseSpec | SkipSpec, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A sentence, and where it stands."""
+
+    text: str
+    """Stripped; may be empty."""
+
+    origin: str
+    """File and line, or file and entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedVideo:
+    """A video of a split, before anyone looked whether it is there."""
+
+    path: str
+    """Relative to the root."""
+
+    origin: str
+    """File and line that list it."""
+
+    captions: tuple[Caption, ...]
+    """In the order of the file."""
+
+    is_paragraph: bool = False
+    """Whether the captions are the sentences of one text."""
+
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+    group: str = ""
+
+
+class CaptionedSpec(Spec):
+    """Videos with captions and without classes."""
+
+    annotations: Annotated[str, Field(min_length=1)]
+    """The folder of the original annotation files, unchanged; may hold `${NAME}`. A relative path starts at the folder
+    the command runs in."""
+    root: str = ""
+    """The folder of the video files; empty is the folder of the annotations. May hold `${NAME}`."""
+    empty_captions: Gaps = RaiseSpec()
+    """What happens to captions without text, and to videos without any other."""
+    missing_videos: Gaps = RaiseSpec()
+    """What happens to listed videos whose file is not there."""
+
+    def classes(self) -> tuple[str, ...]:
+        """None: captions stand in their place."""
+        return ()
+
+    def clips(self, split: Split) -> list[Clip]:
+        """The videos of a split in the order of its list, captions in the order of their file.
+
+        Raises:
+            InputError: A list is missing or wrong (file and line are named), a caption or a video is missing and may
+                not be, or none is left.
+        """
+        root, where = self._root(), f"{self._annotations()} ({split})"
+        videos = self._videos(split)
+        described = _with_captions(videos, self.empty_captions, where)
+        clips = [_as_clip(video, root) for video in described]
+        present = _with_files(clips, self.missing_videos, where, root)
+        if not present:
+            raise InputError(
+                str(self._annotations()),
+                f"no video is for {split}: {len(videos)} are listed, {len(described)} have captions, 0 are there",
+                fix="check the lists, and `root`",
+            )
+        return present
+
+    def fingerprint(self) -> str:
+        """SHA-256 over clips and captions; see `fingerprint_clips`."""
+        splits: tuple[Split, ...] = ("train", "test")
+        return fingerprint_clips((), {split: self.clips(split) for split in splits}, self._root())
+
+    def mirrored_classes(self) -> Mapping[int, int]:
+        """Nothing: there are no classes."""
+        return {}
+
+    def check(self) -> None:
+        """Read all lists and look for all files; no video is opened.
+
+        Raises:
+            InputError: As `clips` does.
+        """
+        self.clips("train")
+        self.clips("test")
+
+    def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:  # noqa: ARG002 - same for all sets
+        """The same as `check`: there is nothing to make."""
+        self.check()
+
+    def _videos(self, split: Split) -> list[ListedVideo]:
+        """All that the split lists."""
+        raise NotImplementedError
+
+    def _annotations(self) -> Path:
+        return Path(expand(self.annotations, "data.dataset.annotations"))
+
+    def _file(self, name: str) -> Path:
+        return self._annotations() / name
+
+    def _root(self) -> Path:
+        annotations = self._annotations()
+        folder = annotations.parent if annotations.is_file() else annotations
+        folder = Path(expand(self.root, "data.dataset.root")) if self.root else folder
+        return Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow links out of the folder
+
+
+def read_ids(path: Path) -> dict[str, str]:
+    """The video ids of a list, one a line, in order; and file and line of each.
+
+    Raises:
+        InputError: The file is missing, empty or not UTF-8, or an id stands twice.
+    """
+    lines = [(line.strip(), f"{path}:{number}") for number, line in enumerate(read_text(path).split("\n"), 1)]
+    if not any(line for line, _ in lines):
+        raise InputError(str(path), "the list is empty", fix="it needs one video id per line")
+    return by_id((line, origin) for line, origin in lines if line)
+
+
+def by_id(listed: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Where each id stands.
+
+    Args:
+        listed: Ids, each with its file and line or entry.
+
+    Raises:
+        InputError: An id stands twice.
+    """
+    origins: dict[str, str] = {}
+    for identifier, origin in listed:
+        if identifier in origins:
+            raise InputError(
+                origin,
+                f"the video {identifier!r} is listed twice, first in {origins[identifier]}",
+                fix="remove one of the two",
+            )
+        origins[identifier] = origin
+    return origins
+
+
+def read_captions(values: Any, origin: str) -> tuple[Caption, ...]:
+    """The captions of a video from a list of texts.
+
+    Raises:
+        InputError: It is no list, or holds something else; the entry is named.
+    """
+    return tuple(
+        Caption(as_text(value, f"{origin}[{position}]").strip(), f"{origin}[{position}]")
+        for position, value in enumerate(as_list(values, origin))
+    )
+
+
+def listed_videos(
+    ids: Mapping[str, str], captions: Mapping[str, Sequence[Caption]], extension: str
+) -> list[ListedVideo]:
+    """Videos whose file is named by their id.
+
+    Args:
+        ids: Where each is listed, in order.
+        captions: By id; may hold more than the listed, and may lack some of them.
+        extension: What follows the id in the file's name.
+    """
+    return [
+        ListedVideo(f"{identifier}{extension}", origin, tuple(captions.get(identifier, ())))
+        for identifier, origin in ids.items()
+    ]
+
+
+def _with_captions(videos: Sequence[ListedVideo], policy: Gaps, where: str) -> list[ListedVideo]:
+    """The videos that have a caption; empty captions go by the policy."""
+    empty = [caption for video in videos for caption in video.captions if not caption.text]
+    bare = [video for video in videos if not any(caption.text for caption in video.captions)]
+    if isinstance(policy, SkipSpec):
+        if empty or bare:
+            _warn_once(
+                f"{where}: left out {len(empty)} empty captions and {len(bare)} videos that have no other caption"
+            )
+        return [video for video in videos if any(caption.text for caption in video.captions)]
+    way_out = "or leave them out with `empty_captions: {kind: skip}`"
+    if empty:
+        raise InputError(
+            empty[0].origin,
+            f"an empty caption, the first of {len(empty)}: {some([caption.origin for caption in empty])}",
+            fix=f"fill them in, {way_out}",
+        )
+    if bare:
+        raise InputError(
+            bare[0].origin,
+            f"{len(bare)} of {len(videos)} listed videos have no caption: {some([video.path for video in bare])}",
+            fix=f"get the whole file of captions, {way_out}",
+        )
+    return list(videos)
+
+
+def _as_clip(video: ListedVideo, root: Path) -> Clip:
+    texts = [caption.text for caption in video.captions if caption.text]
+    return Clip(
+        path=inside(root, video.path, video.origin),
+        label=None,
+        captions=(" ".join(texts),) if video.is_paragraph else tuple(texts),
+        start_seconds=video.start_seconds,
+        end_seconds=video.end_seconds,
+        group=video.group,
+        origin=video.origin,
+    )
+
+
+def _with_files(clips: Sequence[Clip], policy: Gaps, where: str, root: Path) -> list[Clip]:
+    """The clips whose file is there; others go by the policy."""
+    is_there = [os.path.isfile(clip.path) for clip in clips]  # noqa: PTH113 - many files: no Path object for each
+    missing = [clip for clip, there in zip(clips, is_there, strict=True) if not there]
+    if missing and isinstance(policy, RaiseSpec):
+        raise InputError(
+            missing[0].origin,
+            f"{len(missing)} of {len(clips)} videos are not in {root}: "
+            + some([os.path.relpath(clip.path, root) for clip in missing]),
+            fix="check `root` and how the files are named, or leave them out with `missing_videos: {kind: skip}`",
+        )
+    if missing:
+        _warn_once(f"{where}: left out {len(missing)} of {len(clips)} videos, which are not in {root}")
+    return [clip for clip, there in zip(clips, is_there, strict=True) if there]
+
+
+@lru_cache(maxsize=64)
+def _warn_once(message: str) -> None:
+    """A run asks for its clips several times; the same gaps are worth one line."""
+    log.warning("%s", message)

@@ -1,0 +1,152 @@
+"""Videos with captions listed in one file: CSV, JSON, or one JSON object a line.
+
+    dataset:
+      kind: captions
+      annotations: ${CLIPS}/captions.json
+      columns: {path: video, caption: description, group: subject}
+      split_by: {kind: group, test_fraction: 0.3}
+
+A CSV has a header; `path` and `caption` are required, several lines of one path are several captions. JSON is a list of
+objects whose fields are the columns; where the document gives no other name, `video` may stand for `path`, and
+`captions`, with a text or a list of texts, for `caption`. Paths with different spans are different videos.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from side4video.core.errors import InputError
+from side4video.core.paths import expand
+from side4video.data.annotations import ColumnNamesSpec, Row, TableForm, as_span, name_columns, read_rows
+from side4video.data.captioned import Caption, CaptionedSpec, ListedVideo
+from side4video.data.clip import Clip, Split
+from side4video.data.json_entries import as_list, as_object, as_text, read_json, read_json_lines
+from side4video.data.split_by import ColumnSplitSpec, FileSplitSpec, SplitBy, held_out
+
+FORM = TableForm(
+    ("path", "caption", "start", "end", "group", "split"),
+    required=("path", "caption"),
+    may_be_empty=("caption",),
+    needs_header=True,
+)
+OTHER_NAMES = {"path": "video", "caption": "captions"}
+"""What JSON files often call a column."""
+
+
+class CaptionColumnsSpec(ColumnNamesSpec):
+    """The header's name for each column, or the object's for each field, where it differs."""
+
+    path: str = "path"
+    """The video file, relative to `root`."""
+    caption: str = "caption"
+    """A sentence that describes it."""
+    start: str = "start"
+    """Seconds; where the span begins."""
+    end: str = "end"
+    """Seconds; where the span ends."""
+    group: str = "group"
+    """What the video was cut from."""
+    split: str = "split"
+    """`train` or `test`."""
+
+
+class CaptionsSpec(CaptionedSpec):
+    """Videos with captions listed in a CSV, JSON or JSONL file."""
+
+    kind: Literal["captions"] = "captions"
+    annotations: Annotated[str, Field(min_length=1)]
+    """The file: `.json`, `.jsonl`, or a table of any other name; may hold `${NAME}`. A relative path starts at the
+    folder the command runs in."""
+    delimiter: Literal["comma", "tab"] = "comma"
+    """What divides the columns of a table."""
+    columns: CaptionColumnsSpec = CaptionColumnsSpec()
+    """The header's names."""
+    split_by: SplitBy = ColumnSplitSpec()
+    """Which videos are for training and which for test."""
+
+    def _videos(self, split: Split) -> list[ListedVideo]:
+        if isinstance(self.split_by, FileSplitSpec):
+            if split == "train":
+                return [video for _, video in self._read(self._annotations())]
+            path = Path(expand(self.split_by.test_annotations, "data.dataset.split_by.test_annotations"))
+            return [video for _, video in self._read(path)]
+        listed = self._read(self._annotations())
+        rows, videos = [row for row, _ in listed], [video for _, video in listed]
+        # Divided before anything is left out, so that a missing file moves no other video to the other side.
+        clips = [Clip(video.path, label=None, group=video.group) for video in videos]
+        is_test = held_out(self.split_by, rows, clips, self.columns.model_dump())
+        return [video for video, test in zip(videos, is_test, strict=True) if test == (split == "test")]
+
+    def _read(self, path: Path) -> list[tuple[Row, ListedVideo]]:
+        """Every video of a file, in the order in which they first appear, each with its first row."""
+        found: dict[tuple[object, ...], list[Row]] = {}
+        for row in self._rows(path):
+            rows = found.setdefault((row.values["path"], *as_span(row)), [])
+            rows.append(row)
+            for column in ("group", "split"):
+                own, first = row.values.get(column, ""), rows[0].values.get(column, "")
+                if own != first:
+                    raise InputError(
+                        row.origin,
+                        f"{column} is {own!r}, and {first!r} for the same video in {rows[0].origin}",
+                        fix="write the same in both, or give the two different spans",
+                    )
+        return [(rows[0], _as_video(rows)) for rows in found.values()]
+
+    def _rows(self, path: Path) -> Sequence[Row]:
+        columns = self.columns.model_dump()
+        if path.suffix == ".jsonl":
+            entries = [(f"{path}:{number}", value) for number, value in read_json_lines(path)]
+        elif path.suffix == ".json":
+            values = as_list(read_json(path), str(path))
+            entries = [(f"{path}:[{position}]", value) for position, value in enumerate(values)]
+        else:
+            return read_rows(path, delimiter=self.delimiter, columns=columns, form=FORM)
+        if not entries:
+            raise InputError(str(path), "the list is empty", fix="it needs one object per video: path and caption")
+        return [row for origin, value in entries for row in _entry_rows(value, origin, columns)]
+
+
+def _entry_rows(value: Any, origin: str, columns: Mapping[str, str]) -> list[Row]:
+    """One row a caption; a video without any has one row, whose caption is empty."""
+    entry = as_object(value, origin, ())
+    names = dict(columns)
+    for column, other in OTHER_NAMES.items():
+        if names[column] == column and other in entry:
+            if column in entry:
+                raise InputError(origin, f"both {column!r} and {other!r}", fix="keep one of the two")
+            names[column] = other
+    header = name_columns(origin, list(entry), [names[column] for column in FORM.columns], FORM)
+    fields = dict(zip(header, entry.values(), strict=True))
+    captions = fields.pop("caption")
+    cells = {name: _cell(cell, origin, names[name]) for name, cell in fields.items() if name in FORM.columns}
+    if not cells["path"]:
+        raise InputError(origin, "the path is empty", fix="fill it in, or remove the entry")
+    if isinstance(captions, str):
+        return [Row(origin, cells | {"caption": as_text(captions, origin).strip()})]
+    numbered = [(f"{origin}.{names['caption']}[{n}]", text) for n, text in enumerate(as_list(captions, origin))]
+    rows = [Row(place, cells | {"caption": as_text(text, place).strip()}) for place, text in numbered]
+    return rows or [Row(origin, cells | {"caption": ""})]
+
+
+def _cell(value: Any, origin: str, name: str) -> str:
+    """A field as the cell of a table."""
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise InputError(origin, f"{name} is {value!r:.60}", allowed="text or a number")
+    return as_text(str(value), origin).strip()
+
+
+def _as_video(rows: Sequence[Row]) -> ListedVideo:
+    start, end = as_span(rows[0])
+    return ListedVideo(
+        path=rows[0].values["path"],
+        origin=rows[0].origin,
+        captions=tuple(Caption(row.values["caption"], row.origin) for row in rows),
+        start_seconds=start,
+        end_seconds=end,
+        group=rows[0].values.get("group", ""),
+    )

@@ -1,0 +1,49 @@
+"""DiDeMo (Hendricks et al., ICCV 2017) for retrieval by paragraph: all descriptions of a video are one text.
+
+    dataset: {kind: didemo, annotations: "${DIDEMO}/data", root: "${DIDEMO}/videos"}
+
+The original files, lists of `{video, description, times, ...}`. Which moment a description is of is not looked at:
+retrieval asks for the video by all of them (Zhang et al., ECCV 2018).
+"""
+
+import os
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat
+
+from side4video.data.captioned import Caption, CaptionedSpec, ListedVideo
+from side4video.data.clip import Split
+from side4video.data.json_entries import as_list, as_object, as_text, read_json
+
+
+class DidemoSpec(CaptionedSpec):
+    """DiDeMo, from its original files; each video has one caption, the paragraph of all its descriptions."""
+
+    kind: Literal["didemo"] = "didemo"
+    train_data: str = "train_data.json"
+    """The descriptions of the training videos."""
+    test_data: str = "test_data.json"
+    """The descriptions of the test videos; `val_data.json` to choose a recipe by."""
+    extension: Annotated[str, Field(pattern=r"^(\.\w+)?$")] = ""
+    """How the names of the video files end, if they do not end as they are listed: `.mp4` after a conversion."""
+    described_seconds: PositiveFloat = 31
+    """Nothing later is read: the annotators saw the first 30 seconds. CLIP4Clip reads 31."""
+
+    def _videos(self, split: Split) -> list[ListedVideo]:
+        path = self._file(self.train_data if split == "train" else self.test_data)
+        captions: dict[str, list[Caption]] = {}
+        for position, value in enumerate(as_list(read_json(path), str(path))):
+            origin = f"{path}:[{position}]"
+            entry = as_object(value, origin, ("video", "description"))
+            caption = Caption(as_text(entry["description"], origin).strip(), origin)
+            captions.setdefault(as_text(entry["video"], origin), []).append(caption)
+        return [
+            ListedVideo(
+                path=os.path.splitext(name)[0] + self.extension if self.extension else name,  # noqa: PTH122 - text
+                origin=sentences[0].origin,
+                captions=tuple(sentences),
+                is_paragraph=True,
+                end_seconds=self.described_seconds,
+            )
+            for name, sentences in captions.items()
+        ]

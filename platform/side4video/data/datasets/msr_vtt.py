@@ -1,0 +1,63 @@
+"""MSR-VTT (Xu et al., CVPR 2016): ten thousand videos, twenty captions each.
+
+    dataset: {kind: msr-vtt, annotations: "${MSRVTT}/annotations", root: "${MSRVTT}/videos"}
+
+The annotations as CLIP4Clip and Side4Video use them: `MSRVTT_data.json` holds all captions, `MSRVTT_train.9k.csv` or
+`MSRVTT_train.7k.csv` the training videos, and `MSRVTT_JSFUSION_test.csv`, also known as 1k-A, a thousand test videos
+with one caption each.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Literal
+
+from side4video.data.annotations import Row, TableForm, read_rows
+from side4video.data.captioned import Caption, CaptionedSpec, Extension, ListedVideo, by_id, listed_videos
+from side4video.data.clip import Split
+from side4video.data.json_entries import as_list, as_object, as_text, read_json
+
+TRAIN = TableForm(("video_id",), required=("video_id",), needs_header=True, renamable=False)
+TEST = TableForm(
+    ("video_id", "sentence"),
+    required=("video_id", "sentence"),
+    may_be_empty=("sentence",),
+    needs_header=True,
+    renamable=False,
+)
+
+
+class MsrVttSpec(CaptionedSpec):
+    """MSR-VTT, from its original files: 9k or 7k videos for training, 1k-A for test."""
+
+    kind: Literal["msr-vtt"] = "msr-vtt"
+    train: Literal["9k", "7k"] = "9k"
+    """The training videos: 9,000 (the paper's; Gabeur et al., ECCV 2020) or 7,010 (Miech et al., ICCV 2019)."""
+    extension: Extension = ".mp4"
+    """How the names of the video files end; before it stands the video id."""
+
+    def _videos(self, split: Split) -> list[ListedVideo]:
+        if split == "test":
+            rows = _read_table(self._file("MSRVTT_JSFUSION_test.csv"), TEST)
+            captions = {row.values["video_id"]: [Caption(row.values["sentence"], row.origin)] for row in rows}
+        else:
+            rows = _read_table(self._file(f"MSRVTT_train.{self.train}.csv"), TRAIN)
+            captions = _read_sentences(self._file("MSRVTT_data.json"), {row.values["video_id"] for row in rows})
+        ids = by_id((row.values["video_id"], row.origin) for row in rows)
+        return listed_videos(ids, captions, self.extension)
+
+
+def _read_table(path: Path, form: TableForm) -> list[Row]:
+    return read_rows(path, delimiter="comma", form=form)
+
+
+def _read_sentences(path: Path, wanted: Collection[str]) -> dict[str, list[Caption]]:
+    """The captions of the wanted videos, by id."""
+    captions: dict[str, list[Caption]] = {}
+    document = as_object(read_json(path), str(path), ("sentences",))
+    for position, entry in enumerate(as_list(document["sentences"], f"{path}:sentences")):
+        origin = f"{path}:sentences[{position}]"
+        entry = as_object(entry, origin, ("video_id", "caption"))
+        identifier = as_text(entry["video_id"], origin)
+        if identifier in wanted:
+            captions.setdefault(identifier, []).append(Caption(as_text(entry["caption"], origin).strip(), origin))
+    return captions

@@ -1,0 +1,61 @@
+"""MSVD (Chen and Dolan, ACL 2011): 1,970 videos, some forty captions each.
+
+    dataset: {kind: msvd, annotations: "${MSVD}/annotations", root: "${MSVD}/YouTubeClips"}
+
+The annotations as CLIP4Clip and Side4Video use them: lists of video ids, and `raw-captions.pkl`, a pickle of
+`{id: [[word, ...], ...]}`, of which nothing is executed. The same as JSON, words or whole sentences, is read too.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, Literal
+
+from side4video.data.captioned import (
+    Caption,
+    CaptionedSpec,
+    Extension,
+    ListedVideo,
+    listed_videos,
+    read_captions,
+    read_ids,
+)
+from side4video.data.clip import Split
+from side4video.data.json_entries import as_list, as_object, as_text, read_json
+from side4video.data.plain_pickle import read_plain_pickle
+
+
+class MsvdSpec(CaptionedSpec):
+    """MSVD, from its original files: 1,200 videos for training, 670 for test."""
+
+    kind: Literal["msvd"] = "msvd"
+    captions: str = "raw-captions.pkl"
+    """The captions of all videos: a pickle or, if its name ends in `.json`, JSON."""
+    train_list: str = "train_list.txt"
+    """The ids of the training videos, one a line."""
+    test_list: str = "test_list.txt"
+    """The ids of the test videos, one a line; `val_list.txt` to choose a recipe by."""
+    extension: Extension = ".avi"
+    """How the names of the video files end; before it stands the video id."""
+
+    def _videos(self, split: Split) -> list[ListedVideo]:
+        ids = read_ids(self._file(self.train_list if split == "train" else self.test_list))
+        return listed_videos(ids, _read_sentences(self._file(self.captions), ids), self.extension)
+
+
+def _read_sentences(path: Path, wanted: Collection[str]) -> dict[str, tuple[Caption, ...]]:
+    """The captions of the wanted videos, by id; words are joined by spaces."""
+    document = read_json(path) if path.suffix == ".json" else read_plain_pickle(path)
+    table = as_object(document, str(path))
+    captions = {}
+    for identifier in wanted:
+        if identifier in table:
+            origin = f"{path}:{identifier}"
+            sentences = as_list(table[identifier], origin)
+            captions[identifier] = read_captions(
+                [_sentence(sentence, f"{origin}[{position}]") for position, sentence in enumerate(sentences)], origin
+            )
+    return captions
+
+
+def _sentence(value: Any, origin: str) -> Any:
+    return value if isinstance(value, str) else " ".join(as_text(word, origin) for word in as_list(value, origin))

@@ -1,0 +1,96 @@
+"""VATEX (Wang et al., ICCV 2019): ten-second clips of YouTube videos, ten English captions each.
+
+    dataset: {kind: vatex, annotations: "${VATEX}/annotations", root: "${VATEX}/clips"}
+
+Captions come from the official files, lists of `{videoID, enCap, ...}`, or from the one that HGR, CLIP2Video and
+Side4Video use, `{videoID: {enCap, ...}}` (`captions: [vatex_data.json]`); Chinese captions are not read. The split is
+theirs: lists of 25,991 training and 1,500 test clips.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from side4video.core.errors import InputError
+from side4video.data.captioned import (
+    Caption,
+    CaptionedSpec,
+    Extension,
+    ListedVideo,
+    by_id,
+    listed_videos,
+    read_captions,
+    read_ids,
+)
+from side4video.data.clip import Split
+from side4video.data.json_entries import as_object, as_text, read_json
+
+_CLIP_ID = re.compile(r"(?P<youtube>.+)_(?P<start>\d{6})_(?P<end>\d{6})")
+
+
+class VatexSpec(CaptionedSpec):
+    """VATEX with its English captions, from its original files and the lists of HGR and CLIP2Video."""
+
+    kind: Literal["vatex"] = "vatex"
+    captions: Annotated[tuple[str, ...], Field(min_length=1)] = (
+        "vatex_training_v1.0.json",
+        "vatex_validation_v1.0.json",
+    )
+    """The files of captions; together they hold all listed clips."""
+    train_list: str = "train_list.txt"
+    """The ids of the training clips, one a line."""
+    test_list: str = "test_list.txt"
+    """The ids of the test clips, one a line; `val_list.txt` to choose a recipe by."""
+    files: Literal["clips", "whole-videos"] = "clips"
+    """What the video files hold: `clips`, one ten-second clip each, named by its id (YouTube's id, start, end); or
+    `whole-videos`, named by YouTube's id alone, of which the span that the clip's id says is read."""
+    extension: Extension = ".mp4"
+    """How the names of the video files end."""
+
+    def _videos(self, split: Split) -> list[ListedVideo]:
+        ids = read_ids(self._file(self.train_list if split == "train" else self.test_list))
+        entries = [entry for name in self.captions for entry in _entries(self._file(name))]
+        by_id((identifier, origin) for identifier, origin, _ in entries)
+        captions: dict[str, Sequence[Caption]] = {
+            identifier: read_captions(as_object(entry, origin, ("enCap",))["enCap"], f"{origin}.enCap")
+            for identifier, origin, entry in entries
+            if identifier in ids
+        }
+        videos = listed_videos(ids, captions, self.extension)
+        if self.files == "clips":
+            return videos
+        return [self._span(video, identifier) for video, identifier in zip(videos, ids, strict=True)]
+
+    def _span(self, video: ListedVideo, identifier: str) -> ListedVideo:
+        """The clip as a span of its whole video."""
+        match = _CLIP_ID.fullmatch(identifier)
+        if match is None or int(match["start"]) >= int(match["end"]):
+            raise InputError(
+                video.origin,
+                f"the id {identifier!r} names no span",
+                allowed="YouTube's id, start and end in seconds: G9zN5TTuGO4_000179_000189",
+                fix="use `files: clips` if every file holds one clip",
+            )
+        return replace(
+            video,
+            path=f"{match['youtube']}{self.extension}",
+            start_seconds=float(match["start"]),
+            end_seconds=float(match["end"]),
+            group=match["youtube"],
+        )
+
+
+def _entries(path: Path) -> Iterator[tuple[str, str, Any]]:
+    """Id, origin and entry of all clips of a file of captions."""
+    document = read_json(path)
+    if not isinstance(document, list):
+        for identifier, entry in as_object(document, str(path)).items():
+            yield identifier, f"{path}:{identifier}", entry
+        return
+    for position, entry in enumerate(document):
+        origin = f"{path}:[{position}]"
+        yield as_text(as_object(entry, origin, ("videoID", "enCap"))["videoID"], origin), origin, entry

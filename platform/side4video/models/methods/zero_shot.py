@@ -1,0 +1,36 @@
+"""CLIP as it is: its frame features and its texts, and nothing is trained.
+
+A run of it takes steps that change nothing (`optimization.length: {steps: 1}` is enough), and its evaluation is what
+the trained methods begin with.
+"""
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from side4video.models.backbones.shape import TowerShape
+from side4video.models.method import MethodSpec
+from side4video.models.reads import Reads
+
+if TYPE_CHECKING:
+    from side4video.models.networks.pair import Pair
+    from side4video.models.towers.frozen_tower import FrozenTower
+    from side4video.models.towers.text_tower import TextTower
+
+
+class ZeroShotSpec(MethodSpec):
+    """Both towers frozen."""
+
+    tasks: ClassVar[tuple[str, ...]] = ("retrieval",)
+    trains_text: ClassVar[bool] = False
+
+    kind: Literal["zero-shot"] = "zero-shot"
+
+    def reads(self, tower: TowerShape, *, frames: int) -> Reads:  # noqa: ARG002
+        """Nothing but the last [CLS] token."""
+        return Reads()
+
+    def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "Pair":  # noqa: ARG002
+        """Both sides, without a parameter that learns."""
+        from side4video.models.networks.pair import FrozenFrames, Pair
+
+        video = FrozenFrames(tower).requires_grad_(False)
+        return Pair(video, text, output_dim=tower.shape.output_dim)

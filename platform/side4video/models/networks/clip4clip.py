@@ -1,0 +1,122 @@
+"""CLIP4Clip's networks (Luo et al., 2021, arXiv 2104.08860): CLIP's frame features, in order or not.
+
+Legend: B clips, T frames, N = B·T, S tokens of a frame, D tower width, E channels of the shared space, Q texts, W
+tokens of a text, V videos.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from side4video.models.networks.contract import FrozenFeatures
+from side4video.models.towers.frozen_tower import FrozenTower
+from side4video.models.towers.text_tower import TextTower
+
+HEAD_WIDTH = 64
+NEVER_TRAINED = ("conv1.", "class_embedding", "positional_embedding", "ln_pre.", "patch_embed.", "cls_token", "pos_embed")
+"""Parameters of a tower's entrance, which the authors leave as they are, by CLIP's and EVA-CLIP's names."""
+EPSILON = 1e-12
+"""Of the layer norms that stand behind the towers, in the authors' code."""
+
+
+class TrainedFrames(nn.Module):
+    """The whole image tower, trained: it takes the tower over, as full fine-tuning does.
+
+    Gradients pass through every block, so a step holds the activations of them all.
+    """
+
+    is_pretrained = True
+
+    def __init__(self, tower: FrozenTower) -> None:
+        super().__init__()
+        self.depth, self.trunk = tower.shape.depth, tower.trunk
+        for name, parameter in tower.trunk.visual.named_parameters():
+            parameter.requires_grad_(not name.startswith(NEVER_TRAINED))
+
+    def forward(self, features: FrozenFeatures) -> Tensor:
+        """Frame features [B, T, E]."""
+        batch, frames = features.video_BTCHW.shape[:2]
+        trunk = self.trunk
+        tokens_NSD = trunk.embed(features.normalise(features.video_BTCHW).flatten(0, 1))
+        for index in range(self.depth):
+            tokens_NSD = tokens_NSD + trunk.attention_branch(index, tokens_NSD)
+            tokens_NSD = tokens_NSD + trunk.perceptron_branch(index, tokens_NSD)
+        return trunk.project(trunk.pool(tokens_NSD)).unflatten(0, (batch, frames))
+
+
+class Block(nn.Module):
+    """A transformer block in CLIP's form: pre-norm attention and MLP with QuickGELU."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads = max(1, width // HEAD_WIDTH)
+        self.attention_norm = nn.LayerNorm(width, eps=EPSILON)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.leave_attention = nn.Linear(width, width)
+        self.perceptron_norm = nn.LayerNorm(width, eps=EPSILON)
+        self.enter = nn.Linear(width, 4 * width)
+        self.leave = nn.Linear(4 * width, width)
+
+    def forward(self, tokens_BTE: Tensor) -> Tensor:
+        """Tokens after attention over all of them, and MLP."""
+        entered = self.query_key_value(self.attention_norm(tokens_BTE))
+        query, key, value = entered.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed_BhTd = F.scaled_dot_product_attention(query, key, value)
+        tokens_BTE = tokens_BTE + self.leave_attention(mixed_BhTd.transpose(1, 2).flatten(2))
+        hidden = self.enter(self.perceptron_norm(tokens_BTE))
+        return tokens_BTE + self.leave(hidden * torch.sigmoid(1.702 * hidden))
+
+    @torch.no_grad()
+    def copy_from(self, block: Any) -> None:
+        """Begin with the weights of a block of the text tower, where it is as wide."""
+        attention, perceptron = block.attn, block.mlp
+        pairs = [
+            (self.attention_norm.weight, block.ln_1.weight),
+            (self.attention_norm.bias, block.ln_1.bias),
+            (self.query_key_value.weight, attention.in_proj_weight),
+            (self.query_key_value.bias, attention.in_proj_bias),
+            (self.leave_attention.weight, attention.out_proj.weight),
+            (self.leave_attention.bias, attention.out_proj.bias),
+            (self.perceptron_norm.weight, block.ln_2.weight),
+            (self.perceptron_norm.bias, block.ln_2.bias),
+            (self.enter.weight, perceptron.c_fc.weight),
+            (self.enter.bias, perceptron.c_fc.bias),
+            (self.leave.weight, perceptron.c_proj.weight),
+            (self.leave.bias, perceptron.c_proj.bias),
+        ]
+        for own, source in pairs:
+            if own.shape == source.shape and not source.is_meta:
+                own.copy_(source)
+
+
+class FrameSequence(nn.Module):
+    """`seqTransf`: blocks over a clip's frame features, with positions, added to them.
+
+    Positions and blocks begin as those of the text tower, where it is as wide as the shared space; else the
+    positions begin N(0, 0.02).
+    """
+
+    def __init__(self, frames: nn.Module, text: TextTower, *, layers: int) -> None:
+        super().__init__()
+        self.frames = frames
+        whole: Any = text.transformer
+        positions, width = whole.positional_embedding, text.output_dim
+        self.positions_TE = nn.Parameter(torch.randn(len(positions), width) * 0.02)
+        if text.width == width and not positions.is_meta:
+            with torch.no_grad():
+                self.positions_TE.copy_(positions)
+        self.blocks = nn.ModuleList(Block(width) for _ in range(layers))
+        for block, source in zip(self.blocks, text.blocks, strict=False):
+            block.copy_from(source)  # type: ignore[operator]
+
+    def forward(self, features: FrozenFeatures) -> Tensor:
+        """Frame features [B, T, E]."""
+        frames_BTE = self.frames(features).float()
+        mixed_BTE = frames_BTE + self.positions_TE[: frames_BTE.shape[1]]
+        for block in self.blocks:
+            mixed_BTE = block(mixed_BTE)
+        return frames_BTE + mixed_BTE
+
+

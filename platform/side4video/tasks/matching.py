@@ -1,0 +1,184 @@
+"""How alike a text and a video are.
+
+A matching makes of frame and word features what is kept of a video and of a text, and compares texts with videos. What
+is kept is a few tensors, rows first, so it can be gathered over workers, stored, and compared block by block.
+
+Legend: B videos, T frames, Q texts, W tokens of a text, E channels.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from side4video.models.networks.clip4clip import Block
+from side4video.models.towers.text_tower import TextTower, ends_of
+
+Kept = tuple[Tensor, ...]
+"""What is kept of some videos, or of some texts: tensors whose first axis counts them."""
+COSINES_AT_A_TIME = 1 << 24
+"""Cosines of words with frames that are held at a time, outside of training."""
+
+
+class Matching(Protocol):
+    """One way to compare."""
+
+    is_scaled: bool
+    """Whether its similarities are cosines, which CLIP's scale makes logits of."""
+
+    def keep_videos(self, frames_BTE: Tensor) -> Kept:
+        """What is kept of videos, rows first."""
+        ...
+
+    def keep_texts(self, words_QWE: Tensor, tokens_QW: Tensor) -> Kept:
+        """What is kept of texts, rows first."""
+        ...
+
+    def compare(self, texts: Kept, videos: Kept) -> Tensor:
+        """Similarities [Q, B] of all pairs, fp32."""
+        ...
+
+
+def sentences(words_QWE: Tensor, tokens_QW: Tensor) -> Tensor:
+    """The feature [Q, E] at each text's last token."""
+    return words_QWE[torch.arange(len(words_QWE), device=words_QWE.device), ends_of(tokens_QW)]
+
+
+class MeanMatching(nn.Module):
+    """The cosine of the text's feature and the mean of the video's frames, each of length one (CLIP4Clip's `meanP`)."""
+
+    is_scaled = True
+
+    def keep_videos(self, frames_BTE: Tensor) -> Kept:
+        """The mean frame [B, E], of length one."""
+        return (F.normalize(F.normalize(frames_BTE.float(), dim=-1).mean(dim=1), dim=-1),)
+
+    def keep_texts(self, words_QWE: Tensor, tokens_QW: Tensor) -> Kept:
+        """The text's feature [Q, E], of length one."""
+        return (F.normalize(sentences(words_QWE, tokens_QW).float(), dim=-1),)
+
+    def compare(self, texts: Kept, videos: Kept) -> Tensor:
+        """Cosines [Q, B]."""
+        return texts[0].float() @ videos[0].float().t()
+
+
+class TokenMatching(nn.Module):
+    """Token-wise matching (section 3.4, after Wang et al., 2022): each word with its best frame, each frame with its best
+    word, and the mean of both directions. Words and frames count alike, or by learnt weights.
+    """
+
+    is_scaled = True
+
+    def __init__(self, width: int, *, weighted: bool, padding: str) -> None:
+        """The scorers of words and frames, if they are weighted: two linear layers each, in the authors' code.
+
+        Args:
+            width: E.
+            weighted: Whether weights are learnt.
+            padding: `ignored`, or `zero`: a token behind a text's end then has similarity 0 with every frame.
+        """
+        super().__init__()
+        self.padding = padding
+        self.word_scorer = _scorer(width) if weighted else None
+        self.frame_scorer = _scorer(width) if weighted else None
+
+    def keep_videos(self, frames_BTE: Tensor) -> Kept:
+        """Frames [B, T, E] of length one, and what each counts [B, T]."""
+        frames_BTE = frames_BTE.float()
+        if self.frame_scorer is None:
+            weights_BT = frames_BTE.new_full(frames_BTE.shape[:2], 1 / frames_BTE.shape[1])
+        else:
+            weights_BT = self.frame_scorer(frames_BTE).squeeze(-1).softmax(dim=-1)
+        return F.normalize(frames_BTE, dim=-1), weights_BT
+
+    def keep_texts(self, words_QWE: Tensor, tokens_QW: Tensor) -> Kept:
+        """Words [Q, W, E] of length one, what each counts [Q, W], and which are words: none behind the text's end."""
+        words_QWE = words_QWE.float()
+        places_W = torch.arange(tokens_QW.shape[1], device=tokens_QW.device)
+        is_word_QW = places_W <= ends_of(tokens_QW)[:, None]
+        if self.word_scorer is None:
+            weights_QW = is_word_QW / is_word_QW.sum(dim=-1, keepdim=True)
+        else:
+            scores_QW = self.word_scorer(words_QWE).squeeze(-1)
+            weights_QW = scores_QW.masked_fill(~is_word_QW, float("-inf")).softmax(dim=-1)
+        return F.normalize(words_QWE, dim=-1) * is_word_QW.unsqueeze(-1), weights_QW, is_word_QW
+
+    def compare(self, texts: Kept, videos: Kept) -> Tensor:
+        """Half of each direction's weighted sum of best cosines [Q, B]."""
+        words_QWE, weights_QW, is_word_QW = texts[0].float(), texts[1].float(), texts[2].bool()
+        frames_BTE, weights_BT = videos[0].float(), videos[1].float()
+        if torch.is_grad_enabled():
+            return self._compare(words_QWE, weights_QW, is_word_QW, frames_BTE, weights_BT)
+        pairs_of_a_text = words_QWE.shape[1] * frames_BTE.shape[0] * frames_BTE.shape[1]
+        at_a_time = max(1, COSINES_AT_A_TIME // pairs_of_a_text)
+        parts = zip(*(each.split(at_a_time) for each in (words_QWE, weights_QW, is_word_QW)), strict=True)
+        return torch.cat([self._compare(*part, frames_BTE, weights_BT) for part in parts])
+
+    def _compare(
+        self, words_QWE: Tensor, weights_QW: Tensor, is_word_QW: Tensor, frames_BTE: Tensor, weights_BT: Tensor
+    ) -> Tensor:
+        texts, (videos, frames, _) = len(words_QWE), frames_BTE.shape
+        flat = words_QWE.flatten(0, 1) @ frames_BTE.flatten(0, 1).t()
+        cosines_QWBT = flat.view(texts, -1, videos, frames)
+        by_words_QB = torch.einsum("qwb,qw->qb", cosines_QWBT.amax(dim=3), weights_QW)
+        if self.padding == "ignored":
+            is_padding = ~is_word_QW[:, :, None, None]
+            if torch.is_grad_enabled():
+                cosines_QWBT = cosines_QWBT.masked_fill(is_padding, float("-inf"))
+            else:
+                cosines_QWBT.masked_fill_(is_padding, float("-inf"))
+        by_frames_QB = torch.einsum("qbt,bt->qb", cosines_QWBT.amax(dim=1), weights_BT)
+        return (by_words_QB + by_frames_QB) / 2
+
+
+class TightMatching(nn.Module):
+    """Blocks over a text's feature and the video's frames together, and a score of what comes out of the text's place
+    (CLIP4Clip's `tightTransf`). Every pair passes the blocks, so comparing is dear.
+    """
+
+    is_scaled = False
+
+    def __init__(self, text: TextTower, *, layers: int, frames: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        width = text.output_dim
+        self.positions_SE = nn.Parameter(torch.randn(frames + 1, width) * 0.02)
+        self.kinds_2E = nn.Parameter(torch.randn(2, width) * 0.02)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(Block(width) for _ in range(layers))
+        for block, source in zip(self.blocks, text.blocks, strict=False):
+            block.copy_from(source)  # type: ignore[operator]
+        self.norm = nn.LayerNorm(width, eps=1e-12)
+        self.enter, self.leave = nn.Linear(width, width), nn.Linear(width, 1)
+
+    def keep_videos(self, frames_BTE: Tensor) -> Kept:
+        """The frames [B, T, E]."""
+        return (frames_BTE.float(),)
+
+    def keep_texts(self, words_QWE: Tensor, tokens_QW: Tensor) -> Kept:
+        """The text's feature [Q, E]."""
+        return (sentences(words_QWE, tokens_QW).float(),)
+
+    def compare(self, texts: Kept, videos: Kept) -> Tensor:
+        """Scores [Q, B]: logits as they are."""
+        rows = [self._score(text_E, videos[0].float()) for text_E in texts[0].float()]
+        return torch.stack(rows)
+
+    def _score(self, text_E: Tensor, frames_BTE: Tensor) -> Tensor:
+        kinds_2E = self.kinds_2E
+        text_B1E = (text_E + kinds_2E[0]).expand(len(frames_BTE), 1, -1)
+        tokens_BSE = torch.cat([text_B1E, frames_BTE + kinds_2E[1]], dim=1) + self.positions_SE
+        tokens_BSE = self.dropout(tokens_BSE)
+        for block in self.blocks:
+            tokens_BSE = block(tokens_BSE)
+        hidden_BE = self.enter(self.norm(tokens_BSE[:, 0]))
+        return self.leave(hidden_BE * torch.sigmoid(1.702 * hidden_BE)).squeeze(-1)
+
+
+def _scorer(width: int) -> nn.Sequential:
+    scorer = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
+    for layer in scorer:
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+    return scorer

@@ -1,0 +1,117 @@
+"""Text-video retrieval (section 3.4): the document of the task."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from side4video.core.spec import Spec
+
+if TYPE_CHECKING:
+    from side4video.tasks.needs import Needs
+    from side4video.tasks.text_video import RetrievalModule, TextVideo
+
+
+class MeanMatchingSpec(Spec):
+    """The cosine of the text and the mean of the frames (CLIP4Clip's `meanP`)."""
+
+    kind: Literal["mean"] = "mean"
+
+
+class TokenMatchingSpec(Spec):
+    """Each word with its best frame and each frame with its best word (section 3.4)."""
+
+    kind: Literal["token-wise"] = "token-wise"
+    weighted: bool = True
+    """What words and frames count is learnt (the authors' code), or they all count alike."""
+    padding: Literal["ignored", "zero"] = "ignored"
+    """Behind a text's end there is nothing; `zero`: similarity 0 with every frame, which a frame's best word is never
+    below (the authors' code)."""
+
+
+class TightMatchingSpec(Spec):
+    """Blocks over a text and the frames of a video together (CLIP4Clip's `tightTransf`)."""
+
+    kind: Literal["tight"] = "tight"
+    layers: PositiveInt = 4
+    """Blocks (authors: 4)."""
+
+
+MatchingSpec = Annotated[MeanMatchingSpec | TokenMatchingSpec | TightMatchingSpec, Field(discriminator="kind")]
+
+
+class NoRescoring(Spec):
+    """Similarities count as they are."""
+
+    kind: Literal["none"] = "none"
+
+
+class DualSoftmaxSpec(Spec):
+    """Each similarity times its softmax over all the queries (Cheng et al., 2021, arXiv 2109.04290): it looks at the
+    whole test set at once, so its figures are not comparable with others."""
+
+    kind: Literal["dual-softmax"] = "dual-softmax"
+    temperature: PositiveFloat = 100.0
+    """Factor in front of the similarities inside the softmax."""
+
+
+class QuerybankSpec(Spec):
+    """Text-to-video similarities normalised by those of training captions (Bogolin et al., 2022, arXiv 2112.12777)."""
+
+    kind: Literal["querybank"] = "querybank"
+    captions: PositiveInt = 5000
+    """Training captions in the bank, at most, evenly spaced in their list."""
+    temperature: PositiveFloat = 20.0
+    """Factor in front of the similarities inside the exponential (authors: 20)."""
+
+
+Rescoring = Annotated[NoRescoring | DualSoftmaxSpec | QuerybankSpec, Field(discriminator="kind")]
+
+
+class RetrievalSpec(Spec):
+    """Texts and videos find each other: symmetric cross-entropy over the whole batch, recall at 1, 5 and 10.
+
+    Each step sees one caption of each video, and every other video of the batch, on all workers, is a wrong answer.
+    """
+
+    kind: Literal["retrieval"] = "retrieval"
+    words: Annotated[int, Field(ge=3, le=77)] = 32
+    """Tokens of a text, begin and end among them (authors: 32); longer texts are cut."""
+    matching: MatchingSpec = TokenMatchingSpec()
+    """How alike a text and a video are."""
+    text: Literal["as-authors", "trained", "frozen"] = "as-authors"
+    """Whether the text tower is trained: `as-authors` as the method's authors do (`side4video`, `clip4clip`: yes)."""
+    largest_logit_scale: PositiveFloat = 100.0
+    """The learnt factor between cosines and logits is held below this (CLIP's, and the authors': 100)."""
+    rescoring: Rescoring = NoRescoring()
+    """What is done with the similarities of an evaluation before they are ranked; the metrics' names say so."""
+    keep: Literal["fp32", "fp16"] = "fp32"
+    """The precision in which the features of test videos and texts wait until all are there."""
+
+    def assemble(self, needs: "Needs") -> "tuple[TextVideo, RetrievalModule]":
+        """The task, and the module that is trained for it, initialised from torch's current generator."""
+        from side4video.tasks.text_video import RetrievalModule, TextVideo
+
+        text = needs.text_tower()
+        is_trained = needs.method.trains_text if self.text == "as-authors" else self.text == "trained"
+        text.requires_grad_(is_trained)
+        matching = self._matching(text, frames=needs.frames)
+        network = needs.method.build_pair(needs.tower, text, frames=needs.frames)
+        module = RetrievalModule(
+            network,
+            matching,
+            logit_scale=text.logit_scale,
+            largest_logit_scale=self.largest_logit_scale,
+            process=needs.process,
+        )
+        module.scale.requires_grad_(is_trained)
+        return TextVideo(words=self.words, rescoring=self.rescoring, keep=self.keep), module
+
+    def _matching(self, text: "object", *, frames: int) -> "object":
+        from side4video.tasks.matching import MeanMatching, TightMatching, TokenMatching
+
+        spec = self.matching
+        if isinstance(spec, MeanMatchingSpec):
+            return MeanMatching()
+        if isinstance(spec, TokenMatchingSpec):
+            return TokenMatching(text.output_dim, weighted=spec.weighted, padding=spec.padding)  # type: ignore[attr-defined]
+        return TightMatching(text, layers=spec.layers, frames=frames)  # type: ignore[arg-type]
