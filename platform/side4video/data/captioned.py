@@ -226,7 +226,7 @@ def _with_captions(videos: Sequence[ListedVideo], policy: Gaps, where: str) -> l
     if empty:
         raise InputError(
             empty[0].origin,
-            f"an empty caption, the first of {len(empty)}: {some([caption.origin for caption in empty])}",
+            f"an empty caption, the first of {len(empty)}: {some([Path(caption.origin).name for caption in empty])}",
             fix=f"fill them in, {way_out}",
         )
     if bare:

@@ -121,7 +121,6 @@ class TrainingReader:
         captions = tuple(mirror_text(caption) for caption in captions)
         return augmented_THWC, self.mirrored.get(label, label), index, repeat, captions
 
-
     def _caption(self, clip: Clip, key: TrainingKey, *, repeat: int) -> tuple[str, ...]:
         """One of the clip's captions, drawn for this epoch; none where it has none."""
         if len(clip.captions) < 2:

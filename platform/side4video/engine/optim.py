@@ -11,9 +11,9 @@ from side4video.engine.optimization import MovingAverage, OptimizationSpec
 
 
 def build_optimizer(module: nn.Module, spec: OptimizationSpec) -> torch.optim.AdamW:
-    """AdamW over what `module` trains, in groups by weight decay, by batch norm, by the part named `head`, and by the
-    parts that say `is_pretrained`.
+    """AdamW over what `module` trains, in groups.
 
+    They differ by weight decay, by batch norm, by the part named `head`, and by the parts that say `is_pretrained`.
     Each group carries `scale`, the factor of the common learning rate that it learns at.
     """
     norms = {

@@ -1,8 +1,8 @@
 """Frozen features as entries that can be kept: their names, their layouts, and the way there and back.
 
 An entry is what one student may read without another: one block's tokens (`tokens-3`), its queries and keys
-(`attention-3`), the pooled feature (`pooled`), the last [CLS] token (`class-token`). Entries are what the tower gave, in its own precision, or in eight bits
-where it keeps tokens so: nothing is rounded on the way.
+(`attention-3`), the pooled feature (`pooled`), the last [CLS] token (`class-token`). Entries are what the tower gave,
+in its own precision, or in eight bits where it keeps tokens so: nothing is rounded on the way.
 
 Legend: B clips, T frames that the tower sees, N = B*T, P tokens of a frame, D tower width, G groups of channels, h
 heads, k channels of a head.

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
@@ -53,7 +54,7 @@ class Experiment(Spec):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")] = "experiment"
     """Letters, digits, dot, dash and underscore; names the run."""
     task: Task = RecognitionSpec()
-    """What is learnt."""
+    """What is learnt; without a kind, recognition."""
     backbone: Backbone
     """The frozen image tower and its weights."""
     method: Method
@@ -72,6 +73,15 @@ class Experiment(Spec):
     """Where its numbers go."""
     seed: NonNegativeInt = 0
     """Seed of the initial weights and of dropout; the data path has its own (`data.seed`)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def task_is_recognition_unless_it_says(cls, document: Any) -> Any:
+        """A task without a kind is recognition."""
+        task = document.get("task") if isinstance(document, Mapping) else None
+        if not isinstance(task, Mapping) or "kind" in task:
+            return document
+        return {**document, "task": {"kind": "recognition", **task}}
 
     @property
     def tower(self) -> TowerShape:

@@ -173,13 +173,17 @@ def _explain(
     return InputError(f"{source}:{line}: {where}" if line else f"{source}: {where}", found, allowed=allowed, fix=fix)
 
 
-def _locate(loc: Iterable[str | int], document: Any, kind: type[BaseModel]) -> tuple[str, type[BaseModel] | None]:
+_DEFAULT_KINDS: Mapping[str | int, str] = {"task": "recognition"}
+"""Of sections that need not say theirs."""
+
+
+def _locate(loc: tuple[str | int, ...], document: Any, kind: type[BaseModel]) -> tuple[str, type[BaseModel] | None]:
     """The YAML path of a Pydantic location (which also names union members), and the spec that holds its last key."""
     parts: list[str] = []
     place, model = document, kind
     owner: type[BaseModel] | None = kind
     for part in loc:
-        if isinstance(place, Mapping) and part not in place and place.get("kind") == part:
+        if isinstance(place, Mapping) and part not in place and place.get("kind", _DEFAULT_KINDS.get(loc[0])) == part:
             model = _member(model, str(part))
             continue
         owner = model if isinstance(model, type) and issubclass(model, BaseModel) else None

@@ -64,8 +64,10 @@ class MeanMatching(nn.Module):
 
 
 class TokenMatching(nn.Module):
-    """Token-wise matching (section 3.4, after Wang et al., 2022): each word with its best frame, each frame with its best
-    word, and the mean of both directions. Words and frames count alike, or by learnt weights.
+    """Token-wise matching (section 3.4, after Wang et al., 2022).
+
+    Each word with its best frame, each frame with its best word, and the mean of both directions. Words and frames
+    count alike, or by learnt weights.
     """
 
     is_scaled = True
@@ -110,10 +112,14 @@ class TokenMatching(nn.Module):
         frames_BTE, weights_BT = videos[0].float(), videos[1].float()
         if torch.is_grad_enabled():
             return self._compare(words_QWE, weights_QW, is_word_QW, frames_BTE, weights_BT)
-        pairs_of_a_text = words_QWE.shape[1] * frames_BTE.shape[0] * frames_BTE.shape[1]
-        at_a_time = max(1, COSINES_AT_A_TIME // pairs_of_a_text)
-        parts = zip(*(each.split(at_a_time) for each in (words_QWE, weights_QW, is_word_QW)), strict=True)
-        return torch.cat([self._compare(*part, frames_BTE, weights_BT) for part in parts])
+        cosines_of_a_text = words_QWE.shape[1] * frames_BTE.shape[0] * frames_BTE.shape[1]
+        at_a_time = max(1, COSINES_AT_A_TIME // cosines_of_a_text)
+        parts = []
+        for first in range(0, len(words_QWE), at_a_time):
+            rows = slice(first, first + at_a_time)
+            part = (words_QWE[rows], weights_QW[rows], is_word_QW[rows])
+            parts.append(self._compare(*part, frames_BTE, weights_BT))
+        return torch.cat(parts)
 
     def _compare(
         self, words_QWE: Tensor, weights_QW: Tensor, is_word_QW: Tensor, frames_BTE: Tensor, weights_BT: Tensor
@@ -133,8 +139,9 @@ class TokenMatching(nn.Module):
 
 
 class TightMatching(nn.Module):
-    """Blocks over a text's feature and the video's frames together, and a score of what comes out of the text's place
-    (CLIP4Clip's `tightTransf`). Every pair passes the blocks, so comparing is dear.
+    """Blocks over a text's feature and the video's frames together (CLIP4Clip's `tightTransf`).
+
+    What comes out of the text's place is scored. Every pair passes the blocks, so comparing is dear.
     """
 
     is_scaled = False

@@ -4,6 +4,7 @@ Legend: V videos, Q texts of a batch, N texts in all.
 """
 
 import csv
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,7 +111,7 @@ class PairScores:
             tell: Hears of progress.
         """
         self.module, self.task, self.videos = module, task, videos
-        self.tell = tell or (lambda what, done, total: None)
+        self.tell = tell
         self.batches: list[_Batch] = []
 
     def add(self, outputs: tuple[Kept, Kept], targets: Any, batch: Any) -> None:
@@ -139,7 +140,7 @@ class PairScores:
             gallery,
             self.module.matching.compare,
             process=process,
-            tell=lambda done, total: self.tell("comparing texts and videos", done, total),
+            tell=functools.partial(self.tell, "comparing texts and videos") if self.tell else None,
         )
         scale = float(self.module.scale()) if self.module.matching.is_scaled else 1.0
         plain = self._merge(process, search.rank(Normaliser(), scale=scale), indices_V)

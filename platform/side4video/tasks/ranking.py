@@ -82,11 +82,11 @@ class Search:
             tell: Hears of blocks done, and of how many there are.
         """
         self.blocks, self.gallery, self.compare, self.process = blocks, gallery, compare, process
-        self.tell = tell or (lambda done, total: None)
+        self.tell = tell
         self.videos = len(gallery[0])
 
-    def tiles(self, block: TextBlock, texts: Kept) -> Iterator[tuple[int, Tensor]]:
-        """All tiles of a block, with the place of their first video."""
+    def tiles(self, texts: Kept) -> Iterator[tuple[int, Tensor]]:
+        """All tiles of some texts, with the place of their first video."""
         for first in range(0, self.videos, VIDEOS_AT_A_TIME):
             yield first, self.tile(texts, first)
 
@@ -120,7 +120,7 @@ class Search:
             top_Q, place_Q = torch.full_like(own_Q, float("-inf")), torch.zeros_like(owners_Q)
             total_Q = torch.full_like(own_Q, float("-inf"))
             right_Q = torch.zeros_like(own_Q)
-            for first, tile_QC in self.tiles(block, texts):
+            for first, tile_QC in self.tiles(texts):
                 total_Q = torch.logaddexp(total_Q, (tile_QC * scale).logsumexp(dim=1))
                 right_Q = _pick(right_Q, tile_QC, owners_Q, first)
                 scored_QC = normaliser.for_texts(tile_QC, number, first)
@@ -134,7 +134,8 @@ class Search:
             ranks.append(torch.where(own_Q.isnan(), self.videos, count_Q).cpu() - 1)
             best.append(place_Q.cpu())
             losses.append((total_Q - right_Q * scale).cpu())
-            self.tell(number + 1, len(self.blocks))
+            if self.tell is not None:
+                self.tell(number + 1, len(self.blocks))
         beaten_V = torch.stack(self.process.gather(beaten_V.cpu())).sum(dim=0)
         videos_V = torch.where(own_videos_V.cpu().isnan(), self.videos, beaten_V) - 1
         return Ranks(ranks, best, videos_V, losses)

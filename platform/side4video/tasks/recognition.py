@@ -1,13 +1,15 @@
 """Action recognition: the document of the task."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
 from side4video.core.spec import Spec
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from side4video.engine.student import StudentModule
     from side4video.models.towers.text_tower import TextFeatures
     from side4video.tasks.classification import Classification
@@ -77,4 +79,4 @@ class RecognitionSpec(Spec):
 
         task = self.build(needs.classes, encode_texts=needs.encode_texts)
         network = needs.method.build(needs.tower, frames=needs.frames)
-        return task, StudentModule(network, task.head(network.output_dim))
+        return task, StudentModule(cast("nn.Module", network), task.head(network.output_dim))

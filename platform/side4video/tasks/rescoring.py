@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from side4video.tasks.matching import Kept
-from side4video.tasks.ranking import VIDEOS_AT_A_TIME, Normaliser, Search
+from side4video.tasks.ranking import Normaliser, Search
 
 
 class DualSoftmax(Normaliser):
@@ -27,7 +27,7 @@ class DualSoftmax(Normaliser):
         for block in search.blocks:
             texts = search.on_device(block.texts)
             over_videos, over_texts = [], []
-            for _, tile_QC in search.tiles(block, texts):
+            for _, tile_QC in search.tiles(texts):
                 logits_QC = tile_QC * self.temperature
                 over_videos.append(logits_QC.logsumexp(dim=1))
                 over_texts.append(logits_QC.logsumexp(dim=0))
@@ -72,8 +72,7 @@ class Querybank(Normaliser):
         over, favourites = [], set()
         for texts in self.bank:
             kept = search.on_device(texts)
-            firsts = range(0, search.videos, VIDEOS_AT_A_TIME)
-            rows_QV = torch.cat([search.tile(kept, first) for first in firsts], dim=1)
+            rows_QV = torch.cat([tile_QC for _, tile_QC in search.tiles(kept)], dim=1)
             over.append((rows_QV * self.temperature).logsumexp(dim=0))
             favourites |= set(rows_QV.argmax(dim=1).tolist())
         self._over_V = torch.stack(over).logsumexp(dim=0)
@@ -81,7 +80,7 @@ class Querybank(Normaliser):
         is_favourite_V[sorted(favourites)] = True
         self._is_rescored = []
         for block in search.blocks:
-            tiles = search.tiles(block, search.on_device(block.texts))
+            tiles = search.tiles(search.on_device(block.texts))
             tops = [(tile_QC.max(dim=1), first) for first, tile_QC in tiles]
             values = torch.stack([top.values for top, _ in tops])
             places = torch.stack([top.indices + first for top, first in tops])
@@ -92,4 +91,3 @@ class Querybank(Normaliser):
         """Divided by the bank's, in logarithms, where the text's favourite is one of the bank's."""
         over_C = self._over_V[first : first + tile_QC.shape[1]]
         return torch.where(self._is_rescored[block][:, None], tile_QC * self.temperature - over_C, tile_QC)
-

@@ -1,12 +1,16 @@
 """Text-video retrieval (section 3.4): the document of the task."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from side4video.core.spec import Spec
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from side4video.models.towers.text_tower import TextTower
+    from side4video.tasks.matching import Matching
     from side4video.tasks.needs import Needs
     from side4video.tasks.text_video import RetrievalModule, TextVideo
 
@@ -46,8 +50,10 @@ class NoRescoring(Spec):
 
 
 class DualSoftmaxSpec(Spec):
-    """Each similarity times its softmax over all the queries (Cheng et al., 2021, arXiv 2109.04290): it looks at the
-    whole test set at once, so its figures are not comparable with others."""
+    """Each similarity times its softmax over all the queries (Cheng et al., 2021, arXiv 2109.04290).
+
+    It looks at the whole test set at once, so its figures are not comparable with others.
+    """
 
     kind: Literal["dual-softmax"] = "dual-softmax"
     temperature: PositiveFloat = 100.0
@@ -97,7 +103,7 @@ class RetrievalSpec(Spec):
         matching = self._matching(text, frames=needs.frames)
         network = needs.method.build_pair(needs.tower, text, frames=needs.frames)
         module = RetrievalModule(
-            network,
+            cast("nn.Module", network),
             matching,
             logit_scale=text.logit_scale,
             largest_logit_scale=self.largest_logit_scale,
@@ -106,12 +112,12 @@ class RetrievalSpec(Spec):
         module.scale.requires_grad_(is_trained)
         return TextVideo(words=self.words, rescoring=self.rescoring, keep=self.keep), module
 
-    def _matching(self, text: "object", *, frames: int) -> "object":
+    def _matching(self, text: "TextTower", *, frames: int) -> "Matching":
         from side4video.tasks.matching import MeanMatching, TightMatching, TokenMatching
 
         spec = self.matching
         if isinstance(spec, MeanMatchingSpec):
             return MeanMatching()
         if isinstance(spec, TokenMatchingSpec):
-            return TokenMatching(text.output_dim, weighted=spec.weighted, padding=spec.padding)  # type: ignore[attr-defined]
-        return TightMatching(text, layers=spec.layers, frames=frames)  # type: ignore[arg-type]
+            return TokenMatching(text.output_dim, weighted=spec.weighted, padding=spec.padding)
+        return TightMatching(text, layers=spec.layers, frames=frames)

@@ -94,7 +94,7 @@ class RetrievalModule(nn.Module):
         """What is kept of texts alone."""
         words_QWE = self.network.text(tokens_QW)  # type: ignore[operator, union-attr]
         with _without_autocast(words_QWE):
-            return self.matching.keep_texts(words_QWE, tokens_QW)  # type: ignore[operator, union-attr]
+            return self.matching.keep_texts(words_QWE, tokens_QW)
 
 
 class TextVideo:

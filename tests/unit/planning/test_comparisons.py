@@ -53,13 +53,13 @@ def test_every_file_is_a_row():
 
 @pytest.mark.parametrize("name", DIST_RELEASED)
 def test_dist_and_what_its_release_does_beside(name):
-    from side4video.models.backbones.open_clip import OpenCLIPSpec, _read_config
-    from side4video.models.towers.text_tower import _build
+    from side4video.models.backbones.open_clip import OpenCLIPSpec
 
     model = {"dist-vitb16": "ViT-B-16-quickgelu", "dist-vitl14": "ViT-L-14-quickgelu"}[name]
-    shape = OpenCLIPSpec(model=model, weights={"kind": "random"}).shape()
+    backbone = OpenCLIPSpec(model=model, weights={"kind": "random"})
+    shape = backbone.shape()
     with FlopCounterMode(display=False) as text:
-        _build(_read_config(model))(torch.zeros(1, 77, dtype=torch.int64, device="meta"))
+        backbone.build_text_tower("meta")(torch.zeros(1, 77, dtype=torch.int64, device="meta"))
     unseen = 8 * shape.patches * shape.width * 3 * shape.patch_size**2
     whole = figures(name)[1] + 3 * (text.get_total_flops() / 2 + unseen) / 1e9
     assert whole == pytest.approx(DIST_RELEASED[name], rel=0.001)

@@ -16,8 +16,8 @@ from side4video.models.method import MethodSpec
 from side4video.models.reads import Reads
 
 if TYPE_CHECKING:
-    from side4video.models.networks.side4video import Side4Video
     from side4video.models.networks.pair import Pair
+    from side4video.models.networks.side4video import Side4Video
     from side4video.models.towers.frozen_tower import FrozenTower
     from side4video.models.towers.text_tower import TextTower
 

@@ -15,7 +15,10 @@ from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.text_tower import TextTower
 
 HEAD_WIDTH = 64
-NEVER_TRAINED = ("conv1.", "class_embedding", "positional_embedding", "ln_pre.", "patch_embed.", "cls_token", "pos_embed")
+NEVER_TRAINED = (
+    *("conv1.", "class_embedding", "positional_embedding", "ln_pre."),
+    *("patch_embed.", "cls_token", "pos_embed"),
+)
 """Parameters of a tower's entrance, which the authors leave as they are, by CLIP's and EVA-CLIP's names."""
 EPSILON = 1e-12
 """Of the layer norms that stand behind the towers, in the authors' code."""
@@ -118,5 +121,3 @@ class FrameSequence(nn.Module):
         for block in self.blocks:
             mixed_BTE = block(mixed_BTE)
         return frames_BTE + mixed_BTE
-
-
