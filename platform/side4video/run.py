@@ -109,7 +109,9 @@ def run(experiments: Mapping[str, Experiment], surroundings: Surroundings) -> di
         ending = EpochEnd(
             pack,
             recorder,
-            evaluate=functools.partial(_evaluate, pack=pack, stream=testing, videos=videos, spec=base),
+            evaluate=functools.partial(
+                _evaluate, pack=pack, stream=testing, videos=videos, spec=base, narrator=surroundings.narrator
+            ),
             every_epochs=base.evaluation.every_epochs,
             identity={
                 "backbone": tower.fingerprint(),
@@ -157,6 +159,7 @@ def build_student(name: str, spec: Experiment, process: Process, tower: FrozenTo
         encode_texts=functools.partial(spec.backbone.encode_texts, device=device),
         text_tower=functools.partial(spec.backbone.build_text_tower, device="cpu"),
         process=process,
+        training_captions=lambda: [words for clip in spec.data.dataset.clips("train") for words in clip.captions],
     )
     with seeded(derive_seed(spec.seed, "initial weights")):
         task, module = spec.task.assemble(needs)
@@ -321,9 +324,18 @@ class _streams:  # noqa: N801 - used as a context manager
 
 
 def _evaluate(
-    students: list[Student], *, pack: Pack, stream: EvaluationStream, videos: int, spec: Experiment
+    students: list[Student],
+    *,
+    pack: Pack,
+    stream: EvaluationStream,
+    videos: int,
+    spec: Experiment,
+    narrator: Narrator = silent,
 ) -> dict[str, Evaluation]:
-    return evaluate(pack, students, stream, videos=videos, precision=spec.evaluation.precision)
+    def tell(what: str, done: int, total: int) -> None:
+        narrator.say(what, done, steps=total)
+
+    return evaluate(pack, students, stream, videos=videos, precision=spec.evaluation.precision, tell=tell)
 
 
 def _mock_video(spec: Experiment, process: Process) -> torch.Tensor:

@@ -13,6 +13,16 @@ from side4video.core.units import GIB, format_bytes, format_duration
 from side4video.distributed.launch import Finished, launch
 from side4video.spec.load import load_experiment
 
+SHOWN = {
+    "eval/top1": "top-1",
+    "eval/top5": "top-5",
+    "eval/t2v_r1": "text→video R@1",
+    "eval/t2v_r5": "R@5",
+    "eval/v2t_r1": "video→text R@1",
+    "eval/v2t_r5": "R@5",
+}
+"""What a run's table shows of its metrics, all fractions."""
+
 
 @click.command()
 @spec_file
@@ -42,16 +52,16 @@ def table_console() -> Console:
 
 
 def results_table(runs: list[Finished]) -> Table:
-    """One row a run: accuracy, parameters, memory, time."""
+    """One row a run: accuracy or recall, parameters, memory, time."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("run", no_wrap=True)
-    for name in ("top-1", "top-5", "trained", "held", "clips/s", "time", "run id"):
+    shown = {key: name for key, name in SHOWN.items() if any(key in each.metrics for each in runs)}
+    for name in (*shown.values(), "trained", "held", "clips/s", "time", "run id"):
         table.add_column(name, justify="right", no_wrap=True)
     for each in runs:
         table.add_row(
             each.name,
-            f"{100 * each.metrics.get('eval/top1', float('nan')):.1f}%",
-            f"{100 * each.metrics.get('eval/top5', float('nan')):.1f}%",
+            *(f"{100 * each.metrics.get(key, float('nan')):.1f}%" for key in shown),
             f"{each.trainable_parameters:,}",
             format_bytes(GIB * each.memory["held_for_backward_gib"]),
             f"{each.time['clips_per_s']:.0f}",

@@ -21,8 +21,10 @@ METRIC = "eval/top1"
 MEASURED_MEMORY = "memory/peak_gib"
 PLANNED_MEMORY = "plan/peak_memory_gib"
 
-_FRACTIONS = re.compile(r"(top_?\d+|recall\D*\d+|r_?at_?\d+|.*accuracy|.*fraction)")
+_FRACTIONS = re.compile(r"(top_?\d+|recall\D*\d+|r_?at_?\d+|(t2v|v2t)_r\d+(_\w+)?|.*accuracy|.*fraction)")
 _NAMES = re.compile(r"(top|recall)\D*(\d+)")
+_RECALLS = re.compile(r"(t2v|v2t)_r(\d+)")
+_DIRECTIONS = {"t2v": "text to video", "v2t": "video to text"}
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,10 @@ def is_fraction(metric: str) -> bool:
 def metric_name(metric: str) -> str:
     """`eval/top1` as people say it: `top-1`."""
     area, _, name = metric.rpartition("/")
+    if recall := _RECALLS.match(name):
+        rest = name[recall.end() :].replace("_", " ")
+        said = f"{_DIRECTIONS[recall[1]]} R@{recall[2]}{rest}"
+        return f"{said} of the best epoch" if area == "best" else said
     found = _NAMES.fullmatch(name)
     said = f"{found[1]}{'-' if found[1] == 'top' else '@'}{found[2]}" if found else name.replace("_", " ")
     return f"{said} of the best epoch" if area == "best" else said

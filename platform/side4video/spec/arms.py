@@ -132,6 +132,7 @@ def build_sweep(spec: SweepSpec, base: Mapping[str, Any], source: str) -> Sweep:
     """
     changed = apply(base, spec.overrides, f"{source}: overrides")
     experiment = parse_experiment(changed, source=f"{source}: base")
+    spec = _with_the_tasks_metric(spec, experiment, source)
     _must_be_evaluated_in_time(spec, experiment, source)
     rows = make_rows(spec, changed, list(_proposals(spec)), source)
     if spec.reference and not spec.optuna and spec.reference not in {row.label for row in rows}:
@@ -139,7 +140,30 @@ def build_sweep(spec: SweepSpec, base: Mapping[str, Any], source: str) -> Sweep:
         raise InputError(f"{source}: reference", f"no arm is called {spec.reference!r}", allowed=labels)
     if spec.optuna:
         _try_each_value(spec, changed, source)
+    for row in rows:
+        if row.experiment.task.kind != experiment.task.kind:
+            raise InputError(
+                f"{source}: arm {row.label}: task.kind",
+                f"{row.experiment.task.kind}, and the base is {experiment.task.kind}",
+                allowed="one task a sweep: what they measure cannot be compared",
+                fix="write a sweep for each",
+            )
     return Sweep(spec, changed, source, rows)
+
+
+def _with_the_tasks_metric(spec: SweepSpec, base: Experiment, source: str) -> SweepSpec:
+    """The metric that the task is judged by, unless another one of its own is named."""
+    own = [f"eval/{name}" for name in base.task.metrics]
+    if "metric" not in spec.model_fields_set:
+        return spec.model_copy(update={"metric": own[0]})
+    if spec.metric not in (*own, "eval/loss"):
+        raise InputError(
+            f"{source}: metric",
+            f"{spec.metric}, and the task is {base.task.kind}",
+            allowed=", ".join([*own, "eval/loss"]),
+            fix=f"metric: {own[0]}",
+        )
+    return spec
 
 
 def make_rows(spec: SweepSpec, base: Mapping[str, Any], proposals: Sequence[Proposal], source: str) -> tuple[Row, ...]:

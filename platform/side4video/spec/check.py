@@ -80,6 +80,7 @@ def check_files(spec: Experiment) -> None:
             fix="set it to 0, or describe the mirrored labels in data.dataset",
         )
     if spec.task.kind == "retrieval":
+        _must_have_captions(spec)
         return
     if spec.task.classifier.kind == "text" and all(name.isdecimal() for name in dataset.classes()):
         raise InputError(
@@ -88,3 +89,19 @@ def check_files(spec: Experiment) -> None:
             allowed="{kind: linear}, or a data set whose classes have names",
             fix="give the names in data.dataset.class_names",
         )
+
+
+def _must_have_captions(spec: Experiment) -> None:
+    """A built-in set has them before it is made; of the others the first clips say."""
+    if spec.data.dataset.kind == "motion":
+        return
+    for split in ("train", "test"):
+        clips = spec.data.dataset.clips(split)
+        without = [clip for clip in clips if not clip.captions]
+        if without:
+            raise InputError(
+                without[0].origin or "data.dataset",
+                f"{len(without)} of {len(clips)} {split} clips have no caption, and the task is retrieval",
+                allowed="a data set with captions: captions, msr-vtt, msvd, vatex, didemo, motion",
+                fix="take another data set, or task: {kind: recognition}",
+            )

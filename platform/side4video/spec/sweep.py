@@ -8,6 +8,22 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_va
 from side4video.core.spec import Spec
 from side4video.spec.space import Dimension
 
+Metric = Literal[
+    "eval/loss",
+    "eval/top1",
+    "eval/top5",
+    "eval/mean_class_accuracy",
+    "eval/t2v_r1",
+    "eval/t2v_r5",
+    "eval/t2v_r10",
+    "eval/t2v_median_rank",
+    "eval/t2v_mean_rank",
+    "eval/v2t_r1",
+    "eval/v2t_r5",
+    "eval/v2t_r10",
+    "eval/v2t_median_rank",
+    "eval/v2t_mean_rank",
+]
 PaperFigure = Literal["top1", "top5", "memory_gb", "gflops", "recall_at_1"]
 
 
@@ -131,8 +147,9 @@ class SweepSpec(Spec):
     """Arms proposed from a space, each batch after the last one ended."""
     seeds: PositiveInt = 1
     """Each arm is repeated with so many model seeds, counted from the base's."""
-    metric: Literal["eval/top1", "eval/top5", "eval/mean_class_accuracy", "eval/loss"] = "eval/top1"
-    """By which arms are compared, at the end of each epoch that is evaluated."""
+    metric: Metric = "eval/top1"
+    """By which arms are compared, at the end of each epoch that is evaluated; where it is not given, `eval/top1` or, of
+    retrieval, `eval/t2v_r1`."""
     mode: Literal["max", "min"] = "max"
     """Whether more of it is better."""
     reference: str = ""

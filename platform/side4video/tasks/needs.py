@@ -28,3 +28,5 @@ class Needs:
     """The backbone's text tower, a copy for each call."""
     process: Process = field(default_factory=Process)
     """This worker."""
+    training_captions: Callable[[], Sequence[str]] = tuple
+    """All captions of the training clips, in their order."""

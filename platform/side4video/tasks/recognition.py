@@ -1,7 +1,7 @@
 """Action recognition: the document of the task."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal, Self, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
@@ -45,6 +45,9 @@ Classifier = Annotated[LinearClassifier | TextClassifier, Field(discriminator="k
 
 class RecognitionSpec(Spec):
     """One label a clip: a classifier, cross-entropy, accuracies."""
+
+    metrics: ClassVar[tuple[str, ...]] = ("top1", "top5", "mean_class_accuracy")
+    """What an evaluation measures; the first chooses the best epoch."""
 
     kind: Literal["recognition"] = "recognition"
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1

@@ -1,6 +1,7 @@
 """Text-video retrieval (section 3.4): the document of the task."""
 
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -69,6 +70,11 @@ class QuerybankSpec(Spec):
     temperature: PositiveFloat = 20.0
     """Factor in front of the similarities inside the exponential (authors: 20)."""
 
+    def choose(self, captions: Sequence[str]) -> tuple[str, ...]:
+        """The bank: captions evenly spaced in their list."""
+        wanted = min(self.captions, len(captions))
+        return tuple(captions[place * len(captions) // wanted] for place in range(wanted))
+
 
 Rescoring = Annotated[NoRescoring | DualSoftmaxSpec | QuerybankSpec, Field(discriminator="kind")]
 
@@ -78,6 +84,13 @@ class RetrievalSpec(Spec):
 
     Each step sees one caption of each video, and every other video of the batch, on all workers, is a wrong answer.
     """
+
+    metrics: ClassVar[tuple[str, ...]] = tuple(
+        f"{direction}_{name}"
+        for direction in ("t2v", "v2t")
+        for name in ("r1", "r5", "r10", "median_rank", "mean_rank")
+    )
+    """What an evaluation measures, from texts to videos and from videos to texts; the first chooses the best epoch."""
 
     kind: Literal["retrieval"] = "retrieval"
     words: Annotated[int, Field(ge=3, le=77)] = 32
@@ -110,7 +123,10 @@ class RetrievalSpec(Spec):
             process=needs.process,
         )
         module.scale.requires_grad_(is_trained)
-        return TextVideo(words=self.words, rescoring=self.rescoring, keep=self.keep), module
+        task = TextVideo(words=self.words, rescoring=self.rescoring, keep=self.keep)
+        if isinstance(self.rescoring, QuerybankSpec):
+            task.bank = self.rescoring.choose(needs.training_captions())
+        return task, module
 
     def _matching(self, text: "TextTower", *, frames: int) -> "Matching":
         from side4video.tasks.matching import MeanMatching, TightMatching, TokenMatching
