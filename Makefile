@@ -1,13 +1,14 @@
 # Everything a newcomer needs, from Python 3.11+ and make alone. Each target sets up `.venv` if it must.
 #
 #   make demo     train two small models, side by side        make demo-sweep   an ablation on one backbone pass
+#   make demo-retrieval   texts and videos that find each other, three methods on one backbone pass
 #   make test     all tests                                   make check        format, lint, types, layers
 #   make format   put the code in shape
 
 BIN := .venv/bin
 PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11
 
-.PHONY: help demo demo-sweep test check format clean
+.PHONY: help demo demo-sweep demo-retrieval test check format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -35,6 +36,9 @@ demo: .venv/.installed
 
 demo-sweep: .venv/.installed
 	@$(BIN)/side4video sweep experiments/quickstart-sweep.yaml
+
+demo-retrieval: .venv/.installed
+	@$(BIN)/side4video sweep experiments/quickstart-retrieval-sweep.yaml
 
 test: .venv/.installed
 	@$(BIN)/pytest $(ARGS)

@@ -6,7 +6,7 @@ import sys
 import click
 from rich.console import Console
 
-from side4video.cli.sweep_quote import quote
+from side4video.cli.sweep_quote import alone, quote
 from side4video.core.errors import InputError
 from side4video.data.datasets import MotionSpec
 from side4video.distributed.sweep import sweep_key
@@ -41,6 +41,8 @@ def show_sweep_plan(
     else:
         console = Console() if sys.stdout.isatty() else Console(width=120)
         console.print(quote(plan, sweep.spec))
+        if not plan.proposed:
+            console.print(alone(plan))
         if not is_known:
             console.print("The data are not here, so the ledger was not asked which arms have a result.", style="dim")
     _hold_budget(plan, budget_gib)

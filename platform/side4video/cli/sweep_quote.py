@@ -4,11 +4,12 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from side4video.core.units import format_bytes
+from side4video.core.units import GIB, format_bytes
 from side4video.planning.sweep import SweepPlan
 from side4video.spec.sweep import SweepSpec
 
 MOST_PACKS = 12
+MOST_ARMS = 24
 
 
 def quote(plan: SweepPlan, spec: SweepSpec) -> Group:
@@ -25,6 +26,29 @@ def quote(plan: SweepPlan, spec: SweepSpec) -> Group:
     head.add_row("packs to train", _packs(plan))
     head.add_row("predicted speed-up", _speedup(plan, spec))
     return Group(head, *([_pack_table(plan)] if plan.packs else []), Text())
+
+
+def alone(plan: SweepPlan) -> Table:
+    """What each arm takes by itself, beside the paper's memory where the sweep names it."""
+    table = Table(title="Each arm alone", box=None, header_style="bold", pad_edge=False, title_justify="left")
+    table.add_column("arm", overflow="ellipsis", no_wrap=True)
+    arms = plan.as_json()["alone"][:MOST_ARMS]
+    has_paper = any("memory_gb" in arm["paper"] for arm in arms)
+    for name in ("trained", "multiply-adds", "held for backward", "peak, planned", *(["paper"] if has_paper else [])):
+        table.add_column(name, justify="right", no_wrap=True)
+    for arm in arms:
+        paper = f"{arm['paper']['memory_gb']:g} GB" if "memory_gb" in arm["paper"] else ""
+        table.add_row(
+            Text(arm["arm"]),
+            f"{arm['trainable_parameters']:,}",
+            f"{arm['multiply_adds_all_views'] / 1e9:,.1f} G",
+            format_bytes(GIB * arm["held_for_backward_gib"]),
+            format_bytes(GIB * arm["peak_memory_gib"]),
+            *([paper] if has_paper else []),
+        )
+    if len(plan.arms) > MOST_ARMS:
+        table.add_row(f"… and {len(plan.arms) - MOST_ARMS} more")
+    return table
 
 
 def _packs(plan: SweepPlan) -> str:

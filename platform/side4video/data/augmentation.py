@@ -41,7 +41,13 @@ class WholeFrameSpec(Spec):
     kind: Literal["resize"] = "resize"
 
 
-Crop = Annotated[RandomResizedCropSpec | WholeFrameSpec, Field(discriminator="kind")]
+class CentreCropSpec(Spec):
+    """No random crop: the centre of the resized frame, as in test (the authors' code for retrieval)."""
+
+    kind: Literal["centre"] = "centre"
+
+
+Crop = Annotated[RandomResizedCropSpec | WholeFrameSpec | CentreCropSpec, Field(discriminator="kind")]
 
 
 class NoRandomAugmentSpec(Spec):

@@ -81,14 +81,23 @@ class DataSpec(Spec):
             },
             "ssv1": _SOMETHING_SOMETHING,
             "ssv2": _SOMETHING_SOMETHING,
+            "retrieval": {
+                "augmentation": {
+                    "resize": {"kind": "short-side", "pixels": 224},
+                    "crop": {"kind": "centre"},
+                    "flip_probability": 0.0,
+                },
+                "frames": 12,
+            },
         }
     }
 
     dataset: Dataset
     """Where the clips are listed."""
 
-    recipe: Literal["custom", "k400", "k400-vite14", "ssv1", "ssv2"] = "custom"
-    """The augmentation half of a column of the paper's Table 12: sets sampling, augmentation and repeated sampling."""
+    recipe: Literal["custom", "k400", "k400-vite14", "ssv1", "ssv2", "retrieval"] = "custom"
+    """The augmentation half of a column of the paper's Table 12: sets sampling, augmentation and repeated sampling.
+    `retrieval`: no augmentation and 12 frames (section 4.1)."""
 
     frames: PositiveInt = 8
     """Frames looked at per clip (paper, Tables 2 and 12: 8, 16 or 32)."""

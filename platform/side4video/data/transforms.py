@@ -10,7 +10,13 @@ import math
 
 import numpy as np
 
-from side4video.data.augmentation import AugmentationSpec, ExactResizeSpec, RandomResizedCropSpec, Resize
+from side4video.data.augmentation import (
+    AugmentationSpec,
+    CentreCropSpec,
+    ExactResizeSpec,
+    RandomResizedCropSpec,
+    Resize,
+)
 from side4video.data.rand_augment import rand_augment
 from side4video.data.resize import resize_frames, size_with_short_side
 
@@ -40,7 +46,9 @@ def augment_clip(
     flip_draw, grey_draw = rng.random(2)
     if spec.random_augment.kind == "rand-augment":
         frames_THWC = rand_augment(frames_THWC, spec.random_augment.parsed(), rng)
-    if isinstance(spec.resize, ExactResizeSpec):
+    if isinstance(spec.crop, CentreCropSpec):
+        (frames_THWC,) = evaluation_crops(resize_for_test(frames_THWC, spec.resize, size), size, 1)
+    elif isinstance(spec.resize, ExactResizeSpec):
         frames_THWC = resize_frames(frames_THWC, (spec.resize.height, spec.resize.width), interpolation="bicubic")
     if isinstance(spec.crop, RandomResizedCropSpec):
         top, left, height, width = draw_crop((frames_THWC.shape[1], frames_THWC.shape[2]), spec.crop, rng)

@@ -6,6 +6,7 @@ from typing import Any
 
 from side4video.core.units import as_gib
 from side4video.planning.packs import PAYS, PlannedPack, PlanOf, compile_packs, plans_by_shape, speedup
+from side4video.planning.plan import ExperimentPlan
 from side4video.spec.arms import Arm, Sweep, distinct
 
 
@@ -43,6 +44,7 @@ class SweepPlan:
             "arms": self.rows,
             "distinct_arms": self.proposed or len(self.arms),
             "done_arms": len(self.done),
+            "alone": [_arm_json(arm, self.plan_of(arm.experiment)) for arm in self.arms],
             "packs": [_pack_json(pack) for pack in self.packs],
             "predicted_speedup": self.predicted_speedup,
             "predicted_speedup_of_rows": self.predicted_speedup_of_rows,
@@ -89,6 +91,18 @@ def plan_sweep(sweep: Sweep, *, classes: int, done: Collection[str] = ()) -> Swe
 def _example(sweep: Sweep) -> list[Any]:
     """As many rows as Optuna proposes at a time."""
     return [row for number in range(sweep.batch) for row in sweep.propose(number, {})]
+
+
+def _arm_json(arm: Arm, plan: ExperimentPlan) -> dict[str, Any]:
+    """What an arm takes by itself, and the paper's figures of its rows."""
+    return {
+        "arm": arm.label,
+        "trainable_parameters": plan.trainable_parameters,
+        "multiply_adds_all_views": plan.multiply_adds_all_views,
+        "held_for_backward_gib": plan.held_for_backward_gib,
+        "peak_memory_gib": plan.peak_memory_gib,
+        "paper": {name: value for row in arm.rows for name, value in row.paper.items()},
+    }
 
 
 def _pack_json(pack: PlannedPack) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def training_draws(data: DataSpec) -> list[str]:
     augmentation = data.augmentation
     causes = {
         f"{data.sampling.kind} sampling": data.sampling.kind != "centre",
-        "random crops": augmentation.crop.kind != "resize",
+        "random crops": augmentation.crop.kind == "random-resized",
         "flips": 0 < augmentation.flip_probability < 1,
         "grey clips": 0 < augmentation.grayscale_probability < 1,
         "RandAugment": augmentation.random_augment.kind != "none",
