@@ -13,6 +13,8 @@ SWEEPS = {path.relative_to(FOLDER).as_posix(): path for path in FOLDER.rglob("*.
 SIZES = {
     # file: rows, distinct arms
     "quickstart-sweep.yaml": (14, 9),
+    "quickstart-retrieval-sweep.yaml": (3, 3),
+    "msrvtt/table3.yaml": (3, 3),
     "ablations/five-seeds.yaml": (10, 10),
     "ablations/learning-rate-weight-decay.yaml": (12, 12),
     "ablations/motion-asha.yaml": (16, 16),
@@ -70,7 +72,7 @@ def table_9(*parts):
 
 
 def test_these_are_all():
-    assert len(SIZES) == 13
+    assert len(SIZES) == 15
     assert set(SWEEPS) == set(SIZES)
 
 
@@ -120,7 +122,7 @@ def test_twin_with_a_wrong_figure_is_another_table(tmp_path):
 
 
 def test_figures_outside_table_9_are_the_common_arms():
-    for name in set(SIZES) - {file for file in SIZES if "table9" in file}:
+    for name in set(SIZES) - {file for file in SIZES if "table9" in file or "table3" in file}:
         for row in load_sweep(SWEEPS[name]).rows:
             if row.paper:
                 assert {key: row.experiment.method.model_dump()[key] for key in COMMON} == COMMON
@@ -137,6 +139,8 @@ def test_the_protocol_of_table_9():
 
 def test_arms_of_one_sweep_agree_on_what_a_pack_shares():
     for name, path in SWEEPS.items():
+        if name == "msrvtt/table3.yaml":
+            continue  # one of its arms trains the tower, and trains apart
         shared = [arm.experiment.shared() for arm in load_sweep(path).arms]
         assert all(each == shared[0] for each in shared), name
 
