@@ -109,9 +109,7 @@ def run(experiments: Mapping[str, Experiment], surroundings: Surroundings) -> di
         ending = EpochEnd(
             pack,
             recorder,
-            evaluate=functools.partial(
-                _evaluate, pack=pack, stream=testing, videos=videos, spec=base, narrator=surroundings.narrator
-            ),
+            evaluate=lambda some: _evaluate(some, pack, testing, videos=videos, spec=base, tell=_teller(surroundings)),
             every_epochs=base.evaluation.every_epochs,
             identity={
                 "backbone": tower.fingerprint(),
@@ -213,7 +211,7 @@ def evaluate_students(
         world=process.world,
     )
     try:
-        results = _evaluate(list(students.values()), pack=pack, stream=stream, videos=len(clips), spec=base)
+        results = _evaluate(list(students.values()), pack, stream, videos=len(clips), spec=base)
         return results, [_row(report) for report in stream.broken.values()]
     finally:
         stream.close()
@@ -325,17 +323,18 @@ class _streams:  # noqa: N801 - used as a context manager
 
 def _evaluate(
     students: list[Student],
-    *,
     pack: Pack,
     stream: EvaluationStream,
+    *,
     videos: int,
     spec: Experiment,
-    narrator: Narrator = silent,
+    tell: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Evaluation]:
-    def tell(what: str, done: int, total: int) -> None:
-        narrator.say(what, done, steps=total)
-
     return evaluate(pack, students, stream, videos=videos, precision=spec.evaluation.precision, tell=tell)
+
+
+def _teller(surroundings: Surroundings) -> Callable[[str, int, int], None]:
+    return lambda what, done, total: surroundings.narrator.say(what, done, steps=total)
 
 
 def _mock_video(spec: Experiment, process: Process) -> torch.Tensor:

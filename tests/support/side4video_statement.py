@@ -1,9 +1,10 @@
 """Side4Video stated independently, in float64, with loops and einsum: nothing of the package is used.
 
-From the paper's section 3.3 (eq. 1 to 3, Figure 3); where it is silent, what the released code computes.
+From the paper's section 3.3 (eq. 1 to 4, Figure 3); where it is silent, what the released code computes.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -152,12 +153,18 @@ def side4video(
     representation: str = "gap",
     norms: str = "pre",
     training: bool,
+    over: tuple[int, ...] = (1, 2),
 ) -> Tensor:
-    """Features [B, d]; `state` holds float64 copies of the network's tensors by name."""
+    """Features [B, d], or [B, T, d]; `state` holds float64 copies of the network's tensors by name."""
     batch, frames = video_BTCHW.shape[:2]
     s = stem(video_BTCHW, state)
     if "stem_norm.weight" in state:
         s = batch_norm(s, state, "stem_norm", training=training)
+    places = state.get("spatial_PD")
+    # For retrieval there is one place more, the shifted [CLS] token's.
+    cls_place = 0.0
+    if places is not None and len(places) > s.shape[2]:
+        cls_place, places = places[0], places[1:]
     # The stream's own token, where it has one, is kept apart from the patches here.
     c = torch.zeros(batch, frames, 1, s.shape[-1], dtype=s.dtype)
     if representation == "extra-cls":
@@ -173,11 +180,36 @@ def side4video(
         if temporal_module == "attention":
             s = s + over_time(s, state, f"{name}.temporal.attention", norms=norms)
         stream = s if representation == "gap" else torch.cat([c, s], 2)
-        outside = shifted(u[:, :, 0]) if cls_shift else None
-        stream = stream + over_space(stream, outside, state.get("spatial_PD"), state, f"{name}.attention", norms=norms)
+        outside = shifted(u[:, :, 0]) + cls_place if cls_shift else None
+        stream = stream + over_space(stream, outside, places, state, f"{name}.attention", norms=norms)
         stream = stream + perceive(stream, state, name, norms=norms, training=training)
         c, s = (c, stream) if representation == "gap" else (stream[:, :, :1], stream[:, :, 1:])
     out = s if representation == "gap" else c
     if "final_norm.weight" in state:
         out = batch_norm(out, state, "final_norm", training=training)
-    return out.mean((1, 2))
+    return out.mean(over)
+
+
+def frame_features(
+    video_BTCHW: Tensor,
+    tokens: dict[int, Tensor],
+    class_BTD: Tensor,
+    state: dict[str, Tensor],
+    *,
+    epsilon: float,
+    **options: Any,
+) -> Tensor:
+    """Eq. 4 [B, T, E]: Proj(Up(GAP(side)) + [CLS]), with the tower's last norm in front of Proj."""
+    side = {name.removeprefix("side."): tensor for name, tensor in state.items() if name.startswith("side.")}
+    side_BTd = side4video(video_BTCHW, tokens, side, over=(2,), **options)
+    rows = []
+    for b in range(side_BTd.shape[0]):
+        for t in range(side_BTd.shape[1]):
+            x = class_BTD[b, t] + torch.einsum("d,de->e", side_BTd[b, t], state["up_dD"])
+            centred = x - x.mean()
+            normed = centred / torch.sqrt((centred * centred).mean() + epsilon)
+            normed = normed * state["projection.norm.weight"] + state["projection.norm.bias"]
+            rows.append(torch.einsum("d,de->e", normed, state["projection.weight_DE"]))
+            if "projection.bias_E" in state:
+                rows[-1] = rows[-1] + state["projection.bias_E"]
+    return torch.stack(rows).unflatten(0, side_BTd.shape[:2])

@@ -10,11 +10,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from side4video.cli.finished_run import fetch_weights, find_finished
 from side4video.cli.options import as_json, overrides
-from side4video.core.errors import InputError
 from side4video.spec.check import check_agreement
 from side4video.spec.experiment import Experiment
-from side4video.spec.load import apply_override, parse_experiment
 
 
 @click.command()
@@ -76,29 +75,8 @@ class _Chosen:
 
 
 def _choose(store: Any, run: str, folder: Path, overrides: tuple[str, ...], weights: str) -> _Chosen:
-    from side4video.engine.recorder import BEST
-    from side4video.tracking.ledger import REUSED_TAG
-
-    record = store.find(run)
-    source = record.tags.get(REUSED_TAG, record.run_id)
-    where = f"run {record.run_id[:8]}"
-    document = json.loads(store.download(source, "spec.json", folder).read_text(encoding="utf-8"))
-    for override in overrides:
-        apply_override(document, override)
-    spec = parse_experiment(document, source=where)
-    checkpoint = store.download(source, "checkpoint", folder)
-    # A checkpoint holds one student here, whatever it was called among those it was trained with.
-    students = [place for place in checkpoint.iterdir() if place.is_dir()]
-    file = students[0] / (BEST if weights == "best" else _last(students[0])) if students else checkpoint
-    if not file.is_file():
-        raise InputError(where, f"has no {weights} weights", fix="take another run, or run it again")
-    return _Chosen(record.run_id, record.name, spec, file)
-
-
-def _last(folder: Path) -> str:
-    from side4video.engine.recorder import LAST_AVERAGE
-
-    return LAST_AVERAGE if (folder / LAST_AVERAGE).is_file() else "weights.safetensors"
+    found = find_finished(store, run, folder, overrides)
+    return _Chosen(found.run_id, found.name, found.spec, fetch_weights(store, found, folder, weights))
 
 
 def _answer(chosen: _Chosen, result: Any, broken: list[dict[str, Any]]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ COMMANDS = {
     "sweep": "sweep",
     "plan": "plan",
     "evaluate": "evaluate",
+    "search": "search",
     "validate": "validate",
     "schema": "schema",
     "list": "listing",

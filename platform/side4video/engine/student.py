@@ -91,7 +91,9 @@ class Student:
         device = self.process.device
         self.module.to(device).train()
         self.optimizer = build_optimizer(self.module, self.spec)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self.spec.precision == "fp16")
+        # A scaler that never saw a loss refuses to step: zero-shot trains nothing.
+        is_scaled = self.spec.precision == "fp16" and self.trainable_parameters > 0
+        self.scaler = torch.amp.GradScaler(device.type, enabled=is_scaled)
         self.average = build_average(self.module, self.spec)
         self.skipped = 0
         # Statistics are sent around before each evaluation instead of before each step.

@@ -31,6 +31,11 @@ class MethodSpec(Spec):
     trains_text: ClassVar[bool] = True
     """For retrieval: whether its authors train the text tower; where they do not, it is frozen."""
 
+    @property
+    def most_words(self) -> int:
+        """For retrieval: tokens of a text, at most; CLIP's text towers have 77 positions."""
+        return 77
+
     def reads(self, tower: TowerShape, *, frames: int) -> Reads:
         """What it reads of the tower; nothing, where it runs the tower itself.
 

@@ -143,7 +143,7 @@ def explanation(table: ComparisonTable) -> list[str]:
     """Sentences for the reader: what the columns mean, and what the tests do and do not say."""
     compared = [line for line in table.lines if line.comparison is not None]
     name = metric_name(table.metric)
-    told = [f"{name.capitalize()}: mean ± sample standard deviation over seeds; the best of each table is bold."]
+    told = [f"{name[:1].upper()}{name[1:]}: mean ± sample standard deviation over seeds; each table's best is bold."]
     if compared:
         told += [
             f"Δ is the arm less the reference over the videos and seeds that both have, with a {LEVEL:.0%} percentile "

@@ -125,6 +125,13 @@ class Experiment(Spec):
         ):
             if found != 1:
                 raise wrong(where, f"{found}, and the task is retrieval: {fix}", allowed="1", fix="set it to 1")
+        if self.task.words > self.method.most_words:
+            raise wrong(
+                "task.words",
+                f"{self.task.words} tokens, and the method {self.method.kind} leaves {self.method.most_words}",
+                allowed=f"3 to {self.method.most_words}",
+                fix=f"set it to {self.method.most_words}",
+            )
         tight = self.task.matching.kind == "tight"
         similarity = getattr(self.method, "similarity", None)
         expected = {"meanp": "mean", "seq-transf": "mean", "tight-transf": "tight"}.get(similarity or "")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from side4video.models.networks.clip4clip import Block
+from side4video.models.networks.clip4clip import EPSILON, blocks_like, positions_like
 from side4video.models.towers.text_tower import TextTower, ends_of
 
 Kept = tuple[Tensor, ...]
@@ -141,7 +141,8 @@ class TokenMatching(nn.Module):
 class TightMatching(nn.Module):
     """Blocks over a text's feature and the video's frames together (CLIP4Clip's `tightTransf`).
 
-    What comes out of the text's place is scored. Every pair passes the blocks, so comparing is dear.
+    What comes out of the text's place is scored. Every pair passes the blocks, so comparing is dear. Blocks and
+    positions begin as the text tower's, the layers that score as the authors'.
     """
 
     is_scaled = False
@@ -149,14 +150,11 @@ class TightMatching(nn.Module):
     def __init__(self, text: TextTower, *, layers: int, frames: int, dropout: float = 0.1) -> None:
         super().__init__()
         width = text.output_dim
-        self.positions_SE = nn.Parameter(torch.randn(frames + 1, width) * 0.02)
-        self.kinds_2E = nn.Parameter(torch.randn(2, width) * 0.02)
+        self.positions_SE = positions_like(text, at_least=1 + frames)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(Block(width) for _ in range(layers))
-        for block, source in zip(self.blocks, text.blocks, strict=False):
-            block.copy_from(source)  # type: ignore[operator]
-        self.norm = nn.LayerNorm(width, eps=1e-12)
-        self.enter, self.leave = nn.Linear(width, width), nn.Linear(width, 1)
+        self.blocks = blocks_like(text, layers=layers)
+        self.norm = nn.LayerNorm(width, eps=EPSILON)
+        self.enter, self.leave = _small(nn.Linear(width, width)), _small(nn.Linear(width, 1))
 
     def keep_videos(self, frames_BTE: Tensor) -> Kept:
         """The frames [B, T, E]."""
@@ -172,10 +170,8 @@ class TightMatching(nn.Module):
         return torch.stack(rows)
 
     def _score(self, text_E: Tensor, frames_BTE: Tensor) -> Tensor:
-        kinds_2E = self.kinds_2E
-        text_B1E = (text_E + kinds_2E[0]).expand(len(frames_BTE), 1, -1)
-        tokens_BSE = torch.cat([text_B1E, frames_BTE + kinds_2E[1]], dim=1) + self.positions_SE
-        tokens_BSE = self.dropout(tokens_BSE)
+        tokens_BSE = torch.cat([text_E.expand(len(frames_BTE), 1, -1), frames_BTE], dim=1)
+        tokens_BSE = self.dropout(tokens_BSE + self.positions_SE[: tokens_BSE.shape[1]])
         for block in self.blocks:
             tokens_BSE = block(tokens_BSE)
         hidden_BE = self.enter(self.norm(tokens_BSE[:, 0]))
@@ -183,9 +179,11 @@ class TightMatching(nn.Module):
 
 
 def _scorer(width: int) -> nn.Sequential:
-    scorer = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
-    for layer in scorer:
-        if isinstance(layer, nn.Linear):
-            nn.init.normal_(layer.weight, std=0.02)
-            nn.init.zeros_(layer.bias)
-    return scorer
+    return nn.Sequential(_small(nn.Linear(width, width)), nn.ReLU(), _small(nn.Linear(width, 1)))
+
+
+def _small(layer: nn.Linear) -> nn.Linear:
+    """The authors' initial values of all that is new: N(0, 0.02), biases zero."""
+    nn.init.normal_(layer.weight, std=0.02)
+    nn.init.zeros_(layer.bias)
+    return layer

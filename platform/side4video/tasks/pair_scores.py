@@ -198,6 +198,10 @@ class PairScores:
             return None
         if spec.kind == "dual-softmax":
             return DualSoftmax(spec.temperature)
+        if not self.task.bank:
+            raise InputError(
+                "task.rescoring", "querybank, and no training clip has a caption", fix="set it to {kind: none}"
+            )
         tokens = self.task.tokenise(self.task.bank)
         bank = []
         for part in tokens.split(BANK_BLOCK):

@@ -3,7 +3,7 @@
 Similarities are computed tile by tile, a block of texts against a chunk of videos, and only counts are kept. The tiles
 are the same whatever the number of workers is, so the ranks are too. A tile is computed again where it is needed again.
 
-Ties count against the model: one that finds everything alike finds nothing. NaN ranks last.
+Ties count against the model: one that finds everything alike finds nothing. NaN is less than any number.
 
 Legend: Q texts of a block, V videos, C videos of a chunk, G videos whose texts are in a block, K blocks.
 """
@@ -47,6 +47,10 @@ class Ranks:
 
 class Normaliser:
     """What is done with similarities before they are ranked: nothing."""
+
+    def least_alike(self, own: Tensor) -> Tensor:
+        """The least that is no worse than one's own: what differs by rounding alone ties."""
+        return own
 
     def prepare(self, search: "Search") -> None:
         """Look at all similarities first."""
@@ -94,7 +98,7 @@ class Search:
         """Similarities [Q, C] of texts with the chunk of videos that begins at a place."""
         device = self.process.device
         chunk = tuple(each[first : first + VIDEOS_AT_A_TIME].to(device) for each in self.gallery)
-        return self.compare(texts, chunk).float()
+        return _known(self.compare(texts, chunk).float())
 
     def on_device(self, kept: Kept) -> Kept:
         """Where it is compared."""
@@ -118,50 +122,53 @@ class Search:
             own_Q = own_texts[number]
             count_Q = torch.zeros_like(owners_Q)
             top_Q, place_Q = torch.full_like(own_Q, float("-inf")), torch.zeros_like(owners_Q)
-            total_Q = torch.full_like(own_Q, float("-inf"))
-            right_Q = torch.zeros_like(own_Q)
+            total_Q = torch.full_like(own_Q, float("-inf"), dtype=torch.float32)
+            right_Q = torch.zeros_like(total_Q)
             for first, tile_QC in self.tiles(texts):
                 total_Q = torch.logaddexp(total_Q, (tile_QC * scale).logsumexp(dim=1))
                 right_Q = _pick(right_Q, tile_QC, owners_Q, first)
-                scored_QC = normaliser.for_texts(tile_QC, number, first)
+                scored_QC = _known(normaliser.for_texts(tile_QC, number, first))
                 count_Q += (scored_QC >= own_Q[:, None]).sum(dim=1)
                 value_Q, at_Q = scored_QC.max(dim=1)
                 place_Q = torch.where(value_Q > top_Q, at_Q + first, place_Q)
                 top_Q = torch.maximum(top_Q, value_Q)
-                sets_GC = _best_of_sets(normaliser.for_videos(tile_QC, number, first), owners_Q)[1]
+                sets_GC = _best_of_sets(_known(normaliser.for_videos(tile_QC, number, first)), owners_Q)[1]
                 chunk = slice(first, first + tile_QC.shape[1])
                 beaten_V[chunk] += (sets_GC >= own_videos_V[chunk]).sum(dim=0)
-            ranks.append(torch.where(own_Q.isnan(), self.videos, count_Q).cpu() - 1)
+            ranks.append(count_Q.cpu() - 1)
             best.append(place_Q.cpu())
             losses.append((total_Q - right_Q * scale).cpu())
             if self.tell is not None:
                 self.tell(number + 1, len(self.blocks))
         beaten_V = torch.stack(self.process.gather(beaten_V.cpu())).sum(dim=0)
-        videos_V = torch.where(own_videos_V.cpu().isnan(), self.videos, beaten_V) - 1
-        return Ranks(ranks, best, videos_V, losses)
+        return Ranks(ranks, best, beaten_V - 1, losses)
 
     def _own(self, normaliser: Normaliser) -> tuple[list[Tensor], Tensor]:
-        """Each text's similarity with its video [Q] of each block, and each video's with its best text [V].
+        """What ties with each text's own video [Q] of each block, and with each video's best own text [V].
 
         Taken from the very tiles that they are compared with later, so that nothing is rounded differently.
         """
         device = self.process.device
-        own_V = torch.full((self.videos,), float("-inf"), device=device)
+        own_V = torch.full((self.videos,), float("-inf"), dtype=torch.float64, device=device)
         own_texts = []
         for number, block in enumerate(self.blocks):
             texts, owners_Q = self.on_device(block.texts), block.owners_Q.to(device)
-            own_Q = torch.zeros(len(owners_Q), device=device)
+            own_Q = torch.zeros(len(owners_Q), dtype=torch.float64, device=device)
             for first in sorted({int(owner) // VIDEOS_AT_A_TIME * VIDEOS_AT_A_TIME for owner in block.owners_Q}):
                 tile_QC = self.tile(texts, first)
-                own_Q = _pick(own_Q, normaliser.for_texts(tile_QC, number, first), owners_Q, first)
-                sets, best_GC = _best_of_sets(normaliser.for_videos(tile_QC, number, first), owners_Q)
+                own_Q = _pick(own_Q, _known(normaliser.for_texts(tile_QC, number, first)), owners_Q, first)
+                sets, best_GC = _best_of_sets(_known(normaliser.for_videos(tile_QC, number, first)), owners_Q)
                 here = (sets >= first) & (sets < first + tile_QC.shape[1])
-                own_V[sets[here]] = best_GC[here, sets[here] - first]
-            own_texts.append(own_Q)
-        parts = torch.stack(self.process.gather(own_V.cpu()))
-        # A video's texts are with one worker; of the others' minus infinity nothing remains, of a NaN it does.
-        whole_V = torch.where(parts.isnan().any(dim=0), float("nan"), parts.nan_to_num(float("-inf")).amax(dim=0))
-        return own_texts, whole_V.to(device)
+                own_V[sets[here]] = best_GC[here, sets[here] - first].double()
+            own_texts.append(normaliser.least_alike(own_Q))
+        # A video's texts are with one worker: of the others' minus infinity nothing remains.
+        whole_V = torch.stack(self.process.gather(own_V.cpu())).amax(dim=0)
+        return own_texts, normaliser.least_alike(whole_V.to(device))
+
+
+def _known(scores: Tensor) -> Tensor:
+    """Minus infinity in place of NaN."""
+    return scores.masked_fill(scores.isnan(), float("-inf"))
 
 
 def _pick(own_Q: Tensor, tile_QC: Tensor, owners_Q: Tensor, first: int) -> Tensor:
@@ -173,7 +180,7 @@ def _pick(own_Q: Tensor, tile_QC: Tensor, owners_Q: Tensor, first: int) -> Tenso
 
 
 def _best_of_sets(tile_QC: Tensor, owners_Q: Tensor) -> tuple[Tensor, Tensor]:
-    """The videos whose texts these are [G], and their best text's similarities [G, C]; a NaN stays one."""
+    """The videos whose texts these are [G], and their best text's similarities [G, C]."""
     sets_G, numbers_Q = owners_Q.unique(return_inverse=True)
     best_GC = tile_QC.new_full((len(sets_G), tile_QC.shape[1]), float("-inf"))
     rows_QC = numbers_Q[:, None].expand_as(tile_QC)

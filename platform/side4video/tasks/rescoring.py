@@ -1,5 +1,7 @@
 """Similarities that know of the other queries: dual softmax and querybank normalisation.
 
+All in float64: a softmax at a high temperature has values that float32 takes for zero, and zeros are alike.
+
 Legend: Q texts of a block, V videos, C videos of a chunk, K blocks of all workers.
 """
 
@@ -11,6 +13,9 @@ from torch import Tensor
 from side4video.tasks.matching import Kept
 from side4video.tasks.ranking import Normaliser, Search
 
+ROUNDING = 1e-12
+"""Scores that differ by this share of themselves are alike: equal similarities need not be rounded alike."""
+
 
 class DualSoftmax(Normaliser):
     """Each similarity times its softmax over the queries (Cheng et al., 2021, section 3.3)."""
@@ -20,6 +25,10 @@ class DualSoftmax(Normaliser):
         self._by_text: list[Tensor] = []
         self._by_video_V = torch.empty(0)
 
+    def least_alike(self, own: Tensor) -> Tensor:
+        """Rounding aside; scores are small, and may be negative."""
+        return own - ROUNDING * own.abs()
+
     def prepare(self, search: Search) -> None:
         """The softmaxes' denominators, over all videos for each text, and over all texts for each video."""
         self._by_text = []
@@ -28,7 +37,7 @@ class DualSoftmax(Normaliser):
             texts = search.on_device(block.texts)
             over_videos, over_texts = [], []
             for _, tile_QC in search.tiles(texts):
-                logits_QC = tile_QC * self.temperature
+                logits_QC = tile_QC.double() * self.temperature
                 over_videos.append(logits_QC.logsumexp(dim=1))
                 over_texts.append(logits_QC.logsumexp(dim=0))
             self._by_text.append(torch.stack(over_videos).logsumexp(dim=0))
@@ -41,11 +50,11 @@ class DualSoftmax(Normaliser):
     def for_texts(self, tile_QC: Tensor, block: int, first: int) -> Tensor:  # noqa: ARG002
         """Times the softmax over texts."""
         over_C = self._by_video_V[first : first + tile_QC.shape[1]]
-        return tile_QC * (tile_QC * self.temperature - over_C).exp()
+        return tile_QC.double() * (tile_QC.double() * self.temperature - over_C).exp()
 
     def for_videos(self, tile_QC: Tensor, block: int, first: int) -> Tensor:  # noqa: ARG002
         """Times the softmax over videos."""
-        return tile_QC * (tile_QC * self.temperature - self._by_text[block][:, None]).exp()
+        return tile_QC.double() * (tile_QC.double() * self.temperature - self._by_text[block][:, None]).exp()
 
 
 class Querybank(Normaliser):
@@ -66,6 +75,10 @@ class Querybank(Normaliser):
         self._over_V = torch.empty(0)
         self._is_rescored: list[Tensor] = []
 
+    def least_alike(self, own: Tensor) -> Tensor:
+        """Rounding aside; scores are logarithms."""
+        return own - ROUNDING * (1 + own.abs())
+
     def prepare(self, search: Search) -> None:
         """What the bank finds of each video, and whose texts' favourite is one of the bank's."""
         device = search.process.device
@@ -73,8 +86,9 @@ class Querybank(Normaliser):
         for texts in self.bank:
             kept = search.on_device(texts)
             rows_QV = torch.cat([tile_QC for _, tile_QC in search.tiles(kept)], dim=1)
-            over.append((rows_QV * self.temperature).logsumexp(dim=0))
-            favourites |= set(rows_QV.argmax(dim=1).tolist())
+            over.append((rows_QV.double() * self.temperature).logsumexp(dim=0))
+            best = rows_QV.max(dim=1)
+            favourites |= set(best.indices[best.values > float("-inf")].tolist())
         self._over_V = torch.stack(over).logsumexp(dim=0)
         is_favourite_V = torch.zeros(search.videos, dtype=torch.bool, device=device)
         is_favourite_V[sorted(favourites)] = True
@@ -90,4 +104,5 @@ class Querybank(Normaliser):
     def for_texts(self, tile_QC: Tensor, block: int, first: int) -> Tensor:
         """Divided by the bank's, in logarithms, where the text's favourite is one of the bank's."""
         over_C = self._over_V[first : first + tile_QC.shape[1]]
+        tile_QC = tile_QC.double()
         return torch.where(self._is_rescored[block][:, None], tile_QC * self.temperature - over_C, tile_QC)

@@ -122,7 +122,9 @@ class RetrievalSpec(Spec):
             largest_logit_scale=self.largest_logit_scale,
             process=needs.process,
         )
-        module.scale.requires_grad_(is_trained)
+        module.scale.requires_grad_(is_trained and matching.is_scaled)
+        if not any(parameter.requires_grad for parameter in module.network.parameters()):
+            module.requires_grad_(False)  # zero-shot: what compares stays as it begins
         task = TextVideo(words=self.words, rescoring=self.rescoring, keep=self.keep)
         if isinstance(self.rescoring, QuerybankSpec):
             task.bank = self.rescoring.choose(needs.training_captions())

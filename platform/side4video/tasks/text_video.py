@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from side4video.core.errors import InputError
 from side4video.engine.gather import gather_rows
 from side4video.engine.processes import Process
 from side4video.models.towers.text_tower import tokenise
@@ -78,7 +79,19 @@ class RetrievalModule(nn.Module):
         self.scale, self.process = LogitScale(logit_scale, largest_logit_scale), process
 
     def forward(self, features: Any, targets: Texts) -> Any:
-        """Logits [G, G], or what is kept of texts and videos."""
+        """Logits [G, G], or what is kept of texts and videos.
+
+        Raises:
+            InputError: In training, if a clip has no caption.
+        """
+        clips, texts = len(features.video_BTCHW), len(targets.tokens_QW)
+        if self.training and texts != clips:
+            raise InputError(
+                "data.dataset",
+                f"a batch of {clips} training clips with {texts} captions",
+                allowed="retrieval: a caption for each clip",
+                fix="name the captions, or leave out clips without one",
+            )
         frames_BTE, words_QWE = self.network(features, targets.tokens_QW)
         matching: Matching = self.matching
         with _without_autocast(frames_BTE):
@@ -121,7 +134,8 @@ class TextVideo:
         captions = tuple(caption for each in batch.captions for caption in each)
         owners = [row for row, each in enumerate(batch.captions) for _ in each]
         device = batch.labels_B.device
-        return Texts(self.tokenise(captions).to(device), torch.tensor(owners, device=device), captions)
+        owners_Q = torch.tensor(owners, dtype=torch.int64, device=device)
+        return Texts(self.tokenise(captions).to(device), owners_Q, captions)
 
     def tokenise(self, captions: tuple[str, ...]) -> Tensor:
         """Tokens [Q, W] of texts."""

@@ -56,8 +56,9 @@ def test_the_recipe_is_the_papers(file):
 
 @pytest.mark.parametrize("row", AUTHORS)
 def test_as_many_parameters_as_the_authors_train(row):
-    assert count_parameters(build_skeleton(load_experiment(FOLDER / f"msrvtt/{row}.yaml"), classes=0).module) == (
-        AUTHORS[row]
+    assert (
+        count_parameters(build_skeleton(load_experiment(FOLDER / f"msrvtt/{row}.yaml"), classes=0).module)
+        == (AUTHORS[row])
     )
 
 

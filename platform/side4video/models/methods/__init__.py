@@ -7,6 +7,8 @@ from pydantic import Field
 from side4video.models.methods.aim import AIMSpec
 from side4video.models.methods.attentive import AttentiveSpec
 from side4video.models.methods.clip4clip import CLIP4ClipSpec, FrozenCLIP4ClipSpec
+from side4video.models.methods.clip_prompt import CLIPPromptSpec
+from side4video.models.methods.cross_modal_adapter import CrossModalAdapterSpec
 from side4video.models.methods.dist import DiSTSpec
 from side4video.models.methods.evl import EVLSpec
 from side4video.models.methods.full import FullSpec
@@ -14,6 +16,8 @@ from side4video.models.methods.linear import LinearSpec
 from side4video.models.methods.lst import LSTSpec
 from side4video.models.methods.side4video import Side4VideoSpec
 from side4video.models.methods.st_adapter import STAdapterSpec
+from side4video.models.methods.stan import STANSpec
+from side4video.models.methods.uniadapter import UniAdapterSpec
 from side4video.models.methods.zero_shot import ZeroShotSpec
 
 Method = Annotated[
@@ -28,6 +32,10 @@ Method = Annotated[
     | LinearSpec
     | CLIP4ClipSpec
     | FrozenCLIP4ClipSpec
+    | CrossModalAdapterSpec
+    | UniAdapterSpec
+    | CLIPPromptSpec
+    | STANSpec
     | ZeroShotSpec,
     Field(discriminator="kind"),
 ]

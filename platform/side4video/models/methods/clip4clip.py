@@ -28,25 +28,25 @@ class FrozenCLIP4ClipSpec(MethodSpec):
     """The mean of the frames; the same after blocks that see their order; or blocks over a text and the frames
     together, which every pair has to pass (`task.matching` says which pairs are compared how)."""
     layers: PositiveInt = 4
-    """Blocks of `seq-transf` and `tight-transf` (authors: 4)."""
+    """Blocks of `seq-transf` (authors: 4); those of `tight-transf` are `task.matching`'s."""
 
     def reads(self, tower: TowerShape, *, frames: int) -> Reads:  # noqa: ARG002
         """Nothing but the last [CLS] token."""
         return Reads()
 
-    def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "Pair":  # noqa: ARG002
+    def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "Pair":
         """Both sides."""
         from side4video.models.networks.clip4clip import FrameSequence
         from side4video.models.networks.pair import FrozenFrames, Pair
 
         video = FrozenFrames(tower)
         if self.similarity == "seq-transf":
-            video = FrameSequence(video, text, layers=self.layers)
+            video = FrameSequence(video, text, layers=self.layers, frames=frames)
         return Pair(video, text, output_dim=tower.shape.output_dim)
 
 
 class CLIP4ClipSpec(MethodSpec):
-    """Both towers are trained, but for the image tower's entrance."""
+    """Both towers are trained, but for their entrances: patches, tokens, positions, and the norm in front of blocks."""
 
     tasks: ClassVar[tuple[str, ...]] = ("retrieval",)
     packable: ClassVar[bool] = False
@@ -56,7 +56,7 @@ class CLIP4ClipSpec(MethodSpec):
     similarity: Literal["meanp", "seq-transf", "tight-transf"] = "meanp"
     """As in `clip4clip-frozen`."""
     layers: PositiveInt = 4
-    """Blocks of `seq-transf` and `tight-transf` (authors: 4)."""
+    """As in `clip4clip-frozen`."""
 
     def reads(self, tower: TowerShape, *, frames: int) -> Reads:  # noqa: ARG002
         """Nothing: it runs the tower itself."""
@@ -66,12 +66,13 @@ class CLIP4ClipSpec(MethodSpec):
         """Nothing: it runs the tower itself."""
         return Reads()
 
-    def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "Pair":  # noqa: ARG002
+    def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "Pair":
         """Both sides; the tower is from now on trained."""
-        from side4video.models.networks.clip4clip import FrameSequence, TrainedFrames
+        from side4video.models.networks.clip4clip import FrameSequence, TrainedFrames, freeze_entrance
         from side4video.models.networks.pair import Pair
 
+        freeze_entrance(text)
         video = TrainedFrames(tower)
         if self.similarity == "seq-transf":
-            video = FrameSequence(video, text, layers=self.layers)
+            video = FrameSequence(video, text, layers=self.layers, frames=frames)
         return Pair(video, text, output_dim=tower.shape.output_dim)

@@ -181,11 +181,13 @@ class Side4VideoSpec(MethodSpec):
         """The side network with a feature for each frame (eq. 4), and the text tower.
 
         The spatial embedding has a row for the shifted [CLS] token, and the initial values are others, as in the
-        authors' code for retrieval (on EVA-CLIP's tower they are the same as for recognition).
+        authors' code for retrieval (on EVA-CLIP's tower they are the same as for recognition). A stream with a token
+        of its own, which theirs has not, keeps recognition's embedding.
         """
         from side4video.models.networks.pair import Pair, SideFrames, initialise_as_for_retrieval
 
-        side = self._network(tower, has_cls_place=self.norms == "pre" and self.cls_shift)
+        is_theirs = self.norms == "pre" and self.representation == "gap"
+        side = self._network(tower, has_cls_place=is_theirs and self.cls_shift)
         if self.norms == "pre":
             initialise_as_for_retrieval(side)
         return Pair(SideFrames(side, tower), text, output_dim=tower.shape.output_dim)

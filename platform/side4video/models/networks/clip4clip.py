@@ -18,6 +18,7 @@ HEAD_WIDTH = 64
 NEVER_TRAINED = (
     *("conv1.", "class_embedding", "positional_embedding", "ln_pre."),
     *("patch_embed.", "cls_token", "pos_embed"),
+    "token_embedding.",
 )
 """Parameters of a tower's entrance, which the authors leave as they are, by CLIP's and EVA-CLIP's names."""
 EPSILON = 1e-12
@@ -47,6 +48,13 @@ class TrainedFrames(nn.Module):
             tokens_NSD = tokens_NSD + trunk.attention_branch(index, tokens_NSD)
             tokens_NSD = tokens_NSD + trunk.perceptron_branch(index, tokens_NSD)
         return trunk.project(trunk.pool(tokens_NSD)).unflatten(0, (batch, frames))
+
+
+def freeze_entrance(text: TextTower) -> None:
+    """Leave the embeddings of tokens and positions as they are, whatever else of the text tower is trained."""
+    for name, parameter in text.transformer.named_parameters():
+        if name.startswith(NEVER_TRAINED):
+            parameter.requires_grad_(False)
 
 
 class Block(nn.Module):
@@ -94,25 +102,43 @@ class Block(nn.Module):
                 own.copy_(source)
 
 
-class FrameSequence(nn.Module):
-    """`seqTransf`: blocks over a clip's frame features, with positions, added to them.
+def positions_like(text: TextTower, *, at_least: int) -> nn.Parameter:
+    """Learnt positions [as many as the text tower has, or more, E].
 
-    Positions and blocks begin as those of the text tower, where it is as wide as the shared space; else the
-    positions begin N(0, 0.02).
+    They begin as the text tower's, where it is as wide as the shared space; else N(0, 0.02).
     """
+    whole: Any = text.transformer
+    source, width = whole.positional_embedding, text.output_dim
+    positions = torch.randn(max(at_least, len(source)), width) * 0.02
+    if text.width == width and not source.is_meta:
+        positions[: len(source)] = source.detach()
+    return nn.Parameter(positions)
 
-    def __init__(self, frames: nn.Module, text: TextTower, *, layers: int) -> None:
+
+def blocks_like(text: TextTower, *, layers: int) -> nn.ModuleList:
+    """Blocks as wide as the shared space, that begin as the text tower's first ones, where it is as wide."""
+    blocks = [Block(text.output_dim) for _ in range(layers)]
+    for block, source in zip(blocks, text.blocks, strict=False):
+        block.copy_from(source)
+    return nn.ModuleList(blocks)
+
+
+class FrameSequence(nn.Module):
+    """`seqTransf`: blocks over a clip's frame features, with positions, added to them."""
+
+    def __init__(self, side: nn.Module, text: TextTower, *, layers: int, frames: int) -> None:
+        """Blocks and positions as the text tower's.
+
+        Args:
+            side: Frozen features to frame features [B, T, E].
+            text: Where blocks and positions begin.
+            layers: Blocks.
+            frames: T.
+        """
         super().__init__()
-        self.frames = frames
-        whole: Any = text.transformer
-        positions, width = whole.positional_embedding, text.output_dim
-        self.positions_TE = nn.Parameter(torch.randn(len(positions), width) * 0.02)
-        if text.width == width and not positions.is_meta:
-            with torch.no_grad():
-                self.positions_TE.copy_(positions)
-        self.blocks = nn.ModuleList(Block(width) for _ in range(layers))
-        for block, source in zip(self.blocks, text.blocks, strict=False):
-            block.copy_from(source)  # type: ignore[operator]
+        self.frames = side
+        self.positions_TE = positions_like(text, at_least=frames)
+        self.blocks = blocks_like(text, layers=layers)
 
     def forward(self, features: FrozenFeatures) -> Tensor:
         """Frame features [B, T, E]."""

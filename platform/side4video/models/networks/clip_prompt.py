@@ -1,0 +1,103 @@
+"""CLIP-Prompt's networks (Ju et al., 2022, section 3): learnt vectors around a text, blocks over frozen frames.
+
+Legend: B clips, T frames, Q texts, W tokens of a text, L places of a prompted text, D width of the text tower, E
+channels of the shared space.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from side4video.core.errors import InputError
+from side4video.models.networks.clip4clip import Block
+from side4video.models.networks.contract import FrozenFeatures
+from side4video.models.networks.pair import FrozenFrames
+from side4video.models.towers.frozen_tower import FrozenTower
+from side4video.models.towers.text_tower import TextTower, ends_of
+
+INITIAL_STD = 0.01
+EPSILON = 1e-5
+"""Of the blocks' norms, in the authors' code."""
+
+
+class PromptedText(nn.Module):
+    """A text tower whose texts stand between learnt vectors: begin, `prefix`, words, `postfix`, end.
+
+    The vectors are a table over the tower's positions, into which begin, words and end are pasted: behind the words of
+    a longer text stand later rows of it. What stands behind the end is seen by nothing that is used.
+    """
+
+    def __init__(self, tower: TextTower, *, prefix: int, postfix: int) -> None:
+        super().__init__()
+        self.tower, self.prefix, self.postfix = tower, prefix, postfix
+        self.places = len(tower.transformer.positional_embedding)  # type: ignore[arg-type]
+        self.prompts_LD = nn.Parameter(torch.randn(self.places, tower.width) * INITIAL_STD)
+
+    def forward(self, tokens_QW: Tensor) -> Tensor:
+        """Features [Q, W, E] at the text's own tokens.
+
+        Raises:
+            InputError: Texts of so many tokens have no room among the prompts.
+        """
+        length = tokens_QW.shape[1] + self.prefix + self.postfix
+        if length > self.places:
+            room = self.places - self.prefix - self.postfix
+            raise InputError(
+                "task.words",
+                f"{tokens_QW.shape[1]} tokens and {self.prefix} + {self.postfix} learnt vectors are {length} positions",
+                allowed=f"{self.places}, the positions of the text tower: up to {room} words beside these vectors",
+                fix=f"set task.words to {room}, or make method.prefix and method.postfix smaller",
+            )
+        ends_Q1 = ends_of(tokens_QW).unsqueeze(1)
+        stream_QLD = self._embed(tokens_QW, ends_Q1, length)
+        for index in range(self.tower.depth):
+            stream_QLD = stream_QLD + self.tower.attention_branch(index, stream_QLD)
+            stream_QLD = stream_QLD + self.tower.perceptron_branch(index, stream_QLD)
+        tokens_W = torch.arange(tokens_QW.shape[1], device=tokens_QW.device)
+        places_QW = tokens_W + self.prefix * (tokens_W > 0) + self.postfix * (tokens_W >= ends_Q1)
+        return self.tower.finish(_take(stream_QLD, places_QW))
+
+    def _embed(self, tokens_QW: Tensor, ends_Q1: Tensor, length: int) -> Tensor:
+        """Learnt vectors, and the embeddings of begin, words and end in their places, with positions [Q, L, D]."""
+        whole = self.tower.transformer
+        places_L = torch.arange(length, device=tokens_QW.device)
+        end_Q1 = ends_Q1 + self.prefix + self.postfix
+        is_word_QL = (places_L > self.prefix) & (places_L < ends_Q1 + self.prefix)
+        is_pasted_QL = (places_L == 0) | is_word_QL | (places_L == end_Q1)
+        sources_QL = places_L - self.prefix * (places_L > self.prefix) - self.postfix * (places_L >= end_Q1)
+        embedded_QWD = whole.token_embedding(tokens_QW)  # type: ignore[operator]
+        pasted_QLD = _take(embedded_QWD, sources_QL.clamp(0, tokens_QW.shape[1] - 1))
+        mixed_QLD = torch.where(is_pasted_QL.unsqueeze(-1), pasted_QLD, self.prompts_LD[:length])
+        return mixed_QLD + whole.positional_embedding[:length]  # type: ignore[index]
+
+
+class OrderedFrames(nn.Module):
+    """Frozen frame features with a learnt vector for each place in time, after CLIP's blocks over them."""
+
+    def __init__(self, tower: FrozenTower, *, frames: int, layers: int) -> None:
+        super().__init__()
+        width = tower.shape.output_dim
+        self.frames = FrozenFrames(tower).requires_grad_(False)
+        self.positions_TE = nn.Parameter(torch.randn(frames, width) * INITIAL_STD)
+        self.blocks = nn.ModuleList(_new_block(width) for _ in range(layers))
+
+    def forward(self, features: FrozenFeatures) -> Tensor:
+        """Frame features [B, T, E]."""
+        mixed_BTE = self.frames(features).float() + self.positions_TE
+        for block in self.blocks:
+            mixed_BTE = block(mixed_BTE)
+        return mixed_BTE
+
+
+def _new_block(width: int) -> Block:
+    """A block with the authors' norms, and the initial values of torch's own attention."""
+    block = Block(width)
+    block.attention_norm.eps = block.perceptron_norm.eps = EPSILON
+    nn.init.xavier_uniform_(block.query_key_value.weight)
+    for bias in (block.query_key_value.bias, block.leave_attention.bias):
+        nn.init.zeros_(bias)
+    return block
+
+
+def _take(rows_QLD: Tensor, places_QW: Tensor) -> Tensor:
+    """The rows [Q, W, D] at places of each text."""
+    return rows_QLD.gather(1, places_QW.unsqueeze(-1).expand(-1, -1, rows_QLD.shape[-1]))

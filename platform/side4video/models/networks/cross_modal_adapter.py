@@ -1,0 +1,112 @@
+"""Cross-Modal Adapter's network (Jiang et al., 2022, section 3.3): adapters in both towers, joined at their exits.
+
+In block i of the image tower and in block i of the text tower, what attention gives, and what the MLP gives, passes an
+adapter before it joins the residual stream. The last channels that the two adapters add come from rows that they share.
+
+Legend: B clips, T frames, N = B·T, S tokens of a frame with [CLS], Q texts, W tokens of a text, D width of either
+tower, E channels of the shared space.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from side4video.models.layers.precision import compute_dtype
+from side4video.models.networks.contract import Borrowed, FrozenFeatures
+from side4video.models.towers.frozen_tower import FrozenTower
+from side4video.models.towers.text_tower import TextTower
+
+INITIAL_STD = 0.01
+
+
+class Adapter(nn.Module):
+    """One tower's own part: the way down, and the rows of the way up that are not shared."""
+
+    def __init__(self, width: int, *, dim: int, shared: int) -> None:
+        super().__init__()
+        self.enter = nn.Linear(width, dim)
+        self.leave = nn.Linear(dim, width - shared)
+        _initialise(self.enter, self.leave)
+
+    def forward(self, branch: Tensor, shared: nn.Linear) -> Tensor:
+        """A branch's output [..., D] and what the adapter adds to it, in the branch's precision."""
+        hidden = self.enter(branch.to(compute_dtype(self.enter.weight)))
+        hidden = hidden * torch.sigmoid(1.702 * hidden)
+        return branch + torch.cat([self.leave(hidden), shared(hidden)], dim=-1).to(branch.dtype)
+
+
+class AdapterPair(nn.Module):
+    """The adapters at one place of both towers, and the rows they share."""
+
+    def __init__(self, image_width: int, text_width: int, *, dim: int, shared: int) -> None:
+        super().__init__()
+        self.image = Adapter(image_width, dim=dim, shared=shared)
+        self.text = Adapter(text_width, dim=dim, shared=shared)
+        self.shared = nn.Linear(dim, shared)
+        _initialise(self.shared)
+
+    def adapt_image(self, branch_NSD: Tensor) -> Tensor:
+        """The image tower's branch, adapted."""
+        return self.image(branch_NSD, self.shared)
+
+    def adapt_text(self, branch_QWD: Tensor) -> Tensor:
+        """The text tower's branch, adapted."""
+        return self.text(branch_QWD, self.shared)
+
+
+class CrossModalAdapter(nn.Module):
+    """Two towers and a pair of adapters behind each branch of their blocks.
+
+    Adapters do not start at nothing: before the first step features are near the towers' own, and not equal to them.
+    """
+
+    def __init__(self, tower: FrozenTower, text: TextTower, *, dim: int, shared: int) -> None:
+        """Put adapters into two towers of one depth.
+
+        Args:
+            tower: The image tower, borrowed.
+            text: The text tower, taken over as it is.
+            dim: Channels of the bottleneck.
+            shared: Rows of the way up that both towers use.
+        """
+        super().__init__()
+        self.borrowed, self.text_tower = Borrowed(tower), text
+        self.output_dim = tower.shape.output_dim
+        widths = (tower.shape.width, text.width)
+        blocks = range(tower.shape.depth)
+        self.after_attention = nn.ModuleList(AdapterPair(*widths, dim=dim, shared=shared) for _ in blocks)
+        self.after_perceptron = nn.ModuleList(AdapterPair(*widths, dim=dim, shared=shared) for _ in blocks)
+
+    def forward(self, features: FrozenFeatures, tokens_QW: Tensor) -> tuple[Tensor, Tensor]:
+        """Frame features [B, T, E] and word features [Q, W, E]."""
+        return self.video(features), self.text(tokens_QW)
+
+    def video(self, features: FrozenFeatures) -> Tensor:
+        """Frame features [B, T, E] of the adapted image tower."""
+        tower = self.borrowed.tower
+        with tower.own_precision():
+            tokens_NSD = tower.trunk.embed(features.normalise(features.video_BTCHW).flatten(0, 1))
+        for index, (attention, perceptron) in enumerate(zip(self.after_attention, self.after_perceptron, strict=True)):
+            with tower.own_precision():
+                branch_NSD = tower.trunk.attention_branch(index, tokens_NSD)
+            tokens_NSD = tokens_NSD + attention.adapt_image(branch_NSD)  # type: ignore[operator]
+            with tower.own_precision():
+                branch_NSD = tower.trunk.perceptron_branch(index, tokens_NSD)
+            tokens_NSD = tokens_NSD + perceptron.adapt_image(branch_NSD)  # type: ignore[operator]
+        with tower.own_precision():
+            frames_NE = tower.trunk.project(tower.trunk.pool(tokens_NSD))
+        return frames_NE.float().unflatten(0, features.video_BTCHW.shape[:2])
+
+    def text(self, tokens_QW: Tensor) -> Tensor:
+        """Word features [Q, W, E] of the adapted text tower."""
+        tower = self.text_tower
+        tokens_QWD = tower.embed(tokens_QW)
+        for index, (attention, perceptron) in enumerate(zip(self.after_attention, self.after_perceptron, strict=True)):
+            tokens_QWD = tokens_QWD + attention.adapt_text(tower.attention_branch(index, tokens_QWD))  # type: ignore[operator]
+            tokens_QWD = tokens_QWD + perceptron.adapt_text(tower.perceptron_branch(index, tokens_QWD))  # type: ignore[operator]
+        return tower.finish(tokens_QWD)
+
+
+def _initialise(*layers: nn.Linear) -> None:
+    for layer in layers:
+        nn.init.trunc_normal_(layer.weight, std=INITIAL_STD)
+        nn.init.zeros_(layer.bias)

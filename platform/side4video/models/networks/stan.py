@@ -1,0 +1,181 @@
+"""STAN's branch (Liu et al., 2023, section 3.2): blocks beside the tower's last ones, over time and then over space.
+
+The branch holds one class token for the whole clip, and the patches of every frame.
+
+Legend: B clips, T frames, N = B·T, P patches of a frame, S = P + 1 tokens with [CLS], D tower width, G groups of
+tokens that attend to each other, E channels of the shared space.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from side4video.models.backbones.shape import TowerShape
+from side4video.models.layers.drop_path import DropPath
+from side4video.models.layers.folded import affine_linear
+from side4video.models.layers.frame_projection import FrameProjection
+from side4video.models.layers.normalise import layer_normalise
+from side4video.models.layers.precision import compute_dtype
+from side4video.models.layers.product import linear
+from side4video.models.networks.contract import FrozenFeatures
+from side4video.models.networks.pair import class_tokens
+from side4video.models.towers.frozen_tower import FrozenTower
+
+PLACES_IN_TIME = 64
+"""Rows of the learnt time embedding, in the authors' code."""
+
+
+class Attention(nn.Module):
+    """A norm, and CLIP's attention over each group of tokens."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.leave = nn.Linear(width, width)
+
+    def forward(self, tokens_GSD: Tensor) -> Tensor:
+        """The branch's output [G, S, D]."""
+        dtype = compute_dtype(self.leave.weight)
+        entered = affine_linear(layer_normalise(tokens_GSD.to(dtype)), self.norm, self.query_key_value)
+        query, key, value = entered.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed_GhSd = F.scaled_dot_product_attention(query, key, value)
+        return _apply(self.leave, mixed_GhSd.transpose(1, 2).flatten(2))
+
+
+class Stage(nn.Module):
+    """Attention of each place over time, then a block like the tower's own over each frame.
+
+    What attention over time adds starts at zero; the block starts as a copy of the tower's at the same height.
+    """
+
+    def __init__(self, shape: TowerShape, *, drop_path: float, is_last: bool) -> None:
+        super().__init__()
+        width = shape.width
+        self.quick_gelu, self.is_last = shape.quick_gelu, is_last
+        self.time = Attention(width, shape.heads)
+        self.leave_time = nn.Linear(width, width)
+        nn.init.zeros_(self.leave_time.weight)
+        nn.init.zeros_(self.leave_time.bias)
+        self.space = Attention(width, shape.heads)
+        self.perceptron_norm = nn.LayerNorm(width)
+        self.widen = nn.Linear(width, shape.mlp_width)
+        self.narrow = nn.Linear(shape.mlp_width, width)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, class_BD: Tensor, patches_BTPD: Tensor) -> tuple[Tensor, Tensor]:
+        """The clip's class token and the patches behind this stage.
+
+        The patches of the last stage, which nobody reads, do not pass its MLP.
+        """
+        series_GTD = patches_BTPD.transpose(1, 2).flatten(0, 1)
+        moved_GTD = _apply(self.leave_time, self.drop_path(self.time(series_GTD)))
+        patches_BTPD = patches_BTPD + moved_GTD.unflatten(0, (len(class_BD), -1)).transpose(1, 2)
+        batch, frames = patches_BTPD.shape[:2]
+        copies_BT1D = class_BD[:, None, None].expand(-1, frames, -1, -1)
+        seen_NSD = torch.cat([copies_BT1D, patches_BTPD], dim=2).flatten(0, 1)
+        mixed_BTSD = self.drop_path(self.space(seen_NSD)).unflatten(0, (batch, frames))
+        class_BD = class_BD + mixed_BTSD[:, :, 0].float().mean(dim=1)
+        patches_BTPD = patches_BTPD + mixed_BTSD[:, :, 1:]
+        class_BD = class_BD + self._perceive(class_BD)
+        return class_BD, patches_BTPD if self.is_last else patches_BTPD + self._perceive(patches_BTPD)
+
+    def _perceive(self, tokens: Tensor) -> Tensor:
+        normalised = layer_normalise(tokens.to(compute_dtype(self.widen.weight)))
+        hidden = affine_linear(normalised, self.perceptron_norm, self.widen)
+        hidden = hidden * torch.sigmoid(1.702 * hidden) if self.quick_gelu else F.gelu(hidden)
+        return _apply(self.narrow, hidden)
+
+    @torch.no_grad()
+    def copy_from(self, block: Any) -> None:
+        """Begin over space with the weights of a block of the image tower; one on `meta` has none."""
+        attention, perceptron = block.attn, block.mlp
+        pairs = [
+            (self.space.norm.weight, block.ln_1.weight),
+            (self.space.norm.bias, block.ln_1.bias),
+            (self.space.query_key_value.weight, attention.in_proj_weight),
+            (self.space.query_key_value.bias, attention.in_proj_bias),
+            (self.space.leave.weight, attention.out_proj.weight),
+            (self.space.leave.bias, attention.out_proj.bias),
+            (self.perceptron_norm.weight, block.ln_2.weight),
+            (self.perceptron_norm.bias, block.ln_2.bias),
+            (self.widen.weight, perceptron.c_fc.weight),
+            (self.widen.bias, perceptron.c_fc.bias),
+            (self.narrow.weight, perceptron.c_proj.weight),
+            (self.narrow.bias, perceptron.c_proj.bias),
+        ]
+        for own, source in pairs:
+            if not source.is_meta:
+                own.copy_(source)
+
+
+class Branch(nn.Module):
+    """All stages: tokens of the tower's last blocks to one class token of the clip.
+
+    It begins with the tower's own class and position embeddings once more, frozen copies here, and with a learnt
+    embedding of time at the patches.
+    """
+
+    positions_SD: Tensor
+
+    def __init__(self, tower: FrozenTower, *, taps: tuple[int, ...], drop_path: float) -> None:
+        super().__init__()
+        self.taps = taps
+        visual: Any = tower.trunk.visual
+        self.stages = nn.ModuleList()
+        for number, tap in enumerate(taps):
+            rate = drop_path * number / max(1, len(taps) - 1)
+            stage = Stage(tower.shape, drop_path=rate, is_last=tap == taps[-1])
+            stage.copy_from(visual.transformer.resblocks[tap])
+            self.stages.append(stage)
+        self.times_TD = nn.Parameter(torch.randn(PLACES_IN_TIME, tower.shape.width))
+        positions_SD = torch.zeros(tower.shape.tokens, tower.shape.width)
+        if not visual.positional_embedding.is_meta:
+            positions_SD.copy_(visual.positional_embedding.detach())
+            positions_SD[0] += visual.class_embedding.detach().to(positions_SD)
+        self.register_buffer("positions_SD", positions_SD, persistent=False)
+
+    def forward(self, features: FrozenFeatures) -> Tensor:
+        """The clip's class token [B, D], fp32."""
+        batch, frames = features.video_BTCHW.shape[:2]
+        class_BD = patches_BTPD = None
+        for tap, stage in zip(self.taps, self.stages, strict=True):
+            tokens_BTSD = features.read(tap).unflatten(0, (batch, frames)).float()
+            mean_BD, own_BTPD = tokens_BTSD[:, :, 0].mean(dim=1), tokens_BTSD[:, :, 1:]
+            if class_BD is None or patches_BTPD is None:
+                class_BD = (mean_BD + self.positions_SD[0]) / 2
+                patches_BTPD = own_BTPD + self.positions_SD[1:] + self.times_TD[:frames, None]
+            else:
+                class_BD, patches_BTPD = class_BD + mean_BD, patches_BTPD + own_BTPD
+            class_BD, patches_BTPD = stage(class_BD, patches_BTPD)
+        if class_BD is None:
+            raise ValueError("a branch without stages")
+        return class_BD
+
+
+class STAN(nn.Module):
+    """Each frame's feature is that of its own [CLS] token and the branch's class token together."""
+
+    def __init__(self, tower: FrozenTower, *, taps: tuple[int, ...], drop_path: float) -> None:
+        """A branch, and the tower's last two layers, trained.
+
+        Args:
+            tower: The image tower; a part of its weights is copied.
+            taps: Blocks beside which there is a stage, ascending.
+            drop_path: Rate of the last stage; the others have less, down to 0.
+        """
+        super().__init__()
+        self.branch = Branch(tower, taps=taps, drop_path=drop_path)
+        self.projection = FrameProjection(tower)
+
+    def forward(self, features: FrozenFeatures) -> Tensor:
+        """Frame features [B, T, E]."""
+        return self.projection(class_tokens(features) + self.branch(features).unsqueeze(1))
+
+
+def _apply(layer: nn.Linear, tokens: Tensor) -> Tensor:
+    dtype = compute_dtype(layer.weight)
+    return linear(tokens.to(dtype), layer.weight.to(dtype), layer.bias.to(dtype))

@@ -1,0 +1,118 @@
+"""UniAdapter's network on CLIP (Lu et al., 2023, section 3.2): one adapter an index of a block, for both towers.
+
+The adapter of block i stands beside the MLP of block i in the image tower and in the text tower. Norm and way down are
+shared; the way up is each tower's own.
+
+Legend: B clips, T frames, N = B·T, S tokens of a frame with [CLS], Q texts, W tokens of a text, D width of either
+tower, E channels of the shared space, H channels of the bottleneck.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from side4video.models.layers.normalise import layer_normalise
+from side4video.models.layers.precision import compute_dtype
+from side4video.models.layers.product import linear
+from side4video.models.networks.contract import Borrowed, FrozenFeatures
+from side4video.models.towers.frozen_tower import FrozenTower
+from side4video.models.towers.text_tower import TextTower
+
+INITIAL_STD = 0.02
+
+
+class Adapter(nn.Module):
+    """Norm, a shared way down, ReLU, a way up for each tower that has the block, times a constant.
+
+    The norm and the way down are as wide as the wider tower; the narrower one uses their first channels. The text's
+    way up starts at zero; the image's N(0, 0.02), as the authors' encoders leave it.
+    """
+
+    def __init__(self, *, image_width: int | None, text_width: int | None, dim: int, scale: float) -> None:
+        """One adapter.
+
+        Args:
+            image_width: Of the image tower; None where it has no such block.
+            text_width: Of the text tower; likewise.
+            dim: Channels of the bottleneck.
+            scale: Of what is added.
+        """
+        super().__init__()
+        width, self.scale = max(image_width or 0, text_width or 0), scale
+        self.norm = nn.LayerNorm(width)
+        self.enter = nn.Linear(width, dim)
+        nn.init.zeros_(self.enter.bias)
+        self.image = nn.Linear(dim, image_width) if image_width else None
+        self.text = nn.Linear(dim, text_width) if text_width else None
+        for leave, std in ((self.image, INITIAL_STD), (self.text, 0.0)):
+            if leave is not None:
+                nn.init.normal_(leave.weight, std=std)
+                nn.init.zeros_(leave.bias)
+
+    def forward(self, tokens: Tensor, side: Literal["image", "text"]) -> Tensor:
+        """What is added beside the MLP of tokens [..., D], in their precision."""
+        leave = self.image if side == "image" else self.text
+        if leave is None:
+            raise ValueError(f"the {side} tower has no such block")
+        width, dtype = tokens.shape[-1], compute_dtype(self.enter.weight)
+        weight_HD = self.enter.weight[:, :width]
+        # The norm's affine part goes into the matrix, as in `layers.folded`, so only one tensor is kept of the two.
+        folded_HD = (weight_HD * self.norm.weight[:width]).to(dtype)
+        offset_H = (self.enter.bias + (weight_HD * self.norm.bias[:width]).sum(1)).to(dtype)
+        hidden = torch.relu(linear(layer_normalise(tokens.to(dtype)), folded_HD, offset_H))
+        return (self.scale * leave(hidden)).to(tokens.dtype)
+
+
+class UniAdapter(nn.Module):
+    """Two frozen towers and an adapter beside each MLP; where one tower is deeper, its last adapters are its own."""
+
+    def __init__(self, tower: FrozenTower, text: TextTower, *, dim: int, scale: float) -> None:
+        """Put adapters into two towers.
+
+        Args:
+            tower: The image tower, borrowed.
+            text: The text tower, taken over as it is.
+            dim: Channels of the bottleneck.
+            scale: Of what an adapter adds.
+        """
+        super().__init__()
+        self.borrowed, self.text_tower = Borrowed(tower), text
+        self.output_dim, self.depth = tower.shape.output_dim, tower.shape.depth
+        self.adapters = nn.ModuleList(
+            Adapter(
+                image_width=tower.shape.width if index < self.depth else None,
+                text_width=text.width if index < text.depth else None,
+                dim=dim,
+                scale=scale,
+            )
+            for index in range(max(self.depth, text.depth))
+        )
+
+    def forward(self, features: FrozenFeatures, tokens_QW: Tensor) -> tuple[Tensor, Tensor]:
+        """Frame features [B, T, E] and word features [Q, W, E]."""
+        return self.video(features), self.text(tokens_QW)
+
+    def video(self, features: FrozenFeatures) -> Tensor:
+        """Frame features [B, T, E] of the adapted image tower."""
+        tower = self.borrowed.tower
+        with tower.own_precision():
+            tokens_NSD = tower.trunk.embed(features.normalise(features.video_BTCHW).flatten(0, 1))
+        for index in range(self.depth):
+            with tower.own_precision():
+                tokens_NSD = tokens_NSD + tower.trunk.attention_branch(index, tokens_NSD)
+                branch_NSD = tower.trunk.perceptron_branch(index, tokens_NSD)
+            tokens_NSD = tokens_NSD + branch_NSD + self.adapters[index](tokens_NSD, "image")
+        with tower.own_precision():
+            frames_NE = tower.trunk.project(tower.trunk.pool(tokens_NSD))
+        return frames_NE.float().unflatten(0, features.video_BTCHW.shape[:2])
+
+    def text(self, tokens_QW: Tensor) -> Tensor:
+        """Word features [Q, W, E] of the adapted text tower."""
+        tower = self.text_tower
+        tokens_QWD = tower.embed(tokens_QW)
+        for index in range(tower.depth):
+            tokens_QWD = tokens_QWD + tower.attention_branch(index, tokens_QWD)
+            branch_QWD = tower.perceptron_branch(index, tokens_QWD)
+            tokens_QWD = tokens_QWD + branch_QWD + self.adapters[index](tokens_QWD, "text")
+        return tower.finish(tokens_QWD)

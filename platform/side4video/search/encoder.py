@@ -1,0 +1,191 @@
+"""A retrieval run, asked about video files and texts: what it keeps of them is what its evaluation would keep.
+
+Legend: B videos of a batch, T frames, C channels, H, W pixels, Q texts, E channels of the shared space.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from side4video.core.errors import InputError, Side4VideoError
+from side4video.data.batch import BrokenReport, ClipBatch
+from side4video.data.clip import Clip
+from side4video.data.features.store import data_identity
+from side4video.data.loader import EvaluationStream
+from side4video.data.spec import DataSpec, SkipBrokenSpec
+from side4video.engine.checkpoint import load_tensors
+from side4video.engine.processes import Process
+from side4video.models.frozen_pass import features_of_batch
+from side4video.models.towers.text_tower import ends_of, tokenise
+from side4video.run import build_student, settle
+from side4video.search.folder import VideoFile, seconds_of
+from side4video.search.index import Broken, Entry, Seen
+from side4video.search.rank import frame_similarities
+from side4video.spec.experiment import Experiment
+from side4video.tasks.matching import Kept
+from side4video.tasks.retrieval import NoRescoring, RetrievalSpec
+
+
+@dataclass(frozen=True)
+class Question:
+    """A text as the run reads it."""
+
+    tokens_QW: Tensor
+    kept: Kept
+    is_cut: bool
+    """Whether it is longer than the run reads."""
+
+
+@dataclass(frozen=True)
+class Shots:
+    """The frames of a video that the run sees."""
+
+    frames_TCHW: Tensor
+    """uint8, as the tower gets them, on the CPU."""
+    similarities_T: Tensor
+    """Of the text and each of them alone."""
+
+
+class Encoder:
+    """The module of a run, with its tower, in evaluation."""
+
+    def __init__(self, spec: Experiment, weights: Path, process: Process) -> None:
+        """Build it and load its weights.
+
+        Args:
+            spec: The run's document.
+            weights: The safetensors file of its module.
+            process: Where it is computed.
+
+        Raises:
+            InputError: The task is another one, or weights are not as the document says.
+        """
+        if not isinstance(spec.task, RetrievalSpec):
+            raise InputError("task", spec.task.kind, allowed="retrieval")
+        # What is done before ranking would ask for the data set's captions, which need not be on this machine.
+        task = spec.task.model_copy(update={"rescoring": NoRescoring()})
+        self.spec, self.words, self.process = spec.model_copy(update={"task": task}), task.words, process
+        self._keeps_half = task.keep == "fp16"
+        settle(spec, process)
+        self._tower = spec.backbone.build(str(process.device))
+        self._student = build_student("search", self.spec, process, self._tower)
+        load_tensors(self._student.module, weights)
+        self._module: Any = self._student.module.eval()
+        self._weights = hashlib.sha256(weights.read_bytes()).hexdigest()
+
+    @property
+    def matching(self) -> Any:
+        """How texts and videos are compared (`tasks.matching.Matching`)."""
+        return self._module.matching
+
+    def identity(self) -> dict[str, Any]:
+        """All that what is kept of a video file depends on, but the file, as JSON values."""
+        spec = self.spec
+        return {
+            "weights": self._weights,
+            "backbone": spec.backbone.model_dump(mode="json", exclude={"weights", "chunk_frames"}),
+            "backbone_weights": self._tower.fingerprint(),
+            "shape": asdict(self._tower.shape),
+            "method": spec.method.model_dump(mode="json"),
+            "task": spec.task.model_dump(mode="json"),
+            "data": data_identity(self._data(1), "test", fingerprint="", mirrored={}),
+            "precision": spec.evaluation.precision,
+        }
+
+    @torch.no_grad()
+    def read(self, text: str) -> Question:
+        """What is kept of a text.
+
+        Raises:
+            InputError: There is no word in it.
+        """
+        end = int(ends_of(tokenise([text], words=self.words + 1))[0])
+        if end < 2:
+            raise InputError("TEXT", f"no word in {text!r}", fix="say what is to be seen")
+        tokens_QW = tokenise([text], words=self.words).to(self.process.device)
+        with self._autocast():
+            return Question(tokens_QW, self._module.keep_texts(tokens_QW), is_cut=end >= self.words)
+
+    def look(self, folder: Path, files: Sequence[VideoFile]) -> Iterator[Seen]:
+        """What is kept of videos, a batch at a time, and which cannot be read.
+
+        Raises:
+            Side4VideoError: A decoding process hung or died.
+        """
+        told: set[int] = set()
+        done: set[int] = set()
+        with closing(self._stream(folder, files)) as stream:
+            try:
+                for batch in stream.batches():
+                    read = batch.indices_B.tolist()
+                    done.update(read)
+                    entries = [Entry(files[index], seconds_of(folder / files[index].name)) for index in read]
+                    yield Seen(entries, self._keep(batch), _broken(files, stream.broken, told))
+            except Side4VideoError as error:
+                if isinstance(error, InputError):
+                    raise
+                # Batches come in order: it is the first that did not come.
+                waiting = [str(folder / file.name) for n, file in enumerate(files) if n not in done | told]
+                names = ", ".join(waiting[: self.spec.evaluation.batch_size])
+                raise Side4VideoError(f"{error} · the videos are {names}") from error
+            if rest := _broken(files, stream.broken, told):
+                yield Seen((), (), rest)
+
+    def shots(self, folder: Path, files: Sequence[VideoFile], question: Question) -> dict[VideoFile, Shots]:
+        """The sampled frames of some videos; those that cannot be read any more are not among them."""
+        found = {}
+        with closing(self._stream(folder, files)) as stream:
+            for batch in stream.batches():
+                for index, frames_TCHW, similarities_T in self._compare_frames(batch, question):
+                    found[files[index]] = Shots(frames_TCHW, similarities_T)
+        return found
+
+    @torch.no_grad()
+    def _keep(self, batch: ClipBatch) -> Kept:
+        batch = batch.to(self.process.device)
+        with self._autocast():
+            # The module wants a text, too; any will do.
+            anything = self._student.task.mock_targets(1, self.process.device)
+            _, kept = self._module(self._features(batch), anything)
+        return tuple(tensor.cpu().half() if self._keeps_half else tensor.cpu() for tensor in kept)
+
+    @torch.no_grad()
+    def _compare_frames(self, batch: ClipBatch, question: Question) -> Iterator[tuple[int, Tensor, Tensor]]:
+        on_device = batch.to(self.process.device)
+        with self._autocast():
+            frames_BTE, words_QWE = self._module.network(self._features(on_device), question.tokens_QW)
+        for index, frames_TCHW, frames_TE in zip(
+            batch.indices_B.tolist(), batch.video_BTCHW, frames_BTE.float(), strict=True
+        ):
+            similarities_T = frame_similarities(self.matching, frames_TE, words_QWE.float(), question.tokens_QW)
+            yield index, frames_TCHW, similarities_T.cpu()
+
+    def _features(self, batch: ClipBatch) -> Any:
+        return features_of_batch(self._tower, batch, self._student.reads)
+
+    def _autocast(self) -> torch.autocast:
+        return self._student.autocast(self.spec.evaluation.precision)
+
+    def _stream(self, folder: Path, files: Sequence[VideoFile]) -> EvaluationStream:
+        clips = [Clip(str(folder / file.name), label=None) for file in files]
+        return EvaluationStream(self._data(len(files)), clips, batch_size=self.spec.evaluation.batch_size)
+
+    def _data(self, videos: int) -> DataSpec:
+        """The run's data section, for files that nobody vouches for, with no more processes than there are batches."""
+        data = self.spec.data
+        workers = min(data.loader.workers, -(-videos // self.spec.evaluation.batch_size))
+        loader = data.loader.model_copy(update={"workers": workers, "cache": "none"})
+        return data.model_copy(update={"broken_clips": SkipBrokenSpec(cap=1.0), "loader": loader})
+
+
+def _broken(files: Sequence[VideoFile], reports: Mapping[int, BrokenReport], told: set[int]) -> list[Broken]:
+    """Those that were not told of yet."""
+    fresh = [report for index, report in reports.items() if index not in told]
+    told.update(report.index for report in fresh)
+    return [Broken(files[report.index], report.reason) for report in fresh]

@@ -1,0 +1,78 @@
+"""The videos of a folder, by the names of its files."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from side4video.core.errors import InputError
+
+SUFFIXES = frozenset(
+    ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()  # noqa: SIM905 - short
+)
+"""How the names of videos end that FFmpeg, and so every decoder here, reads; in either case."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFile:
+    """A file, and what tells one version of it from another."""
+
+    name: str
+    """Its path below the folder, with `/` on every system."""
+    bytes: int
+    modified_ns: int
+
+
+def list_videos(folder: Path) -> tuple[list[VideoFile], list[str]]:
+    """The videos of a folder and of all folders in it, by name, and the folders that cannot be looked into.
+
+    Links are followed, each folder is looked into once, and hidden files and folders are left out.
+
+    Raises:
+        InputError: There is no such folder, or no video in it.
+    """
+    if not folder.is_dir():
+        wrong = "is a file" if folder.exists() else "no such folder"
+        raise InputError(str(folder), wrong, allowed="a folder with videos", fix="check the path")
+    locked: list[OSError] = []
+    looked_into: set[tuple[int, int]] = set()
+    found: list[VideoFile] = []
+    for place, folders, names in os.walk(folder, onerror=locked.append, followlinks=True):
+        status = Path(place).stat()
+        if (status.st_dev, status.st_ino) in looked_into:
+            folders.clear()
+            continue
+        looked_into.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(each for each in folders if not each.startswith("."))
+        for name in names:
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+                found.append(_video_file(Path(place, name), folder))
+    if not found:
+        raise InputError(
+            str(folder),
+            "no video in it" + (f"; {len(locked)} folders cannot be looked into" if locked else ""),
+            allowed=f"files that end in {', '.join(sorted(SUFFIXES))}",
+            fix="check the path",
+        )
+    return sorted(found, key=lambda file: file.name), [str(error.filename) for error in locked]
+
+
+def _video_file(path: Path, folder: Path) -> VideoFile:
+    """The file as it is; zeros for what cannot be opened now, so that it is another version when it can."""
+    name = path.relative_to(folder).as_posix()
+    try:
+        status = path.stat()
+    except OSError:
+        return VideoFile(name, 0, 0)
+    return VideoFile(name, status.st_size, status.st_mtime_ns) if os.access(path, os.R_OK) else VideoFile(name, 0, 0)
+
+
+def seconds_of(path: Path) -> float | None:
+    """How long a video is, as its header says; None where it does not."""
+    import av
+    from av.error import FFmpegError
+
+    try:
+        with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
+            return container.duration / av.time_base if container.duration else None
+    except (FFmpegError, ValueError):
+        return None
