@@ -98,9 +98,11 @@ def test_words_behind_do_not_matter(tmp_path):
 
 def sees_ahead(monkeypatch):
     plain = F.scaled_dot_product_attention
-    monkeypatch.setattr(
-        module.F, "scaled_dot_product_attention", lambda query, key, value, is_causal: plain(query, key, value)
-    )
+
+    def attend(*tensors, is_causal=False):
+        return plain(*tensors)
+
+    monkeypatch.setattr(module.F, "scaled_dot_product_attention", attend)
 
 
 def without_positions(monkeypatch):

@@ -1,4 +1,4 @@
-"""The retrieval presets: every "Our" row of Tables 6, 7 and 8 and the CLIP4Clip rows, with the figures counted for them."""
+"""The retrieval presets: the "Our" rows of Tables 6, 7 and 8 and CLIP4Clip's, with the figures counted for them."""
 
 import re
 from pathlib import Path

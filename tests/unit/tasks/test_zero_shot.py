@@ -11,6 +11,7 @@ import retrieval_toys
 import toys
 from side4video.engine.processes import Process
 from side4video.models.backbones import open_clip as backbone_module
+from side4video.models.backbones.open_clip import OpenCLIPSpec
 from side4video.models.frozen_pass import frozen_features
 from side4video.models.reads import Reads
 from side4video.run import build_student
@@ -41,16 +42,16 @@ def clip(request, monkeypatch, tmp_path):
     return model
 
 
-def student(clip, method, *, matching=None):
+def backbone_of(clip):
+    weights = {"kind": "file", "path": clip.path}
+    return OpenCLIPSpec.model_validate({"model": "ViT-B-32", "weights": weights, "precision": "fp32"})
+
+
+def student(clip, method):
     experiment = tiny(
-        backbone={
-            "kind": "open-clip",
-            "model": "ViT-B-32",
-            "weights": {"kind": "file", "path": clip.path},
-            "precision": "fp32",
-        },
+        backbone=backbone_of(clip).model_dump(),
         method=method,
-        task={"kind": "retrieval", "words": 16, "matching": matching or {"kind": "mean"}},
+        task={"kind": "retrieval", "words": 16, "matching": {"kind": "mean"}},
     )
     tower = experiment.backbone.build("cpu")
     return build_student("a", experiment, Process(), tower), tower
@@ -78,21 +79,16 @@ def frozen(tower):
     return tower.project(features.pooled_BTD)
 
 
-@pytest.mark.parametrize("method", [*map(lambda preset: side(**preset), PRESETS), {"kind": "clip4clip-frozen"}])
+@pytest.mark.parametrize("method", [*(side(**preset) for preset in PRESETS), {"kind": "clip4clip-frozen"}])
 def test_features_are_the_frozen_towers_bit_by_bit(clip, method):
     one, tower = student(clip, method)
     frames, words, tokens = sides(one, tower)
     assert torch.equal(frames, frozen(tower))
-    reference, _ = student(clip, {"kind": "zero-shot"})
-    assert torch.equal(frames, sides(reference, tower)[0])
-    assert torch.equal(words, sides(reference, tower)[1])
-    text = tiny_text(clip)
     with torch.no_grad():
-        assert torch.equal(words, text(tokens))
-
-
-def tiny_text(clip):
-    return student(clip, {"kind": "zero-shot"})[0].module.network.text
+        assert torch.equal(words, backbone_of(clip).build_text_tower()(tokens))
+    reference, _ = student(clip, {"kind": "zero-shot"})
+    for found, expected in zip((frames, words), sides(reference, tower), strict=False):
+        assert torch.equal(found, expected)
 
 
 def test_the_whole_tower_trained_begins_there_too(clip):
