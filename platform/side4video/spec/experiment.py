@@ -220,7 +220,7 @@ class Experiment(Spec):
                 allowed="{kind: computed}, or a method that only reads frozen tokens (`side4video list methods`)",
                 fix="set features to {kind: computed}",
             )
-        draws = training_draws(self.data)
+        draws = [*training_draws(self.data), *(["captions"] if self.task.kind == "retrieval" else [])]
         if self.features.views == "auto" and draws:
             raise wrong(
                 "features.views",

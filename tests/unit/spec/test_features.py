@@ -122,3 +122,14 @@ def test_a_folder_may_hold_a_variable_that_is_set(monkeypatch):
         check_files(spec)
     monkeypatch.setenv("FEATURES", "/somewhere")
     check_files(spec)
+
+
+def test_captions_are_drawn_too():
+    """Kept once, a clip would have one caption for ever."""
+    whole = {"kind": "cached"}
+    data = STILL
+    text = {"backbone": {"output_dim": 16, "text": {"kind": "transformer", "width": 16, "layers": 1, "head_width": 8}}}
+    assert tiny(data=data, features=whole)
+    with pytest.raises(SpecError, match=r"captions.*views: 4"):
+        tiny(data=data, features=whole, task={"kind": "retrieval"}, **text)
+    assert tiny(data=data, features={**whole, "views": 2}, task={"kind": "retrieval"}, **text)
