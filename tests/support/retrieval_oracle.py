@@ -36,7 +36,7 @@ def best_videos(matrix, owners):
 
 
 def video_ranks(matrix, owners, *, least=lambda own: own):
-    """0-based, of each video's texts among the videos' texts, the best text of each counting; videos with texts only."""
+    """0-based, of each video's texts among the videos' texts, the best of each counting; of videos with texts."""
     ranks = []
     for video in sorted(set(owners)):
         best = {}

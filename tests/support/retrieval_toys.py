@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import torch
 
-import families
 import toys
 from side4video.core.seeds import derive_seed, seeded
 from side4video.data.batch import NO_LABEL, ClipBatch
@@ -124,8 +123,3 @@ def make_student(name, method="side4video", *, matching="weighted", seed=0, fami
         task, module = RetrievalSpec.model_validate(task_document).assemble(needs)
     reads = method.frame_reads(tower.shape, frames=toys.FRAMES)
     return Student(name, module, task, spec, seed, reads, process)
-
-
-def tiny_text_shape():
-    """What `families.clip_tower` and the text tower here share."""
-    return families.clip_tower(device="meta").shape.output_dim

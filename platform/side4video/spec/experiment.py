@@ -14,6 +14,7 @@ from side4video.data.spec import DataSpec
 from side4video.engine.optimization import OptimizationSpec
 from side4video.models.backbones import Backbone
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.backbones.text import CLIP_WORDS
 from side4video.models.methods import Method
 from side4video.models.reads import Reads
 from side4video.spec.cluster import ClusterSpec
@@ -125,12 +126,13 @@ class Experiment(Spec):
         ):
             if found != 1:
                 raise wrong(where, f"{found}, and the task is retrieval: {fix}", allowed="1", fix="set it to 1")
-        if self.task.words > self.method.most_words:
+        most = self.method.most_words - max(0, CLIP_WORDS - self.backbone.most_words)
+        if self.task.words > most:
             raise wrong(
                 "task.words",
-                f"{self.task.words} tokens, and the method {self.method.kind} leaves {self.method.most_words}",
-                allowed=f"3 to {self.method.most_words}",
-                fix=f"set it to {self.method.most_words}",
+                f"{self.task.words} tokens, and the backbone and the method {self.method.kind} leave {most}",
+                allowed=f"3 to {most}",
+                fix=f"set it to {most}",
             )
         tight = self.task.matching.kind == "tight"
         similarity = getattr(self.method, "similarity", None)

@@ -152,19 +152,29 @@ class PairScores:
         return plain
 
     def _gallery(self, process: Process) -> tuple[Tensor, Kept]:
-        """All videos in the order of the list of clips, the same on every worker."""
+        """All videos in the order of the list of clips, the same on every worker; the batches let go of theirs."""
         own = [(each.indices_B.numpy(), [kept.numpy() for kept in each.videos]) for each in self.batches]
         parts = [part for worker in process.gather(own) for part in worker]
         if not parts:
             raise InputError("evaluation", "no test video could be read", fix="look at the run's broken clips")
-        indices = torch.from_numpy(np.concatenate([part[0] for part in parts]))
-        order = indices.argsort(stable=True)
-        if len(indices.unique()) < len(indices):
+        indices = np.concatenate([part[0] for part in parts])
+        if len(np.unique(indices)) < len(indices):
             raise InputError(
                 "data.views", "several views of a video", allowed="{clips: 1, crops: 1} for retrieval", fix="take one"
             )
-        sides = zip(*(part[1] for part in parts), strict=True)
-        return indices[order], tuple(torch.from_numpy(np.concatenate(side))[order] for side in sides)
+        places = np.empty_like(indices)
+        places[indices.argsort()] = np.arange(len(indices))
+        cuts = np.cumsum([len(part[0]) for part in parts])[:-1]
+        places_of = np.split(places, cuts)
+        for each in self.batches:
+            each.videos = ()
+        gallery = []
+        for side in zip(*(part[1] for part in parts), strict=True):
+            whole = np.empty((len(indices), *side[0].shape[1:]), side[0].dtype)
+            for rows, kept in zip(places_of, side, strict=True):
+                whole[rows] = kept
+            gallery.append(torch.from_numpy(whole))
+        return torch.from_numpy(np.sort(indices)), tuple(gallery)
 
     def _merge(self, process: Process, ranks: Ranks, indices_V: Tensor) -> PairEvaluation:
         filled = [each for each in self.batches if len(each.owners_Q)]

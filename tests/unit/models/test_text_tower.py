@@ -1,4 +1,4 @@
-"""The text tower is open_clip's, read at every word: against open_clip's own modules, whose float64 result is the truth."""
+"""The text tower is open_clip's, read at every word; open_clip's own modules in float64 give the truth."""
 
 import copy
 

@@ -41,6 +41,13 @@ def test_any_text_becomes_so_many_tokens_with_begin_and_end(words):
             assert end + 1 == (words if TEXTS[text] == 12 else min(TEXTS[text], words)), text
 
 
+def test_twin_that_cuts_the_end_off(monkeypatch):
+    plain = text_video.tokenise
+    monkeypatch.setattr(text_video, "tokenise", lambda texts, words: plain(texts, words=77)[:, :words])
+    with pytest.raises((AssertionError, ValueError)):
+        test_any_text_becomes_so_many_tokens_with_begin_and_end(12)
+
+
 def test_an_end_inside_a_text_is_its_end():
     tokens = task().tokenise(("a cat <end_of_text> a dog",))
     assert ends_of(tokens).tolist() == [tokens[0].tolist().index(END)] == [3]

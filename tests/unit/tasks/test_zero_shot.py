@@ -1,4 +1,4 @@
-"""Before its first step Side4Video is CLIP's zero-shot: features bit by bit, similarities by open_clip's own encoders."""
+"""Before its first step Side4Video is CLIP's zero-shot: the frozen towers' bits, and open_clip's similarities."""
 
 import copy
 

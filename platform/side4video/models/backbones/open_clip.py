@@ -17,6 +17,7 @@ from side4video.core.errors import InputError
 from side4video.core.spec import Spec
 from side4video.models.backbones.pretrained_tags import PRETRAINED_TAGS, normalisation
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.backbones.text import CLIP_WORDS
 from side4video.models.backbones.weights import PretrainedWeights, Weights
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ class OpenCLIPSpec(Spec):
 
     has_text_tower: ClassVar[bool] = True
     """Whether there is a text tower in the same space."""
+    most_words: ClassVar[int] = CLIP_WORDS
+    """Tokens of a text, at most: open_clip's towers have CLIP's."""
 
     kind: Literal["open-clip"] = "open-clip"
     model: Model

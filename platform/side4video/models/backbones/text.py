@@ -8,6 +8,8 @@ from side4video.core.spec import Spec
 
 VOCABULARY = 49408
 """Tokens that CLIP's tokenizer knows."""
+CLIP_WORDS = 77
+"""Tokens of a text that CLIP's text towers have positions for."""
 
 
 class NoTextSpec(Spec):
@@ -26,7 +28,7 @@ class TextTransformerSpec(Spec):
     """Blocks."""
     head_width: PositiveInt = 64
     """Channels of one attention head."""
-    words: PositiveInt = 77
+    words: PositiveInt = CLIP_WORDS
     """The most tokens of a text, begin and end among them."""
 
     @model_validator(mode="after")

@@ -87,6 +87,11 @@ class ViTSpec(Spec):
         """Whether there is a text tower in the same space."""
         return self.text.kind != "none"
 
+    @property
+    def most_words(self) -> int:
+        """Tokens of a text, at most."""
+        return 0 if isinstance(self.text, NoTextSpec) else self.text.words
+
     def check(self, where: str = "backbone") -> None:
         """Look for what only this machine can tell: whether the weights' file is there.
 

@@ -240,7 +240,10 @@ def test_wrong_documents_give_a_readable_error():
     with pytest.raises(InputError, match=r"method\.prefix: prefix and postfix are 75 vectors") as error:
         tiny(**RETRIEVAL, method={"kind": "clip-prompt", "prefix": 40, "postfix": 35})
     assert "up to 74 together" in error.value.allowed
-    tiny(**RETRIEVAL, method={"kind": "clip-prompt", "prefix": 40, "postfix": 34})
+    largest = {"kind": "clip-prompt", "prefix": 40, "postfix": 34}
+    tiny(**merged(RETRIEVAL, {"task": {"words": 3}}), method=largest)
+    with pytest.raises(InputError, match=r"task\.words: \d+ tokens.* leave 3"):
+        tiny(**merged(RETRIEVAL, {"task": {"words": 4}}), method=largest)
     with pytest.raises(InputError, match=r"method\.layers: 0"):
         tiny(**RETRIEVAL, method={"kind": "clip-prompt", "layers": 0})
     with pytest.raises(InputError, match=r"method\.kind: clip-prompt, and the task is recognition"):

@@ -98,7 +98,7 @@ def test_on_an_eva_tower_whose_projection_has_a_bias(family):
 
 
 def test_frames_are_not_averaged():
-    """The mean is over a frame's patches alone: another last frame changes the first one's feature through time only."""
+    """The mean is over a frame's patches alone: another last frame does not change the first one's feature."""
     _, _, network, features = build({"temporal": "none", "cls_shift": False})
     network.eval()
     before = network(features)
