@@ -1,17 +1,21 @@
-"""`side4video data`: the small built-in data sets."""
+"""`side4video data`: the small built-in data sets, and the check of any."""
 
 import json
 import time
 
 import click
 
+from side4video.cli.data_check import check
 from side4video.cli.options import as_json
 from side4video.data.datasets import MotionSpec
 
 
 @click.group()
 def data() -> None:
-    """Make data sets."""
+    """Make data sets, and check them."""
+
+
+data.add_command(check)
 
 
 @data.command()

@@ -1,9 +1,12 @@
 """Options and arguments that several commands take."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
+
+from side4video.core.errors import InputError
 
 Command = Callable[..., Any]
 
@@ -16,3 +19,23 @@ overrides = click.option(
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else there.")
 spec_file = click.argument("spec", type=click.Path())
+
+
+def page_place(html: str | None) -> Path | None:
+    """Where a page is to be written, known to be possible before the work begins; None if none is asked for.
+
+    Raises:
+        InputError: It is a folder, or cannot be written.
+    """
+    if html is None:
+        return None
+    path = Path(html)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name(f".{path.name}.partial").touch()
+        path.with_name(f".{path.name}.partial").unlink()
+    except OSError as error:
+        raise InputError("--html", f"{html}: {error.strerror}", allowed="a file") from error
+    if path.is_dir():
+        raise InputError("--html", f"{html} is a folder", allowed="a file", fix=f"--html {path / 'found.html'}")
+    return path

@@ -84,10 +84,14 @@ def plan(
 
 
 def count_classes(experiment: Experiment) -> int:
-    """The data set's number of classes; a clear line where its files are not here."""
+    """The data set's number of classes; where its files are not here, the usual one, with a line that says so."""
+    dataset = experiment.data.dataset
     try:
-        return len(experiment.data.dataset.classes())
+        return len(dataset.classes())
     except InputError as error:
+        if usual := getattr(dataset, "USUAL_CLASSES", 0):
+            click.echo(f"The files of {dataset.kind} are not here: planned for its usual {usual} classes.", err=True)
+            return usual
         raise InputError(
             error.where, error.found, allowed=error.allowed, fix="say --classes N to plan without it"
         ) from None

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from side4video.cli.finished_run import FinishedRun, fetch_weights, find_finished
-from side4video.cli.options import as_json
+from side4video.cli.options import as_json, page_place
 from side4video.cli.search_view import SearchView
 from side4video.core.errors import InputError
 from side4video.search.folder import VideoFile, list_videos
@@ -62,7 +62,7 @@ def search(
     _check_text(text)
     place = Path(folder)
     files, locked = list_videos(place)
-    page = _page_place(html)
+    page = page_place(html)
     with SearchView() as view:
         finished, encoder = _load(run, uri, weights, view)
         question = encoder.read(text)
@@ -91,21 +91,6 @@ def _check_text(text: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise InputError("TEXT", f"{text!r} is not UTF-8", allowed="UTF-8 text") from None
-
-
-def _page_place(html: str | None) -> Path | None:
-    if html is None:
-        return None
-    path = Path(html)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_name(f".{path.name}.partial").touch()
-        path.with_name(f".{path.name}.partial").unlink()
-    except OSError as error:
-        raise InputError("--html", f"{html}: {error.strerror}", allowed="a file") from error
-    if path.is_dir():
-        raise InputError("--html", f"{html} is a folder", allowed="a file", fix=f"--html {path / 'found.html'}")
-    return path
 
 
 def _load(run: str, uri: str, weights: str, view: SearchView) -> "tuple[FinishedRun, Encoder]":

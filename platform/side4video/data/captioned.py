@@ -4,13 +4,11 @@ A member says which videos a split lists and what describes them (`_videos`). Em
 not there are dealt with here, by one policy each.
 """
 
-import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -20,27 +18,11 @@ from side4video.core.spec import Spec
 from side4video.data.annotations import inside, read_text, some
 from side4video.data.clip import Clip, Split
 from side4video.data.fingerprint import fingerprint_clips
+from side4video.data.gaps import Gaps, KeepSpec, RaiseSpec, SkipSpec, warn_once, with_files
 from side4video.data.json_entries import as_list, as_text
-
-log = logging.getLogger(__name__)
 
 Extension = Annotated[str, Field(pattern=r"^\.\w+$")]
 """How the names of the video files end, with the dot."""
-
-
-class RaiseSpec(Spec):
-    """They are an error, which names the first of them and says how many there are."""
-
-    kind: Literal["raise"] = "raise"
-
-
-class SkipSpec(Spec):
-    """They are left out; a warning says how many there are."""
-
-    kind: Literal["skip"] = "skip"
-
-
-Gaps = Annotated[RaiseSpec | SkipSpec, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +85,7 @@ class CaptionedSpec(Spec):
         videos = self._videos(split)
         described = _with_captions(videos, self.empty_captions, where)
         clips = [_as_clip(video, root) for video in described]
-        present = _with_files(clips, self.missing_videos, where, root)
+        present = with_files(clips, self.missing_videos, where=where, root=root)
         if not present:
             raise InputError(
                 str(self._annotations()),
@@ -212,13 +194,15 @@ def listed_videos(
     ]
 
 
-def _with_captions(videos: Sequence[ListedVideo], policy: Gaps, where: str) -> list[ListedVideo]:
+def _with_captions(videos: Sequence[ListedVideo], policy: Gaps | KeepSpec, where: str) -> list[ListedVideo]:
     """The videos that have a caption; empty captions go by the policy."""
+    if isinstance(policy, KeepSpec):
+        return list(videos)
     empty = [caption for video in videos for caption in video.captions if not caption.text]
     bare = [video for video in videos if not any(caption.text for caption in video.captions)]
     if isinstance(policy, SkipSpec):
         if empty or bare:
-            _warn_once(
+            warn_once(
                 f"{where}: left out {len(empty)} empty captions and {len(bare)} videos that have no other caption"
             )
         return [video for video in videos if any(caption.text for caption in video.captions)]
@@ -249,25 +233,3 @@ def _as_clip(video: ListedVideo, root: Path) -> Clip:
         group=video.group,
         origin=video.origin,
     )
-
-
-def _with_files(clips: Sequence[Clip], policy: Gaps, where: str, root: Path) -> list[Clip]:
-    """The clips whose file is there; others go by the policy."""
-    is_there = [os.path.isfile(clip.path) for clip in clips]  # noqa: PTH113 - many files: no Path object for each
-    missing = [clip for clip, there in zip(clips, is_there, strict=True) if not there]
-    if missing and isinstance(policy, RaiseSpec):
-        raise InputError(
-            missing[0].origin,
-            f"{len(missing)} of {len(clips)} videos are not in {root}: "
-            + some([os.path.relpath(clip.path, root) for clip in missing]),
-            fix="check `root` and how the files are named, or leave them out with `missing_videos: {kind: skip}`",
-        )
-    if missing:
-        _warn_once(f"{where}: left out {len(missing)} of {len(clips)} videos, which are not in {root}")
-    return [clip for clip, there in zip(clips, is_there, strict=True) if there]
-
-
-@lru_cache(maxsize=64)
-def _warn_once(message: str) -> None:
-    """A run asks for its clips several times; the same gaps are worth one line."""
-    log.warning("%s", message)

@@ -11,7 +11,7 @@ class Clip:
     """A video file, or a span of one, with what is known of it."""
 
     path: str
-    """The video file."""
+    """The video file, or the folder of its frames."""
 
     label: int | None
     """Position of its class in the data set's classes; None where there is none."""
@@ -30,6 +30,9 @@ class Clip:
 
     group: str = ""
     """What it was cut from: clips of one group never stand on both sides of a split."""
+
+    frame_pattern: str = ""
+    """How the images in a folder of frames are named, counted from 1: `img_{:05d}.jpg`. Empty: a video file."""
 
     origin: str = ""
     """File and line that list it (`train.csv:12`), for messages."""

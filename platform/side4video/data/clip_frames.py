@@ -1,4 +1,4 @@
-"""The frames of a clip: decoded each time, or once and then kept in memory.
+"""The frames of a clip, from a video or a folder of images: decoded each time, or once and then kept in memory.
 
 Arrays carry shape suffixes: T frames, H W pixels, C channels.
 """
@@ -8,6 +8,7 @@ import numpy as np
 from side4video.data.augmentation import ExactResizeSpec
 from side4video.data.clip import Clip
 from side4video.data.decode import Choose, decode_frames
+from side4video.data.frame_folder import read_frame_folder
 from side4video.data.spec import DataSpec
 
 
@@ -36,11 +37,16 @@ class ClipFrames:
 
     def _decode(self, clip: Clip, choose: Choose) -> np.ndarray:
         resize = self.spec.augmentation.resize
+        short_side = None if isinstance(resize, ExactResizeSpec) else resize.short_side(self.spec.size)
+        if clip.frame_pattern:
+            return read_frame_folder(
+                clip.path, choose, pattern=clip.frame_pattern, short_side=short_side, origin=clip.origin
+            )
         frames_THWC, _ = decode_frames(
             clip.path,
             choose,
             decoder=self.spec.decoder,
-            short_side=None if isinstance(resize, ExactResizeSpec) else resize.short_side(self.spec.size),
+            short_side=short_side,
             start_seconds=clip.start_seconds,
             end_seconds=clip.end_seconds,
             origin=clip.origin,

@@ -13,15 +13,14 @@ import logging
 import os
 import stat
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
 
 from side4video.core.errors import InputError
-from side4video.data.resize import resize_frames, size_with_short_side
+from side4video.data.resize import shrink_frames
 
 DecoderName = Literal["auto", "decord", "pyav", "torchcodec"]
 
@@ -30,6 +29,9 @@ Choose = Callable[[int], Sequence[int] | np.ndarray]
 
 MISSING_SHARE = 0.1
 """A file that lacks more than this share of the frames it promises is called truncated."""
+
+MAX_PIXELS = 2**25
+"""Of a frame: 8K video fits. A damaged header may ask for a thousand times the memory of a good file."""
 
 _BATCH_BYTES = 64 * 2**20
 _NOT_A_VIDEO = ("tty", "image2", "hls", "concat", "concatf", "subtitle", "srt", "webvtt")
@@ -110,7 +112,7 @@ def decode_frames(
     Args:
         path: The video file.
         choose: Called once with the true number of frames in the span; gives indices into the span.
-        decoder: `auto` is decord where it is installed, else PyAV. Whatever decord cannot do is retried with PyAV.
+        decoder: `auto` is PyAV, which skips what no wanted frame builds on. What others cannot do is retried with it.
         short_side: Shrink frames so that the short side has so many pixels, the aspect kept; never enlarges.
         start_seconds: Begin of the span.
         end_seconds: End of the span, exclusive.
@@ -185,6 +187,10 @@ def _read_index(path: str, origin: str) -> VideoIndex:
             if not streams:
                 kind = "audio only" if container.streams.audio else "no audio or video in it"
                 raise BrokenClip(path, origin, f"no video stream: {kind}")
+            if (codec := streams[0].codec_context) is None:
+                raise BrokenClip(path, origin, "its codec is not known")
+            if codec.width * codec.height > MAX_PIXELS:
+                raise BrokenClip(path, origin, f"its header claims frames of {codec.width} x {codec.height} pixels")
             return _index_packets(container, streams[0])
     except (FFmpegError, ValueError, IndexError) as error:
         raise BrokenClip(path, origin, _in_words(error)) from error
@@ -246,7 +252,7 @@ def _fetch(
     from av.error import FFmpegError
 
     if decoder == "auto":
-        decoder = "decord" if find_spec("decord") else "pyav"
+        decoder = "pyav"
     if decoder == "decord":
         frames = _fetch_decord(path, wanted, len(index.times), short_side)
         if frames is not None:
@@ -274,7 +280,7 @@ def _fetch_decord(path: str, wanted: list[int], total: int, short_side: int | No
         while position < len(wanted):
             some = wanted[position : position + size]
             batch_THWC = reader.get_batch(some).asnumpy()
-            frames.update(zip(some, _shrink(batch_THWC, short_side), strict=True))
+            frames.update(zip(some, shrink_frames(batch_THWC, short_side), strict=True))
             position += len(some)
             size = max(1, _BATCH_BYTES // max(1, batch_THWC[0].nbytes))
         return frames
@@ -291,7 +297,7 @@ def _fetch_torchcodec(path: str, wanted: list[int], total: int, short_side: int 
         if len(reader) != total:
             return None
         frames_THWC = reader.get_frames_at(wanted).data.numpy()
-        return dict(zip(wanted, _shrink(frames_THWC, short_side), strict=True))
+        return dict(zip(wanted, shrink_frames(frames_THWC, short_side), strict=True))
     except (RuntimeError, ValueError, IndexError) as error:
         logger.debug("torchcodec cannot decode %s, trying PyAV: %s", path, _in_words(error))
         return None
@@ -312,6 +318,15 @@ def _import_decoder(name: str) -> Any:
 
 
 def _fetch_pyav(path: str, wanted: list[int], index: VideoIndex, short_side: int | None) -> dict[int, np.ndarray]:
+    frames = _decode_pyav(path, wanted, index, short_side=short_side, skips=index.has_times)
+    if index.has_times and len(frames) < len(wanted):  # skipping may have misled the decoder about the order
+        frames |= _decode_pyav(path, wanted, index, short_side=short_side, skips=False)
+    return frames
+
+
+def _decode_pyav(
+    path: str, wanted: list[int], index: VideoIndex, *, short_side: int | None, skips: bool
+) -> dict[int, np.ndarray]:
     """Decode on from where we are; jump only when a key frame lies between here and the next wanted frame."""
     import av
 
@@ -321,12 +336,14 @@ def _fetch_pyav(path: str, wanted: list[int], index: VideoIndex, short_side: int
     with av.open(path, options={"protocol_whitelist": "file"}) as container:
         stream = next(stream for stream in container.streams.video if not _is_cover(stream))
         stream.thread_type = "NONE"
-        decoded = container.decode(stream)
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+        times = {index.times[position] for position in wanted} if skips and stream.name == "h264" else None
+        decoded = _decoded(container, stream, times)
         here = -1
         for target in wanted:
             if index.has_times and here < target and (key := _jump(index, here, target)) is not None:
                 container.seek(key, stream=stream)
-                decoded = container.decode(stream)
+                decoded = _decoded(container, stream, times)
             # One iterator for as long as we read on: the last packet may hold several frames.
             while here < target and (frame := next(decoded, None)) is not None:
                 here = position_of.get(frame.pts or 0, here + 1) if index.has_times else here + 1
@@ -334,6 +351,15 @@ def _fetch_pyav(path: str, wanted: list[int], index: VideoIndex, short_side: int
                     frames[here] = _as_array(frame, short_side)
                     remaining.discard(here)
     return frames
+
+
+def _decoded(container: Any, stream: Any, times: set[int] | None) -> Iterator[Any]:
+    """Frames from here on; where times are given, other frames only if frames may build on them."""
+    for packet in container.demux(stream):
+        if times is not None:
+            is_needed = not packet.size or packet.pts in times
+            stream.codec_context.skip_frame = "DEFAULT" if is_needed else "NONREF"
+        yield from packet.decode()
 
 
 def _jump(index: VideoIndex, here: int, target: int) -> int | None:
@@ -350,15 +376,7 @@ def _as_array(frame: Any, short_side: int | None) -> np.ndarray:
     quarter_turns = round(frame.rotation / 90) % 4
     if quarter_turns:
         picture_HWC = np.ascontiguousarray(np.rot90(picture_HWC, quarter_turns))
-    return _shrink(picture_HWC[None], short_side)[0]
-
-
-def _shrink(frames_THWC: np.ndarray, short_side: int | None) -> np.ndarray:
-    """The same for all decoders, so that their frames stay identical at any size; never enlarges."""
-    height, width = frames_THWC.shape[1:3]
-    if short_side is None or min(height, width) <= short_side:
-        return frames_THWC
-    return resize_frames(frames_THWC, size_with_short_side(height, width, short_side))
+    return shrink_frames(picture_HWC[None], short_side)[0]
 
 
 def _in_words(error: Exception) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from side4video.core.errors import InputError
-from side4video.data.annotations import file_version, read_text, some
+from side4video.data.annotations import Row, TableForm, file_version, name_columns, read_text, some
 
 
 def read_json(path: Path) -> Any:
@@ -21,8 +21,8 @@ def read_json(path: Path) -> Any:
     return _read_json(path, file_version(path))
 
 
-# Two, because a data set has at most two: its files are up to hundreds of megabytes in memory.
-@lru_cache(maxsize=2)
+# Three, because a data set has at most three: its files are up to hundreds of megabytes in memory.
+@lru_cache(maxsize=3)
 def _read_json(path: Path, version: tuple[int, ...]) -> Any:  # noqa: ARG001 - version is for the cache
     return _parse(read_text(path), path, 1)
 
@@ -36,6 +36,43 @@ def read_json_lines(path: Path) -> list[tuple[int, Any]]:
     # Not splitlines(): JSON may hold characters that it takes for the end of a line.
     lines = [(number, line) for number, line in enumerate(read_text(path).split("\n"), 1) if line.strip()]
     return [(number, _parse(line, path, number)) for number, line in lines]
+
+
+def read_json_rows(path: Path, *, columns: Mapping[str, str], form: TableForm) -> list[Row]:
+    """One object a line as the rows of a table; null and an absent field are an absent cell, other fields are ignored.
+
+    Args:
+        path: A UTF-8 file.
+        columns: The objects' name for each column of the form.
+        form: Which columns there are.
+
+    Raises:
+        InputError: The file is missing, empty or not UTF-8, or a line is no such object; the line is named.
+    """
+    entries = read_json_lines(path)
+    if not entries:
+        raise InputError(str(path), "the list is empty", fix="it needs one object per clip, in a line of its own")
+    objects = [(f"{path}:{number}", as_object(value, f"{path}:{number}")) for number, value in entries]
+    # A renamed column must stand somewhere, but, unlike in a table, not in every line.
+    renamed = {name: "" for column, name in columns.items() if name != column and column not in form.required}
+    for name in renamed:
+        if not any(name in fields for _, fields in objects):
+            raise InputError(str(path), f"no object has the field {name!r}", fix="correct its name under `columns`")
+    return [_as_row({**renamed, **fields}, origin, columns, form) for origin, fields in objects]
+
+
+def _as_row(fields: Mapping[str, Any], origin: str, columns: Mapping[str, str], form: TableForm) -> Row:
+    present = {name: cell for name, cell in fields.items() if cell is not None}
+    header = name_columns(origin, list(present), [columns[column] for column in form.columns], form)
+    cells = {
+        column: str(cell) if isinstance(cell, bool) else as_cell(cell, origin, name)
+        for column, (name, cell) in zip(header, present.items(), strict=True)
+        if column in form.columns
+    }
+    for column in form.required:
+        if not cells[column]:
+            raise InputError(origin, f"the {column} is empty", fix="fill it in, or remove the line")
+    return Row(origin, cells)
 
 
 def as_object(value: Any, origin: str, fields: Sequence[str] = ()) -> Mapping[str, Any]:
@@ -84,6 +121,19 @@ def as_text(value: Any, origin: str) -> str:
             origin, f"half a character at position {error.start}: {value!a:.60}", fix="write the text again"
         ) from error
     return value
+
+
+def as_cell(value: Any, origin: str, name: str) -> str:
+    """A field as the cell of a table; null is an empty one.
+
+    Raises:
+        InputError: It is neither text nor a number.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise InputError(origin, f"{name} is {value!r:.60}", allowed="text or a number")
+    return as_text(str(value), origin).strip()
 
 
 def _parse(text: str, path: Path, first_line: int) -> Any:

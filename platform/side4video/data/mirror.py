@@ -1,7 +1,14 @@
-"""What a horizontal flip does to words: left becomes right, clockwise becomes anticlockwise."""
+"""What a horizontal flip does to words and labels: left becomes right, clockwise becomes anticlockwise."""
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from side4video.core.errors import InputError
+from side4video.core.spec import Spec
+from side4video.data.annotations import some
 
 _PAIRS = (
     ("left", "right"),
@@ -12,7 +19,42 @@ _PAIRS = (
 _SYNONYMS = {"counterclockwise": "anticlockwise", "counter-clockwise": "anticlockwise"}
 _SWAPPED = {word: other for a, b in _PAIRS for word, other in ((a, b), (b, a))}
 _WORDS = "|".join(sorted({*_SWAPPED, *_SYNONYMS}, key=len, reverse=True))
-_SIDED = re.compile(rf"(?<![A-Za-z])({_WORDS})(?![A-Za-z])", re.IGNORECASE)
+_SIDED = re.compile(rf"(?<![A-Za-z])(?!right[ _]out(?![A-Za-z]))({_WORDS})(?![A-Za-z])", re.IGNORECASE)
+"""In `pulling it right out`, a class of Something-Something, the word says no side."""
+
+
+class MirrorByNameSpec(Spec):
+    """Classes whose names differ by left and right (or clockwise and anticlockwise) are each other's mirror image.
+
+    Flipping is refused if a name has such a word and no partner.
+    """
+
+    kind: Literal["by-name"] = "by-name"
+
+
+class MirrorPairsSpec(Spec):
+    """These classes are each other's mirror image; all others are their own. No pair: flips change no label."""
+
+    kind: Literal["pairs"] = "pairs"
+    pairs: tuple[tuple[str, str], ...] = ()
+    """Class names, two by two."""
+
+    @model_validator(mode="after")
+    def each_class_has_one_mirror_image(self) -> "MirrorPairsSpec":
+        """No class stands in two pairs, or twice in one."""
+        names = [name for pair in self.pairs for name in pair]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"the class {repeated[0]!r} is given two mirror images")
+        return self
+
+
+class MirrorRefusedSpec(Spec):
+    """A mirrored clip has no label: never flip."""
+
+    kind: Literal["refused"] = "refused"
+
+
+Mirror = Annotated[MirrorByNameSpec | MirrorPairsSpec | MirrorRefusedSpec, Field(discriminator="kind")]
 
 
 def mirror_text(text: str) -> str:
@@ -33,6 +75,26 @@ def mirror_by_name(classes: Sequence[str]) -> tuple[Mapping[int, int], tuple[str
         name for index, name in enumerate(classes) if _SIDED.search(name) and permutation[index] in (None, index)
     )
     return {index: index if other is None else other for index, other in permutation.items()}, unpaired
+
+
+def mirrored_labels(mirror: Mirror, classes: Sequence[str]) -> Mapping[int, int] | None:
+    """The label permutation of a horizontal flip; None where labels know left from right and no map is known.
+
+    Raises:
+        InputError: A pair names what is no class.
+    """
+    if isinstance(mirror, MirrorRefusedSpec):
+        return None
+    if isinstance(mirror, MirrorByNameSpec):
+        permutation, unpaired = mirror_by_name(classes)
+        return None if unpaired else permutation
+    permutation = {index: index for index in range(len(classes))}
+    for pair in mirror.pairs:
+        for name, other in (pair, pair[::-1]):
+            if name not in classes:
+                raise InputError("data.dataset.mirror.pairs", f"{name!r} is no class", allowed=some(classes))
+            permutation[classes.index(name)] = classes.index(other) if other in classes else -1
+    return permutation
 
 
 def _plain(word: str) -> str:

@@ -35,3 +35,11 @@ def size_with_short_side(height: int, width: int, short_side: int) -> tuple[int,
     """Height and width whose shorter one is `short_side`, the aspect kept."""
     scale = short_side / min(height, width)
     return max(short_side, round(height * scale)), max(short_side, round(width * scale))
+
+
+def shrink_frames(frames_THWC: np.ndarray, short_side: int | None) -> np.ndarray:
+    """Frames whose short side has at most so many pixels: the same for all decoders, so that theirs stay identical."""
+    height, width = frames_THWC.shape[1:3]
+    if short_side is None or min(height, width) <= short_side:
+        return frames_THWC
+    return resize_frames(frames_THWC, size_with_short_side(height, width, short_side))

@@ -10,23 +10,42 @@ from pydantic import Field
 
 from side4video.data.datasets.captions import CaptionsSpec
 from side4video.data.datasets.didemo import DidemoSpec
+from side4video.data.datasets.folder import FolderSpec
+from side4video.data.datasets.kinetics import KineticsSpec
 from side4video.data.datasets.list import ListSpec
 from side4video.data.datasets.motion import MotionSpec
 from side4video.data.datasets.msr_vtt import MsrVttSpec
 from side4video.data.datasets.msvd import MsvdSpec
+from side4video.data.datasets.something_something_v1 import SomethingSomethingV1Spec
+from side4video.data.datasets.something_something_v2 import SomethingSomethingV2Spec
 from side4video.data.datasets.vatex import VatexSpec
 
 Dataset = Annotated[
-    ListSpec | MotionSpec | CaptionsSpec | MsrVttSpec | MsvdSpec | VatexSpec | DidemoSpec, Field(discriminator="kind")
+    ListSpec
+    | FolderSpec
+    | KineticsSpec
+    | SomethingSomethingV1Spec
+    | SomethingSomethingV2Spec
+    | MotionSpec
+    | CaptionsSpec
+    | MsrVttSpec
+    | MsvdSpec
+    | VatexSpec
+    | DidemoSpec,
+    Field(discriminator="kind"),
 ]
 
 __all__ = [
     "CaptionsSpec",
     "Dataset",
     "DidemoSpec",
+    "FolderSpec",
+    "KineticsSpec",
     "ListSpec",
     "MotionSpec",
     "MsrVttSpec",
     "MsvdSpec",
+    "SomethingSomethingV1Spec",
+    "SomethingSomethingV2Spec",
     "VatexSpec",
 ]

@@ -22,7 +22,7 @@ from side4video.core.paths import expand
 from side4video.data.annotations import ColumnNamesSpec, Row, TableForm, as_span, name_columns, read_rows
 from side4video.data.captioned import Caption, CaptionedSpec, ListedVideo
 from side4video.data.clip import Clip, Split
-from side4video.data.json_entries import as_list, as_object, as_text, read_json, read_json_lines
+from side4video.data.json_entries import as_cell, as_list, as_object, as_text, read_json, read_json_lines
 from side4video.data.split_by import ColumnSplitSpec, FileSplitSpec, SplitBy, held_out
 
 FORM = TableForm(
@@ -121,7 +121,7 @@ def _entry_rows(value: Any, origin: str, columns: Mapping[str, str]) -> list[Row
     header = name_columns(origin, list(entry), [names[column] for column in FORM.columns], FORM)
     fields = dict(zip(header, entry.values(), strict=True))
     captions = fields.pop("caption")
-    cells = {name: _cell(cell, origin, names[name]) for name, cell in fields.items() if name in FORM.columns}
+    cells = {name: as_cell(cell, origin, names[name]) for name, cell in fields.items() if name in FORM.columns}
     if not cells["path"]:
         raise InputError(origin, "the path is empty", fix="fill it in, or remove the entry")
     if isinstance(captions, str):
@@ -129,15 +129,6 @@ def _entry_rows(value: Any, origin: str, columns: Mapping[str, str]) -> list[Row
     numbered = [(f"{origin}.{names['caption']}[{n}]", text) for n, text in enumerate(as_list(captions, origin))]
     rows = [Row(place, cells | {"caption": as_text(text, place).strip()}) for place, text in numbered]
     return rows or [Row(origin, cells | {"caption": ""})]
-
-
-def _cell(value: Any, origin: str, name: str) -> str:
-    """A field as the cell of a table."""
-    if value is None:
-        return ""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise InputError(origin, f"{name} is {value!r:.60}", allowed="text or a number")
-    return as_text(str(value), origin).strip()
 
 
 def _as_video(rows: Sequence[Row]) -> ListedVideo:

@@ -1,4 +1,4 @@
-"""A plain list of clips: a text or CSV file of paths and labels.
+"""A plain list of clips: a text, CSV or JSON Lines file of paths and labels.
 
     dataset:
       kind: list
@@ -6,11 +6,11 @@
       columns: {group: source_video}
       split_by: {kind: group, test_fraction: 0.3}
 
-See `annotations.py` for the forms a list may take.
+See `annotations.py` for the forms a table may take. A file whose name ends in `.jsonl` holds an object a line, whose
+fields are the columns: `{"path": "a.mp4", "label": "waving", "start": 0.5, "split": "train"}`.
 """
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,17 +21,14 @@ from pydantic import Field, model_validator
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
 from side4video.core.spec import Spec
-from side4video.data.annotations import ColumnNamesSpec, Delimiter, Row, as_flag, as_span, inside, read_rows, some
-from side4video.data.class_names import read_class_names
+from side4video.data.annotations import CLIPS, ColumnNamesSpec, Delimiter, Row, as_flag, as_span, inside, read_rows
+from side4video.data.class_names import classes_of_labels, label_position, read_class_names
 from side4video.data.clip import Clip, Split
 from side4video.data.fingerprint import fingerprint_clips
-from side4video.data.mirror import mirror_by_name
+from side4video.data.frame_folder import FramePattern
+from side4video.data.json_entries import read_json_rows
+from side4video.data.mirror import Mirror, MirrorByNameSpec, mirrored_labels
 from side4video.data.split_by import ColumnSplitSpec, FileSplitSpec, SplitBy, held_out
-
-LARGEST_LABEL = 99_999
-"""A larger whole-number label is a mistaken column (a frame count, an id), not a class."""
-
-_WHOLE_NUMBER = re.compile(r"-?\d+")
 
 
 class ColumnsSpec(ColumnNamesSpec):
@@ -75,7 +72,7 @@ class GivenNamesSpec(Spec):
 
 
 class NamesFileSpec(Spec):
-    """The classes are in a file: one name per line, or CSV with a header `id,name`."""
+    """The classes are in a file: one name per line, CSV with a header `id,name`, or JSON `{name: position}`."""
 
     kind: Literal["file"] = "file"
     path: str
@@ -108,42 +105,8 @@ class DirectionLabelsSpec(Spec):
 TaskLabels = Annotated[GivenLabelsSpec | DirectionLabelsSpec, Field(discriminator="kind")]
 
 
-class MirrorByNameSpec(Spec):
-    """Classes whose names differ by left and right (or clockwise and anticlockwise) are each other's mirror image.
-
-    Flipping is refused if a name has such a word and no partner.
-    """
-
-    kind: Literal["by-name"] = "by-name"
-
-
-class MirrorPairsSpec(Spec):
-    """These classes are each other's mirror image; all others are their own. No pair: flips change no label."""
-
-    kind: Literal["pairs"] = "pairs"
-    pairs: tuple[tuple[str, str], ...] = ()
-    """Class names, two by two."""
-
-    @model_validator(mode="after")
-    def each_class_has_one_mirror_image(self) -> "MirrorPairsSpec":
-        """No class stands in two pairs, or twice in one."""
-        names = [name for pair in self.pairs for name in pair]
-        if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"the class {repeated[0]!r} is given two mirror images")
-        return self
-
-
-class MirrorRefusedSpec(Spec):
-    """A mirrored clip has no label: never flip."""
-
-    kind: Literal["refused"] = "refused"
-
-
-Mirror = Annotated[MirrorByNameSpec | MirrorPairsSpec | MirrorRefusedSpec, Field(discriminator="kind")]
-
-
 class ListSpec(Spec):
-    """Clips listed in a text or CSV file."""
+    """Clips listed in a text, CSV or JSON Lines file."""
 
     kind: Literal["list"] = "list"
     annotations: Annotated[str, Field(min_length=1)]
@@ -151,13 +114,16 @@ class ListSpec(Spec):
     root: str = ""
     """The folder that paths in the list are relative to; empty is the list's own folder. May hold `${NAME}`."""
     delimiter: Delimiter = "auto"
-    """What divides columns; `auto` looks at the first line: a tab, else a comma, else spaces."""
+    """What divides the columns of a table; `auto` looks at the first line: a tab, else a comma, else spaces."""
     columns: ColumnsSpec = ColumnsSpec()
     """The header's names."""
     class_names: ClassNames = LabelNamesSpec()
     """What the classes are."""
     split_by: SplitBy = ColumnSplitSpec()
     """Which clips are for training and which for test."""
+    frame_pattern: FramePattern = ""
+    """How the images are named, if each path is a folder of frames: `img_{:05d}.jpg`. They count from 1, and have no
+    times: a clip is the whole folder."""
     task_labels: TaskLabels = GivenLabelsSpec()
     """What is to be recognised."""
     mirror: Mirror = MirrorByNameSpec()
@@ -194,18 +160,7 @@ class ListSpec(Spec):
         classes = self.classes()
         if self.task_labels.kind == "direction":
             return {0: 0, 1: 1}
-        if isinstance(self.mirror, MirrorRefusedSpec):
-            return None
-        if isinstance(self.mirror, MirrorByNameSpec):
-            permutation, unpaired = mirror_by_name(classes)
-            return None if unpaired else permutation
-        permutation = {index: index for index in range(len(classes))}
-        for pair in self.mirror.pairs:
-            for name, other in (pair, pair[::-1]):
-                if name not in classes:
-                    raise InputError("data.dataset.mirror.pairs", f"{name!r} is no class", allowed=some(classes))
-                permutation[classes.index(name)] = classes.index(other) if other in classes else -1
-        return permutation
+        return mirrored_labels(self.mirror, classes)
 
     def check(self) -> None:
         """Read the list and check it whole; no video is looked at.
@@ -229,12 +184,16 @@ class ListSpec(Spec):
 
     def _rows(self) -> tuple[list[Row], list[Row]]:
         """The rows of the list, and of the separate test list if there is one."""
-        columns = self.columns.model_dump()
-        rows = read_rows(self._annotations(), delimiter=self.delimiter, columns=columns)
+        rows = self._read(self._annotations())
         if not isinstance(self.split_by, FileSplitSpec):
             return rows, []
-        path = _expand(self.split_by.test_annotations, "split_by.test_annotations")
-        return rows, read_rows(path, delimiter=self.delimiter, columns=columns)
+        return rows, self._read(_expand(self.split_by.test_annotations, "split_by.test_annotations"))
+
+    def _read(self, path: Path) -> list[Row]:
+        columns = self.columns.model_dump()
+        if path.suffix == ".jsonl":
+            return read_json_rows(path, columns=columns, form=CLIPS)
+        return read_rows(path, delimiter=self.delimiter, columns=columns)
 
     def _given_classes(self) -> tuple[str, ...]:
         if isinstance(self.class_names, GivenNamesSpec):
@@ -243,56 +202,39 @@ class ListSpec(Spec):
             return tuple(str(index) for index in range(self.class_names.count))
         if isinstance(self.class_names, NamesFileSpec):
             return read_class_names(_expand(self.class_names.path, "class_names.path"))
-        labels = {row.values["label"]: row for rows in reversed(self._rows()) for row in reversed(rows)}
-        if not all(_WHOLE_NUMBER.fullmatch(label) for label in labels):
-            return tuple(sorted(labels))
-        for label, row in labels.items():
-            if not 0 <= int(label) <= LARGEST_LABEL:
-                raise InputError(
-                    row.origin,
-                    f"label {label} is out of range",
-                    allowed=f"0 to {LARGEST_LABEL}",
-                    fix="is it another column?",
-                )
-        return tuple(str(index) for index in range(max(map(int, labels)) + 1))
+        rows = (row for rows in self._rows() for row in rows)
+        return classes_of_labels((row.values["label"], row.origin) for row in rows)
 
     def _split(self) -> dict[Split, list[Clip]]:
         rows, test_rows = self._rows()
         positions = {name: index for index, name in enumerate(self._given_classes())}
         root = self._root()
-        clips = [_as_clip(row, root, positions) for row in rows]
+        clips = [self._as_clip(row, root, positions) for row in rows]
         if isinstance(self.split_by, FileSplitSpec):
-            return {"train": clips, "test": [_as_clip(row, root, positions) for row in test_rows]}
+            return {"train": clips, "test": [self._as_clip(row, root, positions) for row in test_rows]}
         is_test = held_out(self.split_by, rows, clips, self.columns.model_dump())
         return {
             "train": [clip for clip, test in zip(clips, is_test, strict=True) if not test],
             "test": [clip for clip, test in zip(clips, is_test, strict=True) if test],
         }
 
+    def _as_clip(self, row: Row, root: Path, positions: Mapping[str, int]) -> Clip:
+        start, end = as_span(row)
+        if self.frame_pattern and not (start is None and end is None):
+            raise InputError(
+                row.origin, "a start or end, and frames in a folder have no times", fix="leave the two cells empty"
+            )
+        return Clip(
+            path=inside(root, row.values["path"], row.origin),
+            label=label_position(row.values["label"], positions, row.origin),
+            start_seconds=start,
+            end_seconds=end,
+            reversed=as_flag(row, "reversed"),
+            group=row.values.get("group", ""),
+            frame_pattern=self.frame_pattern,
+            origin=row.origin,
+        )
+
 
 def _expand(path: str, field: str) -> Path:
     return Path(expand(path, f"data.dataset.{field}"))
-
-
-def _as_clip(row: Row, root: Path, positions: Mapping[str, int]) -> Clip:
-    start, end = as_span(row)
-    return Clip(
-        path=inside(root, row.values["path"], row.origin),
-        label=_label(row, positions),
-        start_seconds=start,
-        end_seconds=end,
-        reversed=as_flag(row, "reversed"),
-        group=row.values.get("group", ""),
-        origin=row.origin,
-    )
-
-
-def _label(row: Row, positions: Mapping[str, int]) -> int:
-    label = row.values["label"]
-    if label in positions:
-        return positions[label]
-    if _WHOLE_NUMBER.fullmatch(label):
-        if 0 <= int(label) < len(positions):
-            return int(label)
-        raise InputError(row.origin, f"label {label} is out of range", allowed=f"0 to {len(positions) - 1}")
-    raise InputError(row.origin, f"label {label!r} is no class", allowed=some(list(positions)))

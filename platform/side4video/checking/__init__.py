@@ -1,0 +1,1 @@
+"""The check of a data set: its lists against its files, and a sample of its clips decoded."""

@@ -1,0 +1,185 @@
+"""The walk: every listed file is looked at, those that may stand on both sides are hashed, a sample is decoded.
+
+Files are the same only if their sizes are, so a file whose size no file of the other split has is not hashed: of a
+hundred Kinetics videos about one.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from side4video.checking.crew import Crew, Lost
+from side4video.checking.kept import Kept, common_folder
+from side4video.checking.listing import SPLITS, Listing, Piece, piece_of
+from side4video.checking.probe import (
+    ClipFacts,
+    Stamp,
+    Target,
+    as_stored,
+    hash_file,
+    picture_clip,
+    probe_clip,
+    stamp_file,
+)
+from side4video.core.seeds import derive_seed
+from side4video.data.clip import Clip
+from side4video.data.spec import DataSpec
+
+
+class View(Protocol):
+    """Where the check says how far it is."""
+
+    def say(self, phase: str) -> None:
+        """Something begins whose length is not known."""
+        ...
+
+    def tell(self, done: int, total: int) -> None:
+        """So many are done."""
+        ...
+
+
+@dataclass(frozen=True)
+class Work:
+    """What was done, and what was known from before."""
+
+    files_hashed: int
+    files_known: int
+    clips_decoded: int
+    clips_known: int
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the walk found."""
+
+    listing: Listing
+    stamps: Mapping[str, Stamp | None]
+    """Of each path; None where there is nothing."""
+    digests: Mapping[str, str]
+    """Of the paths whose size stands in both splits; empty where the bytes cannot be read."""
+    sample: Sequence[Clip]
+    """The clips that were decoded, one for each piece."""
+    facts: Mapping[Piece, ClipFacts]
+    work: Work
+
+
+def walk(data: DataSpec, listing: Listing, *, sample: int | None, crew: Crew, kept: Kept, view: View) -> Checked:
+    """Look at all that is listed.
+
+    Args:
+        data: Says how clips are decoded.
+        listing: What is listed.
+        sample: How many clips are decoded, at most; None is all.
+        crew: Does the work.
+        kept: What is known from before; what is found is added.
+        view: Hears how far it is.
+
+    Raises:
+        InputError: The decoder that the document names is not installed.
+    """
+    by_path = {clip.path: clip for _, clip in listing.clips()}
+    kept.forget_others(by_path.keys())
+    stamps: dict[str, Stamp | None] = {}
+    view.say("looking at files")
+    for clip, stamp in _told(crew, stamp_file, list(by_path.values()), view):
+        stamps[clip.path] = None if isinstance(stamp, Lost) else stamp
+    view.say("hashing files")
+    digests, hashed = _hash(_comparable(listing, stamps, by_path), stamps, crew=crew, kept=kept, view=view)
+    view.say("decoding clips")
+    drawn = draw_sample(listing, stamps, sample)
+    facts, decoded = _decode(drawn, stamps, data, crew=crew, kept=kept, view=view)
+    work = Work(hashed, len(digests) - hashed, decoded, len(facts) - decoded)
+    return Checked(listing, stamps, digests, drawn, facts, work)
+
+
+def draw_sample(listing: Listing, stamps: Mapping[str, Stamp | None], size: int | None) -> list[Clip]:
+    """Clips to decode, one for each piece, of all splits, shuffled: the same whoever asks, wherever the files are."""
+    pieces = {piece_of(clip): clip for _, clip in listing.clips() if (stamp := stamps[clip.path]) and stamp.bytes}
+    root = common_folder([clip for _, clip in listing.clips()])
+
+    def rank(clip: Clip) -> int:
+        relative = os.path.relpath(clip.path, root)
+        return derive_seed("check", relative, str(clip.start_seconds), str(clip.end_seconds))
+
+    return sorted(pieces.values(), key=rank)[:size]
+
+
+def draw_pictures(clips: Sequence[Clip], data: DataSpec, *, crew: Crew, view: View) -> dict[Piece, bytes]:
+    """A JPEG of each clip that can be decoded."""
+    view.say("drawing clips")
+    stored, pictures = as_stored(data), {}
+    targets = [Target(clip, stored) for clip in clips]
+    for target, picture in _told(crew, picture_clip, targets, view, limit_seconds=data.loader.timeout_seconds):
+        if picture and not isinstance(picture, Lost):
+            pictures[piece_of(target.clip)] = picture
+    return pictures
+
+
+def _comparable(listing: Listing, stamps: Mapping[str, Stamp | None], by_path: Mapping[str, Clip]) -> list[Clip]:
+    """Files whose size stands in both splits, each once."""
+    sizes = {
+        split: {stamp.bytes for clip in listing.splits[split] if (stamp := stamps[clip.path]) and stamp.bytes}
+        for split in SPLITS
+    }
+    both = set.intersection(*sizes.values())
+    return [clip for path, clip in by_path.items() if (stamp := stamps[path]) and stamp.bytes in both]
+
+
+def _hash(
+    clips: Sequence[Clip], stamps: Mapping[str, Stamp | None], *, crew: Crew, kept: Kept, view: View
+) -> tuple[dict[str, str], int]:
+    """The hashes by path, and how many of them are new."""
+    digests: dict[str, str] = {}
+    unknown = []
+    for clip in clips:
+        stamp = stamps[clip.path]
+        digest = kept.digest(clip.path, stamp) if stamp else None
+        if digest is None:
+            unknown.append(clip)
+        else:
+            digests[clip.path] = digest
+    for clip, digest in _told(crew, hash_file, unknown, view):
+        digests[clip.path] = "" if isinstance(digest, Lost) else digest
+        if (stamp := stamps[clip.path]) and digests[clip.path]:
+            kept.keep_digest(clip.path, stamp, digests[clip.path])
+    return digests, len(unknown)
+
+
+def _decode(
+    clips: Sequence[Clip],
+    stamps: Mapping[str, Stamp | None],
+    data: DataSpec,
+    *,
+    crew: Crew,
+    kept: Kept,
+    view: View,
+) -> tuple[dict[Piece, ClipFacts], int]:
+    """What decoding says of each piece, and how many were decoded now."""
+    found: dict[Piece, ClipFacts] = {}
+    unknown = []
+    stored = as_stored(data)
+    for clip in clips:
+        stamp = stamps[clip.path]
+        facts = kept.facts(piece_of(clip), stamp) if stamp else None
+        if facts is None:
+            unknown.append(Target(clip, stored))
+        else:
+            found[piece_of(clip)] = facts
+    for target, facts in _told(crew, probe_clip, unknown, view, limit_seconds=data.loader.timeout_seconds):
+        piece, stamp = piece_of(target.clip), stamps[target.clip.path]
+        if isinstance(facts, Lost):  # it may have been the machine's fault: tried again the next time
+            found[piece] = ClipFacts(broken=facts.reason)
+            continue
+        found[piece] = facts
+        if stamp:
+            kept.keep_facts(piece, stamp, facts)
+    return found, len(unknown)
+
+
+def _told(
+    crew: Crew, job: Callable[[Any], Any], items: Sequence[Any], view: View, *, limit_seconds: float = float("inf")
+) -> Iterable[tuple[Any, Any]]:
+    for done, pair in enumerate(crew.work(job, items, limit_seconds=limit_seconds), 1):
+        yield pair
+        view.tell(done, len(items))

@@ -1,0 +1,197 @@
+"""Processes that do small jobs: one dies or hangs, and only the item in its hands is lost.
+
+Each process has a pipe of its own and a handful of items at a time, and tells of each as it is done. So memory does not
+depend on the number of items, and whoever leaves leaves nothing behind. Ctrl-C reaches the parent alone.
+"""
+
+import os
+import signal
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context, resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar
+
+from side4video.core.errors import Side4VideoError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+HANDFUL = 16
+"""Items that a process is given at a time."""
+_LOOK_SECONDS = 1.0
+_KILL_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What is there in place of a result."""
+
+    reason: str
+
+
+class _Failure:
+    """An error on its way to the parent; one that cannot travel goes as text."""
+
+    def __init__(self, error: Exception) -> None:
+        is_ours = isinstance(error, Side4VideoError)
+        self.error = error if is_ours else RuntimeError("".join(traceback.format_exception(error)))
+
+
+@dataclass(eq=False)
+class _Hand:
+    """A process, and the items that it was given, the one it does first."""
+
+    process: BaseProcess
+    pipe: "Connection[Any, Any]"
+    doing: deque[Any]
+    since: float = 0.0
+
+
+class Crew:
+    """So many processes; use it as a context manager."""
+
+    def __init__(self, processes: int = 0) -> None:
+        """Nothing starts yet.
+
+        Args:
+            processes: How many; 0 is one for each core that this process may use.
+        """
+        self.processes = processes or cores()
+        self._hands: list[_Hand] = []
+
+    def __enter__(self) -> "Crew":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end(self._hands)
+
+    def work(
+        self, job: Callable[[Item], Result], items: Iterable[Item], *, limit_seconds: float = float("inf")
+    ) -> Iterator[tuple[Item, Result | Lost]]:
+        """Each item and what the job made of it, as they are done.
+
+        Args:
+            job: A function of a module; its items and results travel between processes.
+            items: Taken a handful at a time.
+            limit_seconds: A process that is longer at one item is ended, and another takes its place.
+
+        Raises:
+            Side4VideoError: The job raised it, or a process cannot start.
+            RuntimeError: The job raised anything else.
+        """
+        left = iter(items)
+        while len(self._hands) < self.processes:
+            self._hands.append(_hire())
+        try:
+            for hand in self._hands:
+                _give(hand, job, islice(left, HANDFUL))
+            while busy := [hand for hand in self._hands if hand.doing]:
+                ready = set(wait([hand.pipe for hand in busy], _LOOK_SECONDS))
+                for hand in busy:
+                    if hand.pipe in ready:
+                        yield self._hear(hand, job)
+                    elif time.monotonic() - hand.since > limit_seconds:
+                        hand.process.kill()
+                        yield self._replace(
+                            hand, job, f"no answer within {limit_seconds:g} s; a decoder may hang on it"
+                        )
+                    if not hand.doing:
+                        _give(hand, job, islice(left, HANDFUL))
+        finally:  # whoever stops listening must not hear the rest in the next work
+            self._end([hand for hand in self._hands if hand.doing])
+
+    def _end(self, hands: list[_Hand]) -> None:
+        for hand in hands:
+            hand.process.kill()
+        for hand in hands:
+            hand.process.join(_KILL_SECONDS)
+            hand.pipe.close()
+        self._hands = [hand for hand in self._hands if hand not in hands]
+
+    def _hear(self, hand: _Hand, job: Callable[..., Any]) -> tuple[Any, Any]:
+        try:
+            result = hand.pipe.recv()
+        except (EOFError, OSError):
+            hand.process.join(_KILL_SECONDS)
+            return self._replace(hand, job, f"the process that read it died (exit code {hand.process.exitcode})")
+        hand.since = time.monotonic()
+        if isinstance(result, _Failure):
+            raise result.error
+        return hand.doing.popleft(), result
+
+    def _replace(self, hand: _Hand, job: Callable[..., Any], reason: str) -> tuple[Any, Lost]:
+        """Another process in its place, which goes on with the items after the one that is lost."""
+        hand.process.join(_KILL_SECONDS)
+        hand.pipe.close()
+        item = hand.doing.popleft()
+        new = _hire()
+        hand.process, hand.pipe = new.process, new.pipe
+        _give(hand, job, list(hand.doing))
+        return item, Lost(reason)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _hire() -> _Hand:
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs,), name="side4video-check", daemon=True)
+    with _deaf_to_ctrl_c():
+        process.start()
+    theirs.close()
+    try:
+        ours.recv()
+    except (EOFError, OSError):
+        raise Side4VideoError("a process for the check could not start; out of memory?") from None
+    return _Hand(process, ours, deque())
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """What is started in here never hears of Ctrl-C; for this process it waits until the end of the block."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # started by the first process otherwise, and its start unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _give(hand: _Hand, job: Callable[..., Any], items: Iterable[Any]) -> None:
+    hand.doing = deque(items)
+    hand.since = time.monotonic()
+    if hand.doing:
+        with suppress(BrokenPipeError):  # it died meanwhile: its pipe will say so
+            hand.pipe.send((job, list(hand.doing)))
+
+
+def _serve(pipe: "Connection[Any, Any]") -> None:
+    """The life of a process: items in, results out, until the parent is gone."""
+    try:
+        pipe.send("here")
+        while True:
+            job, items = pipe.recv()
+            for item in items:
+                pipe.send(_done(job, item))
+    except (EOFError, OSError):
+        return
+
+
+def _done(job: Callable[[Any], Any], item: Any) -> Any:
+    try:
+        return job(item)
+    except Exception as error:
+        return _Failure(error)

@@ -1,0 +1,186 @@
+"""A folder for each class.
+
+    dataset: {kind: folder, root: "${CLIPS}"}                  train/abseiling/a.mp4, test/abseiling/b.mp4
+
+    dataset:                                                   abseiling/v_Abseiling_g01_c01.avi
+      kind: folder
+      root: ${UCF101}
+      split_by: {kind: group, test_fraction: 0.3}
+      group_pattern: _(g[0-9]+)_
+
+With `frame_pattern`, what a class's folder holds are not videos, but folders of frames.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from side4video.core.errors import InputError
+from side4video.core.paths import expand
+from side4video.core.spec import Spec
+from side4video.data.annotations import Row, some
+from side4video.data.captioned import Extension
+from side4video.data.clip import Clip, Split
+from side4video.data.fingerprint import fingerprint_clips
+from side4video.data.frame_folder import FramePattern
+from side4video.data.gaps import warn_once
+from side4video.data.mirror import Mirror, MirrorByNameSpec, mirrored_labels
+from side4video.data.split_by import GroupSplitSpec, held_out
+
+
+class FoldersSplitSpec(Spec):
+    """Training and test clips are in two folders, each with the folders of the classes."""
+
+    kind: Literal["folders"] = "folders"
+    train: str = "train"
+    """The folder of the training clips, in `root`."""
+    test: str = "test"
+    """The folder of the test clips, in `root`; it has no class that the other has not."""
+
+
+FolderSplitBy = Annotated[FoldersSplitSpec | GroupSplitSpec, Field(discriminator="kind")]
+
+
+class FolderSpec(Spec):
+    """Videos in a folder for each class; the classes are the names of the folders, sorted."""
+
+    kind: Literal["folder"] = "folder"
+    root: Annotated[str, Field(min_length=1)]
+    """The folder that holds it all; may hold `${NAME}`."""
+    split_by: FolderSplitBy = FoldersSplitSpec()
+    """Which clips are for training and which for test."""
+    group_pattern: str = ""
+    """Where `split_by` is group: the group of a clip is what this regular expression finds in its name, or its first
+    group of brackets does. Empty: each clip stands alone."""
+    extensions: Annotated[tuple[Extension, ...], Field(min_length=1)] = (
+        *(".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv"),
+    )
+    """Which files are videos, in small or capital letters; others are left out, and a warning says how many."""
+    frame_pattern: FramePattern = ""
+    """How the images are named, if each video is a folder of its frames: `img_{:05d}.jpg`. They count from 1."""
+    mirror: Mirror = MirrorByNameSpec()
+    """What a horizontal flip does to labels."""
+
+    @field_validator("group_pattern")
+    @classmethod
+    def group_pattern_is_an_expression(cls, pattern: str) -> str:
+        """It can be read."""
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        return pattern
+
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of their positions."""
+        folder = self._root() / self.split_by.train if isinstance(self.split_by, FoldersSplitSpec) else self._root()
+        return tuple(_subfolders(folder))
+
+    def clips(self, split: Split) -> list[Clip]:
+        """The clips of a split, class by class, in the order of their names.
+
+        Raises:
+            InputError: A folder is missing or empty, or the test folder has a class that training has not.
+        """
+        if isinstance(self.split_by, FoldersSplitSpec):
+            return self._in_classes(self._root() / (self.split_by.train if split == "train" else self.split_by.test))
+        clips = self._in_classes(self._root())
+        rows = [Row(clip.origin, {"group": clip.group}) for clip in clips]
+        is_test = held_out(self.split_by, rows, clips, {"group": "group"})
+        chosen = [clip for clip, test in zip(clips, is_test, strict=True) if test == (split == "test")]
+        if not chosen:
+            raise InputError(
+                str(self._root()), f"no clip is for {split} (split_by: group)", fix="check group_pattern and ungrouped"
+            )
+        return chosen
+
+    def fingerprint(self) -> str:
+        """SHA-256 over classes and clips; see `fingerprint_clips`."""
+        splits: tuple[Split, ...] = ("train", "test")
+        return fingerprint_clips(self.classes(), {split: self.clips(split) for split in splits}, self._root())
+
+    def mirrored_classes(self) -> Mapping[int, int] | None:
+        """The label permutation of a horizontal flip; None where labels know left from right and no map is known."""
+        return mirrored_labels(self.mirror, self.classes())
+
+    def check(self) -> None:
+        """Look through all folders; no video is opened.
+
+        Raises:
+            InputError: As `clips` does.
+        """
+        self.clips("train")
+        self.clips("test")
+
+    def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:  # noqa: ARG002 - same for all sets
+        """The same as `check`: there is nothing to make."""
+        self.check()
+
+    def _root(self) -> Path:
+        # resolve() would follow links out of the folder.
+        return Path(os.path.abspath(expand(self.root, "data.dataset.root")))  # noqa: PTH100
+
+    def _in_classes(self, folder: Path) -> list[Clip]:
+        """The clips of all classes in a folder."""
+        positions = {name: index for index, name in enumerate(self.classes())}
+        clips: list[Clip] = []
+        left_out: list[str] = []
+        for name in _subfolders(folder):
+            if name not in positions:
+                raise InputError(
+                    str(folder / name), f"no folder for training is called {name!r}", allowed=some(list(positions))
+                )
+            found, others = self._in_class(folder / name, positions[name])
+            if not found:
+                wanted = "folder of frames" if self.frame_pattern else f"video ({some(self.extensions)})"
+                raise InputError(str(folder / name), f"no {wanted} in it", fix="remove the folder, or see `extensions`")
+            clips += found
+            left_out += others
+        if left_out:
+            warn_once(f"{folder}: files that are no clips are left out, {len(left_out)} of them: {some(left_out)}")
+        return clips
+
+    def _in_class(self, folder: Path, label: int) -> tuple[list[Clip], list[str]]:
+        """The clips of a class, and what else its folder holds."""
+        clips, others = [], []
+        for entry in sorted(_entries(folder), key=lambda entry: entry.name):
+            if entry.is_dir() if self.frame_pattern else entry.name.lower().endswith(self._endings()):
+                group = self._group(f"{folder.name}/{entry.name}")
+                clips.append(Clip(entry.path, label, group=group, frame_pattern=self.frame_pattern, origin=str(folder)))
+            else:
+                others.append(f"{folder.name}/{entry.name}")
+        return clips, others
+
+    def _endings(self) -> tuple[str, ...]:
+        return tuple(extension.lower() for extension in self.extensions)
+
+    def _group(self, path: str) -> str:
+        """The group of a clip, from its class and name: where the root is must not change the split."""
+        if not self.group_pattern:
+            return path
+        match = re.search(self.group_pattern, path.partition("/")[2])
+        if match is None:
+            return ""
+        return (match[1] if match.re.groups else match[0]) or ""
+
+
+def _subfolders(folder: Path) -> list[str]:
+    names = sorted(entry.name for entry in _entries(folder) if entry.is_dir())
+    if not names:
+        raise InputError(str(folder), "it has no folders", fix="it needs one for each class; see `split_by`")
+    return names
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What a folder holds, without hidden files."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise InputError(
+            str(folder), f"the folder cannot be read: {error.strerror}", fix="check `root` and `split_by`"
+        ) from error

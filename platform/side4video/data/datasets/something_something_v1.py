@@ -1,0 +1,63 @@
+"""Something-Something v1 (Goyal et al., ICCV 2017, arXiv 1706.04261): 108,499 short videos as folders of frames.
+
+    dataset: {kind: something-something-v1, annotations: "${SSV1}/labels", root: "${SSV1}/20bn-something-something-v1"}
+
+The official lists are lines `id;label`, without a header; the frames of a video are `{id}/00001.jpg` and so on. The
+lists of papers' code are lines `id frames label` (`format: list`).
+"""
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from side4video.core.errors import InputError
+from side4video.data.annotations import read_text
+from side4video.data.captioned import Extension
+from side4video.data.frame_folder import FramePattern
+from side4video.data.labelled import LabelledSpec, LabelledVideo
+
+
+class SomethingSomethingV1Spec(LabelledSpec):
+    """Something-Something v1, from the official files or from lists of folders."""
+
+    USUAL_CLASSES: ClassVar[int] = 174
+    """What plans count with where the files are not here."""
+
+    kind: Literal["something-something-v1"] = "something-something-v1"
+    train_list: str = "something-something-v1-train.csv"
+    """The file that lists the training videos."""
+    test_list: str = "something-something-v1-validation.csv"
+    """The file that lists the test videos; the validation set, as in all papers."""
+    class_names: Annotated[str, Field(min_length=1)] = "something-something-v1-labels.csv"
+    """The file of class names, one a line."""
+    class_order: Literal["alphabet", "file"] = "alphabet"
+    """What a label's number means in lists: a position among the sorted names (TSN, TSM, Side4Video), or in the file
+    (mmaction2)."""
+    frame_pattern: FramePattern = "{:05d}.jpg"
+    """How the images are named, if each video is a folder of its frames. They count from 1."""
+    extension: Extension = ".webm"
+    """How the names of the video files end, if they were made into videos and `frame_pattern` is empty."""
+
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of their positions."""
+        names = super().classes()
+        return tuple(sorted(names)) if self.class_order == "alphabet" else names
+
+    def _path(self, video: LabelledVideo) -> str:
+        return video.name if self.frame_pattern else video.name + self.extension
+
+    def _official(self, path: Path) -> list[LabelledVideo]:
+        videos = []
+        for number, line in enumerate(read_text(path).split("\n"), 1):
+            name, _, label = (cell.strip() for cell in line.partition(";"))
+            if name and label:
+                videos.append(LabelledVideo(name, label, f"{path}:{number}"))
+            elif line.strip():
+                raise InputError(
+                    f"{path}:{number}",
+                    f"found {line.strip()!r:.80}",
+                    allowed="id;label, such as 100218;Unfolding something",
+                    fix="is it the list of another format (`format: list`), or one without labels?",
+                )
+        return videos

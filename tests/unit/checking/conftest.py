@@ -1,0 +1,23 @@
+import shutil
+
+import pytest
+
+from checked_sets import make_clips
+from side4video.checking.crew import Crew
+
+
+@pytest.fixture(scope="session")
+def crew():
+    with Crew(2) as crew:
+        yield crew
+
+
+@pytest.fixture(scope="session")
+def _clips(tmp_path_factory):
+    return make_clips(tmp_path_factory.mktemp("clips"))
+
+
+@pytest.fixture
+def folder(_clips, tmp_path):
+    """Clips of a set, for one test to spoil."""
+    return shutil.copytree(_clips, tmp_path / "clips")
