@@ -5,6 +5,7 @@ that. So any number of ranks and loader workers sees the same samples, and resum
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from side4video.core.errors import InputError
 from side4video.core.seeds import derive_seed
 from side4video.data.batch import BrokenReport, ClipBatch
 from side4video.data.clip import Clip
+from side4video.data.frames_ahead import FramesAhead
 from side4video.data.prefetch import Prefetcher, ThreadPrefetcher, make_prefetcher
 from side4video.data.reader import BatchReader, EvaluationKey, EvaluationReader, TrainingKey, TrainingReader
 from side4video.data.spec import DataSpec
@@ -65,7 +67,9 @@ class TrainingStream:
         self._spec, self._batch_size, self._micro_batches = spec, batch_size, micro_batches
         self._share = slice(rank * batch_size // world, (rank + 1) * batch_size // world)
         self._views = views
-        reader = TrainingReader(spec, list(clips), positions=self._positions, mirrored=mirrored or {})
+        self._folder = _folder_ahead(spec, world) if views is None and stored is None else None
+        ahead = FramesAhead(self._folder.name, spec.loader.epochs_per_decode) if self._folder else None
+        reader = TrainingReader(spec, list(clips), positions=self._positions, mirrored=mirrored or {}, ahead=ahead)
         self._prefetcher = _prefetcher(reader, stored, spec)
         self._clips = len(self._positions)
         self.broken: dict[int, BrokenReport] = {}
@@ -101,6 +105,8 @@ class TrainingStream:
     def close(self) -> None:
         """End the decoding processes or the thread."""
         self._prefetcher.close()
+        if self._folder:
+            self._folder.cleanup()
 
 
 class EvaluationStream:
@@ -170,6 +176,19 @@ class EvaluationStream:
 def _prefetcher(reader: BatchReader, stored: BatchReader | None, spec: DataSpec) -> Prefetcher:
     """Videos as the loader says. Kept rows in a thread: they are copied, not decoded, and open files do not travel."""
     return make_prefetcher(reader, spec.loader) if stored is None else ThreadPrefetcher(stored, spec.loader)
+
+
+def _folder_ahead(spec: DataSpec, world: int) -> TemporaryDirectory[str] | None:
+    """Where frames of later epochs wait; None where none are fetched."""
+    if spec.loader.epochs_per_decode == 1:
+        return None
+    if world > 1:  # a clip's next epoch is mostly another worker's, perhaps on another machine
+        raise InputError(
+            "data.loader.epochs_per_decode",
+            f"{spec.loader.epochs_per_decode} with {world} training workers, which do not share the frames that wait",
+            fix="set it to 1",
+        )
+    return TemporaryDirectory(prefix="side4video-frames-", ignore_cleanup_errors=True)
 
 
 def _check_batch(batch_size: int, *, micro_batches: int, world: int, clips: int) -> None:

@@ -19,6 +19,7 @@ from side4video.data.batch import NO_LABEL, BrokenReport, ClipBatch
 from side4video.data.clip import Clip
 from side4video.data.clip_frames import ClipFrames
 from side4video.data.decode import BrokenClip, Choose
+from side4video.data.frames_ahead import FramesAhead
 from side4video.data.mirror import mirror_text
 from side4video.data.spec import DataSpec
 from side4video.data.transforms import augment_clip, evaluation_crops, resize_for_test
@@ -64,7 +65,13 @@ class TrainingReader:
     """Reads augmented clips; under `skip` a broken one is replaced by another."""
 
     def __init__(
-        self, spec: DataSpec, clips: Sequence[Clip], *, positions: Sequence[int], mirrored: Mapping[int, int]
+        self,
+        spec: DataSpec,
+        clips: Sequence[Clip],
+        *,
+        positions: Sequence[int],
+        mirrored: Mapping[int, int],
+        ahead: FramesAhead | None = None,
     ) -> None:
         """Keep what is needed to read.
 
@@ -73,9 +80,10 @@ class TrainingReader:
             clips: All clips.
             positions: Those that are trained on; replacements come from them.
             mirrored: The label of a flipped clip, by its label; labels not named keep theirs.
+            ahead: Where frames of later epochs wait; None fetches none.
         """
         self.spec, self.clips, self.positions, self.mirrored = spec, clips, positions, dict(mirrored)
-        self.frames = ClipFrames(spec)
+        self.frames, self.ahead = ClipFrames(spec), ahead
 
     def read(self, keys: Sequence[TrainingKey]) -> ClipBatch:
         """The clips of the keys, each `repeated_sampling` times, its copies side by side."""
@@ -89,11 +97,15 @@ class TrainingReader:
 
     def _decode(self, key: TrainingKey, broken: list[BrokenReport]) -> tuple[np.ndarray, int]:
         """Frames of the key's clip, or of its replacement, and whose they are."""
+        if self.ahead and (waiting_THWC := self.ahead.take(key.epoch, key.index)) is not None:
+            return waiting_THWC, key.index
         spec = self.spec
-        rng = np.random.default_rng(derive_seed(spec.seed, "frames", key.epoch, key.index))
+        rng = self._frames_rng(key.epoch, key.index)
         index = key.index
         for attempt in range(REPLACEMENT_ATTEMPTS):
             try:
+                if self.ahead and attempt == 0 and not self.clips[index].frame_pattern:
+                    return self._decode_ahead(self.ahead, key, rng), index
                 return self.frames.read(
                     self.clips[index], lambda total: spec.sampling.train_indices(total, spec.frames, rng)
                 ), index
@@ -109,6 +121,24 @@ class TrainingReader:
             f"{REPLACEMENT_ATTEMPTS} clips in a row cannot be decoded, the last one: {last.reason}",
             fix="check the data set's root folder",
         )
+
+    def _decode_ahead(self, ahead: FramesAhead, key: TrainingKey, rng: np.random.Generator) -> np.ndarray:
+        """The key's frames; those of the clip's next epochs, from the same pass, are put where they wait."""
+        spec, clip = self.spec, self.clips[key.index]
+        epochs = ahead.due(key.epoch, key.index)
+        rngs = [rng, *(self._frames_rng(epoch, key.index) for epoch in epochs[1:])]
+
+        def choose(total: int) -> np.ndarray:
+            draws = [spec.sampling.train_indices(total, spec.frames, each) for each in rngs]
+            return np.concatenate(draws[::-1] if clip.reversed else draws)
+
+        parts = np.split(self.frames.read(clip, choose), len(epochs))
+        for epoch, part_THWC in zip(epochs[1:], parts[1:], strict=True):
+            ahead.put(epoch, key.index, part_THWC)
+        return parts[0]
+
+    def _frames_rng(self, epoch: int, index: int) -> np.random.Generator:
+        return np.random.default_rng(derive_seed(self.spec.seed, "frames", epoch, index))
 
     def _augment(self, frames_THWC: np.ndarray, key: TrainingKey, *, index: int, repeat: int) -> Row:
         spec, clip = self.spec, self.clips[index]

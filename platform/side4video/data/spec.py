@@ -56,8 +56,21 @@ class LoaderSpec(Spec):
     """`memory`: each decoding process keeps every clip that it has decoded, all its frames at the size they are read
     in. For small sets of short clips."""
 
+    epochs_per_decode: PositiveInt = 1
+    """Epochs whose training frames one pass over a video fetches; those of later epochs wait, uncompressed, in the
+    temporary folder (`TMPDIR`). Quicker, as decoding a few frames means decoding most of the video, for a disk that
+    holds about (this - 1) / 2 x frames x height x width x 3 bytes a clip.
+    For one training worker. A run that is killed leaves its folder `side4video-frames-*` behind."""
+
     timeout_seconds: PositiveFloat = 120
     """Longest wait for one batch: a decoder that hangs on a file ends the run instead of stopping it for ever."""
+
+    @model_validator(mode="after")
+    def frames_are_kept_once(self) -> "LoaderSpec":
+        """Clips kept whole in memory need no frames on disk."""
+        if self.cache == "memory" and self.epochs_per_decode > 1:
+            raise ValueError("cache: memory keeps all frames already; make epochs_per_decode 1, or cache: none")
+        return self
 
 
 _RAND_AUGMENT = {"kind": "rand-augment", "policy": "rand-m7-n4-mstd0.5-inc1"}
@@ -119,7 +132,7 @@ class DataSpec(Spec):
     """How often a test video is looked at."""
 
     decoder: DecoderName = "auto"
-    """`auto` is decord where it is installed, else PyAV."""
+    """`auto` is PyAV. The frames are the same from each."""
 
     broken_clips: BrokenClips = RaiseBrokenSpec()
     """What happens when a file cannot be decoded."""

@@ -37,7 +37,7 @@ def test_decoders_give_the_same_pixels(videos, name, decoder):
         found, info = decode_frames(str(videos / name), choose, decoder=decoder)
         assert (found == frames[np.asarray(choose(len(frames)))]).all()
         assert info.total_frames == len(frames)
-        assert info.decoder == ("decord" if decoder == "auto" else decoder)
+        assert info.decoder == ("pyav" if decoder == "auto" else decoder)
         assert info.padded_frames == 0
 
 
@@ -124,6 +124,40 @@ def test_pyav_jumps_only_to_a_key_frame_that_lies_ahead(videos):
             here = target
         assert set(made) <= jumps
         assert made == ([0] if name == "long_gop.mp4" else [0, 12, 36, 72])
+
+
+def counted(monkeypatch):
+    """How many frames come out of PyAV, added up."""
+    given, decoded = [], decode._decoded
+
+    def count(*arguments):
+        for frame in decoded(*arguments):
+            given.append(frame.pts)
+            yield frame
+
+    monkeypatch.setattr(decode, "_decoded", count)
+    return given
+
+
+def test_pyav_skips_what_no_wanted_frame_builds_on(videos, monkeypatch):
+    path, frames, given = str(videos / "long_gop.mp4"), truth(videos / "long_gop.mp4"), counted(monkeypatch)
+    for wanted in ([79], [40, 41, 42, 43], list(range(0, 80, 7)), list(range(1, 80, 7))):
+        given.clear()
+        found, _ = decode_frames(path, lambda _, wanted=wanted: wanted, decoder="pyav")
+        assert (found == frames[wanted]).all()
+        assert len(given) < 0.75 * 80
+
+
+def test_where_skipping_loses_a_frame_nothing_is_skipped(videos, monkeypatch):
+    path, decoded = str(videos / "long_gop.mp4"), decode._decoded
+
+    def lossy(container, stream, times):
+        return (frame for n, frame in enumerate(decoded(container, stream, times)) if times is None or n % 2)
+
+    monkeypatch.setattr(decode, "_decoded", lossy)
+    found, info = decode_frames(path, range, decoder="pyav")
+    assert (found == truth(path)).all()
+    assert info.padded_frames == 0
 
 
 def test_frames_that_cannot_be_had_repeat_the_last_one(videos, monkeypatch):
