@@ -2,13 +2,14 @@
 #
 #   make demo     train two small models, side by side        make demo-sweep   an ablation on one backbone pass
 #   make demo-retrieval   texts and videos that find each other, three methods on one backbone pass
-#   make test     all tests                                   make check        format, lint, types, layers
+#   make test     the tests, but for the longest              make test-all     all of them
+#   make check    format, lint, types, layers
 #   make format   put the code in shape
 
 BIN := .venv/bin
 PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11
 
-.PHONY: help demo demo-sweep demo-retrieval test check format clean
+.PHONY: help demo demo-sweep demo-retrieval test test-all check format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -41,6 +42,9 @@ demo-retrieval: .venv/.installed
 	@$(BIN)/side4video sweep experiments/quickstart-retrieval-sweep.yaml
 
 test: .venv/.installed
+	@$(BIN)/pytest -m "not long" $(ARGS)
+
+test-all: .venv/.installed
 	@$(BIN)/pytest $(ARGS)
 
 check: .venv/.installed

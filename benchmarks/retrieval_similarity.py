@@ -159,7 +159,7 @@ def double_loop(matching: TokenMatching, scores: PairScores, *, sample: int) -> 
 
 def peak_bytes() -> int:
     """Resident memory of this process at most, so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # never less than that of the process that began this
     return peak if sys.platform == "darwin" else peak * 1024
 
 

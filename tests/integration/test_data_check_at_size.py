@@ -19,7 +19,11 @@ BYTES = 20_000
 """Of each file: all of them together are many times the growth that is allowed."""
 GROWTH_MIB = 40
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and sends signals")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.long,
+    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and sends signals"),
+]
 
 RUN = """
 import re, resource, sys

@@ -217,6 +217,7 @@ if world > 1:
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_two_processes_make_the_files_of_one(tmp_path):

@@ -29,6 +29,7 @@ SHORTER = [
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.timeout(600),
     pytest.mark.skipif(not (CLIPS / "captions.json").is_file(), reason="the shared clips are not on this machine"),
 ]

@@ -7,7 +7,7 @@ import torch
 
 from workers import run_workers
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(300)]
 
 EVALUATE = """
 import retrieval_toys, toys

@@ -251,6 +251,7 @@ def ends_of_finished(home):
     return {run.tags["side4video.digest"]: run.end_ms for run in runs}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_killed_three_times_it_ends_as_if_it_had_not_been(tmp_path):
     whole = sweeps.document("killed", {"optimization": {"length": {"epochs": 6}}}, packing=2)

@@ -54,6 +54,7 @@ def whole_grid():
     }
 
 
+@pytest.mark.long
 def test_asha_stops_arms_of_a_pack_by_their_own_curves(cluster, whole_grid):
     sweep = sweeps.make_sweep("asha", LONG, **ASHA)
     prepared, outcome = sweeps.run(sweep, local=False, rerun=True)
@@ -69,6 +70,7 @@ def test_asha_stops_arms_of_a_pack_by_their_own_curves(cluster, whole_grid):
     assert {run.tags["state"] for run in outcome_again.record.children().values()} <= {"stopped", "finished"}
 
 
+@pytest.mark.long
 def test_arms_that_outnumber_trials_all_end_and_optuna_has_its_seeds(cluster):
     space = {
         "method": {

@@ -44,7 +44,7 @@ BrokenClips = Annotated[RaiseBrokenSpec | SkipBrokenSpec, Field(discriminator="k
 
 
 class LoaderSpec(Spec):
-    """The processes that decode. No result depends on any of these."""
+    """The processes that decode. No result depends on any of these, of files that are whole."""
 
     workers: NonNegativeInt = 2
     """Decoding processes for each training worker; 0 decodes in a thread of the training process."""

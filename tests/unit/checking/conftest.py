@@ -6,13 +6,13 @@ from checked_sets import make_clips
 from side4video.checking.crew import Crew
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def crew():
     with Crew(2) as crew:
         yield crew
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _clips(tmp_path_factory):
     return make_clips(tmp_path_factory.mktemp("clips"))
 

@@ -137,6 +137,7 @@ def decode_all(paths, decoder, *, way="decode", seconds=FILE_SECONDS, rounds=1):
     return answers, wrong
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("decoder", DECODERS)
@@ -159,6 +160,7 @@ def test_the_damage_is_the_same_each_time(sources):
                 assert sum(version != raw for version in versions) >= 5, (kind, name)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("way", "complaint"),
@@ -175,6 +177,7 @@ def test_a_decoder_that_does_worse_is_noticed(corpus, way, complaint):
     assert wrong == [f"text.mp4: {complaint}"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_memory_that_grows_is_noticed(corpus):
     good = next(path for path in corpus if path.name == "late-named.mp4")

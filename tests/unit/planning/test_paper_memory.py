@@ -51,6 +51,7 @@ def test_each_way_of_recomputing_holds_less_than_the_one_before():
     assert held[0] > 1.5 * held[1] > 1.5 * 1.5 * held[2]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_largest_tower_fits_where_its_weights_alone_are_eight_gib():
     plan = planned("E/14", "Side4Video 32 x 576")
