@@ -4,13 +4,13 @@ Legend: B clips, C classes, D features, E features of a space shared with texts.
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from side4video.models.layers.precision import autocast_off
 from side4video.models.towers.text_tower import TextFeatures
 from side4video.tasks.class_scores import ClassScores
 
@@ -31,8 +31,7 @@ class TextHead(nn.Module):
 
     def forward(self, features_BE: Tensor) -> Tensor:
         """Features [B, E] to class logits [B, C]."""
-        kind = features_BE.device.type
-        with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
+        with autocast_off(features_BE.device.type):
             cosines_BC = F.normalize(features_BE.to(self.features_CE.dtype), dim=-1) @ self.features_CE.t()
             return cosines_BC * self.logit_scale.exp()
 

@@ -5,7 +5,6 @@ Legend: B clips of a batch, Q texts, W tokens of a text, T frames, E channels, G
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch.nn import functional as F
 from side4video.core.errors import InputError
 from side4video.engine.gather import gather_rows
 from side4video.engine.processes import Process
+from side4video.models.layers.precision import autocast_off
 from side4video.models.towers.text_tower import tokenise
 from side4video.tasks.matching import Kept, Matching
 from side4video.tasks.pair_scores import PairScores
@@ -94,7 +94,7 @@ class RetrievalModule(nn.Module):
             )
         frames_BTE, words_QWE = self.network(features, targets.tokens_QW)
         matching: Matching = self.matching
-        with _without_autocast(frames_BTE):
+        with autocast_off(frames_BTE.device.type):
             texts = matching.keep_texts(words_QWE, targets.tokens_QW)
             videos = matching.keep_videos(frames_BTE)
             if not self.training:
@@ -106,7 +106,7 @@ class RetrievalModule(nn.Module):
     def keep_texts(self, tokens_QW: Tensor) -> Kept:
         """What is kept of texts alone."""
         words_QWE = self.network.text(tokens_QW)  # type: ignore[operator, union-attr]
-        with _without_autocast(words_QWE):
+        with autocast_off(words_QWE.device.type):
             return self.matching.keep_texts(words_QWE, tokens_QW)
 
 
@@ -164,8 +164,3 @@ class TextVideo:
     ) -> PairScores:
         """Keeps what is to be ranked."""
         return PairScores(module, self, videos=videos, tell=tell)
-
-
-def _without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
-    kind = tensor.device.type
-    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()

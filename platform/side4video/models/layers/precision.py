@@ -6,6 +6,7 @@ own lists differ between CPU and CUDA (a layer norm gives fp32 on one and not on
 
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -17,6 +18,11 @@ def compute_dtype(weight: Tensor) -> torch.dtype:
     kind = weight.device.type
     is_on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     return torch.get_autocast_dtype(kind) if is_on else weight.dtype
+
+
+def autocast_off(kind: str) -> AbstractContextManager[object]:
+    """A block in which autocast is off on a kind of device, where it has any."""
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 def without_autocast(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from side4video.models.networks.contract import FrozenFeatures
+from side4video.models.networks.full import pooled_frames
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.text_tower import TextTower
 
@@ -42,12 +43,7 @@ class TrainedFrames(nn.Module):
     def forward(self, features: FrozenFeatures) -> Tensor:
         """Frame features [B, T, E]."""
         batch, frames = features.video_BTCHW.shape[:2]
-        trunk = self.trunk
-        tokens_NSD = trunk.embed(features.normalise(features.video_BTCHW).flatten(0, 1))
-        for index in range(self.depth):
-            tokens_NSD = tokens_NSD + trunk.attention_branch(index, tokens_NSD)
-            tokens_NSD = tokens_NSD + trunk.perceptron_branch(index, tokens_NSD)
-        return trunk.project(trunk.pool(tokens_NSD)).unflatten(0, (batch, frames))
+        return self.trunk.project(pooled_frames(self.trunk, self.depth, features)).unflatten(0, (batch, frames))
 
 
 def freeze_entrance(text: TextTower) -> None:

@@ -7,10 +7,20 @@ from torch import Tensor, nn
 
 from side4video.models.networks.contract import FrozenFeatures
 from side4video.models.towers.frozen_tower import FrozenTower
+from side4video.models.towers.trunk import Trunk
 
 PROJECTIONS = frozenset({"proj", "head.weight", "head.bias"})
 """Parameters of the projection to the space shared with text, by the names of CLIP's and of EVA-CLIP's tower: nothing
 here uses them."""
+
+
+def pooled_frames(trunk: Trunk, depth: int, features: FrozenFeatures) -> Tensor:
+    """A tower's pooled feature [N, D] of each frame, with a graph through every block, under the caller's autocast."""
+    tokens_NSD = trunk.embed(features.normalise(features.video_BTCHW).flatten(0, 1))
+    for index in range(depth):
+        tokens_NSD = tokens_NSD + trunk.attention_branch(index, tokens_NSD)
+        tokens_NSD = tokens_NSD + trunk.perceptron_branch(index, tokens_NSD)
+    return trunk.pool(tokens_NSD)
 
 
 class FullFineTuning(nn.Module):
@@ -30,9 +40,4 @@ class FullFineTuning(nn.Module):
     def forward(self, features: FrozenFeatures) -> Tensor:
         """Features [B, D]: the mean over frames of the tower's pooled feature, under the caller's autocast."""
         batch, frames = features.video_BTCHW.shape[:2]
-        trunk = self.trunk
-        tokens_NSD = trunk.embed(features.normalise(features.video_BTCHW).flatten(0, 1))
-        for index in range(self.depth):
-            tokens_NSD = tokens_NSD + trunk.attention_branch(index, tokens_NSD)
-            tokens_NSD = tokens_NSD + trunk.perceptron_branch(index, tokens_NSD)
-        return trunk.pool(tokens_NSD).float().unflatten(0, (batch, frames)).mean(dim=1)
+        return pooled_frames(self.trunk, self.depth, features).float().unflatten(0, (batch, frames)).mean(dim=1)

@@ -9,7 +9,7 @@ MLP's hidden channels: about ten times its tokens) are then a chunk's only.
 """
 
 from collections.abc import Collection, Iterator, MutableMapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Literal, Self
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from side4video.core.errors import InputError
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.layers.precision import autocast_off
 from side4video.models.reads import EMBEDDING
 from side4video.models.towers.eight_bit_weights import hold_in_eight_bits
 from side4video.models.towers.trunk import Trunk
@@ -216,8 +217,7 @@ class FrozenTower(nn.Module):
 
     def own_precision(self) -> AbstractContextManager[object]:
         """Switch autocast off: the caller's is meant for what it trains."""
-        kind = self.device.type
-        return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+        return autocast_off(self.device.type)
 
 
 def _join(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
