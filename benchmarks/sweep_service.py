@@ -154,7 +154,7 @@ def overhead(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         **_of_services(running, engine),
         "start": {way: start(each) for way, each in (("long", running), ("short", short[1]), ("local", short[0]))},
         "end_s": running.seconds - running.at("storing the results"),
-        "targets": {"of_services_fraction": 0.05, "records_and_workers_s": 15},
+        "targets": {"overhead_fraction": 0.05, "records_and_workers_s": 15},
     }
 
 
