@@ -14,10 +14,11 @@ from side4video.cli.options import as_json
 from side4video.cli.run import table_console
 from side4video.cli.sweep_quote import quote
 from side4video.cli.sweep_view import SweepView
+from side4video.core.errors import InputError
 from side4video.core.units import format_duration
 from side4video.distributed.environment import RayCluster
 from side4video.distributed.sweep import Prepared, SweepOutcome, prepare_sweep, run_sweep
-from side4video.reports.collect import collect_rows
+from side4video.reports.collect import collect_rows, comparability
 from side4video.spec.load_sweep import load_sweep
 from side4video.tracking.journal import STATE_TAG
 
@@ -66,11 +67,11 @@ def sweep(
             outcome = run_sweep(prepared, show=view.show, cluster=cluster)
     with view:
         view.show({"phase": "comparing the arms"})
-        rows, files = _conclude(prepared, outcome, report)
+        rows, files, notes = _conclude(prepared, outcome, report)
     if as_json:
         click.echo(json.dumps(_as_json(prepared, outcome), indent=2))
     else:
-        _print(prepared, outcome, rows, files)
+        _print(prepared, outcome, rows, files, notes)
     if not outcome.is_complete:
         _say_missing(outcome)
         sys.exit(1)
@@ -80,26 +81,27 @@ def _done(is_own: bool) -> str:
     return "finished" if is_own else "done before"
 
 
-def _conclude(prepared: Prepared, outcome: SweepOutcome, folder: str | None) -> tuple[list[Any], list[Path]]:
-    """The report, as files in the sweep's run and, if asked for, in a folder."""
+def _conclude(prepared: Prepared, outcome: SweepOutcome, folder: str | None) -> tuple[list[Any], list[Path], list[str]]:
+    """The report, as files in the sweep's run and, if asked for, in a folder; and what stands above its table."""
     from side4video.reports.page import write_report
 
     spec = prepared.sweep.spec
     listed = prepared.sweep.rows or tuple(row for arm in outcome.arms for row in arm.rows)
+    figures = {"predicted_speedup": prepared.plan.predicted_speedup, "seconds": outcome.seconds}
+    try:
+        notes = [*comparability(outcome.record, spec, listed), *_notes(prepared, outcome)]
+    except InputError:
+        # What was trained stays, and the same command compares it once it may be compared.
+        outcome.record.close(is_complete=False, artifacts=[], figures=figures)
+        raise
     rows = collect_rows(outcome.record, spec, listed)
     with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
         place = Path(folder) if folder else Path(scratch)
         place.mkdir(parents=True, exist_ok=True)
         title = f"{spec.name}: {spec.reproduces}" if spec.reproduces else spec.name
-        files = write_report(
-            place, rows, title=title, metric=spec.metric, mode=spec.mode, notes=_notes(prepared, outcome)
-        )
-        outcome.record.close(
-            is_complete=outcome.is_complete,
-            artifacts=files,
-            figures={"predicted_speedup": prepared.plan.predicted_speedup, "seconds": outcome.seconds},
-        )
-    return rows, files if folder else []
+        files = write_report(place, rows, title=title, metric=spec.metric, mode=spec.mode, notes=notes)
+        outcome.record.close(is_complete=outcome.is_complete, artifacts=files, figures=figures)
+    return rows, files if folder else [], notes
 
 
 def _notes(prepared: Prepared, outcome: SweepOutcome) -> list[str]:
@@ -149,7 +151,7 @@ def _as_json(prepared: Prepared, outcome: SweepOutcome) -> dict[str, Any]:
     }
 
 
-def _print(prepared: Prepared, outcome: SweepOutcome, rows: list[Any], files: list[Path]) -> None:
+def _print(prepared: Prepared, outcome: SweepOutcome, rows: list[Any], files: list[Path], notes: list[str]) -> None:
     from side4video.reports.columns import as_rich
     from side4video.reports.comparison import compare_rows, explanation
 
@@ -159,7 +161,7 @@ def _print(prepared: Prepared, outcome: SweepOutcome, rows: list[Any], files: li
     console.print(as_rich(table, width=min(console.width, 160)))
     for line in explanation(table):
         console.print(line, style="dim", highlight=False)
-    for note in _notes(prepared, outcome):
+    for note in notes:
         console.print(note, highlight=False)
     for file in files:
         console.print(f"written: {file}", highlight=False, soft_wrap=True)

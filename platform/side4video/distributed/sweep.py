@@ -59,13 +59,6 @@ def prepare_sweep(sweep: Sweep, *, show: Show, rerun: bool = False, cluster: Ray
     """
     experiments = [arm.experiment for arm in sweep.arms] or [sweep.base_experiment]
     dataset = experiments[0].data.dataset
-    if any(spec.data.dataset != dataset for spec in experiments):
-        raise InputError(
-            f"{sweep.source}: data.dataset",
-            "arms have different data sets",
-            allowed="one data set a sweep: results on several cannot be compared",
-            fix="write a sweep for each",
-        )
     show({"phase": "preparing the data"})
     looked_at: set[str] = set()
     for spec in experiments:

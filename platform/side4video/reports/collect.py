@@ -4,9 +4,12 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from side4video.core.dotted import dotted
 from side4video.core.errors import InputError
+from side4video.reports.comparable import as_compared, check_runs, has_figures
 from side4video.reports.rows import MEASURED_MEMORY, ArmRow, RunFigures
-from side4video.spec.arms import Row, swept_values
+from side4video.spec.arms import Row, changed_values, swept_values
+from side4video.spec.protocol import sentences
 from side4video.spec.sweep import SweepSpec
 from side4video.tracking.journal import STATE_TAG
 from side4video.tracking.ledger import correct_predictions
@@ -46,6 +49,32 @@ def collect_rows(record: SweepRecord, spec: SweepSpec, rows: Sequence[Row]) -> l
             )
         )
     return collected
+
+
+def comparability(record: SweepRecord, spec: SweepSpec, rows: Sequence[Row]) -> list[str]:
+    """What the report says of arms that answer different questions: in a column of it, or as `compare_anyway` allows.
+
+    The documents were compared before anything ran; here it is what the runs recorded, of data that may have changed
+    since the first of them.
+
+    Args:
+        record: The sweep in the store.
+        spec: Its document.
+        rows: Its rows.
+
+    Raises:
+        InputError: If arms with figures differ in their data or protocol in another way.
+    """
+    runs = record.children()
+    shown = changed_values(rows)
+    compared = [
+        as_compared(runs[key], label=row.place, shown=dotted(values))
+        for row, values in zip(rows, shown, strict=True)
+        if (key := row.experiment.digest()) in runs and has_figures(runs[key])
+    ]
+    fix = "the same command trains arms of other data anew, and with --rerun all; or say compare_anyway: [{field}]"
+    found = check_runs(compared, where=spec.name, metrics=(spec.metric,), anyway=spec.compare_anyway, fix=fix)
+    return sentences(found)
 
 
 def _reference(spec: SweepSpec, rows: Sequence[Row]) -> str:

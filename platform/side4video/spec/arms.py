@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
+from side4video.core.dotted import dotted
 from side4video.core.errors import InputError
+from side4video.spec.comparable import incomparable_arms
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import SpecError, parse_experiment, set_path
+from side4video.spec.protocol import Compared
 from side4video.spec.space import RandomChooser, draw
 from side4video.spec.sweep import SweepSpec
 
@@ -128,7 +131,8 @@ def build_sweep(spec: SweepSpec, base: Mapping[str, Any], source: str) -> Sweep:
         source: The sweep's file, for errors.
 
     Raises:
-        InputError: If the base or an arm is no experiment; it names the arm and the path.
+        InputError: If the base or an arm is no experiment; it names the arm and the path. If arms answer different
+            questions (`spec.protocol`), no column says so and `compare_anyway` does not either.
     """
     changed = apply(base, spec.overrides, f"{source}: overrides")
     experiment = parse_experiment(changed, source=f"{source}: base")
@@ -138,9 +142,8 @@ def build_sweep(spec: SweepSpec, base: Mapping[str, Any], source: str) -> Sweep:
     if spec.reference and not spec.optuna and spec.reference not in {row.label for row in rows}:
         labels = ", ".join(dict.fromkeys(row.label for row in rows))
         raise InputError(f"{source}: reference", f"no arm is called {spec.reference!r}", allowed=labels)
-    if spec.optuna:
-        _try_each_value(spec, changed, source)
-    for row in rows:
+    drawn = _try_each_value(spec, changed, source) if spec.optuna else ()
+    for row in rows or drawn:
         if row.experiment.task.kind != experiment.task.kind:
             raise InputError(
                 f"{source}: arm {row.label}: task.kind",
@@ -148,6 +151,9 @@ def build_sweep(spec: SweepSpec, base: Mapping[str, Any], source: str) -> Sweep:
                 allowed="one task a sweep: what they measure cannot be compared",
                 fix="write a sweep for each",
             )
+    seen = [row for row in rows or drawn if not row.repeat]
+    if problems := incomparable_arms(spec, experiment, seen, as_compared(seen), source=source):
+        raise SpecError(_the_first(problems, source))
     return Sweep(spec, changed, source, rows)
 
 
@@ -256,9 +262,23 @@ def swept_values(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
     A section is told by its kind; what a row's document does not have is None.
     """
+    names = short_names(_changed_paths(rows))
+    return [{names[path]: value for path, value in values.items()} for values in changed_values(rows)]
+
+
+def as_compared(rows: Sequence[Row]) -> list[Compared]:
+    """The rows as results of one table, whose columns are what any of them changes."""
+    return [
+        Compared(row.place, dotted(row.experiment.resolved()), shown=dotted(values))
+        for row, values in zip(rows, changed_values(rows), strict=True)
+    ]
+
+
+def changed_values(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The same as `swept_values`, under whole dotted paths."""
     paths = _changed_paths(rows)
-    names = short_names(paths)
-    return [{names[path]: _at(row.experiment.resolved(), path) for path in paths} for row in rows]
+    documents = (row.experiment.resolved() for row in rows)
+    return [{path: _at(document, path) for path in paths} for document in documents]
 
 
 def _changed_paths(rows: Sequence[Row]) -> list[str]:
@@ -326,8 +346,8 @@ def _must_be_evaluated_in_time(spec: SweepSpec, experiment: Experiment, source: 
     )
 
 
-def _try_each_value(spec: SweepSpec, base: Mapping[str, Any], source: str) -> None:
+def _try_each_value(spec: SweepSpec, base: Mapping[str, Any], source: str) -> tuple[Row, ...]:
     """What can be known of arms that are still to be proposed: some drawn at random must be experiments."""
     space = spec.optuna.space if spec.optuna else {}
     drawn = [draw(space, RandomChooser("trial", number)) for number in range(TRIED)]
-    make_rows(spec, base, [Proposal("", describe(overrides), overrides) for overrides in drawn], source)
+    return make_rows(spec, base, [Proposal("", describe(overrides), overrides) for overrides in drawn], source)

@@ -154,6 +154,9 @@ class SweepSpec(Spec):
     """Whether more of it is better."""
     reference: str = ""
     """The label of the arm that the others are compared with; empty: the first that changes nothing, or the first."""
+    compare_anyway: tuple[str, ...] = ()
+    """Fields of the protocol (`data.augmentation.resize`) in which arms may differ although no column of the report
+    says so; the report then says it above the table. Arms that differ in a field that they name need none of this."""
     scheduler: Scheduler = NoScheduler()
     """Who stops arms early."""
     packing: PositiveInt | Literal["auto", "off"] = "auto"

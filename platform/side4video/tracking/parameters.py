@@ -1,10 +1,10 @@
 """A nested document as MLflow's flat parameters: dotted names, values as text."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from side4video.core.dotted import dotted
 from side4video.tracking.records import KEY_LIMIT
 
 VALUE_LIMIT = 6000
@@ -20,21 +20,12 @@ BATCH_CHARACTERS = 150_000
 """Text in one request: MLflow's megabyte, with room for every character escaped as six."""
 
 
-def flatten(document: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """`{"method": {"dim": 320}}` as `{"method.dim": "320"}`.
+def flatten(document: Mapping[str, Any]) -> dict[str, str]:
+    """`{"method": {"dim": 320}}` as `{"method.dim": "320"}`, see `core.dotted`.
 
-    Text stays as it is; numbers, booleans, null, lists and empty mappings are written as JSON. A character that
-    MLflow does not take in a name becomes `_`; a name over the limit is cut.
+    A character that MLflow does not take in a name becomes `_`; a name over the limit is cut.
     """
-    flat: dict[str, str] = {}
-    for name, value in document.items():
-        path = f"{prefix}{name}"
-        if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{path}.")
-        else:
-            text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
-            flat[plain_name(path)] = text
-    return flat
+    return {plain_name(path): text for path, text in dotted(document).items()}
 
 
 def plain_name(name: str) -> str:

@@ -1,0 +1,69 @@
+"""Whether the arms of a sweep may stand in one table, known before any of them runs."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from side4video.core.dotted import dotted, is_at_or_below
+from side4video.core.errors import InputError
+from side4video.spec.experiment import Experiment
+from side4video.spec.protocol import (
+    DATASET,
+    VIDEOS,
+    Compared,
+    Difference,
+    dataset_differences,
+    differences,
+    protocol,
+    refusals,
+)
+from side4video.spec.sweep import SweepSpec
+
+if TYPE_CHECKING:
+    from side4video.spec.arms import Row
+
+
+def incomparable_arms(
+    spec: SweepSpec, base: Experiment, rows: "Sequence[Row]", compared: Sequence[Compared], *, source: str
+) -> list[InputError]:
+    """What keeps arms from one table: other test clips, or clips that are looked at or scored in another way.
+
+    Args:
+        spec: The sweep's document.
+        base: The experiment that the arms change.
+        rows: The arms.
+        compared: The same, with what the columns of their table say of each.
+        source: The sweep's file.
+
+    Returns:
+        An error for each field in which they differ, no column says so, and `compare_anyway` does not either; those of
+        the data set before all others.
+    """
+    original = Compared("the base", dotted(base.resolved()))
+    # What Optuna will propose was not seen whole, and its data are prepared as the base has them.
+    of_data = dataset_differences([*compared, original] if spec.optuna else compared)
+    if of_data:
+        return [
+            InputError(
+                f"{source}: {each.field}",
+                f"{each}: arms have different data sets",
+                allowed="one data set a sweep: results on several cannot be compared",
+                fix="write a sweep for each",
+            )
+            for each in of_data
+        ]
+    known = [*protocol(original.fields, metrics=(spec.metric,)), DATASET, VIDEOS]
+    unknown = [name for name in spec.compare_anyway if name not in known]
+    if unknown:
+        found = f"{unknown[0]!r} is no field of the protocol"
+        return [InputError(f"{source}: compare_anyway", found, allowed=", ".join(known))]
+    found = differences(compared, metrics=(spec.metric,))
+    return refusals(found, where=source, anyway=spec.compare_anyway, fix=lambda each: _way_out(each, rows))
+
+
+def _way_out(difference: Difference, rows: "Sequence[Row]") -> str:
+    """How a field becomes a column, or is compared anyway; with the override that changes it without naming it."""
+    name = difference.field
+    overrides = ((row.place, path) for row in rows for path in row.overrides)
+    hidden = ((place, path) for place, path in overrides if path == "data.recipe" or is_at_or_below(name, path))
+    through = next((f" ({place} changes it through {path})" for place, path in hidden), "")
+    return f"give it in the arms' own overrides{through}, or say compare_anyway: [{name}]"
