@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,7 @@ class RandomBatch:
     labels_B: Tensor
     indices_B: Tensor
     views_B: Tensor
+    mixture: ClassVar[None] = None
 
     @classmethod
     def of(cls, clips: int, frames: int, size: int) -> "RandomBatch":

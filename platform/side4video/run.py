@@ -156,6 +156,7 @@ def build_student(name: str, spec: Experiment, process: Process, tower: FrozenTo
         classes=spec.data.dataset.classes(),
         encode_texts=functools.partial(spec.backbone.encode_texts, device=device),
         text_tower=functools.partial(spec.backbone.build_text_tower, device="cpu"),
+        mixes_labels=spec.data.augmentation.mixes_clips,
         process=process,
         training_captions=lambda: [words for clip in spec.data.dataset.clips("train") for words in clip.captions],
     )

@@ -5,7 +5,7 @@
 
 import functools
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -60,6 +60,7 @@ class ToyBatch:
     labels_B: torch.Tensor
     indices_B: torch.Tensor
     views_B: torch.Tensor
+    mixture: ClassVar[None] = None
 
     def to(self, device: Any) -> "ToyBatch":
         return replace(self, **{name: tensor.to(device) for name, tensor in vars(self).items()})

@@ -1,7 +1,8 @@
 """What may be done to the frames of a clip, as documents. The work itself is in `transforms.py`.
 
 The paper's Table 12 and the authors' code: RandAugment (Kinetics with the largest tower only, or all; see the
-presets of `experiments/`), resize, random resized crop, horizontal flip, greyscale, in this order.
+presets of `experiments/`), resize, random resized crop, horizontal flip, greyscale, in this order. Mixing two clips
+(`mix.py`), which other recipes have, comes last.
 """
 
 import math
@@ -137,6 +138,54 @@ class ExactResizeSpec(Spec):
 Resize = Annotated[RelativeResizeSpec | ShortSideResizeSpec | ExactResizeSpec, Field(discriminator="kind")]
 
 
+class NoMixSpec(Spec):
+    """Clips stay apart."""
+
+    kind: Literal["none"] = "none"
+
+
+class MixupSpec(Spec):
+    """Sums of two clips and of their labels (Zhang et al., 2018, arXiv 1710.09412)."""
+
+    kind: Literal["mixup"] = "mixup"
+    alpha: PositiveFloat = 0.8
+    """The share of the own clip is drawn from Beta(alpha, alpha)."""
+
+    probability: Probability = 1.0
+    """Chance of a pair of clips to be mixed at all."""
+
+
+class CutMixSpec(Spec):
+    """A box of the other clip in each frame, and as much of its label (Yun et al., 2019, arXiv 1905.04899)."""
+
+    kind: Literal["cutmix"] = "cutmix"
+    alpha: PositiveFloat = 1.0
+    """The share of the frame outside the box is drawn from Beta(alpha, alpha); what a box at the edge loses counts."""
+
+    probability: Probability = 1.0
+    """Chance of a pair of clips to be mixed at all."""
+
+
+class MixupOrCutMixSpec(Spec):
+    """One of the two for each pair of clips; as it stands here, DiST's recipe."""
+
+    kind: Literal["mixup-or-cutmix"] = "mixup-or-cutmix"
+    mixup_alpha: PositiveFloat = 0.8
+    """`alpha` of `mixup`."""
+
+    cutmix_alpha: PositiveFloat = 1.0
+    """`alpha` of `cutmix`."""
+
+    cutmix_probability: Probability = 0.5
+    """Chance of CutMix where a pair is mixed; else it is mixup."""
+
+    probability: Probability = 1.0
+    """Chance of a pair of clips to be mixed at all."""
+
+
+Mix = Annotated[NoMixSpec | MixupSpec | CutMixSpec | MixupOrCutMixSpec, Field(discriminator="kind")]
+
+
 class AugmentationSpec(Spec):
     """How a training clip is varied, and how large frames are before any crop, in training and in test."""
 
@@ -155,3 +204,12 @@ class AugmentationSpec(Spec):
 
     grayscale_probability: Probability = 0.0
     """Chance of a grey clip."""
+
+    mix: Mix = NoMixSpec()
+    """Pairs of clips in one, last of all: the loss asks for both labels, each by its share (`train/loss` is then that
+    of mixed clips). For recognition; a worker's part of a batch must have an even number of videos."""
+
+    @property
+    def mixes_clips(self) -> bool:
+        """Whether a training clip may hold parts of another, and of its label."""
+        return self.mix.kind != "none"

@@ -27,6 +27,16 @@ class BrokenReport:
     """Why, in one line."""
 
 
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """The other labels of clips that hold parts of others."""
+
+    partners_B: Tensor
+    """int64 class positions of the clips that the rest is of; `NO_LABEL` where there is none."""
+    shares_B: Tensor
+    """fp32, 0 to 1: how much of each row is its own clip, and how much of its target its own label."""
+
+
 @dataclass
 class ClipBatch:
     """Some clips, decoded, cropped and stacked."""
@@ -45,6 +55,8 @@ class ClipBatch:
     """Clips that could not be decoded on the way to this batch."""
     stored: Mapping[str, Tensor] | None = None
     """What is kept of the tower's features of these clips, by name, clips first; None where they are computed."""
+    mixture: Mixture | None = None
+    """The other labels, where clips are mixed (`mix.py`); None where each clip is its own alone."""
 
     def __len__(self) -> int:
         """Clips in the batch, repeated draws and views counted."""
@@ -66,4 +78,5 @@ class ClipBatch:
             indices_B=change(self.indices_B),
             views_B=change(self.views_B),
             stored=self.stored and {name: change(tensor) for name, tensor in self.stored.items()},
+            mixture=self.mixture and Mixture(change(self.mixture.partners_B), change(self.mixture.shares_B)),
         )

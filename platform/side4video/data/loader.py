@@ -53,10 +53,12 @@ class TrainingStream:
 
         Raises:
             InputError: The batch does not divide among ranks and parts, is larger than the set, or flips are
-                asked for where labels know left from right.
+                asked for where labels know left from right; or clips are mixed that have no partner or come
+                from a finite pool.
         """
         self._positions = training_subset(clips, spec.train_fraction, spec.seed) if clips else []
         _check_batch(batch_size, micro_batches=micro_batches, world=world, clips=len(self._positions))
+        _check_mix(spec, batch_size, parts=world * micro_batches, is_pooled=views is not None or stored is not None)
         if mirrored is None and spec.augmentation.flip_probability > 0:
             raise InputError(
                 "data.augmentation.flip_probability",
@@ -204,6 +206,24 @@ def _check_batch(batch_size: int, *, micro_batches: int, world: int, clips: int)
             "batch_size",
             f"{batch_size} videos, and the training set has {clips}: no step is complete",
             fix=f"make it at most {clips // parts * parts}" if clips >= parts else "train on more clips",
+        )
+
+
+def _check_mix(spec: DataSpec, batch_size: int, *, parts: int, is_pooled: bool) -> None:
+    kind, share = spec.augmentation.mix.kind, batch_size // parts
+    if kind == "none":
+        return
+    if is_pooled:
+        raise InputError(
+            "data.augmentation.mix",
+            f"{kind}, and the views of each clip are finitely many, while its partner is another one in each epoch",
+            allowed="{kind: none}, or features: {kind: computed, views: endless}",
+        )
+    if share % 2:
+        raise InputError(
+            "batch_size",
+            f"{batch_size} videos make parts of {share}, and {kind} mixes clips in pairs, which are never divided",
+            allowed=f"multiples of {2 * parts}",
         )
 
 

@@ -21,6 +21,7 @@ from side4video.data.clip_frames import ClipFrames
 from side4video.data.decode import BrokenClip, Choose
 from side4video.data.frames_ahead import FramesAhead
 from side4video.data.mirror import mirror_text
+from side4video.data.mix import mix_clips
 from side4video.data.spec import DataSpec
 from side4video.data.transforms import augment_clip, evaluation_crops, resize_for_test
 
@@ -86,14 +87,17 @@ class TrainingReader:
         self.frames, self.ahead = ClipFrames(spec), ahead
 
     def read(self, keys: Sequence[TrainingKey]) -> ClipBatch:
-        """The clips of the keys, each `repeated_sampling` times, its copies side by side."""
+        """The clips of the keys, each `repeated_sampling` times, copies side by side; in pairs if they are mixed."""
         rows: list[Row] = []
         broken: list[BrokenReport] = []
         for key in keys:
             frames_THWC, index = self._decode(key, broken)
             for repeat in range(self.spec.repeated_sampling):
                 rows.append(self._augment(frames_THWC, key, index=index, repeat=repeat))
-        return _stack(rows, broken)
+        batch, mix = _stack(rows, broken), self.spec.augmentation.mix
+        if mix.kind == "none":
+            return batch
+        return mix_clips(batch, mix, [(key.epoch, key.index) for key in keys], seed=self.spec.seed)
 
     def _decode(self, key: TrainingKey, broken: list[BrokenReport]) -> tuple[np.ndarray, int]:
         """Frames of the key's clip, or of its replacement, and whose they are."""

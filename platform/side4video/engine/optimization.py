@@ -145,7 +145,7 @@ class OptimizationSpec(Spec):
     EVL's: no warm-up, decay of everything; its repository has Kinetics-400, and the steps on Something-Something V2 are
     its maintainer's word. DiST's: their warm-up starts at 8e-8, here at zero; they decay no learned token, here those
     of more than one dimension (positions) shrink with the matrices, by less than a thousandth in the whole training;
-    their mixup, cutmix and colour jitter are not in this platform.
+    their mixup and CutMix are `data.augmentation.mix`, their colour jitter is not in this platform.
     Cross-Modal Adapter's: as for retrieval, at 1e-5. UniAdapter's: a cosine without warm-up, decay of everything; its
     batch for videos is not known, and stays 128. CLIP-Prompt's: neither its length nor a schedule for retrieval is
     known, `length` stays what it is. STAN's: 2e-6 for CLIP's own parameters; their schedule would rise for all of its

@@ -83,8 +83,9 @@ def _changes(spec: Experiment) -> list[Change]:
 def _parts(spec: Experiment) -> list[Change]:
     """The batch in more and more parts."""
     whole = spec.optimization.batch_size // spec.cluster.workers
+    fewest = 2 if spec.data.augmentation.mixes_clips else 1  # videos of a part: those that are mixed are a pair
     changes, parts = [], spec.optimization.accumulation * 2
-    while parts <= min(whole, MOST_PARTS) and whole % parts == 0:
+    while parts <= min(whole, MOST_PARTS) and whole % (fewest * parts) == 0:
         cost = f"batch norms see {whole // parts} videos at a time"
         changes.append(Change((f"optimization.accumulation={parts}",), cost))
         parts *= 2

@@ -91,9 +91,10 @@ def plan_feature_cache(
     sustained_teraflops: float = SUSTAINED_TERAFLOPS,
     disk_gigabytes_per_second: float = DISK_GIGABYTES_PER_SECOND,
 ) -> FeatureCachePlan | None:
-    """Count the cache, and compare reading with computing; None for a method that changes the tower.
+    """Count the cache, and compare reading with computing; None where there can be none.
 
-    The module says how they are compared.
+    The module says how they are compared. There can be none for a method that changes the tower, nor where each epoch
+    mixes a clip with another one.
 
     Args:
         spec: The experiment.
@@ -103,7 +104,7 @@ def plan_feature_cache(
         sustained_teraflops: Of one worker's device.
         disk_gigabytes_per_second: Of the disk, for all workers together, 10^9 bytes.
     """
-    if not spec.method.packable:
+    if not spec.method.packable or spec.data.augmentation.mixes_clips:
         return None
     features, data = _as_cached(spec), spec.data
     layouts = _tower_layouts(spec, skeleton)

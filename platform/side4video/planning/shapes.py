@@ -34,6 +34,7 @@ def build_skeleton(spec: Experiment, *, classes: int) -> Skeleton:
             classes=tuple(str(number) for number in range(classes)),
             encode_texts=functools.partial(spec.backbone.encode_texts, device="meta"),
             text_tower=functools.partial(spec.backbone.build_text_tower, device="meta"),
+            mixes_labels=spec.data.augmentation.mixes_clips,
         )
         task, module = spec.task.assemble(needs)
     return Skeleton(tower, module, spec.reads, task)

@@ -211,6 +211,39 @@ class Experiment(Spec):
         return self
 
     @model_validator(mode="after")
+    def mixed_clips_have_labels_and_partners(self) -> Self:
+        """Labels are mixed with the clips, clips in pairs that stay together, and each epoch has other pairs."""
+        kind = self.data.augmentation.mix.kind
+        if kind == "none":
+            return self
+        if self.task.kind != "recognition":
+            raise wrong(
+                "data.augmentation.mix",
+                f"{kind}, and the task is {self.task.kind}: a mixed clip has no text of its own",
+                allowed="{kind: none}; mixing for the task recognition",
+                fix="set data.augmentation.mix to {kind: none}",
+            )
+        if self.features.pool is not None:
+            pool = "kept on disk" if self.features.kind == "cached" else f"those of {self.features.pool} views"
+            raise wrong(
+                "features",
+                f"{pool}, and {kind} mixes a clip with another one in each epoch, whose features together are new",
+                allowed="{kind: computed, views: endless}, or data.augmentation.mix: {kind: none}",
+                fix="set features to {kind: computed}",
+            )
+        parts = self.cluster.workers * self.optimization.accumulation
+        videos = self.optimization.batch_size
+        if videos // parts % 2:
+            raise wrong(
+                "optimization.batch_size",
+                f"{videos} videos make {videos // parts} for each of {self.cluster.workers} workers x "
+                f"{self.optimization.accumulation} parts, and {kind} mixes clips in pairs",
+                allowed=f"multiples of {2 * parts}",
+                fix=f"set it to {max(2 * parts, videos - parts)}",
+            )
+        return self
+
+    @model_validator(mode="after")
     def kept_features_are_the_same_in_each_epoch(self) -> Self:
         """Features can be kept of a tower that does not change, and of clips that differ in finitely many ways."""
         if self.features.kind != "cached":
@@ -261,5 +294,7 @@ class Experiment(Spec):
     def digest(self) -> str:
         """Hash of everything in the document that can change a result; it names the experiment."""
         identity = self.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
+        if not self.data.augmentation.mixes_clips:
+            del identity["data"]["augmentation"]["mix"]  # documents from before there was a choice keep their names
         canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()

@@ -26,6 +26,8 @@ class Needs:
     """The backbone's text tower, asked once."""
     text_tower: "Callable[[], TextTower]"
     """The backbone's text tower, a copy for each call."""
+    mixes_labels: bool = False
+    """Whether a training clip may have two of them, each with a share."""
     process: Process = field(default_factory=Process)
     """This worker."""
     training_captions: Callable[[], Sequence[str]] = tuple

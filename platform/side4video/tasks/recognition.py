@@ -59,13 +59,18 @@ class RecognitionSpec(Spec):
     """What makes classes of features."""
 
     def build(
-        self, classes: tuple[str, ...], *, encode_texts: "Callable[[Sequence[str]], TextFeatures] | None" = None
+        self,
+        classes: tuple[str, ...],
+        *,
+        encode_texts: "Callable[[Sequence[str]], TextFeatures] | None" = None,
+        mixes_labels: bool = False,
     ) -> "Classification":
         """The task for these classes.
 
         Args:
             classes: Their names.
             encode_texts: The backbone's text tower, for a classifier made of texts.
+            mixes_labels: Whether a training clip may have two labels.
         """
         from side4video.tasks.classification import Classification
 
@@ -74,12 +79,18 @@ class RecognitionSpec(Spec):
             if encode_texts is None:
                 raise ValueError("a classifier made of texts needs the backbone's text tower")
             texts = encode_texts([self.classifier.prompt.replace("{}", name) for name in classes])
-        return Classification(classes, label_smoothing=self.label_smoothing, dropout=self.dropout, texts=texts)
+        return Classification(
+            classes,
+            label_smoothing=self.label_smoothing,
+            dropout=self.dropout,
+            texts=texts,
+            mixes_labels=mixes_labels,
+        )
 
     def assemble(self, needs: "Needs") -> "tuple[Classification, StudentModule]":
         """The task, and the module that is trained for it, initialised from torch's current generator."""
         from side4video.engine.student import StudentModule
 
-        task = self.build(needs.classes, encode_texts=needs.encode_texts)
+        task = self.build(needs.classes, encode_texts=needs.encode_texts, mixes_labels=needs.mixes_labels)
         network = needs.method.build(needs.tower, frames=needs.frames)
         return task, StudentModule(cast("nn.Module", network), task.head(network.output_dim))

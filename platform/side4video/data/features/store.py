@@ -57,7 +57,10 @@ def data_identity(data: DataSpec, split: Split, *, fingerprint: str, mirrored: M
     """
     left_out = {"dataset", "loader", "recipe", "broken_clips", "augmentation"}
     left_out |= {"views"} if split == "train" else {"seed", "train_fraction", "repeated_sampling"}
-    augmentation = data.augmentation.model_dump(mode="json", include=None if split == "train" else {"resize"})
+    # Clips are kept as they are before any mixing, and an experiment that mixes them may not read them.
+    augmentation = data.augmentation.model_dump(
+        mode="json", include=None if split == "train" else {"resize"}, exclude={"mix"}
+    )
     return {
         **data.model_dump(mode="json", exclude=left_out),
         "split": split,
