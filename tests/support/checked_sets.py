@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from side4video.checking.check import Checked, walk
-from side4video.checking.crew import Crew
 from side4video.checking.findings import Problem, find_problems
 from side4video.checking.kept import Kept
 from side4video.checking.listing import list_clips
+from side4video.core.crew import Crew
 from side4video.data.motion_render import write_video
 from side4video.data.spec import DataSpec
 

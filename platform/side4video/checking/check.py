@@ -4,13 +4,11 @@ Files are the same only if their sizes are, so a file whose size no file of the 
 hundred Kinetics videos about one.
 """
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from side4video.checking.crew import Crew, Lost
-from side4video.checking.kept import Kept, common_folder
+from side4video.checking.kept import Kept
 from side4video.checking.listing import SPLITS, Listing, Piece, piece_of
 from side4video.checking.probe import (
     ClipFacts,
@@ -22,9 +20,11 @@ from side4video.checking.probe import (
     probe_clip,
     stamp_file,
 )
+from side4video.core.crew import Crew, Lost
 from side4video.core.seeds import derive_seed
 from side4video.data.clip import Clip
 from side4video.data.spec import DataSpec
+from side4video.data.storage import common_root, relative
 
 
 class View(Protocol):
@@ -96,11 +96,10 @@ def walk(data: DataSpec, listing: Listing, *, sample: int | None, crew: Crew, ke
 def draw_sample(listing: Listing, stamps: Mapping[str, Stamp | None], size: int | None) -> list[Clip]:
     """Clips to decode, one for each piece, of all splits, shuffled: the same whoever asks, wherever the files are."""
     pieces = {piece_of(clip): clip for _, clip in listing.clips() if (stamp := stamps[clip.path]) and stamp.bytes}
-    root = common_folder([clip for _, clip in listing.clips()])
+    root = common_root([clip.path for _, clip in listing.clips()])
 
     def rank(clip: Clip) -> int:
-        relative = os.path.relpath(clip.path, root)
-        return derive_seed("check", relative, str(clip.start_seconds), str(clip.end_seconds))
+        return derive_seed("check", relative(clip.path, root), str(clip.start_seconds), str(clip.end_seconds))
 
     return sorted(pieces.values(), key=rank)[:size]
 

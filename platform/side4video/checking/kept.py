@@ -22,6 +22,7 @@ from side4video.checking.probe import ClipFacts, Stamp
 from side4video.core.home import home
 from side4video.data.clip import Clip
 from side4video.data.spec import DataSpec
+from side4video.data.storage import common_root
 
 FORMAT = 1
 """Raised whenever files of before would be read wrongly."""
@@ -127,11 +128,5 @@ class Kept:
 
 def kept_place(data: DataSpec, clips: Sequence[Clip]) -> Path:
     """The file for a data set."""
-    key = f"{data.dataset.model_dump_json()}\n{common_folder(clips)}"
+    key = f"{data.dataset.model_dump_json()}\n{common_root([clip.path for clip in clips])}"
     return home() / "checks" / f"{data.dataset.kind}-{hashlib.sha256(os.fsencode(key)).hexdigest()[:12]}.json"
-
-
-def common_folder(clips: Sequence[Clip]) -> str:
-    """The folder that all clips lie in."""
-    folders = {os.path.dirname(clip.path) for clip in clips}  # noqa: PTH120 - many files
-    return os.path.commonpath(folders) if folders else ""

@@ -9,7 +9,6 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -17,8 +16,9 @@ from side4video.core.errors import InputError
 from side4video.data.augmentation import AugmentationSpec, ExactResizeSpec
 from side4video.data.clip import Clip
 from side4video.data.clip_frames import ClipFrames
-from side4video.data.decode import BrokenClip
 from side4video.data.spec import DataSpec, LoaderSpec
+from side4video.data.storage import child, entries, extent, is_folder, is_remote, modified_ns, read_bytes, size_of
+from side4video.data.video_source import BrokenClip, as_file, open_source
 from side4video.search.folder import seconds_of
 
 SHOWN_FRAMES = 3
@@ -67,6 +67,8 @@ def as_stored(data: DataSpec) -> DataSpec:
 def stamp_file(clip: Clip) -> Stamp | None:
     """The stamp of a clip's file or folder of frames; None where it is not there, or is the other of the two."""
     try:
+        if is_remote(clip.path) or extent(clip.path):
+            return _stamp_elsewhere(clip)
         status = os.stat(clip.path)  # noqa: PTH116 - many files: no Path object for each
         if stat.S_ISDIR(status.st_mode) != bool(clip.frame_pattern):
             return None
@@ -85,6 +87,10 @@ def hash_file(clip: Clip) -> str:
     """
     whole = hashlib.sha256()
     try:
+        if is_remote(clip.path) or extent(clip.path):
+            for address in _addresses_of(clip):
+                whole.update(read_bytes(address))
+            return whole.hexdigest()
         for path in _files_of(clip.path) if clip.frame_pattern else [clip.path]:
             with open(path, "rb") as file:  # noqa: PTH123
                 while block := file.read(_HASHED_BYTES):
@@ -92,6 +98,23 @@ def hash_file(clip: Clip) -> str:
     except OSError:
         return ""
     return whole.hexdigest()
+
+
+def _stamp_elsewhere(clip: Clip) -> Stamp | None:
+    """The stamp of what is not a whole file or folder of this machine."""
+    sizes = [size_of(address) for address in _addresses_of(clip)]
+    if not sizes or None in sizes:
+        return None
+    return Stamp(sum(size or 0 for size in sizes), modified_ns(clip.path))
+
+
+def _addresses_of(clip: Clip) -> list[str]:
+    """The clip's file, or the files of its folder of frames; none where there is no such folder."""
+    if not clip.frame_pattern:
+        return [clip.path]
+    if not is_folder(clip.path):
+        return []
+    return [child(clip.path, entry.name) for entry in entries(clip.path) if not entry.is_folder]
 
 
 def _files_of(folder: str) -> Iterator[str]:
@@ -124,7 +147,7 @@ def probe_clip(target: Target) -> ClipFacts:
 def _seconds(clip: Clip) -> float | None:
     if clip.frame_pattern:
         return None
-    whole = seconds_of(Path(clip.path))
+    whole = seconds_of(as_file(open_source(clip.path, clip.origin)))
     if whole is None and clip.end_seconds is None:
         return None
     end = min(whole or float("inf"), clip.end_seconds or float("inf"))

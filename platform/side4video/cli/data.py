@@ -1,4 +1,4 @@
-"""`side4video data`: the small built-in data sets, and the check of any."""
+"""`side4video data`: the small built-in data sets, and checking and packing any."""
 
 import json
 import time
@@ -6,16 +6,18 @@ import time
 import click
 
 from side4video.cli.data_check import check
+from side4video.cli.data_pack import pack
 from side4video.cli.options import as_json
 from side4video.data.datasets import MotionSpec
 
 
 @click.group()
 def data() -> None:
-    """Make data sets, and check them."""
+    """Make data sets, check them, and pack them into shards."""
 
 
 data.add_command(check)
+data.add_command(pack)
 
 
 @data.command()

@@ -1,7 +1,6 @@
 """`side4video data check`: a spec's lists against the files, and a sample of the clips decoded."""
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +15,8 @@ from side4video.spec.load import load_experiment
 
 if TYPE_CHECKING:
     from side4video.checking.check import Checked
-    from side4video.checking.crew import Crew
     from side4video.checking.report import DataReport
+    from side4video.core.crew import Crew
     from side4video.data.spec import DataSpec
 
 NAMED = 10
@@ -42,10 +41,10 @@ def check(
     check goes on where it was, and what has not changed is not looked at again.
     """
     from side4video.checking.check import walk
-    from side4video.checking.crew import Crew
     from side4video.checking.kept import Kept, kept_place
     from side4video.checking.listing import list_clips
     from side4video.checking.report import make_report
+    from side4video.core.crew import Crew
 
     experiment = load_experiment(spec, overrides)
     page, data = page_place(html), experiment.data
@@ -71,15 +70,15 @@ def _write_page(
     path: Path, report: "DataReport", checked: "Checked", tools: "tuple[DataSpec, Crew, SearchView]"
 ) -> None:
     from side4video.checking.check import draw_pictures
-    from side4video.checking.kept import common_folder
     from side4video.checking.listing import piece_of
     from side4video.checking.page import SHOWN, Picture, report_page
+    from side4video.data.storage import common_root, relative
     from side4video.search.sheet import format_length, write_page
 
     data, crew, view = tools
     shown = [clip for clip in checked.sample if not checked.facts[piece_of(clip)].broken][:SHOWN]
     jpegs = draw_pictures(shown, data, crew=crew, view=view)
-    root = common_folder([clip for _, clip in checked.listing.clips()])
+    root = common_root([clip.path for _, clip in checked.listing.clips()])
     pictures = []
     for clip in shown:
         facts = checked.facts[piece_of(clip)]
@@ -87,7 +86,7 @@ def _write_page(
         length = f"{facts.frames} frames" + (f", {format_length(facts.seconds)}" if facts.seconds is not None else "")
         if jpeg := jpegs.get(piece_of(clip)):
             told = " · ".join(each for each in (what, length, f"{facts.width} x {facts.height}") if each)
-            pictures.append(Picture(os.path.relpath(clip.path, root), told, jpeg))
+            pictures.append(Picture(relative(clip.path, root), told, jpeg))
     write_page(report_page(report, pictures), path)
 
 

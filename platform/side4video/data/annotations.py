@@ -11,7 +11,6 @@ Every complaint names file and line. What is understood:
 import csv
 import difflib
 import io
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -229,23 +228,6 @@ def name_columns(origin: str, cells: Sequence[str], names: Sequence[str], form: 
             if near:
                 raise InputError(origin, f"unknown column {cell!r}", fix=f"did you mean {near[0]!r}?")
     return [ours.get(cell, f"ignored {cell}") for cell in cells]
-
-
-def inside(root: Path, path: str, origin: str) -> str:
-    """A listed path under the root; joined as text, because there may be hundreds of thousands.
-
-    Raises:
-        InputError: It leaves the root.
-    """
-    joined = os.path.normpath(os.path.join(root, path))  # noqa: PTH118
-    prefix = os.path.join(root, "")  # noqa: PTH118
-    if not joined.startswith(prefix):
-        raise InputError(
-            origin,
-            f"the path {path!r} leaves the root folder {root}",
-            fix="write paths relative to `root`, or set `root` to a folder that holds them all",
-        )
-    return joined
 
 
 def as_span(row: Row) -> tuple[float | None, float | None]:

@@ -4,7 +4,6 @@ A member says which videos a split lists and what describes them (`_videos`). Em
 not there are dealt with here, by one policy each.
 """
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,12 @@ from pydantic import Field
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
 from side4video.core.spec import Spec
-from side4video.data.annotations import inside, read_text, some
+from side4video.data.annotations import read_text, some
 from side4video.data.clip import Clip, Split
 from side4video.data.fingerprint import fingerprint_clips
 from side4video.data.gaps import Gaps, KeepSpec, RaiseSpec, SkipSpec, warn_once, with_files
 from side4video.data.json_entries import as_list, as_text
+from side4video.data.storage import inside, root_address
 
 Extension = Annotated[str, Field(pattern=r"^\.\w+$")]
 """How the names of the video files end, with the dot."""
@@ -64,7 +64,8 @@ class CaptionedSpec(Spec):
     """The folder of the original annotation files, unchanged; may hold `${NAME}`. A relative path starts at the folder
     the command runs in."""
     root: str = ""
-    """The folder of the video files; empty is the folder of the annotations. May hold `${NAME}`."""
+    """The folder of the video files, here or at an address such as `s3://bucket/msrvtt`; empty is the folder of the
+    annotations. May hold `${NAME}`."""
     empty_captions: Gaps = RaiseSpec()
     """What happens to captions without text, and to videos without any other."""
     missing_videos: Gaps = RaiseSpec()
@@ -126,11 +127,10 @@ class CaptionedSpec(Spec):
     def _file(self, name: str) -> Path:
         return self._annotations() / name
 
-    def _root(self) -> Path:
+    def _root(self) -> str:
         annotations = self._annotations()
         folder = annotations.parent if annotations.is_file() else annotations
-        folder = Path(expand(self.root, "data.dataset.root")) if self.root else folder
-        return Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow links out of the folder
+        return root_address(self.root or str(folder), "data.dataset.root")
 
 
 def read_ids(path: Path) -> dict[str, str]:
@@ -222,7 +222,7 @@ def _with_captions(videos: Sequence[ListedVideo], policy: Gaps | KeepSpec, where
     return list(videos)
 
 
-def _as_clip(video: ListedVideo, root: Path) -> Clip:
+def _as_clip(video: ListedVideo, root: str) -> Clip:
     texts = [caption.text for caption in video.captions if caption.text]
     return Clip(
         path=inside(root, video.path, video.origin),

@@ -11,7 +11,7 @@ class Clip:
     """A video file, or a span of one, with what is known of it."""
 
     path: str
-    """The video file, or the folder of its frames."""
+    """The address of the video file, or of the folder of its frames; see `storage.py`."""
 
     label: int | None
     """Position of its class in the data set's classes; None where there is none."""
@@ -33,6 +33,10 @@ class Clip:
 
     frame_pattern: str = ""
     """How the images in a folder of frames are named, counted from 1: `img_{:05d}.jpg`. Empty: a video file."""
+
+    name: str = ""
+    """What it is called wherever it is kept: its path below the common folder of its split's clips. Empty: its path
+    says it."""
 
     origin: str = ""
     """File and line that list it (`train.csv:12`), for messages."""

@@ -10,8 +10,6 @@ Arrays carry shape suffixes: T frames, H W pixels, C channels (RGB).
 """
 
 import logging
-import os
-import stat
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ import numpy as np
 
 from side4video.core.errors import InputError
 from side4video.data.resize import shrink_frames
+from side4video.data.video_source import BrokenClip, Source, as_file, open_source
 
 DecoderName = Literal["auto", "decord", "pyav", "torchcodec"]
 
@@ -37,23 +36,6 @@ _BATCH_BYTES = 64 * 2**20
 _NOT_A_VIDEO = ("tty", "image2", "hls", "concat", "concatf", "subtitle", "srt", "webvtt")
 
 logger = logging.getLogger(__name__)
-
-
-class BrokenClip(InputError):
-    """A clip that cannot be decoded: its file, where it is listed, and why."""
-
-    def __init__(self, path: str, origin: str, reason: str) -> None:
-        """One line: origin (or the path), path and reason."""
-        self.path, self.origin, self.reason = path, origin, reason
-        super().__init__(
-            origin or path,
-            f"the clip {path} cannot be decoded: {reason}" if origin else f"cannot be decoded: {reason}",
-            fix="mend or remove it, or set broken_clips: {kind: skip}",
-        )
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Survive pickling between processes."""
-        return (BrokenClip, (self.path, self.origin, self.reason))
 
 
 @dataclass(frozen=True)
@@ -110,7 +92,7 @@ def decode_frames(
     """Decode chosen frames of a file, or of a span of it.
 
     Args:
-        path: The video file.
+        path: The address of the video file; see `storage.py`.
         choose: Called once with the true number of frames in the span; gives indices into the span.
         decoder: `auto` is PyAV, which skips what no wanted frame builds on. What others cannot do is retried with it.
         short_side: Shrink frames so that the short side has so many pixels, the aspect kept; never enlarges.
@@ -125,8 +107,8 @@ def decode_frames(
         BrokenClip: The file is missing, empty, truncated, or no video; one line says which.
         InputError: The decoder asked for by name is not installed.
     """
-    _check_is_file(path, origin)
-    index = _read_index(path, origin)
+    source = open_source(path, origin)
+    index = _read_index(source, path, origin)
     try:
         first, last = index.span(start_seconds, end_seconds)
     except ValueError as error:
@@ -139,7 +121,10 @@ def decode_frames(
     if not wanted or min(wanted) < first or max(wanted) >= last:
         raise IndexError(f"choose({last - first}) gave {len(wanted)} indices, some outside 0..{last - first - 1}")
     ordered = sorted(set(wanted))
-    found, used = _fetch(path, ordered, index=index, decoder=decoder, short_side=short_side, origin=origin)
+    try:
+        found, used = _fetch(source, ordered, index=index, decoder=decoder, short_side=short_side)
+    except _Undecodable as error:
+        raise BrokenClip(path, origin, str(error)) from error
     if len(found) < (1 - 2 * MISSING_SHARE) * len(ordered):
         raise BrokenClip(path, origin, f"only {len(found)} of {len(ordered)} wanted frames could be decoded")
     have = sorted(found)
@@ -149,37 +134,21 @@ def decode_frames(
     return frames_THWC, DecodeInfo(last - first, frames_THWC.shape[1], frames_THWC.shape[2], used, padded)
 
 
-def _check_is_file(path: str, origin: str) -> None:
-    """Say plainly what is wrong with files that are no media at all, before a decoder guesses at them.
+def read_index(path: str, origin: str = "") -> VideoIndex:
+    """When each frame of a file is shown; only packets are read.
 
-    FFmpeg would play a text file as a terminal session, and follow the addresses in a playlist.
+    Raises:
+        BrokenClip: The file is missing, empty, truncated, or no video.
     """
-    try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 - one call per clip, paths are text here
-        if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
-            raise BrokenClip(path, origin, "it is a folder" if stat.S_ISDIR(mode) else "it is no regular file")
-        with open(path, "rb") as file:  # noqa: PTH123
-            head = file.read(512)
-    except OSError as error:
-        reason = "there is no such file" if isinstance(error, FileNotFoundError) else str(error.strerror)
-        raise BrokenClip(path, origin, reason) from error
-    if not head:
-        raise BrokenClip(path, origin, "the file is empty")
-    text = head.decode("utf-8", errors="ignore")
-    if b"\0" in head or len(text.encode()) < len(head) - 3 or head.startswith(b"YUV4MPEG2"):
-        return
-    if text.lstrip("\ufeff \t\r\n").lower().startswith(("<!doctype", "<html", "<head", "<?xml", "<body")):
-        raise BrokenClip(path, origin, "it is a web page, not a video (a failed download?)")
-    if sum(character.isprintable() or character.isspace() for character in text) > 0.95 * len(text):
-        raise BrokenClip(path, origin, "it is a text file, not a video")
+    return _read_index(open_source(path, origin), path, origin)
 
 
-def _read_index(path: str, origin: str) -> VideoIndex:
+def _read_index(source: Source, path: str, origin: str) -> VideoIndex:
     import av
     from av.error import FFmpegError
 
     try:
-        with av.open(path, options={"protocol_whitelist": "file"}) as container:
+        with av.open(as_file(source), options={"protocol_whitelist": "file"}) as container:
             names = container.format.name.split(",")
             if any(name in _NOT_A_VIDEO or name.endswith("_pipe") for name in names):
                 raise BrokenClip(path, origin, f"it is no video file (format {container.format.name})")
@@ -245,8 +214,12 @@ def _index_packets(container: Any, stream: Any) -> VideoIndex:
     return VideoIndex(ordered, tuple(sorted(keyframes)), float(stream.time_base), has_times=True)
 
 
+class _Undecodable(Exception):
+    pass
+
+
 def _fetch(
-    path: str, wanted: list[int], *, index: VideoIndex, decoder: DecoderName, short_side: int | None, origin: str
+    source: Source, wanted: list[int], *, index: VideoIndex, decoder: DecoderName, short_side: int | None
 ) -> tuple[dict[int, np.ndarray], str]:
     """The wanted frames that could be had, and the decoder that gave them."""
     from av.error import FFmpegError
@@ -254,25 +227,27 @@ def _fetch(
     if decoder == "auto":
         decoder = "pyav"
     if decoder == "decord":
-        frames = _fetch_decord(path, wanted, len(index.times), short_side)
+        frames = _fetch_decord(source, wanted, len(index.times), short_side)
         if frames is not None:
             return frames, "decord"
     if decoder == "torchcodec":
-        frames = _fetch_torchcodec(path, wanted, len(index.times), short_side)
+        frames = _fetch_torchcodec(source, wanted, len(index.times), short_side)
         if frames is not None:
             return frames, "torchcodec"
     try:
-        return _fetch_pyav(path, wanted, index, short_side), "pyav"
+        return _fetch_pyav(source, wanted, index, short_side), "pyav"
     except (FFmpegError, ValueError, IndexError) as error:
-        raise BrokenClip(path, origin, _in_words(error)) from error
+        raise _Undecodable(_in_words(error)) from error
 
 
-def _fetch_decord(path: str, wanted: list[int], total: int, short_side: int | None) -> dict[int, np.ndarray] | None:
+def _fetch_decord(
+    source: Source, wanted: list[int], total: int, short_side: int | None
+) -> dict[int, np.ndarray] | None:
     """None where decord cannot, or sees another number of frames than the index: PyAV then has a try."""
     decord = _import_decoder("decord")
     decord.logging.set_level(decord.logging.QUIET)
     try:
-        reader = decord.VideoReader(path, num_threads=1)
+        reader = decord.VideoReader(as_file(source), num_threads=1)
         if len(reader) != total:
             return None
         frames: dict[int, np.ndarray] = {}
@@ -285,21 +260,23 @@ def _fetch_decord(path: str, wanted: list[int], total: int, short_side: int | No
             size = max(1, _BATCH_BYTES // max(1, batch_THWC[0].nbytes))
         return frames
     except (RuntimeError, decord.DECORDError) as error:
-        logger.debug("decord cannot decode %s, trying PyAV: %s", path, _in_words(error))
+        logger.debug("decord cannot decode %s, trying PyAV: %s", _name(source), _in_words(error))
         return None
 
 
-def _fetch_torchcodec(path: str, wanted: list[int], total: int, short_side: int | None) -> dict[int, np.ndarray] | None:
+def _fetch_torchcodec(
+    source: Source, wanted: list[int], total: int, short_side: int | None
+) -> dict[int, np.ndarray] | None:
     """None where torchcodec cannot."""
     decoders = _import_decoder("torchcodec.decoders")
     try:
-        reader = decoders.VideoDecoder(path, dimension_order="NHWC", num_ffmpeg_threads=1)
+        reader = decoders.VideoDecoder(source, dimension_order="NHWC", num_ffmpeg_threads=1)
         if len(reader) != total:
             return None
         frames_THWC = reader.get_frames_at(wanted).data.numpy()
         return dict(zip(wanted, shrink_frames(frames_THWC, short_side), strict=True))
     except (RuntimeError, ValueError, IndexError) as error:
-        logger.debug("torchcodec cannot decode %s, trying PyAV: %s", path, _in_words(error))
+        logger.debug("torchcodec cannot decode %s, trying PyAV: %s", _name(source), _in_words(error))
         return None
 
 
@@ -317,15 +294,19 @@ def _import_decoder(name: str) -> Any:
         ) from error
 
 
-def _fetch_pyav(path: str, wanted: list[int], index: VideoIndex, short_side: int | None) -> dict[int, np.ndarray]:
-    frames = _decode_pyav(path, wanted, index, short_side=short_side, skips=index.has_times)
+def _name(source: Source) -> str:
+    return source if isinstance(source, str) else f"a video of {len(source):,} bytes"
+
+
+def _fetch_pyav(source: Source, wanted: list[int], index: VideoIndex, short_side: int | None) -> dict[int, np.ndarray]:
+    frames = _decode_pyav(source, wanted, index, short_side=short_side, skips=index.has_times)
     if index.has_times and len(frames) < len(wanted):  # skipping may have misled the decoder about the order
-        frames |= _decode_pyav(path, wanted, index, short_side=short_side, skips=False)
+        frames |= _decode_pyav(source, wanted, index, short_side=short_side, skips=False)
     return frames
 
 
 def _decode_pyav(
-    path: str, wanted: list[int], index: VideoIndex, *, short_side: int | None, skips: bool
+    source: Source, wanted: list[int], index: VideoIndex, *, short_side: int | None, skips: bool
 ) -> dict[int, np.ndarray]:
     """Decode on from where we are; jump only when a key frame lies between here and the next wanted frame."""
     import av
@@ -333,7 +314,7 @@ def _decode_pyav(
     position_of = {time: position for position, time in enumerate(index.times)}
     frames: dict[int, np.ndarray] = {}
     remaining = set(wanted)
-    with av.open(path, options={"protocol_whitelist": "file"}) as container:
+    with av.open(as_file(source), "r", options={"protocol_whitelist": "file"}) as container:
         stream = next(stream for stream in container.streams.video if not _is_cover(stream))
         stream.thread_type = "NONE"
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}

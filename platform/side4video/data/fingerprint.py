@@ -2,15 +2,14 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from side4video.data.clip import Clip
 from side4video.data.frame_folder import count_frames
+from side4video.data.storage import relative, size_of
 
 
-def fingerprint_clips(classes: Sequence[str], splits: Mapping[str, Sequence[Clip]], root: Path) -> str:
+def fingerprint_clips(classes: Sequence[str], splits: Mapping[str, Sequence[Clip]], root: str) -> str:
     """SHA-256 (hexadecimal) over classes and clips in order.
 
     Counts: paths relative to `root`, labels, captions, spans, direction, split, and file sizes where the file is
@@ -20,8 +19,15 @@ def fingerprint_clips(classes: Sequence[str], splits: Mapping[str, Sequence[Clip
     digest = hashlib.sha256(json.dumps(list(classes)).encode())
     for split, clips in splits.items():
         for clip in clips:
-            relative = Path(os.path.relpath(clip.path, root)).as_posix()
-            entry = (split, relative, clip.label, clip.captions, clip.start_seconds, clip.end_seconds, clip.reversed)
+            entry = (
+                split,
+                relative(clip.path, root),
+                clip.label,
+                clip.captions,
+                clip.start_seconds,
+                clip.end_seconds,
+                clip.reversed,
+            )
             digest.update(json.dumps([*entry, _size(clip)]).encode())
     return digest.hexdigest()
 
@@ -29,7 +35,4 @@ def fingerprint_clips(classes: Sequence[str], splits: Mapping[str, Sequence[Clip
 def _size(clip: Clip) -> int | None:
     if clip.frame_pattern:
         return count_frames(clip.path, clip.frame_pattern) or None
-    try:
-        return os.stat(clip.path).st_size  # noqa: PTH116 - hundreds of thousands of files: no Path object for each
-    except OSError:
-        return None
+    return size_of(clip.path)

@@ -6,6 +6,7 @@ is what the folder holds; a count in a list is not relied on, for it differs fro
 Arrays carry shape suffixes: T frames, H W pixels, C channels (RGB).
 """
 
+import io
 import os
 import re
 import stat
@@ -15,8 +16,11 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from side4video.data.decode import MAX_PIXELS, BrokenClip, Choose
+from side4video.core.errors import InputError
+from side4video.data.decode import MAX_PIXELS, Choose
 from side4video.data.resize import shrink_frames
+from side4video.data.storage import child, entries, is_remote, read_bytes, size_of
+from side4video.data.video_source import BrokenClip
 
 FramePattern = Annotated[str, Field(pattern=r"^([^{}/\\]*\{:0[1-9]d\}[^{}/\\]*\.\w+)?$")]
 """The name of a frame's file, with its number, padded with zeros, in braces: `{:05d}.jpg`, `img_{:05d}.jpg`."""
@@ -27,8 +31,8 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # nothing that starts other programs,
 def count_frames(folder: str, pattern: str) -> int:
     """How many images a folder holds whose names fit the pattern; 0 where there is no such folder."""
     try:
-        return len(_numbers(os.listdir(folder), pattern))  # noqa: PTH208 - hundreds of thousands of folders
-    except OSError:
+        return len(_numbers(_names(folder), pattern))
+    except (OSError, InputError):
         return 0
 
 
@@ -67,7 +71,9 @@ def read_frame_folder(
 def _checked_count(folder: str, pattern: str, origin: str) -> int:
     """The number of frames, known to be numbered from 1 without gaps."""
     try:
-        names = os.listdir(folder)  # noqa: PTH208
+        names = _names(folder)
+    except InputError as error:
+        raise BrokenClip(folder, origin, error.found) from error
     except OSError as error:
         reason = "there is no such folder" if isinstance(error, FileNotFoundError) else str(error.strerror)
         raise BrokenClip(folder, origin, reason) from error
@@ -84,6 +90,13 @@ def _checked_count(folder: str, pattern: str, origin: str) -> int:
     return len(numbers)
 
 
+def _names(folder: str) -> list[str]:
+    """The names of what a folder holds; quick, for there may be hundreds of thousands of folders."""
+    if is_remote(folder):
+        return [entry.name for entry in entries(folder) if not entry.is_folder]
+    return os.listdir(folder)  # noqa: PTH208
+
+
 def _numbers(names: Sequence[str], pattern: str) -> set[int]:
     begin, digits, end = re.split(r"\{:0(\d)d\}", pattern)
     fits = re.compile(rf"{re.escape(begin)}([0-9]{{{digits},}}){re.escape(end)}")
@@ -95,17 +108,20 @@ def _numbers(names: Sequence[str], pattern: str) -> set[int]:
 def _read_image(folder: str, name: str, origin: str) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
-    path = os.path.join(folder, name)  # noqa: PTH118
+    path = child(folder, name)
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - opening a pipe would wait for ever
+        file: str | io.BytesIO = path
+        if is_remote(path):
+            file = io.BytesIO(read_bytes(path))
+        elif not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - opening a pipe would wait for ever
             raise BrokenClip(folder, origin, f"{name} is no regular file")
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(file, formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 reason = f"{name} claims {image.width} x {image.height} pixels"
                 raise BrokenClip(folder, origin, reason)
             return np.array(image.convert("RGB"))
     except UnidentifiedImageError as error:
-        reason = "the file is empty" if not os.path.getsize(path) else f"no image of {', '.join(_FORMATS)}"  # noqa: PTH202
+        reason = f"no image of {', '.join(_FORMATS)}" if size_of(path) else "the file is empty"
         raise BrokenClip(folder, origin, f"{name} cannot be read: {reason}") from error
     except FileNotFoundError as error:
         raise BrokenClip(folder, origin, f"{name} is missing") from error

@@ -1,10 +1,8 @@
 """What a data set does about what its lists promise and the disk does not hold."""
 
 import logging
-import os
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -13,6 +11,7 @@ from side4video.core.errors import InputError
 from side4video.core.spec import Spec
 from side4video.data.annotations import some
 from side4video.data.clip import Clip
+from side4video.data.storage import is_file, is_folder, relative
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ class KeepSpec(Spec):
     kind: Literal["keep"] = "keep"
 
 
-def with_files(clips: Sequence[Clip], policy: Gaps | KeepSpec, *, where: str, root: Path) -> list[Clip]:
+def with_files(clips: Sequence[Clip], policy: Gaps | KeepSpec, *, where: str, root: str) -> list[Clip]:
     """The clips whose file, or folder of frames, is there; others go by the policy.
 
     Args:
@@ -57,7 +56,7 @@ def with_files(clips: Sequence[Clip], policy: Gaps | KeepSpec, *, where: str, ro
         raise InputError(
             missing[0].origin,
             f"{len(missing)} of {len(clips)} videos are not in {root}: "
-            + some([os.path.relpath(clip.path, root) for clip in missing]),
+            + some([relative(clip.path, root) for clip in missing]),
             fix="check `root` and how the files are named, or leave them out with `missing_videos: {kind: skip}`",
         )
     if not missing:
@@ -68,8 +67,7 @@ def with_files(clips: Sequence[Clip], policy: Gaps | KeepSpec, *, where: str, ro
 
 
 def _is_there(clip: Clip) -> bool:
-    # Many files: no Path object for each.
-    return os.path.isdir(clip.path) if clip.frame_pattern else os.path.isfile(clip.path)  # noqa: PTH112, PTH113
+    return is_folder(clip.path) if clip.frame_pattern else is_file(clip.path)
 
 
 @lru_cache(maxsize=64)

@@ -7,7 +7,6 @@ all, and are read here:
     100218 42 134                 between them a number of frames, which is not looked at: see `frame_folder.py`
 """
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,7 +18,7 @@ from pydantic import Field
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
 from side4video.core.spec import Spec
-from side4video.data.annotations import file_version, inside, read_text
+from side4video.data.annotations import file_version, read_text
 from side4video.data.captioned import by_id
 from side4video.data.class_names import label_position, read_class_names
 from side4video.data.clip import Clip, Split
@@ -27,6 +26,7 @@ from side4video.data.fingerprint import fingerprint_clips
 from side4video.data.frame_folder import FramePattern
 from side4video.data.gaps import Gaps, RaiseSpec, with_files
 from side4video.data.mirror import Mirror, MirrorByNameSpec, mirrored_labels
+from side4video.data.storage import inside, root_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,8 @@ class LabelledSpec(Spec):
     """The folder of the annotation files, unchanged; may hold `${NAME}`. A relative path starts at the folder the
     command runs in."""
     root: str = ""
-    """The folder of the videos; empty is the folder of the annotations. May hold `${NAME}`."""
+    """The folder of the videos, here or at an address such as `s3://bucket/k400`; empty is the folder of the
+    annotations. May hold `${NAME}`."""
     test_root: str = ""
     """The folder of the test videos, where it is another one. May hold `${NAME}`."""
     format: Literal["official", "list"] = "official"
@@ -140,12 +141,11 @@ class LabelledSpec(Spec):
     def _file(self, name: str) -> Path:
         return Path(expand(self.annotations, "data.dataset.annotations")) / name
 
-    def _root(self, split: Split) -> Path:
+    def _root(self, split: Split) -> str:
         folder, field = self.root or self.annotations, "root" if self.root else "annotations"
         if split == "test" and self.test_root:
             folder, field = self.test_root, "test_root"
-        # resolve() would follow links out of the folder.
-        return Path(os.path.abspath(expand(folder, f"data.dataset.{field}")))  # noqa: PTH100
+        return root_address(folder, f"data.dataset.{field}")
 
 
 @lru_cache(maxsize=4)

@@ -18,12 +18,13 @@ from side4video.core.seeds import derive_seed
 from side4video.data.batch import NO_LABEL, BrokenReport, ClipBatch
 from side4video.data.clip import Clip
 from side4video.data.clip_frames import ClipFrames
-from side4video.data.decode import BrokenClip, Choose
+from side4video.data.decode import Choose
 from side4video.data.frames_ahead import FramesAhead
 from side4video.data.mirror import mirror_text
 from side4video.data.mix import mix_clips
 from side4video.data.spec import DataSpec
 from side4video.data.transforms import augment_clip, evaluation_crops, resize_for_test
+from side4video.data.video_source import BrokenClip
 
 REPLACEMENT_ATTEMPTS = 20
 """So many broken clips in a row mean that something else is wrong."""

@@ -1,12 +1,12 @@
 """Dividing one list into training and test without tearing a group apart."""
 
 import math
-import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from side4video.core.seeds import derive_seed
 from side4video.data.clip import Clip
+from side4video.data.storage import common_root, relative
 
 
 def split_by_group(clips: Sequence[Clip], groups: Sequence[str], *, test_fraction: float, seed: int) -> list[bool]:
@@ -50,12 +50,13 @@ def training_subset(clips: Sequence[Clip], fraction: float, seed: int) -> list[i
     members: dict[int | None, list[int]] = defaultdict(list)
     for position, clip in enumerate(clips):
         members[clip.label].append(position)
-    root = _common_folder(clips)
+    root = common_root([clip.path for clip in clips])  # the subset must not depend on where that is
 
     def rank(position: int) -> tuple[int, int]:
         clip = clips[position]
         span = (str(clip.start_seconds), str(clip.end_seconds))
-        return derive_seed(seed, "fraction", clip.path[len(root) :], *span), position
+        name = clip.name or relative(clip.path, root)
+        return derive_seed(seed, "fraction", f"/{name}", *span), position
 
     kept = [
         position
@@ -63,8 +64,3 @@ def training_subset(clips: Sequence[Clip], fraction: float, seed: int) -> list[i
         for position in sorted(positions, key=rank)[: math.ceil(len(positions) * fraction - 1e-9)]
     ]
     return sorted(kept)
-
-
-def _common_folder(clips: Sequence[Clip]) -> str:
-    """The folder all clips lie in: the subset must not depend on where that is."""
-    return os.path.commonpath([os.path.dirname(clip.path) for clip in clips])  # noqa: PTH120 - many files

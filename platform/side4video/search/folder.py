@@ -1,5 +1,6 @@
 """The videos of a folder, by the names of its files."""
 
+import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,13 +67,14 @@ def _video_file(path: Path, folder: Path) -> VideoFile:
     return VideoFile(name, status.st_size, status.st_mtime_ns) if os.access(path, os.R_OK) else VideoFile(name, 0, 0)
 
 
-def seconds_of(path: Path) -> float | None:
-    """How long a video is, as its header says; None where it does not."""
+def seconds_of(video: Path | str | io.BytesIO) -> float | None:
+    """How long a video (a path, or a file in memory) is, as its header says; None where it does not."""
     import av
     from av.error import FFmpegError
 
     try:
-        with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
+        file = str(video) if isinstance(video, Path) else video
+        with av.open(file, options={"protocol_whitelist": "file"}) as container:
             return container.duration / av.time_base if container.duration else None
     except (FFmpegError, ValueError):
         return None

@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 from checked_sets import make_clips
-from side4video.checking.crew import Crew
+from side4video.core.crew import Crew
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from crew_jobs import die_on_seven, double, hang_on_seven, process_of, refuse_seven, stumble_on_seven
-from side4video.checking.crew import HANDFUL, Crew, Lost, cores
+from side4video.core.crew import HANDFUL, Crew, Lost, cores
 from side4video.core.errors import InputError
 
 

@@ -6,9 +6,10 @@ import pytest
 
 from side4video.core.errors import InputError
 from side4video.data.clip import Clip
-from side4video.data.decode import BrokenClip, decode_frames
+from side4video.data.decode import decode_frames
 from side4video.data.loader import EvaluationStream, TrainingStream
 from side4video.data.spec import DataSpec
+from side4video.data.video_source import BrokenClip
 
 REASONS = {
     "missing": "there is no such file",

@@ -7,7 +7,8 @@ import pytest
 
 from side4video.core.errors import InputError
 from side4video.data import decode
-from side4video.data.decode import BrokenClip, decode_frames
+from side4video.data.decode import decode_frames
+from side4video.data.video_source import BrokenClip
 
 SHARED = Path(os.environ.get("SIDE4VIDEO_SHARED_DATA") or Path(__file__).resolve().parents[4] / "shared" / "data")
 
@@ -115,7 +116,7 @@ def test_a_file_decord_cannot_do_is_tried_with_pyav(videos, monkeypatch):
 
 def test_pyav_jumps_only_to_a_key_frame_that_lies_ahead(videos):
     for name, jumps in (("long_gop.mp4", {0}), ("short_gop.mp4", {0, 12, 24, 36, 48, 60, 72})):
-        index = decode._read_index(str(videos / name), "")
+        index = decode.read_index(str(videos / name))
         targets = [0, 11, 13, 22, 40, 41, 79]
         made, here = [], -1
         for target in targets:

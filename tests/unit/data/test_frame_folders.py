@@ -12,9 +12,10 @@ from caption_files import dataset
 from side4video.core.errors import InputError
 from side4video.data.clip import Clip
 from side4video.data.clip_frames import ClipFrames
-from side4video.data.decode import BrokenClip, decode_frames
+from side4video.data.decode import decode_frames
 from side4video.data.frame_folder import count_frames, read_frame_folder
 from side4video.data.loader import EvaluationStream, TrainingStream
+from side4video.data.video_source import BrokenClip
 from tiny import tiny
 
 PATTERNS = ("img_{:05d}.jpg", "{:05d}.jpg", "{:01d}.png", "frame{:06d}.webp", "image_{:04d}_x.bmp")

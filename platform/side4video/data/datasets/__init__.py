@@ -11,14 +11,17 @@ from pydantic import Field
 from side4video.data.datasets.captions import CaptionsSpec
 from side4video.data.datasets.didemo import DidemoSpec
 from side4video.data.datasets.folder import FolderSpec
+from side4video.data.datasets.hugging_face import HuggingFaceSpec
 from side4video.data.datasets.kinetics import KineticsSpec
 from side4video.data.datasets.list import ListSpec
 from side4video.data.datasets.motion import MotionSpec
 from side4video.data.datasets.msr_vtt import MsrVttSpec
 from side4video.data.datasets.msvd import MsvdSpec
+from side4video.data.datasets.packed import PackedSpec
 from side4video.data.datasets.something_something_v1 import SomethingSomethingV1Spec
 from side4video.data.datasets.something_something_v2 import SomethingSomethingV2Spec
 from side4video.data.datasets.vatex import VatexSpec
+from side4video.data.datasets.webdataset import WebdatasetSpec
 
 Dataset = Annotated[
     ListSpec
@@ -31,7 +34,10 @@ Dataset = Annotated[
     | MsrVttSpec
     | MsvdSpec
     | VatexSpec
-    | DidemoSpec,
+    | DidemoSpec
+    | PackedSpec
+    | WebdatasetSpec
+    | HuggingFaceSpec,
     Field(discriminator="kind"),
 ]
 
@@ -40,12 +46,15 @@ __all__ = [
     "Dataset",
     "DidemoSpec",
     "FolderSpec",
+    "HuggingFaceSpec",
     "KineticsSpec",
     "ListSpec",
     "MotionSpec",
     "MsrVttSpec",
     "MsvdSpec",
+    "PackedSpec",
     "SomethingSomethingV1Spec",
     "SomethingSomethingV2Spec",
     "VatexSpec",
+    "WebdatasetSpec",
 ]

@@ -11,16 +11,13 @@
 With `frame_pattern`, what a class's folder holds are not videos, but folders of frames.
 """
 
-import os
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from side4video.core.errors import InputError
-from side4video.core.paths import expand
 from side4video.core.spec import Spec
 from side4video.data.annotations import Row, some
 from side4video.data.captioned import Extension
@@ -30,6 +27,7 @@ from side4video.data.frame_folder import FramePattern
 from side4video.data.gaps import warn_once
 from side4video.data.mirror import Mirror, MirrorByNameSpec, mirrored_labels
 from side4video.data.split_by import GroupSplitSpec, held_out
+from side4video.data.storage import child, entries, root_address
 
 
 class FoldersSplitSpec(Spec):
@@ -50,7 +48,7 @@ class FolderSpec(Spec):
 
     kind: Literal["folder"] = "folder"
     root: Annotated[str, Field(min_length=1)]
-    """The folder that holds it all; may hold `${NAME}`."""
+    """The folder that holds it all, here or at an address such as `s3://bucket/ucf101`; may hold `${NAME}`."""
     split_by: FolderSplitBy = FoldersSplitSpec()
     """Which clips are for training and which for test."""
     group_pattern: str = ""
@@ -77,7 +75,8 @@ class FolderSpec(Spec):
 
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of their positions."""
-        folder = self._root() / self.split_by.train if isinstance(self.split_by, FoldersSplitSpec) else self._root()
+        root = self._root()
+        folder = child(root, self.split_by.train) if isinstance(self.split_by, FoldersSplitSpec) else root
         return tuple(_subfolders(folder))
 
     def clips(self, split: Split) -> list[Clip]:
@@ -87,14 +86,14 @@ class FolderSpec(Spec):
             InputError: A folder is missing or empty, or the test folder has a class that training has not.
         """
         if isinstance(self.split_by, FoldersSplitSpec):
-            return self._in_classes(self._root() / (self.split_by.train if split == "train" else self.split_by.test))
+            return self._in_classes(child(self._root(), getattr(self.split_by, split)))
         clips = self._in_classes(self._root())
         rows = [Row(clip.origin, {"group": clip.group}) for clip in clips]
         is_test = held_out(self.split_by, rows, clips, {"group": "group"})
         chosen = [clip for clip, test in zip(clips, is_test, strict=True) if test == (split == "test")]
         if not chosen:
             raise InputError(
-                str(self._root()), f"no clip is for {split} (split_by: group)", fix="check group_pattern and ungrouped"
+                self._root(), f"no clip is for {split} (split_by: group)", fix="check group_pattern and ungrouped"
             )
         return chosen
 
@@ -120,11 +119,10 @@ class FolderSpec(Spec):
         """The same as `check`: there is nothing to make."""
         self.check()
 
-    def _root(self) -> Path:
-        # resolve() would follow links out of the folder.
-        return Path(os.path.abspath(expand(self.root, "data.dataset.root")))  # noqa: PTH100
+    def _root(self) -> str:
+        return root_address(self.root, "data.dataset.root")
 
-    def _in_classes(self, folder: Path) -> list[Clip]:
+    def _in_classes(self, folder: str) -> list[Clip]:
         """The clips of all classes in a folder."""
         positions = {name: index for index, name in enumerate(self.classes())}
         clips: list[Clip] = []
@@ -132,27 +130,31 @@ class FolderSpec(Spec):
         for name in _subfolders(folder):
             if name not in positions:
                 raise InputError(
-                    str(folder / name), f"no folder for training is called {name!r}", allowed=some(list(positions))
+                    child(folder, name), f"no folder for training is called {name!r}", allowed=some(list(positions))
                 )
-            found, others = self._in_class(folder / name, positions[name])
+            found, others = self._in_class(child(folder, name), positions[name])
             if not found:
                 wanted = "folder of frames" if self.frame_pattern else f"video ({some(self.extensions)})"
-                raise InputError(str(folder / name), f"no {wanted} in it", fix="remove the folder, or see `extensions`")
+                raise InputError(
+                    child(folder, name), f"no {wanted} in it", fix="remove the folder, or see `extensions`"
+                )
             clips += found
             left_out += others
         if left_out:
             warn_once(f"{folder}: files that are no clips are left out, {len(left_out)} of them: {some(left_out)}")
         return clips
 
-    def _in_class(self, folder: Path, label: int) -> tuple[list[Clip], list[str]]:
+    def _in_class(self, folder: str, label: int) -> tuple[list[Clip], list[str]]:
         """The clips of a class, and what else its folder holds."""
         clips, others = [], []
-        for entry in sorted(_entries(folder), key=lambda entry: entry.name):
-            if entry.is_dir() if self.frame_pattern else entry.name.lower().endswith(self._endings()):
-                group = self._group(f"{folder.name}/{entry.name}")
-                clips.append(Clip(entry.path, label, group=group, frame_pattern=self.frame_pattern, origin=str(folder)))
+        class_name = folder.rpartition("/")[2]
+        for entry in entries(folder):
+            name = f"{class_name}/{entry.name}"
+            if entry.is_folder if self.frame_pattern else entry.name.lower().endswith(self._endings()):
+                address, group = child(folder, entry.name), self._group(name)
+                clips.append(Clip(address, label, group=group, frame_pattern=self.frame_pattern, origin=folder))
             else:
-                others.append(f"{folder.name}/{entry.name}")
+                others.append(name)
         return clips, others
 
     def _endings(self) -> tuple[str, ...]:
@@ -168,19 +170,8 @@ class FolderSpec(Spec):
         return (match[1] if match.re.groups else match[0]) or ""
 
 
-def _subfolders(folder: Path) -> list[str]:
-    names = sorted(entry.name for entry in _entries(folder) if entry.is_dir())
+def _subfolders(folder: str) -> list[str]:
+    names = [entry.name for entry in entries(folder) if entry.is_folder]
     if not names:
-        raise InputError(str(folder), "it has no folders", fix="it needs one for each class; see `split_by`")
+        raise InputError(folder, "it has no folders", fix="it needs one for each class; see `split_by`")
     return names
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What a folder holds, without hidden files."""
-    try:
-        with os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
-    except OSError as error:
-        raise InputError(
-            str(folder), f"the folder cannot be read: {error.strerror}", fix="check `root` and `split_by`"
-        ) from error

@@ -10,7 +10,6 @@ See `annotations.py` for the forms a table may take. A file whose name ends in `
 fields are the columns: `{"path": "a.mp4", "label": "waving", "start": 0.5, "split": "train"}`.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from pydantic import Field, model_validator
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
 from side4video.core.spec import Spec
-from side4video.data.annotations import CLIPS, ColumnNamesSpec, Delimiter, Row, as_flag, as_span, inside, read_rows
+from side4video.data.annotations import CLIPS, ColumnNamesSpec, Delimiter, Row, as_flag, as_span, read_rows
 from side4video.data.class_names import classes_of_labels, label_position, read_class_names
 from side4video.data.clip import Clip, Split
 from side4video.data.fingerprint import fingerprint_clips
@@ -29,6 +28,7 @@ from side4video.data.frame_folder import FramePattern
 from side4video.data.json_entries import read_json_rows
 from side4video.data.mirror import Mirror, MirrorByNameSpec, mirrored_labels
 from side4video.data.split_by import ColumnSplitSpec, FileSplitSpec, SplitBy, held_out
+from side4video.data.storage import inside, root_address
 
 
 class ColumnsSpec(ColumnNamesSpec):
@@ -112,7 +112,8 @@ class ListSpec(Spec):
     annotations: Annotated[str, Field(min_length=1)]
     """The list; may hold `${NAME}`. A relative path starts at the folder the command runs in."""
     root: str = ""
-    """The folder that paths in the list are relative to; empty is the list's own folder. May hold `${NAME}`."""
+    """The folder that paths in the list are relative to, here or at an address such as `s3://bucket/clips`; empty is
+    the list's own folder. May hold `${NAME}`."""
     delimiter: Delimiter = "auto"
     """What divides the columns of a table; `auto` looks at the first line: a tab, else a comma, else spaces."""
     columns: ColumnsSpec = ColumnsSpec()
@@ -178,9 +179,8 @@ class ListSpec(Spec):
     def _annotations(self) -> Path:
         return _expand(self.annotations, "annotations")
 
-    def _root(self) -> Path:
-        folder = _expand(self.root, "root") if self.root else self._annotations().parent
-        return Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow links out of the folder
+    def _root(self) -> str:
+        return root_address(self.root or str(self._annotations().parent), "data.dataset.root")
 
     def _rows(self) -> tuple[list[Row], list[Row]]:
         """The rows of the list, and of the separate test list if there is one."""
@@ -218,7 +218,7 @@ class ListSpec(Spec):
             "test": [clip for clip, test in zip(clips, is_test, strict=True) if test],
         }
 
-    def _as_clip(self, row: Row, root: Path, positions: Mapping[str, int]) -> Clip:
+    def _as_clip(self, row: Row, root: str, positions: Mapping[str, int]) -> Clip:
         start, end = as_span(row)
         if self.frame_pattern and not (start is None and end is None):
             raise InputError(

@@ -118,7 +118,7 @@ class MotionSpec(Spec):
     def fingerprint(self) -> str:
         """SHA-256 over classes and clips; see `fingerprint_clips`."""
         splits: tuple[Split, ...] = ("train", "test")
-        return fingerprint_clips(self.classes(), {split: self.clips(split) for split in splits}, self.folder())
+        return fingerprint_clips(self.classes(), {split: self.clips(split) for split in splits}, str(self.folder()))
 
     def mirrored_classes(self) -> Mapping[int, int]:
         """A flip exchanges left and right, clockwise and anticlockwise."""

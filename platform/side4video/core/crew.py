@@ -145,14 +145,14 @@ def cores() -> int:
 def _hire() -> _Hand:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs,), name="side4video-check", daemon=True)
+    process = context.Process(target=_serve, args=(theirs,), name="side4video-crew", daemon=True)
     with _deaf_to_ctrl_c():
         process.start()
     theirs.close()
     try:
         ours.recv()
     except (EOFError, OSError):
-        raise Side4VideoError("a process for the check could not start; out of memory?") from None
+        raise Side4VideoError("a process could not start; out of memory?") from None
     return _Hand(process, ours, deque())
 
 

@@ -1,0 +1,168 @@
+"""A video data set of Hugging Face's `datasets`, saved to disk.
+
+    dataset: {kind: hugging-face, root: "${CLIPS}/ucf101", test: validation}
+
+`dataset.save_to_disk(folder)` wrote it; the `datasets` package itself is not needed. Videos are read from the Arrow
+files, one by one.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from side4video.core.errors import InputError
+from side4video.core.paths import expand
+from side4video.core.spec import Spec
+from side4video.data.arrow_rows import ArrowRow, features_of, read_rows, split_folders
+from side4video.data.class_names import classes_of_labels, label_position
+from side4video.data.clip import Clip, Split
+from side4video.data.fingerprint import fingerprint_clips
+from side4video.data.mirror import Mirror, MirrorByNameSpec, mirrored_labels
+from side4video.data.split_by import GroupSplitSpec
+from side4video.data.splits import split_by_group
+from side4video.data.storage import inside, is_remote, root_address
+
+
+class NamedSplitsSpec(Spec):
+    """Training and test clips are splits of the data set."""
+
+    kind: Literal["splits"] = "splits"
+    train: str = "train"
+    """The split of the training clips."""
+    test: str = "test"
+    """The split of the test clips."""
+
+
+HuggingFaceSplitBy = Annotated[NamedSplitsSpec | GroupSplitSpec, Field(discriminator="kind")]
+
+
+class HuggingFaceSpec(Spec):
+    """Videos with labels or captions in Arrow files."""
+
+    kind: Literal["hugging-face"] = "hugging-face"
+    root: Annotated[str, Field(min_length=1)]
+    """The folder that `save_to_disk` wrote, on this machine; may hold `${NAME}`."""
+    videos_root: str = ""
+    """The folder of the videos, where rows hold paths in place of bytes; none may leave it. May hold `${NAME}`."""
+    video: str = "video"
+    """The column of the videos."""
+    label: str = "label"
+    """The column of the classes; empty where there is none."""
+    captions: str = ""
+    """The column of the captions, one text or several a row; empty where there is none."""
+    group: str = ""
+    """The column that says what a clip was cut from, for `split_by: {kind: group}`."""
+    split_by: HuggingFaceSplitBy = NamedSplitsSpec()
+    """Which clips are for training and which for test."""
+    mirror: Mirror = MirrorByNameSpec()
+    """What a horizontal flip does to labels."""
+
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of their positions, as the data set names them; none where `label` is empty."""
+        if not self.label:
+            return ()
+        folder = self._folder("train")
+        names = features_of(folder).get(self.label, {}).get("names")
+        if names:
+            return tuple(map(str, names))
+        return classes_of_labels((str(row.values[self.label]), row.origin) for row in self._rows(folder))
+
+    def clips(self, split: Split) -> list[Clip]:
+        """The clips of a split in the order of its rows.
+
+        Raises:
+            InputError: A file is missing or broken, a row lacks its video, or none is for the split.
+        """
+        positions = {name: index for index, name in enumerate(self.classes())}
+        clips = [self._as_clip(row, positions, number) for number, row in enumerate(self._rows(self._folder(split)))]
+        if isinstance(self.split_by, GroupSplitSpec):
+            chosen = split_by_group(
+                clips,
+                [clip.group or f" {number}" for number, clip in enumerate(clips)],
+                test_fraction=self.split_by.test_fraction,
+                seed=self.split_by.seed,
+            )
+            clips = [clip for clip, is_test in zip(clips, chosen, strict=True) if is_test == (split == "test")]
+        if not clips:
+            raise InputError(str(self._root()), f"no row is for {split}", fix="check `split_by`")
+        return clips
+
+    def fingerprint(self) -> str:
+        """SHA-256 over classes and clips; see `fingerprint_clips`."""
+        splits: tuple[Split, ...] = ("train", "test")
+        return fingerprint_clips(self.classes(), {split: self.clips(split) for split in splits}, str(self._root()))
+
+    def mirrored_classes(self) -> Mapping[int, int] | None:
+        """The label permutation of a horizontal flip; None where labels know left from right and no map is known."""
+        return mirrored_labels(self.mirror, self.classes())
+
+    def check(self) -> None:
+        """Read all rows; no video is opened.
+
+        Raises:
+            InputError: As `clips` does.
+        """
+        self.clips("train")
+        self.clips("test")
+
+    def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:  # noqa: ARG002 - same for all sets
+        """The same as `check`: there is nothing to make."""
+        self.check()
+
+    def _root(self) -> Path:
+        address = expand(self.root, "data.dataset.root")
+        if is_remote(address):
+            raise InputError("data.dataset.root", address, allowed="a folder of this machine", fix="copy it here")
+        return Path(root_address(self.root, "data.dataset.root"))
+
+    def _folder(self, split: Split) -> Path:
+        folders = split_folders(self._root())
+        if isinstance(self.split_by, GroupSplitSpec):
+            if len(folders) != 1:
+                raise InputError(
+                    "data.dataset.split_by",
+                    f"group, and the data set has splits: {', '.join(folders)}",
+                    allowed="splits",
+                )
+            return next(iter(folders.values()))
+        name = getattr(self.split_by, split)
+        if name not in folders:
+            named = ", ".join(filter(None, folders))
+            raise InputError(
+                f"data.dataset.split_by.{split}",
+                f"no split {name!r} in {self._root()}",
+                allowed=named or "the data set has no splits",
+                fix="name one of them" if named else "split_by: {kind: group}",
+            )
+        return folders[name]
+
+    def _rows(self, folder: Path) -> tuple[ArrowRow, ...]:
+        columns = tuple(filter(None, (self.label, self.captions, self.group)))
+        return read_rows(folder, video=self.video, columns=columns)
+
+    def _as_clip(self, row: ArrowRow, positions: Mapping[str, int], number: int) -> Clip:
+        path = row.address
+        if not path:
+            if not row.path:
+                raise InputError(row.origin, "the row has neither the bytes nor the path of a video")
+            if not self.videos_root:
+                raise InputError(
+                    row.origin,
+                    f"it holds a path ({row.path}), and no bytes",
+                    fix="say under `videos_root` which folder the videos are in",
+                )
+            path = inside(root_address(self.videos_root, "data.dataset.videos_root"), row.path, row.origin)
+        label = label_position(str(row.values[self.label]), positions, row.origin) if self.label else None
+        said = row.values.get(self.captions) if self.captions else ()
+        captions = (said,) if isinstance(said, str) else tuple(said or ())
+        if not self.label and not captions:
+            raise InputError(row.origin, "neither a label nor a caption", fix="name a column: `label` or `captions`")
+        name = Path(row.path).name if row.path else f"{number:08d}"
+        group = str(row.values.get(self.group) or "") if self.group else ""
+        return Clip(path, label, tuple(map(_as_text, captions)), group=group, name=name, origin=row.origin)
+
+
+def _as_text(caption: Any) -> str:
+    return " ".join(str(caption).split())

@@ -1,0 +1,76 @@
+"""A data set that `side4video data pack` rewrote into tar shards.
+
+    dataset: {kind: packed, root: "${CLIPS}/k400-256"}       or s3://bucket/k400-256
+
+Clips, order, labels, captions, spans and splits are those of the data set that it was made from.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from side4video.core.errors import InputError
+from side4video.core.spec import Spec
+from side4video.data.clip import Clip, Split
+from side4video.data.manifest import Manifest, read_clips, read_manifest
+from side4video.data.storage import child, root_address, size_of
+
+
+class PackedSpec(Spec):
+    """Shards with a manifest."""
+
+    kind: Literal["packed"] = "packed"
+    root: Annotated[str, Field(min_length=1)]
+    """The folder that `side4video data pack` wrote, here or at an address such as `s3://bucket/k400-256`; may hold
+    `${NAME}`."""
+
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of their positions; none where captions stand in their place."""
+        return self._manifest().classes
+
+    def clips(self, split: Split) -> list[Clip]:
+        """The clips of a split in the order of the original list.
+
+        Raises:
+            InputError: The folder is not whole, or the split is empty.
+        """
+        clips = [clip for side, clip in read_clips(self._root(), self._manifest()) if side == split]
+        if not clips:
+            raise InputError(self._root(), f"no clip is for {split}", fix="pack a data set that has some")
+        return clips
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the manifest, which knows every shard's; of a copy bit for bit, the original's."""
+        return self._manifest().fingerprint()
+
+    def mirrored_classes(self) -> Mapping[int, int] | None:
+        """The label permutation of a horizontal flip, as the original has it; None where flips are not allowed."""
+        mirrored = self._manifest().mirrored
+        return None if mirrored is None else {int(label): other for label, other in mirrored.items()}
+
+    def check(self) -> None:
+        """Read the manifest and the list, and look for all shards; none is opened.
+
+        Raises:
+            InputError: A file is missing, or a shard has another size than it was written with.
+        """
+        manifest = self._manifest()
+        read_clips(self._root(), manifest)
+        for shard in manifest.shards:
+            size = size_of(child(self._root(), shard.name))
+            if size != shard.bytes:
+                found = "there is no such shard" if size is None else f"{size:,} bytes in place of {shard.bytes:,}"
+                raise InputError(
+                    child(self._root(), shard.name), found, fix="copy it again, or pack the data set again"
+                )
+
+    def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:  # noqa: ARG002 - same for all sets
+        """The same as `check`: there is nothing to make."""
+        self.check()
+
+    def _root(self) -> str:
+        return root_address(self.root, "data.dataset.root")
+
+    def _manifest(self) -> Manifest:
+        return read_manifest(self._root())

@@ -1,0 +1,225 @@
+"""Tar shards as WebDataset has them: files that share a name up to the first dot are one sample.
+
+    dataset:
+      kind: webdataset
+      root: s3://bucket/clips                 or a folder here
+      train: train-{000000..000099}.tar       or a pattern: train-*.tar
+      test: test-*.tar
+
+A sample holds a video (`a.mp4`), and its label or captions: `a.cls` (a class or its position), `a.txt` (a caption a
+line), or `a.json` with `label`, `class`, `caption` or `captions`. Shards are read at random, member by member, so they
+are not compressed; a remote one needs a server that gives parts of files.
+"""
+
+import fnmatch
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from side4video.core.errors import InputError
+from side4video.core.paths import expand
+from side4video.core.spec import Spec
+from side4video.data.class_names import classes_of_labels, label_position, read_class_names
+from side4video.data.clip import Clip, Split
+from side4video.data.fingerprint import fingerprint_clips
+from side4video.data.mirror import Mirror, MirrorByNameSpec, mirrored_labels
+from side4video.data.storage import child, entries, read_bytes, root_address
+from side4video.data.tar_members import Member, base_name, is_hidden, list_members
+
+_BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_MOST_SHARDS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a shard holds under one name."""
+
+    name: str
+    origin: str
+    """The shard, and the name in it."""
+    video: str
+    """The address of its bytes."""
+    label: str
+    """Empty where there is none."""
+    captions: tuple[str, ...]
+
+
+class WebdatasetSpec(Spec):
+    """Uncompressed tar shards."""
+
+    kind: Literal["webdataset"] = "webdataset"
+    root: Annotated[str, Field(min_length=1)]
+    """The folder of the shards, here or at an address such as `s3://bucket/clips`; may hold `${NAME}`."""
+    train: Annotated[str, Field(min_length=1)] = "train-*.tar"
+    """The shards of the training clips: a name with numbers in braces (`a-{000..012}.tar`), or a pattern with `*`."""
+    test: Annotated[str, Field(min_length=1)] = "test-*.tar"
+    """The shards of the test clips."""
+    videos: Annotated[tuple[Annotated[str, Field(pattern=r"^[\w.]+$")], ...], Field(min_length=1)] = (
+        *("mp4", "webm", "mkv", "avi", "mov", "video"),
+    )
+    """How the names of videos end, without the dot; of a sample the first one found counts."""
+    label: Annotated[str, Field(min_length=1)] = "label"
+    """The field of a sample's JSON file that holds its class or the position of it."""
+    class_names: str = ""
+    """A file of class names: one a line, CSV with a header `id,name`, or JSON `{name: position}`. Empty: the labels
+    of the training shards are the classes. May hold `${NAME}`."""
+    mirror: Mirror = MirrorByNameSpec()
+    """What a horizontal flip does to labels."""
+
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of their positions; none where samples have captions alone."""
+        if self.class_names:
+            where = "data.dataset.class_names"
+            return read_class_names(Path(expand(self.class_names, where)), where)
+        labelled = [(sample.label, sample.origin) for sample in self._samples("train") if sample.label]
+        return classes_of_labels(labelled) if labelled else ()
+
+    def clips(self, split: Split) -> list[Clip]:
+        """The clips of a split in the order of its shards.
+
+        Raises:
+            InputError: A shard is missing or compressed, a sample has neither label nor caption, or none is there.
+        """
+        positions = {name: index for index, name in enumerate(self.classes())}
+        clips = []
+        for sample in self._samples(split):
+            if positions and not sample.label:
+                raise InputError(
+                    sample.origin, "it has no label, and others have", fix=f"add {sample.name}.cls, or {self.label!r}"
+                )
+            label = label_position(sample.label, positions, sample.origin) if positions else None
+            if label is None and not sample.captions:
+                allowed = f"a .cls, a .txt, or a .json with {self.label!r}, 'class', 'caption' or 'captions'"
+                raise InputError(sample.origin, "neither a label nor a caption", allowed=allowed)
+            clips.append(Clip(sample.video, label, sample.captions, name=sample.name, origin=sample.origin))
+        if not clips:
+            raise InputError(f"{self._root()} ({split})", "no sample with a video", allowed=", ".join(self.videos))
+        return clips
+
+    def fingerprint(self) -> str:
+        """SHA-256 over classes and clips; see `fingerprint_clips`."""
+        splits: tuple[Split, ...] = ("train", "test")
+        return fingerprint_clips(self.classes(), {split: self.clips(split) for split in splits}, self._root())
+
+    def mirrored_classes(self) -> Mapping[int, int] | None:
+        """The label permutation of a horizontal flip; None where labels know left from right and no map is known."""
+        return mirrored_labels(self.mirror, self.classes())
+
+    def check(self) -> None:
+        """Read the headers of all shards; no video is opened.
+
+        Raises:
+            InputError: As `clips` does.
+        """
+        self.clips("train")
+        self.clips("test")
+
+    def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """The same as `check`, told shard by shard: the headers of a large set take a while."""
+        shards = [*self._shards("train"), *self._shards("test")]
+        for done, shard in enumerate(shards, 1):
+            list_members(shard)
+            if progress:
+                progress(done, len(shards))
+        self.check()
+
+    def _root(self) -> str:
+        return root_address(self.root, "data.dataset.root")
+
+    def _shards(self, split: Split) -> list[str]:
+        root, pattern = self._root(), self.train if split == "train" else self.test
+        if "/" in pattern or "\\" in pattern or pattern.startswith("."):
+            raise InputError(f"data.dataset.{split}", repr(pattern), allowed="names of files in `root`")
+        if "*" not in pattern and "?" not in pattern:
+            return [child(root, name) for name in expand_braces(pattern, f"data.dataset.{split}")]
+        found = [entry.name for entry in entries(root) if not entry.is_folder]
+        shards = [child(root, name) for name in found if fnmatch.fnmatchcase(name, pattern)]
+        if not shards:
+            held = f"{len(found)} files, such as {found[0]}" if found else "no file"
+            raise InputError(f"data.dataset.{split}", f"no shard {pattern!r} in {root}; it holds {held}")
+        return shards
+
+    def _samples(self, split: Split) -> list[Sample]:
+        return [
+            sample
+            for shard in self._shards(split)
+            for sample in _samples_of(shard, list_members(shard), self.videos, self.label)
+        ]
+
+
+def expand_braces(pattern: str, field: str) -> list[str]:
+    """`a-{08..11}.tar` as its names.
+
+    Raises:
+        InputError: The braces run backwards, or to too many names.
+    """
+    found = _BRACES.search(pattern)
+    if not found:
+        return [pattern]
+    first, last = int(found[1]), int(found[2])
+    if not first <= last < first + _MOST_SHARDS:
+        raise InputError(field, f"{pattern!r} names {max(0, last - first + 1)} shards", allowed="numbers that rise")
+    numbers = [f"{number:0{len(found[1])}d}" for number in range(first, last + 1)]
+    after = expand_braces(pattern[found.end() :], field)
+    return [f"{pattern[: found.start()]}{number}{end}" for number in numbers for end in after]
+
+
+@lru_cache(maxsize=4096)
+def _samples_of(shard: str, members: tuple[Member, ...], videos: tuple[str, ...], label: str) -> tuple[Sample, ...]:
+    """The samples of a shard that have a video, in its order."""
+    fields: dict[str, dict[str, str]] = {}
+    for member in members:
+        if not is_hidden(member.name):
+            name, field = base_name(member.name)
+            held = fields.setdefault(name, {})
+            if field in held:
+                raise InputError(f"{shard}:{member.name}", "the name stands twice in the shard")
+            held[field] = member.address
+    return tuple(_samples_in(shard, fields, videos, label))
+
+
+def _samples_in(
+    shard: str, fields: Mapping[str, Mapping[str, str]], videos: tuple[str, ...], label: str
+) -> Iterator[Sample]:
+    for name, held in fields.items():
+        video = next((held[field] for field in videos if field in held), None)
+        if video is None:
+            continue
+        origin = f"{shard}:{name}"
+        about = _about(held["json"], origin) if "json" in held else {}
+        said = about.get(label, about.get("class", ""))
+        captions = about.get("captions", about.get("caption", ()))
+        if "cls" in held:
+            said = _text(held["cls"], origin)
+        if "txt" in held:
+            captions = _text(held["txt"], origin).splitlines()
+        captions = (captions,) if isinstance(captions, str) else captions
+        if isinstance(said, bool) or not isinstance(said, str | int) or not _are_texts(captions):
+            raise InputError(origin, "a label or a caption is neither text nor number", allowed="label, captions")
+        texts = tuple(caption.strip() for caption in captions if caption.strip())
+        yield Sample(name, origin, video, str(said).strip(), texts)
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list | tuple) and all(isinstance(value, str) for value in values)
+
+
+def _about(address: str, origin: str) -> dict[str, Any]:
+    try:
+        about = json.loads(_text(address, origin))
+    except ValueError as error:
+        raise InputError(f"{origin}.json", f"no JSON: {error}") from error
+    return about if isinstance(about, dict) else {}
+
+
+def _text(address: str, origin: str) -> str:
+    try:
+        return read_bytes(address).decode("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(origin, f"it cannot be read: {error}", allowed="text in UTF-8") from error

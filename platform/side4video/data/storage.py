@@ -1,0 +1,282 @@
+"""Where clips are kept: on this machine, wherever fsspec reaches, or as a part of a file that holds many.
+
+An address is text:
+
+    /clips/a.mp4                            a file or a folder of this machine
+    s3://clips/a.mp4, gs://..., https://... a file or a folder that fsspec reaches; `s3` needs s3fs, `gs` needs gcsfs
+    /shards/000003.tar?bytes=512+88213      88,213 bytes of a file from byte 512 on: a member of an archive
+
+A remote folder is listed once and the listing kept. A remote video is read whole, into memory, each time it is decoded.
+"""
+
+import os
+import posixpath
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import unquote
+
+from side4video.core.errors import InputError
+from side4video.core.paths import expand
+
+ATTEMPTS = 3
+"""How often a remote store is asked before its answer is believed to be no."""
+
+_REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://")
+_PART = re.compile(r"\?bytes=(\d+)\+(\d+)$")
+_PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
+_WAIT_SECONDS = 0.5
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file or a folder, as the folder that holds it lists it."""
+
+    name: str
+    is_folder: bool
+    bytes: int | None = None
+    """Of a remote file, where the listing says it."""
+    modified_ns: int = 0
+    """Of a remote file, where the listing says it."""
+
+
+def is_remote(address: str) -> bool:
+    """Whether it is not on this machine's file system."""
+    return _REMOTE.match(address) is not None
+
+
+def root_address(text: str, field: str) -> str:
+    """The address of a folder as a document writes it: `${NAME}` and `~` replaced, a relative path made absolute.
+
+    Raises:
+        InputError: A variable is not set, or the protocol is not known or lacks its package.
+    """
+    address = expand(text, field)
+    if not is_remote(address):
+        return os.path.abspath(address)  # noqa: PTH100 - resolve() would follow links out of the folder
+    _file_system(address, field)
+    return address.rstrip("/")
+
+
+def child(folder: str, name: str) -> str:
+    """The address of what a folder holds."""
+    return f"{folder.rstrip('/')}/{name}"
+
+
+def inside(root: str, path: str, origin: str) -> str:
+    """The address of a listed path under the root; joined as text, because there may be hundreds of thousands.
+
+    Raises:
+        InputError: It leaves the root.
+    """
+    if is_remote(root):
+        normal = posixpath.normpath(path)
+        is_outside = normal.startswith(("/", "..")) or is_remote(path)
+        joined = child(root, normal)
+    else:
+        joined = os.path.normpath(os.path.join(root, path))  # noqa: PTH118
+        is_outside = not joined.startswith(os.path.join(root, ""))  # noqa: PTH118
+    if is_outside:
+        raise InputError(
+            origin,
+            f"the path {path!r} leaves the root folder {root}",
+            fix="write paths relative to `root`, or set `root` to a folder that holds them all",
+        )
+    return joined
+
+
+def relative(address: str, root: str) -> str:
+    """The address as seen from a root, with `/` on every system."""
+    if is_remote(address):
+        return address.removeprefix(f"{root}/")
+    return Path(os.path.relpath(address, root)).as_posix()
+
+
+def common_root(addresses: list[str]) -> str:
+    """The deepest folder that holds all of them."""
+    if not addresses:
+        return ""
+    protocol = _REMOTE.match(addresses[0])
+    start = protocol.end() if protocol else 0
+    folders = {os.path.dirname(address[start:]) for address in addresses}  # noqa: PTH120 - many files
+    return addresses[0][:start] + os.path.commonpath(folders)
+
+
+def part_of(address: str, first: int, count: int) -> str:
+    """The address of some bytes of a file."""
+    return f"{address}?bytes={first}+{count}"
+
+
+def whole_of(address: str) -> str:
+    """The address of the file that a part is of; of a whole file, its own."""
+    return _PART.sub("", address)
+
+
+def extent(address: str) -> tuple[int, int] | None:
+    """First byte and number of bytes of a part; None of a whole file."""
+    found = _PART.search(address)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def is_file(address: str) -> bool:
+    """Whether there is such a file; for a part, the file that it is of."""
+    path = whole_of(address)
+    if is_remote(path):
+        return (entry := _entry(path)) is not None and not entry.is_folder
+    return os.path.isfile(path)  # noqa: PTH113 - many files: no Path object for each
+
+
+def is_folder(address: str) -> bool:
+    """Whether there is such a folder."""
+    if is_remote(address):
+        return (entry := _entry(address)) is not None and entry.is_folder
+    return os.path.isdir(address)  # noqa: PTH112
+
+
+def size_of(address: str) -> int | None:
+    """Bytes of a file or part; None where there is no such file."""
+    if (found := extent(address)) is not None:
+        return found[1] if is_file(address) else None
+    if not is_remote(address):
+        try:
+            return os.stat(address).st_size  # noqa: PTH116
+        except OSError:
+            return None
+    entry = _entry(address)
+    if entry is None or entry.bytes is not None:
+        return entry and entry.bytes
+    size = asked(address, lambda: _file_system(address).info(address).get("size"))
+    return None if size is None else int(size)
+
+
+def modified_ns(address: str) -> int:
+    """When a file was changed last; 0 where a remote store does not say it."""
+    path = whole_of(address)
+    if is_remote(path):
+        entry = _entry(path)
+        return entry.modified_ns if entry else 0
+    return os.stat(path).st_mtime_ns  # noqa: PTH116
+
+
+def entries(folder: str) -> list[Entry]:
+    """What a folder holds, without hidden files, by name.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        found = list(_listing(folder).values()) if is_remote(folder) else _local_entries(folder)
+    except OSError as error:
+        reason = "there is no such folder" if isinstance(error, FileNotFoundError) else str(error.strerror or error)
+        raise InputError(folder, f"the folder cannot be read: {reason}", fix="check `root`") from error
+    return sorted((each for each in found if not each.name.startswith(".")), key=lambda each: each.name)
+
+
+def read_bytes(address: str) -> bytes:
+    """All bytes of a file or part.
+
+    Raises:
+        OSError: It cannot be read, or ends before the part does.
+    """
+    path, found = whole_of(address), extent(address)
+    first, count = found or (0, -1)
+    if is_remote(path):
+        stop = first + count if found else None
+        content = asked(
+            path, lambda: bytes(_file_system(path).cat_file(path, start=first if found else None, end=stop))
+        )
+    else:
+        with open(path, "rb") as file:  # noqa: PTH123
+            file.seek(first)
+            content = file.read(count)
+    if found and len(content) != count:
+        raise OSError(f"it ends {count - len(content)} bytes before the part does: another version of the file?")
+    return content
+
+
+def asked(address: str, ask: Callable[[], Found]) -> Found:
+    """The answer of a remote store, asked again where it fails.
+
+    Raises:
+        OSError: It has no such file, or fails every time.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            return ask()
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # each store has errors of its own, of no common kind
+            if attempt == ATTEMPTS - 1:
+                said = " ".join(str(error).split())[:160] or type(error).__name__
+                raise OSError(f"{_protocol(address)} does not give it: {said}") from error
+            time.sleep(_WAIT_SECONDS * 4**attempt)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _protocol(address: str) -> str:
+    return address.partition("://")[0]
+
+
+def _file_system(address: str, field: str = "data.dataset.root") -> Any:
+    from fsspec.core import url_to_fs
+
+    protocol = _protocol(address)
+    try:
+        return url_to_fs(address)[0]
+    except ImportError as error:
+        package = _PACKAGES.get(protocol, "")
+        raise InputError(
+            field,
+            f"{address}: {' '.join(str(error).split())}",
+            fix=f"pip install {package}, on every machine" if package else "install what it names, on every machine",
+        ) from error
+    except ValueError as error:
+        raise InputError(
+            field,
+            f"{protocol!r} is no protocol of fsspec, in {address}",
+            allowed="a folder of this machine, s3://, gs://, az://, https:// and others of fsspec",
+        ) from error
+
+
+@lru_cache(maxsize=4096)
+def _listing(folder: str) -> dict[str, Entry]:
+    found = asked(folder, lambda: _file_system(folder).ls(folder, detail=True))
+    listed = {}
+    for info in found:
+        name = str(info["name"]).rstrip("/").rpartition("/")[2]
+        if _protocol(folder) in ("http", "https"):
+            name = unquote(name)  # the listing is a page of links
+        size = info.get("size")
+        is_directory = info["type"] == "directory"
+        listed[name] = Entry(name, is_directory, None if size is None else int(size), _stamp(info))
+    return listed
+
+
+def _stamp(info: dict[str, Any]) -> int:
+    for key in ("LastModified", "updated", "mtime", "last_modified"):
+        value = info.get(key)
+        if isinstance(value, datetime):
+            value = value.timestamp()
+        if isinstance(value, int | float):
+            return int(value * 1e9)
+    return 0
+
+
+def _entry(address: str) -> Entry | None:
+    folder, _, name = address.rstrip("/").rpartition("/")
+    try:
+        return _listing(folder).get(name)
+    except FileNotFoundError:
+        return None
+
+
+def _local_entries(folder: str) -> list[Entry]:
+    with os.scandir(folder) as found:
+        return [Entry(entry.name, entry.is_dir()) for entry in found]

@@ -1,0 +1,80 @@
+"""A video's bytes, wherever they are kept, in the form that decoders take: the path of a file here, or all of them."""
+
+import io
+import os
+import stat
+
+from side4video.core.errors import InputError
+from side4video.data.storage import extent, is_remote, read_bytes
+
+Source = str | bytes
+"""A file's path, for a decoder to open; or its content."""
+
+_HEAD_BYTES = 512
+
+
+class BrokenClip(InputError):
+    """A clip that cannot be decoded: its file, where it is listed, and why."""
+
+    def __init__(self, path: str, origin: str, reason: str) -> None:
+        """One line: origin (or the path), path and reason."""
+        self.path, self.origin, self.reason = path, origin, reason
+        super().__init__(
+            origin or path,
+            f"the clip {path} cannot be decoded: {reason}" if origin else f"cannot be decoded: {reason}",
+            fix="mend or remove it, or set broken_clips: {kind: skip}",
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive pickling between processes."""
+        return (BrokenClip, (self.path, self.origin, self.reason))
+
+
+def open_source(address: str, origin: str) -> Source:
+    """The path of a whole file of this machine; of any other its bytes.
+
+    Says plainly what is wrong with files that are no media at all, before a decoder guesses at them: FFmpeg would play
+    a text file as a terminal session, and follow the addresses in a playlist.
+
+    Raises:
+        BrokenClip: The file is missing, empty, or no video by its first bytes.
+    """
+    try:
+        if is_remote(address) or extent(address):
+            source: Source = read_bytes(address)
+            head = bytes(source[:_HEAD_BYTES])
+        else:
+            mode = os.stat(address).st_mode  # noqa: PTH116 - one call per clip, paths are text here
+            if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
+                reason = "it is a folder" if stat.S_ISDIR(mode) else "it is no regular file"
+                raise BrokenClip(address, origin, reason)
+            source = address
+            with open(address, "rb") as file:  # noqa: PTH123
+                head = file.read(_HEAD_BYTES)
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        raise BrokenClip(
+            address, origin, "there is no such file" if missing else error.strerror or str(error)
+        ) from error
+    if reason := _no_media(head):
+        raise BrokenClip(address, origin, reason)
+    return source
+
+
+def as_file(source: Source) -> str | io.BytesIO:
+    """What a decoder opens: the path, or a file in memory that begins at its begin; the bytes are not copied."""
+    return source if isinstance(source, str) else io.BytesIO(source)
+
+
+def _no_media(head: bytes) -> str:
+    """Why this is no begin of a video; empty where it may be one."""
+    if not head:
+        return "the file is empty"
+    text = head.decode("utf-8", errors="ignore")
+    if b"\0" in head or len(text.encode()) < len(head) - 3 or head.startswith(b"YUV4MPEG2"):
+        return ""
+    if text.lstrip("\ufeff \t\r\n").lower().startswith(("<!doctype", "<html", "<head", "<?xml", "<body")):
+        return "it is a web page, not a video (a failed download?)"
+    if sum(character.isprintable() or character.isspace() for character in text) > 0.95 * len(text):
+        return "it is a text file, not a video"
+    return ""
