@@ -5,8 +5,9 @@
 The plain loader is written from its description: decord opens the file and gives the batch of frames, each becomes a
 PIL image, torchvision crops, resizes, flips and normalises image by image, torch's DataLoader stacks. One draw a clip,
 as the authors' code has it. Clips of 10 s, 340 x 256, H.264, key frames 250 apart; 8 frames, random resized crop to 224
-and flip. `ours, N epochs a decode` is the state after the first epoch, which gains nothing. Quote ratios: times are the
-machine's. Writes benchmarks/results/loading.json.
+and flip. `ours, N epochs a decode` is the state after the first epoch, which gains nothing; `ours, packed as CODEC`
+reads what `side4video data pack` made of the same clips. Quote ratios: times are the machine's. Writes
+benchmarks/results/loading.json.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -33,13 +35,20 @@ from torchvision.transforms import functional as image
 
 import bench
 from phone_clips import ENCODERS, phone_clips
+from side4video.cli.search_view import SearchView
+from side4video.core.crew import Crew
 from side4video.data import clip_frames, decode, reader, transforms
 from side4video.data.clip import Clip
+from side4video.data.datasets.packed import PackedSpec
 from side4video.data.loader import TrainingStream
 from side4video.data.reader import TrainingKey, TrainingReader
 from side4video.data.spec import DataSpec
+from side4video.data.storage import size_of
+from side4video.repacking.encode import Codec, Encoding
+from side4video.repacking.repack import Packing, repack
 
 FRAMES, SIZE, BATCH = 8, 224, 4
+CODECS: tuple[Codec, ...] = ("h264", "mjpeg")
 TARGET = 3.0
 
 
@@ -199,11 +208,30 @@ def our_epochs(stream: TrainingStream) -> Callable[[int], Iterator[int]]:
     return epoch
 
 
-def compare(paths: Sequence[str], *, workers: int, ahead: int, rounds: int) -> dict[str, Rates]:
-    """Rates of the plain loader and of this project's, one epoch a decode and several."""
+def packed_clips(paths: Sequence[str], folder: Path, codec: Codec) -> list[Clip]:
+    """The clips as `side4video data pack` rewrites them."""
+    listing = folder / "list.csv"
+    rows = [f"{Path(path).name},{number % 10},train" for number, path in enumerate(paths)]
+    listing.write_text("\n".join(["path,label,split", *rows, f"{Path(paths[0]).name},0,test", ""]))
+    document = {"kind": "list", "annotations": str(listing), "root": str(Path(paths[0]).parent)}
+    encoding = Encoding(codec, quality={"h264": 20, "mjpeg": 5, "copy": 0}[codec])
+    with Crew() as crew:
+        data = DataSpec.model_validate({"dataset": document})
+        repack(Packing(data, folder / codec, encoding, crew, SearchView()), files=500)
+    return PackedSpec(root=str(folder / codec)).clips("train")
+
+
+def compare(
+    paths: Sequence[str], packed: dict[str, list[Clip]], *, workers: int, ahead: int, rounds: int
+) -> dict[str, Rates]:
+    """Rates of the plain loader and of this project's: one epoch a decode and several, and of packed clips."""
+    clips, several = our_clips(paths), {"epochs_per_decode": ahead}
+    kinds: list[tuple[str, dict[str, object], list[Clip]]] = [("ours", {}, clips)]
+    kinds += [(f"ours, {ahead} epochs a decode", several, clips)]
+    kinds += [(f"ours, packed as {codec}", {}, rewritten) for codec, rewritten in packed.items()]
     streams = {
-        name: TrainingStream(our_spec(workers, **loader), our_clips(paths), batch_size=BATCH, mirrored={})
-        for name, loader in (("ours", {}), (f"ours, {ahead} epochs a decode", {"epochs_per_decode": ahead}))
+        name: TrainingStream(our_spec(workers, **loader), chosen, batch_size=BATCH, mirrored={})
+        for name, loader, chosen in kinds
     }
     plain = plain_loader(paths, workers)
     loaders: dict[str, Callable[[int], Iterator[int]]] = {"plain": lambda _: (len(labels) for _, labels in plain)}
@@ -219,7 +247,11 @@ def compare(paths: Sequence[str], *, workers: int, ahead: int, rounds: int) -> d
 def measure(encoder: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Rates, ratios of the rounds and stages, for clips of one encoder."""
     paths = [str(path) for path in phone_clips(arguments.clips, encoder)]
-    found = compare(paths, workers=arguments.workers, ahead=arguments.ahead, rounds=arguments.rounds)
+    with TemporaryDirectory(prefix="side4video-") as folder:
+        packed = {codec: packed_clips(paths, Path(folder), codec) for codec in CODECS}
+        options = {"workers": arguments.workers, "ahead": arguments.ahead, "rounds": arguments.rounds}
+        found = compare(paths, packed, **options)
+        sizes = {codec: sum(size_of(clip.path) or 0 for clip in clips) / len(clips) for codec, clips in packed.items()}
     plain = found["plain"]
     ratios = {
         name: {
@@ -232,6 +264,7 @@ def measure(encoder: str, arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "encoder": f"libx264 {ENCODERS[encoder]}",
         "mean_file_kib": statistics.mean(Path(path).stat().st_size for path in paths) / 2**10,
+        "mean_packed_kib": {codec: size / 2**10 for codec, size in sizes.items()},
         "clips_per_s": {name: statistics.median(rate.clips_per_s) for name, rate in found.items()},
         "cpu_ms_a_clip": {name: statistics.median(rate.cpu_ms_a_clip) for name, rate in found.items()},
         "ratio": ratios,

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from side4video.core.crew import Crew, Lost
 from side4video.core.errors import InputError
 from side4video.data.clip import Clip, Split
-from side4video.data.manifest import CLIPS, MANIFEST, Manifest, Shard, clip_record
+from side4video.data.manifest import CLIPS, MANIFEST, Manifest, Shard, clip_record, read_clips, read_manifest
 from side4video.data.spec import DataSpec
 from side4video.data.storage import common_root, extent, relative
 from side4video.data.tar_members import list_members, shard_name
@@ -119,8 +119,12 @@ def repack(packing: Packing, *, files: int) -> Packed:
     shards = plan_shards(splits, files, suffix="" if packing.encoding.codec == "copy" else ".mp4")
     source = dataset.fingerprint()
     _claim(packing.folder, {"source": source, "encoding": asdict(packing.encoding), "files": files})
-    packing.view.say("packing videos")
     before, encoded, total = 0, 0, sum(map(len, shards.values()))
+    if (packing.folder / MANIFEST).is_file():  # and not written anew: it would vouch for whatever the shards hold now
+        manifest = read_manifest(str(packing.folder))
+        clips = len(read_clips(str(packing.folder), manifest))
+        return Packed(manifest, clips, total - len(manifest.left_out), 0)
+    packing.view.say("packing videos")
     sealed: list[Shard] = []
     addresses: dict[str, str] = {}
     left_out: list[dict[str, str]] = []
@@ -134,7 +138,7 @@ def repack(packing: Packing, *, files: int) -> Packed:
         addresses |= {video.clip.path: members[video.member] for video in videos if video.member in members}
         left_out += [_left_out(video, members) for video in videos if video.member not in members]
         _check_cap(left_out, total, packing.data)
-        sealed.append(seal(path))
+        sealed.append(_sealed(packing.folder, path))
     mirrored = dataset.mirrored_classes()
     records = [record for split, clips in splits.items() for record in _records(clips, split, addresses)]
     text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
@@ -147,8 +151,11 @@ def repack(packing: Packing, *, files: int) -> Packed:
         clips_sha256=hashlib.sha256(text.encode()).hexdigest(),
         left_out=tuple(left_out),
     )
-    (packing.folder / CLIPS).write_text(text, encoding="utf-8")
-    (packing.folder / MANIFEST).write_text(manifest.as_text(), encoding="utf-8")
+    for name, content in ((CLIPS, text), (MANIFEST, manifest.as_text())):
+        partial = packing.folder / FILES / name
+        partial.parent.mkdir(exist_ok=True)
+        partial.write_text(content, encoding="utf-8")
+        partial.replace(packing.folder / name)
     shutil.rmtree(packing.folder / FILES, ignore_errors=True)
     return Packed(manifest, len(records), total - len(left_out), encoded)
 
@@ -211,6 +218,19 @@ def _claim(folder: Path, plan: dict[str, Any]) -> None:
         raise InputError(str(folder), "the folder is not empty", fix="name a new one")
     folder.mkdir(parents=True, exist_ok=True)
     place.write_text(text, encoding="utf-8")
+
+
+def _sealed(folder: Path, path: Path) -> Shard:
+    """The seal of a shard as it was when it was written; it is kept for the packing that goes on after this one."""
+    place = folder / FILES / f"{path.name}.json"
+    if place.is_file():
+        return Shard(**json.loads(place.read_text(encoding="utf-8")))
+    found = seal(path)
+    place.parent.mkdir(exist_ok=True)
+    partial = place.with_suffix(".partial")
+    partial.write_text(json.dumps(asdict(found)), encoding="utf-8")
+    partial.replace(place)
+    return found
 
 
 def _about(video: Video, classes: Sequence[str], broken: str) -> dict[str, Any]:
