@@ -331,7 +331,8 @@ def _evaluate(
     spec: Experiment,
     tell: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Evaluation]:
-    return evaluate(pack, students, stream, videos=videos, precision=spec.evaluation.precision, tell=tell)
+    precision, crops = spec.evaluation.precision, spec.data.views.crops
+    return evaluate(pack, students, stream, videos=videos, precision=precision, crops=crops, tell=tell)
 
 
 def _teller(surroundings: Surroundings) -> Callable[[str, int, int], None]:

@@ -36,6 +36,9 @@ if rank == world - 1:
     scores = answer.scores_VC.astype("float32").tobytes().hex()
     facts = {"metrics": answer.metrics, "scores": scores, "loss": answer.loss, "videos": answer.indices_V.tolist()}
     facts |= {"views": answer.views, "class": answer.class_metrics}
+    answer.write_views(folder / f"views-{world}.csv")
+    facts |= {"per_view": [[view.name, view.videos, view.top1, view.top5] for view in answer.per_view]}
+    facts |= {"views.csv": (folder / f"views-{world}.csv").read_text()}
     (folder / f"world-{world}.json").write_text(json.dumps(facts))
 """
 
@@ -91,6 +94,9 @@ def test_any_number_of_workers_gives_the_same_evaluation(tmp_path):
         answers.append(json.loads((tmp_path / f"world-{world}.json").read_text()))
     assert answers[0]["videos"] == list(range(20))
     assert answers[0]["views"] == 9
+    names = [f"view_{clip}_{crop}" for clip in range(3) for crop in range(3)]
+    assert [view[0] for view in answers[0]["per_view"]] == names
+    assert len(answers[0]["views.csv"].splitlines()) == 1 + 9 * 20
     assert answers[0] == answers[1] == answers[2]
 
 

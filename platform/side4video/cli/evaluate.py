@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,11 @@ from rich.table import Table
 
 from side4video.cli.finished_run import fetch_weights, find_finished
 from side4video.cli.options import as_json, overrides
+from side4video.core.dotted import dotted
 from side4video.spec.check import check_agreement
 from side4video.spec.experiment import Experiment
+from side4video.spec.load import SpecError
+from side4video.spec.protocol import Compared, differences, refusals
 
 
 @click.command()
@@ -28,7 +31,8 @@ from side4video.spec.experiment import Experiment
     "--predictions",
     type=click.Path(),
     default=None,
-    help="Write one row a video here (CSV); of several runs, into this folder, a file each.",
+    help="Write one row a video here (CSV), and of several views one a view and video beside it (`NAME-views.csv`); of "
+    "several runs, into this folder, files of each.",
 )
 def evaluate(
     runs: tuple[str, ...], overrides: tuple[str, ...], as_json: bool, uri: str, weights: str, predictions: str | None
@@ -48,6 +52,7 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
         chosen = [_choose(store, run, Path(scratch) / str(n), overrides, weights) for n, run in enumerate(runs)]
         check_agreement({f"run {each.run_id[:8]}": each.spec for each in chosen}, ("backbone", "data", "evaluation"))
+        notes = _comparability(chosen)
         base = chosen[0].spec
         device = "cuda" if base.cluster.gpus_per_worker and torch.cuda.is_available() else "cpu"
         results, broken = evaluate_students(
@@ -61,7 +66,7 @@ def evaluate(
     if as_json:
         click.echo(json.dumps(answers[0] if len(answers) == 1 else answers, indent=2))
     else:
-        _print(chosen, answers, weights)
+        _print(chosen, answers, weights, notes)
 
 
 @dataclass(frozen=True)
@@ -79,12 +84,28 @@ def _choose(store: Any, run: str, folder: Path, overrides: tuple[str, ...], weig
     return _Chosen(found.run_id, found.name, found.spec, fetch_weights(store, found, folder, weights))
 
 
+def _comparability(chosen: list[_Chosen]) -> list[str]:
+    """What is to be said below a table of several runs.
+
+    Raises:
+        InputError: They answer different questions: another task, or texts of another length.
+    """
+    compared = [Compared(f"{each.name} ({each.run_id[:8]})", dotted(each.spec.resolved())) for each in chosen]
+    problems = refusals(differences(compared), where="runs", anyway=(), fix=lambda _: "evaluate them one by one")
+    if problems:
+        raise SpecError(problems)
+    of_loss = differences(compared, metrics=["eval/loss"])
+    return [f"eval/loss is not the same loss: {each.field} is {each}." for each in of_loss if each.is_silent]
+
+
 def _answer(chosen: _Chosen, result: Any, broken: list[dict[str, Any]]) -> dict[str, Any]:
+    metrics = {f"eval/{key}": value for key, value in result.metrics.items()} | {"eval/loss": result.loss}
     return {
         "run_id": chosen.run_id,
-        "metrics": {f"eval/{key}": value for key, value in result.metrics.items()} | {"eval/loss": result.loss},
+        "metrics": metrics | {f"eval/{view.name}/top1": view.top1 for view in result.per_view},
         "class_accuracy": result.class_metrics,
         "views": result.views,
+        "per_view": [asdict(view) for view in result.per_view],
         "videos": result.videos,
         "broken_clips": broken,
         "memory": {},
@@ -94,24 +115,47 @@ def _answer(chosen: _Chosen, result: Any, broken: list[dict[str, Any]]) -> dict[
 
 def _write_predictions(path: Path, chosen: list[_Chosen], results: dict[str, Any]) -> None:
     for each in chosen:
-        if len(chosen) == 1:
-            results[each.run_id].write_predictions(path)
-            continue
-        path.mkdir(parents=True, exist_ok=True)
-        results[each.run_id].write_predictions(path / f"{each.run_id}.csv")
+        file = path
+        if len(chosen) > 1:
+            path.mkdir(parents=True, exist_ok=True)
+            file = path / f"{each.run_id}.csv"
+        result = results[each.run_id]
+        result.write_predictions(file)
+        if result.per_view:
+            result.write_views(file.with_name(f"{file.stem}-views.csv"))
 
 
-def _print(chosen: list[_Chosen], answers: list[dict[str, Any]], weights: str) -> None:
+def _print(chosen: list[_Chosen], answers: list[dict[str, Any]], weights: str, notes: list[str]) -> None:
     console = Console()
     first = answers[0]
     names = f"{chosen[0].name} · " if len(chosen) == 1 else f"{len(chosen)} runs on one pass of the backbone · "
     console.print(f"{names}{weights} weights · {first['videos']} videos x {first['views']} views", highlight=False)
+    keys = dict.fromkeys(key for answer in answers for key in answer["metrics"])
+    merged = [key for key in keys if not key.startswith("eval/view_")]
     if len(chosen) == 1:
         table = Table("metric", "value", box=None, header_style="bold", pad_edge=False)
-        for key, value in first["metrics"].items():
-            table.add_row(key, f"{value:.4f}")
+        for key in merged:
+            table.add_row(key, f"{first['metrics'][key]:.4f}")
     else:
-        table = Table("run", "id", *first["metrics"], box=None, header_style="bold", pad_edge=False)
+        table = Table("run", "id", *merged, box=None, header_style="bold", pad_edge=False)
         for each, answer in zip(chosen, answers, strict=True):
-            table.add_row(each.name, each.run_id[:8], *(f"{value:.4f}" for value in answer["metrics"].values()))
+            values = (answer["metrics"].get(key) for key in merged)
+            cells = ("" if value is None else f"{value:.4f}" for value in values)
+            table.add_row(each.name, each.run_id[:8], *cells)
     console.print(table)
+    if first["per_view"]:
+        console.print()
+        console.print(_view_table(chosen, answers))
+    for note in notes:
+        console.print(note, highlight=False)
+
+
+def _view_table(chosen: list[_Chosen], answers: list[dict[str, Any]]) -> Table:
+    """Each view by itself, a row each: of one run top-1 and top-5, of several the top-1 of each."""
+    runs = [each.run_id[:8] for each in chosen] if len(chosen) > 1 else ["top-1", "top-5"]
+    table = Table("clip", "crop", *runs, box=None, header_style="bold", pad_edge=False)
+    for number, view in enumerate(answers[0]["per_view"]):
+        values = [answer["per_view"][number]["top1"] for answer in answers]
+        values += [view["top5"]] if len(chosen) == 1 else []
+        table.add_row(str(view["clip"]), str(view["crop"]), *(f"{value:.4f}" for value in values))
+    return table

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import torch
 
+from side4video.engine.metrics import ViewAccuracy
 from side4video.engine.pack import EvaluationBatches, Pack
 from side4video.engine.processes import Process
 from side4video.engine.student import Student
@@ -23,6 +24,8 @@ class Evaluation(Protocol):
     """Views of a video that were averaged (crops x temporal clips)."""
     videos: int
     """Videos that could be read."""
+    per_view: tuple[ViewAccuracy, ...]
+    """Each view by itself; empty where a video has one view, or a task merges none."""
 
     def write(self, folder: Path) -> None:
         """Files that say what was predicted: `predictions.csv`, and what the task adds."""
@@ -40,8 +43,8 @@ class Collector(Protocol):
         """Take a batch's outputs."""
         ...
 
-    def conclude(self, process: Process) -> Evaluation:
-        """What all workers' outputs amount to, the same on every worker."""
+    def conclude(self, process: Process, *, crops: int = 1) -> Evaluation:
+        """What all workers' outputs amount to, the same on every worker; `crops` tell a view's clip from its crop."""
         ...
 
 
@@ -53,6 +56,7 @@ def evaluate(
     *,
     videos: int,
     precision: str = "fp32",
+    crops: int = 1,
     tell: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Evaluation]:
     """Evaluate `students` on the batches of `stream`, over all workers.
@@ -65,6 +69,7 @@ def evaluate(
         stream: This worker's batches.
         videos: Length of the list that the batches' indices point into.
         precision: Autocast of the students (the authors evaluate without: fp32).
+        crops: Spatial views of each temporal one: view `i` is crop `i % crops` of clip `i // crops`.
         tell: Hears of long work after the last batch: what it is, how much of it is done, and how much there is.
     """
     process = students[0].process
@@ -83,7 +88,7 @@ def evaluate(
                     outputs = student.evaluated(features, targets)
                 collectors[student.name].add(outputs, targets, batch)
             del features
-        return {name: collector.conclude(process) for name, collector in collectors.items()}
+        return {name: collector.conclude(process, crops=crops) for name, collector in collectors.items()}
     finally:
         for student in students:
             student.evaluated.train(modes[student.name])

@@ -3,6 +3,8 @@
 Ties count against a model: a constant model scores zero, not the share of the class that happens to come first.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,3 +33,23 @@ def class_accuracy(ranks_N: NDArray[np.int64], labels_N: NDArray[np.int64], *, c
     counts_C = np.bincount(labels_N, minlength=classes).astype(np.float64)
     right_C = np.bincount(labels_N, weights=(ranks_N < 1).astype(np.float64), minlength=classes)
     return np.divide(right_C, counts_C, out=np.full(classes, np.nan), where=counts_C > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ViewAccuracy:
+    """How well one view does alone: a temporal clip and a crop of each video."""
+
+    clip: int
+    """From 0, in time."""
+    crop: int
+    """From 0, left to right; of one crop the centre."""
+    videos: int
+    """Videos with a label of which this view could be read."""
+    top1: float
+    """A fraction, as the merged one is: of softmax scores, ties against the model."""
+    top5: float
+
+    @property
+    def name(self) -> str:
+        """`view_0_2`: clip and crop."""
+        return f"view_{self.clip}_{self.crop}"

@@ -222,6 +222,7 @@ class EpochEnd:
         measured = {f"eval/{key}": value for key, value in evaluation.metrics.items()}
         measured |= {"eval/loss": evaluation.loss, "eval/videos": float(evaluation.videos)}
         measured |= {"eval/views": float(evaluation.views), "eval/epoch": float(info.epoch)}
+        measured |= {f"eval/{view.name}/top1": view.top1 for view in evaluation.per_view}
         headline = next(student.task.headline for student in self.pack.students if student.name == name)
         if name not in self.best or evaluation.metrics[headline] > self.best[name][f"best/{headline}"]:
             self.best[name] = {f"best/{key}": value for key, value in evaluation.metrics.items()}

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from side4video.core.errors import InputError
+from side4video.engine.metrics import ViewAccuracy
 from side4video.engine.processes import Process
 from side4video.tasks.matching import Kept
 from side4video.tasks.ranking import Normaliser, Ranks, Search, TextBlock
@@ -63,6 +64,8 @@ class PairEvaluation:
     metrics: dict[str, float]
     views: int = 1
     class_metrics: dict[str, float] = field(default_factory=dict)
+    per_view: tuple[ViewAccuracy, ...] = ()
+    """None: one feature stands for a video."""
 
     @property
     def videos(self) -> int:
@@ -125,7 +128,7 @@ class PairScores:
         tensor = tensor.detach().cpu()
         return tensor.half() if self.task.keep == "fp16" and tensor.is_floating_point() else tensor
 
-    def conclude(self, process: Process) -> PairEvaluation:
+    def conclude(self, process: Process, *, crops: int = 1) -> PairEvaluation:  # noqa: ARG002 - one view has one crop
         """The evaluation over all workers.
 
         Raises:

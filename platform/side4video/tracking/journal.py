@@ -71,7 +71,7 @@ class Journal:
         if outcome["broken_clips"]:
             self.store.log_json(run_id, outcome["broken_clips"], "broken_clips.json")
         if checkpoint is not None:
-            for file in ("predictions.csv", "scores.npz", "class_accuracy.json"):
+            for file in ("predictions.csv", "views.csv", "scores.npz", "class_accuracy.json"):
                 if (checkpoint / name / file).is_file():
                     self.store.log_file(run_id, checkpoint / name / file, file)
             _log_weights(self.store, run_id, checkpoint, name, is_finished=outcome["state"] == "finished")

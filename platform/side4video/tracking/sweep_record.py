@@ -25,7 +25,7 @@ PACK_TAG = "side4video.pack"
 ROWS_TAG = "side4video.rows"
 SETTLED = frozenset({"finished", "stopped", "diverged"})
 """States of an arm that the same sweep does not run again: it would end the same."""
-COPIED = ("predictions.csv", "class_accuracy.json", "spec.json", "plan.json")
+COPIED = ("predictions.csv", "views.csv", "class_accuracy.json", "spec.json", "plan.json")
 """Artifacts that an arm takes over with a result."""
 CURVES = "eval/"
 """Metrics that it takes over whole, not only their last values."""
