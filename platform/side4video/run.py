@@ -20,6 +20,7 @@ from side4video.core.units import as_gib
 from side4video.data.features.cache import Clips, FeatureCache
 from side4video.data.features.store import Missing
 from side4video.data.loader import EvaluationStream, TrainingStream
+from side4video.data.prefetch import MakePrefetcher, make_prefetcher
 from side4video.engine.checkpoint import read_state, restore_student
 from side4video.engine.evaluate import Evaluation, evaluate
 from side4video.engine.loop import train
@@ -54,6 +55,8 @@ class Surroundings:
     narrator: Narrator = silent
     judge: Judge = stop_nobody
     """Stops students at the end of an epoch."""
+    prefetch: MakePrefetcher = make_prefetcher
+    """Decides where videos are decoded."""
     every_steps: int = 10
     """Optimizer steps that are averaged into one logged point."""
 
@@ -100,7 +103,7 @@ def run(experiments: Mapping[str, Experiment], surroundings: Surroundings) -> di
     base.data.dataset.prepare()
     students = {name: build_student(name, spec, process, tower) for name, spec in experiments.items()}
     pack = Pack(functools.partial(features_of_batch, tower), list(students.values()))
-    with _streams(base, process, tower, pack) as (training, testing, videos, kept):
+    with _streams(base, surroundings, tower, pack) as (training, testing, videos, kept):
         steps = base.optimization.length.in_steps(training.steps_per_epoch)
         plan = Plan(max(1, steps), training.steps_per_epoch)
         surroundings.narrator.say("rehearsing a step")
@@ -286,13 +289,13 @@ class _KeptFeatures:
 class _streams:  # noqa: N801 - used as a context manager
     """Both streams, closed whatever happens, so that no loader process outlives the run."""
 
-    def __init__(self, spec: Experiment, process: Process, tower: FrozenTower, pack: Pack) -> None:
-        dataset, features = spec.data.dataset, spec.features
+    def __init__(self, spec: Experiment, surroundings: Surroundings, tower: FrozenTower, pack: Pack) -> None:
+        dataset, features, process = spec.data.dataset, spec.features, surroundings.process
         fingerprint = dataset.fingerprint() if features.kind == "cached" else ""
         clips = Clips(dataset.clips("train"), dataset.clips("test"), dataset.mirrored_classes(), fingerprint)
         self.kept = _KeptFeatures.of(spec, tower, pack, clips)
         cache = self.kept.cache if self.kept else None
-        common = {"rank": process.rank, "world": process.world}
+        common: dict[str, Any] = {"rank": process.rank, "world": process.world, "prefetch": surroundings.prefetch}
         self.training = TrainingStream(
             spec.data,
             clips.train,

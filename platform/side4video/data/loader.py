@@ -14,7 +14,7 @@ from side4video.core.seeds import derive_seed
 from side4video.data.batch import BrokenReport, ClipBatch
 from side4video.data.clip import Clip
 from side4video.data.frames_ahead import FramesAhead
-from side4video.data.prefetch import Prefetcher, ThreadPrefetcher, make_prefetcher
+from side4video.data.prefetch import MakePrefetcher, Prefetcher, ThreadPrefetcher, make_prefetcher
 from side4video.data.reader import BatchReader, EvaluationKey, EvaluationReader, TrainingKey, TrainingReader
 from side4video.data.spec import DataSpec
 from side4video.data.splits import training_subset
@@ -37,6 +37,7 @@ class TrainingStream:
         mirrored: Mapping[int, int] | None,
         views: int | None = None,
         stored: BatchReader | None = None,
+        prefetch: MakePrefetcher = make_prefetcher,
     ) -> None:
         """Prepare the stream; nothing is decoded before `batches`.
 
@@ -50,6 +51,7 @@ class TrainingStream:
             mirrored: The data set's label permutation under a flip; None where flips are not allowed.
             views: Versions of each clip that take turns, epoch by epoch; None draws a new one in each epoch.
             stored: Reads what is kept of the clips, in place of their videos.
+            prefetch: Decides where videos are decoded.
 
         Raises:
             InputError: The batch does not divide among ranks and parts, is larger than the set, or flips are
@@ -72,7 +74,7 @@ class TrainingStream:
         self._folder = _folder_ahead(spec, world) if views is None and stored is None else None
         ahead = FramesAhead(self._folder.name, spec.loader.epochs_per_decode) if self._folder else None
         reader = TrainingReader(spec, list(clips), positions=self._positions, mirrored=mirrored or {}, ahead=ahead)
-        self._prefetcher = _prefetcher(reader, stored, spec)
+        self._prefetcher = _prefetcher(reader, stored, spec, prefetch)
         self._clips = len(self._positions)
         self.broken: dict[int, BrokenReport] = {}
         """What could not be decoded so far on this rank, by position in the list of clips."""
@@ -127,6 +129,7 @@ class EvaluationStream:
         rank: int = 0,
         world: int = 1,
         stored: BatchReader | None = None,
+        prefetch: MakePrefetcher = make_prefetcher,
     ) -> None:
         """Prepare the stream; nothing is decoded before `batches`.
 
@@ -137,6 +140,7 @@ class EvaluationStream:
             rank: Which rank this is.
             world: Ranks in all.
             stored: Reads what is kept of the clips, in place of their videos.
+            prefetch: Decides where videos are decoded.
 
         Raises:
             InputError: The batch size is not positive, or there is no clip.
@@ -149,7 +153,7 @@ class EvaluationStream:
         batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
         self._keys = batches[rank::world]
         self._spec, self._clips = spec, len(clips)
-        self._prefetcher = _prefetcher(EvaluationReader(spec, list(clips)), stored, spec)
+        self._prefetcher = _prefetcher(EvaluationReader(spec, list(clips)), stored, spec, prefetch)
         self.broken: dict[int, BrokenReport] = {}
         """What could not be decoded so far on this rank, by position in the list of clips."""
 
@@ -175,9 +179,11 @@ class EvaluationStream:
         self._prefetcher.close()
 
 
-def _prefetcher(reader: BatchReader, stored: BatchReader | None, spec: DataSpec) -> Prefetcher:
+def _prefetcher(
+    reader: BatchReader, stored: BatchReader | None, spec: DataSpec, prefetch: MakePrefetcher
+) -> Prefetcher:
     """Videos as the loader says. Kept rows in a thread: they are copied, not decoded, and open files do not travel."""
-    return make_prefetcher(reader, spec.loader) if stored is None else ThreadPrefetcher(stored, spec.loader)
+    return prefetch(reader, spec.loader) if stored is None else ThreadPrefetcher(stored, spec.loader)
 
 
 def _folder_ahead(spec: DataSpec, world: int) -> TemporaryDirectory[str] | None:

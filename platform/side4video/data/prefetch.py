@@ -6,7 +6,7 @@ leave nothing behind when closed.
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -33,6 +33,10 @@ class Prefetcher(Protocol):
     def close(self) -> None:
         """End all reading, and the processes or the thread."""
         ...
+
+
+MakePrefetcher = Callable[[BatchReader, LoaderSpec], Prefetcher]
+"""Decides where batches are read."""
 
 
 def make_prefetcher(reader: BatchReader, spec: LoaderSpec) -> Prefetcher:
@@ -137,7 +141,7 @@ class ProcessPrefetcher:
         message = str(error)
         if "timed out" in message:
             self.close()
-            raise Side4VideoError(_too_long(self._timeout_seconds, keys)) from error
+            raise Side4VideoError(too_long(self._timeout_seconds, keys)) from error
         # A batch already on its way when its process dies cannot be taken over: that is an OSError or EOFError.
         is_dead = "exited unexpectedly" in message or "killed by signal" in message
         if is_dead or not isinstance(error, RuntimeError):
@@ -192,7 +196,7 @@ class ThreadPrefetcher:
             return ready.get(timeout=self._timeout_seconds)
         except queue.Empty:
             self._thread = None  # it hangs: nobody should wait for it
-            raise Side4VideoError(_too_long(self._timeout_seconds, keys)) from None
+            raise Side4VideoError(too_long(self._timeout_seconds, keys)) from None
 
     def _fill(self, keys: BatchKeys, ready: "queue.Queue[ClipBatch | _Failure]", stop: threading.Event) -> None:
         for batch_keys in keys:
@@ -212,7 +216,8 @@ class ThreadPrefetcher:
                 return
 
 
-def _too_long(seconds: float, keys: Sequence[Any]) -> str:
+def too_long(seconds: float, keys: Sequence[Any]) -> str:
+    """What is said when no batch comes in time."""
     return (
         f"no batch within data.loader.timeout_seconds ({seconds:g} s), while these clips were read: {_names(keys)}; "
         "a decoder may hang on one of them (try data.decoder: pyav), or the limit is too short"

@@ -78,7 +78,7 @@ class RayCluster:
         if self._thread is not None:
             return
         cores = _cores()
-        if self.address == "local" and self.needed.workers * self.needed.cpus_per_worker > cores:
+        if self.address == "local" and self.needed.cores > cores:
             _refuse_cores(self.needed, cores, "this machine")
         self._thread = threading.Thread(target=self._hold, name="Ray", daemon=True)
         self._thread.start()
@@ -159,8 +159,16 @@ def _connect(ray: Any, address: str) -> None:
 
 def _must_hold(resources: Mapping[str, float], needed: ClusterSpec, address: str) -> None:
     name = "this machine" if address == "local" else f"the cluster at {address}"
-    if needed.workers * needed.cpus_per_worker > resources.get("CPU", 0):
+    if needed.cores > resources.get("CPU", 0):
         _refuse_cores(needed, int(resources.get("CPU", 0)), name)
+    if needed.decoding.kind == "ray-data" and needed.decoding.resource not in ("", *resources):
+        others = sorted(name for name in resources if name not in ("CPU", "GPU", "memory") and ":" not in name)
+        raise InputError(
+            "cluster.decoding.resource",
+            f"no node of {name} has {needed.decoding.resource!r}",
+            allowed=", ".join(each for each in others if each != "object_store_memory") or "empty: any node",
+            fix=f"start the nodes that decode with `ray start --resources='{{\"{needed.decoding.resource}\": 1}}'`",
+        )
     gpus = needed.workers * needed.gpus_per_worker
     if gpus > resources.get("GPU", 0):
         raise InputError(
@@ -172,9 +180,9 @@ def _must_hold(resources: Mapping[str, float], needed: ClusterSpec, address: str
 
 
 def _refuse_cores(needed: ClusterSpec, cores: int, name: str) -> None:
-    raise InputError(
-        "cluster.workers",
-        f"{needed.workers} workers x {needed.cpus_per_worker} cores",
-        allowed=f"{cores} cores on {name}",
-        fix=f"set workers to {max(1, cores // needed.cpus_per_worker)} or fewer, or connect to a larger cluster",
-    )
+    found = f"{needed.workers} workers x {needed.cpus_per_worker} cores"
+    fix = f"set workers to {max(1, cores // needed.cpus_per_worker)} or fewer, or connect to a larger cluster"
+    if needed.decoding.kind == "ray-data":
+        found += f", and {needed.decoding.processes} x {needed.decoding.cpus} to decode for each"
+        fix = "set fewer workers or cluster.decoding.processes, or connect to a larger cluster"
+    raise InputError("cluster.workers", found, allowed=f"{cores} cores on {name}", fix=fix)

@@ -191,6 +191,9 @@ def train_here(
 
     if "://" in place:
         raise InputError("cluster.storage", place, allowed="a folder, with --local", fix="leave --local out")
+    decoding = next(iter(experiments.values())).cluster.decoding.kind
+    if decoding != "beside":
+        raise InputError("cluster.decoding", decoding, allowed="beside, with --local", fix="leave --local out")
     kept = Path(place)
     last = kept / "checkpoint"
 

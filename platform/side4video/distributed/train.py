@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from side4video.core.errors import Side4VideoError
 from side4video.core.points import Point
+from side4video.data.prefetch import MakePrefetcher, make_prefetcher
 from side4video.distributed.board import Board, BoardReader
 from side4video.engine.recorder import Judge, Report, stop_nobody
 from side4video.spec.cluster import ClusterSpec
@@ -37,6 +39,7 @@ def work(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     board = config["board"]
     narrator = Narration(lambda message: board.post.remote(message)) if process.is_first else silent
     checkpoint = ray.train.get_checkpoint()
+    prefetch = _prefetch(next(iter(experiments.values())).cluster)
     judge = _judge(config["hub"], config["metric"]) if config["hub"] else stop_nobody
     # Ray retries whatever fails; a mistake in data or documents would only fail again, after the same wait.
     given_up: Any = ray.get(board.mistake.remote())
@@ -48,12 +51,21 @@ def work(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
         try:
             outcomes = run(
                 experiments,
-                Surroundings(process, Path(scratch), _report, resume_from, narrator, judge),
+                Surroundings(process, Path(scratch), _report, resume_from, narrator, judge, prefetch),
             )
         except Side4VideoError as mistake:
             ray.get(board.give_up.remote(mistake))
             raise
     return {name: asdict(outcome) for name, outcome in outcomes.items()}
+
+
+def _prefetch(cluster: ClusterSpec) -> MakePrefetcher:
+    """Where this worker's videos are decoded."""
+    if cluster.decoding.kind == "beside":
+        return make_prefetcher
+    from side4video.distributed.decoding import RayDataPrefetcher
+
+    return partial(RayDataPrefetcher, spec=cluster.decoding)
 
 
 def _judge(hub: Any, metric: str) -> Judge:

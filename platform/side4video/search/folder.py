@@ -74,7 +74,7 @@ def seconds_of(video: Path | str | io.BytesIO) -> float | None:
 
     try:
         file = str(video) if isinstance(video, Path) else video
-        with av.open(file, options={"protocol_whitelist": "file"}) as container:
+        with av.open(file, "r", options={"protocol_whitelist": "file"}) as container:
             return container.duration / av.time_base if container.duration else None
     except (FFmpegError, ValueError):
         return None

@@ -1,10 +1,35 @@
 """Where and on what an experiment runs."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from side4video.core.spec import Spec, wrong
+
+
+class DecodeBesideSpec(Spec):
+    """The machine of each training worker decodes for it; see `data.loader`."""
+
+    kind: Literal["beside"] = "beside"
+
+
+class DecodeOnNodesSpec(Spec):
+    """Ray Data decodes wherever the cluster has cores, on nodes without GPUs too; the batches are the same.
+
+    Videos must be where every node can read them: in a shared folder, or at an address such as `s3://bucket/clips`.
+    """
+
+    kind: Literal["ray-data"] = "ray-data"
+    processes: PositiveInt = 2
+    """Decoding processes of each training worker, at most."""
+    cpus: PositiveInt = 1
+    """Cores reserved for each."""
+    resource: str = ""
+    """A custom resource of the nodes that may decode, as `ray start --resources='{"decoding": 1}'` gives them one;
+    empty: any node."""
+
+
+Decoding = Annotated[DecodeBesideSpec | DecodeOnNodesSpec, Field(discriminator="kind")]
 
 
 class ClusterSpec(Spec):
@@ -18,12 +43,20 @@ class ClusterSpec(Spec):
     """GPUs reserved for a worker: 0 trains on the CPU."""
     sync_batch_norm: bool = False
     """Batch statistics over all workers instead of each worker's own (the authors' code: own). Needs GPUs."""
+    decoding: Decoding = DecodeBesideSpec()
+    """Where videos are decoded."""
     max_failures: NonNegativeInt = 1
     """How often a run is restarted from its last checkpoint when a worker or node dies."""
     storage: str = ""
     """Folder or URI for checkpoints, shared by all nodes; empty: `runs` in the platform's home. May hold ${NAME}."""
     keep_checkpoints: Annotated[int, Field(ge=1)] = 2
     """How many of the newest checkpoints stay in the storage."""
+
+    @property
+    def cores(self) -> int:
+        """Those that are reserved, for training and for decoding elsewhere."""
+        beside = self.decoding.processes * self.decoding.cpus if self.decoding.kind == "ray-data" else 0
+        return self.workers * (self.cpus_per_worker + beside)
 
     @model_validator(mode="after")
     def sync_batch_norm_needs_gpus(self) -> Self:

@@ -29,7 +29,7 @@ _WITHOUT_EFFECT: dict[str, Any] = {
     "tracking": True,
     "data": {"loader": True, "recipe": True},
     "features": {"folder", "limit_gib", "shard_clips"},
-    "cluster": {"cpus_per_worker", "max_failures", "storage", "keep_checkpoints"},
+    "cluster": {"cpus_per_worker", "decoding", "max_failures", "storage", "keep_checkpoints"},
     "method": {"preset", "size"},
     "optimization": {"recipe"},
 }
@@ -264,6 +264,24 @@ class Experiment(Spec):
                 allowed="a number of versions, or a data section that draws nothing",
                 fix=f"views: {SUGGESTED_VIEWS}",
             )
+        return self
+
+    @model_validator(mode="after")
+    def decoding_elsewhere_keeps_nothing_here(self) -> Self:
+        """Frames that wait and features that are kept are made on the worker's own machine."""
+        if self.cluster.decoding.kind == "beside":
+            return self
+        for field, kept in (
+            ("features.kind", self.features.kind == "cached"),
+            ("data.loader.epochs_per_decode", self.data.loader.epochs_per_decode > 1),
+        ):
+            if kept:
+                raise wrong(
+                    "cluster.decoding",
+                    f"{self.cluster.decoding.kind}, and {field} keeps what a worker's own machine has decoded",
+                    allowed="{kind: beside}",
+                    fix=f"set cluster.decoding to {{kind: beside}}, or {field} to its default",
+                )
         return self
 
     @property

@@ -93,7 +93,6 @@ TOGETHER = [
     {"task.dropout": 0.5},
 ]
 APART = [
-    {"data.dataset.train_clips": 40},
     {"data.frames": 8},
     {"data.seed": 1},
     {"data.sampling": {"kind": "dense"}},
