@@ -1,65 +1,24 @@
 """`ray job submit` as the README says, against a head of the test's own."""
 
 import json
-import os
-import shutil
-import socket
 import subprocess
-import sys
-import tempfile
 import time
 import urllib.request
-from pathlib import Path
 
-import psutil
 import pytest
 import yaml
 
+from ray_heads import BIN, cluster
 from side4video.tracking.store import Store
 from tiny import DOCUMENT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
-BIN = Path(sys.executable).parent
-
-
-def free_port():
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
-
 
 @pytest.fixture
 def head():
-    """A head on free ports; ended by its processes' ids, because `ray stop` would end every Ray on the machine."""
-    # Ray's socket paths must stay short.
-    folder = tempfile.mkdtemp(prefix="s4v-", dir="/tmp")
-    dashboard = free_port()
-    environment = {
-        **os.environ,
-        "PATH": f"{BIN}:{os.environ['PATH']}",
-        "RAY_AUTH_MODE": "disabled",
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }
-    before = {process.pid for process in psutil.process_iter()}
-    command = [BIN / "ray", "start", "--head", "--port", str(free_port()), "--dashboard-port", str(dashboard)]
-    command += ["--dashboard-host", "127.0.0.1", "--num-cpus", "2", "--temp-dir", folder]
-    # Another Ray on this machine holds the agent's usual port.
-    command += ["--dashboard-agent-listen-port", str(free_port())]
-    done = subprocess.run(command, env=environment, timeout=120, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    try:
-        yield f"http://127.0.0.1:{dashboard}", environment
-    finally:
-        started = [
-            process
-            for process in psutil.process_iter(["cmdline"])
-            if process.pid not in before and any("ray" in word for word in process.info["cmdline"] or ())
-        ]
-        for process in started:
-            process.kill()
-        psutil.wait_procs(started, timeout=20)
-        shutil.rmtree(folder, ignore_errors=True)
+    with cluster() as heads:
+        yield heads.address, heads.environment
 
 
 def test_submitted_job_succeeds_and_its_run_is_recorded(head, tmp_path):

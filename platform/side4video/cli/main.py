@@ -12,6 +12,8 @@ from side4video.core.errors import Side4VideoError
 COMMANDS = {
     "run": "run",
     "sweep": "sweep",
+    "submit": "submit",
+    "jobs": "jobs",
     "plan": "plan",
     "evaluate": "evaluate",
     "search": "search",

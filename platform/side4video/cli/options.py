@@ -18,6 +18,13 @@ overrides = click.option(
     help="Change a field of the document, as in --set optimization.learning_rate=1e-4. Repeatable.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else there.")
+job_api = click.option(
+    "--address",
+    default="",
+    metavar="URL",
+    help="The cluster's job API, a Ray dashboard's http://HOST:8265; by default RAY_API_SERVER_ADDRESS, or RAY_ADDRESS "
+    "if it is one, or else this machine's.",
+)
 spec_file = click.argument("spec", type=click.Path())
 
 

@@ -8,6 +8,11 @@ from side4video.core.errors import InputError
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
+def variables(text: str) -> list[str]:
+    """The names of the environment variables that a text refers to as `${NAME}`, each once."""
+    return list(dict.fromkeys(_VARIABLE.findall(text)))
+
+
 def expand(path: str, where: str = "path") -> str:
     """The path with `${NAME}` replaced by environment variables and a leading `~` by the home folder.
 

@@ -25,6 +25,9 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
+MACHINE_SECONDS = "1200"
+"""How long workers wait for machines of a cluster that grows: a cloud's need minutes to come up."""
+
 LOOK_SECONDS = 0.5
 """How often a driver that waits for Ray listens to Ctrl-C."""
 
@@ -99,8 +102,9 @@ class RayCluster:
             raise self._failure
         import ray
 
+        resources = most_resources(ray)
         for each in (self.needed, *needed):
-            _must_hold(ray.cluster_resources(), each, self.address)
+            _must_hold(resources, each, self.address)
         return ray
 
     def _hold(self) -> None:
@@ -115,6 +119,8 @@ class RayCluster:
             began = not ray.is_initialized()
             if began:
                 _connect(ray, self.address)
+            if autoscaled(ray):
+                os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", MACHINE_SECONDS)
             # It takes seconds to import, and the driver is busy with other things now.
             importlib.import_module("side4video.distributed.train")
         except BaseException as error:
@@ -144,7 +150,8 @@ def _cores() -> int:
 def _connect(ray: Any, address: str) -> None:
     common = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == "local":
-        ray.init(address="local", num_cpus=_cores(), **common)
+        # Said although it is Ray's default: nobody else reaches the dashboard, which takes jobs.
+        ray.init(address="local", num_cpus=_cores(), dashboard_host="127.0.0.1", **common)
         return
     try:
         ray.init(address=address, **common)
@@ -155,6 +162,20 @@ def _connect(ray: Any, address: str) -> None:
             f"cannot connect: {first}",
             fix="check that the head runs (`ray status`), and that RAY_AUTH_MODE is the same here and there",
         ) from None
+
+
+def autoscaled(ray: Any) -> dict[str, float]:
+    """What a cluster that grows may come to have; empty, if it stays as it is."""
+    # Ray Train asks the same place before it waits for machines; there is no public one.
+    return dict(ray._private.state.state.get_max_resources_from_cluster_config() or {})
+
+
+def most_resources(ray: Any) -> dict[str, float]:
+    """What the cluster has, or may come to have."""
+    has = dict(ray.cluster_resources())
+    for name, most in autoscaled(ray).items():
+        has[name] = max(has.get(name, 0), most)
+    return has
 
 
 def _must_hold(resources: Mapping[str, float], needed: ClusterSpec, address: str) -> None:

@@ -24,6 +24,12 @@ _SHAPES = re.compile(
     r"\b(?:hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|glpat-[\w\-]{20,}|sk-[\w\-]{20,}|A[KS]IA[A-Z0-9]{16})\b"
 )
 
+_NAMED = re.compile(
+    r"""(?P<name>[A-Za-z_][\w.\-]*)["']?[ \t]*[=:][ \t]*"""  # NAME=, "name": and name:
+    r"""|(?<!\S)--?(?P<option>[A-Za-z][\w\-]*)[ \t]+(?!-)"""  # --name and a word
+)
+_VALUE = re.compile(r"""'[^']*'|"[^"]*"|[^\s'",}\]]+""")
+
 
 def names_a_secret(name: str) -> bool:
     """Whether a key's own name (the last part of a dotted path) says that its value is a secret."""
@@ -42,6 +48,21 @@ def names_a_secret(name: str) -> bool:
 def redact_text(text: str) -> str:
     """The text without passwords in URIs, signed queries and well-known access keys."""
     return _SHAPES.sub(HIDDEN, _QUERY.sub(rf"\g<1>{HIDDEN}", _USER_INFO.sub(HIDDEN, text)))
+
+
+def redact_command(text: str) -> str:
+    """A command line without secrets: those of `redact_text`, and what is given to names that say they are secret.
+
+    So `--set tracking.password=x`, `HF_TOKEN=x`, `--api-key x` and `{"password": "x"}` lose their values.
+    """
+    pieces, end = [], 0
+    for named in _NAMED.finditer(text):
+        value = _VALUE.match(text, named.end())
+        if named.start() < end or value is None or not names_a_secret(named["name"] or named["option"]):
+            continue
+        pieces += [text[end : value.start()], HIDDEN]
+        end = value.end()
+    return redact_text("".join([*pieces, text[end:]]))
 
 
 def redact(document: Any, name: str = "") -> Any:

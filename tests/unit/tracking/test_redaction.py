@@ -1,6 +1,6 @@
 import pytest
 
-from side4video.tracking.redaction import HIDDEN, names_a_secret, redact, redact_text
+from side4video.tracking.redaction import HIDDEN, names_a_secret, redact, redact_command, redact_text
 
 SECRETS = """password db_password tracking.password HF_TOKEN token hfToken api_key apiKey secret client-secret
 aws_secret_access_key private_key auth.token credentials access_token apikey"""
@@ -68,3 +68,37 @@ def test_documents_keep_their_shape_and_the_original_is_untouched():
         "empty": {"password": ""},
     }
     assert document["tracking"]["token"] == "abc"  # noqa: S105
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "side4video run a.yaml --set tracking.password=hunter2",
+        "side4video run a.yaml --set 'tracking.uri=http://me:hunter2@host'",
+        "side4video sweep a.yaml --set 'overrides={db.password: hunter2, x: 1}'",
+        "HF_TOKEN=hunter2 python train.py",
+        "python train.py --api-key hunter2 --epochs 3",
+        "python train.py --api-key=hunter2",
+        "AWS_SECRET_ACCESS_KEY='hunter2 and more' x",
+        """ray job submit --runtime-env-json '{"env_vars": {"DB_PASSWORD": "hunter2"}}' -- x""",
+    ],
+)
+def test_secrets_on_command_lines_are_hidden(line):
+    hidden = redact_command(line)
+    assert "hunter2" not in hidden
+    assert HIDDEN in hidden
+    assert redact_text(line) != hidden or "://" in line
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "side4video run a.yaml --set seed=3 --set method.class_token=mean -- --resume",
+        "side4video sweep a.yaml --rerun",
+        "python train.py --tokenizer clip --key k",
+        "epoch 3: loss: 0.5 tokens: 12",
+        "password:\nnext",
+    ],
+)
+def test_ordinary_command_lines_stay(line):
+    assert redact_command(line) == line

@@ -1,0 +1,179 @@
+"""What a job takes along: its documents and the small files that they name, nothing else of the folder here.
+
+A job runs in a folder of its own, so a path that is relative here means nothing there, unless its file comes along.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from side4video.core.errors import InputError
+from side4video.core.units import MIB, format_bytes
+from side4video.data.storage import is_remote
+from side4video.spec.experiment import Experiment
+
+LIMIT_MEBIBYTES = 50
+"""What a job may take along unless told otherwise; Ray keeps it in the head's memory."""
+
+_FILES = (
+    "data.dataset.annotations",
+    "data.dataset.split_by.test_annotations",
+    "data.dataset.class_names.path",
+    "data.dataset.class_names",
+    "backbone.weights.path",
+)
+"""Fields that may name a file relative to the folder a command runs in."""
+
+_FOLDERS = ("data.dataset.root", "data.dataset.test_root", "data.dataset.videos_root", "features.folder")
+"""Fields that may name a folder so."""
+
+_NAMED = 3
+"""Files that a refusal names."""
+
+
+@dataclass(frozen=True)
+class JobFiles:
+    """The files of a job."""
+
+    document: str
+    """The spec or sweep, by its path in the job's folder."""
+    sources: Mapping[str, Path]
+    """Where each file is here, by its path in the job's folder."""
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each."""
+        return {name: path.stat().st_size for name, path in self.sources.items()}
+
+    @property
+    def bytes(self) -> int:
+        """Of all of them."""
+        return sum(self.sizes.values())
+
+    @property
+    def digest(self) -> str:
+        """Hash of the names and the contents."""
+        whole = hashlib.sha256()
+        for name, path in sorted(self.sources.items()):
+            whole.update(f"{name}\0{path.stat().st_size}\0".encode())
+            whole.update(path.read_bytes())
+        return whole.hexdigest()
+
+    def copy_into(self, folder: Path) -> None:
+        """Lay them out in a folder, as the job will find them."""
+        for name, path in self.sources.items():
+            place = folder / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+
+
+def collect_files(
+    document: str, base: str | None, experiments: Iterable[Experiment], *, limit_mebibytes: float = LIMIT_MEBIBYTES
+) -> JobFiles:
+    """The document, the base that a sweep names, and relative files that experiments name.
+
+    Args:
+        document: The spec's or the sweep's file.
+        base: Of a sweep, the base's file as the sweep writes it: relative to the sweep's own.
+        experiments: All that the document stands for.
+        limit_mebibytes: The most that they may take together.
+
+    Raises:
+        InputError: If a path means nothing on another machine, or the files are too large.
+    """
+    written = [Path(os.path.abspath(document))]  # noqa: PTH100 - resolve() would follow links away from the base
+    if base is not None:
+        if Path(base).is_absolute():
+            raise InputError(
+                f"{document}: base",
+                f"{base} is a file of this machine",
+                allowed="a path relative to the sweep's own file",
+                fix=f"write base: {os.path.relpath(base, written[0].parent)}",
+            )
+        written.append(Path(os.path.normpath(written[0].parent / base)))
+    sources = _laid_out(written)
+    document_inside = next(name for name, path in sources.items() if path == written[0])
+    for experiment in experiments:
+        sources.update(_named_files(experiment))
+    files = JobFiles(document_inside, sources)
+    _must_be_small(files, limit_mebibytes)
+    return files
+
+
+def _laid_out(written: list[Path]) -> dict[str, Path]:
+    """Documents keep their places relative to the folder that the command runs in, or at least to each other."""
+    here = Path.cwd()
+    if all(path.is_relative_to(here) for path in written):
+        return {path.relative_to(here).as_posix(): path for path in written}
+    above = Path(os.path.commonpath([path.parent for path in written]))
+    return {f"documents/{path.relative_to(above).as_posix()}": path for path in written}
+
+
+def _named_files(experiment: Experiment) -> dict[str, Path]:
+    """The relative files of an experiment that are here."""
+    document = experiment.resolved()
+    found = {}
+    for field in _FOLDERS:
+        text = _value(document, field)
+        if text and is_relative(text):
+            _refuse(field, text)
+    for field in _FILES:
+        text = _value(document, field)
+        if not text or not is_relative(text):
+            continue
+        if Path(text).is_file() and ".." not in Path(text).parts:
+            found[Path(text).as_posix()] = Path(os.path.abspath(text))  # noqa: PTH100 - as above
+            _videos_must_be_elsewhere(document, field, text)
+        elif Path(text).exists() or field != "data.dataset.class_names":  # of some sets those lie beside the lists
+            _refuse(field, text)
+    return found
+
+
+def _videos_must_be_elsewhere(document: Mapping[str, Any], field: str, text: str) -> None:
+    """A list comes along, the videos beside it do not."""
+    if field == "data.dataset.annotations" and _value(document, "data.dataset.root") == "":
+        raise InputError(
+            "data.dataset.root",
+            f"empty: the videos are beside {text}, which goes to the cluster without them",
+            allowed="a folder that the cluster's nodes share, or an address such as s3://bucket/clips",
+            fix="set data.dataset.root",
+        )
+
+
+def _refuse(field: str, text: str) -> None:
+    raise InputError(
+        field,
+        f"{text} is relative to this folder, and a job runs in one of its own",
+        allowed="an absolute path, ${NAME}/..., or an address such as s3://bucket/clips; a file here may be relative",
+        fix=f"--set {field}=/shared/{Path(text).name}",
+    )
+
+
+def is_relative(text: str) -> bool:
+    """Whether a path in a document begins at the folder that a command runs in."""
+    return not is_remote(text) and not text.startswith(("/", "~", "${"))
+
+
+def _value(document: Mapping[str, Any], field: str) -> str | None:
+    """The text at a dotted path, if there is one."""
+    place: Any = document
+    for key in field.split("."):
+        place = place.get(key) if isinstance(place, Mapping) else None
+    return place if isinstance(place, str) else None
+
+
+def _must_be_small(files: JobFiles, limit_mebibytes: float) -> None:
+    if files.bytes <= limit_mebibytes * MIB:
+        return
+    largest = sorted(files.sizes.items(), key=lambda item: -item[1])[:_NAMED]
+    raise InputError(
+        "the job's files",
+        f"{format_bytes(files.bytes)}, of them " + ", ".join(f"{name} {format_bytes(size)}" for name, size in largest),
+        allowed=f"{limit_mebibytes:g} MiB",
+        fix="put large files where the cluster's nodes find them and name them by an absolute path or an address; "
+        f"or --limit-mebibytes {files.bytes // MIB + 1}",
+    )
