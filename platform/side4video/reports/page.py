@@ -102,14 +102,24 @@ def html_page(table: ComparisonTable, *, title: str, notes: Sequence[str], figur
         "</figcaption></figure>\n"
         for figure, (heading, caption) in zip(figures, captions, strict=True)
     )
+    body = "".join(f"<p>{escape(note)}</p>\n" for note in notes)
+    body += f"<div class='wide'>\n{_html_table(table)}</div>\n<ul class='notes'>\n"
+    body += "".join(f"<li>{escape(sentence)}</li>\n" for sentence in explanation(table))
+    return page_of(title, f"{body}</ul>\n{shown}")
+
+
+def page_of(title: str, body: str) -> str:
+    """A page that needs nothing beside it: no script, no address.
+
+    Args:
+        title: Of the page, as text.
+        body: What stands below the title, as HTML.
+    """
     return (
         "<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>\n"
         f"<title>{escape(title)}</title>\n<style>\n{_STYLE}\n</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n"
-        + "".join(f"<p>{escape(note)}</p>\n" for note in notes)
-        + f"<div class='wide'>\n{_html_table(table)}</div>\n<ul class='notes'>\n"
-        + "".join(f"<li>{escape(sentence)}</li>\n" for sentence in explanation(table))
-        + f"</ul>\n{shown}</body>\n</html>\n"
+        f"{body}</body>\n</html>\n"
     )
 
 

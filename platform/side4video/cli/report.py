@@ -1,0 +1,156 @@
+"""`side4video report`: our numbers in the paper's tables, and any sweep again."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from side4video.cli.options import as_json
+from side4video.core.errors import InputError
+
+if TYPE_CHECKING:
+    from side4video.reports.rows import ArmRow, Mode
+
+PAPER = ("table2", "table3", "table4", "table5", "table6", "table7", "table8")
+
+_out = click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=None,
+    help="Write Markdown, CSV, LaTeX and an HTML page into this folder.",
+)
+
+
+@click.group()
+def report() -> None:
+    """Put what was measured into the paper's tables, or report a sweep again.
+
+    Runs are those of the tracking store: $MLFLOW_TRACKING_URI, or the one in $SIDE4VIDEO_HOME.
+    """
+
+
+def _paper_command(name: str) -> click.Command:
+    @click.command(name, help=f"Table {name[5:]} of the paper: its figures, ours, and the difference.")
+    @click.option(
+        "--anyway", multiple=True, metavar="FIELD", help="Compare runs although they differ in FIELD. Repeatable."
+    )
+    @_out
+    @as_json
+    def command(anyway: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+        from side4video.cli.run import table_console
+        from side4video.reports.grid import grid_rich
+        from side4video.reports.paper import TABLES
+        from side4video.reports.paper_report import paper_grid
+        from side4video.reports.tables import write_grid
+        from side4video.tracking.store import Store
+
+        grid = paper_grid(TABLES[name], Store().prepare(), anyway=anyway)
+        files = write_grid(out, name, grid) if out else []
+        if as_json:
+            rows = [dict(zip((c.title for c in grid.columns), row.cells, strict=True)) for row in grid.rows]
+            grouped = [{"group": row.group, **cells} for row, cells in zip(grid.rows, rows, strict=True)]
+            told = {"title": grid.title, "rows": grouped, "notes": grid.notes, "files": [str(file) for file in files]}
+            click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+            return
+        console = table_console()
+        console.print(grid_rich(grid))
+        _tell(grid.notes, files)
+
+    return command
+
+
+for _name in PAPER:
+    report.add_command(_paper_command(_name))
+
+
+@report.command("table9")
+@click.option("--sweep", "sweeps", multiple=True, metavar="NAME", help="A sweep's name or id. Repeatable.")
+@_out
+@as_json
+def table_9(sweeps: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+    """Table 9 of the paper: the ablations, from sweeps of any base.
+
+    Without --sweep, the sweeps of the store whose document says that they reproduce Table 9.
+    """
+    from side4video.reports.stored_sweep import read_sweep, stored_rows
+    from side4video.reports.table_9 import NOTE, TITLE, table_9_rows
+    from side4video.tracking.store import Store
+
+    store = Store().prepare()
+    names = sweeps or _reproducing(store, "Table 9")
+    if not names:
+        raise InputError("--sweep", "none is named, and no sweep here reproduces Table 9", fix="name one: --sweep NAME")
+    read = [read_sweep(store, name) for name in names]
+    first = read[0][0].spec
+    for sweep, _ in read:
+        if sweep.spec.metric != first.metric:
+            found = f"{sweep.spec.name} is compared by {sweep.spec.metric}, {first.name} by {first.metric}"
+            raise InputError("--sweep", found, allowed="sweeps of one metric", fix="name one of them")
+    measured = [(sweep, stored_rows(sweep, record)) for sweep, record in read]
+    rows = table_9_rows([(sweep, rows) for sweep, (rows, _) in measured])
+    told = [NOTE, *(sentence for _, (_, sentences) in measured for sentence in sentences)]
+    told.append(f"Ours: {', '.join(f'{sweep.spec.name} ({sweep.source})' for sweep, _ in read)}.")
+    _show(rows, TITLE, (first.metric, first.mode), told, out=out, as_json=as_json)
+
+
+@report.command("sweep")
+@click.argument("name")
+@_out
+@as_json
+def sweep_again(name: str, out: Path | None, as_json: bool) -> None:
+    """The comparison of a sweep's arms, from the store: NAME is its name, or the id of its run."""
+    from side4video.reports.stored_sweep import read_sweep, stored_rows
+    from side4video.tracking.store import Store
+
+    sweep, record = read_sweep(Store().prepare(), name)
+    rows, told = stored_rows(sweep, record)
+    spec = sweep.spec
+    title = f"{spec.name}: {spec.reproduces}" if spec.reproduces else spec.name
+    _show(rows, title, (spec.metric, spec.mode), told, out=out, as_json=as_json)
+
+
+def _reproducing(store: Any, table: str) -> tuple[str, ...]:
+    runs = store.runs_anywhere("tags.`side4video.kind` = 'sweep'")
+    named = {run.name: run.run_id for run in reversed(runs) if run.params.get("sweep.reproduces", "").startswith(table)}
+    return tuple(named.values())
+
+
+def _show(
+    rows: "list[ArmRow]",
+    title: str,
+    compared: "tuple[str, Mode]",
+    notes: list[str],
+    *,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    from side4video.cli.run import table_console
+    from side4video.reports.columns import as_rich
+    from side4video.reports.comparison import as_csv, compare_rows, explanation
+    from side4video.reports.tables import write_comparison
+
+    metric, mode = compared
+    table = compare_rows(rows, metric=metric, mode=mode)
+    files = write_comparison(out, rows, title=title, metric=metric, mode=mode, notes=notes) if out else []
+    if as_json:
+        import csv
+
+        lines = list(csv.DictReader(as_csv(table).splitlines()))
+        told = {"title": title, "metric": metric, "rows": lines, "notes": notes, "files": [str(file) for file in files]}
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        return
+    console = table_console()
+    console.print(title, style="bold", highlight=False)
+    console.print(as_rich(table, width=min(console.width, 160)))
+    _tell([*notes, *explanation(table)], files)
+
+
+def _tell(notes: "list[str] | tuple[str, ...]", files: list[Path]) -> None:
+    from side4video.cli.run import table_console
+
+    console = table_console()
+    for note in notes:
+        console.print(note, style="dim", highlight=False)
+    for file in files:
+        console.print(f"written: {file}", highlight=False, soft_wrap=True)

@@ -1,0 +1,210 @@
+"""A printed table of any sort: cells as text, written as Markdown, LaTeX, CSV, HTML or for a terminal."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from side4video.reports.columns import escape_markdown
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True)
+class GridColumn:
+    """A column."""
+
+    heading: str
+    unit: str = ""
+    """Below or behind the heading."""
+    is_number: bool = True
+    group: str = ""
+    """A heading above several columns; neighbours of the same group share it."""
+
+    @property
+    def title(self) -> str:
+        """All of the heading on one line."""
+        name = " ".join(part for part in (self.group, self.heading) if part)
+        return f"{name} ({self.unit})" if self.unit else name
+
+
+@dataclass(frozen=True)
+class GridRow:
+    """A row."""
+
+    cells: tuple[str, ...]
+    group: str = ""
+    """The heading that it stands under."""
+    is_own: bool = False
+    """Whether it has figures of ours; such rows stand out."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table with its sentences."""
+
+    title: str
+    columns: tuple[GridColumn, ...]
+    rows: tuple[GridRow, ...]
+    notes: tuple[str, ...] = ()
+    """What the figures are, and what is missing."""
+
+    def groups(self) -> list[tuple[str, list[GridRow]]]:
+        """Rows under their headings, in order."""
+        return [(name, list(rows)) for name, rows in groupby(self.rows, key=lambda row: row.group)]
+
+
+def grid_markdown(grid: Grid) -> str:
+    """Title, table, notes; a row's group stands before it in italics, our rows are bold."""
+    head = [escape_markdown(column.title) for column in grid.columns]
+    rules = ["---:" if column.is_number else "---" for column in grid.columns]
+    body = []
+    for name, rows in grid.groups():
+        if name:
+            body.append([f"*{escape_markdown(name)}*", *[""] * (len(head) - 1)])
+        for row in rows:
+            first, *rest = (escape_markdown(cell) for cell in row.cells)
+            body.append([f"**{first}**" if row.is_own else first, *rest])
+    table = "".join(f"| {' | '.join(cells)} |\n" for cells in (head, rules, *body))
+    notes = "".join(f"- {escape_markdown(note)}\n" for note in grid.notes)
+    return f"# {escape_markdown(grid.title)}\n\n{table}\n{notes}"
+
+
+def grid_csv(grid: Grid) -> str:
+    """Cells as they are printed; the group is the first column."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["group", *(column.title for column in grid.columns)])
+    writer.writerows([row.group, *row.cells] for row in grid.rows)
+    return text.getvalue()
+
+
+def grid_latex(grid: Grid) -> str:
+    r"""A `table` of the package booktabs, with the notes below it; for `\input`."""
+    kinds = "".join("r" if column.is_number else "l" for column in grid.columns)
+    above, rules, place = [], [], 1
+    for name, columns in groupby(grid.columns, key=lambda column: column.group):
+        width = len(list(columns))
+        above.append(rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(name)}}}" if name else "&".join([""] * width))
+        if name:
+            rules.append(rf"\cmidrule(lr){{{place}-{place + width - 1}}}")
+        place += width
+    headings = [
+        escape_latex(f"{column.heading} ({column.unit})" if column.unit else column.heading) for column in grid.columns
+    ]
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{escape_latex(grid.title)}}}"]
+    lines += [rf"\begin{{tabular}}{{{kinds}}}", r"\toprule"]
+    if rules:
+        lines += [" & ".join(above) + r" \\", " ".join(rules)]
+    lines += [" & ".join(headings) + r" \\"]
+    for name, rows in grid.groups():
+        lines.append(r"\midrule")
+        if name:
+            lines.append(rf"\multicolumn{{{len(kinds)}}}{{l}}{{\emph{{{escape_latex(name)}}}}} \\")
+        for row in rows:
+            cells = [escape_latex(cell) for cell in row.cells]
+            cells[0] = rf"\textbf{{{cells[0]}}}" if row.is_own else cells[0]
+            lines.append(" & ".join(cells) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [rf"\par\footnotesize {escape_latex(note)}" for note in grid.notes]
+    return "\n".join([*lines, r"\end{table}", ""])
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    **{character: rf"\{character}" for character in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "Δ": r"$\Delta$",
+    "†": r"\dag{}",
+    "ᵖ": r"\textsuperscript{p}",
+    "−": r"$-$",
+    "–": "--",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+}
+
+
+def escape_latex(text: str) -> str:
+    """Text that LaTeX prints as it is."""
+    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+
+
+def grid_html(grid: Grid) -> str:
+    """The table alone, a body for each group; the page around it is `page.page_of`."""
+    head = "".join(_heading(column) for column in grid.columns)
+    above = "".join(
+        f"<th colspan='{len(list(columns))}'>{escape(name)}</th>"
+        for name, columns in groupby(grid.columns, key=lambda column: column.group)
+    )
+    has_groups = any(column.group for column in grid.columns)
+    bodies = []
+    for name, rows in grid.groups():
+        title = f"<tr><th colspan='{len(grid.columns)}'>{escape(name)}</th></tr>\n" if name else ""
+        bodies.append(f"<tbody>\n{title}{''.join(_html_row(grid, row) for row in rows)}</tbody>\n")
+    first = f"<tr>{above}</tr>" if has_groups else ""
+    notes = "".join(f"<li>{escape(note)}</li>\n" for note in grid.notes)
+    table = f"<table>\n<thead>{first}<tr>{head}</tr></thead>\n{''.join(bodies)}</table>"
+    return f"<div class='wide'>\n{table}\n</div>\n<ul class='notes'>\n{notes}</ul>\n"
+
+
+def _heading(column: GridColumn) -> str:
+    side = " class='number'" if column.is_number else ""
+    unit = f"<small>{escape(column.unit)}</small>" if column.unit else ""
+    return f"<th{side}>{escape(column.heading)}{unit}</th>"
+
+
+def _html_row(grid: Grid, row: GridRow) -> str:
+    cells = []
+    for place, (column, cell) in enumerate(zip(grid.columns, row.cells, strict=True)):
+        side = " class='number'" if column.is_number else ""
+        text = f"<strong>{escape(cell)}</strong>" if row.is_own and place == 0 else escape(cell)
+        cells.append(f"<td{side}>{text}</td>")
+    return f"<tr>{''.join(cells)}</tr>\n"
+
+
+def grid_rich(grid: Grid) -> "Table":
+    """The table for a terminal: neighbours of a group in one column, `paper → ours (Δ)`, or the paper's alone."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=None, header_style="bold", pad_edge=False, title=Text(grid.title), title_justify="left")
+    spans = _spans(grid.columns)
+    for first, last in spans:
+        column = grid.columns[first]
+        heading = column.group if last > first + 1 else column.heading
+        lines = [*heading.split(), column.unit and f"({column.unit})"]
+        made.add_column(
+            Text("\n".join(filter(None, lines))), justify="right" if column.is_number else "left", no_wrap=True
+        )
+    for name, rows in grid.groups():
+        if name:
+            made.add_row(Text(name, style="italic"))
+        for row in rows:
+            style = "bold" if row.is_own else ""
+            made.add_row(*(Text(_together(row.cells[first:last]), style=style) for first, last in spans))
+    return made
+
+
+def _spans(columns: Sequence[GridColumn]) -> list[tuple[int, int]]:
+    """First and end of the columns that stand together."""
+    spans: list[tuple[int, int]] = []
+    for place, column in enumerate(columns):
+        if column.group and spans and columns[spans[-1][0]].group == column.group:
+            spans[-1] = (spans[-1][0], place + 1)
+        else:
+            spans.append((place, place + 1))
+    return spans
+
+
+def _together(cells: Sequence[str]) -> str:
+    if len(cells) < 3:
+        return " ".join(filter(None, cells))
+    paper, ours, difference = cells
+    return f"{paper} → {ours} ({difference})" if difference else paper

@@ -1,0 +1,146 @@
+"""The paper's Tables 2 to 8 with our runs in them: paper, ours and the difference side by side."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from side4video.reports.comparable import as_compared, check_runs, shown_of
+from side4video.reports.grid import Grid, GridColumn, GridRow
+from side4video.reports.paper.table import PaperColumn, PaperRow, PaperTable
+from side4video.reports.rows import Spread, spread
+from side4video.spec.protocol import sentences
+from side4video.tracking.journal import FINGERPRINT_TAG
+from side4video.tracking.search import StoredRun, quoted
+from side4video.tracking.store import Store
+
+NOT_RUN = "not run"
+PLANNED = "ᵖ"
+SHOWN = ("data.frames", "data.views")
+"""Fields that the tables have columns of."""
+
+_WITHOUT = ("seed", "name", "schema_version", "tracking.", "cluster.", "data.loader.", "data.seed", "arm/", "features.")
+"""Parameters in which runs of one experiment may differ: repetitions, and what changes no result."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The runs of one experiment."""
+
+    name: str
+    runs: tuple[StoredRun, ...]
+    """One a seed, newest first; none where nobody ran it."""
+    left_out: int = 0
+    """Other finished runs of the name, with other settings."""
+
+
+def paper_grid(table: PaperTable, store: Store, *, anyway: Sequence[str] = ()) -> Grid:
+    """The table with what a store holds of its experiments.
+
+    Args:
+        table: The paper's table.
+        store: Where runs are; all its experiments are looked through.
+        anyway: Fields of the protocol in which runs may differ although no column says so.
+
+    Raises:
+        InputError: Runs of one data set differ in data or protocol; it names the field, values and runs.
+    """
+    names = sorted({name for row in table.rows for name in row.experiments.values()})
+    found = {name: find_runs(store, name) for name in names}
+    told = _check(table, found, anyway)
+    columns = [GridColumn("method", is_number=False), *(GridColumn(each, is_number=False) for each in table.details)]
+    for column in table.columns:
+        parts = (("paper", column.unit), ("ours", ""), ("Δ", ""))
+        columns += [GridColumn(heading, unit, group=column.heading) for heading, unit in parts]
+    rows = [
+        GridRow(
+            cells=(row.method, *_padded(row.details, len(table.details)), *_cells(row, table, found)),
+            group=row.group,
+            is_own=any(found[name].runs for name in row.experiments.values()),
+        )
+        for row in table.rows
+    ]
+    return Grid(table.title, tuple(columns), tuple(rows), tuple(_notes(table, found, told)))
+
+
+def find_runs(store: Store, name: str) -> Found:
+    """Finished runs of an experiment by name, those with the newest one's settings, the newest of each seed."""
+    runs = [
+        run
+        for run in store.runs_anywhere(f"attributes.run_name = {quoted(name)} and tags.state = 'finished'")
+        if not any(parameter.startswith("arm/") for parameter in run.params)  # a sweep's arm is not what its name says
+    ]
+    if not runs:
+        return Found(name, ())
+    same = [run for run in runs if _settings(run) == _settings(runs[0])]
+    by_seed: dict[str, StoredRun] = {}
+    for run in same:
+        by_seed.setdefault(run.params.get("seed", ""), run)
+    return Found(name, tuple(by_seed.values()), len(runs) - len(same))
+
+
+def _settings(run: StoredRun) -> tuple[object, ...]:
+    kept = sorted((key, value) for key, value in run.params.items() if not key.startswith(_WITHOUT))
+    return (*kept, run.tags.get(FINGERPRINT_TAG, ""))
+
+
+def _check(table: PaperTable, found: Mapping[str, Found], anyway: Sequence[str]) -> list[str]:
+    """Runs of one data set are comparable, or it is said in what they are not."""
+    told = []
+    for dataset in dict.fromkeys(name for row in table.rows for name in row.experiments):
+        names = [row.experiments[dataset] for row in table.rows if dataset in row.experiments]
+        runs = [run for name in names for run in found[name].runs]
+        if len(runs) < 2:
+            continue
+        metrics = [metric for column in table.columns if column.dataset in ("", dataset) for metric in column.metrics]
+        compared = [as_compared(run, shown=shown_of(run, SHOWN)) for run in runs]
+        fix = "leave some out, or allow it: --anyway {field}"
+        differing = check_runs(compared, where=table.name, metrics=metrics, anyway=anyway, fix=fix)
+        told += sentences([each for each in differing if each.is_silent])
+    return told
+
+
+def _cells(row: PaperRow, table: PaperTable, found: Mapping[str, Found]) -> list[str]:
+    cells = []
+    for column in table.columns:
+        paper = row.figures.get(column.key)
+        name = row.experiments.get(column.dataset) or row.experiments.get("")
+        value, is_planned = _ours(found[name].runs, column) if name else (spread(()), False)
+        form = f"{{:.{column.decimals}f}}"
+        ours = _spread_text(value, form) + (PLANNED if is_planned and value.count else "")
+        difference = f"{value.mean - paper:+.{column.decimals}f}" if value.count and paper is not None else ""
+        cells += [form.format(paper) if paper is not None else "–", ours or (NOT_RUN if name else ""), difference]
+    return cells
+
+
+def _ours(runs: Sequence[StoredRun], column: PaperColumn) -> tuple[Spread, bool]:
+    """Our figure in the paper's unit over seeds, and whether it was planned and not measured."""
+    for metric in column.metrics:
+        values = [run.metrics[metric] * column.factor for run in runs if metric in run.metrics]
+        if values and len(values) == len(runs):
+            return spread(values), metric.startswith("plan/peak")
+    return spread(()), False
+
+
+def _spread_text(value: Spread, form: str) -> str:
+    if not value.count:
+        return ""
+    mean = form.format(value.mean)
+    return f"{mean} ± {form.format(value.deviation)}" if value.count > 1 else mean
+
+
+def _padded(cells: Sequence[str], width: int) -> tuple[str, ...]:
+    return (*cells, *[""] * (width - len(cells)))
+
+
+def _notes(table: PaperTable, found: Mapping[str, Found], told: Sequence[str]) -> list[str]:
+    notes = [*told, *table.conventions]
+    if any(len(each.runs) > 1 for each in found.values()):
+        notes.append("Ours: mean ± sample standard deviation over seeds. Δ is ours less the paper's.")
+    missing = [name for name, each in found.items() if not each.runs]
+    if missing:
+        notes.append(f"Not run here: {', '.join(missing)}; each is a file of experiments/.")
+    for each in found.values():
+        if each.left_out:
+            notes.append(
+                f"{each.name}: {each.left_out} finished runs with other settings than the newest are left out."
+            )
+    return notes

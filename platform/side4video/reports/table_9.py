@@ -1,0 +1,81 @@
+"""Table 9 of the paper from sweeps of any base: a part is a field, its rows the values that the paper tried and ours.
+
+A part of a sweep belongs to the paper's part whose field varies in it and no other of the six does. What a sweep tried
+and the paper did not has a row without the paper's figures; what the paper tried and no sweep did, one without ours.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from side4video.core.dotted import dotted
+from side4video.reports.paper.ablations import TABLE_9, PaperPart
+from side4video.reports.rows import ArmRow, exact_text
+from side4video.spec.arms import Row, Sweep
+
+TITLE = "Table 9: ablations"
+NOTE = (
+    "Paper: ViT-B/16 (9a: ViT-E/14), 8 frames, one view, Something-Something V1; memory on an A100. Its figures are "
+    "beside ours for the direction of an effect; only the same data and backbone make the same numbers."
+)
+FIELDS = tuple(part.field for part in TABLE_9)
+COMMON = {
+    "fusion": "interval",
+    "temporal": "conv",
+    "cls_shift": "true",
+    "representation": "gap",
+    "layers": "12",
+    "dim": "320",
+}
+"""The arm that stands in all parts of the paper's table."""
+
+
+def table_9_rows(sweeps: Iterable[tuple[Sweep, Sequence[ArmRow]]]) -> list[ArmRow]:
+    """The rows of all six parts in the paper's order, those of nobody's runs among them.
+
+    Args:
+        sweeps: Each with the rows that its arms measured; where two tried the same, the first counts.
+    """
+    found: dict[str, dict[str, ArmRow]] = {part.name: {} for part in TABLE_9}
+    for sweep, measured in sweeps:
+        by_place = {(row.table, row.label): row for row in measured}
+        for table in dict.fromkeys(row.table for row in sweep.rows):
+            rows = [row for row in sweep.rows if row.table == table and not row.repeat]
+            part = part_of(rows)
+            if part is None:
+                continue
+            for row in rows:
+                arm = by_place.get((row.table, row.label))
+                if arm is not None:
+                    value = _value(row, part)
+                    found[part.name].setdefault(value, replace(arm, table=part.name, swept=_swept(row)))
+    return [row for part in TABLE_9 for row in _rows_of(part, found[part.name])]
+
+
+def part_of(rows: Sequence[Row]) -> PaperPart | None:
+    """The part whose field alone varies among these rows; None where none or several do."""
+    documents = [dotted(row.experiment.resolved()) for row in rows]
+    varying = [field for field in FIELDS if len({str(document.get(field)) for document in documents}) > 1]
+    return next((part for part in TABLE_9 if varying == [part.field]), None)
+
+
+def _rows_of(part: PaperPart, found: dict[str, ArmRow]) -> list[ArmRow]:
+    """The paper's rows in its order, then ours that it has not."""
+    rows = []
+    for setting in part.settings:
+        arm = found.pop(exact_text(setting.value), None)
+        nobody = ArmRow(part.name, setting.label, {**COMMON, _short(part.field): exact_text(setting.value)}, ())
+        rows.append(replace(arm or nobody, label=setting.label, paper=dict(setting.figures)))
+    return [*rows, *(replace(arm, paper={}) for arm in found.values())]
+
+
+def _value(row: Row, part: PaperPart) -> str:
+    return dotted(row.experiment.resolved()).get(part.field, "none")
+
+
+def _swept(row: Row) -> dict[str, str]:
+    document = dotted(row.experiment.resolved())
+    return {_short(field): document.get(field, "none") for field in FIELDS}
+
+
+def _short(field: str) -> str:
+    return field.rpartition(".")[2]

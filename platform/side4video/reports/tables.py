@@ -1,0 +1,51 @@
+"""Reports as files: a comparison of arms, or a table of the paper, in every form that people take further."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from side4video.reports.columns import VALUE, columns
+from side4video.reports.comparison import ComparisonTable, compare_rows, explanation
+from side4video.reports.grid import Grid, GridColumn, GridRow, grid_csv, grid_html, grid_latex, grid_markdown
+from side4video.reports.page import page_of, write_report
+from side4video.reports.rows import ArmRow, Mode
+
+
+def write_grid(folder: Path, name: str, grid: Grid) -> list[Path]:
+    """Write a table as `NAME.md`, `.csv`, `.tex` and `.html` (one file that needs nothing beside it)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        f"{name}.md": grid_markdown(grid),
+        f"{name}.csv": grid_csv(grid),
+        f"{name}.tex": grid_latex(grid),
+        f"{name}.html": page_of(grid.title, grid_html(grid)),
+    }
+    for file, text in texts.items():
+        (folder / file).write_bytes(text.encode())
+    return [folder / file for file in texts]
+
+
+def write_comparison(
+    folder: Path, rows: Sequence[ArmRow], *, title: str, metric: str, mode: Mode, notes: Sequence[str]
+) -> list[Path]:
+    """Write a comparison of arms: the report of a sweep, and the same table for LaTeX."""
+    files = write_report(folder, rows, title=title, metric=metric, mode=mode, notes=notes)
+    latex = folder / "comparison.tex"
+    table = compare_rows(rows, metric=metric, mode=mode)
+    latex.write_bytes(grid_latex(as_grid(table, title=title, notes=notes)).encode())
+    return [*files, latex]
+
+
+def as_grid(table: ComparisonTable, *, title: str, notes: Sequence[str]) -> Grid:
+    """A comparison as a plain table; the best of each part stands out."""
+    shown = [each for each in columns(table) if each.key != "table"]
+    rows = [
+        GridRow(
+            cells=tuple(each.cells[number] for each in shown),
+            group=line.row.table,
+            is_own=line.is_best,
+        )
+        for number, line in enumerate(table.lines)
+    ]
+    made = tuple(GridColumn(each.heading, each.unit, each.is_number) for each in shown)
+    assert any(each.key == VALUE for each in shown) or not rows  # noqa: S101 - the metric is never left out
+    return Grid(title, made, tuple(rows), (*notes, *explanation(table)))
