@@ -3,13 +3,14 @@
 #   make demo     train two small models, side by side        make demo-sweep   an ablation on one backbone pass
 #   make demo-retrieval   texts and videos that find each other, three methods on one backbone pass
 #   make test     the tests, but for the longest              make test-all     all of them
+#   make services  an MLflow server for several machines: make services ARGS="--host 0.0.0.0"
 #   make check    format, lint, types, layers
 #   make format   put the code in shape
 
 BIN := .venv/bin
 PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11
 
-.PHONY: help demo demo-sweep demo-retrieval test test-all check format clean
+.PHONY: help demo demo-sweep demo-retrieval services test test-all check format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -40,6 +41,10 @@ demo-sweep: .venv/.installed
 
 demo-retrieval: .venv/.installed
 	@$(BIN)/side4video sweep experiments/quickstart-retrieval-sweep.yaml
+
+# On loopback unless ARGS has a --host; MLFLOW_BACKEND_STORE_URI names a database other than SQLite.
+services: .venv/.installed
+	@$(BIN)/side4video services $(ARGS)
 
 test: .venv/.installed
 	@$(BIN)/pytest -m "not long" $(ARGS)

@@ -22,6 +22,7 @@ COMMANDS = {
     "list": "listing",
     "data": "data",
     "ui": "ui",
+    "services": "services",
     "demo": "demo",
 }
 """Command to module; in the order of the help page."""

@@ -44,7 +44,7 @@ def ui(*, port: int, host: str, uri: str, experiment: str, sweep: str, opens_bro
         click.echo(warning, err=True)
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _interrupt)
+            signal.signal(getattr(signal, name), end_as_ctrl_c)
     click.echo("Starting MLflow …", err=True)
     try:
         with TrackingServer(store, host=host, port=port) as server:
@@ -71,5 +71,6 @@ def _show(link: str, *, opens_browser: bool) -> None:
         webbrowser.open(link)
 
 
-def _interrupt(*_: object) -> NoReturn:
+def end_as_ctrl_c(*_: object) -> NoReturn:
+    """A signal's handler: whoever ends a server by a signal ends it as Ctrl-C does."""
     raise KeyboardInterrupt

@@ -1,7 +1,7 @@
 """MLflow's own pages over a store, as a child process that leaves nothing behind.
 
 It listens on loopback unless told otherwise: MLflow asks for no login, and whoever reaches it can change and
-delete runs.
+delete runs. One that is for several machines hands out artifacts too; then no machine needs to reach their folder.
 """
 
 import ipaddress
@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,6 +23,7 @@ from side4video.core.errors import InputError
 from side4video.core.home import home
 from side4video.tracking import connection
 from side4video.tracking.connection import TrackingError
+from side4video.tracking.redaction import redact_text
 from side4video.tracking.store import Store
 
 START_SECONDS = 180.0
@@ -44,12 +46,54 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def names_here() -> list[str]:
+    """This machine's addresses that others may reach, and its name."""
+    addresses = [each for interface in psutil.net_if_addrs().values() for each in interface]
+    found = [each.address for each in addresses if each.family == socket.AF_INET and not is_loopback(each.address)]
+    return [*dict.fromkeys([*found, socket.gethostname()])]
+
+
+def _admitted(port: int, names: Sequence[str]) -> dict[str, str]:
+    """MLflow's settings for names by which it may be called; without names, its own: this machine and private networks.
+
+    Each name also stands for pages that come from it: MLflow's own send their questions with their address.
+    """
+    if not names:
+        return {}
+    from mlflow.server.security_utils import get_default_allowed_hosts
+
+    hosts = [*get_default_allowed_hosts(), *names, *(f"{name}:*" for name in names)]
+    origins = [f"{scheme}://{name}{end}" for name in names for scheme, end in (("http", f":{port}"), ("https", ""))]
+    return {"MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts), "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(origins)}
+
+
 class TrackingServer:
     """`mlflow server` over a store's database, from `start` to `stop`; also a context manager."""
 
-    def __init__(self, store: Store, *, host: str = "127.0.0.1", port: int = 5000) -> None:
-        """Over this store, which must not be a server itself; nothing is started yet."""
+    def __init__(
+        self,
+        store: Store,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 5000,
+        artifacts: str = "",
+        allowed_hosts: Sequence[str] = (),
+        workers: int = 1,
+    ) -> None:
+        """Over this store, which must not be a server itself; nothing is started yet.
+
+        Args:
+            store: Whose database it is.
+            host: Address to listen on.
+            port: Port to listen on.
+            artifacts: Folder or URI for the artifacts of experiments that are made through the server, by whatever
+                machine; empty: they are made here, and their artifacts lie in a folder of this machine.
+            allowed_hosts: Names by which browsers and workers may call it, beside this machine's own and addresses of
+                private networks.
+            workers: Processes that answer.
+        """
         self.store, self.host, self.port = store, host, port
+        self.artifacts, self.allowed_hosts, self.workers = artifacts, tuple(allowed_hosts), workers
         self.log_file = home() / "logs" / f"tracking-server-{port}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -72,15 +116,19 @@ class TrackingServer:
             TrackingError: if the server ends or does not answer in time; its log is named.
         """
         self._check_port()
-        self.store.prepare()
-        artifacts = connection.artifact_folder(self.store.uri)
+        if self.artifacts:
+            self._must_keep_nothing_here()
+        else:
+            self.store.prepare()
+        artifacts = self.artifacts or str(connection.artifact_folder(self.store.uri))
         # By environment: a database's password does not belong on a command line, which every user can read.
-        places = {"MLFLOW_BACKEND_STORE_URI": self.store.uri, "MLFLOW_ARTIFACTS_DESTINATION": str(artifacts)}
+        places = {"MLFLOW_BACKEND_STORE_URI": self.store.uri, "MLFLOW_ARTIFACTS_DESTINATION": artifacts}
+        places |= _admitted(self.port, [*self.allowed_hosts, *([] if is_loopback(self.host) else names_here())])
         command = [sys.executable, "-m", "mlflow", "server", "--host", self.host, "--port", str(self.port)]
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603 our own interpreter
-                [*command, "--workers", "1"],
+                [*command, "--workers", str(self.workers)],
                 env={**os.environ, **_SETTINGS, **places},
                 cwd=home(),
                 stdin=subprocess.DEVNULL,
@@ -130,6 +178,17 @@ class TrackingServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _must_keep_nothing_here(self) -> None:
+        """Runs that were kept without a server name a folder of this machine, to which no other could write."""
+        for name, location in self.store.artifact_locations().items():
+            if location.startswith(("/", "file:")):
+                raise InputError(
+                    "--database",
+                    f"the experiment `{name}` of {redact_text(self.store.uri)} keeps its artifacts in {location}",
+                    allowed="a database whose experiments were made through a server",
+                    fix="take another database; `side4video ui` shows this one",
+                )
 
     def _check_port(self) -> None:
         try:

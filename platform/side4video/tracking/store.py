@@ -109,6 +109,13 @@ class Store:
                 raise
             return found
 
+    @explained
+    def artifact_locations(self) -> dict[str, str]:
+        """Where the artifacts of each experiment lie, by its name; makes the tables, but no experiment."""
+        found = self._client.search_experiments()
+        # MLflow makes the first one itself, wherever it was started, and nothing here writes to it.
+        return {each.name: each.artifact_location for each in found if each.experiment_id != "0"}
+
     @property
     def _client(self) -> "MlflowClient":
         return self._delivery.client

@@ -1,0 +1,75 @@
+"""`side4video services`: an MLflow server with a database of its own, for the runs of several machines."""
+
+import signal
+
+import click
+
+from side4video.cli.ui import end_as_ctrl_c
+from side4video.core.errors import InputError
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port to listen on.")
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A name by which it is called, beside this machine's own and addresses of private networks. Repeatable.",
+)
+@click.option(
+    "--database",
+    envvar="MLFLOW_BACKEND_STORE_URI",
+    default="",
+    metavar="URI",
+    help="Where runs are kept; by default SQLite in the platform's folder. One with a password belongs into the "
+    "variable MLFLOW_BACKEND_STORE_URI: command lines are public.",
+)
+@click.option(
+    "--artifacts",
+    envvar="MLFLOW_ARTIFACTS_DESTINATION",
+    default="",
+    metavar="PLACE",
+    help="Folder or URI for checkpoints and reports; by default beside the database. Also as "
+    "MLFLOW_ARTIFACTS_DESTINATION.",
+)
+@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes that answer.")
+def services(
+    *, host: str, port: int, allowed_hosts: tuple[str, ...], database: str, artifacts: str, workers: int
+) -> None:
+    """Keep the runs of several machines, until Ctrl-C: they send metrics and artifacts here and need nothing shared."""
+    from side4video.core.home import home
+    from side4video.tracking.connection import is_server
+    from side4video.tracking.server import TrackingServer, is_loopback, names_here
+    from side4video.tracking.store import Store
+
+    folder = home() / "services"
+    folder.mkdir(exist_ok=True)
+    if is_server(database):
+        raise InputError("--database", "a server's address", allowed="a database's, such as postgresql://HOST/mlflow")
+    server = TrackingServer(
+        Store(database or f"sqlite:///{folder / 'mlflow.db'}"),
+        host=host,
+        port=port,
+        artifacts=artifacts or str(folder / "artifacts"),
+        allowed_hosts=allowed_hosts,
+        workers=workers,
+    )
+    reached = [host] if host not in {"0.0.0.0", "::"} else [*allowed_hosts, *names_here()]  # noqa: S104 - compared
+    if not is_loopback(host):
+        warning = f"warning: MLflow asks for no login; whoever reaches {host}:{port} can change and delete runs"
+        click.echo(warning, err=True)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), end_as_ctrl_c)
+    click.echo("Starting MLflow …", err=True)
+    try:
+        with server:
+            click.echo(f"MLflow: {server.address}  (Ctrl-C ends it)")
+            click.echo(f"For runs:  export MLFLOW_TRACKING_URI=http://{reached[0]}:{port}")
+            if is_loopback(host):
+                click.echo("Only this machine reaches it; --host 0.0.0.0 opens it to others.")
+            server.wait()
+    except KeyboardInterrupt:
+        click.echo("MLflow ended.", err=True)
