@@ -8,7 +8,8 @@ import yaml
 from side4video.spec.load_sweep import is_sweep, load_sweep
 
 FOLDER = Path(__file__).resolve().parents[3] / "experiments"
-SWEEPS = {path.relative_to(FOLDER).as_posix(): path for path in FOLDER.rglob("*.yaml") if is_sweep(path)}
+FILES = [path for path in FOLDER.rglob("*.yaml") if path.parent.name != "clusters"]
+SWEEPS = {path.relative_to(FOLDER).as_posix(): path for path in FILES if is_sweep(path)}
 
 SIZES = {
     # file: rows, distinct arms
