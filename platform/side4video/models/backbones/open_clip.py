@@ -22,7 +22,9 @@ from side4video.models.backbones.weights import PretrainedWeights, Weights
 
 if TYPE_CHECKING:
     from side4video.models.towers.frozen_tower import FrozenTower
+    from side4video.models.towers.load import TowerWeights
     from side4video.models.towers.text_tower import TextFeatures, TextTower
+    from side4video.models.towers.trunk import Trunk
 
 Model = Literal[
     "ViT-B-32",
@@ -154,32 +156,47 @@ class OpenCLIPSpec(Spec):
             **common,
         )
 
-    def build(self, device: str = "cpu") -> "FrozenTower":
+    def build(self, device: str = "cpu", given: "TowerWeights | None" = None) -> "FrozenTower":
         """The tower on `cpu`, `cuda` or `meta` (which has sizes but no weights, and reads none).
+
+        Args:
+            device: Where.
+            given: Its weights, as `read_weights` read them; None reads them.
 
         Raises:
             InputError: The weights are missing, unreadable, another tower's, or cannot be downloaded.
         """
         from side4video.models.towers.load import load_tower
-        from side4video.models.towers.open_clip_vit import OpenCLIPTrunk
-        from side4video.models.towers.timm_eva import EvaTrunk
 
-        shape = self.shape()
-        vision = _read_config(self.model)["vision_cfg"]
-        if timm_name := vision.get("timm_model_name"):
-            trunk = EvaTrunk.on_meta(shape, timm_name)
-        else:
-            trunk = OpenCLIPTrunk.on_meta(shape, pre_norm=True)
         return load_tower(
-            trunk,
-            shape,
+            self._trunk(),
+            self.shape(),
             weights=self.weights,
             model=self.model,
             precision=self.precision,
             chunk_frames=self.chunk_frames,
             kept_tokens=self.kept_tokens,
             device=device,
+            given=given,
         )
+
+    def read_weights(self) -> "TowerWeights":
+        """The tower's weights on the CPU, for towers of other processes.
+
+        Raises:
+            InputError: The weights are missing, unreadable, another tower's, or cannot be downloaded.
+        """
+        from side4video.models.towers.load import read_weights
+
+        return read_weights(self._trunk(), self.shape(), self.weights, model=self.model, precision=self.precision)
+
+    def _trunk(self) -> "Trunk":
+        from side4video.models.towers.open_clip_vit import OpenCLIPTrunk
+        from side4video.models.towers.timm_eva import EvaTrunk
+
+        if timm_name := _read_config(self.model)["vision_cfg"].get("timm_model_name"):
+            return EvaTrunk.on_meta(self.shape(), timm_name)
+        return OpenCLIPTrunk.on_meta(self.shape(), pre_norm=True)
 
     def encode_texts(self, texts: Sequence[str], device: str = "cpu") -> "TextFeatures":
         """What the model's text tower makes of some texts; the tower itself is not kept.

@@ -17,7 +17,9 @@ from side4video.models.backbones.weights import LocalWeights
 
 if TYPE_CHECKING:
     from side4video.models.towers.frozen_tower import FrozenTower
+    from side4video.models.towers.load import TowerWeights
     from side4video.models.towers.text_tower import TextFeatures, TextTower
+    from side4video.models.towers.trunk import Trunk
 
 Mean = Annotated[NonNegativeFloat, Field(le=1)]
 Std = Annotated[PositiveFloat, Field(le=1)]
@@ -117,25 +119,43 @@ class ViTSpec(Spec):
             layer_norm_epsilon=1e-5,
         )
 
-    def build(self, device: str = "cpu") -> "FrozenTower":
+    def build(self, device: str = "cpu", given: "TowerWeights | None" = None) -> "FrozenTower":
         """The tower on `cpu`, `cuda` or `meta` (which has sizes but no weights, and reads none).
+
+        Args:
+            device: Where.
+            given: Its weights, as `read_weights` read them; None reads them.
 
         Raises:
             InputError: The weights are missing, unreadable, or another tower's.
         """
         from side4video.models.towers.load import load_tower
-        from side4video.models.towers.open_clip_vit import OpenCLIPTrunk
 
-        trunk = OpenCLIPTrunk.on_meta(self.shape(), pre_norm=self.pre_norm)
         return load_tower(
-            trunk,
+            self._trunk(),
             self.shape(),
             weights=self.weights,
             precision=self.precision,
             chunk_frames=self.chunk_frames,
             kept_tokens=self.kept_tokens,
             device=device,
+            given=given,
         )
+
+    def read_weights(self) -> "TowerWeights":
+        """The tower's weights on the CPU, for towers of other processes.
+
+        Raises:
+            InputError: The weights are missing, unreadable, or another tower's.
+        """
+        from side4video.models.towers.load import read_weights
+
+        return read_weights(self._trunk(), self.shape(), self.weights, precision=self.precision)
+
+    def _trunk(self) -> "Trunk":
+        from side4video.models.towers.open_clip_vit import OpenCLIPTrunk
+
+        return OpenCLIPTrunk.on_meta(self.shape(), pre_norm=self.pre_norm)
 
     def encode_texts(self, texts: Sequence[str], device: str = "cpu") -> "TextFeatures":
         """What the text tower makes of some texts; the tower itself is not kept.

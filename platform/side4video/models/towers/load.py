@@ -6,6 +6,7 @@ Nothing in a file is executed: safetensors and torch's weights-only reader hold 
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +30,16 @@ WHERE = "backbone.weights"
 """Where in an experiment the weights are named."""
 
 
+@dataclass(frozen=True)
+class TowerWeights:
+    """All tensors of a tower, read and checked."""
+
+    tensors: Mapping[str, Tensor]
+    """By the tower's names, on the CPU, in the precision of the tower."""
+    fingerprint: str
+    """Of the values in the file; see `fingerprint_of`."""
+
+
 def load_tower(
     trunk: Trunk,
     shape: TowerShape,
@@ -39,6 +50,7 @@ def load_tower(
     chunk_frames: int | Literal["auto", "all"],
     kept_tokens: Literal["own-precision", "8-bit"] = "own-precision",
     device: str,
+    given: TowerWeights | None = None,
 ) -> FrozenTower:
     """Freeze a trunk that was made on `meta`, with the weights that the spec names.
 
@@ -51,6 +63,8 @@ def load_tower(
         chunk_frames: Frames that pass through a block at a time.
         kept_tokens: How tokens that are read are kept.
         device: `cpu`, `cuda`, `cuda:1` ... or `meta`, for which no weights are read.
+        given: What `read_weights` read of the same weights; on a CPU the tower keeps these very tensors, which may lie
+            in memory that several processes share.
 
     Raises:
         InputError: The weights are missing, unreadable, another tower's, or cannot be downloaded.
@@ -60,10 +74,9 @@ def load_tower(
     if device == "meta":
         _cast(trunk.visual, dtype)
     else:
-        state = _find_state(trunk, shape, weights, model=model)
-        fingerprint = fingerprint_of(state)
-        # One at a time, and copied: a tensor that still lay in the file would change, or vanish, with the file.
-        own = {name: state.pop(name).to(device, dtype, copy=True) for name in list(state)}
+        found = given or read_weights(trunk, shape, weights, model=model, precision=precision)
+        fingerprint = found.fingerprint
+        own = {name: tensor.to(device) for name, tensor in found.tensors.items()}
         trunk.visual.load_state_dict(own, strict=True, assign=True)
         trunk.rebuild_buffers(dtype)
         trunk.visual.to(device)
@@ -77,6 +90,26 @@ def load_tower(
         keeps_eight_bits=kept_tokens == "8-bit",
         fingerprint=fingerprint,
     )
+
+
+def read_weights(
+    trunk: Trunk,
+    shape: TowerShape,
+    weights: PretrainedWeights | FileWeights | RandomWeights,
+    *,
+    model: str = "",
+    precision: Literal["fp32", "bf16", "8-bit"],
+) -> TowerWeights:
+    """Read a tower's weights, check them name by name, and take their fingerprint; arguments as of `load_tower`.
+
+    Raises:
+        InputError: The weights are missing, unreadable, another tower's, or cannot be downloaded.
+    """
+    state = _find_state(trunk, shape, weights, model=model)
+    fingerprint = fingerprint_of(state)
+    # One at a time, and copied: a tensor that still lay in the file would change, or vanish, with the file.
+    own = {name: state.pop(name).to("cpu", PRECISIONS[precision], copy=True) for name in list(state)}
+    return TowerWeights(own, fingerprint)
 
 
 def _cast(visual: nn.Module, dtype: torch.dtype) -> None:
