@@ -114,6 +114,7 @@ def test_a_decoder_that_hangs_or_fails_ends_the_run(cluster):
         read(on_ray(Hanging(), LoaderSpec(timeout_seconds=3)), 0)
 
 
+@pytest.mark.long
 def test_a_run_trains_the_same_weights(cluster, tmp_path):
     elsewhere = {"workers": 1, "cpus_per_worker": 1, "decoding": {"kind": "ray-data", "processes": 1}}
     here = launch({"tiny": tiny()}, show=quiet, local=True)["tiny"]

@@ -19,7 +19,7 @@ PROCESSES, ARMS, EPOCHS = 4, 8, 6
 SCRIPT = Path(__file__).parents[1] / "support" / "many_writers.py"
 
 
-@pytest.fixture(params=["file", "server"])
+@pytest.fixture(params=["file", pytest.param("server", marks=pytest.mark.long)])
 def store(request, tmp_path, monkeypatch):
     monkeypatch.setenv("SIDE4VIDEO_HOME", str(tmp_path / "home"))
     own = Store(f"sqlite:///{tmp_path}/mlflow.db").prepare()

@@ -81,6 +81,7 @@ def test_two_workers_map_the_same_memory_and_open_no_file(cluster, tmp_path):
     assert {fingerprint for _, _, fingerprint in found} == {tiny().backbone.build("cpu").fingerprint()}
 
 
+@pytest.mark.long
 def test_two_workers_train_what_they_train_from_files(cluster, tmp_path, monkeypatch):
     from side4video.distributed import train
 
