@@ -81,7 +81,9 @@ def _changes(spec: Experiment) -> list[Change]:
 
 
 def _parts(spec: Experiment) -> list[Change]:
-    """The batch in more and more parts."""
+    """The batch in more and more parts; not for retrieval, where each text is compared with all videos of a batch."""
+    if spec.task.kind == "retrieval":
+        return []
     whole = spec.optimization.batch_size // spec.cluster.workers
     fewest = 2 if spec.data.augmentation.mixes_clips else 1  # videos of a part: those that are mixed are a pair
     changes, parts = [], spec.optimization.accumulation * 2

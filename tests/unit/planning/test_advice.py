@@ -1,5 +1,7 @@
 """What to change when a plan is over budget: the cheapest change that fits, and the truth where nothing does."""
 
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
@@ -7,8 +9,10 @@ from side4video.core.units import as_gib
 from side4video.planning.advice import advise
 from side4video.planning.memory import plan_memory
 from side4video.planning.shapes import build_skeleton
-from side4video.spec.load import parse_experiment
+from side4video.spec.load import load_experiment, parse_experiment
 from tiny import tiny
+
+EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 
 
 def wasteful():
@@ -75,3 +79,11 @@ def test_the_command_gives_the_change_and_exit_code_one(tmp_path):
     assert "over budget" in result.stderr
     assert "--set " in result.stderr
     assert CliRunner().invoke(plan, [str(file), "--budget-gib", "64", "--classes", "10"]).exit_code == 0
+
+
+def test_a_batch_of_texts_and_videos_is_never_parted():
+    """Its loss compares each text with every video of the batch: the document refuses parts, and so must advice."""
+    spec = load_experiment(str(EXPERIMENTS / "quickstart-retrieval.yaml"), ("method.recompute=none",))
+    whole = peak(spec)
+    assert peak(changed(spec, advise(spec, classes=0, budget_gib=0.97 * whole).settings)) <= 0.97 * whole
+    assert advise(spec, classes=0, budget_gib=whole / 100).settings == ()
