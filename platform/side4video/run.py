@@ -7,35 +7,37 @@ import functools
 import logging
 import operator
 import time
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from side4video.core.errors import InputError
 from side4video.core.seeds import derive_seed, seeded
-from side4video.core.units import as_gib
 from side4video.data.features.cache import Clips, FeatureCache
 from side4video.data.features.store import Missing
 from side4video.data.loader import EvaluationStream, TrainingStream
 from side4video.data.prefetch import MakePrefetcher, make_prefetcher
-from side4video.engine.checkpoint import read_state, restore_student
 from side4video.engine.evaluate import Evaluation, evaluate
 from side4video.engine.loop import train
-from side4video.engine.memory import read_peak, reset_peak
-from side4video.engine.pack import Pack
+from side4video.engine.memory import reset_peak
+from side4video.engine.outcome import Outcome, constants_of, outcome_of
+from side4video.engine.pack import EvaluationBatches, Pack
+from side4video.engine.pauses import Pauses, Wish, wish_nothing
 from side4video.engine.processes import Process
 from side4video.engine.progress import Narrator, silent
 from side4video.engine.recorder import EpochEnd, Judge, Recorder, Report, stop_nobody
+from side4video.engine.resuming import Candidate, resume
 from side4video.engine.step import Plan, rehearse
 from side4video.engine.student import Student
+from side4video.engine.watchdog import Watchdog, Watched, WatchedBatches
 from side4video.models.feature_entries import blank_stored, entry_layouts, reads_of, to_stored
 from side4video.models.frozen_pass import features_of_batch, frozen_features
 from side4video.models.layers.norm import synchronise_norms
 from side4video.models.reads import Reads
 from side4video.models.towers.frozen_tower import FrozenTower
+from side4video.models.towers.load import TowerWeights
 from side4video.spec.check import check_pack
 from side4video.spec.experiment import Experiment
 from side4video.tasks.needs import Needs
@@ -51,31 +53,21 @@ class Surroundings:
     scratch: Path
     """Where checkpoints are written; the report function takes them from there before it returns."""
     report: Callable[[Report], None]
-    resume_from: Path | None = None
+    resume_from: Sequence[Candidate] = ()
+    """Checkpoints, newest first: the first that is whole is gone on from."""
     narrator: Narrator = silent
     judge: Judge = stop_nobody
     """Stops students at the end of an epoch."""
     prefetch: MakePrefetcher = make_prefetcher
     """Decides where videos are decoded."""
+    weights: TowerWeights | None = None
+    """The tower's, where they are in memory already; None reads them."""
+    wish: Callable[[], Wish] = wish_nothing
+    """What this worker wishes between two steps: a checkpoint, or to leave."""
+    last_words: Callable[[str], None] = log.error
+    """Hears why this process ends, if it hung."""
     every_steps: int = 10
     """Optimizer steps that are averaged into one logged point."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one student ended."""
-
-    state: str
-    steps: int
-    """Optimizer steps of the whole plan."""
-    steps_trained: int
-    """Those that this student took."""
-    metrics: dict[str, float]
-    memory: dict[str, float]
-    time: dict[str, float]
-    trainable_parameters: int
-    backbone_fingerprint: str
-    broken_clips: list[dict[str, Any]] = field(default_factory=list)
 
 
 def run(experiments: Mapping[str, Experiment], surroundings: Surroundings) -> dict[str, Outcome]:
@@ -95,11 +87,17 @@ def run(experiments: Mapping[str, Experiment], surroundings: Surroundings) -> di
     """
     check_pack(experiments)
     base = next(iter(experiments.values()))
-    process = surroundings.process
+    with Watchdog(base.cluster.step_timeout_minutes, surroundings.last_words) as watchdog:
+        watched = replace(surroundings, narrator=Watched(surroundings.narrator, watchdog))
+        return _run(experiments, watched, watchdog)
+
+
+def _run(experiments: Mapping[str, Experiment], surroundings: Surroundings, watchdog: Watchdog) -> dict[str, Outcome]:
+    base, process = next(iter(experiments.values())), surroundings.process
     started = time.perf_counter()
     settle(base, process)
     surroundings.narrator.say("loading the backbone")
-    tower = base.backbone.build(str(process.device))
+    tower = base.backbone.build(str(process.device), surroundings.weights)
     base.data.dataset.prepare()
     students = {name: build_student(name, spec, process, tower) for name, spec in experiments.items()}
     pack = Pack(functools.partial(features_of_batch, tower), list(students.values()))
@@ -109,34 +107,44 @@ def run(experiments: Mapping[str, Experiment], surroundings: Surroundings) -> di
         surroundings.narrator.say("rehearsing a step")
         held = rehearse(pack, _mock_video(base, process), kept.blank(base, process) if kept else None)
         recorder = Recorder(process, every_steps=surroundings.every_steps)
+        seen, tell = WatchedBatches(testing, watchdog), _teller(surroundings)
         ending = EpochEnd(
             pack,
             recorder,
-            evaluate=lambda some: _evaluate(some, pack, testing, videos=videos, spec=base, tell=_teller(surroundings)),
+            evaluate=lambda some: _evaluate(some, pack, seen, videos=videos, spec=base, tell=tell),
             every_epochs=base.evaluation.every_epochs,
-            identity={
-                "backbone": tower.fingerprint(),
-                "digests": {name: spec.digest() for name, spec in experiments.items()},
-                "world": process.world,
-            },
+            identity=_identity(experiments, tower, process),
             scratch=surroundings.scratch,
             report=surroundings.report,
-            constants={name: _constants(student, held[name]) for name, student in students.items()},
+            constants={name: constants_of(student, held[name]) for name, student in students.items()},
             judge=surroundings.judge,
             broken=lambda: [_row(report) for report in (*training.broken.values(), *testing.broken.values())],
         )
-        first_step = _resume(surroundings.resume_from, students, ending) if surroundings.resume_from else 0
+        place = resume(surroundings.resume_from, students, ending)
         if kept:
             kept.make(surroundings)
-        surroundings.narrator.begin(plan.steps, first_step)
+        surroundings.narrator.begin(plan.steps, place.next_step)
         reset_peak(process.device)
-        train(pack, training, plan=plan, hooks=[recorder, ending, surroundings.narrator], first_step=first_step)
+        hooks = [recorder, ending, surroundings.narrator]
+        pauses = Pauses(ending, surroundings.wish, base.cluster.checkpoint_minutes)
+        first, is_open = place.next_step, place.is_open
+        train(pack, training, plan=plan, hooks=hooks, first_step=first, is_open=is_open, pauses=pauses)
         surroundings.narrator.end()
         elapsed = time.perf_counter() - started
         return {
-            name: _outcome(student, ending, plan, tower.fingerprint(), (held[name], elapsed))
+            name: outcome_of(student, ending, plan, tower.fingerprint(), (held[name], elapsed))
             for name, student in students.items()
         }
+
+
+def _identity(experiments: Mapping[str, Experiment], tower: FrozenTower, process: Process) -> dict[str, Any]:
+    """What a checkpoint says of the run that wrote it."""
+    return {
+        "backbone": tower.fingerprint(),
+        "digests": {name: spec.digest() for name, spec in experiments.items()},
+        "kin": {name: spec.digest(of_any_workers=True) for name, spec in experiments.items()},
+        "world": process.world,
+    }
 
 
 def settle(spec: Experiment, process: Process) -> None:
@@ -328,7 +336,7 @@ class _streams:  # noqa: N801 - used as a context manager
 def _evaluate(
     students: list[Student],
     pack: Pack,
-    stream: EvaluationStream,
+    stream: EvaluationBatches,
     *,
     videos: int,
     spec: Experiment,
@@ -346,48 +354,6 @@ def _mock_video(spec: Experiment, process: Process) -> torch.Tensor:
     size = spec.data.size
     return torch.zeros(
         (spec.clips_of_a_part, spec.data.frames, 3, size, size), dtype=torch.uint8, device=process.device
-    )
-
-
-def _resume(folder: Path, students: Mapping[str, Student], ending: EpochEnd) -> int:
-    state = read_state(folder)
-    before, now = state["identity"], ending.identity
-    # A part of a pack may go on by itself: its students are the same with and without the others.
-    digests = {name: before["digests"].get(name) for name in students}
-    for key, is_same in (("backbone", before["backbone"] == now["backbone"]), ("digests", digests == now["digests"])):
-        if not is_same:
-            raise InputError(
-                str(folder),
-                f"the checkpoint's {key} differs from this run's",
-                fix="resume with the spec and the backbone weights it was written with, or start anew",
-            )
-    for student in students.values():
-        restore_student(folder, student)
-    ending.restore(folder, state)
-    log.info("resumed at step %d from %s", state["next_step"], folder)
-    return int(state["next_step"])
-
-
-def _constants(student: Student, held_bytes: int) -> dict[str, float]:
-    return {
-        "memory/held_for_backward_gib": as_gib(held_bytes),
-        "model/trainable_parameters": float(student.trainable_parameters),
-    }
-
-
-def _outcome(student: Student, ending: EpochEnd, plan: Plan, fingerprint: str, measured: tuple[int, float]) -> Outcome:
-    held, elapsed = measured
-    peak = {f"{name}_gib": as_gib(value) for name, value in read_peak(student.process.device).items()}
-    return Outcome(
-        steps=plan.steps,
-        steps_trained=ending.steps_trained.get(student.name, plan.steps),
-        state="finished" if student.state == "training" else student.state,
-        metrics=ending.latest.get(student.name, {}),
-        memory={"held_for_backward_gib": as_gib(held), **peak},
-        time={"total_s": elapsed, **ending.recorder.totals(), **ending.recorder.own_totals(student.name)},
-        trainable_parameters=student.trainable_parameters,
-        backbone_fingerprint=fingerprint,
-        broken_clips=ending.broken_clips,
     )
 
 

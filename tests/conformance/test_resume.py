@@ -5,7 +5,14 @@ import torch
 
 import toys
 from side4video.core.errors import InputError
-from side4video.engine.checkpoint import load_tensors, read_state, restore_student, save_checkpoint, save_tensors
+from side4video.engine.checkpoint import (
+    CheckpointError,
+    load_tensors,
+    read_state,
+    restore_student,
+    save_checkpoint,
+    save_tensors,
+)
 from side4video.engine.clock import Clock
 from side4video.engine.loop import train
 from side4video.engine.step import Plan, train_step
@@ -87,7 +94,7 @@ def test_a_checkpoint_is_whole_or_absent(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("side4video.engine.checkpoint._write_json", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(CheckpointError, match="No space"):
         save_checkpoint(tmp_path / "checkpoint", {"a": student(seed=2)}, {"next_step": 2})
     assert {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 

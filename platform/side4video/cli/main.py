@@ -7,7 +7,7 @@ from importlib import import_module
 import click
 
 from side4video import __version__
-from side4video.core.errors import Side4VideoError
+from side4video.core.errors import Interrupted, Side4VideoError
 
 COMMANDS = {
     "run": "run",
@@ -16,6 +16,7 @@ COMMANDS = {
     "jobs": "jobs",
     "plan": "plan",
     "evaluate": "evaluate",
+    "report": "report",
     "search": "search",
     "validate": "validate",
     "schema": "schema",
@@ -69,6 +70,9 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except Interrupted as interruption:
+        click.echo(f"interrupted: {interruption} · `run --resume`, or the same sweep, goes on", err=True)
+        sys.exit(interruption.exit_code)
     except Side4VideoError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)

@@ -12,6 +12,7 @@ from side4video.cli.progress import ProgressView
 from side4video.core.units import GIB, format_bytes, format_duration
 from side4video.distributed.launch import Finished, launch
 from side4video.spec.load import load_experiment
+from side4video.tracking.journal import find_unfinished
 
 SHOWN = {
     "eval/top1": "top-1",
@@ -31,9 +32,17 @@ SHOWN = {
 @click.option("--local", is_flag=True, help="In this process, without Ray, as one worker with the whole batch.")
 @click.option("--address", default="local", show_default=True, help="Ray cluster; `local` starts one here.")
 @click.option("--resume", is_flag=True, help="Continue the newest unfinished run of exactly this spec.")
-def run(spec: str, overrides: tuple[str, ...], as_json: bool, local: bool, address: str, resume: bool) -> None:
-    """Train and evaluate the experiment SPEC on Ray, and record it in MLflow."""
+@click.option("--go-on", is_flag=True, help="The same if there is such a run; else begin one.")
+def run(
+    spec: str, overrides: tuple[str, ...], as_json: bool, local: bool, address: str, resume: bool, go_on: bool
+) -> None:
+    """Train and evaluate the experiment SPEC on Ray, and record it in MLflow.
+
+    Told to end (SIGTERM), it saves after the step it is at and leaves with exit code 143; --resume, or --go-on in a
+    command that is always the same, continues exactly there.
+    """
     experiment = load_experiment(spec, overrides)
+    resume = resume or (go_on and find_unfinished(experiment) is not None)
     with ProgressView(experiment.name) as view:
         runs = launch({experiment.name: experiment}, show=view.show, local=local, address=address, resume=resume)
     finished = runs[experiment.name]
@@ -72,6 +81,8 @@ def results_table(runs: list[Finished]) -> Table:
 
 
 def _say_broken(finished: Finished) -> None:
+    for note in finished.notes:
+        click.echo(f"note: {note}", err=True)
     if finished.broken_clips:
         count = len(finished.broken_clips)
         click.echo(f"{count} clips could not be read; they are listed in the run's broken_clips.json:", err=True)

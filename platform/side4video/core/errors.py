@@ -11,6 +11,16 @@ class Side4VideoError(Exception):
     exit_code = 1
 
 
+class Interrupted(Side4VideoError):
+    """The work was told to end, and can go on from what it saved (exit code 143, which a shell gives for SIGTERM)."""
+
+    exit_code = 143
+
+
+class WorkerInterrupted(Interrupted):
+    """One worker's machine was told to end; the others saved with it, and the work can go on elsewhere at once."""
+
+
 class InputError(Side4VideoError):
     """Something the user gave is wrong (exit code 2)."""
 

@@ -4,6 +4,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from side4video.core import leaving
+
 
 class Board:
     """Holds the newest messages until somebody reads them."""
@@ -11,6 +13,8 @@ class Board:
     def __init__(self) -> None:
         self._messages: list[dict[str, Any]] = []
         self._mistake: Exception | None = None
+        self._is_leaving = False
+        self._last_words = ""
 
     def post(self, message: dict[str, Any]) -> None:
         """Add a message."""
@@ -29,9 +33,28 @@ class Board:
         """What a worker gave up for, if one did."""
         return self._mistake
 
+    def leave(self) -> None:
+        """Say that the run is told to end: the workers are to save and leave."""
+        self._is_leaving = True
+
+    def is_leaving(self) -> bool:
+        """Whether the run is told to end."""
+        return self._is_leaving
+
+    def say_last(self, words: str) -> None:
+        """Say why a worker's process ends, which itself cannot any more."""
+        self._last_words = words
+
+    def last_words(self) -> str:
+        """Why the last worker's process ended that said it; empty if none did."""
+        return self._last_words
+
 
 class BoardReader:
-    """Reads a board in the background and shows each message; ends with its `with` block."""
+    """Reads a board in the background and shows each message; ends with its `with` block.
+
+    When this process is told to end, the reader tells the board.
+    """
 
     def __init__(self, ray: Any, board: Any, show: Callable[[dict[str, Any]], None]) -> None:
         self._ray, self._board, self._show = ray, board, show
@@ -47,9 +70,13 @@ class BoardReader:
         self._thread.join(timeout=10)
 
     def _follow(self) -> None:
+        is_told = False
         while True:
             last = self._done.wait(0.5)
             try:
+                if leaving.is_asked() and not is_told:
+                    self._board.leave.remote()
+                    is_told = True
                 messages = self._ray.get(self._board.take.remote(), timeout=5)
             except TimeoutError:  # a busy machine; the messages are still there
                 messages = []

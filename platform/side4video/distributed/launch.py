@@ -3,21 +3,23 @@
 Importing this does not import Ray; training on it does.
 """
 
-import shutil
+import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from side4video.core.errors import InputError
+from side4video.core import leaving
+from side4video.core.errors import InputError, Interrupted
 from side4video.core.home import home
 from side4video.core.paths import expand
 from side4video.distributed.environment import RayCluster
 from side4video.spec.check import check_agreement, check_files
+from side4video.spec.cluster import ClusterSpec
 from side4video.spec.experiment import Experiment
 from side4video.tracking.journal import PLACE_TAG, Journal, find_unfinished, open_journal
 
@@ -39,6 +41,8 @@ class Finished:
     """From the command to the result; for a pack, of the whole pack."""
     trainable_parameters: int
     broken_clips: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What a reader should know of how the run went."""
 
     def as_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -69,7 +73,8 @@ def launch(
     started = time.perf_counter()
     check_agreement(experiments)
     base = next(iter(experiments.values()))
-    with nullcontext() if local else RayCluster(address, base.cluster) as cluster:
+    show = noting_work(show)
+    with leaving.heeding_signals(), nullcontext() if local else RayCluster(address, base.cluster) as cluster:
         plans = _prepare(experiments, show, cluster)
         place = _place(base, resume=resume)
         show({"phase": "opening the record"})
@@ -84,7 +89,7 @@ def launch(
             for name, outcome in outcomes.items():
                 journal.close(name, outcome, checkpoint)
         except BaseException as error:
-            journal.fail(str(error) or type(error).__name__, killed=not isinstance(error, Exception))
+            journal.fail(str(error) or type(error).__name__, killed=is_interruption(error))
             raise
     wall = time.perf_counter() - started
     return {
@@ -101,6 +106,22 @@ def launch(
         )
         for name, spec in experiments.items()
     }
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Whether somebody ended the work, which may go on; else it failed."""
+    return isinstance(error, Interrupted) or not isinstance(error, Exception)
+
+
+def noting_work(show: Show) -> Show:
+    """Take note of when steps are made: who is told to end then saves first."""
+
+    def noting(message: dict[str, Any]) -> None:
+        if message["phase"] in ("training", "storing the results"):
+            leaving.set_at_work(message["phase"] == "training")
+        show(message)
+
+    return noting
 
 
 def _prepare(
@@ -165,7 +186,7 @@ def train_here(
     *,
     place: str,
     show: Show,
-    resume_from: Path | None = None,
+    resume_from: Sequence[Path] = (),
 ) -> tuple[dict[str, dict[str, Any]], Path | None]:
     """Train the experiments as one pack in this process.
 
@@ -174,56 +195,69 @@ def train_here(
         journal: Their records.
         place: Folder for checkpoints; one that is there already is gone on from.
         show: Gets progress messages.
-        resume_from: A checkpoint elsewhere to go on from, where there is none in the folder.
+        resume_from: Checkpoints elsewhere, newest first, to go on from where there is none in the folder.
 
     Returns:
         The outcome of each student, and the folder of the last checkpoint.
 
     Raises:
         InputError: If a GPU is asked for that is not there, or the place is no folder.
+        Interrupted: If this process was told to end, and has saved.
+    """
+    from side4video.engine.checkpoint import checkpoints_in, keep_checkpoint
+    from side4video.engine.pauses import Wish
+    from side4video.engine.progress import Narration
+    from side4video.engine.recorder import Report
+    from side4video.engine.resuming import candidate_at
+    from side4video.run import Surroundings, run
+
+    cluster = next(iter(experiments.values())).cluster
+    process = _only_process(cluster, place)
+    kept = Path(place)
+
+    def store(report: Report) -> None:
+        if report.checkpoint is not None:
+            keep_checkpoint(report.checkpoint, kept, step=report.next_step, most=cluster.keep_checkpoints)
+        journal.take(report.points, report.notes)
+
+    def last_words(words: str) -> None:
+        print(f"error: {words}", file=sys.stderr, flush=True)  # noqa: T201 - the process ends, and nobody else can say it
+        journal.fail(words)
+
+    found = [candidate_at(folder) for folder in (*checkpoints_in(kept), *resume_from)]
+    with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
+        outcomes = run(
+            experiments,
+            Surroundings(
+                process,
+                Path(scratch),
+                store,
+                found,
+                Narration(show),
+                wish=lambda: Wish.LEAVE if leaving.is_asked() else Wish.NOTHING,
+                last_words=last_words,
+            ),
+        )
+    return {name: asdict(outcome) for name, outcome in outcomes.items()}, next(iter(checkpoints_in(kept)), None)
+
+
+def _only_process(cluster: ClusterSpec, place: str) -> Any:
+    """This process as the only worker.
+
+    Raises:
+        InputError: If it cannot be that.
     """
     import torch
 
     from side4video.engine.processes import Process
-    from side4video.engine.progress import Narration
-    from side4video.engine.recorder import Report
-    from side4video.run import Surroundings, run
 
     if "://" in place:
         raise InputError("cluster.storage", place, allowed="a folder, with --local", fix="leave --local out")
-    decoding = next(iter(experiments.values())).cluster.decoding.kind
-    if decoding != "beside":
-        raise InputError("cluster.decoding", decoding, allowed="beside, with --local", fix="leave --local out")
-    kept = Path(place)
-    last = kept / "checkpoint"
-
-    def store(report: Report) -> None:
-        if report.checkpoint is not None:
-            _keep(report.checkpoint, kept)
-        journal.take(report.points)
-
-    wants_gpu = next(iter(experiments.values())).cluster.gpus_per_worker > 0
+    if cluster.decoding.kind != "beside":
+        raise InputError(
+            "cluster.decoding", cluster.decoding.kind, allowed="beside, with --local", fix="leave --local out"
+        )
+    wants_gpu = cluster.gpus_per_worker > 0
     if wants_gpu and not torch.cuda.is_available():
         raise InputError("cluster.gpus_per_worker", "a GPU is asked for, and there is none here", fix="set it to 0")
-    process = Process(device=torch.device("cuda" if wants_gpu else "cpu"))
-    candidates = (last, kept / "checkpoint.before", *([resume_from] if resume_from else []))
-    found = next((folder for folder in candidates if folder.is_dir()), None)
-    with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
-        outcomes = run(
-            experiments,
-            Surroundings(process, Path(scratch), store, found, Narration(show)),
-        )
-    return {name: asdict(outcome) for name, outcome in outcomes.items()}, last
-
-
-def _keep(checkpoint: Path, folder: Path) -> None:
-    """Copy a checkpoint into a run's folder in place of the last one; at any moment a whole one is there."""
-    last, before, partial = (folder / name for name in ("checkpoint", "checkpoint.before", "checkpoint.partial"))
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(before, ignore_errors=True)
-    if last.exists():
-        last.rename(before)
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(checkpoint, partial)
-    partial.rename(last)
-    shutil.rmtree(before, ignore_errors=True)
+    return Process(device=torch.device("cuda" if wants_gpu else "cpu"))

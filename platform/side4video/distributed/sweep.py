@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from side4video.core import leaving
 from side4video.core.errors import InputError
 from side4video.distributed.environment import RayCluster
-from side4video.distributed.launch import Show, storage_root
+from side4video.distributed.launch import Show, is_interruption, noting_work, storage_root
 from side4video.distributed.sweep_packs import PackJob, SweepWork, pack_jobs
 from side4video.planning.sweep import SweepPlan, plan_sweep
 from side4video.spec.arms import Arm, Sweep, distinct, short_key
@@ -130,19 +131,20 @@ def run_sweep(prepared: Prepared, *, show: Show, cluster: RayCluster | None = No
         sweep=sweep,
         fingerprint=prepared.fingerprint,
         plan_of=prepared.plan.plan_of,
-        show=show,
+        show=noting_work(show),
         folder=_folder(prepared),
         deadline=started + 3600 * sweep.spec.limits.hours if sweep.spec.limits.hours != "any" else None,
     )
     try:
-        jobs = pack_jobs(prepared.plan.packs, work) if not sweep.spec.optuna else []
-        if cluster is None:
-            for job in jobs:
-                work.train_here(job)
-        elif jobs or sweep.spec.optuna:
-            _run_on_ray(prepared, work, jobs, cluster)
+        with leaving.heeding_signals():
+            jobs = pack_jobs(prepared.plan.packs, work) if not sweep.spec.optuna else []
+            if cluster is None:
+                for job in jobs:
+                    work.train_here(job)
+            elif jobs or sweep.spec.optuna:
+                _run_on_ray(prepared, work, jobs, cluster)
     except BaseException as error:
-        work.fail_open(str(error) or type(error).__name__, killed=not isinstance(error, Exception))
+        work.fail_open(str(error) or type(error).__name__, killed=is_interruption(error))
         record.interrupt()
         raise
     arms = sweep.arms or distinct(work.proposed)

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from side4video.core.errors import Side4VideoError
+from side4video.core import leaving
+from side4video.core.errors import Interrupted, Side4VideoError
 from side4video.core.units import as_gib
 from side4video.distributed.launch import Show, train_here
+from side4video.engine.checkpoint import checkpoints_in
 from side4video.planning.pack_memory import PackMemory
 from side4video.planning.packs import PlannedPack, PlanOf, compile_packs
 from side4video.spec.arms import Arm, Row, Sweep
@@ -26,8 +28,8 @@ class PackJob:
     arms: tuple[Arm, ...]
     place: str
     """Its folder for checkpoints; it goes on from the newest one there."""
-    resume_from: Path | None
-    """A checkpoint of another pack that held these arms."""
+    resume_from: tuple[Path, ...]
+    """Checkpoints, newest first, of another pack that held these arms."""
     memory: PackMemory
     speedup: float
 
@@ -93,6 +95,8 @@ class SweepWork:
         if self.deadline is not None and time.monotonic() > self.deadline:
             self.left |= {arm.key for arm in job.arms}
             return {arm.short_key: "failed" for arm in job.arms}
+        if leaving.is_asked():
+            raise Interrupted("told to end (SIGTERM) before this pack began")
         show = _named(self.show, job.pack_id)
         show({"phase": "opening the records", "arms": [arm.short_key for arm in job.arms]})
         journal = self._open_journal(job)
@@ -103,6 +107,9 @@ class SweepWork:
             show({"phase": "storing the results"})
             for name, outcome in outcomes.items():
                 journal.close(name, outcome, checkpoint)
+        except Interrupted as interruption:
+            journal.fail(str(interruption), killed=True)
+            raise
         except Side4VideoError as error:
             journal.fail(str(error))
             self.failures |= {arm.key: str(error) for arm in job.arms}
@@ -152,10 +159,11 @@ def _jobs_at(place: str, arms: list[Arm], work: SweepWork) -> list[PackJob]:
     packs = compile_packs(arms, work.sweep.spec, work.plan_of)
     if len(packs) == 1:
         return [_job(packs[0], work, place=place)]
-    return [_job(pack, work, resume_from=checkpoint_in(place)) for pack in packs]
+    before = () if "://" in place else tuple(checkpoints_in(Path(place)))
+    return [_job(pack, work, resume_from=before) for pack in packs]
 
 
-def _job(pack: PlannedPack, work: SweepWork, *, place: str = "", resume_from: Path | None = None) -> PackJob:
+def _job(pack: PlannedPack, work: SweepWork, *, place: str = "", resume_from: tuple[Path, ...] = ()) -> PackJob:
     keys = "".join(arm.key for arm in pack.arms)
     pack_id = place.rpartition("/")[2] or hashlib.sha256(keys.encode()).hexdigest()[:12]
     return PackJob(pack_id, pack.arms, place or f"{work.folder}/{pack_id}", resume_from, pack.memory, pack.speedup)
@@ -167,12 +175,3 @@ def _students(job: PackJob) -> dict[str, Any]:
 
 def _named(show: Show, pack_id: str) -> Show:
     return lambda message: show({**message, "pack": pack_id})
-
-
-def checkpoint_in(place: str) -> Path | None:
-    """The newest whole checkpoint of a pack in a folder of this machine, or None."""
-    folder = Path(place)
-    if "://" in place or not folder.is_dir():
-        return None
-    whole = [found.parent for found in folder.glob("*/checkpoint.json")]
-    return max(whole, key=lambda each: each.stat().st_mtime_ns, default=None)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from side4video.core.errors import InputError, Side4VideoError
+from side4video.core.errors import InputError, Interrupted, Side4VideoError
 from side4video.distributed.hub import Hub
 from side4video.distributed.sweep_packs import PackJob, SweepWork, pack_jobs
 from side4video.planning.packs import compile_packs
@@ -37,9 +37,13 @@ class SweepTrials:
         self.ray, self.work = ray, work
         self.hub_name = f"side4video-hub-{uuid.uuid4().hex[:8]}"
         spec = work.sweep.spec
+        # On the driver's own node: the hub must not go with another one.
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self.hub: Any = (
             ray.remote(num_cpus=0)(Hub)
-            .options(name=self.hub_name)
+            .options(name=self.hub_name, scheduling_strategy=here)
             .remote(
                 spec.decides,
                 metric=spec.metric,
@@ -102,6 +106,8 @@ class SweepTrials:
             raise Side4VideoError(f"Ray Tune failed: {self._failure}") from self._failure
         for future in self._futures:
             if future.done() and (error := future.exception()) is not None:
+                if isinstance(error, Interrupted):
+                    self._packs.shutdown(wait=True, cancel_futures=True)  # the others save, too
                 raise error
 
     def _run_trials(self, arms: Sequence[str], begun: threading.Event) -> None:

@@ -1,7 +1,8 @@
 """One run on Ray Train: the worker's function, the epoch's way to MLflow, and the driver."""
 
+import logging
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -11,18 +12,26 @@ import ray
 import ray.exceptions
 import ray.train
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig, UserCallback
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchTrainer
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from side4video.core.errors import Side4VideoError
+from side4video.core.errors import Interrupted, Side4VideoError, WorkerInterrupted
 from side4video.core.points import Point
 from side4video.data.prefetch import MakePrefetcher, make_prefetcher
 from side4video.distributed.board import Board, BoardReader
-from side4video.engine.recorder import Judge, Report, stop_nobody
+from side4video.distributed.shared_tower import put_tower, take_tower
+from side4video.distributed.storage import mend_storage, report_to_ray
+from side4video.distributed.worker import HeedingTorchConfig, Surveyor, candidates
+from side4video.engine.recorder import Judge, stop_nobody
 from side4video.spec.cluster import ClusterSpec
 from side4video.spec.experiment import Experiment
 from side4video.tracking.journal import Journal
 
+log = logging.getLogger(__name__)
+
 COLLECTIVE_TIMEOUT_SECONDS = 1800
+INTERRUPTED = "interrupted, and no student's name"
+"""What stands in place of the outcomes of a run that was told to end."""
 
 
 def work(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -38,21 +47,35 @@ def work(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     experiments = {name: Experiment.model_validate(document) for name, document in config["experiments"].items()}
     board = config["board"]
     narrator = Narration(lambda message: board.post.remote(message)) if process.is_first else silent
-    checkpoint = ray.train.get_checkpoint()
     prefetch = _prefetch(next(iter(experiments.values())).cluster)
+    changes_tower = any(not spec.method.packable for spec in experiments.values())
     judge = _judge(config["hub"], config["metric"]) if config["hub"] else stop_nobody
     # Ray retries whatever fails; a mistake in data or documents would only fail again, after the same wait.
     given_up: Any = ray.get(board.mistake.remote())
     if given_up is not None:
         raise given_up
-    with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
-        before = Path(config["resume_from"]) if config["resume_from"] else None
-        resume_from = Path(checkpoint.to_directory(str(Path(scratch) / "resumed"))) if checkpoint else before
+    surveyor = Surveyor(board, is_first=process.is_first)
+    with tempfile.TemporaryDirectory(prefix="side4video-") as scratch, surveyor.watching():
         try:
             outcomes = run(
                 experiments,
-                Surroundings(process, Path(scratch), _report, resume_from, narrator, judge, prefetch),
+                Surroundings(
+                    process,
+                    Path(scratch),
+                    partial(report_to_ray, place=config["place"]),
+                    candidates(Path(scratch), config["resume_from"]),
+                    narrator,
+                    judge,
+                    prefetch,
+                    take_tower(config["tower"], is_changed=changes_tower),
+                    wish=surveyor.wish,
+                    last_words=lambda words: ray.get(board.say_last.remote(f"worker {process.rank}: {words}")),
+                ),
             )
+        except WorkerInterrupted:
+            raise  # Ray begins the workers again, from the checkpoint that was just written
+        except Interrupted as interruption:
+            return {INTERRUPTED: {"reason": str(interruption)}}
         except Side4VideoError as mistake:
             ray.get(board.give_up.remote(mistake))
             raise
@@ -77,13 +100,6 @@ def _judge(hub: Any, metric: str) -> Judge:
     return judge
 
 
-def _report(report: Report) -> None:
-    points = {name: [tuple(point) for point in series] for name, series in report.points.items()}
-    metrics = {"epoch": report.epoch, "next_step": report.next_step, "points": points}
-    checkpoint = Checkpoint.from_directory(str(report.checkpoint)) if report.checkpoint else None
-    ray.train.report(metrics, checkpoint=checkpoint)
-
-
 class JournalCallback(UserCallback):
     """Runs in the controller, once for each epoch that was reported by all workers and is safely stored."""
 
@@ -97,7 +113,8 @@ class JournalCallback(UserCallback):
         checkpoint: Checkpoint | None,  # noqa: ARG002
     ) -> None:
         """Write the first worker's points; losses in them are already averaged over workers."""
-        self.journal.take({name: [Point(*point) for point in series] for name, series in metrics[0]["points"].items()})
+        points = {name: [Point(*point) for point in series] for name, series in metrics[0]["points"].items()}
+        self.journal.take(points, metrics[0]["notes"])
 
 
 @dataclass(frozen=True)
@@ -108,8 +125,8 @@ class SweepSide:
     """The actor that hears of each epoch and says who is to stop."""
     metric: str
     """What it hears."""
-    resume_from: Path | None = None
-    """A checkpoint of another pack that held these arms, to go on from."""
+    resume_from: Sequence[Path] = ()
+    """Checkpoints, newest first, of another pack that held these arms, to go on from."""
 
 
 def train_on_ray(
@@ -138,36 +155,59 @@ def train_on_ray(
         Side4VideoError: If the workers failed for good.
     """
     cluster = next(iter(experiments.values())).cluster
-    board: Any = ray.remote(num_cpus=0)(Board).remote()
-    trainer = TorchTrainer(
-        work,
-        train_loop_config={
-            "experiments": {student: spec.resolved() for student, spec in experiments.items()},
-            "board": board,
-            "hub": sweep.hub if sweep else None,
-            "metric": sweep.metric if sweep else "",
-            "resume_from": str(sweep.resume_from) if sweep and sweep.resume_from else "",
-        },
-        scaling_config=_scaling(cluster),
-        torch_config=TorchConfig(timeout_s=COLLECTIVE_TIMEOUT_SECONDS),
-        run_config=RunConfig(
-            name=name,
-            storage_path=place,
-            failure_config=FailureConfig(max_failures=cluster.max_failures),
-            checkpoint_config=CheckpointConfig(num_to_keep=cluster.keep_checkpoints),
-            callbacks=[JournalCallback(journal)],
-            logging_config=LoggingConfig(log_level="ERROR"),
-        ),
+    before = [*mend_storage(f"{place}/{name}"), *(sweep.resume_from if sweep else ())]
+    # On the driver's own node: the board must not go with another one.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    board_class: Any = ray.remote(num_cpus=0)(Board)
+    board: Any = board_class.options(scheduling_strategy=here).remote()
+    config = {
+        "experiments": {student: spec.resolved() for student, spec in experiments.items()},
+        "board": board,
+        "hub": sweep.hub if sweep else None,
+        "metric": sweep.metric if sweep else "",
+        "resume_from": [str(folder) for folder in before],
+        "place": f"{place}/{name}",
+        "tower": put_tower(next(iter(experiments.values()))),
+    }
+    run_config = RunConfig(
+        name=name,
+        storage_path=place,
+        failure_config=FailureConfig(max_failures=cluster.max_failures),
+        checkpoint_config=CheckpointConfig(num_to_keep=cluster.keep_checkpoints),
+        callbacks=[JournalCallback(journal)],
+        logging_config=LoggingConfig(log_level="ERROR"),
     )
     with BoardReader(ray, board, show):
         try:
-            result = trainer.fit()
+            result = _fit(config, cluster, run_config)
         except (ray.train.TrainingFailedError, ray.exceptions.RayActorError) as error:
-            raise _explain(error) from error
+            raise _explain(error, board) from error
         finally:
             ray.kill(board)
+    outcomes = result.return_value or {}
+    if INTERRUPTED in outcomes:
+        raise Interrupted(outcomes[INTERRUPTED]["reason"])
     folder = Path(result.checkpoint.path) if result.checkpoint and "://" not in result.checkpoint.path else None
-    return result.return_value or {}, folder
+    return outcomes, folder
+
+
+def _fit(config: dict[str, Any], cluster: ClusterSpec, run_config: RunConfig) -> Any:
+    """Train to the end. Ray begins workers again that die; when the actor dies that does so, it is begun again here."""
+    for attempt in range(cluster.max_failures + 1):
+        trainer = TorchTrainer(
+            work,
+            train_loop_config=config,
+            scaling_config=_scaling(cluster),
+            torch_config=HeedingTorchConfig(timeout_s=COLLECTIVE_TIMEOUT_SECONDS),
+            run_config=run_config,
+        )
+        try:
+            return trainer.fit()
+        except ray.exceptions.RayActorError:
+            if attempt == cluster.max_failures:
+                raise
+            log.warning("Ray Train's controller died; the workers begin again from the last checkpoint")
+    raise AssertionError("unreachable")
 
 
 def _scaling(cluster: ClusterSpec) -> ScalingConfig:
@@ -179,14 +219,18 @@ def _scaling(cluster: ClusterSpec) -> ScalingConfig:
     )
 
 
-def _explain(error: BaseException) -> Side4VideoError:
-    """The workers' own error where it is one of ours, or what Ray says of it."""
+def _explain(error: BaseException, board: Any) -> Side4VideoError:
+    """The workers' own error where it is one of ours, or their last words, or what Ray says of it."""
     failures = getattr(error, "worker_failures", {}).values()
     for failure in failures:
         for candidate in (failure, failure.__cause__, getattr(failure, "cause", None)):
             if isinstance(candidate, Side4VideoError):
                 return candidate
-    return Side4VideoError(f"the workers failed: {_cause(error)}")
+    try:
+        words: Any = ray.get(board.last_words.remote(), timeout=10)
+    except (TimeoutError, ray.exceptions.RayError):
+        words = ""
+    return Side4VideoError(f"the workers failed: {words or _cause(error)}")
 
 
 def _cause(error: BaseException) -> str:

@@ -1,7 +1,7 @@
 """Checkpoints: trainable tensors in safetensors, everything else in JSON, written whole or not at all.
 
 A folder holds one sub-folder a student (`weights`, `optimizer`, `average`, `best` tensors and `student.json`) and
-`checkpoint.json`. Nothing is ever unpickled.
+`checkpoint.json`, which has the checksums of all files, and its own. Nothing is ever unpickled.
 """
 
 import json
@@ -11,13 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from side4video.core.errors import InputError
+from side4video.core.errors import InputError, Side4VideoError
+from side4video.core.units import format_bytes
+from side4video.engine.checksums import OWN, damaged, is_sealed, seal, sums_of
 from side4video.engine.student import Student
 
-FORMAT = 1
+FORMAT = 2
+WITHOUT_CHECKSUMS = 1
+"""The format before; it is read and not checked."""
+
+
+class CheckpointError(Side4VideoError):
+    """A checkpoint cannot be written: most likely the disk is full."""
+
+
+class DamagedCheckpointError(InputError):
+    """A checkpoint is not as it was written."""
 
 
 def save_checkpoint(
@@ -33,9 +46,70 @@ def save_checkpoint(
 
     Returns:
         The folder.
+
+    Raises:
+        CheckpointError: If it cannot be written; what was there under its name stays.
     """
     partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        _write(partial, students, state, beside)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.replace(folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise cannot_write(folder, error) from error
+    return folder
+
+
+def cannot_write(folder: Path, error: Exception) -> CheckpointError:
+    """What is said when a checkpoint cannot be written into a folder."""
+    place = next((each for each in (folder, *folder.parents) if each.is_dir()), Path("/"))
+    reason, free = " ".join(str(error).split()), format_bytes(shutil.disk_usage(place).free)
+    return CheckpointError(
+        f"{folder}: the checkpoint cannot be written: {reason} · {free} are free there · fix: make room, or change "
+        "cluster.storage or TMPDIR; then go on with --resume"
+    )
+
+
+def keep_checkpoint(checkpoint: Path, folder: Path, *, step: int, most: int) -> Path:
+    """Copy a checkpoint into a run's folder, where the newest stay; it is whole under its name, or not there.
+
+    Args:
+        checkpoint: A whole one.
+        folder: Of the run.
+        step: The next step of whoever goes on from it; names it.
+        most: How many stay.
+
+    Returns:
+        Where it lies now.
+
+    Raises:
+        CheckpointError: If it cannot be written; those that are there stay.
+    """
+    place = folder / f"checkpoint-{step:012d}"
+    partial = folder / f"{place.name}.partial"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(checkpoint, partial)
+        shutil.rmtree(place, ignore_errors=True)
+        partial.rename(place)
+    except OSError as error:  # copytree's own error, a list of all that failed, is one too
+        shutil.rmtree(partial, ignore_errors=True)
+        raise cannot_write(place, error) from error
+    for old in checkpoints_in(folder)[most:]:
+        shutil.rmtree(old, ignore_errors=True)
+    return place
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The checkpoints of a run's folder, newest first, whole or not: their names sort by step."""
+    found = (each for each in folder.glob("checkpoint*") if each.is_dir() and each.suffix != ".partial")
+    return sorted(found, key=lambda each: each.name, reverse=True)
+
+
+def _write(partial: Path, students: Mapping[str, Student], state: Mapping[str, Any], beside: Path | None) -> None:
     if beside is not None and beside.is_dir():
         shutil.copytree(beside, partial)
     for name, student in students.items():
@@ -47,24 +121,38 @@ def save_checkpoint(
         save_file(_optimizer_tensors(student), place / "optimizer.safetensors")
         scalars = {"state": student.state, "skipped": student.skipped, "scaler": student.scaler.state_dict()}
         _write_json(place / "student.json", scalars)
-    _write_json(partial / "checkpoint.json", {"format": FORMAT, **state})
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.replace(folder)
-    return folder
+    partial.mkdir(parents=True, exist_ok=True)
+    _write_json(partial / "checkpoint.json", seal({"format": FORMAT, **state, "files": sums_of(partial)}))
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """The JSON state of a checkpoint.
+    """The JSON state of a checkpoint, all of whose files are as they were written.
 
     Raises:
-        InputError: If the folder holds no checkpoint of this format.
+        DamagedCheckpointError: If the folder holds no checkpoint, or one that is not whole.
+        InputError: If it is of another format.
     """
     path = folder / "checkpoint.json"
     if not path.is_file():
-        raise InputError(str(folder), "no checkpoint.json in it", allowed="a folder written by a run")
-    state = json.loads(path.read_text(encoding="utf-8"))
+        raise DamagedCheckpointError(str(folder), "no checkpoint.json in it", allowed="a folder written by a run")
+    try:
+        state = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DamagedCheckpointError(str(path), f"no JSON document: {error}") from error
+    if not isinstance(state, dict):
+        raise DamagedCheckpointError(str(path), "no JSON object")
+    has_sums = bool({"files", OWN} & state.keys())
+    if state.get("format") == WITHOUT_CHECKSUMS and not has_sums:
+        return state
+    if state.get("format") == FORMAT or has_sums:
+        if not is_sealed(state):
+            raise DamagedCheckpointError(str(path), "checkpoint.json has other content than was written")
+        if wrong := damaged(folder, state["files"]):
+            raise DamagedCheckpointError(str(folder), "; ".join(wrong))
     if state.get("format") != FORMAT:
-        raise InputError(str(path), f"checkpoint format {state.get('format')!r}", allowed=str(FORMAT))
+        raise InputError(
+            str(path), f"checkpoint format {state.get('format')!r}", allowed=f"{WITHOUT_CHECKSUMS}, {FORMAT}"
+        )
     return state
 
 

@@ -54,6 +54,20 @@ class Process:
             if each is not None:
                 raise each
 
+    def begin_largest(self, number: int) -> Callable[[], int]:
+        """Begin to find the largest of all workers' numbers; the function returned waits for it."""
+        if self.world == 1:
+            return lambda: number
+        tensor = torch.full((1,), number, dtype=torch.int32, device=self.device)
+        handle = distributed.all_reduce(tensor, op=distributed.ReduceOp.MAX, async_op=True)
+
+        def wait() -> int:
+            if handle is not None:
+                handle.wait()
+            return int(tensor)
+
+        return wait
+
     def barrier(self) -> None:
         """Wait for all workers."""
         if self.world > 1:

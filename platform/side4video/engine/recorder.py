@@ -1,16 +1,17 @@
 """What leaves a run: points along the way, and at the end of an epoch metrics, predictions and a checkpoint."""
 
 import shutil
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 
 from side4video.core.points import Point, point
 from side4video.core.units import as_gib
-from side4video.engine.checkpoint import save_checkpoint, save_tensors
+from side4video.engine.checkpoint import cannot_write, save_checkpoint, save_tensors
 from side4video.engine.evaluate import Evaluation
 from side4video.engine.hooks import EpochInfo, StepInfo
 from side4video.engine.memory import read_peak
@@ -21,6 +22,9 @@ from side4video.engine.student import Student
 BEST, LAST_AVERAGE = "best.safetensors", "last_average.safetensors"
 OWN = frozenset({"weights.safetensors", "average.safetensors", "optimizer.safetensors", "student.json"})
 """What a checkpoint holds of a student; everything else in its folder is of the last evaluation, or the best one."""
+
+STILL_ON_THEIR_WAY = 3
+"""Reports whose points a checkpoint repeats: so many may be unread when the process that stores them dies."""
 
 Judge = Callable[[int, Mapping[str, Mapping[str, float]]], Collection[str]]
 """Hears of an epoch and what was measured at its end, by student; says whom to stop. The first worker asks it."""
@@ -33,7 +37,7 @@ def stop_nobody(epoch: int, metrics: Mapping[str, Mapping[str, float]]) -> Colle
 
 @dataclass(frozen=True)
 class Report:
-    """The end of an epoch, as it leaves the run."""
+    """The end of an epoch, or a pause within one, as it leaves the run."""
 
     epoch: int
     next_step: int
@@ -44,6 +48,8 @@ class Report:
     """The newest evaluation of each student."""
     checkpoint: Path | None
     """A complete checkpoint on the first worker, None on the others."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the record should know of how the run went: interruptions, and what followed from them."""
 
 
 class Recorder:
@@ -105,6 +111,17 @@ class Recorder:
         """Forget what was taken."""
         self._windows = []
 
+    def open_windows(self) -> list[list[dict[str, Any]]]:
+        """Steps that are no point yet, of each worker by rank; every worker must call it."""
+        return self.process.gather([asdict(info) for info in self._window])
+
+    def restore(self, windows: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+        """Go on with the steps that `open_windows` gave; another number of workers shares their means."""
+        if len(windows) == self.process.world:
+            self._window = [StepInfo(**info) for info in windows[self.process.rank]]
+            return
+        self._window = [_mean_step(infos, self.process.world) for infos in zip(*windows, strict=True)]
+
     def totals(self) -> dict[str, float]:
         """Means over all steps but the first: `step_s`, its parts, `clips_per_s`; and the share of waiting for data."""
         steps, whole = max(1, self._seen - 1), sum(self._seconds.values())
@@ -122,6 +139,13 @@ class Recorder:
         if not own:
             return {}
         return {"own_step_s": float(np.mean(own)), "alone_step_s": float(np.mean(alone))}
+
+
+def _mean_step(infos: Sequence[Mapping[str, Any]], world: int) -> StepInfo:
+    """One step of all workers as one of `world` workers would have it; seconds are the first worker's."""
+    losses = {name: float(np.mean([info["losses"][name] for info in infos])) for name in infos[0]["losses"]}
+    clips = sum(info["clips"] for info in infos) // world
+    return StepInfo(**{**infos[0], "losses": losses, "clips": clips})
 
 
 def _times(window: list[StepInfo], world: int, name: str) -> list[Point]:
@@ -161,6 +185,10 @@ class EpochEnd:
     """Every evaluation: `epoch`, and `metrics` by student."""
     steps_trained: dict[str, int] = field(default_factory=dict)
     """Optimizer steps of each student until the last epoch that it trained in."""
+    notes: list[str] = field(default_factory=list)
+    """See `Report.notes`."""
+    _recent: list[dict[str, list[Point]]] = field(default_factory=list)
+    """The points of the last reports."""
 
     def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
         """Continue from a checkpoint: its metrics, and the best weights and predictions that lie in it.
@@ -171,6 +199,8 @@ class EpochEnd:
         self.latest = {name: each for name, each in state["latest"].items() if name in names}
         self.best = {name: each for name, each in state["best"].items() if name in names}
         self.broken_clips = list(state["broken_clips"])
+        self.notes = [*state.get("notes", ()), *self.notes]
+        self.recorder.restore(state.get("windows", ()))
         self.steps_trained = {name: steps for name, steps in state["steps_trained"].items() if name in names}
         for entry in state["history"]:
             told = {name: each for name, each in entry["metrics"].items() if name in names}
@@ -184,14 +214,42 @@ class EpochEnd:
                 if file.name not in OWN:
                     shutil.copyfile(file, place / file.name)
 
+    def report_again(self, state: Mapping[str, Any]) -> None:
+        """Report what may have been lost on its way after the checkpoint was written: what is stored stays as it is.
+
+        Collective: every worker reports.
+        """
+        names = {student.name for student in self.pack.students}
+        for points in state.get("recent", ()):
+            known = {name: [Point(*each) for each in series] for name, series in points.items() if name in names}
+            self._recent.append(known)
+        points = {name: [each for known in self._recent for each in known.get(name, ())] for name in sorted(names)}
+        step, notes = int(state["next_step"]), tuple(self.notes)
+        self.report(Report(int(state["epoch"]), step, False, points, dict(self.latest), None, notes))
+
     def after_step(self, info: StepInfo) -> None:
         """Nothing."""
 
-    def after_epoch(self, info: EpochInfo) -> Collection[str]:
-        """The whole end of an epoch; collective, so every worker is here."""
-        process = self.recorder.process
+    def pause(self, info: EpochInfo, *, is_open: bool) -> None:
+        """Write a checkpoint between two steps, and report it; collective.
+
+        Args:
+            info: Where the run is.
+            is_open: Whether all steps of the epoch are done, and its end is not.
+
+        Raises:
+            CheckpointError: If it cannot be written.
+        """
         points = {student.name: self.recorder.take(student.name) for student in self.pack.students}
-        self.recorder.clear()
+        self._send(info, points, {}, is_open=is_open)
+
+    def after_epoch(self, info: EpochInfo) -> Collection[str]:
+        """The whole end of an epoch; collective, so every worker is here.
+
+        Raises:
+            CheckpointError: If the checkpoint cannot be written.
+        """
+        points = {student.name: self.recorder.take(student.name) for student in self.pack.students}
         self.steps_trained |= {student.name: info.next_step for student in self.pack.living}
         evaluations: dict[str, Evaluation] = {}
         if info.is_last or (info.epoch + 1) % self.every_epochs == 0:
@@ -202,12 +260,34 @@ class EpochEnd:
             info.add(name, {**evaluation.metrics, "loss": evaluation.loss})
         if evaluations:
             self._stop(info.epoch, {name: self.latest[name] for name in evaluations})
+        self._send(info, points, evaluations)
+        return ()
+
+    def _send(
+        self,
+        info: EpochInfo,
+        points: dict[str, list[Point]],
+        evaluations: Mapping[str, Evaluation],
+        *,
+        is_open: bool = False,
+    ) -> None:
+        process = self.recorder.process
         met = [row for rows in process.gather(self.broken()) for row in rows]
         self.broken_clips = list({(row["origin"], row["path"]): row for row in (*self.broken_clips, *met)}.values())
-        checkpoint = self._write(evaluations, info) if process.is_first else None
-        self.report(Report(info.epoch, info.next_step, info.is_last, points, dict(self.latest), checkpoint))
+        recent = [*self._recent, points][-STILL_ON_THEIR_WAY:]
+        position = {"is_open": is_open, "windows": self.recorder.open_windows(), "recent": recent}
+        written: list[Path] = []
+
+        def write() -> None:
+            if process.is_first:
+                written.append(self._write(evaluations, info, position))
+
+        process.together(write)
+        checkpoint, notes = (written[0] if written else None), tuple(self.notes)
+        self.report(Report(info.epoch, info.next_step, info.is_last, points, dict(self.latest), checkpoint, notes))
+        self._recent = recent
+        self.recorder.clear()
         process.barrier()
-        return ()
 
     def _stop(self, epoch: int, metrics: dict[str, dict[str, float]]) -> None:
         """Let the judge say who is to stop; the checkpoint that follows has them stopped."""
@@ -233,18 +313,15 @@ class EpochEnd:
         self.latest[name] = measured
         return [point(key, value, info.next_step - 1) for key, value in measured.items()]
 
-    def _write(self, evaluations: dict[str, Evaluation], info: EpochInfo) -> Path:
-        """The checkpoint of this epoch; the best weights so far lie in the scratch folder between epochs."""
+    def _write(self, evaluations: Mapping[str, Evaluation], info: EpochInfo, position: Mapping[str, Any]) -> Path:
+        """The checkpoint; the best weights so far lie in the scratch folder between epochs."""
+        try:
+            self._keep_best(evaluations, info)
+        except (OSError, SafetensorError) as error:
+            raise cannot_write(self.scratch, error) from error
         students = {student.name: student for student in self.pack.students}
-        for name, evaluation in evaluations.items():
-            place = self.scratch / "kept" / name
-            place.mkdir(parents=True, exist_ok=True)
-            evaluation.write(place)
-            if students[name].average is not None:
-                save_tensors(students[name].evaluated, place / LAST_AVERAGE)
-            if self.best[name]["best/epoch"] == info.epoch:
-                save_tensors(students[name].evaluated, place / BEST)
         state = {
+            **position,
             "next_step": info.next_step,
             "epoch": info.epoch,
             "is_last": info.is_last,
@@ -254,5 +331,17 @@ class EpochEnd:
             "history": self.history,
             "steps_trained": self.steps_trained,
             "broken_clips": self.broken_clips,
+            "notes": self.notes,
         }
         return save_checkpoint(self.scratch / "checkpoint", students, state, beside=self.scratch / "kept")
+
+    def _keep_best(self, evaluations: Mapping[str, Evaluation], info: EpochInfo) -> None:
+        students = {student.name: student for student in self.pack.students}
+        for name, evaluation in evaluations.items():
+            place = self.scratch / "kept" / name
+            place.mkdir(parents=True, exist_ok=True)
+            evaluation.write(place)
+            if students[name].average is not None:
+                save_tensors(students[name].evaluated, place / LAST_AVERAGE)
+            if self.best[name]["best/epoch"] == info.epoch:
+                save_tensors(students[name].evaluated, place / BEST)

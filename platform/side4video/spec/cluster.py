@@ -47,6 +47,11 @@ class ClusterSpec(Spec):
     """Where videos are decoded."""
     max_failures: NonNegativeInt = 1
     """How often a run is restarted from its last checkpoint when a worker or node dies."""
+    checkpoint_minutes: NonNegativeFloat = 15.0
+    """The longest time without a checkpoint: within a long epoch one is written too. 0: at the ends of epochs only."""
+    step_timeout_minutes: NonNegativeFloat = 30.0
+    """A worker that takes no step, evaluates no batch and says nothing for so long writes all its threads' stacks into
+    its log and ends, to be started again (`max_failures`). 0: it may hang for ever."""
     storage: str = ""
     """Folder or URI for checkpoints, shared by all nodes; empty: `runs` in the platform's home. May hold ${NAME}."""
     keep_checkpoints: Annotated[int, Field(ge=1)] = 2

@@ -29,7 +29,15 @@ _WITHOUT_EFFECT: dict[str, Any] = {
     "tracking": True,
     "data": {"loader": True, "recipe": True},
     "features": {"folder", "limit_gib", "shard_clips"},
-    "cluster": {"cpus_per_worker", "decoding", "max_failures", "storage", "keep_checkpoints"},
+    "cluster": {
+        "cpus_per_worker",
+        "decoding",
+        "max_failures",
+        "checkpoint_minutes",
+        "step_timeout_minutes",
+        "storage",
+        "keep_checkpoints",
+    },
     "method": {"preset", "size"},
     "optimization": {"recipe"},
 }
@@ -309,9 +317,16 @@ class Experiment(Spec):
         kept = {key: whole[key] for key in ("backbone", "evaluation", "features")}
         return {**kept, "data": data, "optimization": optimization, "cluster": cluster}
 
-    def digest(self) -> str:
-        """Hash of everything in the document that can change a result; it names the experiment."""
+    def digest(self, *, of_any_workers: bool = False) -> str:
+        """Hash of everything in the document that can change a result; it names the experiment.
+
+        Args:
+            of_any_workers: Leave the number of workers out: who goes on with more or fewer of them sees the same
+                batches in the same order.
+        """
         identity = self.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
+        if of_any_workers:
+            del identity["cluster"]["workers"]
         if not self.data.augmentation.mixes_clips:
             del identity["data"]["augmentation"]["mix"]  # documents from before there was a choice keep their names
         canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))

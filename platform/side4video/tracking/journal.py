@@ -10,12 +10,18 @@ from side4video.core.points import Point, point
 from side4video.spec.experiment import SCHEMA_VERSION, Experiment
 from side4video.tracking.environment import describe
 from side4video.tracking.records import Metric
-from side4video.tracking.search import StoredRun
-from side4video.tracking.store import Store
+from side4video.tracking.search import StoredRun, quoted
+from side4video.tracking.store import KEY_TAG, Store
 
 DIGEST_TAG = "side4video.digest"
 PLACE_TAG = "side4video.checkpoints"
 WEIGHTS_TAG = "side4video.weights"
+KIN_TAG = "side4video.digest_of_any_workers"
+"""What a run has in common with those of the same experiment on more or fewer workers."""
+MIXED = "several numbers of workers:"
+"""What the digest of a run begins with that is no one experiment's result."""
+NOTES_TAG = "side4video.notes"
+"""How the run went: interruptions, what was damaged, another number of workers; a line each."""
 STATE_TAG = "state"
 FINGERPRINT_TAG = "dataset_fingerprint"
 PREDICTED = {
@@ -50,11 +56,13 @@ class Journal:
     store: Store
     run_ids: Mapping[str, str]
 
-    def take(self, points: Mapping[str, Sequence[Point]]) -> None:
-        """Store points; a value that is there already is not stored twice."""
+    def take(self, points: Mapping[str, Sequence[Point]], notes: Sequence[str] = ()) -> None:
+        """Store points, and how the run went; a value that is there already is not stored twice."""
         for name, series in points.items():
             if series:
                 self.store.log(self.run_ids[name], [Metric(*each) for each in series])
+            if notes:
+                self.store.set_tags(self.run_ids[name], {NOTES_TAG: "\n".join(notes)})
 
     def close(self, name: str, outcome: Mapping[str, Any], checkpoint: Path | None) -> None:
         """Store how a student ended, with its best weights, predictions and checkpoint as artifacts."""
@@ -104,11 +112,13 @@ def open_journal(
         members: Of those that belong to a sweep, what it knows of them.
     """
     store = Store.from_spec(next(iter(experiments.values())).tracking).prepare()
+    store.flush()  # of runs that ended while the store was away
     environment = describe()
     run_ids = {}
     for name, spec in experiments.items():
         tags = {
             DIGEST_TAG: spec.digest(),
+            KIN_TAG: spec.digest(of_any_workers=True),
             PLACE_TAG: place,
             "schema_version": str(SCHEMA_VERSION),
             STATE_TAG: "training",
@@ -123,9 +133,12 @@ def open_journal(
             **spec.tracking.tags,
         }
         member = members.get(name)
+        key = member.key if member else f"{place}/{name}"
+        if resume and not member:
+            tags[DIGEST_TAG] = _digest_now(store, key, spec)
         run_id = store.start_run(
             name=spec.tracking.run_name or spec.name,
-            key=member.key if member else f"{place}/{name}",
+            key=key,
             tags={**tags, **(member.tags if member else {})},
             params={**spec.resolved(), **(member.params if member else {})},
             parent=member.parent if member else None,
@@ -141,10 +154,26 @@ def open_journal(
 
 
 def find_unfinished(spec: Experiment) -> StoredRun | None:
-    """The newest run of exactly this experiment that did not finish, or None."""
+    """The newest run that did not finish of exactly this experiment, else of it on another number of workers."""
     store = Store.from_spec(spec.tracking).prepare()
-    runs = store.runs(f"tags.`{DIGEST_TAG}` = '{spec.digest()}'")
-    return next((run for run in runs if run.status != "FINISHED"), None)
+    for tag, digest in ((DIGEST_TAG, spec.digest()), (KIN_TAG, spec.digest(of_any_workers=True))):
+        for run in store.runs(f"tags.`{tag}` = '{digest}'"):
+            if run.status != "FINISHED":
+                return run
+    return None
+
+
+def _digest_now(store: Store, key: str, spec: Experiment) -> str:
+    """The digest of a record that is gone on with; on another number of workers it is neither experiment's result."""
+    before = next((run.tags.get(DIGEST_TAG, "") for run in store.runs(f"tags.`{KEY_TAG}` = {quoted(key)}")), "")
+    same = before in ("", spec.digest())
+    return (
+        spec.digest()
+        if same
+        else before
+        if before.startswith(MIXED)
+        else f"{MIXED} {before[:16]}, {spec.digest()[:16]}"
+    )
 
 
 def _log_weights(store: Store, run_id: str, checkpoint: Path, name: str, *, is_finished: bool) -> None:

@@ -14,10 +14,12 @@ def row(origin):
 def test_broken_clips_of_all_workers_each_once(tmp_path):
     (tmp_path / "kept").mkdir()
     others = [row("list:2"), row("list:3")]
-    process = SimpleNamespace(is_first=True, gather=lambda own: [own, others], barrier=lambda: None)
+    process = SimpleNamespace(
+        is_first=True, gather=lambda own: [own, others], barrier=lambda: None, together=lambda work: work()
+    )
     ending = EpochEnd(
         SimpleNamespace(students=[], living=[]),
-        SimpleNamespace(process=process, clear=lambda: None),
+        SimpleNamespace(process=process, clear=lambda: None, open_windows=list),
         evaluate=lambda students: {},
         every_epochs=1,
         identity={},

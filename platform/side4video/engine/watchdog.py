@@ -1,0 +1,141 @@
+"""A process in which nothing moves for too long says where it hangs, and ends.
+
+A hung collective, driver or file system raises nothing. So whatever moves (a step, a batch of an evaluation, a word of
+the narration) tells the watchdog; when it hears nothing for its time, all threads' stacks go to the log, somebody is
+told why, and the process ends, so that whoever started it can start it again.
+"""
+
+import faulthandler
+import logging
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from side4video.engine.hooks import EpochInfo, StepInfo
+from side4video.engine.progress import Narrator
+
+log = logging.getLogger(__name__)
+
+EXIT_CODE = 70
+"""Of a process that hung (sysexits: internal software error)."""
+LAST_WORDS_SECONDS = 20.0
+"""How long telling somebody may take: that may hang, too."""
+STUBBORN = 1.2
+"""After so many times the limit the process ends even where no Python can run (a library that holds Python's lock)."""
+
+
+class Watchdog:
+    """Ends this process when nothing moved for so long; use it as a context manager."""
+
+    def __init__(self, minutes: float, tell: Callable[[str], None]) -> None:
+        """Watch.
+
+        Args:
+            minutes: The longest time without a sign of life; 0 watches nothing.
+            tell: Gets the reason, before the process ends.
+        """
+        self.seconds, self._tell = 60 * minutes, tell
+        self._moved = self._armed = time.monotonic()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def __enter__(self) -> "Watchdog":
+        self.move()
+        if self.seconds:
+            self._arm()
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        if self.seconds:
+            faulthandler.cancel_dump_traceback_later()
+            self._thread.join()
+
+    def move(self) -> None:
+        """Say that something moves."""
+        self._moved = time.monotonic()
+
+    def _arm(self) -> None:
+        self._armed = time.monotonic()
+        seconds = STUBBORN * self.seconds + LAST_WORDS_SECONDS
+        faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or 2)
+
+    def _watch(self) -> None:
+        while not self._over.wait(min(5.0, self.seconds / 10)):
+            if self._moved > self._armed:
+                self._arm()
+            if time.monotonic() - self._moved > self.seconds:
+                self._end()
+
+    def _end(self) -> None:
+        reason = (
+            f"no step, evaluation batch or message for {self.seconds / 60:g} min (cluster.step_timeout_minutes): "
+            "the worker hung, and was ended; where it hung stands in its log"
+        )
+        log.error("%s; all threads:\n%s", reason, stacks())
+        words = threading.Thread(target=self._tell, args=(reason,), daemon=True)
+        words.start()
+        words.join(LAST_WORDS_SECONDS)
+        logging.shutdown()
+        os._exit(EXIT_CODE)
+
+
+def stacks() -> str:
+    """The stacks of all threads of this process."""
+    with tempfile.TemporaryFile("w+") as file:
+        faulthandler.dump_traceback(file, all_threads=True)
+        file.seek(0)
+        return file.read()
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A narrator, and a hook, whose every word is a sign of life."""
+
+    narrator: Narrator
+    watchdog: Watchdog
+
+    def begin(self, steps: int, first_step: int) -> None:
+        """See `Narrator`."""
+        self.watchdog.move()
+        self.narrator.begin(steps, first_step)
+
+    def say(self, phase: str, step: int = 0, *, steps: int = 0) -> None:
+        """See `Narrator`."""
+        self.watchdog.move()
+        self.narrator.say(phase, step, steps=steps)
+
+    def after_step(self, info: StepInfo) -> None:
+        """See `Narrator`."""
+        self.watchdog.move()
+        self.narrator.after_step(info)
+
+    def after_epoch(self, info: EpochInfo) -> Collection[str]:
+        """See `Narrator`."""
+        self.watchdog.move()
+        return self.narrator.after_epoch(info)
+
+    def end(self) -> None:
+        """See `Narrator`."""
+        self.watchdog.move()
+        self.narrator.end()
+
+
+@dataclass(frozen=True)
+class WatchedBatches:
+    """Batches of an evaluation, each of which is a sign of life."""
+
+    stream: Any
+    watchdog: Watchdog
+
+    def batches(self) -> Iterator[Any]:
+        """The stream's batches."""
+        for batch in self.stream.batches():
+            self.watchdog.move()
+            yield batch

@@ -1,0 +1,61 @@
+"""SIGTERM: a wish for whoever is at work, else the end."""
+
+import os
+import pickle
+import signal
+import threading
+
+import pytest
+
+from side4video.core import leaving
+from side4video.core.errors import Interrupted, WorkerInterrupted
+
+
+def send():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_at_work_the_first_is_a_wish_and_the_second_the_end():
+    with leaving.heeding_signals():
+        leaving.set_at_work(True)
+        send()
+        assert leaving.is_asked()
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            send()
+    assert not leaving.is_asked()
+
+
+def test_with_nothing_to_save_it_is_the_end():
+    with leaving.heeding_signals():
+        with pytest.raises(Interrupted):
+            send()
+        leaving.set_at_work(True)
+        leaving.set_at_work(False)
+        with pytest.raises(Interrupted):
+            send()
+
+
+def test_afterwards_signals_are_what_they_were():
+    before = signal.getsignal(signal.SIGTERM)
+    with leaving.heeding_signals():
+        assert signal.getsignal(signal.SIGTERM) is leaving.hear
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_another_thread_hears_nothing_and_disturbs_nothing():
+    seen = []
+
+    def work():
+        with leaving.heeding_signals():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [signal.getsignal(signal.SIGTERM)]
+
+
+@pytest.mark.parametrize("kind", [Interrupted, WorkerInterrupted])
+def test_it_travels_between_processes(kind):
+    again = pickle.loads(pickle.dumps(kind("told")))  # noqa: S301
+    assert (type(again), str(again), again.exit_code) == (kind, "told", 143)
