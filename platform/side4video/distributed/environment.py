@@ -10,6 +10,7 @@ from contextlib import redirect_stdout
 from typing import Any
 
 from side4video.core.errors import InputError
+from side4video.distributed.growth import MACHINE_SECONDS, may_grow, most_known, most_resources
 from side4video.spec.cluster import ClusterSpec
 
 log = logging.getLogger(__name__)
@@ -24,9 +25,6 @@ QUIET = {
     "RAY_COLOR_PREFIX": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-
-MACHINE_SECONDS = "1200"
-"""How long workers wait for machines of a cluster that grows: a cloud's need minutes to come up."""
 
 LOOK_SECONDS = 0.5
 """How often a driver that waits for Ray listens to Ctrl-C."""
@@ -52,6 +50,7 @@ class RayCluster:
         self._thread: threading.Thread | None = None
         self._ready, self._over = threading.Event(), threading.Event()
         self._failure: BaseException | None = None
+        self._grows = False
         # Ray's threads print warnings on stdout, where a command's answer goes.
         self._stdout = redirect_stdout(_AsLog())
 
@@ -102,9 +101,14 @@ class RayCluster:
             raise self._failure
         import ray
 
-        resources = most_resources(ray)
         for each in (self.needed, *needed):
-            _must_hold(resources, each, self.address)
+            try:
+                _must_hold(most_resources(ray), each, self.address)
+            except InputError as lacking:
+                if not self._grows or most_known(ray):
+                    raise
+                # How far it grows it does not say.
+                log.warning("%s; waiting for machines to be added", lacking)
         return ray
 
     def _hold(self) -> None:
@@ -119,7 +123,8 @@ class RayCluster:
             began = not ray.is_initialized()
             if began:
                 _connect(ray, self.address)
-            if autoscaled(ray):
+            self._grows = may_grow(ray)
+            if self._grows:
                 os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", MACHINE_SECONDS)
             # It takes seconds to import, and the driver is busy with other things now.
             importlib.import_module("side4video.distributed.train")
@@ -162,20 +167,6 @@ def _connect(ray: Any, address: str) -> None:
             f"cannot connect: {first}",
             fix="check that the head runs (`ray status`), and that RAY_AUTH_MODE is the same here and there",
         ) from None
-
-
-def autoscaled(ray: Any) -> dict[str, float]:
-    """What a cluster that grows may come to have; empty, if it stays as it is."""
-    # Ray Train asks the same place before it waits for machines; there is no public one.
-    return dict(ray._private.state.state.get_max_resources_from_cluster_config() or {})
-
-
-def most_resources(ray: Any) -> dict[str, float]:
-    """What the cluster has, or may come to have."""
-    has = dict(ray.cluster_resources())
-    for name, most in autoscaled(ray).items():
-        has[name] = max(has.get(name, 0), most)
-    return has
 
 
 def _must_hold(resources: Mapping[str, float], needed: ClusterSpec, address: str) -> None:

@@ -1,0 +1,75 @@
+"""Two nodes, both on this machine: what cannot work is refused, what is shared works, recorded by a real server."""
+
+import json
+import time
+
+import psutil
+import pytest
+import yaml
+
+from ray_heads import cluster, free_port
+from side4video.tracking.server import TrackingServer
+from side4video.tracking.store import Store
+from tiny import DOCUMENT, merged
+
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(500)]
+
+
+@pytest.fixture(scope="module")
+def two_nodes():
+    with cluster(cpus=1) as heads:
+        heads.join(cpus=1)
+        yield heads
+    assert [process for process in heads.processes() if process.status() != psutil.STATUS_ZOMBIE] == []
+
+
+@pytest.fixture
+def document(tmp_path):
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(merged(DOCUMENT, {"name": "two", "cluster": {"workers": 2}})))
+    return tmp_path
+
+
+def test_places_of_one_node_are_refused_before_anything_is_sent(two_nodes, document):
+    done = two_nodes.command("side4video", "submit", "a.yaml", "--address", two_nodes.address, cwd=document)
+    assert done.returncode == 2
+    first, second = done.stderr.strip().splitlines()
+    assert first.startswith("error: cluster.storage: empty")
+    assert "--set cluster.storage=/shared/runs" in first
+    assert second.startswith("tracking.uri: none")
+    listed = two_nodes.command("side4video", "jobs", "list", "--json", "--address", two_nodes.address, cwd=document)
+    assert json.loads(listed.stdout) == []
+
+
+def test_a_run_over_both_nodes_is_recorded_by_the_server(two_nodes, document, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
+    host = _address_of_this_machine(two_nodes)
+    store = Store(f"sqlite:///{document / 'mlflow.db'}")
+    with TrackingServer(store, host=host, port=free_port(), artifacts=str(document / "artifacts")) as opened:
+        words = ["side4video", "submit", "a.yaml", "--address", two_nodes.address, "--json"]
+        words += ["--set", f"cluster.storage={document / 'runs'}"]
+        done = two_nodes.command(*words, cwd=document, MLFLOW_TRACKING_URI=opened.address)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"note: {document / 'runs'} is taken to be the same folder on all nodes" in done.stderr
+        answer = json.loads(done.stdout)
+        assert (answer["state"], answer["environment"]) == ("SUCCEEDED", ["MLFLOW_TRACKING_URI"])
+        store = Store(opened.address)
+        (run,) = [each for each in store.prepare().runs() if each.name == "two"]
+        assert run.status == "FINISHED"
+        assert run.metrics["eval/videos"] == 20
+        assert run.artifact_uri.startswith("mlflow-artifacts:")
+        names = {path.name for path in store.download(run.run_id, "checkpoint", document / "back").rglob("*")}
+        assert "weights.safetensors" in names
+    assert list((document / "runs").rglob("weights.safetensors"))
+
+
+def _address_of_this_machine(heads):
+    from side4video.distributed.jobs import JobCluster
+
+    deadline = time.monotonic() + 60
+    while len(nodes := JobCluster(heads.address).nodes()) < 2 and time.monotonic() < deadline:
+        time.sleep(1)
+    assert len(nodes) == 2
+    assert sum(node.is_head for node in nodes) == 1
+    assert [node.resources["CPU"] for node in nodes] == [1.0, 1.0]
+    return nodes[0].address
