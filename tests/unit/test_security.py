@@ -203,3 +203,34 @@ def test_a_members_name_is_no_path(tmp_path):
     assert len(members) == 3  # a link is none
     assert [read_bytes(member.address) for member in members] == [b"this"] * 3
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_nothing_here_turns_rays_token_off():
+    """Ray's own ports listen on all addresses; what guards them is the token, which a Ray from here has by default."""
+    assert [file for file in PACKAGE.rglob("*.py") if "RAY_AUTH_MODE" in _assigned(file.read_text())] == []
+
+
+def _assigned(source: str) -> set[str]:
+    """Names of environment variables that a module sets."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call | ast.Assign | ast.Dict)]
+    found = set()
+    for node in calls:
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("os.environ.setdefault", "os.putenv"):
+            found.add(ast.literal_eval(node.args[0]) if isinstance(node.args[0], ast.Constant) else "")
+        if isinstance(node, ast.Assign) and "os.environ[" in ast.unparse(node.targets[0]):
+            found.add(ast.unparse(node.targets[0]).split("'")[1] if "'" in ast.unparse(node.targets[0]) else "")
+        if isinstance(node, ast.Dict):
+            found |= {key.value for key in node.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)}
+    return found
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "os.environ['RAY_AUTH_MODE'] = 'disabled'",
+        "os.environ.setdefault('RAY_AUTH_MODE', 'disabled')",
+        "{'RAY_AUTH_MODE': 'x'}",
+    ],
+)
+def test_turning_it_off_is_noticed(line):
+    assert "RAY_AUTH_MODE" in _assigned(line)
