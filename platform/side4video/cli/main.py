@@ -17,6 +17,8 @@ COMMANDS = {
     "plan": "plan",
     "evaluate": "evaluate",
     "report": "report",
+    "predict": "predict",
+    "export": "export",
     "search": "search",
     "validate": "validate",
     "schema": "schema",

@@ -158,6 +158,7 @@ class ClassScores:
         seen_V = np.flatnonzero(whole.views_V)
         scores_VC = whole.scores_VC[seen_V] / np.maximum(whole.views_V[seen_V, None], 1)
         labels_V = whole.labels_V[seen_V]
+        known_V = labels_V >= 0  # of videos that nobody labelled, nothing is measured
         return ClassEvaluation(
             classes=self.task.classes,
             indices_V=seen_V.astype(np.int64),
@@ -165,8 +166,8 @@ class ClassScores:
             scores_VC=scores_VC,
             views=int(whole.views_V.max(initial=0)),
             loss=whole.loss / max(1, int(whole.views_V.sum())),
-            metrics=self._metrics(scores_VC, labels_V),
-            class_metrics=self._class_metrics(scores_VC, labels_V),
+            metrics=self._metrics(scores_VC[known_V], labels_V[known_V]),
+            class_metrics=self._class_metrics(scores_VC[known_V], labels_V[known_V]),
             per_view=_per_view(whole.by_view_W3, crops) if several else (),
             rows=self.rows.gathered(process) if several else None,
         )

@@ -1,0 +1,78 @@
+"""`side4video predict`: labels for videos, from a finished run or an exported folder."""
+
+import json
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from side4video.cli.options import as_json
+
+if TYPE_CHECKING:
+    from side4video.inference.model import Model, Prediction
+
+
+@click.command()
+@click.argument("model")
+@click.argument("videos", nargs=-1, required=True, metavar="VIDEO...")
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many classes to name.")
+@click.option("--uri", default="", help="The store a run is in; by default MLFLOW_TRACKING_URI, or the local one.")
+@click.option("--device", default="", help="`cpu`, `cuda`, `cuda:1` ...; by default the first GPU, or the CPU.")
+@as_json
+def predict(model: str, videos: tuple[str, ...], top: int, uri: str, device: str, as_json: bool) -> None:
+    """What is to be seen in each VIDEO: MODEL is a run (its id, the beginning of it, or its name), or the folder that
+    `side4video export` wrote. Exit code 1 if a video cannot be read.
+    """  # noqa: D205 - click prints the first paragraph whole
+    loaded = _load(model, uri, device or _device())
+    found = loaded.predict(videos, top=top)
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in found], indent=2, ensure_ascii=False))
+    else:
+        _print(found)
+    if any(each.error for each in found):
+        sys.exit(1)
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _load(model: str, uri: str, device: str) -> "Model":
+    from side4video.inference.model import Model, load
+
+    if Path(model).is_dir():
+        return load(model, device)
+    from side4video.cli.finished_run import fetch_weights, find_finished
+    from side4video.tracking.store import Store
+
+    store = Store(uri).prepare()
+    with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
+        run = find_finished(store, model, Path(scratch))
+        weights = fetch_weights(store, run, Path(scratch), "best")
+        fingerprint = store.get(run.source).tags.get("backbone_sha256", "")
+        return Model(run.spec, run.spec.data.dataset.classes(), weights, device=device, backbone_sha256=fingerprint)
+
+
+def _print(found: "list[Prediction]") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from side4video.cli.run import table_console
+    from side4video.search.sheet import printable
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("video", overflow="fold")
+    table.add_column("label")
+    table.add_column("score", justify="right")
+    for each in found:
+        name = printable(each.video)
+        if each.error:
+            table.add_row(Text(name), Text(printable(each.error), style="red"), "")
+        for place, (label, score) in enumerate(each.labels):
+            table.add_row(Text("" if place else name), Text(printable(label)), f"{100 * score:.1f}%")
+    table_console().print(table)

@@ -1,0 +1,169 @@
+"""A trained model as a folder: weights, document, classes, a card for people, and checksums of all.
+
+    weights.safetensors     the side network and its head
+    backbone.safetensors    the frozen tower, if it was asked for; else `spec.json` names where it comes from
+    spec.json               the resolved document
+    bundle.json             classes, the backbone's fingerprint, figures, checksums
+    README.md               the model card
+
+Nothing in it is executed when it is read.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from side4video.core.errors import InputError
+from side4video.data.annotations import some
+from side4video.spec.experiment import Experiment
+from side4video.spec.load import parse_experiment
+
+if TYPE_CHECKING:
+    from side4video.models.towers.load import TowerWeights
+
+FORMAT = 1
+"""Raised whenever folders of before would be read wrongly."""
+WEIGHTS, BACKBONE, SPEC, BUNDLE, CARD = (
+    *("weights.safetensors", "backbone.safetensors", "spec.json"),
+    *("bundle.json", "README.md"),
+)
+_BLOCK_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What `bundle.json` says."""
+
+    name: str
+    classes: tuple[str, ...]
+    backbone_sha256: str
+    """Fingerprint of the tower that the weights were trained on."""
+    figures: Mapping[str, float]
+    """What the run measured, by metric."""
+    origin: Mapping[str, str]
+    """The run, its data and code."""
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of each file beside it."""
+    format: int = FORMAT
+
+
+def write_bundle(
+    folder: Path, bundle: Bundle, spec: Experiment, weights: Path, *, card: str, backbone: "TowerWeights | None" = None
+) -> Bundle:
+    """Write the folder; it must not be there, or be empty.
+
+    Args:
+        folder: Where to.
+        bundle: What it is; its checksums are made here.
+        spec: The resolved document.
+        weights: The safetensors file of the student.
+        card: The model card, Markdown.
+        backbone: The tower's weights, to lie beside the student's; None leaves them where they come from.
+
+    Raises:
+        InputError: The folder holds something.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(str(folder), "it is there already", fix="name a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(weights, folder / WEIGHTS)
+    (folder / SPEC).write_text(json.dumps(spec.resolved(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / CARD).write_text(card, encoding="utf-8")
+    names = [WEIGHTS, SPEC, CARD]
+    if backbone is not None:
+        from safetensors.torch import save_file
+
+        save_file({name: tensor.contiguous() for name, tensor in backbone.tensors.items()}, folder / BACKBONE)
+        names.append(BACKBONE)
+    made = Bundle(**{**asdict(bundle), "checksums": {name: checksum(folder / name) for name in names}})
+    (folder / BUNDLE).write_text(json.dumps(asdict(made), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return made
+
+
+def read_bundle(folder: Path) -> tuple[Bundle, Experiment]:
+    """The folder's description and document; every file is what was written.
+
+    Raises:
+        InputError: It is no such folder, or a file is missing or was changed; it names the file.
+    """
+    document = _json(folder / BUNDLE)
+    try:
+        if document["format"] > FORMAT:
+            raise InputError(
+                str(folder / BUNDLE), f"format {document['format']}", allowed=f"up to {FORMAT}", fix="update side4video"
+            )
+        bundle = Bundle(**{**document, "classes": tuple(document["classes"])})
+    except (KeyError, TypeError) as error:
+        raise InputError(str(folder / BUNDLE), f"no bundle: {error}", fix="export the run again") from error
+    if not {WEIGHTS, SPEC} <= set(bundle.checksums) or not all(_is_plain(name) for name in bundle.checksums):
+        raise InputError(str(folder / BUNDLE), "its checksums are not those of a bundle", fix="export the run again")
+    for name, expected in bundle.checksums.items():
+        if not (folder / name).is_file():
+            raise InputError(str(folder / name), "the file is missing", fix="copy the folder again, or export again")
+        if checksum(folder / name) != expected:
+            raise InputError(
+                str(folder / name),
+                f"its SHA-256 is not {expected[:16]}…: the file was changed, or a copy was cut short",
+                fix="copy the folder again, or export again",
+            )
+    return bundle, parse_experiment(_json(folder / SPEC), source=str(folder / SPEC))
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    whole = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            whole.update(block)
+    return whole.hexdigest()
+
+
+def model_card(bundle: Bundle, spec: Experiment, *, figures: Sequence[str]) -> str:
+    """What a person should know of the model before using it, as Markdown.
+
+    Args:
+        bundle: What it is.
+        spec: The document.
+        figures: Names of the metrics that the card shows, as far as the run has them.
+    """
+    shown = [(name, bundle.figures[name]) for name in figures if name in bundle.figures]
+    table = "".join(f"| `{name}` | {value:.6g} |\n" for name, value in shown)
+    weights = spec.backbone.weights.identity()
+    origin = "".join(f"- {name}: `{value}`\n" for name, value in bundle.origin.items() if value)
+    tower = getattr(spec.backbone, "model", spec.backbone.kind)
+    return (
+        f"# {bundle.name}\n\n"
+        f"A `{spec.method.kind}` network on a frozen `{tower}` tower, for {spec.task.kind} with side4video.\n\n"
+        '```python\nimport side4video\n\nmodel = side4video.load("this folder")\n'
+        'for found in model.predict(["a.mp4"]):\n    print(found.video, found.labels)\n```\n\n'
+        f"## What it was trained on\n\n{origin}\n"
+        f"- frames: {spec.data.frames} of {spec.data.size} x {spec.data.size} pixels; "
+        f"views in test: {spec.data.views.clips} clips x {spec.data.views.crops} crops\n"
+        f"- backbone: {weights}, fingerprint `{bundle.backbone_sha256}`\n"
+        f"- classes ({len(bundle.classes)}): {some(bundle.classes)}\n\n"
+        f"## What it measured\n\n| metric | value |\n|---|---:|\n{table}\n"
+        "Fractions are fractions. These are figures of the data set above and its protocol; of other videos they say "
+        "nothing. The licence of the backbone's weights and of the data set are their makers' own.\n"
+    )
+
+
+def _is_plain(name: str) -> bool:
+    return name in (WEIGHTS, BACKBONE, SPEC, CARD)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            str(path), f"it cannot be read: {error.strerror}", fix="name a folder that `side4video export` wrote"
+        ) from error
+    except ValueError as error:
+        raise InputError(str(path), f"no JSON: {error}", fix="export the run again") from error
+    if not isinstance(document, dict):
+        raise InputError(str(path), f"a {type(document).__name__}", allowed="a JSON object", fix="export the run again")
+    return document

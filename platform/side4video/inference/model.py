@@ -1,0 +1,161 @@
+"""A trained classifier of videos: files in, labels with scores out."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from side4video.core.errors import InputError
+from side4video.data.clip import Clip
+from side4video.data.datasets.list import GivenNamesSpec, ListSpec
+from side4video.data.loader import EvaluationStream
+from side4video.data.spec import DataSpec, SkipBrokenSpec
+from side4video.engine.checkpoint import load_tensors
+from side4video.engine.evaluate import evaluate
+from side4video.engine.pack import Pack
+from side4video.engine.processes import Process
+from side4video.inference.bundle import BACKBONE, WEIGHTS, read_bundle
+from side4video.models.frozen_pass import features_of_batch
+from side4video.models.towers.load import TowerWeights
+from side4video.run import build_student, settle
+from side4video.spec.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of a video."""
+
+    video: str
+    """The path, as it was given."""
+    labels: tuple[tuple[str, float], ...]
+    """The most likely classes with their scores (softmax, averaged over views), best first; none where it is broken."""
+    error: str = ""
+    """Why it cannot be read; empty where it could."""
+
+
+class Model:
+    """A frozen tower, a trained network on it, and the names of its classes."""
+
+    def __init__(
+        self,
+        spec: Experiment,
+        classes: Sequence[str],
+        weights: Path,
+        *,
+        device: str = "cpu",
+        backbone: TowerWeights | None = None,
+        backbone_sha256: str = "",
+    ) -> None:
+        """Build it.
+
+        Args:
+            spec: The run's document.
+            classes: The names, in the order of their positions.
+            weights: The safetensors file of the student.
+            device: Where it is computed.
+            backbone: The tower's weights; None reads them from where the document says.
+            backbone_sha256: What the tower's fingerprint has to be; empty: anything.
+
+        Raises:
+            InputError: The task is another one, the tower is not the one that the weights were trained on, or weights
+                are not as the document says.
+        """
+        if spec.task.kind != "recognition":
+            raise InputError("task", spec.task.kind, allowed="recognition", fix="search texts with `side4video search`")
+        self.spec, self.classes = _without_data(spec, classes), tuple(classes)
+        self.process = Process(device=torch.device(device))
+        settle(self.spec, self.process)
+        tower = self.spec.backbone.build(device, backbone)
+        if backbone_sha256 and tower.fingerprint() != backbone_sha256:
+            raise InputError(
+                "backbone.weights",
+                f"the tower's fingerprint is {tower.fingerprint()[:16]}…",
+                allowed=f"{backbone_sha256[:16]}…, which the network was trained on",
+                fix="use the same weights of the backbone, or export with --with-backbone",
+            )
+        self._student = build_student("model", self.spec, self.process, tower)
+        load_tensors(self._student.module, weights)
+        self._student.average = None
+        self._pack = Pack(partial(features_of_batch, tower), [self._student])
+
+    def predict(self, videos: Sequence[str | Path], *, top: int = 5) -> list[Prediction]:
+        """The most likely classes of each video, in the order given.
+
+        Args:
+            videos: Paths or addresses; one that cannot be read has an `error` in place of labels.
+            top: How many classes to name.
+
+        Raises:
+            Side4VideoError: A decoding process hung or died.
+        """
+        names = [str(video) for video in videos]
+        if not names:
+            return []
+        clips = [Clip(name, label=None) for name in names]
+        data = self._data(len(names))
+        with closing(EvaluationStream(data, clips, batch_size=self.spec.evaluation.batch_size)) as stream:
+            scored: Any = evaluate(
+                self._pack,
+                [self._student],
+                stream,
+                videos=len(clips),
+                precision=self.spec.evaluation.precision,
+                crops=data.views.crops,
+            )["model"]
+            broken = {index: report.reason for index, report in stream.broken.items()}
+        scores = dict(zip(scored.indices_V.tolist(), scored.scores_VC, strict=True))
+        return [
+            Prediction(name, (), broken.get(index, "it could not be read"))
+            if index not in scores
+            else Prediction(name, self._best(scores[index], top))
+            for index, name in enumerate(names)
+        ]
+
+    def _best(self, scores_C: Any, top: int) -> tuple[tuple[str, float], ...]:
+        order = (-scores_C).argsort(kind="stable")[:top]
+        return tuple((self.classes[position], float(scores_C[position])) for position in order)
+
+    def _data(self, videos: int) -> DataSpec:
+        """For files that nobody vouches for, with no more processes than there are batches to fill them."""
+        data = self.spec.data
+        workers = min(data.loader.workers, videos // self.spec.evaluation.batch_size)
+        loader = data.loader.model_copy(update={"workers": workers, "cache": "none", "epochs_per_decode": 1})
+        return data.model_copy(update={"broken_clips": SkipBrokenSpec(cap=1.0), "loader": loader})
+
+
+def load(folder: str | Path, device: str = "cpu") -> Model:
+    """A model that `side4video export` wrote.
+
+    Args:
+        folder: The folder.
+        device: `cpu`, `cuda`, `cuda:1` ...
+
+    Raises:
+        InputError: It is no such folder, a file of it was changed, or the backbone is another one.
+    """
+    place = Path(folder)
+    bundle, spec = read_bundle(place)
+    backbone = None
+    if BACKBONE in bundle.checksums:
+        from safetensors.torch import load_file
+
+        backbone = TowerWeights(load_file(place / BACKBONE), bundle.backbone_sha256)
+    return Model(
+        spec,
+        bundle.classes,
+        place / WEIGHTS,
+        device=device,
+        backbone=backbone,
+        backbone_sha256=bundle.backbone_sha256,
+    )
+
+
+def _without_data(spec: Experiment, classes: Sequence[str]) -> Experiment:
+    """The document with a data set that only knows its classes: the one that it was trained on need not be here."""
+    names = GivenNamesSpec(names=tuple(classes))
+    data = spec.data.model_copy(update={"dataset": ListSpec(annotations="not needed", class_names=names)})
+    return spec.model_copy(update={"data": data})
