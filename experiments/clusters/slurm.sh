@@ -65,11 +65,11 @@ if [ "$found" -lt ${#nodes[@]} ]; then
   exit 1
 fi
 
-# In the background, so that the signal before the time is over reaches this script at once: the run is told to end
-# and keeps its last checkpoint, from which `--resume` goes on.
+# In the background, so that the signal before the time is over reaches this script at once: the run saves after its
+# step and ends, and the same command with --go-on, or the same sweep, goes on in another job.
 command=$1
 shift
 side4video "$command" "$@" --address "$address:$port" &
 work=$!
-trap 'kill -INT "$work"; wait "$work"; exit 143' TERM
+trap 'kill -TERM "$work"; wait "$work"; exit 143' TERM
 wait "$work"

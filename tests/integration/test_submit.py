@@ -143,3 +143,21 @@ def test_ctrl_c_leaves_the_job_and_stop_ends_it(head, tmp_path):
     assert "had ended before: STOPPED" in jobs("stop", "long").stdout
     table = jobs("list").stdout
     assert [line.split()[2] for line in table.splitlines() if line.startswith("long")] == ["STOPPED"]
+
+
+def test_a_cluster_that_wants_a_token_is_asked_with_one(tmp_path):
+    (tmp_path / "a.yaml").write_text(
+        yaml.safe_dump(merged(DOCUMENT, {"backbone": {"weights": {"kind": "file", "path": "/no"}}}))
+    )
+    with cluster(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="t" * 64) as heads:
+        words = ["side4video", "submit", "a.yaml", "--address", heads.address]
+        for wrong in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "u" * 64}):
+            done = heads.command(*words, cwd=tmp_path, **wrong)
+            assert done.returncode == 2, done.stdout + done.stderr
+            assert "wants a token" in done.stderr
+            assert "fix: export RAY_AUTH_MODE=token" in done.stderr
+            assert len(done.stderr.strip().splitlines()) == 1
+        # What the job says comes back too; it is wrong, so that it ends at once.
+        done = heads.command(*words, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "backbone.weights.path: /no does not exist" in done.stdout

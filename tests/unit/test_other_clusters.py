@@ -152,6 +152,7 @@ STUBS = {
     "python": "echo 3",
     "side4video": """
 echo "side4video $* RAY_ADDRESS=$RAY_ADDRESS RAY_AUTH_MODE=$RAY_AUTH_MODE" >> "$CALLS"
+[ -z "${LONG:-}" ] || { trap 'echo saved >> "$CALLS"; exit 143' TERM; kill -TERM "$PPID"; sleep 30 & wait; }
 exit ${CODE:-0}""",
     "srun": """
 while [ "${1#-}" != "$1" ]; do case $1 in -w) node=$2; shift 2;; *) shift;; esac; done
@@ -230,6 +231,12 @@ def test_jobs_have_ports_of_their_own(tmp_path):
 def test_the_exit_code_is_the_commands(tmp_path):
     done, _ = slurm(tmp_path, "run", "a.yaml", CODE="2")
     assert done.returncode == 2
+
+
+def test_the_signal_before_the_end_of_the_time_reaches_the_run(tmp_path):
+    done, calls = slurm(tmp_path, "run", "a.yaml", LONG="1")
+    assert done.returncode == 143
+    assert calls[-1] == "saved"
 
 
 @pytest.mark.parametrize(
