@@ -26,6 +26,13 @@ def runs(**tags):
     return {run.name: run for run in Store().prepare().runs()}
 
 
+def epochs():
+    """How far the one run that is called `long` has come."""
+    store = Store().prepare()
+    (run,) = [each for each in store.runs() if each.name == "long"]
+    return len(store.history(run.run_id, "eval/top1"))
+
+
 def test_a_run_is_followed_to_its_end_and_recorded(head, tmp_path):
     (tmp_path / "specs").mkdir()
     (tmp_path / "specs" / "a.yaml").write_text(yaml.safe_dump(DOCUMENT))
@@ -123,6 +130,8 @@ def test_ctrl_c_leaves_the_job_and_stop_ends_it(head, tmp_path):
     try:
         assert "is submitted" in following.stderr.readline()
         assert following.stdout.readline()  # the job says something
+        while not [run for run in Store().prepare().runs() if run.name == "long"] or not epochs():
+            time.sleep(0.5)
         following.send_signal(2)
         _, errors = following.communicate(timeout=60)
     finally:
@@ -143,6 +152,16 @@ def test_ctrl_c_leaves_the_job_and_stop_ends_it(head, tmp_path):
     assert "had ended before: STOPPED" in jobs("stop", "long").stdout
     table = jobs("list").stdout
     assert [line.split()[2] for line in table.splitlines() if line.startswith("long")] == ["STOPPED"]
+
+    # Sent again it goes on where it was stopped, in the same record.
+    reached = epochs()
+    words = ["side4video", "submit", "a.yaml", "--address", head.address, "--submission-id", "again", "--no-wait"]
+    assert head.command(*words, "--", "--local", "--go-on", cwd=tmp_path).returncode == 0
+    deadline = time.monotonic() + 90
+    while epochs() <= reached + 1 and time.monotonic() < deadline:
+        time.sleep(1)
+    assert epochs() > reached + 1, jobs("logs", "again").stdout
+    assert jobs("stop", "again").returncode == 0
 
 
 def test_a_cluster_that_wants_a_token_is_asked_with_one(tmp_path):

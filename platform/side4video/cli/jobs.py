@@ -76,7 +76,7 @@ def logs(*, job: str, address: str, follows: bool, as_json: bool) -> None:
 @job_api
 @as_json
 def stop(job: str, address: str, as_json: bool) -> None:
-    """End JOB; one that has ended stays as it is. What a run had reached is kept, and `--resume` goes on with it."""
+    """End JOB; one that has ended stays as it is. What a run had reached is kept; `-- --go-on` goes on with it."""
     cluster = _connect(address)
     found = cluster.find(job)
     ended = found if found.is_over else cluster.stop(found.submission_id)
