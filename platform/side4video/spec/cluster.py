@@ -53,7 +53,7 @@ class ClusterSpec(Spec):
     """A worker that takes no step, evaluates no batch and says nothing for so long writes all its threads' stacks into
     its log and ends, to be started again (`max_failures`). 0: it may hang for ever."""
     storage: str = ""
-    """Folder or URI for checkpoints, shared by all nodes: one that is given here, by its absolute path, counts as shared.
+    """Folder or URI for checkpoints, shared by all nodes: one that is given here by its absolute path counts as shared.
     Empty: `runs` in the platform's home, which counts as one machine's own. May hold ${NAME}."""
     keep_checkpoints: Annotated[int, Field(ge=1)] = 2
     """How many of the newest checkpoints stay in the storage."""
