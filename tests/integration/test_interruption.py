@@ -14,6 +14,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+import sweeps
 from side4video.distributed.environment import RayCluster
 from side4video.distributed.launch import launch
 from side4video.distributed.storage import SNAPSHOT
@@ -104,7 +105,7 @@ def assert_same(home, undisturbed, folder):
 
 def test_told_to_end_it_saves_leaves_and_the_same_command_goes_on(file, undisturbed, tmp_path):
     home = tmp_path / "home"
-    for _ in range(3):
+    for _ in range(2):
         before = checkpoints_of(home)
         process = start(file, home, "--local", "--go-on")
         wait_for_checkpoints(home, 1, process, before)
@@ -145,6 +146,7 @@ def test_killed_at_any_moment_and_its_newest_checkpoint_damaged_it_goes_on(file,
     assert_same(home, undisturbed, tmp_path)
 
 
+@pytest.mark.long
 def test_with_no_whole_checkpoint_it_says_which_files_are_wrong(file, tmp_path):
     home = tmp_path / "home"
     process = start(file, home, "--local")
@@ -159,6 +161,28 @@ def test_with_no_whole_checkpoint_it_says_which_files_are_wrong(file, tmp_path):
     line = error.splitlines()[-1]
     assert line.startswith("error: checkpoint: none is whole: ")
     assert line.count("weights.safetensors is missing") == 2
+
+
+def test_a_sweep_that_is_told_to_end_goes_on_by_the_same_command(tmp_path):
+    home = tmp_path / "home"
+    optimization = {"batch_size": 4, "length": {"epochs": 30}}
+    sweep = sweeps.as_yaml(tmp_path / "sweep.yaml", sweeps.document("told", {"optimization": optimization}))
+    command = [sys.executable, "-m", "side4video", "sweep", str(sweep), "--local", "--json"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, env=environment(home), **pipes)
+    deadline = time.monotonic() + LONG_ENOUGH
+    while not list((home / "runs").glob("*/*/checkpoint*/checkpoint.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    out, error = process.communicate(timeout=LONG_ENOUGH)
+    assert (process.returncode, out) == (143, ""), error
+    assert {run.tags["state"] for run in store_of(home).runs() if "side4video.pack" in run.tags} == {"interrupted"}
+    done = subprocess.run(command, env=environment(home), capture_output=True, text=True, timeout=LONG_ENOUGH)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["complete"]
+    runs = [run for run in store_of(home).runs() if "side4video.pack" in run.tags]
+    assert len(runs) == 4
+    assert all("interrupted after step" in run.tags[NOTES_TAG] for run in runs)
 
 
 HANGING = """
@@ -250,7 +274,9 @@ def undisturbed_on_ray(cluster):
     return launch({"tiny": ray_spec("undisturbed")}, show=lambda message: None)["tiny"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["told", "killed"])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.long)], ids=["told", "killed"]
+)
 def test_a_worker_is_told_to_end_or_killed(number, cluster, undisturbed_on_ray, tmp_path):
     def deed():
         workers_of_ray()[1].send_signal(number)
@@ -266,6 +292,7 @@ def test_a_worker_is_told_to_end_or_killed(number, cluster, undisturbed_on_ray, 
     compare(done, undisturbed_on_ray, tmp_path)
 
 
+@pytest.mark.long
 def test_the_newest_checkpoint_is_damaged_when_a_worker_dies(cluster, undisturbed_on_ray, tmp_path):
     place = tmp_path / "runs"
 
@@ -281,11 +308,12 @@ def test_the_newest_checkpoint_is_damaged_when_a_worker_dies(cluster, undisturbe
             worker.kill()
 
     spec = ray_spec("damaged", max_failures=1, storage=str(place))
-    done = launch({"tiny": spec}, show=Disturber(12, deed))["tiny"]
+    done = launch({"tiny": spec}, show=Disturber(22, deed))["tiny"]
     assert any("weights.safetensors has 4 bytes" in note for note in done.notes)
     compare(done, undisturbed_on_ray, tmp_path)
 
 
+@pytest.mark.long
 def test_a_worker_that_hangs_is_ended_and_begun_again(cluster, undisturbed_on_ray, tmp_path):
     """Stopped, a process cannot even watch itself; the other one waits for it, and says where."""
 
@@ -304,32 +332,26 @@ def spec_on_ray(tmp_path_factory):
     return file
 
 
+@pytest.mark.long
 def test_the_driver_is_told_to_end(spec_on_ray, tmp_path):
     home = tmp_path / "home"
-    before = {process.pid for process in psutil.process_iter()}
     process = start(spec_on_ray, home)
     wait_for_checkpoints(home, 2, process)
+    family = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGTERM)
     out, error = process.communicate(timeout=LONG_ENOUGH)
     assert (process.returncode, out) == (143, ""), error
     assert the_run(home).tags["state"] == "interrupted"
     assert "the run was told to end" in the_run(home).tags[NOTES_TAG]
+    before = checkpoints_of(home)
     process = start(spec_on_ray, home, "--go-on")
+    wait_for_checkpoints(home, 1, process, before)
+    family += psutil.Process(process.pid).children(recursive=True)
     out, error = process.communicate(timeout=LONG_ENOUGH)
     assert process.returncode == 0, error
     run = the_run(home)
     assert run.status == "FINISHED"
     _, every = histories(home, run.run_id)
     assert every["eval/top1"] == list(range(4, 60, 5))
-    assert left_over(before) == []
-
-
-def left_over(before):
-    """Ray's processes that were not there before, after the time that they take to end."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        left = [p for p in psutil.process_iter() if p.pid not in before and "ray" in " ".join(_command(p))]
-        if not left:
-            break
-        time.sleep(1)
-    return [" ".join(_command(process))[:90] for process in left]
+    _, left = psutil.wait_procs(family, timeout=60)
+    assert [" ".join(_command(each))[:90] for each in left] == []

@@ -13,7 +13,7 @@ from typing import Any
 
 from side4video.core.errors import Interrupted
 
-_asked, _at_work = threading.Event(), threading.Event()
+_asked, _at_work, _heeding = threading.Event(), threading.Event(), threading.Event()
 
 
 def ask() -> None:
@@ -43,6 +43,12 @@ def hear(number: int = signal.SIGTERM, frame: Any = None) -> None:  # noqa: ARG0
     raise Interrupted("told to end (SIGTERM)")
 
 
+def heed_again() -> None:
+    """Hear SIGTERM after a library took it for itself inside the block, as Ray's core does when it connects."""
+    if _heeding.is_set() and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, hear)
+
+
 @contextmanager
 def heeding_signals() -> Iterator[None]:
     """Hear SIGTERM inside the block; in a thread that is not the main one, which hears no signals, it does nothing."""
@@ -52,9 +58,11 @@ def heeding_signals() -> Iterator[None]:
     _asked.clear()
     _at_work.clear()
     before = signal.signal(signal.SIGTERM, hear)
+    _heeding.set()
     try:
         yield
     finally:
+        _heeding.clear()
         signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
         _asked.clear()
         _at_work.clear()

@@ -173,6 +173,7 @@ def _train_on_ray(
 ) -> tuple[dict[str, dict[str, Any]], Path | None]:
     show({"phase": cluster.phase})
     cluster.connected()
+    leaving.heed_again()
     from side4video.distributed.train import train_on_ray
 
     show({"phase": "starting the workers"})

@@ -158,6 +158,7 @@ def _folder(prepared: Prepared) -> str:
 def _run_on_ray(prepared: Prepared, work: SweepWork, jobs: Sequence[PackJob], cluster: RayCluster) -> None:
     work.show({"phase": cluster.phase})
     ray = cluster.connected(*(arm.experiment.cluster for job in jobs for arm in job.arms))
+    leaving.heed_again()
     from side4video.distributed.sweep_trials import SweepTrials
 
     trials = SweepTrials(ray, work)

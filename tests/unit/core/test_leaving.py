@@ -42,6 +42,17 @@ def test_afterwards_signals_are_what_they_were():
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_a_library_may_take_the_signal_and_it_is_taken_back():
+    with leaving.heeding_signals():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        leaving.heed_again()
+        with pytest.raises(Interrupted):
+            send()
+    before = signal.getsignal(signal.SIGTERM)
+    leaving.heed_again()
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
 def test_another_thread_hears_nothing_and_disturbs_nothing():
     seen = []
 
