@@ -67,6 +67,7 @@ class Journal:
     def close(self, name: str, outcome: Mapping[str, Any], checkpoint: Path | None) -> None:
         """Store how a student ended, with its best weights, predictions and checkpoint as artifacts."""
         run_id = self.run_ids[name]
+        self.store.forget(run_id)  # on Ray, another process took the points
         last = outcome["steps"] - 1
         final = {f"memory/{key}": value for key, value in outcome["memory"].items()}
         final |= {f"time/mean_{key}": value for key, value in outcome["time"].items()}

@@ -175,6 +175,10 @@ class Store:
                 return run.run_id
         return ""
 
+    def forget(self, run_id: str) -> None:
+        """Ask anew which values are stored of a run: another process has written some of them."""
+        self._delivery.forget(run_id)
+
     def finish(self, run_id: str, status: Status = "FINISHED") -> None:
         """Say how the run ended."""
         self._delivery.write(run_id, {"status": status, "end_ms": time.time_ns() // 1_000_000})

@@ -316,3 +316,15 @@ def test_settings_of_the_user_stay(monkeypatch):
     quieten()
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+@pytest.mark.parametrize("asks_anew", [True, False], ids=["asks anew", "twin that does not"])
+def test_what_another_process_has_stored_is_not_stored_twice(store, asks_anew):
+    """On Ray the driver begins and closes a record that another process feeds."""
+    run_id = run_of(store, "fed")
+    store.log(run_id, [Metric("plan/peak", 1.0, 0, 1)])
+    pickle.loads(pickle.dumps(store)).log(run_id, [Metric("memory/peak", 2.0, 79, 5)])  # noqa: S301 our own
+    if asks_anew:
+        store.forget(run_id)
+    store.log(run_id, [Metric("memory/peak", 2.0, 79, 6)])
+    assert len(store.history(run_id, "memory/peak")) == (1 if asks_anew else 2)
