@@ -41,7 +41,9 @@ def test_where_it_hung_is_in_the_log_and_somebody_is_told():
 
 def test_telling_may_hang_too():
     done = run("time.sleep(50)", tell="lambda words: time.sleep(50)")
-    assert done.returncode == EXIT_CODE
+    # On a machine that is busy the last resort, which needs no Python thread, may come first.
+    assert done.returncode in (EXIT_CODE, 1)
+    assert "hangs_here" in done.stderr
 
 
 def test_a_library_that_holds_pythons_lock_is_ended_too():

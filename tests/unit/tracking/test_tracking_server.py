@@ -113,7 +113,7 @@ def test_ui_serves_the_runs_and_leaves_no_process(store, home, tmp_path):
             c.laddr.ip == "127.0.0.1" for member in family for c in member.net_connections() if c.status == "LISTEN"
         )
         ui.send_signal(signal.SIGINT)
-        _, errors = ui.communicate(timeout=30)
+        _, errors = ui.communicate(timeout=90)
         assert ui.returncode == 0
         assert errors.splitlines() == ["Starting MLflow …", "MLflow ended."]
         assert [member for member in family if member.is_running()] == []
@@ -132,7 +132,7 @@ def test_ui_that_is_ended_while_it_starts_leaves_no_process(store, home):
             time.sleep(0.05)
         assert children
         ui.send_signal(signal.SIGTERM)
-        output, errors = ui.communicate(timeout=30)
+        output, errors = ui.communicate(timeout=90)
         assert (ui.returncode, output) == (0, "")
         assert errors.splitlines() == ["Starting MLflow …", "MLflow ended."]
         assert [member for member in children if member.is_running()] == []
