@@ -4,7 +4,6 @@ Importing this does not import Ray; training on it does.
 """
 
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from side4video.core import leaving
 from side4video.core.errors import InputError, Interrupted
 from side4video.core.home import home
 from side4video.core.paths import expand
+from side4video.core.scratch import scratch_folder
 from side4video.distributed.environment import RayCluster
 from side4video.spec.check import check_agreement, check_files
 from side4video.spec.cluster import ClusterSpec
@@ -226,12 +226,12 @@ def train_here(
         journal.fail(words)
 
     found = [candidate_at(folder) for folder in (*checkpoints_in(kept), *resume_from)]
-    with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
+    with scratch_folder() as scratch:
         outcomes = run(
             experiments,
             Surroundings(
                 process,
-                Path(scratch),
+                scratch,
                 store,
                 found,
                 Narration(show),

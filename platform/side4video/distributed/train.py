@@ -1,7 +1,6 @@
 """One run on Ray Train: the worker's function, the epoch's way to MLflow, and the driver."""
 
 import logging
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -17,6 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from side4video.core.errors import Interrupted, Side4VideoError, WorkerInterrupted
 from side4video.core.points import Point
+from side4video.core.scratch import scratch_folder
 from side4video.data.prefetch import MakePrefetcher, make_prefetcher
 from side4video.distributed.board import Board, BoardReader
 from side4video.distributed.shared_tower import put_tower, take_tower
@@ -55,15 +55,15 @@ def work(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     if given_up is not None:
         raise given_up
     surveyor = Surveyor(board, is_first=process.is_first)
-    with tempfile.TemporaryDirectory(prefix="side4video-") as scratch, surveyor.watching():
+    with scratch_folder() as scratch, surveyor.watching():
         try:
             outcomes = run(
                 experiments,
                 Surroundings(
                     process,
-                    Path(scratch),
+                    scratch,
                     partial(report_to_ray, place=config["place"]),
-                    candidates(Path(scratch), config["resume_from"]),
+                    candidates(scratch, config["resume_from"]),
                     narrator,
                     judge,
                     prefetch,
