@@ -24,7 +24,7 @@ from side4video.tracking.journal import NOTES_TAG
 from side4video.tracking.store import Store
 from tiny import DOCUMENT, merged
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
 
 LONG = merged(DOCUMENT, {"optimization": {"batch_size": 4, "length": {"epochs": 12}}, "seed": 31})
 """Sixty steps in twelve epochs."""

@@ -20,7 +20,7 @@ from side4video.tracking.server import TrackingServer
 from side4video.tracking.store import Store
 from tiny import DOCUMENT, merged
 
-pytestmark = [pytest.mark.slow]
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 STEPS_PER_EPOCH = 5
 LIMIT_SECONDS = 240.0

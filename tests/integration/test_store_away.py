@@ -16,7 +16,7 @@ from side4video.tracking.server import TrackingServer
 from side4video.tracking.store import Store
 from tiny import DOCUMENT, merged
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(400)]
 
 EPOCHS, STEPS_PER_EPOCH = 12, 5
 SLOWLY = """
