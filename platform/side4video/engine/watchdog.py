@@ -54,8 +54,8 @@ class Watchdog:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         if self.seconds:
+            self._thread.join()  # first: it may be about to arm once more
             faulthandler.cancel_dump_traceback_later()
-            self._thread.join()
 
     def move(self) -> None:
         """Say that something moves."""
