@@ -10,9 +10,6 @@
 BIN := .venv/bin
 PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11
 
-# Two processes: the integration tests one after the other in one of them, all others in both.
-BESIDE := -n 2 --dist loadgroup
-
 .PHONY: help demo demo-sweep demo-retrieval services test test-all check format clean
 .DEFAULT_GOAL := help
 
@@ -50,10 +47,10 @@ services: .venv/.installed
 	@$(BIN)/side4video services $(ARGS)
 
 test: .venv/.installed
-	@$(BIN)/pytest $(BESIDE) -m "not long" $(ARGS)
+	@$(BIN)/pytest -m "not long" $(ARGS)
 
 test-all: .venv/.installed
-	@$(BIN)/pytest $(BESIDE) $(ARGS)
+	@$(BIN)/pytest $(ARGS)
 
 check: .venv/.installed
 	@$(BIN)/ruff format --check .

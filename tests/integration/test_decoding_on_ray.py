@@ -17,7 +17,7 @@ from side4video.tracking.store import Store
 from tiny import tiny
 from video_sets import assert_same, data_spec, make_list
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
 
 LOADER = LoaderSpec(workers=0, timeout_seconds=60)
 
@@ -114,7 +114,6 @@ def test_a_decoder_that_hangs_or_fails_ends_the_run(cluster):
         read(on_ray(Hanging(), LoaderSpec(timeout_seconds=3)), 0)
 
 
-@pytest.mark.long
 def test_a_run_trains_the_same_weights(cluster, tmp_path):
     elsewhere = {"workers": 1, "cpus_per_worker": 1, "decoding": {"kind": "ray-data", "processes": 1}}
     here = launch({"tiny": tiny()}, show=quiet, local=True)["tiny"]
