@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import pairwise
 
-from side4video.checking.listing import SPLITS
 from side4video.checking.report import Counts, Histogram
 from side4video.core.units import format_bytes
+from side4video.data.clip import SPLITS
 
 STYLE = """
 svg { display: block; width: 100%; height: auto; max-width: 760px; }

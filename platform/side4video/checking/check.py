@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from side4video.checking.kept import Kept
-from side4video.checking.listing import SPLITS, Listing, Piece, piece_of
+from side4video.checking.listing import Listing, Piece, piece_of
 from side4video.checking.probe import (
     ClipFacts,
     Stamp,
@@ -22,7 +22,7 @@ from side4video.checking.probe import (
 )
 from side4video.core.crew import Crew, Lost
 from side4video.core.seeds import derive_seed
-from side4video.data.clip import Clip
+from side4video.data.clip import SPLITS, Clip
 from side4video.data.spec import DataSpec
 from side4video.data.storage import common_root, relative
 

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from side4video.core.errors import InputError
-from side4video.data.clip import Clip, Split
+from side4video.data.clip import SPLITS, Clip, Split
 from side4video.data.datasets import Dataset
 from side4video.data.gaps import KeepSpec
 
-SPLITS: tuple[Split, ...] = ("train", "test")
 POLICIES = ("missing_videos", "empty_captions")
 """Fields of data sets that say what becomes of gaps."""
 

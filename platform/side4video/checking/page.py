@@ -10,9 +10,9 @@ from html import escape
 
 from side4video.checking.charts import STYLE, count_chart, histogram_chart, value_text
 from side4video.checking.findings import KINDS
-from side4video.checking.listing import SPLITS
 from side4video.checking.report import Counts, DataReport
 from side4video.core.units import format_bytes
+from side4video.data.clip import SPLITS
 from side4video.search.sheet import printable
 
 NAMED = 200

@@ -11,8 +11,8 @@ import numpy as np
 
 from side4video.checking.check import Checked, Work
 from side4video.checking.findings import KINDS, Problem, find_problems
-from side4video.checking.listing import SPLITS, piece_of
-from side4video.data.clip import Split
+from side4video.checking.listing import piece_of
+from side4video.data.clip import SPLITS, Split
 
 BARS = 24
 """Of a histogram, at most."""

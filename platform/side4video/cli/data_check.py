@@ -92,9 +92,9 @@ def _write_page(
 
 def _print(report: "DataReport") -> None:
     from side4video.checking.findings import KINDS
-    from side4video.checking.listing import SPLITS
     from side4video.checking.page import count_rows, kind_text, verdict_of
     from side4video.cli.run import table_console
+    from side4video.data.clip import SPLITS
     from side4video.search.sheet import printable
 
     classes = f" · {len(report.classes)} classes" if report.classes else ""

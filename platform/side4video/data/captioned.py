@@ -16,7 +16,7 @@ from side4video.core.paths import expand
 from side4video.core.spec import Spec
 from side4video.data.annotations import read_text, some
 from side4video.data.clip import Clip, Split
-from side4video.data.fingerprint import fingerprint_clips
+from side4video.data.fingerprint import fingerprint_of
 from side4video.data.gaps import Gaps, KeepSpec, RaiseSpec, SkipSpec, warn_once, with_files
 from side4video.data.json_entries import as_list, as_text
 from side4video.data.storage import inside, root_address
@@ -97,8 +97,7 @@ class CaptionedSpec(Spec):
 
     def fingerprint(self) -> str:
         """SHA-256 over clips and captions; see `fingerprint_clips`."""
-        splits: tuple[Split, ...] = ("train", "test")
-        return fingerprint_clips((), {split: self.clips(split) for split in splits}, self._root())
+        return fingerprint_of(self, self._root())
 
     def mirrored_classes(self) -> Mapping[int, int]:
         """Nothing: there are no classes."""

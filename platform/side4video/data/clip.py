@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = ("train", "test")
 
 
 @dataclass(frozen=True, slots=True)

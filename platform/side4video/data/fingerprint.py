@@ -3,10 +3,28 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-from side4video.data.clip import Clip
+from side4video.data.clip import SPLITS, Clip, Split
 from side4video.data.frame_folder import count_frames
 from side4video.data.storage import relative, size_of
+
+
+class Clips(Protocol):
+    """What a data set says of itself."""
+
+    def classes(self) -> Sequence[str]:
+        """Class names in the order of their positions."""
+        ...
+
+    def clips(self, split: Split) -> Sequence[Clip]:
+        """The clips of a split, in order."""
+        ...
+
+
+def fingerprint_of(dataset: Clips, root: str) -> str:
+    """SHA-256 (hexadecimal) of a data set whose files are below `root`; see `fingerprint_clips`."""
+    return fingerprint_clips(dataset.classes(), {split: dataset.clips(split) for split in SPLITS}, root)
 
 
 def fingerprint_clips(classes: Sequence[str], splits: Mapping[str, Sequence[Clip]], root: str) -> str:

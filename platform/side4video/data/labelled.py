@@ -22,7 +22,7 @@ from side4video.data.annotations import file_version, read_text
 from side4video.data.captioned import by_id
 from side4video.data.class_names import label_position, read_class_names
 from side4video.data.clip import Clip, Split
-from side4video.data.fingerprint import fingerprint_clips
+from side4video.data.fingerprint import fingerprint_of
 from side4video.data.frame_folder import FramePattern
 from side4video.data.gaps import Gaps, RaiseSpec, with_files
 from side4video.data.mirror import Mirror, MirrorByNameSpec, mirrored_labels
@@ -100,8 +100,7 @@ class LabelledSpec(Spec):
 
     def fingerprint(self) -> str:
         """SHA-256 over classes and clips; see `fingerprint_clips`."""
-        splits: tuple[Split, ...] = ("train", "test")
-        return fingerprint_clips(self.classes(), {split: self.clips(split) for split in splits}, self._root("train"))
+        return fingerprint_of(self, self._root("train"))
 
     def mirrored_classes(self) -> Mapping[int, int] | None:
         """The label permutation of a horizontal flip; None where labels know left from right and no map is known."""

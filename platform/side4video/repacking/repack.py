@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from side4video.core.crew import Crew, Lost
 from side4video.core.errors import InputError
-from side4video.data.clip import Clip, Split
+from side4video.data.clip import SPLITS, Clip, Split
 from side4video.data.manifest import CLIPS, MANIFEST, Manifest, Shard, clip_record, read_clips, read_manifest
 from side4video.data.spec import DataSpec
 from side4video.data.storage import common_root, extent, relative
@@ -18,7 +18,6 @@ from side4video.data.tar_members import list_members, shard_name
 from side4video.repacking.encode import Encoding, Job, write_video
 from side4video.repacking.shards import read_member, seal, write_shard
 
-SPLITS: tuple[Split, ...] = ("train", "test")
 PLAN, FILES = "plan.json", ".files"
 
 

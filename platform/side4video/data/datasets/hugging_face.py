@@ -18,7 +18,7 @@ from side4video.core.spec import Spec
 from side4video.data.arrow_rows import ArrowRow, features_of, read_rows, split_folders
 from side4video.data.class_names import classes_of_labels, label_position
 from side4video.data.clip import Clip, Split
-from side4video.data.fingerprint import fingerprint_clips
+from side4video.data.fingerprint import fingerprint_of
 from side4video.data.mirror import Mirror, MirrorByNameSpec, mirrored_labels
 from side4video.data.split_by import GroupSplitSpec
 from side4video.data.splits import split_by_group
@@ -91,8 +91,7 @@ class HuggingFaceSpec(Spec):
 
     def fingerprint(self) -> str:
         """SHA-256 over classes and clips; see `fingerprint_clips`."""
-        splits: tuple[Split, ...] = ("train", "test")
-        return fingerprint_clips(self.classes(), {split: self.clips(split) for split in splits}, str(self._root()))
+        return fingerprint_of(self, str(self._root()))
 
     def mirrored_classes(self) -> Mapping[int, int] | None:
         """The label permutation of a horizontal flip; None where labels know left from right and no map is known."""

@@ -23,7 +23,7 @@ from side4video.core.spec import Spec
 from side4video.data.annotations import CLIPS, ColumnNamesSpec, Delimiter, Row, as_flag, as_span, read_rows
 from side4video.data.class_names import classes_of_labels, label_position, read_class_names
 from side4video.data.clip import Clip, Split
-from side4video.data.fingerprint import fingerprint_clips
+from side4video.data.fingerprint import fingerprint_of
 from side4video.data.frame_folder import FramePattern
 from side4video.data.json_entries import read_json_rows
 from side4video.data.mirror import Mirror, MirrorByNameSpec, mirrored_labels
@@ -153,8 +153,7 @@ class ListSpec(Spec):
 
     def fingerprint(self) -> str:
         """SHA-256 over classes and clips; see `fingerprint_clips`."""
-        splits: tuple[Split, ...] = ("train", "test")
-        return fingerprint_clips(self.classes(), {split: self.clips(split) for split in splits}, self._root())
+        return fingerprint_of(self, self._root())
 
     def mirrored_classes(self) -> Mapping[int, int] | None:
         """The label permutation of a horizontal flip; None where labels know left from right and no map is known."""

@@ -20,7 +20,7 @@ from pydantic import Field, PositiveInt, model_validator
 from side4video.core.home import home
 from side4video.core.spec import Spec
 from side4video.data.clip import Clip, Split
-from side4video.data.fingerprint import fingerprint_clips
+from side4video.data.fingerprint import fingerprint_of
 
 PAIRS = (
     ("left", "right"),
@@ -117,8 +117,7 @@ class MotionSpec(Spec):
 
     def fingerprint(self) -> str:
         """SHA-256 over classes and clips; see `fingerprint_clips`."""
-        splits: tuple[Split, ...] = ("train", "test")
-        return fingerprint_clips(self.classes(), {split: self.clips(split) for split in splits}, str(self.folder()))
+        return fingerprint_of(self, str(self.folder()))
 
     def mirrored_classes(self) -> Mapping[int, int]:
         """A flip exchanges left and right, clockwise and anticlockwise."""
