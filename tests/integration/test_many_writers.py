@@ -1,22 +1,14 @@
 """32 arms that write at once, to one SQLite file and to one server: nothing is lost, nothing locks."""
 
-import json
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-from many_writers import METRICS, value
+from metric_calls import ARMS, METRICS, PROCESSES, free_port, value, write_at_once, wrong_values
 from side4video.tracking.server import TrackingServer
 from side4video.tracking.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-PROCESSES, ARMS, EPOCHS = 4, 8, 6
-SCRIPT = Path(__file__).parents[1] / "support" / "many_writers.py"
+EPOCHS = 6
 
 
 @pytest.fixture(params=["file", pytest.param("server", marks=pytest.mark.long)])
@@ -30,54 +22,19 @@ def store(request, tmp_path, monkeypatch):
         yield Store(server.address).prepare()
 
 
-def free_port():
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
-
-
-def write_at_once(store, tmp_path):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    begin = tmp_path / "begin"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), store.uri, str(number * ARMS), str(ARMS), str(EPOCHS), str(begin)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        for number in range(PROCESSES)
-    ]
-    try:
-        for process in processes:
-            assert process.stdout.readline() == "ready\n", process.stderr.read()
-        begin.touch()
-        answers = [process.communicate(timeout=200) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    for process, (_, errors) in zip(processes, answers, strict=True):
-        assert process.returncode == 0, errors
-        assert "locked" not in errors, errors
-    return [json.loads(out) for out, _ in answers]
-
-
 def check(store, answers):
     """Everything that was written is there, once, in its order."""
     runs = {int(arm): run for answer in answers for arm, run in answer["runs"].items()}
     assert sorted(runs) == list(range(PROCESSES * ARMS))
     assert len(set(runs.values())) == PROCESSES * ARMS
     for arm, run in runs.items():
-        for place, key in enumerate(METRICS):
-            points = [(metric.step, metric.value) for metric in store.history(run, key)]
-            assert points == [(epoch, value(arm, epoch, place)) for epoch in range(EPOCHS)]
+        assert wrong_values(store, run, arm, EPOCHS) == 0
         stored = store.get(run)
         assert (stored.status, stored.tags["state"]) == ("FINISHED", "finished")
 
 
 def test_nothing_is_lost_and_nothing_locks(store, tmp_path):
-    answers = write_at_once(store, tmp_path)
+    answers = write_at_once(store, tmp_path, processes=PROCESSES, arms=ARMS, epochs=EPOCHS)
     assert [answer["left"] for answer in answers] == [0] * PROCESSES
     check(store, answers)
     calls = [each for answer in answers for each in answer["calls"]]

@@ -40,27 +40,59 @@ def test_places_of_one_node_are_refused_before_anything_is_sent(two_nodes, docum
     assert json.loads(listed.stdout) == []
 
 
-def test_a_run_over_both_nodes_is_recorded_by_the_server(two_nodes, document, monkeypatch):
+@pytest.fixture
+def server(two_nodes, document, monkeypatch):
+    """An MLflow server that both nodes reach."""
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
     host = _address_of_this_machine(two_nodes)
     store = Store(f"sqlite:///{document / 'mlflow.db'}")
     with TrackingServer(store, host=host, port=free_port(), artifacts=str(document / "artifacts")) as opened:
-        words = ["side4video", "submit", "a.yaml", "--address", two_nodes.address, "--json"]
-        words += ["--set", f"cluster.storage={document / 'runs'}"]
-        done = two_nodes.command(*words, cwd=document, MLFLOW_TRACKING_URI=opened.address)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert f"note: {document / 'runs'} is taken to be the same folder on all nodes" in done.stderr
-        answer = json.loads(done.stdout)
-        assert (answer["state"], answer["environment"]) == ("SUCCEEDED", ["MLFLOW_TRACKING_URI"])
-        store = Store(opened.address)
-        (run,) = [each for each in store.prepare().runs() if each.name == "two"]
-        assert run.status == "FINISHED"
-        assert run.metrics["eval/videos"] == 20
-        assert run.artifact_uri.startswith("mlflow-artifacts:")
-        names = {path.name for path in store.download(run.run_id, "checkpoint", document / "back").rglob("*")}
-        assert "weights.safetensors" in names
+        yield opened
+
+
+def test_a_run_over_both_nodes_is_recorded_by_the_server(two_nodes, document, server):
+    words = ["side4video", "submit", "a.yaml", "--address", two_nodes.address, "--json"]
+    words += ["--set", f"cluster.storage={document / 'runs'}"]
+    done = two_nodes.command(*words, cwd=document, MLFLOW_TRACKING_URI=server.address)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"note: {document / 'runs'} is taken to be the same folder on all nodes" in done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["state"], answer["environment"]) == ("SUCCEEDED", ["MLFLOW_TRACKING_URI"])
+    store = Store(server.address)
+    (run,) = [each for each in store.prepare().runs() if each.name == "two"]
+    assert run.status == "FINISHED"
+    assert run.metrics["eval/videos"] == 20
+    assert run.artifact_uri.startswith("mlflow-artifacts:")
+    names = {path.name for path in store.download(run.run_id, "checkpoint", document / "back").rglob("*")}
+    assert "weights.safetensors" in names
     assert list((document / "runs").rglob("weights.safetensors"))
+
+
+def test_a_sweep_over_both_nodes_is_recorded_by_the_server(two_nodes, document, server):
+    cluster = {"workers": 2, "storage": str(document / "runs")}
+    (document / "base.yaml").write_text(yaml.safe_dump(merged(DOCUMENT, {"seed": 51, "cluster": cluster})))
+    sweep = {"name": "two-arms", "base": "base.yaml", "grid": {"optimization.learning_rate": [1e-3, 1e-4]}}
+    (document / "s.yaml").write_text(yaml.safe_dump(sweep))
+    words = ["side4video", "submit", "s.yaml", "--address", two_nodes.address, "--json"]
+    done = two_nodes.command(*words, cwd=document, MLFLOW_TRACKING_URI=server.address)
+    assert done.returncode == 0, done.stdout + done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["kind"], answer["state"], answer["exit_code"]) == ("sweep", "SUCCEEDED", 0)
+    store = Store(server.address).prepare()
+    arms = [run for run in store.runs() if run.params.get("seed") == "51"]
+    assert [run.status for run in arms] == ["FINISHED"] * 2
+    assert {run.params["cluster.workers"] for run in arms} == {"2"}
+    for run in arms:
+        steps = [metric.step for metric in store.history(run.run_id, "eval/top1")]
+        assert steps == sorted(set(steps))
+        assert len(steps) == DOCUMENT["optimization"]["length"]["epochs"]
+        assert "predictions.csv" in {
+            path.name for path in store.download(run.run_id, "", document / run.run_id).rglob("*")
+        }
+    (parent,) = [run for run in store.runs() if run.name == "two-arms"]
+    assert parent.status == "FINISHED"
+    assert any("report" in path.name for path in store.download(parent.run_id, "", document / "parent").rglob("*"))
 
 
 def _address_of_this_machine(heads):
