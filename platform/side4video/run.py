@@ -103,7 +103,7 @@ def _run(experiments: Mapping[str, Experiment], surroundings: Surroundings, watc
     pack = Pack(functools.partial(features_of_batch, tower), list(students.values()))
     with _streams(base, surroundings, tower, pack) as (training, testing, videos, kept):
         steps = base.optimization.length.in_steps(training.steps_per_epoch)
-        plan = Plan(max(1, steps), training.steps_per_epoch)
+        plan = Plan(max(1, steps), training.steps_per_epoch, training.shares)
         surroundings.narrator.say("rehearsing a step")
         held = rehearse(pack, _mock_video(base, process), kept.blank(base, process) if kept else None)
         recorder = Recorder(process, every_steps=surroundings.every_steps)
@@ -121,6 +121,8 @@ def _run(experiments: Mapping[str, Experiment], surroundings: Surroundings, watc
             broken=lambda: [_row(report) for report in (*training.broken.values(), *testing.broken.values())],
         )
         place = resume(surroundings.resume_from, students, ending)
+        if base.cluster.is_elastic and not place.next_step:
+            ending.notes.append(f"began with {process.world} of {base.cluster.workers_in_words} workers")
         if kept:
             kept.make(surroundings)
         surroundings.narrator.begin(plan.steps, place.next_step)

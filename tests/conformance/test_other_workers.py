@@ -28,7 +28,7 @@ def noting(self, *arguments):
         yield parts
 loader.TrainingStream.batches = noting
 optimization = {"epsilon": 1e-2}
-spec = stops.long_tiny(method=job["method"], cluster={"workers": world}, optimization=optimization)
+spec = stops.long_tiny(method=job["method"], cluster={"workers": job["workers"] or world}, optimization=optimization)
 one = stops.Stopped(folder / "run", spec, process=process)
 # What is said at a step is heard a step later where there are several workers.
 one.go({job["leave_after"] - (world > 1): Wish.LEAVE} if job["leave_after"] else ())
@@ -40,15 +40,16 @@ LINEAR = {"kind": "linear"}
 SIDE = {"kind": "side4video", "layers": 2, "dim": 64}
 
 
-def go(folder, worlds, method):
-    """A run in parts: `(workers, steps that the part takes, or 0 for the rest)`; what it stored and its batches."""
+def go(folder, worlds, method, workers=None):
+    """A run in parts: `(workers, steps that the part takes, or 0 for the rest)`; what it stored and its batches.
+
+    `workers` is what the document says of them; None says the number that there is.
+    """
     folder.mkdir()
     stored, order, notes = {}, [], ()
     for part, (world, steps) in enumerate(worlds):
-        job = {"part": part, "method": method, "leave_after": steps and steps - 1}
+        job = {"part": part, "method": method, "leave_after": steps and steps - 1, "workers": workers}
         (folder / "job.json").write_text(json.dumps(job))
-        for old in folder.glob("rendezvous-*"):
-            old.unlink()
         run_workers(world, folder, WORK)
         facts = [json.loads((folder / f"facts-{part}-{rank}.json").read_text()) for rank in range(world)]
         for key, step, value in facts[0]["stored"]:
@@ -70,6 +71,21 @@ def test_metrics_are_those_of_two_workers_throughout(tmp_path):
     assert said == [
         "went on with 1 worker after 2: the same batches in the same order, equal to rounding",
         "went on with 2 workers after 1: the same batches in the same order, equal to rounding",
+    ]
+
+
+def test_workers_that_come_and_go_take_uneven_shares_of_the_same_batches(tmp_path):
+    whole, order, _ = go(tmp_path / "whole", [(1, 0)], LINEAR)
+    parts, order_of_parts, notes = go(tmp_path / "parts", [(3, 3), (1, 4), (2, 0)], LINEAR, workers=[1, 3])
+    assert order_of_parts == order
+    assert parts.keys() == whole.keys()
+    for key, value in whole.items():
+        assert parts[key] == pytest.approx(value, rel=1e-4, abs=1e-6, nan_ok=True), key
+    exact = "the same batches in the same order, equal to rounding"
+    assert [note for note in notes if "worker" in note] == [
+        "began with 3 of 1 to 3 workers",
+        f"went on with 1 worker after 3: {exact}",
+        f"went on with 2 workers after 1: {exact}",
     ]
 
 
@@ -95,16 +111,23 @@ def test_another_experiment_and_another_backbone_stay_refused(tmp_path):
 def test_twin_that_takes_the_first_workers_window_alone(tmp_path, monkeypatch):
     from side4video.engine.recorder import Recorder, _mean_step
 
-    def infos(losses):
-        common = {"step": 0, "epoch": 0, "clips": 2, "gradient_norms": {"a": 1.0}, "learning_rates": {"a": 1.0}}
+    def infos(losses, share):
+        common = {
+            "step": 0,
+            "epoch": 0,
+            "clips": 4,
+            "share": share,
+            "gradient_norms": {"a": 1.0},
+            "learning_rates": {"a": 1.0},
+        }
         return [{**common, "losses": {"a": loss}, "seconds": {}, "own_seconds": {}} for loss in losses]
 
-    windows = [infos([1.0, 2.0]), infos([3.0, 5.0])]
+    windows = [infos([1.0, 2.0], 0.75), infos([3.0, 6.0], 0.25)]
     recorder = Recorder(Process(), every_steps=9)
     recorder.restore(windows)
-    assert [info.losses["a"] for info in recorder._window] == [2.0, 3.5]
+    assert [info.losses["a"] for info in recorder._window] == [1.5, 3.0]
     assert [info.clips for info in recorder._window] == [4, 4]
     monkeypatch.setattr("side4video.engine.recorder._mean_step", lambda infos, world: _mean_step(infos[:1], world))
     recorder.restore(windows)
-    assert [info.losses["a"] for info in recorder._window] != [2.0, 3.5]
+    assert [info.losses["a"] for info in recorder._window] != [1.5, 3.0]
     assert torch.get_num_threads() >= 1

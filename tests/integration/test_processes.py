@@ -1,33 +1,16 @@
 """Two processes without Ray: the same evaluation as one, and gradients of the joined batch."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
+from workers import run_workers
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-START = """
-import json, os, sys
-from pathlib import Path
-import torch
-from torch import distributed
-sys.path[:0] = json.loads(os.environ["PATHS"])
-from tiny import tiny
-from side4video.engine.processes import Process
-
-rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-if world > 1:
-    store = f"file://{folder}/rendezvous-{world}"
-    distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=world)
-process = Process(rank, world, torch.device("cpu"))
-"""
-
 EVALUATE = """
+from tiny import tiny
 from side4video.run import evaluate_students
 spec = tiny(data={"views": {"clips": 3, "crops": 3}})
 results, _ = evaluate_students({"a": spec, "b": spec}, {name: folder / "weights.safetensors" for name in "ab"}, process)
@@ -44,36 +27,19 @@ if rank == world - 1:
 
 TRAIN = """
 import shutil
+from tiny import tiny
 from side4video.run import Surroundings, run
 def keep(report):
     if report.checkpoint is not None:
         shutil.copytree(report.checkpoint, folder / f"trained-{world}", dirs_exist_ok=True)
-method = json.loads(os.environ["METHOD"])
+job = json.loads((folder / "job.json").read_text())
 # With a small epsilon, AdamW makes whole steps of gradients that are nothing but rounding (a key's bias has no other).
 optimization = {"length": {"epochs": 4}, "epsilon": 1e-2}
-spec = tiny(method=method, cluster={"workers": world}, optimization=optimization)
+spec = tiny(method=job["method"], cluster={"workers": job["workers"] or world}, optimization=optimization)
 scratch = folder / f"scratch-{world}-{rank}"
 scratch.mkdir()
 run({"a": spec}, Surroundings(process, scratch, keep))
 """
-
-END = """
-if world > 1:
-    distributed.barrier()  # nobody leaves while another still talks to it
-    distributed.destroy_process_group()
-"""
-
-
-def start(world, folder, work, method=None):
-    root = Path(__file__).resolve().parents[2]
-    paths = json.dumps([str(root / "platform"), str(root / "tests/support")])
-    environment = {**os.environ, "PATHS": paths, "METHOD": json.dumps(method), "OMP_NUM_THREADS": "1"}
-    return [
-        subprocess.Popen(
-            [sys.executable, "-c", START + work + END, str(rank), str(world), str(folder)], env=environment
-        )
-        for rank in range(world)
-    ]
 
 
 def test_any_number_of_workers_gives_the_same_evaluation(tmp_path):
@@ -89,8 +55,7 @@ def test_any_number_of_workers_gives_the_same_evaluation(tmp_path):
     )
     answers = []
     for world in (1, 2, 3):
-        for process in start(world, tmp_path, EVALUATE):
-            assert process.wait(timeout=200) == 0
+        run_workers(world, tmp_path, EVALUATE)
         answers.append(json.loads((tmp_path / f"world-{world}.json").read_text()))
     assert answers[0]["videos"] == list(range(20))
     assert answers[0]["views"] == 9
@@ -100,18 +65,25 @@ def test_any_number_of_workers_gives_the_same_evaluation(tmp_path):
     assert answers[0] == answers[1] == answers[2]
 
 
-def train_on_one_and_on_two(folder, method):
+def train_on(worlds, folder, method, *, workers=None, prelude=""):
     from safetensors.torch import load_file
 
     from tiny import tiny
 
     tiny().data.dataset.prepare()
+    (folder / "job.json").write_text(json.dumps({"method": method, "workers": workers}))
     trained = []
-    for world in (1, 2):
-        for process in start(world, folder, TRAIN, method):
-            assert process.wait(timeout=200) == 0
+    for world in worlds:
+        run_workers(world, folder, prelude + TRAIN)
         trained.append(load_file(folder / f"trained-{world}" / "a" / "weights.safetensors"))
     return trained
+
+
+def assert_equal_to_rounding(one, other):
+    for name, tensor in one.items():
+        torch.testing.assert_close(
+            tensor, other[name], rtol=1e-4, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 @pytest.mark.parametrize(
@@ -126,8 +98,20 @@ def train_on_one_and_on_two(folder, method):
 )
 def test_gradients_of_two_workers_are_those_of_the_joined_batch(method, tmp_path):
     """Methods without batch norm and dropout: only the order of additions may differ."""
-    one, two = train_on_one_and_on_two(tmp_path, method)
-    for name, tensor in one.items():
-        torch.testing.assert_close(
-            tensor, two[name], rtol=1e-4, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}"
-        )
+    assert_equal_to_rounding(*train_on((1, 2), tmp_path, method))
+
+
+TWIN = """
+from side4video.data import loader
+loader.TrainingStream.shares = property(lambda self: float(world))
+"""
+
+
+def test_gradients_of_uneven_shares_are_those_of_the_joined_batch(tmp_path):
+    """Three workers that come and go take eight videos as 2, 3 and 3; the twin takes their shares for equal."""
+    one, three = train_on((1, 3), tmp_path, {"kind": "full"}, workers=[1, 3])
+    assert_equal_to_rounding(one, three)
+    (tmp_path / "twin").mkdir()
+    (twin,) = train_on((3,), tmp_path / "twin", {"kind": "full"}, workers=[1, 3], prelude=TWIN)
+    with pytest.raises(AssertionError):
+        assert_equal_to_rounding(one, twin)

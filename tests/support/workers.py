@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 START = """
@@ -30,7 +31,8 @@ if world > 1:
 
 
 def run_workers(world: int, folder: Path, work: str) -> None:
-    """Run `work` on so many workers; it sees `rank`, `world`, `folder` and `process`."""
+    """Run `work` on so many workers; it sees `rank`, `world`, `folder` and `process`. One that fails ends all."""
+    (folder / f"rendezvous-{world}").unlink(missing_ok=True)
     root = Path(__file__).resolve().parents[2]
     paths = json.dumps([str(root / "platform"), str(root / "tests/support")])
     environment = {**os.environ, "PATHS": paths, "OMP_NUM_THREADS": "1"}
@@ -38,5 +40,13 @@ def run_workers(world: int, folder: Path, work: str) -> None:
     workers = [
         subprocess.Popen([*command, str(rank), str(world), str(folder)], env=environment) for rank in range(world)
     ]
-    for worker in workers:
-        assert worker.wait(timeout=250) == 0
+    deadline = time.monotonic() + 250
+    try:
+        while any(worker.poll() is None for worker in workers) and not any(worker.poll() for worker in workers):
+            assert time.monotonic() < deadline, "the workers hang"
+            time.sleep(0.05)
+        assert [worker.poll() for worker in workers] == [0] * world
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()

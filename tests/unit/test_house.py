@@ -1,6 +1,7 @@
 """The house rules that no linter holds. Each has a twin that plants a violation and must find it."""
 
 import ast
+import itertools
 import re
 import subprocess
 import sys
@@ -166,8 +167,10 @@ def pins(text: str) -> list[str]:
 def unpinned(project: dict, constraints: str) -> list[str]:
     """Requirements without a pin, or with one that they do not allow."""
     pinned = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in pins(constraints)}
-    asked = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["dev"]]
-    requirements = [Requirement(line) for line in asked + project["build-system"]["requires"]]
+    extras = project["project"]["optional-dependencies"].values()
+    asked = itertools.chain(project["project"]["dependencies"], *extras, project["build-system"]["requires"])
+    own = project["project"].get("name")
+    requirements = [each for each in map(Requirement, asked) if each.name != own]  # an extra may name others
     return [
         requirement.name
         for requirement in requirements

@@ -133,7 +133,7 @@ def _print(figures: ExperimentPlan, experiment: Experiment) -> None:
     table.add_row("  of the frozen tower", f"{figures.multiply_adds_frozen / GIGA:,.1f} G")
     table.add_row("  of the student, head included", f"{figures.multiply_adds_student / GIGA:,.1f} G")
     parts = f" in {optimization.accumulation} parts" if optimization.accumulation > 1 else ""
-    share = f"a worker: {optimization.batch_size // cluster.workers} videos{parts}, {optimization.precision}"
+    share = f"a worker: {-(-optimization.batch_size // cluster.fewest_workers)} videos{parts}, {optimization.precision}"
     table.add_row("held for backward", f"{figures.held_for_backward_gib:.2f} GiB ({share})")
     table.add_row(
         "peak memory, predicted", f"{figures.peak_memory_gib:.2f} GiB, in {figures.peak_memory_phase}; parts:"

@@ -54,13 +54,15 @@ class TrainingStream:
             prefetch: Decides where videos are decoded.
 
         Raises:
-            InputError: The batch does not divide among ranks and parts, is larger than the set, or flips are
-                asked for where labels know left from right; or clips are mixed that have no partner or come
+            InputError: The batch has fewer videos than there are ranks and parts, is larger than the set, or flips
+                are asked for where labels know left from right; or clips are mixed that have no partner or come
                 from a finite pool.
         """
         self._positions = training_subset(clips, spec.train_fraction, spec.seed) if clips else []
-        _check_batch(batch_size, micro_batches=micro_batches, world=world, clips=len(self._positions))
-        _check_mix(spec, batch_size, parts=world * micro_batches, is_pooled=views is not None or stored is not None)
+        _check_mix(spec, is_pooled=views is not None or stored is not None)
+        self._unit = 2 if spec.augmentation.mixes_clips else 1  # clips that are mixed stay together
+        parts = world * micro_batches * self._unit
+        _check_batch(batch_size, parts=parts, unit=self._unit, clips=len(self._positions))
         if mirrored is None and spec.augmentation.flip_probability > 0:
             raise InputError(
                 "data.augmentation.flip_probability",
@@ -69,7 +71,8 @@ class TrainingStream:
                 fix="set it to 0, or say under dataset.mirror which classes are each other's mirror image",
             )
         self._spec, self._batch_size, self._micro_batches = spec, batch_size, micro_batches
-        self._share = slice(rank * batch_size // world, (rank + 1) * batch_size // world)
+        units = batch_size // self._unit
+        self._share = slice(*(self._unit * (edge * units // world) for edge in (rank, rank + 1)))
         self._views = views
         self._folder = _folder_ahead(spec, world) if views is None and stored is None else None
         ahead = FramesAhead(self._folder.name, spec.loader.epochs_per_decode) if self._folder else None
@@ -84,6 +87,11 @@ class TrainingStream:
         """Optimizer steps of an epoch; an incomplete last batch is dropped."""
         return len(self._positions) // self._batch_size
 
+    @property
+    def shares(self) -> float:
+        """How often this rank's share fits into the batch: the number of ranks, where all take as much."""
+        return self._batch_size / (self._share.stop - self._share.start)
+
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[list[ClipBatch]]:
         """This rank's micro-batches of each optimizer step, from `first_step` to the epoch's end.
 
@@ -96,8 +104,8 @@ class TrainingStream:
         keys: list[list[TrainingKey]] = []
         for step in range(first_step, self.steps_per_epoch):
             whole = order[step * self._batch_size : (step + 1) * self._batch_size]
-            parts = np.split(whole[self._share], self._micro_batches)
-            keys += [[TrainingKey(view, int(index)) for index in part] for part in parts]
+            parts = np.array_split(whole[self._share].reshape(-1, self._unit), self._micro_batches)
+            keys += [[TrainingKey(view, int(index)) for index in part.flat] for part in parts]
         micro_batches: list[ClipBatch] = []
         for batch in self._prefetcher.read(keys):
             note_broken(self.broken, batch, spec=self._spec, clips=self._clips)
@@ -199,13 +207,13 @@ def _folder_ahead(spec: DataSpec, world: int) -> TemporaryDirectory[str] | None:
     return TemporaryDirectory(prefix="side4video-frames-", ignore_cleanup_errors=True)
 
 
-def _check_batch(batch_size: int, *, micro_batches: int, world: int, clips: int) -> None:
-    parts = world * micro_batches
-    if batch_size < 1 or batch_size % parts:
+def _check_batch(batch_size: int, *, parts: int, unit: int, clips: int) -> None:
+    if batch_size < parts or batch_size % unit:
+        what = "pairs of videos" if unit == 2 else "videos"
         raise InputError(
             "batch_size",
-            f"{batch_size} videos do not divide among {world} workers x {micro_batches} micro-batches",
-            allowed=f"multiples of {parts}",
+            f"{batch_size}, and the parts in which workers take it hold whole {what}: {parts} at the least",
+            allowed=f"{parts} or more" + (", even" if unit == 2 else ""),
         )
     if clips < batch_size:
         raise InputError(
@@ -215,21 +223,13 @@ def _check_batch(batch_size: int, *, micro_batches: int, world: int, clips: int)
         )
 
 
-def _check_mix(spec: DataSpec, batch_size: int, *, parts: int, is_pooled: bool) -> None:
-    kind, share = spec.augmentation.mix.kind, batch_size // parts
-    if kind == "none":
-        return
-    if is_pooled:
+def _check_mix(spec: DataSpec, *, is_pooled: bool) -> None:
+    if spec.augmentation.mixes_clips and is_pooled:
         raise InputError(
             "data.augmentation.mix",
-            f"{kind}, and the views of each clip are finitely many, while its partner is another one in each epoch",
+            f"{spec.augmentation.mix.kind}, and the views of each clip are finitely many, while its partner is another "
+            "one in each epoch",
             allowed="{kind: none}, or features: {kind: computed, views: endless}",
-        )
-    if share % 2:
-        raise InputError(
-            "batch_size",
-            f"{batch_size} videos make parts of {share}, and {kind} mixes clips in pairs, which are never divided",
-            allowed=f"multiples of {2 * parts}",
         )
 
 

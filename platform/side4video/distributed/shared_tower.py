@@ -27,7 +27,7 @@ def put_tower(spec: Experiment) -> Any:
     Raises:
         InputError: The weights are missing, unreadable, another tower's, or cannot be downloaded.
     """
-    if spec.cluster.workers < 2:
+    if spec.cluster.most_workers < 2:
         return None
     size = sum(parameter.nbytes for parameter in spec.backbone.build("meta").parameters())
     room = MOST_OF_STORE * min(

@@ -214,6 +214,7 @@ def _scaling(cluster: ClusterSpec) -> ScalingConfig:
     gpus = {"GPU": cluster.gpus_per_worker} if cluster.gpus_per_worker else {}
     return ScalingConfig(
         num_workers=cluster.workers,
+        elastic_resize_monitor_interval_s=60 * cluster.resize_minutes,
         use_gpu=bool(gpus),
         resources_per_worker={"CPU": cluster.cpus_per_worker, **gpus},
     )

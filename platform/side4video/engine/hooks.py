@@ -7,11 +7,14 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class StepInfo:
-    """One finished step. Seconds are this worker's; losses are means over its clips."""
+    """One finished step. Seconds are this worker's; losses are means over its own clips."""
 
     step: int
     epoch: int
-    clips: int
+    clips: float
+    """Of all workers."""
+    share: float
+    """This worker's part of them."""
     losses: dict[str, float]
     gradient_norms: dict[str, float]
     learning_rates: dict[str, float]

@@ -100,6 +100,7 @@ def _tell(pack: Pack, hooks: Sequence[Hook], launched: Launched | None) -> None:
         step=outcome.step,
         epoch=epoch,
         clips=outcome.clips,
+        share=outcome.share,
         losses={name: float(value) for name, value in outcome.losses.items()},
         gradient_norms={name: float(value) for name, value in outcome.gradient_norms.items()},
         learning_rates=outcome.learning_rates,

@@ -71,7 +71,7 @@ class Recorder:
         if len(self._window) == self.every_steps:
             self._close_window()
         if self._seen:
-            self._clips += info.clips * self.process.world
+            self._clips += info.clips
             for phase, spent in info.seconds.items():
                 self._seconds[phase] = self._seconds.get(phase, 0.0) + spent
             shared = sum(info.seconds.values()) - sum(info.own_seconds.values())
@@ -93,8 +93,8 @@ class Recorder:
     def take(self, name: str) -> list[Point]:
         """The points of one student since `clear`; every worker must call it, for the losses are averaged over them."""
         windows = [window for window in self._windows if all(name in info.losses for info in window)]
-        local = [float(np.mean([info.losses[name] for info in window])) for window in windows]
-        losses = np.mean(self.process.gather(local), axis=0) if windows else []
+        local = [(float(np.mean([info.losses[name] for info in window])), window[-1].share) for window in windows]
+        losses = [_mean_loss(workers) for workers in zip(*self.process.gather(local), strict=True)]
         points: list[Point] = []
         for window, loss in zip(windows, losses, strict=True):
             last = window[-1]
@@ -103,7 +103,7 @@ class Recorder:
                 point("train/learning_rate", last.learning_rates[name], last.step),
                 point("train/gradient_norm", float(np.mean([i.gradient_norms[name] for i in window])), last.step),
                 point("train/epoch", last.epoch, last.step),
-                *_times(window, self.process.world, name),
+                *_times(window, name),
             ]
         return points
 
@@ -143,17 +143,24 @@ class Recorder:
 
 def _mean_step(infos: Sequence[Mapping[str, Any]], world: int) -> StepInfo:
     """One step of all workers as one of `world` workers would have it; seconds are the first worker's."""
-    losses = {name: float(np.mean([info["losses"][name] for info in infos])) for name in infos[0]["losses"]}
-    clips = sum(info["clips"] for info in infos) // world
-    return StepInfo(**{**infos[0], "losses": losses, "clips": clips})
+    losses = {
+        name: _mean_loss([(info["losses"][name], info["share"]) for info in infos]) for name in infos[0]["losses"]
+    }
+    return StepInfo(**{**infos[0], "losses": losses, "share": 1 / world})
 
 
-def _times(window: list[StepInfo], world: int, name: str) -> list[Point]:
+def _mean_loss(workers: Sequence[tuple[float, float]]) -> float:
+    """The mean over all workers' clips of what each has found, and its share of the clips."""
+    losses, shares = zip(*workers, strict=True)
+    return float(np.average(losses, weights=shares))
+
+
+def _times(window: list[StepInfo], name: str) -> list[Point]:
     step = window[-1].step
     phases = sorted({phase for info in window for phase in info.seconds})
     means = {phase: float(np.mean([info.seconds.get(phase, 0.0) for info in window])) for phase in phases}
     whole = sum(means.values())
-    clips = float(np.mean([info.clips for info in window])) * world
+    clips = float(np.mean([info.clips for info in window]))
     own = [info.own_seconds[name] for info in window if name in info.own_seconds]
     return [
         *([point("time/own_step_s", float(np.mean(own)), step)] if own else []),

@@ -137,7 +137,7 @@ def _what_workers_change(students: Mapping[str, Student], was: int, world: int) 
     reasons = []
     if own_norms:
         reasons.append(
-            f"batch norm statistics are now of {videos // world} videos, not {videos // was} "
+            f"batch norm statistics are now of {videos / world:g} videos, not {videos / was:g} "
             "(cluster.sync_batch_norm would make them those of the whole batch)"
         )
     if draws:

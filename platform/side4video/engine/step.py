@@ -18,6 +18,8 @@ class Plan:
 
     steps: int
     steps_per_epoch: int
+    shares: float | None = None
+    """How often this worker's share fits into the batch; None: as often as there are workers."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,10 @@ class StepOutcome:
     """What a step left on the device; reading it waits for the device."""
 
     step: int
-    clips: int
+    clips: float
+    """Of all workers."""
+    share: float
+    """This worker's part of them."""
     losses: dict[str, Tensor]
     gradient_norms: dict[str, Tensor]
     learning_rates: dict[str, float]
@@ -41,7 +46,8 @@ def train_step(pack: Pack, parts: Sequence[Batch], *, step: int, plan: Plan, clo
     living = pack.living
     process = living[0].process
     local = sum(len(part) for part in parts)
-    clips = local * process.world
+    shares = plan.shares or process.world
+    clips = local * shares
     losses = {student.name: torch.zeros((), device=process.device) for student in living}
     norms, rates = {}, {}
     for number, part in enumerate(parts):
@@ -69,7 +75,7 @@ def train_step(pack: Pack, parts: Sequence[Batch], *, step: int, plan: Plan, clo
                 norms[student.name], rates[student.name] = student.update(rate), rate
                 clock.mark("optimizer", student.name)
         del features
-    return StepOutcome(step, local, losses, norms, rates)
+    return StepOutcome(step, clips, 1 / shares, losses, norms, rates)
 
 
 def rehearse(pack: Pack, video_BTCHW: Tensor, stored: Mapping[str, Tensor] | None = None) -> dict[str, int]:

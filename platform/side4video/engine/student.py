@@ -123,7 +123,7 @@ class Student:
         return torch.autocast(self.process.device.type, dtype=AUTOCAST[precision], enabled=precision != "fp32")
 
     def accumulate(
-        self, features: Any, targets: Any, *, clips: int, synchronise: bool, draw: int, is_last: bool = False
+        self, features: Any, targets: Any, *, clips: float, synchronise: bool, draw: int, is_last: bool = False
     ) -> Tensor:
         """Forward and backward on a part of a step; returns the summed loss, detached.
 

@@ -84,7 +84,7 @@ def _parts(spec: Experiment) -> list[Change]:
     """The batch in more and more parts; not for retrieval, where each text is compared with all videos of a batch."""
     if spec.task.kind == "retrieval":
         return []
-    whole = spec.optimization.batch_size // spec.cluster.workers
+    whole = spec.optimization.batch_size // spec.cluster.fewest_workers
     fewest = 2 if spec.data.augmentation.mixes_clips else 1  # videos of a part: those that are mixed are a pair
     changes, parts = [], spec.optimization.accumulation * 2
     while parts <= min(whole, MOST_PARTS) and whole % (fewest * parts) == 0:

@@ -113,7 +113,7 @@ def plan_feature_cache(
         features, data, (counts.train, counts.test), layouts=layouts, root=Path(), identities=nothing
     )
     bytes_per_clip = {entry: row_bytes(layout) for entry, layout in train.layouts.items()}
-    compute = 2 * multiply_adds_frozen / (sustained_teraflops * 1e12 * spec.cluster.workers)
+    compute = 2 * multiply_adds_frozen / (sustained_teraflops * 1e12 * spec.cluster.fewest_workers)
     read = read_seconds(spec, skeleton, disk_gigabytes_per_second)
     train_rows, test_rows = counts.train * train.copies, counts.test * test.copies * test.views
     build = (features.pool * train_rows + test_rows) * (compute + read)

@@ -31,14 +31,14 @@ def estimate(
     clips = spec.clips_of_a_part * spec.optimization.accumulation
     learnt = student * (FORWARD_AND_BACKWARD + share)
     computing = clips * 2 * (frozen + learnt) / (sustained_teraflops * 1e12)
-    seconds = max(computing, clips * spec.cluster.workers * read_seconds)
+    seconds = max(computing, clips * spec.cluster.fewest_workers * read_seconds)
     # A method that changes the tower has the tower's work in its own.
     averages = 1 if spec.optimization.average.kind != "none" else 0
     checkpoint = trainable * BYTES * (1 + ADAM_MOMENTS + averages)
     best = trainable * BYTES
     return {
         "step_seconds": seconds,
-        "clips_per_second": clips * spec.cluster.workers / seconds,
+        "clips_per_second": clips * spec.cluster.fewest_workers / seconds,
         "recompute_share": clips * 2 * student * share / (sustained_teraflops * 1e12) / seconds,
         "checkpoint_gib": (checkpoint + best) / 2**30,
         "disk_gib": ((checkpoint + best) * spec.cluster.keep_checkpoints + best) / 2**30,

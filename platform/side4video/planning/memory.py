@@ -74,7 +74,7 @@ def plan_memory(spec: Experiment, skeleton: Skeleton) -> MemoryPlan:
             ledger.tag((*tower.parameters(), *tower.buffers()), "tower")
         if spec.optimization.average.kind != "none":
             ledger.reserve(sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers())), "weights")
-        if spec.cluster.workers > 1:
+        if spec.cluster.most_workers > 1:
             # The reducer's buckets, in which workers' gradients are averaged.
             ledger.reserve(learnt, "gradients")
         ledger.reserve(ADAM_MOMENTS * learnt, "optimizer")

@@ -85,7 +85,7 @@ def _waiting_bytes(member: Member) -> int:
     """What a student holds while another one runs."""
     parts, spec = member.plan.peak_memory_parts_gib, member.experiment
     gradients = 4 * member.plan.trainable_parameters
-    buckets = gradients if spec.cluster.workers > 1 else 0
+    buckets = gradients if spec.cluster.most_workers > 1 else 0
     # The gradients of a batch in parts wait for its last part; those of a whole batch are gone with the update.
     summed = gradients if spec.optimization.accumulation > 1 else 0
     return round(parts["weights"] * GIB) + _optimizer_bytes(member) + buckets + summed

@@ -151,6 +151,13 @@ def build_sweep(spec: SweepSpec, base: Mapping[str, Any], source: str) -> Sweep:
                 allowed="one task a sweep: what they measure cannot be compared",
                 fix="write a sweep for each",
             )
+        if row.experiment.cluster.is_elastic:
+            raise InputError(
+                f"{source}: arm {row.label}: cluster.workers",
+                f"{row.experiment.cluster.workers_in_words}, as the cluster has room",
+                allowed="a number: arms that ran on different numbers of workers are not one comparison",
+                fix=f"set it to {row.experiment.cluster.fewest_workers}",
+            )
     seen = [row for row in rows or drawn if not row.repeat]
     if problems := incomparable_arms(spec, experiment, seen, as_compared(seen), source=source):
         raise SpecError(_the_first(problems, source))

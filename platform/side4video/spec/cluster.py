@@ -1,8 +1,17 @@
 """Where and on what an experiment runs."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from side4video.core.spec import Spec, wrong
 
@@ -32,11 +41,32 @@ class DecodeOnNodesSpec(Spec):
 Decoding = Annotated[DecodeBesideSpec | DecodeOnNodesSpec, Field(discriminator="kind")]
 
 
+def _number_or_range(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """One complaint for both forms, in place of one for each."""
+    try:
+        return check(value)
+    except ValidationError:
+        raise wrong(
+            "cluster.workers",
+            repr(value),
+            allowed="a whole number greater than 0, or two of them: [fewest, most]",
+            fix="set it to 1",
+        ) from None
+
+
+Workers = Annotated[PositiveInt | tuple[PositiveInt, PositiveInt], WrapValidator(_number_or_range)]
+
+
 class ClusterSpec(Spec):
     """The workers of one run, on whatever Ray cluster the command is connected to."""
 
-    workers: PositiveInt = 1
-    """Training processes; each takes an equal share of every batch."""
+    workers: Workers = 1
+    """Training processes; each takes an equal share of every batch. Two numbers, [fewest, most]: as many as the cluster
+    has room for, fewer when a node goes and more when one comes, each time from the last checkpoint. The batch stays
+    what it is; where it does not divide, shares differ by one video (by a pair, where clips are mixed in pairs)."""
+    resize_minutes: NonNegativeFloat = 5.0
+    """How often an elastic run looks whether there is room for more workers; what it did since its last checkpoint is
+    then done again."""
     cpus_per_worker: PositiveInt = 1
     """Cores reserved for a worker, and the threads that torch uses in it."""
     gpus_per_worker: NonNegativeFloat = 0.0
@@ -59,10 +89,44 @@ class ClusterSpec(Spec):
     """How many of the newest checkpoints stay in the storage."""
 
     @property
-    def cores(self) -> int:
-        """Those that are reserved, for training and for decoding elsewhere."""
+    def fewest_workers(self) -> int:
+        """With how many a run goes on; what is planned is planned for these, whose shares are the largest."""
+        return self.workers if isinstance(self.workers, int) else self.workers[0]
+
+    @property
+    def most_workers(self) -> int:
+        """How many there are where the cluster has room."""
+        return self.workers if isinstance(self.workers, int) else self.workers[1]
+
+    @property
+    def is_elastic(self) -> bool:
+        """Whether workers come and go."""
+        return not isinstance(self.workers, int)
+
+    @property
+    def workers_in_words(self) -> str:
+        """`4`, or `1 to 4`."""
+        return f"{self.fewest_workers} to {self.most_workers}" if self.is_elastic else str(self.workers)
+
+    @property
+    def cores_of_a_worker(self) -> int:
+        """Those that are reserved for one, for training and for decoding elsewhere."""
         beside = self.decoding.processes * self.decoding.cpus if self.decoding.kind == "ray-data" else 0
-        return self.workers * (self.cpus_per_worker + beside)
+        return self.cpus_per_worker + beside
+
+    @model_validator(mode="after")
+    def workers_are_a_range(self) -> Self:
+        """The fewest come first."""
+        if self.is_elastic and self.fewest_workers >= self.most_workers:
+            raise wrong(
+                "cluster.workers",
+                f"[{self.fewest_workers}, {self.most_workers}]",
+                allowed="a number, or [fewest, most] with fewest below most",
+                fix=f"set it to {self.fewest_workers}, or to [{self.most_workers}, {self.fewest_workers}]"
+                if self.fewest_workers > self.most_workers
+                else f"set it to {self.fewest_workers}",
+            )
+        return self
 
     @model_validator(mode="after")
     def sync_batch_norm_needs_gpus(self) -> Self:

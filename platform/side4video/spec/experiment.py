@@ -33,6 +33,7 @@ _WITHOUT_EFFECT: dict[str, Any] = {
         "cpus_per_worker",
         "decoding",
         "max_failures",
+        "resize_minutes",
         "checkpoint_minutes",
         "step_timeout_minutes",
         "storage",
@@ -205,15 +206,17 @@ class Experiment(Spec):
 
     @model_validator(mode="after")
     def batch_divides_over_workers(self) -> Self:
-        """Each worker and each part of a batch gets the same number of videos."""
-        parts = self.cluster.workers * self.optimization.accumulation
+        """Each worker and each part of a batch gets the same number of videos, unless workers come and go."""
+        parts = self.cluster.most_workers * self.optimization.accumulation
+        if self.cluster.is_elastic and self.optimization.batch_size >= parts:
+            return self
         if self.optimization.batch_size % parts:
             nearest = max(parts, round(self.optimization.batch_size / parts) * parts)
             raise wrong(
                 "optimization.batch_size",
-                f"{self.optimization.batch_size} videos do not divide over {self.cluster.workers} workers x "
-                f"{self.optimization.accumulation} parts",
-                allowed=f"multiples of {parts}",
+                f"{self.optimization.batch_size} videos do not divide over "
+                f"{self.cluster.workers_in_words} workers x {self.optimization.accumulation} parts",
+                allowed=f"{parts} or more" if self.cluster.is_elastic else f"multiples of {parts}",
                 fix=f"set it to {nearest}",
             )
         return self
@@ -239,14 +242,16 @@ class Experiment(Spec):
                 allowed="{kind: computed, views: endless}, or data.augmentation.mix: {kind: none}",
                 fix="set features to {kind: computed}",
             )
-        parts = self.cluster.workers * self.optimization.accumulation
+        parts = self.cluster.most_workers * self.optimization.accumulation
         videos = self.optimization.batch_size
-        if videos // parts % 2:
+        if videos % 2 or videos < 2 * parts if self.cluster.is_elastic else videos // parts % 2:
             raise wrong(
                 "optimization.batch_size",
-                f"{videos} videos make {videos // parts} for each of {self.cluster.workers} workers x "
+                f"{videos} videos make {videos // parts} for each of {self.cluster.workers_in_words} workers x "
                 f"{self.optimization.accumulation} parts, and {kind} mixes clips in pairs",
-                allowed=f"multiples of {2 * parts}",
+                allowed=f"even numbers, {2 * parts} or more"
+                if self.cluster.is_elastic
+                else f"multiples of {2 * parts}",
                 fix=f"set it to {max(2 * parts, videos - parts)}",
             )
         return self
@@ -292,6 +297,19 @@ class Experiment(Spec):
                 )
         return self
 
+    @model_validator(mode="after")
+    def frames_wait_for_one_worker(self) -> Self:
+        """A clip's next epoch is mostly another worker's, perhaps on another machine."""
+        if self.data.loader.epochs_per_decode > 1 and self.cluster.most_workers > 1:
+            raise wrong(
+                "data.loader.epochs_per_decode",
+                f"{self.data.loader.epochs_per_decode} with {self.cluster.workers_in_words} training workers, which do "
+                "not share the frames that wait",
+                allowed="1, or one worker",
+                fix="set it to 1",
+            )
+        return self
+
     @property
     def reads(self) -> Reads:
         """What the method reads of the tower for this task."""
@@ -300,9 +318,13 @@ class Experiment(Spec):
 
     @property
     def clips_of_a_part(self) -> int:
-        """Clips that a worker takes at a time: its share of a part of the batch, each video as often as sampled."""
-        parts = self.cluster.workers * self.optimization.accumulation
-        return self.optimization.batch_size // parts * self.data.repeated_sampling
+        """Clips that a worker takes at a time: its share of a part of the batch, each video as often as sampled.
+
+        Of workers that come and go, the share that the fewest have.
+        """
+        unit = 2 if self.data.augmentation.mixes_clips else 1
+        parts = self.cluster.fewest_workers * self.optimization.accumulation * unit
+        return -(-self.optimization.batch_size // parts) * unit * self.data.repeated_sampling
 
     def resolved(self) -> dict[str, Any]:
         """The whole document, every default written out, as JSON values."""

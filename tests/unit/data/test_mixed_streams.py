@@ -123,7 +123,7 @@ def shared_out(motion, chosen, world, micro_batches):
     ]
 
 
-@pytest.mark.parametrize(("world", "micro_batches"), [(2, 1), (1, 2), (3, 2), (2, 3)])
+@pytest.mark.parametrize(("world", "micro_batches"), [(2, 1), (1, 2), (3, 2), (2, 3), (4, 1), (1, 5)])
 def test_ranks_and_parts_share_out_the_same_mixed_batch(motion, copies, expected, world, micro_batches):
     found = shared_out(motion, spec(repeated_sampling=copies), world, micro_batches)
     assert all(map(torch.equal, joined(found), joined(expected)))
@@ -179,9 +179,9 @@ def test_a_test_sees_whole_clips(motion):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 15}, r"batch_size: 15 videos make parts of 15, .*in pairs.* · allowed: multiples of 2"),
-        ({"world": 4}, r"12 videos make parts of 3, .*allowed: multiples of 8"),
-        ({"micro_batches": 2, "world": 2}, r"parts of 3, .*allowed: multiples of 8"),
+        ({"batch_size": 15}, r"batch_size: 15, .* whole pairs of videos: 2 at the least · allowed: 2 or more, even"),
+        ({"world": 7}, r"batch_size: 12, .*pairs of videos: 14 at the least"),
+        ({"micro_batches": 4, "world": 2}, r"batch_size: 12, .*allowed: 16 or more, even"),
         ({"views": 3}, r"data\.augmentation\.mix: mixup-or-cutmix, and the views of each clip are finitely many"),
     ],
 )

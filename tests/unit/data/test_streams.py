@@ -89,7 +89,7 @@ def test_a_resumed_epoch_is_the_tail_of_the_undisturbed_one(motion):
     training.close()
 
 
-@pytest.mark.parametrize(("world", "micro_batches"), [(1, 3), (2, 1), (2, 3), (3, 2)])
+@pytest.mark.parametrize(("world", "micro_batches"), [(1, 3), (2, 1), (2, 3), (3, 2), (5, 1), (1, 5), (5, 2)])
 def test_ranks_and_parts_share_out_the_same_global_batch(motion, world, micro_batches):
     whole = list(stream(motion).batches(1))
     parts = [
@@ -97,7 +97,8 @@ def test_ranks_and_parts_share_out_the_same_global_batch(motion, world, micro_ba
     ]
     for step, (batch,) in enumerate(whole):
         shared = [part for rank in range(world) for part in parts[rank][step]]
-        assert [len(part) for part in shared] == [12 // world // micro_batches] * (world * micro_batches)
+        sizes = [len(part) for part in shared]
+        assert max(sizes) - min(sizes) <= bool(12 % (world * micro_batches)), sizes
         assert torch.equal(torch.cat([part.video_BTCHW for part in shared]), batch.video_BTCHW)
         assert torch.equal(torch.cat([part.indices_B for part in shared]), batch.indices_B)
 
@@ -194,9 +195,9 @@ def test_clips_without_label_or_with_a_span(videos):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"batch_size": 12, "world": 5}, "12 videos do not divide among 5 workers x 1"),
-        ({"batch_size": 12, "world": 2, "micro_batches": 4}, "multiples of 8"),
-        ({"batch_size": 0}, "0 videos"),
+        ({"batch_size": 4, "world": 5}, "batch_size: 4, .* whole videos: 5 at the least"),
+        ({"batch_size": 6, "world": 2, "micro_batches": 4}, "8 or more"),
+        ({"batch_size": 0}, "batch_size: 0"),
         ({"batch_size": 64}, "the training set has 60.*make it at most 60"),
         ({"batch_size": 32, "spec": spec(train_fraction=0.25)}, "the training set has 20.*make it at most 20"),
     ],

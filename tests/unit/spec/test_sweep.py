@@ -73,6 +73,13 @@ def test_two_of_the_ways_are_refused(two):
     assert "fix: keep one of them" in line
 
 
+def test_arms_whose_workers_come_and_go_are_refused():
+    line = complaint(grid={"cluster.workers": [2, [2, 4]]})
+    for word in ("arm", "cluster.workers: 2 to 4", "different numbers of workers", "fix: set it to 2"):
+        assert word in line, line
+    assert len(make(grid={"cluster.workers": [1, 2]}).rows) == 2
+
+
 def test_a_grid_is_every_combination_with_the_last_path_fastest():
     sweep = make(grid=GRID)
     found = list(zip(values(sweep, "method.layers"), values(sweep, "optimization.learning_rate"), strict=True))

@@ -73,6 +73,8 @@ WRONG = {
     "unknown recipe": ("optimization.recipe", "ssv3-vitb16", ["optimization.recipe", "did you mean ssv"]),
     "average without a kind": ("optimization.average", {"decay": 0.9}, ["optimization.average", "no kind"]),
     "average of one": ("optimization.average", {"kind": "moving-average", "decay": 1.0}, ["less than 1"]),
+    "no range of workers": ("cluster", {"workers": [4, 2]}, ["cluster.workers", "[4, 2]", "set it to 4, or to [2, 4]"]),
+    "more workers than videos": ("cluster", {"workers": [2, 16]}, ["optimization.batch_size", "2 to 16", "16 or more"]),
     "workers and batch": ("cluster", {"workers": 3}, ["optimization.batch_size", "multiples of 3", "fix: set it to 9"]),
     "no workers": ("cluster", {"workers": 0}, ["cluster.workers", "greater than 0"]),
     "synchronised norms on a CPU": ("cluster", {"sync_batch_norm": True}, ["cluster.sync_batch_norm", "GPUs"]),
