@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from side4video.core.errors import InputError, Side4VideoError
-from side4video.data.prefetch import ThreadPrefetcher
+from side4video.data.prefetch import thread_prefetcher
 from side4video.data.reader import TrainingKey, TrainingReader
 from side4video.data.spec import LoaderSpec
 from side4video.distributed.environment import RayCluster
@@ -69,23 +69,23 @@ def read(prefetcher, *epochs):
 
 
 def on_ray(batch_reader, loader=LOADER, **fields):
-    from side4video.distributed.decoding import RayDataPrefetcher
+    from side4video.distributed.decoding import ray_data_prefetcher
 
-    return RayDataPrefetcher(batch_reader, loader, DecodeOnNodesSpec(**fields))
+    return ray_data_prefetcher(batch_reader, loader, spec=DecodeOnNodesSpec(**fields))
 
 
 def test_the_batches_are_those_of_a_thread_in_their_order(cluster, clips):
-    wanted = read(ThreadPrefetcher(reader(clips), LOADER), 0, 1)
+    wanted = read(thread_prefetcher(reader(clips), LOADER), 0, 1)
     assert_same(read(on_ray(uneven(reader(clips))), 0, 1), wanted)
 
 
 def test_the_twin_without_an_order_is_noticed(cluster, clips, monkeypatch):
-    from side4video.distributed.decoding import RayDataPrefetcher
+    from side4video.distributed import decoding
 
-    stream = RayDataPrefetcher._stream
-    monkeypatch.setattr(RayDataPrefetcher, "_stream", lambda self, keys: iter(list(stream(self, keys))[::-1]))
+    stream = decoding._stream
+    monkeypatch.setattr(decoding, "_stream", lambda *given: iter(list(stream(*given))[::-1]))
     with pytest.raises(AssertionError):
-        assert_same(read(on_ray(reader(clips)), 0), read(ThreadPrefetcher(reader(clips), LOADER), 0))
+        assert_same(read(on_ray(reader(clips)), 0), read(thread_prefetcher(reader(clips), LOADER), 0))
 
 
 def test_a_mistake_in_the_data_arrives_as_it_is(cluster, clips, tmp_path):

@@ -14,7 +14,7 @@ from side4video.core.seeds import derive_seed
 from side4video.data.batch import BrokenReport, ClipBatch
 from side4video.data.clip import Clip
 from side4video.data.frames_ahead import FramesAhead
-from side4video.data.prefetch import MakePrefetcher, Prefetcher, ThreadPrefetcher, make_prefetcher
+from side4video.data.prefetch import MakePrefetcher, Prefetcher, make_prefetcher, thread_prefetcher
 from side4video.data.reader import BatchReader, EvaluationKey, EvaluationReader, TrainingKey, TrainingReader
 from side4video.data.spec import DataSpec
 from side4video.data.splits import training_subset
@@ -191,7 +191,7 @@ def _prefetcher(
     reader: BatchReader, stored: BatchReader | None, spec: DataSpec, prefetch: MakePrefetcher
 ) -> Prefetcher:
     """Videos as the loader says. Kept rows in a thread: they are copied, not decoded, and open files do not travel."""
-    return prefetch(reader, spec.loader) if stored is None else ThreadPrefetcher(stored, spec.loader)
+    return prefetch(reader, spec.loader) if stored is None else thread_prefetcher(stored, spec.loader)
 
 
 def _folder_ahead(spec: DataSpec, world: int) -> TemporaryDirectory[str] | None:

@@ -4,6 +4,7 @@ Both give the same batches in the same order, hand the reader's errors to the co
 leave nothing behind when closed.
 """
 
+import functools
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -35,13 +36,21 @@ class Prefetcher(Protocol):
         ...
 
 
+Produce = Callable[[BatchKeys, threading.Event], Iterator[ClipBatch]]
+"""Gives the batches of keys, and leaves off when the event is set."""
+
 MakePrefetcher = Callable[[BatchReader, LoaderSpec], Prefetcher]
 """Decides where batches are read."""
 
 
 def make_prefetcher(reader: BatchReader, spec: LoaderSpec) -> Prefetcher:
     """Processes, or a thread where `workers` is 0."""
-    return ProcessPrefetcher(reader, spec) if spec.workers else ThreadPrefetcher(reader, spec)
+    return ProcessPrefetcher(reader, spec) if spec.workers else thread_prefetcher(reader, spec)
+
+
+def thread_prefetcher(reader: BatchReader, spec: LoaderSpec) -> "ThreadPrefetcher":
+    """A thread that reads here."""
+    return ThreadPrefetcher(functools.partial(read_each, reader), spec)
 
 
 class _Failure:
@@ -155,8 +164,14 @@ class ProcessPrefetcher:
 class ThreadPrefetcher:
     """One background thread and a bounded queue; for small sets, where starting processes would take longer."""
 
-    def __init__(self, reader: BatchReader, spec: LoaderSpec) -> None:
-        self._reader = reader
+    def __init__(self, produce: Produce, spec: LoaderSpec) -> None:
+        """Prepare it; nothing is read yet.
+
+        Args:
+            produce: Gives the batches of keys in order; runs in the thread, and what it raises is the consumer's.
+            spec: How many batches wait, and how long one may take.
+        """
+        self._produce = produce
         self._depth, self._timeout_seconds = spec.prefetch, spec.timeout_seconds
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -199,21 +214,31 @@ class ThreadPrefetcher:
             raise Side4VideoError(too_long(self._timeout_seconds, keys)) from None
 
     def _fill(self, keys: BatchKeys, ready: "queue.Queue[ClipBatch | _Failure]", stop: threading.Event) -> None:
-        for batch_keys in keys:
-            if stop.is_set():
-                return
-            try:
-                item: ClipBatch | _Failure = self._reader.read(batch_keys)
-            except Exception as error:
-                item = _Failure(error)
-            while not stop.is_set():
-                try:
-                    ready.put(item, timeout=0.05)
-                    break
-                except queue.Full:
-                    continue
-            if isinstance(item, _Failure):
-                return
+        try:
+            for batch in self._produce(keys, stop):
+                _put(batch, ready, stop)
+                if stop.is_set():
+                    return
+        except Exception as error:
+            _put(_Failure(error), ready, stop)
+
+
+def read_each(reader: BatchReader, keys: BatchKeys, stop: threading.Event) -> Iterator[ClipBatch]:
+    """A `Produce` that reads here, one batch after the other."""
+    for batch_keys in keys:
+        if stop.is_set():
+            return
+        yield reader.read(batch_keys)
+
+
+def _put(item: ClipBatch | _Failure, ready: "queue.Queue[ClipBatch | _Failure]", stop: threading.Event) -> None:
+    """Wait for room, unless nobody wants it any more."""
+    while not stop.is_set():
+        try:
+            ready.put(item, timeout=0.05)
+        except queue.Full:
+            continue
+        return
 
 
 def too_long(seconds: float, keys: Sequence[Any]) -> str:

@@ -86,9 +86,9 @@ def _prefetch(cluster: ClusterSpec) -> MakePrefetcher:
     """Where this worker's videos are decoded."""
     if cluster.decoding.kind == "beside":
         return make_prefetcher
-    from side4video.distributed.decoding import RayDataPrefetcher
+    from side4video.distributed.decoding import ray_data_prefetcher
 
-    return partial(RayDataPrefetcher, spec=cluster.decoding)
+    return partial(ray_data_prefetcher, spec=cluster.decoding)
 
 
 def _judge(hub: Any, metric: str) -> Judge:

@@ -18,7 +18,7 @@ from side4video.data.batch import NO_LABEL
 from side4video.data.clip import Clip
 from side4video.data.decode import decode_frames
 from side4video.data.loader import EvaluationStream, TrainingStream
-from side4video.data.prefetch import ProcessPrefetcher, ThreadPrefetcher
+from side4video.data.prefetch import ProcessPrefetcher, thread_prefetcher
 from side4video.data.reader import EvaluationKey
 from side4video.data.spec import DataSpec, LoaderSpec
 from side4video.data.splits import training_subset
@@ -273,7 +273,7 @@ def test_no_thread_is_left_behind(motion):
 
 
 def test_a_decoder_that_hangs_ends_the_run():
-    prefetcher = ThreadPrefetcher(HangingReader(2, seconds=3), LoaderSpec(workers=0, timeout_seconds=0.3))
+    prefetcher = thread_prefetcher(HangingReader(2, seconds=3), LoaderSpec(workers=0, timeout_seconds=0.3))
     batches = prefetcher.read([[EvaluationKey(index, 0)] for index in range(5)])
     next(batches)
     next(batches)
@@ -290,7 +290,7 @@ class Broken:
 
 
 def test_bugs_reach_the_consumer_as_they_are():
-    prefetcher = ThreadPrefetcher(Broken(), LoaderSpec(workers=0))
+    prefetcher = thread_prefetcher(Broken(), LoaderSpec(workers=0))
     with pytest.raises(ZeroDivisionError, match="a bug"):
         next(prefetcher.read([[EvaluationKey(0, 0)]]))
     prefetcher.close()
