@@ -6,7 +6,7 @@ hundred Kinetics videos about one.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from side4video.checking.kept import Kept
 from side4video.checking.listing import Listing, Piece, piece_of
@@ -22,21 +22,10 @@ from side4video.checking.probe import (
 )
 from side4video.core.crew import Crew, Lost
 from side4video.core.seeds import derive_seed
+from side4video.core.view import View
 from side4video.data.clip import SPLITS, Clip
 from side4video.data.spec import DataSpec
 from side4video.data.storage import common_root, relative
-
-
-class View(Protocol):
-    """Where the check says how far it is."""
-
-    def say(self, phase: str) -> None:
-        """Something begins whose length is not known."""
-        ...
-
-    def tell(self, done: int, total: int) -> None:
-        """So many are done."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ SHOWN_FRAMES = 3
 """Frames of a clip on the contact sheet."""
 SHOWN_SIDE = 112
 """Pixels of the longer side of each."""
-_HASHED_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +92,7 @@ def hash_file(clip: Clip) -> str:
             return whole.hexdigest()
         for path in _files_of(clip.path) if clip.frame_pattern else [clip.path]:
             with open(path, "rb") as file:  # noqa: PTH123
-                while block := file.read(_HASHED_BYTES):
-                    whole.update(block)
+                hashlib.file_digest(file, lambda: whole)
     except OSError:
         return ""
     return whole.hexdigest()

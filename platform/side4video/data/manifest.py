@@ -13,7 +13,7 @@ from typing import Any
 
 from side4video.core.errors import InputError
 from side4video.data.clip import Clip, Split
-from side4video.data.storage import child, is_remote, part_of, read_bytes
+from side4video.data.storage import child, is_remote, modified_ns, part_of, read_bytes, size_of
 
 FORMAT = 1
 """Raised whenever folders of before would be read wrongly."""
@@ -82,6 +82,12 @@ def read_manifest(folder: str) -> Manifest:
         InputError: The folder holds none, a broken one, or one of a newer version.
     """
     address = child(folder, MANIFEST)
+    size = size_of(address)
+    return _read_manifest(address, size, 0 if size is None else modified_ns(address))
+
+
+@lru_cache(maxsize=8)
+def _read_manifest(address: str, size: int | None, modified: int) -> Manifest:  # noqa: ARG001 - for the cache
     document = _json(_read(address), address)
     try:
         if document["format"] > FORMAT:

@@ -6,10 +6,11 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from side4video.core.crew import Crew, Lost
 from side4video.core.errors import InputError
+from side4video.core.view import View
 from side4video.data.clip import SPLITS, Clip, Split
 from side4video.data.manifest import CLIPS, MANIFEST, Manifest, Shard, clip_record, read_clips, read_manifest
 from side4video.data.spec import DataSpec
@@ -19,18 +20,6 @@ from side4video.repacking.encode import Encoding, Job, write_video
 from side4video.repacking.shards import read_member, seal, write_shard
 
 PLAN, FILES = "plan.json", ".files"
-
-
-class View(Protocol):
-    """Where packing says how far it is."""
-
-    def say(self, phase: str) -> None:
-        """Something begins whose length is not known."""
-        ...
-
-    def tell(self, done: int, total: int) -> None:
-        """So many are done."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,6 @@ from typing import Any
 from side4video.data.manifest import Shard
 from side4video.data.storage import read_bytes
 
-_BLOCK_BYTES = 2**20
-
 
 def write_shard(path: Path, members: Iterable[tuple[str, Path, dict[str, Any]]]) -> None:
     """An archive of videos, whole or not at all; the same bytes for the same members.
@@ -40,11 +38,8 @@ def read_member(address: str) -> dict[str, Any]:
 
 def seal(path: Path) -> Shard:
     """Name, size and SHA-256 of a shard."""
-    whole = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            whole.update(block)
-    return Shard(path.name, path.stat().st_size, whole.hexdigest())
+        return Shard(path.name, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def _info(name: str, size: int) -> tarfile.TarInfo:
