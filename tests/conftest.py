@@ -1,5 +1,6 @@
 """What every test gets: quick denormals, one thread, a home of its own."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -31,4 +32,31 @@ def _own_home(tmp_path_factory):
         patch.setenv("SIDE4VIDEO_HOME", str(tmp_path_factory.mktemp("home")))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.delenv("RAY_ADDRESS", raising=False)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_stores(tmp_path_factory):
+    """A new SQLite store is a copy of an empty one: MLflow's migrations take a second of a core each time.
+
+    Processes that a test starts make theirs as users' do.
+    """
+    from side4video.tracking.connection import sqlite_path, store_lock
+    from side4video.tracking.store import Store
+
+    template = tmp_path_factory.mktemp("store") / "mlflow.db"
+    make = Store._find_or_make_experiment
+
+    def make_quickly(store):
+        database = sqlite_path(store.uri)
+        if database and Path(database) != template and not Path(database).exists():
+            with store_lock(store.uri):
+                if not template.exists():
+                    Store(f"sqlite:///{template}")._client.search_experiments()
+                if not Path(database).exists():
+                    shutil.copyfile(template, database)
+        return make(store)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "_find_or_make_experiment", make_quickly)
         yield

@@ -89,12 +89,11 @@ def assert_equal_to_rounding(one, other):
 @pytest.mark.parametrize(
     "method",
     [
-        {"kind": "linear"},
-        {"kind": "st-adapter", "dim": 16, "dropout": 0.0},
-        {"kind": "aim", "dropout": 0.0, "drop_path": 0.0},
-        {"kind": "full"},
+        pytest.param({"kind": "linear"}, id="linear"),
+        pytest.param({"kind": "st-adapter", "dim": 16, "dropout": 0.0}, id="st-adapter", marks=pytest.mark.long),
+        pytest.param({"kind": "aim", "dropout": 0.0, "drop_path": 0.0}, id="aim", marks=pytest.mark.long),
+        pytest.param({"kind": "full"}, id="full"),
     ],
-    ids=lambda method: method["kind"],
 )
 def test_gradients_of_two_workers_are_those_of_the_joined_batch(method, tmp_path):
     """Methods without batch norm and dropout: only the order of additions may differ."""

@@ -62,7 +62,13 @@ def test_as_many_parameters_as_the_authors_train(row):
     )
 
 
-@pytest.mark.parametrize("file", FILES)
+LARGE = ("msrvtt/vitb16.yaml", "msrvtt/vitl14.yaml", "msrvtt/vite14.yaml")
+"""Those whose plans take longest."""
+
+
+@pytest.mark.parametrize(
+    "file", [pytest.param(file, marks=pytest.mark.long if file in LARGE else ()) for file in FILES]
+)
 def test_the_header_has_what_the_planner_counts(file):
     text = (FOLDER / file).read_text()
     counted = re.search(r"# Counted: ([\d,]+) trained parameters", text)

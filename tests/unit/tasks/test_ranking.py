@@ -252,7 +252,7 @@ def rescored(found):
     }
 
 
-@pytest.mark.parametrize("temperature", [5.0, 100.0, 300.0])
+@pytest.mark.parametrize("temperature", [5.0, pytest.param(100.0, marks=pytest.mark.long), 300.0])
 def test_dual_softmax_is_brute_forces(temperature):
     """At 100 and more, float32 would take most of the softmax for zero."""
     spec = DualSoftmaxSpec(temperature=temperature)
