@@ -14,7 +14,6 @@ from side4video.core.units import as_gib
 from side4video.engine.checkpoint import cannot_write, save_checkpoint, save_tensors
 from side4video.engine.evaluate import Evaluation
 from side4video.engine.hooks import EpochInfo, StepInfo
-from side4video.engine.memory import read_peak
 from side4video.engine.pack import Pack
 from side4video.engine.processes import Process
 from side4video.engine.student import Student
@@ -303,12 +302,12 @@ class EpochEnd:
         measured |= {"eval/loss": evaluation.loss, "eval/videos": float(evaluation.videos)}
         measured |= {"eval/views": float(evaluation.views), "eval/epoch": float(info.epoch)}
         measured |= {f"eval/{view.name}/top1": view.top1 for view in evaluation.per_view}
-        headline = next(student.task.headline for student in self.pack.students if student.name == name)
+        student = next(student for student in self.pack.students if student.name == name)
+        headline = student.task.headline
         if name not in self.best or evaluation.metrics[headline] > self.best[name][f"best/{headline}"]:
             self.best[name] = {f"best/{key}": value for key, value in evaluation.metrics.items()}
             self.best[name]["best/epoch"] = float(info.epoch)
-        peak = read_peak(self.recorder.process.device)
-        measured |= {f"memory/{key}_gib": as_gib(value) for key, value in peak.items()}
+        measured |= {f"memory/{key}_gib": as_gib(value) for key, value in student.figures_of_memory().items()}
         measured |= self.best[name] | dict(self.constants[name])
         self.latest[name] = measured
         return [point(key, value, info.next_step - 1) for key, value in measured.items()]

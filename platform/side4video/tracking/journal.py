@@ -1,7 +1,7 @@
 """The MLflow side of a run: one record a student, begun before the work, fed while it goes on, closed after it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from side4video.core.points import Point, point
 from side4video.spec.experiment import SCHEMA_VERSION, Experiment
 from side4video.tracking.environment import describe
+from side4video.tracking.note import NOTE_TAG, About, failure_note, own_command, run_note
 from side4video.tracking.records import Metric
 from side4video.tracking.search import StoredRun, quoted
 from side4video.tracking.store import KEY_TAG, Store
@@ -55,6 +56,8 @@ class Journal:
 
     store: Store
     run_ids: Mapping[str, str]
+    about: Mapping[str, About] = field(default_factory=dict)
+    """What is known of each before it begins."""
 
     def take(self, points: Mapping[str, Sequence[Point]], notes: Sequence[str] = ()) -> None:
         """Store points, and how the run went; a value that is there already is not stored twice."""
@@ -76,7 +79,10 @@ class Journal:
         if "alone_step_s" in outcome["time"]:
             final["time/alone_s"] = outcome["time"]["alone_step_s"] * outcome["steps_trained"]
         self.store.log(run_id, [Metric(*point(key, value, last)) for key, value in final.items()])
-        self.store.set_tags(run_id, {"state": outcome["state"], "backbone_sha256": outcome["backbone_fingerprint"]})
+        tags = {STATE_TAG: outcome["state"], "backbone_sha256": outcome["backbone_fingerprint"]}
+        if name in self.about:
+            tags[NOTE_TAG] = run_note(self.about[name], run_id, outcome)
+        self.store.set_tags(run_id, tags)
         if outcome["broken_clips"]:
             self.store.log_json(run_id, outcome["broken_clips"], "broken_clips.json")
         if checkpoint is not None:
@@ -88,8 +94,11 @@ class Journal:
 
     def fail(self, reason: str, *, killed: bool = False) -> None:
         """Say that the work ended without a result."""
-        for run_id in self.run_ids.values():
-            self.store.set_tags(run_id, {"state": "interrupted" if killed else "failed", "failure": reason[:2000]})
+        for name, run_id in self.run_ids.items():
+            tags = {STATE_TAG: "interrupted" if killed else "failed", "failure": reason[:2000]}
+            if name in self.about:
+                tags[NOTE_TAG] = failure_note(self.about[name], reason, killed=killed)
+            self.store.set_tags(run_id, tags)
             self.store.finish(run_id, "KILLED" if killed else "FAILED")
 
 
@@ -114,8 +123,8 @@ def open_journal(
     """
     store = Store.from_spec(next(iter(experiments.values())).tracking).prepare()
     store.flush()  # of runs that ended while the store was away
-    environment = describe()
-    run_ids = {}
+    environment, command = describe(), own_command()
+    run_ids, about = {}, {}
     for name, spec in experiments.items():
         tags = {
             DIGEST_TAG: spec.digest(),
@@ -151,7 +160,9 @@ def open_journal(
         predicted += [Metric(*point(key, value, 0)) for key, value in (member.predicted if member else {}).items()]
         store.log(run_id, predicted)
         run_ids[name] = run_id
-    return Journal(store, run_ids)
+        company = member.predicted if member else {}
+        about[name] = About.of(spec, plans[name], protocol=_protocol(spec), company=company, command=command)
+    return Journal(store, run_ids, about)
 
 
 def find_unfinished(spec: Experiment) -> StoredRun | None:

@@ -9,7 +9,15 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 
-def experiment_link(base: str, experiment_id: str, order_by: str = "", *, filter: str = "", chart: bool = False) -> str:  # noqa: A002
+def experiment_link(
+    base: str,
+    experiment_id: str,
+    order_by: str = "",
+    *,
+    filter: str = "",  # noqa: A002
+    chart: bool = False,
+    view: str = "",
+) -> str:
     """The runs of an experiment, the best first.
 
     Args:
@@ -18,12 +26,14 @@ def experiment_link(base: str, experiment_id: str, order_by: str = "", *, filter
         order_by: a metric; the highest value comes first. Empty: the newest run comes first.
         filter: an MLflow filter. One that only child runs match shows them without their parents.
         chart: whether charts are shown instead of the table.
+        view: the name of a saved view (`views`); it brings a filter and an order of its own, so leave these out.
     """
     parts = {
         "searchFilter": filter,
         "orderByKey": f"metrics.`{order_by}`" if order_by else "",
         "orderByAsc": "false" if order_by else "",
         "compareRunsMode": "CHART" if chart else "",
+        "viewStateShareKey": view,
     }
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in parts.items() if value)
     return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs" + (f"?{query}" if query else "")

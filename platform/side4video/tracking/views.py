@@ -1,0 +1,80 @@
+"""Views of MLflow's pages that are ready to be opened: the axes, the columns and the order that a sweep needs.
+
+MLflow's own "share" keeps a view in a tag of the experiment, and opens it by a link. Without one its charts fold the
+arms into their sweep, and its parallel coordinates begin with whatever comes first in the alphabet.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+VIEW_TAG = "mlflow.sharedViewState."
+"""What the tag's name begins with; the view's own name follows."""
+
+MOST_PARAMETERS = 8
+"""Axes of what was swept; more cannot be read."""
+
+
+def arms_filter(sweep: str, tag: str) -> str:
+    """The filter that only the arms of a sweep match, by the tag that names it: MLflow then shows them unfolded."""
+    return f"params.`arm/seed` != '' and tags.`{tag}` = '{sweep}'"
+
+
+def varying(parameters: Sequence[dict[str, str]]) -> list[str]:
+    """The swept parameters (`arm/*`) that are not the same in all arms, in the order of their first arm."""
+    names = dict.fromkeys(name for each in parameters for name in each if name.startswith("arm/"))
+    return [name for name in names if len({each.get(name) for each in parameters}) > 1][:MOST_PARAMETERS]
+
+
+def sweep_view(filter: str, *, parameters: Sequence[str], metrics: Sequence[str], uuid: str) -> dict[str, Any]:  # noqa: A002
+    """The state of a page that shows a sweep's arms: parallel coordinates, and a table of the same columns.
+
+    Args:
+        filter: What only the arms match.
+        parameters: What was swept.
+        metrics: What was measured; the last one colours the lines and orders the runs, the highest first.
+        uuid: A name for the charts of this view.
+    """
+    section = f"{uuid}-section"
+    columns = [*(f"params.`{name}`" for name in parameters), *(f"metrics.`{name}`" for name in metrics)]
+    chart = {
+        "type": "PARALLEL",
+        "uuid": f"{uuid}-parallel",
+        "metricSectionId": section,
+        "deleted": False,
+        "isGenerated": False,
+        "selectedParams": list(parameters),
+        "selectedMetrics": list(metrics),
+        "showAllRuns": True,
+    }
+    return {
+        "searchFilter": filter,
+        "orderByKey": f"metrics.`{metrics[-1]}`",
+        "orderByAsc": False,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": ["attributes.`Duration`", *columns],
+        "runsHiddenMode": "SHOW_ALL",
+        "compareRunCharts": [chart],
+        "compareRunSections": [
+            {
+                "uuid": section,
+                "name": "Arms",
+                "display": True,
+                "isReordered": False,
+                "deleted": False,
+                "isGenerated": False,
+                "columns": 1,
+                "cardHeight": 420,
+            }
+        ],
+        "isAccordionReordered": False,
+        "autoRefreshEnabled": False,
+    }
+
+
+def as_tag(view: dict[str, Any]) -> str:
+    """As the tag holds it."""
+    return json.dumps(view, separators=(",", ":"), ensure_ascii=False)
