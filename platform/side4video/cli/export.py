@@ -26,7 +26,7 @@ def export(run: str, folder: Path, uri: str, weights: str, with_backbone: bool, 
     from side4video.cli.finished_run import bundle_run
     from side4video.tracking.store import Store
 
-    found, bundle, _ = bundle_run(Store(uri).prepare(), run, folder, weights=weights, with_backbone=with_backbone)
+    found, bundle = bundle_run(Store(uri).prepare(), run, folder, weights=weights, with_backbone=with_backbone)
     size = sum(path.stat().st_size for path in folder.iterdir())
     if as_json:
         told = {"folder": str(folder), "run_id": found.run_id, "bytes": size, "checksums": dict(bundle.checksums)}

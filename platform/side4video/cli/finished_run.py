@@ -70,8 +70,8 @@ def fetch_weights(store: Any, run: FinishedRun, folder: Path, weights: str) -> P
 
 def bundle_run(
     store: Any, run: str, folder: Path, *, weights: str, with_backbone: bool
-) -> "tuple[FinishedRun, Bundle, str]":
-    """Write a run into a folder (`inference.bundle`); the run, what the bundle says of itself, and its card.
+) -> "tuple[FinishedRun, Bundle]":
+    """Write a run into a folder (`inference.bundle`); the run, and what the bundle says of itself.
 
     Args:
         store: Where the run is.
@@ -104,13 +104,12 @@ def bundle_run(
                 "weights": weights,
             },
         )
-        card = model_card(bundle, found.spec, figures=FIGURES)
         written = write_bundle(
             folder,
             bundle,
             found.spec,
             fetch_weights(store, found, Path(scratch), weights),
-            card=card,
+            card=model_card(bundle, found.spec, figures=FIGURES),
             backbone=found.spec.backbone.read_weights() if with_backbone else None,
         )
-    return found, written, card
+    return found, written

@@ -10,6 +10,13 @@ import click
 from side4video.cli.options import as_json
 from side4video.core.units import format_bytes
 
+USAGE = """import mlflow
+import pandas
+
+model = mlflow.pyfunc.load_model("models:/{name}/latest")
+print(model.predict(pandas.DataFrame({{"video": ["a.mp4"]}}), params={{"top_k": 3}}))"""
+"""How a registered model is asked, in Python."""
+
 
 @click.command()
 @click.argument("run")
@@ -33,8 +40,9 @@ def register(run: str, name: str, uri: str, weights: str, with_backbone: bool, a
     column `video`.
     """
     import side4video
-    from side4video.cli.finished_run import bundle_run
+    from side4video.cli.finished_run import FIGURES, bundle_run
     from side4video.inference import table
+    from side4video.inference.bundle import model_card
     from side4video.tracking.models import LoggedModel, check_model_name, register_model
     from side4video.tracking.store import Store
 
@@ -43,7 +51,7 @@ def register(run: str, name: str, uri: str, weights: str, with_backbone: bool, a
         folder = Path(scratch) / "bundle"
         if name:
             check_model_name(name)
-        found, bundle, card = bundle_run(store, run, folder, weights=weights, with_backbone=with_backbone)
+        found, bundle = bundle_run(store, run, folder, weights=weights, with_backbone=with_backbone)
         chosen = name or check_model_name(re.sub(r"[^A-Za-z0-9_-]+", "-", found.name).strip("-"))
         top1 = bundle.figures.get("best/top1" if weights == "best" else "eval/top1")
         model = LoggedModel(
@@ -61,7 +69,7 @@ def register(run: str, name: str, uri: str, weights: str, with_backbone: bool, a
                 "weights": weights,
                 "top1": "" if top1 is None else f"{top1:.6g}",
             },
-            description=card,
+            description=model_card(bundle, found.spec, figures=FIGURES, usage=USAGE.format(name=chosen)),
         )
         size = sum(path.stat().st_size for path in folder.iterdir())
         made = register_model(store.uri, store.get(found.run_id), model)

@@ -14,6 +14,7 @@ from side4video.core.units import as_gib
 from side4video.engine.checkpoint import cannot_write, save_checkpoint, save_tensors
 from side4video.engine.evaluate import Evaluation
 from side4video.engine.hooks import EpochInfo, StepInfo
+from side4video.engine.machine import Machine
 from side4video.engine.pack import Pack
 from side4video.engine.processes import Process
 from side4video.engine.student import Student
@@ -52,12 +53,14 @@ class Report:
 
 
 class Recorder:
-    """Averages steps into points; losses over workers, times as the first worker saw them."""
+    """Averages steps into points; losses over workers, times and the machine's load as the first worker saw them."""
 
     def __init__(self, process: Process, *, every_steps: int) -> None:
         self.process, self.every_steps = process, every_steps
         self._window: list[StepInfo] = []
         self._windows: list[list[StepInfo]] = []
+        self._machine = Machine(process.device)
+        self._loads: list[dict[str, float]] = []
         self._seconds: dict[str, float] = {}
         self._own_seconds: dict[str, list[float]] = {}
         self._alone_seconds: dict[str, list[float]] = {}
@@ -87,15 +90,18 @@ class Recorder:
     def _close_window(self) -> None:
         if self._window:
             self._windows.append(self._window)
+            self._loads.append(self._machine.sample())
             self._window = []
 
     def take(self, name: str) -> list[Point]:
         """The points of one student since `clear`; every worker must call it, for the losses are averaged over them."""
-        windows = [window for window in self._windows if all(name in info.losses for info in window)]
+        loads = zip(self._windows, self._loads, strict=True)
+        kept = [(window, load) for window, load in loads if all(name in info.losses for info in window)]
+        windows = [window for window, _ in kept]
         local = [float(np.mean([info.losses[name] for info in window])) for window in windows]
         losses = np.mean(self.process.gather(local), axis=0) if windows else []
         points: list[Point] = []
-        for window, loss in zip(windows, losses, strict=True):
+        for (window, load), loss in zip(kept, losses, strict=True):
             last = window[-1]
             points += [
                 point("train/loss", loss, last.step),
@@ -103,12 +109,13 @@ class Recorder:
                 point("train/gradient_norm", float(np.mean([i.gradient_norms[name] for i in window])), last.step),
                 point("train/epoch", last.epoch, last.step),
                 *_times(window, self.process.world, name),
+                *(point(key, value, last.step) for key, value in load.items()),
             ]
         return points
 
     def clear(self) -> None:
         """Forget what was taken."""
-        self._windows = []
+        self._windows, self._loads = [], []
 
     def open_windows(self) -> list[list[dict[str, Any]]]:
         """Steps that are no point yet, of each worker by rank; every worker must call it."""

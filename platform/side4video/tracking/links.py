@@ -8,6 +8,9 @@ import json
 from collections.abc import Sequence
 from urllib.parse import quote
 
+WORKFLOW = "workflowType=machine_learning"
+"""MLflow's pages are about language models, or about training runs, whichever was seen last."""
+
 
 def experiment_link(
     base: str,
@@ -36,12 +39,12 @@ def experiment_link(
         "viewStateShareKey": view,
     }
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in parts.items() if value)
-    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs" + (f"?{query}" if query else "")
+    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs?" + (f"{query}&" if query else "") + WORKFLOW
 
 
 def run_link(base: str, experiment_id: str, run_id: str) -> str:
     """The page of one run."""
-    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}?{WORKFLOW}"
 
 
 def compare_link(base: str, run_ids: Sequence[str], experiment_id: str, metrics: Sequence[str] = ()) -> str:
@@ -55,4 +58,5 @@ def compare_link(base: str, run_ids: Sequence[str], experiment_id: str, metrics:
     """
     lists = {"runs": run_ids, "experiments": [experiment_id], "metrics": metrics, "selectedMetrics": metrics}
     texts = {name: json.dumps(list(values), separators=(",", ":")) for name, values in lists.items() if values}
-    return f"{base.rstrip('/')}/#/compare-runs?" + "&".join(f"{k}={quote(v, safe='')}" for k, v in texts.items())
+    query = "&".join(f"{name}={quote(text, safe='')}" for name, text in texts.items())
+    return f"{base.rstrip('/')}/#/compare-runs?{query}&{WORKFLOW}"

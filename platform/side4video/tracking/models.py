@@ -4,6 +4,7 @@ What is logged is a folder (a bundle), the source of this package, and the exact
 module reads it again, so nothing is pickled. Everything is addressed by client and id; MLflow's active run is not used.
 """
 
+import json
 import re
 import tempfile
 from collections.abc import Mapping
@@ -140,6 +141,9 @@ def register_model(uri: str, run: StoredRun, model: LoggedModel) -> Registered:
     version = client.create_model_version(
         model.name, made.artifact_location, run.run_id, tags, description=description, model_id=made.model_id
     )
+    # What MLflow's pages link a logged model to its version by.
+    versions = json.dumps([{"name": model.name, "version": version.version}])
+    client.set_logged_model_tags(made.model_id, {"mlflow.modelVersions": versions})
     return Registered(model.name, str(version.version), made.model_id)
 
 

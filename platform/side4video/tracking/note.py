@@ -42,6 +42,12 @@ HEADLINES = {
 }
 """Fractions that are told, in this order."""
 
+SMALL_FIGURES = "note"
+"""The folder among a sweep's artifacts with its figures as wide as a description: MLflow does not scale them."""
+
+FIGURE_PIXELS = 760
+"""So wide."""
+
 PROGRAMS = ("side4video", "__main__.py")
 
 
@@ -141,13 +147,26 @@ def sweep_note(
         f"[the report](#/experiments/{experiment_id}/runs/{run_id}/artifacts/comparison.html)"
     ]
     figures = re.findall(r"!\[[^\]]*\]\([^)]*\)", body)
-    text = re.sub(r"!\[[^\]]*\]\([^)]*\)\s*", "", body).strip()
-    shown = [re.sub(r"\(([^)]*)\)$", rf"(get-artifact?path=\1&run_uuid={run_id})", each) for each in figures]
+    # `[95% CI] (points)` would be a link.
+    text = re.sub(r"(?<!\\)\[", r"\\[", re.sub(r"!\[[^\]]*\]\([^)]*\)\s*", "", body).strip())
+    place = f"get-artifact?path={SMALL_FIGURES}/"
+    shown = [re.sub(r"\(([^)]*)\)$", rf"({place}\1&run_uuid={run_id})", each) for each in figures]
     whole = _with_command([f"**{title.lstrip('# ')}**", *linked, text, *shown], command)
     if len(whole) <= TAG_LIMIT:
         return whole
     # Too many arms for a description: the figures stay, and the table is a click away.
     return _cut(_with_command([f"**{title.lstrip('# ')}**", *linked, *shown], command))
+
+
+def small_figure(figure: Path, folder: Path) -> Path:
+    """A copy of a PNG below a folder, no wider than a description."""
+    from PIL import Image
+
+    with Image.open(figure) as image:
+        height = round(image.height * min(1.0, FIGURE_PIXELS / image.width))
+        copy = image.convert("RGB").resize((min(image.width, FIGURE_PIXELS), height), Image.Resampling.LANCZOS)
+    copy.save(folder / figure.name, optimize=True)
+    return folder / figure.name
 
 
 def _headline(metrics: Mapping[str, float]) -> str:
@@ -210,7 +229,7 @@ def _code(lines: Sequence[str]) -> str:
 
 
 def _with_command(parts: Sequence[str], command: str) -> str:
-    return _cut("\n\n".join([*parts, *([_code(["# made by", command])] if command else [])]))
+    return "\n\n".join([*parts, *([_code(["# made by", command])] if command else [])])
 
 
 def _cut(text: str) -> str:

@@ -18,7 +18,7 @@ from side4video.tracking.connection import OutageError
 from side4video.tracking.environment import describe
 from side4video.tracking.journal import DIGEST_TAG, PLACE_TAG, STATE_TAG, Membership
 from side4video.tracking.ledger import REUSED_TAG
-from side4video.tracking.note import NOTE_TAG, own_command, reused_note, sweep_note
+from side4video.tracking.note import NOTE_TAG, SMALL_FIGURES, own_command, reused_note, small_figure, sweep_note
 from side4video.tracking.records import Metric
 from side4video.tracking.search import StoredRun, quoted
 from side4video.tracking.store import Store
@@ -121,6 +121,9 @@ class SweepRecord:
         except OutageError as error:
             log.warning("the sweep %s is not described: %s", self.key, error)
             return
+        with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
+            for figure in (each for each in artifacts if each.suffix == ".png"):
+                self.store.log_file(self.parent, small_figure(figure, Path(folder)), f"{SMALL_FIGURES}/{figure.name}")
         note = sweep_note(
             comparison,
             run_id=self.parent,

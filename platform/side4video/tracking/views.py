@@ -11,6 +11,19 @@ from typing import Any
 VIEW_TAG = "mlflow.sharedViewState."
 """What the tag's name begins with; the view's own name follows."""
 
+RUNS_VIEW = "side4video-runs"
+"""The name of the view of all runs."""
+
+PARAMETERS = ("method.kind", "method.layers", "method.dim")
+METRICS = (
+    *("eval/top1", "best/top1", "memory/peak_gib", "plan/peak_memory_gib", "model/trainable_parameters"),
+    "time/mean_clips_per_s",
+)
+"""Columns of the view of all runs."""
+
+CHART_PIXELS = 420
+"""The height of the parallel coordinates."""
+
 MOST_PARAMETERS = 8
 """Axes of what was swept; more cannot be read."""
 
@@ -47,29 +60,31 @@ def sweep_view(filter: str, *, parameters: Sequence[str], metrics: Sequence[str]
         "selectedMetrics": list(metrics),
         "showAllRuns": True,
     }
+    about = {"uuid": section, "name": "Arms", "display": True, "columns": 1, "cardHeight": CHART_PIXELS}
+    return {
+        **_page(filter, order_by=f"metrics.`{metrics[-1]}`", columns=["attributes.`Duration`", *columns]),
+        "compareRunCharts": [chart],
+        "compareRunSections": [{**about, "isReordered": False, "deleted": False, "isGenerated": False}],
+    }
+
+
+def runs_view() -> dict[str, Any]:
+    """The state of a page that shows all runs of an experiment, the newest first, arms folded below their sweep."""
+    columns = [*(f"params.`{name}`" for name in PARAMETERS), *(f"metrics.`{name}`" for name in METRICS)]
+    return _page("", order_by="attributes.start_time", columns=["attributes.`Duration`", *columns])
+
+
+def _page(filter: str, *, order_by: str, columns: Sequence[str]) -> dict[str, Any]:  # noqa: A002
     return {
         "searchFilter": filter,
-        "orderByKey": f"metrics.`{metrics[-1]}`",
+        "orderByKey": order_by,
         "orderByAsc": False,
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": ["attributes.`Duration`", *columns],
+        "selectedColumns": list(columns),
         "runsHiddenMode": "SHOW_ALL",
-        "compareRunCharts": [chart],
-        "compareRunSections": [
-            {
-                "uuid": section,
-                "name": "Arms",
-                "display": True,
-                "isReordered": False,
-                "deleted": False,
-                "isGenerated": False,
-                "columns": 1,
-                "cardHeight": 420,
-            }
-        ],
         "isAccordionReordered": False,
         "autoRefreshEnabled": False,
     }
