@@ -75,7 +75,7 @@ def in_a_fresh_process(folder, videos, cwd):
     """`python -I` sees neither the working folder nor PYTHONPATH; the code also takes an installed project away."""
     environment = {"PATH": "/usr/bin:/bin", "SIDE4VIDEO_HOME": str(cwd / "other"), "HOME": str(cwd)}
     return subprocess.run(
-        [sys.executable, "-I", "-c", FRESH, str(folder), *videos],
+        [sys.executable, "-I", "-B", "-c", FRESH, str(folder), *videos],
         capture_output=True,
         text=True,
         timeout=240,
@@ -142,6 +142,16 @@ def test_a_changed_file_is_refused(logged, answer, tmp_path):
     assert done.returncode != 0
     assert "InputError" in done.stderr
     assert "its SHA-256 is not" in done.stderr
+
+
+def test_twin_without_the_logged_code_does_not_load(logged, answer, tmp_path):
+    """Else the fresh process would have found the project somewhere, and the tests above would prove nothing."""
+    copy = tmp_path / "model"
+    shutil.copytree(logged, copy)
+    shutil.rmtree(copy / "code" / "side4video")
+    done = in_a_fresh_process(copy, answer[0][:1], tmp_path)
+    assert done.returncode != 0
+    assert "No module named 'side4video'" in done.stderr
 
 
 def test_the_signature_says_what_goes_in_and_out(logged):

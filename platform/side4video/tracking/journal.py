@@ -26,11 +26,11 @@ NOTES_TAG = "side4video.notes"
 STATE_TAG = "state"
 FINGERPRINT_TAG = "dataset_fingerprint"
 PREDICTED = {
+    "peak_memory_gib": "plan/peak_memory_gib",  # the first one is what MLflow's comparison shows at first
     "trainable_parameters": "plan/trainable_parameters",
     "multiply_adds": "plan/multiply_adds_per_view",
     "multiply_adds_all_views": "plan/multiply_adds_all_views",
     "held_for_backward_gib": "plan/held_for_backward_gib",
-    "peak_memory_gib": "plan/peak_memory_gib",
 }
 """Predicted figures, logged beside the measured ones (`model/*`, `memory/*`)."""
 
@@ -140,6 +140,7 @@ def open_journal(
             "protocol": _protocol(spec),
             WEIGHTS_TAG: spec.backbone.weights.identity(),
             **environment,
+            **_source(environment, command),
             **spec.tracking.tags,
         }
         member = members.get(name)
@@ -150,7 +151,7 @@ def open_journal(
             name=spec.tracking.run_name or spec.name,
             key=key,
             tags={**tags, **(member.tags if member else {})},
-            params={**spec.resolved(), **(member.params if member else {})},
+            params={**(member.params if member else {}), **spec.resolved()},
             parent=member.parent if member else None,
             resume=resume,
         )
@@ -163,6 +164,15 @@ def open_journal(
         company = member.predicted if member else {}
         about[name] = About.of(spec, plans[name], protocol=_protocol(spec), company=company, command=command)
     return Journal(store, run_ids, about)
+
+
+def _source(environment: Mapping[str, str], command: str) -> dict[str, str]:
+    """What MLflow's pages show as the source of a run."""
+    commit = environment["commit"].partition("+")[0]
+    known = {"mlflow.source.git.commit": commit} if commit != "unknown" else {}
+    return known | (
+        {"mlflow.source.name": " ".join(command.split()[:2]), "mlflow.source.type": "LOCAL"} if command else {}
+    )
 
 
 def find_unfinished(spec: Experiment) -> StoredRun | None:

@@ -48,6 +48,8 @@ SMALL_FIGURES = "note"
 FIGURE_PIXELS = 760
 """So wide."""
 
+ON_A_CPU = "Peak memory: predicted for a GPU, with cuBLAS's workspace; measured as the tensors of a step, on a CPU."
+
 PROGRAMS = ("side4video", "__main__.py")
 
 
@@ -190,21 +192,18 @@ def _figures(about: About, outcome: Mapping[str, Any]) -> str:
     predicted, memory, time = about.predicted, outcome["memory"], outcome["time"]
     is_device, is_pack = "reserved_gib" in memory, about.company.get("plan/pack_arms", 1.0) > 1
     peak = about.company["plan/pack_peak_memory_gib"] if is_device and is_pack else predicted.get("peak_memory_gib")
-    of_what = (
-        ("of the pack" if is_pack else "of the device")
-        if is_device
-        else "a GPU's planned, cuBLAS's workspace in it; a CPU's tensors measured"
-    )
+    name = "peak memory of the pack" if is_device and is_pack else "peak memory"
     rows = [
         ("held for backward", _gib(predicted.get("held_for_backward_gib")), _gib(memory.get("held_for_backward_gib"))),
-        (f"peak memory ({of_what})", _gib(peak), _gib(memory.get("peak_gib"))),
+        (name, _gib(peak), _gib(memory.get("peak_gib"))),
         ("trained parameters", _count(predicted.get("trainable_parameters")), _count(outcome["trainable_parameters"])),
         ("multiply-adds of a view", _giga(predicted.get("multiply_adds")), ""),
         ("time", "", format_duration(time["total_s"]) if "total_s" in time else ""),
         ("training", "", f"{time['clips_per_s']:.1f} clips/s" if "clips_per_s" in time else ""),
     ]
     lines = ["| | predicted | measured |", "|---|---:|---:|"]
-    return "\n".join([*lines, *(f"| {name} | {left} | {right} |" for name, left, right in rows if left or right)])
+    table = "\n".join([*lines, *(f"| {name} | {left} | {right} |" for name, left, right in rows if left or right)])
+    return table if is_device or "peak_gib" not in memory else f"{table}\n\n{ON_A_CPU}"
 
 
 def _gib(value: float | None) -> str:

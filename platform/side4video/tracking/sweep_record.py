@@ -84,7 +84,7 @@ class SweepRecord:
             name=arm.experiment.name,
             key=member.key,
             tags=tags,
-            params={**arm.experiment.resolved(), **member.params},
+            params={**member.params, **arm.experiment.resolved()},
             parent=self.parent,
         )
         told = [Metric(*point(name, value, 0)) for name, value in source.metrics.items() if not name.startswith(CURVES)]

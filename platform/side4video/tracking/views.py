@@ -15,11 +15,11 @@ RUNS_VIEW = "side4video-runs"
 """The name of the view of all runs."""
 
 PARAMETERS = ("method.kind", "method.layers", "method.dim")
-METRICS = (
-    *("eval/top1", "best/top1", "memory/peak_gib", "plan/peak_memory_gib", "model/trainable_parameters"),
-    "time/mean_clips_per_s",
-)
+METRICS = ("eval/top1", "best/top1", "memory/peak_gib", "model/trainable_parameters", "time/mean_clips_per_s")
 """Columns of the view of all runs."""
+
+COLUMN_PIXELS = 150
+"""So wide that the names of figures can be read."""
 
 CHART_PIXELS = 420
 """The height of the parallel coordinates."""
@@ -84,6 +84,8 @@ def _page(filter: str, *, order_by: str, columns: Sequence[str]) -> dict[str, An
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
         "selectedColumns": list(columns),
+        "columnOrder": list(columns),
+        "columnWidths": dict.fromkeys(columns, COLUMN_PIXELS),
         "runsHiddenMode": "SHOW_ALL",
         "isAccordionReordered": False,
         "autoRefreshEnabled": False,
