@@ -20,7 +20,7 @@ print(model.predict(pandas.DataFrame({{"video": ["a.mp4"]}}), params={{"top_k": 
 
 @click.command()
 @click.argument("run")
-@click.option("--name", default="", help="Its name in the registry; by default the run's.")
+@click.option("--name", default="", help="Its name in the registry; by default the experiment's.")
 @click.option("--uri", default="", help="The store the run is in; by default MLFLOW_TRACKING_URI, or the local one.")
 @click.option(
     "--weights", type=click.Choice(["best", "last"]), default="best", show_default=True, help="Which weights."
@@ -52,7 +52,7 @@ def register(run: str, name: str, uri: str, weights: str, with_backbone: bool, a
         if name:
             check_model_name(name)
         found, bundle = bundle_run(store, run, folder, weights=weights, with_backbone=with_backbone)
-        chosen = name or check_model_name(re.sub(r"[^A-Za-z0-9_-]+", "-", found.name).strip("-"))
+        chosen = name or check_model_name(re.sub(r"[^A-Za-z0-9_-]+", "-", found.spec.name).strip("-"))
         top1 = bundle.figures.get("best/top1" if weights == "best" else "eval/top1")
         model = LoggedModel(
             name=chosen,

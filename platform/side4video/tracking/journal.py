@@ -43,6 +43,8 @@ class Membership:
     """The sweep's run."""
     key: str
     """What the student's record is known by, whoever begins it."""
+    name: str
+    """What it is called below the sweep: MLflow's tables have room for little."""
     tags: Mapping[str, str]
     params: Mapping[str, Any]
     """Beside the document's: the swept fields under their short names."""
@@ -127,18 +129,10 @@ def open_journal(
     run_ids, about = {}, {}
     for name, spec in experiments.items():
         tags = {
-            DIGEST_TAG: spec.digest(),
-            KIN_TAG: spec.digest(of_any_workers=True),
+            **_tags_of(spec),
             PLACE_TAG: place,
-            "schema_version": str(SCHEMA_VERSION),
             STATE_TAG: "training",
-            "method": spec.method.kind,
-            "backbone": getattr(spec.backbone, "model", spec.backbone.kind),
-            "dataset": spec.data.dataset.kind,
             FINGERPRINT_TAG: fingerprint,
-            "decoder": spec.data.decoder,
-            "protocol": _protocol(spec),
-            WEIGHTS_TAG: spec.backbone.weights.identity(),
             **environment,
             **_source(environment, command),
             **spec.tracking.tags,
@@ -148,7 +142,7 @@ def open_journal(
         if resume and not member:
             tags[DIGEST_TAG] = _digest_now(store, key, spec)
         run_id = store.start_run(
-            name=spec.tracking.run_name or spec.name,
+            name=member.name if member else spec.tracking.run_name or spec.name,
             key=key,
             tags={**tags, **(member.tags if member else {})},
             params={**(member.params if member else {}), **spec.resolved()},
@@ -164,6 +158,21 @@ def open_journal(
         company = member.predicted if member else {}
         about[name] = About.of(spec, plans[name], protocol=_protocol(spec), company=company, command=command)
     return Journal(store, run_ids, about)
+
+
+def _tags_of(spec: Experiment) -> dict[str, str]:
+    """What the document alone says."""
+    return {
+        DIGEST_TAG: spec.digest(),
+        KIN_TAG: spec.digest(of_any_workers=True),
+        "schema_version": str(SCHEMA_VERSION),
+        "method": spec.method.kind,
+        "backbone": getattr(spec.backbone, "model", spec.backbone.kind),
+        "dataset": spec.data.dataset.kind,
+        "decoder": spec.data.decoder,
+        "protocol": _protocol(spec),
+        WEIGHTS_TAG: spec.backbone.weights.identity(),
+    }
 
 
 def _source(environment: Mapping[str, str], command: str) -> dict[str, str]:

@@ -183,7 +183,7 @@ def _signature(model: LoggedModel) -> "ModelSignature":
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import Array
 
-    answer = [ColSpec(DataType[kind], name) for name, kind in model.columns.items()]
+    answer: list[Any] = [ColSpec(DataType[kind], name) for name, kind in model.columns.items()]
     answer += [ColSpec(Array(DataType[kind]), name) for name, kind in model.lists.items()]
     return ModelSignature(
         inputs=Schema([ColSpec(DataType.string, "video")]),

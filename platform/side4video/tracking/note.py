@@ -149,8 +149,8 @@ def sweep_note(
         f"[the report](#/experiments/{experiment_id}/runs/{run_id}/artifacts/comparison.html)"
     ]
     figures = re.findall(r"!\[[^\]]*\]\([^)]*\)", body)
-    # `[95% CI] (points)` would be a link.
-    text = re.sub(r"(?<!\\)\[", r"\\[", re.sub(r"!\[[^\]]*\]\([^)]*\)\s*", "", body).strip())
+    # `[95% CI] (points)` would be a link, and MLflow does not know `\<`.
+    text = re.sub(r"(?<!\\)\[", r"\\[", re.sub(r"!\[[^\]]*\]\([^)]*\)\s*", "", body).strip()).replace("\\<", "&lt;")
     place = f"get-artifact?path={SMALL_FIGURES}/"
     shown = [re.sub(r"\(([^)]*)\)$", rf"({place}\1&run_uuid={run_id})", each) for each in figures]
     whole = _with_command([f"**{title.lstrip('# ')}**", *linked, text, *shown], command)

@@ -67,6 +67,7 @@ class SweepRecord:
         return Membership(
             parent=self.parent,
             key=f"{self.key}/{arm.key}",
+            name=arm.label,
             tags={SWEEP_TAG: self.key, PACK_TAG: pack, ROWS_TAG: " | ".join(row.place for row in arm.rows)},
             params={f"arm/{name}": value for name, value in {**swept, "seed": arm.rows[0].seed}.items()},
             predicted=predicted,
@@ -81,7 +82,7 @@ class SweepRecord:
         kept = {name: value for name, value in source.tags.items() if not name.startswith("mlflow.")}
         tags = {**kept, **member.tags, REUSED_TAG: source.run_id}
         run_id = self.store.start_run(
-            name=arm.experiment.name,
+            name=member.name,
             key=member.key,
             tags=tags,
             params={**member.params, **arm.experiment.resolved()},

@@ -296,7 +296,7 @@ def test_it_is_the_arm_of_this_sweep(sweep, record, adopted):
     assert run.tags[PARENT_TAG] == record.parent
     assert run.tags[ROWS_TAG] == "t: deep | t: deep again"
     assert "mlflow.note.content" not in run.tags
-    assert run.name == sweep.arms[0].experiment.name
+    assert run.name == sweep.arms[0].label
     assert (run.params["arm/layers"], run.params["method.layers"]) == ("2", "2")
 
 

@@ -108,7 +108,7 @@ def test_no_secret_of_the_command_is_told():
 
 
 COMPARISON = (
-    "# title\n\nA note.\n\n| arm | Δ [95% CI] (points) |\n| --- | ---: |\n| a | +1.0 [-1.0, +2.0] |\n\n"
+    "# title\n\nA note.\n\n| arm | Δ [95% CI] (points) |\n| --- | ---: |\n| a | \\<0.1 [-1.0, +2.0] |\n\n"
     "- Explained.\n\n![Which](parallel-coordinates.png)\n\n![Memory](pareto.png)\n"
 )
 
@@ -132,6 +132,7 @@ def test_a_sweep_links_to_its_arms_and_shows_table_and_figures():
     )
     assert "](#/compare-runs?runs=%5B%22r1%22%2C%22r2%22%5D" in note
     assert r"| arm | Δ \[95% CI] (points) |" in note  # else it would be a link
+    assert "| a | &lt;0.1 " in note
     assert "![Which](get-artifact?path=note/parallel-coordinates.png&run_uuid=ab12)" in note
     assert "![Memory](get-artifact?path=note/pareto.png&run_uuid=ab12)" in note
     assert note.endswith("side4video sweep s.yaml\n```")
