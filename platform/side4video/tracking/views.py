@@ -18,9 +18,8 @@ PARAMETERS = ("method.kind", "method.layers", "method.dim")
 METRICS = ("eval/top1", "best/top1", "memory/peak_gib", "model/trainable_parameters", "time/mean_clips_per_s")
 """Columns of the view of all runs."""
 
-RUN_NAME = "attributes.`Run Name`"
-NAME_PIXELS, COLUMN_PIXELS = 300, 125
-"""So wide that the names of runs and figures can be read."""
+COLUMN_PIXELS = 135
+"""So wide that the names of figures can be read."""
 
 CHART_PIXELS = 420
 """The height of the parallel coordinates."""
@@ -86,7 +85,7 @@ def _page(filter: str, *, order_by: str, columns: Sequence[str]) -> dict[str, An
         "modelVersionFilter": "All Runs",
         "selectedColumns": list(columns),
         "columnOrder": list(columns),
-        "columnWidths": {RUN_NAME: NAME_PIXELS, **dict.fromkeys(columns, COLUMN_PIXELS)},
+        "columnWidths": dict.fromkeys(columns, COLUMN_PIXELS),
         "runsHiddenMode": "SHOW_ALL",
         "isAccordionReordered": False,
         "autoRefreshEnabled": False,
