@@ -105,7 +105,8 @@ def _run(experiments: Mapping[str, Experiment], surroundings: Surroundings, watc
         steps = base.optimization.length.in_steps(training.steps_per_epoch)
         plan = Plan(max(1, steps), training.steps_per_epoch, training.shares)
         surroundings.narrator.say("rehearsing a step")
-        held = rehearse(pack, _mock_video(base, process), kept.blank(base, process) if kept else None)
+        beside = () if kept else (*tower.parameters(), *tower.buffers())
+        held = rehearse(pack, _mock_video(base, process), kept.blank(base, process) if kept else None, standing=beside)
         recorder = Recorder(process, every_steps=surroundings.every_steps)
         seen, tell = WatchedBatches(testing, watchdog), _teller(surroundings)
         ending = EpochEnd(

@@ -46,7 +46,10 @@ def test_record_is_complete(finished, tmp_path):
         "best/top1",
         "memory/held_for_backward_gib",
         "plan/held_for_backward_gib",
+        "memory/peak_gib",
         "memory/process_gib",
+        "system/cpu_utilization_percentage",
+        "system/system_memory_usage_megabytes",
         "plan/peak_memory_gib",
         "time/data_wait_s",
         "time/backbone_s",
@@ -58,7 +61,15 @@ def test_record_is_complete(finished, tmp_path):
         "data/broken_clips",
     ):
         assert key in run.metrics, key
-    for tag in ("commit", "version/torch", "dataset_fingerprint", "side4video.digest", "backbone_sha256", "protocol"):
+    for tag in (
+        "mlflow.note.content",
+        "commit",
+        "version/torch",
+        "dataset_fingerprint",
+        "side4video.digest",
+        "backbone_sha256",
+        "protocol",
+    ):
         assert run.tags[tag], tag
     assert run.params["method.dim"] == "64"
     assert json.loads(store.download(finished.run_id, "spec.json", tmp_path).read_text()) == tiny().resolved()
@@ -72,6 +83,27 @@ def test_record_is_complete(finished, tmp_path):
 def test_predicted_memory_is_what_was_held(finished):
     assert finished.plan["held_for_backward_gib"] == pytest.approx(finished.memory["held_for_backward_gib"], rel=0.01)
     assert finished.plan["trainable_parameters"] == finished.trainable_parameters
+
+
+WORKSPACE_GIB = 32 / 1024
+"""cuBLAS's, which is in the plan and not on a CPU."""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"method": {"kind": "linear"}}, {"method": {"kind": "full"}}, {"optimization": {"accumulation": 2}}],
+    ids=["side network", "linear probe", "full fine-tuning", "accumulation"],
+)
+def test_predicted_peak_is_what_the_tensors_took(changes):
+    run = launch({"tiny": tiny(seed=9, **changes)}, show=quiet, local=True)["tiny"]
+    assert run.memory["peak_gib"] == pytest.approx(run.plan["peak_memory_gib"] - WORKSPACE_GIB, rel=0.02)
+    assert run.metrics["memory/peak_gib"] == run.memory["peak_gib"]
+
+
+def test_twin_that_does_not_count_the_optimizers_state_misses_the_plan(monkeypatch):
+    monkeypatch.setattr("side4video.engine.student.state_bytes", lambda optimizer: 0)
+    run = launch({"tiny": tiny(seed=9)}, show=quiet, local=True)["tiny"]
+    assert run.memory["peak_gib"] < 0.9 * (run.plan["peak_memory_gib"] - WORKSPACE_GIB)
 
 
 def test_same_spec_same_weights_other_seed_other_weights(finished, tmp_path):

@@ -19,6 +19,7 @@ COMMANDS = {
     "report": "report",
     "predict": "predict",
     "export": "export",
+    "register": "register",
     "search": "search",
     "validate": "validate",
     "schema": "schema",

@@ -100,7 +100,7 @@ def _conclude(prepared: Prepared, outcome: SweepOutcome, folder: str | None) -> 
         place.mkdir(parents=True, exist_ok=True)
         title = f"{spec.name}: {spec.reproduces}" if spec.reproduces else spec.name
         files = write_report(place, rows, title=title, metric=spec.metric, mode=spec.mode, notes=notes)
-        outcome.record.close(is_complete=outcome.is_complete, artifacts=files, figures=figures)
+        outcome.record.close(is_complete=outcome.is_complete, artifacts=files, figures=figures, metric=spec.metric)
     return rows, files if folder else [], notes
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from side4video.tracking.store import Store
 
 ORDER_BY = "eval/top1"
-"""The metric by which the runs are sorted at first."""
+"""The metric by which arms are compared, and runs are sorted where no view can be kept."""
 
 
 @click.command()
@@ -30,11 +30,11 @@ def ui(*, port: int, host: str, uri: str, experiment: str, sweep: str, opens_bro
     from side4video.tracking.store import Store
 
     store = Store(uri, experiment)
-    experiment_id, arms = _find_arms(store, sweep) if sweep else (store.experiment_id, "")
+    experiment_id, view = _find_arms(store, sweep) if sweep else _all_runs(store)
 
     def link(base: str) -> str:
-        # MLflow folds the arms into their sweep and then draws nothing; a filter that only arms match unfolds them.
-        return experiment_link(base, experiment_id, ORDER_BY, filter=arms, chart=bool(arms))
+        # MLflow folds the arms into their sweep and then draws nothing; the view unfolds them.
+        return experiment_link(base, experiment_id, "" if view else ORDER_BY, chart=bool(sweep), view=view)
 
     if is_server(store.uri):
         _show(link(store.uri), opens_browser=opens_browser)
@@ -55,14 +55,31 @@ def ui(*, port: int, host: str, uri: str, experiment: str, sweep: str, opens_bro
         click.echo("MLflow ended.", err=True)
 
 
+def _all_runs(store: "Store") -> tuple[str, str]:
+    """The experiment, and the name of the view of its runs; none where the store lets nobody keep a view."""
+    from side4video.tracking.connection import TrackingError
+    from side4video.tracking.views import RUNS_VIEW, runs_view
+
+    try:
+        store.save_view(RUNS_VIEW, runs_view())
+    except TrackingError:
+        return store.experiment_id, ""
+    return store.experiment_id, RUNS_VIEW
+
+
 def _find_arms(store: "Store", sweep: str) -> tuple[str, str]:
-    """The experiment that a sweep is in, and the filter that its arms alone match."""
-    from side4video.tracking.sweep_record import SWEEP_TAG
+    """The experiment that a sweep is in, and the name of the view of its arms."""
+    from side4video.tracking.store import Store
+    from side4video.tracking.sweep_record import SWEEP_TAG, children_of, save_sweep_view
 
     run = store.find(sweep)
     if SWEEP_TAG not in run.tags:
         raise InputError("--sweep", f"run {run.run_id[:8]} ({run.name}) is no sweep's", fix="give a sweep's name")
-    return run.experiment_id, f"params.`arm/seed` != '' and tags.`{SWEEP_TAG}` = '{run.tags[SWEEP_TAG]}'"
+    key = run.tags[SWEEP_TAG]
+    home = Store(store.uri, store.experiment_name(run.experiment_id))
+    arms = list(children_of(home, key).values())
+    save_sweep_view(home, key, arms, metric=run.params.get("sweep.metric", ORDER_BY))
+    return run.experiment_id, key
 
 
 def _show(link: str, *, opens_browser: bool) -> None:

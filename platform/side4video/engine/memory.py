@@ -2,17 +2,24 @@
 
 *Held for backward*: bytes of the distinct storages that autograd keeps between a forward and its backward,
 parameters and the tower's own weights excluded. It needs no GPU.
-*Peak*: what the CUDA allocator had handed out at most, over the steps after the first.
+*Peak*: what the CUDA allocator had handed out at most, over the steps after the first, by all students together. A CPU
+has no such allocator. There it is, of each student alone, the most bytes of tensors that were there at a time in its
+rehearsed step (tower, weights, their average, frames, gradients, what is held and what passes), and its optimizer's
+state; what an operation takes inside itself is not seen.
 """
 
 import resource
 import sys
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 
 @dataclass
@@ -53,6 +60,48 @@ def weights_under(module: nn.Module) -> Iterator[Tensor]:
             yield from borrowed.tower.parameters()
 
 
+class LiveBytes(TorchDispatchMode):
+    """Bytes of the distinct storages that are there at a time, at most, inside the block."""
+
+    def __init__(self, standing: Iterable[Tensor]) -> None:
+        """Count these, which are there before."""
+        super().__init__()
+        self._storages: dict[int, int] = {}
+        self._alive = self.most = 0
+        for tensor in standing:
+            self._see(tensor, stays=True)
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the operation and count its results until they go."""
+        result = operation(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._see(leaf)
+        return result
+
+    def _see(self, tensor: Tensor, *, stays: bool = False) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._storages:
+            return
+        self._storages[key] = storage.nbytes()
+        self._alive += storage.nbytes()
+        self.most = max(self.most, self._alive)
+        if not stays:
+            weakref.finalize(storage, self._forget, key)
+
+    def _forget(self, key: int) -> None:
+        self._alive -= self._storages.pop(key)
+
+
+def state_bytes(optimizer: torch.optim.Optimizer) -> int:
+    """Bytes of an optimizer's state as it stands."""
+    tensors = (each for state in optimizer.state.values() for each in state.values() if isinstance(each, Tensor))
+    return sum(tensor.nbytes for tensor in tensors)
+
+
 def reset_peak(device: torch.device) -> None:
     """Start a new peak on a CUDA device."""
     if device.type == "cuda":
@@ -60,7 +109,7 @@ def reset_peak(device: torch.device) -> None:
 
 
 def read_peak(device: torch.device) -> dict[str, float]:
-    """Bytes: `peak` and `reserved` of a CUDA device, and this process's largest resident set."""
+    """Bytes: `peak` and `reserved` of a CUDA device, and this process's largest resident set (all its students')."""
     figures = {
         "process": float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
     }

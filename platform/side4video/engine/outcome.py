@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from side4video.core.units import as_gib
-from side4video.engine.memory import read_peak
 from side4video.engine.recorder import EpochEnd
 from side4video.engine.step import Plan
 from side4video.engine.student import Student
@@ -42,7 +41,7 @@ def outcome_of(
 ) -> Outcome:
     """How a student ended; `measured` are the bytes it holds for backward, and the seconds of the run."""
     held, elapsed = measured
-    peak = {f"{name}_gib": as_gib(value) for name, value in read_peak(student.process.device).items()}
+    peak = {f"{name}_gib": as_gib(value) for name, value in student.figures_of_memory().items()}
     return Outcome(
         steps=plan.steps,
         steps_trained=ending.steps_trained.get(student.name, plan.steps),

@@ -14,7 +14,7 @@ from side4video.core.units import as_gib
 from side4video.engine.checkpoint import cannot_write, save_checkpoint, save_tensors
 from side4video.engine.evaluate import Evaluation
 from side4video.engine.hooks import EpochInfo, StepInfo
-from side4video.engine.memory import read_peak
+from side4video.engine.machine import Machine
 from side4video.engine.pack import Pack
 from side4video.engine.processes import Process
 from side4video.engine.student import Student
@@ -53,12 +53,14 @@ class Report:
 
 
 class Recorder:
-    """Averages steps into points; losses over workers, times as the first worker saw them."""
+    """Averages steps into points; losses over workers, times and the machine's load as the first worker saw them."""
 
     def __init__(self, process: Process, *, every_steps: int) -> None:
         self.process, self.every_steps = process, every_steps
         self._window: list[StepInfo] = []
         self._windows: list[list[StepInfo]] = []
+        self._machine = Machine(process.device)
+        self._loads: list[dict[str, float]] = []
         self._seconds: dict[str, float] = {}
         self._own_seconds: dict[str, list[float]] = {}
         self._alone_seconds: dict[str, list[float]] = {}
@@ -88,15 +90,17 @@ class Recorder:
     def _close_window(self) -> None:
         if self._window:
             self._windows.append(self._window)
+            self._loads.append(self._machine.sample())
             self._window = []
 
     def take(self, name: str) -> list[Point]:
         """The points of one student since `clear`; every worker must call it, for the losses are averaged over them."""
-        windows = [window for window in self._windows if all(name in info.losses for info in window)]
-        local = [(float(np.mean([info.losses[name] for info in window])), window[-1].share) for window in windows]
+        loads = zip(self._windows, self._loads, strict=True)
+        kept = [(window, load) for window, load in loads if all(name in info.losses for info in window)]
+        local = [(float(np.mean([info.losses[name] for info in window])), window[-1].share) for window, _ in kept]
         losses = [_mean_loss(workers) for workers in zip(*self.process.gather(local), strict=True)]
         points: list[Point] = []
-        for window, loss in zip(windows, losses, strict=True):
+        for (window, load), loss in zip(kept, losses, strict=True):
             last = window[-1]
             points += [
                 point("train/loss", loss, last.step),
@@ -104,12 +108,13 @@ class Recorder:
                 point("train/gradient_norm", float(np.mean([i.gradient_norms[name] for i in window])), last.step),
                 point("train/epoch", last.epoch, last.step),
                 *_times(window, name),
+                *(point(key, value, last.step) for key, value in load.items()),
             ]
         return points
 
     def clear(self) -> None:
         """Forget what was taken."""
-        self._windows = []
+        self._windows, self._loads = [], []
 
     def open_windows(self) -> list[list[dict[str, Any]]]:
         """Steps that are no point yet, of each worker by rank; every worker must call it."""
@@ -310,12 +315,12 @@ class EpochEnd:
         measured |= {"eval/loss": evaluation.loss, "eval/videos": float(evaluation.videos)}
         measured |= {"eval/views": float(evaluation.views), "eval/epoch": float(info.epoch)}
         measured |= {f"eval/{view.name}/top1": view.top1 for view in evaluation.per_view}
-        headline = next(student.task.headline for student in self.pack.students if student.name == name)
+        student = next(student for student in self.pack.students if student.name == name)
+        headline = student.task.headline
         if name not in self.best or evaluation.metrics[headline] > self.best[name][f"best/{headline}"]:
             self.best[name] = {f"best/{key}": value for key, value in evaluation.metrics.items()}
             self.best[name]["best/epoch"] = float(info.epoch)
-        peak = read_peak(self.recorder.process.device)
-        measured |= {f"memory/{key}_gib": as_gib(value) for key, value in peak.items()}
+        measured |= {f"memory/{key}_gib": as_gib(value) for key, value in student.figures_of_memory().items()}
         measured |= self.best[name] | dict(self.constants[name])
         self.latest[name] = measured
         return [point(key, value, info.next_step - 1) for key, value in measured.items()]

@@ -1,13 +1,14 @@
 """One optimizer step of every living student, on one frozen pass."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from side4video.engine.clock import Clock
-from side4video.engine.memory import measure_held, weights_under
+from side4video.engine.memory import LiveBytes, measure_held, weights_under
 from side4video.engine.optim import learning_rate_at
 from side4video.engine.pack import Batch, MockBatch, Pack
 
@@ -78,8 +79,10 @@ def train_step(pack: Pack, parts: Sequence[Batch], *, step: int, plan: Plan, clo
     return StepOutcome(step, clips, 1 / shares, losses, norms, rates)
 
 
-def rehearse(pack: Pack, video_BTCHW: Tensor, stored: Mapping[str, Tensor] | None = None) -> dict[str, int]:
-    """Run each student forward and backward once on a mock batch and leave no trace.
+def rehearse(
+    pack: Pack, video_BTCHW: Tensor, stored: Mapping[str, Tensor] | None = None, *, standing: Iterable[Tensor] = ()
+) -> dict[str, int]:
+    """Run each student forward and backward once on a mock batch and leave no trace but `Student.rehearsed_bytes`.
 
     An out-of-memory or a shape that does not fit speaks now, before the first epoch.
 
@@ -87,15 +90,18 @@ def rehearse(pack: Pack, video_BTCHW: Tensor, stored: Mapping[str, Tensor] | Non
         pack: The students.
         video_BTCHW: Frames.
         stored: Features in the form of kept ones, on the students' device; None computes them from the frames.
+        standing: What lies in memory beside a student: the tower's weights. Counted on a CPU alone.
 
     Returns:
         Bytes held for backward, by student.
     """
     held = {}
+    beside = [*standing, video_BTCHW, *(stored or {}).values()]
     for student in pack.living:
         device = student.process.device
         buffers = {name: buffer.clone() for name, buffer in student.module.named_buffers()}
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        alive = LiveBytes([*beside, *student.weights()]) if device.type == "cpu" else None
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), alive or nullcontext():
             features = pack.features_for([student], MockBatch(video_BTCHW.to(device), stored))
             targets = student.task.mock_targets(len(video_BTCHW), device)
             with measure_held(weights_under(student.module)) as bytes_held:
@@ -106,6 +112,7 @@ def rehearse(pack: Pack, video_BTCHW: Tensor, stored: Mapping[str, Tensor] | Non
             if loss.requires_grad:
                 loss.backward()
         held[student.name] = bytes_held.total
+        student.rehearsed_bytes = alive.most if alive else 0
         student.optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
             for name, buffer in student.module.named_buffers():

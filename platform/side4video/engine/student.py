@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from side4video.core.seeds import derive_seed
+from side4video.engine.memory import read_peak, state_bytes, weights_under
 from side4video.engine.optim import build_average, build_optimizer, clip_gradients, set_learning_rate
 from side4video.engine.optimization import OptimizationSpec
 from side4video.engine.processes import Process
@@ -96,6 +97,7 @@ class Student:
         self.scaler = torch.amp.GradScaler(device.type, enabled=is_scaled)
         self.average = build_average(self.module, self.spec)
         self.skipped = 0
+        self.rehearsed_bytes = self.most_bytes = 0
         # Statistics are sent around before each evaluation instead of before each step.
         self.replica = (
             DistributedDataParallel(self.module, **_WITHOUT_BUFFERS)
@@ -112,6 +114,20 @@ class Student:
     def trainable_parameters(self) -> int:
         """How many numbers it trains."""
         return sum(parameter.numel() for parameter in self.module.parameters() if parameter.requires_grad)
+
+    def weights(self) -> list[Tensor]:
+        """Parameters and buffers, with those of a borrowed tower, and of the average."""
+        modules = [self.module, *([self.average] if self.average is not None else [])]
+        return [each for module in modules for each in (*weights_under(module), *module.buffers())]
+
+    def figures_of_memory(self) -> dict[str, float]:
+        """Bytes, as `engine.memory` defines them: `process`; on a GPU `peak` and `reserved`, on a CPU `peak`."""
+        figures = read_peak(self.process.device)
+        if self.rehearsed_bytes:
+            # One that was stopped has given its state back, and had it.
+            self.most_bytes = max(self.most_bytes, self.rehearsed_bytes + state_bytes(self.optimizer))
+            figures["peak"] = float(self.most_bytes)
+        return figures
 
     @property
     def evaluated(self) -> nn.Module:

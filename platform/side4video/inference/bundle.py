@@ -122,13 +122,21 @@ def checksum(path: Path) -> str:
     return whole.hexdigest()
 
 
-def model_card(bundle: Bundle, spec: Experiment, *, figures: Sequence[str]) -> str:
+USAGE = (
+    'import side4video\n\nmodel = side4video.load("this folder")\n'
+    'for found in model.predict(["a.mp4"]):\n    print(found.video, found.labels)'
+)
+"""How a folder is asked, in Python."""
+
+
+def model_card(bundle: Bundle, spec: Experiment, *, figures: Sequence[str], usage: str = USAGE) -> str:
     """What a person should know of the model before using it, as Markdown.
 
     Args:
         bundle: What it is.
         spec: The document.
         figures: Names of the metrics that the card shows, as far as the run has them.
+        usage: How it is asked, in Python.
     """
     shown = [(name, bundle.figures[name]) for name in figures if name in bundle.figures]
     table = "".join(f"| `{name}` | {value:.6g} |\n" for name, value in shown)
@@ -138,8 +146,7 @@ def model_card(bundle: Bundle, spec: Experiment, *, figures: Sequence[str]) -> s
     return (
         f"# {bundle.name}\n\n"
         f"A `{spec.method.kind}` network on a frozen `{tower}` tower, for {spec.task.kind} with side4video.\n\n"
-        '```python\nimport side4video\n\nmodel = side4video.load("this folder")\n'
-        'for found in model.predict(["a.mp4"]):\n    print(found.video, found.labels)\n```\n\n'
+        f"```python\n{usage}\n```\n\n"
         f"## What it was trained on\n\n{origin}\n"
         f"- frames: {spec.data.frames} of {spec.data.size} x {spec.data.size} pixels; "
         f"views in test: {spec.data.views.clips} clips x {spec.data.views.crops} crops\n"

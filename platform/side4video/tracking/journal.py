@@ -1,7 +1,7 @@
 """The MLflow side of a run: one record a student, begun before the work, fed while it goes on, closed after it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from side4video.core.points import Point, point
 from side4video.spec.experiment import SCHEMA_VERSION, Experiment
 from side4video.tracking.environment import describe
+from side4video.tracking.note import NOTE_TAG, About, failure_note, own_command, run_note
 from side4video.tracking.records import Metric
 from side4video.tracking.search import StoredRun, quoted
 from side4video.tracking.store import KEY_TAG, Store
@@ -25,11 +26,11 @@ NOTES_TAG = "side4video.notes"
 STATE_TAG = "state"
 FINGERPRINT_TAG = "dataset_fingerprint"
 PREDICTED = {
+    "peak_memory_gib": "plan/peak_memory_gib",  # the first one is what MLflow's comparison shows at first
     "trainable_parameters": "plan/trainable_parameters",
     "multiply_adds": "plan/multiply_adds_per_view",
     "multiply_adds_all_views": "plan/multiply_adds_all_views",
     "held_for_backward_gib": "plan/held_for_backward_gib",
-    "peak_memory_gib": "plan/peak_memory_gib",
 }
 """Predicted figures, logged beside the measured ones (`model/*`, `memory/*`)."""
 
@@ -42,6 +43,8 @@ class Membership:
     """The sweep's run."""
     key: str
     """What the student's record is known by, whoever begins it."""
+    name: str
+    """What it is called below the sweep: MLflow's tables have room for little."""
     tags: Mapping[str, str]
     params: Mapping[str, Any]
     """Beside the document's: the swept fields under their short names."""
@@ -55,6 +58,8 @@ class Journal:
 
     store: Store
     run_ids: Mapping[str, str]
+    about: Mapping[str, About] = field(default_factory=dict)
+    """What is known of each before it begins."""
 
     def take(self, points: Mapping[str, Sequence[Point]], notes: Sequence[str] = ()) -> None:
         """Store points, and how the run went; a value that is there already is not stored twice."""
@@ -76,7 +81,10 @@ class Journal:
         if "alone_step_s" in outcome["time"]:
             final["time/alone_s"] = outcome["time"]["alone_step_s"] * outcome["steps_trained"]
         self.store.log(run_id, [Metric(*point(key, value, last)) for key, value in final.items()])
-        self.store.set_tags(run_id, {"state": outcome["state"], "backbone_sha256": outcome["backbone_fingerprint"]})
+        tags = {STATE_TAG: outcome["state"], "backbone_sha256": outcome["backbone_fingerprint"]}
+        if name in self.about:
+            tags[NOTE_TAG] = run_note(self.about[name], run_id, outcome)
+        self.store.set_tags(run_id, tags)
         if outcome["broken_clips"]:
             self.store.log_json(run_id, outcome["broken_clips"], "broken_clips.json")
         if checkpoint is not None:
@@ -88,8 +96,11 @@ class Journal:
 
     def fail(self, reason: str, *, killed: bool = False) -> None:
         """Say that the work ended without a result."""
-        for run_id in self.run_ids.values():
-            self.store.set_tags(run_id, {"state": "interrupted" if killed else "failed", "failure": reason[:2000]})
+        for name, run_id in self.run_ids.items():
+            tags = {STATE_TAG: "interrupted" if killed else "failed", "failure": reason[:2000]}
+            if name in self.about:
+                tags[NOTE_TAG] = failure_note(self.about[name], reason, killed=killed)
+            self.store.set_tags(run_id, tags)
             self.store.finish(run_id, "KILLED" if killed else "FAILED")
 
 
@@ -114,23 +125,16 @@ def open_journal(
     """
     store = Store.from_spec(next(iter(experiments.values())).tracking).prepare()
     store.flush()  # of runs that ended while the store was away
-    environment = describe()
-    run_ids = {}
+    environment, command = describe(), own_command()
+    run_ids, about = {}, {}
     for name, spec in experiments.items():
         tags = {
-            DIGEST_TAG: spec.digest(),
-            KIN_TAG: spec.digest(of_any_workers=True),
+            **_tags_of(spec),
             PLACE_TAG: place,
-            "schema_version": str(SCHEMA_VERSION),
             STATE_TAG: "training",
-            "method": spec.method.kind,
-            "backbone": getattr(spec.backbone, "model", spec.backbone.kind),
-            "dataset": spec.data.dataset.kind,
             FINGERPRINT_TAG: fingerprint,
-            "decoder": spec.data.decoder,
-            "protocol": _protocol(spec),
-            WEIGHTS_TAG: spec.backbone.weights.identity(),
             **environment,
+            **_source(environment, command),
             **spec.tracking.tags,
         }
         member = members.get(name)
@@ -138,10 +142,10 @@ def open_journal(
         if resume and not member:
             tags[DIGEST_TAG] = _digest_now(store, key, spec)
         run_id = store.start_run(
-            name=spec.tracking.run_name or spec.name,
+            name=member.name if member else spec.tracking.run_name or spec.name,
             key=key,
             tags={**tags, **(member.tags if member else {})},
-            params={**spec.resolved(), **(member.params if member else {})},
+            params={**(member.params if member else {}), **spec.resolved()},
             parent=member.parent if member else None,
             resume=resume,
         )
@@ -151,7 +155,33 @@ def open_journal(
         predicted += [Metric(*point(key, value, 0)) for key, value in (member.predicted if member else {}).items()]
         store.log(run_id, predicted)
         run_ids[name] = run_id
-    return Journal(store, run_ids)
+        company = member.predicted if member else {}
+        about[name] = About.of(spec, plans[name], protocol=_protocol(spec), company=company, command=command)
+    return Journal(store, run_ids, about)
+
+
+def _tags_of(spec: Experiment) -> dict[str, str]:
+    """What the document alone says."""
+    return {
+        DIGEST_TAG: spec.digest(),
+        KIN_TAG: spec.digest(of_any_workers=True),
+        "schema_version": str(SCHEMA_VERSION),
+        "method": spec.method.kind,
+        "backbone": getattr(spec.backbone, "model", spec.backbone.kind),
+        "dataset": spec.data.dataset.kind,
+        "decoder": spec.data.decoder,
+        "protocol": _protocol(spec),
+        WEIGHTS_TAG: spec.backbone.weights.identity(),
+    }
+
+
+def _source(environment: Mapping[str, str], command: str) -> dict[str, str]:
+    """What MLflow's pages show as the source of a run."""
+    commit = environment["commit"].partition("+")[0]
+    known = {"mlflow.source.git.commit": commit} if commit != "unknown" else {}
+    return known | (
+        {"mlflow.source.name": " ".join(command.split()[:2]), "mlflow.source.type": "LOCAL"} if command else {}
+    )
 
 
 def find_unfinished(spec: Experiment) -> StoredRun | None:

@@ -8,8 +8,19 @@ import json
 from collections.abc import Sequence
 from urllib.parse import quote
 
+WORKFLOW = "workflowType=machine_learning"
+"""MLflow's pages are about language models, or about training runs, whichever was seen last."""
 
-def experiment_link(base: str, experiment_id: str, order_by: str = "", *, filter: str = "", chart: bool = False) -> str:  # noqa: A002
+
+def experiment_link(
+    base: str,
+    experiment_id: str,
+    order_by: str = "",
+    *,
+    filter: str = "",  # noqa: A002
+    chart: bool = False,
+    view: str = "",
+) -> str:
     """The runs of an experiment, the best first.
 
     Args:
@@ -18,20 +29,22 @@ def experiment_link(base: str, experiment_id: str, order_by: str = "", *, filter
         order_by: a metric; the highest value comes first. Empty: the newest run comes first.
         filter: an MLflow filter. One that only child runs match shows them without their parents.
         chart: whether charts are shown instead of the table.
+        view: the name of a saved view (`views`); it brings a filter and an order of its own, so leave these out.
     """
     parts = {
         "searchFilter": filter,
         "orderByKey": f"metrics.`{order_by}`" if order_by else "",
         "orderByAsc": "false" if order_by else "",
         "compareRunsMode": "CHART" if chart else "",
+        "viewStateShareKey": view,
     }
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in parts.items() if value)
-    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs" + (f"?{query}" if query else "")
+    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs?" + (f"{query}&" if query else "") + WORKFLOW
 
 
 def run_link(base: str, experiment_id: str, run_id: str) -> str:
     """The page of one run."""
-    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}?{WORKFLOW}"
 
 
 def compare_link(base: str, run_ids: Sequence[str], experiment_id: str, metrics: Sequence[str] = ()) -> str:
@@ -45,4 +58,5 @@ def compare_link(base: str, run_ids: Sequence[str], experiment_id: str, metrics:
     """
     lists = {"runs": run_ids, "experiments": [experiment_id], "metrics": metrics, "selectedMetrics": metrics}
     texts = {name: json.dumps(list(values), separators=(",", ":")) for name, values in lists.items() if values}
-    return f"{base.rstrip('/')}/#/compare-runs?" + "&".join(f"{k}={quote(v, safe='')}" for k, v in texts.items())
+    query = "&".join(f"{name}={quote(text, safe='')}" for name, text in texts.items())
+    return f"{base.rstrip('/')}/#/compare-runs?{query}&{WORKFLOW}"

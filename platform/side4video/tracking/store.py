@@ -18,10 +18,12 @@ from side4video.spec.tracking import TrackingSpec
 from side4video.tracking import connection, records
 from side4video.tracking.connection import OutageError, explained
 from side4video.tracking.delivery import Delivery
+from side4video.tracking.note import EXPERIMENT_NOTE, NOTE_TAG
 from side4video.tracking.parameters import TAG_LIMIT, VALUE_LIMIT, batches, cut, flatten, plain_name
 from side4video.tracking.records import Metric
 from side4video.tracking.redaction import redact, redact_text
 from side4video.tracking.search import StoredRun, find_run, quoted, search
+from side4video.tracking.views import VIEW_TAG, as_tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,6 +33,9 @@ KEY_TAG = "side4video.key"
 """The tag that says which run this is to be, whoever starts it."""
 
 PARENT_TAG = "mlflow.parentRunId"
+
+KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
+"""MLflow's pages ask what an experiment is for, until somebody says it."""
 
 METRICS_IN_A_REQUEST = 500
 
@@ -100,8 +105,9 @@ class Store:
     def _make_experiment(self) -> "Experiment":
         place = None if connection.is_server(self.uri) else connection.artifact_folder(self.uri)
         location = connection.quoted_path(place) if place else None
+        tags = {NOTE_TAG: EXPERIMENT_NOTE, KIND_TAG: KIND}
         try:
-            return self._client.get_experiment(self._client.create_experiment(self.experiment, location))
+            return self._client.get_experiment(self._client.create_experiment(self.experiment, location, tags))
         except Exception:
             # A process on another machine, which the lock does not reach, may have been first.
             found = self._client.get_experiment_by_name(self.experiment)
@@ -119,6 +125,20 @@ class Store:
     @property
     def _client(self) -> "MlflowClient":
         return self._delivery.client
+
+    @explained
+    def experiment_name(self, experiment_id: str) -> str:
+        """The name of an experiment of this store."""
+        return self._client.get_experiment(experiment_id).name
+
+    @explained
+    def save_view(self, name: str, view: dict[str, Any]) -> None:
+        """Keep a view of the experiment's page under a name that a link can give; one of that name is replaced.
+
+        Raises:
+            OutageError: if the store is away; no result depends on a view.
+        """
+        self._client.set_experiment_tag(self.experiment_id, f"{VIEW_TAG}{name}", as_tag(view))
 
     # ---- runs
 

@@ -4,6 +4,7 @@ The same sweep begun again goes on with the same runs: what is in them says whic
 checkpoints of the others lie.
 """
 
+import logging
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +14,17 @@ from typing import Any
 from side4video.core.errors import InputError
 from side4video.core.points import point
 from side4video.spec.arms import Arm, Sweep, swept_values
+from side4video.tracking.connection import OutageError
 from side4video.tracking.environment import describe
 from side4video.tracking.journal import DIGEST_TAG, PLACE_TAG, STATE_TAG, Membership
 from side4video.tracking.ledger import REUSED_TAG
+from side4video.tracking.note import NOTE_TAG, SMALL_FIGURES, own_command, reused_note, small_figure, sweep_note
 from side4video.tracking.records import Metric
 from side4video.tracking.search import StoredRun, quoted
 from side4video.tracking.store import Store
+from side4video.tracking.views import arms_filter, sweep_view, varying
+
+log = logging.getLogger(__name__)
 
 SWEEP_TAG = "side4video.sweep"
 PACK_TAG = "side4video.pack"
@@ -27,6 +33,9 @@ SETTLED = frozenset({"finished", "stopped", "diverged"})
 """States of an arm that the same sweep does not run again: it would end the same."""
 COPIED = ("predictions.csv", "views.csv", "class_accuracy.json", "spec.json", "plan.json")
 """Artifacts that an arm takes over with a result."""
+COMPARISON = "comparison.md"
+"""The report's table among a sweep's artifacts."""
+MEMORY, PLANNED_MEMORY = "memory/peak_gib", "plan/peak_memory_gib"
 CURVES = "eval/"
 """Metrics that it takes over whole, not only their last values."""
 
@@ -58,6 +67,7 @@ class SweepRecord:
         return Membership(
             parent=self.parent,
             key=f"{self.key}/{arm.key}",
+            name=arm.label,
             tags={SWEEP_TAG: self.key, PACK_TAG: pack, ROWS_TAG: " | ".join(row.place for row in arm.rows)},
             params={f"arm/{name}": value for name, value in {**swept, "seed": arm.rows[0].seed}.items()},
             predicted=predicted,
@@ -72,16 +82,18 @@ class SweepRecord:
         kept = {name: value for name, value in source.tags.items() if not name.startswith("mlflow.")}
         tags = {**kept, **member.tags, REUSED_TAG: source.run_id}
         run_id = self.store.start_run(
-            name=arm.experiment.name,
+            name=member.name,
             key=member.key,
             tags=tags,
-            params={**arm.experiment.resolved(), **member.params},
+            params={**member.params, **arm.experiment.resolved()},
             parent=self.parent,
         )
         told = [Metric(*point(name, value, 0)) for name, value in source.metrics.items() if not name.startswith(CURVES)]
         for name in (name for name in source.metrics if name.startswith(CURVES)):
             told += self.store.history(source.run_id, name)
         self.store.log(run_id, told)
+        note = reused_note(source.tags.get(NOTE_TAG, ""), source.run_id, source.experiment_id)
+        self.store.set_tags(run_id, {NOTE_TAG: note})
         with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
             for name in COPIED:
                 try:
@@ -90,13 +102,39 @@ class SweepRecord:
                     continue  # an older run may lack one
         self.store.finish(run_id)
 
-    def close(self, *, is_complete: bool, artifacts: Sequence[Path], figures: Mapping[str, float]) -> None:
-        """Store what the sweep found, beside how it ended."""
+    def close(
+        self, *, is_complete: bool, artifacts: Sequence[Path], figures: Mapping[str, float], metric: str = ""
+    ) -> None:
+        """Store what the sweep found, beside how it ended; and describe it, if it was compared by a metric."""
         for artifact in artifacts:
             self.store.log_file(self.parent, artifact)
+        if metric:
+            self._describe(artifacts, metric)
         self.store.set_tags(self.parent, {name: f"{value:.6g}" for name, value in figures.items()})
         self.store.set_tags(self.parent, {STATE_TAG: "finished" if is_complete else "incomplete"})
         self.store.finish(self.parent, "FINISHED" if is_complete else "FAILED")
+
+    def _describe(self, artifacts: Sequence[Path], metric: str) -> None:
+        comparison = next((each.read_text(encoding="utf-8") for each in artifacts if each.name == COMPARISON), "")
+        try:
+            runs = self.children().values()
+            metrics = save_sweep_view(self.store, self.key, list(runs), metric=metric)
+        except OutageError as error:
+            log.warning("the sweep %s is not described: %s", self.key, error)
+            return
+        with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
+            for figure in (each for each in artifacts if each.suffix == ".png"):
+                self.store.log_file(self.parent, small_figure(figure, Path(folder)), f"{SMALL_FIGURES}/{figure.name}")
+        note = sweep_note(
+            comparison,
+            run_id=self.parent,
+            experiment_id=self.store.experiment_id,
+            arms=[run.run_id for run in runs],
+            metrics=metrics,
+            view=self.key,
+            command=own_command(),
+        )
+        self.store.set_tags(self.parent, {NOTE_TAG: note})
 
     def interrupt(self) -> None:
         """Say that somebody ended the sweep before it was over."""
@@ -110,6 +148,29 @@ def children_of(store: Store, key: str) -> dict[str, StoredRun]:
     for run in store.runs(f"tags.`{SWEEP_TAG}` = {quoted(key)} and tags.`{DIGEST_TAG}` != ''"):
         runs.setdefault(run.tags[DIGEST_TAG], run)
     return runs
+
+
+def save_sweep_view(store: Store, key: str, arms: Sequence[StoredRun], *, metric: str) -> list[str]:
+    """Make the view of MLflow's pages that shows a sweep's arms; its name is the sweep's key.
+
+    Args:
+        store: Where the sweep is.
+        key: What it is known by.
+        arms: Its arms' runs.
+        metric: What they are compared by.
+
+    Returns:
+        The metrics that have an axis: memory, measured if all arms have it, else planned; and what is compared.
+
+    Raises:
+        OutageError: If the store is away.
+    """
+    memory = MEMORY if arms and all(MEMORY in run.metrics for run in arms) else PLANNED_MEMORY
+    metrics = [memory, metric]
+    parameters = varying([dict(run.params) for run in arms])
+    filter = arms_filter(key, SWEEP_TAG)  # noqa: A001 - MLflow's own word
+    store.save_view(key, sweep_view(filter, parameters=parameters, metrics=metrics, uuid=key))
+    return metrics
 
 
 def open_sweep_record(sweep: Sweep, *, key: str, plan: Mapping[str, Any]) -> SweepRecord:

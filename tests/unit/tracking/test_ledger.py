@@ -145,6 +145,8 @@ def closed(state="finished"):
         "state": state,
         "steps": 4,
         "steps_trained": 4,
+        "metrics": {"eval/top1": 0.5},
+        "trainable_parameters": 10,
         "memory": {},
         "time": {},
         "broken_clips": [],
@@ -295,8 +297,10 @@ def test_it_is_the_arm_of_this_sweep(sweep, record, adopted):
     assert run.tags[SWEEP_TAG] == "the key"
     assert run.tags[PARENT_TAG] == record.parent
     assert run.tags[ROWS_TAG] == "t: deep | t: deep again"
-    assert "mlflow.note.content" not in run.tags
-    assert run.name == sweep.arms[0].experiment.name
+    note = run.tags["mlflow.note.content"]
+    assert note.startswith(f"Taken over from [run {source.run_id[:8]}]")
+    assert note.endswith("mine")
+    assert run.name == sweep.arms[0].label
     assert (run.params["arm/layers"], run.params["method.layers"]) == ("2", "2")
 
 
