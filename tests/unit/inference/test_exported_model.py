@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,22 +13,8 @@ import side4video
 from side4video.cli.export import export
 from side4video.cli.predict import predict
 from side4video.core.errors import InputError
-from side4video.distributed.launch import launch
 from side4video.tracking.store import Store
 from tiny import tiny
-
-
-def quiet(message):
-    pass
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SIDE4VIDEO_HOME", str(tmp_path_factory.mktemp("home")))
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        spec = tiny(name="exported", data={"views": {"clips": 2, "crops": 3}})
-        yield launch({"tiny": spec}, show=quiet, local=True)["tiny"]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +55,9 @@ def test_in_a_process_and_a_home_of_its_own(run, recorded, tmp_path):
         "model = side4video.load(sys.argv[1])\n"
         "print(json.dumps([dict(each.labels) for each in model.predict(sys.argv[2:], top=99)]))\n"
     )
-    environment = {"PATH": "/usr/bin:/bin", "SIDE4VIDEO_HOME": str(tmp_path / "other"), "HOME": str(tmp_path)}
+    source = str(Path(side4video.__file__).parents[1])
+    environment = {"PYTHONPATH": source, "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    environment["SIDE4VIDEO_HOME"] = str(tmp_path / "other")
     command = [sys.executable, "-c", code, str(folder), *videos[:3]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
