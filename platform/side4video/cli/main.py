@@ -19,6 +19,7 @@ COMMANDS = {
     "report": "report",
     "predict": "predict",
     "export": "export",
+    "serve": "serve",
     "search": "search",
     "validate": "validate",
     "schema": "schema",

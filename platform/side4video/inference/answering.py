@@ -1,4 +1,4 @@
-"""Labels for videos that strangers send: several questions are one batch, and a bad file costs nobody but its sender."""
+"""Labels for videos that strangers send: several questions are one batch, a bad file is its sender's affair alone."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -79,10 +79,10 @@ def _about_graph(bundle: Bundle, spec: Experiment) -> str:
         f'```python\nimport torch\n\nscores = torch.export.load("{GRAPH}").module()\n'
         f"frames = torch.zeros(1, {frames}, 3, {size}, {size}, dtype=torch.uint8)\n"
         "scores(frames)  # [clips, classes]\n```\n\n"
-        "Frames are RGB, resized and cropped, of any number of clips. Scores are softmax of one view; a video's score "
-        "is the mean over its views.\n\n"
-        f"When it was exported, {bundle.graph}. It is of a CPU; `torch.export.passes.move_to_device_pass` moves it. Open "
-        "it only if you trust who gave it to you.\n\n"
+        "Frames are RGB, resized and cropped, of any number of clips. Scores are softmax of one view; a "
+        "video's score is the mean over its views.\n\n"
+        f"When it was exported, {bundle.graph}. It is of a CPU; `torch.export.passes.move_to_device_pass` moves it. "
+        "Open it only if you trust who gave it to you.\n\n"
     )
 
 

@@ -116,7 +116,7 @@ class Encoder:
     def look(
         self, folder: Path, files: Sequence[VideoFile], *, prefetch: MakePrefetcher = make_prefetcher
     ) -> Iterator[Seen]:
-        """What is kept of videos, a batch at a time, and which cannot be read; `prefetch` decides where they are decoded.
+        """What is kept of videos, a batch at a time, and which cannot be read; `prefetch` says where they are decoded.
 
         Raises:
             Side4VideoError: A decoding process hung or died.
