@@ -19,12 +19,14 @@ from starlette.routing import Route
 
 from side4video.core.asking import Answer, Question
 from side4video.data.video_source import BrokenClip, open_source
-from side4video.distributed.upload import Refused, Upload, receive
+from side4video.distributed.upload import FORM_BYTES, Refused, Upload, receive
 
 RETRY_SECONDS = 5
 """When somebody who was sent away may come again."""
 MOST_VIDEOS = 32
 """Of one search."""
+CLOSE = {"Connection": "close"}
+"""What is still on its way is not taken in to be thrown away."""
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; media-src blob:; "
@@ -98,13 +100,14 @@ class Front:
     async def take(self, request: Request) -> Response:
         """`POST /predict` or `/search`: an upload, and the answer to it."""
         if self._uploads >= self.house.most_uploads:
-            return _busy()
+            length = request.headers.get("content-length", "")
+            return _busy(**({} if length.isdigit() and int(length) <= FORM_BYTES else CLOSE))
         self._uploads += 1
         folder = Path(tempfile.mkdtemp(prefix="upload-", dir=self.house.folder))
         try:
             return await self._answer(request, folder)
         except Refused as refused:
-            return _json({"error": refused.reason}, refused.status)
+            return _json({"error": refused.reason}, refused.status, **(CLOSE if refused.comes_on else {}))
         except Busy:
             return _busy()
         except TimeoutError:
@@ -153,10 +156,10 @@ def _look(path: str, *, is_only: bool) -> None:
             raise Refused(415, error.reason) from error
 
 
-def _json(document: Any, status: int = 200) -> Response:
-    return JSONResponse(document, status, headers=HEADERS)
+def _json(document: Any, status: int = 200, **headers: str) -> Response:
+    return JSONResponse(document, status, headers={**HEADERS, **headers})
 
 
-def _busy() -> Response:
+def _busy(**headers: str) -> Response:
     reason = {"error": f"too many requests at a time; come again in {RETRY_SECONDS} s"}
-    return JSONResponse(reason, 503, headers={**HEADERS, "Retry-After": str(RETRY_SECONDS)})
+    return _json(reason, 503, **{"Retry-After": str(RETRY_SECONDS)}, **headers)

@@ -27,6 +27,8 @@ class Refused(Exception):
     def __init__(self, status: int, reason: str) -> None:
         """Say with which status, and why."""
         self.status, self.reason = status, reason
+        self.comes_on = False
+        """Whether more of the request is on its way, and nobody will read it."""
         super().__init__(reason)
 
 
@@ -54,9 +56,17 @@ async def receive(request: Request, folder: Path, *, most_bytes: int, most_files
             too slowly (408), or the disk is full (507).
         starlette.requests.ClientDisconnect: The sender has gone.
     """
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > most_bytes + FORM_BYTES:
-        raise _too_large(most_bytes)
+    try:
+        declared = request.headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > most_bytes + FORM_BYTES:
+            raise _too_large(most_bytes)
+        return await _receive(request, folder, most_bytes, most_files)
+    except Refused as refused:
+        refused.comes_on = True
+        raise
+
+
+async def _receive(request: Request, folder: Path, most_bytes: int, most_files: int) -> Upload:
     kind = request.headers.get("content-type", "")
     sink = _Form(folder, kind, most_bytes, most_files) if _is_form(kind) else _Body(folder, request, most_bytes)
     try:

@@ -34,6 +34,7 @@ article { display: grid; grid-template-columns: minmax(0, 11rem) minmax(0, 1fr);
   border-top: 1px solid var(--line); }
 article:first-child { margin-top: 1.5rem; }
 @media (max-width: 34rem) { article { grid-template-columns: minmax(0, 1fr); } video { max-height: 14rem; } }
+article.bare { grid-template-columns: minmax(0, 1fr); }
 video { width: 100%; border-radius: 6px; background: var(--rest); display: block; }
 ol { list-style: none; margin: 0; padding: 0; }
 li { margin: 0 0 0.55rem; }
@@ -64,6 +65,7 @@ const card = (file) => {
   video.muted = video.loop = video.playsInline = video.controls = true;
   video.setAttribute("aria-label", "the video " + file.name);
   video.src = URL.createObjectURL(file);
+  video.onerror = () => { video.remove(); article.classList.add("bare"); };
   video.play().catch(() => {});
   const side = make("div", article);
   make("h2", side, "", file.name);
@@ -176,7 +178,7 @@ def upload_page(name: str, *, kind: Literal["labels", "search"], about: str, mos
     """
     # In a script element only `<` could end it.
     told = json.dumps({"kind": kind, "most_bytes": most_bytes}).replace("<", "\\u003c")
-    several = "" if kind == "labels" else "s"
+    wanted = "a video</b> or drop one" if kind == "labels" else "videos</b> or drop them"
     limit = f"{most_bytes / 2**20:g} MiB at most; it stays on this server only until it is answered"
     box = (
         "<form id='ask' class='row'><input type='text' id='text' maxlength='400' autocomplete='off' "
@@ -192,8 +194,8 @@ def upload_page(name: str, *, kind: Literal["labels", "search"], about: str, mos
         f"<title>{escape(name)}</title>\n<style>\n{_STYLE}\n</style>\n</head>\n<body>\n<main>\n"
         f"<h1>{escape(name)}</h1>\n<p>{escape(about)}</p>\n"
         f"<label class='drop'><input type='file' id='files' accept='video/*' multiple>"
-        f"<b>Choose video{several}</b> or drop {'one' if kind == 'labels' else 'them'} here<small>{limit}</small>"
-        f"<small id='chosen'></small></label>\n{'<br>' if box else ''}{box}"
+        f"<b>Choose {wanted} here<small>{limit}</small><small id='chosen'></small></label>\n"
+        f"{'<br>' if box else ''}{box}"
         "<div id='shown' aria-live='polite'></div>\n</main>\n"
         f"<script type='application/json' id='told'>{told}</script>\n<script>\n{_SCRIPT}\n</script>\n</body>\n</html>\n"
     )

@@ -46,5 +46,6 @@ class Labeller:
 def _say(question: Question, found: Prediction) -> Answer:
     name = question.names[0]
     if found.error:
-        return Answer({"video": name, "error": found.error}, 422 if found.is_video else 415)
+        said = found.error if found.is_video else f"no video can be read in it: {found.error}"
+        return Answer({"video": name, "error": said}, 422 if found.is_video else 415)
     return Answer({"video": name, "labels": [list(label) for label in found.labels[: question.top]]})
