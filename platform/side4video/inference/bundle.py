@@ -47,7 +47,7 @@ class Bundle:
     graph: str = ""
     """How near its graph's scores are to the model's; empty where it has none."""
     checksums: Mapping[str, str] = field(default_factory=dict)
-    """SHA-256 of each file beside it."""
+    """SHA-256 of each file beside it, and of its own description (`sealed`)."""
     format: int = FORMAT
 
 
@@ -89,9 +89,9 @@ def write_bundle(
     if graph is not None:
         shutil.copyfile(graph, folder / GRAPH)
         names.append(GRAPH)
-    made = Bundle(**{**asdict(bundle), "checksums": {name: checksum(folder / name) for name in names}})
-    (folder / BUNDLE).write_text(json.dumps(asdict(made), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return made
+    document = sealed({**asdict(bundle), "checksums": {name: checksum(folder / name) for name in names}})
+    (folder / BUNDLE).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return Bundle(**document)
 
 
 def check_new(folder: Path) -> None:
@@ -119,18 +119,26 @@ def read_bundle(folder: Path) -> tuple[Bundle, Experiment]:
         bundle = Bundle(**{**document, "classes": tuple(document["classes"])})
     except (KeyError, TypeError) as error:
         raise InputError(str(folder / BUNDLE), f"no bundle: {error}", fix="export the run again") from error
-    if not {WEIGHTS, SPEC} <= set(bundle.checksums) or not all(_is_plain(name) for name in bundle.checksums):
+    if not {WEIGHTS, SPEC, BUNDLE} <= set(bundle.checksums) or not all(_is_plain(name) for name in bundle.checksums):
         raise InputError(str(folder / BUNDLE), "its checksums are not those of a bundle", fix="export the run again")
     for name, expected in bundle.checksums.items():
         if not (folder / name).is_file():
             raise InputError(str(folder / name), "the file is missing", fix="copy the folder again, or export again")
-        if checksum(folder / name) != expected:
+        found = sealed(document)["checksums"][BUNDLE] if name == BUNDLE else checksum(folder / name)
+        if found != expected:
             raise InputError(
                 str(folder / name),
                 f"its SHA-256 is not {expected[:16]}…: the file was changed, or a copy was cut short",
                 fix="copy the folder again, or export again",
             )
     return bundle, parse_experiment(_json(folder / SPEC), source=str(folder / SPEC))
+
+
+def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What `bundle.json` says, with a checksum of all of it but that checksum."""
+    others = {name: value for name, value in document["checksums"].items() if name != BUNDLE}
+    text = json.dumps({**document, "checksums": others}, sort_keys=True)
+    return {**document, "checksums": {**others, BUNDLE: hashlib.sha256(text.encode()).hexdigest()}}
 
 
 def checksum(path: Path) -> str:
@@ -143,7 +151,7 @@ def checksum(path: Path) -> str:
 
 
 def _is_plain(name: str) -> bool:
-    return name in (WEIGHTS, BACKBONE, GRAPH, SPEC, CARD)
+    return name in (WEIGHTS, BACKBONE, GRAPH, SPEC, CARD, BUNDLE)
 
 
 def _json(path: Path) -> dict[str, Any]:

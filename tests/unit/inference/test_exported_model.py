@@ -13,6 +13,7 @@ import side4video
 from side4video.cli.export import export
 from side4video.cli.predict import predict
 from side4video.core.errors import InputError
+from side4video.inference.bundle import read_bundle, sealed
 from side4video.tracking.store import Store
 from tiny import tiny
 
@@ -80,6 +81,34 @@ def test_a_changed_file_is_refused_and_named(run, tmp_path, name):
         side4video.load(folder)
 
 
+def test_a_changed_description_is_refused(run, tmp_path):
+    """Any byte of it: a figure that somebody mended, or a class that changed its name."""
+    folder = exported(run, tmp_path / "model")
+    whole = (folder / "bundle.json").read_bytes()
+    for place in range(0, len(whole), len(whole) // 150):
+        changed = bytearray(whole)
+        changed[place] ^= 1
+        if json_of(bytes(changed)) == json.loads(whole):
+            continue  # white space
+        (folder / "bundle.json").write_bytes(changed)
+        with pytest.raises(InputError):
+            read_bundle(folder)
+    bundle = json.loads(whole)
+    bundle["figures"]["eval/top1"] = 1.0
+    (folder / "bundle.json").write_text(json.dumps(bundle))
+    with pytest.raises(InputError, match=r"bundle\.json: its SHA-256 is not"):
+        read_bundle(folder)
+    (folder / "bundle.json").write_bytes(whole)
+    read_bundle(folder)
+
+
+def json_of(content):
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None
+
+
 def test_checksums_cannot_name_files_elsewhere(run, tmp_path):
     folder = exported(run, tmp_path / "model")
     bundle = json.loads((folder / "bundle.json").read_text())
@@ -93,7 +122,7 @@ def test_another_backbone_is_refused(run, tmp_path):
     folder = exported(run, tmp_path / "model")
     bundle = json.loads((folder / "bundle.json").read_text())
     bundle["backbone_sha256"] = "0" * 64
-    (folder / "bundle.json").write_text(json.dumps(bundle))
+    (folder / "bundle.json").write_text(json.dumps(sealed(bundle)))
     with pytest.raises(InputError, match=r"the tower's fingerprint is .* fix: use the same weights"):
         side4video.load(folder)
 
