@@ -36,29 +36,19 @@ def call(*command, check=True, **options):
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
     """The Python of a new virtual environment with the wheel in it, and the libraries that are installed here."""
+    pytest.importorskip("hatchling", reason="hatchling, which builds the wheel, is not installed")
     place = tmp_path_factory.mktemp("fresh")
     # A copy: a build must not see, or leave, anything in the checkout.
     source = place / "source"
     shutil.copytree(ROOT / "platform", source / "platform", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"):
         shutil.copy2(ROOT / name, source)
-    call(
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "-q",
-        "--no-index",
-        "--no-build-isolation",
-        "--no-deps",
-        "-w",
-        place,
-        source,
-    )
+    offline = ("-q", "--no-index", "--no-deps")
+    call(sys.executable, "-m", "pip", "wheel", *offline, "--no-build-isolation", "-w", place, source)
     (wheel,) = place.glob("side4video-*.whl")
     venv.create(place / "venv", with_pip=True)
     python = place / "venv" / "bin" / "python"
-    call(python, "-m", "pip", "install", "-q", "--no-index", "--no-deps", wheel)
+    call(python, "-m", "pip", "install", *offline, wheel)
     own = Path(call(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
     # Behind its own packages; a `.pth` there, such as an editable installation's, is not followed.
     (own / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")

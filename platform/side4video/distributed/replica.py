@@ -3,11 +3,11 @@
 import asyncio
 import os
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import psutil
 from ray import serve
-from ray.serve._private import replica as ray_replica
 
 from side4video.core.asking import Answer, Answerer, Question
 from side4video.core.errors import Side4VideoError
@@ -29,7 +29,8 @@ class Replica:
         _stay_private()
         self._mistake: Exception | None = None
         self._answerer: Answerer | None = None
-        self.answer.set_max_batch_size(batch)
+        gathered: Any = self.answer  # the decorator's own attributes
+        gathered.set_max_batch_size(batch)
         try:
             self._answerer = build()
         except Side4VideoError as mistake:  # whoever starts the server asks; Ray would try again, and again
@@ -58,6 +59,7 @@ def _stay_private() -> None:
 
     Ray Serve opens it on every address as soon as this object is there, and unpickles what comes in.
     """
+    ray_replica: Any = import_module("ray.serve._private.replica")
     open_port = ray_replica.add_port_to_grpc_server
 
     def open_privately(server: Any, address: str) -> int:

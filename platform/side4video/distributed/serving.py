@@ -5,6 +5,7 @@ Importing this imports neither Ray nor its extra. Ray is started for this server
 
 import asyncio
 import functools
+import importlib
 import logging
 import os
 import shutil
@@ -148,7 +149,8 @@ def _ray(scratch: Path, serving: Serving) -> Iterator[None]:
         )
         for name in ("ray", "ray.serve"):  # what they say of their own end is nobody's concern
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        session = ray._private.worker._global_node.get_session_dir_path()
+        worker: Any = importlib.import_module("ray._private.worker")
+        session = worker._global_node.get_session_dir_path()
         _hear_signals()
         serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR", "enable_access_log": False})
         yield

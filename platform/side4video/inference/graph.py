@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ from side4video.core.errors import InputError, Side4VideoError
 from side4video.core.seeds import derive_seed
 from side4video.inference.model import Model
 from side4video.models.frozen_pass import frozen_features
+
+if TYPE_CHECKING:
+    from side4video.tasks.classification import Classification
 
 ABOUT = "side4video.json"
 """The file inside the graph's that says what goes in and what comes out."""
@@ -64,7 +67,7 @@ class ScoresOfFrames(nn.Module):
         super().__init__()
         # One after the other in one module, so that weights that both hold are in the graph once.
         self.tower, self.module = model.tower, model.student.module
-        self._student = model.student
+        self._reads, self._task = model.student.reads, cast("Classification", model.student.task)
 
     def forward(self, video_BTCHW: Tensor) -> Tensor:
         """Scores [B, K], fp32, each row with sum 1: of these frames, one view of a video.
@@ -72,8 +75,8 @@ class ScoresOfFrames(nn.Module):
         Args:
             video_BTCHW: RGB, uint8, after resize and crop; mean and deviation are the tower's affair.
         """
-        features = frozen_features(self.tower, video_BTCHW, self._student.reads)
-        return self._student.task.scores(self.module(features))
+        features = frozen_features(self.tower, video_BTCHW, self._reads)
+        return self._task.scores(self.module(features))
 
     def in_float64(self, video_BTCHW: Tensor) -> Tensor:
         """The same scores computed in float64; the module does not go back."""

@@ -6,6 +6,7 @@ known to fail is known before anything is exported.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,10 @@ class Hub:
     @contextmanager
     def _in_words(self) -> Iterator[None]:
         """The hub's errors as one line each; what it answers, but no header and no token."""
-        from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
+        from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+        # Of whichever client the hub's package has: its name has changed more than once.
+        any_error: Any = import_module("huggingface_hub.errors").HTTPError
 
         try:
             yield
@@ -108,6 +112,6 @@ class Hub:
                 fix = f"take a token that may write to {self.repository} (HF_TOKEN, or `hf auth login`)"
                 raise InputError(OPTION, said, fix=fix) from None
             raise Side4VideoError(f"{OPTION}: {said}") from None
-        except (HTTPError, OSError) as error:
+        except (any_error, OSError) as error:
             reason = str(error).strip() or type(error).__name__
             raise Side4VideoError(f"{OPTION}: the hub cannot be reached: {reason}") from None

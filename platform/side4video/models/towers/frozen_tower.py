@@ -204,7 +204,7 @@ class FrozenTower(nn.Module):
         # `len` would be a number of the graph, where the pass is exported for any number of clips.
         frames, chunk = tokens_NPD.shape[0], self.chunk_frames
         with self.own_precision():
-            if chunk == "all" or chunk >= frames:
+            if not isinstance(chunk, int) or chunk >= frames:
                 return self.trunk.run_block(index, tokens_NPD, read)
             output_NPD = tokens_NPD if may_overwrite else torch.empty_like(tokens_NPD)
             for start in range(0, frames, chunk):
