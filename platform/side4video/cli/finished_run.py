@@ -1,20 +1,13 @@
 """A run from the store, for a command that asks something of it: its document and its weights."""
 
 import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from side4video.core.errors import InputError
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import apply_override, parse_experiment
-
-if TYPE_CHECKING:
-    from side4video.inference.bundle import Bundle
-
-FIGURES = ("best/top1", "eval/top1", "eval/top5", "eval/mean_class_accuracy", "eval/loss", "eval/videos")
-"""What a model card shows of a run."""
 
 
 @dataclass(frozen=True)
@@ -66,50 +59,3 @@ def fetch_weights(store: Any, run: FinishedRun, folder: Path, weights: str) -> P
         if file.is_file():
             return file
     raise InputError(run.where, f"has no {weights} weights", fix="take another run, or run it again")
-
-
-def bundle_run(
-    store: Any, run: str, folder: Path, *, weights: str, with_backbone: bool
-) -> "tuple[FinishedRun, Bundle]":
-    """Write a run into a folder (`inference.bundle`); the run, and what the bundle says of itself.
-
-    Args:
-        store: Where the run is.
-        run: Its id, the beginning of one, or its name.
-        folder: Where to; it must not be there, or be empty.
-        weights: `best` or `last`.
-        with_backbone: Whether the frozen tower lies beside the weights.
-
-    Raises:
-        InputError: There is no such run, its task is another one, or the folder holds something.
-    """
-    from side4video.inference.bundle import Bundle, model_card, write_bundle
-    from side4video.tracking.journal import FINGERPRINT_TAG
-
-    with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
-        found = find_finished(store, run, Path(scratch))
-        if found.spec.task.kind != "recognition":
-            raise InputError(found.where, f"its task is {found.spec.task.kind}", allowed="recognition")
-        record = store.get(found.source)
-        bundle = Bundle(
-            name=found.name,
-            classes=found.spec.data.dataset.classes(),
-            backbone_sha256=record.tags.get("backbone_sha256", ""),
-            figures=dict(record.metrics),
-            origin={
-                "run": found.run_id,
-                "data set": found.spec.data.dataset.kind,
-                "data fingerprint": record.tags.get(FINGERPRINT_TAG, ""),
-                "commit": record.tags.get("commit", ""),
-                "weights": weights,
-            },
-        )
-        written = write_bundle(
-            folder,
-            bundle,
-            found.spec,
-            fetch_weights(store, found, Path(scratch), weights),
-            card=model_card(bundle, found.spec, figures=FIGURES),
-            backbone=found.spec.backbone.read_weights() if with_backbone else None,
-        )
-    return found, written

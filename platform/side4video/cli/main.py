@@ -20,6 +20,7 @@ COMMANDS = {
     "predict": "predict",
     "export": "export",
     "register": "register",
+    "serve": "serve",
     "search": "search",
     "validate": "validate",
     "schema": "schema",

@@ -40,9 +40,9 @@ def register(run: str, name: str, uri: str, weights: str, with_backbone: bool, a
     column `video`.
     """
     import side4video
-    from side4video.cli.finished_run import FIGURES, bundle_run
+    from side4video.cli.bundled_run import bundle_run
     from side4video.inference import table
-    from side4video.inference.bundle import model_card
+    from side4video.inference.card import model_page
     from side4video.tracking.models import LoggedModel, check_model_name, register_model
     from side4video.tracking.store import Store
 
@@ -69,7 +69,7 @@ def register(run: str, name: str, uri: str, weights: str, with_backbone: bool, a
                 "weights": weights,
                 "top1": "" if top1 is None else f"{top1:.6g}",
             },
-            description=model_card(bundle, found.spec, figures=FIGURES, usage=USAGE.format(name=chosen)),
+            description=model_page(bundle, found.spec, usage=USAGE.format(name=chosen)),
         )
         size = sum(path.stat().st_size for path in folder.iterdir())
         made = register_model(store.uri, store.get(found.run_id), model)

@@ -73,7 +73,12 @@ class Crew:
         self._end(self._hands)
 
     def work(
-        self, job: Callable[[Item], Result], items: Iterable[Item], *, limit_seconds: float = float("inf")
+        self,
+        job: Callable[[Item], Result],
+        items: Iterable[Item],
+        *,
+        limit_seconds: float = float("inf"),
+        handful: int = HANDFUL,
     ) -> Iterator[tuple[Item, Result | Lost]]:
         """Each item and what the job made of it, as they are done.
 
@@ -81,6 +86,7 @@ class Crew:
             job: A function of a module; its items and results travel between processes.
             items: Taken a handful at a time.
             limit_seconds: A process that is longer at one item is ended, and another takes its place.
+            handful: Items that a process is given at a time.
 
         Raises:
             Side4VideoError: The job raised it, or a process cannot start.
@@ -91,7 +97,7 @@ class Crew:
             self._hands.append(_hire())
         try:
             for hand in self._hands:
-                _give(hand, job, islice(left, HANDFUL))
+                _give(hand, job, islice(left, handful))
             while busy := [hand for hand in self._hands if hand.doing]:
                 ready = set(wait([hand.pipe for hand in busy], _LOOK_SECONDS))
                 for hand in busy:
@@ -103,7 +109,7 @@ class Crew:
                             hand, job, f"no answer within {limit_seconds:g} s; a decoder may hang on it"
                         )
                     if not hand.doing:
-                        _give(hand, job, islice(left, HANDFUL))
+                        _give(hand, job, islice(left, handful))
         finally:  # whoever stops listening must not hear the rest in the next work
             self._end([hand for hand in self._hands if hand.doing])
 

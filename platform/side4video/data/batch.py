@@ -25,6 +25,8 @@ class BrokenReport:
     """File and line that list it."""
     reason: str
     """Why, in one line."""
+    is_video: bool = True
+    """False where the file holds no video at all."""
 
 
 @dataclass(frozen=True, slots=True)

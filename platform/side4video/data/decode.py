@@ -145,24 +145,25 @@ def read_index(path: str, origin: str = "") -> VideoIndex:
 
 def _read_index(source: Source, path: str, origin: str) -> VideoIndex:
     import av
-    from av.error import FFmpegError
+    from av.error import FFmpegError, InvalidDataError
 
     try:
         with av.open(as_file(source), options={"protocol_whitelist": "file"}) as container:
             names = container.format.name.split(",")
             if any(name in _NOT_A_VIDEO or name.endswith("_pipe") for name in names):
-                raise BrokenClip(path, origin, f"it is no video file (format {container.format.name})")
+                raise BrokenClip(path, origin, f"it is no video file (format {container.format.name})", is_video=False)
             streams = [stream for stream in container.streams.video if not _is_cover(stream)]
             if not streams:
                 kind = "audio only" if container.streams.audio else "no audio or video in it"
-                raise BrokenClip(path, origin, f"no video stream: {kind}")
+                raise BrokenClip(path, origin, f"no video stream: {kind}", is_video=False)
             if (codec := streams[0].codec_context) is None:
                 raise BrokenClip(path, origin, "its codec is not known")
             if codec.width * codec.height > MAX_PIXELS:
                 raise BrokenClip(path, origin, f"its header claims frames of {codec.width} x {codec.height} pixels")
             return _index_packets(container, streams[0])
     except (FFmpegError, ValueError, IndexError) as error:
-        raise BrokenClip(path, origin, _in_words(error)) from error
+        is_known = not isinstance(error, InvalidDataError)
+        raise BrokenClip(path, origin, _in_words(error), is_video=is_known) from error
     except _Truncated as error:
         raise BrokenClip(path, origin, str(error)) from error
 

@@ -184,7 +184,7 @@ class EvaluationReader:
             except BrokenClip as error:
                 if spec.broken_clips.kind == "raise":
                     raise
-                broken.append(BrokenReport(key.index, error.path, error.origin, error.reason))
+                broken.append(BrokenReport(key.index, error.path, error.origin, error.reason, error.is_video))
                 continue
             frames_THWC = resize_for_test(frames_THWC, spec.augmentation.resize, spec.size)
             label = NO_LABEL if clip.label is None else clip.label

@@ -14,11 +14,11 @@ _HEAD_BYTES = 512
 
 
 class BrokenClip(InputError):
-    """A clip that cannot be decoded: its file, where it is listed, and why."""
+    """A clip that cannot be decoded: its file, where it is listed, and why; and whether it is a video at all."""
 
-    def __init__(self, path: str, origin: str, reason: str) -> None:
+    def __init__(self, path: str, origin: str, reason: str, is_video: bool = True) -> None:
         """One line: origin (or the path), path and reason."""
-        self.path, self.origin, self.reason = path, origin, reason
+        self.path, self.origin, self.reason, self.is_video = path, origin, reason, is_video
         super().__init__(
             origin or path,
             f"the clip {path} cannot be decoded: {reason}" if origin else f"cannot be decoded: {reason}",
@@ -27,7 +27,7 @@ class BrokenClip(InputError):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Survive pickling between processes."""
-        return (BrokenClip, (self.path, self.origin, self.reason))
+        return (BrokenClip, (self.path, self.origin, self.reason, self.is_video))
 
 
 def open_source(address: str, origin: str) -> Source:
@@ -57,7 +57,7 @@ def open_source(address: str, origin: str) -> Source:
             address, origin, "there is no such file" if missing else error.strerror or str(error)
         ) from error
     if reason := _no_media(head):
-        raise BrokenClip(address, origin, reason)
+        raise BrokenClip(address, origin, reason, is_video=False)
     return source
 
 

@@ -52,7 +52,7 @@ class RayCluster:
         self._failure: BaseException | None = None
         self._grows = False
         # Ray's threads print warnings on stdout, where a command's answer goes.
-        self._stdout = redirect_stdout(_AsLog())
+        self._stdout = redirect_stdout(AsLog())
 
     def __enter__(self) -> "RayCluster":
         self._stdout.__enter__()
@@ -138,7 +138,7 @@ class RayCluster:
             ray.shutdown()
 
 
-class _AsLog(io.TextIOBase):
+class AsLog(io.TextIOBase):
     """Takes what is printed as lines of the log."""
 
     def write(self, text: str) -> int:

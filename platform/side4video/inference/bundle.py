@@ -3,22 +3,22 @@
     weights.safetensors     the side network and its head
     backbone.safetensors    the frozen tower, if it was asked for; else `spec.json` names where it comes from
     spec.json               the resolved document
+    graph.pt2               tower, network and head as one graph, if it was asked for: `torch.export.load` reads it
     bundle.json             classes, the backbone's fingerprint, figures, checksums
     README.md               the model card
 
-Nothing in it is executed when it is read.
+Nothing in it is executed when it is read: the graph, which torch reads with a format of its own, is never opened here.
 """
 
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from side4video.core.errors import InputError
-from side4video.data.annotations import some
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import parse_experiment
 
@@ -27,11 +27,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Raised whenever folders of before would be read wrongly."""
-WEIGHTS, BACKBONE, SPEC, BUNDLE, CARD = (
-    *("weights.safetensors", "backbone.safetensors", "spec.json"),
-    *("bundle.json", "README.md"),
-)
-_BLOCK_BYTES = 2**20
+WEIGHTS, BACKBONE, GRAPH = "weights.safetensors", "backbone.safetensors", "graph.pt2"
+SPEC, BUNDLE, CARD = "spec.json", "bundle.json", "README.md"
 
 
 @dataclass(frozen=True)
@@ -46,13 +43,22 @@ class Bundle:
     """What the run measured, by metric."""
     origin: Mapping[str, str]
     """The run, its data and code."""
+    graph: str = ""
+    """How near its graph's scores are to the model's; empty where it has none."""
     checksums: Mapping[str, str] = field(default_factory=dict)
-    """SHA-256 of each file beside it."""
+    """SHA-256 of each file beside it, and of its own description (`sealed`)."""
     format: int = FORMAT
 
 
 def write_bundle(
-    folder: Path, bundle: Bundle, spec: Experiment, weights: Path, *, card: str, backbone: "TowerWeights | None" = None
+    folder: Path,
+    bundle: Bundle,
+    spec: Experiment,
+    weights: Path,
+    *,
+    card: str,
+    backbone: "TowerWeights | None" = None,
+    graph: Path | None = None,
 ) -> Bundle:
     """Write the folder; it must not be there, or be empty.
 
@@ -63,12 +69,12 @@ def write_bundle(
         weights: The safetensors file of the student.
         card: The model card, Markdown.
         backbone: The tower's weights, to lie beside the student's; None leaves them where they come from.
+        graph: The graph's file; None where there is none.
 
     Raises:
         InputError: The folder holds something.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(str(folder), "it is there already", fix="name a new folder")
+    check_new(folder)
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(weights, folder / WEIGHTS)
     (folder / SPEC).write_text(json.dumps(spec.resolved(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -79,9 +85,22 @@ def write_bundle(
 
         save_file({name: tensor.contiguous() for name, tensor in backbone.tensors.items()}, folder / BACKBONE)
         names.append(BACKBONE)
-    made = Bundle(**{**asdict(bundle), "checksums": {name: checksum(folder / name) for name in names}})
-    (folder / BUNDLE).write_text(json.dumps(asdict(made), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return made
+    if graph is not None:
+        shutil.copyfile(graph, folder / GRAPH)
+        names.append(GRAPH)
+    document = sealed({**asdict(bundle), "checksums": {name: checksum(folder / name) for name in names}})
+    (folder / BUNDLE).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return Bundle(**document)
+
+
+def check_new(folder: Path) -> None:
+    """Look whether a bundle can be written there, before the work begins.
+
+    Raises:
+        InputError: The folder holds something.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(str(folder), "it is there already", fix="name a new folder")
 
 
 def read_bundle(folder: Path) -> tuple[Bundle, Experiment]:
@@ -99,12 +118,13 @@ def read_bundle(folder: Path) -> tuple[Bundle, Experiment]:
         bundle = Bundle(**{**document, "classes": tuple(document["classes"])})
     except (KeyError, TypeError) as error:
         raise InputError(str(folder / BUNDLE), f"no bundle: {error}", fix="export the run again") from error
-    if not {WEIGHTS, SPEC} <= set(bundle.checksums) or not all(_is_plain(name) for name in bundle.checksums):
+    if not {WEIGHTS, SPEC, BUNDLE} <= set(bundle.checksums) or not all(_is_plain(name) for name in bundle.checksums):
         raise InputError(str(folder / BUNDLE), "its checksums are not those of a bundle", fix="export the run again")
     for name, expected in bundle.checksums.items():
         if not (folder / name).is_file():
             raise InputError(str(folder / name), "the file is missing", fix="copy the folder again, or export again")
-        if checksum(folder / name) != expected:
+        found = sealed(document)["checksums"][BUNDLE] if name == BUNDLE else checksum(folder / name)
+        if found != expected:
             raise InputError(
                 str(folder / name),
                 f"its SHA-256 is not {expected[:16]}…: the file was changed, or a copy was cut short",
@@ -113,53 +133,21 @@ def read_bundle(folder: Path) -> tuple[Bundle, Experiment]:
     return bundle, parse_experiment(_json(folder / SPEC), source=str(folder / SPEC))
 
 
+def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What `bundle.json` says, with a checksum of all of it but that checksum."""
+    others = {name: value for name, value in document["checksums"].items() if name != BUNDLE}
+    text = json.dumps({**document, "checksums": others}, sort_keys=True)
+    return {**document, "checksums": {**others, BUNDLE: hashlib.sha256(text.encode()).hexdigest()}}
+
+
 def checksum(path: Path) -> str:
     """SHA-256 of a file's bytes."""
-    whole = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            whole.update(block)
-    return whole.hexdigest()
-
-
-USAGE = (
-    'import side4video\n\nmodel = side4video.load("this folder")\n'
-    'for found in model.predict(["a.mp4"]):\n    print(found.video, found.labels)'
-)
-"""How a folder is asked, in Python."""
-
-
-def model_card(bundle: Bundle, spec: Experiment, *, figures: Sequence[str], usage: str = USAGE) -> str:
-    """What a person should know of the model before using it, as Markdown.
-
-    Args:
-        bundle: What it is.
-        spec: The document.
-        figures: Names of the metrics that the card shows, as far as the run has them.
-        usage: How it is asked, in Python.
-    """
-    shown = [(name, bundle.figures[name]) for name in figures if name in bundle.figures]
-    table = "".join(f"| `{name}` | {value:.6g} |\n" for name, value in shown)
-    weights = spec.backbone.weights.identity()
-    origin = "".join(f"- {name}: `{value}`\n" for name, value in bundle.origin.items() if value)
-    tower = getattr(spec.backbone, "model", spec.backbone.kind)
-    return (
-        f"# {bundle.name}\n\n"
-        f"A `{spec.method.kind}` network on a frozen `{tower}` tower, for {spec.task.kind} with side4video.\n\n"
-        f"```python\n{usage}\n```\n\n"
-        f"## What it was trained on\n\n{origin}\n"
-        f"- frames: {spec.data.frames} of {spec.data.size} x {spec.data.size} pixels; "
-        f"views in test: {spec.data.views.clips} clips x {spec.data.views.crops} crops\n"
-        f"- backbone: {weights}, fingerprint `{bundle.backbone_sha256}`\n"
-        f"- classes ({len(bundle.classes)}): {some(bundle.classes)}\n\n"
-        f"## What it measured\n\n| metric | value |\n|---|---:|\n{table}\n"
-        "Fractions are fractions. These are figures of the data set above and its protocol; of other videos they say "
-        "nothing. The licence of the backbone's weights and of the data set are their makers' own.\n"
-    )
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_plain(name: str) -> bool:
-    return name in (WEIGHTS, BACKBONE, SPEC, CARD)
+    return name in (WEIGHTS, BACKBONE, GRAPH, SPEC, CARD, BUNDLE)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from side4video.core.errors import InputError
 from side4video.data.clip import Clip
 from side4video.data.datasets.list import GivenNamesSpec, ListSpec
 from side4video.data.loader import EvaluationStream
+from side4video.data.prefetch import MakePrefetcher, make_prefetcher
 from side4video.data.spec import DataSpec, SkipBrokenSpec
 from side4video.engine.checkpoint import load_tensors
 from side4video.engine.evaluate import evaluate
@@ -35,6 +36,8 @@ class Prediction:
     """The most likely classes with their scores (softmax, averaged over views), best first; none where it is broken."""
     error: str = ""
     """Why it cannot be read; empty where it could."""
+    is_video: bool = True
+    """False where the file holds no video at all."""
 
 
 class Model:
@@ -69,7 +72,7 @@ class Model:
         self.spec, self.classes = _without_data(spec, classes), tuple(classes)
         self.process = Process(device=torch.device(device))
         settle(self.spec, self.process)
-        tower = self.spec.backbone.build(device, backbone)
+        self.tower = tower = self.spec.backbone.build(device, backbone)
         if backbone_sha256 and tower.fingerprint() != backbone_sha256:
             raise InputError(
                 "backbone.weights",
@@ -77,17 +80,20 @@ class Model:
                 allowed=f"{backbone_sha256[:16]}…, which the network was trained on",
                 fix="use the same weights of the backbone, or export with --with-backbone",
             )
-        self._student = build_student("model", self.spec, self.process, tower)
-        load_tensors(self._student.module, weights)
-        self._student.average = None
-        self._pack = Pack(partial(features_of_batch, tower), [self._student])
+        self.student = build_student("model", self.spec, self.process, tower)
+        load_tensors(self.student.module, weights)
+        self.student.average = None
+        self._pack = Pack(partial(features_of_batch, tower), [self.student])
 
-    def predict(self, videos: Sequence[str | Path], *, top: int = 5) -> list[Prediction]:
+    def predict(
+        self, videos: Sequence[str | Path], *, top: int = 5, prefetch: MakePrefetcher = make_prefetcher
+    ) -> list[Prediction]:
         """The most likely classes of each video, in the order given.
 
         Args:
             videos: Paths or addresses; one that cannot be read has an `error` in place of labels.
             top: How many classes to name.
+            prefetch: Decides where videos are decoded.
 
         Raises:
             Side4VideoError: A decoding process hung or died.
@@ -97,21 +103,22 @@ class Model:
             return []
         clips = [Clip(name, label=None) for name in names]
         data = self._data(len(names))
-        with closing(EvaluationStream(data, clips, batch_size=self.spec.evaluation.batch_size)) as stream:
+        batch_size = self.spec.evaluation.batch_size
+        with closing(EvaluationStream(data, clips, batch_size=batch_size, prefetch=prefetch)) as stream:
             scored: Any = evaluate(
                 self._pack,
-                [self._student],
+                [self.student],
                 stream,
                 videos=len(clips),
                 precision=self.spec.evaluation.precision,
                 crops=data.views.crops,
             )["model"]
-            broken = {index: report.reason for index, report in stream.broken.items()}
+            broken = dict(stream.broken)
         scores = dict(zip(scored.indices_V.tolist(), scored.scores_VC, strict=True))
         return [
-            Prediction(name, (), broken.get(index, "it could not be read"))
-            if index not in scores
-            else Prediction(name, self._best(scores[index], top))
+            Prediction(name, self._best(scores[index], top))
+            if index in scores
+            else Prediction(name, (), broken[index].reason, broken[index].is_video)
             for index, name in enumerate(names)
         ]
 

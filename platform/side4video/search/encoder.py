@@ -18,6 +18,7 @@ from side4video.data.batch import BrokenReport, ClipBatch
 from side4video.data.clip import Clip
 from side4video.data.features.store import data_identity
 from side4video.data.loader import EvaluationStream
+from side4video.data.prefetch import MakePrefetcher, make_prefetcher
 from side4video.data.spec import DataSpec, SkipBrokenSpec
 from side4video.engine.checkpoint import load_tensors
 from side4video.engine.processes import Process
@@ -112,15 +113,17 @@ class Encoder:
         with self._autocast():
             return Question(tokens_QW, self._module.keep_texts(tokens_QW), is_cut=end >= self.words)
 
-    def look(self, folder: Path, files: Sequence[VideoFile]) -> Iterator[Seen]:
-        """What is kept of videos, a batch at a time, and which cannot be read.
+    def look(
+        self, folder: Path, files: Sequence[VideoFile], *, prefetch: MakePrefetcher = make_prefetcher
+    ) -> Iterator[Seen]:
+        """What is kept of videos, a batch at a time, and which cannot be read; `prefetch` says where they are decoded.
 
         Raises:
             Side4VideoError: A decoding process hung or died.
         """
         told: set[int] = set()
         done: set[int] = set()
-        with closing(self._stream(folder, files)) as stream:
+        with closing(self._stream(folder, files, prefetch)) as stream:
             try:
                 for batch in stream.batches():
                     read = batch.indices_B.tolist()
@@ -172,9 +175,12 @@ class Encoder:
     def _autocast(self) -> torch.autocast:
         return self._student.autocast(self.spec.evaluation.precision)
 
-    def _stream(self, folder: Path, files: Sequence[VideoFile]) -> EvaluationStream:
+    def _stream(
+        self, folder: Path, files: Sequence[VideoFile], prefetch: MakePrefetcher = make_prefetcher
+    ) -> EvaluationStream:
         clips = [Clip(str(folder / file.name), label=None) for file in files]
-        return EvaluationStream(self._data(len(files)), clips, batch_size=self.spec.evaluation.batch_size)
+        data, batch_size = self._data(len(files)), self.spec.evaluation.batch_size
+        return EvaluationStream(data, clips, batch_size=batch_size, prefetch=prefetch)
 
     def _data(self, videos: int) -> DataSpec:
         """The run's data section, for files that nobody vouches for, with no more processes than there are batches."""

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,22 +13,9 @@ import side4video
 from side4video.cli.export import export
 from side4video.cli.predict import predict
 from side4video.core.errors import InputError
-from side4video.distributed.launch import launch
+from side4video.inference.bundle import read_bundle, sealed
 from side4video.tracking.store import Store
 from tiny import tiny
-
-
-def quiet(message):
-    pass
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SIDE4VIDEO_HOME", str(tmp_path_factory.mktemp("home")))
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        spec = tiny(name="exported", data={"views": {"clips": 2, "crops": 3}})
-        yield launch({"tiny": spec}, show=quiet, local=True)["tiny"]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +56,9 @@ def test_in_a_process_and_a_home_of_its_own(run, recorded, tmp_path):
         "model = side4video.load(sys.argv[1])\n"
         "print(json.dumps([dict(each.labels) for each in model.predict(sys.argv[2:], top=99)]))\n"
     )
-    environment = {"PATH": "/usr/bin:/bin", "SIDE4VIDEO_HOME": str(tmp_path / "other"), "HOME": str(tmp_path)}
+    source = str(Path(side4video.__file__).parents[1])
+    environment = {"PYTHONPATH": source, "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    environment["SIDE4VIDEO_HOME"] = str(tmp_path / "other")
     command = [sys.executable, "-c", code, str(folder), *videos[:3]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
@@ -91,6 +81,34 @@ def test_a_changed_file_is_refused_and_named(run, tmp_path, name):
         side4video.load(folder)
 
 
+def test_a_changed_description_is_refused(run, tmp_path):
+    """Any byte of it: a figure that somebody mended, or a class that changed its name."""
+    folder = exported(run, tmp_path / "model")
+    whole = (folder / "bundle.json").read_bytes()
+    for place in range(0, len(whole), len(whole) // 150):
+        changed = bytearray(whole)
+        changed[place] ^= 1
+        if json_of(bytes(changed)) == json.loads(whole):
+            continue  # white space
+        (folder / "bundle.json").write_bytes(changed)
+        with pytest.raises(InputError):
+            read_bundle(folder)
+    bundle = json.loads(whole)
+    bundle["figures"]["eval/top1"] = 1.0
+    (folder / "bundle.json").write_text(json.dumps(bundle))
+    with pytest.raises(InputError, match=r"bundle\.json: its SHA-256 is not"):
+        read_bundle(folder)
+    (folder / "bundle.json").write_bytes(whole)
+    read_bundle(folder)
+
+
+def json_of(content):
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None
+
+
 def test_checksums_cannot_name_files_elsewhere(run, tmp_path):
     folder = exported(run, tmp_path / "model")
     bundle = json.loads((folder / "bundle.json").read_text())
@@ -104,7 +122,7 @@ def test_another_backbone_is_refused(run, tmp_path):
     folder = exported(run, tmp_path / "model")
     bundle = json.loads((folder / "bundle.json").read_text())
     bundle["backbone_sha256"] = "0" * 64
-    (folder / "bundle.json").write_text(json.dumps(bundle))
+    (folder / "bundle.json").write_text(json.dumps(sealed(bundle)))
     with pytest.raises(InputError, match=r"the tower's fingerprint is .* fix: use the same weights"):
         side4video.load(folder)
 

@@ -97,6 +97,9 @@ def _patches(video_BTCHW: Tensor, normalise: Callable[[Tensor], Tensor], size: i
 
 
 def _parts(tokens_BTPD: Tensor, numbers: int) -> Iterator[slice]:
+    if torch.compiler.is_exporting():  # a graph for any number of clips has no loop over them
+        yield slice(None)
+        return
     _, frames, patches, _ = tokens_BTPD.shape
     # Beside the patches in three frames, the frames themselves and their patches.
     clip_bytes = frames * patches * (2 * numbers) * tokens_BTPD.element_size()

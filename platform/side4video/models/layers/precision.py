@@ -22,7 +22,8 @@ def compute_dtype(weight: Tensor) -> torch.dtype:
 
 def autocast_off(kind: str) -> AbstractContextManager[object]:
     """A block in which autocast is off on a kind of device, where it has any."""
-    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+    is_on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if is_on else nullcontext()
 
 
 def without_autocast(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -59,7 +59,7 @@ class Block(nn.Module):
 
     def _over_time(self, tokens_NSD: Tensor, tower: FrozenTower, *, frames: int) -> Tensor:
         """The frozen attention and its norm once more, each place of a frame attending over time."""
-        batch, places = len(tokens_NSD) // frames, tokens_NSD.shape[1]
+        batch, places = tokens_NSD.shape[0] // frames, tokens_NSD.shape[1]
         with tower.own_precision():
             normed_BTSD = tower.trunk.attention_norm(self.index, tokens_NSD).unflatten(0, (batch, frames))
         groups_GTD = normed_BTSD.transpose(1, 2).flatten(0, 1)

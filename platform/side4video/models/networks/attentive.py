@@ -74,7 +74,7 @@ class AttentiveProbe(nn.Module):
             # Behind the norm, where they are of the tokens' size: a tower's few huge channels would drown them before.
             seen_BTSD = seen_BTSD + self.positions_TD.unsqueeze(1)
         # A copy: counters of multiply-adds stumble over a view of a parameter that enters a module.
-        queries_BQD = self.queries_QD.repeat(len(tokens_BTSD), 1, 1)
+        queries_BQD = self.queries_QD.repeat(tokens_BTSD.shape[0], 1, 1)
         for layer in self.layers:
             queries_BQD = layer(queries_BQD, seen_BTSD.flatten(1, 2))
         return queries_BQD.float().mean(dim=1)

@@ -150,7 +150,7 @@ class Stage(nn.Module):
         if residual_BTSI is not None:
             read_BTSI = read_BTSI + residual_BTSI
         motion_BTPI = self.to_integration(rearrange(temporal_BUPM, "b (t a) p m -> b t p (a m)", a=self.alpha))
-        class_BT1I = self.class_TI.to(motion_BTPI.dtype).unsqueeze(1).expand(len(motion_BTPI), -1, -1, -1)
+        class_BT1I = self.class_TI.to(motion_BTPI.dtype).unsqueeze(1).expand(motion_BTPI.shape[0], -1, -1, -1)
         joined_BTSI = read_BTSI + torch.cat([class_BT1I, motion_BTPI], dim=2)
         return joined_BTSI, read_BTSI, temporal_BUPM
 
@@ -199,7 +199,7 @@ class PoolingLayer(nn.Module):
     def forward(self, frame_NI: Tensor, clip_BI: Tensor, tokens_BTSI: Tensor) -> tuple[Tensor, Tensor]:
         """The frames' queries and the clips', each after its pooling."""
         frame_NI = self.over_space(frame_NI, tokens_BTSI.flatten(0, 1))
-        frames_BTI = frame_NI.unflatten(0, (len(clip_BI), -1)) + self.positions_TI
+        frames_BTI = frame_NI.unflatten(0, (clip_BI.shape[0], -1)) + self.positions_TI
         return frame_NI, self.over_time(clip_BI, frames_BTI)
 
 
@@ -253,7 +253,7 @@ class DiST(nn.Module):
         tower_NSD = features.read(len(earlier))
         joined_BTSI, _, _ = last(tower_NSD, temporal_BUPM, residual_BTSI)
         pooled_BI = self._pool(last.integration(joined_BTSI) + joined_BTSI)
-        class_BTD = tower_NSD[:, 0].unflatten(0, (len(pooled_BI), -1)).to(self.class_down.weight.dtype)
+        class_BTD = tower_NSD[:, 0].unflatten(0, (pooled_BI.shape[0], -1)).to(self.class_down.weight.dtype)
         clip_BI = self.final_norm(pooled_BI + self.class_down(class_BTD.mean(dim=1)))
         idle = last.to_temporal.weight.sum() + last.to_temporal.bias.sum()
         return clip_BI @ self.projection_IE + 0.0 * idle

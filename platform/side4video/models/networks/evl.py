@@ -161,7 +161,7 @@ class EVL(nn.Module):
 
     def forward(self, features: FrozenFeatures) -> Tensor:
         """Features [B, D] of the clips."""
-        query_B1D = self.query_D.repeat(len(features.video_BTCHW), 1, 1)
+        query_B1D = self.query_D.repeat(features.video_BTCHW.shape[0], 1, 1)
         for tap, stage in zip(self.taps, self.stages, strict=True):
             query_B1D = stage(query_B1D, features.read(tap), features.attention.get(tap))
         return self.final_norm(query_B1D[:, 0])

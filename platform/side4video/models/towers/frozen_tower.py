@@ -192,7 +192,7 @@ class FrozenTower(nn.Module):
     def _embed(self, frames_NCHW: Tensor) -> Tensor:
         with self.own_precision():
             embedded = []
-            for part in frames_NCHW.split(self._chunk(len(frames_NCHW))):
+            for part in (frames_NCHW,) if self.chunk_frames == "all" else frames_NCHW.split(self.chunk_frames):
                 is_raw = part.dtype == torch.uint8
                 embedded.append(self.trunk.embed(self.normalise(part) if is_raw else part.to(self.device, self.dtype)))
             return embedded[0] if len(embedded) == 1 else torch.cat(embedded)
@@ -201,19 +201,16 @@ class FrozenTower(nn.Module):
     def _run_block(
         self, index: int, tokens_NPD: Tensor, *, may_overwrite: bool, read: list[tuple[Tensor, Tensor]] | None
     ) -> Tensor:
-        frames = len(tokens_NPD)
-        chunk = self._chunk(frames)
+        # `len` would be a number of the graph, where the pass is exported for any number of clips.
+        frames, chunk = tokens_NPD.shape[0], self.chunk_frames
         with self.own_precision():
-            if chunk >= frames:
+            if not isinstance(chunk, int) or chunk >= frames:
                 return self.trunk.run_block(index, tokens_NPD, read)
             output_NPD = tokens_NPD if may_overwrite else torch.empty_like(tokens_NPD)
             for start in range(0, frames, chunk):
                 part = slice(start, start + chunk)
                 output_NPD[part] = self.trunk.run_block(index, tokens_NPD[part], read)
             return output_NPD
-
-    def _chunk(self, frames: int) -> int:
-        return self.chunk_frames if isinstance(self.chunk_frames, int) else max(1, frames)
 
     def own_precision(self) -> AbstractContextManager[object]:
         """Switch autocast off: the caller's is meant for what it trains."""

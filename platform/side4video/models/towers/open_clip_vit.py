@@ -52,7 +52,7 @@ class OpenCLIPTrunk(nn.Module):
         """Patches, class token in front, plus positions, normalised where the tower does so: [N, P, D]."""
         visual = self.visual
         patches_NPD = visual.conv1(frames_NCHW).flatten(2).transpose(1, 2)
-        class_N1D = visual.class_embedding.expand(len(patches_NPD), 1, -1)
+        class_N1D = visual.class_embedding.expand(patches_NPD.shape[0], 1, -1)
         tokens_NPD = torch.cat([class_N1D, patches_NPD], dim=1)
         tokens_NPD = tokens_NPD.add_(visual.positional_embedding)
         return visual.ln_pre(tokens_NPD if added_N1D is None else tokens_NPD + added_N1D)

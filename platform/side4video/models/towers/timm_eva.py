@@ -59,7 +59,7 @@ class EvaTrunk(nn.Module):
         """Patches, class token in front, plus positions: [N, P, D]."""
         visual = self.visual
         patches_NPD = visual.patch_embed(frames_NCHW)
-        class_N1D = cast("Tensor", visual.cls_token).expand(len(patches_NPD), 1, -1)
+        class_N1D = cast("Tensor", visual.cls_token).expand(patches_NPD.shape[0], 1, -1)
         tokens_NPD = torch.cat([class_N1D, patches_NPD], dim=1)
         tokens_NPD = tokens_NPD.add_(cast("Tensor", visual.pos_embed))
         return visual.norm_pre(tokens_NPD if added_N1D is None else tokens_NPD + added_N1D)
