@@ -88,11 +88,13 @@ def _blocks(page: str, text: str, told: dict[str, tuple[str, dict[str, str]]] | 
             number += 1
             continue
         word = fence["word"].strip()
+        is_closing = fence["ticks"].startswith(":") and not word
         end = next((at for at in range(number + 1, len(lines)) if lines[at].strip() == fence["ticks"]), None)
-        if end is None:
+        if end is None and not is_closing:
             raise BlockError(f"{page}:{number + 1}: the fence is not closed")
         if word.startswith("{") or fence["ticks"].startswith(":"):
-            number += 1  # a directive of the page, not code; fences inside it are looked at
+            # A directive of the page, not code. Those with colons may hold fences.
+            comment, number = "", number + 1 if end is None or fence["ticks"].startswith(":") else end + 1
             continue
         indent = len(lines[number]) - len(lines[number].lstrip())
         inside = "\n".join(each[indent:] for each in lines[number + 1 : end])

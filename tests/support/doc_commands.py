@@ -127,6 +127,26 @@ def parse_ours(arguments: Sequence[str], place: str) -> None:
         return
 
 
+def name_ours(words: Sequence[str], place: str) -> None:
+    """Look whether a command that a text names is there, with its options; what it is given may be left out or a word.
+
+    Raises:
+        BlockError: There is no such command, or it has no such option.
+    """
+    command: click.Command = cli
+    for word in words:
+        if word in (">", "|", "--"):
+            return
+        if word.startswith("-"):
+            if not any(word in (*each.opts, *each.secondary_opts) for each in command.get_params(click.Context(command))):
+                raise BlockError(f"{place}: {command.name} has no option {word}")
+        elif isinstance(command, click.Group):
+            found = command.get_command(click.Context(command), word)
+            if found is None:
+                raise BlockError(f"{place}: no command {word}")
+            command = found
+
+
 def is_as_shown(shown: str, printed: str) -> bool:
     """Whether an output is what a page shows: `...` stands for anything, spaces at the ends of lines for nothing."""
     lines = [line.rstrip() for line in printed.strip("\n").split("\n")]
