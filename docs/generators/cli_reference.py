@@ -10,7 +10,8 @@ import click
 from side4video.cli.main import cli
 
 CODE = re.compile(
-    r"--set [\w./]+=[\w.-]*\w|--[a-z][a-z-]+|\$\{?[A-Z][A-Z0-9_]+\}?|\b[A-Z][A-Z0-9]*_[A-Z0-9_]+\b|\b[a-z]+\.[a-z_]+=[\w.]*\w"
+    r"--set [\w./]+=[\w.-]*\w|--[a-z][a-z-]+|\b[a-z]+\.[a-z_]+=[\w.]*\w"
+    r"|\$\{?[A-Z][A-Z0-9_]+\}?|\b[A-Z][A-Z0-9]*_[A-Z0-9_]+\b"
 )
 """Options, settings and variables in a help text."""
 

@@ -67,5 +67,7 @@ def _show_field(env: BuildEnvironment, signature: str, node: addnodes.desc_signa
     node += addnodes.desc_name(shown, shown)
     is_required = default == "required"
     text = f" {default}" if is_required else f" = {default}"
-    node += addnodes.desc_annotation(text, "", nodes.inline(text, text, classes=["required" if is_required else "default"]))
+    node += addnodes.desc_annotation(
+        text, "", nodes.inline(text, text, classes=["required" if is_required else "default"])
+    )
     return name

@@ -1,7 +1,8 @@
 """What is known here of each row of the paper's Tables 2 to 9: from the tables, the files and the stored measurements.
 
-A row is *measured* where `benchmarks/results` holds a measurement of it on a GPU, *planned* where it holds a plan or the
-file's header does, and *needs* a data set where its accuracy can only come from training on it. Nothing is typed in here.
+A row is *measured* where `benchmarks/results` holds a measurement of it on a GPU, *planned* where it holds a plan or
+the file's header does, and *needs* a data set where its accuracy can only come from training on it. Nothing is typed
+in here.
 """
 
 import json
@@ -180,33 +181,41 @@ def _label(table: PaperTable, row: PaperRow) -> str:
 
 
 def _paper(table: PaperTable, row: PaperRow) -> str:
-    told = []
+    """The row's figures, a line each; those of one direction or one data set on one line."""
+    lines: dict[str, list[str]] = {}
     for column in table.columns:
         value = row.figures.get(column.key)
-        if value is not None:
-            is_count = "FLOPs" in column.heading
-            told.append(f"{value:g} {column.heading}" if is_count else f"{column.heading} {value:g} {column.unit}".strip())
-    # One line a figure, but where a row has all ten of retrieval.
-    return (", " if len(told) > 6 else "<br>").join(told)
+        if value is None:
+            continue
+        group, _, name = column.heading.rpartition(" ")
+        figure = f"{value:.{column.decimals}f}"
+        if "FLOPs" in column.heading:
+            lines[column.key] = [f"{figure} {column.heading}"]
+        else:
+            lines.setdefault(group or column.key, [] if not group else [f"{group}:"]).append(
+                f"{name} {figure} {column.unit}".strip()
+            )
+    return "<br>".join(", ".join(parts).replace(":,", ":") for parts in lines.values())
 
 
 def _rows(rows: Iterable[tuple[str, str, Sequence[Known]]]) -> list[str]:
     lines = ["| row | paper | status here | file and command |", "|---|---|---|---|"]
     for label, paper, experiments in rows:
-        status = "<br>".join(dict.fromkeys(_status(each) for each in experiments))
+        status = "<br>".join(dict.fromkeys(line for each in experiments for line in _status(each)))
         commands = "<br>".join(f"`{each.command}`" for each in experiments)
         lines.append(f"| {label} | {paper} | {status} | {commands} |")
     return lines
 
 
-def _status(each: Known, measured: str = "", planned: str = "") -> str:
+def _status(each: Known, measured: str = "", planned: str = "") -> list[str]:
+    """What is known, a line each; accuracy last."""
     told = []
     if measured := measured or each.measured:
         told.append(f"**measured** memory: {measured}")
     if planned := planned or each.planned:
         told.append(f"**planned** memory: {planned}")
     told.append(f"accuracy **needs {each.data}**")
-    return "<br>".join(told)
+    return told
 
 
 def _table_9() -> list[str]:
@@ -223,7 +232,9 @@ def _table_9() -> list[str]:
         lines += ["| row | paper | status here |", "|---|---|---|"]
         for setting in part.settings:
             measured, planned = _of_setting(part, setting)
-            lines.append(f"| {setting.label} | {_paper_9(setting)} | {_status(sweep, measured, planned)} |")
+            lines.append(
+                f"| {setting.label} | {_paper_9(setting)} | {'<br>'.join(_status(sweep, measured, planned))} |"
+            )
         lines += ["", f"`{sweep.command}`", ""]
     return [*lines, "Your runs beside these figures: `side4video report table9`.", ""]
 

@@ -100,7 +100,12 @@ def _whole(name: str, specs: Union, first: str) -> str:
     for spec in specs:
         _write_spec(page, name, spec, level=2)
     if page.shared:
-        page.lines += ["## Sections told once", "", "Those of many kinds, and those that several of the fields hold.", ""]
+        page.lines += [
+            "## Sections told once",
+            "",
+            "Those of many kinds, and those that several of the fields hold.",
+            "",
+        ]
     for union, place in page.shared.items():
         page.lines += [f"({_anchor(place)})=", f"### `{place.rpartition('.')[2]}`", ""]
         for spec in union:
@@ -148,7 +153,12 @@ def _write_spec(page: _Page, place: str, spec: type[Spec], *, level: int) -> Non
 
 def _write_field(page: _Page, place: str, name: str, info: FieldInfo) -> None:
     page.open(place, name, default_of(info))
-    page.lines += [_sentence(info.description), "", f"*Takes* {in_words(info.annotation, info.metadata, page.link)}.", ""]
+    page.lines += [
+        _sentence(info.description),
+        "",
+        f"*Takes* {in_words(info.annotation, info.metadata, page.link)}.",
+        "",
+    ]
     union = specs_in(info.annotation)
     if union and union not in page.shared:
         for spec in union:

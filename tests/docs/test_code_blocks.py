@@ -1,7 +1,7 @@
 """Every code block of the documentation and of the README does what its page says.
 
-Documents are read by the real reader, Python runs, commands run and print what is shown. What cannot run here says why, and is
-parsed. The twins plant a fault each.
+Documents are read by the real reader, Python runs, commands run and print what is shown. What cannot run here says
+why, and is parsed. The twins plant a fault each.
 """
 
 import re

@@ -9,8 +9,8 @@ A fence says its language. A comment in front of it may say more, in parts divid
     <!-- block: printed -->                 text: what the Python block before it prints
     <!-- block: shown WHY -->               text or code that nobody runs, for this reason
 
-And one for the whole page, at its top: `<!-- page: long -->` (it takes more than seconds), `own-package` (what it does to
-the package, it does to a copy).
+And one for the whole page, at its top: `<!-- page: long -->` (it takes more than seconds), `own-package` (what it does
+to the package, it does to a copy).
 """
 
 import re

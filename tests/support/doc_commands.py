@@ -12,7 +12,22 @@ from doc_blocks import Block, BlockError
 from side4video.cli.main import cli
 
 ROOT = Path(__file__).resolve().parents[2]
-OTHERS = {"make", "ray", "source", "export", "pip", "kubectl", "sbatch", "git", "ssh", "cat", "ls", "python", "docker", "ffmpeg"}
+OTHERS = {
+    "make",
+    "ray",
+    "source",
+    "export",
+    "pip",
+    "kubectl",
+    "sbatch",
+    "git",
+    "ssh",
+    "cat",
+    "ls",
+    "python",
+    "docker",
+    "ffmpeg",
+}
 """Programs that the documentation may name beside our own."""
 
 _SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
@@ -138,7 +153,9 @@ def name_ours(words: Sequence[str], place: str) -> None:
         if word in (">", "|", "--"):
             return
         if word.startswith("-"):
-            if not any(word in (*each.opts, *each.secondary_opts) for each in command.get_params(click.Context(command))):
+            if not any(
+                word in (*each.opts, *each.secondary_opts) for each in command.get_params(click.Context(command))
+            ):
                 raise BlockError(f"{place}: {command.name} has no option {word}")
         elif isinstance(command, click.Group):
             found = command.get_command(click.Context(command), word)

@@ -1,7 +1,7 @@
 """A folder in which the blocks of one page are carried out, one after the other, as a reader would.
 
-`experiments/` lies in it, and every file that the page says it wrote. A page that changes the package (`own-package`) has
-a copy of `platform/`, and its commands and Python run in processes that import from there.
+`experiments/` lies in it, and every file that the page says it wrote. A page that changes the package (`own-package`)
+has a copy of `platform/`, and its commands and Python run in processes that import from there.
 """
 
 import contextlib
@@ -84,7 +84,8 @@ class Sandbox:
     def _run_commands(self, block: Block) -> None:
         commands = commands_of(block)
         for command in commands:
-            parse(command) if not self.own_package else None
+            if not self.own_package:
+                parse(command)
             if block.has("not-run"):
                 continue
             if command.program != "side4video" and not (self.own_package and command.program == "pytest"):
