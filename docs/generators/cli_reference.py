@@ -60,7 +60,7 @@ def _told(names: tuple[str, ...], command: click.Command) -> list[str]:
 def _option(option: click.Option, context: click.Context) -> list[str]:
     """One option: names, what it takes, what it does."""
     info: dict[str, Any] = option.to_info_dict()
-    value = "" if info["is_flag"] else f" {option.make_metavar(context)}"
+    value = "" if info["is_flag"] else f" {option.make_metavar(context).removesuffix(' RANGE')}"
     names = [*info["opts"], *info["secondary_opts"]]
     told = [_as_markdown(info["help"] or "")]
     if option.show_default and option.default is not None:
@@ -68,9 +68,20 @@ def _option(option: click.Option, context: click.Context) -> list[str]:
         if info["is_flag"] and info["secondary_opts"]:
             shown = (info["opts"] if shown else info["secondary_opts"])[0]
         told.append(f"By default `{shown}`.")
+    if isinstance(option.type, click.IntRange | click.FloatRange) and not info["is_flag"]:
+        told.append(_range(option.type))
     if info["multiple"] and "epeatable" not in told[0]:
         told.append("Repeatable.")
     return [f":::{{option}} {', '.join(f'{name}{value}' for name in names)}", "", " ".join(told), ":::", ""]
+
+
+def _range(kind: click.IntRange | click.FloatRange) -> str:
+    """The bounds of a number, as a sentence."""
+    if kind.min is not None and kind.max is not None:
+        return f"From {kind.min:g} to {kind.max:g}."
+    if kind.min is not None:
+        return f"{'Above' if kind.min_open else 'At least'} {kind.min:g}."
+    return f"{'Below' if kind.max_open else 'At most'} {kind.max:g}."
 
 
 def _as_markdown(text: str) -> str:

@@ -66,6 +66,24 @@ def test_every_block_is_known_and_every_command_can_be_parsed(page):
                     parse(command)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_reader_is_told_the_name_of_every_file(page):
+    assert unnamed_files(page) == []
+
+
+def unnamed_files(page):
+    """Files that a page's blocks are, and whose names stand in its comments alone."""
+    text = re.sub(r"<!--.*?-->", "", page.read_text(encoding="utf-8"))
+    files = [block.marks["file"] for block in blocks_of(page) if block.has("file")]
+    return [file for file in files if f"`{file}`" not in text]
+
+
+def test_a_file_whose_name_is_not_told_is_noticed(tmp_path):
+    block = "<!-- block: file a.yaml -->\n```yaml\na: 1\n```\n"
+    assert unnamed_files(page_with(tmp_path, block)) == ["a.yaml"]
+    assert unnamed_files(page_with(tmp_path, f"In `a.yaml`:\n\n{block}")) == []
+
+
 def test_the_blocks_of_the_readme_do_what_it_says(tmp_path):
     sandbox = Sandbox(tmp_path)
     blocks = blocks_of(ROOT / "README.md", told=README)
