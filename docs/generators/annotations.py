@@ -49,6 +49,8 @@ def in_words(annotation: Any, metadata: Sequence[Any], link: Link) -> str:
     if origin is tuple:
         each = in_words(parts[0], (), link)
         return f"a list; each of it: {each}" if parts[-1] is Ellipsis else f"a list of {len(parts)}; each: {each}"
+    if origin in (list, set, frozenset, Sequence):
+        return f"a list; each of it: {in_words(parts[0], (), link)}"
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return f"a section of names; to each {in_words(parts[1], (), link)}"
     if annotation in UNITS:

@@ -63,7 +63,7 @@ def _always_generated(app: Sphinx, env: BuildEnvironment, *changes: set[str]) ->
 
 def _show_field(env: BuildEnvironment, signature: str, node: addnodes.desc_signature) -> str:  # noqa: ARG001
     """A field's heading, from `name in the index | what is shown | value if it is not given`."""
-    name, shown, default = (part.strip() for part in signature.split(" | "))
+    name, shown, default = (part.strip() for part in signature.split(" | ", maxsplit=2))
     node += addnodes.desc_name(shown, shown)
     is_required = default == "required"
     text = f" {default}" if is_required else f" = {default}"

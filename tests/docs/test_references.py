@@ -1,5 +1,6 @@
 """The references hold every field and every option, with what the code says of each."""
 
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,11 +14,13 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "docs"))
 
 from generators import pages  # noqa: E402 - docs/ holds no package of ours
-from generators.annotations import default_of, in_words  # noqa: E402
+from generators.annotations import default_of, in_words, specs_in  # noqa: E402
 from generators.cli_reference import cli_reference, commands  # noqa: E402
 from generators.spec_reference import SECTION_PAGES, experiment_overview, section_page, sweep_page  # noqa: E402
 
+from side4video.core.spec import Spec  # noqa: E402
 from side4video.models.methods.side4video import Side4VideoSpec  # noqa: E402
+from side4video.spec.experiment import Experiment  # noqa: E402
 from side4video.spec.schema import experiment_schema, sweep_schema  # noqa: E402
 
 
@@ -79,6 +82,7 @@ def test_a_field_says_its_default_its_values_and_its_docstring():
         (str | None, "text or nothing"),
         (tuple[int, ...], "a list; each of it: a whole number"),
         (tuple[int, int, int], "a list of 3; each: a whole number"),
+        (list[str], "a list; each of it: text"),
         (Mapping[str, PositiveInt], "a section of names; to each a whole number above 0"),
         (Side4VideoSpec, "S"),
         (Any, "anything the field there takes"),
@@ -104,6 +108,57 @@ def test_defaults_as_a_document_writes_them():
 
     values = [default_of(field) for field in Toy.model_fields.values()]
     assert values == ["required", '""', "[0.5, 1e-05]", "true", "null", "{kind: side4video, layers: 6}"]
+
+
+PATH = re.compile(rf"(?<!}})`(?!cluster\.yaml)((?:{'|'.join(Experiment.model_fields)})(?:\.[a-z_]+)+)(?![\w.(])")
+"""A field that a text names; `cluster.yaml` is a file, and what a role names is looked up by Sphinx."""
+METRIC = re.compile(r"`((?:time|memory|plan|best|eval|arm)/[a-z0-9_]+)`")
+WRITTEN_PAGES = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
+
+
+def has_field(path: str) -> bool:
+    """Whether some document has this dotted path."""
+    specs: tuple[type[Spec], ...] = (Experiment,)
+    for name in path.split("."):
+        if not (found := [spec.model_fields[name] for spec in specs if name in spec.model_fields]):
+            return False
+        specs = tuple(inner for field in found for inner in specs_in(field.annotation))
+    return True
+
+
+@pytest.mark.parametrize("page", WRITTEN_PAGES, ids=lambda page: page.name)
+def test_fields_that_the_text_names_are_there(page):
+    text = page.read_text(encoding="utf-8")
+    assert [path for path in PATH.findall(text) if not has_field(path)] == []
+
+
+def test_a_field_in_the_text_that_is_not_there_is_noticed():
+    text = "`cluster.workers`, `data.sise: 3`, `cluster.yaml`, `data.labelled.LabelledSpec`, {field}`data.frames`"
+    assert PATH.findall(text) == ["cluster.workers", "data.sise"]
+    assert has_field("data.dataset.missing_videos")
+    assert has_field("data.augmentation.resize")
+    assert not has_field("data.sise")
+    assert not has_field("method.kind.layers")
+
+
+def is_logged(metric: str) -> bool:
+    """Whether the package's code holds the metric's name, or makes it of a phase of the clock."""
+    area, _, name = metric.partition("/")
+    code = "\n".join(file.read_text() for file in (ROOT / "platform" / "side4video").rglob("*.py"))
+    if area == "time":
+        return f'"{metric}"' in code or f'mark("{name.removesuffix("_s")}"' in code
+    return metric in code or f'"{name}"' in code
+
+
+def test_metrics_that_the_text_names_are_logged():
+    names = {name for page in WRITTEN_PAGES for name in METRIC.findall(page.read_text(encoding="utf-8"))}
+    assert {"best/top1", "time/step_s"} <= names
+    assert [name for name in sorted(names) if not is_logged(name)] == []
+
+
+def test_a_metric_that_nobody_logs_is_noticed():
+    assert not is_logged("time/lunch_s")
+    assert not is_logged("memory/forgotten_gib")
 
 
 def missing_options(text: str) -> list[str]:
