@@ -1,0 +1,44 @@
+"""The documentation's settings: Markdown pages, and pages made from the package while they are built.
+
+    .venv/bin/sphinx-build -W --keep-going -b html docs build/docs
+
+Nothing is fetched: neither while it is built nor by a browser that shows it.
+"""
+
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+sys.path[:0] = [str(ROOT / "platform"), str(DOCS)]
+
+from side4video import __version__  # noqa: E402 - found by the line above
+
+project = "side4video"
+author = "The side4video authors"
+version = release = __version__
+
+extensions = ["myst_parser", "generators.pages"]
+exclude_patterns = ["generators", "_static"]
+suppress_warnings: list[str] = []
+nitpicky = True
+smartquotes = False  # it would make one dash of the two of an option
+
+myst_enable_extensions = ["colon_fence", "deflist", "attrs_inline"]
+myst_heading_anchors = 3
+myst_links_external_new_tab = False
+
+html_theme = "furo"
+html_title = "side4video"
+html_static_path = ["_static"]
+html_css_files = ["side4video.css"]
+html_copy_source = False
+html_show_sourcelink = False
+html_show_copyright = False
+html_theme_options = {
+    "sidebar_hide_name": False,
+    "light_css_variables": {"color-brand-primary": "#0b5c8a", "color-brand-content": "#0b5c8a"},
+    "dark_css_variables": {"color-brand-primary": "#7cc4ee", "color-brand-content": "#7cc4ee"},
+}
+pygments_style = "friendly"
+pygments_dark_style = "github-dark"
