@@ -20,6 +20,7 @@ COMMANDS = {
     "predict": "predict",
     "export": "export",
     "search": "search",
+    "attention": "attention",
     "validate": "validate",
     "schema": "schema",
     "list": "listing",
