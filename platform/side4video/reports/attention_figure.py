@@ -94,7 +94,7 @@ def overlay(frame_HWC: NDArray[np.uint8], map_GG: NDArray[np.float32], scale: No
     heat_HW = np.clip(scale(np.asarray(small.resize((width, height), Image.Resampling.BILINEAR))), 0, 1)
     grey_HW = frame_HWC @ np.array([0.299, 0.587, 0.114]) / 255
     colour_HWC = colormaps[COLOURS](np.asarray(heat_HW))[..., :3]
-    strength_HW1 = (0.45 + 0.35 * np.asarray(heat_HW))[..., None]
+    strength_HW1 = (0.35 + 0.45 * np.asarray(heat_HW))[..., None]
     mixed_HWC = (1 - strength_HW1) * grey_HW[..., None] + strength_HW1 * colour_HWC
     return np.rint(255 * mixed_HWC).astype(np.uint8)
 

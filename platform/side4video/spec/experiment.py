@@ -170,6 +170,20 @@ class Experiment(Spec):
         return self
 
     @model_validator(mode="after")
+    def zero_shot_knows_classes_by_their_names(self) -> Self:
+        """A classifier that is to be trained would stay as it begins."""
+        if self.method.kind != "zero-shot" or self.task.kind != "recognition":
+            return self
+        if self.task.classifier.kind != "text":
+            raise wrong(
+                "task.classifier",
+                f"{self.task.classifier.kind}, and the method zero-shot trains nothing",
+                allowed="{kind: text}",
+                fix='classifier: {kind: text, prompt: "a video of a person {}."}',
+            )
+        return self
+
+    @model_validator(mode="after")
     def classifier_of_texts_has_a_text_tower(self) -> Self:
         """Texts become features by the backbone's own text tower, and the method's features are in its space."""
         if self.task.kind != "recognition" or self.task.classifier.kind != "text":
@@ -186,7 +200,7 @@ class Experiment(Spec):
             raise wrong(
                 "task.classifier",
                 f"texts have {self.tower.output_dim} features here, and the method {self.method.kind} gives {width}",
-                allowed="{kind: linear}, or a method whose features are in the texts' space (dist)",
+                allowed="{kind: linear}, or a method whose features are in the texts' space (dist, zero-shot)",
                 fix="set task.classifier to {kind: linear}",
             )
         return self
