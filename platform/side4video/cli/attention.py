@@ -45,7 +45,7 @@ def attention(model: str, videos: tuple[str, ...], out: Path, film: bool, uri: s
     from side4video.inference.attention import Unread
 
     reader = _load(model, uri, device or default_device())
-    folder = _made(out)
+    folder = made_folder(out)
     names = _names(videos)
     told: list[dict[str, Any]] = []
     for video, seen in zip(videos, reader.read(videos), strict=True):
@@ -84,7 +84,12 @@ def _load(model: str, uri: str, device: str) -> "AttentionReader":
         )
 
 
-def _made(folder: Path) -> Path:
+def made_folder(folder: Path) -> Path:
+    """The folder for what a command writes, which is there now.
+
+    Raises:
+        InputError: It cannot be made.
+    """
     from side4video.core.errors import InputError
 
     try:

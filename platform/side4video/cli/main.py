@@ -21,6 +21,7 @@ COMMANDS = {
     "export": "export",
     "search": "search",
     "attention": "attention",
+    "examples": "examples",
     "zero-shot": "zero_shot",
     "validate": "validate",
     "schema": "schema",

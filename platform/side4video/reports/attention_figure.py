@@ -173,4 +173,4 @@ def _colour_bar(figure: Figure, axes: Any, scale: Normalize, *, is_first: bool) 
 def _wrapped(text: str, inches: float) -> list[str]:
     import textwrap
 
-    return textwrap.wrap(text, int(inches * 16.5))
+    return textwrap.wrap(text, int(inches * 18))
