@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 NAME = "examples"
 PREDICTIONS = "predictions.csv"
+CAPTION = (
+    "Numbers: rank and similarity. Own video: the one that the caption belongs to; ties count against it. Of each "
+    "video some of the frames that the run sees, in order."
+)
 
 
 @click.command()
@@ -106,13 +110,7 @@ def _write(
     from side4video.search.examples_page import examples_page
     from side4video.search.sheet import write_page
 
-    caption = " ".join(
-        [
-            *notes,
-            "Numbers: rank and similarity. Own video: the one that the caption belongs to; ties count against it. Of each "
-            "video some of the frames that the run sees, in order.",
-        ]
-    )
+    caption = " ".join([*notes, CAPTION])
     figure = examples_figure(found, title=title, caption=caption, videos=videos, frames=frames)
     files = [write_picture(figure, folder / f"{NAME}.{kind}") for kind in FORMATS]
     page = folder / f"{NAME}.html"

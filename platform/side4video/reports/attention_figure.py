@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from side4video.data.motion_render import FRAMES_PER_SECOND, write_video
 from side4video.reports.drawing import DPI, INK, SOFT, TEXT, new_figure, shortened
+from side4video.reports.wrapping import wrapped
 
 COLOURS = "inferno"
 """Even in lightness, so it reads in grey and by the colour-blind."""
@@ -53,7 +54,7 @@ def attention_figure(
     frames = len(frames_THWC)
     side = float(np.clip((width - 1.75) / frames, *FRAME_INCHES))
     left, right, above, gap = 1.0, 0.75, 0.5, 0.05
-    lines = _wrapped(caption, left + frames * side + right)
+    lines = wrapped(caption, inches=left + frames * side + right - 0.2, points=TEXT - 2)
     below = 0.12 + 0.145 * len(lines)
     rows = 1 + len(maps)
     size = (left + frames * side + right, above + rows * side + below)
@@ -168,9 +169,3 @@ def _colour_bar(figure: Figure, axes: Any, scale: Normalize, *, is_first: bool) 
     bar.ax.locator_params(nbins=4)
     if is_first:
         bar.ax.set_title("× even", fontsize=TEXT - 2, color=SOFT, pad=5, loc="left")
-
-
-def _wrapped(text: str, inches: float) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, int(inches * 18))

@@ -6,7 +6,6 @@ end of the row, with its rank.
 Legend: T frames, H, W pixels, C channels.
 """
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,14 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from side4video.reports.drawing import INK, SOFT, TEXT, new_figure
+from side4video.reports.wrapping import wrapped
 from side4video.tasks.examples import Example, FoundVideo
 
 OWN = "#0072B2"
 """Blue of Okabe and Ito's colours, which the colour-blind tell from grey; a word stands beside it."""
 NOTE = "#5c5c5c"
 WIDTH = 8.0
-_LETTERS = 18.0
-"""Of the smallest text that fit into an inch."""
 _EDGE, _GAP, _ABOVE, _HEAD, _FOOT = 0.12, 0.1, 0.52, 0.17, 0.26
 
 
@@ -42,8 +40,8 @@ def examples_figure(
     cells = max(len(each.found) for each in examples)
     cell = (width - 2 * _EDGE - (cells - 1) * _GAP - (0.15 if cells > 1 else 0)) / cells
     heights = [_strip_height(each, frames, cell) for each in examples]
-    heads = [textwrap.wrap(_heading(each, videos), int((width - 2 * _EDGE) * 14)) or [""] for each in examples]
-    notes = textwrap.wrap(caption, int((width - 2 * _EDGE) * _LETTERS))
+    heads = [wrapped(_heading(each, videos), inches=width - 2 * _EDGE, points=TEXT) for each in examples]
+    notes = wrapped(caption, inches=width - 2 * _EDGE, points=TEXT - 2)
     rows = [0.17 * len(head) + _HEAD + height + _FOOT for head, height in zip(heads, heights, strict=True)]
     size = (width, _ABOVE + sum(rows) + 0.145 * len(notes) + 0.12)
     figure = new_figure(*size)
