@@ -56,7 +56,7 @@ def examples_figure(
             write(_EDGE, top + 0.17 * number, line)
         below = top + 0.17 * len(head) + _HEAD
         for place, video in enumerate(example.found):
-            apart = 0.15 if video.rank > place + 1 else 0.0
+            apart = 0.15 if place and video.rank > place + 1 else 0.0
             left = _EDGE + place * (cell + _GAP) + apart
             write(left, below - 0.13, _label(video), fontsize=TEXT - 2, color=OWN if video.is_own else NOTE)
             _strip(figure, video, box=(left, below, cell, height), frames=frames)
