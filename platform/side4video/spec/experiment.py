@@ -116,6 +116,18 @@ class Experiment(Spec):
         return self
 
     @model_validator(mode="after")
+    def method_may_stand_under_the_classifier(self) -> Self:
+        """What trains nothing is no zero-shot any more under a layer that is trained."""
+        if self.task.kind == "recognition" and self.task.classifier.kind not in self.method.classifiers:
+            raise wrong(
+                "task.classifier",
+                f"{self.task.classifier.kind}, and the method {self.method.kind} trains nothing",
+                allowed=f"for {self.method.kind}: {', '.join(self.method.classifiers)}",
+                fix='set task.classifier to {kind: text, prompt: "a video of {}"}, or take the method linear',
+            )
+        return self
+
+    @model_validator(mode="after")
     def retrieval_has_what_it_needs(self) -> Self:
         """Texts, and batches in which each video stands once."""
         if self.task.kind != "retrieval":
@@ -166,20 +178,6 @@ class Experiment(Spec):
                 f"{self.backbone.precision}, and the method {self.method.kind} trains the tower's weights",
                 allowed=", ".join(allowed),
                 fix=f"set it to {allowed[0]}",
-            )
-        return self
-
-    @model_validator(mode="after")
-    def zero_shot_knows_classes_by_their_names(self) -> Self:
-        """A classifier that is to be trained would stay as it begins."""
-        if self.method.kind != "zero-shot" or self.task.kind != "recognition":
-            return self
-        if self.task.classifier.kind != "text":
-            raise wrong(
-                "task.classifier",
-                f"{self.task.classifier.kind}, and the method zero-shot trains nothing",
-                allowed="{kind: text}",
-                fix='classifier: {kind: text, prompt: "a video of a person {}."}',
             )
         return self
 

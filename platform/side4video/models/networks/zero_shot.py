@@ -1,6 +1,4 @@
-"""CLIP's own feature of a clip: each frame's feature normalised, and their mean (CLIP4Clip's `meanP`).
-
-The cosine of it with a text is the mean of the frames' cosines, but for a factor that is the same for all texts.
+"""Zero-shot recognition: the mean of CLIP's own frame features, in the space of its texts. Nothing in it is trained.
 
 Legend: B clips, T frames, E channels of the space shared with texts.
 """
@@ -13,8 +11,8 @@ from side4video.models.networks.pair import FrozenFrames
 from side4video.models.towers.frozen_tower import FrozenTower
 
 
-class MeanFrame(nn.Module):
-    """The mean over the frames of the tower's normalised features; nothing of it is trained."""
+class FrozenMean(nn.Module):
+    """Frame features of length one, averaged over the clip: as in retrieval's mean matching (CLIP4Clip's meanP)."""
 
     def __init__(self, tower: FrozenTower) -> None:
         super().__init__()
@@ -22,5 +20,5 @@ class MeanFrame(nn.Module):
         self.output_dim = tower.shape.output_dim
 
     def forward(self, features: FrozenFeatures) -> Tensor:
-        """Features [B, E], fp32."""
-        return F.normalize(self.frames(features).float(), dim=-1).mean(dim=1)
+        """Features [B, E]."""
+        return F.normalize(self.frames(features), dim=-1).mean(dim=1)

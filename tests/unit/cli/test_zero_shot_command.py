@@ -115,7 +115,7 @@ def raw_mean(self, features):
 def test_other_means_over_frames_are_noticed(twin, monkeypatch):
     spec, video = zero_shot_run(), frames_of()
     video[:, 0] //= 8  # frames whose features have different lengths
-    monkeypatch.setattr(network_module.MeanFrame, "forward", twin)
+    monkeypatch.setattr(network_module.FrozenMean, "forward", twin)
     assert off(logits_of(spec, video), statement(spec, video)) > 1e-3
 
 
