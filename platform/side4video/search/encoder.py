@@ -124,7 +124,7 @@ class Encoder:
         """
         told: set[int] = set()
         done: set[int] = set()
-        with closing(self._stream(_clips(folder, files))) as stream:
+        with closing(self._stream(folder, files)) as stream:
             try:
                 for batch in stream.batches():
                     read = batch.indices_B.tolist()
@@ -143,12 +143,13 @@ class Encoder:
 
     def shots(self, folder: Path, files: Sequence[VideoFile], question: Question) -> dict[VideoFile, Shots]:
         """The sampled frames of some videos; those that cannot be read any more are not among them."""
-        return {files[index]: shots for index, shots in self.shots_of(_clips(folder, files), question).items()}
+        clips = [Clip(str(folder / file.name), label=None) for file in files]
+        return {files[index]: shots for index, shots in self.shots_of(clips, question).items()}
 
     def shots_of(self, clips: Sequence[Clip], question: Question) -> dict[int, Shots]:
         """The same of clips, by their place in the list."""
         found = {}
-        with closing(self._stream(clips)) as stream:
+        with closing(self._clips(clips)) as stream:
             for batch in stream.batches():
                 for index, frames_TCHW, similarities_T in self._compare_frames(batch, question):
                     found[index] = Shots(frames_TCHW, similarities_T)
@@ -163,7 +164,7 @@ class Encoder:
         """
         places: list[int] = []
         parts: list[Kept] = []
-        with closing(self._stream(clips)) as stream:
+        with closing(self._clips(clips)) as stream:
             for batch in stream.batches():
                 places += batch.indices_B.tolist()
                 parts.append(self._keep(batch))
@@ -171,6 +172,9 @@ class Encoder:
         if not parts:
             raise InputError("data.dataset", f"none of its {len(clips)} test clips can be read", fix="check the files")
         return places, tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
+
+    def _clips(self, clips: Sequence[Clip]) -> EvaluationStream:
+        return EvaluationStream(self._data(len(clips)), clips, batch_size=self.spec.evaluation.batch_size)
 
     @torch.no_grad()
     def _keep(self, batch: ClipBatch) -> Kept:
@@ -198,8 +202,9 @@ class Encoder:
     def _autocast(self) -> torch.autocast:
         return self._student.autocast(self.spec.evaluation.precision)
 
-    def _stream(self, clips: Sequence[Clip]) -> EvaluationStream:
-        return EvaluationStream(self._data(len(clips)), clips, batch_size=self.spec.evaluation.batch_size)
+    def _stream(self, folder: Path, files: Sequence[VideoFile]) -> EvaluationStream:
+        clips = [Clip(str(folder / file.name), label=None) for file in files]
+        return EvaluationStream(self._data(len(files)), clips, batch_size=self.spec.evaluation.batch_size)
 
     def _data(self, videos: int) -> DataSpec:
         """The run's data section, for files that nobody vouches for, with no more processes than there are batches."""
@@ -207,10 +212,6 @@ class Encoder:
         workers = min(data.loader.workers, -(-videos // self.spec.evaluation.batch_size))
         loader = data.loader.model_copy(update={"workers": workers, "cache": "none"})
         return data.model_copy(update={"broken_clips": SkipBrokenSpec(cap=1.0), "loader": loader})
-
-
-def _clips(folder: Path, files: Sequence[VideoFile]) -> list[Clip]:
-    return [Clip(str(folder / file.name), label=None) for file in files]
 
 
 def _broken(files: Sequence[VideoFile], reports: Mapping[int, BrokenReport], told: set[int]) -> list[Broken]:
