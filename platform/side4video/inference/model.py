@@ -70,10 +70,10 @@ class Model:
             raise InputError("task", spec.task.kind, allowed="recognition", fix="search texts with `side4video search`")
         self.spec, self.classes = without_data(spec, classes), tuple(classes)
         self.process = Process(device=torch.device(device))
-        tower, self._student = build_trained(
+        self.tower, self.student = build_trained(
             self.spec, weights, self.process, backbone=backbone, backbone_sha256=backbone_sha256
         )
-        self._pack = Pack(partial(features_of_batch, tower), [self._student])
+        self._pack = Pack(partial(features_of_batch, self.tower), [self.student])
 
     def predict(self, videos: Sequence[str | Path], *, top: int = 5) -> list[Prediction]:
         """The most likely classes of each video, in the order given.
@@ -93,7 +93,7 @@ class Model:
         with closing(EvaluationStream(data, clips, batch_size=self.spec.evaluation.batch_size)) as stream:
             scored: Any = evaluate(
                 self._pack,
-                [self._student],
+                [self.student],
                 stream,
                 videos=len(clips),
                 precision=self.spec.evaluation.precision,
