@@ -22,6 +22,9 @@ COMMANDS = {
     "register": "register",
     "serve": "serve",
     "search": "search",
+    "attention": "attention",
+    "examples": "examples",
+    "zero-shot": "zero_shot",
     "validate": "validate",
     "schema": "schema",
     "list": "listing",
@@ -45,7 +48,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"side4video.cli.{COMMANDS[cmd_name]}")
-        return getattr(module, "list_kinds" if cmd_name == "list" else cmd_name)
+        return getattr(module, "list_kinds" if cmd_name == "list" else cmd_name.replace("-", "_"))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

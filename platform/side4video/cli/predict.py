@@ -26,7 +26,7 @@ def predict(model: str, videos: tuple[str, ...], top: int, uri: str, device: str
     """What is to be seen in each VIDEO: MODEL is a run (its id, the beginning of it, or its name), or the folder that
     `side4video export` wrote. Exit code 1 if a video cannot be read.
     """  # noqa: D205 - click prints the first paragraph whole
-    loaded = _load(model, uri, device or _device())
+    loaded = _load(model, uri, device or default_device())
     found = loaded.predict(videos, top=top)
     if as_json:
         click.echo(json.dumps([asdict(each) for each in found], indent=2, ensure_ascii=False))
@@ -36,7 +36,8 @@ def predict(model: str, videos: tuple[str, ...], top: int, uri: str, device: str
         sys.exit(1)
 
 
-def _device() -> str:
+def default_device() -> str:
+    """The first GPU, or the CPU."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -19,8 +19,10 @@ from side4video.engine.checkpoint import load_tensors
 from side4video.engine.evaluate import evaluate
 from side4video.engine.pack import Pack
 from side4video.engine.processes import Process
-from side4video.inference.bundle import BACKBONE, WEIGHTS, read_bundle
+from side4video.engine.student import Student
+from side4video.inference.bundle import BACKBONE, WEIGHTS, Bundle, read_bundle
 from side4video.models.frozen_pass import features_of_batch
+from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.load import TowerWeights
 from side4video.run import build_student, settle
 from side4video.spec.experiment import Experiment
@@ -69,21 +71,12 @@ class Model:
         """
         if spec.task.kind != "recognition":
             raise InputError("task", spec.task.kind, allowed="recognition", fix="search texts with `side4video search`")
-        self.spec, self.classes = _without_data(spec, classes), tuple(classes)
+        self.spec, self.classes = without_data(spec, classes), tuple(classes)
         self.process = Process(device=torch.device(device))
-        settle(self.spec, self.process)
-        self.tower = tower = self.spec.backbone.build(device, backbone)
-        if backbone_sha256 and tower.fingerprint() != backbone_sha256:
-            raise InputError(
-                "backbone.weights",
-                f"the tower's fingerprint is {tower.fingerprint()[:16]}…",
-                allowed=f"{backbone_sha256[:16]}…, which the network was trained on",
-                fix="use the same weights of the backbone, or export with --with-backbone",
-            )
-        self.student = build_student("model", self.spec, self.process, tower)
-        load_tensors(self.student.module, weights)
-        self.student.average = None
-        self._pack = Pack(partial(features_of_batch, tower), [self.student])
+        self.tower, self.student = build_trained(
+            self.spec, weights, self.process, backbone=backbone, backbone_sha256=backbone_sha256
+        )
+        self._pack = Pack(partial(features_of_batch, self.tower), [self.student])
 
     def predict(
         self, videos: Sequence[str | Path], *, top: int = 5, prefetch: MakePrefetcher = make_prefetcher
@@ -128,10 +121,42 @@ class Model:
 
     def _data(self, videos: int) -> DataSpec:
         """For files that nobody vouches for, with no more processes than there are batches to fill them."""
-        data = self.spec.data
-        workers = min(data.loader.workers, videos // self.spec.evaluation.batch_size)
-        loader = data.loader.model_copy(update={"workers": workers, "cache": "none", "epochs_per_decode": 1})
-        return data.model_copy(update={"broken_clips": SkipBrokenSpec(cap=1.0), "loader": loader})
+        return for_files(self.spec.data, workers=videos // self.spec.evaluation.batch_size)
+
+
+def build_trained(
+    spec: Experiment,
+    weights: Path,
+    process: Process,
+    *,
+    backbone: TowerWeights | None = None,
+    backbone_sha256: str = "",
+) -> tuple[FrozenTower, Student]:
+    """A run's tower, and its student with its trained weights; the arguments are `Model`'s.
+
+    Raises:
+        InputError: The tower is not the one that the weights were trained on, or weights are not as the document says.
+    """
+    settle(spec, process)
+    tower = spec.backbone.build(str(process.device), backbone)
+    if backbone_sha256 and tower.fingerprint() != backbone_sha256:
+        raise InputError(
+            "backbone.weights",
+            f"the tower's fingerprint is {tower.fingerprint()[:16]}…",
+            allowed=f"{backbone_sha256[:16]}…, which the network was trained on",
+            fix="use the same weights of the backbone, or export with --with-backbone",
+        )
+    student = build_student("model", spec, process, tower)
+    load_tensors(student.module, weights)
+    student.average = None
+    return tower, student
+
+
+def for_files(data: DataSpec, *, workers: int) -> DataSpec:
+    """A run's data section for files that nobody vouches for, with no more processes than `workers`."""
+    workers = min(data.loader.workers, workers)
+    loader = data.loader.model_copy(update={"workers": workers, "cache": "none", "epochs_per_decode": 1})
+    return data.model_copy(update={"broken_clips": SkipBrokenSpec(cap=1.0), "loader": loader})
 
 
 def load(folder: str | Path, device: str = "cpu") -> Model:
@@ -146,22 +171,26 @@ def load(folder: str | Path, device: str = "cpu") -> Model:
     """
     place = Path(folder)
     bundle, spec = read_bundle(place)
-    backbone = None
-    if BACKBONE in bundle.checksums:
-        from safetensors.torch import load_file
-
-        backbone = TowerWeights(load_file(place / BACKBONE), bundle.backbone_sha256)
     return Model(
         spec,
         bundle.classes,
         place / WEIGHTS,
         device=device,
-        backbone=backbone,
+        backbone=backbone_in(place, bundle),
         backbone_sha256=bundle.backbone_sha256,
     )
 
 
-def _without_data(spec: Experiment, classes: Sequence[str]) -> Experiment:
+def backbone_in(folder: Path, bundle: Bundle) -> TowerWeights | None:
+    """The tower's weights in a bundle's folder; None where it holds none."""
+    if BACKBONE not in bundle.checksums:
+        return None
+    from safetensors.torch import load_file
+
+    return TowerWeights(load_file(folder / BACKBONE), bundle.backbone_sha256)
+
+
+def without_data(spec: Experiment, classes: Sequence[str]) -> Experiment:
     """The document with a data set that only knows its classes: the one that it was trained on need not be here."""
     names = GivenNamesSpec(names=tuple(classes))
     data = spec.data.model_copy(update={"dataset": ListSpec(annotations="not needed", class_names=names)})

@@ -4,7 +4,7 @@ Legend: B videos of a batch, T frames, C channels, H, W pixels, Q texts, E chann
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -99,16 +99,20 @@ class Encoder:
             "precision": spec.evaluation.precision,
         }
 
-    @torch.no_grad()
     def read(self, text: str) -> Question:
         """What is kept of a text.
 
         Raises:
             InputError: There is no word in it.
         """
-        end = int(ends_of(tokenise([text], words=self.words + 1))[0])
-        if end < 2:
+        if int(ends_of(tokenise([text], words=self.words + 1))[0]) < 2:
             raise InputError("TEXT", f"no word in {text!r}", fix="say what is to be seen")
+        return self.read_caption(text)
+
+    @torch.no_grad()
+    def read_caption(self, text: str) -> Question:
+        """What is kept of a text that an evaluation would take as it is, empty ones included."""
+        end = int(ends_of(tokenise([text], words=self.words + 1))[0])
         tokens_QW = tokenise([text], words=self.words).to(self.process.device)
         with self._autocast():
             return Question(tokens_QW, self._module.keep_texts(tokens_QW), is_cut=end >= self.words)
@@ -142,12 +146,38 @@ class Encoder:
 
     def shots(self, folder: Path, files: Sequence[VideoFile], question: Question) -> dict[VideoFile, Shots]:
         """The sampled frames of some videos; those that cannot be read any more are not among them."""
+        clips = [Clip(str(folder / file.name), label=None) for file in files]
+        return {files[index]: shots for index, shots in self.shots_of(clips, question).items()}
+
+    def shots_of(self, clips: Sequence[Clip], question: Question) -> dict[int, Shots]:
+        """The same of clips, by their place in the list."""
         found = {}
-        with closing(self._stream(folder, files)) as stream:
+        with closing(self._clips(clips)) as stream:
             for batch in stream.batches():
                 for index, frames_TCHW, similarities_T in self._compare_frames(batch, question):
-                    found[files[index]] = Shots(frames_TCHW, similarities_T)
+                    found[index] = Shots(frames_TCHW, similarities_T)
         return found
+
+    def keep(self, clips: Sequence[Clip], tell: Callable[[int, int], None]) -> tuple[list[int], Kept]:
+        """What is kept of clips, rows first, and the place in the list that each row is of: those that can be read.
+
+        Raises:
+            InputError: None can.
+            Side4VideoError: A decoding process hung or died.
+        """
+        places: list[int] = []
+        parts: list[Kept] = []
+        with closing(self._clips(clips)) as stream:
+            for batch in stream.batches():
+                places += batch.indices_B.tolist()
+                parts.append(self._keep(batch))
+                tell(len(places), len(clips))
+        if not parts:
+            raise InputError("data.dataset", f"none of its {len(clips)} test clips can be read", fix="check the files")
+        return places, tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
+
+    def _clips(self, clips: Sequence[Clip]) -> EvaluationStream:
+        return EvaluationStream(self._data(len(clips)), clips, batch_size=self.spec.evaluation.batch_size)
 
     @torch.no_grad()
     def _keep(self, batch: ClipBatch) -> Kept:

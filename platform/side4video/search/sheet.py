@@ -64,16 +64,26 @@ def sheet_page(strips: Sequence[Strip], *, text: str, notes: Sequence[str] = ())
         text: What was searched.
         notes: Sentences for the reader, above the videos.
     """
-    title = escape(printable(text))
+    told = "".join(f"<p>{escape(printable(note))}</p>\n" for note in notes)
+    return page(text, told + "".join(map(_section, strips)))
+
+
+def page(title: str, body: str, *, style: str = "") -> str:
+    """A whole page: title and heading, and what stands below it.
+
+    Args:
+        title: Any text.
+        body: HTML.
+        style: Rules beside those that all pages have.
+    """
+    title = escape(printable(title))
     return (
         "<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>\n"
         "<meta http-equiv='Content-Security-Policy' "
         "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
-        f"<title>{title}</title>\n<style>\n{_STYLE}\n</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n"
-        + "".join(f"<p>{escape(printable(note))}</p>\n" for note in notes)
-        + "".join(map(_section, strips))
-        + "</main>\n</body>\n</html>\n"
+        f"<title>{title}</title>\n<style>\n{_STYLE}{style}\n</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n"
+        f"{body}</main>\n</body>\n</html>\n"
     )
 
 
@@ -94,17 +104,22 @@ def _section(strip: Strip) -> str:
     head = f"<h2>{strip.rank}. {escape(printable(strip.path))}</h2>\n<p>similarity {strip.score:.4f}{length}</p>\n"
     if strip.frames_THWC is None:
         return f"<section>\n{head}<p>It cannot be read any more.</p>\n</section>\n"
-    closest = max(range(len(strip.similarities_T)), key=lambda t: _number(strip.similarities_T[t]))
+    return f"<section>\n{head}{film_strip(strip.frames_THWC, strip.similarities_T)}</section>\n"
+
+
+def film_strip(frames_THWC: np.ndarray, similarities_T: Sequence[float]) -> str:
+    """The frames of a video side by side, each with its similarity, the most similar one marked."""
+    closest = max(range(len(similarities_T)), key=lambda t: _number(similarities_T[t]))
     frames = "".join(
         _frame(
             frame_HWC,
-            f"frame {t + 1} of {len(strip.frames_THWC)}",
-            similarity=strip.similarities_T[t],
+            f"frame {t + 1} of {len(frames_THWC)}",
+            similarity=similarities_T[t],
             is_closest=t == closest,
         )
-        for t, frame_HWC in enumerate(strip.frames_THWC)
+        for t, frame_HWC in enumerate(frames_THWC)
     )
-    return f"<section>\n{head}<div class='strip'>\n{frames}</div>\n</section>\n"
+    return f"<div class='strip'>\n{frames}</div>\n"
 
 
 def _frame(frame_HWC: np.ndarray, name: str, *, similarity: float, is_closest: bool) -> str:

@@ -1,0 +1,87 @@
+"""`side4video zero-shot`: what a run's frozen CLIP says of the same clips without training (the paper's Figure 5)."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from side4video.cli.options import as_json, overrides
+from side4video.spec.zero_shot import PROMPT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from side4video.spec.experiment import Experiment
+
+SHOWN = {"eval/top1": "top-1", "eval/top5": "top-5", "eval/mean_class_accuracy": "mean of classes"}
+KEPT = ("predictions.csv", "scores.npz", "class_accuracy.json")
+
+
+@click.command()
+@click.argument("run", metavar="RUN|SPEC")
+@click.option(
+    "--prompt",
+    default=PROMPT,
+    show_default=True,
+    help="What the text tower reads of a class; {} stands for its name. The default is Text4Vis's, which the paper's "
+    "Figure 5 follows.",
+)
+@overrides
+@as_json
+@click.option("--uri", default="", help="The store a run is in; by default MLFLOW_TRACKING_URI, or the local one.")
+@click.option("--rerun", is_flag=True, help="Evaluate again, even where the store has exactly this already.")
+def zero_shot(run: str, prompt: str, overrides: tuple[str, ...], as_json: bool, uri: str, rerun: bool) -> None:
+    """Evaluate the frozen CLIP of RUN (its id, the beginning of it, or its name) or of a SPEC without training.
+
+    The class is the one whose name in the prompt is nearest to the mean of the frames. Test clips, frames and views
+    are those of the run, so the result may stand in a table beside it; it is a run of its own in MLflow, with
+    predictions and the accuracy of each class.
+    """
+    from side4video.cli.progress import ProgressView
+    from side4video.distributed.launch import launch
+    from side4video.tracking.ledger import finished_runs
+    from side4video.tracking.store import Store
+
+    experiment = _experiment(run, prompt, overrides, uri)
+    if not rerun:
+        experiment.data.dataset.prepare()
+        fingerprint = experiment.data.dataset.fingerprint()
+        store = Store.from_spec(experiment.tracking).prepare()
+        known = finished_runs(store, [experiment], fingerprint=fingerprint).get(experiment.digest())
+        if known is not None:
+            _tell(known.run_id, known.name, known.metrics, as_json=as_json)
+            if not as_json:
+                click.echo("From the store; --rerun evaluates again.")
+            return
+    with ProgressView(experiment.name) as view:
+        finished = launch({experiment.name: experiment}, show=view.show, local=True)[experiment.name]
+    _tell(finished.run_id, finished.name, finished.metrics, as_json=as_json)
+    for row in finished.broken_clips:
+        click.echo(f"could not be read: {row['origin']}: {row['path']}: {row['reason']}", err=True)
+
+
+def _experiment(run: str, prompt: str, overrides: tuple[str, ...], uri: str) -> "Experiment":
+    from side4video.cli.finished_run import find_finished
+    from side4video.spec.load import load_experiment
+    from side4video.spec.zero_shot import zero_shot_of
+    from side4video.tracking.store import Store
+
+    if Path(run).is_file():
+        return zero_shot_of(load_experiment(run, overrides), prompt=prompt, source=run)
+    with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
+        found = find_finished(Store(uri).prepare(), run, Path(scratch), overrides)
+    made = zero_shot_of(found.spec, prompt=prompt, source=found.where)
+    # Beside the run, wherever the command found it.
+    return made.model_copy(update={"tracking": made.tracking.model_copy(update={"uri": uri})})
+
+
+def _tell(run_id: str, name: str, metrics: "Mapping[str, float]", *, as_json: bool) -> None:
+    measured = {key: value for key, value in metrics.items() if key.startswith("eval/")}
+    if as_json:
+        click.echo(json.dumps({"run_id": run_id, "name": name, "metrics": measured}, indent=2))
+        return
+    shown = ", ".join(f"{word} {measured[key]:.1%}" for key, word in SHOWN.items() if key in measured)
+    click.echo(f"{name}: {shown} of {int(measured['eval/videos'])} videos")
+    click.echo(f"Run {run_id}, with {', '.join(KEPT)}. See it: side4video ui")
