@@ -66,3 +66,12 @@ def shortened(text: str, length: int) -> str:
     """Text on one line of at most `length` characters."""
     text = " ".join(text.split())
     return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
+
+
+def abridged(text: str, length: int) -> str:
+    """Text on one line of at most `length` characters, its end kept: there names of classes differ."""
+    text = " ".join(text.split())
+    if len(text) <= length:
+        return text
+    end = (length - 1) * 2 // 5
+    return f"{text[: length - 1 - end].rstrip()}…{text[len(text) - end :].lstrip()}"

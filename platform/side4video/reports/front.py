@@ -231,6 +231,7 @@ def _draw_legend(figure: Figure, spots: Sequence[_Spot]) -> None:
         ncols=6,
         fontsize=8,
         frameon=False,
+        labelcolor=INK,
         handletextpad=0.2,
         columnspacing=1.4,
     )

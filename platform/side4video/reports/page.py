@@ -41,7 +41,7 @@ tbody tr:hover { background: var(--band); }
 .number { text-align: right; }
 .cut-short td { color: var(--soft); font-style: italic; }
 figure { margin: 1rem 0; }
-figure svg { display: block; width: 100%; min-width: 38rem; max-width: 62rem; height: auto; }
+figure svg { display: block; width: 100%; height: auto; }
 figure.paper svg { background: #fff; border-radius: 6px; }
 figcaption { max-width: 62rem; margin-top: 0.4rem; }
 .notes { color: var(--soft); font-size: 0.9rem; }

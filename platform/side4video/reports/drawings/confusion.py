@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from side4video.reports.drawing import FAINT, INK, ORANGE, SOFT, TEXT, label_axes, new_figure, quiet_axes, shortened
+from side4video.reports.drawing import FAINT, INK, ORANGE, SOFT, TEXT, abridged, label_axes, new_figure, quiet_axes
 from side4video.reports.drawings.predictions import Predictions
 from side4video.reports.drawings.sheet import Sheet
 
@@ -94,7 +94,7 @@ def confusion_sheet(confusion: Confusion, *, run: str) -> Sheet:
 
 def _draw_small(confusion: Confusion) -> Figure:
     count = len(confusion.classes)
-    names = [shortened(name, 30) for name in confusion.classes]
+    names = [abridged(name, 30) for name in confusion.classes]
     longest = max(map(len, names))
     side = max(2.6, 0.46 * count)
     figure = new_figure(side + 1.4 + 0.07 * longest, side + 0.7 + 0.05 * longest)
@@ -119,9 +119,9 @@ def _draw_small(confusion: Confusion) -> Figure:
 
 def _draw_large(confusion: Confusion, pairs: list[Pair]) -> Figure:
     """The matrix without names, and beside it the pairs as bars."""
-    figure = new_figure(10.5, 5.6)
+    figure = new_figure(11.0, 5.8)
     figure.set_layout_engine("constrained", w_pad=0.1)
-    matrix, bars = figure.subplots(1, 2, width_ratios=[1, 0.62])
+    matrix, bars = figure.subplots(1, 2, width_ratios=[1, 0.5])
     # An image: tens of thousands of cells as shapes would make a page heavy. The root makes a few percent visible.
     shown = matrix.imshow(np.sqrt(confusion.shares), cmap=_SHADES, vmin=0, vmax=1, interpolation="nearest")
     matrix.tick_params(labelsize=8, labelcolor=INK, color=SOFT)
@@ -154,10 +154,10 @@ def _draw_pairs(axes: Axes, pairs: list[Pair]) -> None:
             fontsize=7.5,
             color=FAINT,
         )
-    names = [f"{shortened(pair.label, 30)}\n→ {shortened(pair.guess, 30)}" for pair in pairs]
+    names = [f"{abridged(pair.label, 44)}\n→ {abridged(pair.guess, 44)}" for pair in pairs]
     axes.set_yticks(range(len(pairs)), names, fontsize=6.5)
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(0, 1.25 * max(pair.videos for pair in pairs))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    label_axes(axes, x="videos of the upper class taken for the lower one")
+    label_axes(axes, x="videos of the first, taken for the second")

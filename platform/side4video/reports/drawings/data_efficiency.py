@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
+from matplotlib.transforms import offset_copy
 
 from side4video.core.dotted import is_at_or_below
 from side4video.core.errors import InputError
 from side4video.reports.comparable import as_compared, check_runs, shown_of
-from side4video.reports.drawing import COLOURS, INK, PAPER, WIDTH, label_axes, new_figure, quiet_axes, shortened
+from side4video.reports.drawing import COLOURS, INK, WIDTH, label_axes, new_figure, quiet_axes, shortened
 from side4video.reports.drawings.sheet import Sheet
 from side4video.reports.paper_report import REPEATED
 from side4video.reports.rows import METRIC, Spread, in_print, is_fraction, metric_name, spread
@@ -26,6 +27,8 @@ SHARE = "data.train_fraction"
 _LINE = ("method", "backbone")
 """Sections that make a line."""
 _NAMES = ("method.kind", "backbone.model", "backbone.kind")
+_BESIDE = 6.0
+"""Points by which the seeds stand right of their mean."""
 _LOGARITHMIC_FROM = 5
 """Ratio of the largest share to the smallest."""
 
@@ -184,6 +187,7 @@ def _draw(lines: Sequence[EfficiencyLine], metric: str) -> Figure:
     axes = quiet_axes(figure.add_subplot(), grid="both")
     shares = sorted({point.share for line in lines for point in line.points})
     styles = ("-", "--", ":")
+    beside = offset_copy(axes.transData, figure, x=_BESIDE, units="points")
     for place, line in enumerate(lines):
         colour, style = COLOURS[place % len(COLOURS)], styles[place // len(COLOURS) % len(styles)]
         spreads = [point.spread for point in line.points]
@@ -194,7 +198,7 @@ def _draw(lines: Sequence[EfficiencyLine], metric: str) -> Figure:
             color=colour,
             linestyle=style,
             marker="o",
-            markersize=6,
+            markersize=5,
             linewidth=1.8,
             elinewidth=1.0,
             capsize=3,
@@ -204,15 +208,8 @@ def _draw(lines: Sequence[EfficiencyLine], metric: str) -> Figure:
         for point in line.points:
             if len(point.values) > 1:
                 values = [in_print(metric, value) for value in point.values]
-                axes.plot(
-                    [100 * point.share] * len(values),
-                    values,
-                    "o",
-                    markersize=3,
-                    color=PAPER,
-                    markeredgecolor=colour,
-                    zorder=4,
-                )
+                at = [100 * point.share] * len(values)
+                axes.plot(at, values, "o", markersize=3, color=colour, alpha=0.5, linewidth=0, transform=beside)
     _scale(figure, shares)
     label_axes(axes, x="share of the training clips, %", y=f"{metric_name(metric)}{', %' * is_fraction(metric)}")
     axes.legend(fontsize=8, frameon=False, labelcolor=INK)

@@ -15,6 +15,7 @@ from side4video.reports.drawing import (
     ORANGE,
     SOFT,
     WIDTH,
+    abridged,
     label_axes,
     new_figure,
     quiet_axes,
@@ -150,8 +151,9 @@ def _draw_curve(axes: Axes, gains: Gains, classes: Sequence[ClassGain]) -> None:
     """All classes as a narrow strip, in their order."""
     quiet_axes(axes)
     values = [100 * (each.gain if gains.against else each.accuracy) for each in classes]
-    colours = [BLUE if value >= 0 else ORANGE for value in values]
-    axes.bar(range(len(values)), values, 1.0, color=colours)
+    places = [place + side for place in range(1, len(values) + 1) for side in (-0.5, 0.5)]
+    for colour, limit in ((BLUE, max), (ORANGE, min)):
+        axes.fill_between(places, [limit(value, 0.0) for value in values for _ in range(2)], color=colour, linewidth=0)
     axes.axhline(0, color=SOFT, linewidth=0.8)
     axes.margins(x=0.01)
     label_axes(axes, x=f"all {len(classes)} classes, in this order", y="points" if gains.against else "top-1, %")
@@ -175,14 +177,14 @@ def _draw_bars(axes: Axes, gains: Gains, shown: Sequence[ClassGain], *, has_gap:
             color=FAINT,
         )
     axes.axvline(0, color=SOFT, linewidth=0.8)
-    axes.set_yticks(places, [f"{shortened(each.name, 44)} ({each.videos})" for each in shown])
+    axes.set_yticks(places, [f"{abridged(each.name, 44)} ({each.videos})" for each in shown])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(max(places) + 0.6, -0.6)
     if has_gap:
         axes.text(0.5, ENDS, "⋮", transform=axes.get_yaxis_transform(), ha="center", va="center", color=FAINT)
     low, high = min(0.0, *values), max(0.0, *values)
     room = 0.16 * (high - low or 1.0)
-    axes.set_xlim(low - room * (low < 0), high + room)
+    axes.set_xlim(low - 1.3 * room * (low < 0), high + room)
     label_axes(axes, x="gain in top-1, points" if gains.against else "top-1, %", y="class (held-out videos)")
     if gains.against and any(value < 0 for value in values) and any(value > 0 for value in values):
         handles = [Line2D([], [], color=colour, linewidth=5) for colour in (BLUE, ORANGE)]

@@ -23,6 +23,9 @@ _UNSAID: dict[str, dict[str, None]] = {
     "png": dict.fromkeys(("Software",)),
 }
 """What matplotlib would write of itself and of the day."""
+_WIDEST, _NARROWEST = 7.75, 4.75
+"""Of a page's text size, for each inch: letters are neither larger than the page's nor too small to read on a phone,
+where a wide figure is moved sideways."""
 _OF_THE_PAGE = {
     INK: "var(--ink)",
     SOFT: "var(--soft)",
@@ -75,7 +78,10 @@ def sheet_html(sheet: Sheet) -> str:
     svg = re.sub(r'\bid="', f'id="{sheet.name}-', svg)
     svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{sheet.name}-", svg)
     svg = svg.replace("*{stroke-linejoin", f"#{sheet.name} *{{stroke-linejoin")
-    opening = f'<svg id="{sheet.name}" role="img" aria-label="{escape(f"{sheet.heading}: {sheet.caption}")}"'
+    inches = sheet.figure.get_figwidth()
+    sizes = f"max-width: {_WIDEST * inches:.4g}rem; min-width: {_NARROWEST * inches:.4g}rem"
+    words = escape(f"{sheet.heading}: {sheet.caption}")
+    opening = f'<svg id="{sheet.name}" role="img" aria-label="{words}" style="{sizes}"'
     svg = re.sub(r'<svg(.*?) width="[^"]*" height="[^"]*"', lambda found: opening + found[1], svg, count=1)
     if sheet.follows_page:
         svg = re.sub("|".join(_OF_THE_PAGE), lambda found: _OF_THE_PAGE[found[0]], svg)
