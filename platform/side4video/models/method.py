@@ -28,6 +28,9 @@ class MethodSpec(Spec):
     tasks: ClassVar[tuple[str, ...]] = ("recognition",)
     """Kinds of the tasks that it is defined for."""
 
+    classifiers: ClassVar[tuple[str, ...]] = ("linear", "text")
+    """For recognition: kinds of `task.classifier` that it may stand under."""
+
     trains_text: ClassVar[bool] = True
     """For retrieval: whether its authors train the text tower; where they do not, it is frozen."""
 

@@ -116,6 +116,18 @@ class Experiment(Spec):
         return self
 
     @model_validator(mode="after")
+    def method_may_stand_under_the_classifier(self) -> Self:
+        """What trains nothing is no zero-shot any more under a layer that is trained."""
+        if self.task.kind == "recognition" and self.task.classifier.kind not in self.method.classifiers:
+            raise wrong(
+                "task.classifier",
+                f"{self.task.classifier.kind}, and the method {self.method.kind} trains nothing",
+                allowed=f"for {self.method.kind}: {', '.join(self.method.classifiers)}",
+                fix='set task.classifier to {kind: text, prompt: "a video of {}"}, or take the method linear',
+            )
+        return self
+
+    @model_validator(mode="after")
     def retrieval_has_what_it_needs(self) -> Self:
         """Texts, and batches in which each video stands once."""
         if self.task.kind != "retrieval":
@@ -186,7 +198,7 @@ class Experiment(Spec):
             raise wrong(
                 "task.classifier",
                 f"texts have {self.tower.output_dim} features here, and the method {self.method.kind} gives {width}",
-                allowed="{kind: linear}, or a method whose features are in the texts' space (dist)",
+                allowed="{kind: linear}, or a method whose features are in the texts' space (dist, zero-shot)",
                 fix="set task.classifier to {kind: linear}",
             )
         return self

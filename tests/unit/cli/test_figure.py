@@ -18,6 +18,7 @@ from tiny import tiny
 
 NUMBERS = itertools.count()
 TEXT = {"kind": "transformer", "width": 32, "layers": 1, "head_width": 8}
+CLIP = {"method": {"kind": "zero-shot"}, "task": {"classifier": {"kind": "text"}}, "backbone": {"text": TEXT}}
 HEAD = "index,label,prediction,correct,score,label_score\n"
 OWN = HEAD + "0,up,up,1,0.9,0.9\n1,up,down,0,0.5,0.4\n2,down,down,1,0.8,0.8\n3,,down,0,0.8,\n"
 OTHER = HEAD + "0,up,down,0,0.9,0.1\n1,up,down,0,0.5,0.4\n2,down,down,1,0.8,0.8\n"
@@ -31,15 +32,17 @@ SERIES = {
 TIMES = {"time/mean_step_s": 0.5, "time/mean_backbone_s": 0.125, "time/mean_side_s": 0.375, "time/mean_clips_per_s": 16}
 
 
-def recorded(store, name, *, predictions="", state="finished", series=SERIES, times=TIMES, tags=None, **document):
+def recorded(
+    store, name, *, predictions="", state="finished", series=SERIES, times=TIMES, clips="the clips", **document
+):
     """The id of a run as a journal writes it."""
     spec = tiny(name=name, **document)
     plans = {"run": {**dict.fromkeys(PREDICTED, 1.0), "peak_memory_parts_gib": PARTS}}
-    journal = open_journal({"run": spec}, plans=plans, fingerprint="the clips", place=f"/nowhere/{next(NUMBERS)}")
+    journal = open_journal({"run": spec}, plans=plans, fingerprint=clips, place=f"/nowhere/{next(NUMBERS)}")
     run = journal.run_ids["run"]
     points = [Metric(key, value, step, 1) for key, values in series.items() for step, value in values.items()]
     store.log(run, [*points, *(Metric(key, value, 7, 1) for key, value in times.items())])
-    store.set_tags(run, {STATE_TAG: state, **(tags or {})})
+    store.set_tags(run, {STATE_TAG: state})
     if predictions:
         store.log_text(run, predictions, "predictions.csv")
         store.log_text(run, '{"down": 1.0, "up": 0.5}', "class_accuracy.json")
@@ -60,6 +63,8 @@ def runs(tmp_path_factory):
             "other-frames": recorded(store, "other-frames", predictions=OTHER, data={"frames": 2}),
             "silent": recorded(store, "silent", series={}, times={}, state="failed"),
             "pairs": recorded(store, "pairs", predictions=OWN, task={"kind": "retrieval"}, backbone={"text": TEXT}),
+            "clip": recorded(store, "clip", predictions=OTHER, **CLIP),
+            "elsewhere": recorded(store, "elsewhere", predictions=OWN, clips="other clips"),
             "small": recorded(store, "shares", data={"train_fraction": 0.25}),
             "whole": recorded(store, "shares"),
         }
@@ -116,10 +121,16 @@ def test_runs_of_another_protocol_are_refused_and_may_be_allowed(runs, tmp_path)
     drawn(tmp_path, "per-class", "mine", "--against", "other-frames", "--anyway", "data.frames")
 
 
-def test_zero_shot_is_looked_for_and_missed_with_a_way_out(runs, tmp_path):
-    line = complaint(tmp_path, "per-class", "mine", "--against", "zero-shot")
-    assert "no zero-shot run on the data of mine" in line
-    assert "fix: " in line
+def test_figure_5_is_against_the_zero_shot_run_of_the_same_data(runs, tmp_path):
+    told = drawn(tmp_path, "per-class", "mine", "--against", "zero-shot", "--worst", "1")
+    assert f"less clip ({runs['clip'][:8]})" in told["caption"]
+    assert [(each["name"], each["against"], each["gain"]) for each in told["numbers"]] == [("up", 0.0, 0.5)]
+
+
+def test_a_zero_shot_run_of_other_data_is_none(runs, tmp_path):
+    line = complaint(tmp_path, "per-class", "elsewhere", "--against", "zero-shot")
+    assert "no zero-shot run on the data of elsewhere" in line
+    assert "fix: make one: side4video run SPEC --set 'method={kind: zero-shot}'" in line
 
 
 def test_curves(runs, tmp_path):
