@@ -87,7 +87,8 @@ def zero_shot_run(store: Store, run: StoredRun) -> StoredRun:
             "--against zero-shot",
             f"no zero-shot run on the data of {run.name} ({run.run_id[:8]}) has finished",
             fix="make one: side4video run SPEC --set 'method={kind: zero-shot}' --set 'optimization.length={steps: 1}' "
-            """--set 'task.classifier={kind: text, prompt: "a video of {}"}'; or name another run""",
+            """--set 'optimization.warmup={steps: 0}' --set 'task.classifier={kind: text, prompt: "a video of {}"}'; """
+            "or name another run",
         )
     backbone = run.tags.get(WEIGHTS_TAG)
     return next((each for each in of_classes if each.tags.get(WEIGHTS_TAG) == backbone), of_classes[0])
