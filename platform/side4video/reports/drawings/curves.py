@@ -140,20 +140,22 @@ def arm_curves(
     return found
 
 
-def arms_sheet(arms: Mapping[str, Mapping[str, Curve]], metric: str, *, mode: Mode = "max", left_out: int = 0) -> Sheet:
+def arms_sheet(
+    arms: Mapping[str, Mapping[str, Curve]], metric: str, *, mode: Mode = "max", seeds: int = 1, left_out: int = 0
+) -> Sheet:
     """The curves of a sweep's arms: the metric, and the held-out loss; the best arm is named in the caption.
 
     Args:
         arms: By label; see `arm_curves`.
         metric: What they are compared by.
         mode: Whether a higher or a lower value of it is better.
+        seeds: That a curve is the mean of, at most.
         left_out: Arms that are not among these.
     """
     order = sorted(arms, key=lambda label: arms[label][metric].best(mode)[1], reverse=mode == "max")
     epoch, value = arms[order[0]][metric].best(mode)
-    caption = (
-        f"Means over seeds. The best {metric_name(metric)} of any epoch is {_in_words(metric, value)}: {order[0]}, "
-    )
+    caption = f"Means over {seeds} seeds. " if seeds > 1 else ""
+    caption += f"The best {metric_name(metric)} of any epoch is {_in_words(metric, value)}: {order[0]}, "
     caption += f"after epoch {epoch:g} (starred)."
     if len(order) > NAMED:
         caption += f" Grey: the {len(order) - NAMED} others."

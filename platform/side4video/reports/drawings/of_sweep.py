@@ -100,7 +100,8 @@ def _curves(
     curves = arm_curves(runs, ranked[:ARMS], measured, store=store)
     if not curves:
         return []
-    return [arms_sheet(curves, measured, mode=mode, left_out=len(ranked) - len(ranked[:ARMS]))]
+    seeds = max(len(arm.runs) for arm in ranked[:ARMS])
+    return [arms_sheet(curves, measured, mode=mode, seeds=seeds, left_out=max(0, len(ranked) - ARMS))]
 
 
 def _efficiency(runs: Sequence[StoredRun], metric: str) -> list[Sheet]:

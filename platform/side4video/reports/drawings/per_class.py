@@ -144,6 +144,8 @@ def _draw(gains: Gains, classes: Sequence[ClassGain], left_out: int) -> Figure:
     else:
         axes = figure.add_subplot()
     _draw_bars(axes, gains, shown, has_gap=bool(left_out))
+    if gains.against and len({each.gain > 0 for each in shown if each.gain}) > 1:
+        _draw_legend(figure, gains)
     return figure
 
 
@@ -186,7 +188,18 @@ def _draw_bars(axes: Axes, gains: Gains, shown: Sequence[ClassGain], *, has_gap:
     room = 0.16 * (high - low or 1.0)
     axes.set_xlim(low - 1.3 * room * (low < 0), high + room)
     label_axes(axes, x="gain in top-1, points" if gains.against else "top-1, %", y="class (held-out videos)")
-    if gains.against and any(value < 0 for value in values) and any(value > 0 for value in values):
-        handles = [Line2D([], [], color=colour, linewidth=5) for colour in (BLUE, ORANGE)]
-        names = [f"{shortened(name, 32)} is better" for name in (gains.run, gains.against)]
-        axes.legend(handles, names, fontsize=8, frameon=False, labelcolor=INK, loc="lower right", handlelength=1)
+
+
+def _draw_legend(figure: Figure, gains: Gains) -> None:
+    handles = [Line2D([], [], color=colour, linewidth=5) for colour in (BLUE, ORANGE)]
+    names = [f"{shortened(name, 44)} is better" for name in (gains.run, gains.against)]
+    figure.legend(
+        handles,
+        names,
+        loc="outside lower center",
+        ncols=2,
+        fontsize=8,
+        frameon=False,
+        labelcolor=INK,
+        handlelength=1,
+    )

@@ -74,7 +74,8 @@ def star(figure):
 
 
 def test_the_best_arm_is_starred_and_named():
-    sheet = arms_sheet(arms(14), "eval/top1")
+    sheet = arms_sheet(arms(14), "eval/top1", seeds=3)
+    assert sheet.caption.startswith("Means over 3 seeds. The best top-1 of any epoch is ")
     assert star(sheet.figure) == (2.0, pytest.approx(63.0))
     assert "63.0%: arm 13, after epoch 2 (starred). Grey: the 7 others." in sheet.caption
     (legend,) = sheet.figure.legends
@@ -96,3 +97,4 @@ def test_one_arm_needs_no_legend():
     sheet = arms_sheet(arms(1), "eval/top1")
     assert sheet.figure.legends == []
     assert "Grey" not in sheet.caption
+    assert "seeds" not in sheet.caption
