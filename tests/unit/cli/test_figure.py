@@ -9,7 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from side4video.cli.figure import figure
+from side4video.cli.report import report
 from side4video.core.errors import InputError
+from side4video.planning.kept import PlannedPeak
+from side4video.reports.drawings import memory
+from side4video.reports.drawings.memory import memory_rows
 from side4video.tracking.journal import PREDICTED, STATE_TAG, open_journal
 from side4video.tracking.ledger import REUSED_TAG
 from side4video.tracking.records import Metric
@@ -221,3 +225,29 @@ def test_help_explains_each_figure_and_loads_nothing_slow():
     assert loaded == "[]"
     for words in ("Figure 1", "Figure 4", "Figure 5", "Learning curves", "takes for what", "Where the time", "front"):
         assert words in told, words
+
+
+def test_what_runs_measured_stands_beside_the_plan_with_its_own_batch(runs, tmp_path):
+    """A worker's clips: two copies of its half of 16 in two parts."""
+    changes = {"cluster": {"workers": 2}, "optimization": {"batch_size": 16, "accumulation": 2}}
+    times = {"memory/peak_gib": 3.0}
+    store = Store().prepare()
+    recorded(store, "ssv2-vitb16", times=times, data={"repeated_sampling": 2}, **changes)
+    recorded(store, "ssv2-vitb16", times={"memory/peak_gib": 4.0}, data={"repeated_sampling": 2}, seed=1, **changes)
+    (row,) = (each for each in memory_rows([], store) if each.experiment == "ssv2-vitb16")
+    assert (row.measured_gib.mean, row.measured_gib.count, row.measured_clips) == (3.5, 2, 8)
+    assert row.paper_gb == 18.8
+    (other,) = (each for each in memory_rows([], store) if each.experiment == "ssv2-vitb16-light")
+    assert other.measured_gib.count == 0
+
+
+def test_figure_1_is_part_of_table_2s_page(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "planned_peak", lambda spec, **_: PlannedPeak(spec.clips_of_a_part * 2**30, 1))
+    result = CliRunner().invoke(report, ["table2", "--out", str(tmp_path / "with")])
+    assert result.exit_code == 0, (result.output, result.exception)
+    page = (tmp_path / "with" / "table2.html").read_text()
+    assert '<svg id="memory" role="img"' in page
+    assert "Training memory and the size of the backbone" in page
+    result = CliRunner().invoke(report, ["table2", "--out", str(tmp_path / "without"), "--no-figures"])
+    assert result.exit_code == 0
+    assert "<svg" not in (tmp_path / "without" / "table2.html").read_text()
