@@ -112,7 +112,7 @@ def run_sheet(store: Store, run: StoredRun) -> Sheet:
     caption = (
         f"{run.name}: the best {metric_name(metrics[0])} is {_in_words(metrics[0], value)}, after epoch {epoch:g}. "
     )
-    caption += "Training loss: means over some steps, label smoothing included."
+    caption += "Training loss: means over some steps each."
     numbers = {name: {"epochs": curve.epochs, "values": curve.values} for name, curve in curves.items()}
     return Sheet("curves", "Learning curves", caption, _draw_run(curves, metrics), numbers)
 
