@@ -17,6 +17,7 @@ COMMANDS = {
     "plan": "plan",
     "evaluate": "evaluate",
     "report": "report",
+    "figure": "figure",
     "predict": "predict",
     "export": "export",
     "register": "register",

@@ -1,6 +1,7 @@
 """`side4video report`: our numbers in the paper's tables, and any sweep again."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from side4video.cli.options import as_json
 from side4video.core.errors import InputError
 
 if TYPE_CHECKING:
+    from side4video.reports.drawings.sheet import Sheet
     from side4video.reports.rows import ArmRow, Mode
 
 PAPER = ("table2", "table3", "table4", "table5", "table6", "table7", "table8")
@@ -20,6 +22,7 @@ _out = click.option(
     default=None,
     help="Write Markdown, CSV, LaTeX and an HTML page into this folder.",
 )
+_no_figures = click.option("--no-figures", is_flag=True, help="Leave the further figures out of the HTML page.")
 
 
 @click.group()
@@ -37,7 +40,7 @@ def _paper_command(name: str) -> click.Command:
     )
     @_out
     @as_json
-    def command(anyway: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+    def command(anyway: tuple[str, ...], out: Path | None, as_json: bool, no_figures: bool = False) -> None:
         from side4video.cli.run import table_console
         from side4video.reports.grid import grid_rich
         from side4video.reports.paper import TABLES
@@ -45,8 +48,10 @@ def _paper_command(name: str) -> click.Command:
         from side4video.reports.tables import write_grid
         from side4video.tracking.store import Store
 
-        grid = paper_grid(TABLES[name], Store().prepare(), anyway=anyway)
-        files = write_grid(out, name, grid) if out else []
+        store = Store().prepare()
+        grid = paper_grid(TABLES[name], store, anyway=anyway)
+        sheets = _figure_1(store) if out and name == "table2" and not no_figures else []
+        files = write_grid(out, name, grid, sheets=sheets) if out else []
         if as_json:
             rows = [dict(zip((c.title for c in grid.columns), row.cells, strict=True)) for row in grid.rows]
             grouped = [{"group": row.group, **cells} for row, cells in zip(grid.rows, rows, strict=True)]
@@ -57,7 +62,7 @@ def _paper_command(name: str) -> click.Command:
         console.print(grid_rich(grid))
         _tell(grid.notes, files)
 
-    return command
+    return _no_figures(command) if name == "table2" else command
 
 
 for _name in PAPER:
@@ -94,12 +99,32 @@ def table_9(sweeps: tuple[str, ...], out: Path | None, as_json: bool) -> None:
     _show(rows, TITLE, (first.metric, first.mode), told, out=out, as_json=as_json)
 
 
+def _figure_1(store: Any) -> "list[Sheet]":
+    """The paper's Figure 1, where the experiments are here that it plans."""
+    from side4video.cli.figure import experiments_folder
+    from side4video.cli.progress import ProgressView
+    from side4video.reports.drawings.memory import files_of_table_2, memory_rows, memory_sheet
+
+    try:
+        files = files_of_table_2(experiments_folder())
+    except InputError as error:
+        click.echo(f"The page is without the figure of memory: {error}", err=True)
+        return []
+    with ProgressView("report") as view:
+        return [memory_sheet(memory_rows(files, store, tell=lambda said: view.show({"phase": said})))]
+
+
 @report.command("sweep")
 @click.argument("name")
 @_out
+@_no_figures
 @as_json
-def sweep_again(name: str, out: Path | None, as_json: bool) -> None:
-    """The comparison of a sweep's arms, from the store: NAME is its name, or the id of its run."""
+def sweep_again(name: str, out: Path | None, no_figures: bool, as_json: bool) -> None:
+    """The comparison of a sweep's arms, from the store: NAME is its name, or the id of its run.
+
+    The HTML page also has learning curves, and of the best arm what it confuses, what its classes gain over the
+    reference, and where the time of its step goes.
+    """
     from side4video.reports.stored_sweep import read_sweep, stored_rows
     from side4video.tracking.store import Store
 
@@ -107,7 +132,12 @@ def sweep_again(name: str, out: Path | None, as_json: bool) -> None:
     rows, told = stored_rows(sweep, record)
     spec = sweep.spec
     title = f"{spec.name}: {spec.reproduces}" if spec.reproduces else spec.name
-    _show(rows, title, (spec.metric, spec.mode), told, out=out, as_json=as_json)
+    sheets: list[Sheet] = []
+    if out and not no_figures:
+        from side4video.reports.drawings.of_sweep import sweep_sheets
+
+        sheets = sweep_sheets(record, rows, metric=spec.metric, mode=spec.mode)
+    _show(rows, title, (spec.metric, spec.mode), told, out=out, as_json=as_json, sheets=sheets)
 
 
 def _reproducing(store: Any, table: str) -> tuple[str, ...]:
@@ -124,6 +154,7 @@ def _show(
     *,
     out: Path | None,
     as_json: bool,
+    sheets: "Sequence[Sheet]" = (),
 ) -> None:
     from side4video.cli.run import table_console
     from side4video.reports.columns import as_rich
@@ -132,7 +163,9 @@ def _show(
 
     metric, mode = compared
     table = compare_rows(rows, metric=metric, mode=mode)
-    files = write_comparison(out, rows, title=title, metric=metric, mode=mode, notes=notes) if out else []
+    files: list[Path] = []
+    if out:
+        files = write_comparison(out, rows, title=title, metric=metric, mode=mode, notes=notes, sheets=sheets)
     if as_json:
         import csv
 

@@ -83,6 +83,7 @@ def _done(is_own: bool) -> str:
 
 def _conclude(prepared: Prepared, outcome: SweepOutcome, folder: str | None) -> tuple[list[Any], list[Path], list[str]]:
     """The report, as files in the sweep's run and, if asked for, in a folder; and what stands above its table."""
+    from side4video.reports.drawings.of_sweep import sweep_sheets
     from side4video.reports.page import write_report
 
     spec = prepared.sweep.spec
@@ -99,7 +100,8 @@ def _conclude(prepared: Prepared, outcome: SweepOutcome, folder: str | None) -> 
         place = Path(folder) if folder else Path(scratch)
         place.mkdir(parents=True, exist_ok=True)
         title = f"{spec.name}: {spec.reproduces}" if spec.reproduces else spec.name
-        files = write_report(place, rows, title=title, metric=spec.metric, mode=spec.mode, notes=notes)
+        sheets = sweep_sheets(outcome.record, rows, metric=spec.metric, mode=spec.mode)
+        files = write_report(place, rows, title=title, metric=spec.metric, mode=spec.mode, notes=notes, sheets=sheets)
         outcome.record.close(is_complete=outcome.is_complete, artifacts=files, figures=figures, metric=spec.metric)
     return rows, files if folder else [], notes
 

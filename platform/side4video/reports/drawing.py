@@ -4,7 +4,9 @@ Matplotlib's objects without pyplot, so nothing global changes and no display is
 """
 
 from pathlib import Path
+from typing import Literal
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -15,6 +17,13 @@ TEXT = 9.0
 """Points; tick labels have one less."""
 INK = "#222222"
 SOFT = "#8a8a8a"
+FAINT = "#6a6a6a"
+MUTED = "#b5b5b5"
+GRID = "#e8e8e8"
+PAPER = "#ffffff"
+BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", INK)
+"""Okabe & Ito's palette, told apart by colour-blind people, without the yellow, which white paper swallows."""
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -31,9 +40,25 @@ def nothing_to_draw(reason: str) -> Figure:
     return figure
 
 
+def quiet_axes(axes: Axes, *, grid: Literal["x", "y", "both"] = "y") -> Axes:
+    """Axes with a soft grid behind, and without the frame's upper and right side; returns them."""
+    axes.grid(axis=grid, color=GRID, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(SOFT)
+    axes.tick_params(labelsize=8, labelcolor=INK, color=SOFT)
+    return axes
+
+
+def label_axes(axes: Axes, *, x: str = "", y: str = "") -> None:
+    """What the axes measure, with units."""
+    axes.set_xlabel(x, fontsize=TEXT, color=INK)
+    axes.set_ylabel(y, fontsize=TEXT, color=INK)
+
+
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as a PNG of 150 dpi; returns its path."""
-    figure.savefig(path, dpi=DPI, format="png", facecolor="white", metadata={"Software": None})
+    figure.savefig(path, dpi=DPI, format="png", facecolor=PAPER, metadata={"Software": None})
     return path
 
 
@@ -41,3 +66,12 @@ def shortened(text: str, length: int) -> str:
     """Text on one line of at most `length` characters."""
     text = " ".join(text.split())
     return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
+
+
+def abridged(text: str, length: int) -> str:
+    """Text on one line of at most `length` characters, its end kept: there names of classes differ."""
+    text = " ".join(text.split())
+    if len(text) <= length:
+        return text
+    end = (length - 1) * 2 // 5
+    return f"{text[: length - 1 - end].rstrip()}…{text[len(text) - end :].lstrip()}"

@@ -14,7 +14,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 
-from side4video.reports.drawing import INK, SOFT, TEXT, WIDTH, new_figure, nothing_to_draw, shortened
+from side4video.reports.drawing import (
+    BLUE,
+    FAINT,
+    INK,
+    ORANGE,
+    SOFT,
+    WIDTH,
+    label_axes,
+    new_figure,
+    nothing_to_draw,
+    quiet_axes,
+    shortened,
+)
 from side4video.reports.labels import Box, Label, place_labels
 from side4video.reports.rows import (
     MEASURED_MEMORY,
@@ -31,8 +43,8 @@ from side4video.reports.rows import (
     metric_spread,
 )
 
-_FRONT = "#0072B2"
-_PAPER = "#D55E00"
+_FRONT = BLUE
+_PAPER = ORANGE
 _MARKS = {
     "paper": (_PAPER, "o", True),
     "cut short": (SOFT, "x", False),
@@ -95,9 +107,12 @@ def pareto_figure(rows: Sequence[ArmRow], *, metric: str = METRIC, mode: Mode = 
     axes = figure.add_subplot()
     _scale(axes, [spot.memory for spot in (*ours.values(), *papers.values())])
     source = "measured" if key == MEASURED_MEMORY else "planned"
-    axes.set_xlabel(f"{source} peak memory, GiB{' (the paper: as printed)' * bool(papers)}", fontsize=TEXT, color=INK)
     better = "higher is better" if mode == "max" else "lower is better"
-    axes.set_ylabel(f"{metric_name(metric)}{', %' * is_fraction(metric)} ({better})", fontsize=TEXT, color=INK)
+    label_axes(
+        axes,
+        x=f"{source} peak memory, GiB{' (the paper: as printed)' * bool(papers)}",
+        y=f"{metric_name(metric)}{', %' * is_fraction(metric)} ({better})",
+    )
     lines = _draw_front(axes, list(ours.values()), mode=mode)
     for place, paper in papers.items():
         if place in ours:
@@ -158,11 +173,7 @@ def _scale(axes: Axes, memories: Sequence[float]) -> None:
         margin = 0.1 * (high - low) or 0.1 * high
         axes.set_xlim(low - margin, high + margin)
     axes.margins(y=0.12)
-    axes.grid(color="#e8e8e8", linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(SOFT)
-    axes.tick_params(labelsize=8, labelcolor=INK, color=SOFT)
+    quiet_axes(axes, grid="both")
 
 
 def _draw_front(axes: Axes, spots: Sequence[_Spot], *, mode: Mode) -> list[list[tuple[float, float]]]:
@@ -220,6 +231,7 @@ def _draw_legend(figure: Figure, spots: Sequence[_Spot]) -> None:
         ncols=6,
         fontsize=8,
         frameon=False,
+        labelcolor=INK,
         handletextpad=0.2,
         columnspacing=1.4,
     )
@@ -242,7 +254,7 @@ def _name_spots(
             x=spot.memory,
             y=spot.value,
             size=8 if spot in needed else 7,
-            colour=INK if spot in needed else "#6a6a6a",
+            colour=INK if spot in needed else FAINT,
             is_needed=spot in needed,
         )
         for spot in [*needed, *others]

@@ -79,7 +79,7 @@ def place_labels(
             label.text,
             (label.x, label.y),
             xytext=(0, 0),
-            textcoords="offset pixels",
+            textcoords="offset points",
             ha="center",
             va="center",
             fontsize=label.size,
@@ -99,7 +99,9 @@ def place_labels(
             continue
         box, distance = found
         taken.append(box)
-        text.set_position(((box[0] + box[2]) / 2 - x, (box[1] + box[3]) / 2 - y))
+        # In points: an SVG's and a PDF's pixels are larger than those that were measured.
+        points = 72 / figure.dpi
+        text.set_position((points * ((box[0] + box[2]) / 2 - x), points * ((box[1] + box[3]) / 2 - y)))
         if distance >= _LEADER_FROM:
             _draw_leader(axes, (x, y), box)
     return left_out

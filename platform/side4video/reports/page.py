@@ -3,23 +3,28 @@
 The page needs nothing beside it: figures are inside, there is no script and no address of another machine.
 """
 
-import base64
 from collections.abc import Sequence
 from html import escape
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from side4video.reports.columns import VALUE, Column, as_markdown, columns, escape_markdown
 from side4video.reports.comparison import ComparisonTable, as_csv, compare_rows, explanation
 from side4video.reports.rows import METRIC, ArmRow, Mode, is_complete
 
+if TYPE_CHECKING:
+    from side4video.reports.drawings.sheet import Sheet
+
 COORDINATES = "parallel-coordinates.png"
 PARETO = "pareto.png"
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1c1c1c; --soft: #666; --line: #ddd; --paper: #fff; --band: #f4f6f8; }
+:root { color-scheme: light dark; --ink: #1c1c1c; --soft: #666; --line: #ddd; --paper: #fff; --band: #f4f6f8;
+  --muted: #b5b5b5; --blue: #0072b2; --orange: #d55e00; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e6e6; --soft: #a0a0a0; --line: #3a3d42; --paper: #17191c; --band: #202327; }
+  :root { --ink: #e6e6e6; --soft: #a0a0a0; --line: #3a3d42; --paper: #17191c; --band: #202327;
+    --muted: #5d6169; --blue: #3b97d3; --orange: #e8752a; }
 }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 1240px; margin: 2rem auto; padding: 0 1rem; }
@@ -36,7 +41,9 @@ tbody tr:hover { background: var(--band); }
 .number { text-align: right; }
 .cut-short td { color: var(--soft); font-style: italic; }
 figure { margin: 1rem 0; }
-img { max-width: 100%; height: auto; background: #fff; border-radius: 6px; }
+figure svg { display: block; width: 100%; height: auto; }
+figure.paper svg { background: #fff; border-radius: 6px; }
+figcaption { max-width: 62rem; margin-top: 0.4rem; }
 .notes { color: var(--soft); font-size: 0.9rem; }
 """.strip()
 
@@ -49,6 +56,7 @@ def write_report(
     metric: str = METRIC,
     mode: Mode = "max",
     notes: Sequence[str] = (),
+    sheets: "Sequence[Sheet]" = (),
 ) -> list[Path]:
     """Write the report of these arms; what is there of the same name is replaced.
 
@@ -59,23 +67,25 @@ def write_report(
         metric: What the arms are compared by.
         mode: Whether a higher or a lower value of it is better.
         notes: Sentences for the reader, above the table.
+        sheets: Further figures, for the page.
 
     Returns:
         `comparison.md`, `comparison.csv`, `comparison.html`, `parallel-coordinates.png`, `pareto.png`.
     """
     # Matplotlib takes most of a second to load; whoever imports this module may never draw.
-    from side4video.reports.figures import parallel_coordinates, pareto
+    from side4video.reports.drawing import save
+    from side4video.reports.drawings.of_sweep import coordinates_sheet, pareto_sheet
+    from side4video.reports.drawings.sheet import sheet_html
 
     folder.mkdir(parents=True, exist_ok=True)
     table = compare_rows(rows, metric=metric, mode=mode)
-    figures = [
-        parallel_coordinates(rows, metric=metric, mode=mode, path=folder / COORDINATES),
-        pareto(rows, metric=metric, mode=mode, path=folder / PARETO),
-    ]
+    own = [draw(rows, metric=metric, mode=mode) for draw in (coordinates_sheet, pareto_sheet)]
+    figures = [save(sheet.figure, folder / name) for sheet, name in zip(own, (COORDINATES, PARETO), strict=True)]
+    drawn = "".join(sheet_html(sheet) for sheet in (*own, *sheets))
     texts = {
         "comparison.md": markdown_page(table, title=title, notes=notes),
         "comparison.csv": as_csv(table),
-        "comparison.html": html_page(table, title=title, notes=notes, figures=figures),
+        "comparison.html": html_page(table, title=title, notes=notes, figures=drawn),
     }
     for name, text in texts.items():
         # As they are on every system: Windows would turn the CSV's line ends into others.
@@ -91,21 +101,12 @@ def markdown_page(table: ComparisonTable, *, title: str, notes: Sequence[str]) -
     return "\n\n".join(parts) + "\n"
 
 
-def html_page(table: ComparisonTable, *, title: str, notes: Sequence[str], figures: Sequence[Path]) -> str:
-    """The page, with the two figures (parallel coordinates, Pareto) inside."""
-    captions = (
-        ("What was swept", "Each line is an arm; the last axis is where it ended. Dark is good."),
-        ("Memory", "Up and to the left is better. No arm beats one on the front in both."),
-    )
-    shown = "".join(
-        f"<h2>{escape(heading)}</h2>\n<figure>{_inlined(figure, heading)}<figcaption class='notes'>{escape(caption)}"
-        "</figcaption></figure>\n"
-        for figure, (heading, caption) in zip(figures, captions, strict=True)
-    )
+def html_page(table: ComparisonTable, *, title: str, notes: Sequence[str], figures: str) -> str:
+    """The page; its figures are HTML."""
     body = "".join(f"<p>{escape(note)}</p>\n" for note in notes)
     body += f"<div class='wide'>\n{_html_table(table)}</div>\n<ul class='notes'>\n"
     body += "".join(f"<li>{escape(sentence)}</li>\n" for sentence in explanation(table))
-    return page_of(title, f"{body}</ul>\n{shown}")
+    return page_of(title, f"{body}</ul>\n{figures}")
 
 
 def page_of(title: str, body: str) -> str:
@@ -151,8 +152,3 @@ def _side(column: Column) -> str:
 
 def _unit(column: Column) -> str:
     return f"<small>{escape(column.unit)}</small>" if column.unit else ""
-
-
-def _inlined(figure: Path, name: str) -> str:
-    """An image whose bytes stand in the page."""
-    return f"<img alt='{escape(name)}' src='data:image/png;base64,{base64.b64encode(figure.read_bytes()).decode()}'>"

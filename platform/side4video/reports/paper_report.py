@@ -17,7 +17,7 @@ PLANNED = "ᵖ"
 SHOWN = ("data.frames", "data.views")
 """Fields that the tables have columns of."""
 
-_WITHOUT = ("seed", "name", "schema_version", "tracking.", "cluster.", "data.loader.", "data.seed", "arm/", "features.")
+REPEATED = ("seed", "name", "schema_version", "tracking.", "cluster.", "data.loader.", "data.seed", "arm/", "features.")
 """Parameters in which runs of one experiment may differ: repetitions, and what changes no result."""
 
 
@@ -78,7 +78,7 @@ def find_runs(store: Store, name: str) -> Found:
 
 
 def _settings(run: StoredRun) -> tuple[object, ...]:
-    kept = sorted((key, value) for key, value in run.params.items() if not key.startswith(_WITHOUT))
+    kept = sorted((key, value) for key, value in run.params.items() if not key.startswith(REPEATED))
     return (*kept, run.tags.get(FINGERPRINT_TAG, ""))
 
 

@@ -17,6 +17,7 @@ from side4video.tracking.sweep_record import ROWS_TAG, SWEEP_TAG, SweepRecord
 
 KIND_TAG = "side4video.kind"
 DOCUMENT = "sweep.json"
+_SWEEPS = f"tags.`{KIND_TAG}` = 'sweep'"
 
 
 def read_sweep(store: Store, name: str) -> tuple[Sweep, SweepRecord]:
@@ -44,12 +45,25 @@ def stored_rows(sweep: Sweep, record: SweepRecord) -> tuple[list[ArmRow], list[s
     return collect_rows(record, sweep.spec, rows), told
 
 
+def find_run_or_sweep(store: Store, name: str) -> StoredRun:
+    """The newest sweep of this name, or else the run with this id, the beginning of one, or this name.
+
+    Raises:
+        InputError: There is neither.
+    """
+    named = store.runs_anywhere(f"{_SWEEPS} and attributes.run_name = {quoted(name)}", limit=1)
+    return named[0] if named else store.find(name)
+
+
+def is_sweep_run(run: StoredRun) -> bool:
+    """Whether a run of the store is a sweep's."""
+    return run.tags.get(KIND_TAG) == "sweep"
+
+
 def _find(store: Store, name: str) -> StoredRun:
-    sweeps = f"tags.`{KIND_TAG}` = 'sweep'"
-    named = store.runs_anywhere(f"{sweeps} and attributes.run_name = {quoted(name)}", limit=1)
-    run = named[0] if named else store.find(name)
-    if run.tags.get(KIND_TAG) != "sweep":
-        known = [each.name for each in store.runs_anywhere(sweeps, limit=50)]
+    run = find_run_or_sweep(store, name)
+    if not is_sweep_run(run):
+        known = [each.name for each in store.runs_anywhere(_SWEEPS, limit=50)]
         allowed = ", ".join(dict.fromkeys(known)) or "the store has no sweep yet"
         raise InputError(name, f"the run {run.name} is no sweep's", allowed=allowed)
     return run

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from side4video.reports.columns import VALUE, columns
 from side4video.reports.comparison import ComparisonTable, compare_rows, explanation
@@ -9,15 +10,30 @@ from side4video.reports.grid import Grid, GridColumn, GridRow, grid_csv, grid_ht
 from side4video.reports.page import page_of, write_report
 from side4video.reports.rows import ArmRow, Mode
 
+if TYPE_CHECKING:
+    from side4video.reports.drawings.sheet import Sheet
 
-def write_grid(folder: Path, name: str, grid: Grid) -> list[Path]:
-    """Write a table as `NAME.md`, `.csv`, `.tex` and `.html` (one file that needs nothing beside it)."""
+
+def write_grid(folder: Path, name: str, grid: Grid, *, sheets: "Sequence[Sheet]" = ()) -> list[Path]:
+    """Write a table as `NAME.md`, `.csv`, `.tex` and `.html` (one file that needs nothing beside it).
+
+    Args:
+        folder: Where; made if it is missing.
+        name: Of the files.
+        grid: The table.
+        sheets: Figures for the page.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    figures = ""
+    if sheets:
+        from side4video.reports.drawings.sheet import sheet_html
+
+        figures = "".join(map(sheet_html, sheets))
     texts = {
         f"{name}.md": grid_markdown(grid),
         f"{name}.csv": grid_csv(grid),
         f"{name}.tex": grid_latex(grid),
-        f"{name}.html": page_of(grid.title, grid_html(grid)),
+        f"{name}.html": page_of(grid.title, grid_html(grid) + figures),
     }
     for file, text in texts.items():
         (folder / file).write_bytes(text.encode())
@@ -25,10 +41,17 @@ def write_grid(folder: Path, name: str, grid: Grid) -> list[Path]:
 
 
 def write_comparison(
-    folder: Path, rows: Sequence[ArmRow], *, title: str, metric: str, mode: Mode, notes: Sequence[str]
+    folder: Path,
+    rows: Sequence[ArmRow],
+    *,
+    title: str,
+    metric: str,
+    mode: Mode,
+    notes: Sequence[str],
+    sheets: "Sequence[Sheet]" = (),
 ) -> list[Path]:
-    """Write a comparison of arms: the report of a sweep, and the same table for LaTeX."""
-    files = write_report(folder, rows, title=title, metric=metric, mode=mode, notes=notes)
+    """Write a comparison of arms: the report of a sweep, with further figures in its page, and the table for LaTeX."""
+    files = write_report(folder, rows, title=title, metric=metric, mode=mode, notes=notes, sheets=sheets)
     latex = folder / "comparison.tex"
     table = compare_rows(rows, metric=metric, mode=mode)
     latex.write_bytes(grid_latex(as_grid(table, title=title, notes=notes)).encode())

@@ -12,7 +12,7 @@ from matplotlib.text import Annotation
 from side4video.reports.axes import axis_of
 from side4video.reports.coordinates import parallel_coordinates_figure
 from side4video.reports.drawing import new_figure, save
-from side4video.reports.figures import parallel_coordinates, pareto
+from side4video.reports.drawings.of_sweep import coordinates_sheet, pareto_sheet
 from side4video.reports.front import non_dominated, pareto_figure
 
 
@@ -34,9 +34,9 @@ def names(figure):
     return {text.get_text(): text.get_window_extent(renderer) for text in notes}
 
 
-@pytest.mark.parametrize("draw", [parallel_coordinates, pareto])
+@pytest.mark.parametrize("draw", [coordinates_sheet, pareto_sheet])
 def test_pictures_are_written_wide_and_not_empty(draw, table_9_rows, tmp_path):
-    share, width = ink(draw(table_9_rows, path=tmp_path / "figure.png"))
+    share, width = ink(save(draw(table_9_rows).figure, tmp_path / "figure.png"))
     assert width == 1200
     assert share > 0.01
     empty, _ = ink(save(new_figure(8, 4), tmp_path / "empty.png"))

@@ -1,0 +1,289 @@
+"""`side4video figure`: the figures of a paper, from the planner and from what the store holds."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from side4video.cli.options import as_json
+from side4video.core.errors import InputError
+
+if TYPE_CHECKING:
+    from side4video.reports.drawings.sheet import Sheet
+    from side4video.reports.drawings.step_time import StepBudget
+    from side4video.tracking.search import StoredRun
+    from side4video.tracking.store import Store
+
+_out = click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Write the figure into this folder, as SVG, PDF and PNG.",
+)
+_metric = click.option("--metric", default="", help="What is drawn; by default eval/top1, or eval/t2v_r1 of retrieval.")
+_anyway = click.option(
+    "--anyway", multiple=True, metavar="FIELD", help="Compare runs although they differ in FIELD. Repeatable."
+)
+
+
+@click.group()
+def figure() -> None:
+    """Draw a figure: SVG and PDF for a paper, PNG for the rest.
+
+    A RUN is its id, the beginning of one, or its name (the newest); a SWEEP its name or the id of its run. They are
+    those of the tracking store: $MLFLOW_TRACKING_URI, or the one in $SIDE4VIDEO_HOME. --json prints the numbers that
+    are drawn.
+    """
+
+
+@figure.command(
+    short_help="Training memory of methods on backbones of several sizes (the paper's Figure 1): its figures, planned "
+    "here, measured by runs."
+)
+@click.argument("specs", nargs=-1, type=click.Path(path_type=Path), metavar="[SPEC]...")
+@_out
+@as_json
+def memory(specs: tuple[Path, ...], out: Path, as_json: bool) -> None:
+    """Training memory against the size of the backbone: the paper's Figure 1.
+
+    The paper's figures (Table 2), what is planned here at the paper's batch, and what runs of the store measured, side
+    by side. Without SPEC, the experiments of Table 2 in the checkout's `experiments`; a plan takes seconds and is kept.
+    """
+    from side4video.cli.progress import ProgressView
+    from side4video.reports.drawings.memory import files_of_table_2, memory_rows, memory_sheet
+
+    files = list(specs) or files_of_table_2(experiments_folder())
+    store = _store()
+    with ProgressView("figure") as view:
+        rows = memory_rows(files, store, tell=lambda said: view.show({"phase": said}))
+    _deliver(memory_sheet(rows), out, as_json=as_json)
+
+
+@figure.command(short_help="Memory against accuracy of a sweep's arms, and the front that no arm beats.")
+@click.argument("sweep")
+@_out
+@as_json
+def pareto(sweep: str, out: Path, as_json: bool) -> None:
+    """Memory against the metric of any SWEEP: its arms, the paper's points, and the front of those that none beats."""
+    from side4video.reports.drawings.of_sweep import pareto_sheet
+
+    _deliver(_of_arms(sweep, pareto_sheet), out, as_json=as_json)
+
+
+@figure.command(short_help="Which settings of a sweep lead where: parallel coordinates.")
+@click.argument("sweep")
+@_out
+@as_json
+def coordinates(sweep: str, out: Path, as_json: bool) -> None:
+    """Which settings of a SWEEP lead where: an axis for each field that varies, a line for each arm."""
+    from side4video.reports.drawings.of_sweep import coordinates_sheet
+
+    _deliver(_of_arms(sweep, coordinates_sheet), out, as_json=as_json)
+
+
+@figure.command(
+    "data-efficiency",
+    short_help="Accuracy against the share of the training data (the paper's Figure 4), a line a method, with the "
+    "spread over seeds.",
+)
+@click.argument("names", nargs=-1, required=True, metavar="RUN|SWEEP...")
+@_metric
+@_anyway
+@_out
+@as_json
+def data_efficiency(names: tuple[str, ...], metric: str, anyway: tuple[str, ...], out: Path, as_json: bool) -> None:
+    """Accuracy against the share of the training data: the paper's Figure 4.
+
+    Of a sweep all its arms, of a name all finished runs that have it. Runs of a method on a backbone are a line; they
+    must differ in data.train_fraction and the seed only, and no two lines in data or protocol.
+    """
+    from side4video.reports.drawings.data_efficiency import data_efficiency_sheet, efficiency_lines
+
+    store = _store()
+    runs = {run.run_id: run for name in names for run in _all_runs(store, name)}
+    drawn = metric or _headline(list(runs.values()))
+    lines, told = efficiency_lines(list(runs.values()), metric=drawn, anyway=anyway)
+    _deliver(data_efficiency_sheet(lines, metric=drawn, told=told), out, as_json=as_json)
+
+
+@figure.command(
+    "per-class",
+    short_help="What each class gains over another run (the paper's Figure 5), sorted, with its number of clips.",
+)
+@click.argument("run")
+@click.option(
+    "--against",
+    default="",
+    metavar="RUN",
+    help="The run that it is compared with; `zero-shot` is the newest zero-shot run on the same data. Without it, the "
+    "accuracy of each class.",
+)
+@click.option("--worst", type=click.IntRange(min=1), default=None, help="Only so many classes, where AGAINST is worst.")
+@_anyway
+@_out
+@as_json
+def per_class(run: str, against: str, worst: int | None, anyway: tuple[str, ...], out: Path, as_json: bool) -> None:
+    """What each class gains in RUN over another run, on the held-out clips that both saw: the paper's Figure 5.
+
+    Figure 5 itself is `--against zero-shot --worst 10`.
+    """
+    from side4video.reports.comparable import as_compared, check_runs
+    from side4video.reports.drawings.per_class import class_gains, per_class_sheet
+    from side4video.reports.drawings.predictions import read_predictions, zero_shot_run
+
+    store = _store()
+    own = store.find(run)
+    predictions = read_predictions(store, own)
+    if not against:
+        gains = class_gains(_called(own), predictions)
+    else:
+        other = zero_shot_run(store, own) if against == "zero-shot" else store.find(against)
+        theirs = read_predictions(store, other)
+        fix = "name runs that agree, or allow it: --anyway {field}"
+        check_runs(
+            [as_compared(own), as_compared(other)], where="per-class", metrics=("eval/top1",), anyway=anyway, fix=fix
+        )
+        gains = class_gains(_called(own), predictions, _called(other), theirs)
+    _deliver(per_class_sheet(gains, worst=worst or 0), out, as_json=as_json)
+
+
+@figure.command(short_help="Learning curves: loss and metrics against epochs, the best one marked.")
+@click.argument("name", metavar="RUN|SWEEP")
+@_out
+@as_json
+def curves(name: str, out: Path, as_json: bool) -> None:
+    """Learning curves of a RUN, or of the arms of a SWEEP: loss and metrics against epochs, the best one marked."""
+    from side4video.reports.drawings.curves import run_sheet
+    from side4video.reports.drawings.of_sweep import sweep_curves
+    from side4video.reports.stored_sweep import find_run_or_sweep, is_sweep_run, read_sweep, stored_rows
+
+    store = _store()
+    run = find_run_or_sweep(store, name)
+    if not is_sweep_run(run):
+        _deliver(run_sheet(store, run), out, as_json=as_json)
+        return
+    sweep, record = read_sweep(store, run.run_id)
+    rows, _ = stored_rows(sweep, record)
+    drawn = sweep_curves(record, rows, metric=sweep.spec.metric, mode=sweep.spec.mode, name=sweep.spec.name)
+    _deliver(drawn, out, as_json=as_json)
+
+
+@figure.command(short_help="What a run takes for what: a matrix, and of many classes the most confused pairs.")
+@click.argument("run")
+@_out
+@as_json
+def confusion(run: str, out: Path, as_json: bool) -> None:
+    """The confusion matrix of a RUN's held-out predictions; of many classes also the most confused pairs, by name."""
+    from side4video.reports.drawings.confusion import confusion_of, confusion_sheet
+    from side4video.reports.drawings.predictions import read_predictions
+
+    store = _store()
+    own = store.find(run)
+    _deliver(confusion_sheet(confusion_of(read_predictions(store, own)), run=_called(own)), out, as_json=as_json)
+
+
+@figure.command(
+    "step-time", short_help="Where the time of a step goes, and its memory by parts, predicted beside measured."
+)
+@click.argument("names", nargs=-1, required=True, metavar="RUN|SPEC...")
+@_out
+@as_json
+def step_time(names: tuple[str, ...], out: Path, as_json: bool) -> None:
+    """Where the time of a step goes: waiting for data, the frozen pass, the students, the optimizer.
+
+    Of a RUN what it recorded; of a SPEC (a YAML file) what the planner estimates. Below it the peak of memory by parts,
+    predicted, beside the measured one.
+    """
+    from side4video.reports.drawings.step_time import step_time_sheet
+
+    store = _store()
+    _deliver(step_time_sheet([_budget(store, name) for name in names]), out, as_json=as_json)
+
+
+def experiments_folder() -> Path:
+    """The `experiments` of the current folder, or of the checkout that this code is in."""
+    for folder in (Path.cwd(), Path(__file__).resolve().parents[3]):
+        if (folder / "experiments" / "comparisons").is_dir():
+            return folder / "experiments"
+    return Path("experiments")
+
+
+def _budget(store: "Store", name: str) -> "StepBudget":
+    from side4video.reports.drawings.step_time import estimated_budget, read_budget
+
+    if not (name.endswith((".yaml", ".yml")) or Path(name).is_file()):
+        return read_budget(store, store.find(name))
+    from side4video.cli.plan import count_classes
+    from side4video.planning.plan import plan_experiment
+    from side4video.spec.load import load_experiment
+
+    spec = load_experiment(name)
+    clips = spec.clips_of_a_part * spec.optimization.accumulation
+    plan = plan_experiment(spec, classes=count_classes(spec))
+    return estimated_budget(plan, clips=clips, is_cached=spec.features.kind == "cached")
+
+
+def _store() -> "Store":
+    from side4video.tracking.store import Store
+
+    return Store().prepare()
+
+
+def _of_arms(name: str, draw: Any) -> "Sheet":
+    """A figure of a sweep's rows."""
+    from side4video.reports.stored_sweep import read_sweep, stored_rows
+
+    sweep, record = read_sweep(_store(), name)
+    rows, _ = stored_rows(sweep, record)
+    return draw(rows, metric=sweep.spec.metric, mode=sweep.spec.mode)
+
+
+def _all_runs(store: "Store", name: str) -> "list[StoredRun]":
+    """A sweep's arms; or the run of an id; or all runs of a name."""
+    from side4video.reports.stored_sweep import find_run_or_sweep, is_sweep_run, read_sweep
+    from side4video.tracking.search import quoted
+
+    found = find_run_or_sweep(store, name)
+    if is_sweep_run(found):
+        return list(read_sweep(store, found.run_id)[1].children().values())
+    if found.name != name:
+        return [found]
+    return store.runs_anywhere(f"attributes.run_name = {quoted(name)}")
+
+
+def _headline(runs: "Sequence[StoredRun]") -> str:
+    """What the best epoch of these runs was chosen by."""
+    is_retrieval = any(run.params.get("task.kind") == "retrieval" for run in runs)
+    return "eval/t2v_r1" if is_retrieval else "eval/top1"
+
+
+def _called(run: "StoredRun") -> str:
+    return f"{run.name} ({run.run_id[:8]})"
+
+
+def _deliver(sheet: "Sheet", out: Path, *, as_json: bool) -> None:
+    """Write the files; say what the figure shows and where it is."""
+    from side4video.cli.run import table_console
+    from side4video.reports.drawings.sheet import write_sheet
+
+    try:
+        files = write_sheet(out, sheet)
+    except OSError as error:
+        raise InputError("--out", f"{error.filename}: {error.strerror}", allowed="a folder to write into") from error
+    if as_json:
+        told = {
+            "figure": sheet.name,
+            "heading": sheet.heading,
+            "caption": sheet.caption,
+            "numbers": sheet.numbers,
+            "files": [str(file) for file in files],
+        }
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        return
+    console = table_console()
+    console.print(sheet.heading, style="bold", highlight=False, markup=False)
+    console.print(sheet.caption, highlight=False, markup=False)
+    for file in files:
+        console.print(f"written: {file}", highlight=False, soft_wrap=True, markup=False)
