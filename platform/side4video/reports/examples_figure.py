@@ -67,7 +67,7 @@ def examples_figure(
 
 
 def _heading(example: Example, videos: int) -> str:
-    return f"“{' '.join(example.query.caption.split())}”  rank {example.own_rank} of {videos}"
+    return f"“{' '.join(example.query.caption.split())}” · rank {example.own_rank} of {videos}"
 
 
 def _label(video: FoundVideo) -> str:
