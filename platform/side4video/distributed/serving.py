@@ -136,6 +136,7 @@ def _ray(scratch: Path, serving: Serving) -> Iterator[None]:
     folder = str(scratch) if len(str(scratch)) <= LONGEST_FOLDER else None
     session = ""
     before = {name: signal.getsignal(name) for name in SIGNALS}
+    _hear_signals()
     try:
         ray.init(
             address="local",
@@ -169,7 +170,7 @@ def _ray(scratch: Path, serving: Serving) -> Iterator[None]:
 
 
 def _hear_signals() -> None:
-    """End as Ctrl-C does on SIGTERM and when the terminal closes; Ray's core took SIGTERM for itself."""
+    """End as Ctrl-C does on SIGTERM and when the terminal closes; Ray's core takes SIGTERM for itself."""
     for name in SIGNALS:
         signal.signal(name, signal.default_int_handler)
 
