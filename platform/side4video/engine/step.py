@@ -107,8 +107,8 @@ def rehearse(
                     loss = student.task.loss(outputs, targets)
                 if loss.requires_grad:
                     loss.backward()
+                held[student.name] = bytes_held.total
                 del features, targets, outputs, loss
-        held[student.name] = bytes_held.total
         student.rehearsed_bytes = alive.most if alive else 0
         student.optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
