@@ -102,16 +102,19 @@ def rehearse(
         buffers = {name: buffer.clone() for name, buffer in student.module.named_buffers()}
         alive = LiveBytes([*beside, *student.weights()]) if device.type == "cpu" else None
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), alive or nullcontext():
-            features = pack.features_for([student], MockBatch(video_BTCHW.to(device), stored))
-            targets = student.task.mock_targets(len(video_BTCHW), device)
-            with measure_held(weights_under(student.module)) as bytes_held:
-                with student.autocast(student.spec.precision):
-                    outputs = student.module(features, targets)
-                features.release()
-                loss = student.task.loss(outputs, targets)
-            if loss.requires_grad:
-                loss.backward()
-        held[student.name] = bytes_held.total
+            # The gradients of a part are there while the next one runs.
+            for _ in range(min(2, student.spec.accumulation)):
+                features = pack.features_for([student], MockBatch(video_BTCHW.to(device), stored))
+                targets = student.task.mock_targets(len(video_BTCHW), device)
+                with measure_held(weights_under(student.module)) as bytes_held:
+                    with student.autocast(student.spec.precision):
+                        outputs = student.module(features, targets)
+                    features.release()
+                    loss = student.task.loss(outputs, targets)
+                if loss.requires_grad:
+                    loss.backward()
+                held[student.name] = bytes_held.total
+                del features, targets, outputs, loss
         student.rehearsed_bytes = alive.most if alive else 0
         student.optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
