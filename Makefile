@@ -3,6 +3,7 @@
 #   make demo     train two small models, side by side        make demo-sweep   an ablation on one backbone pass
 #   make demo-retrieval   texts and videos that find each other, three methods on one backbone pass
 #   make test     the tests, but for the longest              make test-all     all of them
+#   make docs     the documentation, into build/docs
 #   make services  an MLflow server for several machines: make services ARGS="--host 0.0.0.0"
 #   make check    format, lint, types, layers
 #   make format   put the code in shape
@@ -10,7 +11,7 @@
 BIN := .venv/bin
 PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11
 
-.PHONY: help demo demo-sweep demo-retrieval services test test-all check format clean
+.PHONY: help demo demo-sweep demo-retrieval docs services test test-all check format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -45,6 +46,10 @@ demo-retrieval: .venv/.installed
 # On loopback unless ARGS has a --host; MLFLOW_BACKEND_STORE_URI names a database other than SQLite.
 services: .venv/.installed
 	@$(BIN)/side4video services $(ARGS)
+
+docs: .venv/.installed
+	@$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
+	@echo "build/docs/index.html"
 
 test: .venv/.installed
 	@$(BIN)/pytest -m "not long" $(ARGS)

@@ -22,9 +22,7 @@ README = {
     "$ side4video validate my.yaml": ("console", {"not-run": "the file is the reader's"}),
     "name: table9-b-f": ("yaml", {"file": "experiments-of-the-readme/table9-b-f.yaml"}),
     "make demo-retrieval": ("bash", {"not-run": "it trains for five minutes"}),
-    "source .venv/bin/activate": ("bash", {"not-run": "it starts a cluster"}),
     "ray job submit": ("bash", {"not-run": "it needs a cluster"}),
-    'make services ARGS="--host': ("bash", {"not-run": "it needs several machines"}),
 }
 """The README carries no comments for tests: what is told of its blocks, by how they begin."""
 

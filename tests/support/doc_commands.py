@@ -14,6 +14,7 @@ from side4video.cli.main import cli
 ROOT = Path(__file__).resolve().parents[2]
 OTHERS = {
     "make",
+    "curl",
     "ray",
     "source",
     "export",
