@@ -1,10 +1,8 @@
 """`side4video services`: an MLflow server with a database of its own, for the runs of several machines."""
 
-import signal
-
 import click
 
-from side4video.cli.ui import end_as_ctrl_c
+from side4video.cli.mlflow_server import keep_open
 from side4video.core.errors import InputError
 
 
@@ -57,19 +55,10 @@ def services(
         workers=workers,
     )
     reached = [host] if host not in {"0.0.0.0", "::"} else [*allowed_hosts, *names_here()]  # noqa: S104 - compared
-    if not is_loopback(host):
-        warning = f"warning: MLflow asks for no login; whoever reaches {host}:{port} can change and delete runs"
-        click.echo(warning, err=True)
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), end_as_ctrl_c)
-    click.echo("Starting MLflow …", err=True)
-    try:
-        with server:
-            click.echo(f"MLflow: {server.address}  (Ctrl-C ends it)")
-            click.echo(f"For runs:  export MLFLOW_TRACKING_URI=http://{reached[0]}:{port}")
-            if is_loopback(host):
-                click.echo("Only this machine reaches it; --host 0.0.0.0 opens it to others.")
-            server.wait()
-    except KeyboardInterrupt:
-        click.echo("MLflow ended.", err=True)
+
+    def tell(_: str) -> None:
+        click.echo(f"For runs:  export MLFLOW_TRACKING_URI=http://{reached[0]}:{port}")
+        if is_loopback(host):
+            click.echo("Only this machine reaches it; --host 0.0.0.0 opens it to others.")
+
+    keep_open(server, tell)

@@ -1,11 +1,11 @@
 """`side4video ui`: MLflow's pages over the runs, on this machine only unless told otherwise."""
 
-import signal
 import webbrowser
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
+from side4video.cli.mlflow_server import keep_open
 from side4video.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def ui(*, port: int, host: str, uri: str, experiment: str, sweep: str, opens_bro
     """Show the tracked runs in a browser, until Ctrl-C."""
     from side4video.tracking.connection import is_server
     from side4video.tracking.links import experiment_link
-    from side4video.tracking.server import TrackingServer, is_loopback
+    from side4video.tracking.server import TrackingServer
     from side4video.tracking.store import Store
 
     store = Store(uri, experiment)
@@ -39,20 +39,8 @@ def ui(*, port: int, host: str, uri: str, experiment: str, sweep: str, opens_bro
     if is_server(store.uri):
         _show(link(store.uri), opens_browser=opens_browser)
         return
-    if not is_loopback(host):
-        warning = f"warning: MLflow asks for no login; whoever reaches {host}:{port} can change and delete runs"
-        click.echo(warning, err=True)
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), end_as_ctrl_c)
-    click.echo("Starting MLflow …", err=True)
-    try:
-        with TrackingServer(store, host=host, port=port) as server:
-            click.echo(f"MLflow: {server.address}  (Ctrl-C ends it)")
-            _show(link(server.address), opens_browser=opens_browser)
-            server.wait()
-    except KeyboardInterrupt:
-        click.echo("MLflow ended.", err=True)
+    server = TrackingServer(store, host=host, port=port)
+    keep_open(server, lambda address: _show(link(address), opens_browser=opens_browser))
 
 
 def _all_runs(store: "Store") -> tuple[str, str]:
@@ -86,8 +74,3 @@ def _show(link: str, *, opens_browser: bool) -> None:
     click.echo(f"Runs:   {link}")
     if opens_browser:
         webbrowser.open(link)
-
-
-def end_as_ctrl_c(*_: object) -> NoReturn:
-    """A signal's handler: whoever ends a server by a signal ends it as Ctrl-C does."""
-    raise KeyboardInterrupt

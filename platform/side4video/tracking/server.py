@@ -6,13 +6,16 @@ delete runs. One that is for several machines hands out artifacts too; then no m
 
 import ipaddress
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -126,18 +129,18 @@ class TrackingServer:
         places |= _admitted(self.port, [*self.allowed_hosts, *([] if is_loopback(self.host) else names_here())])
         command = [sys.executable, "-m", "mlflow", "server", "--host", self.host, "--port", str(self.port)]
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
-        with self.log_file.open("wb") as output:
-            self._process = subprocess.Popen(  # noqa: S603 our own interpreter
-                [*command, "--workers", str(self.workers)],
-                env={**os.environ, **_SETTINGS, **places},
-                cwd=home(),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is ours to pass on, once
-            )
         try:
-            self._wait_until_healthy(self._process)
+            with self.log_file.open("wb") as output, _signals_wait():
+                self._process = process = subprocess.Popen(  # noqa: S603 our own interpreter
+                    [*command, "--workers", str(self.workers)],
+                    env={**os.environ, **_SETTINGS, **places},
+                    cwd=home(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # Ctrl-C is ours to pass on, once
+                )
+            self._wait_until_healthy(process)
         except BaseException:
             self.stop()
             raise
@@ -218,6 +221,25 @@ class TrackingServer:
                 return
             time.sleep(0.2)
         raise TrackingError(f"tracking: the server did not answer in {START_SECONDS:.0f} s; see {self.log_file}")
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """What would end this process does so after the block: a child that is begun in it is known by then."""
+    if threading.current_thread() is not threading.main_thread():  # others hear no signals
+        yield
+        return
+    taken: list[int] = []
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda number, _: taken.append(number)) for number in heeded}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in taken[:1]:
+            signal.raise_signal(number)
 
 
 def _is_healthy(address: str) -> bool:

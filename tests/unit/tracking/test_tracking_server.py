@@ -1,5 +1,6 @@
 """`side4video ui` and the server behind it: up, useful, and gone without a trace."""
 
+import contextlib
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import psutil
 import pytest
 
 from side4video.core.errors import InputError
+from side4video.tracking import server as server_module
 from side4video.tracking.connection import TrackingError
 from side4video.tracking.records import Metric
 from side4video.tracking.server import TrackingServer, is_loopback
@@ -121,6 +123,29 @@ def test_ui_serves_the_runs_and_leaves_no_process(store, home, tmp_path):
         ui.kill()
         ui.communicate()
     assert set(tmp_path.iterdir()) == {home}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_signal_between_a_childs_birth_and_its_name_loses_no_child(store, monkeypatch, waits):
+    """The twin hears it at once, and nobody knows the child any more."""
+    begun, begin = [], subprocess.Popen
+
+    def beginning(*words, **options):
+        begun.append(begin(*words, **options))
+        signal.raise_signal(signal.SIGINT)
+        return begun[-1]
+
+    monkeypatch.setattr(server_module.subprocess, "Popen", beginning)
+    if not waits:
+        monkeypatch.setattr(server_module, "_signals_wait", contextlib.nullcontext)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            TrackingServer(store, port=free_port()).start()
+        assert (begun[0].poll() is not None) == waits
+    finally:
+        begun[0].kill()
+        begun[0].wait()
 
 
 @pytest.mark.slow
