@@ -10,7 +10,7 @@ from side4video.core.asking import Question
 from side4video.core.crew import Crew
 from side4video.data.clip import Clip
 from side4video.data.crew_prefetch import CrewPrefetcher
-from side4video.data.prefetch import ThreadPrefetcher
+from side4video.data.prefetch import thread_prefetcher
 from side4video.data.reader import EvaluationKey, EvaluationReader
 from side4video.data.spec import SkipBrokenSpec
 from side4video.inference.answering import Labeller
@@ -37,7 +37,7 @@ def test_batches_are_those_of_a_thread(crew, tmp_path):
     reader = EvaluationReader(data.model_copy(update={"broken_clips": SkipBrokenSpec(cap=1.0)}), clips)
     keys = [[EvaluationKey(index, view) for index in pair for view in range(2)] for pair in ((0, 1), (2, 3), (1,))]
     found = list(CrewPrefetcher(reader, crew, limit_seconds=60).read(keys))
-    expected = list(ThreadPrefetcher(reader, data.loader).read(keys))
+    expected = list(thread_prefetcher(reader, data.loader).read(keys))
     for one, other in zip(found, expected, strict=True):
         assert torch.equal(one.video_BTCHW, other.video_BTCHW)
         assert torch.equal(one.indices_B, other.indices_B)
