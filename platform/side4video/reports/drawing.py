@@ -3,9 +3,11 @@
 Matplotlib's objects without pyplot, so nothing global changes and no display is needed.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -54,6 +56,22 @@ def label_axes(axes: Axes, *, x: str = "", y: str = "") -> None:
     """What the axes measure, with units."""
     axes.set_xlabel(x, fontsize=TEXT, color=INK)
     axes.set_ylabel(y, fontsize=TEXT, color=INK)
+
+
+def legend_below(
+    figure: Figure, handles: Sequence[Artist], names: Sequence[str], *, columns: int = 2, **spacing: float
+) -> None:
+    """A legend outside the axes, where it covers nothing; `spacing` is matplotlib's."""
+    figure.legend(
+        handles,
+        names,
+        loc="outside lower center",
+        ncols=columns,
+        fontsize=8,
+        frameon=False,
+        labelcolor=INK,
+        **spacing,
+    )
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -22,6 +22,7 @@ from side4video.reports.drawing import (
     SOFT,
     WIDTH,
     label_axes,
+    legend_below,
     new_figure,
     nothing_to_draw,
     quiet_axes,
@@ -224,14 +225,11 @@ def _draw_legend(figure: Figure, spots: Sequence[_Spot]) -> None:
     if any(math.isfinite(spot.deviation) for spot in spots):
         handles.append(Line2D([], [], color=SOFT, marker="|", markersize=11, linestyle="none"))
         names.append("deviation over seeds")
-    figure.legend(
+    legend_below(
+        figure,
         handles,
         names,
-        loc="outside lower center",
-        ncols=6,
-        fontsize=8,
-        frameon=False,
-        labelcolor=INK,
+        columns=6,
         handletextpad=0.2,
         columnspacing=1.4,
     )

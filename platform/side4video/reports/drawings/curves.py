@@ -21,6 +21,7 @@ from side4video.reports.drawing import (
     SOFT,
     WIDTH,
     label_axes,
+    legend_below,
     new_figure,
     quiet_axes,
     shortened,
@@ -216,14 +217,11 @@ def _draw_arms(arms: Mapping[str, Mapping[str, Curve]], order: Sequence[str], me
         axes.set_xlim(left=0)
     if len(arms) > 1:
         names = [shortened(label, 52) for label in named]
-        figure.legend(
+        legend_below(
+            figure,
             handles,
             names,
-            loc="outside lower center",
-            ncols=2,
-            fontsize=8,
-            frameon=False,
-            labelcolor=INK,
+            columns=2,
             columnspacing=2,
         )
     return figure

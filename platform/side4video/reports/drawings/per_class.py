@@ -11,12 +11,12 @@ from side4video.core.errors import InputError
 from side4video.reports.drawing import (
     BLUE,
     FAINT,
-    INK,
     ORANGE,
     SOFT,
     WIDTH,
     abridged,
     label_axes,
+    legend_below,
     new_figure,
     quiet_axes,
     shortened,
@@ -193,13 +193,10 @@ def _draw_bars(axes: Axes, gains: Gains, shown: Sequence[ClassGain], *, has_gap:
 def _draw_legend(figure: Figure, gains: Gains) -> None:
     handles = [Line2D([], [], color=colour, linewidth=5) for colour in (BLUE, ORANGE)]
     names = [f"{shortened(name, 44)} is better" for name in (gains.run, gains.against)]
-    figure.legend(
+    legend_below(
+        figure,
         handles,
         names,
-        loc="outside lower center",
-        ncols=2,
-        fontsize=8,
-        frameon=False,
-        labelcolor=INK,
+        columns=2,
         handlelength=1,
     )
