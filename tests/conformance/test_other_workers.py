@@ -59,6 +59,7 @@ def go(folder, worlds, method, workers=None):
     return stored, order, notes
 
 
+@pytest.mark.long
 def test_metrics_are_those_of_two_workers_throughout(tmp_path):
     whole, order, _ = go(tmp_path / "whole", [(2, 0)], LINEAR)
     parts, order_of_parts, notes = go(tmp_path / "parts", [(2, 3), (1, 4), (2, 0)], LINEAR)

@@ -19,6 +19,14 @@ GRID = {"data.train_fraction": [0.5, 1.0], "method.layers": [1, 2]}
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(scope="module", autouse=True)
+def own_home(tmp_path_factory):
+    """Results of other tests are not taken over, and others take none from here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIDE4VIDEO_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def finished():
     """A sweep of four arms on two passes: two shares of the data, two depths."""

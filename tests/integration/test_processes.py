@@ -106,6 +106,7 @@ loader.TrainingStream.shares = property(lambda self: float(world))
 """
 
 
+@pytest.mark.long
 def test_gradients_of_uneven_shares_are_those_of_the_joined_batch(tmp_path):
     """Three workers that come and go take eight videos as 2, 3 and 3; the twin takes their shares for equal."""
     one, three = train_on((1, 3), tmp_path, {"kind": "full"}, workers=[1, 3])

@@ -89,6 +89,7 @@ def step(number, name="a"):
         step=number,
         epoch=0,
         clips=4,
+        share=1.0,
         losses={name: 1.0},
         gradient_norms={name: 1.0},
         learning_rates={name: 0.1},
