@@ -51,8 +51,10 @@ docs: .venv/.installed
 	@$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
 	@echo "build/docs/index.html"
 
+# Two processes at a time; what starts Ray, servers or workers of its own, one after the other.
 test: .venv/.installed
-	@$(BIN)/pytest -m "not long" $(ARGS)
+	@$(BIN)/pytest -m "not long" -n 2 tests/conformance tests/docs tests/gpu tests/unit $(ARGS)
+	@$(BIN)/pytest -m "not long" tests/integration $(ARGS)
 
 test-all: .venv/.installed
 	@$(BIN)/pytest $(ARGS)

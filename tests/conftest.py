@@ -5,15 +5,6 @@ from pathlib import Path
 
 import pytest
 
-INTEGRATION = Path(__file__).parent / "integration"
-
-
-def pytest_collection_modifyitems(items):
-    """What starts Ray, servers or several processes runs in one process, one after the other; the rest beside it."""
-    for item in items:
-        if INTEGRATION in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("integration"))
-
 
 @pytest.fixture(autouse=True, scope="session")
 def _quick_numbers():

@@ -152,7 +152,11 @@ STUBS = {
     "python": "echo 3",
     "side4video": """
 echo "side4video $* RAY_ADDRESS=$RAY_ADDRESS RAY_AUTH_MODE=$RAY_AUTH_MODE" >> "$CALLS"
-[ -z "${LONG:-}" ] || { trap 'echo saved >> "$CALLS"; exit 143' TERM; kill -TERM "$PPID"; sleep 30 & wait; }
+[ -z "${LONG:-}" ] || {
+  sleep 30 & child=$!
+  trap 'echo saved >> "$CALLS"; kill $child; exit 143' TERM
+  kill -TERM "$PPID"; wait
+}
 exit ${CODE:-0}""",
     "srun": """
 while [ "${1#-}" != "$1" ]; do case $1 in -w) node=$2; shift 2;; *) shift;; esac; done
