@@ -1,6 +1,7 @@
 """What every test gets: quick denormals, one thread, a home of its own."""
 
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,12 @@ def _quick_numbers():
     torch.set_flush_denormal(True)
     # Toys are too small to share out: on a busy machine threads would mostly wait for each other.
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _heeds_interrupts():
+    """Ctrl-C reaches this process and those that tests start: one of several test processes is begun deaf to it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")
