@@ -87,12 +87,12 @@ def test_a_sweep_over_both_nodes_is_recorded_by_the_server(two_nodes, document, 
         steps = [metric.step for metric in store.history(run.run_id, "eval/top1")]
         assert steps == sorted(set(steps))
         assert len(steps) == DOCUMENT["optimization"]["length"]["epochs"]
-        assert "predictions.csv" in {
-            path.name for path in store.download(run.run_id, "", document / run.run_id).rglob("*")
-        }
+        rows = store.download(run.run_id, "predictions.csv", document / run.run_id).read_text().splitlines()
+        assert len(rows) == 1 + 20
     (parent,) = [run for run in store.runs() if run.name == "two-arms"]
     assert parent.status == "FINISHED"
-    assert any("report" in path.name for path in store.download(parent.run_id, "", document / "parent").rglob("*"))
+    page = store.download(parent.run_id, "comparison.html", document / "parent").read_text()
+    assert "<html" in page
 
 
 def _address_of_this_machine(heads):
