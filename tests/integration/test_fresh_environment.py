@@ -9,11 +9,9 @@ import venv
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 import side4video
-from side4video.cli.export import export
-from side4video.distributed.launch import launch
+from exported import exported
 from tiny import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
@@ -59,11 +57,7 @@ def environment(tmp_path_factory):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """An exported run with all that it needs."""
-    run_id = launch({"tiny": tiny(name="fresh")}, show=quiet, local=True)["tiny"].run_id
-    place = tmp_path_factory.mktemp("fresh") / "model"
-    done = CliRunner().invoke(export, [run_id, str(place), "--with-backbone"], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return place
+    return exported(tmp_path_factory.mktemp("fresh"), "fresh")
 
 
 PREDICT = """

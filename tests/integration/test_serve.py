@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import side4video
-from side4video.cli.export import export
+from exported import exported
 from side4video.distributed.launch import launch
 from side4video.inference.bundle import sealed
 from tiny import tiny
@@ -89,11 +89,7 @@ def serving(model, *options):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """An exported model with all it needs."""
-    run_id = launch({"tiny": tiny(name="served")}, show=quiet, local=True)["tiny"].run_id
-    place = tmp_path_factory.mktemp("served") / "model"
-    done = CliRunner().invoke(export, [run_id, str(place), "--with-backbone"], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return place
+    return exported(tmp_path_factory.mktemp("served"), "served")
 
 
 @pytest.fixture(scope="module")

@@ -68,19 +68,18 @@ def _load(model: str, uri: str, device: str) -> "AttentionReader":
 
     if Path(model).is_dir():
         return load_attention(model, device)
-    from side4video.cli.finished_run import fetch_weights, find_finished
+    from side4video.cli.finished_run import fetch_trained
     from side4video.tracking.store import Store
 
     store = Store(uri).prepare()
     with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
-        run = find_finished(store, model, Path(scratch))
-        weights = fetch_weights(store, run, Path(scratch), "best")
+        run, weights, fingerprint = fetch_trained(store, model, Path(scratch))
         return AttentionReader(
             run.spec,
             weights,
             classes=run.spec.data.dataset.classes(),
             device=device,
-            backbone_sha256=store.get(run.source).tags.get("backbone_sha256", ""),
+            backbone_sha256=fingerprint,
         )
 
 

@@ -59,3 +59,18 @@ def fetch_weights(store: Any, run: FinishedRun, folder: Path, weights: str) -> P
         if file.is_file():
             return file
     raise InputError(run.where, f"has no {weights} weights", fix="take another run, or run it again")
+
+
+def fetch_trained(store: Any, name: str, folder: Path) -> tuple[FinishedRun, Path, str]:
+    """A run, the file of its best weights, and the fingerprint of the tower that they were trained on.
+
+    Args:
+        store: Where the run is.
+        name: Its id, the beginning of one, or its name.
+        folder: Where to copy files.
+
+    Raises:
+        InputError: There is no such run, or it has no weights.
+    """
+    run = find_finished(store, name, folder)
+    return run, fetch_weights(store, run, folder, "best"), store.get(run.source).tags.get("backbone_sha256", "")

@@ -94,12 +94,11 @@ def _recipe(model: str, uri: str, scratch: Path, *, device: str, seconds: float)
     """`Serving` with all that the model decides; what the command decides is still to be given."""
     if Path(model).is_dir():
         return _of_folder(Path(model), device, seconds)
-    from side4video.cli.finished_run import fetch_weights, find_finished
+    from side4video.cli.finished_run import fetch_trained
     from side4video.tracking.store import Store
 
     store = Store(uri).prepare()
-    found = find_finished(store, model, scratch)
-    weights = fetch_weights(store, found, scratch, "best")
+    found, weights, fingerprint = fetch_trained(store, model, scratch)
     if found.spec.task.kind == "retrieval":
         from side4video.search.answering import Ranker
         from side4video.search.encoder import Encoder
@@ -110,7 +109,6 @@ def _recipe(model: str, uri: str, scratch: Path, *, device: str, seconds: float)
     from side4video.inference.model import Model
 
     classes = found.spec.data.dataset.classes()
-    fingerprint = store.get(found.source).tags.get("backbone_sha256", "")
     make = partial(Model, found.spec, classes, weights, device=device, backbone_sha256=fingerprint)
     return _of_labels(found.name, f"Run {found.run_id[:8]}", len(classes), make, seconds)
 

@@ -98,7 +98,7 @@ class Recorder:
         loads = zip(self._windows, self._loads, strict=True)
         kept = [(window, load) for window, load in loads if all(name in info.losses for info in window)]
         local = [(float(np.mean([info.losses[name] for info in window])), window[-1].share) for window, _ in kept]
-        losses = [_mean_loss(workers) for workers in zip(*self.process.gather(local), strict=True)]
+        losses = [_mean_loss(workers) for workers in zip(*self.process.gather(local), strict=True)] if kept else []
         points: list[Point] = []
         for (window, load), loss in zip(kept, losses, strict=True):
             last = window[-1]
