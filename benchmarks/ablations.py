@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 
 import bench
-from side4video.engine.processes import Process
-from side4video.run import Outcome, Surroundings, run
+from side4video.engine.process_group import ProcessGroup
+from side4video.run import RunContext, TrainingResult, run
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import load_experiment
 
@@ -101,11 +101,11 @@ def packs(specs: Mapping[str, Experiment]) -> list[dict[str, Experiment]]:
     return list(shared.values())
 
 
-def train(pack: Mapping[str, Experiment]) -> Mapping[str, Outcome]:
+def train(pack: Mapping[str, Experiment]) -> Mapping[str, TrainingResult]:
     """One pack in this process."""
     with tempfile.TemporaryDirectory() as scratch:
-        process = Process(device=torch.device("cpu"))
-        return run(pack, Surroundings(process, Path(scratch), report=lambda _: None, every_steps=1000))
+        process = ProcessGroup(device=torch.device("cpu"))
+        return run(pack, RunContext(process, Path(scratch), report=lambda _: None, every_steps=1000))
 
 
 def summary(values: list[float]) -> dict[str, object]:

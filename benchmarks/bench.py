@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from side4video.core.units import as_gib
-from side4video.engine.clock import Clock, seconds
 from side4video.engine.pack import Pack
-from side4video.engine.processes import Process
+from side4video.engine.process_group import ProcessGroup
 from side4video.engine.step import Plan, train_step
+from side4video.engine.step_timer import StepTimer, seconds
 from side4video.engine.student import Student, StudentModule
-from side4video.models.frozen_pass import features_of_batch
+from side4video.models.frozen_features import features_of_batch
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.spec.experiment import Experiment
 from side4video.tracking.environment import describe
@@ -75,7 +75,7 @@ def random_tower(spec: Experiment, device: torch.device) -> FrozenTower:
 
 def build_pack(spec: Experiment, device: torch.device) -> Pack:
     """The experiment's student on a random tower."""
-    process = Process(device=device)
+    process = ProcessGroup(device=device)
     tower = random_tower(spec, device)
     encode = functools.partial(spec.backbone.encode_texts, device="meta")
     task = spec.task.build(tuple(str(number) for number in range(CLASSES)), encode_texts=encode)
@@ -96,13 +96,13 @@ def run_steps(pack: Pack, batch: RandomBatch, *, steps: int = 5) -> dict[str, fl
     device = pack.students[0].process.device
     spent: dict[str, list[float]] = {}
     for step in range(steps):
-        clock = Clock(device)
-        clock.start()
-        train_step(pack, [batch], step=step, plan=Plan(1000, 1000), clock=clock)
+        timer = StepTimer(device)
+        timer.start()
+        train_step(pack, [batch], step=step, plan=Plan(1000, 1000), timer=timer)
         if step == 0:
             reset(device)
             continue
-        times = seconds(clock.take())
+        times = seconds(timer.take())
         times["step"] = sum(times.values()) - times.get("transfer", 0.0)
         for name, value in times.items():
             spent.setdefault(name, []).append(value)
@@ -148,13 +148,13 @@ def library_tower(tower: FrozenTower) -> Callable[[Tensor, tuple[int, ...]], dic
     @torch.no_grad()
     def run(frames_NCHW: Tensor, taps: tuple[int, ...]) -> dict[int, Tensor]:
         tokens: dict[int, Tensor] = {}
-        hooks = [
+        callbacks = [
             blocks[tap].register_forward_hook(lambda _m, _i, out, tap=tap: tokens.__setitem__(tap, out)) for tap in taps
         ]
         try:
             visual(frames_NCHW)
         finally:
-            for hook in hooks:
+            for hook in callbacks:
                 hook.remove()
         return tokens
 

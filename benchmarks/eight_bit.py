@@ -15,8 +15,8 @@ from torch import Tensor
 
 import bench
 from side4video.core.seeds import seeded
-from side4video.data.loader import EvaluationStream
-from side4video.models.frozen_pass import frozen_features
+from side4video.data.streams.loader import EvaluationStream
+from side4video.models.frozen_features import frozen_features
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import load_experiment
 

@@ -27,12 +27,11 @@ from arms import ARMS
 from side4video.core.units import format_bytes
 from side4video.data.features import CachedFeaturesSpec
 from side4video.data.features.cache import Clips, FeatureCache
-from side4video.data.loader import TrainingStream
-from side4video.engine.clock import Clock, seconds
+from side4video.data.streams.loader import TrainingStream
 from side4video.engine.pack import Pack
 from side4video.engine.step import Plan, train_step
-from side4video.models.feature_entries import entry_layouts, reads_of, to_stored
-from side4video.models.frozen_pass import frozen_features
+from side4video.engine.step_timer import StepTimer, seconds
+from side4video.models.frozen_features import entry_layouts, frozen_features, request_of, to_stored
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.spec.experiment import Experiment
 
@@ -100,7 +99,7 @@ def prepare(arguments: argparse.Namespace, folder: str) -> Bench:
         tower.shape, reads, frames=spec.data.frames, dtype=tower.dtype, keeps_eight_bits=tower.keeps_eight_bits
     )
     source = spec.data.dataset
-    found = Clips(source.clips("train"), source.clips("test"), source.mirrored_classes(), source.fingerprint())
+    found = Clips(source.clips("train"), source.clips("test"), source.flipped_classes(), source.fingerprint())
     kept = CachedFeaturesSpec(views=1, folder=folder, shard_clips=8)
     return Bench(spec, pack, tower, found, FeatureCache(kept, spec.data, found, tower={}, layouts=layouts))
 
@@ -113,7 +112,7 @@ def build(prepared: Bench, folder: Path) -> dict[str, Any]:
     def compute(video: torch.Tensor, entries: Any) -> dict[str, torch.Tensor]:
         nonlocal passing
         begin = time.perf_counter()
-        stored = to_stored(frozen_features(prepared.tower, video, reads_of(entries, every)))
+        stored = to_stored(frozen_features(prepared.tower, video, request_of(entries, every)))
         passing += time.perf_counter() - begin
         return stored
 
@@ -151,13 +150,13 @@ def measure(prepared: Bench, kind: str, arguments: argparse.Namespace) -> dict[s
         for step in range(arguments.steps + 1):
             if kind == "kept, disk":
                 forget(prepared.cache.train.folder)
-            clock = Clock(torch.device("cpu"))
-            clock.start()
+            timer = StepTimer(torch.device("cpu"))
+            timer.start()
             parts = next(batches)
-            clock.mark("data_wait")
-            train_step(prepared.pack, parts, step=step, plan=Plan(1000, 1000), clock=clock)
+            timer.mark("data_wait")
+            train_step(prepared.pack, parts, step=step, plan=Plan(1000, 1000), timer=timer)
             if step:
-                times = seconds(clock.take())
+                times = seconds(timer.take())
                 for name, value in {**times, "step": sum(times.values())}.items():
                     spent.setdefault(name, []).append(value)
         stream.close()

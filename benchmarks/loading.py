@@ -35,17 +35,19 @@ from torchvision.transforms import functional as image
 
 import bench
 from phone_clips import ENCODERS, phone_clips
-from side4video.cli.search_view import SearchView
-from side4video.core.crew import Crew
-from side4video.data import clip_frames, decode, reader, transforms
+from side4video.apps.data_pack.encode import Codec, Encoding
+from side4video.apps.data_pack.pack import Packing, repack
+from side4video.core.worker_pool import WorkerPool
 from side4video.data.clip import Clip
 from side4video.data.datasets.packed import PackedSpec
-from side4video.data.loader import TrainingStream
-from side4video.data.reader import TrainingKey, TrainingReader
+from side4video.data.decode import clip_frames, transforms
+from side4video.data.decode.frames import frames
 from side4video.data.spec import DataSpec
 from side4video.data.storage import size_of
-from side4video.repacking.encode import Codec, Encoding
-from side4video.repacking.repack import Packing, repack
+from side4video.data.streams import reader
+from side4video.data.streams.loader import TrainingStream
+from side4video.data.streams.reader import TrainingKey, TrainingReader
+from side4video.terminal.progress import SearchView
 
 FRAMES, SIZE, BATCH = 8, 224, 4
 CODECS: tuple[Codec, ...] = ("h264", "mjpeg")
@@ -152,8 +154,8 @@ def our_stages(paths: Sequence[str]) -> dict[str, float]:
     spent: dict[str, float] = {}
     with ExitStack() as stack:
         for where, name, stage in (
-            (decode, "_read_index", "open"),
-            (decode, "shrink_frames", "shrink"),
+            (frames, "_read_index", "open"),
+            (frames, "shrink_frames", "shrink"),
             (clip_frames, "decode_frames", "frames"),
             (transforms, "resize_frames", "resize"),
             (reader, "augment_clip", "augmented"),
@@ -215,7 +217,7 @@ def packed_clips(paths: Sequence[str], folder: Path, codec: Codec) -> list[Clip]
     listing.write_text("\n".join(["path,label,split", *rows, f"{Path(paths[0]).name},0,test", ""]))
     document = {"kind": "list", "annotations": str(listing), "root": str(Path(paths[0]).parent)}
     encoding = Encoding(codec, quality={"h264": 20, "mjpeg": 5, "copy": 0}[codec])
-    with Crew() as crew:
+    with WorkerPool() as crew:
         data = DataSpec.model_validate({"dataset": document})
         repack(Packing(data, folder / codec, encoding, crew, SearchView()), files=500)
     return PackedSpec(root=str(folder / codec)).clips("train")
@@ -295,7 +297,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=32)
     parser.add_argument("--ahead", type=int, default=6, help="Epochs of one decode, where there are several.")
     arguments = parser.parse_args()
-    decord.logging.set_level(decord.logging.QUIET)
+    decord.logging.set_level(decord.logging.RAY_SETTINGS)
     torch.set_num_threads(1)
     rows = {}
     for encoder in ENCODERS:

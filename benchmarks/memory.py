@@ -22,10 +22,10 @@ from plain_side4video import PlainSide4Video
 from side4video.core.units import as_gib
 from side4video.engine.memory import measure_held, weights_under
 from side4video.models.towers.frozen_tower import FrozenTower
-from side4video.planning.count import count_parameters
-from side4video.planning.ledger import Ledger
+from side4video.planning.estimates import count_parameters
 from side4video.planning.memory import plan_memory
-from side4video.planning.shapes import build_skeleton
+from side4video.planning.memory_tracker import MemoryTracker
+from side4video.planning.meta_model import build_meta_model
 
 SMALL_CLIPS = 2
 
@@ -59,9 +59,9 @@ def main() -> None:
 def planned(arm: Arm) -> dict[str, Any]:
     """What the planner says at the paper's settings."""
     spec = arm.spec()
-    skeleton = build_skeleton(spec, classes=bench.CLASSES)
-    parameters = count_parameters(skeleton.module)
-    memory = plan_memory(spec, skeleton)
+    meta_model = build_meta_model(spec, classes=bench.CLASSES)
+    parameters = count_parameters(meta_model.module)
+    memory = plan_memory(spec, meta_model)
     return {
         "table": arm.table,
         "name": arm.name,
@@ -105,7 +105,7 @@ def held_by_a_small_step(arm: Arm) -> dict[str, Any]:
     if "vitl14" in arm.file:
         changes = (changes[0].replace("layers: 12", "layers: 24"), *changes[1:])
     spec = arm.spec(*changes, batch=SMALL_CLIPS)
-    plan = plan_memory(spec, build_skeleton(spec, classes=bench.CLASSES))
+    plan = plan_memory(spec, build_meta_model(spec, classes=bench.CLASSES))
     pack = bench.build_pack(spec, torch.device("cpu"))
     student = pack.students[0]
     features = pack.features_for([student], bench.RandomBatch.of(SMALL_CLIPS, spec.data.frames, spec.data.size))
@@ -122,11 +122,11 @@ def planned_plain() -> dict[str, Any]:
         tower.to_empty(device="cpu")
         network, head = plain_modules(tower)
         trained = [*network.parameters(), *head.parameters()]
-        ledger = Ledger()
-        ledger.tag((*trained, *network.buffers()), "weights")
-        ledger.tag(tower.parameters(), "tower")
-        ledger.reserve(2 * sum(parameter.nbytes for parameter in trained), "optimizer")
-        with ledger:
+        tracker = MemoryTracker()
+        tracker.tag((*trained, *network.buffers()), "weights")
+        tracker.tag(tower.parameters(), "tower")
+        tracker.reserve(2 * sum(parameter.nbytes for parameter in trained), "optimizer")
+        with tracker:
             video = torch.empty((arm.batch, 8, 3, 224, 224), dtype=torch.uint8)
             with measure_held([*trained, *tower.parameters()]) as held:
                 loss = plain_loss(
@@ -141,8 +141,8 @@ def planned_plain() -> dict[str, Any]:
         "paper_gb": arm.paper_gb,
         "trainable_parameters": sum(parameter.numel() for parameter in trained),
         "planned_held_gib": as_gib(held.total),
-        "planned_peak_gib": as_gib(ledger.most),
-        "planned_reserved_gib": as_gib(ledger.reserved),
+        "planned_peak_gib": as_gib(tracker.most),
+        "planned_reserved_gib": as_gib(tracker.reserved),
     }
 
 

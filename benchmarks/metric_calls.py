@@ -23,9 +23,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from side4video.tracking.records import Metric
-from side4video.tracking.server import TrackingServer
-from side4video.tracking.store import Store
+from side4video.core.metric import Metric
+from side4video.tracking.mlflow.server import TrackingServer
+from side4video.tracking.mlflow.store import Store
 
 METRICS = ("train/loss", "eval/top1", "eval/loss", "memory/peak_gib", "time/mean_step_s")
 PROCESSES, ARMS = 4, 8

@@ -23,10 +23,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from side4video.core.units import format_bytes
-from side4video.engine.processes import Process
-from side4video.tasks.matching import TokenMatching
-from side4video.tasks.pair_scores import PairEvaluation, PairScores
-from side4video.tasks.retrieval import NoRescoring
+from side4video.engine.process_group import ProcessGroup
+from side4video.tasks.retrieval.matching import TokenMatching
+from side4video.tasks.retrieval.pair_scores import PairEvaluation, PairScores
+from side4video.tasks.retrieval.spec import NoRescoring
 
 WORDS, FRAMES, CHANNELS = 32, 12, 512
 BATCH = 32
@@ -88,7 +88,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, float | int]:
         batch.owners_Q, batch.captions = batch.owners_Q[:0], ()
     compared = min(arguments.pairs, -(-compared // BATCH) * BATCH)
     started = time.perf_counter()
-    found: PairEvaluation = scores.conclude(Process())
+    found: PairEvaluation = scores.compute(ProcessGroup())
     seconds = time.perf_counter() - started
     pairs = compared * arguments.pairs
     return {

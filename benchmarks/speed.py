@@ -21,11 +21,11 @@ from torch import Tensor, nn
 import bench
 from arms import ARMS, Arm
 from plain_side4video import PlainSide4Video
-from side4video.models.frozen_pass import frozen_features
+from side4video.models.frozen_features import frozen_features
 from side4video.models.networks.contract import FrozenFeatures
 from side4video.models.towers.frozen_tower import FrozenTower
-from side4video.planning.count import count_multiply_adds
-from side4video.planning.shapes import build_skeleton
+from side4video.planning.estimates import count_multiply_adds
+from side4video.planning.meta_model import build_meta_model
 
 RECOMPUTE = ("none", "selective", "block")
 FORWARDS = 3
@@ -88,7 +88,7 @@ def prepare(arm: Arm, device: torch.device, *, compiles: bool) -> Pieces:
     calls |= plain_calls(arm, tower, features, taps, device)
     if is_cuda:
         calls = {name: _waiting(call, device) for name, call in calls.items()}
-    multiply_adds = count_multiply_adds(spec, build_skeleton(spec, classes=bench.CLASSES))
+    multiply_adds = count_multiply_adds(spec, build_meta_model(spec, classes=bench.CLASSES))
     return Pieces(calls, multiply_adds, clips)
 
 

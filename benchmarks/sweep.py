@@ -31,13 +31,13 @@ import torch
 from torch import Tensor
 
 import bench
-from side4video.engine.optim import learning_rate_at
+from side4video.engine.optimizer import learning_rate_at
 from side4video.engine.student import Student
 from side4video.models.networks.contract import FrozenFeatures
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.planning.packs import PlanOf, compile_packs, plans_by_shape, speedup
-from side4video.spec.arms import Arm, Sweep
 from side4video.spec.load_sweep import load_sweep
+from side4video.spec.sweep_arms import Arm, Sweep
 from sweep_packs import (
     SCHEDULE,
     Group,

@@ -11,20 +11,20 @@ from torch import Tensor
 
 import bench
 from side4video.core.units import GIB, as_gib
-from side4video.engine.clock import Clock
 from side4video.engine.memory import measure_held, weights_under
 from side4video.engine.pack import Pack
-from side4video.engine.processes import Process
+from side4video.engine.process_group import ProcessGroup
 from side4video.engine.step import Plan, train_step
+from side4video.engine.step_timer import StepTimer
 from side4video.engine.student import Student, StudentModule
-from side4video.models.frozen_pass import features_of_batch
+from side4video.models.frozen_features import features_of_batch
 from side4video.models.networks.contract import FrozenFeatures
 from side4video.models.towers.frozen_tower import FrozenTower
-from side4video.planning.ledger import Ledger
+from side4video.planning.memory_tracker import MemoryTracker
 from side4video.planning.pack_memory import Member, plan_pack_memory
 from side4video.planning.packs import PlanOf
-from side4video.spec.arms import Arm, apply
 from side4video.spec.load import parse_experiment
+from side4video.spec.sweep_arms import Arm, apply
 
 TOY = {
     "backbone": {
@@ -106,7 +106,7 @@ def build_student(arm: Arm, number: int, tower: FrozenTower, device: torch.devic
     network = spec.method.build(tower, frames=spec.data.frames)
     module = StudentModule(network, task.head(network.output_dim))
     reads = spec.method.reads(tower.shape, frames=spec.data.frames)
-    return Student(arm.label, module, task, spec.optimization, number, reads, Process(device=device))
+    return Student(arm.label, module, task, spec.optimization, number, reads, ProcessGroup(device=device))
 
 
 def pack_of(tower: FrozenTower, students: Sequence[Student]) -> Pack:
@@ -116,9 +116,9 @@ def pack_of(tower: FrozenTower, students: Sequence[Student]) -> Pack:
 
 def step(pack: Pack, batch: bench.RandomBatch) -> None:
     """A whole step of a pack."""
-    clock = Clock(pack.students[0].process.device)
-    clock.start()
-    train_step(pack, [batch], step=1, plan=SCHEDULE, clock=clock)
+    timer = StepTimer(pack.students[0].process.device)
+    timer.start()
+    train_step(pack, [batch], step=1, plan=SCHEDULE, timer=timer)
 
 
 # ---- memory
@@ -201,15 +201,15 @@ def held_with_tokens(student: Student, features: FrozenFeatures, batch: bench.Ra
 def bytes_of_a_step(tower: FrozenTower, students: Sequence[Student], batch: bench.RandomBatch) -> dict[str, float]:
     """The most that there is at a time in a step of a pack: all, and of it optimizers' state and weights."""
     gc.collect()
-    ledger = Ledger()
-    ledger.tag((*tower.parameters(), *tower.buffers()), "tower")
+    tracker = MemoryTracker()
+    tracker.tag((*tower.parameters(), *tower.buffers()), "tower")
     for student in students:
-        ledger.tag((*student.module.parameters(), *student.module.buffers()), "weights")
-        ledger.tag(optimizer_state(student), "optimizer")
-    with ledger:
+        tracker.tag((*student.module.parameters(), *student.module.buffers()), "weights")
+        tracker.tag(optimizer_state(student), "optimizer")
+    with tracker:
         step(pack_of(tower, students), batch)
-    parts = ledger.parts_at_most
-    return {"all": ledger.most, "optimizer": parts["optimizer"], "weights": parts["weights"]}
+    parts = tracker.parts_at_most
+    return {"all": tracker.most, "optimizer": parts["optimizer"], "weights": parts["weights"]}
 
 
 def optimizer_state(student: Student) -> list[Tensor]:

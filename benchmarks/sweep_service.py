@@ -28,7 +28,7 @@ import psutil
 import yaml
 
 import bench
-from side4video.tracking.store import Store
+from side4video.tracking.mlflow.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 MOTION = ROOT / "experiments/ablations/motion.yaml"

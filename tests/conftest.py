@@ -39,8 +39,8 @@ def _quick_stores(tmp_path_factory):
 
     Processes that a test starts make theirs as users' do.
     """
-    from side4video.tracking.connection import sqlite_path, store_lock
-    from side4video.tracking.store import Store
+    from side4video.tracking.mlflow.connection import sqlite_path, store_lock
+    from side4video.tracking.mlflow.store import Store
 
     template = tmp_path_factory.mktemp("store") / "mlflow.db"
     make = Store._find_or_make_experiment

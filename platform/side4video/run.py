@@ -17,66 +17,72 @@ import torch
 from side4video.core.seeds import derive_seed, seeded
 from side4video.data.features.cache import Clips, FeatureCache
 from side4video.data.features.store import Missing
-from side4video.data.loader import EvaluationStream, TrainingStream
-from side4video.data.prefetch import MakePrefetcher, make_prefetcher
+from side4video.data.streams.loader import EvaluationStream, TrainingStream
+from side4video.data.streams.prefetch import MakePrefetcher, make_prefetcher
+from side4video.engine.epoch_callback import EarlyStopper, EpochCallback, MetricsLogger, Report, never_stop
 from side4video.engine.evaluate import Evaluation, evaluate
 from side4video.engine.loop import train
 from side4video.engine.memory import reset_peak
-from side4video.engine.outcome import Outcome, constants_of, outcome_of
 from side4video.engine.pack import EvaluationBatches, Pack
-from side4video.engine.pauses import Pauses, Wish, wish_nothing
-from side4video.engine.processes import Process
+from side4video.engine.preemption import CheckpointTimer, StopRequest, no_stop_request
+from side4video.engine.process_group import ProcessGroup
 from side4video.engine.progress import Narrator, silent
-from side4video.engine.recorder import EpochEnd, Judge, Recorder, Report, stop_nobody
-from side4video.engine.resuming import Candidate, resume
-from side4video.engine.step import Plan, rehearse
+from side4video.engine.result import TrainingResult, constant_metrics, training_result
+from side4video.engine.resume import CheckpointSource, resume
+from side4video.engine.step import Plan, dry_run
 from side4video.engine.student import Student
-from side4video.engine.watchdog import Watchdog, Watched, WatchedBatches
-from side4video.models.feature_entries import blank_stored, entry_layouts, reads_of, to_stored
-from side4video.models.frozen_pass import features_of_batch, frozen_features
+from side4video.engine.watchdog import Watchdog, WatchedBatches, WatchedProgress
+from side4video.models.feature_request import FeatureRequest
+from side4video.models.frozen_features import (
+    blank_stored,
+    entry_layouts,
+    features_of_batch,
+    frozen_features,
+    request_of,
+    to_stored,
+)
 from side4video.models.layers.norm import synchronise_norms
-from side4video.models.reads import Reads
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.load import TowerWeights
 from side4video.spec.check import check_pack
 from side4video.spec.experiment import Experiment
-from side4video.tasks.needs import Needs
+from side4video.tasks.context import TaskContext
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class RunContext:
     """What the caller provides for a run."""
 
-    process: Process
+    process: ProcessGroup
     scratch: Path
     """Where checkpoints are written; the report function takes them from there before it returns."""
     report: Callable[[Report], None]
-    resume_from: Sequence[Candidate] = ()
+    resume_from: Sequence[CheckpointSource] = ()
     """Checkpoints, newest first: the first that is whole is gone on from."""
     narrator: Narrator = silent
-    judge: Judge = stop_nobody
+    judge: EarlyStopper = never_stop
     """Stops students at the end of an epoch."""
     prefetch: MakePrefetcher = make_prefetcher
     """Decides where videos are decoded."""
     weights: TowerWeights | None = None
     """The tower's, where they are in memory already; None reads them."""
-    wish: Callable[[], Wish] = wish_nothing
+    stop_request: Callable[[], StopRequest] = no_stop_request
     """What this worker wishes between two steps: a checkpoint, or to leave."""
-    last_words: Callable[[str], None] = log.error
+    on_fatal: Callable[[str], None] = log.error
     """Hears why this process ends, if it hung."""
     every_steps: int = 10
     """Optimizer steps that are averaged into one logged point."""
 
 
-def run(experiments: Mapping[str, Experiment], surroundings: Surroundings) -> dict[str, Outcome]:
+def run(experiments: Mapping[str, Experiment], context: RunContext) -> dict[str, TrainingResult]:
     """Train and evaluate the experiments as one pack: one backbone, one data stream, a student each.
 
     Args:
         experiments: By student name. They must agree on everything outside the student (backbone, data, batch
             size, length, workers); an ordinary run is a pack of one.
-        surroundings: The worker and where its results go.
+        context: The worker and where its results go.
 
     Returns:
         What became of each student, the same on every worker.
@@ -87,60 +93,68 @@ def run(experiments: Mapping[str, Experiment], surroundings: Surroundings) -> di
     """
     check_pack(experiments)
     base = next(iter(experiments.values()))
-    with Watchdog(base.cluster.step_timeout_minutes, surroundings.last_words) as watchdog:
-        watched = replace(surroundings, narrator=Watched(surroundings.narrator, watchdog))
+    with Watchdog(base.cluster.step_timeout_minutes, context.on_fatal) as watchdog:
+        watched = replace(context, narrator=WatchedProgress(context.narrator, watchdog))
         return _run(experiments, watched, watchdog)
 
 
-def _run(experiments: Mapping[str, Experiment], surroundings: Surroundings, watchdog: Watchdog) -> dict[str, Outcome]:
-    base, process = next(iter(experiments.values())), surroundings.process
+def _run(experiments: Mapping[str, Experiment], context: RunContext, watchdog: Watchdog) -> dict[str, TrainingResult]:
+    base, process = next(iter(experiments.values())), context.process
     started = time.perf_counter()
-    settle(base, process)
-    surroundings.narrator.say("loading the backbone")
-    tower = base.backbone.build(str(process.device), surroundings.weights)
+    configure_process(base, process)
+    context.narrator.say("loading the backbone")
+    tower = base.backbone.build(str(process.device), context.weights)
     base.data.dataset.prepare()
     students = {name: build_student(name, spec, process, tower) for name, spec in experiments.items()}
     pack = Pack(functools.partial(features_of_batch, tower), list(students.values()))
-    with _streams(base, surroundings, tower, pack) as (training, testing, videos, kept):
+    with _streams(base, context, tower, pack) as (training, testing, videos, kept):
         steps = base.optimization.length.in_steps(training.steps_per_epoch)
         plan = Plan(max(1, steps), training.steps_per_epoch, training.shares)
-        surroundings.narrator.say("rehearsing a step")
+        context.narrator.say("rehearsing a step")
         beside = () if kept else (*tower.parameters(), *tower.buffers())
-        held = rehearse(pack, _mock_video(base, process), kept.blank(base, process) if kept else None, standing=beside)
-        recorder = Recorder(process, every_steps=surroundings.every_steps)
-        seen, tell = WatchedBatches(testing, watchdog), _teller(surroundings)
-        ending = EpochEnd(
+        held = dry_run(pack, _mock_video(base, process), kept.blank(base, process) if kept else None, resident=beside)
+        recorder = MetricsLogger(process, every_steps=context.every_steps)
+        seen, tell = WatchedBatches(testing, watchdog), _progress_callback(context)
+        ending = EpochCallback(
             pack,
             recorder,
             evaluate=lambda some: _evaluate(some, pack, seen, videos=videos, spec=base, tell=tell),
             every_epochs=base.evaluation.every_epochs,
             identity=_identity(experiments, tower, process),
-            scratch=surroundings.scratch,
-            report=surroundings.report,
-            constants={name: constants_of(student, held[name]) for name, student in students.items()},
-            judge=surroundings.judge,
+            scratch=context.scratch,
+            report=context.report,
+            constants={name: constant_metrics(student, held[name]) for name, student in students.items()},
+            judge=context.judge,
             broken=lambda: [_row(report) for report in (*training.broken.values(), *testing.broken.values())],
         )
-        place = resume(surroundings.resume_from, students, ending)
+        place = resume(context.resume_from, students, ending)
         if base.cluster.is_elastic and not place.next_step:
             ending.notes.append(f"began with {process.world} of {base.cluster.workers_in_words} workers")
         if kept:
-            kept.make(surroundings)
-        surroundings.narrator.begin(plan.steps, place.next_step)
+            kept.make(context)
+        context.narrator.begin(plan.steps, place.next_step)
         reset_peak(process.device)
-        hooks = [recorder, ending, surroundings.narrator]
-        pauses = Pauses(ending, surroundings.wish, base.cluster.checkpoint_minutes)
+        callbacks = [recorder, ending, context.narrator]
+        checkpoint_timer = CheckpointTimer(ending, context.stop_request, base.cluster.checkpoint_minutes)
         first, is_open = place.next_step, place.is_open
-        train(pack, training, plan=plan, hooks=hooks, first_step=first, is_open=is_open, pauses=pauses)
-        surroundings.narrator.end()
+        train(
+            pack,
+            training,
+            plan=plan,
+            callbacks=callbacks,
+            first_step=first,
+            is_open=is_open,
+            checkpoint_timer=checkpoint_timer,
+        )
+        context.narrator.end()
         elapsed = time.perf_counter() - started
         return {
-            name: outcome_of(student, ending, plan, tower.fingerprint(), (held[name], elapsed))
+            name: training_result(student, ending, plan, tower.fingerprint(), (held[name], elapsed))
             for name, student in students.items()
         }
 
 
-def _identity(experiments: Mapping[str, Experiment], tower: FrozenTower, process: Process) -> dict[str, Any]:
+def _identity(experiments: Mapping[str, Experiment], tower: FrozenTower, process: ProcessGroup) -> dict[str, Any]:
     """What a checkpoint says of the run that wrote it."""
     return {
         "backbone": tower.fingerprint(),
@@ -150,7 +164,7 @@ def _identity(experiments: Mapping[str, Experiment], tower: FrozenTower, process
     }
 
 
-def settle(spec: Experiment, process: Process) -> None:
+def configure_process(spec: Experiment, process: ProcessGroup) -> None:
     """Settle what a result may depend on in a process: the number of threads, and what a CPU does with denormals.
 
     Weight decay drives unused weights to numbers so small that a CPU takes a hundred times longer for each.
@@ -160,10 +174,10 @@ def settle(spec: Experiment, process: Process) -> None:
         torch.set_flush_denormal(True)
 
 
-def build_student(name: str, spec: Experiment, process: Process, tower: FrozenTower) -> Student:
+def build_student(name: str, spec: Experiment, process: ProcessGroup, tower: FrozenTower) -> Student:
     """A student as its document says, its initial weights a function of the document's seed alone."""
     device = str(process.device)
-    needs = Needs(
+    context = TaskContext(
         method=spec.method,
         tower=tower,
         frames=spec.data.frames,
@@ -175,7 +189,7 @@ def build_student(name: str, spec: Experiment, process: Process, tower: FrozenTo
         training_captions=lambda: [words for clip in spec.data.dataset.clips("train") for words in clip.captions],
     )
     with seeded(derive_seed(spec.seed, "initial weights")):
-        task, module = spec.task.assemble(needs)
+        task, module = spec.task.assemble(context)
     if spec.cluster.sync_batch_norm and process.world > 1:
         synchronise_norms(module)
     return Student(
@@ -190,7 +204,7 @@ def build_student(name: str, spec: Experiment, process: Process, tower: FrozenTo
 
 
 def evaluate_students(
-    experiments: Mapping[str, Experiment], weights: Mapping[str, Path], process: Process
+    experiments: Mapping[str, Experiment], weights: Mapping[str, Path], process: ProcessGroup
 ) -> tuple[dict[str, Evaluation], list[dict[str, Any]]]:
     """Evaluate checkpoints of any number of students over one backbone, in one pass over the test split.
 
@@ -209,7 +223,7 @@ def evaluate_students(
 
     check_pack(experiments)
     base = next(iter(experiments.values()))
-    settle(base, process)
+    configure_process(base, process)
     tower = base.backbone.build(str(process.device))
     base.data.dataset.prepare()
     students = {name: build_student(name, spec, process, tower) for name, spec in experiments.items()}
@@ -233,15 +247,15 @@ def evaluate_students(
 
 
 @dataclass(frozen=True)
-class _KeptFeatures:
+class _CachedFeatures:
     """What is kept of a tower for a pack, and the tower that makes what is missing."""
 
     cache: FeatureCache
     tower: FrozenTower
-    reads: Reads
+    reads: FeatureRequest
 
     @classmethod
-    def of(cls, spec: Experiment, tower: FrozenTower, pack: Pack, clips: Clips) -> "_KeptFeatures | None":
+    def of(cls, spec: Experiment, tower: FrozenTower, pack: Pack, clips: Clips) -> "_CachedFeatures | None":
         """Nothing where features are computed."""
         if spec.features.kind != "cached":
             return None
@@ -264,13 +278,13 @@ class _KeptFeatures:
         cache = FeatureCache(spec.features, spec.data, clips, tower=made_of, layouts=layouts, is_pinned=is_cuda)
         return cls(cache, tower, reads)
 
-    def blank(self, spec: Experiment, process: Process) -> dict[str, torch.Tensor]:
+    def blank(self, spec: Experiment, process: ProcessGroup) -> dict[str, torch.Tensor]:
         """Features of a part of a batch without numbers, for the rehearsal."""
         return blank_stored(self.cache.layouts, spec.clips_of_a_part, process.device)
 
-    def make(self, surroundings: Surroundings) -> None:
+    def make(self, context: RunContext) -> None:
         """Make what is missing, all workers together; then the tower has done its work and its weights go."""
-        process, narrator = surroundings.process, surroundings.narrator
+        process, narrator = context.process, context.narrator
         found: list[tuple[str, Missing]] = []
 
         def look() -> None:
@@ -279,7 +293,7 @@ class _KeptFeatures:
                 self.cache.check_room(found)
 
         def compute(video: torch.Tensor, entries: Collection[str]) -> dict[str, torch.Tensor]:
-            features = frozen_features(self.tower, video.to(process.device), reads_of(entries, self.reads.every))
+            features = frozen_features(self.tower, video.to(process.device), request_of(entries, self.reads.every))
             return to_stored(features)
 
         narrator.say("looking for kept features")
@@ -292,7 +306,7 @@ class _KeptFeatures:
             together=process.together,
             tell=lambda done, clips: narrator.say("keeping features, clips", done, steps=clips),
         )
-        self.tower.let_go_of_weights()
+        self.tower.release_weights()
         if process.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -300,13 +314,13 @@ class _KeptFeatures:
 class _streams:  # noqa: N801 - used as a context manager
     """Both streams, closed whatever happens, so that no loader process outlives the run."""
 
-    def __init__(self, spec: Experiment, surroundings: Surroundings, tower: FrozenTower, pack: Pack) -> None:
-        dataset, features, process = spec.data.dataset, spec.features, surroundings.process
+    def __init__(self, spec: Experiment, context: RunContext, tower: FrozenTower, pack: Pack) -> None:
+        dataset, features, process = spec.data.dataset, spec.features, context.process
         fingerprint = dataset.fingerprint() if features.kind == "cached" else ""
-        clips = Clips(dataset.clips("train"), dataset.clips("test"), dataset.mirrored_classes(), fingerprint)
-        self.kept = _KeptFeatures.of(spec, tower, pack, clips)
+        clips = Clips(dataset.clips("train"), dataset.clips("test"), dataset.flipped_classes(), fingerprint)
+        self.kept = _CachedFeatures.of(spec, tower, pack, clips)
         cache = self.kept.cache if self.kept else None
-        common: dict[str, Any] = {"rank": process.rank, "world": process.world, "prefetch": surroundings.prefetch}
+        common: dict[str, Any] = {"rank": process.rank, "world": process.world, "prefetch": context.prefetch}
         self.training = TrainingStream(
             spec.data,
             clips.train,
@@ -326,7 +340,7 @@ class _streams:  # noqa: N801 - used as a context manager
             **common,
         )
 
-    def __enter__(self) -> tuple[TrainingStream, EvaluationStream, int, _KeptFeatures | None]:
+    def __enter__(self) -> tuple[TrainingStream, EvaluationStream, int, _CachedFeatures | None]:
         return self.training, self.testing, self.videos, self.kept
 
     def __exit__(self, *_: object) -> None:
@@ -349,11 +363,11 @@ def _evaluate(
     return evaluate(pack, students, stream, videos=videos, precision=precision, crops=crops, tell=tell)
 
 
-def _teller(surroundings: Surroundings) -> Callable[[str, int, int], None]:
-    return lambda what, done, total: surroundings.narrator.say(what, done, steps=total)
+def _progress_callback(context: RunContext) -> Callable[[str, int, int], None]:
+    return lambda what, done, total: context.narrator.say(what, done, steps=total)
 
 
-def _mock_video(spec: Experiment, process: Process) -> torch.Tensor:
+def _mock_video(spec: Experiment, process: ProcessGroup) -> torch.Tensor:
     size = spec.data.size
     return torch.zeros(
         (spec.clips_of_a_part, spec.data.frames, 3, size, size), dtype=torch.uint8, device=process.device

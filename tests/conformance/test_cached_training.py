@@ -14,17 +14,16 @@ from side4video.core.errors import InputError
 from side4video.data.clip import Clip
 from side4video.data.features import build
 from side4video.data.features import cache as cache_module
-from side4video.data.loader import TrainingStream
-from side4video.data.reader import EvaluationKey, TrainingKey
+from side4video.data.streams.loader import TrainingStream
+from side4video.data.streams.reader import EvaluationKey, TrainingKey
 from side4video.engine.checkpoint import restore_student, save_checkpoint
-from side4video.engine.clock import Clock
 from side4video.engine.evaluate import evaluate
 from side4video.engine.loop import train
 from side4video.engine.pack import Pack
-from side4video.engine.step import Plan, rehearse, train_step
-from side4video.models import frozen_pass
-from side4video.models.feature_entries import blank_stored
-from side4video.models.frozen_pass import features_of_batch, frozen_features
+from side4video.engine.step import Plan, dry_run, train_step
+from side4video.engine.step_timer import StepTimer
+from side4video.models import frozen_features as frozen_module
+from side4video.models.frozen_features import blank_stored, features_of_batch, frozen_features
 
 PLAN = Plan(steps=12, steps_per_epoch=5)
 VIEWS = 2
@@ -43,7 +42,7 @@ def students(*names, family="clip"):
     ]
 
 
-def reads_of(members):
+def request_of(members):
     return functools.reduce(operator.or_, (student.reads for student in members))
 
 
@@ -53,14 +52,16 @@ def open_filled(folder, reads, tower, **options):
     return opened
 
 
-def run(members, *, folder=None, family="clip", tower=None, section=None, views=VIEWS, hooks=(), first_step=0):
+def run(members, *, folder=None, family="clip", tower=None, section=None, views=VIEWS, callbacks=(), first_step=0):
     """Train, from a cache where there is a folder, and evaluate; weights and scores by name."""
     tower, section = tower or toys.toy_tower(family=family), section or kept.data()
     clips = kept.clips_of(section)
-    cache = open_filled(folder, reads_of(members), tower, section=section, clips=clips, views=views) if folder else None
+    cache = (
+        open_filled(folder, request_of(members), tower, section=section, clips=clips, views=views) if folder else None
+    )
     pack = Pack(functools.partial(features_of_batch, tower), members)
     stream = kept.training_stream(section, clips, cache=cache, views=views)
-    train(pack, stream, plan=PLAN, hooks=list(hooks), first_step=first_step)
+    train(pack, stream, plan=PLAN, callbacks=list(callbacks), first_step=first_step)
     results = evaluate(pack, members, kept.evaluation_stream(section, clips, cache=cache), videos=len(clips.test))
     stream.close()
     if cache:
@@ -197,7 +198,7 @@ def test_stopping_the_deepest_reader_leaves_the_others(folder):
             return ["attentive"] if info.epoch == 0 else []
 
     names = ("linear", "side4video", "attentive")
-    stopped, _ = run(students(*names), folder=folder / "stopped", hooks=[Stop()])
+    stopped, _ = run(students(*names), folder=folder / "stopped", callbacks=[Stop()])
     whole, _ = run(students(*names), folder=folder / "stopped")
     assert toys.same(stopped["linear"], whole["linear"])
     assert toys.same(stopped["side4video"], whole["side4video"])
@@ -244,10 +245,10 @@ def test_resumed_in_mid_epoch_equals_undisturbed(folder, tmp_path):
     (first,) = students("side4video")
     opened = open_filled(folder / "resumed", first.reads, tower)
     stream = kept.training_stream(section, clips, cache=opened)
-    pack, clock = Pack(functools.partial(features_of_batch, tower), [first]), Clock(torch.device("cpu"))
+    pack, timer = Pack(functools.partial(features_of_batch, tower), [first]), StepTimer(torch.device("cpu"))
     for step in range(7):  # and dies in the second epoch
         epoch, offset = divmod(step, PLAN.steps_per_epoch)
-        train_step(pack, next(iter(stream.batches(epoch, offset))), step=step, plan=PLAN, clock=clock)
+        train_step(pack, next(iter(stream.batches(epoch, offset))), step=step, plan=PLAN, timer=timer)
     stream.close()
     opened.close()
     saved = save_checkpoint(tmp_path / "checkpoint", {"side4video": first}, {"next_step": 7})
@@ -273,13 +274,15 @@ def test_the_tower_is_not_asked_in_training(folder, monkeypatch):
     monkeypatch.setattr(
         type(tower), "_run_block", lambda self, index, *a, **k: calls.append(index) or run_block(self, index, *a, **k)
     )
-    open_filled(folder / "rests", reads_of(members), tower).close()
+    open_filled(folder / "rests", request_of(members), tower).close()
     assert calls
     calls.clear()
     run(members, folder=folder / "rests", tower=tower)
     assert calls == []
     # The twin computes what lies beside it.
-    monkeypatch.setattr(frozen_pass, "from_stored", lambda tower, video, _, reads: frozen_features(tower, video, reads))
+    monkeypatch.setattr(
+        frozen_module, "from_stored", lambda tower, video, _, reads: frozen_features(tower, video, reads)
+    )
     run(students("side4video", "linear"), folder=folder / "rests", tower=tower)
     assert calls
 
@@ -287,23 +290,23 @@ def test_the_tower_is_not_asked_in_training(folder, monkeypatch):
 def test_without_its_weights_the_tower_still_serves(folder):
     whole, _ = run(students("side4video"), folder=folder / "bare")
     tower = toys.new_tower()
-    tower.let_go_of_weights()
+    tower.release_weights()
     bare, _ = run(students("side4video"), folder=folder / "bare", tower=tower)
     assert toys.same(whole["side4video"], bare["side4video"])
 
 
 def test_rehearsal_needs_no_tower_and_holds_the_same(folder, monkeypatch):
     tower, members = toys.toy_tower(), students("side4video", "lst", "linear")
-    opened = open_filled(folder / "rehearsed", reads_of(members), tower)
+    opened = open_filled(folder / "rehearsed", request_of(members), tower)
     pack = Pack(functools.partial(features_of_batch, tower), members)
     video = toys.make_batch(0).video_BTCHW
-    computed = rehearse(pack, video)
+    computed = dry_run(pack, video)
 
     def run_tower(*_args, **_options):
         raise AssertionError("the tower runs")
 
     monkeypatch.setattr(type(tower), "stream", run_tower)
-    assert rehearse(pack, video, blank_stored(opened.layouts, len(video), torch.device("cpu"))) == computed
+    assert dry_run(pack, video, blank_stored(opened.layouts, len(video), torch.device("cpu"))) == computed
 
 
 @pytest.mark.parametrize("keeps_the_batch", [False, True], ids=["step", "twin"])
@@ -340,7 +343,7 @@ def test_nobody_holds_what_nobody_reads(folder, keeps_the_batch):
     student.task.loss = watched_loss
     pack = Pack(functools.partial(features_of_batch, tower), [student])
     part = Part(next(iter(stream.batches(0)))[0])
-    train_step(pack, [part], step=0, plan=PLAN, clock=Clock(torch.device("cpu")))
+    train_step(pack, [part], step=0, plan=PLAN, timer=StepTimer(torch.device("cpu")))
     assert alive == ([3] if keeps_the_batch else [1])
     stream.close()
     opened.close()

@@ -15,11 +15,11 @@ from side4video.core.units import GIB
 from side4video.data.clip import Clip
 from side4video.data.features import build, cache, store
 from side4video.data.features.files import RowsFile, row_bytes
-from side4video.data.reader import EvaluationKey, TrainingKey
-from side4video.models.frozen_pass import frozen_features
-from side4video.models.reads import Reads
+from side4video.data.streams.reader import EvaluationKey, TrainingKey
+from side4video.models.feature_request import FeatureRequest
+from side4video.models.frozen_features import frozen_features
 
-DEEPER = Reads(frozenset({0, 1, 2}), frozenset({3}), pooled=True)
+DEEPER = FeatureRequest(frozenset({0, 1, 2}), frozenset({3}), pooled=True)
 
 
 # ---- bytes
@@ -131,8 +131,8 @@ def test_a_second_reader_computes_only_new_blocks(tmp_path):
     before = kept.files_of(tmp_path)
     decoded = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("side4video.data.reader.TrainingReader.read", lambda *_: decoded.append("train"))
-        patch.setattr("side4video.data.reader.EvaluationReader.read", lambda *_: decoded.append("test"))
+        patch.setattr("side4video.data.streams.reader.TrainingReader.read", lambda *_: decoded.append("train"))
+        patch.setattr("side4video.data.streams.reader.EvaluationReader.read", lambda *_: decoded.append("test"))
         second = kept.fill(kept.open_cache(tmp_path, reads=DEEPER))
     assert second.calls == {"tokens-1": rows, "attention-3": rows}
     assert decoded == []  # frames are read back
@@ -235,7 +235,7 @@ def other_weights():
 KEYS = {
     "other weights": lambda tmp: {"tower": other_weights()},
     "another activation": lambda tmp: {"tower": toys.new_tower(quick_gelu=True)},
-    "other frames of the tower": lambda tmp: {"reads": Reads(frozenset({0, 2}), pooled=True, every=2)},
+    "other frames of the tower": lambda tmp: {"reads": FeatureRequest(frozenset({0, 2}), pooled=True, every=2)},
     "other clips": lambda tmp: {"section": kept.data(dataset={**kept.CLIPS, "seed": 1})},
     "other frames": lambda tmp: {"section": kept.data(sampling={"kind": "dense", "stride": 2})},
     "another size of frames": lambda tmp: {

@@ -12,7 +12,7 @@ import toys
 from side4video.core.errors import Side4VideoError
 from side4video.engine import checkpoint as checkpoints
 from side4video.engine.checkpoint import CheckpointError, checkpoints_in, keep_checkpoint, read_state, save_checkpoint
-from side4video.engine.pauses import Wish
+from side4video.engine.preemption import StopRequest
 
 
 @pytest.fixture
@@ -75,8 +75,8 @@ def test_between_epochs_the_run_goes_on_and_says_so(after, tmp_path, monkeypatch
     one = stops.Stopped(tmp_path / "one")
     disk = FullDisk(monkeypatch, 10_000)
 
-    def wish():
-        return {2: Wish.SAVE}
+    def stop_request():
+        return {2: StopRequest.SAVE}
 
     save = checkpoints.save_checkpoint
 
@@ -87,8 +87,8 @@ def test_between_epochs_the_run_goes_on_and_says_so(after, tmp_path, monkeypatch
         finally:
             disk.left = 10_000
 
-    monkeypatch.setattr("side4video.engine.recorder.save_checkpoint", fails_at_step_3)
-    assert one.go(wish())
+    monkeypatch.setattr("side4video.engine.epoch_callback.save_checkpoint", fails_at_step_3)
+    assert one.go(stop_request())
     whole = stops.Stopped(tmp_path / "whole")
     assert whole.go()
     assert one.history == whole.history
@@ -107,7 +107,7 @@ def test_at_the_end_of_an_epoch_it_ends_and_goes_on_later(tmp_path, monkeypatch)
                 FullDisk(patch, 1)
             return save(folder, students, state, **options)
 
-        patch.setattr("side4video.engine.recorder.save_checkpoint", fails)
+        patch.setattr("side4video.engine.epoch_callback.save_checkpoint", fails)
         with pytest.raises(Side4VideoError, match="cannot be written") as error:
             one.go()
         assert "\n" not in str(error.value)

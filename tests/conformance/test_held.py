@@ -36,8 +36,8 @@ def tower_of(method, precision):
 
 def planned(method, family, classifier, precision, **options):
     tower = tower_of(method, precision)
-    skeleton = toys.make_skeleton(method, family=family, classifier=classifier, tower=tower, **options)
-    return plan_memory(document(precision), skeleton).held_for_backward
+    meta_model = toys.make_skeleton(method, family=family, classifier=classifier, tower=tower, **options)
+    return plan_memory(document(precision), meta_model).held_for_backward
 
 
 @functools.cache

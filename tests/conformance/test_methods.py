@@ -8,10 +8,10 @@ from pydantic_core import PydanticCustomError
 
 import toys
 from side4video.core.errors import InputError
-from side4video.engine.clock import Clock
 from side4video.engine.memory import measure_held, weights_under
-from side4video.engine.step import Plan, rehearse, train_step
-from side4video.models.frozen_pass import frozen_features
+from side4video.engine.step import Plan, dry_run, train_step
+from side4video.engine.step_timer import StepTimer
+from side4video.models.frozen_features import frozen_features
 from side4video.models.networks.full import PROJECTIONS
 from side4video.spec.check import check_pack
 from tiny import tiny
@@ -32,10 +32,10 @@ def bits(tensors):
 
 
 def three_steps(student, spoil=lambda: None, *, family="clip"):
-    pack, clock = toys.make_pack(student, family=family), Clock(torch.device("cpu"))
+    pack, timer = toys.make_pack(student, family=family), StepTimer(torch.device("cpu"))
     (batch,) = next(iter(toys.ToyStream().batches(0)))
     for step in range(3):
-        train_step(pack, [batch], step=step, plan=PLAN, clock=clock)
+        train_step(pack, [batch], step=step, plan=PLAN, timer=timer)
         spoil()
 
 
@@ -216,7 +216,7 @@ def test_the_weights_of_a_borrowed_tower_are_not_held_for_backward():
         held.append(seen.total)
     matrices = sum(p.numel() * 4 for p in tower_of(student).parameters() if p.ndim == 2)
     assert held[1] - held[0] > 0.5 * matrices
-    assert rehearse(toys.make_pack(student), batch.video_BTCHW)["a"] == held[0] + head_holds(student, features)
+    assert dry_run(toys.make_pack(student), batch.video_BTCHW)["a"] == held[0] + head_holds(student, features)
 
 
 def head_holds(student, features):
@@ -238,23 +238,23 @@ def test_a_pack_with_a_method_of_its_own_tower_is_refused():
 
 
 def enter_launch(experiments, folder):
-    from side4video.distributed.launch import launch
+    from side4video.runs.launch import launch
 
-    launch(experiments, show=print, local=True)
+    launch(experiments, show=print)
 
 
 def enter_run(experiments, folder):
-    from side4video.engine.processes import Process
-    from side4video.run import Surroundings, run
+    from side4video.engine.process_group import ProcessGroup
+    from side4video.run import RunContext, run
 
-    run(experiments, Surroundings(Process(), folder, print))
+    run(experiments, RunContext(ProcessGroup(), folder, print))
 
 
 def enter_evaluation(experiments, folder):
-    from side4video.engine.processes import Process
+    from side4video.engine.process_group import ProcessGroup
     from side4video.run import evaluate_students
 
-    evaluate_students(experiments, {}, Process())
+    evaluate_students(experiments, {}, ProcessGroup())
 
 
 @pytest.mark.parametrize("enter", [enter_launch, enter_run, enter_evaluation])

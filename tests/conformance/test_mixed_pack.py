@@ -6,17 +6,17 @@ import torch
 import kept
 import toys
 from side4video.core.seeds import derive_seed
-from side4video.data.batch import Mixture
-from side4video.data.loader import TrainingStream
+from side4video.data.streams.batch import Mixture
+from side4video.data.streams.loader import TrainingStream
 from side4video.engine.checkpoint import read_state, restore_student, save_checkpoint
-from side4video.engine.clock import Clock
 from side4video.engine.evaluate import evaluate
 from side4video.engine.loop import train
 from side4video.engine.memory import measure_held, weights_under
-from side4video.engine.step import Plan, rehearse, train_step
+from side4video.engine.step import Plan, dry_run, train_step
+from side4video.engine.step_timer import StepTimer
 from side4video.planning.memory import plan_memory
-from side4video.planning.shapes import Skeleton
-from side4video.tasks.classification import Classification
+from side4video.planning.meta_model import MetaModel
+from side4video.tasks.recognition.classification import Classification
 from tiny import tiny
 
 PLAN = Plan(steps=7, steps_per_epoch=5)
@@ -45,8 +45,8 @@ def run(*names, clips, section=DATA):
     """Weights and scores by name."""
     students = [student(name) for name in names]
     pack = toys.make_pack(*students)
-    rehearse(pack, toys.make_batch(9).video_BTCHW)
-    train(pack, stream(clips, section), plan=PLAN, hooks=[])
+    dry_run(pack, toys.make_batch(9).video_BTCHW)
+    train(pack, stream(clips, section), plan=PLAN, callbacks=[])
     found = evaluate(pack, students, kept.evaluation_stream(section, clips), videos=len(clips.test))
     return {each.name: (toys.weights_of(each), found[each.name]) for each in students}
 
@@ -89,13 +89,13 @@ def test_twin_whose_students_draw_shares_of_their_own(clips, monkeypatch):
 def test_resumed_equals_undisturbed(clips, packed, tmp_path, stop_after):
     name = NAMES[0]
     first, resumed = student(name), student(name)
-    clock, pack = Clock(torch.device("cpu")), toys.make_pack(first)
+    timer, pack = StepTimer(torch.device("cpu")), toys.make_pack(first)
     for step in range(stop_after):
         parts = next(iter(stream(clips).batches(*divmod(step, PLAN.steps_per_epoch))))
-        train_step(pack, parts, step=step, plan=PLAN, clock=clock)
+        train_step(pack, parts, step=step, plan=PLAN, timer=timer)
     folder = save_checkpoint(tmp_path / "checkpoint", {name: first}, {"next_step": stop_after})
     restore_student(folder, resumed)
-    train(toys.make_pack(resumed), stream(clips), plan=PLAN, hooks=[], first_step=read_state(folder)["next_step"])
+    train(toys.make_pack(resumed), stream(clips), plan=PLAN, callbacks=[], first_step=read_state(folder)["next_step"])
     assert toys.same(toys.weights_of(resumed), packed[name][0])
 
 
@@ -113,16 +113,16 @@ def planned(name, *, mixes_labels=True):
     sizes = {"image_size": toys.SIZE, "layers": 4}
     section = {"size": toys.SIZE, "frames": toys.FRAMES, "augmentation": {"mix": BOTH}}
     spec = tiny(backbone=sizes, data=section, optimization={"batch_size": toys.BATCH})
-    skeleton = toys.make_skeleton(toys.METHODS[name])
+    meta_model = toys.make_skeleton(toys.METHODS[name])
     task = Classification(toys.CLASSES, dropout=0.2, mixes_labels=mixes_labels)
-    return plan_memory(spec, Skeleton(skeleton.tower, skeleton.module, skeleton.reads, task)).held_for_backward
+    return plan_memory(spec, MetaModel(meta_model.tower, meta_model.module, meta_model.reads, task)).held_for_backward
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_step_holds_what_was_planned_and_rehearsed(clips, name):
     real = step_holds(name, clips)
     assert planned(name) == real
-    assert rehearse(toys.make_pack(student(name)), toys.make_batch(9).video_BTCHW) == {name: real}
+    assert dry_run(toys.make_pack(student(name)), toys.make_batch(9).video_BTCHW) == {name: real}
     assert planned(name, mixes_labels=False) != real  # the twin that plans clips of one label
 
 

@@ -8,8 +8,8 @@ import torch
 
 import stops
 from side4video.core.errors import InputError
-from side4video.engine.pauses import Wish
-from side4video.engine.processes import Process
+from side4video.engine.preemption import StopRequest
+from side4video.engine.process_group import ProcessGroup
 from workers import run_workers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 WORK = """
 import json
 import stops
-from side4video.engine.pauses import Wish
-from side4video.data import loader
+from side4video.engine.preemption import StopRequest
+from side4video.data.streams import loader
 job = json.loads((folder / "job.json").read_text())
 seen = []
 batches = loader.TrainingStream.batches
@@ -31,7 +31,7 @@ optimization = {"epsilon": 1e-2}
 spec = stops.long_tiny(method=job["method"], cluster={"workers": job["workers"] or world}, optimization=optimization)
 one = stops.Stopped(folder / "run", spec, process=process)
 # What is said at a step is heard a step later where there are several workers.
-one.go({job["leave_after"] - (world > 1): Wish.LEAVE} if job["leave_after"] else ())
+one.go({job["leave_after"] - (world > 1): StopRequest.LEAVE} if job["leave_after"] else ())
 facts = {"seen": seen, "notes": one.notes, "stored": [[*key, value] for key, value in one.history.items()]}
 (folder / f"facts-{job['part']}-{rank}.json").write_text(json.dumps(facts))
 """
@@ -98,7 +98,7 @@ def test_batch_norm_and_dropout_are_told(tmp_path):
 
 def test_another_experiment_and_another_backbone_stay_refused(tmp_path):
     one = stops.Stopped(tmp_path, stops.long_tiny(cluster={"workers": 2}))
-    assert not one.go({2: Wish.LEAVE})
+    assert not one.go({2: StopRequest.LEAVE})
     one.spec = stops.long_tiny(cluster={"workers": 1}, seed=3)
     with pytest.raises(InputError, match="digests differs"):
         one.go()
@@ -110,7 +110,7 @@ def test_another_experiment_and_another_backbone_stay_refused(tmp_path):
 
 
 def test_twin_that_takes_the_first_workers_window_alone(tmp_path, monkeypatch):
-    from side4video.engine.recorder import Recorder, _mean_step
+    from side4video.engine.epoch_callback import MetricsLogger, _mean_step
 
     def infos(losses, share):
         common = {
@@ -124,11 +124,13 @@ def test_twin_that_takes_the_first_workers_window_alone(tmp_path, monkeypatch):
         return [{**common, "losses": {"a": loss}, "seconds": {}, "own_seconds": {}} for loss in losses]
 
     windows = [infos([1.0, 2.0], 0.75), infos([3.0, 6.0], 0.25)]
-    recorder = Recorder(Process(), every_steps=9)
+    recorder = MetricsLogger(ProcessGroup(), every_steps=9)
     recorder.restore(windows)
     assert [info.losses["a"] for info in recorder._window] == [1.5, 3.0]
     assert [info.clips for info in recorder._window] == [4, 4]
-    monkeypatch.setattr("side4video.engine.recorder._mean_step", lambda infos, world: _mean_step(infos[:1], world))
+    monkeypatch.setattr(
+        "side4video.engine.epoch_callback._mean_step", lambda infos, world: _mean_step(infos[:1], world)
+    )
     recorder.restore(windows)
     assert [info.losses["a"] for info in recorder._window] != [1.5, 3.0]
     assert torch.get_num_threads() >= 1

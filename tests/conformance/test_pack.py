@@ -7,10 +7,10 @@ import torch
 
 import toys
 from side4video.core.errors import InputError
+from side4video.engine.callbacks import EpochInfo, StepInfo
 from side4video.engine.evaluate import evaluate
-from side4video.engine.hooks import EpochInfo, StepInfo
 from side4video.engine.loop import train
-from side4video.engine.step import Plan, rehearse
+from side4video.engine.step import Plan, dry_run
 from side4video.spec.check import check_pack
 from tiny import tiny
 
@@ -38,10 +38,10 @@ def arms():
     ]
 
 
-def run(*students, hooks=(), parts=1):
+def run(*students, callbacks=(), parts=1):
     pack = toys.make_pack(*students)
-    rehearse(pack, toys.make_batch(9).video_BTCHW)
-    train(pack, toys.ToyStream(parts), plan=PLAN, hooks=list(hooks))
+    dry_run(pack, toys.make_batch(9).video_BTCHW)
+    train(pack, toys.ToyStream(parts), plan=PLAN, callbacks=list(callbacks))
     return {student.name: toys.weights_of(student) for student in students}
 
 
@@ -68,7 +68,7 @@ def test_order_in_the_pack_does_not_matter():
 
 def test_stopping_one_leaves_the_others_and_frees_it():
     students = arms()
-    stopped = run(*students, hooks=[Stop("two", 0)])
+    stopped = run(*students, callbacks=[Stop("two", 0)])
     untouched = run(*arms())
     assert toys.same(stopped["one"], untouched["one"])
     assert toys.same(stopped["three"], untouched["three"])
@@ -168,7 +168,7 @@ def test_twin_whose_frozen_tokens_are_changed():
 
 def test_rehearsal_leaves_no_trace():
     first, second = arms()[0], arms()[0]
-    rehearse(toys.make_pack(first), toys.make_batch(1).video_BTCHW)
+    dry_run(toys.make_pack(first), toys.make_batch(1).video_BTCHW)
     assert toys.same(toys.weights_of(first), toys.weights_of(second))
     assert not first.optimizer.state
     assert all(parameter.grad is None for parameter in first.module.parameters())
@@ -199,7 +199,7 @@ def test_accumulated_parts_add_up_to_the_whole_batch():
     for stream in (Whole(), toys.ToyStream(2)):
         student = toys.make_student("a", method)
         student.module.head[0].p = 0.0
-        train(toys.make_pack(student), stream, plan=PLAN, hooks=[])
+        train(toys.make_pack(student), stream, plan=PLAN, callbacks=[])
         results.append(toys.weights_of(student))
     for name in results[0]:
         torch.testing.assert_close(results[0][name], results[1][name], rtol=1e-5, atol=1e-7)

@@ -23,7 +23,7 @@ CASES = {
     },
     "no time, no shift, the tower's token": {"temporal": "none", "cls_shift": False, "representation": "vit-cls"},
 }
-REORDERED = "perceptron_norm.weight"
+REORDERED = "mlp_norm.weight"
 
 
 def step(case, recompute, family="clip", kept_tokens="own-precision"):
@@ -71,12 +71,12 @@ def test_a_batch_is_counted_once(recompute):
 
 
 def test_twin_that_updates_statistics_twice(monkeypatch):
-    attend = SideBlock.attend
+    run_attention = SideBlock.run_attention
 
     def forgetful(self, *args, update):
-        return attend(self, *args, update=True)
+        return run_attention(self, *args, update=True)
 
-    monkeypatch.setattr(SideBlock, "attend", forgetful)
+    monkeypatch.setattr(SideBlock, "run_attention", forgetful)
     none, block = step("paper", "none"), step("paper", "block")
     counts = {int(buffer) for name, buffer in block[2].items() if name.endswith("num_batches_tracked")}
     assert counts == {1, 2}
@@ -84,11 +84,11 @@ def test_twin_that_updates_statistics_twice(monkeypatch):
 
 
 def test_twin_that_recomputes_something_else(monkeypatch):
-    attend = SideBlock.attend
+    run_attention = SideBlock.run_attention
 
     def careless(self, side_BTPD, *args, update):
-        return attend(self, side_BTPD if update else side_BTPD * 1.001, *args, update=update)
+        return run_attention(self, side_BTPD if update else side_BTPD * 1.001, *args, update=update)
 
-    monkeypatch.setattr(SideBlock, "attend", careless)
+    monkeypatch.setattr(SideBlock, "run_attention", careless)
     with pytest.raises(AssertionError):
         assert_alike(step("paper", "none"), step("paper", "block"), except_for=REORDERED)

@@ -13,9 +13,9 @@ from side4video.engine.checkpoint import (
     save_checkpoint,
     save_tensors,
 )
-from side4video.engine.clock import Clock
 from side4video.engine.loop import train
 from side4video.engine.step import Plan, train_step
+from side4video.engine.step_timer import StepTimer
 
 WHOLE = Plan(steps=7, steps_per_epoch=toys.STEPS_PER_EPOCH)
 OPTIONS = {
@@ -30,11 +30,11 @@ OPTIONS = {
 
 def train_until(one, last_step):
     """Train the first steps of the whole plan, then leave, as a killed process does."""
-    clock = Clock(torch.device("cpu"))
+    timer = StepTimer(torch.device("cpu"))
     pack, stream = toys.make_pack(one), toys.ToyStream()
     for step in range(last_step):
         epoch, offset = divmod(step, WHOLE.steps_per_epoch)
-        train_step(pack, next(iter(stream.batches(epoch, offset))), step=step, plan=WHOLE, clock=clock)
+        train_step(pack, next(iter(stream.batches(epoch, offset))), step=step, plan=WHOLE, timer=timer)
 
 
 def student(**options):
@@ -45,14 +45,16 @@ def student(**options):
 @pytest.mark.parametrize("option", OPTIONS)
 def test_resumed_equals_undisturbed(option, stop_after, tmp_path):
     undisturbed = student(**OPTIONS[option])
-    train(toys.make_pack(undisturbed), toys.ToyStream(), plan=WHOLE, hooks=[])
+    train(toys.make_pack(undisturbed), toys.ToyStream(), plan=WHOLE, callbacks=[])
 
     first = student(**OPTIONS[option])
     train_until(first, stop_after)
     folder = save_checkpoint(tmp_path / "checkpoint", {"a": first}, {"next_step": stop_after})
     resumed = student(**OPTIONS[option])
     restore_student(folder, resumed)
-    train(toys.make_pack(resumed), toys.ToyStream(), plan=WHOLE, hooks=[], first_step=read_state(folder)["next_step"])
+    train(
+        toys.make_pack(resumed), toys.ToyStream(), plan=WHOLE, callbacks=[], first_step=read_state(folder)["next_step"]
+    )
     assert toys.same(toys.weights_of(undisturbed), toys.weights_of(resumed))
     if resumed.average is not None:
         assert toys.same(dict(undisturbed.average.state_dict()), dict(resumed.average.state_dict()))
@@ -66,10 +68,10 @@ def test_every_method_resumes(method, tmp_path):
         return toys.make_student("a", toys.METHODS[method], **OPTIONS["average"])
 
     undisturbed, first, resumed = one(), one(), one()
-    train(toys.make_pack(undisturbed), toys.ToyStream(), plan=WHOLE, hooks=[])
+    train(toys.make_pack(undisturbed), toys.ToyStream(), plan=WHOLE, callbacks=[])
     train_until(first, 4)
     restore_student(save_checkpoint(tmp_path / "checkpoint", {"a": first}, {"next_step": 4}), resumed)
-    train(toys.make_pack(resumed), toys.ToyStream(), plan=WHOLE, hooks=[], first_step=4)
+    train(toys.make_pack(resumed), toys.ToyStream(), plan=WHOLE, callbacks=[], first_step=4)
     assert not toys.same(toys.weights_of(first), toys.weights_of(resumed))
     assert toys.same(toys.weights_of(undisturbed), toys.weights_of(resumed))
     assert toys.same(dict(undisturbed.average.state_dict()), dict(resumed.average.state_dict()))
@@ -77,12 +79,12 @@ def test_every_method_resumes(method, tmp_path):
 
 def test_twin_that_forgets_the_optimizer(tmp_path):
     undisturbed, first, resumed = student(), student(), student()
-    train(toys.make_pack(undisturbed), toys.ToyStream(), plan=WHOLE, hooks=[])
+    train(toys.make_pack(undisturbed), toys.ToyStream(), plan=WHOLE, callbacks=[])
     train_until(first, 3)
     folder = save_checkpoint(tmp_path / "checkpoint", {"a": first}, {"next_step": 3})
     restore_student(folder, resumed)
     resumed.optimizer.state.clear()
-    train(toys.make_pack(resumed), toys.ToyStream(), plan=WHOLE, hooks=[], first_step=3)
+    train(toys.make_pack(resumed), toys.ToyStream(), plan=WHOLE, callbacks=[], first_step=3)
     assert not toys.same(toys.weights_of(undisturbed), toys.weights_of(resumed))
 
 

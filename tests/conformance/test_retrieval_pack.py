@@ -6,10 +6,10 @@ import torch
 import retrieval_toys
 import toys
 from side4video.engine.checkpoint import read_state, restore_student, save_checkpoint
-from side4video.engine.clock import Clock
 from side4video.engine.evaluate import evaluate
 from side4video.engine.loop import train
-from side4video.engine.step import Plan, rehearse, train_step
+from side4video.engine.step import Plan, dry_run, train_step
+from side4video.engine.step_timer import StepTimer
 
 PLAN = Plan(steps=7, steps_per_epoch=toys.STEPS_PER_EPOCH)
 
@@ -36,8 +36,8 @@ def measured(pack, students):
 def run(*students):
     """Weights and metrics after training."""
     pack = toys.make_pack(*students)
-    rehearse(pack, toys.make_batch(9).video_BTCHW)
-    train(pack, retrieval_toys.CaptionStream(), plan=PLAN, hooks=[])
+    dry_run(pack, toys.make_batch(9).video_BTCHW)
+    train(pack, retrieval_toys.CaptionStream(), plan=PLAN, callbacks=[])
     return {student.name: toys.weights_of(student) for student in students}, measured(pack, students)
 
 
@@ -107,17 +107,17 @@ def test_a_matching_that_drops_out_draws_from_the_students_own_stream():
 
 
 def train_until(student, last_step):
-    clock, stream = Clock(torch.device("cpu")), retrieval_toys.CaptionStream()
+    timer, stream = StepTimer(torch.device("cpu")), retrieval_toys.CaptionStream()
     pack = toys.make_pack(student)
     for step in range(last_step):
         epoch, offset = divmod(step, PLAN.steps_per_epoch)
-        train_step(pack, next(iter(stream.batches(epoch, offset))), step=step, plan=PLAN, clock=clock)
+        train_step(pack, next(iter(stream.batches(epoch, offset))), step=step, plan=PLAN, timer=timer)
 
 
 def go_on(student, folder):
     restore_student(folder, student)
     first = read_state(folder)["next_step"]
-    train(toys.make_pack(student), retrieval_toys.CaptionStream(), plan=PLAN, hooks=[], first_step=first)
+    train(toys.make_pack(student), retrieval_toys.CaptionStream(), plan=PLAN, callbacks=[], first_step=first)
 
 
 @pytest.mark.parametrize("stop_after", [1, 3, 5])
@@ -129,7 +129,7 @@ def test_resumed_equals_undisturbed(name, stop_after, tmp_path):
         return arms([name])[0]
 
     undisturbed, first, resumed = fresh(), fresh(), fresh()
-    train(toys.make_pack(undisturbed), retrieval_toys.CaptionStream(), plan=PLAN, hooks=[])
+    train(toys.make_pack(undisturbed), retrieval_toys.CaptionStream(), plan=PLAN, callbacks=[])
     train_until(first, stop_after)
     go_on(resumed, save_checkpoint(tmp_path / "checkpoint", {name: first}, {"next_step": stop_after}))
     assert not toys.same(toys.weights_of(first), toys.weights_of(resumed))
@@ -140,10 +140,10 @@ def test_resumed_equals_undisturbed(name, stop_after, tmp_path):
 
 def test_twin_that_forgets_the_optimizer(tmp_path):
     undisturbed, first, resumed = (arms(["one"])[0] for _ in range(3))
-    train(toys.make_pack(undisturbed), retrieval_toys.CaptionStream(), plan=PLAN, hooks=[])
+    train(toys.make_pack(undisturbed), retrieval_toys.CaptionStream(), plan=PLAN, callbacks=[])
     train_until(first, 3)
     folder = save_checkpoint(tmp_path / "checkpoint", {"one": first}, {"next_step": 3})
     restore_student(folder, resumed)
     resumed.optimizer.state.clear()
-    train(toys.make_pack(resumed), retrieval_toys.CaptionStream(), plan=PLAN, hooks=[], first_step=3)
+    train(toys.make_pack(resumed), retrieval_toys.CaptionStream(), plan=PLAN, callbacks=[], first_step=3)
     assert not toys.same(toys.weights_of(undisturbed), toys.weights_of(resumed))

@@ -6,9 +6,9 @@ from safetensors.torch import load_file
 
 import toys
 from side4video.engine.checkpoint import load_tensors, save_tensors
-from side4video.engine.clock import Clock
 from side4video.engine.pack import MockBatch
 from side4video.engine.step import Plan, train_step
+from side4video.engine.step_timer import StepTimer
 from side4video.models.networks.full import PROJECTIONS
 
 
@@ -28,7 +28,7 @@ def make(case, *, seed):
 
 def train(student, family):
     pack, batch = toys.make_pack(student, family=family), toys.make_batch(1)
-    train_step(pack, [batch], step=1, plan=Plan(7, 3), clock=Clock(torch.device("cpu")))
+    train_step(pack, [batch], step=1, plan=Plan(7, 3), timer=StepTimer(torch.device("cpu")))
 
 
 def left_over(module, path):

@@ -6,7 +6,7 @@ import torch
 import toys
 from oracle import perturb
 from side4video.core.seeds import seeded
-from side4video.models.frozen_pass import frozen_features
+from side4video.models.frozen_features import frozen_features
 from side4video.models.methods.attentive import AttentiveSpec
 from side4video.models.methods.evl import EVLSpec
 

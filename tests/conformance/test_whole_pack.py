@@ -6,11 +6,11 @@ import pytest
 import torch
 
 import toys
-from side4video.engine.clock import Clock
 from side4video.engine.step import Plan, train_step
-from side4video.models.frozen_pass import frozen_features
+from side4video.engine.step_timer import StepTimer
+from side4video.models.frozen_features import frozen_features
 from side4video.models.methods.side4video import Side4VideoSpec
-from side4video.planning.ledger import Ledger
+from side4video.planning.memory_tracker import MemoryTracker
 
 TOGETHER = [name for name, method in toys.METHODS.items() if method.packable and name != "dist"]
 """DiST shows the tower every second frame, and so packs with its like."""
@@ -35,7 +35,7 @@ def train(members, family, kept_tokens="own-precision", precision="fp32"):
     pack = toys.make_pack(*members, family=family, kept_tokens=kept_tokens, precision=precision)
     for step in range(2):
         batch = toys.make_batch(step)
-        train_step(pack, [batch], step=step + 1, plan=Plan(7, 3), clock=Clock(torch.device("cpu")))
+        train_step(pack, [batch], step=step + 1, plan=Plan(7, 3), timer=StepTimer(torch.device("cpu")))
     return {student.name: toys.weights_of(student) for student in members}
 
 
@@ -85,13 +85,13 @@ def cost(count, *, releases_graphs=True):
     """The most bytes that a pack's forwards and backwards hold beside weights and gradients: tower, tokens, graphs."""
     method = Side4VideoSpec(layers=2, dim=64, recompute="none")  # the one whose graphs are largest
     members = [toys.make_student(str(number), method, seed=number) for number in range(count)]
-    pack, batch, ledger = toys.make_pack(*members), toys.make_batch(0), Ledger()
+    pack, batch, ledger = toys.make_pack(*members), toys.make_batch(0), MemoryTracker()
     for student in members:
         ledger.tag((*student.module.parameters(), *student.module.buffers()), "weights")
         for parameter in student.module.parameters():
             parameter.grad = torch.zeros_like(parameter)
             ledger.tag([parameter.grad], "gradients")
-    standing = ledger.alive["weights"] + ledger.alive["gradients"]
+    resident = ledger.alive["weights"] + ledger.alive["gradients"]
     ledger.tag((*toys.toy_tower().parameters(), *toys.toy_tower().buffers()), "tower")
     with ledger:
         features = pack.features_for(members, batch)
@@ -103,7 +103,7 @@ def cost(count, *, releases_graphs=True):
                 losses.append(student.task.loss(student.module(features), batch.labels_B))
         if losses:
             torch.stack(losses).sum().backward()
-    return ledger.most - standing
+    return ledger.most - resident
 
 
 def test_a_pack_of_nine_costs_at_most_half_more_than_one():

@@ -10,7 +10,7 @@ import memory as memory_benchmark
 from arms import ARMS, Arm
 from side4video.core.units import as_gib
 from side4video.planning.memory import plan_memory
-from side4video.planning.shapes import build_skeleton
+from side4video.planning.meta_model import build_meta_model
 
 pytestmark = [
     pytest.mark.gpu,
@@ -36,7 +36,7 @@ def name_of(arm: Arm) -> str:
 
 def plan(arm: Arm):
     spec = arm.spec()
-    return plan_memory(spec, build_skeleton(spec, classes=bench.CLASSES))
+    return plan_memory(spec, build_meta_model(spec, classes=bench.CLASSES))
 
 
 def measure(arm: Arm) -> float:

@@ -8,10 +8,10 @@ import torch
 import toys
 from oracle import perturb
 from side4video.engine.pack import Pack
-from side4video.engine.processes import Process
-from side4video.models.frozen_pass import features_of_batch
+from side4video.engine.process_group import ProcessGroup
+from side4video.models.frozen_features import features_of_batch
 from side4video.models.layers.norm import TokenBatchNorm
-from side4video.models.layers.normalise import layer_normalise
+from side4video.models.layers.normalization import layer_normalise
 
 pytestmark = [
     pytest.mark.gpu,
@@ -35,7 +35,7 @@ def gradients(case, device, precision):
     spec = student.spec.model_copy(update={"precision": precision})
     borrowed = getattr(student.module.network, "borrowed", None)
     tower = (toys.new_tower(family=family) if borrowed is None else borrowed.tower).to(device)
-    process = Process(device=torch.device(device))
+    process = ProcessGroup(device=torch.device(device))
     student = toys.Student("a", student.module, student.task, spec, 0, student.reads, process)
     # A scale at which nothing overflows: the step is to be taken, not skipped.
     student.scaler = torch.amp.GradScaler(process.device.type, init_scale=256.0, enabled=precision == "fp16")

@@ -9,8 +9,8 @@ import sweeps
 from side4video.cli.sweep import sweep as sweep_command
 from side4video.core.errors import InputError
 from side4video.reports import comparable
-from side4video.tracking.journal import FINGERPRINT_TAG, STATE_TAG
-from side4video.tracking.store import Store
+from side4video.tracking.mlflow.store import Store
+from side4video.tracking.tags import FINGERPRINT_TAG, STATE_TAG
 
 GRID = {"method.layers": [1, 2]}
 

@@ -29,8 +29,8 @@ RUN = """
 import re, resource, sys
 from pathlib import Path
 from click.testing import CliRunner
-from side4video.checking import probe
-from side4video.checking import check as walk
+from side4video.apps.data_check import probe
+from side4video.apps.data_check import check as walk
 from side4video.cli.data import data
 
 if __name__ == "__main__":

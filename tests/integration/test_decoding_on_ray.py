@@ -7,13 +7,14 @@ import torch
 from safetensors.torch import load_file
 
 from side4video.core.errors import InputError, Side4VideoError
-from side4video.data.prefetch import thread_prefetcher
-from side4video.data.reader import TrainingKey, TrainingReader
 from side4video.data.spec import LoaderSpec
-from side4video.distributed.environment import RayCluster
-from side4video.distributed.launch import launch
+from side4video.data.streams.prefetch import thread_prefetcher
+from side4video.data.streams.reader import TrainingKey, TrainingReader
+from side4video.distributed.cluster import RayCluster
+from side4video.distributed.trainer import launch_on_ray
+from side4video.runs.launch import launch
 from side4video.spec.cluster import ClusterSpec, DecodeOnNodesSpec
-from side4video.tracking.store import Store
+from side4video.tracking.mlflow.store import Store
 from tiny import tiny
 from video_sets import assert_same, data_spec, make_list
 
@@ -116,8 +117,8 @@ def test_a_decoder_that_hangs_or_fails_ends_the_run(cluster):
 
 def test_a_run_trains_the_same_weights(cluster, tmp_path):
     elsewhere = {"workers": 1, "cpus_per_worker": 1, "decoding": {"kind": "ray-data", "processes": 1}}
-    here = launch({"tiny": tiny()}, show=quiet, local=True)["tiny"]
-    there = launch({"tiny": tiny(cluster=elsewhere)}, show=quiet)["tiny"]
+    here = launch({"tiny": tiny()}, show=quiet)["tiny"]
+    there = launch_on_ray({"tiny": tiny(cluster=elsewhere)}, show=quiet)["tiny"]
     first, second = weights(here.run_id, tmp_path / "here"), weights(there.run_id, tmp_path / "there")
     assert all(torch.equal(first[name], second[name]) for name in first)
     same = ("eval/top1", "eval/loss", "eval/videos")
@@ -132,6 +133,6 @@ def weights(run_id, folder):
 def test_what_no_node_has_is_said_before_anything_starts(cluster):
     nowhere = {"kind": "ray-data", "processes": 1, "resource": "nowhere"}
     with pytest.raises(InputError, match=r"cluster\.decoding\.resource: no node of this machine has 'nowhere'"):
-        launch({"tiny": tiny(cluster={"decoding": nowhere})}, show=quiet)
+        launch_on_ray({"tiny": tiny(cluster={"decoding": nowhere})}, show=quiet)
     with pytest.raises(InputError, match=r"cluster\.decoding: ray-data · allowed: beside, with --local"):
-        launch({"tiny": tiny(cluster={"decoding": {"kind": "ray-data"}})}, show=quiet, local=True)
+        launch({"tiny": tiny(cluster={"decoding": {"kind": "ray-data"}})}, show=quiet)

@@ -10,8 +10,8 @@ import yaml
 
 import ray_heads
 from side4video.spec.load import load_experiment
-from side4video.tracking.journal import NOTES_TAG
-from side4video.tracking.store import Store
+from side4video.tracking.mlflow.store import Store
+from side4video.tracking.tags import NOTES_TAG
 from tiny import DOCUMENT, merged
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]

@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 
 import kept
 from side4video.core.errors import InputError
-from side4video.distributed.launch import launch
-from side4video.engine.processes import Process
+from side4video.engine.process_group import ProcessGroup
 from side4video.engine.progress import Narration
 from side4video.models.towers.frozen_tower import FrozenTower
-from side4video.run import Surroundings, run
-from side4video.tracking.store import Store
+from side4video.run import RunContext, run
+from side4video.runs.launch import launch
+from side4video.tracking.mlflow.store import Store
 from tiny import tiny
 
 POOL = {"kind": "computed", "views": 2}
@@ -51,7 +51,7 @@ def calls(monkeypatch):
     return counted
 
 
-def train_here(scratch, *, narrator=None, **specs):
+def train_in_process(scratch, *, narrator=None, **specs):
     """A run in this process; last weights by student, and the outcomes."""
     found = {}
 
@@ -60,7 +60,7 @@ def train_here(scratch, *, narrator=None, **specs):
             found[place.parent.name] = load_file(place)
 
     scratch.mkdir(parents=True, exist_ok=True)
-    outcomes = run(specs, Surroundings(Process(), scratch, keep, narrator=narrator or Narration(quiet)))
+    outcomes = run(specs, RunContext(ProcessGroup(), scratch, keep, narrator=narrator or Narration(quiet)))
     return found, outcomes
 
 
@@ -72,9 +72,9 @@ def test_from_document_to_record(tmp_path):
     """The promise of a cached run: the weights and the metrics of its pool, and a record like any other."""
     store = Store().prepare()
     spec = tiny(features=features(tmp_path / "features"), optimization=LONGER)
-    read = launch({"tiny": spec}, show=quiet, local=True)["tiny"]
-    computed = launch({"tiny": tiny(features=POOL, optimization=LONGER)}, show=quiet, local=True)["tiny"]
-    endless = launch({"tiny": tiny(optimization=LONGER)}, show=quiet, local=True)["tiny"]
+    read = launch({"tiny": spec}, show=quiet)["tiny"]
+    computed = launch({"tiny": tiny(features=POOL, optimization=LONGER)}, show=quiet)["tiny"]
+    endless = launch({"tiny": tiny(optimization=LONGER)}, show=quiet)["tiny"]
     left, right, other = (
         weights(store, each.run_id, tmp_path / str(number)) for number, each in enumerate((read, computed, endless))
     )
@@ -96,7 +96,7 @@ def test_progress_is_told_and_the_tower_rests_from_the_first_step_on(tmp_path, c
     def show(message):
         told.append((message["phase"], calls.total(), message))
 
-    train_here(
+    train_in_process(
         tmp_path / "a", narrator=Narration(show, every_seconds=0), tiny=tiny(features=features(tmp_path / "features"))
     )
     keeping = [message for phase, _, message in told if phase == "keeping features, clips"]
@@ -108,7 +108,7 @@ def test_progress_is_told_and_the_tower_rests_from_the_first_step_on(tmp_path, c
     # The twin: a run that computes.
     calls.clear()
     told.clear()
-    train_here(tmp_path / "b", narrator=Narration(show, every_seconds=0), tiny=tiny(features=POOL))
+    train_in_process(tmp_path / "b", narrator=Narration(show, every_seconds=0), tiny=tiny(features=POOL))
     first_step = next(count for phase, count, _ in told if phase == "training")
     assert first_step < calls.total()
 
@@ -116,11 +116,11 @@ def test_progress_is_told_and_the_tower_rests_from_the_first_step_on(tmp_path, c
 def test_a_second_run_computes_only_what_is_new(tmp_path, calls):
     one = {"features": features(tmp_path / "features"), "method": {"kind": "side4video", "layers": 1, "dim": 64}}
     two = {"features": features(tmp_path / "features"), "method": {"kind": "side4video", "layers": 2, "dim": 64}}
-    train_here(tmp_path / "a", tiny=tiny(**one))
+    train_in_process(tmp_path / "a", tiny=tiny(**one))
     first = Counter(calls)
-    train_here(tmp_path / "b", tiny=tiny(**one, seed=1))
+    train_in_process(tmp_path / "b", tiny=tiny(**one, seed=1))
     assert calls == first
-    train_here(tmp_path / "c", tiny=tiny(**two))
+    train_in_process(tmp_path / "c", tiny=tiny(**two))
     made = {path.name for path in (tmp_path / "features").rglob("*.safetensors")}
     assert {name.rsplit("-", 1)[0] for name in made} == {"rows", "video", "tokens-0", "tokens-1"}
     assert calls != first
@@ -131,8 +131,8 @@ def test_packed_equals_alone(tmp_path):
         return tiny(name=name, method=method, features=features(tmp_path / "features"))
 
     side = student("side", kind="side4video", layers=2, dim=64)
-    packed, _ = train_here(tmp_path / "packed", side=side, probe=student("probe", kind="linear"))
-    alone, _ = train_here(tmp_path / "alone", side=side)
+    packed, _ = train_in_process(tmp_path / "packed", side=side, probe=student("probe", kind="linear"))
+    alone, _ = train_in_process(tmp_path / "alone", side=side)
     assert same(packed["side"], alone["side"])
     assert same(alone["side"], packed["side"])
 
@@ -146,9 +146,9 @@ def test_an_interrupted_run_resumes_to_the_same_end(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        launch({"tiny": spec}, show=interrupt, local=True)
-    resumed = launch({"tiny": spec}, show=quiet, local=True, resume=True)["tiny"]
-    undisturbed, _ = train_here(tmp_path / "undisturbed", tiny=spec)
+        launch({"tiny": spec}, show=interrupt)
+    resumed = launch({"tiny": spec}, show=quiet, resume=True)["tiny"]
+    undisturbed, _ = train_in_process(tmp_path / "undisturbed", tiny=spec)
     assert same(weights(store, resumed.run_id, tmp_path / "resumed"), undisturbed["tiny"])
 
 
@@ -157,14 +157,13 @@ def test_a_pack_whose_members_keep_differently_is_refused(tmp_path):
         launch(
             {"a": tiny(name="a", features=features(tmp_path)), "b": tiny(name="b", features=POOL)},
             show=quiet,
-            local=True,
         )
 
 
 def test_too_large_is_refused_before_the_tower_runs(tmp_path, calls):
     spec = tiny(features=features(tmp_path, limit_gib=1e-6))
     with pytest.raises(InputError, match="features: a cache of"):
-        train_here(tmp_path / "scratch", tiny=spec)
+        train_in_process(tmp_path / "scratch", tiny=spec)
     assert calls.total() == 0
 
 
@@ -178,10 +177,10 @@ def test_broken_clips_are_skipped_listed_and_counted(tmp_path):
     table.write_text("path,label,split\n" + "\n".join(rows) + "\n")
     data = {"dataset": {"kind": "list", "annotations": str(table), "root": "/"}}
     with pytest.raises(InputError, match=r"list\.csv:5"):
-        train_here(tmp_path / "raise", tiny=tiny(data=data, features=features(tmp_path / "features")))
+        train_in_process(tmp_path / "raise", tiny=tiny(data=data, features=features(tmp_path / "features")))
     data["broken_clips"] = {"kind": "skip", "cap": 0.2}
-    read, outcomes = train_here(tmp_path / "read", tiny=tiny(data=data, features=features(tmp_path / "features")))
-    computed, others = train_here(tmp_path / "computed", tiny=tiny(data=data, features=POOL))
+    read, outcomes = train_in_process(tmp_path / "read", tiny=tiny(data=data, features=features(tmp_path / "features")))
+    computed, others = train_in_process(tmp_path / "computed", tiny=tiny(data=data, features=POOL))
     assert sorted(row["origin"].rpartition(":")[2] for row in outcomes["tiny"].broken_clips) == ["32", "5"]
     assert outcomes["tiny"].broken_clips == others["tiny"].broken_clips
     assert outcomes["tiny"].metrics["eval/videos"] == 19
@@ -198,8 +197,8 @@ import torch
 from torch import distributed
 sys.path[:0] = json.loads(os.environ["PATHS"])
 from tiny import tiny
-from side4video.engine.processes import Process
-from side4video.run import Surroundings, run
+from side4video.engine.process_group import ProcessGroup
+from side4video.run import RunContext, run
 
 rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 if world > 1:
@@ -210,7 +209,7 @@ data = {"views": {"clips": 2, "crops": 3}, "loader": {"workers": 1}}
 spec = tiny(cluster={"workers": world}, features=features, data=data)
 scratch = folder / f"scratch-{world}-{rank}"
 scratch.mkdir()
-run({"a": spec}, Surroundings(Process(rank, world, torch.device("cpu")), scratch, lambda report: None))
+run({"a": spec}, RunContext(ProcessGroup(rank, world, torch.device("cpu")), scratch, lambda report: None))
 if world > 1:
     distributed.barrier()
     distributed.destroy_process_group()

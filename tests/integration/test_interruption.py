@@ -15,13 +15,13 @@ import yaml
 from safetensors.torch import load_file
 
 import sweeps
-from side4video.distributed.environment import RayCluster
-from side4video.distributed.launch import launch
+from side4video.distributed.cluster import RayCluster
 from side4video.distributed.storage import SNAPSHOT
+from side4video.distributed.trainer import launch_on_ray
 from side4video.engine.checkpoint import checkpoints_in
 from side4video.spec.cluster import ClusterSpec
-from side4video.tracking.journal import NOTES_TAG
-from side4video.tracking.store import Store
+from side4video.tracking.mlflow.store import Store
+from side4video.tracking.tags import NOTES_TAG
 from tiny import DOCUMENT, merged
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
@@ -271,7 +271,7 @@ def compare(one, other, folder):
 
 @pytest.fixture(scope="module")
 def undisturbed_on_ray(cluster):
-    return launch({"tiny": ray_spec("undisturbed")}, show=lambda message: None)["tiny"]
+    return launch_on_ray({"tiny": ray_spec("undisturbed")}, show=lambda message: None)["tiny"]
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_a_worker_is_told_to_end_or_killed(number, cluster, undisturbed_on_ray, 
         workers_of_ray()[1].send_signal(number)
 
     disturber = Disturber(12, deed)
-    done = launch({"tiny": ray_spec(f"worker-{number.name}", max_failures=1)}, show=disturber)["tiny"]
+    done = launch_on_ray({"tiny": ray_spec(f"worker-{number.name}", max_failures=1)}, show=disturber)["tiny"]
     assert disturber.done
     went_on = [note for note in done.notes if note.startswith("went on from step")]
     assert len(went_on) == 1
@@ -308,7 +308,7 @@ def test_the_newest_checkpoint_is_damaged_when_a_worker_dies(cluster, undisturbe
             worker.kill()
 
     spec = ray_spec("damaged", max_failures=1, storage=str(place))
-    done = launch({"tiny": spec}, show=Disturber(22, deed))["tiny"]
+    done = launch_on_ray({"tiny": spec}, show=Disturber(22, deed))["tiny"]
     assert any("weights.safetensors has 4 bytes" in note for note in done.notes)
     compare(done, undisturbed_on_ray, tmp_path)
 
@@ -321,7 +321,7 @@ def test_a_worker_that_hangs_is_ended_and_begun_again(cluster, undisturbed_on_ra
         workers_of_ray()[1].send_signal(signal.SIGSTOP)
 
     spec = ray_spec("hanging", max_failures=1, step_timeout_minutes=0.15)
-    done = launch({"tiny": spec}, show=Disturber(12, deed))["tiny"]
+    done = launch_on_ray({"tiny": spec}, show=Disturber(12, deed))["tiny"]
     compare(done, undisturbed_on_ray, tmp_path)
 
 

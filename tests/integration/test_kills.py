@@ -16,8 +16,8 @@ import yaml
 from safetensors.torch import load_file
 
 import ray_heads
-from side4video.tracking.server import TrackingServer
-from side4video.tracking.store import Store
+from side4video.tracking.mlflow.server import TrackingServer
+from side4video.tracking.mlflow.store import Store
 from tiny import DOCUMENT, merged
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
@@ -118,7 +118,9 @@ class Run:
     def record(self):
         """The weights at the end, what was measured, and the steps of every key."""
         # What was left when the tracking server was away at the end waits for the next command.
-        deliver = f"from side4video.tracking.store import Store; Store({self.server.address!r}).prepare().flush()"
+        deliver = (
+            f"from side4video.tracking.mlflow.store import Store; Store({self.server.address!r}).prepare().flush()"
+        )
         subprocess.run([sys.executable, "-c", deliver], env=self.heads.environment, check=True, timeout=LIMIT_SECONDS)
         store = Store(self.server.address, self.name).prepare()
         (run,) = store.runs()

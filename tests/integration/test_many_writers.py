@@ -3,8 +3,8 @@
 import pytest
 
 from metric_calls import ARMS, METRICS, PROCESSES, free_port, value, write_at_once, wrong_values
-from side4video.tracking.server import TrackingServer
-from side4video.tracking.store import Store
+from side4video.tracking.mlflow.server import TrackingServer
+from side4video.tracking.mlflow.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -44,7 +44,7 @@ def test_nothing_is_lost_and_nothing_locks(store, tmp_path):
 def test_the_twin_that_loses_a_point_is_noticed(tmp_path, monkeypatch):
     monkeypatch.setenv("SIDE4VIDEO_HOME", str(tmp_path / "home"))
     store = Store(f"sqlite:///{tmp_path}/mlflow.db").prepare()
-    from side4video.tracking.records import Metric
+    from side4video.core.metric import Metric
 
     runs = {arm: store.start_run(name=f"arm-{arm}", key=f"many-{arm}") for arm in range(PROCESSES * ARMS)}
     for arm, run in runs.items():

@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 TRAIN = """
 import shutil
-from side4video.run import Surroundings, run
+from side4video.run import RunContext, run
 from tiny import tiny
 mix = {"kind": "mixup-or-cutmix", "probability": PROBABILITY}
 # With a small epsilon, AdamW makes whole steps of gradients that are nothing but rounding.
@@ -22,7 +22,7 @@ def keep(report):
         shutil.copytree(report.checkpoint, folder / f"trained-{world}", dirs_exist_ok=True)
 scratch = folder / f"scratch-{world}-{rank}"
 scratch.mkdir(parents=True)
-run({"a": spec}, Surroundings(process, scratch, keep))
+run({"a": spec}, RunContext(process, scratch, keep))
 """
 
 

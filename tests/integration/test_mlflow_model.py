@@ -14,11 +14,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import side4video
-from side4video.cli.export import export
-from side4video.cli.register import register
+from side4video.apps.export.command import export
+from side4video.apps.export.register import register
 from side4video.core.errors import InputError
-from side4video.distributed.launch import launch
-from side4video.tracking.store import Store
+from side4video.runs.launch import launch
+from side4video.tracking.mlflow.store import Store
 from tiny import tiny
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +43,7 @@ def run(tmp_path_factory):
         patch.setenv("SIDE4VIDEO_HOME", str(tmp_path_factory.mktemp("home")))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         spec = tiny(name="registered", data={"views": {"clips": 2, "crops": 3}})
-        yield launch({"tiny": spec}, show=lambda message: None, local=True)["tiny"]
+        yield launch({"tiny": spec}, show=lambda message: None)["tiny"]
 
 
 def registered(run, *options):
@@ -196,7 +196,7 @@ def test_what_cannot_be_registered_is_said_in_a_line(run):
 def test_a_table_without_videos_is_said_in_a_line():
     import pandas
 
-    from side4video.inference.table import TableModel
+    from side4video.apps.export.table import TableModel
 
     with pytest.raises(InputError, match="the table's columns: path · allowed: video"):
         TableModel(None).predict(pandas.DataFrame({"path": ["a"]}))

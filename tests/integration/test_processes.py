@@ -28,7 +28,7 @@ if rank == world - 1:
 TRAIN = """
 import shutil
 from tiny import tiny
-from side4video.run import Surroundings, run
+from side4video.run import RunContext, run
 def keep(report):
     if report.checkpoint is not None:
         shutil.copytree(report.checkpoint, folder / f"trained-{world}", dirs_exist_ok=True)
@@ -38,20 +38,20 @@ optimization = {"length": {"epochs": 4}, "epsilon": 1e-2}
 spec = tiny(method=job["method"], cluster={"workers": job["workers"] or world}, optimization=optimization)
 scratch = folder / f"scratch-{world}-{rank}"
 scratch.mkdir()
-run({"a": spec}, Surroundings(process, scratch, keep))
+run({"a": spec}, RunContext(process, scratch, keep))
 """
 
 
 def test_any_number_of_workers_gives_the_same_evaluation(tmp_path):
     from side4video.engine.checkpoint import save_tensors
-    from side4video.engine.processes import Process
+    from side4video.engine.process_group import ProcessGroup
     from side4video.run import build_student
     from tiny import tiny
 
     spec = tiny()
     spec.data.dataset.prepare()
     save_tensors(
-        build_student("a", spec, Process(), spec.backbone.build("cpu")).module, tmp_path / "weights.safetensors"
+        build_student("a", spec, ProcessGroup(), spec.backbone.build("cpu")).module, tmp_path / "weights.safetensors"
     )
     answers = []
     for world in (1, 2, 3):
@@ -101,7 +101,7 @@ def test_gradients_of_two_workers_are_those_of_the_joined_batch(method, tmp_path
 
 
 TWIN = """
-from side4video.data import loader
+from side4video.data.streams import loader
 loader.TrainingStream.shares = property(lambda self: float(world))
 """
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from side4video.cli.search import search
-from side4video.distributed.launch import launch
+from side4video.apps.search.command import search
+from side4video.runs.launch import launch
 from side4video.spec.load import load_experiment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +39,7 @@ def test_real_clips_and_captions_train_and_are_found(monkeypatch):
     monkeypatch.setenv("REAL_CLIPS", str(SHARED))
     spec = load_experiment(ROOT / "experiments/real-clips/retrieval.yaml", SHORTER)
     assert (spec.backbone.model, spec.tower.depth, spec.tower.width) == ("ViT-B-16-quickgelu", 12, 768)
-    finished = launch({spec.name: spec}, show=lambda _: None, local=True)[spec.name]
+    finished = launch({spec.name: spec}, show=lambda _: None)[spec.name]
     measured = {name: value for name, value in finished.metrics.items() if name.startswith(("eval/t2v", "eval/v2t"))}
     assert len(measured) == 10
     assert all(math.isfinite(value) for value in measured.values())

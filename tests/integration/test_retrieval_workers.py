@@ -12,7 +12,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(300)]
 EVALUATE = """
 import retrieval_toys, toys
 from side4video.engine.evaluate import evaluate
-from side4video.tasks import pair_scores, ranking
+from side4video.tasks.retrieval import pair_scores
+from side4video.tasks.retrieval import ranking
 
 ranking.VIDEOS_AT_A_TIME = 5
 bank = tuple(retrieval_toys.caption("bank", number) for number in range(9))
@@ -42,10 +43,10 @@ answers = {
     for matching in ("weighted", "tight")
     for videos in (19, 6)
 }
-gather = Process.gather
-Process.gather = lambda self, value: [value] if isinstance(value, torch.Tensor) else gather(self, value)
+gather = ProcessGroup.gather
+ProcessGroup.gather = lambda self, value: [value] if isinstance(value, torch.Tensor) else gather(self, value)
 answers["twin: each counts for itself"] = measured("weighted", "dual-softmax", 19)
-Process.gather = gather
+ProcessGroup.gather = gather
 pair_scores.sorted = lambda parts, key: list(parts)
 answers["twin: as they come"] = measured("weighted", "dual-softmax", 19)
 (folder / f"answers-{world}-{rank}.json").write_text(json.dumps(answers))
@@ -108,9 +109,9 @@ def test_twins_of_the_evaluation(evaluations, twin, world):
 TRAIN = """
 import retrieval_toys, toys
 from oracle import perturb
-from side4video.engine import gather
+from side4video.engine import process_group
 from side4video.models.layers.norm import TokenBatchNorm
-from side4video.tasks import text_video
+from side4video.tasks.retrieval import text_video
 
 CASES = [("side4video", "mean"), ("side4video", "weighted"), ("side4video", "zero"), ("clip4clip", "mean")]
 CASES.append(("clip4clip-frozen-sequence", "tight"))
@@ -118,7 +119,7 @@ SHARES = {1: [slice(0, 5)], 2: [slice(0, 3), slice(3, 5)]}
 
 
 def plain(rows, process):
-    return gather._Gathered.apply(rows, process.rank, process.world).detach()
+    return process_group._Gathered.apply(rows, process.rank, process.world).detach()
 
 
 class LocalSlice(torch.autograd.Function):
@@ -128,7 +129,7 @@ class LocalSlice(torch.autograd.Function):
         counts = [torch.empty(1, dtype=torch.int64) for _ in range(world)]
         distributed.all_gather(counts, torch.tensor([len(rows)]))
         ctx.first, ctx.count = int(sum(counts[:rank])), len(rows)
-        return gather._Gathered.apply(rows, rank, world)
+        return process_group._Gathered.apply(rows, rank, world)
 
     @staticmethod
     def backward(ctx, gradient):

@@ -23,8 +23,8 @@ from PIL import Image
 
 import side4video
 from exported import exported
-from side4video.distributed.launch import launch
 from side4video.inference.bundle import sealed
+from side4video.runs.launch import launch
 from tiny import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
@@ -292,7 +292,7 @@ def test_what_cannot_be_served_is_one_line(folder, tmp_path):
 def test_a_retrieval_run_ranks_the_videos_that_are_sent(videos):
     task = {"kind": "retrieval", "words": 16, "matching": {"kind": "mean"}}
     spec = tiny(name="searched", backbone=TEXT_SIDE, task=task)
-    run_id = launch({"tiny": spec}, show=quiet, local=True)["tiny"].run_id
+    run_id = launch({"tiny": spec}, show=quiet)["tiny"].run_id
     with serving(run_id) as server:
         sent = [*videos[:3], __file__]
         command = ["curl", "-sS", "-F", "text=a disc moves left"]
@@ -307,7 +307,7 @@ def test_a_retrieval_run_ranks_the_videos_that_are_sent(videos):
     place = Path(tempfile.mkdtemp())
     for number, video in enumerate(videos[:3]):
         shutil.copy2(video, place / f"{number}.mp4")
-    from side4video.cli.search import search
+    from side4video.apps.search.command import search
 
     done = CliRunner().invoke(search, [run_id, "a disc moves left", str(place), "--json"], catch_exceptions=False)
     shutil.rmtree(place)

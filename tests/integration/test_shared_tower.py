@@ -5,11 +5,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from side4video.core.errors import InputError
-from side4video.distributed.environment import RayCluster
-from side4video.distributed.launch import launch
+from side4video.distributed.cluster import RayCluster
+from side4video.distributed.trainer import launch_on_ray
 from side4video.models.towers.load import TowerWeights
 from side4video.spec.cluster import ClusterSpec
-from side4video.tracking.store import Store
+from side4video.tracking.mlflow.store import Store
 from tiny import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -44,18 +44,18 @@ def test_a_tower_of_given_weights_is_the_tower(tmp_path):
 
 
 def test_two_workers_map_the_same_memory_and_open_no_file(cluster, tmp_path):
-    from side4video.distributed.shared_tower import put_tower
+    from side4video.distributed.shared_weights import put_weights
 
     spec = two_workers()
-    reference = put_tower(spec)
-    assert put_tower(tiny()) is None  # one worker would hold them twice
+    reference = put_weights(spec)
+    assert put_weights(tiny()) is None  # one worker would hold them twice
 
     document = spec.resolved()
 
     def look(references):  # with all that it needs inside: no other process imports this file
         from pathlib import Path
 
-        from side4video.distributed.shared_tower import take_tower
+        from side4video.distributed.shared_weights import get_weights
         from side4video.spec.experiment import Experiment
 
         def place_of(address):
@@ -67,8 +67,8 @@ def test_two_workers_map_the_same_memory_and_open_no_file(cluster, tmp_path):
             return ""
 
         backbone = Experiment.model_validate(document).backbone
-        tower = backbone.build("cpu", take_tower(references[0], is_changed=False))
-        own = backbone.build("cpu", take_tower(references[0], is_changed=True))
+        tower = backbone.build("cpu", get_weights(references[0], is_changed=False))
+        own = backbone.build("cpu", get_weights(references[0], is_changed=True))
         places = [{place_of(each.data_ptr()) for each in kind.parameters()} for kind in (tower, own)]
         return *places, tower.fingerprint()
 
@@ -85,9 +85,9 @@ def test_two_workers_map_the_same_memory_and_open_no_file(cluster, tmp_path):
 def test_two_workers_train_what_they_train_from_files(cluster, tmp_path, monkeypatch):
     from side4video.distributed import train
 
-    shared = launch({"tiny": two_workers()}, show=quiet)["tiny"]
-    monkeypatch.setattr(train, "put_tower", lambda spec: None)
-    alone = launch({"tiny": two_workers()}, show=quiet)["tiny"]
+    shared = launch_on_ray({"tiny": two_workers()}, show=quiet)["tiny"]
+    monkeypatch.setattr(train, "put_weights", lambda spec: None)
+    alone = launch_on_ray({"tiny": two_workers()}, show=quiet)["tiny"]
     first, second = (weights(each.run_id, tmp_path / name) for name, each in (("a", shared), ("b", alone)))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
@@ -100,4 +100,4 @@ def weights(run_id, folder):
 def test_missing_weights_are_said_by_the_driver(cluster, tmp_path):
     save_file({"nothing": torch.zeros(1)}, tmp_path / "weights.safetensors")
     with pytest.raises(InputError, match=r"weights\.safetensors"):
-        launch({"tiny": two_workers(kind="file", path=str(tmp_path / "weights.safetensors"))}, show=quiet)
+        launch_on_ray({"tiny": two_workers(kind="file", path=str(tmp_path / "weights.safetensors"))}, show=quiet)

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from side4video.core.errors import InputError
-from side4video.tracking.server import TrackingServer
-from side4video.tracking.store import Store
+from side4video.tracking.mlflow.server import TrackingServer
+from side4video.tracking.mlflow.store import Store
 from tiny import DOCUMENT, merged
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(400)]
@@ -132,10 +132,10 @@ def test_it_is_away_at_the_end_and_the_next_command_delivers(server, home, tmp_p
     with pytest.raises(InputError, match=r"tracking\.uri.*cannot be used"):
         Store(server.address).prepare()  # away at the start: said at once, nothing begins
     server.start()
-    from side4video.distributed.launch import launch
+    from side4video.runs.launch import launch
     from tiny import tiny
 
-    launch({"tiny": tiny(tracking={"uri": server.address})}, show=lambda message: None, local=True)
+    launch({"tiny": tiny(tracking={"uri": server.address})}, show=lambda message: None)
     assert_complete(server, json.loads(out))
 
 

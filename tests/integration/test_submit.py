@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from ray_heads import BIN, cluster
-from side4video.tracking.store import Store
+from side4video.tracking.mlflow.store import Store
 from tiny import DOCUMENT, merged
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(400)]

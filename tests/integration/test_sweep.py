@@ -15,10 +15,9 @@ import sweeps
 from side4video.cli.evaluate import evaluate as evaluate_command
 from side4video.cli.sweep import sweep as sweep_command
 from side4video.core.errors import InputError
-from side4video.distributed import sweep_packs
-from side4video.distributed.launch import launch
-from side4video.tracking.ledger import REUSED_TAG
-from side4video.tracking.store import PARENT_TAG, Store
+from side4video.runs.launch import launch
+from side4video.tracking.mlflow.store import Store
+from side4video.tracking.tags import PARENT_TAG, REUSED_TAG
 
 
 @pytest.fixture(scope="module")
@@ -27,17 +26,9 @@ def finished():
 
 
 @pytest.fixture
-def packs(monkeypatch):
-    """The packs that are trained while a test runs, as the arms' labels."""
-    trained = []
-    train = sweep_packs.SweepWork.train_here
-
-    def note(self, job):
-        trained.append([arm.label for arm in job.arms])
-        return train(self, job)
-
-    monkeypatch.setattr(sweep_packs.SweepWork, "train_here", note)
-    return trained
+def trainer():
+    """Trains in this process, and notes which arms train together."""
+    return sweeps.NotingTrainer()
 
 
 def test_rows_that_are_one_experiment_train_once(finished):
@@ -75,7 +66,7 @@ def test_an_arm_alone_costs_what_is_its_own_and_all_that_is_shared(finished):
 def test_packed_arms_are_bit_by_bit_what_they_are_apart(finished, tmp_path):
     children = finished[1].record.children()
     for number, arm in enumerate(finished[1].arms):
-        alone = launch({"alone": arm.experiment}, show=sweeps.quiet, local=True)["alone"]
+        alone = launch({"alone": arm.experiment}, show=sweeps.quiet)["alone"]
         packed = children[arm.key].run_id
         first = sweeps.weights(packed, tmp_path / f"packed-{number}")
         second = sweeps.weights(alone.run_id, tmp_path / f"alone-{number}")
@@ -110,18 +101,18 @@ class _nothing:  # noqa: N801
         return None
 
 
-def test_what_is_finished_is_not_run_again(finished, packs):
-    prepared, outcome = sweeps.run(sweeps.make_sweep("finished"))
-    assert packs == []
+def test_what_is_finished_is_not_run_again(finished, trainer):
+    prepared, outcome = sweeps.run(sweeps.make_sweep("finished"), trainer=trainer)
+    assert trainer.trained == []
     assert outcome.record.parent == finished[1].record.parent
     assert sweeps.table(outcome) == sweeps.table(finished[1])
     assert len(prepared.plan.done) == 4
 
 
-def test_another_sweep_takes_over_what_it_shares(finished, packs, tmp_path):
+def test_another_sweep_takes_over_what_it_shares(finished, trainer, tmp_path):
     grid = {"method.layers": [1, 2], "optimization.weight_decay": [0.15, 0.05]}
-    _, outcome = sweeps.run(sweeps.make_sweep("other", grid=grid))
-    assert [len(labels) for labels in packs] == [2]
+    _, outcome = sweeps.run(sweeps.make_sweep("other", grid=grid), trainer=trainer)
+    assert [len(labels) for labels in trainer.trained] == [2]
     runs = list(outcome.record.children().values())
     taken = [run for run in runs if REUSED_TAG in run.tags]
     assert len(runs) == 4
@@ -134,50 +125,42 @@ def test_another_sweep_takes_over_what_it_shares(finished, packs, tmp_path):
     assert json.loads(again.stdout)["metrics"]["eval/top1"] == source.metrics["eval/top1"]
 
 
-def test_rerun_runs_all_of_it(finished, packs):
-    _, outcome = sweeps.run(sweeps.make_sweep("finished"), rerun=True)
-    assert [len(labels) for labels in packs] == [4]
+def test_rerun_runs_all_of_it(finished, trainer):
+    _, outcome = sweeps.run(sweeps.make_sweep("finished"), rerun=True, trainer=trainer)
+    assert [len(labels) for labels in trainer.trained] == [4]
     assert outcome.record.parent != finished[1].record.parent
     assert sweeps.table(outcome) == sweeps.table(finished[1])
 
 
-def test_other_data_are_another_experiment(finished, packs):
+def test_other_data_are_another_experiment(finished, trainer):
     sweep = sweeps.make_sweep("finished", {"data": {"dataset": {"seed": 1}}})
-    sweeps.run(sweep)
-    assert [len(labels) for labels in packs] == [4]
+    sweeps.run(sweep, trainer=trainer)
+    assert [len(labels) for labels in trainer.trained] == [4]
 
 
 @pytest.mark.parametrize("packing", ["off", 3])
-def test_packing_changes_no_result(finished, packs, packing):
-    _, outcome = sweeps.run(sweeps.make_sweep("finished", packing=packing), rerun=True)
-    assert max(map(len, packs)) == (1 if packing == "off" else 2)
+def test_packing_changes_no_result(finished, trainer, packing):
+    _, outcome = sweeps.run(sweeps.make_sweep("finished", packing=packing), rerun=True, trainer=trainer)
+    assert max(map(len, trainer.trained)) == (1 if packing == "off" else 2)
     assert sweeps.table(outcome) == sweeps.table(finished[1])
 
 
-def test_a_pack_that_fails_leaves_the_others_and_is_run_again(packs, monkeypatch):
+def test_a_pack_that_fails_leaves_the_others_and_is_run_again(trainer):
     sweep = sweeps.make_sweep("failing", {"seed": 5}, packing=2)
-    engine_run = sweep_packs.train_here
-
-    def fail_second(experiments, journal, **options):
-        if len(packs) == 2:
-            raise InputError("list.csv:5", "a clip is broken")
-        return engine_run(experiments, journal, **options)
-
-    monkeypatch.setattr(sweep_packs, "train_here", fail_second)
-    _, outcome = sweeps.run(sweep)
+    trainer.failing_pack = 2
+    _, outcome = sweeps.run(sweep, trainer=trainer)
     assert not outcome.is_complete
     assert len(outcome.failures) == 2
     assert {state for state, _ in sweeps.table(outcome).values()} == {"finished", "failed"}
-    monkeypatch.setattr(sweep_packs, "train_here", engine_run)
-    packs.clear()
-    _, outcome = sweeps.run(sweep)
+    again = sweeps.NotingTrainer()
+    _, outcome = sweeps.run(sweep, trainer=again)
     assert outcome.is_complete
-    assert [len(labels) for labels in packs] == [2]
+    assert [len(labels) for labels in again.trained] == [2]
 
 
-def test_the_time_may_be_over(packs):
+def test_the_time_may_be_over(trainer):
     sweep = sweeps.make_sweep("short", {"seed": 6}, packing=2, limits={"hours": 1e-7})
-    _, outcome = sweeps.run(sweep)
+    _, outcome = sweeps.run(sweep, trainer=trainer)
     assert len(outcome.left) == 4
     assert not outcome.is_complete
 
@@ -220,9 +203,7 @@ def test_checkpoints_of_a_pack_are_evaluated_in_one_pass(finished, monkeypatch):
 
 
 def test_runs_of_other_data_are_not_evaluated_in_one_pass(finished):
-    other = launch(
-        {"other": sweeps.make_sweep("x", {"data": {"frames": 5}}).base_experiment}, show=sweeps.quiet, local=True
-    )
+    other = launch({"other": sweeps.make_sweep("x", {"data": {"frames": 5}}).base_experiment}, show=sweeps.quiet)
     ids = [next(iter(finished[1].record.children().values())).run_id, other["other"].run_id]
     refused = CliRunner().invoke(evaluate_command, ids)
     assert isinstance(refused.exception, InputError)

@@ -4,8 +4,8 @@ import psutil
 import pytest
 
 import sweeps
-from side4video.distributed.environment import RayCluster
-from side4video.distributed.relay import Relay
+from side4video.distributed.cluster import RayCluster
+from side4video.distributed.virtual_trial import VirtualTrial
 from side4video.spec.cluster import ClusterSpec
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -28,9 +28,11 @@ def halved(curves):
     """Who stops when, by asynchronous halving over rungs 1, 2, 4, in the order that makes it halve what arrives."""
     stops, rungs = {}, {1: [], 2: [], 4: []}
     for epoch in range(1, 5):
-        living = sorted((arm for arm in curves if arm not in stops), key=lambda arm: (-curves[arm][epoch - 1], arm))
-        half = -(-len(living) // 2)
-        for arm in living[:half][::-1] + living[half:]:
+        active_students = sorted(
+            (arm for arm in curves if arm not in stops), key=lambda arm: (-curves[arm][epoch - 1], arm)
+        )
+        half = -(-len(active_students) // 2)
+        for arm in active_students[:half][::-1] + active_students[half:]:
             if epoch not in rungs:
                 continue
             value, seen = curves[arm][epoch - 1], rungs[epoch]
@@ -96,14 +98,14 @@ def test_a_virtual_trial_needs_no_torch_and_no_core(cluster, monkeypatch, tmp_pa
     seen = []
     from side4video.distributed import tune
 
-    class Telling(Relay):
+    class Telling(VirtualTrial):
         def step(self):
             import sys
 
             held = psutil.Process().memory_full_info().uss / 2**20
             return {**super().step(), "imports_torch": "torch" in sys.modules, "mebibytes": held}
 
-    monkeypatch.setattr(tune, "Relay", Telling)
+    monkeypatch.setattr(tune, "VirtualTrial", Telling)
     result = tune._Decisions.on_trial_result
 
     def note(self, iteration, trials, trial, outcome, **info):

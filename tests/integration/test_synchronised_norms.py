@@ -21,7 +21,7 @@ sys.path[:0] = json.loads(os.environ["PATHS"])
 import toys
 from oracle import perturb
 from side4video.engine.pack import MockBatch
-from side4video.engine.processes import Process
+from side4video.engine.process_group import ProcessGroup
 from side4video.models.layers.norm import synchronise_norms
 from side4video.models.methods.side4video import Side4VideoSpec
 
@@ -38,7 +38,7 @@ for preset in ("paper", "authors-eva"):
     for recompute in ("none", "selective", "block"):
         for synchronised in (True, False):
             method = Side4VideoSpec(layers=2, dim=64, preset=preset, recompute=recompute)
-            student = toys.make_student("a", method, process=Process(rank, world, torch.device("cpu")))
+            student = toys.make_student("a", method, process=ProcessGroup(rank, world, torch.device("cpu")))
             with torch.no_grad():
                 perturb(student.module, seed=3)
             student.module.head[0].p = 0.0

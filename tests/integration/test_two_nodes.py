@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from ray_heads import cluster, free_port
-from side4video.tracking.server import TrackingServer
-from side4video.tracking.store import Store
+from side4video.tracking.mlflow.server import TrackingServer
+from side4video.tracking.mlflow.store import Store
 from tiny import DOCUMENT, merged
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(500)]
@@ -96,7 +96,7 @@ def test_a_sweep_over_both_nodes_is_recorded_by_the_server(two_nodes, document, 
 
 
 def _address_of_this_machine(heads):
-    from side4video.distributed.jobs import JobCluster
+    from side4video.apps.jobs.client import JobCluster
 
     deadline = time.monotonic() + 60
     while len(nodes := JobCluster(heads.address).nodes()) < 2 and time.monotonic() < deadline:

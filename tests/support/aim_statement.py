@@ -48,6 +48,6 @@ def aim(
             x = x + z + adapter(z, state, f"blocks.{index}.spatial")
             n = clip.layer_norm(x, tower, f"transformer.resblocks.{index}.ln_2")
             joint = adapter(n, state, f"blocks.{index}.joint") + (n if joint_skip else 0)
-            x = x + clip.perceptron(n, tower, index, quick=quick) + scale * joint
+            x = x + clip.mlp(n, tower, index, quick=quick) + scale * joint
         features.append(clip.layer_norm(x[:, 0], state, "final_norm").mean(0))
     return torch.stack(features)

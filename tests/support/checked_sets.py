@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from side4video.checking.check import Checked, walk
-from side4video.checking.findings import Problem, find_problems
-from side4video.checking.kept import Kept
-from side4video.checking.listing import list_clips
-from side4video.core.crew import Crew
+from side4video.apps.data_check.check import CheckResult, check_dataset
+from side4video.apps.data_check.findings import Problem, find_problems
+from side4video.apps.data_check.listing import list_clips
+from side4video.apps.data_check.saved import SavedResults
+from side4video.core.worker_pool import WorkerPool
 from side4video.data.motion_render import write_video
 from side4video.data.spec import DataSpec
 
@@ -70,9 +70,11 @@ def data_of(dataset: dict[str, Any], **changes: Any) -> DataSpec:
 
 
 def check(
-    data: DataSpec, crew: Crew, place: Path, *, sample: int | None = None, view: Any = None
-) -> tuple[Checked, list[Problem]]:
+    data: DataSpec, pool: WorkerPool, place: Path, *, sample: int | None = None, view: Any = None
+) -> tuple[CheckResult, list[Problem]]:
     """Walk the set; what is kept lies in the file `place`."""
-    with Kept(place, data) as kept:
-        checked = walk(data, list_clips(data.dataset), sample=sample, crew=crew, kept=kept, view=view or Silent())
+    with SavedResults(place, data) as kept:
+        checked = check_dataset(
+            data, list_clips(data.dataset), sample=sample, pool=pool, kept=kept, view=view or Silent()
+        )
     return checked, find_problems(checked, data.frames)

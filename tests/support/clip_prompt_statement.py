@@ -39,7 +39,7 @@ def words(
         x = torch.stack([row + tower["positional_embedding"][place] for place, row in enumerate(sequence)])
         for index in range(depth):
             x = x + text.attention(x, tower, index, heads)
-            x = x + text.perceptron(x, tower, index, quick=quick)
+            x = x + text.mlp(x, tower, index, quick=quick)
         last = prefix + end if twin == "end in front" else len(sequence) - 1
         places = [0, *range(prefix + 1, prefix + end), last]
         out.append(text.finish(x[places], tower))
@@ -67,7 +67,7 @@ def frames(
             for index in range(depth):
                 x = x + clip.attention(x, tower, index, heads)
                 normed = clip.layer_norm(x, tower, f"transformer.resblocks.{index}.ln_2")
-                x = x + clip.perceptron(normed, tower, index, quick=quick)
+                x = x + clip.mlp(normed, tower, index, quick=quick)
             position = 0 if twin == "no time" else state["positions_TE"][time]
             rows.append(clip.layer_norm(x[0], tower, "ln_post") @ tower["proj"] + position)
         y = torch.stack(rows)
@@ -81,6 +81,6 @@ def block(y_TE: Tensor, state: dict[str, Tensor], name: str, heads: int, *, twin
     """Attention of the frames over each other, and an MLP with QuickGELU, both behind a norm."""
     entered = clip.linear(clip.layer_norm(y_TE, state, f"{name}.attention_norm"), state, f"{name}.query_key_value")
     query, key, value = entered.chunk(3, dim=-1)
-    y_TE = y_TE + clip.linear(clip.attend(query, key, value, heads), state, f"{name}.leave_attention")
-    hidden = clip.linear(clip.layer_norm(y_TE, state, f"{name}.perceptron_norm"), state, f"{name}.enter")
+    y_TE = y_TE + clip.linear(clip.run_attention(query, key, value, heads), state, f"{name}.leave_attention")
+    hidden = clip.linear(clip.layer_norm(y_TE, state, f"{name}.mlp_norm"), state, f"{name}.enter")
     return y_TE + clip.linear(clip.gelu(hidden) if twin == "gelu" else clip.quick_gelu(hidden), state, f"{name}.leave")

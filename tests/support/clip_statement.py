@@ -27,7 +27,7 @@ def quick_gelu(x: Tensor) -> Tensor:
     return x / (1 + torch.exp(-1.702 * x))
 
 
-def attend(query_QD: Tensor, key_MD: Tensor, value_MD: Tensor, heads: int) -> Tensor:
+def run_attention(query_QD: Tensor, key_MD: Tensor, value_MD: Tensor, heads: int) -> Tensor:
     """Softmax attention head by head; heads lie side by side in the channels."""
     width = query_QD.shape[-1] // heads
     out = []
@@ -43,7 +43,7 @@ def self_attention(x_PD: Tensor, state: dict[str, Tensor], name: str, heads: int
     dim = x_PD.shape[-1]
     weight, bias = state[f"{name}.in_proj_weight"], state[f"{name}.in_proj_bias"]
     query, key, value = (x_PD @ weight[n * dim : (n + 1) * dim].T + bias[n * dim : (n + 1) * dim] for n in range(3))
-    return linear(attend(query, key, value, heads), state, f"{name}.out_proj")
+    return linear(run_attention(query, key, value, heads), state, f"{name}.out_proj")
 
 
 def embed(frame_CHW: Tensor, state: dict[str, Tensor], added_D: Tensor | float = 0.0) -> Tensor:
@@ -64,7 +64,7 @@ def attention(x_PD: Tensor, state: dict[str, Tensor], index: int, heads: int) ->
     return self_attention(layer_norm(x_PD, state, f"{name}.ln_1"), state, f"{name}.attn", heads)
 
 
-def perceptron(x_PD: Tensor, state: dict[str, Tensor], index: int, *, quick: bool) -> Tensor:
+def mlp(x_PD: Tensor, state: dict[str, Tensor], index: int, *, quick: bool) -> Tensor:
     """The MLP of a block, without its norm."""
     name = f"transformer.resblocks.{index}.mlp"
     hidden = linear(x_PD, state, f"{name}.c_fc")
@@ -81,7 +81,7 @@ def full(video_BTCHW: Tensor, state: dict[str, Tensor], *, depth: int, heads: in
             for index in range(depth):
                 x = x + attention(x, state, index, heads)
                 normed = layer_norm(x, state, f"transformer.resblocks.{index}.ln_2")
-                x = x + perceptron(normed, state, index, quick=quick)
+                x = x + mlp(normed, state, index, quick=quick)
             frames.append(layer_norm(x[0], state, "ln_post"))
         out.append(sum(frames) / len(frames))
     return torch.stack(out)

@@ -21,14 +21,14 @@ def attention(x_WD: Tensor, state: dict[str, Tensor], index: int, heads: int) ->
     normed = clip.layer_norm(x_WD, state, f"{name}.ln_1")
     weight, bias = state[f"{name}.attn.in_proj_weight"], state[f"{name}.attn.in_proj_bias"]
     query, key, value = (normed @ weight[n * dim : (n + 1) * dim].T + bias[n * dim : (n + 1) * dim] for n in range(3))
-    rows = [clip.attend(query[w : w + 1], key[: w + 1], value[: w + 1], heads) for w in range(len(x_WD))]
+    rows = [clip.run_attention(query[w : w + 1], key[: w + 1], value[: w + 1], heads) for w in range(len(x_WD))]
     return clip.linear(torch.cat(rows), state, f"{name}.attn.out_proj")
 
 
-def perceptron(x_WD: Tensor, state: dict[str, Tensor], index: int, *, quick: bool) -> Tensor:
+def mlp(x_WD: Tensor, state: dict[str, Tensor], index: int, *, quick: bool) -> Tensor:
     """The MLP branch of a block, norm included."""
     normed = clip.layer_norm(x_WD, state, f"transformer.resblocks.{index}.ln_2")
-    return clip.perceptron(normed, state, index, quick=quick)
+    return clip.mlp(normed, state, index, quick=quick)
 
 
 def finish(x_WD: Tensor, state: dict[str, Tensor]) -> Tensor:
@@ -43,6 +43,6 @@ def full(tokens_QW: Tensor, state: dict[str, Tensor], *, depth: int, heads: int,
         x = embed(tokens_W, state)
         for index in range(depth):
             x = x + attention(x, state, index, heads)
-            x = x + perceptron(x, state, index, quick=quick)
+            x = x + mlp(x, state, index, quick=quick)
         out.append(finish(x, state))
     return torch.stack(out)

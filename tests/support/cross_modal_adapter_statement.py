@@ -38,7 +38,7 @@ def frames(
             y = clip.attention(x, tower, index, heads)
             x = x + adapter(y, state, f"after_attention.{index}", "image", twin=twin)
             normed = clip.layer_norm(x, tower, f"transformer.resblocks.{index}.ln_2")
-            y = clip.perceptron(normed, tower, index, quick=quick)
+            y = clip.mlp(normed, tower, index, quick=quick)
             x = x + adapter(y, state, f"after_perceptron.{index}", "image", twin=twin)
         out.append(clip.layer_norm(x[0], tower, "ln_post") @ tower["proj"])
     return torch.stack(out).unflatten(0, video_BTCHW.shape[:2])
@@ -61,7 +61,7 @@ def words(
         for index in range(depth):
             y = text.attention(x, tower, index, heads)
             x = x + adapter(y, state, f"after_attention.{index}", "text", twin=twin)
-            y = text.perceptron(x, tower, index, quick=quick)
+            y = text.mlp(x, tower, index, quick=quick)
             x = x + adapter(y, state, f"after_perceptron.{index}", "text", twin=twin)
         out.append(text.finish(x, tower))
     return torch.stack(out)

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from side4video.data.decode import decode_frames
-from side4video.data.resize import resize_frames
-from side4video.data.video_source import BrokenClip
+from side4video.data.decode.frames import decode_frames
+from side4video.data.decode.transforms import resize_frames
+from side4video.data.decode.video_source import BrokenClip
 
 FRAMES = 8
 

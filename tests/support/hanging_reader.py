@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import torch
 
-from side4video.data.batch import ClipBatch
-from side4video.data.reader import EvaluationKey
+from side4video.data.streams.batch import ClipBatch
+from side4video.data.streams.reader import EvaluationKey
 
 
 class HangingReader:

@@ -8,13 +8,12 @@ import toys
 from side4video.core.errors import Side4VideoError
 from side4video.data.features import CachedFeaturesSpec
 from side4video.data.features.cache import Clips, FeatureCache
-from side4video.data.loader import EvaluationStream, TrainingStream
 from side4video.data.spec import DataSpec
-from side4video.models.feature_entries import entry_layouts, reads_of, to_stored
-from side4video.models.frozen_pass import frozen_features
-from side4video.models.reads import Reads
+from side4video.data.streams.loader import EvaluationStream, TrainingStream
+from side4video.models.feature_request import FeatureRequest
+from side4video.models.frozen_features import entry_layouts, frozen_features, request_of, to_stored
 
-READS = Reads(frozenset({0, 2}), pooled=True)
+READS = FeatureRequest(frozenset({0, 2}), pooled=True)
 CLIPS = {"kind": "motion", "motions": ["left"], "train_clips": 20, "test_clips": 12, "frames": 8, "size": 32}
 
 
@@ -34,7 +33,7 @@ def data(**changes) -> DataSpec:
 def clips_of(section: DataSpec) -> Clips:
     """Its clips."""
     dataset = section.dataset
-    return Clips(dataset.clips("train"), dataset.clips("test"), dataset.mirrored_classes(), dataset.fingerprint())
+    return Clips(dataset.clips("train"), dataset.clips("test"), dataset.flipped_classes(), dataset.fingerprint())
 
 
 def open_cache(folder, *, reads=READS, tower=None, section=None, clips=None, **fields) -> FeatureCache:
@@ -59,7 +58,7 @@ class Computing:
     def __call__(self, video, entries):
         for entry in entries:
             self.calls[entry] += len(video)
-        return to_stored(frozen_features(self.tower, video, reads_of(entries, self.every)))
+        return to_stored(frozen_features(self.tower, video, request_of(entries, self.every)))
 
 
 def alone(work):
@@ -83,7 +82,7 @@ class Workers:
         self.world, self.barrier, self.mistakes = world, threading.Barrier(world, timeout=60), {}
 
     def together(self, work):
-        """Of `Process`."""
+        """Of `ProcessGroup`."""
         mine = threading.get_ident()
         self.mistakes[mine] = None
         try:

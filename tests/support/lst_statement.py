@@ -9,10 +9,10 @@ import clip_statement as clip
 def attention(x_SD: Tensor, state: dict[str, Tensor], name: str, heads: int) -> Tensor:
     n = clip.layer_norm(x_SD, state, f"{name}.norm")
     query, key, value = clip.linear(n, state, f"{name}.query_key_value").chunk(3, -1)
-    return clip.linear(clip.attend(query, key, value, heads), state, f"{name}.leave")
+    return clip.linear(clip.run_attention(query, key, value, heads), state, f"{name}.leave")
 
 
-def perceptron(x_SD: Tensor, state: dict[str, Tensor], name: str) -> Tensor:
+def mlp(x_SD: Tensor, state: dict[str, Tensor], name: str) -> Tensor:
     hidden = clip.linear(clip.layer_norm(x_SD, state, f"{name}.norm"), state, f"{name}.enter")
     return clip.linear(clip.gelu(hidden), state, f"{name}.leave")
 
@@ -34,6 +34,6 @@ def lst(
             gate = 1 / (1 + torch.exp(-state[f"rungs.{rung}.gate"] / temperature))
             h = gate * h + (1 - gate) * clip.linear(tokens[tap][number], state, f"rungs.{rung}.down")
             h = h + attention(h, state, f"rungs.{rung}.attention", heads)
-            h = h + perceptron(h, state, f"rungs.{rung}.perceptron")
+            h = h + mlp(h, state, f"rungs.{rung}.perceptron")
         seen.append(clip.linear(clip.layer_norm(h[0], state, "final_norm"), state, "up"))
     return torch.stack([torch.stack(seen[n : n + frames]).mean(0) for n in range(0, len(seen), frames)])

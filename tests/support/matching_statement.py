@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from clip_statement import attend, linear, quick_gelu
+from clip_statement import linear, quick_gelu, run_attention
 
 HEAD = 64
 
@@ -71,9 +71,9 @@ def norm(x: Tensor, state: dict[str, Tensor], name: str) -> Tensor:
 def block(x_SE: Tensor, state: dict[str, Tensor], name: str) -> Tensor:
     width = x_SE.shape[-1]
     entered = linear(norm(x_SE, state, f"{name}.attention_norm"), state, f"{name}.query_key_value")
-    mixed = attend(*(entered[:, part * width : (part + 1) * width] for part in range(3)), max(1, width // HEAD))
+    mixed = run_attention(*(entered[:, part * width : (part + 1) * width] for part in range(3)), max(1, width // HEAD))
     x_SE = x_SE + linear(mixed, state, f"{name}.leave_attention")
-    hidden = quick_gelu(linear(norm(x_SE, state, f"{name}.perceptron_norm"), state, f"{name}.enter"))
+    hidden = quick_gelu(linear(norm(x_SE, state, f"{name}.mlp_norm"), state, f"{name}.enter"))
     return x_SE + linear(hidden, state, f"{name}.leave")
 
 

@@ -13,11 +13,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 from side4video.engine.student import AUTOCAST, StudentModule
-from side4video.models.feature_entries import blank_stored, entry_layouts, from_stored
-from side4video.models.frozen_pass import frozen_features
-from side4video.planning.ledger import Ledger
+from side4video.models.frozen_features import blank_stored, entry_layouts, from_stored, frozen_features
 from side4video.planning.memory import ADAM_MOMENTS, _fill
-from side4video.planning.shapes import build_skeleton
+from side4video.planning.memory_tracker import MemoryTracker
+from side4video.planning.meta_model import build_meta_model
 from side4video.spec.experiment import Experiment
 
 CLASSES = 10
@@ -31,13 +30,13 @@ def trace_pack(specs: Sequence[Experiment], *, keeps_graphs: bool = False) -> in
         keeps_graphs: A fault: all students run forward before the first runs backward.
     """
     first = specs[0]
-    skeletons = [build_skeleton(spec, classes=CLASSES) for spec in specs]
+    skeletons = [build_meta_model(spec, classes=CLASSES) for spec in specs]
     tower = skeletons[0].tower
-    reads = functools.reduce(operator.or_, (skeleton.reads for skeleton in skeletons))
+    reads = functools.reduce(operator.or_, (meta_model.reads for meta_model in skeletons))
     with FakeTensorMode(allow_non_fake_inputs=True):
-        modules = [_fill(skeleton.module).train() for skeleton in skeletons]
+        modules = [_fill(meta_model.module).train() for meta_model in skeletons]
         _fill(tower)
-        ledger = Ledger()
+        ledger = MemoryTracker()
         if first.features.kind == "computed":
             ledger.tag((*tower.parameters(), *tower.buffers()), "tower")
         for spec, module in zip(specs, modules, strict=True):
@@ -63,7 +62,7 @@ def trace_pack(specs: Sequence[Experiment], *, keeps_graphs: bool = False) -> in
     return ledger.most
 
 
-def _stand(spec: Experiment, module: StudentModule, ledger: Ledger) -> None:
+def _stand(spec: Experiment, module: StudentModule, ledger: MemoryTracker) -> None:
     """What of a student is there from one step to the next."""
     ledger.tag((*module.parameters(), *module.buffers()), "weights")
     if spec.optimization.average.kind != "none":

@@ -7,16 +7,16 @@ import torch
 
 import toys
 from side4video.core.seeds import derive_seed, seeded
-from side4video.data.batch import NO_LABEL, ClipBatch
-from side4video.engine.optimization import OptimizationSpec
-from side4video.engine.processes import Process
+from side4video.data.streams.batch import NO_LABEL, ClipBatch
+from side4video.engine.optimizer_spec import OptimizationSpec
+from side4video.engine.process_group import ProcessGroup
 from side4video.engine.student import Student
 from side4video.models.backbones.vit import ViTSpec
 from side4video.models.methods.clip4clip import CLIP4ClipSpec, FrozenCLIP4ClipSpec
 from side4video.models.methods.side4video import Side4VideoSpec
 from side4video.models.methods.zero_shot import ZeroShotSpec
-from side4video.tasks.needs import Needs
-from side4video.tasks.retrieval import RetrievalSpec
+from side4video.tasks.context import TaskContext
+from side4video.tasks.retrieval.spec import RetrievalSpec
 
 METHODS = {
     "side4video": Side4VideoSpec(layers=2, dim=64),
@@ -87,7 +87,7 @@ class TestStream:
     __test__ = False
 
     def __init__(self, process=None, *, videos=19, size=4):
-        process = process or Process()
+        process = process or ProcessGroup()
         firsts = list(range(0, videos, size))[process.rank :: process.world]
         self.videos = videos
         self.parts = [
@@ -108,8 +108,8 @@ def make_student(name, method="side4video", *, matching="weighted", seed=0, fami
     document = {"batch_size": toys.BATCH, "length": {"steps": 7}, "warmup": {"steps": 1}, "learning_rate": 5e-3}
     spec = OptimizationSpec.model_validate({**document, "precision": "fp32", **options})
     tower = toys.toy_tower("fp32", family) if method.packable else toys.new_tower("fp32", family)
-    process = process or Process()
-    needs = Needs(
+    process = process or ProcessGroup()
+    needs = TaskContext(
         method=method,
         tower=tower,
         frames=toys.FRAMES,
@@ -121,5 +121,5 @@ def make_student(name, method="side4video", *, matching="weighted", seed=0, fami
     )
     with seeded(derive_seed(seed, "initial weights")):
         task, module = RetrievalSpec.model_validate(task_document).assemble(needs)
-    reads = method.frame_reads(tower.shape, frames=toys.FRAMES)
+    reads = method.frame_request(tower.shape, frames=toys.FRAMES)
     return Student(name, module, task, spec, seed, reads, process)

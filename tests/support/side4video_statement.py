@@ -71,7 +71,7 @@ def convolution(x_BTPD: Tensor, state: dict[str, Tensor], name: str, *, norms: s
     return batch_norm(out, state, f"{name}.norm", training=training) if norms == "post" else out
 
 
-def attend(seen_SD: Tensor, asking: int, state: dict[str, Tensor], name: str, *, norms: str) -> Tensor:
+def run_attention(seen_SD: Tensor, asking: int, state: dict[str, Tensor], name: str, *, norms: str) -> Tensor:
     """Attention over one sequence; its first `asking` tokens ask nothing."""
     dim = seen_SD.shape[-1]
     norm = state[f"{name}.norm.weight"], state[f"{name}.norm.bias"]
@@ -101,7 +101,7 @@ def over_space(
                 ahead = len(tokens) - len(places)
                 tokens = torch.cat([tokens[:ahead], tokens[ahead:] + places])
             seen = tokens if cls_BTD is None else torch.cat([cls_BTD[b, t : t + 1], tokens])
-            frames.append(attend(seen, 0 if cls_BTD is None else 1, state, name, norms=norms))
+            frames.append(run_attention(seen, 0 if cls_BTD is None else 1, state, name, norms=norms))
         rows.append(torch.stack(frames))
     return torch.stack(rows)
 
@@ -109,7 +109,7 @@ def over_space(
 def over_time(x_BTPD: Tensor, state: dict[str, Tensor], name: str, *, norms: str) -> Tensor:
     rows = []
     for b in range(x_BTPD.shape[0]):
-        places = [attend(x_BTPD[b, :, p], 0, state, name, norms=norms) for p in range(x_BTPD.shape[2])]
+        places = [run_attention(x_BTPD[b, :, p], 0, state, name, norms=norms) for p in range(x_BTPD.shape[2])]
         rows.append(torch.stack(places, 1))
     return torch.stack(rows)
 
@@ -132,8 +132,8 @@ def fuse(s: Tensor, u: Tensor, state: dict[str, Tensor], name: str, mixing: str)
     return share * s + (1 - share) * u
 
 
-def perceive(x: Tensor, state: dict[str, Tensor], name: str, *, norms: str, training: bool) -> Tensor:
-    norm = f"{name}.perceptron_norm"
+def run_mlp(x: Tensor, state: dict[str, Tensor], name: str, *, norms: str, training: bool) -> Tensor:
+    norm = f"{name}.mlp_norm"
     h = linear(
         x if norms == "post" else batch_norm(x, state, norm, training=training), state, f"{name}.perceptron.enter"
     )
@@ -182,7 +182,7 @@ def side4video(
         stream = s if representation == "gap" else torch.cat([c, s], 2)
         outside = shifted(u[:, :, 0]) + cls_place if cls_shift else None
         stream = stream + over_space(stream, outside, places, state, f"{name}.attention", norms=norms)
-        stream = stream + perceive(stream, state, name, norms=norms, training=training)
+        stream = stream + run_mlp(stream, state, name, norms=norms, training=training)
         c, s = (c, stream) if representation == "gap" else (stream[:, :, :1], stream[:, :, 1:])
     out = s if representation == "gap" else c
     if "final_norm.weight" in state:

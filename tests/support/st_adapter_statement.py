@@ -46,6 +46,6 @@ def st_adapter(
             x = x + torch.stack([clip.attention(frame, tower, index, heads) for frame in x])
             x = adapter(x, state, f"before_perceptron.{index}", adapts_cls=adapts_cls)
             normed = clip.layer_norm(x, tower, f"transformer.resblocks.{index}.ln_2")
-            x = x + clip.perceptron(normed, tower, index, quick=quick)
+            x = x + clip.mlp(normed, tower, index, quick=quick)
         features.append(clip.layer_norm(x[:, 0].mean(0), tower, "ln_post"))
     return torch.stack(features)

@@ -18,7 +18,7 @@ def run_tower(clip_TCHW: Tensor, tower: dict[str, Tensor], *, depth: int, heads:
         for index in range(depth):
             x = x + clip.attention(x, tower, index, heads)
             normed = clip.layer_norm(x, tower, f"transformer.resblocks.{index}.ln_2")
-            x = x + clip.perceptron(normed, tower, index, quick=quick)
+            x = x + clip.mlp(normed, tower, index, quick=quick)
             outputs[index].append(x)
     return [torch.stack(frames) for frames in outputs]
 
@@ -26,11 +26,11 @@ def run_tower(clip_TCHW: Tensor, tower: dict[str, Tensor], *, depth: int, heads:
 def attention(x_SD: Tensor, state: dict[str, Tensor], name: str, heads: int) -> Tensor:
     entered = clip.linear(clip.layer_norm(x_SD, state, f"{name}.norm"), state, f"{name}.query_key_value")
     query, key, value = entered.chunk(3, dim=-1)
-    return clip.linear(clip.attend(query, key, value, heads), state, f"{name}.leave")
+    return clip.linear(clip.run_attention(query, key, value, heads), state, f"{name}.leave")
 
 
-def perceptron(x: Tensor, state: dict[str, Tensor], name: str, *, quick: bool) -> Tensor:
-    hidden = clip.linear(clip.layer_norm(x, state, f"{name}.perceptron_norm"), state, f"{name}.widen")
+def mlp(x: Tensor, state: dict[str, Tensor], name: str, *, quick: bool) -> Tensor:
+    hidden = clip.linear(clip.layer_norm(x, state, f"{name}.mlp_norm"), state, f"{name}.widen")
     return clip.linear(clip.quick_gelu(hidden) if quick else clip.gelu(hidden), state, f"{name}.narrow")
 
 
@@ -53,8 +53,8 @@ def stage(
     added = [attention(torch.cat([class_D[None], frame]), state, f"{name}.space", heads) for frame in patches]
     class_D = class_D + sum(each[0] for each in added) / (1 if twin == "sum over frames" else len(added))
     patches = [frame + each[1:] for frame, each in zip(patches, added, strict=True)]
-    class_D = class_D + perceptron(class_D, state, name, quick=quick)
-    return class_D, [frame + perceptron(frame, state, name, quick=quick) for frame in patches]
+    class_D = class_D + mlp(class_D, state, name, quick=quick)
+    return class_D, [frame + mlp(frame, state, name, quick=quick) for frame in patches]
 
 
 def stan(

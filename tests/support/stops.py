@@ -7,10 +7,10 @@ from safetensors.torch import load_file
 
 from side4video.core.errors import Interrupted
 from side4video.engine.checkpoint import checkpoints_in, keep_checkpoint
-from side4video.engine.pauses import Wish
-from side4video.engine.processes import Process
-from side4video.engine.resuming import candidate_at
-from side4video.run import Surroundings, run
+from side4video.engine.preemption import StopRequest
+from side4video.engine.process_group import ProcessGroup
+from side4video.engine.resume import checkpoint_source
+from side4video.run import RunContext, run
 from tiny import tiny
 
 STEPS_PER_EPOCH = 5
@@ -28,9 +28,9 @@ def long_tiny(**changes):
 class Stopped:
     """A run in a folder, that may be left and gone on with; its store keeps the first value of a key and step."""
 
-    def __init__(self, folder: Path, spec=None, *, process: Process | None = None, every_steps: int = 3) -> None:
+    def __init__(self, folder: Path, spec=None, *, process: ProcessGroup | None = None, every_steps: int = 3) -> None:
         self.folder, self.spec = folder, spec or long_tiny()
-        self.process = process or Process()
+        self.process = process or ProcessGroup()
         self.every_steps = every_steps
         self.stored: dict[str, dict[tuple[str, int], float]] = {}
         self.doubles: list[tuple[str, int]] = []
@@ -45,23 +45,25 @@ class Stopped:
         """
         asked = iter(range(10_000))
 
-        def wish():
+        def stop_request():
             number = next(asked)
-            return wishes.get(number, Wish.NOTHING) if isinstance(wishes, dict) else wishes or Wish.NOTHING
+            return (
+                wishes.get(number, StopRequest.NOTHING) if isinstance(wishes, dict) else wishes or StopRequest.NOTHING
+            )
 
         scratch = self.folder / f"scratch-{self.process.rank}"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
-        found = [candidate_at(each) for each in checkpoints_in(self.folder / "kept")]
+        found = [checkpoint_source(each) for each in checkpoints_in(self.folder / "kept")]
         try:
             outcomes = run(
                 {"a": self.spec},
-                Surroundings(
+                RunContext(
                     self.process,
                     scratch,
                     lambda report: self._take(report, loses=loses),
                     found,
-                    wish=wish,
+                    stop_request=stop_request,
                     every_steps=self.every_steps,
                 ),
             )

@@ -1,16 +1,17 @@
 """Small sweeps over the tiny experiment, and what is left of them in the store."""
 
 import json
-from contextlib import nullcontext
 
 from safetensors.torch import load_file
 
-from side4video.distributed.environment import RayCluster
-from side4video.distributed.sweep import prepare_sweep, run_sweep
-from side4video.spec.arms import build_sweep
+from side4video.core.errors import InputError
+from side4video.distributed.trainer import RayTrainer
+from side4video.runs.sweep import prepare_sweep, run_sweep
+from side4video.runs.trainer import LocalTrainer
 from side4video.spec.load import parse_document
 from side4video.spec.sweep import SweepSpec
-from side4video.tracking.store import Store
+from side4video.spec.sweep_arms import build_sweep
+from side4video.tracking.mlflow.store import Store
 from tiny import DOCUMENT, merged
 
 GRID = {"grid": {"method.layers": [1, 2], "optimization.learning_rate": [1e-3, 1e-4]}}
@@ -45,11 +46,32 @@ def make_sweep(name, changes=None, **sweep):
     return build_sweep(parse_document(SweepSpec, whole, source=name), whole["base"], f"{name}.yaml")
 
 
-def run(sweep, *, local=True, rerun=False, show=quiet):
+class NotingTrainer(LocalTrainer):
+    """Trains in this process, and notes which arms train together; one pack can be made to fail."""
+
+    def __init__(self):
+        self.trained = []
+        """The labels of each pack's arms."""
+        self.failing_pack = 0
+        """The number of the pack that fails, from 1."""
+
+    def train_packs(self, sweep_run, packs, completed):
+        for pack in packs:
+            self.trained.append([arm.label for arm in pack.arms])
+            super().train_packs(sweep_run, [pack], completed)
+
+    def train(self, experiments, run_logger, **options):
+        if len(self.trained) == self.failing_pack:
+            raise InputError("list.csv:5", "a clip is broken")
+        return super().train(experiments, run_logger, **options)
+
+
+def run(sweep, *, local=True, rerun=False, show=quiet, trainer=None):
     """Run what is missing; the plan and the outcome."""
-    with nullcontext() if local else RayCluster("local", sweep.base_experiment.cluster) as cluster:
-        prepared = prepare_sweep(sweep, show=show, rerun=rerun, cluster=cluster)
-        return prepared, run_sweep(prepared, show=show, cluster=cluster)
+    here = trainer or (LocalTrainer() if local else RayTrainer("local", sweep.base_experiment.cluster))
+    with here as at_work:
+        prepared = prepare_sweep(sweep, show=show, rerun=rerun, trainer=at_work)
+        return prepared, run_sweep(prepared, show=show, trainer=at_work)
 
 
 def weights(run_id, folder):

@@ -11,10 +11,10 @@ from torch import Tensor
 import oracle
 from side4video.core.seeds import seeded
 from side4video.models.backbones.vit import ViTSpec
-from side4video.models.frozen_pass import frozen_features
-from side4video.tasks.needs import Needs
-from side4video.tasks.retrieval import RetrievalSpec
-from side4video.tasks.text_video import Texts
+from side4video.models.frozen_features import frozen_features
+from side4video.tasks.context import TaskContext
+from side4video.tasks.retrieval.spec import RetrievalSpec
+from side4video.tasks.retrieval.text_video import Texts
 
 BEGIN, END = 49406, 49407
 TEXTS = ((BEGIN, 5, 7, 11, END, 0, 0), (BEGIN, 3, END, 0, 0, 0, 0), (BEGIN, 8, 2, 9, 4, 6, END))
@@ -78,7 +78,7 @@ def of_frozen_clip(tower, text, video_BTCHW: Tensor, tokens_QW: Tensor) -> tuple
 
 def assemble(method, tower, text_tower, *, frames=3, matching="mean", **task):
     """What is trained for retrieval, and the task."""
-    needs = Needs(
+    needs = TaskContext(
         method=method,
         tower=tower,
         frames=frames,
@@ -92,7 +92,7 @@ def assemble(method, tower, text_tower, *, frames=3, matching="mean", **task):
 
 def read(method, tower, video_BTCHW: Tensor):
     """What a pass of the tower gives to a method."""
-    reads = method.frame_reads(tower.shape, frames=video_BTCHW.shape[1])
+    reads = method.frame_request(tower.shape, frames=video_BTCHW.shape[1])
     return frozen_features(tower, video_BTCHW, reads)
 
 
@@ -126,7 +126,7 @@ def is_untouched(features, before: list[Tensor]) -> bool:
 
 def train_in_a_pack(methods, tower, video_BTCHW: Tensor, *, spoil=lambda features: None):
     """Train students on one pass; what each has learnt, and whether the pass is still what it was."""
-    reads = functools.reduce(operator.or_, (method.frame_reads(tower.shape, frames=3) for method in methods))
+    reads = functools.reduce(operator.or_, (method.frame_request(tower.shape, frames=3) for method in methods))
     features = frozen_features(tower, video_BTCHW, reads)
     before, learnt = snapshot(features), []
     for method in methods:

@@ -11,11 +11,11 @@ import torch
 
 import families
 from side4video.core.seeds import derive_seed, seeded
-from side4video.engine.optimization import OptimizationSpec
+from side4video.engine.optimizer_spec import OptimizationSpec
 from side4video.engine.pack import Pack
-from side4video.engine.processes import Process
+from side4video.engine.process_group import ProcessGroup
 from side4video.engine.student import Student, StudentModule
-from side4video.models.frozen_pass import features_of_batch
+from side4video.models.frozen_features import features_of_batch
 from side4video.models.methods.aim import AIMSpec
 from side4video.models.methods.attentive import AttentiveSpec
 from side4video.models.methods.dist import DiSTSpec
@@ -26,8 +26,8 @@ from side4video.models.methods.lst import LSTSpec
 from side4video.models.methods.side4video import Side4VideoSpec
 from side4video.models.methods.st_adapter import STAdapterSpec
 from side4video.models.towers.text_tower import TextFeatures
-from side4video.planning.shapes import Skeleton
-from side4video.tasks.classification import Classification
+from side4video.planning.meta_model import MetaModel
+from side4video.tasks.recognition.classification import Classification
 
 FRAMES, SIZE, BATCH, STEPS_PER_EPOCH = 4, 16, 4, 3
 CLASSES = ("a", "b", "c")
@@ -133,7 +133,7 @@ def make_student(
         network = method.build(tower, frames=FRAMES)
         module = StudentModule(network, task.head(network.output_dim))
     reads = method.reads(tower.shape, frames=FRAMES)
-    return Student(name, module, task, spec, seed, reads, process or Process())
+    return Student(name, module, task, spec, seed, reads, process or ProcessGroup())
 
 
 def make_skeleton(method, *, family="clip", classifier="linear", tower="fp32", **options):
@@ -143,7 +143,7 @@ def make_skeleton(method, *, family="clip", classifier="linear", tower="fp32", *
     with torch.device("meta"):
         network = method.build(tower, frames=FRAMES)
         module = StudentModule(network, task.head(network.output_dim))
-    return Skeleton(tower, module, method.reads(tower.shape, frames=FRAMES), task)
+    return MetaModel(tower, module, method.reads(tower.shape, frames=FRAMES), task)
 
 
 def make_pack(*students, precision="fp32", family="clip", kept_tokens="own-precision"):

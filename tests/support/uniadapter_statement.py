@@ -53,7 +53,7 @@ def frames(
         for index in range(depth):
             x = x + clip.attention(x, tower, index, heads)
             normed = clip.layer_norm(x, tower, f"transformer.resblocks.{index}.ln_2")
-            mlp = clip.perceptron(normed, tower, index, quick=quick)
+            mlp = clip.mlp(normed, tower, index, quick=quick)
             x = beside(x, mlp, state, index, "image", scale=scale, twin=twin)
         out.append(clip.layer_norm(x[0], tower, "ln_post") @ tower["proj"])
     return torch.stack(out).unflatten(0, video_BTCHW.shape[:2])
@@ -76,7 +76,7 @@ def words(
         x = text.embed(tokens_W, tower)
         for index in range(depth):
             x = x + text.attention(x, tower, index, heads)
-            mlp = text.perceptron(x, tower, index, quick=quick)
+            mlp = text.mlp(x, tower, index, quick=quick)
             x = beside(x, mlp, state, index, "text", scale=scale, twin=twin)
         out.append(text.finish(x, tower))
     return torch.stack(out)

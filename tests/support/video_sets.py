@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from side4video.data.datasets import Dataset
-from side4video.data.loader import EvaluationStream, TrainingStream
 from side4video.data.motion_render import write_video
 from side4video.data.spec import DataSpec
+from side4video.data.streams.loader import EvaluationStream, TrainingStream
 
 CLASSES = ("falling", "rising")
 CLIPS = {"train": 6, "test": 4}
@@ -49,7 +49,7 @@ def batches(document, **fields):
     """Two epochs of training batches, and all test batches."""
     spec = data_spec(document, **fields)
     clips = {split: spec.dataset.clips(split) for split in CLIPS}
-    training = TrainingStream(spec, clips["train"], batch_size=4, mirrored=spec.dataset.mirrored_classes())
+    training = TrainingStream(spec, clips["train"], batch_size=4, mirrored=spec.dataset.flipped_classes())
     testing = EvaluationStream(spec, clips["test"], batch_size=3)
     read = [batch for epoch in (0, 1) for step in training.batches(epoch) for batch in step]
     read += list(testing.batches())

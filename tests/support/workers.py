@@ -15,13 +15,13 @@ from torch import distributed
 sys.path[:0] = json.loads(os.environ["PATHS"])
 torch.set_num_threads(1)
 torch.set_flush_denormal(True)
-from side4video.engine.processes import Process
+from side4video.engine.process_group import ProcessGroup
 
 rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 if world > 1:
     store = f"file://{folder}/rendezvous-{world}"
     distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=world)
-process = Process(rank, world, torch.device("cpu"))
+process = ProcessGroup(rank, world, torch.device("cpu"))
 """
 END = """
 if world > 1:

@@ -127,7 +127,7 @@ def test_the_mlflow_server_is_where_nodes_look_for_it():
 def test_the_server_is_called_as_it_wants_to_be():
     from click.testing import CliRunner
 
-    from side4video.cli.services import services
+    from side4video.apps.mlflow_ui.services import services
 
     server = objects("kuberay-cluster.yaml")["Deployment"]["spec"]["template"]["spec"]["containers"][0]
     words = [*server["command"], *server["args"]]

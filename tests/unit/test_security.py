@@ -115,7 +115,7 @@ def test_a_document_that_asks_for_python_is_refused(text):
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    from side4video.tracking.store import Store
+    from side4video.tracking.mlflow.store import Store
 
     monkeypatch.setenv("SIDE4VIDEO_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -129,7 +129,7 @@ def store(tmp_path, monkeypatch):
 def test_servers_listen_on_loopback_unless_told(command):
     from importlib import import_module
 
-    from side4video.tracking.server import is_loopback
+    from side4video.core.network import is_loopback
 
     found = getattr(import_module(f"side4video.cli.{command}"), command)
     (host,) = [option for option in found.params if option.name == "host"]
@@ -137,7 +137,8 @@ def test_servers_listen_on_loopback_unless_told(command):
 
 
 def test_the_tracking_server_itself_does(store):
-    from side4video.tracking.server import TrackingServer, is_loopback
+    from side4video.core.network import is_loopback
+    from side4video.tracking.mlflow.server import TrackingServer
 
     assert is_loopback(TrackingServer(store).host)
 
@@ -145,8 +146,8 @@ def test_the_tracking_server_itself_does(store):
 def test_rays_dashboard_here_is_on_loopback(monkeypatch):
     import ray
 
-    from side4video.distributed.environment import _connect
-    from side4video.tracking.server import is_loopback
+    from side4video.core.network import is_loopback
+    from side4video.distributed.cluster import _connect
 
     asked = {}
     monkeypatch.setattr(ray, "init", lambda **options: asked.update(options))

@@ -5,10 +5,10 @@ import time
 
 import click
 
-from side4video.cli.data_check import check
-from side4video.cli.data_pack import pack
-from side4video.cli.options import as_json
+from side4video.apps.data_check.command import check
+from side4video.apps.data_pack.command import pack
 from side4video.data.datasets import MotionSpec
+from side4video.terminal.options import as_json
 
 
 @click.group()

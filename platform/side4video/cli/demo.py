@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from side4video.cli.options import as_json
-from side4video.cli.progress import ProgressView
-from side4video.cli.run import results_table, table_console
+from side4video.cli.run import results_table
 from side4video.core.errors import InputError
-from side4video.distributed.launch import launch
+from side4video.distributed.trainer import launch_on_ray
 from side4video.spec.load import load_experiment
+from side4video.terminal.options import as_json, table_console
+from side4video.terminal.progress import ProgressView
 
 QUICKSTART = "experiments/quickstart.yaml"
 
@@ -26,7 +26,7 @@ def demo(as_json: bool, address: str) -> None:
         "linear-probe": load_experiment(file, ["name=linear-probe", "method={kind: linear}"]),
     }
     with ProgressView("demo") as view:
-        finished = list(launch(experiments, show=view.show, address=address).values())
+        finished = list(launch_on_ray(experiments, show=view.show, address=address).values())
     if as_json:
         click.echo(json.dumps([each.as_json() for each in finished], indent=2))
         return

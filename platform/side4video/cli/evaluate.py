@@ -10,13 +10,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from side4video.cli.finished_run import fetch_weights, find_finished
-from side4video.cli.options import as_json, overrides
 from side4video.core.dotted import dotted
+from side4video.runs.stored_run import fetch_weights, find_finished
 from side4video.spec.check import check_agreement
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import SpecError
 from side4video.spec.protocol import Compared, differences, refusals
+from side4video.terminal.options import as_json, overrides
 
 
 @click.command()
@@ -44,9 +44,9 @@ def evaluate(
     """
     import torch
 
-    from side4video.engine.processes import Process
+    from side4video.engine.process_group import ProcessGroup
     from side4video.run import evaluate_students
-    from side4video.tracking.store import Store
+    from side4video.tracking.mlflow.store import Store
 
     store = Store(uri).prepare()
     with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
@@ -58,7 +58,7 @@ def evaluate(
         results, broken = evaluate_students(
             {each.run_id: each.spec for each in chosen},
             {each.run_id: each.weights for each in chosen},
-            Process(device=torch.device(device)),
+            ProcessGroup(device=torch.device(device)),
         )
     answers = [_answer(each, results[each.run_id], broken) for each in chosen]
     if predictions:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from side4video.cli.options import as_json
 from side4video.core.errors import InputError
+from side4video.terminal.options import as_json
 
 if TYPE_CHECKING:
-    from side4video.reports.drawings.sheet import Sheet
-    from side4video.reports.drawings.step_time import StepBudget
-    from side4video.tracking.search import StoredRun
-    from side4video.tracking.store import Store
+    from side4video.reports.figures.figure import ReportFigure
+    from side4video.reports.figures.step_time import StepBudget
+    from side4video.tracking.mlflow.search import StoredRun
+    from side4video.tracking.mlflow.store import Store
 
 _out = click.option(
     "--out",
@@ -51,8 +51,8 @@ def memory(specs: tuple[Path, ...], out: Path, as_json: bool) -> None:
     The paper's figures (Table 2), what is planned here at the paper's batch, and what runs of the store measured, side
     by side. Without SPEC, the experiments of Table 2 in the checkout's `experiments`; a plan takes seconds and is kept.
     """
-    from side4video.cli.progress import ProgressView
-    from side4video.reports.drawings.memory import files_of_table_2, memory_rows, memory_sheet
+    from side4video.reports.figures.memory import files_of_table_2, memory_rows, memory_sheet
+    from side4video.terminal.progress import ProgressView
 
     files = list(specs) or files_of_table_2(experiments_folder())
     store = _store()
@@ -67,7 +67,7 @@ def memory(specs: tuple[Path, ...], out: Path, as_json: bool) -> None:
 @as_json
 def pareto(sweep: str, out: Path, as_json: bool) -> None:
     """Memory against the metric of any SWEEP: its arms, the paper's points, and the front of those that none beats."""
-    from side4video.reports.drawings.of_sweep import pareto_sheet
+    from side4video.reports.figures.sweep import pareto_sheet
 
     _deliver(_of_arms(sweep, pareto_sheet), out, as_json=as_json)
 
@@ -78,7 +78,7 @@ def pareto(sweep: str, out: Path, as_json: bool) -> None:
 @as_json
 def coordinates(sweep: str, out: Path, as_json: bool) -> None:
     """Which settings of a SWEEP lead where: an axis for each field that varies, a line for each arm."""
-    from side4video.reports.drawings.of_sweep import coordinates_sheet
+    from side4video.reports.figures.sweep import coordinates_sheet
 
     _deliver(_of_arms(sweep, coordinates_sheet), out, as_json=as_json)
 
@@ -99,7 +99,7 @@ def data_efficiency(names: tuple[str, ...], metric: str, anyway: tuple[str, ...]
     Of a sweep all its arms, of a name all finished runs that have it. Runs of a method on a backbone are a line; they
     must differ in data.train_fraction and the seed only, and no two lines in data or protocol.
     """
-    from side4video.reports.drawings.data_efficiency import data_efficiency_sheet, efficiency_lines
+    from side4video.reports.figures.data_efficiency import data_efficiency_sheet, efficiency_lines
 
     store = _store()
     runs = {run.run_id: run for name in names for run in _all_runs(store, name)}
@@ -130,8 +130,8 @@ def per_class(run: str, against: str, worst: int | None, anyway: tuple[str, ...]
     Figure 5 itself is `--against zero-shot --worst 10`.
     """
     from side4video.reports.comparable import as_compared, check_runs
-    from side4video.reports.drawings.per_class import class_gains, per_class_sheet
-    from side4video.reports.drawings.predictions import read_predictions, zero_shot_run
+    from side4video.reports.figures.per_class import class_gains, per_class_sheet
+    from side4video.reports.figures.predictions import read_predictions, zero_shot_run
 
     store = _store()
     own = store.find(run)
@@ -155,8 +155,8 @@ def per_class(run: str, against: str, worst: int | None, anyway: tuple[str, ...]
 @as_json
 def curves(name: str, out: Path, as_json: bool) -> None:
     """Learning curves of a RUN, or of the arms of a SWEEP: loss and metrics against epochs, the best one marked."""
-    from side4video.reports.drawings.curves import run_sheet
-    from side4video.reports.drawings.of_sweep import sweep_curves
+    from side4video.reports.figures.curves import run_sheet
+    from side4video.reports.figures.sweep import sweep_curves
     from side4video.reports.stored_sweep import find_run_or_sweep, is_sweep_run, read_sweep, stored_rows
 
     store = _store()
@@ -176,8 +176,8 @@ def curves(name: str, out: Path, as_json: bool) -> None:
 @as_json
 def confusion(run: str, out: Path, as_json: bool) -> None:
     """The confusion matrix of a RUN's held-out predictions; of many classes also the most confused pairs, by name."""
-    from side4video.reports.drawings.confusion import confusion_of, confusion_sheet
-    from side4video.reports.drawings.predictions import read_predictions
+    from side4video.reports.figures.confusion import confusion_of, confusion_sheet
+    from side4video.reports.figures.predictions import read_predictions
 
     store = _store()
     own = store.find(run)
@@ -196,7 +196,7 @@ def step_time(names: tuple[str, ...], out: Path, as_json: bool) -> None:
     Of a RUN what it recorded; of a SPEC (a YAML file) what the planner estimates. Below it the peak of memory by parts,
     predicted, beside the measured one.
     """
-    from side4video.reports.drawings.step_time import step_time_sheet
+    from side4video.reports.figures.step_time import step_time_sheet
 
     store = _store()
     _deliver(step_time_sheet([_budget(store, name) for name in names]), out, as_json=as_json)
@@ -211,7 +211,7 @@ def experiments_folder() -> Path:
 
 
 def _budget(store: "Store", name: str) -> "StepBudget":
-    from side4video.reports.drawings.step_time import estimated_budget, read_budget
+    from side4video.reports.figures.step_time import estimated_budget, read_budget
 
     if not (name.endswith((".yaml", ".yml")) or Path(name).is_file()):
         return read_budget(store, store.find(name))
@@ -226,12 +226,12 @@ def _budget(store: "Store", name: str) -> "StepBudget":
 
 
 def _store() -> "Store":
-    from side4video.tracking.store import Store
+    from side4video.tracking.mlflow.store import Store
 
     return Store().prepare()
 
 
-def _of_arms(name: str, draw: Any) -> "Sheet":
+def _of_arms(name: str, draw: Any) -> "ReportFigure":
     """A figure of a sweep's rows."""
     from side4video.reports.stored_sweep import read_sweep, stored_rows
 
@@ -243,7 +243,7 @@ def _of_arms(name: str, draw: Any) -> "Sheet":
 def _all_runs(store: "Store", name: str) -> "list[StoredRun]":
     """A sweep's arms; or the run of an id; or all runs of a name."""
     from side4video.reports.stored_sweep import find_run_or_sweep, is_sweep_run, read_sweep
-    from side4video.tracking.search import quoted
+    from side4video.tracking.mlflow.search import quoted
 
     found = find_run_or_sweep(store, name)
     if is_sweep_run(found):
@@ -263,10 +263,10 @@ def _called(run: "StoredRun") -> str:
     return f"{run.name} ({run.run_id[:8]})"
 
 
-def _deliver(sheet: "Sheet", out: Path, *, as_json: bool) -> None:
+def _deliver(sheet: "ReportFigure", out: Path, *, as_json: bool) -> None:
     """Write the files; say what the figure shows and where it is."""
-    from side4video.cli.run import table_console
-    from side4video.reports.drawings.sheet import write_sheet
+    from side4video.reports.figures.figure import write_sheet
+    from side4video.terminal.options import table_console
 
     try:
         files = write_sheet(out, sheet)

@@ -7,12 +7,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from side4video.cli.options import as_json
 from side4video.data.datasets import Dataset
 from side4video.models.backbones import Backbone
 from side4video.models.method import MethodSpec
 from side4video.models.methods import Method
 from side4video.tasks import Task
+from side4video.terminal.options import as_json
 
 UNIONS: dict[str, Any] = {"methods": Method, "backbones": Backbone, "datasets": Dataset, "tasks": Task}
 

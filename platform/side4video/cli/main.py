@@ -10,29 +10,29 @@ from side4video import __version__
 from side4video.core.errors import Interrupted, Side4VideoError
 
 COMMANDS = {
-    "run": "run",
-    "sweep": "sweep",
-    "submit": "submit",
-    "jobs": "jobs",
-    "plan": "plan",
-    "evaluate": "evaluate",
-    "report": "report",
-    "figure": "figure",
-    "predict": "predict",
-    "export": "export",
-    "register": "register",
-    "serve": "serve",
-    "search": "search",
-    "attention": "attention",
-    "examples": "examples",
-    "zero-shot": "zero_shot",
-    "validate": "validate",
-    "schema": "schema",
-    "list": "listing",
-    "data": "data",
-    "ui": "ui",
-    "services": "services",
-    "demo": "demo",
+    "run": "cli.run",
+    "sweep": "cli.sweep",
+    "submit": "apps.jobs.submit",
+    "jobs": "apps.jobs.command",
+    "plan": "cli.plan",
+    "evaluate": "cli.evaluate",
+    "report": "cli.report",
+    "figure": "cli.figure",
+    "predict": "cli.predict",
+    "export": "apps.export.command",
+    "register": "apps.export.register",
+    "serve": "apps.serve.command",
+    "search": "apps.search.command",
+    "attention": "apps.attention.command",
+    "examples": "apps.examples.command",
+    "zero-shot": "cli.zero_shot",
+    "validate": "cli.validate",
+    "schema": "cli.schema",
+    "list": "cli.listing",
+    "data": "cli.data",
+    "ui": "apps.mlflow_ui.ui",
+    "services": "apps.mlflow_ui.services",
+    "demo": "cli.demo",
 }
 """Command to module; in the order of the help page."""
 
@@ -48,7 +48,7 @@ class LazyGroup(click.Group):
         """The command of a name, or None."""
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"side4video.cli.{COMMANDS[cmd_name]}")
+        module = import_module(f"side4video.{COMMANDS[cmd_name]}")
         return getattr(module, "list_kinds" if cmd_name == "list" else cmd_name.replace("-", "_"))
 
 

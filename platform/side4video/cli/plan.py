@@ -9,17 +9,21 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from side4video.cli.options import as_json, overrides, spec_file
-from side4video.cli.plan_sweep import show_sweep_plan
+from side4video.cli.sweep_quote import alone, quote
 from side4video.core.errors import InputError
 from side4video.core.units import GIGA, format_bytes, format_duration
+from side4video.data.datasets import MotionSpec
 from side4video.planning.advice import Advice, advise
-from side4video.planning.cache import count_clips
 from side4video.planning.estimates import DISK_GIGABYTES_PER_SECOND, SUSTAINED_TERAFLOPS
+from side4video.planning.feature_cache import count_clips
 from side4video.planning.plan import ExperimentPlan, plan_experiment
+from side4video.planning.sweep import SweepPlan, plan_sweep
+from side4video.runs.sweep import sweep_key
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import load_experiment
-from side4video.spec.load_sweep import is_sweep
+from side4video.spec.load_sweep import is_sweep, load_sweep
+from side4video.spec.sweep_arms import Sweep
+from side4video.terminal.options import as_json, overrides, spec_file
 
 
 @click.command()
@@ -154,3 +158,66 @@ def _print(figures: ExperimentPlan, experiment: Experiment) -> None:
     Console().print(
         "Multiply-adds follow the paper's convention: its GFLOPs are multiply-adds summed over views.", style="dim"
     )
+
+
+def show_sweep_plan(
+    file: str, overrides: tuple[str, ...], *, as_json: bool, classes: int | None, budget_gib: float | None
+) -> None:
+    """Plan a sweep and print it.
+
+    Args:
+        file: The sweep's file.
+        overrides: Changes of its document.
+        as_json: Whether it is printed as JSON.
+        classes: Width of the head, where the data is not here.
+        budget_gib: Exit code 1 if a pack is predicted to take more.
+    """
+    sweep = load_sweep(file, overrides)
+    try:
+        count = classes or len(sweep.base_experiment.data.dataset.classes())
+    except InputError as error:
+        raise InputError(
+            error.where, error.found, allowed=error.allowed, fix="say --classes N to plan without it"
+        ) from None
+    done, is_known = _done(sweep)
+    plan = plan_sweep(sweep, classes=count, done=done)
+    if as_json:
+        click.echo(json.dumps(plan.as_json(), indent=2))
+    else:
+        console = Console() if sys.stdout.isatty() else Console(width=120)
+        console.print(quote(plan, sweep.spec))
+        if not plan.proposed:
+            console.print(alone(plan))
+        if not is_known:
+            console.print("The data are not here, so the ledger was not asked which arms have a result.", style="dim")
+    _hold_budget(plan, budget_gib)
+
+
+def _done(sweep: Sweep) -> tuple[frozenset[str], bool]:
+    """Keys of arms with a result, and whether that could be found out."""
+    from side4video.tracking.finished_runs import completed_arms
+    from side4video.tracking.mlflow.store import Store
+
+    try:
+        dataset = sweep.base_experiment.data.dataset
+        if isinstance(dataset, MotionSpec) and not dataset.is_made():
+            return frozenset(), False  # a plan makes nothing
+        dataset.check()
+        fingerprint = dataset.fingerprint()
+        store = Store.from_spec(sweep.base_experiment.tracking).prepare()
+        return frozenset(completed_arms(store, sweep_key(sweep), sweep.arms, fingerprint=fingerprint)), True
+    except InputError:
+        return frozenset(), False
+
+
+def _hold_budget(plan: SweepPlan, budget_gib: float | None) -> None:
+    if budget_gib is None or not plan.packs:
+        return
+    largest = max(plan.packs, key=lambda pack: pack.peak_gib)
+    if largest.peak_gib > budget_gib:
+        click.echo(
+            f"over budget: a pack of {len(largest.arms)} arms is predicted to take {largest.peak_gib:.2f} GiB, "
+            f"allowed {budget_gib:g} GiB · fix: --set limits.memory_gib={budget_gib:g} splits it",
+            err=True,
+        )
+        sys.exit(1)

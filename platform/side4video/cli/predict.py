@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from side4video.cli.options import as_json
+from side4video.engine.process_group import default_device
+from side4video.terminal.options import as_json
 
 if TYPE_CHECKING:
     from side4video.inference.model import Model, Prediction
@@ -36,20 +37,13 @@ def predict(model: str, videos: tuple[str, ...], top: int, uri: str, device: str
         sys.exit(1)
 
 
-def default_device() -> str:
-    """The first GPU, or the CPU."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def _load(model: str, uri: str, device: str) -> "Model":
     from side4video.inference.model import Model, load
 
     if Path(model).is_dir():
         return load(model, device)
-    from side4video.cli.finished_run import fetch_trained
-    from side4video.tracking.store import Store
+    from side4video.runs.stored_run import fetch_trained
+    from side4video.tracking.mlflow.store import Store
 
     store = Store(uri).prepare()
     with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
@@ -61,8 +55,8 @@ def _print(found: "list[Prediction]") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from side4video.cli.run import table_console
-    from side4video.search.sheet import printable
+    from side4video.core.text import printable
+    from side4video.terminal.options import table_console
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("video", overflow="fold")

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from side4video.cli.options import as_json
 from side4video.core.errors import InputError
+from side4video.terminal.options import as_json
 
 if TYPE_CHECKING:
-    from side4video.reports.drawings.sheet import Sheet
-    from side4video.reports.rows import ArmRow, Mode
+    from side4video.reports.arms import ArmResult, Mode
+    from side4video.reports.figures.figure import ReportFigure
 
 PAPER = ("table2", "table3", "table4", "table5", "table6", "table7", "table8")
 
@@ -41,12 +41,12 @@ def _paper_command(name: str) -> click.Command:
     @_out
     @as_json
     def command(anyway: tuple[str, ...], out: Path | None, as_json: bool, no_figures: bool = False) -> None:
-        from side4video.cli.run import table_console
         from side4video.reports.grid import grid_rich
         from side4video.reports.paper import TABLES
         from side4video.reports.paper_report import paper_grid
         from side4video.reports.tables import write_grid
-        from side4video.tracking.store import Store
+        from side4video.terminal.options import table_console
+        from side4video.tracking.mlflow.store import Store
 
         store = Store().prepare()
         grid = paper_grid(TABLES[name], store, anyway=anyway)
@@ -80,7 +80,7 @@ def table_9(sweeps: tuple[str, ...], out: Path | None, as_json: bool) -> None:
     """
     from side4video.reports.stored_sweep import read_sweep, stored_rows
     from side4video.reports.table_9 import NOTE, TITLE, table_9_rows
-    from side4video.tracking.store import Store
+    from side4video.tracking.mlflow.store import Store
 
     store = Store().prepare()
     names = sweeps or _reproducing(store, "Table 9")
@@ -99,11 +99,11 @@ def table_9(sweeps: tuple[str, ...], out: Path | None, as_json: bool) -> None:
     _show(rows, TITLE, (first.metric, first.mode), told, out=out, as_json=as_json)
 
 
-def _figure_1(store: Any) -> "list[Sheet]":
+def _figure_1(store: Any) -> "list[ReportFigure]":
     """The paper's Figure 1, where the experiments are here that it plans."""
     from side4video.cli.figure import experiments_folder
-    from side4video.cli.progress import ProgressView
-    from side4video.reports.drawings.memory import files_of_table_2, memory_rows, memory_sheet
+    from side4video.reports.figures.memory import files_of_table_2, memory_rows, memory_sheet
+    from side4video.terminal.progress import ProgressView
 
     try:
         files = files_of_table_2(experiments_folder())
@@ -126,15 +126,15 @@ def sweep_again(name: str, out: Path | None, no_figures: bool, as_json: bool) ->
     reference, and where the time of its step goes.
     """
     from side4video.reports.stored_sweep import read_sweep, stored_rows
-    from side4video.tracking.store import Store
+    from side4video.tracking.mlflow.store import Store
 
     sweep, record = read_sweep(Store().prepare(), name)
     rows, told = stored_rows(sweep, record)
     spec = sweep.spec
     title = f"{spec.name}: {spec.reproduces}" if spec.reproduces else spec.name
-    sheets: list[Sheet] = []
+    sheets: list[ReportFigure] = []
     if out and not no_figures:
-        from side4video.reports.drawings.of_sweep import sweep_sheets
+        from side4video.reports.figures.sweep import sweep_sheets
 
         sheets = sweep_sheets(record, rows, metric=spec.metric, mode=spec.mode)
     _show(rows, title, (spec.metric, spec.mode), told, out=out, as_json=as_json, sheets=sheets)
@@ -147,19 +147,19 @@ def _reproducing(store: Any, table: str) -> tuple[str, ...]:
 
 
 def _show(
-    rows: "list[ArmRow]",
+    rows: "list[ArmResult]",
     title: str,
     compared: "tuple[str, Mode]",
     notes: list[str],
     *,
     out: Path | None,
     as_json: bool,
-    sheets: "Sequence[Sheet]" = (),
+    sheets: "Sequence[ReportFigure]" = (),
 ) -> None:
-    from side4video.cli.run import table_console
     from side4video.reports.columns import as_rich
     from side4video.reports.comparison import as_csv, compare_rows, explanation
     from side4video.reports.tables import write_comparison
+    from side4video.terminal.options import table_console
 
     metric, mode = compared
     table = compare_rows(rows, metric=metric, mode=mode)
@@ -180,7 +180,7 @@ def _show(
 
 
 def _tell(notes: "list[str] | tuple[str, ...]", files: list[Path]) -> None:
-    from side4video.cli.run import table_console
+    from side4video.terminal.options import table_console
 
     console = table_console()
     for note in notes:

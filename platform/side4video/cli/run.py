@@ -1,18 +1,18 @@
 """`side4video run`: train and evaluate one experiment."""
 
 import json
-import sys
 
 import click
-from rich.console import Console
 from rich.table import Table
 
-from side4video.cli.options import as_json, overrides, spec_file
-from side4video.cli.progress import ProgressView
 from side4video.core.units import GIB, format_bytes, format_duration
-from side4video.distributed.launch import Finished, launch
+from side4video.distributed.trainer import RayTrainer
+from side4video.runs.launch import RunResult, launch
+from side4video.runs.trainer import LocalTrainer
 from side4video.spec.load import load_experiment
-from side4video.tracking.journal import find_unfinished
+from side4video.terminal.options import as_json, overrides, spec_file, table_console
+from side4video.terminal.progress import ProgressView
+from side4video.tracking.run_logger import find_unfinished
 
 SHOWN = {
     "eval/top1": "top-1",
@@ -44,7 +44,8 @@ def run(
     experiment = load_experiment(spec, overrides)
     resume = resume or (go_on and find_unfinished(experiment) is not None)
     with ProgressView(experiment.name) as view:
-        runs = launch({experiment.name: experiment}, show=view.show, local=local, address=address, resume=resume)
+        trainer = LocalTrainer() if local else RayTrainer(address, experiment.cluster)
+        runs = launch({experiment.name: experiment}, show=view.show, trainer=trainer, resume=resume)
     finished = runs[experiment.name]
     if as_json:
         click.echo(json.dumps(finished.as_json(), indent=2))
@@ -55,12 +56,7 @@ def run(
     _say_broken(finished)
 
 
-def table_console() -> Console:
-    """A console that leaves a table whole where nothing says how wide it may be (a file, a job's log)."""
-    return Console() if sys.stdout.isatty() else Console(width=120)
-
-
-def results_table(runs: list[Finished]) -> Table:
+def results_table(runs: list[RunResult]) -> Table:
     """One row a run: accuracy or recall, parameters, memory, time."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("run", no_wrap=True)
@@ -80,7 +76,7 @@ def results_table(runs: list[Finished]) -> Table:
     return table
 
 
-def _say_broken(finished: Finished) -> None:
+def _say_broken(finished: RunResult) -> None:
     for note in finished.notes:
         click.echo(f"note: {note}", err=True)
     if finished.broken_clips:

@@ -3,24 +3,23 @@
 import json
 import sys
 import tempfile
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
-from side4video.cli.options import as_json
-from side4video.cli.run import table_console
 from side4video.cli.sweep_quote import quote
 from side4video.cli.sweep_view import SweepView
 from side4video.core.errors import InputError
 from side4video.core.units import format_duration
-from side4video.distributed.environment import RayCluster
-from side4video.distributed.sweep import Prepared, SweepOutcome, prepare_sweep, run_sweep
-from side4video.reports.collect import collect_rows, comparability
+from side4video.distributed.trainer import RayTrainer
+from side4video.reports.stored_sweep import collect_rows, comparability
+from side4video.runs.sweep import PreparedSweep, SweepResult, prepare_sweep, run_sweep
+from side4video.runs.trainer import LocalTrainer
 from side4video.spec.load_sweep import load_sweep
-from side4video.tracking.journal import STATE_TAG
+from side4video.terminal.options import as_json, table_console
+from side4video.tracking.tags import STATE_TAG
 
 
 @click.command()
@@ -58,13 +57,15 @@ def sweep(
     view = SweepView(
         document.spec.name, document.spec.metric, mode=document.spec.mode, videos_a_step=base.optimization.batch_size
     )
-    with nullcontext() if local else RayCluster(address, base.cluster) as cluster:
+    with LocalTrainer() if local else RayTrainer(address, base.cluster) as trainer:
         with view:
-            prepared = prepare_sweep(document, show=view.show, rerun=rerun, cluster=cluster)
+            prepared = prepare_sweep(document, show=view.show, rerun=rerun, trainer=trainer)
         Console(stderr=True).print(quote(prepared.plan, document.spec))
-        view.add_arms(document.arms, {key: _done(each.is_own) for key, each in prepared.settled.items()})
+        view.add_arms(
+            document.arms, {key: _done(run.is_in_sweep(prepared.key)) for key, run in prepared.completed.items()}
+        )
         with view:
-            outcome = run_sweep(prepared, show=view.show, cluster=cluster)
+            outcome = run_sweep(prepared, show=view.show, trainer=trainer)
     with view:
         view.show({"phase": "comparing the arms"})
         rows, files, notes = _conclude(prepared, outcome, report)
@@ -81,9 +82,11 @@ def _done(is_own: bool) -> str:
     return "finished" if is_own else "done before"
 
 
-def _conclude(prepared: Prepared, outcome: SweepOutcome, folder: str | None) -> tuple[list[Any], list[Path], list[str]]:
+def _conclude(
+    prepared: PreparedSweep, outcome: SweepResult, folder: str | None
+) -> tuple[list[Any], list[Path], list[str]]:
     """The report, as files in the sweep's run and, if asked for, in a folder; and what stands above its table."""
-    from side4video.reports.drawings.of_sweep import sweep_sheets
+    from side4video.reports.figures.sweep import sweep_sheets
     from side4video.reports.page import write_report
 
     spec = prepared.sweep.spec
@@ -106,9 +109,9 @@ def _conclude(prepared: Prepared, outcome: SweepOutcome, folder: str | None) -> 
     return rows, files if folder else [], notes
 
 
-def _notes(prepared: Prepared, outcome: SweepOutcome) -> list[str]:
+def _notes(prepared: PreparedSweep, outcome: SweepResult) -> list[str]:
     plan = prepared.plan
-    taken = sum(not each.is_own for each in prepared.settled.values())
+    taken = sum(not run.is_in_sweep(prepared.key) for run in prepared.completed.values())
     notes = [
         f"{plan.rows} rows, {len(outcome.arms)} distinct arms, {len(plan.done)} of them with a result before"
         + (f" ({taken} from other runs)" if taken else "")
@@ -119,7 +122,7 @@ def _notes(prepared: Prepared, outcome: SweepOutcome) -> list[str]:
     alone = sum(
         run.metrics.get("time/alone_s", 0.0)
         for key, run in outcome.record.children().items()
-        if key not in prepared.settled
+        if key not in prepared.completed
     )
     if alone:
         notes.append(
@@ -129,7 +132,7 @@ def _notes(prepared: Prepared, outcome: SweepOutcome) -> list[str]:
     return notes
 
 
-def _as_json(prepared: Prepared, outcome: SweepOutcome) -> dict[str, Any]:
+def _as_json(prepared: PreparedSweep, outcome: SweepResult) -> dict[str, Any]:
     runs = outcome.record.children()
     arms = [
         {
@@ -138,7 +141,7 @@ def _as_json(prepared: Prepared, outcome: SweepOutcome) -> dict[str, Any]:
             "hash": arm.key,
             "run_id": runs[arm.key].run_id if arm.key in runs else "",
             "state": runs[arm.key].tags.get(STATE_TAG, "failed") if arm.key in runs else "failed",
-            "had_a_result": arm.key in prepared.settled,
+            "had_a_result": arm.key in prepared.completed,
             "metrics": dict(runs[arm.key].metrics) if arm.key in runs else {},
         }
         for arm in outcome.arms
@@ -153,7 +156,7 @@ def _as_json(prepared: Prepared, outcome: SweepOutcome) -> dict[str, Any]:
     }
 
 
-def _print(prepared: Prepared, outcome: SweepOutcome, rows: list[Any], files: list[Path], notes: list[str]) -> None:
+def _print(prepared: PreparedSweep, outcome: SweepResult, rows: list[Any], files: list[Path], notes: list[str]) -> None:
     from side4video.reports.columns import as_rich
     from side4video.reports.comparison import compare_rows, explanation
 
@@ -175,7 +178,7 @@ def _print(prepared: Prepared, outcome: SweepOutcome, rows: list[Any], files: li
     )
 
 
-def _say_missing(outcome: SweepOutcome) -> None:
+def _say_missing(outcome: SweepResult) -> None:
     labels = {arm.key: arm.label for arm in outcome.arms}
     reasons: dict[str, list[str]] = {}
     for key, reason in outcome.failures.items():

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from side4video.cli.options import as_json, overrides
 from side4video.spec.zero_shot import PROMPT
+from side4video.terminal.options import as_json, overrides
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,10 +39,10 @@ def zero_shot(run: str, prompt: str, overrides: tuple[str, ...], as_json: bool, 
     are those of the run, so the result may stand in a table beside it; it is a run of its own in MLflow, with
     predictions and the accuracy of each class.
     """
-    from side4video.cli.progress import ProgressView
-    from side4video.distributed.launch import launch
-    from side4video.tracking.ledger import finished_runs
-    from side4video.tracking.store import Store
+    from side4video.runs.launch import launch
+    from side4video.terminal.progress import ProgressView
+    from side4video.tracking.finished_runs import finished_runs
+    from side4video.tracking.mlflow.store import Store
 
     experiment = _experiment(run, prompt, overrides, uri)
     if not rerun:
@@ -56,17 +56,17 @@ def zero_shot(run: str, prompt: str, overrides: tuple[str, ...], as_json: bool, 
                 click.echo("From the store; --rerun evaluates again.")
             return
     with ProgressView(experiment.name) as view:
-        finished = launch({experiment.name: experiment}, show=view.show, local=True)[experiment.name]
+        finished = launch({experiment.name: experiment}, show=view.show)[experiment.name]
     _tell(finished.run_id, finished.name, finished.metrics, as_json=as_json)
     for row in finished.broken_clips:
         click.echo(f"could not be read: {row['origin']}: {row['path']}: {row['reason']}", err=True)
 
 
 def _experiment(run: str, prompt: str, overrides: tuple[str, ...], uri: str) -> "Experiment":
-    from side4video.cli.finished_run import find_finished
+    from side4video.runs.stored_run import find_finished
     from side4video.spec.load import load_experiment
     from side4video.spec.zero_shot import zero_shot_of
-    from side4video.tracking.store import Store
+    from side4video.tracking.mlflow.store import Store
 
     if Path(run).is_file():
         return zero_shot_of(load_experiment(run, overrides), prompt=prompt, source=run)

@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 
 from side4video.core.errors import InputError
 
@@ -35,3 +36,10 @@ def expand(path: str, where: str = "path") -> str:
     if "${" in _VARIABLE.sub("", path):
         raise InputError(where, f"{path!r} holds a broken variable", allowed="${NAME}, letters, digits and _")
     return os.path.expanduser(_VARIABLE.sub(lambda match: os.environ[match[1]], path))  # noqa: PTH111 - text in, text out
+
+
+def home() -> Path:
+    """`$SIDE4VIDEO_HOME`, or `~/.side4video`; created on first use."""
+    folder = Path(os.environ.get("SIDE4VIDEO_HOME") or Path.home() / ".side4video").expanduser().absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -5,10 +5,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from side4video.core.spec import Spec
-from side4video.data.augmentation import AugmentationSpec
 from side4video.data.datasets import Dataset
-from side4video.data.decode import DecoderName
-from side4video.data.sampling import Sampling, SegmentSampling
+from side4video.data.decode.augmentation import AugmentationSpec
+from side4video.data.decode.frames import DecoderName
+from side4video.data.decode.sampling import Sampling, SegmentSampling
 
 
 class ViewsSpec(Spec):

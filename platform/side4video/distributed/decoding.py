@@ -13,10 +13,10 @@ from typing import Any
 import ray
 
 from side4video.core.errors import InputError, Side4VideoError
-from side4video.data.batch import ClipBatch
-from side4video.data.prefetch import BatchKeys, ThreadPrefetcher
-from side4video.data.reader import BatchReader
 from side4video.data.spec import LoaderSpec
+from side4video.data.streams.batch import ClipBatch
+from side4video.data.streams.prefetch import BatchKeys, ThreadPrefetcher
+from side4video.data.streams.reader import BatchReader
 from side4video.spec.cluster import DecodeOnNodesSpec
 
 _READERS: dict[str, BatchReader] = {}

@@ -13,7 +13,7 @@ from ray.train import Checkpoint
 
 from side4video.core.errors import Side4VideoError
 from side4video.engine.checkpoint import cannot_write, checkpoints_in
-from side4video.engine.recorder import Report
+from side4video.engine.epoch_callback import Report
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ SNAPSHOT = "checkpoint_manager_snapshot.json"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def mend_storage(place: str) -> list[Path]:
+def repair_storage(place: str) -> list[Path]:
     """Checkpoints, newest first, that a run may go on from although Ray Train cannot use its list of them.
 
     The list is written in place, so a machine that dies then leaves half of it; and Ray refuses a list with a folder

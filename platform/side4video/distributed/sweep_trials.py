@@ -7,16 +7,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from side4video.core.errors import InputError, Interrupted, Side4VideoError
-from side4video.distributed.hub import Hub
-from side4video.distributed.sweep_packs import PackJob, SweepWork, pack_jobs
-from side4video.planning.packs import compile_packs
-from side4video.spec.arms import Arm, Row, distinct, short_key
+from side4video.distributed.results_actor import ResultsActor
+from side4video.distributed.train import SweepFeedback, train_on_ray
+from side4video.planning.packs import PlannedPack, compile_packs
+from side4video.runs.packs import SweepRun, place_packs
+from side4video.runs.trainer import Show, Trained
 from side4video.spec.sweep import AshaScheduler
-from side4video.tracking.journal import STATE_TAG
-from side4video.tracking.ledger import curve
-from side4video.tracking.search import StoredRun
-from side4video.tracking.settled import settled_arms
-from side4video.tracking.sweep_record import swept_by_arm
+from side4video.spec.sweep_arms import Arm, Row, distinct, short_key
+from side4video.tracking.finished_runs import completed_arms, metric_history
+from side4video.tracking.mlflow.search import StoredRun
+from side4video.tracking.run_logger import MLflowRunLogger
+from side4video.tracking.sweep_logger import swept_by_arm
+from side4video.tracking.tags import STATE_TAG
 
 LOOK_SECONDS = 0.5
 """How often the driver looks whether a pack or the trials failed, and listens to Ctrl-C."""
@@ -32,18 +34,18 @@ def _show_and_note(show: Callable[[dict[str, Any]], None], message: dict[str, An
 class SweepTrials:
     """The Ray side of a sweep."""
 
-    def __init__(self, ray: Any, work: SweepWork) -> None:
+    def __init__(self, ray: Any, work: SweepRun) -> None:
         """Begin the hub on a connected cluster."""
         self.ray, self.work = ray, work
-        self.hub_name = f"side4video-hub-{uuid.uuid4().hex[:8]}"
+        self.results_actor_name = f"side4video-hub-{uuid.uuid4().hex[:8]}"
         spec = work.sweep.spec
         # On the driver's own node: the hub must not go with another one.
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self.hub: Any = (
-            ray.remote(num_cpus=0)(Hub)
-            .options(name=self.hub_name, scheduling_strategy=here)
+        self.results_actor: Any = (
+            ray.remote(num_cpus=0)(ResultsActor)
+            .options(name=self.results_actor_name, scheduling_strategy=here)
             .remote(
                 spec.decides,
                 metric=spec.metric,
@@ -64,15 +66,15 @@ class SweepTrials:
         """Give the hub what arms measured before, epoch by epoch, and how they ended: their runs, by short key."""
         rounds: dict[int, dict[str, dict[str, float]]] = {}
         for name, run in runs.items():
-            for each in curve(self.work.record.store, run.run_id, self.work.sweep.spec.metric):
+            for each in metric_history(self.work.record.store, run.run_id, self.work.sweep.spec.metric):
                 rounds.setdefault(each.epoch, {})[name] = each.metrics
         states = {name: run.tags[STATE_TAG] for name, run in runs.items()}
         for epoch in sorted(rounds):
-            self.ray.get(self.hub.tell.remote(epoch, rounds[epoch]))
-        self.ray.get(self.hub.end.remote(states))
+            self.ray.get(self.results_actor.tell.remote(epoch, rounds[epoch]))
+        self.ray.get(self.results_actor.end.remote(states))
         self._told += [name for name in states if name not in self._told]
 
-    def run(self, jobs: Sequence[PackJob]) -> None:
+    def run(self, packs: Sequence[PlannedPack]) -> None:
         """Train the packs while their trials report; ends when all have ended.
 
         Raises:
@@ -80,10 +82,10 @@ class SweepTrials:
         """
         show, begun = self.work.show, threading.Event()
         self.work.show = lambda message: _show_and_note(show, message, begun)
-        for job in jobs:
-            self._submit(job)
-        arms = [*self._told, *(arm.short_key for job in jobs for arm in job.arms)]
-        if self.work.sweep.spec.optuna or not jobs:
+        for pack in packs:
+            self._submit(pack)
+        arms = [*self._told, *(arm.short_key for pack in packs for arm in pack.arms)]
+        if self.work.sweep.spec.optuna or not packs:
             begun.set()
         trials = threading.Thread(target=self._run_trials, args=(arms, begun), name="trials", daemon=True)
         trials.start()
@@ -99,7 +101,7 @@ class SweepTrials:
         finally:
             self._is_over = True
             self._packs.shutdown(wait=False, cancel_futures=True)
-            self.ray.kill(self.hub)
+            self.ray.kill(self.results_actor)
 
     def _raise_failures(self) -> None:
         if self._failure is not None:
@@ -118,8 +120,8 @@ class SweepTrials:
 
             run_trials(
                 self.work.sweep.spec,
-                hub_name=self.hub_name,
-                hub=self.hub,
+                results_actor_name=self.results_actor_name,
+                results_actor=self.results_actor,
                 arms=arms,
                 batch=self.work.sweep.batch,
                 proposed=self._take_proposal,
@@ -127,16 +129,22 @@ class SweepTrials:
         except BaseException as error:
             self._failure = error
 
-    def _submit(self, job: PackJob) -> None:
-        self._futures.append(self._packs.submit(self._train, job))
+    def _submit(self, pack: PlannedPack) -> None:
+        self._futures.append(self._packs.submit(self._train, pack))
 
-    def _train(self, job: PackJob) -> None:
-        states = self.work.train_on_ray(job, hub=self.hub)
+    def _train(self, pack: PlannedPack) -> None:
+        feedback = SweepFeedback(self.results_actor, self.work.sweep.spec.metric, pack.resume_from)
+
+        def train(run_logger: MLflowRunLogger, show: Show) -> Trained:
+            folder, _, name = pack.folder.rpartition("/")
+            return train_on_ray(pack.experiments, run_logger, place=folder, name=name, show=show, sweep=feedback)
+
+        states = self.work.train(pack, train)
         if self._is_over:
             return  # a call of Ray would start a cluster of its own now
-        reason = next((self.work.failures[arm.key] for arm in job.arms if arm.key in self.work.failures), "")
+        reason = next((self.work.failures[arm.key] for arm in pack.arms if arm.key in self.work.failures), "")
         try:
-            self.ray.get(self.hub.end.remote(states, reason))
+            self.ray.get(self.results_actor.end.remote(states, reason))
         except Exception as error:  # Ray has no one name for it
             first = str(error).strip().splitlines()[0]
             raise Side4VideoError(
@@ -158,7 +166,7 @@ class SweepTrials:
             name = short_key(row.experiment.digest())
         except InputError as error:
             name = f"refused-{number}-{repeat}"
-            self.hub.end.remote({name: "failed"}, str(error))
+            self.results_actor.end.remote({name: "failed"}, str(error))
             self.work.show({"phase": "refused", "reason": str(error)})
         total = (spec.optuna.arms if spec.optuna else 0) * spec.seeds
         if self._count % (self.work.sweep.batch * spec.seeds) == 0 or self._count == total:
@@ -174,15 +182,15 @@ class SweepTrials:
         new = [arm for arm in distinct(rows) if arm.key not in known]
         missing = [arm for arm in new if not self._answer_from_ledger(arm)]
         if missing:
-            for job in pack_jobs(compile_packs(missing, work.sweep.spec, work.plan_of), work):
-                self._train(job)
+            for pack in place_packs(compile_packs(missing, work.sweep.spec, work.plan_of), work):
+                self._train(pack)
 
     def _answer_from_ledger(self, arm: Arm) -> bool:
         work = self.work
-        settled = settled_arms(work.record.store, work.record.key, [arm], fingerprint=work.fingerprint).get(arm.key)
-        if settled is None:
+        run = completed_arms(work.record.store, work.record.key, [arm], fingerprint=work.fingerprint).get(arm.key)
+        if run is None:
             return False
-        if not settled.is_own:
-            work.record.adopt(arm, settled.run, swept_by_arm([arm])[arm.key])
-        self.tell({arm.short_key: settled.run})
+        if not run.is_in_sweep(work.record.key):
+            work.record.copy_result(arm, run, swept_by_arm([arm])[arm.key])
+        self.tell({arm.short_key: run})
         return True

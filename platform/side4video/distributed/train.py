@@ -15,17 +15,17 @@ from ray.train.torch import TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from side4video.core.errors import Interrupted, Side4VideoError, WorkerInterrupted
-from side4video.core.points import Point
-from side4video.core.scratch import scratch_folder
-from side4video.data.prefetch import MakePrefetcher, make_prefetcher
-from side4video.distributed.board import Board, BoardReader
-from side4video.distributed.shared_tower import put_tower, take_tower
-from side4video.distributed.storage import mend_storage, report_to_ray
-from side4video.distributed.worker import HeedingTorchConfig, Surveyor, candidates
-from side4video.engine.recorder import Judge, stop_nobody
+from side4video.core.metric import Point
+from side4video.core.temporary import temporary_folder
+from side4video.data.streams.prefetch import MakePrefetcher, make_prefetcher
+from side4video.distributed.progress_actor import ProgressActor, ProgressReader
+from side4video.distributed.shared_weights import get_weights, put_weights
+from side4video.distributed.storage import repair_storage, report_to_ray
+from side4video.distributed.worker import PreemptionMonitor, SignalAwareTorchConfig, checkpoint_sources
+from side4video.engine.epoch_callback import EarlyStopper, never_stop
 from side4video.spec.cluster import ClusterSpec
 from side4video.spec.experiment import Experiment
-from side4video.tracking.journal import Journal
+from side4video.tracking.run_logger import MLflowRunLogger
 
 log = logging.getLogger(__name__)
 
@@ -38,38 +38,38 @@ def work(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """What each Ray Train worker runs: read the documents, train, report each epoch with its checkpoint."""
     from ray.train.torch import get_device
 
-    from side4video.engine.processes import Process
+    from side4video.engine.process_group import ProcessGroup
     from side4video.engine.progress import Narration, silent
-    from side4video.run import Surroundings, run
+    from side4video.run import RunContext, run
 
     context = ray.train.get_context()
-    process = Process(context.get_world_rank(), context.get_world_size(), get_device())
+    process = ProcessGroup(context.get_world_rank(), context.get_world_size(), get_device())
     experiments = {name: Experiment.model_validate(document) for name, document in config["experiments"].items()}
-    board = config["board"]
-    narrator = Narration(lambda message: board.post.remote(message)) if process.is_first else silent
+    progress_actor = config["board"]
+    narrator = Narration(lambda message: progress_actor.post.remote(message)) if process.is_first else silent
     prefetch = _prefetch(next(iter(experiments.values())).cluster)
     changes_tower = any(not spec.method.packable for spec in experiments.values())
-    judge = _judge(config["hub"], config["metric"]) if config["hub"] else stop_nobody
+    judge = _judge(config["hub"], config["metric"]) if config["hub"] else never_stop
     # Ray retries whatever fails; a mistake in data or documents would only fail again, after the same wait.
-    given_up: Any = ray.get(board.mistake.remote())
+    given_up: Any = ray.get(progress_actor.mistake.remote())
     if given_up is not None:
         raise given_up
-    surveyor = Surveyor(board, is_first=process.is_first)
-    with scratch_folder() as scratch, surveyor.watching():
+    monitor = PreemptionMonitor(progress_actor, is_first=process.is_first)
+    with temporary_folder() as scratch, monitor.watching():
         try:
             outcomes = run(
                 experiments,
-                Surroundings(
+                RunContext(
                     process,
                     scratch,
                     partial(report_to_ray, place=config["place"]),
-                    candidates(scratch, config["resume_from"]),
+                    checkpoint_sources(scratch, config["resume_from"]),
                     narrator,
                     judge,
                     prefetch,
-                    take_tower(config["tower"], is_changed=changes_tower),
-                    wish=surveyor.wish,
-                    last_words=lambda words: ray.get(board.say_last.remote(f"worker {process.rank}: {words}")),
+                    get_weights(config["tower"], is_changed=changes_tower),
+                    stop_request=monitor.stop_request,
+                    on_fatal=lambda words: ray.get(progress_actor.say_last.remote(f"worker {process.rank}: {words}")),
                 ),
             )
         except WorkerInterrupted:
@@ -77,7 +77,7 @@ def work(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
         except Interrupted as interruption:
             return {INTERRUPTED: {"reason": str(interruption)}}
         except Side4VideoError as mistake:
-            ray.get(board.give_up.remote(mistake))
+            ray.get(progress_actor.give_up.remote(mistake))
             raise
     return {name: asdict(outcome) for name, outcome in outcomes.items()}
 
@@ -91,20 +91,22 @@ def _prefetch(cluster: ClusterSpec) -> MakePrefetcher:
     return partial(ray_data_prefetcher, spec=cluster.decoding)
 
 
-def _judge(hub: Any, metric: str) -> Judge:
+def _judge(results_actor: Any, metric: str) -> EarlyStopper:
     """Asks the sweep's hub, which asks Ray Tune."""
 
     def judge(epoch: int, metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
-        return ray.get(hub.judge.remote(epoch, {name: {metric: each[metric]} for name, each in metrics.items()}))
+        return ray.get(
+            results_actor.judge.remote(epoch, {name: {metric: each[metric]} for name, each in metrics.items()})
+        )
 
     return judge
 
 
-class JournalCallback(UserCallback):
+class RunLoggerCallback(UserCallback):
     """Runs in the controller, once for each epoch that was reported by all workers and is safely stored."""
 
-    def __init__(self, journal: Journal) -> None:
-        self.journal = journal
+    def __init__(self, run_logger: MLflowRunLogger) -> None:
+        self.run_logger = run_logger
 
     def after_report(
         self,
@@ -114,14 +116,14 @@ class JournalCallback(UserCallback):
     ) -> None:
         """Write the first worker's points; losses in them are already averaged over workers."""
         points = {name: [Point(*point) for point in series] for name, series in metrics[0]["points"].items()}
-        self.journal.take(points, metrics[0]["notes"])
+        self.run_logger.take(points, metrics[0]["notes"])
 
 
 @dataclass(frozen=True)
-class SweepSide:
+class SweepFeedback:
     """What a pack knows of the sweep that it belongs to."""
 
-    hub: Any
+    results_actor: Any
     """The actor that hears of each epoch and says who is to stop."""
     metric: str
     """What it hears."""
@@ -131,18 +133,18 @@ class SweepSide:
 
 def train_on_ray(
     experiments: Mapping[str, Experiment],
-    journal: Journal,
+    run_logger: MLflowRunLogger,
     *,
     place: str,
     name: str,
     show: Callable[[dict[str, Any]], None],
-    sweep: SweepSide | None = None,
+    sweep: SweepFeedback | None = None,
 ) -> tuple[dict[str, dict[str, Any]], Path | None]:
     """Train the experiments as one pack on the connected cluster.
 
     Args:
         experiments: By student name.
-        journal: Their records.
+        run_logger: Their records.
         place: Storage folder or URI; a run of the same name there is continued from its last checkpoint.
         name: The run's name in the storage.
         show: Gets progress messages.
@@ -155,35 +157,35 @@ def train_on_ray(
         Side4VideoError: If the workers failed for good.
     """
     cluster = next(iter(experiments.values())).cluster
-    before = [*mend_storage(f"{place}/{name}"), *(sweep.resume_from if sweep else ())]
+    before = [*repair_storage(f"{place}/{name}"), *(sweep.resume_from if sweep else ())]
     # On the driver's own node: the board must not go with another one.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    board_class: Any = ray.remote(num_cpus=0)(Board)
-    board: Any = board_class.options(scheduling_strategy=here).remote()
+    board_class: Any = ray.remote(num_cpus=0)(ProgressActor)
+    progress_actor: Any = board_class.options(scheduling_strategy=here).remote()
     config = {
         "experiments": {student: spec.resolved() for student, spec in experiments.items()},
-        "board": board,
-        "hub": sweep.hub if sweep else None,
+        "board": progress_actor,
+        "hub": sweep.results_actor if sweep else None,
         "metric": sweep.metric if sweep else "",
         "resume_from": [str(folder) for folder in before],
         "place": f"{place}/{name}",
-        "tower": put_tower(next(iter(experiments.values()))),
+        "tower": put_weights(next(iter(experiments.values()))),
     }
     run_config = RunConfig(
         name=name,
         storage_path=place,
         failure_config=FailureConfig(max_failures=cluster.max_failures),
         checkpoint_config=CheckpointConfig(num_to_keep=cluster.keep_checkpoints),
-        callbacks=[JournalCallback(journal)],
+        callbacks=[RunLoggerCallback(run_logger)],
         logging_config=LoggingConfig(log_level="ERROR"),
     )
-    with BoardReader(ray, board, show):
+    with ProgressReader(ray, progress_actor, show):
         try:
             result = _fit(config, cluster, run_config)
         except (ray.train.TrainingFailedError, ray.exceptions.RayActorError) as error:
-            raise _explain(error, board) from error
+            raise _explain(error, progress_actor) from error
         finally:
-            ray.kill(board)
+            ray.kill(progress_actor)
     outcomes = result.return_value or {}
     if INTERRUPTED in outcomes:
         raise Interrupted(outcomes[INTERRUPTED]["reason"])
@@ -198,7 +200,7 @@ def _fit(config: dict[str, Any], cluster: ClusterSpec, run_config: RunConfig) ->
             work,
             train_loop_config=config,
             scaling_config=_scaling(cluster),
-            torch_config=HeedingTorchConfig(timeout_s=COLLECTIVE_TIMEOUT_SECONDS),
+            torch_config=SignalAwareTorchConfig(timeout_s=COLLECTIVE_TIMEOUT_SECONDS),
             run_config=run_config,
         )
         try:
@@ -220,7 +222,7 @@ def _scaling(cluster: ClusterSpec) -> ScalingConfig:
     )
 
 
-def _explain(error: BaseException, board: Any) -> Side4VideoError:
+def _explain(error: BaseException, progress_actor: Any) -> Side4VideoError:
     """The workers' own error where it is one of ours, or their last words, or what Ray says of it."""
     failures = getattr(error, "worker_failures", {}).values()
     for failure in failures:
@@ -228,7 +230,7 @@ def _explain(error: BaseException, board: Any) -> Side4VideoError:
             if isinstance(candidate, Side4VideoError):
                 return candidate
     try:
-        words: Any = ray.get(board.last_words.remote(), timeout=10)
+        words: Any = ray.get(progress_actor.on_fatal.remote(), timeout=10)
     except (TimeoutError, ray.exceptions.RayError):
         words = ""
     return Side4VideoError(f"the workers failed: {words or _cause(error)}")

@@ -12,8 +12,8 @@ from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 from ray.tune.search import ConcurrencyLimiter, Repeater, Searcher
 
-from side4video.core.home import home
-from side4video.distributed.relay import Relay
+from side4video.core.paths import home
+from side4video.distributed.virtual_trial import VirtualTrial
 from side4video.spec.space import draw
 from side4video.spec.sweep import AshaScheduler, MedianScheduler, OptunaSearch, SweepSpec
 
@@ -28,14 +28,14 @@ Proposed = Callable[[Mapping[str, Any], int], str]
 
 
 def run_trials(
-    spec: SweepSpec, *, hub_name: str, hub: Any, arms: Sequence[str], batch: int, proposed: Proposed
+    spec: SweepSpec, *, results_actor_name: str, results_actor: Any, arms: Sequence[str], batch: int, proposed: Proposed
 ) -> None:
     """Run the sweep's virtual trials to their end.
 
     Args:
         spec: The sweep.
-        hub_name: The hub actor's name.
-        hub: The hub actor.
+        results_actor_name: The hub actor's name.
+        results_actor: The hub actor.
         arms: The fixed arms, in the order of the packs; none where Optuna proposes them.
         batch: Arms that Optuna proposes at a time.
         proposed: Hears of a proposed arm.
@@ -43,13 +43,15 @@ def run_trials(
     # What Ray Tune writes says nothing that MLflow does not: it lies beside the platform's own, and goes.
     storage = home() / "tune"
     name = uuid.uuid4().hex[:12]
-    searcher = _searcher(spec, batch, hub_name) if spec.optuna else None
-    space = {"hub": hub_name} if spec.optuna else {"hub": hub_name, "arm": tune.grid_search(list(arms))}
+    searcher = _searcher(spec, batch, results_actor_name) if spec.optuna else None
+    space = (
+        {"hub": results_actor_name} if spec.optuna else {"hub": results_actor_name, "arm": tune.grid_search(list(arms))}
+    )
     at_a_time = None if spec.optuna else min(len(arms), _trials_at_a_time(spec))
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     try:
         tune.Tuner(
-            tune.with_resources(Relay, HEAD),
+            tune.with_resources(VirtualTrial, HEAD),
             param_space=space,
             tune_config=tune.TuneConfig(
                 metric=None if searcher else spec.metric,
@@ -64,7 +66,7 @@ def run_trials(
                 name=name,
                 storage_path=str(storage),
                 verbose=0,
-                callbacks=[_Decisions(hub, proposed)],
+                callbacks=[_Decisions(results_actor, proposed)],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
@@ -91,13 +93,13 @@ def _scheduler(spec: SweepSpec) -> TrialScheduler:
             return FIFOScheduler()
 
 
-def _searcher(spec: SweepSpec, batch: int, hub_name: str) -> Searcher:
+def _searcher(spec: SweepSpec, batch: int, results_actor_name: str) -> Searcher:
     import optuna
     from optuna.samplers import TPESampler
     from ray.tune.search.optuna import OptunaSearch as RayOptuna
 
     search = spec.optuna or OptunaSearch(arms=1, space={})
-    propose = functools.partial(_propose, dict(search.space), hub_name)
+    propose = functools.partial(_propose, dict(search.space), results_actor_name)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = TPESampler(seed=search.seed, n_startup_trials=search.startup, constant_liar=True)
     searcher: Searcher = RayOptuna(space=propose, metric=spec.metric, mode=spec.mode, sampler=sampler)
@@ -107,9 +109,9 @@ def _searcher(spec: SweepSpec, batch: int, hub_name: str) -> Searcher:
     return ConcurrencyLimiter(searcher, max_concurrent=batch * spec.seeds, batch=True)
 
 
-def _propose(space: Mapping[str, Any], hub_name: str, trial: Any) -> dict[str, Any]:
+def _propose(space: Mapping[str, Any], results_actor_name: str, trial: Any) -> dict[str, Any]:
     """The configuration of a virtual trial whose arm an Optuna trial chooses."""
-    return {"hub": hub_name, "changes": draw(space, _OptunaChooser(trial))}
+    return {"hub": results_actor_name, "changes": draw(space, _OptunaChooser(trial))}
 
 
 class _OptunaChooser:
@@ -131,8 +133,8 @@ class _OptunaChooser:
 class _Decisions(tune.Callback):
     """Tells the hub what Ray Tune decides; runs in the driver."""
 
-    def __init__(self, hub: Any, proposed: Proposed) -> None:
-        self._hub, self._proposed = hub, proposed
+    def __init__(self, results_actor: Any, proposed: Proposed) -> None:
+        self._hub, self._proposed = results_actor, proposed
         self._channels: dict[str, str] = {}
         self._trials_of: Counter[str] = Counter()
 

@@ -14,10 +14,10 @@ from ray.train import Checkpoint
 from ray.train.torch import TorchConfig
 from ray.train.torch.config import _TorchBackend
 
-from side4video.core import leaving
+from side4video.core import signals
 from side4video.core.errors import Interrupted
-from side4video.engine.pauses import Wish
-from side4video.engine.resuming import Candidate, candidate_at
+from side4video.engine.preemption import StopRequest
+from side4video.engine.resume import CheckpointSource, checkpoint_source
 
 log = logging.getLogger(__name__)
 
@@ -25,31 +25,31 @@ LOOK_SECONDS = 1.0
 """How often a worker looks whether the run is to end, or its node is taken away."""
 
 
-class HeedingBackend(_TorchBackend):
+class SignalAwareBackend(_TorchBackend):
     """Torch's process group, in workers that finish their step when they hear SIGTERM."""
 
     def on_start(self, worker_group: Any, backend_config: Any) -> None:
         """Begin the process group; Ray runs this function in each worker's main thread, which hears signals."""
         super().on_start(worker_group, backend_config)
-        worker_group.execute(heed_signals)
+        worker_group.execute(install_signal_handler)
 
 
-class HeedingTorchConfig(TorchConfig):
+class SignalAwareTorchConfig(TorchConfig):
     """The same as `TorchConfig`, with that backend."""
 
     @property
     def backend_cls(self) -> type:
         """The backend."""
-        return HeedingBackend
+        return SignalAwareBackend
 
 
-def heed_signals() -> None:
+def install_signal_handler() -> None:
     """Hear SIGTERM in this process: at work it is a wish; else it is Ray's own, which ends the process."""
     before = signal.getsignal(signal.SIGTERM)
 
     def hear(number: int, frame: Any) -> None:
         try:
-            leaving.hear(number, frame)
+            signals.handle_signal(number, frame)
         except Interrupted:
             signal.signal(signal.SIGTERM, before)
             signal.raise_signal(signal.SIGTERM)
@@ -57,17 +57,17 @@ def heed_signals() -> None:
     signal.signal(signal.SIGTERM, hear)
 
 
-class Surveyor:
+class PreemptionMonitor:
     """Looks from time to time, beside the training, whether this worker is to pause."""
 
-    def __init__(self, board: Any, *, is_first: bool) -> None:
+    def __init__(self, progress_actor: Any, *, is_first: bool) -> None:
         """Nothing is looked at before `watching`.
 
         Args:
-            board: The driver's.
+            progress_actor: The driver's.
             is_first: Whether to look at the board: one worker's wish is all workers'.
         """
-        self._board, self._is_first = board, is_first
+        self._board, self._is_first = progress_actor, is_first
         self._is_leaving = False
         self._is_preempted = False
         self._over = threading.Event()
@@ -76,32 +76,32 @@ class Surveyor:
     def watching(self) -> Iterator[None]:
         """Look, inside the block."""
         thread = threading.Thread(target=self._look, name="surveyor", daemon=True)
-        leaving.set_at_work(True)
+        signals.set_busy(True)
         thread.start()
         try:
             yield
         finally:
-            leaving.set_at_work(False)
+            signals.set_busy(False)
             self._over.set()
             thread.join(timeout=10)
 
-    def wish(self) -> Wish:
+    def stop_request(self) -> StopRequest:
         """What this worker wishes now.
 
         A node that Ray takes away is to be saved from once; the training goes on until Ray begins it elsewhere,
         which counts as no failure.
         """
         if self._is_leaving:
-            return Wish.LEAVE
-        if leaving.is_asked():
-            return Wish.RESTART
+            return StopRequest.LEAVE
+        if signals.stop_requested():
+            return StopRequest.RESTART
         is_preempted, self._is_preempted = self._is_preempted, False
-        return Wish.SAVE if is_preempted else Wish.NOTHING
+        return StopRequest.SAVE if is_preempted else StopRequest.NOTHING
 
     def _look(self) -> None:
         was_preempted = False
         while not self._over.wait(LOOK_SECONDS):
-            if not was_preempted and node_is_taken():
+            if not was_preempted and node_is_preempted():
                 was_preempted = self._is_preempted = True
             if self._is_first and not self._is_leaving:
                 try:
@@ -110,7 +110,7 @@ class Surveyor:
                     log.debug("the board does not answer: %s", error)
 
 
-def node_is_taken() -> bool:
+def node_is_preempted() -> bool:
     """Whether Ray takes away a node of this run.
 
     `ray.train.get_preemption_info` waits for all workers at each call; each worker's own knowledge is all that is
@@ -124,7 +124,7 @@ def node_is_taken() -> bool:
         return False
 
 
-def candidates(scratch: Path, before: Sequence[str]) -> list[Candidate]:
+def checkpoint_sources(scratch: Path, before: Sequence[str]) -> list[CheckpointSource]:
     """The checkpoints that this run may go on from: Ray's of this run, newest first, then those elsewhere.
 
     Args:
@@ -136,8 +136,8 @@ def candidates(scratch: Path, before: Sequence[str]) -> list[Candidate]:
     if latest is not None:
         reported = [each.checkpoint for each in ray.train.get_all_reported_checkpoints()]
         known += [each for each in reversed(reported) if each.path != latest.path]
-    fetched = [Candidate(each.path, _fetch(each, scratch / f"resumed-{i}")) for i, each in enumerate(known)]
-    return [*fetched, *(candidate_at(Path(folder)) for folder in before)]
+    fetched = [CheckpointSource(each.path, _fetch(each, scratch / f"resumed-{i}")) for i, each in enumerate(known)]
+    return [*fetched, *(checkpoint_source(Path(folder)) for folder in before)]
 
 
 def _fetch(checkpoint: Checkpoint, place: Path) -> Callable[[], Path]:

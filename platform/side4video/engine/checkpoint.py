@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from side4video.core.errors import InputError, Side4VideoError
+from side4video.core.files import OWN, damaged, file_checksums, has_valid_checksum, with_checksum
 from side4video.core.units import format_bytes
-from side4video.engine.checksums import OWN, damaged, is_sealed, seal, sums_of
 from side4video.engine.student import Student
 
 FORMAT = 2
@@ -122,7 +122,9 @@ def _write(partial: Path, students: Mapping[str, Student], state: Mapping[str, A
         scalars = {"state": student.state, "skipped": student.skipped, "scaler": student.scaler.state_dict()}
         _write_json(place / "student.json", scalars)
     partial.mkdir(parents=True, exist_ok=True)
-    _write_json(partial / "checkpoint.json", seal({"format": FORMAT, **state, "files": sums_of(partial)}))
+    _write_json(
+        partial / "checkpoint.json", with_checksum({"format": FORMAT, **state, "files": file_checksums(partial)})
+    )
 
 
 def read_state(folder: Path) -> dict[str, Any]:
@@ -145,7 +147,7 @@ def read_state(folder: Path) -> dict[str, Any]:
     if state.get("format") == WITHOUT_CHECKSUMS and not has_sums:
         return state
     if state.get("format") == FORMAT or has_sums:
-        if not is_sealed(state):
+        if not has_valid_checksum(state):
             raise DamagedCheckpointError(str(path), "checkpoint.json has other content than was written")
         if wrong := damaged(folder, state["files"]):
             raise DamagedCheckpointError(str(folder), "; ".join(wrong))

@@ -8,7 +8,7 @@ import torch
 
 from side4video.engine.metrics import ViewAccuracy
 from side4video.engine.pack import EvaluationBatches, Pack
-from side4video.engine.processes import Process
+from side4video.engine.process_group import ProcessGroup
 from side4video.engine.student import Student
 
 
@@ -43,7 +43,7 @@ class Collector(Protocol):
         """Take a batch's outputs."""
         ...
 
-    def conclude(self, process: Process, *, crops: int = 1) -> Evaluation:
+    def compute(self, process: ProcessGroup, *, crops: int = 1) -> Evaluation:
         """What all workers' outputs amount to, the same on every worker; `crops` tell a view's clip from its crop."""
         ...
 
@@ -76,7 +76,7 @@ def evaluate(
     collectors = {student.name: student.task.collector(student.evaluated, videos, tell) for student in students}
     modes = {student.name: student.evaluated.training for student in students}
     for student in students:
-        student.share_statistics()
+        student.sync_buffers()
         student.evaluated.eval()
     try:
         for part in stream.batches():
@@ -88,7 +88,7 @@ def evaluate(
                     outputs = student.evaluated(features, targets)
                 collectors[student.name].add(outputs, targets, batch)
             del features
-        return {name: collector.conclude(process, crops=crops) for name, collector in collectors.items()}
+        return {name: collector.compute(process, crops=crops) for name, collector in collectors.items()}
     finally:
         for student in students:
             student.evaluated.train(modes[student.name])

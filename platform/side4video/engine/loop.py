@@ -3,13 +3,13 @@
 from collections.abc import Collection, Iterator, Sequence
 
 from side4video.core.errors import Side4VideoError
-from side4video.engine.clock import Clock, Mark, own_seconds, seconds
-from side4video.engine.hooks import EpochInfo, Hook, StepInfo
+from side4video.engine.callbacks import Callback, EpochInfo, StepInfo
 from side4video.engine.pack import Batch, Pack, TrainingBatches
-from side4video.engine.pauses import Pauses, Wish
-from side4video.engine.step import Plan, StepOutcome, train_step
+from side4video.engine.preemption import CheckpointTimer, StopRequest
+from side4video.engine.step import Plan, StepResult, train_step
+from side4video.engine.step_timer import Mark, StepTimer, own_seconds, seconds
 
-Launched = tuple[StepOutcome, list[Mark], int]
+Launched = tuple[StepResult, list[Mark], int]
 
 
 def train(
@@ -17,10 +17,10 @@ def train(
     stream: TrainingBatches,
     *,
     plan: Plan,
-    hooks: Sequence[Hook],
+    callbacks: Sequence[Callback],
     first_step: int = 0,
     is_open: bool = False,
-    pauses: Pauses | None = None,
+    checkpoint_timer: CheckpointTimer | None = None,
 ) -> None:
     """Train the living students of `pack` from `first_step` to the end of `plan`.
 
@@ -31,37 +31,37 @@ def train(
         pack: The students.
         stream: Gives the batches of an epoch from any step on.
         plan: How long.
-        hooks: Hear of steps and ends of epochs, in this order.
+        callbacks: Hear of steps and ends of epochs, in this order.
         first_step: Where a run goes on.
         is_open: Whether the end of the epoch before `first_step` is still to be done.
-        pauses: Decides on checkpoints between steps; None makes none.
+        checkpoint_timer: Decides on checkpoints between steps; None makes none.
 
     Raises:
         Side4VideoError: If no student is left that trains.
-        Interrupted: If `pauses` has the workers leave.
+        Interrupted: If `checkpoint_timer` has the workers leave.
     """
-    clock = Clock(pack.students[0].process.device)
+    timer = StepTimer(pack.students[0].process.device)
     launched: Launched | None = None
     if is_open:
-        _end_epoch(pack, hooks, _info(first_step - 1, plan), pauses)
-    clock.start()
+        _end_epoch(pack, callbacks, _info(first_step - 1, plan), checkpoint_timer)
+    timer.start()
     for step, epoch, parts in _steps(stream, plan, first_step):
-        clock.mark("data_wait")
-        outcome = train_step(pack, parts, step=step, plan=plan, clock=clock)
-        _tell(pack, hooks, launched)
-        launched = (outcome, clock.take(), epoch)
-        wish = pauses.agreed() if pauses else Wish.NOTHING
+        timer.mark("data_wait")
+        outcome = train_step(pack, parts, step=step, plan=plan, timer=timer)
+        _tell(pack, callbacks, launched)
+        launched = (outcome, timer.take(), epoch)
+        stop_request = checkpoint_timer.agreed() if checkpoint_timer else StopRequest.NOTHING
         is_end = (step + 1) % plan.steps_per_epoch == 0 or step + 1 == plan.steps
-        if wish or is_end:
-            _tell(pack, hooks, launched)
+        if stop_request or is_end:
+            _tell(pack, callbacks, launched)
             launched = None
-        if wish and pauses:
-            pauses.pause(_info(step, plan), wish, is_open=is_end)
+        if stop_request and checkpoint_timer:
+            checkpoint_timer.pause(_info(step, plan), stop_request, is_open=is_end)
         if is_end:
-            _end_epoch(pack, hooks, _info(step, plan), pauses)
-        if not pack.living:
+            _end_epoch(pack, callbacks, _info(step, plan), checkpoint_timer)
+        if not pack.active_students:
             break
-        clock.start()
+        timer.start()
     if all(student.state == "diverged" for student in pack.students):
         raise Side4VideoError(
             f"training diverged: gradients of {', '.join(student.name for student in pack.students)} are not finite "
@@ -74,11 +74,13 @@ def _info(step: int, plan: Plan) -> EpochInfo:
     return EpochInfo(step // plan.steps_per_epoch, step + 1, is_last=step + 1 == plan.steps)
 
 
-def _end_epoch(pack: Pack, hooks: Sequence[Hook], info: EpochInfo, pauses: Pauses | None) -> None:
-    for hook in hooks:
+def _end_epoch(
+    pack: Pack, callbacks: Sequence[Callback], info: EpochInfo, checkpoint_timer: CheckpointTimer | None
+) -> None:
+    for hook in callbacks:
         _stop(pack, hook.after_epoch(info))
-    if pauses:
-        pauses.saved()
+    if checkpoint_timer:
+        checkpoint_timer.saved()
 
 
 def _steps(stream: TrainingBatches, plan: Plan, first_step: int) -> Iterator[tuple[int, int, Sequence[Batch]]]:
@@ -92,7 +94,7 @@ def _steps(stream: TrainingBatches, plan: Plan, first_step: int) -> Iterator[tup
                 return
 
 
-def _tell(pack: Pack, hooks: Sequence[Hook], launched: Launched | None) -> None:
+def _tell(pack: Pack, callbacks: Sequence[Callback], launched: Launched | None) -> None:
     if launched is None:
         return
     outcome, marks, epoch = launched
@@ -107,14 +109,14 @@ def _tell(pack: Pack, hooks: Sequence[Hook], launched: Launched | None) -> None:
         seconds=seconds(marks),
         own_seconds=own_seconds(marks),
     )
-    for student in pack.living:
+    for student in pack.active_students:
         if student.name in info.gradient_norms:
             student.judge(info.gradient_norms[student.name])
-    for hook in hooks:
+    for hook in callbacks:
         hook.after_step(info)
 
 
 def _stop(pack: Pack, names: Collection[str]) -> None:
-    for student in pack.living:
+    for student in pack.active_students:
         if student.name in names:
             student.stop()

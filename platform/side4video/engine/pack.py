@@ -68,9 +68,9 @@ class Pack:
     students: Sequence[Student]
 
     @property
-    def living(self) -> list[Student]:
+    def active_students(self) -> list[Student]:
         """The students that still train."""
-        return [student for student in self.students if student.is_living]
+        return [student for student in self.students if student.is_training]
 
     def features_for(self, students: Sequence[Student], batch: "Batch | MockBatch") -> Any:
         """One frozen pass that serves all of `students` and reads nothing that none of them asked for."""

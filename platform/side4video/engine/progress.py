@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
-from side4video.engine.hooks import EpochInfo, StepInfo
+from side4video.engine.callbacks import EpochInfo, StepInfo
 
 SMOOTHING = 0.9
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from side4video.engine.clock import Clock
 from side4video.engine.memory import LiveBytes, measure_held, weights_under
-from side4video.engine.optim import learning_rate_at
+from side4video.engine.optimizer import learning_rate_at
 from side4video.engine.pack import Batch, MockBatch, Pack
+from side4video.engine.step_timer import StepTimer
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class StepOutcome:
+class StepResult:
     """What a step left on the device; reading it waits for the device."""
 
     step: int
@@ -37,29 +37,29 @@ class StepOutcome:
     learning_rates: dict[str, float]
 
 
-def train_step(pack: Pack, parts: Sequence[Batch], *, step: int, plan: Plan, clock: Clock) -> StepOutcome:
+def train_step(pack: Pack, parts: Sequence[Batch], *, step: int, plan: Plan, timer: StepTimer) -> StepResult:
     """Forward, backward and update of each living student, one after another.
 
     Each part of the batch takes one frozen pass; each student finishes with it before the next one starts, and its
     gradients are gone with its update, so the activations and (in a batch of one part) the gradients held are those
     of one student, however many there are.
     """
-    living = pack.living
-    process = living[0].process
+    active_students = pack.active_students
+    process = active_students[0].process
     local = sum(len(part) for part in parts)
     shares = plan.shares or process.world
     clips = local * shares
-    losses = {student.name: torch.zeros((), device=process.device) for student in living}
+    losses = {student.name: torch.zeros((), device=process.device) for student in active_students}
     norms, rates = {}, {}
     for number, part in enumerate(parts):
         batch = part.to(process.device)
-        clock.mark("transfer")
-        features = pack.features_for(living, batch)
-        targets = {student.name: student.task.targets(batch) for student in living}
+        timer.mark("transfer")
+        features = pack.features_for(active_students, batch)
+        targets = {student.name: student.task.targets(batch) for student in active_students}
         del batch  # features that were read with it are let go of by the last student, and by nobody later
-        clock.mark("backbone")
+        timer.mark("backbone")
         last = number == len(parts) - 1
-        for student in living:
+        for student in active_students:
             draw = step * len(parts) + number
             loss = student.accumulate(
                 features,
@@ -67,22 +67,22 @@ def train_step(pack: Pack, parts: Sequence[Batch], *, step: int, plan: Plan, clo
                 clips=clips,
                 synchronise=last,
                 draw=draw,
-                is_last=student is living[-1],
+                is_last=student is active_students[-1],
             )
             losses[student.name] += loss / local
-            clock.mark("side", student.name)
+            timer.mark("side", student.name)
             if last:
                 rate = learning_rate_at(step, student.spec, steps=plan.steps, steps_per_epoch=plan.steps_per_epoch)
                 norms[student.name], rates[student.name] = student.update(rate), rate
-                clock.mark("optimizer", student.name)
+                timer.mark("optimizer", student.name)
         del features
-    return StepOutcome(step, clips, 1 / shares, losses, norms, rates)
+    return StepResult(step, clips, 1 / shares, losses, norms, rates)
 
 
-def rehearse(
-    pack: Pack, video_BTCHW: Tensor, stored: Mapping[str, Tensor] | None = None, *, standing: Iterable[Tensor] = ()
+def dry_run(
+    pack: Pack, video_BTCHW: Tensor, stored: Mapping[str, Tensor] | None = None, *, resident: Iterable[Tensor] = ()
 ) -> dict[str, int]:
-    """Run each student forward and backward once on a mock batch and leave no trace but `Student.rehearsed_bytes`.
+    """Run each student forward and backward once on a mock batch and leave no trace but `Student.dry_run_bytes`.
 
     An out-of-memory or a shape that does not fit speaks now, before the first epoch.
 
@@ -90,14 +90,14 @@ def rehearse(
         pack: The students.
         video_BTCHW: Frames.
         stored: Features in the form of kept ones, on the students' device; None computes them from the frames.
-        standing: What lies in memory beside a student: the tower's weights. Counted on a CPU alone.
+        resident: What lies in memory beside a student: the tower's weights. Counted on a CPU alone.
 
     Returns:
         Bytes held for backward, by student.
     """
     held = {}
-    beside = [*standing, video_BTCHW, *(stored or {}).values()]
-    for student in pack.living:
+    beside = [*resident, video_BTCHW, *(stored or {}).values()]
+    for student in pack.active_students:
         device = student.process.device
         buffers = {name: buffer.clone() for name, buffer in student.module.named_buffers()}
         alive = LiveBytes([*beside, *student.weights()]) if device.type == "cpu" else None
@@ -115,7 +115,7 @@ def rehearse(
                     loss.backward()
                 held[student.name] = bytes_held.total
                 del features, targets, outputs, loss
-        student.rehearsed_bytes = alive.most if alive else 0
+        student.dry_run_bytes = alive.most if alive else 0
         student.optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
             for name, buffer in student.module.named_buffers():

@@ -12,9 +12,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from side4video.core.seeds import derive_seed
 from side4video.engine.memory import read_peak, state_bytes, weights_under
-from side4video.engine.optim import build_average, build_optimizer, clip_gradients, set_learning_rate
-from side4video.engine.optimization import OptimizationSpec
-from side4video.engine.processes import Process
+from side4video.engine.optimizer import build_average, build_optimizer, clip_gradients, set_learning_rate
+from side4video.engine.optimizer_spec import OptimizationSpec
+from side4video.engine.process_group import ProcessGroup
 
 AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _WITHOUT_BUFFERS: Any = (
@@ -23,7 +23,7 @@ _WITHOUT_BUFFERS: Any = (
     else {"broadcast_buffers": False}
 )
 """Torch 2.15 has a new name for it."""
-PATIENCE_OF_THE_SCALER = 50
+MAX_SKIPPED_STEPS = 50
 """Steps in a row that fp16 may skip while its scaler looks for a scale; beyond it the student has diverged."""
 
 
@@ -82,7 +82,7 @@ class Student:
     seed: int
     reads: Any
     """What it reads of the frozen tower; `a | b` serves both."""
-    process: Process = field(default_factory=Process)
+    process: ProcessGroup = field(default_factory=ProcessGroup)
     state: Literal["training", "stopped", "diverged"] = "training"
     optimizer: torch.optim.AdamW = field(init=False)
     scaler: torch.amp.GradScaler = field(init=False)
@@ -97,7 +97,7 @@ class Student:
         self.scaler = torch.amp.GradScaler(device.type, enabled=is_scaled)
         self.average = build_average(self.module, self.spec)
         self.skipped = 0
-        self.rehearsed_bytes = self.most_bytes = 0
+        self.dry_run_bytes = self.peak_bytes = 0
         # Statistics are sent around before each evaluation instead of before each step.
         self.replica = (
             DistributedDataParallel(self.module, **_WITHOUT_BUFFERS)
@@ -106,7 +106,7 @@ class Student:
         )
 
     @property
-    def is_living(self) -> bool:
+    def is_training(self) -> bool:
         """Whether it still trains."""
         return self.state == "training"
 
@@ -120,13 +120,13 @@ class Student:
         modules = [self.module, *([self.average] if self.average is not None else [])]
         return [each for module in modules for each in (*weights_under(module), *module.buffers())]
 
-    def figures_of_memory(self) -> dict[str, float]:
+    def memory_metrics(self) -> dict[str, float]:
         """Bytes, as `engine.memory` defines them: `process`; on a GPU `peak` and `reserved`, on a CPU `peak`."""
         figures = read_peak(self.process.device)
-        if self.rehearsed_bytes:
+        if self.dry_run_bytes:
             # One that was stopped has given its state back, and had it.
-            self.most_bytes = max(self.most_bytes, self.rehearsed_bytes + state_bytes(self.optimizer))
-            figures["peak"] = float(self.most_bytes)
+            self.peak_bytes = max(self.peak_bytes, self.dry_run_bytes + state_bytes(self.optimizer))
+            figures["peak"] = float(self.peak_bytes)
         return figures
 
     @property
@@ -187,7 +187,7 @@ class Student:
         """
         finite = np.isfinite(gradient_norm)
         self.skipped = 0 if finite else self.skipped + 1
-        if self.skipped > (PATIENCE_OF_THE_SCALER if self.scaler.is_enabled() else 0):
+        if self.skipped > (MAX_SKIPPED_STEPS if self.scaler.is_enabled() else 0):
             self.stop("diverged")
 
     def stop(self, state: Literal["stopped", "diverged"] = "stopped") -> None:
@@ -199,6 +199,6 @@ class Student:
         if self.average is not None:
             self.average.cpu()
 
-    def share_statistics(self) -> None:
+    def sync_buffers(self) -> None:
         """Give every worker the first worker's buffers (batch norm statistics) before an evaluation."""
         self.process.broadcast_tensors([buffer for buffer in self.evaluated.buffers() if buffer.is_floating_point()])

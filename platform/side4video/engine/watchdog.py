@@ -16,16 +16,16 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from side4video.engine.hooks import EpochInfo, StepInfo
+from side4video.engine.callbacks import EpochInfo, StepInfo
 from side4video.engine.progress import Narrator
 
 log = logging.getLogger(__name__)
 
 EXIT_CODE = 70
 """Of a process that hung (sysexits: internal software error)."""
-LAST_WORDS_SECONDS = 20.0
+FATAL_CALLBACK_SECONDS = 20.0
 """How long telling somebody may take: that may hang, too."""
-STUBBORN = 1.2
+HARD_LIMIT_FACTOR = 1.2
 """After so many times the limit the process ends even where no Python can run (a library that holds Python's lock)."""
 
 
@@ -63,7 +63,7 @@ class Watchdog:
 
     def _arm(self) -> None:
         self._armed = time.monotonic()
-        seconds = STUBBORN * self.seconds + LAST_WORDS_SECONDS
+        seconds = HARD_LIMIT_FACTOR * self.seconds + FATAL_CALLBACK_SECONDS
         faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or 2)
 
     def _watch(self) -> None:
@@ -81,7 +81,7 @@ class Watchdog:
         log.error("%s; all threads:\n%s", reason, stacks())
         words = threading.Thread(target=self._tell, args=(reason,), daemon=True)
         words.start()
-        words.join(LAST_WORDS_SECONDS)
+        words.join(FATAL_CALLBACK_SECONDS)
         logging.shutdown()
         os._exit(EXIT_CODE)
 
@@ -95,7 +95,7 @@ def stacks() -> str:
 
 
 @dataclass(frozen=True)
-class Watched:
+class WatchedProgress:
     """A narrator, and a hook, whose every word is a sign of life."""
 
     narrator: Narrator

@@ -12,19 +12,19 @@ import torch
 from side4video.core.errors import InputError
 from side4video.data.clip import Clip
 from side4video.data.datasets.list import GivenNamesSpec, ListSpec
-from side4video.data.loader import EvaluationStream
-from side4video.data.prefetch import MakePrefetcher, make_prefetcher
 from side4video.data.spec import DataSpec, SkipBrokenSpec
+from side4video.data.streams.loader import EvaluationStream
+from side4video.data.streams.prefetch import MakePrefetcher, make_prefetcher
 from side4video.engine.checkpoint import load_tensors
 from side4video.engine.evaluate import evaluate
 from side4video.engine.pack import Pack
-from side4video.engine.processes import Process
+from side4video.engine.process_group import ProcessGroup
 from side4video.engine.student import Student
 from side4video.inference.bundle import BACKBONE, WEIGHTS, Bundle, read_bundle
-from side4video.models.frozen_pass import features_of_batch
+from side4video.models.frozen_features import features_of_batch
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.load import TowerWeights
-from side4video.run import build_student, settle
+from side4video.run import build_student, configure_process
 from side4video.spec.experiment import Experiment
 
 
@@ -72,7 +72,7 @@ class Model:
         if spec.task.kind != "recognition":
             raise InputError("task", spec.task.kind, allowed="recognition", fix="search texts with `side4video search`")
         self.spec, self.classes = without_data(spec, classes), tuple(classes)
-        self.process = Process(device=torch.device(device))
+        self.process = ProcessGroup(device=torch.device(device))
         self.tower, self.student = build_trained(
             self.spec, weights, self.process, backbone=backbone, backbone_sha256=backbone_sha256
         )
@@ -127,7 +127,7 @@ class Model:
 def build_trained(
     spec: Experiment,
     weights: Path,
-    process: Process,
+    process: ProcessGroup,
     *,
     backbone: TowerWeights | None = None,
     backbone_sha256: str = "",
@@ -137,7 +137,7 @@ def build_trained(
     Raises:
         InputError: The tower is not the one that the weights were trained on, or weights are not as the document says.
     """
-    settle(spec, process)
+    configure_process(spec, process)
     tower = spec.backbone.build(str(process.device), backbone)
     if backbone_sha256 and tower.fingerprint() != backbone_sha256:
         raise InputError(

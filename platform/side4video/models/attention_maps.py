@@ -22,10 +22,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from side4video.models.feature_request import FeatureRequest
 from side4video.models.layers.attention_weights import attention_of
 from side4video.models.networks.contract import FrozenFeatures
 from side4video.models.networks.side4video import Side4Video
-from side4video.models.reads import Reads
 from side4video.models.towers.frozen_tower import FrozenTower
 
 TOWER_MAP = "attention of [CLS] over the patches in the last block, averaged over heads"
@@ -41,9 +41,9 @@ class AttentionMaps:
     side_BTGG: Tensor
 
 
-def tower_reads(tower: FrozenTower) -> Reads:
+def tower_reads(tower: FrozenTower) -> FeatureRequest:
     """What a map needs of the tower: what enters its last block."""
-    return Reads(tokens=frozenset({tower.shape.depth - 2}))  # of a tower of one block: `EMBEDDING`
+    return FeatureRequest(tokens=frozenset({tower.shape.depth - 2}))  # of a tower of one block: `EMBEDDING`
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from side4video.core.spec import Spec
 from side4video.models.backbones.shape import TowerShape
-from side4video.models.reads import Reads
+from side4video.models.feature_request import FeatureRequest
 
 if TYPE_CHECKING:
     from side4video.models.networks.contract import Network, RetrievalNetwork
@@ -39,7 +39,7 @@ class MethodSpec(Spec):
         """For retrieval: tokens of a text, at most; CLIP's text towers have 77 positions."""
         return 77
 
-    def reads(self, tower: TowerShape, *, frames: int) -> Reads:
+    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:
         """What it reads of the tower; nothing, where it runs the tower itself.
 
         Raises:
@@ -47,9 +47,9 @@ class MethodSpec(Spec):
         """
         raise NotImplementedError
 
-    def frame_reads(self, tower: TowerShape, *, frames: int) -> Reads:
+    def frame_request(self, tower: TowerShape, *, frames: int) -> FeatureRequest:
         """What it reads for retrieval: what it reads anyway, and the last block's [CLS] token."""
-        return self.reads(tower, frames=frames) | Reads(class_token=True)
+        return self.reads(tower, frames=frames) | FeatureRequest(class_token=True)
 
     def output_dim(self, tower: TowerShape) -> int:
         """Width of the features that `build`'s network returns: what a task's head is put on."""

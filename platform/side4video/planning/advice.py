@@ -5,7 +5,7 @@ from typing import Any
 
 from side4video.core.units import as_gib
 from side4video.planning.memory import plan_memory
-from side4video.planning.shapes import build_skeleton
+from side4video.planning.meta_model import build_meta_model
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import apply_override, parse_experiment
 
@@ -99,4 +99,4 @@ def _peak_gib(spec: Experiment, settings: tuple[str, ...], classes: int) -> floa
     for setting in settings:
         apply_override(document, setting)
     changed = parse_experiment(document)
-    return as_gib(plan_memory(changed, build_skeleton(changed, classes=classes)).peak)
+    return as_gib(plan_memory(changed, build_meta_model(changed, classes=classes)).peak)

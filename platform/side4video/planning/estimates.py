@@ -1,6 +1,11 @@
 """Time and disk, estimated: they rest on assumptions, and say which."""
 
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from side4video.models.frozen_features import frozen_features
 from side4video.planning.memory import ADAM_MOMENTS
+from side4video.planning.meta_model import MetaModel
 from side4video.spec.experiment import Experiment
 
 SUSTAINED_TERAFLOPS = 120.0
@@ -44,3 +49,20 @@ def estimate(
         "disk_gib": ((checkpoint + best) * spec.cluster.keep_checkpoints + best) / 2**30,
         "assumed_sustained_teraflops": sustained_teraflops,
     }
+
+
+def count_parameters(module: torch.nn.Module) -> int:
+    """Numbers that are trained."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def count_multiply_adds(spec: Experiment, meta_model: MetaModel) -> tuple[int, int]:
+    """Multiply-adds of one view of one clip on meta tensors, forward: of the frozen pass, and of the student."""
+    size = spec.data.size
+    with torch.no_grad():
+        video = torch.empty(1, spec.data.frames, 3, size, size, dtype=torch.uint8, device="meta")
+        with FlopCounterMode(display=False) as frozen:
+            features = frozen_features(meta_model.tower, video, meta_model.reads)
+        with FlopCounterMode(display=False) as student:
+            meta_model.module.eval()(features, meta_model.task.mock_targets(1, "meta"))
+    return frozen.get_total_flops() // 2, student.get_total_flops() // 2

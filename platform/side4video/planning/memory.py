@@ -22,12 +22,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from side4video.engine.memory import HeldBytes, weights_under
 from side4video.engine.student import AUTOCAST
-from side4video.models.feature_entries import blank_stored, entry_layouts, from_stored
-from side4video.models.frozen_pass import frozen_features
+from side4video.models.frozen_features import blank_stored, entry_layouts, from_stored, frozen_features
 from side4video.models.layers.eight_bit import EightBitTokens
 from side4video.models.networks.contract import FrozenFeatures
-from side4video.planning.ledger import Ledger
-from side4video.planning.shapes import Skeleton
+from side4video.planning.memory_tracker import MemoryTracker
+from side4video.planning.meta_model import MetaModel
 from side4video.spec.experiment import Experiment
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -46,7 +45,7 @@ class MemoryPlan:
     """The most that is handed out at a time, in a step after the first."""
     peak_of_pass: int
     """Of it, while the frozen pass runs."""
-    peak_in_company: int
+    peak_in_pack: int
     """Of it, after the pass, where the tokens that were read stay, for others of a pack read them too."""
     reserved: int
     """What the allocator then holds of the device."""
@@ -56,42 +55,42 @@ class MemoryPlan:
     """When the peak is: in `forward or backward`, or in the `optimizer` step."""
 
 
-def plan_memory(spec: Experiment, skeleton: Skeleton) -> MemoryPlan:
+def plan_memory(spec: Experiment, meta_model: MetaModel) -> MemoryPlan:
     """Run a step of one student on fake tensors.
 
     Args:
         spec: The experiment.
-        skeleton: Its modules, on the meta device; they hold fake tensors afterwards.
+        meta_model: Its modules, on the meta device; they hold fake tensors afterwards.
     """
     with FakeTensorMode(allow_non_fake_inputs=True):
-        tower, module = _fill(skeleton.tower), _fill(skeleton.module).train()
+        tower, module = _fill(meta_model.tower), _fill(meta_model.module).train()
         trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
         learnt = sum(parameter.numel() * parameter.element_size() for parameter in trained)
-        ledger = Ledger()
-        ledger.reserve(WORKSPACE, "transient")
-        ledger.tag((*module.parameters(), *module.buffers()), "weights")
+        tracker = MemoryTracker()
+        tracker.reserve(WORKSPACE, "transient")
+        tracker.tag((*module.parameters(), *module.buffers()), "weights")
         if spec.features.kind == "computed":
-            ledger.tag((*tower.parameters(), *tower.buffers()), "tower")
+            tracker.tag((*tower.parameters(), *tower.buffers()), "tower")
         if spec.optimization.average.kind != "none":
-            ledger.reserve(sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers())), "weights")
+            tracker.reserve(sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers())), "weights")
         if spec.cluster.most_workers > 1:
             # The reducer's buckets, in which workers' gradients are averaged.
-            ledger.reserve(learnt, "gradients")
-        ledger.reserve(ADAM_MOMENTS * learnt, "optimizer")
-        standing = dict(ledger.alive)
-        held, lent = _run(spec, skeleton, ledger)
+            tracker.reserve(learnt, "gradients")
+        tracker.reserve(ADAM_MOMENTS * learnt, "optimizer")
+        standing = dict(tracker.alive)
+        held, lent = _run(spec, meta_model, tracker)
     # AdamW over all tensors at once makes a list of denominators as large as the gradients.
     update = sum(standing.values()) + 2 * learnt
-    of_pass, in_company = ledger.most_by_stage.get("pass", 0), max(ledger.most_by_stage["student"], update + lent)
-    if update > ledger.most:
+    of_pass, in_company = tracker.most_by_stage.get("pass", 0), max(tracker.most_by_stage["student"], update + lent)
+    if update > tracker.most:
         parts = standing | {
             "gradients": standing["gradients"] + learnt,
             "transient": standing["transient"] + learnt,
         }
-        reserved = max(update, ledger.reserved)
+        reserved = max(update, tracker.reserved)
         return MemoryPlan(held, update, of_pass, in_company, reserved, dict(parts), "optimizer")
-    parts = {str(part): size for part, size in ledger.parts_at_most.items()}
-    return MemoryPlan(held, ledger.most, of_pass, in_company, ledger.reserved, parts, "forward or backward")
+    parts = {str(part): size for part, size in tracker.parts_at_most.items()}
+    return MemoryPlan(held, tracker.most, of_pass, in_company, tracker.reserved, parts, "forward or backward")
 
 
 def _fill(module: Module) -> Module:
@@ -103,25 +102,25 @@ def _fill(module: Module) -> Module:
     return module
 
 
-def _run(spec: Experiment, skeleton: Skeleton, ledger: Ledger) -> tuple[int, int]:
+def _run(spec: Experiment, meta_model: MetaModel, tracker: MemoryTracker) -> tuple[int, int]:
     """All parts of an accumulated step; gradients of the first stay for the others.
 
     Returns:
         Bytes held for backward, and bytes of the tokens that were read.
     """
     precision = spec.optimization.precision
-    module = skeleton.module
-    size, clips, task = spec.data.size, spec.clips_of_a_part, skeleton.task
+    module = meta_model.module
+    size, clips, task = spec.data.size, spec.clips_of_a_part, meta_model.task
     held = lent = 0
-    with ledger, _gradients_noted(module, ledger):
+    with tracker, _gradients_noted(module, tracker):
         for _ in range(min(2, spec.optimization.accumulation)):
             video = torch.empty((clips, spec.data.frames, 3, size, size), dtype=torch.uint8)
             targets = task.mock_targets(clips, "cpu")
-            ledger.stage = "pass"
-            features = _features(spec, skeleton, video)
-            ledger.stage = "student"
-            lent = ledger.lend(_tokens(features))
-            with _held_noted(module, ledger) as kept:
+            tracker.stage = "pass"
+            features = _features(spec, meta_model, video)
+            tracker.stage = "student"
+            lent = tracker.share(_tokens(features))
+            with _held_noted(module, tracker) as kept:
                 with torch.autocast("cpu", dtype=AUTOCAST[precision], enabled=precision != "fp32"):
                     outputs = module(features, targets)
                 loss = task.loss(outputs, targets)
@@ -131,13 +130,13 @@ def _run(spec: Experiment, skeleton: Skeleton, ledger: Ledger) -> tuple[int, int
                 loss.backward()
             held = kept.total
             del loss, features, video, targets
-            ledger.end_lending()
+            tracker.end_sharing()
     return held, lent
 
 
-def _features(spec: Experiment, skeleton: Skeleton, video: Tensor) -> FrozenFeatures:
+def _features(spec: Experiment, meta_model: MetaModel, video: Tensor) -> FrozenFeatures:
     """A pass over the frames, or tensors of its form that were read."""
-    tower, reads = skeleton.tower, skeleton.reads
+    tower, reads = meta_model.tower, meta_model.reads
     if spec.features.kind == "computed":
         return frozen_features(tower, video, reads)
     layouts = entry_layouts(
@@ -155,11 +154,11 @@ def _tokens(features: FrozenFeatures) -> list[Tensor]:
 
 
 @contextmanager
-def _held_noted(module: nn.Module, ledger: Ledger) -> Iterator[HeldBytes]:
+def _held_noted(module: nn.Module, tracker: MemoryTracker) -> Iterator[HeldBytes]:
     held = HeldBytes(excluded={tensor.untyped_storage()._cdata for tensor in weights_under(module)})
 
     def keep(tensor: Tensor) -> Tensor:
-        ledger.tag([tensor], "held_for_backward")
+        tracker.tag([tensor], "held_for_backward")
         return held.see(tensor)
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
@@ -167,12 +166,12 @@ def _held_noted(module: nn.Module, ledger: Ledger) -> Iterator[HeldBytes]:
 
 
 @contextmanager
-def _gradients_noted(module: nn.Module, ledger: Ledger) -> Iterator[None]:
+def _gradients_noted(module: nn.Module, tracker: MemoryTracker) -> Iterator[None]:
     """Count each weight's gradient as such from when it is there, and drop them all at the end."""
 
     def note(parameter: Tensor) -> None:
         if parameter.grad is not None:
-            ledger.tag([parameter.grad], "gradients")
+            tracker.tag([parameter.grad], "gradients")
 
     handles = [
         parameter.register_post_accumulate_grad_hook(note)

@@ -12,8 +12,8 @@ from functools import reduce
 from operator import or_
 
 from side4video.core.units import GIB
+from side4video.models.feature_request import FeatureRequest
 from side4video.models.layers.eight_bit import GROUP
-from side4video.models.reads import Reads
 from side4video.planning.plan import ExperimentPlan
 from side4video.spec.experiment import Experiment
 
@@ -26,7 +26,7 @@ class Member:
     plan: ExperimentPlan
 
     @property
-    def reads(self) -> Reads:
+    def reads(self) -> FeatureRequest:
         """What it reads of the tower."""
         return self.experiment.reads
 
@@ -74,7 +74,7 @@ def _peak_bytes(member: Member, stage: str) -> int:
 def _depth(member: Member) -> int:
     """The last block that the pass runs for it."""
     reads, last = member.reads, member.experiment.tower.depth - 1
-    return last if reads.reads_the_last_block else max(reads.tokens | reads.attention, default=-1)
+    return last if reads.needs_last_block else max(reads.tokens | reads.attention, default=-1)
 
 
 def _optimizer_bytes(member: Member) -> int:
@@ -95,7 +95,7 @@ def _own_token_bytes(member: Member) -> int:
     return _token_bytes(member.experiment, member.reads)
 
 
-def _token_bytes(spec: Experiment, reads: Reads) -> int:
+def _token_bytes(spec: Experiment, reads: FeatureRequest) -> int:
     """What the frozen pass keeps for those who read so much of it."""
     tower, frames = spec.tower, spec.clips_of_a_part * (spec.data.frames // reads.every)
     own = 4 if spec.backbone.precision == "fp32" else 2

@@ -10,15 +10,16 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
+from pathlib import Path
 
 from side4video.core.errors import InputError
 from side4video.core.units import as_gib
 from side4video.planning.estimates import FORWARD_AND_BACKWARD, RECOMPUTED
 from side4video.planning.pack_memory import Member, PackMemory, plan_pack_memory
 from side4video.planning.plan import ExperimentPlan, plan_experiment
-from side4video.spec.arms import Arm
 from side4video.spec.experiment import Experiment
 from side4video.spec.sweep import SweepSpec
+from side4video.spec.sweep_arms import Arm
 
 PAYS = 1.05
 """What packing saves of the backbone is worth a word from here on."""
@@ -37,6 +38,29 @@ class PlannedPack:
     memory: PackMemory
     speedup: float
     """Predicted against the same arms one by one."""
+    folder: str = ""
+    """Where its checkpoints go, once it is to train; it continues from the newest one there."""
+    resume_from: tuple[Path, ...] = ()
+    """Checkpoints, newest first, of another pack that held these arms."""
+
+    @property
+    def pack_id(self) -> str:
+        """The last part of its folder."""
+        return self.folder.rpartition("/")[2]
+
+    @property
+    def experiments(self) -> dict[str, Experiment]:
+        """By student name, which is the short key of the arm."""
+        return {arm.short_key: arm.experiment for arm in self.arms}
+
+    @property
+    def predicted(self) -> dict[str, float]:
+        """Its planned figures, as metrics of each of its arms."""
+        return {
+            "plan/pack_peak_memory_gib": self.peak_gib,
+            "plan/pack_arms": float(len(self.arms)),
+            "plan/pack_speedup": self.speedup,
+        }
 
     @property
     def peak_gib(self) -> float:

@@ -3,11 +3,16 @@
 from dataclasses import asdict, dataclass
 
 from side4video.core.units import as_gib
-from side4video.planning.cache import ClipCounts, plan_feature_cache, read_seconds
-from side4video.planning.count import count_multiply_adds, count_parameters
-from side4video.planning.estimates import DISK_GIGABYTES_PER_SECOND, SUSTAINED_TERAFLOPS, estimate
+from side4video.planning.estimates import (
+    DISK_GIGABYTES_PER_SECOND,
+    SUSTAINED_TERAFLOPS,
+    count_multiply_adds,
+    count_parameters,
+    estimate,
+)
+from side4video.planning.feature_cache import ClipCounts, plan_feature_cache, read_seconds
 from side4video.planning.memory import plan_memory
-from side4video.planning.shapes import build_skeleton
+from side4video.planning.meta_model import build_meta_model
 from side4video.spec.experiment import Experiment
 
 
@@ -63,22 +68,22 @@ def plan_experiment(
         clips: How many clips there are, for the feature cache; None where nobody knows.
         disk_gigabytes_per_second: What the disk keeps up, for the estimates of time.
     """
-    skeleton = build_skeleton(spec, classes=classes)
-    frozen, student = count_multiply_adds(spec, skeleton)
-    trainable = count_parameters(skeleton.module)
-    tower = sum(parameter.numel() for parameter in skeleton.tower.parameters())
-    memory = plan_memory(spec, skeleton)
+    meta_model = build_meta_model(spec, classes=classes)
+    frozen, student = count_multiply_adds(spec, meta_model)
+    trainable = count_parameters(meta_model.module)
+    tower = sum(parameter.numel() for parameter in meta_model.tower.parameters())
+    memory = plan_memory(spec, meta_model)
     views = spec.data.views.total
     is_cached = spec.features.kind == "cached"
     rates = {"sustained_teraflops": sustained_teraflops, "disk_gigabytes_per_second": disk_gigabytes_per_second}
-    cache = plan_feature_cache(spec, skeleton, clips, multiply_adds_frozen=frozen, **rates) if clips else None
+    cache = plan_feature_cache(spec, meta_model, clips, multiply_adds_frozen=frozen, **rates) if clips else None
     estimates = estimate(
         spec,
         0 if is_cached else frozen,
         student,
         trainable,
         sustained_teraflops=sustained_teraflops,
-        read_seconds=read_seconds(spec, skeleton, disk_gigabytes_per_second) if is_cached else 0,
+        read_seconds=read_seconds(spec, meta_model, disk_gigabytes_per_second) if is_cached else 0,
     )
     return ExperimentPlan(
         name=spec.name,
@@ -92,7 +97,7 @@ def plan_experiment(
         multiply_adds_all_views=(frozen + student) * views,
         held_for_backward_gib=as_gib(memory.held_for_backward),
         peak_memory_gib=as_gib(memory.peak),
-        peak_memory_in_pack_gib={"pass": as_gib(memory.peak_of_pass), "student": as_gib(memory.peak_in_company)},
+        peak_memory_in_pack_gib={"pass": as_gib(memory.peak_of_pass), "student": as_gib(memory.peak_in_pack)},
         peak_memory_parts_gib={part: as_gib(size) for part, size in memory.parts.items()},
         peak_memory_phase=memory.phase,
         reserved_memory_gib=as_gib(memory.reserved),

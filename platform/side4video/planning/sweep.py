@@ -7,7 +7,7 @@ from typing import Any
 from side4video.core.units import as_gib
 from side4video.planning.packs import PAYS, PlannedPack, PlanOf, compile_packs, plans_by_shape, speedup
 from side4video.planning.plan import ExperimentPlan
-from side4video.spec.arms import Arm, Sweep, distinct
+from side4video.spec.sweep_arms import Arm, Sweep, distinct
 
 
 @dataclass(frozen=True)

@@ -9,20 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from side4video.reports.comparison import ALONE, TRAINED, ComparisonTable, Line
-from side4video.reports.rows import (
+from side4video.reports.arms import (
     MEASURED_MEMORY,
     Spread,
     any_run_mean,
     counted_runs,
-    in_print,
     is_complete,
     is_fraction,
-    metric_name,
+    metric_title,
+    printed_value,
     short_text,
     state_text,
     varying_fields,
 )
+from side4video.reports.comparison import ALONE, TRAINED, ComparisonTable, Line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -76,7 +76,7 @@ def columns(table: ComparisonTable) -> list[Column]:
         Column("table", "table", "", tuple(line.row.table for line in lines)),
         Column(ARM, "arm", "", tuple(line.row.label for line in lines)),
         *_swept_columns(lines),
-        Column(VALUE, metric_name(metric), percent, tuple(_spread(metric, line.value) for line in lines)),
+        Column(VALUE, metric_title(metric), percent, tuple(_spread(metric, line.value) for line in lines)),
         Column("difference", "Δ [95% CI]", points, tuple(_difference(metric, line) for line in lines)),
         Column("p", "p", "Holm", tuple(map(_p_value, lines))),
         Column("best", "best epoch", percent, tuple(_spread(metric, line.best_epoch) for line in lines), rank=7),
@@ -106,8 +106,8 @@ def _paper_columns(lines: Sequence[Line]) -> list[Column]:
     made = []
     for key in dict.fromkeys(key for line in lines for key in line.row.paper):
         in_gb = "GB" if key.endswith("_gb") else ""
-        name, unit = (metric_name(key), "%") if is_fraction(key) else (metric_name(key.removesuffix("_gb")), in_gb)
-        values = (in_print(key, line.row.paper.get(key, math.nan)) for line in lines)
+        name, unit = (metric_title(key), "%") if is_fraction(key) else (metric_title(key.removesuffix("_gb")), in_gb)
+        values = (printed_value(key, line.row.paper.get(key, math.nan)) for line in lines)
         made.append(
             Column(
                 f"paper/{key}",
@@ -135,8 +135,8 @@ def _gib(line: Line, key: str) -> str:
 
 def _spread(metric: str, value: Spread) -> str:
     of_mean, of_deviation = ("{:.1f}", "{:.1f}") if is_fraction(metric) else ("{:.4g}", "{:.2g}")
-    mean = _figure(in_print(metric, value.mean), of_mean)
-    deviation = _figure(in_print(metric, value.deviation), of_deviation)
+    mean = _figure(printed_value(metric, value.mean), of_mean)
+    deviation = _figure(printed_value(metric, value.deviation), of_deviation)
     return f"{mean} ± {deviation}" if deviation else mean
 
 
@@ -144,10 +144,10 @@ def _difference(metric: str, line: Line) -> str:
     if line.is_reference:
         return "reference"
     form = "{:+.1f}" if is_fraction(metric) else "{:+.3g}"
-    text = _figure(in_print(metric, line.difference), form)
+    text = _figure(printed_value(metric, line.difference), form)
     if line.comparison is None:
         return text
-    low, high = (_figure(in_print(metric, end), form) for end in (line.comparison.low, line.comparison.high))
+    low, high = (_figure(printed_value(metric, end), form) for end in (line.comparison.low, line.comparison.high))
     return f"{text} [{low}, {high}]"
 
 

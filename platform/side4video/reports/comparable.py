@@ -19,9 +19,9 @@ from side4video.spec.protocol import (
     differences,
     refusals,
 )
-from side4video.tracking.journal import FINGERPRINT_TAG, STATE_TAG
-from side4video.tracking.search import StoredRun
-from side4video.tracking.store import Store
+from side4video.tracking.mlflow.search import StoredRun
+from side4video.tracking.mlflow.store import Store
+from side4video.tracking.tags import FINGERPRINT_TAG, STATE_TAG
 
 MEASURED = frozenset({"finished", "stopped"})
 """States of a run whose figures stand in a table."""

@@ -10,11 +10,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from side4video.reports.rows import (
+from side4video.reports.arms import (
     MEASURED_MEMORY,
     METRIC,
     PLANNED_MEMORY,
-    ArmRow,
+    ArmResult,
     Mode,
     Spread,
     any_run_mean,
@@ -23,8 +23,8 @@ from side4video.reports.rows import (
     exact_text,
     is_complete,
     memory_key,
-    metric_name,
     metric_spread,
+    metric_title,
     reference_of,
     run_ids,
     spread,
@@ -40,7 +40,7 @@ ALONE = "time/alone_step_s"
 class Line:
     """One arm in one table."""
 
-    row: ArmRow
+    row: ArmResult
     value: Spread
     """The metric over the seeds that count."""
     best_epoch: Spread
@@ -67,7 +67,7 @@ class ComparisonTable:
     """Labels of arms whose predictions do not add up to the metric, so that no test was made with them."""
 
 
-def compare_rows(rows: Sequence[ArmRow], *, metric: str = METRIC, mode: Mode = "max") -> ComparisonTable:
+def compare_rows(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode = "max") -> ComparisonTable:
     """The comparison table of these arms.
 
     Each arm is compared with the reference of its own `table`, or with the first reference of all if its table has
@@ -95,7 +95,7 @@ def compare_rows(rows: Sequence[ArmRow], *, metric: str = METRIC, mode: Mode = "
     )
 
 
-def predictions_fit(row: ArmRow, metric: str) -> bool:
+def predictions_fit(row: ArmResult, metric: str) -> bool:
     """Whether each finished run's predictions, if it has any, give the metric's value to half a video."""
     for run in row.runs:
         if run.state == "finished" and run.correct:
@@ -105,12 +105,12 @@ def predictions_fit(row: ArmRow, metric: str) -> bool:
     return True
 
 
-def _is_reference(row: ArmRow, reference: ArmRow | None) -> bool:
+def _is_reference(row: ArmResult, reference: ArmResult | None) -> bool:
     """The reference itself, or the same arm once more."""
     return row is reference or (reference is not None and bool(row.runs) and run_ids(row) == run_ids(reference))
 
 
-def _comparison(row: ArmRow, rows: Sequence[ArmRow], *, metric: str) -> Comparison | None:
+def _comparison(row: ArmResult, rows: Sequence[ArmResult], *, metric: str) -> Comparison | None:
     reference = reference_of(row, rows)
     if reference is None or _is_reference(row, reference) or not (is_complete(row) and is_complete(reference)):
         return None
@@ -119,7 +119,9 @@ def _comparison(row: ArmRow, rows: Sequence[ArmRow], *, metric: str) -> Comparis
     return compare(reference, row)
 
 
-def _line(row: ArmRow, rows: Sequence[ArmRow], *, metric: str, comparison: Comparison | None, is_best: bool) -> Line:
+def _line(
+    row: ArmResult, rows: Sequence[ArmResult], *, metric: str, comparison: Comparison | None, is_best: bool
+) -> Line:
     reference = reference_of(row, rows)
     value = metric_spread(row, metric)
     difference = math.nan
@@ -142,7 +144,7 @@ def _line(row: ArmRow, rows: Sequence[ArmRow], *, metric: str, comparison: Compa
 def explanation(table: ComparisonTable) -> list[str]:
     """Sentences for the reader: what the columns mean, and what the tests do and do not say."""
     compared = [line for line in table.lines if line.comparison is not None]
-    name = metric_name(table.metric)
+    name = metric_title(table.metric)
     told = [f"{name[:1].upper()}{name[1:]}: mean ± sample standard deviation over seeds; each table's best is bold."]
     if compared:
         told += [
@@ -234,7 +236,7 @@ def _number(value: float | None) -> str:
 
 
 _NOTHING = Line(
-    ArmRow("", "", {}, ()),
+    ArmResult("", "", {}, ()),
     spread(()),
     spread(()),
     is_reference=False,

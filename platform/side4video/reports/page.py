@@ -9,12 +9,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from side4video.reports.arms import METRIC, ArmResult, Mode, is_complete
 from side4video.reports.columns import VALUE, Column, as_markdown, columns, escape_markdown
 from side4video.reports.comparison import ComparisonTable, as_csv, compare_rows, explanation
-from side4video.reports.rows import METRIC, ArmRow, Mode, is_complete
 
 if TYPE_CHECKING:
-    from side4video.reports.drawings.sheet import Sheet
+    from side4video.reports.figures.figure import ReportFigure
 
 COORDINATES = "parallel-coordinates.png"
 PARETO = "pareto.png"
@@ -50,13 +50,13 @@ figcaption { max-width: 62rem; margin-top: 0.4rem; }
 
 def write_report(
     folder: Path,
-    rows: Sequence[ArmRow],
+    rows: Sequence[ArmResult],
     *,
     title: str,
     metric: str = METRIC,
     mode: Mode = "max",
     notes: Sequence[str] = (),
-    sheets: "Sequence[Sheet]" = (),
+    sheets: "Sequence[ReportFigure]" = (),
 ) -> list[Path]:
     """Write the report of these arms; what is there of the same name is replaced.
 
@@ -73,9 +73,9 @@ def write_report(
         `comparison.md`, `comparison.csv`, `comparison.html`, `parallel-coordinates.png`, `pareto.png`.
     """
     # Matplotlib takes most of a second to load; whoever imports this module may never draw.
-    from side4video.reports.drawing import save
-    from side4video.reports.drawings.of_sweep import coordinates_sheet, pareto_sheet
-    from side4video.reports.drawings.sheet import sheet_html
+    from side4video.reports.figures.figure import sheet_html
+    from side4video.reports.figures.style import save
+    from side4video.reports.figures.sweep import coordinates_sheet, pareto_sheet
 
     folder.mkdir(parents=True, exist_ok=True)
     table = compare_rows(rows, metric=metric, mode=mode)

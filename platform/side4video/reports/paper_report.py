@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from side4video.reports.arms import Spread, spread
 from side4video.reports.comparable import as_compared, check_runs, shown_of
 from side4video.reports.grid import Grid, GridColumn, GridRow
 from side4video.reports.paper.table import PaperColumn, PaperRow, PaperTable
-from side4video.reports.rows import Spread, spread
 from side4video.spec.protocol import sentences
-from side4video.tracking.journal import FINGERPRINT_TAG
-from side4video.tracking.search import StoredRun, quoted
-from side4video.tracking.store import Store
+from side4video.tracking.mlflow.search import StoredRun, quoted
+from side4video.tracking.mlflow.store import Store
+from side4video.tracking.tags import FINGERPRINT_TAG
 
 NOT_RUN = "not run"
 PLANNED = "ᵖ"

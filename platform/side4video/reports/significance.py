@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from side4video.reports.rows import ArmRow, RunFigures
+from side4video.reports.arms import ArmResult, SeedResult
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -155,7 +155,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def compare(
-    reference_row: ArmRow, row: ArmRow, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
+    reference_row: ArmResult, row: ArmResult, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
 ) -> Comparison | None:
     """An arm against the reference, from their predictions; None where these are missing or share no video and seed.
 
@@ -199,5 +199,5 @@ def paired_scores(a: Outcomes, b: Outcomes) -> tuple[list[float], list[float]]:
     return [sums[v][0] / sums[v][2] for v in videos], [sums[v][1] / sums[v][2] for v in videos]
 
 
-def _outcomes(runs: Sequence[RunFigures]) -> Outcomes:
+def _outcomes(runs: Sequence[SeedResult]) -> Outcomes:
     return {run.seed: run.correct for run in runs if run.state == "finished" and run.correct}

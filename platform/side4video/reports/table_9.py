@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from side4video.core.dotted import dotted
+from side4video.reports.arms import ArmResult, exact_text
 from side4video.reports.paper.ablations import TABLE_9, PaperPart
-from side4video.reports.rows import ArmRow, exact_text
-from side4video.spec.arms import Row, Sweep
+from side4video.spec.sweep_arms import Row, Sweep
 
 TITLE = "Table 9: ablations"
 NOTE = (
@@ -29,13 +29,13 @@ COMMON = {
 """The arm that stands in all parts of the paper's table."""
 
 
-def table_9_rows(sweeps: Iterable[tuple[Sweep, Sequence[ArmRow]]]) -> list[ArmRow]:
+def table_9_rows(sweeps: Iterable[tuple[Sweep, Sequence[ArmResult]]]) -> list[ArmResult]:
     """The rows of all six parts in the paper's order, those of nobody's runs among them.
 
     Args:
         sweeps: Each with the rows that its arms measured; where two tried the same, the first counts.
     """
-    found: dict[str, dict[str, ArmRow]] = {part.name: {} for part in TABLE_9}
+    found: dict[str, dict[str, ArmResult]] = {part.name: {} for part in TABLE_9}
     for sweep, measured in sweeps:
         by_place = {(row.table, row.label): row for row in measured}
         for table in dict.fromkeys(row.table for row in sweep.rows):
@@ -58,12 +58,12 @@ def part_of(rows: Sequence[Row]) -> PaperPart | None:
     return next((part for part in TABLE_9 if varying == [part.field]), None)
 
 
-def _rows_of(part: PaperPart, found: dict[str, ArmRow]) -> list[ArmRow]:
+def _rows_of(part: PaperPart, found: dict[str, ArmResult]) -> list[ArmResult]:
     """The paper's rows in its order, then ours that it has not."""
     rows = []
     for setting in part.settings:
         arm = found.pop(exact_text(setting.value), None)
-        nobody = ArmRow(part.name, setting.label, {**COMMON, _short(part.field): exact_text(setting.value)}, ())
+        nobody = ArmResult(part.name, setting.label, {**COMMON, _short(part.field): exact_text(setting.value)}, ())
         rows.append(replace(arm or nobody, label=setting.label, paper=dict(setting.figures)))
     return [*rows, *(replace(arm, paper={}) for arm in found.values())]
 

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from side4video.reports.arms import ArmResult, Mode
 from side4video.reports.columns import VALUE, columns
 from side4video.reports.comparison import ComparisonTable, compare_rows, explanation
 from side4video.reports.grid import Grid, GridColumn, GridRow, grid_csv, grid_html, grid_latex, grid_markdown
 from side4video.reports.page import page_of, write_report
-from side4video.reports.rows import ArmRow, Mode
 
 if TYPE_CHECKING:
-    from side4video.reports.drawings.sheet import Sheet
+    from side4video.reports.figures.figure import ReportFigure
 
 
-def write_grid(folder: Path, name: str, grid: Grid, *, sheets: "Sequence[Sheet]" = ()) -> list[Path]:
+def write_grid(folder: Path, name: str, grid: Grid, *, sheets: "Sequence[ReportFigure]" = ()) -> list[Path]:
     """Write a table as `NAME.md`, `.csv`, `.tex` and `.html` (one file that needs nothing beside it).
 
     Args:
@@ -26,7 +26,7 @@ def write_grid(folder: Path, name: str, grid: Grid, *, sheets: "Sequence[Sheet]"
     folder.mkdir(parents=True, exist_ok=True)
     figures = ""
     if sheets:
-        from side4video.reports.drawings.sheet import sheet_html
+        from side4video.reports.figures.figure import sheet_html
 
         figures = "".join(map(sheet_html, sheets))
     texts = {
@@ -42,13 +42,13 @@ def write_grid(folder: Path, name: str, grid: Grid, *, sheets: "Sequence[Sheet]"
 
 def write_comparison(
     folder: Path,
-    rows: Sequence[ArmRow],
+    rows: Sequence[ArmResult],
     *,
     title: str,
     metric: str,
     mode: Mode,
     notes: Sequence[str],
-    sheets: "Sequence[Sheet]" = (),
+    sheets: "Sequence[ReportFigure]" = (),
 ) -> list[Path]:
     """Write a comparison of arms: the report of a sweep, with further figures in its page, and the table for LaTeX."""
     files = write_report(folder, rows, title=title, metric=metric, mode=mode, notes=notes, sheets=sheets)

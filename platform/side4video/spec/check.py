@@ -72,7 +72,7 @@ def check_files(spec: Experiment) -> None:
     dataset = spec.data.dataset
     dataset.check()
     flips = spec.data.augmentation.flip_probability
-    if flips and dataset.mirrored_classes() is None:
+    if flips and dataset.flipped_classes() is None:
         raise InputError(
             "data.augmentation.flip_probability",
             f"{flips:g}, but the labels know left from right and no mirrored labels are given",

@@ -19,7 +19,7 @@ from side4video.spec.protocol import (
 from side4video.spec.sweep import SweepSpec
 
 if TYPE_CHECKING:
-    from side4video.spec.arms import Row
+    from side4video.spec.sweep_arms import Row
 
 
 def incomparable_arms(

@@ -11,16 +11,16 @@ from side4video.core.spec import Spec, wrong
 from side4video.data.features import ComputedFeaturesSpec, Features, training_draws
 from side4video.data.features.spec import SUGGESTED_VIEWS
 from side4video.data.spec import DataSpec
-from side4video.engine.optimization import OptimizationSpec
+from side4video.engine.optimizer_spec import OptimizationSpec
 from side4video.models.backbones import Backbone
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.backbones.text import CLIP_WORDS
+from side4video.models.feature_request import FeatureRequest
 from side4video.models.methods import Method
-from side4video.models.reads import Reads
 from side4video.spec.cluster import ClusterSpec
 from side4video.spec.tracking import TrackingSpec
 from side4video.tasks import Task
-from side4video.tasks.recognition import RecognitionSpec
+from side4video.tasks.recognition.spec import RecognitionSpec
 
 SCHEMA_VERSION = 1
 
@@ -323,9 +323,9 @@ class Experiment(Spec):
         return self
 
     @property
-    def reads(self) -> Reads:
+    def reads(self) -> FeatureRequest:
         """What the method reads of the tower for this task."""
-        read = self.method.frame_reads if self.task.kind == "retrieval" else self.method.reads
+        read = self.method.frame_request if self.task.kind == "retrieval" else self.method.reads
         return read(self.tower, frames=self.data.frames)
 
     @property

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from side4video.spec.arms import Sweep, build_sweep
 from side4video.spec.load import apply_override, parse_document, read_text, read_yaml
 from side4video.spec.sweep import SweepSpec
+from side4video.spec.sweep_arms import Sweep, build_sweep
 
 
 def load_sweep(path: str | Path, overrides: tuple[str, ...] = ()) -> Sweep:

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 
 from side4video.core.dotted import below, is_at_or_below
 from side4video.core.errors import InputError
-from side4video.data.augmentation import RelativeResizeSpec
+from side4video.data.decode.augmentation import RelativeResizeSpec
 
 DATASET = "data.dataset"
 """The field under which a run's fingerprint of its data is compared."""

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from side4video.tasks.recognition import RecognitionSpec
-from side4video.tasks.retrieval import RetrievalSpec
+from side4video.tasks.recognition.spec import RecognitionSpec
+from side4video.tasks.retrieval.spec import RetrievalSpec
 
 Task = Annotated[RecognitionSpec | RetrievalSpec, Field(discriminator="kind")]

@@ -31,7 +31,7 @@ _NAMED = re.compile(
 _VALUE = re.compile(r"""'[^']*'|"[^"]*"|[^\s'",}\]]+""")
 
 
-def names_a_secret(name: str) -> bool:
+def is_secret_name(name: str) -> bool:
     """Whether a key's own name (the last part of a dotted path) says that its value is a secret."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.rsplit(".", 1)[-1])
     words = [word for word in re.split(r"[^a-z0-9]+", spaced.lower()) if word]
@@ -58,7 +58,7 @@ def redact_command(text: str) -> str:
     pieces, end = [], 0
     for named in _NAMED.finditer(text):
         value = _VALUE.match(text, named.end())
-        if named.start() < end or value is None or not names_a_secret(named["name"] or named["option"]):
+        if named.start() < end or value is None or not is_secret_name(named["name"] or named["option"]):
             continue
         pieces += [text[end : value.start()], HIDDEN]
         end = value.end()
@@ -74,10 +74,10 @@ def redact(document: Any, name: str = "") -> Any:
     """
     if isinstance(document, Mapping):
         # What lies under `secrets:` is secret whatever its own name says.
-        hides_all = names_a_secret(name)
+        hides_all = is_secret_name(name)
         return {key: redact(value, name if hides_all else str(key)) for key, value in document.items()}
     if isinstance(document, Sequence) and not isinstance(document, str | bytes):
         return [redact(value, name) for value in document]
     if not isinstance(document, str) or not document:
         return document
-    return HIDDEN if names_a_secret(name) else redact_text(document)
+    return HIDDEN if is_secret_name(name) else redact_text(document)

@@ -11,13 +11,13 @@ from click.testing import CliRunner
 from side4video.cli.figure import figure
 from side4video.cli.report import report
 from side4video.core.errors import InputError
-from side4video.planning.kept import PlannedPeak
-from side4video.reports.drawings import memory
-from side4video.reports.drawings.memory import memory_rows
-from side4video.tracking.journal import PREDICTED, STATE_TAG, open_journal
-from side4video.tracking.ledger import REUSED_TAG
-from side4video.tracking.records import Metric
-from side4video.tracking.store import Store
+from side4video.core.metric import Metric
+from side4video.planning.plan_cache import PlannedPeak
+from side4video.reports.figures import memory
+from side4video.reports.figures.memory import memory_rows
+from side4video.tracking.mlflow.store import Store
+from side4video.tracking.run_logger import PREDICTED, open_run_logger
+from side4video.tracking.tags import REUSED_TAG, STATE_TAG
 from tiny import tiny
 
 NUMBERS = itertools.count()
@@ -42,8 +42,8 @@ def recorded(
     """The id of a run as a journal writes it."""
     spec = tiny(name=name, **document)
     plans = {"run": {**dict.fromkeys(PREDICTED, 1.0), "peak_memory_parts_gib": PARTS}}
-    journal = open_journal({"run": spec}, plans=plans, fingerprint=clips, place=f"/nowhere/{next(NUMBERS)}")
-    run = journal.run_ids["run"]
+    run_logger = open_run_logger({"run": spec}, plans=plans, fingerprint=clips, place=f"/nowhere/{next(NUMBERS)}")
+    run = run_logger.run_ids["run"]
     points = [Metric(key, value, step, 1) for key, values in series.items() for step, value in values.items()]
     store.log(run, [*points, *(Metric(key, value, 7, 1) for key, value in times.items())])
     store.set_tags(run, {STATE_TAG: state})

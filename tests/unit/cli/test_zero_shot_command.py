@@ -15,17 +15,17 @@ import clip_text_statement
 from side4video.cli.zero_shot import zero_shot
 from side4video.core.dotted import dotted
 from side4video.core.errors import InputError
-from side4video.data.loader import EvaluationStream
-from side4video.distributed.launch import launch
-from side4video.engine.processes import Process
-from side4video.models.frozen_pass import features_of_batch
+from side4video.data.streams.loader import EvaluationStream
+from side4video.engine.process_group import ProcessGroup
+from side4video.models.frozen_features import features_of_batch
 from side4video.models.networks import zero_shot as network_module
 from side4video.models.towers.text_tower import tokenise
 from side4video.run import build_student
+from side4video.runs.launch import launch
 from side4video.spec.load import apply_override, parse_experiment
 from side4video.spec.protocol import Compared, differences
 from side4video.spec.zero_shot import PROMPT, zero_shot_of
-from side4video.tracking.store import Store
+from side4video.tracking.mlflow.store import Store
 from tiny import DOCUMENT, merged, tiny
 
 CLIP = {"text": {"kind": "transformer", "width": 16, "layers": 2, "head_width": 8}, "output_dim": 24}
@@ -82,7 +82,7 @@ class _Batch:
 
 def logits_of(spec, video):
     tower = spec.backbone.build("cpu")
-    student = build_student("a", spec, Process(), tower)
+    student = build_student("a", spec, ProcessGroup(), tower)
     assert student.trainable_parameters == 0
     student.module.eval()
     with torch.no_grad():
@@ -194,7 +194,7 @@ def home(tmp_path_factory):
 @pytest.fixture(scope="module")
 def learned(home):
     spec = clip_run(data={"views": {"clips": 2}}, optimization={"length": {"epochs": 1}})
-    return spec, launch({spec.name: spec}, show=lambda message: None, local=True)[spec.name]
+    return spec, launch({spec.name: spec}, show=lambda message: None)[spec.name]
 
 
 def invoke(*arguments):

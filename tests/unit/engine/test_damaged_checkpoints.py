@@ -8,8 +8,8 @@ import toys
 from side4video.core.errors import InputError
 from side4video.engine import checkpoint as checkpoints
 from side4video.engine.checkpoint import DamagedCheckpointError, checkpoints_in, keep_checkpoint, read_state
-from side4video.engine.processes import Process
-from side4video.engine.resuming import candidate_at, newest_whole
+from side4video.engine.process_group import ProcessGroup
+from side4video.engine.resume import checkpoint_source, newest_valid
 
 FILES = ("checkpoint.json", "a/student.json", "a/weights.safetensors", "a/optimizer.safetensors")
 
@@ -95,7 +95,7 @@ def test_the_newest_stay_and_the_one_before_steps_in(whole, tmp_path):
     folders = checkpoints_in(tmp_path / "kept")
     assert [folder.name[-3:] for folder in folders] == ["010", "002"]
     flip(folders[0] / "a/weights.safetensors", -3)
-    found, state, notes = newest_whole([candidate_at(each) for each in folders], Process())
+    found, state, notes = newest_valid([checkpoint_source(each) for each in folders], ProcessGroup())
     assert (found, state["next_step"]) == (folders[1], 3)
     assert len(notes) == 1
     assert str(folders[0]) in notes[0]
@@ -109,10 +109,10 @@ def test_if_none_is_whole_each_is_named(whole, tmp_path):
     truncate(folders[0] / "a/weights.safetensors")
     remove(folders[1] / "a/optimizer.safetensors")
     with pytest.raises(InputError, match=r"none is whole: .*weights\.safetensors has .*optimizer\.safetensors is mis"):
-        newest_whole([candidate_at(each) for each in folders], Process())
+        newest_valid([checkpoint_source(each) for each in folders], ProcessGroup())
 
 
-class AnotherWorker(Process):
+class AnotherWorker(ProcessGroup):
     """A worker beside whom another one cannot read the newest."""
 
     def gather(self, value):
@@ -126,4 +126,4 @@ def test_all_workers_go_on_from_the_same_one(whole, tmp_path):
     folders = checkpoints_in(tmp_path / "kept")
     asked = []
     process = type("Beside", (), {"gather": lambda self, value: AnotherWorker.gather(self, value), "asked": asked})()
-    assert newest_whole([candidate_at(each) for each in folders], process)[0] == folders[1]
+    assert newest_valid([checkpoint_source(each) for each in folders], process)[0] == folders[1]

@@ -7,14 +7,14 @@ import pytest
 from click.testing import CliRunner
 
 from side4video.cli.evaluate import evaluate as evaluate_command
-from side4video.data.loader import EvaluationStream
-from side4video.distributed.launch import launch
+from side4video.data.streams.loader import EvaluationStream
 from side4video.engine.evaluate import evaluate
 from side4video.engine.pack import Pack
-from side4video.engine.processes import Process
-from side4video.models.frozen_pass import features_of_batch
+from side4video.engine.process_group import ProcessGroup
+from side4video.models.frozen_features import features_of_batch
 from side4video.run import build_student
-from side4video.tracking.store import Store
+from side4video.runs.launch import launch
+from side4video.tracking.mlflow.store import Store
 from tiny import tiny
 
 CLIPS, CROPS = 2, 3
@@ -38,7 +38,7 @@ class OneView:
 
 def test_each_view_is_what_an_evaluation_of_it_alone_gives():
     spec = tiny(data=VIEWS)
-    process = Process()
+    process = ProcessGroup()
     spec.data.dataset.prepare()
     tower = spec.backbone.build("cpu")
     student = build_student("a", spec, process, tower)
@@ -65,7 +65,7 @@ def test_each_view_is_what_an_evaluation_of_it_alone_gives():
 
 @pytest.fixture(scope="module")
 def finished():
-    return launch({"viewed": tiny(seed=31, data=VIEWS)}, show=lambda message: None, local=True)["viewed"]
+    return launch({"viewed": tiny(seed=31, data=VIEWS)}, show=lambda message: None)["viewed"]
 
 
 def test_a_run_records_each_view(finished, tmp_path):
@@ -107,7 +107,7 @@ def test_one_view_has_no_table(finished):
 
 
 def test_several_runs_side_by_side(finished):
-    other = launch({"other": tiny(seed=32, data=VIEWS, task={"label_smoothing": 0.0})}, show=lambda _: None, local=True)
+    other = launch({"other": tiny(seed=32, data=VIEWS, task={"label_smoothing": 0.0})}, show=lambda _: None)
     ids = [finished.run_id, other["other"].run_id]
     said = invoke(*ids)
     assert f"clip  crop  {ids[0][:8]}  {ids[1][:8]}" in said

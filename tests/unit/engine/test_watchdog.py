@@ -14,7 +14,7 @@ import ctypes, logging, sys, time
 logging.basicConfig(level=logging.WARNING)
 from side4video.engine import watchdog
 from side4video.engine.watchdog import Watchdog
-watchdog.LAST_WORDS_SECONDS = 1.0
+watchdog.FATAL_CALLBACK_SECONDS = 1.0
 def tell(words):
     print("told:", words, flush=True)
 def hangs_here():

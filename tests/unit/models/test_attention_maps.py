@@ -10,10 +10,10 @@ import toys
 from side4video.models import attention_maps
 from side4video.models.attention_maps import SideReading, side_definition, tower_map, tower_reads
 from side4video.models.backbones.vit import ViTSpec
-from side4video.models.frozen_pass import frozen_features
+from side4video.models.feature_request import EMBEDDING
+from side4video.models.frozen_features import frozen_features
 from side4video.models.layers.attention_weights import attention_of
 from side4video.models.methods.side4video import Side4VideoSpec
-from side4video.models.reads import EMBEDDING
 
 CASES = {
     "paper": {},

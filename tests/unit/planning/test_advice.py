@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from side4video.core.units import as_gib
 from side4video.planning.advice import advise
 from side4video.planning.memory import plan_memory
-from side4video.planning.shapes import build_skeleton
+from side4video.planning.meta_model import build_meta_model
 from side4video.spec.load import load_experiment, parse_experiment
 from tiny import tiny
 
@@ -24,7 +24,7 @@ def wasteful():
 
 
 def peak(spec):
-    return as_gib(plan_memory(spec, build_skeleton(spec, classes=10)).peak)
+    return as_gib(plan_memory(spec, build_meta_model(spec, classes=10)).peak)
 
 
 def changed(spec, settings):

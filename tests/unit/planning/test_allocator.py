@@ -103,7 +103,7 @@ def free_bytes(allocator):
     return sum(entry[0] for pool in allocator.free.values() for entry in pool)
 
 
-def walk(seed, steps):
+def check_dataset(seed, steps):
     """Allocate and release at random; yields the allocator and the live blocks every so often, and at the end."""
     draws, allocator, live = random.Random(seed), CachingAllocator(), []
     for step in range(steps):
@@ -120,14 +120,14 @@ def walk(seed, steps):
 
 
 def test_in_ten_thousand_steps_no_two_live_blocks_overlap():
-    for allocator, live in walk(0, 10_000):
+    for allocator, live in check_dataset(0, 10_000):
         assert not live_overlaps(live)
         assert allocator.allocated == sum(block.size for block in live)
         assert allocator.allocated + free_bytes(allocator) == allocator.reserved
 
 
 def test_after_all_is_released_all_that_was_reserved_is_free_and_in_whole_segments():
-    *_, (allocator, live) = walk(1, 10_000)
+    *_, (allocator, live) = check_dataset(1, 10_000)
     assert live
     for block in live:
         allocator.release(block)
@@ -155,7 +155,7 @@ def test_twin_that_hands_a_block_out_twice(monkeypatch):
         self.allocated -= block.size
 
     monkeypatch.setattr(CachingAllocator, "release", careless)
-    *_, (allocator, live) = walk(1, 2_000)
+    *_, (allocator, live) = check_dataset(1, 2_000)
     for block in live:
         allocator.release(block)
     assert sum(len(pool) for pool in allocator.free.values()) > allocator.segments

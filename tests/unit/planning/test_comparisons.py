@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from side4video.planning.count import count_multiply_adds, count_parameters
-from side4video.planning.shapes import build_skeleton
+from side4video.planning.estimates import count_multiply_adds, count_parameters
+from side4video.planning.meta_model import build_meta_model
 from side4video.spec import load_experiment
 
 FOLDER = Path(__file__).resolve().parents[3] / "experiments" / "comparisons"
@@ -35,8 +35,8 @@ asks the text tower (here of one name) in every forward."""
 def figures(name, *overrides):
     """Trained parameters, and multiply-adds of all views in G."""
     spec = load_experiment(FOLDER / f"{name}.yaml", overrides)
-    skeleton = build_skeleton(spec, classes=174)
-    return count_parameters(skeleton.module), spec.data.views.total * sum(count_multiply_adds(spec, skeleton)) / 1e9
+    meta_model = build_meta_model(spec, classes=174)
+    return count_parameters(meta_model.module), spec.data.views.total * sum(count_multiply_adds(spec, meta_model)) / 1e9
 
 
 @pytest.mark.parametrize("name", TABLE)

@@ -3,14 +3,14 @@
 import pytest
 
 from side4video.planning.memory import plan_memory
+from side4video.planning.meta_model import build_meta_model
 from side4video.planning.plan import plan_experiment
-from side4video.planning.shapes import build_skeleton
 from tiny import tiny
 
 
 def parts(**changes):
     spec = tiny(**changes)
-    return plan_memory(spec, build_skeleton(spec, classes=10))
+    return plan_memory(spec, build_meta_model(spec, classes=10))
 
 
 def test_peak_is_the_sum_of_its_parts():

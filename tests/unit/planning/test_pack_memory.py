@@ -10,9 +10,9 @@ from side4video.core.units import GIB
 from side4video.planning import pack_memory as module
 from side4video.planning.allocator import ROUNDING
 from side4video.planning.memory import WORKSPACE
+from side4video.planning.meta_model import build_meta_model
 from side4video.planning.pack_memory import Member, plan_pack_memory
 from side4video.planning.plan import plan_experiment
-from side4video.planning.shapes import build_skeleton
 from tiny import tiny
 
 SIDE = {"kind": "side4video", "layers": 2, "dim": 64}
@@ -83,7 +83,7 @@ def roundings(names, changes):
     """What the allocator rounds gradients up by, at most, as a share: the composition adds numbers, not storages."""
     trained = 0
     for spec in documents(names, changes):
-        weights = build_skeleton(spec, classes=CLASSES).module.parameters()
+        weights = build_meta_model(spec, classes=CLASSES).module.parameters()
         trained += sum(parameter.requires_grad for parameter in weights)
     return trained * ROUNDING / counted(json.dumps([names, changes]))
 

@@ -8,7 +8,7 @@ import bench
 from arms import ARMS
 from side4video.core.units import GIB
 from side4video.planning.memory import plan_memory
-from side4video.planning.shapes import build_skeleton
+from side4video.planning.meta_model import build_meta_model
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def _a_folder_that_nobody_reads(monkeypatch):
 def planned(table, name, *changes):
     arm = next(arm for arm in ARMS if arm.table.startswith(table) and arm.name == name)
     spec = arm.spec(*changes)
-    return plan_memory(spec, build_skeleton(spec, classes=bench.CLASSES))
+    return plan_memory(spec, build_meta_model(spec, classes=bench.CLASSES))
 
 
 LEAN = {

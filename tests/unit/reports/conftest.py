@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from side4video.reports.rows import ArmRow, RunFigures
+from side4video.reports.arms import ArmResult, SeedResult
 
 VIDEOS = 200
 
@@ -27,8 +27,8 @@ def make_arm(
             "time/alone_step_s": 0.05,
         }
         state = states[place] if states else "finished"
-        runs.append(RunFigures(f"{label}-{seed}", seed, state, values | (metrics or {}), right if predicts else {}))
-    return ArmRow(table, label, others.pop("swept", {}), tuple(runs), **others)
+        runs.append(SeedResult(f"{label}-{seed}", seed, state, values | (metrics or {}), right if predicts else {}))
+    return ArmResult(table, label, others.pop("swept", {}), tuple(runs), **others)
 
 
 def table_9():

@@ -6,14 +6,15 @@ import pytest
 
 import sweeps
 from side4video.core.errors import InputError
+from side4video.core.metric import Metric
 from side4video.reports import comparable
-from side4video.reports.collect import comparability
 from side4video.reports.comparable import comparable_runs
+from side4video.reports.stored_sweep import comparability
 from side4video.spec.protocol import sentences
-from side4video.tracking.journal import DIGEST_TAG, FINGERPRINT_TAG, PREDICTED, STATE_TAG, open_journal
-from side4video.tracking.records import Metric
-from side4video.tracking.store import Store
-from side4video.tracking.sweep_record import SWEEP_TAG, open_sweep_record
+from side4video.tracking.mlflow.store import Store
+from side4video.tracking.run_logger import PREDICTED, open_run_logger
+from side4video.tracking.sweep_logger import open_sweep_logger
+from side4video.tracking.tags import DIGEST_TAG, FINGERPRINT_TAG, STATE_TAG, SWEEP_TAG
 from tiny import tiny
 
 NUMBERS = itertools.count()
@@ -31,8 +32,8 @@ def recorded(store, fingerprint="one set of clips", videos=20.0, *, state="finis
     """The id of a run as a journal writes it."""
     spec = tiny(**changes)
     plans = {"run": dict.fromkeys(PREDICTED, 1.0)}
-    journal = open_journal({"run": spec}, plans=plans, fingerprint=fingerprint, place=f"/nowhere/{next(NUMBERS)}")
-    run_id = journal.run_ids["run"]
+    run_logger = open_run_logger({"run": spec}, plans=plans, fingerprint=fingerprint, place=f"/nowhere/{next(NUMBERS)}")
+    run_id = run_logger.run_ids["run"]
     figures = {"eval/top1": 0.5} | ({"eval/videos": videos} if videos else {})
     store.log(run_id, [Metric(name, value, 0, 1_700_000_000_000) for name, value in figures.items()])
     store.set_tags(run_id, {STATE_TAG: state, **(tags or {})})
@@ -135,7 +136,7 @@ def test_a_run_that_is_not_there_is_named(store):
 def sweep_of(store, *arms, **named):
     """A sweep and its record; each arm's run with what it says of its data."""
     sweep = sweeps.make_sweep("recorded", {"seed": 0}, grid={"method.layers": [1, 2]}, **named)
-    record = open_sweep_record(sweep, key=f"key {next(NUMBERS)}", plan={})
+    record = open_sweep_logger(sweep, key=f"key {next(NUMBERS)}", plan={})
     for arm, options in zip(sweep.arms, arms, strict=True):
         tags = {SWEEP_TAG: record.key, DIGEST_TAG: arm.key}
         recorded(store, **{"tags": tags, "method": {"layers": arm.experiment.method.layers}, **options})

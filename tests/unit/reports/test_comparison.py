@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from side4video.reports.arms import best_rows, counted_runs, distinct_arms, metric_spread, metric_title, varying_fields
 from side4video.reports.columns import as_markdown, as_rich, columns
 from side4video.reports.comparison import as_csv, compare_rows, explanation
-from side4video.reports.rows import best_rows, counted_runs, distinct_arms, metric_name, metric_spread, varying_fields
 from side4video.reports.significance import compare, holm
 
 
@@ -165,7 +165,7 @@ def test_percent_is_for_fractions(arm):
     assert cells(compare_rows([row]), "value") == (f"{100 * top1:.1f}",)
     assert cells(compare_rows([row], metric="eval/loss"), "value") == (f"{3 * (1 - top1):.4g}",)
     names = {"eval/top1": "top-1", "best/top5": "top-5 of the best epoch", "eval/recall_at_10": "recall@10"}
-    assert {metric: metric_name(metric) for metric in names} == names
+    assert {metric: metric_title(metric) for metric in names} == names
 
 
 def test_markdown_shows_labels_as_they_are(arm):

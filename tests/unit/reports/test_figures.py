@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from matplotlib.text import Annotation
 
-from side4video.reports.axes import axis_of
-from side4video.reports.coordinates import parallel_coordinates_figure
-from side4video.reports.drawing import new_figure, save
-from side4video.reports.drawings.of_sweep import coordinates_sheet, pareto_sheet
-from side4video.reports.front import non_dominated, pareto_figure
+from side4video.reports.figures.parallel_coordinates import axis_of, parallel_coordinates_figure
+from side4video.reports.figures.pareto import non_dominated, pareto_figure
+from side4video.reports.figures.style import new_figure, save
+from side4video.reports.figures.sweep import coordinates_sheet, pareto_sheet
 
 
 def ink(path):

@@ -127,4 +127,4 @@ def loaded_by(statement):
 
 def test_importing_the_room_loads_nothing_slow():
     assert loaded_by("import side4video.reports.page") == []
-    assert "matplotlib" in loaded_by("import side4video.reports.drawings.sheet")
+    assert "matplotlib" in loaded_by("import side4video.reports.figures.figure")

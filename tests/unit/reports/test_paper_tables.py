@@ -7,12 +7,12 @@ import pytest
 import yaml
 
 from side4video.core.errors import InputError
+from side4video.core.metric import Metric
 from side4video.reports.grid import Grid, GridColumn, GridRow, grid_csv, grid_html, grid_latex, grid_markdown
 from side4video.reports.paper import TABLES
 from side4video.reports.paper_report import find_runs, paper_grid
-from side4video.tracking.journal import FINGERPRINT_TAG
-from side4video.tracking.records import Metric
-from side4video.tracking.store import Store
+from side4video.tracking.mlflow.store import Store
+from side4video.tracking.tags import FINGERPRINT_TAG
 from tiny import tiny
 
 EXPERIMENTS = Path(__file__).parents[3] / "experiments"

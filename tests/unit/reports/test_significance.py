@@ -8,7 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from side4video.reports.rows import spread
+from side4video.reports.arms import spread
 from side4video.reports.significance import Bootstrap, McNemar, adjust, compare, holm, mcnemar, paired_bootstrap
 
 # ---- mean and deviation

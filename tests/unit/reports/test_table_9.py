@@ -8,12 +8,12 @@ from click.testing import CliRunner
 import sweeps
 from side4video.cli.report import report
 from side4video.core.errors import InputError
+from side4video.core.metric import Metric
 from side4video.reports.stored_sweep import read_sweep, stored_rows
 from side4video.reports.table_9 import part_of, table_9_rows
-from side4video.tracking.journal import DIGEST_TAG, FINGERPRINT_TAG, STATE_TAG
-from side4video.tracking.records import Metric
-from side4video.tracking.store import Store
-from side4video.tracking.sweep_record import SWEEP_TAG, open_sweep_record
+from side4video.tracking.mlflow.store import Store
+from side4video.tracking.sweep_logger import open_sweep_logger
+from side4video.tracking.tags import DIGEST_TAG, FINGERPRINT_TAG, STATE_TAG, SWEEP_TAG
 
 TABLES = {
     "temporal": {
@@ -47,7 +47,7 @@ def store(tmp_path, monkeypatch):
 def recorded(store, name="ablations", fingerprint="clips", **named):
     """A sweep whose arms have the figures above."""
     sweep = sweeps.make_sweep(name, {"seed": 0}, tables=TABLES, **named)
-    record = open_sweep_record(sweep, key=f"key of {name}", plan={})
+    record = open_sweep_logger(sweep, key=f"key of {name}", plan={})
     for arm in sweep.arms:
         labels = [row.label for row in arm.rows]
         value = next((TOP1[label] for label in labels if label in TOP1), 0.6)

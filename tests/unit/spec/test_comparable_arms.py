@@ -7,9 +7,9 @@ import pytest
 
 import sweeps
 from side4video.core.errors import InputError
-from side4video.distributed.sweep import sweep_key
-from side4video.spec import arms as arms_module
+from side4video.runs.sweep import sweep_key
 from side4video.spec import protocol
+from side4video.spec import sweep_arms as arms_module
 from side4video.spec.protocol import differences
 
 SHORT = {"kind": "short-side", "pixels": 40}

@@ -9,9 +9,9 @@ import pytest
 from side4video.core.errors import InputError
 from side4video.data.features.store import data_identity
 from side4video.planning.advice import _parts
-from side4video.planning.cache import ClipCounts
+from side4video.planning.feature_cache import ClipCounts
+from side4video.planning.meta_model import build_meta_model
 from side4video.planning.plan import plan_experiment
-from side4video.planning.shapes import build_skeleton
 from side4video.spec import load_experiment, parse_experiment
 from side4video.spec.check import check_agreement
 from side4video.spec.experiment import _WITHOUT_EFFECT
@@ -110,7 +110,7 @@ def test_a_plan_counts_both_labels_and_offers_no_cache():
     assert spec.feature_cache is None
     assert spec.multiply_adds_student == plain.multiply_adds_student
     assert spec.held_for_backward_gib > plain.held_for_backward_gib
-    assert build_skeleton(mixed(), classes=10).task.mixes_labels
+    assert build_meta_model(mixed(), classes=10).task.mixes_labels
 
 
 def test_advice_leaves_pairs_whole():

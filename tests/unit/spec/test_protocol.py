@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from side4video.core.dotted import dotted
-from side4video.data.augmentation import RelativeResizeSpec, ShortSideResizeSpec
-from side4video.data.sampling import CentreSampling, SegmentSampling
-from side4video.data.transforms import resize_for_test
+from side4video.data.decode.augmentation import RelativeResizeSpec, ShortSideResizeSpec
+from side4video.data.decode.sampling import CentreSampling, SegmentSampling
+from side4video.data.decode.transforms import resize_for_test
 from side4video.spec import protocol as module
 from side4video.spec.protocol import DATASET, VIDEOS, Compared, differences, protocol, refusals, sentences
 from tiny import tiny

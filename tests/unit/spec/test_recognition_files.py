@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from side4video.planning.count import count_multiply_adds, count_parameters
-from side4video.planning.shapes import build_skeleton
+from side4video.planning.estimates import count_multiply_adds, count_parameters
+from side4video.planning.meta_model import build_meta_model
 from side4video.spec.load import load_experiment
 
 FOLDER = Path(__file__).resolve().parents[3] / "experiments"
@@ -49,13 +49,13 @@ def test_row(row):
     assert classes == spec.data.dataset.USUAL_CLASSES
     assert (spec.data.frames, spec.data.views.clips, spec.data.views.crops) == (frames, *VIEWS[folder])
     assert spec.optimization.recipe == f"{folder}-{tower}"
-    skeleton = build_skeleton(spec, classes=classes)
-    width = skeleton.module.head[1].in_features
-    parameters = count_parameters(skeleton.module)
+    meta_model = build_meta_model(spec, classes=classes)
+    width = meta_model.module.head[1].in_features
+    parameters = count_parameters(meta_model.module)
     assert parameters == PARAMETERS[tower] + (width + 1) * (classes - 174)
     text = file_of(row).read_text()
     assert int(re.search(r"# Counted: ([\d,]+)", text)[1].replace(",", "")) == parameters
-    view = sum(count_multiply_adds(spec, skeleton)) / 1e12
+    view = sum(count_multiply_adds(spec, meta_model)) / 1e12
     assert f"{view:.2f} T multiply-adds a view" in text
     printed = float(re.search(r"([\d.]+) TFLOPs", text)[1])
     assert printed == pytest.approx(PAPER[tower] * frames / 8)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from side4video.planning.count import count_parameters
+from side4video.planning.estimates import count_parameters
+from side4video.planning.meta_model import build_meta_model
 from side4video.planning.plan import plan_experiment
-from side4video.planning.shapes import build_skeleton
 from side4video.spec.load import load_experiment
 
 FOLDER = Path(__file__).resolve().parents[3] / "experiments"
@@ -57,7 +57,7 @@ def test_the_recipe_is_the_papers(file):
 @pytest.mark.parametrize("row", AUTHORS)
 def test_as_many_parameters_as_the_authors_train(row):
     assert (
-        count_parameters(build_skeleton(load_experiment(FOLDER / f"msrvtt/{row}.yaml"), classes=0).module)
+        count_parameters(build_meta_model(load_experiment(FOLDER / f"msrvtt/{row}.yaml"), classes=0).module)
         == (AUTHORS[row])
     )
 

@@ -8,12 +8,12 @@ import pytest
 import yaml
 
 from side4video.core.errors import InputError
-from side4video.spec import arms as module
-from side4video.spec.arms import Proposal, arm_name, build_sweep, describe, short_names, swept_values
+from side4video.spec import sweep_arms as module
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import parse_document
 from side4video.spec.load_sweep import is_sweep, load_sweep
 from side4video.spec.sweep import SweepSpec
+from side4video.spec.sweep_arms import Proposal, arm_name, build_sweep, describe, short_names, swept_values
 from tiny import DOCUMENT, merged, tiny
 
 LAYERS = {"method.layers": [1, 2]}

@@ -9,13 +9,13 @@ from torch.nn import functional as F
 
 import retrieval_toys
 import toys
-from side4video.engine.processes import Process
+from side4video.engine.process_group import ProcessGroup
 from side4video.models.backbones import open_clip as backbone_module
 from side4video.models.backbones.open_clip import OpenCLIPSpec
-from side4video.models.frozen_pass import frozen_features
-from side4video.models.reads import Reads
+from side4video.models.feature_request import FeatureRequest
+from side4video.models.frozen_features import frozen_features
 from side4video.run import build_student
-from side4video.tasks.text_video import Texts
+from side4video.tasks.retrieval.text_video import Texts
 from tiny import tiny
 
 CONFIG = {
@@ -54,7 +54,7 @@ def student(clip, method):
         task={"kind": "retrieval", "words": 16, "matching": {"kind": "mean"}},
     )
     tower = experiment.backbone.build("cpu")
-    return build_student("a", experiment, Process(), tower), tower
+    return build_student("a", experiment, ProcessGroup(), tower), tower
 
 
 def side(**options):
@@ -75,7 +75,7 @@ def sides(one, tower):
 
 def frozen(tower):
     """Projected frame features of the frozen tower itself."""
-    features = frozen_features(tower, frames_of(), Reads(pooled=True))
+    features = frozen_features(tower, frames_of(), FeatureRequest(pooled=True))
     return tower.project(features.pooled_BTD)
 
 
@@ -174,7 +174,7 @@ def test_one_step_leaves_zero_shot_behind(clip):
         one.accumulate(features, targets, clips=VIDEOS, synchronise=True, draw=draw)
         up, stem = (getattr(one.module.network.video, name) for name in ("up_dD", "side"))
         assert up.grad.any()
-        assert bool(stem.blocks[0].perceptron.leave.weight.grad.any()) == (draw > 0)
+        assert bool(stem.blocks[0].mlp.leave.weight.grad.any()) == (draw > 0)
         one.update(1e-3)
     assert not torch.equal(sides(one, tower)[0], frozen(tower))
 
@@ -187,7 +187,7 @@ def test_on_every_family_of_towers(family):
     video = toys.make_batch(0).video_BTCHW
     with torch.no_grad():
         found = one.module.network.video(frozen_features(tower, video, one.reads))
-        features = frozen_features(tower, video, Reads(pooled=True))
+        features = frozen_features(tower, video, FeatureRequest(pooled=True))
         visual = tower.trunk.visual
         theirs = visual(tower.normalise(video).flatten(0, 1)).unflatten(0, video.shape[:2])
     assert torch.equal(found, tower.project(features.pooled_BTD))

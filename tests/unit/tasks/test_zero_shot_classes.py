@@ -9,11 +9,11 @@ from open_clip.model import CLIP
 from torch.nn import functional as F
 
 from side4video.core.errors import InputError
-from side4video.engine.processes import Process
+from side4video.engine.process_group import ProcessGroup
 from side4video.models.backbones import open_clip as backbone_module
-from side4video.models.frozen_pass import frozen_features
+from side4video.models.frozen_features import frozen_features
 from side4video.planning.plan import plan_experiment
-from side4video.run import Surroundings, build_student, run
+from side4video.run import RunContext, build_student, run
 from tiny import tiny
 
 CONFIG = {
@@ -43,7 +43,7 @@ def zero_shot(backbone, **changes):
 
 def logits_of(experiment, video, spoil=lambda module: None):
     tower = experiment.backbone.build("cpu")
-    student = build_student("a", experiment, Process(), tower)
+    student = build_student("a", experiment, ProcessGroup(), tower)
     spoil(student.module)
     with torch.no_grad():
         return student.module(frozen_features(tower, video, student.reads)), tower
@@ -104,7 +104,7 @@ def test_a_run_trains_nothing_and_leaves_predictions(clip, tmp_path):
         if given.checkpoint is not None:
             checkpoints.extend(file.name for file in (given.checkpoint / "a").iterdir())
 
-    outcome = run({"a": experiment}, Surroundings(Process(), tmp_path, report))["a"]
+    outcome = run({"a": experiment}, RunContext(ProcessGroup(), tmp_path, report))["a"]
     assert outcome.state == "finished"
     assert outcome.trainable_parameters == 0
     assert outcome.memory["held_for_backward_gib"] == 0
@@ -117,9 +117,9 @@ def test_a_run_trains_nothing_and_leaves_predictions(clip, tmp_path):
 
 def test_it_trains_in_a_pack_beside_others_and_says_the_same(clip, tmp_path):
     _, backbone = clip
-    alone = run({"a": zero_shot(backbone)}, Surroundings(Process(), tmp_path, lambda _: None))["a"]
+    alone = run({"a": zero_shot(backbone)}, RunContext(ProcessGroup(), tmp_path, lambda _: None))["a"]
     pack = {"a": zero_shot(backbone), "b": tiny(backbone=backbone, method={"kind": "linear"})}
-    packed = run(pack, Surroundings(Process(), tmp_path, lambda _: None))
+    packed = run(pack, RunContext(ProcessGroup(), tmp_path, lambda _: None))
     assert packed["a"].metrics["eval/top1"] == alone.metrics["eval/top1"]
     assert packed["a"].metrics["eval/loss"] == alone.metrics["eval/loss"]
     assert packed["b"].trainable_parameters > 0

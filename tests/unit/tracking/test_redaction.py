@@ -1,6 +1,6 @@
 import pytest
 
-from side4video.tracking.redaction import HIDDEN, names_a_secret, redact, redact_command, redact_text
+from side4video.tracking.redaction import HIDDEN, is_secret_name, redact, redact_command, redact_text
 
 SECRETS = """password db_password tracking.password HF_TOKEN token hfToken api_key apiKey secret client-secret
 aws_secret_access_key private_key auth.token credentials access_token apikey"""
@@ -11,12 +11,12 @@ keyboard secretary tokenizer"""
 
 @pytest.mark.parametrize("name", SECRETS.split())
 def test_names_of_secrets(name):
-    assert names_a_secret(name)
+    assert is_secret_name(name)
 
 
 @pytest.mark.parametrize("name", ["", *ORDINARY.split()])
 def test_names_of_ordinary_things(name):
-    assert not names_a_secret(name)
+    assert not is_secret_name(name)
 
 
 @pytest.mark.parametrize(

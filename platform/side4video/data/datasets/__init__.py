@@ -1,6 +1,6 @@
 """The data sets: one file a format; the union below is all there are.
 
-A member has a torch-free spec with `classes()`, `clips(split)`, `fingerprint()`, `mirrored_classes()`, `check()` and
+A member has a torch-free spec with `classes()`, `clips(split)`, `fingerprint()`, `flipped_classes()`, `check()` and
 `prepare(progress)`. Decoding, sampling and augmentation are not its business.
 """
 

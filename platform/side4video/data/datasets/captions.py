@@ -19,11 +19,11 @@ from pydantic import Field
 
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
-from side4video.data.annotations import ColumnNamesSpec, Row, TableForm, as_span, name_columns, read_rows
-from side4video.data.captioned import Caption, CaptionedSpec, ListedVideo
+from side4video.data.annotations.captioned import Caption, CaptionedSpec, ListedVideo
+from side4video.data.annotations.json_files import as_cell, as_list, as_object, as_text, read_json, read_json_lines
+from side4video.data.annotations.splits import ColumnSplitSpec, FileSplitSpec, SplitBy, held_out
+from side4video.data.annotations.tables import ColumnNamesSpec, Row, TableForm, as_span, name_columns, read_rows
 from side4video.data.clip import Clip, Split
-from side4video.data.json_entries import as_cell, as_list, as_object, as_text, read_json, read_json_lines
-from side4video.data.split_by import ColumnSplitSpec, FileSplitSpec, SplitBy, held_out
 
 FORM = TableForm(
     ("path", "caption", "start", "end", "group", "split"),

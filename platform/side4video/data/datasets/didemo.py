@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat
 
-from side4video.data.captioned import Caption, CaptionedSpec, ListedVideo
+from side4video.data.annotations.captioned import Caption, CaptionedSpec, ListedVideo
+from side4video.data.annotations.json_files import as_list, as_object, as_text, read_json
 from side4video.data.clip import Split
-from side4video.data.json_entries import as_list, as_object, as_text, read_json
 
 
 class DidemoSpec(CaptionedSpec):

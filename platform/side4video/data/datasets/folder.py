@@ -19,14 +19,14 @@ from pydantic import Field, field_validator
 
 from side4video.core.errors import InputError
 from side4video.core.spec import Spec
-from side4video.data.annotations import Row, some
-from side4video.data.captioned import Extension
+from side4video.data.annotations.captioned import Extension
+from side4video.data.annotations.fingerprint import fingerprint_of
+from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
+from side4video.data.annotations.missing_files import warn_once
+from side4video.data.annotations.splits import GroupSplitSpec, held_out
+from side4video.data.annotations.tables import Row, some
 from side4video.data.clip import Clip, Split
-from side4video.data.fingerprint import fingerprint_of
-from side4video.data.frame_folder import FramePattern
-from side4video.data.gaps import warn_once
-from side4video.data.mirror import Mirror, MirrorByNameSpec, mirrored_labels
-from side4video.data.split_by import GroupSplitSpec, held_out
+from side4video.data.decode.frame_folder import FramePattern
 from side4video.data.storage import child, entries, root_address
 
 
@@ -60,7 +60,7 @@ class FolderSpec(Spec):
     """Which files are videos, in small or capital letters; others are left out, and a warning says how many."""
     frame_pattern: FramePattern = ""
     """How the images are named, if each video is a folder of its frames: `img_{:05d}.jpg`. They count from 1."""
-    mirror: Mirror = MirrorByNameSpec()
+    mirror: FlipLabels = FlipByNameSpec()
     """What a horizontal flip does to labels."""
 
     @field_validator("group_pattern")
@@ -101,9 +101,9 @@ class FolderSpec(Spec):
         """SHA-256 over classes and clips; see `fingerprint_clips`."""
         return fingerprint_of(self, self._root())
 
-    def mirrored_classes(self) -> Mapping[int, int] | None:
+    def flipped_classes(self) -> Mapping[int, int] | None:
         """The label permutation of a horizontal flip; None where labels know left from right and no map is known."""
-        return mirrored_labels(self.mirror, self.classes())
+        return flipped_labels(self.mirror, self.classes())
 
     def check(self) -> None:
         """Look through all folders; no video is opened.

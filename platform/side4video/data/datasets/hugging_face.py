@@ -15,13 +15,12 @@ from pydantic import Field
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
 from side4video.core.spec import Spec
-from side4video.data.arrow_rows import ArrowRow, features_of, read_rows, split_folders
-from side4video.data.class_names import classes_of_labels, label_position
+from side4video.data.annotations.arrow import ArrowRow, features_of, read_rows, split_folders
+from side4video.data.annotations.class_names import classes_of_labels, label_position
+from side4video.data.annotations.fingerprint import fingerprint_of
+from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
+from side4video.data.annotations.splits import GroupSplitSpec, split_by_group
 from side4video.data.clip import Clip, Split
-from side4video.data.fingerprint import fingerprint_of
-from side4video.data.mirror import Mirror, MirrorByNameSpec, mirrored_labels
-from side4video.data.split_by import GroupSplitSpec
-from side4video.data.splits import split_by_group
 from side4video.data.storage import inside, is_remote, root_address
 
 
@@ -56,7 +55,7 @@ class HuggingFaceSpec(Spec):
     """The column that says what a clip was cut from, for `split_by: {kind: group}`."""
     split_by: HuggingFaceSplitBy = NamedSplitsSpec()
     """Which clips are for training and which for test."""
-    mirror: Mirror = MirrorByNameSpec()
+    mirror: FlipLabels = FlipByNameSpec()
     """What a horizontal flip does to labels."""
 
     def classes(self) -> tuple[str, ...]:
@@ -93,9 +92,9 @@ class HuggingFaceSpec(Spec):
         """SHA-256 over classes and clips; see `fingerprint_clips`."""
         return fingerprint_of(self, str(self._root()))
 
-    def mirrored_classes(self) -> Mapping[int, int] | None:
+    def flipped_classes(self) -> Mapping[int, int] | None:
         """The label permutation of a horizontal flip; None where labels know left from right and no map is known."""
-        return mirrored_labels(self.mirror, self.classes())
+        return flipped_labels(self.mirror, self.classes())
 
     def check(self) -> None:
         """Read all rows; no video is opened.

@@ -22,11 +22,11 @@ from typing import ClassVar, Literal, Self
 from pydantic import model_validator
 
 from side4video.core.errors import InputError
-from side4video.data.annotations import Row, TableForm, as_seconds, read_rows
-from side4video.data.captioned import Extension
-from side4video.data.class_names import classes_of_labels
+from side4video.data.annotations.captioned import Extension
+from side4video.data.annotations.class_names import classes_of_labels
+from side4video.data.annotations.labelled import LabelledSpec, LabelledVideo
+from side4video.data.annotations.tables import Row, TableForm, as_seconds, read_rows
 from side4video.data.clip import Split
-from side4video.data.labelled import LabelledSpec, LabelledVideo
 
 FORM = TableForm(
     ("label", "youtube_id", "time_start", "time_end", "split", "is_cc"),

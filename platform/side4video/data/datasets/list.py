@@ -20,14 +20,14 @@ from pydantic import Field, model_validator
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
 from side4video.core.spec import Spec
-from side4video.data.annotations import CLIPS, ColumnNamesSpec, Delimiter, Row, as_flag, as_span, read_rows
-from side4video.data.class_names import classes_of_labels, label_position, read_class_names
+from side4video.data.annotations.class_names import classes_of_labels, label_position, read_class_names
+from side4video.data.annotations.fingerprint import fingerprint_of
+from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
+from side4video.data.annotations.json_files import read_json_rows
+from side4video.data.annotations.splits import ColumnSplitSpec, FileSplitSpec, SplitBy, held_out
+from side4video.data.annotations.tables import CLIPS, ColumnNamesSpec, Delimiter, Row, as_flag, as_span, read_rows
 from side4video.data.clip import Clip, Split
-from side4video.data.fingerprint import fingerprint_of
-from side4video.data.frame_folder import FramePattern
-from side4video.data.json_entries import read_json_rows
-from side4video.data.mirror import Mirror, MirrorByNameSpec, mirrored_labels
-from side4video.data.split_by import ColumnSplitSpec, FileSplitSpec, SplitBy, held_out
+from side4video.data.decode.frame_folder import FramePattern
 from side4video.data.storage import inside, root_address
 
 
@@ -127,7 +127,7 @@ class ListSpec(Spec):
     times: a clip is the whole folder."""
     task_labels: TaskLabels = GivenLabelsSpec()
     """What is to be recognised."""
-    mirror: Mirror = MirrorByNameSpec()
+    mirror: FlipLabels = FlipByNameSpec()
     """What a horizontal flip does to labels."""
 
     def classes(self) -> tuple[str, ...]:
@@ -155,12 +155,12 @@ class ListSpec(Spec):
         """SHA-256 over classes and clips; see `fingerprint_clips`."""
         return fingerprint_of(self, self._root())
 
-    def mirrored_classes(self) -> Mapping[int, int] | None:
+    def flipped_classes(self) -> Mapping[int, int] | None:
         """The label permutation of a horizontal flip; None where labels know left from right and no map is known."""
         classes = self.classes()
         if self.task_labels.kind == "direction":
             return {0: 0, 1: 1}
-        return mirrored_labels(self.mirror, classes)
+        return flipped_labels(self.mirror, classes)
 
     def check(self) -> None:
         """Read the list and check it whole; no video is looked at.

@@ -17,10 +17,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from side4video.core.home import home
+from side4video.core.paths import home
 from side4video.core.spec import Spec
+from side4video.data.annotations.fingerprint import fingerprint_of
 from side4video.data.clip import Clip, Split
-from side4video.data.fingerprint import fingerprint_of
 
 PAIRS = (
     ("left", "right"),
@@ -119,7 +119,7 @@ class MotionSpec(Spec):
         """SHA-256 over classes and clips; see `fingerprint_clips`."""
         return fingerprint_of(self, str(self.folder()))
 
-    def mirrored_classes(self) -> Mapping[int, int]:
+    def flipped_classes(self) -> Mapping[int, int]:
         """A flip exchanges left and right, clockwise and anticlockwise."""
         partner = {"left": "right", "right": "left", "clockwise": "anticlockwise", "anticlockwise": "clockwise"}
         classes = self.classes()

@@ -11,10 +11,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
-from side4video.data.annotations import Row, TableForm, read_rows
-from side4video.data.captioned import Caption, CaptionedSpec, Extension, ListedVideo, by_id, listed_videos
+from side4video.data.annotations.captioned import Caption, CaptionedSpec, Extension, ListedVideo, by_id, listed_videos
+from side4video.data.annotations.json_files import as_list, as_object, as_text, read_json
+from side4video.data.annotations.tables import Row, TableForm, read_rows
 from side4video.data.clip import Split
-from side4video.data.json_entries import as_list, as_object, as_text, read_json
 
 TRAIN = TableForm(("video_id",), required=("video_id",), needs_header=True, renamable=False)
 TEST = TableForm(

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
-from side4video.data.captioned import (
+from side4video.data.annotations.captioned import (
     Caption,
     CaptionedSpec,
     Extension,
@@ -19,9 +19,9 @@ from side4video.data.captioned import (
     read_captions,
     read_ids,
 )
+from side4video.data.annotations.json_files import as_list, as_object, as_text, read_json
+from side4video.data.annotations.pickles import read_plain_pickle
 from side4video.data.clip import Split
-from side4video.data.json_entries import as_list, as_object, as_text, read_json
-from side4video.data.plain_pickle import read_plain_pickle
 
 
 class MsvdSpec(CaptionedSpec):

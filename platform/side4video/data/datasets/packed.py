@@ -44,7 +44,7 @@ class PackedSpec(Spec):
         """SHA-256 of the manifest, which knows every shard's; of a copy bit for bit, the original's."""
         return self._manifest().fingerprint()
 
-    def mirrored_classes(self) -> Mapping[int, int] | None:
+    def flipped_classes(self) -> Mapping[int, int] | None:
         """The label permutation of a horizontal flip, as the original has it; None where flips are not allowed."""
         mirrored = self._manifest().mirrored
         return None if mirrored is None else {int(label): other for label, other in mirrored.items()}

@@ -12,10 +12,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from side4video.core.errors import InputError
-from side4video.data.annotations import read_text
-from side4video.data.captioned import Extension
-from side4video.data.frame_folder import FramePattern
-from side4video.data.labelled import LabelledSpec, LabelledVideo
+from side4video.data.annotations.captioned import Extension
+from side4video.data.annotations.labelled import LabelledSpec, LabelledVideo
+from side4video.data.annotations.tables import read_text
+from side4video.data.decode.frame_folder import FramePattern
 
 
 class SomethingSomethingV1Spec(LabelledSpec):

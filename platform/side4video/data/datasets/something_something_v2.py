@@ -13,9 +13,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from side4video.core.errors import InputError
-from side4video.data.captioned import Extension
-from side4video.data.json_entries import as_list, as_object, as_text, read_json
-from side4video.data.labelled import LabelledSpec, LabelledVideo
+from side4video.data.annotations.captioned import Extension
+from side4video.data.annotations.json_files import as_list, as_object, as_text, read_json
+from side4video.data.annotations.labelled import LabelledSpec, LabelledVideo
 
 
 class SomethingSomethingV2Spec(LabelledSpec):

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from side4video.core.errors import InputError
-from side4video.data.captioned import (
+from side4video.data.annotations.captioned import (
     Caption,
     CaptionedSpec,
     Extension,
@@ -26,8 +26,8 @@ from side4video.data.captioned import (
     read_captions,
     read_ids,
 )
+from side4video.data.annotations.json_files import as_object, as_text, read_json
 from side4video.data.clip import Split
-from side4video.data.json_entries import as_object, as_text, read_json
 
 _CLIP_ID = re.compile(r"(?P<youtube>.+)_(?P<start>\d{6})_(?P<end>\d{6})")
 

@@ -25,10 +25,10 @@ from pydantic import Field
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
 from side4video.core.spec import Spec
-from side4video.data.class_names import classes_of_labels, label_position, read_class_names
+from side4video.data.annotations.class_names import classes_of_labels, label_position, read_class_names
+from side4video.data.annotations.fingerprint import fingerprint_of
+from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
 from side4video.data.clip import Clip, Split
-from side4video.data.fingerprint import fingerprint_of
-from side4video.data.mirror import Mirror, MirrorByNameSpec, mirrored_labels
 from side4video.data.storage import child, entries, read_bytes, root_address
 from side4video.data.tar_members import Member, base_name, is_hidden, list_members
 
@@ -69,7 +69,7 @@ class WebdatasetSpec(Spec):
     class_names: str = ""
     """A file of class names: one a line, CSV with a header `id,name`, or JSON `{name: position}`. Empty: the labels
     of the training shards are the classes. May hold `${NAME}`."""
-    mirror: Mirror = MirrorByNameSpec()
+    mirror: FlipLabels = FlipByNameSpec()
     """What a horizontal flip does to labels."""
 
     def classes(self) -> tuple[str, ...]:
@@ -106,9 +106,9 @@ class WebdatasetSpec(Spec):
         """SHA-256 over classes and clips; see `fingerprint_clips`."""
         return fingerprint_of(self, self._root())
 
-    def mirrored_classes(self) -> Mapping[int, int] | None:
+    def flipped_classes(self) -> Mapping[int, int] | None:
         """The label permutation of a horizontal flip; None where labels know left from right and no map is known."""
-        return mirrored_labels(self.mirror, self.classes())
+        return flipped_labels(self.mirror, self.classes())
 
     def check(self) -> None:
         """Read the headers of all shards; no video is opened.

@@ -15,15 +15,15 @@ from filelock import FileLock
 from torch import Tensor
 
 from side4video.core.errors import InputError
-from side4video.data.batch import BrokenReport, ClipBatch
 from side4video.data.features.files import RowsWriter
 from side4video.data.features.reader import StoredReader
 from side4video.data.features.spec import PASS_CLIPS
 from side4video.data.features.store import ROWS, VIDEO, FeatureStore, Missing
-from side4video.data.loader import note_broken
-from side4video.data.prefetch import Prefetcher, make_prefetcher
-from side4video.data.reader import BatchReader
 from side4video.data.spec import DataSpec
+from side4video.data.streams.batch import BrokenReport, ClipBatch
+from side4video.data.streams.loader import note_broken
+from side4video.data.streams.prefetch import Prefetcher, make_prefetcher
+from side4video.data.streams.reader import BatchReader
 
 Compute = Callable[[Tensor, Collection[str]], Mapping[str, Tensor]]
 """From frames [R, T, C, H, W], uint8 on the CPU, and the names of entries to their tensors [R, ...], on the CPU."""

@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from side4video.core.errors import InputError
-from side4video.core.home import home
-from side4video.core.paths import expand
+from side4video.core.paths import expand, home
 from side4video.core.units import GIB, format_bytes, format_duration
+from side4video.data.annotations.splits import training_subset
 from side4video.data.clip import Clip
 from side4video.data.features.build import Builder, Compute
 from side4video.data.features.files import Layout
 from side4video.data.features.reader import StoredReader
 from side4video.data.features.spec import CachedFeaturesSpec
 from side4video.data.features.store import FeatureStore, Missing, data_identity, data_layouts
-from side4video.data.reader import BatchReader, EvaluationKey, EvaluationReader, TrainingKey, TrainingReader
 from side4video.data.spec import DataSpec
-from side4video.data.splits import training_subset
+from side4video.data.streams.reader import BatchReader, EvaluationKey, EvaluationReader, TrainingKey, TrainingReader
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from side4video.core.errors import InputError
-from side4video.data.batch import BrokenReport, ClipBatch
 from side4video.data.features.files import NotARowsFile, RowsFile
 from side4video.data.features.store import ROWS, VIDEO, FeatureStore
+from side4video.data.streams.batch import BrokenReport, ClipBatch
 
 OPEN_FILES = 256
 """At a time; systems allow a process a thousand or so."""

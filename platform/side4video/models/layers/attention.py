@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from side4video.models.layers.folded import affine_linear
-from side4video.models.layers.normalise import layer_norm, layer_normalise
+from side4video.models.layers.normalization import layer_norm, layer_normalise
 from side4video.models.layers.precision import compute_dtype
 from side4video.models.layers.product import linear
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 GROUP = 32
 """Channels under one scale: CLIP's tokens have a few channels tens of times larger than the rest."""
@@ -51,3 +52,29 @@ class EightBitTokens:
 def _group(channels: int) -> int:
     """The largest group up to `GROUP` that divides the channels."""
     return next(size for size in range(min(GROUP, channels), 0, -1) if channels % size == 0)
+
+
+class EightBitMatrix(nn.Module):
+    """A bf16 matrix [O, I] as int8 codes [O, I] and bf16 scales [O, 1]."""
+
+    def forward(self, codes_OI: Tensor, scales_O1: Tensor) -> Tensor:
+        """The matrix."""
+        return codes_OI.to(scales_O1.dtype) * scales_O1
+
+    def right_inverse(self, matrix_OI: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes and scales of a matrix."""
+        return round_to_eight_bits(matrix_OI)
+
+
+def quantize_to_eight_bits(trunk: object) -> None:
+    """Hold the matrices of a trunk's blocks in eight bits, in place."""
+    visual = getattr(trunk, "visual", None)
+    if not isinstance(visual, nn.Module):
+        raise TypeError("the trunk has no module of its own")
+    for name, module in list(visual.named_modules()):
+        if "blocks." not in name:
+            continue
+        for matrix in ("weight", "in_proj_weight"):
+            parameter = module._parameters.get(matrix)
+            if parameter is not None and parameter.ndim == 2:
+                parametrize.register_parametrization(module, matrix, EightBitMatrix())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from side4video.models.layers.eight_bit import EightBitTokens
-from side4video.models.layers.normalise import layer_statistics_free
+from side4video.models.layers.normalization import layer_statistics_free
 from side4video.models.layers.precision import compute_dtype, without_autocast
 from side4video.models.layers.product import product, weight_gradient
 

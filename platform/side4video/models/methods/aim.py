@@ -10,8 +10,8 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.feature_request import FeatureRequest
 from side4video.models.method import MethodSpec
-from side4video.models.reads import Reads
 
 if TYPE_CHECKING:
     from side4video.models.networks.aim import AIM
@@ -43,7 +43,7 @@ class AIMSpec(MethodSpec):
     dropout: Fraction = 0.5
     """On the features (the authors' configurations)."""
 
-    def reads(self, tower: TowerShape, *, frames: int) -> Reads:  # noqa: ARG002
+    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
         """Nothing: it runs the tower itself.
 
         Raises:
@@ -64,7 +64,7 @@ class AIMSpec(MethodSpec):
                 allowed=f"divisors of {tower.width}",
                 fix="set it to 4",
             )
-        return Reads()
+        return FeatureRequest()
 
     def output_dim(self, tower: TowerShape) -> int:
         """The tower's width."""

@@ -14,8 +14,8 @@ from pydantic import PositiveInt
 
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.feature_request import FeatureRequest
 from side4video.models.method import MethodSpec
-from side4video.models.reads import Reads
 
 if TYPE_CHECKING:
     from side4video.models.networks.attentive import AttentiveProbe
@@ -37,7 +37,7 @@ class AttentiveSpec(MethodSpec):
     temporal_positions: bool = True
     """One learned embedding a frame, zero at first: without it the order of frames cannot be seen."""
 
-    def reads(self, tower: TowerShape, *, frames: int) -> Reads:  # noqa: ARG002
+    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
         """The tokens of the last block.
 
         Raises:
@@ -50,7 +50,7 @@ class AttentiveSpec(MethodSpec):
                 allowed=f"divisors of {tower.width}, or tower",
                 fix=f"set it to {tower.heads}",
             )
-        return Reads(tokens=frozenset({tower.depth - 1}))
+        return FeatureRequest(tokens=frozenset({tower.depth - 1}))
 
     def output_dim(self, tower: TowerShape) -> int:
         """The tower's width."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import PositiveInt
 
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.feature_request import FeatureRequest
 from side4video.models.method import MethodSpec
-from side4video.models.reads import Reads
 
 if TYPE_CHECKING:
     from side4video.models.networks.pair import Pair
@@ -30,9 +30,9 @@ class FrozenCLIP4ClipSpec(MethodSpec):
     layers: PositiveInt = 4
     """Blocks of `seq-transf` (authors: 4); those of `tight-transf` are `task.matching`'s."""
 
-    def reads(self, tower: TowerShape, *, frames: int) -> Reads:  # noqa: ARG002
+    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
         """Nothing but the last [CLS] token."""
-        return Reads()
+        return FeatureRequest()
 
     def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "Pair":
         """Both sides."""
@@ -58,13 +58,13 @@ class CLIP4ClipSpec(MethodSpec):
     layers: PositiveInt = 4
     """As in `clip4clip-frozen`."""
 
-    def reads(self, tower: TowerShape, *, frames: int) -> Reads:  # noqa: ARG002
+    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
         """Nothing: it runs the tower itself."""
-        return Reads()
+        return FeatureRequest()
 
-    def frame_reads(self, tower: TowerShape, *, frames: int) -> Reads:  # noqa: ARG002
+    def frame_request(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
         """Nothing: it runs the tower itself."""
-        return Reads()
+        return FeatureRequest()
 
     def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "Pair":
         """Both sides; the tower is from now on trained."""

@@ -11,8 +11,8 @@ from pydantic import NonNegativeInt, PositiveInt, model_validator
 from side4video.core.errors import InputError
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.feature_request import FeatureRequest
 from side4video.models.method import MethodSpec
-from side4video.models.reads import Reads
 
 if TYPE_CHECKING:
     from side4video.models.networks.pair import Pair
@@ -66,9 +66,9 @@ class CLIPPromptSpec(MethodSpec):
         """The positions that the vectors leave."""
         return POSITIONS - self.prefix - self.postfix
 
-    def reads(self, tower: TowerShape, *, frames: int) -> Reads:  # noqa: ARG002
+    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
         """Nothing but the last [CLS] token."""
-        return Reads()
+        return FeatureRequest()
 
     def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "Pair":
         """Both sides.

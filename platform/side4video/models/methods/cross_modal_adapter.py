@@ -11,8 +11,8 @@ from pydantic import PositiveInt
 from side4video.core.errors import InputError
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.feature_request import FeatureRequest
 from side4video.models.method import MethodSpec
-from side4video.models.reads import Reads
 
 if TYPE_CHECKING:
     from side4video.models.networks.cross_modal_adapter import CrossModalAdapter
@@ -37,7 +37,7 @@ class CrossModalAdapterSpec(MethodSpec):
     shared: PositiveInt = 16
     """Rows of the way up that both towers use at the same block, the last ones of each (the authors: 16)."""
 
-    def reads(self, tower: TowerShape, *, frames: int) -> Reads:  # noqa: ARG002
+    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
         """Nothing: it runs the tower itself.
 
         Raises:
@@ -57,9 +57,9 @@ class CrossModalAdapterSpec(MethodSpec):
                 allowed=f"less than {tower.width}",
                 fix="set it to 16",
             )
-        return Reads()
+        return FeatureRequest()
 
-    def frame_reads(self, tower: TowerShape, *, frames: int) -> Reads:
+    def frame_request(self, tower: TowerShape, *, frames: int) -> FeatureRequest:
         """Nothing: it runs the tower itself."""
         return self.reads(tower, frames=frames)
 

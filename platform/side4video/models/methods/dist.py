@@ -12,8 +12,8 @@ from pydantic import PositiveInt, model_validator
 
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.feature_request import FeatureRequest
 from side4video.models.method import MethodSpec
-from side4video.models.reads import Reads
 
 if TYPE_CHECKING:
     from side4video.models.networks.dist import DiST
@@ -48,7 +48,7 @@ class DiSTSpec(MethodSpec):
             )
         return self
 
-    def reads(self, tower: TowerShape, *, frames: int) -> Reads:
+    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:
         """The tokens of every block, of every `alpha`-th frame."""
         if frames % self.alpha:
             nearest = max(1, round(frames / self.alpha)) * self.alpha
@@ -58,7 +58,7 @@ class DiSTSpec(MethodSpec):
                 allowed=f"multiples of {self.alpha}",
                 fix=f"set data.frames to {nearest}",
             )
-        return Reads(tokens=frozenset(range(tower.depth)), every=self.alpha)
+        return FeatureRequest(tokens=frozenset(range(tower.depth)), every=self.alpha)
 
     def output_dim(self, tower: TowerShape) -> int:
         """The width of the space that the text tower shares."""

@@ -11,8 +11,8 @@ from pydantic import Field, PositiveInt
 
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.feature_request import FeatureRequest
 from side4video.models.method import MethodSpec
-from side4video.models.reads import Reads
 
 if TYPE_CHECKING:
     from side4video.models.networks.evl import EVL
@@ -56,7 +56,7 @@ class EVLSpec(MethodSpec):
             )
         return tuple(range(tower.depth - self.layers, tower.depth))
 
-    def reads(self, tower: TowerShape, *, frames: int) -> Reads:  # noqa: ARG002
+    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
         """The tokens of the last blocks, and their queries and keys."""
         taps = frozenset(self.taps(tower))
         if self.temporal_attention and not tower.plain_attention:
@@ -66,7 +66,7 @@ class EVLSpec(MethodSpec):
                 allowed="CLIP's towers (ViT-...), not EVA-CLIP's",
                 fix="take a ViT backbone, or set method.temporal_attention to false",
             )
-        return Reads(tokens=taps, attention=taps if self.temporal_attention else frozenset())
+        return FeatureRequest(tokens=taps, attention=taps if self.temporal_attention else frozenset())
 
     def output_dim(self, tower: TowerShape) -> int:
         """The tower's width."""

@@ -7,8 +7,8 @@ used and not trained. Checkpoints hold the whole tower.
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.feature_request import FeatureRequest
 from side4video.models.method import MethodSpec
-from side4video.models.reads import Reads
 
 if TYPE_CHECKING:
     from side4video.models.networks.full import FullFineTuning
@@ -27,9 +27,9 @@ class FullSpec(MethodSpec):
 
     kind: Literal["full"] = "full"
 
-    def reads(self, tower: TowerShape, *, frames: int) -> Reads:  # noqa: ARG002
+    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
         """Nothing: it runs the tower itself."""
-        return Reads()
+        return FeatureRequest()
 
     def output_dim(self, tower: TowerShape) -> int:
         """The tower's width."""

@@ -7,8 +7,8 @@ reverse. It is the floor under every method here.
 from typing import TYPE_CHECKING, Literal
 
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.feature_request import FeatureRequest
 from side4video.models.method import MethodSpec
-from side4video.models.reads import Reads
 
 if TYPE_CHECKING:
     from side4video.models.networks.linear import LinearProbe
@@ -20,9 +20,9 @@ class LinearSpec(MethodSpec):
 
     kind: Literal["linear"] = "linear"
 
-    def reads(self, tower: TowerShape, *, frames: int) -> Reads:  # noqa: ARG002
+    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
         """The pooled feature."""
-        return Reads(pooled=True)
+        return FeatureRequest(pooled=True)
 
     def output_dim(self, tower: TowerShape) -> int:
         """The tower's width."""

@@ -15,8 +15,8 @@ from pydantic import PositiveInt
 
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.feature_request import EMBEDDING, FeatureRequest
 from side4video.models.method import MethodSpec
-from side4video.models.reads import EMBEDDING, Reads
 
 if TYPE_CHECKING:
     from side4video.models.networks.lst import LadderSideTuning
@@ -55,7 +55,7 @@ class LSTSpec(MethodSpec):
         """Channels of the side network."""
         return tower.width // self.reduction
 
-    def reads(self, tower: TowerShape, *, frames: int) -> Reads:  # noqa: ARG002
+    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
         """What enters the first block, and the tokens of its taps.
 
         Raises:
@@ -75,7 +75,7 @@ class LSTSpec(MethodSpec):
                 allowed=f"divisors of {self.dim(tower)}",
                 fix="set heads, or another reduction",
             )
-        return Reads(tokens=frozenset({EMBEDDING, *self.taps(tower)}))
+        return FeatureRequest(tokens=frozenset({EMBEDDING, *self.taps(tower)}))
 
     def output_dim(self, tower: TowerShape) -> int:
         """The tower's width."""

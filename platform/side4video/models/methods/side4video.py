@@ -12,8 +12,8 @@ from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.feature_request import FeatureRequest
 from side4video.models.method import MethodSpec
-from side4video.models.reads import Reads
 
 if TYPE_CHECKING:
     from side4video.models.networks.pair import Pair
@@ -165,9 +165,9 @@ class Side4VideoSpec(MethodSpec):
             return tuple(range(tower.depth - self.layers, tower.depth))
         return tuple((layer + 1) * tower.depth // self.layers - 1 for layer in range(self.layers))
 
-    def reads(self, tower: TowerShape, *, frames: int) -> Reads:  # noqa: ARG002
+    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
         """The tokens of its taps."""
-        return Reads(tokens=frozenset(self.taps(tower)))
+        return FeatureRequest(tokens=frozenset(self.taps(tower)))
 
     def output_dim(self, tower: TowerShape) -> int:  # noqa: ARG002
         """`dim`."""

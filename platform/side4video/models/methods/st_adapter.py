@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.feature_request import FeatureRequest
 from side4video.models.method import MethodSpec
-from side4video.models.reads import Reads
 
 if TYPE_CHECKING:
     from side4video.models.networks.st_adapter import STAdapter
@@ -37,9 +37,9 @@ class STAdapterSpec(MethodSpec):
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
     """On the features (the authors' code)."""
 
-    def reads(self, tower: TowerShape, *, frames: int) -> Reads:  # noqa: ARG002
+    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
         """Nothing: it runs the tower itself."""
-        return Reads()
+        return FeatureRequest()
 
     def output_dim(self, tower: TowerShape) -> int:
         """The tower's width."""

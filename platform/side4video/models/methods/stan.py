@@ -11,8 +11,8 @@ from pydantic import Field, PositiveInt
 
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.feature_request import FeatureRequest
 from side4video.models.method import MethodSpec
-from side4video.models.reads import Reads
 
 if TYPE_CHECKING:
     from side4video.models.networks.pair import Pair
@@ -44,7 +44,7 @@ class STANSpec(MethodSpec):
         """The tower's last `layers` blocks."""
         return tuple(range(tower.depth - self.layers, tower.depth))
 
-    def reads(self, tower: TowerShape, *, frames: int) -> Reads:
+    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:
         """The tokens of the last blocks.
 
         Raises:
@@ -72,7 +72,7 @@ class STANSpec(MethodSpec):
                 allowed=f"1 to {LONGEST}",
                 fix="set it to 12",
             )
-        return Reads(tokens=frozenset(self.taps(tower)))
+        return FeatureRequest(tokens=frozenset(self.taps(tower)))
 
     def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "Pair":  # noqa: ARG002
         """The branch with the tower's last two layers, and the text tower."""

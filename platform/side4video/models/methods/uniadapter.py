@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import PositiveFloat, PositiveInt
 
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.feature_request import FeatureRequest
 from side4video.models.method import MethodSpec
-from side4video.models.reads import Reads
 
 if TYPE_CHECKING:
     from side4video.models.networks.uniadapter import UniAdapter
@@ -40,13 +40,13 @@ class UniAdapterSpec(MethodSpec):
     scale: PositiveFloat = 0.1
     """Of what an adapter adds (the authors: 0.1)."""
 
-    def reads(self, tower: TowerShape, *, frames: int) -> Reads:  # noqa: ARG002
+    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
         """Nothing: it runs the tower itself."""
-        return Reads()
+        return FeatureRequest()
 
-    def frame_reads(self, tower: TowerShape, *, frames: int) -> Reads:  # noqa: ARG002
+    def frame_request(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
         """Nothing: it runs the tower itself."""
-        return Reads()
+        return FeatureRequest()
 
     def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "UniAdapter":  # noqa: ARG002
         """Adapters in a borrowed image tower and in the text tower."""

@@ -8,8 +8,8 @@ the paper's Figure 5 compares with it (appendix B).
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.feature_request import FeatureRequest
 from side4video.models.method import MethodSpec
-from side4video.models.reads import Reads
 
 if TYPE_CHECKING:
     from side4video.models.networks.pair import Pair
@@ -27,9 +27,9 @@ class ZeroShotSpec(MethodSpec):
 
     kind: Literal["zero-shot"] = "zero-shot"
 
-    def reads(self, tower: TowerShape, *, frames: int) -> Reads:  # noqa: ARG002
+    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
         """Nothing but the last [CLS] token."""
-        return Reads(class_token=True)
+        return FeatureRequest(class_token=True)
 
     def output_dim(self, tower: TowerShape) -> int:
         """The width of the space that the text tower shares."""

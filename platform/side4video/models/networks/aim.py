@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from side4video.models.layers.drop_path import DropPath
 from side4video.models.layers.precision import compute_dtype
-from side4video.models.networks.contract import Borrowed, FrozenFeatures
+from side4video.models.networks.contract import BorrowedTower, FrozenFeatures
 from side4video.models.towers.frozen_tower import FrozenTower
 
 
@@ -49,11 +49,11 @@ class Block(nn.Module):
         trunk, index = tower.trunk, self.index
         tokens_NSD = tokens_NSD + self._over_time(tokens_NSD, tower, frames=frames)
         with tower.own_precision():
-            attended_NSD = trunk.attend(index, trunk.attention_norm(index, tokens_NSD))
+            attended_NSD = trunk.run_attention(index, trunk.attention_norm(index, tokens_NSD))
         tokens_NSD = tokens_NSD + attended_NSD + self.spatial(attended_NSD)
         with tower.own_precision():
-            normed_NSD = trunk.perceptron_norm(index, tokens_NSD)
-            perceived_NSD = trunk.perceive(index, normed_NSD)
+            normed_NSD = trunk.mlp_norm(index, tokens_NSD)
+            perceived_NSD = trunk.run_mlp(index, normed_NSD)
         joint_BTSD = (self.scale * self.joint(normed_NSD)).unflatten(0, (-1, frames))
         return tokens_NSD + perceived_NSD + self.drop_path(joint_BTSD).flatten(0, 1)
 
@@ -66,7 +66,7 @@ class Block(nn.Module):
         if self.temporal_in is not None:
             groups_GTD = groups_GTD + self.temporal_in(groups_GTD)
         with tower.own_precision():
-            attended_GTD = tower.trunk.attend(self.index, groups_GTD)
+            attended_GTD = tower.trunk.run_attention(self.index, groups_GTD)
         adapted_BSTD = self.drop_path(self.temporal_out(attended_GTD).unflatten(0, (batch, places)))
         return adapted_BSTD.transpose(1, 2).flatten(0, 1)
 
@@ -86,7 +86,7 @@ class AIM(nn.Module):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        self.borrowed = Borrowed(tower)
+        self.borrowed = BorrowedTower(tower)
         shape = tower.shape
         self.output_dim = shape.width
         self.positions_TD = nn.Parameter(torch.zeros(frames, shape.width))

@@ -51,7 +51,7 @@ class PromptedText(nn.Module):
         stream_QLD = self._embed(tokens_QW, ends_Q1, length)
         for index in range(self.tower.depth):
             stream_QLD = stream_QLD + self.tower.attention_branch(index, stream_QLD)
-            stream_QLD = stream_QLD + self.tower.perceptron_branch(index, stream_QLD)
+            stream_QLD = stream_QLD + self.tower.mlp_branch(index, stream_QLD)
         tokens_W = torch.arange(tokens_QW.shape[1], device=tokens_QW.device)
         places_QW = tokens_W + self.prefix * (tokens_W > 0) + self.postfix * (tokens_W >= ends_Q1)
         return self.tower.finish(_take(stream_QLD, places_QW))
@@ -91,7 +91,7 @@ class OrderedFrames(nn.Module):
 def _new_block(width: int) -> Block:
     """A block with the authors' norms, and the initial values of torch's own attention."""
     block = Block(width)
-    block.attention_norm.eps = block.perceptron_norm.eps = EPSILON
+    block.attention_norm.eps = block.mlp_norm.eps = EPSILON
     nn.init.xavier_uniform_(block.query_key_value.weight)
     for bias in (block.query_key_value.bias, block.leave_attention.bias):
         nn.init.zeros_(bias)

@@ -64,7 +64,7 @@ class RetrievalNetwork(Protocol):
         ...
 
 
-class Borrowed:
+class BorrowedTower:
     """A frozen tower that a network runs and does not own: neither its parameters nor its state are the network's.
 
     A copy of the network (a moving average of its weights) borrows the same tower.

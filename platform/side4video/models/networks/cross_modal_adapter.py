@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from side4video.models.layers.precision import compute_dtype
-from side4video.models.networks.contract import Borrowed, FrozenFeatures
+from side4video.models.networks.contract import BorrowedTower, FrozenFeatures
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.text_tower import TextTower
 
@@ -69,7 +69,7 @@ class CrossModalAdapter(nn.Module):
             shared: Rows of the way up that both towers use.
         """
         super().__init__()
-        self.borrowed, self.text_tower = Borrowed(tower), text
+        self.borrowed, self.text_tower = BorrowedTower(tower), text
         self.output_dim = tower.shape.output_dim
         widths = (tower.shape.width, text.width)
         blocks = range(tower.shape.depth)
@@ -85,13 +85,13 @@ class CrossModalAdapter(nn.Module):
         tower = self.borrowed.tower
         with tower.own_precision():
             tokens_NSD = tower.trunk.embed(features.normalise(features.video_BTCHW).flatten(0, 1))
-        for index, (attention, perceptron) in enumerate(zip(self.after_attention, self.after_perceptron, strict=True)):
+        for index, (attention, mlp) in enumerate(zip(self.after_attention, self.after_perceptron, strict=True)):
             with tower.own_precision():
                 branch_NSD = tower.trunk.attention_branch(index, tokens_NSD)
             tokens_NSD = tokens_NSD + attention.adapt_image(branch_NSD)  # type: ignore[operator]
             with tower.own_precision():
-                branch_NSD = tower.trunk.perceptron_branch(index, tokens_NSD)
-            tokens_NSD = tokens_NSD + perceptron.adapt_image(branch_NSD)  # type: ignore[operator]
+                branch_NSD = tower.trunk.mlp_branch(index, tokens_NSD)
+            tokens_NSD = tokens_NSD + mlp.adapt_image(branch_NSD)  # type: ignore[operator]
         with tower.own_precision():
             frames_NE = tower.trunk.project(tower.trunk.pool(tokens_NSD))
         return frames_NE.float().unflatten(0, features.video_BTCHW.shape[:2])
@@ -100,9 +100,9 @@ class CrossModalAdapter(nn.Module):
         """Word features [Q, W, E] of the adapted text tower."""
         tower = self.text_tower
         tokens_QWD = tower.embed(tokens_QW)
-        for index, (attention, perceptron) in enumerate(zip(self.after_attention, self.after_perceptron, strict=True)):
+        for index, (attention, mlp) in enumerate(zip(self.after_attention, self.after_perceptron, strict=True)):
             tokens_QWD = tokens_QWD + attention.adapt_text(tower.attention_branch(index, tokens_QWD))  # type: ignore[operator]
-            tokens_QWD = tokens_QWD + perceptron.adapt_text(tower.perceptron_branch(index, tokens_QWD))  # type: ignore[operator]
+            tokens_QWD = tokens_QWD + mlp.adapt_text(tower.mlp_branch(index, tokens_QWD))  # type: ignore[operator]
         return tower.finish(tokens_QWD)
 
 

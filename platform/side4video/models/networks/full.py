@@ -19,7 +19,7 @@ def pooled_frames(trunk: Trunk, depth: int, features: FrozenFeatures) -> Tensor:
     tokens_NSD = trunk.embed(features.normalise(features.video_BTCHW).flatten(0, 1))
     for index in range(depth):
         tokens_NSD = tokens_NSD + trunk.attention_branch(index, tokens_NSD)
-        tokens_NSD = tokens_NSD + trunk.perceptron_branch(index, tokens_NSD)
+        tokens_NSD = tokens_NSD + trunk.mlp_branch(index, tokens_NSD)
     return trunk.pool(tokens_NSD)
 
 

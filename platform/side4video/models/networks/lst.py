@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from side4video.models.feature_request import EMBEDDING
 from side4video.models.layers.precision import compute_dtype
 from side4video.models.networks.contract import FrozenFeatures
-from side4video.models.reads import EMBEDDING
 
 TEMPERATURE = 0.1
 """Of the gates (the authors': 0.1): ten times steeper than a plain sigmoid."""
@@ -34,7 +34,7 @@ class Attention(nn.Module):
         return self.leave(mixed_NhSk.transpose(1, 2).flatten(2))
 
 
-class Perceptron(nn.Module):
+class MLP(nn.Module):
     """Pre-norm MLP with an exact GELU."""
 
     def __init__(self, dim: int, *, hidden: int) -> None:
@@ -56,14 +56,14 @@ class Rung(nn.Module):
         self.gate = nn.Parameter(torch.zeros(()))
         self.down = nn.Linear(width, dim)
         self.attention = Attention(dim, heads=heads)
-        self.perceptron = Perceptron(dim, hidden=hidden)
+        self.mlp = MLP(dim, hidden=hidden)
 
     def forward(self, side_NSd: Tensor, tower_NSD: Tensor) -> Tensor:
         """The side stream [N, S, d] after this rung, from the tapped tokens [N, S, D]."""
         read_NSd = self.down(tower_NSD.to(compute_dtype(self.down.weight))).to(side_NSd.dtype)
         side_NSd = torch.lerp(read_NSd, side_NSd, torch.sigmoid(self.gate / TEMPERATURE).to(side_NSd.dtype))
         side_NSd = side_NSd + self.attention(side_NSd)
-        return side_NSd + self.perceptron(side_NSd)
+        return side_NSd + self.mlp(side_NSd)
 
 
 class LadderSideTuning(nn.Module):

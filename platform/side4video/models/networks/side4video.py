@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from side4video.models.backbones.shape import TowerShape
-from side4video.models.layers.norm import TokenBatchNorm
+from side4video.models.layers.norm import TokenBatchNorm, normalised_mean
 from side4video.models.layers.patch_embedding import TemporalPatchEmbedding
-from side4video.models.layers.pooling import normalised_mean
 from side4video.models.networks.contract import FrozenFeatures
 from side4video.models.networks.side_block import Mixing, Norms, Recompute, SideBlock, Temporal
 

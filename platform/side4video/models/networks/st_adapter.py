@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from side4video.models.layers.precision import compute_dtype
 from side4video.models.layers.temporal import DepthwiseTemporalConvolution
-from side4video.models.networks.contract import Borrowed, FrozenFeatures
+from side4video.models.networks.contract import BorrowedTower, FrozenFeatures
 from side4video.models.towers.frozen_tower import FrozenTower
 
 
@@ -46,7 +46,7 @@ class STAdapter(nn.Module):
         self, tower: FrozenTower, *, dim: int, positions: Literal["pre-mlp", "both"], dropout: float = 0.5
     ) -> None:
         super().__init__()
-        self.borrowed = Borrowed(tower)
+        self.borrowed = BorrowedTower(tower)
         self.output_dim = tower.shape.width
         blocks = range(tower.shape.depth)
         self.before_attention = nn.ModuleList(
@@ -69,7 +69,7 @@ class STAdapter(nn.Module):
                 tokens_NSD = tokens_NSD + tower.trunk.attention_branch(index, tokens_NSD)
             tokens_NSD = self.before_perceptron[index](tokens_NSD, frames=frames)
             with tower.own_precision():
-                tokens_NSD = tokens_NSD + tower.trunk.perceptron_branch(index, tokens_NSD)
+                tokens_NSD = tokens_NSD + tower.trunk.mlp_branch(index, tokens_NSD)
         mean_B1D = tokens_NSD[:, 0].float().unflatten(0, (batch, frames)).mean(dim=1, keepdim=True)
         with tower.own_precision():
             pooled_BD = tower.trunk.pool(mean_B1D.to(tower.dtype))

@@ -16,7 +16,7 @@ from side4video.models.backbones.shape import TowerShape
 from side4video.models.layers.drop_path import DropPath
 from side4video.models.layers.folded import affine_linear
 from side4video.models.layers.frame_projection import FrameProjection
-from side4video.models.layers.normalise import layer_normalise
+from side4video.models.layers.normalization import layer_normalise
 from side4video.models.layers.precision import compute_dtype
 from side4video.models.layers.product import linear
 from side4video.models.networks.contract import FrozenFeatures
@@ -61,7 +61,7 @@ class Stage(nn.Module):
         nn.init.zeros_(self.leave_time.weight)
         nn.init.zeros_(self.leave_time.bias)
         self.space = Attention(width, shape.heads)
-        self.perceptron_norm = nn.LayerNorm(width)
+        self.mlp_norm = nn.LayerNorm(width)
         self.widen = nn.Linear(width, shape.mlp_width)
         self.narrow = nn.Linear(shape.mlp_width, width)
         self.drop_path = DropPath(drop_path)
@@ -80,19 +80,19 @@ class Stage(nn.Module):
         mixed_BTSD = self.drop_path(self.space(seen_NSD)).unflatten(0, (batch, frames))
         class_BD = class_BD + mixed_BTSD[:, :, 0].float().mean(dim=1)
         patches_BTPD = patches_BTPD + mixed_BTSD[:, :, 1:]
-        class_BD = class_BD + self._perceive(class_BD)
-        return class_BD, patches_BTPD if self.is_last else patches_BTPD + self._perceive(patches_BTPD)
+        class_BD = class_BD + self._run_mlp(class_BD)
+        return class_BD, patches_BTPD if self.is_last else patches_BTPD + self._run_mlp(patches_BTPD)
 
-    def _perceive(self, tokens: Tensor) -> Tensor:
+    def _run_mlp(self, tokens: Tensor) -> Tensor:
         normalised = layer_normalise(tokens.to(compute_dtype(self.widen.weight)))
-        hidden = affine_linear(normalised, self.perceptron_norm, self.widen)
+        hidden = affine_linear(normalised, self.mlp_norm, self.widen)
         hidden = hidden * torch.sigmoid(1.702 * hidden) if self.quick_gelu else F.gelu(hidden)
         return _apply(self.narrow, hidden)
 
     @torch.no_grad()
     def copy_from(self, block: Any) -> None:
         """Begin over space with the weights of a block of the image tower; one on `meta` has none."""
-        attention, perceptron = block.attn, block.mlp
+        attention, mlp = block.attn, block.mlp
         pairs = [
             (self.space.norm.weight, block.ln_1.weight),
             (self.space.norm.bias, block.ln_1.bias),
@@ -100,12 +100,12 @@ class Stage(nn.Module):
             (self.space.query_key_value.bias, attention.in_proj_bias),
             (self.space.leave.weight, attention.out_proj.weight),
             (self.space.leave.bias, attention.out_proj.bias),
-            (self.perceptron_norm.weight, block.ln_2.weight),
-            (self.perceptron_norm.bias, block.ln_2.bias),
-            (self.widen.weight, perceptron.c_fc.weight),
-            (self.widen.bias, perceptron.c_fc.bias),
-            (self.narrow.weight, perceptron.c_proj.weight),
-            (self.narrow.bias, perceptron.c_proj.bias),
+            (self.mlp_norm.weight, block.ln_2.weight),
+            (self.mlp_norm.bias, block.ln_2.bias),
+            (self.widen.weight, mlp.c_fc.weight),
+            (self.widen.bias, mlp.c_fc.bias),
+            (self.narrow.weight, mlp.c_proj.weight),
+            (self.narrow.bias, mlp.c_proj.bias),
         ]
         for own, source in pairs:
             if not source.is_meta:

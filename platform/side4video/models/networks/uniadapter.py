@@ -12,10 +12,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from side4video.models.layers.normalise import layer_normalise
+from side4video.models.layers.normalization import layer_normalise
 from side4video.models.layers.precision import compute_dtype
 from side4video.models.layers.product import linear
-from side4video.models.networks.contract import Borrowed, FrozenFeatures
+from side4video.models.networks.contract import BorrowedTower, FrozenFeatures
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.text_tower import TextTower
 
@@ -77,7 +77,7 @@ class UniAdapter(nn.Module):
             scale: Of what an adapter adds.
         """
         super().__init__()
-        self.borrowed, self.text_tower = Borrowed(tower), text
+        self.borrowed, self.text_tower = BorrowedTower(tower), text
         self.output_dim, self.depth = tower.shape.output_dim, tower.shape.depth
         self.adapters = nn.ModuleList(
             Adapter(
@@ -101,7 +101,7 @@ class UniAdapter(nn.Module):
         for index in range(self.depth):
             with tower.own_precision():
                 tokens_NSD = tokens_NSD + tower.trunk.attention_branch(index, tokens_NSD)
-                branch_NSD = tower.trunk.perceptron_branch(index, tokens_NSD)
+                branch_NSD = tower.trunk.mlp_branch(index, tokens_NSD)
             tokens_NSD = tokens_NSD + branch_NSD + self.adapters[index](tokens_NSD, "image")
         with tower.own_precision():
             frames_NE = tower.trunk.project(tower.trunk.pool(tokens_NSD))
@@ -113,6 +113,6 @@ class UniAdapter(nn.Module):
         tokens_QWD = tower.embed(tokens_QW)
         for index in range(tower.depth):
             tokens_QWD = tokens_QWD + tower.attention_branch(index, tokens_QWD)
-            branch_QWD = tower.perceptron_branch(index, tokens_QWD)
+            branch_QWD = tower.mlp_branch(index, tokens_QWD)
             tokens_QWD = tokens_QWD + branch_QWD + self.adapters[index](tokens_QWD, "text")
         return tower.finish(tokens_QWD)

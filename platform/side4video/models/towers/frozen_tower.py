@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from side4video.core.errors import InputError
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.feature_request import EMBEDDING
+from side4video.models.layers.eight_bit import quantize_to_eight_bits
 from side4video.models.layers.precision import autocast_off
-from side4video.models.reads import EMBEDDING
-from side4video.models.towers.eight_bit_weights import hold_in_eight_bits
 from side4video.models.towers.trunk import Trunk
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "8-bit": torch.bfloat16}
@@ -71,7 +71,7 @@ class FrozenTower(nn.Module):
             self.register_buffer(name, torch.tensor(values, device=device).view(-1, 1, 1), persistent=False)
         self.requires_grad_(False)
         if precision == "8-bit":
-            hold_in_eight_bits(trunk)
+            quantize_to_eight_bits(trunk)
         self.eval()
 
     @property
@@ -94,7 +94,7 @@ class FrozenTower(nn.Module):
             raise ValueError("a tower on the meta device has no weights, and so no fingerprint")
         return self._fingerprint
 
-    def let_go_of_weights(self) -> None:
+    def release_weights(self) -> None:
         """Give back the memory of the weights; sizes, fingerprint and `normalise` stay, no frame passes any more."""
         self.trunk.visual.to("meta")
 

@@ -59,23 +59,23 @@ class OpenCLIPTrunk(nn.Module):
 
     def run_block(self, index: int, tokens_NPD: Tensor, read: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
         """One pre-norm block."""
-        attended_NPD = self.attend(index, self.attention_norm(index, tokens_NPD), read)
+        attended_NPD = self.run_attention(index, self.attention_norm(index, tokens_NPD), read)
         tokens_NPD = attended_NPD.add_(tokens_NPD)
-        return self.perceptron_branch(index, tokens_NPD).add_(tokens_NPD)
+        return self.mlp_branch(index, tokens_NPD).add_(tokens_NPD)
 
     def attention_branch(self, index: int, tokens_NPD: Tensor) -> Tensor:
         """Norm and attention."""
-        return self.attend(index, self.attention_norm(index, tokens_NPD))
+        return self.run_attention(index, self.attention_norm(index, tokens_NPD))
 
-    def perceptron_branch(self, index: int, tokens_NPD: Tensor) -> Tensor:
+    def mlp_branch(self, index: int, tokens_NPD: Tensor) -> Tensor:
         """Norm and MLP."""
-        return self.perceive(index, self.perceptron_norm(index, tokens_NPD))
+        return self.run_mlp(index, self.mlp_norm(index, tokens_NPD))
 
     def attention_norm(self, index: int, tokens_NPD: Tensor) -> Tensor:
         """`ln_1`."""
         return self.blocks[index].ln_1(tokens_NPD)
 
-    def attend(self, index: int, tokens_NPD: Tensor, read: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
+    def run_attention(self, index: int, tokens_NPD: Tensor, read: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
         """Attention over the tokens of each frame, or of any other group; `read` receives queries and keys."""
         attention = self.blocks[index].attn
         qkv = linear(tokens_NPD, attention.in_proj_weight, attention.in_proj_bias)
@@ -87,20 +87,20 @@ class OpenCLIPTrunk(nn.Module):
         out = attention.out_proj
         return linear(mixed_NhPd.transpose(1, 2).flatten(2), out.weight, out.bias)
 
-    def perceptron_norm(self, index: int, tokens_NPD: Tensor) -> Tensor:
+    def mlp_norm(self, index: int, tokens_NPD: Tensor) -> Tensor:
         """`ln_2`."""
         return self.blocks[index].ln_2(tokens_NPD)
 
-    def perceive(self, index: int, tokens_NPD: Tensor) -> Tensor:
+    def run_mlp(self, index: int, tokens_NPD: Tensor) -> Tensor:
         """Two layers with GELU or QuickGELU between them."""
-        perceptron: Any = self.blocks[index].mlp
-        hidden = linear(tokens_NPD, perceptron.c_fc.weight, perceptron.c_fc.bias)
-        if isinstance(perceptron.gelu, QuickGELU) and not torch.is_grad_enabled():
+        mlp: Any = self.blocks[index].mlp
+        hidden = linear(tokens_NPD, mlp.c_fc.weight, mlp.c_fc.bias)
+        if isinstance(mlp.gelu, QuickGELU) and not torch.is_grad_enabled():
             # In place: the hidden channels are the largest tensor of a tower's pass.
             hidden.mul_((1.702 * hidden).sigmoid_())
         else:
-            hidden = perceptron.gelu(hidden)
-        return linear(hidden, perceptron.c_proj.weight, perceptron.c_proj.bias)
+            hidden = mlp.gelu(hidden)
+        return linear(hidden, mlp.c_proj.weight, mlp.c_proj.bias)
 
     def pool(self, tokens_NPD: Tensor) -> Tensor:
         """`ln_post` of the class token: [N, D]."""

@@ -79,7 +79,7 @@ class TextTower(nn.Module):
         tokens_BWD = self.embed(tokens_BW)
         for index in range(self.depth):
             tokens_BWD = tokens_BWD + self.attention_branch(index, tokens_BWD)
-            tokens_BWD = tokens_BWD + self.perceptron_branch(index, tokens_BWD)
+            tokens_BWD = tokens_BWD + self.mlp_branch(index, tokens_BWD)
         return self.finish(tokens_BWD)
 
     def embed(self, tokens_BW: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ class TextTower(nn.Module):
         mixed_BhWd = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         return attention.out_proj(mixed_BhWd.transpose(1, 2).flatten(2))
 
-    def perceptron_branch(self, index: int, tokens_BWD: Tensor) -> Tensor:
+    def mlp_branch(self, index: int, tokens_BWD: Tensor) -> Tensor:
         """What block `index` adds then: norm and MLP."""
         block = self.blocks[index]
         return block.mlp(block.ln_2(tokens_BWD))

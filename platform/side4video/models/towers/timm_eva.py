@@ -73,36 +73,36 @@ class EvaTrunk(nn.Module):
         if read is not None:
             raise NotImplementedError("an EVA tower's queries and keys cannot be read")
         tokens_NPD = tokens_NPD + self.attention_branch(index, tokens_NPD)
-        return self.perceptron_branch(index, tokens_NPD).add_(tokens_NPD)
+        return self.mlp_branch(index, tokens_NPD).add_(tokens_NPD)
 
     def attention_branch(self, index: int, tokens_NPD: Tensor) -> Tensor:
         """Norm and attention, in the order of the tower."""
         norm = self.blocks[index].norm1
         if self.post_norm:
-            return norm(self.attend(index, tokens_NPD))
-        return self.attend(index, norm(tokens_NPD))
+            return norm(self.run_attention(index, tokens_NPD))
+        return self.run_attention(index, norm(tokens_NPD))
 
-    def perceptron_branch(self, index: int, tokens_NPD: Tensor) -> Tensor:
+    def mlp_branch(self, index: int, tokens_NPD: Tensor) -> Tensor:
         """Norm and MLP, in the order of the tower."""
         norm = self.blocks[index].norm2
         if self.post_norm:
-            return norm(self.perceive(index, tokens_NPD))
-        return self.perceive(index, norm(tokens_NPD))
+            return norm(self.run_mlp(index, tokens_NPD))
+        return self.run_mlp(index, norm(tokens_NPD))
 
     def attention_norm(self, index: int, tokens_NPD: Tensor) -> Tensor:
         """`norm1`, of a pre-norm tower."""
         return self.blocks[index].norm1(tokens_NPD)
 
-    def attend(self, index: int, tokens_NPD: Tensor) -> Tensor:
+    def run_attention(self, index: int, tokens_NPD: Tensor) -> Tensor:
         """Attention with the tower's rotary positions, so over whole frames only where it has them."""
         rope: Any = self.visual.rope
         return self.blocks[index].attn(tokens_NPD, rope=rope if rope is None else rope.get_embed())
 
-    def perceptron_norm(self, index: int, tokens_NPD: Tensor) -> Tensor:
+    def mlp_norm(self, index: int, tokens_NPD: Tensor) -> Tensor:
         """`norm2`, of a pre-norm tower."""
         return self.blocks[index].norm2(tokens_NPD)
 
-    def perceive(self, index: int, tokens_NPD: Tensor) -> Tensor:
+    def run_mlp(self, index: int, tokens_NPD: Tensor) -> Tensor:
         """The MLP, gated or not."""
         return self.blocks[index].mlp(tokens_NPD)
 

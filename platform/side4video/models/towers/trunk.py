@@ -36,7 +36,7 @@ class Trunk(Protocol):
         """What block `index` adds to its tokens first, norm included; gradients pass."""
         ...
 
-    def perceptron_branch(self, index: int, tokens_NPD: Tensor) -> Tensor:
+    def mlp_branch(self, index: int, tokens_NPD: Tensor) -> Tensor:
         """What block `index` adds to its tokens then, norm included; gradients pass."""
         ...
 
@@ -44,15 +44,15 @@ class Trunk(Protocol):
         """The norm in front of a pre-norm block's attention."""
         ...
 
-    def attend(self, index: int, tokens_NPD: Tensor) -> Tensor:
+    def run_attention(self, index: int, tokens_NPD: Tensor) -> Tensor:
         """Block `index`'s attention without its norm, over any groups of tokens [N, P, D]."""
         ...
 
-    def perceptron_norm(self, index: int, tokens_NPD: Tensor) -> Tensor:
+    def mlp_norm(self, index: int, tokens_NPD: Tensor) -> Tensor:
         """The norm in front of a pre-norm block's MLP."""
         ...
 
-    def perceive(self, index: int, tokens_NPD: Tensor) -> Tensor:
+    def run_mlp(self, index: int, tokens_NPD: Tensor) -> Tensor:
         """Block `index`'s MLP without its norm."""
         ...
 

@@ -16,7 +16,7 @@ from side4video.core.seeds import seeded
 from side4video.models.methods.clip4clip import CLIP4ClipSpec
 from side4video.models.networks import clip4clip
 from side4video.models.networks.clip4clip import FrameSequence, TrainedFrames, positions_like
-from side4video.planning.shapes import build_skeleton
+from side4video.planning.meta_model import build_meta_model
 from tiny import tiny
 
 MEAN, TIGHT, TOKEN_WISE = {"kind": "mean"}, {"kind": "tight"}, {"kind": "token-wise"}
@@ -50,7 +50,7 @@ def parameters(case):
     model, method, matching, _ = COUNTS[case]
     backbone = {"kind": "open-clip", "model": model, "weights": {"kind": "random"}, "precision": "fp32"}
     task = {"kind": "retrieval", "matching": matching}
-    module = build_skeleton(
+    module = build_meta_model(
         tiny(backbone=backbone, method=method, task=task, data={"size": 224, "frames": 12}), classes=1
     ).module
     named = list(module.named_parameters())
@@ -136,7 +136,7 @@ def trained_frames(tower, video_BTCHW, state):
             for index in range(tower.shape.depth):
                 x = x + clip_statement.attention(x, state, index, tower.shape.heads)
                 normed = clip_statement.layer_norm(x, state, f"transformer.resblocks.{index}.ln_2")
-                x = x + clip_statement.perceptron(normed, state, index, quick=tower.shape.quick_gelu)
+                x = x + clip_statement.mlp(normed, state, index, quick=tower.shape.quick_gelu)
             rows.append(clip_statement.layer_norm(x[0], state, "ln_post") @ state["proj"])
     return torch.stack(rows).unflatten(0, video_BTCHW.shape[:2])
 

@@ -9,7 +9,7 @@ import text_pairs
 import toys
 from side4video.core.errors import InputError
 from side4video.core.seeds import seeded
-from side4video.engine.optimization import OptimizationSpec
+from side4video.engine.optimizer_spec import OptimizationSpec
 from side4video.models.backbones.open_clip import OpenCLIPSpec
 from side4video.models.methods.clip_prompt import CLIPPromptSpec
 from side4video.models.networks.clip_prompt import OrderedFrames, PromptedText
@@ -151,7 +151,7 @@ def test_initial_values_are_the_authors():
     for drawn in (network.text.prompts_LD, network.video.positions_TE):
         assert drawn.detach().std().item() == pytest.approx(0.01, rel=0.05)
     block = network.video.blocks[0]
-    assert block.attention_norm.eps == block.perceptron_norm.eps == 1e-5
+    assert block.attention_norm.eps == block.mlp_norm.eps == 1e-5
     assert not any(bias.any() for bias in (block.query_key_value.bias, block.leave_attention.bias))
     # Xavier's uniform over the matrix of queries, keys and values: variance 2 / (inputs + outputs).
     assert block.query_key_value.weight.detach().std().item() == pytest.approx((2 / (4 * 256)) ** 0.5, rel=0.02)
@@ -203,7 +203,7 @@ def test_a_twin_that_writes_into_the_pass_is_seen():
 @pytest.mark.parametrize("family", toys.FAMILIES)
 def test_it_reads_the_last_class_token_of_every_tower(family):
     tower = toys.toy_tower(family=family)
-    reads = SPEC.frame_reads(tower.shape, frames=toys.FRAMES)
+    reads = SPEC.frame_request(tower.shape, frames=toys.FRAMES)
     assert SPEC.packable
     assert (reads.class_token, reads.tokens, reads.pooled) == (True, frozenset(), False)
     network = OrderedFrames(tower, frames=toys.FRAMES, layers=1)

@@ -8,10 +8,10 @@ import oracle
 import text_pairs
 from side4video.core.errors import InputError
 from side4video.core.seeds import seeded
-from side4video.engine.optimization import OptimizationSpec
+from side4video.engine.optimizer_spec import OptimizationSpec
 from side4video.models.backbones.open_clip import OpenCLIPSpec
+from side4video.models.feature_request import FeatureRequest
 from side4video.models.methods.cross_modal_adapter import CrossModalAdapterSpec
-from side4video.models.reads import Reads
 from tiny import tiny
 from toys import toy_tower
 
@@ -140,7 +140,7 @@ def test_the_image_tower_is_borrowed():
     own = {parameter.data_ptr() for parameter in network.parameters()}
     assert not own & {parameter.data_ptr() for parameter in tower.parameters()}
     assert not SPEC.packable
-    assert SPEC.frame_reads(tower.shape, frames=3) == Reads()
+    assert SPEC.frame_request(tower.shape, frames=3) == FeatureRequest()
 
 
 def test_half_precision_comes_from_the_tower_and_autocast():

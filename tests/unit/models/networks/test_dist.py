@@ -7,10 +7,10 @@ import dist_statement as statement
 from side4video.core.seeds import seeded
 from side4video.models.backbones.open_clip import OpenCLIPSpec
 from side4video.models.backbones.vit import ViTSpec
-from side4video.models.frozen_pass import frozen_features
+from side4video.models.feature_request import FeatureRequest
+from side4video.models.frozen_features import frozen_features
 from side4video.models.methods.dist import DiSTSpec
 from side4video.models.networks.contract import FrozenFeatures
-from side4video.models.reads import Reads
 
 CASES = {
     "two frames to one": {},
@@ -37,11 +37,11 @@ def backbone(size=12, patch=4, depth=3, width=24):
 
 def build(options, *, frames=4, batch=2, **tower):
     spec = DiSTSpec.model_validate({"dim": 64, "temporal_dim": 12, **options})
-    skeleton = backbone(**tower).build("meta")
-    shape = skeleton.shape
+    meta_model = backbone(**tower).build("meta")
+    shape = meta_model.shape
     reads = spec.reads(shape, frames=frames)
     with seeded(3):
-        network = spec.build(skeleton, frames=frames)
+        network = spec.build(meta_model, frames=frames)
         # Initial values are so small that most branches would hardly count.
         for name, parameter in network.named_parameters():
             parameter.data.add_((0.2 if "norm" in name else 0.1) * torch.randn_like(parameter))
@@ -177,7 +177,7 @@ def test_reversing_time_changes_the_output():
 
 def test_reads_every_block_of_every_second_frame():
     tower = OpenCLIPSpec(model="ViT-B-16", weights={"kind": "random"}).shape()
-    assert DiSTSpec().reads(tower, frames=16) == Reads(tokens=frozenset(range(12)), every=2)
+    assert DiSTSpec().reads(tower, frames=16) == FeatureRequest(tokens=frozenset(range(12)), every=2)
     assert DiSTSpec().output_dim(tower) == 512
     with pytest.raises(ValueError, match="15 frames, and the tower sees one of 2"):
         DiSTSpec().reads(tower, frames=15)

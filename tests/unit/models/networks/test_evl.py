@@ -7,10 +7,10 @@ import evl_statement as statement
 from side4video.core.seeds import seeded
 from side4video.models.backbones.open_clip import OpenCLIPSpec
 from side4video.models.backbones.vit import ViTSpec
-from side4video.models.frozen_pass import frozen_features
+from side4video.models.feature_request import FeatureRequest
+from side4video.models.frozen_features import frozen_features
 from side4video.models.methods.evl import EVLSpec
 from side4video.models.networks.contract import FrozenFeatures
-from side4video.models.reads import Reads
 
 BARE = {"temporal_convolution": False, "temporal_positions": False, "temporal_attention": False}
 CASES = {
@@ -33,11 +33,11 @@ def backbone(size=12, patch=4, depth=3, width=24):
 
 def build(options, *, frames=3, batch=2, **tower):
     spec = EVLSpec.model_validate({"layers": 2, "dropout": 0.0, **options})
-    skeleton = backbone(**tower).build("meta")
-    shape = skeleton.shape
+    meta_model = backbone(**tower).build("meta")
+    shape = meta_model.shape
     reads = spec.reads(shape, frames=frames)
     with seeded(3):
-        network = spec.build(skeleton, frames=frames)
+        network = spec.build(meta_model, frames=frames)
         # The query, the positions and the tables start at zero, where most mistakes do not show.
         for parameter in network.parameters():
             parameter.data.add_(0.2 * torch.randn_like(parameter))
@@ -197,8 +197,8 @@ def test_reversing_time_changes_the_output():
 def test_reads_the_last_blocks():
     tower = OpenCLIPSpec(model="ViT-B-16", weights={"kind": "random"}).shape()
     last = frozenset({8, 9, 10, 11})
-    assert EVLSpec(layers=4).reads(tower, frames=8) == Reads(tokens=last, attention=last)
-    assert EVLSpec(layers=4, temporal_attention=False).reads(tower, frames=8) == Reads(tokens=last)
+    assert EVLSpec(layers=4).reads(tower, frames=8) == FeatureRequest(tokens=last, attention=last)
+    assert EVLSpec(layers=4, temporal_attention=False).reads(tower, frames=8) == FeatureRequest(tokens=last)
     assert EVLSpec().output_dim(tower) == 768
     with pytest.raises(ValueError, match="more than the backbone's 12 blocks"):
         EVLSpec(layers=13).reads(tower, frames=8)

@@ -7,9 +7,9 @@ import lst_statement as statement
 import oracle
 from side4video.core.seeds import seeded
 from side4video.models.backbones.open_clip import OpenCLIPSpec
+from side4video.models.feature_request import EMBEDDING
 from side4video.models.methods.lst import LSTSpec
 from side4video.models.networks.contract import FrozenFeatures
-from side4video.models.reads import EMBEDDING
 
 CASES = {"all": {}, "half": {"layers": 2}, "wide": {"reduction": 1}, "one head": {"heads": 1}}
 

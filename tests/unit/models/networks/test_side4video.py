@@ -47,9 +47,9 @@ def build(options, *, frames=3, size=12, patch=4, layers=2, depth=4, width=24, b
     )
     spec = Side4VideoSpec.model_validate({"layers": layers, "dim": 64, **options})
     tower = backbone.shape()
-    skeleton = backbone.build("meta")
+    meta_model = backbone.build("meta")
     with seeded(3 + seed):
-        network = spec.build(skeleton, frames=frames)
+        network = spec.build(meta_model, frames=frames)
         # Norms start at 1 and 0, where half of the mistakes do not show.
         for parameter in network.parameters():
             parameter.data.add_(0.1 * torch.randn_like(parameter))
@@ -239,8 +239,8 @@ def test_initial_values_are_the_authors():
     expected = {
         block.attention.query_key_value.weight: dim**-0.5,
         block.attention.leave.weight: dim**-0.5 * 24**-0.5,
-        block.perceptron.leave.weight: dim**-0.5 * 24**-0.5,
-        block.perceptron.enter.weight: (2 * dim) ** -0.5,
+        block.mlp.leave.weight: dim**-0.5 * 24**-0.5,
+        block.mlp.enter.weight: (2 * dim) ** -0.5,
         network.spatial_PD: 0.01,
         block.temporal.enter.weight: dim**-0.5 / 3**0.5,
         network.stem.weight_DC3HW: (3 * 3 * 16 * 16) ** -0.5 / 3**0.5,

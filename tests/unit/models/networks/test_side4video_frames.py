@@ -9,7 +9,7 @@ import retrieval_toys
 import side4video_statement as statement
 from side4video.core.seeds import seeded
 from side4video.models.backbones.open_clip import OpenCLIPSpec
-from side4video.models.frozen_pass import frozen_features
+from side4video.models.frozen_features import frozen_features
 from side4video.models.methods.side4video import Side4VideoSpec
 
 CASES = {
@@ -44,7 +44,7 @@ def build(options, *, family="clip"):
             if name.endswith("running_var"):
                 buffer.uniform_(0.5, 2.0)
         video = torch.randint(0, 256, (2, FRAMES, 3, 16, 16), dtype=torch.uint8)
-    features = frozen_features(tower, video, method.frame_reads(tower.shape, frames=FRAMES))
+    features = frozen_features(tower, video, method.frame_request(tower.shape, frames=FRAMES))
     return method, tower, network, features
 
 
@@ -164,8 +164,8 @@ def test_initial_values_are_the_authors_for_retrieval(fresh):
         block.temporal.mix.weight_3D: dim**-0.5,
         block.attention.query_key_value.weight: dim**-0.5,
         block.attention.leave.weight: 0.02,
-        block.perceptron.enter.weight: 0.02,
-        block.perceptron.leave.weight: 0.02,
+        block.mlp.enter.weight: 0.02,
+        block.mlp.leave.weight: 0.02,
         side.spatial_PD: 0.01,
         side.stem.weight_DC3HW: (3 * 3 * 16 * 16) ** -0.5 / 3**0.5,
     }
@@ -173,11 +173,11 @@ def test_initial_values_are_the_authors_for_retrieval(fresh):
         assert tensor.detach().std().item() == pytest.approx(deviation, rel=0.05)
         assert abs(tensor.detach().mean().item()) < 4 * deviation * tensor.numel() ** -0.5
     linears = (block.down.projection, block.attention.query_key_value, block.attention.leave)
-    for layer in (*linears, block.perceptron.enter, block.perceptron.leave):
+    for layer in (*linears, block.mlp.enter, block.mlp.leave):
         assert not layer.bias.any()
     for convolution_bias in (block.temporal.enter.bias, block.temporal.leave.bias, block.temporal.mix.bias_D):
         assert convolution_bias.any()
-    for norm in (side.stem_norm, side.final_norm, block.temporal.norm, block.perceptron_norm, block.attention.norm):
+    for norm in (side.stem_norm, side.final_norm, block.temporal.norm, block.mlp_norm, block.attention.norm):
         assert (norm.weight == 1).all()
         assert (norm.bias == 0).all()
 

@@ -9,8 +9,8 @@ import text_pairs
 import toys
 from side4video.core.errors import InputError
 from side4video.core.seeds import seeded
-from side4video.engine.optim import build_optimizer
-from side4video.engine.optimization import OptimizationSpec
+from side4video.engine.optimizer import build_optimizer
+from side4video.engine.optimizer_spec import OptimizationSpec
 from side4video.models.backbones.open_clip import OpenCLIPSpec
 from side4video.models.methods.stan import LONGEST, STANSpec
 from side4video.models.networks.stan import PLACES_IN_TIME, STAN
@@ -192,7 +192,7 @@ def test_it_needs_nothing_of_the_towers_weights_once_it_is_built():
     """Where features are read from disk, the tower's weights go before the first step."""
     tower, network, features = build()
     before = network(features)
-    tower.let_go_of_weights()
+    tower.release_weights()
     assert torch.equal(network(features), before)
     assert "branch.positions_SD" not in network.state_dict()
 
@@ -237,7 +237,7 @@ def test_towers_and_clips_that_it_cannot_use_are_refused():
         STANSpec(layers=5).reads(shape, frames=3)
     with pytest.raises(ValueError, match="65 frames, and stan's embedding of time has 64 rows"):
         SPEC.reads(shape, frames=65)
-    reads = SPEC.frame_reads(shape, frames=64)
+    reads = SPEC.frame_request(shape, frames=64)
     assert (reads.tokens, reads.class_token) == (frozenset({2, 3}), True)
 
 

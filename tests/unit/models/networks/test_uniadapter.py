@@ -9,11 +9,11 @@ import toys
 import uniadapter_statement as statement
 from side4video.core.errors import InputError
 from side4video.core.seeds import seeded
-from side4video.engine.optimization import OptimizationSpec
+from side4video.engine.optimizer_spec import OptimizationSpec
 from side4video.models.backbones.open_clip import OpenCLIPSpec
+from side4video.models.feature_request import FeatureRequest
 from side4video.models.methods.uniadapter import UniAdapterSpec
 from side4video.models.networks.uniadapter import Adapter, UniAdapter
-from side4video.models.reads import Reads
 from tiny import tiny
 
 SPEC = UniAdapterSpec(dim=9, scale=0.3)
@@ -177,7 +177,7 @@ def test_gradients_pass_a_tower_in_eight_bits():
 
 def test_it_runs_the_tower_itself():
     assert not SPEC.packable
-    assert SPEC.frame_reads(toys.toy_tower().shape, frames=3) == Reads()
+    assert SPEC.frame_request(toys.toy_tower().shape, frames=3) == FeatureRequest()
 
 
 def test_wrong_documents_give_a_readable_error():

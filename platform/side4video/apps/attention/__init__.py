@@ -1,0 +1,1 @@
+"""Attention maps of the frozen tower and the side network (Figure 6)."""

@@ -1,0 +1,144 @@
+"""`side4video attention`: where the frozen tower and the side network look in videos (the paper's Figure 6)."""
+
+import json
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from side4video.terminal.options import as_json, made_folder
+
+if TYPE_CHECKING:
+    from side4video.apps.attention.reader import AttentionReader, Looked
+
+SIDE = "side network"
+_STEM_LENGTH = 80
+
+
+@click.command()
+@click.argument("model", metavar="RUN")
+@click.argument("videos", nargs=-1, required=True, metavar="VIDEO...")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("attention"),
+    show_default=True,
+    help="The folder for pictures and films; it is made, and files of the same name are replaced.",
+)
+@click.option(
+    "--film/--no-film", default=True, show_default=True, help="Also an MP4 with the three panels side by side."
+)
+@click.option("--uri", default="", help="The store a run is in; by default MLFLOW_TRACKING_URI, or the local one.")
+@click.option("--device", default="", help="`cpu`, `cuda`, `cuda:1` ...; by default the first GPU, or the CPU.")
+@as_json
+def attention(model: str, videos: tuple[str, ...], out: Path, film: bool, uri: str, device: str, as_json: bool) -> None:
+    """Draw where the frozen tower and the side network look in each VIDEO, frame by frame.
+
+    RUN is a run of the side network (its id, the beginning of it, or its name), for recognition or retrieval, or the
+    folder that `side4video export` wrote. For each video there will be NAME.png, NAME.pdf, NAME.svg and NAME.mp4. What
+    the maps are stands below each picture. Exit code 1 if a video cannot be read.
+    """
+    from side4video.apps.attention.reader import Unread
+    from side4video.engine.process_group import default_device
+
+    reader = _load(model, uri, device or default_device())
+    folder = made_folder(out)
+    names = _names(videos)
+    told: list[dict[str, Any]] = []
+    for video, seen in zip(videos, reader.read(videos), strict=True):
+        if isinstance(seen, Unread):
+            told.append({"video": video, "files": [], "error": seen.reason})
+        else:
+            files = _draw(folder / names[video], seen, reader, film=film)
+            answer = {"answer": seen.answer} if seen.answer else {}
+            told.append({"video": video, "files": [str(file) for file in files], **answer})
+        if not as_json:
+            _tell(told[-1])
+    if as_json:
+        click.echo(json.dumps({"definitions": reader.definitions, "videos": told}, indent=2, ensure_ascii=False))
+    if any("error" in each for each in told):
+        sys.exit(1)
+
+
+def _load(model: str, uri: str, device: str) -> "AttentionReader":
+    from side4video.apps.attention.reader import AttentionReader, load_attention
+
+    if Path(model).is_dir():
+        return load_attention(model, device)
+    from side4video.runs.stored_run import fetch_trained
+    from side4video.tracking.mlflow.store import Store
+
+    store = Store(uri).prepare()
+    with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
+        run, weights, fingerprint = fetch_trained(store, model, Path(scratch))
+        return AttentionReader(
+            run.spec,
+            weights,
+            classes=run.spec.data.dataset.classes(),
+            device=device,
+            backbone_sha256=fingerprint,
+        )
+
+
+def _names(videos: tuple[str, ...]) -> dict[str, str]:
+    """A file name for each video, from its own; the second of a name gets a number."""
+    names: dict[str, str] = {}
+    for video in videos:
+        stem = re.sub(r"[^\w.-]+", "_", Path(video).stem).strip("._")[:_STEM_LENGTH] or "video"
+        name, number = stem, 1
+        while video not in names and name.lower() in {each.lower() for each in names.values()}:
+            number += 1
+            name = f"{stem}-{number}"
+        names.setdefault(video, name)
+    return names
+
+
+def _draw(place: Path, seen: "Looked", reader: "AttentionReader", *, film: bool) -> list[Path]:
+    from side4video.apps.attention.figure import attention_figure, attention_film
+    from side4video.core.text import printable
+    from side4video.inference.video_folder import seconds_of
+    from side4video.reports.figures.style import FORMATS, write_picture
+
+    tower = _tower_name(reader)
+    maps = {tower: seen.tower_TGG, SIDE: seen.side_TGG}
+    name = printable(Path(seen.video).name)
+    title = f"{name}: {seen.answer}" if seen.answer else name
+    caption = _caption(tower, reader.definitions)
+    figure = attention_figure(seen.frames_THWC, maps, title=title, caption=caption)
+    files = [write_picture(figure, place.with_name(f"{place.name}.{kind}")) for kind in FORMATS]
+    if film:
+        path = place.with_name(f"{place.name}.mp4")
+        seconds = seconds_of(Path(seen.video)) if Path(seen.video).is_file() else None
+        files.append(attention_film(path, seen.frames_THWC, maps, title=title, seconds=seconds))
+    return files
+
+
+def _caption(tower: str, definitions: dict[str, str]) -> str:
+    return (
+        f"{tower[0].upper()}{tower[1:]}: {definitions['tower']}. "
+        f"Side network: {definitions[SIDE]}. In multiples of an even spread over the patches; bright is more, each row "
+        "in one scale for all frames, which ends at its 99th percentile."
+    )
+
+
+def _tower_name(reader: "AttentionReader") -> str:
+    """CLIP, EVA-CLIP, or what the document calls it."""
+    backbone = reader.spec.backbone
+    if backbone.kind == "open-clip":
+        return "EVA-CLIP" if backbone.model.startswith("EVA") else "CLIP"
+    return "CLIP" if backbone.has_text_tower else "frozen ViT"
+
+
+def _tell(told: dict[str, Any]) -> None:
+    from side4video.core.text import printable
+
+    if "error" in told:
+        click.echo(f"{printable(told['video'])}: {told['error']}", err=True)
+        return
+    answer = f" ({told['answer']})" if "answer" in told else ""
+    click.echo(f"{printable(told['video'])}{answer}")
+    for file in told["files"]:
+        click.echo(f"  written: {file}")

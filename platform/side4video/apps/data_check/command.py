@@ -1,0 +1,122 @@
+"""`side4video data check`: a spec's lists against the files, and a sample of the clips decoded."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from side4video.spec.load import load_experiment
+from side4video.terminal.options import as_json, overrides, page_place, spec_file
+from side4video.terminal.progress import SearchView
+
+if TYPE_CHECKING:
+    from side4video.apps.data_check.check import CheckResult
+    from side4video.apps.data_check.report import DataReport
+    from side4video.core.worker_pool import WorkerPool
+    from side4video.data.spec import DataSpec
+
+NAMED = 10
+"""Problems of a kind that are named; the others are counted."""
+
+
+@click.command()
+@spec_file
+@overrides
+@click.option("--sample", type=click.IntRange(min=0), default=100, show_default=True, help="How many clips to decode.")
+@click.option("--all", "decodes_all", is_flag=True, help="Decode every clip.")
+@click.option(
+    "--html", type=click.Path(), default=None, help="Also write a page with charts and frames into this file."
+)
+@as_json
+def check(
+    spec: str, overrides: tuple[str, ...], sample: int, decodes_all: bool, html: str | None, as_json: bool
+) -> None:
+    """Compare the lists of SPEC's data set with the files, and decode a sample; exit code 1 if something is wrong.
+
+    Files are looked for, those that may be the same for training and test are hashed, on all cores. An interrupted
+    check goes on where it was, and what has not changed is not looked at again.
+    """
+    from side4video.apps.data_check.check import check_dataset
+    from side4video.apps.data_check.listing import list_clips
+    from side4video.apps.data_check.report import make_report
+    from side4video.apps.data_check.saved import SavedResults, kept_place
+    from side4video.core.worker_pool import WorkerPool
+
+    experiment = load_experiment(spec, overrides)
+    page, data = page_place(html), experiment.data
+    with SearchView() as view, WorkerPool() as pool:
+        view.say("reading the lists")
+        listing = list_clips(data.dataset)
+        with SavedResults(kept_place(data, [clip for _, clip in listing.clips()]), data) as kept:
+            checked = check_dataset(
+                data, listing, sample=None if decodes_all else sample, pool=pool, kept=kept, view=view
+            )
+        report = make_report(experiment.name, data.dataset.kind, checked, frames=data.frames, notes=kept.notes)
+        if page:
+            _write_page(page, report, checked, (data, pool, view))
+    if as_json:
+        click.echo(json.dumps(report.as_json(), indent=2))
+    else:
+        _print(report)
+    if page:
+        click.echo(f"written: {page}", err=as_json)
+    if not report.is_clean:
+        sys.exit(1)
+
+
+def _write_page(
+    path: Path, report: "DataReport", checked: "CheckResult", tools: "tuple[DataSpec, WorkerPool, SearchView]"
+) -> None:
+    from side4video.apps.data_check.check import draw_pictures
+    from side4video.apps.data_check.listing import piece_of
+    from side4video.apps.data_check.page import SHOWN, Picture, report_page
+    from side4video.core.text import format_length
+    from side4video.data.storage import common_root, relative
+    from side4video.reports.html import write_page
+
+    data, pool, view = tools
+    shown = [clip for clip in checked.sample if not checked.facts[piece_of(clip)].broken][:SHOWN]
+    jpegs = draw_pictures(shown, data, pool=pool, view=view)
+    root = common_root([clip.path for _, clip in checked.listing.clips()])
+    pictures = []
+    for clip in shown:
+        facts = checked.facts[piece_of(clip)]
+        what = checked.listing.classes[clip.label] if clip.label is not None else next(iter(clip.captions), "")
+        length = f"{facts.frames} frames" + (f", {format_length(facts.seconds)}" if facts.seconds is not None else "")
+        if jpeg := jpegs.get(piece_of(clip)):
+            told = " · ".join(each for each in (what, length, f"{facts.width} x {facts.height}") if each)
+            pictures.append(Picture(relative(clip.path, root), told, jpeg))
+    write_page(report_page(report, pictures), path)
+
+
+def _print(report: "DataReport") -> None:
+    from side4video.apps.data_check.findings import KINDS
+    from side4video.apps.data_check.page import count_rows, kind_text, verdict_of
+    from side4video.core.text import printable
+    from side4video.data.clip import SPLITS
+    from side4video.terminal.options import table_console
+
+    classes = f" · {len(report.classes)} classes" if report.classes else ""
+    click.echo(f"data set     {report.dataset}{classes}")
+    click.echo(f"fingerprint  {report.fingerprint or 'none: the data set would stop a run'}")
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("")
+    for split in SPLITS:
+        table.add_column(split, justify="right", no_wrap=True)
+    for name, cells in count_rows(report):
+        table.add_row(Text(name), *cells)
+    table_console().print(table)
+    for kind in KINDS:
+        found = report.of_kind(kind)
+        for each in found[:NAMED]:
+            where = " · ".join(part for part in (each.split, each.origin, each.path) if part)
+            click.echo(printable(f"{kind_text(kind)}: {where}: {each.reason}"))
+        if len(found) > NAMED:
+            click.echo(f"{kind_text(kind)}: and {len(found) - NAMED} more")
+    for note in report.notes:
+        click.echo(f"note: {printable(note)}")
+    click.echo(verdict_of(report))

@@ -1,0 +1,109 @@
+"""What is wrong with a data set, one entry a file or clip."""
+
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+
+from side4video.apps.data_check.check import CheckResult
+from side4video.apps.data_check.listing import piece_of
+from side4video.data.clip import Clip, Split
+
+KINDS = {
+    "missing": "listed, and there is no such file",
+    "broken": "cannot be decoded",
+    "too_short": "fewer frames than data.frames, so some are repeated",
+    "duplicated": "test clips whose bytes are those of a training clip",
+    "without_caption": "no caption, where every video should have one",
+    "refused": "what would end a run",
+}
+"""All kinds of problems, and what each is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong."""
+
+    kind: str
+    """A key of `KINDS`."""
+    split: Split
+    path: str
+    """The file or folder; empty where it is the whole list."""
+    origin: str
+    """What lists it."""
+    reason: str
+
+
+def find_problems(checked: CheckResult, frames: int) -> list[Problem]:
+    """All that is wrong, kind by kind, in the order of the lists.
+
+    Args:
+        checked: What the walk found.
+        frames: How many a run looks at, per clip.
+    """
+    missing = _each_once(checked, "missing", lambda clip: clip.path, lambda clip: _missing(checked, clip))
+    broken = _each_once(checked, "broken", piece_of, lambda clip: _broken(checked, clip))
+    short = _each_once(checked, "too_short", piece_of, lambda clip: _too_short(checked, clip, frames))
+    bare = _each_once(checked, "without_caption", piece_of, _without_caption)
+    refused = [Problem("refused", split, "", "", reason) for split, reason in checked.listing.refused.items()]
+    return [*missing, *broken, *short, *_duplicated(checked), *bare, *refused]
+
+
+def _each_once(
+    checked: CheckResult, kind: str, key: Callable[[Clip], Hashable], judge: Callable[[Clip], str]
+) -> Iterator[Problem]:
+    """A problem for each clip that the judge has something to say of; clips with one key in a split are one."""
+    seen: set[tuple[Split, Hashable]] = set()
+    for split, clip in checked.listing.clips():
+        reason = judge(clip)
+        if reason and (split, key(clip)) not in seen:
+            seen.add((split, key(clip)))
+            yield Problem(kind, split, clip.path, clip.origin, reason)
+
+
+def _missing(checked: CheckResult, clip: Clip) -> str:
+    kind = "folder" if clip.frame_pattern else "file"
+    return "" if checked.stamps[clip.path] else f"there is no such {kind}"
+
+
+def _broken(checked: CheckResult, clip: Clip) -> str:
+    stamp, facts = checked.stamps[clip.path], checked.facts.get(piece_of(clip))
+    if stamp is None:
+        return ""
+    if not stamp.bytes:
+        return "the folder holds nothing" if clip.frame_pattern else "the file is empty"
+    if facts and facts.broken:
+        return facts.broken
+    return "its bytes cannot be read" if checked.digests.get(clip.path) == "" else ""
+
+
+def _too_short(checked: CheckResult, clip: Clip, frames: int) -> str:
+    facts = checked.facts.get(piece_of(clip))
+    if facts is None or facts.broken or facts.frames >= frames:
+        return ""
+    return f"{facts.frames} frames, and data.frames is {frames}"
+
+
+def _without_caption(clip: Clip) -> str:
+    return "" if clip.label is not None or any(clip.captions) else "no caption"
+
+
+def _duplicated(checked: CheckResult) -> Iterator[Problem]:
+    """Test clips of which a training clip shows the same bytes, at times that overlap."""
+    training: dict[str, dict[Hashable, Clip]] = {}
+    for clip in checked.listing.splits["train"]:
+        if digest := checked.digests.get(clip.path):
+            training.setdefault(digest, {}).setdefault(piece_of(clip), clip)
+    seen = set()
+    for clip in checked.listing.splits["test"]:
+        twins = training.get(checked.digests.get(clip.path, ""), {})
+        twin = next((other for other in twins.values() if _overlap(clip, other)), None)
+        if twin and piece_of(clip) not in seen:
+            seen.add(piece_of(clip))
+            of = "itself" if twin.path == clip.path else twin.path
+            where = f" ({twin.origin})" if twin.origin else ""
+            yield Problem("duplicated", "test", clip.path, clip.origin, f"the same bytes for training: {of}{where}")
+
+
+def _overlap(clip: Clip, other: Clip) -> bool:
+    ends = (clip.end_seconds, other.end_seconds)
+    end = min(each for each in (*ends, float("inf")) if each is not None)
+    return max(clip.start_seconds or 0.0, other.start_seconds or 0.0) < end

@@ -1,0 +1,132 @@
+"""What a check found of each file and clip, in one small file, so that the next one goes on where this one ended.
+
+It lies under `$SIDE4VIDEO_HOME/checks`, one for each data set, and holds for each file its size and time of change:
+what has changed is looked at again. The name is made of the data set's section and the folder its files are in, not of
+its fingerprint, which changes with every file that is mended while all others stay what they are. It is written beside
+its place and then moved there: it is whole, or it is the one from before.
+"""
+
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+from side4video.apps.data_check.listing import Piece
+from side4video.apps.data_check.probe import ClipFacts, Stamp
+from side4video.core.paths import home
+from side4video.data.clip import Clip
+from side4video.data.spec import DataSpec
+from side4video.data.storage import common_root
+
+FORMAT = 1
+"""Raised whenever files of before would be read wrongly."""
+SAVE_EVERY_SECONDS = 30.0
+"""What a check that is killed may lose."""
+
+
+class SavedResults:
+    """What is known of files (by path) and clips (by piece); leaving it as a context manager writes it."""
+
+    def __init__(self, path: Path, data: DataSpec) -> None:
+        """Nothing is read yet.
+
+        Args:
+            path: The file.
+            data: Says how clips are decoded; what was decoded otherwise is forgotten.
+        """
+        self.path = path
+        self.reading = [data.decoder, data.frames, data.sampling.model_dump_json()]
+        self.notes: list[str] = []
+        """What a person should know: why the file was not used, or not written."""
+        self._digests: dict[str, tuple[Stamp, str]] = {}
+        self._facts: dict[Piece, tuple[Stamp, ClipFacts]] = {}
+        self._written, self._is_new = time.monotonic(), False
+
+    def __enter__(self) -> "SavedResults":
+        self._read()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._write()
+
+    def digest(self, path: str, stamp: Stamp) -> str | None:
+        """The hash of a file as it is now; None if it is not known."""
+        before, digest = self._digests.get(path, (None, None))
+        return digest if before == stamp else None
+
+    def facts(self, piece: Piece, stamp: Stamp) -> ClipFacts | None:
+        """What decoding said of a clip of a file as it is now; None if it is not known."""
+        before, facts = self._facts.get(piece, (None, None))
+        return facts if before == stamp else None
+
+    def keep_digest(self, path: str, stamp: Stamp, digest: str) -> None:
+        """Remember the hash of a file."""
+        self._digests[path] = (stamp, digest)
+        self._write_sometimes()
+
+    def keep_facts(self, piece: Piece, stamp: Stamp, facts: ClipFacts) -> None:
+        """Remember what decoding said."""
+        self._facts[piece] = (stamp, facts)
+        self._write_sometimes()
+
+    def forget_others(self, paths: Collection[str]) -> None:
+        """Forget files that are not listed any more."""
+        for path in self._digests.keys() - paths:
+            del self._digests[path]
+        for piece in [piece for piece in self._facts if piece[0] not in paths]:
+            del self._facts[piece]
+
+    def _read(self) -> None:
+        try:
+            document = json.loads(self.path.read_text(encoding="utf-8"))
+            if document["format"] != FORMAT:
+                return
+            digests = {path: (Stamp(*stamp), str(digest)) for path, stamp, digest in document["files"]}
+            facts: dict[Piece, Any] = {
+                tuple(piece): (Stamp(*stamp), ClipFacts(*facts)) for piece, stamp, facts in document["clips"]
+            }
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            self.notes.append(f"{self.path} cannot be read ({error}); the check begins anew")
+            return
+        self._digests, self._facts = digests, facts if document["reading"] == self.reading else {}
+
+    def _write_sometimes(self) -> None:
+        self._is_new = True
+        if time.monotonic() - self._written > SAVE_EVERY_SECONDS:
+            self._write()
+
+    def _write(self) -> None:
+        if not self._is_new:
+            return
+        document = {
+            "format": FORMAT,
+            "reading": self.reading,
+            "files": [[path, astuple(stamp), digest] for path, (stamp, digest) in self._digests.items()],
+            "clips": [[piece, astuple(stamp), astuple(facts)] for piece, (stamp, facts) in self._facts.items()],
+        }
+        partial = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.partial")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(json.dumps(document, separators=(",", ":")), encoding="utf-8")
+            partial.replace(self.path)
+            self._written, self._is_new = time.monotonic(), False
+        except OSError as error:
+            self.notes.append(f"{self.path} could not be written ({error}); the next check begins anew")
+            self._written = time.monotonic()
+        finally:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+
+def kept_place(data: DataSpec, clips: Sequence[Clip]) -> Path:
+    """The file for a data set."""
+    key = f"{data.dataset.model_dump_json()}\n{common_root([clip.path for clip in clips])}"
+    return home() / "checks" / f"{data.dataset.kind}-{hashlib.sha256(os.fsencode(key)).hexdigest()[:12]}.json"

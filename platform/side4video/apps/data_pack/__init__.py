@@ -1,0 +1,1 @@
+"""Pack a data set into tar shards that are quick to read."""

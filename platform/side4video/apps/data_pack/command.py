@@ -1,0 +1,115 @@
+"""`side4video data pack`: a data set rewritten once, quick to read ever after."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from side4video.core.errors import InputError
+from side4video.core.units import format_bytes, format_duration
+from side4video.spec.load import load_experiment
+from side4video.terminal.options import as_json, overrides, spec_file
+from side4video.terminal.progress import SearchView
+
+if TYPE_CHECKING:
+    from side4video.apps.data_pack.encode import Codec, Encoding
+
+
+@click.command()
+@spec_file
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@overrides
+@click.option(
+    "--codec",
+    type=click.Choice(["h264", "mjpeg", "copy"]),
+    default="h264",
+    show_default=True,
+    help="h264 is small; mjpeg is larger and decodes single frames at once; copy leaves files as they are.",
+)
+@click.option("--short-side", type=click.IntRange(min=16), default=256, show_default=True, help="Pixels, at most.")
+@click.option("--quality", type=click.IntRange(0, 51), default=None, help="h264: 0 to 51 (20); mjpeg: 2 to 31 (5).")
+@click.option("--keyframes", type=click.IntRange(min=1), default=16, show_default=True, help="h264: one in so many.")
+@click.option(
+    "--files-per-shard", type=click.IntRange(min=1), default=500, show_default=True, help="Videos of a shard."
+)
+@click.option("--verify", is_flag=True, help="Read all shards again, and compare them with their checksums.")
+@as_json
+def pack(
+    spec: str,
+    folder: Path,
+    overrides: tuple[str, ...],
+    codec: str,
+    short_side: int,
+    quality: int | None,
+    keyframes: int,
+    files_per_shard: int,
+    verify: bool,
+    as_json: bool,
+) -> None:
+    """Rewrite the videos of SPEC's data set into tar shards in FOLDER; exit code 1 if --verify finds a wrong one.
+
+    Frames are resized to a short side, kept one by one at their times, and written with a manifest and checksums.
+    An interrupted packing goes on where it was. Use the result with `dataset: {kind: packed, root: FOLDER}`.
+    """
+    from side4video.apps.data_pack.pack import Packing, repack
+    from side4video.apps.data_pack.pack import verify as find_wrong
+    from side4video.core.worker_pool import WorkerPool
+
+    experiment = load_experiment(spec, overrides)
+    encoding = _encoding(codec, short_side, quality, keyframes)
+    if codec == "copy" and getattr(experiment.data.dataset, "frame_pattern", ""):
+        raise InputError("--codec", "copy, and the videos are folders of frames", allowed="h264, mjpeg")
+    begin = time.monotonic()
+    with SearchView() as view, WorkerPool() as pool:
+        packed = repack(Packing(experiment.data, folder, encoding, pool, view), files=files_per_shard)
+        wrong = find_wrong(folder, packed.manifest, view) if verify else []
+    seconds = time.monotonic() - begin
+    shards = packed.manifest.shards
+    answer = {
+        "folder": str(folder),
+        "fingerprint": packed.manifest.fingerprint(),
+        "source_fingerprint": packed.manifest.source,
+        "clips": packed.clips,
+        "videos": packed.videos,
+        "encoded": packed.encoded,
+        "shards": len(shards),
+        "bytes": sum(shard.bytes for shard in shards),
+        "left_out": list(packed.manifest.left_out),
+        "wrong": wrong,
+        "seconds": round(seconds, 2),
+    }
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+    else:
+        _print(answer, verifies=verify)
+    if wrong:
+        sys.exit(1)
+
+
+def _encoding(codec: str, short_side: int, quality: int | None, keyframes: int) -> "Encoding":
+    from side4video.apps.data_pack.encode import Encoding
+
+    if codec == "mjpeg" and quality is not None and not 2 <= quality <= 31:
+        raise InputError("--quality", f"{quality} for mjpeg", allowed="2 (best) to 31")
+    usual = {"h264": 20, "mjpeg": 5, "copy": 0}[codec]
+    return Encoding(cast("Codec", codec), short_side, usual if quality is None else quality, keyframes)
+
+
+def _print(answer: dict[str, Any], *, verifies: bool) -> None:
+    from side4video.core.text import printable
+
+    click.echo(
+        f"{answer['videos']} videos of {answer['clips']} clips in {answer['shards']} shards, "
+        f"{format_bytes(answer['bytes'])}; {answer['encoded']} written now, in {format_duration(answer['seconds'])}"
+    )
+    for each in answer["left_out"]:
+        click.echo(printable(f"left out: {' · '.join(filter(None, (each['origin'], each['path'])))}: {each['broken']}"))
+    for each in answer["wrong"]:
+        click.echo(printable(f"wrong: {each}"))
+    if verifies and not answer["wrong"]:
+        click.echo("verified: every shard has the bytes that were written")
+    click.echo(f"fingerprint  {answer['fingerprint']}")
+    click.echo(f"use it with  dataset: {{kind: packed, root: {answer['folder']}}}")

@@ -1,0 +1,259 @@
+"""From a data set to a folder of shards: what goes where, who encodes it, what is there already."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from side4video.apps.data_pack.encode import Encoding, Job, write_video
+from side4video.apps.data_pack.shards import read_member, seal, write_shard
+from side4video.core.errors import InputError
+from side4video.core.progress import View
+from side4video.core.worker_pool import JobFailed, WorkerPool
+from side4video.data.clip import SPLITS, Clip, Split
+from side4video.data.manifest import CLIPS, MANIFEST, Manifest, Shard, clip_record, read_clips, read_manifest
+from side4video.data.spec import DataSpec
+from side4video.data.storage import common_root, extent, relative
+from side4video.data.tar_members import list_members, shard_name
+
+PLAN, FILES = "plan.json", ".files"
+
+
+@dataclass(frozen=True)
+class Video:
+    """A file of the data set, each once however many clips it has."""
+
+    clip: Clip
+    """Its first clip, without span, forward."""
+    name: str
+    """Its path below the common folder of its split."""
+    member: str
+    """Its name in the shard."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What was done."""
+
+    manifest: Manifest
+    clips: int
+    videos: int
+    encoded: int
+    """Of the videos, those that were written now; others were there from before."""
+
+
+@dataclass(frozen=True)
+class Packing:
+    """What is written where, and how."""
+
+    data: DataSpec
+    folder: Path
+    encoding: Encoding
+    pool: WorkerPool
+    view: View
+
+    def fill(self, path: Path, videos: Sequence[Video], *, before: int, total: int) -> int:
+        """Encode the videos of a shard and write it; how many had to be encoded.
+
+        Raises:
+            InputError: One cannot be decoded, and may not be left out.
+        """
+        scratch = self.folder / FILES
+        scratch.mkdir(exist_ok=True)
+        missing = {video.member: video for video in videos if not (scratch / video.member).is_file()}
+        jobs = [Job(video.clip, self.encoding, str(scratch / member)) for member, video in missing.items()]
+        broken: dict[str, str] = {}
+        known = before + len(videos) - len(jobs)
+        limit = self.data.loader.timeout_seconds
+        for done, (job, found) in enumerate(self.pool.map_unordered(write_video, jobs, limit_seconds=limit), 1):
+            if reason := found.reason if isinstance(found, JobFailed) else found.broken:
+                broken[Path(job.target).name] = reason
+                if self.data.broken_clips.kind == "raise":
+                    raise InputError(
+                        job.clip.origin or job.clip.path,
+                        f"the clip {job.clip.path} cannot be decoded: {reason}",
+                        fix="mend or remove it, or set data.broken_clips: {kind: skip}; the same command goes on",
+                    )
+            self.view.tell(known + done, total)
+        classes = self.data.dataset.classes()
+        write_shard(
+            path,
+            [
+                (video.member, scratch / video.member, _about(video, classes, broken.get(video.member, "")))
+                for video in videos
+            ],
+        )
+        for video in videos:
+            (scratch / video.member).unlink(missing_ok=True)
+        return len(jobs)
+
+
+def repack(packing: Packing, *, files: int) -> Packed:
+    """Write a data set into shards; what an interrupted packing finished is not done again.
+
+    Args:
+        packing: What is written where, and how.
+        files: Videos of a shard.
+
+    Raises:
+        InputError: The data set is wrong, too many videos cannot be decoded, or the folder is of another packing.
+    """
+    packing.view.say("reading the lists")
+    dataset = packing.data.dataset
+    splits: dict[Split, Sequence[Clip]] = {split: dataset.clips(split) for split in SPLITS}
+    shards = plan_shards(splits, files, suffix="" if packing.encoding.codec == "copy" else ".mp4")
+    source = dataset.fingerprint()
+    _claim(packing.folder, {"source": source, "encoding": asdict(packing.encoding), "files": files})
+    before, encoded, total = 0, 0, sum(map(len, shards.values()))
+    if (packing.folder / MANIFEST).is_file():  # and not written anew: it would vouch for whatever the shards hold now
+        manifest = read_manifest(str(packing.folder))
+        clips = len(read_clips(str(packing.folder), manifest))
+        return Packed(manifest, clips, total - len(manifest.left_out), 0)
+    packing.view.say("packing videos")
+    sealed: list[Shard] = []
+    addresses: dict[str, str] = {}
+    left_out: list[dict[str, str]] = []
+    for name, videos in shards.items():
+        path = packing.folder / name
+        if not path.is_file():
+            encoded += packing.fill(path, videos, before=before, total=total)
+        before += len(videos)
+        packing.view.tell(before, total)
+        members = {member.name: member.address for member in list_members(str(path))}
+        addresses |= {video.clip.path: members[video.member] for video in videos if video.member in members}
+        left_out += [_left_out(video, members) for video in videos if video.member not in members]
+        _check_cap(left_out, total, packing.data)
+        sealed.append(_sealed(packing.folder, path))
+    mirrored = dataset.flipped_classes()
+    records = [record for split, clips in splits.items() for record in _records(clips, split, addresses)]
+    text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    manifest = Manifest(
+        source=source,
+        encoding=asdict(packing.encoding),
+        classes=dataset.classes(),
+        mirrored=None if mirrored is None else {str(label): other for label, other in mirrored.items()},
+        shards=tuple(sealed),
+        clips_sha256=hashlib.sha256(text.encode()).hexdigest(),
+        left_out=tuple(left_out),
+    )
+    for name, content in ((CLIPS, text), (MANIFEST, manifest.as_text())):
+        partial = packing.folder / FILES / name
+        partial.parent.mkdir(exist_ok=True)
+        partial.write_text(content, encoding="utf-8")
+        partial.replace(packing.folder / name)
+    shutil.rmtree(packing.folder / FILES, ignore_errors=True)
+    return Packed(manifest, len(records), total - len(left_out), encoded)
+
+
+def plan_shards(splits: Mapping[Split, Sequence[Clip]], files: int, *, suffix: str) -> dict[str, list[Video]]:
+    """The videos of each shard, by its name: each file once, in the order of the lists.
+
+    Args:
+        splits: The clips.
+        files: Videos of a shard.
+        suffix: How the names of members end; empty is as the file's own.
+    """
+    shards: dict[str, list[Video]] = {}
+    seen: set[str] = set()
+    for split, clips in splits.items():
+        root = common_root([clip.path for clip in clips])
+        first: dict[str, Clip] = {}
+        for clip in clips:
+            first.setdefault(clip.path, clip)
+        new = [clip for path, clip in first.items() if path not in seen]
+        seen |= first.keys()
+        for number, clip in enumerate(new):
+            name = clip.name or relative(clip.path, root)
+            ending = suffix or Path(name).suffix or ".mp4"
+            whole = replace(clip, start_seconds=None, end_seconds=None, reversed=False)
+            video = Video(whole, name, f"{split}-{number:08d}{ending}")
+            shards.setdefault(shard_name(split, number // files), []).append(video)
+    return shards
+
+
+def verify(folder: Path, manifest: Manifest, view: View) -> list[str]:
+    """What is wrong with the shards of a folder, by their sizes and hashes; nothing if they are as written."""
+    view.say("verifying shards")
+    wrong = []
+    for done, shard in enumerate(manifest.shards, 1):
+        path = folder / shard.name
+        if not path.is_file():
+            wrong.append(f"{path}: there is no such shard")
+        elif seal(path) != shard:
+            wrong.append(f"{path}: not the bytes that were written")
+        view.tell(done, len(manifest.shards))
+    return wrong
+
+
+def _claim(folder: Path, plan: dict[str, Any]) -> None:
+    """Begin or go on in a folder; another packing's is refused."""
+    place = folder / PLAN
+    text = json.dumps(plan, indent=1, sort_keys=True) + "\n"
+    if place.is_file():
+        before = json.loads(place.read_text(encoding="utf-8"))
+        if differing := sorted(key for key in plan if before.get(key) != plan[key]):
+            named = {"source": "the data set", "encoding": "how videos are written", "files": "--files-per-shard"}
+            raise InputError(
+                str(folder),
+                f"it holds shards of another packing: {', '.join(named[key] for key in differing)} differs",
+                fix="name another folder, or remove this one",
+            )
+        return
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(str(folder), "the folder is not empty", fix="name a new one")
+    folder.mkdir(parents=True, exist_ok=True)
+    place.write_text(text, encoding="utf-8")
+
+
+def _sealed(folder: Path, path: Path) -> Shard:
+    """The seal of a shard as it was when it was written; it is kept for the packing that goes on after this one."""
+    place = folder / FILES / f"{path.name}.json"
+    if place.is_file():
+        return Shard(**json.loads(place.read_text(encoding="utf-8")))
+    found = seal(path)
+    place.parent.mkdir(exist_ok=True)
+    partial = place.with_suffix(".partial")
+    partial.write_text(json.dumps(asdict(found)), encoding="utf-8")
+    partial.replace(place)
+    return found
+
+
+def _about(video: Video, classes: Sequence[str], broken: str) -> dict[str, Any]:
+    """What a video's JSON file says: for readers of WebDataset, and why it is not there."""
+    clip = video.clip
+    about: dict[str, Any] = {"name": video.name}
+    if clip.label is not None:
+        about |= {"label": clip.label, "class": classes[clip.label] if clip.label < len(classes) else ""}
+    if clip.captions:
+        about["captions"] = list(clip.captions)
+    return about | ({"broken": broken, "path": clip.path, "origin": clip.origin} if broken else {})
+
+
+def _left_out(video: Video, members: Mapping[str, str]) -> dict[str, str]:
+    about = read_member(members[f"{Path(video.member).stem}.json"])
+    return {key: str(about.get(key, "")) for key in ("path", "origin", "broken")}
+
+
+def _check_cap(left_out: Sequence[dict[str, str]], total: int, data: DataSpec) -> None:
+    if data.broken_clips.kind == "skip" and len(left_out) > data.broken_clips.cap * total:
+        raise InputError(
+            "data.broken_clips",
+            f"{len(left_out)} of {total} videos cannot be decoded, the last one {left_out[-1]['path']}: "
+            f"{left_out[-1]['broken']}",
+            allowed=f"{data.broken_clips.cap:.2%} of the videos (cap: {data.broken_clips.cap:g})",
+            fix="mend or remove them, or raise the cap; the same command goes on",
+        )
+
+
+def _records(clips: Sequence[Clip], split: Split, addresses: Mapping[str, str]) -> list[dict[str, Any]]:
+    root = common_root([clip.path for clip in clips])
+    records = []
+    for clip in clips:
+        if (address := addresses.get(clip.path)) and (part := extent(address)):
+            shard = Path(address.rpartition("?")[0]).name
+            name = clip.name or relative(clip.path, root)
+            records.append(clip_record(clip, split, shard=shard, extent=part, name=name))
+    return records

@@ -1,0 +1,1 @@
+"""Show what queries of a retrieval run found."""

@@ -1,0 +1,150 @@
+"""`side4video examples`: queries of a retrieval run and the videos that they found, good cases and bad by a rule."""
+
+import json
+import math
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from side4video.core.errors import InputError
+from side4video.terminal.options import as_json, made_folder
+from side4video.terminal.progress import SearchView
+
+if TYPE_CHECKING:
+    from side4video.apps.examples.queries import Example
+
+NAME = "examples"
+PREDICTIONS = "predictions.csv"
+CAPTION = (
+    "Numbers: rank and similarity. Own video: the one that the caption belongs to; ties count against it. Of each "
+    "video some of the frames that the run sees, in order."
+)
+
+
+@click.command()
+@click.argument("run")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("examples"),
+    show_default=True,
+    help="The folder for the pictures and the page; it is made, and files of the same name are replaced.",
+)
+@click.option("--queries", type=click.IntRange(1, 50), default=6, show_default=True, help="How many captions.")
+@click.option("--top", type=click.IntRange(1, 10), default=3, show_default=True, help="How many videos of each.")
+@click.option(
+    "--frames", type=click.IntRange(1, 8), default=3, show_default=True, help="Frames a video in the picture."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Orders captions of equal rank.")
+@click.option("--uri", default="", help="The store the run is in; by default MLFLOW_TRACKING_URI, or the local one.")
+@as_json
+def examples(run: str, out: Path, queries: int, top: int, frames: int, seed: int, uri: str, as_json: bool) -> None:
+    """Show what captions of RUN's evaluation find, its own video marked: examples.png, .pdf, .svg and examples.html.
+
+    RUN is a retrieval run: its id, the beginning of it, or its name. Captions are chosen evenly over the quantiles of
+    the rank that the run's stored predictions say, so good and bad cases stand as they occur.
+    """
+    from side4video.apps.examples.queries import choose_queries, read_queries, rule
+
+    folder = made_folder(out)
+    with SearchView() as view, tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
+        view.say("loading the run")
+        finished, encoder, clips, text = _load(run, uri, Path(scratch))
+        stored = read_queries(text, where=f"{finished.where}: {PREDICTIONS}")
+        chosen = choose_queries(stored, count=queries, seed=seed)
+        from side4video.apps.examples.search import Gallery
+
+        view.say("looking at videos")
+        gallery = Gallery(encoder, clips, view.tell)
+        view.say("ranking")
+        found = [gallery.find(query, top=top) for query in chosen]
+    notes = [rule(len(stored), count=queries, seed=seed)]
+    moved = [each for each in found if each.own_rank != each.query.rank]
+    if moved:
+        ranks = ", ".join(f"{each.query.rank} then and {each.own_rank} now" for each in moved)
+        notes.append(f"Ranks that differ from the stored ones: {ranks}: rounding, or videos that changed.")
+    title = f"{finished.name} ({finished.run_id[:8]}): what captions find among {len(gallery.places)} videos"
+    files = _write(folder, found, title, notes, videos=len(gallery.places), frames=frames)
+    _tell(found, files, notes, as_json=as_json)
+
+
+def _load(run: str, uri: str, scratch: Path) -> tuple[Any, Any, Any, str]:
+    """The run, its encoder with the weights of the stored predictions, its test clips, and its predictions' text."""
+    import torch
+
+    from side4video.engine.process_group import ProcessGroup
+    from side4video.inference.retrieval import RetrievalModel
+    from side4video.runs.stored_run import fetch_weights, find_finished
+    from side4video.tracking.mlflow.store import Store
+    from side4video.tracking.tags import FINGERPRINT_TAG
+
+    store = Store(uri).prepare()
+    finished = find_finished(store, run, scratch)
+    task = finished.spec.task.kind
+    if task != "retrieval":
+        raise InputError(finished.where, f"its task is {task}", allowed="retrieval", fix="name a retrieval run")
+    text = store.download(finished.source, PREDICTIONS, scratch).read_text(encoding="utf-8")
+    dataset = finished.spec.data.dataset
+    dataset.prepare()
+    recorded = store.get(finished.source).tags.get(FINGERPRINT_TAG, "")
+    if recorded and dataset.fingerprint() != recorded:
+        raise InputError(
+            f"{finished.where}: data.dataset",
+            f"its clips are not those of the run any more: fingerprint {dataset.fingerprint()[:12]}…",
+            allowed=f"{recorded[:12]}…, which the predictions are of",
+            fix="bring the lists back, or run it again",
+        )
+    file = fetch_weights(store, finished, scratch, "last")
+    device = "cuda" if finished.spec.cluster.gpus_per_worker and torch.cuda.is_available() else "cpu"
+    return (
+        finished,
+        RetrievalModel(finished.spec, file, ProcessGroup(device=torch.device(device))),
+        dataset.clips("test"),
+        text,
+    )
+
+
+def _write(
+    folder: Path, found: "list[Example]", title: str, notes: list[str], *, videos: int, frames: int
+) -> list[Path]:
+    from side4video.apps.examples.figure import examples_figure
+    from side4video.apps.examples.page import examples_page
+    from side4video.reports.figures.style import FORMATS, write_picture
+    from side4video.reports.html import write_page
+
+    caption = " ".join([*notes, CAPTION])
+    figure = examples_figure(found, title=title, caption=caption, videos=videos, frames=frames)
+    files = [write_picture(figure, folder / f"{NAME}.{kind}") for kind in FORMATS]
+    page = folder / f"{NAME}.html"
+    write_page(examples_page(found, title=title, notes=notes, videos=videos), page)
+    return [*files, page]
+
+
+def _tell(found: "list[Example]", files: list[Path], notes: list[str], *, as_json: bool) -> None:
+    if as_json:
+        rows = [_as_json(each) for each in found]
+        told = {"queries": rows, "notes": notes, "files": [str(file) for file in files]}
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        return
+    for each in found:
+        click.echo(f"rank {each.own_rank:>5}  {each.query.caption}")
+    for note in notes:
+        click.echo(note)
+    for file in files:
+        click.echo(f"written: {file}")
+
+
+def _as_json(example: "Example") -> dict[str, Any]:
+    videos = [
+        {
+            "rank": video.rank,
+            "score": video.score if math.isfinite(video.score) else None,
+            "video": video.name,
+            "is_own": video.is_own,
+        }
+        for video in example.found
+    ]
+    query = example.query
+    return {"caption": query.caption, "stored_rank": query.rank, "rank": example.own_rank, "found": videos}

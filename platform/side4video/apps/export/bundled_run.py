@@ -1,0 +1,83 @@
+"""A finished run written as a folder, for whoever gives it away: `export`, and MLflow's registry."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from side4video.core.errors import InputError
+from side4video.runs.stored_run import FinishedRun, fetch_weights, find_finished
+
+if TYPE_CHECKING:
+    from side4video.inference.bundle import Bundle
+    from side4video.models.towers.load import TowerWeights
+    from side4video.spec.experiment import Experiment
+
+
+def bundle_run(
+    store: Any,
+    run: str,
+    folder: Path,
+    *,
+    weights: str,
+    with_backbone: bool,
+    with_graph: bool = False,
+    license_name: str = "",
+) -> "tuple[FinishedRun, Bundle]":
+    """Write a run into a folder (`inference.bundle`); the run, and what the bundle says of itself.
+
+    Args:
+        store: Where the run is.
+        run: Its id, the beginning of one, or its name.
+        folder: Where to; it must not be there, or be empty.
+        weights: `best` or `last`.
+        with_backbone: Whether the frozen tower lies beside the weights.
+        with_graph: Whether the whole model goes with them as one graph.
+        license_name: For the model card.
+
+    Raises:
+        InputError: There is no such run, its task is another one, or the folder holds something.
+    """
+    from side4video.apps.export.card import model_card
+    from side4video.inference.bundle import Bundle, write_bundle
+    from side4video.tracking.tags import FINGERPRINT_TAG
+
+    with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
+        found = find_finished(store, run, Path(scratch))
+        if found.spec.task.kind != "recognition":
+            raise InputError(found.where, f"its task is {found.spec.task.kind}", allowed="recognition")
+        record = store.get(found.source)
+        bundle = Bundle(
+            name=found.name,
+            classes=found.spec.data.dataset.classes(),
+            backbone_sha256=record.tags.get("backbone_sha256", ""),
+            figures=dict(record.metrics),
+            origin={
+                "run": found.run_id,
+                "data set": found.spec.data.dataset.kind,
+                "data fingerprint": record.tags.get(FINGERPRINT_TAG, ""),
+                "commit": record.tags.get("commit", ""),
+                "weights": weights,
+            },
+        )
+        file = fetch_weights(store, found, Path(scratch), weights)
+        backbone = found.spec.backbone.read_weights() if with_backbone else None
+        graph = Path(scratch) / "graph.pt2" if with_graph else None
+        if graph:
+            bundle = replace(bundle, graph=_write_graph(graph, bundle, found.spec, file, backbone))
+        card = model_card(bundle, found.spec, license_name=license_name)
+        return found, write_bundle(folder, bundle, found.spec, file, card=card, backbone=backbone, graph=graph)
+
+
+def _write_graph(
+    place: Path, bundle: "Bundle", spec: "Experiment", weights: Path, backbone: "TowerWeights | None"
+) -> str:
+    """How near the graph is to the model."""
+    from side4video.apps.export.graph import describe_check, write_graph
+    from side4video.inference.model import Model
+
+    click.echo("exporting the graph …", err=True)
+    model = Model(spec, bundle.classes, weights, backbone=backbone, backbone_sha256=bundle.backbone_sha256)
+    return describe_check(write_graph(model, place))

@@ -1,0 +1,113 @@
+"""The card of an exported model: a header that the Hugging Face hub reads, and a page that people read."""
+
+from typing import Any
+
+from side4video.data.annotations.tables import some
+from side4video.inference.bundle import GRAPH, Bundle
+from side4video.spec.experiment import Experiment
+
+FIGURES = ("top1", "top5", "mean_class_accuracy")
+"""The figures of the header, in their order."""
+SHOWN = ("best/top1", "eval/top1", "eval/top5", "eval/mean_class_accuracy", "eval/loss", "eval/videos")
+"""The metrics of the page, as far as the run has them."""
+NAMES = {
+    "top1": ("accuracy", "top-1 accuracy"),
+    "top5": ("accuracy", "top-5 accuracy"),
+    "mean_class_accuracy": ("accuracy", "mean class accuracy"),
+}
+"""Of a figure: the hub's type, and what it is called."""
+
+
+USAGE = """import side4video
+
+model = side4video.load("this folder")
+for found in model.predict(["a.mp4"]):
+    print(found.video, found.labels)"""
+"""How a folder is asked, in Python."""
+
+
+def model_card(bundle: Bundle, spec: Experiment, *, license_name: str = "") -> str:
+    """The page of `model_page` behind a header of the hub.
+
+    Args:
+        bundle: What it is.
+        spec: The document.
+        license_name: The hub's name of a licence; empty where nobody said one, and none is guessed.
+    """
+    return f"---\n{_as_yaml(card_header(bundle, spec, license_name=license_name))}---\n\n{model_page(bundle, spec)}"
+
+
+def model_page(bundle: Bundle, spec: Experiment, *, usage: str = USAGE) -> str:
+    """What a person should know of the model before using it, as Markdown.
+
+    Args:
+        bundle: What it is.
+        spec: The document.
+        usage: How it is asked, in Python.
+    """
+    shown = [(name, bundle.figures[name]) for name in SHOWN if name in bundle.figures]
+    table = "".join(f"| `{name}` | {value:.6g} |\n" for name, value in shown)
+    weights = spec.backbone.weights.identity()
+    origin = "".join(f"- {name}: `{value}`\n" for name, value in bundle.origin.items() if value)
+    return (
+        f"# {bundle.name}\n\n"
+        f"A `{spec.method.kind}` network on a frozen `{_tower(spec)}` tower, for {spec.task.kind} with side4video.\n\n"
+        f"```python\n{usage}\n```\n\n"
+        f"{_about_graph(bundle, spec) if bundle.graph else ''}"
+        f"## What it was trained on\n\n{origin}\n"
+        f"- frames: {spec.data.frames} of {spec.data.size} x {spec.data.size} pixels; "
+        f"views in test: {spec.data.views.clips} clips x {spec.data.views.crops} crops\n"
+        f"- backbone: {weights}, fingerprint `{bundle.backbone_sha256}`\n"
+        f"- classes ({len(bundle.classes)}): {some(bundle.classes)}\n\n"
+        f"## What it measured\n\n| metric | value |\n|---|---:|\n{table}\n"
+        "Fractions are fractions. These are figures of the data set above and its protocol; of other videos they say "
+        "nothing. The licence of the backbone's weights and of the data set are their makers' own.\n"
+    )
+
+
+def card_header(bundle: Bundle, spec: Experiment, *, license_name: str = "") -> dict[str, Any]:
+    """The hub's metadata of a model: library, task, tags, and figures in the form of its model index.
+
+    Only figures of the weights that are exported stand in it: `best/` of the best, `eval/` of the last.
+    """
+    area = "best" if bundle.origin.get("weights") == "best" else "eval"
+    measured = [(name, bundle.figures[f"{area}/{name}"]) for name in FIGURES if f"{area}/{name}" in bundle.figures]
+    header: dict[str, Any] = {"license": license_name} if license_name else {}
+    header |= {
+        "library_name": "side4video",
+        "pipeline_tag": "video-classification",
+        "tags": ["side4video", "video-classification", "action-recognition", spec.method.kind, _tower(spec)],
+    }
+    if measured:
+        header["metrics"] = ["accuracy"]
+        result = {
+            "task": {"type": "video-classification", "name": "Video Classification"},
+            "dataset": {"type": spec.data.dataset.kind, "name": spec.data.dataset.kind, "split": "test"},
+            "metrics": [{"type": NAMES[n][0], "name": NAMES[n][1], "value": round(v, 6)} for n, v in measured],
+        }
+        header["model-index"] = [{"name": bundle.name, "results": [result]}]
+    return header
+
+
+def _about_graph(bundle: Bundle, spec: Experiment) -> str:
+    frames, size = spec.data.frames, spec.data.size
+    return (
+        f"`{GRAPH}` is tower, network and head as one graph, without any code of side4video:\n\n"
+        f'```python\nimport torch\n\nscores = torch.export.load("{GRAPH}").module()\n'
+        f"frames = torch.zeros(1, {frames}, 3, {size}, {size}, dtype=torch.uint8)\n"
+        "scores(frames)  # [clips, classes]\n```\n\n"
+        "Frames are RGB, resized and cropped, of any number of clips. Scores are softmax of one view; a "
+        "video's score is the mean over its views.\n\n"
+        f"When it was exported, {bundle.graph}. It is of a CPU; `torch.export.passes.move_to_device_pass` moves it. "
+        "Open it only if you trust who gave it to you.\n\n"
+    )
+
+
+def _tower(spec: Experiment) -> str:
+    return str(getattr(spec.backbone, "model", spec.backbone.kind))
+
+
+def _as_yaml(header: dict[str, Any]) -> str:
+    import yaml
+
+    return yaml.safe_dump(header, sort_keys=False, allow_unicode=True)

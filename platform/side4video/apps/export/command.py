@@ -1,0 +1,96 @@
+"""`side4video export`: a finished run as a folder that can be loaded anywhere, and on the Hugging Face hub."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from side4video.core.errors import InputError
+from side4video.core.units import format_bytes
+from side4video.terminal.options import as_json
+
+if TYPE_CHECKING:
+    from side4video.apps.export.hub import Hub
+
+
+@click.command()
+@click.argument("run")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--uri", default="", help="The store the run is in; by default MLFLOW_TRACKING_URI, or the local one.")
+@click.option(
+    "--weights", type=click.Choice(["best", "last"]), default="best", show_default=True, help="Which weights."
+)
+@click.option("--with-backbone", is_flag=True, help="Also the frozen tower's weights, so that nothing else is needed.")
+@click.option(
+    "--graph",
+    is_flag=True,
+    help="Also the whole model as one graph for `torch.export.load`: uint8 frames in, scores out, any number of clips. "
+    "It holds the tower, so --with-backbone is taken, too.",
+)
+@click.option("--push", default="", metavar="NAMESPACE/NAME", help="Also onto the Hugging Face hub, private.")
+@click.option("--public", is_flag=True, help="With --push: everybody may read it.")
+@click.option(
+    "--license",
+    "license_name",
+    default="",
+    metavar="NAME",
+    help="A licence by the hub's name, such as apache-2.0, for the model card; none is guessed.",
+)
+@as_json
+def export(
+    *,
+    run: str,
+    folder: Path,
+    uri: str,
+    weights: str,
+    with_backbone: bool,
+    graph: bool,
+    push: str,
+    public: bool,
+    license_name: str,
+    as_json: bool,
+) -> None:
+    """Write RUN (its id, the beginning of it, or its name) into FOLDER: weights, document, model card, checksums.
+
+    Load it with `side4video.load(FOLDER)`, ask it with `side4video predict FOLDER VIDEO...`.
+    """
+    from side4video.apps.export.bundled_run import bundle_run
+    from side4video.inference.bundle import check_new
+    from side4video.tracking.mlflow.store import Store
+
+    check_new(folder)
+    hub = _hub(push, public=public)
+    found, written = bundle_run(
+        Store(uri).prepare(),
+        run,
+        folder,
+        weights=weights,
+        with_backbone=with_backbone or graph,
+        with_graph=graph,
+        license_name=license_name,
+    )
+    page = hub.push(folder, written) if hub else ""
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    if as_json:
+        told = {"folder": str(folder), "run_id": found.run_id, "bytes": size, "checksums": dict(written.checksums)}
+        click.echo(json.dumps({**told, "graph": written.graph, "page": page}, indent=2))
+        return
+    click.echo(f"{folder}: {written.name} ({found.run_id[:8]}), {len(written.classes)} classes, {format_bytes(size)}")
+    if written.graph:
+        click.echo(f"graph.pt2: {written.graph}")
+    if page:
+        click.echo(f"{'public' if public else 'private'}: {page}")
+    click.echo(f"ask it: side4video predict {folder} VIDEO...")
+
+
+def _hub(push: str, *, public: bool) -> "Hub | None":
+    if not push:
+        if public:
+            raise InputError("--public", "there is no --push", fix="--push NAMESPACE/NAME --public")
+        return None
+    from side4video.apps.export.hub import Hub
+
+    hub = Hub(push, public=public)
+    hub.check()
+    return hub

@@ -1,0 +1,1 @@
+"""Submit runs and sweeps to a Ray cluster as jobs, and follow them."""

@@ -1,0 +1,113 @@
+"""`side4video jobs`: what a Ray cluster was given to do; listed, followed, stopped."""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from side4video.apps.jobs.submit import ending
+from side4video.core.units import format_duration
+from side4video.terminal.options import as_json, job_api
+
+if TYPE_CHECKING:
+    from side4video.apps.jobs.client import Job, JobCluster
+
+job_name = click.argument("job")
+
+
+@click.group()
+def jobs() -> None:
+    """List, follow and stop the jobs of a Ray cluster; a job is named by its id or the beginning of it."""
+
+
+@jobs.command("list")
+@job_api
+@as_json
+def list_jobs(address: str, as_json: bool) -> None:
+    """Show the jobs that were submitted, the newest first."""
+    found = _connect(address).jobs()
+    if as_json:
+        click.echo(json.dumps([_as_json(job) for job in found], indent=2))
+        return
+    if not found:
+        click.echo("No job has been submitted to this cluster.")
+        return
+    from side4video.terminal.options import table_console
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("id", "name", "state", "age"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("command", overflow="fold")
+    for job in found:
+        cells = (job.submission_id, job.name or "-", job.state, format_duration(job.age_s), job.entrypoint)
+        table.add_row(*(Text(cell) for cell in cells))
+    table_console().print(table)
+
+
+@jobs.command("logs")
+@job_name
+@job_api
+@click.option("-f", "--follow", "follows", is_flag=True, help="Until the job ends; the exit code is then the job's.")
+@as_json
+def logs(*, job: str, address: str, follows: bool, as_json: bool) -> None:
+    """Show what JOB has said; Ctrl-C leaves it running."""
+    cluster = _connect(address)
+    found = cluster.find(job)
+    if not follows:
+        text = cluster.logs(found.submission_id)
+        click.echo(json.dumps({**_as_json(found), "log": text}, indent=2) if as_json else text, nl=as_json)
+        return
+    try:
+        ended = cluster.follow(found.submission_id, lambda text: click.echo(text, nl=False, err=as_json))
+    except KeyboardInterrupt:
+        click.echo(f"\nThe job goes on: {found.submission_id}", err=True)
+        sys.exit(130)
+    click.echo(ending(ended), err=True)
+    if as_json:
+        click.echo(json.dumps(_as_json(ended), indent=2))
+    sys.exit(ended.exit_code)
+
+
+@jobs.command("stop")
+@job_name
+@job_api
+@as_json
+def stop(job: str, address: str, as_json: bool) -> None:
+    """End JOB; one that has ended stays as it is. What a run had reached is kept; `-- --go-on` goes on with it."""
+    cluster = _connect(address)
+    found = cluster.find(job)
+    ended = found if found.is_over else cluster.stop(found.submission_id)
+    if as_json:
+        click.echo(json.dumps(_as_json(ended), indent=2))
+    else:
+        click.echo(f"Job {ended.submission_id} had ended before: {ended.state}." if found.is_over else ending(ended))
+    if not ended.is_over:
+        click.echo("error: it has not ended yet; ask again with: side4video jobs list", err=True)
+        sys.exit(1)
+
+
+def _connect(address: str) -> "JobCluster":
+    from side4video.apps.jobs.request import job_address
+
+    where = job_address(address)
+    from side4video.apps.jobs.client import JobCluster
+
+    return JobCluster(where)
+
+
+def _as_json(job: "Job") -> dict[str, Any]:
+    return {
+        "submission_id": job.submission_id,
+        "name": job.name,
+        "kind": job.kind,
+        "digest": job.digest,
+        "state": job.state,
+        "age_seconds": job.age_s,
+        "seconds": job.duration_s,
+        "exit_code": job.exit_code if job.is_over else None,
+        "entrypoint": job.entrypoint,
+        "message": job.message,
+    }

@@ -1,0 +1,126 @@
+"""What cannot work on several nodes, said before a job is sent: checkpoints and numbers that each keeps for itself.
+
+A folder that a document gives by an absolute path counts as shared by all nodes: whoever writes it down for a cluster
+says so. What nobody wrote down, such as a platform's own folder below a home, is each node's own.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from side4video.apps.jobs.files import is_relative
+from side4video.core.errors import InputError
+from side4video.core.network import is_loopback
+from side4video.data.storage import is_remote
+from side4video.spec.experiment import Experiment
+from side4video.spec.load import SpecError
+from side4video.tracking.redaction import redact_text
+
+TRACKING = "MLFLOW_TRACKING_URI"
+HOME = "SIDE4VIDEO_HOME"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of a Ray cluster that is alive."""
+
+    address: str
+    is_head: bool
+    resources: Mapping[str, float]
+    """What it has in all."""
+
+
+def needs_several(experiments: Iterable[Experiment], nodes: Sequence[Node]) -> bool:
+    """Whether experiments run on more than one node: there are more, or one is not enough and others must come."""
+    if len(nodes) != 1:
+        return len(nodes) > 1
+    has = nodes[0].resources
+    return any(
+        each.cluster.most_workers * each.cluster.cores_of_a_worker > has.get("CPU", 0)
+        or each.cluster.most_workers * each.cluster.gpus_per_worker > has.get("GPU", 0)
+        or (each.cluster.decoding.kind == "ray-data" and each.cluster.decoding.resource not in ("", *has))
+        for each in experiments
+    )
+
+
+def check_places(
+    experiments: Iterable[Experiment], nodes: Sequence[Node], environment: Mapping[str, str], *, is_sweep: bool
+) -> list[str]:
+    """Whether what experiments keep and read is in the same place for all nodes.
+
+    Args:
+        experiments: All that a document stands for.
+        nodes: Of the cluster.
+        environment: What the job is given of it.
+        is_sweep: Whether the document is a sweep, which says things of its arms elsewhere.
+
+    Returns:
+        Notes: what is taken for granted.
+
+    Raises:
+        InputError: If it is not; a line for each mistake.
+    """
+    experiments = list(experiments)
+    if not needs_several(experiments, nodes):
+        return []
+    head = next((node.address for node in nodes if node.is_head), "HEAD")
+    problems: dict[str, InputError] = {}
+    taken: dict[str, None] = {}
+    for each in experiments:
+        storage = _storage(each, environment, is_sweep=is_sweep)
+        tracking = _tracking(each, environment, head=head, is_sweep=is_sweep)
+        for problem in (storage, tracking):
+            if problem is not None:
+                problems.setdefault(problem.where, problem)
+        taken |= dict.fromkeys(_folders(each, environment))
+    if problems:
+        raise SpecError(list(problems.values()))
+    return [f"{folder} is taken to be the same folder on all nodes" for folder in taken]
+
+
+def _storage(experiment: Experiment, environment: Mapping[str, str], *, is_sweep: bool) -> InputError | None:
+    storage = experiment.cluster.storage
+    if storage and not is_relative(storage):
+        return None
+    if not storage and environment.get(HOME):
+        return None
+    return InputError(
+        "cluster.storage",
+        f"{storage} is relative" if storage else "empty: each of the cluster's nodes would keep its own checkpoints",
+        allowed="a folder that all nodes share, by its absolute path, or an address such as s3://bucket/runs",
+        fix=_setting("cluster.storage", "/shared/runs", is_sweep=is_sweep),
+    )
+
+
+def _tracking(
+    experiment: Experiment, environment: Mapping[str, str], *, head: str, is_sweep: bool
+) -> InputError | None:
+    uri = experiment.tracking.uri or environment.get(TRACKING, "")
+    parts = urlsplit(uri)
+    if parts.scheme in ("http", "https"):
+        if not is_loopback(parts.hostname or ""):
+            return None
+        found = f"{redact_text(uri)} is another machine for each of the cluster's nodes"
+    elif uri and not uri.startswith("sqlite"):
+        return None
+    else:
+        found = "an SQLite file, which one machine alone may open" if uri else "none: each node would keep its own runs"
+    return InputError(
+        "tracking.uri",
+        found,
+        allowed="an MLflow server that all nodes reach",
+        fix=f"--env {TRACKING}=http://{head}:5000 (`side4video services --host 0.0.0.0` starts one there), or "
+        + _setting("tracking.uri", "http://HOST:5000", is_sweep=is_sweep),
+    )
+
+
+def _setting(field: str, value: str, *, is_sweep: bool) -> str:
+    return f"write `overrides: {{{field}: {value}}}` in the sweep" if is_sweep else f"--set {field}={value}"
+
+
+def _folders(experiment: Experiment, environment: Mapping[str, str]) -> list[str]:
+    """Those that must be shared and cannot be looked at from here."""
+    dataset = experiment.data.dataset.model_dump(mode="json")
+    named = [dataset.get(field) for field in ("root", "test_root", "videos_root", "annotations")]
+    kept = [experiment.cluster.storage or environment.get(HOME), getattr(experiment.features, "folder", "")]
+    return [text for text in [*kept, *named] if isinstance(text, str) and text and not is_remote(text)]

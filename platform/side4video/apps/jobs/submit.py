@@ -1,0 +1,156 @@
+"""`side4video submit`: the same as `run` and `sweep`, as a job of a Ray cluster."""
+
+import json
+import shlex
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from side4video.core.units import format_bytes, format_duration
+from side4video.terminal.options import as_json, job_api, overrides, spec_file
+
+if TYPE_CHECKING:
+    from side4video.apps.jobs.client import Job, JobCluster
+    from side4video.apps.jobs.request import JobRequest
+
+LIMIT_MEBIBYTES = 50.0
+
+
+@click.command()
+@spec_file
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+@overrides
+@job_api
+@click.option("--env", "names", multiple=True, metavar="NAME[=VALUE]", help="Also give the job this variable.")
+@click.option("--submission-id", default="", metavar="ID", help="What the job is called.")
+@click.option("--wait/--no-wait", "waits", default=True, show_default=True, help="Follow the job until it ends.")
+@click.option("--dry-run", "is_dry", is_flag=True, help="Print the `ray job submit` that does the same; send nothing.")
+@click.option(
+    "--limit-mebibytes",
+    type=click.FloatRange(min=0),
+    default=LIMIT_MEBIBYTES,
+    show_default=True,
+    help="The most that the job may take along.",
+)
+@as_json
+def submit(
+    *,
+    spec: str,
+    options: tuple[str, ...],
+    overrides: tuple[str, ...],
+    address: str,
+    names: tuple[str, ...],
+    submission_id: str,
+    waits: bool,
+    is_dry: bool,
+    limit_mebibytes: float,
+    as_json: bool,
+) -> None:
+    """Run the experiment or the sweep SPEC as a job of a Ray cluster; OPTIONS, after `--`, are those of run or sweep.
+
+    The document is checked here first. The job gets the environment variables that the document names as ${NAME}, and
+    MLFLOW_TRACKING_URI. The exit code is the job's own; Ctrl-C leaves it running.
+    """
+    from side4video.apps.jobs.request import job_address, kept_folder, read_request
+
+    where = job_address(address)
+    request = read_request(
+        spec,
+        overrides,
+        options=options,
+        variables_given=names,
+        submission_id=submission_id,
+        limit_mebibytes=limit_mebibytes,
+    )
+    _check_options(request.kind, request.files.document, options)
+    if is_dry:
+        _print_line(request, where, request.ray_command(where, kept_folder(request)), as_json=as_json)
+        return
+    from side4video.apps.jobs.client import JobCluster
+
+    cluster = JobCluster(where)
+    _check_nodes(cluster, request)
+    cluster.submit(request)
+    called = f"side4video jobs {{}} {request.submission_id}" + (f" --address {shlex.quote(address)}" if address else "")
+    _say(f"Job {request.submission_id} is submitted: {request.kind} {request.name}, {_sizes(request)} sent along.")
+    if not waits:
+        _say(f"Follow it: {called.format('logs -f')}\nStop it:   {called.format('stop')}")
+        _answer(request, cluster.details(request.submission_id), where, as_json=as_json)
+        return
+    try:
+        job = cluster.follow(request.submission_id, lambda text: click.echo(text, nl=False, err=as_json))
+    except KeyboardInterrupt:
+        _say(f"\nThe job goes on. Follow it: {called.format('logs -f')}\nStop it:   {called.format('stop')}")
+        sys.exit(130)
+    _say(ending(job))
+    _answer(request, job, where, as_json=as_json)
+    sys.exit(job.exit_code)
+
+
+def ending(job: "Job") -> str:
+    """How a job ended, in a line."""
+    took = f"after {format_duration(job.duration_s)}"
+    if job.state == "FAILED":
+        code = "" if job.driver_exit_code is None else f" with exit code {job.driver_exit_code}"
+        reason = f": {job.message[:300]}" if job.message and job.driver_exit_code is None else ""
+        return f"Job {job.submission_id} failed{code} {took}{reason}"
+    words = {"SUCCEEDED": "succeeded", "STOPPED": "was stopped"}
+    return f"Job {job.submission_id} {words.get(job.state, 'is ' + job.state.lower())} {took}."
+
+
+def _check_options(kind: str, document: str, options: tuple[str, ...]) -> None:
+    """Options that `run` or `sweep` would refuse on the cluster are refused here."""
+    context = click.get_current_context()
+    commands = context.find_root().command
+    command = commands.get_command(context, kind) if isinstance(commands, click.Group) else None
+    if command is not None:
+        command.make_context(kind, [document, *options], parent=None, resilient_parsing=False)
+
+
+def _check_nodes(cluster: "JobCluster", request: "JobRequest") -> None:
+    from side4video.apps.jobs.nodes import check_places
+    from side4video.core.errors import InputError, Side4VideoError
+
+    try:
+        nodes = cluster.nodes()
+    except InputError:
+        raise
+    except Side4VideoError as error:
+        _say(f"note: {error}; what only works on one node is not looked for")
+        return
+    notes = check_places(request.experiments, nodes, request.environment, is_sweep=request.kind == "sweep")
+    for note in notes:
+        _say(f"note: {note}")
+
+
+def _print_line(request: "JobRequest", address: str, line: str, *, as_json: bool) -> None:
+    from side4video.apps.jobs.request import as_json as job_as_json
+    from side4video.apps.jobs.request import is_secret
+    from side4video.tracking.redaction import HIDDEN
+
+    if HIDDEN in line:
+        _say(f"note: a secret is not shown; write it in place of {HIDDEN}")
+    if secret := [name for name, value in request.environment.items() if is_secret(name, value)]:
+        _say(f"note: the line reads {', '.join(secret)} from the environment of the shell that runs it")
+    if as_json:
+        click.echo(json.dumps({**job_as_json(request, address), "command": line}, indent=2))
+    else:
+        click.echo(line)
+
+
+def _answer(request: "JobRequest", job: "Job", address: str, *, as_json: bool) -> None:
+    if as_json:
+        from side4video.apps.jobs.request import as_json as job_as_json
+
+        ended: dict[str, Any] = {"exit_code": job.exit_code, "seconds": job.duration_s} if job.is_over else {}
+        click.echo(json.dumps({**job_as_json(request, address), "state": job.state, **ended}, indent=2))
+
+
+def _sizes(request: "JobRequest") -> str:
+    count = len(request.files.sources)
+    return f"{count} file{'' if count == 1 else 's'} ({format_bytes(request.files.bytes)})"
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)

@@ -1,0 +1,205 @@
+"""`side4video search`: the videos of a folder that a text describes, by a finished retrieval run."""
+
+import json
+import math
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from side4video.core.errors import InputError
+from side4video.inference.video_folder import VideoFile, list_videos
+from side4video.runs.stored_run import FinishedRun, fetch_weights, find_finished
+from side4video.terminal.options import as_json, page_place
+from side4video.terminal.progress import SearchView
+
+if TYPE_CHECKING:
+    from side4video.inference.ranking import Match
+    from side4video.inference.retrieval import RetrievalModel, TextQuery
+    from side4video.inference.video_index import FolderIndex
+
+NAMED = 20
+"""Broken videos that are named; the others are counted."""
+
+
+@click.command()
+@click.argument("run")
+@click.argument("text")
+@click.argument("folder", type=click.Path())
+@click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, help="How many videos, at most.")
+@as_json
+@click.option("--html", type=click.Path(), default=None, help="Also write a page with frames of them into this file.")
+@click.option(
+    "--index",
+    type=click.Path(),
+    default=None,
+    help="Where to keep what is known of the videos: a folder, or a file *.safetensors.  "
+    "[default: $SIDE4VIDEO_HOME/search]",
+)
+@click.option("--uri", default="", help="The store the run is in; by default MLFLOW_TRACKING_URI, or the local one.")
+@click.option(
+    "--weights", type=click.Choice(["best", "last"]), default="best", show_default=True, help="Which weights."
+)
+def search(
+    run: str,
+    text: str,
+    folder: str,
+    top: int,
+    as_json: bool,
+    html: str | None,
+    index: str | None,
+    uri: str,
+    weights: str,
+) -> None:
+    """Rank the videos of FOLDER, and of all folders in it, by their similarity with TEXT.
+
+    RUN is a finished retrieval run: its id, the beginning of it, or its name. What the run keeps of each video is kept
+    on disk, so only new and changed files are decoded the next time.
+    """
+    _check_text(text)
+    place = Path(folder)
+    files, locked = list_videos(place)
+    page = page_place(html)
+    with SearchView() as view:
+        finished, encoder = _load(run, uri, weights, view)
+        question = encoder.read(text)
+        known, notes = _refresh(encoder, finished, (place, files), (index, weights), view)
+        matches = _rank(encoder, question, known, place, top)
+        if page:
+            view.say("fetching frames for the page")
+            _write_page(page, encoder, question, matches, (text, place, _title(finished, weights, known)))
+    if question.is_cut:
+        view.note(f"the text is longer than the {encoder.words} tokens that the run reads (task.words); its end is cut")
+    for note in [*notes, *(f"the folder {name} cannot be looked into" for name in locked)]:
+        view.note(note)
+    _say_broken(known, place)
+    if as_json:
+        click.echo(json.dumps([_as_json(place, each) for each in matches], indent=2))
+    else:
+        _print(matches, place)
+    if page:
+        click.echo(f"written: {page}", err=as_json)
+
+
+def _check_text(text: str) -> None:
+    if not text.strip():
+        raise InputError("TEXT", "is empty", fix='say what is to be seen, as in "a dog catches a ball"')
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError("TEXT", f"{text!r} is not UTF-8", allowed="UTF-8 text") from None
+
+
+def _load(run: str, uri: str, weights: str, view: SearchView) -> "tuple[FinishedRun, RetrievalModel]":
+    view.say("loading the run")
+    import torch
+
+    from side4video.engine.process_group import ProcessGroup
+    from side4video.inference.retrieval import RetrievalModel
+    from side4video.tracking.mlflow.store import Store
+
+    store = Store(uri).prepare()
+    with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
+        finished = find_finished(store, run, Path(scratch))
+        task = finished.spec.task.kind
+        if task != "retrieval":
+            raise InputError(finished.where, f"its task is {task}", allowed="retrieval", fix="name a retrieval run")
+        file = fetch_weights(store, finished, Path(scratch), weights)
+        device = "cuda" if finished.spec.cluster.gpus_per_worker and torch.cuda.is_available() else "cpu"
+        return finished, RetrievalModel(finished.spec, file, ProcessGroup(device=torch.device(device)))
+
+
+def _refresh(
+    encoder: "RetrievalModel",
+    run: FinishedRun,
+    videos: tuple[Path, list[VideoFile]],
+    kept: tuple[str | None, str],
+    view: SearchView,
+) -> "tuple[FolderIndex, list[str]]":
+    """The index of the folder, and what there is to say of it."""
+    from side4video.inference.video_index import IndexFile, index_place, refresh
+
+    (folder, files), (option, weights) = videos, kept
+    place = index_place(option, run_id=run.run_id, weights=weights, folder=folder)
+    about = {"run": run.run_id, "which": weights, "folder": str(folder.resolve()), **encoder.identity()}
+    file = IndexFile(place, about)
+    view.say("looking at videos")
+    known = refresh(file, files, lambda missing: encoder.look(folder, missing), view.tell)
+    return known, file.notes
+
+
+def _rank(
+    encoder: "RetrievalModel", question: "TextQuery", known: "FolderIndex", folder: Path, top: int
+) -> "list[Match]":
+    from side4video.inference.ranking import rank_videos
+
+    if not known.entries:
+        first = known.broken[0]
+        raise InputError(
+            str(folder),
+            f"none of its {len(known.broken)} videos can be read; {first.file.name}: {first.reason}",
+            fix="check the files",
+        )
+    return rank_videos(encoder.matching, question.kept, known, top=top, process=encoder.process)
+
+
+def _title(run: FinishedRun, weights: str, known: "FolderIndex") -> str:
+    broken = f"; {len(known.broken)} could not be read" if known.broken else ""
+    return f"{len(known.entries)} videos compared{broken} · run {run.name} ({run.run_id[:8]}), {weights} weights"
+
+
+def _write_page(
+    path: Path, encoder: "RetrievalModel", question: "TextQuery", matches: "list[Match]", about: tuple[str, Path, str]
+) -> None:
+    from side4video.apps.search.page import Strip, sheet_page
+    from side4video.reports.html import write_page
+
+    text, folder, title = about
+    shots: dict[VideoFile, Any] = dict(encoder.shots(folder, [each.entry.file for each in matches], question))
+    strips = []
+    for each in matches:
+        seen = shots.get(each.entry.file)
+        frames_THWC = None if seen is None else seen.frames_TCHW.permute(0, 2, 3, 1).numpy()
+        similarities = () if seen is None else seen.similarities_T.tolist()
+        strips.append(Strip(each.rank, each.score, _path(folder, each), each.entry.seconds, frames_THWC, similarities))
+    write_page(sheet_page(strips, text=text, notes=[title]), path)
+
+
+def _as_json(folder: Path, match: "Match") -> dict[str, Any]:
+    score = match.score if math.isfinite(match.score) else None
+    return {"rank": match.rank, "score": score, "path": _path(folder, match)}
+
+
+def _path(folder: Path, match: "Match") -> str:
+    return str(folder / match.entry.file.name)
+
+
+def _print(matches: "list[Match]", folder: Path) -> None:
+    from side4video.core.text import format_length, printable
+    from side4video.terminal.options import table_console
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("rank", "score"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("path", overflow="fold")
+    table.add_column("duration", justify="right", no_wrap=True)
+    for each in matches:
+        path = Text(printable(_path(folder, each)))
+        table.add_row(str(each.rank), f"{each.score:.4f}", path, format_length(each.entry.seconds))
+    table_console().print(table)
+
+
+def _say_broken(known: "FolderIndex", folder: Path) -> None:
+    from side4video.core.text import printable
+
+    if not known.broken:
+        return
+    count = "1 video" if len(known.broken) == 1 else f"{len(known.broken)} videos"
+    click.echo(f"skipped {count} that could not be read:", err=True)
+    for each in known.broken[:NAMED]:
+        click.echo(f"  {printable(str(folder / each.file.name))}: {printable(each.reason)}", err=True)
+    if len(known.broken) > NAMED:
+        click.echo(f"  and {len(known.broken) - NAMED} more", err=True)

@@ -1,1 +1,0 @@
-"""The check of a data set: its lists against its files, and a sample of its clips decoded."""

@@ -1,0 +1,21 @@
+"""Network addresses of this machine."""
+
+import ipaddress
+import socket
+
+import psutil
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server on this address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def names_here() -> list[str]:
+    """This machine's addresses that others may reach, and its name."""
+    addresses = [each for interface in psutil.net_if_addrs().values() for each in interface]
+    found = [each.address for each in addresses if each.family == socket.AF_INET and not is_loopback(each.address)]
+    return [*dict.fromkeys([*found, socket.gethostname()])]

@@ -1,0 +1,203 @@
+"""Processes that do small jobs: one dies or hangs, and only the item in its hands is lost.
+
+Each process has a pipe of its own and a handful of items at a time, and tells of each as it is done. So memory does not
+depend on the number of items, and whoever leaves leaves nothing behind. Ctrl-C reaches the parent alone.
+"""
+
+import os
+import signal
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context, resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar
+
+from side4video.core.errors import Side4VideoError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+CHUNK_SIZE = 16
+"""Items that a process is given at a time."""
+_LOOK_SECONDS = 1.0
+_KILL_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class JobFailed:
+    """What is there in place of a result."""
+
+    reason: str
+
+
+class _Failure:
+    """An error on its way to the parent; one that cannot travel goes as text."""
+
+    def __init__(self, error: Exception) -> None:
+        is_ours = isinstance(error, Side4VideoError)
+        self.error = error if is_ours else RuntimeError("".join(traceback.format_exception(error)))
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A process, and the items that it was given, the one it does first."""
+
+    process: BaseProcess
+    pipe: "Connection[Any, Any]"
+    items_left: deque[Any]
+    since: float = 0.0
+
+
+class WorkerPool:
+    """So many processes; use it as a context manager."""
+
+    def __init__(self, processes: int = 0) -> None:
+        """Nothing starts yet.
+
+        Args:
+            processes: How many; 0 is one for each core that this process may use.
+        """
+        self.processes = processes or cores()
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> "WorkerPool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end(self._workers)
+
+    def map_unordered(
+        self,
+        job: Callable[[Item], Result],
+        items: Iterable[Item],
+        *,
+        limit_seconds: float = float("inf"),
+        chunk_size: int = CHUNK_SIZE,
+    ) -> Iterator[tuple[Item, Result | JobFailed]]:
+        """Each item and what the job made of it, as they are done.
+
+        Args:
+            job: A function of a module; its items and results travel between processes.
+            items: Taken a handful at a time.
+            limit_seconds: A process that is longer at one item is ended, and another takes its place.
+            chunk_size: Items that a process is given at a time.
+
+        Raises:
+            Side4VideoError: The job raised it, or a process cannot start.
+            RuntimeError: The job raised anything else.
+        """
+        left = iter(items)
+        while len(self._workers) < self.processes:
+            self._workers.append(_start_worker())
+        try:
+            for worker in self._workers:
+                _send_chunk(worker, job, islice(left, chunk_size))
+            while busy := [worker for worker in self._workers if worker.items_left]:
+                ready = set(wait([worker.pipe for worker in busy], _LOOK_SECONDS))
+                for worker in busy:
+                    if worker.pipe in ready:
+                        yield self._receive(worker, job)
+                    elif time.monotonic() - worker.since > limit_seconds:
+                        worker.process.kill()
+                        yield self._replace(
+                            worker, job, f"no answer within {limit_seconds:g} s; a decoder may hang on it"
+                        )
+                    if not worker.items_left:
+                        _send_chunk(worker, job, islice(left, chunk_size))
+        finally:  # whoever stops listening must not hear the rest in the next work
+            self._end([worker for worker in self._workers if worker.items_left])
+
+    def _end(self, workers: list[_Worker]) -> None:
+        for worker in workers:
+            worker.process.kill()
+        for worker in workers:
+            worker.process.join(_KILL_SECONDS)
+            worker.pipe.close()
+        self._workers = [worker for worker in self._workers if worker not in workers]
+
+    def _receive(self, worker: _Worker, job: Callable[..., Any]) -> tuple[Any, Any]:
+        try:
+            result = worker.pipe.recv()
+        except (EOFError, OSError):
+            worker.process.join(_KILL_SECONDS)
+            return self._replace(worker, job, f"the process that read it died (exit code {worker.process.exitcode})")
+        worker.since = time.monotonic()
+        if isinstance(result, _Failure):
+            raise result.error
+        return worker.items_left.popleft(), result
+
+    def _replace(self, worker: _Worker, job: Callable[..., Any], reason: str) -> tuple[Any, JobFailed]:
+        """Another process in its place, which goes on with the items after the one that is lost."""
+        worker.process.join(_KILL_SECONDS)
+        worker.pipe.close()
+        item = worker.items_left.popleft()
+        new = _start_worker()
+        worker.process, worker.pipe = new.process, new.pipe
+        _send_chunk(worker, job, list(worker.items_left))
+        return item, JobFailed(reason)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _start_worker() -> _Worker:
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs,), name="side4video-crew", daemon=True)
+    with _interrupts_blocked():
+        process.start()
+    theirs.close()
+    try:
+        ours.recv()
+    except (EOFError, OSError):
+        raise Side4VideoError("a process could not start; out of memory?") from None
+    return _Worker(process, ours, deque())
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """What is started in here never hears of Ctrl-C; for this process it waits until the end of the block."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # started by the first process otherwise, and its start unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _send_chunk(worker: _Worker, job: Callable[..., Any], items: Iterable[Any]) -> None:
+    worker.items_left = deque(items)
+    worker.since = time.monotonic()
+    if worker.items_left:
+        with suppress(BrokenPipeError):  # it died meanwhile: its pipe will say so
+            worker.pipe.send((job, list(worker.items_left)))
+
+
+def _serve(pipe: "Connection[Any, Any]") -> None:
+    """The life of a process: items in, results out, until the parent is gone."""
+    try:
+        pipe.send("here")
+        while True:
+            job, items = pipe.recv()
+            for item in items:
+                pipe.send(_done(job, item))
+    except (EOFError, OSError):
+        return
+
+
+def _done(job: Callable[[Any], Any], item: Any) -> Any:
+    try:
+        return job(item)
+    except Exception as error:
+        return _Failure(error)

@@ -1,0 +1,1 @@
+"""Annotation files: tables, JSON, Arrow, class names, splits."""

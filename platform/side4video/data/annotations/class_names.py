@@ -1,0 +1,112 @@
+"""The names of classes, and which one a label means."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from side4video.core.errors import InputError
+from side4video.data.annotations.json_files import as_object, read_json
+from side4video.data.annotations.tables import some
+
+LARGEST_LABEL = 99_999
+"""A larger whole-number label is a mistaken column (a frame count, an id), not a class."""
+
+_WHOLE_NUMBER = re.compile(r"-?\d+")
+
+
+def read_class_names(path: Path, field: str = "data.dataset.class_names.path") -> tuple[str, ...]:
+    """The names in the order of their positions.
+
+    Args:
+        path: UTF-8 text, one name per line; CSV with a header `id,name` and ids from 0 without gaps; or `.json`, an
+            object of names and their positions, as that of Something-Something v2.
+        field: Where the document names the file, for messages.
+
+    Raises:
+        InputError: The file is missing or empty, or a name stands twice; the line is named.
+    """
+    if path.suffix == ".json" and path.is_file():
+        return _read_positions(path)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise InputError(field, f"{path} cannot be read: {error.strerror}", fix="check the path") from error
+    except UnicodeDecodeError as error:
+        raise InputError(str(path), "not UTF-8 text", fix="save the file as UTF-8 (iconv can)") from error
+    names = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+    if names and names[0][1].replace(" ", "") == "id,name":
+        names = [(number, _numbered(path, number, text, position)) for position, (number, text) in enumerate(names[1:])]
+    if not names:
+        raise InputError(str(path), "no class name in it", fix="one name per line, or CSV with a header id,name")
+    seen: dict[str, int] = {}
+    for number, name in names:
+        if name in seen:
+            raise InputError(f"{path}:{number}", f"the class {name!r} stands in line {seen[name]} already")
+        seen[name] = number
+    return tuple(seen)
+
+
+def classes_of_labels(labels: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """The classes that a list of labels implies: sorted names, or 0 to the largest whole number.
+
+    Args:
+        labels: Each with its file and line.
+
+    Raises:
+        InputError: All are whole numbers, and one is out of range.
+    """
+    origins: dict[str, str] = {}
+    for label, origin in labels:
+        origins.setdefault(label, origin)
+    if not all(_WHOLE_NUMBER.fullmatch(label) for label in origins):
+        return tuple(sorted(origins))
+    for label, origin in origins.items():
+        if not 0 <= int(label) <= LARGEST_LABEL:
+            raise InputError(
+                origin, f"label {label} is out of range", allowed=f"0 to {LARGEST_LABEL}", fix="is it another column?"
+            )
+    return tuple(str(index) for index in range(max(map(int, origins)) + 1))
+
+
+def label_position(label: str, positions: Mapping[str, int], origin: str) -> int:
+    """The position of the class that a label means: by its name, or a whole number.
+
+    Raises:
+        InputError: It is no class; file and line are named.
+    """
+    if label in positions:
+        return positions[label]
+    if _WHOLE_NUMBER.fullmatch(label):
+        if 0 <= int(label) < len(positions):
+            return int(label)
+        raise InputError(origin, f"label {label} is out of range", allowed=f"0 to {len(positions) - 1}")
+    near = difflib.get_close_matches(label, positions, 1)
+    fix = f"did you mean {near[0]!r}?" if near else ""
+    raise InputError(origin, f"label {label!r} is no class", allowed=some(list(positions)), fix=fix)
+
+
+def _read_positions(path: Path) -> tuple[str, ...]:
+    positions: dict[int, str] = {}
+    for name, value in as_object(read_json(path), str(path)).items():
+        if isinstance(value, bool) or not str(value).isdecimal() or not name.strip('" '):
+            raise InputError(f"{path}:{name}", f"found {value!r:.60}", allowed="a name and its position from 0")
+        if int(value) in positions:
+            raise InputError(f"{path}:{name}", f"position {value} is that of {positions[int(value)]!r} already")
+        positions[int(value)] = name.strip('" ')  # some files keep the quotes of the CSV that they were made from
+    if sorted(positions) != list(range(len(positions))) or not positions:
+        gap = next(position for position in range(len(positions) + 1) if position not in positions)
+        raise InputError(str(path), f"no class has position {gap}", fix="positions must run from 0 without gaps")
+    names = tuple(positions[position] for position in range(len(positions)))
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(str(path), f"the class {repeated[0]!r} stands twice")
+    return names
+
+
+def _numbered(path: Path, number: int, text: str, position: int) -> str:
+    identifier, _, name = text.partition(",")
+    if identifier.strip() != str(position) or not name.strip():
+        raise InputError(
+            f"{path}:{number}", f"found {text!r}", allowed=f"{position},a name", fix="ids must run from 0 without gaps"
+        )
+    return name.strip().strip('"')

@@ -1,0 +1,56 @@
+"""One hash for what a data set holds, so that two results say whether they saw the same clips."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from side4video.data.clip import SPLITS, Clip, Split
+from side4video.data.decode.frame_folder import count_frames
+from side4video.data.storage import relative, size_of
+
+
+class Clips(Protocol):
+    """What a data set says of itself."""
+
+    def classes(self) -> Sequence[str]:
+        """Class names in the order of their positions."""
+        ...
+
+    def clips(self, split: Split) -> Sequence[Clip]:
+        """The clips of a split, in order."""
+        ...
+
+
+def fingerprint_of(dataset: Clips, root: str) -> str:
+    """SHA-256 (hexadecimal) of a data set whose files are below `root`; see `fingerprint_clips`."""
+    return fingerprint_clips(dataset.classes(), {split: dataset.clips(split) for split in SPLITS}, root)
+
+
+def fingerprint_clips(classes: Sequence[str], splits: Mapping[str, Sequence[Clip]], root: str) -> str:
+    """SHA-256 (hexadecimal) over classes and clips in order.
+
+    Counts: paths relative to `root`, labels, captions, spans, direction, split, and file sizes where the file is
+    there; of a folder of frames, how many it holds. Does not count: where `root` is, groups, and the lines that list
+    the clips.
+    """
+    digest = hashlib.sha256(json.dumps(list(classes)).encode())
+    for split, clips in splits.items():
+        for clip in clips:
+            entry = (
+                split,
+                relative(clip.path, root),
+                clip.label,
+                clip.captions,
+                clip.start_seconds,
+                clip.end_seconds,
+                clip.reversed,
+            )
+            digest.update(json.dumps([*entry, _size(clip)]).encode())
+    return digest.hexdigest()
+
+
+def _size(clip: Clip) -> int | None:
+    if clip.frame_pattern:
+        return count_frames(clip.path, clip.frame_pattern) or None
+    return size_of(clip.path)

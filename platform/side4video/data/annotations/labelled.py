@@ -1,0 +1,166 @@
+"""What the data sets of labelled videos have in common that come as one list for training and one for test.
+
+A member reads its own official files (`_official`). The lists that papers' code reads in their place are the same for
+all, and are read here:
+
+    abseiling/a.mp4 0             a video, or a folder of frames, and its class
+    100218 42 134                 between them a number of frames, which is not looked at: see `frame_folder.py`
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from side4video.core.errors import InputError
+from side4video.core.paths import expand
+from side4video.core.spec import Spec
+from side4video.data.annotations.captioned import by_id
+from side4video.data.annotations.class_names import label_position, read_class_names
+from side4video.data.annotations.fingerprint import fingerprint_of
+from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
+from side4video.data.annotations.missing_files import MissingFiles, RaiseSpec, with_files
+from side4video.data.annotations.tables import file_version, read_text
+from side4video.data.clip import Clip, Split
+from side4video.data.decode.frame_folder import FramePattern
+from side4video.data.storage import inside, root_address
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledVideo:
+    """A line of a list."""
+
+    name: str
+    """The video's id, or its path relative to the root."""
+
+    label: str
+    """A class name, or its position in the classes."""
+
+    origin: str
+    """File and line, or file and entry."""
+
+
+class LabelledSpec(Spec):
+    """Videos with one class each, listed split by split."""
+
+    annotations: Annotated[str, Field(min_length=1)]
+    """The folder of the annotation files, unchanged; may hold `${NAME}`. A relative path starts at the folder the
+    command runs in."""
+    root: str = ""
+    """The folder of the videos, here or at an address such as `s3://bucket/k400`; empty is the folder of the
+    annotations. May hold `${NAME}`."""
+    test_root: str = ""
+    """The folder of the test videos, where it is another one. May hold `${NAME}`."""
+    format: Literal["official", "list"] = "official"
+    """How the videos are listed: as the data set's makers do, or in lines `path label` or `path frames label`."""
+    train_list: str
+    """The file that lists the training videos."""
+    test_list: str
+    """The file that lists the test videos."""
+    class_names: str
+    """The file of class names."""
+    frame_pattern: FramePattern = ""
+    """How the images are named, if each video is a folder of its frames: `img_{:05d}.jpg`. They count from 1."""
+    missing_videos: MissingFiles = RaiseSpec()
+    """What happens to listed videos that are not there."""
+    mirror: FlipLabels = FlipByNameSpec()
+    """What a horizontal flip does to labels."""
+
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of their positions."""
+        return read_class_names(self._file(self.class_names), "data.dataset.class_names")
+
+    def clips(self, split: Split) -> list[Clip]:
+        """The clips of a split in the order of its list.
+
+        Raises:
+            InputError: A list is missing or wrong (file and line are named), a video is missing and may not be, or
+                none is left.
+        """
+        positions = {name: index for index, name in enumerate(self.classes())}
+        listed, root = self._listed(split), self._root(split)
+        by_id((video.name, video.origin) for video in listed)
+        clips = [
+            Clip(
+                path=inside(root, self._path(video), video.origin),
+                label=label_position(video.label, positions, video.origin),
+                frame_pattern=self.frame_pattern,
+                origin=video.origin,
+            )
+            for video in listed
+        ]
+        path = self._list(split)
+        present = with_files(clips, self.missing_videos, where=str(path), root=root)
+        if not present:
+            raise InputError(str(path), f"none of the {len(clips)} listed videos is in {root}", fix="check `root`")
+        return present
+
+    def fingerprint(self) -> str:
+        """SHA-256 over classes and clips; see `fingerprint_clips`."""
+        return fingerprint_of(self, self._root("train"))
+
+    def flipped_classes(self) -> Mapping[int, int] | None:
+        """The label permutation of a horizontal flip; None where labels know left from right and no map is known."""
+        return flipped_labels(self.mirror, self.classes())
+
+    def check(self) -> None:
+        """Read all lists and look for all files; no video is opened.
+
+        Raises:
+            InputError: As `clips` does.
+        """
+        self.clips("train")
+        self.clips("test")
+
+    def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:  # noqa: ARG002 - same for all sets
+        """The same as `check`: there is nothing to make."""
+        self.check()
+
+    def _official(self, path: Path) -> list[LabelledVideo]:
+        """All that a list of the data set's makers holds."""
+        raise NotImplementedError
+
+    def _path(self, video: LabelledVideo) -> str:
+        """Where the video is, relative to the root."""
+        return video.name
+
+    def _listed(self, split: Split) -> list[LabelledVideo]:
+        path = self._list(split)
+        videos = list(_read_list(path, file_version(path))) if self.format == "list" else self._official(path)
+        if not videos:
+            raise InputError(str(path), "the list is empty", fix="it needs one line or entry per video")
+        return videos
+
+    def _list(self, split: Split) -> Path:
+        return self._file(self.train_list if split == "train" else self.test_list)
+
+    def _file(self, name: str) -> Path:
+        return Path(expand(self.annotations, "data.dataset.annotations")) / name
+
+    def _root(self, split: Split) -> str:
+        folder, field = self.root or self.annotations, "root" if self.root else "annotations"
+        if split == "test" and self.test_root:
+            folder, field = self.test_root, "test_root"
+        return root_address(folder, f"data.dataset.{field}")
+
+
+@lru_cache(maxsize=4)
+def _read_list(path: Path, version: tuple[int, ...]) -> tuple[LabelledVideo, ...]:  # noqa: ARG001 - for the cache
+    """The lines `path label` or `path frames label`; the first one says which."""
+    lines = [(f"{path}:{number}", line) for number, line in enumerate(read_text(path).split("\n"), 1) if line.strip()]
+    first = lines[0][1].rsplit(maxsplit=2) if lines else []
+    form = "path frames label" if len(first) == 3 and first[1].isdecimal() else "path label"
+    columns = len(form.split())
+    videos = []
+    for origin, line in lines:
+        # The path is the first column and may hold spaces, so lines are divided from the right.
+        cells = line.rsplit(maxsplit=columns - 1)
+        if len(cells) != columns:
+            raise InputError(origin, f"found {line.strip()!r:.80}", allowed=f"{form}, divided by spaces")
+        if columns == 3 and not cells[1].isdecimal():
+            raise InputError(origin, f"the number of frames is {cells[1]!r}", allowed=f"{form}, as in the first line")
+        videos.append(LabelledVideo(cells[0].strip(), cells[-1], origin))
+    return tuple(videos)

@@ -1,0 +1,76 @@
+"""What a data set does about what its lists promise and the disk does not hold."""
+
+import logging
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from side4video.core.errors import InputError
+from side4video.core.spec import Spec
+from side4video.data.annotations.tables import some
+from side4video.data.clip import Clip
+from side4video.data.storage import is_file, is_folder, relative
+
+log = logging.getLogger(__name__)
+
+
+class RaiseSpec(Spec):
+    """They are an error, which names the first of them and says how many there are."""
+
+    kind: Literal["raise"] = "raise"
+
+
+class SkipSpec(Spec):
+    """They are left out; a warning says how many there are."""
+
+    kind: Literal["skip"] = "skip"
+
+
+MissingFiles = Annotated[RaiseSpec | SkipSpec, Field(discriminator="kind")]
+
+
+class KeepSpec(Spec):
+    """They stay among the others; no document can say so: it is for the check that counts them."""
+
+    kind: Literal["keep"] = "keep"
+
+
+def with_files(clips: Sequence[Clip], policy: MissingFiles | KeepSpec, *, where: str, root: str) -> list[Clip]:
+    """The clips whose file, or folder of frames, is there; others go by the policy.
+
+    Args:
+        clips: All that are listed.
+        policy: What happens to the others.
+        where: What lists them, for the warning.
+        root: The folder that they should be in.
+
+    Raises:
+        InputError: One is not there and may not be missing.
+    """
+    if isinstance(policy, KeepSpec):
+        return list(clips)
+    missing = [clip for clip in clips if not _is_there(clip)]
+    if missing and isinstance(policy, RaiseSpec):
+        raise InputError(
+            missing[0].origin,
+            f"{len(missing)} of {len(clips)} videos are not in {root}: "
+            + some([relative(clip.path, root) for clip in missing]),
+            fix="check `root` and how the files are named, or leave them out with `missing_videos: {kind: skip}`",
+        )
+    if not missing:
+        return list(clips)
+    warn_once(f"{where}: left out {len(missing)} of {len(clips)} videos, which are not in {root}")
+    absent = {id(clip) for clip in missing}
+    return [clip for clip in clips if id(clip) not in absent]
+
+
+def _is_there(clip: Clip) -> bool:
+    return is_folder(clip.path) if clip.frame_pattern else is_file(clip.path)
+
+
+@lru_cache(maxsize=64)
+def warn_once(message: str) -> None:
+    """Log a warning; a run asks for its clips several times, and the same gaps are worth one line."""
+    log.warning("%s", message)

@@ -1,0 +1,54 @@
+"""The frames of a clip, from a video or a folder of images: decoded each time, or once and then kept in memory.
+
+Arrays carry shape suffixes: T frames, H W pixels, C channels.
+"""
+
+import numpy as np
+
+from side4video.data.clip import Clip
+from side4video.data.decode.augmentation import ExactResizeSpec
+from side4video.data.decode.frame_folder import read_frame_folder
+from side4video.data.decode.frames import Choose, decode_frames
+from side4video.data.spec import DataSpec
+
+
+class ClipFrames:
+    """Gives chosen frames of clips; the same frames whether it keeps clips or not."""
+
+    def __init__(self, spec: DataSpec) -> None:
+        """Begin with nothing kept."""
+        self.spec = spec
+        self._kept: dict[tuple[object, ...], np.ndarray] = {}
+
+    def read(self, clip: Clip, choose: Choose) -> np.ndarray:
+        """The chosen frames, uint8 `[T, H, W, C]`; a reversed clip's are the forward clip's, last one first.
+
+        Raises:
+            BrokenClip: The file cannot be decoded.
+        """
+        if self.spec.loader.cache == "none":
+            frames_THWC = self._decode(clip, choose)
+        else:
+            key = (clip.path, clip.start_seconds, clip.end_seconds)
+            if key not in self._kept:
+                self._kept[key] = self._decode(clip, range)
+            frames_THWC = self._kept[key][np.asarray(choose(len(self._kept[key])))]
+        return frames_THWC[::-1] if clip.reversed else frames_THWC
+
+    def _decode(self, clip: Clip, choose: Choose) -> np.ndarray:
+        resize = self.spec.augmentation.resize
+        short_side = None if isinstance(resize, ExactResizeSpec) else resize.short_side(self.spec.size)
+        if clip.frame_pattern:
+            return read_frame_folder(
+                clip.path, choose, pattern=clip.frame_pattern, short_side=short_side, origin=clip.origin
+            )
+        frames_THWC, _ = decode_frames(
+            clip.path,
+            choose,
+            decoder=self.spec.decoder,
+            short_side=short_side,
+            start_seconds=clip.start_seconds,
+            end_seconds=clip.end_seconds,
+            origin=clip.origin,
+        )
+        return frames_THWC

@@ -1,0 +1,129 @@
+"""Videos kept as folders of images, one image a frame: `img_00001.jpg`, `img_00002.jpg` and so on.
+
+Frame files count from 1, as Something-Something's own and those of the common extraction scripts do. How many there are
+is what the folder holds; a count in a list is not relied on, for it differs from one extraction to another.
+
+Arrays carry shape suffixes: T frames, H W pixels, C channels (RGB).
+"""
+
+import io
+import os
+import re
+import stat
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from side4video.core.errors import InputError
+from side4video.data.decode.frames import MAX_PIXELS, Choose
+from side4video.data.decode.transforms import shrink_frames
+from side4video.data.decode.video_source import BrokenClip
+from side4video.data.storage import child, entries, is_remote, read_bytes, size_of
+
+FramePattern = Annotated[str, Field(pattern=r"^([^{}/\\]*\{:0[1-9]d\}[^{}/\\]*\.\w+)?$")]
+"""The name of a frame's file, with its number, padded with zeros, in braces: `{:05d}.jpg`, `img_{:05d}.jpg`."""
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # nothing that starts other programs, as Pillow does for PostScript
+
+
+def count_frames(folder: str, pattern: str) -> int:
+    """How many images a folder holds whose names fit the pattern; 0 where there is no such folder."""
+    try:
+        return len(_numbers(_names(folder), pattern))
+    except (OSError, InputError):
+        return 0
+
+
+def read_frame_folder(
+    folder: str, choose: Choose, *, pattern: str, short_side: int | None = None, origin: str = ""
+) -> np.ndarray:
+    """Chosen frames of a folder, uint8 `[T, H, W, 3]`, in the order of the indices.
+
+    Args:
+        folder: The folder of one video.
+        choose: Called once with the true number of frames; gives indices that count from 0.
+        pattern: How the images are named.
+        short_side: Shrink frames so that the short side has so many pixels, the aspect kept; never enlarges.
+        origin: Where the clip is listed, for the message.
+
+    Raises:
+        BrokenClip: The folder is missing or empty, a number is left out, or a wanted image cannot be read.
+    """
+    total = _checked_count(folder, pattern, origin)
+    wanted = [int(position) for position in choose(total)]
+    if not wanted or min(wanted) < 0 or max(wanted) >= total:
+        raise IndexError(f"choose({total}) gave {len(wanted)} indices, some outside 0..{total - 1}")
+    found: dict[int, np.ndarray] = {}
+    size: tuple[int, ...] = ()
+    for position in sorted(set(wanted)):
+        name = pattern.format(position + 1)
+        picture_HWC = _read_image(folder, name, origin)
+        size = size or picture_HWC.shape
+        if picture_HWC.shape != size:
+            has, others = (f"{shape[1]}x{shape[0]}" for shape in (picture_HWC.shape, size))
+            raise BrokenClip(folder, origin, f"{name} has {has} pixels, and frames before it {others}")
+        found[position] = shrink_frames(picture_HWC[None], short_side)[0]
+    return np.stack([found[position] for position in wanted])
+
+
+def _checked_count(folder: str, pattern: str, origin: str) -> int:
+    """The number of frames, known to be numbered from 1 without gaps."""
+    try:
+        names = _names(folder)
+    except InputError as error:
+        raise BrokenClip(folder, origin, error.found) from error
+    except OSError as error:
+        reason = "there is no such folder" if isinstance(error, FileNotFoundError) else str(error.strerror)
+        raise BrokenClip(folder, origin, reason) from error
+    numbers = _numbers(names, pattern)
+    if not numbers:
+        held = f"{len(names)} other files, such as {min(names)}" if names else "nothing"
+        raise BrokenClip(folder, origin, f"no image {pattern} in it; it holds {held}")
+    if 0 in numbers:
+        raise BrokenClip(folder, origin, f"it has {pattern.format(0)}, and frames are numbered from 1")
+    if max(numbers) != len(numbers):
+        gap = next(number for number in range(1, max(numbers)) if number not in numbers)
+        last = pattern.format(max(numbers))
+        raise BrokenClip(folder, origin, f"{pattern.format(gap)} is missing, and there are frames up to {last}")
+    return len(numbers)
+
+
+def _names(folder: str) -> list[str]:
+    """The names of what a folder holds; quick, for there may be hundreds of thousands of folders."""
+    if is_remote(folder):
+        return [entry.name for entry in entries(folder) if not entry.is_folder]
+    return os.listdir(folder)  # noqa: PTH208
+
+
+def _numbers(names: Sequence[str], pattern: str) -> set[int]:
+    begin, digits, end = re.split(r"\{:0(\d)d\}", pattern)
+    fits = re.compile(rf"{re.escape(begin)}([0-9]{{{digits},}}){re.escape(end)}")
+    matches = [match for name in names if (match := fits.fullmatch(name))]
+    # `0000123` would fit five digits; no frame is called so.
+    return {int(match[1]) for match in matches if pattern.format(int(match[1])) == match[0]}
+
+
+def _read_image(folder: str, name: str, origin: str) -> np.ndarray:
+    from PIL import Image, UnidentifiedImageError
+
+    path = child(folder, name)
+    try:
+        file: str | io.BytesIO = path
+        if is_remote(path):
+            file = io.BytesIO(read_bytes(path))
+        elif not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - opening a pipe would wait for ever
+            raise BrokenClip(folder, origin, f"{name} is no regular file")
+        with Image.open(file, formats=_FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                reason = f"{name} claims {image.width} x {image.height} pixels"
+                raise BrokenClip(folder, origin, reason)
+            return np.array(image.convert("RGB"))
+    except UnidentifiedImageError as error:
+        reason = f"no image of {', '.join(_FORMATS)}" if size_of(path) else "the file is empty"
+        raise BrokenClip(folder, origin, f"{name} cannot be read: {reason}") from error
+    except FileNotFoundError as error:
+        raise BrokenClip(folder, origin, f"{name} is missing") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BrokenClip(folder, origin, f"{name} cannot be read: {' '.join(str(error).split())[:160]}") from error

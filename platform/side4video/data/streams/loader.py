@@ -1,0 +1,250 @@
+"""Streams of batches whose content depends on the spec, the epoch and the step alone.
+
+The order is a permutation drawn from (seed, epoch); a step's global batch is a slice of it, a rank's share a slice of
+that. So any number of ranks and loader workers sees the same samples, and resuming in mid-epoch is an offset.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from side4video.core.errors import InputError
+from side4video.core.seeds import derive_seed
+from side4video.data.annotations.splits import training_subset
+from side4video.data.clip import Clip
+from side4video.data.spec import DataSpec
+from side4video.data.streams.batch import BrokenReport, ClipBatch
+from side4video.data.streams.frame_cache import FrameCache
+from side4video.data.streams.prefetch import MakePrefetcher, Prefetcher, make_prefetcher, thread_prefetcher
+from side4video.data.streams.reader import BatchReader, EvaluationKey, EvaluationReader, TrainingKey, TrainingReader
+
+_LISTED = 5
+
+
+class TrainingStream:
+    """Shuffled, augmented micro-batches for one rank."""
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        clips: Sequence[Clip],
+        *,
+        batch_size: int,
+        micro_batches: int = 1,
+        rank: int = 0,
+        world: int = 1,
+        mirrored: Mapping[int, int] | None,
+        views: int | None = None,
+        stored: BatchReader | None = None,
+        prefetch: MakePrefetcher = make_prefetcher,
+    ) -> None:
+        """Prepare the stream; nothing is decoded before `batches`.
+
+        Args:
+            spec: How clips become frames.
+            clips: The training clips of the data set.
+            batch_size: Videos of one optimizer step, over all ranks.
+            micro_batches: Parts in which a rank takes its share of a step.
+            rank: Which rank this is.
+            world: Ranks in all.
+            mirrored: The data set's label permutation under a flip; None where flips are not allowed.
+            views: Versions of each clip that take turns, epoch by epoch; None draws a new one in each epoch.
+            stored: Reads what is kept of the clips, in place of their videos.
+            prefetch: Decides where videos are decoded.
+
+        Raises:
+            InputError: The batch has fewer videos than there are ranks and parts, is larger than the set, or flips
+                are asked for where labels know left from right; or clips are mixed that have no partner or come
+                from a finite pool.
+        """
+        self._positions = training_subset(clips, spec.train_fraction, spec.seed) if clips else []
+        _check_mix(spec, is_pooled=views is not None or stored is not None)
+        self._unit = 2 if spec.augmentation.mixes_clips else 1  # clips that are mixed stay together
+        parts = world * micro_batches * self._unit
+        _check_batch(batch_size, parts=parts, unit=self._unit, clips=len(self._positions))
+        if mirrored is None and spec.augmentation.flip_probability > 0:
+            raise InputError(
+                "data.augmentation.flip_probability",
+                f"{spec.augmentation.flip_probability:g}, where class names know left from right and a mirrored "
+                "clip's class is not known",
+                fix="set it to 0, or say under dataset.mirror which classes are each other's mirror image",
+            )
+        self._spec, self._batch_size, self._micro_batches = spec, batch_size, micro_batches
+        units = batch_size // self._unit
+        self._share = slice(*(self._unit * (edge * units // world) for edge in (rank, rank + 1)))
+        self._views = views
+        self._folder = _folder_ahead(spec, world) if views is None and stored is None else None
+        ahead = FrameCache(self._folder.name, spec.loader.epochs_per_decode) if self._folder else None
+        reader = TrainingReader(spec, list(clips), positions=self._positions, mirrored=mirrored or {}, ahead=ahead)
+        self._prefetcher = _prefetcher(reader, stored, spec, prefetch)
+        self._clips = len(self._positions)
+        self.broken: dict[int, BrokenReport] = {}
+        """What could not be decoded so far on this rank, by position in the list of clips."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of an epoch; an incomplete last batch is dropped."""
+        return len(self._positions) // self._batch_size
+
+    @property
+    def shares(self) -> float:
+        """How often this rank's share fits into the batch: the number of ranks, where all take as much."""
+        return self._batch_size / (self._share.stop - self._share.start)
+
+    def batches(self, epoch: int, first_step: int = 0) -> Iterator[list[ClipBatch]]:
+        """This rank's micro-batches of each optimizer step, from `first_step` to the epoch's end.
+
+        Raises:
+            InputError: A clip is broken, and the policy is to raise or the cap is passed.
+            Side4VideoError: A decoding process hung or died.
+        """
+        order = np.random.default_rng(derive_seed(self._spec.seed, "order", epoch)).permutation(self._positions)
+        view = epoch % self._views if self._views else epoch
+        keys: list[list[TrainingKey]] = []
+        for step in range(first_step, self.steps_per_epoch):
+            whole = order[step * self._batch_size : (step + 1) * self._batch_size]
+            parts = np.array_split(whole[self._share].reshape(-1, self._unit), self._micro_batches)
+            keys += [[TrainingKey(view, int(index)) for index in part.flat] for part in parts]
+        micro_batches: list[ClipBatch] = []
+        for batch in self._prefetcher.read(keys):
+            note_broken(self.broken, batch, spec=self._spec, clips=self._clips)
+            micro_batches.append(batch)
+            if len(micro_batches) == self._micro_batches:
+                yield micro_batches
+                micro_batches = []
+
+    def close(self) -> None:
+        """End the decoding processes or the thread."""
+        self._prefetcher.close()
+        if self._folder:
+            self._folder.cleanup()
+
+
+class EvaluationStream:
+    """Every view of every clip once, for one rank.
+
+    Batch `i` holds the same items whatever the number of ranks is, and goes to rank `i % world`: so scores are
+    bit-equal for any number of ranks, and no clip is padded or counted twice.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        clips: Sequence[Clip],
+        *,
+        batch_size: int,
+        rank: int = 0,
+        world: int = 1,
+        stored: BatchReader | None = None,
+        prefetch: MakePrefetcher = make_prefetcher,
+    ) -> None:
+        """Prepare the stream; nothing is decoded before `batches`.
+
+        Args:
+            spec: How clips become frames; `views` says how often each is looked at.
+            clips: The clips.
+            batch_size: Temporal views of one batch; each gives `views.crops` rows.
+            rank: Which rank this is.
+            world: Ranks in all.
+            stored: Reads what is kept of the clips, in place of their videos.
+            prefetch: Decides where videos are decoded.
+
+        Raises:
+            InputError: The batch size is not positive, or there is no clip.
+        """
+        if batch_size < 1 or not clips:
+            raise InputError(
+                "evaluation", f"batch size {batch_size} and {len(clips)} clips", allowed="at least one of each"
+            )
+        items = [EvaluationKey(index, view) for index in range(len(clips)) for view in range(spec.views.clips)]
+        batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
+        self._keys = batches[rank::world]
+        self._spec, self._clips = spec, len(clips)
+        self._prefetcher = _prefetcher(EvaluationReader(spec, list(clips)), stored, spec, prefetch)
+        self.broken: dict[int, BrokenReport] = {}
+        """What could not be decoded so far on this rank, by position in the list of clips."""
+
+    @property
+    def steps(self) -> int:
+        """Batches of this rank, at most: one whose clips are all broken is not given."""
+        return len(self._keys)
+
+    def batches(self) -> Iterator[ClipBatch]:
+        """This rank's batches.
+
+        Raises:
+            InputError: A clip is broken, and the policy is to raise or the cap is passed.
+            Side4VideoError: A decoding process hung or died.
+        """
+        for batch in self._prefetcher.read(self._keys):
+            note_broken(self.broken, batch, spec=self._spec, clips=self._clips)
+            if len(batch):
+                yield batch
+
+    def close(self) -> None:
+        """End the decoding processes or the thread."""
+        self._prefetcher.close()
+
+
+def _prefetcher(
+    reader: BatchReader, stored: BatchReader | None, spec: DataSpec, prefetch: MakePrefetcher
+) -> Prefetcher:
+    """Videos as the loader says. Kept rows in a thread: they are copied, not decoded, and open files do not travel."""
+    return prefetch(reader, spec.loader) if stored is None else thread_prefetcher(stored, spec.loader)
+
+
+def _folder_ahead(spec: DataSpec, world: int) -> TemporaryDirectory[str] | None:
+    """Where frames of later epochs wait; None where none are fetched."""
+    if spec.loader.epochs_per_decode == 1:
+        return None
+    if world > 1:  # a clip's next epoch is mostly another worker's, perhaps on another machine
+        raise InputError(
+            "data.loader.epochs_per_decode",
+            f"{spec.loader.epochs_per_decode} with {world} training workers, which do not share the frames that wait",
+            fix="set it to 1",
+        )
+    return TemporaryDirectory(prefix="side4video-frames-", ignore_cleanup_errors=True)
+
+
+def _check_batch(batch_size: int, *, parts: int, unit: int, clips: int) -> None:
+    if batch_size < parts or batch_size % unit:
+        what = "pairs of videos" if unit == 2 else "videos"
+        raise InputError(
+            "batch_size",
+            f"{batch_size}, and the parts in which workers take it hold whole {what}: {parts} at the least",
+            allowed=f"{parts} or more" + (", even" if unit == 2 else ""),
+        )
+    if clips < batch_size:
+        raise InputError(
+            "batch_size",
+            f"{batch_size} videos, and the training set has {clips}: no step is complete",
+            fix=f"make it at most {clips // parts * parts}" if clips >= parts else "train on more clips",
+        )
+
+
+def _check_mix(spec: DataSpec, *, is_pooled: bool) -> None:
+    if spec.augmentation.mixes_clips and is_pooled:
+        raise InputError(
+            "data.augmentation.mix",
+            f"{spec.augmentation.mix.kind}, and the views of each clip are finitely many, while its partner is another "
+            "one in each epoch",
+            allowed="{kind: none}, or features: {kind: computed, views: endless}",
+        )
+
+
+def note_broken(broken: dict[int, BrokenReport], batch: ClipBatch, *, spec: DataSpec, clips: int) -> None:
+    """Keep the batch's reports; past the cap, end."""
+    broken.update((report.index, report) for report in batch.broken)
+    if not broken or spec.broken_clips.kind == "raise" or len(broken) <= spec.broken_clips.cap * clips:
+        return
+    listed = "; ".join(
+        f"{report.origin or report.path}: {report.path}: {report.reason}" for report in list(broken.values())[:_LISTED]
+    )
+    more = f"; and {len(broken) - _LISTED} more" if len(broken) > _LISTED else ""
+    raise InputError(
+        "data.broken_clips",
+        f"{len(broken)} of {clips} clips cannot be decoded ({listed}{more})",
+        allowed=f"{spec.broken_clips.cap:.2%} of the clips (cap: {spec.broken_clips.cap:g})",
+        fix="mend or remove them, or raise the cap",
+    )

@@ -1,0 +1,219 @@
+"""From a key (which clip, in which epoch or view) to a batch: decode, sample, augment, stack.
+
+A reader is sent to each decoding process once. It keeps no state between batches, and every draw is seeded by
+(seed, epoch, clip, repeat), so it does not matter which process reads what, or in which order.
+
+Tensors and arrays carry shape suffixes: B clips, T frames, C channels, H W pixels.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from side4video.core.errors import InputError
+from side4video.core.seeds import derive_seed
+from side4video.data.annotations.flip_labels import flip_text
+from side4video.data.clip import Clip
+from side4video.data.decode.clip_frames import ClipFrames
+from side4video.data.decode.frames import Choose
+from side4video.data.decode.transforms import augment_clip, evaluation_crops, resize_for_test
+from side4video.data.decode.video_source import BrokenClip
+from side4video.data.spec import DataSpec
+from side4video.data.streams.batch import NO_LABEL, BrokenReport, ClipBatch
+from side4video.data.streams.frame_cache import FrameCache
+from side4video.data.streams.mix import mix_clips
+
+REPLACEMENT_ATTEMPTS = 20
+"""So many broken clips in a row mean that something else is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingKey:
+    """A clip in an epoch."""
+
+    epoch: int
+    """Or, of a finite pool, the view that the epoch sees."""
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationKey:
+    """A temporal view of a clip."""
+
+    index: int
+    view: int
+
+
+Row = tuple[np.ndarray, int, int, int, tuple[str, ...]]
+"""Frames uint8 `[T, H, W, C]`, label, position in the list of clips, view, captions."""
+
+
+class BatchReader(Protocol):
+    """What a loader runs, in a process or in a thread."""
+
+    def read(self, keys: Sequence[Any]) -> ClipBatch:
+        """The batch of these keys.
+
+        Raises:
+            InputError: A clip is broken and the policy is to raise.
+        """
+        ...
+
+
+class TrainingReader:
+    """Reads augmented clips; under `skip` a broken one is replaced by another."""
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        clips: Sequence[Clip],
+        *,
+        positions: Sequence[int],
+        mirrored: Mapping[int, int],
+        ahead: FrameCache | None = None,
+    ) -> None:
+        """Keep what is needed to read.
+
+        Args:
+            spec: How clips become frames.
+            clips: All clips.
+            positions: Those that are trained on; replacements come from them.
+            mirrored: The label of a flipped clip, by its label; labels not named keep theirs.
+            ahead: Where frames of later epochs wait; None fetches none.
+        """
+        self.spec, self.clips, self.positions, self.mirrored = spec, clips, positions, dict(mirrored)
+        self.frames, self.ahead = ClipFrames(spec), ahead
+
+    def read(self, keys: Sequence[TrainingKey]) -> ClipBatch:
+        """The clips of the keys, each `repeated_sampling` times, copies side by side; in pairs if they are mixed."""
+        rows: list[Row] = []
+        broken: list[BrokenReport] = []
+        for key in keys:
+            frames_THWC, index = self._decode(key, broken)
+            for repeat in range(self.spec.repeated_sampling):
+                rows.append(self._augment(frames_THWC, key, index=index, repeat=repeat))
+        batch, mix = _stack(rows, broken), self.spec.augmentation.mix
+        if mix.kind == "none":
+            return batch
+        return mix_clips(batch, mix, [(key.epoch, key.index) for key in keys], seed=self.spec.seed)
+
+    def _decode(self, key: TrainingKey, broken: list[BrokenReport]) -> tuple[np.ndarray, int]:
+        """Frames of the key's clip, or of its replacement, and whose they are."""
+        if self.ahead and (waiting_THWC := self.ahead.take(key.epoch, key.index)) is not None:
+            return waiting_THWC, key.index
+        spec = self.spec
+        rng = self._frames_rng(key.epoch, key.index)
+        index = key.index
+        for attempt in range(REPLACEMENT_ATTEMPTS):
+            try:
+                if self.ahead and attempt == 0 and not self.clips[index].frame_pattern:
+                    return self._decode_ahead(self.ahead, key, rng), index
+                return self.frames.read(
+                    self.clips[index], lambda total: spec.sampling.train_indices(total, spec.frames, rng)
+                ), index
+            except BrokenClip as error:
+                if spec.broken_clips.kind == "raise":
+                    raise
+                broken.append(BrokenReport(index, error.path, error.origin, error.reason))
+            draw = derive_seed(spec.seed, key.epoch, key.index, "replacement", attempt)
+            index = self.positions[draw % len(self.positions)]
+        last = broken[-1]
+        raise InputError(
+            last.origin or last.path,
+            f"{REPLACEMENT_ATTEMPTS} clips in a row cannot be decoded, the last one: {last.reason}",
+            fix="check the data set's root folder",
+        )
+
+    def _decode_ahead(self, ahead: FrameCache, key: TrainingKey, rng: np.random.Generator) -> np.ndarray:
+        """The key's frames; those of the clip's next epochs, from the same pass, are put where they wait."""
+        spec, clip = self.spec, self.clips[key.index]
+        epochs = ahead.due(key.epoch, key.index)
+        rngs = [rng, *(self._frames_rng(epoch, key.index) for epoch in epochs[1:])]
+
+        def choose(total: int) -> np.ndarray:
+            draws = [spec.sampling.train_indices(total, spec.frames, each) for each in rngs]
+            return np.concatenate(draws[::-1] if clip.reversed else draws)
+
+        parts = np.split(self.frames.read(clip, choose), len(epochs))
+        for epoch, part_THWC in zip(epochs[1:], parts[1:], strict=True):
+            ahead.put(epoch, key.index, part_THWC)
+        return parts[0]
+
+    def _frames_rng(self, epoch: int, index: int) -> np.random.Generator:
+        return np.random.default_rng(derive_seed(self.spec.seed, "frames", epoch, index))
+
+    def _augment(self, frames_THWC: np.ndarray, key: TrainingKey, *, index: int, repeat: int) -> Row:
+        spec, clip = self.spec, self.clips[index]
+        rng = np.random.default_rng(derive_seed(spec.seed, "augment", key.epoch, key.index, repeat))
+        augmented_THWC, is_flipped = augment_clip(frames_THWC, spec.augmentation, size=spec.size, rng=rng)
+        label = NO_LABEL if clip.label is None else clip.label
+        captions = self._caption(clip, key, repeat=repeat)
+        if not is_flipped:
+            return augmented_THWC, label, index, repeat, captions
+        captions = tuple(flip_text(caption) for caption in captions)
+        return augmented_THWC, self.mirrored.get(label, label), index, repeat, captions
+
+    def _caption(self, clip: Clip, key: TrainingKey, *, repeat: int) -> tuple[str, ...]:
+        """One of the clip's captions, drawn for this epoch; none where it has none."""
+        if len(clip.captions) < 2:
+            return clip.captions
+        draw = derive_seed(self.spec.seed, "caption", key.epoch, key.index, repeat)
+        return (clip.captions[draw % len(clip.captions)],)
+
+
+class EvaluationReader:
+    """Reads the views of clips; under `skip` a broken clip is left out."""
+
+    def __init__(self, spec: DataSpec, clips: Sequence[Clip]) -> None:
+        """Keep what is needed to read."""
+        self.spec, self.clips = spec, clips
+        self.frames = ClipFrames(spec)
+
+    def read(self, keys: Sequence[EvaluationKey]) -> ClipBatch:
+        """The temporal views of the keys, each with all its crops side by side."""
+        spec = self.spec
+        rows: list[Row] = []
+        broken: list[BrokenReport] = []
+        for key in keys:
+            clip = self.clips[key.index]
+            try:
+                frames_THWC = self.frames.read(clip, self._choose(key))
+            except BrokenClip as error:
+                if spec.broken_clips.kind == "raise":
+                    raise
+                broken.append(BrokenReport(key.index, error.path, error.origin, error.reason, error.is_video))
+                continue
+            frames_THWC = resize_for_test(frames_THWC, spec.augmentation.resize, spec.size)
+            label = NO_LABEL if clip.label is None else clip.label
+            for crop, crop_THWC in enumerate(evaluation_crops(frames_THWC, spec.size, spec.views.crops)):
+                rows.append((crop_THWC, label, key.index, key.view * spec.views.crops + crop, clip.captions))
+        return _stack(rows, broken)
+
+    def _choose(self, key: EvaluationKey) -> Choose:
+        spec = self.spec
+        return lambda total: spec.sampling.test_indices(total, spec.frames, clip=key.view, clips=spec.views.clips)
+
+
+def _stack(rows: Sequence[Row], broken: Sequence[BrokenReport]) -> ClipBatch:
+    return ClipBatch(
+        video_BTCHW=_stack_frames([row[0] for row in rows]),
+        labels_B=torch.tensor([row[1] for row in rows], dtype=torch.int64),
+        indices_B=torch.tensor([row[2] for row in rows], dtype=torch.int64),
+        views_B=torch.tensor([row[3] for row in rows], dtype=torch.int64),
+        captions=tuple(row[4] for row in rows),
+        broken=tuple(broken),
+    )
+
+
+def _stack_frames(videos: Sequence[np.ndarray]) -> torch.Tensor:
+    """Clips `[T, H, W, C]` to one `[B, T, C, H, W]`, copied once, by NumPy, which starts no threads."""
+    if not videos:
+        return torch.empty((0, 0, 3, 0, 0), dtype=torch.uint8)
+    frames, height, width, channels = videos[0].shape
+    stacked_BTCHW = np.empty((len(videos), frames, channels, height, width), dtype=np.uint8)
+    for video_THWC, stacked_TCHW in zip(videos, stacked_BTCHW, strict=True):
+        stacked_TCHW[:] = video_THWC.transpose(0, 3, 1, 2)
+    return torch.from_numpy(stacked_BTCHW)

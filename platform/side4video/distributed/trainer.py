@@ -1,0 +1,100 @@
+"""Train on Ray: one run, or the packs of a sweep with Ray Tune's trials beside them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from side4video.core import signals
+from side4video.distributed.cluster import RayCluster
+from side4video.planning.packs import PlannedPack
+from side4video.runs.launch import RunResult, launch
+from side4video.runs.packs import SweepRun
+from side4video.runs.trainer import Show, Trained
+from side4video.spec.cluster import ClusterSpec
+from side4video.spec.experiment import Experiment
+from side4video.spec.sweep_arms import short_key
+from side4video.tracking.mlflow.search import StoredRun
+from side4video.tracking.run_logger import MLflowRunLogger
+from side4video.tracking.tags import CHECKPOINTS_TAG
+
+
+class RayTrainer:
+    """Trains on a Ray cluster (`runs.trainer.Trainer`). Making one imports no Ray; `start` does."""
+
+    can_stop_arms = True
+
+    def __init__(self, address: str, needed: ClusterSpec) -> None:
+        """Nothing is started yet.
+
+        Args:
+            address: See `RayCluster`.
+            needed: The resources that are asked for.
+        """
+        self.cluster = RayCluster(address, needed)
+
+    def __enter__(self) -> Self:
+        self.cluster.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.cluster.__exit__(*error)
+
+    def start(self) -> None:
+        """See `Trainer`."""
+        self.cluster.begin()
+
+    def train(
+        self, experiments: Mapping[str, Experiment], run_logger: MLflowRunLogger, *, place: str, show: Show
+    ) -> Trained:
+        """See `Trainer`.
+
+        Raises:
+            Side4VideoError: If the workers failed for good.
+        """
+        self._connect(show)
+        from side4video.distributed.train import train_on_ray
+
+        show({"phase": "starting the workers"})
+        folder, _, name = place.rpartition("/")
+        return train_on_ray(experiments, run_logger, place=folder, name=name, show=show)
+
+    def train_packs(
+        self, sweep_run: SweepRun, packs: Sequence[PlannedPack], completed: Mapping[str, StoredRun]
+    ) -> None:
+        """See `Trainer`.
+
+        Packs train in threads of the driver that wait for Ray Train's workers. Each arm is a trial of Ray Tune, which
+        trains nothing: it passes on what its student measured, and Ray Tune decides on that.
+
+        Raises:
+            Side4VideoError: If the trials failed.
+        """
+        ray = self._connect(sweep_run.show, *(spec.cluster for pack in packs for spec in pack.experiments.values()))
+        from side4video.distributed.sweep_trials import SweepTrials
+
+        trials = SweepTrials(ray, sweep_run)
+        if sweep_run.sweep.spec.decides:
+            for runs in _by_pack(completed):
+                trials.tell({short_key(key): run for key, run in runs.items()})
+        trials.run(packs)
+
+    def _connect(self, show: Show, *needed: ClusterSpec) -> Any:
+        show({"phase": self.cluster.phase})
+        ray = self.cluster.connected(*needed)
+        signals.reinstall_handler()
+        return ray
+
+
+def _by_pack(completed: Mapping[str, StoredRun]) -> list[dict[str, StoredRun]]:
+    """Completed arms, pack by pack, in the order in which they were trained."""
+    packs: dict[str, dict[str, StoredRun]] = {}
+    for key, run in sorted(completed.items(), key=lambda pair: (pair[1].start_ms, pair[0])):
+        packs.setdefault(run.tags.get(CHECKPOINTS_TAG, key), {})[key] = run
+    return list(packs.values())
+
+
+def launch_on_ray(
+    experiments: Mapping[str, Experiment], *, show: Show, address: str = "local", resume: bool = False
+) -> dict[str, RunResult]:
+    """`runs.launch.launch` on a Ray cluster; `local` starts one on this machine."""
+    trainer = RayTrainer(address, next(iter(experiments.values())).cluster)
+    return launch(experiments, show=show, trainer=trainer, resume=resume)

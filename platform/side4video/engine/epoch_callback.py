@@ -1,0 +1,359 @@
+"""What leaves a run: points along the way, and at the end of an epoch metrics, predictions and a checkpoint."""
+
+import shutil
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+
+from side4video.core.metric import Point, point
+from side4video.core.units import as_gib
+from side4video.engine.callbacks import EpochInfo, StepInfo
+from side4video.engine.checkpoint import cannot_write, save_checkpoint, save_tensors
+from side4video.engine.evaluate import Evaluation
+from side4video.engine.pack import Pack
+from side4video.engine.process_group import ProcessGroup
+from side4video.engine.student import Student
+from side4video.engine.system_metrics import SystemMetrics
+
+BEST, LAST_AVERAGE = "best.safetensors", "last_average.safetensors"
+OWN = frozenset({"weights.safetensors", "average.safetensors", "optimizer.safetensors", "student.json"})
+"""What a checkpoint holds of a student; everything else in its folder is of the last evaluation, or the best one."""
+
+PENDING_REPORTS = 3
+"""Reports whose points a checkpoint repeats: so many may be unread when the process that stores them dies."""
+
+EarlyStopper = Callable[[int, Mapping[str, Mapping[str, float]]], Collection[str]]
+"""Hears of an epoch and what was measured at its end, by student; says whom to stop. The first worker asks it."""
+
+
+def never_stop(epoch: int, metrics: Mapping[str, Mapping[str, float]]) -> Collection[str]:  # noqa: ARG001
+    """The judge of an ordinary run."""
+    return ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """The end of an epoch, or a pause within one, as it leaves the run."""
+
+    epoch: int
+    next_step: int
+    is_last: bool
+    points: dict[str, list[Point]]
+    """By student."""
+    latest: dict[str, dict[str, float]]
+    """The newest evaluation of each student."""
+    checkpoint: Path | None
+    """A complete checkpoint on the first worker, None on the others."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the record should know of how the run went: interruptions, and what followed from them."""
+
+
+class MetricsLogger:
+    """Averages steps into points; losses over workers, times and the machine's load as the first worker saw them."""
+
+    def __init__(self, process: ProcessGroup, *, every_steps: int) -> None:
+        self.process, self.every_steps = process, every_steps
+        self._window: list[StepInfo] = []
+        self._windows: list[list[StepInfo]] = []
+        self._machine = SystemMetrics(process.device)
+        self._loads: list[dict[str, float]] = []
+        self._seconds: dict[str, float] = {}
+        self._own_seconds: dict[str, list[float]] = {}
+        self._alone_seconds: dict[str, list[float]] = {}
+        self._clips = 0
+        self._seen = 0
+
+    def after_step(self, info: StepInfo) -> None:
+        """Take a step in; the first of the run is left out of the totals, it warms things up."""
+        self._window.append(info)
+        if len(self._window) == self.every_steps:
+            self._close_window()
+        if self._seen:
+            self._clips += info.clips
+            for phase, spent in info.seconds.items():
+                self._seconds[phase] = self._seconds.get(phase, 0.0) + spent
+            shared = sum(info.seconds.values()) - sum(info.own_seconds.values())
+            for name, spent in info.own_seconds.items():
+                self._own_seconds.setdefault(name, []).append(spent)
+                self._alone_seconds.setdefault(name, []).append(shared + spent)
+        self._seen += 1
+
+    def after_epoch(self, info: EpochInfo) -> Collection[str]:  # noqa: ARG002 - a protocol's names
+        """Close the running average; the listener after this one takes it."""
+        self._close_window()
+        return ()
+
+    def _close_window(self) -> None:
+        if self._window:
+            self._windows.append(self._window)
+            self._loads.append(self._machine.sample())
+            self._window = []
+
+    def take(self, name: str) -> list[Point]:
+        """The points of one student since `clear`; every worker must call it, for the losses are averaged over them."""
+        loads = zip(self._windows, self._loads, strict=True)
+        kept = [(window, load) for window, load in loads if all(name in info.losses for info in window)]
+        local = [(float(np.mean([info.losses[name] for info in window])), window[-1].share) for window, _ in kept]
+        losses = [_mean_loss(workers) for workers in zip(*self.process.gather(local), strict=True)] if kept else []
+        points: list[Point] = []
+        for (window, load), loss in zip(kept, losses, strict=True):
+            last = window[-1]
+            points += [
+                point("train/loss", loss, last.step),
+                point("train/learning_rate", last.learning_rates[name], last.step),
+                point("train/gradient_norm", float(np.mean([i.gradient_norms[name] for i in window])), last.step),
+                point("train/epoch", last.epoch, last.step),
+                *_times(window, name),
+                *(point(key, value, last.step) for key, value in load.items()),
+            ]
+        return points
+
+    def clear(self) -> None:
+        """Forget what was taken."""
+        self._windows, self._loads = [], []
+
+    def open_windows(self) -> list[list[dict[str, Any]]]:
+        """Steps that are no point yet, of each worker by rank; every worker must call it."""
+        return self.process.gather([asdict(info) for info in self._window])
+
+    def restore(self, windows: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+        """Go on with the steps that `open_windows` gave; another number of workers shares their means."""
+        if len(windows) == self.process.world:
+            self._window = [StepInfo(**info) for info in windows[self.process.rank]]
+            return
+        self._window = [_mean_step(infos, self.process.world) for infos in zip(*windows, strict=True)]
+
+    def totals(self) -> dict[str, float]:
+        """Means over all steps but the first: `step_s`, its parts, `clips_per_s`; and the share of waiting for data."""
+        steps, whole = max(1, self._seen - 1), sum(self._seconds.values())
+        parts = {f"{phase}_s": spent / steps for phase, spent in sorted(self._seconds.items())}
+        rate = self._clips / whole if whole else float("nan")
+        wait = self._seconds.get("data_wait", 0.0) / whole if whole else float("nan")
+        return {"step_s": whole / steps, **parts, "clips_per_s": rate, "data_wait_fraction": wait}
+
+    def own_totals(self, name: str) -> dict[str, float]:
+        """Means over a student's steps: `own_step_s`, spent on it alone, and `alone_step_s`, with all that it shares.
+
+        The second is what a step would take if the student trained alone, were its tower as deep as the pack's.
+        """
+        own, alone = self._own_seconds.get(name, []), self._alone_seconds.get(name, [])
+        if not own:
+            return {}
+        return {"own_step_s": float(np.mean(own)), "alone_step_s": float(np.mean(alone))}
+
+
+def _mean_step(infos: Sequence[Mapping[str, Any]], world: int) -> StepInfo:
+    """One step of all workers as one of `world` workers would have it; seconds are the first worker's."""
+    losses = {
+        name: _mean_loss([(info["losses"][name], info["share"]) for info in infos]) for name in infos[0]["losses"]
+    }
+    return StepInfo(**{**infos[0], "losses": losses, "share": 1 / world})
+
+
+def _mean_loss(workers: Sequence[tuple[float, float]]) -> float:
+    """The mean over all workers' clips of what each has found, and its share of the clips."""
+    losses, shares = zip(*workers, strict=True)
+    return float(np.average(losses, weights=shares))
+
+
+def _times(window: list[StepInfo], name: str) -> list[Point]:
+    step = window[-1].step
+    phases = sorted({phase for info in window for phase in info.seconds})
+    means = {phase: float(np.mean([info.seconds.get(phase, 0.0) for info in window])) for phase in phases}
+    whole = sum(means.values())
+    clips = float(np.mean([info.clips for info in window]))
+    own = [info.own_seconds[name] for info in window if name in info.own_seconds]
+    return [
+        *([point("time/own_step_s", float(np.mean(own)), step)] if own else []),
+        point("time/step_s", whole, step),
+        *(point(f"time/{phase}_s", value, step) for phase, value in means.items()),
+        point("time/clips_per_s", clips / whole if whole else float("nan"), step),
+    ]
+
+
+@dataclass
+class EpochCallback:
+    """Evaluates, keeps the best, writes the checkpoint, reports: in this order, at the end of each epoch."""
+
+    pack: Pack
+    recorder: MetricsLogger
+    evaluate: Callable[[list[Student]], dict[str, Evaluation]]
+    every_epochs: int
+    identity: Mapping[str, Any]
+    scratch: Path
+    report: Callable[[Report], None]
+    constants: Mapping[str, Mapping[str, float]]
+    broken: Callable[[], list[dict[str, Any]]]
+    judge: EarlyStopper = never_stop
+    latest: dict[str, dict[str, float]] = field(default_factory=dict)
+    best: dict[str, dict[str, float]] = field(default_factory=dict)
+    broken_clips: list[dict[str, Any]] = field(default_factory=list)
+    """Those that any worker met, each once."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """Every evaluation: `epoch`, and `metrics` by student."""
+    steps_trained: dict[str, int] = field(default_factory=dict)
+    """Optimizer steps of each student until the last epoch that it trained in."""
+    notes: list[str] = field(default_factory=list)
+    """See `Report.notes`."""
+    _recent: list[dict[str, list[Point]]] = field(default_factory=list)
+    """The points of the last reports."""
+
+    def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
+        """Continue from a checkpoint: its metrics, and the best weights and predictions that lie in it.
+
+        The judge hears of every evaluation again: it may be new. Whom it stopped then, the checkpoint says itself.
+        """
+        names = {student.name for student in self.pack.students}
+        self.latest = {name: each for name, each in state["latest"].items() if name in names}
+        self.best = {name: each for name, each in state["best"].items() if name in names}
+        self.broken_clips = list(state["broken_clips"])
+        self.notes = [*state.get("notes", ()), *self.notes]
+        self.recorder.restore(state.get("windows", ()))
+        self.steps_trained = {name: steps for name, steps in state["steps_trained"].items() if name in names}
+        for entry in state["history"]:
+            told = {name: each for name, each in entry["metrics"].items() if name in names}
+            self.history.append({"epoch": entry["epoch"], "metrics": told})
+            if self.recorder.process.is_first:
+                self.judge(entry["epoch"], told)
+        for name in self.best:
+            place = self.scratch / "kept" / name
+            place.mkdir(parents=True, exist_ok=True)
+            for file in (folder / name).iterdir():
+                if file.name not in OWN:
+                    shutil.copyfile(file, place / file.name)
+
+    def report_again(self, state: Mapping[str, Any]) -> None:
+        """Report what may have been lost on its way after the checkpoint was written: what is stored stays as it is.
+
+        Collective: every worker reports.
+        """
+        names = {student.name for student in self.pack.students}
+        for points in state.get("recent", ()):
+            known = {name: [Point(*each) for each in series] for name, series in points.items() if name in names}
+            self._recent.append(known)
+        points = {name: [each for known in self._recent for each in known.get(name, ())] for name in sorted(names)}
+        step, notes = int(state["next_step"]), tuple(self.notes)
+        self.report(Report(int(state["epoch"]), step, False, points, dict(self.latest), None, notes))
+
+    def after_step(self, info: StepInfo) -> None:
+        """Nothing."""
+
+    def pause(self, info: EpochInfo, *, is_open: bool) -> None:
+        """Write a checkpoint between two steps, and report it; collective.
+
+        Args:
+            info: Where the run is.
+            is_open: Whether all steps of the epoch are done, and its end is not.
+
+        Raises:
+            CheckpointError: If it cannot be written.
+        """
+        points = {student.name: self.recorder.take(student.name) for student in self.pack.students}
+        self._send(info, points, {}, is_open=is_open)
+
+    def after_epoch(self, info: EpochInfo) -> Collection[str]:
+        """The whole end of an epoch; collective, so every worker is here.
+
+        Raises:
+            CheckpointError: If the checkpoint cannot be written.
+        """
+        points = {student.name: self.recorder.take(student.name) for student in self.pack.students}
+        self.steps_trained |= {student.name: info.next_step for student in self.pack.active_students}
+        evaluations: dict[str, Evaluation] = {}
+        if info.is_last or (info.epoch + 1) % self.every_epochs == 0:
+            active_students = self.pack.active_students
+            evaluations = self.evaluate(active_students) if active_students else {}
+        for name, evaluation in evaluations.items():
+            points[name] += self._rate(name, evaluation, info)
+            info.add(name, {**evaluation.metrics, "loss": evaluation.loss})
+        if evaluations:
+            self._stop(info.epoch, {name: self.latest[name] for name in evaluations})
+        self._send(info, points, evaluations)
+        return ()
+
+    def _send(
+        self,
+        info: EpochInfo,
+        points: dict[str, list[Point]],
+        evaluations: Mapping[str, Evaluation],
+        *,
+        is_open: bool = False,
+    ) -> None:
+        process = self.recorder.process
+        met = [row for rows in process.gather(self.broken()) for row in rows]
+        self.broken_clips = list({(row["origin"], row["path"]): row for row in (*self.broken_clips, *met)}.values())
+        recent = [*self._recent, points][-PENDING_REPORTS:]
+        position = {"is_open": is_open, "windows": self.recorder.open_windows(), "recent": recent}
+        written: list[Path] = []
+
+        def write() -> None:
+            if process.is_first:
+                written.append(self._write(evaluations, info, position))
+
+        process.together(write)
+        checkpoint, notes = (written[0] if written else None), tuple(self.notes)
+        self.report(Report(info.epoch, info.next_step, info.is_last, points, dict(self.latest), checkpoint, notes))
+        self._recent = recent
+        self.recorder.clear()
+        process.barrier()
+
+    def _stop(self, epoch: int, metrics: dict[str, dict[str, float]]) -> None:
+        """Let the judge say who is to stop; the checkpoint that follows has them stopped."""
+        self.history.append({"epoch": epoch, "metrics": metrics})
+        process = self.recorder.process
+        names = process.gather(sorted(self.judge(epoch, metrics)) if process.is_first else [])[0]
+        for student in self.pack.active_students:
+            if student.name in names:
+                student.stop()
+
+    def _rate(self, name: str, evaluation: Evaluation, info: EpochInfo) -> list[Point]:
+        measured = {f"eval/{key}": value for key, value in evaluation.metrics.items()}
+        measured |= {"eval/loss": evaluation.loss, "eval/videos": float(evaluation.videos)}
+        measured |= {"eval/views": float(evaluation.views), "eval/epoch": float(info.epoch)}
+        measured |= {f"eval/{view.name}/top1": view.top1 for view in evaluation.per_view}
+        student = next(student for student in self.pack.students if student.name == name)
+        headline = student.task.headline
+        if name not in self.best or evaluation.metrics[headline] > self.best[name][f"best/{headline}"]:
+            self.best[name] = {f"best/{key}": value for key, value in evaluation.metrics.items()}
+            self.best[name]["best/epoch"] = float(info.epoch)
+        measured |= {f"memory/{key}_gib": as_gib(value) for key, value in student.memory_metrics().items()}
+        measured |= self.best[name] | dict(self.constants[name])
+        self.latest[name] = measured
+        return [point(key, value, info.next_step - 1) for key, value in measured.items()]
+
+    def _write(self, evaluations: Mapping[str, Evaluation], info: EpochInfo, position: Mapping[str, Any]) -> Path:
+        """The checkpoint; the best weights so far lie in the scratch folder between epochs."""
+        try:
+            self._keep_best(evaluations, info)
+        except (OSError, SafetensorError) as error:
+            raise cannot_write(self.scratch, error) from error
+        students = {student.name: student for student in self.pack.students}
+        state = {
+            **position,
+            "next_step": info.next_step,
+            "epoch": info.epoch,
+            "is_last": info.is_last,
+            "identity": dict(self.identity),
+            "latest": self.latest,
+            "best": self.best,
+            "history": self.history,
+            "steps_trained": self.steps_trained,
+            "broken_clips": self.broken_clips,
+            "notes": self.notes,
+        }
+        return save_checkpoint(self.scratch / "checkpoint", students, state, beside=self.scratch / "kept")
+
+    def _keep_best(self, evaluations: Mapping[str, Evaluation], info: EpochInfo) -> None:
+        students = {student.name: student for student in self.pack.students}
+        for name, evaluation in evaluations.items():
+            place = self.scratch / "kept" / name
+            place.mkdir(parents=True, exist_ok=True)
+            evaluation.write(place)
+            if students[name].average is not None:
+                save_tensors(students[name].evaluated, place / LAST_AVERAGE)
+            if self.best[name]["best/epoch"] == info.epoch:
+                save_tensors(students[name].evaluated, place / BEST)

@@ -1,0 +1,124 @@
+"""The process group, if there is one: every collective the engine uses, and the same words without a group."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, distributed
+
+from side4video.core.errors import Side4VideoError
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessGroup:
+    """Which worker this is, and what it computes on."""
+
+    rank: int = 0
+    world: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this worker writes files and reports."""
+        return self.rank == 0
+
+    def gather(self, value: Value) -> list[Value]:
+        """Every worker's value, by rank, on every worker."""
+        if self.world == 1:
+            return [value]
+        gathered: list[Value | None] = [None] * self.world
+        distributed.all_gather_object(gathered, value)
+        return gathered  # type: ignore[return-value]
+
+    def broadcast_tensors(self, tensors: list[torch.Tensor]) -> None:
+        """Overwrite the tensors with the first worker's."""
+        if self.world > 1:
+            for tensor in tensors:
+                distributed.broadcast(tensor, src=0)
+
+    def together(self, work: Callable[[], None]) -> None:
+        """Run something on every worker; what one of them cannot do fails on all, so that nobody waits for ever.
+
+        Raises:
+            Side4VideoError: Of the first worker, by rank, that failed.
+        """
+        mistake = None
+        try:
+            work()
+        except Side4VideoError as error:
+            mistake = error
+        for each in self.gather(mistake):
+            if each is not None:
+                raise each
+
+    def begin_largest(self, number: int) -> Callable[[], int]:
+        """Begin to find the largest of all workers' numbers; the function returned waits for it."""
+        if self.world == 1:
+            return lambda: number
+        tensor = torch.full((1,), number, dtype=torch.int32, device=self.device)
+        handle = distributed.all_reduce(tensor, op=distributed.ReduceOp.MAX, async_op=True)
+
+        def wait() -> int:
+            if handle is not None:
+                handle.wait()
+            return int(tensor)
+
+        return wait
+
+    def barrier(self) -> None:
+        """Wait for all workers."""
+        if self.world > 1:
+            distributed.barrier()
+
+
+def current_process_group(device: torch.device | str = "cpu") -> ProcessGroup:
+    """The worker that the initialised process group says this is, or the only one."""
+    if distributed.is_available() and distributed.is_initialized():
+        return ProcessGroup(distributed.get_rank(), distributed.get_world_size(), torch.device(device))
+    return ProcessGroup(device=torch.device(device))
+
+
+def gather_rows(rows: Tensor, process: ProcessGroup) -> Tensor:
+    """All workers' rows [sum of N, ...] in order of rank; each may have another number N of them.
+
+    Every worker is expected to compute the same loss of the same gathered rows, to weigh it by its own number of rows
+    (a loss summed over its clips), and to average gradients over workers, as the engine does. Then the gradient of
+    the rows, and of what is applied to them afterwards, is that of one worker with all of them.
+
+    Args:
+        rows: This worker's rows [N, ...]; more than none.
+        process: This worker.
+    """
+    return rows if process.world == 1 else _Gathered.apply(rows.contiguous(), process.rank, process.world)
+
+
+class _Gathered(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, rank: int, world: int) -> Tensor:
+        own = torch.tensor([len(rows)], device=rows.device)
+        counts = [torch.empty_like(own) for _ in range(world)]
+        distributed.all_gather(counts, own)
+        sizes = [int(count) for count in counts]
+        most = max(sizes)
+        padded = rows.new_zeros((most, *rows.shape[1:]))
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in range(world)]
+        distributed.all_gather(parts, padded)
+        ctx.first, ctx.count, ctx.total = sum(sizes[:rank]), len(rows), sum(sizes)
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        # Each worker has the whole gradient of its own rows, weighed by its share of them: the others' are the same.
+        own = gradients[0][ctx.first : ctx.first + ctx.count]
+        return own * (ctx.total / ctx.count), None, None
+
+
+def default_device() -> str:
+    """The first GPU, or the CPU."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,56 @@
+"""How a student ended."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from side4video.core.units import as_gib
+from side4video.engine.epoch_callback import EpochCallback
+from side4video.engine.step import Plan
+from side4video.engine.student import Student
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How one student ended."""
+
+    state: str
+    steps: int
+    """Optimizer steps of the whole plan."""
+    steps_trained: int
+    """Those that this student took."""
+    metrics: dict[str, float]
+    memory: dict[str, float]
+    time: dict[str, float]
+    trainable_parameters: int
+    backbone_fingerprint: str
+    broken_clips: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What a reader should know of how the run went; see `Report.notes`."""
+
+
+def constant_metrics(student: Student, held_bytes: int) -> dict[str, float]:
+    """Figures of a student that no epoch changes."""
+    return {
+        "memory/held_for_backward_gib": as_gib(held_bytes),
+        "model/trainable_parameters": float(student.trainable_parameters),
+    }
+
+
+def training_result(
+    student: Student, ending: EpochCallback, plan: Plan, fingerprint: str, measured: tuple[int, float]
+) -> TrainingResult:
+    """How a student ended; `measured` are the bytes it holds for backward, and the seconds of the run."""
+    held, elapsed = measured
+    peak = {f"{name}_gib": as_gib(value) for name, value in student.memory_metrics().items()}
+    return TrainingResult(
+        steps=plan.steps,
+        steps_trained=ending.steps_trained.get(student.name, plan.steps),
+        state="finished" if student.state == "training" else student.state,
+        metrics=ending.latest.get(student.name, {}),
+        memory={"held_for_backward_gib": as_gib(held), **peak},
+        time={"total_s": elapsed, **ending.recorder.totals(), **ending.recorder.own_totals(student.name)},
+        trainable_parameters=student.trainable_parameters,
+        backbone_fingerprint=fingerprint,
+        broken_clips=ending.broken_clips,
+        notes=ending.notes,
+    )

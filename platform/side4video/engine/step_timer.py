@@ -1,0 +1,69 @@
+"""Where the time of a step goes, without making the host wait for the device."""
+
+import itertools
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+Phase = str
+Mark = tuple[Phase, str, "float | torch.cuda.Event"]
+"""What ran until now, for whom alone (empty: for all), and when it ended."""
+
+
+@dataclass
+class StepTimer:
+    """Marks between phases; on CUDA, events that are read once they have happened.
+
+    A phase may be entered several times in a step (once for each student and micro-batch); its parts add up.
+    """
+
+    device: torch.device
+    marks: list[Mark] = field(default_factory=list)
+
+    def _now(self) -> float | torch.cuda.Event:
+        if self.device.type != "cuda":
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self.device))
+        return event
+
+    def start(self) -> None:
+        """Begin a step."""
+        self.marks = [("", "", self._now())]
+
+    def mark(self, phase: Phase, owner: str = "") -> None:
+        """Say that what ran since the last mark was `phase`, and whose it was if it was one student's."""
+        self.marks.append((phase, owner, self._now()))
+
+    def take(self) -> list[Mark]:
+        """The step's marks, to be read later by `seconds`."""
+        return self.marks
+
+
+def seconds(marks: Sequence[Mark]) -> dict[Phase, float]:
+    """Seconds of each phase; waits for the device if it has not come so far."""
+    return _add((phase, length) for phase, _, length in _lengths(marks))
+
+
+def own_seconds(marks: Sequence[Mark]) -> dict[str, float]:
+    """Seconds that were each student's own."""
+    return _add((owner, length) for _, owner, length in _lengths(marks) if owner)
+
+
+def _add(parts: Iterable[tuple[str, float]]) -> dict[str, float]:
+    sums: dict[str, float] = {}
+    for name, length in parts:
+        sums[name] = sums.get(name, 0.0) + length
+    return sums
+
+
+def _lengths(marks: Sequence[Mark]) -> Iterator[tuple[Phase, str, float]]:
+    for (_, _, before), (phase, owner, after) in itertools.pairwise(marks):
+        if isinstance(before, float):
+            length = float(after) - before  # type: ignore[arg-type]
+        else:
+            after.synchronize()  # type: ignore[union-attr]
+            length = before.elapsed_time(after) / 1000.0  # type: ignore[arg-type]
+        yield phase, owner, length

@@ -1,0 +1,227 @@
+"""A retrieval run, asked about video files and texts: what it keeps of them is what its evaluation would keep.
+
+Legend: B videos of a batch, T frames, C channels, H, W pixels, Q texts, E channels of the shared space.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from side4video.core.errors import InputError, Side4VideoError
+from side4video.data.clip import Clip
+from side4video.data.features.store import data_identity
+from side4video.data.spec import DataSpec, SkipBrokenSpec
+from side4video.data.streams.batch import BrokenReport, ClipBatch
+from side4video.data.streams.loader import EvaluationStream
+from side4video.data.streams.prefetch import MakePrefetcher, make_prefetcher
+from side4video.engine.checkpoint import load_tensors
+from side4video.engine.process_group import ProcessGroup
+from side4video.inference.ranking import frame_similarities
+from side4video.inference.video_folder import VideoFile, seconds_of
+from side4video.inference.video_index import Broken, Entry, Seen
+from side4video.models.frozen_features import features_of_batch
+from side4video.models.towers.text_tower import ends_of, tokenise
+from side4video.run import build_student, configure_process
+from side4video.spec.experiment import Experiment
+from side4video.tasks.retrieval.matching import Kept
+from side4video.tasks.retrieval.spec import NoRescoring, RetrievalSpec
+
+
+@dataclass(frozen=True)
+class TextQuery:
+    """A text as the run reads it."""
+
+    tokens_QW: Tensor
+    kept: Kept
+    is_cut: bool
+    """Whether it is longer than the run reads."""
+
+
+@dataclass(frozen=True)
+class Shots:
+    """The frames of a video that the run sees."""
+
+    frames_TCHW: Tensor
+    """uint8, as the tower gets them, on the CPU."""
+    similarities_T: Tensor
+    """Of the text and each of them alone."""
+
+
+class RetrievalModel:
+    """The module of a run, with its tower, in evaluation."""
+
+    def __init__(self, spec: Experiment, weights: Path, process: ProcessGroup) -> None:
+        """Build it and load its weights.
+
+        Args:
+            spec: The run's document.
+            weights: The safetensors file of its module.
+            process: Where it is computed.
+
+        Raises:
+            InputError: The task is another one, or weights are not as the document says.
+        """
+        if not isinstance(spec.task, RetrievalSpec):
+            raise InputError("task", spec.task.kind, allowed="retrieval")
+        # What is done before ranking would ask for the data set's captions, which need not be on this machine.
+        task = spec.task.model_copy(update={"rescoring": NoRescoring()})
+        self.spec, self.words, self.process = spec.model_copy(update={"task": task}), task.words, process
+        self._keeps_half = task.keep == "fp16"
+        configure_process(spec, process)
+        self._tower = spec.backbone.build(str(process.device))
+        self._student = build_student("search", self.spec, process, self._tower)
+        load_tensors(self._student.module, weights)
+        self._module: Any = self._student.module.eval()
+        self._weights = hashlib.sha256(weights.read_bytes()).hexdigest()
+
+    @property
+    def matching(self) -> Any:
+        """How texts and videos are compared (`tasks.matching.Matching`)."""
+        return self._module.matching
+
+    def identity(self) -> dict[str, Any]:
+        """All that what is kept of a video file depends on, but the file, as JSON values."""
+        spec = self.spec
+        return {
+            "weights": self._weights,
+            "backbone": spec.backbone.model_dump(mode="json", exclude={"weights", "chunk_frames"}),
+            "backbone_weights": self._tower.fingerprint(),
+            "shape": asdict(self._tower.shape),
+            "method": spec.method.model_dump(mode="json"),
+            "task": spec.task.model_dump(mode="json"),
+            "data": data_identity(self._data(1), "test", fingerprint="", mirrored={}),
+            "precision": spec.evaluation.precision,
+        }
+
+    def read(self, text: str) -> TextQuery:
+        """What is kept of a text.
+
+        Raises:
+            InputError: There is no word in it.
+        """
+        if int(ends_of(tokenise([text], words=self.words + 1))[0]) < 2:
+            raise InputError("TEXT", f"no word in {text!r}", fix="say what is to be seen")
+        return self.read_caption(text)
+
+    @torch.no_grad()
+    def read_caption(self, text: str) -> TextQuery:
+        """What is kept of a text that an evaluation would take as it is, empty ones included."""
+        end = int(ends_of(tokenise([text], words=self.words + 1))[0])
+        tokens_QW = tokenise([text], words=self.words).to(self.process.device)
+        with self._autocast():
+            return TextQuery(tokens_QW, self._module.keep_texts(tokens_QW), is_cut=end >= self.words)
+
+    def look(
+        self, folder: Path, files: Sequence[VideoFile], *, prefetch: MakePrefetcher = make_prefetcher
+    ) -> Iterator[Seen]:
+        """What is kept of videos, a batch at a time, and which cannot be read; `prefetch` says where they are decoded.
+
+        Raises:
+            Side4VideoError: A decoding process hung or died.
+        """
+        told: set[int] = set()
+        done: set[int] = set()
+        with closing(self._stream(folder, files, prefetch)) as stream:
+            try:
+                for batch in stream.batches():
+                    read = batch.indices_B.tolist()
+                    done.update(read)
+                    entries = [Entry(files[index], seconds_of(folder / files[index].name)) for index in read]
+                    yield Seen(entries, self._keep(batch), _broken(files, stream.broken, told))
+            except Side4VideoError as error:
+                if isinstance(error, InputError):
+                    raise
+                # Batches come in order: it is the first that did not come.
+                waiting = [str(folder / file.name) for n, file in enumerate(files) if n not in done | told]
+                names = ", ".join(waiting[: self.spec.evaluation.batch_size])
+                raise Side4VideoError(f"{error} · the videos are {names}") from error
+            if rest := _broken(files, stream.broken, told):
+                yield Seen((), (), rest)
+
+    def shots(self, folder: Path, files: Sequence[VideoFile], question: TextQuery) -> dict[VideoFile, Shots]:
+        """The sampled frames of some videos; those that cannot be read any more are not among them."""
+        clips = [Clip(str(folder / file.name), label=None) for file in files]
+        return {files[index]: shots for index, shots in self.shots_of(clips, question).items()}
+
+    def shots_of(self, clips: Sequence[Clip], question: TextQuery) -> dict[int, Shots]:
+        """The same of clips, by their place in the list."""
+        found = {}
+        with closing(self._clips(clips)) as stream:
+            for batch in stream.batches():
+                for index, frames_TCHW, similarities_T in self._compare_frames(batch, question):
+                    found[index] = Shots(frames_TCHW, similarities_T)
+        return found
+
+    def keep(self, clips: Sequence[Clip], tell: Callable[[int, int], None]) -> tuple[list[int], Kept]:
+        """What is kept of clips, rows first, and the place in the list that each row is of: those that can be read.
+
+        Raises:
+            InputError: None can.
+            Side4VideoError: A decoding process hung or died.
+        """
+        places: list[int] = []
+        parts: list[Kept] = []
+        with closing(self._clips(clips)) as stream:
+            for batch in stream.batches():
+                places += batch.indices_B.tolist()
+                parts.append(self._keep(batch))
+                tell(len(places), len(clips))
+        if not parts:
+            raise InputError("data.dataset", f"none of its {len(clips)} test clips can be read", fix="check the files")
+        return places, tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
+
+    def _clips(self, clips: Sequence[Clip]) -> EvaluationStream:
+        return EvaluationStream(self._data(len(clips)), clips, batch_size=self.spec.evaluation.batch_size)
+
+    @torch.no_grad()
+    def _keep(self, batch: ClipBatch) -> Kept:
+        batch = batch.to(self.process.device)
+        with self._autocast():
+            # The module wants a text, too; any will do.
+            anything = self._student.task.mock_targets(1, self.process.device)
+            _, kept = self._module(self._features(batch), anything)
+        return tuple(tensor.cpu().half() if self._keeps_half else tensor.cpu() for tensor in kept)
+
+    @torch.no_grad()
+    def _compare_frames(self, batch: ClipBatch, question: TextQuery) -> Iterator[tuple[int, Tensor, Tensor]]:
+        on_device = batch.to(self.process.device)
+        with self._autocast():
+            frames_BTE, words_QWE = self._module.network(self._features(on_device), question.tokens_QW)
+        for index, frames_TCHW, frames_TE in zip(
+            batch.indices_B.tolist(), batch.video_BTCHW, frames_BTE.float(), strict=True
+        ):
+            similarities_T = frame_similarities(self.matching, frames_TE, words_QWE.float(), question.tokens_QW)
+            yield index, frames_TCHW, similarities_T.cpu()
+
+    def _features(self, batch: ClipBatch) -> Any:
+        return features_of_batch(self._tower, batch, self._student.reads)
+
+    def _autocast(self) -> torch.autocast:
+        return self._student.autocast(self.spec.evaluation.precision)
+
+    def _stream(
+        self, folder: Path, files: Sequence[VideoFile], prefetch: MakePrefetcher = make_prefetcher
+    ) -> EvaluationStream:
+        clips = [Clip(str(folder / file.name), label=None) for file in files]
+        data, batch_size = self._data(len(files)), self.spec.evaluation.batch_size
+        return EvaluationStream(data, clips, batch_size=batch_size, prefetch=prefetch)
+
+    def _data(self, videos: int) -> DataSpec:
+        """The run's data section, for files that nobody vouches for, with no more processes than there are batches."""
+        data = self.spec.data
+        workers = min(data.loader.workers, -(-videos // self.spec.evaluation.batch_size))
+        loader = data.loader.model_copy(update={"workers": workers, "cache": "none"})
+        return data.model_copy(update={"broken_clips": SkipBrokenSpec(cap=1.0), "loader": loader})
+
+
+def _broken(files: Sequence[VideoFile], reports: Mapping[int, BrokenReport], told: set[int]) -> list[Broken]:
+    """Those that were not told of yet."""
+    fresh = [report for index, report in reports.items() if index not in told]
+    told.update(report.index for report in fresh)
+    return [Broken(files[report.index], report.reason) for report in fresh]

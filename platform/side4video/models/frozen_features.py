@@ -1,0 +1,170 @@
+"""Frozen features as entries that can be kept: their names, their layouts, and the way there and back.
+
+An entry is what one student may read without another: one block's tokens (`tokens-3`), its queries and keys
+(`attention-3`), the pooled feature (`pooled`), the last [CLS] token (`class-token`). Entries are what the tower gave,
+in its own precision, or in eight bits where it keeps tokens so: nothing is rounded on the way.
+
+Legend: B clips, T frames that the tower sees, N = B*T, P tokens of a frame, D tower width, G groups of channels, h
+heads, k channels of a head.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from side4video.models.backbones.shape import TowerShape
+from side4video.models.feature_request import EMBEDDING, FeatureRequest
+from side4video.models.layers.eight_bit import EightBitTokens
+from side4video.models.networks.contract import FrozenFeatures
+from side4video.models.towers.frozen_tower import FrozenTower
+
+POOLED, CLASS_TOKEN = "pooled", "class-token"
+_TOKENS, _ATTENTION = "tokens-", "attention-"
+_EMBEDDING = "embedding"
+
+
+def entry_layouts(
+    shape: TowerShape, reads: FeatureRequest, *, frames: int, dtype: torch.dtype, keeps_eight_bits: bool
+) -> dict[str, dict[str, Tensor]]:
+    """What is kept of one clip: for each entry that is read its tensors, on `meta`, by name.
+
+    Args:
+        shape: The tower's sizes.
+        reads: What is read of it.
+        frames: Of a clip, those included that the tower does not see.
+        dtype: Of the tower's tokens.
+        keeps_eight_bits: Whether tokens are kept in eight bits.
+    """
+    seen = len(range(0, frames, reads.every))
+
+    def numbers(*sizes: int, kind: torch.dtype = dtype) -> Tensor:
+        return torch.empty((seen, *sizes), dtype=kind, device="meta")
+
+    layouts: dict[str, dict[str, Tensor]] = {}
+    for tap in sorted(reads.tokens):
+        name = _name(_TOKENS, tap)
+        if keeps_eight_bits:
+            kept = EightBitTokens.keep(numbers(shape.tokens, shape.width))
+            layouts[name] = {f"{name}.codes": kept.codes_NPD, f"{name}.scales": kept.scales_NPG}
+        else:
+            layouts[name] = {name: numbers(shape.tokens, shape.width)}
+    for tap in sorted(reads.attention):
+        name = _name(_ATTENTION, tap)
+        heads = numbers(shape.heads, shape.tokens, shape.width // shape.heads)
+        layouts[name] = {f"{name}.queries": heads, f"{name}.keys": heads}
+    for name, is_read in ((POOLED, reads.pooled), (CLASS_TOKEN, reads.class_token)):
+        if is_read:
+            layouts[name] = {name: numbers(shape.width)}
+    return layouts
+
+
+def request_of(entries: Collection[str], every: int) -> FeatureRequest:
+    """What has to be read of the tower to have these entries."""
+
+    def taps(kind: str) -> frozenset[int]:
+        named = [entry.removeprefix(kind) for entry in entries if entry.startswith(kind)]
+        return frozenset(EMBEDDING if tap == _EMBEDDING else int(tap) for tap in named)
+
+    return FeatureRequest(taps(_TOKENS), taps(_ATTENTION), POOLED in entries, CLASS_TOKEN in entries, every)
+
+
+def to_stored(features: FrozenFeatures) -> dict[str, Tensor]:
+    """The tensors of all entries, by name, clips first [B, T, ...], on the CPU."""
+    clips = len(features.video_BTCHW)
+    stored: dict[str, Tensor] = {}
+    for tap, kept in features.tokens.items():
+        name = _name(_TOKENS, tap)
+        if isinstance(kept, EightBitTokens):
+            stored |= {f"{name}.codes": kept.codes_NPD, f"{name}.scales": kept.scales_NPG}
+        else:
+            stored[name] = kept
+    for tap, (queries_NhPk, keys_NhPk) in features.attention.items():
+        name = _name(_ATTENTION, tap)
+        stored |= {f"{name}.queries": queries_NhPk, f"{name}.keys": keys_NhPk}
+    for name, kept_BTD in ((POOLED, features.pooled_BTD), (CLASS_TOKEN, features.class_BTD)):
+        if kept_BTD is not None:
+            stored[name] = kept_BTD.flatten(0, 1)
+    return {name: tensor.unflatten(0, (clips, -1)).cpu() for name, tensor in stored.items()}
+
+
+def from_stored(
+    tower: FrozenTower, video_BTCHW: Tensor, stored: Mapping[str, Tensor], *, reads: FeatureRequest
+) -> FrozenFeatures:
+    """The features as the tower gave them; it does not run.
+
+    Args:
+        tower: For the normalisation of frames, which networks may ask for.
+        video_BTCHW: Frames, uint8.
+        stored: At least what is read, by name, clips first, where the students compute.
+        reads: What some student reads.
+    """
+    tokens: dict[int, Tensor | EightBitTokens] = {}
+    for tap in sorted(reads.tokens):
+        name = _name(_TOKENS, tap)
+        if name in stored:
+            tokens[tap] = stored[name].flatten(0, 1)
+        else:
+            tokens[tap] = EightBitTokens(stored[f"{name}.codes"].flatten(0, 1), stored[f"{name}.scales"].flatten(0, 1))
+    attention = {
+        tap: (
+            stored[f"{_name(_ATTENTION, tap)}.queries"].flatten(0, 1),
+            stored[f"{_name(_ATTENTION, tap)}.keys"].flatten(0, 1),
+        )
+        for tap in sorted(reads.attention)
+    }
+    pooled_BTD = stored[POOLED] if reads.pooled else None
+    class_BTD = stored[CLASS_TOKEN] if reads.class_token else None
+    return FrozenFeatures(video_BTCHW, tower.normalise, tokens, attention, pooled_BTD, class_BTD)
+
+
+def blank_stored(layouts: Mapping[str, Mapping[str, Tensor]], clips: int, device: torch.device) -> dict[str, Tensor]:
+    """Zeros in the form of what would be read of so many clips: for a step that nobody records."""
+    return {
+        name: torch.zeros((clips, *row.shape), dtype=row.dtype, device=device)
+        for layout in layouts.values()
+        for name, row in layout.items()
+    }
+
+
+def _name(kind: str, tap: int) -> str:
+    return f"{kind}{_EMBEDDING if tap == EMBEDDING else tap}"
+
+
+@torch.no_grad()
+def frozen_features(tower: FrozenTower, video_BTCHW: Tensor, reads: FeatureRequest) -> FrozenFeatures:
+    """Stream frames through the tower as deep as somebody reads, and keep only what is read.
+
+    Args:
+        tower: The frozen tower.
+        video_BTCHW: Frames, uint8; the tower normalises them chunk by chunk.
+        reads: What some student reads. Where nobody reads anything, the tower does not run.
+    """
+    tokens: dict[int, Tensor | EightBitTokens] = {}
+    attention: dict[int, tuple[Tensor, Tensor]] = {}
+    pooled_BTD = class_BTD = None
+    last = tower.shape.depth - 1
+    taps = reads.tokens | reads.attention | ({last} if reads.needs_last_block else set())
+    if taps:
+        seen_BTCHW = video_BTCHW[:, :: reads.every]
+        for index, tokens_NPD in tower.stream(
+            seen_BTCHW.flatten(0, 1), taps, attention=reads.attention, into=attention
+        ):
+            if index == last and reads.pooled:
+                pooled_BTD = tower.pool(tokens_NPD).unflatten(0, seen_BTCHW.shape[:2])
+            if index == last and reads.class_token:
+                # A copy: a view would keep all the tokens of the block.
+                class_BTD = tokens_NPD[:, 0].clone().unflatten(0, seen_BTCHW.shape[:2])
+            if index in reads.tokens:
+                tokens[index] = EightBitTokens.keep(tokens_NPD) if tower.keeps_eight_bits else tokens_NPD
+            del tokens_NPD
+    return FrozenFeatures(video_BTCHW, tower.normalise, tokens, attention, pooled_BTD, class_BTD)
+
+
+def features_of_batch(tower: FrozenTower, batch: Any, reads: FeatureRequest) -> FrozenFeatures:
+    """What the students of a pack read of a batch: what was kept of it, or else a pass over its frames."""
+    stored = getattr(batch, "stored", None)
+    if stored is not None:
+        return from_stored(tower, batch.video_BTCHW, stored, reads=reads)
+    return frozen_features(tower, batch.video_BTCHW, reads)

@@ -1,0 +1,179 @@
+"""What a feature cache takes on disk, exactly, and after how many epochs it is worth its making, estimated.
+
+With N rows of a training epoch, M rows of an evaluation, k epochs from one evaluation to the next and V views;
+c seconds to compute a row (2 * multiply-adds / rate of all workers) and r to read or write one (bytes / rate of
+the disk):
+
+    computed, e epochs:  e (N + M/k) c
+    cached, e epochs:    (V N + M) (c + r)  +  e (N + M/k) r
+    break-even:          e = (V N + M) (c + r) / ((N + M/k) (c - r)), rounded up;  never, where r >= c
+
+Reading is taken to cost its whole time, though a thread reads while students compute; and decoding, which a cache
+saves too, is not counted: the estimate errs against the cache where either matters.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from side4video.core.errors import InputError
+from side4video.data.annotations.splits import training_subset
+from side4video.data.clip import Clip
+from side4video.data.datasets import MotionSpec
+from side4video.data.features import CachedFeaturesSpec, training_draws
+from side4video.data.features.cache import plan_stores
+from side4video.data.features.files import row_bytes
+from side4video.data.features.spec import SUGGESTED_VIEWS
+from side4video.data.features.store import data_layouts
+from side4video.data.spec import DataSpec
+from side4video.models.frozen_features import entry_layouts
+from side4video.planning.estimates import DISK_GIGABYTES_PER_SECOND, SUSTAINED_TERAFLOPS
+from side4video.planning.meta_model import MetaModel
+from side4video.spec.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class ClipCounts:
+    """How many clips a data section has."""
+
+    train: int
+    """Those of `train_fraction`."""
+    test: int
+
+
+@dataclass(frozen=True)
+class FeatureCachePlan:
+    """The cache of one experiment."""
+
+    is_used: bool
+    """Whether the experiment reads one; else this is what it would take."""
+    train_clips: int
+    test_clips: int
+    views: int
+    """Versions of each training clip: the experiment's, or what is assumed where it names none."""
+    bytes_per_clip: dict[str, int]
+    """Of one row (one copy of a clip in one view), by entry."""
+    train_bytes: int
+    test_bytes: int
+    total_bytes: int
+    """Of the tensors; headers, about a kilobyte a file, are not counted."""
+    compute_seconds_per_clip: float
+    """Of the frozen pass of one row, on all workers together. An estimate, as all that follows."""
+    read_seconds_per_clip: float
+    """Of one row from the disk, or onto it."""
+    build_seconds: float
+    epochs: float
+    """Length of the training."""
+    break_even_epochs: int | None
+    """From which epoch on the cache has paid for its making; None: never, for reading is slower than computing."""
+    assumed_sustained_teraflops: float
+    assumed_disk_gigabytes_per_second: float
+
+    @property
+    def pays(self) -> bool:
+        """Whether it does within the training."""
+        return self.break_even_epochs is not None and self.break_even_epochs <= self.epochs
+
+    def as_json(self) -> dict[str, object]:
+        """JSON values."""
+        return {**asdict(self), "pays": self.pays}
+
+
+def plan_feature_cache(
+    spec: Experiment,
+    meta_model: MetaModel,
+    counts: ClipCounts,
+    *,
+    multiply_adds_frozen: int,
+    sustained_teraflops: float = SUSTAINED_TERAFLOPS,
+    disk_gigabytes_per_second: float = DISK_GIGABYTES_PER_SECOND,
+) -> FeatureCachePlan | None:
+    """Count the cache, and compare reading with computing; None where there can be none.
+
+    The module says how they are compared. There can be none for a method that changes the tower, nor where each epoch
+    mixes a clip with another one.
+
+    Args:
+        spec: The experiment.
+        meta_model: Its tower.
+        counts: How many clips there are.
+        multiply_adds_frozen: Of the frozen pass, one clip.
+        sustained_teraflops: Of one worker's device.
+        disk_gigabytes_per_second: Of the disk, for all workers together, 10^9 bytes.
+    """
+    if not spec.method.packable or spec.data.augmentation.mixes_clips:
+        return None
+    features, data = _as_cached(spec), spec.data
+    layouts = _tower_layouts(spec, meta_model)
+    nothing: dict[str, Mapping[str, object]] = {"train": {}, "test": {}}
+    train, test = plan_stores(
+        features, data, (counts.train, counts.test), layouts=layouts, root=Path(), identities=nothing
+    )
+    bytes_per_clip = {entry: row_bytes(layout) for entry, layout in train.layouts.items()}
+    compute = 2 * multiply_adds_frozen / (sustained_teraflops * 1e12 * spec.cluster.fewest_workers)
+    read = read_seconds(spec, meta_model, disk_gigabytes_per_second)
+    train_rows, test_rows = counts.train * train.copies, counts.test * test.copies * test.views
+    build = (features.pool * train_rows + test_rows) * (compute + read)
+    rows_of_an_epoch = train_rows + test_rows / spec.evaluation.every_epochs
+    saved = rows_of_an_epoch * (compute - read)
+    steps = max(1, counts.train // spec.optimization.batch_size)
+    return FeatureCachePlan(
+        is_used=spec.features.kind == "cached",
+        train_clips=counts.train,
+        test_clips=counts.test,
+        views=features.pool,
+        bytes_per_clip=bytes_per_clip,
+        train_bytes=train.bytes,
+        test_bytes=test.bytes,
+        total_bytes=train.bytes + test.bytes,
+        compute_seconds_per_clip=compute,
+        read_seconds_per_clip=read,
+        build_seconds=build,
+        epochs=spec.optimization.length.in_steps(steps) / steps,
+        break_even_epochs=math.ceil(build / saved) if saved > 0 else None,
+        assumed_sustained_teraflops=sustained_teraflops,
+        assumed_disk_gigabytes_per_second=disk_gigabytes_per_second,
+    )
+
+
+def read_seconds(spec: Experiment, meta_model: MetaModel, disk_gigabytes_per_second: float) -> float:
+    """How long the disk takes to give one row: one copy of a clip, its frames and all that the student reads."""
+    layouts = {**data_layouts(spec.data), **_tower_layouts(spec, meta_model)}
+    return sum(row_bytes(layout) for layout in layouts.values()) / (disk_gigabytes_per_second * 1e9)
+
+
+def _tower_layouts(spec: Experiment, meta_model: MetaModel) -> dict[str, dict[str, Tensor]]:
+    tower = meta_model.tower
+    return entry_layouts(
+        tower.shape,
+        meta_model.reads,
+        frames=spec.data.frames,
+        dtype=tower.dtype,
+        keeps_eight_bits=tower.keeps_eight_bits,
+    )
+
+
+def count_clips(data: DataSpec) -> ClipCounts | None:
+    """How many clips a data section has; None where its lists are not here. Nothing is made."""
+    dataset = data.dataset
+    if isinstance(dataset, MotionSpec):
+        classes = len(dataset.classes())
+        train = [Clip(str(number), label=number % classes) for number in range(dataset.train_clips)]
+        test = dataset.test_clips
+    else:
+        try:
+            train, test = dataset.clips("train"), len(dataset.clips("test"))
+        except InputError:
+            return None
+    return ClipCounts(len(training_subset(train, data.train_fraction, data.seed)), test)
+
+
+def _as_cached(spec: Experiment) -> CachedFeaturesSpec:
+    """The experiment's cache, or the one that it might have."""
+    if isinstance(spec.features, CachedFeaturesSpec):
+        return spec.features
+    assumed = SUGGESTED_VIEWS if training_draws(spec.data) else 1
+    return CachedFeaturesSpec(views=spec.features.pool or assumed)

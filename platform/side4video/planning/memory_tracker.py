@@ -1,0 +1,104 @@
+"""Who holds which bytes while fake tensors run through a step: storages, followed from their making to their end."""
+
+import weakref
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from side4video.planning.allocator import Block, CachingAllocator
+
+Part = Literal["tower", "weights", "gradients", "optimizer", "held_for_backward", "transient"]
+
+
+class MemoryTracker(TorchDispatchMode):
+    """Bytes alive by part, at the moment when they were most.
+
+    Every storage that is made inside the block begins as `transient`; `tag` says better. Sizes are those that CUDA's
+    allocator hands out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.allocator = CachingAllocator()
+        self.alive: dict[Part, int] = dict.fromkeys(
+            ("tower", "weights", "gradients", "optimizer", "held_for_backward", "transient"), 0
+        )
+        self.most = 0
+        self.parts_at_most = dict(self.alive)
+        self.stage = ""
+        self.most_by_stage: dict[str, int] = {}
+        """The most in each stage, had what was lent not been given back."""
+        self._lent: set[int] = set()
+        self._given_back = 0
+        self._blocks: dict[int, tuple[Block, Part]] = {}
+
+    @property
+    def reserved(self) -> int:
+        """Bytes that the allocator took from the device."""
+        return self.allocator.reserved
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the operation and take note of the storages of its results."""
+        result = operation(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._see(leaf, "transient")
+        return result
+
+    def tag(self, tensors: Iterable[Tensor], part: Part) -> None:
+        """Say what storages are held for; those not seen before are counted from now on."""
+        for tensor in tensors:
+            self._see(tensor, part)
+            key = tensor.untyped_storage()._cdata
+            if key not in self._blocks:
+                continue
+            block, before = self._blocks[key]
+            if before != part and before not in ("tower", "weights"):
+                self._blocks[key] = (block, part)
+                self.alive[before] -= block.size
+                self.alive[part] += block.size
+
+    def reserve(self, size: int, part: Part) -> None:
+        """Count bytes that no tensor here stands for."""
+        self.alive[part] += self.allocator.allocate(size).size
+        self._compare()
+
+    def share(self, tensors: Iterable[Tensor]) -> int:
+        """Count storages as if they stayed until `end_sharing`, in `most_by_stage` alone; returns their bytes."""
+        keys = {tensor.untyped_storage()._cdata for tensor in tensors}
+        self._lent |= keys
+        return sum(self._blocks[key][0].size for key in keys if key in self._blocks)
+
+    def end_sharing(self) -> None:
+        """What was lent is given back."""
+        self._lent, self._given_back = set(), 0
+
+    def _see(self, tensor: Tensor, part: Part) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._blocks or not storage.nbytes():
+            return
+        block = self.allocator.allocate(storage.nbytes())
+        self._blocks[key] = (block, part)
+        self.alive[part] += block.size
+        self._compare()
+        weakref.finalize(storage, self._forget, key)
+
+    def _forget(self, key: int) -> None:
+        block, part = self._blocks.pop(key)
+        self.alive[part] -= block.size
+        if key in self._lent:
+            self._lent.remove(key)
+            self._given_back += block.size
+        self.allocator.release(block)
+
+    def _compare(self) -> None:
+        total = self.allocator.allocated
+        self.most_by_stage[self.stage] = max(self.most_by_stage.get(self.stage, 0), total + self._given_back)
+        if total > self.most:
+            self.most, self.parts_at_most = total, dict(self.alive)

@@ -1,0 +1,1 @@
+"""One module a figure: its numbers, and what draws them."""

@@ -1,0 +1,270 @@
+"""Learning curves: loss and metrics against the epochs that were trained, the best epoch marked."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+
+from side4video.core.errors import InputError
+from side4video.core.metric import LARGEST
+from side4video.reports.arms import ArmResult, Mode, is_fraction, metric_title, printed_value, spread
+from side4video.reports.figures.figure import ReportFigure
+from side4video.reports.figures.style import (
+    BLUE,
+    COLOURS,
+    INK,
+    MUTED,
+    ORANGE,
+    PAPER,
+    SOFT,
+    WIDTH,
+    label_axes,
+    legend_below,
+    new_figure,
+    quiet_axes,
+    shortened,
+)
+from side4video.tracking.mlflow.search import StoredRun
+from side4video.tracking.mlflow.store import Store
+from side4video.tracking.tags import REUSED_TAG
+
+SHOWN = ("eval/top1", "eval/top5", "eval/t2v_r1", "eval/v2t_r1")
+"""Metrics of one run that are drawn, of those that it has; the first is the one by which its best epoch is chosen."""
+TRAIN, TEST = "train/loss", "eval/loss"
+NAMED = len(COLOURS)
+"""Of more arms than this, the best have a colour and a name."""
+ARMS = 40
+"""Of more arms than this, only the best are drawn: each curve is a question to the store."""
+
+History = Mapping[str, Mapping[int, float]]
+"""By metric: values by optimizer step."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Values along the training."""
+
+    epochs: tuple[float, ...]
+    """Epochs trained when it was measured: 1.0 after the first."""
+    values: tuple[float, ...]
+
+    def best(self, mode: Mode) -> tuple[float, float]:
+        """Epoch and value of the best, the first of several."""
+        known = [pair for pair in zip(self.epochs, self.values, strict=True) if math.isfinite(pair[1])]
+        return (max if mode == "max" else min)(known, key=lambda pair: pair[1])
+
+
+def curves_of(history: History) -> dict[str, Curve]:
+    """The curves of one run, by metric; none of a run that was never evaluated, nor of what was never finite.
+
+    A step's place in epochs follows from `eval/epoch`, which says after how many steps an epoch was over. What the
+    store holds for infinity is NaN here: nothing is drawn there.
+    """
+    ends = history.get("eval/epoch", {})
+    if not ends:
+        return {}
+    last = max(ends)
+    steps_an_epoch = (last + 1) / (ends[last] + 1)
+    return {
+        name: Curve(
+            tuple((step + 1) / steps_an_epoch for step in sorted(values)),
+            tuple(values[step] if abs(values[step]) < LARGEST else math.nan for step in sorted(values)),
+        )
+        for name, values in history.items()
+        if name != "eval/epoch" and any(abs(value) < LARGEST for value in values.values())
+    }
+
+
+def mean_curve(curves: Sequence[Curve]) -> Curve:
+    """The mean over seeds, at the epochs that all have; NaN counts as missing."""
+    by_epoch: dict[float, list[float]] = {}
+    for curve in curves:
+        for epoch, value in zip(curve.epochs, curve.values, strict=True):
+            by_epoch.setdefault(round(epoch, 6), []).append(value)
+    kept = {epoch: values for epoch, values in sorted(by_epoch.items()) if len(values) == len(curves)}
+    return Curve(tuple(kept), tuple(spread(values).mean for values in kept.values()))
+
+
+def read_history(store: Store, run: StoredRun, metrics: Sequence[str]) -> History:
+    """A run's values of these metrics; of a result that was taken over, those of the run that measured it."""
+    source = run.tags.get(REUSED_TAG, run.run_id)
+    known = [name for name in ("eval/epoch", *metrics) if name in run.metrics]
+    return {name: {each.step: each.value for each in store.history(source, name)} for name in known}
+
+
+def run_sheet(store: Store, run: StoredRun) -> ReportFigure:
+    """The curves of one run: training and held-out loss, and its metrics.
+
+    Raises:
+        InputError: It was never evaluated.
+    """
+    where = f"run {run.name} ({run.run_id[:8]})"
+    metrics = [name for name in SHOWN if name in run.metrics]
+    curves = curves_of(read_history(store, run, (TRAIN, TEST, *metrics)))
+    if not metrics or metrics[0] not in curves:
+        fix = "let it finish its first epoch, or name another run"
+        raise InputError(where, "was never evaluated, and has no curves", fix=fix)
+    epoch, value = curves[metrics[0]].best("max")
+    caption = (
+        f"{run.name}: the best {metric_title(metrics[0])} is {_in_words(metrics[0], value)}, after epoch {epoch:g}. "
+    )
+    caption += "Training loss: means over some steps each."
+    numbers = {name: {"epochs": curve.epochs, "values": curve.values} for name, curve in curves.items()}
+    return ReportFigure("curves", "Learning curves", caption, _draw_run(curves, metrics), numbers)
+
+
+def arm_curves(
+    runs: Mapping[str, StoredRun], rows: Sequence[ArmResult], metric: str, *, store: Store
+) -> dict[str, dict[str, Curve]]:
+    """The mean curves over seeds of each arm that has any, by label: the metric, and the held-out loss.
+
+    Args:
+        runs: By id.
+        rows: The arms, each once.
+        metric: What they are compared by.
+        store: Where the runs are.
+    """
+    found: dict[str, dict[str, Curve]] = {}
+    for row in rows:
+        seeds = [runs[run.run_id] for run in row.runs if run.run_id in runs]
+        made = [curves_of(read_history(store, run, (TEST, metric))) for run in seeds]
+        made = [curves for curves in made if metric in curves]
+        if made:
+            names = [name for name in (metric, TEST) if all(name in curves for curves in made)]
+            label = row.label if row.label not in found else f"{row.table}: {row.label}"
+            found[label] = {name: mean_curve([curves[name] for curves in made]) for name in names}
+    return found
+
+
+def arms_sheet(
+    arms: Mapping[str, Mapping[str, Curve]], metric: str, *, mode: Mode = "max", seeds: int = 1, left_out: int = 0
+) -> ReportFigure:
+    """The curves of a sweep's arms: the metric, and the held-out loss; the best arm is named in the caption.
+
+    Args:
+        arms: By label; see `arm_curves`.
+        metric: What they are compared by.
+        mode: Whether a higher or a lower value of it is better.
+        seeds: That a curve is the mean of, at most.
+        left_out: Arms that are not among these.
+    """
+    order = sorted(arms, key=lambda label: arms[label][metric].best(mode)[1], reverse=mode == "max")
+    epoch, value = arms[order[0]][metric].best(mode)
+    caption = f"Means over {seeds} seeds. " if seeds > 1 else ""
+    caption += f"The best {metric_title(metric)} of any epoch is {_in_words(metric, value)}: {order[0]}, "
+    caption += f"after epoch {epoch:g} (starred)."
+    if len(order) > NAMED:
+        caption += f" Grey: the {len(order) - NAMED} others."
+    if left_out:
+        caption += f" {left_out} arms that ended lower are left out."
+    numbers = {
+        label: {name: {"epochs": curve.epochs, "values": curve.values} for name, curve in curves.items()}
+        for label, curves in arms.items()
+    }
+    return ReportFigure("curves", "Learning curves", caption, _draw_arms(arms, order, metric, mode), numbers)
+
+
+def _in_words(metric: str, value: float) -> str:
+    return f"{printed_value(metric, value):.1f}%" if is_fraction(metric) else f"{value:.4g}"
+
+
+def _panels(height: float) -> tuple[Figure, Axes, Axes]:
+    figure = new_figure(WIDTH, height)
+    figure.set_layout_engine("constrained", w_pad=0.08)
+    left, right = figure.subplots(1, 2)
+    for axes in (left, right):
+        quiet_axes(axes)
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    return figure, left, right
+
+
+def _draw_run(curves: Mapping[str, Curve], metrics: Sequence[str]) -> Figure:
+    figure, left, right = _panels(3.5)
+    for name, said, colour in ((TRAIN, "training", SOFT), (TEST, "held out", ORANGE)):
+        if name in curves:
+            _line(left, curves[name], colour=colour, label=said, scale=1.0, marked=name == TEST)
+    for name, colour in zip(metrics, COLOURS, strict=False):
+        _line(right, curves[name], colour=colour, label=metric_title(name), scale=printed_value(name, 1.0), marked=True)
+    _star(right, curves[metrics[0]], metrics[0], "max", colour=COLOURS[0])
+    label_axes(left, x="epochs trained", y="loss")
+    label_axes(right, x="epochs trained", y="%" if is_fraction(metrics[0]) else "")
+    for axes in (left, right):
+        axes.set_xlim(left=0)
+        axes.legend(fontsize=8, frameon=False, labelcolor=INK)
+    return figure
+
+
+def _draw_arms(arms: Mapping[str, Mapping[str, Curve]], order: Sequence[str], metric: str, mode: Mode) -> Figure:
+    named = list(order[:NAMED])
+    figure, left, right = _panels(3.6 + 0.17 * ((len(named) + 1) // 2))
+    handles: list[Line2D] = []
+    for place, label in reversed(list(enumerate(order))):
+        colour = COLOURS[place] if place < NAMED else MUTED
+        if TEST in arms[label] and metric != TEST:
+            _line(left, arms[label][TEST], colour=colour, label=label, scale=1.0, best=place == 0)
+        _line(right, arms[label][metric], colour=colour, label=label, scale=printed_value(metric, 1.0), best=place == 0)
+        if place < NAMED:
+            handles.insert(0, Line2D([], [], color=colour, linewidth=2.6 if place == 0 else 1.5))
+    _star(right, arms[order[0]][metric], metric, mode, colour=BLUE)
+    label_axes(left, x="epochs trained", y="held-out loss")
+    label_axes(right, x="epochs trained", y=f"{metric_title(metric)}{', %' * is_fraction(metric)}")
+    for axes in (left, right):
+        axes.set_xlim(left=0)
+    if len(arms) > 1:
+        names = [shortened(label, 52) for label in named]
+        legend_below(
+            figure,
+            handles,
+            names,
+            columns=2,
+            columnspacing=2,
+        )
+    return figure
+
+
+def _line(
+    axes: Axes,
+    curve: Curve,
+    *,
+    colour: str,
+    label: str,
+    scale: float,
+    marked: bool = False,
+    best: bool = False,
+) -> None:
+    axes.plot(
+        curve.epochs,
+        [scale * value for value in curve.values],
+        color=colour,
+        label=label,
+        linewidth=2.4 if best else 1.4,
+        marker="o" if marked or len(curve.epochs) == 1 else "",
+        markersize=3,
+        zorder=3 if best else 1.5 if colour == MUTED else 2,
+    )
+
+
+def _star(axes: Axes, curve: Curve, metric: str, mode: Mode, *, colour: str) -> None:
+    """The best epoch of a curve, with its value above, or below where a lower one is better."""
+    epoch, value = curve.best(mode)
+    spot = (epoch, printed_value(metric, value))
+    axes.plot(*spot, "*", color=colour, markersize=12, markeredgecolor=PAPER, markeredgewidth=0.8, zorder=4)
+    text = axes.annotate(
+        _in_words(metric, value),
+        spot,
+        (0, 8 if mode == "max" else -8),
+        textcoords="offset points",
+        ha="right" if epoch > 0.8 * max(curve.epochs) else "center",
+        va="bottom" if mode == "max" else "top",
+        fontsize=8,
+        fontweight="bold",
+        color=INK,
+        zorder=5,
+    )
+    text.set_path_effects([withStroke(linewidth=2.2, foreground=PAPER)])
+    axes.margins(y=0.14)

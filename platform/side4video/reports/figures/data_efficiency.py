@@ -1,0 +1,229 @@
+"""Accuracy against the share of the training data: the paper's Figure 4, from runs that differ in nothing else.
+
+Runs of a method on a backbone are a line, their seeds a point. Within a line they may differ in the share and in what
+repeats an experiment; between lines in anything that leaves the protocol as it is.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+from matplotlib.transforms import offset_copy
+
+from side4video.core.dotted import is_at_or_below
+from side4video.core.errors import InputError
+from side4video.reports.arms import METRIC, Spread, is_fraction, metric_title, printed_value, spread
+from side4video.reports.comparable import as_compared, check_runs, shown_of
+from side4video.reports.figures.figure import ReportFigure
+from side4video.reports.figures.style import COLOURS, INK, WIDTH, label_axes, new_figure, quiet_axes, shortened
+from side4video.reports.paper_report import REPEATED
+from side4video.spec.load import SpecError
+from side4video.spec.protocol import sentences
+from side4video.tracking.mlflow.search import StoredRun
+from side4video.tracking.tags import STATE_TAG
+
+SHARE = "data.train_fraction"
+_LINE = ("method", "backbone")
+"""Sections that make a line."""
+_NAMES = ("method.kind", "backbone.model", "backbone.kind")
+_BESIDE = 6.0
+"""Points by which the seeds stand right of their mean."""
+_LOGARITHMIC_FROM = 5
+"""Ratio of the largest share to the smallest."""
+
+
+@dataclass(frozen=True)
+class SharePoint:
+    """One share of the training data."""
+
+    share: float
+    """0 to 1."""
+    values: tuple[float, ...]
+    """The metric of each seed."""
+
+    @property
+    def spread(self) -> Spread:
+        """Over the seeds."""
+        return spread(self.values)
+
+
+@dataclass(frozen=True)
+class EfficiencyLine:
+    """A method on a backbone."""
+
+    label: str
+    points: tuple[SharePoint, ...]
+    """By share."""
+
+
+def efficiency_lines(
+    runs: Sequence[StoredRun], *, metric: str = METRIC, anyway: Collection[str] = ()
+) -> tuple[list[EfficiencyLine], list[str]]:
+    """The lines, and sentences about differences that were allowed.
+
+    Args:
+        runs: Finished runs; of two of one line, share and seed, the first counts.
+        metric: What is drawn.
+        anyway: Fields in which runs may differ although nothing shows it.
+
+    Raises:
+        InputError: Runs differ in the protocol, or runs of a line in more than the share and the seed; it names the
+            field, its values and the runs. Or there is nothing to compare.
+    """
+    runs = [
+        run for run in runs if run.tags.get(STATE_TAG) == "finished" and metric in run.metrics and SHARE in run.params
+    ]
+    if len({_share(run) for run in runs}) < 2:
+        shares = ", ".join(sorted({f"{run.params[SHARE]} in {run.name} ({run.run_id[:8]})" for run in runs})) or "none"
+        raise InputError(
+            SHARE,
+            f"runs with {metric} have {'one share' if runs else 'no share'} of the training data: {shares}",
+            allowed="finished runs of at least two shares",
+            fix="run it with --set data.train_fraction=0.1, or sweep it: grid: {data.train_fraction: [0.1, 0.5, 1.0]}",
+        )
+    compared = [as_compared(run, shown=shown_of(run, (SHARE,))) for run in runs]
+    fix = "leave some out, or allow it: --anyway {field}"
+    found = check_runs(compared, where="data-efficiency", metrics=(metric,), anyway=anyway, fix=fix)
+    told = sentences([each for each in found if each.is_silent])
+    groups: dict[tuple[tuple[str, str], ...], list[StoredRun]] = {}
+    for run in runs:
+        groups.setdefault(_line_of(run), []).append(run)
+    told += [sentence for group in groups.values() for sentence in _check_line(group, anyway)]
+    labels = _labels(list(groups))
+    lines = [
+        EfficiencyLine(label, _points(group, metric)) for label, group in zip(labels, groups.values(), strict=True)
+    ]
+    return sorted(lines, key=lambda line: -line.points[-1].spread.mean), told
+
+
+def _share(run: StoredRun) -> float:
+    return float(run.params[SHARE])
+
+
+def _line_of(run: StoredRun) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((k, v) for k, v in run.params.items() if any(is_at_or_below(k, each) for each in _LINE)))
+
+
+def _check_line(group: Sequence[StoredRun], anyway: Collection[str]) -> list[str]:
+    """What runs of a line differ in beside the share, if it is allowed.
+
+    Raises:
+        SpecError: It is not: a line for each field.
+    """
+    names = dict.fromkeys(name for run in group for name in run.params if not name.startswith(REPEATED))
+    told, problems = [], []
+    for name in names:
+        if name == SHARE or any(is_at_or_below(name, each) for each in _LINE):
+            continue
+        values: dict[str, list[str]] = {}
+        for run in group:
+            values.setdefault(run.params.get(name, "none"), []).append(f"{run.name} ({run.run_id[:8]})")
+        if len(values) < 2:
+            continue
+        said = "; ".join(f"{value} in {', '.join(labels[:3])}" for value, labels in values.items())
+        if any(is_at_or_below(name, each) for each in anyway):
+            told.append(f"Runs of a line differ in {name}: {said}.")
+            continue
+        problems.append(
+            InputError(
+                f"data-efficiency: {name}",
+                f"{said}: more than the share of the data differs",
+                allowed="runs of a method that differ in data.train_fraction and the seed",
+                fix=f"leave some out, or allow it: --anyway {name}",
+            )
+        )
+    if problems:
+        raise SpecError(problems)
+    return told
+
+
+def _points(group: Sequence[StoredRun], metric: str) -> tuple[SharePoint, ...]:
+    by_share: dict[float, dict[str, float]] = {}
+    for run in group:
+        by_share.setdefault(_share(run), {}).setdefault(run.params.get("seed", ""), run.metrics[metric])
+    return tuple(SharePoint(share, tuple(values.values())) for share, values in sorted(by_share.items()))
+
+
+def _labels(lines: Sequence[tuple[tuple[str, str], ...]]) -> list[str]:
+    """Method and backbone, and what tells lines apart that have these in common."""
+    documents = [dict(line) for line in lines]
+    short = [", ".join(document[name] for name in _NAMES[:2] if name in document) or "runs" for document in documents]
+    labels = []
+    for document, label in zip(documents, short, strict=True):
+        alike = [other for other, same in zip(documents, short, strict=True) if same == label]
+        names = sorted({name for other in alike for name in other})
+        differing = [name for name in names if len({other.get(name, "none") for other in alike}) > 1]
+        more = [f"{name.partition('.')[2]} {document.get(name, 'none')}" for name in differing]
+        labels.append(", ".join([label, *more]))
+    return labels
+
+
+def data_efficiency_sheet(
+    lines: Sequence[EfficiencyLine], *, metric: str = METRIC, told: Sequence[str] = ()
+) -> ReportFigure:
+    """The figure: the mean over seeds with its deviation, and each seed as a dot."""
+    seeds = sorted({len(point.values) for line in lines for point in line.points})
+    caption = f"{_upper(metric_title(metric))} on the whole test set against the share of the training clips, class by "
+    caption += "class; a smaller share is a subset of a larger one."
+    if seeds[-1] > 1:
+        counted = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]}"
+        caption += f" Means over {counted} seeds (dots) and their sample standard deviation."
+    numbers = {
+        line.label: [
+            {"share": point.share, "values": list(point.values), "mean": point.spread.mean} for point in line.points
+        ]
+        for line in lines
+    }
+    caption = " ".join([caption, *told])
+    return ReportFigure("data-efficiency", "Accuracy and training data", caption, _draw(lines, metric), numbers)
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _draw(lines: Sequence[EfficiencyLine], metric: str) -> Figure:
+    figure = new_figure(WIDTH, 4.4)
+    figure.set_layout_engine("constrained")
+    axes = quiet_axes(figure.add_subplot(), grid="both")
+    shares = sorted({point.share for line in lines for point in line.points})
+    styles = ("-", "--", ":")
+    beside = offset_copy(axes.transData, figure, x=_BESIDE, units="points")
+    for place, line in enumerate(lines):
+        colour, style = COLOURS[place % len(COLOURS)], styles[place // len(COLOURS) % len(styles)]
+        spreads = [point.spread for point in line.points]
+        axes.errorbar(
+            [100 * point.share for point in line.points],
+            [printed_value(metric, each.mean) for each in spreads],
+            yerr=[printed_value(metric, each.deviation) if each.count > 1 else 0.0 for each in spreads],
+            color=colour,
+            linestyle=style,
+            marker="o",
+            markersize=5,
+            linewidth=1.8,
+            elinewidth=1.0,
+            capsize=3,
+            label=shortened(line.label, 60),
+            zorder=3,
+        )
+        for point in line.points:
+            if len(point.values) > 1:
+                values = [printed_value(metric, value) for value in point.values]
+                at = [100 * point.share] * len(values)
+                axes.plot(at, values, "o", markersize=3, color=colour, alpha=0.5, linewidth=0, transform=beside)
+    _scale(figure, shares)
+    label_axes(axes, x="share of the training clips, %", y=f"{metric_title(metric)}{', %' * is_fraction(metric)}")
+    axes.legend(fontsize=8, frameon=False, labelcolor=INK)
+    return figure
+
+
+def _scale(figure: Figure, shares: Sequence[float]) -> None:
+    axes = figure.axes[0]
+    if shares[-1] > _LOGARITHMIC_FROM * shares[0]:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlim(100 * shares[0] / 1.25, 100 * shares[-1] * 1.25)
+    else:
+        axes.set_xlim(left=0)
+    axes.set_xticks([100 * share for share in shares], [f"{100 * share:g}" for share in shares])

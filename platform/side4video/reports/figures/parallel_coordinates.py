@@ -1,0 +1,273 @@
+"""Parallel coordinates: which settings of a sweep lead where."""
+
+import itertools
+import math
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+
+from side4video.reports.arms import (
+    METRIC,
+    ArmResult,
+    Mode,
+    best_rows,
+    counted_runs,
+    distinct_arms,
+    exact_text,
+    is_complete,
+    is_fraction,
+    metric_spread,
+    metric_title,
+    printed_value,
+    short_text,
+    varying_fields,
+)
+from side4video.reports.figures.style import INK, SOFT, TEXT, WIDTH, new_figure, nothing_to_draw, shortened
+
+MOST_NAMED_NUMBERS = 12
+"""So many numbers or fewer get a tick each, evenly spaced."""
+_LOGARITHMIC_FROM = 30
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A field's axis; heights run from 0 at the bottom to 1 at the top."""
+
+    name: str
+    heights: tuple[float, ...]
+    """Of each arm's value."""
+    ticks: tuple[tuple[float, str], ...]
+    is_named: bool
+    """Whether every value has its own tick."""
+
+
+def axis_of(name: str, values: Sequence[Any], *, room: int = 22) -> Axis:
+    """An axis for these values, one of each arm; tick labels have lines of at most `room` characters.
+
+    Numbers rise, `false` stands below `true`; other values run down in the order in which they first occur, above any
+    numbers. Many distinct numbers stand on a scale instead: a logarithmic one if they span a factor of 30 and their
+    median is nearer to its middle.
+    """
+    numbers = sorted({float(value) for value in values if _is_number(value)})
+    others = list(dict.fromkeys(exact_text(value) for value in values if not _is_number(value)))
+    if not others and len(numbers) > MOST_NAMED_NUMBERS:
+        return _scaled(name, [float(value) for value in values])
+    if set(others) <= {"false", "true"}:
+        others = sorted(others, reverse=True)
+    order = [*numbers, *reversed(others)]
+    step = 1 / max(1, len(order) - 1)
+    height = {value: place * step if len(order) > 1 else 0.5 for place, value in enumerate(order)}
+    keys = [float(value) if _is_number(value) else exact_text(value) for value in values]
+    shown = {key: short_text(value) for key, value in zip(keys, values, strict=True)}
+    ticks = tuple((height[key], "\n".join(textwrap.wrap(shown[key], room)) or "''") for key in order)
+    return Axis(name, tuple(height[key] for key in keys), ticks, is_named=True)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_even_in_ratio(low: float, middle: float, high: float) -> bool:
+    """Whether the median is nearer to the middle of a logarithmic scale than to that of a linear one."""
+    in_ratio, in_steps = math.log(middle / low) / math.log(high / low), (middle - low) / (high - low)
+    return abs(in_ratio - 0.5) < abs(in_steps - 0.5)
+
+
+def _scaled(name: str, values: Sequence[float]) -> Axis:
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
+    low, high = min(values), max(values)
+    is_logarithmic = low > 0 and high / low >= _LOGARITHMIC_FROM and _is_even_in_ratio(low, median(values), high)
+    if is_logarithmic:
+        decades = math.log10(high / low)
+        locator = LogLocator(subs=(1, 2, 5) if decades < 2 else (1, 3) if decades < 4 else (1,))
+    else:
+        locator = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
+
+    def height(value: float) -> float:
+        return math.log(value / low) / math.log(high / low) if is_logarithmic else (value - low) / (high - low)
+
+    ticks = [float(each) for each in locator.tick_values(low, high) if low <= each <= high]
+    return Axis(
+        name,
+        tuple(height(value) for value in values),
+        tuple((height(each), f"{each:g}") for each in ticks),
+        is_named=False,
+    )
+
+
+_BAND = 0.032
+"""Half the height over which lines through one named value are fanned out, as a share of the axis."""
+
+
+def parallel_coordinates_figure(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode = "max") -> Figure:
+    """One vertical axis for each swept field that varies, the metric last, a line for each arm's mean over seeds.
+
+    Up to a dozen numbers stand evenly spaced in their order, as names and booleans do; more of them on a scale,
+    logarithmic where they span much. Lines through one such value are fanned out in the order of the metric, so that
+    none hides another. The last axis is the colour bar: dark is good. Arms that were stopped early are dashed.
+    """
+    arms = [row for row in distinct_arms(rows) if math.isfinite(metric_spread(row, metric).mean)]
+    values = [printed_value(metric, metric_spread(row, metric).mean) for row in arms]
+    if not arms:
+        return nothing_to_draw(f"no arm has a value of {metric_title(metric)}")
+    fields = varying_fields(arms)
+    room = 22 if len(fields) < 4 else 14
+    axes = [axis_of(field, [row.swept.get(field) for row in arms], room=room) for field in fields]
+    # Arms that differ in nothing that was swept differ in their names.
+    axes = axes or [axis_of("arm", [row.label for row in arms])]
+    most = max(sum(text.count("\n") + 1 for _, text in axis.ticks) for axis in axes)
+    figure = new_figure(max(WIDTH, 1.1 * (len(axes) + 1)), max(4.4, 1.3 + 0.21 * most))
+    headings = _headings(figure, [axis.name for axis in axes], metric)
+    host = _host(figure, axes, headings=headings)
+    norm = _norm(values)
+    best = best_rows(arms, metric, mode=mode)
+    _draw_lines(host, arms, axes, values, norm=norm, mode=mode, best=best)
+    _draw_axes(host, axes)
+    host.set_xticks(range(len(headings)), headings)
+    for label in host.get_xticklabels():
+        label.set_fontweight("bold")
+    _draw_metric(figure, host, norm=norm, mode=mode)
+    _title(figure, _story(arms, [arms[each].label for each in sorted(best)]))
+    return figure
+
+
+def _title(figure: Figure, said: str) -> None:
+    figure.text(0.012, 1 - 0.1 / figure.get_figheight(), said, va="top", fontsize=TEXT, color=INK)
+
+
+def _story(arms: Sequence[ArmResult], best: Sequence[str]) -> str:
+    """What is drawn: how many arms, of how many seeds, which is bold and whether any is dashed."""
+    seeds = {len(counted_runs(row)) for row in arms}
+    said = f"{len(arms)} arm{'s' * (len(arms) > 1)}"
+    said += f", means over {min(seeds)}{f' to {max(seeds)}' * (len(seeds) > 1)} seeds" if max(seeds) > 1 else ""
+    said += f" · bold: the best, {shortened(best[0], 48)}" if best else ""
+    return said + " · dashed: cut short" * any(not is_complete(row) for row in arms)
+
+
+def _colours(mode: Mode) -> LinearSegmentedColormap:
+    """Viridis without its lightest end, which white paper swallows; the good end is dark."""
+    kept = colormaps["viridis"](np.linspace(0.0, 0.88, 256))
+    return LinearSegmentedColormap.from_list("sweep", kept[::-1] if mode == "max" else kept)
+
+
+def _norm(values: Sequence[float]) -> Normalize:
+    low, high = min(values), max(values)
+    margin = 0.04 * (high - low) or 0.01 * abs(high) or 1.0
+    return Normalize(low - margin, high + margin)
+
+
+def _headings(figure: Figure, names: Sequence[str], metric: str) -> list[str]:
+    """The names of the axes, in lines that leave room for their neighbours; the metric last."""
+    room = max(8, int(figure.get_figwidth() * 0.84 / len(names) / 0.085))
+    wrapped = [textwrap.wrap(name.replace("_", " ").replace(".", " "), room) for name in names]
+    last = f"{metric_title(metric)}{', %' * is_fraction(metric)}"
+    return ["\n".join(lines) for lines in (*wrapped, textwrap.wrap(last, 12))]
+
+
+def _host(figure: Figure, axes: Sequence[Axis], *, headings: Sequence[str]) -> Axes:
+    """The axes that hold the lines: x counts the vertical axes, y runs from 0 to 1."""
+    longest = max((len(line) for _, text in axes[0].ticks for line in text.splitlines()), default=1)
+    inches, high = figure.get_figwidth(), figure.get_figheight()
+    left = min(0.35, max(0.25 + 0.068 * longest, 0.12 + 0.045 * len(headings[0].split("\n")[0])) / inches)
+    right, bottom = 0.85 / inches, 0.2 / high
+    top = (0.5 + 0.15 * max(heading.count("\n") + 1 for heading in headings)) / high
+    host = figure.add_axes((left, bottom, 1 - left - right, 1 - bottom - top))
+    host.set_xlim(0, len(axes))
+    host.set_ylim(-0.04, 1.04)
+    host.set_yticks([])
+    host.xaxis.tick_top()
+    host.tick_params(axis="x", length=0, pad=4, labelsize=TEXT, labelcolor=INK)
+    for spine in host.spines.values():
+        spine.set_visible(False)
+    return host
+
+
+def _draw_lines(
+    host: Axes,
+    arms: Sequence[ArmResult],
+    axes: Sequence[Axis],
+    values: Sequence[float],
+    *,
+    norm: Normalize,
+    mode: Mode,
+    best: set[int],
+) -> None:
+    colours = _colours(mode)
+    heights = [_fan_out(axis, values) for axis in axes] + [[float(norm(value)) for value in values]]
+    smooth = np.linspace(0, 1, 40)
+    ease = smooth * smooth * (3 - 2 * smooth)
+    crowded = len(arms) > 40
+    worst_first = sorted(range(len(arms)), key=lambda each: values[each], reverse=mode == "min")
+    for order, place in enumerate(worst_first):
+        spots = [each[place] for each in heights]
+        x = np.concatenate([at + smooth for at in range(len(spots) - 1)])
+        y = np.concatenate([a + (b - a) * ease for a, b in itertools.pairwise(spots)])
+        is_best = place in best
+        (line,) = host.plot(
+            x,
+            y,
+            color=colours(float(norm(values[place]))),
+            linewidth=(1.2 if crowded else 1.8) + 1.6 * is_best,
+            alpha=1.0 if is_best else 0.6 if crowded else 0.85,
+            linestyle="-" if is_complete(arms[place]) else (0, (4, 2)),
+            zorder=2 + order / len(arms) + is_best,
+            label=arms[place].label,
+            solid_capstyle="butt",
+            clip_on=False,
+        )
+        if is_best:
+            line.set_path_effects([withStroke(linewidth=line.get_linewidth() + 2, foreground="white")])
+
+
+def _fan_out(axis: Axis, values: Sequence[float]) -> list[float]:
+    """Heights on an axis, with lines through one named value spread around it in the order of the metric."""
+    heights = list(axis.heights)
+    if not axis.is_named:
+        return heights
+    band = min(_BAND, 0.36 / max(1, len(axis.ticks) - 1))
+    for height in set(heights):
+        here = sorted((place for place, each in enumerate(axis.heights) if each == height), key=lambda p: values[p])
+        for order, place in enumerate(here):
+            heights[place] += band * (2 * order / (len(here) - 1) - 1) if len(here) > 1 else 0.0
+    return heights
+
+
+def _draw_axes(host: Axes, axes: Sequence[Axis]) -> None:
+    """Each field's axis, with its tick labels on the left."""
+    bottom, top = host.get_ylim()
+    for place, axis in enumerate(axes):
+        own = host.twinx()
+        own.set_ylim(bottom, top)
+        own.spines[["left", "top", "bottom"]].set_visible(False)
+        own.spines["right"].set_position(("data", place))
+        margin = _BAND if axis.is_named else 0.0
+        own.spines["right"].set_bounds(-margin, 1 + margin)
+        own.spines["right"].set_color(INK)
+        own.set_yticks([height for height, _ in axis.ticks], [text for _, text in axis.ticks])
+        own.tick_params(axis="y", direction="in", length=4, pad=-8, labelsize=8, labelcolor=INK, color=INK)
+        for label in own.get_yticklabels():
+            label.set_horizontalalignment("right")
+            label.set_path_effects([withStroke(linewidth=3, foreground="white")])
+
+
+def _draw_metric(figure: Figure, host: Axes, *, norm: Normalize, mode: Mode) -> None:
+    """The last axis: a colour bar on the scale of the metric, where the lines end."""
+    box = host.get_position()
+    low, high = host.get_ylim()
+    share = box.height / (high - low)
+    bar = figure.add_axes((box.x1, box.y0 - low * share, 0.16 / figure.get_figwidth(), share), zorder=5)
+    figure.colorbar(ScalarMappable(norm, _colours(mode)), cax=bar, ticks=MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]))
+    bar.tick_params(axis="y", labelsize=8, labelcolor=INK, color=SOFT)
+    bar.spines["outline"].set_visible(False)

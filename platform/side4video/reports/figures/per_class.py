@@ -1,0 +1,202 @@
+"""What a run gains over another, class by class, on the videos that both saw: the paper's Figure 5 for any two runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from side4video.core.errors import InputError
+from side4video.reports.figures.figure import ReportFigure
+from side4video.reports.figures.predictions import Predictions
+from side4video.reports.figures.style import (
+    BLUE,
+    FAINT,
+    ORANGE,
+    SOFT,
+    WIDTH,
+    abridged,
+    label_axes,
+    legend_below,
+    new_figure,
+    quiet_axes,
+    shortened,
+)
+
+NAMED = 40
+"""Of more classes, only those at both ends are named."""
+ENDS = 15
+"""So many at each end then."""
+
+
+@dataclass(frozen=True)
+class ClassGain:
+    """A class in two runs; accuracies are fractions of its videos."""
+
+    name: str
+    videos: int
+    accuracy: float
+    against: float
+
+    @property
+    def gain(self) -> float:
+        """How much more of them the run has right."""
+        return self.accuracy - self.against
+
+
+@dataclass(frozen=True)
+class Gains:
+    """All classes, by gain, the largest first."""
+
+    run: str
+    against: str
+    """Empty for the accuracies of one run."""
+    classes: tuple[ClassGain, ...]
+
+    @property
+    def videos(self) -> int:
+        """That both runs saw."""
+        return sum(each.videos for each in self.classes)
+
+    @property
+    def accuracy(self) -> tuple[float, float]:
+        """Of the run and of the other, over all these videos."""
+        weighed = [(each.videos * each.accuracy, each.videos * each.against) for each in self.classes]
+        return sum(one for one, _ in weighed) / self.videos, sum(other for _, other in weighed) / self.videos
+
+
+def class_gains(run: str, predictions: Predictions, against: str = "", other: Predictions | None = None) -> Gains:
+    """The gain of each class, over the videos that both runs saw; without another run, its accuracy.
+
+    Args:
+        run: What the run is called.
+        predictions: Its own.
+        against: What the other is called.
+        other: The other's; None compares with nothing.
+
+    Raises:
+        InputError: They share no video, or call one of them by two classes.
+    """
+    theirs = {video.index: video for video in other.videos} if other else {}
+    counts: dict[str, list[int]] = {}
+    for video in predictions.videos:
+        if other is not None and video.index not in theirs:
+            continue
+        right = False
+        if other is not None:
+            if theirs[video.index].label != video.label:
+                found = (
+                    f"video {video.index} is {video.label!r} in {run} and {theirs[video.index].label!r} in {against}"
+                )
+                raise InputError("--against", found, allowed="two runs on the same data", fix="name another run")
+            right = theirs[video.index].is_right
+        count = counts.setdefault(video.label, [0, 0, 0])
+        count[0] += 1
+        count[1] += video.is_right
+        count[2] += right
+    if not counts:
+        raise InputError("--against", f"{against} saw no video that {run} saw", fix="name a run on the same data")
+    made = [ClassGain(name, n, right / n, theirs / n) for name, (n, right, theirs) in counts.items()]
+    return Gains(run, against, tuple(sorted(made, key=lambda each: (-each.gain, each.name))))
+
+
+def per_class_sheet(gains: Gains, *, worst: int = 0) -> ReportFigure:
+    """The figure: bars, sorted, with the number of videos beside the name of each class.
+
+    Args:
+        gains: The numbers.
+        worst: Draw only so many classes, those in which the other run is worst (the paper's Figure 5 has ten); of one
+            run alone, those in which it is worst itself. 0 draws all.
+    """
+    classes = list(gains.classes)
+    own, others = gains.accuracy
+    if gains.against:
+        heading = "What each class gains"
+        caption = f"{gains.run} less {gains.against}, top-1 on the {gains.videos:,} held-out videos that both saw: "
+        caption += f"{100 * own:.1f}% and {100 * others:.1f}%. "
+        up, down = sum(each.gain > 0 for each in classes), sum(each.gain < 0 for each in classes)
+        caption += f"Of {len(classes)} classes {up} gain and {down} lose."
+    else:
+        heading = "Accuracy of each class"
+        caption = f"{gains.run}: top-1 {100 * own:.1f}% on {gains.videos:,} held-out videos of {len(classes)} classes."
+    left_out = 0
+    if worst:
+        key = (lambda each: (each.against, each.name)) if gains.against else (lambda each: (each.accuracy, each.name))
+        classes = sorted(classes, key=key)[:worst]
+        caption += f" Here: the {len(classes)} in which {gains.against or 'it'} is worst."
+    elif len(classes) > NAMED:
+        left_out = len(classes) - 2 * ENDS
+        caption += f" Named: {ENDS} at each end; the curve has all, and {left_out} are between them."
+    figure = _draw(gains, classes, left_out)
+    numbers = [{**vars(each), "gain": each.gain} for each in classes]
+    return ReportFigure("per-class", heading, caption, figure, numbers)
+
+
+def _draw(gains: Gains, classes: Sequence[ClassGain], left_out: int) -> Figure:
+    shown = [*classes[:ENDS], *classes[-ENDS:]] if left_out else list(classes)
+    height = 1.1 + 0.24 * len(shown) + (1.5 if left_out else 0)
+    figure = new_figure(WIDTH, max(2.2, height))
+    figure.set_layout_engine("constrained")
+    if left_out:
+        above, axes = figure.subplots(2, 1, height_ratios=[1.2, 0.24 * len(shown)])
+        _draw_curve(above, gains, classes)
+    else:
+        axes = figure.add_subplot()
+    _draw_bars(axes, gains, shown, has_gap=bool(left_out))
+    if gains.against and len({each.gain > 0 for each in shown if each.gain}) > 1:
+        _draw_legend(figure, gains)
+    return figure
+
+
+def _draw_curve(axes: Axes, gains: Gains, classes: Sequence[ClassGain]) -> None:
+    """All classes as a narrow strip, in their order."""
+    quiet_axes(axes)
+    values = [100 * (each.gain if gains.against else each.accuracy) for each in classes]
+    places = [place + side for place in range(1, len(values) + 1) for side in (-0.5, 0.5)]
+    for colour, limit in ((BLUE, max), (ORANGE, min)):
+        axes.fill_between(places, [limit(value, 0.0) for value in values for _ in range(2)], color=colour, linewidth=0)
+    axes.axhline(0, color=SOFT, linewidth=0.8)
+    axes.margins(x=0.01)
+    label_axes(axes, x=f"all {len(classes)} classes, in this order", y="points" if gains.against else "top-1, %")
+
+
+def _draw_bars(axes: Axes, gains: Gains, shown: Sequence[ClassGain], *, has_gap: bool) -> None:
+    quiet_axes(axes, grid="x")
+    places = [place + (has_gap and place >= len(shown) / 2) for place in range(len(shown))]
+    values = [100 * (each.gain if gains.against else each.accuracy) for each in shown]
+    axes.barh(places, values, 0.68, color=[BLUE if value >= 0 else ORANGE for value in values], zorder=2)
+    for place, each, value in zip(places, shown, values, strict=True):
+        text = f"{100 * each.against:.0f} → {100 * each.accuracy:.0f}%" if gains.against else f"{value:.0f}%"
+        axes.annotate(
+            text,
+            (value, place),
+            (4 if value >= 0 else -4, 0),
+            textcoords="offset points",
+            va="center",
+            ha="left" if value >= 0 else "right",
+            fontsize=7.5,
+            color=FAINT,
+        )
+    axes.axvline(0, color=SOFT, linewidth=0.8)
+    axes.set_yticks(places, [f"{abridged(each.name, 44)} ({each.videos})" for each in shown])
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(max(places) + 0.6, -0.6)
+    if has_gap:
+        axes.text(0.5, ENDS, "⋮", transform=axes.get_yaxis_transform(), ha="center", va="center", color=FAINT)
+    low, high = min(0.0, *values), max(0.0, *values)
+    room = 0.16 * (high - low or 1.0)
+    axes.set_xlim(low - 1.3 * room * (low < 0), high + room)
+    label_axes(axes, x="gain in top-1, points" if gains.against else "top-1, %", y="class (held-out videos)")
+
+
+def _draw_legend(figure: Figure, gains: Gains) -> None:
+    handles = [Line2D([], [], color=colour, linewidth=5) for colour in (BLUE, ORANGE)]
+    names = [f"{shortened(name, 44)} is better" for name in (gains.run, gains.against)]
+    legend_below(
+        figure,
+        handles,
+        names,
+        columns=2,
+        handlelength=1,
+    )

@@ -1,0 +1,117 @@
+"""What a run said of each held-out video, read back from the store."""
+
+import csv
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from side4video.core.errors import InputError
+from side4video.tracking.mlflow.search import StoredRun, quoted
+from side4video.tracking.mlflow.store import Store
+from side4video.tracking.tags import FINGERPRINT_TAG, STATE_TAG, WEIGHTS_TAG
+
+PREDICTIONS = "predictions.csv"
+CLASS_ACCURACY = "class_accuracy.json"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One held-out video."""
+
+    index: int
+    """Its place in the list of clips."""
+    label: str
+    guess: str
+    """The class of the highest score."""
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the guess is the label."""
+        return self.guess == self.label
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Those of a run, of the last epoch that was evaluated; videos without a label are not among them."""
+
+    videos: tuple[Prediction, ...]
+    classes: tuple[str, ...]
+    """In the data set's order those that have a label; what was only guessed behind them, by name."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right videos."""
+        return sum(video.is_right for video in self.videos) / len(self.videos)
+
+
+def read_predictions(store: Store, run: StoredRun) -> Predictions:
+    """The predictions of a run of action recognition.
+
+    Raises:
+        InputError: It is no such run, or has none.
+    """
+    where = f"run {run.name} ({run.run_id[:8]})"
+    if run.params.get("task.kind", "recognition") != "recognition":
+        found = f"is of {run.params['task.kind']}, and its predictions are of no classes"
+        raise InputError(where, found, allowed="a run of action recognition", fix="name another run")
+    text = _text(store, run.run_id, PREDICTIONS)
+    videos = parse_predictions(text)
+    if not videos:
+        state = run.tags.get(STATE_TAG, run.status.lower())
+        fix = (
+            "let it finish: side4video run SPEC --resume"
+            if state != "finished"
+            else "run it again: side4video run SPEC"
+        )
+        found = f"has no predictions ({state})" if not text else "has predictions of no video with a label"
+        raise InputError(where, found, allowed="a run that was evaluated", fix=fix)
+    order = json.loads(_text(store, run.run_id, CLASS_ACCURACY) or "{}")
+    return Predictions(videos, _classes(videos, list(order)))
+
+
+def zero_shot_run(store: Store, run: StoredRun) -> StoredRun:
+    """The newest finished zero-shot run of action recognition on a run's data and backbone.
+
+    Raises:
+        InputError: There is none.
+    """
+    found = store.runs_anywhere(
+        f"tags.method = 'zero-shot' and tags.{STATE_TAG} = 'finished' and "
+        f"tags.{FINGERPRINT_TAG} = {quoted(run.tags.get(FINGERPRINT_TAG, ''))}"
+    )
+    of_classes = [each for each in found if each.params.get("task.kind") == "recognition"]
+    if not of_classes:
+        raise InputError(
+            "--against zero-shot",
+            f"no zero-shot run on the data of {run.name} ({run.run_id[:8]}) has finished",
+            fix="make one: side4video run SPEC --set 'method={kind: zero-shot}' --set 'optimization.length={steps: 1}' "
+            """--set 'optimization.warmup={steps: 0}' --set 'task.classifier={kind: text, prompt: "a video of {}"}'; """
+            "or name another run",
+        )
+    backbone = run.tags.get(WEIGHTS_TAG)
+    return next((each for each in of_classes if each.tags.get(WEIGHTS_TAG) == backbone), of_classes[0])
+
+
+def parse_predictions(text: str) -> tuple[Prediction, ...]:
+    """The labelled videos of the text of `predictions.csv`, by index."""
+    rows = csv.DictReader(text.splitlines())
+    found = [Prediction(int(row["index"]), row["label"], row["prediction"]) for row in rows if row["label"]]
+    return tuple(sorted(found, key=lambda each: each.index))
+
+
+def _classes(videos: Sequence[Prediction], order: Sequence[str]) -> tuple[str, ...]:
+    labels = {video.label for video in videos}
+    known = [name for name in order if name in labels]
+    guessed = {video.guess for video in videos} - labels
+    return (*known, *sorted(labels - set(known)), *sorted(guessed))
+
+
+def _text(store: Store, run_id: str, artifact: str) -> str:
+    """An artifact's text; empty where the run has none."""
+    with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
+        try:
+            return Path(store.download(run_id, artifact, folder)).read_text(encoding="utf-8")
+        except InputError:
+            return ""

@@ -1,0 +1,339 @@
+"""Where the time of a training step goes, and its memory: what a run recorded, or what a plan estimates.
+
+A run's parts are means over all steps but the first, as the first worker saw them. Of a pack, the students' part is
+that of all its students; what was one run's own is said beside it.
+"""
+
+import json
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from side4video.core.errors import InputError
+from side4video.core.units import GIB, format_bytes
+from side4video.planning.plan import ExperimentPlan
+from side4video.reports.arms import MEASURED_MEMORY
+from side4video.reports.figures.figure import ReportFigure
+from side4video.reports.figures.style import (
+    BLUE,
+    COLOURS,
+    FAINT,
+    GREEN,
+    INK,
+    ORANGE,
+    PAPER,
+    SOFT,
+    WIDTH,
+    label_axes,
+    new_figure,
+    quiet_axes,
+    shortened,
+)
+from side4video.tracking.mlflow.search import StoredRun
+from side4video.tracking.mlflow.store import Store
+from side4video.tracking.tags import REUSED_TAG
+
+PHASES = {
+    "data_wait": "waiting for data",
+    "transfer": "to the device",
+    "backbone": "frozen pass",
+    "side": "student, forward and backward",
+    "recompute": "made again in backward",
+    "optimizer": "optimizer",
+    "own": "its own student",
+    "others": "other students of the pack",
+    "reading": "waiting for features",
+}
+"""As a run records them (`time/mean_NAME_s`), and as a plan has them, in the order of a step."""
+PARTS = {
+    "tower": "frozen tower",
+    "weights": "weights",
+    "gradients": "gradients",
+    "optimizer": "optimizer's state",
+    "held_for_backward": "held for backward",
+    "transient": "passing",
+}
+"""Of the predicted peak (`planning.memory`)."""
+_TOTALS = frozenset({"step", "own_step", "alone_step", "total"})
+_STUDENTS = ("side", "optimizer")
+"""Phases that are spent on students, on one after another of a pack."""
+_SHADES = {
+    "data_wait": ORANGE,
+    "transfer": "#E69F00",
+    "backbone": BLUE,
+    "side": GREEN,
+    "recompute": "#56B4E9",
+    "optimizer": "#CC79A7",
+    "own": GREEN,
+    "others": SOFT,
+    "reading": ORANGE,
+}
+
+
+@dataclass(frozen=True)
+class StepBudget:
+    """A training step of a run, or of a plan."""
+
+    label: str
+    seconds: Mapping[str, float]
+    """By phase; a name that is not of `PHASES` stands as it is."""
+    clips_per_second: float
+    is_estimated: bool
+    own_seconds: float = math.nan
+    """Spent on this run's student alone; NaN where nobody recorded it."""
+    is_shared: bool = False
+    """Whether it is the step of a pack."""
+    predicted_parts_gib: Mapping[str, float] | None = None
+    """Of the predicted peak of this student alone; None where no plan was kept."""
+    measured_gib: float = math.nan
+    """The device's peak; NaN without a GPU, and in a pack, whose peak it was."""
+    held_gib: tuple[float, float] = (math.nan, math.nan)
+    """Held for backward: predicted and measured."""
+
+    @property
+    def step_seconds(self) -> float:
+        """All of it."""
+        return sum(self.seconds.values())
+
+
+def recorded_budget(label: str, metrics: Mapping[str, float], plan: Mapping[str, Any] | None = None) -> StepBudget:
+    """What a run recorded.
+
+    Args:
+        label: What it is called.
+        metrics: Its metrics.
+        plan: Its plan as JSON, if it has one.
+
+    Raises:
+        InputError: It recorded no times: it did not come to its end.
+    """
+    names = {
+        key: key.removeprefix("time/mean_").removesuffix("_s")
+        for key in metrics
+        if key.startswith("time/mean_") and key.endswith("_s") and not key.endswith("_per_s")
+    }
+    seconds = {name: metrics[key] for key, name in names.items() if name not in _TOTALS}
+    if not seconds:
+        fix = "let it finish: side4video run SPEC --resume; or name another run"
+        raise InputError(label, "has no times of a step: they are recorded at the end", fix=fix)
+    plan, own = plan or {}, metrics.get("time/mean_own_step_s", math.nan)
+    learnt = sum(seconds.get(name, 0.0) for name in _STUDENTS)
+    is_shared = own < 0.999 * learnt
+    if is_shared:
+        seconds = {name: spent for name, spent in seconds.items() if name not in _STUDENTS}
+        seconds |= {"own": own, "others": learnt - own}
+    return StepBudget(
+        label=label,
+        seconds={name: seconds[name] for name in sorted(seconds, key=_place)},
+        clips_per_second=metrics.get("time/mean_clips_per_s", math.nan),
+        is_estimated=False,
+        own_seconds=own,
+        is_shared=is_shared,
+        predicted_parts_gib=plan.get("peak_memory_parts_gib"),
+        measured_gib=metrics.get(MEASURED_MEMORY, math.nan) if not is_shared else math.nan,
+        held_gib=(
+            metrics.get("plan/held_for_backward_gib", math.nan),
+            metrics.get("memory/held_for_backward_gib", math.nan),
+        ),
+    )
+
+
+def estimated_budget(plan: ExperimentPlan, *, clips: int, is_cached: bool) -> StepBudget:
+    """What a plan estimates from multiply-adds and an assumed rate; data are taken to be there in time.
+
+    Args:
+        plan: The plan.
+        clips: That a worker takes in a step.
+        is_cached: Whether frozen features are read and not computed.
+    """
+    step, rate = plan.estimates["step_seconds"], plan.estimates["assumed_sustained_teraflops"] * 1e12
+    frozen = 0.0 if is_cached else clips * 2 * plan.multiply_adds_frozen / rate
+    recomputed = plan.estimates["recompute_share"] * step
+    learnt = clips * 2 * 3 * plan.multiply_adds_student / rate
+    waiting = max(0.0, step - frozen - learnt - recomputed)
+    parts = {"backbone": frozen, "side": learnt, "recompute": recomputed}
+    return StepBudget(
+        label=plan.name,
+        seconds={name: spent for name, spent in parts.items() if spent} | ({"reading": waiting} if is_cached else {}),
+        clips_per_second=plan.estimates["clips_per_second"],
+        is_estimated=True,
+        predicted_parts_gib=plan.peak_memory_parts_gib,
+        held_gib=(plan.held_for_backward_gib, math.nan),
+    )
+
+
+def read_budget(store: Store, run: StoredRun, *, label: str = "") -> StepBudget:
+    """The budget of a run in the store; of a result that was taken over, the plan of the run that measured it."""
+    with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
+        try:
+            file = store.download(run.tags.get(REUSED_TAG, run.run_id), "plan.json", folder)
+            plan = json.loads(Path(file).read_text(encoding="utf-8"))
+        except InputError:
+            plan = None
+    return recorded_budget(label or f"{run.name} ({run.run_id[:8]})", run.metrics, plan)
+
+
+def _place(name: str) -> int:
+    return list(PHASES).index(name) if name in PHASES else len(PHASES)
+
+
+def step_time_sheet(budgets: Sequence[StepBudget]) -> ReportFigure:
+    """The figure: a bar of time for each, and below it what the step takes of memory, predicted beside measured."""
+    estimated = sum(each.is_estimated for each in budgets)
+    caption = "A step's time by parts: " if len(budgets) == 1 else "Steps' time by parts: "
+    if estimated < len(budgets):
+        caption += "recorded means over all steps but the first, as the first worker saw them. "
+    if estimated:
+        caption += "Estimated from multiply-adds and an assumed rate, data taken to be there in time. "
+    if any(each.is_shared for each in budgets):
+        caption += "A pack's students share all but their own part of its step, forward, backward and optimizer. "
+    caption += "Memory: the predicted peak by parts, of a student alone; " if _has_memory(budgets) else ""
+    if _has_memory(budgets):
+        measured = any(math.isfinite(each.measured_gib) for each in budgets)
+        caption += "the line is the peak that was measured." if measured else "no peak was measured (no GPU)."
+    numbers = [
+        {
+            "label": each.label,
+            "estimated": each.is_estimated,
+            "seconds": dict(each.seconds),
+            "step_seconds": each.step_seconds,
+            "clips_per_second": each.clips_per_second,
+            "own_seconds": _known(each.own_seconds),
+            "shared": each.is_shared,
+            "predicted_parts_gib": dict(each.predicted_parts_gib or {}),
+            "measured_gib": _known(each.measured_gib),
+            "held_predicted_gib": _known(each.held_gib[0]),
+            "held_measured_gib": _known(each.held_gib[1]),
+        }
+        for each in budgets
+    ]
+    return ReportFigure("step-time", "Where a step's time goes", caption.strip(), _draw(budgets), numbers)
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _has_memory(budgets: Sequence[StepBudget]) -> bool:
+    return any(each.predicted_parts_gib for each in budgets)
+
+
+def _draw(budgets: Sequence[StepBudget]) -> Figure:
+    panels = 1 + _has_memory(budgets)
+    figure = new_figure(WIDTH, panels * (1.35 + 0.5 * len(budgets)))
+    figure.set_layout_engine("constrained", h_pad=0.08)
+    axes = figure.subplots(panels, 1, squeeze=False)[:, 0]
+    longest = max(each.step_seconds for each in budgets)
+    unit, scale = ("ms", 1000.0) if longest < 1 else ("s", 1.0)
+    phases = sorted({name for each in budgets for name in each.seconds}, key=_place)
+    told = [
+        f"{_number(scale * each.step_seconds)} {unit} · {_number(each.clips_per_second)} clips/s" for each in budgets
+    ]
+    for place, each in enumerate(budgets):
+        told[place] += "\nestimated" if each.is_estimated else ""
+        told[place] += f"\nits own: {_number(scale * each.own_seconds)} {unit}" if each.is_shared else ""
+    colours = {name: _SHADES.get(name, SOFT) for name in phases}
+    _bars(axes[0], budgets, [{n: scale * s for n, s in each.seconds.items()} for each in budgets], colours, told)
+    label_axes(axes[0], x=f"{unit} a step")
+    _keys(axes[0], {PHASES.get(name, name.replace("_", " ")): colours[name] for name in phases})
+    if _has_memory(budgets):
+        _draw_memory(axes[1], budgets)
+    return figure
+
+
+def _draw_memory(axes: Axes, budgets: Sequence[StepBudget]) -> None:
+    parts = [dict(each.predicted_parts_gib or {}) for each in budgets]
+    most = max(
+        [sum(each.values()) for each in parts] + [b.measured_gib for b in budgets if math.isfinite(b.measured_gib)]
+    )
+    unit, scale = ("MiB", 1024.0) if most < 1 else ("GiB", 1.0)
+    names = [name for name in PARTS if any(each.get(name) for each in parts)]
+    names += sorted({name for each in parts for name in each if name not in PARTS})
+    colours = dict(zip(names, (SOFT, *COLOURS[:6]), strict=False)) | dict.fromkeys(names[7:], SOFT)
+    told = []
+    for each, own in zip(budgets, parts, strict=True):
+        words = [f"{format_bytes(GIB * sum(own.values()))} predicted"] if own else ["no plan was kept"]
+        if math.isfinite(each.measured_gib):
+            words[0] += f" · {format_bytes(GIB * each.measured_gib)} measured"
+        predicted, measured = each.held_gib
+        if math.isfinite(measured):
+            words.append(f"held: {format_bytes(GIB * predicted)} predicted · {format_bytes(GIB * measured)} measured")
+        told.append("\n".join(words))
+    _bars(axes, budgets, [{n: scale * each.get(n, 0.0) for n in names} for each in parts], colours, told)
+    for place, each in enumerate(budgets):
+        if math.isfinite(each.measured_gib):
+            axes.plot([scale * each.measured_gib] * 2, [place - 0.4, place + 0.4], color=INK, linewidth=2.2, zorder=4)
+    label_axes(axes, x=f"peak memory of a worker, {unit}")
+    _keys(axes, {PARTS.get(name, name.replace("_", " ")): colours[name] for name in names})
+
+
+def _bars(
+    axes: Axes,
+    budgets: Sequence[StepBudget],
+    values: Sequence[Mapping[str, float]],
+    colours: Mapping[str, str],
+    told: Sequence[str],
+) -> None:
+    """Stacked bars with the share of each larger part in it, and words behind."""
+    quiet_axes(axes, grid="x")
+    longest = max(sum(each.values()) for each in values) or 1.0
+    for place, parts in enumerate(values):
+        left, whole = 0.0, sum(parts.values())
+        for name in colours:
+            width = parts.get(name, 0.0)
+            axes.barh(place, width, 0.6, left, color=colours[name], edgecolor=PAPER, linewidth=0.6, zorder=2)
+            if width > 0.06 * longest:
+                spot, share = (left + width / 2, place), f"{100 * width / whole:.0f}%"
+                colour = _ON_DARK if colours[name] in _DARK else _ON_LIGHT
+                axes.text(*spot, share, ha="center", va="center", fontsize=7.5, color=colour, zorder=3)
+            left += width
+        axes.annotate(
+            told[place], (left, place), (5, 0), textcoords="offset points", va="center", fontsize=7.5, color=FAINT
+        )
+    axes.set_yticks(range(len(budgets)), ["\n".join(_lines(each.label)) for each in budgets])
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(budgets) - 0.4, -0.6)
+    axes.set_xlim(0, 1.5 * longest)
+
+
+_LETTERS = 70
+"""Of the names of a legend in one row."""
+_DARK = (BLUE, ORANGE, GREEN)
+_ON_LIGHT, _ON_DARK = "#1a1a1a", "#fdfdfd"
+
+
+def _lines(label: str) -> list[str]:
+    """A label in two lines where it is long."""
+    label = shortened(label, 44)
+    if len(label) < 22 or " " not in label:
+        return [label]
+    middle = min((at for at, letter in enumerate(label) if letter == " "), key=lambda at: abs(at - len(label) / 2))
+    return [label[:middle], label[middle + 1 :]]
+
+
+def _keys(axes: Axes, colours: Mapping[str, str]) -> None:
+    handles = [Patch(facecolor=colour, label=name) for name, colour in colours.items()]
+    axes.legend(
+        handles=handles,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=len(handles) if sum(map(len, colours)) < _LETTERS else 3,
+        fontsize=7.5,
+        frameon=False,
+        labelcolor=INK,
+        borderaxespad=0.2,
+        handlelength=1,
+        columnspacing=1.2,
+    )
+
+
+def _number(value: float) -> str:
+    """Three figures or so."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,0 +1,133 @@
+"""What the figures share: size, ink, an empty sheet, and how they are written.
+
+Matplotlib's objects without pyplot, so nothing global changes and no display is needed.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib as mpl
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+
+DPI = 150
+WIDTH = 8.0
+"""Inches: 1200 pixels."""
+TEXT = 9.0
+"""Points; tick labels have one less."""
+INK = "#222222"
+SOFT = "#8a8a8a"
+FAINT = "#6a6a6a"
+MUTED = "#b5b5b5"
+GRID = "#e8e8e8"
+PAPER = "#ffffff"
+BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", INK)
+"""Okabe & Ito's palette, told apart by colour-blind people, without the yellow, which white paper swallows."""
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of this size in inches, with the canvas that measures its text."""
+    figure = Figure(figsize=(width, height), dpi=DPI)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def nothing_to_draw(reason: str) -> Figure:
+    """A figure that says why it is empty."""
+    figure = new_figure(WIDTH, 2.0)
+    figure.text(0.5, 0.5, reason, ha="center", va="center", color=INK)
+    return figure
+
+
+def quiet_axes(axes: Axes, *, grid: Literal["x", "y", "both"] = "y") -> Axes:
+    """Axes with a soft grid behind, and without the frame's upper and right side; returns them."""
+    axes.grid(axis=grid, color=GRID, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(SOFT)
+    axes.tick_params(labelsize=8, labelcolor=INK, color=SOFT)
+    return axes
+
+
+def label_axes(axes: Axes, *, x: str = "", y: str = "") -> None:
+    """What the axes measure, with units."""
+    axes.set_xlabel(x, fontsize=TEXT, color=INK)
+    axes.set_ylabel(y, fontsize=TEXT, color=INK)
+
+
+def legend_below(
+    figure: Figure, handles: Sequence[Artist], names: Sequence[str], *, columns: int = 2, **spacing: float
+) -> None:
+    """A legend outside the axes, where it covers nothing; `spacing` is matplotlib's."""
+    figure.legend(
+        handles,
+        names,
+        loc="outside lower center",
+        ncols=columns,
+        fontsize=8,
+        frameon=False,
+        labelcolor=INK,
+        **spacing,
+    )
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as a PNG of 150 dpi; returns its path."""
+    figure.savefig(path, dpi=DPI, format="png", facecolor=PAPER, metadata={"Software": None})
+    return path
+
+
+def shortened(text: str, length: int) -> str:
+    """Text on one line of at most `length` characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
+
+
+def abridged(text: str, length: int) -> str:
+    """Text on one line of at most `length` characters, its end kept: there names of classes differ."""
+    text = " ".join(text.split())
+    if len(text) <= length:
+        return text
+    end = (length - 1) * 2 // 5
+    return f"{text[: length - 1 - end].rstrip()}…{text[len(text) - end :].lstrip()}"
+
+
+_NO_DATE: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "svg": {"Date": None, "Creator": None},
+}
+FORMATS = tuple(_NO_DATE)
+
+
+def write_picture(figure: Figure, path: Path) -> Path:
+    """Write a figure in the format that the name ends in (`FORMATS`); returns its path.
+
+    Text of a PDF stays text; pictures in it have the figure's own resolution.
+    """
+    kind = path.suffix.removeprefix(".")
+    with mpl.rc_context({"svg.hashsalt": "side4video", "pdf.fonttype": 42}):
+        figure.savefig(path, dpi=DPI, format=kind, facecolor="white", metadata=_NO_DATE[kind])
+    return path
+
+
+def wrapped(text: str, *, inches: float, points: float) -> list[str]:
+    """Lines of whole words, none wider than `inches` in letters of `points`; a word that is wider stands alone."""
+    font, renderer = FontProperties(size=points), RendererAgg(1, 1, DPI)
+
+    def is_wide(line: str) -> bool:
+        width, _, _ = renderer.get_text_width_height_descent(line, font, ismath=False)
+        return width / DPI > inches
+
+    lines: list[str] = []
+    for word in text.split():
+        if lines and not is_wide(f"{lines[-1]} {word}"):
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines or [""]

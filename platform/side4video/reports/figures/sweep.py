@@ -1,0 +1,132 @@
+"""The figures of a sweep: those of its table, and those that its runs hold more of."""
+
+from collections.abc import Sequence
+
+from side4video.core.errors import InputError
+from side4video.reports.arms import (
+    METRIC,
+    ArmResult,
+    Mode,
+    best_rows,
+    counted_runs,
+    distinct_arms,
+    metric_spread,
+)
+from side4video.reports.figures.confusion import confusion_of, confusion_sheet
+from side4video.reports.figures.curves import ARMS, arm_curves, arms_sheet
+from side4video.reports.figures.data_efficiency import SHARE, data_efficiency_sheet, efficiency_lines
+from side4video.reports.figures.figure import ReportFigure
+from side4video.reports.figures.parallel_coordinates import parallel_coordinates_figure
+from side4video.reports.figures.pareto import pareto_figure
+from side4video.reports.figures.per_class import class_gains, per_class_sheet
+from side4video.reports.figures.predictions import Predictions, read_predictions
+from side4video.reports.figures.step_time import read_budget, step_time_sheet
+from side4video.tracking.mlflow.search import StoredRun
+from side4video.tracking.mlflow.store import Store
+from side4video.tracking.sweep_logger import SweepLogger
+
+COORDINATES, PARETO = "parallel-coordinates", "pareto"
+"""Names of the two figures that every table of arms has."""
+
+
+def coordinates_sheet(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode = "max") -> ReportFigure:
+    """Which settings lead where."""
+    figure = parallel_coordinates_figure(rows, metric=metric, mode=mode)
+    caption = "Each line is an arm; the last axis is where it ended. Dark is good."
+    return ReportFigure(COORDINATES, "What was swept", caption, figure, follows_page=False)
+
+
+def pareto_sheet(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode = "max") -> ReportFigure:
+    """Memory against the metric."""
+    better = "Up" if mode == "max" else "Down"
+    caption = f"{better} and to the left is better. No arm beats one on the front in both."
+    return ReportFigure(PARETO, "Memory", caption, pareto_figure(rows, metric=metric, mode=mode))
+
+
+def sweep_sheets(record: SweepLogger, rows: Sequence[ArmResult], *, metric: str, mode: Mode) -> list[ReportFigure]:
+    """What a sweep's runs hold beside its table, for its page; what was not recorded has no figure.
+
+    Learning curves of the arms, and accuracy against the share of the training data where that varies; of the best arm
+    what each class gains over the reference, what it confuses, and where the time of its step goes.
+
+    Args:
+        record: The sweep in the store.
+        rows: What its arms measured.
+        metric: What they are compared by.
+        mode: Whether a higher or a lower value of it is better.
+    """
+    runs = {run.run_id: run for run in record.children().values()}
+    arms = distinct_arms(rows)
+    sheets = [*_curves(record.store, runs, arms, metric=metric, mode=mode), *_efficiency(list(runs.values()), metric)]
+    best = next((arms[place] for place in sorted(best_rows(arms, metric, mode=mode))), None)
+    if best is None:
+        return sheets
+    reference = next((arm for arm in arms if arm.is_reference and arm is not best), None)
+    own = _predictions(record.store, runs, best)
+    other = _predictions(record.store, runs, reference) if reference else None
+    if own and reference and other:
+        sheets.append(per_class_sheet(class_gains(best.label, own, reference.label, other)))
+    if own:
+        sheets.append(confusion_sheet(confusion_of(own), run=best.label))
+    timed = [(arm, runs.get(_first(arm))) for arm in (best, reference) if arm is not None]
+    budgets = [
+        read_budget(record.store, run, label=arm.label)
+        for arm, run in timed
+        if run is not None and "time/mean_data_wait_s" in run.metrics
+    ]
+    return [*sheets, step_time_sheet(budgets)] if budgets else sheets
+
+
+def sweep_curves(
+    record: SweepLogger, rows: Sequence[ArmResult], *, metric: str, mode: Mode, name: str = ""
+) -> ReportFigure:
+    """The learning curves of a sweep's arms.
+
+    Raises:
+        InputError: None was evaluated.
+    """
+    runs = {run.run_id: run for run in record.children().values()}
+    made = _curves(record.store, runs, distinct_arms(rows), metric=metric, mode=mode)
+    if not made:
+        raise InputError(f"sweep {name}", "no arm was evaluated yet", fix="run it: side4video sweep SWEEP")
+    return made[0]
+
+
+def _curves(
+    store: Store, runs: dict[str, StoredRun], arms: Sequence[ArmResult], *, metric: str, mode: Mode
+) -> list[ReportFigure]:
+    # A curve has no value of the best epoch: what it ends with is what it has everywhere.
+    measured = metric.replace("best/", "eval/", 1)
+    known = [arm for arm in arms if metric_spread(arm, measured).count]
+    ranked = sorted(known, key=lambda arm: metric_spread(arm, measured).mean, reverse=mode == "max")
+    curves = arm_curves(runs, ranked[:ARMS], measured, store=store)
+    if not curves:
+        return []
+    seeds = max(len(arm.runs) for arm in ranked[:ARMS])
+    return [arms_sheet(curves, measured, mode=mode, seeds=seeds, left_out=max(0, len(ranked) - ARMS))]
+
+
+def _efficiency(runs: Sequence[StoredRun], metric: str) -> list[ReportFigure]:
+    """Accuracy against the share of the training data, where that is what the sweep is about."""
+    if len({run.params.get(SHARE) for run in runs}) < 2:
+        return []
+    try:
+        lines, told = efficiency_lines(runs, metric=metric)
+    except InputError:
+        return []  # more than the share differs within a line: the table says what
+    return [data_efficiency_sheet(lines, metric=metric, told=told)]
+
+
+def _predictions(store: Store, runs: dict[str, StoredRun], arm: ArmResult) -> Predictions | None:
+    run = runs.get(_first(arm))
+    if run is None:
+        return None
+    try:
+        return read_predictions(store, run)
+    except InputError:
+        return None
+
+
+def _first(arm: ArmResult) -> str:
+    """The first seed that counts."""
+    return next((run.run_id for run in counted_runs(arm)), "")

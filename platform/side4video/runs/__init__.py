@@ -1,0 +1,1 @@
+"""Runs and sweeps from their YAML to their records, without Ray."""

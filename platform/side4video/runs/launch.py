@@ -1,0 +1,150 @@
+"""Run experiments: plan, begin the records, train, close the records."""
+
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from side4video.core import signals
+from side4video.core.errors import InputError, Interrupted
+from side4video.core.paths import expand, home
+from side4video.runs.trainer import LocalTrainer, Show, Trainer
+from side4video.spec.check import check_agreement, check_files
+from side4video.spec.experiment import Experiment
+from side4video.tracking.run_logger import find_unfinished, open_run_logger
+from side4video.tracking.tags import CHECKPOINTS_TAG
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run that ended well."""
+
+    run_id: str
+    name: str
+    state: str
+    metrics: dict[str, float]
+    memory: dict[str, float]
+    time: dict[str, float]
+    plan: dict[str, Any]
+    wall_s: float
+    """From the command to the result; for a pack, of the whole pack."""
+    trainable_parameters: int
+    broken_clips: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What a reader should know of how the run went."""
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return asdict(self)
+
+
+def launch(
+    experiments: Mapping[str, Experiment],
+    *,
+    show: Show,
+    trainer: Trainer | None = None,
+    resume: bool = False,
+) -> dict[str, RunResult]:
+    """Run experiments to their end as one pack; an ordinary run is a pack of one.
+
+    Args:
+        experiments: By student name; they agree on backbone, data, batches and workers.
+        show: Gets progress messages.
+        trainer: Where they train; in this process, as one worker, if nothing is given.
+        resume: Continue the newest unfinished run of exactly this experiment.
+
+    Raises:
+        InputError: If the documents, the data or the cluster cannot do it.
+        Side4VideoError: If the work failed.
+    """
+    started = time.perf_counter()
+    check_agreement(experiments)
+    base = next(iter(experiments.values()))
+    show = noting_work(show)
+    with signals.handling_signals(), trainer or LocalTrainer() as at_work:
+        plans = _prepare(experiments, show, at_work)
+        place = _place(base, resume=resume)
+        show({"phase": "opening the record"})
+        fingerprint = base.data.dataset.fingerprint()
+        run_logger = open_run_logger(experiments, plans=plans, fingerprint=fingerprint, place=place, resume=resume)
+        try:
+            outcomes, checkpoint = at_work.train(experiments, run_logger, place=place, show=show)
+            show({"phase": "storing the results"})
+            for name, outcome in outcomes.items():
+                run_logger.close(name, outcome, checkpoint)
+        except BaseException as error:
+            run_logger.fail(str(error) or type(error).__name__, killed=is_interruption(error))
+            raise
+    wall = time.perf_counter() - started
+    return {
+        name: RunResult(
+            run_id=run_logger.run_ids[name],
+            name=spec.name,
+            plan=plans[name],
+            wall_s=wall,
+            **{
+                key: value
+                for key, value in outcomes[name].items()
+                if key not in ("backbone_fingerprint", "steps", "steps_trained")
+            },
+        )
+        for name, spec in experiments.items()
+    }
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Whether somebody ended the work, which may go on; else it failed."""
+    return isinstance(error, Interrupted) or not isinstance(error, Exception)
+
+
+def noting_work(show: Show) -> Show:
+    """Take note of when steps are made: who is told to end then saves first."""
+
+    def noting(message: dict[str, Any]) -> None:
+        if message["phase"] in ("training", "storing the results"):
+            signals.set_busy(message["phase"] == "training")
+        show(message)
+
+    return noting
+
+
+def _prepare(experiments: Mapping[str, Experiment], show: Show, trainer: Trainer) -> dict[str, dict[str, Any]]:
+    """Look at files, make what has to be made, and plan: everything that can fail before a worker is asked for.
+
+    A trainer that needs time to start does so beside the planning.
+    """
+    for spec in experiments.values():
+        check_files(spec)
+    dataset = next(iter(experiments.values())).data.dataset
+    show({"phase": "preparing the data"})
+    dataset.prepare(lambda done, total: show({"phase": "preparing the data", "step": done, "steps": total}))
+    show({"phase": "planning"})
+    trainer.start()
+    from side4video.planning.feature_cache import count_clips
+    from side4video.planning.plan import plan_experiment
+
+    classes = len(dataset.classes())
+    return {
+        name: plan_experiment(spec, classes=classes, clips=count_clips(spec.data)).as_json()
+        for name, spec in experiments.items()
+    }
+
+
+def storage_root(spec: Experiment) -> str:
+    """The folder or URI below which runs keep their checkpoints, without a slash at its end."""
+    return (expand(spec.cluster.storage, "cluster.storage") or str(home() / "runs")).rstrip("/")
+
+
+def _place(spec: Experiment, *, resume: bool) -> str:
+    """`<storage>/<name>-<hash>-<run>`: the run's own folder for checkpoints; the unfinished run's when resuming."""
+    if resume:
+        unfinished = find_unfinished(spec)
+        if unfinished is None or CHECKPOINTS_TAG not in unfinished.tags:
+            raise InputError(
+                "--resume",
+                f"no unfinished run of {spec.name} with exactly this spec",
+                fix="run it without --resume",
+            )
+        return unfinished.tags[CHECKPOINTS_TAG]
+    return f"{storage_root(spec)}/{spec.name}-{spec.digest()[:8]}-{uuid.uuid4().hex[:8]}"

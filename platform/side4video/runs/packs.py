@@ -1,0 +1,136 @@
+"""The packs of a sweep: the folder of each for checkpoints, its records, and what became of it."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from side4video.core import signals
+from side4video.core.errors import Interrupted, Side4VideoError
+from side4video.engine.checkpoint import checkpoints_in
+from side4video.planning.packs import PlannedPack, PlanOf, compile_packs
+from side4video.runs.trainer import Show, Trained
+from side4video.spec.sweep_arms import Arm, Row, Sweep
+from side4video.tracking.run_logger import MLflowRunLogger, open_run_logger
+from side4video.tracking.sweep_logger import SweepLogger, swept_by_arm, unfinished_places
+
+
+@dataclass
+class SweepRun:
+    """What the packs of a sweep share, and what became of them."""
+
+    record: SweepLogger
+    sweep: Sweep
+    fingerprint: str
+    plan_of: PlanOf
+    show: Show
+    folder: str
+    deadline: float | None
+    """When no further pack begins, on the monotonic clock."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """Why arms failed, by key."""
+    left: set[str] = field(default_factory=set)
+    """Arms that were not begun because the time was over."""
+    proposed: list[Row] = field(default_factory=list)
+    """Rows that Optuna proposed."""
+    _open: dict[str, MLflowRunLogger] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def fail_open(self, reason: str, *, killed: bool) -> None:
+        """Say of every pack that was at work that it ended without a result."""
+        with self._lock:
+            journals, self._open = dict(self._open), {}
+        for run_logger in journals.values():
+            run_logger.fail(reason, killed=killed)
+
+    def train(self, pack: PlannedPack, train: Callable[[MLflowRunLogger, Show], Trained]) -> dict[str, str]:
+        """Train a pack, and keep its records; how each arm ended, by its short key.
+
+        Args:
+            pack: With its folder.
+            train: Does the training.
+        """
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            self.left |= {arm.key for arm in pack.arms}
+            return {arm.short_key: "failed" for arm in pack.arms}
+        if signals.stop_requested():
+            raise Interrupted("told to end (SIGTERM) before this pack began")
+        show = _named(self.show, pack.pack_id)
+        show({"phase": "opening the records", "arms": [arm.short_key for arm in pack.arms]})
+        run_logger = self._open_run_logger(pack)
+        with self._lock:
+            self._open[pack.pack_id] = run_logger
+        try:
+            outcomes, checkpoint = train(run_logger, show)
+            show({"phase": "storing the results"})
+            for name, outcome in outcomes.items():
+                run_logger.close(name, outcome, checkpoint)
+        except Interrupted as interruption:
+            run_logger.fail(str(interruption), killed=True)
+            raise
+        except Side4VideoError as error:
+            run_logger.fail(str(error))
+            self.failures |= {arm.key: str(error) for arm in pack.arms}
+            show({"phase": "failed", "reason": str(error)})
+            return {arm.short_key: "failed" for arm in pack.arms}
+        finally:
+            with self._lock:
+                self._open.pop(pack.pack_id, None)
+        states = {name: str(outcome["state"]) for name, outcome in outcomes.items()}
+        show({"phase": "done", "states": states})
+        return states
+
+    def _open_run_logger(self, pack: PlannedPack) -> MLflowRunLogger:
+        fixed = [arm for arm in self.sweep.arms if arm.key not in {each.key for each in pack.arms}]
+        swept = swept_by_arm(pack.arms, fixed)
+        members = {
+            arm.short_key: self.record.membership(
+                arm, swept=swept[arm.key], pack=pack.pack_id, predicted=pack.predicted
+            )
+            for arm in pack.arms
+        }
+        plans = {arm.short_key: self.plan_of(arm.experiment).as_json() for arm in pack.arms}
+        return open_run_logger(
+            pack.experiments,
+            plans=plans,
+            fingerprint=self.fingerprint,
+            place=pack.folder,
+            resume=True,
+            members=members,
+        )
+
+
+def place_packs(packs: Sequence[PlannedPack], sweep_run: SweepRun) -> list[PlannedPack]:
+    """The packs, each with its folder. Arms that were begun before go on together, where their checkpoints are."""
+    arms = {arm.key: arm for pack in packs for arm in pack.arms}
+    places = unfinished_places(sweep_run.record.children(), arms)
+    begun = {key for keys in places.values() for key in keys}
+    placed = [
+        pack for place, keys in places.items() for pack in _packs_at(place, [arms[key] for key in keys], sweep_run)
+    ]
+    for pack in packs:
+        new = [arm for arm in pack.arms if arm.key not in begun]
+        whole = pack.arms == tuple(new)
+        for part in (pack,) if whole else compile_packs(new, sweep_run.sweep.spec, sweep_run.plan_of):
+            placed.append(_with_folder(part, sweep_run))
+    return placed
+
+
+def _packs_at(place: str, arms: list[Arm], sweep_run: SweepRun) -> list[PlannedPack]:
+    """Arms that were begun as one pack, as one again, or as several that continue from its checkpoint."""
+    packs = compile_packs(arms, sweep_run.sweep.spec, sweep_run.plan_of)
+    if len(packs) == 1:
+        return [replace(packs[0], folder=place)]
+    before = () if "://" in place else tuple(checkpoints_in(Path(place)))
+    return [replace(_with_folder(pack, sweep_run), resume_from=before) for pack in packs]
+
+
+def _with_folder(pack: PlannedPack, sweep_run: SweepRun) -> PlannedPack:
+    keys = "".join(arm.key for arm in pack.arms)
+    return replace(pack, folder=f"{sweep_run.folder}/{hashlib.sha256(keys.encode()).hexdigest()[:12]}")
+
+
+def _named(show: Show, pack_id: str) -> Show:
+    return lambda message: show({**message, "pack": pack_id})

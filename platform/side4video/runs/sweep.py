@@ -1,0 +1,149 @@
+"""Run a sweep: find out what has a result already, plan packs for the rest, train them, keep the records."""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from side4video.core import signals
+from side4video.core.errors import InputError
+from side4video.planning.sweep import SweepPlan, plan_sweep
+from side4video.runs.launch import is_interruption, noting_work, storage_root
+from side4video.runs.packs import SweepRun, place_packs
+from side4video.runs.trainer import LocalTrainer, Show, Trainer
+from side4video.spec.check import check_files
+from side4video.spec.sweep_arms import Arm, Sweep, distinct
+from side4video.tracking.finished_runs import completed_arms
+from side4video.tracking.mlflow.search import StoredRun
+from side4video.tracking.mlflow.store import Store
+from side4video.tracking.sweep_logger import SweepLogger, open_sweep_logger, swept_by_arm
+
+
+@dataclass(frozen=True)
+class PreparedSweep:
+    """A sweep that can begin: its data are there, and it is known what is done."""
+
+    sweep: Sweep
+    key: str
+    fingerprint: str
+    completed: Mapping[str, StoredRun]
+    """Runs of arms that have a result, by arm key."""
+    plan: SweepPlan
+
+
+def sweep_key(sweep: Sweep) -> str:
+    """What a sweep is known by: its arms and whoever decides on them, not how it is packed or what it may take."""
+    identity = sweep.spec.model_dump(
+        mode="json", include={"name", "metric", "mode", "scheduler", "optuna", "seeds", "reference"}
+    )
+    rows = [(row.table, row.label, row.experiment.digest()) for row in sweep.rows]
+    base = [] if sweep.rows else [sweep.base_experiment.digest()]
+    return hashlib.sha256(json.dumps([identity, rows, base], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def prepare_sweep(sweep: Sweep, *, show: Show, rerun: bool = False, trainer: Trainer | None = None) -> PreparedSweep:
+    """Look at files, make what has to be made, ask the ledger, and plan.
+
+    Args:
+        sweep: The checked sweep.
+        show: Gets progress messages.
+        rerun: Whether arms run although they have a result.
+        trainer: Starts beside the planning, if there is anything to run.
+
+    Raises:
+        InputError: If files are missing, an arm does not fit the memory, or this machine cannot hold the workers.
+    """
+    experiments = [arm.experiment for arm in sweep.arms] or [sweep.base_experiment]
+    dataset = experiments[0].data.dataset
+    show({"phase": "preparing the data"})
+    looked_at: set[str] = set()
+    for spec in experiments:
+        files = json.dumps([spec.resolved()[part] for part in ("backbone", "data", "task")], sort_keys=True)
+        if files not in looked_at:
+            looked_at.add(files)
+            check_files(spec)
+    dataset.prepare(lambda done, total: show({"phase": "preparing the data", "step": done, "steps": total}))
+    fingerprint = dataset.fingerprint()
+    show({"phase": "asking the ledger"})
+    key = sweep_key(sweep)
+    store = Store.from_spec(experiments[0].tracking).prepare()
+    completed = {} if rerun else completed_arms(store, key, sweep.arms, fingerprint=fingerprint)
+    show({"phase": "planning"})
+    if trainer is not None and (sweep.spec.optuna or any(arm.key not in completed for arm in sweep.arms)):
+        trainer.start()
+    plan = plan_sweep(sweep, classes=len(dataset.classes()), done=completed)
+    # What runs again has records of its own.
+    return PreparedSweep(sweep, f"{key}-{time.time_ns():x}" if rerun else key, fingerprint, completed, plan)
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """How a sweep ended."""
+
+    record: SweepLogger
+    arms: tuple[Arm, ...]
+    failures: Mapping[str, str]
+    """Why arms failed, by key."""
+    left: frozenset[str]
+    """Keys of arms that were not run, because the time was over."""
+    seconds: float
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every arm has a result."""
+        return not self.failures and not self.left
+
+
+def run_sweep(prepared: PreparedSweep, *, show: Show, trainer: Trainer | None = None) -> SweepResult:
+    """Run what is missing of a sweep.
+
+    Args:
+        prepared: The sweep.
+        show: Gets progress messages; those of a pack name it.
+        trainer: Trains the packs; in this process, one after the other, if nothing is given.
+
+    Raises:
+        InputError: If the cluster cannot hold a pack, or somebody is to decide without Ray.
+    """
+    started = time.monotonic()
+    sweep = prepared.sweep
+    trainer = trainer or LocalTrainer()
+    if sweep.spec.decides and not trainer.can_stop_arms:
+        raise InputError(
+            "--local",
+            "the sweep has a scheduler or Optuna, which are Ray Tune's",
+            allowed="sweeps in which every arm trains to its end",
+            fix="leave --local out, or add --set scheduler=none",
+        )
+    show({"phase": "opening the records"})
+    record = open_sweep_logger(sweep, key=prepared.key, plan=prepared.plan.as_json())
+    swept = swept_by_arm(sweep.arms)
+    for arm in sweep.arms:
+        done = prepared.completed.get(arm.key)
+        if done is not None and not done.is_in_sweep(prepared.key):
+            record.copy_result(arm, done, swept[arm.key])
+    work = SweepRun(
+        record=record,
+        sweep=sweep,
+        fingerprint=prepared.fingerprint,
+        plan_of=prepared.plan.plan_of,
+        show=noting_work(show),
+        folder=_folder(prepared),
+        deadline=started + 3600 * sweep.spec.limits.hours if sweep.spec.limits.hours != "any" else None,
+    )
+    try:
+        with signals.handling_signals():
+            packs = place_packs(prepared.plan.packs, work) if not sweep.spec.optuna else []
+            if packs or sweep.spec.optuna:
+                trainer.train_packs(work, packs, prepared.completed)
+    except BaseException as error:
+        work.fail_open(str(error) or type(error).__name__, killed=is_interruption(error))
+        record.interrupt()
+        raise
+    arms = sweep.arms or distinct(work.proposed)
+    return SweepResult(record, arms, dict(work.failures), frozenset(work.left), time.monotonic() - started)
+
+
+def _folder(prepared: PreparedSweep) -> str:
+    return f"{storage_root(prepared.sweep.base_experiment)}/{prepared.sweep.spec.name}-{prepared.key}"

@@ -1,0 +1,1 @@
+"""Action recognition: the task's spec, head, loss, scores and metrics."""

@@ -1,0 +1,205 @@
+"""Scores of classes, averaged over the views of a video, and what is measured of them; and of each view by itself.
+
+Legend: B rows of a batch, V videos, C classes, W views of a video.
+"""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from side4video.engine.metrics import ViewAccuracy, class_accuracy, label_ranks, recognition_metrics
+from side4video.engine.process_group import ProcessGroup
+from side4video.tasks.recognition.view_rows import ViewRows
+
+
+@dataclass(frozen=True)
+class ClassEvaluation:
+    """Scores of the videos that could be read, averaged over their views."""
+
+    classes: tuple[str, ...]
+    indices_V: NDArray[np.int64]
+    """Positions in the list of clips."""
+    labels_V: NDArray[np.int64]
+    scores_VC: NDArray[np.float64]
+    views: int
+    """Views of a video that were averaged (crops x temporal clips)."""
+    loss: float
+    """Mean over videos and views."""
+    metrics: dict[str, float]
+    class_metrics: dict[str, float]
+    per_view: tuple[ViewAccuracy, ...] = ()
+    """Each view by itself; empty where there is one."""
+    rows: ViewRows | None = None
+    """What each view said of each video; None where there is one."""
+
+    @property
+    def videos(self) -> int:
+        """Videos that could be read."""
+        return len(self.indices_V)
+
+    def write(self, folder: Path) -> None:
+        """`predictions.csv`, `scores.npz` and `class_accuracy.json`; of several views, `views.csv`."""
+        self.write_predictions(folder / "predictions.csv")
+        self.write_views(folder / "views.csv")
+        np.savez_compressed(
+            folder / "scores.npz",
+            indices=self.indices_V,
+            labels=self.labels_V,
+            scores=self.scores_VC.astype(np.float32),
+        )
+        text = json.dumps(self.class_metrics, indent=2) + "\n"
+        (folder / "class_accuracy.json").write_text(text, encoding="utf-8")
+
+    def write_predictions(self, path: Path) -> None:
+        """One row a video: its place in the list, label, prediction, and the scores of both."""
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["index", "label", "prediction", "correct", "score", "label_score"])
+            for index, label, scores_C in zip(self.indices_V, self.labels_V, self.scores_VC, strict=True):
+                guess = int(scores_C.argmax())
+                own = f"{scores_C[label]:.6f}" if label >= 0 else ""
+                name = self.classes[label] if label >= 0 else ""
+                writer.writerow([index, name, self.classes[guess], int(guess == label), f"{scores_C[guess]:.6f}", own])
+
+    def write_views(self, path: Path) -> None:
+        """CSV, one row a view and video: its place in the list, label, prediction, and the label's score.
+
+        Nothing is written where a video has one view.
+        """
+        if self.rows is None:
+            return
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["clip", "crop", "index", "label", "prediction", "correct", "label_score"])
+            for number, view in enumerate(self.per_view):
+                rows = self.rows.of_view(number)
+                labels = self.labels_V[np.searchsorted(self.indices_V, rows["index"])]
+                for row, label in zip(rows.tolist(), labels.tolist(), strict=True):
+                    index, _, guess, score = row
+                    known = label >= 0
+                    said = [index, self.classes[label] if known else "", self.classes[guess], int(guess == label)]
+                    writer.writerow([view.clip, view.crop, *said, f"{score:.6f}" if known else ""])
+
+
+@dataclass
+class _Sums:
+    scores_VC: NDArray[np.float64]
+    labels_V: NDArray[np.int64]
+    views_V: NDArray[np.int64]
+    by_view_W3: NDArray[np.int64]
+    """Videos with a label, and those of them whose label is first, and among the first five."""
+    loss: float = 0.0
+
+    def add(self, other: "_Sums") -> None:
+        self.scores_VC += other.scores_VC
+        self.labels_V = np.maximum(self.labels_V, other.labels_V)
+        self.views_V += other.views_V
+        self.make_room(len(other.by_view_W3))
+        self.by_view_W3[: len(other.by_view_W3)] += other.by_view_W3
+        self.loss += other.loss
+
+    def make_room(self, views: int) -> None:
+        if views > len(self.by_view_W3):
+            missing = np.zeros((views - len(self.by_view_W3), 3), np.int64)
+            self.by_view_W3 = np.concatenate([self.by_view_W3, missing])
+
+
+class ClassScores:
+    """Sums a student's scores over views and workers."""
+
+    def __init__(self, task: Any, *, videos: int) -> None:
+        """Nothing seen yet.
+
+        Args:
+            task: Makes scores and loss of outputs (`tasks.classification.Classification`).
+            videos: Length of the list that the batches' indices point into.
+        """
+        self.task = task
+        self.sums = _empty(videos, len(task.classes))
+        self.rows = ViewRows()
+
+    def add(self, outputs: Any, labels_B: Any, batch: Any) -> None:
+        """Take a batch's outputs; a video may stand in it several times, once for each view."""
+        sums, indices = self.sums, batch.indices_B.cpu().numpy()
+        scores_BC, labels = self.task.scores(outputs).double().cpu().numpy(), labels_B.cpu().numpy()
+        np.add.at(sums.scores_VC, indices, scores_BC)
+        np.add.at(sums.views_V, indices, 1)
+        sums.labels_V[indices] = labels
+        sums.loss += float(self.task.loss(outputs, labels_B))
+        self._add_views(scores_BC, labels, indices, batch.views_B.cpu().numpy())
+
+    def _add_views(
+        self,
+        scores_BC: NDArray[np.float64],
+        labels_B: NDArray[np.int64],
+        indices_B: NDArray[np.int64],
+        views_B: NDArray[np.int64],
+    ) -> None:
+        """What each row says by itself: only counts of it stay in memory."""
+        known_B = labels_B >= 0
+        ranks_B = label_ranks(scores_BC, np.maximum(labels_B, 0))
+        right_B3 = np.stack([known_B, known_B & (ranks_B < 1), known_B & (ranks_B < 5)], axis=1)
+        self.sums.make_room(int(views_B.max(initial=-1)) + 1)
+        np.add.at(self.sums.by_view_W3, views_B, right_B3)
+        own_B = scores_BC[np.arange(len(labels_B)), np.maximum(labels_B, 0)]
+        self.rows.add(indices_B, views_B, scores_BC.argmax(axis=1), np.where(known_B, own_B, np.nan))
+
+    def compute(self, process: ProcessGroup, *, crops: int = 1) -> ClassEvaluation:
+        """The evaluation over all workers."""
+        whole = _empty(*self.sums.scores_VC.shape)
+        for part in process.gather(self.sums):
+            whole.add(part)
+        several = len(whole.by_view_W3) > 1
+        seen_V = np.flatnonzero(whole.views_V)
+        scores_VC = whole.scores_VC[seen_V] / np.maximum(whole.views_V[seen_V, None], 1)
+        labels_V = whole.labels_V[seen_V]
+        known_V = labels_V >= 0  # of videos that nobody labelled, nothing is measured
+        return ClassEvaluation(
+            classes=self.task.classes,
+            indices_V=seen_V.astype(np.int64),
+            labels_V=labels_V,
+            scores_VC=scores_VC,
+            views=int(whole.views_V.max(initial=0)),
+            loss=whole.loss / max(1, int(whole.views_V.sum())),
+            metrics=self._metrics(scores_VC[known_V], labels_V[known_V]),
+            class_metrics=self._class_metrics(scores_VC[known_V], labels_V[known_V]),
+            per_view=_per_view(whole.by_view_W3, crops) if several else (),
+            rows=self.rows.gathered(process) if several else None,
+        )
+
+    def _metrics(self, scores_VC: NDArray[np.float64], labels_V: NDArray[np.int64]) -> dict[str, float]:
+        """`top1`, `top5`, `mean_class_accuracy`: fractions."""
+        return recognition_metrics(label_ranks(scores_VC, labels_V), labels_V, classes=len(self.task.classes))
+
+    def _class_metrics(self, scores_VC: NDArray[np.float64], labels_V: NDArray[np.int64]) -> dict[str, float]:
+        """Top-1 accuracy of each class that occurs, by name."""
+        classes = self.task.classes
+        accuracy_C = class_accuracy(label_ranks(scores_VC, labels_V), labels_V, classes=len(classes))
+        return {name: float(value) for name, value in zip(classes, accuracy_C, strict=True) if np.isfinite(value)}
+
+
+def _empty(videos: int, classes: int) -> _Sums:
+    return _Sums(
+        scores_VC=np.zeros((videos, classes)),
+        labels_V=np.full(videos, -1, np.int64),
+        views_V=np.zeros(videos, np.int64),
+        by_view_W3=np.zeros((0, 3), np.int64),
+    )
+
+
+def _per_view(by_view_W3: NDArray[np.int64], crops: int) -> tuple[ViewAccuracy, ...]:
+    return tuple(
+        ViewAccuracy(
+            clip=view // crops,
+            crop=view % crops,
+            videos=videos,
+            top1=first / videos if videos else float("nan"),
+            top5=among / videos if videos else float("nan"),
+        )
+        for view, (videos, first, among) in enumerate(by_view_W3.tolist())
+    )

@@ -1,0 +1,1 @@
+"""Text-video retrieval: the task's spec, matching, loss, ranks and metrics."""

@@ -1,0 +1,223 @@
+"""What an evaluation keeps of texts and videos, and what is measured of them.
+
+Legend: V videos, Q texts of a batch, N texts in all.
+"""
+
+import csv
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from side4video.core.errors import InputError
+from side4video.engine.metrics import ViewAccuracy
+from side4video.engine.process_group import ProcessGroup
+from side4video.tasks.retrieval.matching import Kept
+from side4video.tasks.retrieval.ranking import Ranks, Rescorer, Search, TextBlock
+from side4video.tasks.retrieval.rescoring import DualSoftmax, Querybank
+
+Tell = Callable[[str, int, int], None]
+BANK_BLOCK = 256
+"""Captions of a query bank that are compared at a time."""
+
+
+def retrieval_metrics(texts_N: NDArray[np.int64], videos_V: NDArray[np.int64]) -> dict[str, float]:
+    """The ten metrics, from 0-based ranks: recall at 1, 5 and 10 (fractions), median and mean rank (from 1).
+
+    Args:
+        texts_N: Of the right video, for each text: `t2v_...`.
+        videos_V: Of the right texts, for each video: `v2t_...`.
+    """
+    metrics = {}
+    for name, ranks in (("t2v", texts_N), ("v2t", videos_V)):
+        nothing = not len(ranks)
+        for depth in (1, 5, 10):
+            metrics[f"{name}_r{depth}"] = float("nan") if nothing else float(np.mean(ranks < depth))
+        metrics[f"{name}_median_rank"] = float("nan") if nothing else float(np.median(ranks) + 1)
+        metrics[f"{name}_mean_rank"] = float("nan") if nothing else float(np.mean(ranks) + 1)
+    return metrics
+
+
+@dataclass(frozen=True)
+class PairEvaluation:
+    """How well texts and videos found each other."""
+
+    indices_V: NDArray[np.int64]
+    """Positions in the list of clips."""
+    owners_N: NDArray[np.int64]
+    """The clip of each text."""
+    captions_N: list[str]
+    texts_N: NDArray[np.int64]
+    """0-based rank of its video, for each text."""
+    best_N: NDArray[np.int64]
+    """The clip that each text finds."""
+    videos_V: NDArray[np.int64]
+    """0-based rank of its texts, for each video."""
+    loss: float
+    """Cross-entropy of the right video among all, over texts."""
+    metrics: dict[str, float]
+    views: int = 1
+    class_metrics: dict[str, float] = field(default_factory=dict)
+    per_view: tuple[ViewAccuracy, ...] = ()
+    """None: one feature stands for a video."""
+
+    @property
+    def videos(self) -> int:
+        """Videos that could be read."""
+        return len(self.indices_V)
+
+    def write(self, folder: Path) -> None:
+        """`predictions.csv` and `ranks.npz`."""
+        self.write_predictions(folder / "predictions.csv")
+        np.savez_compressed(
+            folder / "ranks.npz", indices=self.indices_V, texts=self.texts_N, owners=self.owners_N, videos=self.videos_V
+        )
+
+    def write_predictions(self, path: Path) -> None:
+        """One row a text: its number, its clip, the clip it finds, the rank (from 1) of its own, and the text."""
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["index", "label", "prediction", "correct", "rank", "caption"])
+            rows = zip(self.owners_N, self.best_N, self.texts_N, self.captions_N, strict=True)
+            for number, (owner, best, rank, caption) in enumerate(rows):
+                writer.writerow([number, owner, best, int(rank == 0), rank + 1, caption])
+
+
+@dataclass
+class _Batch:
+    """What is kept of one evaluation batch."""
+
+    texts: Kept
+    owners_Q: Tensor
+    """The clip of each text."""
+    captions: tuple[str, ...]
+    indices_B: Tensor
+    videos: Kept
+
+
+class PairScores:
+    """Keeps texts and videos of a student until all are there, then ranks them."""
+
+    def __init__(self, module: Any, task: Any, *, videos: int, tell: Tell | None = None) -> None:
+        """Nothing seen yet.
+
+        Args:
+            module: `tasks.text_video.RetrievalModule`, in evaluation.
+            task: `tasks.text_video.TextVideo`.
+            videos: Length of the list that the batches' indices point into.
+            tell: Hears of progress.
+        """
+        self.module, self.task, self.videos = module, task, videos
+        self.tell = tell
+        self.batches: list[_Batch] = []
+
+    def add(self, outputs: tuple[Kept, Kept], targets: Any, batch: Any) -> None:
+        """Take a batch's outputs."""
+        texts, videos = ([self._keep(each) for each in side] for side in outputs)
+        indices_B = batch.indices_B.cpu()
+        owners_Q = indices_B[targets.owners_Q.cpu()]
+        self.batches.append(_Batch(tuple(texts), owners_Q, targets.captions, indices_B, tuple(videos)))
+
+    def _keep(self, tensor: Tensor) -> Tensor:
+        tensor = tensor.detach().cpu()
+        return tensor.half() if self.task.keep == "fp16" and tensor.is_floating_point() else tensor
+
+    def compute(self, process: ProcessGroup, *, crops: int = 1) -> PairEvaluation:  # noqa: ARG002 - one view has one crop
+        """The evaluation over all workers.
+
+        Raises:
+            InputError: If no video could be read, or none has a text.
+        """
+        indices_V, gallery = self._gallery(process)
+        place_of = torch.full((self.videos,), -1, dtype=torch.int64)
+        place_of[indices_V] = torch.arange(len(indices_V))
+        blocks = [TextBlock(each.texts, place_of[each.owners_Q]) for each in self.batches if len(each.owners_Q)]
+        search = Search(
+            blocks,
+            gallery,
+            self.module.matching.compare,
+            process=process,
+            tell=functools.partial(self.tell, "comparing texts and videos") if self.tell else None,
+        )
+        scale = float(self.module.scale()) if self.module.matching.is_scaled else 1.0
+        plain = self._merge(process, search.rank(Rescorer(), scale=scale), indices_V)
+        rescorer = self._rescorer(process)
+        if rescorer is not None:
+            rescored = self._merge(process, search.rank(rescorer, scale=scale), indices_V)
+            name = self.task.rescoring.kind.replace("-", "_")
+            plain.metrics.update({f"{key}_{name}": value for key, value in rescored.metrics.items()})
+        return plain
+
+    def _gallery(self, process: ProcessGroup) -> tuple[Tensor, Kept]:
+        """All videos in the order of the list of clips, the same on every worker; the batches let go of theirs."""
+        own = [(each.indices_B.numpy(), [kept.numpy() for kept in each.videos]) for each in self.batches]
+        parts = [part for worker in process.gather(own) for part in worker]
+        if not parts:
+            raise InputError("evaluation", "no test video could be read", fix="look at the run's broken clips")
+        indices = np.concatenate([part[0] for part in parts])
+        if len(np.unique(indices)) < len(indices):
+            raise InputError(
+                "data.views", "several views of a video", allowed="{clips: 1, crops: 1} for retrieval", fix="take one"
+            )
+        places = np.empty_like(indices)
+        places[indices.argsort()] = np.arange(len(indices))
+        cuts = np.cumsum([len(part[0]) for part in parts])[:-1]
+        places_of = np.split(places, cuts)
+        for each in self.batches:
+            each.videos = ()
+        gallery = []
+        for side in zip(*(part[1] for part in parts), strict=True):
+            whole = np.empty((len(indices), *side[0].shape[1:]), side[0].dtype)
+            for rows, kept in zip(places_of, side, strict=True):
+                whole[rows] = kept
+            gallery.append(torch.from_numpy(whole))
+        return torch.from_numpy(np.sort(indices)), tuple(gallery)
+
+    def _merge(self, process: ProcessGroup, ranks: Ranks, indices_V: Tensor) -> PairEvaluation:
+        filled = [each for each in self.batches if len(each.owners_Q)]
+        own = [
+            (each.owners_Q.numpy(), each.captions, texts.numpy(), indices_V[best].numpy(), losses.numpy())
+            for each, texts, best, losses in zip(filled, ranks.texts, ranks.best, ranks.losses, strict=True)
+        ]
+        # In the order of the list of clips, whichever worker had them.
+        parts = sorted((part for worker in process.gather(own) for part in worker), key=lambda part: int(part[0].min()))
+        if not parts:
+            raise InputError("data.dataset", "no test video has a text", fix="name the captions in data.dataset")
+        owners_N, texts_N, best_N, losses_N = (
+            np.concatenate([part[column] for part in parts]) for column in (0, 2, 3, 4)
+        )
+        has_text_V = np.isin(indices_V.numpy(), owners_N)
+        videos_V = ranks.videos_V.numpy()[has_text_V]
+        return PairEvaluation(
+            indices_V=indices_V.numpy(),
+            owners_N=owners_N,
+            captions_N=[caption for part in parts for caption in part[1]],
+            texts_N=texts_N,
+            best_N=best_N,
+            videos_V=videos_V,
+            loss=float(np.mean(losses_N, dtype=np.float64)),
+            metrics=retrieval_metrics(texts_N, videos_V),
+        )
+
+    def _rescorer(self, process: ProcessGroup) -> Rescorer | None:
+        spec = self.task.rescoring
+        if spec.kind == "none":
+            return None
+        if spec.kind == "dual-softmax":
+            return DualSoftmax(spec.temperature)
+        if not self.task.bank:
+            raise InputError(
+                "task.rescoring", "querybank, and no training clip has a caption", fix="set it to {kind: none}"
+            )
+        tokens = self.task.tokenise(self.task.bank)
+        bank = []
+        for part in tokens.split(BANK_BLOCK):
+            kept = self.module.keep_texts(part.to(process.device))
+            bank.append(tuple(self._keep(each) for each in kept))
+        return Querybank(spec.temperature, bank)

@@ -1,0 +1,141 @@
+"""Text-video retrieval (section 3.4): the document of the task."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from side4video.core.spec import Spec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from side4video.models.towers.text_tower import TextTower
+    from side4video.tasks.context import TaskContext
+    from side4video.tasks.retrieval.matching import Matching
+    from side4video.tasks.retrieval.text_video import RetrievalModule, TextVideo
+
+
+class MeanMatchingSpec(Spec):
+    """The cosine of the text and the mean of the frames (CLIP4Clip's `meanP`)."""
+
+    kind: Literal["mean"] = "mean"
+
+
+class TokenMatchingSpec(Spec):
+    """Each word with its best frame and each frame with its best word (section 3.4)."""
+
+    kind: Literal["token-wise"] = "token-wise"
+    weighted: bool = True
+    """What words and frames count is learnt (the authors' code), or they all count alike."""
+    padding: Literal["ignored", "zero"] = "ignored"
+    """Behind a text's end there is nothing; `zero`: similarity 0 with every frame, which a frame's best word is never
+    below (the authors' code)."""
+
+
+class TightMatchingSpec(Spec):
+    """Blocks over a text and the frames of a video together (CLIP4Clip's `tightTransf`)."""
+
+    kind: Literal["tight"] = "tight"
+    layers: PositiveInt = 4
+    """Blocks (authors: 4)."""
+
+
+MatchingSpec = Annotated[MeanMatchingSpec | TokenMatchingSpec | TightMatchingSpec, Field(discriminator="kind")]
+
+
+class NoRescoring(Spec):
+    """Similarities count as they are."""
+
+    kind: Literal["none"] = "none"
+
+
+class DualSoftmaxSpec(Spec):
+    """Each similarity times its softmax over all the queries (Cheng et al., 2021, arXiv 2109.04290).
+
+    It looks at the whole test set at once, so its figures are not comparable with others.
+    """
+
+    kind: Literal["dual-softmax"] = "dual-softmax"
+    temperature: PositiveFloat = 100.0
+    """Factor in front of the similarities inside the softmax."""
+
+
+class QuerybankSpec(Spec):
+    """Text-to-video similarities normalised by those of training captions (Bogolin et al., 2022, arXiv 2112.12777)."""
+
+    kind: Literal["querybank"] = "querybank"
+    captions: PositiveInt = 5000
+    """Training captions in the bank, at most, evenly spaced in their list."""
+    temperature: PositiveFloat = 20.0
+    """Factor in front of the similarities inside the exponential (authors: 20)."""
+
+    def choose(self, captions: Sequence[str]) -> tuple[str, ...]:
+        """The bank: captions evenly spaced in their list."""
+        wanted = min(self.captions, len(captions))
+        return tuple(captions[place * len(captions) // wanted] for place in range(wanted))
+
+
+Rescoring = Annotated[NoRescoring | DualSoftmaxSpec | QuerybankSpec, Field(discriminator="kind")]
+
+
+class RetrievalSpec(Spec):
+    """Texts and videos find each other: symmetric cross-entropy over the whole batch, recall at 1, 5 and 10.
+
+    Each step sees one caption of each video, and every other video of the batch, on all workers, is a wrong answer.
+    """
+
+    metrics: ClassVar[tuple[str, ...]] = tuple(
+        f"{direction}_{name}"
+        for direction in ("t2v", "v2t")
+        for name in ("r1", "r5", "r10", "median_rank", "mean_rank")
+    )
+    """What an evaluation measures, from texts to videos and from videos to texts; the first chooses the best epoch."""
+
+    kind: Literal["retrieval"] = "retrieval"
+    words: Annotated[int, Field(ge=3, le=77)] = 32
+    """Tokens of a text, begin and end among them (authors: 32); longer texts are cut."""
+    matching: MatchingSpec = TokenMatchingSpec()
+    """How alike a text and a video are."""
+    text: Literal["as-authors", "trained", "frozen"] = "as-authors"
+    """Whether the text tower is trained: `as-authors` as the method's authors do (`side4video`, `clip4clip`: yes)."""
+    largest_logit_scale: PositiveFloat = 100.0
+    """The learnt factor between cosines and logits is held below this (CLIP's, and the authors': 100)."""
+    rescoring: Rescoring = NoRescoring()
+    """What is done with the similarities of an evaluation before they are ranked; the metrics' names say so."""
+    keep: Literal["fp32", "fp16"] = "fp32"
+    """The precision in which the features of test videos and texts wait until all are there."""
+
+    def assemble(self, context: "TaskContext") -> "tuple[TextVideo, RetrievalModule]":
+        """The task, and the module that is trained for it, initialised from torch's current generator."""
+        from side4video.tasks.retrieval.text_video import RetrievalModule, TextVideo
+
+        text = context.text_tower()
+        is_trained = context.method.trains_text if self.text == "as-authors" else self.text == "trained"
+        text.requires_grad_(is_trained)
+        matching = self._matching(text, frames=context.frames)
+        network = context.method.build_pair(context.tower, text, frames=context.frames)
+        module = RetrievalModule(
+            cast("nn.Module", network),
+            matching,
+            logit_scale=text.logit_scale,
+            largest_logit_scale=self.largest_logit_scale,
+            process=context.process,
+        )
+        module.scale.requires_grad_(is_trained and matching.is_scaled)
+        if not any(parameter.requires_grad for parameter in module.network.parameters()):
+            module.requires_grad_(False)  # zero-shot: what compares stays as it begins
+        task = TextVideo(words=self.words, rescoring=self.rescoring, keep=self.keep)
+        if isinstance(self.rescoring, QuerybankSpec):
+            task.bank = self.rescoring.choose(context.training_captions())
+        return task, module
+
+    def _matching(self, text: "TextTower", *, frames: int) -> "Matching":
+        from side4video.tasks.retrieval.matching import MeanMatching, TightMatching, TokenMatching
+
+        spec = self.matching
+        if isinstance(spec, MeanMatchingSpec):
+            return MeanMatching()
+        if isinstance(spec, TokenMatchingSpec):
+            return TokenMatching(text.output_dim, weighted=spec.weighted, padding=spec.padding)
+        return TightMatching(text, layers=spec.layers, frames=frames)

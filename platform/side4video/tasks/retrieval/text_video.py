@@ -1,0 +1,165 @@
+"""Text-video retrieval: what is trained, its loss, and what an evaluation keeps of it.
+
+Legend: B clips of a batch, Q texts, W tokens of a text, T frames, E channels, G clips of all workers' batches.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from side4video.core.errors import InputError
+from side4video.engine.process_group import ProcessGroup, gather_rows
+from side4video.models.layers.precision import autocast_off
+from side4video.models.towers.text_tower import tokenise
+from side4video.tasks.retrieval.matching import Kept, Matching
+from side4video.tasks.retrieval.pair_scores import PairScores
+
+TOKEN_CACHE_SIZE = 200_000
+"""Texts whose tokens are remembered: splitting one into tokens takes longer than anything else done with it here."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The captions of a batch, as tokens."""
+
+    tokens_QW: Tensor
+    owners_Q: Tensor
+    """Which clip of the batch each belongs to."""
+    captions: tuple[str, ...] = ()
+
+
+class LogitScale(nn.Module):
+    """CLIP's learnt factor between cosines and logits."""
+
+    is_pretrained = True
+    """Its weight was trained before: the optimizer may give it a rate of its own."""
+
+    def __init__(self, logarithm: Tensor, largest: float) -> None:
+        super().__init__()
+        self.logarithm, self.largest = nn.Parameter(logarithm.clone()), math.log(largest)
+
+    def forward(self) -> Tensor:
+        """The factor; held below the largest, where its gradient stays as it is (the authors clamp the weight)."""
+        held = self.logarithm + (self.logarithm.clamp(max=self.largest) - self.logarithm).detach()
+        return held.exp()
+
+
+class RetrievalModule(nn.Module):
+    """A network with two sides, a matching, and the scale of its logits.
+
+    In training it gives the logits of all workers' texts and videos; in evaluation what the matching keeps of both.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        matching: Matching,
+        *,
+        logit_scale: Tensor,
+        largest_logit_scale: float,
+        process: ProcessGroup,
+    ) -> None:
+        """Put them together.
+
+        Args:
+            network: `models.networks.contract.RetrievalNetwork`.
+            matching: Compares what its sides give.
+            logit_scale: The logarithm of the scale at the beginning.
+            largest_logit_scale: Of the scale itself.
+            process: This worker.
+        """
+        super().__init__()
+        self.network, self.matching = network, matching
+        self.scale, self.process = LogitScale(logit_scale, largest_logit_scale), process
+
+    def forward(self, features: Any, targets: Texts) -> Any:
+        """Logits [G, G], or what is kept of texts and videos.
+
+        Raises:
+            InputError: In training, if a clip has no caption.
+        """
+        clips, texts = len(features.video_BTCHW), len(targets.tokens_QW)
+        if self.training and texts != clips:
+            raise InputError(
+                "data.dataset",
+                f"a batch of {clips} training clips with {texts} captions",
+                allowed="retrieval: a caption for each clip",
+                fix="name the captions, or leave out clips without one",
+            )
+        frames_BTE, words_QWE = self.network(features, targets.tokens_QW)
+        matching: Matching = self.matching
+        with autocast_off(frames_BTE.device.type):
+            texts = matching.keep_texts(words_QWE, targets.tokens_QW)
+            videos = matching.keep_videos(frames_BTE)
+            if not self.training:
+                return texts, videos
+            texts, videos = (tuple(gather_rows(each, self.process) for each in side) for side in (texts, videos))
+            similarities_GG = matching.compare(texts, videos)
+            return similarities_GG * self.scale() if matching.is_scaled else similarities_GG
+
+    def keep_texts(self, tokens_QW: Tensor) -> Kept:
+        """What is kept of texts alone."""
+        words_QWE = self.network.text(tokens_QW)  # type: ignore[operator, union-attr]
+        with autocast_off(words_QWE.device.type):
+            return self.matching.keep_texts(words_QWE, tokens_QW)
+
+
+class TextVideo:
+    """Retrieval in both directions."""
+
+    headline = "t2v_r1"
+    """By which the best epoch is chosen."""
+
+    def __init__(self, *, words: int, rescoring: Any, keep: str) -> None:
+        """A task without state.
+
+        Args:
+            words: Tokens of a text.
+            rescoring: The document of what is done before ranking (`tasks.retrieval.Rescoring`).
+            keep: The precision of what an evaluation keeps.
+        """
+        self.words, self.rescoring, self.keep = words, rescoring, keep
+        self._tokens: dict[str, Tensor] = {}
+        self.bank: tuple[str, ...] = ()
+        """Training captions, for a rescoring that asks for them."""
+
+    def targets(self, batch: Any) -> Texts:
+        """The batch's captions as tokens, on its device; in training each clip has one."""
+        captions = tuple(caption for each in batch.captions for caption in each)
+        owners = [row for row, each in enumerate(batch.captions) for _ in each]
+        device = batch.labels_B.device
+        owners_Q = torch.tensor(owners, dtype=torch.int64, device=device)
+        return Texts(self.tokenise(captions).to(device), owners_Q, captions)
+
+    def tokenise(self, captions: tuple[str, ...]) -> Tensor:
+        """Tokens [Q, W] of texts."""
+        if missing := [caption for caption in dict.fromkeys(captions) if caption not in self._tokens]:
+            if len(self._tokens) > TOKEN_CACHE_SIZE:
+                self._tokens.clear()
+                missing = list(dict.fromkeys(captions))
+            self._tokens |= zip(missing, tokenise(missing, words=self.words), strict=True)
+        rows = [self._tokens[caption] for caption in captions]
+        return torch.stack(rows) if rows else torch.empty((0, self.words), dtype=torch.int64)
+
+    def mock_targets(self, clips: int, device: torch.device | str) -> Texts:
+        """Texts as long as they may be."""
+        tokens = torch.ones((clips, self.words), dtype=torch.int64, device=device)
+        tokens[:, -1] = 2  # the end is the largest number
+        return Texts(tokens, torch.arange(clips, device=device))
+
+    def loss(self, logits_GG: Tensor, targets: Texts) -> Tensor:
+        """The mean of both directions' cross-entropies over all workers' clips, times this worker's number of clips."""
+        own_G = torch.arange(len(logits_GG), device=logits_GG.device)
+        both = F.cross_entropy(logits_GG, own_G) + F.cross_entropy(logits_GG.t(), own_G)
+        return both / 2 * len(targets.tokens_QW)
+
+    def collector(
+        self, module: nn.Module, videos: int, tell: Callable[[str, int, int], None] | None = None
+    ) -> PairScores:
+        """Keeps what is to be ranked."""
+        return PairScores(module, self, videos=videos, tell=tell)

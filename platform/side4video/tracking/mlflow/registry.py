@@ -1,0 +1,192 @@
+"""A model in MLflow: logged beside its run with the code that loads it, and a version in the registry.
+
+What is logged is a folder (a bundle), the source of this package, and the exact versions of what it needs. A loader
+module reads it again, so nothing is pickled. Everything is addressed by client and id; MLflow's active run is not used.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from side4video.core.errors import InputError
+from side4video.tracking.mlflow import connection
+from side4video.tracking.mlflow.connection import translate_errors
+from side4video.tracking.mlflow.parameters import cut
+from side4video.tracking.mlflow.search import StoredRun
+from side4video.tracking.redaction import redact, redact_text
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.models import ModelSignature
+
+NEEDED = (
+    *(
+        "av",
+        "click",
+        "decord",
+        "einops",
+        "filelock",
+        "fsspec",
+        "numpy",
+        "open_clip_torch",
+        "pandas",
+        "psutil",
+        "pyarrow",
+    ),
+    *("pydantic", "PyYAML", "rich", "safetensors", "scipy", "timm", "torch", "torchvision"),
+)
+"""Packages that a logged model may import, as far as they are installed here."""
+
+DESCRIPTION_LIMIT = 5000
+"""Characters of a version's description that every store takes."""
+
+
+@dataclass(frozen=True)
+class LoggedModel:
+    """What there is to say of a model before it is logged."""
+
+    name: str
+    """In the registry."""
+    bundle: Path
+    """The folder that the loader reads."""
+    loader: str
+    """The module with `_load_pyfunc(folder)`."""
+    package: Path
+    """The source that is logged with it."""
+    columns: Mapping[str, str]
+    """Of the answer, with MLflow's types."""
+    lists: Mapping[str, str]
+    """Columns of the answer that hold a list in each row, with the type of what is in it."""
+    top: int
+    """How many classes are named if nobody says it."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    description: str = ""
+    """Markdown."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version in the registry."""
+
+    name: str
+    version: str
+    model_id: str
+
+    @property
+    def uri(self) -> str:
+        """What `mlflow.pyfunc.load_model` takes."""
+        return f"models:/{self.name}/{self.version}"
+
+
+def check_model_name(name: str) -> str:
+    """The name itself, if the registry takes it.
+
+    Raises:
+        InputError: It is empty, or has one of the characters that MLflow's addresses are divided by.
+    """
+    if not name.strip() or re.search(r"[/:.%\"']", name):
+        fix = f"--name {re.sub(r'[^A-Za-z0-9_-]+', '-', name).strip('-') or 'my-model'}"
+        raise InputError("--name", f"`{name}`", allowed="text without / : . % and quotes", fix=fix)
+    return name
+
+
+def requirements() -> list[str]:
+    """What a logged model needs, each in exactly the version that is installed here."""
+    found = []
+    for name in NEEDED:
+        try:
+            # A build's own mark (`+cpu`) is no part of the version that others can install.
+            found.append(f"{name}=={metadata.version(name).partition('+')[0]}")
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@translate_errors
+def register_model(uri: str, run: StoredRun, model: LoggedModel) -> Registered:
+    """Log a model of a run, and make it the newest version of its name in the registry.
+
+    Args:
+        uri: The store's address.
+        run: Whose model it is.
+        model: The model.
+
+    Raises:
+        TrackingError: The store refuses it, or is away.
+    """
+    connection.connect(uri)
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    tags = {name: str(value) for name, value in redact(model.tags).items() if value}
+    made = client.create_logged_model(run.experiment_id, name=model.name, source_run_id=run.run_id, tags=tags)
+    try:
+        with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
+            folder = Path(scratch) / "model"
+            _save(folder, model, model_id=made.model_id, run_id=run.run_id)
+            client.log_model_artifacts(made.model_id, str(folder))
+    except BaseException:
+        client.finalize_logged_model(made.model_id, LoggedModelStatus.FAILED)
+        raise
+    client.finalize_logged_model(made.model_id, LoggedModelStatus.READY)
+    client.log_outputs(run.run_id, [LoggedModelOutput(made.model_id, step=0)])
+    _make_name(client, model.name)
+    description = cut(redact_text(model.description), DESCRIPTION_LIMIT)
+    version = client.create_model_version(
+        model.name, made.artifact_location, run.run_id, tags, description=description, model_id=made.model_id
+    )
+    # What MLflow's pages link a logged model to its version by.
+    versions = json.dumps([{"name": model.name, "version": version.version}])
+    client.set_logged_model_tags(made.model_id, {"mlflow.modelVersions": versions})
+    return Registered(model.name, str(version.version), made.model_id)
+
+
+def _make_name(client: "MlflowClient", name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(
+            name, description="A network on a frozen tower, logged by `side4video register`."
+        )
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _save(folder: Path, model: LoggedModel, *, model_id: str, run_id: str) -> None:
+    """Write MLflow's own folder of a model."""
+    import pandas as pd
+    from mlflow.models import Model
+    from mlflow.pyfunc import save_model
+
+    known: dict[str, Any] = {"model_id": model_id, "run_id": run_id}
+    save_model(
+        str(folder),
+        loader_module=model.loader,
+        data_path=str(model.bundle),
+        code_paths=[str(model.package)],
+        mlflow_model=Model(**known),
+        signature=_signature(model),
+        input_example=(pd.DataFrame({"video": ["clip.mp4"]}), {"top_k": model.top}),
+        pip_requirements=[f"mlflow=={metadata.version('mlflow')}", *requirements()],
+    )
+
+
+def _signature(model: LoggedModel) -> "ModelSignature":
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import Array
+
+    answer: list[Any] = [ColSpec(DataType[kind], name) for name, kind in model.columns.items()]
+    answer += [ColSpec(Array(DataType[kind]), name) for name, kind in model.lists.items()]
+    return ModelSignature(
+        inputs=Schema([ColSpec(DataType.string, "video")]),
+        outputs=Schema(answer),
+        params=ParamSchema([ParamSpec("top_k", DataType.long, model.top)]),
+    )

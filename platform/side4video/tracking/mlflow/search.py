@@ -1,0 +1,117 @@
+"""Reading runs back: as plain values, by filter, by name or by id."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from side4video.core.errors import InputError
+from side4video.tracking.tags import SWEEP_TAG
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+PAGE = 1000
+"""Runs in one answer of the store."""
+
+SHORTEST_PREFIX = 4
+"""Characters of an id that may stand for all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """What the store holds of one run."""
+
+    run_id: str
+    name: str
+    status: str
+    """RUNNING, SCHEDULED, FINISHED, FAILED or KILLED."""
+
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    """The latest value of each."""
+
+    tags: Mapping[str, str]
+    artifact_uri: str
+    experiment_id: str
+    start_ms: int
+    end_ms: int
+    """Milliseconds since 1970; 0 while it runs."""
+
+    def is_in_sweep(self, key: str) -> bool:
+        """Whether it is a run of the sweep with this key."""
+        return self.tags.get(SWEEP_TAG) == key
+
+    @classmethod
+    def from_mlflow(cls, run: "Run") -> "StoredRun":
+        """Copied from MLflow's own record."""
+        info, data = run.info, run.data
+        return cls(
+            run_id=info.run_id,
+            name=info.run_name or "",
+            status=info.status,
+            params=dict(data.params),
+            metrics=dict(data.metrics),
+            tags=dict(data.tags),
+            artifact_uri=info.artifact_uri or "",
+            experiment_id=info.experiment_id,
+            start_ms=info.start_time or 0,
+            end_ms=info.end_time or 0,
+        )
+
+
+def quoted(text: str) -> str:
+    """The text as a string of MLflow's filter language, which knows no escapes.
+
+    Raises:
+        InputError: if it holds both kinds of quotes.
+    """
+    for mark in ("'", '"'):
+        if mark not in text:
+            return f"{mark}{text}{mark}"
+    raise InputError("run", f"`{text}` holds both kinds of quotes", fix="give the run's id")
+
+
+def search(client: "MlflowClient", experiments: Sequence[str], *, filter: str, limit: int) -> list[StoredRun]:  # noqa: A002
+    """The runs of these experiments that match, newest first, at most `limit`."""
+    found: list[StoredRun] = []
+    token: str | None = None
+    order = ["attributes.start_time DESC"]
+    while len(found) < limit:
+        wanted = min(PAGE, limit - len(found))
+        page = client.search_runs(list(experiments), filter, max_results=wanted, order_by=order, page_token=token)
+        found += map(StoredRun.from_mlflow, page)
+        token = page.token
+        if not token:
+            break
+    return found
+
+
+def find_run(client: "MlflowClient", name_or_id: str, *, where: str) -> StoredRun:
+    """The run with this id, else the newest with this name, else the only one whose id begins so.
+
+    Raises:
+        InputError: if there is none, or several ids begin so.
+    """
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+
+    def matching(filter: str, limit: int = 10) -> list[StoredRun]:  # noqa: A002
+        return search(client, experiments, filter=filter, limit=limit)
+
+    text = quoted(name_or_id)
+    exact = matching(f"attributes.run_id = {text}", 1) or matching(f"attributes.run_name = {text}", 1)
+    if exact:
+        return exact[0]
+    # `%` and `_` are wildcards to the store, and no part of an id.
+    may_be_id = name_or_id.isalnum() and len(name_or_id) >= SHORTEST_PREFIX
+    begun = matching(f"attributes.run_id LIKE '{name_or_id.lower()}%'") if may_be_id else []
+    if len(begun) == 1:
+        return begun[0]
+    if begun:
+        ids = ", ".join(run.run_id[:12] for run in begun)
+        raise InputError(where, "several runs have an id that begins so", allowed=ids, fix="give more of the id")
+    names = [run.name for run in matching("", PAGE)]
+    near = difflib.get_close_matches(name_or_id, names, n=5) or list(dict.fromkeys(names))[:5]
+    allowed = ", ".join(dict.fromkeys(near)) or "the store has no runs yet"
+    raise InputError(where, "no run has this name or id", allowed=allowed)

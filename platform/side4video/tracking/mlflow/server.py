@@ -1,0 +1,258 @@
+"""MLflow's own pages over a store, as a child process that leaves nothing behind.
+
+It listens on loopback unless told otherwise: MLflow asks for no login, and whoever reaches it can change and
+delete runs. One that is for several machines hands out artifacts too; then no machine needs to reach their folder.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from side4video.core.errors import InputError
+from side4video.core.network import is_loopback, names_here
+from side4video.core.paths import home
+from side4video.tracking.mlflow import connection
+from side4video.tracking.mlflow.connection import TrackingError
+from side4video.tracking.mlflow.store import Store
+from side4video.tracking.redaction import redact_text
+
+START_SECONDS = 180.0
+"""How long the server may take to answer; a loaded machine has needed half a minute."""
+
+STOP_SECONDS = 10.0
+"""How long it may take to end before it is killed."""
+
+_SETTINGS = {
+    # Jobs are MLflow's evaluations of language models: a second process of 240 MB.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
+
+
+def _admitted(port: int, names: Sequence[str]) -> dict[str, str]:
+    """MLflow's settings for names by which it may be called; without names, its own: this machine and private networks.
+
+    Each name also stands for pages that come from it: MLflow's own send their questions with their address.
+    """
+    if not names:
+        return {}
+    from mlflow.server.security_utils import get_default_allowed_hosts
+
+    hosts = [*get_default_allowed_hosts(), *names, *(f"{name}:*" for name in names)]
+    origins = [f"{scheme}://{name}{end}" for name in names for scheme, end in (("http", f":{port}"), ("https", ""))]
+    return {"MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts), "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(origins)}
+
+
+class TrackingServer:
+    """`mlflow server` over a store's database, from `start` to `stop`; also a context manager."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 5000,
+        artifacts: str = "",
+        allowed_hosts: Sequence[str] = (),
+        workers: int = 1,
+    ) -> None:
+        """Over this store, which must not be a server itself; nothing is started yet.
+
+        Args:
+            store: Whose database it is.
+            host: Address to listen on.
+            port: Port to listen on.
+            artifacts: Folder or URI for the artifacts of experiments that are made through the server, by whatever
+                machine; empty: they are made here, and their artifacts lie in a folder of this machine.
+            allowed_hosts: Names by which browsers and workers may call it, beside this machine's own and addresses of
+                private networks.
+            workers: Processes that answer.
+        """
+        self.store, self.host, self.port = store, host, port
+        self.artifacts, self.allowed_hosts, self.workers = artifacts, tuple(allowed_hosts), workers
+        self.log_file = home() / "logs" / f"tracking-server-{port}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """Where a browser on this machine finds it."""
+        host = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104 compared, not bound
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def process_id(self) -> int:
+        """Of the child process; 0 while there is none."""
+        return self._process.pid if self._process else 0
+
+    def start(self) -> None:
+        """Start the server and wait until it answers.
+
+        Raises:
+            InputError: if the host is not this machine's, or the port is taken.
+            TrackingError: if the server ends or does not answer in time; its log is named.
+        """
+        self._check_port()
+        if self.artifacts:
+            self._must_keep_nothing_here()
+        else:
+            self.store.prepare()
+        artifacts = self.artifacts or str(connection.artifact_folder(self.store.uri))
+        # By environment: a database's password does not belong on a command line, which every user can read.
+        places = {"MLFLOW_BACKEND_STORE_URI": self.store.uri, "MLFLOW_ARTIFACTS_DESTINATION": artifacts}
+        places |= _admitted(self.port, [*self.allowed_hosts, *([] if is_loopback(self.host) else names_here())])
+        command = [sys.executable, "-m", "mlflow", "server", "--host", self.host, "--port", str(self.port)]
+        self.log_file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with self.log_file.open("wb") as output, _signals_wait():
+                self._process = process = subprocess.Popen(  # noqa: S603 our own interpreter
+                    [*command, "--workers", str(self.workers)],
+                    env={**os.environ, **_SETTINGS, **places},
+                    cwd=home(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # Ctrl-C is ours to pass on, once
+                )
+            self._wait_until_healthy(process)
+        except BaseException:
+            self.stop()
+            raise
+
+    def wait(self) -> None:
+        """Return when the server has ended by itself.
+
+        Raises:
+            TrackingError: because it was not told to.
+        """
+        if self._process:
+            code = self._process.wait()
+            raise TrackingError(f"tracking: the server ended by itself (exit code {code}); see {self.log_file}")
+
+    def stop(self) -> None:
+        """End the server and all that it started; does nothing if it is not running."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        try:
+            family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+        except psutil.NoSuchProcess:
+            family = []
+        for member in family:
+            _signal(member, "terminate")
+        try:
+            psutil.wait_procs(family, timeout=STOP_SECONDS)
+        finally:  # also when a second Ctrl-C cuts the wait short
+            for member in family:
+                _signal(member, "kill")
+            process.wait()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _must_keep_nothing_here(self) -> None:
+        """Runs that were kept without a server name a folder of this machine, to which no other could write."""
+        for name, location in self.store.artifact_locations().items():
+            if location.startswith(("/", "file:")):
+                raise InputError(
+                    "--database",
+                    f"the experiment `{name}` of {redact_text(self.store.uri)} keeps its artifacts in {location}",
+                    allowed="a database whose experiments were made through a server",
+                    fix="take another database; `side4video ui` shows this one",
+                )
+
+    def _check_port(self) -> None:
+        try:
+            family, _, _, _, place = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
+        except socket.gaierror as error:
+            raise InputError(
+                "--host", f"`{self.host}` is no address ({error.strerror})", fix="--host 127.0.0.1"
+            ) from error
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server itself does
+            try:
+                probe.bind(place)
+            except PermissionError as error:
+                allowed = "1024 to 65535 without special rights"
+                raise InputError("--port", f"{self.port} may not be used here", allowed=allowed) from error
+            except OSError as error:
+                found = f"{self.host}:{self.port} cannot be used ({error.strerror})"
+                raise InputError("--port", found, fix=f"--port {_free_port(family, self.host)}") from error
+
+    def _wait_until_healthy(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                reason = f"the server ended at once (exit code {process.returncode})"
+                raise TrackingError(f"tracking: {reason}; see {self.log_file}: {_last_line(self.log_file)}")
+            if _is_healthy(self.address):
+                return
+            time.sleep(0.2)
+        raise TrackingError(f"tracking: the server did not answer in {START_SECONDS:.0f} s; see {self.log_file}")
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """What would end this process does so after the block: a child that is begun in it is known by then."""
+    if threading.current_thread() is not threading.main_thread():  # others hear no signals
+        yield
+        return
+    taken: list[int] = []
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda number, _: taken.append(number)) for number in heeded}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in taken[:1]:
+            signal.raise_signal(number)
+
+
+def _is_healthy(address: str) -> bool:
+    # Without a proxy: the address is this machine's.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{address}/health", timeout=2) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def _free_port(family: socket.AddressFamily, host: str) -> int:
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return 5001
+        return probe.getsockname()[1]
+
+
+def _last_line(file: Path) -> str:
+    lines = [line.strip() for line in file.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1][:200] if lines else "it says nothing"
+
+
+def _signal(process: psutil.Process, action: str) -> None:
+    try:
+        process.terminate() if action == "terminate" else process.kill()
+    except psutil.NoSuchProcess:
+        return

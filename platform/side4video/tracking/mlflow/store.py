@@ -1,0 +1,321 @@
+"""The MLflow store: one writer per run, nothing lost, nothing doubled.
+
+Every write names its run. A run is started by key: whoever asks again with the same key, after a crash or on a
+retry, continues the unfinished run. A metric is one value per key and step; what the store already holds is
+passed over, so a resumed run may report its last epoch again. Writes are synchronous, because MLflow's own
+queue loses data under load; those that meet an outage wait in the outbox.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from side4video.core.errors import InputError
+from side4video.core.metric import Metric, to_json
+from side4video.spec.tracking import TrackingSpec
+from side4video.tracking.mlflow import connection
+from side4video.tracking.mlflow.connection import OutageError, translate_errors
+from side4video.tracking.mlflow.parameters import TAG_LIMIT, VALUE_LIMIT, batches, cut, flatten, plain_name
+from side4video.tracking.mlflow.saved_views import as_tag
+from side4video.tracking.mlflow.search import StoredRun, find_run, quoted, search
+from side4video.tracking.mlflow.writer import Writer
+from side4video.tracking.redaction import redact, redact_text
+from side4video.tracking.tags import (
+    DESCRIPTION_TAG,
+    EXPERIMENT_DESCRIPTION,
+    KEY_TAG,
+    KIND,
+    KIND_TAG,
+    PARENT_TAG,
+    VIEW_TAG,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment
+
+
+METRICS_IN_A_REQUEST = 500
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+class Store:
+    """One experiment of one MLflow store.
+
+    Cheap to make and to send to another process; the client is made on first use.
+    """
+
+    def __init__(self, uri: str = "", experiment: str = "side4video") -> None:
+        """Name the store; see `TrackingSpec` for what the two may be.
+
+        Raises:
+            InputError: if the address is a relative path or a file store.
+        """
+        self.uri, self.experiment = connection.resolve_uri(uri), experiment
+        self._writer = Writer(self.uri)
+        self._experiment_id = ""
+
+    @classmethod
+    def from_spec(cls, spec: TrackingSpec) -> "Store":
+        """The store that a document names."""
+        return cls(spec.uri, spec.experiment)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.uri, self.experiment))
+
+    def __repr__(self) -> str:
+        return f"Store({redact_text(self.uri)!r}, {self.experiment!r})"
+
+    # ---- the store itself
+
+    def prepare(self) -> "Store":
+        """Make the database and the experiment if they are not there; any number of processes may do so at once.
+
+        Raises:
+            InputError: if the store cannot be reached, or the experiment was deleted.
+        """
+        if self._experiment_id:
+            return self
+        try:
+            self._experiment_id = self._find_or_make_experiment()
+        except OutageError as error:
+            found = f"{redact_text(self.uri)} cannot be used ({error})"
+            fix = "start the server, or leave `tracking.uri` empty to keep the run in a local file"
+            raise InputError("tracking.uri", found, fix=fix) from error
+        return self
+
+    @property
+    def experiment_id(self) -> str:
+        """The experiment's id in the store."""
+        return self.prepare()._experiment_id
+
+    @translate_errors
+    def _find_or_make_experiment(self) -> str:
+        client = self._client
+        with connection.store_lock(self.uri):
+            found = client.get_experiment_by_name(self.experiment) or self._make_experiment()
+        if found.lifecycle_stage != "active":
+            fix = "choose another name, or restore it: mlflow experiments restore"
+            raise InputError("tracking.experiment", f"`{self.experiment}` was deleted from the store", fix=fix)
+        return found.experiment_id
+
+    def _make_experiment(self) -> "Experiment":
+        place = None if connection.is_server(self.uri) else connection.artifact_folder(self.uri)
+        location = connection.quoted_path(place) if place else None
+        tags = {DESCRIPTION_TAG: EXPERIMENT_DESCRIPTION, KIND_TAG: KIND}
+        try:
+            return self._client.get_experiment(self._client.create_experiment(self.experiment, location, tags))
+        except Exception:
+            # A process on another machine, which the lock does not reach, may have been first.
+            found = self._client.get_experiment_by_name(self.experiment)
+            if found is None:
+                raise
+            return found
+
+    @translate_errors
+    def artifact_locations(self) -> dict[str, str]:
+        """Where the artifacts of each experiment lie, by its name; makes the tables, but no experiment."""
+        found = self._client.search_experiments()
+        # MLflow makes the first one itself, wherever it was started, and nothing here writes to it.
+        return {each.name: each.artifact_location for each in found if each.experiment_id != "0"}
+
+    @property
+    def _client(self) -> "MlflowClient":
+        return self._writer.client
+
+    @translate_errors
+    def experiment_name(self, experiment_id: str) -> str:
+        """The name of an experiment of this store."""
+        return self._client.get_experiment(experiment_id).name
+
+    @translate_errors
+    def save_view(self, name: str, view: dict[str, Any]) -> None:
+        """Keep a view of the experiment's page under a name that a link can give; one of that name is replaced.
+
+        Raises:
+            OutageError: if the store is away; no result depends on a view.
+        """
+        self._client.set_experiment_tag(self.experiment_id, f"{VIEW_TAG}{name}", as_tag(view))
+
+    # ---- runs
+
+    @translate_errors
+    def start_run(
+        self,
+        *,
+        name: str,
+        key: str,
+        tags: Mapping[str, str] | None = None,
+        params: Mapping[str, Any] | None = None,
+        parent: str | None = None,
+        resume: bool = True,
+        reopen_finished: bool = False,
+    ) -> str:
+        """Start the run of this key, or continue it if it is unfinished (running, failed or killed).
+
+        Args:
+            name: what it is called; names may repeat.
+            key: what it is, such as the hash of the resolved spec.
+            tags: further tags.
+            params: a nested document; see `log_params`.
+            parent: the id of the run it belongs under.
+            resume: whether an unfinished run of this key is continued; else a new one is made.
+            reopen_finished: whether a finished one is continued, too.
+
+        Returns:
+            The run's id.
+
+        Raises:
+            InputError: if the store cannot be reached.
+        """
+        all_tags = {**(tags or {}), KEY_TAG: key, **({PARENT_TAG: parent} if parent else {})}
+        experiment_id = self.experiment_id
+        with connection.store_lock(self.uri):
+            run_id = self._continue(key, reopen_finished) if resume else ""
+            if not run_id:
+                now = time.time_ns() // 1_000_000
+                run_id = self._client.create_run(experiment_id, now, _plain_tags(all_tags), name).info.run_id
+                all_tags = {}
+        if all_tags:
+            self.set_tags(run_id, all_tags)
+        if params:
+            self.log_params(run_id, params)
+        return run_id
+
+    def _continue(self, key: str, reopen_finished: bool) -> str:
+        for run in self.runs(f"tags.`{KEY_TAG}` = {quoted(key)}"):
+            if run.status != "FINISHED":
+                self._writer.flush(run.run_id)  # what waited comes first; its end may be among it
+            if reopen_finished or self.get(run.run_id).status != "FINISHED":
+                self._client.update_run(run.run_id, status="RUNNING")
+                self._writer.forget(run.run_id)
+                return run.run_id
+        return ""
+
+    def forget(self, run_id: str) -> None:
+        """Ask anew which values are stored of a run: another process has written some of them."""
+        self._writer.forget(run_id)
+
+    def finish(self, run_id: str, status: Status = "FINISHED") -> None:
+        """Say how the run ended."""
+        self._writer.write(run_id, {"status": status, "end_ms": time.time_ns() // 1_000_000})
+
+    @translate_errors
+    def get(self, run_id: str) -> StoredRun:
+        """The run with its parameters, tags and latest metrics."""
+        return StoredRun.from_mlflow(self._client.get_run(run_id))
+
+    @translate_errors
+    def history(self, run_id: str, key: str) -> list[Metric]:
+        """Every value of one metric, by step."""
+        values = self._client.get_metric_history(run_id, key)
+        return sorted((Metric(m.key, m.value, m.step, m.timestamp) for m in values), key=lambda m: m.step)
+
+    @translate_errors
+    def runs(self, filter: str = "", *, limit: int = 50_000) -> list[StoredRun]:  # noqa: A002 MLflow's own word
+        """The experiment's runs that match an MLflow filter, such as "metrics.`eval/top1` > 0.5"; newest first."""
+        return search(self._client, [self.experiment_id], filter=filter, limit=limit)
+
+    @translate_errors
+    def runs_anywhere(self, filter: str, *, limit: int = 50_000) -> list[StoredRun]:  # noqa: A002 MLflow's own word
+        """The runs of all the store's experiments that match an MLflow filter; newest first."""
+        self.prepare()
+        experiments = [experiment.experiment_id for experiment in self._client.search_experiments()]
+        return search(self._client, experiments, filter=filter, limit=limit)
+
+    @translate_errors
+    def find(self, name_or_id: str) -> StoredRun:
+        """The run with this id or unique beginning of an id, or the newest with this name, in any experiment.
+
+        Raises:
+            InputError: if there is none, naming those with near names, or if several ids begin so.
+        """
+        self.prepare()
+        return find_run(self._client, name_or_id, where=f"run `{name_or_id}`")
+
+    # ---- what a run holds
+
+    def log(self, run_id: str, metrics: Sequence[Metric]) -> None:
+        """Store metrics; of one key and step the first value stays.
+
+        An outage is not an error: the metrics then wait in the outbox.
+        """
+        for start in range(0, len(metrics), METRICS_IN_A_REQUEST):
+            self._writer.write(run_id, {"metrics": to_json(metrics[start : start + METRICS_IN_A_REQUEST])})
+
+    def log_params(self, run_id: str, document: Mapping[str, Any]) -> None:
+        """Store a nested document under dotted names, secrets hidden.
+
+        A value over MLflow's limit is cut, and the whole document stored as the artifact `params.json`. A
+        parameter that the run has already keeps its first value.
+        """
+        hidden = redact(document)
+        flat = flatten(hidden)
+        for portion in batches({name: cut(value, VALUE_LIMIT) for name, value in flat.items()}):
+            self._writer.write(run_id, {"params": portion})
+        if any(len(value) > VALUE_LIMIT for value in flat.values()):
+            self.log_json(run_id, hidden, "params.json")
+
+    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags, secrets hidden; a tag that is there already gets the new value."""
+        for portion in batches(_plain_tags(tags)):
+            self._writer.write(run_id, {"tags": portion})
+
+    def log_text(self, run_id: str, text: str, artifact_path: str) -> None:
+        """Store text as an artifact of this name; passwords in addresses are hidden."""
+        self._log_content(run_id, redact_text(text), artifact_path)
+
+    def log_json(self, run_id: str, document: Any, artifact_path: str) -> None:
+        """Store a JSON-like document as an artifact of this name, secrets hidden."""
+        text = json.dumps(redact(document), indent=2, ensure_ascii=False, default=str)
+        self._log_content(run_id, text + "\n", artifact_path)
+
+    def log_file(self, run_id: str, path: Path | str, artifact_path: str = "") -> None:
+        """Store a file, or a folder with all it holds, as it is.
+
+        Args:
+            run_id: the run.
+            path: the file or folder.
+            artifact_path: the artifact's whole name, such as `checkpoint/last.safetensors`; by default the
+                file's own.
+
+        Raises:
+            FileNotFoundError: if there is nothing at the path.
+        """
+        source = Path(path).absolute()
+        if not source.exists():
+            raise FileNotFoundError(source)
+        self._writer.write(run_id, {"artifact": str(source), "name": (artifact_path or source.name).strip("/")})
+
+    def _log_content(self, run_id: str, text: str, artifact_path: str) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / Path(artifact_path).name
+            file.write_text(text, encoding="utf-8")
+            self.log_file(run_id, file, artifact_path)
+
+    @translate_errors
+    def download(self, run_id: str, artifact: str, folder: Path | str) -> Path:
+        """Copy an artifact, a file or a folder, below `folder`; where it is then.
+
+        Raises:
+            InputError: if the run has no such artifact.
+        """
+        above = artifact.rpartition("/")[0]
+        names = [item.path for item in self._client.list_artifacts(run_id, above or None)]
+        if artifact not in names:
+            where, found = f"run {run_id}", f"no artifact `{artifact}`"
+            raise InputError(where, found, allowed=", ".join(names) or "it has none there")
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        return Path(self._client.download_artifacts(run_id, artifact, str(folder)))
+
+    def flush(self, run_id: str = "") -> int:
+        """Deliver what waits in the outbox, of one run or of all runs of this store; how many records are left."""
+        return self._writer.flush(run_id)
+
+
+def _plain_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    return {plain_name(name): cut(str(value), TAG_LIMIT) for name, value in redact(tags).items()}

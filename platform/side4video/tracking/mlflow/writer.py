@@ -1,0 +1,167 @@
+"""One writer's way to the store: every write in order, applied once, kept in the outbox while the store is away.
+
+A write is a record, a plain mapping with one of the keys `metrics`, `params`, `tags`, `artifact` or `status`. To
+apply a record twice is the same as once, so after a crash, or a request whose answer was lost, it is done again:
+what is sent a second time is the same to the millisecond, and MLflow stores it once.
+"""
+
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from side4video.core.metric import Metric, from_json
+from side4video.tracking.mlflow import connection
+from side4video.tracking.mlflow.connection import OutageError, translate_errors
+from side4video.tracking.mlflow.offline_queue import OfflineQueue, Record
+from side4video.tracking.mlflow.parameters import cut
+from side4video.tracking.redaction import redact_text
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
+
+PROBE_EVERY_SECONDS = 5.0
+"""How often, at most, a store that was away is asked whether it is back."""
+
+
+class Writer:
+    """The writes of one process to one store."""
+
+    def __init__(self, uri: str) -> None:
+        """To the store at this address; the client is made on first use."""
+        self.uri = uri
+        self._stored_steps: dict[str, dict[str, set[int] | None]] = {}
+        self._is_away = False
+        self._next_probe = 0.0
+
+    @cached_property
+    def client(self) -> "MlflowClient":
+        """MLflow's own client of the store."""
+        return connection.connect(self.uri)
+
+    def forget(self, run_id: str) -> None:
+        """Ask the store anew which metrics it holds of this run: somebody else may have written."""
+        self._stored_steps.pop(run_id, None)
+
+    def flush(self, run_id: str = "") -> int:
+        """Deliver what waits, of one run or of all runs of this store; how many records are left."""
+        store = connection.store_id(self.uri)
+        waiting = [OfflineQueue(run_id, store)] if run_id else list(OfflineQueue.waiting(store))
+        return sum(self._deliver(queue) for queue in waiting)
+
+    def write(self, run_id: str, record: Record) -> None:
+        """Give a record to the store, behind those of its run that wait; keep it if there is an outage.
+
+        Raises:
+            TrackingError: if the store refuses it.
+        """
+        queue = OfflineQueue(run_id, connection.store_id(self.uri))
+        may_try = self._may_try()
+        if may_try and queue.is_empty():
+            try:
+                self._apply(run_id, record)
+                return
+            except OutageError as error:
+                may_try = False
+                self._note_outage()
+                told = (redact_text(self.uri), queue.file.parent, error)
+                log.warning("the tracking store %s is away; what is logged waits in %s (%s)", *told)
+        queue.append(record)
+        if may_try and self._deliver(queue) == 0:
+            self.flush()  # the store is back: for the other runs, too
+
+    def _may_try(self) -> bool:
+        """Whether the store answers, as far as is known; one that was away is asked again, but not too often."""
+        if not self._is_away:
+            return True
+        if time.monotonic() < self._next_probe:
+            return False
+        self._next_probe = time.monotonic() + PROBE_EVERY_SECONDS
+        self._is_away = not connection.is_reachable(self.uri)
+        return not self._is_away
+
+    def _note_outage(self) -> None:
+        self._is_away = True
+        self._next_probe = time.monotonic() + PROBE_EVERY_SECONDS
+
+    def _deliver(self, queue: OfflineQueue) -> int:
+        left = queue.deliver(lambda record: self._apply(queue.run_id, record))
+        if left:
+            self._note_outage()
+        return left
+
+    @translate_errors
+    def _apply(self, run_id: str, record: Record) -> None:
+        """Carry out one write; doing so twice is the same as once."""
+        appliers: dict[str, Callable[[str, Record], None]] = {
+            "metrics": self._apply_metrics,
+            "params": self._apply_params,
+            "tags": self._apply_tags,
+            "artifact": self._apply_artifact,
+            "status": self._apply_status,
+        }
+        next(apply for kind, apply in appliers.items() if kind in record)(run_id, record)
+
+    def _apply_metrics(self, run_id: str, record: Record) -> None:
+        from mlflow.entities import Metric as Entity
+
+        new = self._without_stored(run_id, from_json(record["metrics"]))
+        if new:
+            entities = [Entity(m.key, m.value, m.timestamp_ms, m.step) for m in new]
+            self.client.log_batch(run_id, metrics=entities)
+        for metric in new:
+            steps = self._stored_steps[run_id].setdefault(metric.key, set())
+            if steps is not None:
+                steps.add(metric.step)
+
+    def _apply_params(self, run_id: str, record: Record) -> None:
+        from mlflow.entities import Param
+
+        stored = self.client.get_run(run_id).data.params
+        new = {name: value for name, value in record["params"].items() if name not in stored}
+        for name in record["params"].keys() - new.keys():
+            if stored[name] != record["params"][name]:
+                log.warning("run %s: parameter %s keeps its first value, %s", run_id, name, cut(stored[name], 80))
+        self.client.log_batch(run_id, params=[Param(name, value) for name, value in new.items()])
+
+    def _apply_tags(self, run_id: str, record: Record) -> None:
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in record["tags"].items()])
+
+    def _apply_status(self, run_id: str, record: Record) -> None:
+        self.client.set_terminated(run_id, record["status"], record["end_ms"])
+
+    def _apply_artifact(self, run_id: str, record: Record) -> None:
+        source, name = Path(record["artifact"]), Path(record["name"])
+        if source.is_dir():
+            self.client.log_artifacts(run_id, str(source), str(name))
+            return
+        above = None if name.parent == Path() else str(name.parent)
+        if source.name == name.name:
+            self.client.log_artifact(run_id, str(source), above)
+            return
+        with tempfile.TemporaryDirectory() as folder:  # MLflow keeps a file's own name, so give it the wanted one
+            renamed = Path(folder) / name.name
+            shutil.copyfile(source, renamed)
+            self.client.log_artifact(run_id, str(renamed), above)
+
+    def _without_stored(self, run_id: str, metrics: Iterable[Metric]) -> list[Metric]:
+        """Those whose key and step the store does not hold, each once."""
+        if run_id not in self._stored_steps:
+            # A key's history is read only when that key is logged again.
+            self._stored_steps[run_id] = dict.fromkeys(self.client.get_run(run_id).data.metrics)
+        known = self._stored_steps[run_id]
+        new: dict[tuple[str, int], Metric] = {}
+        for metric in metrics:
+            if known.setdefault(metric.key, set()) is None:
+                known[metric.key] = {m.step for m in self.client.get_metric_history(run_id, metric.key)}
+            if metric.step not in (known[metric.key] or ()):
+                new.setdefault((metric.key, metric.step), metric)
+        return list(new.values())

@@ -1,0 +1,220 @@
+"""The MLflow side of a run: one record a student, begun before the work, fed while it goes on, closed after it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from side4video.core.metric import Metric, Point, point
+from side4video.spec.experiment import SCHEMA_VERSION, Experiment
+from side4video.tracking.description import RunFacts, current_command, failure_description, run_description
+from side4video.tracking.environment import describe
+from side4video.tracking.mlflow.search import StoredRun, quoted
+from side4video.tracking.mlflow.store import Store
+from side4video.tracking.tags import (
+    CHECKPOINTS_TAG,
+    DESCRIPTION_TAG,
+    DIGEST_TAG,
+    FINGERPRINT_TAG,
+    KEY_TAG,
+    LINEAGE_TAG,
+    MIXED_WORKERS,
+    NOTES_TAG,
+    STATE_TAG,
+    WEIGHTS_TAG,
+)
+
+PREDICTED = {
+    "peak_memory_gib": "plan/peak_memory_gib",  # the first one is what MLflow's comparison shows at first
+    "trainable_parameters": "plan/trainable_parameters",
+    "multiply_adds": "plan/multiply_adds_per_view",
+    "multiply_adds_all_views": "plan/multiply_adds_all_views",
+    "held_for_backward_gib": "plan/held_for_backward_gib",
+}
+"""Predicted figures, logged beside the measured ones (`model/*`, `memory/*`)."""
+
+
+@dataclass(frozen=True)
+class Membership:
+    """A student's place in a sweep."""
+
+    parent: str
+    """The sweep's run."""
+    key: str
+    """What the student's record is known by, whoever begins it."""
+    name: str
+    """What it is called below the sweep: MLflow's tables have room for little."""
+    tags: Mapping[str, str]
+    params: Mapping[str, Any]
+    """Beside the document's: the swept fields under their short names."""
+    predicted: Mapping[str, float]
+    """Figures of the pack, beside those of the student alone."""
+
+
+@dataclass(frozen=True)
+class MLflowRunLogger:
+    """The MLflow runs of a pack's students. It pickles: the process that hears of an epoch's end writes it."""
+
+    store: Store
+    run_ids: Mapping[str, str]
+    about: Mapping[str, RunFacts] = field(default_factory=dict)
+    """What is known of each before it begins."""
+
+    def take(self, points: Mapping[str, Sequence[Point]], notes: Sequence[str] = ()) -> None:
+        """Store points, and how the run went; a value that is there already is not stored twice."""
+        for name, series in points.items():
+            if series:
+                self.store.log(self.run_ids[name], [Metric(*each) for each in series])
+            if notes:
+                self.store.set_tags(self.run_ids[name], {NOTES_TAG: "\n".join(notes)})
+
+    def close(self, name: str, outcome: Mapping[str, Any], checkpoint: Path | None) -> None:
+        """Store how a student ended, with its best weights, predictions and checkpoint as artifacts."""
+        run_id = self.run_ids[name]
+        self.store.forget(run_id)  # on Ray, another process took the points
+        last = outcome["steps"] - 1
+        final = {f"memory/{key}": value for key, value in outcome["memory"].items()}
+        final |= {f"time/mean_{key}": value for key, value in outcome["time"].items()}
+        final["train/steps_trained"] = float(outcome["steps_trained"])
+        final["data/broken_clips"] = float(len(outcome["broken_clips"]))
+        if "alone_step_s" in outcome["time"]:
+            final["time/alone_s"] = outcome["time"]["alone_step_s"] * outcome["steps_trained"]
+        self.store.log(run_id, [Metric(*point(key, value, last)) for key, value in final.items()])
+        tags = {STATE_TAG: outcome["state"], "backbone_sha256": outcome["backbone_fingerprint"]}
+        if name in self.about:
+            tags[DESCRIPTION_TAG] = run_description(self.about[name], run_id, outcome)
+        self.store.set_tags(run_id, tags)
+        if outcome["broken_clips"]:
+            self.store.log_json(run_id, outcome["broken_clips"], "broken_clips.json")
+        if checkpoint is not None:
+            for file in ("predictions.csv", "views.csv", "scores.npz", "class_accuracy.json"):
+                if (checkpoint / name / file).is_file():
+                    self.store.log_file(run_id, checkpoint / name / file, file)
+            _log_weights(self.store, run_id, checkpoint, name, is_finished=outcome["state"] == "finished")
+        self.store.finish(run_id, "FAILED" if outcome["state"] == "diverged" else "FINISHED")
+
+    def fail(self, reason: str, *, killed: bool = False) -> None:
+        """Say that the work ended without a result."""
+        for name, run_id in self.run_ids.items():
+            tags = {STATE_TAG: "interrupted" if killed else "failed", "failure": reason[:2000]}
+            if name in self.about:
+                tags[DESCRIPTION_TAG] = failure_description(self.about[name], reason, killed=killed)
+            self.store.set_tags(run_id, tags)
+            self.store.finish(run_id, "KILLED" if killed else "FAILED")
+
+
+def open_run_logger(
+    experiments: Mapping[str, Experiment],
+    *,
+    plans: Mapping[str, Mapping[str, Any]],
+    fingerprint: str,
+    place: str,
+    resume: bool = False,
+    members: Mapping[str, Membership] = MappingProxyType({}),
+) -> MLflowRunLogger:
+    """Begin (or continue) the record of each student.
+
+    Args:
+        experiments: By student name.
+        plans: What was predicted for each, as the planner's JSON.
+        fingerprint: Of the data set.
+        place: Where checkpoints go; resuming finds them there.
+        resume: Continue the unfinished run at this place instead of making a new one.
+        members: Of those that belong to a sweep, what it knows of them.
+    """
+    store = Store.from_spec(next(iter(experiments.values())).tracking).prepare()
+    store.flush()  # of runs that ended while the store was away
+    environment, command = describe(), current_command()
+    run_ids, about = {}, {}
+    for name, spec in experiments.items():
+        tags = {
+            **_tags_of(spec),
+            CHECKPOINTS_TAG: place,
+            STATE_TAG: "training",
+            FINGERPRINT_TAG: fingerprint,
+            **environment,
+            **_source(environment, command),
+            **spec.tracking.tags,
+        }
+        member = members.get(name)
+        key = member.key if member else f"{place}/{name}"
+        if resume and not member:
+            tags[DIGEST_TAG] = _digest_now(store, key, spec)
+        run_id = store.start_run(
+            name=member.name if member else spec.tracking.run_name or spec.name,
+            key=key,
+            tags={**tags, **(member.tags if member else {})},
+            params={**(member.params if member else {}), **spec.resolved()},
+            parent=member.parent if member else None,
+            resume=resume,
+        )
+        store.log_json(run_id, spec.resolved(), "spec.json")
+        store.log_json(run_id, dict(plans[name]), "plan.json")
+        predicted = [Metric(*point(key, plans[name][field], 0)) for field, key in PREDICTED.items()]
+        predicted += [Metric(*point(key, value, 0)) for key, value in (member.predicted if member else {}).items()]
+        store.log(run_id, predicted)
+        run_ids[name] = run_id
+        company = member.predicted if member else {}
+        about[name] = RunFacts.of(spec, plans[name], protocol=_protocol(spec), company=company, command=command)
+    return MLflowRunLogger(store, run_ids, about)
+
+
+def _tags_of(spec: Experiment) -> dict[str, str]:
+    """What the document alone says."""
+    return {
+        DIGEST_TAG: spec.digest(),
+        LINEAGE_TAG: spec.digest(of_any_workers=True),
+        "schema_version": str(SCHEMA_VERSION),
+        "method": spec.method.kind,
+        "backbone": getattr(spec.backbone, "model", spec.backbone.kind),
+        "dataset": spec.data.dataset.kind,
+        "decoder": spec.data.decoder,
+        "protocol": _protocol(spec),
+        WEIGHTS_TAG: spec.backbone.weights.identity(),
+    }
+
+
+def _source(environment: Mapping[str, str], command: str) -> dict[str, str]:
+    """What MLflow's pages show as the source of a run."""
+    commit = environment["commit"].partition("+")[0]
+    known = {"mlflow.source.git.commit": commit} if commit != "unknown" else {}
+    return known | (
+        {"mlflow.source.name": " ".join(command.split()[:2]), "mlflow.source.type": "LOCAL"} if command else {}
+    )
+
+
+def find_unfinished(spec: Experiment) -> StoredRun | None:
+    """The newest run that did not finish of exactly this experiment, else of it on another number of workers."""
+    store = Store.from_spec(spec.tracking).prepare()
+    for tag, digest in ((DIGEST_TAG, spec.digest()), (LINEAGE_TAG, spec.digest(of_any_workers=True))):
+        for run in store.runs(f"tags.`{tag}` = '{digest}'"):
+            if run.status != "FINISHED":
+                return run
+    return None
+
+
+def _digest_now(store: Store, key: str, spec: Experiment) -> str:
+    """The digest of a record that is gone on with; on another number of workers it is neither experiment's result."""
+    before = next((run.tags.get(DIGEST_TAG, "") for run in store.runs(f"tags.`{KEY_TAG}` = {quoted(key)}")), "")
+    same = before in ("", spec.digest())
+    return (
+        spec.digest()
+        if same
+        else before
+        if before.startswith(MIXED_WORKERS)
+        else f"{MIXED_WORKERS} {before[:16]}, {spec.digest()[:16]}"
+    )
+
+
+def _log_weights(store: Store, run_id: str, checkpoint: Path, name: str, *, is_finished: bool) -> None:
+    """A student's part of a pack's checkpoint; the optimizer's state only where somebody may go on from it."""
+    store.log_file(run_id, checkpoint / "checkpoint.json", "checkpoint/checkpoint.json")
+    for file in sorted((checkpoint / name).iterdir()):
+        if not is_finished or file.name != "optimizer.safetensors":
+            store.log_file(run_id, file, f"checkpoint/{name}/{file.name}")
+
+
+def _protocol(spec: Experiment) -> str:
+    views, data = spec.data.views, spec.data
+    return f"{data.frames} frames of {data.size}, {data.sampling.kind}, {views.crops} crops x {views.clips} clips"

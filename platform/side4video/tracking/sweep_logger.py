@@ -1,0 +1,229 @@
+"""A sweep in the store: one run for the sweep, below it one for each arm.
+
+The same sweep begun again goes on with the same runs: what is in them says which arms are done and where the
+checkpoints of the others lie.
+"""
+
+import logging
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from side4video.core.errors import InputError
+from side4video.core.metric import Metric, point
+from side4video.spec.sweep_arms import Arm, Sweep, swept_values
+from side4video.tracking.description import (
+    SMALL_FIGURES,
+    current_command,
+    reused_description,
+    small_figure,
+    sweep_description,
+)
+from side4video.tracking.environment import describe
+from side4video.tracking.mlflow.connection import OutageError
+from side4video.tracking.mlflow.saved_views import arms_filter, sweep_view, varying
+from side4video.tracking.mlflow.search import StoredRun, quoted
+from side4video.tracking.mlflow.store import Store
+from side4video.tracking.run_logger import Membership
+from side4video.tracking.tags import (
+    CHECKPOINTS_TAG,
+    DESCRIPTION_TAG,
+    DIGEST_TAG,
+    ENDED_STATES,
+    PACK_TAG,
+    REUSED_TAG,
+    ROWS_TAG,
+    STATE_TAG,
+    SWEEP_TAG,
+)
+
+log = logging.getLogger(__name__)
+
+COPIED = ("predictions.csv", "views.csv", "class_accuracy.json", "spec.json", "plan.json")
+"""Artifacts that an arm takes over with a result."""
+COMPARISON = "comparison.md"
+"""The report's table among a sweep's artifacts."""
+MEMORY, PLANNED_MEMORY = "memory/peak_gib", "plan/peak_memory_gib"
+CURVES = "eval/"
+"""Metrics that it takes over whole, not only their last values."""
+
+
+@dataclass(frozen=True)
+class SweepLogger:
+    """The runs of a sweep."""
+
+    store: Store
+    parent: str
+    key: str
+    """What the sweep is known by."""
+
+    def children(self) -> dict[str, StoredRun]:
+        """The newest run of each arm, by the arm's key."""
+        return children_of(self.store, self.key)
+
+    def membership(
+        self, arm: Arm, *, swept: Mapping[str, Any], pack: str, predicted: Mapping[str, float]
+    ) -> Membership:
+        """What an arm's record says of the sweep.
+
+        Args:
+            arm: The arm.
+            swept: What the sweep varies, as it is in this arm.
+            pack: The pack's id.
+            predicted: Figures of the pack.
+        """
+        return Membership(
+            parent=self.parent,
+            key=f"{self.key}/{arm.key}",
+            name=arm.label,
+            tags={SWEEP_TAG: self.key, PACK_TAG: pack, ROWS_TAG: " | ".join(row.place for row in arm.rows)},
+            params={f"arm/{name}": value for name, value in {**swept, "seed": arm.rows[0].seed}.items()},
+            predicted=predicted,
+        )
+
+    def copy_result(self, arm: Arm, source: StoredRun, swept: Mapping[str, Any]) -> None:
+        """Take over a result from elsewhere: a run below this sweep, with the other's figures and predictions.
+
+        Evaluations come epoch by epoch: whoever decides on arms is to hear of all of them, next time too.
+        """
+        member = self.membership(arm, swept=swept, pack="", predicted={})
+        kept = {name: value for name, value in source.tags.items() if not name.startswith("mlflow.")}
+        tags = {**kept, **member.tags, REUSED_TAG: source.run_id}
+        run_id = self.store.start_run(
+            name=member.name,
+            key=member.key,
+            tags=tags,
+            params={**member.params, **arm.experiment.resolved()},
+            parent=self.parent,
+        )
+        told = [Metric(*point(name, value, 0)) for name, value in source.metrics.items() if not name.startswith(CURVES)]
+        for name in (name for name in source.metrics if name.startswith(CURVES)):
+            told += self.store.history(source.run_id, name)
+        self.store.log(run_id, told)
+        note = reused_description(source.tags.get(DESCRIPTION_TAG, ""), source.run_id, source.experiment_id)
+        self.store.set_tags(run_id, {DESCRIPTION_TAG: note})
+        with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
+            for name in COPIED:
+                try:
+                    self.store.log_file(run_id, self.store.download(source.run_id, name, folder), name)
+                except InputError:
+                    continue  # an older run may lack one
+        self.store.finish(run_id)
+
+    def close(
+        self, *, is_complete: bool, artifacts: Sequence[Path], figures: Mapping[str, float], metric: str = ""
+    ) -> None:
+        """Store what the sweep found, beside how it ended; and describe it, if it was compared by a metric."""
+        for artifact in artifacts:
+            self.store.log_file(self.parent, artifact)
+        if metric:
+            self._describe(artifacts, metric)
+        self.store.set_tags(self.parent, {name: f"{value:.6g}" for name, value in figures.items()})
+        self.store.set_tags(self.parent, {STATE_TAG: "finished" if is_complete else "incomplete"})
+        self.store.finish(self.parent, "FINISHED" if is_complete else "FAILED")
+
+    def _describe(self, artifacts: Sequence[Path], metric: str) -> None:
+        comparison = next((each.read_text(encoding="utf-8") for each in artifacts if each.name == COMPARISON), "")
+        try:
+            runs = self.children().values()
+            metrics = save_sweep_view(self.store, self.key, list(runs), metric=metric)
+        except OutageError as error:
+            log.warning("the sweep %s is not described: %s", self.key, error)
+            return
+        with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
+            for figure in (each for each in artifacts if each.suffix == ".png"):
+                self.store.log_file(self.parent, small_figure(figure, Path(folder)), f"{SMALL_FIGURES}/{figure.name}")
+        note = sweep_description(
+            comparison,
+            run_id=self.parent,
+            experiment_id=self.store.experiment_id,
+            arms=[run.run_id for run in runs],
+            metrics=metrics,
+            view=self.key,
+            command=current_command(),
+        )
+        self.store.set_tags(self.parent, {DESCRIPTION_TAG: note})
+
+    def interrupt(self) -> None:
+        """Say that somebody ended the sweep before it was over."""
+        self.store.set_tags(self.parent, {STATE_TAG: "interrupted"})
+        self.store.finish(self.parent, "KILLED")
+
+
+def children_of(store: Store, key: str) -> dict[str, StoredRun]:
+    """The newest run of each arm of a sweep, by the arm's key; none where the sweep was never begun."""
+    runs: dict[str, StoredRun] = {}
+    for run in store.runs(f"tags.`{SWEEP_TAG}` = {quoted(key)} and tags.`{DIGEST_TAG}` != ''"):
+        runs.setdefault(run.tags[DIGEST_TAG], run)
+    return runs
+
+
+def save_sweep_view(store: Store, key: str, arms: Sequence[StoredRun], *, metric: str) -> list[str]:
+    """Make the view of MLflow's pages that shows a sweep's arms; its name is the sweep's key.
+
+    Args:
+        store: Where the sweep is.
+        key: What it is known by.
+        arms: Its arms' runs.
+        metric: What they are compared by.
+
+    Returns:
+        The metrics that have an axis: memory, measured if all arms have it, else planned; and what is compared.
+
+    Raises:
+        OutageError: If the store is away.
+    """
+    memory = MEMORY if arms and all(MEMORY in run.metrics for run in arms) else PLANNED_MEMORY
+    metrics = [memory, metric]
+    parameters = varying([dict(run.params) for run in arms])
+    filter = arms_filter(key, SWEEP_TAG)  # noqa: A001 - MLflow's own word
+    store.save_view(key, sweep_view(filter, parameters=parameters, metrics=metrics, uuid=key))
+    return metrics
+
+
+def open_sweep_logger(sweep: Sweep, *, key: str, plan: Mapping[str, Any]) -> SweepLogger:
+    """Begin the sweep's run, or go on with it.
+
+    Args:
+        sweep: The sweep.
+        key: What it is known by.
+        plan: Its plan, as JSON values.
+    """
+    store = Store.from_spec(sweep.base_experiment.tracking).prepare()
+    parent = store.start_run(
+        name=sweep.spec.name,
+        key=f"sweep/{key}",
+        tags={SWEEP_TAG: key, "side4video.kind": "sweep", STATE_TAG: "running", **describe()},
+        params={"sweep": sweep.spec.model_dump(mode="json", exclude={"base", "tables", "packing", "limits"})},
+        reopen_finished=True,
+    )
+    document = {"sweep": sweep.spec.model_dump(mode="json", exclude={"base"}), "base": dict(sweep.base)}
+    store.log_json(parent, document, "sweep.json")
+    store.log_json(parent, dict(plan), "plan.json")
+    return SweepLogger(store, parent, key)
+
+
+def has_ended(run: StoredRun) -> bool:
+    """Whether an arm's run is whole: its state says how it ended before its last files are stored."""
+    return run.status != "RUNNING" and run.tags.get(STATE_TAG) in ENDED_STATES
+
+
+def unfinished_places(children: Mapping[str, StoredRun], missing: Collection[str]) -> dict[str, list[str]]:
+    """Where the checkpoints of arms lie that were begun and not ended: the arms' keys by place."""
+    places: dict[str, list[str]] = {}
+    for key in missing:
+        run = children.get(key)
+        if run is None or has_ended(run) or REUSED_TAG in run.tags:
+            continue
+        if CHECKPOINTS_TAG in run.tags:
+            places.setdefault(run.tags[CHECKPOINTS_TAG], []).append(key)
+    return places
+
+
+def swept_by_arm(arms: Sequence[Arm], fixed: Sequence[Arm] = ()) -> dict[str, dict[str, Any]]:
+    """What a sweep varies, as it is in each arm, by key: the same fields for every arm."""
+    rows = [row for arm in (*fixed, *arms) for row in arm.rows]
+    values = dict(zip((id(row) for row in rows), swept_values(rows), strict=True))
+    return {arm.key: values[id(arm.rows[0])] for arm in arms}

@@ -1,0 +1,73 @@
+"""`side4video serve` before anything is served: what is missing or wrong; and a page that no name can break."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import side4video
+from side4video.apps.serve.command import serve
+from side4video.apps.serve.page import upload_page
+from side4video.apps.serve.server import Serving, run_server
+from side4video.core.errors import InputError
+
+
+@pytest.fixture
+def no_ray(monkeypatch):
+    """The look at the extra imports Ray, privately for its whole process: not in that of the tests."""
+    monkeypatch.setattr("side4video.apps.serve.server.check_extra", lambda: None)
+
+
+@pytest.mark.parametrize("missing", ["python_multipart", "starlette", "uvicorn", "ray.serve"])
+def test_a_missing_extra_is_one_line_with_the_command(missing, tmp_path):
+    code = (
+        "import sys\n"
+        f"sys.modules[{missing!r}] = None\n"
+        "from side4video.cli.main import main\n"
+        f"sys.argv = ['side4video', 'serve', {str(tmp_path)!r}]\n"
+        "main()\n"
+    )
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(side4video.__file__).parents[1])}
+    environment |= {"HOME": str(tmp_path), "SIDE4VIDEO_HOME": str(tmp_path / "home")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: side4video serve: ")
+    assert line.endswith("is not installed · fix: pip install 'side4video[serve]'")
+
+
+def test_what_is_wrong_is_said_before_ray_starts(tmp_path, no_ray):
+    refused = CliRunner().invoke(serve, [str(tmp_path), "--device", "cpu"])
+    assert isinstance(refused.exception, InputError)
+    assert "name a folder that `side4video export` wrote" in str(refused.exception)
+    refused = CliRunner().invoke(serve, [str(tmp_path), "--device", "tpu"])
+    assert str(refused.exception) == "--device: tpu · allowed: cpu, cuda"
+    assert "Ray" not in refused.output
+
+
+def test_another_address_is_warned_of(tmp_path, no_ray):
+    refused = CliRunner().invoke(serve, [str(tmp_path), "--device", "cpu", "--host", "0.0.0.0"])  # noqa: S104 - refused
+    assert "warning: there is no login" in refused.output
+    refused = CliRunner().invoke(serve, [str(tmp_path), "--device", "cpu"])
+    assert "warning" not in refused.output
+
+
+def test_an_address_that_is_not_this_machines_is_refused(no_ray):
+    serving = Serving("labels", "a", "", build=lambda: None, host="203.0.113.1", port=0)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"--port: 203\.0\.113\.1:0: .* fix: name another one"):
+        run_server(serving, lambda address: None)
+
+
+@pytest.mark.parametrize("kind", ["labels", "search"])
+def test_a_models_name_is_text_on_the_page(kind):
+    name = "</script><script>alert(1)</script>'\""
+    page = upload_page(name, kind=kind, about=name, most_bytes=2**20)
+    assert page.count("<script") == page.count("</script>") == 2
+    assert "&lt;/script&gt;" in page
+    told = page.partition("id='told'>")[2].partition("</script>")[0]
+    assert json.loads(told) == {"kind": kind, "most_bytes": 2**20}
+    assert ("id='text'" in page) == (kind == "search")
+    assert "http" not in page.replace("http-equiv", "")

@@ -1,0 +1,34 @@
+"""A store of one's own for each test, without paying for MLflow's migrations each time."""
+
+import shutil
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory):
+    """An SQLite file with MLflow's tables and nothing of ours."""
+    from side4video.tracking.mlflow.connection import connect
+
+    file = tmp_path_factory.mktemp("template") / "mlflow.db"
+    connect(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """The platform's folder, empty, with nothing of the user's environment."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("SIDE4VIDEO_HOME", str(folder))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return folder
+
+
+@pytest.fixture
+def store(home, empty_database):
+    """The default store."""
+    from side4video.tracking.mlflow.store import Store
+
+    shutil.copyfile(empty_database, home / "mlflow.db")
+    return Store()

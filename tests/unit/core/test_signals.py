@@ -1,0 +1,72 @@
+"""SIGTERM: a wish for whoever is at work, else the end."""
+
+import os
+import pickle
+import signal
+import threading
+
+import pytest
+
+from side4video.core import signals
+from side4video.core.errors import Interrupted, WorkerInterrupted
+
+
+def send():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_at_work_the_first_is_a_wish_and_the_second_the_end():
+    with signals.handling_signals():
+        signals.set_busy(True)
+        send()
+        assert signals.stop_requested()
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            send()
+    assert not signals.stop_requested()
+
+
+def test_with_nothing_to_save_it_is_the_end():
+    with signals.handling_signals():
+        with pytest.raises(Interrupted):
+            send()
+        signals.set_busy(True)
+        signals.set_busy(False)
+        with pytest.raises(Interrupted):
+            send()
+
+
+def test_afterwards_signals_are_what_they_were():
+    before = signal.getsignal(signal.SIGTERM)
+    with signals.handling_signals():
+        assert signal.getsignal(signal.SIGTERM) is signals.handle_signal
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_library_may_take_the_signal_and_it_is_taken_back():
+    with signals.handling_signals():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signals.reinstall_handler()
+        with pytest.raises(Interrupted):
+            send()
+    before = signal.getsignal(signal.SIGTERM)
+    signals.reinstall_handler()
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_another_thread_hears_nothing_and_disturbs_nothing():
+    seen = []
+
+    def work():
+        with signals.handling_signals():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [signal.getsignal(signal.SIGTERM)]
+
+
+@pytest.mark.parametrize("kind", [Interrupted, WorkerInterrupted])
+def test_it_travels_between_processes(kind):
+    again = pickle.loads(pickle.dumps(kind("told")))  # noqa: S301
+    assert (type(again), str(again), again.exit_code) == (kind, "told", 143)

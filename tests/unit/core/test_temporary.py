@@ -1,0 +1,63 @@
+"""A temporary folder goes with its block, or with the next one after its process was killed; a living one stays."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from side4video.core import temporary
+from side4video.core.temporary import remove_stale, temporary_folder
+
+HOLDS = """
+import time
+from side4video.core.temporary import temporary_folder
+with temporary_folder() as folder:
+    (folder / "file").write_text("x")
+    print(folder, flush=True)
+    time.sleep(100)
+"""
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(temporary.tempfile, "tempdir", None)
+    monkeypatch.setattr(temporary, "_YOUNG_SECONDS", 0.0)
+    yield tmp_path
+    monkeypatch.undo()
+    temporary.tempfile.tempdir = None
+
+
+def test_it_goes_with_its_block(place):
+    with temporary_folder() as folder:
+        (folder / "file").write_text("x")
+        assert folder.parent == place
+        remove_stale()
+        assert (folder / "file").exists()
+    assert list(place.iterdir()) == []
+
+
+def test_a_killed_process_leaves_it_to_the_next(place):
+    process = subprocess.Popen([sys.executable, "-c", HOLDS], stdout=subprocess.PIPE, text=True, env={**os.environ})
+    folder = Path(process.stdout.readline().strip())
+    remove_stale()
+    assert (folder / "file").exists()  # its process lives
+    process.kill()
+    process.communicate()
+    assert folder.exists()
+    with temporary_folder():
+        assert not folder.exists()
+
+
+def test_one_that_was_made_just_now_stays(place, monkeypatch):
+    monkeypatch.setattr(temporary, "_YOUNG_SECONDS", 60.0)
+    young = place / f"{temporary.PREFIX}young"
+    young.mkdir()
+    remove_stale()
+    assert young.exists()
+    os.utime(young, (time.time() - 100,) * 2)
+    remove_stale()
+    assert not young.exists()

@@ -1,0 +1,84 @@
+"""Gains by class: by hand, on the videos that both runs saw, and as they are drawn."""
+
+import pytest
+
+from side4video.core.errors import InputError
+from side4video.reports.figures.per_class import ENDS, NAMED, ClassGain, class_gains, per_class_sheet
+
+OWN = [("a", "a"), ("a", "a"), ("b", "a"), ("b", "b"), ("c", "c"), ("c", "a"), ("c", "c"), ("c", "c")]
+OTHER = [("a", "b"), ("a", "a"), ("b", "b"), ("b", "b"), ("c", "c"), ("c", "c"), ("c", "c"), ("c", "b")]
+
+
+def gains_by_hand(predictions):
+    return class_gains("one", predictions(OWN), "two", predictions(OTHER))
+
+
+def test_gains_are_those_of_the_hand_and_sorted(predictions):
+    found = gains_by_hand(predictions)
+    assert found.classes == (ClassGain("a", 2, 1.0, 0.5), ClassGain("c", 4, 0.75, 0.75), ClassGain("b", 2, 0.5, 1.0))
+    assert [each.gain for each in found.classes] == [0.5, 0.0, -0.5]
+    assert found.accuracy == (0.75, 0.75)
+    assert found.videos == 8
+
+
+def test_only_videos_that_both_saw_count(predictions):
+    found = class_gains("one", predictions(OWN), "two", predictions(OTHER[4:], first=4))
+    assert found.classes == (ClassGain("c", 4, 0.75, 0.75),)
+    whole = gains_by_hand(predictions)
+    assert found.classes != whole.classes
+
+
+def test_other_data_are_refused(predictions):
+    with pytest.raises(InputError, match=r"--against: video 0 is 'a' in one and 'x' in two .* fix: "):
+        class_gains("one", predictions(OWN), "two", predictions([("x", "x")]))
+    with pytest.raises(InputError, match=r"--against: two saw no video that one saw"):
+        class_gains("one", predictions(OWN), "two", predictions(OTHER, first=100))
+
+
+def bars(figure):
+    """Widths of the last axes' bars by tick label."""
+    axes = figure.axes[-1]
+    return dict(
+        zip(
+            [label.get_text() for label in axes.get_yticklabels()],
+            [round(bar.get_width(), 6) for bar in axes.patches],
+            strict=True,
+        )
+    )
+
+
+def test_bars_are_gains_in_points_beside_the_number_of_videos(predictions):
+    sheet = per_class_sheet(gains_by_hand(predictions))
+    assert bars(sheet.figure) == {"a (2)": 50, "c (4)": 0, "b (2)": -50}
+    assert [text.get_text() for text in sheet.figure.axes[0].texts] == ["50 → 100%", "75 → 75%", "100 → 50%"]
+    assert "75.0% and 75.0%. Of 3 classes 1 gain and 1 lose." in sheet.caption
+    swapped = class_gains("two", predictions(OTHER), "one", predictions(OWN))
+    assert bars(per_class_sheet(swapped).figure) != bars(sheet.figure)
+
+
+def test_the_classes_in_which_the_other_is_worst(predictions):
+    """Figure 5 has the ten in which CLIP is worst, in this order."""
+    sheet = per_class_sheet(gains_by_hand(predictions), worst=2)
+    assert list(bars(sheet.figure)) == ["a (2)", "c (4)"]
+    assert "the 2 in which two is worst" in sheet.caption
+
+
+def test_one_run_alone_has_its_accuracies(predictions):
+    sheet = per_class_sheet(class_gains("one", predictions(OWN)))
+    assert bars(sheet.figure) == {"a (2)": 100, "c (4)": 75, "b (2)": 50}
+    assert sheet.heading == "Accuracy of each class"
+
+
+def test_many_classes_are_named_at_both_ends_and_all_stand_in_the_curve(many_classes):
+    own, other = many_classes(174), many_classes(174, every=2)
+    gains = class_gains("one", own, "two", other)
+    sheet = per_class_sheet(gains)
+    assert len(bars(sheet.figure)) <= 2 * ENDS  # abridged names may be alike
+    assert len(sheet.figure.axes[-1].patches) == 2 * ENDS
+    shown = [*gains.classes[:ENDS], *gains.classes[-ENDS:]]
+    drawn = [bar.get_width() for bar in sheet.figure.axes[-1].patches]
+    assert drawn == pytest.approx([100 * each.gain for each in shown])
+    above = sheet.figure.axes[0].collections[0].get_paths()[0].vertices[:, 1].max()
+    assert above == pytest.approx(100 * gains.classes[0].gain)
+    assert len(sheet.numbers) == 174
+    assert len(per_class_sheet(class_gains("one", many_classes(NAMED))).figure.axes) == 1

@@ -1,0 +1,57 @@
+import pytest
+from pydantic import ValidationError
+
+from side4video.core.errors import InputError
+from side4video.spec.tracking import TrackingSpec
+from side4video.tracking.mlflow.connection import artifact_folder, resolve_uri
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "http://127.0.0.1:5000",
+        "https://host/mlflow",
+        "sqlite:////abs/a.db",
+        "sqlite+pysqlite:////abs/a.db",
+        "postgresql://u:p@h/db",
+        "mysql+pymysql://h/db",
+    ],
+)
+def test_stores_that_are_the_same_everywhere(uri):
+    assert TrackingSpec(uri=uri).uri == uri
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["mlruns", "./mlruns", "/abs/mlruns", "file:///abs/mlruns", "sqlite:///a.db", "sqlite://", "http://", "databricks"],
+)
+def test_file_stores_and_relative_paths_are_refused(uri):
+    with pytest.raises(ValidationError, match="empty for the default store"):
+        TrackingSpec(uri=uri)
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * 501])
+def test_experiment_names_that_mlflow_refuses(name):
+    with pytest.raises(ValidationError, match="1 to 500"):
+        TrackingSpec(experiment=name)
+
+
+def test_default_store_lies_in_the_platforms_folder(home):
+    assert resolve_uri("") == f"sqlite:///{home}/mlflow.db"
+    assert artifact_folder(resolve_uri("")) == home / "artifacts"
+
+
+def test_environment_names_the_store_and_is_checked_like_the_document(home, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
+    assert resolve_uri("") == "http://host:5000"
+    assert resolve_uri("sqlite:////abs/a.db") == "sqlite:////abs/a.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "mlruns")
+    with pytest.raises(InputError, match=r"^MLFLOW_TRACKING_URI: `mlruns` is not"):
+        resolve_uri("")
+
+
+def test_a_refused_address_does_not_show_its_password():
+    with pytest.raises(InputError) as caught:
+        resolve_uri("ftp://me:hunter2@host")
+    assert "hunter2" not in str(caught.value)
