@@ -174,7 +174,7 @@ def test_one_step_leaves_zero_shot_behind(clip):
         one.accumulate(features, targets, clips=VIDEOS, synchronise=True, draw=draw)
         up, stem = (getattr(one.module.network.video, name) for name in ("up_dD", "side"))
         assert up.grad.any()
-        assert bool(stem.blocks[0].mlp.leave.weight.grad.any()) == (draw > 0)
+        assert bool(stem.blocks[0].perceptron.leave.weight.grad.any()) == (draw > 0)
         one.update(1e-3)
     assert not torch.equal(sides(one, tower)[0], frozen(tower))
 

@@ -23,7 +23,7 @@ class ReadingLayer(nn.Module):
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.leave = nn.Linear(width, width)
-        self.mlp_norm = nn.LayerNorm(width)
+        self.perceptron_norm = nn.LayerNorm(width)
         self.widen = nn.Linear(width, mlp_ratio * width)
         self.narrow = nn.Linear(mlp_ratio * width, width)
         for linear in (self.query, self.key_value, self.leave, self.widen, self.narrow):
@@ -33,7 +33,7 @@ class ReadingLayer(nn.Module):
     def forward(self, queries_BQD: Tensor, seen_BMD: Tensor) -> Tensor:
         """The queries [B, Q, D] after this layer, from the clip's tokens [B, M, D], normalised."""
         queries_BQD = queries_BQD + self._attend(self.query_norm(queries_BQD), seen_BMD)
-        return queries_BQD + self.narrow(F.gelu(self.widen(self.mlp_norm(queries_BQD))))
+        return queries_BQD + self.narrow(F.gelu(self.widen(self.perceptron_norm(queries_BQD))))
 
     def _attend(self, asked_BQD: Tensor, seen_BMD: Tensor) -> Tensor:
         query_BhQk = self.query(asked_BQD).unflatten(-1, (self.heads, -1)).transpose(1, 2)

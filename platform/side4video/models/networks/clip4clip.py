@@ -62,7 +62,7 @@ class Block(nn.Module):
         self.attention_norm = nn.LayerNorm(width, eps=EPSILON)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.leave_attention = nn.Linear(width, width)
-        self.mlp_norm = nn.LayerNorm(width, eps=EPSILON)
+        self.perceptron_norm = nn.LayerNorm(width, eps=EPSILON)
         self.enter = nn.Linear(width, 4 * width)
         self.leave = nn.Linear(4 * width, width)
 
@@ -72,7 +72,7 @@ class Block(nn.Module):
         query, key, value = entered.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         mixed_BhTd = F.scaled_dot_product_attention(query, key, value)
         tokens_BTE = tokens_BTE + self.leave_attention(mixed_BhTd.transpose(1, 2).flatten(2))
-        hidden = self.enter(self.mlp_norm(tokens_BTE))
+        hidden = self.enter(self.perceptron_norm(tokens_BTE))
         return tokens_BTE + self.leave(hidden * torch.sigmoid(1.702 * hidden))
 
     @torch.no_grad()
@@ -86,8 +86,8 @@ class Block(nn.Module):
             (self.query_key_value.bias, attention.in_proj_bias),
             (self.leave_attention.weight, attention.out_proj.weight),
             (self.leave_attention.bias, attention.out_proj.bias),
-            (self.mlp_norm.weight, block.ln_2.weight),
-            (self.mlp_norm.bias, block.ln_2.bias),
+            (self.perceptron_norm.weight, block.ln_2.weight),
+            (self.perceptron_norm.bias, block.ln_2.bias),
             (self.enter.weight, mlp.c_fc.weight),
             (self.enter.bias, mlp.c_fc.bias),
             (self.leave.weight, mlp.c_proj.weight),

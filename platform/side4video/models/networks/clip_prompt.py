@@ -91,7 +91,7 @@ class OrderedFrames(nn.Module):
 def _new_block(width: int) -> Block:
     """A block with the authors' norms, and the initial values of torch's own attention."""
     block = Block(width)
-    block.attention_norm.eps = block.mlp_norm.eps = EPSILON
+    block.attention_norm.eps = block.perceptron_norm.eps = EPSILON
     nn.init.xavier_uniform_(block.query_key_value.weight)
     for bias in (block.query_key_value.bias, block.leave_attention.bias):
         nn.init.zeros_(bias)

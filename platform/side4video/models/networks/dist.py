@@ -170,7 +170,7 @@ class Pooling(nn.Module):
         self.weight_3II = nn.Parameter(torch.empty(3 * dim, dim))
         self.bias_3I = nn.Parameter(torch.zeros(3 * dim))
         self.leave = nn.Linear(dim, dim)
-        self.mlp_norm = nn.LayerNorm(dim)
+        self.perceptron_norm = nn.LayerNorm(dim)
         self.widen = nn.Linear(dim, POOLING_RATIO * dim)
         self.narrow = nn.Linear(POOLING_RATIO * dim, dim)
         nn.init.xavier_uniform_(self.weight_3II)
@@ -183,7 +183,7 @@ class Pooling(nn.Module):
         key, value = told.unflatten(-1, (2, self.heads, HEAD_WIDTH)).permute(2, 0, 3, 1, 4).unbind(0)
         attended = F.scaled_dot_product_attention(asked.view(-1, self.heads, 1, HEAD_WIDTH), key, value)
         query_GI = query_GI + self.leave(attended.flatten(1))
-        return query_GI + self.narrow(quick_gelu(self.widen(normalised(query_GI, self.mlp_norm))))
+        return query_GI + self.narrow(quick_gelu(self.widen(normalised(query_GI, self.perceptron_norm))))
 
 
 class PoolingLayer(nn.Module):

@@ -81,7 +81,7 @@ class DecoderLayer(nn.Module):
         self.key = nn.Linear(width, width)
         self.value = nn.Linear(width, width)
         self.leave = nn.Linear(width, width)
-        self.mlp_norm = nn.LayerNorm(width)
+        self.perceptron_norm = nn.LayerNorm(width)
         self.widen = nn.Linear(width, mlp_ratio * width)
         self.dropout = nn.Dropout(dropout)
         self.narrow = nn.Linear(mlp_ratio * width, width)
@@ -102,7 +102,7 @@ class DecoderLayer(nn.Module):
         )
         attended = F.scaled_dot_product_attention(asked, key, value)
         query_B1D = query_B1D + self.leave(attended.transpose(1, 2).flatten(2))
-        hidden = self.widen(self.mlp_norm(query_B1D))
+        hidden = self.widen(self.perceptron_norm(query_B1D))
         return query_B1D + self.narrow(self.dropout(hidden * torch.sigmoid(1.702 * hidden)))
 
 

@@ -56,14 +56,14 @@ class Rung(nn.Module):
         self.gate = nn.Parameter(torch.zeros(()))
         self.down = nn.Linear(width, dim)
         self.attention = Attention(dim, heads=heads)
-        self.mlp = MLP(dim, hidden=hidden)
+        self.perceptron = MLP(dim, hidden=hidden)
 
     def forward(self, side_NSd: Tensor, tower_NSD: Tensor) -> Tensor:
         """The side stream [N, S, d] after this rung, from the tapped tokens [N, S, D]."""
         read_NSd = self.down(tower_NSD.to(compute_dtype(self.down.weight))).to(side_NSd.dtype)
         side_NSd = torch.lerp(read_NSd, side_NSd, torch.sigmoid(self.gate / TEMPERATURE).to(side_NSd.dtype))
         side_NSd = side_NSd + self.attention(side_NSd)
-        return side_NSd + self.mlp(side_NSd)
+        return side_NSd + self.perceptron(side_NSd)
 
 
 class LadderSideTuning(nn.Module):

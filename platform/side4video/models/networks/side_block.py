@@ -112,11 +112,11 @@ class SideBlock(nn.Module):
         kinds = {"conv": TemporalConvolution, "attention": TemporalAttention}
         self.temporal = kinds[temporal](dim, norms=norms) if temporal != "none" else None
         self.attention = FrameAttention(dim, norms=norms, residual_scale=RESIDUAL_SCALE)
-        self.mlp_norm = TokenBatchNorm(dim)
-        self.mlp = MLP(dim, ratio=mlp_ratio)
+        self.perceptron_norm = TokenBatchNorm(dim)
+        self.perceptron = MLP(dim, ratio=mlp_ratio)
         if not self.is_post:
-            nn.init.normal_(self.mlp.enter.weight, std=(2 * dim) ** -0.5)
-            nn.init.normal_(self.mlp.leave.weight, std=dim**-0.5 * RESIDUAL_SCALE)
+            nn.init.normal_(self.perceptron.enter.weight, std=(2 * dim) ** -0.5)
+            nn.init.normal_(self.perceptron.leave.weight, std=dim**-0.5 * RESIDUAL_SCALE)
 
     def forward(self, side_BTPD: Tensor, tower: Tensor | EightBitTokens, spatial_PD: Tensor | None) -> Tensor:
         """The side stream [B, T, P, d] after this block, from the tapped tokens [N, S, D]."""
@@ -131,9 +131,9 @@ class SideBlock(nn.Module):
         attended_BTPD, normalised_BTPD = self.run_attention(side_BTPD, tower, spatial_PD, update=update)
         keeps_hidden = self.recompute == "none"
         if self.is_post:
-            branch_BTPD = self.mlp(normalised_BTPD, None, keeps_hidden=keeps_hidden)
-            return attended_BTPD + self.mlp_norm(branch_BTPD, update=update)
-        return attended_BTPD + self.mlp(normalised_BTPD, self.mlp_norm, keeps_hidden=keeps_hidden)
+            branch_BTPD = self.perceptron(normalised_BTPD, None, keeps_hidden=keeps_hidden)
+            return attended_BTPD + self.perceptron_norm(branch_BTPD, update=update)
+        return attended_BTPD + self.perceptron(normalised_BTPD, self.perceptron_norm, keeps_hidden=keeps_hidden)
 
     def run_attention(
         self, side_BTPD: Tensor, tower: Tensor | EightBitTokens, spatial_PD: Tensor | None, *, update: bool
@@ -152,7 +152,7 @@ class SideBlock(nn.Module):
         side_BTPD = side_BTPD + self.attention(side_BTPD, shifted_BTD, spatial_PD)
         if self.is_post:
             return side_BTPD, side_BTPD
-        return side_BTPD, self.mlp_norm.normalise(side_BTPD, update=update)
+        return side_BTPD, self.perceptron_norm.normalise(side_BTPD, update=update)
 
     def _fuse(self, side_BTPD: Tensor, patches_BTPD: Tensor) -> Tensor:
         """Eq. 2, or one of its relatives, for the patches."""
@@ -180,8 +180,8 @@ def recomputed(
 ) -> Tensor:
     """`block` with its input and the tower's tokens kept, and nothing else."""
     parts = (tower.codes_NPD, tower.scales_NPG) if isinstance(tower, EightBitTokens) else (tower, None)
-    dtype = compute_dtype(block.mlp.enter.weight)
-    tensors = () if block.is_post else block.mlp.tensors(block.mlp_norm)
+    dtype = compute_dtype(block.perceptron.enter.weight)
+    tensors = () if block.is_post else block.perceptron.tensors(block.perceptron_norm)
     apart = {id(tensor) for tensor in tensors}
     others = [parameter for parameter in block.parameters() if id(parameter) not in apart]
     return _Recomputed.apply(block, dtype, len(tensors), side_BTPD, *parts, spatial_PD, *tensors, *others)
@@ -204,7 +204,7 @@ class _Recomputed(torch.autograd.Function):
         side_BTPD, codes, scales, spatial_PD, *parameters = ctx.saved_tensors
         tower = codes if scales is None else EightBitTokens(codes, scales)
         kind = gradient_BTPD.device.type
-        autocast = torch.autocast(kind, dtype=dtype, enabled=dtype != block.mlp.enter.weight.dtype)
+        autocast = torch.autocast(kind, dtype=dtype, enabled=dtype != block.perceptron.enter.weight.dtype)
         side_BTPD = side_BTPD.detach().requires_grad_()
         tensors, others = tuple(parameters[: ctx.count]), parameters[ctx.count :]
         inputs = [side_BTPD, *([] if spatial_PD is None else [spatial_PD]), *others]

@@ -61,7 +61,7 @@ class Stage(nn.Module):
         nn.init.zeros_(self.leave_time.weight)
         nn.init.zeros_(self.leave_time.bias)
         self.space = Attention(width, shape.heads)
-        self.mlp_norm = nn.LayerNorm(width)
+        self.perceptron_norm = nn.LayerNorm(width)
         self.widen = nn.Linear(width, shape.mlp_width)
         self.narrow = nn.Linear(shape.mlp_width, width)
         self.drop_path = DropPath(drop_path)
@@ -85,7 +85,7 @@ class Stage(nn.Module):
 
     def _run_mlp(self, tokens: Tensor) -> Tensor:
         normalised = layer_normalise(tokens.to(compute_dtype(self.widen.weight)))
-        hidden = affine_linear(normalised, self.mlp_norm, self.widen)
+        hidden = affine_linear(normalised, self.perceptron_norm, self.widen)
         hidden = hidden * torch.sigmoid(1.702 * hidden) if self.quick_gelu else F.gelu(hidden)
         return _apply(self.narrow, hidden)
 
@@ -100,8 +100,8 @@ class Stage(nn.Module):
             (self.space.query_key_value.bias, attention.in_proj_bias),
             (self.space.leave.weight, attention.out_proj.weight),
             (self.space.leave.bias, attention.out_proj.bias),
-            (self.mlp_norm.weight, block.ln_2.weight),
-            (self.mlp_norm.bias, block.ln_2.bias),
+            (self.perceptron_norm.weight, block.ln_2.weight),
+            (self.perceptron_norm.bias, block.ln_2.bias),
             (self.widen.weight, mlp.c_fc.weight),
             (self.widen.bias, mlp.c_fc.bias),
             (self.narrow.weight, mlp.c_proj.weight),

@@ -151,7 +151,7 @@ def test_initial_values_are_the_authors():
     for drawn in (network.text.prompts_LD, network.video.positions_TE):
         assert drawn.detach().std().item() == pytest.approx(0.01, rel=0.05)
     block = network.video.blocks[0]
-    assert block.attention_norm.eps == block.mlp_norm.eps == 1e-5
+    assert block.attention_norm.eps == block.perceptron_norm.eps == 1e-5
     assert not any(bias.any() for bias in (block.query_key_value.bias, block.leave_attention.bias))
     # Xavier's uniform over the matrix of queries, keys and values: variance 2 / (inputs + outputs).
     assert block.query_key_value.weight.detach().std().item() == pytest.approx((2 / (4 * 256)) ** 0.5, rel=0.02)

@@ -239,8 +239,8 @@ def test_initial_values_are_the_authors():
     expected = {
         block.attention.query_key_value.weight: dim**-0.5,
         block.attention.leave.weight: dim**-0.5 * 24**-0.5,
-        block.mlp.leave.weight: dim**-0.5 * 24**-0.5,
-        block.mlp.enter.weight: (2 * dim) ** -0.5,
+        block.perceptron.leave.weight: dim**-0.5 * 24**-0.5,
+        block.perceptron.enter.weight: (2 * dim) ** -0.5,
         network.spatial_PD: 0.01,
         block.temporal.enter.weight: dim**-0.5 / 3**0.5,
         network.stem.weight_DC3HW: (3 * 3 * 16 * 16) ** -0.5 / 3**0.5,

@@ -164,8 +164,8 @@ def test_initial_values_are_the_authors_for_retrieval(fresh):
         block.temporal.mix.weight_3D: dim**-0.5,
         block.attention.query_key_value.weight: dim**-0.5,
         block.attention.leave.weight: 0.02,
-        block.mlp.enter.weight: 0.02,
-        block.mlp.leave.weight: 0.02,
+        block.perceptron.enter.weight: 0.02,
+        block.perceptron.leave.weight: 0.02,
         side.spatial_PD: 0.01,
         side.stem.weight_DC3HW: (3 * 3 * 16 * 16) ** -0.5 / 3**0.5,
     }
@@ -173,11 +173,11 @@ def test_initial_values_are_the_authors_for_retrieval(fresh):
         assert tensor.detach().std().item() == pytest.approx(deviation, rel=0.05)
         assert abs(tensor.detach().mean().item()) < 4 * deviation * tensor.numel() ** -0.5
     linears = (block.down.projection, block.attention.query_key_value, block.attention.leave)
-    for layer in (*linears, block.mlp.enter, block.mlp.leave):
+    for layer in (*linears, block.perceptron.enter, block.perceptron.leave):
         assert not layer.bias.any()
     for convolution_bias in (block.temporal.enter.bias, block.temporal.leave.bias, block.temporal.mix.bias_D):
         assert convolution_bias.any()
-    for norm in (side.stem_norm, side.final_norm, block.temporal.norm, block.mlp_norm, block.attention.norm):
+    for norm in (side.stem_norm, side.final_norm, block.temporal.norm, block.perceptron_norm, block.attention.norm):
         assert (norm.weight == 1).all()
         assert (norm.bias == 0).all()
 

@@ -10,8 +10,8 @@ import matching_statement as statement
 import oracle
 import retrieval_toys
 from side4video.core.seeds import seeded
+from side4video.tasks.retrieval import matching as matching_module
 from side4video.tasks.retrieval.matching import MeanMatching, TightMatching, TokenMatching
-from side4video.tasks.retrieval.spec import matching as matching_module
 
 TEXTS, WORDS, VIDEOS, FRAMES, WIDTH = 4, 6, 3, 5, 128
 ENDS = (1, 3, 5, 4)
@@ -249,7 +249,7 @@ def test_tight_begins_with_the_text_towers_positions_and_blocks():
     for block, source in zip(matching.blocks, text.blocks, strict=False):
         assert torch.equal(block.query_key_value.weight, source.attn.in_proj_weight)
         assert torch.equal(block.leave.weight, source.mlp.c_proj.weight)
-        assert torch.equal(block.mlp_norm.weight, source.ln_2.weight)
+        assert torch.equal(block.perceptron_norm.weight, source.ln_2.weight)
     assert not torch.equal(matching.blocks[0].leave.weight, matching.blocks[1].leave.weight)
     for layer in (matching.enter, matching.leave):
         assert layer.weight.std().item() == pytest.approx(0.02, rel=0.2)

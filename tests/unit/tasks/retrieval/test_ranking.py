@@ -11,9 +11,9 @@ import torch
 import retrieval_oracle as oracle
 from side4video.core.errors import InputError
 from side4video.engine.process_group import ProcessGroup
-from side4video.tasks.retrieval import pair_scores, ranking
+from side4video.tasks.retrieval import pair_scores, ranking, rescoring
 from side4video.tasks.retrieval.pair_scores import PairScores, retrieval_metrics
-from side4video.tasks.retrieval.spec import DualSoftmaxSpec, NoRescoring, QuerybankSpec, rescoring
+from side4video.tasks.retrieval.spec import DualSoftmaxSpec, NoRescoring, QuerybankSpec
 
 CASES = 1000
 SCALE = 3.0

@@ -14,10 +14,10 @@ import urllib.request
 import psutil
 import pytest
 
-from side4video.apps.mlflow_ui import server as server_module
 from side4video.core.errors import InputError
 from side4video.core.metric import Metric
 from side4video.core.network import is_loopback
+from side4video.tracking.mlflow import server as server_module
 from side4video.tracking.mlflow.connection import TrackingError
 from side4video.tracking.mlflow.server import TrackingServer
 from side4video.tracking.mlflow.store import Store
