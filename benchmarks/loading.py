@@ -47,7 +47,7 @@ from side4video.data.storage import size_of
 from side4video.data.streams import reader
 from side4video.data.streams.loader import TrainingStream
 from side4video.data.streams.reader import TrainingKey, TrainingReader
-from side4video.terminal.progress import SearchView
+from side4video.terminal.progress import ProgressView
 
 FRAMES, SIZE, BATCH = 8, 224, 4
 CODECS: tuple[Codec, ...] = ("h264", "mjpeg")
@@ -217,9 +217,9 @@ def packed_clips(paths: Sequence[str], folder: Path, codec: Codec) -> list[Clip]
     listing.write_text("\n".join(["path,label,split", *rows, f"{Path(paths[0]).name},0,test", ""]))
     document = {"kind": "list", "annotations": str(listing), "root": str(Path(paths[0]).parent)}
     encoding = Encoding(codec, quality={"h264": 20, "mjpeg": 5, "copy": 0}[codec])
-    with WorkerPool() as crew:
+    with WorkerPool() as pool:
         data = DataSpec.model_validate({"dataset": document})
-        repack(Packing(data, folder / codec, encoding, crew, SearchView()), files=500)
+        repack(Packing(data, folder / codec, encoding, pool, ProgressView(unit="videos")), files=500)
     return PackedSpec(root=str(folder / codec)).clips("train")
 
 

@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 import bench
+from side4video.core.progress import MessageProgress
 from side4video.distributed.cluster import RayCluster
 from side4video.distributed.trainer import launch_on_ray
 from side4video.spec import Experiment, parse_experiment
@@ -67,7 +68,7 @@ def soak(spec: Experiment, minutes: float, kill_every: int, begun: set[psutil.Pr
             kills = bool(kill_every) and len(samples) % kill_every == kill_every - 1
             disturber = KillOnce(begun, is_armed=kills)
             began = time.monotonic()
-            finished = launch_on_ray({"soak": spec}, show=disturber.hear)["soak"]
+            finished = launch_on_ray({"soak": spec}, progress=MessageProgress(disturber.hear))["soak"]
             seconds.append(time.monotonic() - began)
             accuracies.add((finished.metrics["eval/top1"], finished.metrics["eval/loss"]))
             killed += disturber.has_killed

@@ -8,7 +8,7 @@ import logging
 import operator
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from side4video.engine.memory import reset_peak
 from side4video.engine.pack import EvaluationBatches, Pack
 from side4video.engine.preemption import CheckpointTimer, StopRequest, no_stop_request
 from side4video.engine.process_group import ProcessGroup
-from side4video.engine.progress import Narrator, silent
+from side4video.engine.progress import NO_PROGRESS, TrainingProgress
 from side4video.engine.result import TrainingResult, constant_metrics, training_result
 from side4video.engine.resume import CheckpointSource, resume
 from side4video.engine.step import Plan, dry_run
@@ -61,7 +61,7 @@ class RunContext:
     report: Callable[[Report], None]
     resume_from: Sequence[CheckpointSource] = ()
     """Checkpoints, newest first: the first that is whole is gone on from."""
-    narrator: Narrator = silent
+    progress: TrainingProgress = NO_PROGRESS
     judge: EarlyStopper = never_stop
     """Stops students at the end of an epoch."""
     prefetch: MakePrefetcher = make_prefetcher
@@ -94,7 +94,7 @@ def run(experiments: Mapping[str, Experiment], context: RunContext) -> dict[str,
     check_pack(experiments)
     base = next(iter(experiments.values()))
     with Watchdog(base.cluster.step_timeout_minutes, context.on_fatal) as watchdog:
-        watched = replace(context, narrator=WatchedProgress(context.narrator, watchdog))
+        watched = replace(context, progress=WatchedProgress(context.progress, watchdog))
         return _run(experiments, watched, watchdog)
 
 
@@ -102,7 +102,7 @@ def _run(experiments: Mapping[str, Experiment], context: RunContext, watchdog: W
     base, process = next(iter(experiments.values())), context.process
     started = time.perf_counter()
     configure_process(base, process)
-    context.narrator.say("loading the backbone")
+    context.progress.report("loading the backbone")
     tower = base.backbone.build(str(process.device), context.weights)
     base.data.dataset.prepare()
     students = {name: build_student(name, spec, process, tower) for name, spec in experiments.items()}
@@ -110,7 +110,7 @@ def _run(experiments: Mapping[str, Experiment], context: RunContext, watchdog: W
     with _streams(base, context, tower, pack) as (training, testing, videos, kept):
         steps = base.optimization.length.in_steps(training.steps_per_epoch)
         plan = Plan(max(1, steps), training.steps_per_epoch, training.shares)
-        context.narrator.say("rehearsing a step")
+        context.progress.report("rehearsing a step")
         beside = () if kept else (*tower.parameters(), *tower.buffers())
         held = dry_run(pack, _mock_video(base, process), kept.blank(base, process) if kept else None, resident=beside)
         recorder = MetricsLogger(process, every_steps=context.every_steps)
@@ -132,9 +132,9 @@ def _run(experiments: Mapping[str, Experiment], context: RunContext, watchdog: W
             ending.notes.append(f"began with {process.world} of {base.cluster.workers_in_words} workers")
         if kept:
             kept.make(context)
-        context.narrator.begin(plan.steps, place.next_step)
+        context.progress.begin(plan.steps, place.next_step)
         reset_peak(process.device)
-        callbacks = [recorder, ending, context.narrator]
+        callbacks = [recorder, ending, context.progress]
         checkpoint_timer = CheckpointTimer(ending, context.stop_request, base.cluster.checkpoint_minutes)
         first, is_open = place.next_step, place.is_open
         train(
@@ -146,7 +146,7 @@ def _run(experiments: Mapping[str, Experiment], context: RunContext, watchdog: W
             is_open=is_open,
             checkpoint_timer=checkpoint_timer,
         )
-        context.narrator.end()
+        context.progress.end()
         elapsed = time.perf_counter() - started
         return {
             name: training_result(student, ending, plan, tower.fingerprint(), (held[name], elapsed))
@@ -264,7 +264,7 @@ class _CachedFeatures:
             # The weights are known by what they are, not by where they lie; frames in chunks are the same frames.
             "backbone": spec.backbone.model_dump(mode="json", exclude={"weights", "chunk_frames"}),
             "weights": tower.fingerprint(),
-            "shape": asdict(tower.shape),
+            "shape": tower.shape.identity(),
             "every": reads.every,
         }
         layouts = entry_layouts(
@@ -284,7 +284,7 @@ class _CachedFeatures:
 
     def make(self, context: RunContext) -> None:
         """Make what is missing, all workers together; then the tower has done its work and its weights go."""
-        process, narrator = context.process, context.narrator
+        process, progress = context.process, context.progress
         found: list[tuple[str, Missing]] = []
 
         def look() -> None:
@@ -296,7 +296,7 @@ class _CachedFeatures:
             features = frozen_features(self.tower, video.to(process.device), request_of(entries, self.reads.every))
             return to_stored(features)
 
-        narrator.say("looking for kept features")
+        progress.report("looking for kept features")
         process.together(look)
         self.cache.make(
             process.gather(found)[0],
@@ -304,7 +304,7 @@ class _CachedFeatures:
             rank=process.rank,
             world=process.world,
             together=process.together,
-            tell=lambda done, clips: narrator.say("keeping features, clips", done, steps=clips),
+            tell=lambda done, clips: progress.report("keeping features, clips", done, clips),
         )
         self.tower.release_weights()
         if process.device.type == "cuda":
@@ -364,7 +364,7 @@ def _evaluate(
 
 
 def _progress_callback(context: RunContext) -> Callable[[str, int, int], None]:
-    return lambda what, done, total: context.narrator.say(what, done, steps=total)
+    return lambda what, done, total: context.progress.report(what, done, total)
 
 
 def _mock_video(spec: Experiment, process: ProcessGroup) -> torch.Tensor:

@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 
 import toys
 from side4video.core.errors import InputError
+from side4video.core.progress import MessageProgress
 from side4video.engine.memory import measure_held, weights_under
 from side4video.engine.step import Plan, dry_run, train_step
 from side4video.engine.step_timer import StepTimer
@@ -240,7 +241,7 @@ def test_a_pack_with_a_method_of_its_own_tower_is_refused():
 def enter_launch(experiments, folder):
     from side4video.runs.launch import launch
 
-    launch(experiments, show=print)
+    launch(experiments, progress=MessageProgress(print))
 
 
 def enter_run(experiments, folder):

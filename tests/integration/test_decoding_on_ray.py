@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from side4video.core.errors import InputError, Side4VideoError
+from side4video.core.progress import SILENT
 from side4video.data.spec import LoaderSpec
 from side4video.data.streams.prefetch import thread_prefetcher
 from side4video.data.streams.reader import TrainingKey, TrainingReader
@@ -117,8 +118,8 @@ def test_a_decoder_that_hangs_or_fails_ends_the_run(cluster):
 
 def test_a_run_trains_the_same_weights(cluster, tmp_path):
     elsewhere = {"workers": 1, "cpus_per_worker": 1, "decoding": {"kind": "ray-data", "processes": 1}}
-    here = launch({"tiny": tiny()}, show=quiet)["tiny"]
-    there = launch_on_ray({"tiny": tiny(cluster=elsewhere)}, show=quiet)["tiny"]
+    here = launch({"tiny": tiny()}, progress=SILENT)["tiny"]
+    there = launch_on_ray({"tiny": tiny(cluster=elsewhere)}, progress=SILENT)["tiny"]
     first, second = weights(here.run_id, tmp_path / "here"), weights(there.run_id, tmp_path / "there")
     assert all(torch.equal(first[name], second[name]) for name in first)
     same = ("eval/top1", "eval/loss", "eval/videos")
@@ -133,6 +134,6 @@ def weights(run_id, folder):
 def test_what_no_node_has_is_said_before_anything_starts(cluster):
     nowhere = {"kind": "ray-data", "processes": 1, "resource": "nowhere"}
     with pytest.raises(InputError, match=r"cluster\.decoding\.resource: no node of this machine has 'nowhere'"):
-        launch_on_ray({"tiny": tiny(cluster={"decoding": nowhere})}, show=quiet)
+        launch_on_ray({"tiny": tiny(cluster={"decoding": nowhere})}, progress=SILENT)
     with pytest.raises(InputError, match=r"cluster\.decoding: ray-data · allowed: beside, with --local"):
-        launch({"tiny": tiny(cluster={"decoding": {"kind": "ray-data"}})}, show=quiet)
+        launch({"tiny": tiny(cluster={"decoding": {"kind": "ray-data"}})}, progress=SILENT)

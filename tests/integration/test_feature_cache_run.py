@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 
 import kept
 from side4video.core.errors import InputError
+from side4video.core.progress import SILENT, MessageProgress
 from side4video.engine.process_group import ProcessGroup
-from side4video.engine.progress import Narration
+from side4video.engine.progress import NO_PROGRESS, StepProgress
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.run import RunContext, run
 from side4video.runs.launch import launch
@@ -51,7 +52,7 @@ def calls(monkeypatch):
     return counted
 
 
-def train_in_process(scratch, *, narrator=None, **specs):
+def train_in_process(scratch, *, progress=None, **specs):
     """A run in this process; last weights by student, and the outcomes."""
     found = {}
 
@@ -60,7 +61,7 @@ def train_in_process(scratch, *, narrator=None, **specs):
             found[place.parent.name] = load_file(place)
 
     scratch.mkdir(parents=True, exist_ok=True)
-    outcomes = run(specs, RunContext(ProcessGroup(), scratch, keep, narrator=narrator or Narration(quiet)))
+    outcomes = run(specs, RunContext(ProcessGroup(), scratch, keep, progress=progress or NO_PROGRESS))
     return found, outcomes
 
 
@@ -72,9 +73,9 @@ def test_from_document_to_record(tmp_path):
     """The promise of a cached run: the weights and the metrics of its pool, and a record like any other."""
     store = Store().prepare()
     spec = tiny(features=features(tmp_path / "features"), optimization=LONGER)
-    read = launch({"tiny": spec}, show=quiet)["tiny"]
-    computed = launch({"tiny": tiny(features=POOL, optimization=LONGER)}, show=quiet)["tiny"]
-    endless = launch({"tiny": tiny(optimization=LONGER)}, show=quiet)["tiny"]
+    read = launch({"tiny": spec}, progress=SILENT)["tiny"]
+    computed = launch({"tiny": tiny(features=POOL, optimization=LONGER)}, progress=SILENT)["tiny"]
+    endless = launch({"tiny": tiny(optimization=LONGER)}, progress=SILENT)["tiny"]
     left, right, other = (
         weights(store, each.run_id, tmp_path / str(number)) for number, each in enumerate((read, computed, endless))
     )
@@ -97,18 +98,22 @@ def test_progress_is_told_and_the_tower_rests_from_the_first_step_on(tmp_path, c
         told.append((message["phase"], calls.total(), message))
 
     train_in_process(
-        tmp_path / "a", narrator=Narration(show, every_seconds=0), tiny=tiny(features=features(tmp_path / "features"))
+        tmp_path / "a",
+        progress=StepProgress(MessageProgress(show), every_seconds=0),
+        tiny=tiny(features=features(tmp_path / "features")),
     )
     keeping = [message for phase, _, message in told if phase == "keeping features, clips"]
-    assert keeping[-1]["step"] == keeping[-1]["steps"] == 2 * 20 + 20
-    assert [message["step"] for message in keeping] == sorted(message["step"] for message in keeping)
+    assert keeping[-1]["done"] == keeping[-1]["total"] == 2 * 20 + 20
+    assert [message["done"] for message in keeping] == sorted(message["done"] for message in keeping)
     first_step = next(count for phase, count, _ in told if phase == "training")
     assert first_step == calls.total() > 0
     assert "looking for kept features" in [phase for phase, _, _ in told]
     # The twin: a run that computes.
     calls.clear()
     told.clear()
-    train_in_process(tmp_path / "b", narrator=Narration(show, every_seconds=0), tiny=tiny(features=POOL))
+    train_in_process(
+        tmp_path / "b", progress=StepProgress(MessageProgress(show), every_seconds=0), tiny=tiny(features=POOL)
+    )
     first_step = next(count for phase, count, _ in told if phase == "training")
     assert first_step < calls.total()
 
@@ -146,8 +151,8 @@ def test_an_interrupted_run_resumes_to_the_same_end(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        launch({"tiny": spec}, show=interrupt)
-    resumed = launch({"tiny": spec}, show=quiet, resume=True)["tiny"]
+        launch({"tiny": spec}, progress=MessageProgress(interrupt))
+    resumed = launch({"tiny": spec}, progress=SILENT, resume=True)["tiny"]
     undisturbed, _ = train_in_process(tmp_path / "undisturbed", tiny=spec)
     assert same(weights(store, resumed.run_id, tmp_path / "resumed"), undisturbed["tiny"])
 
@@ -156,7 +161,7 @@ def test_a_pack_whose_members_keep_differently_is_refused(tmp_path):
     with pytest.raises(InputError, match="b: features: differs from that of a"):
         launch(
             {"a": tiny(name="a", features=features(tmp_path)), "b": tiny(name="b", features=POOL)},
-            show=quiet,
+            progress=SILENT,
         )
 
 

@@ -15,6 +15,7 @@ import yaml
 from safetensors.torch import load_file
 
 import sweeps
+from side4video.core.progress import SILENT, MessageProgress
 from side4video.distributed.cluster import RayCluster
 from side4video.distributed.storage import SNAPSHOT
 from side4video.distributed.trainer import launch_on_ray
@@ -252,7 +253,7 @@ class Disturber:
         self.step, self.deed, self.done = step, deed, False
 
     def __call__(self, message):
-        if not self.done and message["phase"] == "training" and message.get("step", 0) >= self.step:
+        if not self.done and message["phase"] == "training" and message.get("done", 0) >= self.step:
             self.done = True
             self.deed()
 
@@ -271,7 +272,7 @@ def compare(one, other, folder):
 
 @pytest.fixture(scope="module")
 def undisturbed_on_ray(cluster):
-    return launch_on_ray({"tiny": ray_spec("undisturbed")}, show=lambda message: None)["tiny"]
+    return launch_on_ray({"tiny": ray_spec("undisturbed")}, progress=SILENT)["tiny"]
 
 
 @pytest.mark.parametrize(
@@ -282,7 +283,9 @@ def test_a_worker_is_told_to_end_or_killed(number, cluster, undisturbed_on_ray, 
         workers_of_ray()[1].send_signal(number)
 
     disturber = Disturber(12, deed)
-    done = launch_on_ray({"tiny": ray_spec(f"worker-{number.name}", max_failures=1)}, show=disturber)["tiny"]
+    done = launch_on_ray(
+        {"tiny": ray_spec(f"worker-{number.name}", max_failures=1)}, progress=MessageProgress(disturber)
+    )["tiny"]
     assert disturber.done
     went_on = [note for note in done.notes if note.startswith("went on from step")]
     assert len(went_on) == 1
@@ -308,7 +311,7 @@ def test_the_newest_checkpoint_is_damaged_when_a_worker_dies(cluster, undisturbe
             worker.kill()
 
     spec = ray_spec("damaged", max_failures=1, storage=str(place))
-    done = launch_on_ray({"tiny": spec}, show=Disturber(22, deed))["tiny"]
+    done = launch_on_ray({"tiny": spec}, progress=MessageProgress(Disturber(22, deed)))["tiny"]
     assert any("weights.safetensors has 4 bytes" in note for note in done.notes)
     compare(done, undisturbed_on_ray, tmp_path)
 
@@ -321,7 +324,7 @@ def test_a_worker_that_hangs_is_ended_and_begun_again(cluster, undisturbed_on_ra
         workers_of_ray()[1].send_signal(signal.SIGSTOP)
 
     spec = ray_spec("hanging", max_failures=1, step_timeout_minutes=0.15)
-    done = launch_on_ray({"tiny": spec}, show=Disturber(12, deed))["tiny"]
+    done = launch_on_ray({"tiny": spec}, progress=MessageProgress(Disturber(12, deed)))["tiny"]
     compare(done, undisturbed_on_ray, tmp_path)
 
 

@@ -17,6 +17,7 @@ import side4video
 from side4video.apps.export.command import export
 from side4video.apps.export.register import register
 from side4video.core.errors import InputError
+from side4video.core.progress import SILENT
 from side4video.runs.launch import launch
 from side4video.tracking.mlflow.store import Store
 from tiny import tiny
@@ -43,7 +44,7 @@ def run(tmp_path_factory):
         patch.setenv("SIDE4VIDEO_HOME", str(tmp_path_factory.mktemp("home")))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         spec = tiny(name="registered", data={"views": {"clips": 2, "crops": 3}})
-        yield launch({"tiny": spec}, show=lambda message: None)["tiny"]
+        yield launch({"tiny": spec}, progress=SILENT)["tiny"]
 
 
 def registered(run, *options):

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from side4video.core.errors import InputError
+from side4video.core.progress import SILENT, MessageProgress
 from side4video.distributed.cluster import RayCluster
 from side4video.distributed.trainer import launch_on_ray
 from side4video.runs.launch import launch
@@ -50,8 +51,8 @@ def cluster():
 
 def test_one_worker_equals_local_bit_by_bit(cluster, tmp_path):
     spec = tiny(cluster={"workers": 1, "cpus_per_worker": 1})
-    here = launch({"tiny": spec}, show=quiet)["tiny"]
-    there = launch_on_ray({"tiny": spec}, show=quiet)["tiny"]
+    here = launch({"tiny": spec}, progress=SILENT)["tiny"]
+    there = launch_on_ray({"tiny": spec}, progress=SILENT)["tiny"]
     first, second = weights(here.run_id, tmp_path / "here"), weights(there.run_id, tmp_path / "there")
     assert all(torch.equal(first[name], second[name]) for name in first)
     same = ("eval/top1", "eval/top5", "eval/loss", "eval/mean_class_accuracy")
@@ -65,7 +66,7 @@ def test_one_worker_equals_local_bit_by_bit(cluster, tmp_path):
 def test_two_workers_train_evaluate_and_say_what_is_wrong(cluster, tmp_path):
     """A broken clip in the last epoch's evaluation would be too late: here it is met in training, by one worker."""
     seen = []
-    done = launch_on_ray({"tiny": tiny(cluster={"workers": 2})}, show=seen.append)["tiny"]
+    done = launch_on_ray({"tiny": tiny(cluster={"workers": 2})}, progress=MessageProgress(seen.append))["tiny"]
     assert done.metrics["eval/videos"] == 20
     assert any(message["phase"] == "evaluated" for message in seen)
     (tmp_path / "broken.mp4").write_text("no video")
@@ -77,11 +78,11 @@ def test_two_workers_train_evaluate_and_say_what_is_wrong(cluster, tmp_path):
     dataset = {"kind": "list", "annotations": str(tmp_path / "list.txt"), "root": "/"}
     spec = tiny(cluster={"workers": 2, "max_failures": 0}, data={"dataset": dataset})
     with pytest.raises(InputError, match=r"list\.txt:4"):
-        launch_on_ray({"tiny": spec}, show=quiet)
+        launch_on_ray({"tiny": spec}, progress=SILENT)
 
 
 def test_more_workers_than_cores_is_said_at_once(cluster):
     many = (os.cpu_count() or 1) + 2
     spec = tiny(cluster={"workers": many}, optimization={"batch_size": many}, data={"dataset": {"train_clips": 100}})
     with pytest.raises(InputError, match=r"cluster\.workers"):
-        launch_on_ray({"tiny": spec}, show=quiet)
+        launch_on_ray({"tiny": spec}, progress=SILENT)

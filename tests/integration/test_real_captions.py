@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from side4video.apps.search.command import search
+from side4video.core.progress import SILENT
 from side4video.runs.launch import launch
 from side4video.spec.load import load_experiment
 
@@ -39,7 +40,7 @@ def test_real_clips_and_captions_train_and_are_found(monkeypatch):
     monkeypatch.setenv("REAL_CLIPS", str(SHARED))
     spec = load_experiment(ROOT / "experiments/real-clips/retrieval.yaml", SHORTER)
     assert (spec.backbone.model, spec.tower.depth, spec.tower.width) == ("ViT-B-16-quickgelu", 12, 768)
-    finished = launch({spec.name: spec}, show=lambda _: None)[spec.name]
+    finished = launch({spec.name: spec}, progress=SILENT)[spec.name]
     measured = {name: value for name, value in finished.metrics.items() if name.startswith(("eval/t2v", "eval/v2t"))}
     assert len(measured) == 10
     assert all(math.isfinite(value) for value in measured.values())

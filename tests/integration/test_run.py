@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from side4video.cli.evaluate import evaluate as evaluate_command
 from side4video.cli.run import run as run_command
 from side4video.core.errors import InputError
+from side4video.core.progress import SILENT, MessageProgress
 from side4video.runs.launch import launch
 from side4video.tracking.mlflow.store import Store
 from tiny import DOCUMENT, merged, tiny
@@ -28,7 +29,7 @@ def weights(store, run_id, folder):
 
 @pytest.fixture(scope="module")
 def finished():
-    return launch({"tiny": tiny()}, show=quiet)["tiny"]
+    return launch({"tiny": tiny()}, progress=SILENT)["tiny"]
 
 
 def test_record_is_complete(finished, tmp_path):
@@ -95,21 +96,21 @@ WORKSPACE_GIB = 32 / 1024
     ids=["side network", "linear probe", "full fine-tuning", "accumulation"],
 )
 def test_predicted_peak_is_what_the_tensors_took(changes):
-    run = launch({"tiny": tiny(seed=9, **changes)}, show=quiet)["tiny"]
+    run = launch({"tiny": tiny(seed=9, **changes)}, progress=SILENT)["tiny"]
     assert run.memory["peak_gib"] == pytest.approx(run.plan["peak_memory_gib"] - WORKSPACE_GIB, rel=0.02)
     assert run.metrics["memory/peak_gib"] == run.memory["peak_gib"]
 
 
 def test_twin_that_does_not_count_the_optimizers_state_misses_the_plan(monkeypatch):
     monkeypatch.setattr("side4video.engine.student.state_bytes", lambda optimizer: 0)
-    run = launch({"tiny": tiny(seed=9)}, show=quiet)["tiny"]
+    run = launch({"tiny": tiny(seed=9)}, progress=SILENT)["tiny"]
     assert run.memory["peak_gib"] < 0.9 * (run.plan["peak_memory_gib"] - WORKSPACE_GIB)
 
 
 def test_same_spec_same_weights_other_seed_other_weights(finished, tmp_path):
     store = Store().prepare()
-    again = launch({"tiny": tiny()}, show=quiet)["tiny"]
-    other = launch({"tiny": tiny(seed=1)}, show=quiet)["tiny"]
+    again = launch({"tiny": tiny()}, progress=SILENT)["tiny"]
+    other = launch({"tiny": tiny(seed=1)}, progress=SILENT)["tiny"]
     assert again.run_id != finished.run_id
     first = weights(store, finished.run_id, tmp_path / "first")
     second = weights(store, again.run_id, tmp_path / "second")
@@ -120,7 +121,7 @@ def test_same_spec_same_weights_other_seed_other_weights(finished, tmp_path):
 
 def test_pack_of_two_is_recorded_as_two_runs_equal_to_separate_ones(finished, tmp_path):
     store = Store().prepare()
-    pack = launch({"a": tiny(name="a"), "b": tiny(name="b", method={"kind": "linear"})}, show=quiet)
+    pack = launch({"a": tiny(name="a"), "b": tiny(name="b", method={"kind": "linear"})}, progress=SILENT)
     assert pack["a"].run_id != pack["b"].run_id
     alone = weights(store, finished.run_id, tmp_path / "alone")
     packed = load_file(
@@ -132,7 +133,7 @@ def test_pack_of_two_is_recorded_as_two_runs_equal_to_separate_ones(finished, tm
 
 def test_pack_must_share_data_and_backbone():
     with pytest.raises(InputError, match="b: data"):
-        launch({"a": tiny(name="a"), "b": tiny(name="b", data={"frames": 5})}, show=quiet)
+        launch({"a": tiny(name="a"), "b": tiny(name="b", data={"frames": 5})}, progress=SILENT)
 
 
 def test_interrupted_run_resumes_to_the_same_end(finished, tmp_path):
@@ -146,10 +147,10 @@ def test_interrupted_run_resumes_to_the_same_end(finished, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        launch({"tiny": spec}, show=interrupt)
+        launch({"tiny": spec}, progress=MessageProgress(interrupt))
     runs = Store(experiment="interrupted").prepare().runs()
     assert [run.status for run in runs] == ["KILLED"]
-    resumed = launch({"tiny": spec}, show=quiet, resume=True)["tiny"]
+    resumed = launch({"tiny": spec}, progress=SILENT, resume=True)["tiny"]
     assert resumed.run_id == runs[0].run_id
     first = weights(store, finished.run_id, tmp_path / "first")
     second = weights(store, resumed.run_id, tmp_path / "second")
@@ -157,7 +158,7 @@ def test_interrupted_run_resumes_to_the_same_end(finished, tmp_path):
     history = Store(experiment="interrupted").history(resumed.run_id, "train/loss")
     assert len({metric.step for metric in history}) == len(history)
     with pytest.raises(InputError, match="no unfinished run"):
-        launch({"tiny": spec}, show=quiet, resume=True)
+        launch({"tiny": spec}, progress=SILENT, resume=True)
 
 
 def test_commands(tmp_path):
@@ -193,14 +194,14 @@ def test_broken_clips(tmp_path):
         rows[row] = f"{tmp_path}/{rows[row]}"
     table.write_text("path,label,split\n" + "\n".join(rows) + "\n")
     with pytest.raises(InputError, match=r"list\.csv:5"):
-        launch({"tiny": tiny(data={"dataset": dataset})}, show=quiet)
+        launch({"tiny": tiny(data={"dataset": dataset})}, progress=SILENT)
     skip = {"dataset": dataset, "broken_clips": {"kind": "skip", "cap": 0.2}}
-    done = launch({"tiny": tiny(data=skip)}, show=quiet)["tiny"]
+    done = launch({"tiny": tiny(data=skip)}, progress=SILENT)["tiny"]
     assert sorted(row["origin"].rpartition(":")[2] for row in done.broken_clips) == ["32", "5"]
     assert done.metrics["eval/videos"] == 19
     capped = {"dataset": dataset, "broken_clips": {"kind": "skip", "cap": 0.01}}
     with pytest.raises(InputError, match="cap"):
-        launch({"tiny": tiny(data=capped)}, show=quiet)
+        launch({"tiny": tiny(data=capped)}, progress=SILENT)
 
 
 def test_merge_replaces_unions():

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from side4video.apps.search.command import search as search_command
 from side4video.core.errors import InputError
+from side4video.core.progress import SILENT
 from side4video.data.decode import clip_frames
 from side4video.runs.launch import launch
 from side4video.tracking.mlflow.store import Store
@@ -31,7 +32,7 @@ def retrieval(matching):
 @pytest.fixture(scope="module", params=MATCHINGS)
 def finished(request):
     spec = retrieval(MATCHINGS[request.param])
-    return spec, launch({"tiny": spec}, show=quiet)["tiny"].run_id
+    return spec, launch({"tiny": spec}, progress=SILENT)["tiny"].run_id
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ def test_mistakes(finished, folder, tmp_path):
     _, run_id = finished
     (tmp_path / "empty").mkdir()
     (tmp_path / "model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
-    other = launch({"tiny": tiny(name="labels")}, show=quiet)["tiny"].run_id
+    other = launch({"tiny": tiny(name="labels")}, progress=SILENT)["tiny"].run_id
     for arguments, message in (
         ((run_id, "  ", folder), "TEXT: is empty"),
         ((run_id, "&nbsp;", folder), "TEXT: no word"),

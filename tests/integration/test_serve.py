@@ -23,6 +23,7 @@ from PIL import Image
 
 import side4video
 from exported import exported
+from side4video.core.progress import SILENT
 from side4video.inference.bundle import sealed
 from side4video.runs.launch import launch
 from tiny import tiny
@@ -292,7 +293,7 @@ def test_what_cannot_be_served_is_one_line(folder, tmp_path):
 def test_a_retrieval_run_ranks_the_videos_that_are_sent(videos):
     task = {"kind": "retrieval", "words": 16, "matching": {"kind": "mean"}}
     spec = tiny(name="searched", backbone=TEXT_SIDE, task=task)
-    run_id = launch({"tiny": spec}, show=quiet)["tiny"].run_id
+    run_id = launch({"tiny": spec}, progress=SILENT)["tiny"].run_id
     with serving(run_id) as server:
         sent = [*videos[:3], __file__]
         command = ["curl", "-sS", "-F", "text=a disc moves left"]

@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from side4video.core.errors import InputError
+from side4video.core.progress import SILENT
 from side4video.distributed.cluster import RayCluster
 from side4video.distributed.trainer import launch_on_ray
 from side4video.models.towers.load import TowerWeights
@@ -85,9 +86,9 @@ def test_two_workers_map_the_same_memory_and_open_no_file(cluster, tmp_path):
 def test_two_workers_train_what_they_train_from_files(cluster, tmp_path, monkeypatch):
     from side4video.distributed import train
 
-    shared = launch_on_ray({"tiny": two_workers()}, show=quiet)["tiny"]
+    shared = launch_on_ray({"tiny": two_workers()}, progress=SILENT)["tiny"]
     monkeypatch.setattr(train, "put_weights", lambda spec: None)
-    alone = launch_on_ray({"tiny": two_workers()}, show=quiet)["tiny"]
+    alone = launch_on_ray({"tiny": two_workers()}, progress=SILENT)["tiny"]
     first, second = (weights(each.run_id, tmp_path / name) for name, each in (("a", shared), ("b", alone)))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
@@ -100,4 +101,4 @@ def weights(run_id, folder):
 def test_missing_weights_are_said_by_the_driver(cluster, tmp_path):
     save_file({"nothing": torch.zeros(1)}, tmp_path / "weights.safetensors")
     with pytest.raises(InputError, match=r"weights\.safetensors"):
-        launch_on_ray({"tiny": two_workers(kind="file", path=str(tmp_path / "weights.safetensors"))}, show=quiet)
+        launch_on_ray({"tiny": two_workers(kind="file", path=str(tmp_path / "weights.safetensors"))}, progress=SILENT)

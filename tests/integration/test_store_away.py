@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from side4video.core.errors import InputError
+from side4video.core.progress import SILENT
 from side4video.tracking.mlflow.server import TrackingServer
 from side4video.tracking.mlflow.store import Store
 from tiny import DOCUMENT, merged
@@ -135,7 +136,7 @@ def test_it_is_away_at_the_end_and_the_next_command_delivers(server, home, tmp_p
     from side4video.runs.launch import launch
     from tiny import tiny
 
-    launch({"tiny": tiny(tracking={"uri": server.address})}, show=lambda message: None)
+    launch({"tiny": tiny(tracking={"uri": server.address})}, progress=SILENT)
     assert_complete(server, json.loads(out))
 
 

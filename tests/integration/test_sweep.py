@@ -15,6 +15,7 @@ import sweeps
 from side4video.cli.evaluate import evaluate as evaluate_command
 from side4video.cli.sweep import sweep as sweep_command
 from side4video.core.errors import InputError
+from side4video.core.progress import SILENT
 from side4video.runs.launch import launch
 from side4video.tracking.mlflow.store import Store
 from side4video.tracking.tags import PARENT_TAG, REUSED_TAG
@@ -66,7 +67,7 @@ def test_an_arm_alone_costs_what_is_its_own_and_all_that_is_shared(finished):
 def test_packed_arms_are_bit_by_bit_what_they_are_apart(finished, tmp_path):
     children = finished[1].record.children()
     for number, arm in enumerate(finished[1].arms):
-        alone = launch({"alone": arm.experiment}, show=sweeps.quiet)["alone"]
+        alone = launch({"alone": arm.experiment}, progress=SILENT)["alone"]
         packed = children[arm.key].run_id
         first = sweeps.weights(packed, tmp_path / f"packed-{number}")
         second = sweeps.weights(alone.run_id, tmp_path / f"alone-{number}")
@@ -203,7 +204,7 @@ def test_checkpoints_of_a_pack_are_evaluated_in_one_pass(finished, monkeypatch):
 
 
 def test_runs_of_other_data_are_not_evaluated_in_one_pass(finished):
-    other = launch({"other": sweeps.make_sweep("x", {"data": {"frames": 5}}).base_experiment}, show=sweeps.quiet)
+    other = launch({"other": sweeps.make_sweep("x", {"data": {"frames": 5}}).base_experiment}, progress=SILENT)
     ids = [next(iter(finished[1].record.children().values())).run_id, other["other"].run_id]
     refused = CliRunner().invoke(evaluate_command, ids)
     assert isinstance(refused.exception, InputError)

@@ -32,6 +32,9 @@ def eva_shape(
 ) -> TowerShape:
     """A toy EVA tower's sizes, with patches of 8 pixels; declared as `OpenCLIPSpec.shape` declares EVA's."""
     return TowerShape(
+        prefix_tokens=1,
+        class_token=0,
+        pooling="class-token",
         depth=depth,
         width=width,
         heads=heads,

@@ -2,7 +2,6 @@
 
 import threading
 from collections import Counter
-from dataclasses import asdict
 
 import toys
 from side4video.core.errors import Side4VideoError
@@ -43,7 +42,7 @@ def open_cache(folder, *, reads=READS, tower=None, section=None, clips=None, **f
     layouts = entry_layouts(
         tower.shape, reads, frames=section.frames, dtype=tower.dtype, keeps_eight_bits=tower.keeps_eight_bits
     )
-    made_of = {"weights": tower.fingerprint(), "shape": asdict(tower.shape), "every": reads.every}
+    made_of = {"weights": tower.fingerprint(), "shape": tower.shape.identity(), "every": reads.every}
     return FeatureCache(spec, section, clips or clips_of(section), tower=made_of, layouts=layouts)
 
 

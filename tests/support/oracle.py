@@ -47,7 +47,7 @@ def perturb(module: nn.Module, *, seed: int, by: float = 0.1):
 
 def own_features(tower, video_BTCHW):
     """What a network that runs the tower itself is given."""
-    return FrozenFeatures(video_BTCHW, tower.normalise)
+    return FrozenFeatures(video_BTCHW, tower.normalise, tower.shape)
 
 
 def double(module: nn.Module, *, trains: bool) -> dict[str, Tensor]:

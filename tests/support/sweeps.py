@@ -5,6 +5,7 @@ import json
 from safetensors.torch import load_file
 
 from side4video.core.errors import InputError
+from side4video.core.progress import SILENT
 from side4video.distributed.trainer import RayTrainer
 from side4video.runs.sweep import prepare_sweep, run_sweep
 from side4video.runs.trainer import LocalTrainer
@@ -66,12 +67,12 @@ class NotingTrainer(LocalTrainer):
         return super().train(experiments, run_logger, **options)
 
 
-def run(sweep, *, local=True, rerun=False, show=quiet, trainer=None):
+def run(sweep, *, local=True, rerun=False, progress=SILENT, trainer=None):
     """Run what is missing; the plan and the outcome."""
     here = trainer or (LocalTrainer() if local else RayTrainer("local", sweep.base_experiment.cluster))
     with here as at_work:
-        prepared = prepare_sweep(sweep, show=show, rerun=rerun, trainer=at_work)
-        return prepared, run_sweep(prepared, show=show, trainer=at_work)
+        prepared = prepare_sweep(sweep, progress=progress, rerun=rerun, trainer=at_work)
+        return prepared, run_sweep(prepared, progress=progress, trainer=at_work)
 
 
 def weights(run_id, folder):

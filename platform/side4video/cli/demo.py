@@ -26,7 +26,7 @@ def demo(as_json: bool, address: str) -> None:
         "linear-probe": load_experiment(file, ["name=linear-probe", "method={kind: linear}"]),
     }
     with ProgressView("demo") as view:
-        finished = list(launch_on_ray(experiments, show=view.show, address=address).values())
+        finished = list(launch_on_ray(experiments, progress=view, address=address).values())
     if as_json:
         click.echo(json.dumps([each.as_json() for each in finished], indent=2))
         return

@@ -57,7 +57,7 @@ def memory(specs: tuple[Path, ...], out: Path, as_json: bool) -> None:
     files = list(specs) or files_of_table_2(experiments_folder())
     store = _store()
     with ProgressView("figure") as view:
-        rows = memory_rows(files, store, tell=lambda said: view.show({"phase": said}))
+        rows = memory_rows(files, store, progress=view)
     _deliver(memory_sheet(rows), out, as_json=as_json)
 
 

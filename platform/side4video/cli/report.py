@@ -111,7 +111,7 @@ def _figure_1(store: Any) -> "list[ReportFigure]":
         click.echo(f"The page is without the figure of memory: {error}", err=True)
         return []
     with ProgressView("report") as view:
-        return [memory_sheet(memory_rows(files, store, tell=lambda said: view.show({"phase": said})))]
+        return [memory_sheet(memory_rows(files, store, progress=view))]
 
 
 @report.command("sweep")

@@ -45,7 +45,7 @@ def run(
     resume = resume or (go_on and find_unfinished(experiment) is not None)
     with ProgressView(experiment.name) as view:
         trainer = LocalTrainer() if local else RayTrainer(address, experiment.cluster)
-        runs = launch({experiment.name: experiment}, show=view.show, trainer=trainer, resume=resume)
+        runs = launch({experiment.name: experiment}, progress=view, trainer=trainer, resume=resume)
     finished = runs[experiment.name]
     if as_json:
         click.echo(json.dumps(finished.as_json(), indent=2))

@@ -59,15 +59,15 @@ def sweep(
     )
     with LocalTrainer() if local else RayTrainer(address, base.cluster) as trainer:
         with view:
-            prepared = prepare_sweep(document, show=view.show, rerun=rerun, trainer=trainer)
+            prepared = prepare_sweep(document, progress=view, rerun=rerun, trainer=trainer)
         Console(stderr=True).print(quote(prepared.plan, document.spec))
         view.add_arms(
             document.arms, {key: _done(run.is_in_sweep(prepared.key)) for key, run in prepared.completed.items()}
         )
         with view:
-            outcome = run_sweep(prepared, show=view.show, trainer=trainer)
+            outcome = run_sweep(prepared, progress=view, trainer=trainer)
     with view:
-        view.show({"phase": "comparing the arms"})
+        view.report("comparing the arms")
         rows, files, notes = _conclude(prepared, outcome, report)
     if as_json:
         click.echo(json.dumps(_as_json(prepared, outcome), indent=2))

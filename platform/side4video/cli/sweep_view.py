@@ -25,7 +25,7 @@ ENDED = frozenset({"finished", "stopped", "diverged", "failed", "done before"})
 
 @dataclass
 class ArmState:
-    """What the view knows of an arm."""
+    """An arm as the view shows it."""
 
     label: str
     state: str = "waiting"
@@ -36,21 +36,21 @@ class ArmState:
 
 @dataclass
 class PackState:
-    """What the view knows of a pack."""
+    """A pack as the view shows it."""
 
     number: int
     """From 1, in the order in which packs began."""
     arms: tuple[str, ...] = ()
     phase: str = ""
-    step: int = 0
-    steps: int = 0
-    """Of the phase, where it says so."""
+    done: int = 0
+    total: int = 0
+    """Of the phase, if it says so."""
     steps_per_second: float = 0.0
     seconds_left: float = 0.0
 
 
 class SweepView:
-    """Shows the messages of a sweep; use it as a context manager."""
+    """Shows the progress of a sweep (`core.progress.Progress`); use it as a context manager."""
 
     def __init__(self, title: str, metric: str, *, mode: str, videos_a_step: int) -> None:
         """Prepare the view.
@@ -97,72 +97,71 @@ class SweepView:
             for arm in arms:
                 self.arms[arm.short_key] = ArmState(arm.label, done.get(arm.key, "waiting"))
 
-    def show(self, message: dict[str, Any]) -> None:
-        """Show one message."""
+    def report(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
+        """See `core.progress.Progress`; reports of a pack have its id as `pack`."""
         with self._lock:
-            if "pack" in message:
-                pack = self.packs.setdefault(message["pack"], PackState(len(self.packs) + 1))
+            if "pack" in details:
+                pack = self.packs.setdefault(details["pack"], PackState(len(self.packs) + 1))
                 self.phase = ""
-                self._take_pack(pack, message)
-            elif message["phase"] == "refused":
-                self._say(f"{self.title}: a proposal was refused: {message['reason']}", stays=True)
+                self._update_pack(pack, phase, done, total, details)
+            elif phase == "refused":
+                self._print(f"{self.title}: a proposal was refused: {details['reason']}", stays=True)
             else:
-                if "step" not in message:
-                    self._say(f"{self.title}: {message['phase']}")
-                self.phase = message["phase"] + _progress(message.get("step", 0), message.get("steps", 0))
+                if not total:
+                    self._print(f"{self.title}: {phase}")
+                self.phase = phase + _count(done, total)
 
     def render(self) -> Group:
         """The whole view."""
         with self._lock:
-            where = self._where()
+            where = self._summary()
             lines = [Text(f"{self.title}: {where}" if where else self.title, style="bold")]
-            lines += [Text(_pack_line(pack, self.videos_a_step)) for pack in self._at_work()]
+            lines += [Text(_pack_line(pack, self.videos_a_step)) for pack in self._active_packs()]
             return Group(*lines, self._table()) if self.arms else Group(*lines)
 
-    # ---- what messages say
+    # ---- what reports say
 
-    def _take_pack(self, pack: PackState, message: dict[str, Any]) -> None:
-        phase = message["phase"]
-        if "arms" in message:
-            pack.arms = tuple(message["arms"])
+    def _update_pack(self, pack: PackState, phase: str, done: int, total: int, details: Mapping[str, Any]) -> None:
+        if "arms" in details:
+            pack.arms = tuple(details["arms"])
             for name in pack.arms:
                 self.arms.setdefault(name, ArmState(name)).state = "waiting"
         if phase != "evaluated":
-            pack.step, pack.steps = message.get("step", 0), message.get("steps", 0)
+            pack.done, pack.total = done, total
         match phase:
             case "evaluated":
-                self._take_metrics(message)
+                self._update_metrics(details)
             case "training":
-                pack.steps_per_second = message.get("steps_per_second", pack.steps_per_second)
-                pack.seconds_left = message.get("seconds_left", pack.seconds_left)
-                self._take_living(pack, message.get("losses", {}))
-            case "done" if "states" in message:
-                for name, state in message["states"].items():
+                pack.steps_per_second = details.get("steps_per_second", pack.steps_per_second)
+                pack.seconds_left = details.get("seconds_left", pack.seconds_left)
+                self._update_states(pack, details.get("losses", {}))
+            case "done" if "states" in details:
+                for name, state in details["states"].items():
                     self._arm(name).state = state
             case "failed":
                 for name in pack.arms:
                     self._arm(name).state = "failed"
         if phase not in ("evaluated", pack.phase):
             pack.phase = phase
-            self._say_phase(pack, message)
+            self._print_phase(pack, details)
         elif time.monotonic() - self._last_line > LINE_EVERY_SECONDS and pack.steps_per_second:
-            self._say(f"{self.title}: {_pack_line(pack, self.videos_a_step)}")
+            self._print(f"{self.title}: {_pack_line(pack, self.videos_a_step)}")
 
-    def _take_metrics(self, message: dict[str, Any]) -> None:
+    def _update_metrics(self, details: Mapping[str, Any]) -> None:
         better = max if self.mode == "max" else min
-        for name, metrics in message["metrics"].items():
+        for name, metrics in details["metrics"].items():
             arm = self._arm(name)
-            arm.epoch, arm.metric = message["epoch"] + 1, metrics.get(self.metric, nan)
+            arm.epoch, arm.metric = details["epoch"] + 1, metrics.get(self.metric, nan)
             arm.best = arm.metric if arm.best != arm.best else better(arm.best, arm.metric)
-        values = {name: each[self.metric] for name, each in message["metrics"].items() if self.metric in each}
-        said = f"{_arms(len(message['metrics']))} evaluated"
+        values = {name: each[self.metric] for name, each in details["metrics"].items() if self.metric in each}
+        said = f"{_arms(len(details['metrics']))} evaluated"
         if values:
             first = better(values, key=lambda name: values[name])
             among = f"best of {len(values)} arms: " if len(values) > 1 else ""
             said = f"{among}{self._arm(first).label}, {self.metric} {values[first]:.3f}"
-        self._say(f"{self.title}: epoch {message['epoch'] + 1}: {said}")
+        self._print(f"{self.title}: epoch {details['epoch'] + 1}: {said}")
 
-    def _take_living(self, pack: PackState, losses: Mapping[str, float]) -> None:
+    def _update_states(self, pack: PackState, losses: Mapping[str, float]) -> None:
         for name in pack.arms:
             arm = self._arm(name)
             if name in losses:
@@ -175,12 +174,12 @@ class SweepView:
 
     # ---- how it looks
 
-    def _where(self) -> str:
+    def _summary(self) -> str:
         states = [arm.state for arm in self.arms.values()]
         counts = f"{sum(state in ENDED for state in states)} of {_arms(len(states))} ended" if states else ""
         return ", ".join(part for part in (counts, self.phase) if part)
 
-    def _at_work(self) -> list[PackState]:
+    def _active_packs(self) -> list[PackState]:
         return [pack for pack in self.packs.values() if pack.phase not in ("done", "failed")]
 
     def _table(self) -> Table:
@@ -188,8 +187,8 @@ class SweepView:
         table.add_column("arm", no_wrap=True, max_width=60)
         for name in ("epoch", self.metric, "best", "state"):
             table.add_column(name, justify="right" if name != "state" else "left", no_wrap=True)
-        most = max(5, min(MOST_ARMS, self.console.height - len(self._at_work()) - 4))
-        shown = self._most_telling(most)
+        most = max(5, min(MOST_ARMS, self.console.height - len(self._active_packs()) - 4))
+        shown = self._rows_that_fit(most)
         for arm in shown:
             value, best = (f"{number:.3f}" if number == number else "" for number in (arm.metric, arm.best))
             state = Text(arm.state, style=STYLES.get(arm.state, "dim"))
@@ -198,7 +197,7 @@ class SweepView:
             table.add_row(f"… and {len(self.arms) - len(shown)} more", "", "", "", "")
         return table
 
-    def _most_telling(self, count: int) -> list[ArmState]:
+    def _rows_that_fit(self, count: int) -> list[ArmState]:
         """All arms in their order, or where there is no room those at work and the best."""
         arms = list(self.arms.values())
         if len(arms) <= count:
@@ -210,14 +209,14 @@ class SweepView:
         chosen = {id(arm) for arm in ranked[: count - 1]}
         return [arm for arm in arms if id(arm) in chosen]
 
-    def _say_phase(self, pack: PackState, message: Mapping[str, Any]) -> None:
+    def _print_phase(self, pack: PackState, details: Mapping[str, Any]) -> None:
         head = f"{self.title}: pack {pack.number}"
         if pack.phase == "failed":
-            self._say(f"{head}: {_arms(len(pack.arms))} failed: {message['reason']}", stays=True)
-        elif pack.phase != "done" or "states" in message:
-            self._say(f"{head}: {pack.phase}")
+            self._print(f"{head}: {_arms(len(pack.arms))} failed: {details['reason']}", stays=True)
+        elif pack.phase != "done" or "states" in details:
+            self._print(f"{head}: {pack.phase}")
 
-    def _say(self, line: str, *, stays: bool = False) -> None:
+    def _print(self, line: str, *, stays: bool = False) -> None:
         """Print a line in a log; above the table only what `stays` when the table is gone."""
         if self._live is None or stays:
             self._last_line = time.monotonic()
@@ -226,15 +225,15 @@ class SweepView:
 
 def _pack_line(pack: PackState, videos_a_step: int) -> str:
     shared = "on one pass" if len(pack.arms) > 1 else "on a pass of its own"
-    line = f"pack {pack.number}: {_arms(len(pack.arms))} {shared}: {pack.phase}{_progress(pack.step, pack.steps)}"
+    line = f"pack {pack.number}: {_arms(len(pack.arms))} {shared}: {pack.phase}{_count(pack.done, pack.total)}"
     if pack.phase != "training" or not pack.steps_per_second:
         return line
     rate = f"{pack.steps_per_second * videos_a_step:.1f} clips/s"
     return f"{line} · {rate} · {format_duration(pack.seconds_left)} left"
 
 
-def _progress(step: int, steps: int) -> str:
-    return f" {step}/{steps}" if steps else ""
+def _count(done: int, total: int) -> str:
+    return f" {done}/{total}" if total else ""
 
 
 def _arms(count: int) -> str:

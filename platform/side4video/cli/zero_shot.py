@@ -56,7 +56,7 @@ def zero_shot(run: str, prompt: str, overrides: tuple[str, ...], as_json: bool, 
                 click.echo("From the store; --rerun evaluates again.")
             return
     with ProgressView(experiment.name) as view:
-        finished = launch({experiment.name: experiment}, show=view.show)[experiment.name]
+        finished = launch({experiment.name: experiment}, progress=view)[experiment.name]
     _tell(finished.run_id, finished.name, finished.metrics, as_json=as_json)
     for row in finished.broken_clips:
         click.echo(f"could not be read: {row['origin']}: {row['path']}: {row['reason']}", err=True)

@@ -1,15 +1,39 @@
-"""Where long work on many files says how far it is; a terminal implements it."""
+"""How far long work is: the one protocol that terminals, logs and Ray actors implement."""
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 
-class View(Protocol):
-    """Where work says how far it is."""
+class Progress(Protocol):
+    """Receives reports of long work."""
 
-    def say(self, phase: str) -> None:
-        """Something begins whose length is not known."""
+    def report(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
+        """Report what is being done.
+
+        Args:
+            phase: Such as `planning` or `training`.
+            done: Steps, clips or files that are done.
+            total: How many there are; 0 if nobody knows.
+            details: What a phase says beside it, such as `losses` and `seconds_left` of `training`.
+        """
         ...
 
-    def tell(self, done: int, total: int) -> None:
-        """So many are done."""
-        ...
+
+class _Silent:
+    def report(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
+        pass
+
+
+SILENT: Progress = _Silent()
+"""Discards all reports."""
+
+
+class MessageProgress:
+    """Passes each report on as one dictionary: `{"phase": ..., "done": ..., "total": ..., **details}`."""
+
+    def __init__(self, send: Callable[[dict[str, Any]], object]) -> None:
+        self._send = send
+
+    def report(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
+        """See `Progress`."""
+        self._send({"phase": phase, "done": done, "total": total, **details})

@@ -1,4 +1,4 @@
-"""Clusters that grow: who adds machines when work waits for them, and what there may come to be."""
+"""Connect to a Ray cluster, or start one on this machine, and refuse early what it cannot run."""
 
 import importlib
 import io
@@ -11,51 +11,37 @@ from contextlib import redirect_stdout
 from typing import Any
 
 from side4video.core.errors import InputError
+from side4video.distributed import compat
 from side4video.spec.cluster import ClusterSpec
 
 MACHINE_SECONDS = "1200"
 """How long workers wait for machines of a cluster that grows: a cloud's need minutes to come up."""
 
-_STATUS = b"__autoscaling_status"
-"""Where Ray's autoscaler says in each round what it sees."""
-
-_FIXED = "node_"
-"""How it calls kinds of machines where it may only look."""
+_FIXED_NODE_TYPE = "node_"
+"""Start of the autoscaler's names for node types that nobody defined: it only watches them."""
 
 
-def can_autoscale(ray: Any) -> bool:
-    """Whether somebody adds machines to the connected cluster when work waits for them."""
-    if configured_max_resources(ray):
+def can_autoscale() -> bool:
+    """Whether an autoscaler adds machines to the connected cluster when work waits for them."""
+    if compat.max_resources_from_config():
         return True
-    from ray.autoscaler.v2.utils import is_autoscaler_v2
-    from ray.experimental.internal_kv import _internal_kv_get
-
-    # Of the second autoscaler, which is KubeRay's, nothing else is said; the first one tells it by the kinds' names.
-    return is_autoscaler_v2(fetch_from_server=True) or has_node_types(_internal_kv_get(_STATUS))
+    # The second autoscaler, KubeRay's, says nothing else; the first one is known by the names of its node types.
+    return compat.uses_autoscaler_v2() or has_node_types(compat.autoscaler_status())
 
 
 def has_node_types(status: bytes | None) -> bool:
-    """Whether an autoscaler's status speaks of kinds of machines that somebody defined."""
+    """Whether an autoscaler's status (JSON) lists node types that somebody defined."""
     try:
         report = json.loads(status or b"{}").get("autoscaler_report", {})
     except ValueError:
         return False
     kinds = [*(report.get("active_nodes") or {}), *(report.get("node_type_mapping") or {}).values()]
-    return any(not kind.startswith(_FIXED) for kind in kinds)
+    return any(not kind.startswith(_FIXED_NODE_TYPE) for kind in kinds)
 
 
-def configured_max_resources(ray: Any) -> Mapping[str, float]:
-    """The most that a cluster may come to have, where it says so."""
-    # Ray Train asks the same place before it waits for machines; there is no public one.
-    return dict(ray._private.state.state.get_max_resources_from_cluster_config() or {})
-
-
-def max_resources(ray: Any) -> dict[str, float]:
-    """What the cluster has, or may come to have."""
-    has = dict(ray.cluster_resources())
-    for name, most in configured_max_resources(ray).items():
-        has[name] = max(has.get(name, 0), most)
-    return has
+def max_resources(resources: Mapping[str, float], configured: Mapping[str, float]) -> dict[str, float]:
+    """For each resource the larger of what a cluster has now and what it may grow to."""
+    return {name: max(resources.get(name, 0), configured.get(name, 0)) for name in {**resources, **configured}}
 
 
 log = logging.getLogger(__name__)
@@ -146,11 +132,12 @@ class RayCluster:
             raise self._failure
         import ray
 
+        configured = compat.max_resources_from_config()
         for each in (self.needed, *needed):
             try:
-                _check_resources(max_resources(ray), each, self.address)
+                _check_resources(max_resources(ray.cluster_resources(), configured), each, self.address)
             except InputError as lacking:
-                if not self._grows or configured_max_resources(ray):
+                if not self._grows or configured:
                     raise
                 # How far it grows it does not say.
                 log.warning("%s; waiting for machines to be added", lacking)
@@ -168,7 +155,7 @@ class RayCluster:
             began = not ray.is_initialized()
             if began:
                 _connect(ray, self.address)
-            self._grows = can_autoscale(ray)
+            self._grows = can_autoscale()
             if self._grows:
                 os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", MACHINE_SECONDS)
             # It takes seconds to import, and the driver is busy with other things now.

@@ -1,63 +1,65 @@
-"""How far a run is, where the driver can see it: a small actor between the first worker and the terminal."""
+"""A small Ray actor between the first worker and the driver: it passes on progress, failures and requests to stop."""
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from side4video.core import signals
+from side4video.core.progress import Progress
+
+MAX_MESSAGES = 200
 
 
 class ProgressActor:
-    """Holds the newest messages until somebody reads them."""
+    """Holds the newest progress messages until the driver reads them, and how the workers failed."""
 
     def __init__(self) -> None:
         self._messages: list[dict[str, Any]] = []
-        self._mistake: Exception | None = None
-        self._is_leaving = False
-        self._last_words = ""
+        self._failure: Exception | None = None
+        self._stop_requested = False
+        self._fatal_reason = ""
 
     def post(self, message: dict[str, Any]) -> None:
-        """Add a message."""
-        self._messages = [*self._messages[-199:], message]
+        """Add a message; the oldest are dropped."""
+        self._messages = [*self._messages[1 - MAX_MESSAGES :], message]
 
     def take(self) -> list[dict[str, Any]]:
         """All messages since the last call."""
         messages, self._messages = self._messages, []
         return messages
 
-    def give_up(self, mistake: Exception) -> None:
-        """Say that no retry can help: data or documents are wrong."""
-        self._mistake = self._mistake or mistake
+    def fail(self, failure: Exception) -> None:
+        """Record an error that a retry cannot mend, such as wrong data; the first one counts."""
+        self._failure = self._failure or failure
 
-    def mistake(self) -> Exception | None:
-        """What a worker gave up for, if one did."""
-        return self._mistake
+    def failure(self) -> Exception | None:
+        """The error that a retry cannot mend, if a worker met one."""
+        return self._failure
 
-    def leave(self) -> None:
-        """Say that the run is told to end: the workers are to save and leave."""
-        self._is_leaving = True
+    def request_stop(self) -> None:
+        """Ask the workers to save a checkpoint and end."""
+        self._stop_requested = True
 
-    def is_leaving(self) -> bool:
-        """Whether the run is told to end."""
-        return self._is_leaving
+    def stop_requested(self) -> bool:
+        """Whether the workers are asked to end."""
+        return self._stop_requested
 
-    def say_last(self, words: str) -> None:
-        """Say why a worker's process ends, which itself cannot any more."""
-        self._last_words = words
+    def set_fatal_reason(self, reason: str) -> None:
+        """Record why a worker's process is about to end; it cannot say so itself any more."""
+        self._fatal_reason = reason
 
-    def on_fatal(self) -> str:
-        """Why the last worker's process ended that said it; empty if none did."""
-        return self._last_words
+    def fatal_reason(self) -> str:
+        """Why the last such process ended; empty if none did."""
+        return self._fatal_reason
 
 
 class ProgressReader:
-    """Reads a board in the background and shows each message; ends with its `with` block.
+    """Reads the actor in a thread and passes each message on, until its `with` block ends.
 
-    When this process is told to end, the reader tells the board.
+    When this process gets a SIGTERM, the thread asks the workers to stop.
     """
 
-    def __init__(self, ray: Any, progress_actor: Any, show: Callable[[dict[str, Any]], None]) -> None:
-        self._ray, self._board, self._show = ray, progress_actor, show
+    def __init__(self, ray: Any, progress_actor: Any, progress: Progress) -> None:
+        self._ray, self._actor, self._progress = ray, progress_actor, progress
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="progress", daemon=True)
 
@@ -70,20 +72,19 @@ class ProgressReader:
         self._thread.join(timeout=10)
 
     def _follow(self) -> None:
-        is_told = False
+        has_requested = False
         while True:
-            last = self._done.wait(0.5)
+            is_last = self._done.wait(0.5)
             try:
-                if signals.stop_requested() and not is_told:
-                    self._board.leave.remote()
-                    is_told = True
-                messages = self._ray.get(self._board.take.remote(), timeout=5)
-            except TimeoutError:  # a busy machine; the messages are still there
+                if signals.stop_requested() and not has_requested:
+                    self._actor.request_stop.remote()
+                    has_requested = True
+                messages = self._ray.get(self._actor.take.remote(), timeout=5)
+            except TimeoutError:  # a busy machine; the actor still has the messages
                 messages = []
             except self._ray.exceptions.RayError:
-                # The board is a convenience: a run goes on without it.
-                return
+                return  # progress is a convenience: the run continues without it
             for message in messages:
-                self._show(message)
-            if last:
+                self._progress.report(**message)
+            if is_last:
                 return

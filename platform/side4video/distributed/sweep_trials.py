@@ -2,16 +2,17 @@
 
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from side4video.core.errors import InputError, Interrupted, Side4VideoError
+from side4video.core.progress import Progress
 from side4video.distributed.results_actor import ResultsActor
 from side4video.distributed.train import SweepFeedback, train_on_ray
 from side4video.planning.packs import PlannedPack, compile_packs
 from side4video.runs.packs import SweepRun, place_packs
-from side4video.runs.trainer import Show, Trained
+from side4video.runs.trainer import Trained
 from side4video.spec.sweep import AshaScheduler
 from side4video.spec.sweep_arms import Arm, Row, distinct, short_key
 from side4video.tracking.finished_runs import completed_arms, metric_history
@@ -24,11 +25,16 @@ LOOK_SECONDS = 0.5
 """How often the driver looks whether a pack or the trials failed, and listens to Ctrl-C."""
 
 
-def _show_and_note(show: Callable[[dict[str, Any]], None], message: dict[str, Any], begun: threading.Event) -> None:
-    """Pass a message on, and note when the first pack is at work, or has failed."""
-    if "pack" in message and message["phase"] not in ("opening the records", "starting the workers"):
-        begun.set()
-    show(message)
+class _FirstPackProgress:
+    """Passes reports on, and sets an event when the first pack trains or has failed."""
+
+    def __init__(self, progress: Progress, begun: threading.Event) -> None:
+        self._progress, self._begun = progress, begun
+
+    def report(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
+        if "pack" in details and phase not in ("opening the records", "starting the workers"):
+            self._begun.set()
+        self._progress.report(phase, done, total, **details)
 
 
 class SweepTrials:
@@ -80,8 +86,8 @@ class SweepTrials:
         Raises:
             Side4VideoError: If the trials failed; a pack that fails fails its own arms.
         """
-        show, begun = self.work.show, threading.Event()
-        self.work.show = lambda message: _show_and_note(show, message, begun)
+        progress, begun = self.work.progress, threading.Event()
+        self.work.progress = _FirstPackProgress(progress, begun)
         for pack in packs:
             self._submit(pack)
         arms = [*self._told, *(arm.short_key for pack in packs for arm in pack.arms)]
@@ -97,7 +103,7 @@ class SweepTrials:
                 trials.join(LOOK_SECONDS) if trials.is_alive() else threading.Event().wait(LOOK_SECONDS)
                 self._raise_failures()
             self._raise_failures()
-            show({"phase": "ending the trials"})
+            progress.report("ending the trials")
         finally:
             self._is_over = True
             self._packs.shutdown(wait=False, cancel_futures=True)
@@ -135,9 +141,11 @@ class SweepTrials:
     def _train(self, pack: PlannedPack) -> None:
         feedback = SweepFeedback(self.results_actor, self.work.sweep.spec.metric, pack.resume_from)
 
-        def train(run_logger: MLflowRunLogger, show: Show) -> Trained:
+        def train(run_logger: MLflowRunLogger, progress: Progress) -> Trained:
             folder, _, name = pack.folder.rpartition("/")
-            return train_on_ray(pack.experiments, run_logger, place=folder, name=name, show=show, sweep=feedback)
+            return train_on_ray(
+                pack.experiments, run_logger, place=folder, name=name, progress=progress, sweep=feedback
+            )
 
         states = self.work.train(pack, train)
         if self._is_over:
@@ -167,7 +175,7 @@ class SweepTrials:
         except InputError as error:
             name = f"refused-{number}-{repeat}"
             self.results_actor.end.remote({name: "failed"}, str(error))
-            self.work.show({"phase": "refused", "reason": str(error)})
+            self.work.progress.report("refused", reason=str(error))
         total = (spec.optuna.arms if spec.optuna else 0) * spec.seeds
         if self._count % (self.work.sweep.batch * spec.seeds) == 0 or self._count == total:
             batch, self._batch = self._batch, {}

@@ -1,7 +1,7 @@
 """One run on Ray Train: the worker's function, the epoch's way to MLflow, and the driver."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from side4video.core.errors import Interrupted, Side4VideoError, WorkerInterrupted
 from side4video.core.metric import Point
+from side4video.core.progress import MessageProgress, Progress
 from side4video.core.temporary import temporary_folder
 from side4video.data.streams.prefetch import MakePrefetcher, make_prefetcher
 from side4video.distributed.progress_actor import ProgressActor, ProgressReader
@@ -39,23 +40,25 @@ def work(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     from ray.train.torch import get_device
 
     from side4video.engine.process_group import ProcessGroup
-    from side4video.engine.progress import Narration, silent
+    from side4video.engine.progress import NO_PROGRESS, StepProgress
     from side4video.run import RunContext, run
 
     context = ray.train.get_context()
     process = ProcessGroup(context.get_world_rank(), context.get_world_size(), get_device())
     experiments = {name: Experiment.model_validate(document) for name, document in config["experiments"].items()}
     progress_actor = config["board"]
-    narrator = Narration(lambda message: progress_actor.post.remote(message)) if process.is_first else silent
+    sender = MessageProgress(progress_actor.post.remote)
+    progress = StepProgress(sender) if process.is_first else NO_PROGRESS
     prefetch = _prefetch(next(iter(experiments.values())).cluster)
     changes_tower = any(not spec.method.packable for spec in experiments.values())
     judge = _judge(config["hub"], config["metric"]) if config["hub"] else never_stop
     # Ray retries whatever fails; a mistake in data or documents would only fail again, after the same wait.
-    given_up: Any = ray.get(progress_actor.mistake.remote())
-    if given_up is not None:
-        raise given_up
-    monitor = PreemptionMonitor(progress_actor, is_first=process.is_first)
-    with temporary_folder() as scratch, monitor.watching():
+    failure: Any = ray.get(progress_actor.failure.remote())
+    if failure is not None:
+        raise failure
+    driver_requests_stop = partial(_driver_requests_stop, progress_actor) if process.is_first else None
+    monitor = PreemptionMonitor(driver_requests_stop)
+    with temporary_folder() as scratch, monitor.running():
         try:
             outcomes = run(
                 experiments,
@@ -64,22 +67,28 @@ def work(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
                     scratch,
                     partial(report_to_ray, place=config["place"]),
                     checkpoint_sources(scratch, config["resume_from"]),
-                    narrator,
+                    progress,
                     judge,
                     prefetch,
                     get_weights(config["tower"], is_changed=changes_tower),
                     stop_request=monitor.stop_request,
-                    on_fatal=lambda words: ray.get(progress_actor.say_last.remote(f"worker {process.rank}: {words}")),
+                    on_fatal=lambda reason: ray.get(
+                        progress_actor.set_fatal_reason.remote(f"worker {process.rank}: {reason}")
+                    ),
                 ),
             )
         except WorkerInterrupted:
             raise  # Ray begins the workers again, from the checkpoint that was just written
         except Interrupted as interruption:
             return {INTERRUPTED: {"reason": str(interruption)}}
-        except Side4VideoError as mistake:
-            ray.get(progress_actor.give_up.remote(mistake))
+        except Side4VideoError as error:
+            ray.get(progress_actor.fail.remote(error))
             raise
     return {name: asdict(outcome) for name, outcome in outcomes.items()}
+
+
+def _driver_requests_stop(progress_actor: Any) -> bool:
+    return bool(ray.get(progress_actor.stop_requested.remote(), timeout=10))
 
 
 def _prefetch(cluster: ClusterSpec) -> MakePrefetcher:
@@ -137,7 +146,7 @@ def train_on_ray(
     *,
     place: str,
     name: str,
-    show: Callable[[dict[str, Any]], None],
+    progress: Progress,
     sweep: SweepFeedback | None = None,
 ) -> tuple[dict[str, dict[str, Any]], Path | None]:
     """Train the experiments as one pack on the connected cluster.
@@ -147,7 +156,7 @@ def train_on_ray(
         run_logger: Their records.
         place: Storage folder or URI; a run of the same name there is continued from its last checkpoint.
         name: The run's name in the storage.
-        show: Gets progress messages.
+        progress: Receives the progress.
         sweep: Where the pack's arms report, if it belongs to a sweep.
 
     Returns:
@@ -179,7 +188,7 @@ def train_on_ray(
         callbacks=[RunLoggerCallback(run_logger)],
         logging_config=LoggingConfig(log_level="ERROR"),
     )
-    with ProgressReader(ray, progress_actor, show):
+    with ProgressReader(ray, progress_actor, progress):
         try:
             result = _fit(config, cluster, run_config)
         except (ray.train.TrainingFailedError, ray.exceptions.RayActorError) as error:
@@ -230,7 +239,7 @@ def _explain(error: BaseException, progress_actor: Any) -> Side4VideoError:
             if isinstance(candidate, Side4VideoError):
                 return candidate
     try:
-        words: Any = ray.get(progress_actor.on_fatal.remote(), timeout=10)
+        words: Any = ray.get(progress_actor.fatal_reason.remote(), timeout=10)
     except (TimeoutError, ray.exceptions.RayError):
         words = ""
     return Side4VideoError(f"the workers failed: {words or _cause(error)}")

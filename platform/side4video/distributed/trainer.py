@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from side4video.core import signals
+from side4video.core.progress import Progress
 from side4video.distributed.cluster import RayCluster
 from side4video.planning.packs import PlannedPack
 from side4video.runs.launch import RunResult, launch
 from side4video.runs.packs import SweepRun
-from side4video.runs.trainer import Show, Trained
+from side4video.runs.trainer import Trained
 from side4video.spec.cluster import ClusterSpec
 from side4video.spec.experiment import Experiment
 from side4video.spec.sweep_arms import short_key
@@ -43,19 +44,19 @@ class RayTrainer:
         self.cluster.begin()
 
     def train(
-        self, experiments: Mapping[str, Experiment], run_logger: MLflowRunLogger, *, place: str, show: Show
+        self, experiments: Mapping[str, Experiment], run_logger: MLflowRunLogger, *, place: str, progress: Progress
     ) -> Trained:
         """See `Trainer`.
 
         Raises:
             Side4VideoError: If the workers failed for good.
         """
-        self._connect(show)
+        self._connect(progress)
         from side4video.distributed.train import train_on_ray
 
-        show({"phase": "starting the workers"})
+        progress.report("starting the workers")
         folder, _, name = place.rpartition("/")
-        return train_on_ray(experiments, run_logger, place=folder, name=name, show=show)
+        return train_on_ray(experiments, run_logger, place=folder, name=name, progress=progress)
 
     def train_packs(
         self, sweep_run: SweepRun, packs: Sequence[PlannedPack], completed: Mapping[str, StoredRun]
@@ -68,7 +69,7 @@ class RayTrainer:
         Raises:
             Side4VideoError: If the trials failed.
         """
-        ray = self._connect(sweep_run.show, *(spec.cluster for pack in packs for spec in pack.experiments.values()))
+        ray = self._connect(sweep_run.progress, *(spec.cluster for pack in packs for spec in pack.experiments.values()))
         from side4video.distributed.sweep_trials import SweepTrials
 
         trials = SweepTrials(ray, sweep_run)
@@ -77,8 +78,8 @@ class RayTrainer:
                 trials.tell({short_key(key): run for key, run in runs.items()})
         trials.run(packs)
 
-    def _connect(self, show: Show, *needed: ClusterSpec) -> Any:
-        show({"phase": self.cluster.phase})
+    def _connect(self, progress: Progress, *needed: ClusterSpec) -> Any:
+        progress.report(self.cluster.phase)
         ray = self.cluster.connected(*needed)
         signals.reinstall_handler()
         return ray
@@ -93,8 +94,8 @@ def _by_pack(completed: Mapping[str, StoredRun]) -> list[dict[str, StoredRun]]:
 
 
 def launch_on_ray(
-    experiments: Mapping[str, Experiment], *, show: Show, address: str = "local", resume: bool = False
+    experiments: Mapping[str, Experiment], *, progress: Progress, address: str = "local", resume: bool = False
 ) -> dict[str, RunResult]:
     """`runs.launch.launch` on a Ray cluster; `local` starts one on this machine."""
     trainer = RayTrainer(address, next(iter(experiments.values())).cluster)
-    return launch(experiments, show=show, trainer=trainer, resume=resume)
+    return launch(experiments, progress=progress, trainer=trainer, resume=resume)

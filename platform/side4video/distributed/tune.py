@@ -13,11 +13,12 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianSt
 from ray.tune.search import ConcurrencyLimiter, Repeater, Searcher
 
 from side4video.core.paths import home
+from side4video.distributed.compat import HEAD_RESOURCE
 from side4video.distributed.virtual_trial import VirtualTrial
 from side4video.spec.space import draw
 from side4video.spec.sweep import AshaScheduler, MedianScheduler, OptunaSearch, SweepSpec
 
-HEAD = {"node:__internal_head__": 0.001}
+HEAD = {HEAD_RESOURCE: 0.001}
 """What a virtual trial asks for: to be on the head, no core, no GPU."""
 TRIALS_OF_NO_CONSEQUENCE = 2
 """Trials at a time where nobody decides: they repeat what is known, a few milliseconds each."""

@@ -1,4 +1,4 @@
-"""What a Ray Train worker knows of the world around it: checkpoints to go on from, and whether it is to leave."""
+"""What a Ray Train worker needs of Ray: checkpoints to resume from, and requests to save or stop."""
 
 import logging
 import signal
@@ -12,30 +12,30 @@ import ray
 import ray.train
 from ray.train import Checkpoint
 from ray.train.torch import TorchConfig
-from ray.train.torch.config import _TorchBackend
 
 from side4video.core import signals
 from side4video.core.errors import Interrupted
+from side4video.distributed import compat
 from side4video.engine.preemption import StopRequest
 from side4video.engine.resume import CheckpointSource, checkpoint_source
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
-"""How often a worker looks whether the run is to end, or its node is taken away."""
+"""How often a worker asks whether the run is to stop, or its node is being taken away."""
 
 
-class SignalAwareBackend(_TorchBackend):
-    """Torch's process group, in workers that finish their step when they hear SIGTERM."""
+class SignalAwareBackend(compat.torch_backend()):
+    """Ray Train's torch backend, in workers that finish their step and save when they get SIGTERM."""
 
     def on_start(self, worker_group: Any, backend_config: Any) -> None:
-        """Begin the process group; Ray runs this function in each worker's main thread, which hears signals."""
+        """Start the process group. Ray runs the handler's function in each worker's main thread, which gets signals."""
         super().on_start(worker_group, backend_config)
         worker_group.execute(install_signal_handler)
 
 
 class SignalAwareTorchConfig(TorchConfig):
-    """The same as `TorchConfig`, with that backend."""
+    """`TorchConfig` with that backend."""
 
     @property
     def backend_cls(self) -> type:
@@ -44,38 +44,56 @@ class SignalAwareTorchConfig(TorchConfig):
 
 
 def install_signal_handler() -> None:
-    """Hear SIGTERM in this process: at work it is a wish; else it is Ray's own, which ends the process."""
+    """Handle SIGTERM in this process: during training it requests a stop, else Ray's own handler ends the process."""
     before = signal.getsignal(signal.SIGTERM)
 
-    def hear(number: int, frame: Any) -> None:
+    def handle(number: int, frame: Any) -> None:
         try:
             signals.handle_signal(number, frame)
         except Interrupted:
             signal.signal(signal.SIGTERM, before)
             signal.raise_signal(signal.SIGTERM)
 
-    signal.signal(signal.SIGTERM, hear)
+    signal.signal(signal.SIGTERM, handle)
+
+
+def node_is_preempted() -> bool:
+    """Whether Ray is taking away a node of this run."""
+    return compat.preemption_info() is not None
 
 
 class PreemptionMonitor:
-    """Looks from time to time, beside the training, whether this worker is to pause."""
+    """Watches, in a thread beside the training, whether this worker is to save a checkpoint or to stop."""
 
-    def __init__(self, progress_actor: Any, *, is_first: bool) -> None:
-        """Nothing is looked at before `watching`.
+    def __init__(
+        self,
+        driver_requests_stop: Callable[[], bool] | None,
+        *,
+        is_preempted: Callable[[], bool] = node_is_preempted,
+        every_seconds: float = LOOK_SECONDS,
+    ) -> None:
+        """Nothing is watched before `running`.
 
         Args:
-            progress_actor: The driver's.
-            is_first: Whether to look at the board: one worker's wish is all workers'.
+            driver_requests_stop: Asks the driver whether the run is to stop; None in all workers but the first.
+            is_preempted: Whether this run's node is being taken away.
+            every_seconds: How often both are asked.
         """
-        self._board, self._is_first = progress_actor, is_first
-        self._is_leaving = False
-        self._is_preempted = False
+        self._driver_requests_stop, self._node_is_preempted = driver_requests_stop, is_preempted
+        self._every_seconds = every_seconds
+        self._must_stop = False
+        self._must_save = False
         self._over = threading.Event()
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Look, inside the block."""
-        thread = threading.Thread(target=self._look, name="surveyor", daemon=True)
+    def running(self) -> Iterator[None]:
+        """Watch, inside the block.
+
+        Raises:
+            Side4VideoError: If the installed Ray cannot say whether a node is being taken away.
+        """
+        self._node_is_preempted()  # here, not in the thread, whose errors nobody sees
+        thread = threading.Thread(target=self._watch, name="preemption-monitor", daemon=True)
         signals.set_busy(True)
         thread.start()
         try:
@@ -86,50 +104,36 @@ class PreemptionMonitor:
             thread.join(timeout=10)
 
     def stop_request(self) -> StopRequest:
-        """What this worker wishes now.
+        """What this worker requests now.
 
-        A node that Ray takes away is to be saved from once; the training goes on until Ray begins it elsewhere,
-        which counts as no failure.
+        Before a node goes away one checkpoint is saved; the training continues until Ray moves the workers, which does
+        not count as a failure.
         """
-        if self._is_leaving:
+        if self._must_stop:
             return StopRequest.LEAVE
         if signals.stop_requested():
             return StopRequest.RESTART
-        is_preempted, self._is_preempted = self._is_preempted, False
-        return StopRequest.SAVE if is_preempted else StopRequest.NOTHING
+        must_save, self._must_save = self._must_save, False
+        return StopRequest.SAVE if must_save else StopRequest.NOTHING
 
-    def _look(self) -> None:
+    def _watch(self) -> None:
         was_preempted = False
-        while not self._over.wait(LOOK_SECONDS):
-            if not was_preempted and node_is_preempted():
-                was_preempted = self._is_preempted = True
-            if self._is_first and not self._is_leaving:
+        while not self._over.wait(self._every_seconds):
+            if not was_preempted and self._node_is_preempted():
+                was_preempted = self._must_save = True
+            if self._driver_requests_stop is not None and not self._must_stop:
                 try:
-                    self._is_leaving = bool(ray.get(self._board.is_leaving.remote(), timeout=10))
-                except Exception as error:  # Ray has no one name for it; the training itself will meet it
-                    log.debug("the board does not answer: %s", error)
-
-
-def node_is_preempted() -> bool:
-    """Whether Ray takes away a node of this run.
-
-    `ray.train.get_preemption_info` waits for all workers at each call; each worker's own knowledge is all that is
-    needed here, and the workers agree on their wishes anyway.
-    """
-    try:
-        from ray.train.v2._internal.execution.context import get_train_context
-
-        return get_train_context().preemption_context.preemption_info is not None
-    except (ImportError, AttributeError, RuntimeError):
-        return False
+                    self._must_stop = self._driver_requests_stop()
+                except Exception as error:  # Ray has no common base class for these; the training will meet it too
+                    log.debug("the progress actor does not answer: %s", error)
 
 
 def checkpoint_sources(scratch: Path, before: Sequence[str]) -> list[CheckpointSource]:
-    """The checkpoints that this run may go on from: Ray's of this run, newest first, then those elsewhere.
+    """The checkpoints that this run can resume from: Ray's of this run, newest first, then those of other folders.
 
     Args:
-        scratch: Where they are brought to.
-        before: Folders of checkpoints.
+        scratch: Folder that they are downloaded to.
+        before: Other folders with checkpoints.
     """
     latest = ray.train.get_checkpoint()
     known: list[Checkpoint] = [latest] if latest is not None else []

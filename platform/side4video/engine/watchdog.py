@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from side4video.engine.callbacks import EpochInfo, StepInfo
-from side4video.engine.progress import Narrator
+from side4video.engine.progress import TrainingProgress
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def __enter__(self) -> "Watchdog":
-        self.move()
+        self.heartbeat()
         if self.seconds:
             self._arm()
             self._thread.start()
@@ -57,7 +57,7 @@ class Watchdog:
             self._thread.join()  # first: it may be about to arm once more
             faulthandler.cancel_dump_traceback_later()
 
-    def move(self) -> None:
+    def heartbeat(self) -> None:
         """Say that something moves."""
         self._moved = time.monotonic()
 
@@ -96,35 +96,35 @@ def stacks() -> str:
 
 @dataclass(frozen=True)
 class WatchedProgress:
-    """A narrator, and a hook, whose every word is a sign of life."""
+    """A `TrainingProgress` whose every report is a heartbeat for the watchdog."""
 
-    narrator: Narrator
+    progress: TrainingProgress
     watchdog: Watchdog
 
-    def begin(self, steps: int, first_step: int) -> None:
-        """See `Narrator`."""
-        self.watchdog.move()
-        self.narrator.begin(steps, first_step)
+    def report(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
+        """See `TrainingProgress`."""
+        self.watchdog.heartbeat()
+        self.progress.report(phase, done, total, **details)
 
-    def say(self, phase: str, step: int = 0, *, steps: int = 0) -> None:
-        """See `Narrator`."""
-        self.watchdog.move()
-        self.narrator.say(phase, step, steps=steps)
+    def begin(self, steps: int, first_step: int) -> None:
+        """See `TrainingProgress`."""
+        self.watchdog.heartbeat()
+        self.progress.begin(steps, first_step)
 
     def after_step(self, info: StepInfo) -> None:
-        """See `Narrator`."""
-        self.watchdog.move()
-        self.narrator.after_step(info)
+        """See `TrainingProgress`."""
+        self.watchdog.heartbeat()
+        self.progress.after_step(info)
 
     def after_epoch(self, info: EpochInfo) -> Collection[str]:
-        """See `Narrator`."""
-        self.watchdog.move()
-        return self.narrator.after_epoch(info)
+        """See `TrainingProgress`."""
+        self.watchdog.heartbeat()
+        return self.progress.after_epoch(info)
 
     def end(self) -> None:
-        """See `Narrator`."""
-        self.watchdog.move()
-        self.narrator.end()
+        """See `TrainingProgress`."""
+        self.watchdog.heartbeat()
+        self.progress.end()
 
 
 @dataclass(frozen=True)
@@ -137,5 +137,5 @@ class WatchedBatches:
     def batches(self) -> Iterator[Any]:
         """The stream's batches."""
         for batch in self.stream.batches():
-            self.watchdog.move()
+            self.watchdog.heartbeat()
             yield batch

@@ -4,9 +4,9 @@ Legend: B videos of a batch, T frames, C channels, H, W pixels, Q texts, E chann
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from side4video.core.errors import InputError, Side4VideoError
+from side4video.core.progress import Progress
 from side4video.data.clip import Clip
 from side4video.data.features.store import data_identity
 from side4video.data.spec import DataSpec, SkipBrokenSpec
@@ -92,7 +93,7 @@ class RetrievalModel:
             "weights": self._weights,
             "backbone": spec.backbone.model_dump(mode="json", exclude={"weights", "chunk_frames"}),
             "backbone_weights": self._tower.fingerprint(),
-            "shape": asdict(self._tower.shape),
+            "shape": self._tower.shape.identity(),
             "method": spec.method.model_dump(mode="json"),
             "task": spec.task.model_dump(mode="json"),
             "data": data_identity(self._data(1), "test", fingerprint="", mirrored={}),
@@ -158,7 +159,7 @@ class RetrievalModel:
                     found[index] = Shots(frames_TCHW, similarities_T)
         return found
 
-    def keep(self, clips: Sequence[Clip], tell: Callable[[int, int], None]) -> tuple[list[int], Kept]:
+    def keep(self, clips: Sequence[Clip], progress: Progress) -> tuple[list[int], Kept]:
         """What is kept of clips, rows first, and the place in the list that each row is of: those that can be read.
 
         Raises:
@@ -171,7 +172,7 @@ class RetrievalModel:
             for batch in stream.batches():
                 places += batch.indices_B.tolist()
                 parts.append(self._keep(batch))
-                tell(len(places), len(clips))
+                progress.report("looking at videos", len(places), len(clips))
         if not parts:
             raise InputError("data.dataset", f"none of its {len(clips)} test clips can be read", fix="check the files")
         return places, tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))

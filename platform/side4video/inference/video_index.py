@@ -21,6 +21,7 @@ from safetensors.torch import save
 
 from side4video.core.errors import InputError
 from side4video.core.paths import home
+from side4video.core.progress import Progress
 from side4video.inference.video_folder import VideoFile
 from side4video.tasks.retrieval.matching import Kept
 
@@ -59,7 +60,6 @@ class Seen:
 
 
 Look = Callable[[Sequence[VideoFile]], Iterator[Seen]]
-Tell = Callable[[int, int], None]
 
 
 @dataclass
@@ -188,7 +188,7 @@ class IndexFile:
             partial.unlink(missing_ok=True)
 
 
-def refresh(file: IndexFile, files: Sequence[VideoFile], look: Look, tell: Tell) -> FolderIndex:
+def refresh(file: IndexFile, files: Sequence[VideoFile], look: Look, progress: Progress) -> FolderIndex:
     """The index of these files: what it knows of them as they are is kept, the others are looked at.
 
     What was looked at is written down every minute, and whatever ends this.
@@ -197,7 +197,7 @@ def refresh(file: IndexFile, files: Sequence[VideoFile], look: Look, tell: Tell)
         file: The index's file.
         files: All videos of the folder.
         look: Gives what is to be kept of videos, some at a time.
-        tell: Hears of how many videos were looked at, and how many have to be.
+        progress: Receives the progress.
     """
     before = file.read()
     known = before.of(files)
@@ -210,7 +210,7 @@ def refresh(file: IndexFile, files: Sequence[VideoFile], look: Look, tell: Tell)
         for part in look(missing) if missing else ():
             seen.append(part)
             done += len(part.entries) + len(part.broken)
-            tell(done, len(missing))
+            progress.report("looking at videos", done, len(missing))
             if time.monotonic() - written > SAVE_EVERY_SECONDS:
                 file.write(known.with_all(seen).of(files))
                 written = time.monotonic()

@@ -116,7 +116,7 @@ def from_stored(
     }
     pooled_BTD = stored[POOLED] if reads.pooled else None
     class_BTD = stored[CLASS_TOKEN] if reads.class_token else None
-    return FrozenFeatures(video_BTCHW, tower.normalise, tokens, attention, pooled_BTD, class_BTD)
+    return FrozenFeatures(video_BTCHW, tower.normalise, tower.shape, tokens, attention, pooled_BTD, class_BTD)
 
 
 def blank_stored(layouts: Mapping[str, Mapping[str, Tensor]], clips: int, device: torch.device) -> dict[str, Tensor]:
@@ -155,11 +155,11 @@ def frozen_features(tower: FrozenTower, video_BTCHW: Tensor, reads: FeatureReque
                 pooled_BTD = tower.pool(tokens_NPD).unflatten(0, seen_BTCHW.shape[:2])
             if index == last and reads.class_token:
                 # A copy: a view would keep all the tokens of the block.
-                class_BTD = tokens_NPD[:, 0].clone().unflatten(0, seen_BTCHW.shape[:2])
+                class_BTD = tower.shape.class_token_of(tokens_NPD).clone().unflatten(0, seen_BTCHW.shape[:2])
             if index in reads.tokens:
                 tokens[index] = EightBitTokens.keep(tokens_NPD) if tower.keeps_eight_bits else tokens_NPD
             del tokens_NPD
-    return FrozenFeatures(video_BTCHW, tower.normalise, tokens, attention, pooled_BTD, class_BTD)
+    return FrozenFeatures(video_BTCHW, tower.normalise, tower.shape, tokens, attention, pooled_BTD, class_BTD)
 
 
 def features_of_batch(tower: FrozenTower, batch: Any, reads: FeatureRequest) -> FrozenFeatures:

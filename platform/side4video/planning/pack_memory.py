@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 
+import torch
+
 from side4video.core.units import GIB
 from side4video.models.feature_request import FeatureRequest
-from side4video.models.layers.eight_bit import GROUP
+from side4video.models.frozen_features import entry_layouts
 from side4video.planning.plan import ExperimentPlan
 from side4video.spec.experiment import Experiment
 
@@ -95,11 +97,13 @@ def _own_token_bytes(member: Member) -> int:
     return _token_bytes(member.experiment, member.reads)
 
 
-def _token_bytes(spec: Experiment, reads: FeatureRequest) -> int:
-    """What the frozen pass keeps for those who read so much of it."""
-    tower, frames = spec.tower, spec.clips_of_a_part * (spec.data.frames // reads.every)
-    own = 4 if spec.backbone.precision == "fp32" else 2
-    kept = 1 + own / GROUP if spec.backbone.kept_tokens == "8-bit" else own
-    numbers = frames * tower.tokens * tower.width
-    pooled = frames * tower.width * own * (reads.pooled + reads.class_token)
-    return round(numbers * (len(reads.tokens) * kept + 2 * len(reads.attention) * own)) + pooled
+def _token_bytes(spec: Experiment, request: FeatureRequest) -> int:
+    """Bytes of the frozen tokens and pooled features that one frozen pass keeps."""
+    layouts = entry_layouts(
+        spec.tower,
+        request,
+        frames=spec.data.frames,
+        dtype=torch.float32 if spec.backbone.precision == "fp32" else torch.bfloat16,
+        keeps_eight_bits=spec.backbone.kept_tokens == "8-bit",
+    )
+    return spec.clips_of_a_part * sum(tensor.nbytes for layout in layouts.values() for tensor in layout.values())

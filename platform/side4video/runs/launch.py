@@ -9,7 +9,8 @@ from typing import Any
 from side4video.core import signals
 from side4video.core.errors import InputError, Interrupted
 from side4video.core.paths import expand, home
-from side4video.runs.trainer import LocalTrainer, Show, Trainer
+from side4video.core.progress import Progress
+from side4video.runs.trainer import LocalTrainer, Trainer
 from side4video.spec.check import check_agreement, check_files
 from side4video.spec.experiment import Experiment
 from side4video.tracking.run_logger import find_unfinished, open_run_logger
@@ -42,7 +43,7 @@ class RunResult:
 def launch(
     experiments: Mapping[str, Experiment],
     *,
-    show: Show,
+    progress: Progress,
     trainer: Trainer | None = None,
     resume: bool = False,
 ) -> dict[str, RunResult]:
@@ -50,7 +51,7 @@ def launch(
 
     Args:
         experiments: By student name; they agree on backbone, data, batches and workers.
-        show: Gets progress messages.
+        progress: Receives the progress.
         trainer: Where they train; in this process, as one worker, if nothing is given.
         resume: Continue the newest unfinished run of exactly this experiment.
 
@@ -61,16 +62,16 @@ def launch(
     started = time.perf_counter()
     check_agreement(experiments)
     base = next(iter(experiments.values()))
-    show = noting_work(show)
+    progress = StopSignalProgress(progress)
     with signals.handling_signals(), trainer or LocalTrainer() as at_work:
-        plans = _prepare(experiments, show, at_work)
+        plans = _prepare(experiments, progress, at_work)
         place = _place(base, resume=resume)
-        show({"phase": "opening the record"})
+        progress.report("opening the record")
         fingerprint = base.data.dataset.fingerprint()
         run_logger = open_run_logger(experiments, plans=plans, fingerprint=fingerprint, place=place, resume=resume)
         try:
-            outcomes, checkpoint = at_work.train(experiments, run_logger, place=place, show=show)
-            show({"phase": "storing the results"})
+            outcomes, checkpoint = at_work.train(experiments, run_logger, place=place, progress=progress)
+            progress.report("storing the results")
             for name, outcome in outcomes.items():
                 run_logger.close(name, outcome, checkpoint)
         except BaseException as error:
@@ -98,18 +99,20 @@ def is_interruption(error: BaseException) -> bool:
     return isinstance(error, Interrupted) or not isinstance(error, Exception)
 
 
-def noting_work(show: Show) -> Show:
-    """Take note of when steps are made: who is told to end then saves first."""
+class StopSignalProgress:
+    """Passes reports on, and tells `core.signals` when steps are made: a SIGTERM then saves a checkpoint first."""
 
-    def noting(message: dict[str, Any]) -> None:
-        if message["phase"] in ("training", "storing the results"):
-            signals.set_busy(message["phase"] == "training")
-        show(message)
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
 
-    return noting
+    def report(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
+        """See `Progress`."""
+        if phase in ("training", "storing the results"):
+            signals.set_busy(phase == "training")
+        self._progress.report(phase, done, total, **details)
 
 
-def _prepare(experiments: Mapping[str, Experiment], show: Show, trainer: Trainer) -> dict[str, dict[str, Any]]:
+def _prepare(experiments: Mapping[str, Experiment], progress: Progress, trainer: Trainer) -> dict[str, dict[str, Any]]:
     """Look at files, make what has to be made, and plan: everything that can fail before a worker is asked for.
 
     A trainer that needs time to start does so beside the planning.
@@ -117,9 +120,9 @@ def _prepare(experiments: Mapping[str, Experiment], show: Show, trainer: Trainer
     for spec in experiments.values():
         check_files(spec)
     dataset = next(iter(experiments.values())).data.dataset
-    show({"phase": "preparing the data"})
-    dataset.prepare(lambda done, total: show({"phase": "preparing the data", "step": done, "steps": total}))
-    show({"phase": "planning"})
+    progress.report("preparing the data")
+    dataset.prepare(lambda done, total: progress.report("preparing the data", done, total))
+    progress.report("planning")
     trainer.start()
     from side4video.planning.feature_cache import count_clips
     from side4video.planning.plan import plan_experiment

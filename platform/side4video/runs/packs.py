@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from side4video.core import signals
 from side4video.core.errors import Interrupted, Side4VideoError
+from side4video.core.progress import Progress
 from side4video.engine.checkpoint import checkpoints_in
 from side4video.planning.packs import PlannedPack, PlanOf, compile_packs
-from side4video.runs.trainer import Show, Trained
+from side4video.runs.trainer import Trained
 from side4video.spec.sweep_arms import Arm, Row, Sweep
 from side4video.tracking.run_logger import MLflowRunLogger, open_run_logger
 from side4video.tracking.sweep_logger import SweepLogger, swept_by_arm, unfinished_places
@@ -25,7 +27,7 @@ class SweepRun:
     sweep: Sweep
     fingerprint: str
     plan_of: PlanOf
-    show: Show
+    progress: Progress
     folder: str
     deadline: float | None
     """When no further pack begins, on the monotonic clock."""
@@ -45,7 +47,7 @@ class SweepRun:
         for run_logger in journals.values():
             run_logger.fail(reason, killed=killed)
 
-    def train(self, pack: PlannedPack, train: Callable[[MLflowRunLogger, Show], Trained]) -> dict[str, str]:
+    def train(self, pack: PlannedPack, train: Callable[[MLflowRunLogger, Progress], Trained]) -> dict[str, str]:
         """Train a pack, and keep its records; how each arm ended, by its short key.
 
         Args:
@@ -57,14 +59,14 @@ class SweepRun:
             return {arm.short_key: "failed" for arm in pack.arms}
         if signals.stop_requested():
             raise Interrupted("told to end (SIGTERM) before this pack began")
-        show = _named(self.show, pack.pack_id)
-        show({"phase": "opening the records", "arms": [arm.short_key for arm in pack.arms]})
+        progress = _PackProgress(self.progress, pack.pack_id)
+        progress.report("opening the records", arms=[arm.short_key for arm in pack.arms])
         run_logger = self._open_run_logger(pack)
         with self._lock:
             self._open[pack.pack_id] = run_logger
         try:
-            outcomes, checkpoint = train(run_logger, show)
-            show({"phase": "storing the results"})
+            outcomes, checkpoint = train(run_logger, progress)
+            progress.report("storing the results")
             for name, outcome in outcomes.items():
                 run_logger.close(name, outcome, checkpoint)
         except Interrupted as interruption:
@@ -73,13 +75,13 @@ class SweepRun:
         except Side4VideoError as error:
             run_logger.fail(str(error))
             self.failures |= {arm.key: str(error) for arm in pack.arms}
-            show({"phase": "failed", "reason": str(error)})
+            progress.report("failed", reason=str(error))
             return {arm.short_key: "failed" for arm in pack.arms}
         finally:
             with self._lock:
                 self._open.pop(pack.pack_id, None)
         states = {name: str(outcome["state"]) for name, outcome in outcomes.items()}
-        show({"phase": "done", "states": states})
+        progress.report("done", states=states)
         return states
 
     def _open_run_logger(self, pack: PlannedPack) -> MLflowRunLogger:
@@ -132,5 +134,11 @@ def _with_folder(pack: PlannedPack, sweep_run: SweepRun) -> PlannedPack:
     return replace(pack, folder=f"{sweep_run.folder}/{hashlib.sha256(keys.encode()).hexdigest()[:12]}")
 
 
-def _named(show: Show, pack_id: str) -> Show:
-    return lambda message: show({**message, "pack": pack_id})
+class _PackProgress:
+    """Adds the pack's id to each report."""
+
+    def __init__(self, progress: Progress, pack_id: str) -> None:
+        self._progress, self._pack_id = progress, pack_id
+
+    def report(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
+        self._progress.report(phase, done, total, **details, pack=self._pack_id)

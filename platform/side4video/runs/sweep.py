@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from side4video.core import signals
 from side4video.core.errors import InputError
+from side4video.core.progress import Progress
 from side4video.planning.sweep import SweepPlan, plan_sweep
-from side4video.runs.launch import is_interruption, noting_work, storage_root
+from side4video.runs.launch import StopSignalProgress, is_interruption, storage_root
 from side4video.runs.packs import SweepRun, place_packs
-from side4video.runs.trainer import LocalTrainer, Show, Trainer
+from side4video.runs.trainer import LocalTrainer, Trainer
 from side4video.spec.check import check_files
 from side4video.spec.sweep_arms import Arm, Sweep, distinct
 from side4video.tracking.finished_runs import completed_arms
@@ -42,12 +43,14 @@ def sweep_key(sweep: Sweep) -> str:
     return hashlib.sha256(json.dumps([identity, rows, base], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def prepare_sweep(sweep: Sweep, *, show: Show, rerun: bool = False, trainer: Trainer | None = None) -> PreparedSweep:
+def prepare_sweep(
+    sweep: Sweep, *, progress: Progress, rerun: bool = False, trainer: Trainer | None = None
+) -> PreparedSweep:
     """Look at files, make what has to be made, ask the ledger, and plan.
 
     Args:
         sweep: The checked sweep.
-        show: Gets progress messages.
+        progress: Receives the progress.
         rerun: Whether arms run although they have a result.
         trainer: Starts beside the planning, if there is anything to run.
 
@@ -56,20 +59,20 @@ def prepare_sweep(sweep: Sweep, *, show: Show, rerun: bool = False, trainer: Tra
     """
     experiments = [arm.experiment for arm in sweep.arms] or [sweep.base_experiment]
     dataset = experiments[0].data.dataset
-    show({"phase": "preparing the data"})
+    progress.report("preparing the data")
     looked_at: set[str] = set()
     for spec in experiments:
         files = json.dumps([spec.resolved()[part] for part in ("backbone", "data", "task")], sort_keys=True)
         if files not in looked_at:
             looked_at.add(files)
             check_files(spec)
-    dataset.prepare(lambda done, total: show({"phase": "preparing the data", "step": done, "steps": total}))
+    dataset.prepare(lambda done, total: progress.report("preparing the data", done, total))
     fingerprint = dataset.fingerprint()
-    show({"phase": "asking the ledger"})
+    progress.report("asking the ledger")
     key = sweep_key(sweep)
     store = Store.from_spec(experiments[0].tracking).prepare()
     completed = {} if rerun else completed_arms(store, key, sweep.arms, fingerprint=fingerprint)
-    show({"phase": "planning"})
+    progress.report("planning")
     if trainer is not None and (sweep.spec.optuna or any(arm.key not in completed for arm in sweep.arms)):
         trainer.start()
     plan = plan_sweep(sweep, classes=len(dataset.classes()), done=completed)
@@ -95,12 +98,12 @@ class SweepResult:
         return not self.failures and not self.left
 
 
-def run_sweep(prepared: PreparedSweep, *, show: Show, trainer: Trainer | None = None) -> SweepResult:
+def run_sweep(prepared: PreparedSweep, *, progress: Progress, trainer: Trainer | None = None) -> SweepResult:
     """Run what is missing of a sweep.
 
     Args:
         prepared: The sweep.
-        show: Gets progress messages; those of a pack name it.
+        progress: Receives the progress; those of a pack name it.
         trainer: Trains the packs; in this process, one after the other, if nothing is given.
 
     Raises:
@@ -116,7 +119,7 @@ def run_sweep(prepared: PreparedSweep, *, show: Show, trainer: Trainer | None = 
             allowed="sweeps in which every arm trains to its end",
             fix="leave --local out, or add --set scheduler=none",
         )
-    show({"phase": "opening the records"})
+    progress.report("opening the records")
     record = open_sweep_logger(sweep, key=prepared.key, plan=prepared.plan.as_json())
     swept = swept_by_arm(sweep.arms)
     for arm in sweep.arms:
@@ -128,7 +131,7 @@ def run_sweep(prepared: PreparedSweep, *, show: Show, trainer: Trainer | None = 
         sweep=sweep,
         fingerprint=prepared.fingerprint,
         plan_of=prepared.plan.plan_of,
-        show=noting_work(show),
+        progress=StopSignalProgress(progress),
         folder=_folder(prepared),
         deadline=started + 3600 * sweep.spec.limits.hours if sweep.spec.limits.hours != "any" else None,
     )

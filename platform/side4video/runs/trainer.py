@@ -1,13 +1,14 @@
 """Where packs train: the protocol, and its implementation in this process. Ray's is in `distributed.trainer`."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from side4video.core import signals
 from side4video.core.errors import InputError
+from side4video.core.progress import Progress
 from side4video.core.temporary import temporary_folder
 from side4video.spec.cluster import ClusterSpec
 from side4video.spec.experiment import Experiment
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from side4video.runs.packs import SweepRun
     from side4video.tracking.mlflow.search import StoredRun
 
-Show = Callable[[dict[str, Any]], None]
-"""Takes one progress message."""
 Trained = tuple[dict[str, dict[str, Any]], Path | None]
 """The result of each student, and the folder of the last checkpoint."""
 
@@ -43,7 +42,7 @@ class Trainer(Protocol):
         ...
 
     def train(
-        self, experiments: Mapping[str, Experiment], run_logger: MLflowRunLogger, *, place: str, show: Show
+        self, experiments: Mapping[str, Experiment], run_logger: MLflowRunLogger, *, place: str, progress: Progress
     ) -> Trained:
         """Train experiments as one pack.
 
@@ -51,7 +50,7 @@ class Trainer(Protocol):
             experiments: By student name.
             run_logger: Their records.
             place: Folder or URI for checkpoints; training continues from the newest one there.
-            show: Gets progress messages.
+            progress: Receives the progress.
         """
         ...
 
@@ -88,11 +87,11 @@ class LocalTrainer:
         run_logger: MLflowRunLogger,
         *,
         place: str,
-        show: Show,
+        progress: Progress,
         resume_from: Sequence[Path] = (),
     ) -> Trained:
         """See `Trainer`; `resume_from` has checkpoints elsewhere, for a place that has none yet."""
-        return train_in_process(experiments, run_logger, place=place, show=show, resume_from=resume_from)
+        return train_in_process(experiments, run_logger, place=place, progress=progress, resume_from=resume_from)
 
     def train_packs(
         self,
@@ -103,9 +102,9 @@ class LocalTrainer:
         """See `Trainer`."""
         for pack in packs:
 
-            def train(run_logger: MLflowRunLogger, show: Show, pack: "PlannedPack" = pack) -> Trained:
+            def train(run_logger: MLflowRunLogger, progress: Progress, pack: "PlannedPack" = pack) -> Trained:
                 return self.train(
-                    pack.experiments, run_logger, place=pack.folder, show=show, resume_from=pack.resume_from
+                    pack.experiments, run_logger, place=pack.folder, progress=progress, resume_from=pack.resume_from
                 )
 
             sweep_run.train(pack, train)
@@ -116,7 +115,7 @@ def train_in_process(
     run_logger: MLflowRunLogger,
     *,
     place: str,
-    show: Show,
+    progress: Progress,
     resume_from: Sequence[Path] = (),
 ) -> Trained:
     """Train the experiments as one pack in this process.
@@ -125,7 +124,7 @@ def train_in_process(
         experiments: By student name.
         run_logger: Their records.
         place: Folder for checkpoints; one that is there already is gone on from.
-        show: Gets progress messages.
+        progress: Receives the progress.
         resume_from: Checkpoints elsewhere, newest first, to go on from where there is none in the folder.
 
     Returns:
@@ -138,7 +137,7 @@ def train_in_process(
     from side4video.engine.checkpoint import checkpoints_in, keep_checkpoint
     from side4video.engine.epoch_callback import Report
     from side4video.engine.preemption import StopRequest
-    from side4video.engine.progress import Narration
+    from side4video.engine.progress import StepProgress
     from side4video.engine.resume import checkpoint_source
     from side4video.run import RunContext, run
 
@@ -164,7 +163,7 @@ def train_in_process(
                 scratch,
                 store,
                 found,
-                Narration(show),
+                StepProgress(progress),
                 stop_request=lambda: StopRequest.LEAVE if signals.stop_requested() else StopRequest.NOTHING,
                 on_fatal=on_fatal,
             ),

@@ -54,14 +54,14 @@ def begin(made, count=4):
     known = arms(count)
     made.add_arms(known, {known[0].key: "done before"})
     names = [arm.short_key for arm in known[1:]]
-    made.show({"pack": "p", "phase": "opening the records", "arms": names})
+    made.report(pack="p", phase="opening the records", arms=names)
     return names
 
 
 def training(step, names, *, pack="p"):
-    """Half a step a second of 20, as a narrator says it."""
+    """Half a step a second of 20, as a progress says it."""
     rate = {"steps_per_second": 0.5, "seconds_left": 2.0 * (20 - step)} if step else {}
-    return {"pack": pack, "phase": "training", "step": step, "steps": 20, **rate, "losses": dict.fromkeys(names, 1.5)}
+    return {"pack": pack, "phase": "training", "done": step, "total": 20, **rate, "losses": dict.fromkeys(names, 1.5)}
 
 
 def evaluated(epoch, values, metric="top1"):
@@ -80,10 +80,10 @@ def test_every_arm_has_a_state():
     made = view(is_terminal=True)
     names = begin(made)
     assert [row_of(made, f"t: {label}") for label in LABELS] == ["done before", "waiting", "waiting", "waiting"]
-    made.show(training(1, names))
+    made.report(**training(1, names))
     assert [row_of(made, f"t: {label}") for label in LABELS[1:]] == ["training"] * 3
     assert "1 of 4 arms ended" in seen(made)
-    made.show(ended(names, "finished", "diverged", "stopped"))
+    made.report(**ended(names, "finished", "diverged", "stopped"))
     assert [row_of(made, f"t: {label}") for label in LABELS[1:]] == ["finished", "diverged", "stopped"]
     assert "4 of 4 arms ended" in seen(made)
 
@@ -93,7 +93,7 @@ def best_of(mode):
     made = view(is_terminal=True, mode=mode)
     name = begin(made)[0]
     for epoch, value in enumerate((0.5, 0.25, 0.75, 0.625)):
-        made.show(evaluated(epoch, {name: value}))
+        made.report(**evaluated(epoch, {name: value}))
     return row_of(made, f"t: {LABELS[1]}")
 
 
@@ -113,24 +113,24 @@ def test_twin_that_calls_the_last_the_best(monkeypatch):
 def test_a_pack_says_how_far_how_fast_and_how_long_still():
     made = view(is_terminal=True)
     names = begin(made)
-    made.show(training(5, names))
+    made.report(**training(5, names))
     assert "pack 1: 3 arms on one pass: training 5/20 · 4.0 clips/s · 30 s left" in seen(made)
-    made.show({"pack": "p", "phase": "keeping features, clips", "step": 8, "steps": 24})
+    made.report(pack="p", phase="keeping features, clips", done=8, total=24)
     assert "pack 1: 3 arms on one pass: keeping features, clips 8/24\n" in seen(made).replace("  ", "")
 
 
 def test_packs_side_by_side_have_a_line_each_until_they_end():
     made = view(is_terminal=True)
     names = begin(made)
-    made.show({"pack": "q", "phase": "opening the records", "arms": ["alone"]})
-    made.show(training(5, ["alone"], pack="q"))
-    made.show(training(7, names))
+    made.report(pack="q", phase="opening the records", arms=["alone"])
+    made.report(**training(5, ["alone"], pack="q"))
+    made.report(**training(7, names))
     lines = [line.strip() for line in seen(made).splitlines() if line.startswith("pack")]
     assert [line.partition(" · ")[0] for line in lines] == [
         "pack 1: 3 arms on one pass: training 7/20",
         "pack 2: 1 arm on a pass of its own: training 5/20",
     ]
-    made.show(ended(names, "finished", "finished", "finished"))
+    made.report(**ended(names, "finished", "finished", "finished"))
     assert "pack 1" not in seen(made)
     assert "pack 2" in seen(made)
 
@@ -138,8 +138,8 @@ def test_packs_side_by_side_have_a_line_each_until_they_end():
 def state_after_leaving():
     made = view(is_terminal=True)
     names = begin(made)
-    made.show(training(5, names))
-    made.show(training(6, names[1:]))
+    made.report(**training(5, names))
+    made.report(**training(6, names[1:]))
     return [row_of(made, f"t: {label}") for label in LABELS[1:]]
 
 
@@ -156,20 +156,20 @@ def test_a_step_without_losses_stops_nobody():
     """As the first message of a pack that goes on from a checkpoint."""
     made = view(is_terminal=True)
     names = begin(made)
-    made.show(training(5, names))
-    made.show({"pack": "p", "phase": "training", "step": 4, "steps": 20})
+    made.report(**training(5, names))
+    made.report(pack="p", phase="training", done=4, total=20)
     assert row_of(made, "t: deep") == "training"
 
 
 def test_what_the_sweep_does_between_packs_is_shown():
     made = view(is_terminal=True)
-    made.show({"phase": "preparing the data", "step": 3, "steps": 9})
+    made.report(phase="preparing the data", done=3, total=9)
     assert "a sweep: preparing the data 3/9" in seen(made)
     names = begin(made)
-    made.show(training(1, names))
+    made.report(**training(1, names))
     assert "preparing" not in seen(made)
-    made.show(ended(names, "finished", "finished", "finished"))
-    made.show({"phase": "comparing the arms"})
+    made.report(**ended(names, "finished", "finished", "finished"))
+    made.report(phase="comparing the arms")
     assert "4 of 4 arms ended, comparing the arms" in seen(made)
 
 
@@ -180,9 +180,11 @@ def crowd(height=16):
     """Thirty arms, of which the last two train and are the worst, on a terminal of few lines; `wide` is the best."""
     made = view(is_terminal=True, height=height)
     names = begin(made, 30)
-    made.show(training(1, names))
-    made.show(evaluated(0, {name: (0.9 if number == 2 else 0.5 - 0.01 * number) for number, name in enumerate(names)}))
-    made.show(training(2, names[-2:]))
+    made.report(**training(1, names))
+    made.report(
+        **evaluated(0, {name: (0.9 if number == 2 else 0.5 - 0.01 * number) for number, name in enumerate(names)})
+    )
+    made.report(**training(2, names[-2:]))
     return made
 
 
@@ -220,7 +222,7 @@ def log(messages, *, metric="eval/top1", mode="max"):
     with made:
         names = begin(made)
         for message in messages(names):
-            made.show(message)
+            made.report(**message)
     return said(made)
 
 
@@ -231,7 +233,7 @@ def test_a_log_has_a_line_a_phase_and_one_an_evaluated_epoch():
         yield training(9, names)
         yield evaluated(0, dict(zip(names, (0.25, 0.75, 0.5), strict=True)))
         yield training(10, names)
-        yield {"pack": "p", "phase": "done", "step": 20, "steps": 20}
+        yield {"pack": "p", "phase": "done", "done": 20, "total": 20}
         yield {"pack": "p", "phase": "storing the results"}
         yield ended(names, "finished", "finished", "finished")
         yield {"phase": "comparing the arms"}
@@ -250,9 +252,9 @@ def test_a_log_has_a_line_a_phase_and_one_an_evaluated_epoch():
 def hurry(names):
     """Four hundred steps and their phases, all within a moment."""
     for _ in range(100):
-        yield {"phase": "preparing the data", "step": 1, "steps": 100}
+        yield {"phase": "preparing the data", "done": 1, "total": 100}
     for step in range(1, 300):
-        yield {**training(1, names), "step": step, "steps": 400}
+        yield {**training(1, names), "done": step, "total": 400}
 
 
 def test_a_log_gets_few_lines_a_second():
@@ -309,8 +311,8 @@ def test_failures_stay_on_the_screen(is_terminal):
     made = view(is_terminal=is_terminal)
     with made:
         begin(made)
-        made.show({"pack": "p", "phase": "failed", "reason": "no memory left"})
-        made.show({"phase": "refused", "reason": "layers 9"})
+        made.report(pack="p", phase="failed", reason="no memory left")
+        made.report(phase="refused", reason="layers 9")
     text = made.console.file.getvalue()
     assert text.count("a sweep: pack 1: 3 arms failed: no memory left") == 1
     assert text.count("a sweep: a proposal was refused: layers 9") == 1
@@ -321,8 +323,8 @@ def test_a_terminal_gets_no_lines_beside_the_table():
     made = view(is_terminal=True)
     with made:
         names = begin(made)
-        made.show(training(1, names))
-        made.show(evaluated(0, dict.fromkeys(names, 0.5)))
+        made.report(**training(1, names))
+        made.report(**evaluated(0, dict.fromkeys(names, 0.5)))
     assert "best of 3 arms" not in made.console.file.getvalue()
 
 

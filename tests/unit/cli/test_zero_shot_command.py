@@ -15,6 +15,7 @@ import clip_text_statement
 from side4video.cli.zero_shot import zero_shot
 from side4video.core.dotted import dotted
 from side4video.core.errors import InputError
+from side4video.core.progress import SILENT
 from side4video.data.streams.loader import EvaluationStream
 from side4video.engine.process_group import ProcessGroup
 from side4video.models.frozen_features import features_of_batch
@@ -194,7 +195,7 @@ def home(tmp_path_factory):
 @pytest.fixture(scope="module")
 def learned(home):
     spec = clip_run(data={"views": {"clips": 2}}, optimization={"length": {"epochs": 1}})
-    return spec, launch({spec.name: spec}, show=lambda message: None)[spec.name]
+    return spec, launch({spec.name: spec}, progress=SILENT)[spec.name]
 
 
 def invoke(*arguments):

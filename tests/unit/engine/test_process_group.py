@@ -3,9 +3,10 @@
 import pytest
 
 from side4video.core.errors import InputError
+from side4video.core.progress import MessageProgress
 from side4video.engine import process_group
 from side4video.engine.process_group import ProcessGroup
-from side4video.engine.progress import Narration
+from side4video.engine.progress import StepProgress
 
 
 def fail():
@@ -46,13 +47,13 @@ def test_other_errors_are_bugs_and_pass(monkeypatch):
 
 def test_a_phase_says_how_far_it_is_at_most_so_often():
     told = []
-    narration = Narration(told.append, every_seconds=3600)
-    narration.say("loading")
+    progress = StepProgress(MessageProgress(told.append), every_seconds=3600)
+    progress.report("loading")
     for step in range(1, 6):
-        narration.say("keeping", step, steps=5)
-    assert told == [{"phase": "loading"}, {"phase": "keeping", "step": 5, "steps": 5}]
+        progress.report("keeping", step, 5)
+    assert told == [{"phase": "loading", "done": 0, "total": 0}, {"phase": "keeping", "done": 5, "total": 5}]
     told.clear()
-    narration = Narration(told.append, every_seconds=0)
+    progress = StepProgress(MessageProgress(told.append), every_seconds=0)
     for step in range(1, 6):
-        narration.say("keeping", step, steps=5)
-    assert [message["step"] for message in told] == [1, 2, 3, 4, 5]
+        progress.report("keeping", step, 5)
+    assert [message["done"] for message in told] == [1, 2, 3, 4, 5]

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from side4video.cli.evaluate import evaluate as evaluate_command
+from side4video.core.progress import SILENT
 from side4video.data.streams.loader import EvaluationStream
 from side4video.engine.evaluate import evaluate
 from side4video.engine.pack import Pack
@@ -65,7 +66,7 @@ def test_each_view_is_what_an_evaluation_of_it_alone_gives():
 
 @pytest.fixture(scope="module")
 def finished():
-    return launch({"viewed": tiny(seed=31, data=VIEWS)}, show=lambda message: None)["viewed"]
+    return launch({"viewed": tiny(seed=31, data=VIEWS)}, progress=SILENT)["viewed"]
 
 
 def test_a_run_records_each_view(finished, tmp_path):
@@ -107,7 +108,7 @@ def test_one_view_has_no_table(finished):
 
 
 def test_several_runs_side_by_side(finished):
-    other = launch({"other": tiny(seed=32, data=VIEWS, task={"label_smoothing": 0.0})}, show=lambda _: None)
+    other = launch({"other": tiny(seed=32, data=VIEWS, task={"label_smoothing": 0.0})}, progress=SILENT)
     ids = [finished.run_id, other["other"].run_id]
     said = invoke(*ids)
     assert f"clip  crop  {ids[0][:8]}  {ids[1][:8]}" in said

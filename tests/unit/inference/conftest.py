@@ -2,6 +2,7 @@
 
 import pytest
 
+from side4video.core.progress import SILENT
 from side4video.runs.launch import launch
 from tiny import tiny
 
@@ -16,4 +17,4 @@ def run(tmp_path_factory):
         patch.setenv("SIDE4VIDEO_HOME", str(tmp_path_factory.mktemp("home")))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         spec = tiny(name="exported", data={"views": {"clips": 2, "crops": 3}})
-        yield launch({"tiny": spec}, show=quiet)["tiny"]
+        yield launch({"tiny": spec}, progress=SILENT)["tiny"]

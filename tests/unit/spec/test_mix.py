@@ -129,3 +129,26 @@ def test_the_schema_knows_each_kind():
 def test_dists_recipe_mixes_as_its_authors_do(file):
     mix = load_experiment(file).data.augmentation.mix
     assert (mix.kind, mix.mixup_alpha, mix.cutmix_alpha, mix.cutmix_probability) == ("mixup-or-cutmix", 0.8, 1.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("videos", "parts", "is_allowed"),
+    [
+        (4, 1, False),
+        (6, 1, True),
+        (7, 1, False),
+        (8, 1, True),
+        (9, 1, False),
+        (10, 2, False),
+        (12, 2, True),
+        (13, 2, False),
+    ],
+)
+def test_workers_that_come_and_go_need_pairs_however_many_they_are(videos, parts, is_allowed):
+    """Two to three of them: an even number of videos, and two for each part of the most."""
+    sizes = {"optimization": {"batch_size": videos, "accumulation": parts}, "cluster": {"workers": [2, 3]}}
+    if is_allowed:
+        assert mixed("mixup", **sizes).optimization.batch_size == videos
+        return
+    with pytest.raises(SpecError, match=r"optimization\.batch_size"):
+        mixed("mixup", **sizes)

@@ -6,13 +6,13 @@ from side4video.terminal.progress import ProgressView
 def lines(capsys, *messages):
     with ProgressView("demo") as view:
         for message in messages:
-            view.show(message)
+            view.report(**message)
     return capsys.readouterr().err.splitlines()
 
 
 def test_a_phase_is_one_line(capsys):
     said = lines(
-        capsys, *[{"phase": "preparing the data", "step": n, "steps": 9} for n in range(9)], {"phase": "planning"}
+        capsys, *[{"phase": "preparing the data", "done": n, "total": 9} for n in range(9)], {"phase": "planning"}
     )
     assert said == ["demo: preparing the data 0/9", "demo: planning"]
 
@@ -20,8 +20,8 @@ def test_a_phase_is_one_line(capsys):
 def test_rate_and_time_left(capsys):
     message = {
         "phase": "training",
-        "step": 5,
-        "steps": 65,
+        "done": 5,
+        "total": 65,
         "steps_per_second": 2.0,
         "seconds_left": 30.0,
         "losses": {"a": 1.5},

@@ -20,7 +20,7 @@ from side4video.apps.data_check.probe import (
     stamp_file,
 )
 from side4video.apps.data_check.saved import SavedResults
-from side4video.core.progress import View
+from side4video.core.progress import Progress
 from side4video.core.seeds import derive_seed
 from side4video.core.worker_pool import JobFailed, WorkerPool
 from side4video.data.clip import SPLITS, Clip
@@ -54,7 +54,7 @@ class CheckResult:
 
 
 def check_dataset(
-    data: DataSpec, listing: Listing, *, sample: int | None, pool: WorkerPool, kept: SavedResults, view: View
+    data: DataSpec, listing: Listing, *, sample: int | None, pool: WorkerPool, kept: SavedResults, progress: Progress
 ) -> CheckResult:
     """Look at all that is listed.
 
@@ -64,7 +64,7 @@ def check_dataset(
         sample: How many clips are decoded, at most; None is all.
         pool: Does the work.
         kept: What is known from before; what is found is added.
-        view: Hears how far it is.
+        progress: Receives the progress.
 
     Raises:
         InputError: The decoder that the document names is not installed.
@@ -72,14 +72,11 @@ def check_dataset(
     by_path = {clip.path: clip for _, clip in listing.clips()}
     kept.forget_others(by_path.keys())
     stamps: dict[str, Stamp | None] = {}
-    view.say("looking at files")
-    for clip, stamp in _told(pool, stamp_file, list(by_path.values()), view):
+    for clip, stamp in _with_progress(pool, stamp_file, list(by_path.values()), progress, phase="looking at files"):
         stamps[clip.path] = None if isinstance(stamp, JobFailed) else stamp
-    view.say("hashing files")
-    digests, hashed = _hash(_comparable(listing, stamps, by_path), stamps, pool=pool, kept=kept, view=view)
-    view.say("decoding clips")
+    digests, hashed = _hash(_comparable(listing, stamps, by_path), stamps, pool=pool, kept=kept, progress=progress)
     drawn = draw_sample(listing, stamps, sample)
-    facts, decoded = _decode(drawn, stamps, data, pool=pool, kept=kept, view=view)
+    facts, decoded = _decode(drawn, stamps, data, pool=pool, kept=kept, progress=progress)
     work = Work(hashed, len(digests) - hashed, decoded, len(facts) - decoded)
     return CheckResult(listing, stamps, digests, drawn, facts, work)
 
@@ -95,12 +92,13 @@ def draw_sample(listing: Listing, stamps: Mapping[str, Stamp | None], size: int 
     return sorted(pieces.values(), key=rank)[:size]
 
 
-def draw_pictures(clips: Sequence[Clip], data: DataSpec, *, pool: WorkerPool, view: View) -> dict[Piece, bytes]:
+def draw_pictures(clips: Sequence[Clip], data: DataSpec, *, pool: WorkerPool, progress: Progress) -> dict[Piece, bytes]:
     """A JPEG of each clip that can be decoded."""
-    view.say("drawing clips")
     stored, pictures = as_stored(data), {}
     targets = [Target(clip, stored) for clip in clips]
-    for target, picture in _told(pool, picture_clip, targets, view, limit_seconds=data.loader.timeout_seconds):
+    for target, picture in _with_progress(
+        pool, picture_clip, targets, progress, phase="drawing clips", limit_seconds=data.loader.timeout_seconds
+    ):
         if picture and not isinstance(picture, JobFailed):
             pictures[piece_of(target.clip)] = picture
     return pictures
@@ -117,7 +115,12 @@ def _comparable(listing: Listing, stamps: Mapping[str, Stamp | None], by_path: M
 
 
 def _hash(
-    clips: Sequence[Clip], stamps: Mapping[str, Stamp | None], *, pool: WorkerPool, kept: SavedResults, view: View
+    clips: Sequence[Clip],
+    stamps: Mapping[str, Stamp | None],
+    *,
+    pool: WorkerPool,
+    kept: SavedResults,
+    progress: Progress,
 ) -> tuple[dict[str, str], int]:
     """The hashes by path, and how many of them are new."""
     digests: dict[str, str] = {}
@@ -129,7 +132,7 @@ def _hash(
             unknown.append(clip)
         else:
             digests[clip.path] = digest
-    for clip, digest in _told(pool, hash_file, unknown, view):
+    for clip, digest in _with_progress(pool, hash_file, unknown, progress, phase="hashing files"):
         digests[clip.path] = "" if isinstance(digest, JobFailed) else digest
         if (stamp := stamps[clip.path]) and digests[clip.path]:
             kept.keep_digest(clip.path, stamp, digests[clip.path])
@@ -143,7 +146,7 @@ def _decode(
     *,
     pool: WorkerPool,
     kept: SavedResults,
-    view: View,
+    progress: Progress,
 ) -> tuple[dict[Piece, ClipFacts], int]:
     """What decoding says of each piece, and how many were decoded now."""
     found: dict[Piece, ClipFacts] = {}
@@ -156,7 +159,9 @@ def _decode(
             unknown.append(Target(clip, stored))
         else:
             found[piece_of(clip)] = facts
-    for target, facts in _told(pool, probe_clip, unknown, view, limit_seconds=data.loader.timeout_seconds):
+    for target, facts in _with_progress(
+        pool, probe_clip, unknown, progress, phase="decoding clips", limit_seconds=data.loader.timeout_seconds
+    ):
         piece, stamp = piece_of(target.clip), stamps[target.clip.path]
         if isinstance(facts, JobFailed):  # it may have been the machine's fault: tried again the next time
             found[piece] = ClipFacts(broken=facts.reason)
@@ -167,14 +172,17 @@ def _decode(
     return found, len(unknown)
 
 
-def _told(
+def _with_progress(
     pool: WorkerPool,
     job: Callable[[Any], Any],
     items: Sequence[Any],
-    view: View,
+    progress: Progress,
     *,
+    phase: str,
     limit_seconds: float = float("inf"),
 ) -> Iterable[tuple[Any, Any]]:
+    """`pool.map_unordered`, with a report after each item."""
+    progress.report(phase)
     for done, pair in enumerate(pool.map_unordered(job, items, limit_seconds=limit_seconds), 1):
         yield pair
-        view.tell(done, len(items))
+        progress.report(phase, done, len(items))

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from side4video.spec.load import load_experiment
 from side4video.terminal.options import as_json, overrides, page_place, spec_file
-from side4video.terminal.progress import SearchView
+from side4video.terminal.progress import ProgressView
 
 if TYPE_CHECKING:
     from side4video.apps.data_check.check import CheckResult
@@ -48,16 +48,16 @@ def check(
 
     experiment = load_experiment(spec, overrides)
     page, data = page_place(html), experiment.data
-    with SearchView() as view, WorkerPool() as pool:
-        view.say("reading the lists")
+    with ProgressView(unit="videos") as progress, WorkerPool() as pool:
+        progress.report("reading the lists")
         listing = list_clips(data.dataset)
         with SavedResults(kept_place(data, [clip for _, clip in listing.clips()]), data) as kept:
             checked = check_dataset(
-                data, listing, sample=None if decodes_all else sample, pool=pool, kept=kept, view=view
+                data, listing, sample=None if decodes_all else sample, pool=pool, kept=kept, progress=progress
             )
         report = make_report(experiment.name, data.dataset.kind, checked, frames=data.frames, notes=kept.notes)
         if page:
-            _write_page(page, report, checked, (data, pool, view))
+            _write_page(page, report, checked, (data, pool, progress))
     if as_json:
         click.echo(json.dumps(report.as_json(), indent=2))
     else:
@@ -69,7 +69,7 @@ def check(
 
 
 def _write_page(
-    path: Path, report: "DataReport", checked: "CheckResult", tools: "tuple[DataSpec, WorkerPool, SearchView]"
+    path: Path, report: "DataReport", checked: "CheckResult", tools: "tuple[DataSpec, WorkerPool, ProgressView]"
 ) -> None:
     from side4video.apps.data_check.check import draw_pictures
     from side4video.apps.data_check.listing import piece_of
@@ -78,9 +78,9 @@ def _write_page(
     from side4video.data.storage import common_root, relative
     from side4video.reports.html import write_page
 
-    data, pool, view = tools
+    data, pool, progress = tools
     shown = [clip for clip in checked.sample if not checked.facts[piece_of(clip)].broken][:SHOWN]
-    jpegs = draw_pictures(shown, data, pool=pool, view=view)
+    jpegs = draw_pictures(shown, data, pool=pool, progress=progress)
     root = common_root([clip.path for _, clip in checked.listing.clips()])
     pictures = []
     for clip in shown:

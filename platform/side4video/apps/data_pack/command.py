@@ -12,7 +12,7 @@ from side4video.core.errors import InputError
 from side4video.core.units import format_bytes, format_duration
 from side4video.spec.load import load_experiment
 from side4video.terminal.options import as_json, overrides, spec_file
-from side4video.terminal.progress import SearchView
+from side4video.terminal.progress import ProgressView
 
 if TYPE_CHECKING:
     from side4video.apps.data_pack.encode import Codec, Encoding
@@ -63,9 +63,9 @@ def pack(
     if codec == "copy" and getattr(experiment.data.dataset, "frame_pattern", ""):
         raise InputError("--codec", "copy, and the videos are folders of frames", allowed="h264, mjpeg")
     begin = time.monotonic()
-    with SearchView() as view, WorkerPool() as pool:
-        packed = repack(Packing(experiment.data, folder, encoding, pool, view), files=files_per_shard)
-        wrong = find_wrong(folder, packed.manifest, view) if verify else []
+    with ProgressView(unit="videos") as progress, WorkerPool() as pool:
+        packed = repack(Packing(experiment.data, folder, encoding, pool, progress), files=files_per_shard)
+        wrong = find_wrong(folder, packed.manifest, progress) if verify else []
     seconds = time.monotonic() - begin
     shards = packed.manifest.shards
     answer = {

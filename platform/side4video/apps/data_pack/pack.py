@@ -11,7 +11,7 @@ from typing import Any
 from side4video.apps.data_pack.encode import Encoding, Job, write_video
 from side4video.apps.data_pack.shards import read_member, seal, write_shard
 from side4video.core.errors import InputError
-from side4video.core.progress import View
+from side4video.core.progress import Progress
 from side4video.core.worker_pool import JobFailed, WorkerPool
 from side4video.data.clip import SPLITS, Clip, Split
 from side4video.data.manifest import CLIPS, MANIFEST, Manifest, Shard, clip_record, read_clips, read_manifest
@@ -19,6 +19,7 @@ from side4video.data.spec import DataSpec
 from side4video.data.storage import common_root, extent, relative
 from side4video.data.tar_members import list_members, shard_name
 
+PACKING = "packing videos"
 PLAN, FILES = "plan.json", ".files"
 
 
@@ -53,7 +54,7 @@ class Packing:
     folder: Path
     encoding: Encoding
     pool: WorkerPool
-    view: View
+    progress: Progress
 
     def fill(self, path: Path, videos: Sequence[Video], *, before: int, total: int) -> int:
         """Encode the videos of a shard and write it; how many had to be encoded.
@@ -77,7 +78,7 @@ class Packing:
                         f"the clip {job.clip.path} cannot be decoded: {reason}",
                         fix="mend or remove it, or set data.broken_clips: {kind: skip}; the same command goes on",
                     )
-            self.view.tell(known + done, total)
+            self.progress.report(PACKING, known + done, total)
         classes = self.data.dataset.classes()
         write_shard(
             path,
@@ -101,7 +102,7 @@ def repack(packing: Packing, *, files: int) -> Packed:
     Raises:
         InputError: The data set is wrong, too many videos cannot be decoded, or the folder is of another packing.
     """
-    packing.view.say("reading the lists")
+    packing.progress.report("reading the lists")
     dataset = packing.data.dataset
     splits: dict[Split, Sequence[Clip]] = {split: dataset.clips(split) for split in SPLITS}
     shards = plan_shards(splits, files, suffix="" if packing.encoding.codec == "copy" else ".mp4")
@@ -112,7 +113,7 @@ def repack(packing: Packing, *, files: int) -> Packed:
         manifest = read_manifest(str(packing.folder))
         clips = len(read_clips(str(packing.folder), manifest))
         return Packed(manifest, clips, total - len(manifest.left_out), 0)
-    packing.view.say("packing videos")
+    packing.progress.report(PACKING)
     sealed: list[Shard] = []
     addresses: dict[str, str] = {}
     left_out: list[dict[str, str]] = []
@@ -121,7 +122,7 @@ def repack(packing: Packing, *, files: int) -> Packed:
         if not path.is_file():
             encoded += packing.fill(path, videos, before=before, total=total)
         before += len(videos)
-        packing.view.tell(before, total)
+        packing.progress.report(PACKING, before, total)
         members = {member.name: member.address for member in list_members(str(path))}
         addresses |= {video.clip.path: members[video.member] for video in videos if video.member in members}
         left_out += [_left_out(video, members) for video in videos if video.member not in members]
@@ -174,9 +175,9 @@ def plan_shards(splits: Mapping[Split, Sequence[Clip]], files: int, *, suffix: s
     return shards
 
 
-def verify(folder: Path, manifest: Manifest, view: View) -> list[str]:
+def verify(folder: Path, manifest: Manifest, progress: Progress) -> list[str]:
     """What is wrong with the shards of a folder, by their sizes and hashes; nothing if they are as written."""
-    view.say("verifying shards")
+    progress.report("verifying shards")
     wrong = []
     for done, shard in enumerate(manifest.shards, 1):
         path = folder / shard.name
@@ -184,7 +185,7 @@ def verify(folder: Path, manifest: Manifest, view: View) -> list[str]:
             wrong.append(f"{path}: there is no such shard")
         elif seal(path) != shard:
             wrong.append(f"{path}: not the bytes that were written")
-        view.tell(done, len(manifest.shards))
+        progress.report("verifying shards", done, len(manifest.shards))
     return wrong
 
 

@@ -10,7 +10,7 @@ import click
 
 from side4video.core.errors import InputError
 from side4video.terminal.options import as_json, made_folder
-from side4video.terminal.progress import SearchView
+from side4video.terminal.progress import ProgressView
 
 if TYPE_CHECKING:
     from side4video.apps.examples.queries import Example
@@ -49,16 +49,15 @@ def examples(run: str, out: Path, queries: int, top: int, frames: int, seed: int
     from side4video.apps.examples.queries import choose_queries, read_queries, rule
 
     folder = made_folder(out)
-    with SearchView() as view, tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
-        view.say("loading the run")
+    with ProgressView(unit="videos") as progress, tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
+        progress.report("loading the run")
         finished, encoder, clips, text = _load(run, uri, Path(scratch))
         stored = read_queries(text, where=f"{finished.where}: {PREDICTIONS}")
         chosen = choose_queries(stored, count=queries, seed=seed)
         from side4video.apps.examples.search import Gallery
 
-        view.say("looking at videos")
-        gallery = Gallery(encoder, clips, view.tell)
-        view.say("ranking")
+        gallery = Gallery(encoder, clips, progress)
+        progress.report("ranking")
         found = [gallery.find(query, top=top) for query in chosen]
     notes = [rule(len(stored), count=queries, seed=seed)]
     moved = [each for each in found if each.own_rank != each.query.rank]

@@ -3,12 +3,13 @@
 Legend: V videos.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from side4video.apps.examples.queries import Example, FoundVideo, Query
+from side4video.core.progress import Progress
 from side4video.data.clip import Clip
 from side4video.data.storage import common_root, relative
 from side4video.inference.retrieval import RetrievalModel, TextQuery
@@ -19,16 +20,16 @@ from side4video.tasks.retrieval.ranking import Search
 class Gallery:
     """All test videos of a run, as its matching keeps them."""
 
-    def __init__(self, encoder: RetrievalModel, clips: Sequence[Clip], tell: Callable[[int, int], None]) -> None:
+    def __init__(self, encoder: RetrievalModel, clips: Sequence[Clip], progress: Progress) -> None:
         """Read the videos.
 
         Args:
             encoder: The run.
             clips: The list that the positions of queries point into.
-            tell: Hears of videos read, and of how many there are.
+            progress: Receives the progress.
         """
         self._encoder, self.clips, self.names = encoder, clips, readable_names(clips)
-        self.places, kept = encoder.keep(clips, tell)
+        self.places, kept = encoder.keep(clips, progress)
         self._search = _search(encoder, kept)
 
     def find(self, query: Query, *, top: int) -> Example:

@@ -14,7 +14,7 @@ from side4video.core.errors import InputError
 from side4video.inference.video_folder import VideoFile, list_videos
 from side4video.runs.stored_run import FinishedRun, fetch_weights, find_finished
 from side4video.terminal.options import as_json, page_place
-from side4video.terminal.progress import SearchView
+from side4video.terminal.progress import ProgressView
 
 if TYPE_CHECKING:
     from side4video.inference.ranking import Match
@@ -63,18 +63,20 @@ def search(
     place = Path(folder)
     files, locked = list_videos(place)
     page = page_place(html)
-    with SearchView() as view:
-        finished, encoder = _load(run, uri, weights, view)
+    with ProgressView(unit="videos") as progress:
+        finished, encoder = _load(run, uri, weights, progress)
         question = encoder.read(text)
-        known, notes = _refresh(encoder, finished, (place, files), (index, weights), view)
+        known, notes = _refresh(encoder, finished, (place, files), (index, weights), progress)
         matches = _rank(encoder, question, known, place, top)
         if page:
-            view.say("fetching frames for the page")
+            progress.report("fetching frames for the page")
             _write_page(page, encoder, question, matches, (text, place, _title(finished, weights, known)))
     if question.is_cut:
-        view.note(f"the text is longer than the {encoder.words} tokens that the run reads (task.words); its end is cut")
+        progress.note(
+            f"the text is longer than the {encoder.words} tokens that the run reads (task.words); its end is cut"
+        )
     for note in [*notes, *(f"the folder {name} cannot be looked into" for name in locked)]:
-        view.note(note)
+        progress.note(note)
     _say_broken(known, place)
     if as_json:
         click.echo(json.dumps([_as_json(place, each) for each in matches], indent=2))
@@ -93,8 +95,8 @@ def _check_text(text: str) -> None:
         raise InputError("TEXT", f"{text!r} is not UTF-8", allowed="UTF-8 text") from None
 
 
-def _load(run: str, uri: str, weights: str, view: SearchView) -> "tuple[FinishedRun, RetrievalModel]":
-    view.say("loading the run")
+def _load(run: str, uri: str, weights: str, progress: ProgressView) -> "tuple[FinishedRun, RetrievalModel]":
+    progress.report("loading the run")
     import torch
 
     from side4video.engine.process_group import ProcessGroup
@@ -117,7 +119,7 @@ def _refresh(
     run: FinishedRun,
     videos: tuple[Path, list[VideoFile]],
     kept: tuple[str | None, str],
-    view: SearchView,
+    progress: ProgressView,
 ) -> "tuple[FolderIndex, list[str]]":
     """The index of the folder, and what there is to say of it."""
     from side4video.inference.video_index import IndexFile, index_place, refresh
@@ -126,8 +128,7 @@ def _refresh(
     place = index_place(option, run_id=run.run_id, weights=weights, folder=folder)
     about = {"run": run.run_id, "which": weights, "folder": str(folder.resolve()), **encoder.identity()}
     file = IndexFile(place, about)
-    view.say("looking at videos")
-    known = refresh(file, files, lambda missing: encoder.look(folder, missing), view.tell)
+    known = refresh(file, files, lambda missing: encoder.look(folder, missing), progress)
     return known, file.notes
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 import psutil
@@ -11,6 +10,7 @@ from ray import serve
 
 from side4video.apps.serve.protocol import Predictor, PredictRequest, PredictResponse
 from side4video.core.errors import Side4VideoError
+from side4video.distributed.compat import bind_replicas_to_loopback
 
 BATCH_WAIT_SECONDS = 0.005
 """How long a question waits for others; while an answer is computed, they gather anyway."""
@@ -26,7 +26,7 @@ class Replica:
             build: Makes it.
             batch: Questions that are answered at once.
         """
-        _stay_private()
+        bind_replicas_to_loopback()
         self._mistake: Exception | None = None
         self._answerer: Predictor | None = None
         gathered: Any = self.answer  # the decorator's own attributes
@@ -52,17 +52,3 @@ class Replica:
         """End the processes that read videos; called when Ray Serve ends the replica."""
         if getattr(self, "_answerer", None) is not None:
             self._answerer.close()  # type: ignore[union-attr]
-
-
-def _stay_private() -> None:
-    """Let the port by which replicas call each other be open on loopback alone.
-
-    Ray Serve opens it on every address as soon as this object is there, and unpickles what comes in.
-    """
-    ray_replica: Any = import_module("ray.serve._private.replica")
-    open_port = ray_replica.add_port_to_grpc_server
-
-    def open_privately(server: Any, address: str) -> int:
-        return open_port(server, f"127.0.0.1:{address.rpartition(':')[2]}")
-
-    ray_replica.add_port_to_grpc_server = open_privately

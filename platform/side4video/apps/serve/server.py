@@ -5,7 +5,6 @@ Importing this imports neither Ray nor its extra. Ray is started for this server
 
 import asyncio
 import functools
-import importlib
 import logging
 import os
 import shutil
@@ -21,6 +20,7 @@ from side4video.apps.serve.protocol import Predictor, PredictRequest, PredictRes
 from side4video.core.errors import InputError, Side4VideoError
 from side4video.core.temporary import temporary_folder
 from side4video.distributed.cluster import RAY_SETTINGS, LogStream
+from side4video.distributed.compat import session_folder, start_on_loopback
 
 log = logging.getLogger(__name__)
 
@@ -138,20 +138,10 @@ def _ray(scratch: Path, serving: Serving) -> Iterator[None]:
     before = {name: signal.getsignal(name) for name in SIGNALS}
     _hear_signals()
     try:
-        ray.init(
-            address="local",
-            num_cpus=serving.replicas + 1,
-            num_gpus=serving.gpus,
-            include_dashboard=False,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            _node_ip_address=LOOPBACK,
-            _temp_dir=folder,
-        )
+        start_on_loopback(cpus=serving.replicas + 1, gpus=serving.gpus, temporary_folder=folder)
         for name in ("ray", "ray.serve"):  # what they say of their own end is nobody's concern
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        worker: Any = importlib.import_module("ray._private.worker")
-        session = worker._global_node.get_session_dir_path()
+        session = session_folder()
         _hear_signals()
         serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR", "enable_access_log": False})
         yield

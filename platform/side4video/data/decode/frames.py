@@ -206,7 +206,9 @@ def _index_packets(container: Any, stream: Any) -> VideoIndex:
         raise _Truncated(f"no video frame in it{failure}")
     if declared and read < (1 - MISSING_SHARE) * declared:
         raise _Truncated(f"truncated: it promises {declared} frames and holds {read}{failure}")
-    length = (container.duration or 0) / av.time_base + max(0, container.start_time or 0) / av.time_base
+    # Matroska's length may count from zero, where the first frame is shown later.
+    start = 0 if "matroska" in container.format.name else max(0, container.start_time or 0)
+    length = ((container.duration or 0) + start) / av.time_base
     if not declared and length and end_seconds < (1 - MISSING_SHARE) * length - 0.5:
         raise _Truncated(f"truncated: it promises {length:.1f} s and ends after {end_seconds:.1f} s{failure}")
     if any(time is None for time in times) or len(set(times)) < len(times) or stream.time_base is None:

@@ -139,6 +139,9 @@ class OpenCLIPSpec(Spec):
             "output_dim": config["embed_dim"],
             "mean": mean,
             "std": std,
+            "prefix_tokens": 1,
+            "class_token": 0,
+            "pooling": "class-token",
         }
         if timm_name := vision.get("timm_model_name"):
             sizes = {"post_norm": False, "quick_gelu": False, **_EVA[timm_name]}

@@ -105,6 +105,9 @@ class ViTSpec(Spec):
     def shape(self) -> TowerShape:
         """The tower's sizes and conventions, without torch."""
         return TowerShape(
+            prefix_tokens=1,
+            class_token=0,
+            pooling="class-token",
             depth=self.layers,
             width=self.width,
             heads=self.width // self.head_width,

@@ -187,12 +187,12 @@ class Side4VideoSpec(MethodSpec):
         from side4video.models.networks.pair import Pair, SideFrames, initialise_as_for_retrieval
 
         is_theirs = self.norms == "pre" and self.representation == "gap"
-        side = self._network(tower, has_cls_place=is_theirs and self.cls_shift)
+        side = self._network(tower, embeds_shifted_cls=is_theirs and self.cls_shift)
         if self.norms == "pre":
             initialise_as_for_retrieval(side)
         return Pair(SideFrames(side, tower), text, output_dim=tower.shape.output_dim)
 
-    def _network(self, tower: "FrozenTower", *, has_cls_place: bool = False) -> "Side4Video":
+    def _network(self, tower: "FrozenTower", *, embeds_shifted_cls: bool = False) -> "Side4Video":
         from side4video.models.networks.side4video import Side4Video
 
         return Side4Video(
@@ -215,5 +215,5 @@ class Side4VideoSpec(MethodSpec):
                 )
                 if value != "none"
             ),
-            has_cls_place=has_cls_place,
+            embeds_shifted_cls=embeds_shifted_cls,
         )

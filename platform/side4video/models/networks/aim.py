@@ -1,10 +1,10 @@
-"""AIM's network (Yang et al., 2023, figure 2): a frozen tower, its attention used over time too, and adapters.
+"""The network of AIM (Yang et al., 2023, figure 2): a frozen tower whose attention also runs over time, and adapters.
 
-Legend: B clips, T frames, N = B·T, S tokens of a frame with [CLS], G = B·S groups of the same place over time,
-D tower width.
+Legend: B clips, T frames, N = B·T, S tokens of a frame, D tower width.
 """
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,7 +15,7 @@ from side4video.models.towers.frozen_tower import FrozenTower
 
 
 class Adapter(nn.Module):
-    """Down, exact GELU, up; the caller adds the input where there is a skip. The second layer starts at zero."""
+    """Down, exact GELU, up, without a residual connection. The second layer starts at zero."""
 
     def __init__(self, width: int, dim: int) -> None:
         super().__init__()
@@ -26,12 +26,12 @@ class Adapter(nn.Module):
             nn.init.zeros_(zero)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """What the adapter makes of frozen tokens [..., D], in their precision."""
+        """The output for tokens [..., D], in their precision."""
         return self.leave(F.gelu(self.enter(tokens.to(compute_dtype(self.enter.weight))))).to(tokens.dtype)
 
 
 class Block(nn.Module):
-    """The adapters of one block, and the order in which they and the frozen layers compute."""
+    """One frozen block with its adapters."""
 
     def __init__(
         self, index: int, width: int, *, dim: int, temporal_adapters: int, drop_path: float, scale: float
@@ -53,26 +53,27 @@ class Block(nn.Module):
         tokens_NSD = tokens_NSD + attended_NSD + self.spatial(attended_NSD)
         with tower.own_precision():
             normed_NSD = trunk.mlp_norm(index, tokens_NSD)
-            perceived_NSD = trunk.run_mlp(index, normed_NSD)
+            hidden_NSD = trunk.run_mlp(index, normed_NSD)
         joint_BTSD = (self.scale * self.joint(normed_NSD)).unflatten(0, (-1, frames))
-        return tokens_NSD + perceived_NSD + self.drop_path(joint_BTSD).flatten(0, 1)
+        return tokens_NSD + hidden_NSD + self.drop_path(joint_BTSD).flatten(0, 1)
 
     def _over_time(self, tokens_NSD: Tensor, tower: FrozenTower, *, frames: int) -> Tensor:
-        """The frozen attention and its norm once more, each place of a frame attending over time."""
-        batch, places = tokens_NSD.shape[0] // frames, tokens_NSD.shape[1]
+        """The frozen norm and attention a second time: each position of a frame attends over time."""
+        positions = tokens_NSD.shape[1]
         with tower.own_precision():
-            normed_BTSD = tower.trunk.attention_norm(self.index, tokens_NSD).unflatten(0, (batch, frames))
-        groups_GTD = normed_BTSD.transpose(1, 2).flatten(0, 1)
+            normed_NSD = tower.trunk.attention_norm(self.index, tokens_NSD)
+        series = rearrange(normed_NSD, "(B T) S D -> (B S) T D", T=frames)
         if self.temporal_in is not None:
-            groups_GTD = groups_GTD + self.temporal_in(groups_GTD)
+            series = series + self.temporal_in(series)
         with tower.own_precision():
-            attended_GTD = tower.trunk.run_attention(self.index, groups_GTD)
-        adapted_BSTD = self.drop_path(self.temporal_out(attended_GTD).unflatten(0, (batch, places)))
-        return adapted_BSTD.transpose(1, 2).flatten(0, 1)
+            attended = tower.trunk.run_attention(self.index, series)
+        # Drop path drops whole clips, so the clips are the first axis.
+        adapted_BSTD = self.drop_path(rearrange(self.temporal_out(attended), "(B S) T D -> B S T D", S=positions))
+        return rearrange(adapted_BSTD, "B S T D -> (B T) S D")
 
 
 class AIM(nn.Module):
-    """A frozen tower, a temporal embedding, adapters in every block, and the tower's final norm, trained."""
+    """A frozen tower, a learned temporal embedding, adapters in every block, and the tower's final norm, trained."""
 
     def __init__(
         self,
@@ -102,19 +103,19 @@ class AIM(nn.Module):
             for index in range(shape.depth)
         )
         self.final_norm = nn.LayerNorm(shape.width, eps=shape.layer_norm_epsilon)
-        self._start_from(tower)
+        self._copy_final_norm(tower)
         self.dropout = nn.Dropout(dropout)
 
     @torch.no_grad()
-    def _start_from(self, tower: FrozenTower) -> None:
-        """Copy the tower's final norm, in fp32; a tower on `meta` has no values to copy."""
-        for name, parameter in self.final_norm.named_parameters():
-            source = tower.trunk.visual.get_parameter(f"ln_post.{name}")
-            if not source.is_meta:
-                parameter.copy_(source)
+    def _copy_final_norm(self, tower: FrozenTower) -> None:
+        """Copy the tower's final norm, in fp32, unless the tower is on `meta`."""
+        source, _, _ = tower.trunk.last_layers()
+        for own, other in ((self.final_norm.weight, source.weight), (self.final_norm.bias, source.bias)):
+            if not other.is_meta:
+                own.copy_(other)
 
     def forward(self, features: FrozenFeatures) -> Tensor:
-        """Features [B, D]: the mean over frames of the normalised [CLS]."""
+        """Features [B, D]: the mean over frames of the normalised class token."""
         tower = self.borrowed.tower
         batch, frames = features.video_BTCHW.shape[:2]
         added_N1D = self.positions_TD.to(tower.dtype).repeat(batch, 1).unsqueeze(1)
@@ -122,5 +123,5 @@ class AIM(nn.Module):
             tokens_NSD = tower.trunk.embed(features.normalise(features.video_BTCHW).flatten(0, 1), added_N1D)
         for block in self.blocks:
             tokens_NSD = block(tokens_NSD, tower, frames=frames)
-        normed_ND = self.final_norm(tokens_NSD[:, 0].to(self.final_norm.weight.dtype))
+        normed_ND = self.final_norm(tower.shape.class_token_of(tokens_NSD).to(self.final_norm.weight.dtype))
         return self.dropout(normed_ND.float().unflatten(0, (batch, frames)).mean(dim=1))

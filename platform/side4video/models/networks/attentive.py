@@ -1,10 +1,11 @@
 """The attentive probe's network: learned queries read all tokens of a clip.
 
-Legend: B clips, T frames, N = B·T, S tokens of a frame with [CLS], M = T·S tokens of a clip, Q queries, D tower width,
+Legend: B clips, T frames, N = B·T, S tokens of a frame, M = T·S tokens of a clip, Q queries, D tower width,
 h heads, k channels of a head.
 """
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,8 +14,8 @@ from side4video.models.networks.contract import FrozenFeatures
 INITIAL_STD = 0.02
 
 
-class ReadingLayer(nn.Module):
-    """Cross-attention of the queries over the tokens, then an MLP, both pre-norm with a residual."""
+class CrossAttentionLayer(nn.Module):
+    """Cross-attention of the queries over the tokens, then an MLP; both are pre-norm with a residual connection."""
 
     def __init__(self, width: int, *, heads: int, mlp_ratio: int) -> None:
         super().__init__()
@@ -30,21 +31,20 @@ class ReadingLayer(nn.Module):
             nn.init.trunc_normal_(linear.weight, std=INITIAL_STD)
             nn.init.zeros_(linear.bias)
 
-    def forward(self, queries_BQD: Tensor, seen_BMD: Tensor) -> Tensor:
-        """The queries [B, Q, D] after this layer, from the clip's tokens [B, M, D], normalised."""
-        queries_BQD = queries_BQD + self._attend(self.query_norm(queries_BQD), seen_BMD)
+    def forward(self, queries_BQD: Tensor, tokens_BMD: Tensor) -> Tensor:
+        """The queries [B, Q, D] after this layer. The clip's tokens [B, M, D] are normalised already."""
+        queries_BQD = queries_BQD + self._attend(self.query_norm(queries_BQD), tokens_BMD)
         return queries_BQD + self.narrow(F.gelu(self.widen(self.perceptron_norm(queries_BQD))))
 
-    def _attend(self, asked_BQD: Tensor, seen_BMD: Tensor) -> Tensor:
-        query_BhQk = self.query(asked_BQD).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        key_value = self.key_value(seen_BMD).unflatten(-1, (2, self.heads, -1))
-        key_BhMk, value_BhMk = key_value.permute(2, 0, 3, 1, 4).unbind(0)
-        mixed_BhQk = F.scaled_dot_product_attention(query_BhQk, key_BhMk, value_BhMk)
-        return self.leave(mixed_BhQk.transpose(1, 2).flatten(2))
+    def _attend(self, queries_BQD: Tensor, tokens_BMD: Tensor) -> Tensor:
+        query_BhQk = rearrange(self.query(queries_BQD), "B Q (h k) -> B h Q k", h=self.heads)
+        key_value = rearrange(self.key_value(tokens_BMD), "B M (kv h k) -> kv B h M k", kv=2, h=self.heads)
+        mixed_BhQk = F.scaled_dot_product_attention(query_BhQk, *key_value.unbind(0))
+        return self.leave(rearrange(mixed_BhQk, "B h Q k -> B Q (h k)"))
 
 
 class AttentiveProbe(nn.Module):
-    """Learned queries, layers that read, and the mean of the queries."""
+    """Learned queries, layers of cross-attention, and the mean of the queries."""
 
     def __init__(
         self,
@@ -64,17 +64,17 @@ class AttentiveProbe(nn.Module):
         self.queries_QD = nn.Parameter(nn.init.trunc_normal_(torch.empty(queries, width), std=INITIAL_STD))
         self.positions_TD = nn.Parameter(torch.zeros(frames, width)) if temporal_positions else None
         self.token_norm = nn.LayerNorm(width)
-        self.layers = nn.ModuleList(ReadingLayer(width, heads=heads, mlp_ratio=mlp_ratio) for _ in range(layers))
+        self.layers = nn.ModuleList(CrossAttentionLayer(width, heads=heads, mlp_ratio=mlp_ratio) for _ in range(layers))
 
     def forward(self, features: FrozenFeatures) -> Tensor:
         """Features [B, D]."""
         tokens_BTSD = features.read(self.tap).unflatten(0, (-1, self.frames))
-        seen_BTSD = self.token_norm(tokens_BTSD.to(self.token_norm.weight.dtype))
+        normed_BTSD = self.token_norm(tokens_BTSD.to(self.token_norm.weight.dtype))
         if self.positions_TD is not None:
-            # Behind the norm, where they are of the tokens' size: a tower's few huge channels would drown them before.
-            seen_BTSD = seen_BTSD + self.positions_TD.unsqueeze(1)
-        # A copy: counters of multiply-adds stumble over a view of a parameter that enters a module.
+            # After the norm: before it, a few channels of the tower are much larger than the positions.
+            normed_BTSD = normed_BTSD + self.positions_TD.unsqueeze(1)
+        # A copy: counters of multiply-adds fail on a view of a parameter as a module's input.
         queries_BQD = self.queries_QD.repeat(tokens_BTSD.shape[0], 1, 1)
         for layer in self.layers:
-            queries_BQD = layer(queries_BQD, seen_BTSD.flatten(1, 2))
+            queries_BQD = layer(queries_BQD, normed_BTSD.flatten(1, 2))
         return queries_BQD.float().mean(dim=1)

@@ -1,12 +1,12 @@
-"""CLIP4Clip's networks (Luo et al., 2021, arXiv 2104.08860): CLIP's frame features, in order or not.
+"""The networks of CLIP4Clip (Luo et al., 2021, arXiv 2104.08860) on CLIP's frame features.
 
-Legend: B clips, T frames, N = B·T, S tokens of a frame, D tower width, E channels of the shared space, Q texts, W
-tokens of a text, V videos.
+Legend: B clips, T frames, E channels of the shared space, h heads, k channels of a head.
 """
 
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,16 +21,13 @@ NEVER_TRAINED = (
     *("patch_embed.", "cls_token", "pos_embed"),
     "token_embedding.",
 )
-"""Parameters of a tower's entrance, which the authors leave as they are, by CLIP's and EVA-CLIP's names."""
+"""Names of the embedding layers of CLIP's and EVA-CLIP's towers, which the authors do not train."""
 EPSILON = 1e-12
-"""Of the layer norms that stand behind the towers, in the authors' code."""
+"""Epsilon of the layer norms after the towers, in the authors' code."""
 
 
 class TrainedFrames(nn.Module):
-    """The whole image tower, trained: it takes the tower over, as full fine-tuning does.
-
-    Gradients pass through every block, so a step holds the activations of them all.
-    """
+    """The whole image tower, trained. The tower's weights become this module's own, as in full fine-tuning."""
 
     is_pretrained = True
 
@@ -47,7 +44,7 @@ class TrainedFrames(nn.Module):
 
 
 def freeze_entrance(text: TextTower) -> None:
-    """Leave the embeddings of tokens and positions as they are, whatever else of the text tower is trained."""
+    """Do not train the embeddings of tokens and positions."""
     for name, parameter in text.transformer.named_parameters():
         if name.startswith(NEVER_TRAINED):
             parameter.requires_grad_(False)
@@ -67,17 +64,17 @@ class Block(nn.Module):
         self.leave = nn.Linear(4 * width, width)
 
     def forward(self, tokens_BTE: Tensor) -> Tensor:
-        """Tokens after attention over all of them, and MLP."""
+        """Tokens after attention over the frames, and MLP."""
         entered = self.query_key_value(self.attention_norm(tokens_BTE))
-        query, key, value = entered.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed_BhTd = F.scaled_dot_product_attention(query, key, value)
-        tokens_BTE = tokens_BTE + self.leave_attention(mixed_BhTd.transpose(1, 2).flatten(2))
+        query, key, value = rearrange(entered, "B T (qkv h k) -> qkv B h T k", qkv=3, h=self.heads)
+        mixed_BhTk = F.scaled_dot_product_attention(query, key, value)
+        tokens_BTE = tokens_BTE + self.leave_attention(rearrange(mixed_BhTk, "B h T k -> B T (h k)"))
         hidden = self.enter(self.perceptron_norm(tokens_BTE))
         return tokens_BTE + self.leave(hidden * torch.sigmoid(1.702 * hidden))
 
     @torch.no_grad()
     def copy_from(self, block: Any) -> None:
-        """Begin with the weights of a block of the text tower, where it is as wide."""
+        """Copy the weights of a block of the text tower, if it has the same width."""
         attention, mlp = block.attn, block.mlp
         pairs = [
             (self.attention_norm.weight, block.ln_1.weight),
@@ -99,9 +96,9 @@ class Block(nn.Module):
 
 
 def positions_like(text: TextTower, *, at_least: int) -> nn.Parameter:
-    """Learnt positions [as many as the text tower has, or more, E].
+    """Learned positions [max(`at_least`, those of the text tower), E].
 
-    They begin as the text tower's, where it is as wide as the shared space; else N(0, 0.02).
+    Initial values are the text tower's if it is as wide as the shared space, and N(0, 0.02) otherwise.
     """
     whole: Any = text.transformer
     source, width = whole.positional_embedding, text.output_dim
@@ -112,7 +109,7 @@ def positions_like(text: TextTower, *, at_least: int) -> nn.Parameter:
 
 
 def blocks_like(text: TextTower, *, layers: int) -> nn.ModuleList:
-    """Blocks as wide as the shared space, that begin as the text tower's first ones, where it is as wide."""
+    """Blocks as wide as the shared space, copies of the text tower's first ones if the widths are equal."""
     blocks = [Block(text.output_dim) for _ in range(layers)]
     for block, source in zip(blocks, text.blocks, strict=False):
         block.copy_from(source)
@@ -120,15 +117,15 @@ def blocks_like(text: TextTower, *, layers: int) -> nn.ModuleList:
 
 
 class FrameSequence(nn.Module):
-    """`seqTransf`: blocks over a clip's frame features, with positions, added to them."""
+    """`seqTransf`: blocks over a clip's frame features and positions, with a residual connection around them."""
 
     def __init__(self, side: nn.Module, text: TextTower, *, layers: int, frames: int) -> None:
-        """Blocks and positions as the text tower's.
+        """Create blocks and positions from the text tower's.
 
         Args:
-            side: Frozen features to frame features [B, T, E].
-            text: Where blocks and positions begin.
-            layers: Blocks.
+            side: Maps frozen features to frame features [B, T, E].
+            text: The source of the initial values.
+            layers: Number of blocks.
             frames: T.
         """
         super().__init__()

@@ -1,7 +1,7 @@
-"""What a network is given, and what it must offer.
+"""The input of a network, and the interface it must have.
 
-Legend: B clips, T frames of a clip, N frames that the tower sees (all of them, B·T, or every so many-th), P tokens of
-a frame ([CLS] first), C channels, H, W pixels, D tower width, h heads, k channels of a head.
+Legend: B clips, T frames of a clip, N frames that the tower sees (all B·T, or every n-th), P tokens of a frame
+(prefix tokens first), C channels, H, W pixels, D tower width, h heads, k channels of a head.
 """
 
 from collections.abc import Callable
@@ -10,34 +10,37 @@ from typing import Any, Protocol, Self
 
 from torch import Tensor
 
+from side4video.models.backbones.shape import TokenLayout
 from side4video.models.layers.eight_bit import EightBitTokens
 from side4video.models.towers.frozen_tower import FrozenTower
 
 
 @dataclass(frozen=True, slots=True)
 class FrozenFeatures:
-    """What one pass of the frozen tower gives to every student of a pack. Nothing in it may be changed."""
+    """The results of one pass of the frozen tower, shared by every student of a pack. Read only."""
 
     video_BTCHW: Tensor
-    """Frames as they came, uint8; `normalise` makes of them what a network computes with."""
+    """Frames, uint8."""
     normalise: Callable[[Tensor], Tensor]
-    """Frames [..., C, H, W] as the tower was trained on them, in its precision."""
+    """`FrozenTower.normalise`: pixels to the tower's input, in its precision."""
+    layout: TokenLayout
+    """Which tokens are patches, and which is the class token."""
     tokens: dict[int, Tensor | EightBitTokens] = field(default_factory=dict)
     """Output tokens [N, P, D] of each tapped block, by 0-based index."""
     attention: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
-    """Queries and keys [N, h, P, k] of each block that somebody reads them of, by 0-based index."""
+    """Queries and keys [N, h, P, k] of each block that was requested, by 0-based index."""
     pooled_BTD: Tensor | None = None
-    """The tower's pooled frame feature, when a student reads it."""
+    """The tower's pooled frame feature, if requested."""
     class_BTD: Tensor | None = None
-    """The last block's [CLS] token of each frame, before the final norm, when a student reads it."""
+    """The last block's class token of each frame, before the final norm, if requested."""
 
     def release(self) -> None:
-        """Let go of what was read, when the last student has run forward: its graph holds what its backward needs."""
+        """Drop the tokens after the last student's forward; the graphs hold what backward needs."""
         self.tokens.clear()
         self.attention.clear()
 
     def read(self, tap: int) -> Tensor:
-        """Output tokens [N, P, D] of a block, restored where they are kept in eight bits."""
+        """Output tokens [N, P, D] of a block, dequantised where they are stored in eight bits."""
         kept = self.tokens[tap]
         return kept.restore() if isinstance(kept, EightBitTokens) else kept
 
@@ -49,25 +52,25 @@ class Network(Protocol):
     """Width of the features it returns."""
 
     def __call__(self, features: FrozenFeatures) -> Tensor:
-        """Features [B, output_dim] of the clips; no head, the task owns it."""
+        """Features [B, output_dim] of the clips, without the task's head."""
         ...
 
 
 class RetrievalNetwork(Protocol):
-    """A network with two sides, whose features meet in one space of E channels."""
+    """A network for videos and texts, with features in one space of E channels."""
 
     output_dim: int
     """E."""
 
     def __call__(self, features: FrozenFeatures, tokens_QW: Tensor) -> tuple[Tensor, Tensor]:
-        """Features [B, T, E] of each frame of the clips, and features [Q, W, E] at each token of the texts."""
+        """Features [B, T, E] of the frames, and features [Q, W, E] of the texts' tokens."""
         ...
 
 
 class BorrowedTower:
-    """A frozen tower that a network runs and does not own: neither its parameters nor its state are the network's.
+    """Holds a frozen tower outside of the network's modules: its parameters are not in the network's state.
 
-    A copy of the network (a moving average of its weights) borrows the same tower.
+    A deep copy of the network (a moving average of its weights) shares the same tower.
     """
 
     def __init__(self, tower: FrozenTower) -> None:

@@ -1,11 +1,12 @@
-"""The DiST network (Qing et al., 2023, arXiv 2309.07911, section 3), on tokens that keep their channels last.
+"""The DiST network (Qing et al., 2023, arXiv 2309.07911, section 3), on tokens with their channels last.
 
-Where the paper is silent (norms, initial values, where the residual connections are), it does what the authors' code
-does.
+Norms, initial values and residual connections are not in the paper; they are the authors' code's. Registers of the
+tower are not used.
 
-Legend: B clips, U frames of a clip, T = U / alpha frames that the tower saw, N = B·T, P patches of a frame, S = P + 1
-tokens with [CLS], D tower width, I channels of the integration branch, M of the temporal branch, K frames of a kernel,
-E channels shared with the text tower, G groups of tokens, L tokens of a group, O outputs of a layer.
+Legend: B clips, U frames of a clip, T = U / alpha frames that the tower sees, N = B·T, P patches of a frame, S = P + 1
+tokens with the class token, D tower width, I channels of the integration branch, M of the temporal branch, K frames of
+a kernel, E channels shared with the text tower, G groups of tokens, L tokens of a group, O outputs of a layer, h heads,
+k channels of a head.
 """
 
 from collections.abc import Sequence
@@ -31,15 +32,15 @@ def quick_gelu(x: Tensor) -> Tensor:
 
 
 def normalised(tokens: Tensor, norm: nn.LayerNorm) -> Tensor:
-    """`norm(tokens)` computed in the weights' precision and given in autocast's, on every device alike."""
+    """`norm(tokens)`, computed in the weights' precision and returned in autocast's, on every device."""
     wide = tokens.to(norm.weight.dtype)
     return F.layer_norm(wide, norm.normalized_shape, norm.weight, norm.bias, norm.eps).to(compute_dtype(norm.weight))
 
 
 def add_over_time(parts: Sequence[Tensor]) -> Tensor:
-    """A zero-padded convolution over time from its slices' products [B, T, P, O], first slice first.
+    """A zero-padded convolution over time, from the products [B, T, P, O] of each of its K slices with every frame.
 
-    Slice i of K was multiplied with every frame; its product belongs to the frame K // 2 - i later.
+    The product of slice i is added K // 2 - i frames later.
     """
     middle, frames = len(parts) // 2, parts[0].shape[1]
     total = parts[middle]
@@ -76,14 +77,14 @@ class TemporalStem(nn.Module):
         self.convolution = TemporalConvolution(3 * patch_size**2, dim, frames=frames)
 
     def forward(self, video_BUCHW: Tensor) -> Tensor:
-        """Normalised frames to tokens [B, U, P, M]; patches row by row, their numbers channel by channel."""
+        """Normalised frames to tokens [B, U, P, M], patches row by row."""
         size = self.patch_size
         patches = rearrange(video_BUCHW, "b u c (h p) (w q) -> b u (h w) (c p q)", p=size, q=size)
         return self.convolution(patches.to(self.convolution.weight_KOI.dtype))
 
 
 class TemporalBlock(nn.Module):
-    """The temporal branch's own work: a convolution over time, one over space, and a residual connection."""
+    """A block of the temporal branch: a convolution over time, one over space, and a residual connection."""
 
     def __init__(self, dim: int, *, grid: int) -> None:
         super().__init__()
@@ -93,7 +94,7 @@ class TemporalBlock(nn.Module):
         self.over_space = nn.Conv2d(dim, dim, kernel_size=3, padding=1)
 
     def forward(self, tokens_BUPM: Tensor) -> Tensor:
-        """Tokens after the block, activated."""
+        """Tokens after the block, activation function included."""
         mixed_BUPM = quick_gelu(self.over_time(normalised(tokens_BUPM, self.norm)))
         # A channels-last image, and a view.
         image = rearrange(mixed_BUPM, "b u (h w) m -> (b u) m h w", h=self.grid)
@@ -102,7 +103,7 @@ class TemporalBlock(nn.Module):
 
 
 class IntegrationBlock(nn.Module):
-    """Two perceptrons side by side, each behind a norm; one of them looks at the neighbouring frames."""
+    """Two pre-norm MLPs in parallel; one of them mixes neighbouring frames."""
 
     def __init__(self, dim: int, temporal_dim: int) -> None:
         super().__init__()
@@ -115,8 +116,8 @@ class IntegrationBlock(nn.Module):
         self.temporal_leave = nn.Linear(temporal_dim, dim)
 
     def forward(self, tokens_BTSI: Tensor) -> Tensor:
-        """Both outputs added; the input is not."""
-        # Widened once: both norms keep their input for backward, and so keep it together.
+        """The sum of both outputs, without a residual connection."""
+        # Cast once: both norms save their input for backward, and share one tensor.
         wide_BTSI = tokens_BTSI.to(self.norm.weight.dtype)
         spatial = self.leave(quick_gelu(self.enter(normalised(wide_BTSI, self.norm))))
         entered = self.temporal_enter(normalised(wide_BTSI, self.temporal_norm))
@@ -124,15 +125,15 @@ class IntegrationBlock(nn.Module):
 
 
 class Stage(nn.Module):
-    """What belongs to one block of the tower: the exchange between the branches, and their own blocks."""
+    """One tower block's part of the network: the exchange between the branches, and a block of each."""
 
-    def __init__(self, tower: TowerShape, *, seen: int, alpha: int, dim: int, temporal_dim: int) -> None:
+    def __init__(self, tower: TowerShape, *, frames: int, alpha: int, dim: int, temporal_dim: int) -> None:
         super().__init__()
-        self.seen, self.alpha = seen, alpha
+        self.tower, self.frames, self.alpha = tower, frames, alpha
         self.temporal = TemporalBlock(temporal_dim, grid=tower.grid)
         self.down = nn.Linear(tower.width, dim)
-        self.class_TI = nn.Parameter(torch.empty(seen, dim))
-        # A convolution of `alpha` frames and stride `alpha`: their channels side by side, and one product.
+        self.class_TI = nn.Parameter(torch.empty(frames, dim))
+        # A convolution over `alpha` frames with stride `alpha`, as one product of their concatenated channels.
         self.to_integration = nn.Linear(alpha * temporal_dim, dim)
         self.to_temporal = nn.Linear(dim, temporal_dim)
         self.integration = IntegrationBlock(dim, temporal_dim)
@@ -141,12 +142,13 @@ class Stage(nn.Module):
     def forward(
         self, tower_NSD: Tensor, temporal_BUPM: Tensor, residual_BTSI: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens of both branches [B, T, S, I], those of the tower alone, and the temporal stream.
+        """The input of `integration` [B, T, S, I], the tower's part of it, and the temporal stream.
 
-        The first go through `integration`, the others through `inform`, which the last stage has no use for.
+        The last two are the inputs of `inform`, which the last stage does not need.
         """
         temporal_BUPM = self.temporal(temporal_BUPM)
-        read_BTSI = self.down(tower_NSD.to(self.down.weight.dtype)).unflatten(0, (-1, self.seen))
+        tower_NSD = self.tower.without_registers(tower_NSD)
+        read_BTSI = self.down(tower_NSD.to(self.down.weight.dtype)).unflatten(0, (-1, self.frames))
         if residual_BTSI is not None:
             read_BTSI = read_BTSI + residual_BTSI
         motion_BTPI = self.to_integration(rearrange(temporal_BUPM, "b (t a) p m -> b t p (a m)", a=self.alpha))
@@ -155,18 +157,18 @@ class Stage(nn.Module):
         return joined_BTSI, read_BTSI, temporal_BUPM
 
     def inform(self, temporal_BUPM: Tensor, read_BTSI: Tensor) -> Tensor:
-        """The temporal stream with the patches that the tower saw, each of them given to `alpha` frames."""
+        """The temporal stream plus the tower's patches, each repeated for `alpha` frames."""
         return temporal_BUPM + self.to_temporal(read_BTSI[:, :, 1:]).repeat_interleave(self.alpha, dim=1)
 
 
 class Pooling(nn.Module):
-    """A query attends to the tokens of its group, then a perceptron; one norm for query, keys and values."""
+    """Cross-attention of one query over its group of tokens, then an MLP. Query, keys and values share one norm."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.heads = dim // HEAD_WIDTH
         self.norm = nn.LayerNorm(dim)
-        # Query, key and value in one matrix: its initial values depend on its whole shape, as in torch's attention.
+        # Query, key and value in one matrix, as in torch's attention: Xavier's initial values depend on its shape.
         self.weight_3II = nn.Parameter(torch.empty(3 * dim, dim))
         self.bias_3I = nn.Parameter(torch.zeros(3 * dim))
         self.leave = nn.Linear(dim, dim)
@@ -176,12 +178,13 @@ class Pooling(nn.Module):
         nn.init.xavier_uniform_(self.weight_3II)
 
     def forward(self, query_GI: Tensor, tokens_GLI: Tensor) -> Tensor:
-        """Queries [G, I] after they have seen their tokens."""
+        """Queries [G, I] after attention and MLP."""
         dim = query_GI.shape[-1]
-        asked = F.linear(normalised(query_GI, self.norm), self.weight_3II[:dim], self.bias_3I[:dim])
-        told = F.linear(normalised(tokens_GLI, self.norm), self.weight_3II[dim:], self.bias_3I[dim:])
-        key, value = told.unflatten(-1, (2, self.heads, HEAD_WIDTH)).permute(2, 0, 3, 1, 4).unbind(0)
-        attended = F.scaled_dot_product_attention(asked.view(-1, self.heads, 1, HEAD_WIDTH), key, value)
+        query = F.linear(normalised(query_GI, self.norm), self.weight_3II[:dim], self.bias_3I[:dim])
+        key_value = F.linear(normalised(tokens_GLI, self.norm), self.weight_3II[dim:], self.bias_3I[dim:])
+        query_Gh1k = rearrange(query, "G (h k) -> G h 1 k", h=self.heads)
+        key, value = rearrange(key_value, "G L (kv h k) -> kv G h L k", kv=2, h=self.heads).unbind(0)
+        attended = F.scaled_dot_product_attention(query_Gh1k, key, value)
         query_GI = query_GI + self.leave(attended.flatten(1))
         return query_GI + self.narrow(quick_gelu(self.widen(normalised(query_GI, self.perceptron_norm))))
 
@@ -189,25 +192,25 @@ class Pooling(nn.Module):
 class PoolingLayer(nn.Module):
     """Pooling over space for each frame, then over the frames."""
 
-    def __init__(self, dim: int, *, seen: int) -> None:
+    def __init__(self, dim: int, *, frames: int) -> None:
         super().__init__()
         self.over_space = Pooling(dim)
-        self.positions_TI = nn.Parameter(torch.empty(seen, dim))
+        self.positions_TI = nn.Parameter(torch.empty(frames, dim))
         self.over_time = Pooling(dim)
         nn.init.trunc_normal_(self.positions_TI, std=INITIAL_STD)
 
     def forward(self, frame_NI: Tensor, clip_BI: Tensor, tokens_BTSI: Tensor) -> tuple[Tensor, Tensor]:
-        """The frames' queries and the clips', each after its pooling."""
+        """The frames' queries and the clips' queries after this layer."""
         frame_NI = self.over_space(frame_NI, tokens_BTSI.flatten(0, 1))
         frames_BTI = frame_NI.unflatten(0, (clip_BI.shape[0], -1)) + self.positions_TI
         return frame_NI, self.over_time(clip_BI, frames_BTI)
 
 
 class DiST(nn.Module):
-    """Both branches, pooled, as one feature of the space shared with the text tower.
+    """Both branches, pooled to one feature in the space shared with the text tower.
 
-    The last stage's way back into the temporal branch leads nowhere. Its layer is there because the paper's parameter
-    count has it, and it is given a gradient of zero, so that workers need not search for what was not used.
+    The last stage's `to_temporal` layer has no effect. It exists because the paper counts its parameters; it gets a
+    gradient of zero, so that DDP does not need `find_unused_parameters`.
     """
 
     def __init__(
@@ -222,14 +225,15 @@ class DiST(nn.Module):
     ) -> None:
         super().__init__()
         self.output_dim = tower.output_dim
-        seen = frames // alpha
+        self.tower, tower_frames = tower, frames // alpha
         self.stem = TemporalStem(temporal_dim, patch_size=tower.patch_size, frames=5)
         self.stages = nn.ModuleList(
-            Stage(tower, seen=seen, alpha=alpha, dim=dim, temporal_dim=temporal_dim) for _ in range(tower.depth)
+            Stage(tower, frames=tower_frames, alpha=alpha, dim=dim, temporal_dim=temporal_dim)
+            for _ in range(tower.depth)
         )
         self.frame_query_I = nn.Parameter(torch.empty(dim))
         self.clip_query_I = nn.Parameter(torch.empty(dim))
-        self.pooling = nn.ModuleList(PoolingLayer(dim, seen=seen) for _ in range(pooling_layers))
+        self.pooling = nn.ModuleList(PoolingLayer(dim, frames=tower_frames) for _ in range(pooling_layers))
         self.class_down = nn.Linear(tower.width, dim)
         self.final_norm = nn.LayerNorm(dim)
         self.projection_IE = nn.Parameter(torch.randn(dim, tower.output_dim) * dim**-0.5)
@@ -253,14 +257,14 @@ class DiST(nn.Module):
         tower_NSD = features.read(len(earlier))
         joined_BTSI, _, _ = last(tower_NSD, temporal_BUPM, residual_BTSI)
         pooled_BI = self._pool(last.integration(joined_BTSI) + joined_BTSI)
-        class_BTD = tower_NSD[:, 0].unflatten(0, (pooled_BI.shape[0], -1)).to(self.class_down.weight.dtype)
-        clip_BI = self.final_norm(pooled_BI + self.class_down(class_BTD.mean(dim=1)))
-        idle = last.to_temporal.weight.sum() + last.to_temporal.bias.sum()
-        return clip_BI @ self.projection_IE + 0.0 * idle
+        class_BTD = self.tower.class_token_of(tower_NSD).unflatten(0, (pooled_BI.shape[0], -1))
+        clip_BI = self.final_norm(pooled_BI + self.class_down(class_BTD.to(self.class_down.weight.dtype).mean(dim=1)))
+        unused = last.to_temporal.weight.sum() + last.to_temporal.bias.sum()
+        return clip_BI @ self.projection_IE + 0.0 * unused
 
     def _pool(self, tokens_BTSI: Tensor) -> Tensor:
-        batch, seen = tokens_BTSI.shape[:2]
-        frame_NI, clip_BI = self.frame_query_I.repeat(batch * seen, 1), self.clip_query_I.repeat(batch, 1)
+        batch, frames = tokens_BTSI.shape[:2]
+        frame_NI, clip_BI = self.frame_query_I.repeat(batch * frames, 1), self.clip_query_I.repeat(batch, 1)
         wide_BTSI = tokens_BTSI.to(self.final_norm.weight.dtype)
         for layer in self.pooling:
             frame_NI, clip_BI = layer(frame_NI, clip_BI, wide_BTSI)

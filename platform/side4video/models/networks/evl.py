@@ -1,12 +1,13 @@
 """The EVL network (Lin et al., 2022, arXiv 2208.03550, section 3): a decoder with one query on a tower's last blocks.
 
-Where the paper is silent (initial values, dropout, the lookup's sign), it does what the authors' code does.
+Initial values, dropout and the lookup's sign are not in the paper; they are the authors' code's.
 
-Legend: B clips, T frames, N = B·T, P patches of a frame, S = P + 1 tokens with [CLS], D tower width, h heads, k
+Legend: B clips, T frames, N = B·T, P patches of a frame, S tokens of a frame, D tower width, h heads, k
 channels of a head, R = (2·grid - 1)² offsets of one patch from another, M pairs of neighbouring frames in all clips.
 """
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,60 +18,62 @@ from side4video.models.networks.contract import FrozenFeatures
 
 
 class NeighbourLookup(nn.Module):
-    """What each patch reads from two learned tables, by where it is found again in the frames before and after.
+    """Motion features from two learned tables, indexed by how far patches moved to the frames before and after.
 
-    The tower's queries of one frame and keys of its neighbour give, averaged over heads, a distribution over the
-    patches of that neighbour; the patch gets the mean, under that distribution, of the table's rows for the offsets.
-    Only the tables are trained: the distributions need no gradient.
+    The tower's queries of one frame and keys of its neighbour, averaged over heads, are a distribution over the
+    neighbour's patches. Each patch gets the mean of the table's rows for the offsets under that distribution. Only the
+    tables are trained: the distributions have no gradient.
     """
 
-    def __init__(self, width: int, *, grid: int) -> None:
+    def __init__(self, tower: TowerShape) -> None:
         super().__init__()
-        self.grid = grid
+        self.tower = tower
+        grid, width = tower.grid, tower.width
         self.before_RD = nn.Parameter(torch.zeros((2 * grid - 1) ** 2, width))
         self.after_RD = nn.Parameter(torch.zeros((2 * grid - 1) ** 2, width))
 
     def forward(self, query_NhSk: Tensor, key_NhSk: Tensor, frames: int) -> Tensor:
-        """What is added to the tokens, [B, T, S, D]: zero for [CLS], and for the neighbours that a clip lacks."""
-        query_BThPk, key_BThPk = (x.unflatten(0, (-1, frames))[:, :, :, 1:] for x in (query_NhSk, key_NhSk))
-        offsets_PP = _offsets(self.grid, self.before_RD.device)
+        """The term to add to the tokens, [B, T, S, D]: zero for prefix tokens and for missing neighbours."""
+        prefix = self.tower.prefix_tokens
+        query_BThPk, key_BThPk = (self.tower.patch_tokens(x.unflatten(0, (-1, frames))) for x in (query_NhSk, key_NhSk))
+        offsets_PP = _offsets(self.tower.grid, self.before_RD.device)
         before = _look_up(query_BThPk[:, 1:], key_BThPk[:, :-1], F.embedding(offsets_PP, self.before_RD))
         after = _look_up(query_BThPk[:, :-1], key_BThPk[:, 1:], F.embedding(offsets_PP, self.after_RD))
-        return F.pad(before, (0, 0, 1, 0, 1, 0)) + F.pad(after, (0, 0, 1, 0, 0, 1))
+        return F.pad(before, (0, 0, prefix, 0, 1, 0)) + F.pad(after, (0, 0, prefix, 0, 0, 1))
 
 
 def _offsets(grid: int, device: torch.device) -> Tensor:
-    """The row [P, P] of a table that belongs to the offset of each patch (first) from each other (second)."""
+    """The table row [P, P] for the offset of each patch (first axis) from each other (second axis)."""
     line = torch.arange(grid, device=device)
     offset = line[:, None] - line + grid - 1
     return (offset[:, None, :, None] * (2 * grid - 1) + offset[None, :, None, :]).view(grid**2, grid**2)
 
 
 def _look_up(query_BThPk: Tensor, key_BThPk: Tensor, rows_PPD: Tensor) -> Tensor:
-    found_BTPP = _find_again(query_BThPk, key_BThPk).to(compute_dtype(rows_PPD))
-    # A product for each patch: its own rows are the same in every clip and frame.
-    return torch.einsum("btpq,pqd->btpd", found_BTPP, rows_PPD)
+    weights_BTPP = _match_patches(query_BThPk, key_BThPk).to(compute_dtype(rows_PPD))
+    # One product per patch: its rows are the same in every clip and frame.
+    return torch.einsum("btpq,pqd->btpd", weights_BTPP, rows_PPD)
 
 
 @torch.no_grad()
-def _find_again(query_BThPk: Tensor, key_BThPk: Tensor) -> Tensor:
-    """Where each patch is found in another frame: the mean over heads of the softmax over patches [B, T, P, P].
+def _match_patches(query_BThPk: Tensor, key_BThPk: Tensor) -> Tensor:
+    """Attention from the patches of one frame to those of another, averaged over heads [B, T, P, P].
 
-    One head at a time, so that the maps of all heads never exist together.
+    One head at a time: the maps of all heads together would need much more memory.
     """
     batch, frames, heads, _, channels = query_BThPk.shape
     total_MPP: Tensor | None = None
     for head in range(heads):
         query_MPk, key_MPk = (x[:, :, head].flatten(0, 1) for x in (query_BThPk, key_BThPk))
-        found_MPP = (query_MPk * channels**-0.5 @ key_MPk.transpose(1, 2)).softmax(-1, dtype=torch.float32)
-        total_MPP = found_MPP if total_MPP is None else total_MPP.add_(found_MPP)
+        weights_MPP = (query_MPk * channels**-0.5 @ key_MPk.transpose(1, 2)).softmax(-1, dtype=torch.float32)
+        total_MPP = weights_MPP if total_MPP is None else total_MPP.add_(weights_MPP)
     if total_MPP is None:
         raise ValueError("attention without heads")
     return total_MPP.div_(heads).unflatten(0, (batch, frames))
 
 
 class DecoderLayer(nn.Module):
-    """The query attends to the tokens, then an MLP; both branches behind a norm."""
+    """Cross-attention of the query over the tokens, then an MLP; both are pre-norm."""
 
     def __init__(self, width: int, *, heads: int, mlp_ratio: int, dropout: float) -> None:
         super().__init__()
@@ -93,21 +96,21 @@ class DecoderLayer(nn.Module):
             nn.init.normal_(layer.bias, std=1e-6)
 
     def forward(self, query_B1D: Tensor, tokens_BSD: Tensor) -> Tensor:
-        """The query [B, 1, D] after it has seen the tokens of all frames [B, T·S, D]."""
-        # Narrowed once: keys and values keep their input for backward, and so keep it together.
-        seen_BSD = self.token_norm(tokens_BSD).to(compute_dtype(self.key.weight))
-        asked, key, value = (
-            projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for projected in (self.query(self.query_norm(query_B1D)), self.key(seen_BSD), self.value(seen_BSD))
+        """The query [B, 1, D] after this layer, from the tokens of all frames [B, T·S, D]."""
+        # Cast once: keys and values save their input for backward, and share one tensor.
+        normed_BSD = self.token_norm(tokens_BSD).to(compute_dtype(self.key.weight))
+        query, key, value = (
+            rearrange(projected, "B S (h k) -> B h S k", h=self.heads)
+            for projected in (self.query(self.query_norm(query_B1D)), self.key(normed_BSD), self.value(normed_BSD))
         )
-        attended = F.scaled_dot_product_attention(asked, key, value)
-        query_B1D = query_B1D + self.leave(attended.transpose(1, 2).flatten(2))
+        attended = F.scaled_dot_product_attention(query, key, value)
+        query_B1D = query_B1D + self.leave(rearrange(attended, "B h Q k -> B Q (h k)"))
         hidden = self.widen(self.perceptron_norm(query_B1D))
         return query_B1D + self.narrow(self.dropout(hidden * torch.sigmoid(1.702 * hidden)))
 
 
 class Stage(nn.Module):
-    """One tapped block: its tokens are given a sense of time, and the decoder's query reads them."""
+    """One tapped block: temporal features are added to its tokens, and the decoder's query reads them."""
 
     def __init__(
         self, tower: TowerShape, *, frames: int, mlp_ratio: int, dropout: float, temporal: frozenset[str]
@@ -116,16 +119,16 @@ class Stage(nn.Module):
         self.frames, width = frames, tower.width
         self.convolution = DepthwiseTemporalConvolution(width) if "convolution" in temporal else None
         self.positions_TD = nn.Parameter(torch.zeros(frames, width)) if "positions" in temporal else None
-        self.lookup = NeighbourLookup(width, grid=tower.grid) if "attention" in temporal else None
+        self.lookup = NeighbourLookup(tower) if "attention" in temporal else None
         self.decoder = DecoderLayer(width, heads=tower.heads, mlp_ratio=mlp_ratio, dropout=dropout)
 
     def forward(self, query_B1D: Tensor, tokens_NSD: Tensor, attention: tuple[Tensor, Tensor] | None) -> Tensor:
-        """The query after this stage, from the block's tokens and, where they are looked at, its queries and keys."""
+        """The query after this stage, from the block's tokens and, for the lookup, its queries and keys."""
         weight = self.decoder.key.weight
         tokens_BTSD = tokens_NSD.unflatten(0, (-1, self.frames))
         timed_BTSD = tokens_BTSD.to(weight.dtype)
         if self.convolution is not None:
-            # In autocast's precision where it is on: what is kept for backward are then the tower's own tokens.
+            # In autocast's precision if it is on: then backward saves the tower's own tokens.
             timed_BTSD = timed_BTSD + self.convolution(tokens_BTSD.to(compute_dtype(weight)))
         if self.positions_TD is not None:
             timed_BTSD = timed_BTSD + self.positions_TD[:, None]
@@ -135,10 +138,7 @@ class Stage(nn.Module):
 
 
 class EVL(nn.Module):
-    """The decoder for recognition; its output is normalised, dropout before the classifier is the task's.
-
-    The query starts at zero: the authors' routine that would draw it is never called.
-    """
+    """The decoder for recognition with its final norm. The query starts at zero, as in the authors' code."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
-"""Full fine-tuning's network: the tower itself, trained.
+"""The network of full fine-tuning: the tower itself, trained.
 
-Legend: B clips, T frames, N = B·T, S tokens of a frame with [CLS], D tower width.
+Legend: B clips, T frames, N = B·T, S tokens of a frame, D tower width.
 """
 
 from torch import Tensor, nn
@@ -10,12 +10,11 @@ from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.trunk import Trunk
 
 PROJECTIONS = frozenset({"proj", "head.weight", "head.bias"})
-"""Parameters of the projection to the space shared with text, by the names of CLIP's and of EVA-CLIP's tower: nothing
-here uses them."""
+"""Names of the projection to the text space in CLIP's and EVA-CLIP's towers, which is not used here."""
 
 
 def pooled_frames(trunk: Trunk, depth: int, features: FrozenFeatures) -> Tensor:
-    """A tower's pooled feature [N, D] of each frame, with a graph through every block, under the caller's autocast."""
+    """A tower's pooled frame features [N, D], with a graph through every block, under the caller's autocast."""
     tokens_NSD = trunk.embed(features.normalise(features.video_BTCHW).flatten(0, 1))
     for index in range(depth):
         tokens_NSD = tokens_NSD + trunk.attention_branch(index, tokens_NSD)
@@ -24,10 +23,7 @@ def pooled_frames(trunk: Trunk, depth: int, features: FrozenFeatures) -> Tensor:
 
 
 class FullFineTuning(nn.Module):
-    """Takes a tower over: its weights become this network's own, are trained, and are not copied.
-
-    The frozen tower that they came from is no longer frozen.
-    """
+    """Trains a tower's own weights, without a copy: after this the given tower is no longer frozen."""
 
     def __init__(self, tower: FrozenTower) -> None:
         super().__init__()

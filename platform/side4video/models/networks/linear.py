@@ -1,4 +1,4 @@
-"""The linear probe's network: the mean over time of the frozen frame feature. Nothing in it is trained."""
+"""The network of the linear probe: the mean over time of the frozen frame features, without trained parameters."""
 
 from torch import Tensor, nn
 

@@ -1,10 +1,10 @@
-"""Ladder side-tuning's network, beside an image tower: a narrow transformer fed through learned gates.
+"""The network of ladder side-tuning: a narrow transformer that reads a tower's blocks through learned gates.
 
-Legend: B clips, T frames, N = B·T, S tokens of a frame with [CLS], D tower width, d side width, h heads, k channels of
-a head.
+Legend: B clips, T frames, N = B·T, S tokens of a frame, D tower width, d side width, h heads, k channels of a head.
 """
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,7 +13,7 @@ from side4video.models.layers.precision import compute_dtype
 from side4video.models.networks.contract import FrozenFeatures
 
 TEMPERATURE = 0.1
-"""Of the gates (the authors': 0.1): ten times steeper than a plain sigmoid."""
+"""Temperature of the gates (the authors: 0.1)."""
 
 
 class Attention(nn.Module):
@@ -27,11 +27,11 @@ class Attention(nn.Module):
         self.leave = nn.Linear(dim, dim)
 
     def forward(self, tokens_NSd: Tensor) -> Tensor:
-        """The branch's output, to be added to its input."""
-        query_key_value = self.query_key_value(self.norm(tokens_NSd)).unflatten(-1, (3, self.heads, -1))
-        query_NhSk, key_NhSk, value_NhSk = query_key_value.permute(2, 0, 3, 1, 4).unbind(0)
-        mixed_NhSk = F.scaled_dot_product_attention(query_NhSk, key_NhSk, value_NhSk)
-        return self.leave(mixed_NhSk.transpose(1, 2).flatten(2))
+        """The branch's output, without the residual connection."""
+        entered = self.query_key_value(self.norm(tokens_NSd))
+        query, key, value = rearrange(entered, "N S (qkv h k) -> qkv N h S k", qkv=3, h=self.heads)
+        mixed_NhSk = F.scaled_dot_product_attention(query, key, value)
+        return self.leave(rearrange(mixed_NhSk, "N h S k -> N S (h k)"))
 
 
 class MLP(nn.Module):
@@ -44,12 +44,12 @@ class MLP(nn.Module):
         self.leave = nn.Linear(hidden, dim)
 
     def forward(self, tokens_NSd: Tensor) -> Tensor:
-        """The branch's output, to be added to its input."""
+        """The branch's output, without the residual connection."""
         return self.leave(F.gelu(self.enter(self.norm(tokens_NSd))))
 
 
 class Rung(nn.Module):
-    """One rung of the ladder: the gate between side stream and tower, and the side block behind it."""
+    """One rung of the ladder: a gate between side stream and tower, then a side block."""
 
     def __init__(self, width: int, dim: int, *, heads: int, hidden: int) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Rung(nn.Module):
 
 
 class LadderSideTuning(nn.Module):
-    """The ladder: embeddings in, a rung a tapped block, norm, up to the tower's width, mean over frames of [CLS]."""
+    """The ladder: embeddings, one rung per tapped block, norm, up to the tower's width, mean class token over frames."""
 
     def __init__(self, *, width: int, taps: tuple[int, ...], dim: int, heads: int, hidden: int, frames: int) -> None:
         super().__init__()
@@ -80,9 +80,9 @@ class LadderSideTuning(nn.Module):
 
     def forward(self, features: FrozenFeatures) -> Tensor:
         """Features [B, D]."""
-        # Frozen tokens may be in half precision; the residual stream of what is trained is not.
+        # Frozen tokens may be in half precision; the trained residual stream is fp32.
         side_NSd = self.enter(features.read(EMBEDDING).to(compute_dtype(self.enter.weight))).float()
         for tap, rung in zip(self.taps, self.rungs, strict=True):
             side_NSd = rung(side_NSd, features.read(tap))
-        lifted_ND = self.up(self.final_norm(side_NSd[:, 0]))
+        lifted_ND = self.up(self.final_norm(features.layout.class_token_of(side_NSd)))
         return lifted_ND.float().unflatten(0, (-1, self.frames)).mean(dim=1)

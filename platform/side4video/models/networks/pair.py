@@ -1,4 +1,4 @@
-"""Networks with two sides, for retrieval: features of frames and features of words in one space.
+"""Networks for retrieval: features of frames and features of words in one space.
 
 Legend: B clips, T frames, Q texts, W tokens of a text, D tower width, d side width, E channels of the shared space.
 """
@@ -14,14 +14,14 @@ from side4video.models.towers.frozen_tower import FrozenTower
 
 
 class Pair(nn.Module):
-    """A video side and a text side that know nothing of each other."""
+    """Independent networks for videos and for texts."""
 
     def __init__(self, video: nn.Module, text: nn.Module, *, output_dim: int) -> None:
-        """Put two sides together.
+        """Combine both networks.
 
         Args:
-            video: Frozen features to frame features [B, T, E].
-            text: Tokens [Q, W] to word features [Q, W, E].
+            video: Maps frozen features to frame features [B, T, E].
+            text: Maps tokens [Q, W] to word features [Q, W, E].
             output_dim: E.
         """
         super().__init__()
@@ -33,9 +33,9 @@ class Pair(nn.Module):
 
 
 class SideFrames(nn.Module):
-    """Eq. 4: each frame's feature is Proj(Up(GAP(side)) + [CLS]), Proj with the tower's final norm in front of it.
+    """Eq. 4: each frame's feature is Proj(Up(GAP(side)) + [CLS]), where Proj includes the tower's final norm.
 
-    `Up` starts at zero, as in the authors' code: before the first step the features are the frozen tower's own.
+    `Up` starts at zero, as in the authors' code: the initial features are the frozen tower's.
     """
 
     def __init__(self, side: Side4Video, tower: FrozenTower) -> None:
@@ -53,7 +53,7 @@ class SideFrames(nn.Module):
 
 
 class FrozenFrames(nn.Module):
-    """The frozen tower's own frame features, by its last two layers, which may be trained."""
+    """The frozen tower's frame features; final norm and projection are copies that can be trained."""
 
     def __init__(self, tower: FrozenTower) -> None:
         super().__init__()
@@ -65,22 +65,22 @@ class FrozenFrames(nn.Module):
 
 
 def class_tokens(features: FrozenFeatures) -> Tensor:
-    """The last block's [CLS] tokens [B, T, D], fp32.
+    """The last block's class tokens [B, T, D], fp32.
 
     Raises:
-        ValueError: Nobody asked the tower for them.
+        ValueError: The method did not request them.
     """
     if features.class_BTD is None:
-        raise ValueError("the last [CLS] tokens are read, and none were given")
+        raise ValueError("the network reads the last class tokens, and the method did not request them")
     return features.class_BTD.float()
 
 
 @torch.no_grad()
 def initialise_as_for_retrieval(side: Side4Video) -> None:
-    """The authors' initial values for retrieval on CLIP's towers, which differ from those for recognition.
+    """Set the initial values of the authors' code for retrieval on CLIP's towers.
 
-    Matrices N(0, 0.02) and their biases zero, but for the attention's entry and the depthwise convolution,
-    N(0, d^-0.5); the convolutions' biases, the norms and the spatial embedding begin as they do for recognition.
+    Matrices are N(0, 0.02) with zero biases; the attention's input projection and the depthwise convolution are
+    N(0, d^-0.5). The convolutions' biases, the norms and the spatial embedding are those for recognition.
     """
     for name, parameter in side.named_parameters():
         if not name.startswith("blocks.") or "norm" in name:

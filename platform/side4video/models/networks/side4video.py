@@ -1,4 +1,4 @@
-"""The Side4Video network (section 3.3, Figure 3), on tokens that keep their channels last throughout.
+"""The Side4Video network (section 3.3, Figure 3), on tokens with their channels last.
 
 Legend: B clips, T frames, N = B·T, P tokens of the side stream in a frame, S tokens of the tower in a frame, D tower
 width, d side width, C channels of a frame.
@@ -27,10 +27,10 @@ LEADING: dict[Representation, Literal["none", "tower", "own"]] = {
 class Side4Video(nn.Module):
     """The side network for recognition: stem, blocks, norm, and the mean over time and space (eq. 3).
 
-    With `vit-cls` and `extra-cls` (section 4.5, Table 9d) the stream carries a token in front of the patches: it takes
-    part in attention and perceptron, not in the mixing over time, and its mean over time is the representation. With
-    `vit-cls` it begins at zero and is fused with the tower's projected [CLS] token in each block, as the patches are
-    with theirs; with `extra-cls` it begins as a learned vector and meets the tower only through attention.
+    With `vit-cls` and `extra-cls` (section 4.5, Table 9d) the stream has one more token before the patches. It takes
+    part in attention and MLP, not in temporal mixing, and its mean over time is the representation. With `vit-cls` it
+    starts at zero and is fused with the tower's projected class token in each block, as patches are with patches. With
+    `extra-cls` it starts as a learned vector and is not fused.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Side4Video(nn.Module):
         norms: Norms = "pre",
         recompute: Recompute = "block",
         extras: frozenset[str] = frozenset({"stem_norm", "spatial_embedding", "final_norm"}),
-        has_cls_place: bool = False,
+        embeds_shifted_cls: bool = False,
     ) -> None:
         super().__init__()
         self.taps, self.output_dim = taps, dim
@@ -55,13 +55,13 @@ class Side4Video(nn.Module):
         self.stem = TemporalPatchEmbedding(dim, patch_size=tower.patch_size)
         self.stem_norm = TokenBatchNorm(dim) if "stem_norm" in extras else None
         deviation = 0.02 if norms == "post" else 0.01
-        has_places = "spatial_embedding" in extras
-        places = tower.patches + int(has_cls_place)
-        self.spatial_PD = nn.Parameter(torch.randn(places, dim) * deviation) if has_places else None
+        rows = tower.patches + int(embeds_shifted_cls)
+        has_embedding = "spatial_embedding" in extras
+        self.spatial_PD = nn.Parameter(torch.randn(rows, dim) * deviation) if has_embedding else None
         self.extra_D = nn.Parameter(torch.randn(dim) * 0.02) if representation == "extra-cls" else None
         self.blocks = nn.ModuleList(
             SideBlock(
-                tower.width,
+                tower,
                 dim,
                 mlp_ratio=mlp_ratio,
                 mixing=mixing,
@@ -77,14 +77,14 @@ class Side4Video(nn.Module):
 
     def forward(self, features: FrozenFeatures) -> Tensor:
         """Features [B, d] of the clips, fp32."""
-        return normalised_mean(self._represented(features), self.final_norm)
+        return normalised_mean(self._run(features), self.final_norm)
 
     def frames(self, features: FrozenFeatures) -> Tensor:
         """Features [B, T, d] of each frame, fp32 (eq. 4: the mean over space alone)."""
-        return normalised_mean(self._represented(features), self.final_norm, over=(2,))
+        return normalised_mean(self._run(features), self.final_norm, over=(2,))
 
-    def _represented(self, features: FrozenFeatures) -> Tensor:
-        """The tokens whose mean is the representation."""
+    def _run(self, features: FrozenFeatures) -> Tensor:
+        """The stream's tokens whose mean is the representation."""
         side_BTPD = self._stem(features)
         if self.representation != "gap":
             token_BT1D = side_BTPD.new_zeros((*side_BTPD.shape[:2], 1, side_BTPD.shape[-1]))
@@ -96,14 +96,14 @@ class Side4Video(nn.Module):
         return side_BTPD if self.representation == "gap" else side_BTPD[:, :, :1]
 
     def _stem(self, features: FrozenFeatures) -> Tensor:
-        """Patch tokens of the frames, normalised where the stem has a norm."""
+        """Patch tokens of the frames after the stem and its norm."""
         stem_norm = self.stem_norm
         if stem_norm is None:
             return self.stem(features.video_BTCHW, features.normalise)
         first = [True]
 
         def run(video_BTCHW: Tensor) -> Tensor:
-            # A repeated forward does not count in the statistics.
+            # The recomputation in backward must not update the running statistics again.
             update = first.pop() if first else False
             return stem_norm(self.stem(video_BTCHW, features.normalise), update=update)
 

@@ -1,17 +1,17 @@
-"""One block of the Side4Video network (section 3.3, Figure 3), and how little of it is kept for backward.
+"""One block of the Side4Video network (section 3.3, Figure 3), with three ways to save its activations.
 
-Legend: B clips, T frames, N = B·T, P tokens of the side stream in a frame (the patches, behind a token of their own
-where the stream carries one), S tokens of the tower in a frame ([CLS] first), D tower width, d side width (written D
-where no tower token is near), h heads, k channels of a head.
+Legend: B clips, T frames, N = B·T, P tokens of the side stream in a frame (patches, after the stream's own token if
+there is one), S tokens of the tower in a frame (prefix tokens first), D tower width, d side width (written D where
+there are no tower tokens), h heads, k channels of a head.
 
-A block is stated once, in `SideBlock`; how it is kept is chosen by `recompute`:
+`recompute` chooses what backward gets:
 
-- `none`: what each operation needs, and the perceptron's hidden channels.
-- `selective`: all but the hidden channels, the largest and cheapest to make again.
-- `block`: the block's input and the tower's tokens, nothing else. Backward runs the block again up to its perceptron,
-  and goes through the perceptron in parts.
+- `none`: the inputs of every operation, the MLP's hidden channels included.
+- `selective`: the same without the hidden channels, which are the largest and cheapest to recompute.
+- `block`: the block's input and the tower's tokens. Backward runs the block again up to its MLP, and computes the MLP in
+  parts.
 
-All three give the same gradients, and the same batch statistics: a repeated forward does not count.
+Gradients and batch statistics are the same for all three: recomputation does not update the statistics.
 """
 
 from typing import Any, Literal, cast
@@ -19,7 +19,8 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from side4video.models.layers.attention import FrameAttention, TimeAttention, split_cls
+from side4video.models.backbones.shape import TowerShape
+from side4video.models.layers.attention import FrameAttention, TimeAttention, split_class_token
 from side4video.models.layers.eight_bit import EightBitTokens
 from side4video.models.layers.folded import affine_linear, frozen_norm_linear
 from side4video.models.layers.mlp import MLP, gradients_in_parts
@@ -34,13 +35,13 @@ Temporal = Literal["conv", "attention", "none"]
 Norms = Literal["pre", "post"]
 
 RESIDUAL_SCALE = 24**-0.5
-"""The authors' code scales the initial residual projections by this for every tower: twice ViT-B's depth."""
+"""Scale of the initial residual projections in the authors' code, for every tower: (twice ViT-B's depth)^-1/2."""
 GATE_TEMPERATURE = 0.1
-"""Of the learned gate (LST's; a gate of zero is one half)."""
+"""Temperature of the learned gate (LST's). A gate parameter of zero is a share of one half."""
 
 
 class Down(nn.Module):
-    """Down(Norm(Z)) of eq. 1: one norm and one projection for each tapped block (`post`: Norm(Down(Z)))."""
+    """Down(Norm(Z)) of eq. 1; with `post`, Norm(Down(Z)). Each tapped block has its own."""
 
     def __init__(self, width: int, dim: int, *, norms: Norms) -> None:
         super().__init__()
@@ -56,19 +57,19 @@ class Down(nn.Module):
 
 
 class TemporalConvolution(nn.Module):
-    """Pointwise, depthwise over time, pointwise (section 3.3), without an activation between them."""
+    """Pointwise, depthwise over time, pointwise (section 3.3), without activation functions."""
 
     def __init__(self, dim: int, *, norms: Norms) -> None:
         super().__init__()
         self.is_post = norms == "post"
         self.norm = TokenBatchNorm(dim)
-        # A 1x1x1 Conv3d starts as a Linear does: uniform within 1/sqrt(dim), bias too.
+        # A Linear has the initial values of a 1x1x1 Conv3d: uniform within 1/sqrt(dim), bias too.
         self.enter = nn.Linear(dim, dim)
         self.mix = DepthwiseTemporalConvolution(dim)
         self.leave = nn.Linear(dim, dim)
 
     def forward(self, tokens_BTPD: Tensor, *, update: bool) -> Tensor:
-        """The branch's output, to be added to its input; `update` as in `batch_normalise`."""
+        """The branch's output, without the residual connection; `update` as in `batch_normalise`."""
         if self.is_post:
             entered_BTPD = affine_linear(tokens_BTPD, None, self.enter)
             return self.norm(temporal_linear(entered_BTPD, self.mix, self.leave), update=update)
@@ -77,23 +78,23 @@ class TemporalConvolution(nn.Module):
 
 
 class TemporalAttention(nn.Module):
-    """Attention of each position over the frames of its clip (Table 9b), with a layer norm in front of it."""
+    """Pre-norm attention of each position over the frames of its clip (Table 9b)."""
 
     def __init__(self, dim: int, *, norms: Norms) -> None:
         super().__init__()
         self.attention = TimeAttention(dim, norms=norms, residual_scale=RESIDUAL_SCALE)
 
     def forward(self, tokens_BTPD: Tensor, *, update: bool) -> Tensor:  # noqa: ARG002
-        """The branch's output, to be added to its input."""
+        """The branch's output, without the residual connection."""
         return self.attention(tokens_BTPD)
 
 
 class SideBlock(nn.Module):
-    """Fuse with the tower, mix over time, attend over space, mix over channels."""
+    """Fusion with the tower, temporal mixing, spatial attention, MLP."""
 
     def __init__(
         self,
-        width: int,
+        tower: TowerShape,
         dim: int,
         *,
         mlp_ratio: int = 4,
@@ -105,10 +106,11 @@ class SideBlock(nn.Module):
         recompute: Recompute = "block",
     ) -> None:
         super().__init__()
+        self.tower = tower
         self.mixing, self.cls_shift, self.leading, self.recompute = mixing, cls_shift, leading, recompute
         self.is_post = norms == "post"
         self.gate = nn.Parameter(torch.zeros(())) if mixing == "gate" else None
-        self.down = Down(width, dim, norms=norms)
+        self.down = Down(tower.width, dim, norms=norms)
         kinds = {"conv": TemporalConvolution, "attention": TemporalAttention}
         self.temporal = kinds[temporal](dim, norms=norms) if temporal != "none" else None
         self.attention = FrameAttention(dim, norms=norms, residual_scale=RESIDUAL_SCALE)
@@ -127,7 +129,7 @@ class SideBlock(nn.Module):
     def run(
         self, side_BTPD: Tensor, tower: Tensor | EightBitTokens, spatial_PD: Tensor | None, *, update: bool
     ) -> Tensor:
-        """The whole block with a graph of its own; `update` as in `batch_normalise`."""
+        """The whole block; `update` as in `batch_normalise`."""
         attended_BTPD, normalised_BTPD = self.run_attention(side_BTPD, tower, spatial_PD, update=update)
         keeps_hidden = self.recompute == "none"
         if self.is_post:
@@ -138,24 +140,24 @@ class SideBlock(nn.Module):
     def run_attention(
         self, side_BTPD: Tensor, tower: Tensor | EightBitTokens, spatial_PD: Tensor | None, *, update: bool
     ) -> tuple[Tensor, Tensor]:
-        """The stream in front of the perceptron, and what the perceptron reads of it."""
+        """The stream before the MLP, and the MLP's input."""
         read_BTSD = self.down(tower).unflatten(0, side_BTPD.shape[:2])
         if self.leading == "tower":
-            cls_BTD = read_BTSD[:, :, 0]
-            side_BTPD = self._mix(side_BTPD, read_BTSD)
+            cls_BTD = self.tower.class_token_of(read_BTSD)
+            side_BTPD = self._mix(side_BTPD, self.tower.without_registers(read_BTSD))
         else:
-            cls_BTD, patches_BTPD = split_cls(read_BTSD)
+            cls_BTD, patches_BTPD = split_class_token(read_BTSD, self.tower)
             side_BTPD = self._fuse(side_BTPD, patches_BTPD)
         if self.temporal is not None:
             side_BTPD = self._over_time(side_BTPD, update=update)
-        shifted_BTD = shift_over_time(cls_BTD) if self.cls_shift else None
+        shifted_BTD = shift_over_time(cls_BTD) if self.cls_shift and cls_BTD is not None else None
         side_BTPD = side_BTPD + self.attention(side_BTPD, shifted_BTD, spatial_PD)
         if self.is_post:
             return side_BTPD, side_BTPD
         return side_BTPD, self.perceptron_norm.normalise(side_BTPD, update=update)
 
     def _fuse(self, side_BTPD: Tensor, patches_BTPD: Tensor) -> Tensor:
-        """Eq. 2, or one of its relatives, for the patches."""
+        """Eq. 2, or another `mixing`, for the patches."""
         if self.leading == "own":
             return torch.cat([side_BTPD[:, :, :1], self._mix(side_BTPD[:, :, 1:], patches_BTPD)], dim=2)
         return self._mix(side_BTPD, patches_BTPD)
@@ -178,7 +180,7 @@ class SideBlock(nn.Module):
 def recomputed(
     block: SideBlock, side_BTPD: Tensor, tower: Tensor | EightBitTokens, spatial_PD: Tensor | None
 ) -> Tensor:
-    """`block` with its input and the tower's tokens kept, and nothing else."""
+    """Run `block`; save only its input and the tower's tokens for backward."""
     parts = (tower.codes_NPD, tower.scales_NPG) if isinstance(tower, EightBitTokens) else (tower, None)
     dtype = compute_dtype(block.perceptron.enter.weight)
     tensors = () if block.is_post else block.perceptron.tensors(block.perceptron_norm)
@@ -188,7 +190,7 @@ def recomputed(
 
 
 class _Recomputed(torch.autograd.Function):
-    """Forward without a graph; backward makes one for all but the perceptron, whose gradients are taken in parts."""
+    """Forward without a graph; backward runs the block again with one, except for the MLP, which it computes in parts."""
 
     @staticmethod
     def forward(ctx: Any, block: SideBlock, dtype: torch.dtype, count: int, *inputs: Any) -> Tensor:

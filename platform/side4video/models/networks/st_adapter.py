@@ -1,10 +1,9 @@
-"""ST-Adapter's network: bottlenecks with a convolution over time, inside a frozen tower (Pan et al., 2022, figure 2).
+"""The network of ST-Adapter (Pan et al., 2022, figure 2): bottlenecks with a temporal convolution in a frozen tower.
 
-The graph runs through every block behind the first adapter, so activations of the frozen blocks are kept too: for
-their norms, their attention and their MLP's activation (never the inputs of a frozen matrix, whose weight learns
-nothing).
+The graph contains every block after the first adapter. Backward therefore saves activations of frozen blocks too: for
+their norms, attention and the MLP's activation function, but not the inputs of frozen matrices.
 
-Legend: B clips, T frames, N = B·T, P patch tokens of a frame, S = P + 1 tokens with [CLS], D tower width, C channels.
+Legend: B clips, T frames, N = B·T, P patches of a frame, S tokens of a frame, D tower width.
 """
 
 from typing import Literal
@@ -12,6 +11,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from side4video.models.backbones.shape import TowerShape
 from side4video.models.layers.precision import compute_dtype
 from side4video.models.layers.temporal import DepthwiseTemporalConvolution
 from side4video.models.networks.contract import BorrowedTower, FrozenFeatures
@@ -19,13 +19,15 @@ from side4video.models.towers.frozen_tower import FrozenTower
 
 
 class Adapter(nn.Module):
-    """Down, 3x1x1 depthwise convolution, up; neither an activation nor a norm (the released code has none).
+    """Down, 3x1x1 depthwise convolution, up; no activation function and no norm (as in the released code).
 
-    The convolution starts at zero, and so does what the adapter adds.
+    The convolution starts at zero, so the adapter's output does.
     """
 
-    def __init__(self, width: int, dim: int) -> None:
+    def __init__(self, tower: TowerShape, dim: int) -> None:
         super().__init__()
+        self.tower = tower
+        width = tower.width
         self.enter = nn.Linear(width, dim)
         self.mix = DepthwiseTemporalConvolution(dim)
         self.leave = nn.Linear(dim, width)
@@ -33,14 +35,16 @@ class Adapter(nn.Module):
             nn.init.zeros_(zero)
 
     def forward(self, tokens_NSD: Tensor, *, frames: int) -> Tensor:
-        """The residual stream with its patches adapted; [CLS] stays as it is."""
-        patches_BTPD = tokens_NSD[:, 1:].to(compute_dtype(self.enter.weight)).unflatten(0, (-1, frames))
+        """The residual stream with its patches adapted; prefix tokens are unchanged."""
+        patches_BTPD = (
+            self.tower.patch_tokens(tokens_NSD).to(compute_dtype(self.enter.weight)).unflatten(0, (-1, frames))
+        )
         added_NPD = self.leave(self.mix(self.enter(patches_BTPD))).flatten(0, 1)
-        return tokens_NSD + F.pad(added_NPD.to(tokens_NSD.dtype), (0, 0, 1, 0))
+        return tokens_NSD + F.pad(added_NPD.to(tokens_NSD.dtype), (0, 0, self.tower.prefix_tokens, 0))
 
 
 class STAdapter(nn.Module):
-    """A frozen tower with an adapter in front of each block's MLP, or in front of its attention as well."""
+    """A frozen tower with an adapter before each block's MLP, or before its attention too."""
 
     def __init__(
         self, tower: FrozenTower, *, dim: int, positions: Literal["pre-mlp", "both"], dropout: float = 0.5
@@ -50,17 +54,17 @@ class STAdapter(nn.Module):
         self.output_dim = tower.shape.width
         blocks = range(tower.shape.depth)
         self.before_attention = nn.ModuleList(
-            Adapter(tower.shape.width, dim) for _ in (blocks if positions == "both" else ())
+            Adapter(tower.shape, dim) for _ in (blocks if positions == "both" else ())
         )
-        self.before_perceptron = nn.ModuleList(Adapter(tower.shape.width, dim) for _ in blocks)
+        self.before_perceptron = nn.ModuleList(Adapter(tower.shape, dim) for _ in blocks)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, features: FrozenFeatures) -> Tensor:
-        """Features [B, D]: the tower's final norm of the mean over frames of [CLS]."""
+        """Features [B, D]: the tower's final norm of the mean class token over frames."""
         tower = self.borrowed.tower
         batch, frames = features.video_BTCHW.shape[:2]
         with tower.own_precision():
-            # Nothing here is trained or asks for a gradient, so no graph begins before the first adapter.
+            # Nothing here requires a gradient, so the graph begins at the first adapter.
             tokens_NSD = tower.trunk.embed(features.normalise(features.video_BTCHW).flatten(0, 1))
         for index in range(tower.shape.depth):
             if self.before_attention:
@@ -70,7 +74,8 @@ class STAdapter(nn.Module):
             tokens_NSD = self.before_perceptron[index](tokens_NSD, frames=frames)
             with tower.own_precision():
                 tokens_NSD = tokens_NSD + tower.trunk.mlp_branch(index, tokens_NSD)
-        mean_B1D = tokens_NSD[:, 0].float().unflatten(0, (batch, frames)).mean(dim=1, keepdim=True)
+        class_BTD = tower.shape.class_token_of(tokens_NSD).float().unflatten(0, (batch, frames))
+        final_norm, _, _ = tower.trunk.last_layers()
         with tower.own_precision():
-            pooled_BD = tower.trunk.pool(mean_B1D.to(tower.dtype))
-        return self.dropout(pooled_BD.float())
+            normed_BD = final_norm(class_BTD.mean(dim=1).to(tower.dtype))
+        return self.dropout(normed_BD.float())

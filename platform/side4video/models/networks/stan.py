@@ -9,6 +9,7 @@ tokens that attend to each other, E channels of the shared space.
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,12 +24,12 @@ from side4video.models.networks.contract import FrozenFeatures
 from side4video.models.networks.pair import class_tokens
 from side4video.models.towers.frozen_tower import FrozenTower
 
-PLACES_IN_TIME = 64
-"""Rows of the learnt time embedding, in the authors' code."""
+TIME_EMBEDDINGS = 64
+"""Rows of the learned time embedding, in the authors' code."""
 
 
 class Attention(nn.Module):
-    """A norm, and CLIP's attention over each group of tokens."""
+    """Layer norm and CLIP's attention over each group of tokens."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -41,15 +42,15 @@ class Attention(nn.Module):
         """The branch's output [G, S, D]."""
         dtype = compute_dtype(self.leave.weight)
         entered = affine_linear(layer_normalise(tokens_GSD.to(dtype)), self.norm, self.query_key_value)
-        query, key, value = entered.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed_GhSd = F.scaled_dot_product_attention(query, key, value)
-        return _apply(self.leave, mixed_GhSd.transpose(1, 2).flatten(2))
+        query, key, value = rearrange(entered, "G S (qkv h k) -> qkv G h S k", qkv=3, h=self.heads)
+        mixed_GhSk = F.scaled_dot_product_attention(query, key, value)
+        return _apply(self.leave, rearrange(mixed_GhSk, "G h S k -> G S (h k)"))
 
 
 class Stage(nn.Module):
-    """Attention of each place over time, then a block like the tower's own over each frame.
+    """Attention of each patch position over time, then a block like the tower's over each frame.
 
-    What attention over time adds starts at zero; the block starts as a copy of the tower's at the same height.
+    The output of temporal attention starts at zero; the block starts as a copy of the tower's.
     """
 
     def __init__(self, shape: TowerShape, *, drop_path: float, is_last: bool) -> None:
@@ -67,17 +68,17 @@ class Stage(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, class_BD: Tensor, patches_BTPD: Tensor) -> tuple[Tensor, Tensor]:
-        """The clip's class token and the patches behind this stage.
+        """The clip's class token and the patches after this stage.
 
-        The patches of the last stage, which nobody reads, do not pass its MLP.
+        The last stage does not apply its MLP to the patches, which are not read.
         """
-        series_GTD = patches_BTPD.transpose(1, 2).flatten(0, 1)
-        moved_GTD = _apply(self.leave_time, self.drop_path(self.time(series_GTD)))
-        patches_BTPD = patches_BTPD + moved_GTD.unflatten(0, (len(class_BD), -1)).transpose(1, 2)
         batch, frames = patches_BTPD.shape[:2]
+        series_GTD = rearrange(patches_BTPD, "B T P D -> (B P) T D")
+        moved_GTD = _apply(self.leave_time, self.drop_path(self.time(series_GTD)))
+        patches_BTPD = patches_BTPD + rearrange(moved_GTD, "(B P) T D -> B T P D", B=batch)
         copies_BT1D = class_BD[:, None, None].expand(-1, frames, -1, -1)
-        seen_NSD = torch.cat([copies_BT1D, patches_BTPD], dim=2).flatten(0, 1)
-        mixed_BTSD = self.drop_path(self.space(seen_NSD)).unflatten(0, (batch, frames))
+        tokens_NSD = torch.cat([copies_BT1D, patches_BTPD], dim=2).flatten(0, 1)
+        mixed_BTSD = self.drop_path(self.space(tokens_NSD)).unflatten(0, (batch, frames))
         class_BD = class_BD + mixed_BTSD[:, :, 0].float().mean(dim=1)
         patches_BTPD = patches_BTPD + mixed_BTSD[:, :, 1:]
         class_BD = class_BD + self._run_mlp(class_BD)
@@ -91,7 +92,7 @@ class Stage(nn.Module):
 
     @torch.no_grad()
     def copy_from(self, block: Any) -> None:
-        """Begin over space with the weights of a block of the image tower; one on `meta` has none."""
+        """Copy the weights of a block of the image tower into spatial attention and MLP, unless it is on `meta`."""
         attention, mlp = block.attn, block.mlp
         pairs = [
             (self.space.norm.weight, block.ln_1.weight),
@@ -113,17 +114,17 @@ class Stage(nn.Module):
 
 
 class Branch(nn.Module):
-    """All stages: tokens of the tower's last blocks to one class token of the clip.
+    """All stages: from tokens of the tower's last blocks to one class token of the clip.
 
-    It begins with the tower's own class and position embeddings once more, frozen copies here, and with a learnt
-    embedding of time at the patches.
+    Copies of the tower's class and position embeddings, frozen, are added to the input of the first stage, and a
+    learned embedding of time to its patches.
     """
 
     positions_SD: Tensor
 
     def __init__(self, tower: FrozenTower, *, taps: tuple[int, ...], drop_path: float) -> None:
         super().__init__()
-        self.taps = taps
+        self.taps, self.tower = taps, tower.shape
         visual: Any = tower.trunk.visual
         self.stages = nn.ModuleList()
         for number, tap in enumerate(taps):
@@ -131,11 +132,11 @@ class Branch(nn.Module):
             stage = Stage(tower.shape, drop_path=rate, is_last=tap == taps[-1])
             stage.copy_from(visual.transformer.resblocks[tap])
             self.stages.append(stage)
-        self.times_TD = nn.Parameter(torch.randn(PLACES_IN_TIME, tower.shape.width))
+        self.times_TD = nn.Parameter(torch.randn(TIME_EMBEDDINGS, tower.shape.width))
         positions_SD = torch.zeros(tower.shape.tokens, tower.shape.width)
         if not visual.positional_embedding.is_meta:
             positions_SD.copy_(visual.positional_embedding.detach())
-            positions_SD[0] += visual.class_embedding.detach().to(positions_SD)
+            tower.shape.class_token_of(positions_SD).add_(visual.class_embedding.detach().to(positions_SD))
         self.register_buffer("positions_SD", positions_SD, persistent=False)
 
     def forward(self, features: FrozenFeatures) -> Tensor:
@@ -144,10 +145,12 @@ class Branch(nn.Module):
         class_BD = patches_BTPD = None
         for tap, stage in zip(self.taps, self.stages, strict=True):
             tokens_BTSD = features.read(tap).unflatten(0, (batch, frames)).float()
-            mean_BD, own_BTPD = tokens_BTSD[:, :, 0].mean(dim=1), tokens_BTSD[:, :, 1:]
+            mean_BD = self.tower.class_token_of(tokens_BTSD).mean(dim=1)
+            own_BTPD = self.tower.patch_tokens(tokens_BTSD)
             if class_BD is None or patches_BTPD is None:
-                class_BD = (mean_BD + self.positions_SD[0]) / 2
-                patches_BTPD = own_BTPD + self.positions_SD[1:] + self.times_TD[:frames, None]
+                class_BD = (mean_BD + self.tower.class_token_of(self.positions_SD)) / 2
+                positions_PD = self.tower.patch_tokens(self.positions_SD)
+                patches_BTPD = own_BTPD + positions_PD + self.times_TD[:frames, None]
             else:
                 class_BD, patches_BTPD = class_BD + mean_BD, patches_BTPD + own_BTPD
             class_BD, patches_BTPD = stage(class_BD, patches_BTPD)
@@ -157,15 +160,15 @@ class Branch(nn.Module):
 
 
 class STAN(nn.Module):
-    """Each frame's feature is that of its own [CLS] token and the branch's class token together."""
+    """Frame features: the projection of the frame's class token plus the branch's class token."""
 
     def __init__(self, tower: FrozenTower, *, taps: tuple[int, ...], drop_path: float) -> None:
-        """A branch, and the tower's last two layers, trained.
+        """Create the branch and copy the tower's last two layers.
 
         Args:
-            tower: The image tower; a part of its weights is copied.
-            taps: Blocks beside which there is a stage, ascending.
-            drop_path: Rate of the last stage; the others have less, down to 0.
+            tower: The image tower.
+            taps: Blocks with a stage, ascending.
+            drop_path: Rate of the last stage; it falls linearly to 0 in the first.
         """
         super().__init__()
         self.branch = Branch(tower, taps=taps, drop_path=drop_path)

@@ -1,11 +1,11 @@
-"""A frozen image tower that gives its tokens block by block.
+"""A frozen image tower that yields its tokens block by block.
 
-Legend: B clips, T frames of a clip, N = B*T frames, C channels, H, W pixels, P tokens of a frame (class token
+Legend: B clips, T frames of a clip, N = B*T frames, C channels, H, W pixels, P tokens of a frame (prefix tokens
 first), D width, E channels of a projected feature.
 
-The one idea: whoever reads a block's tokens takes them as they pass, so the tower itself never holds more than the
-tokens between two blocks. Frames may pass through a block in chunks; a block's transients (queries, keys, values, the
-MLP's hidden channels: about ten times its tokens) are then a chunk's only.
+The tower yields the output of each requested block and keeps no more than the tokens between two blocks. Frames can
+pass through a block in chunks. Then the block's temporary tensors (queries, keys, values, the MLP's hidden channels:
+about ten times its tokens) exist for one chunk at a time.
 """
 
 from collections.abc import Collection, Iterator, MutableMapping
@@ -23,14 +23,13 @@ from side4video.models.layers.precision import autocast_off
 from side4video.models.towers.trunk import Trunk
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "8-bit": torch.bfloat16}
-"""Of the tokens; weights are alike, or in eight bits."""
+"""Data type of the tokens, and of the weights unless they are held in eight bits."""
 
 
 class FrozenTower(nn.Module):
     """An image tower whose parameters never change and need no gradient.
 
-    It is always in evaluation, computes in its own precision whatever autocast is on around it, and never changes a
-    tensor that it has given away.
+    It is always in evaluation mode, ignores the caller's autocast, and never changes a tensor after it was yielded.
     """
 
     trunk: Trunk
@@ -49,17 +48,23 @@ class FrozenTower(nn.Module):
         keeps_eight_bits: bool = False,
         fingerprint: str = "",
     ) -> None:
-        """Freeze a trunk that already holds its weights in `precision`.
+        """Freeze a trunk whose weights are already in `precision`.
 
         Args:
             trunk: The library's transformer.
             shape: Its sizes, and the normalisation of its frames.
             precision: Of weights and tokens; with `8-bit`, weights are held in eight bits and tokens are bf16.
             chunk_frames: Frames that pass through a block at a time.
-            keeps_eight_bits: Whether tokens that are read are kept in eight bits.
+            keeps_eight_bits: Whether students store the tokens in eight bits.
             fingerprint: Of the weights; empty on `meta`.
+
+        Raises:
+            ValueError: Trunk and shape have different prefix tokens, class tokens or pooling.
         """
         super().__init__()
+        layouts = [(each.prefix_tokens, each.class_token, each.pooling) for each in (trunk, shape)]
+        if layouts[0] != layouts[1]:
+            raise ValueError(f"prefix tokens, class token, pooling: the trunk has {layouts[0]}, the shape {layouts[1]}")
         self.trunk = trunk
         self.shape = shape
         self.dtype = PRECISIONS[precision]
@@ -76,11 +81,11 @@ class FrozenTower(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.mean.device
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in evaluation: a frozen tower has no other mode."""
+        """Stay in evaluation mode."""
         del mode
         return super().train(False)
 
@@ -95,12 +100,12 @@ class FrozenTower(nn.Module):
         return self._fingerprint
 
     def release_weights(self) -> None:
-        """Give back the memory of the weights; sizes, fingerprint and `normalise` stay, no frame passes any more."""
+        """Free the memory of the weights. `shape`, `fingerprint` and `normalise` still work; `stream` does not."""
         self.trunk.visual.to("meta")
 
     @torch.no_grad()
     def normalise(self, video: Tensor) -> Tensor:
-        """Pixels as the tower was trained on them, on its device and in its precision.
+        """Pixels minus `mean`, over `std`, on the tower's device and in its precision.
 
         Args:
             video: [..., C, H, W], uint8 in 0..255 or floating point in 0..1.
@@ -117,19 +122,19 @@ class FrozenTower(nn.Module):
         attention: Collection[int] = (),
         into: MutableMapping[int, tuple[Tensor, Tensor]] | None = None,
     ) -> Iterator[tuple[int, Tensor]]:
-        """Give each tapped block's output tokens, from the first tap to the deepest, and stop there.
+        """Yield the output tokens of each tapped block in ascending order; stop after the last tap.
 
-        A tensor that was given is the taker's: the tower keeps it no longer than the next block needs it.
+        The tower drops its reference to a yielded tensor as soon as the next block has read it.
 
         Args:
-            frames_NCHW: Frames [N, C, H, W]: uint8, which are normalised here chunk by chunk, or floating point,
-                which `normalise` has already seen.
-            taps: Blocks to read, 0-based, in any order; `EMBEDDING` is what enters the first.
-            attention: Blocks whose queries and keys [N, h, P, k] are put `into` before their tokens are given.
-            into: Where they go.
+            frames_NCHW: Frames [N, C, H, W]: uint8, normalised here chunk by chunk, or floating point, already
+                normalised.
+            taps: Blocks to read, 0-based, in any order; `EMBEDDING` is the input of the first block.
+            attention: Blocks whose queries and keys [N, h, P, k] are stored in `into` before their tokens are yielded.
+            into: Filled with (queries, keys) by block.
 
         Returns:
-            Pairs of a block's index and its tokens [N, P, D], class token first, in the tower's precision.
+            Pairs of a block's index and its tokens [N, P, D], in the tower's precision.
 
         Raises:
             InputError: The frames are not of the size that the position embeddings are for.
@@ -149,18 +154,18 @@ class FrozenTower(nn.Module):
         return self._walk(frames_NCHW, wanted, frozenset(attention), {} if into is None else into)
 
     def forward(self, frames_NCHW: Tensor, taps: Collection[int]) -> dict[int, Tensor]:
-        """All tapped blocks' tokens at once; `stream` says what goes in and comes out."""
+        """The tokens of all tapped blocks at once; see `stream`."""
         return dict(self.stream(frames_NCHW, taps))
 
     @torch.no_grad()
     def pool(self, tokens_NPD: Tensor) -> Tensor:
-        """One feature [N, D] a frame from the last block's tokens: the final norm of the class token."""
+        """Pooled frame features [N, D] from the last block's tokens."""
         with self.own_precision():
             return self.trunk.pool(tokens_NPD)
 
     @torch.no_grad()
     def project(self, features_ND: Tensor) -> Tensor:
-        """Pooled features in the space [N, E] that the text tower shares."""
+        """Pooled features projected into the space shared with the text tower, [N, E]."""
         with self.own_precision():
             return self.trunk.project(features_ND)
 
@@ -173,8 +178,8 @@ class FrozenTower(nn.Module):
     ) -> Iterator[tuple[int, Tensor]]:
         if not wanted:
             return
-        # Tokens are in a list, and the last ones leave it when they are handed over, so that this frame, while it
-        # waits, does not keep them alive.
+        # A list, from which the last tokens are popped when they are yielded: a local variable of this suspended
+        # generator would keep them in memory.
         held = [self._embed(frames_NCHW)]
         del frames_NCHW
         for index in range(EMBEDDING, max(wanted) + 1):
@@ -201,7 +206,7 @@ class FrozenTower(nn.Module):
     def _run_block(
         self, index: int, tokens_NPD: Tensor, *, may_overwrite: bool, read: list[tuple[Tensor, Tensor]] | None
     ) -> Tensor:
-        # `len` would be a number of the graph, where the pass is exported for any number of clips.
+        # `len` would become a constant in a graph that is exported for any number of clips.
         frames, chunk = tokens_NPD.shape[0], self.chunk_frames
         with self.own_precision():
             if not isinstance(chunk, int) or chunk >= frames:
@@ -213,7 +218,7 @@ class FrozenTower(nn.Module):
             return output_NPD
 
     def own_precision(self) -> AbstractContextManager[object]:
-        """Switch autocast off: the caller's is meant for what it trains."""
+        """A context without autocast: the caller's autocast is for the layers that it trains."""
         return autocast_off(self.device.type)
 
 

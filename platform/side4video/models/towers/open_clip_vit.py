@@ -1,9 +1,9 @@
-"""open_clip's `VisionTransformer` (CLIP), cut into blocks.
+"""open_clip's `VisionTransformer` (CLIP), split into blocks.
 
-Legend: N frames, C channels, H, W pixels, P tokens of a frame (class token first), D width, h heads, d width of a head.
+Legend: N frames, C channels, H, W pixels, P tokens of a frame (class token first), D width, h heads, k width of a head.
 
-The attention is spelled out here because `nn.MultiheadAttention` in evaluation takes a fused path of its own, which
-on a CPU stores the whole attention matrix and which counters of multiply-adds do not see.
+The attention is written out here: `nn.MultiheadAttention` in evaluation takes a fused path that stores the whole
+attention matrix on a CPU and that counters of multiply-adds do not see.
 """
 
 from collections.abc import Mapping
@@ -11,16 +11,20 @@ from typing import Any, Self, cast
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from open_clip.transformer import LayerNorm, QuickGELU, ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 
-from side4video.models.backbones.shape import TowerShape
+from side4video.models.backbones.shape import Pooling, TowerShape
 from side4video.models.layers.product import linear
 
 
 class OpenCLIPTrunk(nn.Module):
     """A CLIP image transformer: pre-norm blocks, learned absolute positions, a class token."""
 
+    prefix_tokens = 1
+    class_token = 0
+    pooling: Pooling = "class-token"
     visual: VisionTransformer
 
     def __init__(self, visual: VisionTransformer) -> None:
@@ -40,7 +44,7 @@ class OpenCLIPTrunk(nn.Module):
                 width=shape.width,
                 layers=shape.depth,
                 heads=shape.heads,
-                mlp_ratio=(shape.mlp_width + 0.5) / shape.width,  # it rounds down, and must not fall one short
+                mlp_ratio=(shape.mlp_width + 0.5) / shape.width,  # open_clip rounds the product down
                 output_dim=shape.output_dim,
                 no_ln_pre=not pre_norm,
                 act_layer=QuickGELU if shape.quick_gelu else nn.GELU,
@@ -49,7 +53,7 @@ class OpenCLIPTrunk(nn.Module):
         return cls(visual)
 
     def embed(self, frames_NCHW: Tensor, added_N1D: Tensor | None = None) -> Tensor:
-        """Patches, class token in front, plus positions, normalised where the tower does so: [N, P, D]."""
+        """Class token and patches plus positions, then the first norm where the tower has one: [N, P, D]."""
         visual = self.visual
         patches_NPD = visual.conv1(frames_NCHW).flatten(2).transpose(1, 2)
         class_N1D = visual.class_embedding.expand(patches_NPD.shape[0], 1, -1)
@@ -76,23 +80,23 @@ class OpenCLIPTrunk(nn.Module):
         return self.blocks[index].ln_1(tokens_NPD)
 
     def run_attention(self, index: int, tokens_NPD: Tensor, read: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
-        """Attention over the tokens of each frame, or of any other group; `read` receives queries and keys."""
+        """Attention over each group of tokens; queries and keys are appended to `read`."""
         attention = self.blocks[index].attn
         qkv = linear(tokens_NPD, attention.in_proj_weight, attention.in_proj_bias)
-        query_NhPd, key_NhPd, value_NhPd = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        query_NhPk, key_NhPk, value_NhPk = rearrange(qkv, "N P (qkv h k) -> qkv N h P k", qkv=3, h=self.heads)
         if read is not None:
-            # Copies, or the values would stay with them.
-            read.append((query_NhPd.contiguous(), key_NhPd.contiguous()))
-        mixed_NhPd = F.scaled_dot_product_attention(query_NhPd, key_NhPd, value_NhPd)
+            # Copies: views would keep the values in memory too.
+            read.append((query_NhPk.contiguous(), key_NhPk.contiguous()))
+        mixed_NhPk = F.scaled_dot_product_attention(query_NhPk, key_NhPk, value_NhPk)
         out = attention.out_proj
-        return linear(mixed_NhPd.transpose(1, 2).flatten(2), out.weight, out.bias)
+        return linear(rearrange(mixed_NhPk, "N h P k -> N P (h k)"), out.weight, out.bias)
 
     def mlp_norm(self, index: int, tokens_NPD: Tensor) -> Tensor:
         """`ln_2`."""
         return self.blocks[index].ln_2(tokens_NPD)
 
     def run_mlp(self, index: int, tokens_NPD: Tensor) -> Tensor:
-        """Two layers with GELU or QuickGELU between them."""
+        """Linear, GELU or QuickGELU, linear."""
         mlp: Any = self.blocks[index].mlp
         hidden = linear(tokens_NPD, mlp.c_fc.weight, mlp.c_fc.bias)
         if isinstance(mlp.gelu, QuickGELU) and not torch.is_grad_enabled():
@@ -104,7 +108,7 @@ class OpenCLIPTrunk(nn.Module):
 
     def pool(self, tokens_NPD: Tensor) -> Tensor:
         """`ln_post` of the class token: [N, D]."""
-        return self.visual.ln_post(tokens_NPD[:, 0])
+        return self.visual.ln_post(tokens_NPD[:, self.class_token])
 
     def project(self, features_ND: Tensor) -> Tensor:
         """CLIP's image projection, which has no bias: [N, E]."""
@@ -123,7 +127,7 @@ class OpenCLIPTrunk(nn.Module):
         """OpenAI's (`CLIP.initialize_parameters`; there for the text tower, here for the same blocks)."""
         width = self.visual.transformer.width
         if name == "conv1.weight":
-            # Torch's default for a convolution, which OpenAI left in place.
+            # OpenAI kept torch's default for a convolution.
             return (3 * self.visual.conv1.weight[0].numel()) ** -0.5
         if name.endswith((".out_proj.weight", ".c_proj.weight")):
             return self.residual_std

@@ -1,9 +1,9 @@
-"""timm's `Eva` (EVA-CLIP: Sun et al., 2023, arXiv 2303.15389), cut into blocks.
+"""timm's `Eva` (EVA-CLIP: Sun et al., 2023, arXiv 2303.15389), split into blocks.
 
 Legend: N frames, C channels, H, W pixels, P tokens of a frame (class token first), D width.
 
-The same module covers pre-norm blocks with rotary positions (EVA02 B and L), plain pre-norm blocks (EVA01 g) and
-post-norm blocks (EVA02 E), where each branch is normalised after it is computed.
+The module has pre-norm blocks with rotary positions (EVA02 B and L), plain pre-norm blocks (EVA01 g) and
+post-norm blocks (EVA02 E), which normalise each branch after it is computed.
 """
 
 import math
@@ -16,7 +16,7 @@ import torch
 from timm.models.eva import Eva
 from torch import Tensor, nn
 
-from side4video.models.backbones.shape import TowerShape
+from side4video.models.backbones.shape import Pooling, TowerShape
 
 _RENAMES = (
     ("attn.inner_attn_ln.", "attn.norm."),
@@ -31,6 +31,9 @@ _RENAMES = (
 class EvaTrunk(nn.Module):
     """An EVA-CLIP image transformer."""
 
+    prefix_tokens = 1
+    class_token = 0
+    pooling: Pooling = "class-token"
     visual: Eva
 
     def __init__(self, visual: Eva) -> None:
@@ -38,7 +41,7 @@ class EvaTrunk(nn.Module):
         self.visual = visual
         self.blocks = cast("list[Any]", list(visual.blocks))
         for block in self.blocks:
-            block.attn.fused_attn = True  # whatever TIMM_FUSED_ATTN says: memory must not depend on it
+            block.attn.fused_attn = True  # overrides TIMM_FUSED_ATTN, on which memory must not depend
         self.post_norm = type(self.blocks[0]).__name__ == "EvaBlockPostNorm"
         if any(getattr(block, name, None) is not None for block in self.blocks for name in ("gamma_1", "gamma_2")):
             raise NotImplementedError("an EVA tower with layer scale")
@@ -56,7 +59,7 @@ class EvaTrunk(nn.Module):
         return cls(cast("Eva", visual))
 
     def embed(self, frames_NCHW: Tensor, added_N1D: Tensor | None = None) -> Tensor:
-        """Patches, class token in front, plus positions: [N, P, D]."""
+        """Class token and patches plus positions: [N, P, D]."""
         visual = self.visual
         patches_NPD = visual.patch_embed(frames_NCHW)
         class_N1D = cast("Tensor", visual.cls_token).expand(patches_NPD.shape[0], 1, -1)
@@ -68,7 +71,7 @@ class EvaTrunk(nn.Module):
         """One block, with rotary positions where the tower has them.
 
         Raises:
-            NotImplementedError: If queries and keys are asked for; `TowerShape.plain_attention` says so beforehand.
+            NotImplementedError: Queries and keys are requested (`TowerShape.plain_attention` is false).
         """
         if read is not None:
             raise NotImplementedError("an EVA tower's queries and keys cannot be read")
@@ -94,7 +97,7 @@ class EvaTrunk(nn.Module):
         return self.blocks[index].norm1(tokens_NPD)
 
     def run_attention(self, index: int, tokens_NPD: Tensor) -> Tensor:
-        """Attention with the tower's rotary positions, so over whole frames only where it has them."""
+        """Attention; with rotary positions, `tokens_NPD` must be whole frames."""
         rope: Any = self.visual.rope
         return self.blocks[index].attn(tokens_NPD, rope=rope if rope is None else rope.get_embed())
 
@@ -108,7 +111,7 @@ class EvaTrunk(nn.Module):
 
     def pool(self, tokens_NPD: Tensor) -> Tensor:
         """The final norm of the class token: [N, D]."""
-        return self.visual.fc_norm(self.visual.norm(tokens_NPD[:, 0]))
+        return self.visual.fc_norm(self.visual.norm(tokens_NPD[:, self.class_token]))
 
     def project(self, features_ND: Tensor) -> Tensor:
         """EVA-CLIP's image projection, which has a bias: [N, E]."""
@@ -128,7 +131,7 @@ class EvaTrunk(nn.Module):
         for name, tensor in state.items():
             name = name.removeprefix("trunk.")
             if re.search(r"(^|\.)rope\.", name):
-                continue  # sines and cosines, which follow from the sizes
+                continue  # sines and cosines, computed from the sizes
             for theirs, ours in _RENAMES:
                 name = name.replace(theirs, ours)
             if has_split_qkv:
@@ -137,7 +140,7 @@ class EvaTrunk(nn.Module):
         return renamed
 
     def initial_std(self, name: str) -> float | None:
-        """timm's: 0.02, and residual projections smaller with depth."""
+        """timm's: 0.02; for residual projections it shrinks with depth."""
         if name.endswith("bias") or "norm" in name:
             return None
         if match := re.fullmatch(r"blocks\.(\d+)\.(attn\.proj|mlp\.fc2)\.weight", name):

@@ -1,6 +1,6 @@
-"""What a library's image transformer must offer to be streamed block by block.
+"""The interface to a library's image transformer, which a `FrozenTower` runs block by block.
 
-Legend: N frames, C channels, H, W pixels, P tokens of a frame (class token first), D width.
+Legend: N frames, C channels, H, W pixels, P tokens of a frame (prefix tokens first), D width.
 """
 
 from collections.abc import Mapping
@@ -9,9 +9,26 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from side4video.models.backbones.shape import Pooling
+
 
 class Trunk(Protocol):
-    """One library's transformer, cut where tokens can be taken out. It computes; it decides nothing."""
+    """One library's transformer, split where tokens can be read."""
+
+    @property
+    def prefix_tokens(self) -> int:
+        """Tokens before the patches: class token and registers."""
+        ...
+
+    @property
+    def class_token(self) -> int | None:
+        """Index of the class token; None where there is none."""
+        ...
+
+    @property
+    def pooling(self) -> Pooling:
+        """What `pool` computes its feature from."""
+        ...
 
     @property
     def visual(self) -> nn.Module:
@@ -26,22 +43,22 @@ class Trunk(Protocol):
         ...
 
     def run_block(self, index: int, tokens_NPD: Tensor, read: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
-        """Output tokens [N, P, D] of block `index` (from 0), in memory of their own; nothing is kept for backward.
+        """Output tokens [N, P, D] of block `index` (from 0) in a new tensor; nothing is saved for backward.
 
         Where `read` is a list, the block's queries and keys [N, h, P, k] are appended to it.
         """
         ...
 
     def attention_branch(self, index: int, tokens_NPD: Tensor) -> Tensor:
-        """What block `index` adds to its tokens first, norm included; gradients pass."""
+        """The output of block `index`'s attention branch, norm included, with a graph."""
         ...
 
     def mlp_branch(self, index: int, tokens_NPD: Tensor) -> Tensor:
-        """What block `index` adds to its tokens then, norm included; gradients pass."""
+        """The output of block `index`'s MLP branch, norm included, with a graph."""
         ...
 
     def attention_norm(self, index: int, tokens_NPD: Tensor) -> Tensor:
-        """The norm in front of a pre-norm block's attention."""
+        """The norm before the attention of a pre-norm block."""
         ...
 
     def run_attention(self, index: int, tokens_NPD: Tensor) -> Tensor:
@@ -49,7 +66,7 @@ class Trunk(Protocol):
         ...
 
     def mlp_norm(self, index: int, tokens_NPD: Tensor) -> Tensor:
-        """The norm in front of a pre-norm block's MLP."""
+        """The norm before the MLP of a pre-norm block."""
         ...
 
     def run_mlp(self, index: int, tokens_NPD: Tensor) -> Tensor:
@@ -57,7 +74,7 @@ class Trunk(Protocol):
         ...
 
     def pool(self, tokens_NPD: Tensor) -> Tensor:
-        """Frame features [N, D] from the last block's tokens: the final norm of the class token."""
+        """Pooled frame features [N, D] from the last block's tokens, final norm included."""
         ...
 
     def project(self, features_ND: Tensor) -> Tensor:
@@ -65,11 +82,11 @@ class Trunk(Protocol):
         ...
 
     def last_layers(self) -> tuple[nn.LayerNorm, Tensor, Tensor | None]:
-        """What `pool` and `project` compute with: the final norm, the projection [D, E], and its bias."""
+        """The final norm, the projection [D, E] and its bias, as `pool` and `project` use them."""
         ...
 
     def rename(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The image part of a file's tensors under this library's names; what it does not know stays as it is."""
+        """The image tower's tensors of a file under this library's names; unknown names stay unchanged."""
         ...
 
     def initial_std(self, name: str) -> float | None:
@@ -77,5 +94,5 @@ class Trunk(Protocol):
         ...
 
     def rebuild_buffers(self, dtype: torch.dtype) -> None:
-        """Compute what is no weight, and therefore in no file, after the module was made on `meta`."""
+        """Compute the buffers that no file holds, after the module was created on `meta`."""
         ...

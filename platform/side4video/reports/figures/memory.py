@@ -6,7 +6,7 @@ worker. E/14, which Table 2 does not have, is planned with 8.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from side4video.core.errors import InputError
+from side4video.core.progress import SILENT, Progress
 from side4video.core.units import as_gib
 from side4video.planning.plan_cache import planned_peak
 from side4video.reports.arms import MEASURED_MEMORY, Spread, spread
@@ -47,7 +48,6 @@ SETTINGS = ("cluster={}", "data.repeated_sampling=1", "optimization.accumulation
 ADDED = {"ssv2-vite14": ("ViT-E/14", "Side4Video, light")}
 """Experiments beside those of Table 2, with their backbone and method as the paper calls them."""
 
-Tell = Callable[[str], None]
 """Hears what is being planned."""
 
 
@@ -73,13 +73,13 @@ class MemoryRow:
     """What such a run's worker took in a step."""
 
 
-def memory_rows(files: Sequence[Path], store: Store | None, *, tell: Tell = lambda _: None) -> list[MemoryRow]:
+def memory_rows(files: Sequence[Path], store: Store | None, *, progress: Progress = SILENT) -> list[MemoryRow]:
     """Table 2's methods, and what else was given, smaller backbones first.
 
     Args:
         files: Experiments, each planned on fake tensors: some seconds.
         store: Where runs may have measured; None looks nowhere.
-        tell: Hears which experiment is being planned.
+        progress: Receives the progress.
 
     Raises:
         InputError: A file is no experiment.
@@ -91,7 +91,7 @@ def memory_rows(files: Sequence[Path], store: Store | None, *, tell: Tell = lamb
     }
     for number, file in enumerate(files):
         spec = load_experiment(file)
-        tell(f"planning {spec.name} ({number + 1} of {len(files)})")
+        progress.report(f"planning {spec.name} ({number + 1} of {len(files)})")
         known = rows.get(spec.name) or _added(spec)
         rows[spec.name] = _planned(known, file)
     found = [_measured(row, store) for row in rows.values()] if store else list(rows.values())

@@ -12,6 +12,7 @@ from side4video.apps.attention.command import attention
 from side4video.apps.attention.reader import AttentionReader, Looked, Unread, load_attention
 from side4video.apps.export.command import export
 from side4video.core.errors import InputError
+from side4video.core.progress import SILENT
 from side4video.inference.model import Model
 from side4video.models.attention_maps import SideReading, tower_map
 from side4video.models.frozen_features import features_of_batch
@@ -37,7 +38,7 @@ def home(tmp_path_factory):
 @pytest.fixture(scope="module")
 def runs(home):
     specs = {kind: tiny(name=kind, **changes) for kind, changes in SPECS.items()}
-    return {kind: launch({kind: spec}, show=lambda message: None)[kind] for kind, spec in specs.items()}
+    return {kind: launch({kind: spec}, progress=SILENT)[kind] for kind, spec in specs.items()}
 
 
 @pytest.fixture(scope="module")

@@ -70,3 +70,11 @@ def test_few_queries_are_all_shown():
     assert [each.rank for each in choose_queries(few, count=6, seed=0)] == [1, 3, 5]
     assert rule(3, count=6, seed=0).startswith("All 3 captions")
     assert "seed 2" in rule(100, count=6, seed=2)
+
+
+@pytest.mark.parametrize(("count", "is_all"), [(4, False), (5, True), (6, True)])
+def test_the_reader_is_told_whether_all_are_shown(count, is_all):
+    assert len(choose_queries(queries([1] * 5), count=count, seed=3)) == min(count, 5)
+    text = rule(5, count=count, seed=3)
+    assert text.startswith("All 5 captions") == is_all
+    assert (f"divided into {count} equal parts" in text and "drawn by seed 3" in text) == (not is_all)

@@ -15,6 +15,7 @@ from side4video.apps.examples.page import examples_page
 from side4video.apps.examples.queries import Example, FoundVideo, Query, read_queries
 from side4video.apps.examples.search import Gallery, readable_names
 from side4video.core.errors import InputError
+from side4video.core.progress import SILENT
 from side4video.data.clip import Clip
 from side4video.engine.process_group import ProcessGroup
 from side4video.inference.retrieval import RetrievalModel
@@ -35,7 +36,7 @@ def run(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIDE4VIDEO_HOME", str(tmp_path_factory.mktemp("home")))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        yield launch({"texts": spec_of()}, show=lambda message: None)["texts"]
+        yield launch({"texts": spec_of()}, progress=SILENT)["texts"]
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +132,7 @@ class Reversed(Gallery):
 
 
 def test_what_it_cannot_show_is_refused(run, tmp_path, monkeypatch):
-    other = launch({"plain": tiny(name="plain")}, show=lambda message: None)["plain"]
+    other = launch({"plain": tiny(name="plain")}, progress=SILENT)["plain"]
     with pytest.raises(InputError, match=r"its task is recognition · allowed: retrieval"):
         invoke(other.run_id, "--out", tmp_path)
     kind = type(spec_of().data.dataset)

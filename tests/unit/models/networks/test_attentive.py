@@ -27,7 +27,7 @@ def build(options, *, frames=3, batch=2, width=24, **shape):
         network = spec.build(tower, frames=frames)
         tokens = {tap: torch.randn(batch * frames, tower.shape.tokens, width)}
     oracle.perturb(network, seed=5)
-    return network, FrozenFeatures(torch.empty(0), lambda video: video, tokens)
+    return network, FrozenFeatures(torch.empty(0), lambda video: video, tower.shape, tokens)
 
 
 def truth(network, features, *, without=""):
@@ -68,7 +68,7 @@ def test_the_statement_tells_a_twin_apart():
 def test_the_order_of_frames_is_seen_with_positions_alone(positions):
     network, features = build({"temporal_positions": positions})
     turned = {tap: tokens.unflatten(0, (2, 3)).flip(1).flatten(0, 1) for tap, tokens in features.tokens.items()}
-    other = network(FrozenFeatures(features.video_BTCHW, features.normalise, turned))
+    other = network(FrozenFeatures(features.video_BTCHW, features.normalise, features.layout, turned))
     assert bool(oracle.difference(other, network(features).double()) > 1e-3) == positions
 
 

@@ -49,7 +49,7 @@ def build(options, *, frames=4, batch=2, **tower):
         tokens = {
             tap: torch.randn(batch * frames // spec.alpha, shape.tokens, shape.width) for tap in sorted(reads.tokens)
         }
-    return spec, network, FrozenFeatures(video, lambda video: video, tokens), shape
+    return spec, network, FrozenFeatures(video, lambda video: video, shape, tokens), shape
 
 
 def truth(spec, network, features, shape):
@@ -170,6 +170,7 @@ def test_reversing_time_changes_the_output():
     flipped = FrozenFeatures(
         features.video_BTCHW.flip(1),
         features.normalise,
+        features.layout,
         {tap: tokens.unflatten(0, (2, 2)).flip(1).flatten(0, 1) for tap, tokens in features.tokens.items()},
     )
     assert (network(features) - network(flipped)).abs().max() > 1e-3

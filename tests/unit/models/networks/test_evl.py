@@ -45,7 +45,7 @@ def build(options, *, frames=3, batch=2, **tower):
         tokens = {tap: torch.randn(batch * frames, shape.tokens, shape.width) for tap in reads.tokens}
         size = (batch * frames, shape.heads, shape.tokens, shape.width // shape.heads)
         attention = {tap: (2 * torch.randn(size), 2 * torch.randn(size)) for tap in reads.attention}
-    return spec, network, FrozenFeatures(video, lambda video: video, tokens, attention), shape
+    return spec, network, FrozenFeatures(video, lambda video: video, shape, tokens, attention), shape
 
 
 def truth(spec, network, features, shape):
@@ -188,6 +188,7 @@ def test_reversing_time_changes_the_output():
     flipped = FrozenFeatures(
         features.video_BTCHW,
         features.normalise,
+        features.layout,
         {tap: turned(tokens) for tap, tokens in features.tokens.items()},
         {tap: (turned(query), turned(key)) for tap, (query, key) in features.attention.items()},
     )

@@ -24,7 +24,7 @@ def build(options, *, frames=3, batch=2, width=24, depth=4, **shape):
             for tap in sorted(spec.reads(tower.shape, frames=frames).tokens)
         }
     oracle.perturb(network, seed=5)
-    return network, FrozenFeatures(torch.empty(0), lambda video: video, tokens)
+    return network, FrozenFeatures(torch.empty(0), lambda video: video, tower.shape, tokens)
 
 
 def truth(network, features, **twin):
@@ -61,7 +61,7 @@ def test_the_statement_tells_twins_apart():
 def test_the_order_of_frames_cannot_be_seen():
     network, features = build({})
     turned = {tap: tokens.unflatten(0, (2, 3)).flip(1).flatten(0, 1) for tap, tokens in features.tokens.items()}
-    other = network(FrozenFeatures(features.video_BTCHW, features.normalise, turned))
+    other = network(FrozenFeatures(features.video_BTCHW, features.normalise, features.layout, turned))
     torch.testing.assert_close(network(features), other, rtol=1e-5, atol=1e-6)
 
 

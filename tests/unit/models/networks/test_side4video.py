@@ -61,7 +61,7 @@ def build(options, *, frames=3, size=12, patch=4, layers=2, depth=4, width=24, b
         video = torch.randn(batch, frames, 3, size, size)
         taps = spec.taps(tower)
         tokens = {tap: torch.randn(batch * frames, tower.tokens, width) for tap in taps}
-    return spec, network, FrozenFeatures(video, lambda video: video, tokens), taps
+    return spec, network, FrozenFeatures(video, lambda video: video, tower, tokens), taps
 
 
 def truth(spec, network, features, taps):
@@ -211,6 +211,7 @@ def test_reversing_time_changes_the_output():
     flipped = FrozenFeatures(
         features.video_BTCHW.flip(1),
         features.normalise,
+        features.layout,
         {tap: tokens.unflatten(0, (2, 4)).flip(1).flatten(0, 1) for tap, tokens in features.tokens.items()},
     )
     assert (network(features) - network(flipped)).abs().max() > 1e-3

@@ -1,0 +1,33 @@
+"""Where the time of a step goes: the parts of a phase add up, and so do those of a student."""
+
+import pytest
+import torch
+
+from side4video.engine.step_timer import StepTimer, own_seconds, seconds
+
+MARKS = [
+    ("", "", 10.0),
+    ("data_wait", "", 11.0),
+    ("backbone", "", 13.0),
+    ("side", "a", 13.5),
+    ("side", "b", 14.5),
+    ("backbone", "", 16.5),
+    ("side", "a", 17.0),
+    ("optimizer", "a", 17.25),
+]
+
+
+def test_seconds_of_phases_and_of_students():
+    assert seconds(MARKS) == pytest.approx({"data_wait": 1.0, "backbone": 4.0, "side": 2.0, "optimizer": 0.25})
+    assert own_seconds(MARKS) == pytest.approx({"a": 1.25, "b": 1.0})
+    assert seconds(MARKS[:1]) == seconds([]) == {}
+
+
+def test_a_step_begins_anew():
+    timer = StepTimer(torch.device("cpu"))
+    for phase in ("side", "backbone"):
+        timer.start()
+        timer.mark(phase, "a")
+        assert seconds(timer.take()).keys() == {phase}
+        assert own_seconds(timer.take())["a"] == pytest.approx(seconds(timer.take())[phase])
+        assert seconds(timer.take())[phase] >= 0
