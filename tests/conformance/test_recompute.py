@@ -23,7 +23,7 @@ CASES = {
     },
     "no time, no shift, the tower's token": {"temporal": "none", "cls_shift": False, "representation": "vit-cls"},
 }
-REORDERED = "mlp_norm.weight"
+REORDERED = "perceptron_norm.weight"
 
 
 def step(case, recompute, family="clip", kept_tokens="own-precision"):

@@ -21,7 +21,7 @@ def attentive(tokens_NSD: Tensor, state: dict[str, Tensor], *, layers: int, head
             asked = clip.linear(clip.layer_norm(queries, state, f"{name}.query_norm"), state, f"{name}.query")
             key, value = clip.linear(seen_MD, state, f"{name}.key_value").chunk(2, -1)
             queries = queries + clip.linear(clip.run_attention(asked, key, value, heads), state, f"{name}.leave")
-            hidden = clip.linear(clip.layer_norm(queries, state, f"{name}.mlp_norm"), state, f"{name}.widen")
+            hidden = clip.linear(clip.layer_norm(queries, state, f"{name}.perceptron_norm"), state, f"{name}.widen")
             queries = queries + clip.linear(clip.gelu(hidden), state, f"{name}.narrow")
         features.append(queries.mean(0))
     return torch.stack(features)

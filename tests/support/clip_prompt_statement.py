@@ -82,5 +82,5 @@ def block(y_TE: Tensor, state: dict[str, Tensor], name: str, heads: int, *, twin
     entered = clip.linear(clip.layer_norm(y_TE, state, f"{name}.attention_norm"), state, f"{name}.query_key_value")
     query, key, value = entered.chunk(3, dim=-1)
     y_TE = y_TE + clip.linear(clip.run_attention(query, key, value, heads), state, f"{name}.leave_attention")
-    hidden = clip.linear(clip.layer_norm(y_TE, state, f"{name}.mlp_norm"), state, f"{name}.enter")
+    hidden = clip.linear(clip.layer_norm(y_TE, state, f"{name}.perceptron_norm"), state, f"{name}.enter")
     return y_TE + clip.linear(clip.gelu(hidden) if twin == "gelu" else clip.quick_gelu(hidden), state, f"{name}.leave")

@@ -66,7 +66,7 @@ def pooled(query_GI: Tensor, tokens_GLI: Tensor, state: dict[str, Tensor], name:
         logits = torch.einsum("gc,glc->gl", query[:, part], key[:, :, part]) / 8
         mixed.append(torch.einsum("gl,glc->gc", torch.softmax(logits, -1), value[:, :, part]))
     out = query_GI + linear(torch.cat(mixed, -1), state, f"{name}.leave")
-    hidden = linear(layer_norm(out, state, f"{name}.mlp_norm"), state, f"{name}.widen")
+    hidden = linear(layer_norm(out, state, f"{name}.perceptron_norm"), state, f"{name}.widen")
     return out + linear(activated(hidden), state, f"{name}.narrow")
 
 

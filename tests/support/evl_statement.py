@@ -88,6 +88,6 @@ def evl(
             logits = torch.einsum("bc,bsc->bs", asked[:, part], key[:, :, part]) / math.sqrt(width // heads)
             mixed.append(torch.einsum("bs,bsc->bc", torch.softmax(logits, -1), value[:, :, part]))
         y = y + linear(torch.cat(mixed, -1), state, f"{name}.decoder.leave")
-        hidden = linear(layer_norm(y, state, f"{name}.decoder.mlp_norm"), state, f"{name}.decoder.widen")
+        hidden = linear(layer_norm(y, state, f"{name}.decoder.perceptron_norm"), state, f"{name}.decoder.widen")
         y = y + linear(hidden / (1 + torch.exp(-1.702 * hidden)), state, f"{name}.decoder.narrow")
     return layer_norm(y, state, "final_norm")

@@ -73,7 +73,7 @@ def block(x_SE: Tensor, state: dict[str, Tensor], name: str) -> Tensor:
     entered = linear(norm(x_SE, state, f"{name}.attention_norm"), state, f"{name}.query_key_value")
     mixed = run_attention(*(entered[:, part * width : (part + 1) * width] for part in range(3)), max(1, width // HEAD))
     x_SE = x_SE + linear(mixed, state, f"{name}.leave_attention")
-    hidden = quick_gelu(linear(norm(x_SE, state, f"{name}.mlp_norm"), state, f"{name}.enter"))
+    hidden = quick_gelu(linear(norm(x_SE, state, f"{name}.perceptron_norm"), state, f"{name}.enter"))
     return x_SE + linear(hidden, state, f"{name}.leave")
 
 

@@ -8,13 +8,13 @@ import torch
 import toys
 from side4video.core.seeds import derive_seed, seeded
 from side4video.data.streams.batch import NO_LABEL, ClipBatch
-from side4video.engine.optimizer_spec import OptimizationSpec
 from side4video.engine.process_group import ProcessGroup
 from side4video.engine.student import Student
 from side4video.models.backbones.vit import ViTSpec
 from side4video.models.methods.clip4clip import CLIP4ClipSpec, FrozenCLIP4ClipSpec
 from side4video.models.methods.side4video import Side4VideoSpec
 from side4video.models.methods.zero_shot import ZeroShotSpec
+from side4video.spec.optimization import OptimizationSpec
 from side4video.tasks.context import TaskContext
 from side4video.tasks.retrieval.spec import RetrievalSpec
 

@@ -133,7 +133,7 @@ def fuse(s: Tensor, u: Tensor, state: dict[str, Tensor], name: str, mixing: str)
 
 
 def run_mlp(x: Tensor, state: dict[str, Tensor], name: str, *, norms: str, training: bool) -> Tensor:
-    norm = f"{name}.mlp_norm"
+    norm = f"{name}.perceptron_norm"
     h = linear(
         x if norms == "post" else batch_norm(x, state, norm, training=training), state, f"{name}.perceptron.enter"
     )

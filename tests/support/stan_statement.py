@@ -30,7 +30,7 @@ def attention(x_SD: Tensor, state: dict[str, Tensor], name: str, heads: int) -> 
 
 
 def mlp(x: Tensor, state: dict[str, Tensor], name: str, *, quick: bool) -> Tensor:
-    hidden = clip.linear(clip.layer_norm(x, state, f"{name}.mlp_norm"), state, f"{name}.widen")
+    hidden = clip.linear(clip.layer_norm(x, state, f"{name}.perceptron_norm"), state, f"{name}.widen")
     return clip.linear(clip.quick_gelu(hidden) if quick else clip.gelu(hidden), state, f"{name}.narrow")
 
 

@@ -11,7 +11,6 @@ import torch
 
 import families
 from side4video.core.seeds import derive_seed, seeded
-from side4video.engine.optimizer_spec import OptimizationSpec
 from side4video.engine.pack import Pack
 from side4video.engine.process_group import ProcessGroup
 from side4video.engine.student import Student, StudentModule
@@ -27,6 +26,7 @@ from side4video.models.methods.side4video import Side4VideoSpec
 from side4video.models.methods.st_adapter import STAdapterSpec
 from side4video.models.towers.text_tower import TextFeatures
 from side4video.planning.meta_model import MetaModel
+from side4video.spec.optimization import OptimizationSpec
 from side4video.tasks.recognition.classification import Classification
 
 FRAMES, SIZE, BATCH, STEPS_PER_EPOCH = 4, 16, 4, 3

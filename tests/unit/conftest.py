@@ -1,4 +1,4 @@
-"""A store of one's own for each test, without paying for MLflow's migrations each time."""
+"""An empty store for each test that asks for one, and one finished run for all tests of trained models."""
 
 import shutil
 
@@ -32,3 +32,17 @@ def store(home, empty_database):
 
     shutil.copyfile(empty_database, home / "mlflow.db")
     return Store()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run of the tiny experiment, in a store of its own."""
+    from side4video.core.progress import SILENT
+    from side4video.runs.launch import launch
+    from tiny import tiny
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIDE4VIDEO_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        spec = tiny(name="exported", data={"views": {"clips": 2, "crops": 3}})
+        yield launch({"tiny": spec}, progress=SILENT)["tiny"]

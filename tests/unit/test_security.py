@@ -89,7 +89,7 @@ def test_what_reads_only_is_let_be(line):
     assert executing_calls(line) == []
 
 
-@pytest.mark.parametrize("unpickler", ["data/plain_pickle.py", "models/towers/torchscript.py"])
+@pytest.mark.parametrize("unpickler", ["data/annotations/pickles.py", "models/towers/torchscript.py"])
 def test_unpicklers_of_users_files_are_of_the_kind_that_imports_by_list(unpickler):
     """The two that read pickles have a `find_class` of their own, which is where a pickle would import things."""
     classes = [
@@ -131,7 +131,7 @@ def test_servers_listen_on_loopback_unless_told(command):
 
     from side4video.core.network import is_loopback
 
-    found = getattr(import_module(f"side4video.cli.{command}"), command)
+    found = getattr(import_module(f"side4video.apps.mlflow_ui.{command}"), command)
     (host,) = [option for option in found.params if option.name == "host"]
     assert is_loopback(host.default)
 

@@ -81,7 +81,7 @@ class RayCluster:
         self._thread: threading.Thread | None = None
         self._ready, self._over = threading.Event(), threading.Event()
         self._failure: BaseException | None = None
-        self._grows = False
+        self._can_grow = False
         # Ray's threads print warnings on stdout, where a command's answer goes.
         self._stdout = redirect_stdout(LogStream())
 
@@ -134,13 +134,7 @@ class RayCluster:
 
         configured = compat.max_resources_from_config()
         for each in (self.needed, *needed):
-            try:
-                _check_resources(max_resources(ray.cluster_resources(), configured), each, self.address)
-            except InputError as lacking:
-                if not self._grows or configured:
-                    raise
-                # How far it grows it does not say.
-                log.warning("%s; waiting for machines to be added", lacking)
+            check_resources(each, ray.cluster_resources(), configured, address=self.address, can_grow=self._can_grow)
         return ray
 
     def _hold(self) -> None:
@@ -155,8 +149,8 @@ class RayCluster:
             began = not ray.is_initialized()
             if began:
                 _connect(ray, self.address)
-            self._grows = can_autoscale()
-            if self._grows:
+            self._can_grow = can_autoscale()
+            if self._can_grow:
                 os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", MACHINE_SECONDS)
             # It takes seconds to import, and the driver is busy with other things now.
             importlib.import_module("side4video.distributed.train")
@@ -201,7 +195,36 @@ def _connect(ray: Any, address: str) -> None:
         ) from None
 
 
-def _check_resources(resources: Mapping[str, float], needed: ClusterSpec, address: str) -> None:
+def check_resources(
+    needed: ClusterSpec,
+    resources: Mapping[str, float],
+    configured: Mapping[str, float],
+    *,
+    address: str,
+    can_grow: bool,
+) -> None:
+    """Refuse what a cluster can never hold.
+
+    Args:
+        needed: What is asked for.
+        resources: What the cluster has now.
+        configured: What it may grow to, if its configuration says so.
+        address: Of the cluster.
+        can_grow: Whether an autoscaler adds machines.
+
+    Raises:
+        InputError: It names the field that asks for too much.
+    """
+    try:
+        _refuse_too_much(max_resources(resources, configured), needed, address)
+    except InputError as lacking:
+        if not can_grow or configured:
+            raise
+        # How far it can grow is not known.
+        log.warning("%s; waiting for machines to be added", lacking)
+
+
+def _refuse_too_much(resources: Mapping[str, float], needed: ClusterSpec, address: str) -> None:
     name = "this machine" if address == "local" else f"the cluster at {address}"
     if needed.fewest_workers * needed.cores_of_a_worker > resources.get("CPU", 0):
         _refuse_cores(needed, int(resources.get("CPU", 0)), name)

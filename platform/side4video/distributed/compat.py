@@ -14,7 +14,7 @@ HEAD_RESOURCE = "node:__internal_head__"
 """The resource that only the head node has. Without it, virtual trials could be placed on a node that goes away."""
 
 
-def _private(path: str, purpose: str) -> Any:
+def private_name(path: str, purpose: str) -> Any:
     """The object at `module:attribute.attribute`.
 
     Raises:
@@ -45,7 +45,7 @@ def max_resources_from_config() -> Mapping[str, float]:
 
     Ray Train asks the same place. Without it, workers that fit only a grown cluster are refused.
     """
-    state = _private("ray._private.state:state", "to know how far a cluster can grow")
+    state = private_name("ray._private.state:state", "to know how far a cluster can grow")
     try:
         return dict(state.get_max_resources_from_cluster_config() or {})
     except AttributeError as error:
@@ -57,7 +57,7 @@ def uses_autoscaler_v2() -> bool:
 
     Without it, workers that wait for machines there are refused.
     """
-    check = _private("ray.autoscaler.v2.utils:is_autoscaler_v2", "to know whether a cluster grows")
+    check = private_name("ray.autoscaler.v2.utils:is_autoscaler_v2", "to know whether a cluster grows")
     return bool(check(fetch_from_server=True))
 
 
@@ -66,7 +66,7 @@ def autoscaler_status() -> bytes | None:
 
     Without it, workers that wait for machines are refused.
     """
-    get = _private("ray.experimental.internal_kv:_internal_kv_get", "to know whether a cluster grows")
+    get = private_name("ray.experimental.internal_kv:_internal_kv_get", "to know whether a cluster grows")
     return get(b"__autoscaling_status")
 
 
@@ -76,7 +76,7 @@ def torch_backend() -> type:
     Its subclass in `distributed.worker` installs a SIGTERM handler in each worker; without it, a worker that is told to
     end loses the steps since its last checkpoint.
     """
-    return _private("ray.train.torch.config:_TorchBackend", "to save a checkpoint on SIGTERM")
+    return private_name("ray.train.torch.config:_TorchBackend", "to save a checkpoint on SIGTERM")
 
 
 def preemption_info() -> Any:
@@ -86,7 +86,7 @@ def preemption_info() -> Any:
     workers do not save before a spot machine goes away.
     """
     path, purpose = "ray.train.v2._internal.execution.context:get_train_context", "to save before a node goes away"
-    get_context = _private(path, purpose)
+    get_context = private_name(path, purpose)
     try:
         context = get_context()
     except RuntimeError:  # outside a worker
@@ -104,7 +104,7 @@ def bind_replicas_to_loopback() -> None:
     network.
     """
     path, purpose = "ray.serve._private.replica:add_port_to_grpc_server", "to keep replicas off the network"
-    open_port = _private(path, purpose)
+    open_port = private_name(path, purpose)
 
     def open_on_loopback(server: Any, address: str) -> int:
         return open_port(server, f"127.0.0.1:{address.rpartition(':')[2]}")
@@ -114,7 +114,7 @@ def bind_replicas_to_loopback() -> None:
 
 def session_folder() -> str:
     """The folder of the local Ray session. Without it, stopped servers leave folders in the temporary directory."""
-    node = _private("ray._private.worker:_global_node", "to remove a session's folder")
+    node = private_name("ray._private.worker:_global_node", "to remove a session's folder")
     try:
         return node.get_session_dir_path()
     except AttributeError as error:

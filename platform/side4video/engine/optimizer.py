@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from side4video.engine.optimizer_spec import MovingAverage, OptimizationSpec
+from side4video.engine.optimizer_spec import MovingAverage, OptimizerSpec
 
 
-def build_optimizer(module: nn.Module, spec: OptimizationSpec) -> torch.optim.AdamW:
+def build_optimizer(module: nn.Module, spec: OptimizerSpec) -> torch.optim.AdamW:
     """AdamW over what `module` trains, in groups.
 
     They differ by weight decay, by batch norm, by the part named `head`, and by the parts that say `is_pretrained`.
@@ -54,7 +54,7 @@ def build_optimizer(module: nn.Module, spec: OptimizationSpec) -> torch.optim.Ad
     )
 
 
-def learning_rate_at(step: int, spec: OptimizationSpec, *, steps: int, steps_per_epoch: int) -> float:
+def learning_rate_at(step: int, spec: OptimizerSpec, *, steps: int, steps_per_epoch: int) -> float:
     """The common learning rate of optimizer step `step` (0-based) of `steps`.
 
     Linear from zero over the warm-up, reaching the peak with its last step, then half a cosine.
@@ -77,14 +77,14 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group["scale"]
 
 
-def clip_gradients(parameters: Iterable[nn.Parameter], spec: OptimizationSpec) -> torch.Tensor | None:
+def clip_gradients(parameters: Iterable[nn.Parameter], spec: OptimizerSpec) -> torch.Tensor | None:
     """Scale gradients down as the spec says; the norm before it, or None where nothing is clipped."""
     if spec.clipping.kind == "none":
         return None
     return nn.utils.clip_grad_norm_(parameters, spec.clipping.value)
 
 
-def build_average(module: nn.Module, spec: OptimizationSpec) -> AveragedModel | None:
+def build_average(module: nn.Module, spec: OptimizerSpec) -> AveragedModel | None:
     """A moving average of the module's weights and statistics, or None."""
     if not isinstance(spec.average, MovingAverage):
         return None

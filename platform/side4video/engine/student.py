@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from side4video.core.seeds import derive_seed
 from side4video.engine.memory import read_peak, state_bytes, weights_under
 from side4video.engine.optimizer import build_average, build_optimizer, clip_gradients, set_learning_rate
-from side4video.engine.optimizer_spec import OptimizationSpec
+from side4video.engine.optimizer_spec import OptimizerSpec
 from side4video.engine.process_group import ProcessGroup
 
 AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -78,7 +78,7 @@ class Student:
     module: nn.Module
     """`module(features, targets)` gives the task's outputs."""
     task: TaskContract
-    spec: OptimizationSpec
+    spec: OptimizerSpec
     seed: int
     reads: Any
     """What it reads of the frozen tower; `a | b` serves both."""

@@ -1,25 +1,24 @@
-"""Where the frozen tower and the side network look in each frame (Appendix C, Figure 6), in their last blocks.
+"""Attention maps of the frozen tower and the side network over the patches of a frame (Appendix C, Figure 6).
 
-The paper shows the maps and does not say how they are made. Here a map is what each patch counts in the representation:
+The paper does not define its maps. Here a map is the weight of each patch in the representation:
 
-- **The tower.** Its frame feature is the last block's [CLS] token, so the map is that token's row of the last block's
-  attention: the share of it that goes to each patch, the mean over heads.
-- **The side network.** Its feature is the mean over the patches (eq. 3; eq. 4), and the mean of `A V` over the tokens
-  that look is `mean(A) V`: the map is the attention that each patch receives in the last block's spatial attention, the
-  mean over heads and over all patches that look. Where the stream carries a token of its own that represents the clip
-  (`representation: vit-cls` or `extra-cls`), it is that token's row, as in the tower.
+- **The tower.** If its frame feature is the last block's class token, the map is that token's row of the last block's
+  attention, averaged over heads. Otherwise it is averaged over all queries too.
+- **The side network.** Its feature is the mean over the patches (eq. 3; eq. 4), and the mean of `A V` over the queries
+  is `mean(A) V`. So the map is the attention that each patch receives in the last block's spatial attention, averaged
+  over heads and queries. If another token of the stream represents the clip (`representation: vit-cls` or `extra-cls`),
+  the map is that token's row.
 
-What goes to [CLS] tokens (the tower's own, and the one that the side network sees shifted over time) is in no patch,
-so a map sums to less than one.
+The attention to class tokens and registers is not in the map, so a map sums to less than one.
 
-Legend: B clips, T frames, N = B·T, h heads, Q tokens that look, S tokens that are looked at, P patches, G patches along
-a side, D channels.
+Legend: B clips, T frames, N = B·T, h heads, Q queries, S keys, P patches, G patches along a side.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from side4video.models.feature_request import FeatureRequest
@@ -35,15 +34,15 @@ OWN_CLASS_MAP = "attention of the clip's own token over the patches in the last 
 
 @dataclass(frozen=True)
 class AttentionMaps:
-    """Shares of the attention, fp32, on the CPU."""
+    """Attention weights, fp32, on the CPU."""
 
     tower_BTGG: Tensor
     side_BTGG: Tensor
 
 
-def tower_reads(tower: FrozenTower) -> FeatureRequest:
-    """What a map needs of the tower: what enters its last block."""
-    return FeatureRequest(tokens=frozenset({tower.shape.depth - 2}))  # of a tower of one block: `EMBEDDING`
+def tower_request(tower: FrozenTower) -> FeatureRequest:
+    """What `tower_map` reads: the input of the last block."""
+    return FeatureRequest(tokens=frozenset({tower.shape.depth - 2}))  # `EMBEDDING` if the tower has one block
 
 
 @torch.no_grad()
@@ -51,29 +50,30 @@ def tower_map(tower: FrozenTower, features: FrozenFeatures) -> Tensor:
     """The tower's map [B, T, G, G].
 
     Args:
-        tower: Whose last block computes its attention once more.
-        features: With what `tower_reads` asks for. Tokens that are kept in eight bits are read as students read them.
+        tower: Its last block computes its attention again.
+        features: The features of `tower_request`; tokens in eight bits are dequantised.
 
     Raises:
-        Side4VideoError: The weights are not what the block computed with.
+        Side4VideoError: The weights do not reproduce the block's output.
     """
-    last = tower.shape.depth - 1
+    shape, last = tower.shape, tower.shape.depth - 1
     tokens_NPD = features.read(last - 1)
     with tower.own_precision():
         weights_NhQS = attention_of(tower.trunk.attention_branch, last, tokens_NPD)
-    map_NP = weights_NhQS[:, :, 0, -tower.shape.patches :].mean(dim=1)
-    return _as_pictures(map_NP, features, tower.shape.grid)
+    is_pooled_by_class = shape.pooling == "class-token"
+    weights_NhS = weights_NhQS[:, :, shape.class_token] if is_pooled_by_class else weights_NhQS.mean(dim=2)
+    return _as_images(weights_NhS[..., shape.prefix_tokens :], features, shape.grid)
 
 
 class SideReading:
-    """Notes what enters the spatial attention of the last side block; use it as a context manager around a forward."""
+    """Records the inputs of the last side block's spatial attention; a context manager around a forward."""
 
     def __init__(self, side: Side4Video, tower: FrozenTower) -> None:
         self._side, self._grid = side, tower.shape.grid
-        self._entered: tuple[Any, ...] = ()
+        self._inputs: tuple[Any, ...] = ()
 
     def __enter__(self) -> "SideReading":
-        self._hook = self._attention.register_forward_pre_hook(self._note)
+        self._hook = self._attention.register_forward_pre_hook(self._record)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -83,28 +83,35 @@ class SideReading:
     def _attention(self) -> Any:
         return self._side.blocks[-1].attention
 
-    def _note(self, module: Any, entered: tuple[Any, ...]) -> None:  # noqa: ARG002 - torch's signature
-        self._entered = entered
+    def _record(self, module: Any, inputs: tuple[Any, ...]) -> None:  # noqa: ARG002 - torch's signature
+        self._inputs = inputs
 
     @torch.no_grad()
     def map(self, features: FrozenFeatures) -> Tensor:
-        """The side network's map [B, T, G, G], once it has run.
+        """The side network's map [B, T, G, G], after a forward.
 
         Raises:
-            ValueError: It has not run.
-            Side4VideoError: The weights are not what the block computed with.
+            ValueError: There was no forward.
+            Side4VideoError: The weights do not reproduce the block's output.
         """
-        if not self._entered:
+        if not self._inputs:
             raise ValueError("the side network has not run yet")
-        weights_NhQS = attention_of(self._attention, *self._entered)
-        looking_NhS = weights_NhQS.mean(dim=2) if self._side.representation == "gap" else weights_NhQS[:, :, 0]
-        return _as_pictures(looking_NhS[..., -(self._grid**2) :].mean(dim=1), features, self._grid)
+        weights_NhQS = attention_of(self._attention, *self._inputs)
+        weights_NhS = weights_NhQS.mean(dim=2) if self._side.representation == "gap" else weights_NhQS[:, :, 0]
+        return _as_images(weights_NhS[..., -(self._grid**2) :], features, self._grid)
+
+
+def tower_definition(tower: FrozenTower) -> str:
+    """A description of the tower's map."""
+    return TOWER_MAP if tower.shape.pooling == "class-token" else SIDE_MAP
 
 
 def side_definition(side: Side4Video) -> str:
-    """What the side network's map is, in words."""
+    """A description of the side network's map."""
     return SIDE_MAP if side.representation == "gap" else OWN_CLASS_MAP
 
 
-def _as_pictures(map_NP: Tensor, features: FrozenFeatures, grid: int) -> Tensor:
-    return map_NP.unflatten(1, (grid, grid)).unflatten(0, features.video_BTCHW.shape[:2]).float().cpu()
+def _as_images(weights_NhP: Tensor, features: FrozenFeatures, grid: int) -> Tensor:
+    """The mean over heads as [B, T, G, G]."""
+    batch = len(features.video_BTCHW)
+    return rearrange(weights_NhP.mean(dim=1), "(B T) (H W) -> B T H W", B=batch, H=grid).float().cpu()

@@ -1,12 +1,13 @@
 """What every method declares, before anything is built.
 
-A method either only *reads* frozen tokens, and then any number of its students share one backbone pass, or it
-*changes* the tower, and then it trains alone.
+A method that only *reads* frozen tokens can share one pass of the tower with others. A method that *changes* the tower
+trains alone.
 """
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from side4video.core.spec import Spec
+from side4video.core.spec import Spec, wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import FeatureRequest
 
@@ -22,49 +23,91 @@ class MethodSpec(Spec):
     packable: ClassVar[bool] = True
     """Whether the method only reads frozen tokens."""
 
+    needs_class_token: ClassVar[bool] = False
+    """Whether the method, with any options, needs a tower with a class token."""
+
     tower_precisions: ClassVar[tuple[str, ...]] = ("fp32", "bf16", "8-bit")
-    """`backbone.precision` that the method can work with."""
+    """Allowed values of `backbone.precision`."""
 
     tasks: ClassVar[tuple[str, ...]] = ("recognition",)
-    """Kinds of the tasks that it is defined for."""
+    """Kinds of the tasks that the method is defined for."""
 
     classifiers: ClassVar[tuple[str, ...]] = ("linear", "text")
-    """For recognition: kinds of `task.classifier` that it may stand under."""
+    """For recognition: allowed kinds of `task.classifier`."""
 
     trains_text: ClassVar[bool] = True
-    """For retrieval: whether its authors train the text tower; where they do not, it is frozen."""
+    """For retrieval: whether the authors train the text tower."""
+
+    RECIPES: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Published optimizer settings by name, for `optimization.recipe`."""
+
+    @property
+    def matchings(self) -> tuple[str, ...]:
+        """For retrieval: allowed kinds of `task.matching`; an error message suggests the last one."""
+        return ("mean", "token-wise")
+
+    @property
+    def matching_reason(self) -> str:
+        """Which field of the method decides `matchings`, for error messages."""
+        return f"the method is {self.kind}"  # type: ignore[attr-defined]
 
     @property
     def most_words(self) -> int:
-        """For retrieval: tokens of a text, at most; CLIP's text towers have 77 positions."""
+        """For retrieval: the maximum number of tokens of a text; CLIP's text towers have 77 positions."""
         return 77
 
-    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:
-        """What it reads of the tower; nothing, where it runs the tower itself.
+    def feature_request(self, tower: TowerShape, *, frames: int, task: str) -> FeatureRequest:
+        """What the method reads of the tower for a kind of task.
 
         Raises:
-            PydanticCustomError: If the tower, or clips of `frames` frames, cannot serve it: `core.spec.wrong`.
+            PydanticCustomError: The tower, or clips of `frames` frames, cannot be used.
+        """
+        request = (self.frame_request if task == "retrieval" else self.reads)(tower, frames=frames)
+        if tower.class_token is None and (self.needs_class_token or request.class_token):
+            raise wrong(
+                "method.kind",
+                f"{self.kind} reads the class token, and this backbone has none",  # type: ignore[attr-defined]
+                allowed="a backbone with a class token, such as CLIP's",
+                fix="take such a backbone, or another method (linear and attentive work with every backbone)",
+            )
+        return request
+
+    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:
+        """What the method reads of the tower; nothing, if it runs the tower itself.
+
+        Raises:
+            PydanticCustomError: The tower, or clips of `frames` frames, cannot be used: `core.spec.wrong`.
         """
         raise NotImplementedError
 
     def frame_request(self, tower: TowerShape, *, frames: int) -> FeatureRequest:
-        """What it reads for retrieval: what it reads anyway, and the last block's [CLS] token."""
+        """What the method reads for retrieval: `reads`, and the last block's class token."""
         return self.reads(tower, frames=frames) | FeatureRequest(class_token=True)
 
     def output_dim(self, tower: TowerShape) -> int:
-        """Width of the features that `build`'s network returns: what a task's head is put on."""
+        """Width of the features that the network of `build` returns, which is the input width of a task's head."""
         raise NotImplementedError
 
     def build(self, tower: "FrozenTower", *, frames: int) -> "Network":
         """The trainable network for clips of `frames` frames, on torch's current default device.
 
-        A method that only reads uses the tower's sizes alone (a tower on `meta` will do).
+        A packable method uses the tower's sizes alone, so the tower may be on `meta`.
         """
         raise NotImplementedError
 
     def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "RetrievalNetwork":
-        """For retrieval: the network of both sides, on torch's current default device.
+        """For retrieval: the network for videos and texts, on torch's current default device.
 
-        It takes the text tower over, whose parameters need a gradient where they are to be trained.
+        The text tower becomes a part of it. The caller sets `requires_grad` of the text tower's parameters.
         """
         raise NotImplementedError
+
+
+def recipe(learning_rate: float, batch_size: int, *, epochs: int, warmup_epochs: float) -> dict[str, Any]:
+    """The settings that most recipes have."""
+    return {
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "length": {"epochs": epochs},
+        "warmup": {"epochs": warmup_epochs},
+    }

@@ -11,13 +11,13 @@ from side4video.core.spec import Spec, wrong
 from side4video.data.features import ComputedFeaturesSpec, Features, training_draws
 from side4video.data.features.spec import SUGGESTED_VIEWS
 from side4video.data.spec import DataSpec
-from side4video.engine.optimizer_spec import OptimizationSpec
 from side4video.models.backbones import Backbone
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.backbones.text import CLIP_WORDS
 from side4video.models.feature_request import FeatureRequest
 from side4video.models.methods import Method
 from side4video.spec.cluster import ClusterSpec
+from side4video.spec.optimization import OptimizationSpec
 from side4video.spec.tracking import TrackingSpec
 from side4video.tasks import Task
 from side4video.tasks.recognition.spec import RecognitionSpec
@@ -155,17 +155,13 @@ class Experiment(Spec):
                 allowed=f"3 to {most}",
                 fix=f"set it to {most}",
             )
-        tight = self.task.matching.kind == "tight"
-        similarity = getattr(self.method, "similarity", None)
-        expected = {"meanp": "mean", "seq-transf": "mean", "tight-transf": "tight"}.get(similarity or "")
-        if (expected and self.task.matching.kind != expected) or (tight and expected is None):
+        allowed = self.method.matchings
+        if self.task.matching.kind not in allowed:
             raise wrong(
                 "task.matching.kind",
-                f"{self.task.matching.kind}, and method.similarity is {similarity}"
-                if similarity
-                else f"tight, and the method is {self.method.kind}",
-                allowed=expected or "mean, token-wise",
-                fix=f"matching: {{kind: {expected or 'token-wise'}}}",
+                f"{self.task.matching.kind}, and {self.method.matching_reason}",
+                allowed=", ".join(allowed),
+                fix=f"matching: {{kind: {allowed[-1]}}}",
             )
         return self
 
@@ -325,8 +321,7 @@ class Experiment(Spec):
     @property
     def reads(self) -> FeatureRequest:
         """What the method reads of the tower for this task."""
-        read = self.method.frame_request if self.task.kind == "retrieval" else self.method.reads
-        return read(self.tower, frames=self.data.frames)
+        return self.method.feature_request(self.tower, frames=self.data.frames, task=self.task.kind)
 
     @property
     def clips_of_a_part(self) -> int:

@@ -10,6 +10,12 @@ from side4video.core.errors import InputError
 from side4video.core.worker_pool import CHUNK_SIZE, JobFailed, WorkerPool, cores
 
 
+@pytest.fixture(scope="module")
+def pool():
+    with WorkerPool(2) as pool:
+        yield pool
+
+
 def test_every_item_is_done_once(pool):
     numbers = range(5 * CHUNK_SIZE + 3)
     assert sorted(pool.map_unordered(double, numbers)) == [(number, 2 * number) for number in numbers]

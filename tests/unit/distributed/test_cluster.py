@@ -1,13 +1,12 @@
 """Whether a cluster grows, by what its autoscaler says of itself; and what is refused where it does not."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 
 from side4video.core.errors import InputError
 from side4video.distributed import cluster
-from side4video.distributed.cluster import RayCluster, has_node_types, max_resources
+from side4video.distributed.cluster import check_resources, has_node_types, max_resources
 from side4video.spec.cluster import ClusterSpec
 
 
@@ -31,38 +30,26 @@ def test_defined_kinds_of_machines_are_what_grows(said, grows):
     assert has_node_types(said) is grows
 
 
-def ray(has, most=None):
-    """Stands for a connected Ray."""
-    state = SimpleNamespace(get_max_resources_from_cluster_config=lambda: most)
-    private = SimpleNamespace(state=SimpleNamespace(state=state))
-    return SimpleNamespace(cluster_resources=lambda: dict(has), _private=private)
+def test_the_most_of_now_and_later():
+    assert max_resources({"CPU": 8.0, "TPU": 1.0}, {"GPU": 4, "CPU": 32}) == {"CPU": 32, "GPU": 4, "TPU": 1.0}
 
 
-def connected(monkeypatch, module, *, grows, needed):
-    cluster = RayCluster("auto", needed)
-    monkeypatch.setattr(cluster, "begin", lambda: None)
-    monkeypatch.setitem(__import__("sys").modules, "ray", module)
-    cluster._ready.set()
-    cluster._grows = grows
-    return cluster.connected()
+SMALL = {"CPU": 8.0}
+MOST = {"GPU": 4, "CPU": 32}
 
 
-def test_more_than_there_is_waits_where_it_may_come(monkeypatch, caplog):
+def test_more_than_there_is_waits_where_it_may_come(caplog):
     needed = ClusterSpec(workers=2, gpus_per_worker=1)
-    small = ray({"CPU": 8.0})
     with pytest.raises(InputError, match=r"cluster\.gpus_per_worker"):
-        connected(monkeypatch, small, grows=False, needed=needed)
-    assert connected(monkeypatch, small, grows=True, needed=needed) is small
+        check_resources(needed, SMALL, {}, address="auto", can_grow=False)
+    check_resources(needed, SMALL, {}, address="auto", can_grow=True)
     assert "waiting for machines to be added" in caplog.text
 
 
-def test_more_than_there_can_ever_be_is_refused(monkeypatch):
-    most = {"GPU": 4, "CPU": 32}
-    assert max_resources(ray({"CPU": 8.0}, most)) == {"CPU": 32, "GPU": 4}
-    needed = ClusterSpec(workers=4, gpus_per_worker=1)
-    assert connected(monkeypatch, ray({"CPU": 8.0}, most), grows=True, needed=needed)
+def test_more_than_there_can_ever_be_is_refused():
+    check_resources(ClusterSpec(workers=4, gpus_per_worker=1), SMALL, MOST, address="auto", can_grow=True)
     with pytest.raises(InputError, match=r"cluster\.gpus_per_worker"):
-        connected(monkeypatch, ray({"CPU": 8.0}, most), grows=True, needed=ClusterSpec(workers=5, gpus_per_worker=1))
+        check_resources(ClusterSpec(workers=5, gpus_per_worker=1), SMALL, MOST, address="auto", can_grow=True)
 
 
 def test_workers_wait_longer_for_machines(monkeypatch):

@@ -1,4 +1,4 @@
-"""What a Ray Train worker wishes between two steps: of SIGTERM, of its node, of the driver."""
+"""What a Ray Train worker requests between two steps: after SIGTERM, for its node, for the driver."""
 
 import time
 from types import SimpleNamespace
@@ -6,84 +6,101 @@ from types import SimpleNamespace
 import pytest
 
 from side4video.core import signals
-from side4video.distributed import worker
+from side4video.core.errors import Interrupted, Side4VideoError
 from side4video.distributed.worker import PreemptionMonitor
 from side4video.engine.preemption import CheckpointTimer, StopRequest
 
 
-class ProgressActor:
-    """The driver's board, without Ray."""
+class Node:
+    """Ray's knowledge of a node."""
 
     def __init__(self):
-        self.leaves = False
-        self.is_leaving = SimpleNamespace(remote=lambda: self.leaves)
+        self.is_preempted = False
+
+    def __call__(self):
+        return self.is_preempted
 
 
-@pytest.fixture
-def progress_actor(monkeypatch):
-    monkeypatch.setattr(worker, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(worker, "ray", SimpleNamespace(get=lambda answer, timeout: answer))
-    monkeypatch.setattr(worker, "node_is_preempted", lambda: False)
-    signals._asked.clear()
-    yield ProgressActor()
-    signals._asked.clear()
+@pytest.fixture(autouse=True)
+def _own_signals():
+    with signals.handling_signals():
+        yield
 
 
-def wish_in_time(monitor, expected):
+def monitor_of(node=None, driver=None):
+    return PreemptionMonitor(driver, is_preempted=node or Node(), every_seconds=0.01)
+
+
+def request_in_time(monitor, expected):
     deadline = time.monotonic() + 5
-    while (stop_request := monitor.stop_request()) is not expected and time.monotonic() < deadline:
+    while (request := monitor.stop_request()) is not expected and time.monotonic() < deadline:
         time.sleep(0.01)
-    return stop_request
+    return request
 
 
-def test_nothing_at_first(progress_actor):
-    with PreemptionMonitor(progress_actor, is_first=True).watching():
-        pass
-    assert PreemptionMonitor(progress_actor, is_first=True).stop_request() is StopRequest.NOTHING
+def test_nothing_at_first():
+    monitor = monitor_of()
+    with monitor.running():
+        assert monitor.stop_request() is StopRequest.NOTHING
 
 
-def test_the_driver_has_the_run_leave(progress_actor):
-    monitor = PreemptionMonitor(progress_actor, is_first=True)
-    with monitor.watching():
-        progress_actor.leaves = True
-        assert wish_in_time(monitor, StopRequest.LEAVE) is StopRequest.LEAVE
+def test_the_driver_stops_the_run():
+    requests = []
+    monitor = monitor_of(driver=lambda: bool(requests))
+    with monitor.running():
+        requests.append("stop")
+        assert request_in_time(monitor, StopRequest.LEAVE) is StopRequest.LEAVE
 
 
-def test_a_signal_has_the_workers_begin_again(progress_actor):
-    monitor = PreemptionMonitor(progress_actor, is_first=False)
-    with monitor.watching():
-        signals.handle_signal()
-        assert monitor.stop_request() is StopRequest.RESTART
+def test_a_driver_that_does_not_answer_stops_nothing():
+    def driver():
+        raise TimeoutError
 
-
-def test_a_node_that_is_taken_is_saved_from_once(progress_actor, monkeypatch):
-    monitor = PreemptionMonitor(progress_actor, is_first=False)
-    with monitor.watching():
-        monkeypatch.setattr(worker, "node_is_preempted", lambda: True)
-        assert wish_in_time(monitor, StopRequest.SAVE) is StopRequest.SAVE
+    monitor = monitor_of(driver=driver)
+    with monitor.running():
         time.sleep(0.1)
         assert monitor.stop_request() is StopRequest.NOTHING
 
 
-def test_ray_says_that_a_node_is_taken(monkeypatch):
-    from ray.train.v2._internal.execution import context
-
-    assert not worker.node_is_preempted()  # outside of a worker
-    told = SimpleNamespace(preemption_context=SimpleNamespace(preemption_info=None))
-    monkeypatch.setattr(context, "get_train_context", lambda: told)
-    assert not worker.node_is_preempted()
-    told.preemption_context.preemption_info = object()
-    assert worker.node_is_preempted()
+def test_a_signal_restarts_the_workers():
+    monitor = monitor_of()
+    with monitor.running():
+        signals.handle_signal()
+        assert monitor.stop_request() is StopRequest.RESTART
 
 
-def test_several_workers_hear_of_a_wish_one_step_later():
+def test_outside_of_training_a_signal_ends_the_process():
+    with monitor_of().running():
+        pass
+    with pytest.raises(Interrupted):
+        signals.handle_signal()
+
+
+def test_a_node_that_is_preempted_is_saved_from_once():
+    node = Node()
+    monitor = monitor_of(node)
+    with monitor.running():
+        node.is_preempted = True
+        assert request_in_time(monitor, StopRequest.SAVE) is StopRequest.SAVE
+        time.sleep(0.1)
+        assert monitor.stop_request() is StopRequest.NOTHING
+
+
+def test_a_ray_that_cannot_say_so_is_an_error_at_once():
+    def changed():
+        raise Side4VideoError("Ray 9 has no such name")
+
+    with pytest.raises(Side4VideoError, match="Ray 9"), monitor_of(changed).running():
+        pass
+
+
+def test_several_workers_agree_on_a_request_one_step_later():
     asked = []
 
     def begin_largest(number):
         asked.append(number)
-        others = (
-            StopRequest.LEAVE if len(asked) == 1 else StopRequest.NOTHING
-        )  # another worker was told to end at the first step
+        # Another worker got SIGTERM in the first step.
+        others = StopRequest.LEAVE if len(asked) == 1 else StopRequest.NOTHING
         return lambda: max(number, others)
 
     process = SimpleNamespace(world=2, is_first=False, begin_largest=begin_largest)

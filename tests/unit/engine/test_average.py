@@ -12,9 +12,9 @@ from torch import nn
 
 import toys
 from side4video.engine.optimizer import build_average
-from side4video.engine.optimizer_spec import OptimizationSpec
 from side4video.engine.step import Plan, train_step
 from side4video.engine.step_timer import StepTimer
+from side4video.spec.optimization import OptimizationSpec
 
 DECAY = 0.75
 AVERAGED = {"average": {"kind": "moving-average", "decay": DECAY}}

@@ -6,7 +6,7 @@ from torch import nn
 
 import retrieval_toys
 from side4video.engine.optimizer import build_optimizer
-from side4video.engine.optimizer_spec import OptimizationSpec
+from side4video.spec.optimization import OptimizationSpec
 
 RECIPE = {"recipe": "retrieval"}
 

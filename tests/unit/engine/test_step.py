@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 import toys
-from side4video.engine.optimizer_spec import OptimizationSpec
 from side4video.engine.pack import Pack
 from side4video.engine.process_group import ProcessGroup
 from side4video.engine.step import Plan, dry_run, train_step
 from side4video.engine.step_timer import StepTimer
 from side4video.engine.student import Student
+from side4video.spec.optimization import OptimizationSpec
 
 CPU = torch.device("cpu")
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 import toys
 from side4video.models import attention_maps
-from side4video.models.attention_maps import SideReading, side_definition, tower_map, tower_reads
+from side4video.models.attention_maps import SideReading, side_definition, tower_map, tower_request
 from side4video.models.backbones.vit import ViTSpec
 from side4video.models.feature_request import EMBEDDING
 from side4video.models.frozen_features import frozen_features
@@ -56,7 +56,7 @@ def clips(size=24, batch=2):
 
 
 def features_of(tower, spec, video):
-    return frozen_features(tower, video, spec.reads(tower.shape, frames=FRAMES) | tower_reads(tower))
+    return frozen_features(tower, video, spec.reads(tower.shape, frames=FRAMES) | tower_request(tower))
 
 
 def read_side(network, tower, features):
@@ -68,7 +68,7 @@ def read_side(network, tower, features):
 @torch.no_grad()
 def test_the_towers_map_is_the_class_tokens_row():
     tower = double_tower()
-    features = frozen_features(tower, clips(), tower_reads(tower))
+    features = frozen_features(tower, clips(), tower_request(tower))
     found = tower_map(tower, features)
     block = tower.trunk.blocks[-1]
     entering = tower(clips().flatten(0, 1), [0])[0]
@@ -82,8 +82,8 @@ def test_the_towers_map_is_the_class_tokens_row():
 @torch.no_grad()
 def test_a_tower_of_one_block_is_read_at_its_entry():
     tower = double_tower(layers=1)
-    assert tower_reads(tower).tokens == {EMBEDDING}
-    features = frozen_features(tower, clips(), tower_reads(tower))
+    assert tower_request(tower).tokens == {EMBEDDING}
+    features = frozen_features(tower, clips(), tower_request(tower))
     assert tower_map(tower, features).shape == (2, FRAMES, 3, 3)
 
 
@@ -93,8 +93,8 @@ def test_patches_lie_row_by_row():
     tower = double_tower(layers=1)
     video = torch.zeros((1, 1, 3, 24, 24), dtype=torch.uint8)
     video[..., 8:16, 16:24] = 255  # second row, third column
-    plain = frozen_features(tower, torch.zeros_like(video), tower_reads(tower))
-    marked = frozen_features(tower, video, tower_reads(tower))
+    plain = frozen_features(tower, torch.zeros_like(video), tower_request(tower))
+    marked = frozen_features(tower, video, tower_request(tower))
     change = (tower_map(tower, marked) - tower_map(tower, plain)).abs()[0, 0]
     assert change.argmax() == 1 * 3 + 2
 
@@ -177,11 +177,11 @@ def test_the_mean_over_patches_is_the_map_times_the_values():
 def test_frames_in_chunks_and_kept_in_eight_bits():
     video = toys.make_batch(1).video_BTCHW
     whole = toys.new_tower()
-    expected = tower_map(whole, frozen_features(whole, video, tower_reads(whole)))
+    expected = tower_map(whole, frozen_features(whole, video, tower_request(whole)))
     chunked = toys.new_tower(chunk_frames=3)
-    assert (tower_map(chunked, frozen_features(chunked, video, tower_reads(chunked))) - expected).abs().max() < 1e-6
+    assert (tower_map(chunked, frozen_features(chunked, video, tower_request(chunked))) - expected).abs().max() < 1e-6
     kept = toys.new_tower(kept_tokens="8-bit")
-    found = tower_map(kept, frozen_features(kept, video, tower_reads(kept)))
+    found = tower_map(kept, frozen_features(kept, video, tower_request(kept)))
     assert 0 < (found - expected).abs().max() < 0.02
 
 

@@ -24,11 +24,11 @@ from side4video.engine.process_group import ProcessGroup
 from side4video.inference.bundle import WEIGHTS, read_bundle
 from side4video.inference.model import backbone_in, build_trained, for_files, without_data
 from side4video.models.attention_maps import (
-    TOWER_MAP,
     SideReading,
     side_definition,
+    tower_definition,
     tower_map,
-    tower_reads,
+    tower_request,
 )
 from side4video.models.frozen_features import features_of_batch
 from side4video.models.networks.side4video import Side4Video
@@ -101,8 +101,8 @@ class AttentionReader:
         )
         self._module: Any = self._student.module.eval()
         self._side = next(part for part in self._module.modules() if isinstance(part, Side4Video))
-        self._reads = reduce(or_, (self._student.reads, tower_reads(self._tower)))
-        self.definitions = {"tower": TOWER_MAP, "side network": side_definition(self._side)}
+        self._reads = reduce(or_, (self._student.reads, tower_request(self._tower)))
+        self.definitions = {"tower": tower_definition(self._tower), "side network": side_definition(self._side)}
         """What the maps are, in words."""
 
     def read(self, videos: Sequence[str | Path]) -> Iterator[Looked | Unread]:

@@ -113,7 +113,7 @@ class _SplitClassToken(torch.autograd.Function):
 
 
 class _SplitHeads(torch.autograd.Function):
-    """Queries, keys and values [N, h, S, k] as views of one tensor; backward writes one tensor from the three gradients.
+    """Queries, keys and values [N, h, S, k] as views of one tensor; backward writes one gradient tensor.
 
     Autograd would pad the queries' gradient with zeros and stack the three.
     """

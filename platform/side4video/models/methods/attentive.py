@@ -1,11 +1,11 @@
 """The attentive probe (after V-JEPA: Bardes et al., 2024, arXiv 2404.08471): learned queries read the last block.
 
-Design: all T·S tokens of the clip ([CLS] tokens too) pass one layer norm; every layer is a cross-attention of the
-learned queries over them, the queries normalised, then a pre-norm MLP, each with a residual; the feature is the mean of
-the queries behind the last layer. As V-JEPA's probe: one query, one layer, weights from a truncated N(0, 0.02). Our
-own: the norm on the queries; that further layers read the same frozen tokens again (V-JEPA 2 puts layers of
-self-attention in front); and one learned embedding a frame, zero at first, that is added to the normalised tokens.
-Without it attention is a sum over a set, and a clip and its reverse are the same.
+All T·S tokens of the clip, class tokens and registers too, pass one layer norm. Every layer is a cross-attention of the
+learned queries, normalised, over the tokens, then a pre-norm MLP, both with a residual connection. The feature is the
+mean of the queries after the last layer. V-JEPA's probe has one query, one layer, and weights from a truncated N(0,
+0.02). Different here: the norm on the queries; more layers read the same frozen tokens again (V-JEPA 2 puts
+self-attention layers first); and one learned embedding per frame, zero at first, is added to the normalised tokens.
+Without the embedding, the feature does not depend on the order of frames.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -29,19 +29,19 @@ class AttentiveSpec(MethodSpec):
     queries: PositiveInt = 1
     """Learned queries (V-JEPA: 1); their mean is the feature."""
     layers: PositiveInt = 1
-    """Times the queries read the tokens (V-JEPA: 1)."""
+    """Layers of cross-attention (V-JEPA: 1)."""
     heads: PositiveInt | Literal["tower"] = "tower"
     """Attention heads; `tower`: as many as the tower has (12 for ViT-B, V-JEPA's number; 16 for ViT-L)."""
     mlp_ratio: PositiveInt = 4
     """Hidden width of the MLP over the tower's (V-JEPA: 4)."""
     temporal_positions: bool = True
-    """One learned embedding a frame, zero at first: without it the order of frames cannot be seen."""
+    """One learned embedding per frame, zero at first. Without it the feature does not depend on the order of frames."""
 
     def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
         """The tokens of the last block.
 
         Raises:
-            PydanticCustomError: If the tower's width does not divide into the heads.
+            PydanticCustomError: The tower's width is not divisible by the heads.
         """
         if self.heads != "tower" and tower.width % self.heads:
             raise wrong(

@@ -1,7 +1,7 @@
-"""CLIP4Clip (Luo et al., 2021, arXiv 2104.08860): CLIP's own frame features, compared with texts in one of three ways.
+"""CLIP4Clip (Luo et al., 2021, arXiv 2104.08860): CLIP's frame features, compared with texts in one of three ways.
 
-The paper's baseline of section 4.4: with both towers trained, and with the image tower frozen but for its last two
-layers.
+The baseline of the paper's section 4.4, in two versions: both towers are trained, or the image tower is frozen except
+for its last two layers.
 """
 
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -17,25 +17,44 @@ if TYPE_CHECKING:
     from side4video.models.towers.frozen_tower import FrozenTower
     from side4video.models.towers.text_tower import TextTower
 
+Similarity = Literal["meanp", "seq-transf", "tight-transf"]
+MATCHINGS: dict[Similarity, tuple[str, ...]] = {
+    "meanp": ("mean",),
+    "seq-transf": ("mean",),
+    "tight-transf": ("tight",),
+}
+"""The kind of `task.matching` that each similarity needs."""
+
 
 class FrozenCLIP4ClipSpec(MethodSpec):
     """The image tower is frozen; its final norm and projection, and the text tower, are trained."""
 
     tasks: ClassVar[tuple[str, ...]] = ("retrieval",)
+    needs_class_token: ClassVar[bool] = True
 
     kind: Literal["clip4clip-frozen"] = "clip4clip-frozen"
-    similarity: Literal["meanp", "seq-transf", "tight-transf"] = "meanp"
-    """The mean of the frames; the same after blocks that see their order; or blocks over a text and the frames
-    together, which every pair has to pass (`task.matching` says which pairs are compared how)."""
+    similarity: Similarity = "meanp"
+    """`meanp`: the mean of the frames; `seq-transf`: the same after blocks over the frames; `tight-transf`: blocks over
+    a text and the frames of a video together. `task.matching` must be mean, mean and tight."""
     layers: PositiveInt = 4
-    """Blocks of `seq-transf` (authors: 4); those of `tight-transf` are `task.matching`'s."""
+    """Blocks of `seq-transf` (authors: 4); for `tight-transf` set `task.matching.layers`."""
+
+    @property
+    def matchings(self) -> tuple[str, ...]:
+        """The one that `similarity` needs."""
+        return MATCHINGS[self.similarity]
+
+    @property
+    def matching_reason(self) -> str:
+        """`similarity` decides."""
+        return f"method.similarity is {self.similarity}"
 
     def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
-        """Nothing but the last [CLS] token."""
+        """Nothing more than the last class token of `frame_request`."""
         return FeatureRequest()
 
     def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "Pair":
-        """Both sides."""
+        """Both networks."""
         from side4video.models.networks.clip4clip import FrameSequence
         from side4video.models.networks.pair import FrozenFrames, Pair
 
@@ -46,17 +65,27 @@ class FrozenCLIP4ClipSpec(MethodSpec):
 
 
 class CLIP4ClipSpec(MethodSpec):
-    """Both towers are trained, but for their entrances: patches, tokens, positions, and the norm in front of blocks."""
+    """Both towers are trained, except for their embeddings and the norm before the first block."""
 
     tasks: ClassVar[tuple[str, ...]] = ("retrieval",)
     packable: ClassVar[bool] = False
     tower_precisions: ClassVar[tuple[str, ...]] = ("fp32",)
 
     kind: Literal["clip4clip"] = "clip4clip"
-    similarity: Literal["meanp", "seq-transf", "tight-transf"] = "meanp"
+    similarity: Similarity = "meanp"
     """As in `clip4clip-frozen`."""
     layers: PositiveInt = 4
     """As in `clip4clip-frozen`."""
+
+    @property
+    def matchings(self) -> tuple[str, ...]:
+        """The one that `similarity` needs."""
+        return MATCHINGS[self.similarity]
+
+    @property
+    def matching_reason(self) -> str:
+        """`similarity` decides."""
+        return f"method.similarity is {self.similarity}"
 
     def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
         """Nothing: it runs the tower itself."""
@@ -67,7 +96,7 @@ class CLIP4ClipSpec(MethodSpec):
         return FeatureRequest()
 
     def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "Pair":
-        """Both sides; the tower is from now on trained."""
+        """Both networks. The given tower is trained."""
         from side4video.models.networks.clip4clip import FrameSequence, TrainedFrames, freeze_entrance
         from side4video.models.networks.pair import Pair
 

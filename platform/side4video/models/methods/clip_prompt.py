@@ -1,10 +1,11 @@
-"""CLIP-Prompt, or Efficient-Prompt (Ju et al., 2022, arXiv 2112.04478): learnt vectors at texts, blocks over frames.
+"""CLIP-Prompt, or Efficient-Prompt (Ju et al., 2022, arXiv 2112.04478): learned vectors at texts, blocks over frames.
 
-Both towers are frozen. The gradient of the vectors passes the text tower, whose activations are therefore kept; of the
-image tower only the last [CLS] tokens are read.
+Both towers are frozen. The gradient of the vectors passes through the text tower, so its activations are saved. Of the
+image tower only the last class tokens are read.
 """
 
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 
@@ -21,70 +22,76 @@ if TYPE_CHECKING:
 
 POSITIONS = 77
 """Of CLIP's text towers."""
-FEWEST_WORDS = 3
-"""Tokens of a text that says something: begin, a word, end."""
+MIN_WORDS = 3
+"""Tokens of the shortest text: start, one word, end."""
 
 
 class CLIPPromptSpec(MethodSpec):
-    """Learnt vectors around frozen CLIP's texts, and a few blocks over its frames (CLIP-Prompt).
+    """Learned vectors around the texts of a frozen CLIP, and a few blocks over its frames (CLIP-Prompt).
 
-    A text tower has 77 positions, and vectors and tokens share them: with the authors' 16 and 16, `task.words` may be
-    up to 45 (its default is 32). More is an error, and nothing is cut silently.
+    Vectors and tokens share the text tower's 77 positions: with the authors' 16 and 16, `task.words` can be up to 45
+    (its default is 32). More is an error.
 
-    The authors' release is for classes of actions; here captions stand where the names of classes do. They take the
-    mean of the frames before it is given length one, `task.matching: {kind: mean}` gives each frame length one before.
-    Their logits are cosines over 0.07 and nothing of that is learnt: `task.largest_logit_scale: 14.286`.
+    The authors' release classifies actions; here captions take the place of class names. The authors normalise the
+    mean of the frames; `task.matching: {kind: mean}` normalises each frame first. Their logits are cosines over 0.07,
+    which is not learned: set `task.largest_logit_scale: 14.286`.
+
+    The recipe `clip-prompt` has neither a length nor a schedule: those for retrieval are not known.
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("retrieval",)
     trains_text: ClassVar[bool] = False
+    needs_class_token: ClassVar[bool] = True
+    RECIPES: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "clip-prompt": {"learning_rate": 1e-4, "weight_decay": 0.01, "batch_size": 64, "warmup": {"steps": 0}}
+    }
 
     kind: Literal["clip-prompt"] = "clip-prompt"
     prefix: NonNegativeInt = 16
-    """Learnt vectors between a text's begin and its first word (the authors: 16)."""
+    """Learned vectors between a text's start token and its first word (the authors: 16)."""
     postfix: NonNegativeInt = 16
-    """Learnt vectors between its last word and its end (the authors: 16)."""
+    """Learned vectors between the last word and the end token (the authors: 16)."""
     layers: PositiveInt = 2
     """Blocks over the frames (the authors: 1 or 2)."""
 
     @model_validator(mode="after")
     def vectors_leave_room_for_words(self) -> Self:
-        """Begin, one word and end need three of the positions."""
+        """Start, one word and end need three of the positions."""
         vectors = self.prefix + self.postfix
-        if vectors + FEWEST_WORDS > POSITIONS:
+        if vectors + MIN_WORDS > POSITIONS:
             raise wrong(
                 "method.prefix",
                 f"prefix and postfix are {vectors} vectors, and a text tower has {POSITIONS} positions for them and "
                 "the text",
-                allowed=f"up to {POSITIONS - FEWEST_WORDS} together, less with task.words above {FEWEST_WORDS}",
+                allowed=f"up to {POSITIONS - MIN_WORDS} together, less with task.words above {MIN_WORDS}",
                 fix="set both to 16",
             )
         return self
 
     @property
     def most_words(self) -> int:
-        """The positions that the vectors leave."""
+        """The positions that are left beside the vectors."""
         return POSITIONS - self.prefix - self.postfix
 
     def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
-        """Nothing but the last [CLS] token."""
+        """Nothing more than the last class token of `frame_request`."""
         return FeatureRequest()
 
     def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "Pair":
         """Both sides.
 
         Raises:
-            InputError: If the text tower is too short.
+            InputError: The text tower has too few positions.
         """
         from side4video.models.networks.clip_prompt import OrderedFrames, PromptedText
         from side4video.models.networks.pair import Pair
 
         prompted = PromptedText(text, prefix=self.prefix, postfix=self.postfix)
-        if prompted.prefix + prompted.postfix + FEWEST_WORDS > prompted.places:
+        if prompted.prefix + prompted.postfix + MIN_WORDS > prompted.places:
             raise InputError(
                 "method.prefix",
                 f"{self.prefix} + {self.postfix} vectors, and this text tower has {prompted.places} positions",
-                allowed=f"up to {prompted.places - FEWEST_WORDS} together",
+                allowed=f"up to {prompted.places - MIN_WORDS} together",
                 fix="make both smaller, or take another backbone",
             )
         video = OrderedFrames(tower, frames=frames, layers=self.layers)

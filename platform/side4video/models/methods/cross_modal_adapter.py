@@ -1,10 +1,11 @@
-"""Cross-Modal Adapter (Jiang et al., 2022, arXiv 2211.09623): adapters in both towers that share a part of themselves.
+"""Cross-Modal Adapter (Jiang et al., 2022, arXiv 2211.09623): adapters in both towers with shared parameters.
 
-Behind the attention and behind the MLP of every block, in both towers: down, QuickGELU, up, added to what passes.
-The last rows of the way up are the same in both towers at the same block, so both need as many blocks.
+An adapter (down, QuickGELU, up, residual connection) follows the attention and the MLP of every block in both towers.
+The last rows of the up-projection are shared by both towers at the same block, so both need the same depth.
 """
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import PositiveInt
 
@@ -21,27 +22,43 @@ if TYPE_CHECKING:
 
 
 class CrossModalAdapterSpec(MethodSpec):
-    """Adapters in both frozen towers, joined at their exits (Cross-Modal Adapter).
+    """Adapters in both frozen towers, which share rows of the up-projection (Cross-Modal Adapter).
 
     Nothing else is trained: no norm, no projection, not CLIP's scale. The authors compare by the mean of the frames
-    (`task.matching: {kind: mean}`); their adapters compute in fp16 without fp32 weights, here as everything else does.
+    (`task.matching: {kind: mean}`). Their adapters have fp16 weights, here fp32.
+
+    The recipe `cross-modal-adapter` is `retrieval` at 1e-5.
     """
 
     packable: ClassVar[bool] = False
     tasks: ClassVar[tuple[str, ...]] = ("retrieval",)
     trains_text: ClassVar[bool] = False
+    RECIPES: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "cross-modal-adapter": {
+            "learning_rate": 1e-5,
+            "pretrained_learning_rate_factor": 1.0,
+            "betas": (0.9, 0.98),
+            "epsilon": 1e-6,
+            "weight_decay": 0.2,
+            "weight_decay_on": "all-but-biases",
+            "batch_size": 128,
+            "length": {"epochs": 5},
+            "warmup": {"epochs": 0.5},
+            "clipping": {"kind": "norm", "value": 1.0},
+        }
+    }
 
     kind: Literal["cross-modal-adapter"] = "cross-modal-adapter"
     dim: PositiveInt = 8
     """Channels of the bottleneck (the authors: 8)."""
     shared: PositiveInt = 16
-    """Rows of the way up that both towers use at the same block, the last ones of each (the authors: 16)."""
+    """Rows of the up-projection that both towers share at the same block, the last ones of each (the authors: 16)."""
 
     def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
         """Nothing: it runs the tower itself.
 
         Raises:
-            PydanticCustomError: If the tower's branches end in norms, or it is too narrow.
+            PydanticCustomError: The tower is post-norm or too narrow.
         """
         if tower.post_norm:
             raise wrong(
@@ -64,10 +81,10 @@ class CrossModalAdapterSpec(MethodSpec):
         return self.reads(tower, frames=frames)
 
     def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "CrossModalAdapter":  # noqa: ARG002
-        """Adapters in a borrowed image tower and in the text tower.
+        """Adapters in the image tower and in the text tower.
 
         Raises:
-            InputError: If the towers have different depths, which only both of them can tell, or texts are too narrow.
+            InputError: The towers have different depths, or the text tower is too narrow.
         """
         from side4video.models.networks.cross_modal_adapter import CrossModalAdapter
 

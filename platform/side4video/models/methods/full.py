@@ -1,7 +1,7 @@
 """Full fine-tuning: the tower itself is trained, and its frame features are averaged over time.
 
-It is the ceiling of memory under which the other methods stay. The projection to the space shared with text is not
-used and not trained. Checkpoints hold the whole tower.
+It needs the most memory of all methods. The projection to the space shared with text is not used and not trained.
+Checkpoints hold the whole tower.
 """
 
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -36,7 +36,7 @@ class FullSpec(MethodSpec):
         return tower.width
 
     def build(self, tower: "FrozenTower", *, frames: int) -> "FullFineTuning":  # noqa: ARG002
-        """The tower, from now on trained."""
+        """The tower, trained."""
         from side4video.models.networks.full import FullFineTuning
 
         return FullFineTuning(tower)

@@ -1,7 +1,6 @@
-"""The linear probe: a classifier on the mean over time of the frozen frame feature.
+"""The linear probe: a classifier on the mean over time of the frozen frame features.
 
-It may tell apart what single frames show, never their order: the mean over time is the same for a clip and its
-reverse. It is the floor under every method here.
+The mean over time is the same for a clip and its reverse, so the probe cannot use the order of frames.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -29,7 +28,7 @@ class LinearSpec(MethodSpec):
         return tower.width
 
     def build(self, tower: "FrozenTower", *, frames: int) -> "LinearProbe":  # noqa: ARG002
-        """The mean over time; it has no parameter of its own (the task's head is what is trained)."""
+        """The mean over time, without parameters: only the task's head is trained."""
         from side4video.models.networks.linear import LinearProbe
 
         return LinearProbe(width=tower.shape.width)

@@ -1,15 +1,16 @@
-"""Ladder side-tuning (Sung et al., 2022, arXiv 2206.06522), carried from text to images.
+"""Ladder side-tuning (Sung et al., 2022, arXiv 2206.06522), for images in place of text.
 
-A narrow transformer beside the tower starts from its embedded patches and takes each block's output through a gate
-that is learned: g·h + (1 - g)·Linear(z), g = sigmoid(a / 0.1), a = 0 at first. There is no norm in front of the
-Linear. The end is a norm and a Linear up to the tower's width; the feature is the mean over frames of [CLS]. Frames do
-not see each other, so the order of frames cannot be seen.
+A narrow transformer beside the tower starts from its embedded patches and reads each block's output z through a learned
+gate: g·h + (1 - g)·Linear(z), g = sigmoid(a / 0.1), a = 0 at first, without a norm before the Linear. A norm and a
+Linear up to the tower's width follow; the feature is the mean class token over frames. Frames are independent of each
+other, so the network does not depend on their order.
 
-The authors initialise the side blocks by structured pruning of the tower's weights; here they start at random
+The authors initialise the side blocks by structured pruning of the tower's weights; here the initial values are random
 (torch's defaults for a Linear).
 """
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import PositiveInt
 
@@ -24,7 +25,13 @@ if TYPE_CHECKING:
 
 
 class LSTSpec(MethodSpec):
-    """A ladder beside the tower, as wide as a part of it (LST)."""
+    """A ladder beside the tower, narrower by `reduction` (LST).
+
+    The recipe `lst` has the learning rate and the warm-up of the authors' text tasks.
+    """
+
+    needs_class_token: ClassVar[bool] = True
+    RECIPES: ClassVar[Mapping[str, Mapping[str, Any]]] = {"lst": {"learning_rate": 3e-3, "warmup": {"steps": 500}}}
 
     kind: Literal["lst"] = "lst"
     reduction: PositiveInt = 8
@@ -36,10 +43,10 @@ class LSTSpec(MethodSpec):
     authors have it."""
 
     def taps(self, tower: TowerShape) -> tuple[int, ...]:
-        """The tower blocks that have a rung: for 4 of 12, they are 2, 5, 8, 11.
+        """The tower blocks with a rung: 2, 5, 8, 11 for 4 of 12.
 
         Raises:
-            PydanticCustomError: If there are more rungs than blocks.
+            PydanticCustomError: There are more rungs than blocks.
         """
         layers = tower.depth if self.layers == "all" else self.layers
         if layers > tower.depth:
@@ -56,10 +63,10 @@ class LSTSpec(MethodSpec):
         return tower.width // self.reduction
 
     def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
-        """What enters the first block, and the tokens of its taps.
+        """The input of the first block, and the tokens of its taps.
 
         Raises:
-            PydanticCustomError: If the tower has fewer blocks, or its width does not divide.
+            PydanticCustomError: The tower has fewer blocks, or its width is not divisible.
         """
         if tower.width % self.reduction:
             raise wrong(

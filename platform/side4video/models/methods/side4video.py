@@ -1,8 +1,8 @@
 """Side4Video (Yao, Wu and Li, 2023): a spatial-temporal side network beside a frozen tower.
 
-Each side block takes the output of one tower block through a projection, adds it to its own stream, and then
-mixes over time (depthwise separable convolution), over space (attention that also sees the tower's [CLS] token
-shifted by a frame) and over channels (MLP). No gradient enters the tower.
+Each side block projects the output of one tower block, adds it to the side stream, and mixes over time (depthwise
+separable convolution), over space (attention whose keys include the tower's class token, shifted by a frame) and over
+channels (MLP). No gradient enters the tower.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from pydantic import NonNegativeInt, PositiveInt, model_validator
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import FeatureRequest
-from side4video.models.method import MethodSpec
+from side4video.models.method import MethodSpec, recipe
 
 if TYPE_CHECKING:
     from side4video.models.networks.pair import Pair
@@ -27,10 +27,39 @@ HEAD_WIDTH = 64
 class Side4VideoSpec(MethodSpec):
     """A side network of `layers` blocks, `dim` channels wide.
 
-    Where the paper is silent (the norms after the stem and before pooling, the spatial embedding, the initial
-    values), both presets do what the authors' code does: the paper's figures were computed with it, and its
-    Table 2 parameter counts are reached with it.
+    The norms after the stem and before pooling, the spatial embedding and the initial values are not in the paper. All
+    presets take them from the authors' code, which gives the parameter counts of Table 2.
+
+    Without a class token in the backbone, `cls_shift` must be false and `representation` must not be `vit-cls`.
+
+    The recipes `k400-...`, `ssv1-...` and `ssv2-...` are columns of Table 12. The recipe `retrieval` is section 4.1 and
+    the authors' code: 1e-7 for CLIP's own parameters. Their optimizer has no bias correction (BertAdam), and their
+    epoch is a pass over captions, here over videos.
     """
+
+    RECIPES: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "retrieval": {
+            "learning_rate": 1e-4,
+            "pretrained_learning_rate_factor": 1e-3,
+            "betas": (0.9, 0.98),
+            "epsilon": 1e-6,
+            "weight_decay": 0.2,
+            "weight_decay_on": "all-but-biases",
+            "batch_size": 128,
+            "length": {"epochs": 5},
+            "warmup": {"epochs": 0.5},
+            "clipping": {"kind": "norm", "value": 1.0},
+        },
+        "k400-vitb16": recipe(1e-3, 256, epochs=30, warmup_epochs=4),
+        "k400-vitl14": recipe(1e-4, 256, epochs=30, warmup_epochs=4),
+        "k400-vite14": recipe(1e-4, 128, epochs=20, warmup_epochs=4),
+        "ssv1-vitb16": recipe(1e-3, 128, epochs=40, warmup_epochs=4),
+        "ssv1-vitl14": recipe(1e-4, 128, epochs=30, warmup_epochs=4),
+        "ssv1-vite14": recipe(1e-4, 64, epochs=30, warmup_epochs=6),
+        "ssv2-vitb16": recipe(1e-3, 128, epochs=30, warmup_epochs=4),
+        "ssv2-vitl14": recipe(1e-4, 128, epochs=30, warmup_epochs=4),
+        "ssv2-vite14": recipe(1e-4, 64, epochs=25, warmup_epochs=6),
+    }
 
     PRESETS: ClassVar = {
         "preset": {
@@ -60,38 +89,40 @@ class Side4VideoSpec(MethodSpec):
     dim: PositiveInt = 320
     """Channels of the side network, a multiple of 64, the width of an attention head (Table 1: 320 for ViT-B/16)."""
     fusion: Literal["interval", "top"] | tuple[NonNegativeInt, ...] = "interval"
-    """Which tower blocks are read (section 4.5): evenly spaced and ending with the last, the last `layers`, or the
-    blocks listed (from 0, ascending; then `layers` is their number)."""
+    """Which tower blocks are read (section 4.5): `interval`: evenly spaced, the last one included; `top`: the last
+    `layers`; or a list of blocks (from 0, ascending), whose length is then `layers`."""
     mixing: Literal["add", "mean", "gate"] = "add"
-    """Side stream and tower tokens: their sum (eq. 2), half of each (the authors' code), or a learned share of each,
-    one number a block that begins at one half (LST's gate)."""
+    """How side stream and tower tokens are combined: their sum (eq. 2), their mean (the authors' code), or a weighted
+    mean with one learned weight per block, one half at first (LST's gate)."""
     temporal: Literal["conv", "attention", "none"] = "conv"
-    """What mixes over time (Table 9b): the depthwise separable convolution, attention over the frames of each
-    position, or nothing."""
+    """Temporal mixing (Table 9b): a depthwise separable convolution, attention over the frames of each position, or
+    none."""
     cls_shift: bool = True
-    """Whether spatial attention sees the tower's [CLS] token shifted over time (section 3.3, Table 9c)."""
+    """Whether the tower's class token, shifted over time, is a key of spatial attention (section 3.3, Table 9c). It
+    needs a backbone with a class token."""
     representation: Literal["gap", "vit-cls", "extra-cls"] = "gap"
-    """What represents a clip (Table 9d): the mean over all patches (eq. 3), or the mean over time of a token carried
-    along with them, fused with the tower's [CLS] token (`vit-cls`) or learned (`extra-cls`)."""
+    """What represents a clip (Table 9d): `gap`: the mean over all patches (eq. 3); otherwise the mean over time of one
+    more token in the stream, fused with the tower's class token (`vit-cls`, which needs a backbone with one) or learned
+    (`extra-cls`)."""
     norms: Literal["pre", "post"] = "pre"
-    """Each branch normalises what it reads (section 3.3), or what it gives: the authors' code for EVA-CLIP, where the
-    tower's tokens are normalised after their projection as well."""
+    """`pre`: each branch normalises its input (section 3.3); `post`: its output, and the tower's tokens after their
+    projection, as in the authors' code for EVA-CLIP."""
     stem_norm: Literal["batch", "none"] = "batch"
     """The norm after the 3-D patch embedding; in the authors' code, not in the paper."""
     spatial_embedding: Literal["shared", "none"] = "shared"
-    """One learned table for all blocks and frames, added inside attention; in the authors' code, not in the paper."""
+    """One learned table for all blocks and frames, added before attention; in the authors' code, not in the paper."""
     final_norm: Literal["batch", "none"] = "batch"
     """The norm before global average pooling; in the authors' code, not in the paper."""
     mlp_ratio: PositiveInt = 4
     """Hidden width of the MLP over `dim` (the authors' code; unspecified in the paper)."""
     recompute: Literal["none", "selective", "block"] = "block"
-    """What is made again in backward and not kept: nothing, the MLPs' hidden channels, or all of a block but its input.
-    It changes memory and time; the gradients are the same, to rounding."""
+    """What backward recomputes: nothing, the MLPs' hidden channels, or all of a block but its input. It changes memory
+    and time; the gradients are the same up to rounding."""
 
     @model_validator(mode="before")
     @classmethod
     def listed_blocks_say_how_many_layers(cls, document: Any) -> Any:
-        """A list of blocks has as many layers as it has members, where `layers` and `size` are silent."""
+        """The length of a list of blocks is `layers`, unless `layers` or `size` is given."""
         blocks = document.get("fusion") if isinstance(document, Mapping) else None
         if isinstance(blocks, str) or not isinstance(blocks, Sequence) or {"layers", "size"} & document.keys():
             return document
@@ -99,7 +130,7 @@ class Side4VideoSpec(MethodSpec):
 
     @model_validator(mode="after")
     def listed_blocks_ascend(self) -> Self:
-        """Blocks are read in the order in which the tower runs, each once, one for each layer."""
+        """Listed blocks must be in ascending order, each once, one per layer."""
         if isinstance(self.fusion, str):
             return self
         if not self.fusion or list(self.fusion) != sorted(set(self.fusion)):
@@ -130,7 +161,7 @@ class Side4VideoSpec(MethodSpec):
 
     @model_validator(mode="after")
     def size_agrees_with_layers_and_dim(self) -> Self:
-        """A named size cannot be changed in part: then it is not that row of Table 1 any more."""
+        """`layers` and `dim` beside a `size` must be those of the size."""
         row = self.PRESETS["size"].get(self.size)
         if row and (self.layers, self.dim) != (row["layers"], row["dim"]):
             raise ValueError(
@@ -140,10 +171,10 @@ class Side4VideoSpec(MethodSpec):
         return self
 
     def taps(self, tower: TowerShape) -> tuple[int, ...]:
-        """The tower blocks read, by `fusion`: for 6 of 12, `interval` is 1, 3, 5, 7, 9, 11 and `top` 6 to 11.
+        """The tower blocks that are read: for 6 of 12, `interval` is 1, 3, 5, 7, 9, 11 and `top` is 6 to 11.
 
         Raises:
-            ValueError: If the side network has more blocks than the tower.
+            PydanticCustomError: The tower has fewer blocks.
         """
         if self.layers > tower.depth:
             raise wrong(
@@ -166,8 +197,30 @@ class Side4VideoSpec(MethodSpec):
         return tuple((layer + 1) * tower.depth // self.layers - 1 for layer in range(self.layers))
 
     def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
-        """The tokens of its taps."""
+        """The tokens of its taps.
+
+        Raises:
+            PydanticCustomError: The tower has fewer blocks, or lacks the class token that an option needs.
+        """
+        if tower.class_token is None:
+            self._check_options_without_class_token()
         return FeatureRequest(tokens=frozenset(self.taps(tower)))
+
+    def _check_options_without_class_token(self) -> None:
+        if self.cls_shift:
+            raise wrong(
+                "method.cls_shift",
+                "true, and this backbone has no class token to shift",
+                allowed="false, or a backbone with a class token",
+                fix="set method.cls_shift to false",
+            )
+        if self.representation == "vit-cls":
+            raise wrong(
+                "method.representation",
+                "vit-cls, and this backbone has no class token",
+                allowed="gap, extra-cls, or a backbone with a class token",
+                fix="set method.representation to gap",
+            )
 
     def output_dim(self, tower: TowerShape) -> int:  # noqa: ARG002
         """`dim`."""
@@ -180,9 +233,9 @@ class Side4VideoSpec(MethodSpec):
     def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "Pair":  # noqa: ARG002
         """The side network with a feature for each frame (eq. 4), and the text tower.
 
-        The spatial embedding has a row for the shifted [CLS] token, and the initial values are others, as in the
-        authors' code for retrieval (on EVA-CLIP's tower they are the same as for recognition). A stream with a token
-        of its own, which theirs has not, keeps recognition's embedding.
+        As in the authors' code for retrieval, the spatial embedding has a row for the shifted class token, and the
+        initial values differ from those for recognition, except on EVA-CLIP's tower. Their code has no stream with a
+        token of its own; such a stream has the spatial embedding for recognition.
         """
         from side4video.models.networks.pair import Pair, SideFrames, initialise_as_for_retrieval
 

@@ -1,44 +1,59 @@
 """STAN (Liu et al., 2023, arXiv 2301.11116): a branch beside CLIP's last blocks, over time and over space.
 
-Its authors train the whole of CLIP with it, at a tenth of the branch's rate. Here the image tower is frozen: of it the
-final norm and the projection are trained, at the rate of what was trained before, and the rest of the method is as in
-their code. The branch only reads the tower's tokens, so any number of such students share one pass.
+The authors also fine-tune CLIP, at a tenth of the branch's rate. Here the image tower is frozen, except for copies of
+its final norm and projection. The rest is as in the authors' code. The branch only reads the tower's tokens, so several
+students can share one pass.
 """
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import FeatureRequest
-from side4video.models.method import MethodSpec
+from side4video.models.method import MethodSpec, recipe
 
 if TYPE_CHECKING:
     from side4video.models.networks.pair import Pair
     from side4video.models.towers.frozen_tower import FrozenTower
     from side4video.models.towers.text_tower import TextTower
 
-LONGEST = 64
-"""Frames that the learnt embedding of time has rows for (the authors' code)."""
+MAX_FRAMES = 64
+"""Rows of the learned embedding of time (the authors' code)."""
 
 
 class STANSpec(MethodSpec):
     """A branch of temporal attention and copied blocks beside a frozen tower (STAN, which fine-tunes the tower).
 
-    Each of its blocks begins as a copy of the tower's. The authors compare by the mean of the frames, of which they
-    give only the mean length one (`task.matching: {kind: mean}` gives it to each frame first), and hold the scale of
-    the logits at 50 for ViT-B and at 100 for ViT-L (here `task.largest_logit_scale: 50` holds CLIP's 100 down).
+    Its blocks start as copies of the tower's. The authors normalise only the mean of the frames (`task.matching:
+    {kind: mean}` normalises each frame first), and fix the scale of the logits at 50 for ViT-B and at 100 for ViT-L
+    (here, `task.largest_logit_scale: 50` limits CLIP's 100).
+
+    The recipe `stan` has 2e-6 for CLIP's parameters. The authors' warm-up would take all of their 10 epochs; here it
+    takes one.
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("retrieval",)
+    needs_class_token: ClassVar[bool] = True
+    RECIPES: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "stan": recipe(2e-5, 128, epochs=10, warmup_epochs=1)
+        | {
+            "pretrained_learning_rate_factor": 0.1,
+            "betas": (0.9, 0.98),
+            "weight_decay": 0.05,
+            "weight_decay_on": "matrices",
+            "clipping": {"kind": "norm", "value": 5.0},
+        }
+    }
 
     kind: Literal["stan"] = "stan"
     layers: PositiveInt = 4
     """Blocks of the branch, beside as many of the tower's last (the authors: 4)."""
     drop_path: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
-    """Probability that the last block leaves out what attention adds, for a place over time and for a frame over
-    space; less in the blocks before it, down to 0 in the first (the authors: 0.1)."""
+    """Probability that the last block drops the output of attention, for a position over time and for a frame over
+    space; it falls linearly to 0 in the first block (the authors: 0.1)."""
 
     def taps(self, tower: TowerShape) -> tuple[int, ...]:
         """The tower's last `layers` blocks."""
@@ -48,13 +63,13 @@ class STANSpec(MethodSpec):
         """The tokens of the last blocks.
 
         Raises:
-            PydanticCustomError: If the tower's blocks are not CLIP's, or fewer, or the clip is too long.
+            PydanticCustomError: The tower's layers are not CLIP's, it has fewer blocks, or the clip is too long.
         """
-        if not tower.plain_attention or tower.post_norm:
+        if not tower.plain_attention or tower.post_norm or tower.prefix_tokens > 1:
             raise wrong(
                 "method.kind",
-                "stan copies blocks of CLIP's form, and this tower's have another (rotary positions, or norms behind "
-                "its branches)",
+                "stan copies blocks of CLIP's form, and this tower's have another (rotary positions, norms behind its "
+                "branches, or registers)",
                 allowed="CLIP's towers: backbone.model ViT-..., or backbone.kind vit",
                 fix="take one of them, or another method",
             )
@@ -65,17 +80,17 @@ class STANSpec(MethodSpec):
                 allowed=f"1 to {tower.depth}",
                 fix=f"set layers to {min(4, tower.depth)}",
             )
-        if frames > LONGEST:
+        if frames > MAX_FRAMES:
             raise wrong(
                 "data.frames",
-                f"{frames} frames, and stan's embedding of time has {LONGEST} rows",
-                allowed=f"1 to {LONGEST}",
+                f"{frames} frames, and stan's embedding of time has {MAX_FRAMES} rows",
+                allowed=f"1 to {MAX_FRAMES}",
                 fix="set it to 12",
             )
         return FeatureRequest(tokens=frozenset(self.taps(tower)))
 
     def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "Pair":  # noqa: ARG002
-        """The branch with the tower's last two layers, and the text tower."""
+        """The branch, copies of the tower's last two layers, and the text tower."""
         from side4video.models.networks.pair import Pair
         from side4video.models.networks.stan import STAN
 

@@ -1,8 +1,7 @@
-"""CLIP as it is: its frame features and its texts, and nothing is trained.
+"""Zero-shot CLIP: its frame features and texts, without training.
 
-A run of it takes steps that change nothing (`optimization.length: {steps: 1}` is enough), and its evaluation is what
-the trained methods begin with. For recognition the classes' texts are the classifier (`task.classifier: {kind: text}`):
-the paper's Figure 5 compares with it (appendix B).
+Training steps change nothing, so `optimization.length: {steps: 1}` is enough. For recognition the classes' texts are
+the classifier (`task.classifier: {kind: text}`), as in the paper's Figure 5 (appendix B).
 """
 
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -24,11 +23,12 @@ class ZeroShotSpec(MethodSpec):
     tasks: ClassVar[tuple[str, ...]] = ("recognition", "retrieval")
     classifiers: ClassVar[tuple[str, ...]] = ("text",)
     trains_text: ClassVar[bool] = False
+    needs_class_token: ClassVar[bool] = True
 
     kind: Literal["zero-shot"] = "zero-shot"
 
     def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
-        """Nothing but the last [CLS] token."""
+        """The last class token."""
         return FeatureRequest(class_token=True)
 
     def output_dim(self, tower: TowerShape) -> int:
@@ -36,13 +36,13 @@ class ZeroShotSpec(MethodSpec):
         return tower.output_dim
 
     def build(self, tower: "FrozenTower", *, frames: int) -> "FrozenMean":  # noqa: ARG002
-        """The mean of the frames' features, without a parameter that learns."""
+        """The mean of the frames' features, without trained parameters."""
         from side4video.models.networks.zero_shot import FrozenMean
 
         return FrozenMean(tower)
 
     def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "Pair":  # noqa: ARG002
-        """Both sides, without a parameter that learns."""
+        """Both towers, without trained parameters."""
         from side4video.models.networks.pair import FrozenFrames, Pair
 
         video = FrozenFrames(tower).requires_grad_(False)

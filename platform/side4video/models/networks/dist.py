@@ -258,7 +258,8 @@ class DiST(nn.Module):
         joined_BTSI, _, _ = last(tower_NSD, temporal_BUPM, residual_BTSI)
         pooled_BI = self._pool(last.integration(joined_BTSI) + joined_BTSI)
         class_BTD = self.tower.class_token_of(tower_NSD).unflatten(0, (pooled_BI.shape[0], -1))
-        clip_BI = self.final_norm(pooled_BI + self.class_down(class_BTD.to(self.class_down.weight.dtype).mean(dim=1)))
+        class_BTD = class_BTD.to(self.class_down.weight.dtype)
+        clip_BI = self.final_norm(pooled_BI + self.class_down(class_BTD.mean(dim=1)))
         unused = last.to_temporal.weight.sum() + last.to_temporal.bias.sum()
         return clip_BI @ self.projection_IE + 0.0 * unused
 

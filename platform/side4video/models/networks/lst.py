@@ -67,7 +67,7 @@ class Rung(nn.Module):
 
 
 class LadderSideTuning(nn.Module):
-    """The ladder: embeddings, one rung per tapped block, norm, up to the tower's width, mean class token over frames."""
+    """The ladder: embeddings, one rung per tapped block, norm, up to the tower's width, mean class token."""
 
     def __init__(self, *, width: int, taps: tuple[int, ...], dim: int, heads: int, hidden: int, frames: int) -> None:
         super().__init__()

@@ -8,8 +8,8 @@ there are no tower tokens), h heads, k channels of a head.
 
 - `none`: the inputs of every operation, the MLP's hidden channels included.
 - `selective`: the same without the hidden channels, which are the largest and cheapest to recompute.
-- `block`: the block's input and the tower's tokens. Backward runs the block again up to its MLP, and computes the MLP in
-  parts.
+- `block`: the block's input and the tower's tokens. Backward runs the block again up to its MLP, and computes the MLP
+  in parts.
 
 Gradients and batch statistics are the same for all three: recomputation does not update the statistics.
 """
@@ -190,7 +190,7 @@ def recomputed(
 
 
 class _Recomputed(torch.autograd.Function):
-    """Forward without a graph; backward runs the block again with one, except for the MLP, which it computes in parts."""
+    """Forward without a graph; backward runs the block again with one, and computes the MLP in parts."""
 
     @staticmethod
     def forward(ctx: Any, block: SideBlock, dtype: torch.dtype, count: int, *inputs: Any) -> Tensor:

@@ -12,9 +12,8 @@ from click.testing import CliRunner
 
 from side4video.apps.jobs import client as cluster_jobs
 from side4video.apps.jobs.client import Job
-from side4video.apps.jobs.command import jobs
 from side4video.apps.jobs.nodes import Node
-from side4video.apps.jobs.submit import submit
+from side4video.cli.main import cli
 from side4video.core.errors import InputError, Side4VideoError
 from tiny import DOCUMENT, merged
 
@@ -77,8 +76,8 @@ def cluster(tmp_path, monkeypatch):
     return kind
 
 
-def call(*words, command=submit):
-    return CliRunner().invoke(command, [*words])
+def call(*words, command="submit"):
+    return CliRunner().invoke(cli, [command, *words])
 
 
 def test_a_job_is_sent_and_followed(cluster):
@@ -222,43 +221,43 @@ def test_a_dry_run_loads_no_ray(tmp_path):
 
 
 def test_the_list_is_a_table_and_json():
-    result = call("list", command=jobs)
+    result = call("list", command="jobs")
     assert result.exit_code == 0
     head, first, second = result.stdout.splitlines()
     assert head.split() == ["id", "name", "state", "age", "command"]
     assert first.split()[:3] == ["tiny-1", "tiny", "SUCCEEDED"]
     assert second.startswith("tiny-[hidden]")
-    listed = json.loads(call("list", "--json", command=jobs).stdout)
+    listed = json.loads(call("list", "--json", command="jobs").stdout)
     assert [(each["submission_id"], each["exit_code"]) for each in listed] == [("tiny-1", 0), ("tiny-[hidden]", 0)]
 
 
 def test_no_jobs(cluster, monkeypatch):
     monkeypatch.setattr(cluster, "jobs", lambda _: [])
-    assert call("list", command=jobs).stdout == "No job has been submitted to this cluster.\n"
-    assert json.loads(call("list", "--json", command=jobs).stdout) == []
+    assert call("list", command="jobs").stdout == "No job has been submitted to this cluster.\n"
+    assert json.loads(call("list", "--json", command="jobs").stdout) == []
 
 
 def test_logs(cluster):
-    assert call("logs", "tiny-1", command=jobs).stdout == "training\n"
+    assert call("logs", "tiny-1", command="jobs").stdout == "training\n"
     cluster.state, cluster.code = "FAILED", 2
-    result = call("logs", "-f", "tiny-1", command=jobs)
+    result = call("logs", "-f", "tiny-1", command="jobs")
     assert (result.exit_code, result.stdout) == (2, "training\n")
-    assert json.loads(call("logs", "tiny-1", "--json", command=jobs).stdout)["log"] == "training\n"
-    assert isinstance(call("logs", "other", command=jobs).exception, InputError)
+    assert json.loads(call("logs", "tiny-1", "--json", command="jobs").stdout)["log"] == "training\n"
+    assert isinstance(call("logs", "other", command="jobs").exception, InputError)
 
 
 def test_stop(cluster):
-    result = call("stop", "tiny-1", command=jobs)
+    result = call("stop", "tiny-1", command="jobs")
     assert result.stdout == "Job tiny-1 had ended before: SUCCEEDED.\n"
     cluster.state = "RUNNING"
-    result = call("stop", "tiny-1", command=jobs)
+    result = call("stop", "tiny-1", command="jobs")
     assert (result.exit_code, result.stdout) == (0, "Job tiny-1 was stopped after 1 min 20 s.\n")
-    assert json.loads(call("stop", "tiny-1", "--json", command=jobs).stdout)["state"] == "STOPPED"
+    assert json.loads(call("stop", "tiny-1", "--json", command="jobs").stdout)["state"] == "STOPPED"
 
 
 def test_one_that_does_not_stop_is_said(cluster, monkeypatch):
     cluster.state = "RUNNING"
     monkeypatch.setattr(cluster, "stop", lambda self, name: self.details(name))
-    result = call("stop", "tiny-1", command=jobs)
+    result = call("stop", "tiny-1", command="jobs")
     assert result.exit_code == 1
     assert "has not ended yet" in result.stderr

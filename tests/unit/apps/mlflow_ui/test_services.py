@@ -145,5 +145,5 @@ def test_this_machines_names_are_reachable_ones():
 
 
 def test_make_starts_it():
-    makefile = (Path(__file__).resolve().parents[3] / "Makefile").read_text()
+    makefile = (Path(__file__).resolve().parents[4] / "Makefile").read_text()
     assert "\nservices: .venv/.installed\n\t@$(BIN)/side4video services $(ARGS)\n" in makefile

@@ -9,10 +9,10 @@ import text_pairs
 import toys
 from side4video.core.errors import InputError
 from side4video.core.seeds import seeded
-from side4video.engine.optimizer_spec import OptimizationSpec
 from side4video.models.backbones.open_clip import OpenCLIPSpec
 from side4video.models.methods.clip_prompt import CLIPPromptSpec
 from side4video.models.networks.clip_prompt import OrderedFrames, PromptedText
+from side4video.spec.optimization import OptimizationSpec
 from tiny import merged, tiny
 
 SPEC = CLIPPromptSpec(prefix=3, postfix=2)

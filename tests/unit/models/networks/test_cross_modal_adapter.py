@@ -8,10 +8,10 @@ import oracle
 import text_pairs
 from side4video.core.errors import InputError
 from side4video.core.seeds import seeded
-from side4video.engine.optimizer_spec import OptimizationSpec
 from side4video.models.backbones.open_clip import OpenCLIPSpec
 from side4video.models.feature_request import FeatureRequest
 from side4video.models.methods.cross_modal_adapter import CrossModalAdapterSpec
+from side4video.spec.optimization import OptimizationSpec
 from tiny import tiny
 from toys import toy_tower
 

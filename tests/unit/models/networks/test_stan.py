@@ -10,10 +10,10 @@ import toys
 from side4video.core.errors import InputError
 from side4video.core.seeds import seeded
 from side4video.engine.optimizer import build_optimizer
-from side4video.engine.optimizer_spec import OptimizationSpec
 from side4video.models.backbones.open_clip import OpenCLIPSpec
 from side4video.models.methods.stan import LONGEST, STANSpec
 from side4video.models.networks.stan import PLACES_IN_TIME, STAN
+from side4video.spec.optimization import OptimizationSpec
 from tiny import tiny
 
 SPEC = STANSpec(layers=2, drop_path=0.0)

@@ -9,11 +9,11 @@ import toys
 import uniadapter_statement as statement
 from side4video.core.errors import InputError
 from side4video.core.seeds import seeded
-from side4video.engine.optimizer_spec import OptimizationSpec
 from side4video.models.backbones.open_clip import OpenCLIPSpec
 from side4video.models.feature_request import FeatureRequest
 from side4video.models.methods.uniadapter import UniAdapterSpec
 from side4video.models.networks.uniadapter import Adapter, UniAdapter
+from side4video.spec.optimization import OptimizationSpec
 from tiny import tiny
 
 SPEC = UniAdapterSpec(dim=9, scale=0.3)
