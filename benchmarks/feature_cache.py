@@ -31,7 +31,7 @@ from side4video.data.streams.loader import TrainingStream
 from side4video.engine.pack import Pack
 from side4video.engine.step import Plan, train_step
 from side4video.engine.step_timer import StepTimer, seconds
-from side4video.models.frozen_features import entry_layouts, frozen_features, request_of, to_stored
+from side4video.models.frozen_features import entry_layouts, frozen_features, request_of, to_entries
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.spec.experiment import Experiment
 
@@ -112,7 +112,7 @@ def build(prepared: Bench, folder: Path) -> dict[str, Any]:
     def compute(video: torch.Tensor, entries: Any) -> dict[str, torch.Tensor]:
         nonlocal passing
         begin = time.perf_counter()
-        stored = to_stored(frozen_features(prepared.tower, video, request_of(entries, every)))
+        stored = to_entries(frozen_features(prepared.tower, video, request_of(entries, every)))
         passing += time.perf_counter() - begin
         return stored
 

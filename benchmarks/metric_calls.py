@@ -25,7 +25,7 @@ from typing import Any
 
 from side4video.core.metric import Metric
 from side4video.tracking.mlflow.server import TrackingServer
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 
 METRICS = ("train/loss", "eval/top1", "eval/loss", "memory/peak_gib", "time/mean_step_s")
 PROCESSES, ARMS = 4, 8
@@ -37,7 +37,7 @@ def value(arm: int, epoch: int, place: int) -> float:
 
 
 def write_at_once(
-    store: Store, folder: Path, *, processes: int, arms: int, epochs: int, first: int = 0
+    store: MLflowStore, folder: Path, *, processes: int, arms: int, epochs: int, first: int = 0
 ) -> list[dict[str, Any]]:
     """Begin the processes, let them write at the same moment, and return what each says.
 
@@ -81,7 +81,7 @@ def write_at_once(
 
 def write(uri: str, first: int, arms: int, epochs: int, *, begin: Path) -> None:
     """Be one of the processes: a run an arm, some metrics an epoch, tags, a file, the end."""
-    store = Store(uri).prepare()
+    store = MLflowStore(uri).prepare()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     while not begin.exists():
@@ -98,7 +98,7 @@ def write(uri: str, first: int, arms: int, epochs: int, *, begin: Path) -> None:
     sys.stdout.write(json.dumps({"calls": calls, "runs": found, "left": store.flush()}))
 
 
-def log_arm(store: Store, arm: int, epochs: int, calls: list[float], found: dict[int, str]) -> None:
+def log_arm(store: MLflowStore, arm: int, epochs: int, calls: list[float], found: dict[int, str]) -> None:
     """Record one arm; `calls` gets the seconds of each call, `found` its run."""
     run = store.start_run(name=f"arm-{arm}", key=f"many-{arm}")
     found[arm] = run
@@ -114,7 +114,9 @@ def log_arm(store: Store, arm: int, epochs: int, calls: list[float], found: dict
     store.finish(run)
 
 
-def measure(store: Store, folder: Path, *, processes: int, arms: int, epochs: int, first: int = 0) -> dict[str, Any]:
+def measure(
+    store: MLflowStore, folder: Path, *, processes: int, arms: int, epochs: int, first: int = 0
+) -> dict[str, Any]:
     """The seconds of the calls, and how many values came back wrong."""
     began = time.perf_counter()
     answers = write_at_once(store, folder, processes=processes, arms=arms, epochs=epochs, first=first)
@@ -132,7 +134,7 @@ def measure(store: Store, folder: Path, *, processes: int, arms: int, epochs: in
     }
 
 
-def wrong_values(store: Store, run: str, arm: int, epochs: int) -> int:
+def wrong_values(store: MLflowStore, run: str, arm: int, epochs: int) -> int:
     """How many of an arm's values are missing, doubled or other than they were logged."""
     wrong = 0
     for place, key in enumerate(METRICS):
@@ -160,9 +162,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = Path(name)
         os.environ["SIDE4VIDEO_HOME"] = str(folder / "home")
         for kind in ("file", "server"):
-            own = Store(f"sqlite:///{folder}/{kind}.db").prepare()
+            own = MLflowStore(f"sqlite:///{folder}/{kind}.db").prepare()
             with TrackingServer(own, port=free_port()) if kind == "server" else contextlib.nullcontext() as server:
-                store = Store(server.address).prepare() if server else own
+                store = MLflowStore(server.address).prepare() if server else own
                 many = measure(store, folder, processes=PROCESSES, arms=ARMS, epochs=epochs)
                 one = measure(store, folder, processes=1, arms=1, epochs=epochs, first=PROCESSES * ARMS)
             record[kind] = {"arms_at_once": many, "one_arm": one}

@@ -107,7 +107,7 @@ def _block_pairs(block: PlainBlock) -> dict[str, nn.Parameter]:
         "attention.query_key_value.weight": block.attention.in_proj_weight,
         "attention.query_key_value.bias": block.attention.in_proj_bias,
         **_affine("attention.leave", block.attention.out_proj),
-        **_affine("mlp_norm", block.norm_3),
+        **_affine("perceptron_norm", block.norm_3),
         **_affine("perceptron.enter", block.enter),
         **_affine("perceptron.leave", block.leave),
     }

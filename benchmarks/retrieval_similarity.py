@@ -120,7 +120,7 @@ def keep(matching: TokenMatching, pairs: int) -> PairScores:
         common_B1E = torch.randn(count, 1, CHANNELS)
         words_BWE = torch.randn(count, WORDS, CHANNELS) + 0.1 * common_B1E
         frames_BTE = torch.randn(count, FRAMES, CHANNELS) + 0.1 * common_B1E
-        kept = matching.keep_texts(words_BWE, tokens(count)), matching.keep_videos(frames_BTE)
+        kept = matching.embed_texts(words_BWE, tokens(count)), matching.embed_videos(frames_BTE)
         targets = SimpleNamespace(owners_Q=torch.arange(count), captions=("",) * count)
         scores.add(kept, targets, SimpleNamespace(indices_B=torch.arange(first, first + count)))
         tell("making features", first + count, pairs)

@@ -28,7 +28,7 @@ import psutil
 import yaml
 
 import bench
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 
 ROOT = Path(__file__).resolve().parents[1]
 MOTION = ROOT / "experiments/ablations/motion.yaml"
@@ -270,7 +270,7 @@ def finished_runs(home: Path) -> dict[str, int]:
     """When each finished arm ended."""
     if not (home / "mlflow.db").is_file():
         return {}
-    store = Store(f"sqlite:///{home / 'mlflow.db'}").prepare()
+    store = MLflowStore(f"sqlite:///{home / 'mlflow.db'}").prepare()
     runs = store.runs("tags.state = 'finished' and tags.`side4video.digest` != ''")
     return {run.tags["side4video.digest"]: run.end_ms for run in runs}
 

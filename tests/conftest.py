@@ -40,21 +40,21 @@ def _quick_stores(tmp_path_factory):
     Processes that a test starts make theirs as users' do.
     """
     from side4video.tracking.mlflow.connection import sqlite_path, store_lock
-    from side4video.tracking.mlflow.store import Store
+    from side4video.tracking.mlflow.store import MLflowStore
 
     template = tmp_path_factory.mktemp("store") / "mlflow.db"
-    make = Store._find_or_make_experiment
+    make = MLflowStore._find_or_make_experiment
 
     def make_quickly(store):
         database = sqlite_path(store.uri)
         if database and Path(database) != template and not Path(database).exists():
             with store_lock(store.uri):
                 if not template.exists():
-                    Store(f"sqlite:///{template}")._client.search_experiments()
+                    MLflowStore(f"sqlite:///{template}")._client.search_experiments()
                 if not Path(database).exists():
                     shutil.copyfile(template, database)
         return make(store)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Store, "_find_or_make_experiment", make_quickly)
+        patch.setattr(MLflowStore, "_find_or_make_experiment", make_quickly)
         yield

@@ -34,12 +34,12 @@ from side4video.engine.student import Student
 from side4video.engine.watchdog import Watchdog, WatchedBatches, WatchedProgress
 from side4video.models.feature_request import FeatureRequest
 from side4video.models.frozen_features import (
-    blank_stored,
+    empty_entries,
     entry_layouts,
     features_of_batch,
     frozen_features,
     request_of,
-    to_stored,
+    to_entries,
 )
 from side4video.models.layers.norm import synchronise_norms
 from side4video.models.towers.frozen_tower import FrozenTower
@@ -280,7 +280,7 @@ class _CachedFeatures:
 
     def blank(self, spec: Experiment, process: ProcessGroup) -> dict[str, torch.Tensor]:
         """Features of a part of a batch without numbers, for the rehearsal."""
-        return blank_stored(self.cache.layouts, spec.clips_of_a_part, process.device)
+        return empty_entries(self.cache.layouts, spec.clips_of_a_part, process.device)
 
     def make(self, context: RunContext) -> None:
         """Make what is missing, all workers together; then the tower has done its work and its weights go."""
@@ -294,7 +294,7 @@ class _CachedFeatures:
 
         def compute(video: torch.Tensor, entries: Collection[str]) -> dict[str, torch.Tensor]:
             features = frozen_features(self.tower, video.to(process.device), request_of(entries, self.reads.every))
-            return to_stored(features)
+            return to_entries(features)
 
         progress.report("looking for kept features")
         process.together(look)

@@ -23,7 +23,7 @@ from side4video.engine.pack import Pack
 from side4video.engine.step import Plan, dry_run, train_step
 from side4video.engine.step_timer import StepTimer
 from side4video.models import frozen_features as frozen_module
-from side4video.models.frozen_features import blank_stored, features_of_batch, frozen_features
+from side4video.models.frozen_features import empty_entries, features_of_batch, frozen_features
 
 PLAN = Plan(steps=12, steps_per_epoch=5)
 VIEWS = 2
@@ -281,7 +281,7 @@ def test_the_tower_is_not_asked_in_training(folder, monkeypatch):
     assert calls == []
     # The twin computes what lies beside it.
     monkeypatch.setattr(
-        frozen_module, "from_stored", lambda tower, video, _, reads: frozen_features(tower, video, reads)
+        frozen_module, "from_entries", lambda tower, video, _, reads: frozen_features(tower, video, reads)
     )
     run(students("side4video", "linear"), folder=folder / "rests", tower=tower)
     assert calls
@@ -306,7 +306,7 @@ def test_rehearsal_needs_no_tower_and_holds_the_same(folder, monkeypatch):
         raise AssertionError("the tower runs")
 
     monkeypatch.setattr(type(tower), "stream", run_tower)
-    assert dry_run(pack, video, blank_stored(opened.layouts, len(video), torch.device("cpu"))) == computed
+    assert dry_run(pack, video, empty_entries(opened.layouts, len(video), torch.device("cpu"))) == computed
 
 
 @pytest.mark.parametrize("keeps_the_batch", [False, True], ids=["step", "twin"])

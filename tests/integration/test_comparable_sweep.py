@@ -9,7 +9,7 @@ import sweeps
 from side4video.cli.sweep import sweep as sweep_command
 from side4video.core.errors import InputError
 from side4video.reports import comparable
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from side4video.tracking.tags import FINGERPRINT_TAG, STATE_TAG
 
 GRID = {"method.layers": [1, 2]}
@@ -21,7 +21,7 @@ def file(tmp_path_factory):
     whole = sweeps.document("changed", {"seed": 71}, grid=GRID)
     _, outcome = sweeps.run(sweeps.make_sweep("changed", {"seed": 71}, grid=GRID))
     run = next(iter(outcome.record.children().values()))
-    Store().prepare().set_tags(run.run_id, {FINGERPRINT_TAG: "of other clips"})
+    MLflowStore().prepare().set_tags(run.run_id, {FINGERPRINT_TAG: "of other clips"})
     path = tmp_path_factory.mktemp("sweep") / "sweep.yaml"
     return sweeps.as_yaml(path, {**whole, "limits": {"hours": 1e-9}}), outcome.record
 

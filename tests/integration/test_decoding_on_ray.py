@@ -15,7 +15,7 @@ from side4video.distributed.cluster import RayCluster
 from side4video.distributed.trainer import launch_on_ray
 from side4video.runs.launch import launch
 from side4video.spec.cluster import ClusterSpec, DecodeOnNodesSpec
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from tiny import tiny
 from video_sets import assert_same, data_spec, make_list
 
@@ -127,7 +127,7 @@ def test_a_run_trains_the_same_weights(cluster, tmp_path):
 
 
 def weights(run_id, folder):
-    place = Store().prepare().download(run_id, "checkpoint", folder)
+    place = MLflowStore().prepare().download(run_id, "checkpoint", folder)
     return load_file(next(place.glob("*/weights.safetensors")))
 
 

@@ -10,7 +10,7 @@ import yaml
 
 import ray_heads
 from side4video.spec.load import load_experiment
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.stores import open_store
 from side4video.tracking.tags import NOTES_TAG
 from tiny import DOCUMENT, merged
 
@@ -66,7 +66,7 @@ def test_workers_come_and_go_with_the_nodes(heads, tmp_path, monkeypatch):
     file = tmp_path / "elastic.yaml"
     file.write_text(yaml.safe_dump(merged(DOCUMENT, changes)))
     monkeypatch.setenv("SIDE4VIDEO_HOME", str(tmp_path / "home"))
-    store = Store.from_spec(load_experiment(file).tracking).prepare()
+    store = open_store(load_experiment(file).tracking).prepare()
     command = [sys.executable, "-m", "side4video", "run", str(file), "--address", f"127.0.0.1:{heads.port}"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     driver = subprocess.Popen(command, env=heads.environment, cwd=tmp_path, **pipes)
@@ -90,7 +90,7 @@ def test_workers_come_and_go_with_the_nodes(heads, tmp_path, monkeypatch):
     done = heads.command("side4video", "run", str(alone), "--local", cwd=tmp_path, **home)
     assert done.returncode == 0, done.stdout + done.stderr
     monkeypatch.setenv("SIDE4VIDEO_HOME", str(tmp_path / "other"))
-    undisturbed = histories(Store.from_spec(load_experiment(alone).tracking).prepare())
+    undisturbed = histories(open_store(load_experiment(alone).tracking).prepare())
     assert disturbed.keys() == undisturbed.keys()
     for key, values in undisturbed.items():
         assert disturbed[key].keys() == values.keys(), key

@@ -19,7 +19,7 @@ from side4video.engine.progress import NO_PROGRESS, StepProgress
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.run import RunContext, run
 from side4video.runs.launch import launch
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from tiny import tiny
 
 POOL = {"kind": "computed", "views": 2}
@@ -71,7 +71,7 @@ def same(left, right):
 
 def test_from_document_to_record(tmp_path):
     """The promise of a cached run: the weights and the metrics of its pool, and a record like any other."""
-    store = Store().prepare()
+    store = MLflowStore().prepare()
     spec = tiny(features=features(tmp_path / "features"), optimization=LONGER)
     read = launch({"tiny": spec}, progress=SILENT)["tiny"]
     computed = launch({"tiny": tiny(features=POOL, optimization=LONGER)}, progress=SILENT)["tiny"]
@@ -143,7 +143,7 @@ def test_packed_equals_alone(tmp_path):
 
 
 def test_an_interrupted_run_resumes_to_the_same_end(tmp_path):
-    store = Store(experiment="cached").prepare()
+    store = MLflowStore(experiment="cached").prepare()
     spec = tiny(features=features(tmp_path / "features"), tracking={"experiment": "cached"})
 
     def interrupt(message):

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from ray_heads import heads_of_ones_own
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from tiny import DOCUMENT, merged
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(400)]
@@ -20,5 +20,5 @@ def test_a_run_waits_for_a_machine_that_is_added(tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
         assert "waiting for machines to be added" in done.stderr
     assert [process for process in heads.processes() if process.status() != psutil.STATUS_ZOMBIE] == []
-    (run,) = [each for each in Store().prepare().runs() if each.name == "grown"]
+    (run,) = [each for each in MLflowStore().prepare().runs() if each.name == "grown"]
     assert (run.status, run.metrics["eval/videos"]) == ("FINISHED", 20)

@@ -21,7 +21,7 @@ from side4video.distributed.storage import SNAPSHOT
 from side4video.distributed.trainer import launch_on_ray
 from side4video.engine.checkpoint import checkpoints_in
 from side4video.spec.cluster import ClusterSpec
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from side4video.tracking.tags import NOTES_TAG
 from tiny import DOCUMENT, merged
 
@@ -59,7 +59,7 @@ def wait_for_checkpoints(home, count, process, before=frozenset()):
 
 
 def store_of(home):
-    return Store(f"sqlite:///{home / 'mlflow.db'}").prepare()
+    return MLflowStore(f"sqlite:///{home / 'mlflow.db'}").prepare()
 
 
 def the_run(home):
@@ -259,7 +259,7 @@ class Disturber:
 
 
 def compare(one, other, folder):
-    store = Store().prepare()
+    store = MLflowStore().prepare()
     states = []
     for number, finished in enumerate((one, other)):
         place = store.download(finished.run_id, "checkpoint", folder / str(number))

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from ray_heads import BIN, cluster
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from tiny import DOCUMENT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -40,6 +40,6 @@ def test_submitted_job_succeeds_and_its_run_is_recorded(head, tmp_path):
             break
         time.sleep(1)
     assert status == "SUCCEEDED"
-    runs = [run for run in Store().prepare().runs() if run.name == "job"]
+    runs = [run for run in MLflowStore().prepare().runs() if run.name == "job"]
     assert [run.status for run in runs] == ["FINISHED"]
     assert runs[0].metrics["eval/videos"] == 20

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 import ray_heads
 from side4video.tracking.mlflow.server import TrackingServer
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from tiny import DOCUMENT, merged
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
@@ -43,7 +43,7 @@ class Run:
         self.file = folder / f"{name}.yaml"
         self.file.write_text(yaml.safe_dump(merged(DOCUMENT, changes)))
         self.server = TrackingServer(
-            Store(f"sqlite:///{folder}/server/mlflow.db").prepare(), port=ray_heads.free_port()
+            MLflowStore(f"sqlite:///{folder}/server/mlflow.db").prepare(), port=ray_heads.free_port()
         )
         self.driver = None
         self.output = ""
@@ -119,10 +119,10 @@ class Run:
         """The weights at the end, what was measured, and the steps of every key."""
         # What was left when the tracking server was away at the end waits for the next command.
         deliver = (
-            f"from side4video.tracking.mlflow.store import Store; Store({self.server.address!r}).prepare().flush()"
+            f"from side4video.tracking.mlflow.store import MLflowStore; MLflowStore({self.server.address!r}).prepare().flush()"
         )
         subprocess.run([sys.executable, "-c", deliver], env=self.heads.environment, check=True, timeout=LIMIT_SECONDS)
-        store = Store(self.server.address, self.name).prepare()
+        store = MLflowStore(self.server.address, self.name).prepare()
         (run,) = store.runs()
         assert (run.status, run.tags["state"]) == ("FINISHED", "finished")
         weights = load_file(

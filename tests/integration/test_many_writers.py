@@ -4,7 +4,7 @@ import pytest
 
 from metric_calls import ARMS, METRICS, PROCESSES, free_port, value, write_at_once, wrong_values
 from side4video.tracking.mlflow.server import TrackingServer
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -14,12 +14,12 @@ EPOCHS = 6
 @pytest.fixture(params=["file", pytest.param("server", marks=pytest.mark.long)])
 def store(request, tmp_path, monkeypatch):
     monkeypatch.setenv("SIDE4VIDEO_HOME", str(tmp_path / "home"))
-    own = Store(f"sqlite:///{tmp_path}/mlflow.db").prepare()
+    own = MLflowStore(f"sqlite:///{tmp_path}/mlflow.db").prepare()
     if request.param == "file":
         yield own
         return
     with TrackingServer(own, port=free_port()) as server:
-        yield Store(server.address).prepare()
+        yield MLflowStore(server.address).prepare()
 
 
 def check(store, answers):
@@ -43,7 +43,7 @@ def test_nothing_is_lost_and_nothing_locks(store, tmp_path):
 
 def test_the_twin_that_loses_a_point_is_noticed(tmp_path, monkeypatch):
     monkeypatch.setenv("SIDE4VIDEO_HOME", str(tmp_path / "home"))
-    store = Store(f"sqlite:///{tmp_path}/mlflow.db").prepare()
+    store = MLflowStore(f"sqlite:///{tmp_path}/mlflow.db").prepare()
     from side4video.core.metric import Metric
 
     runs = {arm: store.start_run(name=f"arm-{arm}", key=f"many-{arm}") for arm in range(PROCESSES * ARMS)}

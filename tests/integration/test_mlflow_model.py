@@ -19,7 +19,7 @@ from side4video.apps.export.register import register
 from side4video.core.errors import InputError
 from side4video.core.progress import SILENT
 from side4video.runs.launch import launch
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from tiny import tiny
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,7 +61,7 @@ def first(run):
 def client():
     from mlflow import MlflowClient
 
-    uri = Store().uri
+    uri = MLflowStore().uri
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
@@ -167,7 +167,7 @@ def test_the_signature_says_what_goes_in_and_out(logged):
 
 def test_the_version_says_where_it_comes_from(run, first):
     version = client().get_model_version(first["name"], first["version"])
-    record = Store().prepare().get(run.run_id)
+    record = MLflowStore().prepare().get(run.run_id)
     assert (first["name"], first["version"]) == ("registered", "1")
     assert version.run_id == run.run_id
     assert version.tags["run_id"] == run.run_id

@@ -19,7 +19,7 @@ import sweeps
 from side4video.apps.mlflow_ui.ui import ui
 from side4video.cli.sweep import sweep as sweep_command
 from side4video.tracking.mlflow.links import compare_link, experiment_link, run_link
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from side4video.tracking.tags import PARENT_TAG, STATE_TAG
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -55,7 +55,7 @@ def recorded(tmp_path_factory):
         patch.setattr(sys, "argv", ["side4video", *words])
         done = CliRunner().invoke(sweep_command, words[1:], catch_exceptions=False)
         assert done.exit_code == 0, done.output
-        store = Store().prepare()
+        store = MLflowStore().prepare()
         parent = store.find(NAME)
         assert parent.tags[STATE_TAG] == "finished"
         arms = store.runs(f"tags.`{PARENT_TAG}` = '{parent.run_id}'")

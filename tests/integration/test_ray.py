@@ -14,7 +14,7 @@ from side4video.distributed.cluster import RayCluster
 from side4video.distributed.trainer import launch_on_ray
 from side4video.runs.launch import launch
 from side4video.spec.cluster import ClusterSpec
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from tiny import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -25,7 +25,7 @@ def quiet(message):
 
 
 def weights(run_id, folder):
-    place = Store().prepare().download(run_id, "checkpoint", folder)
+    place = MLflowStore().prepare().download(run_id, "checkpoint", folder)
     return load_file(next(place.glob("*/weights.safetensors")))
 
 
@@ -57,7 +57,7 @@ def test_one_worker_equals_local_bit_by_bit(cluster, tmp_path):
     assert all(torch.equal(first[name], second[name]) for name in first)
     same = ("eval/top1", "eval/top5", "eval/loss", "eval/mean_class_accuracy")
     assert {key: here.metrics[key] for key in same} == {key: there.metrics[key] for key in same}
-    store = Store().prepare()
+    store = MLflowStore().prepare()
     assert store.get(there.run_id).status == "FINISHED"
     losses = [[metric.value for metric in store.history(run.run_id, "train/loss")] for run in (here, there)]
     assert losses[0] == losses[1]

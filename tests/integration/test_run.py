@@ -14,7 +14,7 @@ from side4video.cli.run import run as run_command
 from side4video.core.errors import InputError
 from side4video.core.progress import SILENT, MessageProgress
 from side4video.runs.launch import launch
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from tiny import DOCUMENT, merged, tiny
 
 
@@ -33,7 +33,7 @@ def finished():
 
 
 def test_record_is_complete(finished, tmp_path):
-    store = Store().prepare()
+    store = MLflowStore().prepare()
     run = store.get(finished.run_id)
     assert run.status == "FINISHED"
     for key in (
@@ -108,7 +108,7 @@ def test_twin_that_does_not_count_the_optimizers_state_misses_the_plan(monkeypat
 
 
 def test_same_spec_same_weights_other_seed_other_weights(finished, tmp_path):
-    store = Store().prepare()
+    store = MLflowStore().prepare()
     again = launch({"tiny": tiny()}, progress=SILENT)["tiny"]
     other = launch({"tiny": tiny(seed=1)}, progress=SILENT)["tiny"]
     assert again.run_id != finished.run_id
@@ -120,7 +120,7 @@ def test_same_spec_same_weights_other_seed_other_weights(finished, tmp_path):
 
 
 def test_pack_of_two_is_recorded_as_two_runs_equal_to_separate_ones(finished, tmp_path):
-    store = Store().prepare()
+    store = MLflowStore().prepare()
     pack = launch({"a": tiny(name="a"), "b": tiny(name="b", method={"kind": "linear"})}, progress=SILENT)
     assert pack["a"].run_id != pack["b"].run_id
     alone = weights(store, finished.run_id, tmp_path / "alone")
@@ -137,7 +137,7 @@ def test_pack_must_share_data_and_backbone():
 
 
 def test_interrupted_run_resumes_to_the_same_end(finished, tmp_path):
-    store = Store().prepare()
+    store = MLflowStore().prepare()
     spec = tiny(tracking={"experiment": "interrupted"})
     seen = []
 
@@ -148,14 +148,14 @@ def test_interrupted_run_resumes_to_the_same_end(finished, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         launch({"tiny": spec}, progress=MessageProgress(interrupt))
-    runs = Store(experiment="interrupted").prepare().runs()
+    runs = MLflowStore(experiment="interrupted").prepare().runs()
     assert [run.status for run in runs] == ["KILLED"]
     resumed = launch({"tiny": spec}, progress=SILENT, resume=True)["tiny"]
     assert resumed.run_id == runs[0].run_id
     first = weights(store, finished.run_id, tmp_path / "first")
     second = weights(store, resumed.run_id, tmp_path / "second")
     assert all(torch.equal(first[name], second[name]) for name in first)
-    history = Store(experiment="interrupted").history(resumed.run_id, "train/loss")
+    history = MLflowStore(experiment="interrupted").history(resumed.run_id, "train/loss")
     assert len({metric.step for metric in history}) == len(history)
     with pytest.raises(InputError, match="no unfinished run"):
         launch({"tiny": spec}, progress=SILENT, resume=True)

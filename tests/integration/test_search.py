@@ -13,7 +13,7 @@ from side4video.core.errors import InputError
 from side4video.core.progress import SILENT
 from side4video.data.decode import clip_frames
 from side4video.runs.launch import launch
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from tiny import tiny
 
 TEXT_SIDE = {"text": {"kind": "transformer", "width": 16, "layers": 1, "head_width": 8}, "output_dim": 32}
@@ -73,7 +73,7 @@ def found(*arguments):
 
 
 def predictions(run_id, folder):
-    file = Store().prepare().download(run_id, "predictions.csv", folder)
+    file = MLflowStore().prepare().download(run_id, "predictions.csv", folder)
     return list(csv.DictReader(file.open(encoding="utf-8")))
 
 

@@ -10,7 +10,7 @@ from side4video.distributed.cluster import RayCluster
 from side4video.distributed.trainer import launch_on_ray
 from side4video.models.towers.load import TowerWeights
 from side4video.spec.cluster import ClusterSpec
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from tiny import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -94,7 +94,7 @@ def test_two_workers_train_what_they_train_from_files(cluster, tmp_path, monkeyp
 
 
 def weights(run_id, folder):
-    place = Store().prepare().download(run_id, "checkpoint", folder)
+    place = MLflowStore().prepare().download(run_id, "checkpoint", folder)
     return load_file(next(place.glob("*/weights.safetensors")))
 
 

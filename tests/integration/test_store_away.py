@@ -14,7 +14,7 @@ import yaml
 from side4video.core.errors import InputError
 from side4video.core.progress import SILENT
 from side4video.tracking.mlflow.server import TrackingServer
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from tiny import DOCUMENT, merged
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(400)]
@@ -50,7 +50,7 @@ def home(tmp_path, monkeypatch):
 @pytest.fixture
 def server(home, tmp_path):
     (tmp_path / "server").mkdir()
-    server = TrackingServer(Store(f"sqlite:///{tmp_path}/server/mlflow.db").prepare(), port=free_port())
+    server = TrackingServer(MLflowStore(f"sqlite:///{tmp_path}/server/mlflow.db").prepare(), port=free_port())
     yield server
     server.stop()
 
@@ -92,7 +92,7 @@ def wait_for_step(home, step, process):
 
 
 def assert_complete(server, answer):
-    store = Store(server.address).prepare()
+    store = MLflowStore(server.address).prepare()
     (run,) = store.runs("attributes.run_name = 'away'")
     assert (run.run_id, run.status, run.tags["state"]) == (answer["run_id"], "FINISHED", "finished")
     for key in run.metrics:
@@ -131,7 +131,7 @@ def test_it_is_away_at_the_end_and_the_next_command_delivers(server, home, tmp_p
     assert process.returncode == 0, error
     assert list((home / "outbox").glob("*.jsonl"))
     with pytest.raises(InputError, match=r"tracking\.uri.*cannot be used"):
-        Store(server.address).prepare()  # away at the start: said at once, nothing begins
+        MLflowStore(server.address).prepare()  # away at the start: said at once, nothing begins
     server.start()
     from side4video.runs.launch import launch
     from tiny import tiny

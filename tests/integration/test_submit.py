@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from ray_heads import BIN, cluster
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from tiny import DOCUMENT, merged
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(400)]
@@ -23,12 +23,12 @@ def head():
 
 
 def runs(**tags):
-    return {run.name: run for run in Store().prepare().runs()}
+    return {run.name: run for run in MLflowStore().prepare().runs()}
 
 
 def epochs():
     """How far the one run that is called `long` has come."""
-    store = Store().prepare()
+    store = MLflowStore().prepare()
     (run,) = [each for each in store.runs() if each.name == "long"]
     return len(store.history(run.run_id, "eval/top1"))
 
@@ -74,7 +74,7 @@ def test_a_sweep_is_followed_to_its_end_and_recorded(head, tmp_path):
     answer = json.loads(done.stdout)
     assert (answer["kind"], answer["state"], answer["exit_code"]) == ("sweep", "SUCCEEDED", 0)
     assert answer["files"].keys() == {"sweeps/s.yaml", "base/a.yaml"}
-    store = Store().prepare()
+    store = MLflowStore().prepare()
     arms = store.runs("params.`arm/seed` != ''")
     mine = [run for run in arms if run.params.get("seed") == "41"]
     assert [run.status for run in mine] == ["FINISHED"] * 2
@@ -130,7 +130,7 @@ def test_ctrl_c_leaves_the_job_and_stop_ends_it(head, tmp_path):
     try:
         assert "is submitted" in following.stderr.readline()
         assert following.stdout.readline()  # the job says something
-        while not [run for run in Store().prepare().runs() if run.name == "long"] or not epochs():
+        while not [run for run in MLflowStore().prepare().runs() if run.name == "long"] or not epochs():
             time.sleep(0.5)
         following.send_signal(2)
         _, errors = following.communicate(timeout=60)

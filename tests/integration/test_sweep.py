@@ -17,7 +17,7 @@ from side4video.cli.sweep import sweep as sweep_command
 from side4video.core.errors import InputError
 from side4video.core.progress import SILENT
 from side4video.runs.launch import launch
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from side4video.tracking.tags import PARENT_TAG, REUSED_TAG
 
 
@@ -74,7 +74,7 @@ def test_packed_arms_are_bit_by_bit_what_they_are_apart(finished, tmp_path):
         assert all(torch.equal(first[name], second[name]) for name in first)
         texts = [sweeps.predictions(run, tmp_path / f"{run}-{number}") for run in (packed, alone.run_id)]
         assert texts[0] == texts[1]
-        stored = Store().prepare().get(packed).metrics
+        stored = MLflowStore().prepare().get(packed).metrics
         measured = {name: value for name, value in alone.metrics.items() if name.startswith(("eval/", "best/"))}
         assert {name: stored[name] for name in measured} == measured
 
@@ -178,7 +178,7 @@ def test_the_command_compares_and_leaves_a_report(finished, tmp_path):
     assert "dim 128" in done.stdout
     names = {"comparison.md", "comparison.csv", "comparison.html", "parallel-coordinates.png", "pareto.png"}
     assert names <= {path.name for path in (tmp_path / "report").iterdir()}
-    store = Store().prepare()
+    store = MLflowStore().prepare()
     assert store.download(finished[1].record.parent, "comparison.csv", tmp_path).read_text().count("\n") == 7
     answer = json.loads(CliRunner().invoke(sweep_command, [str(file), "--local", "--json"]).stdout)
     assert answer["complete"]
@@ -228,7 +228,7 @@ def ended(answer):
 
 def ends_of_finished(home):
     """When each finished arm ended: an arm that ran again would have another end."""
-    store = Store(f"sqlite:///{home / 'mlflow.db'}").prepare()
+    store = MLflowStore(f"sqlite:///{home / 'mlflow.db'}").prepare()
     runs = store.runs("tags.state = 'finished' and tags.`side4video.digest` != ''")
     return {run.tags["side4video.digest"]: run.end_ms for run in runs}
 

@@ -9,7 +9,7 @@ import yaml
 
 from ray_heads import cluster, free_port
 from side4video.tracking.mlflow.server import TrackingServer
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from tiny import DOCUMENT, merged
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(500)]
@@ -46,7 +46,7 @@ def server(two_nodes, document, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
     host = _address_of_this_machine(two_nodes)
-    store = Store(f"sqlite:///{document / 'mlflow.db'}")
+    store = MLflowStore(f"sqlite:///{document / 'mlflow.db'}")
     with TrackingServer(store, host=host, port=free_port(), artifacts=str(document / "artifacts")) as opened:
         yield opened
 
@@ -59,7 +59,7 @@ def test_a_run_over_both_nodes_is_recorded_by_the_server(two_nodes, document, se
     assert f"note: {document / 'runs'} is taken to be the same folder on all nodes" in done.stderr
     answer = json.loads(done.stdout)
     assert (answer["state"], answer["environment"]) == ("SUCCEEDED", ["MLFLOW_TRACKING_URI"])
-    store = Store(server.address)
+    store = MLflowStore(server.address)
     (run,) = [each for each in store.prepare().runs() if each.name == "two"]
     assert run.status == "FINISHED"
     assert run.metrics["eval/videos"] == 20
@@ -79,7 +79,7 @@ def test_a_sweep_over_both_nodes_is_recorded_by_the_server(two_nodes, document, 
     assert done.returncode == 0, done.stdout + done.stderr
     answer = json.loads(done.stdout)
     assert (answer["kind"], answer["state"], answer["exit_code"]) == ("sweep", "SUCCEEDED", 0)
-    store = Store(server.address).prepare()
+    store = MLflowStore(server.address).prepare()
     arms = [run for run in store.runs() if run.params.get("seed") == "51"]
     assert [run.status for run in arms] == ["FINISHED"] * 2
     assert {run.params["cluster.workers"] for run in arms} == {"2"}

@@ -11,6 +11,7 @@ from side4video.apps.data_check.check import CheckResult, check_dataset
 from side4video.apps.data_check.findings import Problem, find_problems
 from side4video.apps.data_check.listing import list_clips
 from side4video.apps.data_check.saved import SavedResults
+from side4video.core.progress import SILENT, Progress
 from side4video.core.worker_pool import WorkerPool
 from side4video.data.motion_render import write_video
 from side4video.data.spec import DataSpec
@@ -18,14 +19,6 @@ from side4video.data.spec import DataSpec
 FRAMES = 8
 CLIPS = {"train": ("a.mp4", "b.mp4", "c.mp4", "d.mp4"), "test": ("e.mp4", "f.mp4")}
 LABELS = ("waving", "walking")
-
-
-class Silent:
-    """Hears how far a check is, and does nothing about it."""
-
-    def say(self, phase: str) -> None: ...
-
-    def tell(self, done: int, total: int) -> None: ...
 
 
 def write_clip(path: Path, seed: int, frames: int = FRAMES) -> None:
@@ -70,11 +63,9 @@ def data_of(dataset: dict[str, Any], **changes: Any) -> DataSpec:
 
 
 def check(
-    data: DataSpec, pool: WorkerPool, place: Path, *, sample: int | None = None, view: Any = None
+    data: DataSpec, pool: WorkerPool, place: Path, *, sample: int | None = None, progress: Progress = SILENT
 ) -> tuple[CheckResult, list[Problem]]:
     """Walk the set; what is kept lies in the file `place`."""
     with SavedResults(place, data) as kept:
-        checked = check_dataset(
-            data, list_clips(data.dataset), sample=sample, pool=pool, kept=kept, view=view or Silent()
-        )
+        checked = check_dataset(data, list_clips(data.dataset), sample=sample, pool=pool, kept=kept, progress=progress)
     return checked, find_problems(checked, data.frames)

@@ -1,19 +1,27 @@
-"""Toy towers of every family of backbones: CLIP's blocks, EVA's with norms behind the branches, EVA's with rotary
-positions and gated perceptrons."""
+"""Toy towers of every family of backbones: CLIP's blocks, EVA's post-norm blocks, EVA's with rotary positions and gated
+MLPs, and CLIP's blocks with other token layouts."""
 
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import torch
 from timm.models.eva import Eva
+from torch import Tensor, nn
 
-from side4video.models.backbones.shape import CLIP_MEAN, CLIP_STD, TowerShape
+from side4video.models.backbones.shape import CLIP_MEAN, CLIP_STD, TokenLayout, TowerShape
 from side4video.models.backbones.vit import ViTSpec
 from side4video.models.backbones.weights import FileWeights, RandomWeights
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.load import load_tower
+from side4video.models.towers.open_clip_vit import OpenCLIPTrunk
 from side4video.models.towers.timm_eva import EvaTrunk
 
 Precision = Literal["fp32", "bf16", "8-bit"]
+LAYOUTS = {
+    "no-class-token": TokenLayout(prefix_tokens=0, class_token=None, pooling="mean"),
+    "four-registers": TokenLayout(prefix_tokens=5, class_token=0, pooling="class-token"),
+}
+"""Token layouts that today's backbones do not have."""
 EVA_KINDS: dict[str, dict[str, Any]] = {
     "eva-post-norm": {"use_post_norm": True},  # EVA02-E-14
     "eva-pre-norm": {},  # EVA01-g-14
@@ -96,6 +104,57 @@ def clip_tower(*, precision: Precision = "fp32", device: str = "cpu", **changes:
     sizes: dict[str, Any] = {"image_size": 16, "patch_size": 8, "width": 32, "layers": 4, "head_width": 8}
     document: dict[str, Any] = {**sizes, "output_dim": 24, "weights": {"kind": "random", "seed": 5}, **changes}
     return ViTSpec(**document, precision=precision).build(device)
+
+
+class LayoutTrunk(OpenCLIPTrunk):
+    """CLIP's blocks without a class token, or with registers after it, which have no positions (as in DINOv2)."""
+
+    def __init__(self, visual: Any, shape: TowerShape) -> None:
+        super().__init__(visual)
+        self.prefix_tokens, self.class_token, self.pooling = shape.prefix_tokens, shape.class_token, shape.pooling
+        registers = shape.prefix_tokens - int(shape.class_token is not None)
+        if registers:
+            visual.register_tokens = nn.Parameter(torch.empty(registers, shape.width, device="meta"))
+        if shape.class_token is None:
+            del visual.class_embedding
+            visual.positional_embedding = nn.Parameter(torch.empty(shape.patches, shape.width, device="meta"))
+
+    def embed(self, frames_NCHW: Tensor, added_N1D: Tensor | None = None) -> Tensor:
+        visual: Any = self.visual
+        patches_NPD = visual.conv1(frames_NCHW).flatten(2).transpose(1, 2)
+        if self.class_token is None:
+            tokens_NPD = patches_NPD + visual.positional_embedding
+        else:
+            frames = len(patches_NPD)
+            tokens_NPD = torch.cat([visual.class_embedding.expand(frames, 1, -1), patches_NPD], dim=1)
+            tokens_NPD = tokens_NPD + visual.positional_embedding
+            registers_NRD = visual.register_tokens.expand(frames, -1, -1)
+            tokens_NPD = torch.cat([tokens_NPD[:, :1], registers_NRD, tokens_NPD[:, 1:]], dim=1)
+        return visual.ln_pre(tokens_NPD if added_N1D is None else tokens_NPD + added_N1D)
+
+    def pool(self, tokens_NPD: Tensor) -> Tensor:
+        if self.pooling == "class-token":
+            return super().pool(tokens_NPD)
+        return self.visual.ln_post(tokens_NPD.mean(dim=1))
+
+    def initial_std(self, name: str) -> float | None:
+        return self.visual.transformer.width**-0.5 if name == "register_tokens" else super().initial_std(name)
+
+
+def layout_tower(
+    kind: str, *, precision: Precision = "fp32", device: str = "cpu", trunk_kind: str = "", **options: Any
+) -> FrozenTower:
+    """The toy CLIP tower with one of `LAYOUTS`; `trunk_kind` is the layout of its trunk, if it is another one."""
+    clip = clip_tower(device="meta").shape
+    shape, trunk_shape = (replace(clip, **asdict(LAYOUTS[each])) for each in (kind, trunk_kind or kind))
+    return load_tower(
+        LayoutTrunk(OpenCLIPTrunk.on_meta(clip, pre_norm=True).visual, trunk_shape),
+        shape,
+        weights=RandomWeights(kind="random", seed=5),
+        precision=precision,
+        device=device,
+        **{"chunk_frames": "all", **options},
+    )
 
 
 def _mlp_ratio(kind: str) -> float:

@@ -10,7 +10,7 @@ from side4video.data.features.cache import Clips, FeatureCache
 from side4video.data.spec import DataSpec
 from side4video.data.streams.loader import EvaluationStream, TrainingStream
 from side4video.models.feature_request import FeatureRequest
-from side4video.models.frozen_features import entry_layouts, frozen_features, request_of, to_stored
+from side4video.models.frozen_features import entry_layouts, frozen_features, request_of, to_entries
 
 READS = FeatureRequest(frozenset({0, 2}), pooled=True)
 CLIPS = {"kind": "motion", "motions": ["left"], "train_clips": 20, "test_clips": 12, "frames": 8, "size": 32}
@@ -57,7 +57,7 @@ class Computing:
     def __call__(self, video, entries):
         for entry in entries:
             self.calls[entry] += len(video)
-        return to_stored(frozen_features(self.tower, video, request_of(entries, self.every)))
+        return to_entries(frozen_features(self.tower, video, request_of(entries, self.every)))
 
 
 def alone(work):

@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 from side4video.engine.student import AUTOCAST, StudentModule
-from side4video.models.frozen_features import blank_stored, entry_layouts, from_stored, frozen_features
+from side4video.models.frozen_features import empty_entries, entry_layouts, from_entries, frozen_features
 from side4video.planning.memory import ADAM_MOMENTS, _fill
 from side4video.planning.memory_tracker import MemoryTracker
 from side4video.planning.meta_model import build_meta_model
@@ -78,7 +78,7 @@ def _features(spec, tower, video, reads):
     layouts = entry_layouts(
         tower.shape, reads, frames=spec.data.frames, dtype=tower.dtype, keeps_eight_bits=tower.keeps_eight_bits
     )
-    return from_stored(tower, video, blank_stored(layouts, len(video), video.device), reads=reads)
+    return from_entries(tower, video, empty_entries(layouts, len(video), video.device), reads=reads)
 
 
 def _loss(spec, module, features, labels, *, releases=False):

@@ -12,7 +12,7 @@ from side4video.runs.trainer import LocalTrainer
 from side4video.spec.load import parse_document
 from side4video.spec.sweep import SweepSpec
 from side4video.spec.sweep_arms import build_sweep
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from tiny import DOCUMENT, merged
 
 GRID = {"grid": {"method.layers": [1, 2], "optimization.learning_rate": [1e-3, 1e-4]}}
@@ -61,10 +61,10 @@ class NotingTrainer(LocalTrainer):
             self.trained.append([arm.label for arm in pack.arms])
             super().train_packs(sweep_run, [pack], completed)
 
-    def train(self, experiments, run_logger, **options):
+    def train(self, experiments, pack_logger, **options):
         if len(self.trained) == self.failing_pack:
             raise InputError("list.csv:5", "a clip is broken")
-        return super().train(experiments, run_logger, **options)
+        return super().train(experiments, pack_logger, **options)
 
 
 def run(sweep, *, local=True, rerun=False, progress=SILENT, trainer=None):
@@ -77,12 +77,12 @@ def run(sweep, *, local=True, rerun=False, progress=SILENT, trainer=None):
 
 def weights(run_id, folder):
     """All that an arm's run keeps of its training."""
-    place = Store().prepare().download(run_id, "checkpoint", folder)
+    place = MLflowStore().prepare().download(run_id, "checkpoint", folder)
     return load_file(next(place.glob("*/weights.safetensors")))
 
 
 def predictions(run_id, folder):
-    return Store().prepare().download(run_id, "predictions.csv", folder).read_text()
+    return MLflowStore().prepare().download(run_id, "predictions.csv", folder).read_text()
 
 
 def table(outcome):

@@ -28,10 +28,10 @@ def home(tmp_path, monkeypatch):
 @pytest.fixture
 def store(home, empty_database):
     """The default store."""
-    from side4video.tracking.mlflow.store import Store
+    from side4video.tracking.mlflow.store import MLflowStore
 
     shutil.copyfile(empty_database, home / "mlflow.db")
-    return Store()
+    return MLflowStore()
 
 
 @pytest.fixture(scope="module")

@@ -115,11 +115,11 @@ def test_a_document_that_asks_for_python_is_refused(text):
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    from side4video.tracking.mlflow.store import Store
+    from side4video.tracking.mlflow.store import MLflowStore
 
     monkeypatch.setenv("SIDE4VIDEO_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return Store()
+    return MLflowStore()
 
 
 # ---- servers

@@ -46,9 +46,9 @@ def evaluate(
 
     from side4video.engine.process_group import ProcessGroup
     from side4video.run import evaluate_students
-    from side4video.tracking.mlflow.store import Store
+    from side4video.tracking.stores import store_at
 
-    store = Store(uri).prepare()
+    store = store_at(uri).prepare()
     with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
         chosen = [_choose(store, run, Path(scratch) / str(n), overrides, weights) for n, run in enumerate(runs)]
         check_agreement({f"run {each.run_id[:8]}": each.spec for each in chosen}, ("backbone", "data", "evaluation"))

@@ -13,8 +13,7 @@ from side4video.terminal.options import as_json
 if TYPE_CHECKING:
     from side4video.reports.figures.figure import ReportFigure
     from side4video.reports.figures.step_time import StepBudget
-    from side4video.tracking.mlflow.search import StoredRun
-    from side4video.tracking.mlflow.store import Store
+    from side4video.tracking.run_store import RunStore, StoredRun
 
 _out = click.option(
     "--out",
@@ -210,7 +209,7 @@ def experiments_folder() -> Path:
     return Path("experiments")
 
 
-def _budget(store: "Store", name: str) -> "StepBudget":
+def _budget(store: "RunStore", name: str) -> "StepBudget":
     from side4video.reports.figures.step_time import estimated_budget, read_budget
 
     if not (name.endswith((".yaml", ".yml")) or Path(name).is_file()):
@@ -225,10 +224,10 @@ def _budget(store: "Store", name: str) -> "StepBudget":
     return estimated_budget(plan, clips=clips, is_cached=spec.features.kind == "cached")
 
 
-def _store() -> "Store":
-    from side4video.tracking.mlflow.store import Store
+def _store() -> "RunStore":
+    from side4video.tracking.stores import store_at
 
-    return Store().prepare()
+    return store_at().prepare()
 
 
 def _of_arms(name: str, draw: Any) -> "ReportFigure":
@@ -240,17 +239,16 @@ def _of_arms(name: str, draw: Any) -> "ReportFigure":
     return draw(rows, metric=sweep.spec.metric, mode=sweep.spec.mode)
 
 
-def _all_runs(store: "Store", name: str) -> "list[StoredRun]":
+def _all_runs(store: "RunStore", name: str) -> "list[StoredRun]":
     """A sweep's arms; or the run of an id; or all runs of a name."""
     from side4video.reports.stored_sweep import find_run_or_sweep, is_sweep_run, read_sweep
-    from side4video.tracking.mlflow.search import quoted
 
     found = find_run_or_sweep(store, name)
     if is_sweep_run(found):
         return list(read_sweep(store, found.run_id)[1].children().values())
     if found.name != name:
         return [found]
-    return store.runs_anywhere(f"attributes.run_name = {quoted(name)}")
+    return store.runs(name=name, everywhere=True)
 
 
 def _headline(runs: "Sequence[StoredRun]") -> str:

@@ -196,7 +196,7 @@ def show_sweep_plan(
 def _done(sweep: Sweep) -> tuple[frozenset[str], bool]:
     """Keys of arms with a result, and whether that could be found out."""
     from side4video.tracking.finished_runs import completed_arms
-    from side4video.tracking.mlflow.store import Store
+    from side4video.tracking.stores import open_store
 
     try:
         dataset = sweep.base_experiment.data.dataset
@@ -204,7 +204,7 @@ def _done(sweep: Sweep) -> tuple[frozenset[str], bool]:
             return frozenset(), False  # a plan makes nothing
         dataset.check()
         fingerprint = dataset.fingerprint()
-        store = Store.from_spec(sweep.base_experiment.tracking).prepare()
+        store = open_store(sweep.base_experiment.tracking).prepare()
         return frozenset(completed_arms(store, sweep_key(sweep), sweep.arms, fingerprint=fingerprint)), True
     except InputError:
         return frozenset(), False

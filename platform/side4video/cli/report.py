@@ -46,9 +46,9 @@ def _paper_command(name: str) -> click.Command:
         from side4video.reports.paper_report import paper_grid
         from side4video.reports.tables import write_grid
         from side4video.terminal.options import table_console
-        from side4video.tracking.mlflow.store import Store
+        from side4video.tracking.stores import store_at
 
-        store = Store().prepare()
+        store = store_at().prepare()
         grid = paper_grid(TABLES[name], store, anyway=anyway)
         sheets = _figure_1(store) if out and name == "table2" and not no_figures else []
         files = write_grid(out, name, grid, sheets=sheets) if out else []
@@ -80,9 +80,9 @@ def table_9(sweeps: tuple[str, ...], out: Path | None, as_json: bool) -> None:
     """
     from side4video.reports.stored_sweep import read_sweep, stored_rows
     from side4video.reports.table_9 import NOTE, TITLE, table_9_rows
-    from side4video.tracking.mlflow.store import Store
+    from side4video.tracking.stores import store_at
 
-    store = Store().prepare()
+    store = store_at().prepare()
     names = sweeps or _reproducing(store, "Table 9")
     if not names:
         raise InputError("--sweep", "none is named, and no sweep here reproduces Table 9", fix="name one: --sweep NAME")
@@ -126,9 +126,9 @@ def sweep_again(name: str, out: Path | None, no_figures: bool, as_json: bool) ->
     reference, and where the time of its step goes.
     """
     from side4video.reports.stored_sweep import read_sweep, stored_rows
-    from side4video.tracking.mlflow.store import Store
+    from side4video.tracking.stores import store_at
 
-    sweep, record = read_sweep(Store().prepare(), name)
+    sweep, record = read_sweep(store_at().prepare(), name)
     rows, told = stored_rows(sweep, record)
     spec = sweep.spec
     title = f"{spec.name}: {spec.reproduces}" if spec.reproduces else spec.name
@@ -141,7 +141,9 @@ def sweep_again(name: str, out: Path | None, no_figures: bool, as_json: bool) ->
 
 
 def _reproducing(store: Any, table: str) -> tuple[str, ...]:
-    runs = store.runs_anywhere("tags.`side4video.kind` = 'sweep'")
+    from side4video.tracking.tags import RUN_KIND_TAG, SWEEP_KIND
+
+    runs = store.runs(tags={RUN_KIND_TAG: SWEEP_KIND}, everywhere=True)
     named = {run.name: run.run_id for run in reversed(runs) if run.params.get("sweep.reproduces", "").startswith(table)}
     return tuple(named.values())
 

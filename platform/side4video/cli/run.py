@@ -12,7 +12,7 @@ from side4video.runs.trainer import LocalTrainer
 from side4video.spec.load import load_experiment
 from side4video.terminal.options import as_json, overrides, spec_file, table_console
 from side4video.terminal.progress import ProgressView
-from side4video.tracking.run_logger import find_unfinished
+from side4video.tracking.pack_logger import find_unfinished
 
 SHOWN = {
     "eval/top1": "top-1",

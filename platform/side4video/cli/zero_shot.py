@@ -42,13 +42,13 @@ def zero_shot(run: str, prompt: str, overrides: tuple[str, ...], as_json: bool, 
     from side4video.runs.launch import launch
     from side4video.terminal.progress import ProgressView
     from side4video.tracking.finished_runs import finished_runs
-    from side4video.tracking.mlflow.store import Store
+    from side4video.tracking.stores import open_store
 
     experiment = _experiment(run, prompt, overrides, uri)
     if not rerun:
         experiment.data.dataset.prepare()
         fingerprint = experiment.data.dataset.fingerprint()
-        store = Store.from_spec(experiment.tracking).prepare()
+        store = open_store(experiment.tracking).prepare()
         known = finished_runs(store, [experiment], fingerprint=fingerprint).get(experiment.digest())
         if known is not None:
             _tell(known.run_id, known.name, known.metrics, as_json=as_json)
@@ -66,12 +66,12 @@ def _experiment(run: str, prompt: str, overrides: tuple[str, ...], uri: str) -> 
     from side4video.runs.stored_run import find_finished
     from side4video.spec.load import load_experiment
     from side4video.spec.zero_shot import zero_shot_of
-    from side4video.tracking.mlflow.store import Store
+    from side4video.tracking.stores import store_at
 
     if Path(run).is_file():
         return zero_shot_of(load_experiment(run, overrides), prompt=prompt, source=run)
     with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
-        found = find_finished(Store(uri).prepare(), run, Path(scratch), overrides)
+        found = find_finished(store_at(uri).prepare(), run, Path(scratch), overrides)
     made = zero_shot_of(found.spec, prompt=prompt, source=found.where)
     # Beside the run, wherever the command found it.
     return made.model_copy(update={"tracking": made.tracking.model_copy(update={"uri": uri})})

@@ -1,4 +1,8 @@
-"""One measured value on its way to a tracking store."""
+"""Metric values on their way from a training loop to a store. Imports neither MLflow nor torch.
+
+NaN stays NaN; the store keeps it apart from numbers. Infinities become the largest finite double, plus or minus
+`LARGEST`, as MLflow itself stores them: a loss that overflowed still differs from one that is undefined.
+"""
 
 import json
 import math
@@ -6,23 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
-
-
-class Point(NamedTuple):
-    """A value of a named quantity (`area/name_unit`) at an optimizer step."""
-
-    key: str
-    value: float
-    step: int
-    timestamp_ms: int
-
-
-def point(key: str, value: float, step: int) -> Point:
-    """A point measured now."""
-    return Point(key, float(value), step, time.time_ns() // 1_000_000)
-
 
 LARGEST = sys.float_info.max
 """What stands for infinity, about 1.8e308."""
@@ -46,46 +34,36 @@ def check_key(key: str) -> str:
     return key
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One number of one run at one step."""
-
+class _Fields(NamedTuple):
     key: str
-    """`area/name_unit`, such as `time/step_s`."""
-
     value: float
-    """A finite number or NaN; infinities are replaced, see the module."""
-
     step: int
-    """The optimizer step, or the epoch, that the number belongs to."""
-
     timestamp_ms: int
-    """When it was measured, milliseconds since 1970."""
-
-    def __post_init__(self) -> None:
-        check_key(self.key)
-        value = float(self.value)
-        object.__setattr__(self, "value", math.copysign(LARGEST, value) if math.isinf(value) else value)
-        object.__setattr__(self, "step", int(self.step))
 
 
-class MetricBuffer:
-    """Metrics in the order they came, until somebody takes them away."""
+class Metric(_Fields):
+    """One value of one metric of a run, at one step.
 
-    def __init__(self) -> None:
-        self._metrics: list[Metric] = []
+    `key` is `area/name_unit`, such as `time/step_s`; `value` a finite number or NaN (see the module); `step` the
+    optimizer step or the epoch; `timestamp_ms` the time of measurement, in milliseconds since 1970.
+    """
 
-    def __len__(self) -> int:
-        return len(self._metrics)
+    __slots__ = ()
 
-    def append(self, key: str, value: float, *, step: int) -> None:
-        """Keep one number, stamped with the time of the call."""
-        self._metrics.append(Metric(key, value, step, time.time_ns() // 1_000_000))
+    def __new__(cls, key: str, value: float, step: int, timestamp_ms: int) -> "Metric":
+        """Check the key and replace infinities.
 
-    def drain(self) -> list[Metric]:
-        """Everything kept so far, oldest first; the buffer is empty afterwards."""
-        metrics, self._metrics = self._metrics, []
-        return metrics
+        Raises:
+            ValueError: If the key is not one that MLflow can store.
+        """
+        value = float(value)
+        finite = math.copysign(LARGEST, value) if math.isinf(value) else value
+        return super().__new__(cls, check_key(key), finite, int(step), timestamp_ms)
+
+    @classmethod
+    def now(cls, key: str, value: float, step: int) -> "Metric":
+        """A value measured now."""
+        return cls(key, value, step, time.time_ns() // 1_000_000)
 
 
 def to_json(metrics: Iterable[Metric]) -> str:

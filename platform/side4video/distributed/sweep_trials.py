@@ -16,8 +16,8 @@ from side4video.runs.trainer import Trained
 from side4video.spec.sweep import AshaScheduler
 from side4video.spec.sweep_arms import Arm, Row, distinct, short_key
 from side4video.tracking.finished_runs import completed_arms, metric_history
-from side4video.tracking.mlflow.search import StoredRun
-from side4video.tracking.run_logger import MLflowRunLogger
+from side4video.tracking.pack_logger import PackLogger
+from side4video.tracking.run_store import StoredRun
 from side4video.tracking.sweep_logger import swept_by_arm
 from side4video.tracking.tags import STATE_TAG
 
@@ -141,10 +141,10 @@ class SweepTrials:
     def _train(self, pack: PlannedPack) -> None:
         feedback = SweepFeedback(self.results_actor, self.work.sweep.spec.metric, pack.resume_from)
 
-        def train(run_logger: MLflowRunLogger, progress: Progress) -> Trained:
+        def train(pack_logger: PackLogger, progress: Progress) -> Trained:
             folder, _, name = pack.folder.rpartition("/")
             return train_on_ray(
-                pack.experiments, run_logger, place=folder, name=name, progress=progress, sweep=feedback
+                pack.experiments, pack_logger, place=folder, name=name, progress=progress, sweep=feedback
             )
 
         states = self.work.train(pack, train)

@@ -15,7 +15,7 @@ from ray.train.torch import TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from side4video.core.errors import Interrupted, Side4VideoError, WorkerInterrupted
-from side4video.core.metric import Point
+from side4video.core.metric import Metric
 from side4video.core.progress import MessageProgress, Progress
 from side4video.core.temporary import temporary_folder
 from side4video.data.streams.prefetch import MakePrefetcher, make_prefetcher
@@ -26,7 +26,7 @@ from side4video.distributed.worker import PreemptionMonitor, SignalAwareTorchCon
 from side4video.engine.epoch_callback import EarlyStopper, never_stop
 from side4video.spec.cluster import ClusterSpec
 from side4video.spec.experiment import Experiment
-from side4video.tracking.run_logger import MLflowRunLogger
+from side4video.tracking.pack_logger import PackLogger
 
 log = logging.getLogger(__name__)
 
@@ -114,8 +114,8 @@ def _judge(results_actor: Any, metric: str) -> EarlyStopper:
 class RunLoggerCallback(UserCallback):
     """Runs in the controller, once for each epoch that was reported by all workers and is safely stored."""
 
-    def __init__(self, run_logger: MLflowRunLogger) -> None:
-        self.run_logger = run_logger
+    def __init__(self, pack_logger: PackLogger) -> None:
+        self.pack_logger = pack_logger
 
     def after_report(
         self,
@@ -124,8 +124,8 @@ class RunLoggerCallback(UserCallback):
         checkpoint: Checkpoint | None,  # noqa: ARG002
     ) -> None:
         """Write the first worker's points; losses in them are already averaged over workers."""
-        points = {name: [Point(*point) for point in series] for name, series in metrics[0]["points"].items()}
-        self.run_logger.take(points, metrics[0]["notes"])
+        points = {name: [Metric(*each) for each in series] for name, series in metrics[0]["points"].items()}
+        self.pack_logger.take(points, metrics[0]["notes"])
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class SweepFeedback:
 
 def train_on_ray(
     experiments: Mapping[str, Experiment],
-    run_logger: MLflowRunLogger,
+    pack_logger: PackLogger,
     *,
     place: str,
     name: str,
@@ -153,7 +153,7 @@ def train_on_ray(
 
     Args:
         experiments: By student name.
-        run_logger: Their records.
+        pack_logger: Their records.
         place: Storage folder or URI; a run of the same name there is continued from its last checkpoint.
         name: The run's name in the storage.
         progress: Receives the progress.
@@ -185,7 +185,7 @@ def train_on_ray(
         storage_path=place,
         failure_config=FailureConfig(max_failures=cluster.max_failures),
         checkpoint_config=CheckpointConfig(num_to_keep=cluster.keep_checkpoints),
-        callbacks=[RunLoggerCallback(run_logger)],
+        callbacks=[RunLoggerCallback(pack_logger)],
         logging_config=LoggingConfig(log_level="ERROR"),
     )
     with ProgressReader(ray, progress_actor, progress):

@@ -13,8 +13,8 @@ from side4video.runs.trainer import Trained
 from side4video.spec.cluster import ClusterSpec
 from side4video.spec.experiment import Experiment
 from side4video.spec.sweep_arms import short_key
-from side4video.tracking.mlflow.search import StoredRun
-from side4video.tracking.run_logger import MLflowRunLogger
+from side4video.tracking.pack_logger import PackLogger
+from side4video.tracking.run_store import StoredRun
 from side4video.tracking.tags import CHECKPOINTS_TAG
 
 
@@ -44,7 +44,7 @@ class RayTrainer:
         self.cluster.begin()
 
     def train(
-        self, experiments: Mapping[str, Experiment], run_logger: MLflowRunLogger, *, place: str, progress: Progress
+        self, experiments: Mapping[str, Experiment], pack_logger: PackLogger, *, place: str, progress: Progress
     ) -> Trained:
         """See `Trainer`.
 
@@ -56,7 +56,7 @@ class RayTrainer:
 
         progress.report("starting the workers")
         folder, _, name = place.rpartition("/")
-        return train_on_ray(experiments, run_logger, place=folder, name=name, progress=progress)
+        return train_on_ray(experiments, pack_logger, place=folder, name=name, progress=progress)
 
     def train_packs(
         self, sweep_run: SweepRun, packs: Sequence[PlannedPack], completed: Mapping[str, StoredRun]

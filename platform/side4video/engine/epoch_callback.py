@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError
 
-from side4video.core.metric import Point, point
+from side4video.core.metric import Metric
 from side4video.core.units import as_gib
 from side4video.engine.callbacks import EpochInfo, StepInfo
 from side4video.engine.checkpoint import cannot_write, save_checkpoint, save_tensors
@@ -42,7 +42,7 @@ class Report:
     epoch: int
     next_step: int
     is_last: bool
-    points: dict[str, list[Point]]
+    points: dict[str, list[Metric]]
     """By student."""
     latest: dict[str, dict[str, float]]
     """The newest evaluation of each student."""
@@ -93,22 +93,22 @@ class MetricsLogger:
             self._loads.append(self._machine.sample())
             self._window = []
 
-    def take(self, name: str) -> list[Point]:
+    def take(self, name: str) -> list[Metric]:
         """The points of one student since `clear`; every worker must call it, for the losses are averaged over them."""
         loads = zip(self._windows, self._loads, strict=True)
         kept = [(window, load) for window, load in loads if all(name in info.losses for info in window)]
         local = [(float(np.mean([info.losses[name] for info in window])), window[-1].share) for window, _ in kept]
         losses = [_mean_loss(workers) for workers in zip(*self.process.gather(local), strict=True)] if kept else []
-        points: list[Point] = []
+        points: list[Metric] = []
         for (window, load), loss in zip(kept, losses, strict=True):
             last = window[-1]
             points += [
-                point("train/loss", loss, last.step),
-                point("train/learning_rate", last.learning_rates[name], last.step),
-                point("train/gradient_norm", float(np.mean([i.gradient_norms[name] for i in window])), last.step),
-                point("train/epoch", last.epoch, last.step),
+                Metric.now("train/loss", loss, last.step),
+                Metric.now("train/learning_rate", last.learning_rates[name], last.step),
+                Metric.now("train/gradient_norm", float(np.mean([i.gradient_norms[name] for i in window])), last.step),
+                Metric.now("train/epoch", last.epoch, last.step),
                 *_times(window, name),
-                *(point(key, value, last.step) for key, value in load.items()),
+                *(Metric.now(key, value, last.step) for key, value in load.items()),
             ]
         return points
 
@@ -160,7 +160,7 @@ def _mean_loss(workers: Sequence[tuple[float, float]]) -> float:
     return float(np.average(losses, weights=shares))
 
 
-def _times(window: list[StepInfo], name: str) -> list[Point]:
+def _times(window: list[StepInfo], name: str) -> list[Metric]:
     step = window[-1].step
     phases = sorted({phase for info in window for phase in info.seconds})
     means = {phase: float(np.mean([info.seconds.get(phase, 0.0) for info in window])) for phase in phases}
@@ -168,10 +168,10 @@ def _times(window: list[StepInfo], name: str) -> list[Point]:
     clips = float(np.mean([info.clips for info in window]))
     own = [info.own_seconds[name] for info in window if name in info.own_seconds]
     return [
-        *([point("time/own_step_s", float(np.mean(own)), step)] if own else []),
-        point("time/step_s", whole, step),
-        *(point(f"time/{phase}_s", value, step) for phase, value in means.items()),
-        point("time/clips_per_s", clips / whole if whole else float("nan"), step),
+        *([Metric.now("time/own_step_s", float(np.mean(own)), step)] if own else []),
+        Metric.now("time/step_s", whole, step),
+        *(Metric.now(f"time/{phase}_s", value, step) for phase, value in means.items()),
+        Metric.now("time/clips_per_s", clips / whole if whole else float("nan"), step),
     ]
 
 
@@ -199,7 +199,7 @@ class EpochCallback:
     """Optimizer steps of each student until the last epoch that it trained in."""
     notes: list[str] = field(default_factory=list)
     """See `Report.notes`."""
-    _recent: list[dict[str, list[Point]]] = field(default_factory=list)
+    _recent: list[dict[str, list[Metric]]] = field(default_factory=list)
     """The points of the last reports."""
 
     def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
@@ -233,7 +233,7 @@ class EpochCallback:
         """
         names = {student.name for student in self.pack.students}
         for points in state.get("recent", ()):
-            known = {name: [Point(*each) for each in series] for name, series in points.items() if name in names}
+            known = {name: [Metric(*each) for each in series] for name, series in points.items() if name in names}
             self._recent.append(known)
         points = {name: [each for known in self._recent for each in known.get(name, ())] for name in sorted(names)}
         step, notes = int(state["next_step"]), tuple(self.notes)
@@ -278,7 +278,7 @@ class EpochCallback:
     def _send(
         self,
         info: EpochInfo,
-        points: dict[str, list[Point]],
+        points: dict[str, list[Metric]],
         evaluations: Mapping[str, Evaluation],
         *,
         is_open: bool = False,
@@ -310,20 +310,20 @@ class EpochCallback:
             if student.name in names:
                 student.stop()
 
-    def _rate(self, name: str, evaluation: Evaluation, info: EpochInfo) -> list[Point]:
+    def _rate(self, name: str, evaluation: Evaluation, info: EpochInfo) -> list[Metric]:
         measured = {f"eval/{key}": value for key, value in evaluation.metrics.items()}
         measured |= {"eval/loss": evaluation.loss, "eval/videos": float(evaluation.videos)}
         measured |= {"eval/views": float(evaluation.views), "eval/epoch": float(info.epoch)}
         measured |= {f"eval/{view.name}/top1": view.top1 for view in evaluation.per_view}
         student = next(student for student in self.pack.students if student.name == name)
-        headline = student.task.headline
-        if name not in self.best or evaluation.metrics[headline] > self.best[name][f"best/{headline}"]:
+        main_metric = student.task.main_metric
+        if name not in self.best or evaluation.metrics[main_metric] > self.best[name][f"best/{main_metric}"]:
             self.best[name] = {f"best/{key}": value for key, value in evaluation.metrics.items()}
             self.best[name]["best/epoch"] = float(info.epoch)
         measured |= {f"memory/{key}_gib": as_gib(value) for key, value in student.memory_metrics().items()}
         measured |= self.best[name] | dict(self.constants[name])
         self.latest[name] = measured
-        return [point(key, value, info.next_step - 1) for key, value in measured.items()]
+        return [Metric.now(key, value, info.next_step - 1) for key, value in measured.items()]
 
     def _write(self, evaluations: Mapping[str, Evaluation], info: EpochInfo, position: Mapping[str, Any]) -> Path:
         """The checkpoint; the best weights so far lie in the scratch folder between epochs."""

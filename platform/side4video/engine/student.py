@@ -30,7 +30,7 @@ MAX_SKIPPED_STEPS = 50
 class TaskContract(Protocol):
     """What the engine asks of a task."""
 
-    headline: str
+    main_metric: str
     """The metric by which the best epoch is chosen; more of it is better."""
 
     def targets(self, batch: Any, /) -> Any:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from side4video.engine.process_group import ProcessGroup
 from side4video.inference.video_index import Entry, FolderIndex
-from side4video.tasks.retrieval.matching import Kept, MeanMatching, TightMatching
+from side4video.tasks.retrieval.matching import Embeddings, MeanMatching, TightMatching
 from side4video.tasks.retrieval.ranking import Search
 
 
@@ -27,7 +27,7 @@ class Match:
 
 
 @torch.no_grad()
-def rank_videos(matching: Any, text: Kept, index: FolderIndex, *, top: int, process: ProcessGroup) -> list[Match]:
+def rank_videos(matching: Any, text: Embeddings, index: FolderIndex, *, top: int, process: ProcessGroup) -> list[Match]:
     """The most similar videos, best first; of equals the first by name, and what is no number last.
 
     Args:
@@ -50,5 +50,5 @@ def frame_similarities(matching: Any, frames_TE: Tensor, words_QWE: Tensor, toke
     Blocks over text and frames together know no single frame: there it is the cosine of the text and the frame.
     """
     alone = MeanMatching() if isinstance(matching, TightMatching) else matching
-    frames = alone.keep_videos(frames_TE[:, None])
-    return alone.compare(alone.keep_texts(words_QWE, tokens_QW), frames)[0]
+    frames = alone.embed_videos(frames_TE[:, None])
+    return alone.compare(alone.embed_texts(words_QWE, tokens_QW), frames)[0]

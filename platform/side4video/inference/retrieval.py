@@ -30,7 +30,7 @@ from side4video.models.frozen_features import features_of_batch
 from side4video.models.towers.text_tower import ends_of, tokenise
 from side4video.run import build_student, configure_process
 from side4video.spec.experiment import Experiment
-from side4video.tasks.retrieval.matching import Kept
+from side4video.tasks.retrieval.matching import Embeddings
 from side4video.tasks.retrieval.spec import NoRescoring, RetrievalSpec
 
 
@@ -39,7 +39,7 @@ class TextQuery:
     """A text as the run reads it."""
 
     tokens_QW: Tensor
-    kept: Kept
+    kept: Embeddings
     is_cut: bool
     """Whether it is longer than the run reads."""
 
@@ -116,7 +116,7 @@ class RetrievalModel:
         end = int(ends_of(tokenise([text], words=self.words + 1))[0])
         tokens_QW = tokenise([text], words=self.words).to(self.process.device)
         with self._autocast():
-            return TextQuery(tokens_QW, self._module.keep_texts(tokens_QW), is_cut=end >= self.words)
+            return TextQuery(tokens_QW, self._module.embed_texts(tokens_QW), is_cut=end >= self.words)
 
     def look(
         self, folder: Path, files: Sequence[VideoFile], *, prefetch: MakePrefetcher = make_prefetcher
@@ -159,7 +159,7 @@ class RetrievalModel:
                     found[index] = Shots(frames_TCHW, similarities_T)
         return found
 
-    def keep(self, clips: Sequence[Clip], progress: Progress) -> tuple[list[int], Kept]:
+    def keep(self, clips: Sequence[Clip], progress: Progress) -> tuple[list[int], Embeddings]:
         """What is kept of clips, rows first, and the place in the list that each row is of: those that can be read.
 
         Raises:
@@ -167,7 +167,7 @@ class RetrievalModel:
             Side4VideoError: A decoding process hung or died.
         """
         places: list[int] = []
-        parts: list[Kept] = []
+        parts: list[Embeddings] = []
         with closing(self._clips(clips)) as stream:
             for batch in stream.batches():
                 places += batch.indices_B.tolist()
@@ -181,7 +181,7 @@ class RetrievalModel:
         return EvaluationStream(self._data(len(clips)), clips, batch_size=self.spec.evaluation.batch_size)
 
     @torch.no_grad()
-    def _keep(self, batch: ClipBatch) -> Kept:
+    def _keep(self, batch: ClipBatch) -> Embeddings:
         batch = batch.to(self.process.device)
         with self._autocast():
             # The module wants a text, too; any will do.

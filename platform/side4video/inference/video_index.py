@@ -23,7 +23,7 @@ from side4video.core.errors import InputError
 from side4video.core.paths import home
 from side4video.core.progress import Progress
 from side4video.inference.video_folder import VideoFile
-from side4video.tasks.retrieval.matching import Kept
+from side4video.tasks.retrieval.matching import Embeddings
 
 FORMAT = 1
 """Raised whenever files of before would be read wrongly."""
@@ -55,7 +55,7 @@ class Seen:
     """Some videos that were looked at, and what is kept of them, rows first."""
 
     entries: Sequence[Entry]
-    kept: Kept
+    kept: Embeddings
     broken: Sequence[Broken] = ()
 
 
@@ -67,7 +67,7 @@ class FolderIndex:
     """What is known of the videos of a folder; the rows of `kept` are those of `entries`."""
 
     entries: list[Entry] = field(default_factory=list)
-    kept: Kept = ()
+    kept: Embeddings = ()
     broken: list[Broken] = field(default_factory=list)
 
     def of(self, files: Sequence[VideoFile]) -> "FolderIndex":

@@ -1,5 +1,5 @@
 """Frozen towers, and the small networks that are trained beside them.
 
-`backbones` and `methods` hold the documents a user writes (no torch); `towers` and `networks` hold the modules
-that those documents build, under the same names.
+`backbones` and `methods` have the documents that a user writes, without torch. `towers` and `networks` have the modules
+that the documents build, under the same names.
 """

@@ -1,32 +1,32 @@
-"""What a method reads of a frozen tower, as a value: packs unite what their students read."""
+"""What a method reads of a frozen tower. A pack combines the requests of its students."""
 
 from dataclasses import dataclass
 from typing import Self
 
 EMBEDDING = -1
-"""The index under which the tokens that enter the first block are read."""
+"""The index of the tokens that enter the first block."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureRequest:
-    """Which of a tower's results somebody needs. `a | b` is what serves both."""
+    """The results of a tower that are needed. `a | b` is the union of two requests."""
 
     tokens: frozenset[int] = frozenset()
-    """0-based blocks whose output tokens are read; `EMBEDDING` is what enters the first."""
+    """0-based blocks whose output tokens are read; `EMBEDDING` is the input of the first block."""
     attention: frozenset[int] = frozenset()
     """Blocks whose queries and keys are read."""
     pooled: bool = False
-    """Whether the pooled frame feature is read (the tower's final norm of the [CLS] token)."""
+    """Whether the pooled frame feature is read."""
     class_token: bool = False
-    """Whether the last block's [CLS] token is read, before the final norm."""
+    """Whether the last block's class token is read, before the final norm."""
     every: int = 1
-    """The tower sees each so many-th frame of a clip, beginning with the first."""
+    """The tower sees every n-th frame of a clip, starting with the first."""
 
     def __or__(self, other: Self) -> "FeatureRequest":
-        """What serves both readers.
+        """The union.
 
         Raises:
-            ValueError: If they want the tower to see different frames.
+            ValueError: The requests are for different frames.
         """
         if self.every != other.every:
             raise ValueError(
@@ -42,5 +42,5 @@ class FeatureRequest:
 
     @property
     def needs_last_block(self) -> bool:
-        """Whether something of the last block is read beside its tokens."""
+        """Whether the last block runs even if its tokens are not read."""
         return self.pooled or self.class_token

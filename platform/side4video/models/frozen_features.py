@@ -1,8 +1,8 @@
-"""Frozen features as entries that can be kept: their names, their layouts, and the way there and back.
+"""Computes frozen features, and converts them to and from the entries of a cache.
 
-An entry is what one student may read without another: one block's tokens (`tokens-3`), its queries and keys
-(`attention-3`), the pooled feature (`pooled`), the last [CLS] token (`class-token`). Entries are what the tower gave,
-in its own precision, or in eight bits where it keeps tokens so: nothing is rounded on the way.
+An entry is the smallest part that a student can read: one block's tokens (`tokens-3`), its queries and keys
+(`attention-3`), the pooled feature (`pooled`), or the last class token (`class-token`). Entries have the tower's
+precision, or eight bits if the tower stores tokens so. The conversion loses nothing.
 
 Legend: B clips, T frames that the tower sees, N = B*T, P tokens of a frame, D tower width, G groups of channels, h
 heads, k channels of a head.
@@ -28,25 +28,25 @@ _EMBEDDING = "embedding"
 def entry_layouts(
     shape: TowerShape, reads: FeatureRequest, *, frames: int, dtype: torch.dtype, keeps_eight_bits: bool
 ) -> dict[str, dict[str, Tensor]]:
-    """What is kept of one clip: for each entry that is read its tensors, on `meta`, by name.
+    """The tensors of one clip on `meta`, by entry and name.
 
     Args:
         shape: The tower's sizes.
-        reads: What is read of it.
-        frames: Of a clip, those included that the tower does not see.
-        dtype: Of the tower's tokens.
-        keeps_eight_bits: Whether tokens are kept in eight bits.
+        reads: The request.
+        frames: Frames of a clip, including those that the tower does not see.
+        dtype: Data type of the tower's tokens.
+        keeps_eight_bits: Whether tokens are stored in eight bits.
     """
-    seen = len(range(0, frames, reads.every))
+    tower_frames = len(range(0, frames, reads.every))
 
     def numbers(*sizes: int, kind: torch.dtype = dtype) -> Tensor:
-        return torch.empty((seen, *sizes), dtype=kind, device="meta")
+        return torch.empty((tower_frames, *sizes), dtype=kind, device="meta")
 
     layouts: dict[str, dict[str, Tensor]] = {}
     for tap in sorted(reads.tokens):
         name = _name(_TOKENS, tap)
         if keeps_eight_bits:
-            kept = EightBitTokens.keep(numbers(shape.tokens, shape.width))
+            kept = EightBitTokens.quantise(numbers(shape.tokens, shape.width))
             layouts[name] = {f"{name}.codes": kept.codes_NPD, f"{name}.scales": kept.scales_NPG}
         else:
             layouts[name] = {name: numbers(shape.tokens, shape.width)}
@@ -61,7 +61,7 @@ def entry_layouts(
 
 
 def request_of(entries: Collection[str], every: int) -> FeatureRequest:
-    """What has to be read of the tower to have these entries."""
+    """The request for these entries."""
 
     def taps(kind: str) -> frozenset[int]:
         named = [entry.removeprefix(kind) for entry in entries if entry.startswith(kind)]
@@ -70,8 +70,8 @@ def request_of(entries: Collection[str], every: int) -> FeatureRequest:
     return FeatureRequest(taps(_TOKENS), taps(_ATTENTION), POOLED in entries, CLASS_TOKEN in entries, every)
 
 
-def to_stored(features: FrozenFeatures) -> dict[str, Tensor]:
-    """The tensors of all entries, by name, clips first [B, T, ...], on the CPU."""
+def to_entries(features: FrozenFeatures) -> dict[str, Tensor]:
+    """The tensors of all entries [B, T, ...] by name, on the CPU."""
     clips = len(features.video_BTCHW)
     stored: dict[str, Tensor] = {}
     for tap, kept in features.tokens.items():
@@ -89,16 +89,16 @@ def to_stored(features: FrozenFeatures) -> dict[str, Tensor]:
     return {name: tensor.unflatten(0, (clips, -1)).cpu() for name, tensor in stored.items()}
 
 
-def from_stored(
+def from_entries(
     tower: FrozenTower, video_BTCHW: Tensor, stored: Mapping[str, Tensor], *, reads: FeatureRequest
 ) -> FrozenFeatures:
-    """The features as the tower gave them; it does not run.
+    """Features from stored tensors, without running the tower.
 
     Args:
-        tower: For the normalisation of frames, which networks may ask for.
+        tower: Normalises frames.
         video_BTCHW: Frames, uint8.
-        stored: At least what is read, by name, clips first, where the students compute.
-        reads: What some student reads.
+        stored: The tensors of the entries that are read [B, T, ...], by name, on the students' device.
+        reads: The request.
     """
     tokens: dict[int, Tensor | EightBitTokens] = {}
     for tap in sorted(reads.tokens):
@@ -119,8 +119,8 @@ def from_stored(
     return FrozenFeatures(video_BTCHW, tower.normalise, tower.shape, tokens, attention, pooled_BTD, class_BTD)
 
 
-def blank_stored(layouts: Mapping[str, Mapping[str, Tensor]], clips: int, device: torch.device) -> dict[str, Tensor]:
-    """Zeros in the form of what would be read of so many clips: for a step that nobody records."""
+def empty_entries(layouts: Mapping[str, Mapping[str, Tensor]], clips: int, device: torch.device) -> dict[str, Tensor]:
+    """Zeros with the shapes of the entries of `clips` clips, for a dry run."""
     return {
         name: torch.zeros((clips, *row.shape), dtype=row.dtype, device=device)
         for layout in layouts.values()
@@ -134,12 +134,12 @@ def _name(kind: str, tap: int) -> str:
 
 @torch.no_grad()
 def frozen_features(tower: FrozenTower, video_BTCHW: Tensor, reads: FeatureRequest) -> FrozenFeatures:
-    """Stream frames through the tower as deep as somebody reads, and keep only what is read.
+    """Run the tower up to the last block that is read, and keep only what is read.
 
     Args:
         tower: The frozen tower.
         video_BTCHW: Frames, uint8; the tower normalises them chunk by chunk.
-        reads: What some student reads. Where nobody reads anything, the tower does not run.
+        reads: The request; if it is empty, the tower does not run.
     """
     tokens: dict[int, Tensor | EightBitTokens] = {}
     attention: dict[int, tuple[Tensor, Tensor]] = {}
@@ -147,24 +147,24 @@ def frozen_features(tower: FrozenTower, video_BTCHW: Tensor, reads: FeatureReque
     last = tower.shape.depth - 1
     taps = reads.tokens | reads.attention | ({last} if reads.needs_last_block else set())
     if taps:
-        seen_BTCHW = video_BTCHW[:, :: reads.every]
+        frames_BTCHW = video_BTCHW[:, :: reads.every]
         for index, tokens_NPD in tower.stream(
-            seen_BTCHW.flatten(0, 1), taps, attention=reads.attention, into=attention
+            frames_BTCHW.flatten(0, 1), taps, attention=reads.attention, into=attention
         ):
             if index == last and reads.pooled:
-                pooled_BTD = tower.pool(tokens_NPD).unflatten(0, seen_BTCHW.shape[:2])
+                pooled_BTD = tower.pool(tokens_NPD).unflatten(0, frames_BTCHW.shape[:2])
             if index == last and reads.class_token:
                 # A copy: a view would keep all the tokens of the block.
-                class_BTD = tower.shape.class_token_of(tokens_NPD).clone().unflatten(0, seen_BTCHW.shape[:2])
+                class_BTD = tower.shape.class_token_of(tokens_NPD).clone().unflatten(0, frames_BTCHW.shape[:2])
             if index in reads.tokens:
-                tokens[index] = EightBitTokens.keep(tokens_NPD) if tower.keeps_eight_bits else tokens_NPD
+                tokens[index] = EightBitTokens.quantise(tokens_NPD) if tower.keeps_eight_bits else tokens_NPD
             del tokens_NPD
     return FrozenFeatures(video_BTCHW, tower.normalise, tower.shape, tokens, attention, pooled_BTD, class_BTD)
 
 
 def features_of_batch(tower: FrozenTower, batch: Any, reads: FeatureRequest) -> FrozenFeatures:
-    """What the students of a pack read of a batch: what was kept of it, or else a pass over its frames."""
+    """The features of a batch: from its stored entries if there are any, or else from its frames."""
     stored = getattr(batch, "stored", None)
     if stored is not None:
-        return from_stored(tower, batch.video_BTCHW, stored, reads=reads)
+        return from_entries(tower, batch.video_BTCHW, stored, reads=reads)
     return frozen_features(tower, batch.video_BTCHW, reads)

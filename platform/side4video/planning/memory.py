@@ -22,7 +22,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from side4video.engine.memory import HeldBytes, weights_under
 from side4video.engine.student import AUTOCAST
-from side4video.models.frozen_features import blank_stored, entry_layouts, from_stored, frozen_features
+from side4video.models.frozen_features import empty_entries, entry_layouts, from_entries, frozen_features
 from side4video.models.layers.eight_bit import EightBitTokens
 from side4video.models.networks.contract import FrozenFeatures
 from side4video.planning.memory_tracker import MemoryTracker
@@ -142,7 +142,7 @@ def _features(spec: Experiment, meta_model: MetaModel, video: Tensor) -> FrozenF
     layouts = entry_layouts(
         tower.shape, reads, frames=spec.data.frames, dtype=tower.dtype, keeps_eight_bits=tower.keeps_eight_bits
     )
-    return from_stored(tower, video, blank_stored(layouts, len(video), video.device), reads=reads)
+    return from_entries(tower, video, empty_entries(layouts, len(video), video.device), reads=reads)
 
 
 def _tokens(features: FrozenFeatures) -> list[Tensor]:

@@ -19,8 +19,7 @@ from side4video.spec.protocol import (
     differences,
     refusals,
 )
-from side4video.tracking.mlflow.search import StoredRun
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.tags import FINGERPRINT_TAG, STATE_TAG
 
 MEASURED = frozenset({"finished", "stopped"})
@@ -30,7 +29,7 @@ _CHARACTERS = 12
 
 
 def comparable_runs(
-    store: Store,
+    store: RunStore,
     names: Sequence[str],
     *,
     metrics: Collection[str] = (),

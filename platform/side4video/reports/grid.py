@@ -137,7 +137,7 @@ def escape_latex(text: str) -> str:
 
 
 def grid_html(grid: Grid) -> str:
-    """The table alone, a body for each group; the page around it is `page.page_of`."""
+    """The table alone, a body for each group; the page around it is `templates/table.html.j2`."""
     head = "".join(_heading(column) for column in grid.columns)
     above = "".join(
         f"<th colspan='{len(list(columns))}'>{escape(name)}</th>"

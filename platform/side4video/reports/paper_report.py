@@ -8,9 +8,8 @@ from side4video.reports.comparable import as_compared, check_runs, shown_of
 from side4video.reports.grid import Grid, GridColumn, GridRow
 from side4video.reports.paper.table import PaperColumn, PaperRow, PaperTable
 from side4video.spec.protocol import sentences
-from side4video.tracking.mlflow.search import StoredRun, quoted
-from side4video.tracking.mlflow.store import Store
-from side4video.tracking.tags import FINGERPRINT_TAG
+from side4video.tracking.run_store import RunStore, StoredRun
+from side4video.tracking.tags import FINGERPRINT_TAG, STATE_TAG
 
 NOT_RUN = "not run"
 PLANNED = "ᵖ"
@@ -32,7 +31,7 @@ class Found:
     """Other finished runs of the name, with other settings."""
 
 
-def paper_grid(table: PaperTable, store: Store, *, anyway: Sequence[str] = ()) -> Grid:
+def paper_grid(table: PaperTable, store: RunStore, *, anyway: Sequence[str] = ()) -> Grid:
     """The table with what a store holds of its experiments.
 
     Args:
@@ -61,11 +60,11 @@ def paper_grid(table: PaperTable, store: Store, *, anyway: Sequence[str] = ()) -
     return Grid(table.title, tuple(columns), tuple(rows), tuple(_notes(table, found, told)))
 
 
-def find_runs(store: Store, name: str) -> Found:
+def find_runs(store: RunStore, name: str) -> Found:
     """Finished runs of an experiment by name, those with the newest one's settings, the newest of each seed."""
     runs = [
         run
-        for run in store.runs_anywhere(f"attributes.run_name = {quoted(name)} and tags.state = 'finished'")
+        for run in store.runs(name=name, tags={STATE_TAG: "finished"}, everywhere=True)
         if not any(parameter.startswith("arm/") for parameter in run.params)  # a sweep's arm is not what its name says
     ]
     if not runs:

@@ -14,10 +14,9 @@ from side4video.spec.protocol import sentences
 from side4video.spec.sweep import SweepSpec
 from side4video.spec.sweep_arms import Row, Sweep, build_sweep, changed_values, swept_values
 from side4video.tracking.finished_runs import correct_predictions
-from side4video.tracking.mlflow.search import StoredRun, quoted
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.sweep_logger import SweepLogger
-from side4video.tracking.tags import ROWS_TAG, STATE_TAG, SWEEP_TAG
+from side4video.tracking.tags import ROWS_TAG, RUN_KIND_TAG, STATE_TAG, SWEEP_KIND, SWEEP_TAG
 
 PREDICTIONS = "predictions.csv"
 
@@ -107,12 +106,11 @@ def _with_seed(figures: SeedResult | None, seed: int) -> SeedResult:
     return SeedResult(figures.run_id, seed, figures.state, figures.metrics, figures.correct)
 
 
-KIND_TAG = "side4video.kind"
 DOCUMENT = "sweep.json"
-_SWEEPS = f"tags.`{KIND_TAG}` = 'sweep'"
+_SWEEPS = {RUN_KIND_TAG: SWEEP_KIND}
 
 
-def read_sweep(store: Store, name: str) -> tuple[Sweep, SweepLogger]:
+def read_sweep(store: RunStore, name: str) -> tuple[Sweep, SweepLogger]:
     """The sweep with this name or id, newest first; its arms need not have run.
 
     Raises:
@@ -137,25 +135,25 @@ def stored_rows(sweep: Sweep, record: SweepLogger) -> tuple[list[ArmResult], lis
     return collect_rows(record, sweep.spec, rows), told
 
 
-def find_run_or_sweep(store: Store, name: str) -> StoredRun:
+def find_run_or_sweep(store: RunStore, name: str) -> StoredRun:
     """The newest sweep of this name, or else the run with this id, the beginning of one, or this name.
 
     Raises:
         InputError: There is neither.
     """
-    named = store.runs_anywhere(f"{_SWEEPS} and attributes.run_name = {quoted(name)}", limit=1)
+    named = store.runs(name=name, tags=_SWEEPS, everywhere=True, limit=1)
     return named[0] if named else store.find(name)
 
 
 def is_sweep_run(run: StoredRun) -> bool:
     """Whether a run of the store is a sweep's."""
-    return run.tags.get(KIND_TAG) == "sweep"
+    return run.tags.get(RUN_KIND_TAG) == SWEEP_KIND
 
 
-def _find(store: Store, name: str) -> StoredRun:
+def _find(store: RunStore, name: str) -> StoredRun:
     run = find_run_or_sweep(store, name)
     if not is_sweep_run(run):
-        known = [each.name for each in store.runs_anywhere(_SWEEPS, limit=50)]
+        known = [each.name for each in store.runs(tags=_SWEEPS, everywhere=True, limit=50)]
         allowed = ", ".join(dict.fromkeys(known)) or "the store has no sweep yet"
         raise InputError(name, f"the run {run.name} is no sweep's", allowed=allowed)
     return run

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup
+
 from side4video.reports.arms import ArmResult, Mode
 from side4video.reports.columns import VALUE, columns
 from side4video.reports.comparison import ComparisonTable, compare_rows, explanation
 from side4video.reports.grid import Grid, GridColumn, GridRow, grid_csv, grid_html, grid_latex, grid_markdown
-from side4video.reports.page import page_of, write_report
+from side4video.reports.html import render
+from side4video.reports.page import write_report
 
 if TYPE_CHECKING:
     from side4video.reports.figures.figure import ReportFigure
@@ -24,16 +27,17 @@ def write_grid(folder: Path, name: str, grid: Grid, *, sheets: "Sequence[ReportF
         sheets: Figures for the page.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    figures = ""
+    figures = []
     if sheets:
         from side4video.reports.figures.figure import sheet_html
 
-        figures = "".join(map(sheet_html, sheets))
+        figures = [sheet_html(sheet) for sheet in sheets]
+    table = Markup(grid_html(grid))  # noqa: S704 - its cells are escaped
     texts = {
         f"{name}.md": grid_markdown(grid),
         f"{name}.csv": grid_csv(grid),
         f"{name}.tex": grid_latex(grid),
-        f"{name}.html": page_of(grid.title, grid_html(grid) + figures),
+        f"{name}.html": render("table.html.j2", title=grid.title, table=table, figures=figures),
     }
     for file, text in texts.items():
         (folder / file).write_bytes(text.encode())

@@ -13,7 +13,7 @@ from side4video.core.progress import Progress
 from side4video.runs.trainer import LocalTrainer, Trainer
 from side4video.spec.check import check_agreement, check_files
 from side4video.spec.experiment import Experiment
-from side4video.tracking.run_logger import find_unfinished, open_run_logger
+from side4video.tracking.pack_logger import find_unfinished, open_pack_logger
 from side4video.tracking.tags import CHECKPOINTS_TAG
 
 
@@ -68,19 +68,19 @@ def launch(
         place = _place(base, resume=resume)
         progress.report("opening the record")
         fingerprint = base.data.dataset.fingerprint()
-        run_logger = open_run_logger(experiments, plans=plans, fingerprint=fingerprint, place=place, resume=resume)
+        pack_logger = open_pack_logger(experiments, plans=plans, fingerprint=fingerprint, place=place, resume=resume)
         try:
-            outcomes, checkpoint = at_work.train(experiments, run_logger, place=place, progress=progress)
+            outcomes, checkpoint = at_work.train(experiments, pack_logger, place=place, progress=progress)
             progress.report("storing the results")
             for name, outcome in outcomes.items():
-                run_logger.close(name, outcome, checkpoint)
+                pack_logger.close(name, outcome, checkpoint)
         except BaseException as error:
-            run_logger.fail(str(error) or type(error).__name__, killed=is_interruption(error))
+            pack_logger.fail(str(error) or type(error).__name__, killed=is_interruption(error))
             raise
     wall = time.perf_counter() - started
     return {
         name: RunResult(
-            run_id=run_logger.run_ids[name],
+            run_id=pack_logger.run_ids[name],
             name=spec.name,
             plan=plans[name],
             wall_s=wall,

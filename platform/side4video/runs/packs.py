@@ -15,7 +15,7 @@ from side4video.engine.checkpoint import checkpoints_in
 from side4video.planning.packs import PlannedPack, PlanOf, compile_packs
 from side4video.runs.trainer import Trained
 from side4video.spec.sweep_arms import Arm, Row, Sweep
-from side4video.tracking.run_logger import MLflowRunLogger, open_run_logger
+from side4video.tracking.pack_logger import PackLogger, open_pack_logger
 from side4video.tracking.sweep_logger import SweepLogger, swept_by_arm, unfinished_places
 
 
@@ -37,17 +37,17 @@ class SweepRun:
     """Arms that were not begun because the time was over."""
     proposed: list[Row] = field(default_factory=list)
     """Rows that Optuna proposed."""
-    _open: dict[str, MLflowRunLogger] = field(default_factory=dict)
+    _open: dict[str, PackLogger] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def fail_open(self, reason: str, *, killed: bool) -> None:
         """Say of every pack that was at work that it ended without a result."""
         with self._lock:
             journals, self._open = dict(self._open), {}
-        for run_logger in journals.values():
-            run_logger.fail(reason, killed=killed)
+        for pack_logger in journals.values():
+            pack_logger.fail(reason, killed=killed)
 
-    def train(self, pack: PlannedPack, train: Callable[[MLflowRunLogger, Progress], Trained]) -> dict[str, str]:
+    def train(self, pack: PlannedPack, train: Callable[[PackLogger, Progress], Trained]) -> dict[str, str]:
         """Train a pack, and keep its records; how each arm ended, by its short key.
 
         Args:
@@ -61,19 +61,19 @@ class SweepRun:
             raise Interrupted("told to end (SIGTERM) before this pack began")
         progress = _PackProgress(self.progress, pack.pack_id)
         progress.report("opening the records", arms=[arm.short_key for arm in pack.arms])
-        run_logger = self._open_run_logger(pack)
+        pack_logger = self._open_pack_logger(pack)
         with self._lock:
-            self._open[pack.pack_id] = run_logger
+            self._open[pack.pack_id] = pack_logger
         try:
-            outcomes, checkpoint = train(run_logger, progress)
+            outcomes, checkpoint = train(pack_logger, progress)
             progress.report("storing the results")
             for name, outcome in outcomes.items():
-                run_logger.close(name, outcome, checkpoint)
+                pack_logger.close(name, outcome, checkpoint)
         except Interrupted as interruption:
-            run_logger.fail(str(interruption), killed=True)
+            pack_logger.fail(str(interruption), killed=True)
             raise
         except Side4VideoError as error:
-            run_logger.fail(str(error))
+            pack_logger.fail(str(error))
             self.failures |= {arm.key: str(error) for arm in pack.arms}
             progress.report("failed", reason=str(error))
             return {arm.short_key: "failed" for arm in pack.arms}
@@ -84,7 +84,7 @@ class SweepRun:
         progress.report("done", states=states)
         return states
 
-    def _open_run_logger(self, pack: PlannedPack) -> MLflowRunLogger:
+    def _open_pack_logger(self, pack: PlannedPack) -> PackLogger:
         fixed = [arm for arm in self.sweep.arms if arm.key not in {each.key for each in pack.arms}]
         swept = swept_by_arm(pack.arms, fixed)
         members = {
@@ -94,7 +94,7 @@ class SweepRun:
             for arm in pack.arms
         }
         plans = {arm.short_key: self.plan_of(arm.experiment).as_json() for arm in pack.arms}
-        return open_run_logger(
+        return open_pack_logger(
             pack.experiments,
             plans=plans,
             fingerprint=self.fingerprint,

@@ -16,8 +16,8 @@ from side4video.runs.trainer import LocalTrainer, Trainer
 from side4video.spec.check import check_files
 from side4video.spec.sweep_arms import Arm, Sweep, distinct
 from side4video.tracking.finished_runs import completed_arms
-from side4video.tracking.mlflow.search import StoredRun
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.run_store import StoredRun
+from side4video.tracking.stores import open_store
 from side4video.tracking.sweep_logger import SweepLogger, open_sweep_logger, swept_by_arm
 
 
@@ -70,7 +70,7 @@ def prepare_sweep(
     fingerprint = dataset.fingerprint()
     progress.report("asking the ledger")
     key = sweep_key(sweep)
-    store = Store.from_spec(experiments[0].tracking).prepare()
+    store = open_store(experiments[0].tracking).prepare()
     completed = {} if rerun else completed_arms(store, key, sweep.arms, fingerprint=fingerprint)
     progress.report("planning")
     if trainer is not None and (sweep.spec.optuna or any(arm.key not in completed for arm in sweep.arms)):

@@ -12,12 +12,12 @@ from side4video.core.progress import Progress
 from side4video.core.temporary import temporary_folder
 from side4video.spec.cluster import ClusterSpec
 from side4video.spec.experiment import Experiment
-from side4video.tracking.run_logger import MLflowRunLogger
+from side4video.tracking.pack_logger import PackLogger
 
 if TYPE_CHECKING:
     from side4video.planning.packs import PlannedPack
     from side4video.runs.packs import SweepRun
-    from side4video.tracking.mlflow.search import StoredRun
+    from side4video.tracking.run_store import StoredRun
 
 Trained = tuple[dict[str, dict[str, Any]], Path | None]
 """The result of each student, and the folder of the last checkpoint."""
@@ -42,13 +42,13 @@ class Trainer(Protocol):
         ...
 
     def train(
-        self, experiments: Mapping[str, Experiment], run_logger: MLflowRunLogger, *, place: str, progress: Progress
+        self, experiments: Mapping[str, Experiment], pack_logger: PackLogger, *, place: str, progress: Progress
     ) -> Trained:
         """Train experiments as one pack.
 
         Args:
             experiments: By student name.
-            run_logger: Their records.
+            pack_logger: Their records.
             place: Folder or URI for checkpoints; training continues from the newest one there.
             progress: Receives the progress.
         """
@@ -84,14 +84,14 @@ class LocalTrainer:
     def train(
         self,
         experiments: Mapping[str, Experiment],
-        run_logger: MLflowRunLogger,
+        pack_logger: PackLogger,
         *,
         place: str,
         progress: Progress,
         resume_from: Sequence[Path] = (),
     ) -> Trained:
         """See `Trainer`; `resume_from` has checkpoints elsewhere, for a place that has none yet."""
-        return train_in_process(experiments, run_logger, place=place, progress=progress, resume_from=resume_from)
+        return train_in_process(experiments, pack_logger, place=place, progress=progress, resume_from=resume_from)
 
     def train_packs(
         self,
@@ -102,9 +102,9 @@ class LocalTrainer:
         """See `Trainer`."""
         for pack in packs:
 
-            def train(run_logger: MLflowRunLogger, progress: Progress, pack: "PlannedPack" = pack) -> Trained:
+            def train(pack_logger: PackLogger, progress: Progress, pack: "PlannedPack" = pack) -> Trained:
                 return self.train(
-                    pack.experiments, run_logger, place=pack.folder, progress=progress, resume_from=pack.resume_from
+                    pack.experiments, pack_logger, place=pack.folder, progress=progress, resume_from=pack.resume_from
                 )
 
             sweep_run.train(pack, train)
@@ -112,7 +112,7 @@ class LocalTrainer:
 
 def train_in_process(
     experiments: Mapping[str, Experiment],
-    run_logger: MLflowRunLogger,
+    pack_logger: PackLogger,
     *,
     place: str,
     progress: Progress,
@@ -122,7 +122,7 @@ def train_in_process(
 
     Args:
         experiments: By student name.
-        run_logger: Their records.
+        pack_logger: Their records.
         place: Folder for checkpoints; one that is there already is gone on from.
         progress: Receives the progress.
         resume_from: Checkpoints elsewhere, newest first, to go on from where there is none in the folder.
@@ -148,11 +148,11 @@ def train_in_process(
     def store(report: Report) -> None:
         if report.checkpoint is not None:
             keep_checkpoint(report.checkpoint, kept, step=report.next_step, most=cluster.keep_checkpoints)
-        run_logger.take(report.points, report.notes)
+        pack_logger.take(report.points, report.notes)
 
     def on_fatal(words: str) -> None:
         print(f"error: {words}", file=sys.stderr, flush=True)  # noqa: T201 - the process ends, and nobody else can say it
-        run_logger.fail(words)
+        pack_logger.fail(words)
 
     found = [checkpoint_source(folder) for folder in (*checkpoints_in(kept), *resume_from)]
     with temporary_folder() as scratch:

@@ -18,7 +18,7 @@ from side4video.models.feature_request import FeatureRequest
 from side4video.models.methods import Method
 from side4video.spec.cluster import ClusterSpec
 from side4video.spec.optimization import OptimizationSpec
-from side4video.spec.tracking import TrackingSpec
+from side4video.spec.tracking import MLflowTrackingSpec, Tracking
 from side4video.tasks import Task
 from side4video.tasks.recognition.spec import RecognitionSpec
 
@@ -79,19 +79,25 @@ class Experiment(Spec):
     """How it is evaluated."""
     cluster: ClusterSpec = ClusterSpec()
     """On what it runs."""
-    tracking: TrackingSpec = TrackingSpec()
+    tracking: Tracking = MLflowTrackingSpec()
     """Where its numbers go."""
     seed: NonNegativeInt = 0
     """Seed of the initial weights and of dropout; the data path has its own (`data.seed`)."""
 
     @model_validator(mode="before")
     @classmethod
-    def task_is_recognition_unless_it_says(cls, document: Any) -> Any:
-        """A task without a kind is recognition."""
-        task = document.get("task") if isinstance(document, Mapping) else None
-        if not isinstance(task, Mapping) or "kind" in task:
+    def some_sections_have_a_default_kind(cls, document: Any) -> Any:
+        """A task without a kind is recognition; runs without a kind of tracking are stored in MLflow."""
+        if not isinstance(document, Mapping):
             return document
-        return {**document, "task": {"kind": "recognition", **task}}
+        defaults = {"task": "recognition", "tracking": "mlflow"}
+        sections = {name: document.get(name) for name in defaults}
+        missing = {
+            name: {"kind": defaults[name], **section}
+            for name, section in sections.items()
+            if isinstance(section, Mapping) and "kind" not in section
+        }
+        return {**document, **missing}
 
     @property
     def tower(self) -> TowerShape:

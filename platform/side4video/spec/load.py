@@ -173,7 +173,7 @@ def _explain(
     return InputError(f"{source}:{line}: {where}" if line else f"{source}: {where}", found, allowed=allowed, fix=fix)
 
 
-_DEFAULT_KINDS: Mapping[str | int, str] = {"task": "recognition"}
+_DEFAULT_KINDS: Mapping[str | int, str] = {"task": "recognition", "tracking": "mlflow"}
 """Of sections that need not say theirs."""
 
 

@@ -1,9 +1,10 @@
-"""Where a run's numbers are kept, as the user writes it."""
+"""The tracking section: where runs are stored."""
 
 from collections.abc import Mapping
+from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from side4video.core.spec import Spec
 
@@ -43,9 +44,29 @@ def sqlite_path(uri: str) -> str | None:
     return path if divider and scheme.split("+")[0] == "sqlite" and path.startswith("/") else None
 
 
-class TrackingSpec(Spec):
-    """The MLflow store, and the names under which a run appears there."""
+class _TrackingSpec(Spec):
+    """What every place for runs has."""
 
+    experiment: str = "side4video"
+    """The experiment that the run belongs to; made on first use."""
+    run_name: str = ""
+    """Name of the run; empty: the name of the experiment's file."""
+    tags: Mapping[str, str] = {}
+    """Further tags of the run, to find it by."""
+
+    @field_validator("experiment")
+    @classmethod
+    def experiment_has_a_name_mlflow_takes(cls, experiment: str) -> str:
+        """Refuse the empty name and names over MLflow's 500 characters."""
+        if not experiment.strip() or len(experiment) > 500:
+            raise ValueError("an experiment's name has 1 to 500 characters")
+        return experiment
+
+
+class MLflowTrackingSpec(_TrackingSpec):
+    """Runs are stored in MLflow."""
+
+    kind: Literal["mlflow"] = "mlflow"
     uri: str = ""
     """A tracking server (`http://HOST:5000`) or a database (`sqlite:////absolute/path.db`).
 
@@ -53,25 +74,28 @@ class TrackingSpec(Spec):
     `$SIDE4VIDEO_HOME` (by default `~/.side4video`), made on first use.
     """
 
-    experiment: str = "side4video"
-    """The experiment that the run belongs to; made on first use."""
-
-    run_name: str = ""
-    """What the run is called; empty: a name made of the spec's file, method and seed."""
-
-    tags: Mapping[str, str] = {}
-    """Further tags of the run, to find it by."""
-
     @field_validator("uri")
     @classmethod
     def uri_is_the_same_place_in_every_process(cls, uri: str) -> str:
         """Refuse the file store and relative paths."""
         return check_tracking_uri(uri) if uri else uri
 
+
+class FilesTrackingSpec(_TrackingSpec):
+    """Runs are stored as plain files (JSON lines, CSV, artifacts), without a database or MLflow."""
+
+    kind: Literal["files"] = "files"
+    folder: str = ""
+    """Folder for the runs, with `~` and `${NAME}`; the same on all nodes. Empty: `records` in `$SIDE4VIDEO_HOME`."""
+
     @field_validator("experiment")
     @classmethod
-    def experiment_has_a_name_mlflow_takes(cls, experiment: str) -> str:
-        """Refuse the empty name and what is over MLflow's 500 characters."""
-        if not experiment.strip() or len(experiment) > 500:
-            raise ValueError("an experiment's name has 1 to 500 characters")
+    def experiment_can_be_a_folder(cls, experiment: str) -> str:
+        """Refuse names that lead to another folder."""
+        if "/" in experiment or experiment in (".", ".."):
+            raise ValueError("the experiment is the name of a folder: it holds no `/`")
         return experiment
+
+
+Tracking = Annotated[MLflowTrackingSpec | FilesTrackingSpec, Field(discriminator="kind")]
+"""Where runs are stored; a section without a `kind` is MLflow's."""

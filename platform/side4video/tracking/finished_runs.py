@@ -10,8 +10,7 @@ from typing import Any
 
 from side4video.spec.experiment import Experiment
 from side4video.spec.sweep_arms import Arm
-from side4video.tracking.mlflow.search import StoredRun, quoted
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.sweep_logger import children_of, has_ended
 from side4video.tracking.tags import DIGEST_TAG, FINGERPRINT_TAG, REUSED_TAG, STATE_TAG, WEIGHTS_TAG
 
@@ -25,7 +24,7 @@ class EpochMetrics:
     metrics: dict[str, float]
 
 
-def finished_runs(store: Store, experiments: Collection[Experiment], *, fingerprint: str) -> dict[str, StoredRun]:
+def finished_runs(store: RunStore, experiments: Collection[Experiment], *, fingerprint: str) -> dict[str, StoredRun]:
     """The newest result of each experiment that has one, by digest.
 
     Args:
@@ -34,10 +33,8 @@ def finished_runs(store: Store, experiments: Collection[Experiment], *, fingerpr
         fingerprint: Of the data as they are now.
     """
     wanted = {spec.digest(): spec.backbone.weights.identity() for spec in experiments}
-    runs = store.runs_anywhere(
-        f"attributes.status = 'FINISHED' and tags.`{STATE_TAG}` = 'finished' and "
-        f"tags.`{FINGERPRINT_TAG}` = {quoted(fingerprint)}"
-    )
+    tags = {STATE_TAG: "finished", FINGERPRINT_TAG: fingerprint}
+    runs = store.runs(status="FINISHED", tags=tags, everywhere=True)
     found: dict[str, StoredRun] = {}
     for run in runs:
         digest = run.tags.get(DIGEST_TAG, "")
@@ -47,7 +44,7 @@ def finished_runs(store: Store, experiments: Collection[Experiment], *, fingerpr
     return found
 
 
-def metric_history(store: Store, run_id: str, metric: str) -> list[EpochMetrics]:
+def metric_history(store: RunStore, run_id: str, metric: str) -> list[EpochMetrics]:
     """A run's metric at each epoch that was evaluated, with the epoch."""
     epochs = {each.step: int(each.value) for each in store.history(run_id, "eval/epoch")}
     values = {each.step: each.value for each in store.history(run_id, metric)}
@@ -62,7 +59,7 @@ def correct_predictions(text: str) -> dict[int, bool]:
     return {int(row["index"]): row["correct"] == "1" for row in rows if row["label"]}
 
 
-def completed_arms(store: Store, key: str, arms: Sequence[Arm], *, fingerprint: str) -> dict[str, StoredRun]:
+def completed_arms(store: RunStore, key: str, arms: Sequence[Arm], *, fingerprint: str) -> dict[str, StoredRun]:
     """The runs of arms that have a result, by arm key.
 
     They are this sweep's own, or other runs of the same experiments that finished (`StoredRun.is_in_sweep` tells).

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from side4video.core.errors import InputError
-from side4video.core.metric import Metric, point
+from side4video.core.metric import Metric
 from side4video.spec.sweep_arms import Arm, Sweep, swept_values
 from side4video.tracking.description import (
     SMALL_FIGURES,
@@ -23,10 +23,9 @@ from side4video.tracking.description import (
 )
 from side4video.tracking.environment import describe
 from side4video.tracking.mlflow.connection import OutageError
-from side4video.tracking.mlflow.saved_views import arms_filter, sweep_view, varying
-from side4video.tracking.mlflow.search import StoredRun, quoted
-from side4video.tracking.mlflow.store import Store
-from side4video.tracking.run_logger import Membership
+from side4video.tracking.pack_logger import Membership
+from side4video.tracking.run_store import RunStore, StoredRun
+from side4video.tracking.stores import open_store
 from side4video.tracking.tags import (
     CHECKPOINTS_TAG,
     DESCRIPTION_TAG,
@@ -35,7 +34,9 @@ from side4video.tracking.tags import (
     PACK_TAG,
     REUSED_TAG,
     ROWS_TAG,
+    RUN_KIND_TAG,
     STATE_TAG,
+    SWEEP_KIND,
     SWEEP_TAG,
 )
 
@@ -45,7 +46,6 @@ COPIED = ("predictions.csv", "views.csv", "class_accuracy.json", "spec.json", "p
 """Artifacts that an arm takes over with a result."""
 COMPARISON = "comparison.md"
 """The report's table among a sweep's artifacts."""
-MEMORY, PLANNED_MEMORY = "memory/peak_gib", "plan/peak_memory_gib"
 CURVES = "eval/"
 """Metrics that it takes over whole, not only their last values."""
 
@@ -54,7 +54,7 @@ CURVES = "eval/"
 class SweepLogger:
     """The runs of a sweep."""
 
-    store: Store
+    store: RunStore
     parent: str
     key: str
     """What the sweep is known by."""
@@ -98,7 +98,7 @@ class SweepLogger:
             params={**member.params, **arm.experiment.resolved()},
             parent=self.parent,
         )
-        told = [Metric(*point(name, value, 0)) for name, value in source.metrics.items() if not name.startswith(CURVES)]
+        told = [Metric.now(name, value, 0) for name, value in source.metrics.items() if not name.startswith(CURVES)]
         for name in (name for name in source.metrics if name.startswith(CURVES)):
             told += self.store.history(source.run_id, name)
         self.store.log(run_id, told)
@@ -128,7 +128,7 @@ class SweepLogger:
         comparison = next((each.read_text(encoding="utf-8") for each in artifacts if each.name == COMPARISON), "")
         try:
             runs = self.children().values()
-            metrics = save_sweep_view(self.store, self.key, list(runs), metric=metric)
+            metrics = self.store.save_sweep_view(self.key, list(runs), metric=metric)
         except OutageError as error:
             log.warning("the sweep %s is not described: %s", self.key, error)
             return
@@ -152,35 +152,12 @@ class SweepLogger:
         self.store.finish(self.parent, "KILLED")
 
 
-def children_of(store: Store, key: str) -> dict[str, StoredRun]:
+def children_of(store: RunStore, key: str) -> dict[str, StoredRun]:
     """The newest run of each arm of a sweep, by the arm's key; none where the sweep was never begun."""
     runs: dict[str, StoredRun] = {}
-    for run in store.runs(f"tags.`{SWEEP_TAG}` = {quoted(key)} and tags.`{DIGEST_TAG}` != ''"):
+    for run in store.runs(tags={SWEEP_TAG: key}, with_tags=(DIGEST_TAG,)):
         runs.setdefault(run.tags[DIGEST_TAG], run)
     return runs
-
-
-def save_sweep_view(store: Store, key: str, arms: Sequence[StoredRun], *, metric: str) -> list[str]:
-    """Make the view of MLflow's pages that shows a sweep's arms; its name is the sweep's key.
-
-    Args:
-        store: Where the sweep is.
-        key: What it is known by.
-        arms: Its arms' runs.
-        metric: What they are compared by.
-
-    Returns:
-        The metrics that have an axis: memory, measured if all arms have it, else planned; and what is compared.
-
-    Raises:
-        OutageError: If the store is away.
-    """
-    memory = MEMORY if arms and all(MEMORY in run.metrics for run in arms) else PLANNED_MEMORY
-    metrics = [memory, metric]
-    parameters = varying([dict(run.params) for run in arms])
-    filter = arms_filter(key, SWEEP_TAG)  # noqa: A001 - MLflow's own word
-    store.save_view(key, sweep_view(filter, parameters=parameters, metrics=metrics, uuid=key))
-    return metrics
 
 
 def open_sweep_logger(sweep: Sweep, *, key: str, plan: Mapping[str, Any]) -> SweepLogger:
@@ -191,11 +168,11 @@ def open_sweep_logger(sweep: Sweep, *, key: str, plan: Mapping[str, Any]) -> Swe
         key: What it is known by.
         plan: Its plan, as JSON values.
     """
-    store = Store.from_spec(sweep.base_experiment.tracking).prepare()
+    store = open_store(sweep.base_experiment.tracking).prepare()
     parent = store.start_run(
         name=sweep.spec.name,
         key=f"sweep/{key}",
-        tags={SWEEP_TAG: key, "side4video.kind": "sweep", STATE_TAG: "running", **describe()},
+        tags={SWEEP_TAG: key, RUN_KIND_TAG: SWEEP_KIND, STATE_TAG: "running", **describe()},
         params={"sweep": sweep.spec.model_dump(mode="json", exclude={"base", "tables", "packing", "limits"})},
         reopen_finished=True,
     )

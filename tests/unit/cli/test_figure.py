@@ -15,8 +15,8 @@ from side4video.core.metric import Metric
 from side4video.planning.plan_cache import PlannedPeak
 from side4video.reports.figures import memory
 from side4video.reports.figures.memory import memory_rows
-from side4video.tracking.mlflow.store import Store
-from side4video.tracking.run_logger import PREDICTED, open_run_logger
+from side4video.tracking.mlflow.store import MLflowStore
+from side4video.tracking.pack_logger import PREDICTED, open_pack_logger
 from side4video.tracking.tags import REUSED_TAG, STATE_TAG
 from tiny import tiny
 
@@ -42,8 +42,8 @@ def recorded(
     """The id of a run as a journal writes it."""
     spec = tiny(name=name, **document)
     plans = {"run": {**dict.fromkeys(PREDICTED, 1.0), "peak_memory_parts_gib": PARTS}}
-    run_logger = open_run_logger({"run": spec}, plans=plans, fingerprint=clips, place=f"/nowhere/{next(NUMBERS)}")
-    run = run_logger.run_ids["run"]
+    pack_logger = open_pack_logger({"run": spec}, plans=plans, fingerprint=clips, place=f"/nowhere/{next(NUMBERS)}")
+    run = pack_logger.run_ids["run"]
     points = [Metric(key, value, step, 1) for key, values in series.items() for step, value in values.items()]
     store.log(run, [*points, *(Metric(key, value, 7, 1) for key, value in times.items())])
     store.set_tags(run, {STATE_TAG: state})
@@ -60,7 +60,7 @@ def runs(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIDE4VIDEO_HOME", str(tmp_path_factory.mktemp("home")))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        store = Store().prepare()
+        store = MLflowStore().prepare()
         made = {
             "mine": recorded(store, "mine", predictions=OWN),
             "probe": recorded(store, "probe", predictions=OTHER, method={"kind": "linear"}),
@@ -231,7 +231,7 @@ def test_what_runs_measured_stands_beside_the_plan_with_its_own_batch(runs, tmp_
     """A worker's clips: two copies of its half of 16 in two parts."""
     changes = {"cluster": {"workers": 2}, "optimization": {"batch_size": 16, "accumulation": 2}}
     times = {"memory/peak_gib": 3.0}
-    store = Store().prepare()
+    store = MLflowStore().prepare()
     recorded(store, "ssv2-vitb16", times=times, data={"repeated_sampling": 2}, **changes)
     recorded(store, "ssv2-vitb16", times={"memory/peak_gib": 4.0}, data={"repeated_sampling": 2}, seed=1, **changes)
     (row,) = (each for each in memory_rows([], store) if each.experiment == "ssv2-vitb16")

@@ -26,7 +26,7 @@ from side4video.runs.launch import launch
 from side4video.spec.load import apply_override, parse_experiment
 from side4video.spec.protocol import Compared, differences
 from side4video.spec.zero_shot import PROMPT, zero_shot_of
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from tiny import DOCUMENT, merged, tiny
 
 CLIP = {"text": {"kind": "transformer", "width": 16, "layers": 2, "head_width": 8}, "output_dim": 24}
@@ -211,7 +211,7 @@ def made(learned):
 
 
 def rows_of(run_id, folder):
-    file = Store().prepare().download(run_id, "predictions.csv", folder)
+    file = MLflowStore().prepare().download(run_id, "predictions.csv", folder)
     return list(csv.DictReader(file.read_text().splitlines()))
 
 
@@ -240,7 +240,7 @@ def test_predictions_are_those_of_the_statement_on_the_runs_own_clips(learned, m
 
 
 def test_the_record_has_each_class_and_the_runs_protocol(learned, made, tmp_path):
-    store = Store().prepare()
+    store = MLflowStore().prepare()
     record, run = store.get(made["run_id"]), store.get(learned[1].run_id)
     accuracy = json.loads(store.download(made["run_id"], "class_accuracy.json", tmp_path).read_text())
     assert set(accuracy) == set(learned[0].data.dataset.classes())

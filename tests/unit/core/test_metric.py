@@ -1,30 +1,25 @@
+import copy
 import json
 import math
 import time
 
 import pytest
 
-from side4video.core.metric import LARGEST, Metric, MetricBuffer, check_key, from_json, to_json
+from side4video.core.metric import LARGEST, Metric, check_key, from_json, to_json
 
 
-def test_buffer_keeps_order_and_time_and_is_empty_after_draining():
-    buffer = MetricBuffer()
+def test_a_metric_of_now_has_the_time_of_the_call():
     before = time.time_ns() // 1_000_000
-    buffer.append("train/loss", 0.5, step=1)
-    buffer.append("time/step_s", 2, step=1)
-    assert len(buffer) == 2
-    metrics = buffer.drain()
-    assert [(m.key, m.value, m.step) for m in metrics] == [("train/loss", 0.5, 1), ("time/step_s", 2.0, 1)]
-    assert all(before <= m.timestamp_ms <= time.time_ns() // 1_000_000 for m in metrics)
-    assert buffer.drain() == []
+    metric = Metric.now("time/step_s", 2, 1)
+    assert (metric.key, metric.value, metric.step) == ("time/step_s", 2.0, 1)
+    assert before <= metric.timestamp_ms <= time.time_ns() // 1_000_000
 
 
-def test_drained_metrics_do_not_change_with_the_buffer():
-    buffer = MetricBuffer()
-    buffer.append("a", 1, step=0)
-    metrics = buffer.drain()
-    buffer.append("b", 1, step=0)
-    assert [m.key for m in metrics] == ["a"]
+def test_a_metric_travels_as_a_row_and_comes_back():
+    """Ray's reports and checkpoints hold rows; a NamedTuple is one."""
+    metric = Metric("a", 0.5, 3, 7)
+    assert Metric(*json.loads(json.dumps(metric))) == metric
+    assert copy.deepcopy(metric) == metric
 
 
 def test_infinities_become_the_largest_double_and_nan_stays():

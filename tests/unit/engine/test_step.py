@@ -44,7 +44,7 @@ def part(*values):
 class Sum:
     """A task whose loss is the sum of the outputs."""
 
-    headline: str = "top1"
+    main_metric: str = "top1"
 
     def targets(self, batch):
         return None

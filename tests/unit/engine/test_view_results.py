@@ -15,7 +15,7 @@ from side4video.engine.process_group import ProcessGroup
 from side4video.models.frozen_features import features_of_batch
 from side4video.run import build_student
 from side4video.runs.launch import launch
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from tiny import tiny
 
 CLIPS, CROPS = 2, 3
@@ -71,7 +71,7 @@ def finished():
 
 def test_a_run_records_each_view(finished, tmp_path):
     names = {f"eval/view_{clip}_{crop}/top1" for clip in range(CLIPS) for crop in range(CROPS)}
-    store = Store().prepare()
+    store = MLflowStore().prepare()
     stored = store.get(finished.run_id).metrics
     assert names == {name for name in stored if "view_" in name}
     assert len(store.history(finished.run_id, "eval/view_1_2/top1")) == 2  # one an evaluation

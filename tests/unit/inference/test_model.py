@@ -14,7 +14,7 @@ from side4video.apps.export.command import export
 from side4video.cli.predict import predict
 from side4video.core.errors import InputError
 from side4video.inference.bundle import read_bundle, sealed
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from tiny import tiny
 
 
@@ -22,7 +22,7 @@ from tiny import tiny
 def recorded(run, tmp_path_factory):
     """The run's own scores of all test clips, and their paths."""
     folder = tmp_path_factory.mktemp("recorded")
-    scores = np.load(Store().prepare().download(run.run_id, "scores.npz", folder))
+    scores = np.load(MLflowStore().prepare().download(run.run_id, "scores.npz", folder))
     return scores["scores"], [clip.path for clip in tiny().data.dataset.clips("test")]
 
 

@@ -32,8 +32,8 @@ def test_best_first_equals_by_name_and_no_number_last():
 def test_more_videos_than_a_tile_holds():
     torch.manual_seed(0)
     matching = TokenMatching(16, weighted=True, padding="ignored")
-    index = index_of(matching.keep_videos(torch.randn(600, 3, 16)))
-    text = matching.keep_texts(torch.randn(1, 4, 16), TOKENS_QW)
+    index = index_of(matching.embed_videos(torch.randn(600, 3, 16)))
+    text = matching.embed_texts(torch.randn(1, 4, 16), TOKENS_QW)
     with torch.no_grad():
         expected = matching.compare(text, index.kept)[0].argsort(descending=True, stable=True)
     assert [place for _, place in ranked(index, text, 600, matching)[0]] == expected.tolist()

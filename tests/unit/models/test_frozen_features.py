@@ -7,13 +7,13 @@ import toys
 from side4video.models import frozen_features as frozen_module
 from side4video.models.feature_request import EMBEDDING, FeatureRequest
 from side4video.models.frozen_features import (
-    blank_stored,
+    empty_entries,
     entry_layouts,
     features_of_batch,
-    from_stored,
+    from_entries,
     frozen_features,
     request_of,
-    to_stored,
+    to_entries,
 )
 from side4video.models.layers.eight_bit import EightBitTokens
 
@@ -47,13 +47,13 @@ def flat(layouts):
 def test_what_is_declared_comes(reads, family, precision, kept):
     tower = toys.toy_tower(precision, family, kept)
     video = toys.make_batch(0, size=3).video_BTCHW
-    stored = to_stored(frozen_features(tower, video, reads))
+    stored = to_entries(frozen_features(tower, video, reads))
     declared = flat(layouts_of(tower, reads))
     assert {name: (tensor.dtype, tensor.shape[1:]) for name, tensor in stored.items()} == {
         name: (row.dtype, row.shape) for name, row in declared.items()
     }
     assert all(len(tensor) == 3 for tensor in stored.values())
-    blank = blank_stored(layouts_of(tower, reads), 3, torch.device("cpu"))
+    blank = empty_entries(layouts_of(tower, reads), 3, torch.device("cpu"))
     assert {name: (tensor.dtype, tensor.shape) for name, tensor in stored.items()} == {
         name: (tensor.dtype, tensor.shape) for name, tensor in blank.items()
     }
@@ -81,7 +81,7 @@ def test_there_and_back_is_the_same(reads, family, precision, kept):
     tower = toys.toy_tower(precision, family, kept)
     video = toys.make_batch(0, size=3).video_BTCHW
     features = frozen_features(tower, video, reads)
-    again = from_stored(tower, video, to_stored(features), reads=reads)
+    again = from_entries(tower, video, to_entries(features), reads=reads)
     assert same(features, again)
     assert again.video_BTCHW is video
     assert torch.equal(again.normalise(video), features.normalise(video))
@@ -90,20 +90,20 @@ def test_there_and_back_is_the_same(reads, family, precision, kept):
 def test_twin_that_exchanges_queries_and_keys(monkeypatch):
     tower, video = toys.toy_tower(), toys.make_batch(0, size=3).video_BTCHW
     features = frozen_features(tower, video, ATTENTION)
-    stored = to_stored(features)
+    stored = to_entries(features)
     stored["attention-1.keys"], stored["attention-1.queries"] = (
         stored["attention-1.queries"],
         stored["attention-1.keys"],
     )
-    assert not same(features, from_stored(tower, video, stored, reads=ATTENTION))
+    assert not same(features, from_entries(tower, video, stored, reads=ATTENTION))
 
 
 def test_twin_that_rounds(monkeypatch):
     """Kept in half of the tower's precision: another student."""
     tower, video, reads = toys.toy_tower(), toys.make_batch(0, size=3).video_BTCHW, READS["tokens"]
     features = frozen_features(tower, video, reads)
-    rounded = {name: tensor.half().float() for name, tensor in to_stored(features).items()}
-    assert not same(features, from_stored(tower, video, rounded, reads=reads))
+    rounded = {name: tensor.half().float() for name, tensor in to_entries(features).items()}
+    assert not same(features, from_entries(tower, video, rounded, reads=reads))
 
 
 @pytest.mark.parametrize(("reads", "family"), CASES)
@@ -115,14 +115,14 @@ def test_less_is_read_of_more():
     """A pack whose deepest reader has gone reads on from the same files."""
     tower, video = toys.toy_tower(), toys.make_batch(0, size=3).video_BTCHW
     less, more = FeatureRequest(frozenset({1})), FeatureRequest(frozenset({1, 3}), frozenset({2}), pooled=True)
-    stored = to_stored(frozen_features(tower, video, more))
-    assert same(from_stored(tower, video, stored, reads=less), frozen_features(tower, video, less))
+    stored = to_entries(frozen_features(tower, video, more))
+    assert same(from_entries(tower, video, stored, reads=less), frozen_features(tower, video, less))
 
 
 def test_a_batch_that_brings_its_features_needs_no_tower(monkeypatch):
     tower, batch, reads = toys.toy_tower(), toys.make_batch(0), READS["tokens"]
     features = features_of_batch(tower, batch, reads)
-    batch.stored = to_stored(features)
+    batch.stored = to_entries(features)
 
     def run(*_args, **_options):
         raise AssertionError("the tower runs")

@@ -11,8 +11,8 @@ from side4video.reports import comparable
 from side4video.reports.comparable import comparable_runs
 from side4video.reports.stored_sweep import comparability
 from side4video.spec.protocol import sentences
-from side4video.tracking.mlflow.store import Store
-from side4video.tracking.run_logger import PREDICTED, open_run_logger
+from side4video.tracking.mlflow.store import MLflowStore
+from side4video.tracking.pack_logger import PREDICTED, open_pack_logger
 from side4video.tracking.sweep_logger import open_sweep_logger
 from side4video.tracking.tags import DIGEST_TAG, FINGERPRINT_TAG, STATE_TAG, SWEEP_TAG
 from tiny import tiny
@@ -25,15 +25,17 @@ def store(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIDE4VIDEO_HOME", str(tmp_path_factory.mktemp("home")))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        yield Store().prepare()
+        yield MLflowStore().prepare()
 
 
 def recorded(store, fingerprint="one set of clips", videos=20.0, *, state="finished", tags=None, **changes):
     """The id of a run as a journal writes it."""
     spec = tiny(**changes)
     plans = {"run": dict.fromkeys(PREDICTED, 1.0)}
-    run_logger = open_run_logger({"run": spec}, plans=plans, fingerprint=fingerprint, place=f"/nowhere/{next(NUMBERS)}")
-    run_id = run_logger.run_ids["run"]
+    pack_logger = open_pack_logger(
+        {"run": spec}, plans=plans, fingerprint=fingerprint, place=f"/nowhere/{next(NUMBERS)}"
+    )
+    run_id = pack_logger.run_ids["run"]
     figures = {"eval/top1": 0.5} | ({"eval/videos": videos} if videos else {})
     store.log(run_id, [Metric(name, value, 0, 1_700_000_000_000) for name, value in figures.items()])
     store.set_tags(run_id, {STATE_TAG: state, **(tags or {})})

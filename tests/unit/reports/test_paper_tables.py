@@ -11,7 +11,7 @@ from side4video.core.metric import Metric
 from side4video.reports.grid import Grid, GridColumn, GridRow, grid_csv, grid_html, grid_latex, grid_markdown
 from side4video.reports.paper import TABLES
 from side4video.reports.paper_report import find_runs, paper_grid
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from side4video.tracking.tags import FINGERPRINT_TAG
 from tiny import tiny
 
@@ -77,7 +77,7 @@ def test_counts_of_rows():
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.setenv("SIDE4VIDEO_HOME", str(tmp_path))
-    return Store(f"sqlite:///{tmp_path}/mlflow.db").prepare()
+    return MLflowStore(f"sqlite:///{tmp_path}/mlflow.db").prepare()
 
 
 def record(store, name, metrics, *, seed=0, fingerprint="ssv2", state="finished", arm=False, **changes):

@@ -11,7 +11,7 @@ from side4video.core.errors import InputError
 from side4video.core.metric import Metric
 from side4video.reports.stored_sweep import read_sweep, stored_rows
 from side4video.reports.table_9 import part_of, table_9_rows
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from side4video.tracking.sweep_logger import open_sweep_logger
 from side4video.tracking.tags import DIGEST_TAG, FINGERPRINT_TAG, STATE_TAG, SWEEP_TAG
 
@@ -41,7 +41,7 @@ TOP1 = {"attention": 0.579, "convolution": 0.6, "top": 0.25, "1 layer": 0.35, "n
 def store(tmp_path, monkeypatch):
     monkeypatch.setenv("SIDE4VIDEO_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return Store().prepare()
+    return MLflowStore().prepare()
 
 
 def recorded(store, name="ablations", fingerprint="clips", **named):

@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from side4video.core.errors import InputError
-from side4video.spec.tracking import TrackingSpec
+from side4video.spec.tracking import MLflowTrackingSpec
 from side4video.tracking.mlflow.connection import artifact_folder, resolve_uri
 
 
@@ -19,7 +19,7 @@ from side4video.tracking.mlflow.connection import artifact_folder, resolve_uri
     ],
 )
 def test_stores_that_are_the_same_everywhere(uri):
-    assert TrackingSpec(uri=uri).uri == uri
+    assert MLflowTrackingSpec(uri=uri).uri == uri
 
 
 @pytest.mark.parametrize(
@@ -28,13 +28,13 @@ def test_stores_that_are_the_same_everywhere(uri):
 )
 def test_file_stores_and_relative_paths_are_refused(uri):
     with pytest.raises(ValidationError, match="empty for the default store"):
-        TrackingSpec(uri=uri)
+        MLflowTrackingSpec(uri=uri)
 
 
 @pytest.mark.parametrize("name", ["", "  ", "x" * 501])
 def test_experiment_names_that_mlflow_refuses(name):
     with pytest.raises(ValidationError, match="1 to 500"):
-        TrackingSpec(experiment=name)
+        MLflowTrackingSpec(experiment=name)
 
 
 def test_default_store_lies_in_the_platforms_folder(home):

@@ -129,7 +129,7 @@ def check_against_open_clip(clip, method, spoil=lambda one: None):
     for found, theirs, true in zip((frames, ends), ours, truth, strict=True):
         assert close_to_open_clips(found, theirs, true)
     matching = one.module.matching
-    kept = matching.keep_texts(words, tokens), matching.keep_videos(frames)
+    kept = matching.embed_texts(words, tokens), matching.embed_videos(frames)
     assert close_to_open_clips(matching.compare(*kept), similarities(*ours), similarities(*truth))
 
 

@@ -16,7 +16,7 @@ from side4video.tracking.description import (
     sweep_description,
 )
 from side4video.tracking.mlflow.parameters import TAG_LIMIT
-from side4video.tracking.run_logger import MLflowRunLogger
+from side4video.tracking.pack_logger import PackLogger
 from side4video.tracking.tags import DESCRIPTION_TAG, EXPERIMENT_DESCRIPTION
 from tiny import tiny
 
@@ -168,11 +168,11 @@ def test_an_experiment_is_described_when_it_is_made(store):
     assert experiment.tags[DESCRIPTION_TAG] == EXPERIMENT_DESCRIPTION
 
 
-def close_twice(store, journal_of=MLflowRunLogger):
+def close_twice(store, journal_of=PackLogger):
     """A run that failed, was gone on with, and ended."""
     run_id = store.start_run(name="a", key="a")
-    run_logger = journal_of(store, {"a": run_id}, {"a": about()})
-    run_logger.fail("a worker died")
+    pack_logger = journal_of(store, {"a": run_id}, {"a": about()})
+    pack_logger.fail("a worker died")
     failed = store.get(run_id).tags[DESCRIPTION_TAG]
     again = store.start_run(name="a", key="a")
     assert again == run_id
@@ -187,7 +187,7 @@ def test_the_last_description_stays_and_nothing_doubles(store):
     assert ended == run_description(about(), ended.split("evaluate ")[1][:8], OUTCOME)
 
 
-class Appending(MLflowRunLogger):
+class Appending(PackLogger):
     """Puts each description behind the one before."""
 
     def close(self, name, outcome, checkpoint):

@@ -10,9 +10,9 @@ from side4video.core.metric import Metric
 from side4video.tracking import finished_runs as finished_module
 from side4video.tracking import sweep_logger
 from side4video.tracking.finished_runs import completed_arms, correct_predictions, finished_runs, metric_history
-from side4video.tracking.mlflow.search import StoredRun
-from side4video.tracking.mlflow.store import Store
-from side4video.tracking.run_logger import PREDICTED, open_run_logger
+from side4video.tracking.mlflow.store import MLflowStore
+from side4video.tracking.pack_logger import PREDICTED, open_pack_logger
+from side4video.tracking.run_store import StoredRun
 from side4video.tracking.sweep_logger import children_of, open_sweep_logger, swept_by_arm, unfinished_places
 from side4video.tracking.tags import (
     CHECKPOINTS_TAG,
@@ -117,13 +117,16 @@ def test_the_newest_result_counts(store, monkeypatch):
 
 def test_twin_that_takes_the_last_one_it_sees(store, monkeypatch):
     older, _ = two_results(store, monkeypatch)
-    runs = Store.runs_anywhere
-    monkeypatch.setattr(Store, "runs_anywhere", lambda self, filter: runs(self, filter)[::-1])  # noqa: A006
-    assert result(store) == older
+
+    class OldestFirst(MLflowStore):
+        def runs(self, *arguments, **options):
+            return super().runs(*arguments, **options)[::-1]
+
+    assert result(OldestFirst(store.uri)) == older
 
 
 def test_results_of_other_projects_in_the_store_count(store):
-    run_id = run_of(Store(store.uri, "another project").prepare())
+    run_id = run_of(MLflowStore(store.uri, "another project").prepare())
     assert result(store) == run_id
 
 
@@ -151,12 +154,12 @@ def closed(state="finished"):
 
 
 def test_what_a_journal_writes_is_a_result(store):
-    run_logger = open_run_logger(
+    pack_logger = open_pack_logger(
         {"student": SPEC}, plans={"student": dict.fromkeys(PREDICTED, 1.0)}, fingerprint=DATA, place="/nowhere"
     )
     assert result(store) == ""
-    run_logger.close("student", closed(), None)
-    assert result(store) == run_logger.run_ids["student"]
+    pack_logger.close("student", closed(), None)
+    assert result(store) == pack_logger.run_ids["student"]
 
 
 # ---- what a run measured
@@ -305,7 +308,7 @@ def test_taking_over_twice_makes_one_run_while_it_is_not_whole(store, sweep, rec
     arm = sweep.arms[0]
     source = source_of(store, arm)
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "log", lambda self, run_id, metrics: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(MLflowStore, "log", lambda self, run_id, metrics: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             record.copy_result(arm, source, {})
     assert not completed_arms(store, "the key", [arm], fingerprint=DATA)[arm.key].is_in_sweep("the key")
@@ -419,6 +422,7 @@ def test_an_arm_that_is_not_asked_for_is_not_told(store, sweep):
 def test_twin_that_asks_others_first(store, sweep, monkeypatch):
     monkeypatch.setattr(finished_module, "children_of", lambda store, key: {})
     run_of(store, sweep.arms[0].experiment, **OWN)
+    run_of(store, sweep.arms[0].experiment)
     assert not completed_arms(store, "the key", sweep.arms, fingerprint=DATA)[sweep.arms[0].key].is_in_sweep("the key")
 
 

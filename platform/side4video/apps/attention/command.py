@@ -69,9 +69,9 @@ def _load(model: str, uri: str, device: str) -> "AttentionReader":
     if Path(model).is_dir():
         return load_attention(model, device)
     from side4video.runs.stored_run import fetch_trained
-    from side4video.tracking.mlflow.store import Store
+    from side4video.tracking.stores import store_at
 
-    store = Store(uri).prepare()
+    store = store_at(uri).prepare()
     with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
         run, weights, fingerprint = fetch_trained(store, model, Path(scratch))
         return AttentionReader(

@@ -73,13 +73,13 @@ def _write_page(
 ) -> None:
     from side4video.apps.data_check.check import draw_pictures
     from side4video.apps.data_check.listing import piece_of
-    from side4video.apps.data_check.page import SHOWN, Picture, report_page
+    from side4video.apps.data_check.page import MAX_PICTURES, Picture, report_page
     from side4video.core.text import format_length
     from side4video.data.storage import common_root, relative
     from side4video.reports.html import write_page
 
     data, pool, progress = tools
-    shown = [clip for clip in checked.sample if not checked.facts[piece_of(clip)].broken][:SHOWN]
+    shown = [clip for clip in checked.sample if not checked.facts[piece_of(clip)].broken][:MAX_PICTURES]
     jpegs = draw_pictures(shown, data, pool=pool, progress=progress)
     root = common_root([clip.path for _, clip in checked.listing.clips()])
     pictures = []

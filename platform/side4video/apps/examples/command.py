@@ -76,10 +76,10 @@ def _load(run: str, uri: str, scratch: Path) -> tuple[Any, Any, Any, str]:
     from side4video.engine.process_group import ProcessGroup
     from side4video.inference.retrieval import RetrievalModel
     from side4video.runs.stored_run import fetch_weights, find_finished
-    from side4video.tracking.mlflow.store import Store
+    from side4video.tracking.stores import store_at
     from side4video.tracking.tags import FINGERPRINT_TAG
 
-    store = Store(uri).prepare()
+    store = store_at(uri).prepare()
     finished = find_finished(store, run, scratch)
     task = finished.spec.task.kind
     if task != "retrieval":

@@ -13,7 +13,7 @@ from side4video.core.progress import Progress
 from side4video.data.clip import Clip
 from side4video.data.storage import common_root, relative
 from side4video.inference.retrieval import RetrievalModel, TextQuery
-from side4video.tasks.retrieval.matching import Kept
+from side4video.tasks.retrieval.matching import Embeddings
 from side4video.tasks.retrieval.ranking import Search
 
 
@@ -82,5 +82,5 @@ def readable_names(clips: Sequence[Clip]) -> list[str]:
     return names
 
 
-def _search(encoder: RetrievalModel, kept: Kept) -> Search:
+def _search(encoder: RetrievalModel, kept: Embeddings) -> Search:
     return Search([], kept, encoder.matching.compare, process=encoder.process)

@@ -57,12 +57,12 @@ def export(
     """
     from side4video.apps.export.bundled_run import bundle_run
     from side4video.inference.bundle import check_new
-    from side4video.tracking.mlflow.store import Store
+    from side4video.tracking.stores import store_at
 
     check_new(folder)
     hub = _hub(push, public=public)
     found, written = bundle_run(
-        Store(uri).prepare(),
+        store_at(uri).prepare(),
         run,
         folder,
         weights=weights,

@@ -44,9 +44,9 @@ def register(run: str, name: str, uri: str, weights: str, with_backbone: bool, a
     from side4video.apps.export.bundled_run import bundle_run
     from side4video.apps.export.card import model_page
     from side4video.tracking.mlflow.registry import LoggedModel, check_model_name, register_model
-    from side4video.tracking.mlflow.store import Store
+    from side4video.tracking.mlflow.store import MLflowStore
 
-    store = Store(uri).prepare()
+    store = MLflowStore(uri).prepare()
     with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
         folder = Path(scratch) / "bundle"
         if name:

@@ -14,6 +14,7 @@ from side4video.core.network import is_loopback
 from side4video.data.storage import is_remote
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import SpecError
+from side4video.spec.tracking import FilesTrackingSpec
 from side4video.tracking.redaction import redact_text
 
 TRACKING = "MLFLOW_TRACKING_URI"
@@ -95,6 +96,16 @@ def _storage(experiment: Experiment, environment: Mapping[str, str], *, is_sweep
 def _tracking(
     experiment: Experiment, environment: Mapping[str, str], *, head: str, is_sweep: bool
 ) -> InputError | None:
+    if isinstance(experiment.tracking, FilesTrackingSpec):
+        folder = experiment.tracking.folder
+        if (folder and not is_relative(folder)) or (not folder and environment.get(HOME)):
+            return None
+        return InputError(
+            "tracking.folder",
+            f"{folder} is relative" if folder else "empty: each of the cluster's nodes would keep its own runs",
+            allowed="a folder that all nodes share, by its absolute path",
+            fix=_setting("tracking.folder", "/shared/records", is_sweep=is_sweep),
+        )
     uri = experiment.tracking.uri or environment.get(TRACKING, "")
     parts = urlsplit(uri)
     if parts.scheme in ("http", "https"):

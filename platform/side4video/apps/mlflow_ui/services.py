@@ -41,14 +41,14 @@ def services(
     from side4video.core.paths import home
     from side4video.tracking.mlflow.connection import is_server
     from side4video.tracking.mlflow.server import TrackingServer
-    from side4video.tracking.mlflow.store import Store
+    from side4video.tracking.mlflow.store import MLflowStore
 
     folder = home() / "services"
     folder.mkdir(exist_ok=True)
     if is_server(database):
         raise InputError("--database", "a server's address", allowed="a database's, such as postgresql://HOST/mlflow")
     server = TrackingServer(
-        Store(database or f"sqlite:///{folder / 'mlflow.db'}"),
+        MLflowStore(database or f"sqlite:///{folder / 'mlflow.db'}"),
         host=host,
         port=port,
         artifacts=artifacts or str(folder / "artifacts"),

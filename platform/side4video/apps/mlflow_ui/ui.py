@@ -9,7 +9,7 @@ from side4video.apps.mlflow_ui.keep_open import keep_open
 from side4video.core.errors import InputError
 
 if TYPE_CHECKING:
-    from side4video.tracking.mlflow.store import Store
+    from side4video.tracking.mlflow.store import MLflowStore
 
 ORDER_BY = "eval/top1"
 """The metric by which arms are compared, and runs are sorted where no view can be kept."""
@@ -27,9 +27,9 @@ def ui(*, port: int, host: str, uri: str, experiment: str, sweep: str, opens_bro
     from side4video.tracking.mlflow.connection import is_server
     from side4video.tracking.mlflow.links import experiment_link
     from side4video.tracking.mlflow.server import TrackingServer
-    from side4video.tracking.mlflow.store import Store
+    from side4video.tracking.mlflow.store import MLflowStore
 
-    store = Store(uri, experiment)
+    store = MLflowStore(uri, experiment)
     experiment_id, view = _find_arms(store, sweep) if sweep else _all_runs(store)
 
     def link(base: str) -> str:
@@ -43,7 +43,7 @@ def ui(*, port: int, host: str, uri: str, experiment: str, sweep: str, opens_bro
     keep_open(server, lambda address: _show(link(address), opens_browser=opens_browser))
 
 
-def _all_runs(store: "Store") -> tuple[str, str]:
+def _all_runs(store: "MLflowStore") -> tuple[str, str]:
     """The experiment, and the name of the view of its runs; none where the store lets nobody keep a view."""
     from side4video.tracking.mlflow.connection import TrackingError
     from side4video.tracking.mlflow.saved_views import RUNS_VIEW, runs_view
@@ -55,19 +55,19 @@ def _all_runs(store: "Store") -> tuple[str, str]:
     return store.experiment_id, RUNS_VIEW
 
 
-def _find_arms(store: "Store", sweep: str) -> tuple[str, str]:
+def _find_arms(store: "MLflowStore", sweep: str) -> tuple[str, str]:
     """The experiment that a sweep is in, and the name of the view of its arms."""
-    from side4video.tracking.mlflow.store import Store
-    from side4video.tracking.sweep_logger import children_of, save_sweep_view
+    from side4video.tracking.mlflow.store import MLflowStore
+    from side4video.tracking.sweep_logger import children_of
     from side4video.tracking.tags import SWEEP_TAG
 
     run = store.find(sweep)
     if SWEEP_TAG not in run.tags:
         raise InputError("--sweep", f"run {run.run_id[:8]} ({run.name}) is no sweep's", fix="give a sweep's name")
     key = run.tags[SWEEP_TAG]
-    home = Store(store.uri, store.experiment_name(run.experiment_id))
+    home = MLflowStore(store.uri, store.experiment_name(run.experiment_id))
     arms = list(children_of(home, key).values())
-    save_sweep_view(home, key, arms, metric=run.params.get("sweep.metric", ORDER_BY))
+    home.save_sweep_view(key, arms, metric=run.params.get("sweep.metric", ORDER_BY))
     return run.experiment_id, key
 
 

@@ -101,9 +101,9 @@ def _load(run: str, uri: str, weights: str, progress: ProgressView) -> "tuple[Fi
 
     from side4video.engine.process_group import ProcessGroup
     from side4video.inference.retrieval import RetrievalModel
-    from side4video.tracking.mlflow.store import Store
+    from side4video.tracking.stores import store_at
 
-    store = Store(uri).prepare()
+    store = store_at(uri).prepare()
     with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
         finished = find_finished(store, run, Path(scratch))
         task = finished.spec.task.kind
@@ -155,18 +155,20 @@ def _title(run: FinishedRun, weights: str, known: "FolderIndex") -> str:
 def _write_page(
     path: Path, encoder: "RetrievalModel", question: "TextQuery", matches: "list[Match]", about: tuple[str, Path, str]
 ) -> None:
-    from side4video.apps.search.page import Strip, sheet_page
+    from side4video.apps.search.page import PageMatch, search_page
     from side4video.reports.html import write_page
 
     text, folder, title = about
     shots: dict[VideoFile, Any] = dict(encoder.shots(folder, [each.entry.file for each in matches], question))
-    strips = []
+    found = []
     for each in matches:
         seen = shots.get(each.entry.file)
         frames_THWC = None if seen is None else seen.frames_TCHW.permute(0, 2, 3, 1).numpy()
         similarities = () if seen is None else seen.similarities_T.tolist()
-        strips.append(Strip(each.rank, each.score, _path(folder, each), each.entry.seconds, frames_THWC, similarities))
-    write_page(sheet_page(strips, text=text, notes=[title]), path)
+        found.append(
+            PageMatch(each.rank, each.score, _path(folder, each), each.entry.seconds, frames_THWC, similarities)
+        )
+    write_page(search_page(found, text=text, notes=[title]), path)
 
 
 def _as_json(folder: Path, match: "Match") -> dict[str, Any]:

@@ -23,7 +23,7 @@ from side4video.data.decode.video_source import BrokenClip, open_source
 
 RETRY_SECONDS = 5
 """When somebody who was sent away may come again."""
-MOST_VIDEOS = 32
+MAX_VIDEOS = 32
 """Of one search."""
 CLOSE = {"Connection": "close"}
 """What is still on its way is not taken in to be thrown away."""
@@ -49,9 +49,9 @@ class ServeConfig:
     """What `/health` says beside its state."""
     folder: Path
     """Where uploads wait."""
-    most_bytes: int
+    max_bytes: int
     """Of one upload."""
-    most_uploads: int
+    max_uploads: int
     """That come in or wait at a time."""
     top: int
     """Answers, where nobody says how many."""
@@ -102,7 +102,7 @@ class App:
 
     async def take(self, request: Request) -> Response:
         """`POST /predict` or `/search`: an upload, and the answer to it."""
-        if self._uploads >= self.house.most_uploads:
+        if self._uploads >= self.house.max_uploads:
             length = request.headers.get("content-length", "")
             return _busy(**({} if length.isdigit() and int(length) <= FORM_BYTES else CLOSE))
         self._uploads += 1
@@ -122,8 +122,8 @@ class App:
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
 
     async def _answer(self, request: Request, folder: Path) -> Response:
-        most_files = 1 if self.house.kind == "labels" else MOST_VIDEOS
-        upload = await receive(request, folder, most_bytes=self.house.most_bytes, most_files=most_files)
+        max_files = 1 if self.house.kind == "labels" else MAX_VIDEOS
+        upload = await receive(request, folder, max_bytes=self.house.max_bytes, max_files=max_files)
         question = self._question(request, upload)
         for path in question.paths:
             await asyncio.to_thread(_look, path, is_only=len(question.paths) == 1)

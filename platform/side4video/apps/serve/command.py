@@ -66,7 +66,7 @@ def serve(
         click.echo("loading the model …", err=True)
         made = _recipe(model, uri, scratch, device="cuda" if gpus else "cpu", seconds=video_seconds)
         kept: dict[str, Any] = {"host": host, "port": port, "replicas": replicas, "batch": batch, "queue": queue}
-        serving = made(gpus=gpus, most_bytes=max_upload_mib * MIB, top=top, video_seconds=video_seconds, **kept)
+        serving = made(gpus=gpus, max_bytes=max_upload_mib * MIB, top=top, video_seconds=video_seconds, **kept)
         run_server(serving, _tell)
     click.echo("ended.", err=True)
 
@@ -95,9 +95,9 @@ def _recipe(model: str, uri: str, scratch: Path, *, device: str, seconds: float)
     if Path(model).is_dir():
         return _of_folder(Path(model), device, seconds)
     from side4video.runs.stored_run import fetch_trained
-    from side4video.tracking.mlflow.store import Store
+    from side4video.tracking.stores import store_at
 
-    store = Store(uri).prepare()
+    store = store_at(uri).prepare()
     found, weights, fingerprint = fetch_trained(store, model, scratch)
     if found.spec.task.kind == "retrieval":
         from side4video.apps.serve.retriever import RetrievalPredictor
@@ -145,5 +145,5 @@ def _serving(kind: Any, name: str, about: str, build: Any, **options: Any) -> "S
     from side4video.apps.serve.page import upload_page
     from side4video.apps.serve.server import Serving
 
-    page = upload_page(name, kind=kind, about=about, most_bytes=options["most_bytes"])
+    page = upload_page(name, kind=kind, about=about, max_bytes=options["max_bytes"])
     return Serving(kind=kind, name=name, page=page, build=build, **options)

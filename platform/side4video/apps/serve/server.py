@@ -25,7 +25,7 @@ from side4video.distributed.compat import session_folder, start_on_loopback
 log = logging.getLogger(__name__)
 
 APPLICATION = "side4video"
-MOST_UPLOADS = 64
+MAX_UPLOADS = 64
 """That come in or wait at a time, beside those that a larger queue has room for."""
 GRACE_SECONDS = 5
 """For answers that are on their way when the server is told to end."""
@@ -62,7 +62,7 @@ class Serving:
     """Questions that a replica answers at once."""
     queue: int = 32
     """Questions that wait, at most, beside those that replicas have."""
-    most_bytes: int = 256 * 2**20
+    max_bytes: int = 256 * 2**20
     top: int = 5
     video_seconds: float = 60.0
     """To read one video."""
@@ -229,8 +229,8 @@ def _house(serving: Serving, uploads: Path) -> Any:
         page=serving.page,
         about={"model": serving.name, "replicas": serving.replicas},
         folder=uploads,
-        most_bytes=serving.most_bytes,
-        most_uploads=max(MOST_UPLOADS, 2 * waiting),
+        max_bytes=serving.max_bytes,
+        max_uploads=max(MAX_UPLOADS, 2 * waiting),
         top=serving.top,
         # All that wait before it may be slow.
         answer_seconds=serving.video_seconds * (1 + waiting),

@@ -1,6 +1,6 @@
-"""Frozen image towers: the specs, one file a family. The networks themselves are in `models.towers`.
+"""The documents of frozen image towers, one file per family. The modules are in `models.towers`.
 
-Nothing here imports torch, so a spec is checked in milliseconds.
+Nothing here imports torch, so a document is checked in milliseconds.
 """
 
 from typing import Annotated
@@ -12,6 +12,6 @@ from side4video.models.backbones.shape import TowerShape
 from side4video.models.backbones.vit import ViTSpec
 
 Backbone = Annotated[OpenCLIPSpec | ViTSpec, Field(discriminator="kind")]
-"""Every family of towers a spec may name."""
+"""All families of towers."""
 
 __all__ = ["Backbone", "OpenCLIPSpec", "TowerShape", "ViTSpec"]

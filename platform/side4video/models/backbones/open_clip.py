@@ -1,7 +1,7 @@
-"""The image towers of CLIP and EVA-CLIP that open_clip knows by name.
+"""The image towers of CLIP and EVA-CLIP in open_clip.
 
-CLIP: Radford et al., 2021, arXiv 2103.00020. EVA-CLIP: Sun et al., 2023, arXiv 2303.15389. The sizes are read from
-open_clip's own model configurations; those of the EVA towers, which open_clip takes from timm, stand in a table here.
+CLIP: Radford et al., 2021, arXiv 2103.00020. EVA-CLIP: Sun et al., 2023, arXiv 2303.15389. The sizes come from
+open_clip's model configurations; those of the EVA towers, which open_clip takes from timm, are in a table here.
 """
 
 import json
@@ -71,29 +71,30 @@ _EVA: dict[str, dict[str, Any]] = {
 
 
 class OpenCLIPSpec(Spec):
-    """The image tower of a CLIP or EVA-CLIP model that open_clip knows by name."""
+    """The image tower of a CLIP or EVA-CLIP model of open_clip."""
 
     has_text_tower: ClassVar[bool] = True
-    """Whether there is a text tower in the same space."""
+    """Whether the backbone has a text tower."""
     most_words: ClassVar[int] = CLIP_WORDS
-    """Tokens of a text, at most: open_clip's towers have CLIP's."""
+    """Maximum number of tokens of a text."""
 
     kind: Literal["open-clip"] = "open-clip"
     model: Model
     """open_clip's name of the model. OpenAI's weights need a name that ends in `-quickgelu`."""
     weights: Weights
-    """Where the weights come from. With a file, frames are normalised as CLIP's; `kind: vit` takes other values."""
+    """The source of the weights. With a file, frames are normalised with CLIP's values; `kind: vit` takes others."""
     precision: Literal["fp32", "bf16", "8-bit"] = "bf16"
-    """Of the frozen weights and of every token; `8-bit` holds the blocks' matrices in 8 bits, computes in bf16."""
+    """Precision of the frozen weights and of the tokens; `8-bit` stores the blocks' matrices in 8 bits and computes in
+    bf16."""
     chunk_frames: PositiveInt | Literal["auto", "all"] = "auto"
-    """Frames that pass through a block at a time; fewer need less memory and give the same tokens, to rounding.
+    """Frames that pass through a block at a time. Fewer need less memory; the tokens are the same up to rounding.
     `auto`: as many as keep a block's intermediate results under 192 MiB."""
     kept_tokens: Literal["own-precision", "8-bit"] = "own-precision"
-    """How tokens that a student reads are kept until its backward: in the tower's precision, or in eight bits."""
+    """How the tokens that a student reads are stored until its backward: in the tower's precision, or in eight bits."""
 
     @model_validator(mode="after")
     def weights_were_trained_with_the_models_activation(self) -> Self:
-        """Refuse OpenAI's weights, trained with QuickGELU, in a tower that computes GELU; and whatever is alike."""
+        """Weights trained with QuickGELU (OpenAI's) need a model with QuickGELU, others a model with GELU."""
         if isinstance(self.weights, PretrainedWeights):
             twin = self.model.removesuffix("-quickgelu") if self.has_quick_gelu else f"{self.model}-quickgelu"
             if self.weights.tag in PRETRAINED_TAGS.get(twin, ()):
@@ -106,7 +107,7 @@ class OpenCLIPSpec(Spec):
 
     @model_validator(mode="after")
     def tag_is_one_of_the_model(self) -> Self:
-        """Refuse a tag that open_clip does not offer for this model, before anything is downloaded."""
+        """The tag must be one that open_clip has for this model."""
         if isinstance(self.weights, PretrainedWeights) and self.weights.tag not in PRETRAINED_TAGS[self.model]:
             allowed = ", ".join(PRETRAINED_TAGS[self.model]) or "none, use a file"
             raise ValueError(f"open_clip has no weights '{self.weights.tag}' for {self.model}; allowed: {allowed}")
@@ -114,14 +115,14 @@ class OpenCLIPSpec(Spec):
 
     @property
     def has_quick_gelu(self) -> bool:
-        """Whether the model computes `x * sigmoid(1.702 x)`, as open_clip's names say."""
+        """Whether the model computes `x * sigmoid(1.702 x)`, according to its name."""
         return self.model.endswith("-quickgelu")
 
     def check(self, where: str = "backbone") -> None:
-        """Look for what only this machine can tell: whether the weights' file is there.
+        """Check on this machine that the file of weights exists.
 
         Raises:
-            InputError: It is not, or a variable in its path is not set.
+            InputError: It does not, or a variable in its path is not set.
         """
         self.weights.check(f"{where}.weights")
 
@@ -160,11 +161,11 @@ class OpenCLIPSpec(Spec):
         )
 
     def build(self, device: str = "cpu", given: "TowerWeights | None" = None) -> "FrozenTower":
-        """The tower on `cpu`, `cuda` or `meta` (which has sizes but no weights, and reads none).
+        """The tower on `cpu`, `cuda` or `meta` (sizes without weights).
 
         Args:
-            device: Where.
-            given: Its weights, as `read_weights` read them; None reads them.
+            device: The device.
+            given: The weights from `read_weights`; None to read them.
 
         Raises:
             InputError: The weights are missing, unreadable, another tower's, or cannot be downloaded.
@@ -184,7 +185,7 @@ class OpenCLIPSpec(Spec):
         )
 
     def read_weights(self) -> "TowerWeights":
-        """The tower's weights on the CPU, for towers of other processes.
+        """The tower's weights on the CPU, to be shared with other processes.
 
         Raises:
             InputError: The weights are missing, unreadable, another tower's, or cannot be downloaded.
@@ -202,7 +203,7 @@ class OpenCLIPSpec(Spec):
         return OpenCLIPTrunk.on_meta(self.shape(), pre_norm=True)
 
     def encode_texts(self, texts: Sequence[str], device: str = "cpu") -> "TextFeatures":
-        """What the model's text tower makes of some texts; the tower itself is not kept.
+        """The text tower's features of some texts.
 
         Raises:
             InputError: The weights are missing, unreadable, or hold no text tower.
@@ -212,7 +213,7 @@ class OpenCLIPSpec(Spec):
         return encode_texts(_read_config(self.model), texts, weights=self.weights, model=self.model, device=device)
 
     def build_text_tower(self, device: str = "cpu") -> "TextTower":
-        """The model's text tower, to be trained.
+        """The model's text tower.
 
         Raises:
             InputError: The weights are missing, unreadable, or hold no text tower.
@@ -224,7 +225,7 @@ class OpenCLIPSpec(Spec):
 
 @cache
 def _read_config(model: str) -> dict[str, Any]:
-    """open_clip's configuration of a model, read without importing open_clip (which takes seconds)."""
+    """open_clip's configuration of a model, read without importing open_clip, which takes seconds."""
     package = find_spec("open_clip")
     if package is None or package.origin is None:
         raise InputError("backbone.kind", "open_clip is not installed", fix="pip install open_clip_torch")

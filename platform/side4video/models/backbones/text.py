@@ -1,4 +1,4 @@
-"""A text tower of any size in the layout of CLIP's, beside an image tower of any size."""
+"""A text tower of any size in CLIP's layout, for an image tower of any size."""
 
 from typing import Annotated, Literal, Self
 
@@ -7,19 +7,19 @@ from pydantic import Field, PositiveInt, model_validator
 from side4video.core.spec import Spec
 
 VOCABULARY = 49408
-"""Tokens that CLIP's tokenizer knows."""
+"""Size of the vocabulary of CLIP's tokenizer."""
 CLIP_WORDS = 77
-"""Tokens of a text that CLIP's text towers have positions for."""
+"""Positions of CLIP's text towers."""
 
 
 class NoTextSpec(Spec):
-    """There are no texts."""
+    """No text tower."""
 
     kind: Literal["none"] = "none"
 
 
 class TextTransformerSpec(Spec):
-    """CLIP's text transformer: causal, read at a text's last token."""
+    """CLIP's text transformer: causal, with the feature at a text's end token."""
 
     kind: Literal["transformer"] = "transformer"
     width: PositiveInt = 512
@@ -29,11 +29,11 @@ class TextTransformerSpec(Spec):
     head_width: PositiveInt = 64
     """Channels of one attention head."""
     words: PositiveInt = CLIP_WORDS
-    """The most tokens of a text, begin and end among them."""
+    """Maximum number of tokens of a text, start and end included."""
 
     @model_validator(mode="after")
     def heads_divide_the_width(self) -> Self:
-        """Refuse a width that is no whole number of heads."""
+        """`width` must be a multiple of `head_width`."""
         if self.width % self.head_width:
             raise ValueError(
                 f"width {self.width} is not a multiple of head_width {self.head_width}; "
@@ -42,7 +42,7 @@ class TextTransformerSpec(Spec):
         return self
 
     def config(self) -> dict[str, int]:
-        """The sizes by open_clip's names."""
+        """The sizes under open_clip's names."""
         return {
             "context_length": self.words,
             "vocab_size": VOCABULARY,

@@ -1,4 +1,4 @@
-"""A vision transformer of any size, in open_clip's layout: towers of your own, and small ones for trials.
+"""A vision transformer of any size in open_clip's layout.
 
 The blocks are those of CLIP (Radford et al., 2021, arXiv 2103.00020): pre-norm attention and MLP, learned absolute
 positions, a class token first.
@@ -26,11 +26,11 @@ Std = Annotated[PositiveFloat, Field(le=1)]
 
 
 class ViTSpec(Spec):
-    """A vision transformer of any size; its weights are in a file, or random."""
+    """A vision transformer of any size, with weights from a file or random weights."""
 
     kind: Literal["vit"] = "vit"
     weights: LocalWeights
-    """Where the weights come from."""
+    """The source of the weights."""
     image_size: PositiveInt = 224
     """Side of a frame, pixels."""
     patch_size: PositiveInt = 16
@@ -42,30 +42,31 @@ class ViTSpec(Spec):
     head_width: PositiveInt = 64
     """Channels of one attention head."""
     mlp_ratio: PositiveFloat = 4.0
-    """Hidden channels of the MLP, in widths."""
+    """Hidden channels of the MLP over `width`."""
     output_dim: PositiveInt = 512
     """Channels of a projected frame feature."""
     quick_gelu: bool = False
-    """Use `x * sigmoid(1.702 x)`, as OpenAI's CLIP does, in place of the exact GELU."""
+    """Use `x * sigmoid(1.702 x)`, as OpenAI's CLIP, and not the exact GELU."""
     pre_norm: bool = True
-    """Normalise the tokens before the first block, as CLIP does. (DINOv2 towers do not.)"""
+    """Normalise the tokens before the first block, as CLIP does and DINOv2 does not."""
     text: TextSide = NoTextSpec()
-    """The text tower in the same space; its weights come from where the image tower's come from."""
+    """The text tower; its weights have the same source as the image tower's."""
     mean: tuple[Mean, Mean, Mean] = CLIP_MEAN
     """Channel means the tower was trained with, of pixels in 0..1."""
     std: tuple[Std, Std, Std] = CLIP_STD
     """Channel standard deviations the tower was trained with."""
     precision: Literal["fp32", "bf16", "8-bit"] = "bf16"
-    """Of the frozen weights and of every token; `8-bit` holds the blocks' matrices in 8 bits, computes in bf16."""
+    """Precision of the frozen weights and of the tokens; `8-bit` stores the blocks' matrices in 8 bits and computes in
+    bf16."""
     chunk_frames: PositiveInt | Literal["auto", "all"] = "auto"
-    """Frames that pass through a block at a time; fewer need less memory and give the same tokens, to rounding.
+    """Frames that pass through a block at a time. Fewer need less memory; the tokens are the same up to rounding.
     `auto`: as many as keep a block's intermediate results under 192 MiB."""
     kept_tokens: Literal["own-precision", "8-bit"] = "own-precision"
-    """How tokens that a student reads are kept until its backward: in the tower's precision, or in eight bits."""
+    """How the tokens that a student reads are stored until its backward: in the tower's precision, or in eight bits."""
 
     @model_validator(mode="after")
     def patches_tile_the_image(self) -> Self:
-        """Refuse an image that is no whole number of patches wide."""
+        """`image_size` must be a multiple of `patch_size`."""
         if self.image_size % self.patch_size:
             nearest = max(1, round(self.image_size / self.patch_size)) * self.patch_size
             raise ValueError(
@@ -76,7 +77,7 @@ class ViTSpec(Spec):
 
     @model_validator(mode="after")
     def heads_divide_the_width(self) -> Self:
-        """Refuse a width that is no whole number of heads."""
+        """`width` must be a multiple of `head_width`."""
         if self.width % self.head_width:
             raise ValueError(
                 f"width {self.width} is not a multiple of head_width {self.head_width}; "
@@ -86,19 +87,19 @@ class ViTSpec(Spec):
 
     @property
     def has_text_tower(self) -> bool:
-        """Whether there is a text tower in the same space."""
+        """Whether the backbone has a text tower."""
         return self.text.kind != "none"
 
     @property
     def most_words(self) -> int:
-        """Tokens of a text, at most."""
+        """Maximum number of tokens of a text."""
         return 0 if isinstance(self.text, NoTextSpec) else self.text.words
 
     def check(self, where: str = "backbone") -> None:
-        """Look for what only this machine can tell: whether the weights' file is there.
+        """Check on this machine that the file of weights exists.
 
         Raises:
-            InputError: It is not, or a variable in its path is not set.
+            InputError: It does not, or a variable in its path is not set.
         """
         self.weights.check(f"{where}.weights")
 
@@ -123,11 +124,11 @@ class ViTSpec(Spec):
         )
 
     def build(self, device: str = "cpu", given: "TowerWeights | None" = None) -> "FrozenTower":
-        """The tower on `cpu`, `cuda` or `meta` (which has sizes but no weights, and reads none).
+        """The tower on `cpu`, `cuda` or `meta` (sizes without weights).
 
         Args:
-            device: Where.
-            given: Its weights, as `read_weights` read them; None reads them.
+            device: The device.
+            given: The weights from `read_weights`; None to read them.
 
         Raises:
             InputError: The weights are missing, unreadable, or another tower's.
@@ -146,7 +147,7 @@ class ViTSpec(Spec):
         )
 
     def read_weights(self) -> "TowerWeights":
-        """The tower's weights on the CPU, for towers of other processes.
+        """The tower's weights on the CPU, to be shared with other processes.
 
         Raises:
             InputError: The weights are missing, unreadable, or another tower's.
@@ -161,7 +162,7 @@ class ViTSpec(Spec):
         return OpenCLIPTrunk.on_meta(self.shape(), pre_norm=self.pre_norm)
 
     def encode_texts(self, texts: Sequence[str], device: str = "cpu") -> "TextFeatures":
-        """What the text tower makes of some texts; the tower itself is not kept.
+        """The text tower's features of some texts.
 
         Raises:
             InputError: There is no text tower, or the weights hold none.
@@ -171,7 +172,7 @@ class ViTSpec(Spec):
         return encode_texts(self._config(), texts, weights=self.weights, model="", device=device)
 
     def build_text_tower(self, device: str = "cpu") -> "TextTower":
-        """The text tower, to be trained.
+        """The text tower.
 
         Raises:
             InputError: There is no text tower, or the weights hold none.

@@ -1,4 +1,4 @@
-"""Where a tower's weights come from. There is no default and no fallback: a spec says it."""
+"""The source of a tower's weights, which has no default."""
 
 import hashlib
 from functools import cache
@@ -13,17 +13,17 @@ from side4video.core.spec import Spec
 
 
 class PretrainedWeights(Spec):
-    """Weights that open_clip knows by name and downloads on first use."""
+    """Pretrained weights of open_clip, downloaded at the first use."""
 
     kind: Literal["pretrained"] = "pretrained"
     tag: str = Field(min_length=1)
-    """open_clip's name for the training run, `openai` or `laion2b_s34b_b88k` say."""
+    """open_clip's name of the weights, for example `openai` or `laion2b_s34b_b88k`."""
 
     def check(self, where: str) -> None:
-        """Nothing to look up on this machine."""
+        """Nothing to check on this machine."""
 
     def identity(self) -> str:
-        """What tells these weights from others, without loading them."""
+        """A name for the weights that does not require loading them."""
         return f"pretrained:{self.tag}"
 
 
@@ -35,7 +35,7 @@ class FileWeights(Spec):
     """The file. `${NAME}` is an environment variable, `~` the home folder."""
 
     def check(self, where: str) -> None:
-        """Look whether the file is there, without reading it.
+        """Check that the file exists.
 
         Raises:
             InputError: A variable is not set, or there is no such file.
@@ -43,7 +43,7 @@ class FileWeights(Spec):
         self.resolve(where)
 
     def resolve(self, where: str = "weights") -> Path:
-        """The file's place on this machine.
+        """The file's path on this machine.
 
         Raises:
             InputError: A variable is not set, or there is no such file.
@@ -55,7 +55,7 @@ class FileWeights(Spec):
         return path
 
     def identity(self) -> str:
-        """What tells these weights from others, without loading them: the SHA-256 of the file.
+        """A name for the weights that does not require loading them: the SHA-256 of the file.
 
         Raises:
             InputError: There is no such file.
@@ -65,27 +65,27 @@ class FileWeights(Spec):
 
 
 @cache
-def _sha256(path: str, modified_ns: int) -> str:  # noqa: ARG001 - a file that changed is read again
+def _sha256(path: str, modified_ns: int) -> str:  # noqa: ARG001 - part of the cache's key
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class RandomWeights(Spec):
-    """Random weights, for trials and tests: features of a network nobody trained."""
+    """Random weights, for trials and tests."""
 
     kind: Literal["random"] = "random"
     seed: NonNegativeInt = 0
-    """The same seed gives the same weights, bit by bit, in every process and on every machine."""
+    """The same seed gives the same weights, bit by bit, on every machine."""
 
     def check(self, where: str) -> None:
-        """Nothing to look up on this machine."""
+        """Nothing to check on this machine."""
 
     def identity(self) -> str:
-        """What tells these weights from others, without drawing them."""
+        """A name for the weights that does not require generating them."""
         return f"random:{self.seed}"
 
 
 Weights = Annotated[PretrainedWeights | FileWeights | RandomWeights, Field(discriminator="kind")]
-"""The ways to fill a tower that open_clip has pretrained weights for."""
+"""For towers with pretrained weights in open_clip."""
 LocalWeights = Annotated[FileWeights | RandomWeights, Field(discriminator="kind")]
-"""The ways to fill a tower that open_clip knows nothing of."""
+"""For other towers."""

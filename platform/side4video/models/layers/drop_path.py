@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 
 class DropPath(nn.Module):
-    """In training, leave a branch out for a clip with probability `rate`, and enlarge it by 1 / (1 - rate) else.
+    """In training, drop a branch for a clip with probability `rate`; otherwise multiply it by 1 / (1 - rate).
 
-    Draws come from torch's current generator.
+    Random numbers come from torch's current generator.
     """
 
     def __init__(self, rate: float) -> None:
@@ -17,7 +17,7 @@ class DropPath(nn.Module):
         self.rate = rate
 
     def forward(self, branch_B: Tensor) -> Tensor:
-        """The branch's output [B, ...], a part of its clips zero."""
+        """The branch's output [B, ...], zero for the dropped clips."""
         if not self.training or self.rate == 0.0:
             return branch_B
         kept_B = branch_B.new_empty(len(branch_B), *[1] * (branch_B.ndim - 1)).bernoulli_(1.0 - self.rate)

@@ -1,4 +1,4 @@
-"""Tensors kept in eight bits, with one scale for each group of channels.
+"""Tensors in eight bits, with one scale per group of channels.
 
 Legend: N frames, P tokens of a frame, D channels, G = D / group.
 """
@@ -11,39 +11,39 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 GROUP = 32
-"""Channels under one scale: CLIP's tokens have a few channels tens of times larger than the rest."""
-LARGEST = 127
+"""Channels per scale: in CLIP's tokens, a few channels are tens of times larger than the others."""
+MAX_CODE = 127
 
 
-def round_to_eight_bits(numbers: Tensor) -> tuple[Tensor, Tensor]:
-    """Codes of `numbers`, int8, and one scale for each row of the last dimension, which is kept with size one."""
-    scales = numbers.abs().amax(-1, keepdim=True) / LARGEST
-    # The scale is rounded before it is used, so that what is restored is what was meant.
+def quantise(numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """int8 codes of `numbers` and one scale per row of the last dimension [..., 1]."""
+    scales = numbers.abs().amax(-1, keepdim=True) / MAX_CODE
+    # Divide by the rounded scale, which is the one that `dequantise` multiplies with.
     divisor = torch.where(scales == 0, torch.ones_like(scales), scales).float()
-    return (numbers.float() / divisor).round_().clamp_(-LARGEST, LARGEST).to(torch.int8), scales
+    return (numbers.float() / divisor).round_().clamp_(-MAX_CODE, MAX_CODE).to(torch.int8), scales
 
 
 @dataclass(frozen=True, slots=True)
 class EightBitTokens:
-    """Tokens as integers from -127 to 127 times the scale of their group: 8.5 bits a number.
+    """Tokens as integers from -127 to 127 times the scale of their group: 8.5 bits per number.
 
-    The largest error of a number is 1/254 of the largest magnitude in its group.
+    The maximum error is 1/254 of the largest magnitude in the group.
     """
 
     codes_NPD: Tensor
     """int8."""
     scales_NPG: Tensor
-    """bf16 or fp16 where the tokens were, fp32 where they were fp32."""
+    """In the precision of the tokens."""
 
     @classmethod
-    def keep(cls, tokens_NPD: Tensor) -> Self:
-        """Round tokens to eight bits, group by group."""
+    def quantise(cls, tokens_NPD: Tensor) -> Self:
+        """Quantise tokens, group by group."""
         grouped = tokens_NPD.unflatten(-1, (-1, _group(tokens_NPD.shape[-1])))
-        codes, scales = round_to_eight_bits(grouped)
+        codes, scales = quantise(grouped)
         return cls(codes.flatten(-2), scales.squeeze(-1))
 
-    def restore(self) -> Tensor:
-        """The tokens [N, P, D], in the precision of their scales."""
+    def dequantise(self) -> Tensor:
+        """The tokens [N, P, D] in the precision of their scales."""
         scales = self.scales_NPG.unsqueeze(-1)
         grouped = self.codes_NPD.unflatten(-1, (self.scales_NPG.shape[-1], -1))
         return (grouped.to(scales.dtype) * scales).flatten(-2)
@@ -63,11 +63,11 @@ class EightBitMatrix(nn.Module):
 
     def right_inverse(self, matrix_OI: Tensor) -> tuple[Tensor, Tensor]:
         """Codes and scales of a matrix."""
-        return round_to_eight_bits(matrix_OI)
+        return quantise(matrix_OI)
 
 
-def quantize_to_eight_bits(trunk: object) -> None:
-    """Hold the matrices of a trunk's blocks in eight bits, in place."""
+def quantise_blocks(trunk: object) -> None:
+    """Store the matrices of a trunk's blocks in eight bits, in place."""
     visual = getattr(trunk, "visual", None)
     if not isinstance(visual, nn.Module):
         raise TypeError("the trunk has no module of its own")

@@ -1,9 +1,9 @@
-"""Linear layers that take in the affine part of the norm in front of them.
+"""Linear layers fused with the affine part of the norm before them.
 
-`linear(norm(x)) = normalise(x) @ (weight * gain).T + (bias + weight @ shift)`: the affine part costs no pass over the
-tokens, nothing of it is kept, and its gradients fall out of the weight's.
+`linear(norm(x)) = normalise(x) @ (weight * gain).T + (bias + weight @ shift)`: the affine part needs no pass over the
+tokens and no saved tensor, and its gradients follow from the weight's.
 
-Legend: any leading dimensions, M rows in all, I inputs, O outputs, G groups of channels under one scale.
+Legend: any leading dimensions, M rows in total, I inputs, O outputs, G groups of channels with one scale each.
 """
 
 from typing import Any
@@ -12,21 +12,21 @@ import torch
 from torch import Tensor, nn
 
 from side4video.models.layers.eight_bit import EightBitTokens
-from side4video.models.layers.normalization import layer_statistics_free
+from side4video.models.layers.normalization import layer_normalise_frozen
 from side4video.models.layers.precision import compute_dtype, without_autocast
 from side4video.models.layers.product import product, weight_gradient
 
 
 def affine_linear(x_MI: Tensor, norm: nn.Module | None, layer: nn.Linear) -> Tensor:
-    """`layer(gain * x + shift)` with the gain and shift of `norm`, for an `x` that is normalised already."""
+    """`layer(gain * x + shift)` with the gain and shift of `norm`, for a normalised `x`."""
     gain_I, shift_I = affine_of(norm, layer)
     return _AffineLinear.apply(x_MI, gain_I, shift_I, layer.weight, layer.bias, compute_dtype(layer.weight))
 
 
 def frozen_norm_linear(tokens: Tensor | EightBitTokens, norm: nn.LayerNorm | None, layer: nn.Linear) -> Tensor:
-    """`layer(norm(tokens))`, or `layer(tokens)`, for tokens that no gradient reaches.
+    """`layer(norm(tokens))`, or `layer(tokens)` without a norm, for tokens without a gradient.
 
-    Keeps nothing but the tokens, which are there anyway; their normalised form is made again in backward.
+    Only the tokens are saved, which exist anyway; backward normalises them again.
     """
     parts = (tokens.codes_NPD, tokens.scales_NPG) if isinstance(tokens, EightBitTokens) else (tokens, None)
     gain_I, shift_I = affine_of(norm, layer)
@@ -37,7 +37,7 @@ def frozen_norm_linear(tokens: Tensor | EightBitTokens, norm: nn.LayerNorm | Non
 def fold(
     gain_I: Tensor, shift_I: Tensor, weight_OI: Tensor, bias_O: Tensor, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """Weight and bias of the one linear layer that a norm's affine part and a linear layer are."""
+    """Weight and bias of a linear layer fused with a norm's affine part."""
     return (weight_OI * gain_I).to(dtype), torch.addmv(bias_O, weight_OI, shift_I).to(dtype)
 
 
@@ -104,7 +104,7 @@ class _FrozenNormLinear(torch.autograd.Function):
         ctx.save_for_backward(tokens_MI, scales_MG, gain_I, shift_I, weight_OI)
         ctx.normalises, ctx.dtype = normalises, dtype
         folded_OI, offset_O = fold(gain_I, shift_I, weight_OI, bias_O, dtype)
-        normalised_MI = _restored(tokens_MI, scales_MG, normalises, dtype)
+        normalised_MI = _dequantised(tokens_MI, scales_MG, normalises, dtype)
         return product(normalised_MI, folded_OI, offset_O).view(*tokens_MI.shape[:-1], -1)
 
     @staticmethod
@@ -112,19 +112,19 @@ class _FrozenNormLinear(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         tokens_MI, scales_MG, gain_I, shift_I, weight_OI = ctx.saved_tensors
         gradient_MO = gradients[0].flatten(0, -2)
-        normalised_MI = _restored(tokens_MI, scales_MG, ctx.normalises, ctx.dtype)
+        normalised_MI = _dequantised(tokens_MI, scales_MG, ctx.normalises, ctx.dtype)
         raw_OI = weight_gradient(gradient_MO, normalised_MI).to(weight_OI.dtype)
         sum_O = gradient_MO.sum(0, dtype=weight_OI.dtype)
         return None, None, *unfold(raw_OI, sum_O, gain_I, shift_I, weight_OI), None, None
 
 
-def _restored(tokens_MI: Tensor, scales_MG: Tensor | None, normalises: bool, dtype: torch.dtype) -> Tensor:
-    restored_MI = (tokens_MI if scales_MG is None else EightBitTokens(tokens_MI, scales_MG).restore()).to(dtype)
-    return (layer_statistics_free(restored_MI) if normalises else restored_MI).flatten(0, -2)
+def _dequantised(tokens_MI: Tensor, scales_MG: Tensor | None, normalises: bool, dtype: torch.dtype) -> Tensor:
+    restored_MI = (tokens_MI if scales_MG is None else EightBitTokens(tokens_MI, scales_MG).dequantise()).to(dtype)
+    return (layer_normalise_frozen(restored_MI) if normalises else restored_MI).flatten(0, -2)
 
 
 def affine_of(norm: nn.Module | None, layer: nn.Linear) -> tuple[Tensor, Tensor]:
-    """Gain and shift of a norm; one and zero where there is none in front of the layer."""
+    """Gain and shift of a norm; one and zero without a norm."""
     if norm is None:
         ones_I = torch.ones(layer.in_features, dtype=layer.weight.dtype, device=layer.weight.device)
         return ones_I, torch.zeros_like(ones_I)

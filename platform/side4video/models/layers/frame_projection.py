@@ -1,4 +1,4 @@
-"""The last two layers of an image tower as a part that can be trained: final norm, and projection to the texts' space.
+"""Trainable copies of an image tower's last two layers: final norm, and projection to the texts' space.
 
 Legend: B clips, T frames, D tower width, E channels of the space shared with texts.
 """
@@ -12,10 +12,10 @@ from side4video.models.towers.frozen_tower import FrozenTower
 
 
 class FrameProjection(nn.Module):
-    """CLIP's `ln_post` and `proj` (EVA-CLIP's `norm` and `head`), copied out of a frozen tower in fp32."""
+    """CLIP's `ln_post` and `proj` (EVA-CLIP's `norm` and `head`), copied from a frozen tower in fp32."""
 
     is_pretrained = True
-    """Its weights were trained before: the optimizer may give them a rate of their own."""
+    """Marks pretrained weights, which can have their own learning rate."""
 
     def __init__(self, tower: FrozenTower) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class FrameProjection(nn.Module):
                     own.copy_(source)
 
     def forward(self, class_BTD: Tensor) -> Tensor:
-        """Features [B, T, E] of last-block [CLS] tokens."""
+        """Features [B, T, E] of the last block's class tokens."""
         dtype = compute_dtype(self.weight_DE)
         normed_BTD = self.norm(class_BTD.to(self.norm.weight.dtype)).to(dtype)
         bias_E = self.bias_E.to(dtype) if self.bias_E is not None else None

@@ -1,10 +1,10 @@
-"""A two-layer perceptron behind a norm, computed in parts of its rows.
+"""A pre-norm MLP, computed in chunks of rows.
 
-The hidden channels, four times the tokens before the activation and four times after it, are the largest tensors of a
-transformer block. Here they never exist as a whole: forward and backward walk over the rows, and backward computes the
-hidden channels again. Kept is only the normalised input.
+The hidden channels, four times the tokens before the activation function and four times after it, are the largest
+tensors of a transformer block. Here they never exist as a whole: forward and backward loop over chunks of rows, and
+backward recomputes the hidden channels. Only the normalised input is saved.
 
-Legend: any leading dimensions, M rows in all, D channels, H hidden channels.
+Legend: any leading dimensions, M rows in total, D channels, H hidden channels.
 """
 
 from collections.abc import Iterator
@@ -18,37 +18,37 @@ from side4video.models.layers.folded import affine_linear, affine_of, fold, unfo
 from side4video.models.layers.precision import compute_dtype, without_autocast
 from side4video.models.layers.product import linear, product, weight_gradient
 
-PART_BYTES = 32 * 2**20
-"""Hidden channels of one part."""
+CHUNK_BYTES = 32 * 2**20
+"""Size of the hidden channels of one chunk."""
 
 
 class MLP(nn.Module):
-    """Norm, then two layers with an exact GELU between them; `normalise` is the caller's."""
+    """Linear, exact GELU, linear. The caller normalises the input; the norm's affine part is fused here."""
 
     def __init__(self, dim: int, *, ratio: int) -> None:
         super().__init__()
         self.enter = nn.Linear(dim, ratio * dim)
         self.leave = nn.Linear(ratio * dim, dim)
 
-    def forward(self, normalised_MD: Tensor, norm: nn.Module | None, *, keeps_hidden: bool) -> Tensor:
+    def forward(self, normalised_MD: Tensor, norm: nn.Module | None, *, saves_hidden: bool) -> Tensor:
         """The branch's output, from the normalised input and the norm's affine part.
 
         Args:
             normalised_MD: Tokens without gain and shift.
-            norm: Whose gain and shift; None where the input is taken as it is.
-            keeps_hidden: Whether the hidden channels are kept for backward, or computed again there.
+            norm: The norm with gain and shift; None for none.
+            saves_hidden: Whether the hidden channels are saved for backward; otherwise backward recomputes them.
         """
-        if keeps_hidden:
+        if saves_hidden:
             hidden_MH = F.gelu(affine_linear(normalised_MD, norm, self.enter))
             return linear(hidden_MH, self.leave.weight, self.leave.bias)
-        return _InParts.apply(normalised_MD, *self.tensors(norm), compute_dtype(self.enter.weight))
+        return _ChunkedMLP.apply(normalised_MD, *self.tensors(norm), compute_dtype(self.enter.weight))
 
     def tensors(self, norm: nn.Module | None) -> tuple[Tensor, ...]:
-        """Gain, shift, and weight and bias of both layers: what `gradients_in_parts` takes and gives."""
+        """Gain, shift, and weight and bias of both layers: the `tensors` of `mlp_gradients`."""
         return *affine_of(norm, self.enter), self.enter.weight, self.enter.bias, self.leave.weight, self.leave.bias
 
 
-def gradients_in_parts(
+def mlp_gradients(
     normalised_MD: Tensor, gradient_MD: Tensor, tensors: tuple[Tensor, ...], dtype: torch.dtype
 ) -> tuple[Tensor, ...]:
     """Gradients of the normalised input and of all six tensors.
@@ -56,7 +56,7 @@ def gradients_in_parts(
     Args:
         normalised_MD: The input.
         gradient_MD: The output's gradient.
-        tensors: As `MLP.tensors` gives them.
+        tensors: Those of `MLP.tensors`.
         dtype: Precision of the products.
     """
     gain_D, shift_D, enter_HD, enter_bias_H, leave_DH, _ = tensors
@@ -66,7 +66,7 @@ def gradients_in_parts(
     x_gradient = torch.empty_like(x_MD)
     raw_HD, leave_gradient = torch.zeros_like(enter_HD), torch.zeros_like(leave_DH)
     sum_H = torch.zeros_like(enter_bias_H)
-    for rows in _parts(x_MD, len(enter_bias_H)):
+    for rows in row_chunks(x_MD, len(enter_bias_H)):
         hidden_MH = product(x_MD[rows], folded_HD, offset_H)
         leave_gradient += weight_gradient(g_MD[rows], F.gelu(hidden_MH))
         slope_MH = torch.ops.aten.gelu_backward(product(g_MD[rows], leave_cast_DH.t()), hidden_MH)
@@ -79,7 +79,7 @@ def gradients_in_parts(
     return x_gradient.view_as(normalised_MD), *enter_gradients, leave_gradient, leave_bias_gradient
 
 
-class _InParts(torch.autograd.Function):
+class _ChunkedMLP(torch.autograd.Function):
     @staticmethod
     @without_autocast
     def forward(ctx: Any, normalised_MD: Tensor, *rest: Any) -> Tensor:
@@ -92,7 +92,7 @@ class _InParts(torch.autograd.Function):
         leave_cast_DH, leave_bias_cast_D = leave_DH.to(dtype), leave_bias_D.to(dtype)
         x_MD = normalised_MD.flatten(0, -2)
         output_MD = torch.empty_like(x_MD)
-        for rows in _parts(x_MD, len(enter_bias_H)):
+        for rows in row_chunks(x_MD, len(enter_bias_H)):
             hidden_MH = F.gelu(product(x_MD[rows], folded_HD, offset_H))
             output_MD[rows] = product(hidden_MH, leave_cast_DH, leave_bias_cast_D)
         return output_MD.view_as(normalised_MD)
@@ -101,13 +101,14 @@ class _InParts(torch.autograd.Function):
     @without_autocast
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         normalised_MD, *tensors = ctx.saved_tensors
-        return *gradients_in_parts(normalised_MD, gradients[0], tuple(tensors), ctx.dtype), None
+        return *mlp_gradients(normalised_MD, gradients[0], tuple(tensors), ctx.dtype), None
 
 
-def _parts(x_MD: Tensor, hidden: int) -> Iterator[slice]:
-    if torch.compiler.is_exporting():  # a graph for any number of clips has no loop over them
+def row_chunks(x_MD: Tensor, hidden: int) -> Iterator[slice]:
+    """Slices of rows whose hidden channels take up to `CHUNK_BYTES`."""
+    if torch.compiler.is_exporting():  # an exported graph for any number of clips cannot loop over them
         yield slice(None)
         return
-    rows = max(1, PART_BYTES // (hidden * x_MD.element_size()))
+    rows = max(1, CHUNK_BYTES // (hidden * x_MD.element_size()))
     for start in range(0, len(x_MD), rows):
         yield slice(start, start + rows)

@@ -14,8 +14,8 @@ MOMENTUM = 0.1
 class TokenBatchNorm(nn.modules.batchnorm._BatchNorm):
     """`BatchNorm3d` on tokens with their channels last: statistics over batch, time and space per channel.
 
-    Parameters, running statistics and their update are the library's. `synchronised` makes the statistics those of
-    all workers' tokens, on CPU and GPU alike.
+    Parameters and running statistics are torch's. With `synchronised`, the statistics are those of all workers'
+    tokens, on CPU and GPU.
     """
 
     synchronised = False
@@ -23,8 +23,8 @@ class TokenBatchNorm(nn.modules.batchnorm._BatchNorm):
     def __init__(self, dim: int) -> None:
         super().__init__(dim, eps=1e-5, momentum=MOMENTUM)
 
-    def momentum_now(self) -> float:
-        """Weight of the present batch in the running statistics; counts the batch."""
+    def count_batch(self) -> float:
+        """Count the batch, and return its weight in the running statistics."""
         if self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
         return MOMENTUM
@@ -41,14 +41,14 @@ class TokenBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 def synchronise_norms(module: nn.Module) -> None:
-    """Let every batch norm in a module see the tokens of all workers."""
+    """Use the statistics of all workers' tokens in every batch norm of a module."""
     for part in module.modules():
         if isinstance(part, TokenBatchNorm):
             part.synchronised = True
 
 
 def normalised_mean(tokens_BTPD: Tensor, norm: TokenBatchNorm | None, *, over: tuple[int, ...] = (1, 2)) -> Tensor:
-    """`norm(tokens).mean(dim=over)`, [B, D] or [B, T, D], in fp32 (or more); gain and shift are put on the mean."""
+    """`norm(tokens).mean(dim=over)`, [B, D] or [B, T, D], in fp32 (or fp64). Gain and shift are applied to the mean."""
     dtype = torch.promote_types(tokens_BTPD.dtype, torch.float32)
     if norm is None:
         return tokens_BTPD.mean(dim=over, dtype=dtype)

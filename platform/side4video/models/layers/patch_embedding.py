@@ -1,4 +1,4 @@
-"""The 3-D patch embedding, computed clip by clip from the frames as they came.
+"""The 3-D patch embedding, computed in chunks of clips from uint8 frames.
 
 Legend: B clips, T frames, C channels, H, W pixels, P patches of a frame, K = 3·C·p·p numbers under a kernel (a patch in
 three frames), D channels.
@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from side4video.models.layers.precision import compute_dtype, without_autocast
 from side4video.models.layers.product import product, weight_gradient
 
-PART_BYTES = 64 * 2**20
-"""Patches of the clips that are worked on at a time."""
+CHUNK_BYTES = 64 * 2**20
+"""Size of the patches of one chunk of clips."""
 
 
 class TemporalPatchEmbedding(nn.Module):
     """A (3, p, p) convolution of stride (1, p, p), zero padded in time, with bias: frames to patch tokens.
 
-    As one matrix product, of each patch in three frames and the kernel. Equals
-    `nn.Conv3d(3, D, (3, p, p), (1, p, p), (1, 0, 0))`, initial values included. Frames stay uint8; they are normalised,
-    in forward and again in backward, a few clips at a time, and nothing but them is kept.
+    It equals `nn.Conv3d(3, D, (3, p, p), (1, p, p), (1, 0, 0))`, initial values included, as one matrix product of the
+    kernel and each patch in three frames. Only the uint8 frames are saved; forward and backward normalise them, a few
+    clips at a time.
     """
 
     def __init__(self, dim: int, *, patch_size: int) -> None:
@@ -37,8 +37,8 @@ class TemporalPatchEmbedding(nn.Module):
         """Frames [B, T, 3, H, W] to tokens [B, T, P, D], P = (H/p)·(W/p) in row order.
 
         Args:
-            video_BTCHW: Frames as they came.
-            normalise: Makes of them what is embedded.
+            video_BTCHW: Frames, uint8.
+            normalise: `FrozenTower.normalise`.
         """
         dtype = compute_dtype(self.weight_DC3HW)
         return _Embed.apply(video_BTCHW, self.weight_DC3HW, self.bias_D, normalise, dtype)
@@ -63,7 +63,7 @@ class _Embed(torch.autograd.Function):
         tokens_BTPD = torch.empty(
             (batch, frames, (height // size) * (width // size), dim), dtype=dtype, device=video_BTCHW.device
         )
-        for clips in _parts(tokens_BTPD, weight_DK.shape[1]):
+        for clips in _chunks(tokens_BTPD, weight_DK.shape[1]):
             patches_BTPK = _patches(video_BTCHW[clips], normalise, size, dtype)
             rows = product(patches_BTPK.flatten(0, 2), weight_DK, bias_D.to(dtype))
             tokens_BTPD[clips] = rows.view(*patches_BTPK.shape[:3], dim)
@@ -76,7 +76,7 @@ class _Embed(torch.autograd.Function):
         gradient_BTPD = gradients[0]
         dim, channels, slices, size, _ = ctx.like.shape
         learnt_DK = ctx.like.new_zeros(dim, slices * channels * size * size)
-        for clips in _parts(gradient_BTPD, learnt_DK.shape[1]):
+        for clips in _chunks(gradient_BTPD, learnt_DK.shape[1]):
             patches_BTPK = _patches(video_BTCHW[clips], ctx.normalise, size, ctx.dtype)
             learnt_DK += weight_gradient(gradient_BTPD[clips].flatten(0, 2), patches_BTPK.flatten(0, 2))
         learnt = rearrange(learnt_DK, "d (k c p q) -> d c k p q", k=slices, c=channels, p=size, q=size).contiguous()
@@ -84,25 +84,25 @@ class _Embed(torch.autograd.Function):
 
 
 def _patches(video_BTCHW: Tensor, normalise: Callable[[Tensor], Tensor], size: int, dtype: torch.dtype) -> Tensor:
-    """Each patch as it was in the frame before, is, and will be in the frame after; zeros beyond the clip."""
+    """Each patch of the previous, the same and the next frame; zeros outside the clip."""
     frames_BTCHW = normalise(video_BTCHW).to(dtype)
-    here = rearrange(frames_BTCHW, "b t c (h p) (w q) -> b t (h w) (c p q)", p=size, q=size)
-    patches_BTP3K = here.new_empty((*here.shape[:3], 3, here.shape[3]))
+    current = rearrange(frames_BTCHW, "b t c (h p) (w q) -> b t (h w) (c p q)", p=size, q=size)
+    patches_BTP3K = current.new_empty((*current.shape[:3], 3, current.shape[3]))
     patches_BTP3K[:, 0, :, 0] = 0
     patches_BTP3K[:, -1, :, 2] = 0
-    patches_BTP3K[:, 1:, :, 0] = here[:, :-1]
-    patches_BTP3K[:, :, :, 1] = here
-    patches_BTP3K[:, :-1, :, 2] = here[:, 1:]
+    patches_BTP3K[:, 1:, :, 0] = current[:, :-1]
+    patches_BTP3K[:, :, :, 1] = current
+    patches_BTP3K[:, :-1, :, 2] = current[:, 1:]
     return patches_BTP3K.flatten(3)
 
 
-def _parts(tokens_BTPD: Tensor, numbers: int) -> Iterator[slice]:
-    if torch.compiler.is_exporting():  # a graph for any number of clips has no loop over them
+def _chunks(tokens_BTPD: Tensor, numbers: int) -> Iterator[slice]:
+    if torch.compiler.is_exporting():  # an exported graph for any number of clips cannot loop over them
         yield slice(None)
         return
     _, frames, patches, _ = tokens_BTPD.shape
     # Beside the patches in three frames, the frames themselves and their patches.
     clip_bytes = frames * patches * (2 * numbers) * tokens_BTPD.element_size()
-    clips = max(1, PART_BYTES // clip_bytes)
+    clips = max(1, CHUNK_BYTES // clip_bytes)
     for start in range(0, len(tokens_BTPD), clips):
         yield slice(start, start + clips)

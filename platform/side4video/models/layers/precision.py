@@ -1,7 +1,7 @@
-"""In which precision a layer computes.
+"""The precision of a layer's computation.
 
-The layers of this package choose their precision themselves, as autocast would and on every device alike: autocast's
-own lists differ between CPU and CUDA (a layer norm gives fp32 on one and not on the other), and memory with them.
+The layers of this package apply autocast's precision themselves, the same way on every device. Autocast's own lists of
+operations differ between CPU and CUDA (a layer norm returns fp32 on only one of them), and so would the memory.
 """
 
 import functools
@@ -14,20 +14,20 @@ from torch import Tensor
 
 
 def compute_dtype(weight: Tensor) -> torch.dtype:
-    """What autocast says where it is on for the weight's device, else the weight's own precision."""
+    """Autocast's data type if it is on for the weight's device, and the weight's otherwise."""
     kind = weight.device.type
     is_on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     return torch.get_autocast_dtype(kind) if is_on else weight.dtype
 
 
 def autocast_off(kind: str) -> AbstractContextManager[object]:
-    """A block in which autocast is off on a kind of device, where it has any."""
+    """A context in which autocast is off for a type of device."""
     is_on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     return torch.autocast(kind, enabled=False) if is_on else nullcontext()
 
 
 def without_autocast(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Run `forward` or `backward` of an autograd function, `(ctx, tensor, ...)`, in the precisions it was given."""
+    """A decorator that runs `forward` or `backward` of an autograd function without autocast."""
 
     @functools.wraps(method)
     def run(ctx: Any, first: Tensor, *rest: Any) -> Any:

@@ -1,8 +1,8 @@
-"""Matrix products, on the fastest kernel that is at hand.
+"""Matrix products with the fastest available kernel.
 
-On a CPU, torch gives products of fp32 matrices to MKL, which on processors of other makers runs at half the speed of
-oneDNN (measured on an AMD EPYC: 190 against 410 GFLOP/s with two cores). oneDNN comes with torch; here fp32 products on
-a CPU go to it. Everywhere else these functions are torch's own.
+On a CPU, torch computes fp32 products with MKL, which has half the speed of oneDNN on AMD processors (measured on an
+EPYC with two cores: 190 and 410 GFLOP/s). Here fp32 products on a CPU use oneDNN, which is part of torch. All other
+products are torch's own.
 
 Legend: M rows (any leading dimensions), I inputs, O outputs.
 """
@@ -24,7 +24,7 @@ def linear(x_MI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Ten
 
 
 def product(left_MI: Tensor, right_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
-    """`left @ right.T + bias` of two matrices in one precision; no gradient passes, autocast is not looked at."""
+    """`left @ right.T + bias` of two matrices of one precision, without gradients and autocast."""
     if _prefers_one_dnn(left_MI, right_OI):
         return _ONE_DNN(left_MI, right_OI, bias_O, "none", [], "")
     if bias_O is None:
@@ -35,13 +35,13 @@ def product(left_MI: Tensor, right_OI: Tensor, bias_O: Tensor | None = None) -> 
 def weight_gradient(gradient_MO: Tensor, x_MI: Tensor) -> Tensor:
     """`gradient.T @ x` of two matrices, [O, I]: a linear layer's weight gradient."""
     if _prefers_one_dnn(gradient_MO, x_MI) and gradient_MO.shape[1] > x_MI.shape[1]:
-        # oneDNN copies its first operand when that is turned: the narrower of the two.
+        # oneDNN copies a transposed first operand, so the first is the narrower one.
         return _ONE_DNN(x_MI.t(), gradient_MO.t(), None, "none", [], "").t()
     return product(gradient_MO.t(), x_MI.t())
 
 
 def _prefers_one_dnn(left: Tensor, right: Tensor) -> bool:
-    # A subclass (a fake tensor) takes the ordinary way: it computes nothing, and counters know that way.
+    # Subclasses (fake tensors) use torch's own product, which counters of operations recognise.
     return (
         _ONE_DNN is not None
         and left.dtype == right.dtype == torch.float32
@@ -53,12 +53,12 @@ def _prefers_one_dnn(left: Tensor, right: Tensor) -> bool:
 
 
 class _Linear(torch.autograd.Function):
-    """Keeps what `F.linear` keeps: the input where the weight learns, the weight where the input does."""
+    """Saves what `F.linear` saves: the input if the weight needs a gradient, the weight if the input does."""
 
     @staticmethod
     def forward(ctx: Any, x_MI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
-        learns_input, learns_weight = ctx.needs_input_grad[:2]
-        ctx.save_for_backward(x_MI if learns_weight else None, weight_OI if learns_input else None)
+        input_needs_gradient, weight_needs_gradient = ctx.needs_input_grad[:2]
+        ctx.save_for_backward(x_MI if weight_needs_gradient else None, weight_OI if input_needs_gradient else None)
         return product(_rows(x_MI), weight_OI, bias_O).view(*x_MI.shape[:-1], -1)
 
     @staticmethod
@@ -76,5 +76,5 @@ class _Linear(torch.autograd.Function):
 
 
 def _rows(x_MI: Tensor) -> Tensor:
-    """As a matrix; a vector is a row."""
+    """As a matrix [M, I]."""
     return x_MI.reshape(-1, x_MI.shape[-1])

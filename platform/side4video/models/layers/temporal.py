@@ -1,4 +1,4 @@
-"""Mixing over time, on tokens that keep their channels last.
+"""Temporal mixing of tokens with their channels last.
 
 Legend: B clips, T frames, P patch tokens of a frame, D channels.
 """
@@ -14,10 +14,10 @@ from side4video.models.layers.product import product, weight_gradient
 
 
 class _ShiftMultiply(torch.autograd.Function):
-    """y_t = w_0 x_{t-1} + w_1 x_t + w_2 x_{t+1}, channel by channel, with zeros beyond the clip.
+    """y_t = w_0 x_{t-1} + w_1 x_t + w_2 x_{t+1}, channel by channel, with zeros outside the clip.
 
-    Library depthwise 3-D convolutions are slow in backward on CPU and GPU alike; three shifted
-    multiply-adds over contiguous channels are not, and keep nothing but their input.
+    torch's depthwise 3-D convolutions have a slow backward on CPU and GPU. Three shifted multiply-adds over contiguous
+    channels are fast, and save only their input.
     """
 
     @staticmethod
@@ -40,7 +40,7 @@ class _ShiftMultiply(torch.autograd.Function):
 
 
 def _shift_multiply(tokens_BTPD: Tensor, weight_3D: Tensor) -> Tensor:
-    # In the weights' precision, and rounded to the tokens' once.
+    # Computed in the weights' precision, and rounded to the tokens' once.
     mixed_BTPD = tokens_BTPD * weight_3D[1]
     mixed_BTPD[:, 1:].addcmul_(tokens_BTPD[:, :-1], weight_3D[0])
     mixed_BTPD[:, :-1].addcmul_(tokens_BTPD[:, 1:], weight_3D[2])
@@ -64,8 +64,8 @@ def _sum_of_products(left_BTPD: Tensor, right_BTPD: Tensor) -> Tensor:
 class DepthwiseTemporalConvolution(nn.Module):
     """A 3x1x1 depthwise convolution, zero padded in time, with bias: [B, T, P, D] to the same.
 
-    It equals `nn.Conv3d(D, D, (3, 1, 1), padding=(1, 0, 0), groups=D)` on the same values moved to [B, D, T, P, 1],
-    and starts from the same distribution (uniform within 1/sqrt(3)).
+    It equals `nn.Conv3d(D, D, (3, 1, 1), padding=(1, 0, 0), groups=D)` on tokens [B, D, T, P, 1], initial
+    values included (uniform within 1/sqrt(3)).
     """
 
     def __init__(self, dim: int) -> None:
@@ -81,7 +81,7 @@ class DepthwiseTemporalConvolution(nn.Module):
 
 
 def temporal_linear(tokens_BTPD: Tensor, convolution: DepthwiseTemporalConvolution, layer: nn.Linear) -> Tensor:
-    """`layer(convolution(tokens))`, keeping the tokens alone: what is between the two is made again in backward."""
+    """`layer(convolution(tokens))`; saves only the tokens, and backward recomputes the convolution."""
     dtype = compute_dtype(layer.weight)
     return _TemporalLinear.apply(
         tokens_BTPD.to(dtype), convolution.weight_3D, convolution.bias_D, layer.weight, layer.bias
@@ -97,7 +97,7 @@ class _TemporalLinear(torch.autograd.Function):
         ctx.save_for_backward(tokens_BTPD, weight_3D, shift_D, weight_OD)
         dtype = tokens_BTPD.dtype
         mixed_MD = _shift_multiply(tokens_BTPD, weight_3D).flatten(0, -2)
-        # The convolution's bias goes through the layer once, and not with every token.
+        # The convolution's bias passes through the layer once, not per token.
         offset_O = torch.addmv(bias_O, weight_OD, shift_D).to(dtype)
         return product(mixed_MD, weight_OD.to(dtype), offset_O).view(*tokens_BTPD.shape[:-1], -1)
 
@@ -124,10 +124,10 @@ class _TemporalLinear(torch.autograd.Function):
 
 
 def shift_over_time(tokens_BTD: Tensor) -> Tensor:
-    """[CLS] shift: the first half of the channels comes from the frame after, the second from the frame before.
+    """[CLS] shift: the first half of the channels comes from the next frame, the second from the previous frame.
 
-    Missing neighbours are zero, and nothing of the frame's own token is kept (section 3.3: "shifting the whole
-    pre-trained [CLS] channels back-and-forth across adjacent frames"; the fill is the authors' code's).
+    Missing neighbours are zero, as in the authors' code. The frame's own token is not used (section 3.3: "shifting the
+    whole pre-trained [CLS] channels back-and-forth across adjacent frames").
     """
     half = tokens_BTD.shape[-1] // 2
     from_after = F.pad(tokens_BTD[:, 1:, :half], (0, 0, 0, 1))

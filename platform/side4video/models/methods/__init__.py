@@ -1,4 +1,4 @@
-"""One document a method; a new method is a file here, a network of the same name, and a member of the union."""
+"""One document per method. A new method is a file here, a network of the same name, and a member of the union."""
 
 from typing import Annotated
 

@@ -87,11 +87,11 @@ class CLIPPromptSpec(MethodSpec):
         from side4video.models.networks.pair import Pair
 
         prompted = PromptedText(text, prefix=self.prefix, postfix=self.postfix)
-        if prompted.prefix + prompted.postfix + MIN_WORDS > prompted.places:
+        if prompted.prefix + prompted.postfix + MIN_WORDS > prompted.positions:
             raise InputError(
                 "method.prefix",
-                f"{self.prefix} + {self.postfix} vectors, and this text tower has {prompted.places} positions",
-                allowed=f"up to {prompted.places - MIN_WORDS} together",
+                f"{self.prefix} + {self.postfix} vectors, and this text tower has {prompted.positions} positions",
+                allowed=f"up to {prompted.positions - MIN_WORDS} together",
                 fix="make both smaller, or take another backbone",
             )
         video = OrderedFrames(tower, frames=frames, layers=self.layers)

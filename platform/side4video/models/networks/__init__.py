@@ -1,1 +1,1 @@
-"""The trainable networks, one module a method, under the method's name."""
+"""The trainable networks, one module per method, with the method's name."""

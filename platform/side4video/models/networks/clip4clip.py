@@ -95,7 +95,7 @@ class Block(nn.Module):
                 own.copy_(source)
 
 
-def positions_like(text: TextTower, *, at_least: int) -> nn.Parameter:
+def positions_from(text: TextTower, *, at_least: int) -> nn.Parameter:
     """Learned positions [max(`at_least`, those of the text tower), E].
 
     Initial values are the text tower's if it is as wide as the shared space, and N(0, 0.02) otherwise.
@@ -108,7 +108,7 @@ def positions_like(text: TextTower, *, at_least: int) -> nn.Parameter:
     return nn.Parameter(positions)
 
 
-def blocks_like(text: TextTower, *, layers: int) -> nn.ModuleList:
+def blocks_from(text: TextTower, *, layers: int) -> nn.ModuleList:
     """Blocks as wide as the shared space, copies of the text tower's first ones if the widths are equal."""
     blocks = [Block(text.output_dim) for _ in range(layers)]
     for block, source in zip(blocks, text.blocks, strict=False):
@@ -130,8 +130,8 @@ class FrameSequence(nn.Module):
         """
         super().__init__()
         self.frames = side
-        self.positions_TE = positions_like(text, at_least=frames)
-        self.blocks = blocks_like(text, layers=layers)
+        self.positions_TE = positions_from(text, at_least=frames)
+        self.blocks = blocks_from(text, layers=layers)
 
     def forward(self, features: FrozenFeatures) -> Tensor:
         """Frame features [B, T, E]."""

@@ -42,7 +42,7 @@ class FrozenFeatures:
     def read(self, tap: int) -> Tensor:
         """Output tokens [N, P, D] of a block, dequantised where they are stored in eight bits."""
         kept = self.tokens[tap]
-        return kept.restore() if isinstance(kept, EightBitTokens) else kept
+        return kept.dequantise() if isinstance(kept, EightBitTokens) else kept
 
 
 class Network(Protocol):

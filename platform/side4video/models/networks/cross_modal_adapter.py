@@ -1,10 +1,10 @@
-"""Cross-Modal Adapter's network (Jiang et al., 2022, section 3.3): adapters in both towers, joined at their exits.
+"""The network of Cross-Modal Adapter (Jiang et al., 2022, section 3.3): adapters in both towers with shared rows.
 
-In block i of the image tower and in block i of the text tower, what attention gives, and what the MLP gives, passes an
-adapter before it joins the residual stream. The last channels that the two adapters add come from rows that they share.
+In every block of both towers, an adapter follows the attention and the MLP, before the residual connection. The last
+rows of the up-projection are shared by both towers.
 
-Legend: B clips, T frames, N = B·T, S tokens of a frame with [CLS], Q texts, W tokens of a text, D width of either
-tower, E channels of the shared space.
+Legend: B clips, T frames, N = B·T, S tokens of a frame, Q texts, W tokens of a text, D width of either tower, E
+channels of the shared space.
 """
 
 import torch
@@ -19,7 +19,7 @@ INITIAL_STD = 0.01
 
 
 class Adapter(nn.Module):
-    """One tower's own part: the way down, and the rows of the way up that are not shared."""
+    """One tower's down-projection, and the rows of its up-projection that are not shared."""
 
     def __init__(self, width: int, *, dim: int, shared: int) -> None:
         super().__init__()
@@ -28,14 +28,14 @@ class Adapter(nn.Module):
         _initialise(self.enter, self.leave)
 
     def forward(self, branch: Tensor, shared: nn.Linear) -> Tensor:
-        """A branch's output [..., D] and what the adapter adds to it, in the branch's precision."""
+        """A branch's output [..., D] plus the adapter's output, in the branch's precision."""
         hidden = self.enter(branch.to(compute_dtype(self.enter.weight)))
         hidden = hidden * torch.sigmoid(1.702 * hidden)
         return branch + torch.cat([self.leave(hidden), shared(hidden)], dim=-1).to(branch.dtype)
 
 
 class AdapterPair(nn.Module):
-    """The adapters at one place of both towers, and the rows they share."""
+    """The adapters after one layer of both towers, and their shared rows."""
 
     def __init__(self, image_width: int, text_width: int, *, dim: int, shared: int) -> None:
         super().__init__()
@@ -54,19 +54,19 @@ class AdapterPair(nn.Module):
 
 
 class CrossModalAdapter(nn.Module):
-    """Two towers and a pair of adapters behind each branch of their blocks.
+    """Two towers, and a pair of adapters after each branch of their blocks.
 
-    Adapters do not start at nothing: before the first step features are near the towers' own, and not equal to them.
+    The adapters' initial output is small but not zero, as in the authors' code.
     """
 
     def __init__(self, tower: FrozenTower, text: TextTower, *, dim: int, shared: int) -> None:
-        """Put adapters into two towers of one depth.
+        """Create adapters for two towers of equal depth.
 
         Args:
-            tower: The image tower, borrowed.
-            text: The text tower, taken over as it is.
+            tower: The image tower, which stays outside of this module.
+            text: The text tower, which becomes a part of this module.
             dim: Channels of the bottleneck.
-            shared: Rows of the way up that both towers use.
+            shared: Rows of the up-projection that both towers share.
         """
         super().__init__()
         self.borrowed, self.text_tower = BorrowedTower(tower), text

@@ -23,7 +23,7 @@ from side4video.models.backbones.shape import TowerShape
 from side4video.models.layers.attention import FrameAttention, TimeAttention, split_class_token
 from side4video.models.layers.eight_bit import EightBitTokens
 from side4video.models.layers.folded import affine_linear, frozen_norm_linear
-from side4video.models.layers.mlp import MLP, gradients_in_parts
+from side4video.models.layers.mlp import MLP, mlp_gradients
 from side4video.models.layers.norm import TokenBatchNorm
 from side4video.models.layers.normalization import layer_norm
 from side4video.models.layers.precision import compute_dtype
@@ -131,11 +131,11 @@ class SideBlock(nn.Module):
     ) -> Tensor:
         """The whole block; `update` as in `batch_normalise`."""
         attended_BTPD, normalised_BTPD = self.run_attention(side_BTPD, tower, spatial_PD, update=update)
-        keeps_hidden = self.recompute == "none"
+        saves_hidden = self.recompute == "none"
         if self.is_post:
-            branch_BTPD = self.perceptron(normalised_BTPD, None, keeps_hidden=keeps_hidden)
+            branch_BTPD = self.perceptron(normalised_BTPD, None, saves_hidden=saves_hidden)
             return attended_BTPD + self.perceptron_norm(branch_BTPD, update=update)
-        return attended_BTPD + self.perceptron(normalised_BTPD, self.perceptron_norm, keeps_hidden=keeps_hidden)
+        return attended_BTPD + self.perceptron(normalised_BTPD, self.perceptron_norm, saves_hidden=saves_hidden)
 
     def run_attention(
         self, side_BTPD: Tensor, tower: Tensor | EightBitTokens, spatial_PD: Tensor | None, *, update: bool
@@ -218,7 +218,7 @@ class _Recomputed(torch.autograd.Function):
         perceptron_gradients: tuple[Tensor, ...] = ()
         output_gradients = [gradient_BTPD]
         if not block.is_post:
-            normalised_gradient, *rest = gradients_in_parts(outputs[1].detach(), gradient_BTPD, tensors, dtype)
+            normalised_gradient, *rest = mlp_gradients(outputs[1].detach(), gradient_BTPD, tensors, dtype)
             perceptron_gradients = tuple(rest)
             output_gradients.append(normalised_gradient)
         found = list(torch.autograd.grad(outputs, inputs, output_gradients, allow_unused=True))

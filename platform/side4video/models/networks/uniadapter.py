@@ -1,9 +1,9 @@
-"""UniAdapter's network on CLIP (Lu et al., 2023, section 3.2): one adapter an index of a block, for both towers.
+"""The network of UniAdapter on CLIP (Lu et al., 2023, section 3.2): one adapter per block index, for both towers.
 
-The adapter of block i stands beside the MLP of block i in the image tower and in the text tower. Norm and way down are
-shared; the way up is each tower's own.
+The adapter of block i is parallel to the MLP of block i in both towers. Norm and down-projection are shared; each tower
+has its own up-projection.
 
-Legend: B clips, T frames, N = B·T, S tokens of a frame with [CLS], Q texts, W tokens of a text, D width of either
+Legend: B clips, T frames, N = B·T, S tokens of a frame, Q texts, W tokens of a text, D width of either
 tower, E channels of the shared space, H channels of the bottleneck.
 """
 
@@ -23,20 +23,20 @@ INITIAL_STD = 0.02
 
 
 class Adapter(nn.Module):
-    """Norm, a shared way down, ReLU, a way up for each tower that has the block, times a constant.
+    """Norm, a shared down-projection, ReLU, an up-projection per tower, times a constant.
 
-    The norm and the way down are as wide as the wider tower; the narrower one uses their first channels. The text's
-    way up starts at zero; the image's N(0, 0.02), as the authors' encoders leave it.
+    The norm and the down-projection are as wide as the wider tower; the narrower one uses their first channels. The
+    text's up-projection starts at zero, the image's at N(0, 0.02), as in the authors' code.
     """
 
     def __init__(self, *, image_width: int | None, text_width: int | None, dim: int, scale: float) -> None:
-        """One adapter.
+        """Create one adapter.
 
         Args:
-            image_width: Of the image tower; None where it has no such block.
-            text_width: Of the text tower; likewise.
+            image_width: Width of the image tower; None if it has no such block.
+            text_width: Width of the text tower; None if it has no such block.
             dim: Channels of the bottleneck.
-            scale: Of what is added.
+            scale: Factor of the output.
         """
         super().__init__()
         width, self.scale = max(image_width or 0, text_width or 0), scale
@@ -51,13 +51,13 @@ class Adapter(nn.Module):
                 nn.init.zeros_(leave.bias)
 
     def forward(self, tokens: Tensor, side: Literal["image", "text"]) -> Tensor:
-        """What is added beside the MLP of tokens [..., D], in their precision."""
+        """The adapter's output for tokens [..., D], in their precision."""
         leave = self.image if side == "image" else self.text
         if leave is None:
             raise ValueError(f"the {side} tower has no such block")
         width, dtype = tokens.shape[-1], compute_dtype(self.enter.weight)
         weight_HD = self.enter.weight[:, :width]
-        # The norm's affine part goes into the matrix, as in `layers.folded`, so only one tensor is kept of the two.
+        # The norm's affine part is fused with the matrix, as in `layers.folded`, so that only one tensor is saved.
         folded_HD = (weight_HD * self.norm.weight[:width]).to(dtype)
         offset_H = (self.enter.bias + (weight_HD * self.norm.bias[:width]).sum(1)).to(dtype)
         hidden = torch.relu(linear(layer_normalise(tokens.to(dtype)), folded_HD, offset_H))
@@ -65,16 +65,16 @@ class Adapter(nn.Module):
 
 
 class UniAdapter(nn.Module):
-    """Two frozen towers and an adapter beside each MLP; where one tower is deeper, its last adapters are its own."""
+    """Two frozen towers with an adapter parallel to each MLP; a deeper tower's last adapters are its own."""
 
     def __init__(self, tower: FrozenTower, text: TextTower, *, dim: int, scale: float) -> None:
-        """Put adapters into two towers.
+        """Create adapters for two towers.
 
         Args:
-            tower: The image tower, borrowed.
-            text: The text tower, taken over as it is.
+            tower: The image tower, which stays outside of this module.
+            text: The text tower, which becomes a part of this module.
             dim: Channels of the bottleneck.
-            scale: Of what an adapter adds.
+            scale: Factor of an adapter's output.
         """
         super().__init__()
         self.borrowed, self.text_tower = BorrowedTower(tower), text

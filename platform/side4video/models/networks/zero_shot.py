@@ -1,4 +1,4 @@
-"""Zero-shot recognition: the mean of CLIP's own frame features, in the space of its texts. Nothing in it is trained.
+"""Zero-shot recognition: the mean of CLIP's frame features in the space of its texts, without training.
 
 Legend: B clips, T frames, E channels of the space shared with texts.
 """
@@ -12,7 +12,7 @@ from side4video.models.towers.frozen_tower import FrozenTower
 
 
 class FrozenMean(nn.Module):
-    """Frame features of length one, averaged over the clip: as in retrieval's mean matching (CLIP4Clip's meanP)."""
+    """The mean of normalised frame features, as in retrieval's mean matching (CLIP4Clip's meanP)."""
 
     def __init__(self, tower: FrozenTower) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""Read a file of weights, whoever wrote it, and match it with a tower name by name.
+"""Read a file of weights, and match its tensors with a tower's by name.
 
-Known layouts: open_clip and OpenAI (`visual.conv1.weight`), open_clip's towers from timm (`visual.trunk.*`), EVA-CLIP's
-own release (`visual.blocks.*`), each of them also without `visual.`, under `module.`, or wrapped in a dictionary by a
-training loop. Nothing is guessed: a tensor that is missing, left over or of another shape is an error.
+Supported layouts: open_clip and OpenAI (`visual.conv1.weight`), open_clip's towers from timm (`visual.trunk.*`),
+EVA-CLIP's release (`visual.blocks.*`); each also without `visual.`, under `module.`, or inside a training loop's
+dictionary. Tensors that are missing, unexpected or of another shape are an error.
 """
 
 import zipfile
@@ -18,24 +18,24 @@ from side4video.models.towers.torchscript import is_torchscript, read_torchscrip
 from side4video.models.towers.trunk import Trunk
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
-"""Keys under which training loops keep the weights."""
+"""Keys of the weights in files of training loops."""
 _OPENAI_MARKS = frozenset({"input_resolution", "context_length", "vocab_size"})
-"""Numbers that OpenAI's files hold as tensors, and no other file does."""
+"""Numbers that only OpenAI's files contain, as tensors."""
 
 
 def read_checkpoint(path: Path, *, where: str) -> dict[str, Tensor]:
-    """Every tensor of a file, by name, on the CPU; the file's kind is told by its content, not its name.
+    """Every tensor of a file by name, on the CPU. The content decides the file's type, not its name.
 
     Args:
         path: An existing file.
-        where: The field that names it, for errors.
+        where: The field of the file, for errors.
 
     Raises:
-        InputError: It is no file of weights, is damaged, or can only be read by running code it holds.
+        InputError: It is not a file of weights, is damaged, or would run code when it is read.
     """
     try:
         content = _read(path)
-    except Exception as error:  # safetensors, zipfile, pickle and torch each have their own kinds
+    except Exception as error:  # safetensors, zipfile, pickle and torch raise different types
         reason = " ".join(str(error).split()) or type(error).__name__
         if "eights only load failed" in reason or "weights_only" in reason:
             raise InputError(
@@ -80,16 +80,16 @@ def _unwrap(content: object, path: Path, where: str) -> dict[str, Tensor]:
 
 
 def match(state: Mapping[str, Tensor], trunk: Trunk, shape: TowerShape, *, where: str) -> dict[str, Tensor]:
-    """The image tower's tensors out of a file's, under the tower's names.
+    """The image tower's tensors of a file, under the tower's names.
 
     Args:
         state: The file's tensors by name.
         trunk: The tower's transformer, on `meta`.
         shape: Its sizes.
-        where: The field that names the file, and the file, for errors.
+        where: The field and the file, for errors.
 
     Raises:
-        InputError: They are not exactly those of the tower, or hold values that are no numbers.
+        InputError: They are not exactly those of the tower, or have values that are not finite.
     """
     state = _without_module(state)
     if not shape.quick_gelu and state.keys() >= _OPENAI_MARKS:
@@ -106,7 +106,7 @@ def match(state: Mapping[str, Tensor], trunk: Trunk, shape: TowerShape, *, where
         tower = f"{shape.depth} blocks of width {shape.width}, patch {shape.patch_size}, {shape.image_size} px"
         raise InputError(
             where,
-            f"the file does not fit the tower: {'; '.join(faults)}{_hint(state, found)}",
+            f"the file does not fit the tower: {'; '.join(faults)}{_describe_file(state, found)}",
             allowed=f"exactly the tensors of {tower}, projected to {shape.output_dim}",
             fix="name the model, or the sizes, that the file is of",
         )
@@ -117,15 +117,15 @@ def match(state: Mapping[str, Tensor], trunk: Trunk, shape: TowerShape, *, where
 def match_text(
     state: Mapping[str, Tensor], expected: Mapping[str, Sequence[int]], *, where: str
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """The text tower's tensors out of a file's, under open_clip's names, and the logit scale.
+    """The text tower's tensors of a file, under open_clip's names, and the logit scale.
 
     Args:
-        state: The file's tensors by name; the text tower's stand beside `visual.`, or under `text.`.
+        state: The file's tensors by name; the text tower's are beside `visual.`, or under `text.`.
         expected: The tower's names and shapes.
-        where: The field that names the file, and the file, for errors.
+        where: The field and the file, for errors.
 
     Raises:
-        InputError: They are not those of the tower, or hold values that are no numbers.
+        InputError: They are not those of the tower, or have values that are not finite.
     """
     state = _without_module(state)
     under = {name.removeprefix("text."): tensor for name, tensor in state.items() if name.startswith("text.")}
@@ -175,8 +175,8 @@ def _faults(found: Mapping[str, Tensor], expected: Mapping[str, Sequence[int]]) 
     return faults
 
 
-def _hint(state: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """What the file seems to hold, where that can be told."""
+def _describe_file(state: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    """A description of the file's layout and sizes, if it has a known one."""
     if any("vision_model." in name for name in state):
         return "; it is in the layout of Hugging Face transformers: take open_clip's file of the same model"
     blocks = {name.split(".")[-3] for name in found if name.endswith(".ln_1.weight")}

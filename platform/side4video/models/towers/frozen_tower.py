@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from side4video.core.errors import InputError
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import EMBEDDING
-from side4video.models.layers.eight_bit import quantize_to_eight_bits
+from side4video.models.layers.eight_bit import quantise_blocks
 from side4video.models.layers.precision import autocast_off
 from side4video.models.towers.trunk import Trunk
 
@@ -76,7 +76,7 @@ class FrozenTower(nn.Module):
             self.register_buffer(name, torch.tensor(values, device=device).view(-1, 1, 1), persistent=False)
         self.requires_grad_(False)
         if precision == "8-bit":
-            quantize_to_eight_bits(trunk)
+            quantise_blocks(trunk)
         self.eval()
 
     @property

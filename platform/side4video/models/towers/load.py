@@ -1,6 +1,6 @@
-"""Fill a tower with weights: read them, check them against the tower name by name, take their fingerprint.
+"""Load the weights of a tower: read them, compare names and shapes with the tower's, compute their fingerprint.
 
-Nothing in a file is executed: safetensors and torch's weights-only reader hold tensors and no code.
+No code from a file runs: files are read by safetensors and by torch's weights-only reader.
 """
 
 import hashlib
@@ -24,10 +24,10 @@ from side4video.models.towers.trunk import Trunk
 _log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 192 * 2**20
-"""Intermediate results of one block that a chunk of frames may need. Larger chunks are hardly faster: at ViT-B/16, 50
-frames are ten thousand rows for each matrix product."""
+"""Limit of one block's intermediate results for a chunk of frames. Larger chunks are hardly faster: for ViT-B/16, 50
+frames are ten thousand rows of each matrix product."""
 WHERE = "backbone.weights"
-"""Where in an experiment the weights are named."""
+"""The field of the weights in an experiment."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class TowerWeights:
     """All tensors of a tower, read and checked."""
 
     tensors: Mapping[str, Tensor]
-    """By the tower's names, on the CPU, in the precision of the tower."""
+    """By the tower's names, on the CPU, in the tower's precision."""
     fingerprint: str
-    """Of the values in the file; see `fingerprint_of`."""
+    """`fingerprint_of` the values in the file."""
 
 
 def load_tower(
@@ -52,7 +52,7 @@ def load_tower(
     device: str,
     given: TowerWeights | None = None,
 ) -> FrozenTower:
-    """Freeze a trunk that was made on `meta`, with the weights that the spec names.
+    """A frozen tower from a trunk on `meta` and the weights of the spec.
 
     Args:
         trunk: The transformer, without weights.
@@ -61,13 +61,13 @@ def load_tower(
         model: open_clip's name of the model, for pretrained weights.
         precision: Of weights and tokens.
         chunk_frames: Frames that pass through a block at a time.
-        kept_tokens: How tokens that are read are kept.
+        kept_tokens: How tokens that are read are stored.
         device: `cpu`, `cuda`, `cuda:1` ... or `meta`, for which no weights are read.
-        given: What `read_weights` read of the same weights; on a CPU the tower keeps these very tensors, which may lie
-            in memory that several processes share.
+        given: The same weights from `read_weights`; on a CPU the tower uses these tensors without a copy, and they may
+            be in shared memory.
 
     Raises:
-        InputError: The weights are missing, unreadable, another tower's, or cannot be downloaded.
+        InputError: The weights are missing, unreadable, those of another tower, or cannot be downloaded.
     """
     dtype = PRECISIONS[precision]
     fingerprint = ""
@@ -100,20 +100,20 @@ def read_weights(
     model: str = "",
     precision: Literal["fp32", "bf16", "8-bit"],
 ) -> TowerWeights:
-    """Read a tower's weights, check them name by name, and take their fingerprint; arguments as of `load_tower`.
+    """Read a tower's weights, check them, and compute their fingerprint; arguments as in `load_tower`.
 
     Raises:
-        InputError: The weights are missing, unreadable, another tower's, or cannot be downloaded.
+        InputError: The weights are missing, unreadable, those of another tower, or cannot be downloaded.
     """
     state = _find_state(trunk, shape, weights, model=model)
     fingerprint = fingerprint_of(state)
-    # One at a time, and copied: a tensor that still lay in the file would change, or vanish, with the file.
+    # Copied one at a time: a memory-mapped tensor would change with the file.
     own = {name: state.pop(name).to("cpu", PRECISIONS[precision], copy=True) for name in list(state)}
     return TowerWeights(own, fingerprint)
 
 
 def _cast(visual: nn.Module, dtype: torch.dtype) -> None:
-    """Give a module on `meta` the precisions that it has when it is filled: rotary positions stay fp32."""
+    """Set the data types of a module on `meta` to those after loading: rotary positions stay fp32."""
     for name, buffer in [*visual.named_buffers()]:
         if name.endswith("k_bias"):
             visual.get_submodule(name.rpartition(".")[0])._buffers["k_bias"] = buffer.to(dtype)
@@ -122,7 +122,7 @@ def _cast(visual: nn.Module, dtype: torch.dtype) -> None:
 
 
 def fingerprint_of(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, shapes and fp32 values, so that a file in half precision and its copy in fp32 agree."""
+    """SHA-256 over names, shapes and fp32 values: equal for a file in half precision and its copy in fp32."""
     digest = hashlib.sha256()
     for name in sorted(state):
         tensor = state[name].detach().to("cpu", torch.float32).contiguous()
@@ -138,37 +138,38 @@ def _find_state(
     *,
     model: str,
 ) -> dict[str, Tensor]:
-    """Tensors for every parameter of the tower, by its names, on the CPU."""
+    """A tensor for every parameter of the tower, by its names, on the CPU."""
     if isinstance(weights, RandomWeights):
-        return draw_weights(trunk.visual, trunk.initial_std, seed=weights.seed, label="tower")
+        return random_weights(trunk.visual, trunk.initial_std, seed=weights.seed, label="tower")
     where, path = find_file(weights, model=model)
     _log.info("reading the tower's weights from %s", path)
     return match(read_checkpoint(path, where=where), trunk, shape, where=f"{where} ({path.name})")
 
 
 def find_file(weights: PretrainedWeights | FileWeights, *, model: str) -> tuple[str, Path]:
-    """The field that names a file of weights, for errors, and the file: on this machine, or downloaded onto it.
+    """The field of a file of weights, for errors, and the file, downloaded if necessary.
 
     Raises:
-        InputError: There is none, or it cannot be downloaded.
+        InputError: There is no such file, or it cannot be downloaded.
     """
     if isinstance(weights, PretrainedWeights):
         return f"{WHERE}.tag", download(model, weights.tag, where=f"{WHERE}.tag")
     return f"{WHERE}.path", weights.resolve(WHERE)
 
 
-def draw_weights(
+def random_weights(
     module: nn.Module, initial_std: Callable[[str], float | None], *, seed: int, label: str
 ) -> dict[str, Tensor]:
-    """Random weights. Each tensor has a generator of its own, so neither order nor the global state matters.
+    """Random weights. Each tensor has its own generator, so neither their order nor the global state matters.
 
-    Uniform and not normal: its numbers are the same bits on every machine, where vectorised logarithms are not.
+    Uniform, not normal: uniform numbers are the same bits on every machine; normal ones use vectorised logarithms,
+    which are not.
 
     Args:
-        module: Whose parameters; they may be on `meta`.
+        module: Has the parameters; they may be on `meta`.
         initial_std: A parameter's standard deviation by its name; None for norms and biases (ones and zeros).
-        seed: Of the document.
-        label: What tells this module's draws from another's of the same seed.
+        seed: The document's seed.
+        label: Makes the numbers of two modules with the same seed different.
     """
     state: dict[str, Tensor] = {}
     for name, parameter in module.named_parameters():

@@ -1,9 +1,9 @@
-"""The text tower that belongs to an image tower: open_clip's own transformer and tokenizer, cut into blocks.
+"""The text tower of an image tower: open_clip's transformer and tokenizer, split into blocks.
 
-Its weights come from where the image tower's come from.
+Both towers have the same source of weights.
 
 Legend: C texts, B captions, W tokens of a text, D width, E channels of the space shared with the image tower, h heads,
-d width of a head.
+k width of a head.
 """
 
 import math
@@ -13,42 +13,43 @@ from functools import cache
 from typing import Any, cast
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from side4video.models.backbones.weights import FileWeights, PretrainedWeights, RandomWeights
 from side4video.models.layers.precision import compute_dtype
 from side4video.models.towers.checkpoint import match_text, read_checkpoint
-from side4video.models.towers.load import draw_weights, find_file
+from side4video.models.towers.load import find_file, random_weights
 
 INITIAL_LOGIT_SCALE = math.log(1 / 0.07)
 """CLIP's, before training (Radford et al., 2021, section 2.5)."""
-TEXTS_AT_A_TIME = 64
+TEXT_CHUNK = 64
 
 
 @dataclass(frozen=True, slots=True)
 class TextFeatures:
-    """What a text tower makes of some texts."""
+    """The text tower's features of some texts."""
 
     features_CE: Tensor
-    """One vector a text, as the tower gives it: not normalised."""
+    """One vector per text, not normalised."""
     logit_scale: Tensor
-    """A scalar: the logarithm of the factor between cosines and logits."""
+    """A scalar: the logarithm of the factor from cosines to logits."""
 
 
 class TextTower(nn.Module):
-    """CLIP's text transformer: a causal transformer whose features are read at every token.
+    """CLIP's text transformer, a causal transformer, with features at every token.
 
-    The last token of a text has the largest number of all (`ends_of`): its feature stands for the text.
+    The feature of a text is the one at its end token, which has the largest id (`ends_of`).
     """
 
     logit_scale: Tensor
-    """The logarithm of the factor between cosines and logits, as it was trained."""
+    """The logarithm of the pretrained factor from cosines to logits."""
     is_pretrained = True
-    """Its weights were trained before: the optimizer may give them a rate of their own."""
+    """Marks pretrained weights, which can have their own learning rate."""
 
     def __init__(self, transformer: nn.Module, logit_scale: Tensor) -> None:
-        """Take open_clip's transformer over, with its weights, or on `meta`."""
+        """Wrap open_clip's transformer, which may be on `meta`."""
         super().__init__()
         self.transformer = transformer
         self.register_buffer("logit_scale", logit_scale, persistent=False)
@@ -88,16 +89,16 @@ class TextTower(nn.Module):
         return whole.token_embedding(tokens_BW) + whole.positional_embedding[: tokens_BW.shape[1]]
 
     def attention_branch(self, index: int, tokens_BWD: Tensor) -> Tensor:
-        """What block `index` adds first: norm, and attention over the token and those before it."""
+        """The output of block `index`'s attention branch: norm and causal attention."""
         block = self.blocks[index]
         attention, normed_BWD = block.attn, block.ln_1(tokens_BWD)
         qkv = F.linear(normed_BWD, attention.in_proj_weight, attention.in_proj_bias)
-        query, key, value = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed_BhWd = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        return attention.out_proj(mixed_BhWd.transpose(1, 2).flatten(2))
+        query, key, value = rearrange(qkv, "B W (qkv h k) -> qkv B h W k", qkv=3, h=self.heads)
+        mixed_BhWk = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        return attention.out_proj(rearrange(mixed_BhWk, "B h W k -> B W (h k)"))
 
     def mlp_branch(self, index: int, tokens_BWD: Tensor) -> Tensor:
-        """What block `index` adds then: norm and MLP."""
+        """The output of block `index`'s MLP branch: norm and MLP."""
         block = self.blocks[index]
         return block.mlp(block.ln_2(tokens_BWD))
 
@@ -109,7 +110,7 @@ class TextTower(nn.Module):
 
 
 def ends_of(tokens_BW: Tensor) -> Tensor:
-    """The position [B] of each text's last token."""
+    """The position [B] of each text's end token."""
     return tokens_BW.argmax(dim=-1)
 
 
@@ -126,7 +127,7 @@ def load_text_tower(
         config: open_clip's configuration of the model.
         weights: The image tower's; a file must hold both towers.
         model: open_clip's name of the model.
-        device: Where; on `meta` it has shapes, and no weights are read.
+        device: Device of the tower; on `meta` no weights are read.
 
     Raises:
         InputError: The weights hold no text tower, or another one's.
@@ -136,7 +137,7 @@ def load_text_tower(
         return TextTower(transformer, torch.empty((), device="meta"))
     shapes = {name: tensor.shape for name, tensor in transformer.state_dict().items()}
     if isinstance(weights, RandomWeights):
-        state = draw_weights(
+        state = random_weights(
             transformer, lambda name: _initial_std(name, transformer), seed=weights.seed, label="text tower"
         )
         logit_scale = torch.tensor(INITIAL_LOGIT_SCALE)
@@ -157,14 +158,14 @@ def encode_texts(
     model: str,
     device: str,
 ) -> TextFeatures:
-    """The texts' features, computed in fp32; the tower is built, asked, and gone.
+    """The texts' features in fp32. The tower is built for this call alone.
 
     Args:
         config: open_clip's configuration of the model.
-        texts: Such as the names of classes.
+        texts: For example class names.
         weights: The image tower's; a file must hold both towers.
         model: open_clip's name of the model.
-        device: Where it is computed. On `meta` the features have a shape and no values, and no weights are read.
+        device: Device of the computation; on `meta` no weights are read.
 
     Raises:
         InputError: The weights hold no text tower, or another one's.
@@ -175,14 +176,14 @@ def encode_texts(
     tower = load_text_tower(config, weights=weights, model=model, device=device).eval()
     tokens_CW = tokenise(texts, words=config["text_cfg"].get("context_length", 77)).to(device)
     parts = []
-    for part_BW in tokens_CW.split(TEXTS_AT_A_TIME):
+    for part_BW in tokens_CW.split(TEXT_CHUNK):
         words_BWE = tower(part_BW)
         parts.append(words_BWE[torch.arange(len(part_BW)), ends_of(part_BW)])
     return TextFeatures(torch.cat(parts), tower.logit_scale)
 
 
 def tokenise(texts: Sequence[str], *, words: int) -> Tensor:
-    """CLIP's tokens [B, W] of texts, begin and end among them; longer texts are cut, and keep their end."""
+    """CLIP's tokens [B, W] of texts, start and end included; longer texts are cut before the end token."""
     return _tokenizer()(list(texts), context_length=words)
 
 
@@ -204,7 +205,7 @@ def _build(config: dict[str, Any]) -> Any:
             act_layer=QuickGELU if config.get("quick_gelu", False) else torch.nn.GELU,
             norm_layer=LayerNorm,
         )
-    del transformer.attn_mask  # attention is causal without it
+    del transformer.attn_mask  # attention is called with is_causal
     return transformer
 
 

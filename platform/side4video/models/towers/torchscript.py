@@ -1,8 +1,8 @@
 """Read the tensors of a TorchScript archive, such as OpenAI's own `ViT-B-16.pt`, without running it.
 
-`torch.jit.load` executes what an archive holds, and torch's weights-only reader refuses archives. But an archive is a
-zip file with a pickle that lists modules and their tensors, and the tensors' bytes beside it. The pickle is read here
-by an unpickler that knows five harmless names; the archive's code is never looked at.
+`torch.jit.load` runs code of the archive, and torch's weights-only reader refuses archives. An archive is a zip file
+with a pickle of modules and tensors, and the tensors' bytes. Here an unpickler that accepts five harmless names reads
+the pickle; the archive's code is not read.
 """
 
 import pickle
@@ -29,7 +29,7 @@ _STORAGE_TYPES = {
 
 
 class _Module:
-    """What stands for any class of an archive: its fields, and nothing to run."""
+    """Replaces every class of an archive; has its fields and no code."""
 
     fields: dict[str, Any]
 
@@ -46,7 +46,7 @@ def _as_tensor(storage: Tensor, offset: int, size: tuple[int, ...], stride: tupl
 
 
 class _ArchiveUnpickler(pickle.Unpickler):
-    """Builds modules without behaviour and tensors; every other name is refused."""
+    """Creates tensors and modules without code; every other name is an error."""
 
     def __init__(self, archive: zipfile.ZipFile, root: str) -> None:
         super().__init__(archive.open(f"{root}data.pkl"))
@@ -76,7 +76,7 @@ class _ArchiveUnpickler(pickle.Unpickler):
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether a zip file is a TorchScript archive: it has code beside its tensors."""
+    """Whether a zip file is a TorchScript archive."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     return any("/code/" in name for name in names) and any(name.endswith("/constants.pkl") for name in names)
@@ -86,7 +86,7 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
     """Every tensor of an archive's modules, by dotted name.
 
     Raises:
-        pickle.UnpicklingError: The archive's list of modules names something that is neither module nor tensor.
+        pickle.UnpicklingError: The archive refers to something that is neither a module nor a tensor.
     """
     with zipfile.ZipFile(path) as archive:
         root = next(name for name in archive.namelist() if name.endswith("/data.pkl")).removesuffix("data.pkl")

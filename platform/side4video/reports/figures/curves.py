@@ -29,8 +29,7 @@ from side4video.reports.figures.style import (
     quiet_axes,
     shortened,
 )
-from side4video.tracking.mlflow.search import StoredRun
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.tags import REUSED_TAG
 
 SHOWN = ("eval/top1", "eval/top5", "eval/t2v_r1", "eval/v2t_r1")
@@ -90,14 +89,14 @@ def mean_curve(curves: Sequence[Curve]) -> Curve:
     return Curve(tuple(kept), tuple(spread(values).mean for values in kept.values()))
 
 
-def read_history(store: Store, run: StoredRun, metrics: Sequence[str]) -> History:
+def read_history(store: RunStore, run: StoredRun, metrics: Sequence[str]) -> History:
     """A run's values of these metrics; of a result that was taken over, those of the run that measured it."""
     source = run.tags.get(REUSED_TAG, run.run_id)
     known = [name for name in ("eval/epoch", *metrics) if name in run.metrics]
     return {name: {each.step: each.value for each in store.history(source, name)} for name in known}
 
 
-def run_sheet(store: Store, run: StoredRun) -> ReportFigure:
+def run_sheet(store: RunStore, run: StoredRun) -> ReportFigure:
     """The curves of one run: training and held-out loss, and its metrics.
 
     Raises:
@@ -119,7 +118,7 @@ def run_sheet(store: Store, run: StoredRun) -> ReportFigure:
 
 
 def arm_curves(
-    runs: Mapping[str, StoredRun], rows: Sequence[ArmResult], metric: str, *, store: Store
+    runs: Mapping[str, StoredRun], rows: Sequence[ArmResult], metric: str, *, store: RunStore
 ) -> dict[str, dict[str, Curve]]:
     """The mean curves over seeds of each arm that has any, by label: the metric, and the held-out loss.
 

@@ -20,7 +20,7 @@ from side4video.reports.figures.style import COLOURS, INK, WIDTH, label_axes, ne
 from side4video.reports.paper_report import REPEATED
 from side4video.spec.load import SpecError
 from side4video.spec.protocol import sentences
-from side4video.tracking.mlflow.search import StoredRun
+from side4video.tracking.run_store import StoredRun
 from side4video.tracking.tags import STATE_TAG
 
 SHARE = "data.train_fraction"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from side4video.reports.figures.style import BLUE, DPI, FAINT, GRID, INK, MUTED, ORANGE, PAPER, SOFT
@@ -72,7 +73,7 @@ def svg_of(sheet: ReportFigure) -> str:
     return re.sub(r"<!DOCTYPE.*?>\n|<!--.*?-->\n?|^ +|<metadata>.*?</metadata>\n", "", text, flags=re.DOTALL | re.M)
 
 
-def sheet_html(sheet: ReportFigure) -> str:
+def sheet_html(sheet: ReportFigure) -> Markup:
     """The figure in a page: heading, SVG, caption. Its ids and styles are its own, whatever else the page holds."""
     svg = re.sub(r"^.*?(?=<svg)", "", svg_of(sheet), flags=re.DOTALL)
     svg = re.sub(r'\bid="', f'id="{sheet.name}-', svg)
@@ -85,10 +86,13 @@ def sheet_html(sheet: ReportFigure) -> str:
     svg = re.sub(r'<svg(.*?) width="[^"]*" height="[^"]*"', lambda found: opening + found[1], svg, count=1)
     if sheet.follows_page:
         svg = re.sub("|".join(_OF_THE_PAGE), lambda found: _OF_THE_PAGE[found[0]], svg)
-    kind = "" if sheet.follows_page else " class='paper'"
-    return (
-        f"<h2>{escape(sheet.heading)}</h2>\n<figure{kind}>\n<div class='wide' tabindex='0'>\n{svg}</div>\n"
-        f"<figcaption class='notes'>{escape(sheet.caption)}</figcaption>\n</figure>\n"
+    return Markup(
+        "<h2>{}</h2>\n<figure{}>\n<div class='wide' tabindex='0'>\n{}</div>\n<figcaption>{}</figcaption>\n</figure>\n"
+    ).format(
+        sheet.heading,
+        Markup("" if sheet.follows_page else " class='paper'"),
+        Markup(svg),  # noqa: S704 - matplotlib's, which escapes text
+        sheet.caption,
     )
 
 

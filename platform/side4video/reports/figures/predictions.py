@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from side4video.core.errors import InputError
-from side4video.tracking.mlflow.search import StoredRun, quoted
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.tags import FINGERPRINT_TAG, STATE_TAG, WEIGHTS_TAG
 
 PREDICTIONS = "predictions.csv"
@@ -46,7 +45,7 @@ class Predictions:
         return sum(video.is_right for video in self.videos) / len(self.videos)
 
 
-def read_predictions(store: Store, run: StoredRun) -> Predictions:
+def read_predictions(store: RunStore, run: StoredRun) -> Predictions:
     """The predictions of a run of action recognition.
 
     Raises:
@@ -71,16 +70,14 @@ def read_predictions(store: Store, run: StoredRun) -> Predictions:
     return Predictions(videos, _classes(videos, list(order)))
 
 
-def zero_shot_run(store: Store, run: StoredRun) -> StoredRun:
+def zero_shot_run(store: RunStore, run: StoredRun) -> StoredRun:
     """The newest finished zero-shot run of action recognition on a run's data and backbone.
 
     Raises:
         InputError: There is none.
     """
-    found = store.runs_anywhere(
-        f"tags.method = 'zero-shot' and tags.{STATE_TAG} = 'finished' and "
-        f"tags.{FINGERPRINT_TAG} = {quoted(run.tags.get(FINGERPRINT_TAG, ''))}"
-    )
+    tags = {"method": "zero-shot", STATE_TAG: "finished", FINGERPRINT_TAG: run.tags.get(FINGERPRINT_TAG, "")}
+    found = store.runs(tags=tags, everywhere=True)
     of_classes = [each for each in found if each.params.get("task.kind") == "recognition"]
     if not of_classes:
         raise InputError(
@@ -108,7 +105,7 @@ def _classes(videos: Sequence[Prediction], order: Sequence[str]) -> tuple[str, .
     return (*known, *sorted(labels - set(known)), *sorted(guessed))
 
 
-def _text(store: Store, run_id: str, artifact: str) -> str:
+def _text(store: RunStore, run_id: str, artifact: str) -> str:
     """An artifact's text; empty where the run has none."""
     with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
         try:

@@ -36,8 +36,7 @@ from side4video.reports.figures.style import (
     quiet_axes,
     shortened,
 )
-from side4video.tracking.mlflow.search import StoredRun
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.tags import REUSED_TAG
 
 PHASES = {
@@ -169,7 +168,7 @@ def estimated_budget(plan: ExperimentPlan, *, clips: int, is_cached: bool) -> St
     )
 
 
-def read_budget(store: Store, run: StoredRun, *, label: str = "") -> StepBudget:
+def read_budget(store: RunStore, run: StoredRun, *, label: str = "") -> StepBudget:
     """The budget of a run in the store; of a result that was taken over, the plan of the run that measured it."""
     with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
         try:

@@ -21,8 +21,7 @@ from side4video.reports.figures.pareto import pareto_figure
 from side4video.reports.figures.per_class import class_gains, per_class_sheet
 from side4video.reports.figures.predictions import Predictions, read_predictions
 from side4video.reports.figures.step_time import read_budget, step_time_sheet
-from side4video.tracking.mlflow.search import StoredRun
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.sweep_logger import SweepLogger
 
 COORDINATES, PARETO = "parallel-coordinates", "pareto"
@@ -93,7 +92,7 @@ def sweep_curves(
 
 
 def _curves(
-    store: Store, runs: dict[str, StoredRun], arms: Sequence[ArmResult], *, metric: str, mode: Mode
+    store: RunStore, runs: dict[str, StoredRun], arms: Sequence[ArmResult], *, metric: str, mode: Mode
 ) -> list[ReportFigure]:
     # A curve has no value of the best epoch: what it ends with is what it has everywhere.
     measured = metric.replace("best/", "eval/", 1)
@@ -117,7 +116,7 @@ def _efficiency(runs: Sequence[StoredRun], metric: str) -> list[ReportFigure]:
     return [data_efficiency_sheet(lines, metric=metric, told=told)]
 
 
-def _predictions(store: Store, runs: dict[str, StoredRun], arm: ArmResult) -> Predictions | None:
+def _predictions(store: RunStore, runs: dict[str, StoredRun], arm: ArmResult) -> Predictions | None:
     run = runs.get(_first(arm))
     if run is None:
         return None

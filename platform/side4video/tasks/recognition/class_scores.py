@@ -99,11 +99,11 @@ class _Sums:
         self.scores_VC += other.scores_VC
         self.labels_V = np.maximum(self.labels_V, other.labels_V)
         self.views_V += other.views_V
-        self.make_room(len(other.by_view_W3))
+        self.resize(len(other.by_view_W3))
         self.by_view_W3[: len(other.by_view_W3)] += other.by_view_W3
         self.loss += other.loss
 
-    def make_room(self, views: int) -> None:
+    def resize(self, views: int) -> None:
         if views > len(self.by_view_W3):
             missing = np.zeros((views - len(self.by_view_W3), 3), np.int64)
             self.by_view_W3 = np.concatenate([self.by_view_W3, missing])
@@ -144,7 +144,7 @@ class ClassScores:
         known_B = labels_B >= 0
         ranks_B = label_ranks(scores_BC, np.maximum(labels_B, 0))
         right_B3 = np.stack([known_B, known_B & (ranks_B < 1), known_B & (ranks_B < 5)], axis=1)
-        self.sums.make_room(int(views_B.max(initial=-1)) + 1)
+        self.sums.resize(int(views_B.max(initial=-1)) + 1)
         np.add.at(self.sums.by_view_W3, views_B, right_B3)
         own_B = scores_BC[np.arange(len(labels_B)), np.maximum(labels_B, 0)]
         self.rows.add(indices_B, views_B, scores_BC.argmax(axis=1), np.where(known_B, own_B, np.nan))
@@ -169,7 +169,7 @@ class ClassScores:
             metrics=self._metrics(scores_VC[known_V], labels_V[known_V]),
             class_metrics=self._class_metrics(scores_VC[known_V], labels_V[known_V]),
             per_view=_per_view(whole.by_view_W3, crops) if several else (),
-            rows=self.rows.gathered(process) if several else None,
+            rows=self.rows.gather_rows(process) if several else None,
         )
 
     def _metrics(self, scores_VC: NDArray[np.float64], labels_V: NDArray[np.int64]) -> dict[str, float]:

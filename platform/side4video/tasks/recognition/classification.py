@@ -51,7 +51,7 @@ class MixedLabels:
 class Classification:
     """Single-label classification of clips."""
 
-    headline = "top1"
+    main_metric = "top1"
     """By which the best epoch is chosen."""
 
     def __init__(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from side4video.engine.process_group import ProcessGroup
 
 ROW = np.dtype([("index", "<i8"), ("view", "<i4"), ("prediction", "<i4"), ("label_score", "<f4")])
-IN_MEMORY = 1 << 18
+MEMORY_BYTES = 1 << 18
 """Bytes that wait in memory before there is a file."""
 BLOCK = 4096
 """Rows that are read at a time."""
@@ -26,7 +26,7 @@ class ViewRows:
     """Rows in the order in which they came."""
 
     def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - closed with its owner
+        self._file = tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES)  # noqa: SIM115 - closed with its owner
         weakref.finalize(self, self._file.close)
 
     def add(
@@ -64,7 +64,7 @@ class ViewRows:
         rows = np.concatenate([np.empty(0, ROW), *(block[block["view"] == view] for block in self.blocks())])
         return rows[rows["index"].argsort(kind="stable")]
 
-    def gathered(self, process: ProcessGroup) -> "ViewRows":
+    def gather_rows(self, process: ProcessGroup) -> "ViewRows":
         """The rows of all workers, on every worker."""
         if process.world == 1:
             return self

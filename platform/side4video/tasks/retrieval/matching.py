@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from side4video.models.networks.clip4clip import EPSILON, blocks_like, positions_like
+from side4video.models.networks.clip4clip import EPSILON, blocks_from, positions_from
 from side4video.models.towers.text_tower import TextTower, ends_of
 
-Kept = tuple[Tensor, ...]
+Embeddings = tuple[Tensor, ...]
 """What is kept of some videos, or of some texts: tensors whose first axis counts them."""
-COSINES_AT_A_TIME = 1 << 24
+MAX_COSINES = 1 << 24
 """Cosines of words with frames that are held at a time, outside of training."""
 
 
@@ -27,20 +27,20 @@ class Matching(Protocol):
     is_scaled: bool
     """Whether its similarities are cosines, which CLIP's scale makes logits of."""
 
-    def keep_videos(self, frames_BTE: Tensor) -> Kept:
+    def embed_videos(self, frames_BTE: Tensor) -> Embeddings:
         """What is kept of videos, rows first."""
         ...
 
-    def keep_texts(self, words_QWE: Tensor, tokens_QW: Tensor) -> Kept:
+    def embed_texts(self, words_QWE: Tensor, tokens_QW: Tensor) -> Embeddings:
         """What is kept of texts, rows first."""
         ...
 
-    def compare(self, texts: Kept, videos: Kept) -> Tensor:
+    def compare(self, texts: Embeddings, videos: Embeddings) -> Tensor:
         """Similarities [Q, B] of all pairs, fp32."""
         ...
 
 
-def sentences(words_QWE: Tensor, tokens_QW: Tensor) -> Tensor:
+def text_features(words_QWE: Tensor, tokens_QW: Tensor) -> Tensor:
     """The feature [Q, E] at each text's last token."""
     return words_QWE[torch.arange(len(words_QWE), device=words_QWE.device), ends_of(tokens_QW)]
 
@@ -50,15 +50,15 @@ class MeanMatching(nn.Module):
 
     is_scaled = True
 
-    def keep_videos(self, frames_BTE: Tensor) -> Kept:
+    def embed_videos(self, frames_BTE: Tensor) -> Embeddings:
         """The mean frame [B, E], of length one."""
         return (F.normalize(F.normalize(frames_BTE.float(), dim=-1).mean(dim=1), dim=-1),)
 
-    def keep_texts(self, words_QWE: Tensor, tokens_QW: Tensor) -> Kept:
+    def embed_texts(self, words_QWE: Tensor, tokens_QW: Tensor) -> Embeddings:
         """The text's feature [Q, E], of length one."""
-        return (F.normalize(sentences(words_QWE, tokens_QW).float(), dim=-1),)
+        return (F.normalize(text_features(words_QWE, tokens_QW).float(), dim=-1),)
 
-    def compare(self, texts: Kept, videos: Kept) -> Tensor:
+    def compare(self, texts: Embeddings, videos: Embeddings) -> Tensor:
         """Cosines [Q, B]."""
         return texts[0].float() @ videos[0].float().t()
 
@@ -85,7 +85,7 @@ class TokenMatching(nn.Module):
         self.word_scorer = _scorer(width) if weighted else None
         self.frame_scorer = _scorer(width) if weighted else None
 
-    def keep_videos(self, frames_BTE: Tensor) -> Kept:
+    def embed_videos(self, frames_BTE: Tensor) -> Embeddings:
         """Frames [B, T, E] of length one, and what each counts [B, T]."""
         frames_BTE = frames_BTE.float()
         if self.frame_scorer is None:
@@ -94,7 +94,7 @@ class TokenMatching(nn.Module):
             weights_BT = self.frame_scorer(frames_BTE).squeeze(-1).softmax(dim=-1)
         return F.normalize(frames_BTE, dim=-1), weights_BT
 
-    def keep_texts(self, words_QWE: Tensor, tokens_QW: Tensor) -> Kept:
+    def embed_texts(self, words_QWE: Tensor, tokens_QW: Tensor) -> Embeddings:
         """Words [Q, W, E] of length one, what each counts [Q, W], and which are words: none behind the text's end."""
         words_QWE = words_QWE.float()
         places_W = torch.arange(tokens_QW.shape[1], device=tokens_QW.device)
@@ -106,14 +106,14 @@ class TokenMatching(nn.Module):
             weights_QW = scores_QW.masked_fill(~is_word_QW, float("-inf")).softmax(dim=-1)
         return F.normalize(words_QWE, dim=-1) * is_word_QW.unsqueeze(-1), weights_QW, is_word_QW
 
-    def compare(self, texts: Kept, videos: Kept) -> Tensor:
+    def compare(self, texts: Embeddings, videos: Embeddings) -> Tensor:
         """Half of each direction's weighted sum of best cosines [Q, B]."""
         words_QWE, weights_QW, is_word_QW = texts[0].float(), texts[1].float(), texts[2].bool()
         frames_BTE, weights_BT = videos[0].float(), videos[1].float()
         if torch.is_grad_enabled():
             return self._compare(words_QWE, weights_QW, is_word_QW, frames_BTE, weights_BT)
         cosines_of_a_text = words_QWE.shape[1] * frames_BTE.shape[0] * frames_BTE.shape[1]
-        at_a_time = max(1, COSINES_AT_A_TIME // cosines_of_a_text)
+        at_a_time = max(1, MAX_COSINES // cosines_of_a_text)
         parts = []
         for first in range(0, len(words_QWE), at_a_time):
             rows = slice(first, first + at_a_time)
@@ -150,21 +150,21 @@ class TightMatching(nn.Module):
     def __init__(self, text: TextTower, *, layers: int, frames: int, dropout: float = 0.1) -> None:
         super().__init__()
         width = text.output_dim
-        self.positions_SE = positions_like(text, at_least=1 + frames)
+        self.positions_SE = positions_from(text, at_least=1 + frames)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = blocks_like(text, layers=layers)
+        self.blocks = blocks_from(text, layers=layers)
         self.norm = nn.LayerNorm(width, eps=EPSILON)
         self.enter, self.leave = _small(nn.Linear(width, width)), _small(nn.Linear(width, 1))
 
-    def keep_videos(self, frames_BTE: Tensor) -> Kept:
+    def embed_videos(self, frames_BTE: Tensor) -> Embeddings:
         """The frames [B, T, E]."""
         return (frames_BTE.float(),)
 
-    def keep_texts(self, words_QWE: Tensor, tokens_QW: Tensor) -> Kept:
+    def embed_texts(self, words_QWE: Tensor, tokens_QW: Tensor) -> Embeddings:
         """The text's feature [Q, E]."""
-        return (sentences(words_QWE, tokens_QW).float(),)
+        return (text_features(words_QWE, tokens_QW).float(),)
 
-    def compare(self, texts: Kept, videos: Kept) -> Tensor:
+    def compare(self, texts: Embeddings, videos: Embeddings) -> Tensor:
         """Scores [Q, B]: logits as they are."""
         rows = [self._score(text_E, videos[0].float()) for text_E in texts[0].float()]
         return torch.stack(rows)

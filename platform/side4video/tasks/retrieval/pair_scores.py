@@ -18,12 +18,12 @@ from torch import Tensor
 from side4video.core.errors import InputError
 from side4video.engine.metrics import ViewAccuracy
 from side4video.engine.process_group import ProcessGroup
-from side4video.tasks.retrieval.matching import Kept
+from side4video.tasks.retrieval.matching import Embeddings
 from side4video.tasks.retrieval.ranking import Ranks, Rescorer, Search, TextBlock
 from side4video.tasks.retrieval.rescoring import DualSoftmax, Querybank
 
 Tell = Callable[[str, int, int], None]
-BANK_BLOCK = 256
+BANK_CHUNK = 256
 """Captions of a query bank that are compared at a time."""
 
 
@@ -93,12 +93,12 @@ class PairEvaluation:
 class _Batch:
     """What is kept of one evaluation batch."""
 
-    texts: Kept
+    texts: Embeddings
     owners_Q: Tensor
     """The clip of each text."""
     captions: tuple[str, ...]
     indices_B: Tensor
-    videos: Kept
+    videos: Embeddings
 
 
 class PairScores:
@@ -117,7 +117,7 @@ class PairScores:
         self.tell = tell
         self.batches: list[_Batch] = []
 
-    def add(self, outputs: tuple[Kept, Kept], targets: Any, batch: Any) -> None:
+    def add(self, outputs: tuple[Embeddings, Embeddings], targets: Any, batch: Any) -> None:
         """Take a batch's outputs."""
         texts, videos = ([self._keep(each) for each in side] for side in outputs)
         indices_B = batch.indices_B.cpu()
@@ -154,7 +154,7 @@ class PairScores:
             plain.metrics.update({f"{key}_{name}": value for key, value in rescored.metrics.items()})
         return plain
 
-    def _gallery(self, process: ProcessGroup) -> tuple[Tensor, Kept]:
+    def _gallery(self, process: ProcessGroup) -> tuple[Tensor, Embeddings]:
         """All videos in the order of the list of clips, the same on every worker; the batches let go of theirs."""
         own = [(each.indices_B.numpy(), [kept.numpy() for kept in each.videos]) for each in self.batches]
         parts = [part for worker in process.gather(own) for part in worker]
@@ -217,7 +217,7 @@ class PairScores:
             )
         tokens = self.task.tokenise(self.task.bank)
         bank = []
-        for part in tokens.split(BANK_BLOCK):
-            kept = self.module.keep_texts(part.to(process.device))
+        for part in tokens.split(BANK_CHUNK):
+            kept = self.module.embed_texts(part.to(process.device))
             bank.append(tuple(self._keep(each) for each in kept))
         return Querybank(spec.temperature, bank)

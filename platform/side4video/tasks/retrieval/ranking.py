@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from side4video.engine.process_group import ProcessGroup
-from side4video.tasks.retrieval.matching import Kept
+from side4video.tasks.retrieval.matching import Embeddings
 
-VIDEOS_AT_A_TIME = 256
-Compare = Callable[[Kept, Kept], Tensor]
+VIDEO_CHUNK = 256
+Compare = Callable[[Embeddings, Embeddings], Tensor]
 Tell = Callable[[int, int], None]
 
 
@@ -26,7 +26,7 @@ Tell = Callable[[int, int], None]
 class TextBlock:
     """Texts that are compared together: all texts of some videos."""
 
-    texts: Kept
+    texts: Embeddings
     owners_Q: Tensor
     """The place in the gallery of the video that each is of."""
 
@@ -48,7 +48,7 @@ class Ranks:
 class Rescorer:
     """What is done with similarities before they are ranked: nothing."""
 
-    def lowest_similarity(self, own: Tensor) -> Tensor:
+    def tie_threshold(self, own: Tensor) -> Tensor:
         """The least that is no worse than one's own: what differs by rounding alone ties."""
         return own
 
@@ -70,7 +70,7 @@ class Search:
     def __init__(
         self,
         blocks: Sequence[TextBlock],
-        gallery: Kept,
+        gallery: Embeddings,
         compare: Compare,
         *,
         process: ProcessGroup,
@@ -89,18 +89,18 @@ class Search:
         self.tell = tell
         self.videos = len(gallery[0])
 
-    def tiles(self, texts: Kept) -> Iterator[tuple[int, Tensor]]:
+    def tiles(self, texts: Embeddings) -> Iterator[tuple[int, Tensor]]:
         """All tiles of some texts, with the place of their first video."""
-        for first in range(0, self.videos, VIDEOS_AT_A_TIME):
+        for first in range(0, self.videos, VIDEO_CHUNK):
             yield first, self.tile(texts, first)
 
-    def tile(self, texts: Kept, first: int) -> Tensor:
+    def tile(self, texts: Embeddings, first: int) -> Tensor:
         """Similarities [Q, C] of texts with the chunk of videos that begins at a place."""
         device = self.process.device
-        chunk = tuple(each[first : first + VIDEOS_AT_A_TIME].to(device) for each in self.gallery)
-        return _known(self.compare(texts, chunk).float())
+        chunk = tuple(each[first : first + VIDEO_CHUNK].to(device) for each in self.gallery)
+        return nan_to_lowest(self.compare(texts, chunk).float())
 
-    def on_device(self, kept: Kept) -> Kept:
+    def on_device(self, kept: Embeddings) -> Embeddings:
         """Where it is compared."""
         return tuple(each.to(self.process.device) for each in kept)
 
@@ -126,13 +126,13 @@ class Search:
             right_Q = torch.zeros_like(total_Q)
             for first, tile_QC in self.tiles(texts):
                 total_Q = torch.logaddexp(total_Q, (tile_QC * scale).logsumexp(dim=1))
-                right_Q = _pick(right_Q, tile_QC, owners_Q, first)
-                scored_QC = _known(rescorer.for_texts(tile_QC, number, first))
+                right_Q = _own_similarities(right_Q, tile_QC, owners_Q, first)
+                scored_QC = nan_to_lowest(rescorer.for_texts(tile_QC, number, first))
                 count_Q += (scored_QC >= own_Q[:, None]).sum(dim=1)
                 value_Q, at_Q = scored_QC.max(dim=1)
                 place_Q = torch.where(value_Q > top_Q, at_Q + first, place_Q)
                 top_Q = torch.maximum(top_Q, value_Q)
-                sets_GC = _best_of_sets(_known(rescorer.for_videos(tile_QC, number, first)), owners_Q)[1]
+                sets_GC = best_per_video(nan_to_lowest(rescorer.for_videos(tile_QC, number, first)), owners_Q)[1]
                 chunk = slice(first, first + tile_QC.shape[1])
                 beaten_V[chunk] += (sets_GC >= own_videos_V[chunk]).sum(dim=0)
             ranks.append(count_Q.cpu() - 1)
@@ -154,24 +154,26 @@ class Search:
         for number, block in enumerate(self.blocks):
             texts, owners_Q = self.on_device(block.texts), block.owners_Q.to(device)
             own_Q = torch.zeros(len(owners_Q), dtype=torch.float64, device=device)
-            for first in sorted({int(owner) // VIDEOS_AT_A_TIME * VIDEOS_AT_A_TIME for owner in block.owners_Q}):
+            for first in sorted({int(owner) // VIDEO_CHUNK * VIDEO_CHUNK for owner in block.owners_Q}):
                 tile_QC = self.tile(texts, first)
-                own_Q = _pick(own_Q, _known(rescorer.for_texts(tile_QC, number, first)), owners_Q, first)
-                sets, best_GC = _best_of_sets(_known(rescorer.for_videos(tile_QC, number, first)), owners_Q)
+                own_Q = _own_similarities(
+                    own_Q, nan_to_lowest(rescorer.for_texts(tile_QC, number, first)), owners_Q, first
+                )
+                sets, best_GC = best_per_video(nan_to_lowest(rescorer.for_videos(tile_QC, number, first)), owners_Q)
                 here = (sets >= first) & (sets < first + tile_QC.shape[1])
                 own_V[sets[here]] = best_GC[here, sets[here] - first].double()
-            own_texts.append(rescorer.lowest_similarity(own_Q))
+            own_texts.append(rescorer.tie_threshold(own_Q))
         # A video's texts are with one worker: of the others' minus infinity nothing remains.
         whole_V = torch.stack(self.process.gather(own_V.cpu())).amax(dim=0)
-        return own_texts, rescorer.lowest_similarity(whole_V.to(device))
+        return own_texts, rescorer.tie_threshold(whole_V.to(device))
 
 
-def _known(scores: Tensor) -> Tensor:
+def nan_to_lowest(scores: Tensor) -> Tensor:
     """Minus infinity in place of NaN."""
     return scores.masked_fill(scores.isnan(), float("-inf"))
 
 
-def _pick(own_Q: Tensor, tile_QC: Tensor, owners_Q: Tensor, first: int) -> Tensor:
+def _own_similarities(own_Q: Tensor, tile_QC: Tensor, owners_Q: Tensor, first: int) -> Tensor:
     """Each text's own similarity where it is in this tile."""
     places_Q = owners_Q - first
     is_here_Q = (places_Q >= 0) & (places_Q < tile_QC.shape[1])
@@ -179,7 +181,7 @@ def _pick(own_Q: Tensor, tile_QC: Tensor, owners_Q: Tensor, first: int) -> Tenso
     return torch.where(is_here_Q, found_Q, own_Q)
 
 
-def _best_of_sets(tile_QC: Tensor, owners_Q: Tensor) -> tuple[Tensor, Tensor]:
+def best_per_video(tile_QC: Tensor, owners_Q: Tensor) -> tuple[Tensor, Tensor]:
     """The videos whose texts these are [G], and their best text's similarities [G, C]."""
     sets_G, numbers_Q = owners_Q.unique(return_inverse=True)
     best_GC = tile_QC.new_full((len(sets_G), tile_QC.shape[1]), float("-inf"))

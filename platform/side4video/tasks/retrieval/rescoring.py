@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from side4video.tasks.retrieval.matching import Kept
+from side4video.tasks.retrieval.matching import Embeddings
 from side4video.tasks.retrieval.ranking import Rescorer, Search
 
 ROUNDING = 1e-12
@@ -25,7 +25,7 @@ class DualSoftmax(Rescorer):
         self._by_text: list[Tensor] = []
         self._by_video_V = torch.empty(0)
 
-    def lowest_similarity(self, own: Tensor) -> Tensor:
+    def tie_threshold(self, own: Tensor) -> Tensor:
         """Rounding aside; scores are small, and may be negative."""
         return own - ROUNDING * own.abs()
 
@@ -64,7 +64,7 @@ class Querybank(Rescorer):
     similarities divided by how alike the bank finds each video. The other direction is left as it is.
     """
 
-    def __init__(self, temperature: float, bank: Sequence[Kept]) -> None:
+    def __init__(self, temperature: float, bank: Sequence[Embeddings]) -> None:
         """Nothing compared yet.
 
         Args:
@@ -75,7 +75,7 @@ class Querybank(Rescorer):
         self._over_V = torch.empty(0)
         self._is_rescored: list[Tensor] = []
 
-    def lowest_similarity(self, own: Tensor) -> Tensor:
+    def tie_threshold(self, own: Tensor) -> Tensor:
         """Rounding aside; scores are logarithms."""
         return own - ROUNDING * (1 + own.abs())
 

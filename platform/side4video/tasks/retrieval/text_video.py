@@ -16,7 +16,7 @@ from side4video.core.errors import InputError
 from side4video.engine.process_group import ProcessGroup, gather_rows
 from side4video.models.layers.precision import autocast_off
 from side4video.models.towers.text_tower import tokenise
-from side4video.tasks.retrieval.matching import Kept, Matching
+from side4video.tasks.retrieval.matching import Embeddings, Matching
 from side4video.tasks.retrieval.pair_scores import PairScores
 
 TOKEN_CACHE_SIZE = 200_000
@@ -94,25 +94,25 @@ class RetrievalModule(nn.Module):
         frames_BTE, words_QWE = self.network(features, targets.tokens_QW)
         matching: Matching = self.matching
         with autocast_off(frames_BTE.device.type):
-            texts = matching.keep_texts(words_QWE, targets.tokens_QW)
-            videos = matching.keep_videos(frames_BTE)
+            texts = matching.embed_texts(words_QWE, targets.tokens_QW)
+            videos = matching.embed_videos(frames_BTE)
             if not self.training:
                 return texts, videos
             texts, videos = (tuple(gather_rows(each, self.process) for each in side) for side in (texts, videos))
             similarities_GG = matching.compare(texts, videos)
             return similarities_GG * self.scale() if matching.is_scaled else similarities_GG
 
-    def keep_texts(self, tokens_QW: Tensor) -> Kept:
+    def embed_texts(self, tokens_QW: Tensor) -> Embeddings:
         """What is kept of texts alone."""
         words_QWE = self.network.text(tokens_QW)  # type: ignore[operator, union-attr]
         with autocast_off(words_QWE.device.type):
-            return self.matching.keep_texts(words_QWE, tokens_QW)
+            return self.matching.embed_texts(words_QWE, tokens_QW)
 
 
 class TextVideo:
     """Retrieval in both directions."""
 
-    headline = "t2v_r1"
+    main_metric = "t2v_r1"
     """By which the best epoch is chosen."""
 
     def __init__(self, *, words: int, rescoring: Any, keep: str) -> None:

@@ -18,13 +18,14 @@ from typing import Any
 
 from filelock import FileLock
 
+from side4video.core.metric import from_json, to_json
 from side4video.core.paths import home
 from side4video.tracking.mlflow.connection import OutageError, TrackingError
 
 log = logging.getLogger(__name__)
 
 Record = dict[str, Any]
-"""One write: `{"metrics": text}`, `{"params": …}`, `{"tags": …}`, `{"status": …}` or `{"artifact": …}`."""
+"""One write: `{"metrics": list[Metric]}`, `{"params": …}`, `{"tags": …}`, `{"status": …}` or `{"artifact": …}`."""
 
 
 class OfflineQueue:
@@ -66,7 +67,7 @@ class OfflineQueue:
 
     def records(self) -> list[Record]:
         """What waits, oldest first."""
-        return [entry["record"] for entry in self._entries()]
+        return [_decoded(entry["record"]) for entry in self._entries()]
 
     def deliver(self, apply: Callable[[Record], None]) -> int:
         """Apply the records in order until none is left or there is an outage; how many are left.
@@ -122,12 +123,20 @@ class OfflineQueue:
         draft.replace(self.file)
 
     def _line(self, record: Record) -> str:
-        return json.dumps({"store": self.store, "record": record}, ensure_ascii=False) + "\n"
+        return json.dumps({"store": self.store, "record": _encoded(record)}, ensure_ascii=False) + "\n"
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
         with FileLock(self.file.with_suffix(".lock")):
             yield
+
+
+def _encoded(record: Record) -> Record:
+    return {**record, "metrics": to_json(record["metrics"])} if "metrics" in record else record
+
+
+def _decoded(record: Record) -> Record:
+    return {**record, "metrics": from_json(record["metrics"])} if "metrics" in record else record
 
 
 def _parse(line: str) -> dict[str, Any]:

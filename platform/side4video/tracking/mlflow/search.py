@@ -2,11 +2,10 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from side4video.core.errors import InputError
-from side4video.tracking.tags import SWEEP_TAG
+from side4video.tracking.run_store import StoredRun
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -19,46 +18,30 @@ SHORTEST_PREFIX = 4
 """Characters of an id that may stand for all of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRun:
-    """What the store holds of one run."""
+def stored_run(run: "Run") -> StoredRun:
+    """MLflow's own record as plain values."""
+    info, data = run.info, run.data
+    return StoredRun(
+        run_id=info.run_id,
+        name=info.run_name or "",
+        status=info.status,
+        params=dict(data.params),
+        metrics=dict(data.metrics),
+        tags=dict(data.tags),
+        artifact_uri=info.artifact_uri or "",
+        experiment_id=info.experiment_id,
+        start_ms=info.start_time or 0,
+        end_ms=info.end_time or 0,
+    )
 
-    run_id: str
-    name: str
-    status: str
-    """RUNNING, SCHEDULED, FINISHED, FAILED or KILLED."""
 
-    params: Mapping[str, str]
-    metrics: Mapping[str, float]
-    """The latest value of each."""
-
-    tags: Mapping[str, str]
-    artifact_uri: str
-    experiment_id: str
-    start_ms: int
-    end_ms: int
-    """Milliseconds since 1970; 0 while it runs."""
-
-    def is_in_sweep(self, key: str) -> bool:
-        """Whether it is a run of the sweep with this key."""
-        return self.tags.get(SWEEP_TAG) == key
-
-    @classmethod
-    def from_mlflow(cls, run: "Run") -> "StoredRun":
-        """Copied from MLflow's own record."""
-        info, data = run.info, run.data
-        return cls(
-            run_id=info.run_id,
-            name=info.run_name or "",
-            status=info.status,
-            params=dict(data.params),
-            metrics=dict(data.metrics),
-            tags=dict(data.tags),
-            artifact_uri=info.artifact_uri or "",
-            experiment_id=info.experiment_id,
-            start_ms=info.start_time or 0,
-            end_ms=info.end_time or 0,
-        )
+def filter_text(*, name: str, status: str, tags: Mapping[str, str], with_tags: Sequence[str]) -> str:
+    """The arguments of `RunStore.runs` in MLflow's filter language."""
+    parts = [f"attributes.run_name = {quoted(name)}"] if name else []
+    parts += [f"attributes.status = {quoted(status)}"] if status else []
+    parts += [f"tags.`{tag}` = {quoted(value)}" for tag, value in tags.items()]
+    parts += [f"tags.`{tag}` != ''" for tag in with_tags]
+    return " and ".join(parts)
 
 
 def quoted(text: str) -> str:
@@ -81,7 +64,7 @@ def search(client: "MlflowClient", experiments: Sequence[str], *, filter: str, l
     while len(found) < limit:
         wanted = min(PAGE, limit - len(found))
         page = client.search_runs(list(experiments), filter, max_results=wanted, order_by=order, page_token=token)
-        found += map(StoredRun.from_mlflow, page)
+        found += map(stored_run, page)
         token = page.token
         if not token:
             break

@@ -26,7 +26,7 @@ from side4video.core.network import is_loopback, names_here
 from side4video.core.paths import home
 from side4video.tracking.mlflow import connection
 from side4video.tracking.mlflow.connection import TrackingError
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from side4video.tracking.redaction import redact_text
 
 START_SECONDS = 180.0
@@ -60,7 +60,7 @@ class TrackingServer:
 
     def __init__(
         self,
-        store: Store,
+        store: MLflowStore,
         *,
         host: str = "127.0.0.1",
         port: int = 5000,

@@ -11,18 +11,18 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from side4video.core.errors import InputError
-from side4video.core.metric import Metric, to_json
-from side4video.spec.tracking import TrackingSpec
+from side4video.core.metric import Metric
 from side4video.tracking.mlflow import connection
 from side4video.tracking.mlflow.connection import OutageError, translate_errors
 from side4video.tracking.mlflow.parameters import TAG_LIMIT, VALUE_LIMIT, batches, cut, flatten, plain_name
-from side4video.tracking.mlflow.saved_views import as_tag
-from side4video.tracking.mlflow.search import StoredRun, find_run, quoted, search
+from side4video.tracking.mlflow.saved_views import arms_filter, as_tag, sweep_view, varying
+from side4video.tracking.mlflow.search import filter_text, find_run, quoted, search, stored_run
 from side4video.tracking.mlflow.writer import Writer
 from side4video.tracking.redaction import redact, redact_text
+from side4video.tracking.run_store import Status, StoredRun
 from side4video.tracking.tags import (
     DESCRIPTION_TAG,
     EXPERIMENT_DESCRIPTION,
@@ -30,6 +30,7 @@ from side4video.tracking.tags import (
     KIND,
     KIND_TAG,
     PARENT_TAG,
+    SWEEP_TAG,
     VIEW_TAG,
 )
 
@@ -40,17 +41,17 @@ if TYPE_CHECKING:
 
 METRICS_IN_A_REQUEST = 500
 
-Status = Literal["FINISHED", "FAILED", "KILLED"]
+MEASURED_MEMORY, PLANNED_MEMORY = "memory/peak_gib", "plan/peak_memory_gib"
 
 
-class Store:
-    """One experiment of one MLflow store.
+class MLflowStore:
+    """One experiment of one MLflow store (`tracking.run_store.RunStore`).
 
     Cheap to make and to send to another process; the client is made on first use.
     """
 
     def __init__(self, uri: str = "", experiment: str = "side4video") -> None:
-        """Name the store; see `TrackingSpec` for what the two may be.
+        """Name the store; see `MLflowTrackingSpec` for what the two may be.
 
         Raises:
             InputError: if the address is a relative path or a file store.
@@ -58,11 +59,6 @@ class Store:
         self.uri, self.experiment = connection.resolve_uri(uri), experiment
         self._writer = Writer(self.uri)
         self._experiment_id = ""
-
-    @classmethod
-    def from_spec(cls, spec: TrackingSpec) -> "Store":
-        """The store that a document names."""
-        return cls(spec.uri, spec.experiment)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.uri, self.experiment))
@@ -72,7 +68,7 @@ class Store:
 
     # ---- the store itself
 
-    def prepare(self) -> "Store":
+    def prepare(self) -> "MLflowStore":
         """Make the database and the experiment if they are not there; any number of processes may do so at once.
 
         Raises:
@@ -141,6 +137,21 @@ class Store:
         """
         self._client.set_experiment_tag(self.experiment_id, f"{VIEW_TAG}{name}", as_tag(view))
 
+    def save_sweep_view(self, key: str, runs: Sequence[StoredRun], *, metric: str) -> list[str]:
+        """See `RunStore`: the view has the sweep's key as its name.
+
+        Returns:
+            The metrics that have an axis: memory (measured if all arms have it, else planned), and `metric`.
+
+        Raises:
+            OutageError: if the store is away.
+        """
+        memory = MEASURED_MEMORY if runs and all(MEASURED_MEMORY in run.metrics for run in runs) else PLANNED_MEMORY
+        metrics = [memory, metric]
+        parameters = varying([dict(run.params) for run in runs])
+        self.save_view(key, sweep_view(arms_filter(key, SWEEP_TAG), parameters=parameters, metrics=metrics, uuid=key))
+        return metrics
+
     # ---- runs
 
     @translate_errors
@@ -207,7 +218,7 @@ class Store:
     @translate_errors
     def get(self, run_id: str) -> StoredRun:
         """The run with its parameters, tags and latest metrics."""
-        return StoredRun.from_mlflow(self._client.get_run(run_id))
+        return stored_run(self._client.get_run(run_id))
 
     @translate_errors
     def history(self, run_id: str, key: str) -> list[Metric]:
@@ -216,16 +227,23 @@ class Store:
         return sorted((Metric(m.key, m.value, m.step, m.timestamp) for m in values), key=lambda m: m.step)
 
     @translate_errors
-    def runs(self, filter: str = "", *, limit: int = 50_000) -> list[StoredRun]:  # noqa: A002 MLflow's own word
-        """The experiment's runs that match an MLflow filter, such as "metrics.`eval/top1` > 0.5"; newest first."""
-        return search(self._client, [self.experiment_id], filter=filter, limit=limit)
-
-    @translate_errors
-    def runs_anywhere(self, filter: str, *, limit: int = 50_000) -> list[StoredRun]:  # noqa: A002 MLflow's own word
-        """The runs of all the store's experiments that match an MLflow filter; newest first."""
-        self.prepare()
-        experiments = [experiment.experiment_id for experiment in self._client.search_experiments()]
-        return search(self._client, experiments, filter=filter, limit=limit)
+    def runs(
+        self,
+        filter: str = "",  # noqa: A002 MLflow's own word
+        *,
+        name: str = "",
+        status: str = "",
+        tags: Mapping[str, str] | None = None,
+        with_tags: Sequence[str] = (),
+        everywhere: bool = False,
+        limit: int = 50_000,
+    ) -> list[StoredRun]:
+        """See `RunStore`; `filter` is an MLflow filter in place of the others, such as "metrics.`eval/top1` > 0.5"."""
+        text = filter or filter_text(name=name, status=status, tags=tags or {}, with_tags=with_tags)
+        experiments = [self.experiment_id]
+        if everywhere:
+            experiments = [experiment.experiment_id for experiment in self._client.search_experiments()]
+        return search(self._client, experiments, filter=text, limit=limit)
 
     @translate_errors
     def find(self, name_or_id: str) -> StoredRun:
@@ -245,7 +263,7 @@ class Store:
         An outage is not an error: the metrics then wait in the outbox.
         """
         for start in range(0, len(metrics), METRICS_IN_A_REQUEST):
-            self._writer.write(run_id, {"metrics": to_json(metrics[start : start + METRICS_IN_A_REQUEST])})
+            self._writer.write(run_id, {"metrics": list(metrics[start : start + METRICS_IN_A_REQUEST])})
 
     def log_params(self, run_id: str, document: Mapping[str, Any]) -> None:
         """Store a nested document under dotted names, secrets hidden.

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from side4video.core.metric import Metric, from_json
+from side4video.core.metric import Metric
 from side4video.tracking.mlflow import connection
 from side4video.tracking.mlflow.connection import OutageError, translate_errors
 from side4video.tracking.mlflow.offline_queue import OfflineQueue, Record
@@ -111,7 +111,7 @@ class Writer:
     def _apply_metrics(self, run_id: str, record: Record) -> None:
         from mlflow.entities import Metric as Entity
 
-        new = self._without_stored(run_id, from_json(record["metrics"]))
+        new = self._without_stored(run_id, record["metrics"])
         if new:
             entities = [Entity(m.key, m.value, m.timestamp_ms, m.step) for m in new]
             self.client.log_batch(run_id, metrics=entities)

@@ -17,7 +17,7 @@ from side4video.inference.model import Model
 from side4video.models.attention_maps import SideReading, tower_map
 from side4video.models.frozen_features import features_of_batch
 from side4video.runs.launch import launch
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from tiny import tiny
 
 TEXTS = {"text": {"kind": "transformer", "width": 16, "layers": 1, "head_width": 8}, "output_dim": 32}
@@ -47,7 +47,7 @@ def videos(runs):
 
 
 def reader_of(run, folder):
-    weights = Store().prepare().download(run.run_id, "checkpoint", folder) / run.name / "best.safetensors"
+    weights = MLflowStore().prepare().download(run.run_id, "checkpoint", folder) / run.name / "best.safetensors"
     spec = tiny(name=run.name, **SPECS[run.name])
     return AttentionReader(spec, weights, classes=spec.data.dataset.classes())
 

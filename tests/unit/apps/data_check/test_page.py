@@ -4,19 +4,22 @@ import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
 
-from checked_sets import Silent, check, data_of, list_rows, write_list
+from checked_sets import check, data_of, list_rows, write_list
 from side4video.apps.data_check.charts import count_chart, histogram_chart
 from side4video.apps.data_check.check import draw_pictures
 from side4video.apps.data_check.findings import KINDS, Problem
-from side4video.apps.data_check.page import NAMED, Picture, report_page, verdict_of
+from side4video.apps.data_check.page import MAX_PROBLEMS, Picture, report_page, verdict_of
 from side4video.apps.data_check.report import make_report, spread
+from side4video.core.progress import SILENT
+from side4video.data.clip import SPLITS
 
-FOREIGN = re.compile(r"""(?:src|href|action)\s*=\s*(?!['"]?data:)|url\(|@import|<script|<link|<iframe""", re.IGNORECASE)
+FOREIGN = re.compile(
+    r"""(?:src|href|action)\s*=\s*(?!['"]?(?:data:|#))|url\((?!#)|@import|<script|<link|<iframe""", re.IGNORECASE
+)
 
 
 @pytest.fixture
@@ -56,7 +59,7 @@ def tags_of(page):
 def test_the_page_needs_nothing_beside_it(report, folder, pool):
     data = data_of(write_list(folder, list_rows()))
     clips = data.dataset.clips("train")
-    jpegs = draw_pictures(clips, data, pool=pool, view=Silent())
+    jpegs = draw_pictures(clips, data, pool=pool, progress=SILENT)
     assert [Image.open(io.BytesIO(jpeg)).size for jpeg in jpegs.values()] == [(3 * 48, 32)] * 4
     page = report_page(report, [Picture("a.mp4", "waving", jpeg) for jpeg in jpegs.values()])
     assert FOREIGN.findall(page) == []
@@ -86,25 +89,31 @@ def test_problems_stand_in_the_page_and_are_only_text(report):
 
 
 def test_a_long_list_of_problems_is_cut(report):
-    problems = [Problem("missing", "train", f"clip{n}.mp4", "", "gone") for n in range(NAMED + 50)]
+    problems = [Problem("missing", "train", f"clip{n}.mp4", "", "gone") for n in range(MAX_PROBLEMS + 50)]
     page = report_page(replace(report, problems=problems), [])
-    assert page.count("gone") == NAMED
+    assert page.count("gone") == MAX_PROBLEMS
     assert "and 50 more" in page
 
 
 def heights(chart):
-    """Of each bar, training and test."""
-    groups = ElementTree.fromstring(chart).findall("g")  # noqa: S314 - our own
-    return [[(rect.get("class"), float(rect.get("height"))) for rect in group.findall("rect")] for group in groups]
+    """Of the bars of each split."""
+    return {
+        split: [bar.get_height() for bar in bars] for split, bars in zip(SPLITS, chart.axes[0].containers, strict=True)
+    }
 
 
 def test_bars_are_as_high_as_what_they_count():
-    chart = count_chart({"few": {"train": 1, "test": 0}, "many": {"train": 3, "test": 1}}, "Classes")
-    many, few = heights(chart)
-    assert many[0][1] == pytest.approx(3 * many[1][1], abs=0.02)
-    assert many[1][1] == pytest.approx(few[0][1], abs=0.02)
-    assert [split for split, _ in many] == ["train", "test"]
-    assert "many: 3 train, 1 test" in chart
+    chart = count_chart({"few": {"train": 1, "test": 0}, "many": {"train": 3, "test": 1}})
+    assert heights(chart) == {"train": [3, 1], "test": [1, 0]}
+    train, test = chart.axes[0].containers
+    assert [bar.get_y() for bar in test] == [bar.get_y() + bar.get_height() for bar in train]
+    assert [label.get_text() for label in chart.axes[0].get_xticklabels()] == ["many", "few"]
+
+
+def test_charts_take_the_pages_colours(report):
+    page = report_page(report, [])
+    for variable in ("--ink", "--paper", "--blue", "--orange"):
+        assert page.count(f"var({variable})") > 5
 
 
 @pytest.mark.parametrize(
@@ -117,7 +126,7 @@ def test_every_value_is_in_a_bar(values, bars):
     assert sum(histogram.counts["test"]) == 1
     assert len(histogram.edges) == bars + 1
     assert (histogram.least, histogram.most) == (min(values), max(values))
-    assert len(heights(histogram_chart(histogram, "Frames"))) == bars
+    assert len(heights(histogram_chart(histogram))["train"]) == bars
 
 
 def test_nothing_has_no_histogram():

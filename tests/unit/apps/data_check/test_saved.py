@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from checked_sets import Silent, check, data_of, list_rows, write_list
+from checked_sets import check, data_of, list_rows, write_list
 from side4video.apps.data_check import saved as kept_module
 from side4video.apps.data_check.check import Work
 from side4video.apps.data_check.listing import list_clips
@@ -52,18 +52,13 @@ def test_another_way_to_decode_keeps_the_hashes(data, folder, pool, tmp_path):
 
 
 def test_whoever_is_interrupted_goes_on(data, pool, tmp_path):
-    class Interrupted(Silent):
-        phase = ""
-
-        def say(self, phase):
-            self.phase = phase
-
-        def tell(self, done, total):
-            if self.phase == "hashing files" and done == 4:
+    class Interrupted:
+        def report(self, phase, done=0, total=0):
+            if phase == "hashing files" and done == 4:
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        check(data, pool, tmp_path / "kept.json", view=Interrupted())
+        check(data, pool, tmp_path / "kept.json", progress=Interrupted())
     assert len(json.loads((tmp_path / "kept.json").read_text())["files"]) == 4
     work = check(data, pool, tmp_path / "kept.json")[0].work
     assert work == Work(files_hashed=2, files_known=4, clips_decoded=6, clips_known=0)

@@ -4,13 +4,9 @@ import pytest
 
 from side4video.apps.data_pack.encode import Encoding
 from side4video.apps.data_pack.pack import Packing, repack
+from side4video.core.progress import SILENT
 from side4video.core.worker_pool import WorkerPool
 from video_sets import data_spec, make_list
-
-
-class Silent:
-    def say(self, phase): ...
-    def tell(self, done, total): ...
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +22,9 @@ def pool():
 
 @pytest.fixture
 def pack(pool):
-    def work(document, folder, *, files=4, data=None, view=None, **encoding):
+    def work(document, folder, *, files=4, data=None, progress=SILENT, **encoding):
         spec = data_spec(document, **(data or {}))
-        return repack(Packing(spec, folder, Encoding(**encoding), pool, view or Silent()), files=files)
+        return repack(Packing(spec, folder, Encoding(**encoding), pool, progress), files=files)
 
     return work
 

@@ -10,14 +10,10 @@ import pytest
 from loopback_store import loopback_store
 from side4video.apps.data_pack.pack import verify
 from side4video.core.errors import InputError
+from side4video.core.progress import SILENT
 from side4video.data.decode.frames import decode_frames, read_index
 from side4video.data.manifest import read_manifest
 from video_sets import assert_same, batches, dataset
-
-
-class Silent:
-    def say(self, phase): ...
-    def tell(self, done, total): ...
 
 
 def pairs(one, other):
@@ -109,14 +105,14 @@ def test_a_packed_set_behind_a_server(tmp_path, clips, pack, packed):
 
 
 def test_an_interrupted_packing_goes_on_and_ends_the_same(tmp_path, clips, pack):
-    class Interrupted(Silent):
-        def tell(self, done, total):
+    class Interrupted:
+        def report(self, phase, done=0, total=0):
             if done == 6:
                 raise KeyboardInterrupt
 
     pack(clips, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        pack(clips, tmp_path / "out", view=Interrupted())
+        pack(clips, tmp_path / "out", progress=Interrupted())
     assert (tmp_path / "out/train-000000.tar").is_file()
     assert not (tmp_path / "out/manifest.json").exists()
     with pytest.raises(InputError, match=r"there is no such file .* the same command goes on with it"):
@@ -144,12 +140,12 @@ def test_a_folder_belongs_to_one_packing(tmp_path, clips, pack):
 def test_a_changed_byte_is_found(tmp_path, clips, pack, packed):
     pack(clips, tmp_path / "out")
     manifest = read_manifest(str(tmp_path / "out"))
-    assert verify(tmp_path / "out", manifest, Silent()) == []
+    assert verify(tmp_path / "out", manifest, SILENT) == []
     shard = tmp_path / "out/test-000000.tar"
     content = bytearray(shard.read_bytes())
     content[700] ^= 1
     shard.write_bytes(content)
-    assert verify(tmp_path / "out", manifest, Silent()) == [f"{shard}: not the bytes that were written"]
+    assert verify(tmp_path / "out", manifest, SILENT) == [f"{shard}: not the bytes that were written"]
     shard.write_bytes(content[:-512])
     with pytest.raises(InputError, match="bytes in place of"):
         dataset(packed(tmp_path / "out")).check()

@@ -20,7 +20,7 @@ from side4video.data.clip import Clip
 from side4video.engine.process_group import ProcessGroup
 from side4video.inference.retrieval import RetrievalModel
 from side4video.runs.launch import launch
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from tiny import tiny
 
 TEXTS = {"text": {"kind": "transformer", "width": 16, "layers": 1, "head_width": 8}, "output_dim": 32}
@@ -41,13 +41,13 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def stored(run, tmp_path_factory):
-    file = Store().prepare().download(run.run_id, "predictions.csv", tmp_path_factory.mktemp("stored"))
+    file = MLflowStore().prepare().download(run.run_id, "predictions.csv", tmp_path_factory.mktemp("stored"))
     return read_queries(file.read_text(), where="run")
 
 
 @pytest.fixture(scope="module")
 def gallery(run, tmp_path_factory):
-    folder = Store().prepare().download(run.run_id, "checkpoint", tmp_path_factory.mktemp("weights"))
+    folder = MLflowStore().prepare().download(run.run_id, "checkpoint", tmp_path_factory.mktemp("weights"))
     encoder = RetrievalModel(spec_of(), folder / "texts" / "weights.safetensors", ProcessGroup())
     return Gallery(encoder, spec_of().data.dataset.clips("test"), lambda done, total: None)
 
@@ -114,7 +114,7 @@ def test_the_command_writes_pictures_and_a_page(run, stored, tmp_path):
     assert text.count(" – its own video") == 4
     assert all(row["caption"] in text for row in told["queries"])
     assert "Chosen by rule" in text
-    assert not re.findall(r"(?:src|href)='(?!data:image/jpeg;base64,)", text)
+    assert not re.findall(r'(?:src|href)="(?!data:image/jpeg;base64,)', text)
     assert str(tmp_path) not in text
 
 

@@ -17,7 +17,7 @@ from side4video.apps.mlflow_ui.services import services
 from side4video.core.errors import InputError
 from side4video.core.network import is_loopback, names_here
 from side4video.tracking.mlflow.server import TrackingServer, _admitted
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 
 SERVICES = [sys.executable, "-c", "from side4video.apps.mlflow_ui.services import services; services()"]
 
@@ -63,7 +63,7 @@ def test_runs_of_another_machine_come_here_with_their_artifacts(home, tmp_path, 
 
         # Another machine: it has a home of its own, and knows nothing but the address.
         monkeypatch.setenv("SIDE4VIDEO_HOME", str(tmp_path / "far"))
-        far = Store(address)
+        far = MLflowStore(address)
         run_id = far.start_run(name="far", key="k", params={"lr": 1})
         far.log_text(run_id, "hello", "a.txt")
         far.finish(run_id)

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 from PIL import Image
 
-from side4video.apps.search.page import Strip, sheet_page
+from side4video.apps.search.page import PageMatch, search_page
 from side4video.core.text import format_length
 from side4video.reports.html import write_page
 
@@ -40,19 +40,19 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
-def strips():
+def matches():
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 255, (4, 32, 40, 3), dtype=np.uint8)
     large = rng.integers(0, 255, (4, 336, 336, 3), dtype=np.uint8)
     return [
-        Strip(1, 0.9123, "a/first.mp4", 2.4, frames, [0.1, 0.2, float("nan"), 0.15]),
-        Strip(2, -0.5, NAME, 185.0, large, [0.9, 0.2, 0.3, 0.15]),
-        Strip(3, -0.6, "gone\udcff.mp4", None, None),
+        PageMatch(1, 0.9123, "a/first.mp4", 2.4, frames, [0.1, 0.2, float("nan"), 0.15]),
+        PageMatch(2, -0.5, NAME, 185.0, large, [0.9, 0.2, 0.3, 0.15]),
+        PageMatch(3, -0.6, "gone\udcff.mp4", None, None),
     ]
 
 
 def test_every_frame_is_inside_and_described():
-    page = Page(sheet_page(strips(), text="a dog", notes=["3 videos"]))
+    page = Page(search_page(matches(), text="a dog", notes=["3 videos"]))
     assert len(page.images) == 8
     pictures = [Image.open(io.BytesIO(base64.b64decode(each["src"].partition(",")[2]))) for each in page.images]
     assert {(each.format, each.size) for each in pictures} == {("JPEG", (40, 32)), ("JPEG", (224, 224))}
@@ -69,23 +69,23 @@ def test_every_frame_is_inside_and_described():
 
 
 def test_nothing_is_asked_of_another_machine():
-    text = sheet_page(strips(), text="a <b>dog</b>")
+    text = search_page(matches(), text="a <b>dog</b>")
     page = Page(text)
     assert all(each.startswith("data:image/jpeg;base64,") for each in page.points_to)
-    assert re.search(r"https?:|//|url\(|@import|javascript:", re.sub(r"base64,[^']*", "", text)) is None
+    assert re.search(r"https?:|//|url\(|@import|javascript:", re.sub(r'base64,[^"]*', "", text)) is None
     assert not {"script", "link", "iframe", "object", "b"} & set(page.tags)
     assert "default-src 'none'" in text
 
 
 def test_light_dark_and_small_screens():
-    text = sheet_page(strips(), text="a dog")
-    for each in ("width=device-width", "prefers-color-scheme: dark", "auto-fill", "lang='en'", "overflow-wrap"):
+    text = search_page(matches(), text="a dog")
+    for each in ("width=device-width", "prefers-color-scheme: dark", "auto-fill", 'lang="en"', "overflow-wrap"):
         assert each in text
 
 
 def test_the_same_page_each_time_and_whole(tmp_path):
-    page = sheet_page(strips(), text="a dog")
-    assert page == sheet_page(strips(), text="a dog")
+    page = search_page(matches(), text="a dog")
+    assert page == search_page(matches(), text="a dog")
     write_page(page, tmp_path / "found.html")
     assert [each.name for each in tmp_path.iterdir()] == ["found.html"]
     assert (tmp_path / "found.html").read_text(encoding="utf-8") == page

@@ -31,7 +31,7 @@ def served(tmp_path, ask=None, *, kind="labels", well=True, **changes):
         return well
 
     (tmp_path / "uploads").mkdir(exist_ok=True)
-    options = {"most_bytes": 2**20, "most_uploads": 4, "top": 5, "answer_seconds": 5.0, **changes}
+    options = {"max_bytes": 2**20, "max_uploads": 4, "top": 5, "answer_seconds": 5.0, **changes}
     house = ServeConfig(kind=kind, page="<p>page", about={"model": "m"}, folder=tmp_path / "uploads", **options)
     front = App(house, answer, is_well)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -197,7 +197,7 @@ def test_who_comes_when_all_places_are_taken_may_come_again(tmp_path):
             await asyncio.sleep(0.01)
         return PredictResponse({"labels": []})
 
-    with served(tmp_path, slow, most_uploads=2) as (port, asked, front):
+    with served(tmp_path, slow, max_uploads=2) as (port, asked, front):
         found = []
         threads = [threading.Thread(target=lambda: found.append(post(port)[0].status)) for _ in range(2)]
         for thread in threads:

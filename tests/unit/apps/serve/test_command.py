@@ -64,10 +64,10 @@ def test_an_address_that_is_not_this_machines_is_refused(no_ray):
 @pytest.mark.parametrize("kind", ["labels", "search"])
 def test_a_models_name_is_text_on_the_page(kind):
     name = "</script><script>alert(1)</script>'\""
-    page = upload_page(name, kind=kind, about=name, most_bytes=2**20)
+    page = upload_page(name, kind=kind, about=name, max_bytes=2**20)
     assert page.count("<script") == page.count("</script>") == 2
     assert "&lt;/script&gt;" in page
-    told = page.partition("id='told'>")[2].partition("</script>")[0]
-    assert json.loads(told) == {"kind": kind, "most_bytes": 2**20}
-    assert ("id='text'" in page) == (kind == "search")
+    config = page.partition('id="config">')[2].partition("</script>")[0]
+    assert json.loads(config) == {"kind": kind, "max_bytes": 2**20}
+    assert ('id="text"' in page) == (kind == "search")
     assert "http" not in page.replace("http-equiv", "")

@@ -61,10 +61,10 @@ def test_a_towers_weights_are_its_librarys(family):
     assert found.std() > 0.02
 
 
-def noted(layer, *arguments):
-    with attention_weights._Noting() as noting:
+def recorded(layer, *arguments):
+    with attention_weights.AttentionRecorder() as recorder:
         output = layer(*arguments)
-    return noting.calls, output
+    return recorder.calls, output
 
 
 def without_scale(attention):
@@ -96,7 +96,7 @@ TWINS = (without_scale, of_another_head, averaged_over_heads, over_the_wrong_sid
 def test_weights_and_values_give_the_blocks_output_to_float64_rounding(family):
     tower, trunk = tower_of(family)
     tokens_NPD = entering(tower, trunk)
-    (attention,), output = noted(trunk.attention_branch, LAST, tokens_NPD)
+    (attention,), output = recorded(trunk.attention_branch, LAST, tokens_NPD)
     mixed = (attention.weights() @ attention.value_NhSk).transpose(1, 2).flatten(2)
     block = trunk.blocks[LAST]
     left = block.attn.out_proj(mixed) if family == "clip" else block.attn.proj(block.attn.norm(mixed))
@@ -133,7 +133,7 @@ class _Kept:
 def test_a_layer_that_is_watched_gives_the_bits_that_it_always_gives():
     tower = families.clip_tower()
     tokens_NPD = entering(tower, tower.trunk).float()
-    calls, output = noted(tower.trunk.attention_branch, LAST, tokens_NPD)
+    calls, output = recorded(tower.trunk.attention_branch, LAST, tokens_NPD)
     assert len(calls) == 1
     assert torch.equal(output, tower.trunk.attention_branch(LAST, tokens_NPD))
 

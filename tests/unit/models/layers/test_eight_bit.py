@@ -33,7 +33,7 @@ def error_bound(tokens, group, dtype):
 @pytest.mark.parametrize("make", [lambda tokens: tokens, with_outliers], ids=["even", "outliers"])
 def test_the_error_is_at_most_half_a_step_of_the_group(make, dtype):
     tokens = make(make_tokens(5, 7, 96)).to(dtype)
-    restored = EightBitTokens.keep(tokens).restore()
+    restored = EightBitTokens.quantise(tokens).dequantise()
     assert restored.dtype == dtype
     error = (restored.float() - tokens.float()).abs()
     assert (error <= error_bound(tokens.float(), 32, dtype)).all()
@@ -43,17 +43,17 @@ def test_the_error_is_at_most_half_a_step_of_the_group(make, dtype):
 @pytest.mark.parametrize(("width", "group"), [(32, 32), (96, 32), (40, 20), (49, 7), (31, 31), (37, 1), (24, 24)])
 def test_widths_that_thirty_two_does_not_divide(width, group):
     tokens = make_tokens(2, 3, width)
-    kept = EightBitTokens.keep(tokens)
+    kept = EightBitTokens.quantise(tokens)
     assert kept.codes_NPD.shape == (2, 3, width)
     assert kept.codes_NPD.dtype == torch.int8
     assert kept.scales_NPG.shape == (2, 3, width // group)
-    assert ((kept.restore() - tokens).abs() <= error_bound(tokens, group, torch.float32)).all()
+    assert ((kept.dequantise() - tokens).abs() <= error_bound(tokens, group, torch.float32)).all()
 
 
 def test_zeros_come_back_as_zeros():
     tokens = make_tokens(2, 3, 64)
     tokens[0, :, :32] = 0
-    restored = EightBitTokens.keep(tokens).restore()
+    restored = EightBitTokens.quantise(tokens).dequantise()
     assert torch.equal(restored[0, :, :32], torch.zeros(3, 32))
     assert torch.isfinite(restored).all()
 
@@ -61,13 +61,13 @@ def test_zeros_come_back_as_zeros():
 def test_the_largest_of_a_group_keeps_its_sign_and_comes_back():
     tokens = torch.zeros(1, 1, 32)
     tokens[0, 0, 5] = -3.0
-    kept = EightBitTokens.keep(tokens)
+    kept = EightBitTokens.quantise(tokens)
     assert int(kept.codes_NPD[0, 0, 5]) == -127
-    assert float(kept.restore()[0, 0, 5]) == pytest.approx(-3.0, rel=1e-6)
+    assert float(kept.dequantise()[0, 0, 5]) == pytest.approx(-3.0, rel=1e-6)
 
 
 def test_they_take_eight_and_a_half_bits_a_number():
-    kept = EightBitTokens.keep(make_tokens(4, 5, 64, dtype=torch.bfloat16))
+    kept = EightBitTokens.quantise(make_tokens(4, 5, 64, dtype=torch.bfloat16))
     assert kept.codes_NPD.nbytes + kept.scales_NPG.nbytes == 4 * 5 * 64 * 8.5 / 8
 
 
@@ -76,7 +76,7 @@ def test_twin_with_one_scale_a_token(monkeypatch):
     tokens = with_outliers(make_tokens(5, 7, 96))
 
     def typical_error():
-        return float((EightBitTokens.keep(tokens).restore() - tokens).abs().median())
+        return float((EightBitTokens.quantise(tokens).dequantise() - tokens).abs().median())
 
     grouped = typical_error()
     monkeypatch.setattr(eight_bit, "GROUP", 96)

@@ -121,8 +121,8 @@ def test_frozen_norm_linear_is_the_norm_and_then_the_layer(dtype, has_norm, in_e
     norm, layer = make_norm_and_layer(dtype)
     norm = norm if has_norm else None
     tokens = draw(4, 3, 6, dtype=dtype)
-    kept = EightBitTokens.keep(tokens) if in_eight_bits else tokens
-    read = kept.restore() if isinstance(kept, EightBitTokens) else tokens
+    kept = EightBitTokens.quantise(tokens) if in_eight_bits else tokens
+    read = kept.dequantise() if isinstance(kept, EightBitTokens) else tokens
 
     def plain(_):
         return layer(norm(read) if norm is not None else read)
@@ -157,10 +157,10 @@ def test_twin_whose_shift_is_not_folded(monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("keeps_hidden", [True, False])
+@pytest.mark.parametrize("saves_hidden", [True, False])
 @pytest.mark.parametrize("part_bytes", [1, 1000, 32 * 2**20])
-def test_a_perceptron_in_parts_is_the_plain_one(dtype, keeps_hidden, part_bytes, monkeypatch):
-    monkeypatch.setattr(mlp, "PART_BYTES", part_bytes)
+def test_a_perceptron_in_parts_is_the_plain_one(dtype, saves_hidden, part_bytes, monkeypatch):
+    monkeypatch.setattr(mlp, "CHUNK_BYTES", part_bytes)
     with seeded(1):
         layer = MLP(6, ratio=4).to(dtype)
     norm, _ = make_norm_and_layer(dtype)
@@ -169,7 +169,7 @@ def test_a_perceptron_in_parts_is_the_plain_one(dtype, keeps_hidden, part_bytes,
         return layer.leave(F.gelu(layer.enter(x * norm.weight + norm.bias)))
 
     assert_same_gradients(
-        lambda x: layer(x, norm, keeps_hidden=keeps_hidden),
+        lambda x: layer(x, norm, saves_hidden=saves_hidden),
         plain,
         draw(2, 3, 5, 6, dtype=dtype),
         [*layer.parameters(), *norm.parameters()],
@@ -177,8 +177,8 @@ def test_a_perceptron_in_parts_is_the_plain_one(dtype, keeps_hidden, part_bytes,
 
 
 def test_the_parts_cover_all_rows_once(monkeypatch):
-    monkeypatch.setattr(mlp, "PART_BYTES", 1000)
-    parts = list(mlp._parts(torch.zeros(30, 6), 24))
+    monkeypatch.setattr(mlp, "CHUNK_BYTES", 1000)
+    parts = list(mlp.row_chunks(torch.zeros(30, 6), 24))
     assert len(parts) == 3
     assert [row for part in parts for row in range(30)[part]] == list(range(30))
 

@@ -15,7 +15,7 @@ import toys
 from side4video.core.seeds import seeded
 from side4video.models.methods.clip4clip import CLIP4ClipSpec
 from side4video.models.networks import clip4clip
-from side4video.models.networks.clip4clip import FrameSequence, TrainedFrames, positions_like
+from side4video.models.networks.clip4clip import FrameSequence, TrainedFrames, positions_from
 from side4video.planning.meta_model import build_meta_model
 from tiny import tiny
 
@@ -259,6 +259,6 @@ def test_more_frames_than_the_text_tower_has_positions(text):
 def test_positions_of_another_width_begin_small():
     narrow = retrieval_toys.new_text_tower()
     with seeded(0):
-        positions = positions_like(narrow, at_least=3)
+        positions = positions_from(narrow, at_least=3)
     assert positions.shape == (77, 24)
     assert positions.std().item() == pytest.approx(0.02, rel=0.1)

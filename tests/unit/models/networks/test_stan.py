@@ -11,8 +11,8 @@ from side4video.core.errors import InputError
 from side4video.core.seeds import seeded
 from side4video.engine.optimizer import build_optimizer
 from side4video.models.backbones.open_clip import OpenCLIPSpec
-from side4video.models.methods.stan import LONGEST, STANSpec
-from side4video.models.networks.stan import PLACES_IN_TIME, STAN
+from side4video.models.methods.stan import MAX_FRAMES, STANSpec
+from side4video.models.networks.stan import STAN, TIME_EMBEDDINGS
 from side4video.spec.optimization import OptimizationSpec
 from tiny import tiny
 
@@ -121,7 +121,7 @@ def test_the_authors_number_of_parameters():
 
 def test_initial_values_are_the_authors():
     tower, network, _ = build(moved=False)
-    assert LONGEST == PLACES_IN_TIME == len(network.branch.times_TD)
+    assert MAX_FRAMES == TIME_EMBEDDINGS == len(network.branch.times_TD)
     assert network.branch.times_TD.detach().std().item() == pytest.approx(1.0, rel=0.05)
     for stage, tap in zip(network.branch.stages, (1, 2), strict=True):
         block = tower.trunk.visual.transformer.resblocks[tap]

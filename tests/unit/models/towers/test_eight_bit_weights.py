@@ -44,7 +44,7 @@ def test_tokens_are_close_to_those_of_bf16(family, build, frames_NCHW):
 
 def test_twin_in_four_bits(family, build, frames_NCHW, monkeypatch):
     eight = distance_from_bf16(family, build, frames_NCHW)
-    monkeypatch.setattr("side4video.models.layers.eight_bit.LARGEST", 7)
+    monkeypatch.setattr("side4video.models.layers.eight_bit.MAX_CODE", 7)
     assert distance_from_bf16(family, build, frames_NCHW) > 3 * eight
 
 

@@ -12,7 +12,7 @@ from side4video.reports.figures.data_efficiency import (
     data_efficiency_sheet,
     efficiency_lines,
 )
-from side4video.tracking.mlflow.search import StoredRun
+from side4video.tracking.run_store import StoredRun
 from tiny import tiny
 
 NUMBERS = itertools.count()

@@ -10,7 +10,6 @@ from side4video.core.errors import InputError
 from side4video.planning.plan import plan_experiment
 from side4video.planning.plan_cache import PlannedPeak
 from side4video.reports.arms import spread
-from side4video.reports.figures import memory
 from side4video.reports.figures.memory import MemoryRow, files_of_table_2, memory_rows, memory_sheet
 from side4video.reports.paper import TABLES
 from side4video.spec.load import parse_experiment
@@ -19,24 +18,37 @@ from tiny import DOCUMENT, merged
 EXPERIMENTS = Path(__file__).parents[4] / "experiments"
 
 
-@pytest.fixture
-def planned(monkeypatch):
-    """The experiments that are planned while a test runs, by name; each takes a GiB for every clip."""
-    seen = {}
+class Planner:
+    """Records the experiments that it plans, by name; each takes a GiB for every clip."""
 
-    def peak(spec, *, classes):
-        seen[spec.name] = (spec, classes)
+    def __init__(self):
+        self.seen = {}
+
+    def __call__(self, spec, *, classes):
+        self.seen[spec.name] = (spec, classes)
         return PlannedPeak(spec.clips_of_a_part * 2**30, 10 * spec.clips_of_a_part)
 
-    monkeypatch.setattr(memory, "planned_peak", peak)
-    return seen
+
+class Phases:
+    """Records the reported phases."""
+
+    def __init__(self):
+        self.phases = []
+
+    def report(self, phase, done=0, total=0, **details):
+        self.phases.append(phase)
 
 
-def test_every_row_of_table_2_has_a_file_and_the_largest_tower_is_beside_them(planned):
+@pytest.fixture
+def planner():
+    return Planner()
+
+
+def test_every_row_of_table_2_has_a_file_and_the_largest_tower_is_beside_them(planner):
     files = files_of_table_2(EXPERIMENTS)
-    rows = memory_rows(files, None)
+    rows = memory_rows(files, None, plan=planner)
     names = [name for row in TABLES["table2"].rows for name in row.experiments.values()]
-    assert sorted(planned) == sorted([*names, "ssv2-vite14"])
+    assert sorted(planner.seen) == sorted([*names, "ssv2-vite14"])
     assert len(rows) == 13
     for row in TABLES["table2"].rows:
         (name,) = row.experiments.values()
@@ -46,19 +58,18 @@ def test_every_row_of_table_2_has_a_file_and_the_largest_tower_is_beside_them(pl
     assert math.isnan(largest.paper_gb)
 
 
-def test_plans_are_of_the_papers_batch_on_one_worker(planned):
+def test_plans_are_of_the_papers_batch_on_one_worker(planner):
     """Table 2's caption: 32 clips on B/16, 16 on L/14; the recipes say 8 workers, two copies, and other batches."""
-    rows = memory_rows(files_of_table_2(EXPERIMENTS), None)
+    rows = memory_rows(files_of_table_2(EXPERIMENTS), None, plan=planner)
     assert {(row.backbone, row.clips) for row in rows} == {("ViT-B/16", 32), ("ViT-L/14", 16), ("ViT-E/14", 8)}
-    for spec, classes in planned.values():
+    for spec, classes in planner.seen.values():
         assert (spec.cluster.workers, spec.optimization.accumulation, spec.data.repeated_sampling) == (1, 1, 1)
         assert classes == 174
     assert all(row.planned_gib == row.clips for row in rows)
 
 
-def test_a_twin_that_plans_the_recipes_batch_is_noticed(planned, monkeypatch):
-    monkeypatch.setattr(memory, "SETTINGS", ())
-    rows = memory_rows([EXPERIMENTS / "ssv2/vitb16.yaml"], None)
+def test_a_twin_that_plans_the_recipes_batch_is_noticed(planner):
+    rows = memory_rows([EXPERIMENTS / "ssv2/vitb16.yaml"], None, plan=planner, settings=())
     (row,) = (row for row in rows if row.experiment == "ssv2-vitb16")
     assert row.clips != 32
 
@@ -66,9 +77,9 @@ def test_a_twin_that_plans_the_recipes_batch_is_noticed(planned, monkeypatch):
 def test_an_experiment_of_ones_own_is_planned_as_it_stands(tmp_path):
     document = merged(DOCUMENT, {"name": "mine", "optimization": {"batch_size": 4}})
     (tmp_path / "mine.yaml").write_text(json.dumps(document))
-    told = []
-    rows = memory_rows([tmp_path / "mine.yaml"], None, tell=told.append)
-    assert told == ["planning mine (1 of 1)"]
+    progress = Phases()
+    rows = memory_rows([tmp_path / "mine.yaml"], None, progress=progress)
+    assert progress.phases == ["planning mine (1 of 1)"]
     (mine,) = (row for row in rows if row.experiment == "mine")
     plan = plan_experiment(parse_experiment(document), classes=174)
     assert mine.planned_gib == plan.peak_memory_gib
@@ -118,9 +129,12 @@ def test_what_was_measured_is_told_apart_from_what_was_planned():
     assert only.numbers[0]["planned_gib"] is None
 
 
-def test_smaller_backbones_stand_first(monkeypatch):
+def test_smaller_backbones_stand_first():
     sizes = {"ssv2-vitb16": 86, "ssv2-vitl14": 304, "ssv2-vite14": 4400}
-    monkeypatch.setattr(memory, "planned_peak", lambda spec, **_: PlannedPeak(2**30, sizes[spec.name]))
     files = [EXPERIMENTS / f"ssv2/{name}.yaml" for name in ("vite14", "vitl14", "vitb16")]
-    rows = [row for row in memory_rows(files, None) if math.isfinite(row.planned_gib)]
+    rows = [
+        row
+        for row in memory_rows(files, None, plan=lambda spec, **_: PlannedPeak(2**30, sizes[spec.name]))
+        if math.isfinite(row.planned_gib)
+    ]
     assert [row.backbone for row in rows] == ["ViT-B/16", "ViT-L/14", "ViT-E/14"]

@@ -245,18 +245,18 @@ def peak(views, *, classes=40, videos=1500, batch=500):
 
 
 def test_memory_does_not_grow_with_the_number_of_views(monkeypatch):
-    monkeypatch.setattr(view_rows, "IN_MEMORY", 1 << 12)
+    monkeypatch.setattr(view_rows, "MEMORY_BYTES", 1 << 12)
     few, many = peak(2), peak(60)
     assert many < few + 8192  # its rows would be 1.7 MB
 
 
 def test_twin_that_keeps_rows_in_memory(monkeypatch):
-    monkeypatch.setattr(view_rows, "IN_MEMORY", 1 << 30)
+    monkeypatch.setattr(view_rows, "MEMORY_BYTES", 1 << 30)
     assert peak(60) > 1.5 * peak(2)
 
 
 def test_rows_survive_the_way_through_a_file(monkeypatch):
-    monkeypatch.setattr(view_rows, "IN_MEMORY", 64)
+    monkeypatch.setattr(view_rows, "MEMORY_BYTES", 64)
     monkeypatch.setattr(view_rows, "BLOCK", 7)
     rows = ViewRows()
     for start in range(0, 50, 10):

@@ -37,8 +37,8 @@ class Inputs(nn.Module):
         self.matching = matching
 
     def forward(self):
-        texts = self.matching.keep_texts(self.words, tokens())
-        return self.matching.compare(texts, self.matching.keep_videos(self.frames))
+        texts = self.matching.embed_texts(self.words, tokens())
+        return self.matching.compare(texts, self.matching.embed_videos(self.frames))
 
 
 def make(matching, seed=0, **options):
@@ -89,10 +89,10 @@ def test_token_wise(weighted, padding):
 
 
 def test_twin_that_takes_the_mean_before_the_norm(monkeypatch):
-    def keep_videos(self, frames_BTE):
+    def embed_videos(self, frames_BTE):
         return (nn.functional.normalize(frames_BTE.float().mean(dim=1), dim=-1),)
 
-    monkeypatch.setattr(MeanMatching, "keep_videos", keep_videos)
+    monkeypatch.setattr(MeanMatching, "embed_videos", embed_videos)
     with pytest.raises(AssertionError):
         check_mean()
 
@@ -138,8 +138,8 @@ def test_what_is_behind_the_end_changes_nothing(kind):
     other = tokens().masked_fill(behind_the_end(), 7)
     with torch.no_grad():
         inputs.words[behind_the_end()] = 100 * torch.randn(int(behind_the_end().sum()), WIDTH)
-    kept = matching.keep_texts(inputs.words, other)
-    assert torch.equal(matching.compare(kept, matching.keep_videos(inputs.frames)), before)
+    kept = matching.embed_texts(inputs.words, other)
+    assert torch.equal(matching.compare(kept, matching.embed_videos(inputs.frames)), before)
 
 
 def test_twin_that_sees_behind_the_end(monkeypatch):
@@ -155,8 +155,8 @@ def test_zero_is_a_floor_under_a_frames_best_word_where_there_is_padding():
     both = {}
     for padding in ("zero", "ignored"):
         matching = TokenMatching(WIDTH, weighted=False, padding=padding)
-        kept = matching.keep_texts(words, tokens())
-        both[padding] = matching.compare(kept, matching.keep_videos(frames[:, :1]))[:, 0]
+        kept = matching.embed_texts(words, tokens())
+        both[padding] = matching.compare(kept, matching.embed_videos(frames[:, :1]))[:, 0]
     # One frame, one direction: -1 by words; by frames -1, or 0 where there is padding.
     torch.testing.assert_close(both["ignored"], torch.full((TEXTS,), -1.0))
     torch.testing.assert_close(both["zero"], torch.tensor([-0.5, -0.5, -1.0, -0.5]))
@@ -168,7 +168,7 @@ def test_zero_is_a_floor_under_a_frames_best_word_where_there_is_padding():
 @pytest.mark.parametrize(("weighted", "padding"), TOKEN_WISE)
 @pytest.mark.parametrize("at_a_time", [1, 2 * WORDS * VIDEOS * FRAMES, 1 << 24])
 def test_an_evaluation_compares_what_training_compares(weighted, padding, at_a_time, monkeypatch):
-    monkeypatch.setattr(matching_module, "COSINES_AT_A_TIME", at_a_time)
+    monkeypatch.setattr(matching_module, "MAX_COSINES", at_a_time)
     inputs = make(lambda: TokenMatching(WIDTH, weighted=weighted, padding=padding))
     trained = inputs().detach()
     with torch.no_grad():
@@ -178,7 +178,7 @@ def test_an_evaluation_compares_what_training_compares(weighted, padding, at_a_t
 def test_features_kept_in_half_precision_are_compared_in_full():
     inputs = make(lambda: TokenMatching(WIDTH, weighted=True, padding="ignored"))
     with torch.no_grad():
-        texts, videos = inputs.matching.keep_texts(inputs.words, tokens()), inputs.matching.keep_videos(inputs.frames)
+        texts, videos = inputs.matching.embed_texts(inputs.words, tokens()), inputs.matching.embed_videos(inputs.frames)
         whole = inputs.matching.compare(texts, videos)
         halves = (tuple(each.half() if each.is_floating_point() else each for each in side) for side in (texts, videos))
         half = inputs.matching.compare(*halves)

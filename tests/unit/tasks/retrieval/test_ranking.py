@@ -21,7 +21,7 @@ SCALE = 3.0
 
 @pytest.fixture(autouse=True)
 def _small_tiles(monkeypatch):
-    monkeypatch.setattr(ranking, "VIDEOS_AT_A_TIME", 3)
+    monkeypatch.setattr(ranking, "VIDEO_CHUNK", 3)
 
 
 @dataclasses.dataclass
@@ -83,7 +83,7 @@ def compute(case, rescoring_spec=None, bank=None):
     if bank is not None:
         task.bank = tuple(str(row) for row in range(len(bank)))
         task.tokenise = lambda texts: len(case.owners) + torch.arange(len(texts))
-        module.keep_texts = lambda tokens: (tokens,)
+        module.embed_texts = lambda tokens: (tokens,)
     scores = PairScores(module, task, videos=max(case.positions) + 1)
     for videos in case.batches:
         texts = [text for text, owner in enumerate(case.owners) if owner in videos]
@@ -135,11 +135,11 @@ def test_the_cases_are_of_every_sort():
 
 def loses_ties(monkeypatch):
     """What is alike stands behind the right answer."""
-    monkeypatch.setattr(ranking.Rescorer, "lowest_similarity", lambda self, own: own + 1e-6)
+    monkeypatch.setattr(ranking.Rescorer, "tie_threshold", lambda self, own: own + 1e-6)
 
 
 def keeps_nan(monkeypatch):
-    monkeypatch.setattr(ranking, "_known", lambda scores: scores)
+    monkeypatch.setattr(ranking, "nan_to_lowest", lambda scores: scores)
 
 
 def averages_captions(monkeypatch):
@@ -147,7 +147,7 @@ def averages_captions(monkeypatch):
         sets_G, numbers_Q = owners_Q.unique(return_inverse=True)
         return sets_G, torch.stack([tile_QC[numbers_Q == number].mean(dim=0) for number in range(len(sets_G))])
 
-    monkeypatch.setattr(ranking, "_best_of_sets", mean_of_sets)
+    monkeypatch.setattr(ranking, "best_per_video", mean_of_sets)
 
 
 def forgets_the_last_videos(monkeypatch):
@@ -271,7 +271,7 @@ def draw_bank(seed, case):
 
 @pytest.mark.parametrize("temperature", [20.0, 1000.0])
 def test_querybank_is_brute_forces(temperature, monkeypatch):
-    monkeypatch.setattr(pair_scores, "BANK_BLOCK", 4)
+    monkeypatch.setattr(pair_scores, "BANK_CHUNK", 4)
     spec = QuerybankSpec(temperature=temperature)
     for seed in range(150):
         case = draw(seed)

@@ -9,7 +9,7 @@ from side4video.core.metric import Metric
 from side4video.tracking.mlflow import writer
 from side4video.tracking.mlflow.connection import OutageError, TrackingError
 from side4video.tracking.mlflow.offline_queue import OfflineQueue
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 
 
 def metric(key, value, step):
@@ -92,8 +92,8 @@ def test_flush_delivers_and_says_what_is_left(store, line, run_id, home):
 def test_another_process_may_deliver(store, line, run_id, home):
     line.is_away = True
     store.log(run_id, [metric("train/loss", 1.0, 0)])
-    assert Store(experiment="other").flush() == 0
-    assert steps(Store(), run_id) == [0]
+    assert MLflowStore(experiment="other").flush() == 0
+    assert steps(MLflowStore(), run_id) == [0]
 
 
 def test_artifacts_wait_as_they_were(store, line, run_id, home, tmp_path):
@@ -132,7 +132,7 @@ def test_a_crash_between_delivery_and_removal_doubles_nothing(store, line, run_i
     line.is_away = False
     store.flush()
     (home / "outbox" / f"{run_id}.jsonl").write_text(kept)
-    assert Store().flush() == 0
+    assert MLflowStore().flush() == 0
     assert steps(store, run_id) == [0]
 
 
@@ -231,7 +231,7 @@ def test_a_continued_run_gets_what_waited_before_it_goes_on(store, line, run_id)
     store.log(run_id, [metric("train/loss", 1.0, 0)])
     store.finish(run_id, "FAILED")
     line.is_away = False
-    again = Store()
+    again = MLflowStore()
     assert again.start_run(name="a", key="k") == run_id
     assert again.get(run_id).status == "RUNNING"
     assert steps(again, run_id) == [0]
@@ -241,5 +241,5 @@ def test_a_finished_run_whose_end_waits_is_not_run_twice(store, line, run_id):
     line.is_away = True
     store.finish(run_id)
     line.is_away = False
-    assert Store().start_run(name="a", key="k") != run_id
+    assert MLflowStore().start_run(name="a", key="k") != run_id
     assert store.get(run_id).status == "FINISHED"

@@ -6,7 +6,7 @@ import pytest
 
 from side4video.core.metric import Metric
 from side4video.tracking.mlflow.saved_views import MOST_PARAMETERS, as_tag, runs_view, sweep_view, varying
-from side4video.tracking.sweep_logger import children_of, save_sweep_view
+from side4video.tracking.sweep_logger import children_of
 from side4video.tracking.tags import SWEEP_TAG, VIEW_TAG
 
 LIMIT = 5000
@@ -65,19 +65,19 @@ def saved(store, name):
 
 
 def test_the_filter_matches_the_arms_of_the_sweep_alone(sweep):
-    save_sweep_view(sweep, "k", list(children_of(sweep, "k").values()), metric="eval/top1")
+    sweep.save_sweep_view("k", list(children_of(sweep, "k").values()), metric="eval/top1")
     found = sweep.runs(saved(sweep, "k")["searchFilter"])
     assert {run.name for run in found} == {"a", "b"}
 
 
 def test_memory_is_measured_if_all_arms_have_it_else_planned(sweep):
     arms = list(children_of(sweep, "k").values())
-    assert save_sweep_view(sweep, "k", arms, metric="eval/top1") == ["plan/peak_memory_gib", "eval/top1"]
+    assert sweep.save_sweep_view("k", arms, metric="eval/top1") == ["plan/peak_memory_gib", "eval/top1"]
     sweep.log(arms[0].run_id, [Metric("memory/peak_gib", 0.2, 1, 1)])
     arms = list(children_of(sweep, "k").values())
-    assert save_sweep_view(sweep, "k", arms, metric="eval/top1")[0] == "plan/peak_memory_gib"
+    assert sweep.save_sweep_view("k", arms, metric="eval/top1")[0] == "plan/peak_memory_gib"
     sweep.log(arms[1].run_id, [Metric("memory/peak_gib", 0.2, 1, 1)])
     arms = list(children_of(sweep, "k").values())
-    assert save_sweep_view(sweep, "k", arms, metric="eval/top1")[0] == "memory/peak_gib"
+    assert sweep.save_sweep_view("k", arms, metric="eval/top1")[0] == "memory/peak_gib"
     chart = saved(sweep, "k")["compareRunCharts"][0]
     assert (chart["selectedParams"], chart["selectedMetrics"]) == (["arm/layers"], ["memory/peak_gib", "eval/top1"])

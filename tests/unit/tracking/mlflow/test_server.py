@@ -20,7 +20,7 @@ from side4video.core.network import is_loopback
 from side4video.tracking.mlflow import server as server_module
 from side4video.tracking.mlflow.connection import TrackingError
 from side4video.tracking.mlflow.server import TrackingServer
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 
 UI = [sys.executable, "-c", "from side4video.apps.mlflow_ui.ui import ui; ui()"]
 
@@ -172,7 +172,7 @@ def test_a_run_over_a_server_survives_its_absence(store, home, monkeypatch, capf
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     monkeypatch.setattr("side4video.tracking.mlflow.writer.PROBE_EVERY_SECONDS", 0.0)
     server = TrackingServer(store, port=free_port())
-    far = Store(server.address)
+    far = MLflowStore(server.address)
     with pytest.raises(InputError, match=r"^tracking\.uri: .*cannot be used.*fix: start the server"):
         far.prepare()
     with server:

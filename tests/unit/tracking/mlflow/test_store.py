@@ -9,9 +9,10 @@ import pytest
 
 from side4video.core.errors import InputError
 from side4video.core.metric import LARGEST, Metric
-from side4video.spec.tracking import TrackingSpec
+from side4video.spec.tracking import MLflowTrackingSpec
 from side4video.tracking.mlflow.connection import TrackingError
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
+from side4video.tracking.stores import open_store
 
 
 def metric(key, value, step):
@@ -36,15 +37,15 @@ def test_prepare_makes_everything_in_the_platforms_folder(store, home, tmp_path,
 
 
 def test_another_experiment_in_the_same_store(store):
-    other = Store.from_spec(TrackingSpec(experiment="other"))
+    other = open_store(MLflowTrackingSpec(experiment="other"))
     assert other.experiment_id != store.experiment_id
-    assert Store(experiment="other").experiment_id == other.experiment_id
+    assert MLflowStore(experiment="other").experiment_id == other.experiment_id
 
 
 def test_a_deleted_experiment_is_one_line_with_the_way_out(store):
     store._client.delete_experiment(store.experiment_id)
     with pytest.raises(InputError, match=r"deleted.*restore"):
-        Store().prepare()
+        MLflowStore().prepare()
 
 
 @pytest.mark.parametrize("content", [b"this is not a database, it is text\n" * 100, None], ids=["text", "folder"])
@@ -52,16 +53,16 @@ def test_what_is_no_database_is_said_at_once(home, content):
     file = home / "mlflow.db"
     file.write_bytes(content) if content else file.mkdir()
     with pytest.raises(InputError, match=r"^tracking\.uri: .*no SQLite database"):
-        Store().prepare()
+        MLflowStore().prepare()
 
 
 def test_a_missing_driver_names_the_package(home):
     with pytest.raises(InputError, match=r"needs the Python package `psycopg\d?`.*pip install"):
-        Store("postgresql://me:hunter2@127.0.0.1:1/db").prepare()
+        MLflowStore("postgresql://me:hunter2@127.0.0.1:1/db").prepare()
 
 
 def test_a_store_travels_to_another_process_and_names_the_same_place(store, home, monkeypatch):
-    other = Store(experiment="other").prepare()
+    other = MLflowStore(experiment="other").prepare()
     sent = pickle.dumps(other)
     monkeypatch.setenv("SIDE4VIDEO_HOME", str(home / "of another process"))
     copy = pickle.loads(sent)  # noqa: S301 our own
@@ -70,12 +71,13 @@ def test_a_store_travels_to_another_process_and_names_the_same_place(store, home
 
 
 def test_passwords_are_not_in_the_stores_own_text(home):
-    assert "hunter2" not in repr(Store("http://me:hunter2@host"))
+    assert "hunter2" not in repr(MLflowStore("http://me:hunter2@host"))
 
 
 RACE = """
-from side4video.tracking.mlflow.store import Store
-store = Store()
+from side4video.tracking.stores import open_store
+from side4video.tracking.mlflow.store import MLflowStore
+store = MLflowStore()
 print(store.experiment_id, store.start_run(name="one", key="same"))
 """
 
@@ -88,7 +90,7 @@ def test_four_processes_on_a_fresh_store_share_one_experiment_and_one_run(home):
     assert [code for _, _, code in ended] == [0] * 4, [error for _, error, _ in ended]
     assert len({line for line, _, _ in ended}) == 1
     assert [error for _, error, _ in ended] == [""] * 4, "MLflow's own noise reached the terminal"
-    assert len(Store().runs()) == 1
+    assert len(MLflowStore().runs()) == 1
 
 
 # ---- runs by key
@@ -99,7 +101,7 @@ def test_an_unfinished_run_is_continued(store):
     for status in ("FAILED", "KILLED"):
         store.finish(first, status)
         assert store.get(first).status == status
-        assert run_of(Store(), tags={"side": "b"}, params={"lr": 1}) == first
+        assert run_of(MLflowStore(), tags={"side": "b"}, params={"lr": 1}) == first
         assert store.get(first).status == "RUNNING"
     assert store.get(first).tags["side"] == "b"
     assert len(store.runs()) == 1
@@ -163,7 +165,7 @@ def test_a_metric_is_neither_lost_nor_doubled_when_steps_are_reported_again(stor
     run_id = run_of(store)
     store.log(run_id, [metric("train/loss", 1.0, step) for step in range(4)])
     store.log(run_id, [metric("eval/top1", 0.5, 3)])
-    writer = store if how == "same process" else Store()
+    writer = store if how == "same process" else MLflowStore()
     if how == "resumed":
         store.finish(run_id, "FAILED")
         assert run_of(writer) == run_id
@@ -257,7 +259,7 @@ def test_missing_files_and_artifacts_are_said_plainly(store, tmp_path):
 
 def test_find_by_id_prefix_and_newest_name(store):
     first, second = run_of(store, "1", name="probe"), run_of(store, "2", name="probe")
-    elsewhere = run_of(Store(experiment="other"), "3", name="it's \\ 100%")
+    elsewhere = run_of(MLflowStore(experiment="other"), "3", name="it's \\ 100%")
     assert store.find(first).run_id == first
     assert store.find(first[:8]).run_id == first
     assert store.find(first[:8].upper()).run_id == first

@@ -7,7 +7,7 @@ import pytest
 from side4video.core.errors import Side4VideoError
 from side4video.tracking.mlflow.connection import store_id
 from side4video.tracking.mlflow.offline_queue import OfflineQueue
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.mlflow.store import MLflowStore
 from side4video.tracking.mlflow.writer import Writer
 
 URI = "http://127.0.0.1:9"
@@ -91,7 +91,7 @@ def test_a_mistake_of_the_store_is_no_outage(waiting):
 
 def test_a_real_store_has_all_runs_after_one_flush(home, empty_database):
     shutil.copyfile(empty_database, home / "mlflow.db")
-    store = Store()
+    store = MLflowStore()
     runs = [store.start_run(name=name, key=name) for name in RUNS]
     for run_id in runs:
         OfflineQueue(run_id, store_id(store.uri)).append({"tags": {"note": "waited"}})

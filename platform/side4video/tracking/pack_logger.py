@@ -6,12 +6,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from side4video.core.metric import Metric, Point, point
+from side4video.core.metric import Metric
 from side4video.spec.experiment import SCHEMA_VERSION, Experiment
 from side4video.tracking.description import RunFacts, current_command, failure_description, run_description
 from side4video.tracking.environment import describe
-from side4video.tracking.mlflow.search import StoredRun, quoted
-from side4video.tracking.mlflow.store import Store
+from side4video.tracking.run_store import RunStore, StoredRun
+from side4video.tracking.stores import open_store
 from side4video.tracking.tags import (
     CHECKPOINTS_TAG,
     DESCRIPTION_TAG,
@@ -53,19 +53,19 @@ class Membership:
 
 
 @dataclass(frozen=True)
-class MLflowRunLogger:
+class PackLogger:
     """The MLflow runs of a pack's students. It pickles: the process that hears of an epoch's end writes it."""
 
-    store: Store
+    store: RunStore
     run_ids: Mapping[str, str]
     about: Mapping[str, RunFacts] = field(default_factory=dict)
     """What is known of each before it begins."""
 
-    def take(self, points: Mapping[str, Sequence[Point]], notes: Sequence[str] = ()) -> None:
+    def take(self, points: Mapping[str, Sequence[Metric]], notes: Sequence[str] = ()) -> None:
         """Store points, and how the run went; a value that is there already is not stored twice."""
         for name, series in points.items():
             if series:
-                self.store.log(self.run_ids[name], [Metric(*each) for each in series])
+                self.store.log(self.run_ids[name], list(series))
             if notes:
                 self.store.set_tags(self.run_ids[name], {NOTES_TAG: "\n".join(notes)})
 
@@ -80,7 +80,7 @@ class MLflowRunLogger:
         final["data/broken_clips"] = float(len(outcome["broken_clips"]))
         if "alone_step_s" in outcome["time"]:
             final["time/alone_s"] = outcome["time"]["alone_step_s"] * outcome["steps_trained"]
-        self.store.log(run_id, [Metric(*point(key, value, last)) for key, value in final.items()])
+        self.store.log(run_id, [Metric.now(key, value, last) for key, value in final.items()])
         tags = {STATE_TAG: outcome["state"], "backbone_sha256": outcome["backbone_fingerprint"]}
         if name in self.about:
             tags[DESCRIPTION_TAG] = run_description(self.about[name], run_id, outcome)
@@ -104,7 +104,7 @@ class MLflowRunLogger:
             self.store.finish(run_id, "KILLED" if killed else "FAILED")
 
 
-def open_run_logger(
+def open_pack_logger(
     experiments: Mapping[str, Experiment],
     *,
     plans: Mapping[str, Mapping[str, Any]],
@@ -112,7 +112,7 @@ def open_run_logger(
     place: str,
     resume: bool = False,
     members: Mapping[str, Membership] = MappingProxyType({}),
-) -> MLflowRunLogger:
+) -> PackLogger:
     """Begin (or continue) the record of each student.
 
     Args:
@@ -123,7 +123,7 @@ def open_run_logger(
         resume: Continue the unfinished run at this place instead of making a new one.
         members: Of those that belong to a sweep, what it knows of them.
     """
-    store = Store.from_spec(next(iter(experiments.values())).tracking).prepare()
+    store = open_store(next(iter(experiments.values())).tracking).prepare()
     store.flush()  # of runs that ended while the store was away
     environment, command = describe(), current_command()
     run_ids, about = {}, {}
@@ -151,13 +151,13 @@ def open_run_logger(
         )
         store.log_json(run_id, spec.resolved(), "spec.json")
         store.log_json(run_id, dict(plans[name]), "plan.json")
-        predicted = [Metric(*point(key, plans[name][field], 0)) for field, key in PREDICTED.items()]
-        predicted += [Metric(*point(key, value, 0)) for key, value in (member.predicted if member else {}).items()]
+        predicted = [Metric.now(key, plans[name][field], 0) for field, key in PREDICTED.items()]
+        predicted += [Metric.now(key, value, 0) for key, value in (member.predicted if member else {}).items()]
         store.log(run_id, predicted)
         run_ids[name] = run_id
         company = member.predicted if member else {}
         about[name] = RunFacts.of(spec, plans[name], protocol=_protocol(spec), company=company, command=command)
-    return MLflowRunLogger(store, run_ids, about)
+    return PackLogger(store, run_ids, about)
 
 
 def _tags_of(spec: Experiment) -> dict[str, str]:
@@ -186,17 +186,17 @@ def _source(environment: Mapping[str, str], command: str) -> dict[str, str]:
 
 def find_unfinished(spec: Experiment) -> StoredRun | None:
     """The newest run that did not finish of exactly this experiment, else of it on another number of workers."""
-    store = Store.from_spec(spec.tracking).prepare()
+    store = open_store(spec.tracking).prepare()
     for tag, digest in ((DIGEST_TAG, spec.digest()), (LINEAGE_TAG, spec.digest(of_any_workers=True))):
-        for run in store.runs(f"tags.`{tag}` = '{digest}'"):
+        for run in store.runs(tags={tag: digest}):
             if run.status != "FINISHED":
                 return run
     return None
 
 
-def _digest_now(store: Store, key: str, spec: Experiment) -> str:
+def _digest_now(store: RunStore, key: str, spec: Experiment) -> str:
     """The digest of a record that is gone on with; on another number of workers it is neither experiment's result."""
-    before = next((run.tags.get(DIGEST_TAG, "") for run in store.runs(f"tags.`{KEY_TAG}` = {quoted(key)}")), "")
+    before = next((run.tags.get(DIGEST_TAG, "") for run in store.runs(tags={KEY_TAG: key})), "")
     same = before in ("", spec.digest())
     return (
         spec.digest()
@@ -207,7 +207,7 @@ def _digest_now(store: Store, key: str, spec: Experiment) -> str:
     )
 
 
-def _log_weights(store: Store, run_id: str, checkpoint: Path, name: str, *, is_finished: bool) -> None:
+def _log_weights(store: RunStore, run_id: str, checkpoint: Path, name: str, *, is_finished: bool) -> None:
     """A student's part of a pack's checkpoint; the optimizer's state only where somebody may go on from it."""
     store.log_file(run_id, checkpoint / "checkpoint.json", "checkpoint/checkpoint.json")
     for file in sorted((checkpoint / name).iterdir()):

@@ -1,0 +1,25 @@
+"""The store that a spec or a command line names. A new kind of store is a case here and a spec in `spec.tracking`."""
+
+from pathlib import Path
+
+from side4video.core.paths import expand, home
+from side4video.spec.tracking import FilesTrackingSpec, MLflowTrackingSpec, Tracking
+from side4video.tracking.file_store import FileStore
+from side4video.tracking.mlflow.store import MLflowStore
+from side4video.tracking.run_store import RunStore
+
+
+def open_store(spec: Tracking) -> RunStore:
+    """The store of a spec's tracking section; nothing is made before `prepare`."""
+    match spec:
+        case MLflowTrackingSpec():
+            return MLflowStore(spec.uri, spec.experiment)
+        case FilesTrackingSpec():
+            return FileStore(expand(spec.folder, "tracking.folder") or home() / "records", spec.experiment)
+
+
+def store_at(uri: str = "") -> RunStore:
+    """The store that a command's `--uri` names: a folder of `kind: files`, or else MLflow's; empty: the default."""
+    if uri and "://" not in uri and Path(uri).expanduser().is_dir():
+        return FileStore(uri)
+    return MLflowStore(uri)
