@@ -233,4 +233,4 @@ def sweep_names(file: Path) -> dict[str, Any]:
     from side4video.spec.load_sweep import load_sweep
 
     sweep = load_sweep(file)
-    return {"sweep": sweep_key(sweep), "arms": {arm.label: arm.key for arm in sweep.arms}}
+    return {"sweep": sweep_key(sweep), "arms": {arm.title: arm.key for arm in sweep.arms}}

@@ -58,7 +58,7 @@ class NotingTrainer(LocalTrainer):
 
     def train_packs(self, sweep_run, packs, completed):
         for pack in packs:
-            self.trained.append([arm.label for arm in pack.arms])
+            self.trained.append([arm.title for arm in pack.arms])
             super().train_packs(sweep_run, [pack], completed)
 
     def train(self, experiments, pack_logger, **options):

@@ -136,8 +136,8 @@ def _as_json(prepared: PreparedSweep, outcome: SweepResult) -> dict[str, Any]:
     runs = outcome.record.children()
     arms = [
         {
-            "label": arm.label,
-            "rows": [row.place for row in arm.rows],
+            "label": arm.title,
+            "rows": [row.row_name for row in arm.rows],
             "hash": arm.key,
             "run_id": runs[arm.key].run_id if arm.key in runs else "",
             "state": runs[arm.key].tags.get(STATE_TAG, "failed") if arm.key in runs else "failed",
@@ -179,7 +179,7 @@ def _print(prepared: PreparedSweep, outcome: SweepResult, rows: list[Any], files
 
 
 def _say_missing(outcome: SweepResult) -> None:
-    labels = {arm.key: arm.label for arm in outcome.arms}
+    labels = {arm.key: arm.title for arm in outcome.arms}
     reasons: dict[str, list[str]] = {}
     for key, reason in outcome.failures.items():
         reasons.setdefault(reason, []).append(labels.get(key, key[:16]))

@@ -81,7 +81,7 @@ def _pack_table(plan: SweepPlan) -> Table:
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     table.add_column("", style="dim", overflow="ellipsis", no_wrap=True)
     for number, pack in enumerate(plan.packs[:MOST_PACKS], 1):
-        labels = "like the base" if plan.proposed else ", ".join(arm.label for arm in pack.arms)
+        labels = "like the base" if plan.proposed else ", ".join(arm.title for arm in pack.arms)
         table.add_row(
             str(number),
             str(len(pack.arms)),

@@ -95,7 +95,7 @@ class SweepView:
         """
         with self._lock:
             for arm in arms:
-                self.arms[arm.short_key] = ArmState(arm.label, done.get(arm.key, "waiting"))
+                self.arms[arm.short_key] = ArmState(arm.title, done.get(arm.key, "waiting"))
 
     def report(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
         """See `core.progress.Progress`; reports of a pack have its id as `pack`."""

@@ -1,7 +1,8 @@
-"""Processes that do small jobs: one dies or hangs, and only the item in its hands is lost.
+"""A process pool for small jobs: if a process dies or hangs, only the item that it was working on is lost.
 
-Each process has a pipe of its own and a handful of items at a time, and tells of each as it is done. So memory does not
-depend on the number of items, and whoever leaves leaves nothing behind. Ctrl-C reaches the parent alone.
+Each process has its own pipe, gets a chunk of items at a time and sends each result at once. Memory does not depend on
+the number of items, no process outlives the pool, and Ctrl-C reaches the parent only. `pebble` shares one pipe between
+its processes: if an idle one is killed, its pool is broken.
 """
 
 import os
@@ -24,20 +25,20 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 CHUNK_SIZE = 16
-"""Items that a process is given at a time."""
-_LOOK_SECONDS = 1.0
+"""Items that are sent to a process at a time."""
+_POLL_SECONDS = 1.0
 _KILL_SECONDS = 10
 
 
 @dataclass(frozen=True)
 class JobFailed:
-    """What is there in place of a result."""
+    """Takes the place of a result."""
 
     reason: str
 
 
 class _Failure:
-    """An error on its way to the parent; one that cannot travel goes as text."""
+    """An error that is sent to the parent; other libraries' errors are sent as text, for they may not be picklable."""
 
     def __init__(self, error: Exception) -> None:
         is_ours = isinstance(error, Side4VideoError)
@@ -46,22 +47,23 @@ class _Failure:
 
 @dataclass(eq=False)
 class _Worker:
-    """A process, and the items that it was given, the one it does first."""
+    """A process and the items that it has not finished, the current one first."""
 
     process: BaseProcess
     pipe: "Connection[Any, Any]"
     items_left: deque[Any]
     since: float = 0.0
+    """Start of the current item, in seconds of the monotonic clock."""
 
 
 class WorkerPool:
-    """So many processes; use it as a context manager."""
+    """A pool of spawned processes; use it as a context manager."""
 
     def __init__(self, processes: int = 0) -> None:
-        """Nothing starts yet.
+        """Processes start with the first items.
 
         Args:
-            processes: How many; 0 is one for each core that this process may use.
+            processes: Their number; 0 is one for each core that this process may use.
         """
         self.processes = processes or cores()
         self._workers: list[_Worker] = []
@@ -80,26 +82,26 @@ class WorkerPool:
         limit_seconds: float = float("inf"),
         chunk_size: int = CHUNK_SIZE,
     ) -> Iterator[tuple[Item, Result | JobFailed]]:
-        """Each item and what the job made of it, as they are done.
+        """Yield each item with its result, in the order in which they are done.
 
         Args:
-            job: A function of a module; its items and results travel between processes.
-            items: Taken a handful at a time.
-            limit_seconds: A process that is longer at one item is ended, and another takes its place.
-            chunk_size: Items that a process is given at a time.
+            job: A function of a module; items and results are pickled.
+            items: Read a chunk at a time.
+            limit_seconds: A process that takes longer for one item is killed and replaced.
+            chunk_size: Items that are sent to a process at a time.
 
         Raises:
             Side4VideoError: The job raised it, or a process cannot start.
             RuntimeError: The job raised anything else.
         """
-        left = iter(items)
+        remaining = iter(items)
         while len(self._workers) < self.processes:
             self._workers.append(_start_worker())
         try:
             for worker in self._workers:
-                _send_chunk(worker, job, islice(left, chunk_size))
+                _send_chunk(worker, job, islice(remaining, chunk_size))
             while busy := [worker for worker in self._workers if worker.items_left]:
-                ready = set(wait([worker.pipe for worker in busy], _LOOK_SECONDS))
+                ready = set(wait([worker.pipe for worker in busy], _POLL_SECONDS))
                 for worker in busy:
                     if worker.pipe in ready:
                         yield self._receive(worker, job)
@@ -109,8 +111,8 @@ class WorkerPool:
                             worker, job, f"no answer within {limit_seconds:g} s; a decoder may hang on it"
                         )
                     if not worker.items_left:
-                        _send_chunk(worker, job, islice(left, chunk_size))
-        finally:  # whoever stops listening must not hear the rest in the next work
+                        _send_chunk(worker, job, islice(remaining, chunk_size))
+        finally:  # results of an abandoned iteration must not appear in the next one
             self._end([worker for worker in self._workers if worker.items_left])
 
     def _end(self, workers: list[_Worker]) -> None:
@@ -133,7 +135,7 @@ class WorkerPool:
         return worker.items_left.popleft(), result
 
     def _replace(self, worker: _Worker, job: Callable[..., Any], reason: str) -> tuple[Any, JobFailed]:
-        """Another process in its place, which goes on with the items after the one that is lost."""
+        """Start another process, which continues with the items after the lost one."""
         worker.process.join(_KILL_SECONDS)
         worker.pipe.close()
         item = worker.items_left.popleft()
@@ -151,7 +153,7 @@ def cores() -> int:
 def _start_worker() -> _Worker:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs,), name="side4video-crew", daemon=True)
+    process = context.Process(target=_serve, args=(theirs,), name="side4video-worker", daemon=True)
     with _interrupts_blocked():
         process.start()
     theirs.close()
@@ -164,11 +166,11 @@ def _start_worker() -> _Worker:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """What is started in here never hears of Ctrl-C; for this process it waits until the end of the block."""
+    """Processes that start in this block inherit the blocked SIGINT; this process receives it after the block."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # started by the first process otherwise, and its start unblocks the signal
+    resource_tracker.ensure_running()  # otherwise the first process starts it, and that unblocks the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -180,14 +182,14 @@ def _send_chunk(worker: _Worker, job: Callable[..., Any], items: Iterable[Any]) 
     worker.items_left = deque(items)
     worker.since = time.monotonic()
     if worker.items_left:
-        with suppress(BrokenPipeError):  # it died meanwhile: its pipe will say so
+        with suppress(BrokenPipeError):  # it has died: the next `recv` fails
             worker.pipe.send((job, list(worker.items_left)))
 
 
 def _serve(pipe: "Connection[Any, Any]") -> None:
-    """The life of a process: items in, results out, until the parent is gone."""
+    """The main function of a process: receive items, send results, until the parent closes the pipe."""
     try:
-        pipe.send("here")
+        pipe.send("ready")
         while True:
             job, items = pipe.recv()
             for item in items:

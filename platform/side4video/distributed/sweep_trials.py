@@ -14,7 +14,7 @@ from side4video.planning.packs import PlannedPack, compile_packs
 from side4video.runs.packs import SweepRun, place_packs
 from side4video.runs.trainer import Trained
 from side4video.spec.sweep import AshaScheduler
-from side4video.spec.sweep_arms import Arm, Row, distinct, short_key
+from side4video.spec.sweep_arms import Arm, distinct, short_key
 from side4video.tracking.finished_runs import completed_arms, metric_history
 from side4video.tracking.pack_logger import PackLogger
 from side4video.tracking.run_store import StoredRun
@@ -60,8 +60,8 @@ class SweepTrials:
             )
         )
         self._told: list[str] = []
-        self._batch: dict[int, Row] = {}
-        self._proposals: dict[int, tuple[Row, ...]] = {}
+        self._batch: dict[int, Arm] = {}
+        self._proposals: dict[int, tuple[Arm, ...]] = {}
         self._count = 0
         self._failure: BaseException | None = None
         self._is_over = False
@@ -182,7 +182,7 @@ class SweepTrials:
             self._futures.append(self._packs.submit(self._begin_batch, [batch[place] for place in sorted(batch)]))
         return name
 
-    def _begin_batch(self, rows: Sequence[Row]) -> None:
+    def _begin_batch(self, rows: Sequence[Arm]) -> None:
         """Answer from the ledger what can be answered, and train the rest."""
         work = self.work
         known = {row.experiment.digest() for row in work.proposed}

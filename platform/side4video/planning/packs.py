@@ -122,7 +122,7 @@ def _groups(arms: Sequence[Arm]) -> list[list[Arm]]:
             "cluster": cluster,
             "tracking": spec.tracking.model_dump(mode="json"),
         }
-        key = json.dumps(agreed, sort_keys=True) if spec.method.packable else arm.key
+        key = json.dumps(agreed, sort_keys=True) if spec.method.packable else f"{arm.key} {arm.title}"
         groups.setdefault(key, []).append(arm)
     return list(groups.values())
 
@@ -160,7 +160,7 @@ def _must_fit_alone(group: Iterable[Arm], members: Mapping[str, Member], spec: S
         if limit != "any" and peak > limit:
             raise InputError(
                 "limits.memory_gib",
-                f"{limit:g}, and the arm {arm.label} alone is predicted to take {peak:.2f} GiB",
+                f"{limit:g}, and the arm {arm.title} alone is predicted to take {peak:.2f} GiB",
                 allowed=f"{peak:.2f} and more",
                 fix="raise it, or change the base: `side4video plan SPEC --budget-gib` says what helps",
             )

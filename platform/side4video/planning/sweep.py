@@ -65,12 +65,10 @@ def plan_sweep(sweep: Sweep, *, classes: int, done: Collection[str] = ()) -> Swe
         InputError: If an arm does not fit the memory that is given.
     """
     plan_of = plans_by_shape(classes)
-    rows = sweep.rows or _example(sweep)
-    arms = (
-        distinct(rows)
-        if sweep.rows
-        else tuple(Arm(f"proposal {n}", row.experiment, (row,)) for n, row in enumerate(rows))
-    )
+    rows = sweep.rows or tuple(_proposals_like_the_base(sweep))
+    arms = distinct(rows) if sweep.rows else rows
+    # What Optuna will propose is not known, so nothing of it is done, even if the base is.
+    done = done if sweep.rows else ()
     missing = [arm for arm in arms if arm.key not in done]
     whole = compile_packs(arms, sweep.spec, plan_of)
     proposed = sweep.spec.optuna.arms * sweep.spec.seeds if sweep.spec.optuna else 0
@@ -88,15 +86,15 @@ def plan_sweep(sweep: Sweep, *, classes: int, done: Collection[str] = ()) -> Swe
     )
 
 
-def _example(sweep: Sweep) -> list[Any]:
-    """As many rows as Optuna proposes at a time."""
+def _proposals_like_the_base(sweep: Sweep) -> list[Arm]:
+    """As many arms as Optuna proposes at a time, all equal to the base."""
     return [row for number in range(sweep.batch) for row in sweep.propose(number, {})]
 
 
 def _arm_json(arm: Arm, plan: ExperimentPlan) -> dict[str, Any]:
     """What an arm takes by itself, and the paper's figures of its rows."""
     return {
-        "arm": arm.label,
+        "arm": arm.title,
         "trainable_parameters": plan.trainable_parameters,
         "multiply_adds_all_views": plan.multiply_adds_all_views,
         "held_for_backward_gib": plan.held_for_backward_gib,
@@ -107,7 +105,7 @@ def _arm_json(arm: Arm, plan: ExperimentPlan) -> dict[str, Any]:
 
 def _pack_json(pack: PlannedPack) -> dict[str, Any]:
     return {
-        "arms": [arm.label for arm in pack.arms],
+        "arms": [arm.title for arm in pack.arms],
         "predicted_peak_gib": pack.peak_gib,
         "predicted_optimizer_state_gib": as_gib(pack.memory.state),
         "predicted_peak_over_largest_alone": pack.memory.peak / pack.memory.largest_alone,

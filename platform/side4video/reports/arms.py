@@ -12,7 +12,10 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from side4video.reports.significance import Comparison
 
 Mode = Literal["max", "min"]
 """Whether a higher or a lower value of the metric is better."""
@@ -42,6 +45,20 @@ class SeedResult:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """A mean over seeds."""
+
+    mean: float
+    """NaN without a value."""
+    deviation: float
+    """Sample standard deviation (n - 1); NaN for fewer than two values."""
+    count: int
+
+
+NO_VALUES = Spread(math.nan, math.nan, 0)
+
+
+@dataclass(frozen=True)
 class ArmResult:
     """One row of the table: an arm with all its seeds."""
 
@@ -56,16 +73,19 @@ class ArmResult:
     is_reference: bool = False
     """Whether it is the arm that others are compared with."""
 
-
-@dataclass(frozen=True)
-class Spread:
-    """A mean over seeds."""
-
-    mean: float
-    """NaN without a value."""
-    deviation: float
-    """Sample standard deviation (n - 1); NaN for fewer than two values."""
-    count: int
+    # Filled by `comparison.compare_rows`.
+    value: Spread = NO_VALUES
+    """The metric over the seeds that count."""
+    best_epoch: Spread = NO_VALUES
+    """The same at the best epoch of each seed; of no values if it is not known."""
+    is_reference_here: bool = False
+    """Whether it is the reference of its own table, or the same arm once more."""
+    difference: float = math.nan
+    """To the reference: of the paired predictions if there is a comparison, else of the means. NaN if one of the two is
+    not complete."""
+    comparison: "Comparison | None" = None
+    is_best: bool = False
+    """Best of its table; never an arm that was stopped early or lost a seed."""
 
 
 def spread(values: Iterable[float]) -> Spread:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from side4video.reports.arms import (
     MEASURED_MEMORY,
+    ArmResult,
     Spread,
     any_run_mean,
     counted_runs,
@@ -22,7 +23,7 @@ from side4video.reports.arms import (
     state_text,
     varying_fields,
 )
-from side4video.reports.comparison import ALONE, TRAINED, ComparisonTable, Line
+from side4video.reports.comparison import ALONE, TRAINED, ComparisonTable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,7 +50,7 @@ class Column:
 
     @property
     def title(self) -> str:
-        """Heading and unit on one line."""
+        """Heading and unit on one arm."""
         return f"{self.heading} ({self.unit})" if self.unit else self.heading
 
     @property
@@ -69,45 +70,45 @@ class Column:
 
 def columns(table: ComparisonTable) -> list[Column]:
     """All columns that hold anything, in order. Swept fields only where they vary."""
-    metric, lines = table.metric, table.lines
+    metric, arms = table.metric, table.arms
     percent, points = ("%", "points") if is_fraction(metric) else ("", "")
     source = "measured" if table.memory == MEASURED_MEMORY else "planned"
     made = [
-        Column("table", "table", "", tuple(line.row.table for line in lines)),
-        Column(ARM, "arm", "", tuple(line.row.label for line in lines)),
-        *_swept_columns(lines),
-        Column(VALUE, metric_title(metric), percent, tuple(_spread(metric, line.value) for line in lines)),
-        Column("difference", "Δ [95% CI]", points, tuple(_difference(metric, line) for line in lines)),
-        Column("p", "p", "Holm", tuple(map(_p_value, lines))),
-        Column("best", "best epoch", percent, tuple(_spread(metric, line.best_epoch) for line in lines), rank=7),
-        Column("trained", "trained", "", _figures(lines, TRAINED, "{:,.0f}"), rank=3),
-        Column("memory", "memory", f"GiB, {source}", tuple(_gib(line, table.memory) for line in lines), rank=2),
-        Column("alone", "step alone", "ms", _figures(lines, ALONE, "{:,.0f}", times=1000), rank=8),
-        *_paper_columns(lines),
-        Column("seeds", "seeds", "", tuple(map(_seeds, lines)), rank=3),
-        Column("state", "state", "", tuple(state_text(line.row) for line in lines)),
+        Column("table", "table", "", tuple(arm.table for arm in arms)),
+        Column(ARM, "arm", "", tuple(arm.label for arm in arms)),
+        *_swept_columns(arms),
+        Column(VALUE, metric_title(metric), percent, tuple(_spread(metric, arm.value) for arm in arms)),
+        Column("difference", "Δ [95% CI]", points, tuple(_difference(metric, arm) for arm in arms)),
+        Column("p", "p", "Holm", tuple(map(_p_value, arms))),
+        Column("best", "best epoch", percent, tuple(_spread(metric, arm.best_epoch) for arm in arms), rank=7),
+        Column("trained", "trained", "", _figures(arms, TRAINED, "{:,.0f}"), rank=3),
+        Column("memory", "memory", f"GiB, {source}", tuple(_gib(arm, table.memory) for arm in arms), rank=2),
+        Column("alone", "step alone", "ms", _figures(arms, ALONE, "{:,.0f}", times=1000), rank=8),
+        *_paper_columns(arms),
+        Column("seeds", "seeds", "", tuple(map(_seeds, arms)), rank=3),
+        Column("state", "state", "", tuple(state_text(arm) for arm in arms)),
     ]
     return [each for each in made if any(each.cells)]
 
 
-def _swept_columns(lines: Sequence[Line]) -> list[Column]:
-    names = varying_fields([line.row for line in lines])
-    arms = [(line.row.table, line.row.label) for line in lines]
+def _swept_columns(arms: Sequence[ArmResult]) -> list[Column]:
+    names = varying_fields(arms)
+    labels = [(arm.table, arm.label) for arm in arms]
     # Where the labels alone tell the arms apart, the fields can go.
-    rank = 6 if len(set(arms)) == len(arms) else 1
+    rank = 6 if len(set(labels)) == len(labels) else 1
     return [
-        Column(f"swept/{name}", name, "", tuple(short_text(line.row.swept.get(name)) for line in lines), rank=rank)
+        Column(f"swept/{name}", name, "", tuple(short_text(arm.swept.get(name)) for arm in arms), rank=rank)
         for name in names
     ]
 
 
-def _paper_columns(lines: Sequence[Line]) -> list[Column]:
+def _paper_columns(arms: Sequence[ArmResult]) -> list[Column]:
     """The paper's figures: fractions as percent, the rest as they are printed there."""
     made = []
-    for key in dict.fromkeys(key for line in lines for key in line.row.paper):
+    for key in dict.fromkeys(key for arm in arms for key in arm.paper):
         in_gb = "GB" if key.endswith("_gb") else ""
         name, unit = (metric_title(key), "%") if is_fraction(key) else (metric_title(key.removesuffix("_gb")), in_gb)
-        values = (printed_value(key, line.row.paper.get(key, math.nan)) for line in lines)
+        values = (printed_value(key, arm.paper.get(key, math.nan)) for arm in arms)
         made.append(
             Column(
                 f"paper/{key}",
@@ -120,16 +121,16 @@ def _paper_columns(lines: Sequence[Line]) -> list[Column]:
     return made
 
 
-def _figures(lines: Sequence[Line], key: str, form: str, *, times: float = 1.0) -> tuple[str, ...]:
-    return tuple(_figure(times * any_run_mean(line.row, key), form) for line in lines)
+def _figures(arms: Sequence[ArmResult], key: str, form: str, *, times: float = 1.0) -> tuple[str, ...]:
+    return tuple(_figure(times * any_run_mean(arm, key), form) for arm in arms)
 
 
 def _figure(value: float, form: str) -> str:
     return form.format(value) if math.isfinite(value) else ""
 
 
-def _gib(line: Line, key: str) -> str:
-    value = any_run_mean(line.row, key)
+def _gib(arm: ArmResult, key: str) -> str:
+    value = any_run_mean(arm, key)
     return _figure(value, "{:.1f}" if value >= 10 else "{:.2f}" if value >= 0.1 else "{:.4f}")
 
 
@@ -140,27 +141,27 @@ def _spread(metric: str, value: Spread) -> str:
     return f"{mean} ± {deviation}" if deviation else mean
 
 
-def _difference(metric: str, line: Line) -> str:
-    if line.is_reference:
+def _difference(metric: str, arm: ArmResult) -> str:
+    if arm.is_reference_here:
         return "reference"
     form = "{:+.1f}" if is_fraction(metric) else "{:+.3g}"
-    text = _figure(printed_value(metric, line.difference), form)
-    if line.comparison is None:
+    text = _figure(printed_value(metric, arm.difference), form)
+    if arm.comparison is None:
         return text
-    low, high = (_figure(printed_value(metric, end), form) for end in (line.comparison.low, line.comparison.high))
+    low, high = (_figure(printed_value(metric, end), form) for end in (arm.comparison.low, arm.comparison.high))
     return f"{text} [{low}, {high}]"
 
 
-def _p_value(line: Line) -> str:
-    if line.comparison is None:
+def _p_value(arm: ArmResult) -> str:
+    if arm.comparison is None:
         return ""
-    p = line.comparison.p_adjusted
+    p = arm.comparison.p_adjusted
     return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
-def _seeds(line: Line) -> str:
+def _seeds(arm: ArmResult) -> str:
     """How many seeds the mean is of, and of how many if some do not count."""
-    counted, all_runs = len(counted_runs(line.row)), len(line.row.runs)
+    counted, all_runs = len(counted_runs(arm)), len(arm.runs)
     return str(counted) if counted == all_runs else f"{counted} of {all_runs}"
 
 
@@ -169,14 +170,14 @@ def _seeds(line: Line) -> str:
 
 def as_markdown(table: ComparisonTable) -> str:
     """A Markdown table; the best of each group is bold, the value of an arm that is not complete in italics."""
-    if not table.lines:
+    if not table.arms:
         return "No arms.\n"
     shown = columns(table)
     head = [escape_markdown(each.title) for each in shown]
     rules = ["---:" if each.is_number else "---" for each in shown]
     body = []
-    for number, line in enumerate(table.lines):
-        mark = "**" if line.is_best else "" if is_complete(line.row) else "*"
+    for number, arm in enumerate(table.arms):
+        mark = "**" if arm.is_best else "" if is_complete(arm) else "*"
         cells = [escape_markdown(each.cells[number]) for each in shown]
         body.append(
             [
@@ -220,8 +221,8 @@ def as_rich(table: ComparisonTable, *, width: int = TERMINAL_WIDTH) -> "Table":
         heading = Text("\n".join(part for part in (each.heading, each.unit) if part))
         justify = "right" if each.is_number else "left"
         made.add_column(heading, justify=justify, no_wrap=True, width=cells, overflow="ellipsis")
-    for number, line in enumerate(table.lines):
-        style = "bold" if line.is_best else "" if is_complete(line.row) else "dim"
+    for number, arm in enumerate(table.arms):
+        style = "bold" if arm.is_best else "" if is_complete(arm) else "dim"
         made.add_row(*(Text(each.cells[number], style=style) for each in shown))
     return made
 

@@ -8,7 +8,7 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from side4video.reports.arms import (
     MEASURED_MEMORY,
@@ -16,7 +16,6 @@ from side4video.reports.arms import (
     PLANNED_MEMORY,
     ArmResult,
     Mode,
-    Spread,
     any_run_mean,
     best_rows,
     counted_runs,
@@ -37,30 +36,12 @@ ALONE = "time/alone_step_s"
 
 
 @dataclass(frozen=True)
-class Line:
-    """One arm in one table."""
-
-    row: ArmResult
-    value: Spread
-    """The metric over the seeds that count."""
-    best_epoch: Spread
-    """The same at the best epoch of each seed; of no values if it is not known."""
-    is_reference: bool
-    difference: float
-    """To the reference: of the paired predictions if there is a comparison, else of the means. NaN if either arm is
-    not complete."""
-    comparison: Comparison | None
-    is_best: bool
-    """Best of its table; never an arm that was stopped early or lost a seed."""
-
-
-@dataclass(frozen=True)
 class ComparisonTable:
-    """All lines, and what they are about."""
+    """A comparison: the arms with what was compared of them, and by what."""
 
     metric: str
     mode: Mode
-    lines: tuple[Line, ...]
+    arms: tuple[ArmResult, ...]
     memory: str
     """The metric that the memory column shows: measured if all arms have it, else planned."""
     mismatched: tuple[str, ...]
@@ -86,8 +67,8 @@ def compare_rows(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode 
     return ComparisonTable(
         metric=metric,
         mode=mode,
-        lines=tuple(
-            _line(row, rows, metric=metric, comparison=found[place], is_best=place in best)
+        arms=tuple(
+            _compared(row, rows, metric=metric, comparison=found[place], is_best=place in best)
             for place, row in enumerate(rows)
         ),
         memory=memory_key(rows),
@@ -119,9 +100,9 @@ def _comparison(row: ArmResult, rows: Sequence[ArmResult], *, metric: str) -> Co
     return compare(reference, row)
 
 
-def _line(
+def _compared(
     row: ArmResult, rows: Sequence[ArmResult], *, metric: str, comparison: Comparison | None, is_best: bool
-) -> Line:
+) -> ArmResult:
     reference = reference_of(row, rows)
     value = metric_spread(row, metric)
     difference = math.nan
@@ -130,11 +111,11 @@ def _line(
     elif reference is not None and is_complete(row) and is_complete(reference):
         difference = value.mean - metric_spread(reference, metric).mean
     at_best = metric.replace("eval/", "best/", 1)
-    return Line(
-        row=row,
+    return replace(
+        row,
         value=value,
         best_epoch=metric_spread(row, at_best) if at_best != metric else spread(()),
-        is_reference=_is_reference(row, reference),
+        is_reference_here=_is_reference(row, reference),
         difference=difference,
         comparison=comparison,
         is_best=is_best,
@@ -143,7 +124,7 @@ def _line(
 
 def explanation(table: ComparisonTable) -> list[str]:
     """Sentences for the reader: what the columns mean, and what the tests do and do not say."""
-    compared = [line for line in table.lines if line.comparison is not None]
+    compared = [arm for arm in table.arms if arm.comparison is not None]
     name = metric_title(table.metric)
     told = [f"{name[:1].upper()}{name[1:]}: mean ± sample standard deviation over seeds; each table's best is bold."]
     if compared:
@@ -161,11 +142,11 @@ def explanation(table: ComparisonTable) -> list[str]:
         )
     if table.mismatched:
         told.append(f"Predictions that do not add up to {name} were left out: {', '.join(table.mismatched)}.")
-    if not all(is_complete(line.row) for line in table.lines):
+    if not all(is_complete(arm) for arm in table.arms):
         told.append(
             "Arms that were stopped early or lost a seed are marked; they are never the best and are not tested."
         )
-    if any(math.isfinite(any_run_mean(line.row, table.memory)) for line in table.lines):
+    if any(math.isfinite(any_run_mean(arm, table.memory)) for arm in table.arms):
         measured = "the measured peak of one worker" if table.memory == MEASURED_MEMORY else "planned, not measured"
         told.append(f"Memory is {measured}.")
     return told
@@ -181,9 +162,9 @@ def as_csv(table: ComparisonTable) -> str:
 
     Swept fields are columns `swept/NAME` (text as it is, other values as JSON), the paper's figures `paper/NAME`.
     """
-    swept = list(dict.fromkeys(name for line in table.lines for name in line.row.swept))
-    paper = list(dict.fromkeys(name for line in table.lines for name in line.row.paper))
-    records = [_record(line, table.metric, swept=swept, paper=paper) for line in table.lines]
+    swept = list(dict.fromkeys(name for arm in table.arms for name in arm.swept))
+    paper = list(dict.fromkeys(name for arm in table.arms for name in arm.paper))
+    records = [_record(arm, table.metric, swept=swept, paper=paper) for arm in table.arms]
     text = io.StringIO()
     empty = _record(_NOTHING, table.metric, swept=swept, paper=paper)
     writer = csv.DictWriter(text, fieldnames=list(empty), lineterminator="\n")
@@ -192,15 +173,15 @@ def as_csv(table: ComparisonTable) -> str:
     return text.getvalue()
 
 
-def _record(line: Line, metric: str, *, swept: Sequence[str], paper: Sequence[str]) -> dict[str, str]:
-    row, found = line.row, line.comparison
+def _record(arm: ArmResult, metric: str, *, swept: Sequence[str], paper: Sequence[str]) -> dict[str, str]:
+    found = arm.comparison
     known: dict[str, float | None] = {
-        metric: line.value.mean,
-        f"{metric}/deviation": line.value.deviation,
-        f"{metric}/seeds": line.value.count,
-        "best_epoch": line.best_epoch.mean,
-        "best_epoch/deviation": line.best_epoch.deviation,
-        "difference": line.difference,
+        metric: arm.value.mean,
+        f"{metric}/deviation": arm.value.deviation,
+        f"{metric}/seeds": arm.value.count,
+        "best_epoch": arm.best_epoch.mean,
+        "best_epoch/deviation": arm.best_epoch.deviation,
+        "difference": arm.difference,
         "difference/low": found and found.low,
         "difference/high": found and found.high,
         "p_mcnemar": found and found.p_mcnemar,
@@ -209,18 +190,18 @@ def _record(line: Line, metric: str, *, swept: Sequence[str], paper: Sequence[st
         "only_arm": found and found.only_arm,
         "compared_videos": found and found.videos,
         "compared_seeds": found and found.seeds,
-        **{key: any_run_mean(row, key) for key in (TRAINED, MEASURED_MEMORY, PLANNED_MEMORY)},
-        "memory/held_for_backward_gib": any_run_mean(row, "memory/held_for_backward_gib"),
-        ALONE: any_run_mean(row, ALONE),
-        **{f"paper/{name}": row.paper.get(name) for name in paper},
+        **{key: any_run_mean(arm, key) for key in (TRAINED, MEASURED_MEMORY, PLANNED_MEMORY)},
+        "memory/held_for_backward_gib": any_run_mean(arm, "memory/held_for_backward_gib"),
+        ALONE: any_run_mean(arm, ALONE),
+        **{f"paper/{name}": arm.paper.get(name) for name in paper},
     }
     return {
-        **dict(zip(_FIXED_HEAD, (row.table, row.label, _flag(line.is_reference), _flag(line.is_best)), strict=True)),
-        **{f"swept/{name}": exact_text(row.swept[name]) if name in row.swept else "" for name in swept},
+        **dict(zip(_FIXED_HEAD, (arm.table, arm.label, _flag(arm.is_reference_here), _flag(arm.is_best)), strict=True)),
+        **{f"swept/{name}": exact_text(arm.swept[name]) if name in arm.swept else "" for name in swept},
         **{name: _number(value) for name, value in known.items()},
-        "state": state_text(row),
-        "seeds": " ".join(str(run.seed) for run in counted_runs(row)),
-        "run_ids": " ".join(run.run_id for run in row.runs),
+        "state": state_text(arm),
+        "seeds": " ".join(str(run.seed) for run in counted_runs(arm)),
+        "run_ids": " ".join(run.run_id for run in arm.runs),
     }
 
 
@@ -235,12 +216,4 @@ def _number(value: float | None) -> str:
     return repr(int(value)) if isinstance(value, int) or float(value).is_integer() else repr(float(value))
 
 
-_NOTHING = Line(
-    ArmResult("", "", {}, ()),
-    spread(()),
-    spread(()),
-    is_reference=False,
-    difference=math.nan,
-    comparison=None,
-    is_best=False,
-)
+_NOTHING = ArmResult("", "", {}, ())

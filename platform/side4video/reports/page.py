@@ -77,13 +77,12 @@ def html_page(
     """The HTML page: notes, the columns of the Markdown table with a body for each part of the sweep, figures."""
     from side4video.reports.figures.figure import sheet_html
 
-    lines = enumerate(table.lines)
     return render(
         "comparison.html.j2",
         title=title,
         notes=notes,
         columns=columns(table),
-        groups=[list(group) for _, group in groupby(lines, key=lambda numbered: numbered[1].row.table)],
+        groups=[list(group) for _, group in groupby(enumerate(table.arms), key=lambda item: item[1].table)],
         is_complete=is_complete,
         main_column=VALUE,
         explanation=explanation(table),

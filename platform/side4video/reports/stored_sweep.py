@@ -12,7 +12,7 @@ from side4video.reports.arms import MEASURED_MEMORY, ArmResult, SeedResult
 from side4video.reports.comparable import as_compared, check_runs, has_figures
 from side4video.spec.protocol import sentences
 from side4video.spec.sweep import SweepSpec
-from side4video.spec.sweep_arms import Row, Sweep, build_sweep, changed_values, swept_values
+from side4video.spec.sweep_arms import Arm, Sweep, build_sweep, changed_values, swept_values
 from side4video.tracking.finished_runs import correct_predictions
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.sweep_logger import SweepLogger
@@ -21,7 +21,7 @@ from side4video.tracking.tags import ROWS_TAG, RUN_KIND_TAG, STATE_TAG, SWEEP_KI
 PREDICTIONS = "predictions.csv"
 
 
-def collect_rows(record: SweepLogger, spec: SweepSpec, rows: Sequence[Row]) -> list[ArmResult]:
+def collect_rows(record: SweepLogger, spec: SweepSpec, rows: Sequence[Arm]) -> list[ArmResult]:
     """One row of the report for each row of the sweep, its seeds together, with what its arms measured.
 
     Args:
@@ -53,7 +53,7 @@ def collect_rows(record: SweepLogger, spec: SweepSpec, rows: Sequence[Row]) -> l
     return collected
 
 
-def comparability(record: SweepLogger, spec: SweepSpec, rows: Sequence[Row]) -> list[str]:
+def comparability(record: SweepLogger, spec: SweepSpec, rows: Sequence[Arm]) -> list[str]:
     """What the report says of arms that answer different questions: in a column of it, or as `compare_anyway` allows.
 
     The documents were compared before anything ran; here it is what the runs recorded, of data that may have changed
@@ -70,7 +70,7 @@ def comparability(record: SweepLogger, spec: SweepSpec, rows: Sequence[Row]) -> 
     runs = record.children()
     shown = changed_values(rows)
     compared = [
-        as_compared(runs[key], label=row.place, shown=dotted(values))
+        as_compared(runs[key], label=row.row_name, shown=dotted(values))
         for row, values in zip(rows, shown, strict=True)
         if (key := row.experiment.digest()) in runs and has_figures(runs[key])
     ]
@@ -79,7 +79,7 @@ def comparability(record: SweepLogger, spec: SweepSpec, rows: Sequence[Row]) -> 
     return sentences(found)
 
 
-def _reference(spec: SweepSpec, rows: Sequence[Row]) -> str:
+def _reference(spec: SweepSpec, rows: Sequence[Arm]) -> str:
     """The digest of the arm that others are compared with."""
     named = [row for row in rows if row.label == spec.reference]
     plain = [row for row in rows if not row.overrides]
@@ -159,7 +159,7 @@ def _find(store: RunStore, name: str) -> StoredRun:
     return run
 
 
-def _proposed(record: SweepLogger) -> Sequence[Row]:
+def _proposed(record: SweepLogger) -> Sequence[Arm]:
     """The rows that Optuna proposed: one for each arm in the store, with its own document."""
     from side4video.spec.load import parse_experiment
 
@@ -171,5 +171,5 @@ def _proposed(record: SweepLogger) -> Sequence[Row]:
             )
         experiment = parse_experiment(document, source=f"run {run.run_id[:8]}")
         label = run.tags.get(ROWS_TAG, run.name).partition(" | ")[0]
-        rows.append(Row("", label, {}, experiment.seed, experiment))
+        rows.append(Arm("", label, {}, experiment.seed, experiment))
     return sorted(rows, key=lambda row: row.label)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from side4video.core.dotted import dotted
 from side4video.reports.arms import ArmResult, exact_text
 from side4video.reports.paper.ablations import TABLE_9, PaperPart
-from side4video.spec.sweep_arms import Row, Sweep
+from side4video.spec.sweep_arms import Arm, Sweep
 
 TITLE = "Table 9: ablations"
 NOTE = (
@@ -51,7 +51,7 @@ def table_9_rows(sweeps: Iterable[tuple[Sweep, Sequence[ArmResult]]]) -> list[Ar
     return [row for part in TABLE_9 for row in _rows_of(part, found[part.name])]
 
 
-def part_of(rows: Sequence[Row]) -> PaperPart | None:
+def part_of(rows: Sequence[Arm]) -> PaperPart | None:
     """The part whose field alone varies among these rows; None where none or several do."""
     documents = [dotted(row.experiment.resolved()) for row in rows]
     varying = [field for field in FIELDS if len({str(document.get(field)) for document in documents}) > 1]
@@ -68,11 +68,11 @@ def _rows_of(part: PaperPart, found: dict[str, ArmResult]) -> list[ArmResult]:
     return [*rows, *(replace(arm, paper={}) for arm in found.values())]
 
 
-def _value(row: Row, part: PaperPart) -> str:
+def _value(row: Arm, part: PaperPart) -> str:
     return dotted(row.experiment.resolved()).get(part.field, "none")
 
 
-def _swept(row: Row) -> dict[str, str]:
+def _swept(row: Arm) -> dict[str, str]:
     document = dotted(row.experiment.resolved())
     return {_short(field): document.get(field, "none") for field in FIELDS}
 

@@ -68,10 +68,10 @@ def as_grid(table: ComparisonTable, *, title: str, notes: Sequence[str]) -> Grid
     rows = [
         GridRow(
             cells=tuple(each.cells[number] for each in shown),
-            group=line.row.table,
-            is_own=line.is_best,
+            group=arm.table,
+            is_own=arm.is_best,
         )
-        for number, line in enumerate(table.lines)
+        for number, arm in enumerate(table.arms)
     ]
     made = tuple(GridColumn(each.heading, each.unit, each.is_number) for each in shown)
     assert any(each.key == VALUE for each in shown) or not rows  # noqa: S101 - the metric is never left out

@@ -14,7 +14,7 @@ from side4video.core.progress import Progress
 from side4video.engine.checkpoint import checkpoints_in
 from side4video.planning.packs import PlannedPack, PlanOf, compile_packs
 from side4video.runs.trainer import Trained
-from side4video.spec.sweep_arms import Arm, Row, Sweep
+from side4video.spec.sweep_arms import Arm, Sweep
 from side4video.tracking.pack_logger import PackLogger, open_pack_logger
 from side4video.tracking.sweep_logger import SweepLogger, swept_by_arm, unfinished_places
 
@@ -35,7 +35,7 @@ class SweepRun:
     """Why arms failed, by key."""
     left: set[str] = field(default_factory=set)
     """Arms that were not begun because the time was over."""
-    proposed: list[Row] = field(default_factory=list)
+    proposed: list[Arm] = field(default_factory=list)
     """Rows that Optuna proposed."""
     _open: dict[str, PackLogger] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)

@@ -19,11 +19,11 @@ from side4video.spec.protocol import (
 from side4video.spec.sweep import SweepSpec
 
 if TYPE_CHECKING:
-    from side4video.spec.sweep_arms import Row
+    from side4video.spec.sweep_arms import Arm
 
 
 def incomparable_arms(
-    spec: SweepSpec, base: Experiment, rows: "Sequence[Row]", compared: Sequence[Compared], *, source: str
+    spec: SweepSpec, base: Experiment, rows: "Sequence[Arm]", compared: Sequence[Compared], *, source: str
 ) -> list[InputError]:
     """What keeps arms from one table: other test clips, or clips that are looked at or scored in another way.
 
@@ -60,10 +60,10 @@ def incomparable_arms(
     return refusals(found, where=source, anyway=spec.compare_anyway, fix=lambda each: _way_out(each, rows))
 
 
-def _way_out(difference: Difference, rows: "Sequence[Row]") -> str:
+def _way_out(difference: Difference, rows: "Sequence[Arm]") -> str:
     """How a field becomes a column, or is compared anyway; with the override that changes it without naming it."""
     name = difference.field
-    overrides = ((row.place, path) for row in rows for path in row.overrides)
+    overrides = ((row.row_name, path) for row in rows for path in row.overrides)
     hidden = ((place, path) for place, path in overrides if path == "data.recipe" or is_at_or_below(name, path))
     through = next((f" ({place} changes it through {path})" for place, path in hidden), "")
     return f"give it in the arms' own overrides{through}, or say compare_anyway: [{name}]"

@@ -1,11 +1,12 @@
-"""From a sweep's document to its arms: which rows it has, and which of them are the same experiment."""
+"""The arms of a sweep: its rows with their seeds, checked, and which of them are the same experiment."""
 
 import copy
 import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import ceil
 from typing import Any
 
@@ -16,59 +17,65 @@ from side4video.spec.experiment import Experiment
 from side4video.spec.load import SpecError, parse_experiment, set_path
 from side4video.spec.protocol import Compared
 from side4video.spec.space import RandomChooser, draw
-from side4video.spec.sweep import SweepSpec
+from side4video.spec.sweep import ArmEntry, SweepSpec
 
 NAME_LIMIT = 80
 MOST_PROBLEMS = 12
 """Mistakes of arms that are told at once."""
+TableEntry = tuple[str, ArmEntry]
+"""Name of a table, and one of its rows before it is checked."""
 TRIED = 32
 """Draws of a search space that are checked before it is searched."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """A row of a table, with one seed."""
-
-    table: str
-    label: str
-    overrides: Mapping[str, Any]
-    seed: int
-    """The model's."""
-    experiment: Experiment
-    paper: Mapping[str, float] = field(default_factory=dict)
-    repeat: int = 0
-    """Which of its seeds it is, from 0."""
-
-    @property
-    def place(self) -> str:
-        """How the row is called: its table and label."""
-        return f"{self.table}: {self.label}" if self.table else self.label
-
-
 def short_key(key: str) -> str:
-    """The beginning of an arm's key: what its student is called in a pack."""
+    """The beginning of an arm's key: the name of its student in a pack."""
     return key[:16]
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A distinct experiment of a sweep, and the rows that it stands in."""
+    """One row of a sweep with one seed: an experiment, and where it stands in the sweep."""
 
-    key: str
-    """The hash of everything that can change its result: what it is known by, across sweeps too."""
+    table: str
+    """Name of its table; empty for a grid or a search."""
+    label: str
+    overrides: Mapping[str, Any]
+    """What it changes of the base, by dotted path."""
+    seed: int
+    """The model's."""
     experiment: Experiment
-    rows: tuple[Row, ...]
+    paper: Mapping[str, float] = field(default_factory=dict)
+    """The paper's figures for it."""
+    repeat: int = 0
+    """Which of its seeds it is, from 0."""
+    duplicates: tuple["Arm", ...] = ()
+    """Further rows of the sweep that are the same experiment; they train once (see `distinct`)."""
+
+    @cached_property
+    def key(self) -> str:
+        """The hash of everything that can change its result; it identifies the arm in other sweeps too."""
+        return self.experiment.digest()
 
     @property
     def short_key(self) -> str:
-        """The beginning of the key: what its student is called in a pack."""
+        """The beginning of the key: the name of its student in a pack."""
         return short_key(self.key)
 
     @property
-    def label(self) -> str:
-        """What it is called where there is room for one name."""
-        seed = f" · seed {self.rows[0].seed}" if self.rows[0].repeat else ""
-        return self.rows[0].place + seed
+    def rows(self) -> tuple["Arm", ...]:
+        """Itself and its duplicates."""
+        return (self, *self.duplicates)
+
+    @property
+    def row_name(self) -> str:
+        """Table and label."""
+        return f"{self.table}: {self.label}" if self.table else self.label
+
+    @property
+    def title(self) -> str:
+        """Table and label, and the seed if it is not the first one."""
+        return self.row_name + (f" · seed {self.seed}" if self.repeat else "")
 
 
 @dataclass(frozen=True)
@@ -80,12 +87,12 @@ class Sweep:
     """The base's document, its overrides applied."""
     source: str
     """The file, for errors."""
-    rows: tuple[Row, ...]
-    """In the document's order; none where Optuna is still to propose them."""
+    rows: tuple[Arm, ...]
+    """Each row with each seed, in the document's order; none before Optuna proposes them."""
 
     @property
     def arms(self) -> tuple[Arm, ...]:
-        """The distinct experiments, in the order in which they first stand in the document."""
+        """The distinct experiments, in the document's order, each with its duplicates."""
         return distinct(self.rows)
 
     @property
@@ -101,25 +108,15 @@ class Sweep:
         wanted = {"auto": min(8, most), "off": 1}.get(str(spec.packing)) or min(int(spec.packing), most)
         return max(1, min(wanted, spec.optuna.arms)) if spec.optuna else 0
 
-    def propose(self, number: int, overrides: Mapping[str, Any]) -> tuple[Row, ...]:
+    def propose(self, number: int, overrides: Mapping[str, Any]) -> tuple[Arm, ...]:
         """The rows of an arm that was proposed while the sweep runs, one a seed.
 
         Raises:
             InputError: If it is no experiment.
         """
         return make_rows(
-            self.spec, self.base, [Proposal("", f"{number}: {describe(overrides)}", overrides)], self.source
+            self.spec, self.base, [("", _entry(f"{number}: {describe(overrides)}", overrides))], self.source
         )
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A row before it is checked."""
-
-    table: str
-    label: str
-    overrides: Mapping[str, Any]
-    paper: Mapping[str, float] = field(default_factory=dict)
 
 
 def build_sweep(spec: SweepSpec, base: Mapping[str, Any], source: str) -> Sweep:
@@ -138,7 +135,7 @@ def build_sweep(spec: SweepSpec, base: Mapping[str, Any], source: str) -> Sweep:
     experiment = parse_experiment(changed, source=f"{source}: base")
     spec = _with_the_tasks_metric(spec, experiment, source)
     _must_be_evaluated_in_time(spec, experiment, source)
-    rows = make_rows(spec, changed, list(_proposals(spec)), source)
+    rows = make_rows(spec, changed, list(_entries(spec)), source)
     if spec.reference and not spec.optuna and spec.reference not in {row.label for row in rows}:
         labels = ", ".join(dict.fromkeys(row.label for row in rows))
         raise InputError(f"{source}: reference", f"no arm is called {spec.reference!r}", allowed=labels)
@@ -179,32 +176,23 @@ def _with_the_tasks_metric(spec: SweepSpec, base: Experiment, source: str) -> Sw
     return spec
 
 
-def make_rows(spec: SweepSpec, base: Mapping[str, Any], proposals: Sequence[Proposal], source: str) -> tuple[Row, ...]:
-    """Every proposal with every seed, checked; all mistakes at once.
+def make_rows(spec: SweepSpec, base: Mapping[str, Any], entries: Sequence[TableEntry], source: str) -> tuple[Arm, ...]:
+    """Every row with every seed, checked; all mistakes at once.
 
     Raises:
         SpecError: If an arm is no experiment; one line for each mistake, with arm and path.
     """
     rows, problems = [], []
-    for proposal in proposals:
-        where = f"{source}: arm {f'{proposal.table}: ' if proposal.table else ''}{proposal.label}"
+    for table, entry in entries:
+        where = f"{source}: arm {f'{table}: ' if table else ''}{entry.label}"
         try:
-            document = apply(base, proposal.overrides, where)
+            document = apply(base, entry.overrides, where)
             first = parse_experiment(document, source=where).seed
             for seed in range(first, first + spec.seeds):
-                named = {**document, "seed": seed, "name": arm_name(spec.name, proposal, seed)}
+                named = {**document, "seed": seed, "name": arm_name(spec.name, table, entry.label, seed=seed)}
                 experiment = parse_experiment(named, source=where)
-                rows.append(
-                    Row(
-                        proposal.table,
-                        proposal.label,
-                        proposal.overrides,
-                        seed,
-                        experiment,
-                        proposal.paper,
-                        seed - first,
-                    )
-                )
+                paper = {**entry.paper}
+                rows.append(Arm(table, entry.label, entry.overrides, seed, experiment, paper, seed - first))
         except SpecError as error:
             problems += error.problems
         except InputError as error:
@@ -222,12 +210,12 @@ def _the_first(problems: list[InputError], source: str) -> list[InputError]:
     return [*problems[:MOST_PROBLEMS], rest]
 
 
-def distinct(rows: Iterable[Row]) -> tuple[Arm, ...]:
+def distinct(rows: Iterable[Arm]) -> tuple[Arm, ...]:
     """Rows that are the same experiment, as one arm."""
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[Arm]] = {}
     for row in rows:
-        groups.setdefault(row.experiment.digest(), []).append(row)
-    return tuple(Arm(key, group[0].experiment, tuple(group)) for key, group in groups.items())
+        groups.setdefault(row.key, []).append(row)
+    return tuple(replace(first, duplicates=tuple(others)) for first, *others in groups.values())
 
 
 def apply(base: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -264,7 +252,7 @@ def _is_only(name: str, paths: Sequence[str]) -> bool:
     return sum(end == name or end.endswith(f".{name}") for end in ends) == 1
 
 
-def swept_values(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def swept_values(rows: Sequence[Arm]) -> list[dict[str, Any]]:
     """For each row, what stands at every path that any row changes, under short names; the same names in each.
 
     A section is told by its kind; what a row's document does not have is None.
@@ -273,22 +261,22 @@ def swept_values(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return [{names[path]: value for path, value in values.items()} for values in changed_values(rows)]
 
 
-def as_compared(rows: Sequence[Row]) -> list[Compared]:
+def as_compared(rows: Sequence[Arm]) -> list[Compared]:
     """The rows as results of one table, whose columns are what any of them changes."""
     return [
-        Compared(row.place, dotted(row.experiment.resolved()), shown=dotted(values))
+        Compared(row.row_name, dotted(row.experiment.resolved()), shown=dotted(values))
         for row, values in zip(rows, changed_values(rows), strict=True)
     ]
 
 
-def changed_values(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def changed_values(rows: Sequence[Arm]) -> list[dict[str, Any]]:
     """The same as `swept_values`, under whole dotted paths."""
     paths = _changed_paths(rows)
     documents = (row.experiment.resolved() for row in rows)
     return [{path: _at(document, path) for path in paths} for document in documents]
 
 
-def _changed_paths(rows: Sequence[Row]) -> list[str]:
+def _changed_paths(rows: Sequence[Arm]) -> list[str]:
     """Paths of single values: an override of a whole section counts as its kind and all that it sets."""
     paths: dict[str, None] = {}
     for row in rows:
@@ -317,25 +305,30 @@ def _in_short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def arm_name(sweep: str, proposal: Proposal, seed: int) -> str:
+def arm_name(sweep: str, table: str, label: str, *, seed: int) -> str:
     """A name for an arm's experiment: sweep, table, label and seed, in the letters that a name may have."""
-    text = "-".join(part for part in (sweep, proposal.table, proposal.label) if part)
+    text = "-".join(part for part in (sweep, table, label) if part)
     plain, ending = re.sub(r"[^A-Za-z0-9._]+", "-", text), f"-s{seed}"
     return plain[: NAME_LIMIT - len(ending)].rstrip("-.") + ending
 
 
-def _proposals(spec: SweepSpec) -> Iterable[Proposal]:
+def _entry(label: str, overrides: Mapping[str, Any]) -> ArmEntry:
+    """A row that nobody wrote: its label may be longer than a user's."""
+    return ArmEntry.model_construct(label=label, overrides=overrides)
+
+
+def _entries(spec: SweepSpec) -> Iterable[TableEntry]:
     if spec.grid:
         for values in itertools.product(*spec.grid.values()):
             overrides = dict(zip(spec.grid, values, strict=True))
-            yield Proposal("", describe(overrides), overrides)
+            yield "", _entry(describe(overrides), overrides)
     for name, table in spec.tables.items():
         for arm in table.arms:
-            yield Proposal(name, arm.label, {**table.overrides, **arm.overrides}, {**arm.paper})
+            yield name, arm.model_copy(update={"overrides": {**table.overrides, **arm.overrides}})
     if spec.random:
         for number in range(spec.random.arms):
             overrides = draw(spec.random.space, RandomChooser("sweep", spec.random.seed, number))
-            yield Proposal("", f"{number}: {describe(overrides)}", overrides)
+            yield "", _entry(f"{number}: {describe(overrides)}", overrides)
 
 
 def _must_be_evaluated_in_time(spec: SweepSpec, experiment: Experiment, source: str) -> None:
@@ -353,8 +346,8 @@ def _must_be_evaluated_in_time(spec: SweepSpec, experiment: Experiment, source: 
     )
 
 
-def _try_each_value(spec: SweepSpec, base: Mapping[str, Any], source: str) -> tuple[Row, ...]:
+def _try_each_value(spec: SweepSpec, base: Mapping[str, Any], source: str) -> tuple[Arm, ...]:
     """What can be known of arms that are still to be proposed: some drawn at random must be experiments."""
     space = spec.optuna.space if spec.optuna else {}
     drawn = [draw(space, RandomChooser("trial", number)) for number in range(TRIED)]
-    return make_rows(spec, base, [Proposal("", describe(overrides), overrides) for overrides in drawn], source)
+    return make_rows(spec, base, [("", _entry(describe(overrides), overrides)) for overrides in drawn], source)

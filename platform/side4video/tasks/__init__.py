@@ -1,4 +1,4 @@
-"""What a student is trained for: head, loss, scores and metrics. One document a task."""
+"""The tasks: head, loss, scores and metrics. One document per task."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""What a task makes a student of."""
+"""The inputs of a task's `assemble`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaskContext:
-    """The parts of an experiment that make a student, all built already but the network."""
+    """The parts of an experiment from which a task builds a student."""
 
     method: MethodSpec
     tower: "FrozenTower"
     frames: int
-    """Of a clip."""
+    """Frames of a clip."""
     classes: tuple[str, ...]
-    """Names of the data set's classes."""
+    """Names of the classes."""
     encode_texts: "Callable[[Sequence[str]], TextFeatures]"
-    """The backbone's text tower, asked once."""
+    """Computes the text tower's features of some texts."""
     text_tower: "Callable[[], TextTower]"
-    """The backbone's text tower, a copy for each call."""
+    """Builds a new copy of the backbone's text tower."""
     mixes_labels: bool = False
-    """Whether a training clip may have two of them, each with a share."""
+    """Whether a training clip can have two labels, each with a weight."""
     process: ProcessGroup = field(default_factory=ProcessGroup)
     """This worker."""
     training_captions: Callable[[], Sequence[str]] = tuple
-    """All captions of the training clips, in their order."""
+    """Returns all captions of the training clips, in the order of the clips."""

@@ -77,9 +77,9 @@ class SweepLogger:
         return Membership(
             parent=self.parent,
             key=f"{self.key}/{arm.key}",
-            name=arm.label,
-            tags={SWEEP_TAG: self.key, PACK_TAG: pack, ROWS_TAG: " | ".join(row.place for row in arm.rows)},
-            params={f"arm/{name}": value for name, value in {**swept, "seed": arm.rows[0].seed}.items()},
+            name=arm.title,
+            tags={SWEEP_TAG: self.key, PACK_TAG: pack, ROWS_TAG: " | ".join(row.row_name for row in arm.rows)},
+            params={f"arm/{name}": value for name, value in {**swept, "seed": arm.seed}.items()},
             predicted=predicted,
         )
 
@@ -203,4 +203,4 @@ def swept_by_arm(arms: Sequence[Arm], fixed: Sequence[Arm] = ()) -> dict[str, di
     """What a sweep varies, as it is in each arm, by key: the same fields for every arm."""
     rows = [row for arm in (*fixed, *arms) for row in arm.rows]
     values = dict(zip((id(row) for row in rows), swept_values(rows), strict=True))
-    return {arm.key: values[id(arm.rows[0])] for arm in arms}
+    return {arm.key: values[id(arm)] for arm in arms}

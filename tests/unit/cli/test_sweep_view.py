@@ -148,7 +148,7 @@ def test_an_arm_that_leaves_the_losses_was_stopped():
 
 
 def test_twin_that_does_not_look_who_trains(monkeypatch):
-    monkeypatch.setattr(SweepView, "_take_living", lambda self, pack, losses: None)
+    monkeypatch.setattr(SweepView, "_update_states", lambda self, pack, losses: None)
     assert state_after_leaving() != ["stopped", "training", "training"]
 
 
@@ -199,7 +199,7 @@ def test_a_table_with_more_arms_than_lines_shows_those_at_work_and_the_best():
 
 
 def test_twin_that_shows_the_first_ones(monkeypatch):
-    monkeypatch.setattr(SweepView, "_most_telling", lambda self, count: list(self.arms.values())[: count - 1])
+    monkeypatch.setattr(SweepView, "_rows_that_fit", lambda self, count: list(self.arms.values())[: count - 1])
     assert "t: arm 29" not in seen(crowd())
 
 
@@ -346,7 +346,7 @@ def plans():
 def quoted(*, done=(), width=100, **sweep):
     """The quote's text, its lines without the space between columns."""
     made = sweeps.make_sweep("s", {"method": {"kind": "linear"}, "seed": 0}, **sweep)
-    keys = [arm.key for arm in made.arms if arm.label in done]
+    keys = [arm.key for arm in made.arms if arm.title in done]
     console = Console(file=io.StringIO(), width=width, color_system=None)
     console.print(quote(plan_sweep(made, classes=10, done=keys), made.spec))
     text = console.file.getvalue()

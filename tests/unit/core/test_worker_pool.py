@@ -1,6 +1,7 @@
 """Processes that do small jobs: every item has an answer, and what dies or hangs costs one item."""
 
 import os
+import signal
 import time
 
 import pytest
@@ -69,6 +70,16 @@ def test_items_are_taken_as_they_are_needed(pool):
     next(work)
     assert len(taken) <= 3 * CHUNK_SIZE
     work.close()
+
+
+def test_an_idle_process_that_is_killed_is_replaced(pool):
+    """The kernel may kill it when memory is short; one item may be lost with it."""
+    processes = {process for _, process in pool.map_unordered(process_of, range(4 * CHUNK_SIZE))}
+    os.kill(min(processes), signal.SIGKILL)
+    found = [result for _, result in pool.map_unordered(double, range(40))]
+    assert len(found) == 40
+    assert sum(isinstance(result, JobFailed) for result in found) <= 1
+    assert sorted(pool.map_unordered(double, range(3))) == [(0, 0), (1, 2), (2, 4)]
 
 
 def test_nothing_is_left_behind():

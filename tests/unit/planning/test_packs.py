@@ -144,7 +144,7 @@ def test_a_method_that_changes_the_tower_trains_alone():
 def test_dist_shares_a_pass_with_its_like():
     dist = {"method": {"kind": "dist", "dim": 64, "temporal_dim": 16}}
     packs = packs_of(**rows(dist, {"method.layers": 1}, {**dist, "optimization.learning_rate": 1e-5}))
-    assert [[arm.rows[0].label for arm in pack.arms] for pack in packs] == [["0", "2"], ["1", "3"]]
+    assert [[arm.label for arm in pack.arms] for pack in packs] == [["0", "2"], ["1", "3"]]
 
 
 def everything():

@@ -26,7 +26,7 @@ def read_csv(table):
 
 
 def best_labels(rows, **options):
-    return [line.row.label for line in compare_rows(rows, **options).lines if line.is_best]
+    return [line.label for line in compare_rows(rows, **options).arms if line.is_best]
 
 
 def cut_short(arm, states):
@@ -77,28 +77,28 @@ def test_finished_runs_count_and_stopped_ones_only_without_them(arm):
 
 def test_each_table_has_its_reference_and_its_own_correction(table_9_rows):
     table = compare_rows(table_9_rows)
-    assert [line.row for line in table.lines] == list(table_9_rows)
-    assert [line.row.label for line in table.lines if line.is_reference] == ["12 x 320"] * 5
+    assert [line.label for line in table.arms] == [row.label for row in table_9_rows]
+    assert [line.label for line in table.arms if line.is_reference_here] == ["12 x 320"] * 5
     for name in ("9b", "9d", "9f"):
-        lines = [line for line in table.lines if line.row.table == name]
-        reference = next(line.row for line in lines if line.is_reference)
+        lines = [line for line in table.arms if line.table == name]
+        reference = next(line for line in lines if line.is_reference_here)
         made = [line.comparison for line in lines if line.comparison]
         assert len(made) == len(lines) - 1
-        raw = [compare(reference, line.row).p_mcnemar for line in lines if not line.is_reference]
+        raw = [compare(reference, line).p_mcnemar for line in lines if not line.is_reference_here]
         assert [each.p_adjusted for each in made] == holm(raw)
-    assert any(line.comparison and line.comparison.p_adjusted > line.comparison.p_mcnemar for line in table.lines)
+    assert any(line.comparison and line.comparison.p_adjusted > line.comparison.p_mcnemar for line in table.arms)
 
 
 def test_a_table_without_a_reference_takes_the_first_of_all(arm):
     rows = [arm("base", 0.4, table="a", is_reference=True), arm("other", 0.6, table="b")]
-    assert compare_rows(rows).lines[1].comparison == compare(*rows)
-    assert all(line.comparison is None for line in compare_rows([replace(rows[0], is_reference=False), rows[1]]).lines)
+    assert compare_rows(rows).arms[1].comparison == compare(*rows)
+    assert all(line.comparison is None for line in compare_rows([replace(rows[0], is_reference=False), rows[1]]).arms)
 
 
 def test_the_reference_under_another_name_is_not_compared_with_itself(arm):
     base = arm("base", 0.4, is_reference=True)
-    line = compare_rows([base, replace(base, label="again", is_reference=False)]).lines[1]
-    assert line.is_reference
+    line = compare_rows([base, replace(base, label="again", is_reference=False)]).arms[1]
+    assert line.is_reference_here
     assert line.comparison is None
 
 
@@ -106,24 +106,24 @@ def test_an_arm_without_predictions_keeps_its_difference(arm):
     rows = [arm("base", 0.4, is_reference=True), arm("silent", 0.6, predicts=False)]
     table = compare_rows(rows)
     means = [metric_spread(row, "eval/top1").mean for row in rows]
-    assert table.lines[1].comparison is None
-    assert table.lines[1].difference == pytest.approx(means[1] - means[0])
+    assert table.arms[1].comparison is None
+    assert table.arms[1].difference == pytest.approx(means[1] - means[0])
     assert cells(table, "difference") == ("reference", f"{100 * (means[1] - means[0]):+.1f}")
     assert "No test was made" in " ".join(explanation(table))
 
 
 def test_an_arm_that_was_cut_short_is_not_compared(arm):
     rows = [arm("base", 0.4, is_reference=True), arm("stopped", 0.6, states=("finished", "finished", "stopped"))]
-    line = compare_rows(rows).lines[1]
+    line = compare_rows(rows).arms[1]
     assert line.comparison is None
     assert math.isnan(line.difference)
 
 
 def test_predictions_of_another_metric_are_left_out(arm):
     rows = [arm("base", 0.4, is_reference=True), arm("other", 0.6)]
-    assert compare_rows(rows).lines[1].comparison is not None
+    assert compare_rows(rows).arms[1].comparison is not None
     best = compare_rows(rows, metric="best/top1")
-    assert best.lines[1].comparison is None
+    assert best.arms[1].comparison is None
     assert best.mismatched == ("base", "other")
     assert any("base, other" in sentence for sentence in explanation(best))
 
@@ -133,7 +133,7 @@ def test_an_arm_of_several_tables_is_one_arm(table_9_rows):
     arms = distinct_arms(table_9_rows)
     assert len(arms) == 9
     assert [row.label for row in arms if row.is_reference] == ["12 x 320"]
-    assert len(compare_rows(table_9_rows).lines) == 13
+    assert len(compare_rows(table_9_rows).arms) == 13
 
 
 # ---- what is printed
@@ -190,7 +190,7 @@ def test_csv_reads_back_bit_by_bit(arm):
     assert [record["label"] for record in records] == [row.label for row in rows]
     assert [(record["swept/on"], record["swept/at"]) for record in records] == [("true", "[1, 5]"), ("null", "top")]
     assert float(records[0]["swept/lr"]) == 0.1 + 0.2
-    line, record = table.lines[1], records[1]
+    line, record = table.arms[1], records[1]
     assert float(record["eval/top1"]) == line.value.mean
     assert float(record["eval/top1/deviation"]) == line.value.deviation
     assert float(record["difference/low"]) == line.comparison.low

@@ -13,7 +13,7 @@ from side4video.spec.experiment import Experiment
 from side4video.spec.load import parse_document
 from side4video.spec.load_sweep import is_sweep, load_sweep
 from side4video.spec.sweep import SweepSpec
-from side4video.spec.sweep_arms import Proposal, arm_name, build_sweep, describe, short_names, swept_values
+from side4video.spec.sweep_arms import arm_name, build_sweep, describe, short_names, swept_values
 from tiny import DOCUMENT, merged, tiny
 
 LAYERS = {"method.layers": [1, 2]}
@@ -95,7 +95,7 @@ def test_twin_whose_grid_pairs_values_up(monkeypatch):
 def test_tables_keep_their_order_and_the_papers_figures():
     rows = [{"label": "b", "paper": {"top1": 0.7}}, {"label": "a", "overrides": {"method.layers": 1}}]
     sweep = make(tables={"z": {"arms": rows}, "a": {"arms": [{"label": "b"}]}})
-    assert [row.place for row in sweep.rows] == ["z: b", "z: a", "a: b"]
+    assert [row.row_name for row in sweep.rows] == ["z: b", "z: a", "a: b"]
     assert [dict(row.paper) for row in sweep.rows] == [{"top1": 0.7}, {}, {}]
 
 
@@ -233,12 +233,12 @@ def test_an_arms_overrides_win_over_its_tables_and_those_over_the_sweeps():
 
 
 def test_twin_that_lets_the_table_win(monkeypatch):
-    def proposals(spec):
+    def entries(spec):
         for name, each in spec.tables.items():
             for arm in each.arms:
-                yield Proposal(name, arm.label, {**arm.overrides, **each.overrides})
+                yield name, arm.model_copy(update={"overrides": {**arm.overrides, **each.overrides}})
 
-    monkeypatch.setattr(module, "_proposals", proposals)
+    monkeypatch.setattr(module, "_entries", entries)
     assert dims_by_level()["arm"] != (256, 1, 8)
 
 
@@ -295,7 +295,7 @@ WITH_EFFECT = [
 def test_rows_that_are_the_same_experiment_are_one_arm():
     (arm,) = arms_of(*WITHOUT_EFFECT)
     assert len(arm.rows) == len(WITHOUT_EFFECT) + 1
-    assert arm.label == "t: base"
+    assert arm.title == "t: base"
     assert arm.key == arm.experiment.digest()
 
 
@@ -325,8 +325,9 @@ def test_the_same_arm_in_two_tables_is_one_with_both_rows():
         tables={"a": {"arms": [shared, {"label": "flat", "overrides": {"method.layers": 1}}]}, "b": {"arms": [shared]}},
         seeds=2,
     )
-    assert [[row.place for row in arm.rows] for arm in sweep.arms] == [["a: deep", "b: deep"]] * 2 + [["a: flat"]] * 2
-    assert [arm.label for arm in sweep.arms] == ["a: deep", "a: deep · seed 1", "a: flat", "a: flat · seed 1"]
+    rows = [[row.row_name for row in arm.rows] for arm in sweep.arms]
+    assert rows == [["a: deep", "b: deep"]] * 2 + [["a: flat"]] * 2
+    assert [arm.title for arm in sweep.arms] == ["a: deep", "a: deep · seed 1", "a: flat", "a: flat · seed 1"]
 
 
 # ---- mistakes
@@ -573,12 +574,12 @@ NAME = re.compile(Experiment.model_fields["name"].metadata[0].pattern)
 @pytest.mark.parametrize("label", ODD)
 @pytest.mark.parametrize("sweep", ["s", "n" * 48])
 def test_an_arms_name_is_one_that_an_experiment_may_have(label, sweep):
-    names = [arm_name(sweep, Proposal(table, label, {}), seed) for table in ("", "t" * 60) for seed in (0, 7, 10**12)]
+    names = [arm_name(sweep, table, label, seed=seed) for table in ("", "t" * 60) for seed in (0, 7, 10**12)]
     assert all(NAME.fullmatch(name) and len(name) <= 80 for name in names), names
 
 
 def names_of_seeds(label, name=arm_name):
-    return {name("sweep", Proposal("t", label, {}), seed) for seed in [*range(12), 10**9, 10**9 + 1]}
+    return {name("sweep", "t", label, seed=seed) for seed in [*range(12), 10**9, 10**9 + 1]}
 
 
 @pytest.mark.parametrize("label", ODD)
@@ -587,8 +588,8 @@ def test_arms_of_other_seeds_have_other_names(label):
 
 
 def test_twin_that_cuts_the_seed_off():
-    def cut(sweep, proposal, seed):
-        return f"{sweep}-{proposal.label}-s{seed}"[:80]
+    def cut(sweep, table, label, *, seed):
+        return f"{sweep}-{label}-s{seed}"[:80]
 
     assert len(names_of_seeds("a" * 300, cut)) < 14
 

@@ -32,7 +32,7 @@ PRESETS = [{"preset": "paper"}, {"preset": "authors"}, {"preset": "authors-eva"}
 def clip(request, monkeypatch, tmp_path):
     """A small CLIP of open_clip's, with its weights in a file that the backbone of `student` reads."""
     config = CONFIG | {"quick_gelu": request.param}
-    monkeypatch.setattr(backbone_module, "_read_config", lambda _: config)
+    monkeypatch.setattr(backbone_module, "read_config", lambda _: config)
     torch.manual_seed(0)
     model = CLIP(**config).eval()
     for parameter in model.parameters():

@@ -27,7 +27,7 @@ TASK = {"classifier": {"kind": "text", "prompt": "a video of {}"}}
 @pytest.fixture
 def clip(monkeypatch, tmp_path):
     """A small CLIP of open_clip's, and the backbone that reads its weights."""
-    monkeypatch.setattr(backbone_module, "_read_config", lambda _: CONFIG)
+    monkeypatch.setattr(backbone_module, "read_config", lambda _: CONFIG)
     torch.manual_seed(0)
     model = CLIP(**CONFIG).eval()
     for parameter in model.parameters():

@@ -1,7 +1,7 @@
-"""What the world sees of a served model: a page, uploads in, JSON out.
+"""The HTTP interface of a served model: a page, uploads in, JSON out.
 
-It takes uploads itself and hands paths on. Ray Serve's own proxy would hold each body in memory, without a limit, until
-a replica reads it.
+It writes uploads to files and passes their paths to the replicas. Ray Serve's own proxy would keep each body in memory,
+without a limit, until a replica reads it.
 """
 
 import asyncio
@@ -22,11 +22,13 @@ from side4video.apps.serve.upload import FORM_BYTES, Refused, Upload, receive
 from side4video.data.decode.video_source import BrokenClip, open_source
 
 RETRY_SECONDS = 5
-"""When somebody who was sent away may come again."""
+"""`Retry-After` of a refused request."""
 MAX_VIDEOS = 32
 """Of one search."""
+IDLE_SECONDS = 30.0
+"""A client that sends nothing for so long is given up."""
 CLOSE = {"Connection": "close"}
-"""What is still on its way is not taken in to be thrown away."""
+"""Otherwise the server would read the rest of a refused request."""
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; media-src blob:; "
@@ -35,123 +37,134 @@ POLICY = (
 
 
 class QueueFull(Exception):
-    """Nobody can answer now, but somebody may soon."""
+    """All replicas are busy and their queue is full."""
 
 
 @dataclass(frozen=True)
 class ServeConfig:
-    """What is served, and how much of it at a time."""
+    """What is served, and its limits."""
 
     kind: Literal["labels", "search"]
     page: str
     """HTML."""
     about: dict[str, Any]
-    """What `/health` says beside its state."""
+    """Further keys of `/health`."""
     folder: Path
-    """Where uploads wait."""
+    """Of uploads until they are answered."""
     max_bytes: int
     """Of one upload."""
     max_uploads: int
-    """That come in or wait at a time."""
+    """Requests that are received or wait at a time."""
     top: int
-    """Answers, where nobody says how many."""
+    """Default of `top_k`."""
     answer_seconds: float
-    """The longest that an answer may take."""
+    """Limit of the time for an answer."""
+    idle_seconds: float = IDLE_SECONDS
 
 
 class App:
-    """The pages and paths of a server."""
+    """The routes of a server."""
 
     def __init__(
         self,
-        house: ServeConfig,
-        ask: Callable[[PredictRequest], Awaitable[PredictResponse]],
-        is_well: Callable[[], Awaitable[bool]],
+        config: ServeConfig,
+        predict: Callable[[PredictRequest], Awaitable[PredictResponse]],
+        is_healthy: Callable[[], Awaitable[bool]],
     ) -> None:
-        """Nothing is asked yet.
+        """Store what is served.
 
         Args:
-            house: What is served.
-            ask: Answers a question, or raises `QueueFull`.
-            is_well: Whether somebody can answer.
+            config: What is served, and its limits.
+            predict: Answers a request, or raises `QueueFull`.
+            is_healthy: Whether a replica can answer.
         """
-        self.house, self._ask, self._is_well = house, ask, is_well
-        self._uploads = 0
+        self.config, self._predict, self._is_healthy = config, predict, is_healthy
+        self.uploads = 0
+        """Requests that are received or wait now."""
+        self.predict_path = "/predict" if config.kind == "labels" else "/search"
 
     def application(self) -> Starlette:
-        """What an ASGI server runs."""
-        path = "/predict" if self.house.kind == "labels" else "/search"
+        """The ASGI application."""
         return Starlette(
             routes=[
                 Route("/", self.page, methods=["GET"]),
                 Route("/health", self.health, methods=["GET"]),
-                Route(path, self.take, methods=["POST"]),
+                Route(self.predict_path, self.receive, methods=["POST"]),
             ],
-            exception_handlers={404: self._no_such_page, 405: self._no_such_page},
+            exception_handlers={404: self.not_found, 405: self.not_found},
         )
 
     async def page(self, request: Request) -> Response:  # noqa: ARG002 - Starlette's signature
-        """`GET /`: where people upload."""
-        return HTMLResponse(self.house.page, headers={**HEADERS, "Content-Security-Policy": POLICY})
+        """`GET /`: the upload page."""
+        return HTMLResponse(self.config.page, headers={**HEADERS, "Content-Security-Policy": POLICY})
 
     async def health(self, request: Request) -> Response:  # noqa: ARG002
-        """`GET /health`: 200 if somebody can answer, else 503."""
-        well = await self._is_well()
-        state = "ok" if well else "unavailable"
-        return _json({"status": state, "uploads": self._uploads, **self.house.about}, 200 if well else 503)
+        """`GET /health`: 200 if a replica can answer, else 503."""
+        is_healthy = await self._is_healthy()
+        status = "ok" if is_healthy else "unavailable"
+        return _json({"status": status, "uploads": self.uploads, **self.config.about}, 200 if is_healthy else 503)
 
-    async def take(self, request: Request) -> Response:
-        """`POST /predict` or `/search`: an upload, and the answer to it."""
-        if self._uploads >= self.house.max_uploads:
+    async def receive(self, request: Request) -> Response:
+        """`POST /predict` or `/search`: an upload and its answer."""
+        if self.uploads >= self.config.max_uploads:
             length = request.headers.get("content-length", "")
             return _busy(**({} if length.isdigit() and int(length) <= FORM_BYTES else CLOSE))
-        self._uploads += 1
-        folder = Path(tempfile.mkdtemp(prefix="upload-", dir=self.house.folder))
+        self.uploads += 1
+        folder = Path(tempfile.mkdtemp(prefix="upload-", dir=self.config.folder))
         try:
             return await self._answer(request, folder)
         except Refused as refused:
-            return _json({"error": refused.reason}, refused.status, **(CLOSE if refused.comes_on else {}))
+            return _json({"error": refused.reason}, refused.status, **CLOSE)
         except QueueFull:
             return _busy()
         except TimeoutError:
-            return _json({"error": f"no answer within {self.house.answer_seconds:g} s"}, 504)
+            return _json({"error": f"no answer within {self.config.answer_seconds:g} s"}, 504)
         except ClientDisconnect:
             return Response(status_code=400)
         finally:
-            self._uploads -= 1
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+            self.uploads -= 1
+            await asyncio.shield(asyncio.to_thread(self.remove, folder))
+
+    def remove(self, folder: Path) -> None:
+        """Remove the files of a request."""
+        shutil.rmtree(folder, ignore_errors=True)
 
     async def _answer(self, request: Request, folder: Path) -> Response:
-        max_files = 1 if self.house.kind == "labels" else MAX_VIDEOS
-        upload = await receive(request, folder, max_bytes=self.house.max_bytes, max_files=max_files)
-        question = self._question(request, upload)
-        for path in question.paths:
-            await asyncio.to_thread(_look, path, is_only=len(question.paths) == 1)
-        async with asyncio.timeout(self.house.answer_seconds):
-            answer = await self._ask(question)
+        upload = await receive(
+            request,
+            folder,
+            max_bytes=self.config.max_bytes,
+            max_files=1 if self.config.kind == "labels" else MAX_VIDEOS,
+            idle_seconds=self.config.idle_seconds,
+        )
+        parsed = self._parse(request, upload)
+        for path in parsed.paths:
+            await asyncio.to_thread(_check_file_type, path, is_only=len(parsed.paths) == 1)
+        async with asyncio.timeout(self.config.answer_seconds):
+            answer = await self._predict(parsed)
         return _json(answer.document, answer.status)
 
-    def _question(self, request: Request, upload: Upload) -> PredictRequest:
-        said = {**request.query_params, **upload.fields}
-        top = said.get("top_k", str(self.house.top))
+    def _parse(self, request: Request, upload: Upload) -> PredictRequest:
+        fields = {**request.query_params, **upload.fields}
+        top = fields.get("top_k", str(self.config.top))
         if not top.isascii() or not top.isdigit() or not 1 <= int(top[:9]) <= 1000:
             raise Refused(400, f"top_k is {top[:40]!r}; allowed: 1 to 1000")
         if not upload.paths:
             raise Refused(400, "there is no file in it; send a video as the body, or as a form's field `video`")
-        text = said.get("text", "").strip()
-        if self.house.kind == "search" and not text:
-            raise Refused(400, "there is no text; say in the field `text` what is to be seen")
+        text = fields.get("text", "").strip()
+        if self.config.kind == "search" and not text:
+            raise Refused(400, "there is no text; give the text to search for in the field `text`")
         return PredictRequest(tuple(map(str, upload.paths)), tuple(upload.names), int(top), text)
 
-    async def _no_such_page(self, request: Request, error: Exception) -> Response:
+    async def not_found(self, request: Request, error: Exception) -> Response:
+        """The answer to any other path or method: 404 or 405, with what is allowed."""
         status = getattr(error, "status_code", 404)
-        path = "/predict" if self.house.kind == "labels" else "/search"
-        allowed = f"GET /, GET /health, POST {path}"
+        allowed = f"GET /, GET /health, POST {self.predict_path}"
         return _json({"error": f"there is no {request.method} {request.url.path}; allowed: {allowed}"}, status)
 
 
-def _look(path: str, *, is_only: bool) -> None:
-    """Send away what is no video by its first bytes, before anybody waits for it."""
+def _check_file_type(path: str, *, is_only: bool) -> None:
+    """Refuse a single file that is no video by its first bytes; of several, the answer names those that are not."""
     try:
         open_source(path, "")
     except BrokenClip as error:
@@ -164,5 +177,5 @@ def _json(document: Any, status: int = 200, **headers: str) -> Response:
 
 
 def _busy(**headers: str) -> Response:
-    reason = {"error": f"too many requests at a time; come again in {RETRY_SECONDS} s"}
+    reason = {"error": f"too many requests at a time; try again in {RETRY_SECONDS} s"}
     return _json(reason, 503, **{"Retry-After": str(RETRY_SECONDS)}, **headers)

@@ -1,4 +1,4 @@
-"""Labels for videos that strangers send: several questions are one batch, a bad file is its sender's affair alone."""
+"""Labels of uploaded videos: several requests are one batch, and an unreadable video fails its own request only."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,15 +10,15 @@ from side4video.inference.model import Model, Prediction
 
 
 class ClassifierPredictor:
-    """A classifier that answers."""
+    """Answers with the labels of a classifier."""
 
     def __init__(self, build: Callable[[], Model], *, limit_seconds: float, processes: int) -> None:
         """Build the model.
 
         Args:
-            build: Makes it.
-            limit_seconds: To read one video.
-            processes: That read them.
+            build: Builds it.
+            limit_seconds: Limit of the time to read a video.
+            processes: Number of processes that read videos.
 
         Raises:
             InputError: The model cannot be built.
@@ -26,26 +26,26 @@ class ClassifierPredictor:
         self.model = build()
         self._pool, self._limit_seconds = WorkerPool(processes), limit_seconds
 
-    def answer(self, questions: Sequence[PredictRequest]) -> list[PredictResponse]:
-        """The labels of each question's one video."""
-        found = self.model.predict(
-            [question.paths[0] for question in questions],
-            top=max(question.top for question in questions),
+    def answer(self, requests: Sequence[PredictRequest]) -> list[PredictResponse]:
+        """The labels of the one video of each request."""
+        predictions = self.model.predict(
+            [request.paths[0] for request in requests],
+            top=max(request.top for request in requests),
             prefetch=self._prefetch,
         )
-        return [_say(question, each) for question, each in zip(questions, found, strict=True)]
+        return [_response(request, each) for request, each in zip(requests, predictions, strict=True)]
 
     def close(self) -> None:
-        """End the processes that read."""
+        """End the processes that read videos."""
         self._pool.__exit__()
 
-    def _prefetch(self, reader: Any, spec: object) -> PoolPrefetcher:  # noqa: ARG002 - the crew stands for the loader
+    def _prefetch(self, reader: Any, spec: object) -> PoolPrefetcher:  # noqa: ARG002 - the pool replaces the loader
         return PoolPrefetcher(reader, self._pool, limit_seconds=self._limit_seconds)
 
 
-def _say(question: PredictRequest, found: Prediction) -> PredictResponse:
-    name = question.names[0]
-    if found.error:
-        said = found.error if found.is_video else f"no video can be read in it: {found.error}"
-        return PredictResponse({"video": name, "error": said}, 422 if found.is_video else 415)
-    return PredictResponse({"video": name, "labels": [list(label) for label in found.labels[: question.top]]})
+def _response(request: PredictRequest, prediction: Prediction) -> PredictResponse:
+    name = request.names[0]
+    if prediction.error:
+        error = prediction.error if prediction.is_video else f"no video can be read in it: {prediction.error}"
+        return PredictResponse({"video": name, "error": error}, 422 if prediction.is_video else 415)
+    return PredictResponse({"video": name, "labels": [list(label) for label in prediction.labels[: request.top]]})

@@ -1,4 +1,4 @@
-"""`side4video serve`: a trained model behind a page and a small HTTP interface, on this machine."""
+"""`side4video serve`: a web page and an HTTP interface for a trained model, on this machine."""
 
 from functools import partial
 from pathlib import Path
@@ -23,18 +23,24 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 256),
     default=8,
     show_default=True,
-    help="Videos of one forward, where so many wait.",
+    help="Maximum number of videos in one forward.",
 )
 @click.option("--queue", type=click.IntRange(1, 10_000), default=32, show_default=True, help="Requests that may wait.")
-@click.option("--max-upload-mib", type=click.IntRange(1, 1 << 20), default=256, show_default=True, help="Of a request.")
 @click.option(
-    "--video-seconds", type=click.FloatRange(1, 3600), default=60, show_default=True, help="To read a video, at most."
+    "--max-upload-mib", type=click.IntRange(1, 1 << 20), default=256, show_default=True, help="Limit of a request."
 )
 @click.option(
-    "--top", type=click.IntRange(1, 1000), default=5, show_default=True, help="Answers, where top_k is not said."
+    "--video-seconds",
+    type=click.FloatRange(1, 3600),
+    default=60,
+    show_default=True,
+    help="Limit of the time to read a video.",
 )
-@click.option("--uri", default="", help="The store a run is in; by default MLFLOW_TRACKING_URI, or the local one.")
-@click.option("--device", default="", help="`cpu` or `cuda`; by default the GPUs, or the CPU.")
+@click.option(
+    "--top", type=click.IntRange(1, 1000), default=5, show_default=True, help="Number of answers if top_k is not given."
+)
+@click.option("--uri", default="", help="MLflow store of the run. Default: MLFLOW_TRACKING_URI, or the local store.")
+@click.option("--device", default="", help="`cpu` or `cuda`. Default: all GPUs, or the CPU if there is none.")
 def serve(
     *,
     model: str,
@@ -49,7 +55,7 @@ def serve(
     uri: str,
     device: str,
 ) -> None:
-    """Answer questions about videos over HTTP, until Ctrl-C: a page to drop them on, and JSON for programs.
+    """Serve a model over HTTP until Ctrl-C: a page to upload videos, and JSON for programs.
 
     MODEL is a run (its id, the beginning of it, or its name), or the folder that `side4video export` wrote. A run of
     recognition takes `POST /predict`: a video as the body, or as a form's field `video`. A retrieval run takes `POST
@@ -64,14 +70,16 @@ def serve(
     gpus = _gpus(device)
     with temporary_folder() as scratch:
         click.echo("loading the model …", err=True)
-        made = _recipe(model, uri, scratch, device="cuda" if gpus else "cpu", seconds=video_seconds)
-        kept: dict[str, Any] = {"host": host, "port": port, "replicas": replicas, "batch": batch, "queue": queue}
-        serving = made(gpus=gpus, max_bytes=max_upload_mib * MIB, top=top, video_seconds=video_seconds, **kept)
-        run_server(serving, _tell)
+        make_serving = _find_model(model, uri, scratch, device="cuda" if gpus else "cpu", seconds=video_seconds)
+        options: dict[str, Any] = {"host": host, "port": port, "replicas": replicas, "batch": batch, "queue": queue}
+        serving = make_serving(
+            gpus=gpus, max_bytes=max_upload_mib * MIB, top=top, video_seconds=video_seconds, **options
+        )
+        run_server(serving, _print_address)
     click.echo("ended.", err=True)
 
 
-def _tell(address: str) -> None:
+def _print_address(address: str) -> None:
     click.echo(f"{address}  (Ctrl-C ends it)")
 
 
@@ -84,16 +92,16 @@ def _gpus(device: str) -> int:
         return 0
     import torch
 
-    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device == "cuda" and not found:
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "cuda" and not gpus:
         raise InputError("--device", "cuda, and there is no GPU", allowed="cpu")
-    return found
+    return gpus
 
 
-def _recipe(model: str, uri: str, scratch: Path, *, device: str, seconds: float) -> Any:
-    """`Serving` with all that the model decides; what the command decides is still to be given."""
+def _find_model(model: str, uri: str, scratch: Path, *, device: str, seconds: float) -> Any:
+    """A partial `Serving` of a run or a folder; the options of the command are still to be given."""
     if Path(model).is_dir():
-        return _of_folder(Path(model), device, seconds)
+        return _exported(Path(model), device, seconds)
     from side4video.runs.stored_run import fetch_trained
     from side4video.tracking.stores import store_at
 
@@ -111,23 +119,23 @@ def _recipe(model: str, uri: str, scratch: Path, *, device: str, seconds: float)
     from side4video.inference.model import Model
 
     classes = found.spec.data.dataset.classes()
-    make = partial(Model, found.spec, classes, weights, device=device, backbone_sha256=fingerprint)
-    return _of_labels(found.name, f"Run {found.run_id[:8]}", len(classes), make, seconds)
+    build = partial(Model, found.spec, classes, weights, device=device, backbone_sha256=fingerprint)
+    return _labels(found.name, f"Run {found.run_id[:8]}", len(classes), build, seconds)
 
 
-def _of_folder(folder: Path, device: str, seconds: float) -> Any:
+def _exported(folder: Path, device: str, seconds: float) -> Any:
     from side4video.inference.bundle import read_bundle
     from side4video.inference.model import load
 
     bundle, _ = read_bundle(folder)
-    made = partial(load, str(folder.resolve()), device)
-    return _of_labels(bundle.name, "An exported model", len(bundle.classes), made, seconds)
+    build = partial(load, str(folder.resolve()), device)
+    return _labels(bundle.name, "An exported model", len(bundle.classes), build, seconds)
 
 
-def _of_labels(name: str, what: str, classes: int, build: Any, seconds: float) -> Any:
+def _labels(name: str, what: str, classes: int, build: Any, seconds: float) -> Any:
     from side4video.apps.serve.classifier import ClassifierPredictor
 
-    about = f"{what}: names which of {classes} classes a video shows."
+    about = f"{what}: classifies a video into {classes} classes."
     return partial(
         _serving, "labels", name, about, partial(ClassifierPredictor, build, limit_seconds=seconds, processes=2)
     )

@@ -1,4 +1,4 @@
-"""What a server and the model behind it say to each other."""
+"""The messages between the server and the replicas."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,35 +7,35 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """What somebody wants to know of videos that were sent."""
+    """A request about uploaded videos."""
 
     paths: tuple[str, ...]
-    """Where they lie on this machine."""
+    """Files on this machine."""
     names: tuple[str, ...]
-    """What they are called."""
+    """Names that the client gave to them."""
     top: int
-    """How many of the best answers."""
+    """Number of answers, best first."""
     text: str = ""
-    """What is searched for; empty where labels are asked for."""
+    """The query of a search; empty for labels."""
 
 
 @dataclass(frozen=True)
 class PredictResponse:
-    """What is said, in the words of HTTP."""
+    """The body and status of the HTTP response."""
 
     document: Mapping[str, Any] = field(default_factory=dict)
     """JSON values."""
     status: int = 200
-    """415 where a file is no video, 422 where it is one that cannot be read."""
+    """415 if a file is no video, 422 if it is a video that cannot be decoded."""
 
 
 class Predictor(Protocol):
-    """A model that answers questions of several people at once."""
+    """A model that answers several requests at once."""
 
-    def answer(self, questions: Sequence[PredictRequest]) -> list[PredictResponse]:
-        """One answer each, in order."""
+    def answer(self, requests: Sequence[PredictRequest]) -> list[PredictResponse]:
+        """One response for each request, in order."""
         ...
 
     def close(self) -> None:
-        """End its processes."""
+        """End its worker processes."""
         ...

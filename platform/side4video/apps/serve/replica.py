@@ -1,4 +1,4 @@
-"""A replica: a process with a model that answers questions, several at once where several wait."""
+"""A replica: a process with a model that answers requests in batches."""
 
 import asyncio
 import os
@@ -13,42 +13,42 @@ from side4video.core.errors import Side4VideoError
 from side4video.distributed.compat import bind_replicas_to_loopback
 
 BATCH_WAIT_SECONDS = 0.005
-"""How long a question waits for others; while an answer is computed, they gather anyway."""
+"""How long a request waits for others while the replica is idle."""
 
 
 class Replica:
-    """Ray Serve makes one of these in each of its processes."""
+    """The class that Ray Serve deploys, one instance in each of its processes."""
 
     def __init__(self, build: Callable[[], Predictor], batch: int) -> None:
         """Build the model.
 
         Args:
-            build: Makes it.
-            batch: Questions that are answered at once.
+            build: Builds it.
+            batch: Maximum number of requests in one forward.
         """
         bind_replicas_to_loopback()
-        self._mistake: Exception | None = None
-        self._answerer: Predictor | None = None
-        gathered: Any = self.answer  # the decorator's own attributes
-        gathered.set_max_batch_size(batch)
+        self._build_error: Exception | None = None
+        self._predictor: Predictor | None = None
+        batched: Any = self.answer  # `serve.batch` adds attributes that its types do not have
+        batched.set_max_batch_size(batch)
         try:
-            self._answerer = build()
-        except Side4VideoError as mistake:  # whoever starts the server asks; Ray would try again, and again
-            self._mistake = mistake
+            self._predictor = build()
+        except Side4VideoError as error:  # an exception here would make Ray start the replica again and again
+            self._build_error = error
 
     async def state(self) -> dict[str, Any]:
-        """Why it cannot answer, its process, and what of it lies in memory."""
+        """The error of `build`, the process id, and its resident memory."""
         process = psutil.Process()
-        return {"mistake": self._mistake, "process": os.getpid(), "resident_bytes": process.memory_info().rss}
+        return {"build_error": self._build_error, "process": os.getpid(), "resident_bytes": process.memory_info().rss}
 
     @serve.batch(max_batch_size=1, batch_wait_timeout_s=BATCH_WAIT_SECONDS)
-    async def answer(self, questions: list[PredictRequest]) -> list[PredictResponse]:
-        """One answer for each question; Ray Serve calls it with one and gathers."""
-        if self._answerer is None:
+    async def answer(self, requests: list[PredictRequest]) -> list[PredictResponse]:
+        """One response for each request; callers pass one request, and Ray Serve collects them into a batch."""
+        if self._predictor is None:
             raise RuntimeError("there is no model")
-        return await asyncio.to_thread(self._answerer.answer, questions)
+        return await asyncio.to_thread(self._predictor.answer, requests)
 
     def __del__(self) -> None:
-        """End the processes that read videos; called when Ray Serve ends the replica."""
-        if getattr(self, "_answerer", None) is not None:
-            self._answerer.close()  # type: ignore[union-attr]
+        """End the processes that read videos. Ray Serve calls it when it ends the replica."""
+        if getattr(self, "_predictor", None) is not None:
+            self._predictor.close()  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""Which of the videos that somebody sends is most like a text that they send along."""
+"""Ranks uploaded videos by their similarity to a text."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,45 +15,45 @@ from side4video.inference.video_index import FolderIndex
 
 
 class RetrievalPredictor:
-    """A retrieval run that answers; nothing of what it was sent is kept."""
+    """Answers with the ranking of a retrieval run."""
 
     def __init__(self, build: Callable[[], RetrievalModel], *, limit_seconds: float, processes: int) -> None:
         """Build the encoder.
 
         Args:
-            build: Makes it.
-            limit_seconds: To read one video.
-            processes: That read them.
+            build: Builds it.
+            limit_seconds: Limit of the time to read a video.
+            processes: Number of processes that read videos.
 
         Raises:
-            InputError: It cannot be built.
+            InputError: The encoder cannot be built.
         """
         self.encoder = build()
         self._pool, self._limit_seconds = WorkerPool(processes), limit_seconds
 
-    def answer(self, questions: Sequence[PredictRequest]) -> list[PredictResponse]:
-        """The ranking of each question's videos."""
-        return [self._rank(question) for question in questions]
+    def answer(self, requests: Sequence[PredictRequest]) -> list[PredictResponse]:
+        """The ranking of the videos of each request."""
+        return [self._rank(request) for request in requests]
 
     def close(self) -> None:
-        """End the processes that read."""
+        """End the processes that read videos."""
         self._pool.__exit__()
 
-    def _rank(self, question: PredictRequest) -> PredictResponse:
+    def _rank(self, request: PredictRequest) -> PredictResponse:
         try:
-            asked = self.encoder.read(question.text)
+            query = self.encoder.read(request.text)
         except InputError as error:
-            return PredictResponse({"error": f"{error.found}: say what is to be seen"}, 422)
-        names = {Path(path).name: name for path, name in zip(question.paths, question.names, strict=True)}
-        files = [VideoFile(Path(path).name, 0, 0) for path in question.paths]
-        seen = list(self.encoder.look(Path(question.paths[0]).parent, files, prefetch=self._prefetch))
-        known = FolderIndex().with_all(seen)
-        broken = [{"video": names[each.file.name], "error": each.reason} for each in known.broken]
-        if not known.entries:
+            return PredictResponse({"error": f"{error.found}: give a text to search for"}, 422)
+        names = {Path(path).name: name for path, name in zip(request.paths, request.names, strict=True)}
+        files = [VideoFile(Path(path).name, 0, 0) for path in request.paths]
+        embedded = list(self.encoder.look(Path(request.paths[0]).parent, files, prefetch=self._prefetch))
+        index = FolderIndex().with_all(embedded)
+        broken = [{"video": names[each.file.name], "error": each.reason} for each in index.broken]
+        if not index.entries:
             return PredictResponse({"error": broken[0]["error"], "broken": broken}, 422)
-        found = rank_videos(self.encoder.matching, asked.kept, known, top=question.top, process=self.encoder.process)
-        ranking = [{"rank": e.rank, "video": names[e.entry.file.name], "score": e.score} for e in found]
-        return PredictResponse({"text": question.text, "ranking": ranking, "broken": broken})
+        matches = rank_videos(self.encoder.matching, query.kept, index, top=request.top, process=self.encoder.process)
+        ranking = [{"rank": each.rank, "video": names[each.entry.file.name], "score": each.score} for each in matches]
+        return PredictResponse({"text": request.text, "ranking": ranking, "broken": broken})
 
-    def _prefetch(self, reader: Any, spec: object) -> PoolPrefetcher:  # noqa: ARG002 - the crew stands for the loader
+    def _prefetch(self, reader: Any, spec: object) -> PoolPrefetcher:  # noqa: ARG002 - the pool replaces the loader
         return PoolPrefetcher(reader, self._pool, limit_seconds=self._limit_seconds)

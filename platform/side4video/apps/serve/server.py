@@ -1,6 +1,6 @@
-"""A model behind HTTP: Ray Serve's replicas compute, a front in this process takes uploads.
+"""The server: Ray Serve's replicas run the model, an ASGI app in this process receives uploads.
 
-Importing this imports neither Ray nor its extra. Ray is started for this server alone, on loopback, and ends with it.
+Importing this module imports no Ray. Ray is started for this server alone, on loopback, and ends with it.
 """
 
 import asyncio
@@ -26,14 +26,14 @@ log = logging.getLogger(__name__)
 
 APPLICATION = "side4video"
 MAX_UPLOADS = 64
-"""That come in or wait at a time, beside those that a larger queue has room for."""
+"""Minimum of the limit of uploads that are received or wait at a time; a larger queue raises it."""
 GRACE_SECONDS = 5
-"""For answers that are on their way when the server is told to end."""
-LONGEST_FOLDER = 40
-"""Characters of a folder in which Ray can make its sockets, whose names may have 107."""
+"""For requests that are being answered when the server is stopped."""
+MAX_FOLDER_LENGTH = 40
+"""Characters of a folder in which Ray can create its sockets, whose paths are limited to 107."""
 LOOPBACK = "127.0.0.1"
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""By which a server is told to end."""
+"""Signals that stop a server."""
 
 
 PRIVATE = {
@@ -45,34 +45,34 @@ PRIVATE = {
 
 @dataclass(frozen=True)
 class Serving:
-    """How a model is served."""
+    """What is served, and how."""
 
     kind: Literal["labels", "search"]
     name: str
-    """Of the model, for people."""
+    """Of the model."""
     page: str
     build: Callable[[], Predictor]
-    """Makes the model, in each replica; travels to it."""
+    """Builds the model; pickled and called in each replica."""
     host: str = LOOPBACK
     port: int = 8000
     replicas: int = 1
     gpus: int = 0
     """Of this machine, shared by the replicas."""
     batch: int = 8
-    """Questions that a replica answers at once."""
+    """Requests that a replica answers in one forward."""
     queue: int = 32
-    """Questions that wait, at most, beside those that replicas have."""
+    """Requests that may wait beside those that replicas have."""
     max_bytes: int = 256 * 2**20
     top: int = 5
     video_seconds: float = 60.0
-    """To read one video."""
+    """Limit of the time to read a video."""
 
 
 def check_extra() -> None:
-    """Look whether what serving needs is installed, and import it.
+    """Import what serving needs.
 
     Raises:
-        InputError: It is not.
+        InputError: A package is not installed.
     """
     for name, value in {**RAY_SETTINGS, **PRIVATE}.items():
         os.environ.setdefault(name, value)
@@ -87,17 +87,17 @@ def check_extra() -> None:
         ) from error
 
 
-def run_server(serving: Serving, told: Callable[[str], None]) -> None:
+def run_server(serving: Serving, on_ready: Callable[[str], None]) -> None:
     """Serve until Ctrl-C or SIGTERM.
 
     Args:
         serving: What, where and how.
-        told: Hears the address when it answers.
+        on_ready: Called with the address as soon as requests are answered.
 
     Raises:
         InputError: The port is taken, or the model cannot be built.
         Side4VideoError: Ray Serve cannot start it.
-        KeyboardInterrupt: It was told to end before it answered.
+        KeyboardInterrupt: It was stopped before it was ready.
     """
     check_extra()
     with _listening(serving) as listener, temporary_folder() as scratch, _ray(scratch, serving):
@@ -106,14 +106,14 @@ def run_server(serving: Serving, told: Callable[[str], None]) -> None:
         uploads.mkdir()
         from side4video.apps.serve.app import App
 
-        front = App(_house(serving, uploads), functools.partial(_ask, handle), _is_well)
+        app = App(_config(serving, uploads), functools.partial(_predict, handle), _is_healthy)
         address = f"http://{_for_url(serving.host)}:{listener.getsockname()[1]}"
-        _serve(front.application(), listener, lambda: told(address))
+        _serve(app.application(), listener, lambda: on_ready(address))
 
 
 @contextmanager
 def _listening(serving: Serving) -> Iterator[socket.socket]:
-    """The port, before anything slow is begun; connections are refused until the model is there."""
+    """The bound port, before the slow start; connections are refused until the model is loaded."""
     family = socket.AF_INET6 if ":" in serving.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -132,24 +132,24 @@ def _ray(scratch: Path, serving: Serving) -> Iterator[None]:
     import ray
     from ray import serve
 
-    # Names of Ray's sockets must be short; where this folder's is not, Ray's own place is taken, and cleared.
-    folder = str(scratch) if len(str(scratch)) <= LONGEST_FOLDER else None
+    # Paths of Ray's sockets must be short. If this folder's is not, Ray uses its own, which is removed at the end.
+    folder = str(scratch) if len(str(scratch)) <= MAX_FOLDER_LENGTH else None
     session = ""
     before = {name: signal.getsignal(name) for name in SIGNALS}
-    _hear_signals()
+    _interrupt_on_signals()
     try:
         start_on_loopback(cpus=serving.replicas + 1, gpus=serving.gpus, temporary_folder=folder)
-        for name in ("ray", "ray.serve"):  # what they say of their own end is nobody's concern
+        for name in ("ray", "ray.serve"):  # their warnings about their own shutdown
             logging.getLogger(name).setLevel(logging.CRITICAL)
         session = session_folder()
-        _hear_signals()
+        _interrupt_on_signals()
         serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR", "enable_access_log": False})
         yield
     finally:
-        # A second Ctrl-C must not leave processes.
+        # A second Ctrl-C must not leave processes behind.
         for name in SIGNALS:
             signal.signal(name, signal.SIG_IGN)
-        with redirect_stdout(LogStream()), redirect_stderr(LogStream()):  # Ray tells of tasks that end with it
+        with redirect_stdout(LogStream()), redirect_stderr(LogStream()):  # Ray prints the tasks that end with it
             with suppress(Exception):
                 serve.shutdown()
             ray.shutdown()
@@ -159,14 +159,14 @@ def _ray(scratch: Path, serving: Serving) -> Iterator[None]:
             signal.signal(name, handler)
 
 
-def _hear_signals() -> None:
-    """End as Ctrl-C does on SIGTERM and when the terminal closes; Ray's core takes SIGTERM for itself."""
+def _interrupt_on_signals() -> None:
+    """Raise `KeyboardInterrupt` also on SIGTERM and SIGHUP; Ray's core replaces the handler of SIGTERM."""
     for name in SIGNALS:
         signal.signal(name, signal.default_int_handler)
 
 
 def _deploy(serving: Serving) -> Any:
-    """The replicas' handle, when each has its model."""
+    """Start the replicas; returns their handle when each has its model."""
     from ray import serve
 
     from side4video.apps.serve.replica import Replica
@@ -175,7 +175,7 @@ def _deploy(serving: Serving) -> Any:
         Replica,
         name="model",
         num_replicas=serving.replicas,
-        # One batch is computed while the next one gathers.
+        # One batch is computed while the next one is collected.
         max_ongoing_requests=2 * serving.batch,
         max_queued_requests=serving.queue,
         ray_actor_options={"num_cpus": 1, "num_gpus": min(1.0, serving.gpus / serving.replicas)},
@@ -185,22 +185,22 @@ def _deploy(serving: Serving) -> Any:
     try:
         application = deployment.bind(serving.build, serving.batch)
         handle: Any = serve.run(application, name=APPLICATION, route_prefix=None)
-        # Each replica was built in the same way, so one speaks for all.
-        mistake = handle.state.remote().result()["mistake"]
+        # All replicas are built in the same way, so that the error of one is the error of all.
+        build_error = handle.state.remote().result()["build_error"]
     except RuntimeError as error:
         raise Side4VideoError(f"the model cannot be served: {str(error).strip().splitlines()[-1]}") from error
-    if mistake is not None:
-        raise mistake
+    if build_error is not None:
+        raise build_error
     return handle
 
 
-async def _ask(handle: Any, question: PredictRequest) -> PredictResponse:
+async def _predict(handle: Any, request: PredictRequest) -> PredictResponse:
     from ray.exceptions import RayActorError, TaskCancelledError
     from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
     from side4video.apps.serve.app import QueueFull
 
-    response = handle.answer.remote(question)
+    response = handle.answer.remote(request)
     try:
         return await response
     except (BackPressureError, DeploymentUnavailableError, RayActorError, TaskCancelledError) as error:
@@ -210,17 +210,17 @@ async def _ask(handle: Any, question: PredictRequest) -> PredictResponse:
         raise
 
 
-async def _is_well() -> bool:
+async def _is_healthy() -> bool:
     from ray import serve
 
     try:
         status = await asyncio.to_thread(serve.status)
         return status.applications[APPLICATION].status == "RUNNING"
-    except Exception:  # whatever Ray says when it is no longer there
+    except Exception:  # Ray raises various errors after its end
         return False
 
 
-def _house(serving: Serving, uploads: Path) -> Any:
+def _config(serving: Serving, uploads: Path) -> Any:
     from side4video.apps.serve.app import ServeConfig
 
     waiting = serving.queue + serving.replicas * 2 * serving.batch
@@ -232,13 +232,13 @@ def _house(serving: Serving, uploads: Path) -> Any:
         max_bytes=serving.max_bytes,
         max_uploads=max(MAX_UPLOADS, 2 * waiting),
         top=serving.top,
-        # All that wait before it may be slow.
+        # All requests that are answered before it may take their whole limit.
         answer_seconds=serving.video_seconds * (1 + waiting),
     )
 
 
 def _serve(application: Any, listener: socket.socket, ready: Callable[[], None]) -> None:
-    """Answer until a signal comes; answers on their way get a few seconds."""
+    """Answer requests until a signal stops the server; open requests get `GRACE_SECONDS`."""
     import uvicorn
 
     config = uvicorn.Config(

@@ -7,7 +7,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePosixPath
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -75,10 +75,9 @@ async def _limited(
     request: Request, max_bytes: int, max_length: int, idle_seconds: float
 ) -> AsyncGenerator[bytes, None]:
     """The body in chunks, up to `max_length` bytes of it."""
-    too_large = Refused(413, f"it is larger than the limit of {max_bytes / 2**20:g} MiB")
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > max_length:
-        raise too_large
+        raise _too_large(max_bytes)
     stream, length = request.stream(), 0
     while True:
         try:
@@ -90,7 +89,7 @@ async def _limited(
             return
         length += len(chunk)
         if length > max_length:
-            raise too_large
+            raise _too_large(max_bytes)
         yield chunk
 
 
@@ -105,25 +104,27 @@ class _FormParser(MultiPartParser):
 async def _receive_form(
     request: Request, stream: AsyncGenerator[bytes, None], folder: Path, *, max_bytes: int, max_files: int
 ) -> Upload:
-    parser = _FormParser(
-        request.headers, stream, max_files=max_files, max_fields=MAX_FIELDS, max_part_size=FIELD_BYTES
-    )
-    async with await parser.parse() as form:
+    parser = _FormParser(request.headers, stream, max_files=max_files, max_fields=MAX_FIELDS, max_part_size=FIELD_BYTES)
+    form = await parser.parse()
+    try:
         if not parser.has_end:
             raise MultiPartException("it has no end")
-        upload, length = Upload(), 0
-        for name, value in form.multi_items():
-            if not isinstance(value, UploadFile):
-                upload.fields[name] = value
-                continue
-            path = folder / f"{len(upload.paths)}.video"
-            await asyncio.to_thread(_copy, value, path)
+        files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+        if sum(file.size or 0 for file in files) > max_bytes:
+            raise _too_large(max_bytes)
+        upload = Upload(fields={name: value for name, value in form.multi_items() if isinstance(value, str)})
+        for number, file in enumerate(files):
+            path = folder / f"{number}.video"
+            await asyncio.to_thread(_copy, file, path)
             upload.paths.append(path)
-            upload.names.append(_base_name(value.filename or ""))
-            length += value.size or 0
-        if length > max_bytes:
-            raise Refused(413, f"it is larger than the limit of {max_bytes / 2**20:g} MiB")
+            upload.names.append(_base_name(file.filename or ""))
         return upload
+    finally:
+        await form.close()
+
+
+def _too_large(max_bytes: int) -> Refused:
+    return Refused(413, f"it is larger than the limit of {max_bytes / 2**20:g} MiB")
 
 
 def _copy(upload: UploadFile, path: Path) -> None:
@@ -132,4 +133,4 @@ def _copy(upload: UploadFile, path: Path) -> None:
 
 
 def _base_name(name: str) -> str:
-    return PureWindowsPath(name).name[:200] or "video"
+    return PurePosixPath(name.replace("\\", "/")).name[:200] or "video"

@@ -132,7 +132,7 @@ class OpenCLIPSpec(Spec):
         Raises:
             InputError: open_clip is not installed, or does not know the model.
         """
-        config = _read_config(self.model)
+        config = read_config(self.model)
         vision = config["vision_cfg"]
         mean, std = normalisation(self.model, self.weights.tag if isinstance(self.weights, PretrainedWeights) else "")
         common: dict[str, Any] = {
@@ -198,7 +198,7 @@ class OpenCLIPSpec(Spec):
         from side4video.models.towers.open_clip_vit import OpenCLIPTrunk
         from side4video.models.towers.timm_eva import EvaTrunk
 
-        if timm_name := _read_config(self.model)["vision_cfg"].get("timm_model_name"):
+        if timm_name := read_config(self.model)["vision_cfg"].get("timm_model_name"):
             return EvaTrunk.on_meta(self.shape(), timm_name)
         return OpenCLIPTrunk.on_meta(self.shape(), pre_norm=True)
 
@@ -210,7 +210,7 @@ class OpenCLIPSpec(Spec):
         """
         from side4video.models.towers.text_tower import encode_texts
 
-        return encode_texts(_read_config(self.model), texts, weights=self.weights, model=self.model, device=device)
+        return encode_texts(read_config(self.model), texts, weights=self.weights, model=self.model, device=device)
 
     def build_text_tower(self, device: str = "cpu") -> "TextTower":
         """The model's text tower.
@@ -220,11 +220,11 @@ class OpenCLIPSpec(Spec):
         """
         from side4video.models.towers.text_tower import load_text_tower
 
-        return load_text_tower(_read_config(self.model), weights=self.weights, model=self.model, device=device)
+        return load_text_tower(read_config(self.model), weights=self.weights, model=self.model, device=device)
 
 
 @cache
-def _read_config(model: str) -> dict[str, Any]:
+def read_config(model: str) -> dict[str, Any]:
     """open_clip's configuration of a model, read without importing open_clip, which takes seconds."""
     package = find_spec("open_clip")
     if package is None or package.origin is None:

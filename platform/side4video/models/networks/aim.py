@@ -109,10 +109,10 @@ class AIM(nn.Module):
     @torch.no_grad()
     def _copy_final_norm(self, tower: FrozenTower) -> None:
         """Copy the tower's final norm, in fp32, unless the tower is on `meta`."""
-        source, _, _ = tower.trunk.last_layers()
-        for own, other in ((self.final_norm.weight, source.weight), (self.final_norm.bias, source.bias)):
-            if not other.is_meta:
-                own.copy_(other)
+        for name, parameter in self.final_norm.named_parameters():
+            source = tower.trunk.visual.get_parameter(f"ln_post.{name}")
+            if not source.is_meta:
+                parameter.copy_(source)
 
     def forward(self, features: FrozenFeatures) -> Tensor:
         """Features [B, D]: the mean over frames of the normalised class token."""

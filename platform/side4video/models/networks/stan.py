@@ -1,9 +1,9 @@
-"""STAN's branch (Liu et al., 2023, section 3.2): blocks beside the tower's last ones, over time and then over space.
+"""The branch of STAN (Liu et al., 2023, section 3.2): blocks over time and over space, beside the tower's last blocks.
 
-The branch holds one class token for the whole clip, and the patches of every frame.
+The stream has one class token for the whole clip, and the patches of every frame.
 
-Legend: B clips, T frames, N = B·T, P patches of a frame, S = P + 1 tokens with [CLS], D tower width, G groups of
-tokens that attend to each other, E channels of the shared space.
+Legend: B clips, T frames, N = B·T, P patches of a frame, S = P + 1 tokens with the class token, D tower width, G groups
+of tokens that attend to each other, E channels of the shared space, h heads, k channels of a head.
 """
 
 from typing import Any

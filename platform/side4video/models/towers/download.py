@@ -1,4 +1,4 @@
-"""Fetch the weights that open_clip knows by name."""
+"""Download the pretrained weights of open_clip."""
 
 import logging
 from pathlib import Path
@@ -8,20 +8,20 @@ from side4video.core.errors import InputError
 
 _log = logging.getLogger(__name__)
 
-_PATIENCE_SECONDS = 10.0
-"""How long the hub may take to answer at all; its client would retry for a minute and fill the log."""
+_HUB_TIMEOUT_SECONDS = 10.0
+"""Limit for the hub's first answer; its client would retry for a minute and fill the log."""
 
 
 def download(model: str, tag: str, *, where: str) -> Path:
-    """The file with a model's pretrained weights: from the local cache, or else downloaded into it.
+    """The file of a model's pretrained weights, from the local cache or downloaded into it.
 
     Args:
         model: open_clip's name of the model.
-        tag: open_clip's name of the training run.
-        where: The field that names the tag, for errors.
+        tag: open_clip's name of the weights.
+        where: The field of the tag, for errors.
 
     Raises:
-        InputError: There is no such tag, or it can be neither found in the cache nor downloaded.
+        InputError: There is no such tag, or the file is neither in the cache nor can it be downloaded.
     """
     from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
 
@@ -29,15 +29,15 @@ def download(model: str, tag: str, *, where: str) -> Path:
     if not config:
         tags = ", ".join(list_pretrained_tags_by_model(model))
         raise InputError(where, f"open_clip has no weights {tag!r} for {model}", allowed=tags or "none for this model")
-    cached = _find_in_cache(config)
+    cached = find_in_cache(config)
     if cached is not None:
         return cached
     _log.info("downloading the weights %s of %s", tag, model)
     try:
         if config.get("hf_hub"):
-            _ask_hub()
+            check_hub()
         path = Path(download_pretrained(config))
-    except Exception as error:  # the hub, its client and urllib each have their own kinds
+    except Exception as error:  # the hub, its client and urllib raise different types
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(
             where,
@@ -47,8 +47,8 @@ def download(model: str, tag: str, *, where: str) -> Path:
     return path
 
 
-def _find_in_cache(config: dict[str, Any]) -> Path | None:
-    """The file in the hub's local cache, without asking the hub whether it is the newest."""
+def find_in_cache(config: dict[str, Any]) -> Path | None:
+    """The file in the hub's local cache, without a request to the hub."""
     from huggingface_hub import try_to_load_from_cache
     from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
@@ -62,11 +62,11 @@ def _find_in_cache(config: dict[str, Any]) -> Path | None:
     return None
 
 
-def _ask_hub() -> None:
-    """Fail soon when the hub cannot be reached, through the client's own proxies and certificates."""
+def check_hub() -> None:
+    """Fail early if the hub cannot be reached, with the client's proxies and certificates."""
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
     if constants.HF_HUB_OFFLINE:
         raise ConnectionError("HF_HUB_OFFLINE is set")
-    get_session().head(constants.ENDPOINT, timeout=_PATIENCE_SECONDS)
+    get_session().head(constants.ENDPOINT, timeout=_HUB_TIMEOUT_SECONDS)

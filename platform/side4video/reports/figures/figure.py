@@ -86,14 +86,10 @@ def sheet_html(sheet: ReportFigure) -> Markup:
     svg = re.sub(r'<svg(.*?) width="[^"]*" height="[^"]*"', lambda found: opening + found[1], svg, count=1)
     if sheet.follows_page:
         svg = re.sub("|".join(_OF_THE_PAGE), lambda found: _OF_THE_PAGE[found[0]], svg)
+    drawing = Markup(svg)  # noqa: S704 - matplotlib's, which escapes text
     return Markup(
-        "<h2>{}</h2>\n<figure{}>\n<div class='wide' tabindex='0'>\n{}</div>\n<figcaption>{}</figcaption>\n</figure>\n"
-    ).format(
-        sheet.heading,
-        Markup("" if sheet.follows_page else " class='paper'"),
-        Markup(svg),  # noqa: S704 - matplotlib's, which escapes text
-        sheet.caption,
-    )
+        "<h2>{}</h2>\n<figure class='{}'>\n<div class='wide' tabindex='0'>\n{}</div>\n<figcaption>{}</figcaption>\n</figure>\n"
+    ).format(sheet.heading, "" if sheet.follows_page else "paper", drawing, sheet.caption)
 
 
 def _rendered(sheet: ReportFigure, form: str) -> bytes:

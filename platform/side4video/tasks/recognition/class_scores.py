@@ -1,4 +1,4 @@
-"""Scores of classes, averaged over the views of a video, and what is measured of them; and of each view by itself.
+"""Class scores averaged over the views of a video, and their metrics, also for each view.
 
 Legend: B rows of a batch, V videos, C classes, W views of a video.
 """
@@ -19,7 +19,7 @@ from side4video.tasks.recognition.view_rows import ViewRows
 
 @dataclass(frozen=True)
 class ClassEvaluation:
-    """Scores of the videos that could be read, averaged over their views."""
+    """Scores of the readable videos, averaged over their views."""
 
     classes: tuple[str, ...]
     indices_V: NDArray[np.int64]
@@ -33,17 +33,17 @@ class ClassEvaluation:
     metrics: dict[str, float]
     class_metrics: dict[str, float]
     per_view: tuple[ViewAccuracy, ...] = ()
-    """Each view by itself; empty where there is one."""
+    """Accuracy of each view; empty if there is one view."""
     rows: ViewRows | None = None
-    """What each view said of each video; None where there is one."""
+    """The prediction of each view for each video; None if there is one view."""
 
     @property
     def videos(self) -> int:
-        """Videos that could be read."""
+        """Number of readable videos."""
         return len(self.indices_V)
 
     def write(self, folder: Path) -> None:
-        """`predictions.csv`, `scores.npz` and `class_accuracy.json`; of several views, `views.csv`."""
+        """`predictions.csv`, `scores.npz` and `class_accuracy.json`; with several views also `views.csv`."""
         self.write_predictions(folder / "predictions.csv")
         self.write_views(folder / "views.csv")
         np.savez_compressed(
@@ -56,20 +56,29 @@ class ClassEvaluation:
         (folder / "class_accuracy.json").write_text(text, encoding="utf-8")
 
     def write_predictions(self, path: Path) -> None:
-        """One row a video: its place in the list, label, prediction, and the scores of both."""
+        """One row per video: its index in the list, label, prediction, and the scores of both."""
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["index", "label", "prediction", "correct", "score", "label_score"])
             for index, label, scores_C in zip(self.indices_V, self.labels_V, self.scores_VC, strict=True):
-                guess = int(scores_C.argmax())
+                prediction = int(scores_C.argmax())
                 own = f"{scores_C[label]:.6f}" if label >= 0 else ""
                 name = self.classes[label] if label >= 0 else ""
-                writer.writerow([index, name, self.classes[guess], int(guess == label), f"{scores_C[guess]:.6f}", own])
+                writer.writerow(
+                    [
+                        index,
+                        name,
+                        self.classes[prediction],
+                        int(prediction == label),
+                        f"{scores_C[prediction]:.6f}",
+                        own,
+                    ]
+                )
 
     def write_views(self, path: Path) -> None:
-        """CSV, one row a view and video: its place in the list, label, prediction, and the label's score.
+        """One row per view and video: its index in the list, label, prediction, and the label's score.
 
-        Nothing is written where a video has one view.
+        There is no file if videos have one view.
         """
         if self.rows is None:
             return
@@ -80,10 +89,15 @@ class ClassEvaluation:
                 rows = self.rows.of_view(number)
                 labels = self.labels_V[np.searchsorted(self.indices_V, rows["index"])]
                 for row, label in zip(rows.tolist(), labels.tolist(), strict=True):
-                    index, _, guess, score = row
-                    known = label >= 0
-                    said = [index, self.classes[label] if known else "", self.classes[guess], int(guess == label)]
-                    writer.writerow([view.clip, view.crop, *said, f"{score:.6f}" if known else ""])
+                    index, _, prediction, score = row
+                    has_label = label >= 0
+                    cells = [
+                        index,
+                        self.classes[label] if has_label else "",
+                        self.classes[prediction],
+                        int(prediction == label),
+                    ]
+                    writer.writerow([view.clip, view.crop, *cells, f"{score:.6f}" if has_label else ""])
 
 
 @dataclass
@@ -92,7 +106,7 @@ class _Sums:
     labels_V: NDArray[np.int64]
     views_V: NDArray[np.int64]
     by_view_W3: NDArray[np.int64]
-    """Videos with a label, and those of them whose label is first, and among the first five."""
+    """For each view: videos with a label, with a correct top-1, and with a correct top-5."""
     loss: float = 0.0
 
     def add(self, other: "_Sums") -> None:
@@ -113,62 +127,62 @@ class ClassScores:
     """Sums a student's scores over views and workers."""
 
     def __init__(self, task: Any, *, videos: int) -> None:
-        """Nothing seen yet.
+        """Start without scores.
 
         Args:
-            task: Makes scores and loss of outputs (`tasks.classification.Classification`).
-            videos: Length of the list that the batches' indices point into.
+            task: Computes scores and loss of outputs (`tasks.recognition.classification.Classification`).
+            videos: Length of the list of clips.
         """
         self.task = task
         self.sums = _empty(videos, len(task.classes))
         self.rows = ViewRows()
 
     def add(self, outputs: Any, labels_B: Any, batch: Any) -> None:
-        """Take a batch's outputs; a video may stand in it several times, once for each view."""
+        """Add a batch's outputs; a video can be in it several times, once per view."""
         sums, indices = self.sums, batch.indices_B.cpu().numpy()
         scores_BC, labels = self.task.scores(outputs).double().cpu().numpy(), labels_B.cpu().numpy()
         np.add.at(sums.scores_VC, indices, scores_BC)
         np.add.at(sums.views_V, indices, 1)
         sums.labels_V[indices] = labels
         sums.loss += float(self.task.loss(outputs, labels_B))
-        self._add_views(scores_BC, labels, indices, batch.views_B.cpu().numpy())
+        self.add_views(scores_BC, labels, indices, batch.views_B.cpu().numpy())
 
-    def _add_views(
+    def add_views(
         self,
         scores_BC: NDArray[np.float64],
         labels_B: NDArray[np.int64],
         indices_B: NDArray[np.int64],
         views_B: NDArray[np.int64],
     ) -> None:
-        """What each row says by itself: only counts of it stay in memory."""
-        known_B = labels_B >= 0
+        """Add the results of each view."""
+        has_label_B = labels_B >= 0
         ranks_B = label_ranks(scores_BC, np.maximum(labels_B, 0))
-        right_B3 = np.stack([known_B, known_B & (ranks_B < 1), known_B & (ranks_B < 5)], axis=1)
+        counts_B3 = np.stack([has_label_B, has_label_B & (ranks_B < 1), has_label_B & (ranks_B < 5)], axis=1)
         self.sums.resize(int(views_B.max(initial=-1)) + 1)
-        np.add.at(self.sums.by_view_W3, views_B, right_B3)
+        np.add.at(self.sums.by_view_W3, views_B, counts_B3)
         own_B = scores_BC[np.arange(len(labels_B)), np.maximum(labels_B, 0)]
-        self.rows.add(indices_B, views_B, scores_BC.argmax(axis=1), np.where(known_B, own_B, np.nan))
+        self.rows.add(indices_B, views_B, scores_BC.argmax(axis=1), np.where(has_label_B, own_B, np.nan))
 
     def compute(self, process: ProcessGroup, *, crops: int = 1) -> ClassEvaluation:
         """The evaluation over all workers."""
-        whole = _empty(*self.sums.scores_VC.shape)
+        total = _empty(*self.sums.scores_VC.shape)
         for part in process.gather(self.sums):
-            whole.add(part)
-        several = len(whole.by_view_W3) > 1
-        seen_V = np.flatnonzero(whole.views_V)
-        scores_VC = whole.scores_VC[seen_V] / np.maximum(whole.views_V[seen_V, None], 1)
-        labels_V = whole.labels_V[seen_V]
-        known_V = labels_V >= 0  # of videos that nobody labelled, nothing is measured
+            total.add(part)
+        several = len(total.by_view_W3) > 1
+        read_V = np.flatnonzero(total.views_V)
+        scores_VC = total.scores_VC[read_V] / np.maximum(total.views_V[read_V, None], 1)
+        labels_V = total.labels_V[read_V]
+        has_label_V = labels_V >= 0
         return ClassEvaluation(
             classes=self.task.classes,
-            indices_V=seen_V.astype(np.int64),
+            indices_V=read_V.astype(np.int64),
             labels_V=labels_V,
             scores_VC=scores_VC,
-            views=int(whole.views_V.max(initial=0)),
-            loss=whole.loss / max(1, int(whole.views_V.sum())),
-            metrics=self._metrics(scores_VC[known_V], labels_V[known_V]),
-            class_metrics=self._class_metrics(scores_VC[known_V], labels_V[known_V]),
-            per_view=_per_view(whole.by_view_W3, crops) if several else (),
+            views=int(total.views_V.max(initial=0)),
+            loss=total.loss / max(1, int(total.views_V.sum())),
+            metrics=self._metrics(scores_VC[has_label_V], labels_V[has_label_V]),
+            class_metrics=self._class_metrics(scores_VC[has_label_V], labels_V[has_label_V]),
+            per_view=_per_view(total.by_view_W3, crops) if several else (),
             rows=self.rows.gather_rows(process) if several else None,
         )
 

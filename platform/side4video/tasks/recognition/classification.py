@@ -20,7 +20,7 @@ from side4video.tasks.recognition.class_scores import ClassScores
 class TextHead(nn.Module):
     """Logits as cosines with frozen text features, times a frozen scale (CLIP: Radford et al., 2021, section 2.3).
 
-    In fp32 whatever autocast is on around it: the scale, about 100, would make the rounding of a cosine visible.
+    In fp32 even under autocast: the scale, about 100, multiplies the rounding error of a cosine.
     """
 
     features_CE: Tensor
@@ -40,19 +40,19 @@ class TextHead(nn.Module):
 
 @dataclass(frozen=True)
 class MixedLabels:
-    """Targets of mixed clips: both labels, `NO_LABEL` where there is none, and what the first one counts."""
+    """Targets of mixed clips: both labels (`NO_LABEL` for none), and the weight of the first one."""
 
     labels_B: Tensor
     partners_B: Tensor
     shares_B: Tensor
-    """0 to 1; the partner's label counts the rest."""
+    """From 0 to 1; the partner's label has the rest."""
 
 
 class Classification:
     """Single-label classification of clips."""
 
     main_metric = "top1"
-    """By which the best epoch is chosen."""
+    """The metric that selects the best epoch."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Classification:
         """Features [B, D] to class logits [B, C]: a trained linear layer, or the classes' texts.
 
         Raises:
-            ValueError: If the texts' features have another width.
+            ValueError: The text features have another width.
         """
         if self.texts is None:
             return nn.Sequential(nn.Dropout(self.dropout), nn.Linear(width, len(self.classes)))
@@ -80,10 +80,10 @@ class Classification:
         return nn.Sequential(nn.Dropout(self.dropout), TextHead(self.texts))
 
     def loss(self, logits_BC: Tensor, labels: Tensor | MixedLabels) -> Tensor:
-        """Cross-entropy summed over the clips, so that parts of a batch add up to the whole.
+        """Cross-entropy summed over the clips, so that the parts of a batch add up.
 
-        Of mixed clips `share x CE(label) + (1 - share) x CE(partner's label)`, each with the label smoothing: the
-        cross-entropy with a target that has both labels in it. What has no label counts nothing.
+        For mixed clips: `share x CE(label) + (1 - share) x CE(partner's label)`, each with label smoothing, which is
+        the cross-entropy with the mixed target. Clips without a label have no loss.
         """
         if isinstance(labels, MixedLabels):
             return self._mixed_loss(logits_BC.float(), labels)
@@ -92,29 +92,29 @@ class Classification:
         )
 
     def _mixed_loss(self, logits_BC: Tensor, labels: MixedLabels) -> Tensor:
-        log_likely_BC = F.log_softmax(logits_BC, dim=-1)  # once for both labels: it is what is kept for backward
+        log_probability_BC = F.log_softmax(logits_BC, dim=-1)  # once for both labels, because backward saves it
         loss = logits_BC.new_zeros(())
         for labels_B, shares_B in (
             (labels.labels_B, labels.shares_B),
             (labels.partners_B, 1 - labels.shares_B),
         ):
-            own_B = F.nll_loss(log_likely_BC, labels_B, reduction="none", ignore_index=NO_LABEL)
-            spread_B = -log_likely_BC.mean(dim=-1) * (labels_B != NO_LABEL)
-            loss = loss + ((own_B + self.label_smoothing * (spread_B - own_B)) * shares_B).sum()
+            own_B = F.nll_loss(log_probability_BC, labels_B, reduction="none", ignore_index=NO_LABEL)
+            smooth_B = -log_probability_BC.mean(dim=-1) * (labels_B != NO_LABEL)
+            loss = loss + ((own_B + self.label_smoothing * (smooth_B - own_B)) * shares_B).sum()
         return loss
 
     def scores(self, logits_BC: Tensor) -> Tensor:
-        """What is averaged over the views of a video: softmax probabilities."""
+        """Softmax probabilities, which are averaged over the views of a video."""
         return logits_BC.float().softmax(dim=-1)
 
     def targets(self, batch: Any) -> Tensor | MixedLabels:
-        """The labels [B] of a batch, and those of the partners of mixed clips."""
+        """The labels [B] of a batch; for mixed clips also those of the partners."""
         if batch.mixture is None:
             return batch.labels_B
         return MixedLabels(batch.labels_B, batch.mixture.partners_B, batch.mixture.shares_B)
 
     def mock_targets(self, clips: int, device: torch.device | str) -> Tensor | MixedLabels:
-        """Labels of clips that nobody recorded."""
+        """Labels for a dry run."""
         labels_B = torch.zeros(clips, dtype=torch.int64, device=device)
         if not self.mixes_labels:
             return labels_B
@@ -124,7 +124,7 @@ class Classification:
         self,
         module: nn.Module,  # noqa: ARG002 - another task's scores need it
         videos: int,
-        tell: Callable[[str, int, int], None] | None = None,  # noqa: ARG002
+        report_progress: Callable[[str, int, int], None] | None = None,  # noqa: ARG002
     ) -> ClassScores:
-        """Sums scores over views and workers."""
+        """Collects scores over views and workers."""
         return ClassScores(self, videos=videos)

@@ -23,15 +23,15 @@ class LinearClassifier(Spec):
 
 
 class TextClassifier(Spec):
-    """Cosines with what the frozen text tower makes of the classes' names, times CLIP's frozen scale."""
+    """Cosines with the frozen text tower's features of the class names, times CLIP's frozen scale."""
 
     kind: Literal["text"] = "text"
     prompt: str = "{}"
-    """What the text tower reads of a class; its name stands for `{}`."""
+    """The text of a class; `{}` is replaced by its name."""
 
     @model_validator(mode="after")
-    def prompt_has_a_place_for_the_name(self) -> Self:
-        """All classes would be the same otherwise."""
+    def prompt_has_one_placeholder(self) -> Self:
+        """The prompt must contain `{}` once: otherwise all classes would have the same text."""
         if self.prompt.count("{}") != 1:
             raise ValueError(
                 f"the prompt {self.prompt!r} has no one place for the name · allowed: a text with one {{}} · "
@@ -44,10 +44,10 @@ Classifier = Annotated[LinearClassifier | TextClassifier, Field(discriminator="k
 
 
 class RecognitionSpec(Spec):
-    """One label a clip: a classifier, cross-entropy, accuracies."""
+    """One label per clip: a classifier, cross-entropy, accuracies."""
 
     metrics: ClassVar[tuple[str, ...]] = ("top1", "top5", "mean_class_accuracy")
-    """What an evaluation measures; the first chooses the best epoch."""
+    """The metrics of an evaluation; the first one selects the best epoch."""
 
     kind: Literal["recognition"] = "recognition"
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
@@ -56,7 +56,7 @@ class RecognitionSpec(Spec):
     """Before the classifier (the authors' configurations: 0)."""
 
     classifier: Classifier = LinearClassifier()
-    """What makes classes of features."""
+    """The classifier on the features."""
 
     def build(
         self,
@@ -69,8 +69,8 @@ class RecognitionSpec(Spec):
 
         Args:
             classes: Their names.
-            encode_texts: The backbone's text tower, for a classifier made of texts.
-            mixes_labels: Whether a training clip may have two labels.
+            encode_texts: Computes text features, for a classifier of kind `text`.
+            mixes_labels: Whether a training clip can have two labels.
         """
         from side4video.tasks.recognition.classification import Classification
 
@@ -88,7 +88,7 @@ class RecognitionSpec(Spec):
         )
 
     def assemble(self, context: "TaskContext") -> "tuple[Classification, StudentModule]":
-        """The task, and the module that is trained for it, initialised from torch's current generator."""
+        """The task and its trainable module, initialised from torch's current generator."""
         from side4video.engine.student import StudentModule
 
         task = self.build(context.classes, encode_texts=context.encode_texts, mixes_labels=context.mixes_labels)

@@ -1,6 +1,6 @@
-"""What each view of a test video says by itself, a row a video and view, kept where it takes no memory.
+"""The prediction of each view of a test video, one row per video and view, in a temporary file.
 
-Rows wait in a temporary file, 20 bytes each: a full evaluation of Kinetics-400 (20,000 videos of 12 views) writes 5 MB.
+A row has 20 bytes: a full evaluation of Kinetics-400 (20,000 videos of 12 views) writes 5 MB.
 
 Legend: B rows of a batch.
 """
@@ -17,13 +17,13 @@ from side4video.engine.process_group import ProcessGroup
 
 ROW = np.dtype([("index", "<i8"), ("view", "<i4"), ("prediction", "<i4"), ("label_score", "<f4")])
 MEMORY_BYTES = 1 << 18
-"""Bytes that wait in memory before there is a file."""
+"""Bytes that stay in memory before a file is created."""
 BLOCK = 4096
-"""Rows that are read at a time."""
+"""Rows per read."""
 
 
 class ViewRows:
-    """Rows in the order in which they came."""
+    """Rows in the order of `add`."""
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES)  # noqa: SIM115 - closed with its owner
@@ -36,7 +36,7 @@ class ViewRows:
         predictions_B: NDArray[Any],
         label_scores_B: NDArray[Any],
     ) -> None:
-        """Keep a row for each: video, view, the class of the highest score, and the score of the label (NaN: none)."""
+        """Add a row per video and view: the predicted class, and the score of the label (NaN without a label)."""
         rows = np.empty(len(indices_B), ROW)
         columns = (indices_B, views_B, predictions_B, label_scores_B)
         for name, column in zip(ROW.names or (), columns, strict=True):
@@ -44,23 +44,23 @@ class ViewRows:
         self.append(rows)
 
     def append(self, rows: NDArray[Any]) -> None:
-        """Keep rows that were kept elsewhere."""
+        """Add rows of another `ViewRows`."""
         self._file.seek(0, 2)
         self._file.write(rows.tobytes())
 
     def blocks(self) -> Iterator[NDArray[Any]]:
-        """All rows, a block at a time."""
-        place = 0
+        """All rows, in blocks."""
+        position = 0
         while True:
-            self._file.seek(place)
+            self._file.seek(position)
             block = np.frombuffer(cast("bytes", self._file.read(BLOCK * ROW.itemsize)), ROW)
             if not len(block):
                 return
-            place += block.nbytes
+            position += block.nbytes
             yield block
 
     def of_view(self, view: int) -> NDArray[Any]:
-        """The rows of one view, by video: in the same order, whoever had them."""
+        """The rows of one view, sorted by video."""
         rows = np.concatenate([np.empty(0, ROW), *(block[block["view"] == view] for block in self.blocks())])
         return rows[rows["index"].argsort(kind="stable")]
 
@@ -68,10 +68,10 @@ class ViewRows:
         """The rows of all workers, on every worker."""
         if process.world == 1:
             return self
-        whole, own = ViewRows(), self.blocks()
+        result, own = ViewRows(), self.blocks()
         while True:
             parts = process.gather(next(own, np.empty(0, ROW)))
             if not any(map(len, parts)):
-                return whole
+                return result
             for part in parts:
-                whole.append(part)
+                result.append(part)

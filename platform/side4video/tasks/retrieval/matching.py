@@ -1,7 +1,8 @@
-"""How alike a text and a video are.
+"""Similarities of texts and videos.
 
-A matching makes of frame and word features what is kept of a video and of a text, and compares texts with videos. What
-is kept is a few tensors, rows first, so it can be gathered over workers, stored, and compared block by block.
+A matching computes embeddings of videos from frame features, embeddings of texts from word features, and similarities
+from both. Embeddings are a few tensors whose first axis counts texts or videos, so they can be gathered from workers,
+stored, and compared block by block.
 
 Legend: B videos, T frames, Q texts, W tokens of a text, E channels.
 """
@@ -9,6 +10,7 @@ Legend: B videos, T frames, Q texts, W tokens of a text, E channels.
 from typing import Protocol
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,23 +18,23 @@ from side4video.models.networks.clip4clip import EPSILON, blocks_from, positions
 from side4video.models.towers.text_tower import TextTower, ends_of
 
 Embeddings = tuple[Tensor, ...]
-"""What is kept of some videos, or of some texts: tensors whose first axis counts them."""
+"""Embeddings of some videos or texts: tensors whose first axis counts them."""
 MAX_COSINES = 1 << 24
-"""Cosines of words with frames that are held at a time, outside of training."""
+"""Maximum number of cosines of words with frames in memory, outside of training."""
 
 
 class Matching(Protocol):
-    """One way to compare."""
+    """A similarity of texts and videos."""
 
     is_scaled: bool
-    """Whether its similarities are cosines, which CLIP's scale makes logits of."""
+    """Whether the similarities are cosines, which are multiplied by CLIP's scale."""
 
     def embed_videos(self, frames_BTE: Tensor) -> Embeddings:
-        """What is kept of videos, rows first."""
+        """Embeddings of videos."""
         ...
 
     def embed_texts(self, words_QWE: Tensor, tokens_QW: Tensor) -> Embeddings:
-        """What is kept of texts, rows first."""
+        """Embeddings of texts."""
         ...
 
     def compare(self, texts: Embeddings, videos: Embeddings) -> Tensor:
@@ -46,16 +48,16 @@ def text_features(words_QWE: Tensor, tokens_QW: Tensor) -> Tensor:
 
 
 class MeanMatching(nn.Module):
-    """The cosine of the text's feature and the mean of the video's frames, each of length one (CLIP4Clip's `meanP`)."""
+    """The cosine of the text and the mean of the normalised frames (CLIP4Clip's `meanP`)."""
 
     is_scaled = True
 
     def embed_videos(self, frames_BTE: Tensor) -> Embeddings:
-        """The mean frame [B, E], of length one."""
+        """The normalised mean frame [B, E]."""
         return (F.normalize(F.normalize(frames_BTE.float(), dim=-1).mean(dim=1), dim=-1),)
 
     def embed_texts(self, words_QWE: Tensor, tokens_QW: Tensor) -> Embeddings:
-        """The text's feature [Q, E], of length one."""
+        """The normalised feature of the text [Q, E]."""
         return (F.normalize(text_features(words_QWE, tokens_QW).float(), dim=-1),)
 
     def compare(self, texts: Embeddings, videos: Embeddings) -> Tensor:
@@ -66,19 +68,19 @@ class MeanMatching(nn.Module):
 class TokenMatching(nn.Module):
     """Token-wise matching (section 3.4, after Wang et al., 2022).
 
-    Each word with its best frame, each frame with its best word, and the mean of both directions. Words and frames
-    count alike, or by learnt weights.
+    The similarity of each word with its best frame, and of each frame with its best word, averaged over words, frames
+    and both directions. Words and frames have equal weights or learned ones.
     """
 
     is_scaled = True
 
     def __init__(self, width: int, *, weighted: bool, padding: str) -> None:
-        """The scorers of words and frames, if they are weighted: two linear layers each, in the authors' code.
+        """Create the layers that compute weights: two linear layers each, as in the authors' code.
 
         Args:
             width: E.
-            weighted: Whether weights are learnt.
-            padding: `ignored`, or `zero`: a token behind a text's end then has similarity 0 with every frame.
+            weighted: Whether weights are learned.
+            padding: `ignored`, or `zero`: tokens after a text's end have similarity 0 with every frame.
         """
         super().__init__()
         self.padding = padding
@@ -86,7 +88,7 @@ class TokenMatching(nn.Module):
         self.frame_scorer = _scorer(width) if weighted else None
 
     def embed_videos(self, frames_BTE: Tensor) -> Embeddings:
-        """Frames [B, T, E] of length one, and what each counts [B, T]."""
+        """Normalised frames [B, T, E], and their weights [B, T]."""
         frames_BTE = frames_BTE.float()
         if self.frame_scorer is None:
             weights_BT = frames_BTE.new_full(frames_BTE.shape[:2], 1 / frames_BTE.shape[1])
@@ -95,10 +97,10 @@ class TokenMatching(nn.Module):
         return F.normalize(frames_BTE, dim=-1), weights_BT
 
     def embed_texts(self, words_QWE: Tensor, tokens_QW: Tensor) -> Embeddings:
-        """Words [Q, W, E] of length one, what each counts [Q, W], and which are words: none behind the text's end."""
+        """Normalised words [Q, W, E], their weights [Q, W], and a mask of the tokens up to the text's end."""
         words_QWE = words_QWE.float()
-        places_W = torch.arange(tokens_QW.shape[1], device=tokens_QW.device)
-        is_word_QW = places_W <= ends_of(tokens_QW)[:, None]
+        positions_W = torch.arange(tokens_QW.shape[1], device=tokens_QW.device)
+        is_word_QW = positions_W <= ends_of(tokens_QW)[:, None]
         if self.word_scorer is None:
             weights_QW = is_word_QW / is_word_QW.sum(dim=-1, keepdim=True)
         else:
@@ -113,10 +115,10 @@ class TokenMatching(nn.Module):
         if torch.is_grad_enabled():
             return self._compare(words_QWE, weights_QW, is_word_QW, frames_BTE, weights_BT)
         cosines_of_a_text = words_QWE.shape[1] * frames_BTE.shape[0] * frames_BTE.shape[1]
-        at_a_time = max(1, MAX_COSINES // cosines_of_a_text)
+        chunk = max(1, MAX_COSINES // cosines_of_a_text)
         parts = []
-        for first in range(0, len(words_QWE), at_a_time):
-            rows = slice(first, first + at_a_time)
+        for first in range(0, len(words_QWE), chunk):
+            rows = slice(first, first + chunk)
             part = (words_QWE[rows], weights_QW[rows], is_word_QW[rows])
             parts.append(self._compare(*part, frames_BTE, weights_BT))
         return torch.cat(parts)
@@ -124,9 +126,8 @@ class TokenMatching(nn.Module):
     def _compare(
         self, words_QWE: Tensor, weights_QW: Tensor, is_word_QW: Tensor, frames_BTE: Tensor, weights_BT: Tensor
     ) -> Tensor:
-        texts, (videos, frames, _) = len(words_QWE), frames_BTE.shape
         flat = words_QWE.flatten(0, 1) @ frames_BTE.flatten(0, 1).t()
-        cosines_QWBT = flat.view(texts, -1, videos, frames)
+        cosines_QWBT = rearrange(flat, "(Q W) (B T) -> Q W B T", Q=len(words_QWE), B=len(frames_BTE))
         by_words_QB = torch.einsum("qwb,qw->qb", cosines_QWBT.amax(dim=3), weights_QW)
         if self.padding == "ignored":
             is_padding = ~is_word_QW[:, :, None, None]
@@ -141,8 +142,8 @@ class TokenMatching(nn.Module):
 class TightMatching(nn.Module):
     """Blocks over a text's feature and the video's frames together (CLIP4Clip's `tightTransf`).
 
-    What comes out of the text's place is scored. Every pair passes the blocks, so comparing is dear. Blocks and
-    positions begin as the text tower's, the layers that score as the authors'.
+    The output at the text's position is scored. Every pair passes the blocks, so a comparison is expensive. Initial
+    values of blocks and positions are the text tower's, those of the scoring layers the authors'.
     """
 
     is_scaled = False
@@ -165,7 +166,7 @@ class TightMatching(nn.Module):
         return (text_features(words_QWE, tokens_QW).float(),)
 
     def compare(self, texts: Embeddings, videos: Embeddings) -> Tensor:
-        """Scores [Q, B]: logits as they are."""
+        """Scores [Q, B], which are logits."""
         rows = [self._score(text_E, videos[0].float()) for text_E in texts[0].float()]
         return torch.stack(rows)
 
@@ -183,7 +184,7 @@ def _scorer(width: int) -> nn.Sequential:
 
 
 def _small(layer: nn.Linear) -> nn.Linear:
-    """The authors' initial values of all that is new: N(0, 0.02), biases zero."""
+    """The authors' initial values of new layers: N(0, 0.02), biases zero."""
     nn.init.normal_(layer.weight, std=0.02)
     nn.init.zeros_(layer.bias)
     return layer

@@ -1,4 +1,4 @@
-"""What an evaluation keeps of texts and videos, and what is measured of them.
+"""Collects embeddings of texts and videos in an evaluation, and computes their metrics.
 
 Legend: V videos, Q texts of a batch, N texts in all.
 """
@@ -22,17 +22,17 @@ from side4video.tasks.retrieval.matching import Embeddings
 from side4video.tasks.retrieval.ranking import Ranks, Rescorer, Search, TextBlock
 from side4video.tasks.retrieval.rescoring import DualSoftmax, Querybank
 
-Tell = Callable[[str, int, int], None]
+ReportProgress = Callable[[str, int, int], None]
 BANK_CHUNK = 256
-"""Captions of a query bank that are compared at a time."""
+"""Captions of a query bank per comparison."""
 
 
 def retrieval_metrics(texts_N: NDArray[np.int64], videos_V: NDArray[np.int64]) -> dict[str, float]:
     """The ten metrics, from 0-based ranks: recall at 1, 5 and 10 (fractions), median and mean rank (from 1).
 
     Args:
-        texts_N: Of the right video, for each text: `t2v_...`.
-        videos_V: Of the right texts, for each video: `v2t_...`.
+        texts_N: Rank of the correct video for each text: `t2v_...`.
+        videos_V: Rank of the correct texts for each video: `v2t_...`.
     """
     metrics = {}
     for name, ranks in (("t2v", texts_N), ("v2t", videos_V)):
@@ -46,7 +46,7 @@ def retrieval_metrics(texts_N: NDArray[np.int64], videos_V: NDArray[np.int64]) -
 
 @dataclass(frozen=True)
 class PairEvaluation:
-    """How well texts and videos found each other."""
+    """The results of a retrieval evaluation."""
 
     indices_V: NDArray[np.int64]
     """Positions in the list of clips."""
@@ -54,22 +54,22 @@ class PairEvaluation:
     """The clip of each text."""
     captions_N: list[str]
     texts_N: NDArray[np.int64]
-    """0-based rank of its video, for each text."""
+    """0-based rank of each text's video."""
     best_N: NDArray[np.int64]
-    """The clip that each text finds."""
+    """The best clip for each text."""
     videos_V: NDArray[np.int64]
-    """0-based rank of its texts, for each video."""
+    """0-based rank of each video's texts."""
     loss: float
-    """Cross-entropy of the right video among all, over texts."""
+    """Mean cross-entropy of the correct video among all, over texts."""
     metrics: dict[str, float]
     views: int = 1
     class_metrics: dict[str, float] = field(default_factory=dict)
     per_view: tuple[ViewAccuracy, ...] = ()
-    """None: one feature stands for a video."""
+    """Empty: retrieval has one view per video."""
 
     @property
     def videos(self) -> int:
-        """Videos that could be read."""
+        """Number of readable videos."""
         return len(self.indices_V)
 
     def write(self, folder: Path) -> None:
@@ -80,7 +80,7 @@ class PairEvaluation:
         )
 
     def write_predictions(self, path: Path) -> None:
-        """One row a text: its number, its clip, the clip it finds, the rank (from 1) of its own, and the text."""
+        """One row per text: its number, its clip, the best clip, the rank (from 1) of its own, and the text."""
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["index", "label", "prediction", "correct", "rank", "caption"])
@@ -91,7 +91,7 @@ class PairEvaluation:
 
 @dataclass
 class _Batch:
-    """What is kept of one evaluation batch."""
+    """The embeddings of one evaluation batch."""
 
     texts: Embeddings
     owners_Q: Tensor
@@ -102,29 +102,29 @@ class _Batch:
 
 
 class PairScores:
-    """Keeps texts and videos of a student until all are there, then ranks them."""
+    """Collects a student's embeddings of texts and videos, then ranks them."""
 
-    def __init__(self, module: Any, task: Any, *, videos: int, tell: Tell | None = None) -> None:
-        """Nothing seen yet.
+    def __init__(self, module: Any, task: Any, *, videos: int, report_progress: ReportProgress | None = None) -> None:
+        """Start without embeddings.
 
         Args:
-            module: `tasks.text_video.RetrievalModule`, in evaluation.
-            task: `tasks.text_video.TextVideo`.
-            videos: Length of the list that the batches' indices point into.
-            tell: Hears of progress.
+            module: `tasks.retrieval.text_video.RetrievalModule`, in evaluation mode.
+            task: `tasks.retrieval.text_video.TextVideo`.
+            videos: Length of the list of clips.
+            report_progress: Called with a description, the number of finished parts and of all parts.
         """
         self.module, self.task, self.videos = module, task, videos
-        self.tell = tell
+        self.report_progress = report_progress
         self.batches: list[_Batch] = []
 
     def add(self, outputs: tuple[Embeddings, Embeddings], targets: Any, batch: Any) -> None:
-        """Take a batch's outputs."""
-        texts, videos = ([self._keep(each) for each in side] for side in outputs)
+        """Add a batch's outputs."""
+        texts, videos = ([self._to_cpu(each) for each in side] for side in outputs)
         indices_B = batch.indices_B.cpu()
         owners_Q = indices_B[targets.owners_Q.cpu()]
         self.batches.append(_Batch(tuple(texts), owners_Q, targets.captions, indices_B, tuple(videos)))
 
-    def _keep(self, tensor: Tensor) -> Tensor:
+    def _to_cpu(self, tensor: Tensor) -> Tensor:
         tensor = tensor.detach().cpu()
         return tensor.half() if self.task.keep == "fp16" and tensor.is_floating_point() else tensor
 
@@ -132,31 +132,33 @@ class PairScores:
         """The evaluation over all workers.
 
         Raises:
-            InputError: If no video could be read, or none has a text.
+            InputError: No video could be read, or no video has a text.
         """
         indices_V, gallery = self._gallery(process)
-        place_of = torch.full((self.videos,), -1, dtype=torch.int64)
-        place_of[indices_V] = torch.arange(len(indices_V))
-        blocks = [TextBlock(each.texts, place_of[each.owners_Q]) for each in self.batches if len(each.owners_Q)]
+        position_of = torch.full((self.videos,), -1, dtype=torch.int64)
+        position_of[indices_V] = torch.arange(len(indices_V))
+        blocks = [TextBlock(each.texts, position_of[each.owners_Q]) for each in self.batches if len(each.owners_Q)]
         search = Search(
             blocks,
             gallery,
             self.module.matching.compare,
             process=process,
-            tell=functools.partial(self.tell, "comparing texts and videos") if self.tell else None,
+            report_progress=functools.partial(self.report_progress, "comparing texts and videos")
+            if self.report_progress
+            else None,
         )
         scale = float(self.module.scale()) if self.module.matching.is_scaled else 1.0
-        plain = self._merge(process, search.rank(Rescorer(), scale=scale), indices_V)
+        plain = self.merge(process, search.rank(Rescorer(), scale=scale), indices_V)
         rescorer = self._rescorer(process)
         if rescorer is not None:
-            rescored = self._merge(process, search.rank(rescorer, scale=scale), indices_V)
+            rescored = self.merge(process, search.rank(rescorer, scale=scale), indices_V)
             name = self.task.rescoring.kind.replace("-", "_")
             plain.metrics.update({f"{key}_{name}": value for key, value in rescored.metrics.items()})
         return plain
 
     def _gallery(self, process: ProcessGroup) -> tuple[Tensor, Embeddings]:
-        """All videos in the order of the list of clips, the same on every worker; the batches let go of theirs."""
-        own = [(each.indices_B.numpy(), [kept.numpy() for kept in each.videos]) for each in self.batches]
+        """All videos in the order of the list of clips, on every worker; removes them from the batches."""
+        own = [(each.indices_B.numpy(), [tensor.numpy() for tensor in each.videos]) for each in self.batches]
         parts = [part for worker in process.gather(own) for part in worker]
         if not parts:
             raise InputError("evaluation", "no test video could be read", fix="look at the run's broken clips")
@@ -165,27 +167,27 @@ class PairScores:
             raise InputError(
                 "data.views", "several views of a video", allowed="{clips: 1, crops: 1} for retrieval", fix="take one"
             )
-        places = np.empty_like(indices)
-        places[indices.argsort()] = np.arange(len(indices))
+        positions = np.empty_like(indices)
+        positions[indices.argsort()] = np.arange(len(indices))
         cuts = np.cumsum([len(part[0]) for part in parts])[:-1]
-        places_of = np.split(places, cuts)
+        positions_of_parts = np.split(positions, cuts)
         for each in self.batches:
             each.videos = ()
         gallery = []
         for side in zip(*(part[1] for part in parts), strict=True):
-            whole = np.empty((len(indices), *side[0].shape[1:]), side[0].dtype)
-            for rows, kept in zip(places_of, side, strict=True):
-                whole[rows] = kept
-            gallery.append(torch.from_numpy(whole))
+            joined = np.empty((len(indices), *side[0].shape[1:]), side[0].dtype)
+            for rows, part in zip(positions_of_parts, side, strict=True):
+                joined[rows] = part
+            gallery.append(torch.from_numpy(joined))
         return torch.from_numpy(np.sort(indices)), tuple(gallery)
 
-    def _merge(self, process: ProcessGroup, ranks: Ranks, indices_V: Tensor) -> PairEvaluation:
+    def merge(self, process: ProcessGroup, ranks: Ranks, indices_V: Tensor) -> PairEvaluation:
         filled = [each for each in self.batches if len(each.owners_Q)]
         own = [
             (each.owners_Q.numpy(), each.captions, texts.numpy(), indices_V[best].numpy(), losses.numpy())
             for each, texts, best, losses in zip(filled, ranks.texts, ranks.best, ranks.losses, strict=True)
         ]
-        # In the order of the list of clips, whichever worker had them.
+        # In the order of the list of clips, independent of the number of workers.
         parts = sorted((part for worker in process.gather(own) for part in worker), key=lambda part: int(part[0].min()))
         if not parts:
             raise InputError("data.dataset", "no test video has a text", fix="name the captions in data.dataset")
@@ -218,6 +220,6 @@ class PairScores:
         tokens = self.task.tokenise(self.task.bank)
         bank = []
         for part in tokens.split(BANK_CHUNK):
-            kept = self.module.embed_texts(part.to(process.device))
-            bank.append(tuple(self._keep(each) for each in kept))
+            texts = self.module.embed_texts(part.to(process.device))
+            bank.append(tuple(self._to_cpu(each) for each in texts))
         return Querybank(spec.temperature, bank)

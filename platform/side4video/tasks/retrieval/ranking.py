@@ -1,9 +1,9 @@
-"""Who finds whom: ranks of texts and videos, without ever holding all similarities.
+"""Ranks of texts and videos, without all similarities in memory.
 
-Similarities are computed tile by tile, a block of texts against a chunk of videos, and only counts are kept. The tiles
-are the same whatever the number of workers is, so the ranks are too. A tile is computed again where it is needed again.
+Similarities are computed in tiles, a block of texts against a chunk of videos, and only counts are stored. The tiles do
+not depend on the number of workers, so the ranks do not either. A tile that is needed twice is computed twice.
 
-Ties count against the model: one that finds everything alike finds nothing. NaN is less than any number.
+Ties count against the model. NaN is less than any number.
 
 Legend: Q texts of a block, V videos, C videos of a chunk, G videos whose texts are in a block, K blocks.
 """
@@ -19,53 +19,53 @@ from side4video.tasks.retrieval.matching import Embeddings
 
 VIDEO_CHUNK = 256
 Compare = Callable[[Embeddings, Embeddings], Tensor]
-Tell = Callable[[int, int], None]
+ReportProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class TextBlock:
-    """Texts that are compared together: all texts of some videos."""
+    """All texts of some videos, which are compared together."""
 
     texts: Embeddings
     owners_Q: Tensor
-    """The place in the gallery of the video that each is of."""
+    """The index in the gallery of each text's video."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """0-based: how many others are found at least as alike."""
+    """0-based ranks: the number of others with at least the same similarity."""
 
     texts: list[Tensor]
-    """Of the right video, for each text [Q] of each block."""
+    """The rank of the correct video for each text [Q], by block."""
     best: list[Tensor]
-    """The place of the video that each text finds [Q], of each block."""
+    """The index of the best video for each text [Q], by block."""
     videos_V: Tensor
-    """Of the right texts, among the videos' sets of texts, the best text of each set counting."""
+    """The rank of each video's texts among all videos' texts; the best text of a video counts."""
     losses: list[Tensor]
-    """The cross-entropy of the right video among all, for each text [Q] of each block."""
+    """The cross-entropy of the correct video among all, for each text [Q], by block."""
 
 
 class Rescorer:
-    """What is done with similarities before they are ranked: nothing."""
+    """Changes similarities before they are ranked; this one does not."""
 
     def tie_threshold(self, own: Tensor) -> Tensor:
-        """The least that is no worse than one's own: what differs by rounding alone ties."""
+        """The score from which others tie with the own score; a subclass allows for rounding."""
         return own
 
     def prepare(self, search: "Search") -> None:
-        """Look at all similarities first."""
+        """Read all similarities before ranking."""
 
     def for_texts(self, tile_QC: Tensor, block: int, first: int) -> Tensor:  # noqa: ARG002
-        """A tile for ranking videos by a text; `first` is the place of its first video."""
+        """The tile for ranking videos; `first` is the index of its first video."""
         return tile_QC
 
     def for_videos(self, tile_QC: Tensor, block: int, first: int) -> Tensor:  # noqa: ARG002
-        """A tile for ranking texts by a video."""
+        """The tile for ranking texts."""
         return tile_QC
 
 
 class Search:
-    """Blocks of texts of this worker against all videos."""
+    """This worker's blocks of texts, compared with all videos."""
 
     def __init__(
         self,
@@ -74,79 +74,79 @@ class Search:
         compare: Compare,
         *,
         process: ProcessGroup,
-        tell: Tell | None = None,
+        report_progress: ReportProgress | None = None,
     ) -> None:
-        """Nothing is compared yet.
+        """Set texts and videos.
 
         Args:
-            blocks: This worker's; every text of a video is in the same block.
-            gallery: What is kept of all videos, in the same order on every worker.
-            compare: Similarities [Q, C] of texts and videos.
+            blocks: This worker's texts; all texts of a video are in one block.
+            gallery: Embeddings of all videos, in the same order on every worker.
+            compare: Computes similarities [Q, C] of texts and videos.
             process: This worker.
-            tell: Hears of blocks done, and of how many there are.
+            report_progress: Called with the number of finished blocks and of all blocks.
         """
         self.blocks, self.gallery, self.compare, self.process = blocks, gallery, compare, process
-        self.tell = tell
+        self.report_progress = report_progress
         self.videos = len(gallery[0])
 
     def tiles(self, texts: Embeddings) -> Iterator[tuple[int, Tensor]]:
-        """All tiles of some texts, with the place of their first video."""
+        """All tiles of some texts, with the index of their first video."""
         for first in range(0, self.videos, VIDEO_CHUNK):
             yield first, self.tile(texts, first)
 
     def tile(self, texts: Embeddings, first: int) -> Tensor:
-        """Similarities [Q, C] of texts with the chunk of videos that begins at a place."""
+        """Similarities [Q, C] of texts with the chunk of videos from index `first`."""
         device = self.process.device
         chunk = tuple(each[first : first + VIDEO_CHUNK].to(device) for each in self.gallery)
         return nan_to_lowest(self.compare(texts, chunk).float())
 
-    def on_device(self, kept: Embeddings) -> Embeddings:
-        """Where it is compared."""
-        return tuple(each.to(self.process.device) for each in kept)
+    def on_device(self, embeddings: Embeddings) -> Embeddings:
+        """Embeddings on this worker's device."""
+        return tuple(each.to(self.process.device) for each in embeddings)
 
     @torch.no_grad()
     def rank(self, rescorer: Rescorer, *, scale: float) -> Ranks:
-        """The ranks of everybody.
+        """The ranks of this worker's texts and of all videos.
 
         Args:
-            rescorer: What is done with similarities first.
+            rescorer: Changes the similarities first.
             scale: The factor between similarities and logits, for the loss.
         """
         rescorer.prepare(self)
         own_texts, own_videos_V = self._own(rescorer)
         device = self.process.device
-        beaten_V = torch.zeros(self.videos, dtype=torch.int64, device=device)
+        rank_V = torch.zeros(self.videos, dtype=torch.int64, device=device)
         ranks, best, losses = [], [], []
         for number, block in enumerate(self.blocks):
             texts, owners_Q = self.on_device(block.texts), block.owners_Q.to(device)
             own_Q = own_texts[number]
             count_Q = torch.zeros_like(owners_Q)
-            top_Q, place_Q = torch.full_like(own_Q, float("-inf")), torch.zeros_like(owners_Q)
+            top_Q, best_Q = torch.full_like(own_Q, float("-inf")), torch.zeros_like(owners_Q)
             total_Q = torch.full_like(own_Q, float("-inf"), dtype=torch.float32)
-            right_Q = torch.zeros_like(total_Q)
+            own_similarity_Q = torch.zeros_like(total_Q)
             for first, tile_QC in self.tiles(texts):
                 total_Q = torch.logaddexp(total_Q, (tile_QC * scale).logsumexp(dim=1))
-                right_Q = _own_similarities(right_Q, tile_QC, owners_Q, first)
+                own_similarity_Q = _own_similarities(own_similarity_Q, tile_QC, owners_Q, first)
                 scored_QC = nan_to_lowest(rescorer.for_texts(tile_QC, number, first))
                 count_Q += (scored_QC >= own_Q[:, None]).sum(dim=1)
                 value_Q, at_Q = scored_QC.max(dim=1)
-                place_Q = torch.where(value_Q > top_Q, at_Q + first, place_Q)
+                best_Q = torch.where(value_Q > top_Q, at_Q + first, best_Q)
                 top_Q = torch.maximum(top_Q, value_Q)
                 sets_GC = best_per_video(nan_to_lowest(rescorer.for_videos(tile_QC, number, first)), owners_Q)[1]
                 chunk = slice(first, first + tile_QC.shape[1])
-                beaten_V[chunk] += (sets_GC >= own_videos_V[chunk]).sum(dim=0)
+                rank_V[chunk] += (sets_GC >= own_videos_V[chunk]).sum(dim=0)
             ranks.append(count_Q.cpu() - 1)
-            best.append(place_Q.cpu())
-            losses.append((total_Q - right_Q * scale).cpu())
-            if self.tell is not None:
-                self.tell(number + 1, len(self.blocks))
-        beaten_V = torch.stack(self.process.gather(beaten_V.cpu())).sum(dim=0)
-        return Ranks(ranks, best, beaten_V - 1, losses)
+            best.append(best_Q.cpu())
+            losses.append((total_Q - own_similarity_Q * scale).cpu())
+            if self.report_progress is not None:
+                self.report_progress(number + 1, len(self.blocks))
+        rank_V = torch.stack(self.process.gather(rank_V.cpu())).sum(dim=0)
+        return Ranks(ranks, best, rank_V - 1, losses)
 
     def _own(self, rescorer: Rescorer) -> tuple[list[Tensor], Tensor]:
-        """What ties with each text's own video [Q] of each block, and with each video's best own text [V].
+        """The tie thresholds of each text's own video [Q], by block, and of each video's best own text [V].
 
-        Taken from the very tiles that they are compared with later, so that nothing is rounded differently.
+        They come from the same tiles as the scores that they are compared with, so that rounding is the same.
         """
         device = self.process.device
         own_V = torch.full((self.videos,), float("-inf"), dtype=torch.float64, device=device)
@@ -160,12 +160,12 @@ class Search:
                     own_Q, nan_to_lowest(rescorer.for_texts(tile_QC, number, first)), owners_Q, first
                 )
                 sets, best_GC = best_per_video(nan_to_lowest(rescorer.for_videos(tile_QC, number, first)), owners_Q)
-                here = (sets >= first) & (sets < first + tile_QC.shape[1])
-                own_V[sets[here]] = best_GC[here, sets[here] - first].double()
+                is_in_tile = (sets >= first) & (sets < first + tile_QC.shape[1])
+                own_V[sets[is_in_tile]] = best_GC[is_in_tile, sets[is_in_tile] - first].double()
             own_texts.append(rescorer.tie_threshold(own_Q))
-        # A video's texts are with one worker: of the others' minus infinity nothing remains.
-        whole_V = torch.stack(self.process.gather(own_V.cpu())).amax(dim=0)
-        return own_texts, rescorer.tie_threshold(whole_V.to(device))
+        # A video's texts are on one worker; the others have minus infinity.
+        all_V = torch.stack(self.process.gather(own_V.cpu())).amax(dim=0)
+        return own_texts, rescorer.tie_threshold(all_V.to(device))
 
 
 def nan_to_lowest(scores: Tensor) -> Tensor:
@@ -174,15 +174,15 @@ def nan_to_lowest(scores: Tensor) -> Tensor:
 
 
 def _own_similarities(own_Q: Tensor, tile_QC: Tensor, owners_Q: Tensor, first: int) -> Tensor:
-    """Each text's own similarity where it is in this tile."""
-    places_Q = owners_Q - first
-    is_here_Q = (places_Q >= 0) & (places_Q < tile_QC.shape[1])
-    found_Q = tile_QC.gather(1, places_Q.clamp(0, tile_QC.shape[1] - 1)[:, None])[:, 0]
-    return torch.where(is_here_Q, found_Q, own_Q)
+    """Each text's similarity with its own video, if that is in this tile."""
+    columns_Q = owners_Q - first
+    is_in_tile_Q = (columns_Q >= 0) & (columns_Q < tile_QC.shape[1])
+    found_Q = tile_QC.gather(1, columns_Q.clamp(0, tile_QC.shape[1] - 1)[:, None])[:, 0]
+    return torch.where(is_in_tile_Q, found_Q, own_Q)
 
 
 def best_per_video(tile_QC: Tensor, owners_Q: Tensor) -> tuple[Tensor, Tensor]:
-    """The videos whose texts these are [G], and their best text's similarities [G, C]."""
+    """The videos of these texts [G], and the similarities of each one's best text [G, C]."""
     sets_G, numbers_Q = owners_Q.unique(return_inverse=True)
     best_GC = tile_QC.new_full((len(sets_G), tile_QC.shape[1]), float("-inf"))
     rows_QC = numbers_Q[:, None].expand_as(tile_QC)

@@ -1,6 +1,6 @@
-"""Similarities that know of the other queries: dual softmax and querybank normalisation.
+"""Similarities normalised over other queries: dual softmax and querybank normalisation.
 
-All in float64: a softmax at a high temperature has values that float32 takes for zero, and zeros are alike.
+In float64: a softmax at a high temperature underflows to equal zeros in float32.
 
 Legend: Q texts of a block, V videos, C videos of a chunk, K blocks of all workers.
 """
@@ -14,7 +14,7 @@ from side4video.tasks.retrieval.matching import Embeddings
 from side4video.tasks.retrieval.ranking import Rescorer, Search
 
 ROUNDING = 1e-12
-"""Scores that differ by this share of themselves are alike: equal similarities need not be rounded alike."""
+"""Relative difference below which two scores tie: equal similarities can be rounded differently."""
 
 
 class DualSoftmax(Rescorer):
@@ -26,7 +26,7 @@ class DualSoftmax(Rescorer):
         self._by_video_V = torch.empty(0)
 
     def tie_threshold(self, own: Tensor) -> Tensor:
-        """Rounding aside; scores are small, and may be negative."""
+        """Up to rounding; scores are small and can be negative."""
         return own - ROUNDING * own.abs()
 
     def prepare(self, search: Search) -> None:
@@ -42,56 +42,56 @@ class DualSoftmax(Rescorer):
                 over_texts.append(logits_QC.logsumexp(dim=0))
             self._by_text.append(torch.stack(over_videos).logsumexp(dim=0))
             by_block.append((int(block.owners_Q.min()), torch.cat(over_texts).cpu()))
-        # In the order of the gallery, whichever worker has them.
+        # In the order of the gallery, independent of the number of workers.
         gathered = sorted((each for part in search.process.gather(by_block) for each in part), key=lambda each: each[0])
         stacked_KV = torch.stack([each for _, each in gathered])
         self._by_video_V = stacked_KV.logsumexp(dim=0).to(search.process.device)
 
     def for_texts(self, tile_QC: Tensor, block: int, first: int) -> Tensor:  # noqa: ARG002
-        """Times the softmax over texts."""
+        """Similarities times the softmax over texts."""
         over_C = self._by_video_V[first : first + tile_QC.shape[1]]
         return tile_QC.double() * (tile_QC.double() * self.temperature - over_C).exp()
 
     def for_videos(self, tile_QC: Tensor, block: int, first: int) -> Tensor:  # noqa: ARG002
-        """Times the softmax over videos."""
+        """Similarities times the softmax over videos."""
         return tile_QC.double() * (tile_QC.double() * self.temperature - self._by_text[block][:, None]).exp()
 
 
 class Querybank(Rescorer):
     """The dynamic inverted softmax (Bogolin et al., 2022, section 3.3), from texts to videos.
 
-    Videos that some caption of the bank finds first are hubs, perhaps; a text that finds one of them first has its
-    similarities divided by how alike the bank finds each video. The other direction is left as it is.
+    A video that is the best match of some caption of the bank may be a hub. If a text's best match is such a video, its
+    similarities are divided by the bank's. The direction from videos to texts is unchanged.
     """
 
     def __init__(self, temperature: float, bank: Sequence[Embeddings]) -> None:
-        """Nothing compared yet.
+        """Set the bank.
 
         Args:
             temperature: Factor inside the exponential.
-            bank: What is kept of the bank's captions, block by block.
+            bank: Embeddings of the bank's captions, in chunks.
         """
         self.temperature, self.bank = temperature, bank
         self._over_V = torch.empty(0)
         self._is_rescored: list[Tensor] = []
 
     def tie_threshold(self, own: Tensor) -> Tensor:
-        """Rounding aside; scores are logarithms."""
+        """Up to rounding; scores are logarithms."""
         return own - ROUNDING * (1 + own.abs())
 
     def prepare(self, search: Search) -> None:
-        """What the bank finds of each video, and whose texts' favourite is one of the bank's."""
+        """The bank's similarities of each video, and which texts are rescored."""
         device = search.process.device
-        over, favourites = [], set()
+        over, hubs = [], set()
         for texts in self.bank:
-            kept = search.on_device(texts)
-            rows_QV = torch.cat([tile_QC for _, tile_QC in search.tiles(kept)], dim=1)
+            on_device = search.on_device(texts)
+            rows_QV = torch.cat([tile_QC for _, tile_QC in search.tiles(on_device)], dim=1)
             over.append((rows_QV.double() * self.temperature).logsumexp(dim=0))
             best = rows_QV.max(dim=1)
-            favourites |= set(best.indices[best.values > float("-inf")].tolist())
+            hubs |= set(best.indices[best.values > float("-inf")].tolist())
         self._over_V = torch.stack(over).logsumexp(dim=0)
-        is_favourite_V = torch.zeros(search.videos, dtype=torch.bool, device=device)
-        is_favourite_V[sorted(favourites)] = True
+        is_hub_V = torch.zeros(search.videos, dtype=torch.bool, device=device)
+        is_hub_V[sorted(hubs)] = True
         self._is_rescored = []
         for block in search.blocks:
             tiles = search.tiles(search.on_device(block.texts))
@@ -99,10 +99,10 @@ class Querybank(Rescorer):
             values = torch.stack([top.values for top, _ in tops])
             places = torch.stack([top.indices + first for top, first in tops])
             chosen = values.argmax(dim=0, keepdim=True)
-            self._is_rescored.append(is_favourite_V[places.gather(0, chosen)[0]])
+            self._is_rescored.append(is_hub_V[places.gather(0, chosen)[0]])
 
     def for_texts(self, tile_QC: Tensor, block: int, first: int) -> Tensor:
-        """Divided by the bank's, in logarithms, where the text's favourite is one of the bank's."""
+        """The logarithm of the normalised similarities, for the texts that are rescored."""
         over_C = self._over_V[first : first + tile_QC.shape[1]]
         tile_QC = tile_QC.double()
         return torch.where(self._is_rescored[block][:, None], tile_QC * self.temperature - over_C, tile_QC)

@@ -27,10 +27,10 @@ class TokenMatchingSpec(Spec):
 
     kind: Literal["token-wise"] = "token-wise"
     weighted: bool = True
-    """What words and frames count is learnt (the authors' code), or they all count alike."""
+    """Whether the weights of words and frames are learned (the authors' code), or all equal."""
     padding: Literal["ignored", "zero"] = "ignored"
-    """Behind a text's end there is nothing; `zero`: similarity 0 with every frame, which a frame's best word is never
-    below (the authors' code)."""
+    """Tokens after a text's end: `ignored`, or similarity `zero` with every frame, which is then the minimum of a
+    frame's best word (the authors' code)."""
 
 
 class TightMatchingSpec(Spec):
@@ -45,7 +45,7 @@ MatchingSpec = Annotated[MeanMatchingSpec | TokenMatchingSpec | TightMatchingSpe
 
 
 class NoRescoring(Spec):
-    """Similarities count as they are."""
+    """Similarities are ranked unchanged."""
 
     kind: Literal["none"] = "none"
 
@@ -53,12 +53,12 @@ class NoRescoring(Spec):
 class DualSoftmaxSpec(Spec):
     """Each similarity times its softmax over all the queries (Cheng et al., 2021, arXiv 2109.04290).
 
-    It looks at the whole test set at once, so its figures are not comparable with others.
+    It uses the whole test set at once, so its metrics are not comparable with others.
     """
 
     kind: Literal["dual-softmax"] = "dual-softmax"
     temperature: PositiveFloat = 100.0
-    """Factor in front of the similarities inside the softmax."""
+    """Factor of the similarities inside the softmax."""
 
 
 class QuerybankSpec(Spec):
@@ -66,23 +66,23 @@ class QuerybankSpec(Spec):
 
     kind: Literal["querybank"] = "querybank"
     captions: PositiveInt = 5000
-    """Training captions in the bank, at most, evenly spaced in their list."""
+    """Maximum number of training captions in the bank, evenly spaced in their list."""
     temperature: PositiveFloat = 20.0
-    """Factor in front of the similarities inside the exponential (authors: 20)."""
+    """Factor of the similarities inside the exponential (authors: 20)."""
 
-    def choose(self, captions: Sequence[str]) -> tuple[str, ...]:
+    def select(self, captions: Sequence[str]) -> tuple[str, ...]:
         """The bank: captions evenly spaced in their list."""
-        wanted = min(self.captions, len(captions))
-        return tuple(captions[place * len(captions) // wanted] for place in range(wanted))
+        size = min(self.captions, len(captions))
+        return tuple(captions[number * len(captions) // size] for number in range(size))
 
 
 Rescoring = Annotated[NoRescoring | DualSoftmaxSpec | QuerybankSpec, Field(discriminator="kind")]
 
 
 class RetrievalSpec(Spec):
-    """Texts and videos find each other: symmetric cross-entropy over the whole batch, recall at 1, 5 and 10.
+    """Text-video retrieval: symmetric cross-entropy over the whole batch, recall at 1, 5 and 10.
 
-    Each step sees one caption of each video, and every other video of the batch, on all workers, is a wrong answer.
+    Each step has one caption per video. All other videos of the batch, on all workers, are negatives.
     """
 
     metrics: ClassVar[tuple[str, ...]] = tuple(
@@ -90,24 +90,25 @@ class RetrievalSpec(Spec):
         for direction in ("t2v", "v2t")
         for name in ("r1", "r5", "r10", "median_rank", "mean_rank")
     )
-    """What an evaluation measures, from texts to videos and from videos to texts; the first chooses the best epoch."""
+    """The metrics of an evaluation, from texts to videos and from videos to texts; the first one selects the best
+    epoch."""
 
     kind: Literal["retrieval"] = "retrieval"
     words: Annotated[int, Field(ge=3, le=77)] = 32
-    """Tokens of a text, begin and end among them (authors: 32); longer texts are cut."""
+    """Tokens of a text, start and end included (authors: 32); longer texts are cut."""
     matching: MatchingSpec = TokenMatchingSpec()
-    """How alike a text and a video are."""
+    """How the similarity of a text and a video is computed."""
     text: Literal["as-authors", "trained", "frozen"] = "as-authors"
     """Whether the text tower is trained: `as-authors` as the method's authors do (`side4video`, `clip4clip`: yes)."""
     largest_logit_scale: PositiveFloat = 100.0
-    """The learnt factor between cosines and logits is held below this (CLIP's, and the authors': 100)."""
+    """Maximum of the learned factor from cosines to logits (CLIP and the authors: 100)."""
     rescoring: Rescoring = NoRescoring()
-    """What is done with the similarities of an evaluation before they are ranked; the metrics' names say so."""
+    """A change of an evaluation's similarities before they are ranked; its metrics have names of their own."""
     keep: Literal["fp32", "fp16"] = "fp32"
-    """The precision in which the features of test videos and texts wait until all are there."""
+    """Precision of the stored features of test videos and texts in an evaluation."""
 
     def assemble(self, context: "TaskContext") -> "tuple[TextVideo, RetrievalModule]":
-        """The task, and the module that is trained for it, initialised from torch's current generator."""
+        """The task and its trainable module, initialised from torch's current generator."""
         from side4video.tasks.retrieval.text_video import RetrievalModule, TextVideo
 
         text = context.text_tower()
@@ -124,10 +125,10 @@ class RetrievalSpec(Spec):
         )
         module.scale.requires_grad_(is_trained and matching.is_scaled)
         if not any(parameter.requires_grad for parameter in module.network.parameters()):
-            module.requires_grad_(False)  # zero-shot: what compares stays as it begins
+            module.requires_grad_(False)  # zero-shot trains nothing, the matching included
         task = TextVideo(words=self.words, rescoring=self.rescoring, keep=self.keep)
         if isinstance(self.rescoring, QuerybankSpec):
-            task.bank = self.rescoring.choose(context.training_captions())
+            task.bank = self.rescoring.select(context.training_captions())
         return task, module
 
     def _matching(self, text: "TextTower", *, frames: int) -> "Matching":

@@ -1,4 +1,4 @@
-"""Text-video retrieval: what is trained, its loss, and what an evaluation keeps of it.
+"""Text-video retrieval: the trained module, the loss, and the collector of an evaluation.
 
 Legend: B clips of a batch, Q texts, W tokens of a text, T frames, E channels, G clips of all workers' batches.
 """
@@ -20,7 +20,7 @@ from side4video.tasks.retrieval.matching import Embeddings, Matching
 from side4video.tasks.retrieval.pair_scores import PairScores
 
 TOKEN_CACHE_SIZE = 200_000
-"""Texts whose tokens are remembered: splitting one into tokens takes longer than anything else done with it here."""
+"""Maximum number of texts whose tokens are cached: tokenising a text is the slowest step here."""
 
 
 @dataclass(frozen=True)
@@ -29,30 +29,30 @@ class Texts:
 
     tokens_QW: Tensor
     owners_Q: Tensor
-    """Which clip of the batch each belongs to."""
+    """The clip of the batch that each text belongs to."""
     captions: tuple[str, ...] = ()
 
 
 class LogitScale(nn.Module):
-    """CLIP's learnt factor between cosines and logits."""
+    """CLIP's learned factor from cosines to logits."""
 
     is_pretrained = True
-    """Its weight was trained before: the optimizer may give it a rate of its own."""
+    """Marks a pretrained weight, which can have its own learning rate."""
 
     def __init__(self, logarithm: Tensor, largest: float) -> None:
         super().__init__()
         self.logarithm, self.largest = nn.Parameter(logarithm.clone()), math.log(largest)
 
     def forward(self) -> Tensor:
-        """The factor; held below the largest, where its gradient stays as it is (the authors clamp the weight)."""
-        held = self.logarithm + (self.logarithm.clamp(max=self.largest) - self.logarithm).detach()
-        return held.exp()
+        """The factor, limited to `largest`, with the gradient of the unlimited one (the authors clamp the weight)."""
+        limited = self.logarithm + (self.logarithm.clamp(max=self.largest) - self.logarithm).detach()
+        return limited.exp()
 
 
 class RetrievalModule(nn.Module):
-    """A network with two sides, a matching, and the scale of its logits.
+    """A network for texts and videos, a matching, and the scale of the logits.
 
-    In training it gives the logits of all workers' texts and videos; in evaluation what the matching keeps of both.
+    In training it returns the logits of all workers' texts and videos, in evaluation the embeddings of both.
     """
 
     def __init__(
@@ -64,13 +64,13 @@ class RetrievalModule(nn.Module):
         largest_logit_scale: float,
         process: ProcessGroup,
     ) -> None:
-        """Put them together.
+        """Combine them.
 
         Args:
             network: `models.networks.contract.RetrievalNetwork`.
-            matching: Compares what its sides give.
-            logit_scale: The logarithm of the scale at the beginning.
-            largest_logit_scale: Of the scale itself.
+            matching: Compares texts and videos.
+            logit_scale: The logarithm of the initial scale.
+            largest_logit_scale: Maximum of the scale.
             process: This worker.
         """
         super().__init__()
@@ -78,10 +78,10 @@ class RetrievalModule(nn.Module):
         self.scale, self.process = LogitScale(logit_scale, largest_logit_scale), process
 
     def forward(self, features: Any, targets: Texts) -> Any:
-        """Logits [G, G], or what is kept of texts and videos.
+        """Logits [G, G], or embeddings of texts and videos.
 
         Raises:
-            InputError: In training, if a clip has no caption.
+            InputError: In training, a clip has no caption.
         """
         clips, texts = len(features.video_BTCHW), len(targets.tokens_QW)
         if self.training and texts != clips:
@@ -103,33 +103,33 @@ class RetrievalModule(nn.Module):
             return similarities_GG * self.scale() if matching.is_scaled else similarities_GG
 
     def embed_texts(self, tokens_QW: Tensor) -> Embeddings:
-        """What is kept of texts alone."""
+        """Embeddings of texts."""
         words_QWE = self.network.text(tokens_QW)  # type: ignore[operator, union-attr]
         with autocast_off(words_QWE.device.type):
             return self.matching.embed_texts(words_QWE, tokens_QW)
 
 
 class TextVideo:
-    """Retrieval in both directions."""
+    """Text-video retrieval in both directions."""
 
     main_metric = "t2v_r1"
-    """By which the best epoch is chosen."""
+    """The metric that selects the best epoch."""
 
     def __init__(self, *, words: int, rescoring: Any, keep: str) -> None:
-        """A task without state.
+        """Create the task.
 
         Args:
             words: Tokens of a text.
-            rescoring: The document of what is done before ranking (`tasks.retrieval.Rescoring`).
-            keep: The precision of what an evaluation keeps.
+            rescoring: The document of the rescoring (`tasks.retrieval.spec.Rescoring`).
+            keep: Precision of the stored embeddings in an evaluation.
         """
         self.words, self.rescoring, self.keep = words, rescoring, keep
         self._tokens: dict[str, Tensor] = {}
         self.bank: tuple[str, ...] = ()
-        """Training captions, for a rescoring that asks for them."""
+        """Training captions for the querybank."""
 
     def targets(self, batch: Any) -> Texts:
-        """The batch's captions as tokens, on its device; in training each clip has one."""
+        """The batch's captions as tokens, on its device."""
         captions = tuple(caption for each in batch.captions for caption in each)
         owners = [row for row, each in enumerate(batch.captions) for _ in each]
         device = batch.labels_B.device
@@ -147,9 +147,9 @@ class TextVideo:
         return torch.stack(rows) if rows else torch.empty((0, self.words), dtype=torch.int64)
 
     def mock_targets(self, clips: int, device: torch.device | str) -> Texts:
-        """Texts as long as they may be."""
+        """Texts of the maximum length, for a dry run."""
         tokens = torch.ones((clips, self.words), dtype=torch.int64, device=device)
-        tokens[:, -1] = 2  # the end is the largest number
+        tokens[:, -1] = 2  # the end token has the largest id
         return Texts(tokens, torch.arange(clips, device=device))
 
     def loss(self, logits_GG: Tensor, targets: Texts) -> Tensor:
@@ -159,7 +159,7 @@ class TextVideo:
         return both / 2 * len(targets.tokens_QW)
 
     def collector(
-        self, module: nn.Module, videos: int, tell: Callable[[str, int, int], None] | None = None
+        self, module: nn.Module, videos: int, report_progress: Callable[[str, int, int], None] | None = None
     ) -> PairScores:
-        """Keeps what is to be ranked."""
-        return PairScores(module, self, videos=videos, tell=tell)
+        """Collects embeddings, and ranks them."""
+        return PairScores(module, self, videos=videos, report_progress=report_progress)

@@ -1,4 +1,4 @@
-"""The front takes uploads in pieces and no more than allowed, answers everybody, and leaves nothing on disk."""
+"""The app takes uploads in pieces and no more than allowed, answers everybody, and leaves nothing on disk."""
 
 import http.client
 import json
@@ -10,8 +10,6 @@ from contextlib import contextmanager
 import pytest
 import uvicorn
 
-from side4video.apps.serve import app as front_module
-from side4video.apps.serve import upload as upload_module
 from side4video.apps.serve.app import RETRY_SECONDS, App, QueueFull, ServeConfig
 from side4video.apps.serve.protocol import PredictResponse
 
@@ -19,27 +17,27 @@ VIDEO = b"\0\0\0\x18ftypmp42" + bytes(3000)
 
 
 @contextmanager
-def served(tmp_path, ask=None, *, kind="labels", well=True, **changes):
-    """A front on a free port, and the questions it asked."""
+def served(tmp_path, predict=None, *, kind="labels", healthy=True, app=App, **changes):
+    """An app on a free port, and the requests it passed on."""
     asked = []
 
     async def answer(question):
         asked.append((question, [open(path, "rb").read() for path in question.paths]))  # noqa: PTH123, SIM115
-        return (await ask(question)) if ask else PredictResponse({"labels": [["a", 1.0]]})
+        return (await predict(question)) if predict else PredictResponse({"labels": [["a", 1.0]]})
 
-    async def is_well():
-        return well
+    async def is_healthy():
+        return healthy
 
     (tmp_path / "uploads").mkdir(exist_ok=True)
     options = {"max_bytes": 2**20, "max_uploads": 4, "top": 5, "answer_seconds": 5.0, **changes}
-    house = ServeConfig(kind=kind, page="<p>page", about={"model": "m"}, folder=tmp_path / "uploads", **options)
-    front = App(house, answer, is_well)
+    config = ServeConfig(kind=kind, page="<p>page", about={"model": "m"}, folder=tmp_path / "uploads", **options)
+    server_app = app(config, answer, is_healthy)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(front.application(), log_level="error", lifespan="off", ws="none"))
+    server = uvicorn.Server(uvicorn.Config(server_app.application(), log_level="error", lifespan="off", ws="none"))
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:
-        yield listener.getsockname()[1], asked, front
+        yield listener.getsockname()[1], asked, server_app
     finally:
         server.should_exit = True
         thread.join(20)
@@ -104,7 +102,7 @@ def test_a_search_has_a_text_and_several_videos(tmp_path):
         answer, document = post(port, form(*parts)[0], "/search", headers)
         assert (answer.status, document["error"]) == (
             400,
-            "there is no text; say in the field `text` what is to be seen",
+            "there is no text; give the text to search for in the field `text`",
         )
         many = form(("text", None, b"a"), *[("video", "a.mp4", VIDEO)] * 33)
         assert post(port, many[0], "/search", headers)[0].status == 400
@@ -116,14 +114,14 @@ def test_a_search_has_a_text_and_several_videos(tmp_path):
         (b"", {}, 415, "the file is empty"),
         (b"hello there", {}, 415, "it is a text file, not a video"),
         (b"<!doctype html><p>", {}, 415, "it is a web page"),
-        (VIDEO, {"Content-Type": "multipart/form-data"}, 400, "no boundary"),
-        (*form(("video", "a", VIDEO), end=False), 400, "the form has no end"),
+        (VIDEO, {"Content-Type": "multipart/form-data"}, 400, "Missing boundary"),
+        (*form(("video", "a", VIDEO), end=False), 400, "it has no end"),
         (VIDEO, {"Content-Type": "multipart/form-data; boundary=a"}, 400, "the form cannot be read"),
         (*form(("top_k", None, b"3")), 400, "there is no file in it"),
-        (*form(("video", "a", VIDEO), ("video", "b", VIDEO)), 400, "more files than the 1"),
+        (*form(("video", "a", VIDEO), ("video", "b", VIDEO)), 400, "Too many files. Maximum number of files is 1"),
         (*form(("video", "a", VIDEO), ("top_k", None, b"x")), 400, "top_k is 'x'; allowed: 1 to 1000"),
-        (*form(("top_k", None, b"1" * 20_000), ("video", "a", VIDEO)), 400, "a field of the form is longer"),
-        (*form(*[(f"f{n}", None, b"1") for n in range(20)]), 400, "too many fields"),
+        (*form(("top_k", None, b"1" * 20_000), ("video", "a", VIDEO)), 400, "Part exceeded maximum size of 16KB"),
+        (*form(*[(f"f{n}", None, b"1") for n in range(20)]), 400, "Too many fields"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_sentence(tmp_path, body, headers, status, message):
@@ -177,11 +175,9 @@ def test_an_endless_upload_is_refused_when_it_passes_the_limit(tmp_path):
     assert left(tmp_path) == []
 
 
-def test_an_upload_without_a_limit_is_noticed(tmp_path, monkeypatch):
+def test_an_upload_without_a_limit_is_noticed(tmp_path):
     """The broken twin of the test above."""
-    monkeypatch.setattr(upload_module, "FORM_BYTES", 2**40)
-    monkeypatch.setattr(upload_module._Files, "write", lambda self, piece: self._file.write(piece))
-    with served(tmp_path) as (port, _, _):
+    with served(tmp_path, max_bytes=2**40) as (port, _, _):
         sent, answer = sent_until_refused(port, most=24)
         assert sent >= 16
         assert not answer
@@ -197,7 +193,7 @@ def test_who_comes_when_all_places_are_taken_may_come_again(tmp_path):
             await asyncio.sleep(0.01)
         return PredictResponse({"labels": []})
 
-    with served(tmp_path, slow, max_uploads=2) as (port, asked, front):
+    with served(tmp_path, slow, max_uploads=2) as (port, asked, app):
         found = []
         threads = [threading.Thread(target=lambda: found.append(post(port)[0].status)) for _ in range(2)]
         for thread in threads:
@@ -212,7 +208,7 @@ def test_who_comes_when_all_places_are_taken_may_come_again(tmp_path):
             thread.join(20)
         assert found == [200, 200]
         assert post(port)[0].status == 200
-        assert front._uploads == 0
+        assert app.uploads == 0
 
 
 def test_a_busy_model_and_one_that_never_answers(tmp_path):
@@ -241,37 +237,52 @@ def leave_in_the_middle(port):
 
 
 def test_who_leaves_in_the_middle_leaves_nothing(tmp_path):
-    with served(tmp_path) as (port, asked, front):
+    with served(tmp_path) as (port, asked, app):
         leave_in_the_middle(port)
         assert left(tmp_path) == []
-        assert (asked, front._uploads) == ([], 0)
+        assert (asked, app.uploads) == ([], 0)
 
 
-def test_who_sends_nothing_is_not_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(upload_module, "IDLE_SECONDS", 0.2)
-    with served(tmp_path) as (port, _, _), socket.create_connection(("127.0.0.1", port), timeout=10) as wire:
+def test_who_sends_nothing_is_not_waited_for(tmp_path):
+    with (
+        served(tmp_path, idle_seconds=0.2) as (port, _, _),
+        socket.create_connection(("127.0.0.1", port), timeout=10) as wire,
+    ):
         wire.sendall(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nabc")
         assert wire.recv(1000).startswith(b"HTTP/1.1 408 ")
     assert left(tmp_path) == []
 
 
-def test_files_that_stay_are_noticed(tmp_path, monkeypatch):
-    """The broken twin: nobody removes them."""
-    monkeypatch.setattr(front_module.shutil, "rmtree", lambda *_, **__: None)
-    with served(tmp_path) as (port, _, _):
+class Leaving(App):
+    def remove(self, folder):
+        pass
+
+
+def test_files_that_stay_are_noticed(tmp_path):
+    """The broken twin: they are not removed."""
+    with served(tmp_path, app=Leaving) as (port, _, _):
         leave_in_the_middle(port)
         post(port)
         assert len(left(tmp_path)) == 2
 
 
 def test_a_full_disk_is_said(tmp_path, monkeypatch):
-    def full(self, piece):
+    async def full(self, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(upload_module._Files, "write", full)
+    monkeypatch.setattr("starlette.datastructures.UploadFile.write", full)
     with served(tmp_path) as (port, _, _):
-        answer, document = post(port)
+        body, headers = form(("video", "a", VIDEO))
+        answer, document = post(port, body, headers=headers)
         assert (answer.status, document["error"]) == (507, "there is no room for it here (No space left on device)")
+
+
+def test_files_of_a_form_that_are_too_large_together(tmp_path):
+    body, headers = form(("text", None, b"a"), *[("video", "a.mp4", VIDEO + bytes(3 * 2**18))] * 2)
+    with served(tmp_path, kind="search") as (port, asked, _):
+        answer, document = post(port, body, "/search", headers)
+        assert (answer.status, document["error"], asked) == (413, "it is larger than the limit of 1 MiB", [])
+    assert left(tmp_path) == []
 
 
 def get(port, path):
@@ -292,5 +303,5 @@ def test_pages_and_health(tmp_path):
             answer, content = get(port, path)
             assert answer.status in (404, 405)
             assert "allowed: GET /, GET /health, POST /predict" in json.loads(content)["error"]
-    with served(tmp_path, well=False) as (port, _, _):
+    with served(tmp_path, healthy=False) as (port, _, _):
         assert get(port, "/health")[0].status == 503

@@ -85,7 +85,7 @@ def test_twin_that_forgets_the_bias(monkeypatch):
     tensors = [draw(5, 6), draw(7, 6, seed=1), draw(7, seed=2)]
     true = product.product
     monkeypatch.setattr(product, "product", lambda left, right, bias=None: true(left, right))
-    monkeypatch.setattr(product, "_prefers_one_dnn", lambda left, right: True)
+    monkeypatch.setattr(product, "prefers_one_dnn", lambda left, right: True)
     with pytest.raises(AssertionError):
         assert_alike(gradients(product.linear, *tensors), gradients(F.linear, *tensors), 1e-5)
 

@@ -15,7 +15,7 @@ def test_a_tag_that_cannot_be_downloaded_is_one_line(monkeypatch, tmp_path):
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(download_module, "_find_in_cache", lambda config: None)
+    monkeypatch.setattr(download_module, "find_in_cache", lambda config: None)
     spec = OpenCLIPSpec(model="ViT-B-16-quickgelu", weights={"kind": "pretrained", "tag": "openai"})
     with pytest.raises(InputError) as caught:
         spec.build()
@@ -29,7 +29,7 @@ def test_offline_nothing_is_asked_of_the_network(monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(download_module, "_find_in_cache", lambda config: None)
+    monkeypatch.setattr(download_module, "find_in_cache", lambda config: None)
     with pytest.raises(InputError, match="HF_HUB_OFFLINE is set"):
         download_module.download("ViT-B-16-quickgelu", "openai", where="backbone.weights.tag")
 
@@ -51,7 +51,7 @@ def test_a_cached_file_is_taken_without_asking_the_hub(monkeypatch, tmp_path):
         return str(cached) if name.endswith(".safetensors") else None
 
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", look)
-    monkeypatch.setattr(download_module, "_ask_hub", lambda: pytest.fail("the hub was asked"))
+    monkeypatch.setattr(download_module, "check_hub", lambda: pytest.fail("the hub was asked"))
     assert download_module.download("ViT-B-16-quickgelu", "openai", where="") == cached
     assert asked == [("timm/vit_base_patch16_clip_224.openai", "open_clip_model.safetensors")]
 

@@ -99,8 +99,8 @@ def test_each_view_is_what_it_is_alone(seed):
 
 
 def test_twin_that_gives_each_view_the_merged_figure(monkeypatch):
-    add = ClassScores._add_views
-    monkeypatch.setattr(ClassScores, "_add_views", lambda self, *rows: add(self, *rows[:3], np.zeros_like(rows[3])))
+    add = ClassScores.add_views
+    monkeypatch.setattr(ClassScores, "add_views", lambda self, *rows: add(self, *rows[:3], np.zeros_like(rows[3])))
     outputs = Outputs()
     assert table(outputs.evaluation(crops=CROPS)) != by_hand(outputs)
 

@@ -36,7 +36,7 @@ CLASSIFIER = {"classifier": {"kind": "text", "prompt": "a clip of {}"}}
 @pytest.fixture
 def small_models(monkeypatch):
     """Every open_clip model has the sizes of `CONFIG`."""
-    monkeypatch.setattr(backbone_module, "_read_config", lambda _: CONFIG)
+    monkeypatch.setattr(backbone_module, "read_config", lambda _: CONFIG)
 
 
 def make_clip(kind=CLIP, config=CONFIG):

@@ -160,13 +160,13 @@ def forgets_the_last_videos(monkeypatch):
 
 def mixes_up_clips(monkeypatch):
     """Places among the videos that could be read, taken for positions in the list."""
-    merge = PairScores._merge
+    merge = PairScores.merge
 
     def merge_places(self, process, ranks, indices_V):
         found = merge(self, process, ranks, indices_V)
         return dataclasses.replace(found, best_N=np.searchsorted(found.indices_V, found.best_N))
 
-    monkeypatch.setattr(PairScores, "_merge", merge_places)
+    monkeypatch.setattr(PairScores, "merge", merge_places)
 
 
 @pytest.mark.parametrize("spoil", [loses_ties, keeps_nan, averages_captions, forgets_the_last_videos, mixes_up_clips])

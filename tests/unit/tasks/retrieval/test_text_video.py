@@ -223,9 +223,9 @@ def test_everything_that_is_trained_has_a_gradient(method, matching):
 
 def test_the_bank_is_spread_over_the_training_captions():
     captions = [str(number) for number in range(10)]
-    assert QuerybankSpec(captions=4).choose(captions) == ("0", "2", "5", "7")
-    assert QuerybankSpec(captions=40).choose(captions) == tuple(captions)
-    assert QuerybankSpec().choose([]) == ()
+    assert QuerybankSpec(captions=4).select(captions) == ("0", "2", "5", "7")
+    assert QuerybankSpec(captions=40).select(captions) == tuple(captions)
+    assert QuerybankSpec().select([]) == ()
 
 
 def test_the_document_has_its_defaults():
