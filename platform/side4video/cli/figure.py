@@ -50,14 +50,14 @@ def memory(specs: tuple[Path, ...], out: Path, as_json: bool) -> None:
     The paper's figures (Table 2), what is planned here at the paper's batch, and what runs of the store measured, side
     by side. Without SPEC, the experiments of Table 2 in the checkout's `experiments`; a plan takes seconds and is kept.
     """
-    from side4video.reports.figures.memory import files_of_table_2, memory_rows, memory_sheet
+    from side4video.reports.figures.memory import files_of_table_2, memory_figure, memory_rows
     from side4video.terminal.progress import ProgressView
 
     files = list(specs) or files_of_table_2(experiments_folder())
     store = _store()
     with ProgressView("figure") as view:
         rows = memory_rows(files, store, progress=view)
-    _deliver(memory_sheet(rows), out, as_json=as_json)
+    _deliver(memory_figure(rows), out, as_json=as_json)
 
 
 @figure.command(short_help="Memory against accuracy of a sweep's arms, and the front that no arm beats.")
@@ -66,9 +66,9 @@ def memory(specs: tuple[Path, ...], out: Path, as_json: bool) -> None:
 @as_json
 def pareto(sweep: str, out: Path, as_json: bool) -> None:
     """Memory against the metric of any SWEEP: its arms, the paper's points, and the front of those that none beats."""
-    from side4video.reports.figures.sweep import pareto_sheet
+    from side4video.reports.figures.sweep import pareto_figure
 
-    _deliver(_of_arms(sweep, pareto_sheet), out, as_json=as_json)
+    _deliver(_of_arms(sweep, pareto_figure), out, as_json=as_json)
 
 
 @figure.command(short_help="Which settings of a sweep lead where: parallel coordinates.")
@@ -77,9 +77,9 @@ def pareto(sweep: str, out: Path, as_json: bool) -> None:
 @as_json
 def coordinates(sweep: str, out: Path, as_json: bool) -> None:
     """Which settings of a SWEEP lead where: an axis for each field that varies, a line for each arm."""
-    from side4video.reports.figures.sweep import coordinates_sheet
+    from side4video.reports.figures.sweep import coordinates_figure
 
-    _deliver(_of_arms(sweep, coordinates_sheet), out, as_json=as_json)
+    _deliver(_of_arms(sweep, coordinates_figure), out, as_json=as_json)
 
 
 @figure.command(
@@ -98,13 +98,13 @@ def data_efficiency(names: tuple[str, ...], metric: str, anyway: tuple[str, ...]
     Of a sweep all its arms, of a name all finished runs that have it. Runs of a method on a backbone are a line; they
     must differ in data.train_fraction and the seed only, and no two lines in data or protocol.
     """
-    from side4video.reports.figures.data_efficiency import data_efficiency_sheet, efficiency_lines
+    from side4video.reports.figures.data_efficiency import data_efficiency_figure, efficiency_lines
 
     store = _store()
     runs = {run.run_id: run for name in names for run in _all_runs(store, name)}
     drawn = metric or _headline(list(runs.values()))
-    lines, told = efficiency_lines(list(runs.values()), metric=drawn, anyway=anyway)
-    _deliver(data_efficiency_sheet(lines, metric=drawn, told=told), out, as_json=as_json)
+    lines, notes = efficiency_lines(list(runs.values()), metric=drawn, anyway=anyway)
+    _deliver(data_efficiency_figure(lines, metric=drawn, notes=notes), out, as_json=as_json)
 
 
 @figure.command(
@@ -129,7 +129,7 @@ def per_class(run: str, against: str, worst: int | None, anyway: tuple[str, ...]
     Figure 5 itself is `--against zero-shot --worst 10`.
     """
     from side4video.reports.comparable import as_compared, check_runs
-    from side4video.reports.figures.per_class import class_gains, per_class_sheet
+    from side4video.reports.figures.per_class import class_gains, per_class_figure
     from side4video.reports.figures.predictions import read_predictions, zero_shot_run
 
     store = _store()
@@ -145,7 +145,7 @@ def per_class(run: str, against: str, worst: int | None, anyway: tuple[str, ...]
             [as_compared(own), as_compared(other)], where="per-class", metrics=("eval/top1",), anyway=anyway, fix=fix
         )
         gains = class_gains(_called(own), predictions, _called(other), theirs)
-    _deliver(per_class_sheet(gains, worst=worst or 0), out, as_json=as_json)
+    _deliver(per_class_figure(gains, worst=worst or 0), out, as_json=as_json)
 
 
 @figure.command(short_help="Learning curves: loss and metrics against epochs, the best one marked.")
@@ -154,14 +154,14 @@ def per_class(run: str, against: str, worst: int | None, anyway: tuple[str, ...]
 @as_json
 def curves(name: str, out: Path, as_json: bool) -> None:
     """Learning curves of a RUN, or of the arms of a SWEEP: loss and metrics against epochs, the best one marked."""
-    from side4video.reports.figures.curves import run_sheet
+    from side4video.reports.figures.curves import run_curves_figure
     from side4video.reports.figures.sweep import sweep_curves
     from side4video.reports.stored_sweep import find_run_or_sweep, is_sweep_run, read_sweep, stored_rows
 
     store = _store()
     run = find_run_or_sweep(store, name)
     if not is_sweep_run(run):
-        _deliver(run_sheet(store, run), out, as_json=as_json)
+        _deliver(run_curves_figure(store, run), out, as_json=as_json)
         return
     sweep, record = read_sweep(store, run.run_id)
     rows, _ = stored_rows(sweep, record)
@@ -175,12 +175,12 @@ def curves(name: str, out: Path, as_json: bool) -> None:
 @as_json
 def confusion(run: str, out: Path, as_json: bool) -> None:
     """The confusion matrix of a RUN's held-out predictions; of many classes also the most confused pairs, by name."""
-    from side4video.reports.figures.confusion import confusion_of, confusion_sheet
+    from side4video.reports.figures.confusion import confusion_figure, confusion_of
     from side4video.reports.figures.predictions import read_predictions
 
     store = _store()
     own = store.find(run)
-    _deliver(confusion_sheet(confusion_of(read_predictions(store, own)), run=_called(own)), out, as_json=as_json)
+    _deliver(confusion_figure(confusion_of(read_predictions(store, own)), run=_called(own)), out, as_json=as_json)
 
 
 @figure.command(
@@ -195,10 +195,10 @@ def step_time(names: tuple[str, ...], out: Path, as_json: bool) -> None:
     Of a RUN what it recorded; of a SPEC (a YAML file) what the planner estimates. Below it the peak of memory by parts,
     predicted, beside the measured one.
     """
-    from side4video.reports.figures.step_time import step_time_sheet
+    from side4video.reports.figures.step_time import step_time_figure
 
     store = _store()
-    _deliver(step_time_sheet([_budget(store, name) for name in names]), out, as_json=as_json)
+    _deliver(step_time_figure([_budget(store, name) for name in names]), out, as_json=as_json)
 
 
 def experiments_folder() -> Path:
@@ -253,35 +253,37 @@ def _all_runs(store: "RunStore", name: str) -> "list[StoredRun]":
 
 def _headline(runs: "Sequence[StoredRun]") -> str:
     """What the best epoch of these runs was chosen by."""
-    is_retrieval = any(run.params.get("task.kind") == "retrieval" for run in runs)
-    return "eval/t2v_r1" if is_retrieval else "eval/top1"
+    from side4video.tasks.metrics import MAIN_METRICS
+
+    recognition, retrieval = MAIN_METRICS
+    return retrieval if any(run.params.get("task.kind") == "retrieval" for run in runs) else recognition
 
 
 def _called(run: "StoredRun") -> str:
     return f"{run.name} ({run.run_id[:8]})"
 
 
-def _deliver(sheet: "ReportFigure", out: Path, *, as_json: bool) -> None:
+def _deliver(report_figure: "ReportFigure", out: Path, *, as_json: bool) -> None:
     """Write the files; say what the figure shows and where it is."""
-    from side4video.reports.figures.figure import write_sheet
+    from side4video.reports.figures.figure import write_figure
     from side4video.terminal.options import table_console
 
     try:
-        files = write_sheet(out, sheet)
+        files = write_figure(out, report_figure)
     except OSError as error:
         raise InputError("--out", f"{error.filename}: {error.strerror}", allowed="a folder to write into") from error
     if as_json:
         told = {
-            "figure": sheet.name,
-            "heading": sheet.heading,
-            "caption": sheet.caption,
-            "numbers": sheet.numbers,
+            "figure": report_figure.name,
+            "heading": report_figure.heading,
+            "caption": report_figure.caption,
+            "numbers": report_figure.numbers,
             "files": [str(file) for file in files],
         }
         click.echo(json.dumps(told, indent=2, ensure_ascii=False))
         return
     console = table_console()
-    console.print(sheet.heading, style="bold", highlight=False, markup=False)
-    console.print(sheet.caption, highlight=False, markup=False)
+    console.print(report_figure.heading, style="bold", highlight=False, markup=False)
+    console.print(report_figure.caption, highlight=False, markup=False)
     for file in files:
         console.print(f"written: {file}", highlight=False, soft_wrap=True, markup=False)

@@ -50,8 +50,8 @@ def _paper_command(name: str) -> click.Command:
 
         store = store_at().prepare()
         grid = paper_grid(TABLES[name], store, anyway=anyway)
-        sheets = _figure_1(store) if out and name == "table2" and not no_figures else []
-        files = write_grid(out, name, grid, sheets=sheets) if out else []
+        figures = _figure_1(store) if out and name == "table2" and not no_figures else []
+        files = write_grid(out, name, grid, figures=figures) if out else []
         if as_json:
             rows = [dict(zip((c.title for c in grid.columns), row.cells, strict=True)) for row in grid.rows]
             grouped = [{"group": row.group, **cells} for row, cells in zip(grid.rows, rows, strict=True)]
@@ -102,7 +102,7 @@ def table_9(sweeps: tuple[str, ...], out: Path | None, as_json: bool) -> None:
 def _figure_1(store: Any) -> "list[ReportFigure]":
     """The paper's Figure 1, where the experiments are here that it plans."""
     from side4video.cli.figure import experiments_folder
-    from side4video.reports.figures.memory import files_of_table_2, memory_rows, memory_sheet
+    from side4video.reports.figures.memory import files_of_table_2, memory_figure, memory_rows
     from side4video.terminal.progress import ProgressView
 
     try:
@@ -111,7 +111,7 @@ def _figure_1(store: Any) -> "list[ReportFigure]":
         click.echo(f"The page is without the figure of memory: {error}", err=True)
         return []
     with ProgressView("report") as view:
-        return [memory_sheet(memory_rows(files, store, progress=view))]
+        return [memory_figure(memory_rows(files, store, progress=view))]
 
 
 @report.command("sweep")
@@ -132,12 +132,12 @@ def sweep_again(name: str, out: Path | None, no_figures: bool, as_json: bool) ->
     rows, told = stored_rows(sweep, record)
     spec = sweep.spec
     title = f"{spec.name}: {spec.reproduces}" if spec.reproduces else spec.name
-    sheets: list[ReportFigure] = []
+    figures: list[ReportFigure] = []
     if out and not no_figures:
-        from side4video.reports.figures.sweep import sweep_sheets
+        from side4video.reports.figures.sweep import sweep_figures
 
-        sheets = sweep_sheets(record, rows, metric=spec.metric, mode=spec.mode)
-    _show(rows, title, (spec.metric, spec.mode), told, out=out, as_json=as_json, sheets=sheets)
+        figures = sweep_figures(record, rows, metric=spec.metric, mode=spec.mode)
+    _show(rows, title, (spec.metric, spec.mode), told, out=out, as_json=as_json, figures=figures)
 
 
 def _reproducing(store: Any, table: str) -> tuple[str, ...]:
@@ -156,7 +156,7 @@ def _show(
     *,
     out: Path | None,
     as_json: bool,
-    sheets: "Sequence[ReportFigure]" = (),
+    figures: "Sequence[ReportFigure]" = (),
 ) -> None:
     from side4video.reports.columns import as_rich
     from side4video.reports.comparison import as_csv, compare_rows, explanation
@@ -167,7 +167,7 @@ def _show(
     table = compare_rows(rows, metric=metric, mode=mode)
     files: list[Path] = []
     if out:
-        files = write_comparison(out, rows, title=title, metric=metric, mode=mode, notes=notes, sheets=sheets)
+        files = write_comparison(out, rows, title=title, metric=metric, mode=mode, notes=notes, figures=figures)
     if as_json:
         import csv
 

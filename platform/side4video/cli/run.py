@@ -1,6 +1,7 @@
 """`side4video run`: train and evaluate one experiment."""
 
 import json
+import math
 
 import click
 from rich.table import Table
@@ -10,19 +11,10 @@ from side4video.distributed.trainer import RayTrainer
 from side4video.runs.launch import RunResult, launch
 from side4video.runs.trainer import LocalTrainer
 from side4video.spec.load import load_experiment
+from side4video.tasks.metrics import summary
 from side4video.terminal.options import as_json, overrides, spec_file, table_console
 from side4video.terminal.progress import ProgressView
 from side4video.tracking.pack_logger import find_unfinished
-
-SHOWN = {
-    "eval/top1": "top-1",
-    "eval/top5": "top-5",
-    "eval/t2v_r1": "text→video R@1",
-    "eval/t2v_r5": "R@5",
-    "eval/v2t_r1": "video→text R@1",
-    "eval/v2t_r5": "R@5",
-}
-"""What a run's table shows of its metrics, all fractions."""
 
 
 @click.command()
@@ -60,13 +52,21 @@ def results_table(runs: list[RunResult]) -> Table:
     """One row a run: accuracy or recall, parameters, memory, time."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("run", no_wrap=True)
-    shown = {key: name for key, name in SHOWN.items() if any(key in each.metrics for each in runs)}
-    for name in (*shown.values(), "trained", "held", "clips/s", "time", "run id"):
+    measured = {key: value for each in runs for key, value in each.metrics.items()}
+    shown = summary(measured)
+    for name in (
+        *(metric.heading or metric.title for metric in shown.values()),
+        "trained",
+        "held",
+        "clips/s",
+        "time",
+        "run id",
+    ):
         table.add_column(name, justify="right", no_wrap=True)
     for each in runs:
         table.add_row(
             each.name,
-            *(f"{100 * each.metrics.get(key, float('nan')):.1f}%" for key in shown),
+            *(metric.text(each.metrics.get(key, math.nan)) for key, metric in shown.items()),
             f"{each.trainable_parameters:,}",
             format_bytes(GIB * each.memory["held_for_backward_gib"]),
             f"{each.time['clips_per_s']:.0f}",

@@ -86,7 +86,7 @@ def _conclude(
     prepared: PreparedSweep, outcome: SweepResult, folder: str | None
 ) -> tuple[list[Any], list[Path], list[str]]:
     """The report, as files in the sweep's run and, if asked for, in a folder; and what stands above its table."""
-    from side4video.reports.figures.sweep import sweep_sheets
+    from side4video.reports.figures.sweep import sweep_figures
     from side4video.reports.page import write_report
 
     spec = prepared.sweep.spec
@@ -103,8 +103,8 @@ def _conclude(
         place = Path(folder) if folder else Path(scratch)
         place.mkdir(parents=True, exist_ok=True)
         title = f"{spec.name}: {spec.reproduces}" if spec.reproduces else spec.name
-        sheets = sweep_sheets(outcome.record, rows, metric=spec.metric, mode=spec.mode)
-        files = write_report(place, rows, title=title, metric=spec.metric, mode=spec.mode, notes=notes, sheets=sheets)
+        drawn = sweep_figures(outcome.record, rows, metric=spec.metric, mode=spec.mode)
+        files = write_report(place, rows, title=title, metric=spec.metric, mode=spec.mode, notes=notes, figures=drawn)
         outcome.record.close(is_complete=outcome.is_complete, artifacts=files, figures=figures, metric=spec.metric)
     return rows, files if folder else [], notes
 

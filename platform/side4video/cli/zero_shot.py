@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from side4video.spec.zero_shot import PROMPT
+from side4video.tasks.recognition.metrics import METRICS
 from side4video.terminal.options import as_json, overrides
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from side4video.spec.experiment import Experiment
 
-SHOWN = {"eval/top1": "top-1", "eval/top5": "top-5", "eval/mean_class_accuracy": "mean of classes"}
 KEPT = ("predictions.csv", "scores.npz", "class_accuracy.json")
 
 
@@ -82,6 +82,10 @@ def _tell(run_id: str, name: str, metrics: "Mapping[str, float]", *, as_json: bo
     if as_json:
         click.echo(json.dumps({"run_id": run_id, "name": name, "metrics": measured}, indent=2))
         return
-    shown = ", ".join(f"{word} {measured[key]:.1%}" for key, word in SHOWN.items() if key in measured)
+    shown = ", ".join(
+        f"{metric.title} {metric.text(measured[f'eval/{metric.name}'])}"
+        for metric in METRICS
+        if f"eval/{metric.name}" in measured
+    )
     click.echo(f"{name}: {shown} of {int(measured['eval/videos'])} videos")
     click.echo(f"Run {run_id}, with {', '.join(KEPT)}. See it: side4video ui")

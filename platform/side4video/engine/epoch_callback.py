@@ -317,7 +317,8 @@ class EpochCallback:
         measured |= {f"eval/{view.name}/top1": view.top1 for view in evaluation.per_view}
         student = next(student for student in self.pack.students if student.name == name)
         main_metric = student.task.main_metric
-        if name not in self.best or evaluation.metrics[main_metric] > self.best[name][f"best/{main_metric}"]:
+        value = evaluation.metrics[main_metric.name]
+        if name not in self.best or main_metric.is_better(value, than=self.best[name][f"best/{main_metric.name}"]):
             self.best[name] = {f"best/{key}": value for key, value in evaluation.metrics.items()}
             self.best[name]["best/epoch"] = float(info.epoch)
         measured |= {f"memory/{key}_gib": as_gib(value) for key, value in student.memory_metrics().items()}

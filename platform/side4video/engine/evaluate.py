@@ -1,15 +1,35 @@
 """Evaluation of any number of students in one pass, exact under any number of workers."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
-from side4video.engine.metrics import ViewAccuracy
 from side4video.engine.pack import EvaluationBatches, Pack
 from side4video.engine.process_group import ProcessGroup
 from side4video.engine.student import Student
+
+
+@dataclass(frozen=True, slots=True)
+class ViewAccuracy:
+    """How well one view does alone: a temporal clip and a crop of each video."""
+
+    clip: int
+    """From 0, in time."""
+    crop: int
+    """From 0, left to right; of one crop the centre."""
+    videos: int
+    """Videos with a label of which this view could be read."""
+    top1: float
+    """A fraction, as the merged one is: of softmax scores, ties against the model."""
+    top5: float
+
+    @property
+    def name(self) -> str:
+        """`view_0_2`: clip and crop."""
+        return f"view_{self.clip}_{self.crop}"
 
 
 class Evaluation(Protocol):

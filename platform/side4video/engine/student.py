@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from side4video.core.metric_spec import MetricSpec
 from side4video.core.seeds import derive_seed
 from side4video.engine.memory import read_peak, state_bytes, weights_under
 from side4video.engine.optimizer import build_average, build_optimizer, clip_gradients, set_learning_rate
@@ -30,7 +31,7 @@ MAX_SKIPPED_STEPS = 50
 class TaskContract(Protocol):
     """What the engine asks of a task."""
 
-    main_metric: str
+    main_metric: MetricSpec
     """The metric by which the best epoch is chosen; more of it is better."""
 
     def targets(self, batch: Any, /) -> Any:

@@ -46,8 +46,8 @@ def entry_layouts(
     for tap in sorted(reads.tokens):
         name = _name(_TOKENS, tap)
         if keeps_eight_bits:
-            kept = EightBitTokens.quantise(numbers(shape.tokens, shape.width))
-            layouts[name] = {f"{name}.codes": kept.codes_NPD, f"{name}.scales": kept.scales_NPG}
+            tokens = EightBitTokens.quantise(numbers(shape.tokens, shape.width))
+            layouts[name] = {f"{name}.codes": tokens.codes_NPD, f"{name}.scales": tokens.scales_NPG}
         else:
             layouts[name] = {name: numbers(shape.tokens, shape.width)}
     for tap in sorted(reads.attention):
@@ -74,18 +74,18 @@ def to_entries(features: FrozenFeatures) -> dict[str, Tensor]:
     """The tensors of all entries [B, T, ...] by name, on the CPU."""
     clips = len(features.video_BTCHW)
     stored: dict[str, Tensor] = {}
-    for tap, kept in features.tokens.items():
+    for tap, tokens in features.tokens.items():
         name = _name(_TOKENS, tap)
-        if isinstance(kept, EightBitTokens):
-            stored |= {f"{name}.codes": kept.codes_NPD, f"{name}.scales": kept.scales_NPG}
+        if isinstance(tokens, EightBitTokens):
+            stored |= {f"{name}.codes": tokens.codes_NPD, f"{name}.scales": tokens.scales_NPG}
         else:
-            stored[name] = kept
+            stored[name] = tokens
     for tap, (queries_NhPk, keys_NhPk) in features.attention.items():
         name = _name(_ATTENTION, tap)
         stored |= {f"{name}.queries": queries_NhPk, f"{name}.keys": keys_NhPk}
-    for name, kept_BTD in ((POOLED, features.pooled_BTD), (CLASS_TOKEN, features.class_BTD)):
-        if kept_BTD is not None:
-            stored[name] = kept_BTD.flatten(0, 1)
+    for name, feature_BTD in ((POOLED, features.pooled_BTD), (CLASS_TOKEN, features.class_BTD)):
+        if feature_BTD is not None:
+            stored[name] = feature_BTD.flatten(0, 1)
     return {name: tensor.unflatten(0, (clips, -1)).cpu() for name, tensor in stored.items()}
 
 

@@ -7,12 +7,13 @@ What diverged, failed or was refused has no value.
 
 import json
 import math
-import re
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+
+from side4video.tasks.metrics import MAIN_METRICS
 
 if TYPE_CHECKING:
     from side4video.reports.significance import Comparison
@@ -20,14 +21,9 @@ if TYPE_CHECKING:
 Mode = Literal["max", "min"]
 """Whether a higher or a lower value of the metric is better."""
 
-METRIC = "eval/top1"
+METRIC = MAIN_METRICS[0]
 MEASURED_MEMORY = "memory/peak_gib"
 PLANNED_MEMORY = "plan/peak_memory_gib"
-
-_FRACTIONS = re.compile(r"(top_?\d+|recall\D*\d+|r_?at_?\d+|(t2v|v2t)_r\d+(_\w+)?|.*accuracy|.*fraction)")
-_NAMES = re.compile(r"(top|recall)\D*(\d+)")
-_RECALLS = re.compile(r"(t2v|v2t)_r(\d+)")
-_DIRECTIONS = {"t2v": "text to video", "v2t": "video to text"}
 
 
 @dataclass(frozen=True)
@@ -183,25 +179,3 @@ def short_text(value: Any) -> str:
     if value is None:
         return "none"
     return f"{value:.4g}" if isinstance(value, float) else exact_text(value)
-
-
-def is_fraction(metric: str) -> bool:
-    """Whether the metric is a fraction, to be printed as percent; a loss or a rank is not."""
-    return _FRACTIONS.fullmatch(metric.rsplit("/", 1)[-1]) is not None
-
-
-def metric_title(metric: str) -> str:
-    """`eval/top1` as people say it: `top-1`."""
-    area, _, name = metric.rpartition("/")
-    if recall := _RECALLS.match(name):
-        rest = name[recall.end() :].replace("_", " ")
-        said = f"{_DIRECTIONS[recall[1]]} R@{recall[2]}{rest}"
-        return f"{said} of the best epoch" if area == "best" else said
-    found = _NAMES.fullmatch(name)
-    said = f"{found[1]}{'-' if found[1] == 'top' else '@'}{found[2]}" if found else name.replace("_", " ")
-    return f"{said} of the best epoch" if area == "best" else said
-
-
-def printed_value(metric: str, value: float) -> float:
-    """A value of the metric in the unit in which it is printed: percent for a fraction."""
-    return 100 * value if is_fraction(metric) else value

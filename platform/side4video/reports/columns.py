@@ -16,14 +16,12 @@ from side4video.reports.arms import (
     any_run_mean,
     counted_runs,
     is_complete,
-    is_fraction,
-    metric_title,
-    printed_value,
     short_text,
     state_text,
     varying_fields,
 )
 from side4video.reports.comparison import ALONE, TRAINED, ComparisonTable
+from side4video.tasks.metrics import is_fraction, metric_title, printed_value
 
 if TYPE_CHECKING:
     from rich.table import Table

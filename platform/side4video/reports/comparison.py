@@ -23,13 +23,13 @@ from side4video.reports.arms import (
     is_complete,
     memory_key,
     metric_spread,
-    metric_title,
     reference_of,
     run_ids,
     spread,
     state_text,
 )
 from side4video.reports.significance import DRAWS, LEVEL, Comparison, adjust, compare
+from side4video.tasks.metrics import metric_title
 
 TRAINED = "model/trainable_parameters"
 ALONE = "time/alone_step_s"

@@ -28,7 +28,7 @@ def write_report(
     metric: str = METRIC,
     mode: Mode = "max",
     notes: Sequence[str] = (),
-    sheets: "Sequence[ReportFigure]" = (),
+    figures: "Sequence[ReportFigure]" = (),
 ) -> list[Path]:
     """Write the report of these arms; what is there of the same name is replaced.
 
@@ -39,28 +39,30 @@ def write_report(
         metric: What the arms are compared by.
         mode: Whether a higher or a lower value of it is better.
         notes: Sentences for the reader, above the table.
-        sheets: Further figures, for the page.
+        figures: Further figures, for the page.
 
     Returns:
         `comparison.md`, `comparison.csv`, `comparison.html`, `parallel-coordinates.png`, `pareto.png`.
     """
     # Matplotlib takes most of a second to load; whoever imports this module may never draw.
-    from side4video.reports.figures.style import save
-    from side4video.reports.figures.sweep import coordinates_sheet, pareto_sheet
+    from side4video.reports.figures.style import save_figure
+    from side4video.reports.figures.sweep import coordinates_figure, pareto_figure
 
     folder.mkdir(parents=True, exist_ok=True)
     table = compare_rows(rows, metric=metric, mode=mode)
-    own = [draw(rows, metric=metric, mode=mode) for draw in (coordinates_sheet, pareto_sheet)]
-    figures = [save(sheet.figure, folder / name) for sheet, name in zip(own, (COORDINATES, PARETO), strict=True)]
+    first = [draw(rows, metric=metric, mode=mode) for draw in (coordinates_figure, pareto_figure)]
+    pictures = [
+        save_figure(each.figure, folder / name) for each, name in zip(first, (COORDINATES, PARETO), strict=True)
+    ]
     texts = {
         "comparison.md": markdown_page(table, title=title, notes=notes),
         "comparison.csv": as_csv(table),
-        "comparison.html": html_page(table, title=title, notes=notes, figures=(*own, *sheets)),
+        "comparison.html": html_page(table, title=title, notes=notes, figures=(*first, *figures)),
     }
     for name, text in texts.items():
         # As they are on every system: Windows would turn the CSV's line ends into others.
         (folder / name).write_bytes(text.encode())
-    return [*(folder / name for name in texts), *figures]
+    return [*(folder / name for name in texts), *pictures]
 
 
 def markdown_page(table: ComparisonTable, *, title: str, notes: Sequence[str]) -> str:
@@ -75,7 +77,7 @@ def html_page(
     table: ComparisonTable, *, title: str, notes: Sequence[str], figures: "Sequence[ReportFigure]" = ()
 ) -> str:
     """The HTML page: notes, the columns of the Markdown table with a body for each part of the sweep, figures."""
-    from side4video.reports.figures.figure import sheet_html
+    from side4video.reports.figures.figure import figure_html
 
     return render(
         "comparison.html.j2",
@@ -86,5 +88,5 @@ def html_page(
         is_complete=is_complete,
         main_column=VALUE,
         explanation=explanation(table),
-        figures=map(sheet_html, figures),
+        figures=map(figure_html, figures),
     )

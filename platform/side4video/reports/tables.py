@@ -17,27 +17,27 @@ if TYPE_CHECKING:
     from side4video.reports.figures.figure import ReportFigure
 
 
-def write_grid(folder: Path, name: str, grid: Grid, *, sheets: "Sequence[ReportFigure]" = ()) -> list[Path]:
+def write_grid(folder: Path, name: str, grid: Grid, *, figures: "Sequence[ReportFigure]" = ()) -> list[Path]:
     """Write a table as `NAME.md`, `.csv`, `.tex` and `.html` (one file that needs nothing beside it).
 
     Args:
         folder: Where; made if it is missing.
         name: Of the files.
         grid: The table.
-        sheets: Figures for the page.
+        figures: Figures for the page.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    figures = []
-    if sheets:
-        from side4video.reports.figures.figure import sheet_html
+    drawings = []
+    if figures:
+        from side4video.reports.figures.figure import figure_html
 
-        figures = [sheet_html(sheet) for sheet in sheets]
+        drawings = [figure_html(figure) for figure in figures]
     table = Markup(grid_html(grid))  # noqa: S704 - its cells are escaped
     texts = {
         f"{name}.md": grid_markdown(grid),
         f"{name}.csv": grid_csv(grid),
         f"{name}.tex": grid_latex(grid),
-        f"{name}.html": render("table.html.j2", title=grid.title, table=table, figures=figures),
+        f"{name}.html": render("table.html.j2", title=grid.title, table=table, figures=drawings),
     }
     for file, text in texts.items():
         (folder / file).write_bytes(text.encode())
@@ -52,10 +52,10 @@ def write_comparison(
     metric: str,
     mode: Mode,
     notes: Sequence[str],
-    sheets: "Sequence[ReportFigure]" = (),
+    figures: "Sequence[ReportFigure]" = (),
 ) -> list[Path]:
     """Write a comparison of arms: the report of a sweep, with further figures in its page, and the table for LaTeX."""
-    files = write_report(folder, rows, title=title, metric=metric, mode=mode, notes=notes, sheets=sheets)
+    files = write_report(folder, rows, title=title, metric=metric, mode=mode, notes=notes, figures=figures)
     latex = folder / "comparison.tex"
     table = compare_rows(rows, metric=metric, mode=mode)
     latex.write_bytes(grid_latex(as_grid(table, title=title, notes=notes)).encode())

@@ -1,5 +1,6 @@
 """The sweep: one experiment, and what is changed of it, arm by arm."""
 
+import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -7,23 +8,9 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_va
 
 from side4video.core.spec import Spec
 from side4video.spec.space import Dimension
+from side4video.tasks.metrics import METRICS
 
-Metric = Literal[
-    "eval/loss",
-    "eval/top1",
-    "eval/top5",
-    "eval/mean_class_accuracy",
-    "eval/t2v_r1",
-    "eval/t2v_r5",
-    "eval/t2v_r10",
-    "eval/t2v_median_rank",
-    "eval/t2v_mean_rank",
-    "eval/v2t_r1",
-    "eval/v2t_r5",
-    "eval/v2t_r10",
-    "eval/v2t_median_rank",
-    "eval/v2t_mean_rank",
-]
+METRIC_KEYS = (*(f"eval/{metric.name}" for metric in METRICS), "eval/loss")
 PaperFigure = Literal["top1", "top5", "memory_gb", "gflops", "recall_at_1"]
 
 
@@ -147,7 +134,7 @@ class SweepSpec(Spec):
     """Arms proposed from a space, each batch after the last one ended."""
     seeds: PositiveInt = 1
     """Each arm is repeated with so many model seeds, counted from the base's."""
-    metric: Metric = "eval/top1"
+    metric: Annotated[str, Field(json_schema_extra={"enum": list(METRIC_KEYS)})] = METRIC_KEYS[0]
     """By which arms are compared, at the end of each epoch that is evaluated; where it is not given, `eval/top1` or, of
     retrieval, `eval/t2v_r1`."""
     mode: Literal["max", "min"] = "max"
@@ -165,6 +152,16 @@ class SweepSpec(Spec):
     """What it may take."""
     reproduces: str = ""
     """What of the paper it reproduces, in words."""
+
+    @field_validator("metric")
+    @classmethod
+    def metric_is_one_of_a_task(cls, metric: str) -> str:
+        """Refuse a metric that no task measures."""
+        if metric not in METRIC_KEYS:
+            near = difflib.get_close_matches(metric, METRIC_KEYS, n=1, cutoff=0.4)
+            fix = f" · fix: did you mean {near[0]}?" if near else ""
+            raise ValueError(f"{metric!r} · allowed: {', '.join(METRIC_KEYS)}{fix}")
+        return metric
 
     @field_validator("packing", mode="before")
     @classmethod

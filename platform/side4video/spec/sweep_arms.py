@@ -163,7 +163,7 @@ def build_sweep(spec: SweepSpec, base: Mapping[str, Any], source: str) -> Sweep:
 
 def _with_the_tasks_metric(spec: SweepSpec, base: Experiment, source: str) -> SweepSpec:
     """The metric that the task is judged by, unless another one of its own is named."""
-    own = [f"eval/{name}" for name in base.task.metrics]
+    own = [f"eval/{metric.name}" for metric in base.task.metrics]
     if "metric" not in spec.model_fields_set:
         return spec.model_copy(update={"metric": own[0]})
     if spec.metric not in (*own, "eval/loss"):

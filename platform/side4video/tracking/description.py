@@ -14,22 +14,10 @@ from typing import Any
 
 from side4video.core.units import GIB, format_bytes, format_duration
 from side4video.spec.experiment import Experiment
+from side4video.tasks.metrics import METRICS
 from side4video.tracking.mlflow.links import compare_link, experiment_link
 from side4video.tracking.mlflow.parameters import TAG_LIMIT
 from side4video.tracking.redaction import redact_command
-
-HEADLINES = {
-    "top1": "top-1",
-    "top5": "top-5",
-    "mean_class_accuracy": "mean class accuracy",
-    "t2v_r1": "text to video R@1",
-    "t2v_r5": "R@5",
-    "t2v_r10": "R@10",
-    "v2t_r1": "video to text R@1",
-    "v2t_r5": "R@5",
-    "v2t_r10": "R@10",
-}
-"""Fractions that are told, in this order."""
 
 SMALL_FIGURES = "note"
 """The folder among a sweep's artifacts with its figures as wide as a description: MLflow does not scale them."""
@@ -90,7 +78,7 @@ def run_description(about: RunFacts, run_id: str, outcome: Mapping[str, Any]) ->
     parts += [f"- {note}" for note in outcome.get("notes", ())]
     short = run_id[:8]
     asked = [f"side4video evaluate {short}"]
-    if "eval/top1" in outcome["metrics"]:
+    if f"eval/{METRICS[0].name}" in outcome["metrics"]:
         asked += [f"side4video predict {short} VIDEO...", f"side4video register {short}"]
     if state == "finished":
         parts.append(_code(["# ask it", *asked]))
@@ -161,16 +149,16 @@ def small_figure(figure: Path, folder: Path) -> Path:
 
 
 def _headline(metrics: Mapping[str, float]) -> str:
-    told = [
-        f"{100 * metrics[f'eval/{key}']:.1f}% {name}" for key, name in HEADLINES.items() if f"eval/{key}" in metrics
-    ]
+    fractions = {f"eval/{metric.name}": metric for metric in METRICS if metric.is_fraction}
+    shown = {key: metric for key, metric in fractions.items() if key in metrics}
+    told = [f"{each.text(metrics[key])} {each.heading or each.title}" for key, each in shown.items()]
     if not told:
         return "No evaluation."
     first, *others = told
     line = ", ".join([f"**{first}**", *others])
     if "eval/videos" in metrics:
         line += f" of {metrics['eval/videos']:.0f} videos"
-    epoch, headline = metrics.get("best/epoch"), next(key for key in HEADLINES if f"eval/{key}" in metrics)
+    epoch, headline = metrics.get("best/epoch"), next(iter(shown.values())).name
     if epoch is not None and f"best/{headline}" in metrics:
         line += f"; best {100 * metrics[f'best/{headline}']:.1f}% in epoch {epoch + 1:.0f}"
     return line

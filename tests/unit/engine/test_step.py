@@ -10,12 +10,14 @@ import torch
 from torch import nn
 
 import toys
+from side4video.core.metric_spec import MetricSpec
 from side4video.engine.pack import Pack
 from side4video.engine.process_group import ProcessGroup
 from side4video.engine.step import Plan, dry_run, train_step
 from side4video.engine.step_timer import StepTimer
 from side4video.engine.student import Student
 from side4video.spec.optimization import OptimizationSpec
+from side4video.tasks.recognition.metrics import METRICS
 
 CPU = torch.device("cpu")
 
@@ -44,7 +46,7 @@ def part(*values):
 class Sum:
     """A task whose loss is the sum of the outputs."""
 
-    main_metric: str = "top1"
+    main_metric: MetricSpec = METRICS[0]
 
     def targets(self, batch):
         return None

@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from side4video.reports.arms import best_rows, counted_runs, distinct_arms, metric_spread, metric_title, varying_fields
+from side4video.reports.arms import best_rows, counted_runs, distinct_arms, metric_spread, varying_fields
 from side4video.reports.columns import as_markdown, as_rich, columns
 from side4video.reports.comparison import as_csv, compare_rows, explanation
 from side4video.reports.significance import compare, holm
+from side4video.tasks.metrics import metric_title
 
 
 def cells(table, key):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from matplotlib.text import Annotation
 
-from side4video.reports.figures.parallel_coordinates import axis_of, parallel_coordinates_figure
-from side4video.reports.figures.pareto import non_dominated, pareto_figure
-from side4video.reports.figures.style import new_figure, save
-from side4video.reports.figures.sweep import coordinates_sheet, pareto_sheet
+from side4video.reports.figures.parallel_coordinates import axis_of, draw_parallel_coordinates
+from side4video.reports.figures.pareto import draw_pareto, pareto_front
+from side4video.reports.figures.style import new_figure, save_figure
+from side4video.reports.figures.sweep import coordinates_figure, pareto_figure
 
 
 def ink(path):
@@ -33,12 +33,12 @@ def names(figure):
     return {text.get_text(): text.get_window_extent(renderer) for text in notes}
 
 
-@pytest.mark.parametrize("draw", [coordinates_sheet, pareto_sheet])
+@pytest.mark.parametrize("draw", [coordinates_figure, pareto_figure])
 def test_pictures_are_written_wide_and_not_empty(draw, table_9_rows, tmp_path):
-    share, width = ink(save(draw(table_9_rows).figure, tmp_path / "figure.png"))
+    share, width = ink(save_figure(draw(table_9_rows).figure, tmp_path / "figure.png"))
     assert width == 1200
     assert share > 0.01
-    empty, _ = ink(save(new_figure(8, 4), tmp_path / "empty.png"))
+    empty, _ = ink(save_figure(new_figure(8, 4), tmp_path / "empty.png"))
     assert empty == 0
 
 
@@ -52,13 +52,13 @@ def missing_categories(figure, rows):
 
 
 def test_every_category_is_named(table_9_rows):
-    assert missing_categories(parallel_coordinates_figure(table_9_rows), table_9_rows) == set()
+    assert missing_categories(draw_parallel_coordinates(table_9_rows), table_9_rows) == set()
     fewer = [row for row in table_9_rows if row.label != "Attention"]
-    assert missing_categories(parallel_coordinates_figure(fewer), fewer) == {"3D conv", "attention"}
+    assert missing_categories(draw_parallel_coordinates(fewer), fewer) == {"3D conv", "attention"}
 
 
 def test_the_metric_comes_last_with_a_line_for_each_arm(table_9_rows):
-    figure = parallel_coordinates_figure(table_9_rows)
+    figure = draw_parallel_coordinates(table_9_rows)
     headings = [label.get_text() for label in figure.axes[0].get_xticklabels()]
     assert headings == ["temporal", "shift", "representation", "layers", "dim", "top-1, %"]
     lines = {line.get_label(): line for line in figure.axes[0].lines}
@@ -69,7 +69,7 @@ def test_the_metric_comes_last_with_a_line_for_each_arm(table_9_rows):
 
 
 def test_lines_through_one_value_do_not_hide_each_other(grid):
-    lines = parallel_coordinates_figure(grid).axes[0].lines
+    lines = draw_parallel_coordinates(grid).axes[0].lines
     starts = [round(float(line.get_ydata()[0]), 6) for line in lines]
     assert len(set(starts)) == len(lines) == 18
     assert len(set(axis_of("layers", [row.swept["layers"] for row in grid]).heights)) == 3
@@ -77,7 +77,7 @@ def test_lines_through_one_value_do_not_hide_each_other(grid):
 
 def test_an_arm_that_was_cut_short_is_dashed_and_not_bold(arm):
     rows = [arm("good", 0.4, swept={"a": 1}), arm("stopped", 0.8, states=("stopped",) * 3, swept={"a": 2})]
-    good, stopped = sorted(parallel_coordinates_figure(rows).axes[0].lines, key=lambda line: line.get_label())
+    good, stopped = sorted(draw_parallel_coordinates(rows).axes[0].lines, key=lambda line: line.get_label())
     assert stopped.is_dashed()
     assert not good.is_dashed()
     assert good.get_linewidth() > stopped.get_linewidth()
@@ -109,7 +109,7 @@ def test_many_numbers_stand_on_a_scale():
 
 
 def test_arms_that_differ_in_nothing_swept_are_told_apart_by_name(arm):
-    figure = parallel_coordinates_figure([arm("ST-Adapter", 0.4), arm("AIM", 0.5)])
+    figure = draw_parallel_coordinates([arm("ST-Adapter", 0.4), arm("AIM", 0.5)])
     assert {"ST-Adapter", "AIM"} <= set(tick_labels(figure))
 
 
@@ -142,20 +142,20 @@ def best_for_each_memory(points, *, mode):
 
 
 def test_the_front_is_what_no_arm_beats():
-    assert finds_the_front(non_dominated)
+    assert finds_the_front(pareto_front)
     assert not finds_the_front(best_for_each_memory)
 
 
 def front_corners(rows):
     """Where the stairs turn, without their end at the edge."""
-    return list(pareto_figure(rows).axes[0].lines[0].get_xdata())[:-2]
+    return list(draw_pareto(rows).axes[0].lines[0].get_xdata())[:-2]
 
 
 def test_the_front_is_named_and_an_arm_cut_short_is_never_on_it(arm):
     rows = [arm("small", 0.4, memory=1), arm("large", 0.6, memory=3), arm("beaten", 0.3, memory=2)]
     stopped = arm("stopped", 0.9, memory=0.5, states=("stopped",) * 3)
     front = front_corners(rows)
-    with_stopped = pareto_figure([*rows, stopped])
+    with_stopped = draw_pareto([*rows, stopped])
     assert {"small", "large", "beaten", "stopped"} <= set(names(with_stopped))
     assert front_corners([*rows, stopped]) == front
     finished = replace(stopped, runs=tuple(replace(run, state="finished") for run in stopped.runs))
@@ -168,13 +168,13 @@ def overlapping(boxes):
 
 def test_names_do_not_overlap(table_9_rows, grid):
     for rows in (table_9_rows, grid):
-        figure = pareto_figure(rows)
+        figure = draw_pareto(rows)
         assert len(names(figure)) >= 5
         assert overlapping(names(figure)) == []
 
 
 def test_names_that_overlap_are_noticed(grid):
-    figure = pareto_figure(grid)
+    figure = draw_pareto(grid)
     for text in figure.axes[0].texts:
         text.set_position((0, 10))
     assert overlapping(names(figure))
@@ -182,7 +182,7 @@ def test_names_that_overlap_are_noticed(grid):
 
 def test_the_papers_points_are_hollow(table_9_rows):
     def hollow(rows):
-        return [line for line in pareto_figure(rows).axes[0].lines if line.get_markerfacecolor() == "white"]
+        return [line for line in draw_pareto(rows).axes[0].lines if line.get_markerfacecolor() == "white"]
 
     assert len(hollow(table_9_rows)) == 9
     assert hollow([replace(row, paper={}) for row in table_9_rows]) == []
@@ -190,14 +190,14 @@ def test_the_papers_points_are_hollow(table_9_rows):
 
 def test_memory_is_logarithmic_where_it_spans_much(arm):
     def scale(largest):
-        return pareto_figure([arm("a", 0.4, memory=1.0), arm("b", 0.5, memory=largest)]).axes[0].get_xscale()
+        return draw_pareto([arm("a", 0.4, memory=1.0), arm("b", 0.5, memory=largest)]).axes[0].get_xscale()
 
     assert (scale(8.0), scale(8.1)) == ("linear", "log")
 
 
 def test_seeds_have_error_bars(arm):
     def bars(seeds):
-        axes = pareto_figure([arm("a", 0.4, seeds=seeds), arm("b", 0.5, seeds=seeds)]).axes[0]
+        axes = draw_pareto([arm("a", 0.4, seeds=seeds), arm("b", 0.5, seeds=seeds)]).axes[0]
         return sum(container.has_yerr for container in axes.containers)
 
     assert (bars((0, 1)), bars((0,))) == (2, 0)
@@ -205,11 +205,11 @@ def test_seeds_have_error_bars(arm):
 
 def test_memory_says_whether_it_was_planned(arm):
     measured = {"memory/peak_gib": 2.0}
-    assert "planned" in pareto_figure([arm("a", 0.4)]).axes[0].get_xlabel()
-    assert "measured" in pareto_figure([arm("a", 0.4, metrics=measured)]).axes[0].get_xlabel()
+    assert "planned" in draw_pareto([arm("a", 0.4)]).axes[0].get_xlabel()
+    assert "measured" in draw_pareto([arm("a", 0.4, metrics=measured)]).axes[0].get_xlabel()
 
 
-@pytest.mark.parametrize("draw", [parallel_coordinates_figure, pareto_figure])
+@pytest.mark.parametrize("draw", [draw_parallel_coordinates, draw_pareto])
 def test_nothing_to_draw_is_said(draw, arm):
     for rows in ([], [arm("refused", 0.5, states=("refused",) * 3)]):
         assert draw(rows).texts[0].get_text().startswith("no arm has")

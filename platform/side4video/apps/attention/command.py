@@ -100,7 +100,7 @@ def _draw(place: Path, seen: "Looked", reader: "AttentionReader", *, film: bool)
     from side4video.apps.attention.figure import attention_figure, attention_film
     from side4video.core.text import printable
     from side4video.inference.video_folder import seconds_of
-    from side4video.reports.figures.style import FORMATS, write_picture
+    from side4video.reports.figures.style import FORMATS, save_figure
 
     tower = _tower_name(reader)
     maps = {tower: seen.tower_TGG, SIDE: seen.side_TGG}
@@ -108,7 +108,7 @@ def _draw(place: Path, seen: "Looked", reader: "AttentionReader", *, film: bool)
     title = f"{name}: {seen.answer}" if seen.answer else name
     caption = _caption(tower, reader.definitions)
     figure = attention_figure(seen.frames_THWC, maps, title=title, caption=caption)
-    files = [write_picture(figure, place.with_name(f"{place.name}.{kind}")) for kind in FORMATS]
+    files = [save_figure(figure, place.with_name(f"{place.name}.{kind}")) for kind in FORMATS]
     if film:
         path = place.with_name(f"{place.name}.mp4")
         seconds = seconds_of(Path(seen.video)) if Path(seen.video).is_file() else None

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from side4video.data.motion_render import FRAMES_PER_SECOND, write_video
-from side4video.reports.figures.style import DPI, INK, SOFT, TEXT, new_figure, shortened, wrapped
+from side4video.reports.figures.style import DPI, INK, SOFT, TEXT, new_figure, shorten, wrap_text
 
 COLOURS = "inferno"
 """Even in lightness, so it reads in grey and by the colour-blind."""
@@ -53,12 +53,12 @@ def attention_figure(
     frames = len(frames_THWC)
     side = float(np.clip((width - 1.75) / frames, *FRAME_INCHES))
     left, right, above, gap = 1.0, 0.75, 0.5, 0.05
-    lines = wrapped(caption, inches=left + frames * side + right - 0.2, points=TEXT - 2)
+    lines = wrap_text(caption, inches=left + frames * side + right - 0.2, points=TEXT - 2)
     below = 0.12 + 0.145 * len(lines)
     rows = 1 + len(maps)
     size = (left + frames * side + right, above + rows * side + below)
     figure = new_figure(*size)
-    figure.text(0.1 / size[0], 1 - 0.17 / size[1], shortened(title, 110), color=INK, fontsize=TEXT + 1, va="center")
+    figure.text(0.1 / size[0], 1 - 0.17 / size[1], shorten(title, 110), color=INK, fontsize=TEXT + 1, va="center")
     scales = {name: _scale(map_TGG) for name, map_TGG in maps.items()}
 
     def place(row: int, column: float, *, wide: float = side) -> Any:
@@ -138,7 +138,7 @@ def _panels(panels: Mapping[str, NDArray[np.uint8]], *, title: str, place: str) 
     size = (gap + len(panels) * (PANEL_INCHES + gap), above + PANEL_INCHES + gap)
     figure = new_figure(*size)
     figure.set_facecolor("white")
-    figure.text(gap / size[0], 1 - 0.2 / size[1], shortened(title, 70), color=INK, fontsize=TEXT + 1, va="center")
+    figure.text(gap / size[0], 1 - 0.2 / size[1], shorten(title, 70), color=INK, fontsize=TEXT + 1, va="center")
     figure.text(1 - gap / size[0], 1 - 0.2 / size[1], place, color=SOFT, fontsize=TEXT, va="center", ha="right")
     for column, (name, picture_HWC) in enumerate(panels.items()):
         left = gap + column * (PANEL_INCHES + gap)

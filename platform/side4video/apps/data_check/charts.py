@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from side4video.apps.data_check.report import Counts, Histogram
 from side4video.core.text import printable
@@ -17,8 +18,8 @@ from side4video.reports.figures.style import (
     label_axes,
     legend_below,
     new_figure,
-    quiet_axes,
-    shortened,
+    shorten,
+    style_axes,
 )
 
 HEIGHT = 2.4
@@ -51,7 +52,7 @@ def count_chart(counts: Counts) -> Figure:
         axes.set_xticks([])
         label_axes(axes, x=f"{len(ranked)} in order of frequency")
     else:
-        names = [shortened(printable(name), MAX_NAME_LENGTH) for name, _ in ranked]
+        names = [shorten(printable(name), MAX_NAME_LENGTH) for name, _ in ranked]
         axes.set_xticks(range(len(ranked)), names, parse_math=False)
     return figure
 
@@ -64,7 +65,7 @@ def value_text(value: float, unit: str) -> str:
 def _stacked_bars(counts: Mapping[str, Sequence[int]], bars: int) -> tuple[Figure, Axes]:
     figure = new_figure(WIDTH, HEIGHT)
     figure.set_layout_engine("constrained")
-    axes = quiet_axes(figure.subplots())
+    axes = style_axes(figure.subplots())
     bottom = [0] * bars
     handles = []
     for split in SPLITS:
@@ -72,6 +73,6 @@ def _stacked_bars(counts: Mapping[str, Sequence[int]], bars: int) -> tuple[Figur
         handles.append(axes.bar(range(bars), heights, 0.85, bottom, color=_COLOURS[split]))
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
     axes.set_xlim(-max(0.5, (MAX_NAMED_BARS - bars) / 2), bars - 1 + max(0.5, (MAX_NAMED_BARS - bars) / 2))
-    axes.yaxis.get_major_locator().set_params(integer=True, nbins=4)
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     legend_below(figure, handles, SPLITS)
     return figure, axes

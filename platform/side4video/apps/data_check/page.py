@@ -39,7 +39,7 @@ class Picture:
 def report_page(report: DataReport, pictures: Sequence[Picture]) -> str:
     """The page as HTML."""
     # Matplotlib takes most of a second to load, and `data check` without a page does not need it.
-    from side4video.reports.figures.figure import sheet_html
+    from side4video.reports.figures.figure import figure_html
     from side4video.reports.html import render
 
     found = {kind: report.of_kind(kind) for kind in KINDS}
@@ -53,7 +53,7 @@ def report_page(report: DataReport, pictures: Sequence[Picture]) -> str:
         counts=count_rows(report),
         problems=problems,
         max_problems=MAX_PROBLEMS,
-        figures=map(sheet_html, report_figures(report)),
+        figures=map(figure_html, report_figures(report)),
         pictures=pictures,
     )
 

@@ -110,12 +110,12 @@ def _write(
 ) -> list[Path]:
     from side4video.apps.examples.figure import examples_figure
     from side4video.apps.examples.page import examples_page
-    from side4video.reports.figures.style import FORMATS, write_picture
+    from side4video.reports.figures.style import FORMATS, save_figure
     from side4video.reports.html import write_page
 
     caption = " ".join([*notes, CAPTION])
     figure = examples_figure(found, title=title, caption=caption, videos=videos, frames=frames)
-    files = [write_picture(figure, folder / f"{NAME}.{kind}") for kind in FORMATS]
+    files = [save_figure(figure, folder / f"{NAME}.{kind}") for kind in FORMATS]
     page = folder / f"{NAME}.html"
     write_page(examples_page(found, title=title, notes=notes, videos=videos), page)
     return [*files, page]

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from side4video.apps.examples.queries import Example, FoundVideo
-from side4video.reports.figures.style import INK, SOFT, TEXT, new_figure, wrapped
+from side4video.reports.figures.style import INK, SOFT, TEXT, new_figure, wrap_text
 
 OWN = "#0072B2"
 """Blue of Okabe and Ito's colours, which the colour-blind tell from grey; a word stands beside it."""
@@ -39,8 +39,8 @@ def examples_figure(
     cells = max(len(each.found) for each in examples)
     cell = (width - 2 * _EDGE - (cells - 1) * _GAP - (0.15 if cells > 1 else 0)) / cells
     heights = [_strip_height(each, frames, cell) for each in examples]
-    heads = [wrapped(_heading(each, videos), inches=width - 2 * _EDGE, points=TEXT) for each in examples]
-    notes = wrapped(caption, inches=width - 2 * _EDGE, points=TEXT - 2)
+    heads = [wrap_text(_heading(each, videos), inches=width - 2 * _EDGE, points=TEXT) for each in examples]
+    notes = wrap_text(caption, inches=width - 2 * _EDGE, points=TEXT - 2)
     rows = [0.17 * len(head) + _HEAD + height + _FOOT for head, height in zip(heads, heights, strict=True)]
     size = (width, _ABOVE + sum(rows) + 0.145 * len(notes) + 0.12)
     figure = new_figure(*size)

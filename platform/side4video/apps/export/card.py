@@ -5,17 +5,11 @@ from typing import Any
 from side4video.data.annotations.tables import some
 from side4video.inference.bundle import GRAPH, Bundle
 from side4video.spec.experiment import Experiment
+from side4video.tasks.recognition.metrics import METRICS
 
-FIGURES = ("top1", "top5", "mean_class_accuracy")
-"""The figures of the header, in their order."""
-SHOWN = ("best/top1", "eval/top1", "eval/top5", "eval/mean_class_accuracy", "eval/loss", "eval/videos")
-"""The metrics of the page, as far as the run has them."""
-NAMES = {
-    "top1": ("accuracy", "top-1 accuracy"),
-    "top5": ("accuracy", "top-5 accuracy"),
-    "mean_class_accuracy": ("accuracy", "mean class accuracy"),
-}
-"""Of a figure: the hub's type, and what it is called."""
+_CARD_METRICS = tuple(metric for metric in METRICS if metric.hub)
+SHOWN = (f"best/{METRICS[0].name}", *(f"eval/{metric.name}" for metric in _CARD_METRICS), "eval/loss", "eval/videos")
+"""The metrics of the page, if the run has them."""
 
 
 USAGE = """import side4video
@@ -71,7 +65,11 @@ def card_header(bundle: Bundle, spec: Experiment, *, license_name: str = "") -> 
     Only figures of the weights that are exported stand in it: `best/` of the best, `eval/` of the last.
     """
     area = "best" if bundle.origin.get("weights") == "best" else "eval"
-    measured = [(name, bundle.figures[f"{area}/{name}"]) for name in FIGURES if f"{area}/{name}" in bundle.figures]
+    measured = [
+        (each.hub, bundle.figures[f"{area}/{each.name}"])
+        for each in _CARD_METRICS
+        if f"{area}/{each.name}" in bundle.figures
+    ]
     header: dict[str, Any] = {"license": license_name} if license_name else {}
     header |= {
         "library_name": "side4video",
@@ -83,7 +81,7 @@ def card_header(bundle: Bundle, spec: Experiment, *, license_name: str = "") -> 
         result = {
             "task": {"type": "video-classification", "name": "Video Classification"},
             "dataset": {"type": spec.data.dataset.kind, "name": spec.data.dataset.kind, "split": "test"},
-            "metrics": [{"type": NAMES[n][0], "name": NAMES[n][1], "value": round(v, 6)} for n, v in measured],
+            "metrics": [{"type": hub[0], "name": hub[1], "value": round(value, 6)} for hub, value in measured if hub],
         }
         header["model-index"] = [{"name": bundle.name, "results": [result]}]
     return header

@@ -7,11 +7,12 @@ import click
 
 from side4video.apps.mlflow_ui.keep_open import keep_open
 from side4video.core.errors import InputError
+from side4video.tasks.metrics import MAIN_METRICS
 
 if TYPE_CHECKING:
     from side4video.tracking.mlflow.store import MLflowStore
 
-ORDER_BY = "eval/top1"
+ORDER_BY = MAIN_METRICS[0]
 """The metric by which arms are compared, and runs are sorted where no view can be kept."""
 
 

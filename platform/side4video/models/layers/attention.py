@@ -127,8 +127,8 @@ class _SplitHeads(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         query, key, value = gradients
-        rows, heads, seen, width = key.shape
-        together = torch.empty((rows, seen, 3, heads, width), dtype=key.dtype, device=key.device)
+        rows, heads, keys, width = key.shape
+        together = torch.empty((rows, keys, 3, heads, width), dtype=key.dtype, device=key.device)
         together[:, : ctx.keys_only, 0] = 0
         together[:, ctx.keys_only :, 0] = query.transpose(1, 2)
         together[:, :, 1] = key.transpose(1, 2)

@@ -74,9 +74,9 @@ class _BatchNormalise(torch.autograd.Function):
             normalised, _, _ = torch.native_batch_norm(image, ones, zeros, mean_D, variance_D, False, 0.0, EPSILON)
             inverse_D = (variance_D + EPSILON).rsqrt()
         elif statistics.training:
-            kept = running if update else (None, None)
+            updated = running if update else (None, None)
             momentum = statistics.count_batch() if update else 0.0
-            normalised, _, inverse_D = torch.native_batch_norm(image, ones, zeros, *kept, True, momentum, EPSILON)
+            normalised, _, inverse_D = torch.native_batch_norm(image, ones, zeros, *updated, True, momentum, EPSILON)
         else:
             normalised, _, _ = torch.native_batch_norm(image, ones, zeros, *running, False, 0.0, EPSILON)
             inverse_D = (running[1] + EPSILON).rsqrt() if running[1] is not None else ones

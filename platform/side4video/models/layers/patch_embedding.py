@@ -75,12 +75,14 @@ class _Embed(torch.autograd.Function):
         (video_BTCHW,) = ctx.saved_tensors
         gradient_BTPD = gradients[0]
         dim, channels, slices, size, _ = ctx.like.shape
-        learnt_DK = ctx.like.new_zeros(dim, slices * channels * size * size)
-        for clips in _chunks(gradient_BTPD, learnt_DK.shape[1]):
+        grad_weight_DK = ctx.like.new_zeros(dim, slices * channels * size * size)
+        for clips in _chunks(gradient_BTPD, grad_weight_DK.shape[1]):
             patches_BTPK = _patches(video_BTCHW[clips], ctx.normalise, size, ctx.dtype)
-            learnt_DK += weight_gradient(gradient_BTPD[clips].flatten(0, 2), patches_BTPK.flatten(0, 2))
-        learnt = rearrange(learnt_DK, "d (k c p q) -> d c k p q", k=slices, c=channels, p=size, q=size).contiguous()
-        return None, learnt, gradient_BTPD.sum((0, 1, 2), dtype=learnt.dtype), None, None
+            grad_weight_DK += weight_gradient(gradient_BTPD[clips].flatten(0, 2), patches_BTPK.flatten(0, 2))
+        grad_weight = rearrange(
+            grad_weight_DK, "d (k c p q) -> d c k p q", k=slices, c=channels, p=size, q=size
+        ).contiguous()
+        return None, grad_weight, gradient_BTPD.sum((0, 1, 2), dtype=grad_weight.dtype), None, None
 
 
 def _patches(video_BTCHW: Tensor, normalise: Callable[[Tensor], Tensor], size: int, dtype: torch.dtype) -> Tensor:

@@ -41,6 +41,7 @@ def weight_gradient(gradient_MO: Tensor, x_MI: Tensor) -> Tensor:
 
 
 def prefers_one_dnn(left: Tensor, right: Tensor) -> bool:
+    """Whether both tensors are fp32 on a CPU, so that oneDNN can multiply them."""
     # Subclasses (fake tensors) use torch's own product, which counters of operations recognise.
     return (
         _ONE_DNN is not None
@@ -65,14 +66,14 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x_MI, weight_OI = ctx.saved_tensors
         gradient = _rows(gradients[0])
-        x_gradient = learnt = bias_gradient = None
+        x_gradient = grad_weight = bias_gradient = None
         if weight_OI is not None:
             x_gradient = product(gradient, weight_OI.t()).view(*gradients[0].shape[:-1], -1)
         if x_MI is not None:
-            learnt = weight_gradient(gradient, _rows(x_MI))
+            grad_weight = weight_gradient(gradient, _rows(x_MI))
         if ctx.needs_input_grad[2]:
             bias_gradient = gradient.sum(0)
-        return x_gradient, learnt, bias_gradient
+        return x_gradient, grad_weight, bias_gradient
 
 
 def _rows(x_MI: Tensor) -> Tensor:

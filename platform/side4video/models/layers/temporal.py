@@ -109,7 +109,7 @@ class _TemporalLinear(torch.autograd.Function):
         gradient_MO = gradients[0].flatten(0, -2)
         sum_O = gradient_MO.sum(0, dtype=weight_OD.dtype)
         mixed_MD = _shift_multiply(tokens_BTPD, weight_3D).flatten(0, -2)
-        learnt_OD = weight_gradient(gradient_MO, mixed_MD).to(weight_OD.dtype)
+        grad_weight_OD = weight_gradient(gradient_MO, mixed_MD).to(weight_OD.dtype)
         del mixed_MD
         gradient_BTPD = product(gradient_MO, weight_OD.t().to(dtype)).view_as(tokens_BTPD)
         kernel_gradient = _kernel_gradient(tokens_BTPD, gradient_BTPD).to(weight_3D.dtype)
@@ -118,7 +118,7 @@ class _TemporalLinear(torch.autograd.Function):
             tokens_gradient,
             kernel_gradient,
             sum_O @ weight_OD,
-            torch.addr(learnt_OD, sum_O, shift_D),
+            torch.addr(grad_weight_OD, sum_O, shift_D),
             sum_O,
         )
 

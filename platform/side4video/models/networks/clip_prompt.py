@@ -43,7 +43,8 @@ class PromptedText(nn.Module):
             limit = self.positions - self.prefix - self.postfix
             raise InputError(
                 "task.words",
-                f"{tokens_QW.shape[1]} tokens and {self.prefix} + {self.postfix} learnt vectors are {length} positions",
+                f"{tokens_QW.shape[1]} tokens and {self.prefix} + {self.postfix} learned vectors are "
+                f"{length} positions",
                 allowed=f"{self.positions}, the positions of the text tower: up to {limit} words beside these vectors",
                 fix=f"set task.words to {limit}, or make method.prefix and method.postfix smaller",
             )

@@ -41,8 +41,8 @@ class FrozenFeatures:
 
     def read(self, tap: int) -> Tensor:
         """Output tokens [N, P, D] of a block, dequantised where they are stored in eight bits."""
-        kept = self.tokens[tap]
-        return kept.dequantise() if isinstance(kept, EightBitTokens) else kept
+        tokens = self.tokens[tap]
+        return tokens.dequantise() if isinstance(tokens, EightBitTokens) else tokens
 
 
 class Network(Protocol):

@@ -18,15 +18,15 @@ from side4video.reports.figures.style import (
     ORANGE,
     SOFT,
     TEXT,
-    abridged,
     label_axes,
     new_figure,
-    quiet_axes,
+    shorten_middle,
+    style_axes,
 )
 
-NAMED = 20
+MAX_NAMED_CLASSES = 20
 """With more classes than this, cells are too small for names and figures."""
-PAIRS = 20
+MAX_PAIRS = 20
 """Of the most confused pairs, so many are named."""
 _SHADES = LinearSegmentedColormap.from_list("shares", ["#f7fbff", "#9ecae1", "#2171b5", "#08306b"])
 _ON_LIGHT, _ON_DARK = "#1a1a1a", "#fdfdfd"
@@ -68,14 +68,14 @@ class Confusion:
 
 def confusion_of(predictions: Predictions) -> Confusion:
     """The counts of a run, classes in the order of its data set."""
-    places = {name: place for place, name in enumerate(predictions.classes)}
-    counts_CC = np.zeros((len(places), len(places)), np.int64)
+    indices = {name: index for index, name in enumerate(predictions.classes)}
+    counts_CC = np.zeros((len(indices), len(indices)), np.int64)
     for (label, guess), videos in Counter((each.label, each.guess) for each in predictions.videos).items():
-        counts_CC[places[label], places[guess]] = videos
+        counts_CC[indices[label], indices[guess]] = videos
     return Confusion(predictions.classes, counts_CC)
 
 
-def confusion_sheet(confusion: Confusion, *, run: str) -> ReportFigure:
+def confusion_figure(confusion: Confusion, *, run: str) -> ReportFigure:
     """The figure: of few classes the matrix with shares in percent; of many the matrix, and the most confused pairs.
 
     Args:
@@ -86,9 +86,9 @@ def confusion_sheet(confusion: Confusion, *, run: str) -> ReportFigure:
     pairs = confusion.pairs()
     caption = f"{run}: {right:,} of {videos:,} held-out videos right ({100 * right / videos:.1f}%). A row is a class, "
     caption += "a column what its videos were taken for, in shares of the row."
-    is_small = len(confusion.classes) <= NAMED
+    is_small = len(confusion.classes) <= MAX_NAMED_CLASSES
     if not is_small and pairs:
-        caption += f" Right: the {min(PAIRS, len(pairs))} most confused of {len(pairs):,} pairs."
+        caption += f" Right: the {min(MAX_PAIRS, len(pairs))} most confused of {len(pairs):,} pairs."
     return ReportFigure(
         "confusion",
         "What is taken for what",
@@ -97,14 +97,14 @@ def confusion_sheet(confusion: Confusion, *, run: str) -> ReportFigure:
         {
             "classes": list(confusion.classes),
             "counts": confusion.counts_CC.tolist(),
-            "pairs": [vars(pair) for pair in pairs[:PAIRS]],
+            "pairs": [vars(pair) for pair in pairs[:MAX_PAIRS]],
         },
     )
 
 
 def _draw_small(confusion: Confusion) -> Figure:
     count = len(confusion.classes)
-    names = [abridged(name, 30) for name in confusion.classes]
+    names = [shorten_middle(name, 30) for name in confusion.classes]
     longest = max(map(len, names))
     side = max(2.6, 0.46 * count)
     figure = new_figure(side + 1.4 + 0.07 * longest, side + 0.7 + 0.05 * longest)
@@ -143,7 +143,7 @@ def _draw_large(confusion: Confusion, pairs: list[Pair]) -> Figure:
     bar.ax.tick_params(labelsize=8, labelcolor=INK, color=SOFT)
     bar.outline.set_visible(False)
     bar.set_label("of the row's videos", fontsize=8, color=INK)
-    _draw_pairs(bars, pairs[:PAIRS])
+    _draw_pairs(bars, pairs[:MAX_PAIRS])
     return figure
 
 
@@ -152,19 +152,19 @@ def _draw_pairs(axes: Axes, pairs: list[Pair]) -> None:
         axes.set_axis_off()
         axes.text(0.5, 0.5, "nothing is confused", ha="center", fontsize=TEXT, color=INK)
         return
-    quiet_axes(axes, grid="x")
+    style_axes(axes, grid="x")
     axes.barh(range(len(pairs)), [pair.videos for pair in pairs], 0.62, color=ORANGE)
-    for place, pair in enumerate(pairs):
+    for index, pair in enumerate(pairs):
         axes.annotate(
             f"{pair.videos} of {pair.of}",
-            (pair.videos, place),
+            (pair.videos, index),
             (4, 0),
             textcoords="offset points",
             va="center",
             fontsize=7.5,
             color=FAINT,
         )
-    names = [f"{abridged(pair.label, 44)}\n→ {abridged(pair.guess, 44)}" for pair in pairs]
+    names = [f"{shorten_middle(pair.label, 44)}\n→ {shorten_middle(pair.guess, 44)}" for pair in pairs]
     axes.set_yticks(range(len(pairs)), names, fontsize=6.5)
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)

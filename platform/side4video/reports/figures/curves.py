@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from side4video.core.errors import InputError
 from side4video.core.metric import LARGEST
-from side4video.reports.arms import ArmResult, Mode, is_fraction, metric_title, printed_value, spread
+from side4video.reports.arms import ArmResult, Mode, spread
 from side4video.reports.figures.figure import ReportFigure
 from side4video.reports.figures.style import (
     BLUE,
@@ -26,18 +26,19 @@ from side4video.reports.figures.style import (
     label_axes,
     legend_below,
     new_figure,
-    quiet_axes,
-    shortened,
+    shorten,
+    style_axes,
 )
+from side4video.tasks.metrics import METRICS, is_fraction, metric_title, printed_value
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.tags import REUSED_TAG
 
-SHOWN = ("eval/top1", "eval/top5", "eval/t2v_r1", "eval/v2t_r1")
+SHOWN = tuple(f"eval/{each.name}" for each in METRICS if each.in_summary and not each.name.endswith("_r5"))
 """Metrics of one run that are drawn, of those that it has; the first is the one by which its best epoch is chosen."""
 TRAIN, TEST = "train/loss", "eval/loss"
-NAMED = len(COLOURS)
+MAX_NAMED_ARMS = len(COLOURS)
 """Of more arms than this, the best have a colour and a name."""
-ARMS = 40
+MAX_ARMS = 40
 """Of more arms than this, only the best are drawn: each curve is a question to the store."""
 
 History = Mapping[str, Mapping[int, float]]
@@ -96,7 +97,7 @@ def read_history(store: RunStore, run: StoredRun, metrics: Sequence[str]) -> His
     return {name: {each.step: each.value for each in store.history(source, name)} for name in known}
 
 
-def run_sheet(store: RunStore, run: StoredRun) -> ReportFigure:
+def run_curves_figure(store: RunStore, run: StoredRun) -> ReportFigure:
     """The curves of one run: training and held-out loss, and its metrics.
 
     Raises:
@@ -109,9 +110,8 @@ def run_sheet(store: RunStore, run: StoredRun) -> ReportFigure:
         fix = "let it finish its first epoch, or name another run"
         raise InputError(where, "was never evaluated, and has no curves", fix=fix)
     epoch, value = curves[metrics[0]].best("max")
-    caption = (
-        f"{run.name}: the best {metric_title(metrics[0])} is {_in_words(metrics[0], value)}, after epoch {epoch:g}. "
-    )
+    caption = f"{run.name}: the best {metric_title(metrics[0])} is {_format_value(metrics[0], value)}, "
+    caption += f"after epoch {epoch:g}. "
     caption += "Training loss: means over some steps each."
     numbers = {name: {"epochs": curve.epochs, "values": curve.values} for name, curve in curves.items()}
     return ReportFigure("curves", "Learning curves", caption, _draw_run(curves, metrics), numbers)
@@ -140,8 +140,8 @@ def arm_curves(
     return found
 
 
-def arms_sheet(
-    arms: Mapping[str, Mapping[str, Curve]], metric: str, *, mode: Mode = "max", seeds: int = 1, left_out: int = 0
+def arm_curves_figure(
+    arms: Mapping[str, Mapping[str, Curve]], metric: str, *, mode: Mode = "max", seeds: int = 1, omitted: int = 0
 ) -> ReportFigure:
     """The curves of a sweep's arms: the metric, and the held-out loss; the best arm is named in the caption.
 
@@ -150,17 +150,17 @@ def arms_sheet(
         metric: What they are compared by.
         mode: Whether a higher or a lower value of it is better.
         seeds: That a curve is the mean of, at most.
-        left_out: Arms that are not among these.
+        omitted: Arms that are not among these.
     """
     order = sorted(arms, key=lambda label: arms[label][metric].best(mode)[1], reverse=mode == "max")
     epoch, value = arms[order[0]][metric].best(mode)
     caption = f"Means over {seeds} seeds. " if seeds > 1 else ""
-    caption += f"The best {metric_title(metric)} of any epoch is {_in_words(metric, value)}: {order[0]}, "
+    caption += f"The best {metric_title(metric)} of any epoch is {_format_value(metric, value)}: {order[0]}, "
     caption += f"after epoch {epoch:g} (starred)."
-    if len(order) > NAMED:
-        caption += f" Grey: the {len(order) - NAMED} others."
-    if left_out:
-        caption += f" {left_out} arms that ended lower are left out."
+    if len(order) > MAX_NAMED_ARMS:
+        caption += f" Grey: the {len(order) - MAX_NAMED_ARMS} others."
+    if omitted:
+        caption += f" {omitted} arms that ended lower are left out."
     numbers = {
         label: {name: {"epochs": curve.epochs, "values": curve.values} for name, curve in curves.items()}
         for label, curves in arms.items()
@@ -168,7 +168,7 @@ def arms_sheet(
     return ReportFigure("curves", "Learning curves", caption, _draw_arms(arms, order, metric, mode), numbers)
 
 
-def _in_words(metric: str, value: float) -> str:
+def _format_value(metric: str, value: float) -> str:
     return f"{printed_value(metric, value):.1f}%" if is_fraction(metric) else f"{value:.4g}"
 
 
@@ -177,7 +177,7 @@ def _panels(height: float) -> tuple[Figure, Axes, Axes]:
     figure.set_layout_engine("constrained", w_pad=0.08)
     left, right = figure.subplots(1, 2)
     for axes in (left, right):
-        quiet_axes(axes)
+        style_axes(axes)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     return figure, left, right
 
@@ -199,23 +199,23 @@ def _draw_run(curves: Mapping[str, Curve], metrics: Sequence[str]) -> Figure:
 
 
 def _draw_arms(arms: Mapping[str, Mapping[str, Curve]], order: Sequence[str], metric: str, mode: Mode) -> Figure:
-    named = list(order[:NAMED])
+    named = list(order[:MAX_NAMED_ARMS])
     figure, left, right = _panels(3.6 + 0.17 * ((len(named) + 1) // 2))
     handles: list[Line2D] = []
-    for place, label in reversed(list(enumerate(order))):
-        colour = COLOURS[place] if place < NAMED else MUTED
+    for index, label in reversed(list(enumerate(order))):
+        colour = COLOURS[index] if index < MAX_NAMED_ARMS else MUTED
         if TEST in arms[label] and metric != TEST:
-            _line(left, arms[label][TEST], colour=colour, label=label, scale=1.0, best=place == 0)
-        _line(right, arms[label][metric], colour=colour, label=label, scale=printed_value(metric, 1.0), best=place == 0)
-        if place < NAMED:
-            handles.insert(0, Line2D([], [], color=colour, linewidth=2.6 if place == 0 else 1.5))
+            _line(left, arms[label][TEST], colour=colour, label=label, scale=1.0, best=index == 0)
+        _line(right, arms[label][metric], colour=colour, label=label, scale=printed_value(metric, 1.0), best=index == 0)
+        if index < MAX_NAMED_ARMS:
+            handles.insert(0, Line2D([], [], color=colour, linewidth=2.6 if index == 0 else 1.5))
     _star(right, arms[order[0]][metric], metric, mode, colour=BLUE)
     label_axes(left, x="epochs trained", y="held-out loss")
     label_axes(right, x="epochs trained", y=f"{metric_title(metric)}{', %' * is_fraction(metric)}")
     for axes in (left, right):
         axes.set_xlim(left=0)
     if len(arms) > 1:
-        names = [shortened(label, 52) for label in named]
+        names = [shorten(label, 52) for label in named]
         legend_below(
             figure,
             handles,
@@ -254,7 +254,7 @@ def _star(axes: Axes, curve: Curve, metric: str, mode: Mode, *, colour: str) -> 
     spot = (epoch, printed_value(metric, value))
     axes.plot(*spot, "*", color=colour, markersize=12, markeredgecolor=PAPER, markeredgewidth=0.8, zorder=4)
     text = axes.annotate(
-        _in_words(metric, value),
+        _format_value(metric, value),
         spot,
         (0, 8 if mode == "max" else -8),
         textcoords="offset points",

@@ -13,13 +13,14 @@ from matplotlib.transforms import offset_copy
 
 from side4video.core.dotted import is_at_or_below
 from side4video.core.errors import InputError
-from side4video.reports.arms import METRIC, Spread, is_fraction, metric_title, printed_value, spread
+from side4video.reports.arms import METRIC, Spread, spread
 from side4video.reports.comparable import as_compared, check_runs, shown_of
 from side4video.reports.figures.figure import ReportFigure
-from side4video.reports.figures.style import COLOURS, INK, WIDTH, label_axes, new_figure, quiet_axes, shortened
+from side4video.reports.figures.style import COLOURS, INK, WIDTH, label_axes, new_figure, shorten, style_axes
 from side4video.reports.paper_report import REPEATED
 from side4video.spec.load import SpecError
 from side4video.spec.protocol import sentences
+from side4video.tasks.metrics import is_fraction, metric_title, printed_value
 from side4video.tracking.run_store import StoredRun
 from side4video.tracking.tags import STATE_TAG
 
@@ -85,16 +86,16 @@ def efficiency_lines(
     compared = [as_compared(run, shown=shown_of(run, (SHARE,))) for run in runs]
     fix = "leave some out, or allow it: --anyway {field}"
     found = check_runs(compared, where="data-efficiency", metrics=(metric,), anyway=anyway, fix=fix)
-    told = sentences([each for each in found if each.is_silent])
+    notes = sentences([each for each in found if each.is_silent])
     groups: dict[tuple[tuple[str, str], ...], list[StoredRun]] = {}
     for run in runs:
         groups.setdefault(_line_of(run), []).append(run)
-    told += [sentence for group in groups.values() for sentence in _check_line(group, anyway)]
+    notes += [sentence for group in groups.values() for sentence in _check_line(group, anyway)]
     labels = _labels(list(groups))
     lines = [
         EfficiencyLine(label, _points(group, metric)) for label, group in zip(labels, groups.values(), strict=True)
     ]
-    return sorted(lines, key=lambda line: -line.points[-1].spread.mean), told
+    return sorted(lines, key=lambda line: -line.points[-1].spread.mean), notes
 
 
 def _share(run: StoredRun) -> float:
@@ -112,7 +113,7 @@ def _check_line(group: Sequence[StoredRun], anyway: Collection[str]) -> list[str
         SpecError: It is not: a line for each field.
     """
     names = dict.fromkeys(name for run in group for name in run.params if not name.startswith(REPEATED))
-    told, problems = [], []
+    notes, problems = [], []
     for name in names:
         if name == SHARE or any(is_at_or_below(name, each) for each in _LINE):
             continue
@@ -123,7 +124,7 @@ def _check_line(group: Sequence[StoredRun], anyway: Collection[str]) -> list[str
             continue
         said = "; ".join(f"{value} in {', '.join(labels[:3])}" for value, labels in values.items())
         if any(is_at_or_below(name, each) for each in anyway):
-            told.append(f"Runs of a line differ in {name}: {said}.")
+            notes.append(f"Runs of a line differ in {name}: {said}.")
             continue
         problems.append(
             InputError(
@@ -135,7 +136,7 @@ def _check_line(group: Sequence[StoredRun], anyway: Collection[str]) -> list[str
         )
     if problems:
         raise SpecError(problems)
-    return told
+    return notes
 
 
 def _points(group: Sequence[StoredRun], metric: str) -> tuple[SharePoint, ...]:
@@ -159,8 +160,8 @@ def _labels(lines: Sequence[tuple[tuple[str, str], ...]]) -> list[str]:
     return labels
 
 
-def data_efficiency_sheet(
-    lines: Sequence[EfficiencyLine], *, metric: str = METRIC, told: Sequence[str] = ()
+def data_efficiency_figure(
+    lines: Sequence[EfficiencyLine], *, metric: str = METRIC, notes: Sequence[str] = ()
 ) -> ReportFigure:
     """The figure: the mean over seeds with its deviation, and each seed as a dot."""
     seeds = sorted({len(point.values) for line in lines for point in line.points})
@@ -175,7 +176,7 @@ def data_efficiency_sheet(
         ]
         for line in lines
     }
-    caption = " ".join([caption, *told])
+    caption = " ".join([caption, *notes])
     return ReportFigure("data-efficiency", "Accuracy and training data", caption, _draw(lines, metric), numbers)
 
 
@@ -186,12 +187,12 @@ def _upper(text: str) -> str:
 def _draw(lines: Sequence[EfficiencyLine], metric: str) -> Figure:
     figure = new_figure(WIDTH, 4.4)
     figure.set_layout_engine("constrained")
-    axes = quiet_axes(figure.add_subplot(), grid="both")
+    axes = style_axes(figure.add_subplot(), grid="both")
     shares = sorted({point.share for line in lines for point in line.points})
     styles = ("-", "--", ":")
     beside = offset_copy(axes.transData, figure, x=_BESIDE, units="points")
-    for place, line in enumerate(lines):
-        colour, style = COLOURS[place % len(COLOURS)], styles[place // len(COLOURS) % len(styles)]
+    for index, line in enumerate(lines):
+        colour, style = COLOURS[index % len(COLOURS)], styles[index // len(COLOURS) % len(styles)]
         spreads = [point.spread for point in line.points]
         axes.errorbar(
             [100 * point.share for point in line.points],
@@ -204,7 +205,7 @@ def _draw(lines: Sequence[EfficiencyLine], metric: str) -> Figure:
             linewidth=1.8,
             elinewidth=1.0,
             capsize=3,
-            label=shortened(line.label, 60),
+            label=shorten(line.label, 60),
             zorder=3,
         )
         for point in line.points:

@@ -18,16 +18,16 @@ from matplotlib.figure import Figure
 from side4video.reports.figures.style import BLUE, DPI, FAINT, GRID, INK, MUTED, ORANGE, PAPER, SOFT
 
 FORMATS = ("svg", "pdf", "png")
-_UNSAID: dict[str, dict[str, None]] = {
+_NO_METADATA: dict[str, dict[str, None]] = {
     "svg": dict.fromkeys(("Date", "Creator", "Format", "Type")),
     "pdf": dict.fromkeys(("CreationDate", "Creator", "Producer")),
     "png": dict.fromkeys(("Software",)),
 }
 """What matplotlib would write of itself and of the day."""
-_WIDEST, _NARROWEST = 7.75, 4.75
+_MAX_REM_PER_INCH, _MIN_REM_PER_INCH = 7.75, 4.75
 """Of a page's text size, for each inch: letters are neither larger than the page's nor too small to read on a phone,
 where a wide figure is moved sideways."""
-_OF_THE_PAGE = {
+_PAGE_COLOURS = {
     INK: "var(--ink)",
     SOFT: "var(--soft)",
     FAINT: "var(--soft)",
@@ -51,50 +51,51 @@ class ReportFigure:
     figure: Figure
     numbers: Any = field(default=None)
     """What was drawn, as JSON values."""
-    follows_page: bool = True
+    uses_page_colours: bool = True
     """Whether ink and paper may become a dark page's; not where darkness means something."""
 
 
-def write_sheet(folder: Path, sheet: ReportFigure) -> list[Path]:
+def write_figure(folder: Path, report_figure: ReportFigure) -> list[Path]:
     """Write `NAME.svg`, `NAME.pdf` and `NAME.png` (150 dpi) into a folder, made if it is missing.
 
     What is there of the same name is replaced.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{sheet.name}.{form}" for form in FORMATS]
+    files = [folder / f"{report_figure.name}.{form}" for form in FORMATS]
     for form, file in zip(FORMATS, files, strict=True):
-        file.write_bytes(svg_of(sheet).encode() if form == "svg" else _rendered(sheet, form))
+        file.write_bytes(svg_of(report_figure).encode() if form == "svg" else _render(report_figure, form))
     return files
 
 
-def svg_of(sheet: ReportFigure) -> str:
+def svg_of(report_figure: ReportFigure) -> str:
     """The figure as SVG that names nothing outside itself: letters are paths, and there is no document type."""
-    text = _rendered(sheet, "svg").decode()
+    text = _render(report_figure, "svg").decode()
     return re.sub(r"<!DOCTYPE.*?>\n|<!--.*?-->\n?|^ +|<metadata>.*?</metadata>\n", "", text, flags=re.DOTALL | re.M)
 
 
-def sheet_html(sheet: ReportFigure) -> Markup:
+def figure_html(report_figure: ReportFigure) -> Markup:
     """The figure in a page: heading, SVG, caption. Its ids and styles are its own, whatever else the page holds."""
-    svg = re.sub(r"^.*?(?=<svg)", "", svg_of(sheet), flags=re.DOTALL)
-    svg = re.sub(r'\bid="', f'id="{sheet.name}-', svg)
-    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{sheet.name}-", svg)
-    svg = svg.replace("*{stroke-linejoin", f"#{sheet.name} *{{stroke-linejoin")
-    inches = sheet.figure.get_figwidth()
-    sizes = f"max-width: {_WIDEST * inches:.4g}rem; min-width: {_NARROWEST * inches:.4g}rem"
-    words = escape(f"{sheet.heading}: {sheet.caption}")
-    opening = f'<svg id="{sheet.name}" role="img" aria-label="{words}" style="{sizes}"'
+    svg = re.sub(r"^.*?(?=<svg)", "", svg_of(report_figure), flags=re.DOTALL)
+    svg = re.sub(r'\bid="', f'id="{report_figure.name}-', svg)
+    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{report_figure.name}-", svg)
+    svg = svg.replace("*{stroke-linejoin", f"#{report_figure.name} *{{stroke-linejoin")
+    inches = report_figure.figure.get_figwidth()
+    sizes = f"max-width: {_MAX_REM_PER_INCH * inches:.4g}rem; min-width: {_MIN_REM_PER_INCH * inches:.4g}rem"
+    words = escape(f"{report_figure.heading}: {report_figure.caption}")
+    opening = f'<svg id="{report_figure.name}" role="img" aria-label="{words}" style="{sizes}"'
     svg = re.sub(r'<svg(.*?) width="[^"]*" height="[^"]*"', lambda found: opening + found[1], svg, count=1)
-    if sheet.follows_page:
-        svg = re.sub("|".join(_OF_THE_PAGE), lambda found: _OF_THE_PAGE[found[0]], svg)
+    if report_figure.uses_page_colours:
+        svg = re.sub("|".join(_PAGE_COLOURS), lambda found: _PAGE_COLOURS[found[0]], svg)
     drawing = Markup(svg)  # noqa: S704 - matplotlib's, which escapes text
     return Markup(
-        "<h2>{}</h2>\n<figure class='{}'>\n<div class='wide' tabindex='0'>\n{}</div>\n<figcaption>{}</figcaption>\n</figure>\n"
-    ).format(sheet.heading, "" if sheet.follows_page else "paper", drawing, sheet.caption)
+        "<h2>{}</h2>\n<figure class='{}'>\n<div class='wide' tabindex='0'>\n{}</div>\n"
+        "<figcaption>{}</figcaption>\n</figure>\n"
+    ).format(report_figure.heading, "" if report_figure.uses_page_colours else "paper", drawing, report_figure.caption)
 
 
-def _rendered(sheet: ReportFigure, form: str) -> bytes:
+def _render(report_figure: ReportFigure, form: str) -> bytes:
     """The figure's bytes: letters of an SVG as paths, fonts of a PDF as TrueType, which publishers ask for."""
     stream = io.BytesIO()
-    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": sheet.name, "pdf.fonttype": 42}):
-        sheet.figure.savefig(stream, format=form, dpi=DPI, facecolor=PAPER, metadata=_UNSAID[form])
+    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": report_figure.name, "pdf.fonttype": 42}):
+        report_figure.figure.savefig(stream, format=form, dpi=DPI, facecolor=PAPER, metadata=_NO_METADATA[form])
     return stream.getvalue()

@@ -58,7 +58,7 @@ class Label:
 
 
 def place_labels(
-    axes: Axes, labels: Sequence[Label], *, figure: Figure, obstacles: Sequence[Box], avoided: Sequence[Box]
+    axes: Axes, labels: Sequence[Label], *, figure: Figure, occupied: Sequence[Box], avoided: Sequence[Box]
 ) -> list[str]:
     """Draw the names; returns those that found no place.
 
@@ -66,10 +66,10 @@ def place_labels(
         axes: Where; its limits and place in the figure must not change afterwards.
         labels: The most important first.
         figure: Of the axes; its Agg canvas measures text.
-        obstacles: What no name may cover: the markers.
+        occupied: What no name may cover: the markers.
         avoided: What a name covers only if there is nowhere else: lines.
     """
-    taken, left_out = list(obstacles), []
+    occupied, omitted = list(occupied), []
     canvas = figure.canvas
     renderer = canvas.get_renderer() if isinstance(canvas, FigureCanvasAgg) else None
     inside = np.array(axes.get_window_extent(renderer).padded(-_EDGE).extents)
@@ -91,29 +91,29 @@ def place_labels(
         text.set_in_layout(False)
         size = text.get_window_extent(renderer)
         x, y = axes.transData.transform((label.x, label.y))
-        blocked = np.array(taken).reshape(-1, 4)
-        found = _free_place((x, y), (size.width, size.height), label, inside=inside, taken=blocked, avoided=lines)
+        blocked = np.array(occupied).reshape(-1, 4)
+        found = _free_box((x, y), (size.width, size.height), label, inside=inside, occupied=blocked, avoided=lines)
         if found is None:
             text.remove()
-            left_out.append(label.text)
+            omitted.append(label.text)
             continue
         box, distance = found
-        taken.append(box)
+        occupied.append(box)
         # In points: an SVG's and a PDF's pixels are larger than those that were measured.
         points = 72 / figure.dpi
         text.set_position((points * ((box[0] + box[2]) / 2 - x), points * ((box[1] + box[3]) / 2 - y)))
         if distance >= _LEADER_FROM:
             _draw_leader(axes, (x, y), box)
-    return left_out
+    return omitted
 
 
-def _free_place(
+def _free_box(
     point: tuple[float, float],
     size: tuple[float, float],
     label: Label,
     *,
     inside: NDArray[np.float64],
-    taken: NDArray[np.float64],
+    occupied: NDArray[np.float64],
     avoided: NDArray[np.float64],
 ) -> tuple[Box, float] | None:
     """The cheapest free box and its distance: near, and over few lines."""
@@ -124,7 +124,7 @@ def _free_place(
             x, y = point[0] + right * (reach + size[0] / 2), point[1] + up * (reach + size[1] / 2)
             box = (x - size[0] / 2, y - size[1] / 2, x + size[0] / 2, y + size[1] / 2)
             within = inside[0] <= box[0] and inside[1] <= box[1] and box[2] <= inside[2] and box[3] <= inside[3]
-            if not within or _overlaps(taken, box):
+            if not within or _overlaps(occupied, box):
                 continue
             cost = distance + 0.2 * order + _SOFT_COST * _overlaps(avoided, box)
             if best is None or cost < best[0]:

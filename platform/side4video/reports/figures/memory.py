@@ -30,8 +30,8 @@ from side4video.reports.figures.style import (
     WIDTH,
     label_axes,
     new_figure,
-    quiet_axes,
-    shortened,
+    shorten,
+    style_axes,
 )
 from side4video.reports.paper import TABLES
 from side4video.reports.paper_report import find_runs
@@ -117,8 +117,8 @@ def files_of_table_2(folder: Path) -> list[Path]:
     """
     names = [*(name for row in TABLES["table2"].rows for name in row.experiments.values()), *ADDED]
     found = {}
-    for place in ("ssv2", "comparisons"):
-        for file in sorted((folder / place).glob("*.yaml")):
+    for name in ("ssv2", "comparisons"):
+        for file in sorted((folder / name).glob("*.yaml")):
             document = yaml.safe_load(file.read_text(encoding="utf-8"))
             if isinstance(document, dict):
                 found[document.get("name")] = file
@@ -160,7 +160,7 @@ def _whole(params: Mapping[str, str], name: str) -> int:
     return int(params.get(name, "1"))
 
 
-def memory_sheet(rows: Sequence[MemoryRow]) -> ReportFigure:
+def memory_figure(rows: Sequence[MemoryRow]) -> ReportFigure:
     """The figure: a bar for the paper and one for the plan, side by side, and a diamond for what was measured."""
     planned = [row for row in rows if math.isfinite(row.planned_gib)]
     less = [row.paper_gb / row.planned_gib for row in planned if row.method.startswith("Side4Video")]
@@ -180,9 +180,9 @@ def memory_sheet(rows: Sequence[MemoryRow]) -> ReportFigure:
             "experiment": row.experiment,
             "clips": row.clips or None,
             "tower_parameters": row.tower_parameters or None,
-            "paper_gb": _known(row.paper_gb),
-            "planned_gib": _known(row.planned_gib),
-            "measured_gib": _known(row.measured_gib.mean),
+            "paper_gb": _or_none(row.paper_gb),
+            "planned_gib": _or_none(row.planned_gib),
+            "measured_gib": _or_none(row.measured_gib.mean),
         }
         for row in rows
     ]
@@ -194,7 +194,7 @@ def _span(ratios: Sequence[float]) -> str:
     return f"{low:.0f} times" if f"{low:.0f}" == f"{high:.0f}" else f"{low:.0f} to {high:.0f} times"
 
 
-def _known(value: float) -> float | None:
+def _or_none(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
@@ -228,7 +228,7 @@ def _values(row: MemoryRow) -> tuple[float, float, float]:
 
 
 def _draw_backbone(axes: Axes, rows: Sequence[MemoryRow]) -> None:
-    quiet_axes(axes, grid="x")
+    style_axes(axes, grid="x")
     size, clips = max(row.tower_parameters for row in rows), max(row.clips for row in rows)
     told = [rows[0].backbone]
     told += (
@@ -236,18 +236,18 @@ def _draw_backbone(axes: Axes, rows: Sequence[MemoryRow]) -> None:
     )
     told += [f"({clips} clips)"] if clips else []
     axes.set_title(" ".join([told[0], *([f"· {' '.join(told[1:])}"] if told[1:] else [])]), **_TITLE)
-    for place, row in enumerate(rows):
-        _bar(axes, place - _BAR / 2, row.paper_gb, colour=ORANGE, filled=False)
-        _bar(axes, place + _BAR / 2, row.planned_gib, colour=BLUE, filled=True)
+    for index, row in enumerate(rows):
+        _bar(axes, index - _BAR / 2, row.paper_gb, colour=ORANGE, filled=False)
+        _bar(axes, index + _BAR / 2, row.planned_gib, colour=BLUE, filled=True)
         if row.measured_gib.count:
             value, clips_here = row.measured_gib.mean, row.measured_clips
-            axes.plot(value, place + _BAR / 2, "D", color=INK, markersize=5, zorder=4)
+            axes.plot(value, index + _BAR / 2, "D", color=INK, markersize=5, zorder=4)
             text = f"{_in_print(value)} measured" + (f", {clips_here:g} clips" if clips_here != row.clips else "")
             end = max(value, row.planned_gib if math.isfinite(row.planned_gib) else 0)
             offset = (26 if math.isfinite(row.planned_gib) else 6, 0)
-            axes.annotate(text, (end, place + _BAR / 2), offset, textcoords="offset points", **_SMALL)
+            axes.annotate(text, (end, index + _BAR / 2), offset, textcoords="offset points", **_SMALL)
     axes.set_ylim(len(rows) - 0.45, -0.55)
-    axes.set_yticks(range(len(rows)), [shortened(row.method, 32) for row in rows])
+    axes.set_yticks(range(len(rows)), [shorten(row.method, 32) for row in rows])
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelbottom=axes.get_subplotspec().is_last_row())  # type: ignore[union-attr] made by subplots
 
@@ -256,11 +256,11 @@ _TITLE = {"loc": "left", "fontsize": 9, "fontweight": "bold", "color": INK}
 _SMALL = {"va": "center", "fontsize": 7.5, "color": FAINT}
 
 
-def _bar(axes: Axes, place: float, value: float, *, colour: str, filled: bool) -> None:
+def _bar(axes: Axes, index: float, value: float, *, colour: str, filled: bool) -> None:
     if math.isfinite(value):
         face = colour if filled else "none"
-        axes.barh(place, value, _BAR, facecolor=face, edgecolor=colour, linewidth=1.0, zorder=3)
-        axes.annotate(_in_print(value), (value, place), (4, 0), textcoords="offset points", **_SMALL)
+        axes.barh(index, value, _BAR, facecolor=face, edgecolor=colour, linewidth=1.0, zorder=3)
+        axes.annotate(_in_print(value), (value, index), (4, 0), textcoords="offset points", **_SMALL)
 
 
 def _in_print(value: float) -> str:

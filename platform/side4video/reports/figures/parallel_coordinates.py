@@ -26,16 +26,14 @@ from side4video.reports.arms import (
     distinct_arms,
     exact_text,
     is_complete,
-    is_fraction,
     metric_spread,
-    metric_title,
-    printed_value,
     short_text,
     varying_fields,
 )
-from side4video.reports.figures.style import INK, SOFT, TEXT, WIDTH, new_figure, nothing_to_draw, shortened
+from side4video.reports.figures.style import INK, SOFT, TEXT, WIDTH, empty_figure, new_figure, shorten
+from side4video.tasks.metrics import is_fraction, metric_title, printed_value
 
-MOST_NAMED_NUMBERS = 12
+MAX_NAMED_NUMBERS = 12
 """So many numbers or fewer get a tick each, evenly spaced."""
 _LOGARITHMIC_FROM = 30
 
@@ -52,8 +50,8 @@ class Axis:
     """Whether every value has its own tick."""
 
 
-def axis_of(name: str, values: Sequence[Any], *, room: int = 22) -> Axis:
-    """An axis for these values, one of each arm; tick labels have lines of at most `room` characters.
+def axis_of(name: str, values: Sequence[Any], *, max_length: int = 22) -> Axis:
+    """An axis for these values, one of each arm; tick labels have lines of at most `max_length` characters.
 
     Numbers rise, `false` stands below `true`; other values run down in the order in which they first occur, above any
     numbers. Many distinct numbers stand on a scale instead: a logarithmic one if they span a factor of 30 and their
@@ -61,16 +59,16 @@ def axis_of(name: str, values: Sequence[Any], *, room: int = 22) -> Axis:
     """
     numbers = sorted({float(value) for value in values if _is_number(value)})
     others = list(dict.fromkeys(exact_text(value) for value in values if not _is_number(value)))
-    if not others and len(numbers) > MOST_NAMED_NUMBERS:
+    if not others and len(numbers) > MAX_NAMED_NUMBERS:
         return _scaled(name, [float(value) for value in values])
     if set(others) <= {"false", "true"}:
         others = sorted(others, reverse=True)
     order = [*numbers, *reversed(others)]
     step = 1 / max(1, len(order) - 1)
-    height = {value: place * step if len(order) > 1 else 0.5 for place, value in enumerate(order)}
+    height = {value: index * step if len(order) > 1 else 0.5 for index, value in enumerate(order)}
     keys = [float(value) if _is_number(value) else exact_text(value) for value in values]
     shown = {key: short_text(value) for key, value in zip(keys, values, strict=True)}
-    ticks = tuple((height[key], "\n".join(textwrap.wrap(shown[key], room)) or "''") for key in order)
+    ticks = tuple((height[key], "\n".join(textwrap.wrap(shown[key], max_length)) or "''") for key in order)
     return Axis(name, tuple(height[key] for key in keys), ticks, is_named=True)
 
 
@@ -111,7 +109,7 @@ _BAND = 0.032
 """Half the height over which lines through one named value are fanned out, as a share of the axis."""
 
 
-def parallel_coordinates_figure(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode = "max") -> Figure:
+def draw_parallel_coordinates(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode = "max") -> Figure:
     """One vertical axis for each swept field that varies, the metric last, a line for each arm's mean over seeds.
 
     Up to a dozen numbers stand evenly spaced in their order, as names and booleans do; more of them on a scale,
@@ -121,45 +119,45 @@ def parallel_coordinates_figure(rows: Sequence[ArmResult], *, metric: str = METR
     arms = [row for row in distinct_arms(rows) if math.isfinite(metric_spread(row, metric).mean)]
     values = [printed_value(metric, metric_spread(row, metric).mean) for row in arms]
     if not arms:
-        return nothing_to_draw(f"no arm has a value of {metric_title(metric)}")
+        return empty_figure(f"no arm has a value of {metric_title(metric)}")
     fields = varying_fields(arms)
-    room = 22 if len(fields) < 4 else 14
-    axes = [axis_of(field, [row.swept.get(field) for row in arms], room=room) for field in fields]
+    max_length = 22 if len(fields) < 4 else 14
+    axes = [axis_of(field, [row.swept.get(field) for row in arms], max_length=max_length) for field in fields]
     # Arms that differ in nothing that was swept differ in their names.
     axes = axes or [axis_of("arm", [row.label for row in arms])]
-    most = max(sum(text.count("\n") + 1 for _, text in axis.ticks) for axis in axes)
-    figure = new_figure(max(WIDTH, 1.1 * (len(axes) + 1)), max(4.4, 1.3 + 0.21 * most))
-    headings = _headings(figure, [axis.name for axis in axes], metric)
-    host = _host(figure, axes, headings=headings)
+    max_lines = max(sum(text.count("\n") + 1 for _, text in axis.ticks) for axis in axes)
+    figure = new_figure(max(WIDTH, 1.1 * (len(axes) + 1)), max(4.4, 1.3 + 0.21 * max_lines))
+    titles = _axis_titles(figure, [axis.name for axis in axes], metric)
+    host = _line_axes(figure, axes, titles=titles)
     norm = _norm(values)
     best = best_rows(arms, metric, mode=mode)
     _draw_lines(host, arms, axes, values, norm=norm, mode=mode, best=best)
     _draw_axes(host, axes)
-    host.set_xticks(range(len(headings)), headings)
+    host.set_xticks(range(len(titles)), titles)
     for label in host.get_xticklabels():
         label.set_fontweight("bold")
     _draw_metric(figure, host, norm=norm, mode=mode)
-    _title(figure, _story(arms, [arms[each].label for each in sorted(best)]))
+    _draw_title(figure, _summary(arms, [arms[each].label for each in sorted(best)]))
     return figure
 
 
-def _title(figure: Figure, said: str) -> None:
-    figure.text(0.012, 1 - 0.1 / figure.get_figheight(), said, va="top", fontsize=TEXT, color=INK)
+def _draw_title(figure: Figure, text: str) -> None:
+    figure.text(0.012, 1 - 0.1 / figure.get_figheight(), text, va="top", fontsize=TEXT, color=INK)
 
 
-def _story(arms: Sequence[ArmResult], best: Sequence[str]) -> str:
+def _summary(arms: Sequence[ArmResult], best: Sequence[str]) -> str:
     """What is drawn: how many arms, of how many seeds, which is bold and whether any is dashed."""
     seeds = {len(counted_runs(row)) for row in arms}
-    said = f"{len(arms)} arm{'s' * (len(arms) > 1)}"
-    said += f", means over {min(seeds)}{f' to {max(seeds)}' * (len(seeds) > 1)} seeds" if max(seeds) > 1 else ""
-    said += f" · bold: the best, {shortened(best[0], 48)}" if best else ""
-    return said + " · dashed: cut short" * any(not is_complete(row) for row in arms)
+    text = f"{len(arms)} arm{'s' * (len(arms) > 1)}"
+    text += f", means over {min(seeds)}{f' to {max(seeds)}' * (len(seeds) > 1)} seeds" if max(seeds) > 1 else ""
+    text += f" · bold: the best, {shorten(best[0], 48)}" if best else ""
+    return text + " · dashed: cut short" * any(not is_complete(row) for row in arms)
 
 
-def _colours(mode: Mode) -> LinearSegmentedColormap:
+def _colour_map(mode: Mode) -> LinearSegmentedColormap:
     """Viridis without its lightest end, which white paper swallows; the good end is dark."""
-    kept = colormaps["viridis"](np.linspace(0.0, 0.88, 256))
-    return LinearSegmentedColormap.from_list("sweep", kept[::-1] if mode == "max" else kept)
+    colours = colormaps["viridis"](np.linspace(0.0, 0.88, 256))
+    return LinearSegmentedColormap.from_list("sweep", colours[::-1] if mode == "max" else colours)
 
 
 def _norm(values: Sequence[float]) -> Normalize:
@@ -168,21 +166,21 @@ def _norm(values: Sequence[float]) -> Normalize:
     return Normalize(low - margin, high + margin)
 
 
-def _headings(figure: Figure, names: Sequence[str], metric: str) -> list[str]:
+def _axis_titles(figure: Figure, names: Sequence[str], metric: str) -> list[str]:
     """The names of the axes, in lines that leave room for their neighbours; the metric last."""
-    room = max(8, int(figure.get_figwidth() * 0.84 / len(names) / 0.085))
-    wrapped = [textwrap.wrap(name.replace("_", " ").replace(".", " "), room) for name in names]
+    max_length = max(8, int(figure.get_figwidth() * 0.84 / len(names) / 0.085))
+    wrapped = [textwrap.wrap(name.replace("_", " ").replace(".", " "), max_length) for name in names]
     last = f"{metric_title(metric)}{', %' * is_fraction(metric)}"
     return ["\n".join(lines) for lines in (*wrapped, textwrap.wrap(last, 12))]
 
 
-def _host(figure: Figure, axes: Sequence[Axis], *, headings: Sequence[str]) -> Axes:
+def _line_axes(figure: Figure, axes: Sequence[Axis], *, titles: Sequence[str]) -> Axes:
     """The axes that hold the lines: x counts the vertical axes, y runs from 0 to 1."""
     longest = max((len(line) for _, text in axes[0].ticks for line in text.splitlines()), default=1)
     inches, high = figure.get_figwidth(), figure.get_figheight()
-    left = min(0.35, max(0.25 + 0.068 * longest, 0.12 + 0.045 * len(headings[0].split("\n")[0])) / inches)
+    left = min(0.35, max(0.25 + 0.068 * longest, 0.12 + 0.045 * len(titles[0].split("\n")[0])) / inches)
     right, bottom = 0.85 / inches, 0.2 / high
-    top = (0.5 + 0.15 * max(heading.count("\n") + 1 for heading in headings)) / high
+    top = (0.5 + 0.15 * max(heading.count("\n") + 1 for heading in titles)) / high
     host = figure.add_axes((left, bottom, 1 - left - right, 1 - bottom - top))
     host.set_xlim(0, len(axes))
     host.set_ylim(-0.04, 1.04)
@@ -204,26 +202,26 @@ def _draw_lines(
     mode: Mode,
     best: set[int],
 ) -> None:
-    colours = _colours(mode)
+    colours = _colour_map(mode)
     heights = [_fan_out(axis, values) for axis in axes] + [[float(norm(value)) for value in values]]
     smooth = np.linspace(0, 1, 40)
     ease = smooth * smooth * (3 - 2 * smooth)
     crowded = len(arms) > 40
     worst_first = sorted(range(len(arms)), key=lambda each: values[each], reverse=mode == "min")
-    for order, place in enumerate(worst_first):
-        spots = [each[place] for each in heights]
+    for order, index in enumerate(worst_first):
+        spots = [each[index] for each in heights]
         x = np.concatenate([at + smooth for at in range(len(spots) - 1)])
         y = np.concatenate([a + (b - a) * ease for a, b in itertools.pairwise(spots)])
-        is_best = place in best
+        is_best = index in best
         (line,) = host.plot(
             x,
             y,
-            color=colours(float(norm(values[place]))),
+            color=colours(float(norm(values[index]))),
             linewidth=(1.2 if crowded else 1.8) + 1.6 * is_best,
             alpha=1.0 if is_best else 0.6 if crowded else 0.85,
-            linestyle="-" if is_complete(arms[place]) else (0, (4, 2)),
+            linestyle="-" if is_complete(arms[index]) else (0, (4, 2)),
             zorder=2 + order / len(arms) + is_best,
-            label=arms[place].label,
+            label=arms[index].label,
             solid_capstyle="butt",
             clip_on=False,
         )
@@ -238,20 +236,20 @@ def _fan_out(axis: Axis, values: Sequence[float]) -> list[float]:
         return heights
     band = min(_BAND, 0.36 / max(1, len(axis.ticks) - 1))
     for height in set(heights):
-        here = sorted((place for place, each in enumerate(axis.heights) if each == height), key=lambda p: values[p])
-        for order, place in enumerate(here):
-            heights[place] += band * (2 * order / (len(here) - 1) - 1) if len(here) > 1 else 0.0
+        here = sorted((index for index, each in enumerate(axis.heights) if each == height), key=lambda p: values[p])
+        for order, index in enumerate(here):
+            heights[index] += band * (2 * order / (len(here) - 1) - 1) if len(here) > 1 else 0.0
     return heights
 
 
 def _draw_axes(host: Axes, axes: Sequence[Axis]) -> None:
     """Each field's axis, with its tick labels on the left."""
     bottom, top = host.get_ylim()
-    for place, axis in enumerate(axes):
+    for index, axis in enumerate(axes):
         own = host.twinx()
         own.set_ylim(bottom, top)
         own.spines[["left", "top", "bottom"]].set_visible(False)
-        own.spines["right"].set_position(("data", place))
+        own.spines["right"].set_position(("data", index))
         margin = _BAND if axis.is_named else 0.0
         own.spines["right"].set_bounds(-margin, 1 + margin)
         own.spines["right"].set_color(INK)
@@ -268,6 +266,6 @@ def _draw_metric(figure: Figure, host: Axes, *, norm: Normalize, mode: Mode) -> 
     low, high = host.get_ylim()
     share = box.height / (high - low)
     bar = figure.add_axes((box.x1, box.y0 - low * share, 0.16 / figure.get_figwidth(), share), zorder=5)
-    figure.colorbar(ScalarMappable(norm, _colours(mode)), cax=bar, ticks=MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]))
+    figure.colorbar(ScalarMappable(norm, _colour_map(mode)), cax=bar, ticks=MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]))
     bar.tick_params(axis="y", labelsize=8, labelcolor=INK, color=SOFT)
     bar.spines["outline"].set_visible(False)

@@ -22,11 +22,8 @@ from side4video.reports.arms import (
     any_run_mean,
     distinct_arms,
     is_complete,
-    is_fraction,
     memory_key,
     metric_spread,
-    metric_title,
-    printed_value,
 )
 from side4video.reports.figures.labels import Box, Label, place_labels
 from side4video.reports.figures.style import (
@@ -36,17 +33,18 @@ from side4video.reports.figures.style import (
     ORANGE,
     SOFT,
     WIDTH,
+    empty_figure,
     label_axes,
     legend_below,
     new_figure,
-    nothing_to_draw,
-    quiet_axes,
-    shortened,
+    shorten,
+    style_axes,
 )
+from side4video.tasks.metrics import is_fraction, metric_title, printed_value
 
 _FRONT = BLUE
 _PAPER = ORANGE
-_MARKS = {
+_MARKERS = {
     "paper": (_PAPER, "o", True),
     "cut short": (SOFT, "x", False),
     "other": (SOFT, "o", False),
@@ -59,16 +57,16 @@ _LEGEND = {
     "other": "other arms",
     "front": "front: no arm beats it in both",
 }
-_MARK = 8.0
+_MARKER_HALF_SIDE = 8.0
 """Half the side of the box around a marker, in pixels."""
 _LOGARITHMIC_FROM = 8
 """Ratio of the largest memory to the smallest."""
-_NAMED = 30
+_MAX_NAMED_ARMS = 30
 """With more arms than this, only the front and the reference are named."""
 
 
 @dataclass(frozen=True)
-class _Spot:
+class _Point:
     """A point in the plane of memory (GiB) and metric, as printed."""
 
     label: str
@@ -76,22 +74,22 @@ class _Spot:
     value: float
     deviation: float
     kind: str
-    """A key of `_MARKS`."""
+    """A key of `_MARKERS`."""
     is_reference: bool
 
 
-def non_dominated(points: Sequence[tuple[float, float]], *, mode: Mode = "max") -> set[int]:
+def pareto_front(points: Sequence[tuple[float, float]], *, mode: Mode = "max") -> set[int]:
     """Places of the points (memory, value) that no other beats: none is as good in both and better in one."""
     sign = 1 if mode == "max" else -1
     costs = [(memory, -sign * value) for memory, value in points]
 
-    def beats(a: tuple[float, float], b: tuple[float, float]) -> bool:
+    def dominates(a: tuple[float, float], b: tuple[float, float]) -> bool:
         return a[0] <= b[0] and a[1] <= b[1] and a != b
 
-    return {place for place, own in enumerate(costs) if not any(beats(other, own) for other in costs)}
+    return {index for index, own in enumerate(costs) if not any(dominates(other, own) for other in costs)}
 
 
-def pareto_figure(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode = "max") -> Figure:
+def draw_pareto(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode = "max") -> Figure:
     """Memory against the metric, with the deviation over seeds, and the front of the arms that no other beats.
 
     The memory axis is logarithmic where it spans a factor above 8. Arms that were stopped early or lost a seed are
@@ -99,14 +97,14 @@ def pareto_figure(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode
     our arm; their memory is drawn as printed there.
     """
     key, arms = memory_key(rows), distinct_arms(rows)
-    ours = _our_spots(arms, metric, key=key, mode=mode)
-    papers = {place: spot for place, row in enumerate(arms) if (spot := _paper_spot(row, metric)) is not None}
+    ours = _our_points(arms, metric, key=key, mode=mode)
+    papers = {index: point for index, row in enumerate(arms) if (point := _paper_point(row, metric)) is not None}
     if not ours and not papers:
-        return nothing_to_draw(f"no arm has both its memory and a value of {metric_title(metric)}")
+        return empty_figure(f"no arm has both its memory and a value of {metric_title(metric)}")
     figure = new_figure(WIDTH, 5.4)
     figure.set_layout_engine("constrained")
     axes = figure.add_subplot()
-    _scale(axes, [spot.memory for spot in (*ours.values(), *papers.values())])
+    _scale(axes, [point.memory for point in (*ours.values(), *papers.values())])
     source = "measured" if key == MEASURED_MEMORY else "planned"
     better = "higher is better" if mode == "max" else "lower is better"
     label_axes(
@@ -115,48 +113,48 @@ def pareto_figure(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode
         y=f"{metric_title(metric)}{', %' * is_fraction(metric)} ({better})",
     )
     lines = _draw_front(axes, list(ours.values()), mode=mode)
-    for place, paper in papers.items():
-        if place in ours:
-            lines.append([(ours[place].memory, ours[place].value), (paper.memory, paper.value)])
+    for index, paper in papers.items():
+        if index in ours:
+            lines.append([(ours[index].memory, ours[index].value), (paper.memory, paper.value)])
             axes.plot(*zip(*lines[-1], strict=True), ":", color=_PAPER, linewidth=1.0, alpha=0.55, zorder=1.5)
-    for kind in _MARKS:
-        _draw_spots(axes, [spot for spot in (*ours.values(), *papers.values()) if spot.kind == kind], kind)
+    for kind in _MARKERS:
+        _draw_points(axes, [point for point in (*ours.values(), *papers.values()) if point.kind == kind], kind)
     _draw_legend(figure, [*ours.values(), *papers.values()])
     # Names are placed in pixels, so nothing may move any more.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     # A paper's point is named only where it stands alone.
-    alone = [spot for place, spot in papers.items() if place not in ours]
-    _name_spots(figure, axes, [*ours.values(), *alone], markers=[*ours.values(), *papers.values()], lines=lines)
+    alone = [point for index, point in papers.items() if index not in ours]
+    _label_points(figure, axes, [*ours.values(), *alone], markers=[*ours.values(), *papers.values()], lines=lines)
     return figure
 
 
-def _our_spots(arms: Sequence[ArmResult], metric: str, *, key: str, mode: Mode) -> dict[int, _Spot]:
+def _our_points(arms: Sequence[ArmResult], metric: str, *, key: str, mode: Mode) -> dict[int, _Point]:
     """The arms that have memory and a value, by place."""
-    values = {place: metric_spread(row, metric) for place, row in enumerate(arms)}
-    memory = {place: any_run_mean(row, key) for place, row in enumerate(arms)}
-    drawn = [place for place in values if math.isfinite(values[place].mean) and memory[place] > 0]
-    complete = [place for place in drawn if is_complete(arms[place])]
-    front = non_dominated([(memory[place], values[place].mean) for place in complete], mode=mode)
-    kinds = {place: "front" if order in front else "other" for order, place in enumerate(complete)}
+    values = {index: metric_spread(row, metric) for index, row in enumerate(arms)}
+    memory = {index: any_run_mean(row, key) for index, row in enumerate(arms)}
+    drawn = [index for index in values if math.isfinite(values[index].mean) and memory[index] > 0]
+    complete = [index for index in drawn if is_complete(arms[index])]
+    front = pareto_front([(memory[index], values[index].mean) for index in complete], mode=mode)
+    kinds = {index: "front" if order in front else "other" for order, index in enumerate(complete)}
     return {
-        place: _Spot(
-            label=arms[place].label,
-            memory=memory[place],
-            value=printed_value(metric, values[place].mean),
-            deviation=printed_value(metric, values[place].deviation),
-            kind=kinds.get(place, "cut short"),
-            is_reference=arms[place].is_reference,
+        index: _Point(
+            label=arms[index].label,
+            memory=memory[index],
+            value=printed_value(metric, values[index].mean),
+            deviation=printed_value(metric, values[index].deviation),
+            kind=kinds.get(index, "cut short"),
+            is_reference=arms[index].is_reference,
         )
-        for place in drawn
+        for index in drawn
     }
 
 
-def _paper_spot(row: ArmResult, metric: str) -> _Spot | None:
+def _paper_point(row: ArmResult, metric: str) -> _Point | None:
     value, memory = row.paper.get(metric.rsplit("/", 1)[-1], math.nan), row.paper.get("memory_gb", math.nan)
     if not (math.isfinite(value) and memory > 0):
         return None
-    return _Spot(
+    return _Point(
         f"{row.label} (the paper)", memory, printed_value(metric, value), math.nan, "paper", is_reference=False
     )
 
@@ -176,13 +174,13 @@ def _scale(axes: Axes, memories: Sequence[float]) -> None:
         margin = 0.1 * (high - low) or 0.1 * high
         axes.set_xlim(low - margin, high + margin)
     axes.margins(y=0.12)
-    quiet_axes(axes, grid="both")
+    style_axes(axes, grid="both")
 
 
-def _draw_front(axes: Axes, spots: Sequence[_Spot], *, mode: Mode) -> list[list[tuple[float, float]]]:
+def _draw_front(axes: Axes, points: Sequence[_Point], *, mode: Mode) -> list[list[tuple[float, float]]]:
     """The front as stairs: what is to be had for so much memory. Returns its corners."""
     front = sorted(
-        ((spot.memory, spot.value) for spot in spots if spot.kind == "front"),
+        ((point.memory, point.value) for point in points if point.kind == "front"),
         key=lambda point: (point[0], point[1] if mode == "max" else -point[1]),
     )
     if not front:
@@ -194,37 +192,37 @@ def _draw_front(axes: Axes, spots: Sequence[_Spot], *, mode: Mode) -> list[list[
     return [corners]
 
 
-def _draw_spots(axes: Axes, spots: Sequence[_Spot], kind: str) -> None:
+def _draw_points(axes: Axes, points: Sequence[_Point], kind: str) -> None:
     """All points of a kind; the reference is a diamond."""
-    colour, marker, hollow = _MARKS[kind]
-    for spot in spots:
+    colour, marker, hollow = _MARKERS[kind]
+    for point in points:
         axes.errorbar(
-            spot.memory,
-            spot.value,
-            yerr=spot.deviation if math.isfinite(spot.deviation) else None,
-            fmt="D" if spot.is_reference else marker,
+            point.memory,
+            point.value,
+            yerr=point.deviation if math.isfinite(point.deviation) else None,
+            fmt="D" if point.is_reference else marker,
             color=colour,
             markerfacecolor="white" if hollow else colour,
-            markersize=6.5 if hollow or spot.is_reference else 6,
+            markersize=6.5 if hollow or point.is_reference else 6,
             elinewidth=1.0,
             capsize=2.5,
             zorder=3 if kind != "front" else 4,
         )
 
 
-def _draw_legend(figure: Figure, spots: Sequence[_Spot]) -> None:
+def _draw_legend(figure: Figure, points: Sequence[_Point]) -> None:
     """What the marks mean, of those that are there."""
-    there = {spot.kind for spot in spots}
+    there = {point.kind for point in points}
     handles: list[Artist] = [
         Line2D([], [], color=colour, marker=marker, markerfacecolor="white" if hollow else colour, linestyle="none")
-        for kind, (colour, marker, hollow) in _MARKS.items()
+        for kind, (colour, marker, hollow) in _MARKERS.items()
         if kind in there
     ]
-    names = [_LEGEND[kind] for kind in _MARKS if kind in there]
-    if any(spot.is_reference for spot in spots):
+    names = [_LEGEND[kind] for kind in _MARKERS if kind in there]
+    if any(point.is_reference for point in points):
         handles.append(Line2D([], [], color=INK, marker="D", linestyle="none"))
         names.append("reference")
-    if any(math.isfinite(spot.deviation) for spot in spots):
+    if any(math.isfinite(point.deviation) for point in points):
         handles.append(Line2D([], [], color=SOFT, marker="|", markersize=11, linestyle="none"))
         names.append("deviation over seeds")
     legend_below(
@@ -237,45 +235,47 @@ def _draw_legend(figure: Figure, spots: Sequence[_Spot]) -> None:
     )
 
 
-def _name_spots(
+def _label_points(
     figure: Figure,
     axes: Axes,
-    spots: Sequence[_Spot],
+    points: Sequence[_Point],
     *,
-    markers: Sequence[_Spot],
+    markers: Sequence[_Point],
     lines: Sequence[Sequence[tuple[float, float]]],
 ) -> None:
     """Names: first the front's, which must be there, then the others', lighter, where there is room."""
-    needed = [spot for spot in spots if spot.kind in {"front", "paper"} or spot.is_reference]
-    others = [spot for spot in spots if spot not in needed] if len(spots) <= _NAMED else []
+    needed = [point for point in points if point.kind in {"front", "paper"} or point.is_reference]
+    others = [point for point in points if point not in needed] if len(points) <= _MAX_NAMED_ARMS else []
     labels = [
         Label(
-            shortened(spot.label, 36),
-            x=spot.memory,
-            y=spot.value,
-            size=8 if spot in needed else 7,
-            colour=INK if spot in needed else FAINT,
-            is_needed=spot in needed,
+            shorten(point.label, 36),
+            x=point.memory,
+            y=point.value,
+            size=8 if point in needed else 7,
+            colour=INK if point in needed else FAINT,
+            is_needed=point in needed,
         )
-        for spot in [*needed, *others]
+        for point in [*needed, *others]
     ]
-    marks, bars = _covered(axes, markers, lines)
-    place_labels(axes, labels, figure=figure, obstacles=marks, avoided=bars)
+    marker_boxes, bars = _occupied(axes, markers, lines)
+    place_labels(axes, labels, figure=figure, occupied=marker_boxes, avoided=bars)
 
 
-def _covered(
-    axes: Axes, markers: Sequence[_Spot], lines: Sequence[Sequence[tuple[float, float]]]
+def _occupied(
+    axes: Axes, markers: Sequence[_Point], lines: Sequence[Sequence[tuple[float, float]]]
 ) -> tuple[list[Box], list[Box]]:
     """The boxes of the markers, and those of error bars and lines, in pixels."""
     to_pixels = axes.transData.transform
-    marks: list[Box] = []
-    thin: list[Box] = []
-    for spot in markers:
-        x, y = to_pixels((spot.memory, spot.value))
-        marks.append((x - _MARK, y - _MARK, x + _MARK, y + _MARK))
-        if math.isfinite(spot.deviation):
-            reach = abs(to_pixels((spot.memory, spot.value + spot.deviation))[1] - y)
-            thin.append((x - 3, y - reach, x + 3, y + reach))
+    marker_boxes: list[Box] = []
+    line_boxes: list[Box] = []
+    for point in markers:
+        x, y = to_pixels((point.memory, point.value))
+        marker_boxes.append(
+            (x - _MARKER_HALF_SIDE, y - _MARKER_HALF_SIDE, x + _MARKER_HALF_SIDE, y + _MARKER_HALF_SIDE)
+        )
+        if math.isfinite(point.deviation):
+            reach = abs(to_pixels((point.memory, point.value + point.deviation))[1] - y)
+            line_boxes.append((x - 3, y - reach, x + 3, y + reach))
     for line in lines:
         for start, end in itertools.pairwise(line):
             (x0, y0), (x1, y1) = to_pixels([start, end])
@@ -283,5 +283,5 @@ def _covered(
             pieces = max(1, int(max(abs(x1 - x0), abs(y1 - y0)) / 12))
             for piece in range(pieces + 1):
                 x, y = x0 + (x1 - x0) * piece / pieces, y0 + (y1 - y0) * piece / pieces
-                thin.append((x - 2, y - 2, x + 2, y + 2))
-    return marks, thin
+                line_boxes.append((x - 2, y - 2, x + 2, y + 2))
+    return marker_boxes, line_boxes

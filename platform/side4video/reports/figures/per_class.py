@@ -16,17 +16,17 @@ from side4video.reports.figures.style import (
     ORANGE,
     SOFT,
     WIDTH,
-    abridged,
     label_axes,
     legend_below,
     new_figure,
-    quiet_axes,
-    shortened,
+    shorten,
+    shorten_middle,
+    style_axes,
 )
 
-NAMED = 40
+MAX_NAMED_CLASSES = 40
 """Of more classes, only those at both ends are named."""
-ENDS = 15
+NAMED_PER_END = 15
 """So many at each end then."""
 
 
@@ -46,7 +46,7 @@ class ClassGain:
 
 
 @dataclass(frozen=True)
-class Gains:
+class ClassGains:
     """All classes, by gain, the largest first."""
 
     run: str
@@ -66,7 +66,7 @@ class Gains:
         return sum(one for one, _ in weighed) / self.videos, sum(other for _, other in weighed) / self.videos
 
 
-def class_gains(run: str, predictions: Predictions, against: str = "", other: Predictions | None = None) -> Gains:
+def class_gains(run: str, predictions: Predictions, against: str = "", other: Predictions | None = None) -> ClassGains:
     """The gain of each class, over the videos that both runs saw; without another run, its accuracy.
 
     Args:
@@ -98,10 +98,10 @@ def class_gains(run: str, predictions: Predictions, against: str = "", other: Pr
     if not counts:
         raise InputError("--against", f"{against} saw no video that {run} saw", fix="name a run on the same data")
     made = [ClassGain(name, n, right / n, theirs / n) for name, (n, right, theirs) in counts.items()]
-    return Gains(run, against, tuple(sorted(made, key=lambda each: (-each.gain, each.name))))
+    return ClassGains(run, against, tuple(sorted(made, key=lambda each: (-each.gain, each.name))))
 
 
-def per_class_sheet(gains: Gains, *, worst: int = 0) -> ReportFigure:
+def per_class_figure(gains: ClassGains, *, worst: int = 0) -> ReportFigure:
     """The figure: bars, sorted, with the number of videos beside the name of each class.
 
     Args:
@@ -120,57 +120,57 @@ def per_class_sheet(gains: Gains, *, worst: int = 0) -> ReportFigure:
     else:
         heading = "Accuracy of each class"
         caption = f"{gains.run}: top-1 {100 * own:.1f}% on {gains.videos:,} held-out videos of {len(classes)} classes."
-    left_out = 0
+    omitted = 0
     if worst:
         key = (lambda each: (each.against, each.name)) if gains.against else (lambda each: (each.accuracy, each.name))
         classes = sorted(classes, key=key)[:worst]
         caption += f" Here: the {len(classes)} in which {gains.against or 'it'} is worst."
-    elif len(classes) > NAMED:
-        left_out = len(classes) - 2 * ENDS
-        caption += f" Named: {ENDS} at each end; the curve has all, and {left_out} are between them."
-    figure = _draw(gains, classes, left_out)
+    elif len(classes) > MAX_NAMED_CLASSES:
+        omitted = len(classes) - 2 * NAMED_PER_END
+        caption += f" Named: {NAMED_PER_END} at each end; the curve has all, and {omitted} are between them."
+    figure = _draw(gains, classes, omitted)
     numbers = [{**vars(each), "gain": each.gain} for each in classes]
     return ReportFigure("per-class", heading, caption, figure, numbers)
 
 
-def _draw(gains: Gains, classes: Sequence[ClassGain], left_out: int) -> Figure:
-    shown = [*classes[:ENDS], *classes[-ENDS:]] if left_out else list(classes)
-    height = 1.1 + 0.24 * len(shown) + (1.5 if left_out else 0)
+def _draw(gains: ClassGains, classes: Sequence[ClassGain], omitted: int) -> Figure:
+    shown = [*classes[:NAMED_PER_END], *classes[-NAMED_PER_END:]] if omitted else list(classes)
+    height = 1.1 + 0.24 * len(shown) + (1.5 if omitted else 0)
     figure = new_figure(WIDTH, max(2.2, height))
     figure.set_layout_engine("constrained")
-    if left_out:
+    if omitted:
         above, axes = figure.subplots(2, 1, height_ratios=[1.2, 0.24 * len(shown)])
         _draw_curve(above, gains, classes)
     else:
         axes = figure.add_subplot()
-    _draw_bars(axes, gains, shown, has_gap=bool(left_out))
+    _draw_bars(axes, gains, shown, has_gap=bool(omitted))
     if gains.against and len({each.gain > 0 for each in shown if each.gain}) > 1:
         _draw_legend(figure, gains)
     return figure
 
 
-def _draw_curve(axes: Axes, gains: Gains, classes: Sequence[ClassGain]) -> None:
+def _draw_curve(axes: Axes, gains: ClassGains, classes: Sequence[ClassGain]) -> None:
     """All classes as a narrow strip, in their order."""
-    quiet_axes(axes)
+    style_axes(axes)
     values = [100 * (each.gain if gains.against else each.accuracy) for each in classes]
-    places = [place + side for place in range(1, len(values) + 1) for side in (-0.5, 0.5)]
+    indices = [index + side for index in range(1, len(values) + 1) for side in (-0.5, 0.5)]
     for colour, limit in ((BLUE, max), (ORANGE, min)):
-        axes.fill_between(places, [limit(value, 0.0) for value in values for _ in range(2)], color=colour, linewidth=0)
+        axes.fill_between(indices, [limit(value, 0.0) for value in values for _ in range(2)], color=colour, linewidth=0)
     axes.axhline(0, color=SOFT, linewidth=0.8)
     axes.margins(x=0.01)
     label_axes(axes, x=f"all {len(classes)} classes, in this order", y="points" if gains.against else "top-1, %")
 
 
-def _draw_bars(axes: Axes, gains: Gains, shown: Sequence[ClassGain], *, has_gap: bool) -> None:
-    quiet_axes(axes, grid="x")
-    places = [place + (has_gap and place >= len(shown) / 2) for place in range(len(shown))]
+def _draw_bars(axes: Axes, gains: ClassGains, shown: Sequence[ClassGain], *, has_gap: bool) -> None:
+    style_axes(axes, grid="x")
+    indices = [index + (has_gap and index >= len(shown) / 2) for index in range(len(shown))]
     values = [100 * (each.gain if gains.against else each.accuracy) for each in shown]
-    axes.barh(places, values, 0.68, color=[BLUE if value >= 0 else ORANGE for value in values], zorder=2)
-    for place, each, value in zip(places, shown, values, strict=True):
+    axes.barh(indices, values, 0.68, color=[BLUE if value >= 0 else ORANGE for value in values], zorder=2)
+    for index, each, value in zip(indices, shown, values, strict=True):
         text = f"{100 * each.against:.0f} → {100 * each.accuracy:.0f}%" if gains.against else f"{value:.0f}%"
         axes.annotate(
             text,
-            (value, place),
+            (value, index),
             (4 if value >= 0 else -4, 0),
             textcoords="offset points",
             va="center",
@@ -179,20 +179,20 @@ def _draw_bars(axes: Axes, gains: Gains, shown: Sequence[ClassGain], *, has_gap:
             color=FAINT,
         )
     axes.axvline(0, color=SOFT, linewidth=0.8)
-    axes.set_yticks(places, [f"{abridged(each.name, 44)} ({each.videos})" for each in shown])
+    axes.set_yticks(indices, [f"{shorten_middle(each.name, 44)} ({each.videos})" for each in shown])
     axes.tick_params(axis="y", length=0)
-    axes.set_ylim(max(places) + 0.6, -0.6)
+    axes.set_ylim(max(indices) + 0.6, -0.6)
     if has_gap:
-        axes.text(0.5, ENDS, "⋮", transform=axes.get_yaxis_transform(), ha="center", va="center", color=FAINT)
+        axes.text(0.5, NAMED_PER_END, "⋮", transform=axes.get_yaxis_transform(), ha="center", va="center", color=FAINT)
     low, high = min(0.0, *values), max(0.0, *values)
     room = 0.16 * (high - low or 1.0)
     axes.set_xlim(low - 1.3 * room * (low < 0), high + room)
     label_axes(axes, x="gain in top-1, points" if gains.against else "top-1, %", y="class (held-out videos)")
 
 
-def _draw_legend(figure: Figure, gains: Gains) -> None:
+def _draw_legend(figure: Figure, gains: ClassGains) -> None:
     handles = [Line2D([], [], color=colour, linewidth=5) for colour in (BLUE, ORANGE)]
-    names = [f"{shortened(name, 44)} is better" for name in (gains.run, gains.against)]
+    names = [f"{shorten(name, 44)} is better" for name in (gains.run, gains.against)]
     legend_below(
         figure,
         handles,

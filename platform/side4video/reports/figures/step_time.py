@@ -33,8 +33,8 @@ from side4video.reports.figures.style import (
     WIDTH,
     label_axes,
     new_figure,
-    quiet_axes,
-    shortened,
+    shorten,
+    style_axes,
 )
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.tags import REUSED_TAG
@@ -123,14 +123,14 @@ def recorded_budget(label: str, metrics: Mapping[str, float], plan: Mapping[str,
         fix = "let it finish: side4video run SPEC --resume; or name another run"
         raise InputError(label, "has no times of a step: they are recorded at the end", fix=fix)
     plan, own = plan or {}, metrics.get("time/mean_own_step_s", math.nan)
-    learnt = sum(seconds.get(name, 0.0) for name in _STUDENTS)
-    is_shared = own < 0.999 * learnt
+    student_seconds = sum(seconds.get(name, 0.0) for name in _STUDENTS)
+    is_shared = own < 0.999 * student_seconds
     if is_shared:
         seconds = {name: spent for name, spent in seconds.items() if name not in _STUDENTS}
-        seconds |= {"own": own, "others": learnt - own}
+        seconds |= {"own": own, "others": student_seconds - own}
     return StepBudget(
         label=label,
-        seconds={name: seconds[name] for name in sorted(seconds, key=_place)},
+        seconds={name: seconds[name] for name in sorted(seconds, key=_phase_order)},
         clips_per_second=metrics.get("time/mean_clips_per_s", math.nan),
         is_estimated=False,
         own_seconds=own,
@@ -155,9 +155,9 @@ def estimated_budget(plan: ExperimentPlan, *, clips: int, is_cached: bool) -> St
     step, rate = plan.estimates["step_seconds"], plan.estimates["assumed_sustained_teraflops"] * 1e12
     frozen = 0.0 if is_cached else clips * 2 * plan.multiply_adds_frozen / rate
     recomputed = plan.estimates["recompute_share"] * step
-    learnt = clips * 2 * 3 * plan.multiply_adds_student / rate
-    waiting = max(0.0, step - frozen - learnt - recomputed)
-    parts = {"backbone": frozen, "side": learnt, "recompute": recomputed}
+    student_seconds = clips * 2 * 3 * plan.multiply_adds_student / rate
+    waiting = max(0.0, step - frozen - student_seconds - recomputed)
+    parts = {"backbone": frozen, "side": student_seconds, "recompute": recomputed}
     return StepBudget(
         label=plan.name,
         seconds={name: spent for name, spent in parts.items() if spent} | ({"reading": waiting} if is_cached else {}),
@@ -179,11 +179,11 @@ def read_budget(store: RunStore, run: StoredRun, *, label: str = "") -> StepBudg
     return recorded_budget(label or f"{run.name} ({run.run_id[:8]})", run.metrics, plan)
 
 
-def _place(name: str) -> int:
+def _phase_order(name: str) -> int:
     return list(PHASES).index(name) if name in PHASES else len(PHASES)
 
 
-def step_time_sheet(budgets: Sequence[StepBudget]) -> ReportFigure:
+def step_time_figure(budgets: Sequence[StepBudget]) -> ReportFigure:
     """The figure: a bar of time for each, and below it what the step takes of memory, predicted beside measured."""
     estimated = sum(each.is_estimated for each in budgets)
     caption = "A step's time by parts: " if len(budgets) == 1 else "Steps' time by parts: "
@@ -204,19 +204,19 @@ def step_time_sheet(budgets: Sequence[StepBudget]) -> ReportFigure:
             "seconds": dict(each.seconds),
             "step_seconds": each.step_seconds,
             "clips_per_second": each.clips_per_second,
-            "own_seconds": _known(each.own_seconds),
+            "own_seconds": _or_none(each.own_seconds),
             "shared": each.is_shared,
             "predicted_parts_gib": dict(each.predicted_parts_gib or {}),
-            "measured_gib": _known(each.measured_gib),
-            "held_predicted_gib": _known(each.held_gib[0]),
-            "held_measured_gib": _known(each.held_gib[1]),
+            "measured_gib": _or_none(each.measured_gib),
+            "held_predicted_gib": _or_none(each.held_gib[0]),
+            "held_measured_gib": _or_none(each.held_gib[1]),
         }
         for each in budgets
     ]
     return ReportFigure("step-time", "Where a step's time goes", caption.strip(), _draw(budgets), numbers)
 
 
-def _known(value: float) -> float | None:
+def _or_none(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
@@ -231,17 +231,17 @@ def _draw(budgets: Sequence[StepBudget]) -> Figure:
     axes = figure.subplots(panels, 1, squeeze=False)[:, 0]
     longest = max(each.step_seconds for each in budgets)
     unit, scale = ("ms", 1000.0) if longest < 1 else ("s", 1.0)
-    phases = sorted({name for each in budgets for name in each.seconds}, key=_place)
-    told = [
+    phases = sorted({name for each in budgets for name in each.seconds}, key=_phase_order)
+    texts = [
         f"{_number(scale * each.step_seconds)} {unit} · {_number(each.clips_per_second)} clips/s" for each in budgets
     ]
-    for place, each in enumerate(budgets):
-        told[place] += "\nestimated" if each.is_estimated else ""
-        told[place] += f"\nits own: {_number(scale * each.own_seconds)} {unit}" if each.is_shared else ""
+    for index, each in enumerate(budgets):
+        texts[index] += "\nestimated" if each.is_estimated else ""
+        texts[index] += f"\nits own: {_number(scale * each.own_seconds)} {unit}" if each.is_shared else ""
     colours = {name: _SHADES.get(name, SOFT) for name in phases}
-    _bars(axes[0], budgets, [{n: scale * s for n, s in each.seconds.items()} for each in budgets], colours, told)
+    _bars(axes[0], budgets, [{n: scale * s for n, s in each.seconds.items()} for each in budgets], colours, texts)
     label_axes(axes[0], x=f"{unit} a step")
-    _keys(axes[0], {PHASES.get(name, name.replace("_", " ")): colours[name] for name in phases})
+    _draw_legend(axes[0], {PHASES.get(name, name.replace("_", " ")): colours[name] for name in phases})
     if _has_memory(budgets):
         _draw_memory(axes[1], budgets)
     return figure
@@ -249,14 +249,14 @@ def _draw(budgets: Sequence[StepBudget]) -> Figure:
 
 def _draw_memory(axes: Axes, budgets: Sequence[StepBudget]) -> None:
     parts = [dict(each.predicted_parts_gib or {}) for each in budgets]
-    most = max(
+    maximum = max(
         [sum(each.values()) for each in parts] + [b.measured_gib for b in budgets if math.isfinite(b.measured_gib)]
     )
-    unit, scale = ("MiB", 1024.0) if most < 1 else ("GiB", 1.0)
+    unit, scale = ("MiB", 1024.0) if maximum < 1 else ("GiB", 1.0)
     names = [name for name in PARTS if any(each.get(name) for each in parts)]
     names += sorted({name for each in parts for name in each if name not in PARTS})
     colours = dict(zip(names, (SOFT, *COLOURS[:6]), strict=False)) | dict.fromkeys(names[7:], SOFT)
-    told = []
+    texts = []
     for each, own in zip(budgets, parts, strict=True):
         words = [f"{format_bytes(GIB * sum(own.values()))} predicted"] if own else ["no plan was kept"]
         if math.isfinite(each.measured_gib):
@@ -264,13 +264,13 @@ def _draw_memory(axes: Axes, budgets: Sequence[StepBudget]) -> None:
         predicted, measured = each.held_gib
         if math.isfinite(measured):
             words.append(f"held: {format_bytes(GIB * predicted)} predicted · {format_bytes(GIB * measured)} measured")
-        told.append("\n".join(words))
-    _bars(axes, budgets, [{n: scale * each.get(n, 0.0) for n in names} for each in parts], colours, told)
-    for place, each in enumerate(budgets):
+        texts.append("\n".join(words))
+    _bars(axes, budgets, [{n: scale * each.get(n, 0.0) for n in names} for each in parts], colours, texts)
+    for index, each in enumerate(budgets):
         if math.isfinite(each.measured_gib):
-            axes.plot([scale * each.measured_gib] * 2, [place - 0.4, place + 0.4], color=INK, linewidth=2.2, zorder=4)
+            axes.plot([scale * each.measured_gib] * 2, [index - 0.4, index + 0.4], color=INK, linewidth=2.2, zorder=4)
     label_axes(axes, x=f"peak memory of a worker, {unit}")
-    _keys(axes, {PARTS.get(name, name.replace("_", " ")): colours[name] for name in names})
+    _draw_legend(axes, {PARTS.get(name, name.replace("_", " ")): colours[name] for name in names})
 
 
 def _bars(
@@ -278,23 +278,23 @@ def _bars(
     budgets: Sequence[StepBudget],
     values: Sequence[Mapping[str, float]],
     colours: Mapping[str, str],
-    told: Sequence[str],
+    texts: Sequence[str],
 ) -> None:
     """Stacked bars with the share of each larger part in it, and words behind."""
-    quiet_axes(axes, grid="x")
+    style_axes(axes, grid="x")
     longest = max(sum(each.values()) for each in values) or 1.0
-    for place, parts in enumerate(values):
+    for index, parts in enumerate(values):
         left, whole = 0.0, sum(parts.values())
         for name in colours:
             width = parts.get(name, 0.0)
-            axes.barh(place, width, 0.6, left, color=colours[name], edgecolor=PAPER, linewidth=0.6, zorder=2)
+            axes.barh(index, width, 0.6, left, color=colours[name], edgecolor=PAPER, linewidth=0.6, zorder=2)
             if width > 0.06 * longest:
-                spot, share = (left + width / 2, place), f"{100 * width / whole:.0f}%"
+                spot, share = (left + width / 2, index), f"{100 * width / whole:.0f}%"
                 colour = _ON_DARK if colours[name] in _DARK else _ON_LIGHT
                 axes.text(*spot, share, ha="center", va="center", fontsize=7.5, color=colour, zorder=3)
             left += width
         axes.annotate(
-            told[place], (left, place), (5, 0), textcoords="offset points", va="center", fontsize=7.5, color=FAINT
+            texts[index], (left, index), (5, 0), textcoords="offset points", va="center", fontsize=7.5, color=FAINT
         )
     axes.set_yticks(range(len(budgets)), ["\n".join(_lines(each.label)) for each in budgets])
     axes.tick_params(axis="y", length=0)
@@ -302,7 +302,7 @@ def _bars(
     axes.set_xlim(0, 1.5 * longest)
 
 
-_LETTERS = 70
+_MAX_LEGEND_LENGTH = 70
 """Of the names of a legend in one row."""
 _DARK = (BLUE, ORANGE, GREEN)
 _ON_LIGHT, _ON_DARK = "#1a1a1a", "#fdfdfd"
@@ -310,20 +310,20 @@ _ON_LIGHT, _ON_DARK = "#1a1a1a", "#fdfdfd"
 
 def _lines(label: str) -> list[str]:
     """A label in two lines where it is long."""
-    label = shortened(label, 44)
+    label = shorten(label, 44)
     if len(label) < 22 or " " not in label:
         return [label]
     middle = min((at for at, letter in enumerate(label) if letter == " "), key=lambda at: abs(at - len(label) / 2))
     return [label[:middle], label[middle + 1 :]]
 
 
-def _keys(axes: Axes, colours: Mapping[str, str]) -> None:
+def _draw_legend(axes: Axes, colours: Mapping[str, str]) -> None:
     handles = [Patch(facecolor=colour, label=name) for name, colour in colours.items()]
     axes.legend(
         handles=handles,
         loc="lower left",
         bbox_to_anchor=(0, 1),
-        ncols=len(handles) if sum(map(len, colours)) < _LETTERS else 3,
+        ncols=len(handles) if sum(map(len, colours)) < _MAX_LEGEND_LENGTH else 3,
         fontsize=7.5,
         frameon=False,
         labelcolor=INK,

@@ -37,14 +37,14 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def nothing_to_draw(reason: str) -> Figure:
+def empty_figure(reason: str) -> Figure:
     """A figure that says why it is empty."""
     figure = new_figure(WIDTH, 2.0)
     figure.text(0.5, 0.5, reason, ha="center", va="center", color=INK)
     return figure
 
 
-def quiet_axes(axes: Axes, *, grid: Literal["x", "y", "both"] = "y") -> Axes:
+def style_axes(axes: Axes, *, grid: Literal["x", "y", "both"] = "y") -> Axes:
     """Axes with a soft grid behind, and without the frame's upper and right side; returns them."""
     axes.grid(axis=grid, color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)
@@ -76,19 +76,13 @@ def legend_below(
     )
 
 
-def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as a PNG of 150 dpi; returns its path."""
-    figure.savefig(path, dpi=DPI, format="png", facecolor=PAPER, metadata={"Software": None})
-    return path
-
-
-def shortened(text: str, length: int) -> str:
+def shorten(text: str, length: int) -> str:
     """Text on one line of at most `length` characters."""
     text = " ".join(text.split())
     return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
 
 
-def abridged(text: str, length: int) -> str:
+def shorten_middle(text: str, length: int) -> str:
     """Text on one line of at most `length` characters, its end kept: there names of classes differ."""
     text = " ".join(text.split())
     if len(text) <= length:
@@ -105,7 +99,7 @@ _NO_DATE: dict[str, dict[str, Any]] = {
 FORMATS = tuple(_NO_DATE)
 
 
-def write_picture(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path) -> Path:
     """Write a figure in the format that the name ends in (`FORMATS`); returns its path.
 
     Text of a PDF stays text; pictures in it have the figure's own resolution.
@@ -116,7 +110,7 @@ def write_picture(figure: Figure, path: Path) -> Path:
     return path
 
 
-def wrapped(text: str, *, inches: float, points: float) -> list[str]:
+def wrap_text(text: str, *, inches: float, points: float) -> list[str]:
     """Lines of whole words, none wider than `inches` in letters of `points`; a word that is wider stands alone."""
     font, renderer = FontProperties(size=points), RendererAgg(1, 1, DPI)
 

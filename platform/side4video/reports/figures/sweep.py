@@ -12,15 +12,15 @@ from side4video.reports.arms import (
     distinct_arms,
     metric_spread,
 )
-from side4video.reports.figures.confusion import confusion_of, confusion_sheet
-from side4video.reports.figures.curves import ARMS, arm_curves, arms_sheet
-from side4video.reports.figures.data_efficiency import SHARE, data_efficiency_sheet, efficiency_lines
+from side4video.reports.figures.confusion import confusion_figure, confusion_of
+from side4video.reports.figures.curves import MAX_ARMS, arm_curves, arm_curves_figure
+from side4video.reports.figures.data_efficiency import SHARE, data_efficiency_figure, efficiency_lines
 from side4video.reports.figures.figure import ReportFigure
-from side4video.reports.figures.parallel_coordinates import parallel_coordinates_figure
-from side4video.reports.figures.pareto import pareto_figure
-from side4video.reports.figures.per_class import class_gains, per_class_sheet
+from side4video.reports.figures.parallel_coordinates import draw_parallel_coordinates
+from side4video.reports.figures.pareto import draw_pareto
+from side4video.reports.figures.per_class import class_gains, per_class_figure
 from side4video.reports.figures.predictions import Predictions, read_predictions
-from side4video.reports.figures.step_time import read_budget, step_time_sheet
+from side4video.reports.figures.step_time import read_budget, step_time_figure
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.sweep_logger import SweepLogger
 
@@ -28,21 +28,21 @@ COORDINATES, PARETO = "parallel-coordinates", "pareto"
 """Names of the two figures that every table of arms has."""
 
 
-def coordinates_sheet(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode = "max") -> ReportFigure:
+def coordinates_figure(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode = "max") -> ReportFigure:
     """Which settings lead where."""
-    figure = parallel_coordinates_figure(rows, metric=metric, mode=mode)
+    figure = draw_parallel_coordinates(rows, metric=metric, mode=mode)
     caption = "Each line is an arm; the last axis is where it ended. Dark is good."
-    return ReportFigure(COORDINATES, "What was swept", caption, figure, follows_page=False)
+    return ReportFigure(COORDINATES, "What was swept", caption, figure, uses_page_colours=False)
 
 
-def pareto_sheet(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode = "max") -> ReportFigure:
+def pareto_figure(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode = "max") -> ReportFigure:
     """Memory against the metric."""
     better = "Up" if mode == "max" else "Down"
     caption = f"{better} and to the left is better. No arm beats one on the front in both."
-    return ReportFigure(PARETO, "Memory", caption, pareto_figure(rows, metric=metric, mode=mode))
+    return ReportFigure(PARETO, "Memory", caption, draw_pareto(rows, metric=metric, mode=mode))
 
 
-def sweep_sheets(record: SweepLogger, rows: Sequence[ArmResult], *, metric: str, mode: Mode) -> list[ReportFigure]:
+def sweep_figures(record: SweepLogger, rows: Sequence[ArmResult], *, metric: str, mode: Mode) -> list[ReportFigure]:
     """What a sweep's runs hold beside its table, for its page; what was not recorded has no figure.
 
     Learning curves of the arms, and accuracy against the share of the training data where that varies; of the best arm
@@ -56,24 +56,24 @@ def sweep_sheets(record: SweepLogger, rows: Sequence[ArmResult], *, metric: str,
     """
     runs = {run.run_id: run for run in record.children().values()}
     arms = distinct_arms(rows)
-    sheets = [*_curves(record.store, runs, arms, metric=metric, mode=mode), *_efficiency(list(runs.values()), metric)]
-    best = next((arms[place] for place in sorted(best_rows(arms, metric, mode=mode))), None)
+    figures = [*_curves(record.store, runs, arms, metric=metric, mode=mode), *_efficiency(list(runs.values()), metric)]
+    best = next((arms[index] for index in sorted(best_rows(arms, metric, mode=mode))), None)
     if best is None:
-        return sheets
+        return figures
     reference = next((arm for arm in arms if arm.is_reference and arm is not best), None)
-    own = _predictions(record.store, runs, best)
+    best_predictions = _predictions(record.store, runs, best)
     other = _predictions(record.store, runs, reference) if reference else None
-    if own and reference and other:
-        sheets.append(per_class_sheet(class_gains(best.label, own, reference.label, other)))
-    if own:
-        sheets.append(confusion_sheet(confusion_of(own), run=best.label))
-    timed = [(arm, runs.get(_first(arm))) for arm in (best, reference) if arm is not None]
+    if best_predictions and reference and other:
+        figures.append(per_class_figure(class_gains(best.label, best_predictions, reference.label, other)))
+    if best_predictions:
+        figures.append(confusion_figure(confusion_of(best_predictions), run=best.label))
+    timed = [(arm, runs.get(_first_seed(arm))) for arm in (best, reference) if arm is not None]
     budgets = [
         read_budget(record.store, run, label=arm.label)
         for arm, run in timed
         if run is not None and "time/mean_data_wait_s" in run.metrics
     ]
-    return [*sheets, step_time_sheet(budgets)] if budgets else sheets
+    return [*figures, step_time_figure(budgets)] if budgets else figures
 
 
 def sweep_curves(
@@ -85,10 +85,10 @@ def sweep_curves(
         InputError: None was evaluated.
     """
     runs = {run.run_id: run for run in record.children().values()}
-    made = _curves(record.store, runs, distinct_arms(rows), metric=metric, mode=mode)
-    if not made:
+    figures = _curves(record.store, runs, distinct_arms(rows), metric=metric, mode=mode)
+    if not figures:
         raise InputError(f"sweep {name}", "no arm was evaluated yet", fix="run it: side4video sweep SWEEP")
-    return made[0]
+    return figures[0]
 
 
 def _curves(
@@ -98,11 +98,11 @@ def _curves(
     measured = metric.replace("best/", "eval/", 1)
     known = [arm for arm in arms if metric_spread(arm, measured).count]
     ranked = sorted(known, key=lambda arm: metric_spread(arm, measured).mean, reverse=mode == "max")
-    curves = arm_curves(runs, ranked[:ARMS], measured, store=store)
+    curves = arm_curves(runs, ranked[:MAX_ARMS], measured, store=store)
     if not curves:
         return []
-    seeds = max(len(arm.runs) for arm in ranked[:ARMS])
-    return [arms_sheet(curves, measured, mode=mode, seeds=seeds, left_out=max(0, len(ranked) - ARMS))]
+    seeds = max(len(arm.runs) for arm in ranked[:MAX_ARMS])
+    return [arm_curves_figure(curves, measured, mode=mode, seeds=seeds, omitted=max(0, len(ranked) - MAX_ARMS))]
 
 
 def _efficiency(runs: Sequence[StoredRun], metric: str) -> list[ReportFigure]:
@@ -110,14 +110,14 @@ def _efficiency(runs: Sequence[StoredRun], metric: str) -> list[ReportFigure]:
     if len({run.params.get(SHARE) for run in runs}) < 2:
         return []
     try:
-        lines, told = efficiency_lines(runs, metric=metric)
+        lines, notes = efficiency_lines(runs, metric=metric)
     except InputError:
         return []  # more than the share differs within a line: the table says what
-    return [data_efficiency_sheet(lines, metric=metric, told=told)]
+    return [data_efficiency_figure(lines, metric=metric, notes=notes)]
 
 
 def _predictions(store: RunStore, runs: dict[str, StoredRun], arm: ArmResult) -> Predictions | None:
-    run = runs.get(_first(arm))
+    run = runs.get(_first_seed(arm))
     if run is None:
         return None
     try:
@@ -126,6 +126,6 @@ def _predictions(store: RunStore, runs: dict[str, StoredRun], arm: ArmResult) ->
         return None
 
 
-def _first(arm: ArmResult) -> str:
+def _first_seed(arm: ArmResult) -> str:
     """The first seed that counts."""
     return next((run.run_id for run in counted_runs(arm)), "")

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from side4video.engine.metrics import ViewAccuracy, class_accuracy, label_ranks, recognition_metrics
+from side4video.engine.evaluate import ViewAccuracy
 from side4video.engine.process_group import ProcessGroup
+from side4video.tasks.recognition.metrics import Scores, label_ranks, recognition_metrics
 from side4video.tasks.recognition.view_rows import ViewRows
 
 
@@ -173,6 +174,7 @@ class ClassScores:
         scores_VC = total.scores_VC[read_V] / np.maximum(total.views_V[read_V, None], 1)
         labels_V = total.labels_V[read_V]
         has_label_V = labels_V >= 0
+        labelled = Scores(scores_VC[has_label_V], labels_V[has_label_V])
         return ClassEvaluation(
             classes=self.task.classes,
             indices_V=read_V.astype(np.int64),
@@ -180,21 +182,16 @@ class ClassScores:
             scores_VC=scores_VC,
             views=int(total.views_V.max(initial=0)),
             loss=total.loss / max(1, int(total.views_V.sum())),
-            metrics=self._metrics(scores_VC[has_label_V], labels_V[has_label_V]),
-            class_metrics=self._class_metrics(scores_VC[has_label_V], labels_V[has_label_V]),
+            metrics=recognition_metrics(labelled),
+            class_metrics=self._class_metrics(labelled),
             per_view=_per_view(total.by_view_W3, crops) if several else (),
             rows=self.rows.gather_rows(process) if several else None,
         )
 
-    def _metrics(self, scores_VC: NDArray[np.float64], labels_V: NDArray[np.int64]) -> dict[str, float]:
-        """`top1`, `top5`, `mean_class_accuracy`: fractions."""
-        return recognition_metrics(label_ranks(scores_VC, labels_V), labels_V, classes=len(self.task.classes))
-
-    def _class_metrics(self, scores_VC: NDArray[np.float64], labels_V: NDArray[np.int64]) -> dict[str, float]:
+    def _class_metrics(self, scores: Scores) -> dict[str, float]:
         """Top-1 accuracy of each class that occurs, by name."""
-        classes = self.task.classes
-        accuracy_C = class_accuracy(label_ranks(scores_VC, labels_V), labels_V, classes=len(classes))
-        return {name: float(value) for name, value in zip(classes, accuracy_C, strict=True) if np.isfinite(value)}
+        accuracies = zip(self.task.classes, scores.class_accuracy, strict=True)
+        return {name: float(value) for name, value in accuracies if np.isfinite(value)}
 
 
 def _empty(videos: int, classes: int) -> _Sums:

@@ -15,6 +15,7 @@ from side4video.data.streams.batch import NO_LABEL
 from side4video.models.layers.precision import autocast_off
 from side4video.models.towers.text_tower import TextFeatures
 from side4video.tasks.recognition.class_scores import ClassScores
+from side4video.tasks.recognition.metrics import METRICS
 
 
 class TextHead(nn.Module):
@@ -51,7 +52,7 @@ class MixedLabels:
 class Classification:
     """Single-label classification of clips."""
 
-    main_metric = "top1"
+    main_metric = METRICS[0]
     """The metric that selects the best epoch."""
 
     def __init__(

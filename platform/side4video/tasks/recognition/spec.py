@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
+from side4video.core.metric_spec import MetricSpec
 from side4video.core.spec import Spec
+from side4video.tasks.recognition.metrics import METRICS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,7 +48,7 @@ Classifier = Annotated[LinearClassifier | TextClassifier, Field(discriminator="k
 class RecognitionSpec(Spec):
     """One label per clip: a classifier, cross-entropy, accuracies."""
 
-    metrics: ClassVar[tuple[str, ...]] = ("top1", "top5", "mean_class_accuracy")
+    metrics: ClassVar[tuple[MetricSpec, ...]] = METRICS
     """The metrics of an evaluation; the first one selects the best epoch."""
 
     kind: Literal["recognition"] = "recognition"

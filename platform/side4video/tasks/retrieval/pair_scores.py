@@ -16,32 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from side4video.core.errors import InputError
-from side4video.engine.metrics import ViewAccuracy
+from side4video.engine.evaluate import ViewAccuracy
 from side4video.engine.process_group import ProcessGroup
 from side4video.tasks.retrieval.matching import Embeddings
+from side4video.tasks.retrieval.metrics import retrieval_metrics
 from side4video.tasks.retrieval.ranking import Ranks, Rescorer, Search, TextBlock
 from side4video.tasks.retrieval.rescoring import DualSoftmax, Querybank
 
 ReportProgress = Callable[[str, int, int], None]
 BANK_CHUNK = 256
 """Captions of a query bank per comparison."""
-
-
-def retrieval_metrics(texts_N: NDArray[np.int64], videos_V: NDArray[np.int64]) -> dict[str, float]:
-    """The ten metrics, from 0-based ranks: recall at 1, 5 and 10 (fractions), median and mean rank (from 1).
-
-    Args:
-        texts_N: Rank of the correct video for each text: `t2v_...`.
-        videos_V: Rank of the correct texts for each video: `v2t_...`.
-    """
-    metrics = {}
-    for name, ranks in (("t2v", texts_N), ("v2t", videos_V)):
-        nothing = not len(ranks)
-        for depth in (1, 5, 10):
-            metrics[f"{name}_r{depth}"] = float("nan") if nothing else float(np.mean(ranks < depth))
-        metrics[f"{name}_median_rank"] = float("nan") if nothing else float(np.median(ranks) + 1)
-        metrics[f"{name}_mean_rank"] = float("nan") if nothing else float(np.mean(ranks) + 1)
-    return metrics
 
 
 @dataclass(frozen=True)
@@ -182,6 +166,7 @@ class PairScores:
         return torch.from_numpy(np.sort(indices)), tuple(gallery)
 
     def merge(self, process: ProcessGroup, ranks: Ranks, indices_V: Tensor) -> PairEvaluation:
+        """The ranks of all workers' texts as an evaluation."""
         filled = [each for each in self.batches if len(each.owners_Q)]
         own = [
             (each.owners_Q.numpy(), each.captions, texts.numpy(), indices_V[best].numpy(), losses.numpy())

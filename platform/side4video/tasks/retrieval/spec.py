@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from side4video.core.metric_spec import MetricSpec
 from side4video.core.spec import Spec
+from side4video.tasks.retrieval.metrics import METRICS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -85,11 +87,7 @@ class RetrievalSpec(Spec):
     Each step has one caption per video. All other videos of the batch, on all workers, are negatives.
     """
 
-    metrics: ClassVar[tuple[str, ...]] = tuple(
-        f"{direction}_{name}"
-        for direction in ("t2v", "v2t")
-        for name in ("r1", "r5", "r10", "median_rank", "mean_rank")
-    )
+    metrics: ClassVar[tuple[MetricSpec, ...]] = METRICS
     """The metrics of an evaluation, from texts to videos and from videos to texts; the first one selects the best
     epoch."""
 

@@ -17,6 +17,7 @@ from side4video.engine.process_group import ProcessGroup, gather_rows
 from side4video.models.layers.precision import autocast_off
 from side4video.models.towers.text_tower import tokenise
 from side4video.tasks.retrieval.matching import Embeddings, Matching
+from side4video.tasks.retrieval.metrics import METRICS
 from side4video.tasks.retrieval.pair_scores import PairScores
 
 TOKEN_CACHE_SIZE = 200_000
@@ -112,7 +113,7 @@ class RetrievalModule(nn.Module):
 class TextVideo:
     """Text-video retrieval in both directions."""
 
-    main_metric = "t2v_r1"
+    main_metric = METRICS[0]
     """The metric that selects the best epoch."""
 
     def __init__(self, *, words: int, rescoring: Any, keep: str) -> None:

@@ -8,11 +8,19 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from side4video.tasks.metrics import MAIN_METRICS
+
 RUNS_VIEW = "side4video-runs"
 """The name of the view of all runs."""
 
 PARAMETERS = ("method.kind", "method.layers", "method.dim")
-METRICS = ("eval/top1", "best/top1", "memory/peak_gib", "model/trainable_parameters", "time/mean_clips_per_s")
+METRICS = (
+    MAIN_METRICS[0],
+    MAIN_METRICS[0].replace("eval/", "best/"),
+    "memory/peak_gib",
+    "model/trainable_parameters",
+    "time/mean_clips_per_s",
+)
 """Columns of the view of all runs."""
 
 COLUMN_PIXELS = 135

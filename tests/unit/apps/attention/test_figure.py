@@ -7,7 +7,7 @@ import pytest
 
 from side4video.apps.attention import figure as drawn
 from side4video.apps.attention.figure import attention_figure, attention_film, enlarged, overlay
-from side4video.reports.figures.style import FORMATS, write_picture
+from side4video.reports.figures.style import FORMATS, save_figure
 
 FRAMES = 5
 
@@ -82,7 +82,7 @@ def test_a_picture_is_the_same_bytes_each_time(kind, tmp_path):
     written = []
     for name in "ab":
         figure = attention_figure(even_frames(), maps, title="a", caption="b")
-        written.append(write_picture(figure, tmp_path / f"{name}.{kind}").read_bytes())
+        written.append(save_figure(figure, tmp_path / f"{name}.{kind}").read_bytes())
     assert written[0] == written[1]
     assert len(written[0]) > 1000
     if kind == "png":

@@ -230,7 +230,7 @@ def test_texts_that_have_no_room_among_the_prompts_are_refused():
     with pytest.raises(InputError) as error:
         network(text_pairs.make_tokens())
     assert error.value.where == "task.words"
-    assert "7 tokens and 10 + 8 learnt vectors are 25 positions" in error.value.found
+    assert "7 tokens and 10 + 8 learned vectors are 25 positions" in error.value.found
     assert "set task.words to 6" in error.value.fix
     with pytest.raises(InputError, match=r"method\.prefix: 11 \+ 11 vectors, and this text tower has 24"):
         CLIPPromptSpec(prefix=11, postfix=11).build_pair(*text_pairs.make_towers(), frames=3)

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from side4video.core.metric import LARGEST
-from side4video.reports.figures.curves import NAMED, Curve, arms_sheet, curves_of, mean_curve
+from side4video.reports.figures.curves import MAX_NAMED_ARMS, Curve, arm_curves_figure, curves_of, mean_curve
 
 HISTORY = {
     # Four steps an epoch; evaluated after the second and the fourth.
@@ -74,13 +74,15 @@ def star(figure):
 
 
 def test_the_best_arm_is_starred_and_named():
-    sheet = arms_sheet(arms(14), "eval/top1", seeds=3)
-    assert sheet.caption.startswith("Means over 3 seeds. The best top-1 of any epoch is ")
-    assert star(sheet.figure) == (2.0, pytest.approx(63.0))
-    assert "63.0%: arm 13, after epoch 2 (starred). Grey: the 7 others." in sheet.caption
-    (legend,) = sheet.figure.legends
-    assert [text.get_text() for text in legend.texts] == [f"arm {number}" for number in range(13, 13 - NAMED, -1)]
-    lines = {line.get_label(): line for line in sheet.figure.axes[1].lines if line.get_marker() != "*"}
+    report_figure = arm_curves_figure(arms(14), "eval/top1", seeds=3)
+    assert report_figure.caption.startswith("Means over 3 seeds. The best top-1 of any epoch is ")
+    assert star(report_figure.figure) == (2.0, pytest.approx(63.0))
+    assert "63.0%: arm 13, after epoch 2 (starred). Grey: the 7 others." in report_figure.caption
+    (legend,) = report_figure.figure.legends
+    assert [text.get_text() for text in legend.texts] == [
+        f"arm {number}" for number in range(13, 13 - MAX_NAMED_ARMS, -1)
+    ]
+    lines = {line.get_label(): line for line in report_figure.figure.axes[1].lines if line.get_marker() != "*"}
     assert len(lines) == 14
     assert list(lines["arm 3"].get_ydata()) == pytest.approx([10, 53, 40])
     assert lines["arm 13"].get_linewidth() > lines["arm 12"].get_linewidth()
@@ -88,13 +90,13 @@ def test_the_best_arm_is_starred_and_named():
 
 
 def test_where_lower_is_better_the_star_is_at_the_lowest():
-    sheet = arms_sheet(arms(2), "eval/loss", mode="min")
-    assert star(sheet.figure) == (2.0, 1.0)
-    assert star(arms_sheet(arms(2), "eval/loss", mode="max").figure) != (2.0, 1.0)
+    report_figure = arm_curves_figure(arms(2), "eval/loss", mode="min")
+    assert star(report_figure.figure) == (2.0, 1.0)
+    assert star(arm_curves_figure(arms(2), "eval/loss", mode="max").figure) != (2.0, 1.0)
 
 
 def test_one_arm_needs_no_legend():
-    sheet = arms_sheet(arms(1), "eval/top1")
-    assert sheet.figure.legends == []
-    assert "Grey" not in sheet.caption
-    assert "seeds" not in sheet.caption
+    report_figure = arm_curves_figure(arms(1), "eval/top1")
+    assert report_figure.figure.legends == []
+    assert "Grey" not in report_figure.caption
+    assert "seeds" not in report_figure.caption

@@ -9,7 +9,7 @@ from side4video.core.errors import InputError
 from side4video.reports.figures.data_efficiency import (
     EfficiencyLine,
     SharePoint,
-    data_efficiency_sheet,
+    data_efficiency_figure,
     efficiency_lines,
 )
 from side4video.tracking.run_store import StoredRun
@@ -114,8 +114,8 @@ LINES = [
 
 
 def test_means_deviations_and_seeds_are_drawn():
-    sheet = data_efficiency_sheet(LINES)
-    (axes,) = sheet.figure.axes
+    report_figure = data_efficiency_figure(LINES)
+    (axes,) = report_figure.figure.axes
     lines = {container.get_label(): container for container in axes.containers}
     mean = lines["ours"].lines[0]
     assert list(mean.get_xdata()) == [5, 100]
@@ -126,10 +126,10 @@ def test_means_deviations_and_seeds_are_drawn():
     assert [list(line.get_ydata()) for line in seeds] == [[25, 50]]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["5", "100"]
     assert axes.get_xscale() == "log"
-    assert "Means over 1 to 2 seeds (dots)" in sheet.caption
+    assert "Means over 1 to 2 seeds (dots)" in report_figure.caption
 
 
 def test_shares_that_are_near_stand_on_a_linear_scale():
     near = [EfficiencyLine("ours", (SharePoint(0.5, (0.25,)), SharePoint(1.0, (0.75,))))]
-    assert data_efficiency_sheet(near).figure.axes[0].get_xscale() == "linear"
-    assert "seeds" not in data_efficiency_sheet(near).caption
+    assert data_efficiency_figure(near).figure.axes[0].get_xscale() == "linear"
+    assert "seeds" not in data_efficiency_figure(near).caption

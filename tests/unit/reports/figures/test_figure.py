@@ -7,15 +7,15 @@ import matplotlib.image
 import pytest
 from matplotlib.patheffects import withStroke
 
-from side4video.reports.figures.figure import ReportFigure, sheet_html, svg_of, write_sheet
-from side4video.reports.figures.style import BLUE, INK, PAPER, label_axes, new_figure, quiet_axes
+from side4video.reports.figures.figure import ReportFigure, figure_html, svg_of, write_figure
+from side4video.reports.figures.style import BLUE, INK, PAPER, label_axes, new_figure, style_axes
 
 NAMESPACES = re.compile(r'xmlns(:\w+)?="http://www\.w3\.org/[\w/]+"')
 
 
-def sheet(name="toy", **others):
+def report_figure(name="toy", **others):
     figure = new_figure(4, 3)
-    axes = quiet_axes(figure.add_subplot())
+    axes = style_axes(figure.add_subplot())
     axes.plot([1, 2, 3], [3, 1, 2], "o-", color=BLUE, clip_on=True)
     axes.text(2, 2, "<script>&", color=INK, path_effects=[withStroke(linewidth=2, foreground=PAPER)])
     axes.imshow([[0, 1]], extent=(1, 2, 1, 2))
@@ -32,7 +32,7 @@ def outside(text):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    return {file.suffix: file for file in write_sheet(tmp_path_factory.mktemp("a") / "new", sheet())}
+    return {file.suffix: file for file in write_figure(tmp_path_factory.mktemp("a") / "new", report_figure())}
 
 
 def test_three_formats_are_written_and_valid(files):
@@ -48,7 +48,7 @@ def test_three_formats_are_written_and_valid(files):
 
 
 def test_a_font_that_publishers_refuse_is_noticed(tmp_path):
-    figure = sheet().figure
+    figure = report_figure().figure
     figure.savefig(tmp_path / "twin.pdf")  # matplotlib's own choice
     assert b"/Type3" in (tmp_path / "twin.pdf").read_bytes().replace(b" ", b"")
 
@@ -59,14 +59,14 @@ def test_the_svg_names_nothing_outside_itself(files):
 
 
 def test_an_address_in_an_svg_is_noticed(tmp_path):
-    sheet().figure.savefig(tmp_path / "twin.svg")
+    report_figure().figure.savefig(tmp_path / "twin.svg")
     assert outside((tmp_path / "twin.svg").read_text())
     for twin in ('<image href="https://example.org/a.png"/>', "<p style='background:url(a.png)'>", "@import 'a.css';"):
         assert outside(twin)
 
 
 def test_the_same_figure_gives_the_same_bytes(files, tmp_path):
-    again = {file.suffix: file.read_bytes() for file in write_sheet(tmp_path, sheet())}
+    again = {file.suffix: file.read_bytes() for file in write_figure(tmp_path, report_figure())}
     assert again == {suffix: file.read_bytes() for suffix, file in files.items()}
 
 
@@ -83,23 +83,23 @@ def dangling(html):
 
 
 def test_two_figures_of_a_page_share_no_id_and_every_reference_is_met():
-    one, other = sheet_html(sheet("one")), sheet_html(sheet("other"))
+    one, other = figure_html(report_figure("one")), figure_html(report_figure("other"))
     assert dangling(one) == dangling(other) == set()
     assert dangling(one.replace('id="one-', 'id="two-'))
     assert set(ids(one)) & set(ids(other)) == set()
-    raw = [svg_of(sheet(name)) for name in ("one", "other")]
+    raw = [svg_of(report_figure(name)) for name in ("one", "other")]
     assert set(ids(raw[0])) & set(ids(raw[1]))  # as matplotlib names them
 
 
 def test_a_figures_styles_stay_its_own():
     everywhere = re.compile(r"(?<!#one )\*\{")
-    assert not everywhere.search(sheet_html(sheet("one")))
-    assert "#one *{stroke-linejoin" in sheet_html(sheet("one"))
-    assert everywhere.search(svg_of(sheet("one")))  # as matplotlib writes it: of all of a page
+    assert not everywhere.search(figure_html(report_figure("one")))
+    assert "#one *{stroke-linejoin" in figure_html(report_figure("one"))
+    assert everywhere.search(svg_of(report_figure("one")))  # as matplotlib writes it: of all of a page
 
 
 def test_ink_and_paper_are_the_pages_where_a_figure_follows_it():
-    follows, stays = sheet_html(sheet()), sheet_html(sheet(follows_page=False))
+    follows, stays = figure_html(report_figure()), figure_html(report_figure(uses_page_colours=False))
     for variable in ("--ink", "--paper", "--line", "--blue"):
         assert f"var({variable})" in follows
         assert f"var({variable})" not in stays
@@ -110,7 +110,7 @@ def test_ink_and_paper_are_the_pages_where_a_figure_follows_it():
 
 
 def test_words_are_never_markup():
-    html = sheet_html(sheet())
+    html = figure_html(report_figure())
     assert "<b>" not in html
     assert "<script" not in html
     assert "A &lt;b&gt;toy&lt;/b&gt;" in html
@@ -118,4 +118,4 @@ def test_words_are_never_markup():
 
 
 def test_a_narrow_figure_is_not_blown_up():
-    assert "max-width: 31rem; min-width: 19rem" in sheet_html(sheet())
+    assert "max-width: 31rem; min-width: 19rem" in figure_html(report_figure())

@@ -10,7 +10,7 @@ from side4video.core.errors import InputError
 from side4video.planning.plan import plan_experiment
 from side4video.planning.plan_cache import PlannedPeak
 from side4video.reports.arms import spread
-from side4video.reports.figures.memory import MemoryRow, files_of_table_2, memory_rows, memory_sheet
+from side4video.reports.figures.memory import MemoryRow, files_of_table_2, memory_figure, memory_rows
 from side4video.reports.paper import TABLES
 from side4video.spec.load import parse_experiment
 from tiny import DOCUMENT, merged
@@ -105,8 +105,8 @@ ROWS = [
 
 
 def test_bars_are_the_papers_and_the_plans_and_a_diamond_is_measured():
-    sheet = memory_sheet(ROWS)
-    first, second = sheet.figure.axes
+    report_figure = memory_figure(ROWS)
+    first, second = report_figure.figure.axes
     assert [bar.get_width() for bar in first.patches] == [35.2, 23.0, 18.75, 2.5]
     assert [bar.get_width() for bar in second.patches] == [12.5]
     (mark,) = first.lines
@@ -114,17 +114,20 @@ def test_bars_are_the_papers_and_the_plans_and_a_diamond_is_measured():
     assert first.get_title(loc="left") == "B · 86 M parameters (32 clips)"
     assert [text.get_text() for text in first.texts] == ["35.2", "23.0", "18.8", "2.5", "2.5 measured, 16 clips"]
     assert [label.get_text() for label in first.get_yticklabels()] == ["AIM", "Side4Video"]
-    (legend,) = sheet.figure.legends
+    (legend,) = report_figure.figure.legends
     assert [text.get_text() for text in legend.texts] == ["the paper, measured", "here, planned", "here, measured"]
-    assert sheet.numbers[1]["measured_gib"] == 2.5
-    assert "Side4Video takes 8 times less here than in the paper" in sheet.caption
+    assert report_figure.numbers[1]["measured_gib"] == 2.5
+    assert "Side4Video takes 8 times less here than in the paper" in report_figure.caption
 
 
 def test_what_was_measured_is_told_apart_from_what_was_planned():
-    sheet = memory_sheet([row("B", "AIM", planned=2.5)])
-    assert [text.get_text() for text in sheet.figure.legends[0].texts] == ["the paper, measured", "here, planned"]
-    assert "Measured" not in sheet.caption
-    only = memory_sheet([row("B", "AIM", measured=(2.5,))])
+    report_figure = memory_figure([row("B", "AIM", planned=2.5)])
+    assert [text.get_text() for text in report_figure.figure.legends[0].texts] == [
+        "the paper, measured",
+        "here, planned",
+    ]
+    assert "Measured" not in report_figure.caption
+    only = memory_figure([row("B", "AIM", measured=(2.5,))])
     assert list(only.figure.axes[0].patches) == []
     assert only.numbers[0]["planned_gib"] is None
 

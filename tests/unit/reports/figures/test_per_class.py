@@ -3,7 +3,13 @@
 import pytest
 
 from side4video.core.errors import InputError
-from side4video.reports.figures.per_class import ENDS, NAMED, ClassGain, class_gains, per_class_sheet
+from side4video.reports.figures.per_class import (
+    MAX_NAMED_CLASSES,
+    NAMED_PER_END,
+    ClassGain,
+    class_gains,
+    per_class_figure,
+)
 
 OWN = [("a", "a"), ("a", "a"), ("b", "a"), ("b", "b"), ("c", "c"), ("c", "a"), ("c", "c"), ("c", "c")]
 OTHER = [("a", "b"), ("a", "a"), ("b", "b"), ("b", "b"), ("c", "c"), ("c", "c"), ("c", "c"), ("c", "b")]
@@ -48,37 +54,37 @@ def bars(figure):
 
 
 def test_bars_are_gains_in_points_beside_the_number_of_videos(predictions):
-    sheet = per_class_sheet(gains_by_hand(predictions))
-    assert bars(sheet.figure) == {"a (2)": 50, "c (4)": 0, "b (2)": -50}
-    assert [text.get_text() for text in sheet.figure.axes[0].texts] == ["50 → 100%", "75 → 75%", "100 → 50%"]
-    assert "75.0% and 75.0%. Of 3 classes 1 gain and 1 lose." in sheet.caption
+    report_figure = per_class_figure(gains_by_hand(predictions))
+    assert bars(report_figure.figure) == {"a (2)": 50, "c (4)": 0, "b (2)": -50}
+    assert [text.get_text() for text in report_figure.figure.axes[0].texts] == ["50 → 100%", "75 → 75%", "100 → 50%"]
+    assert "75.0% and 75.0%. Of 3 classes 1 gain and 1 lose." in report_figure.caption
     swapped = class_gains("two", predictions(OTHER), "one", predictions(OWN))
-    assert bars(per_class_sheet(swapped).figure) != bars(sheet.figure)
+    assert bars(per_class_figure(swapped).figure) != bars(report_figure.figure)
 
 
 def test_the_classes_in_which_the_other_is_worst(predictions):
     """Figure 5 has the ten in which CLIP is worst, in this order."""
-    sheet = per_class_sheet(gains_by_hand(predictions), worst=2)
-    assert list(bars(sheet.figure)) == ["a (2)", "c (4)"]
-    assert "the 2 in which two is worst" in sheet.caption
+    report_figure = per_class_figure(gains_by_hand(predictions), worst=2)
+    assert list(bars(report_figure.figure)) == ["a (2)", "c (4)"]
+    assert "the 2 in which two is worst" in report_figure.caption
 
 
 def test_one_run_alone_has_its_accuracies(predictions):
-    sheet = per_class_sheet(class_gains("one", predictions(OWN)))
-    assert bars(sheet.figure) == {"a (2)": 100, "c (4)": 75, "b (2)": 50}
-    assert sheet.heading == "Accuracy of each class"
+    report_figure = per_class_figure(class_gains("one", predictions(OWN)))
+    assert bars(report_figure.figure) == {"a (2)": 100, "c (4)": 75, "b (2)": 50}
+    assert report_figure.heading == "Accuracy of each class"
 
 
 def test_many_classes_are_named_at_both_ends_and_all_stand_in_the_curve(many_classes):
     own, other = many_classes(174), many_classes(174, every=2)
     gains = class_gains("one", own, "two", other)
-    sheet = per_class_sheet(gains)
-    assert len(bars(sheet.figure)) <= 2 * ENDS  # abridged names may be alike
-    assert len(sheet.figure.axes[-1].patches) == 2 * ENDS
-    shown = [*gains.classes[:ENDS], *gains.classes[-ENDS:]]
-    drawn = [bar.get_width() for bar in sheet.figure.axes[-1].patches]
+    report_figure = per_class_figure(gains)
+    assert len(bars(report_figure.figure)) <= 2 * NAMED_PER_END  # abridged names may be alike
+    assert len(report_figure.figure.axes[-1].patches) == 2 * NAMED_PER_END
+    shown = [*gains.classes[:NAMED_PER_END], *gains.classes[-NAMED_PER_END:]]
+    drawn = [bar.get_width() for bar in report_figure.figure.axes[-1].patches]
     assert drawn == pytest.approx([100 * each.gain for each in shown])
-    above = sheet.figure.axes[0].collections[0].get_paths()[0].vertices[:, 1].max()
+    above = report_figure.figure.axes[0].collections[0].get_paths()[0].vertices[:, 1].max()
     assert above == pytest.approx(100 * gains.classes[0].gain)
-    assert len(sheet.numbers) == 174
-    assert len(per_class_sheet(class_gains("one", many_classes(NAMED))).figure.axes) == 1
+    assert len(report_figure.numbers) == 174
+    assert len(per_class_figure(class_gains("one", many_classes(MAX_NAMED_CLASSES))).figure.axes) == 1

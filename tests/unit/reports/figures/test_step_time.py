@@ -7,7 +7,7 @@ import pytest
 from side4video.core.errors import InputError
 from side4video.planning.feature_cache import ClipCounts
 from side4video.planning.plan import plan_experiment
-from side4video.reports.figures.step_time import estimated_budget, recorded_budget, step_time_sheet
+from side4video.reports.figures.step_time import estimated_budget, recorded_budget, step_time_figure
 from tiny import tiny
 
 RECORDED = {
@@ -43,7 +43,7 @@ def test_phases_are_what_was_recorded_and_add_up_to_the_step():
 def test_a_phase_that_is_new_is_drawn_all_the_same():
     budget = recorded_budget("a run", {**RECORDED, "time/mean_gather_s": 0.2})
     assert list(budget.seconds) == [*PHASES, "gather"]
-    assert "gather" in legend(step_time_sheet([budget]).figure.axes[0])
+    assert "gather" in legend(step_time_figure([budget]).figure.axes[0])
 
 
 def test_in_a_pack_the_others_stand_apart_and_the_devices_peak_is_not_its_own():
@@ -93,20 +93,20 @@ def legend(axes):
 
 
 def test_bars_are_milliseconds_and_memory_stands_below():
-    sheet = step_time_sheet([recorded_budget("a run", RECORDED, PLAN)])
-    time, memory = sheet.figure.axes
+    report_figure = step_time_figure([recorded_budget("a run", RECORDED, PLAN)])
+    time, memory = report_figure.figure.axes
     assert widths(time, 0) == [100, 50, 200, 375, 75]
     assert legend(time)[:3] == ["waiting for data", "to the device", "frozen pass"]
     assert widths(memory, 0) == [0.5, 0.25, 1.25]
     (mark,) = memory.lines
     assert list(mark.get_xdata()) == [2.5, 2.5]
     assert "2.00 GiB predicted · 2.50 GiB measured" in memory.texts[-1].get_text()
-    assert "the line is the peak that was measured" in sheet.caption
+    assert "the line is the peak that was measured" in report_figure.caption
 
 
 def test_long_steps_are_in_seconds():
     budget = recorded_budget("a run", {**RECORDED, "time/mean_backbone_s": 2.0})
-    sheet = step_time_sheet([budget])
-    (time,) = sheet.figure.axes  # no plan was kept: there is no memory to draw
+    report_figure = step_time_figure([budget])
+    (time,) = report_figure.figure.axes  # no plan was kept: there is no memory to draw
     assert time.get_xlabel() == "s a step"
     assert widths(time, 0) == [0.1, 0.05, 2.0, 0.375, 0.075]

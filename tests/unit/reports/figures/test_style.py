@@ -2,7 +2,7 @@
 
 import pytest
 
-from side4video.reports.figures.style import DPI, new_figure, wrapped
+from side4video.reports.figures.style import DPI, new_figure, wrap_text
 
 WORDS = ("What it is. " * 20, "ill fill till " * 20, "WWW mmm @@@ " * 20)
 
@@ -16,7 +16,7 @@ def width_of(line, points):
 @pytest.mark.parametrize("text", WORDS)
 @pytest.mark.parametrize("points", [7.0, 9.0])
 def test_lines_fill_the_width_and_stay_within(text, points):
-    lines = wrapped(text, inches=5.0, points=points)
+    lines = wrap_text(text, inches=5.0, points=points)
     assert " ".join(lines) == text.strip()
     widths = [width_of(line, points) for line in lines]
     assert max(widths) <= 5.0
@@ -24,5 +24,5 @@ def test_lines_fill_the_width_and_stay_within(text, points):
 
 
 def test_a_long_word_stands_alone():
-    assert wrapped(f"a {'w' * 200} b", inches=2.0, points=9.0) == ["a", "w" * 200, "b"]
-    assert wrapped("", inches=2.0, points=9.0) == [""]
+    assert wrap_text(f"a {'w' * 200} b", inches=2.0, points=9.0) == ["a", "w" * 200, "b"]
+    assert wrap_text("", inches=2.0, points=9.0) == [""]

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from side4video.engine.metrics import label_ranks, recognition_metrics
 from side4video.engine.process_group import ProcessGroup
 from side4video.tasks.recognition import class_scores, view_rows
 from side4video.tasks.recognition.class_scores import ClassScores
 from side4video.tasks.recognition.classification import Classification
+from side4video.tasks.recognition.metrics import Scores, label_ranks, recognition_metrics
 from side4video.tasks.recognition.view_rows import ViewRows
 
 CLASSES = tuple(f"class {number}" for number in range(7))
@@ -85,8 +85,7 @@ def by_hand(outputs):
     found = []
     for view in range(VIEWS):
         scores = TASK.scores(outputs.logits_VWC[:, view]).double().numpy()
-        ranks = label_ranks(scores, outputs.labels_V.numpy())
-        measured = recognition_metrics(ranks, outputs.labels_V.numpy(), classes=7)
+        measured = recognition_metrics(Scores(scores, outputs.labels_V.numpy()))
         found.append((view // CROPS, view % CROPS, outputs.videos, measured["top1"], measured["top5"]))
     return found
 
@@ -154,7 +153,7 @@ def before(outputs):
         loss += float(TASK.loss(logits_BC, labels_B))
     scores_VC = sums_VC / views_V[:, None]
     labels_V = outputs.labels_V.numpy()
-    metrics = recognition_metrics(label_ranks(scores_VC, labels_V), labels_V, classes=7)
+    metrics = recognition_metrics(Scores(scores_VC, labels_V))
     return scores_VC.tobytes(), metrics, loss / views_V.sum()
 
 

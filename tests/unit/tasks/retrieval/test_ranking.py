@@ -12,7 +12,8 @@ import retrieval_oracle as oracle
 from side4video.core.errors import InputError
 from side4video.engine.process_group import ProcessGroup
 from side4video.tasks.retrieval import pair_scores, ranking, rescoring
-from side4video.tasks.retrieval.pair_scores import PairScores, retrieval_metrics
+from side4video.tasks.retrieval.metrics import retrieval_metrics
+from side4video.tasks.retrieval.pair_scores import PairScores
 from side4video.tasks.retrieval.spec import DualSoftmaxSpec, NoRescoring, QuerybankSpec
 
 CASES = 1000

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from side4video.engine.metrics import class_accuracy, label_ranks, recognition_metrics
+from side4video.tasks.recognition.metrics import Scores, class_accuracy, recognition_metrics
 
 
 def brute_force(scores, labels, classes):
@@ -24,20 +24,19 @@ def test_equal_to_brute_force(seed):
     classes, videos = int(rng.integers(2, 12)), int(rng.integers(1, 60))
     scores = rng.integers(0, 6, (videos, classes)).astype(float) if seed % 2 else rng.random((videos, classes))
     labels = rng.integers(0, classes, videos)
-    found = recognition_metrics(label_ranks(scores, labels), labels, classes=classes)
+    found = recognition_metrics(Scores(scores, labels))
     assert found == pytest.approx(brute_force(scores, labels.tolist(), classes))
 
 
 def test_a_constant_model_scores_nothing():
     labels = np.array([0, 1, 2])
-    ranks = label_ranks(np.zeros((3, 3)), labels)
-    assert recognition_metrics(ranks, labels, classes=3)["top1"] == 0.0
+    assert recognition_metrics(Scores(np.zeros((3, 3)), labels))["top1"] == 0.0
 
 
 def test_nan_scores_are_wrong():
     labels = np.array([0, 1])
     scores = np.array([[np.nan, np.nan], [0.1, 0.9]])
-    assert recognition_metrics(label_ranks(scores, labels), labels, classes=2)["top1"] == 0.5
+    assert recognition_metrics(Scores(scores, labels))["top1"] == 0.5
 
 
 def test_classes_without_a_video_do_not_count():
@@ -47,9 +46,10 @@ def test_classes_without_a_video_do_not_count():
     assert found[0] == 0.5
     assert found[2] == 1.0
     assert np.isnan(found[1])
-    assert recognition_metrics(ranks, labels, classes=4)["mean_class_accuracy"] == 0.75
+    scores = np.array([[0.9, 0.1, 0.0, 0.0], [0.1, 0.9, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]])
+    assert recognition_metrics(Scores(scores, labels))["mean_class_accuracy"] == 0.75
 
 
 def test_no_videos():
-    found = recognition_metrics(np.array([], np.int64), np.array([], np.int64), classes=3)
+    found = recognition_metrics(Scores(np.zeros((0, 3)), np.array([], np.int64)))
     assert all(np.isnan(value) for value in found.values())

@@ -1,0 +1,59 @@
+"""The metrics of all tasks, found by the key under which a store has them."""
+
+import math
+import re
+from dataclasses import replace
+
+from side4video.core.metric_spec import MetricSpec
+from side4video.tasks.recognition.metrics import METRICS as RECOGNITION_METRICS
+from side4video.tasks.retrieval.metrics import METRICS as RETRIEVAL_METRICS
+
+METRICS = (*RECOGNITION_METRICS, *RETRIEVAL_METRICS)
+MAIN_METRICS = (f"eval/{RECOGNITION_METRICS[0].name}", f"eval/{RETRIEVAL_METRICS[0].name}")
+"""The metric that each task is judged by."""
+
+_BY_NAME = {each.name: each for each in METRICS}
+_RECALL = re.compile(r"recall_at_(\d+)")
+"""A figure of the paper's tables."""
+
+
+def metric_spec(key: str) -> MetricSpec:
+    """The metric of a key such as `eval/top1` or `best/t2v_r1_dual_softmax`.
+
+    A suffix (of rescored similarities) becomes part of the title. Other keys, such as `eval/loss`, are numbers that are
+    printed as they are.
+    """
+    name = key.rpartition("/")[2]
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    starts = [each for each in METRICS if name.startswith(f"{each.name}_")]
+    if starts:
+        base = max(starts, key=lambda each: len(each.name))
+        return replace(base, name=name, title=f"{base.title}{name[len(base.name) :].replace('_', ' ')}")
+    if recall := _RECALL.fullmatch(name):
+        return MetricSpec(name, f"recall@{recall[1]}", _not_computed)
+    return MetricSpec(name, name.replace("_", " "), _not_computed, unit="")
+
+
+def _not_computed(found: object) -> float:  # noqa: ARG001 - a metric's signature
+    return math.nan
+
+
+def metric_title(key: str) -> str:
+    """The metric's title, and whether it is of the best epoch."""
+    return metric_spec(key).title + (" of the best epoch" if key.startswith("best/") else "")
+
+
+def printed_value(key: str, value: float) -> float:
+    """A value in the unit in which it is printed: percent for a fraction."""
+    return 100 * value if metric_spec(key).is_fraction else value
+
+
+def is_fraction(key: str) -> bool:
+    """Whether the metric is a fraction, printed as percent."""
+    return metric_spec(key).is_fraction
+
+
+def summary(metrics: dict[str, float]) -> dict[str, MetricSpec]:
+    """The metrics of an evaluation that short tables show, by key, in their order."""
+    return {f"eval/{each.name}": each for each in METRICS if each.in_summary and f"eval/{each.name}" in metrics}
