@@ -19,7 +19,8 @@ from side4video.data.features.cache import Clips, FeatureCache
 from side4video.data.features.store import Missing
 from side4video.data.streams.loader import EvaluationStream, TrainingStream
 from side4video.data.streams.prefetch import MakePrefetcher, make_prefetcher
-from side4video.engine.epoch_callback import EarlyStopper, EpochCallback, MetricsLogger, Report, never_stop
+from side4video.engine.epoch_callback import EarlyStopper, EpochCallback, Report, never_stop
+from side4video.engine.metrics_logger import MetricsLogger
 from side4video.engine.evaluate import Evaluation, evaluate
 from side4video.engine.loop import train
 from side4video.engine.memory import reset_peak
@@ -62,7 +63,7 @@ class RunContext:
     resume_from: Sequence[CheckpointSource] = ()
     """Checkpoints, newest first: the first that is whole is gone on from."""
     progress: TrainingProgress = NO_PROGRESS
-    judge: EarlyStopper = never_stop
+    early_stopper: EarlyStopper = never_stop
     """Stops students at the end of an epoch."""
     prefetch: MakePrefetcher = make_prefetcher
     """Decides where videos are decoded."""
@@ -113,29 +114,29 @@ def _run(experiments: Mapping[str, Experiment], context: RunContext, watchdog: W
         context.progress.report("rehearsing a step")
         beside = () if kept else (*tower.parameters(), *tower.buffers())
         held = dry_run(pack, _mock_video(base, process), kept.blank(base, process) if kept else None, resident=beside)
-        recorder = MetricsLogger(process, every_steps=context.every_steps)
+        metrics_logger = MetricsLogger(process, every_steps=context.every_steps)
         seen, tell = WatchedBatches(testing, watchdog), _progress_callback(context)
-        ending = EpochCallback(
+        epoch_callback = EpochCallback(
             pack,
-            recorder,
+            metrics_logger,
             evaluate=lambda some: _evaluate(some, pack, seen, videos=videos, spec=base, tell=tell),
             every_epochs=base.evaluation.every_epochs,
             identity=_identity(experiments, tower, process),
             scratch=context.scratch,
             report=context.report,
             constants={name: constant_metrics(student, held[name]) for name, student in students.items()},
-            judge=context.judge,
+            early_stopper=context.early_stopper,
             broken=lambda: [_row(report) for report in (*training.broken.values(), *testing.broken.values())],
         )
-        place = resume(context.resume_from, students, ending)
+        place = resume(context.resume_from, students, epoch_callback)
         if base.cluster.is_elastic and not place.next_step:
-            ending.notes.append(f"began with {process.world} of {base.cluster.workers_in_words} workers")
+            epoch_callback.notes.append(f"began with {process.world} of {base.cluster.workers_in_words} workers")
         if kept:
             kept.make(context)
         context.progress.begin(plan.steps, place.next_step)
         reset_peak(process.device)
-        callbacks = [recorder, ending, context.progress]
-        checkpoint_timer = CheckpointTimer(ending, context.stop_request, base.cluster.checkpoint_minutes)
+        callbacks = [metrics_logger, epoch_callback, context.progress]
+        checkpoint_timer = CheckpointTimer(epoch_callback, context.stop_request, base.cluster.checkpoint_minutes)
         first, is_open = place.next_step, place.is_open
         train(
             pack,
@@ -149,7 +150,7 @@ def _run(experiments: Mapping[str, Experiment], context: RunContext, watchdog: W
         context.progress.end()
         elapsed = time.perf_counter() - started
         return {
-            name: training_result(student, ending, plan, tower.fingerprint(), (held[name], elapsed))
+            name: training_result(student, epoch_callback, plan, tower.fingerprint(), (held[name], elapsed))
             for name, student in students.items()
         }
 

@@ -40,12 +40,12 @@ def test_a_full_disk(small_disk, room):
     first = save_checkpoint(small_disk / "checkpoint", {"a": student}, {"next_step": 1})
     size = sum(path.stat().st_size for path in first.rglob("*") if path.is_file())
     assert room < size < 1_000_000
-    kept = keep_checkpoint(first, small_disk / "kept", step=1, most=2)
+    kept = keep_checkpoint(first, small_disk / "kept", step=1, max_checkpoints=2)
     fill(small_disk, but=room)
     with pytest.raises(CheckpointError, match=r"cannot be written.*No space left.*are free there · fix: make room"):
         save_checkpoint(small_disk / "checkpoint", {"a": student}, {"next_step": 2})
     with pytest.raises(CheckpointError, match="No space left"):
-        keep_checkpoint(first, small_disk / "kept", step=2, most=2)
+        keep_checkpoint(first, small_disk / "kept", step=2, max_checkpoints=2)
     assert read_state(small_disk / "checkpoint")["next_step"] == 1
     assert checkpoints_in(small_disk / "kept") == [kept]
     assert {path.name for path in small_disk.iterdir()} == {"checkpoint", "kept", "ballast"}

@@ -110,7 +110,7 @@ def test_another_experiment_and_another_backbone_stay_refused(tmp_path):
 
 
 def test_twin_that_takes_the_first_workers_window_alone(tmp_path, monkeypatch):
-    from side4video.engine.epoch_callback import MetricsLogger, _mean_step
+    from side4video.engine.metrics_logger import MetricsLogger, _mean_step
 
     def infos(losses, share):
         common = {
@@ -124,13 +124,13 @@ def test_twin_that_takes_the_first_workers_window_alone(tmp_path, monkeypatch):
         return [{**common, "losses": {"a": loss}, "seconds": {}, "own_seconds": {}} for loss in losses]
 
     windows = [infos([1.0, 2.0], 0.75), infos([3.0, 6.0], 0.25)]
-    recorder = MetricsLogger(ProcessGroup(), every_steps=9)
-    recorder.restore(windows)
-    assert [info.losses["a"] for info in recorder._window] == [1.5, 3.0]
-    assert [info.clips for info in recorder._window] == [4, 4]
+    metrics_logger = MetricsLogger(ProcessGroup(), every_steps=9)
+    metrics_logger.restore(windows)
+    assert [info.losses["a"] for info in metrics_logger._window] == [1.5, 3.0]
+    assert [info.clips for info in metrics_logger._window] == [4, 4]
     monkeypatch.setattr(
-        "side4video.engine.epoch_callback._mean_step", lambda infos, world: _mean_step(infos[:1], world)
+        "side4video.engine.metrics_logger._mean_step", lambda infos, world: _mean_step(infos[:1], world)
     )
-    recorder.restore(windows)
-    assert [info.losses["a"] for info in recorder._window] != [1.5, 3.0]
+    metrics_logger.restore(windows)
+    assert [info.losses["a"] for info in metrics_logger._window] != [1.5, 3.0]
     assert torch.get_num_threads() >= 1

@@ -82,7 +82,7 @@ def test_what_was_lost_on_its_way_is_reported_again(undisturbed, tmp_path):
 
 
 def test_twin_that_forgets_the_open_window(undisturbed, tmp_path, monkeypatch):
-    monkeypatch.setattr("side4video.engine.epoch_callback.MetricsLogger.restore", lambda self, windows: None)
+    monkeypatch.setattr("side4video.engine.metrics_logger.MetricsLogger.restore", lambda self, windows: None)
     one = stops.Stopped(tmp_path)
     assert not one.go({3: StopRequest.LEAVE})
     assert one.go()
@@ -101,7 +101,7 @@ def test_twin_that_forgets_the_end_of_an_epoch(undisturbed, tmp_path, monkeypatc
 
 
 def test_twin_that_reports_nothing_again(undisturbed, tmp_path, monkeypatch):
-    monkeypatch.setattr(preemption.EpochCallback, "report_again", lambda self, state: None)
+    monkeypatch.setattr(preemption.EpochCallback, "report_recent", lambda self, state: None)
     one = stops.Stopped(tmp_path)
     assert not one.go({3: StopRequest.LEAVE}, loses=True)
     assert one.go()

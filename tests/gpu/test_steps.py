@@ -47,7 +47,7 @@ def gradients(case, device, precision):
         parameter.grad.flatten() / scale for parameter in student.module.parameters() if parameter.grad is not None
     ]
     norm = student.update(1e-3)
-    student.judge(float(norm))
+    student.check_gradient_norm(float(norm))
     assert student.state == "training"
     assert all(bool(parameter.isfinite().all()) for parameter in student.module.parameters())
     return float(loss), torch.cat(found).cpu()

@@ -66,6 +66,8 @@ def check(
     data: DataSpec, pool: WorkerPool, place: Path, *, sample: int | None = None, progress: Progress = SILENT
 ) -> tuple[CheckResult, list[Problem]]:
     """Walk the set; what is kept lies in the file `place`."""
-    with SavedResults(place, data) as kept:
-        checked = check_dataset(data, list_clips(data.dataset), sample=sample, pool=pool, kept=kept, progress=progress)
+    with SavedResults(place, data) as saved:
+        checked = check_dataset(
+            data, list_clips(data.dataset), sample=sample, pool=pool, saved=saved, progress=progress
+        )
     return checked, find_problems(checked, data.frames)

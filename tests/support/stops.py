@@ -75,11 +75,11 @@ class Stopped:
 
     def _take(self, report, *, loses):
         if report.checkpoint is not None:
-            keep_checkpoint(report.checkpoint, self.folder / "kept", step=report.next_step, most=2)
+            keep_checkpoint(report.checkpoint, self.folder / "kept", step=report.next_step, max_checkpoints=2)
         if loses:
             return
         self.notes = report.notes
-        for name, series in report.points.items():
+        for name, series in report.metrics.items():
             mine = self.stored.setdefault(name, {})
             for each in series:
                 mine.setdefault((each.key, each.step), each.value)

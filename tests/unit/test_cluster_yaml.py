@@ -11,7 +11,7 @@ import yaml
 from side4video.tracking.redaction import redact_command
 
 ROOT = Path(__file__).resolve().parents[2]
-CLUSTERS = ROOT / "experiments" / "clusters"
+CLUSTERS = ROOT / "clusters"
 LAUNCHED = {"aws": ROOT / "cluster.yaml", "local": CLUSTERS / "on-premise.yaml"}
 
 

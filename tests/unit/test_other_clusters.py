@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-CLUSTERS = Path(__file__).resolve().parents[2] / "experiments" / "clusters"
+CLUSTERS = Path(__file__).resolve().parents[2] / "clusters"
 SCRIPT = CLUSTERS / "slurm.sh"
 
 # ---- KubeRay: the fields of `ray.io/v1` that are used here

@@ -45,7 +45,7 @@ def run(
     table_console().print(results_table([finished]))
     click.echo(f"\nRun {finished.run_id}. See it: side4video ui")
     click.echo(f"Evaluate it again: side4video evaluate {finished.run_id[:8]}")
-    _say_broken(finished)
+    _print_broken(finished)
 
 
 def results_table(runs: list[RunResult]) -> Table:
@@ -76,7 +76,7 @@ def results_table(runs: list[RunResult]) -> Table:
     return table
 
 
-def _say_broken(finished: RunResult) -> None:
+def _print_broken(finished: RunResult) -> None:
     for note in finished.notes:
         click.echo(f"note: {note}", err=True)
     if finished.broken_clips:

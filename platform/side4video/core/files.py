@@ -16,7 +16,7 @@ OWN = "checksum"
 def file_checksums(folder: Path) -> dict[str, FileChecksum]:
     """Size and checksum of every file below a folder, by its path in it."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): _sum(path) for path in files}
+    return {path.relative_to(folder).as_posix(): checksum_of(path) for path in files}
 
 
 def damaged(folder: Path, expected: Mapping[str, FileChecksum]) -> list[str]:
@@ -28,7 +28,7 @@ def damaged(folder: Path, expected: Mapping[str, FileChecksum]) -> list[str]:
             found.append(f"{name} is missing")
         elif path.stat().st_size != wanted["bytes"]:
             found.append(f"{name} has {path.stat().st_size:,} bytes, not {wanted['bytes']:,}")
-        elif _sum(path)["sha256"] != wanted["sha256"]:
+        elif checksum_of(path)["sha256"] != wanted["sha256"]:
             found.append(f"{name} has other bytes than were written")
     return found
 
@@ -48,6 +48,6 @@ def _document_checksum(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _sum(path: Path) -> FileChecksum:
+def checksum_of(path: Path) -> FileChecksum:
     with path.open("rb") as stream:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}

@@ -124,8 +124,8 @@ class RunLoggerCallback(UserCallback):
         checkpoint: Checkpoint | None,  # noqa: ARG002
     ) -> None:
         """Write the first worker's points; losses in them are already averaged over workers."""
-        points = {name: [Metric(*each) for each in series] for name, series in metrics[0]["points"].items()}
-        self.pack_logger.take(points, metrics[0]["notes"])
+        metrics = {name: [Metric(*each) for each in series] for name, series in metrics[0]["points"].items()}
+        self.pack_logger.take(metrics, metrics[0]["notes"])
 
 
 @dataclass(frozen=True)

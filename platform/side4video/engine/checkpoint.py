@@ -64,22 +64,22 @@ def save_checkpoint(
 
 def cannot_write(folder: Path, error: Exception) -> CheckpointError:
     """What is said when a checkpoint cannot be written into a folder."""
-    place = next((each for each in (folder, *folder.parents) if each.is_dir()), Path("/"))
-    reason, free = " ".join(str(error).split()), format_bytes(shutil.disk_usage(place).free)
+    checkpoint_folder = next((each for each in (folder, *folder.parents) if each.is_dir()), Path("/"))
+    reason, free = " ".join(str(error).split()), format_bytes(shutil.disk_usage(checkpoint_folder).free)
     return CheckpointError(
         f"{folder}: the checkpoint cannot be written: {reason} · {free} are free there · fix: make room, or change "
         "cluster.storage or TMPDIR; then go on with --resume"
     )
 
 
-def keep_checkpoint(checkpoint: Path, folder: Path, *, step: int, most: int) -> Path:
+def keep_checkpoint(checkpoint: Path, folder: Path, *, step: int, max_checkpoints: int) -> Path:
     """Copy a checkpoint into a run's folder, where the newest stay; it is whole under its name, or not there.
 
     Args:
         checkpoint: A whole one.
         folder: Of the run.
         step: The next step of whoever goes on from it; names it.
-        most: How many stay.
+        max_checkpoints: How many stay.
 
     Returns:
         Where it lies now.
@@ -87,20 +87,20 @@ def keep_checkpoint(checkpoint: Path, folder: Path, *, step: int, most: int) -> 
     Raises:
         CheckpointError: If it cannot be written; those that are there stay.
     """
-    place = folder / f"checkpoint-{step:012d}"
-    partial = folder / f"{place.name}.partial"
+    checkpoint_folder = folder / f"checkpoint-{step:012d}"
+    partial = folder / f"{checkpoint_folder.name}.partial"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(partial, ignore_errors=True)
         shutil.copytree(checkpoint, partial)
-        shutil.rmtree(place, ignore_errors=True)
-        partial.rename(place)
+        shutil.rmtree(checkpoint_folder, ignore_errors=True)
+        partial.rename(checkpoint_folder)
     except OSError as error:  # copytree's own error, a list of all that failed, is one too
         shutil.rmtree(partial, ignore_errors=True)
-        raise cannot_write(place, error) from error
-    for old in checkpoints_in(folder)[most:]:
+        raise cannot_write(checkpoint_folder, error) from error
+    for old in checkpoints_in(folder)[max_checkpoints:]:
         shutil.rmtree(old, ignore_errors=True)
-    return place
+    return checkpoint_folder
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
@@ -113,14 +113,14 @@ def _write(partial: Path, students: Mapping[str, Student], state: Mapping[str, A
     if beside is not None and beside.is_dir():
         shutil.copytree(beside, partial)
     for name, student in students.items():
-        place = partial / name
-        place.mkdir(parents=True, exist_ok=True)
-        save_file(_tensors(student.module), place / "weights.safetensors")
+        checkpoint_folder = partial / name
+        checkpoint_folder.mkdir(parents=True, exist_ok=True)
+        save_file(_tensors(student.module), checkpoint_folder / "weights.safetensors")
         if student.average is not None:
-            save_file(_tensors(student.average), place / "average.safetensors")
-        save_file(_optimizer_tensors(student), place / "optimizer.safetensors")
+            save_file(_tensors(student.average), checkpoint_folder / "average.safetensors")
+        save_file(_optimizer_tensors(student), checkpoint_folder / "optimizer.safetensors")
         scalars = {"state": student.state, "skipped": student.skipped, "scaler": student.scaler.state_dict()}
-        _write_json(place / "student.json", scalars)
+        _write_json(checkpoint_folder / "student.json", scalars)
     partial.mkdir(parents=True, exist_ok=True)
     _write_json(
         partial / "checkpoint.json", with_checksum({"format": FORMAT, **state, "files": file_checksums(partial)})
@@ -160,15 +160,15 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 def restore_student(folder: Path, student: Student) -> None:
     """Bring a freshly built student to where the checkpoint left it, bit by bit."""
-    place = folder / student.name
-    load_tensors(student.module, place / "weights.safetensors")
+    checkpoint_folder = folder / student.name
+    load_tensors(student.module, checkpoint_folder / "weights.safetensors")
     if student.average is not None:
-        load_tensors(student.average, place / "average.safetensors")
-    scalars = json.loads((place / "student.json").read_text(encoding="utf-8"))
+        load_tensors(student.average, checkpoint_folder / "average.safetensors")
+    scalars = json.loads((checkpoint_folder / "student.json").read_text(encoding="utf-8"))
     if student.scaler.is_enabled():
         student.scaler.load_state_dict(scalars["scaler"])
     student.skipped = scalars["skipped"]
-    tensors = load_file(place / "optimizer.safetensors")
+    tensors = load_file(checkpoint_folder / "optimizer.safetensors")
     names = {name: parameter for name, parameter in student.module.named_parameters() if parameter.requires_grad}
     for name, parameter in names.items():
         prefix = f"{name}/"

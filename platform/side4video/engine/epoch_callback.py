@@ -18,6 +18,7 @@ from side4video.engine.pack import Pack
 from side4video.engine.process_group import ProcessGroup
 from side4video.engine.student import Student
 from side4video.engine.system_metrics import SystemMetrics
+from side4video.engine.metrics_logger import MetricsLogger
 
 BEST, LAST_AVERAGE = "best.safetensors", "last_average.safetensors"
 OWN = frozenset({"weights.safetensors", "average.safetensors", "optimizer.safetensors", "student.json"})
@@ -42,7 +43,7 @@ class Report:
     epoch: int
     next_step: int
     is_last: bool
-    points: dict[str, list[Metric]]
+    metrics: dict[str, list[Metric]]
     """By student."""
     latest: dict[str, dict[str, float]]
     """The newest evaluation of each student."""
@@ -52,127 +53,12 @@ class Report:
     """What a reader of the record should know of how the run went: interruptions, and what followed from them."""
 
 
-class MetricsLogger:
-    """Averages steps into points; losses over workers, times and the machine's load as the first worker saw them."""
-
-    def __init__(self, process: ProcessGroup, *, every_steps: int) -> None:
-        self.process, self.every_steps = process, every_steps
-        self._window: list[StepInfo] = []
-        self._windows: list[list[StepInfo]] = []
-        self._machine = SystemMetrics(process.device)
-        self._loads: list[dict[str, float]] = []
-        self._seconds: dict[str, float] = {}
-        self._own_seconds: dict[str, list[float]] = {}
-        self._alone_seconds: dict[str, list[float]] = {}
-        self._clips = 0
-        self._seen = 0
-
-    def after_step(self, info: StepInfo) -> None:
-        """Take a step in; the first of the run is left out of the totals, it warms things up."""
-        self._window.append(info)
-        if len(self._window) == self.every_steps:
-            self._close_window()
-        if self._seen:
-            self._clips += info.clips
-            for phase, spent in info.seconds.items():
-                self._seconds[phase] = self._seconds.get(phase, 0.0) + spent
-            shared = sum(info.seconds.values()) - sum(info.own_seconds.values())
-            for name, spent in info.own_seconds.items():
-                self._own_seconds.setdefault(name, []).append(spent)
-                self._alone_seconds.setdefault(name, []).append(shared + spent)
-        self._seen += 1
-
-    def after_epoch(self, info: EpochInfo) -> Collection[str]:  # noqa: ARG002 - a protocol's names
-        """Close the running average; the listener after this one takes it."""
-        self._close_window()
-        return ()
-
-    def _close_window(self) -> None:
-        if self._window:
-            self._windows.append(self._window)
-            self._loads.append(self._machine.sample())
-            self._window = []
-
-    def take(self, name: str) -> list[Metric]:
-        """The points of one student since `clear`; every worker must call it, for the losses are averaged over them."""
-        loads = zip(self._windows, self._loads, strict=True)
-        kept = [(window, load) for window, load in loads if all(name in info.losses for info in window)]
-        local = [(float(np.mean([info.losses[name] for info in window])), window[-1].share) for window, _ in kept]
-        losses = [_mean_loss(workers) for workers in zip(*self.process.gather(local), strict=True)] if kept else []
-        points: list[Metric] = []
-        for (window, load), loss in zip(kept, losses, strict=True):
-            last = window[-1]
-            points += [
-                Metric.now("train/loss", loss, last.step),
-                Metric.now("train/learning_rate", last.learning_rates[name], last.step),
-                Metric.now("train/gradient_norm", float(np.mean([i.gradient_norms[name] for i in window])), last.step),
-                Metric.now("train/epoch", last.epoch, last.step),
-                *_times(window, name),
-                *(Metric.now(key, value, last.step) for key, value in load.items()),
-            ]
-        return points
-
-    def clear(self) -> None:
-        """Forget what was taken."""
-        self._windows, self._loads = [], []
-
-    def open_windows(self) -> list[list[dict[str, Any]]]:
-        """Steps that are no point yet, of each worker by rank; every worker must call it."""
-        return self.process.gather([asdict(info) for info in self._window])
-
-    def restore(self, windows: Sequence[Sequence[Mapping[str, Any]]]) -> None:
-        """Go on with the steps that `open_windows` gave; another number of workers shares their means."""
-        if len(windows) == self.process.world:
-            self._window = [StepInfo(**info) for info in windows[self.process.rank]]
-            return
-        self._window = [_mean_step(infos, self.process.world) for infos in zip(*windows, strict=True)]
-
-    def totals(self) -> dict[str, float]:
-        """Means over all steps but the first: `step_s`, its parts, `clips_per_s`; and the share of waiting for data."""
-        steps, whole = max(1, self._seen - 1), sum(self._seconds.values())
-        parts = {f"{phase}_s": spent / steps for phase, spent in sorted(self._seconds.items())}
-        rate = self._clips / whole if whole else float("nan")
-        wait = self._seconds.get("data_wait", 0.0) / whole if whole else float("nan")
-        return {"step_s": whole / steps, **parts, "clips_per_s": rate, "data_wait_fraction": wait}
-
-    def own_totals(self, name: str) -> dict[str, float]:
-        """Means over a student's steps: `own_step_s`, spent on it alone, and `alone_step_s`, with all that it shares.
-
-        The second is what a step would take if the student trained alone, were its tower as deep as the pack's.
-        """
-        own, alone = self._own_seconds.get(name, []), self._alone_seconds.get(name, [])
-        if not own:
-            return {}
-        return {"own_step_s": float(np.mean(own)), "alone_step_s": float(np.mean(alone))}
 
 
-def _mean_step(infos: Sequence[Mapping[str, Any]], world: int) -> StepInfo:
-    """One step of all workers as one of `world` workers would have it; seconds are the first worker's."""
-    losses = {
-        name: _mean_loss([(info["losses"][name], info["share"]) for info in infos]) for name in infos[0]["losses"]
-    }
-    return StepInfo(**{**infos[0], "losses": losses, "share": 1 / world})
 
 
-def _mean_loss(workers: Sequence[tuple[float, float]]) -> float:
-    """The mean over all workers' clips of what each has found, and its share of the clips."""
-    losses, shares = zip(*workers, strict=True)
-    return float(np.average(losses, weights=shares))
 
 
-def _times(window: list[StepInfo], name: str) -> list[Metric]:
-    step = window[-1].step
-    phases = sorted({phase for info in window for phase in info.seconds})
-    means = {phase: float(np.mean([info.seconds.get(phase, 0.0) for info in window])) for phase in phases}
-    whole = sum(means.values())
-    clips = float(np.mean([info.clips for info in window]))
-    own = [info.own_seconds[name] for info in window if name in info.own_seconds]
-    return [
-        *([Metric.now("time/own_step_s", float(np.mean(own)), step)] if own else []),
-        Metric.now("time/step_s", whole, step),
-        *(Metric.now(f"time/{phase}_s", value, step) for phase, value in means.items()),
-        Metric.now("time/clips_per_s", clips / whole if whole else float("nan"), step),
-    ]
 
 
 @dataclass
@@ -180,7 +66,7 @@ class EpochCallback:
     """Evaluates, keeps the best, writes the checkpoint, reports: in this order, at the end of each epoch."""
 
     pack: Pack
-    recorder: MetricsLogger
+    metrics_logger: MetricsLogger
     evaluate: Callable[[list[Student]], dict[str, Evaluation]]
     every_epochs: int
     identity: Mapping[str, Any]
@@ -188,7 +74,7 @@ class EpochCallback:
     report: Callable[[Report], None]
     constants: Mapping[str, Mapping[str, float]]
     broken: Callable[[], list[dict[str, Any]]]
-    judge: EarlyStopper = never_stop
+    early_stopper: EarlyStopper = never_stop
     latest: dict[str, dict[str, float]] = field(default_factory=dict)
     best: dict[str, dict[str, float]] = field(default_factory=dict)
     broken_clips: list[dict[str, Any]] = field(default_factory=list)
@@ -212,13 +98,13 @@ class EpochCallback:
         self.best = {name: each for name, each in state["best"].items() if name in names}
         self.broken_clips = list(state["broken_clips"])
         self.notes = [*state.get("notes", ()), *self.notes]
-        self.recorder.restore(state.get("windows", ()))
+        self.metrics_logger.restore(state.get("windows", ()))
         self.steps_trained = {name: steps for name, steps in state["steps_trained"].items() if name in names}
         for entry in state["history"]:
             told = {name: each for name, each in entry["metrics"].items() if name in names}
             self.history.append({"epoch": entry["epoch"], "metrics": told})
-            if self.recorder.process.is_first:
-                self.judge(entry["epoch"], told)
+            if self.metrics_logger.process.is_first:
+                self.early_stopper(entry["epoch"], told)
         for name in self.best:
             place = self.scratch / "kept" / name
             place.mkdir(parents=True, exist_ok=True)
@@ -226,18 +112,18 @@ class EpochCallback:
                 if file.name not in OWN:
                     shutil.copyfile(file, place / file.name)
 
-    def report_again(self, state: Mapping[str, Any]) -> None:
+    def report_recent(self, state: Mapping[str, Any]) -> None:
         """Report what may have been lost on its way after the checkpoint was written: what is stored stays as it is.
 
         Collective: every worker reports.
         """
         names = {student.name for student in self.pack.students}
-        for points in state.get("recent", ()):
-            known = {name: [Metric(*each) for each in series] for name, series in points.items() if name in names}
+        for metrics in state.get("recent", ()):
+            known = {name: [Metric(*each) for each in series] for name, series in metrics.items() if name in names}
             self._recent.append(known)
-        points = {name: [each for known in self._recent for each in known.get(name, ())] for name in sorted(names)}
+        metrics = {name: [each for known in self._recent for each in known.get(name, ())] for name in sorted(names)}
         step, notes = int(state["next_step"]), tuple(self.notes)
-        self.report(Report(int(state["epoch"]), step, False, points, dict(self.latest), None, notes))
+        self.report(Report(int(state["epoch"]), step, False, metrics, dict(self.latest), None, notes))
 
     def after_step(self, info: StepInfo) -> None:
         """Nothing."""
@@ -252,8 +138,8 @@ class EpochCallback:
         Raises:
             CheckpointError: If it cannot be written.
         """
-        points = {student.name: self.recorder.take(student.name) for student in self.pack.students}
-        self._send(info, points, {}, is_open=is_open)
+        metrics = {student.name: self.metrics_logger.take(student.name) for student in self.pack.students}
+        self._send(info, metrics, {}, is_open=is_open)
 
     def after_epoch(self, info: EpochInfo) -> Collection[str]:
         """The whole end of an epoch; collective, so every worker is here.
@@ -261,51 +147,51 @@ class EpochCallback:
         Raises:
             CheckpointError: If the checkpoint cannot be written.
         """
-        points = {student.name: self.recorder.take(student.name) for student in self.pack.students}
+        metrics = {student.name: self.metrics_logger.take(student.name) for student in self.pack.students}
         self.steps_trained |= {student.name: info.next_step for student in self.pack.active_students}
         evaluations: dict[str, Evaluation] = {}
         if info.is_last or (info.epoch + 1) % self.every_epochs == 0:
             active_students = self.pack.active_students
             evaluations = self.evaluate(active_students) if active_students else {}
         for name, evaluation in evaluations.items():
-            points[name] += self._rate(name, evaluation, info)
+            metrics[name] += self._rate(name, evaluation, info)
             info.add(name, {**evaluation.metrics, "loss": evaluation.loss})
         if evaluations:
             self._stop(info.epoch, {name: self.latest[name] for name in evaluations})
-        self._send(info, points, evaluations)
+        self._send(info, metrics, evaluations)
         return ()
 
     def _send(
         self,
         info: EpochInfo,
-        points: dict[str, list[Metric]],
+        metrics: dict[str, list[Metric]],
         evaluations: Mapping[str, Evaluation],
         *,
         is_open: bool = False,
     ) -> None:
-        process = self.recorder.process
+        process = self.metrics_logger.process
         met = [row for rows in process.gather(self.broken()) for row in rows]
         self.broken_clips = list({(row["origin"], row["path"]): row for row in (*self.broken_clips, *met)}.values())
-        recent = [*self._recent, points][-PENDING_REPORTS:]
-        position = {"is_open": is_open, "windows": self.recorder.open_windows(), "recent": recent}
+        recent = [*self._recent, metrics][-PENDING_REPORTS:]
+        position = {"is_open": is_open, "windows": self.metrics_logger.gather_open_window(), "recent": recent}
         written: list[Path] = []
 
         def write() -> None:
             if process.is_first:
                 written.append(self._write(evaluations, info, position))
 
-        process.together(write)
+        process.run_on_all_workers(write)
         checkpoint, notes = (written[0] if written else None), tuple(self.notes)
-        self.report(Report(info.epoch, info.next_step, info.is_last, points, dict(self.latest), checkpoint, notes))
+        self.report(Report(info.epoch, info.next_step, info.is_last, metrics, dict(self.latest), checkpoint, notes))
         self._recent = recent
-        self.recorder.clear()
+        self.metrics_logger.clear()
         process.barrier()
 
     def _stop(self, epoch: int, metrics: dict[str, dict[str, float]]) -> None:
         """Let the judge say who is to stop; the checkpoint that follows has them stopped."""
         self.history.append({"epoch": epoch, "metrics": metrics})
-        process = self.recorder.process
-        names = process.gather(sorted(self.judge(epoch, metrics)) if process.is_first else [])[0]
+        process = self.metrics_logger.process
+        names = process.gather(sorted(self.early_stopper(epoch, metrics)) if process.is_first else [])[0]
         for student in self.pack.active_students:
             if student.name in names:
                 student.stop()

@@ -43,22 +43,22 @@ def train(
     timer = StepTimer(pack.students[0].process.device)
     launched: Launched | None = None
     if is_open:
-        _end_epoch(pack, callbacks, _info(first_step - 1, plan), checkpoint_timer)
+        _end_epoch(pack, callbacks, _epoch_info(first_step - 1, plan), checkpoint_timer)
     timer.start()
     for step, epoch, parts in _steps(stream, plan, first_step):
         timer.mark("data_wait")
-        outcome = train_step(pack, parts, step=step, plan=plan, timer=timer)
-        _tell(pack, callbacks, launched)
-        launched = (outcome, timer.take(), epoch)
-        stop_request = checkpoint_timer.agreed() if checkpoint_timer else StopRequest.NOTHING
+        result = train_step(pack, parts, step=step, plan=plan, timer=timer)
+        _report(pack, callbacks, launched)
+        launched = (result, timer.take(), epoch)
+        stop_request = checkpoint_timer.agreed_request() if checkpoint_timer else StopRequest.NOTHING
         is_end = (step + 1) % plan.steps_per_epoch == 0 or step + 1 == plan.steps
         if stop_request or is_end:
-            _tell(pack, callbacks, launched)
+            _report(pack, callbacks, launched)
             launched = None
         if stop_request and checkpoint_timer:
-            checkpoint_timer.pause(_info(step, plan), stop_request, is_open=is_end)
+            checkpoint_timer.pause(_epoch_info(step, plan), stop_request, is_open=is_end)
         if is_end:
-            _end_epoch(pack, callbacks, _info(step, plan), checkpoint_timer)
+            _end_epoch(pack, callbacks, _epoch_info(step, plan), checkpoint_timer)
         if not pack.active_students:
             break
         timer.start()
@@ -69,7 +69,7 @@ def train(
         )
 
 
-def _info(step: int, plan: Plan) -> EpochInfo:
+def _epoch_info(step: int, plan: Plan) -> EpochInfo:
     """Where a run is after a step."""
     return EpochInfo(step // plan.steps_per_epoch, step + 1, is_last=step + 1 == plan.steps)
 
@@ -80,7 +80,7 @@ def _end_epoch(
     for hook in callbacks:
         _stop(pack, hook.after_epoch(info))
     if checkpoint_timer:
-        checkpoint_timer.saved()
+        checkpoint_timer.mark_saved()
 
 
 def _steps(stream: TrainingBatches, plan: Plan, first_step: int) -> Iterator[tuple[int, int, Sequence[Batch]]]:
@@ -94,24 +94,24 @@ def _steps(stream: TrainingBatches, plan: Plan, first_step: int) -> Iterator[tup
                 return
 
 
-def _tell(pack: Pack, callbacks: Sequence[Callback], launched: Launched | None) -> None:
+def _report(pack: Pack, callbacks: Sequence[Callback], launched: Launched | None) -> None:
     if launched is None:
         return
-    outcome, marks, epoch = launched
+    result, marks, epoch = launched
     info = StepInfo(
-        step=outcome.step,
+        step=result.step,
         epoch=epoch,
-        clips=outcome.clips,
-        share=outcome.share,
-        losses={name: float(value) for name, value in outcome.losses.items()},
-        gradient_norms={name: float(value) for name, value in outcome.gradient_norms.items()},
-        learning_rates=outcome.learning_rates,
+        clips=result.clips,
+        share=result.share,
+        losses={name: float(value) for name, value in result.losses.items()},
+        gradient_norms={name: float(value) for name, value in result.gradient_norms.items()},
+        learning_rates=result.learning_rates,
         seconds=seconds(marks),
         own_seconds=own_seconds(marks),
     )
     for student in pack.active_students:
         if student.name in info.gradient_norms:
-            student.judge(info.gradient_norms[student.name])
+            student.check_gradient_norm(info.gradient_norms[student.name])
     for hook in callbacks:
         hook.after_step(info)
 

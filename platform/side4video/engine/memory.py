@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_leaves
 
 
 @dataclass
-class HeldBytes:
+class SavedTensorBytes:
     """Storages seen by autograd's saved-tensor hooks."""
 
     excluded: set[int] = field(default_factory=set)
@@ -34,7 +34,7 @@ class HeldBytes:
         """Bytes held."""
         return sum(self.storages.values())
 
-    def see(self, tensor: Tensor) -> Tensor:
+    def add(self, tensor: Tensor) -> Tensor:
         """Count the storage under a tensor, once."""
         storage = tensor.untyped_storage()
         key = storage._cdata
@@ -44,10 +44,10 @@ class HeldBytes:
 
 
 @contextmanager
-def measure_held(parameters: Iterable[Tensor]) -> Iterator[HeldBytes]:
+def measure_held(parameters: Iterable[Tensor]) -> Iterator[SavedTensorBytes]:
     """Count what is saved for backward inside the block; storages under `parameters` do not count."""
-    held = HeldBytes(excluded={parameter.untyped_storage()._cdata for parameter in parameters})
-    with torch.autograd.graph.saved_tensors_hooks(held.see, lambda tensor: tensor):
+    held = SavedTensorBytes(excluded={parameter.untyped_storage()._cdata for parameter in parameters})
+    with torch.autograd.graph.saved_tensors_hooks(held.add, lambda tensor: tensor):
         yield held
 
 
@@ -60,16 +60,16 @@ def weights_under(module: nn.Module) -> Iterator[Tensor]:
             yield from borrowed.tower.parameters()
 
 
-class LiveBytes(TorchDispatchMode):
+class PeakBytes(TorchDispatchMode):
     """Bytes of the distinct storages that are there at a time, at most, inside the block."""
 
-    def __init__(self, standing: Iterable[Tensor]) -> None:
+    def __init__(self, resident: Iterable[Tensor]) -> None:
         """Count these, which are there before."""
         super().__init__()
         self._storages: dict[int, int] = {}
-        self._alive = self.most = 0
-        for tensor in standing:
-            self._see(tensor, stays=True)
+        self._current = self.peak = 0
+        for tensor in resident:
+            self._add(tensor, stays=True)
 
     def __torch_dispatch__(
         self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -78,22 +78,22 @@ class LiveBytes(TorchDispatchMode):
         result = operation(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
-                self._see(leaf)
+                self._add(leaf)
         return result
 
-    def _see(self, tensor: Tensor, *, stays: bool = False) -> None:
+    def _add(self, tensor: Tensor, *, stays: bool = False) -> None:
         storage = tensor.untyped_storage()
         key = storage._cdata
         if key in self._storages:
             return
         self._storages[key] = storage.nbytes()
-        self._alive += storage.nbytes()
-        self.most = max(self.most, self._alive)
+        self._current += storage.nbytes()
+        self.peak = max(self.peak, self._current)
         if not stays:
             weakref.finalize(storage, self._forget, key)
 
     def _forget(self, key: int) -> None:
-        self._alive -= self._storages.pop(key)
+        self._current -= self._storages.pop(key)
 
 
 def state_bytes(optimizer: torch.optim.Optimizer) -> int:

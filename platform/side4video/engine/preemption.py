@@ -39,7 +39,7 @@ def no_stop_request() -> StopRequest:
 class CheckpointTimer:
     """Decides, with all workers, when a run pauses between two steps, and what comes of it."""
 
-    ending: EpochCallback
+    epoch_callback: EpochCallback
     stop_request: Callable[[], StopRequest] = no_stop_request
     """What this worker wishes; asked after each step."""
     minutes: float = 0.0
@@ -47,13 +47,13 @@ class CheckpointTimer:
     _pending: Callable[[], int] | None = None
     _saved_at: float = field(default_factory=time.monotonic)
 
-    def agreed(self) -> StopRequest:
+    def agreed_request(self) -> StopRequest:
         """What the workers together wish after this step; collective."""
-        process = self.ending.recorder.process
-        begun = process.begin_largest(self._own_request())
+        process = self.epoch_callback.metrics_logger.process
+        pending = process.all_reduce_max_async(self._own_request())
         if process.world == 1:
-            return StopRequest(begun())
-        before, self._pending = self._pending, begun
+            return StopRequest(pending())
+        before, self._pending = self._pending, pending
         return StopRequest(before()) if before is not None else StopRequest.NOTHING
 
     def pause(self, info: EpochInfo, stop_request: StopRequest, *, is_open: bool) -> None:
@@ -61,7 +61,7 @@ class CheckpointTimer:
 
         Args:
             info: Where the run is.
-            stop_request: What `agreed` said.
+            stop_request: What `agreed_request` said.
             is_open: Whether all steps of the epoch are done, and its end is not.
 
         Raises:
@@ -73,25 +73,25 @@ class CheckpointTimer:
             self._pending = None
         told = "the run was" if stop_request is StopRequest.LEAVE else "a worker was"
         if stop_request > StopRequest.SAVE:
-            self.ending.notes.append(f"interrupted after step {info.next_step}: {told} told to end")
+            self.epoch_callback.notes.append(f"interrupted after step {info.next_step}: {told} told to end")
         try:
-            self.ending.pause(info, is_open=is_open)
+            self.epoch_callback.pause(info, is_open=is_open)
         except CheckpointError as error:
             if stop_request > StopRequest.SAVE:
                 raise
             # The one before is whole, and the disk may have room again when the next one is due.
             log.warning("no checkpoint at step %d, training goes on: %s", info.next_step, error)
-            self.ending.notes.append(f"no checkpoint at step {info.next_step}: {error}")
-        self.saved()
+            self.epoch_callback.notes.append(f"no checkpoint at step {info.next_step}: {error}")
+        self.mark_saved()
         if stop_request > StopRequest.SAVE:
             kind = Interrupted if stop_request is StopRequest.LEAVE else WorkerInterrupted
             raise kind(f"{told} told to end (SIGTERM) and stopped after step {info.next_step}, which is saved")
 
-    def saved(self) -> None:
+    def mark_saved(self) -> None:
         """Hear that a checkpoint was written just now."""
         self._saved_at = time.monotonic()
 
     def _own_request(self) -> StopRequest:
-        is_first = self.ending.recorder.process.is_first
+        is_first = self.epoch_callback.metrics_logger.process.is_first
         is_due = is_first and self.minutes > 0 and time.monotonic() - self._saved_at >= 60 * self.minutes
         return max(self.stop_request(), StopRequest.SAVE if is_due else StopRequest.NOTHING)

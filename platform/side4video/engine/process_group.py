@@ -39,7 +39,7 @@ class ProcessGroup:
             for tensor in tensors:
                 distributed.broadcast(tensor, src=0)
 
-    def together(self, work: Callable[[], None]) -> None:
+    def run_on_all_workers(self, work: Callable[[], None]) -> None:
         """Run something on every worker; what one of them cannot do fails on all, so that nobody waits for ever.
 
         Raises:
@@ -54,7 +54,7 @@ class ProcessGroup:
             if each is not None:
                 raise each
 
-    def begin_largest(self, number: int) -> Callable[[], int]:
+    def all_reduce_max_async(self, number: int) -> Callable[[], int]:
         """Begin to find the largest of all workers' numbers; the function returned waits for it."""
         if self.world == 1:
             return lambda: number

@@ -37,20 +37,20 @@ def constant_metrics(student: Student, held_bytes: int) -> dict[str, float]:
 
 
 def training_result(
-    student: Student, ending: EpochCallback, plan: Plan, fingerprint: str, measured: tuple[int, float]
+    student: Student, epoch_callback: EpochCallback, plan: Plan, fingerprint: str, measured: tuple[int, float]
 ) -> TrainingResult:
     """How a student ended; `measured` are the bytes it holds for backward, and the seconds of the run."""
     held, elapsed = measured
     peak = {f"{name}_gib": as_gib(value) for name, value in student.memory_metrics().items()}
     return TrainingResult(
         steps=plan.steps,
-        steps_trained=ending.steps_trained.get(student.name, plan.steps),
+        steps_trained=epoch_callback.steps_trained.get(student.name, plan.steps),
         state="finished" if student.state == "training" else student.state,
-        metrics=ending.latest.get(student.name, {}),
+        metrics=epoch_callback.latest.get(student.name, {}),
         memory={"held_for_backward_gib": as_gib(held), **peak},
-        time={"total_s": elapsed, **ending.recorder.totals(), **ending.recorder.own_totals(student.name)},
+        time={"total_s": elapsed, **epoch_callback.metrics_logger.totals(), **epoch_callback.metrics_logger.student_totals(student.name)},
         trainable_parameters=student.trainable_parameters,
         backbone_fingerprint=fingerprint,
-        broken_clips=ending.broken_clips,
-        notes=ending.notes,
+        broken_clips=epoch_callback.broken_clips,
+        notes=epoch_callback.notes,
     )

@@ -42,33 +42,33 @@ class ResumePosition:
 
 
 def resume(
-    checkpoint_sources: Sequence[CheckpointSource], students: Mapping[str, Student], ending: EpochCallback
+    checkpoint_sources: Sequence[CheckpointSource], students: Mapping[str, Student], epoch_callback: EpochCallback
 ) -> ResumePosition:
     """Bring a run to where the newest whole checkpoint left it; collective.
 
     Args:
         checkpoint_sources: Newest first, the same on every worker; none begins at the beginning.
         students: Freshly built.
-        ending: Gets what the checkpoint knows of the epochs before.
+        epoch_callback: Gets what the checkpoint knows of the epochs before.
 
     Raises:
         InputError: If no checkpoint is whole, or the newest is another experiment's or of other weights.
     """
-    process = ending.recorder.process
+    process = epoch_callback.metrics_logger.process
     if not checkpoint_sources:
         return ResumePosition()
     folder, state, notes = newest_valid(checkpoint_sources, process)
-    notes += _differences(state["identity"], ending.identity, students, folder)
+    notes += _differences(state["identity"], epoch_callback.identity, students, folder)
     for student in students.values():
         restore_student(folder, student)
-    ending.restore(folder, state)
+    epoch_callback.restore(folder, state)
     position = ResumePosition(int(state["next_step"]), bool(state.get("is_open", False)))
     if process.is_first:
         for note in notes:
             log.warning("%s", note)
         log.info("resumed at step %d from %s", position.next_step, folder)
-    ending.notes += [*notes, f"went on from step {position.next_step}"]
-    ending.report_again(state)
+    epoch_callback.notes += [*notes, f"went on from step {position.next_step}"]
+    epoch_callback.report_recent(state)
     return position
 
 
@@ -122,15 +122,15 @@ def _differences(
                 f"the checkpoint's {key} differs from this run's",
                 fix="resume with the spec and the backbone weights it was written with, or start anew",
             )
-    was, world = int(before["world"]), int(now["world"])
-    if was == world:
+    old_world, world = int(before["world"]), int(now["world"])
+    if old_world == world:
         return []
-    reasons = _what_workers_change(students, was, world)
+    reasons = _what_workers_change(students, old_world, world)
     exact = "the same batches in the same order, equal to rounding"
-    return [f"went on with {world} worker{'s' * (world > 1)} after {was}: " + ("; ".join(reasons) or exact)]
+    return [f"went on with {world} worker{'s' * (world > 1)} after {old_world}: " + ("; ".join(reasons) or exact)]
 
 
-def _what_workers_change(students: Mapping[str, Student], was: int, world: int) -> list[str]:
+def _what_workers_change(students: Mapping[str, Student], old_world: int, world: int) -> list[str]:
     modules = [module for student in students.values() for module in student.module.modules()]
     own_norms = any(
         isinstance(module, nn.modules.batchnorm._BatchNorm) and not getattr(module, "synchronised", False)
@@ -141,7 +141,7 @@ def _what_workers_change(students: Mapping[str, Student], was: int, world: int) 
     reasons = []
     if own_norms:
         reasons.append(
-            f"batch norm statistics are now of {videos / world:g} videos, not {videos / was:g} "
+            f"batch norm statistics are now of {videos / world:g} videos, not {videos / old_world:g} "
             "(cluster.sync_batch_norm would make them those of the whole batch)"
         )
     if draws:

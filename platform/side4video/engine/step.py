@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from side4video.engine.memory import LiveBytes, measure_held, weights_under
+from side4video.engine.memory import PeakBytes, measure_held, weights_under
 from side4video.engine.optimizer import learning_rate_at
 from side4video.engine.pack import Batch, MockBatch, Pack
 from side4video.engine.step_timer import StepTimer
@@ -100,8 +100,8 @@ def dry_run(
     for student in pack.active_students:
         device = student.process.device
         buffers = {name: buffer.clone() for name, buffer in student.module.named_buffers()}
-        alive = LiveBytes([*beside, *student.weights()]) if device.type == "cpu" else None
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), alive or nullcontext():
+        peak_bytes = PeakBytes([*beside, *student.weights()]) if device.type == "cpu" else None
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), peak_bytes or nullcontext():
             # The gradients of a part are there while the next one runs.
             for _ in range(min(2, student.spec.accumulation)):
                 features = pack.features_for([student], MockBatch(video_BTCHW.to(device), stored))
@@ -115,7 +115,7 @@ def dry_run(
                     loss.backward()
                 held[student.name] = bytes_held.total
                 del features, targets, outputs, loss
-        student.dry_run_bytes = alive.most if alive else 0
+        student.dry_run_bytes = peak_bytes.peak if peak_bytes else 0
         student.optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
             for name, buffer in student.module.named_buffers():

@@ -47,7 +47,7 @@ def seconds(marks: Sequence[Mark]) -> dict[Phase, float]:
     return _add((phase, length) for phase, _, length in _lengths(marks))
 
 
-def own_seconds(marks: Sequence[Mark]) -> dict[str, float]:
+def student_seconds(marks: Sequence[Mark]) -> dict[str, float]:
     """Seconds that were each student's own."""
     return _add((owner, length) for _, owner, length in _lengths(marks) if owner)
 

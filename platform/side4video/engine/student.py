@@ -181,7 +181,7 @@ class Student:
             self.average.update_parameters(self.module)
         return norm
 
-    def judge(self, gradient_norm: float) -> None:
+    def check_gradient_norm(self, gradient_norm: float) -> None:
         """Mark the student as diverged when its gradients are no numbers any more.
 
         The norm is that of the averaged gradients, the same on every worker, so all decide alike.

@@ -27,7 +27,7 @@ class SystemMetrics:
             disk: A folder of the disk that is looked at; by default the platform's folder.
         """
         self._device, self._disk = device, disk or home()
-        self._knows_load = find_spec("pynvml") is not None  # torch asks the driver through it
+        self._reads_load = find_spec("pynvml") is not None  # torch asks the driver through it
         self._sent, self._received = self._network()
         self._processor = psutil.cpu_times()
 
@@ -74,10 +74,10 @@ class SystemMetrics:
             f"{name}_memory_usage_percentage": 100 * (total - free) / total,
             f"{name}_memory_usage_megabytes": (total - free) / MEGABYTE,
         }
-        if self._knows_load:
+        if self._reads_load:
             try:
                 figures[f"{name}_utilization_percentage"] = float(torch.cuda.utilization(self._device))
                 figures[f"{name}_power_usage_watts"] = torch.cuda.power_draw(self._device) / 1000
             except Exception:  # a driver that does not say it, in whatever way: it will not say it later
-                self._knows_load = False
+                self._reads_load = False
         return figures

@@ -176,12 +176,12 @@ def load(folder: str | Path, device: str = "cpu") -> Model:
         bundle.classes,
         place / WEIGHTS,
         device=device,
-        backbone=backbone_in(place, bundle),
+        backbone=bundled_backbone(place, bundle),
         backbone_sha256=bundle.backbone_sha256,
     )
 
 
-def backbone_in(folder: Path, bundle: Bundle) -> TowerWeights | None:
+def bundled_backbone(folder: Path, bundle: Bundle) -> TowerWeights | None:
     """The tower's weights in a bundle's folder; None where it holds none."""
     if BACKBONE not in bundle.checksums:
         return None

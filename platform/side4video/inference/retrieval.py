@@ -24,8 +24,8 @@ from side4video.data.streams.prefetch import MakePrefetcher, make_prefetcher
 from side4video.engine.checkpoint import load_tensors
 from side4video.engine.process_group import ProcessGroup
 from side4video.inference.ranking import frame_similarities
-from side4video.inference.video_folder import VideoFile, seconds_of
-from side4video.inference.video_index import Broken, Entry, Seen
+from side4video.inference.video_folder import VideoFile, duration_seconds
+from side4video.inference.video_index import Broken, EmbeddedVideos, Entry
 from side4video.models.frozen_features import features_of_batch
 from side4video.models.towers.text_tower import ends_of, tokenise
 from side4video.run import build_student, configure_process
@@ -45,7 +45,7 @@ class TextQuery:
 
 
 @dataclass(frozen=True)
-class Shots:
+class VideoFrames:
     """The frames of a video that the run sees."""
 
     frames_TCHW: Tensor
@@ -118,48 +118,48 @@ class RetrievalModel:
         with self._autocast():
             return TextQuery(tokens_QW, self._module.embed_texts(tokens_QW), is_cut=end >= self.words)
 
-    def look(
+    def embed_videos(
         self, folder: Path, files: Sequence[VideoFile], *, prefetch: MakePrefetcher = make_prefetcher
-    ) -> Iterator[Seen]:
+    ) -> Iterator[EmbeddedVideos]:
         """What is kept of videos, a batch at a time, and which cannot be read; `prefetch` says where they are decoded.
 
         Raises:
             Side4VideoError: A decoding process hung or died.
         """
-        told: set[int] = set()
+        reported: set[int] = set()
         done: set[int] = set()
         with closing(self._stream(folder, files, prefetch)) as stream:
             try:
                 for batch in stream.batches():
                     read = batch.indices_B.tolist()
                     done.update(read)
-                    entries = [Entry(files[index], seconds_of(folder / files[index].name)) for index in read]
-                    yield Seen(entries, self._keep(batch), _broken(files, stream.broken, told))
+                    entries = [Entry(files[index], duration_seconds(folder / files[index].name)) for index in read]
+                    yield EmbeddedVideos(entries, self._embed(batch), _broken(files, stream.broken, reported))
             except Side4VideoError as error:
                 if isinstance(error, InputError):
                     raise
                 # Batches come in order: it is the first that did not come.
-                waiting = [str(folder / file.name) for n, file in enumerate(files) if n not in done | told]
+                waiting = [str(folder / file.name) for n, file in enumerate(files) if n not in done | reported]
                 names = ", ".join(waiting[: self.spec.evaluation.batch_size])
                 raise Side4VideoError(f"{error} · the videos are {names}") from error
-            if rest := _broken(files, stream.broken, told):
-                yield Seen((), (), rest)
+            if rest := _broken(files, stream.broken, reported):
+                yield EmbeddedVideos((), (), rest)
 
-    def shots(self, folder: Path, files: Sequence[VideoFile], question: TextQuery) -> dict[VideoFile, Shots]:
+    def video_frames(self, folder: Path, files: Sequence[VideoFile], query: TextQuery) -> dict[VideoFile, VideoFrames]:
         """The sampled frames of some videos; those that cannot be read any more are not among them."""
         clips = [Clip(str(folder / file.name), label=None) for file in files]
-        return {files[index]: shots for index, shots in self.shots_of(clips, question).items()}
+        return {files[index]: video_frames for index, video_frames in self.frames_of_clips(clips, query).items()}
 
-    def shots_of(self, clips: Sequence[Clip], question: TextQuery) -> dict[int, Shots]:
+    def frames_of_clips(self, clips: Sequence[Clip], query: TextQuery) -> dict[int, VideoFrames]:
         """The same of clips, by their place in the list."""
         found = {}
         with closing(self._clips(clips)) as stream:
             for batch in stream.batches():
-                for index, frames_TCHW, similarities_T in self._compare_frames(batch, question):
-                    found[index] = Shots(frames_TCHW, similarities_T)
+                for index, frames_TCHW, similarities_T in self._compare_frames(batch, query):
+                    found[index] = VideoFrames(frames_TCHW, similarities_T)
         return found
 
-    def keep(self, clips: Sequence[Clip], progress: Progress) -> tuple[list[int], Embeddings]:
+    def embed_clips(self, clips: Sequence[Clip], progress: Progress) -> tuple[list[int], Embeddings]:
         """What is kept of clips, rows first, and the place in the list that each row is of: those that can be read.
 
         Raises:
@@ -171,7 +171,7 @@ class RetrievalModel:
         with closing(self._clips(clips)) as stream:
             for batch in stream.batches():
                 places += batch.indices_B.tolist()
-                parts.append(self._keep(batch))
+                parts.append(self._embed(batch))
                 progress.report("looking at videos", len(places), len(clips))
         if not parts:
             raise InputError("data.dataset", f"none of its {len(clips)} test clips can be read", fix="check the files")
@@ -181,7 +181,7 @@ class RetrievalModel:
         return EvaluationStream(self._data(len(clips)), clips, batch_size=self.spec.evaluation.batch_size)
 
     @torch.no_grad()
-    def _keep(self, batch: ClipBatch) -> Embeddings:
+    def _embed(self, batch: ClipBatch) -> Embeddings:
         batch = batch.to(self.process.device)
         with self._autocast():
             # The module wants a text, too; any will do.
@@ -190,14 +190,14 @@ class RetrievalModel:
         return tuple(tensor.cpu().half() if self._keeps_half else tensor.cpu() for tensor in kept)
 
     @torch.no_grad()
-    def _compare_frames(self, batch: ClipBatch, question: TextQuery) -> Iterator[tuple[int, Tensor, Tensor]]:
+    def _compare_frames(self, batch: ClipBatch, query: TextQuery) -> Iterator[tuple[int, Tensor, Tensor]]:
         on_device = batch.to(self.process.device)
         with self._autocast():
-            frames_BTE, words_QWE = self._module.network(self._features(on_device), question.tokens_QW)
+            frames_BTE, words_QWE = self._module.network(self._features(on_device), query.tokens_QW)
         for index, frames_TCHW, frames_TE in zip(
             batch.indices_B.tolist(), batch.video_BTCHW, frames_BTE.float(), strict=True
         ):
-            similarities_T = frame_similarities(self.matching, frames_TE, words_QWE.float(), question.tokens_QW)
+            similarities_T = frame_similarities(self.matching, frames_TE, words_QWE.float(), query.tokens_QW)
             yield index, frames_TCHW, similarities_T.cpu()
 
     def _features(self, batch: ClipBatch) -> Any:
@@ -221,8 +221,8 @@ class RetrievalModel:
         return data.model_copy(update={"broken_clips": SkipBrokenSpec(cap=1.0), "loader": loader})
 
 
-def _broken(files: Sequence[VideoFile], reports: Mapping[int, BrokenReport], told: set[int]) -> list[Broken]:
+def _broken(files: Sequence[VideoFile], reports: Mapping[int, BrokenReport], reported: set[int]) -> list[Broken]:
     """Those that were not told of yet."""
-    fresh = [report for index, report in reports.items() if index not in told]
-    told.update(report.index for report in fresh)
+    fresh = [report for index, report in reports.items() if index not in reported]
+    reported.update(report.index for report in fresh)
     return [Broken(files[report.index], report.reason) for report in fresh]

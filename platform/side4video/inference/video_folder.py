@@ -34,15 +34,15 @@ def list_videos(folder: Path) -> tuple[list[VideoFile], list[str]]:
     if not folder.is_dir():
         wrong = "is a file" if folder.exists() else "no such folder"
         raise InputError(str(folder), wrong, allowed="a folder with videos", fix="check the path")
-    locked: list[OSError] = []
-    looked_into: set[tuple[int, int]] = set()
+    unreadable: list[OSError] = []
+    visited: set[tuple[int, int]] = set()
     found: list[VideoFile] = []
-    for place, folders, names in os.walk(folder, onerror=locked.append, followlinks=True):
+    for place, folders, names in os.walk(folder, onerror=unreadable.append, followlinks=True):
         status = Path(place).stat()
-        if (status.st_dev, status.st_ino) in looked_into:
+        if (status.st_dev, status.st_ino) in visited:
             folders.clear()
             continue
-        looked_into.add((status.st_dev, status.st_ino))
+        visited.add((status.st_dev, status.st_ino))
         folders[:] = sorted(each for each in folders if not each.startswith("."))
         for name in names:
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
@@ -50,11 +50,11 @@ def list_videos(folder: Path) -> tuple[list[VideoFile], list[str]]:
     if not found:
         raise InputError(
             str(folder),
-            "no video in it" + (f"; {len(locked)} folders cannot be looked into" if locked else ""),
+            "no video in it" + (f"; {len(unreadable)} folders cannot be looked into" if unreadable else ""),
             allowed=f"files that end in {', '.join(sorted(SUFFIXES))}",
             fix="check the path",
         )
-    return sorted(found, key=lambda file: file.name), [str(error.filename) for error in locked]
+    return sorted(found, key=lambda file: file.name), [str(error.filename) for error in unreadable]
 
 
 def _video_file(path: Path, folder: Path) -> VideoFile:
@@ -67,7 +67,7 @@ def _video_file(path: Path, folder: Path) -> VideoFile:
     return VideoFile(name, status.st_size, status.st_mtime_ns) if os.access(path, os.R_OK) else VideoFile(name, 0, 0)
 
 
-def seconds_of(video: Path | str | io.BytesIO) -> float | None:
+def duration_seconds(video: Path | str | io.BytesIO) -> float | None:
     """How long a video (a path, or a file in memory) is, as its header says; None where it does not."""
     import av
     from av.error import FFmpegError

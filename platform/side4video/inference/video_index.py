@@ -51,7 +51,7 @@ class Broken:
 
 
 @dataclass(frozen=True)
-class Seen:
+class EmbeddedVideos:
     """Some videos that were looked at, and what is kept of them, rows first."""
 
     entries: Sequence[Entry]
@@ -59,7 +59,7 @@ class Seen:
     broken: Sequence[Broken] = ()
 
 
-Look = Callable[[Sequence[VideoFile]], Iterator[Seen]]
+EmbedVideos = Callable[[Sequence[VideoFile]], Iterator[EmbeddedVideos]]
 
 
 @dataclass
@@ -81,7 +81,7 @@ class FolderIndex:
             [broken[file] for file in files if file in broken],
         )
 
-    def with_all(self, seen: Sequence[Seen]) -> "FolderIndex":
+    def with_all(self, seen: Sequence[EmbeddedVideos]) -> "FolderIndex":
         """The same and what was seen since."""
         parts = [part for part in (self.kept, *(each.kept for each in seen)) if part and len(part[0])]
         return FolderIndex(
@@ -91,7 +91,7 @@ class FolderIndex:
         )
 
 
-def index_place(option: str | None, *, run_id: str, weights: str, folder: Path) -> Path:
+def index_path(option: str | None, *, run_id: str, weights: str, folder: Path) -> Path:
     """The file of an index.
 
     Args:
@@ -188,7 +188,7 @@ class IndexFile:
             partial.unlink(missing_ok=True)
 
 
-def refresh(file: IndexFile, files: Sequence[VideoFile], look: Look, progress: Progress) -> FolderIndex:
+def refresh(file: IndexFile, files: Sequence[VideoFile], embed_videos: EmbedVideos, progress: Progress) -> FolderIndex:
     """The index of these files: what it knows of them as they are is kept, the others are looked at.
 
     What was looked at is written down every minute, and whatever ends this.
@@ -196,7 +196,7 @@ def refresh(file: IndexFile, files: Sequence[VideoFile], look: Look, progress: P
     Args:
         file: The index's file.
         files: All videos of the folder.
-        look: Gives what is to be kept of videos, some at a time.
+        embed_videos: Gives what is to be kept of videos, some at a time.
         progress: Receives the progress.
     """
     before = file.read()
@@ -204,10 +204,10 @@ def refresh(file: IndexFile, files: Sequence[VideoFile], look: Look, progress: P
     there = {each.file for each in (*known.entries, *known.broken)}
     missing = [each for each in files if each not in there]
     is_other = len(there) < len(before.entries) + len(before.broken)
-    seen: list[Seen] = []
+    seen: list[EmbeddedVideos] = []
     done, written = 0, time.monotonic()
     try:
-        for part in look(missing) if missing else ():
+        for part in embed_videos(missing) if missing else ():
             seen.append(part)
             done += len(part.entries) + len(part.broken)
             progress.report("looking at videos", done, len(missing))

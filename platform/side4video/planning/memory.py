@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from side4video.engine.memory import HeldBytes, weights_under
+from side4video.engine.memory import SavedTensorBytes, weights_under
 from side4video.engine.student import AUTOCAST
 from side4video.models.frozen_features import empty_entries, entry_layouts, from_entries, frozen_features
 from side4video.models.layers.eight_bit import EightBitTokens
@@ -154,8 +154,8 @@ def _tokens(features: FrozenFeatures) -> list[Tensor]:
 
 
 @contextmanager
-def _held_noted(module: nn.Module, tracker: MemoryTracker) -> Iterator[HeldBytes]:
-    held = HeldBytes(excluded={tensor.untyped_storage()._cdata for tensor in weights_under(module)})
+def _held_noted(module: nn.Module, tracker: MemoryTracker) -> Iterator[SavedTensorBytes]:
+    held = SavedTensorBytes(excluded={tensor.untyped_storage()._cdata for tensor in weights_under(module)})
 
     def keep(tensor: Tensor) -> Tensor:
         tracker.tag([tensor], "held_for_backward")

@@ -147,8 +147,8 @@ def train_in_process(
 
     def store(report: Report) -> None:
         if report.checkpoint is not None:
-            keep_checkpoint(report.checkpoint, kept, step=report.next_step, most=cluster.keep_checkpoints)
-        pack_logger.take(report.points, report.notes)
+            keep_checkpoint(report.checkpoint, kept, step=report.next_step, max_checkpoints=cluster.keep_checkpoints)
+        pack_logger.take(report.metrics, report.notes)
 
     def on_fatal(words: str) -> None:
         print(f"error: {words}", file=sys.stderr, flush=True)  # noqa: T201 - the process ends, and nobody else can say it
@@ -156,7 +156,7 @@ def train_in_process(
 
     found = [checkpoint_source(folder) for folder in (*checkpoints_in(kept), *resume_from)]
     with temporary_folder() as scratch:
-        outcomes = run(
+        results = run(
             experiments,
             RunContext(
                 process,
@@ -168,7 +168,7 @@ def train_in_process(
                 on_fatal=on_fatal,
             ),
         )
-    return {name: asdict(outcome) for name, outcome in outcomes.items()}, next(iter(checkpoints_in(kept)), None)
+    return {name: asdict(result) for name, result in results.items()}, next(iter(checkpoints_in(kept)), None)
 
 
 def _only_process(cluster: ClusterSpec, place: str) -> Any:

@@ -17,7 +17,7 @@ from side4video.cli.validate import validate
 from tiny import DOCUMENT, merged
 
 ROOT = Path(__file__).resolve().parents[3]
-SPECS = sorted(set(ROOT.glob("experiments/**/*.yaml")) - set(ROOT.glob("experiments/clusters/*")))
+SPECS = sorted(ROOT.glob("experiments/**/*.yaml"))
 
 
 def write(tmp_path, **changes):

@@ -97,12 +97,12 @@ def test_a_ray_that_cannot_say_so_is_an_error_at_once():
 def test_several_workers_agree_on_a_request_one_step_later():
     asked = []
 
-    def begin_largest(number):
+    def all_reduce_max_async(number):
         asked.append(number)
         # Another worker got SIGTERM in the first step.
         others = StopRequest.LEAVE if len(asked) == 1 else StopRequest.NOTHING
         return lambda: max(number, others)
 
-    process = SimpleNamespace(world=2, is_first=False, begin_largest=begin_largest)
-    checkpoint_timer = CheckpointTimer(SimpleNamespace(recorder=SimpleNamespace(process=process)))
-    assert [checkpoint_timer.agreed() for _ in range(2)] == [StopRequest.NOTHING, StopRequest.LEAVE]
+    process = SimpleNamespace(world=2, is_first=False, all_reduce_max_async=all_reduce_max_async)
+    checkpoint_timer = CheckpointTimer(SimpleNamespace(metrics_logger=SimpleNamespace(process=process)))
+    assert [checkpoint_timer.agreed_request() for _ in range(2)] == [StopRequest.NOTHING, StopRequest.LEAVE]

@@ -23,7 +23,7 @@ def steps(one, first, last):
     for step in range(first, last):
         batch = [toys.make_batch(0, step)]
         outcome = train_step(toys.make_pack(one), batch, step=step, plan=PLAN, timer=StepTimer(torch.device("cpu")))
-        one.judge(float(outcome.gradient_norms["a"]))
+        one.check_gradient_norm(float(outcome.gradient_norms["a"]))
 
 
 def gone_on_from(one, folder):
@@ -58,28 +58,28 @@ def test_steps_that_were_skipped_before_count_after(before, tmp_path):
     """One that finds no scale ends, however often it is interrupted."""
     one = student()
     for _ in range(before):
-        one.judge(float("inf"))
+        one.check_gradient_norm(float("inf"))
     resumed = gone_on_from(one, tmp_path)
     assert resumed.skipped == before
     for _ in range(MAX_SKIPPED_STEPS - before):
-        resumed.judge(float("nan"))
+        resumed.check_gradient_norm(float("nan"))
     assert resumed.state == "training"
-    resumed.judge(float("inf"))
+    resumed.check_gradient_norm(float("inf"))
     assert resumed.state == "diverged"
 
 
 def test_a_good_step_begins_the_count_anew(tmp_path):
     one = student()
-    one.judge(float("inf"))
-    one.judge(1.0)
+    one.check_gradient_norm(float("inf"))
+    one.check_gradient_norm(1.0)
     assert gone_on_from(one, tmp_path).skipped == 0
 
 
 def test_without_a_scaler_the_first_bad_step_is_the_last():
     one = student("fp32")
-    one.judge(1.0)
+    one.check_gradient_norm(1.0)
     assert one.state == "training"
-    one.judge(float("nan"))
+    one.check_gradient_norm(float("nan"))
     assert one.state == "diverged"
 
 

@@ -91,7 +91,7 @@ def test_a_checkpoint_from_before_checksums_is_read(tmp_path):
 
 def test_the_newest_stay_and_the_one_before_steps_in(whole, tmp_path):
     for step in (1, 2, 10):
-        keep_checkpoint(whole, tmp_path / "kept", step=step, most=2)
+        keep_checkpoint(whole, tmp_path / "kept", step=step, max_checkpoints=2)
     folders = checkpoints_in(tmp_path / "kept")
     assert [folder.name[-3:] for folder in folders] == ["010", "002"]
     flip(folders[0] / "a/weights.safetensors", -3)
@@ -104,7 +104,7 @@ def test_the_newest_stay_and_the_one_before_steps_in(whole, tmp_path):
 
 def test_if_none_is_whole_each_is_named(whole, tmp_path):
     for step in (1, 2):
-        keep_checkpoint(whole, tmp_path / "kept", step=step, most=2)
+        keep_checkpoint(whole, tmp_path / "kept", step=step, max_checkpoints=2)
     folders = checkpoints_in(tmp_path / "kept")
     truncate(folders[0] / "a/weights.safetensors")
     remove(folders[1] / "a/optimizer.safetensors")
@@ -122,7 +122,7 @@ class AnotherWorker(ProcessGroup):
 
 def test_all_workers_go_on_from_the_same_one(whole, tmp_path):
     for step in (1, 2):
-        keep_checkpoint(whole, tmp_path / "kept", step=step, most=2)
+        keep_checkpoint(whole, tmp_path / "kept", step=step, max_checkpoints=2)
     folders = checkpoints_in(tmp_path / "kept")
     asked = []
     process = type("Beside", (), {"gather": lambda self, value: AnotherWorker.gather(self, value), "asked": asked})()

@@ -15,11 +15,11 @@ def test_broken_clips_of_all_workers_each_once(tmp_path):
     (tmp_path / "kept").mkdir()
     others = [row("list:2"), row("list:3")]
     process = SimpleNamespace(
-        is_first=True, gather=lambda own: [own, others], barrier=lambda: None, together=lambda work: work()
+        is_first=True, gather=lambda own: [own, others], barrier=lambda: None, run_on_all_workers=lambda work: work()
     )
-    ending = EpochCallback(
+    epoch_callback = EpochCallback(
         SimpleNamespace(students=[], active_students=[]),
-        SimpleNamespace(process=process, clear=lambda: None, open_windows=list),
+        SimpleNamespace(process=process, clear=lambda: None, gather_open_window=list),
         evaluate=lambda students: {},
         every_epochs=1,
         identity={},
@@ -29,7 +29,7 @@ def test_broken_clips_of_all_workers_each_once(tmp_path):
         broken=lambda: [row("list:1"), row("list:2")],
     )
     for epoch in range(2):
-        ending.after_epoch(EpochInfo(epoch, next_step=epoch + 1, is_last=epoch == 1))
-    assert sorted(each["origin"] for each in ending.broken_clips) == ["list:1", "list:2", "list:3"]
+        epoch_callback.after_epoch(EpochInfo(epoch, next_step=epoch + 1, is_last=epoch == 1))
+    assert sorted(each["origin"] for each in epoch_callback.broken_clips) == ["list:1", "list:2", "list:3"]
     state = json.loads((tmp_path / "checkpoint" / "checkpoint.json").read_text())
-    assert state["broken_clips"] == ending.broken_clips
+    assert state["broken_clips"] == epoch_callback.broken_clips

@@ -9,7 +9,7 @@ from torch import nn
 import toys
 from side4video.engine import memory
 from side4video.engine.loop import train
-from side4video.engine.memory import LiveBytes, state_bytes
+from side4video.engine.memory import PeakBytes, state_bytes
 from side4video.engine.step import Plan, dry_run
 
 PLAN = Plan(steps=2, steps_per_epoch=2)
@@ -24,18 +24,18 @@ def passes(resident):
     return second.t() + kept.view(10, 10)
 
 
-def most(counter=LiveBytes):
+def peak(counter=PeakBytes):
     resident = [torch.zeros(100), torch.zeros(50)]
     with counter([*resident, resident[0][:10]]) as alive:
         passes(resident)
-    return alive.most
+    return alive.peak
 
 
 def test_the_most_that_is_there_at_a_time():
-    assert most() == 400 + 200 + 2 * 400
+    assert peak() == 400 + 200 + 2 * 400
 
 
-class Hoarder(LiveBytes):
+class Hoarder(PeakBytes):
     """Gives nothing back."""
 
     def _forget(self, key):
@@ -43,14 +43,14 @@ class Hoarder(LiveBytes):
 
 
 def test_twin_that_forgets_nothing_counts_more():
-    assert most(Hoarder) > most()
+    assert peak(Hoarder) > peak()
 
 
 def test_what_backward_makes_is_seen():
     weight = nn.Parameter(torch.zeros(1000))
-    with LiveBytes([weight]) as alive:
+    with PeakBytes([weight]) as alive:
         (weight * weight).sum().backward()
-    assert alive.most >= 4000 + 4000 + 4000  # the weight, and the two parts of its gradient
+    assert alive.peak >= 4000 + 4000 + 4000  # the weight, and the two parts of its gradient
     weight.grad = None
     gc.collect()
 
@@ -71,7 +71,7 @@ def test_a_rehearsal_changes_nothing_by_being_counted(monkeypatch):
     def trained(counted):
         with monkeypatch.context() as patch:
             if not counted:
-                patch.setattr("side4video.engine.step.LiveBytes", _Uncounted)
+                patch.setattr("side4video.engine.step.PeakBytes", _Uncounted)
             student = toys.make_student("a", toys.METHODS["side4video"], seed=1)
             pack = toys.make_pack(student)
             dry_run(pack, batch.video_BTCHW)
@@ -88,7 +88,7 @@ def test_a_rehearsal_changes_nothing_by_being_counted(monkeypatch):
 
 
 class _Uncounted:
-    most = 0
+    peak = 0
 
     def __init__(self, resident):
         pass

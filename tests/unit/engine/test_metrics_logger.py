@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pytest
 
 from side4video.engine.callbacks import EpochInfo, StepInfo
-from side4video.engine.epoch_callback import MetricsLogger
+from side4video.engine.metrics_logger import MetricsLogger
 from side4video.engine.process_group import ProcessGroup
 
 
@@ -23,7 +23,7 @@ def info(step, *, loss=0.0, share=1.0, seconds=1.0, own=0.0, wait=0.0, clips=4.0
     )
 
 
-def recorder(*infos, every_steps=2):
+def metrics_logger(*infos, every_steps=2):
     made = MetricsLogger(ProcessGroup(), every_steps=every_steps)
     for each in infos:
         made.after_step(each)
@@ -35,7 +35,7 @@ def series(made, key):
 
 
 def test_a_point_is_the_mean_of_its_window_at_its_last_step():
-    made = recorder(*(info(step, loss=float(step)) for step in range(5)))
+    made = metrics_logger(*(info(step, loss=float(step)) for step in range(5)))
     assert series(made, "train/loss") == [(1, 0.5), (3, 2.5)]
     assert series(made, "train/gradient_norm") == [(1, 5.0), (3, 25.0)]
     assert series(made, "train/learning_rate") == [(1, 0.1), (3, 0.3)]
@@ -43,7 +43,7 @@ def test_a_point_is_the_mean_of_its_window_at_its_last_step():
 
 
 def test_the_end_of_an_epoch_closes_the_window():
-    made = recorder(*(info(step, loss=float(step)) for step in range(3)))
+    made = metrics_logger(*(info(step, loss=float(step)) for step in range(3)))
     made.after_epoch(EpochInfo(0, 3, is_last=False))
     assert series(made, "train/loss") == [(1, 0.5), (2, 2.0)]
     made.clear()
@@ -51,7 +51,7 @@ def test_the_end_of_an_epoch_closes_the_window():
 
 
 def test_times_are_means_over_the_window():
-    made = recorder(info(0, seconds=1.0, own=0.5, wait=0.25), info(1, seconds=3.0, own=1.5, wait=0.75, clips=12.0))
+    made = metrics_logger(info(0, seconds=1.0, own=0.5, wait=0.25), info(1, seconds=3.0, own=1.5, wait=0.75, clips=12.0))
     assert series(made, "time/step_s") == [(1, 2.0)]
     assert series(made, "time/side_s") == [(1, 1.5)]
     assert series(made, "time/data_wait_s") == [(1, 0.5)]
@@ -60,7 +60,7 @@ def test_times_are_means_over_the_window():
 
 
 def test_totals_leave_the_first_step_out():
-    made = recorder(info(0, seconds=100.0), info(1, seconds=2.0, wait=0.5))
+    made = metrics_logger(info(0, seconds=100.0), info(1, seconds=2.0, wait=0.5))
     assert made.totals() == pytest.approx(
         {"step_s": 2.0, "side_s": 1.5, "data_wait_s": 0.5, "clips_per_s": 2.0, "data_wait_fraction": 0.25}
     )
@@ -70,15 +70,15 @@ def test_totals_leave_the_first_step_out():
 
 
 def test_a_student_alone_would_take_what_is_shared_and_its_own():
-    made = recorder(info(0, seconds=100.0), info(1, seconds=5.0, own=2.0), info(2, seconds=7.0, own=4.0))
-    assert made.own_totals("a") == pytest.approx({"own_step_s": 3.0, "alone_step_s": 6.0})
-    assert made.own_totals("b") == {}
+    made = metrics_logger(info(0, seconds=100.0), info(1, seconds=5.0, own=2.0), info(2, seconds=7.0, own=4.0))
+    assert made.student_totals("a") == pytest.approx({"own_step_s": 3.0, "alone_step_s": 6.0})
+    assert made.student_totals("b") == {}
 
 
 def test_an_open_window_is_gone_on_with():
     steps = [info(step, loss=float(step)) for step in range(3)]
-    first, second = recorder(steps[0], every_steps=3), MetricsLogger(ProcessGroup(), every_steps=3)
-    second.restore(first.open_windows())
+    first, second = metrics_logger(steps[0], every_steps=3), MetricsLogger(ProcessGroup(), every_steps=3)
+    second.restore(first.gather_open_window())
     for each in steps[1:]:
         second.after_step(each)
     assert series(second, "train/loss") == [(2, 1.0)]

@@ -21,20 +21,20 @@ def of_two(monkeypatch, other):
 
 def test_one_worker_does_it_and_fails_as_it_would():
     done = []
-    ProcessGroup().together(lambda: done.append(1))
+    ProcessGroup().run_on_all_workers(lambda: done.append(1))
     assert done == [1]
     with pytest.raises(InputError, match="it is wrong"):
-        ProcessGroup().together(fail)
+        ProcessGroup().run_on_all_workers(fail)
 
 
 def test_anothers_mistake_is_raised_here(monkeypatch):
     done = []
     with pytest.raises(InputError, match="over there"):
-        of_two(monkeypatch, InputError("over there", "no")).together(lambda: done.append(1))
+        of_two(monkeypatch, InputError("over there", "no")).run_on_all_workers(lambda: done.append(1))
     assert done == [1]
-    of_two(monkeypatch, None).together(lambda: done.append(2))
+    of_two(monkeypatch, None).run_on_all_workers(lambda: done.append(2))
     with pytest.raises(InputError, match="it is wrong"):
-        of_two(monkeypatch, InputError("over there", "no")).together(fail)
+        of_two(monkeypatch, InputError("over there", "no")).run_on_all_workers(fail)
 
 
 def test_other_errors_are_bugs_and_pass(monkeypatch):
@@ -42,7 +42,7 @@ def test_other_errors_are_bugs_and_pass(monkeypatch):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        of_two(monkeypatch, None).together(bug)
+        of_two(monkeypatch, None).run_on_all_workers(bug)
 
 
 def test_a_phase_says_how_far_it_is_at_most_so_often():

@@ -17,13 +17,13 @@ class Ending:
     """The part of an epoch's end that hears of a resumed run."""
 
     def __init__(self, **identity):
-        self.recorder = SimpleNamespace(process=ProcessGroup())
+        self.metrics_logger = SimpleNamespace(process=ProcessGroup())
         self.identity, self.notes, self.heard = {**IDENTITY, **identity}, [], []
 
     def restore(self, folder, state):
         self.heard.append("restore")
 
-    def report_again(self, state):
+    def report_recent(self, state):
         self.heard.append("report")
 
 
@@ -36,19 +36,19 @@ def checkpoint(folder, one, **state):
 
 
 def test_without_a_checkpoint_a_run_begins_at_its_beginning():
-    ending = Ending()
-    assert resume([], {"a": student()}, ending) == ResumePosition(0, is_open=False)
-    assert (ending.notes, ending.heard) == ([], [])
+    epoch_callback = Ending()
+    assert resume([], {"a": student()}, epoch_callback) == ResumePosition(0, is_open=False)
+    assert (epoch_callback.notes, epoch_callback.heard) == ([], [])
 
 
 @pytest.mark.parametrize("is_open", [False, True])
 def test_a_run_goes_on_where_it_was_left(is_open, tmp_path):
-    one, resumed, ending = student(), toys.make_student("a", toys.METHODS["side4video"], seed=1), Ending()
+    one, resumed, epoch_callback = student(), toys.make_student("a", toys.METHODS["side4video"], seed=1), Ending()
     folder = checkpoint(tmp_path / "one", one, is_open=is_open)
-    assert resume([checkpoint_source(folder)], {"a": resumed}, ending) == ResumePosition(4, is_open=is_open)
+    assert resume([checkpoint_source(folder)], {"a": resumed}, epoch_callback) == ResumePosition(4, is_open=is_open)
     assert toys.same(toys.weights_of(one), toys.weights_of(resumed))
-    assert ending.heard == ["restore", "report"]
-    assert ending.notes == ["went on from step 4"]
+    assert epoch_callback.heard == ["restore", "report"]
+    assert epoch_callback.notes == ["went on from step 4"]
 
 
 def test_a_damaged_one_is_passed_over_and_told_of(tmp_path):
@@ -71,10 +71,10 @@ def test_another_runs_checkpoint_is_refused(change, tmp_path):
 @pytest.mark.parametrize(("method", "norms"), [("side4video", True), ("linear", False)])
 def test_another_number_of_workers_says_what_it_changes(method, norms, tmp_path):
     """The head drops out; only the side network has batch norms."""
-    ending = Ending(world=2, digests={"a": "another"})
+    epoch_callback = Ending(world=2, digests={"a": "another"})
     folder = checkpoint(tmp_path / "one", student(method))
-    resume([checkpoint_source(folder)], {"a": student(method)}, ending)
-    note = ending.notes[0]
+    resume([checkpoint_source(folder)], {"a": student(method)}, epoch_callback)
+    note = epoch_callback.notes[0]
     assert note.startswith("went on with 2 workers after 1: ")
     assert ("batch norm statistics are now of 2 videos, not 4" in note) == norms
     assert "dropout draws anew" in note

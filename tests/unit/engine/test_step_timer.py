@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from side4video.engine.step_timer import StepTimer, own_seconds, seconds
+from side4video.engine.step_timer import StepTimer, student_seconds, seconds
 
 MARKS = [
     ("", "", 10.0),
@@ -19,7 +19,7 @@ MARKS = [
 
 def test_seconds_of_phases_and_of_students():
     assert seconds(MARKS) == pytest.approx({"data_wait": 1.0, "backbone": 4.0, "side": 2.0, "optimizer": 0.25})
-    assert own_seconds(MARKS) == pytest.approx({"a": 1.25, "b": 1.0})
+    assert student_seconds(MARKS) == pytest.approx({"a": 1.25, "b": 1.0})
     assert seconds(MARKS[:1]) == seconds([]) == {}
 
 
@@ -29,5 +29,5 @@ def test_a_step_begins_anew():
         timer.start()
         timer.mark(phase, "a")
         assert seconds(timer.take()).keys() == {phase}
-        assert own_seconds(timer.take())["a"] == pytest.approx(seconds(timer.take())[phase])
+        assert student_seconds(timer.take())["a"] == pytest.approx(seconds(timer.take())[phase])
         assert seconds(timer.take())[phase] >= 0

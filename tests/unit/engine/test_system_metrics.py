@@ -9,7 +9,7 @@ import torch
 
 from side4video.engine import system_metrics
 from side4video.engine.callbacks import StepInfo
-from side4video.engine.epoch_callback import MetricsLogger
+from side4video.engine.metrics_logger import MetricsLogger
 from side4video.engine.process_group import ProcessGroup
 from side4video.engine.system_metrics import SystemMetrics
 
@@ -98,10 +98,10 @@ def step(number, name="a"):
     )
 
 
-def logged(recorder, numbers):
+def logged(metrics_logger, numbers):
     for number in numbers:
-        recorder.after_step(step(number))
-    return recorder.take("a")
+        metrics_logger.after_step(step(number))
+    return metrics_logger.take("a")
 
 
 def steps_of(points, key):
@@ -115,17 +115,17 @@ def test_a_sample_has_the_step_of_its_point():
     found = logged(MetricsLogger(ProcessGroup(), every_steps=3), range(7))
     for key in KEYS:
         assert steps_of(found, key) == [2, 5]
-    recorder = MetricsLogger(ProcessGroup(), every_steps=3)
-    logged(recorder, range(3))
-    recorder.clear()
-    assert logged(recorder, range(3, 5)) == []
+    metrics_logger = MetricsLogger(ProcessGroup(), every_steps=3)
+    logged(metrics_logger, range(3))
+    metrics_logger.clear()
+    assert logged(metrics_logger, range(3, 5)) == []
 
 
 def test_a_run_that_went_on_has_the_steps_of_the_undisturbed_one():
     before = MetricsLogger(ProcessGroup(), every_steps=3)
     first = logged(before, range(5))
     after = MetricsLogger(ProcessGroup(), every_steps=3)
-    after.restore(before.open_windows())
+    after.restore(before.gather_open_window())
     second = logged(after, range(5, 9))
     for key in KEYS:
         assert steps_of(first, key) + steps_of(second, key) == [2, 5, 8]

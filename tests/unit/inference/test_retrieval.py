@@ -79,7 +79,7 @@ def test_keeps_what_an_evaluation_keeps_and_shows_what_it_saw(kind, clips, tmp_p
     student, tower = student_of(spec)
     encoder = encoder_of(spec, student, tmp_path)
     files = list_videos(folder)[0]
-    index = FolderIndex().with_all(list(encoder.look(folder, files)))
+    index = FolderIndex().with_all(list(encoder.embed_videos(folder, files)))
     assert [entry.file for entry in index.entries] == files
     assert all(entry.seconds for entry in index.entries)
     stream = EvaluationStream(spec.data, listed, batch_size=spec.evaluation.batch_size)
@@ -97,9 +97,9 @@ def test_keeps_what_an_evaluation_keeps_and_shows_what_it_saw(kind, clips, tmp_p
     question = encoder.read(listed[0].captions[0])
     found = rank_videos(encoder.matching, question.kept, index, top=3, process=ProcessGroup())
     assert [each.rank for each in found] == [1, 2, 3]
-    shots = encoder.shots(folder, [each.entry.file for each in found], question)
+    video_frames = encoder.video_frames(folder, [each.entry.file for each in found], question)
     for each in found:
-        seen = shots[each.entry.file]
+        seen = video_frames[each.entry.file]
         number = int(Path(each.entry.file.name).stem)
         assert np.array_equal(seen.frames_TCHW, torch.cat(frames)[number])
         assert seen.similarities_T.shape == (4,)
@@ -156,6 +156,6 @@ def test_a_hanging_video_is_named(clips, tmp_path, monkeypatch):
     monkeypatch.setattr(clip_frames, "decode_frames", hangs)
     seen = []
     with pytest.raises(Side4VideoError, match=r"the videos are .*/4\.mp4, .*/5\.mp4$"):
-        seen.extend(encoder.look(folder, list_videos(folder)[0]))
+        seen.extend(encoder.embed_videos(folder, list_videos(folder)[0]))
     assert len(seen) == 2
     never.set()

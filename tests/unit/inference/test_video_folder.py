@@ -5,7 +5,7 @@ import os
 import pytest
 
 from side4video.core.errors import InputError
-from side4video.inference.video_folder import list_videos, seconds_of
+from side4video.inference.video_folder import duration_seconds, list_videos
 
 
 def names(folder):
@@ -56,4 +56,4 @@ def test_a_folder_without_videos_and_no_folder(tmp_path):
 
 def test_length_of_what_is_no_video(tmp_path):
     (tmp_path / "a.mp4").write_text("no video")
-    assert seconds_of(tmp_path / "a.mp4") is None
+    assert duration_seconds(tmp_path / "a.mp4") is None

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from side4video.core.errors import InputError
 from side4video.inference import video_index as index_module
 from side4video.inference.video_folder import VideoFile
-from side4video.inference.video_index import Broken, Entry, IndexFile, Seen, index_place, refresh
+from side4video.inference.video_index import Broken, EmbeddedVideos, Entry, IndexFile, index_path, refresh
 
 ABOUT = {"run": "r", "weights": "w", "shape": (1, 2)}
 
@@ -35,7 +35,7 @@ class Looker:
             values = torch.tensor([float(ord(file.name[0]) + file.bytes) for file in whole])
             kept = (values[:, None].expand(-1, 3), values[:, None, None].expand(-1, 2, 2).half()) if whole else ()
             broken = [Broken(file, "it is bad") for file in part if file.name.startswith("bad")]
-            yield Seen([Entry(file, 1.5) for file in whole], kept, broken)
+            yield EmbeddedVideos([Entry(file, 1.5) for file in whole], kept, broken)
 
 
 def looked(place, videos, about=ABOUT, **options):
@@ -196,13 +196,13 @@ def test_the_file_holds_nothing_but_tensors_and_json(place):
 def test_places(tmp_path, monkeypatch):
     monkeypatch.setenv("SIDE4VIDEO_HOME", str(tmp_path / "home"))
     own = {"run_id": "0123456789abcdef", "weights": "best", "folder": tmp_path}
-    default = index_place(None, **own)
+    default = index_path(None, **own)
     assert default.parent == tmp_path / "home" / "search"
     assert default.name.startswith("0123456789ab-best-")
     others = [own | {"run_id": "1" * 16}, own | {"weights": "last"}, own | {"folder": tmp_path / "a"}]
-    assert default not in {index_place(None, **each) for each in others}
-    assert index_place(str(tmp_path / "some"), **own) == tmp_path / "some" / default.name
-    assert index_place(str(tmp_path / "my.safetensors"), **own) == tmp_path / "my.safetensors"
+    assert default not in {index_path(None, **each) for each in others}
+    assert index_path(str(tmp_path / "some"), **own) == tmp_path / "some" / default.name
+    assert index_path(str(tmp_path / "my.safetensors"), **own) == tmp_path / "my.safetensors"
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="--index"):
-        index_place(str(tmp_path / "file"), **own)
+        index_path(str(tmp_path / "file"), **own)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from side4video.engine.memory import LiveBytes
+from side4video.engine.memory import PeakBytes
 from side4video.planning.allocator import ROUNDING
 from side4video.planning.memory import WORKSPACE, plan_memory
 from side4video.planning.meta_model import build_meta_model
@@ -26,7 +26,7 @@ def taken_by_a_step(shapes, beside):
         weight.grad = gradient
     optimizer.step()
     moments = [tensor for each in optimizer.state.values() for tensor in each.values()]
-    with LiveBytes([*weights, *moments, *gradients, *beside]) as alive:
+    with PeakBytes([*weights, *moments, *gradients, *beside]) as alive:
         optimizer.step()
     return alive.most
 

@@ -12,7 +12,7 @@ import click
 from side4video.terminal.options import as_json, made_folder
 
 if TYPE_CHECKING:
-    from side4video.apps.attention.reader import AttentionReader, Looked
+    from side4video.apps.attention.reader import AttentionMaps, AttentionReader
 
 SIDE = "side network"
 _STEM_LENGTH = 80
@@ -41,25 +41,25 @@ def attention(model: str, videos: tuple[str, ...], out: Path, film: bool, uri: s
     folder that `side4video export` wrote. For each video there will be NAME.png, NAME.pdf, NAME.svg and NAME.mp4. What
     the maps are stands below each picture. Exit code 1 if a video cannot be read.
     """
-    from side4video.apps.attention.reader import Unread
+    from side4video.apps.attention.reader import UnreadableVideo
     from side4video.engine.process_group import default_device
 
     reader = _load(model, uri, device or default_device())
     folder = made_folder(out)
     names = _names(videos)
-    told: list[dict[str, Any]] = []
-    for video, seen in zip(videos, reader.read(videos), strict=True):
-        if isinstance(seen, Unread):
-            told.append({"video": video, "files": [], "error": seen.reason})
+    document: list[dict[str, Any]] = []
+    for video, maps in zip(videos, reader.read(videos), strict=True):
+        if isinstance(maps, UnreadableVideo):
+            document.append({"video": video, "files": [], "error": maps.reason})
         else:
-            files = _draw(folder / names[video], seen, reader, film=film)
-            answer = {"answer": seen.answer} if seen.answer else {}
-            told.append({"video": video, "files": [str(file) for file in files], **answer})
+            files = _draw(folder / names[video], maps, reader, film=film)
+            answer = {"answer": maps.answer} if maps.answer else {}
+            document.append({"video": video, "files": [str(file) for file in files], **answer})
         if not as_json:
-            _tell(told[-1])
+            _print_result(document[-1])
     if as_json:
-        click.echo(json.dumps({"definitions": reader.definitions, "videos": told}, indent=2, ensure_ascii=False))
-    if any("error" in each for each in told):
+        click.echo(json.dumps({"definitions": reader.definitions, "videos": document}, indent=2, ensure_ascii=False))
+    if any("error" in each for each in document):
         sys.exit(1)
 
 
@@ -96,23 +96,23 @@ def _names(videos: tuple[str, ...]) -> dict[str, str]:
     return names
 
 
-def _draw(place: Path, seen: "Looked", reader: "AttentionReader", *, film: bool) -> list[Path]:
+def _draw(place: Path, maps: "AttentionMaps", reader: "AttentionReader", *, film: bool) -> list[Path]:
     from side4video.apps.attention.figure import attention_figure, attention_film
     from side4video.core.text import printable
-    from side4video.inference.video_folder import seconds_of
+    from side4video.inference.video_folder import duration_seconds
     from side4video.reports.figures.style import FORMATS, save_figure
 
     tower = _tower_name(reader)
-    maps = {tower: seen.tower_TGG, SIDE: seen.side_TGG}
-    name = printable(Path(seen.video).name)
-    title = f"{name}: {seen.answer}" if seen.answer else name
+    maps = {tower: maps.tower_TGG, SIDE: maps.side_TGG}
+    name = printable(Path(maps.video).name)
+    title = f"{name}: {maps.answer}" if maps.answer else name
     caption = _caption(tower, reader.definitions)
-    figure = attention_figure(seen.frames_THWC, maps, title=title, caption=caption)
+    figure = attention_figure(maps.frames_THWC, maps, title=title, caption=caption)
     files = [save_figure(figure, place.with_name(f"{place.name}.{kind}")) for kind in FORMATS]
     if film:
         path = place.with_name(f"{place.name}.mp4")
-        seconds = seconds_of(Path(seen.video)) if Path(seen.video).is_file() else None
-        files.append(attention_film(path, seen.frames_THWC, maps, title=title, seconds=seconds))
+        seconds = duration_seconds(Path(maps.video)) if Path(maps.video).is_file() else None
+        files.append(attention_film(path, maps.frames_THWC, maps, title=title, seconds=seconds))
     return files
 
 
@@ -132,13 +132,13 @@ def _tower_name(reader: "AttentionReader") -> str:
     return "CLIP" if backbone.has_text_tower else "frozen ViT"
 
 
-def _tell(told: dict[str, Any]) -> None:
+def _print_result(document: dict[str, Any]) -> None:
     from side4video.core.text import printable
 
-    if "error" in told:
-        click.echo(f"{printable(told['video'])}: {told['error']}", err=True)
+    if "error" in document:
+        click.echo(f"{printable(document['video'])}: {document['error']}", err=True)
         return
-    answer = f" ({told['answer']})" if "answer" in told else ""
-    click.echo(f"{printable(told['video'])}{answer}")
-    for file in told["files"]:
+    answer = f" ({document['answer']})" if "answer" in document else ""
+    click.echo(f"{printable(document['video'])}{answer}")
+    for file in document["files"]:
         click.echo(f"  written: {file}")

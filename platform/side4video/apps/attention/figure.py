@@ -24,10 +24,10 @@ from side4video.reports.figures.style import DPI, INK, SOFT, TEXT, new_figure, s
 COLOURS = "inferno"
 """Even in lightness, so it reads in grey and by the colour-blind."""
 PERCENTILE = 99.0
-LONGEST_SECONDS = 30.0
+MAX_FILM_SECONDS = 30.0
 """Of a film."""
-NOTE = "#5c5c5c"
-SMALLEST_PIXELS = 224
+NOTE_COLOUR = "#5c5c5c"
+MIN_PIXELS = 224
 """Of a frame's side: smaller ones are enlarged, pixel by pixel, so that the map over them is smooth."""
 FRAME_INCHES = (0.75, 1.6)
 """Of a frame in a row of the picture, the smallest and the largest."""
@@ -73,21 +73,23 @@ def attention_figure(
         figure.text((left - 0.1) / size[0], middle, name, color=INK, fontsize=TEXT, ha="right", va="center")
         for column, frame_HWC in enumerate(frames_THWC):
             axes = place(row, column * side, wide=side - gap)
-            axes.imshow(enlarged(frame_HWC) if row == 0 else overlay(frame_HWC, maps[name][column], scales[name]))
+            axes.imshow(enlarge(frame_HWC) if row == 0 else overlay(frame_HWC, maps[name][column], scales[name]))
             if row == 0:
                 axes.set_title(str(column + 1), fontsize=TEXT - 1, color=SOFT, pad=3)
         if row:
             _colour_bar(figure, place(row, frames * side + 0.1, wide=0.09), scales[name], is_first=row == 1)
     for number, line in enumerate(lines):
-        figure.text(0.1 / size[0], (below - 0.17 - 0.145 * number) / size[1], line, color=NOTE, fontsize=TEXT - 2)
+        figure.text(
+            0.1 / size[0], (below - 0.17 - 0.145 * number) / size[1], line, color=NOTE_COLOUR, fontsize=TEXT - 2
+        )
     return figure
 
 
 def overlay(frame_HWC: NDArray[np.uint8], map_GG: NDArray[np.float32], scale: Normalize) -> NDArray[np.uint8]:
-    """A grey frame under the colours of its map, `enlarged`; between the middles of patches it is interpolated."""
+    """A grey frame under the colours of its map, `enlarge`; between the middles of patches it is interpolated."""
     from PIL import Image
 
-    frame_HWC = enlarged(frame_HWC)
+    frame_HWC = enlarge(frame_HWC)
     height, width = frame_HWC.shape[:2]
     # An even spread is 1, whatever the number of patches.
     small = Image.fromarray(np.asarray(map_GG, np.float32) * map_GG.size)
@@ -99,8 +101,8 @@ def overlay(frame_HWC: NDArray[np.uint8], map_GG: NDArray[np.float32], scale: No
     return np.rint(255 * mixed_HWC).astype(np.uint8)
 
 
-def enlarged(frame_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A frame with so many copies of each pixel that it has at least `SMALLEST_PIXELS` a side."""
+def enlarge(frame_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A frame with so many copies of each pixel that it has at least `MIN_PIXELS` a side."""
     times = -(-SMALLEST_PIXELS // min(frame_HWC.shape[:2]))
     return frame_HWC.repeat(times, axis=0).repeat(times, axis=1)
 
@@ -120,12 +122,12 @@ def attention_film(
         seconds: How long the video is; None where nobody knows: half a second a frame.
     """
     frames = len(frames_THWC)
-    lasting = min(LONGEST_SECONDS, seconds or frames / 2)
+    lasting = min(MAX_FILM_SECONDS, seconds or frames / 2)
     shown = np.arange(max(frames, round(lasting * FRAMES_PER_SECOND)))
     scales = {name: _scale(map_TGG) for name, map_TGG in maps.items()}
     drawn = []
     for number, frame_HWC in enumerate(frames_THWC):
-        panels = {"frame": enlarged(frame_HWC)}
+        panels = {"frame": enlarge(frame_HWC)}
         panels |= {name: overlay(frame_HWC, map_TGG[number], scales[name]) for name, map_TGG in maps.items()}
         drawn.append(_panels(panels, title=title, place=f"{number + 1} of {frames}"))
     write_video(path, np.stack(drawn)[shown * frames // len(shown)])

@@ -22,7 +22,7 @@ from side4video.data.streams.batch import ClipBatch
 from side4video.data.streams.loader import EvaluationStream
 from side4video.engine.process_group import ProcessGroup
 from side4video.inference.bundle import WEIGHTS, read_bundle
-from side4video.inference.model import backbone_in, build_trained, for_files, without_data
+from side4video.inference.model import build_trained, bundled_backbone, for_files, without_data
 from side4video.models.attention_maps import (
     SideReading,
     side_definition,
@@ -38,7 +38,7 @@ from side4video.tasks.retrieval.spec import NoRescoring, RetrievalSpec
 
 
 @dataclass(frozen=True)
-class Looked:
+class AttentionMaps:
     """Where both networks look in a video."""
 
     video: str
@@ -54,7 +54,7 @@ class Looked:
 
 
 @dataclass(frozen=True)
-class Unread:
+class UnreadableVideo:
     """A video that cannot be read."""
 
     video: str
@@ -95,7 +95,7 @@ class AttentionReader:
                 fix="name a run of the side network, whose attention is to be seen",
             )
         self._process = ProcessGroup(device=torch.device(device))
-        self.spec, self._classes = _without_answers(spec, classes), tuple(classes)
+        self.spec, self._classes = _without_dataset(spec, classes), tuple(classes)
         self._tower, self._student = build_trained(
             self.spec, weights, self._process, backbone=backbone, backbone_sha256=backbone_sha256
         )
@@ -105,7 +105,7 @@ class AttentionReader:
         self.definitions = {"tower": tower_definition(self._tower), "side network": side_definition(self._side)}
         """What the maps are, in words."""
 
-    def read(self, videos: Sequence[str | Path]) -> Iterator[Looked | Unread]:
+    def read(self, videos: Sequence[str | Path]) -> Iterator[AttentionMaps | UnreadableVideo]:
         """Where both look, of each video in the order given: one view, the middle crop of the frames in evaluation.
 
         Raises:
@@ -116,17 +116,19 @@ class AttentionReader:
             with closing(EvaluationStream(self._data(), clips, batch_size=1)) as stream:
                 batches = list(stream.batches())
                 if not batches:
-                    yield Unread(str(video), next((each.reason for each in stream.broken.values()), "no frame"))
+                    yield UnreadableVideo(
+                        str(video), next((each.reason for each in stream.broken.values()), "no frame")
+                    )
                     continue
-            yield self._look(str(video), batches[0].to(self._process.device))
+            yield self._compute_maps(str(video), batches[0].to(self._process.device))
 
     @torch.no_grad()
-    def _look(self, video: str, batch: ClipBatch) -> Looked:
+    def _compute_maps(self, video: str, batch: ClipBatch) -> AttentionMaps:
         features = features_of_batch(self._tower, batch, self._reads)
         with self._student.autocast(self.spec.evaluation.precision), SideReading(self._side, self._tower) as reading:
             answer = self._run(features)
             side_BTGG = reading.map(features)
-        return Looked(
+        return AttentionMaps(
             video,
             batch.video_BTCHW[0].permute(0, 2, 3, 1).cpu().numpy(),
             tower_map(self._tower, features)[0].numpy(),
@@ -162,12 +164,12 @@ def load_attention(folder: str | Path, device: str = "cpu") -> AttentionReader:
         place / WEIGHTS,
         classes=bundle.classes,
         device=device,
-        backbone=backbone_in(place, bundle),
+        backbone=bundled_backbone(place, bundle),
         backbone_sha256=bundle.backbone_sha256,
     )
 
 
-def _without_answers(spec: Experiment, classes: Sequence[str]) -> Experiment:
+def _without_dataset(spec: Experiment, classes: Sequence[str]) -> Experiment:
     """The document without what only its data set could answer: classes are given, captions are not needed."""
     if isinstance(spec.task, RetrievalSpec):
         return spec.model_copy(update={"task": spec.task.model_copy(update={"rescoring": NoRescoring()})})

@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from side4video.apps.data_check.listing import Listing, Piece, piece_of
+from side4video.apps.data_check.listing import ClipKey, Listing, clip_key
 from side4video.apps.data_check.probe import (
     ClipFacts,
-    Stamp,
+    FileVersion,
     Target,
-    as_stored,
+    file_version,
     hash_file,
-    picture_clip,
+    make_thumbnail,
     probe_clip,
-    stamp_file,
+    without_augmentation,
 )
 from side4video.apps.data_check.saved import SavedResults
 from side4video.core.progress import Progress
@@ -43,18 +43,18 @@ class CheckResult:
     """What the walk found."""
 
     listing: Listing
-    stamps: Mapping[str, Stamp | None]
+    versions: Mapping[str, FileVersion | None]
     """Of each path; None where there is nothing."""
     digests: Mapping[str, str]
     """Of the paths whose size stands in both splits; empty where the bytes cannot be read."""
     sample: Sequence[Clip]
     """The clips that were decoded, one for each piece."""
-    facts: Mapping[Piece, ClipFacts]
+    facts: Mapping[ClipKey, ClipFacts]
     work: Work
 
 
 def check_dataset(
-    data: DataSpec, listing: Listing, *, sample: int | None, pool: WorkerPool, kept: SavedResults, progress: Progress
+    data: DataSpec, listing: Listing, *, sample: int | None, pool: WorkerPool, saved: SavedResults, progress: Progress
 ) -> CheckResult:
     """Look at all that is listed.
 
@@ -63,112 +63,118 @@ def check_dataset(
         listing: What is listed.
         sample: How many clips are decoded, at most; None is all.
         pool: Does the work.
-        kept: What is known from before; what is found is added.
+        saved: What is known from before; what is found is added.
         progress: Receives the progress.
 
     Raises:
         InputError: The decoder that the document names is not installed.
     """
     by_path = {clip.path: clip for _, clip in listing.clips()}
-    kept.forget_others(by_path.keys())
-    stamps: dict[str, Stamp | None] = {}
-    for clip, stamp in _with_progress(pool, stamp_file, list(by_path.values()), progress, phase="looking at files"):
-        stamps[clip.path] = None if isinstance(stamp, JobFailed) else stamp
-    digests, hashed = _hash(_comparable(listing, stamps, by_path), stamps, pool=pool, kept=kept, progress=progress)
-    drawn = draw_sample(listing, stamps, sample)
-    facts, decoded = _decode(drawn, stamps, data, pool=pool, kept=kept, progress=progress)
+    saved.remove_others(by_path.keys())
+    versions: dict[str, FileVersion | None] = {}
+    for clip, version in _with_progress(pool, file_version, list(by_path.values()), progress, phase="looking at files"):
+        versions[clip.path] = None if isinstance(version, JobFailed) else version
+    digests, hashed = _hash(
+        _comparable(listing, versions, by_path), versions, pool=pool, saved=saved, progress=progress
+    )
+    drawn = draw_sample(listing, versions, sample)
+    facts, decoded = _decode(drawn, versions, data, pool=pool, saved=saved, progress=progress)
     work = Work(hashed, len(digests) - hashed, decoded, len(facts) - decoded)
-    return CheckResult(listing, stamps, digests, drawn, facts, work)
+    return CheckResult(listing, versions, digests, drawn, facts, work)
 
 
-def draw_sample(listing: Listing, stamps: Mapping[str, Stamp | None], size: int | None) -> list[Clip]:
+def draw_sample(listing: Listing, versions: Mapping[str, FileVersion | None], size: int | None) -> list[Clip]:
     """Clips to decode, one for each piece, of all splits, shuffled: the same whoever asks, wherever the files are."""
-    pieces = {piece_of(clip): clip for _, clip in listing.clips() if (stamp := stamps[clip.path]) and stamp.bytes}
+    keys = {clip_key(clip): clip for _, clip in listing.clips() if (version := versions[clip.path]) and version.bytes}
     root = common_root([clip.path for _, clip in listing.clips()])
 
     def rank(clip: Clip) -> int:
         return derive_seed("check", relative(clip.path, root), str(clip.start_seconds), str(clip.end_seconds))
 
-    return sorted(pieces.values(), key=rank)[:size]
+    return sorted(keys.values(), key=rank)[:size]
 
 
-def draw_pictures(clips: Sequence[Clip], data: DataSpec, *, pool: WorkerPool, progress: Progress) -> dict[Piece, bytes]:
+def make_thumbnails(
+    clips: Sequence[Clip], data: DataSpec, *, pool: WorkerPool, progress: Progress
+) -> dict[ClipKey, bytes]:
     """A JPEG of each clip that can be decoded."""
-    stored, pictures = as_stored(data), {}
+    stored, thumbnails = without_augmentation(data), {}
     targets = [Target(clip, stored) for clip in clips]
-    for target, picture in _with_progress(
-        pool, picture_clip, targets, progress, phase="drawing clips", limit_seconds=data.loader.timeout_seconds
+    for target, thumbnail in _with_progress(
+        pool, make_thumbnail, targets, progress, phase="drawing clips", limit_seconds=data.loader.timeout_seconds
     ):
-        if picture and not isinstance(picture, JobFailed):
-            pictures[piece_of(target.clip)] = picture
-    return pictures
+        if thumbnail and not isinstance(thumbnail, JobFailed):
+            thumbnails[clip_key(target.clip)] = thumbnail
+    return thumbnails
 
 
-def _comparable(listing: Listing, stamps: Mapping[str, Stamp | None], by_path: Mapping[str, Clip]) -> list[Clip]:
+def _comparable(
+    listing: Listing, versions: Mapping[str, FileVersion | None], by_path: Mapping[str, Clip]
+) -> list[Clip]:
     """Files whose size stands in both splits, each once."""
     sizes = {
-        split: {stamp.bytes for clip in listing.splits[split] if (stamp := stamps[clip.path]) and stamp.bytes}
+        split: {version.bytes for clip in listing.splits[split] if (version := versions[clip.path]) and version.bytes}
         for split in SPLITS
     }
     both = set.intersection(*sizes.values())
-    return [clip for path, clip in by_path.items() if (stamp := stamps[path]) and stamp.bytes in both]
+    return [clip for path, clip in by_path.items() if (version := versions[path]) and version.bytes in both]
 
 
 def _hash(
     clips: Sequence[Clip],
-    stamps: Mapping[str, Stamp | None],
+    versions: Mapping[str, FileVersion | None],
     *,
     pool: WorkerPool,
-    kept: SavedResults,
+    saved: SavedResults,
     progress: Progress,
 ) -> tuple[dict[str, str], int]:
     """The hashes by path, and how many of them are new."""
     digests: dict[str, str] = {}
     unknown = []
     for clip in clips:
-        stamp = stamps[clip.path]
-        digest = kept.digest(clip.path, stamp) if stamp else None
+        version = versions[clip.path]
+        digest = saved.digest(clip.path, version) if version else None
         if digest is None:
             unknown.append(clip)
         else:
             digests[clip.path] = digest
     for clip, digest in _with_progress(pool, hash_file, unknown, progress, phase="hashing files"):
         digests[clip.path] = "" if isinstance(digest, JobFailed) else digest
-        if (stamp := stamps[clip.path]) and digests[clip.path]:
-            kept.keep_digest(clip.path, stamp, digests[clip.path])
+        if (version := versions[clip.path]) and digests[clip.path]:
+            saved.store_digest(clip.path, version, digests[clip.path])
     return digests, len(unknown)
 
 
 def _decode(
     clips: Sequence[Clip],
-    stamps: Mapping[str, Stamp | None],
+    versions: Mapping[str, FileVersion | None],
     data: DataSpec,
     *,
     pool: WorkerPool,
-    kept: SavedResults,
+    saved: SavedResults,
     progress: Progress,
-) -> tuple[dict[Piece, ClipFacts], int]:
+) -> tuple[dict[ClipKey, ClipFacts], int]:
     """What decoding says of each piece, and how many were decoded now."""
-    found: dict[Piece, ClipFacts] = {}
+    found: dict[ClipKey, ClipFacts] = {}
     unknown = []
-    stored = as_stored(data)
+    stored = without_augmentation(data)
     for clip in clips:
-        stamp = stamps[clip.path]
-        facts = kept.facts(piece_of(clip), stamp) if stamp else None
+        version = versions[clip.path]
+        facts = saved.facts(clip_key(clip), version) if version else None
         if facts is None:
             unknown.append(Target(clip, stored))
         else:
-            found[piece_of(clip)] = facts
+            found[clip_key(clip)] = facts
     for target, facts in _with_progress(
         pool, probe_clip, unknown, progress, phase="decoding clips", limit_seconds=data.loader.timeout_seconds
     ):
-        piece, stamp = piece_of(target.clip), stamps[target.clip.path]
+        key, version = clip_key(target.clip), versions[target.clip.path]
         if isinstance(facts, JobFailed):  # it may have been the machine's fault: tried again the next time
-            found[piece] = ClipFacts(broken=facts.reason)
+            found[key] = ClipFacts(broken=facts.reason)
             continue
-        found[piece] = facts
-        if stamp:
-            kept.keep_facts(piece, stamp, facts)
+        found[key] = facts
+        if version:
+            saved.store_facts(key, version, facts)
     return found, len(unknown)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from side4video.core.worker_pool import WorkerPool
     from side4video.data.spec import DataSpec
 
-NAMED = 10
+MAX_PROBLEMS = 10
 """Problems of a kind that are named; the others are counted."""
 
 
@@ -43,7 +43,7 @@ def check(
     from side4video.apps.data_check.check import check_dataset
     from side4video.apps.data_check.listing import list_clips
     from side4video.apps.data_check.report import make_report
-    from side4video.apps.data_check.saved import SavedResults, kept_place
+    from side4video.apps.data_check.saved import SavedResults, saved_results_path
     from side4video.core.worker_pool import WorkerPool
 
     experiment = load_experiment(spec, overrides)
@@ -51,11 +51,11 @@ def check(
     with ProgressView(unit="videos") as progress, WorkerPool() as pool:
         progress.report("reading the lists")
         listing = list_clips(data.dataset)
-        with SavedResults(kept_place(data, [clip for _, clip in listing.clips()]), data) as kept:
+        with SavedResults(saved_results_path(data, [clip for _, clip in listing.clips()]), data) as saved:
             checked = check_dataset(
-                data, listing, sample=None if decodes_all else sample, pool=pool, kept=kept, progress=progress
+                data, listing, sample=None if decodes_all else sample, pool=pool, saved=saved, progress=progress
             )
-        report = make_report(experiment.name, data.dataset.kind, checked, frames=data.frames, notes=kept.notes)
+        report = make_report(experiment.name, data.dataset.kind, checked, frames=data.frames, notes=saved.notes)
         if page:
             _write_page(page, report, checked, (data, pool, progress))
     if as_json:
@@ -71,26 +71,26 @@ def check(
 def _write_page(
     path: Path, report: "DataReport", checked: "CheckResult", tools: "tuple[DataSpec, WorkerPool, ProgressView]"
 ) -> None:
-    from side4video.apps.data_check.check import draw_pictures
-    from side4video.apps.data_check.listing import piece_of
-    from side4video.apps.data_check.page import MAX_PICTURES, Picture, report_page
+    from side4video.apps.data_check.check import make_thumbnails
+    from side4video.apps.data_check.listing import clip_key
+    from side4video.apps.data_check.page import MAX_THUMBNAILS, Thumbnail, report_page
     from side4video.core.text import format_length
     from side4video.data.storage import common_root, relative
     from side4video.reports.html import write_page
 
     data, pool, progress = tools
-    shown = [clip for clip in checked.sample if not checked.facts[piece_of(clip)].broken][:MAX_PICTURES]
-    jpegs = draw_pictures(shown, data, pool=pool, progress=progress)
+    shown = [clip for clip in checked.sample if not checked.facts[clip_key(clip)].broken][:MAX_THUMBNAILS]
+    jpegs = make_thumbnails(shown, data, pool=pool, progress=progress)
     root = common_root([clip.path for _, clip in checked.listing.clips()])
-    pictures = []
+    thumbnails = []
     for clip in shown:
-        facts = checked.facts[piece_of(clip)]
+        facts = checked.facts[clip_key(clip)]
         what = checked.listing.classes[clip.label] if clip.label is not None else next(iter(clip.captions), "")
         length = f"{facts.frames} frames" + (f", {format_length(facts.seconds)}" if facts.seconds is not None else "")
-        if jpeg := jpegs.get(piece_of(clip)):
+        if jpeg := jpegs.get(clip_key(clip)):
             told = " · ".join(each for each in (what, length, f"{facts.width} x {facts.height}") if each)
-            pictures.append(Picture(relative(clip.path, root), told, jpeg))
-    write_page(report_page(report, pictures), path)
+            thumbnails.append(Thumbnail(relative(clip.path, root), told, jpeg))
+    write_page(report_page(report, thumbnails), path)
 
 
 def _print(report: "DataReport") -> None:
@@ -112,11 +112,11 @@ def _print(report: "DataReport") -> None:
     table_console().print(table)
     for kind in KINDS:
         found = report.of_kind(kind)
-        for each in found[:NAMED]:
+        for each in found[:MAX_PROBLEMS]:
             where = " · ".join(part for part in (each.split, each.origin, each.path) if part)
             click.echo(printable(f"{kind_text(kind)}: {where}: {each.reason}"))
-        if len(found) > NAMED:
-            click.echo(f"{kind_text(kind)}: and {len(found) - NAMED} more")
+        if len(found) > MAX_PROBLEMS:
+            click.echo(f"{kind_text(kind)}: and {len(found) - MAX_PROBLEMS} more")
     for note in report.notes:
         click.echo(f"note: {printable(note)}")
     click.echo(verdict_of(report))

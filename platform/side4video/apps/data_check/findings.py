@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 
 from side4video.apps.data_check.check import CheckResult
-from side4video.apps.data_check.listing import piece_of
+from side4video.apps.data_check.listing import clip_key
 from side4video.data.clip import Clip, Split
 
 KINDS = {
@@ -39,15 +39,15 @@ def find_problems(checked: CheckResult, frames: int) -> list[Problem]:
         checked: What the walk found.
         frames: How many a run looks at, per clip.
     """
-    missing = _each_once(checked, "missing", lambda clip: clip.path, lambda clip: _missing(checked, clip))
-    broken = _each_once(checked, "broken", piece_of, lambda clip: _broken(checked, clip))
-    short = _each_once(checked, "too_short", piece_of, lambda clip: _too_short(checked, clip, frames))
-    bare = _each_once(checked, "without_caption", piece_of, _without_caption)
-    refused = [Problem("refused", split, "", "", reason) for split, reason in checked.listing.refused.items()]
-    return [*missing, *broken, *short, *_duplicated(checked), *bare, *refused]
+    missing = _per_clip(checked, "missing", lambda clip: clip.path, lambda clip: _missing(checked, clip))
+    broken = _per_clip(checked, "broken", clip_key, lambda clip: _broken(checked, clip))
+    short = _per_clip(checked, "too_short", clip_key, lambda clip: _too_short(checked, clip, frames))
+    bare = _per_clip(checked, "without_caption", clip_key, _without_caption)
+    errors = [Problem("refused", split, "", "", reason) for split, reason in checked.listing.errors.items()]
+    return [*missing, *broken, *short, *_duplicated(checked), *bare, *errors]
 
 
-def _each_once(
+def _per_clip(
     checked: CheckResult, kind: str, key: Callable[[Clip], Hashable], judge: Callable[[Clip], str]
 ) -> Iterator[Problem]:
     """A problem for each clip that the judge has something to say of; clips with one key in a split are one."""
@@ -61,14 +61,14 @@ def _each_once(
 
 def _missing(checked: CheckResult, clip: Clip) -> str:
     kind = "folder" if clip.frame_pattern else "file"
-    return "" if checked.stamps[clip.path] else f"there is no such {kind}"
+    return "" if checked.versions[clip.path] else f"there is no such {kind}"
 
 
 def _broken(checked: CheckResult, clip: Clip) -> str:
-    stamp, facts = checked.stamps[clip.path], checked.facts.get(piece_of(clip))
-    if stamp is None:
+    version, facts = checked.versions[clip.path], checked.facts.get(clip_key(clip))
+    if version is None:
         return ""
-    if not stamp.bytes:
+    if not version.bytes:
         return "the folder holds nothing" if clip.frame_pattern else "the file is empty"
     if facts and facts.broken:
         return facts.broken
@@ -76,7 +76,7 @@ def _broken(checked: CheckResult, clip: Clip) -> str:
 
 
 def _too_short(checked: CheckResult, clip: Clip, frames: int) -> str:
-    facts = checked.facts.get(piece_of(clip))
+    facts = checked.facts.get(clip_key(clip))
     if facts is None or facts.broken or facts.frames >= frames:
         return ""
     return f"{facts.frames} frames, and data.frames is {frames}"
@@ -91,13 +91,13 @@ def _duplicated(checked: CheckResult) -> Iterator[Problem]:
     training: dict[str, dict[Hashable, Clip]] = {}
     for clip in checked.listing.splits["train"]:
         if digest := checked.digests.get(clip.path):
-            training.setdefault(digest, {}).setdefault(piece_of(clip), clip)
+            training.setdefault(digest, {}).setdefault(clip_key(clip), clip)
     seen = set()
     for clip in checked.listing.splits["test"]:
         twins = training.get(checked.digests.get(clip.path, ""), {})
         twin = next((other for other in twins.values() if _overlap(clip, other)), None)
-        if twin and piece_of(clip) not in seen:
-            seen.add(piece_of(clip))
+        if twin and clip_key(clip) not in seen:
+            seen.add(clip_key(clip))
             of = "itself" if twin.path == clip.path else twin.path
             where = f" ({twin.origin})" if twin.origin else ""
             yield Problem("duplicated", "test", clip.path, clip.origin, f"the same bytes for training: {of}{where}")

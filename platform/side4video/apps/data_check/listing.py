@@ -11,7 +11,7 @@ from side4video.data.datasets import Dataset
 POLICIES = ("missing_videos", "empty_captions")
 """Fields of data sets that say what becomes of gaps."""
 
-Piece = tuple[str, float | None, float | None]
+ClipKey = tuple[str, float | None, float | None]
 """What is decoded: a file or folder, and a span of it. Several clips may be of one piece."""
 
 
@@ -23,7 +23,7 @@ class Listing:
     classes: tuple[str, ...]
     fingerprint: str
     """What runs carry; empty where the data set would stop a run."""
-    refused: Mapping[Split, str]
+    errors: Mapping[Split, str]
     """Why it would, in the words that a run would end with."""
 
     def clips(self) -> Iterator[tuple[Split, Clip]]:
@@ -33,7 +33,7 @@ class Listing:
                 yield split, clip
 
 
-def piece_of(clip: Clip) -> Piece:
+def clip_key(clip: Clip) -> ClipKey:
     """What of the disk a clip shows."""
     return clip.path, clip.start_seconds, clip.end_seconds
 
@@ -44,7 +44,7 @@ def list_clips(dataset: Dataset) -> Listing:
     Raises:
         InputError: No split can be listed at all; as the data set says it.
     """
-    refused = {} if (fingerprint := _fingerprint(dataset)) else _refusals(dataset)
+    errors = {} if (fingerprint := _fingerprint(dataset)) else _listing_errors(dataset)
     fields = type(dataset).model_fields
     # Not checked, so that it takes a policy that no document may name.
     lenient = dataset.model_copy(update={name: KeepSpec() for name in POLICIES if name in fields})
@@ -55,11 +55,11 @@ def list_clips(dataset: Dataset) -> Listing:
             splits[split] = lenient.clips(split)
         except InputError as error:
             splits[split] = ()
-            refused.setdefault(split, str(error))
+            errors.setdefault(split, str(error))
             failures.append(error)
     if len(failures) == len(SPLITS):
         raise failures[0]
-    return Listing(splits, dataset.classes(), fingerprint, refused)
+    return Listing(splits, dataset.classes(), fingerprint, errors)
 
 
 def _fingerprint(dataset: Dataset) -> str:
@@ -69,11 +69,11 @@ def _fingerprint(dataset: Dataset) -> str:
         return ""
 
 
-def _refusals(dataset: Dataset) -> dict[Split, str]:
-    refused: dict[Split, str] = {}
+def _listing_errors(dataset: Dataset) -> dict[Split, str]:
+    errors: dict[Split, str] = {}
     for split in SPLITS:
         try:
             dataset.clips(split)
         except InputError as error:
-            refused[split] = str(error)
-    return refused
+            errors[split] = str(error)
+    return errors

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 MAX_PROBLEMS = 200
 """Problems of a kind that are listed; the rest is counted."""
-MAX_PICTURES = 60
+MAX_THUMBNAILS = 60
 """Clips on the contact sheet."""
 
 _TITLES = {
@@ -26,7 +26,7 @@ _TITLES = {
 
 
 @dataclass(frozen=True)
-class Picture:
+class Thumbnail:
     """A clip on the contact sheet."""
 
     title: str
@@ -36,7 +36,7 @@ class Picture:
     jpeg: bytes
 
 
-def report_page(report: DataReport, pictures: Sequence[Picture]) -> str:
+def report_page(report: DataReport, thumbnails: Sequence[Thumbnail]) -> str:
     """The page as HTML."""
     # Matplotlib takes most of a second to load, and `data check` without a page does not need it.
     from side4video.reports.figures.figure import figure_html
@@ -54,7 +54,7 @@ def report_page(report: DataReport, pictures: Sequence[Picture]) -> str:
         problems=problems,
         max_problems=MAX_PROBLEMS,
         figures=map(figure_html, report_figures(report)),
-        pictures=pictures,
+        thumbnails=thumbnails,
     )
 
 

@@ -19,16 +19,16 @@ from side4video.data.decode.clip_frames import ClipFrames
 from side4video.data.decode.video_source import BrokenClip, as_file, open_source
 from side4video.data.spec import DataSpec, LoaderSpec
 from side4video.data.storage import child, entries, extent, is_folder, is_remote, modified_ns, read_bytes, size_of
-from side4video.inference.video_folder import seconds_of
+from side4video.inference.video_folder import duration_seconds
 
-SHOWN_FRAMES = 3
+THUMBNAIL_FRAMES = 3
 """Frames of a clip on the contact sheet."""
-SHOWN_SIDE = 112
+THUMBNAIL_SIDE = 112
 """Pixels of the longer side of each."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
+class FileVersion:
     """What tells one version of a file from another; of a folder of frames, all its files together."""
 
     bytes: int
@@ -58,25 +58,25 @@ class Target:
     data: DataSpec
 
 
-def as_stored(data: DataSpec) -> DataSpec:
+def without_augmentation(data: DataSpec) -> DataSpec:
     """The section with frames left at the size of their file, each decoded when it is asked for."""
     return data.model_copy(update={"augmentation": AugmentationSpec(resize=ExactResizeSpec()), "loader": LoaderSpec()})
 
 
-def stamp_file(clip: Clip) -> Stamp | None:
+def file_version(clip: Clip) -> FileVersion | None:
     """The stamp of a clip's file or folder of frames; None where it is not there, or is the other of the two."""
     try:
         if is_remote(clip.path) or extent(clip.path):
-            return _stamp_elsewhere(clip)
+            return _remote_version(clip)
         status = os.stat(clip.path)  # noqa: PTH116 - many files: no Path object for each
         if stat.S_ISDIR(status.st_mode) != bool(clip.frame_pattern):
             return None
         if not clip.frame_pattern:
-            return Stamp(status.st_size, status.st_mtime_ns)
+            return FileVersion(status.st_size, status.st_mtime_ns)
         sizes = [os.stat(path).st_size for path in _files_of(clip.path)]  # noqa: PTH116
     except OSError:
         return None
-    return Stamp(sum(sizes), status.st_mtime_ns)
+    return FileVersion(sum(sizes), status.st_mtime_ns)
 
 
 def hash_file(clip: Clip) -> str:
@@ -98,12 +98,12 @@ def hash_file(clip: Clip) -> str:
     return whole.hexdigest()
 
 
-def _stamp_elsewhere(clip: Clip) -> Stamp | None:
+def _remote_version(clip: Clip) -> FileVersion | None:
     """The stamp of what is not a whole file or folder of this machine."""
     sizes = [size_of(address) for address in _addresses_of(clip)]
     if not sizes or None in sizes:
         return None
-    return Stamp(sum(size or 0 for size in sizes), modified_ns(clip.path))
+    return FileVersion(sum(size or 0 for size in sizes), modified_ns(clip.path))
 
 
 def _addresses_of(clip: Clip) -> list[str]:
@@ -145,27 +145,28 @@ def probe_clip(target: Target) -> ClipFacts:
 def _seconds(clip: Clip) -> float | None:
     if clip.frame_pattern:
         return None
-    whole = seconds_of(as_file(open_source(clip.path, clip.origin)))
+    whole = duration_seconds(as_file(open_source(clip.path, clip.origin)))
     if whole is None and clip.end_seconds is None:
         return None
     end = min(whole or float("inf"), clip.end_seconds or float("inf"))
     return max(0.0, end - (clip.start_seconds or 0.0))
 
 
-def picture_clip(target: Target) -> bytes:
+def make_thumbnail(target: Target) -> bytes:
     """Frames from begin, middle and end beside each other, as a JPEG; nothing where the clip cannot be decoded."""
     from PIL import Image
 
     try:
         frames_THWC = ClipFrames(target.data).read(
-            target.clip, lambda total: [(total - 1) * part // (SHOWN_FRAMES - 1) for part in range(SHOWN_FRAMES)]
+            target.clip,
+            lambda total: [(total - 1) * part // (THUMBNAIL_FRAMES - 1) for part in range(THUMBNAIL_FRAMES)],
         )
     except Exception:  # `probe_clip` has said why
         return b""
     height, width = frames_THWC.shape[1:3]
-    scale = min(1.0, SHOWN_SIDE / max(height, width))
+    scale = min(1.0, THUMBNAIL_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    strip = Image.new("RGB", (size[0] * SHOWN_FRAMES, size[1]))
+    strip = Image.new("RGB", (size[0] * THUMBNAIL_FRAMES, size[1]))
     for place, frame_HWC in enumerate(frames_THWC):
         strip.paste(Image.fromarray(np.ascontiguousarray(frame_HWC)).resize(size), (place * size[0], 0))
     file = io.BytesIO()

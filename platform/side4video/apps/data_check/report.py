@@ -11,10 +11,10 @@ import numpy as np
 
 from side4video.apps.data_check.check import CheckResult, Work
 from side4video.apps.data_check.findings import KINDS, Problem, find_problems
-from side4video.apps.data_check.listing import piece_of
+from side4video.apps.data_check.listing import clip_key
 from side4video.data.clip import SPLITS, Split
 
-BARS = 24
+MAX_BARS = 24
 """Of a histogram, at most."""
 _LOGARITHMIC_FROM = 30
 """Ratio of the largest value to the smallest."""
@@ -101,12 +101,12 @@ def make_report(name: str, dataset: str, checked: CheckResult, *, frames: int, n
         notes: What a person should know besides.
     """
     listing, facts = checked.listing, checked.facts
-    pieces = {piece_of(clip) for _, clip in listing.clips() if (stamp := checked.stamps[clip.path]) and stamp.bytes}
+    keys = {clip_key(clip) for _, clip in listing.clips() if (version := checked.versions[clip.path]) and version.bytes}
     classes = _count_classes(checked)
     bare = [each for each, counts in classes.items() if not counts["train"]]
     found = [*notes]
-    if len(facts) < len(pieces):
-        found.append(f"{len(facts)} of {len(pieces)} clips were decoded; --all decodes all")
+    if len(facts) < len(keys):
+        found.append(f"{len(facts)} of {len(keys)} clips were decoded; --all decodes all")
     if bare:
         found.append(f"{len(bare)} of {len(classes)} classes have no training clip, the first: {bare[0]}")
     return DataReport(
@@ -116,7 +116,7 @@ def make_report(name: str, dataset: str, checked: CheckResult, *, frames: int, n
         splits={split: _count_split(checked, split) for split in SPLITS},
         problems=find_problems(checked, frames),
         decoded=len(facts),
-        decodable=len(pieces),
+        decodable=len(keys),
         classes=classes,
         histograms={key: each for key, each in _histograms(checked).items() if each is not None},
         sizes=_count_sizes(checked),
@@ -127,8 +127,8 @@ def make_report(name: str, dataset: str, checked: CheckResult, *, frames: int, n
 
 def _count_split(checked: CheckResult, split: Split) -> SplitCount:
     clips = checked.listing.splits[split]
-    stamps = [stamp for path in {clip.path for clip in clips} if (stamp := checked.stamps[path])]
-    return SplitCount(len(clips), len(stamps), sum(stamp.bytes for stamp in stamps))
+    versions = [version for path in {clip.path for clip in clips} if (version := checked.versions[path])]
+    return SplitCount(len(clips), len(versions), sum(version.bytes for version in versions))
 
 
 def _count_classes(checked: CheckResult) -> Counts:
@@ -150,8 +150,8 @@ def _decoded(checked: CheckResult) -> dict[Split, list[Any]]:
     """The facts of what could be decoded, each clip once in a split."""
     found: dict[Split, list[Any]] = {}
     for split, clips in checked.listing.splits.items():
-        pieces = dict.fromkeys(piece_of(clip) for clip in clips)
-        facts = [each for piece in pieces if (each := checked.facts.get(piece))]
+        keys = dict.fromkeys(clip_key(clip) for clip in clips)
+        facts = [each for key in keys if (each := checked.facts.get(key))]
         found[split] = [each for each in facts if not each.broken]
     return found
 
@@ -164,7 +164,7 @@ def _histograms(checked: CheckResult) -> dict[str, Histogram | None]:
         for split, clips in splits.items()
     }
     sizes = {
-        split: [stamp.bytes for path in {clip.path for clip in clips} if (stamp := checked.stamps[path])]
+        split: [version.bytes for path in {clip.path for clip in clips} if (version := checked.versions[path])]
         for split, clips in splits.items()
     }
     seconds = {split: [each.seconds for each in facts if each.seconds is not None] for split, facts in decoded.items()}
@@ -178,18 +178,18 @@ def _histograms(checked: CheckResult) -> dict[str, Histogram | None]:
 
 def spread(values: Mapping[str, Sequence[float]], unit: str) -> Histogram | None:
     """The histogram of values, on a logarithmic axis where they span a factor of 30; None where there are none."""
-    every = [value for some in values.values() for value in some]
-    if not every:
+    all_values = [value for some in values.values() for value in some]
+    if not all_values:
         return None
-    least, most = min(every), max(every)
-    if all(float(value).is_integer() for value in every) and most - least < BARS:
+    least, most = min(all_values), max(all_values)
+    if all(float(value).is_integer() for value in all_values) and most - least < MAX_BARS:
         edges = np.arange(least - 0.5, most + 1)
     elif least == most:
         edges = np.array([least - 0.5, least + 0.5])
     elif least > 0 and most / least > _LOGARITHMIC_FROM:
-        edges = np.geomspace(least, most, BARS + 1)
+        edges = np.geomspace(least, most, MAX_BARS + 1)
     else:
-        edges = np.linspace(least, most, BARS + 1)
+        edges = np.linspace(least, most, MAX_BARS + 1)
     edges[-1] = max(edges[-1], math.nextafter(most, math.inf))
     edges[0] = min(edges[0], least)
     return Histogram(
@@ -197,6 +197,6 @@ def spread(values: Mapping[str, Sequence[float]], unit: str) -> Histogram | None
         tuple(float(edge) for edge in edges),
         {split: tuple(int(count) for count in np.histogram(some, edges)[0]) for split, some in values.items()},
         least,
-        median(every),
+        median(all_values),
         most,
     )

@@ -17,8 +17,8 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from side4video.apps.data_check.listing import Piece
-from side4video.apps.data_check.probe import ClipFacts, Stamp
+from side4video.apps.data_check.listing import ClipKey
+from side4video.apps.data_check.probe import ClipFacts, FileVersion
 from side4video.core.paths import home
 from side4video.data.clip import Clip
 from side4video.data.spec import DataSpec
@@ -44,8 +44,8 @@ class SavedResults:
         self.reading = [data.decoder, data.frames, data.sampling.model_dump_json()]
         self.notes: list[str] = []
         """What a person should know: why the file was not used, or not written."""
-        self._digests: dict[str, tuple[Stamp, str]] = {}
-        self._facts: dict[Piece, tuple[Stamp, ClipFacts]] = {}
+        self._digests: dict[str, tuple[FileVersion, str]] = {}
+        self._facts: dict[ClipKey, tuple[FileVersion, ClipFacts]] = {}
         self._written, self._is_new = time.monotonic(), False
 
     def __enter__(self) -> "SavedResults":
@@ -55,41 +55,41 @@ class SavedResults:
     def __exit__(self, *_: object) -> None:
         self._write()
 
-    def digest(self, path: str, stamp: Stamp) -> str | None:
+    def digest(self, path: str, version: FileVersion) -> str | None:
         """The hash of a file as it is now; None if it is not known."""
         before, digest = self._digests.get(path, (None, None))
-        return digest if before == stamp else None
+        return digest if before == version else None
 
-    def facts(self, piece: Piece, stamp: Stamp) -> ClipFacts | None:
+    def facts(self, key: ClipKey, version: FileVersion) -> ClipFacts | None:
         """What decoding said of a clip of a file as it is now; None if it is not known."""
-        before, facts = self._facts.get(piece, (None, None))
-        return facts if before == stamp else None
+        before, facts = self._facts.get(key, (None, None))
+        return facts if before == version else None
 
-    def keep_digest(self, path: str, stamp: Stamp, digest: str) -> None:
+    def store_digest(self, path: str, version: FileVersion, digest: str) -> None:
         """Remember the hash of a file."""
-        self._digests[path] = (stamp, digest)
-        self._write_sometimes()
+        self._digests[path] = (version, digest)
+        self._write_periodically()
 
-    def keep_facts(self, piece: Piece, stamp: Stamp, facts: ClipFacts) -> None:
+    def store_facts(self, key: ClipKey, version: FileVersion, facts: ClipFacts) -> None:
         """Remember what decoding said."""
-        self._facts[piece] = (stamp, facts)
-        self._write_sometimes()
+        self._facts[key] = (version, facts)
+        self._write_periodically()
 
-    def forget_others(self, paths: Collection[str]) -> None:
+    def remove_others(self, paths: Collection[str]) -> None:
         """Forget files that are not listed any more."""
         for path in self._digests.keys() - paths:
             del self._digests[path]
-        for piece in [piece for piece in self._facts if piece[0] not in paths]:
-            del self._facts[piece]
+        for key in [key for key in self._facts if key[0] not in paths]:
+            del self._facts[key]
 
     def _read(self) -> None:
         try:
             document = json.loads(self.path.read_text(encoding="utf-8"))
             if document["format"] != FORMAT:
                 return
-            digests = {path: (Stamp(*stamp), str(digest)) for path, stamp, digest in document["files"]}
-            facts: dict[Piece, Any] = {
-                tuple(piece): (Stamp(*stamp), ClipFacts(*facts)) for piece, stamp, facts in document["clips"]
+            digests = {path: (FileVersion(*version), str(digest)) for path, version, digest in document["files"]}
+            facts: dict[ClipKey, Any] = {
+                tuple(key): (FileVersion(*version), ClipFacts(*facts)) for key, version, facts in document["clips"]
             }
         except FileNotFoundError:
             return
@@ -98,7 +98,7 @@ class SavedResults:
             return
         self._digests, self._facts = digests, facts if document["reading"] == self.reading else {}
 
-    def _write_sometimes(self) -> None:
+    def _write_periodically(self) -> None:
         self._is_new = True
         if time.monotonic() - self._written > SAVE_EVERY_SECONDS:
             self._write()
@@ -109,8 +109,8 @@ class SavedResults:
         document = {
             "format": FORMAT,
             "reading": self.reading,
-            "files": [[path, astuple(stamp), digest] for path, (stamp, digest) in self._digests.items()],
-            "clips": [[piece, astuple(stamp), astuple(facts)] for piece, (stamp, facts) in self._facts.items()],
+            "files": [[path, astuple(version), digest] for path, (version, digest) in self._digests.items()],
+            "clips": [[key, astuple(version), astuple(facts)] for key, (version, facts) in self._facts.items()],
         }
         partial = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.partial")
         try:
@@ -126,7 +126,7 @@ class SavedResults:
                 partial.unlink(missing_ok=True)
 
 
-def kept_place(data: DataSpec, clips: Sequence[Clip]) -> Path:
+def saved_results_path(data: DataSpec, clips: Sequence[Clip]) -> Path:
     """The file for a data set."""
     key = f"{data.dataset.model_dump_json()}\n{common_root([clip.path for clip in clips])}"
     return home() / "checks" / f"{data.dataset.kind}-{hashlib.sha256(os.fsencode(key)).hexdigest()[:12]}.json"

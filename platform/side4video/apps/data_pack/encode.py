@@ -112,19 +112,19 @@ def _frames(clip: Clip, total: int, short_side: int) -> Iterator[tuple[int, np.n
     """All frames, some at a time, each time with the number of the first."""
     first, size = 0, 1
     while first < total or first == 0:
-        wanted = range(first, min(total, first + size))
-        frames_THWC = _read(clip, wanted, short_side)
+        indices = range(first, min(total, first + size))
+        frames_THWC = _read(clip, indices, short_side)
         yield first, frames_THWC
-        first += len(wanted)
+        first += len(indices)
         size = max(1, _DECODED_BYTES // frames_THWC[0].nbytes)
 
 
-def _read(clip: Clip, wanted: range, short_side: int) -> np.ndarray:
+def _read(clip: Clip, indices: range, short_side: int) -> np.ndarray:
     if clip.frame_pattern:
         return read_frame_folder(
-            clip.path, lambda _: wanted, pattern=clip.frame_pattern, short_side=short_side, origin=clip.origin
+            clip.path, lambda _: indices, pattern=clip.frame_pattern, short_side=short_side, origin=clip.origin
         )
-    return decode_frames(clip.path, lambda _: wanted, short_side=short_side, origin=clip.origin)[0]
+    return decode_frames(clip.path, lambda _: indices, short_side=short_side, origin=clip.origin)[0]
 
 
 def _even(frame_HWC: np.ndarray) -> np.ndarray:

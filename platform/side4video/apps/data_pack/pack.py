@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from side4video.apps.data_pack.encode import Encoding, Job, write_video
-from side4video.apps.data_pack.shards import read_member, seal, write_shard
+from side4video.apps.data_pack.shards import describe_shard, read_member, write_shard
 from side4video.core.errors import InputError
 from side4video.core.progress import Progress
 from side4video.core.worker_pool import JobFailed, WorkerPool
@@ -83,7 +83,7 @@ class Packing:
         write_shard(
             path,
             [
-                (video.member, scratch / video.member, _about(video, classes, broken.get(video.member, "")))
+                (video.member, scratch / video.member, _metadata(video, classes, broken.get(video.member, "")))
                 for video in videos
             ],
         )
@@ -107,7 +107,7 @@ def repack(packing: Packing, *, files: int) -> Packed:
     splits: dict[Split, Sequence[Clip]] = {split: dataset.clips(split) for split in SPLITS}
     shards = plan_shards(splits, files, suffix="" if packing.encoding.codec == "copy" else ".mp4")
     source = dataset.fingerprint()
-    _claim(packing.folder, {"source": source, "encoding": asdict(packing.encoding), "files": files})
+    _check_plan(packing.folder, {"source": source, "encoding": asdict(packing.encoding), "files": files})
     before, encoded, total = 0, 0, sum(map(len, shards.values()))
     if (packing.folder / MANIFEST).is_file():  # and not written anew: it would vouch for whatever the shards hold now
         manifest = read_manifest(str(packing.folder))
@@ -125,9 +125,9 @@ def repack(packing: Packing, *, files: int) -> Packed:
         packing.progress.report(PACKING, before, total)
         members = {member.name: member.address for member in list_members(str(path))}
         addresses |= {video.clip.path: members[video.member] for video in videos if video.member in members}
-        left_out += [_left_out(video, members) for video in videos if video.member not in members]
+        left_out += [_unreadable(video, members) for video in videos if video.member not in members]
         _check_cap(left_out, total, packing.data)
-        sealed.append(_sealed(packing.folder, path))
+        sealed.append(_shard_of(packing.folder, path))
     mirrored = dataset.flipped_classes()
     records = [record for split, clips in splits.items() for record in _records(clips, split, addresses)]
     text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
@@ -183,13 +183,13 @@ def verify(folder: Path, manifest: Manifest, progress: Progress) -> list[str]:
         path = folder / shard.name
         if not path.is_file():
             wrong.append(f"{path}: there is no such shard")
-        elif seal(path) != shard:
+        elif describe_shard(path) != shard:
             wrong.append(f"{path}: not the bytes that were written")
         progress.report("verifying shards", done, len(manifest.shards))
     return wrong
 
 
-def _claim(folder: Path, plan: dict[str, Any]) -> None:
+def _check_plan(folder: Path, plan: dict[str, Any]) -> None:
     """Begin or go on in a folder; another packing's is refused."""
     place = folder / PLAN
     text = json.dumps(plan, indent=1, sort_keys=True) + "\n"
@@ -209,12 +209,12 @@ def _claim(folder: Path, plan: dict[str, Any]) -> None:
     place.write_text(text, encoding="utf-8")
 
 
-def _sealed(folder: Path, path: Path) -> Shard:
+def _shard_of(folder: Path, path: Path) -> Shard:
     """The seal of a shard as it was when it was written; it is kept for the packing that goes on after this one."""
     place = folder / FILES / f"{path.name}.json"
     if place.is_file():
         return Shard(**json.loads(place.read_text(encoding="utf-8")))
-    found = seal(path)
+    found = describe_shard(path)
     place.parent.mkdir(exist_ok=True)
     partial = place.with_suffix(".partial")
     partial.write_text(json.dumps(asdict(found)), encoding="utf-8")
@@ -222,7 +222,7 @@ def _sealed(folder: Path, path: Path) -> Shard:
     return found
 
 
-def _about(video: Video, classes: Sequence[str], broken: str) -> dict[str, Any]:
+def _metadata(video: Video, classes: Sequence[str], broken: str) -> dict[str, Any]:
     """What a video's JSON file says: for readers of WebDataset, and why it is not there."""
     clip = video.clip
     about: dict[str, Any] = {"name": video.name}
@@ -233,7 +233,7 @@ def _about(video: Video, classes: Sequence[str], broken: str) -> dict[str, Any]:
     return about | ({"broken": broken, "path": clip.path, "origin": clip.origin} if broken else {})
 
 
-def _left_out(video: Video, members: Mapping[str, str]) -> dict[str, str]:
+def _unreadable(video: Video, members: Mapping[str, str]) -> dict[str, str]:
     about = read_member(members[f"{Path(video.member).stem}.json"])
     return {key: str(about.get(key, "")) for key in ("path", "origin", "broken")}
 

@@ -36,7 +36,7 @@ def read_member(address: str) -> dict[str, Any]:
     return dict(json.loads(read_bytes(address)))
 
 
-def seal(path: Path) -> Shard:
+def describe_shard(path: Path) -> Shard:
     """Name, size and SHA-256 of a shard."""
     with path.open("rb") as file:
         return Shard(path.name, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())

@@ -46,7 +46,7 @@ def examples(run: str, out: Path, queries: int, top: int, frames: int, seed: int
     RUN is a retrieval run: its id, the beginning of it, or its name. Captions are chosen evenly over the quantiles of
     the rank that the run's stored predictions say, so good and bad cases stand as they occur.
     """
-    from side4video.apps.examples.queries import choose_queries, read_queries, rule
+    from side4video.apps.examples.queries import choose_queries, read_queries, selection_rule
 
     folder = made_folder(out)
     with ProgressView(unit="videos") as progress, tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
@@ -54,19 +54,19 @@ def examples(run: str, out: Path, queries: int, top: int, frames: int, seed: int
         finished, encoder, clips, text = _load(run, uri, Path(scratch))
         stored = read_queries(text, where=f"{finished.where}: {PREDICTIONS}")
         chosen = choose_queries(stored, count=queries, seed=seed)
-        from side4video.apps.examples.search import Gallery
+        from side4video.apps.examples.search import VideoGallery
 
-        gallery = Gallery(encoder, clips, progress)
+        gallery = VideoGallery(encoder, clips, progress)
         progress.report("ranking")
         found = [gallery.find(query, top=top) for query in chosen]
-    notes = [rule(len(stored), count=queries, seed=seed)]
+    notes = [selection_rule(len(stored), count=queries, seed=seed)]
     moved = [each for each in found if each.own_rank != each.query.rank]
     if moved:
         ranks = ", ".join(f"{each.query.rank} then and {each.own_rank} now" for each in moved)
         notes.append(f"Ranks that differ from the stored ones: {ranks}: rounding, or videos that changed.")
     title = f"{finished.name} ({finished.run_id[:8]}): what captions find among {len(gallery.places)} videos"
     files = _write(folder, found, title, notes, videos=len(gallery.places), frames=frames)
-    _tell(found, files, notes, as_json=as_json)
+    _print_result(found, files, notes, as_json=as_json)
 
 
 def _load(run: str, uri: str, scratch: Path) -> tuple[Any, Any, Any, str]:
@@ -121,11 +121,11 @@ def _write(
     return [*files, page]
 
 
-def _tell(found: "list[Example]", files: list[Path], notes: list[str], *, as_json: bool) -> None:
+def _print_result(found: "list[Example]", files: list[Path], notes: list[str], *, as_json: bool) -> None:
     if as_json:
         rows = [_as_json(each) for each in found]
-        told = {"queries": rows, "notes": notes, "files": [str(file) for file in files]}
-        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        document = {"queries": rows, "notes": notes, "files": [str(file) for file in files]}
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
     for each in found:
         click.echo(f"rank {each.own_rank:>5}  {each.query.caption}")

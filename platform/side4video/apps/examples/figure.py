@@ -16,9 +16,9 @@ from matplotlib.patches import Rectangle
 from side4video.apps.examples.queries import Example, FoundVideo
 from side4video.reports.figures.style import INK, SOFT, TEXT, new_figure, wrap_text
 
-OWN = "#0072B2"
+OWN_COLOUR = "#0072B2"
 """Blue of Okabe and Ito's colours, which the colour-blind tell from grey; a word stands beside it."""
-NOTE = "#5c5c5c"
+NOTE_COLOUR = "#5c5c5c"
 WIDTH = 8.0
 _EDGE, _GAP, _ABOVE, _HEAD, _FOOT = 0.12, 0.1, 0.52, 0.17, 0.26
 
@@ -57,11 +57,13 @@ def examples_figure(
         for place, video in enumerate(example.found):
             apart = 0.15 if place and video.rank > place + 1 else 0.0
             left = _EDGE + place * (cell + _GAP) + apart
-            write(left, below - 0.13, _label(video), fontsize=TEXT - 2, color=OWN if video.is_own else NOTE)
+            write(
+                left, below - 0.13, _label(video), fontsize=TEXT - 2, color=OWN_COLOUR if video.is_own else NOTE_COLOUR
+            )
             _strip(figure, video, box=(left, below, cell, height), frames=frames)
         top += row
     for number, line in enumerate(notes):
-        write(_EDGE, size[1] - 0.12 - 0.145 * (len(notes) - 1 - number), line, color=NOTE, fontsize=TEXT - 2)
+        write(_EDGE, size[1] - 0.12 - 0.145 * (len(notes) - 1 - number), line, color=NOTE_COLOUR, fontsize=TEXT - 2)
     return figure
 
 
@@ -97,5 +99,7 @@ def _strip(figure: Figure, video: FoundVideo, *, box: tuple[float, float, float,
     parts = [part for number in chosen for part in (between, video.frames_THWC[number])][1:]
     axes.imshow(np.concatenate(parts, axis=1), aspect="auto")
     if video.is_own:
-        edge = Rectangle((0, 0), 1, 1, transform=axes.transAxes, fill=False, color=OWN, linewidth=3, clip_on=False)
+        edge = Rectangle(
+            (0, 0), 1, 1, transform=axes.transAxes, fill=False, color=OWN_COLOUR, linewidth=3, clip_on=False
+        )
         axes.add_patch(edge)

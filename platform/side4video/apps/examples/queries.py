@@ -88,7 +88,7 @@ def choose_queries(queries: Sequence[Query], *, count: int, seed: int) -> list[Q
     return [queries[ordered[(2 * part + 1) * len(queries) // (2 * count)]] for part in range(count)]
 
 
-def rule(queries: int, *, count: int, seed: int) -> str:
+def selection_rule(queries: int, *, count: int, seed: int) -> str:
     """How queries were chosen, for the reader."""
     if count >= queries:
         return f"All {queries} captions of the evaluation, in the order of the rank of their own video."

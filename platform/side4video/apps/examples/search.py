@@ -17,7 +17,7 @@ from side4video.tasks.retrieval.matching import Embeddings
 from side4video.tasks.retrieval.ranking import Search
 
 
-class Gallery:
+class VideoGallery:
     """All test videos of a run, as its matching keeps them."""
 
     def __init__(self, encoder: RetrievalModel, clips: Sequence[Clip], progress: Progress) -> None:
@@ -29,7 +29,7 @@ class Gallery:
             progress: Receives the progress.
         """
         self._encoder, self.clips, self.names = encoder, clips, readable_names(clips)
-        self.places, kept = encoder.keep(clips, progress)
+        self.places, kept = encoder.embed_clips(clips, progress)
         self._search = _search(encoder, kept)
 
     def find(self, query: Query, *, top: int) -> Example:
@@ -40,14 +40,14 @@ class Gallery:
         Raises:
             ValueError: Its own video could not be read.
         """
-        question = self._encoder.read_caption(query.caption)
-        similarities_V = self._similarities(question)
+        query = self._encoder.read_caption(query.caption)
+        similarities_V = self._similarities(query)
         own = self.places.index(query.clip)
         keyed = similarities_V.nan_to_num(float("-inf")).tolist()
         order = sorted(range(len(keyed)), key=lambda row: (-keyed[row], row == own, self.places[row]))
         shown = list(dict.fromkeys([*order[:top], own]))
         clips = [self.clips[self.places[row]] for row in shown]
-        shots = self._encoder.shots_of(clips, question)
+        shots = self._encoder.frames_of_clips(clips, query)
         found = []
         for number, row in enumerate(shown):
             seen = shots.get(number)
@@ -65,9 +65,9 @@ class Gallery:
         return Example(query, tuple(found))
 
     @torch.no_grad()
-    def _similarities(self, question: TextQuery) -> Tensor:
+    def _similarities(self, query: TextQuery) -> Tensor:
         """Of a text and all videos [V], in the tiles that an evaluation compares in."""
-        tiles = self._search.tiles(self._search.on_device(question.kept))
+        tiles = self._search.tiles(self._search.on_device(query.kept))
         return torch.cat([tile_QC[0].cpu() for _, tile_QC in tiles])
 
 

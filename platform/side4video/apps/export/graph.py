@@ -55,7 +55,7 @@ class GraphCheck:
     """Compared."""
 
     @property
-    def agrees(self) -> bool:
+    def is_equal(self) -> bool:
         """Whether the graph may be written."""
         return self.bit_equal or self.graph_error <= self.allowed
 
@@ -82,11 +82,11 @@ class ScoresOfFrames(nn.Module):
         """The same scores computed in float64; the module does not go back."""
         self.double()
         self.tower.dtype = torch.float64
-        with _NothingNarrower():
+        with _KeepFloat64():
             return self(video_BTCHW)
 
 
-class _NothingNarrower(TorchFunctionMode):
+class _KeepFloat64(TorchFunctionMode):
     """Takes `.float()`, which stands for "at least fp32", as `.double()`."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -113,13 +113,13 @@ def write_graph(model: Model, path: Path) -> GraphCheck:
     model.tower.chunk_frames = "all"
     scores = ScoresOfFrames(model).eval()
     clips = [_noise(model, number) for number in CHECKED_BATCHES]
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), _silence_warnings():
         expected = [scores(video) for video in clips]
         program = _export(scores, clips[1], kind=model.spec.method.kind)
         torch.export.save(program, path, extra_files={ABOUT: json.dumps(_about(model), ensure_ascii=False, indent=1)})
         del program
         check = check_graph(path, clips, expected, scores)
-    if not check.agrees:
+    if not check.is_equal:
         path.unlink()
         raise Side4VideoError(
             f"the exported graph is refused: its scores differ from float64 by up to {check.graph_error:.2g}, "
@@ -141,10 +141,10 @@ def check_graph(path: Path, clips: list[Tensor], expected: list[Tensor], scores:
     with torch.no_grad():
         found = [graph(video) for video in clips]
         truth = [scores.in_float64(video) for video in clips]
-    model_error, graph_error = _largest(expected, truth), _largest(found, truth)
+    model_error, graph_error = _max_difference(expected, truth), _max_difference(found, truth)
     return GraphCheck(
         bit_equal=all(torch.equal(one, other) for one, other in zip(found, expected, strict=True)),
-        difference=_largest(found, expected),
+        difference=_max_difference(found, expected),
         model_error=model_error,
         graph_error=graph_error,
         allowed=max(TIMES * model_error, SCORE_ROUNDING),
@@ -193,12 +193,12 @@ def _noise(model: Model, clips: int) -> Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
 
 
-def _largest(some: list[Tensor], others: list[Tensor]) -> float:
+def _max_difference(some: list[Tensor], others: list[Tensor]) -> float:
     return max(float((one.double() - other.double()).abs().max()) for one, other in zip(some, others, strict=True))
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_warnings() -> Iterator[None]:
     """Without what torch's tracer says to its developers."""
     log = logging.getLogger("torch")
     level = log.level

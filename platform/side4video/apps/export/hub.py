@@ -50,7 +50,7 @@ class Hub:
         if "/" not in self.repository:
             raise InputError(OPTION, f"{self.repository!r} has no namespace", allowed="NAMESPACE/NAME")
         self._check_token()
-        with self._in_words():
+        with self._readable_errors():
             try:
                 found = self.api.repo_info(self.repository, repo_type="model")
             except RepositoryNotFoundError:
@@ -72,7 +72,7 @@ class Hub:
             InputError: The token may not write there.
             Side4VideoError: The hub cannot be reached, or refuses.
         """
-        with self._in_words():
+        with self._readable_errors():
             made = self.api.create_repo(self.repository, repo_type="model", private=not self.public, exist_ok=True)
             self.api.upload_folder(
                 repo_id=self.repository,
@@ -94,7 +94,7 @@ class Hub:
             )
 
     @contextmanager
-    def _in_words(self) -> Iterator[None]:
+    def _readable_errors(self) -> Iterator[None]:
         """The hub's errors as one line each; what it answers, but no header and no token."""
         from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 

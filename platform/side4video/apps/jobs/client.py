@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 ANSWER_SECONDS = 10.0
 """How long a job API may take to say that it is there."""
 
-AGENT_SECONDS = 60.0
+AGENT_START_SECONDS = 60.0
 """How long after its start a head may have nobody yet who takes jobs."""
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 """How often a job is asked whether it has ended, when its log has."""
 
 RECONNECTIONS = 20
@@ -93,7 +93,7 @@ class JobCluster:
             InputError: If nobody answers there, or it wants a token.
         """
         self.address = address
-        _must_answer(address)
+        _check_connection(address)
         # Ray takes an address from the environment rather than the one it is given.
         os.environ[ADDRESS_NAMES[0]] = address
         # They say on stderr what they pack and send.
@@ -102,7 +102,7 @@ class JobCluster:
         try:
             self._client = JobSubmissionClient(address)
         except AuthenticationError:
-            raise _unauthorised(address) from None
+            raise _authentication_error(address) from None
         except Exception as error:  # each library below has its own kinds
             raise InputError(
                 "--address",
@@ -135,7 +135,7 @@ class JobCluster:
             environment: dict[str, Any] = {"working_dir": folder}
             if request.environment:
                 environment["env_vars"] = dict(request.environment)
-            deadline = time.monotonic() + AGENT_SECONDS
+            deadline = time.monotonic() + AGENT_START_SECONDS
             while True:
                 try:
                     self._client.submit_job(
@@ -158,7 +158,7 @@ class JobCluster:
 
     def jobs(self) -> list[Job]:
         """Those that were submitted, the newest first."""
-        found = [_job(each) for each in self._ask(self._client.list_jobs) if each.type == JobType.SUBMISSION]
+        found = [_job(each) for each in self._call(self._client.list_jobs) if each.type == JobType.SUBMISSION]
         return sorted(found, key=lambda job: -(job.started_s or float("inf")))
 
     def find(self, name: str) -> Job:
@@ -180,22 +180,22 @@ class JobCluster:
 
     def details(self, submission_id: str) -> Job:
         """What is known of a job now."""
-        return _job(self._ask(lambda: self._client.get_job_info(submission_id)))
+        return _job(self._call(lambda: self._client.get_job_info(submission_id)))
 
     def logs(self, submission_id: str) -> str:
         """What a job has said so far, without secrets."""
-        return redact_command(self._ask(lambda: self._client.get_job_logs(submission_id)))
+        return redact_command(self._call(lambda: self._client.get_job_logs(submission_id)))
 
     def stop(self, submission_id: str, *, seconds: float = 60.0) -> Job:
         """End a job, and wait until it has ended, but no longer than so many seconds."""
-        self._ask(lambda: self._client.stop_job(submission_id))
+        self._call(lambda: self._client.stop_job(submission_id))
         return self.wait(submission_id, seconds=seconds)
 
     def wait(self, submission_id: str, *, seconds: float = float("inf")) -> Job:
         """The job when it has ended, or after so many seconds."""
         deadline = time.monotonic() + seconds
         while not (job := self.details(submission_id)).is_over and time.monotonic() < deadline:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
         return job
 
     def follow(self, submission_id: str, show: Show) -> Job:
@@ -208,43 +208,43 @@ class JobCluster:
         Raises:
             Side4VideoError: If the cluster is lost.
         """
-        view = _LogView(show)
+        view = _LogReader(show)
         for _ in range(RECONNECTIONS):
             try:
-                asyncio.run(view.take(self._client.tail_job_logs(submission_id)))
+                asyncio.run(view.read(self._client.tail_job_logs(submission_id)))
             except Exception as error:  # of aiohttp and of Ray
                 log.info("the log of %s broke off: %s", submission_id, _one_line(error))
-            if (job := self.wait(submission_id, seconds=2 * LOOK_SECONDS)).is_over:
+            if (job := self.wait(submission_id, seconds=2 * POLL_SECONDS)).is_over:
                 if not view.shown:  # it was quick to end, and gone before its log was followed
                     show(self.logs(submission_id))
                 return job
             time.sleep(1)
         return self.wait(submission_id)
 
-    def _ask(self, question: Callable[[], Any]) -> Any:
+    def _call(self, request: Callable[[], Any]) -> Any:
         try:
-            return question()
+            return request()
         except AuthenticationError:
-            raise _unauthorised(self.address) from None
+            raise _authentication_error(self.address) from None
         except (RuntimeError, OSError) as error:
             raise Side4VideoError(f"{redact_text(self.address)}: {_one_line(error)}") from error
 
 
-class _LogView:
+class _LogReader:
     """A log that is shown once, however often it is read from its beginning."""
 
     def __init__(self, show: Show) -> None:
         self._show, self.shown = show, 0
 
-    async def take(self, pieces: AsyncIterator[str]) -> None:
+    async def read(self, pieces: AsyncIterator[str]) -> None:
         """Show what was not shown yet."""
         read = 0
         async for piece in pieces:
-            fresh = piece[max(0, self.shown - read) :]
+            new = piece[max(0, self.shown - read) :]
             read += len(piece)
-            if fresh:
-                self.shown += len(fresh)
-                self._show(redact_command(fresh))
+            if new:
+                self.shown += len(new)
+                self._show(redact_command(new))
 
 
 def _job(details: JobDetails) -> Job:
@@ -263,7 +263,7 @@ def _job(details: JobDetails) -> Job:
     )
 
 
-def _must_answer(address: str) -> None:
+def _check_connection(address: str) -> None:
     """Ask with a limit of time, which Ray's client has not."""
     try:
         urllib.request.urlopen(f"{address}/api/version", timeout=ANSWER_SECONDS).close()  # noqa: S310 - http(s) by check
@@ -279,7 +279,7 @@ def _must_answer(address: str) -> None:
         ) from None
 
 
-def _unauthorised(address: str) -> InputError:
+def _authentication_error(address: str) -> InputError:
     return InputError(
         "--address",
         f"{redact_text(address)} wants a token, and has none, or another one, of this command",

@@ -8,7 +8,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from side4video.apps.jobs.submit import ending
+from side4video.apps.jobs.submit import end_message
 from side4video.core.units import format_duration
 from side4video.terminal.options import as_json, job_api
 
@@ -65,7 +65,7 @@ def logs(*, job: str, address: str, follows: bool, as_json: bool) -> None:
     except KeyboardInterrupt:
         click.echo(f"\nThe job goes on: {found.submission_id}", err=True)
         sys.exit(130)
-    click.echo(ending(ended), err=True)
+    click.echo(end_message(ended), err=True)
     if as_json:
         click.echo(json.dumps(_as_json(ended), indent=2))
     sys.exit(ended.exit_code)
@@ -83,7 +83,9 @@ def stop(job: str, address: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_as_json(ended), indent=2))
     else:
-        click.echo(f"Job {ended.submission_id} had ended before: {ended.state}." if found.is_over else ending(ended))
+        click.echo(
+            f"Job {ended.submission_id} had ended before: {ended.state}." if found.is_over else end_message(ended)
+        )
     if not ended.is_over:
         click.echo("error: it has not ended yet; ask again with: side4video jobs list", err=True)
         sys.exit(1)

@@ -31,7 +31,7 @@ _FILES = (
 _FOLDERS = ("data.dataset.root", "data.dataset.test_root", "data.dataset.videos_root", "features.folder")
 """Fields that may name a folder so."""
 
-_NAMED = 3
+_MAX_NAMED = 3
 """Files that a refusal names."""
 
 
@@ -85,32 +85,32 @@ def collect_files(
     Raises:
         InputError: If a path means nothing on another machine, or the files are too large.
     """
-    written = [Path(os.path.abspath(document))]  # noqa: PTH100 - resolve() would follow links away from the base
+    documents = [Path(os.path.abspath(document))]  # noqa: PTH100 - resolve() would follow links away from the base
     if base is not None:
         if Path(base).is_absolute():
             raise InputError(
                 f"{document}: base",
                 f"{base} is a file of this machine",
                 allowed="a path relative to the sweep's own file",
-                fix=f"write base: {os.path.relpath(base, written[0].parent)}",
+                fix=f"write base: {os.path.relpath(base, documents[0].parent)}",
             )
-        written.append(Path(os.path.normpath(written[0].parent / base)))
-    sources = _laid_out(written)
-    document_inside = next(name for name, path in sources.items() if path == written[0])
+        documents.append(Path(os.path.normpath(documents[0].parent / base)))
+    sources = _job_paths(documents)
+    document_inside = next(name for name, path in sources.items() if path == documents[0])
     for experiment in experiments:
         sources.update(_named_files(experiment))
     files = JobFiles(document_inside, sources)
-    _must_be_small(files, limit_mebibytes)
+    _check_size(files, limit_mebibytes)
     return files
 
 
-def _laid_out(written: list[Path]) -> dict[str, Path]:
+def _job_paths(documents: list[Path]) -> dict[str, Path]:
     """Documents keep their places relative to the folder that the command runs in, or at least to each other."""
     here = Path.cwd()
-    if all(path.is_relative_to(here) for path in written):
-        return {path.relative_to(here).as_posix(): path for path in written}
-    above = Path(os.path.commonpath([path.parent for path in written]))
-    return {f"documents/{path.relative_to(above).as_posix()}": path for path in written}
+    if all(path.is_relative_to(here) for path in documents):
+        return {path.relative_to(here).as_posix(): path for path in documents}
+    above = Path(os.path.commonpath([path.parent for path in documents]))
+    return {f"documents/{path.relative_to(above).as_posix()}": path for path in documents}
 
 
 def _named_files(experiment: Experiment) -> dict[str, Path]:
@@ -120,20 +120,20 @@ def _named_files(experiment: Experiment) -> dict[str, Path]:
     for field in _FOLDERS:
         text = _value(document, field)
         if text and is_relative(text):
-            _refuse(field, text)
+            _refuse_relative(field, text)
     for field in _FILES:
         text = _value(document, field)
         if not text or not is_relative(text):
             continue
         if Path(text).is_file() and ".." not in Path(text).parts:
             found[Path(text).as_posix()] = Path(os.path.abspath(text))  # noqa: PTH100 - as above
-            _videos_must_be_elsewhere(document, field, text)
+            _check_video_root(document, field, text)
         elif Path(text).exists() or field != "data.dataset.class_names":  # of some sets those lie beside the lists
-            _refuse(field, text)
+            _refuse_relative(field, text)
     return found
 
 
-def _videos_must_be_elsewhere(document: Mapping[str, Any], field: str, text: str) -> None:
+def _check_video_root(document: Mapping[str, Any], field: str, text: str) -> None:
     """A list comes along, the videos beside it do not."""
     if field == "data.dataset.annotations" and _value(document, "data.dataset.root") == "":
         raise InputError(
@@ -144,7 +144,7 @@ def _videos_must_be_elsewhere(document: Mapping[str, Any], field: str, text: str
         )
 
 
-def _refuse(field: str, text: str) -> None:
+def _refuse_relative(field: str, text: str) -> None:
     raise InputError(
         field,
         f"{text} is relative to this folder, and a job runs in one of its own",
@@ -166,10 +166,10 @@ def _value(document: Mapping[str, Any], field: str) -> str | None:
     return place if isinstance(place, str) else None
 
 
-def _must_be_small(files: JobFiles, limit_mebibytes: float) -> None:
+def _check_size(files: JobFiles, limit_mebibytes: float) -> None:
     if files.bytes <= limit_mebibytes * MIB:
         return
-    largest = sorted(files.sizes.items(), key=lambda item: -item[1])[:_NAMED]
+    largest = sorted(files.sizes.items(), key=lambda item: -item[1])[:_MAX_NAMED]
     raise InputError(
         "the job's files",
         f"{format_bytes(files.bytes)}, of them " + ", ".join(f"{name} {format_bytes(size)}" for name, size in largest),

@@ -31,7 +31,7 @@ class Node:
     """What it has in all."""
 
 
-def needs_several(experiments: Iterable[Experiment], nodes: Sequence[Node]) -> bool:
+def needs_several_nodes(experiments: Iterable[Experiment], nodes: Sequence[Node]) -> bool:
     """Whether experiments run on more than one node: there are more, or one is not enough and others must come."""
     if len(nodes) != 1:
         return len(nodes) > 1
@@ -44,7 +44,7 @@ def needs_several(experiments: Iterable[Experiment], nodes: Sequence[Node]) -> b
     )
 
 
-def check_places(
+def check_shared_storage(
     experiments: Iterable[Experiment], nodes: Sequence[Node], environment: Mapping[str, str], *, is_sweep: bool
 ) -> list[str]:
     """Whether what experiments keep and read is in the same place for all nodes.
@@ -62,21 +62,21 @@ def check_places(
         InputError: If it is not; a line for each mistake.
     """
     experiments = list(experiments)
-    if not needs_several(experiments, nodes):
+    if not needs_several_nodes(experiments, nodes):
         return []
     head = next((node.address for node in nodes if node.is_head), "HEAD")
     problems: dict[str, InputError] = {}
-    taken: dict[str, None] = {}
+    assumed: dict[str, None] = {}
     for each in experiments:
         storage = _storage(each, environment, is_sweep=is_sweep)
         tracking = _tracking(each, environment, head=head, is_sweep=is_sweep)
         for problem in (storage, tracking):
             if problem is not None:
                 problems.setdefault(problem.where, problem)
-        taken |= dict.fromkeys(_folders(each, environment))
+        assumed |= dict.fromkeys(_folders(each, environment))
     if problems:
         raise SpecError(list(problems.values()))
-    return [f"{folder} is taken to be the same folder on all nodes" for folder in taken]
+    return [f"{folder} is taken to be the same folder on all nodes" for folder in assumed]
 
 
 def _storage(experiment: Experiment, environment: Mapping[str, str], *, is_sweep: bool) -> InputError | None:

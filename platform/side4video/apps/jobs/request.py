@@ -70,7 +70,7 @@ class JobRequest:
             address: Of the job API.
             folder: Where the job's files lie.
         """
-        before = [f"{name}={shlex.quote(address)}" for name in ADDRESS_NAMES[:1] if _overridden(address)]
+        before = [f"{name}={shlex.quote(address)}" for name in ADDRESS_NAMES[:1] if _is_overridden(address)]
         line = [*before, "ray job submit", f"--address {shlex.quote(address)}"]
         line += [f"--working-dir {shlex.quote(str(folder))}", f"--submission-id {shlex.quote(self.submission_id)}"]
         line += [f"--metadata-json {shlex.quote(json.dumps(self.metadata))}"]
@@ -142,17 +142,17 @@ def job_environment(
         name, equals, value = entry.partition("=")
         if not _VARIABLE.fullmatch(name):
             raise InputError(f"--env {redact_command(entry)}", "no variable's name", allowed="NAME, or NAME=VALUE")
-        environment[name] = value if equals else _value_here(name, f"--env {name}")
+        environment[name] = value if equals else _local_value(name, f"--env {name}")
     used = dict.fromkeys(name for each in experiments for name in variables(json.dumps(each.resolved())))
     for name in used:
         if name not in environment:
-            environment[name] = _value_here(name, f"{document}: ${{{name}}}")
+            environment[name] = _local_value(name, f"{document}: ${{{name}}}")
     if os.environ.get(TRACKING):
         environment.setdefault(TRACKING, os.environ[TRACKING])
     return environment
 
 
-def _value_here(name: str, where: str) -> str:
+def _local_value(name: str, where: str) -> str:
     if value := os.environ.get(name):
         return value
     fix = f"export {name}=..., or --env {name}=... with the cluster's value"
@@ -187,7 +187,7 @@ def _http(address: str, where: str) -> str:
     return address.rstrip("/")
 
 
-def _overridden(address: str) -> bool:
+def _is_overridden(address: str) -> bool:
     """Whether Ray's command would take another address, from the environment."""
     set_here = [os.environ[name] for name in ADDRESS_NAMES if os.environ.get(name)]
     return bool(set_here) and set_here[0].rstrip("/") != address
@@ -198,7 +198,7 @@ def is_secret(name: str, value: str) -> bool:
     return is_secret_name(name) or redact_text(value) != value
 
 
-def kept_folder(request: JobRequest) -> Path:
+def job_folder(request: JobRequest) -> Path:
     """The job's files in a folder that stays, for a command that is run by hand; the same files, the same folder."""
     folder = home() / "jobs" / f"{request.name}-{request.files.digest[:12]}"
     request.files.copy_into(folder)

@@ -52,7 +52,7 @@ def submit(
     The document is checked here first. The job gets the environment variables that the document names as ${NAME}, and
     MLFLOW_TRACKING_URI. The exit code is the job's own; Ctrl-C leaves it running.
     """
-    from side4video.apps.jobs.request import job_address, kept_folder, read_request
+    from side4video.apps.jobs.request import job_address, job_folder, read_request
 
     where = job_address(address)
     request = read_request(
@@ -65,7 +65,7 @@ def submit(
     )
     _check_options(request.kind, request.files.document, options)
     if is_dry:
-        _print_line(request, where, request.ray_command(where, kept_folder(request)), as_json=as_json)
+        _print_command(request, where, request.ray_command(where, job_folder(request)), as_json=as_json)
         return
     from side4video.apps.jobs.client import JobCluster
 
@@ -73,22 +73,24 @@ def submit(
     _check_nodes(cluster, request)
     cluster.submit(request)
     called = f"side4video jobs {{}} {request.submission_id}" + (f" --address {shlex.quote(address)}" if address else "")
-    _say(f"Job {request.submission_id} is submitted: {request.kind} {request.name}, {_sizes(request)} sent along.")
+    _print_note(
+        f"Job {request.submission_id} is submitted: {request.kind} {request.name}, {_describe_files(request)} sent along."
+    )
     if not waits:
-        _say(f"Follow it: {called.format('logs -f')}\nStop it:   {called.format('stop')}")
-        _answer(request, cluster.details(request.submission_id), where, as_json=as_json)
+        _print_note(f"Follow it: {called.format('logs -f')}\nStop it:   {called.format('stop')}")
+        _print_job(request, cluster.details(request.submission_id), where, as_json=as_json)
         return
     try:
         job = cluster.follow(request.submission_id, lambda text: click.echo(text, nl=False, err=as_json))
     except KeyboardInterrupt:
-        _say(f"\nThe job goes on. Follow it: {called.format('logs -f')}\nStop it:   {called.format('stop')}")
+        _print_note(f"\nThe job goes on. Follow it: {called.format('logs -f')}\nStop it:   {called.format('stop')}")
         sys.exit(130)
-    _say(ending(job))
-    _answer(request, job, where, as_json=as_json)
+    _print_note(end_message(job))
+    _print_job(request, job, where, as_json=as_json)
     sys.exit(job.exit_code)
 
 
-def ending(job: "Job") -> str:
+def end_message(job: "Job") -> str:
     """How a job ended, in a line."""
     took = f"after {format_duration(job.duration_s)}"
     if job.state == "FAILED":
@@ -109,7 +111,7 @@ def _check_options(kind: str, document: str, options: tuple[str, ...]) -> None:
 
 
 def _check_nodes(cluster: "JobCluster", request: "JobRequest") -> None:
-    from side4video.apps.jobs.nodes import check_places
+    from side4video.apps.jobs.nodes import check_shared_storage
     from side4video.core.errors import InputError, Side4VideoError
 
     try:
@@ -117,29 +119,29 @@ def _check_nodes(cluster: "JobCluster", request: "JobRequest") -> None:
     except InputError:
         raise
     except Side4VideoError as error:
-        _say(f"note: {error}; what only works on one node is not looked for")
+        _print_note(f"note: {error}; what only works on one node is not looked for")
         return
-    notes = check_places(request.experiments, nodes, request.environment, is_sweep=request.kind == "sweep")
+    notes = check_shared_storage(request.experiments, nodes, request.environment, is_sweep=request.kind == "sweep")
     for note in notes:
-        _say(f"note: {note}")
+        _print_note(f"note: {note}")
 
 
-def _print_line(request: "JobRequest", address: str, line: str, *, as_json: bool) -> None:
+def _print_command(request: "JobRequest", address: str, line: str, *, as_json: bool) -> None:
     from side4video.apps.jobs.request import as_json as job_as_json
     from side4video.apps.jobs.request import is_secret
     from side4video.tracking.redaction import HIDDEN
 
     if HIDDEN in line:
-        _say(f"note: a secret is not shown; write it in place of {HIDDEN}")
+        _print_note(f"note: a secret is not shown; write it in place of {HIDDEN}")
     if secret := [name for name, value in request.environment.items() if is_secret(name, value)]:
-        _say(f"note: the line reads {', '.join(secret)} from the environment of the shell that runs it")
+        _print_note(f"note: the line reads {', '.join(secret)} from the environment of the shell that runs it")
     if as_json:
         click.echo(json.dumps({**job_as_json(request, address), "command": line}, indent=2))
     else:
         click.echo(line)
 
 
-def _answer(request: "JobRequest", job: "Job", address: str, *, as_json: bool) -> None:
+def _print_job(request: "JobRequest", job: "Job", address: str, *, as_json: bool) -> None:
     if as_json:
         from side4video.apps.jobs.request import as_json as job_as_json
 
@@ -147,10 +149,10 @@ def _answer(request: "JobRequest", job: "Job", address: str, *, as_json: bool) -
         click.echo(json.dumps({**job_as_json(request, address), "state": job.state, **ended}, indent=2))
 
 
-def _sizes(request: "JobRequest") -> str:
+def _describe_files(request: "JobRequest") -> str:
     count = len(request.files.sources)
     return f"{count} file{'' if count == 1 else 's'} ({format_bytes(request.files.bytes)})"
 
 
-def _say(text: str) -> None:
+def _print_note(text: str) -> None:
     click.echo(text, err=True)

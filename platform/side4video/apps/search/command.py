@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from side4video.inference.retrieval import RetrievalModel, TextQuery
     from side4video.inference.video_index import FolderIndex
 
-NAMED = 20
+MAX_BROKEN = 20
 """Broken videos that are named; the others are counted."""
 
 
@@ -65,19 +65,19 @@ def search(
     page = page_place(html)
     with ProgressView(unit="videos") as progress:
         finished, encoder = _load(run, uri, weights, progress)
-        question = encoder.read(text)
-        known, notes = _refresh(encoder, finished, (place, files), (index, weights), progress)
-        matches = _rank(encoder, question, known, place, top)
+        query = encoder.read(text)
+        index, notes = _refresh(encoder, finished, (place, files), (index, weights), progress)
+        matches = _rank(encoder, query, index, place, top)
         if page:
             progress.report("fetching frames for the page")
-            _write_page(page, encoder, question, matches, (text, place, _title(finished, weights, known)))
-    if question.is_cut:
+            _write_page(page, encoder, query, matches, (text, place, _title(finished, weights, index)))
+    if query.is_cut:
         progress.note(
             f"the text is longer than the {encoder.words} tokens that the run reads (task.words); its end is cut"
         )
     for note in [*notes, *(f"the folder {name} cannot be looked into" for name in locked)]:
         progress.note(note)
-    _say_broken(known, place)
+    _print_broken(index, place)
     if as_json:
         click.echo(json.dumps([_as_json(place, each) for each in matches], indent=2))
     else:
@@ -122,47 +122,47 @@ def _refresh(
     progress: ProgressView,
 ) -> "tuple[FolderIndex, list[str]]":
     """The index of the folder, and what there is to say of it."""
-    from side4video.inference.video_index import IndexFile, index_place, refresh
+    from side4video.inference.video_index import IndexFile, index_path, refresh
 
     (folder, files), (option, weights) = videos, kept
-    place = index_place(option, run_id=run.run_id, weights=weights, folder=folder)
+    place = index_path(option, run_id=run.run_id, weights=weights, folder=folder)
     about = {"run": run.run_id, "which": weights, "folder": str(folder.resolve()), **encoder.identity()}
     file = IndexFile(place, about)
-    known = refresh(file, files, lambda missing: encoder.look(folder, missing), progress)
-    return known, file.notes
+    index = refresh(file, files, lambda missing: encoder.embed_videos(folder, missing), progress)
+    return index, file.notes
 
 
-def _rank(
-    encoder: "RetrievalModel", question: "TextQuery", known: "FolderIndex", folder: Path, top: int
-) -> "list[Match]":
+def _rank(encoder: "RetrievalModel", query: "TextQuery", index: "FolderIndex", folder: Path, top: int) -> "list[Match]":
     from side4video.inference.ranking import rank_videos
 
-    if not known.entries:
-        first = known.broken[0]
+    if not index.entries:
+        first = index.broken[0]
         raise InputError(
             str(folder),
-            f"none of its {len(known.broken)} videos can be read; {first.file.name}: {first.reason}",
+            f"none of its {len(index.broken)} videos can be read; {first.file.name}: {first.reason}",
             fix="check the files",
         )
-    return rank_videos(encoder.matching, question.kept, known, top=top, process=encoder.process)
+    return rank_videos(encoder.matching, query.kept, index, top=top, process=encoder.process)
 
 
-def _title(run: FinishedRun, weights: str, known: "FolderIndex") -> str:
-    broken = f"; {len(known.broken)} could not be read" if known.broken else ""
-    return f"{len(known.entries)} videos compared{broken} · run {run.name} ({run.run_id[:8]}), {weights} weights"
+def _title(run: FinishedRun, weights: str, index: "FolderIndex") -> str:
+    broken = f"; {len(index.broken)} could not be read" if index.broken else ""
+    return f"{len(index.entries)} videos compared{broken} · run {run.name} ({run.run_id[:8]}), {weights} weights"
 
 
 def _write_page(
-    path: Path, encoder: "RetrievalModel", question: "TextQuery", matches: "list[Match]", about: tuple[str, Path, str]
+    path: Path, encoder: "RetrievalModel", query: "TextQuery", matches: "list[Match]", about: tuple[str, Path, str]
 ) -> None:
     from side4video.apps.search.page import PageMatch, search_page
     from side4video.reports.html import write_page
 
     text, folder, title = about
-    shots: dict[VideoFile, Any] = dict(encoder.shots(folder, [each.entry.file for each in matches], question))
+    video_frames: dict[VideoFile, Any] = dict(
+        encoder.video_frames(folder, [each.entry.file for each in matches], query)
+    )
     found = []
     for each in matches:
-        seen = shots.get(each.entry.file)
+        seen = video_frames.get(each.entry.file)
         frames_THWC = None if seen is None else seen.frames_TCHW.permute(0, 2, 3, 1).numpy()
         similarities = () if seen is None else seen.similarities_T.tolist()
         found.append(
@@ -195,14 +195,14 @@ def _print(matches: "list[Match]", folder: Path) -> None:
     table_console().print(table)
 
 
-def _say_broken(known: "FolderIndex", folder: Path) -> None:
+def _print_broken(index: "FolderIndex", folder: Path) -> None:
     from side4video.core.text import printable
 
-    if not known.broken:
+    if not index.broken:
         return
-    count = "1 video" if len(known.broken) == 1 else f"{len(known.broken)} videos"
+    count = "1 video" if len(index.broken) == 1 else f"{len(index.broken)} videos"
     click.echo(f"skipped {count} that could not be read:", err=True)
-    for each in known.broken[:NAMED]:
+    for each in index.broken[:MAX_BROKEN]:
         click.echo(f"  {printable(str(folder / each.file.name))}: {printable(each.reason)}", err=True)
-    if len(known.broken) > NAMED:
-        click.echo(f"  and {len(known.broken) - NAMED} more", err=True)
+    if len(index.broken) > MAX_BROKEN:
+        click.echo(f"  and {len(index.broken) - MAX_BROKEN} more", err=True)

@@ -46,7 +46,7 @@ class RetrievalPredictor:
             return PredictResponse({"error": f"{error.found}: give a text to search for"}, 422)
         names = {Path(path).name: name for path, name in zip(request.paths, request.names, strict=True)}
         files = [VideoFile(Path(path).name, 0, 0) for path in request.paths]
-        embedded = list(self.encoder.look(Path(request.paths[0]).parent, files, prefetch=self._prefetch))
+        embedded = list(self.encoder.embed_videos(Path(request.paths[0]).parent, files, prefetch=self._prefetch))
         index = FolderIndex().with_all(embedded)
         broken = [{"video": names[each.file.name], "error": each.reason} for each in index.broken]
         if not index.entries:

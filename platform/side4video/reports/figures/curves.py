@@ -29,11 +29,11 @@ from side4video.reports.figures.style import (
     shorten,
     style_axes,
 )
-from side4video.tasks.metrics import METRICS, is_fraction, metric_title, printed_value
+from side4video.tasks.metrics import CURVE_METRICS, is_fraction, metric_title, printed_value
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.tags import REUSED_TAG
 
-SHOWN = tuple(f"eval/{each.name}" for each in METRICS if each.in_summary and not each.name.endswith("_r5"))
+SHOWN = tuple(f"eval/{each.name}" for each in CURVE_METRICS if each.in_summary and not each.name.endswith("_r5"))
 """Metrics of one run that are drawn, of those that it has; the first is the one by which its best epoch is chosen."""
 TRAIN, TEST = "train/loss", "eval/loss"
 MAX_NAMED_ARMS = len(COLOURS)

@@ -41,7 +41,7 @@ _SETTINGS = {
 }
 
 
-def _admitted(port: int, names: Sequence[str]) -> dict[str, str]:
+def _host_settings(port: int, names: Sequence[str]) -> dict[str, str]:
     """MLflow's settings for names by which it may be called; without names, its own: this machine and private networks.
 
     Each name also stands for pages that come from it: MLflow's own send their questions with their address.
@@ -105,17 +105,17 @@ class TrackingServer:
         """
         self._check_port()
         if self.artifacts:
-            self._must_keep_nothing_here()
+            self._check_no_local_artifacts()
         else:
             self.store.prepare()
         artifacts = self.artifacts or str(connection.artifact_folder(self.store.uri))
         # By environment: a database's password does not belong on a command line, which every user can read.
         places = {"MLFLOW_BACKEND_STORE_URI": self.store.uri, "MLFLOW_ARTIFACTS_DESTINATION": artifacts}
-        places |= _admitted(self.port, [*self.allowed_hosts, *([] if is_loopback(self.host) else names_here())])
+        places |= _host_settings(self.port, [*self.allowed_hosts, *([] if is_loopback(self.host) else names_here())])
         command = [sys.executable, "-m", "mlflow", "server", "--host", self.host, "--port", str(self.port)]
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with self.log_file.open("wb") as output, _signals_wait():
+            with self.log_file.open("wb") as output, _signals_deferred():
                 self._process = process = subprocess.Popen(  # noqa: S603 our own interpreter
                     [*command, "--workers", str(self.workers)],
                     env={**os.environ, **_SETTINGS, **places},
@@ -167,7 +167,7 @@ class TrackingServer:
     ) -> None:
         self.stop()
 
-    def _must_keep_nothing_here(self) -> None:
+    def _check_no_local_artifacts(self) -> None:
         """Runs that were kept without a server name a folder of this machine, to which no other could write."""
         for name, location in self.store.artifact_locations().items():
             if location.startswith(("/", "file:")):
@@ -209,15 +209,15 @@ class TrackingServer:
 
 
 @contextmanager
-def _signals_wait() -> Iterator[None]:
+def _signals_deferred() -> Iterator[None]:
     """What would end this process does so after the block: a child that is begun in it is known by then."""
     if threading.current_thread() is not threading.main_thread():  # others hear no signals
         yield
         return
     taken: list[int] = []
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, lambda number, _: taken.append(number)) for number in heeded}
+    handled = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda number, _: taken.append(number)) for number in handled}
     try:
         yield
     finally:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from side4video.apps.attention import figure as drawn
-from side4video.apps.attention.figure import attention_figure, attention_film, enlarged, overlay
+from side4video.apps.attention.figure import attention_figure, attention_film, enlarge, overlay
 from side4video.reports.figures.style import FORMATS, save_figure
 
 FRAMES = 5
@@ -53,10 +53,10 @@ def test_one_patch_does_not_darken_the_rest():
 
 def test_small_frames_are_enlarged_pixel_by_pixel():
     frame = np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3)
-    large = enlarged(frame)
+    large = enlarge(frame)
     assert large.shape == (224, 224, 3)
     assert np.array_equal(large[::7, ::7], frame)
-    assert enlarged(even_frames(size=336)[0]).shape == (336, 336, 3)
+    assert enlarge(even_frames(size=336)[0]).shape == (336, 336, 3)
 
 
 def test_the_picture_has_a_row_for_each_and_stays_inside(tmp_path):
@@ -98,7 +98,7 @@ def film_of(path):
 
 @pytest.mark.parametrize(("seconds", "expected"), [(2.0, 16), (None, 20), (0.1, FRAMES), (10_000.0, 24)])
 def test_the_film_lasts_as_long_as_the_video_and_shows_every_frame(seconds, expected, tmp_path, monkeypatch):
-    monkeypatch.setattr(drawn, "LONGEST_SECONDS", 3.0)
+    monkeypatch.setattr(drawn, "MAX_FILM_SECONDS", 3.0)
     frames = even_frames()
     for number, frame in enumerate(frames):
         frame[:] = 40 * number + 20

@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner
 
 from side4video.apps.attention.command import attention
-from side4video.apps.attention.reader import AttentionReader, Looked, Unread, load_attention
+from side4video.apps.attention.reader import AttentionMaps, AttentionReader, UnreadableVideo, load_attention
 from side4video.apps.export.command import export
 from side4video.core.errors import InputError
 from side4video.core.progress import SILENT
@@ -59,7 +59,7 @@ def test_maps_are_those_of_the_runs_own_pass(kind, runs, videos, tmp_path):
     seen = list(reader.read(videos))
     assert [each.video for each in seen] == videos
     for each in seen:
-        assert isinstance(each, Looked)
+        assert isinstance(each, AttentionMaps)
         assert each.frames_THWC.shape == (4, 32, 32, 3)
         assert each.tower_TGG.shape == each.side_TGG.shape == (4, 4, 4)
         features = features_of_batch(reader._tower, _Batch(each.frames_THWC), reader._reads)
@@ -98,7 +98,7 @@ def test_retrieval_answers_nothing_and_asks_for_no_captions(runs, videos, tmp_pa
 def test_a_broken_video_is_told_of_and_the_others_are_read(runs, videos, tmp_path):
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     seen = list(reader_of(runs["recognition"], tmp_path).read([videos[0], tmp_path / "bad.mp4", videos[1]]))
-    assert [type(each) for each in seen] == [Looked, Unread, Looked]
+    assert [type(each) for each in seen] == [AttentionMaps, UnreadableVideo, AttentionMaps]
     assert seen[1].reason
 
 

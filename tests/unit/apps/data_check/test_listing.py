@@ -19,12 +19,12 @@ def test_what_is_not_there_is_listed(tmp_path, form, policy):
     dataset = make(form, tmp_path, missing_videos={"kind": policy})
     whole = list_clips(dataset)
     assert {split: len(clips) for split, clips in whole.splits.items()} == {"train": len(TRAIN), "test": len(TEST)}
-    assert whole.refused == {}
+    assert whole.errors == {}
     assert whole.fingerprint == dataset.fingerprint()
     (tmp_path / f"{next(iter(TRAIN))}{EXTENSIONS.get(form.partition('.')[0], '.mp4')}").unlink()
     listing = list_clips(dataset)
     assert listing.splits == whole.splits
-    assert list(listing.refused) == (["train"] if policy == "raise" else [])
+    assert list(listing.errors) == (["train"] if policy == "raise" else [])
     assert (listing.fingerprint == "") == (policy == "raise")
 
 

@@ -10,9 +10,9 @@ from PIL import Image
 
 from checked_sets import check, data_of, list_rows, write_list
 from side4video.apps.data_check.charts import count_chart, histogram_chart
-from side4video.apps.data_check.check import draw_pictures
+from side4video.apps.data_check.check import make_thumbnails
 from side4video.apps.data_check.findings import KINDS, Problem
-from side4video.apps.data_check.page import MAX_PROBLEMS, Picture, report_page, verdict_of
+from side4video.apps.data_check.page import MAX_PROBLEMS, Thumbnail, report_page, verdict_of
 from side4video.apps.data_check.report import make_report, spread
 from side4video.core.progress import SILENT
 from side4video.data.clip import SPLITS
@@ -59,9 +59,9 @@ def tags_of(page):
 def test_the_page_needs_nothing_beside_it(report, folder, pool):
     data = data_of(write_list(folder, list_rows()))
     clips = data.dataset.clips("train")
-    jpegs = draw_pictures(clips, data, pool=pool, progress=SILENT)
+    jpegs = make_thumbnails(clips, data, pool=pool, progress=SILENT)
     assert [Image.open(io.BytesIO(jpeg)).size for jpeg in jpegs.values()] == [(3 * 48, 32)] * 4
-    page = report_page(report, [Picture("a.mp4", "waving", jpeg) for jpeg in jpegs.values()])
+    page = report_page(report, [Thumbnail("a.mp4", "waving", jpeg) for jpeg in jpegs.values()])
     assert FOREIGN.findall(page) == []
     tags = tags_of(page)
     assert tags.count("img") == 4
@@ -80,7 +80,7 @@ def test_problems_stand_in_the_page_and_are_only_text(report):
     sly = "<script>alert(1)</script>'\""
     problems = [Problem(kind, "train", f"/clips/{sly}", "list.csv:3", f"bad {kind}") for kind in KINDS]
     broken = replace(report, problems=problems, name=sly, classes={sly: {"train": 1, "test": 0}})
-    page = report_page(broken, [Picture(sly, sly, b"jpeg")])
+    page = report_page(broken, [Thumbnail(sly, sly, b"jpeg")])
     assert "script" not in tags_of(page)
     for kind in KINDS:
         assert f"bad {kind}" in page

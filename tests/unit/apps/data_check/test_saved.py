@@ -10,7 +10,7 @@ from checked_sets import check, data_of, list_rows, write_list
 from side4video.apps.data_check import saved as kept_module
 from side4video.apps.data_check.check import Work
 from side4video.apps.data_check.listing import list_clips
-from side4video.apps.data_check.saved import kept_place
+from side4video.apps.data_check.saved import saved_results_path
 
 
 @pytest.fixture
@@ -77,14 +77,14 @@ def test_a_damaged_file_is_made_anew(data, pool, tmp_path, damage):
 def test_a_place_that_cannot_be_written_is_a_note(data, pool, tmp_path):
     (tmp_path / "file").touch()
     with kept_module.SavedResults(tmp_path / "file" / "kept.json", data) as kept:
-        kept.keep_digest("a", kept_module.Stamp(1, 2), "hash")
+        kept.store_digest("a", kept_module.FileVersion(1, 2), "hash")
     assert "could not be written" in kept.notes[-1]
 
 
 def test_it_is_written_now_and_then(data, tmp_path, monkeypatch):
     monkeypatch.setattr(kept_module, "SAVE_EVERY_SECONDS", -1)
     kept = kept_module.SavedResults(tmp_path / "kept.json", data)
-    kept.keep_digest("a", kept_module.Stamp(1, 2), "hash")
+    kept.store_digest("a", kept_module.FileVersion(1, 2), "hash")
     assert json.loads((tmp_path / "kept.json").read_text())["files"] == [["a", [1, 2], "hash"]]
 
 
@@ -99,10 +99,10 @@ def test_files_that_are_not_listed_any_more_are_forgotten(data, folder, pool, tm
 def test_each_set_has_a_place_of_its_own(data, folder, tmp_path, monkeypatch):
     monkeypatch.setenv("SIDE4VIDEO_HOME", str(tmp_path / "home"))
     clips = [clip for _, clip in list_clips(data.dataset).clips()]
-    place = kept_place(data, clips)
+    place = saved_results_path(data, clips)
     assert place.parent == tmp_path / "home" / "checks"
     (folder / "a.mp4").write_bytes(b"mended")
-    assert kept_place(data, clips) == place
-    assert kept_place(data.model_copy(update={"frames": 6}), clips) == place
+    assert saved_results_path(data, clips) == place
+    assert saved_results_path(data.model_copy(update={"frames": 6}), clips) == place
     other = data_of({**data.dataset.model_dump(), "root": str(folder), "delimiter": "comma"})
-    assert kept_place(other, clips) != place
+    assert saved_results_path(other, clips) != place

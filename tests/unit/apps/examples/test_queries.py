@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pytest
 
-from side4video.apps.examples.queries import Query, choose_queries, read_queries, rule
+from side4video.apps.examples.queries import Query, choose_queries, read_queries, selection_rule
 from side4video.core.errors import InputError
 
 
@@ -68,13 +68,13 @@ def test_the_seed_chooses_among_equals_and_nothing_else():
 def test_few_queries_are_all_shown():
     few = queries([5, 1, 3])
     assert [each.rank for each in choose_queries(few, count=6, seed=0)] == [1, 3, 5]
-    assert rule(3, count=6, seed=0).startswith("All 3 captions")
-    assert "seed 2" in rule(100, count=6, seed=2)
+    assert selection_rule(3, count=6, seed=0).startswith("All 3 captions")
+    assert "seed 2" in selection_rule(100, count=6, seed=2)
 
 
 @pytest.mark.parametrize(("count", "is_all"), [(4, False), (5, True), (6, True)])
 def test_the_reader_is_told_whether_all_are_shown(count, is_all):
     assert len(choose_queries(queries([1] * 5), count=count, seed=3)) == min(count, 5)
-    text = rule(5, count=count, seed=3)
+    text = selection_rule(5, count=count, seed=3)
     assert text.startswith("All 5 captions") == is_all
     assert (f"divided into {count} equal parts" in text and "drawn by seed 3" in text) == (not is_all)

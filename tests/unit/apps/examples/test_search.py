@@ -10,10 +10,10 @@ from click.testing import CliRunner
 
 from side4video.apps.examples import search as module
 from side4video.apps.examples.command import examples
-from side4video.apps.examples.figure import OWN, examples_figure
+from side4video.apps.examples.figure import OWN_COLOUR, examples_figure
 from side4video.apps.examples.page import examples_page
 from side4video.apps.examples.queries import Example, FoundVideo, Query, read_queries
-from side4video.apps.examples.search import Gallery, readable_names
+from side4video.apps.examples.search import VideoGallery, readable_names
 from side4video.core.errors import InputError
 from side4video.core.progress import SILENT
 from side4video.data.clip import Clip
@@ -49,7 +49,7 @@ def stored(run, tmp_path_factory):
 def gallery(run, tmp_path_factory):
     folder = MLflowStore().prepare().download(run.run_id, "checkpoint", tmp_path_factory.mktemp("weights"))
     encoder = RetrievalModel(spec_of(), folder / "texts" / "weights.safetensors", ProcessGroup())
-    return Gallery(encoder, spec_of().data.dataset.clips("test"), lambda done, total: None)
+    return VideoGallery(encoder, spec_of().data.dataset.clips("test"), lambda done, total: None)
 
 
 def test_every_rank_is_the_stored_one(gallery, stored):
@@ -78,7 +78,7 @@ def test_the_first_videos_and_the_own_one(gallery, stored):
 
 def test_ties_count_against_the_model(gallery, stored, monkeypatch):
     alike = torch.zeros(len(gallery.places))
-    monkeypatch.setattr(Gallery, "_similarities", lambda self, question: alike)
+    monkeypatch.setattr(VideoGallery, "_similarities", lambda self, question: alike)
     example = gallery.find(stored[0], top=2)
     assert example.own_rank == len(gallery.places)
     alike[3] = float("nan")
@@ -124,7 +124,7 @@ def test_ranks_that_moved_are_told(run, monkeypatch, tmp_path):
     assert "Ranks that differ from the stored ones" in done.stdout
 
 
-class Reversed(Gallery):
+class Reversed(VideoGallery):
     """Finds the least alike first."""
 
     def _similarities(self, question):
@@ -159,7 +159,7 @@ def test_the_own_video_alone_is_framed_and_named():
     figure = examples_figure(rows, title="t", caption="c", videos=100)
     framed = [bool(axes.patches) for axes in figure.axes]
     assert framed == [True, False, False, False, True, False, False, False, False, True]
-    labels = [text.get_text() for text in figure.texts if text.get_color() == OWN]
+    labels = [text.get_text() for text in figure.texts if text.get_color() == OWN_COLOUR]
     assert labels == ["1.  1.000  own video", "2.  0.500  own video", "40.  0.025  own video"]
 
 

@@ -181,7 +181,7 @@ class Breaking:
 
 
 def test_a_log_that_breaks_off_is_shown_once(dashboard, monkeypatch):
-    monkeypatch.setattr(client, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(client, "POLL_SECONDS", 0.01)
     cluster = JobCluster(dashboard.address)
     broken = Breaking(["one\n", "two\n", None], ["one\ntwo\nthr", "ee\nHF_TOKEN=hunter2\n"])
     monkeypatch.setattr(cluster._client, "tail_job_logs", broken.tail_job_logs)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from side4video.apps.jobs.nodes import Node, check_places, needs_several
+from side4video.apps.jobs.nodes import Node, check_shared_storage, needs_several_nodes
 from side4video.core.errors import InputError
 from side4video.spec.load import SpecError
 from tiny import tiny
@@ -14,7 +14,7 @@ SHARED = {"storage": "/shared/runs"}
 
 
 def check(nodes=(HEAD, WORKER), environment=SERVER, *, is_sweep=False, **changes):
-    return check_places([tiny(**changes)], nodes, environment, is_sweep=is_sweep)
+    return check_shared_storage([tiny(**changes)], nodes, environment, is_sweep=is_sweep)
 
 
 def test_one_node_keeps_what_it_likes():
@@ -57,7 +57,7 @@ def test_numbers_that_do_not_come_together(uri, found):
 
 def test_all_mistakes_are_told_and_each_once():
     with pytest.raises(SpecError) as refusal:
-        check_places([tiny(), tiny(seed=1)], [HEAD, WORKER], {}, is_sweep=True)
+        check_shared_storage([tiny(), tiny(seed=1)], [HEAD, WORKER], {}, is_sweep=True)
     assert [problem.where for problem in refusal.value.problems] == ["cluster.storage", "tracking.uri"]
     assert "write `overrides: {cluster.storage: /shared/runs}` in the sweep" in str(refusal.value)
 
@@ -71,8 +71,8 @@ def test_all_mistakes_are_told_and_each_once():
     ],
 )
 def test_a_cluster_that_must_grow_is_several(cluster):
-    assert needs_several([tiny(cluster=cluster)], [HEAD])
-    assert not needs_several([tiny()], [HEAD])
+    assert needs_several_nodes([tiny(cluster=cluster)], [HEAD])
+    assert not needs_several_nodes([tiny()], [HEAD])
     with pytest.raises(InputError, match=r"cluster\.storage"):
         check([HEAD], cluster=cluster)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from side4video.apps.jobs.request import job_address, kept_folder, read_request
+from side4video.apps.jobs.request import job_address, job_folder, read_request
 from side4video.core.errors import InputError
 from side4video.runs.sweep import sweep_key
 from side4video.spec.load import load_experiment
@@ -254,7 +254,7 @@ def test_the_line_does_the_same_when_pasted(tmp_path, monkeypatch):
     write("list.csv", "")
     document = write("my specs/it's.yaml", listed(root="${MY_CLIPS}/clips"))
     request = read_request(document, ["name=a-b"], options=["--resume"])
-    got = run_line(request.ray_command("http://a:1", kept_folder(request)), tmp_path)
+    got = run_line(request.ray_command("http://a:1", job_folder(request)), tmp_path)
     words = got["words"]
     assert words[:4] == ["job", "submit", "--address", "http://a:1"]
     assert words[words.index("--") + 1 :] == list(request.words)
@@ -265,7 +265,7 @@ def test_the_line_does_the_same_when_pasted(tmp_path, monkeypatch):
         "list.csv",
         "my specs/it's.yaml",
     }
-    assert kept_folder(request) == folder
+    assert job_folder(request) == folder
 
 
 def test_the_line_holds_no_secret_and_works(tmp_path, monkeypatch):
@@ -273,7 +273,7 @@ def test_the_line_holds_no_secret_and_works(tmp_path, monkeypatch):
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     request = read_request(write("a.yaml", DOCUMENT), variables_given=list(values))
-    line = request.ray_command("http://a:1", kept_folder(request))
+    line = request.ray_command("http://a:1", job_folder(request))
     assert SECRET not in line
     assert "hunter2" not in line
     assert "/clips" in line

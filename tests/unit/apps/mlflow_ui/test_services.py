@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from side4video.apps.mlflow_ui.services import services
 from side4video.core.errors import InputError
 from side4video.core.network import is_loopback, names_here
-from side4video.tracking.mlflow.server import TrackingServer, _admitted
+from side4video.tracking.mlflow.server import TrackingServer, _host_settings
 from side4video.tracking.mlflow.store import MLflowStore
 
 SERVICES = [sys.executable, "-c", "from side4video.apps.mlflow_ui.services import services; services()"]
@@ -96,7 +96,7 @@ def test_a_database_of_runs_that_lie_here_is_refused(store, home):
 
 
 def test_a_database_without_runs_is_taken_and_nothing_made_in_it(store):
-    TrackingServer(store, artifacts="s3://bucket/mlflow")._must_keep_nothing_here()
+    TrackingServer(store, artifacts="s3://bucket/mlflow")._check_no_local_artifacts()
     assert store.artifact_locations() == {}
 
 
@@ -131,8 +131,8 @@ def test_opening_it_warns(home, monkeypatch):
 
 
 def test_names_that_are_admitted_come_beside_mlflows_own():
-    assert _admitted(5000, []) == {}
-    settings = _admitted(5000, ["mlflow.lab"])
+    assert _host_settings(5000, []) == {}
+    settings = _host_settings(5000, ["mlflow.lab"])
     hosts = settings["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
     assert {"mlflow.lab", "mlflow.lab:*", "localhost", "10.*"} <= set(hosts)
     assert "*" not in hosts

@@ -139,7 +139,7 @@ def test_a_signal_between_a_childs_birth_and_its_name_loses_no_child(store, monk
 
     monkeypatch.setattr(server_module.subprocess, "Popen", beginning)
     if not waits:
-        monkeypatch.setattr(server_module, "_signals_wait", contextlib.nullcontext)
+        monkeypatch.setattr(server_module, "_signals_deferred", contextlib.nullcontext)
     try:
         with pytest.raises(KeyboardInterrupt):
             TrackingServer(store, port=free_port()).start()

@@ -4,7 +4,7 @@
 #
 #   ray get-auth-token --generate        once: the token, in your home, which all nodes share
 #   export MLFLOW_TRACKING_URI=http://LOGIN-NODE:5000        `make services ARGS="--host 0.0.0.0"` starts one there
-#   sbatch --nodes 4 experiments/clusters/slurm.sh run experiments/ssv2/vitb16-8f.yaml \
+#   sbatch --nodes 4 clusters/slurm.sh run experiments/ssv2/vitb16-8f.yaml \
 #     --set cluster.workers=4 --set cluster.gpus_per_worker=1 --set cluster.storage=$HOME/runs
 #
 # From the root of this repository, which all nodes see, with its .venv made.
