@@ -1,6 +1,6 @@
-"""From documents to trained students, in this process and its process group; without Ray, without MLflow.
+"""Train specs as one pack, in this process and its process group. Uses neither Ray nor MLflow.
 
-The caller says which worker this is, and hands in a `report` function: it gets everything that leaves the run.
+The caller passes the process group and a `report` function, which receives all results and checkpoints.
 """
 
 import functools
@@ -20,10 +20,10 @@ from side4video.data.features.store import Missing
 from side4video.data.streams.loader import EvaluationStream, TrainingStream
 from side4video.data.streams.prefetch import MakePrefetcher, make_prefetcher
 from side4video.engine.epoch_callback import EarlyStopper, EpochCallback, Report, never_stop
-from side4video.engine.metrics_logger import MetricsLogger
 from side4video.engine.evaluate import Evaluation, evaluate
 from side4video.engine.loop import train
 from side4video.engine.memory import reset_peak
+from side4video.engine.metrics_logger import MetricsLogger
 from side4video.engine.pack import EvaluationBatches, Pack
 from side4video.engine.preemption import CheckpointTimer, StopRequest, no_stop_request
 from side4video.engine.process_group import ProcessGroup
@@ -58,23 +58,23 @@ class RunContext:
 
     process: ProcessGroup
     scratch: Path
-    """Where checkpoints are written; the report function takes them from there before it returns."""
+    """Folder for checkpoints; the report function must copy them before it returns."""
     report: Callable[[Report], None]
     resume_from: Sequence[CheckpointSource] = ()
-    """Checkpoints, newest first: the first that is whole is gone on from."""
+    """Checkpoints, newest first; the run resumes from the first that is complete."""
     progress: TrainingProgress = NO_PROGRESS
     early_stopper: EarlyStopper = never_stop
     """Stops students at the end of an epoch."""
     prefetch: MakePrefetcher = make_prefetcher
-    """Decides where videos are decoded."""
+    """Builds the prefetcher, which decides where videos are decoded."""
     weights: TowerWeights | None = None
-    """The tower's, where they are in memory already; None reads them."""
+    """The tower's weights if they are in memory already; None reads them."""
     stop_request: Callable[[], StopRequest] = no_stop_request
-    """What this worker wishes between two steps: a checkpoint, or to leave."""
+    """Called after each step: whether this worker has to save a checkpoint or stop."""
     on_fatal: Callable[[str], None] = log.error
-    """Hears why this process ends, if it hung."""
+    """Called with the reason before the watchdog ends this process."""
     every_steps: int = 10
-    """Optimizer steps that are averaged into one logged point."""
+    """Optimizer steps that are averaged into one logged value."""
 
 
 def run(experiments: Mapping[str, Experiment], context: RunContext) -> dict[str, TrainingResult]:
@@ -83,13 +83,13 @@ def run(experiments: Mapping[str, Experiment], context: RunContext) -> dict[str,
     Args:
         experiments: By student name. They must agree on everything outside the student (backbone, data, batch
             size, length, workers); an ordinary run is a pack of one.
-        context: The worker and where its results go.
+        context: The worker, and where its results go.
 
     Returns:
-        What became of each student, the same on every worker.
+        The result of each student, the same on every worker.
 
     Raises:
-        InputError: If data or weights are not as the documents say, or a method of several needs a tower of its own.
+        InputError: If data or weights do not match the specs, or a method that changes the tower shares a pack.
         Side4VideoError: If every student diverged.
     """
     check_pack(experiments)
@@ -108,18 +108,21 @@ def _run(experiments: Mapping[str, Experiment], context: RunContext, watchdog: W
     base.data.dataset.prepare()
     students = {name: build_student(name, spec, process, tower) for name, spec in experiments.items()}
     pack = Pack(functools.partial(features_of_batch, tower), list(students.values()))
-    with _streams(base, context, tower, pack) as (training, testing, videos, kept):
+    with _streams(base, context, tower, pack) as (training, testing, videos, cached):
         steps = base.optimization.length.in_steps(training.steps_per_epoch)
         plan = Plan(max(1, steps), training.steps_per_epoch, training.shares)
-        context.progress.report("rehearsing a step")
-        beside = () if kept else (*tower.parameters(), *tower.buffers())
-        held = dry_run(pack, _mock_video(base, process), kept.blank(base, process) if kept else None, resident=beside)
+        context.progress.report("testing a step")
+        resident = () if cached else (*tower.parameters(), *tower.buffers())
+        stored = cached.blank(base, process) if cached else None
+        held = dry_run(pack, _mock_video(base, process), stored, resident=resident)
         metrics_logger = MetricsLogger(process, every_steps=context.every_steps)
-        seen, tell = WatchedBatches(testing, watchdog), _progress_callback(context)
+        test_batches = WatchedBatches(testing, watchdog)
         epoch_callback = EpochCallback(
             pack,
             metrics_logger,
-            evaluate=lambda some: _evaluate(some, pack, seen, videos=videos, spec=base, tell=tell),
+            evaluate=lambda some: _evaluate(
+                some, pack, test_batches, videos=videos, spec=base, report_progress=context.progress.report
+            ),
             every_epochs=base.evaluation.every_epochs,
             identity=_identity(experiments, tower, process),
             scratch=context.scratch,
@@ -128,23 +131,21 @@ def _run(experiments: Mapping[str, Experiment], context: RunContext, watchdog: W
             early_stopper=context.early_stopper,
             broken=lambda: [_row(report) for report in (*training.broken.values(), *testing.broken.values())],
         )
-        place = resume(context.resume_from, students, epoch_callback)
-        if base.cluster.is_elastic and not place.next_step:
+        position = resume(context.resume_from, students, epoch_callback)
+        if base.cluster.is_elastic and not position.next_step:
             epoch_callback.notes.append(f"began with {process.world} of {base.cluster.workers_in_words} workers")
-        if kept:
-            kept.make(context)
-        context.progress.begin(plan.steps, place.next_step)
+        if cached:
+            cached.make(context)
+        context.progress.begin(plan.steps, position.next_step)
         reset_peak(process.device)
-        callbacks = [metrics_logger, epoch_callback, context.progress]
         checkpoint_timer = CheckpointTimer(epoch_callback, context.stop_request, base.cluster.checkpoint_minutes)
-        first, is_open = place.next_step, place.is_open
         train(
             pack,
             training,
             plan=plan,
-            callbacks=callbacks,
-            first_step=first,
-            is_open=is_open,
+            callbacks=[metrics_logger, epoch_callback, context.progress],
+            first_step=position.next_step,
+            is_open=position.is_open,
             checkpoint_timer=checkpoint_timer,
         )
         context.progress.end()
@@ -156,7 +157,7 @@ def _run(experiments: Mapping[str, Experiment], context: RunContext, watchdog: W
 
 
 def _identity(experiments: Mapping[str, Experiment], tower: FrozenTower, process: ProcessGroup) -> dict[str, Any]:
-    """What a checkpoint says of the run that wrote it."""
+    """What a checkpoint stores to check that a resumed run is the same experiment."""
     return {
         "backbone": tower.fingerprint(),
         "digests": {name: spec.digest() for name, spec in experiments.items()},
@@ -166,9 +167,9 @@ def _identity(experiments: Mapping[str, Experiment], tower: FrozenTower, process
 
 
 def configure_process(spec: Experiment, process: ProcessGroup) -> None:
-    """Settle what a result may depend on in a process: the number of threads, and what a CPU does with denormals.
+    """Set the process-wide settings that results depend on: the number of threads, and flushing of denormals.
 
-    Weight decay drives unused weights to numbers so small that a CPU takes a hundred times longer for each.
+    Weight decay makes unused weights denormal, and a CPU computes with those about a hundred times slower.
     """
     torch.set_num_threads(spec.cluster.cpus_per_worker)
     if process.device.type == "cpu":
@@ -176,7 +177,7 @@ def configure_process(spec: Experiment, process: ProcessGroup) -> None:
 
 
 def build_student(name: str, spec: Experiment, process: ProcessGroup, tower: FrozenTower) -> Student:
-    """A student as its document says, its initial weights a function of the document's seed alone."""
+    """The student of a spec. Its initial weights depend on the spec's seed alone."""
     device = str(process.device)
     context = TaskContext(
         method=spec.method,
@@ -207,10 +208,10 @@ def build_student(name: str, spec: Experiment, process: ProcessGroup, tower: Fro
 def evaluate_students(
     experiments: Mapping[str, Experiment], weights: Mapping[str, Path], process: ProcessGroup
 ) -> tuple[dict[str, Evaluation], list[dict[str, Any]]]:
-    """Evaluate checkpoints of any number of students over one backbone, in one pass over the test split.
+    """Evaluate the weights of students that share a backbone, in one pass over the test split.
 
     Args:
-        experiments: By student name; the data section of the first says split and views.
+        experiments: By student name; the data section of the first is used.
         weights: The safetensors file of each student's module.
         process: This worker.
 
@@ -218,7 +219,7 @@ def evaluate_students(
         The evaluations by name, and the clips that could not be read.
 
     Raises:
-        InputError: If there are several students, and one changes the tower.
+        InputError: If there are several students and one changes the tower.
     """
     from side4video.engine.checkpoint import load_tensors
 
@@ -249,20 +250,20 @@ def evaluate_students(
 
 @dataclass(frozen=True)
 class _CachedFeatures:
-    """What is kept of a tower for a pack, and the tower that makes what is missing."""
+    """The feature cache of a pack, and the tower that computes missing features."""
 
     cache: FeatureCache
     tower: FrozenTower
     reads: FeatureRequest
 
     @classmethod
-    def of(cls, spec: Experiment, tower: FrozenTower, pack: Pack, clips: Clips) -> "_CachedFeatures | None":
-        """Nothing where features are computed."""
+    def open(cls, spec: Experiment, tower: FrozenTower, pack: Pack, clips: Clips) -> "_CachedFeatures | None":
+        """The cache, or None if the spec has none."""
         if spec.features.kind != "cached":
             return None
         reads = functools.reduce(operator.or_, (student.reads for student in pack.students))
-        made_of = {
-            # The weights are known by what they are, not by where they lie; frames in chunks are the same frames.
+        tower_identity = {
+            # The fingerprint stands for the weights, not their path; chunk_frames changes no feature.
             "backbone": spec.backbone.model_dump(mode="json", exclude={"weights", "chunk_frames"}),
             "weights": tower.fingerprint(),
             "shape": tower.shape.identity(),
@@ -276,35 +277,35 @@ class _CachedFeatures:
             keeps_eight_bits=tower.keeps_eight_bits,
         )
         is_cuda = tower.device.type == "cuda"
-        cache = FeatureCache(spec.features, spec.data, clips, tower=made_of, layouts=layouts, is_pinned=is_cuda)
+        cache = FeatureCache(spec.features, spec.data, clips, tower=tower_identity, layouts=layouts, is_pinned=is_cuda)
         return cls(cache, tower, reads)
 
     def blank(self, spec: Experiment, process: ProcessGroup) -> dict[str, torch.Tensor]:
-        """Features of a part of a batch without numbers, for the rehearsal."""
+        """Uninitialised features of one micro-batch, for the dry run."""
         return empty_entries(self.cache.layouts, spec.clips_of_a_part, process.device)
 
     def make(self, context: RunContext) -> None:
-        """Make what is missing, all workers together; then the tower has done its work and its weights go."""
+        """Compute missing features on all workers, then release the tower's weights."""
         process, progress = context.process, context.progress
-        found: list[tuple[str, Missing]] = []
+        missing: list[tuple[str, Missing]] = []
 
-        def look() -> None:
+        def find_missing() -> None:
             if process.is_first:
-                found.extend(self.cache.missing())
-                self.cache.check_room(found)
+                missing.extend(self.cache.missing())
+                self.cache.check_room(missing)
 
         def compute(video: torch.Tensor, entries: Collection[str]) -> dict[str, torch.Tensor]:
             features = frozen_features(self.tower, video.to(process.device), request_of(entries, self.reads.every))
             return to_entries(features)
 
         progress.report("looking for kept features")
-        process.together(look)
+        process.run_on_all_workers(find_missing)
         self.cache.make(
-            process.gather(found)[0],
+            process.gather(missing)[0],
             compute,
             rank=process.rank,
             world=process.world,
-            together=process.together,
+            together=process.run_on_all_workers,
             tell=lambda done, clips: progress.report("keeping features, clips", done, clips),
         )
         self.tower.release_weights()
@@ -313,14 +314,14 @@ class _CachedFeatures:
 
 
 class _streams:  # noqa: N801 - used as a context manager
-    """Both streams, closed whatever happens, so that no loader process outlives the run."""
+    """The training and test streams, and the feature cache; all are closed at the end of the block."""
 
     def __init__(self, spec: Experiment, context: RunContext, tower: FrozenTower, pack: Pack) -> None:
         dataset, features, process = spec.data.dataset, spec.features, context.process
         fingerprint = dataset.fingerprint() if features.kind == "cached" else ""
         clips = Clips(dataset.clips("train"), dataset.clips("test"), dataset.flipped_classes(), fingerprint)
-        self.kept = _CachedFeatures.of(spec, tower, pack, clips)
-        cache = self.kept.cache if self.kept else None
+        self.cached = _CachedFeatures.open(spec, tower, pack, clips)
+        cache = self.cached.cache if self.cached else None
         common: dict[str, Any] = {"rank": process.rank, "world": process.world, "prefetch": context.prefetch}
         self.training = TrainingStream(
             spec.data,
@@ -342,13 +343,13 @@ class _streams:  # noqa: N801 - used as a context manager
         )
 
     def __enter__(self) -> tuple[TrainingStream, EvaluationStream, int, _CachedFeatures | None]:
-        return self.training, self.testing, self.videos, self.kept
+        return self.training, self.testing, self.videos, self.cached
 
     def __exit__(self, *_: object) -> None:
         self.training.close()
         self.testing.close()
-        if self.kept:
-            self.kept.cache.close()
+        if self.cached:
+            self.cached.cache.close()
 
 
 def _evaluate(
@@ -358,14 +359,12 @@ def _evaluate(
     *,
     videos: int,
     spec: Experiment,
-    tell: Callable[[str, int, int], None] | None = None,
+    report_progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Evaluation]:
     precision, crops = spec.evaluation.precision, spec.data.views.crops
-    return evaluate(pack, students, stream, videos=videos, precision=precision, crops=crops, tell=tell)
-
-
-def _progress_callback(context: RunContext) -> Callable[[str, int, int], None]:
-    return lambda what, done, total: context.progress.report(what, done, total)
+    return evaluate(
+        pack, students, stream, videos=videos, precision=precision, crops=crops, report_progress=report_progress
+    )
 
 
 def _mock_video(spec: Experiment, process: ProcessGroup) -> torch.Tensor:

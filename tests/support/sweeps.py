@@ -77,8 +77,8 @@ def run(sweep, *, local=True, rerun=False, progress=SILENT, trainer=None):
 
 def weights(run_id, folder):
     """All that an arm's run keeps of its training."""
-    place = MLflowStore().prepare().download(run_id, "checkpoint", folder)
-    return load_file(next(place.glob("*/weights.safetensors")))
+    checkpoint_folder = MLflowStore().prepare().download(run_id, "checkpoint", folder)
+    return load_file(next(checkpoint_folder.glob("*/weights.safetensors")))
 
 
 def predictions(run_id, folder):

@@ -248,7 +248,7 @@ def _all_runs(store: "RunStore", name: str) -> "list[StoredRun]":
         return list(read_sweep(store, found.run_id)[1].children().values())
     if found.name != name:
         return [found]
-    return store.runs(name=name, everywhere=True)
+    return store.runs(name=name, all_experiments=True)
 
 
 def _headline(runs: "Sequence[StoredRun]") -> str:

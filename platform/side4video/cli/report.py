@@ -143,7 +143,7 @@ def sweep_again(name: str, out: Path | None, no_figures: bool, as_json: bool) ->
 def _reproducing(store: Any, table: str) -> tuple[str, ...]:
     from side4video.tracking.tags import RUN_KIND_TAG, SWEEP_KIND
 
-    runs = store.runs(tags={RUN_KIND_TAG: SWEEP_KIND}, everywhere=True)
+    runs = store.runs(tags={RUN_KIND_TAG: SWEEP_KIND}, all_experiments=True)
     named = {run.name: run.run_id for run in reversed(runs) if run.params.get("sweep.reproduces", "").startswith(table)}
     return tuple(named.values())
 

@@ -1,4 +1,4 @@
-"""A nested document as flat text: dotted names and their values."""
+"""Nested documents as flat mappings of dotted names to text."""
 
 import json
 from collections.abc import Mapping
@@ -21,10 +21,10 @@ def dotted(document: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def below(flat: Mapping[str, str], path: str) -> dict[str, str]:
-    """What stands at a path or anywhere below it."""
+    """The entries at or below a path."""
     return {name: text for name, text in flat.items() if is_at_or_below(name, path)}
 
 
 def is_at_or_below(name: str, path: str) -> bool:
-    """Whether a dotted name is a path, or leads on from it."""
+    """Whether a dotted name equals a path or is below it."""
     return name == path or name.startswith(f"{path}.")

@@ -1,4 +1,4 @@
-"""What a folder holds, so that damage to any byte of it is found before somebody trusts it."""
+"""Checksums of files and JSON documents, to detect damage."""
 
 import hashlib
 import json
@@ -9,8 +9,8 @@ from typing import Any
 FileChecksum = dict[str, Any]
 """`bytes` and `sha256` of a file."""
 
-OWN = "checksum"
-"""The key under which a document says its own."""
+CHECKSUM_KEY = "checksum"
+"""The key of a document's own checksum."""
 
 
 def file_checksums(folder: Path) -> dict[str, FileChecksum]:
@@ -20,28 +20,30 @@ def file_checksums(folder: Path) -> dict[str, FileChecksum]:
 
 
 def damaged(folder: Path, expected: Mapping[str, FileChecksum]) -> list[str]:
-    """What is wrong with the files of a folder, a line each; files that nobody expected do not count."""
+    """Missing and damaged files of a folder, one line each; files without an expected checksum are ignored."""
     found = []
-    for name, wanted in sorted(expected.items()):
+    for name, entry in sorted(expected.items()):
         path = folder / name
         if not path.is_file():
             found.append(f"{name} is missing")
-        elif path.stat().st_size != wanted["bytes"]:
-            found.append(f"{name} has {path.stat().st_size:,} bytes, not {wanted['bytes']:,}")
-        elif checksum_of(path)["sha256"] != wanted["sha256"]:
+        elif path.stat().st_size != entry["bytes"]:
+            found.append(f"{name} has {path.stat().st_size:,} bytes, not {expected['bytes']:,}")
+        elif checksum_of(path)["sha256"] != entry["sha256"]:
             found.append(f"{name} has other bytes than were written")
     return found
 
 
 def with_checksum(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON document with its own checksum in it."""
+    """The document with its checksum added."""
     plain = json.loads(json.dumps(document))
-    return {**plain, OWN: _document_checksum(plain)}
+    return {**plain, CHECKSUM_KEY: _document_checksum(plain)}
 
 
 def has_valid_checksum(document: Mapping[str, Any]) -> bool:
-    """Whether a document is as it was sealed."""
-    return document.get(OWN) == _document_checksum({key: value for key, value in document.items() if key != OWN})
+    """Whether a document matches its checksum."""
+    return document.get(CHECKSUM_KEY) == _document_checksum(
+        {key: value for key, value in document.items() if key != CHECKSUM_KEY}
+    )
 
 
 def _document_checksum(document: Mapping[str, Any]) -> str:
@@ -49,5 +51,6 @@ def _document_checksum(document: Mapping[str, Any]) -> str:
 
 
 def checksum_of(path: Path) -> FileChecksum:
+    """Size and SHA-256 of a file."""
     with path.open("rb") as stream:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}

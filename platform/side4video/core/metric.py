@@ -1,7 +1,7 @@
-"""Metric values on their way from a training loop to a store. Imports neither MLflow nor torch.
+"""Metric values, from a training loop to a store. Imports neither MLflow nor torch.
 
-NaN stays NaN; the store keeps it apart from numbers. Infinities become the largest finite double, plus or minus
-`LARGEST`, as MLflow itself stores them: a loss that overflowed still differs from one that is undefined.
+NaN stays NaN. Infinities become the largest finite double, plus or minus `MAX_VALUE`, as in MLflow, so that an
+overflow differs from NaN.
 """
 
 import json
@@ -12,17 +12,17 @@ import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-LARGEST = sys.float_info.max
-"""What stands for infinity, about 1.8e308."""
+MAX_VALUE = sys.float_info.max
+"""Replaces infinity: about 1.8e308."""
 
 KEY_LIMIT = 250
-"""Characters in a metric's or parameter's name, MLflow's limit."""
+"""MLflow's limit for the characters of a metric's or parameter's name."""
 
 _KEY = re.compile(r"[A-Za-z0-9_.\- :]+(?:/[A-Za-z0-9_.\- :]+)*")
 
 
 def check_key(key: str) -> str:
-    """The key itself if MLflow can store it: `area/name_unit` of letters, digits and `_ - . / space :`.
+    """Return the key if MLflow can store it: `area/name_unit` of letters, digits and `_ - . / space :`.
 
     Raises:
         ValueError: if a character is not allowed, a part is empty, `.` or `..`, or the key is too long.
@@ -34,14 +34,14 @@ def check_key(key: str) -> str:
     return key
 
 
-class _Fields(NamedTuple):
+class _MetricFields(NamedTuple):
     key: str
     value: float
     step: int
     timestamp_ms: int
 
 
-class Metric(_Fields):
+class Metric(_MetricFields):
     """One value of one metric of a run, at one step.
 
     `key` is `area/name_unit`, such as `time/step_s`; `value` a finite number or NaN (see the module); `step` the
@@ -57,7 +57,7 @@ class Metric(_Fields):
             ValueError: If the key is not one that MLflow can store.
         """
         value = float(value)
-        finite = math.copysign(LARGEST, value) if math.isinf(value) else value
+        finite = math.copysign(MAX_VALUE, value) if math.isinf(value) else value
         return super().__new__(cls, check_key(key), finite, int(step), timestamp_ms)
 
     @classmethod
@@ -73,10 +73,10 @@ def to_json(metrics: Iterable[Metric]) -> str:
 
 
 def from_json(text: str) -> list[Metric]:
-    """What `to_json` wrote.
+    """Parse the text of `to_json`.
 
     Raises:
-        ValueError: if the text is not such a list.
+        ValueError: If the text is not such a list.
     """
     rows: Any = json.loads(text)
     if not isinstance(rows, list):

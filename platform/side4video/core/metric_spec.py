@@ -1,4 +1,4 @@
-"""What a metric is: its name, which way is better, and how it is printed. A task lists its metrics once."""
+"""Describes a metric: its name, which values are better, and how it is printed. Each task lists its metrics."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,22 +7,22 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class MetricSpec:
-    """A metric of an evaluation, recorded as `eval/NAME` and, at the best epoch, as `best/NAME`."""
+    """A metric of an evaluation, logged as `eval/NAME` and, for the best epoch, as `best/NAME`."""
 
     name: str
     title: str
-    """In captions and tables: `top-1`, `text to video R@1`."""
+    """Name in captions and tables, such as `top-1` or `text to video R@1`."""
     compute: Callable[[Any], float]
-    """From what the task's evaluation found; its module says what that is."""
+    """Computes the metric from the results of the task's evaluation (see the task's module)."""
     heading: str = ""
-    """A shorter title for a column beside others; empty: the title."""
+    """A shorter title for columns; empty: `title`."""
     better: Literal["max", "min"] = "max"
     unit: Literal["%", ""] = "%"
-    """`%`: a fraction, printed as percent. Empty: a number, printed as it is."""
+    """`%`: a fraction, printed as percent. Empty: a plain number."""
     in_summary: bool = True
-    """Whether short tables and descriptions of runs show it."""
+    """Whether short tables and run descriptions show it."""
     hub: tuple[str, str] | None = None
-    """Type and name in a model card of the Hugging Face hub, if cards show it."""
+    """Type and name in a Hugging Face model card, if cards show it."""
 
     @property
     def is_fraction(self) -> bool:

@@ -15,7 +15,7 @@ def is_loopback(host: str) -> bool:
 
 
 def names_here() -> list[str]:
-    """This machine's addresses that others may reach, and its name."""
+    """This machine's non-loopback IPv4 addresses, and its host name."""
     addresses = [each for interface in psutil.net_if_addrs().values() for each in interface]
     found = [each.address for each in addresses if each.family == socket.AF_INET and not is_loopback(each.address)]
     return [*dict.fromkeys([*found, socket.gethostname()])]

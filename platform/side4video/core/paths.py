@@ -1,4 +1,4 @@
-"""Paths as users write them in a spec: with `~` and `${NAME}`, so that a spec holds no machine's own folders."""
+"""Paths in specs may contain `~` and `${NAME}`, so that a spec is independent of the machine."""
 
 import os
 import re
@@ -10,21 +10,21 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def variables(text: str) -> list[str]:
-    """The names of the environment variables that a text refers to as `${NAME}`, each once."""
+    """The names of the environment variables `${NAME}` in a text, without duplicates."""
     return list(dict.fromkeys(_VARIABLE.findall(text)))
 
 
 def expand(path: str, where: str = "path") -> str:
     """The path with `${NAME}` replaced by environment variables and a leading `~` by the home folder.
 
-    Only the form with braces is a variable; a lone `$` stays what it is, because file names may hold it.
+    A `$` without braces is kept, because file names may contain it.
 
     Args:
         path: What the user wrote.
-        where: The field it was written in, for the error.
+        where: The field name for the error.
 
     Raises:
-        InputError: A variable is not set or empty, or the braces hold no variable's name.
+        InputError: A variable is not set or empty, or the braces contain no valid name.
     """
     unset = [name for name in _VARIABLE.findall(path) if not os.environ.get(name)]
     if unset:

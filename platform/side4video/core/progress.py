@@ -1,20 +1,20 @@
-"""How far long work is: the one protocol that terminals, logs and Ray actors implement."""
+"""The protocol for progress of long work; terminals, logs and Ray actors implement it."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
 
 
 class Progress(Protocol):
-    """Receives reports of long work."""
+    """Receives progress reports."""
 
     def report(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
-        """Report what is being done.
+        """Report the current phase.
 
         Args:
             phase: Such as `planning` or `training`.
-            done: Steps, clips or files that are done.
-            total: How many there are; 0 if nobody knows.
-            details: What a phase says beside it, such as `losses` and `seconds_left` of `training`.
+            done: Number of finished steps, clips or files.
+            total: Their total; 0 if unknown.
+            details: Further values of a phase, such as `losses` and `seconds_left` of `training`.
         """
         ...
 

@@ -1,7 +1,7 @@
-"""Random draws as functions of what they are for, not of what was drawn before.
+"""Seeds for stateless random numbers.
 
-Every draw in the data path is seeded by (seed, epoch, sample, ...) alone. So no state of a loader or worker
-is ever saved, any number of workers sees the same samples, and resuming in mid-epoch is an offset.
+Every random number of the data path depends on (seed, epoch, sample, ...) alone. So loaders have no state to save, any
+number of workers gets the same samples, and a run can resume within an epoch.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 
 def derive_seed(*parts: int | str) -> int:
-    """A 63-bit seed that depends on every part and on their order, the same on every platform and process."""
+    """A 63-bit seed that depends on all parts and their order; the same on all platforms and processes."""
     text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
@@ -20,8 +20,8 @@ def derive_seed(*parts: int | str) -> int:
 def seeded(seed: int) -> Iterator[None]:
     """Seed Python's, NumPy's and torch's CPU generators inside the block; restore all three after it.
 
-    Initial values are drawn from the global generators; this makes them a function of `seed` without leaving a
-    trace in the process. The data path has generators of its own: its thread would race with the training's.
+    Initial weights come from the global generators; this makes them a function of `seed`. The data path must not use it:
+    its thread would race with the training for the global generators.
     """
     import numpy as np
     import torch

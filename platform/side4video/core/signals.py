@@ -1,8 +1,7 @@
-"""SIGTERM, by which machines are taken back: whoever is at work finishes its step, saves and goes.
+"""Handles SIGTERM, which is sent before a machine is reclaimed: finish the step, save a checkpoint, exit.
 
-A signal belongs to the process, so what is known of it stands here once. At work, the first signal is a wish that the
-work asks for between two steps; a second one, or one that comes when there is nothing to save, ends the process where
-it is, as Ctrl-C does.
+Signals belong to a process, so their state is global to this module. While training is busy, the first signal sets a flag
+that is checked after each step. A second signal, or one at any other time, ends the process at once, as Ctrl-C does.
 """
 
 import signal
@@ -17,25 +16,25 @@ _stop_requested, _busy, _is_handling = threading.Event(), threading.Event(), thr
 
 
 def request_stop() -> None:
-    """Ask this process to leave, as a signal does."""
+    """Ask this process to stop, as a signal does."""
     _stop_requested.set()
 
 
 def stop_requested() -> bool:
-    """Whether this process is to leave as soon as nothing is lost by it."""
+    """Whether this process should save and stop."""
     return _stop_requested.is_set()
 
 
-def set_busy(is_at_work: bool) -> None:
-    """Say whether somebody asks `stop_requested` from time to time."""
-    _busy.set() if is_at_work else _busy.clear()
+def set_busy(is_busy: bool) -> None:
+    """Set whether a training loop checks `stop_requested`."""
+    _busy.set() if is_busy else _busy.clear()
 
 
 def handle_signal(number: int = signal.SIGTERM, frame: Any = None) -> None:  # noqa: ARG001 - a signal handler's names
-    """Take a signal: a wish for whoever is at work, else the end.
+    """Handle a signal: request a stop if training is busy, else end the process.
 
     Raises:
-        Interrupted: If nobody is at work, or it is the second signal.
+        Interrupted: If training is not busy, or this is the second signal.
     """
     if _busy.is_set() and not _stop_requested.is_set():
         _stop_requested.set()
@@ -44,14 +43,14 @@ def handle_signal(number: int = signal.SIGTERM, frame: Any = None) -> None:  # n
 
 
 def reinstall_handler() -> None:
-    """Hear SIGTERM after a library took it for itself inside the block, as Ray's core does when it connects."""
+    """Install the handler again inside `handling_signals`: Ray replaces it when it connects."""
     if _is_handling.is_set() and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handle_signal)
 
 
 @contextmanager
 def handling_signals() -> Iterator[None]:
-    """Hear SIGTERM inside the block; in a thread that is not the main one, which hears no signals, it does nothing."""
+    """Handle SIGTERM inside the block. Does nothing outside the main thread, which alone can install handlers."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

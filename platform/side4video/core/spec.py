@@ -1,7 +1,7 @@
-"""The base of every document a user writes.
+"""The base of all specs (YAML documents of users).
 
-A spec is read once, checked whole, and never edited afterwards; anything derived from it is a function.
-Unknown keys are errors: a typo that is silently ignored costs a training run.
+A spec is validated completely and is immutable; derived values are methods. Unknown keys are errors, because a typo that
+is ignored would waste a training run.
 """
 
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ from pydantic_core import PydanticCustomError
 class Spec(BaseModel):
     """A frozen, closed Pydantic document.
 
-    A subclass may name presets: sets of defaults chosen by one field of its own. A value given beside the
-    preset wins over it, so the resolved document always says what was really used.
+    A subclass may define presets: sets of defaults that the value of one field selects. Explicit values override the
+    preset. The resolved document contains all values that are used.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
@@ -26,7 +26,7 @@ class Spec(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def presets_fill_what_is_not_given(cls, document: Any) -> Any:
-        """Give each field that a chosen preset names, and the document does not, the preset's value."""
+        """Fill in the preset's value of each field that the document does not set."""
         if not isinstance(document, Mapping) or not cls.PRESETS:
             return document
         filled = dict(document)
@@ -38,6 +38,6 @@ class Spec(BaseModel):
 
 
 def wrong(where: str, found: str, *, allowed: str, fix: str) -> PydanticCustomError:
-    """An error of a cross-field rule, to be raised by a validator: it names the field that is at fault."""
+    """An error for a validator of several fields; `where` is the field at fault."""
     message = f"{found} · allowed: {allowed} · fix: {fix}"
     return PydanticCustomError("located", "{message}", {"message": message, "where": where})

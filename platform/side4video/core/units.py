@@ -1,4 +1,4 @@
-"""Units, and how numbers are printed."""
+"""Units and number formats."""
 
 GIB = 1024**3
 MIB = 1024**2
@@ -11,7 +11,7 @@ def as_gib(bytes_count: float) -> float:
 
 
 def format_bytes(bytes_count: float) -> str:
-    """`1.50 GiB`, `12.0 MiB`, `800 B`: three figures or so."""
+    """`1.50 GiB`, `12.0 MiB`, `800 B`."""
     for size, unit in ((GIB, "GiB"), (MIB, "MiB"), (1024, "KiB")):
         if bytes_count >= size:
             return f"{bytes_count / size:.2f} {unit}" if bytes_count < 10 * size else f"{bytes_count / size:.1f} {unit}"

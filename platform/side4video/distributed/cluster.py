@@ -1,4 +1,4 @@
-"""Connect to a Ray cluster, or start one on this machine, and refuse early what it cannot run."""
+"""Connects to a Ray cluster or starts a local one, and checks that it has the resources."""
 
 import importlib
 import io
@@ -14,23 +14,23 @@ from side4video.core.errors import InputError
 from side4video.distributed import compat
 from side4video.spec.cluster import ClusterSpec
 
-MACHINE_SECONDS = "1200"
-"""How long workers wait for machines of a cluster that grows: a cloud's need minutes to come up."""
+NEW_NODE_SECONDS = "1200"
+"""How long workers wait for new machines of an autoscaling cluster: clouds need minutes."""
 
 _FIXED_NODE_TYPE = "node_"
-"""Start of the autoscaler's names for node types that nobody defined: it only watches them."""
+"""Start of the autoscaler's names for nodes of no defined type, which it cannot add."""
 
 
 def can_autoscale() -> bool:
     """Whether an autoscaler adds machines to the connected cluster when work waits for them."""
     if compat.max_resources_from_config():
         return True
-    # The second autoscaler, KubeRay's, says nothing else; the first one is known by the names of its node types.
+    # Version 2 (KubeRay) gives no more information; version 1 is recognised by its defined node types.
     return compat.uses_autoscaler_v2() or has_node_types(compat.autoscaler_status())
 
 
 def has_node_types(status: bytes | None) -> bool:
-    """Whether an autoscaler's status (JSON) lists node types that somebody defined."""
+    """Whether an autoscaler's status (JSON) lists defined node types."""
     try:
         report = json.loads(status or b"{}").get("autoscaler_report", {})
     except ValueError:
@@ -40,7 +40,7 @@ def has_node_types(status: bytes | None) -> bool:
 
 
 def max_resources(resources: Mapping[str, float], configured: Mapping[str, float]) -> dict[str, float]:
-    """For each resource the larger of what a cluster has now and what it may grow to."""
+    """For each resource the maximum of what a cluster has now and what it may grow to."""
     return {name: max(resources.get(name, 0), configured.get(name, 0)) for name in {**resources, **configured}}
 
 
@@ -50,39 +50,39 @@ RAY_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
-    # One poll a half second instead of two: the end of an epoch waits for it.
+    # Poll every half second instead of every two: the end of an epoch waits for a poll.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_COLOR_PREFIX": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
-LOOK_SECONDS = 0.5
-"""How often a driver that waits for Ray listens to Ctrl-C."""
+POLL_SECONDS = 0.5
+"""How often a driver that waits for Ray checks for Ctrl-C."""
 
 
 class RayCluster:
-    """A cluster that is connected to, or started, in the background; one that was started ends with the block.
+    """Connects to a cluster, or starts one, in a background thread; a started one ends with the `with` block.
 
-    Ray and Ray Train need seconds to come up, and a driver has other things to do first. A thread of its own holds
-    the connection until the block ends, because Ray's processes end with the thread that started them.
+    Ray and Ray Train need seconds to start, while the driver prepares the run. The thread lives until the block ends,
+    because Ray's processes end with the thread that started them.
     """
 
     def __init__(self, address: str, needed: ClusterSpec) -> None:
-        """Nothing is started before `begin` or `connected`.
+        """Nothing starts before `start` or `connected`.
 
         Args:
-            address: `local` starts Ray on this machine alone; anything else is connected to. `RAY_ADDRESS`, which Ray
-                sets inside a submitted job, comes before `local`.
-            needed: What is asked for.
+            address: `local` starts Ray on this machine; any other address is connected to. `RAY_ADDRESS`, which Ray
+                sets in submitted jobs, takes precedence.
+            needed: The required resources.
         """
         self.address = os.environ.get("RAY_ADDRESS") or address
         self.needed = needed
         self._thread: threading.Thread | None = None
-        self._ready, self._over = threading.Event(), threading.Event()
+        self._ready, self._stopped = threading.Event(), threading.Event()
         self._failure: BaseException | None = None
         self._can_grow = False
-        # Ray's threads print warnings on stdout, where a command's answer goes.
+        # Ray's threads print warnings to stdout, which is for the command's output.
         self._stdout = redirect_stdout(LogStream())
 
     def __enter__(self) -> "RayCluster":
@@ -91,7 +91,7 @@ class RayCluster:
 
     def __exit__(self, *error: Any) -> None:
         try:
-            self._over.set()
+            self._stopped.set()
             if self._thread is not None:
                 self._thread.join()
         finally:
@@ -99,11 +99,11 @@ class RayCluster:
 
     @property
     def phase(self) -> str:
-        """What is being done while one waits for it."""
+        """The progress phase while waiting for the connection."""
         return "starting Ray" if self.address == "local" else "connecting to Ray"
 
-    def begin(self) -> None:
-        """Begin to connect; does nothing the second time.
+    def start(self) -> None:
+        """Start to connect in the background; later calls do nothing.
 
         Raises:
             InputError: If this machine can never hold the workers.
@@ -120,14 +120,14 @@ class RayCluster:
         """The module `ray`, connected.
 
         Args:
-            needed: What is asked for beside what was said at first.
+            needed: Further required resources.
 
         Raises:
             InputError: If the cluster cannot be reached, or can never hold the workers.
         """
-        self.begin()
-        while not self._ready.wait(LOOK_SECONDS):
-            pass  # listens to Ctrl-C
+        self.start()
+        while not self._ready.wait(POLL_SECONDS):
+            pass  # Python handles Ctrl-C between waits
         if self._failure is not None:
             raise self._failure
         import ray
@@ -141,34 +141,34 @@ class RayCluster:
         for name, value in RAY_SETTINGS.items():
             os.environ.setdefault(name, value)
         if self.address == "local":
-            # It watches for machines that the cloud takes back; this one is nobody's but ours.
+            # It checks for preemption by the cloud, which does not happen to this machine.
             os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
         try:
             import ray
 
-            began = not ray.is_initialized()
-            if began:
+            owns_cluster = not ray.is_initialized()
+            if owns_cluster:
                 _connect(ray, self.address)
             self._can_grow = can_autoscale()
             if self._can_grow:
-                os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", MACHINE_SECONDS)
-            # It takes seconds to import, and the driver is busy with other things now.
+                os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", NEW_NODE_SECONDS)
+            # Importing takes seconds; do it here, while the driver does other work.
             importlib.import_module("side4video.distributed.train")
         except BaseException as error:
             self._failure = error
             self._ready.set()
             return
         self._ready.set()
-        self._over.wait()
-        if began:
+        self._stopped.wait()
+        if owns_cluster:
             ray.shutdown()
 
 
 class LogStream(io.TextIOBase):
-    """Takes what is printed as lines of the log."""
+    """A stream that writes printed lines to the log."""
 
     def write(self, text: str) -> int:
-        """Log the lines of a text that say anything."""
+        """Log the lines that are not blank."""
         for line in filter(str.strip, text.splitlines()):
             log.info("%s", line)
         return len(text)
@@ -181,7 +181,7 @@ def _cores() -> int:
 def _connect(ray: Any, address: str) -> None:
     common = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == "local":
-        # Said although it is Ray's default: nobody else reaches the dashboard, which takes jobs.
+        # Ray's default, but explicit for security: the dashboard accepts jobs.
         ray.init(address="local", num_cpus=_cores(), dashboard_host="127.0.0.1", **common)
         return
     try:
@@ -203,25 +203,25 @@ def check_resources(
     address: str,
     can_grow: bool,
 ) -> None:
-    """Refuse what a cluster can never hold.
+    """Check that a cluster has, or may grow to, the required resources.
 
     Args:
-        needed: What is asked for.
-        resources: What the cluster has now.
-        configured: What it may grow to, if its configuration says so.
-        address: Of the cluster.
+        needed: The required resources.
+        resources: The cluster's current resources.
+        configured: The resources it may grow to, if its configuration has them.
+        address: The cluster's address.
         can_grow: Whether an autoscaler adds machines.
 
     Raises:
-        InputError: It names the field that asks for too much.
+        InputError: With the field that asks for too much.
     """
     try:
         _refuse_too_much(max_resources(resources, configured), needed, address)
-    except InputError as lacking:
+    except InputError as error:
         if not can_grow or configured:
             raise
-        # How far it can grow is not known.
-        log.warning("%s; waiting for machines to be added", lacking)
+        # The limit of growth is unknown, so the workers may fit later.
+        log.warning("%s; waiting for machines to be added", error)
 
 
 def _refuse_too_much(resources: Mapping[str, float], needed: ClusterSpec, address: str) -> None:

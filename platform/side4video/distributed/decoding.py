@@ -1,6 +1,6 @@
-"""Decoding on other nodes: Ray Data reads the batches of a stream wherever the cluster has cores, in the same order.
+"""Decodes videos on other nodes with Ray Data, in the order of the stream.
 
-What is read is decided here, batch by batch; the tasks only decode. So the batches are those of any other loader.
+The keys of each batch are chosen here and the tasks only decode, so the batches equal those of the local loader.
 """
 
 import functools
@@ -20,22 +20,22 @@ from side4video.data.streams.reader import BatchReader
 from side4video.spec.cluster import DecodeOnNodesSpec
 
 _READERS: dict[str, BatchReader] = {}
-"""In a decoding process: the readers that it knows, by the object that they came in. Processes outlive epochs."""
+"""The reader of a decoding process, by Ray object id. Processes outlive epochs."""
 
 
 def ray_data_prefetcher(reader: BatchReader, loader: LoaderSpec, *, spec: DecodeOnNodesSpec) -> ThreadPrefetcher:
-    """Streams batches through Ray Data; decoding processes that nobody needs are Ray's to end.
+    """A prefetcher that decodes batches with Ray Data; Ray ends idle decoding processes.
 
     Args:
-        reader: Turns keys into a batch; it is put where all nodes can take it.
-        loader: How many batches wait, and how long one may take.
-        spec: Where is decoded, and by how many.
+        reader: Turns keys into a batch; it is put into the object store.
+        loader: The number of batches to prefetch, and the time limit of one.
+        spec: The nodes and the number of processes.
     """
     return ThreadPrefetcher(functools.partial(_decoded, ray.put(reader), spec), loader)
 
 
 def _decoded(reader: Any, spec: DecodeOnNodesSpec, keys: BatchKeys, stop: threading.Event) -> Iterator[ClipBatch]:
-    """The tasks' answers in order; an error of a reader is raised as it was, Ray's own as a sentence."""
+    """The batches in order. An error of the reader is raised as it is, Ray's as `Side4VideoError`."""
     rows = _stream(reader, spec, keys)
     while not stop.is_set():
         try:
@@ -44,10 +44,10 @@ def _decoded(reader: Any, spec: DecodeOnNodesSpec, keys: BatchKeys, stop: thread
             raise Side4VideoError(f"decoding on other nodes failed: {_first_line(error)}") from error
         if row is None:
             return
-        answer = pickle.loads(row["batch"])  # noqa: S301 - our own tasks' answer, of this cluster
-        if isinstance(answer, BaseException):
-            raise answer
-        yield answer
+        batch = pickle.loads(row["batch"])  # noqa: S301 - our own tasks' answer, of this cluster
+        if isinstance(batch, BaseException):
+            raise batch
+        yield batch
 
 
 def _stream(reader: Any, spec: DecodeOnNodesSpec, keys: BatchKeys) -> Iterator[dict[str, Any]]:
@@ -59,27 +59,27 @@ def _stream(reader: Any, spec: DecodeOnNodesSpec, keys: BatchKeys) -> Iterator[d
     context.enable_progress_bars = False
     rows = [{"keys": pickle.dumps(list(each))} for each in keys]
     resources = {spec.resource: 0.001} if spec.resource else None
-    # One block a batch: a block is what a task takes, and what waits in memory.
+    # One block per batch: a task takes one block, and blocks wait in memory.
     listed = ray.data.from_items(rows, override_num_blocks=len(rows))
-    fn: Any = _decode  # with `fn_args` it takes more than the row, which its annotation does not know
+    fn: Any = _decode  # Ray's annotation does not include `fn_args`
     decoded = listed.map(fn, fn_args=(reader,), num_cpus=spec.cpus, resources=resources, concurrency=spec.processes)
     yield from decoded.iter_rows()
 
 
 def _decode(row: dict[str, Any], reader: Any) -> dict[str, bytes]:
-    """A task: the batch of these keys, or the error that stops it; Ray Data would try it again without end."""
+    """A Ray task: the batch of these keys, or the error as a value, because Ray Data would retry without end."""
     keys = pickle.loads(row["keys"])  # noqa: S301 - our own driver's question
     try:
-        answer: ClipBatch | Exception = _known(reader).read(keys)
+        batch: ClipBatch | Exception = _cached_reader(reader).read(keys)
     except InputError as error:
-        answer = error
-    except Exception as error:  # one that cannot travel goes as text
-        answer = RuntimeError("".join(traceback.format_exception(error)))
-    return {"batch": pickle.dumps(answer, protocol=5)}
+        batch = error
+    except Exception as error:  # it may not be picklable, so send its text
+        batch = RuntimeError("".join(traceback.format_exception(error)))
+    return {"batch": pickle.dumps(batch, protocol=5)}
 
 
-def _known(reader: Any) -> BatchReader:
-    """The reader; of all clips of a large set it is large, so each process unpacks it once."""
+def _cached_reader(reader: Any) -> BatchReader:
+    """The reader, cached: it lists all clips and can be large, so each process unpickles it once."""
     name = reader.hex()
     if name not in _READERS:
         import torch

@@ -1,15 +1,15 @@
-"""Between packs and trials: what each arm measured, in an order that does not depend on who was faster.
+"""Passes results from packs to virtual trials, in an order that does not depend on their speed.
 
-A pack tells the hub what its arms measured at the end of an epoch. Each arm's virtual trial takes its results from
-here, one after another, and reports them to Ray Tune, which may answer that the arm is to stop. The pack then asks
-who stopped. Nobody waits for a trial that has not started: trials may come later and are given what they missed.
+A pack adds the results of its arms at the end of each epoch. The virtual trial of each arm takes them from here, one
+after another, and reports them to Ray Tune, which may stop the arm. The pack then asks which arms were stopped. A
+trial that starts later gets all past results of its arm.
 
-Where somebody decides (a scheduler, Optuna), results are handed out one at a time, epoch by epoch and, within an
-epoch, in an order that they alone determine: the same results lead to the same decisions, however fast the trials are
-and however often a sweep was interrupted. The order is that of the arms' keys, which are hashes. For halving it is
-another: asynchronous halving judges an arm by those that it heard before, but the arms of a pack reach a rung together.
-So the weakest arm of the share that is to go on comes first, better ones follow, then the others from the best to the
-worst: each of these finds enough better ones before it, and the share that goes on is the one that was asked for.
+If a scheduler or Optuna decides, results are handed out one at a time: by epoch and, within an epoch, in an order that
+depends on the results alone. So the same results give the same decisions, for any speed of the trials and any number
+of interruptions. Usually the order is that of the arms' keys, which are hashes. Successive halving (ASHA) needs another
+order, because it compares an arm with those reported before, and all arms of a pack reach a rung together. First come
+the arms that should continue, the weakest first, then the others from best to worst. Each of the others then finds
+enough better arms before it, so exactly the intended fraction continues.
 """
 
 import asyncio
@@ -22,40 +22,40 @@ from typing import Any
 from side4video.core.errors import Side4VideoError
 
 DECISION_SECONDS = 600.0
-"""Longest time that a pack waits for the decisions on an epoch; it fails without them, for it would not be the same."""
+"""Longest time that a pack waits for the decisions on an epoch. It fails without them."""
 LAST = -1
-"""The index under which an arm's end stands in the order."""
+"""The index of an arm's end in the order."""
 
 Entry = tuple[str, int]
-"""Where an arm's trial hears of it, and which of its results."""
+"""A channel, and the index of a result in it."""
 
 
 @dataclass
 class Feed:
-    """What is known of one arm."""
+    """The results of one arm, as one trial gets them."""
 
     results: list[dict[str, Any]] = field(default_factory=list)
-    """One an evaluated epoch: `epoch` (from 1) and the metrics."""
+    """One for each evaluated epoch: `epoch` (from 1) and the metrics."""
     end: str = ""
-    """How it ended; empty while it goes on."""
+    """The arm's final state; empty while it trains."""
     reason: str = ""
     stopped: bool = False
     """Whether Ray Tune stopped it."""
     decided: int = 0
-    """Of how many results Ray Tune has said what follows from them."""
+    """Number of results that Ray Tune has decided on."""
 
 
 class ResultsActor:
-    """An actor without a core; its methods are coroutines, so that any number of trials may wait in it."""
+    """An actor that reserves no CPU. Its methods are coroutines, so that any number of trials can wait in it."""
 
     def __init__(self, decides: bool, *, metric: str = "", mode: str = "max", reduction: float = 0.0) -> None:
-        """Begin.
+        """No results yet.
 
         Args:
-            decides: Whether results are handed out one at a time because somebody acts on them.
-            metric: By which arms are halved.
-            mode: Whether more of it is better.
-            reduction: One arm of so many goes on at a rung; 0 where nobody halves.
+            decides: Whether a scheduler or Optuna decides, so that results are handed out one at a time.
+            metric: The metric for halving.
+            mode: `max` or `min`: which values are better.
+            reduction: ASHA's reduction factor: one of this many arms continues at a rung; 0 without ASHA.
         """
         self.decides = decides
         self.metric, self.mode, self.reduction = metric, mode, reduction
@@ -65,10 +65,10 @@ class ResultsActor:
         self._order: deque[Entry] = deque()
         self._changed = asyncio.Condition()
 
-    # ---- the pack's side
+    # ---- called by the pack
 
-    async def tell(self, epoch: int, metrics: Mapping[str, Mapping[str, float]]) -> None:
-        """Take what arms measured at the end of an epoch (from 0); what is known already is passed over."""
+    async def add_results(self, epoch: int, metrics: Mapping[str, Mapping[str, float]]) -> None:
+        """Add the results of arms at the end of an epoch (from 0). Results that are known are ignored."""
         async with self._changed:
             for arm in self._in_order(metrics):
                 for channel in self._channels_of(arm):
@@ -79,9 +79,9 @@ class ResultsActor:
                         feed.results.append({**metrics[arm], "epoch": epoch + 1})
             self._changed.notify_all()
 
-    async def judge(self, epoch: int, metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
-        """Take what arms measured, wait until all of it was decided on, and say which of them stop."""
-        await self.tell(epoch, metrics)
+    async def decide(self, epoch: int, metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
+        """Add results, wait until Ray Tune has decided on all of them, and return the arms to stop."""
+        await self.add_results(epoch, metrics)
         if not self.decides:
             return []
         async with self._changed:
@@ -94,12 +94,12 @@ class ResultsActor:
             except TimeoutError:
                 raise Side4VideoError(
                     f"Ray Tune has not decided on epoch {epoch + 1} within {DECISION_SECONDS:g} s · "
-                    "fix: is the head overloaded? The same command goes on from here"
+                    "fix: is the head overloaded? The same command continues from here"
                 ) from None
             return [arm for arm in metrics if self._feed(arm).stopped]
 
     async def end(self, states: Mapping[str, str], reason: str = "") -> None:
-        """Say how arms ended: `finished`, `stopped`, `diverged`, `failed`."""
+        """Set the final states of arms: `finished`, `stopped`, `diverged` or `failed`."""
         async with self._changed:
             for arm in sorted(states):
                 for channel in self._channels_of(arm):
@@ -109,16 +109,16 @@ class ResultsActor:
                         self._queue(channel, LAST)
             self._changed.notify_all()
 
-    # ---- the trial's side
+    # ---- called by the trials
 
     async def channel_of(self, trial: str) -> str:
-        """Where a trial hears of its arm, once the driver has said it."""
+        """Wait until the driver has assigned an arm to the trial; return its channel."""
         async with self._changed:
             await self._changed.wait_for(lambda: trial in self._trials)
             return self._trials[trial]
 
     async def next(self, channel: str, index: int) -> dict[str, Any]:
-        """The result of this index, when it is there and its turn has come; after the last one `{"done": True}`."""
+        """Wait for the result of this index and its turn; after the last one the result has `done: True`."""
         feed = self._feed(channel)
         async with self._changed:
             await self._changed.wait_for(lambda: self._is_due(channel, index))
@@ -127,15 +127,15 @@ class ResultsActor:
             last = feed.results[-1] if feed.results else {"epoch": 0}
             return {**last, "done": True, "state": feed.end, "reason": feed.reason}
 
-    # ---- the driver's side
+    # ---- called by the driver
 
     async def assign(self, trial: str, arm: str, channel: str) -> None:
-        """Say which arm a trial stands for.
+        """Assign an arm to a trial.
 
         Args:
             trial: Ray Tune's name of the trial.
-            arm: The arm; one that was proposed twice has two trials.
-            channel: Where this trial hears of it: the arm's own name for the first.
+            arm: The arm. One that was proposed twice has two trials.
+            channel: The trial's channel. For the first trial of an arm it is the arm's name.
         """
         async with self._changed:
             channels = self._channels_of(arm)
@@ -146,7 +146,7 @@ class ResultsActor:
             self._changed.notify_all()
 
     async def decided(self, channel: str, *, stops: bool) -> None:
-        """Hear that Ray Tune has dealt with the result that was handed out last."""
+        """Record that Ray Tune has decided on the result that was handed out last."""
         async with self._changed:
             feed = self._feed(channel)
             feed.decided += 1
@@ -154,22 +154,22 @@ class ResultsActor:
             if self._order and self._order[0][0] == channel:
                 self._order.popleft()
             if feed.stopped:
-                # Its trial is over, so nobody fetches what else there is of it.
+                # Its trial has ended, so nothing would fetch its other results and the order would block.
                 self._order = deque(entry for entry in self._order if entry[0] != channel)
             self._changed.notify_all()
 
     def _in_order(self, metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
-        """Arms in the order in which their results of an epoch are handed out."""
+        """The order in which the results of an epoch are handed out (see the module docstring)."""
         arms = sorted(metrics)
         if not self.reduction:
             return arms
         sign = -1.0 if self.mode == "max" else 1.0
         ranked = sorted(arms, key=lambda arm: sign * metrics[arm].get(self.metric, math.inf * sign))
-        kept = math.ceil(len(ranked) / self.reduction)
-        return ranked[:kept][::-1] + ranked[kept:]
+        count = math.ceil(len(ranked) / self.reduction)
+        return ranked[:count][::-1] + ranked[count:]
 
     def _catch_up(self, known: Feed, channel: str) -> None:
-        """Give a later trial of an arm what the first one was given."""
+        """Give a later trial of an arm all past results."""
         feed = self._feed(channel)
         for index, result in enumerate(known.results):
             self._queue(channel, index)

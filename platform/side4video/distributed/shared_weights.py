@@ -1,6 +1,6 @@
-"""The frozen weights once a node: read by the driver, shipped through the object store, mapped by every worker there.
+"""Frozen weights in Ray's object store: the driver reads them once, and the workers of a node share one copy.
 
-Workers on one machine see the same pages of memory; on a CPU the tower computes from these very pages.
+On a CPU the tower computes from the shared memory itself.
 """
 
 import logging
@@ -15,22 +15,22 @@ from side4video.spec.experiment import Experiment
 
 log = logging.getLogger(__name__)
 
-MOST_OF_STORE = 0.5
-"""Share of the smallest node's object store that the weights may take."""
+MAX_STORE_FRACTION = 0.5
+"""Largest fraction of the smallest node's object store for the weights."""
 
 
 def put_weights(spec: Experiment) -> Any:
-    """Read the weights and put them into the object store; None where each worker is to read them for itself.
+    """Put the weights into the object store. None if each worker should read them itself.
 
-    That is so with one worker, which would only hold them twice, and where they would fill a node's store.
+    That is the case with a single worker, and if the weights do not fit a node's object store.
 
     Raises:
-        InputError: The weights are missing, unreadable, another tower's, or cannot be downloaded.
+        InputError: The weights are missing, damaged, of another tower, or cannot be downloaded.
     """
     if spec.cluster.most_workers < 2:
         return None
     size = sum(parameter.nbytes for parameter in spec.backbone.build("meta").parameters())
-    room = MOST_OF_STORE * min(
+    room = MAX_STORE_FRACTION * min(
         (node["Resources"].get("object_store_memory", 0.0) for node in ray.nodes() if node["Alive"]), default=0.0
     )
     if size > room:
@@ -45,17 +45,17 @@ def put_weights(spec: Experiment) -> Any:
 
 
 def get_weights(reference: Any, *, is_changed: bool) -> TowerWeights | None:
-    """The weights out of the object store of this node; None for None.
+    """The weights from this node's object store; None for None.
 
     Args:
-        reference: What `put_weights` gave.
-        is_changed: Whether the method changes the tower, and so needs memory of its own.
+        reference: The result of `put_weights`.
+        is_changed: Whether the method changes the tower, and so needs its own copy.
     """
     if reference is None:
         return None
     packed, fingerprint = ray.get(reference)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nobody writes
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # frozen: no write happens
         tensors = {
             name: torch.from_numpy(each).view(dtype).view(shape) for name, (each, dtype, shape) in packed.items()
         }
@@ -65,5 +65,5 @@ def get_weights(reference: Any, *, is_changed: bool) -> TowerWeights | None:
 
 
 def _as_bytes(tensor: torch.Tensor) -> Any:
-    """The tensor's memory as an array of bytes, which Ray maps without a copy whatever the precision is."""
+    """The tensor as a byte array, which Ray maps without a copy for any dtype."""
     return tensor.contiguous().view(-1).view(torch.uint8).numpy()

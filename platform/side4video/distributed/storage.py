@@ -1,4 +1,4 @@
-"""A run's folder in the storage: what Ray Train keeps there, and what is to be done when it is damaged."""
+"""A run's folder in the storage: report checkpoints to Ray Train, and repair its list of them."""
 
 import errno
 import json
@@ -22,24 +22,24 @@ SNAPSHOT = "checkpoint_manager_snapshot.json"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def repair_storage(place: str) -> list[Path]:
-    """Checkpoints, newest first, that a run may go on from although Ray Train cannot use its list of them.
+def repair_storage(checkpoint_folder: str) -> list[Path]:
+    """Set a damaged checkpoint list aside; return the run's checkpoints, newest first, or nothing if the list is good.
 
-    The list is written in place, so a machine that dies then leaves half of it; and Ray refuses a list with a folder
-    that is gone. It is set aside, and the folders speak for themselves: their checksums say which are whole.
+    Ray Train writes the list in place, so a machine that dies meanwhile leaves half of it. Ray Train also fails if a
+    listed folder is missing. The checksums in the folders show which checkpoints are complete.
 
     Args:
-        place: The run's folder or URI; only a folder is looked at.
+        checkpoint_folder: The run's folder or URI; a URI is not checked.
     """
-    snapshot = Path(place) / SNAPSHOT
-    if "://" in place or not snapshot.is_file():
+    snapshot = Path(checkpoint_folder) / SNAPSHOT
+    if "://" in checkpoint_folder or not snapshot.is_file():
         return []
     reason = _damage(snapshot)
     if not reason:
         return []
     snapshot.replace(snapshot.with_suffix(f".damaged-{uuid.uuid4().hex[:8]}"))
-    log.warning("%s: %s: set aside; the newest whole checkpoint beside it is gone on from", snapshot, reason)
-    return checkpoints_in(Path(place))
+    log.warning("%s: %s: set aside; the run resumes from the newest complete checkpoint beside it", snapshot, reason)
+    return checkpoints_in(Path(checkpoint_folder))
 
 
 def _damage(snapshot: Path) -> str:
@@ -49,26 +49,29 @@ def _damage(snapshot: Path) -> str:
     except (ValueError, KeyError, TypeError):
         return "not as Ray Train wrote it"
     missing = [name for name in missing if not (snapshot.parent / name).is_dir()]
-    return f"{', '.join(missing)} is gone" if missing else ""
+    return f"{', '.join(missing)} is missing" if missing else ""
 
 
-def report_to_ray(report: Report, place: str) -> None:
-    """Give a report to Ray Train, which stores its checkpoint; every worker calls it.
+def report_to_ray(report: Report, checkpoint_folder: str) -> None:
+    """Send a report to Ray Train, which stores its checkpoint. All workers call it.
 
     Args:
-        report: What to give.
-        place: The run's folder or URI.
+        report: The report.
+        checkpoint_folder: The run's folder or URI.
 
     Raises:
-        Side4VideoError: If the storage is full; what was written of the checkpoint is taken away again.
+        Side4VideoError: If the storage is full; the incomplete checkpoint is removed.
     """
-    points = {name: [tuple(point) for point in series] for name, series in report.points.items()}
-    metrics: dict[str, Any] = {"epoch": report.epoch, "next_step": report.next_step, "points": points}
-    metrics["notes"] = list(report.notes)
+    metrics: dict[str, Any] = {
+        "epoch": report.epoch,
+        "next_step": report.next_step,
+        "points": {name: [tuple(metric) for metric in series] for name, series in report.metrics.items()},
+        "notes": list(report.notes),
+    }
     if report.checkpoint is None:
         ray.train.report(metrics, checkpoint=None)
         return
-    # Names that sort as time does; unique, because another attempt may come to the same step again.
+    # Names sort by time. They are unique because a later attempt may reach the same step.
     name = f"checkpoint_{report.next_step:012d}_{uuid.uuid4().hex[:8]}"
     try:
         ray.train.report(
@@ -77,6 +80,6 @@ def report_to_ray(report: Report, place: str) -> None:
     except OSError as error:
         if error.errno not in _FULL and "No space left" not in str(error):
             raise
-        if "://" not in place:
-            shutil.rmtree(Path(place) / name, ignore_errors=True)
-        raise Side4VideoError(str(cannot_write(Path(place) / name, error))) from error
+        if "://" not in checkpoint_folder:
+            shutil.rmtree(Path(checkpoint_folder) / name, ignore_errors=True)
+        raise Side4VideoError(str(cannot_write(Path(checkpoint_folder) / name, error))) from error

@@ -1,4 +1,4 @@
-"""One run on Ray Train: the worker's function, the epoch's way to MLflow, and the driver."""
+"""One run on Ray Train: the workers' function, the callback that logs each epoch, and the driver."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -32,11 +32,11 @@ log = logging.getLogger(__name__)
 
 COLLECTIVE_TIMEOUT_SECONDS = 1800
 INTERRUPTED = "interrupted, and no student's name"
-"""What stands in place of the outcomes of a run that was told to end."""
+"""Key of the result of a run that was asked to stop."""
 
 
 def work(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What each Ray Train worker runs: read the documents, train, report each epoch with its checkpoint."""
+    """The function of each Ray Train worker: parse the specs, train, report each epoch with its checkpoint."""
     from ray.train.torch import get_device
 
     from side4video.engine.process_group import ProcessGroup
@@ -46,13 +46,14 @@ def work(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     context = ray.train.get_context()
     process = ProcessGroup(context.get_world_rank(), context.get_world_size(), get_device())
     experiments = {name: Experiment.model_validate(document) for name, document in config["experiments"].items()}
-    progress_actor = config["board"]
+    progress_actor = config["progress_actor"]
     sender = MessageProgress(progress_actor.post.remote)
     progress = StepProgress(sender) if process.is_first else NO_PROGRESS
     prefetch = _prefetch(next(iter(experiments.values())).cluster)
     changes_tower = any(not spec.method.packable for spec in experiments.values())
-    judge = _judge(config["hub"], config["metric"]) if config["hub"] else never_stop
-    # Ray retries whatever fails; a mistake in data or documents would only fail again, after the same wait.
+    results_actor = config["results_actor"]
+    early_stopper = _early_stopper(results_actor, config["metric"]) if results_actor else never_stop
+    # Ray retries every failure. An error in the data or the spec would fail again, after the same wait.
     failure: Any = ray.get(progress_actor.failure.remote())
     if failure is not None:
         raise failure
@@ -60,15 +61,15 @@ def work(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     monitor = PreemptionMonitor(driver_requests_stop)
     with temporary_folder() as scratch, monitor.running():
         try:
-            outcomes = run(
+            results = run(
                 experiments,
                 RunContext(
                     process,
                     scratch,
-                    partial(report_to_ray, place=config["place"]),
+                    partial(report_to_ray, checkpoint_folder=config["checkpoint_folder"]),
                     checkpoint_sources(scratch, config["resume_from"]),
                     progress,
-                    judge,
+                    early_stopper,
                     prefetch,
                     get_weights(config["tower"], is_changed=changes_tower),
                     stop_request=monitor.stop_request,
@@ -78,13 +79,13 @@ def work(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
                 ),
             )
         except WorkerInterrupted:
-            raise  # Ray begins the workers again, from the checkpoint that was just written
+            raise  # Ray restarts the workers from the checkpoint that was just written
         except Interrupted as interruption:
             return {INTERRUPTED: {"reason": str(interruption)}}
         except Side4VideoError as error:
             ray.get(progress_actor.fail.remote(error))
             raise
-    return {name: asdict(outcome) for name, outcome in outcomes.items()}
+    return {name: asdict(result) for name, result in results.items()}
 
 
 def _driver_requests_stop(progress_actor: Any) -> bool:
@@ -92,7 +93,7 @@ def _driver_requests_stop(progress_actor: Any) -> bool:
 
 
 def _prefetch(cluster: ClusterSpec) -> MakePrefetcher:
-    """Where this worker's videos are decoded."""
+    """The prefetcher: decodes on this node or on others."""
     if cluster.decoding.kind == "beside":
         return make_prefetcher
     from side4video.distributed.decoding import ray_data_prefetcher
@@ -100,19 +101,18 @@ def _prefetch(cluster: ClusterSpec) -> MakePrefetcher:
     return partial(ray_data_prefetcher, spec=cluster.decoding)
 
 
-def _judge(results_actor: Any, metric: str) -> EarlyStopper:
-    """Asks the sweep's hub, which asks Ray Tune."""
+def _early_stopper(results_actor: Any, metric: str) -> EarlyStopper:
+    """Asks Ray Tune, through the results actor, which arms to stop."""
 
-    def judge(epoch: int, metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
-        return ray.get(
-            results_actor.judge.remote(epoch, {name: {metric: each[metric]} for name, each in metrics.items()})
-        )
+    def stop(epoch: int, metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
+        values = {name: {metric: each[metric]} for name, each in metrics.items()}
+        return ray.get(results_actor.decide.remote(epoch, values))
 
-    return judge
+    return stop
 
 
 class RunLoggerCallback(UserCallback):
-    """Runs in the controller, once for each epoch that was reported by all workers and is safely stored."""
+    """Logs metrics. Ray calls it in the controller when all workers reported an epoch and its checkpoint is stored."""
 
     def __init__(self, pack_logger: PackLogger) -> None:
         self.pack_logger = pack_logger
@@ -123,28 +123,29 @@ class RunLoggerCallback(UserCallback):
         metrics: list[dict[str, Any]],
         checkpoint: Checkpoint | None,  # noqa: ARG002
     ) -> None:
-        """Write the first worker's points; losses in them are already averaged over workers."""
-        metrics = {name: [Metric(*each) for each in series] for name, series in metrics[0]["points"].items()}
-        self.pack_logger.take(metrics, metrics[0]["notes"])
+        """Log the first worker's metrics; its losses are already averaged over workers."""
+        first = metrics[0]
+        values = {name: [Metric(*each) for each in series] for name, series in first["points"].items()}
+        self.pack_logger.log(values, first["notes"])
 
 
 @dataclass(frozen=True)
 class SweepFeedback:
-    """What a pack knows of the sweep that it belongs to."""
+    """How a pack reports to its sweep."""
 
     results_actor: Any
-    """The actor that hears of each epoch and says who is to stop."""
+    """Takes the metrics of each epoch and returns the arms to stop."""
     metric: str
-    """What it hears."""
+    """The metric that is sent to it."""
     resume_from: Sequence[Path] = ()
-    """Checkpoints, newest first, of another pack that held these arms, to go on from."""
+    """Checkpoints of another pack that had these arms, newest first."""
 
 
 def train_on_ray(
     experiments: Mapping[str, Experiment],
     pack_logger: PackLogger,
     *,
-    place: str,
+    storage: str,
     name: str,
     progress: Progress,
     sweep: SweepFeedback | None = None,
@@ -153,36 +154,36 @@ def train_on_ray(
 
     Args:
         experiments: By student name.
-        pack_logger: Their records.
-        place: Storage folder or URI; a run of the same name there is continued from its last checkpoint.
+        pack_logger: Logs their results.
+        storage: Folder or URI; a run of the same name there resumes from its last checkpoint.
         name: The run's name in the storage.
         progress: Receives the progress.
-        sweep: Where the pack's arms report, if it belongs to a sweep.
+        sweep: How to report to the sweep, if the pack belongs to one.
 
     Returns:
-        The outcome of each student, and the folder of the last checkpoint.
+        The result of each student, and the folder of the last checkpoint.
 
     Raises:
         Side4VideoError: If the workers failed for good.
     """
     cluster = next(iter(experiments.values())).cluster
-    before = [*repair_storage(f"{place}/{name}"), *(sweep.resume_from if sweep else ())]
-    # On the driver's own node: the board must not go with another one.
+    resume_from = [*repair_storage(f"{storage}/{name}"), *(sweep.resume_from if sweep else ())]
+    # On the driver's node, so that the actor does not die with another node.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    board_class: Any = ray.remote(num_cpus=0)(ProgressActor)
-    progress_actor: Any = board_class.options(scheduling_strategy=here).remote()
+    actor_class: Any = ray.remote(num_cpus=0)(ProgressActor)
+    progress_actor: Any = actor_class.options(scheduling_strategy=here).remote()
     config = {
         "experiments": {student: spec.resolved() for student, spec in experiments.items()},
-        "board": progress_actor,
-        "hub": sweep.results_actor if sweep else None,
+        "progress_actor": progress_actor,
+        "results_actor": sweep.results_actor if sweep else None,
         "metric": sweep.metric if sweep else "",
-        "resume_from": [str(folder) for folder in before],
-        "place": f"{place}/{name}",
+        "resume_from": [str(folder) for folder in resume_from],
+        "checkpoint_folder": f"{storage}/{name}",
         "tower": put_weights(next(iter(experiments.values()))),
     }
     run_config = RunConfig(
         name=name,
-        storage_path=place,
+        storage_path=storage,
         failure_config=FailureConfig(max_failures=cluster.max_failures),
         checkpoint_config=CheckpointConfig(num_to_keep=cluster.keep_checkpoints),
         callbacks=[RunLoggerCallback(pack_logger)],
@@ -195,15 +196,15 @@ def train_on_ray(
             raise _explain(error, progress_actor) from error
         finally:
             ray.kill(progress_actor)
-    outcomes = result.return_value or {}
-    if INTERRUPTED in outcomes:
-        raise Interrupted(outcomes[INTERRUPTED]["reason"])
+    results = result.return_value or {}
+    if INTERRUPTED in results:
+        raise Interrupted(results[INTERRUPTED]["reason"])
     folder = Path(result.checkpoint.path) if result.checkpoint and "://" not in result.checkpoint.path else None
-    return outcomes, folder
+    return results, folder
 
 
 def _fit(config: dict[str, Any], cluster: ClusterSpec, run_config: RunConfig) -> Any:
-    """Train to the end. Ray begins workers again that die; when the actor dies that does so, it is begun again here."""
+    """Train to the end. Ray restarts workers that die; this restarts Ray Train's controller if that dies."""
     for attempt in range(cluster.max_failures + 1):
         trainer = TorchTrainer(
             work,
@@ -217,7 +218,7 @@ def _fit(config: dict[str, Any], cluster: ClusterSpec, run_config: RunConfig) ->
         except ray.exceptions.RayActorError:
             if attempt == cluster.max_failures:
                 raise
-            log.warning("Ray Train's controller died; the workers begin again from the last checkpoint")
+            log.warning("Ray Train's controller died; the workers restart from the last checkpoint")
     raise AssertionError("unreachable")
 
 
@@ -232,17 +233,17 @@ def _scaling(cluster: ClusterSpec) -> ScalingConfig:
 
 
 def _explain(error: BaseException, progress_actor: Any) -> Side4VideoError:
-    """The workers' own error where it is one of ours, or their last words, or what Ray says of it."""
+    """The worker's own error if it is a `Side4VideoError`, else its fatal reason, else Ray's message."""
     failures = getattr(error, "worker_failures", {}).values()
     for failure in failures:
         for candidate in (failure, failure.__cause__, getattr(failure, "cause", None)):
             if isinstance(candidate, Side4VideoError):
                 return candidate
     try:
-        words: Any = ray.get(progress_actor.fatal_reason.remote(), timeout=10)
+        reason: Any = ray.get(progress_actor.fatal_reason.remote(), timeout=10)
     except (TimeoutError, ray.exceptions.RayError):
-        words = ""
-    return Side4VideoError(f"the workers failed: {words or _cause(error)}")
+        reason = ""
+    return Side4VideoError(f"the workers failed: {reason or _cause(error)}")
 
 
 def _cause(error: BaseException) -> str:

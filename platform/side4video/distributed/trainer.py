@@ -1,4 +1,4 @@
-"""Train on Ray: one run, or the packs of a sweep with Ray Tune's trials beside them."""
+"""Trains on Ray: one run, or the packs of a sweep with one Ray Tune trial per arm."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -24,11 +24,11 @@ class RayTrainer:
     can_stop_arms = True
 
     def __init__(self, address: str, needed: ClusterSpec) -> None:
-        """Nothing is started yet.
+        """Nothing starts yet.
 
         Args:
             address: See `RayCluster`.
-            needed: The resources that are asked for.
+            needed: The required resources.
         """
         self.cluster = RayCluster(address, needed)
 
@@ -41,10 +41,15 @@ class RayTrainer:
 
     def start(self) -> None:
         """See `Trainer`."""
-        self.cluster.begin()
+        self.cluster.start()
 
     def train(
-        self, experiments: Mapping[str, Experiment], pack_logger: PackLogger, *, place: str, progress: Progress
+        self,
+        experiments: Mapping[str, Experiment],
+        pack_logger: PackLogger,
+        *,
+        checkpoint_folder: str,
+        progress: Progress,
     ) -> Trained:
         """See `Trainer`.
 
@@ -55,16 +60,16 @@ class RayTrainer:
         from side4video.distributed.train import train_on_ray
 
         progress.report("starting the workers")
-        folder, _, name = place.rpartition("/")
-        return train_on_ray(experiments, pack_logger, place=folder, name=name, progress=progress)
+        folder, _, name = checkpoint_folder.rpartition("/")
+        return train_on_ray(experiments, pack_logger, storage=folder, name=name, progress=progress)
 
     def train_packs(
         self, sweep_run: SweepRun, packs: Sequence[PlannedPack], completed: Mapping[str, StoredRun]
     ) -> None:
         """See `Trainer`.
 
-        Packs train in threads of the driver that wait for Ray Train's workers. Each arm is a trial of Ray Tune, which
-        trains nothing: it passes on what its student measured, and Ray Tune decides on that.
+        A thread of the driver waits for the workers of each pack. Each arm is a virtual trial of Ray Tune, which trains
+        nothing and reports the metrics of its student.
 
         Raises:
             Side4VideoError: If the trials failed.
@@ -75,7 +80,7 @@ class RayTrainer:
         trials = SweepTrials(ray, sweep_run)
         if sweep_run.sweep.spec.decides:
             for runs in _by_pack(completed):
-                trials.tell({short_key(key): run for key, run in runs.items()})
+                trials.replay({short_key(key): run for key, run in runs.items()})
         trials.run(packs)
 
     def _connect(self, progress: Progress, *needed: ClusterSpec) -> Any:
@@ -86,7 +91,7 @@ class RayTrainer:
 
 
 def _by_pack(completed: Mapping[str, StoredRun]) -> list[dict[str, StoredRun]]:
-    """Completed arms, pack by pack, in the order in which they were trained."""
+    """Completed arms by pack, in the order in which they were trained."""
     packs: dict[str, dict[str, StoredRun]] = {}
     for key, run in sorted(completed.items(), key=lambda pair: (pair[1].start_ms, pair[0])):
         packs.setdefault(run.tags.get(CHECKPOINTS_TAG, key), {})[key] = run

@@ -1,4 +1,4 @@
-"""Ray Tune over virtual trials: who proposes arms, who stops them, and what becomes of that."""
+"""Ray Tune over virtual trials: searchers propose arms, schedulers stop them."""
 
 import functools
 import logging
@@ -19,13 +19,13 @@ from side4video.spec.space import draw
 from side4video.spec.sweep import AshaScheduler, MedianScheduler, OptunaSearch, SweepSpec
 
 HEAD = {HEAD_RESOURCE: 0.001}
-"""What a virtual trial asks for: to be on the head, no core, no GPU."""
-TRIALS_OF_NO_CONSEQUENCE = 2
-"""Trials at a time where nobody decides: they repeat what is known, a few milliseconds each."""
-LONGEST = 1_000_000
-"""More epochs than anybody trains."""
+"""Resources of a virtual trial: the head node, no CPU, no GPU."""
+MAX_REPLAY_TRIALS = 2
+"""Concurrent trials without a scheduler or Optuna: they only repeat results, a few milliseconds each."""
+MAX_EPOCHS = 1_000_000
+"""More epochs than any run has."""
 Proposed = Callable[[Mapping[str, Any], int], str]
-"""Takes the overrides of a proposed arm and how many trials were proposed before it; gives the arm's name."""
+"""Takes the overrides of a proposed arm and the number of trials proposed before; returns the arm's name."""
 
 
 def run_trials(
@@ -35,20 +35,20 @@ def run_trials(
 
     Args:
         spec: The sweep.
-        results_actor_name: The hub actor's name.
-        results_actor: The hub actor.
-        arms: The fixed arms, in the order of the packs; none where Optuna proposes them.
-        batch: Arms that Optuna proposes at a time.
-        proposed: Hears of a proposed arm.
+        results_actor_name: Name of the `ResultsActor`.
+        results_actor: Its handle.
+        arms: The fixed arms, in the order of the packs; empty if Optuna proposes them.
+        batch: Number of arms that Optuna proposes at a time.
+        proposed: Called for each proposed arm.
     """
-    # What Ray Tune writes says nothing that MLflow does not: it lies beside the platform's own, and goes.
+    # Ray Tune's files contain nothing that the run store lacks, so they are removed at the end.
     storage = home() / "tune"
     name = uuid.uuid4().hex[:12]
     searcher = _searcher(spec, batch, results_actor_name) if spec.optuna else None
-    space = (
-        {"hub": results_actor_name} if spec.optuna else {"hub": results_actor_name, "arm": tune.grid_search(list(arms))}
-    )
-    at_a_time = None if spec.optuna else min(len(arms), _trials_at_a_time(spec))
+    space: dict[str, Any] = {"results_actor": results_actor_name}
+    if not spec.optuna:
+        space["arm"] = tune.grid_search(list(arms))
+    max_concurrent = None if spec.optuna else min(len(arms), _max_concurrent_trials(spec))
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     try:
         tune.Tuner(
@@ -58,7 +58,7 @@ def run_trials(
                 metric=None if searcher else spec.metric,
                 mode=None if searcher else spec.mode,
                 num_samples=spec.optuna.arms * spec.seeds if spec.optuna else 1,
-                max_concurrent_trials=at_a_time,
+                max_concurrent_trials=max_concurrent,
                 scheduler=_scheduler(spec),
                 search_alg=searcher,
                 reuse_actors=True,
@@ -75,18 +75,18 @@ def run_trials(
         shutil.rmtree(storage / name, ignore_errors=True)
 
 
-def _trials_at_a_time(spec: SweepSpec) -> int:
-    most = spec.limits.virtual_trials
-    return most * spec.limits.parallel_packs if spec.decides else min(most, TRIALS_OF_NO_CONSEQUENCE)
+def _max_concurrent_trials(spec: SweepSpec) -> int:
+    limit = spec.limits.virtual_trials
+    return limit * spec.limits.parallel_packs if spec.decides else min(limit, MAX_REPLAY_TRIALS)
 
 
 def _scheduler(spec: SweepSpec) -> TrialScheduler:
-    # Optuna brings metric and mode along; else Ray Tune hands them on from its own configuration.
+    # Without Optuna, Ray Tune sets metric and mode from its TuneConfig.
     common: dict[str, Any] = {"metric": spec.metric, "mode": spec.mode} if spec.optuna else {}
     match spec.scheduler:
         case AshaScheduler(grace_epochs=grace, reduction=reduction):
             return AsyncHyperBandScheduler(
-                time_attr="epoch", grace_period=grace, reduction_factor=reduction, max_t=LONGEST, **common
+                time_attr="epoch", grace_period=grace, reduction_factor=reduction, max_t=MAX_EPOCHS, **common
             )
         case MedianScheduler(grace_epochs=grace, arms=others):
             return MedianStoppingRule(time_attr="epoch", grace_period=grace, min_samples_required=others, **common)
@@ -106,17 +106,17 @@ def _searcher(spec: SweepSpec, batch: int, results_actor_name: str) -> Searcher:
     searcher: Searcher = RayOptuna(space=propose, metric=spec.metric, mode=spec.mode, sampler=sampler)
     if spec.seeds > 1:
         searcher = Repeater(searcher, repeat=spec.seeds, set_index=False)
-    # One batch ends before the next is proposed, and is told as a whole: the same, however fast its arms were.
+    # One batch ends before the next is proposed, so that proposals do not depend on the speed of arms.
     return ConcurrencyLimiter(searcher, max_concurrent=batch * spec.seeds, batch=True)
 
 
 def _propose(space: Mapping[str, Any], results_actor_name: str, trial: Any) -> dict[str, Any]:
-    """The configuration of a virtual trial whose arm an Optuna trial chooses."""
-    return {"hub": results_actor_name, "changes": draw(space, _OptunaChooser(trial))}
+    """The configuration of a virtual trial, with the overrides that Optuna chose."""
+    return {"results_actor": results_actor_name, "changes": draw(space, _OptunaChooser(trial))}
 
 
 class _OptunaChooser:
-    """Lets an Optuna trial decide."""
+    """Takes choices from an Optuna trial."""
 
     def __init__(self, trial: Any) -> None:
         self._trial = trial
@@ -132,28 +132,28 @@ class _OptunaChooser:
 
 
 class _Decisions(tune.Callback):
-    """Tells the hub what Ray Tune decides; runs in the driver."""
+    """Sends Ray Tune's decisions to the results actor; runs in the driver."""
 
     def __init__(self, results_actor: Any, proposed: Proposed) -> None:
-        self._hub, self._proposed = results_actor, proposed
+        self._results_actor, self._proposed = results_actor, proposed
         self._channels: dict[str, str] = {}
         self._trials_of: Counter[str] = Counter()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Ray Tune writes its callbacks down so that it could be restored; here the ledger does that.
+        # Ray Tune pickles its callbacks to restore a run. Here sweeps resume from the run store.
         return (tune.Callback, ())
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
-        """Say which arm the trial stands for."""
+        """Assign an arm to the trial."""
         if trial.trial_id in self._channels:
             return
         config = trial.config
-        # Trials start in any order; the number that Ray Tune gave them says in which order they were proposed.
+        # Trials start in any order; their number is the order in which they were proposed.
         arm = config.get("arm") or self._proposed(config["changes"], int(trial.experiment_tag.partition("_")[0]) - 1)
         self._trials_of[arm] += 1
         channel = arm if self._trials_of[arm] == 1 else f"{arm}~{self._trials_of[arm]}"
         self._channels[trial.trial_id] = channel
-        self._hub.assign.remote(trial.trial_id, arm, channel)
+        self._results_actor.assign.remote(trial.trial_id, arm, channel)
 
     def on_trial_result(
         self,
@@ -163,10 +163,10 @@ class _Decisions(tune.Callback):
         result: dict[str, Any],
         **info: Any,  # noqa: ARG002
     ) -> None:
-        """Say whether the arm goes on. The relay's own end has a `state`; any other end is a decision."""
+        """Send whether the arm continues. A result with `state` is the arm's own end; other ends are decisions."""
         stops = bool(result.get("done")) and "state" not in result
-        self._hub.decided.remote(self._channels[trial.trial_id], stops=stops)
+        self._results_actor.decided.remote(self._channels[trial.trial_id], stops=stops)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
-        """A trial whose arm failed fetches nothing more."""
-        self._hub.decided.remote(self._channels.get(trial.trial_id, ""), stops=True)
+        """Stop handing out results to a trial whose arm failed."""
+        self._results_actor.decided.remote(self._channels.get(trial.trial_id, ""), stops=True)

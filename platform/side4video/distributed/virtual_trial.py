@@ -1,6 +1,6 @@
-"""A virtual trial: one Ray Tune trial an arm, which trains nothing and reports what its student measured.
+"""A virtual trial: the Ray Tune trial of one arm. It trains nothing and reports the metrics of its student.
 
-It asks for no core and no GPU and never imports torch; the pack that holds the student has both.
+It reserves no CPU or GPU and does not import torch. The pack that trains the student has the resources.
 """
 
 from typing import Any
@@ -10,21 +10,21 @@ from ray import tune
 
 
 class VirtualTrial(tune.Trainable):
-    """Reports one evaluated epoch a step, and takes the next arm when its arm has ended."""
+    """Reports one evaluated epoch per step. Ray Tune reuses its process for the next arm."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Find the hub; the arm is in the configuration, or the driver will say which one it is."""
+        """Find the results actor. Without an arm in the configuration, the driver assigns one later."""
         self.index = 0
-        self.results_actor: Any = ray.get_actor(config["hub"])
+        self.results_actor: Any = ray.get_actor(config["results_actor"])
         self.channel: str = config.get("arm") or ""
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Stand for another arm: a process serves many, one after another."""
+        """Switch to another arm."""
         self.setup(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """The arm's next result, when its turn has come."""
+        """Wait for the arm's next result and report it."""
         self.channel = self.channel or ray.get(self.results_actor.channel_of.remote(self.trial_id))
         result: dict[str, Any] = ray.get(self.results_actor.next.remote(self.channel, self.index))
         self.index += 1

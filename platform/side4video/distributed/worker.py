@@ -21,8 +21,8 @@ from side4video.engine.resume import CheckpointSource, checkpoint_source
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 1.0
-"""How often a worker asks whether the run is to stop, or its node is being taken away."""
+POLL_SECONDS = 1.0
+"""How often a worker checks whether the run is asked to stop or its node is preempted."""
 
 
 class SignalAwareBackend(compat.torch_backend()):
@@ -70,7 +70,7 @@ class PreemptionMonitor:
         driver_requests_stop: Callable[[], bool] | None,
         *,
         is_preempted: Callable[[], bool] = node_is_preempted,
-        every_seconds: float = LOOK_SECONDS,
+        every_seconds: float = POLL_SECONDS,
     ) -> None:
         """Nothing is watched before `running`.
 
@@ -83,7 +83,7 @@ class PreemptionMonitor:
         self._every_seconds = every_seconds
         self._must_stop = False
         self._must_save = False
-        self._over = threading.Event()
+        self._stopped = threading.Event()
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -100,7 +100,7 @@ class PreemptionMonitor:
             yield
         finally:
             signals.set_busy(False)
-            self._over.set()
+            self._stopped.set()
             thread.join(timeout=10)
 
     def stop_request(self) -> StopRequest:
@@ -118,7 +118,7 @@ class PreemptionMonitor:
 
     def _watch(self) -> None:
         was_preempted = False
-        while not self._over.wait(self._every_seconds):
+        while not self._stopped.wait(self._every_seconds):
             if not was_preempted and self._node_is_preempted():
                 was_preempted = self._must_save = True
             if self._driver_requests_stop is not None and not self._must_stop:

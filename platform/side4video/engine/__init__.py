@@ -1,1 +1,1 @@
-"""One training loop for a pack of students on one frozen tower. It gets objects: no YAML, no Ray, no MLflow."""
+"""One training loop for a pack of students on one frozen tower. It takes objects and knows no YAML, Ray or MLflow."""

@@ -1,4 +1,4 @@
-"""What the loop tells its listeners. A listener may ask to stop a student; it may not reach into the loop."""
+"""Callbacks of the training loop. A callback may stop students, but does not change the loop itself."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -7,25 +7,28 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class StepInfo:
-    """One finished step. Seconds are this worker's; losses are means over its own clips."""
+    """One finished step. Seconds are this worker's; losses are means over its own clips.
+
+    Checkpoints store open windows of these as JSON with the field names as keys.
+    """
 
     step: int
     epoch: int
     clips: float
-    """Of all workers."""
+    """Clips of the step, over all workers."""
     share: float
-    """This worker's part of them."""
+    """This worker's fraction of the clips."""
     losses: dict[str, float]
     gradient_norms: dict[str, float]
     learning_rates: dict[str, float]
     seconds: dict[str, float]
     own_seconds: dict[str, float] = field(default_factory=dict)
-    """The part of them that was spent on each student alone."""
+    """Seconds that were spent on each student, by student."""
 
 
 @dataclass(slots=True)
 class EpochInfo:
-    """The end of an epoch; listeners add to `metrics`, by student."""
+    """The end of an epoch. Callbacks add metrics, which later callbacks read."""
 
     epoch: int
     next_step: int
@@ -38,12 +41,12 @@ class EpochInfo:
 
 
 class Callback(Protocol):
-    """A listener. Every worker calls its hooks at the same points, so a hook may use collectives."""
+    """A callback. All workers call it at the same points, so it may use collectives."""
 
     def after_step(self, info: StepInfo) -> None:
-        """Called once a step's numbers are known, one step late."""
+        """Called when the losses of a step are known, which is one step later."""
         ...
 
     def after_epoch(self, info: EpochInfo) -> Collection[str]:
-        """Called at the end of an epoch, in the order of the hooks; names of students to stop."""
+        """Called at the end of an epoch, in the order of the callbacks. Returns the names of students to stop."""
         ...

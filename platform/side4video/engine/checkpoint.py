@@ -1,7 +1,7 @@
-"""Checkpoints: trainable tensors in safetensors, everything else in JSON, written whole or not at all.
+"""Checkpoints: trainable tensors in safetensors, all other state in JSON. Writing is atomic.
 
-A folder holds one sub-folder a student (`weights`, `optimizer`, `average`, `best` tensors and `student.json`) and
-`checkpoint.json`, which has the checksums of all files, and its own. Nothing is ever unpickled.
+A checkpoint folder has a sub-folder for each student (`weights`, `optimizer`, `average`, `best` tensors and
+`student.json`) and `checkpoint.json` with the checksums of all files and its own. Nothing is unpickled.
 """
 
 import json
@@ -16,39 +16,39 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from side4video.core.errors import InputError, Side4VideoError
-from side4video.core.files import OWN, damaged, file_checksums, has_valid_checksum, with_checksum
+from side4video.core.files import CHECKSUM_KEY, damaged, file_checksums, has_valid_checksum, with_checksum
 from side4video.core.units import format_bytes
 from side4video.engine.student import Student
 
 FORMAT = 2
 WITHOUT_CHECKSUMS = 1
-"""The format before; it is read and not checked."""
+"""The previous format, which is read without a check."""
 
 
 class CheckpointError(Side4VideoError):
-    """A checkpoint cannot be written: most likely the disk is full."""
+    """A checkpoint cannot be written, most likely because the disk is full."""
 
 
 class DamagedCheckpointError(InputError):
-    """A checkpoint is not as it was written."""
+    """A checkpoint differs from what was written."""
 
 
 def save_checkpoint(
     folder: Path, students: Mapping[str, Student], state: Mapping[str, Any], *, beside: Path | None = None
 ) -> Path:
-    """Write `folder` atomically: it is complete under its name, or it is not there.
+    """Write `folder` atomically: it is complete, or it does not exist.
 
     Args:
-        folder: Where; replaced if it exists.
+        folder: The checkpoint folder; replaced if it exists.
         students: By name; only what they train is written.
-        state: JSON values: the next step, hashes, whatever resuming needs.
-        beside: A folder of the same shape whose files (the best weights, predictions) go along.
+        state: JSON values for resuming, such as the next step and digests.
+        beside: A folder of the same layout whose files (best weights, predictions) are copied into it.
 
     Returns:
         The folder.
 
     Raises:
-        CheckpointError: If it cannot be written; what was there under its name stays.
+        CheckpointError: If it cannot be written; an existing folder is kept.
     """
     partial = folder.with_name(folder.name + ".partial")
     try:
@@ -63,29 +63,29 @@ def save_checkpoint(
 
 
 def cannot_write(folder: Path, error: Exception) -> CheckpointError:
-    """What is said when a checkpoint cannot be written into a folder."""
-    checkpoint_folder = next((each for each in (folder, *folder.parents) if each.is_dir()), Path("/"))
-    reason, free = " ".join(str(error).split()), format_bytes(shutil.disk_usage(checkpoint_folder).free)
+    """The error for a checkpoint that cannot be written into a folder."""
+    existing = next((each for each in (folder, *folder.parents) if each.is_dir()), Path("/"))
+    reason, free = " ".join(str(error).split()), format_bytes(shutil.disk_usage(existing).free)
     return CheckpointError(
         f"{folder}: the checkpoint cannot be written: {reason} · {free} are free there · fix: make room, or change "
-        "cluster.storage or TMPDIR; then go on with --resume"
+        "cluster.storage or TMPDIR; then continue with --resume"
     )
 
 
 def keep_checkpoint(checkpoint: Path, folder: Path, *, step: int, max_checkpoints: int) -> Path:
-    """Copy a checkpoint into a run's folder, where the newest stay; it is whole under its name, or not there.
+    """Copy a checkpoint atomically into a run's folder, which keeps the newest `max_checkpoints`.
 
     Args:
-        checkpoint: A whole one.
-        folder: Of the run.
-        step: The next step of whoever goes on from it; names it.
-        max_checkpoints: How many stay.
+        checkpoint: A complete checkpoint.
+        folder: The run's folder.
+        step: The step to resume from; part of the copy's name.
+        max_checkpoints: How many to keep.
 
     Returns:
-        Where it lies now.
+        The folder of the copy.
 
     Raises:
-        CheckpointError: If it cannot be written; those that are there stay.
+        CheckpointError: If it cannot be written; existing checkpoints are kept.
     """
     checkpoint_folder = folder / f"checkpoint-{step:012d}"
     partial = folder / f"{checkpoint_folder.name}.partial"
@@ -95,7 +95,7 @@ def keep_checkpoint(checkpoint: Path, folder: Path, *, step: int, max_checkpoint
         shutil.copytree(checkpoint, partial)
         shutil.rmtree(checkpoint_folder, ignore_errors=True)
         partial.rename(checkpoint_folder)
-    except OSError as error:  # copytree's own error, a list of all that failed, is one too
+    except OSError as error:  # shutil.Error of copytree is an OSError
         shutil.rmtree(partial, ignore_errors=True)
         raise cannot_write(checkpoint_folder, error) from error
     for old in checkpoints_in(folder)[max_checkpoints:]:
@@ -104,7 +104,7 @@ def keep_checkpoint(checkpoint: Path, folder: Path, *, step: int, max_checkpoint
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """The checkpoints of a run's folder, newest first, whole or not: their names sort by step."""
+    """The checkpoints in a run's folder, newest first (names sort by step). They may be damaged."""
     found = (each for each in folder.glob("checkpoint*") if each.is_dir() and each.suffix != ".partial")
     return sorted(found, key=lambda each: each.name, reverse=True)
 
@@ -128,11 +128,11 @@ def _write(partial: Path, students: Mapping[str, Student], state: Mapping[str, A
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """The JSON state of a checkpoint, all of whose files are as they were written.
+    """Check the files of a checkpoint and return its JSON state.
 
     Raises:
-        DamagedCheckpointError: If the folder holds no checkpoint, or one that is not whole.
-        InputError: If it is of another format.
+        DamagedCheckpointError: If the folder has no checkpoint, or a damaged one.
+        InputError: If it has another format.
     """
     path = folder / "checkpoint.json"
     if not path.is_file():
@@ -143,7 +143,7 @@ def read_state(folder: Path) -> dict[str, Any]:
         raise DamagedCheckpointError(str(path), f"no JSON document: {error}") from error
     if not isinstance(state, dict):
         raise DamagedCheckpointError(str(path), "no JSON object")
-    has_sums = bool({"files", OWN} & state.keys())
+    has_sums = bool({"files", CHECKSUM_KEY} & state.keys())
     if state.get("format") == WITHOUT_CHECKSUMS and not has_sums:
         return state
     if state.get("format") == FORMAT or has_sums:
@@ -159,7 +159,7 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 def restore_student(folder: Path, student: Student) -> None:
-    """Bring a freshly built student to where the checkpoint left it, bit by bit."""
+    """Restore a new student from a checkpoint, bit-exact."""
     checkpoint_folder = folder / student.name
     load_tensors(student.module, checkpoint_folder / "weights.safetensors")
     if student.average is not None:
@@ -174,7 +174,7 @@ def restore_student(folder: Path, student: Student) -> None:
         prefix = f"{name}/"
         entries = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
         if entries:
-            # AdamW counts steps on the host; its moments live beside the parameter.
+            # AdamW keeps its step counter on the host and its moments on the parameter's device.
             student.optimizer.state[parameter] = {
                 key: value.clone() if key == "step" else value.to(parameter.device) for key, value in entries.items()
             }
@@ -186,7 +186,7 @@ def load_tensors(module: nn.Module, path: Path) -> None:
     """Fill a module's parameters and buffers from a file, strictly.
 
     Raises:
-        InputError: If a tensor is missing, left over, or of another shape.
+        InputError: If a tensor is missing, unexpected, or has another shape.
     """
     if not path.is_file():
         raise InputError(str(path), "no such file", fix="the checkpoint is incomplete: take another one")

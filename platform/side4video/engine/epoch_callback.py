@@ -1,12 +1,11 @@
-"""What leaves a run: points along the way, and at the end of an epoch metrics, predictions and a checkpoint."""
+"""The end of an epoch: evaluate, keep the best weights, write a checkpoint and report it."""
 
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from safetensors import SafetensorError
 
 from side4video.core.metric import Metric
@@ -14,56 +13,46 @@ from side4video.core.units import as_gib
 from side4video.engine.callbacks import EpochInfo, StepInfo
 from side4video.engine.checkpoint import cannot_write, save_checkpoint, save_tensors
 from side4video.engine.evaluate import Evaluation
-from side4video.engine.pack import Pack
-from side4video.engine.process_group import ProcessGroup
-from side4video.engine.student import Student
-from side4video.engine.system_metrics import SystemMetrics
 from side4video.engine.metrics_logger import MetricsLogger
+from side4video.engine.pack import Pack
+from side4video.engine.student import Student
 
 BEST, LAST_AVERAGE = "best.safetensors", "last_average.safetensors"
-OWN = frozenset({"weights.safetensors", "average.safetensors", "optimizer.safetensors", "student.json"})
-"""What a checkpoint holds of a student; everything else in its folder is of the last evaluation, or the best one."""
+_STUDENT_FILES = frozenset({"weights.safetensors", "average.safetensors", "optimizer.safetensors", "student.json"})
+"""Training state of a student in a checkpoint. All other files in its folder are from the last or best evaluation."""
 
 PENDING_REPORTS = 3
-"""Reports whose points a checkpoint repeats: so many may be unread when the process that stores them dies."""
+"""A checkpoint repeats the metrics of this many reports: they may be lost if the process that stores them dies."""
 
 EarlyStopper = Callable[[int, Mapping[str, Mapping[str, float]]], Collection[str]]
-"""Hears of an epoch and what was measured at its end, by student; says whom to stop. The first worker asks it."""
+"""Takes the epoch and its metrics by student; returns the names of students to stop. Called on the first worker."""
 
 
 def never_stop(epoch: int, metrics: Mapping[str, Mapping[str, float]]) -> Collection[str]:  # noqa: ARG001
-    """The judge of an ordinary run."""
+    """An early stopper that stops nothing."""
     return ()
 
 
 @dataclass(frozen=True)
 class Report:
-    """The end of an epoch, or a pause within one, as it leaves the run."""
+    """What a run reports at the end of an epoch, or when it saves a checkpoint within one."""
 
     epoch: int
     next_step: int
     is_last: bool
     metrics: dict[str, list[Metric]]
-    """By student."""
+    """Metrics since the last report, by student."""
     latest: dict[str, dict[str, float]]
-    """The newest evaluation of each student."""
+    """The metrics of the newest evaluation, by student."""
     checkpoint: Path | None
     """A complete checkpoint on the first worker, None on the others."""
     notes: tuple[str, ...] = ()
-    """What a reader of the record should know of how the run went: interruptions, and what followed from them."""
-
-
-
-
-
-
-
-
+    """Events of the run that a reader should know, such as interruptions."""
 
 
 @dataclass
 class EpochCallback:
-    """Evaluates, keeps the best, writes the checkpoint, reports: in this order, at the end of each epoch."""
+    """At the end of each epoch: evaluate, keep the best weights, write the checkpoint, report."""
 
     pack: Pack
     metrics_logger: MetricsLogger
@@ -78,20 +67,21 @@ class EpochCallback:
     latest: dict[str, dict[str, float]] = field(default_factory=dict)
     best: dict[str, dict[str, float]] = field(default_factory=dict)
     broken_clips: list[dict[str, Any]] = field(default_factory=list)
-    """Those that any worker met, each once."""
+    """Clips that any worker could not read, without duplicates."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """Every evaluation: `epoch`, and `metrics` by student."""
     steps_trained: dict[str, int] = field(default_factory=dict)
-    """Optimizer steps of each student until the last epoch that it trained in."""
+    """Optimizer steps of each student up to the last epoch it trained in."""
     notes: list[str] = field(default_factory=list)
     """See `Report.notes`."""
     _recent: list[dict[str, list[Metric]]] = field(default_factory=list)
-    """The points of the last reports."""
+    """Metrics of the last reports."""
 
     def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
-        """Continue from a checkpoint: its metrics, and the best weights and predictions that lie in it.
+        """Restore the metrics, best weights and predictions of a checkpoint.
 
-        The judge hears of every evaluation again: it may be new. Whom it stopped then, the checkpoint says itself.
+        The early stopper gets every past evaluation again, because it may be a new one. Its answers are ignored: the
+        checkpoint has the students that were stopped.
         """
         names = {student.name for student in self.pack.students}
         self.latest = {name: each for name, each in state["latest"].items() if name in names}
@@ -101,48 +91,49 @@ class EpochCallback:
         self.metrics_logger.restore(state.get("windows", ()))
         self.steps_trained = {name: steps for name, steps in state["steps_trained"].items() if name in names}
         for entry in state["history"]:
-            told = {name: each for name, each in entry["metrics"].items() if name in names}
-            self.history.append({"epoch": entry["epoch"], "metrics": told})
+            metrics = {name: each for name, each in entry["metrics"].items() if name in names}
+            self.history.append({"epoch": entry["epoch"], "metrics": metrics})
             if self.metrics_logger.process.is_first:
-                self.early_stopper(entry["epoch"], told)
+                self.early_stopper(entry["epoch"], metrics)
         for name in self.best:
-            place = self.scratch / "kept" / name
-            place.mkdir(parents=True, exist_ok=True)
+            target = self.scratch / "kept" / name
+            target.mkdir(parents=True, exist_ok=True)
             for file in (folder / name).iterdir():
-                if file.name not in OWN:
-                    shutil.copyfile(file, place / file.name)
+                if file.name not in _STUDENT_FILES:
+                    shutil.copyfile(file, target / file.name)
 
     def report_recent(self, state: Mapping[str, Any]) -> None:
-        """Report what may have been lost on its way after the checkpoint was written: what is stored stays as it is.
+        """Report the metrics of the last reports again: they may be lost. The store ignores those it has.
 
         Collective: every worker reports.
         """
         names = {student.name for student in self.pack.students}
-        for metrics in state.get("recent", ()):
-            known = {name: [Metric(*each) for each in series] for name, series in metrics.items() if name in names}
-            self._recent.append(known)
-        metrics = {name: [each for known in self._recent for each in known.get(name, ())] for name in sorted(names)}
+        for reported in state.get("recent", ()):
+            self._recent.append(
+                {name: [Metric(*each) for each in series] for name, series in reported.items() if name in names}
+            )
+        metrics = {name: [each for past in self._recent for each in past.get(name, ())] for name in sorted(names)}
         step, notes = int(state["next_step"]), tuple(self.notes)
         self.report(Report(int(state["epoch"]), step, False, metrics, dict(self.latest), None, notes))
 
     def after_step(self, info: StepInfo) -> None:
-        """Nothing."""
+        """Do nothing: `MetricsLogger` handles steps."""
 
     def pause(self, info: EpochInfo, *, is_open: bool) -> None:
-        """Write a checkpoint between two steps, and report it; collective.
+        """Write a checkpoint between two steps and report it. Collective.
 
         Args:
-            info: Where the run is.
-            is_open: Whether all steps of the epoch are done, and its end is not.
+            info: The position of the run.
+            is_open: Whether all steps of the epoch are done, but not yet its evaluation.
 
         Raises:
             CheckpointError: If it cannot be written.
         """
         metrics = {student.name: self.metrics_logger.take(student.name) for student in self.pack.students}
-        self._send(info, metrics, {}, is_open=is_open)
+        self._save_and_report(info, metrics, {}, is_open=is_open)
 
     def after_epoch(self, info: EpochInfo) -> Collection[str]:
-        """The whole end of an epoch; collective, so every worker is here.
+        """Do everything that the end of an epoch needs. Collective.
 
         Raises:
             CheckpointError: If the checkpoint cannot be written.
@@ -154,14 +145,14 @@ class EpochCallback:
             active_students = self.pack.active_students
             evaluations = self.evaluate(active_students) if active_students else {}
         for name, evaluation in evaluations.items():
-            metrics[name] += self._rate(name, evaluation, info)
+            metrics[name] += self._evaluated(name, evaluation, info)
             info.add(name, {**evaluation.metrics, "loss": evaluation.loss})
         if evaluations:
-            self._stop(info.epoch, {name: self.latest[name] for name in evaluations})
-        self._send(info, metrics, evaluations)
+            self._stop_early(info.epoch, {name: self.latest[name] for name in evaluations})
+        self._save_and_report(info, metrics, evaluations)
         return ()
 
-    def _send(
+    def _save_and_report(
         self,
         info: EpochInfo,
         metrics: dict[str, list[Metric]],
@@ -170,8 +161,8 @@ class EpochCallback:
         is_open: bool = False,
     ) -> None:
         process = self.metrics_logger.process
-        met = [row for rows in process.gather(self.broken()) for row in rows]
-        self.broken_clips = list({(row["origin"], row["path"]): row for row in (*self.broken_clips, *met)}.values())
+        broken = [*self.broken_clips, *(row for rows in process.gather(self.broken()) for row in rows)]
+        self.broken_clips = list({(row["origin"], row["path"]): row for row in broken}.values())
         recent = [*self._recent, metrics][-PENDING_REPORTS:]
         position = {"is_open": is_open, "windows": self.metrics_logger.gather_open_window(), "recent": recent}
         written: list[Path] = []
@@ -187,8 +178,8 @@ class EpochCallback:
         self.metrics_logger.clear()
         process.barrier()
 
-    def _stop(self, epoch: int, metrics: dict[str, dict[str, float]]) -> None:
-        """Let the judge say who is to stop; the checkpoint that follows has them stopped."""
+    def _stop_early(self, epoch: int, metrics: dict[str, dict[str, float]]) -> None:
+        """Stop the students that the early stopper names, before the checkpoint is written."""
         self.history.append({"epoch": epoch, "metrics": metrics})
         process = self.metrics_logger.process
         names = process.gather(sorted(self.early_stopper(epoch, metrics)) if process.is_first else [])[0]
@@ -196,7 +187,7 @@ class EpochCallback:
             if student.name in names:
                 student.stop()
 
-    def _rate(self, name: str, evaluation: Evaluation, info: EpochInfo) -> list[Metric]:
+    def _evaluated(self, name: str, evaluation: Evaluation, info: EpochInfo) -> list[Metric]:
         measured = {f"eval/{key}": value for key, value in evaluation.metrics.items()}
         measured |= {"eval/loss": evaluation.loss, "eval/videos": float(evaluation.videos)}
         measured |= {"eval/views": float(evaluation.views), "eval/epoch": float(info.epoch)}
@@ -213,7 +204,7 @@ class EpochCallback:
         return [Metric.now(key, value, info.next_step - 1) for key, value in measured.items()]
 
     def _write(self, evaluations: Mapping[str, Evaluation], info: EpochInfo, position: Mapping[str, Any]) -> Path:
-        """The checkpoint; the best weights so far lie in the scratch folder between epochs."""
+        """Write the checkpoint, with the best weights so far, which the scratch folder keeps between epochs."""
         try:
             self._keep_best(evaluations, info)
         except (OSError, SafetensorError) as error:
@@ -237,10 +228,10 @@ class EpochCallback:
     def _keep_best(self, evaluations: Mapping[str, Evaluation], info: EpochInfo) -> None:
         students = {student.name: student for student in self.pack.students}
         for name, evaluation in evaluations.items():
-            place = self.scratch / "kept" / name
-            place.mkdir(parents=True, exist_ok=True)
-            evaluation.write(place)
+            folder = self.scratch / "kept" / name
+            folder.mkdir(parents=True, exist_ok=True)
+            evaluation.write(folder)
             if students[name].average is not None:
-                save_tensors(students[name].evaluated, place / LAST_AVERAGE)
+                save_tensors(students[name].evaluated, folder / LAST_AVERAGE)
             if self.best[name]["best/epoch"] == info.epoch:
-                save_tensors(students[name].evaluated, place / BEST)
+                save_tensors(students[name].evaluated, folder / BEST)

@@ -1,4 +1,4 @@
-"""Evaluation of any number of students in one pass, exact under any number of workers."""
+"""Evaluates all students in one pass. The result does not depend on the number of workers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,57 +14,57 @@ from side4video.engine.student import Student
 
 @dataclass(frozen=True, slots=True)
 class ViewAccuracy:
-    """How well one view does alone: a temporal clip and a crop of each video."""
+    """The accuracy of one view alone: one temporal clip and one crop of each video."""
 
     clip: int
-    """From 0, in time."""
+    """Index of the temporal clip, from 0."""
     crop: int
-    """From 0, left to right; of one crop the centre."""
+    """Index of the crop, from 0, left to right. A single crop is the centre."""
     videos: int
-    """Videos with a label of which this view could be read."""
+    """Labelled videos whose view could be read."""
     top1: float
-    """A fraction, as the merged one is: of softmax scores, ties against the model."""
+    """A fraction, of softmax scores; ties count against the model."""
     top5: float
 
     @property
     def name(self) -> str:
-        """`view_0_2`: clip and crop."""
+        """`view_CLIP_CROP`, such as `view_0_2`."""
         return f"view_{self.clip}_{self.crop}"
 
 
 class Evaluation(Protocol):
-    """What a task measured of a student."""
+    """A task's evaluation of a student."""
 
     metrics: dict[str, float]
-    """By name, the task's headline among them."""
+    """By name, with the task's main metric."""
     class_metrics: dict[str, float]
-    """By class; empty where a task has none."""
+    """By class; empty if the task has none."""
     loss: float
     views: int
-    """Views of a video that were averaged (crops x temporal clips)."""
+    """Views averaged per video (crops x temporal clips)."""
     videos: int
     """Videos that could be read."""
     per_view: tuple[ViewAccuracy, ...]
-    """Each view by itself; empty where a video has one view, or a task merges none."""
+    """Accuracy of each view; empty if there is one view, or the task does not average views."""
 
     def write(self, folder: Path) -> None:
-        """Files that say what was predicted: `predictions.csv`, and what the task adds."""
+        """Write `predictions.csv` and the task's other files."""
         ...
 
     def write_predictions(self, path: Path) -> None:
-        """CSV with a column `index` that names what is predicted, and a column `correct`."""
+        """Write a CSV with the columns `index` (of the video or text) and `correct`, among others."""
         ...
 
 
 class Collector(Protocol):
-    """Takes a student's outputs in, batch by batch, on each worker its own."""
+    """Collects a student's outputs on one worker, batch by batch."""
 
     def add(self, outputs: Any, targets: Any, batch: Any) -> None:
-        """Take a batch's outputs."""
+        """Add the outputs of a batch."""
         ...
 
     def compute(self, process: ProcessGroup, *, crops: int = 1) -> Evaluation:
-        """What all workers' outputs amount to, the same on every worker; `crops` tell a view's clip from its crop."""
+        """Evaluate the outputs of all workers; the same on every worker. View `i` is crop `i % crops`. Collective."""
         ...
 
 
@@ -77,23 +77,25 @@ def evaluate(
     videos: int,
     precision: str = "fp32",
     crops: int = 1,
-    tell: Callable[[str, int, int], None] | None = None,
+    report_progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Evaluation]:
-    """Evaluate `students` on the batches of `stream`, over all workers.
+    """Evaluate `students` on the batches of `stream`, over all workers. Collective.
 
-    Each video is counted once, whatever the number of workers; memory does not grow with the number of views.
+    Each video counts once for any number of workers. Memory does not grow with the number of views.
 
     Args:
-        pack: The frozen pass.
-        students: Whom to evaluate.
+        pack: Computes the frozen features.
+        students: The students to evaluate.
         stream: This worker's batches.
-        videos: Length of the list that the batches' indices point into.
+        videos: Number of videos in the split; batches have indices below it.
         precision: Autocast of the students (the authors evaluate without: fp32).
-        crops: Spatial views of each temporal one: view `i` is crop `i % crops` of clip `i // crops`.
-        tell: Hears of long work after the last batch: what it is, how much of it is done, and how much there is.
+        crops: Crops of each temporal clip: view `i` is crop `i % crops` of clip `i // crops`.
+        report_progress: Called with (phase, done, total) during long work after the last batch.
     """
     process = students[0].process
-    collectors = {student.name: student.task.collector(student.evaluated, videos, tell) for student in students}
+    collectors = {
+        student.name: student.task.collector(student.evaluated, videos, report_progress) for student in students
+    }
     modes = {student.name: student.evaluated.training for student in students}
     for student in students:
         student.sync_buffers()

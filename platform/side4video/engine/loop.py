@@ -7,7 +7,7 @@ from side4video.engine.callbacks import Callback, EpochInfo, StepInfo
 from side4video.engine.pack import Batch, Pack, TrainingBatches
 from side4video.engine.preemption import CheckpointTimer, StopRequest
 from side4video.engine.step import Plan, StepResult, train_step
-from side4video.engine.step_timer import Mark, StepTimer, own_seconds, seconds
+from side4video.engine.step_timer import Mark, StepTimer, phase_seconds, student_seconds
 
 Launched = tuple[StepResult, list[Mark], int]
 
@@ -22,23 +22,23 @@ def train(
     is_open: bool = False,
     checkpoint_timer: CheckpointTimer | None = None,
 ) -> None:
-    """Train the living students of `pack` from `first_step` to the end of `plan`.
+    """Train the active students of `pack` from `first_step` to the end of `plan`.
 
-    The numbers of a step are read after the next one was launched, so the host does not wait for the device; before
-    a pause, at once. A student whose gradients stop being numbers is stopped alone.
+    The losses of a step are read after the next step was launched, so the host does not wait for the device. Before a
+    checkpoint they are read at once. A student whose gradients are not finite is stopped; the others continue.
 
     Args:
         pack: The students.
-        stream: Gives the batches of an epoch from any step on.
-        plan: How long.
-        callbacks: Hear of steps and ends of epochs, in this order.
-        first_step: Where a run goes on.
-        is_open: Whether the end of the epoch before `first_step` is still to be done.
-        checkpoint_timer: Decides on checkpoints between steps; None makes none.
+        stream: The batches.
+        plan: The number of steps.
+        callbacks: Called in this order after each step and epoch.
+        first_step: The step to resume from.
+        is_open: Whether the epoch before `first_step` still has to be evaluated.
+        checkpoint_timer: Decides on checkpoints between steps; None writes none.
 
     Raises:
-        Side4VideoError: If no student is left that trains.
-        Interrupted: If `checkpoint_timer` has the workers leave.
+        Side4VideoError: If all students diverged.
+        Interrupted: If the run was asked to stop.
     """
     timer = StepTimer(pack.students[0].process.device)
     launched: Launched | None = None
@@ -70,7 +70,7 @@ def train(
 
 
 def _epoch_info(step: int, plan: Plan) -> EpochInfo:
-    """Where a run is after a step."""
+    """The position of the run after a step."""
     return EpochInfo(step // plan.steps_per_epoch, step + 1, is_last=step + 1 == plan.steps)
 
 
@@ -106,8 +106,8 @@ def _report(pack: Pack, callbacks: Sequence[Callback], launched: Launched | None
         losses={name: float(value) for name, value in result.losses.items()},
         gradient_norms={name: float(value) for name, value in result.gradient_norms.items()},
         learning_rates=result.learning_rates,
-        seconds=seconds(marks),
-        own_seconds=own_seconds(marks),
+        seconds=phase_seconds(marks),
+        own_seconds=student_seconds(marks),
     )
     for student in pack.active_students:
         if student.name in info.gradient_norms:

@@ -1,11 +1,11 @@
-"""The one definition of each memory figure that is measured.
+"""Defines and measures the memory metrics.
 
 *Held for backward*: bytes of the distinct storages that autograd keeps between a forward and its backward,
 parameters and the tower's own weights excluded. It needs no GPU.
-*Peak*: what the CUDA allocator had handed out at most, over the steps after the first, by all students together. A CPU
-has no such allocator. There it is, of each student alone, the most bytes of tensors that were there at a time in its
-rehearsed step (tower, weights, their average, frames, gradients, what is held and what passes), and its optimizer's
-state; what an operation takes inside itself is not seen.
+*Peak*: the maximum that the CUDA allocator handed out, over the steps after the first, by all students together. A CPU
+has no such allocator. There it is the maximum of all tensors that exist at a time in a student's dry run (tower,
+weights, their average, frames, gradients, activations), plus its optimizer state. Memory inside an operation does not
+count.
 """
 
 import resource
@@ -24,14 +24,14 @@ from torch.utils._pytree import tree_leaves
 
 @dataclass
 class SavedTensorBytes:
-    """Storages seen by autograd's saved-tensor hooks."""
+    """Bytes of the storages that autograd saves for backward."""
 
     excluded: set[int] = field(default_factory=set)
     storages: dict[int, int] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
-        """Bytes held."""
+        """Bytes of all storages."""
         return sum(self.storages.values())
 
     def add(self, tensor: Tensor) -> Tensor:
@@ -45,14 +45,14 @@ class SavedTensorBytes:
 
 @contextmanager
 def measure_held(parameters: Iterable[Tensor]) -> Iterator[SavedTensorBytes]:
-    """Count what is saved for backward inside the block; storages under `parameters` do not count."""
+    """Measure what is saved for backward inside the block, without the storages of `parameters`."""
     held = SavedTensorBytes(excluded={parameter.untyped_storage()._cdata for parameter in parameters})
     with torch.autograd.graph.saved_tensors_hooks(held.add, lambda tensor: tensor):
         yield held
 
 
 def weights_under(module: nn.Module) -> Iterator[Tensor]:
-    """A module's parameters, and those of a tower that a part of it has borrowed (`networks.contract.Borrowed`)."""
+    """A module's parameters, and those of a tower that it borrows (`networks.contract.Borrowed`)."""
     yield from module.parameters()
     for part in module.modules():
         borrowed = getattr(part, "borrowed", None)
@@ -61,10 +61,10 @@ def weights_under(module: nn.Module) -> Iterator[Tensor]:
 
 
 class PeakBytes(TorchDispatchMode):
-    """Bytes of the distinct storages that are there at a time, at most, inside the block."""
+    """Measures the maximum bytes of the tensors that exist at a time inside the block."""
 
     def __init__(self, resident: Iterable[Tensor]) -> None:
-        """Count these, which are there before."""
+        """`resident` are tensors that exist before the block."""
         super().__init__()
         self._storages: dict[int, int] = {}
         self._current = self.peak = 0
@@ -74,7 +74,7 @@ class PeakBytes(TorchDispatchMode):
     def __torch_dispatch__(
         self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run the operation and count its results until they go."""
+        """Run the operation and count its results until they are freed."""
         result = operation(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
@@ -97,13 +97,13 @@ class PeakBytes(TorchDispatchMode):
 
 
 def state_bytes(optimizer: torch.optim.Optimizer) -> int:
-    """Bytes of an optimizer's state as it stands."""
+    """Bytes of an optimizer's state."""
     tensors = (each for state in optimizer.state.values() for each in state.values() if isinstance(each, Tensor))
     return sum(tensor.nbytes for tensor in tensors)
 
 
 def reset_peak(device: torch.device) -> None:
-    """Start a new peak on a CUDA device."""
+    """Reset the peak of a CUDA device."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 

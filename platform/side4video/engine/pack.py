@@ -12,7 +12,7 @@ from side4video.engine.student import Student
 
 
 class Batch(Protocol):
-    """Clips on their way to the device."""
+    """A batch of clips."""
 
     video_BTCHW: Tensor
     labels_B: Tensor
@@ -20,7 +20,7 @@ class Batch(Protocol):
     views_B: Tensor
 
     def to(self, device: Any) -> "Batch":
-        """The same on a device."""
+        """The batch on a device."""
         ...
 
     def __len__(self) -> int: ...
@@ -28,28 +28,28 @@ class Batch(Protocol):
 
 @dataclass(frozen=True)
 class MockBatch:
-    """Frames alone, of a batch that nobody recorded."""
+    """A batch of frames without labels, for a dry run."""
 
     video_BTCHW: Tensor
     stored: Mapping[str, Tensor] | None = None
-    """What would be kept of the tower's features of them; None where they are computed."""
+    """Cached features of the frames; None if they are computed."""
 
 
 class TrainingBatches(Protocol):
-    """A source of training steps that can begin anywhere."""
+    """A source of training batches that can start at any step."""
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps of one pass."""
+        """Optimizer steps of one epoch."""
         ...
 
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[Sequence[Batch]]:
-        """This worker's parts of each step of an epoch."""
+        """This worker's micro-batches of each step of an epoch."""
         ...
 
 
 class EvaluationBatches(Protocol):
-    """A source of evaluation batches, each seen by one worker."""
+    """A source of evaluation batches; each goes to one worker."""
 
     def batches(self) -> Iterator[Batch]:
         """This worker's batches."""
@@ -60,8 +60,8 @@ class EvaluationBatches(Protocol):
 class Pack:
     """The students of one backbone pass.
 
-    `features(batch, reads)` gives what the students read of the frozen tower, as deep as somebody reads; it never
-    builds a graph.
+    `features(batch, reads)` computes the requested frozen features without a graph; it stops after the last block that
+    is needed.
     """
 
     features: Callable[[Any, Any], Any]
@@ -73,5 +73,5 @@ class Pack:
         return [student for student in self.students if student.is_training]
 
     def features_for(self, students: Sequence[Student], batch: "Batch | MockBatch") -> Any:
-        """One frozen pass that serves all of `students` and reads nothing that none of them asked for."""
+        """Compute the features that `students` need in one frozen pass."""
         return self.features(batch, functools.reduce(operator.or_, (student.reads for student in students)))

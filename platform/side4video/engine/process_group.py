@@ -1,4 +1,4 @@
-"""The process group, if there is one: every collective the engine uses, and the same words without a group."""
+"""The collectives that the engine uses; with one worker and no process group they do nothing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class ProcessGroup:
-    """Which worker this is, and what it computes on."""
+    """This worker: its rank, the number of workers, its device."""
 
     rank: int = 0
     world: int = 1
@@ -40,22 +40,22 @@ class ProcessGroup:
                 distributed.broadcast(tensor, src=0)
 
     def run_on_all_workers(self, work: Callable[[], None]) -> None:
-        """Run something on every worker; what one of them cannot do fails on all, so that nobody waits for ever.
+        """Run `work` on every worker; an error of one is raised on all, so that none waits for ever.
 
         Raises:
-            Side4VideoError: Of the first worker, by rank, that failed.
+            Side4VideoError: The error of the lowest rank that failed.
         """
-        mistake = None
+        failure = None
         try:
             work()
         except Side4VideoError as error:
-            mistake = error
-        for each in self.gather(mistake):
+            failure = error
+        for each in self.gather(failure):
             if each is not None:
                 raise each
 
     def all_reduce_max_async(self, number: int) -> Callable[[], int]:
-        """Begin to find the largest of all workers' numbers; the function returned waits for it."""
+        """Start an all-reduce of the maximum; the function that is returned waits for the result."""
         if self.world == 1:
             return lambda: number
         tensor = torch.full((1,), number, dtype=torch.int32, device=self.device)
@@ -75,35 +75,35 @@ class ProcessGroup:
 
 
 def current_process_group(device: torch.device | str = "cpu") -> ProcessGroup:
-    """The worker that the initialised process group says this is, or the only one."""
+    """This worker in the initialised process group, or the only worker if there is none."""
     if distributed.is_available() and distributed.is_initialized():
         return ProcessGroup(distributed.get_rank(), distributed.get_world_size(), torch.device(device))
     return ProcessGroup(device=torch.device(device))
 
 
 def gather_rows(rows: Tensor, process: ProcessGroup) -> Tensor:
-    """All workers' rows [sum of N, ...] in order of rank; each may have another number N of them.
+    """All workers' rows [sum of N, ...] in order of rank; N may differ between workers.
 
-    Every worker is expected to compute the same loss of the same gathered rows, to weigh it by its own number of rows
-    (a loss summed over its clips), and to average gradients over workers, as the engine does. Then the gradient of
-    the rows, and of what is applied to them afterwards, is that of one worker with all of them.
+    The gradient is that of one worker with all rows, if every worker computes the same loss of the gathered rows,
+    weights it by its own number of rows (a loss summed over its clips), and gradients are averaged over workers. The
+    engine does all three.
 
     Args:
-        rows: This worker's rows [N, ...]; more than none.
+        rows: This worker's rows [N, ...], N > 0.
         process: This worker.
     """
-    return rows if process.world == 1 else _Gathered.apply(rows.contiguous(), process.rank, process.world)
+    return rows if process.world == 1 else _GatherRows.apply(rows.contiguous(), process.rank, process.world)
 
 
-class _Gathered(torch.autograd.Function):
+class _GatherRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, rank: int, world: int) -> Tensor:
         own = torch.tensor([len(rows)], device=rows.device)
         counts = [torch.empty_like(own) for _ in range(world)]
         distributed.all_gather(counts, own)
         sizes = [int(count) for count in counts]
-        most = max(sizes)
-        padded = rows.new_zeros((most, *rows.shape[1:]))
+        # all_gather needs tensors of one shape, so each is padded to the longest.
+        padded = rows.new_zeros((max(sizes), *rows.shape[1:]))
         padded[: len(rows)] = rows
         parts = [torch.empty_like(padded) for _ in range(world)]
         distributed.all_gather(parts, padded)
@@ -112,7 +112,7 @@ class _Gathered(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        # Each worker has the whole gradient of its own rows, weighed by its share of them: the others' are the same.
+        # All workers compute the same loss, weighted by their own number of rows. Undo the average over workers.
         own = gradients[0][ctx.first : ctx.first + ctx.count]
         return own * (ctx.total / ctx.count), None, None
 

@@ -1,4 +1,4 @@
-"""Training steps as progress reports: how far, how fast, how long still."""
+"""Training steps as progress reports: steps done, steps per second, time left."""
 
 import time
 from collections.abc import Collection
@@ -8,7 +8,7 @@ from side4video.core.progress import SILENT, Progress
 from side4video.engine.callbacks import EpochInfo, StepInfo
 
 SMOOTHING = 0.9
-"""Of the moving average of a step's seconds."""
+"""Decay of the moving average of a step's seconds."""
 
 
 class TrainingProgress(Protocol):
@@ -45,7 +45,7 @@ class StepProgress:
         self._last_step_at = self._last_report_at = 0.0
 
     def report(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
-        """Pass a report on; the first and the last of a phase always, those between not more often than steps."""
+        """Pass a report on. The first and last of a phase always pass, others at most every `every_seconds`."""
         now = time.monotonic()
         if 0 < done < total and now - self._last_report_at < self.every_seconds:
             return
@@ -88,4 +88,4 @@ class StepProgress:
 
 
 NO_PROGRESS: TrainingProgress = StepProgress(SILENT)
-"""Of workers that nobody watches."""
+"""Discards all reports."""

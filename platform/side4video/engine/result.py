@@ -1,4 +1,4 @@
-"""How a student ended."""
+"""The result of a student's training."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,13 +11,13 @@ from side4video.engine.student import Student
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How one student ended."""
+    """The result of one student. It is stored as JSON with the field names as keys."""
 
     state: str
     steps: int
     """Optimizer steps of the whole plan."""
     steps_trained: int
-    """Those that this student took."""
+    """Steps that this student took: fewer if it was stopped."""
     metrics: dict[str, float]
     memory: dict[str, float]
     time: dict[str, float]
@@ -25,11 +25,11 @@ class TrainingResult:
     backbone_fingerprint: str
     broken_clips: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What a reader should know of how the run went; see `Report.notes`."""
+    """See `Report.notes`."""
 
 
 def constant_metrics(student: Student, held_bytes: int) -> dict[str, float]:
-    """Figures of a student that no epoch changes."""
+    """Metrics of a student that are constant during training."""
     return {
         "memory/held_for_backward_gib": as_gib(held_bytes),
         "model/trainable_parameters": float(student.trainable_parameters),
@@ -39,7 +39,7 @@ def constant_metrics(student: Student, held_bytes: int) -> dict[str, float]:
 def training_result(
     student: Student, epoch_callback: EpochCallback, plan: Plan, fingerprint: str, measured: tuple[int, float]
 ) -> TrainingResult:
-    """How a student ended; `measured` are the bytes it holds for backward, and the seconds of the run."""
+    """The result of a student; `measured` are its bytes held for backward and the seconds of the run."""
     held, elapsed = measured
     peak = {f"{name}_gib": as_gib(value) for name, value in student.memory_metrics().items()}
     return TrainingResult(
@@ -48,7 +48,11 @@ def training_result(
         state="finished" if student.state == "training" else student.state,
         metrics=epoch_callback.latest.get(student.name, {}),
         memory={"held_for_backward_gib": as_gib(held), **peak},
-        time={"total_s": elapsed, **epoch_callback.metrics_logger.totals(), **epoch_callback.metrics_logger.student_totals(student.name)},
+        time={
+            "total_s": elapsed,
+            **epoch_callback.metrics_logger.totals(),
+            **epoch_callback.metrics_logger.student_totals(student.name),
+        },
         trainable_parameters=student.trainable_parameters,
         backbone_fingerprint=fingerprint,
         broken_clips=epoch_callback.broken_clips,

@@ -1,4 +1,4 @@
-"""Going on from a checkpoint: the newest that is whole on every worker, as exactly as the number of workers allows."""
+"""Resumes from the newest checkpoint that is complete on every worker."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -19,40 +19,40 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CheckpointSource:
-    """A checkpoint that a run may go on from."""
+    """A checkpoint that a run may resume from."""
 
     name: str
-    """Where it lies."""
+    """Its path or URI."""
     fetch: Callable[[], Path]
-    """Brings it to this machine, if it is not there; gives the folder."""
+    """Downloads it if it is not on this machine; returns the folder."""
 
 
 def checkpoint_source(folder: Path) -> CheckpointSource:
-    """A checkpoint in a folder of this machine."""
+    """A checkpoint in a local folder."""
     return CheckpointSource(str(folder), lambda: folder)
 
 
 @dataclass(frozen=True)
 class ResumePosition:
-    """Where a run goes on."""
+    """Where a run continues."""
 
     next_step: int = 0
     is_open: bool = False
-    """Whether all steps of an epoch are done, and its end is not."""
+    """Whether all steps of an epoch are done, but not yet its evaluation."""
 
 
 def resume(
     checkpoint_sources: Sequence[CheckpointSource], students: Mapping[str, Student], epoch_callback: EpochCallback
 ) -> ResumePosition:
-    """Bring a run to where the newest whole checkpoint left it; collective.
+    """Restore a run from its newest complete checkpoint. Collective.
 
     Args:
-        checkpoint_sources: Newest first, the same on every worker; none begins at the beginning.
+        checkpoint_sources: Newest first, the same on every worker; empty starts at step 0.
         students: Freshly built.
-        epoch_callback: Gets what the checkpoint knows of the epochs before.
+        epoch_callback: Gets the metrics of past epochs from the checkpoint.
 
     Raises:
-        InputError: If no checkpoint is whole, or the newest is another experiment's or of other weights.
+        InputError: If no checkpoint is complete, or the newest is of another experiment or other weights.
     """
     process = epoch_callback.metrics_logger.process
     if not checkpoint_sources:
@@ -75,10 +75,10 @@ def resume(
 def newest_valid(
     checkpoint_sources: Sequence[CheckpointSource], process: ProcessGroup
 ) -> tuple[Path, dict[str, Any], list[str]]:
-    """The first candidate that every worker can read, its state, and what is to be said of those before it.
+    """The first source that every worker can read, its state, and notes about the damaged ones before it. Collective.
 
     Raises:
-        InputError: If none is whole, naming what is wrong with each; or one is of another format.
+        InputError: If none is complete, with what is wrong with each; or one has another format.
     """
     wrong: list[str] = []
     for candidate in checkpoint_sources:
@@ -103,18 +103,19 @@ def newest_valid(
 def _differences(
     before: Mapping[str, Any], now: Mapping[str, Any], students: Mapping[str, Student], folder: Path
 ) -> list[str]:
-    """What is to be said of another number of workers.
+    """Compare identities; return notes about a changed number of workers.
 
     Raises:
-        InputError: If the backbone or the experiment is another.
+        InputError: If the backbone or the experiment differs.
     """
-    # A part of a pack may go on by itself: its students are the same with and without the others.
+    # A part of a pack may resume alone: students do not depend on each other.
     digests = {name: before["digests"].get(name) for name in students}
-    kin = {name: before.get("kin", {}).get(name) for name in students}
+    # "kin" are digests that leave out the number of workers.
+    lineage = {name: before.get("kin", {}).get(name) for name in students}
     is_same = digests == now["digests"]
     for key, agrees in (
         ("backbone", before["backbone"] == now["backbone"]),
-        ("digests", is_same or (kin == now.get("kin") and None not in kin.values())),
+        ("digests", is_same or (lineage == now.get("kin") and None not in lineage.values())),
     ):
         if not agrees:
             raise InputError(
@@ -125,25 +126,28 @@ def _differences(
     old_world, world = int(before["world"]), int(now["world"])
     if old_world == world:
         return []
-    reasons = _what_workers_change(students, old_world, world)
+    reasons = _effects_of_worker_count(students, old_world, world)
     exact = "the same batches in the same order, equal to rounding"
     return [f"went on with {world} worker{'s' * (world > 1)} after {old_world}: " + ("; ".join(reasons) or exact)]
 
 
-def _what_workers_change(students: Mapping[str, Student], old_world: int, world: int) -> list[str]:
+def _effects_of_worker_count(students: Mapping[str, Student], old_world: int, world: int) -> list[str]:
+    """Why results differ with another number of workers; empty if they do not."""
     modules = [module for student in students.values() for module in student.module.modules()]
-    own_norms = any(
+    has_local_norms = any(
         isinstance(module, nn.modules.batchnorm._BatchNorm) and not getattr(module, "synchronised", False)
         for module in modules
     )
-    draws = any((isinstance(module, nn.Dropout) and module.p > 0) or getattr(module, "rate", 0.0) for module in modules)
+    has_dropout = any(
+        (isinstance(module, nn.Dropout) and module.p > 0) or getattr(module, "rate", 0.0) for module in modules
+    )
     videos = next(iter(students.values())).spec.batch_size
     reasons = []
-    if own_norms:
+    if has_local_norms:
         reasons.append(
             f"batch norm statistics are now of {videos / world:g} videos, not {videos / old_world:g} "
             "(cluster.sync_batch_norm would make them those of the whole batch)"
         )
-    if draws:
+    if has_dropout:
         reasons.append("dropout draws anew: each worker has draws of its own")
     return reasons

@@ -1,4 +1,4 @@
-"""One optimizer step of every living student, on one frozen pass."""
+"""One optimizer step of every active student, on one frozen pass."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -20,29 +20,29 @@ class Plan:
     steps: int
     steps_per_epoch: int
     shares: float | None = None
-    """How often this worker's share fits into the batch; None: as often as there are workers."""
+    """Batch size divided by this worker's share; None: the number of workers."""
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step left on the device; reading it waits for the device."""
+    """The results of a step as device tensors; reading them waits for the device."""
 
     step: int
     clips: float
-    """Of all workers."""
+    """Clips of the step, over all workers."""
     share: float
-    """This worker's part of them."""
+    """This worker's fraction of the clips."""
     losses: dict[str, Tensor]
     gradient_norms: dict[str, Tensor]
     learning_rates: dict[str, float]
 
 
 def train_step(pack: Pack, parts: Sequence[Batch], *, step: int, plan: Plan, timer: StepTimer) -> StepResult:
-    """Forward, backward and update of each living student, one after another.
+    """Forward, backward and update of each active student, one after another.
 
-    Each part of the batch takes one frozen pass; each student finishes with it before the next one starts, and its
-    gradients are gone with its update, so the activations and (in a batch of one part) the gradients held are those
-    of one student, however many there are.
+    Each micro-batch takes one frozen pass. A student frees its activations before the next student starts, and its
+    gradients with its update. So memory holds the activations of one student at a time, and, with one micro-batch per
+    step, the gradients of one student.
     """
     active_students = pack.active_students
     process = active_students[0].process
@@ -56,17 +56,16 @@ def train_step(pack: Pack, parts: Sequence[Batch], *, step: int, plan: Plan, tim
         timer.mark("transfer")
         features = pack.features_for(active_students, batch)
         targets = {student.name: student.task.targets(batch) for student in active_students}
-        del batch  # features that were read with it are let go of by the last student, and by nobody later
+        del batch  # it may refer to cached features, which the last student releases
         timer.mark("backbone")
         last = number == len(parts) - 1
         for student in active_students:
-            draw = step * len(parts) + number
             loss = student.accumulate(
                 features,
                 targets[student.name],
                 clips=clips,
                 synchronise=last,
-                draw=draw,
+                draw=step * len(parts) + number,
                 is_last=student is active_students[-1],
             )
             losses[student.name] += loss / local
@@ -82,27 +81,27 @@ def train_step(pack: Pack, parts: Sequence[Batch], *, step: int, plan: Plan, tim
 def dry_run(
     pack: Pack, video_BTCHW: Tensor, stored: Mapping[str, Tensor] | None = None, *, resident: Iterable[Tensor] = ()
 ) -> dict[str, int]:
-    """Run each student forward and backward once on a mock batch and leave no trace but `Student.dry_run_bytes`.
+    """Run each student forward and backward once on a mock batch; only `Student.dry_run_bytes` is changed.
 
-    An out-of-memory or a shape that does not fit speaks now, before the first epoch.
+    Out-of-memory and shape errors appear here, before the first epoch.
 
     Args:
         pack: The students.
         video_BTCHW: Frames.
-        stored: Features in the form of kept ones, on the students' device; None computes them from the frames.
-        resident: What lies in memory beside a student: the tower's weights. Counted on a CPU alone.
+        stored: Cached features on the students' device; None computes features from the frames.
+        resident: Other tensors in memory, such as the tower's weights. Used on a CPU only.
 
     Returns:
         Bytes held for backward, by student.
     """
     held = {}
-    beside = [*resident, video_BTCHW, *(stored or {}).values()]
+    common = [*resident, video_BTCHW, *(stored or {}).values()]
     for student in pack.active_students:
         device = student.process.device
         buffers = {name: buffer.clone() for name, buffer in student.module.named_buffers()}
-        peak_bytes = PeakBytes([*beside, *student.weights()]) if device.type == "cpu" else None
+        peak_bytes = PeakBytes([*common, *student.weights()]) if device.type == "cpu" else None
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), peak_bytes or nullcontext():
-            # The gradients of a part are there while the next one runs.
+            # The second micro-batch runs while the gradients of the first are in memory.
             for _ in range(min(2, student.spec.accumulation)):
                 features = pack.features_for([student], MockBatch(video_BTCHW.to(device), stored))
                 targets = student.task.mock_targets(len(video_BTCHW), device)

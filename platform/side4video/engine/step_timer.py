@@ -1,4 +1,4 @@
-"""Where the time of a step goes, without making the host wait for the device."""
+"""Times the phases of a step without making the host wait for the device."""
 
 import itertools
 import time
@@ -9,14 +9,14 @@ import torch
 
 Phase = str
 Mark = tuple[Phase, str, "float | torch.cuda.Event"]
-"""What ran until now, for whom alone (empty: for all), and when it ended."""
+"""A phase that ended: its name, its student (empty: all students), and the time."""
 
 
 @dataclass
 class StepTimer:
-    """Marks between phases; on CUDA, events that are read once they have happened.
+    """Records the end of each phase; on CUDA with events, which are read later.
 
-    A phase may be entered several times in a step (once for each student and micro-batch); its parts add up.
+    A phase may occur several times in a step, once for each student and micro-batch; its times are added.
     """
 
     device: torch.device
@@ -34,21 +34,21 @@ class StepTimer:
         self.marks = [("", "", self._now())]
 
     def mark(self, phase: Phase, owner: str = "") -> None:
-        """Say that what ran since the last mark was `phase`, and whose it was if it was one student's."""
+        """End a phase, which began at the last mark; `owner` is its student, if it belongs to one."""
         self.marks.append((phase, owner, self._now()))
 
     def take(self) -> list[Mark]:
-        """The step's marks, to be read later by `seconds`."""
+        """The marks of the step, for `phase_seconds`."""
         return self.marks
 
 
-def seconds(marks: Sequence[Mark]) -> dict[Phase, float]:
-    """Seconds of each phase; waits for the device if it has not come so far."""
+def phase_seconds(marks: Sequence[Mark]) -> dict[Phase, float]:
+    """Seconds of each phase. Waits until the device has finished the step."""
     return _add((phase, length) for phase, _, length in _lengths(marks))
 
 
 def student_seconds(marks: Sequence[Mark]) -> dict[str, float]:
-    """Seconds that were each student's own."""
+    """Seconds that were spent on each student."""
     return _add((owner, length) for _, owner, length in _lengths(marks) if owner)
 
 

@@ -1,4 +1,4 @@
-"""A student: one trainable network with all that is its own, so that nothing of another can reach it."""
+"""A student: one trainable network with its own optimizer, scaler and random numbers, independent of others."""
 
 import contextlib
 import inspect
@@ -23,31 +23,31 @@ _WITHOUT_BUFFERS: Any = (
     if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
     else {"broadcast_buffers": False}
 )
-"""Torch 2.15 has a new name for it."""
+"""Do not broadcast buffers in each forward. Torch 2.15 renames the option."""
 MAX_SKIPPED_STEPS = 50
-"""Steps in a row that fp16 may skip while its scaler looks for a scale; beyond it the student has diverged."""
+"""Consecutive steps that fp16 may skip while the scaler lowers its scale; after that the student has diverged."""
 
 
 class TaskContract(Protocol):
-    """What the engine asks of a task."""
+    """The interface of a task for the engine."""
 
     main_metric: MetricSpec
-    """The metric by which the best epoch is chosen; more of it is better."""
+    """The metric that selects the best epoch."""
 
     def targets(self, batch: Any, /) -> Any:
-        """What a batch's outputs are to be, on the batch's device."""
+        """The targets of a batch, on the batch's device."""
         ...
 
     def mock_targets(self, clips: int, device: Any, /) -> Any:
-        """Targets of clips that nobody recorded."""
+        """Targets for a mock batch."""
         ...
 
     def loss(self, outputs: Any, targets: Any, /) -> Tensor:
         """The loss summed over this worker's clips."""
         ...
 
-    def collector(self, module: nn.Module, videos: int, tell: Any = None, /) -> Any:
-        """Takes the outputs of an evaluation in (`engine.evaluate.Collector`)."""
+    def collector(self, module: nn.Module, videos: int, report_progress: Any = None, /) -> Any:
+        """The collector of an evaluation (`engine.evaluate.Collector`)."""
         ...
 
 
@@ -64,7 +64,7 @@ class StudentModule(nn.Module):
 
 
 def _seed(device: torch.device, seed: int) -> None:
-    # `torch.manual_seed` would also note the seed, with a stack trace, for every GPU that is not there.
+    # `torch.manual_seed` would also queue a call with a stack trace for each GPU that is not initialised.
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         with torch.cuda.device(device):
@@ -82,7 +82,7 @@ class Student:
     spec: OptimizerSpec
     seed: int
     reads: Any
-    """What it reads of the frozen tower; `a | b` serves both."""
+    """The features it needs from the frozen tower; `a | b` is the union of two requests."""
     process: ProcessGroup = field(default_factory=ProcessGroup)
     state: Literal["training", "stopped", "diverged"] = "training"
     optimizer: torch.optim.AdamW = field(init=False)
@@ -93,13 +93,13 @@ class Student:
         device = self.process.device
         self.module.to(device).train()
         self.optimizer = build_optimizer(self.module, self.spec)
-        # A scaler that never saw a loss refuses to step: zero-shot trains nothing.
+        # Zero-shot trains nothing, and a scaler without a loss raises in `step`.
         is_scaled = self.spec.precision == "fp16" and self.trainable_parameters > 0
         self.scaler = torch.amp.GradScaler(device.type, enabled=is_scaled)
         self.average = build_average(self.module, self.spec)
         self.skipped = 0
         self.dry_run_bytes = self.peak_bytes = 0
-        # Statistics are sent around before each evaluation instead of before each step.
+        # Buffers are synchronised before each evaluation (`sync_buffers`) instead of before each step.
         self.replica = (
             DistributedDataParallel(self.module, **_WITHOUT_BUFFERS)
             if self.process.world > 1 and self.trainable_parameters
@@ -113,11 +113,11 @@ class Student:
 
     @property
     def trainable_parameters(self) -> int:
-        """How many numbers it trains."""
+        """Number of trained values."""
         return sum(parameter.numel() for parameter in self.module.parameters() if parameter.requires_grad)
 
     def weights(self) -> list[Tensor]:
-        """Parameters and buffers, with those of a borrowed tower, and of the average."""
+        """All parameters and buffers, with those of a borrowed tower and of the weight average."""
         modules = [self.module, *([self.average] if self.average is not None else [])]
         return [each for module in modules for each in (*weights_under(module), *module.buffers())]
 
@@ -125,14 +125,14 @@ class Student:
         """Bytes, as `engine.memory` defines them: `process`; on a GPU `peak` and `reserved`, on a CPU `peak`."""
         figures = read_peak(self.process.device)
         if self.dry_run_bytes:
-            # One that was stopped has given its state back, and had it.
+            # A stopped student has freed its optimizer state, so keep the maximum.
             self.peak_bytes = max(self.peak_bytes, self.dry_run_bytes + state_bytes(self.optimizer))
             figures["peak"] = float(self.peak_bytes)
         return figures
 
     @property
     def evaluated(self) -> nn.Module:
-        """The module whose outputs count: the average of the weights where there is one."""
+        """The module to evaluate: the weight average if there is one."""
         return self.average.module if self.average is not None else self.module
 
     def autocast(self, precision: str) -> torch.autocast:
@@ -142,15 +142,15 @@ class Student:
     def accumulate(
         self, features: Any, targets: Any, *, clips: float, synchronise: bool, draw: int, is_last: bool = False
     ) -> Tensor:
-        """Forward and backward on a part of a step; returns the summed loss, detached.
+        """Forward and backward on a micro-batch; returns the summed loss, detached.
 
         Args:
-            features: What the frozen pass gave.
-            targets: What the task asks of the part.
-            clips: Clips of the whole step, over all parts and workers.
-            synchronise: Whether gradients are averaged over workers now (only for the last part).
-            draw: A number that names this part, for the student's own random stream.
-            is_last: Whether no other student needs the features: they are let go of before backward.
+            features: The frozen features.
+            targets: The task's targets.
+            clips: Clips of the whole step, over all micro-batches and workers.
+            synchronise: Whether to average gradients over workers (only for the last micro-batch).
+            draw: Index of this micro-batch in the run, which seeds its random numbers.
+            is_last: Whether no other student needs the features, so that they can be freed before backward.
         """
         waits = contextlib.nullcontext() if synchronise or self.replica is self.module else self.replica.no_sync()  # type: ignore[operator]
         devices = [self.process.device] if self.process.device.type == "cuda" else []
@@ -162,7 +162,7 @@ class Student:
                 features.release()
             loss = self.task.loss(outputs, targets)
             if loss.requires_grad:  # zero-shot trains nothing
-                # Workers' gradients are averaged, not summed, hence the factor.
+                # DDP averages gradients over workers; the factor makes it a mean over all clips.
                 self.scaler.scale(loss * (self.process.world / clips)).backward()
         return loss.detach()
 
@@ -182,9 +182,9 @@ class Student:
         return norm
 
     def check_gradient_norm(self, gradient_norm: float) -> None:
-        """Mark the student as diverged when its gradients are no numbers any more.
+        """Stop the student as diverged if its gradients are not finite.
 
-        The norm is that of the averaged gradients, the same on every worker, so all decide alike.
+        The norm is of the averaged gradients, so all workers decide the same.
         """
         finite = np.isfinite(gradient_norm)
         self.skipped = 0 if finite else self.skipped + 1
@@ -192,7 +192,7 @@ class Student:
             self.stop("diverged")
 
     def stop(self, state: Literal["stopped", "diverged"] = "stopped") -> None:
-        """End its training and give back what it holds of the device: only its weights stay, in the host's memory."""
+        """End the training and free the device memory; the weights move to host memory."""
         self.state = state
         self.optimizer.zero_grad(set_to_none=True)
         self.optimizer.state.clear()
@@ -201,5 +201,5 @@ class Student:
             self.average.cpu()
 
     def sync_buffers(self) -> None:
-        """Give every worker the first worker's buffers (batch norm statistics) before an evaluation."""
+        """Copy the first worker's buffers (batch norm statistics) to all workers."""
         self.process.broadcast_tensors([buffer for buffer in self.evaluated.buffers() if buffer.is_floating_point()])

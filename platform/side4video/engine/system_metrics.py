@@ -1,8 +1,7 @@
-"""How busy the machine is while a run trains: processor, memory, disk, network, GPU.
+"""Load of the machine during training: CPU, memory, disk, network, GPU.
 
-The names and units are those of MLflow's own system metrics, so that its pages show them as such. MLflow's monitor
-samples in a thread of its own, by the clock; here a sample belongs to a logged point. It has that point's step, travels
-with it through whatever carries points, and a run that died and went on has no step twice.
+Names and units are those of MLflow's system metrics, so MLflow's pages show them as such. MLflow's own monitor samples
+in a thread at fixed intervals. Here each sample belongs to a logged step, so a resumed run logs no step twice.
 """
 
 from importlib.util import find_spec
@@ -17,29 +16,29 @@ MEGABYTE = 1e6
 
 
 class SystemMetrics:
-    """The machine of one worker, from when this is made."""
+    """Samples the machine of one worker."""
 
     def __init__(self, device: torch.device, disk: Path | None = None) -> None:
-        """Begin to count.
+        """Start counting network and CPU use.
 
         Args:
-            device: What the worker computes on.
-            disk: A folder of the disk that is looked at; by default the platform's folder.
+            device: The worker's device.
+            disk: A folder on the disk to measure; by default `SIDE4VIDEO_HOME`.
         """
         self._device, self._disk = device, disk or home()
-        self._reads_load = find_spec("pynvml") is not None  # torch asks the driver through it
+        self._reads_load = find_spec("pynvml") is not None  # torch needs it to ask the driver
         self._sent, self._received = self._network()
         self._processor = psutil.cpu_times()
 
     def sample(self) -> dict[str, float]:
-        """`system/...` by MLflow's names: percentages, megabytes, watts.
+        """Metrics `system/...` with MLflow's names, in percent, megabytes and watts.
 
-        Processor: since the last sample. Network: sent and received since this was made. The rest: now.
+        CPU: since the last sample. Network: since this object was created. All others: now.
         """
         memory, disk = psutil.virtual_memory(), psutil.disk_usage(str(self._disk))
         sent, received = self._network()
         figures = {
-            "cpu_utilization_percentage": self._busy(),
+            "cpu_utilization_percentage": self._cpu_percent(),
             "system_memory_usage_megabytes": memory.used / MEGABYTE,
             "system_memory_usage_percentage": memory.used / memory.total * 100,
             "disk_usage_percentage": disk.percent,
@@ -51,17 +50,17 @@ class SystemMetrics:
         }
         return {f"system/{name}": value for name, value in figures.items()}
 
-    def _busy(self) -> float:
-        """The share of the processor's time that was not idle since the last call."""
+    def _cpu_percent(self) -> float:
+        """CPU use since the last call, in percent."""
         before, self._processor = self._processor, psutil.cpu_times()
         spent = {name: getattr(self._processor, name) - getattr(before, name) for name in before._fields}
-        # Linux counts the time of guests twice.
-        whole = sum(spent.values()) - spent.get("guest", 0.0) - spent.get("guest_nice", 0.0)
+        # Linux counts the time of virtual guests twice.
+        total = sum(spent.values()) - spent.get("guest", 0.0) - spent.get("guest_nice", 0.0)
         idle = spent["idle"] + spent.get("iowait", 0.0)
-        return min(100.0, max(0.0, 100 * (1 - idle / whole))) if whole > 0 else 0.0
+        return min(100.0, max(0.0, 100 * (1 - idle / total))) if total > 0 else 0.0
 
     def _network(self) -> tuple[int, int]:
-        """Bytes sent and received since the machine came up; zeros where nobody may know."""
+        """Bytes sent and received since boot; zeros if the counters are not accessible."""
         counters = psutil.net_io_counters()
         return (counters.bytes_sent, counters.bytes_recv) if counters else (0, 0)
 
@@ -78,6 +77,6 @@ class SystemMetrics:
             try:
                 figures[f"{name}_utilization_percentage"] = float(torch.cuda.utilization(self._device))
                 figures[f"{name}_power_usage_watts"] = torch.cuda.power_draw(self._device) / 1000
-            except Exception:  # a driver that does not say it, in whatever way: it will not say it later
+            except Exception:  # drivers raise various errors if they do not support it; do not ask again
                 self._reads_load = False
         return figures

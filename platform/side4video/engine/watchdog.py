@@ -1,8 +1,8 @@
-"""A process in which nothing moves for too long says where it hangs, and ends.
+"""Ends a process that hangs.
 
-A hung collective, driver or file system raises nothing. So whatever moves (a step, a batch of an evaluation, a word of
-the narration) tells the watchdog; when it hears nothing for its time, all threads' stacks go to the log, somebody is
-told why, and the process ends, so that whoever started it can start it again.
+A hung collective, driver or file system raises no error. So each step, evaluation batch and progress report sends the
+watchdog a heartbeat. Without one for too long, it logs the stacks of all threads, reports the reason and ends the
+process, so that Ray or the user can start it again.
 """
 
 import faulthandler
@@ -22,26 +22,26 @@ from side4video.engine.progress import TrainingProgress
 log = logging.getLogger(__name__)
 
 EXIT_CODE = 70
-"""Of a process that hung (sysexits: internal software error)."""
+"""Exit code of a process that hung (sysexits: internal software error)."""
 FATAL_CALLBACK_SECONDS = 20.0
-"""How long telling somebody may take: that may hang, too."""
+"""Time limit for reporting the reason, which may hang too."""
 HARD_LIMIT_FACTOR = 1.2
-"""After so many times the limit the process ends even where no Python can run (a library that holds Python's lock)."""
+"""After this multiple of the limit the process ends even if a library holds Python's global lock."""
 
 
 class Watchdog:
-    """Ends this process when nothing moved for so long; use it as a context manager."""
+    """Ends this process if it gets no heartbeat for too long. Use it as a context manager."""
 
-    def __init__(self, minutes: float, tell: Callable[[str], None]) -> None:
-        """Watch.
+    def __init__(self, minutes: float, on_fatal: Callable[[str], None]) -> None:
+        """The watchdog starts with the `with` block.
 
         Args:
-            minutes: The longest time without a sign of life; 0 watches nothing.
-            tell: Gets the reason, before the process ends.
+            minutes: Longest time without a heartbeat; 0 disables the watchdog.
+            on_fatal: Called with the reason before the process ends.
         """
-        self.seconds, self._tell = 60 * minutes, tell
-        self._moved = self._armed = time.monotonic()
-        self._over = threading.Event()
+        self.seconds, self._on_fatal = 60 * minutes, on_fatal
+        self._last_heartbeat = self._armed_at = time.monotonic()
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def __enter__(self) -> "Watchdog":
@@ -52,36 +52,36 @@ class Watchdog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._stopped.set()
         if self.seconds:
-            self._thread.join()  # first: it may be about to arm once more
+            self._thread.join()  # before cancelling, because the thread may arm the timer once more
             faulthandler.cancel_dump_traceback_later()
 
     def heartbeat(self) -> None:
-        """Say that something moves."""
-        self._moved = time.monotonic()
+        """Restart the time limit."""
+        self._last_heartbeat = time.monotonic()
 
     def _arm(self) -> None:
-        self._armed = time.monotonic()
+        self._armed_at = time.monotonic()
         seconds = HARD_LIMIT_FACTOR * self.seconds + FATAL_CALLBACK_SECONDS
         faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or 2)
 
     def _watch(self) -> None:
-        while not self._over.wait(min(5.0, self.seconds / 10)):
-            if self._moved > self._armed:
+        while not self._stopped.wait(min(5.0, self.seconds / 10)):
+            if self._last_heartbeat > self._armed_at:
                 self._arm()
-            if time.monotonic() - self._moved > self.seconds:
-                self._end()
+            if time.monotonic() - self._last_heartbeat > self.seconds:
+                self._exit()
 
-    def _end(self) -> None:
+    def _exit(self) -> None:
         reason = (
             f"no step, evaluation batch or message for {self.seconds / 60:g} min (cluster.step_timeout_minutes): "
             "the worker hung, and was ended; where it hung stands in its log"
         )
         log.error("%s; all threads:\n%s", reason, stacks())
-        words = threading.Thread(target=self._tell, args=(reason,), daemon=True)
-        words.start()
-        words.join(FATAL_CALLBACK_SECONDS)
+        thread = threading.Thread(target=self._on_fatal, args=(reason,), daemon=True)
+        thread.start()
+        thread.join(FATAL_CALLBACK_SECONDS)
         logging.shutdown()
         os._exit(EXIT_CODE)
 
@@ -129,7 +129,7 @@ class WatchedProgress:
 
 @dataclass(frozen=True)
 class WatchedBatches:
-    """Batches of an evaluation, each of which is a sign of life."""
+    """Evaluation batches, each of which is a heartbeat for the watchdog."""
 
     stream: Any
     watchdog: Watchdog

@@ -1,1 +1,1 @@
-"""A trained model in use: exported to a folder, loaded again anywhere, asked what is to be seen in a video."""
+"""Inference: exported models, labels of videos, and text search in folders of videos."""

@@ -1,4 +1,4 @@
-"""A retrieval run, asked about video files and texts: what it keeps of them is what its evaluation would keep.
+"""A trained retrieval run that embeds video files and texts, exactly as its evaluation does.
 
 Legend: B videos of a batch, T frames, C channels, H, W pixels, Q texts, E channels of the shared space.
 """
@@ -36,41 +36,41 @@ from side4video.tasks.retrieval.spec import NoRescoring, RetrievalSpec
 
 @dataclass(frozen=True)
 class TextQuery:
-    """A text as the run reads it."""
+    """A tokenised and embedded text."""
 
     tokens_QW: Tensor
     kept: Embeddings
     is_cut: bool
-    """Whether it is longer than the run reads."""
+    """Whether it is longer than the context of the text tower."""
 
 
 @dataclass(frozen=True)
 class VideoFrames:
-    """The frames of a video that the run sees."""
+    """The sampled frames of a video, with their similarities to a text."""
 
     frames_TCHW: Tensor
-    """uint8, as the tower gets them, on the CPU."""
+    """uint8, preprocessed for the tower, on the CPU."""
     similarities_T: Tensor
-    """Of the text and each of them alone."""
+    """Similarity of the text to each frame alone."""
 
 
 class RetrievalModel:
-    """The module of a run, with its tower, in evaluation."""
+    """The student and tower of a run, in evaluation mode."""
 
     def __init__(self, spec: Experiment, weights: Path, process: ProcessGroup) -> None:
-        """Build it and load its weights.
+        """Build the networks and load the weights.
 
         Args:
             spec: The run's document.
-            weights: The safetensors file of its module.
-            process: Where it is computed.
+            weights: The safetensors file of the student.
+            process: Its device.
 
         Raises:
             InputError: The task is another one, or weights are not as the document says.
         """
         if not isinstance(spec.task, RetrievalSpec):
             raise InputError("task", spec.task.kind, allowed="retrieval")
-        # What is done before ranking would ask for the data set's captions, which need not be on this machine.
+        # Rescoring needs the captions of the data set, which may not be on this machine.
         task = spec.task.model_copy(update={"rescoring": NoRescoring()})
         self.spec, self.words, self.process = spec.model_copy(update={"task": task}), task.words, process
         self._keeps_half = task.keep == "fp16"
@@ -87,7 +87,7 @@ class RetrievalModel:
         return self._module.matching
 
     def identity(self) -> dict[str, Any]:
-        """All that what is kept of a video file depends on, but the file, as JSON values."""
+        """All that the embedding of a video file depends on beside the file, as JSON values."""
         spec = self.spec
         return {
             "weights": self._weights,
@@ -101,18 +101,18 @@ class RetrievalModel:
         }
 
     def read(self, text: str) -> TextQuery:
-        """What is kept of a text.
+        """Embed a query.
 
         Raises:
-            InputError: There is no word in it.
+            InputError: It has no word.
         """
         if int(ends_of(tokenise([text], words=self.words + 1))[0]) < 2:
-            raise InputError("TEXT", f"no word in {text!r}", fix="say what is to be seen")
+            raise InputError("TEXT", f"no word in {text!r}", fix="give a text to search for")
         return self.read_caption(text)
 
     @torch.no_grad()
     def read_caption(self, text: str) -> TextQuery:
-        """What is kept of a text that an evaluation would take as it is, empty ones included."""
+        """Embed a caption as an evaluation does, empty ones included."""
         end = int(ends_of(tokenise([text], words=self.words + 1))[0])
         tokens_QW = tokenise([text], words=self.words).to(self.process.device)
         with self._autocast():
@@ -121,7 +121,7 @@ class RetrievalModel:
     def embed_videos(
         self, folder: Path, files: Sequence[VideoFile], *, prefetch: MakePrefetcher = make_prefetcher
     ) -> Iterator[EmbeddedVideos]:
-        """What is kept of videos, a batch at a time, and which cannot be read; `prefetch` says where they are decoded.
+        """Embed videos, a batch at a time; also yields those that cannot be read. `prefetch` decodes them.
 
         Raises:
             Side4VideoError: A decoding process hung or died.
@@ -146,12 +146,12 @@ class RetrievalModel:
                 yield EmbeddedVideos((), (), rest)
 
     def video_frames(self, folder: Path, files: Sequence[VideoFile], query: TextQuery) -> dict[VideoFile, VideoFrames]:
-        """The sampled frames of some videos; those that cannot be read any more are not among them."""
+        """The sampled frames of some videos, without those that cannot be read any more."""
         clips = [Clip(str(folder / file.name), label=None) for file in files]
         return {files[index]: video_frames for index, video_frames in self.frames_of_clips(clips, query).items()}
 
     def frames_of_clips(self, clips: Sequence[Clip], query: TextQuery) -> dict[int, VideoFrames]:
-        """The same of clips, by their place in the list."""
+        """The sampled frames of clips, by their position in the list."""
         found = {}
         with closing(self._clips(clips)) as stream:
             for batch in stream.batches():
@@ -160,10 +160,10 @@ class RetrievalModel:
         return found
 
     def embed_clips(self, clips: Sequence[Clip], progress: Progress) -> tuple[list[int], Embeddings]:
-        """What is kept of clips, rows first, and the place in the list that each row is of: those that can be read.
+        """Embed clips. Returns the position in the list of each row, without clips that cannot be read, and the rows.
 
         Raises:
-            InputError: None can.
+            InputError: No clip can be read.
             Side4VideoError: A decoding process hung or died.
         """
         places: list[int] = []
@@ -184,7 +184,7 @@ class RetrievalModel:
     def _embed(self, batch: ClipBatch) -> Embeddings:
         batch = batch.to(self.process.device)
         with self._autocast():
-            # The module wants a text, too; any will do.
+            # The forward needs a text, too; any will do.
             anything = self._student.task.mock_targets(1, self.process.device)
             _, kept = self._module(self._features(batch), anything)
         return tuple(tensor.cpu().half() if self._keeps_half else tensor.cpu() for tensor in kept)
@@ -214,7 +214,7 @@ class RetrievalModel:
         return EvaluationStream(data, clips, batch_size=batch_size, prefetch=prefetch)
 
     def _data(self, videos: int) -> DataSpec:
-        """The run's data section, for files that nobody vouches for, with no more processes than there are batches."""
+        """The run's data section: broken files are skipped, and there are no more processes than batches."""
         data = self.spec.data
         workers = min(data.loader.workers, -(-videos // self.spec.evaluation.batch_size))
         loader = data.loader.model_copy(update={"workers": workers, "cache": "none"})
@@ -222,7 +222,7 @@ class RetrievalModel:
 
 
 def _broken(files: Sequence[VideoFile], reports: Mapping[int, BrokenReport], reported: set[int]) -> list[Broken]:
-    """Those that were not told of yet."""
+    """The broken files that were not reported yet."""
     fresh = [report for index, report in reports.items() if index not in reported]
     reported.update(report.index for report in fresh)
     return [Broken(files[report.index], report.reason) for report in fresh]

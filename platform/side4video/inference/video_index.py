@@ -120,21 +120,21 @@ def index_path(option: str | None, *, run_id: str, weights: str, folder: Path) -
 
 
 class IndexFile:
-    """The file that an index lies in."""
+    """The file of an index."""
 
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
         """Nothing is read yet.
 
         Args:
             path: The file.
-            about: JSON values: what the rows depend on, but the videos themselves.
+            about: JSON values that the embeddings depend on, beside the videos.
         """
         self.path, self.about = path, {"format": FORMAT, **about}
         self.notes: list[str] = []
-        """What a person should know: why an index was not used, or not written."""
+        """Why an index was not used, or not written."""
 
     def read(self) -> FolderIndex:
-        """What lies there; of a file that is damaged or was made by something else nothing, and a note.
+        """The stored index. Of a damaged file, or one of another run, it is empty, and there is a note.
 
         Raises:
             InputError: The file is whole, and no index, so not ours to replace; or it cannot be opened.
@@ -153,7 +153,7 @@ class IndexFile:
             raise InputError(
                 "--index", f"{self.path} holds something else", allowed="an index, or no file", fix="name another file"
             )
-        if header.get(CHECKSUM) != _checksum(header[HEADER], tensors):
+        if header.get(CHECKSUM) != self.checksum(header[HEADER], tensors):
             return self._ignore("is damaged (its checksum is another one)")
         document = json.loads(header[HEADER])
         if document["about"] != json.loads(json.dumps(self.about)):
@@ -164,12 +164,21 @@ class IndexFile:
             [Broken(VideoFile(*stamp), reason) for *stamp, reason in document["broken"]],
         )
 
+    def checksum(self, header: str, tensors: Mapping[str, torch.Tensor]) -> str:
+        """SHA-256 of all that the file holds."""
+        whole = hashlib.sha256(header.encode())
+        for name in sorted(tensors):
+            tensor = tensors[name]
+            whole.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+            whole.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        return whole.hexdigest()
+
     def _ignore(self, reason: str) -> FolderIndex:
         self.notes.append(f"the index {self.path} {reason}; it is made anew")
         return FolderIndex()
 
     def write(self, index: FolderIndex) -> None:
-        """Replace the file; what cannot be written becomes a note, for there is an answer without it."""
+        """Replace the file. If it cannot be written, there is a note: the search goes on without it."""
         document = {
             "about": self.about,
             "videos": [[*_stamp(entry.file), entry.seconds] for entry in index.entries],
@@ -179,7 +188,7 @@ class IndexFile:
         tensors = {f"kept{number}": tensor.contiguous() for number, tensor in enumerate(index.kept)}
         partial = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.partial")
         try:
-            metadata = {HEADER: header, CHECKSUM: _checksum(header, tensors)}
+            metadata = {HEADER: header, CHECKSUM: self.checksum(header, tensors)}
             partial.write_bytes(save(tensors, metadata=metadata))
             partial.replace(self.path)
         except OSError as error:
@@ -188,16 +197,24 @@ class IndexFile:
             partial.unlink(missing_ok=True)
 
 
-def refresh(file: IndexFile, files: Sequence[VideoFile], embed_videos: EmbedVideos, progress: Progress) -> FolderIndex:
-    """The index of these files: what it knows of them as they are is kept, the others are looked at.
+def refresh(
+    file: IndexFile,
+    files: Sequence[VideoFile],
+    embed_videos: EmbedVideos,
+    progress: Progress,
+    *,
+    save_every_seconds: float = SAVE_EVERY_SECONDS,
+) -> FolderIndex:
+    """Update the index of a folder: embed new and changed videos, drop removed ones.
 
-    What was looked at is written down every minute, and whatever ends this.
+    The index is also saved if embedding fails or is interrupted.
 
     Args:
         file: The index's file.
         files: All videos of the folder.
-        embed_videos: Gives what is to be kept of videos, some at a time.
+        embed_videos: Yields embeddings, some videos at a time.
         progress: Receives the progress.
+        save_every_seconds: Interval between saves.
     """
     before = file.read()
     known = before.of(files)
@@ -211,7 +228,7 @@ def refresh(file: IndexFile, files: Sequence[VideoFile], embed_videos: EmbedVide
             seen.append(part)
             done += len(part.entries) + len(part.broken)
             progress.report("looking at videos", done, len(missing))
-            if time.monotonic() - written > SAVE_EVERY_SECONDS:
+            if time.monotonic() - written > save_every_seconds:
                 file.write(known.with_all(seen).of(files))
                 written = time.monotonic()
     finally:
@@ -223,12 +240,3 @@ def refresh(file: IndexFile, files: Sequence[VideoFile], embed_videos: EmbedVide
 
 def _stamp(file: VideoFile) -> tuple[str, int, int]:
     return file.name, file.bytes, file.modified_ns
-
-
-def _checksum(header: str, tensors: Mapping[str, torch.Tensor]) -> str:
-    whole = hashlib.sha256(header.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        whole.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        whole.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return whole.hexdigest()

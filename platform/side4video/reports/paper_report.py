@@ -64,7 +64,7 @@ def find_runs(store: RunStore, name: str) -> Found:
     """Finished runs of an experiment by name, those with the newest one's settings, the newest of each seed."""
     runs = [
         run
-        for run in store.runs(name=name, tags={STATE_TAG: "finished"}, everywhere=True)
+        for run in store.runs(name=name, tags={STATE_TAG: "finished"}, all_experiments=True)
         if not any(parameter.startswith("arm/") for parameter in run.params)  # a sweep's arm is not what its name says
     ]
     if not runs:

@@ -141,7 +141,7 @@ def find_run_or_sweep(store: RunStore, name: str) -> StoredRun:
     Raises:
         InputError: There is neither.
     """
-    named = store.runs(name=name, tags=_SWEEPS, everywhere=True, limit=1)
+    named = store.runs(name=name, tags=_SWEEPS, all_experiments=True, limit=1)
     return named[0] if named else store.find(name)
 
 
@@ -153,7 +153,7 @@ def is_sweep_run(run: StoredRun) -> bool:
 def _find(store: RunStore, name: str) -> StoredRun:
     run = find_run_or_sweep(store, name)
     if not is_sweep_run(run):
-        known = [each.name for each in store.runs(tags=_SWEEPS, everywhere=True, limit=50)]
+        known = [each.name for each in store.runs(tags=_SWEEPS, all_experiments=True, limit=50)]
         allowed = ", ".join(dict.fromkeys(known)) or "the store has no sweep yet"
         raise InputError(name, f"the run {run.name} is no sweep's", allowed=allowed)
     return run

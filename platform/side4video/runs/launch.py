@@ -63,17 +63,21 @@ def launch(
     check_agreement(experiments)
     base = next(iter(experiments.values()))
     progress = StopSignalProgress(progress)
-    with signals.handling_signals(), trainer or LocalTrainer() as at_work:
-        plans = _prepare(experiments, progress, at_work)
-        place = _place(base, resume=resume)
+    with signals.handling_signals(), trainer or LocalTrainer() as active_trainer:
+        plans = _prepare(experiments, progress, active_trainer)
+        checkpoint_folder = _checkpoint_folder(base, resume=resume)
         progress.report("opening the record")
         fingerprint = base.data.dataset.fingerprint()
-        pack_logger = open_pack_logger(experiments, plans=plans, fingerprint=fingerprint, place=place, resume=resume)
+        pack_logger = open_pack_logger(
+            experiments, plans=plans, fingerprint=fingerprint, checkpoint_folder=checkpoint_folder, resume=resume
+        )
         try:
-            outcomes, checkpoint = at_work.train(experiments, pack_logger, place=place, progress=progress)
+            results, checkpoint = active_trainer.train(
+                experiments, pack_logger, checkpoint_folder=checkpoint_folder, progress=progress
+            )
             progress.report("storing the results")
-            for name, outcome in outcomes.items():
-                pack_logger.close(name, outcome, checkpoint)
+            for name, result in results.items():
+                pack_logger.close(name, result, checkpoint)
         except BaseException as error:
             pack_logger.fail(str(error) or type(error).__name__, killed=is_interruption(error))
             raise
@@ -86,7 +90,7 @@ def launch(
             wall_s=wall,
             **{
                 key: value
-                for key, value in outcomes[name].items()
+                for key, value in results[name].items()
                 if key not in ("backbone_fingerprint", "steps", "steps_trained")
             },
         )
@@ -139,7 +143,7 @@ def storage_root(spec: Experiment) -> str:
     return (expand(spec.cluster.storage, "cluster.storage") or str(home() / "runs")).rstrip("/")
 
 
-def _place(spec: Experiment, *, resume: bool) -> str:
+def _checkpoint_folder(spec: Experiment, *, resume: bool) -> str:
     """`<storage>/<name>-<hash>-<run>`: the run's own folder for checkpoints; the unfinished run's when resuming."""
     if resume:
         unfinished = find_unfinished(spec)

@@ -16,14 +16,14 @@ from side4video.planning.packs import PlannedPack, PlanOf, compile_packs
 from side4video.runs.trainer import Trained
 from side4video.spec.sweep_arms import Arm, Sweep
 from side4video.tracking.pack_logger import PackLogger, open_pack_logger
-from side4video.tracking.sweep_logger import SweepLogger, swept_by_arm, unfinished_places
+from side4video.tracking.sweep_logger import SweepLogger, swept_by_arm, unfinished_folders
 
 
 @dataclass
 class SweepRun:
     """What the packs of a sweep share, and what became of them."""
 
-    record: SweepLogger
+    sweep_logger: SweepLogger
     sweep: Sweep
     fingerprint: str
     plan_of: PlanOf
@@ -37,14 +37,14 @@ class SweepRun:
     """Arms that were not begun because the time was over."""
     proposed: list[Arm] = field(default_factory=list)
     """Rows that Optuna proposed."""
-    _open: dict[str, PackLogger] = field(default_factory=dict)
+    _active: dict[str, PackLogger] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def fail_open(self, reason: str, *, killed: bool) -> None:
+    def fail_active(self, reason: str, *, killed: bool) -> None:
         """Say of every pack that was at work that it ended without a result."""
         with self._lock:
-            journals, self._open = dict(self._open), {}
-        for pack_logger in journals.values():
+            pack_loggers, self._active = dict(self._active), {}
+        for pack_logger in pack_loggers.values():
             pack_logger.fail(reason, killed=killed)
 
     def train(self, pack: PlannedPack, train: Callable[[PackLogger, Progress], Trained]) -> dict[str, str]:
@@ -63,12 +63,12 @@ class SweepRun:
         progress.report("opening the records", arms=[arm.short_key for arm in pack.arms])
         pack_logger = self._open_pack_logger(pack)
         with self._lock:
-            self._open[pack.pack_id] = pack_logger
+            self._active[pack.pack_id] = pack_logger
         try:
-            outcomes, checkpoint = train(pack_logger, progress)
+            results, checkpoint = train(pack_logger, progress)
             progress.report("storing the results")
-            for name, outcome in outcomes.items():
-                pack_logger.close(name, outcome, checkpoint)
+            for name, result in results.items():
+                pack_logger.close(name, result, checkpoint)
         except Interrupted as interruption:
             pack_logger.fail(str(interruption), killed=True)
             raise
@@ -79,16 +79,16 @@ class SweepRun:
             return {arm.short_key: "failed" for arm in pack.arms}
         finally:
             with self._lock:
-                self._open.pop(pack.pack_id, None)
-        states = {name: str(outcome["state"]) for name, outcome in outcomes.items()}
+                self._active.pop(pack.pack_id, None)
+        states = {name: str(result["state"]) for name, result in results.items()}
         progress.report("done", states=states)
         return states
 
     def _open_pack_logger(self, pack: PlannedPack) -> PackLogger:
         fixed = [arm for arm in self.sweep.arms if arm.key not in {each.key for each in pack.arms}]
         swept = swept_by_arm(pack.arms, fixed)
-        members = {
-            arm.short_key: self.record.membership(
+        arm_runs = {
+            arm.short_key: self.sweep_logger.arm_run_info(
                 arm, swept=swept[arm.key], pack=pack.pack_id, predicted=pack.predicted
             )
             for arm in pack.arms
@@ -98,34 +98,36 @@ class SweepRun:
             pack.experiments,
             plans=plans,
             fingerprint=self.fingerprint,
-            place=pack.folder,
+            checkpoint_folder=pack.folder,
             resume=True,
-            members=members,
+            arm_runs=arm_runs,
         )
 
 
-def place_packs(packs: Sequence[PlannedPack], sweep_run: SweepRun) -> list[PlannedPack]:
+def assign_folders(packs: Sequence[PlannedPack], sweep_run: SweepRun) -> list[PlannedPack]:
     """The packs, each with its folder. Arms that were begun before go on together, where their checkpoints are."""
     arms = {arm.key: arm for pack in packs for arm in pack.arms}
-    places = unfinished_places(sweep_run.record.children(), arms)
-    begun = {key for keys in places.values() for key in keys}
-    placed = [
-        pack for place, keys in places.items() for pack in _packs_at(place, [arms[key] for key in keys], sweep_run)
+    folders = unfinished_folders(sweep_run.sweep_logger.children(), arms)
+    started = {key for keys in folders.values() for key in keys}
+    planned = [
+        pack
+        for folder, keys in folders.items()
+        for pack in _packs_in_folder(folder, [arms[key] for key in keys], sweep_run)
     ]
     for pack in packs:
-        new = [arm for arm in pack.arms if arm.key not in begun]
+        new = [arm for arm in pack.arms if arm.key not in started]
         whole = pack.arms == tuple(new)
         for part in (pack,) if whole else compile_packs(new, sweep_run.sweep.spec, sweep_run.plan_of):
-            placed.append(_with_folder(part, sweep_run))
-    return placed
+            planned.append(_with_folder(part, sweep_run))
+    return planned
 
 
-def _packs_at(place: str, arms: list[Arm], sweep_run: SweepRun) -> list[PlannedPack]:
+def _packs_in_folder(folder: str, arms: list[Arm], sweep_run: SweepRun) -> list[PlannedPack]:
     """Arms that were begun as one pack, as one again, or as several that continue from its checkpoint."""
     packs = compile_packs(arms, sweep_run.sweep.spec, sweep_run.plan_of)
     if len(packs) == 1:
-        return [replace(packs[0], folder=place)]
-    before = () if "://" in place else tuple(checkpoints_in(Path(place)))
+        return [replace(packs[0], folder=folder)]
+    before = () if "://" in folder else tuple(checkpoints_in(Path(folder)))
     return [replace(_with_folder(pack, sweep_run), resume_from=before) for pack in packs]
 
 

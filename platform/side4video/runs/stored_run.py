@@ -34,13 +34,13 @@ def find_finished(store: Any, run: str, folder: Path, overrides: tuple[str, ...]
     """
     from side4video.tracking.tags import REUSED_TAG
 
-    record = store.find(run)
-    source = record.tags.get(REUSED_TAG, record.run_id)
+    run_info = store.find(run)
+    source = run_info.tags.get(REUSED_TAG, run_info.run_id)
     document = json.loads(store.download(source, "spec.json", folder).read_text(encoding="utf-8"))
     for override in overrides:
         apply_override(document, override)
-    spec = parse_experiment(document, source=f"run {record.run_id[:8]}")
-    return FinishedRun(record.run_id, record.name, source, spec)
+    spec = parse_experiment(document, source=f"run {run_info.run_id[:8]}")
+    return FinishedRun(run_info.run_id, run_info.name, source, spec)
 
 
 def fetch_weights(store: Any, run: FinishedRun, folder: Path, weights: str) -> Path:
@@ -53,9 +53,9 @@ def fetch_weights(store: Any, run: FinishedRun, folder: Path, weights: str) -> P
 
     checkpoint = store.download(run.source, "checkpoint", folder)
     # A checkpoint holds one student here, whatever it was called among those it was trained with.
-    students = [place for place in checkpoint.iterdir() if place.is_dir()]
+    students = [folder for folder in checkpoint.iterdir() if folder.is_dir()]
     names = (BEST,) if weights == "best" else (LAST_AVERAGE, "weights.safetensors")
-    for file in (place / name for place in students[:1] for name in names):
+    for file in (folder / name for folder in students[:1] for name in names):
         if file.is_file():
             return file
     raise InputError(run.where, f"has no {weights} weights", fix="take another run, or run it again")

@@ -11,7 +11,7 @@ from side4video.core.errors import InputError
 from side4video.core.progress import Progress
 from side4video.planning.sweep import SweepPlan, plan_sweep
 from side4video.runs.launch import StopSignalProgress, is_interruption, storage_root
-from side4video.runs.packs import SweepRun, place_packs
+from side4video.runs.packs import SweepRun, assign_folders
 from side4video.runs.trainer import LocalTrainer, Trainer
 from side4video.spec.check import check_files
 from side4video.spec.sweep_arms import Arm, Sweep, distinct
@@ -60,11 +60,11 @@ def prepare_sweep(
     experiments = [arm.experiment for arm in sweep.arms] or [sweep.base_experiment]
     dataset = experiments[0].data.dataset
     progress.report("preparing the data")
-    looked_at: set[str] = set()
+    checked: set[str] = set()
     for spec in experiments:
         files = json.dumps([spec.resolved()[part] for part in ("backbone", "data", "task")], sort_keys=True)
-        if files not in looked_at:
-            looked_at.add(files)
+        if files not in checked:
+            checked.add(files)
             check_files(spec)
     dataset.prepare(lambda done, total: progress.report("preparing the data", done, total))
     fingerprint = dataset.fingerprint()
@@ -84,7 +84,7 @@ def prepare_sweep(
 class SweepResult:
     """How a sweep ended."""
 
-    record: SweepLogger
+    sweep_logger: SweepLogger
     arms: tuple[Arm, ...]
     failures: Mapping[str, str]
     """Why arms failed, by key."""
@@ -120,14 +120,14 @@ def run_sweep(prepared: PreparedSweep, *, progress: Progress, trainer: Trainer |
             fix="leave --local out, or add --set scheduler=none",
         )
     progress.report("opening the records")
-    record = open_sweep_logger(sweep, key=prepared.key, plan=prepared.plan.as_json())
+    sweep_logger = open_sweep_logger(sweep, key=prepared.key, plan=prepared.plan.as_json())
     swept = swept_by_arm(sweep.arms)
     for arm in sweep.arms:
         done = prepared.completed.get(arm.key)
         if done is not None and not done.is_in_sweep(prepared.key):
-            record.copy_result(arm, done, swept[arm.key])
-    work = SweepRun(
-        record=record,
+            sweep_logger.copy_result(arm, done, swept[arm.key])
+    sweep_run = SweepRun(
+        sweep_logger=sweep_logger,
         sweep=sweep,
         fingerprint=prepared.fingerprint,
         plan_of=prepared.plan.plan_of,
@@ -137,15 +137,17 @@ def run_sweep(prepared: PreparedSweep, *, progress: Progress, trainer: Trainer |
     )
     try:
         with signals.handling_signals():
-            packs = place_packs(prepared.plan.packs, work) if not sweep.spec.optuna else []
+            packs = assign_folders(prepared.plan.packs, sweep_run) if not sweep.spec.optuna else []
             if packs or sweep.spec.optuna:
-                trainer.train_packs(work, packs, prepared.completed)
+                trainer.train_packs(sweep_run, packs, prepared.completed)
     except BaseException as error:
-        work.fail_open(str(error) or type(error).__name__, killed=is_interruption(error))
-        record.interrupt()
+        sweep_run.fail_active(str(error) or type(error).__name__, killed=is_interruption(error))
+        sweep_logger.interrupt()
         raise
-    arms = sweep.arms or distinct(work.proposed)
-    return SweepResult(record, arms, dict(work.failures), frozenset(work.left), time.monotonic() - started)
+    arms = sweep.arms or distinct(sweep_run.proposed)
+    return SweepResult(
+        sweep_logger, arms, dict(sweep_run.failures), frozenset(sweep_run.left), time.monotonic() - started
+    )
 
 
 def _folder(prepared: PreparedSweep) -> str:

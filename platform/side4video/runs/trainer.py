@@ -42,14 +42,19 @@ class Trainer(Protocol):
         ...
 
     def train(
-        self, experiments: Mapping[str, Experiment], pack_logger: PackLogger, *, place: str, progress: Progress
+        self,
+        experiments: Mapping[str, Experiment],
+        pack_logger: PackLogger,
+        *,
+        checkpoint_folder: str,
+        progress: Progress,
     ) -> Trained:
         """Train experiments as one pack.
 
         Args:
             experiments: By student name.
             pack_logger: Their records.
-            place: Folder or URI for checkpoints; training continues from the newest one there.
+            checkpoint_folder: Folder or URI for checkpoints; training continues from the newest one there.
             progress: Receives the progress.
         """
         ...
@@ -86,12 +91,14 @@ class LocalTrainer:
         experiments: Mapping[str, Experiment],
         pack_logger: PackLogger,
         *,
-        place: str,
+        checkpoint_folder: str,
         progress: Progress,
         resume_from: Sequence[Path] = (),
     ) -> Trained:
         """See `Trainer`; `resume_from` has checkpoints elsewhere, for a place that has none yet."""
-        return train_in_process(experiments, pack_logger, place=place, progress=progress, resume_from=resume_from)
+        return train_in_process(
+            experiments, pack_logger, checkpoint_folder=checkpoint_folder, progress=progress, resume_from=resume_from
+        )
 
     def train_packs(
         self,
@@ -104,7 +111,11 @@ class LocalTrainer:
 
             def train(pack_logger: PackLogger, progress: Progress, pack: "PlannedPack" = pack) -> Trained:
                 return self.train(
-                    pack.experiments, pack_logger, place=pack.folder, progress=progress, resume_from=pack.resume_from
+                    pack.experiments,
+                    pack_logger,
+                    checkpoint_folder=pack.folder,
+                    progress=progress,
+                    resume_from=pack.resume_from,
                 )
 
             sweep_run.train(pack, train)
@@ -114,7 +125,7 @@ def train_in_process(
     experiments: Mapping[str, Experiment],
     pack_logger: PackLogger,
     *,
-    place: str,
+    checkpoint_folder: str,
     progress: Progress,
     resume_from: Sequence[Path] = (),
 ) -> Trained:
@@ -123,7 +134,7 @@ def train_in_process(
     Args:
         experiments: By student name.
         pack_logger: Their records.
-        place: Folder for checkpoints; one that is there already is gone on from.
+        checkpoint_folder: Folder for checkpoints; one that is there already is gone on from.
         progress: Receives the progress.
         resume_from: Checkpoints elsewhere, newest first, to go on from where there is none in the folder.
 
@@ -142,13 +153,13 @@ def train_in_process(
     from side4video.run import RunContext, run
 
     cluster = next(iter(experiments.values())).cluster
-    process = _only_process(cluster, place)
-    kept = Path(place)
+    process = _only_process(cluster, checkpoint_folder)
+    kept = Path(checkpoint_folder)
 
     def store(report: Report) -> None:
         if report.checkpoint is not None:
             keep_checkpoint(report.checkpoint, kept, step=report.next_step, max_checkpoints=cluster.keep_checkpoints)
-        pack_logger.take(report.metrics, report.notes)
+        pack_logger.log(report.metrics, report.notes)
 
     def on_fatal(words: str) -> None:
         print(f"error: {words}", file=sys.stderr, flush=True)  # noqa: T201 - the process ends, and nobody else can say it
@@ -171,7 +182,7 @@ def train_in_process(
     return {name: asdict(result) for name, result in results.items()}, next(iter(checkpoints_in(kept)), None)
 
 
-def _only_process(cluster: ClusterSpec, place: str) -> Any:
+def _only_process(cluster: ClusterSpec, checkpoint_folder: str) -> Any:
     """This process as the only worker.
 
     Raises:
@@ -181,8 +192,10 @@ def _only_process(cluster: ClusterSpec, place: str) -> Any:
 
     from side4video.engine.process_group import ProcessGroup
 
-    if "://" in place:
-        raise InputError("cluster.storage", place, allowed="a folder, with --local", fix="leave --local out")
+    if "://" in checkpoint_folder:
+        raise InputError(
+            "cluster.storage", checkpoint_folder, allowed="a folder, with --local", fix="leave --local out"
+        )
     if cluster.decoding.kind != "beside":
         raise InputError(
             "cluster.decoding", cluster.decoding.kind, allowed="beside, with --local", fix="leave --local out"

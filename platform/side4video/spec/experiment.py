@@ -113,7 +113,7 @@ class Experiment(Spec):
     @model_validator(mode="after")
     def method_is_defined_for_the_task(self) -> Self:
         """A method says which tasks it has an output for."""
-        if self.task.kind not in self.method.tasks:
+        if self.task.method_output not in self.method.tasks:
             raise wrong(
                 "method.kind",
                 f"{self.method.kind}, and the task is {self.task.kind}",
@@ -327,7 +327,7 @@ class Experiment(Spec):
     @property
     def reads(self) -> FeatureRequest:
         """What the method reads of the tower for this task."""
-        return self.method.feature_request(self.tower, frames=self.data.frames, task=self.task.kind)
+        return self.method.feature_request(self.tower, frames=self.data.frames, task=self.task.method_output)
 
     @property
     def clips_of_a_part(self) -> int:

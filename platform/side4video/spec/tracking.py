@@ -88,6 +88,17 @@ class FilesTrackingSpec(_TrackingSpec):
     folder: str = ""
     """Folder for the runs, with `~` and `${NAME}`; the same on all nodes. Empty: `records` in `$SIDE4VIDEO_HOME`."""
 
+    @field_validator("folder")
+    @classmethod
+    def folder_is_the_same_place_in_every_process(cls, folder: str) -> str:
+        """Refuse relative paths: workers and submitted jobs run in folders of their own."""
+        if folder and not folder.startswith(("/", "~", "${")):
+            raise ValueError(
+                f"`{folder}` is relative to a folder that differs from process to process · allowed: an absolute path, "
+                "also with ~ or ${NAME} · fix: leave it empty for the default"
+            )
+        return folder
+
     @field_validator("experiment")
     @classmethod
     def experiment_can_be_a_folder(cls, experiment: str) -> str:

@@ -31,27 +31,33 @@ PROGRAMS = ("side4video", "__main__.py")
 
 
 @dataclass(frozen=True)
-class RunFacts:
+class RunSummary:
     """What is known of a run before it begins."""
 
     what: str
     """Method, backbone, data, protocol."""
     predicted: Mapping[str, float]
     """The plan's figures, by their names there."""
-    company: Mapping[str, float]
+    pack_predicted: Mapping[str, float]
     """Those of the pack that it trains in (`plan/pack_*`)."""
     command: str
     """What a person called; empty if it was no command of ours."""
 
     @classmethod
     def of(
-        cls, spec: Experiment, plan: Mapping[str, Any], *, protocol: str, company: Mapping[str, float], command: str
-    ) -> "RunFacts":
+        cls,
+        spec: Experiment,
+        plan: Mapping[str, Any],
+        *,
+        protocol: str,
+        pack_predicted: Mapping[str, float],
+        command: str,
+    ) -> "RunSummary":
         """From the document and its plan."""
         backbone = getattr(spec.backbone, "model", spec.backbone.kind)
         what = f"`{spec.method.kind}` on a frozen `{backbone}`, `{spec.data.dataset.kind}` data, {protocol}"
         predicted = {name: value for name, value in plan.items() if isinstance(value, int | float)}
-        return cls(what, predicted, company, command)
+        return cls(what, predicted, pack_predicted, command)
 
 
 def current_command(words: Sequence[str] | None = None) -> str:
@@ -62,33 +68,35 @@ def current_command(words: Sequence[str] | None = None) -> str:
     return redact_command(shlex.join(["side4video", *called[1:]]))
 
 
-def run_description(about: RunFacts, run_id: str, outcome: Mapping[str, Any]) -> str:
+def run_description(about: RunSummary, run_id: str, result: Mapping[str, Any]) -> str:
     """The description of a run that ended.
 
     Args:
         about: What was known before.
         run_id: Its id.
-        outcome: How it ended: `engine.outcome.Outcome` as a mapping.
+        result: How it ended: `engine.outcome.Outcome` as a mapping.
     """
-    state = outcome["state"]
-    parts = [_headline(outcome["metrics"]) if state == "finished" else f"**{state}** · {_headline(outcome['metrics'])}"]
-    parts += [about.what, _figures(about, outcome)]
-    if about.company.get("plan/pack_arms", 1.0) > 1:
-        parts.append(f"Trained with {about.company['plan/pack_arms'] - 1:.0f} other arms on one pass of the backbone.")
-    parts += [f"- {note}" for note in outcome.get("notes", ())]
+    state = result["state"]
+    parts = [_headline(result["metrics"]) if state == "finished" else f"**{state}** · {_headline(result['metrics'])}"]
+    parts += [about.what, _figures(about, result)]
+    if about.pack_predicted.get("plan/pack_arms", 1.0) > 1:
+        parts.append(
+            f"Trained with {about.pack_predicted['plan/pack_arms'] - 1:.0f} other arms on one pass of the backbone."
+        )
+    parts += [f"- {note}" for note in result.get("notes", ())]
     short = run_id[:8]
     asked = [f"side4video evaluate {short}"]
-    if f"eval/{METRICS[0].name}" in outcome["metrics"]:
+    if f"eval/{METRICS[0].name}" in result["metrics"]:
         asked += [f"side4video predict {short} VIDEO...", f"side4video register {short}"]
     if state == "finished":
         parts.append(_code(["# ask it", *asked]))
     return _with_command(parts, about.command)
 
 
-def failure_description(about: RunFacts, reason: str, *, killed: bool) -> str:
+def failure_description(about: RunSummary, reason: str, *, killed: bool) -> str:
     """The description of a run that ended without a result."""
-    told = "Interrupted" if killed else "Failed"
-    return _with_command([f"**{told}**: {_plain(reason)[:1000]}", about.what], about.command)
+    headlines = "Interrupted" if killed else "Failed"
+    return _with_command([f"**{headlines}**: {_plain(reason)[:1000]}", about.what], about.command)
 
 
 def reused_description(note: str, source: str, experiment_id: str) -> str:
@@ -151,10 +159,10 @@ def small_figure(figure: Path, folder: Path) -> Path:
 def _headline(metrics: Mapping[str, float]) -> str:
     fractions = {f"eval/{metric.name}": metric for metric in METRICS if metric.is_fraction}
     shown = {key: metric for key, metric in fractions.items() if key in metrics}
-    told = [f"{each.text(metrics[key])} {each.heading or each.title}" for key, each in shown.items()]
-    if not told:
+    headlines = [f"{each.text(metrics[key])} {each.heading or each.title}" for key, each in shown.items()]
+    if not headlines:
         return "No evaluation."
-    first, *others = told
+    first, *others = headlines
     line = ", ".join([f"**{first}**", *others])
     if "eval/videos" in metrics:
         line += f" of {metrics['eval/videos']:.0f} videos"
@@ -164,16 +172,18 @@ def _headline(metrics: Mapping[str, float]) -> str:
     return line
 
 
-def _figures(about: RunFacts, outcome: Mapping[str, Any]) -> str:
+def _figures(about: RunSummary, result: Mapping[str, Any]) -> str:
     """Predicted beside measured."""
-    predicted, memory, time = about.predicted, outcome["memory"], outcome["time"]
-    is_device, is_pack = "reserved_gib" in memory, about.company.get("plan/pack_arms", 1.0) > 1
-    peak = about.company["plan/pack_peak_memory_gib"] if is_device and is_pack else predicted.get("peak_memory_gib")
+    predicted, memory, time = about.predicted, result["memory"], result["time"]
+    is_device, is_pack = "reserved_gib" in memory, about.pack_predicted.get("plan/pack_arms", 1.0) > 1
+    peak = (
+        about.pack_predicted["plan/pack_peak_memory_gib"] if is_device and is_pack else predicted.get("peak_memory_gib")
+    )
     name = "peak memory of the pack" if is_device and is_pack else "peak memory"
     rows = [
         ("held for backward", _gib(predicted.get("held_for_backward_gib")), _gib(memory.get("held_for_backward_gib"))),
         (name, _gib(peak), _gib(memory.get("peak_gib"))),
-        ("trained parameters", _count(predicted.get("trainable_parameters")), _count(outcome["trainable_parameters"])),
+        ("trained parameters", _count(predicted.get("trainable_parameters")), _count(result["trainable_parameters"])),
         ("multiply-adds of a view", _giga(predicted.get("multiply_adds")), ""),
         ("time", "", format_duration(time["total_s"]) if "total_s" in time else ""),
         ("training", "", f"{time['clips_per_s']:.1f} clips/s" if "clips_per_s" in time else ""),

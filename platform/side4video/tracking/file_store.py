@@ -32,7 +32,7 @@ from side4video.tracking.run_store import Status, StoredRun
 from side4video.tracking.tags import KEY_TAG, PARENT_TAG
 
 EVENTS, METRICS, ARTIFACTS = "run.jsonl", "metrics.csv", "artifacts"
-SHORTEST_PREFIX = 4
+MIN_PREFIX = 4
 """Characters of an id that may stand for all of it."""
 
 
@@ -175,11 +175,11 @@ class FileStore:
         status: str = "",
         tags: Mapping[str, str] | None = None,
         with_tags: Sequence[str] = (),
-        everywhere: bool = False,
+        all_experiments: bool = False,
         limit: int = 50_000,
     ) -> list[StoredRun]:
         """See `RunStore`."""
-        folders = self.folder.glob(f"{'*' if everywhere else self.experiment}/*/{EVENTS}")
+        folders = self.folder.glob(f"{'*' if all_experiments else self.experiment}/*/{EVENTS}")
         found = [
             run
             for run in (self.get(file.parent.name) for file in folders)
@@ -193,14 +193,14 @@ class FileStore:
     def find(self, name_or_id: str) -> StoredRun:
         """See `RunStore`."""
         ids = [file.parent.name for file in self.folder.glob(f"*/*/{EVENTS}")]
-        starts = [each for each in ids if each.startswith(name_or_id)] if len(name_or_id) >= SHORTEST_PREFIX else []
+        starts = [each for each in ids if each.startswith(name_or_id)] if len(name_or_id) >= MIN_PREFIX else []
         if len(starts) == 1:
             return self.get(starts[0])
-        named = self.runs(name=name_or_id, everywhere=True, limit=1)
+        named = self.runs(name=name_or_id, all_experiments=True, limit=1)
         if named:
             return named[0]
         found = f"{len(starts)} ids start so" if starts else "no run has this name or id"
-        names = ", ".join(sorted({run.name for run in self.runs(everywhere=True)})[:8])
+        names = ", ".join(sorted({run.name for run in self.runs(all_experiments=True)})[:8])
         raise InputError(f"run `{name_or_id}`", f"{found} in {self.folder}", allowed=names or "it holds no run")
 
     def history(self, run_id: str, key: str) -> list[Metric]:

@@ -34,7 +34,7 @@ def finished_runs(store: RunStore, experiments: Collection[Experiment], *, finge
     """
     wanted = {spec.digest(): spec.backbone.weights.identity() for spec in experiments}
     tags = {STATE_TAG: "finished", FINGERPRINT_TAG: fingerprint}
-    runs = store.runs(status="FINISHED", tags=tags, everywhere=True)
+    runs = store.runs(status="FINISHED", tags=tags, all_experiments=True)
     found: dict[str, StoredRun] = {}
     for run in runs:
         digest = run.tags.get(DIGEST_TAG, "")

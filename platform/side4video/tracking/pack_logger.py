@@ -8,7 +8,7 @@ from typing import Any
 
 from side4video.core.metric import Metric
 from side4video.spec.experiment import SCHEMA_VERSION, Experiment
-from side4video.tracking.description import RunFacts, current_command, failure_description, run_description
+from side4video.tracking.description import RunSummary, current_command, failure_description, run_description
 from side4video.tracking.environment import describe
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.stores import open_store
@@ -36,7 +36,7 @@ PREDICTED = {
 
 
 @dataclass(frozen=True)
-class Membership:
+class ArmRunInfo:
     """A student's place in a sweep."""
 
     parent: str
@@ -58,41 +58,41 @@ class PackLogger:
 
     store: RunStore
     run_ids: Mapping[str, str]
-    about: Mapping[str, RunFacts] = field(default_factory=dict)
+    about: Mapping[str, RunSummary] = field(default_factory=dict)
     """What is known of each before it begins."""
 
-    def take(self, points: Mapping[str, Sequence[Metric]], notes: Sequence[str] = ()) -> None:
+    def log(self, metrics: Mapping[str, Sequence[Metric]], notes: Sequence[str] = ()) -> None:
         """Store points, and how the run went; a value that is there already is not stored twice."""
-        for name, series in points.items():
+        for name, series in metrics.items():
             if series:
                 self.store.log(self.run_ids[name], list(series))
             if notes:
                 self.store.set_tags(self.run_ids[name], {NOTES_TAG: "\n".join(notes)})
 
-    def close(self, name: str, outcome: Mapping[str, Any], checkpoint: Path | None) -> None:
+    def close(self, name: str, result: Mapping[str, Any], checkpoint: Path | None) -> None:
         """Store how a student ended, with its best weights, predictions and checkpoint as artifacts."""
         run_id = self.run_ids[name]
         self.store.forget(run_id)  # on Ray, another process took the points
-        last = outcome["steps"] - 1
-        final = {f"memory/{key}": value for key, value in outcome["memory"].items()}
-        final |= {f"time/mean_{key}": value for key, value in outcome["time"].items()}
-        final["train/steps_trained"] = float(outcome["steps_trained"])
-        final["data/broken_clips"] = float(len(outcome["broken_clips"]))
-        if "alone_step_s" in outcome["time"]:
-            final["time/alone_s"] = outcome["time"]["alone_step_s"] * outcome["steps_trained"]
+        last = result["steps"] - 1
+        final = {f"memory/{key}": value for key, value in result["memory"].items()}
+        final |= {f"time/mean_{key}": value for key, value in result["time"].items()}
+        final["train/steps_trained"] = float(result["steps_trained"])
+        final["data/broken_clips"] = float(len(result["broken_clips"]))
+        if "alone_step_s" in result["time"]:
+            final["time/alone_s"] = result["time"]["alone_step_s"] * result["steps_trained"]
         self.store.log(run_id, [Metric.now(key, value, last) for key, value in final.items()])
-        tags = {STATE_TAG: outcome["state"], "backbone_sha256": outcome["backbone_fingerprint"]}
+        tags = {STATE_TAG: result["state"], "backbone_sha256": result["backbone_fingerprint"]}
         if name in self.about:
-            tags[DESCRIPTION_TAG] = run_description(self.about[name], run_id, outcome)
+            tags[DESCRIPTION_TAG] = run_description(self.about[name], run_id, result)
         self.store.set_tags(run_id, tags)
-        if outcome["broken_clips"]:
-            self.store.log_json(run_id, outcome["broken_clips"], "broken_clips.json")
+        if result["broken_clips"]:
+            self.store.log_json(run_id, result["broken_clips"], "broken_clips.json")
         if checkpoint is not None:
             for file in ("predictions.csv", "views.csv", "scores.npz", "class_accuracy.json"):
                 if (checkpoint / name / file).is_file():
                     self.store.log_file(run_id, checkpoint / name / file, file)
-            _log_weights(self.store, run_id, checkpoint, name, is_finished=outcome["state"] == "finished")
-        self.store.finish(run_id, "FAILED" if outcome["state"] == "diverged" else "FINISHED")
+            _log_weights(self.store, run_id, checkpoint, name, is_finished=result["state"] == "finished")
+        self.store.finish(run_id, "FAILED" if result["state"] == "diverged" else "FINISHED")
 
     def fail(self, reason: str, *, killed: bool = False) -> None:
         """Say that the work ended without a result."""
@@ -109,9 +109,9 @@ def open_pack_logger(
     *,
     plans: Mapping[str, Mapping[str, Any]],
     fingerprint: str,
-    place: str,
+    checkpoint_folder: str,
     resume: bool = False,
-    members: Mapping[str, Membership] = MappingProxyType({}),
+    arm_runs: Mapping[str, ArmRunInfo] = MappingProxyType({}),
 ) -> PackLogger:
     """Begin (or continue) the record of each student.
 
@@ -119,9 +119,9 @@ def open_pack_logger(
         experiments: By student name.
         plans: What was predicted for each, as the planner's JSON.
         fingerprint: Of the data set.
-        place: Where checkpoints go; resuming finds them there.
+        checkpoint_folder: Where checkpoints go; resuming finds them there.
         resume: Continue the unfinished run at this place instead of making a new one.
-        members: Of those that belong to a sweep, what it knows of them.
+        arm_runs: Of those that belong to a sweep, what it knows of them.
     """
     store = open_store(next(iter(experiments.values())).tracking).prepare()
     store.flush()  # of runs that ended while the store was away
@@ -130,33 +130,35 @@ def open_pack_logger(
     for name, spec in experiments.items():
         tags = {
             **_tags_of(spec),
-            CHECKPOINTS_TAG: place,
+            CHECKPOINTS_TAG: checkpoint_folder,
             STATE_TAG: "training",
             FINGERPRINT_TAG: fingerprint,
             **environment,
             **_source(environment, command),
             **spec.tracking.tags,
         }
-        member = members.get(name)
-        key = member.key if member else f"{place}/{name}"
-        if resume and not member:
+        arm_run = arm_runs.get(name)
+        key = arm_run.key if arm_run else f"{checkpoint_folder}/{name}"
+        if resume and not arm_run:
             tags[DIGEST_TAG] = _digest_now(store, key, spec)
         run_id = store.start_run(
-            name=member.name if member else spec.tracking.run_name or spec.name,
+            name=arm_run.name if arm_run else spec.tracking.run_name or spec.name,
             key=key,
-            tags={**tags, **(member.tags if member else {})},
-            params={**(member.params if member else {}), **spec.resolved()},
-            parent=member.parent if member else None,
+            tags={**tags, **(arm_run.tags if arm_run else {})},
+            params={**(arm_run.params if arm_run else {}), **spec.resolved()},
+            parent=arm_run.parent if arm_run else None,
             resume=resume,
         )
         store.log_json(run_id, spec.resolved(), "spec.json")
         store.log_json(run_id, dict(plans[name]), "plan.json")
         predicted = [Metric.now(key, plans[name][field], 0) for field, key in PREDICTED.items()]
-        predicted += [Metric.now(key, value, 0) for key, value in (member.predicted if member else {}).items()]
+        predicted += [Metric.now(key, value, 0) for key, value in (arm_run.predicted if arm_run else {}).items()]
         store.log(run_id, predicted)
         run_ids[name] = run_id
-        company = member.predicted if member else {}
-        about[name] = RunFacts.of(spec, plans[name], protocol=_protocol(spec), company=company, command=command)
+        pack_predicted = arm_run.predicted if arm_run else {}
+        about[name] = RunSummary.of(
+            spec, plans[name], protocol=_protocol(spec), pack_predicted=pack_predicted, command=command
+        )
     return PackLogger(store, run_ids, about)
 
 

@@ -127,7 +127,7 @@ class RunStore(RunLogger, Protocol):
         status: str = "",
         tags: Mapping[str, str] | None = None,
         with_tags: Sequence[str] = (),
-        everywhere: bool = False,
+        all_experiments: bool = False,
         limit: int = 50_000,
     ) -> list[StoredRun]:
         """Runs, newest first.
@@ -137,7 +137,7 @@ class RunStore(RunLogger, Protocol):
             status: Only runs of this status.
             tags: Only runs whose tags have these values.
             with_tags: Only runs that have these tags.
-            everywhere: Of all experiments, not only this one.
+            all_experiments: Of all experiments, not only this one.
             limit: The largest number of runs.
         """
         ...

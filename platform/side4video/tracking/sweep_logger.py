@@ -23,7 +23,7 @@ from side4video.tracking.description import (
 )
 from side4video.tracking.environment import describe
 from side4video.tracking.mlflow.connection import OutageError
-from side4video.tracking.pack_logger import Membership
+from side4video.tracking.pack_logger import ArmRunInfo
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.stores import open_store
 from side4video.tracking.tags import (
@@ -63,9 +63,9 @@ class SweepLogger:
         """The newest run of each arm, by the arm's key."""
         return children_of(self.store, self.key)
 
-    def membership(
+    def arm_run_info(
         self, arm: Arm, *, swept: Mapping[str, Any], pack: str, predicted: Mapping[str, float]
-    ) -> Membership:
+    ) -> ArmRunInfo:
         """What an arm's record says of the sweep.
 
         Args:
@@ -74,7 +74,7 @@ class SweepLogger:
             pack: The pack's id.
             predicted: Figures of the pack.
         """
-        return Membership(
+        return ArmRunInfo(
             parent=self.parent,
             key=f"{self.key}/{arm.key}",
             name=arm.title,
@@ -88,14 +88,14 @@ class SweepLogger:
 
         Evaluations come epoch by epoch: whoever decides on arms is to hear of all of them, next time too.
         """
-        member = self.membership(arm, swept=swept, pack="", predicted={})
+        arm_run = self.arm_run_info(arm, swept=swept, pack="", predicted={})
         kept = {name: value for name, value in source.tags.items() if not name.startswith("mlflow.")}
-        tags = {**kept, **member.tags, REUSED_TAG: source.run_id}
+        tags = {**kept, **arm_run.tags, REUSED_TAG: source.run_id}
         run_id = self.store.start_run(
-            name=member.name,
-            key=member.key,
+            name=arm_run.name,
+            key=arm_run.key,
             tags=tags,
-            params={**member.params, **arm.experiment.resolved()},
+            params={**arm_run.params, **arm.experiment.resolved()},
             parent=self.parent,
         )
         told = [Metric.now(name, value, 0) for name, value in source.metrics.items() if not name.startswith(CURVES)]
@@ -187,16 +187,16 @@ def has_ended(run: StoredRun) -> bool:
     return run.status != "RUNNING" and run.tags.get(STATE_TAG) in ENDED_STATES
 
 
-def unfinished_places(children: Mapping[str, StoredRun], missing: Collection[str]) -> dict[str, list[str]]:
+def unfinished_folders(children: Mapping[str, StoredRun], missing: Collection[str]) -> dict[str, list[str]]:
     """Where the checkpoints of arms lie that were begun and not ended: the arms' keys by place."""
-    places: dict[str, list[str]] = {}
+    folders: dict[str, list[str]] = {}
     for key in missing:
         run = children.get(key)
         if run is None or has_ended(run) or REUSED_TAG in run.tags:
             continue
         if CHECKPOINTS_TAG in run.tags:
-            places.setdefault(run.tags[CHECKPOINTS_TAG], []).append(key)
-    return places
+            folders.setdefault(run.tags[CHECKPOINTS_TAG], []).append(key)
+    return folders
 
 
 def swept_by_arm(arms: Sequence[Arm], fixed: Sequence[Arm] = ()) -> dict[str, dict[str, Any]]:

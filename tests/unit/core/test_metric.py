@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from side4video.core.metric import LARGEST, Metric, check_key, from_json, to_json
+from side4video.core.metric import MAX_VALUE, Metric, check_key, from_json, to_json
 
 
 def test_a_metric_of_now_has_the_time_of_the_call():
@@ -23,8 +23,8 @@ def test_a_metric_travels_as_a_row_and_comes_back():
 
 
 def test_infinities_become_the_largest_double_and_nan_stays():
-    assert Metric("a", math.inf, 0, 0).value == LARGEST
-    assert Metric("a", -math.inf, 0, 0).value == -LARGEST
+    assert Metric("a", math.inf, 0, 0).value == MAX_VALUE
+    assert Metric("a", -math.inf, 0, 0).value == -MAX_VALUE
     assert math.isnan(Metric("a", math.nan, 0, 0).value)
 
 

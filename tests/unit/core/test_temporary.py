@@ -25,7 +25,7 @@ with temporary_folder() as folder:
 def place(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(temporary.tempfile, "tempdir", None)
-    monkeypatch.setattr(temporary, "_YOUNG_SECONDS", 0.0)
+    monkeypatch.setattr(temporary, "_GRACE_SECONDS", 0.0)
     yield tmp_path
     monkeypatch.undo()
     temporary.tempfile.tempdir = None
@@ -53,7 +53,7 @@ def test_a_killed_process_leaves_it_to_the_next(place):
 
 
 def test_one_that_was_made_just_now_stays(place, monkeypatch):
-    monkeypatch.setattr(temporary, "_YOUNG_SECONDS", 60.0)
+    monkeypatch.setattr(temporary, "_GRACE_SECONDS", 60.0)
     young = place / f"{temporary.PREFIX}young"
     young.mkdir()
     remove_stale()

@@ -53,4 +53,4 @@ def test_more_than_there_can_ever_be_is_refused():
 
 
 def test_workers_wait_longer_for_machines(monkeypatch):
-    assert float(cluster.MACHINE_SECONDS) >= 600
+    assert float(cluster.NEW_NODE_SECONDS) >= 600

@@ -68,7 +68,7 @@ class Cast:
         for epoch in range(epochs):
             await pause(self.random)
             if active_students:
-                stopped = await self.results_actor.judge(epoch, measured(*active_students, value=epoch / 10))
+                stopped = await self.results_actor.decide(epoch, measured(*active_students, value=epoch / 10))
                 self.verdicts.append((epoch, sorted(stopped)))
                 active_students = [arm for arm in active_students if arm not in stopped]
                 states |= dict.fromkeys(stopped, "stopped")
@@ -116,7 +116,7 @@ def test_a_trial_hears_what_its_arm_measured():
     results_actor = ResultsActor(decides=False)
 
     async def scene():
-        await results_actor.tell(1, {"a": {"eval/top1": 0.25, "eval/loss": 2.0}})
+        await results_actor.add_results(1, {"a": {"eval/top1": 0.25, "eval/loss": 2.0}})
         await results_actor.end({"a": "diverged"}, "its loss is no number")
         return [await results_actor.next("a", index) for index in (0, 1)]
 
@@ -196,8 +196,8 @@ def test_a_pack_is_told_exactly_who_stops_after_each_epoch(seed):
 class Impatient(ResultsActor):
     """Does not wait for decisions."""
 
-    async def judge(self, epoch, metrics):
-        await self.tell(epoch, metrics)
+    async def decide(self, epoch, metrics):
+        await self.add_results(epoch, metrics)
         return [arm for arm in metrics if self._feed(arm).stopped]
 
 
@@ -211,7 +211,7 @@ def test_a_pack_waits_until_the_last_decision():
     results_actor = ResultsActor(decides=True)
 
     async def scene():
-        asked = asyncio.create_task(results_actor.judge(0, measured("a", "b")))
+        asked = asyncio.create_task(results_actor.decide(0, measured("a", "b")))
         waited = []
         for arm in "ab":
             await results_actor.next(arm, 0)
@@ -229,7 +229,7 @@ def test_a_stopped_arm_stands_in_nobodys_way():
 
     async def scene():
         await cast.all(cast.pack("a", "b"), cast.trial("a"), cast.trial("b"))
-        await cast.results_actor.tell(5, measured("a"))
+        await cast.results_actor.add_results(5, measured("a"))
         await cast.all(cast.pack("a", "c"), cast.trial("c"))
 
     play(scene())
@@ -242,11 +242,11 @@ def test_a_stopped_arm_stays_stopped():
     results_actor = ResultsActor(decides=True)
 
     async def scene():
-        asked = asyncio.create_task(results_actor.judge(0, measured("a")))
+        asked = asyncio.create_task(results_actor.decide(0, measured("a")))
         await results_actor.next("a", 0)
         await results_actor.decided("a", stops=True)
         await results_actor.decided("a", stops=False)
-        return [await asked, await results_actor.judge(1, measured("a"))]
+        return [await asked, await results_actor.decide(1, measured("a"))]
 
     assert play(scene()) == [["a"], ["a"]]
 
@@ -270,7 +270,7 @@ def test_a_decision_that_does_not_come_is_an_error_with_the_way_out(monkeypatch)
         with pytest.raises(
             Side4VideoError, match=r"not decided on epoch 4 within 0\.05 s · fix: .*same command goes on"
         ):
-            await results_actor.judge(3, measured("a"))
+            await results_actor.decide(3, measured("a"))
         # The hub can still be talked to.
         return await results_actor.next("a", 0)
 
@@ -294,7 +294,7 @@ def test_two_trials_of_one_arm_are_both_given_everything(decides, comes):
             await cast.all(cast.pack("a", "b"), cast.trial("b"), cast.trial("a~2"))
         elif comes == "between":
             other = asyncio.create_task(cast.trial("b"))
-            await cast.results_actor.judge(0, measured("a", "b", value=0.0))
+            await cast.results_actor.decide(0, measured("a", "b", value=0.0))
             await second
             await cast.all(cast.pack("a", "b"), cast.trial("a~2"))
             await other
@@ -356,10 +356,10 @@ def test_an_end_is_heard_after_all_results(state, decides):
     cast = Cast(results_actor)
 
     async def scene():
-        await results_actor.tell(0, measured("a"))
+        await results_actor.add_results(0, measured("a"))
         await results_actor.end({"a": state}, "because")
         await results_actor.end({"a": "finished"}, "no")
-        await results_actor.tell(1, measured("a"))
+        await results_actor.add_results(1, measured("a"))
         await cast.trial("a")
 
     play(scene())
@@ -396,7 +396,7 @@ def begun_again(kind, *, decides):
         for epochs in (2, 1):
             active_students = ["a", "b"]
             for epoch in range(epochs):
-                stopped = await cast.results_actor.judge(epoch, measured(*active_students))
+                stopped = await cast.results_actor.decide(epoch, measured(*active_students))
                 active_students = [arm for arm in active_students if arm not in stopped]
         await cast.pack("a", "b")
 
@@ -417,7 +417,7 @@ def test_who_was_stopped_is_stopped_when_an_epoch_is_told_again():
 class Forgetful(ResultsActor):
     """Takes whatever it is told."""
 
-    async def tell(self, epoch, metrics):
+    async def add_results(self, epoch, metrics):
         async with self._changed:
             for arm in sorted(metrics):
                 self._queue(arm, len(self._feed(arm).results))
@@ -466,7 +466,7 @@ def survivors(results_actor, mode, reduction):
 
     sign = 1 if mode == "max" else -1
     values = {f"{number:02d}": sign * float(number) for number in range(16)}
-    play(results_actor.tell(0, {arm: {"m": value} for arm, value in values.items()}))
+    play(results_actor.add_results(0, {arm: {"m": value} for arm, value in values.items()}))
     bracket = _Bracket(1, 100, reduction, 0)
     trials = [type("Trial", (), {"trial_id": channel}) for channel, _ in results_actor._order]
     actions = {trial.trial_id: bracket.on_result(trial, 1, sign * values[trial.trial_id]) for trial in trials}

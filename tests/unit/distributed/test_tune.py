@@ -122,7 +122,7 @@ RAY = SimpleNamespace(
 
 async def handed_out(results_actor, values, metric):
     """The order in which trials are given what their arms measured; nothing is stopped."""
-    await results_actor.tell(0, {arm: {metric: value} for arm, value in values.items()})
+    await results_actor.add_results(0, {arm: {metric: value} for arm, value in values.items()})
     order = []
 
     async def trial(arm):
@@ -177,7 +177,7 @@ def test_an_arm_without_the_metric_is_the_worst(mode):
     results_actor = ResultsActor(decides=True, metric="m", mode=mode, reduction=4)
 
     async def scene():
-        await results_actor.tell(0, values)
+        await results_actor.add_results(0, values)
         order = []
 
         async def trial(arm):

@@ -57,7 +57,7 @@ def begin(monkeypatch):
         monkeypatch.setattr(module.ray, "get", do)
         made = module.VirtualTrial.__new__(module.VirtualTrial)
         made._trial_info = type("Info", (), {"trial_id": "trial 1"})()
-        made.setup({"hub": "any", **config})
+        made.setup({"results_actor": "any", **config})
         return made, do
 
     yield relay
@@ -67,8 +67,8 @@ def begin(monkeypatch):
 def test_a_relay_gives_one_result_a_step_and_then_the_end(begin):
     results_actor = ResultsActor(decides=False)
     relay, do = begin(results_actor, {"arm": "a"})
-    do(results_actor.tell(0, {"a": {"eval/top1": 0.5}}))
-    do(results_actor.tell(3, {"a": {"eval/top1": 0.75}}))
+    do(results_actor.add_results(0, {"a": {"eval/top1": 0.5}}))
+    do(results_actor.add_results(3, {"a": {"eval/top1": 0.75}}))
     do(results_actor.end({"a": "finished"}))
     steps = [relay.step() for _ in range(3)]
     assert [(step["epoch"], step["eval/top1"], step["done"]) for step in steps] == [
@@ -81,16 +81,16 @@ def test_a_relay_gives_one_result_a_step_and_then_the_end(begin):
 def test_a_relay_that_serves_another_arm_begins_anew(begin):
     results_actor = ResultsActor(decides=False)
     relay, do = begin(results_actor, {"arm": "a"})
-    do(results_actor.tell(0, {"a": {"eval/top1": 0.5}, "b": {"eval/top1": 0.25}}))
+    do(results_actor.add_results(0, {"a": {"eval/top1": 0.5}, "b": {"eval/top1": 0.25}}))
     assert relay.step()["eval/top1"] == 0.5
-    assert relay.reset_config({"hub": "any", "arm": "b"})
+    assert relay.reset_config({"results_actor": "any", "arm": "b"})
     assert relay.step()["eval/top1"] == 0.25
 
 
 def test_a_relay_without_an_arm_asks_which_one_it_is(begin):
     results_actor = ResultsActor(decides=False)
     relay, do = begin(results_actor, {})
-    do(results_actor.tell(0, {"a": {"eval/top1": 0.5}}))
+    do(results_actor.add_results(0, {"a": {"eval/top1": 0.5}}))
     do(results_actor.assign("trial 1", "a", "a~2"))
     assert relay.step()["eval/top1"] == 0.5
     assert relay.channel == "a~2"
@@ -101,7 +101,7 @@ def test_a_relay_whose_arm_failed_fails_with_its_reason(begin, epochs, reason):
     results_actor = ResultsActor(decides=False)
     relay, do = begin(results_actor, {"arm": "a"})
     for epoch in range(epochs):
-        do(results_actor.tell(epoch, {"a": {"eval/top1": 0.5}}))
+        do(results_actor.add_results(epoch, {"a": {"eval/top1": 0.5}}))
     do(results_actor.end({"a": "failed"}, reason))
     for _ in range(epochs):
         relay.step()

@@ -51,7 +51,9 @@ def test_the_end_of_an_epoch_closes_the_window():
 
 
 def test_times_are_means_over_the_window():
-    made = metrics_logger(info(0, seconds=1.0, own=0.5, wait=0.25), info(1, seconds=3.0, own=1.5, wait=0.75, clips=12.0))
+    made = metrics_logger(
+        info(0, seconds=1.0, own=0.5, wait=0.25), info(1, seconds=3.0, own=1.5, wait=0.75, clips=12.0)
+    )
     assert series(made, "time/step_s") == [(1, 2.0)]
     assert series(made, "time/side_s") == [(1, 1.5)]
     assert series(made, "time/data_wait_s") == [(1, 0.5)]

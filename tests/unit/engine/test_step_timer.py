@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from side4video.engine.step_timer import StepTimer, student_seconds, seconds
+from side4video.engine.step_timer import StepTimer, seconds, student_seconds
 
 MARKS = [
     ("", "", 10.0),

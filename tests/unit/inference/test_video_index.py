@@ -8,7 +8,6 @@ import torch
 from safetensors.torch import save_file
 
 from side4video.core.errors import InputError
-from side4video.inference import video_index as index_module
 from side4video.inference.video_folder import VideoFile
 from side4video.inference.video_index import Broken, EmbeddedVideos, Entry, IndexFile, index_path, refresh
 
@@ -38,11 +37,19 @@ class Looker:
             yield EmbeddedVideos([Entry(file, 1.5) for file in whole], kept, broken)
 
 
-def looked(place, videos, about=ABOUT, **options):
+class Counts:
+    def __init__(self):
+        self.counts = []
+
+    def report(self, phase, done=0, total=0):
+        self.counts.append((done, total))
+
+
+def looked(place, videos, about=ABOUT, kind=IndexFile, **options):
     """The index, what was looked at, and what was noted."""
-    looker, file, told = Looker(**options), IndexFile(place, about), []
-    index = refresh(file, videos, looker, lambda done, total: told.append((done, total)))
-    assert told[-1:] == ([(len(looker.seen), len(looker.seen))] if looker.seen else [])
+    looker, file, progress = Looker(**options), kind(place, about), Counts()
+    index = refresh(file, videos, looker, progress)
+    assert progress.counts[-1:] == ([(len(looker.seen), len(looker.seen))] if looker.seen else [])
     assert [entry.file for entry in index.entries] == [each for each in videos if not each.name.startswith("bad")]
     for row, entry in enumerate(index.entries):
         expected = float(ord(entry.file.name[0]) + entry.file.bytes)
@@ -120,13 +127,17 @@ def test_a_damaged_index_is_made_anew(place, damage):
     assert looked(place, files("a", "b"))[1:] == ([], [])
 
 
-def test_without_a_checksum_the_damage_would_stay(place, monkeypatch):
+class Unchecked(IndexFile):
+    def checksum(self, header, tensors):
+        return ""
+
+
+def test_without_a_checksum_the_damage_would_stay(place):
     """The broken twin: it is the checksum that notices a flipped bit."""
-    monkeypatch.setattr(index_module, "_checksum", lambda header, tensors: "")
-    looked(place, files("a", "b"))
+    looked(place, files("a", "b"), kind=Unchecked)
     place.write_bytes(flipped(place.read_bytes()))
     with pytest.raises(AssertionError):
-        looked(place, files("a", "b"))
+        looked(place, files("a", "b"), kind=Unchecked)
 
 
 def test_without_size_and_time_a_change_would_stay(place, monkeypatch):
@@ -143,15 +154,15 @@ def test_what_was_seen_before_an_interruption_is_kept(place):
     assert looked(place, files("a", "b", "c", "d"))[1] == ["c", "d"]
 
 
-def test_what_was_seen_is_written_along_the_way(place, monkeypatch):
-    monkeypatch.setattr(index_module, "SAVE_EVERY_SECONDS", -1.0)
+def test_what_was_seen_is_written_along_the_way(place):
     file, looker = IndexFile(place, ABOUT), Looker()
     known = []
 
-    def tell(done, total):
-        known.append(len(IndexFile(place, ABOUT).read().entries))
+    class Counter:
+        def report(self, phase, done=0, total=0):
+            known.append(len(IndexFile(place, ABOUT).read().entries))
 
-    refresh(file, files("a", "b", "c", "d", "e"), looker, tell)
+    refresh(file, files("a", "b", "c", "d", "e"), looker, Counter(), save_every_seconds=-1.0)
     assert known == [0, 2, 4]
 
 

@@ -33,7 +33,7 @@ def recorded(store, fingerprint="one set of clips", videos=20.0, *, state="finis
     spec = tiny(**changes)
     plans = {"run": dict.fromkeys(PREDICTED, 1.0)}
     pack_logger = open_pack_logger(
-        {"run": spec}, plans=plans, fingerprint=fingerprint, place=f"/nowhere/{next(NUMBERS)}"
+        {"run": spec}, plans=plans, fingerprint=fingerprint, checkpoint_folder=f"/nowhere/{next(NUMBERS)}"
     )
     run_id = pack_logger.run_ids["run"]
     figures = {"eval/top1": 0.5} | ({"eval/videos": videos} if videos else {})

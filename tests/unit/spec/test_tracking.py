@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from side4video.core.errors import InputError
-from side4video.spec.tracking import MLflowTrackingSpec
+from side4video.spec.tracking import FilesTrackingSpec, MLflowTrackingSpec
 from side4video.tracking.mlflow.connection import artifact_folder, resolve_uri
 
 
@@ -55,3 +55,19 @@ def test_a_refused_address_does_not_show_its_password():
     with pytest.raises(InputError) as caught:
         resolve_uri("ftp://me:hunter2@host")
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("folder", ["", "/shared/records", "~/records", "${DATA}/records"])
+def test_folders_that_are_the_same_everywhere(folder):
+    assert FilesTrackingSpec(folder=folder).folder == folder
+
+
+@pytest.mark.parametrize("folder", ["records", "./records", "../records"])
+def test_relative_folders_are_refused(folder):
+    with pytest.raises(ValidationError, match="relative"):
+        FilesTrackingSpec(folder=folder)
+
+
+def test_an_experiment_of_files_is_a_folder():
+    with pytest.raises(ValidationError, match="name of a folder"):
+        FilesTrackingSpec(experiment="../other")

@@ -7,7 +7,7 @@ import pytest
 from side4video.tracking.description import (
     FIGURE_PIXELS,
     ON_A_CPU,
-    RunFacts,
+    RunSummary,
     current_command,
     failure_description,
     reused_description,
@@ -41,8 +41,8 @@ OUTCOME = {
 }
 
 
-def about(command="side4video run a.yaml", **company):
-    return RunFacts.of(tiny(), PLAN, protocol="4 frames of 32", company=company, command=command)
+def about(command="side4video run a.yaml", **pack_predicted):
+    return RunSummary.of(tiny(), PLAN, protocol="4 frames of 32", pack_predicted=pack_predicted, command=command)
 
 
 def test_the_headline_comes_first_and_prediction_stands_beside_measurement():
@@ -62,9 +62,9 @@ def test_the_headline_comes_first_and_prediction_stands_beside_measurement():
 
 
 def test_an_arm_of_a_pack_on_a_gpu_has_the_packs_peak():
-    company = {"plan/pack_arms": 9.0, "plan/pack_peak_memory_gib": 2.0}
+    pack_predicted = {"plan/pack_arms": 9.0, "plan/pack_peak_memory_gib": 2.0}
     device = {**OUTCOME, "memory": {"held_for_backward_gib": 0.5, "peak_gib": 1.5, "reserved_gib": 1.75}}
-    note = run_description(about(**company), "0123456789abcdef", device)
+    note = run_description(about(**pack_predicted), "0123456789abcdef", device)
     assert "| peak memory of the pack | 2.00 GiB | 1.50 GiB |" in note
     assert "Trained with 8 other arms on one pass" in note
     alone = run_description(about(), "0123456789abcdef", device)

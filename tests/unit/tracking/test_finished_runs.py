@@ -13,7 +13,7 @@ from side4video.tracking.finished_runs import completed_arms, correct_prediction
 from side4video.tracking.mlflow.store import MLflowStore
 from side4video.tracking.pack_logger import PREDICTED, open_pack_logger
 from side4video.tracking.run_store import StoredRun
-from side4video.tracking.sweep_logger import children_of, open_sweep_logger, swept_by_arm, unfinished_places
+from side4video.tracking.sweep_logger import children_of, open_sweep_logger, swept_by_arm, unfinished_folders
 from side4video.tracking.tags import (
     CHECKPOINTS_TAG,
     DIGEST_TAG,
@@ -312,7 +312,7 @@ def test_taking_over_twice_makes_one_run_while_it_is_not_whole(store, sweep, rec
         with pytest.raises(KeyboardInterrupt):
             record.copy_result(arm, source, {})
     assert not completed_arms(store, "the key", [arm], fingerprint=DATA)[arm.key].is_in_sweep("the key")
-    assert unfinished_places(record.children(), [arm.key]) == {}
+    assert unfinished_folders(record.children(), [arm.key]) == {}
     record.copy_result(arm, source, {})
     assert len([run for run in store.runs() if run.tags.get(REUSED_TAG)]) == 1
     assert completed_arms(store, "the key", [arm], fingerprint=DATA)[arm.key].is_in_sweep("the key")
@@ -358,7 +358,7 @@ CHILDREN = {
 
 def places():
     missing = [*(key for key in CHILDREN if key != "not missing"), "never begun"]
-    return unfinished_places(CHILDREN, missing)
+    return unfinished_folders(CHILDREN, missing)
 
 
 def test_arms_that_were_begun_are_grouped_by_their_place():

@@ -89,7 +89,7 @@ def test_runs_are_found_by_what_they_are(any_store):
     any_store.finish(one)
     assert {run.run_id for run in any_store.runs(tags={"state": "finished"})} == {one, two}
     assert [run.run_id for run in any_store.runs(tags={"state": "finished"}, with_tags=(SWEEP_TAG,))] == [one]
-    assert [run.run_id for run in any_store.runs(status="FINISHED", everywhere=True)] == [one]
+    assert [run.run_id for run in any_store.runs(status="FINISHED", all_experiments=True)] == [one]
     assert [run.run_id for run in any_store.runs(name="two")] == [two]
     assert any_store.runs(name="three") == []
     assert len(any_store.runs(limit=1)) == 1

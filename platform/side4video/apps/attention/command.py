@@ -48,12 +48,12 @@ def attention(model: str, videos: tuple[str, ...], out: Path, film: bool, uri: s
     folder = made_folder(out)
     names = _names(videos)
     document: list[dict[str, Any]] = []
-    for video, maps in zip(videos, reader.read(videos), strict=True):
-        if isinstance(maps, UnreadableVideo):
-            document.append({"video": video, "files": [], "error": maps.reason})
+    for video, result in zip(videos, reader.read(videos), strict=True):
+        if isinstance(result, UnreadableVideo):
+            document.append({"video": video, "files": [], "error": result.reason})
         else:
-            files = _draw(folder / names[video], maps, reader, film=film)
-            answer = {"answer": maps.answer} if maps.answer else {}
+            files = _draw(folder / names[video], result, reader, film=film)
+            answer = {"answer": result.answer} if result.answer else {}
             document.append({"video": video, "files": [str(file) for file in files], **answer})
         if not as_json:
             _print_result(document[-1])
@@ -96,23 +96,23 @@ def _names(videos: tuple[str, ...]) -> dict[str, str]:
     return names
 
 
-def _draw(place: Path, maps: "AttentionMaps", reader: "AttentionReader", *, film: bool) -> list[Path]:
+def _draw(place: Path, result: "AttentionMaps", reader: "AttentionReader", *, film: bool) -> list[Path]:
     from side4video.apps.attention.figure import attention_figure, attention_film
     from side4video.core.text import printable
     from side4video.inference.video_folder import duration_seconds
     from side4video.reports.figures.style import FORMATS, save_figure
 
     tower = _tower_name(reader)
-    maps = {tower: maps.tower_TGG, SIDE: maps.side_TGG}
-    name = printable(Path(maps.video).name)
-    title = f"{name}: {maps.answer}" if maps.answer else name
+    maps = {tower: result.tower_TGG, SIDE: result.side_TGG}
+    name = printable(Path(result.video).name)
+    title = f"{name}: {result.answer}" if result.answer else name
     caption = _caption(tower, reader.definitions)
-    figure = attention_figure(maps.frames_THWC, maps, title=title, caption=caption)
+    figure = attention_figure(result.frames_THWC, maps, title=title, caption=caption)
     files = [save_figure(figure, place.with_name(f"{place.name}.{kind}")) for kind in FORMATS]
     if film:
         path = place.with_name(f"{place.name}.mp4")
-        seconds = duration_seconds(Path(maps.video)) if Path(maps.video).is_file() else None
-        files.append(attention_film(path, maps.frames_THWC, maps, title=title, seconds=seconds))
+        seconds = duration_seconds(Path(result.video)) if Path(result.video).is_file() else None
+        files.append(attention_film(path, result.frames_THWC, maps, title=title, seconds=seconds))
     return files
 
 

@@ -103,26 +103,33 @@ def overlay(frame_HWC: NDArray[np.uint8], map_GG: NDArray[np.float32], scale: No
 
 def enlarge(frame_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A frame with so many copies of each pixel that it has at least `MIN_PIXELS` a side."""
-    times = -(-SMALLEST_PIXELS // min(frame_HWC.shape[:2]))
+    times = -(-MIN_PIXELS // min(frame_HWC.shape[:2]))
     return frame_HWC.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def attention_film(
-    path: Path, frames_THWC: NDArray[np.uint8], maps: Maps, *, title: str, seconds: float | None
+    path: Path,
+    frames_THWC: NDArray[np.uint8],
+    maps: Maps,
+    *,
+    title: str,
+    seconds: float | None,
+    max_seconds: float = MAX_FILM_SECONDS,
 ) -> Path:
     """Write the frames and the maps side by side as an MP4 (H.264); returns its path.
 
-    It lasts as long as the video, and each frame that the networks see stands until the next.
+    It lasts as long as the video, up to `max_seconds`; each frame that the networks see is shown until the next.
 
     Args:
         path: Of the file.
         frames_THWC: What the networks see, RGB.
         maps: By name, in the order of the panels.
         title: Above the panels.
-        seconds: How long the video is; None where nobody knows: half a second a frame.
+        seconds: Duration of the video; if it is None, each frame takes half a second.
+        max_seconds: Maximum duration of the film.
     """
     frames = len(frames_THWC)
-    lasting = min(MAX_FILM_SECONDS, seconds or frames / 2)
+    lasting = min(max_seconds, seconds or frames / 2)
     shown = np.arange(max(frames, round(lasting * FRAMES_PER_SECOND)))
     scales = {name: _scale(map_TGG) for name, map_TGG in maps.items()}
     drawn = []

@@ -33,14 +33,15 @@ SAVE_EVERY_SECONDS = 30.0
 class SavedResults:
     """What is known of files (by path) and clips (by piece); leaving it as a context manager writes it."""
 
-    def __init__(self, path: Path, data: DataSpec) -> None:
+    def __init__(self, path: Path, data: DataSpec, *, save_every_seconds: float = SAVE_EVERY_SECONDS) -> None:
         """Nothing is read yet.
 
         Args:
             path: The file.
-            data: Says how clips are decoded; what was decoded otherwise is forgotten.
+            data: How clips are decoded; results of another way to decode are dropped.
+            save_every_seconds: Interval between saves.
         """
-        self.path = path
+        self.path, self._save_every_seconds = path, save_every_seconds
         self.reading = [data.decoder, data.frames, data.sampling.model_dump_json()]
         self.notes: list[str] = []
         """What a person should know: why the file was not used, or not written."""
@@ -100,7 +101,7 @@ class SavedResults:
 
     def _write_periodically(self) -> None:
         self._is_new = True
-        if time.monotonic() - self._written > SAVE_EVERY_SECONDS:
+        if time.monotonic() - self._written > self._save_every_seconds:
             self._write()
 
     def _write(self) -> None:

@@ -40,17 +40,17 @@ class VideoGallery:
         Raises:
             ValueError: Its own video could not be read.
         """
-        query = self._encoder.read_caption(query.caption)
-        similarities_V = self._similarities(query)
+        text_query = self._encoder.read_caption(query.caption)
+        similarities_V = self.similarities(text_query)
         own = self.places.index(query.clip)
         keyed = similarities_V.nan_to_num(float("-inf")).tolist()
         order = sorted(range(len(keyed)), key=lambda row: (-keyed[row], row == own, self.places[row]))
         shown = list(dict.fromkeys([*order[:top], own]))
         clips = [self.clips[self.places[row]] for row in shown]
-        shots = self._encoder.frames_of_clips(clips, query)
+        frames = self._encoder.frames_of_clips(clips, text_query)
         found = []
         for number, row in enumerate(shown):
-            seen = shots.get(number)
+            seen = frames.get(number)
             found.append(
                 FoundVideo(
                     rank=order.index(row) + 1,
@@ -65,7 +65,7 @@ class VideoGallery:
         return Example(query, tuple(found))
 
     @torch.no_grad()
-    def _similarities(self, query: TextQuery) -> Tensor:
+    def similarities(self, query: TextQuery) -> Tensor:
         """Of a text and all videos [V], in the tiles that an evaluation compares in."""
         tiles = self._search.tiles(self._search.on_device(query.kept))
         return torch.cat([tile_QC[0].cpu() for _, tile_QC in tiles])

@@ -1,4 +1,7 @@
-"""Jobs on a Ray cluster, over the HTTP of its dashboard: sent, followed, listed, stopped."""
+"""Jobs of a Ray cluster: submit, follow, list and stop them with Ray's `JobSubmissionClient`.
+
+Added here: time limits, redaction of secrets, and logs that continue after a disconnection.
+"""
 
 import asyncio
 import logging
@@ -25,29 +28,29 @@ from side4video.tracking.redaction import redact_command, redact_text
 log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 10.0
-"""How long a job API may take to say that it is there."""
+"""Limit of the time for the first answer of the job API."""
 
 AGENT_START_SECONDS = 60.0
-"""How long after its start a head may have nobody yet who takes jobs."""
+"""After the start of a head node, its job agent may not be ready for so long."""
 
 POLL_SECONDS = 0.5
-"""How often a job is asked whether it has ended, when its log has."""
+"""Interval at which the state of a job is read after the end of its log."""
 
 RECONNECTIONS = 20
-"""How often a log that breaks off while its job runs is taken up again, with a second between."""
+"""Number of times that an interrupted log of a running job is reopened, a second apart."""
 
 Show = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Job:
-    """What the cluster says of a job, without secrets."""
+    """The state of a job, without secrets."""
 
     submission_id: str
     state: str
     """PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED."""
     name: str
-    """Of its document; empty, if it was not sent by `side4video submit`."""
+    """Of its document; empty if it was not submitted by `side4video submit`."""
     kind: str
     digest: str
     entrypoint: str
@@ -59,12 +62,12 @@ class Job:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing will happen any more."""
+        """Whether it has ended."""
         return self.state in ("STOPPED", "SUCCEEDED", "FAILED")
 
     @property
     def exit_code(self) -> int:
-        """The command's: 0 it did what it should, 2 its input was wrong, 1 anything else, or it was stopped."""
+        """0: succeeded; 2: wrong input; 1: another error, or stopped."""
         if self.state == "SUCCEEDED":
             return 0
         return 2 if self.driver_exit_code == InputError.exit_code else 1
@@ -83,27 +86,37 @@ class Job:
 class JobCluster:
     """The job API of one cluster."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+        poll_seconds: float = POLL_SECONDS,
+        connect: Callable[[str], JobSubmissionClient] = JobSubmissionClient,
+    ) -> None:
         """Connect.
 
         Args:
             address: Of the dashboard, `http://HOST:8265`.
+            answer_seconds: Limit of the time for the first answer.
+            poll_seconds: Interval at which the state of a job is read.
+            connect: Creates Ray's client.
 
         Raises:
-            InputError: If nobody answers there, or it wants a token.
+            InputError: If there is no job API, or it requires a token.
         """
-        self.address = address
-        _check_connection(address)
-        # Ray takes an address from the environment rather than the one it is given.
+        self.address, self._poll_seconds = address, poll_seconds
+        _check_connection(address, answer_seconds)
+        # The environment variable takes precedence over the argument in Ray.
         os.environ[ADDRESS_NAMES[0]] = address
-        # They say on stderr what they pack and send.
+        # They print to stderr what they upload.
         for name in ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
             logging.getLogger(name).setLevel(logging.WARNING)
         try:
-            self._client = JobSubmissionClient(address)
+            self._client = connect(address)
         except AuthenticationError:
             raise _authentication_error(address) from None
-        except Exception as error:  # each library below has its own kinds
+        except Exception as error:  # Ray and its HTTP libraries have various errors
             raise InputError(
                 "--address",
                 f"{redact_text(address)} is no Ray dashboard ({_one_line(error)})",
@@ -112,10 +125,10 @@ class JobCluster:
             ) from None
 
     def nodes(self) -> list[Node]:
-        """The machines that are alive.
+        """The nodes that are alive.
 
         Raises:
-            Side4VideoError: If the cluster does not say.
+            Side4VideoError: If the cluster does not list them.
         """
         try:
             found: list[Any] = list_nodes(self.address, filters=[("state", "=", "ALIVE")], limit=10_000, detail=True)
@@ -124,11 +137,11 @@ class JobCluster:
         return [Node(node.node_ip, bool(node.is_head_node), _numbers(node.resources_total)) for node in found]
 
     def submit(self, request: JobRequest) -> None:
-        """Send a job; returns when the cluster has taken it.
+        """Submit a job; returns when the cluster has accepted it.
 
         Raises:
-            InputError: If there is a job of that name.
-            Side4VideoError: If the cluster does not take it.
+            InputError: If there is a job with that id.
+            Side4VideoError: If the cluster does not accept it.
         """
         with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
             request.files.copy_into(Path(folder))
@@ -157,15 +170,15 @@ class JobCluster:
                     time.sleep(2)
 
     def jobs(self) -> list[Job]:
-        """Those that were submitted, the newest first."""
+        """The submitted jobs, newest first."""
         found = [_job(each) for each in self._call(self._client.list_jobs) if each.type == JobType.SUBMISSION]
         return sorted(found, key=lambda job: -(job.started_s or float("inf")))
 
     def find(self, name: str) -> Job:
-        """A job by its id, or by the beginning of one.
+        """Find a job by its id or a prefix of it.
 
         Raises:
-            InputError: If there is none, or there are several.
+            InputError: If no job matches, or several do.
         """
         jobs = self.jobs()
         found = [job for job in jobs if job.submission_id == name] or [
@@ -179,34 +192,34 @@ class JobCluster:
         )
 
     def details(self, submission_id: str) -> Job:
-        """What is known of a job now."""
+        """The current state of a job."""
         return _job(self._call(lambda: self._client.get_job_info(submission_id)))
 
     def logs(self, submission_id: str) -> str:
-        """What a job has said so far, without secrets."""
+        """The log of a job so far, without secrets."""
         return redact_command(self._call(lambda: self._client.get_job_logs(submission_id)))
 
     def stop(self, submission_id: str, *, seconds: float = 60.0) -> Job:
-        """End a job, and wait until it has ended, but no longer than so many seconds."""
+        """Stop a job and wait until it has ended, at most so many seconds."""
         self._call(lambda: self._client.stop_job(submission_id))
         return self.wait(submission_id, seconds=seconds)
 
     def wait(self, submission_id: str, *, seconds: float = float("inf")) -> Job:
-        """The job when it has ended, or after so many seconds."""
+        """Wait until a job has ended, at most so many seconds; returns its state."""
         deadline = time.monotonic() + seconds
         while not (job := self.details(submission_id)).is_over and time.monotonic() < deadline:
-            time.sleep(POLL_SECONDS)
+            time.sleep(self._poll_seconds)
         return job
 
     def follow(self, submission_id: str, show: Show) -> Job:
-        """Show what a job says, from its beginning, until it has ended.
+        """Print the log of a job from its beginning until it has ended.
 
         Args:
             submission_id: The job.
-            show: Gets pieces of its log, of whole lines, without secrets.
+            show: Called with parts of the log (whole lines, no secrets).
 
         Raises:
-            Side4VideoError: If the cluster is lost.
+            Side4VideoError: If the cluster cannot be reached any more.
         """
         view = _LogReader(show)
         for _ in range(RECONNECTIONS):
@@ -214,8 +227,8 @@ class JobCluster:
                 asyncio.run(view.read(self._client.tail_job_logs(submission_id)))
             except Exception as error:  # of aiohttp and of Ray
                 log.info("the log of %s broke off: %s", submission_id, _one_line(error))
-            if (job := self.wait(submission_id, seconds=2 * POLL_SECONDS)).is_over:
-                if not view.shown:  # it was quick to end, and gone before its log was followed
+            if (job := self.wait(submission_id, seconds=2 * self._poll_seconds)).is_over:
+                if not view.shown:  # it ended before its log was opened
                     show(self.logs(submission_id))
                 return job
             time.sleep(1)
@@ -231,13 +244,13 @@ class JobCluster:
 
 
 class _LogReader:
-    """A log that is shown once, however often it is read from its beginning."""
+    """Shows each character of a log once, also if the log is read from its beginning again."""
 
     def __init__(self, show: Show) -> None:
         self._show, self.shown = show, 0
 
     async def read(self, pieces: AsyncIterator[str]) -> None:
-        """Show what was not shown yet."""
+        """Show what has not been shown yet."""
         read = 0
         async for piece in pieces:
             new = piece[max(0, self.shown - read) :]
@@ -263,10 +276,10 @@ def _job(details: JobDetails) -> Job:
     )
 
 
-def _check_connection(address: str) -> None:
-    """Ask with a limit of time, which Ray's client has not."""
+def _check_connection(address: str, answer_seconds: float) -> None:
+    """Connect with a time limit, which Ray's client does not have."""
     try:
-        urllib.request.urlopen(f"{address}/api/version", timeout=ANSWER_SECONDS).close()  # noqa: S310 - http(s) by check
+        urllib.request.urlopen(f"{address}/api/version", timeout=answer_seconds).close()  # noqa: S310 - http(s) by check
     except urllib.error.HTTPError:
         return
     except (OSError, ValueError, HTTPException) as error:

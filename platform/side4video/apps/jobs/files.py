@@ -1,6 +1,6 @@
-"""What a job takes along: its documents and the small files that they name, nothing else of the folder here.
+"""The files that are uploaded with a job: its documents and the small files that they name.
 
-A job runs in a folder of its own, so a path that is relative here means nothing there, unless its file comes along.
+A job runs in its own folder, so that a relative path is valid there only if its file is uploaded.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from side4video.data.storage import is_remote
 from side4video.spec.experiment import Experiment
 
 LIMIT_MEBIBYTES = 50
-"""What a job may take along unless told otherwise; Ray keeps it in the head's memory."""
+"""Default limit of the upload; Ray keeps it in the memory of the head node."""
 
 _FILES = (
     "data.dataset.annotations",
@@ -26,13 +26,13 @@ _FILES = (
     "data.dataset.class_names",
     "backbone.weights.path",
 )
-"""Fields that may name a file relative to the folder a command runs in."""
+"""Fields that may hold the relative path of a file."""
 
 _FOLDERS = ("data.dataset.root", "data.dataset.test_root", "data.dataset.videos_root", "features.folder")
-"""Fields that may name a folder so."""
+"""Fields that may hold the relative path of a folder."""
 
 _MAX_NAMED = 3
-"""Files that a refusal names."""
+"""Number of files that the error names."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,18 @@ class JobFiles:
     """The files of a job."""
 
     document: str
-    """The spec or sweep, by its path in the job's folder."""
+    """Path of the spec or sweep in the job's folder."""
     sources: Mapping[str, Path]
-    """Where each file is here, by its path in the job's folder."""
+    """Local path of each file, by its path in the job's folder."""
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Bytes of each."""
+        """Bytes of each file."""
         return {name: path.stat().st_size for name, path in self.sources.items()}
 
     @property
     def bytes(self) -> int:
-        """Of all of them."""
+        """Bytes of all files."""
         return sum(self.sizes.values())
 
     @property
@@ -64,7 +64,7 @@ class JobFiles:
         return whole.hexdigest()
 
     def copy_into(self, folder: Path) -> None:
-        """Lay them out in a folder, as the job will find them."""
+        """Copy the files into a folder, as the job finds them."""
         for name, path in self.sources.items():
             place = folder / name
             place.parent.mkdir(parents=True, exist_ok=True)

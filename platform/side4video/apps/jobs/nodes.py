@@ -1,7 +1,7 @@
-"""What cannot work on several nodes, said before a job is sent: checkpoints and numbers that each keeps for itself.
+"""Checks before a job is submitted to several nodes: checkpoints and runs must be stored where all nodes reach them.
 
-A folder that a document gives by an absolute path counts as shared by all nodes: whoever writes it down for a cluster
-says so. What nobody wrote down, such as a platform's own folder below a home, is each node's own.
+A folder that a document names by an absolute path counts as shared by all nodes. A default, such as the folder of the
+platform below the home folder, is local to each node.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,16 +23,16 @@ HOME = "SIDE4VIDEO_HOME"
 
 @dataclass(frozen=True)
 class Node:
-    """A machine of a Ray cluster that is alive."""
+    """A live node of a Ray cluster."""
 
     address: str
     is_head: bool
     resources: Mapping[str, float]
-    """What it has in all."""
+    """Its total resources."""
 
 
 def needs_several_nodes(experiments: Iterable[Experiment], nodes: Sequence[Node]) -> bool:
-    """Whether experiments run on more than one node: there are more, or one is not enough and others must come."""
+    """Whether experiments use more than one node: there are several, or one is too small and the cluster must grow."""
     if len(nodes) != 1:
         return len(nodes) > 1
     has = nodes[0].resources
@@ -47,19 +47,19 @@ def needs_several_nodes(experiments: Iterable[Experiment], nodes: Sequence[Node]
 def check_shared_storage(
     experiments: Iterable[Experiment], nodes: Sequence[Node], environment: Mapping[str, str], *, is_sweep: bool
 ) -> list[str]:
-    """Whether what experiments keep and read is in the same place for all nodes.
+    """Check that all nodes reach what the experiments read and write.
 
     Args:
-        experiments: All that a document stands for.
+        experiments: All experiments of the document.
         nodes: Of the cluster.
-        environment: What the job is given of it.
-        is_sweep: Whether the document is a sweep, which says things of its arms elsewhere.
+        environment: Environment variables of the job.
+        is_sweep: Whether the document is a sweep, whose fields are set under `overrides`.
 
     Returns:
-        Notes: what is taken for granted.
+        Notes about assumptions.
 
     Raises:
-        InputError: If it is not; a line for each mistake.
+        InputError: They do not; one line for each field.
     """
     experiments = list(experiments)
     if not needs_several_nodes(experiments, nodes):
@@ -130,7 +130,7 @@ def _setting(field: str, value: str, *, is_sweep: bool) -> str:
 
 
 def _folders(experiment: Experiment, environment: Mapping[str, str]) -> list[str]:
-    """Those that must be shared and cannot be looked at from here."""
+    """Folders that must be shared, which cannot be checked from here."""
     dataset = experiment.data.dataset.model_dump(mode="json")
     named = [dataset.get(field) for field in ("root", "test_root", "videos_root", "annotations")]
     kept = [experiment.cluster.storage or environment.get(HOME), getattr(experiment.features, "folder", "")]

@@ -1,4 +1,4 @@
-"""A job before it is sent: what it runs, what it takes along, what it is told, and Ray's command for the same.
+"""A job before it is submitted: command, files, environment, and the equivalent `ray job submit`.
 
 Importing this does not import Ray.
 """
@@ -25,10 +25,10 @@ from side4video.spec.load_sweep import is_sweep, load_sweep
 from side4video.tracking.redaction import is_secret_name, redact_command, redact_text
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
-"""Where `ray start --head` and `ray dashboard` put the job API."""
+"""Job API of `ray start --head` and `ray dashboard`."""
 
 ADDRESS_NAMES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
-"""Of environment variables, as Ray reads them: the first that is set wins, over an option too."""
+"""Environment variables that Ray reads: the first that is set takes precedence, also over an option."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -36,35 +36,35 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True)
 class JobRequest:
-    """A checked document on its way to a cluster."""
+    """A validated document, ready to be submitted."""
 
     kind: str
-    """`run` or `sweep`: the command that the job runs."""
+    """Command of the job: `run` or `sweep`."""
     name: str
     """The document's."""
     digest: str
-    """The experiment's hash, or what the sweep is known by."""
+    """Hash of the experiment or the sweep."""
     experiments: tuple[Experiment, ...]
-    """All that the document stands for; of a search, its base."""
+    """All experiments of the document; of a search, its base."""
     files: JobFiles
     environment: Mapping[str, str]
-    """Variables that the job is given."""
+    """Environment variables of the job."""
     words: tuple[str, ...]
     """The command."""
     submission_id: str
 
     @property
     def entrypoint(self) -> str:
-        """The command as a shell's line."""
+        """The command as a shell line."""
         return shlex.join(self.words)
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What the cluster keeps beside the job."""
+        """Metadata that the cluster stores with the job."""
         return {"name": self.name, "kind": self.kind, "digest": self.digest}
 
     def ray_command(self, address: str, folder: Path) -> str:
-        """The line that submits the same job with Ray's own command; secrets come from the shell's environment.
+        """The `ray job submit` line for the same job; it reads secrets from the environment of the shell.
 
         Args:
             address: Of the job API.
@@ -88,18 +88,18 @@ def read_request(
     submission_id: str = "",
     limit_mebibytes: float = LIMIT_MEBIBYTES,
 ) -> JobRequest:
-    """Read a spec or a sweep, check it, and make a job of it; the cluster is not asked.
+    """Read and validate a spec or a sweep, and prepare its job. This does not contact the cluster.
 
     Args:
         document: The file.
         overrides: `path=value` each, as `run` and `sweep` take them.
         options: Further options of `run` or `sweep`.
         variables_given: Environment variables for the job, `NAME` as it is here or `NAME=VALUE`.
-        submission_id: What the job is called; empty: a name with the document's, its hash, and chance.
-        limit_mebibytes: The most that the job may take along.
+        submission_id: Id of the job; if empty, it is made of the document's name, its hash and random digits.
+        limit_mebibytes: Limit of the upload.
 
     Raises:
-        InputError: If the document is wrong, or means something else on another machine.
+        InputError: If the document is wrong, or has paths that are not valid on another machine.
     """
     base: str | None = None
     if is_sweep(document):
@@ -127,15 +127,15 @@ def read_request(
 def job_environment(
     experiments: Iterable[Experiment], given: Sequence[str] = (), *, document: str = "spec"
 ) -> dict[str, str]:
-    """The variables that a job needs: those that its documents name as `${NAME}`, the tracking server, those given.
+    """Environment variables of a job: those that its documents name as `${NAME}`, the tracking URI, and those given.
 
     Args:
-        experiments: All that the document stands for.
-        given: `NAME`, with its value here, or `NAME=VALUE`.
+        experiments: All experiments of the document.
+        given: `NAME`, with its local value, or `NAME=VALUE`.
         document: The file, for errors.
 
     Raises:
-        InputError: If one is not set here, or is no name.
+        InputError: If a variable is not set here, or its name is invalid.
     """
     environment = {}
     for entry in given:
@@ -188,25 +188,25 @@ def _http(address: str, where: str) -> str:
 
 
 def _is_overridden(address: str) -> bool:
-    """Whether Ray's command would take another address, from the environment."""
+    """Whether an environment variable overrides the address in Ray's command."""
     set_here = [os.environ[name] for name in ADDRESS_NAMES if os.environ.get(name)]
     return bool(set_here) and set_here[0].rstrip("/") != address
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Whether a variable's value is not to be shown."""
+    """Whether the value of a variable must not be shown."""
     return is_secret_name(name) or redact_text(value) != value
 
 
 def job_folder(request: JobRequest) -> Path:
-    """The job's files in a folder that stays, for a command that is run by hand; the same files, the same folder."""
+    """Copy the job's files into a permanent folder, for the command of a dry run; its name depends on their content."""
     folder = home() / "jobs" / f"{request.name}-{request.files.digest[:12]}"
     request.files.copy_into(folder)
     return folder
 
 
 def _as_shell(environment: Mapping[str, str]) -> str:
-    """The environment as a word of a shell; what is secret is read from the shell's own when the line is run."""
+    """The environment as a shell word; secrets are read from the shell's environment when the line is run."""
     secret = [name for name, value in environment.items() if is_secret(name, value)]
     shown = {name: value for name, value in environment.items() if name not in secret}
     if not secret:
@@ -225,7 +225,7 @@ def _checked_id(submission_id: str) -> str:
 
 
 def as_json(request: JobRequest, address: str) -> dict[str, Any]:
-    """What is to be said of a job, as JSON values without secrets."""
+    """Description of a job as JSON values, without secrets."""
     return {
         "submission_id": request.submission_id,
         "address": redact_text(address),

@@ -74,7 +74,8 @@ def submit(
     cluster.submit(request)
     called = f"side4video jobs {{}} {request.submission_id}" + (f" --address {shlex.quote(address)}" if address else "")
     _print_note(
-        f"Job {request.submission_id} is submitted: {request.kind} {request.name}, {_describe_files(request)} sent along."
+        f"Job {request.submission_id} is submitted: {request.kind} {request.name}, "
+        f"{_describe_files(request)} sent along."
     )
     if not waits:
         _print_note(f"Follow it: {called.format('logs -f')}\nStop it:   {called.format('stop')}")

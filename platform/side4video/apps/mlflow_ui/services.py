@@ -2,7 +2,7 @@
 
 import click
 
-from side4video.apps.mlflow_ui.keep_open import keep_open
+from side4video.apps.mlflow_ui.ui import run_server
 from side4video.core.errors import InputError
 
 
@@ -55,11 +55,11 @@ def services(
         allowed_hosts=allowed_hosts,
         workers=workers,
     )
-    reached = [host] if host not in {"0.0.0.0", "::"} else [*allowed_hosts, *names_here()]  # noqa: S104 - compared
+    names = [host] if host not in {"0.0.0.0", "::"} else [*allowed_hosts, *names_here()]  # noqa: S104 - compared
 
-    def tell(_: str) -> None:
-        click.echo(f"For runs:  export MLFLOW_TRACKING_URI=http://{reached[0]}:{port}")
+    def print_uri(_: str) -> None:
+        click.echo(f"For runs:  export MLFLOW_TRACKING_URI=http://{names[0]}:{port}")
         if is_loopback(host):
             click.echo("Only this machine reaches it; --host 0.0.0.0 opens it to others.")
 
-    keep_open(server, tell)
+    run_server(server, print_uri)

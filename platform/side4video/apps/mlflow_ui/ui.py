@@ -1,19 +1,21 @@
 """`side4video ui`: MLflow's pages over the runs, on this machine only unless told otherwise."""
 
+import signal
 import webbrowser
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from side4video.apps.mlflow_ui.keep_open import keep_open
 from side4video.core.errors import InputError
 from side4video.tasks.metrics import MAIN_METRICS
 
 if TYPE_CHECKING:
+    from side4video.tracking.mlflow.server import TrackingServer
     from side4video.tracking.mlflow.store import MLflowStore
 
 ORDER_BY = MAIN_METRICS[0]
-"""The metric by which arms are compared, and runs are sorted where no view can be kept."""
+"""Metric of the comparison of arms; also the sort order if the store cannot save a view."""
 
 
 @click.command()
@@ -34,18 +36,18 @@ def ui(*, port: int, host: str, uri: str, experiment: str, sweep: str, opens_bro
     experiment_id, view = _find_arms(store, sweep) if sweep else _all_runs(store)
 
     def link(base: str) -> str:
-        # MLflow folds the arms into their sweep and then draws nothing; the view unfolds them.
+        # MLflow groups the arms under their sweep and then draws no chart; the saved view ungroups them.
         return experiment_link(base, experiment_id, "" if view else ORDER_BY, chart=bool(sweep), view=view)
 
     if is_server(store.uri):
-        _show(link(store.uri), opens_browser=opens_browser)
+        _print_link(link(store.uri), opens_browser=opens_browser)
         return
     server = TrackingServer(store, host=host, port=port)
-    keep_open(server, lambda address: _show(link(address), opens_browser=opens_browser))
+    run_server(server, lambda address: _print_link(link(address), opens_browser=opens_browser))
 
 
 def _all_runs(store: "MLflowStore") -> tuple[str, str]:
-    """The experiment, and the name of the view of its runs; none where the store lets nobody keep a view."""
+    """The experiment, and the name of the saved view of its runs; empty if the store cannot save one."""
     from side4video.tracking.mlflow.connection import TrackingError
     from side4video.tracking.mlflow.saved_views import RUNS_VIEW, runs_view
 
@@ -57,7 +59,7 @@ def _all_runs(store: "MLflowStore") -> tuple[str, str]:
 
 
 def _find_arms(store: "MLflowStore", sweep: str) -> tuple[str, str]:
-    """The experiment that a sweep is in, and the name of the view of its arms."""
+    """The experiment of a sweep, and the name of the saved view of its arms."""
     from side4video.tracking.mlflow.store import MLflowStore
     from side4video.tracking.sweep_logger import children_of
     from side4video.tracking.tags import SWEEP_TAG
@@ -72,7 +74,36 @@ def _find_arms(store: "MLflowStore", sweep: str) -> tuple[str, str]:
     return run.experiment_id, key
 
 
-def _show(link: str, *, opens_browser: bool) -> None:
+def _print_link(link: str, *, opens_browser: bool) -> None:
     click.echo(f"Runs:   {link}")
     if opens_browser:
         webbrowser.open(link)
+
+
+def run_server(server: "TrackingServer", on_ready: Callable[[str], None]) -> None:
+    """Start a server, print its address, and wait for Ctrl-C or a signal, which end all its processes.
+
+    Args:
+        server: Not started yet.
+        on_ready: Called with the address as soon as the server answers.
+    """
+    from side4video.core.network import is_loopback
+
+    if not is_loopback(server.host):
+        who = f"whoever reaches {server.host}:{server.port} can change and delete runs"
+        click.echo(f"warning: MLflow asks for no login; {who}", err=True)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _interrupt)
+    click.echo("Starting MLflow …", err=True)
+    try:
+        with server:
+            click.echo(f"MLflow: {server.address}  (Ctrl-C ends it)")
+            on_ready(server.address)
+            server.wait()
+    except KeyboardInterrupt:
+        click.echo("MLflow ended.", err=True)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt

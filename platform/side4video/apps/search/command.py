@@ -66,18 +66,18 @@ def search(
     with ProgressView(unit="videos") as progress:
         finished, encoder = _load(run, uri, weights, progress)
         query = encoder.read(text)
-        index, notes = _refresh(encoder, finished, (place, files), (index, weights), progress)
-        matches = _rank(encoder, query, index, place, top)
+        videos, notes = _refresh(encoder, finished, (place, files), (index, weights), progress)
+        matches = _rank(encoder, query, videos, place, top)
         if page:
             progress.report("fetching frames for the page")
-            _write_page(page, encoder, query, matches, (text, place, _title(finished, weights, index)))
+            _write_page(page, encoder, query, matches, (text, place, _title(finished, weights, videos)))
     if query.is_cut:
         progress.note(
             f"the text is longer than the {encoder.words} tokens that the run reads (task.words); its end is cut"
         )
     for note in [*notes, *(f"the folder {name} cannot be looked into" for name in locked)]:
         progress.note(note)
-    _print_broken(index, place)
+    _print_broken(videos, place)
     if as_json:
         click.echo(json.dumps([_as_json(place, each) for each in matches], indent=2))
     else:
@@ -88,7 +88,7 @@ def search(
 
 def _check_text(text: str) -> None:
     if not text.strip():
-        raise InputError("TEXT", "is empty", fix='say what is to be seen, as in "a dog catches a ball"')
+        raise InputError("TEXT", "is empty", fix='give a text to search for, such as "a dog catches a ball"')
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -5,25 +5,21 @@ open_clip's model configurations; those of the EVA towers, which open_clip takes
 """
 
 import json
-from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import PositiveInt, model_validator
+from pydantic import model_validator
 
 from side4video.core.errors import InputError
-from side4video.core.spec import Spec
+from side4video.models.backbones.backbone_spec import BackboneSpec
 from side4video.models.backbones.pretrained_tags import PRETRAINED_TAGS, normalisation
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.backbones.text import CLIP_WORDS
 from side4video.models.backbones.weights import PretrainedWeights, Weights
 
 if TYPE_CHECKING:
-    from side4video.models.towers.frozen_tower import FrozenTower
-    from side4video.models.towers.load import TowerWeights
-    from side4video.models.towers.text_tower import TextFeatures, TextTower
     from side4video.models.towers.trunk import Trunk
 
 Model = Literal[
@@ -70,27 +66,14 @@ _EVA: dict[str, dict[str, Any]] = {
 """Sizes of the EVA towers by timm's names for them (timm/models/eva.py)."""
 
 
-class OpenCLIPSpec(Spec):
+class OpenCLIPSpec(BackboneSpec):
     """The image tower of a CLIP or EVA-CLIP model of open_clip."""
-
-    has_text_tower: ClassVar[bool] = True
-    """Whether the backbone has a text tower."""
-    most_words: ClassVar[int] = CLIP_WORDS
-    """Maximum number of tokens of a text."""
 
     kind: Literal["open-clip"] = "open-clip"
     model: Model
     """open_clip's name of the model. OpenAI's weights need a name that ends in `-quickgelu`."""
     weights: Weights
     """The source of the weights. With a file, frames are normalised with CLIP's values; `kind: vit` takes others."""
-    precision: Literal["fp32", "bf16", "8-bit"] = "bf16"
-    """Precision of the frozen weights and of the tokens; `8-bit` stores the blocks' matrices in 8 bits and computes in
-    bf16."""
-    chunk_frames: PositiveInt | Literal["auto", "all"] = "auto"
-    """Frames that pass through a block at a time. Fewer need less memory; the tokens are the same up to rounding.
-    `auto`: as many as keep a block's intermediate results under 192 MiB."""
-    kept_tokens: Literal["own-precision", "8-bit"] = "own-precision"
-    """How the tokens that a student reads are stored until its backward: in the tower's precision, or in eight bits."""
 
     @model_validator(mode="after")
     def weights_were_trained_with_the_models_activation(self) -> Self:
@@ -118,13 +101,24 @@ class OpenCLIPSpec(Spec):
         """Whether the model computes `x * sigmoid(1.702 x)`, according to its name."""
         return self.model.endswith("-quickgelu")
 
-    def check(self, where: str = "backbone") -> None:
-        """Check on this machine that the file of weights exists.
+    @property
+    def has_text_tower(self) -> bool:
+        """See `BackboneSpec`."""
+        return True
 
-        Raises:
-            InputError: It does not, or a variable in its path is not set.
-        """
-        self.weights.check(f"{where}.weights")
+    @property
+    def most_words(self) -> int:
+        """See `BackboneSpec`."""
+        return CLIP_WORDS
+
+    @property
+    def library_model(self) -> str:
+        """See `BackboneSpec`."""
+        return self.model
+
+    def text_config(self) -> dict[str, Any]:
+        """See `BackboneSpec`."""
+        return read_config(self.model)
 
     def shape(self) -> TowerShape:
         """The tower's sizes and conventions, without torch.
@@ -160,67 +154,14 @@ class OpenCLIPSpec(Spec):
             **common,
         )
 
-    def build(self, device: str = "cpu", given: "TowerWeights | None" = None) -> "FrozenTower":
-        """The tower on `cpu`, `cuda` or `meta` (sizes without weights).
-
-        Args:
-            device: The device.
-            given: The weights from `read_weights`; None to read them.
-
-        Raises:
-            InputError: The weights are missing, unreadable, another tower's, or cannot be downloaded.
-        """
-        from side4video.models.towers.load import load_tower
-
-        return load_tower(
-            self._trunk(),
-            self.shape(),
-            weights=self.weights,
-            model=self.model,
-            precision=self.precision,
-            chunk_frames=self.chunk_frames,
-            kept_tokens=self.kept_tokens,
-            device=device,
-            given=given,
-        )
-
-    def read_weights(self) -> "TowerWeights":
-        """The tower's weights on the CPU, to be shared with other processes.
-
-        Raises:
-            InputError: The weights are missing, unreadable, another tower's, or cannot be downloaded.
-        """
-        from side4video.models.towers.load import read_weights
-
-        return read_weights(self._trunk(), self.shape(), self.weights, model=self.model, precision=self.precision)
-
-    def _trunk(self) -> "Trunk":
+    def build_trunk(self) -> "Trunk":
+        """See `BackboneSpec`."""
         from side4video.models.towers.open_clip_vit import OpenCLIPTrunk
         from side4video.models.towers.timm_eva import EvaTrunk
 
         if timm_name := read_config(self.model)["vision_cfg"].get("timm_model_name"):
             return EvaTrunk.on_meta(self.shape(), timm_name)
         return OpenCLIPTrunk.on_meta(self.shape(), pre_norm=True)
-
-    def encode_texts(self, texts: Sequence[str], device: str = "cpu") -> "TextFeatures":
-        """The text tower's features of some texts.
-
-        Raises:
-            InputError: The weights are missing, unreadable, or hold no text tower.
-        """
-        from side4video.models.towers.text_tower import encode_texts
-
-        return encode_texts(read_config(self.model), texts, weights=self.weights, model=self.model, device=device)
-
-    def build_text_tower(self, device: str = "cpu") -> "TextTower":
-        """The model's text tower.
-
-        Raises:
-            InputError: The weights are missing, unreadable, or hold no text tower.
-        """
-        from side4video.models.towers.text_tower import load_text_tower
-
-        return load_text_tower(read_config(self.model), weights=self.weights, model=self.model, device=device)
 
 
 @cache

@@ -4,28 +4,24 @@ The blocks are those of CLIP (Radford et al., 2021, arXiv 2103.00020): pre-norm 
 positions, a class token first.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from side4video.core.errors import InputError
-from side4video.core.spec import Spec
+from side4video.models.backbones.backbone_spec import BackboneSpec
 from side4video.models.backbones.shape import CLIP_MEAN, CLIP_STD, TowerShape
 from side4video.models.backbones.text import NoTextSpec, TextSide
 from side4video.models.backbones.weights import LocalWeights
 
 if TYPE_CHECKING:
-    from side4video.models.towers.frozen_tower import FrozenTower
-    from side4video.models.towers.load import TowerWeights
-    from side4video.models.towers.text_tower import TextFeatures, TextTower
     from side4video.models.towers.trunk import Trunk
 
 Mean = Annotated[NonNegativeFloat, Field(le=1)]
 Std = Annotated[PositiveFloat, Field(le=1)]
 
 
-class ViTSpec(Spec):
+class ViTSpec(BackboneSpec):
     """A vision transformer of any size, with weights from a file or random weights."""
 
     kind: Literal["vit"] = "vit"
@@ -55,14 +51,6 @@ class ViTSpec(Spec):
     """Channel means the tower was trained with, of pixels in 0..1."""
     std: tuple[Std, Std, Std] = CLIP_STD
     """Channel standard deviations the tower was trained with."""
-    precision: Literal["fp32", "bf16", "8-bit"] = "bf16"
-    """Precision of the frozen weights and of the tokens; `8-bit` stores the blocks' matrices in 8 bits and computes in
-    bf16."""
-    chunk_frames: PositiveInt | Literal["auto", "all"] = "auto"
-    """Frames that pass through a block at a time. Fewer need less memory; the tokens are the same up to rounding.
-    `auto`: as many as keep a block's intermediate results under 192 MiB."""
-    kept_tokens: Literal["own-precision", "8-bit"] = "own-precision"
-    """How the tokens that a student reads are stored until its backward: in the tower's precision, or in eight bits."""
 
     @model_validator(mode="after")
     def patches_tile_the_image(self) -> Self:
@@ -95,14 +83,6 @@ class ViTSpec(Spec):
         """Maximum number of tokens of a text."""
         return 0 if isinstance(self.text, NoTextSpec) else self.text.words
 
-    def check(self, where: str = "backbone") -> None:
-        """Check on this machine that the file of weights exists.
-
-        Raises:
-            InputError: It does not, or a variable in its path is not set.
-        """
-        self.weights.check(f"{where}.weights")
-
     def shape(self) -> TowerShape:
         """The tower's sizes and conventions, without torch."""
         return TowerShape(
@@ -123,65 +103,14 @@ class ViTSpec(Spec):
             layer_norm_epsilon=1e-5,
         )
 
-    def build(self, device: str = "cpu", given: "TowerWeights | None" = None) -> "FrozenTower":
-        """The tower on `cpu`, `cuda` or `meta` (sizes without weights).
-
-        Args:
-            device: The device.
-            given: The weights from `read_weights`; None to read them.
-
-        Raises:
-            InputError: The weights are missing, unreadable, or another tower's.
-        """
-        from side4video.models.towers.load import load_tower
-
-        return load_tower(
-            self._trunk(),
-            self.shape(),
-            weights=self.weights,
-            precision=self.precision,
-            chunk_frames=self.chunk_frames,
-            kept_tokens=self.kept_tokens,
-            device=device,
-            given=given,
-        )
-
-    def read_weights(self) -> "TowerWeights":
-        """The tower's weights on the CPU, to be shared with other processes.
-
-        Raises:
-            InputError: The weights are missing, unreadable, or another tower's.
-        """
-        from side4video.models.towers.load import read_weights
-
-        return read_weights(self._trunk(), self.shape(), self.weights, precision=self.precision)
-
-    def _trunk(self) -> "Trunk":
+    def build_trunk(self) -> "Trunk":
+        """See `BackboneSpec`."""
         from side4video.models.towers.open_clip_vit import OpenCLIPTrunk
 
         return OpenCLIPTrunk.on_meta(self.shape(), pre_norm=self.pre_norm)
 
-    def encode_texts(self, texts: Sequence[str], device: str = "cpu") -> "TextFeatures":
-        """The text tower's features of some texts.
-
-        Raises:
-            InputError: There is no text tower, or the weights hold none.
-        """
-        from side4video.models.towers.text_tower import encode_texts
-
-        return encode_texts(self._config(), texts, weights=self.weights, model="", device=device)
-
-    def build_text_tower(self, device: str = "cpu") -> "TextTower":
-        """The text tower.
-
-        Raises:
-            InputError: There is no text tower, or the weights hold none.
-        """
-        from side4video.models.towers.text_tower import load_text_tower
-
-        return load_text_tower(self._config(), weights=self.weights, model="", device=device)
-
-    def _config(self) -> dict[str, Any]:
+    def text_config(self) -> dict[str, Any]:
+        """See `BackboneSpec`."""
         if isinstance(self.text, NoTextSpec):
             raise InputError(
                 "backbone.text", "there is no text tower", allowed="{kind: transformer}", fix="say how large it is"

@@ -11,7 +11,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from side4video.core.errors import InputError
-from side4video.core.metric import LARGEST
+from side4video.core.metric import MAX_VALUE
 from side4video.reports.arms import ArmResult, Mode, spread
 from side4video.reports.figures.figure import ReportFigure
 from side4video.reports.figures.style import (
@@ -29,11 +29,11 @@ from side4video.reports.figures.style import (
     shorten,
     style_axes,
 )
-from side4video.tasks.metrics import CURVE_METRICS, is_fraction, metric_title, printed_value
+from side4video.tasks.metrics import METRICS, is_fraction, metric_title, printed_value
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.tags import REUSED_TAG
 
-SHOWN = tuple(f"eval/{each.name}" for each in CURVE_METRICS if each.in_summary and not each.name.endswith("_r5"))
+SHOWN = tuple(f"eval/{each.name}" for each in METRICS if each.in_summary and not each.name.endswith("_r5"))
 """Metrics of one run that are drawn, of those that it has; the first is the one by which its best epoch is chosen."""
 TRAIN, TEST = "train/loss", "eval/loss"
 MAX_NAMED_ARMS = len(COLOURS)
@@ -73,10 +73,10 @@ def curves_of(history: History) -> dict[str, Curve]:
     return {
         name: Curve(
             tuple((step + 1) / steps_an_epoch for step in sorted(values)),
-            tuple(values[step] if abs(values[step]) < LARGEST else math.nan for step in sorted(values)),
+            tuple(values[step] if abs(values[step]) < MAX_VALUE else math.nan for step in sorted(values)),
         )
         for name, values in history.items()
-        if name != "eval/epoch" and any(abs(value) < LARGEST for value in values.values())
+        if name != "eval/epoch" and any(abs(value) < MAX_VALUE for value in values.values())
     }
 
 

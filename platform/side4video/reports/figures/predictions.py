@@ -77,7 +77,7 @@ def zero_shot_run(store: RunStore, run: StoredRun) -> StoredRun:
         InputError: There is none.
     """
     tags = {"method": "zero-shot", STATE_TAG: "finished", FINGERPRINT_TAG: run.tags.get(FINGERPRINT_TAG, "")}
-    found = store.runs(tags=tags, everywhere=True)
+    found = store.runs(tags=tags, all_experiments=True)
     of_classes = [each for each in found if each.params.get("task.kind") == "recognition"]
     if not of_classes:
         raise InputError(

@@ -51,6 +51,9 @@ class RecognitionSpec(Spec):
     metrics: ClassVar[tuple[MetricSpec, ...]] = METRICS
     """The metrics of an evaluation; the first one selects the best epoch."""
 
+    method_output: ClassVar[str] = "recognition"
+    """It takes methods that are defined for this task."""
+
     kind: Literal["recognition"] = "recognition"
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     """Share of the target spread over all classes (Table 12)."""

@@ -91,6 +91,9 @@ class RetrievalSpec(Spec):
     """The metrics of an evaluation, from texts to videos and from videos to texts; the first one selects the best
     epoch."""
 
+    method_output: ClassVar[str] = "retrieval"
+    """It takes methods that are defined for this task."""
+
     kind: Literal["retrieval"] = "retrieval"
     words: Annotated[int, Field(ge=3, le=77)] = 32
     """Tokens of a text, start and end included (authors: 32); longer texts are cut."""

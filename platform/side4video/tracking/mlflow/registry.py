@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.models import ModelSignature
 
-NEEDED = (
+PACKAGES = (
     *(
         "av",
         "click",
@@ -70,7 +70,7 @@ class LoggedModel:
 
 
 @dataclass(frozen=True)
-class Registered:
+class RegisteredVersion:
     """A version in the registry."""
 
     name: str
@@ -98,7 +98,7 @@ def check_model_name(name: str) -> str:
 def requirements() -> list[str]:
     """What a logged model needs, each in exactly the version that is installed here."""
     found = []
-    for name in NEEDED:
+    for name in PACKAGES:
         try:
             # A build's own mark (`+cpu`) is no part of the version that others can install.
             found.append(f"{name}=={metadata.version(name).partition('+')[0]}")
@@ -108,7 +108,7 @@ def requirements() -> list[str]:
 
 
 @translate_errors
-def register_model(uri: str, run: StoredRun, model: LoggedModel) -> Registered:
+def register_model(uri: str, run: StoredRun, model: LoggedModel) -> RegisteredVersion:
     """Log a model of a run, and make it the newest version of its name in the registry.
 
     Args:
@@ -144,7 +144,7 @@ def register_model(uri: str, run: StoredRun, model: LoggedModel) -> Registered:
     # What MLflow's pages link a logged model to its version by.
     versions = json.dumps([{"name": model.name, "version": version.version}])
     client.set_logged_model_tags(made.model_id, {"mlflow.modelVersions": versions})
-    return Registered(model.name, str(version.version), made.model_id)
+    return RegisteredVersion(model.name, str(version.version), made.model_id)
 
 
 def _make_name(client: "MlflowClient", name: str) -> None:

@@ -29,7 +29,7 @@ COLUMN_PIXELS = 135
 CHART_PIXELS = 420
 """The height of the parallel coordinates."""
 
-MOST_PARAMETERS = 8
+MAX_PARAMETERS = 8
 """Axes of what was swept; more cannot be read."""
 
 
@@ -41,7 +41,7 @@ def arms_filter(sweep: str, tag: str) -> str:
 def varying(parameters: Sequence[dict[str, str]]) -> list[str]:
     """The swept parameters (`arm/*`) that are not the same in all arms, in the order of their first arm."""
     names = dict.fromkeys(name for each in parameters for name in each if name.startswith("arm/"))
-    return [name for name in names if len({each.get(name) for each in parameters}) > 1][:MOST_PARAMETERS]
+    return [name for name in names if len({each.get(name) for each in parameters}) > 1][:MAX_PARAMETERS]
 
 
 def sweep_view(filter: str, *, parameters: Sequence[str], metrics: Sequence[str], uuid: str) -> dict[str, Any]:  # noqa: A002

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-PAGE = 1000
+PAGE_SIZE = 1000
 """Runs in one answer of the store."""
 
-SHORTEST_PREFIX = 4
+MIN_PREFIX = 4
 """Characters of an id that may stand for all of it."""
 
 
@@ -62,7 +62,7 @@ def search(client: "MlflowClient", experiments: Sequence[str], *, filter: str, l
     token: str | None = None
     order = ["attributes.start_time DESC"]
     while len(found) < limit:
-        wanted = min(PAGE, limit - len(found))
+        wanted = min(PAGE_SIZE, limit - len(found))
         page = client.search_runs(list(experiments), filter, max_results=wanted, order_by=order, page_token=token)
         found += map(stored_run, page)
         token = page.token
@@ -87,14 +87,14 @@ def find_run(client: "MlflowClient", name_or_id: str, *, where: str) -> StoredRu
     if exact:
         return exact[0]
     # `%` and `_` are wildcards to the store, and no part of an id.
-    may_be_id = name_or_id.isalnum() and len(name_or_id) >= SHORTEST_PREFIX
-    begun = matching(f"attributes.run_id LIKE '{name_or_id.lower()}%'") if may_be_id else []
-    if len(begun) == 1:
-        return begun[0]
-    if begun:
-        ids = ", ".join(run.run_id[:12] for run in begun)
+    may_be_id = name_or_id.isalnum() and len(name_or_id) >= MIN_PREFIX
+    matches = matching(f"attributes.run_id LIKE '{name_or_id.lower()}%'") if may_be_id else []
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        ids = ", ".join(run.run_id[:12] for run in matches)
         raise InputError(where, "several runs have an id that begins so", allowed=ids, fix="give more of the id")
-    names = [run.name for run in matching("", PAGE)]
+    names = [run.name for run in matching("", PAGE_SIZE)]
     near = difflib.get_close_matches(name_or_id, names, n=5) or list(dict.fromkeys(names))[:5]
     allowed = ", ".join(dict.fromkeys(near)) or "the store has no runs yet"
     raise InputError(where, "no run has this name or id", allowed=allowed)

@@ -146,15 +146,15 @@ class TrackingServer:
         if process is None:
             return
         try:
-            family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+            processes = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
         except psutil.NoSuchProcess:
-            family = []
-        for member in family:
+            processes = []
+        for member in processes:
             _signal(member, "terminate")
         try:
-            psutil.wait_procs(family, timeout=STOP_SECONDS)
+            psutil.wait_procs(processes, timeout=STOP_SECONDS)
         finally:  # also when a second Ctrl-C cuts the wait short
-            for member in family:
+            for member in processes:
                 _signal(member, "kill")
             process.wait()
 
@@ -180,12 +180,12 @@ class TrackingServer:
 
     def _check_port(self) -> None:
         try:
-            family, _, _, _, place = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
+            processes, _, _, _, place = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
         except socket.gaierror as error:
             raise InputError(
                 "--host", f"`{self.host}` is no address ({error.strerror})", fix="--host 127.0.0.1"
             ) from error
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
+        with socket.socket(processes, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server itself does
             try:
                 probe.bind(place)
@@ -194,7 +194,7 @@ class TrackingServer:
                 raise InputError("--port", f"{self.port} may not be used here", allowed=allowed) from error
             except OSError as error:
                 found = f"{self.host}:{self.port} cannot be used ({error.strerror})"
-                raise InputError("--port", found, fix=f"--port {_free_port(family, self.host)}") from error
+                raise InputError("--port", found, fix=f"--port {_free_port(processes, self.host)}") from error
 
     def _wait_until_healthy(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -214,16 +214,16 @@ def _signals_deferred() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # others hear no signals
         yield
         return
-    taken: list[int] = []
+    received: list[int] = []
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     handled = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, lambda number, _: taken.append(number)) for number in handled}
+    before = {number: signal.signal(number, lambda number, _: received.append(number)) for number in handled}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for number in taken[:1]:
+        for number in received[:1]:
             signal.raise_signal(number)
 
 
@@ -237,8 +237,8 @@ def _is_healthy(address: str) -> bool:
         return False
 
 
-def _free_port(family: socket.AddressFamily, host: str) -> int:
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
+def _free_port(processes: socket.AddressFamily, host: str) -> int:
+    with socket.socket(processes, socket.SOCK_STREAM) as probe:
         try:
             probe.bind((host, 0))
         except OSError:

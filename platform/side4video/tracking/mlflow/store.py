@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment
 
 
-METRICS_IN_A_REQUEST = 500
+MAX_METRICS_PER_REQUEST = 500
 
 MEASURED_MEMORY, PLANNED_MEMORY = "memory/peak_gib", "plan/peak_memory_gib"
 
@@ -235,13 +235,13 @@ class MLflowStore:
         status: str = "",
         tags: Mapping[str, str] | None = None,
         with_tags: Sequence[str] = (),
-        everywhere: bool = False,
+        all_experiments: bool = False,
         limit: int = 50_000,
     ) -> list[StoredRun]:
         """See `RunStore`; `filter` is an MLflow filter in place of the others, such as "metrics.`eval/top1` > 0.5"."""
         text = filter or filter_text(name=name, status=status, tags=tags or {}, with_tags=with_tags)
         experiments = [self.experiment_id]
-        if everywhere:
+        if all_experiments:
             experiments = [experiment.experiment_id for experiment in self._client.search_experiments()]
         return search(self._client, experiments, filter=text, limit=limit)
 
@@ -262,8 +262,8 @@ class MLflowStore:
 
         An outage is not an error: the metrics then wait in the outbox.
         """
-        for start in range(0, len(metrics), METRICS_IN_A_REQUEST):
-            self._writer.write(run_id, {"metrics": list(metrics[start : start + METRICS_IN_A_REQUEST])})
+        for start in range(0, len(metrics), MAX_METRICS_PER_REQUEST):
+            self._writer.write(run_id, {"metrics": list(metrics[start : start + MAX_METRICS_PER_REQUEST])})
 
     def log_params(self, run_id: str, document: Mapping[str, Any]) -> None:
         """Store a nested document under dotted names, secrets hidden.

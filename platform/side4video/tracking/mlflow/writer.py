@@ -69,9 +69,9 @@ class Writer:
                 return
             except OutageError as error:
                 may_try = False
-                self._note_outage()
-                told = (redact_text(self.uri), queue.file.parent, error)
-                log.warning("the tracking store %s is away; what is logged waits in %s (%s)", *told)
+                self._start_outage()
+                warning_args = (redact_text(self.uri), queue.file.parent, error)
+                log.warning("the tracking store %s is away; what is logged waits in %s (%s)", *warning_args)
         queue.append(record)
         if may_try and self._deliver(queue) == 0:
             self.flush()  # the store is back: for the other runs, too
@@ -86,14 +86,14 @@ class Writer:
         self._is_away = not connection.is_reachable(self.uri)
         return not self._is_away
 
-    def _note_outage(self) -> None:
+    def _start_outage(self) -> None:
         self._is_away = True
         self._next_probe = time.monotonic() + PROBE_EVERY_SECONDS
 
     def _deliver(self, queue: OfflineQueue) -> int:
         left = queue.deliver(lambda record: self._apply(queue.run_id, record))
         if left:
-            self._note_outage()
+            self._start_outage()
         return left
 
     @translate_errors

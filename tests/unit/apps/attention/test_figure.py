@@ -97,13 +97,12 @@ def film_of(path):
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(2.0, 16), (None, 20), (0.1, FRAMES), (10_000.0, 24)])
-def test_the_film_lasts_as_long_as_the_video_and_shows_every_frame(seconds, expected, tmp_path, monkeypatch):
-    monkeypatch.setattr(drawn, "MAX_FILM_SECONDS", 3.0)
+def test_the_film_lasts_as_long_as_the_video_and_shows_every_frame(seconds, expected, tmp_path):
     frames = even_frames()
     for number, frame in enumerate(frames):
         frame[:] = 40 * number + 20
     maps = {"CLIP": spot(0, 0), "side network": spot(3, 1)}
-    path = attention_film(tmp_path / "a.mp4", frames, maps, title="a.mp4", seconds=seconds)
+    path = attention_film(tmp_path / "a.mp4", frames, maps, title="a.mp4", seconds=seconds, max_seconds=3.0)
     codec, rate, shown = film_of(path)
     assert (codec, rate, len(shown)) == ("h264", 8.0, expected)
     height, width = shown[0].shape[:2]

@@ -81,9 +81,8 @@ def test_a_place_that_cannot_be_written_is_a_note(data, pool, tmp_path):
     assert "could not be written" in kept.notes[-1]
 
 
-def test_it_is_written_now_and_then(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(kept_module, "SAVE_EVERY_SECONDS", -1)
-    kept = kept_module.SavedResults(tmp_path / "kept.json", data)
+def test_it_is_written_now_and_then(data, tmp_path):
+    kept = kept_module.SavedResults(tmp_path / "kept.json", data, save_every_seconds=-1)
     kept.store_digest("a", kept_module.FileVersion(1, 2), "hash")
     assert json.loads((tmp_path / "kept.json").read_text())["files"] == [["a", [1, 2], "hash"]]
 

@@ -40,7 +40,7 @@ def test_it_says_what_was_written_and_how_to_use_it(tmp_path, spec):
     assert "verified: every shard has the bytes that were written" in done.stdout
     assert last == f"use it with  dataset: {{kind: packed, root: {tmp_path / 'out'}}}"
     assert "packing videos 10/10" in done.stderr
-    assert "verifying shards: 3/3" in done.stderr
+    assert "verifying shards 3/3" in done.stderr
     again = packed(spec, tmp_path / "out", "--files-per-shard", 4, "--json")
     answer = json.loads(again.stdout)
     assert (answer["videos"], answer["encoded"], answer["clips"], answer["shards"]) == (10, 0, 12, 3)

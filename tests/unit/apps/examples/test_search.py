@@ -78,7 +78,7 @@ def test_the_first_videos_and_the_own_one(gallery, stored):
 
 def test_ties_count_against_the_model(gallery, stored, monkeypatch):
     alike = torch.zeros(len(gallery.places))
-    monkeypatch.setattr(VideoGallery, "_similarities", lambda self, question: alike)
+    monkeypatch.setattr(gallery, "similarities", lambda query: alike)
     example = gallery.find(stored[0], top=2)
     assert example.own_rank == len(gallery.places)
     alike[3] = float("nan")
@@ -119,7 +119,7 @@ def test_the_command_writes_pictures_and_a_page(run, stored, tmp_path):
 
 
 def test_ranks_that_moved_are_told(run, monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "Gallery", Reversed)
+    monkeypatch.setattr(module, "VideoGallery", Reversed)
     done = invoke(run.run_id, "--out", tmp_path / "out", "--queries", 2)
     assert "Ranks that differ from the stored ones" in done.stdout
 
@@ -127,8 +127,8 @@ def test_ranks_that_moved_are_told(run, monkeypatch, tmp_path):
 class Reversed(VideoGallery):
     """Finds the least alike first."""
 
-    def _similarities(self, question):
-        return -super()._similarities(question)
+    def similarities(self, query):
+        return -super().similarities(query)
 
 
 def test_what_it_cannot_show_is_refused(run, tmp_path, monkeypatch):

@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import ray
+from ray.job_submission import JobDetails, JobSubmissionClient
 
-from side4video.apps.jobs import client
 from side4video.apps.jobs.client import JobCluster
 from side4video.core.errors import InputError, Side4VideoError
 from side4video.tracking.redaction import HIDDEN
@@ -82,14 +82,13 @@ def test_nobody_there_is_one_line_with_the_way_out(monkeypatch):
         JobCluster(address)
 
 
-def test_one_that_accepts_and_says_nothing(monkeypatch):
-    monkeypatch.setattr(client, "ANSWER_SECONDS", 0.3)
+def test_one_that_accepts_and_says_nothing():
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         started = time.monotonic()
         with pytest.raises(InputError, match="does not answer"):
-            JobCluster(f"http://127.0.0.1:{silent.getsockname()[1]}")
+            JobCluster(f"http://127.0.0.1:{silent.getsockname()[1]}", answer_seconds=0.3)
     assert time.monotonic() - started < 5
 
 
@@ -166,37 +165,42 @@ def test_a_job_that_is_gone_is_a_failure_and_no_traceback(dashboard):
 # ---- logs
 
 
-class Breaking:
-    """Stands for Ray's client: a log that breaks off, and is told again from its beginning in other pieces."""
+def with_log(*attempts, end=""):
+    """Ray's client for logs that break off, and start again in other pieces; the job runs until the last, if it ends."""
+    attempts = list(attempts)
 
-    def __init__(self, *tellings):
-        self.tellings = list(tellings)
+    class Client(JobSubmissionClient):
+        async def tail_job_logs(self, _):
+            for piece in attempts.pop(0):
+                if piece is None:
+                    raise RuntimeError("broke off")
+                yield piece
+                await asyncio.sleep(0)
 
-    async def tail_job_logs(self, _):
-        for piece in self.tellings.pop(0):
-            if piece is None:
-                raise RuntimeError("broke off")
-            yield piece
-            await asyncio.sleep(0)
+        def get_job_info(self, name):
+            if not end:
+                return super().get_job_info(name)
+            return JobDetails(**details(name, "RUNNING" if attempts else end))
+
+    return Client
 
 
-def test_a_log_that_breaks_off_is_shown_once(dashboard, monkeypatch):
-    monkeypatch.setattr(client, "POLL_SECONDS", 0.01)
-    cluster = JobCluster(dashboard.address)
-    broken = Breaking(["one\n", "two\n", None], ["one\ntwo\nthr", "ee\nHF_TOKEN=hunter2\n"])
-    monkeypatch.setattr(cluster._client, "tail_job_logs", broken.tail_job_logs)
-    states = iter([details("a"), details("a", "SUCCEEDED")])
-    monkeypatch.setattr(cluster, "wait", lambda *_, **__: client._job(client.JobDetails(**next(states))))
+def test_a_log_that_breaks_off_is_shown_once(dashboard):
+    client = with_log(
+        ["one\n", "two\n", None],
+        ["one\ntwo\nthr", "ee\nHF_TOKEN=hunter2\n"],
+        end="SUCCEEDED",
+    )
+    cluster = JobCluster(dashboard.address, poll_seconds=0.01, connect=client)
     shown = []
     assert cluster.follow("a", shown.append).state == "SUCCEEDED"
     assert "".join(shown) == f"one\ntwo\nthree\nHF_TOKEN={HIDDEN}\n"
 
 
-def test_a_job_that_ended_before_it_was_followed_is_told_whole(dashboard, monkeypatch):
+def test_a_job_that_ended_before_it_was_followed_is_told_whole(dashboard):
     dashboard.answers["/api/jobs/a"] = details("a", "FAILED", driver_exit_code=2)
     dashboard.answers["/api/jobs/a/logs"] = {"logs": "error: a.yaml: wrong\n"}
-    cluster = JobCluster(dashboard.address)
-    monkeypatch.setattr(cluster._client, "tail_job_logs", Breaking([]).tail_job_logs)
+    cluster = JobCluster(dashboard.address, connect=with_log([]))
     shown = []
     assert cluster.follow("a", shown.append).exit_code == 2
     assert shown == ["error: a.yaml: wrong\n"]

@@ -4,14 +4,14 @@ import math
 
 import pytest
 
-from side4video.core.metric import LARGEST
+from side4video.core.metric import MAX_VALUE
 from side4video.reports.figures.curves import MAX_NAMED_ARMS, Curve, arm_curves_figure, curves_of, mean_curve
 
 HISTORY = {
     # Four steps an epoch; evaluated after the second and the fourth.
     "eval/epoch": {7: 1.0, 15: 3.0},
     "eval/top1": {7: 0.5, 15: 0.75},
-    "eval/loss": {7: 1.5, 15: LARGEST},
+    "eval/loss": {7: 1.5, 15: MAX_VALUE},
     "train/loss": {1: 2.0, 3: 1.0, 15: 0.5},
     "eval/t2v_r1": {7: math.nan},
 }

@@ -92,10 +92,10 @@ def test_two_figures_of_a_page_share_no_id_and_every_reference_is_met():
 
 
 def test_a_figures_styles_stay_its_own():
-    everywhere = re.compile(r"(?<!#one )\*\{")
-    assert not everywhere.search(figure_html(report_figure("one")))
+    all_experiments = re.compile(r"(?<!#one )\*\{")
+    assert not all_experiments.search(figure_html(report_figure("one")))
     assert "#one *{stroke-linejoin" in figure_html(report_figure("one"))
-    assert everywhere.search(svg_of(report_figure("one")))  # as matplotlib writes it: of all of a page
+    assert all_experiments.search(svg_of(report_figure("one")))  # as matplotlib writes it: of all of a page
 
 
 def test_ink_and_paper_are_the_pages_where_a_figure_follows_it():

@@ -154,7 +154,11 @@ def test_an_evaluation_of_every_matching(matching, rescoring):
     ]
     told = []
     found = evaluate(
-        toys.make_pack(student), [student], Stream(*batches), videos=8, tell=lambda *words: told.append(words)
+        toys.make_pack(student),
+        [student],
+        Stream(*batches),
+        videos=8,
+        report_progress=lambda *words: told.append(words),
     )["a"]
     assert found.indices_V.tolist() == [0, 1, 2, 3, 4, 6]
     assert found.owners_N.tolist() == [0, 0, 1, 6, 6, 6]

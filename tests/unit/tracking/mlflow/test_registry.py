@@ -6,7 +6,7 @@ from importlib import metadata
 import pytest
 
 from side4video.core.errors import InputError
-from side4video.tracking.mlflow.registry import NEEDED, check_model_name, requirements
+from side4video.tracking.mlflow.registry import PACKAGES, check_model_name, requirements
 
 
 @pytest.mark.parametrize("name", ["kinetics", "K400 best", "a-b_c"])
@@ -24,7 +24,7 @@ def test_names_that_it_does_not_take_come_with_a_fix(name, fix):
 
 def test_each_requirement_is_the_version_that_is_installed_here(monkeypatch):
     found = dict(line.split("==") for line in requirements())
-    assert {"torch", "numpy", "pydantic", "safetensors"} <= found.keys() <= set(NEEDED)
+    assert {"torch", "numpy", "pydantic", "safetensors"} <= found.keys() <= set(PACKAGES)
     assert all(metadata.version(name).startswith(version) for name, version in found.items())
     monkeypatch.setattr(metadata, "version", lambda name: "2.11.0+cpu")
     assert "torch==2.11.0" in requirements()

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from side4video.core.metric import Metric
-from side4video.tracking.mlflow.saved_views import MOST_PARAMETERS, as_tag, runs_view, sweep_view, varying
+from side4video.tracking.mlflow.saved_views import MAX_PARAMETERS, as_tag, runs_view, sweep_view, varying
 from side4video.tracking.sweep_logger import children_of
 from side4video.tracking.tags import SWEEP_TAG, VIEW_TAG
 
@@ -22,7 +22,7 @@ def test_what_is_the_same_in_all_arms_gets_no_axis():
     assert varying(arms) == ["arm/layers"]
     assert varying([]) == []
     many = [{f"arm/{n}": str(k) for n in range(40)} for k in range(2)]
-    assert len(varying(many)) == MOST_PARAMETERS
+    assert len(varying(many)) == MAX_PARAMETERS
 
 
 def test_the_axes_end_in_what_is_compared():
@@ -37,7 +37,7 @@ def test_the_axes_end_in_what_is_compared():
 
 
 def test_a_view_fits_into_a_tag():
-    names = [f"arm/{'x' * 40}{n}" for n in range(MOST_PARAMETERS)]
+    names = [f"arm/{'x' * 40}{n}" for n in range(MAX_PARAMETERS)]
     filter = "f" * 200  # noqa: A001
     assert len(as_tag(sweep_view(filter, parameters=names, metrics=["a" * 40, "b" * 40], uuid="u" * 32))) < LIMIT
     assert len(as_tag(runs_view())) < LIMIT

@@ -281,7 +281,7 @@ def test_find_takes_nothing_for_a_run_that_is_none(store, wanted):
 
 
 def test_find_refuses_an_ambiguous_prefix(store, monkeypatch):
-    monkeypatch.setattr("side4video.tracking.mlflow.search.SHORTEST_PREFIX", 1)
+    monkeypatch.setattr("side4video.tracking.mlflow.search.MIN_PREFIX", 1)
     starts = Counter(run_of(store, str(i))[0] for i in range(17))  # 16 hexadecimal digits: two ids begin alike
     shared = starts.most_common(1)[0][0]
     with pytest.raises(InputError, match=r"several runs have an id that begins so · allowed: \w{12}, \w{12}"):
