@@ -43,7 +43,7 @@ from side4video.data.datasets.packed import PackedSpec
 from side4video.data.decode import clip_frames, transforms
 from side4video.data.decode.frames import frames
 from side4video.data.spec import DataSpec
-from side4video.data.storage import size_of
+from side4video.data.storage import file_size
 from side4video.data.streams import reader
 from side4video.data.streams.loader import TrainingStream
 from side4video.data.streams.reader import TrainingKey, TrainingReader
@@ -253,7 +253,7 @@ def measure(encoder: str, arguments: argparse.Namespace) -> dict[str, Any]:
         packed = {codec: packed_clips(paths, Path(folder), codec) for codec in CODECS}
         options = {"workers": arguments.workers, "ahead": arguments.ahead, "rounds": arguments.rounds}
         found = compare(paths, packed, **options)
-        sizes = {codec: sum(size_of(clip.path) or 0 for clip in clips) / len(clips) for codec, clips in packed.items()}
+        sizes = {codec: sum(file_size(clip.path) or 0 for clip in clips) / len(clips) for codec, clips in packed.items()}
     plain = found["plain"]
     ratios = {
         name: {

@@ -83,7 +83,7 @@ def measured(arm: Arm, device: torch.device, *, steps: int) -> dict[str, Any]:
     try:
         spec = arm.spec()
         pack = bench.build_pack(spec, device)
-        batch = bench.RandomBatch.of(spec.clips_of_a_part, spec.data.frames, spec.data.size)
+        batch = bench.RandomBatch.of(spec.clips_per_part, spec.data.frames, spec.data.size)
         return bench.run_steps(pack, batch, steps=steps)
     except torch.OutOfMemoryError as error:
         return {"out_of_memory": str(error).split(".")[0]}

@@ -83,7 +83,7 @@ def workload(name: str, file: str, loading: dict[str, Any], loader: str) -> Work
     """A preset's step, with decoding as it was measured."""
     spec: Experiment = load_experiment(str(ROOT / file), ())
     plan: ExperimentPlan = plan_experiment(spec, classes=CLASSES)
-    clips = spec.clips_of_a_part * spec.optimization.accumulation
+    clips = spec.clips_per_part * spec.optimization.accumulation
     learnt = plan.multiply_adds_student * (3 + 0.75)
     rows = [row for row in loading["rows"].values() if loader in row["cpu_ms_a_clip"]]
     milliseconds = [row["cpu_ms_a_clip"][loader] for row in rows]

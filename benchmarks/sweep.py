@@ -35,9 +35,9 @@ from side4video.engine.optimizer import learning_rate_at
 from side4video.engine.student import Student
 from side4video.models.networks.contract import FrozenFeatures
 from side4video.models.towers.frozen_tower import FrozenTower
-from side4video.planning.packs import PlanOf, compile_packs, plans_by_shape, speedup
-from side4video.spec.load_sweep import load_sweep
-from side4video.spec.sweep_arms import Arm, Sweep
+from side4video.planning.packs import Planner, cached_planner, make_packs, speedup
+from side4video.spec.arm import load_sweep
+from side4video.spec.arm import Arm, Sweep
 from sweep_packs import (
     SCHEDULE,
     Group,
@@ -119,7 +119,7 @@ def run_group(
     """All of one group."""
     sweep = load_sweep(SWEEPS / group.file)
     arms = sweep.arms[: SMOKE_ARMS if is_smoke else None]
-    plan_of = plans_by_shape(bench.CLASSES)
+    plan_of = cached_planner(bench.CLASSES)
     precision = "bf16" if device.type == "cuda" else "fp32"
     paper = [settled(arm, group, clips=group.clips, precision="bf16", is_toy=is_smoke) for arm in arms]
     here = [settled(arm, group, clips=clips, precision=precision, is_toy=is_smoke, recompute=recompute) for arm in arms]
@@ -224,9 +224,9 @@ def ratios(arms: Sequence[Arm], seconds: Mapping[str, Mapping[str, float]]) -> d
     }
 
 
-def predicted(arms: Sequence[Arm], sweep: Sweep, plan_of: PlanOf) -> dict[str, float]:
+def predicted(arms: Sequence[Arm], sweep: Sweep, plan_of: Planner) -> dict[str, float]:
     """The planner's speed-ups, of multiply-adds."""
-    packs = compile_packs(arms, sweep.spec, plan_of)
+    packs = make_packs(arms, sweep.spec, plan_of)
     if len(packs) != 1:
         raise SystemExit(f"{sweep.source}: {len(packs)} packs, and this compares one")
     return {

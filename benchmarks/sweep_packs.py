@@ -21,10 +21,10 @@ from side4video.models.frozen_features import features_of_batch
 from side4video.models.networks.contract import FrozenFeatures
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.planning.memory_tracker import MemoryTracker
-from side4video.planning.pack_memory import Member, plan_pack_memory
-from side4video.planning.packs import PlanOf
+from side4video.planning.packs import Member, plan_pack_memory
+from side4video.planning.packs import Planner
 from side4video.spec.load import parse_experiment
-from side4video.spec.sweep_arms import Arm, apply
+from side4video.spec.arm import Arm, apply_overrides
 
 TOY = {
     "backbone": {
@@ -77,7 +77,7 @@ def settled(arm: Arm, group: Group, *, clips: int, precision: str, is_toy: bool,
     if is_toy:
         changes |= TOY
     changes["backbone.precision"] = precision
-    return replace(arm, experiment=parse_experiment(apply(document, changes, arm.label), source=arm.label))
+    return replace(arm, experiment=parse_experiment(apply_overrides(document, changes, arm.label), source=arm.label))
 
 
 def scaled(method: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def built(arms: Sequence[Arm], device: torch.device) -> tuple[FrozenTower, list[
     spec = arms[0].experiment
     tower = bench.random_tower(spec, device)
     students = [build_student(arm, number, tower, device) for number, arm in enumerate(arms)]
-    batch = bench.RandomBatch.of(spec.clips_of_a_part, spec.data.frames, spec.data.size)
+    batch = bench.RandomBatch.of(spec.clips_per_part, spec.data.frames, spec.data.size)
     return tower, students, batch.to(device)
 
 
@@ -146,7 +146,7 @@ def compared(pack: Mapping[str, float], alone: Iterable[Mapping[str, float]]) ->
     }
 
 
-def planned_memory(arms: Sequence[Arm], plan_of: PlanOf) -> dict[str, Any]:
+def planned_memory(arms: Sequence[Arm], plan_of: Planner) -> dict[str, Any]:
     """What the planner says of a worker's peak."""
     members = [Member(arm.experiment, plan_of(arm.experiment)) for arm in arms]
     parts = [member.plan.peak_memory_parts_gib for member in members]
@@ -208,7 +208,7 @@ def bytes_of_a_step(tower: FrozenTower, students: Sequence[Student], batch: benc
         tracker.tag(optimizer_state(student), "optimizer")
     with tracker:
         step(pack_of(tower, students), batch)
-    parts = tracker.parts_at_most
+    parts = tracker.parts_at_peak
     return {"all": tracker.most, "optimizer": parts["optimizer"], "weights": parts["weights"]}
 
 

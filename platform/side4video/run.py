@@ -16,9 +16,9 @@ import torch
 
 from side4video.core.seeds import derive_seed, seeded
 from side4video.data.features.cache import Clips, FeatureCache
-from side4video.data.features.store import Missing
+from side4video.data.features.store import MissingShard
 from side4video.data.streams.loader import EvaluationStream, TrainingStream
-from side4video.data.streams.prefetch import MakePrefetcher, make_prefetcher
+from side4video.data.streams.prefetch import PrefetcherFactory, make_prefetcher
 from side4video.engine.epoch_callback import EarlyStopper, EpochCallback, Report, never_stop
 from side4video.engine.evaluate import Evaluation, evaluate
 from side4video.engine.loop import train
@@ -65,7 +65,7 @@ class RunContext:
     progress: TrainingProgress = NO_PROGRESS
     early_stopper: EarlyStopper = never_stop
     """Stops students at the end of an epoch."""
-    prefetch: MakePrefetcher = make_prefetcher
+    prefetch: PrefetcherFactory = make_prefetcher
     """Builds the prefetcher, which decides where videos are decoded."""
     weights: TowerWeights | None = None
     """The tower's weights if they are in memory already; None reads them."""
@@ -133,7 +133,7 @@ def _run(experiments: Mapping[str, Experiment], context: RunContext, watchdog: W
         )
         position = resume(context.resume_from, students, epoch_callback)
         if base.cluster.is_elastic and not position.next_step:
-            epoch_callback.notes.append(f"began with {process.world} of {base.cluster.workers_in_words} workers")
+            epoch_callback.notes.append(f"began with {process.world} of {base.cluster.workers_text} workers")
         if cached:
             cached.make(context)
         context.progress.begin(plan.steps, position.next_step)
@@ -161,7 +161,7 @@ def _identity(experiments: Mapping[str, Experiment], tower: FrozenTower, process
     return {
         "backbone": tower.fingerprint(),
         "digests": {name: spec.digest() for name, spec in experiments.items()},
-        "kin": {name: spec.digest(of_any_workers=True) for name, spec in experiments.items()},
+        "kin": {name: spec.digest(ignore_workers=True) for name, spec in experiments.items()},
         "world": process.world,
     }
 
@@ -282,17 +282,17 @@ class _CachedFeatures:
 
     def blank(self, spec: Experiment, process: ProcessGroup) -> dict[str, torch.Tensor]:
         """Uninitialised features of one micro-batch, for the dry run."""
-        return empty_entries(self.cache.layouts, spec.clips_of_a_part, process.device)
+        return empty_entries(self.cache.layouts, spec.clips_per_part, process.device)
 
     def make(self, context: RunContext) -> None:
         """Compute missing features on all workers, then release the tower's weights."""
         process, progress = context.process, context.progress
-        missing: list[tuple[str, Missing]] = []
+        missing: list[tuple[str, MissingShard]] = []
 
         def find_missing() -> None:
             if process.is_first:
                 missing.extend(self.cache.missing())
-                self.cache.check_room(missing)
+                self.cache.check_disk_space(missing)
 
         def compute(video: torch.Tensor, entries: Collection[str]) -> dict[str, torch.Tensor]:
             features = frozen_features(self.tower, video.to(process.device), request_of(entries, self.reads.every))
@@ -369,9 +369,7 @@ def _evaluate(
 
 def _mock_video(spec: Experiment, process: ProcessGroup) -> torch.Tensor:
     size = spec.data.size
-    return torch.zeros(
-        (spec.clips_of_a_part, spec.data.frames, 3, size, size), dtype=torch.uint8, device=process.device
-    )
+    return torch.zeros((spec.clips_per_part, spec.data.frames, 3, size, size), dtype=torch.uint8, device=process.device)
 
 
 def _row(report: Any) -> dict[str, Any]:

@@ -204,7 +204,7 @@ def test_two_runs_at_once_compute_each_shard_once(tmp_path):
         opened = kept.open_cache(tmp_path / "shared")
         missing = opened.missing()
         begin.wait()
-        opened.check_room(missing)
+        opened.check_disk_space(missing)
         opened.make(missing, computing[number], rank=0, world=1, together=kept.alone, tell=lambda *_: None)
 
     threads = [threading.Thread(target=one, args=(number,)) for number in range(2)]

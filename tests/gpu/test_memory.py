@@ -43,7 +43,7 @@ def measure(arm: Arm) -> float:
     """GiB over the steps after the first."""
     spec = arm.spec()
     pack = bench.build_pack(spec, torch.device("cuda"))
-    batch = bench.RandomBatch.of(spec.clips_of_a_part, spec.data.frames, spec.data.size)
+    batch = bench.RandomBatch.of(spec.clips_per_part, spec.data.frames, spec.data.size)
     return bench.run_steps(pack, batch, steps=3)["peak_gib"]
 
 

@@ -33,7 +33,7 @@ def test_a_sweep_is_compared_and_continues_from_files(tmp_path):
     sweep = sweeps.make_sweep("plain", {"seed": 91, **tracking})
     _, outcome = sweeps.run(sweep)
     assert outcome.is_complete
-    assert len(outcome.record.children()) == 4
+    assert len(outcome.sweep_logger.children()) == 4
     trainer = sweeps.NotingTrainer()
     _, again = sweeps.run(sweeps.make_sweep("plain", {"seed": 91, **tracking}), trainer=trainer)
     assert trainer.trained == []

@@ -118,7 +118,8 @@ class Run:
     def record(self):
         """The weights at the end, what was measured, and the steps of every key."""
         # What was left when the tracking server was away at the end waits for the next command.
-        deliver = f"from side4video.tracking.mlflow.store import MLflowStore; MLflowStore({self.server.address!r}).prepare().flush()"
+        delivery = f"MLflowStore({self.server.address!r}).prepare().flush()"
+        deliver = f"from side4video.tracking.mlflow.store import MLflowStore; {delivery}"
         subprocess.run([sys.executable, "-c", deliver], env=self.heads.environment, check=True, timeout=LIMIT_SECONDS)
         store = MLflowStore(self.server.address, self.name).prepare()
         (run,) = store.runs()

@@ -18,9 +18,10 @@ from click.testing import CliRunner
 import sweeps
 from side4video.apps.mlflow_ui.ui import ui
 from side4video.cli.sweep import sweep as sweep_command
+from side4video.tracking.mlflow.compat import PARENT_TAG
 from side4video.tracking.mlflow.links import compare_link, experiment_link, run_link
 from side4video.tracking.mlflow.store import MLflowStore
-from side4video.tracking.tags import PARENT_TAG, STATE_TAG
+from side4video.tracking.tags import STATE_TAG
 
 CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = [

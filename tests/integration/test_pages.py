@@ -78,7 +78,7 @@ def test_figures_of_a_sweep(name, finished, tmp_path):
         shares = {line: [point["share"] for point in points] for line, points in told["numbers"].items()}
         assert shares == {"side4video, layers 1": [0.5, 1.0], "side4video, layers 2": [0.5, 1.0]}
     if name == "curves":
-        runs = finished.record.children().values()
+        runs = finished.sweep_logger.children().values()
         ends = sorted(curves["eval/top1"]["values"][-1] for curves in told["numbers"].values())
         assert ends == sorted(run.metrics["eval/top1"] for run in runs)
 

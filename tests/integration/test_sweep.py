@@ -17,8 +17,9 @@ from side4video.cli.sweep import sweep as sweep_command
 from side4video.core.errors import InputError
 from side4video.core.progress import SILENT
 from side4video.runs.launch import launch
+from side4video.tracking.mlflow.compat import PARENT_TAG
 from side4video.tracking.mlflow.store import MLflowStore
-from side4video.tracking.tags import PARENT_TAG, REUSED_TAG
+from side4video.tracking.tags import REUSED_TAG
 
 
 @pytest.fixture(scope="module")
@@ -43,29 +44,29 @@ def test_rows_that_are_one_experiment_train_once(finished):
 
 def test_each_arm_is_a_complete_record_below_the_sweep(finished):
     _, outcome = finished
-    store = outcome.record.store
+    store = outcome.sweep_logger.store
     names = ("eval/top1", "best/top1", "memory/held_for_backward_gib", "plan/held_for_backward_gib")
     names += ("plan/pack_peak_memory_gib", "plan/peak_memory_gib", "time/alone_s", "time/mean_own_step_s", "eval/epoch")
-    children = outcome.record.children()
+    children = outcome.sweep_logger.children()
     assert len(children) == 4
     for run in children.values():
         assert run.status == "FINISHED"
-        assert run.tags[PARENT_TAG] == outcome.record.parent
+        assert run.tags[PARENT_TAG] == outcome.sweep_logger.parent
         assert set(names) <= run.metrics.keys()
         assert {"arm/layers", "arm/dim", "arm/method", "arm/seed"} <= run.params.keys()
     packs = {run.tags["side4video.pack"] for run in children.values()}
     assert len(packs) == 1
-    assert store.get(outcome.record.parent).tags["side4video.kind"] == "sweep"
+    assert store.get(outcome.sweep_logger.parent).tags["side4video.kind"] == "sweep"
 
 
 def test_an_arm_alone_costs_what_is_its_own_and_all_that_is_shared(finished):
-    for run in finished[1].record.children().values():
+    for run in finished[1].sweep_logger.children().values():
         own, alone, whole = (run.metrics[f"time/mean_{name}_s"] for name in ("own_step", "alone_step", "step"))
         assert own < alone < whole
 
 
 def test_packed_arms_are_bit_by_bit_what_they_are_apart(finished, tmp_path):
-    children = finished[1].record.children()
+    children = finished[1].sweep_logger.children()
     for number, arm in enumerate(finished[1].arms):
         alone = launch({"alone": arm.experiment}, progress=SILENT)["alone"]
         packed = children[arm.key].run_id
@@ -85,13 +86,13 @@ def test_twin_whose_arms_share_a_seed_is_another(finished, tmp_path, monkeypatch
 
     monkeypatch.setattr(engine, "seeded", lambda seed: _nothing())
     _, outcome = sweeps.run(sweeps.make_sweep("twin"), rerun=True)
-    first, second = finished[1].record.children(), outcome.record.children()
+    first, second = finished[1].sweep_logger.children(), outcome.sweep_logger.children()
     key = finished[1].arms[-1].key
     left = sweeps.weights(first[key].run_id, tmp_path / "left")
     right = sweeps.weights(second[key].run_id, tmp_path / "right")
     assert not all(torch.equal(left[name], right[name]) for name in left)
     for run in second.values():  # nobody may take these over
-        outcome.record.store.set_tags(run.run_id, {"state": "failed"})
+        outcome.sweep_logger.store.set_tags(run.run_id, {"state": "failed"})
 
 
 class _nothing:  # noqa: N801
@@ -105,7 +106,7 @@ class _nothing:  # noqa: N801
 def test_what_is_finished_is_not_run_again(finished, trainer):
     prepared, outcome = sweeps.run(sweeps.make_sweep("finished"), trainer=trainer)
     assert trainer.trained == []
-    assert outcome.record.parent == finished[1].record.parent
+    assert outcome.sweep_logger.parent == finished[1].sweep_logger.parent
     assert sweeps.table(outcome) == sweeps.table(finished[1])
     assert len(prepared.plan.done) == 4
 
@@ -114,11 +115,11 @@ def test_another_sweep_takes_over_what_it_shares(finished, trainer, tmp_path):
     grid = {"method.layers": [1, 2], "optimization.weight_decay": [0.15, 0.05]}
     _, outcome = sweeps.run(sweeps.make_sweep("other", grid=grid), trainer=trainer)
     assert [len(labels) for labels in trainer.trained] == [2]
-    runs = list(outcome.record.children().values())
+    runs = list(outcome.sweep_logger.children().values())
     taken = [run for run in runs if REUSED_TAG in run.tags]
     assert len(runs) == 4
     assert len(taken) == 2
-    source = outcome.record.store.get(taken[0].tags[REUSED_TAG])
+    source = outcome.sweep_logger.store.get(taken[0].tags[REUSED_TAG])
     assert taken[0].metrics["eval/top1"] == source.metrics["eval/top1"]
     assert sweeps.predictions(taken[0].run_id, tmp_path) == sweeps.predictions(source.run_id, tmp_path / "source")
     again = CliRunner().invoke(evaluate_command, [taken[0].run_id, "--json", "--weights", "last"])
@@ -129,7 +130,7 @@ def test_another_sweep_takes_over_what_it_shares(finished, trainer, tmp_path):
 def test_rerun_runs_all_of_it(finished, trainer):
     _, outcome = sweeps.run(sweeps.make_sweep("finished"), rerun=True, trainer=trainer)
     assert [len(labels) for labels in trainer.trained] == [4]
-    assert outcome.record.parent != finished[1].record.parent
+    assert outcome.sweep_logger.parent != finished[1].sweep_logger.parent
     assert sweeps.table(outcome) == sweeps.table(finished[1])
 
 
@@ -179,7 +180,7 @@ def test_the_command_compares_and_leaves_a_report(finished, tmp_path):
     names = {"comparison.md", "comparison.csv", "comparison.html", "parallel-coordinates.png", "pareto.png"}
     assert names <= {path.name for path in (tmp_path / "report").iterdir()}
     store = MLflowStore().prepare()
-    assert store.download(finished[1].record.parent, "comparison.csv", tmp_path).read_text().count("\n") == 7
+    assert store.download(finished[1].sweep_logger.parent, "comparison.csv", tmp_path).read_text().count("\n") == 7
     answer = json.loads(CliRunner().invoke(sweep_command, [str(file), "--local", "--json"]).stdout)
     assert answer["complete"]
     assert [arm["had_a_result"] for arm in answer["arms"]] == [True] * 4
@@ -191,7 +192,7 @@ def test_checkpoints_of_a_pack_are_evaluated_in_one_pass(finished, monkeypatch):
     passes = []
     stream = FrozenTower.stream
     monkeypatch.setattr(FrozenTower, "stream", lambda self, *a, **k: (passes.append(1), stream(self, *a, **k))[1])
-    ids = [run.run_id for run in finished[1].record.children().values()]
+    ids = [run.run_id for run in finished[1].sweep_logger.children().values()]
     views = ["--set", "data.views={clips: 2, crops: 3}", "--json"]
     together = json.loads(CliRunner().invoke(evaluate_command, [*ids, *views]).stdout)
     at_once = len(passes)
@@ -205,7 +206,7 @@ def test_checkpoints_of_a_pack_are_evaluated_in_one_pass(finished, monkeypatch):
 
 def test_runs_of_other_data_are_not_evaluated_in_one_pass(finished):
     other = launch({"other": sweeps.make_sweep("x", {"data": {"frames": 5}}).base_experiment}, progress=SILENT)
-    ids = [next(iter(finished[1].record.children().values())).run_id, other["other"].run_id]
+    ids = [next(iter(finished[1].sweep_logger.children().values())).run_id, other["other"].run_id]
     refused = CliRunner().invoke(evaluate_command, ids)
     assert isinstance(refused.exception, InputError)
     assert "data" in str(refused.exception)

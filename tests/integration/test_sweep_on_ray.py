@@ -49,10 +49,10 @@ def halved(curves):
 def whole_grid():
     """All curves of the grid, nobody stopped."""
     _, outcome = sweeps.run(sweeps.make_sweep("whole", LONG, grid=ASHA["grid"]))
-    store = outcome.record.store
+    store = outcome.sweep_logger.store
     return {
         key: [metric.value for metric in store.history(run.run_id, "eval/top1")]
-        for key, run in outcome.record.children().items()
+        for key, run in outcome.sweep_logger.children().items()
     }
 
 
@@ -63,13 +63,13 @@ def test_asha_stops_arms_of_a_pack_by_their_own_curves(cluster, whole_grid):
     assert [len(pack.arms) for pack in prepared.plan.packs] == [6]
     expected = halved(whole_grid)
     assert 0 < len(expected) < 6
-    for key, run in outcome.record.children().items():
-        curve = [metric.value for metric in outcome.record.store.history(run.run_id, "eval/top1")]
+    for key, run in outcome.sweep_logger.children().items():
+        curve = [metric.value for metric in outcome.sweep_logger.store.history(run.run_id, "eval/top1")]
         assert curve == whole_grid[key][: expected.get(key, 4)]
         # Whom the last rung stops has trained to the end all the same.
         assert run.tags["state"] == ("stopped" if expected.get(key, 4) < 4 else run.tags["state"])
     _, outcome_again = sweeps.run(sweep, local=False)
-    assert {run.tags["state"] for run in outcome_again.record.children().values()} <= {"stopped", "finished"}
+    assert {run.tags["state"] for run in outcome_again.sweep_logger.children().values()} <= {"stopped", "finished"}
 
 
 @pytest.mark.long
@@ -88,8 +88,8 @@ def test_arms_that_outnumber_trials_all_end_and_optuna_has_its_seeds(cluster):
     _, outcome = sweeps.run(sweep, local=False)
     assert outcome.is_complete
     assert len(outcome.arms) == 6
-    assert {run.tags["state"] for run in outcome.record.children().values()} == {"finished"}
-    proposed = {run.params["arm/learning_rate"] for run in outcome.record.children().values()}
+    assert {run.tags["state"] for run in outcome.sweep_logger.children().values()} == {"finished"}
+    proposed = {run.params["arm/learning_rate"] for run in outcome.sweep_logger.children().values()}
     assert len(proposed) == 3
 
 

@@ -20,9 +20,9 @@ from side4video.cli.main import main
 from side4video.core.errors import InputError
 from side4video.spec import load_experiment, parse_experiment
 from side4video.spec.load import parse_document, read_yaml
-from side4video.spec.load_sweep import load_sweep
+from side4video.spec.arm import load_sweep
 from side4video.spec.sweep import SweepSpec
-from side4video.spec.sweep_arms import build_sweep
+from side4video.spec.arm import build_sweep
 from tiny import merged
 
 ROOT = Path(__file__).resolve().parents[2]

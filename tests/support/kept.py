@@ -69,7 +69,7 @@ def fill(cache, compute=None, *, rank=0, world=1, together=alone, tell=None) -> 
     """Make what is missing."""
     compute = compute or Computing()
     missing = cache.missing()
-    cache.check_room(missing)
+    cache.check_disk_space(missing)
     cache.make(missing, compute, rank=rank, world=world, together=together, tell=tell or (lambda done, clips: None))
     return compute
 
@@ -98,7 +98,7 @@ class Workers:
         """Let each fill its cache; what they raised."""
         raised: list[BaseException] = []
         missing = caches[0].missing()
-        caches[0].check_room(missing)
+        caches[0].check_disk_space(missing)
 
         def one(rank):
             try:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from side4video.engine.student import AUTOCAST, StudentModule
 from side4video.models.frozen_features import empty_entries, entry_layouts, from_entries, frozen_features
-from side4video.planning.memory import ADAM_MOMENTS, _fill
+from side4video.planning.memory import ADAM_MOMENTS, _materialize
 from side4video.planning.memory_tracker import MemoryTracker
 from side4video.planning.meta_model import build_meta_model
 from side4video.spec.experiment import Experiment
@@ -34,8 +34,8 @@ def trace_pack(specs: Sequence[Experiment], *, keeps_graphs: bool = False) -> in
     tower = skeletons[0].tower
     reads = functools.reduce(operator.or_, (meta_model.reads for meta_model in skeletons))
     with FakeTensorMode(allow_non_fake_inputs=True):
-        modules = [_fill(meta_model.module).train() for meta_model in skeletons]
-        _fill(tower)
+        modules = [_materialize(meta_model.module).train() for meta_model in skeletons]
+        _materialize(tower)
         ledger = MemoryTracker()
         if first.features.kind == "computed":
             ledger.tag((*tower.parameters(), *tower.buffers()), "tower")
@@ -45,8 +45,8 @@ def trace_pack(specs: Sequence[Experiment], *, keeps_graphs: bool = False) -> in
         with ledger:
             parts = min(2, first.optimization.accumulation)
             for part in range(parts):
-                video = torch.empty((first.clips_of_a_part, first.data.frames, 3, size, size), dtype=torch.uint8)
-                labels = torch.empty(first.clips_of_a_part, dtype=torch.int64)
+                video = torch.empty((first.clips_per_part, first.data.frames, 3, size, size), dtype=torch.uint8)
+                labels = torch.empty(first.clips_per_part, dtype=torch.int64)
                 features = _features(first, tower, video, reads)
                 is_last_part = part == parts - 1
                 if keeps_graphs:

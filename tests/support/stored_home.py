@@ -230,7 +230,7 @@ def differences(now: Any, then: Any, where: str = "") -> list[str]:
 def sweep_names(file: Path) -> dict[str, Any]:
     """The hash that names a sweep, and those of its arms by label; the only place that imports the package."""
     from side4video.runs.sweep import sweep_key
-    from side4video.spec.load_sweep import load_sweep
+    from side4video.spec.arm import load_sweep
 
     sweep = load_sweep(file)
     return {"sweep": sweep_key(sweep), "arms": {arm.title: arm.key for arm in sweep.arms}}

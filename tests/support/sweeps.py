@@ -11,7 +11,7 @@ from side4video.runs.sweep import prepare_sweep, run_sweep
 from side4video.runs.trainer import LocalTrainer
 from side4video.spec.load import parse_document
 from side4video.spec.sweep import SweepSpec
-from side4video.spec.sweep_arms import build_sweep
+from side4video.spec.arm import build_sweep
 from side4video.tracking.mlflow.store import MLflowStore
 from tiny import DOCUMENT, merged
 
@@ -92,7 +92,7 @@ def table(outcome):
             run.tags["state"],
             {name: run.metrics[name] for name in run.metrics if name.startswith(("eval/", "best/"))},
         )
-        for key, run in outcome.record.children().items()
+        for key, run in outcome.sweep_logger.children().items()
     }
 
 

@@ -15,7 +15,7 @@ from side4video.runs.stored_run import fetch_weights, find_finished
 from side4video.spec.check import check_agreement
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import SpecError
-from side4video.spec.protocol import Compared, differences, refusals
+from side4video.spec.protocol import ComparedResult, comparison_errors, find_differences
 from side4video.terminal.options import as_json, overrides
 
 
@@ -90,12 +90,14 @@ def _comparability(chosen: list[_Chosen]) -> list[str]:
     Raises:
         InputError: They answer different questions: another task, or texts of another length.
     """
-    compared = [Compared(f"{each.name} ({each.run_id[:8]})", dotted(each.spec.resolved())) for each in chosen]
-    problems = refusals(differences(compared), where="runs", anyway=(), fix=lambda _: "evaluate them one by one")
+    compared = [ComparedResult(f"{each.name} ({each.run_id[:8]})", dotted(each.spec.resolved())) for each in chosen]
+    problems = comparison_errors(
+        find_differences(compared), where="runs", anyway=(), fix=lambda _: "evaluate them one by one"
+    )
     if problems:
         raise SpecError(problems)
-    of_loss = differences(compared, metrics=["eval/loss"])
-    return [f"eval/loss is not the same loss: {each.field} is {each}." for each in of_loss if each.is_silent]
+    of_loss = find_differences(compared, metrics=["eval/loss"])
+    return [f"eval/loss is not the same loss: {each.field} is {each}." for each in of_loss if each.is_hidden]
 
 
 def _answer(chosen: _Chosen, result: Any, broken: list[dict[str, Any]]) -> dict[str, Any]:

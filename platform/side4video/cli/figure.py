@@ -219,7 +219,7 @@ def _budget(store: "RunStore", name: str) -> "StepBudget":
     from side4video.spec.load import load_experiment
 
     spec = load_experiment(name)
-    clips = spec.clips_of_a_part * spec.optimization.accumulation
+    clips = spec.clips_per_part * spec.optimization.accumulation
     plan = plan_experiment(spec, classes=count_classes(spec))
     return estimated_budget(plan, clips=clips, is_cached=spec.features.kind == "cached")
 

@@ -21,8 +21,8 @@ from side4video.planning.sweep import SweepPlan, plan_sweep
 from side4video.runs.sweep import sweep_key
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import load_experiment
-from side4video.spec.load_sweep import is_sweep, load_sweep
-from side4video.spec.sweep_arms import Sweep
+from side4video.spec.arm import is_sweep, load_sweep
+from side4video.spec.arm import Sweep
 from side4video.terminal.options import as_json, overrides, spec_file
 
 
@@ -93,7 +93,7 @@ def count_classes(experiment: Experiment) -> int:
     try:
         return len(dataset.classes())
     except InputError as error:
-        if usual := getattr(dataset, "USUAL_CLASSES", 0):
+        if usual := getattr(dataset, "DEFAULT_CLASSES", 0):
             click.echo(f"The files of {dataset.kind} are not here: planned for its usual {usual} classes.", err=True)
             return usual
         raise InputError(
@@ -137,7 +137,7 @@ def _print(figures: ExperimentPlan, experiment: Experiment) -> None:
     table.add_row("  of the frozen tower", f"{figures.multiply_adds_frozen / GIGA:,.1f} G")
     table.add_row("  of the student, head included", f"{figures.multiply_adds_student / GIGA:,.1f} G")
     parts = f" in {optimization.accumulation} parts" if optimization.accumulation > 1 else ""
-    share = f"a worker: {-(-optimization.batch_size // cluster.fewest_workers)} videos{parts}, {optimization.precision}"
+    share = f"a worker: {-(-optimization.batch_size // cluster.min_workers)} videos{parts}, {optimization.precision}"
     table.add_row("held for backward", f"{figures.held_for_backward_gib:.2f} GiB ({share})")
     table.add_row(
         "peak memory, predicted", f"{figures.peak_memory_gib:.2f} GiB, in {figures.peak_memory_phase}; parts:"

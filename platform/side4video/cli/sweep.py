@@ -17,7 +17,7 @@ from side4video.distributed.trainer import RayTrainer
 from side4video.reports.stored_sweep import collect_rows, comparability
 from side4video.runs.sweep import PreparedSweep, SweepResult, prepare_sweep, run_sweep
 from side4video.runs.trainer import LocalTrainer
-from side4video.spec.load_sweep import load_sweep
+from side4video.spec.arm import load_sweep
 from side4video.terminal.options import as_json, table_console
 from side4video.tracking.tags import STATE_TAG
 
@@ -93,19 +93,21 @@ def _conclude(
     listed = prepared.sweep.rows or tuple(row for arm in outcome.arms for row in arm.rows)
     figures = {"predicted_speedup": prepared.plan.predicted_speedup, "seconds": outcome.seconds}
     try:
-        notes = [*comparability(outcome.record, spec, listed), *_notes(prepared, outcome)]
+        notes = [*comparability(outcome.sweep_logger, spec, listed), *_notes(prepared, outcome)]
     except InputError:
         # What was trained stays, and the same command compares it once it may be compared.
-        outcome.record.close(is_complete=False, artifacts=[], figures=figures)
+        outcome.sweep_logger.close(is_complete=False, artifacts=[], figures=figures)
         raise
-    rows = collect_rows(outcome.record, spec, listed)
+    rows = collect_rows(outcome.sweep_logger, spec, listed)
     with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
         place = Path(folder) if folder else Path(scratch)
         place.mkdir(parents=True, exist_ok=True)
         title = f"{spec.name}: {spec.reproduces}" if spec.reproduces else spec.name
-        drawn = sweep_figures(outcome.record, rows, metric=spec.metric, mode=spec.mode)
+        drawn = sweep_figures(outcome.sweep_logger, rows, metric=spec.metric, mode=spec.mode)
         files = write_report(place, rows, title=title, metric=spec.metric, mode=spec.mode, notes=notes, figures=drawn)
-        outcome.record.close(is_complete=outcome.is_complete, artifacts=files, figures=figures, metric=spec.metric)
+        outcome.sweep_logger.close(
+            is_complete=outcome.is_complete, artifacts=files, figures=figures, metric=spec.metric
+        )
     return rows, files if folder else [], notes
 
 
@@ -121,7 +123,7 @@ def _notes(prepared: PreparedSweep, outcome: SweepResult) -> list[str]:
     ]
     alone = sum(
         run.metrics.get("time/alone_s", 0.0)
-        for key, run in outcome.record.children().items()
+        for key, run in outcome.sweep_logger.children().items()
         if key not in prepared.completed
     )
     if alone:
@@ -133,7 +135,7 @@ def _notes(prepared: PreparedSweep, outcome: SweepResult) -> list[str]:
 
 
 def _as_json(prepared: PreparedSweep, outcome: SweepResult) -> dict[str, Any]:
-    runs = outcome.record.children()
+    runs = outcome.sweep_logger.children()
     arms = [
         {
             "label": arm.title,
@@ -147,7 +149,7 @@ def _as_json(prepared: PreparedSweep, outcome: SweepResult) -> dict[str, Any]:
         for arm in outcome.arms
     ]
     return {
-        "run_id": outcome.record.parent,
+        "run_id": outcome.sweep_logger.parent,
         "complete": outcome.is_complete,
         "plan": prepared.plan.as_json(),
         "arms": arms,
@@ -171,8 +173,8 @@ def _print(prepared: PreparedSweep, outcome: SweepResult, rows: list[Any], files
     for file in files:
         console.print(f"written: {file}", highlight=False, soft_wrap=True)
     console.print(
-        f"\nThe sweep is run {outcome.record.parent}, with the report among its artifacts, its arms below it.\n"
-        f"See them side by side: side4video ui --sweep {outcome.record.parent[:8]}",
+        f"\nThe sweep is run {outcome.sweep_logger.parent}, with the report among its artifacts, its arms below it.\n"
+        f"See them side by side: side4video ui --sweep {outcome.sweep_logger.parent[:8]}",
         highlight=False,
         soft_wrap=True,
     )

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from side4video.core.units import format_duration
-from side4video.spec.sweep_arms import Arm
+from side4video.spec.arm import Arm
 
 LINE_EVERY_SECONDS = 10.0
 REFRESH_A_SECOND = 4

@@ -9,7 +9,7 @@ import click
 from side4video.core.errors import InputError
 from side4video.spec.check import check_files
 from side4video.spec.load import load_experiment
-from side4video.spec.load_sweep import is_sweep, load_sweep
+from side4video.spec.arm import is_sweep, load_sweep
 from side4video.terminal.options import as_json, overrides
 
 

@@ -65,14 +65,14 @@ def zero_shot(run: str, prompt: str, overrides: tuple[str, ...], as_json: bool, 
 def _experiment(run: str, prompt: str, overrides: tuple[str, ...], uri: str) -> "Experiment":
     from side4video.runs.stored_run import find_finished
     from side4video.spec.load import load_experiment
-    from side4video.spec.zero_shot import zero_shot_of
+    from side4video.spec.zero_shot import zero_shot_experiment
     from side4video.tracking.stores import store_at
 
     if Path(run).is_file():
-        return zero_shot_of(load_experiment(run, overrides), prompt=prompt, source=run)
+        return zero_shot_experiment(load_experiment(run, overrides), prompt=prompt, source=run)
     with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
         found = find_finished(store_at(uri).prepare(), run, Path(scratch), overrides)
-    made = zero_shot_of(found.spec, prompt=prompt, source=found.where)
+    made = zero_shot_experiment(found.spec, prompt=prompt, source=found.where)
     # Beside the run, wherever the command found it.
     return made.model_copy(update={"tracking": made.tracking.model_copy(update={"uri": uri})})
 

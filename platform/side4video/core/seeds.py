@@ -20,8 +20,8 @@ def derive_seed(*parts: int | str) -> int:
 def seeded(seed: int) -> Iterator[None]:
     """Seed Python's, NumPy's and torch's CPU generators inside the block; restore all three after it.
 
-    Initial weights come from the global generators; this makes them a function of `seed`. The data path must not use it:
-    its thread would race with the training for the global generators.
+    Initial weights come from the global generators; this makes them a function of `seed`. The data path must not use
+    it: its thread would race with the training for the global generators.
     """
     import numpy as np
     import torch

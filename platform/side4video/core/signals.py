@@ -1,7 +1,7 @@
 """Handles SIGTERM, which is sent before a machine is reclaimed: finish the step, save a checkpoint, exit.
 
-Signals belong to a process, so their state is global to this module. While training is busy, the first signal sets a flag
-that is checked after each step. A second signal, or one at any other time, ends the process at once, as Ctrl-C does.
+Signals belong to a process, so their state is global to this module. While training is busy, the first signal sets a
+flag that is checked after each step. A second signal, or one at any other time, ends the process, as Ctrl-C does.
 """
 
 import signal

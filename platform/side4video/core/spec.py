@@ -1,7 +1,7 @@
 """The base of all specs (YAML documents of users).
 
-A spec is validated completely and is immutable; derived values are methods. Unknown keys are errors, because a typo that
-is ignored would waste a training run.
+A spec is validated completely and is immutable; derived values are methods. Unknown keys are errors, because a typo
+that is ignored would waste a training run.
 """
 
 from collections.abc import Mapping

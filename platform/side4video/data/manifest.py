@@ -13,7 +13,7 @@ from typing import Any
 
 from side4video.core.errors import InputError
 from side4video.data.clip import Clip, Split
-from side4video.data.storage import child, is_remote, modified_ns, part_of, read_bytes, size_of
+from side4video.data.storage import file_size, is_remote, join_address, modified_ns, part_address, read_bytes
 
 FORMAT = 1
 """Raised whenever folders of before would be read wrongly."""
@@ -81,8 +81,8 @@ def read_manifest(folder: str) -> Manifest:
     Raises:
         InputError: The folder holds none, a broken one, or one of a newer version.
     """
-    address = child(folder, MANIFEST)
-    size = size_of(address)
+    address = join_address(folder, MANIFEST)
+    size = file_size(address)
     return _read_manifest(address, size, 0 if size is None else modified_ns(address))
 
 
@@ -112,7 +112,7 @@ def read_clips(folder: str, manifest: Manifest) -> tuple[tuple[Split, Clip], ...
 
 @lru_cache(maxsize=2)
 def _read_clips(folder: str, sha256: str) -> tuple[tuple[Split, Clip], ...]:
-    address = child(folder, CLIPS)
+    address = join_address(folder, CLIPS)
     content = _read(address)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise InputError(address, "it is not the list that the manifest was written with", fix="copy the folder again")
@@ -122,7 +122,7 @@ def _read_clips(folder: str, sha256: str) -> tuple[tuple[Split, Clip], ...]:
 
 def _as_clip(record: dict[str, Any], folder: str, number: int) -> tuple[Split, Clip]:
     clip = Clip(
-        path=part_of(child(folder, record["shard"]), record["first"], record["bytes"]),
+        path=part_address(join_address(folder, record["shard"]), record["first"], record["bytes"]),
         label=record.get("label"),
         captions=tuple(record.get("captions", ())),
         start_seconds=record.get("start"),
@@ -130,7 +130,7 @@ def _as_clip(record: dict[str, Any], folder: str, number: int) -> tuple[Split, C
         reversed=record.get("reversed", False),
         group=record.get("group", ""),
         name=record["name"],
-        origin=f"{child(folder, CLIPS)}:{number} ({record['name']})",
+        origin=f"{join_address(folder, CLIPS)}:{number} ({record['name']})",
     )
     return record["split"], clip
 

@@ -96,7 +96,7 @@ def render_motion_set(
     total = sum(request.clips.values())
     for split, clips in request.clips.items():
         (folder / split).mkdir(parents=True)
-        looks = _looks(held_out=split == "test")
+        looks = _appearances(held_out=split == "test")
         for number in range(clips // 2):
             pair = request.pairs[number % len(request.pairs)]
             scene = _draw_scene(pair[0], looks, derive_seed(request.seed, "scene", split, number))
@@ -172,7 +172,7 @@ def write_video(path: Path, frames_THWC: np.ndarray) -> None:
         container.mux(stream.encode())
 
 
-def _looks(*, held_out: bool) -> list[tuple[str, str, str]]:
+def _appearances(*, held_out: bool) -> list[tuple[str, str, str]]:
     """The (shape, texture, colour) combinations of a split; no combination stands on both sides."""
     looks = product(SHAPES, TEXTURES, COLOURS)
     return [look for look in looks if (derive_seed("look", *look) % HELD_OUT_SHARE == 0) == held_out]

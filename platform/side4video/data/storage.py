@@ -27,12 +27,12 @@ from side4video.core.paths import expand
 ATTEMPTS = 3
 """How often a remote store is asked before its answer is believed to be no."""
 
-_REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://")
+_REMOTE_PREFIX = re.compile(r"[a-z][a-z0-9+.-]*://")
 _PART = re.compile(r"\?bytes=(\d+)\+(\d+)$")
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 _WAIT_SECONDS = 0.5
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Entry:
 
 def is_remote(address: str) -> bool:
     """Whether it is not on this machine's file system."""
-    return _REMOTE.match(address) is not None
+    return _REMOTE_PREFIX.match(address) is not None
 
 
 def root_address(text: str, field: str) -> str:
@@ -65,12 +65,12 @@ def root_address(text: str, field: str) -> str:
     return address.rstrip("/")
 
 
-def child(folder: str, name: str) -> str:
+def join_address(folder: str, name: str) -> str:
     """The address of what a folder holds."""
     return f"{folder.rstrip('/')}/{name}"
 
 
-def inside(root: str, path: str, origin: str) -> str:
+def resolve_inside(root: str, path: str, origin: str) -> str:
     """The address of a listed path under the root; joined as text, because there may be hundreds of thousands.
 
     Raises:
@@ -79,7 +79,7 @@ def inside(root: str, path: str, origin: str) -> str:
     if is_remote(root):
         normal = posixpath.normpath(path)
         is_outside = normal.startswith(("/", "..")) or is_remote(path)
-        joined = child(root, normal)
+        joined = join_address(root, normal)
     else:
         joined = os.path.normpath(os.path.join(root, path))  # noqa: PTH118
         is_outside = not joined.startswith(os.path.join(root, ""))  # noqa: PTH118
@@ -92,7 +92,7 @@ def inside(root: str, path: str, origin: str) -> str:
     return joined
 
 
-def relative(address: str, root: str) -> str:
+def relative_path(address: str, root: str) -> str:
     """The address as seen from a root, with `/` on every system."""
     if is_remote(address):
         return address.removeprefix(f"{root}/")
@@ -103,23 +103,23 @@ def common_root(addresses: list[str]) -> str:
     """The deepest folder that holds all of them."""
     if not addresses:
         return ""
-    protocol = _REMOTE.match(addresses[0])
+    protocol = _REMOTE_PREFIX.match(addresses[0])
     start = protocol.end() if protocol else 0
     folders = {os.path.dirname(address[start:]) for address in addresses}  # noqa: PTH120 - many files
     return addresses[0][:start] + os.path.commonpath(folders)
 
 
-def part_of(address: str, first: int, count: int) -> str:
+def part_address(address: str, first: int, count: int) -> str:
     """The address of some bytes of a file."""
     return f"{address}?bytes={first}+{count}"
 
 
-def whole_of(address: str) -> str:
+def file_address(address: str) -> str:
     """The address of the file that a part is of; of a whole file, its own."""
     return _PART.sub("", address)
 
 
-def extent(address: str) -> tuple[int, int] | None:
+def byte_range(address: str) -> tuple[int, int] | None:
     """First byte and number of bytes of a part; None of a whole file."""
     found = _PART.search(address)
     return (int(found[1]), int(found[2])) if found else None
@@ -127,7 +127,7 @@ def extent(address: str) -> tuple[int, int] | None:
 
 def is_file(address: str) -> bool:
     """Whether there is such a file; for a part, the file that it is of."""
-    path = whole_of(address)
+    path = file_address(address)
     if is_remote(path):
         return (entry := _entry(path)) is not None and not entry.is_folder
     return os.path.isfile(path)  # noqa: PTH113 - many files: no Path object for each
@@ -140,9 +140,9 @@ def is_folder(address: str) -> bool:
     return os.path.isdir(address)  # noqa: PTH112
 
 
-def size_of(address: str) -> int | None:
+def file_size(address: str) -> int | None:
     """Bytes of a file or part; None where there is no such file."""
-    if (found := extent(address)) is not None:
+    if (found := byte_range(address)) is not None:
         return found[1] if is_file(address) else None
     if not is_remote(address):
         try:
@@ -152,20 +152,20 @@ def size_of(address: str) -> int | None:
     entry = _entry(address)
     if entry is None or entry.bytes is not None:
         return entry and entry.bytes
-    size = asked(address, lambda: _file_system(address).info(address).get("size"))
+    size = retry(address, lambda: _file_system(address).info(address).get("size"))
     return None if size is None else int(size)
 
 
 def modified_ns(address: str) -> int:
     """When a file was changed last; 0 where a remote store does not say it."""
-    path = whole_of(address)
+    path = file_address(address)
     if is_remote(path):
         entry = _entry(path)
         return entry.modified_ns if entry else 0
     return os.stat(path).st_mtime_ns  # noqa: PTH116
 
 
-def entries(folder: str) -> list[Entry]:
+def list_folder(folder: str) -> list[Entry]:
     """What a folder holds, without hidden files, by name.
 
     Raises:
@@ -185,11 +185,11 @@ def read_bytes(address: str) -> bytes:
     Raises:
         OSError: It cannot be read, or ends before the part does.
     """
-    path, found = whole_of(address), extent(address)
+    path, found = file_address(address), byte_range(address)
     first, count = found or (0, -1)
     if is_remote(path):
         stop = first + count if found else None
-        content = asked(
+        content = retry(
             path, lambda: bytes(_file_system(path).cat_file(path, start=first if found else None, end=stop))
         )
     else:
@@ -201,7 +201,7 @@ def read_bytes(address: str) -> bytes:
     return content
 
 
-def asked(address: str, ask: Callable[[], Found]) -> Found:
+def retry(address: str, ask: Callable[[], Result]) -> Result:
     """The answer of a remote store, asked again where it fails.
 
     Raises:
@@ -247,7 +247,7 @@ def _file_system(address: str, field: str = "data.dataset.root") -> Any:
 
 @lru_cache(maxsize=4096)
 def _listing(folder: str) -> dict[str, Entry]:
-    found = asked(folder, lambda: _file_system(folder).ls(folder, detail=True))
+    found = retry(folder, lambda: _file_system(folder).ls(folder, detail=True))
     listed = {}
     for info in found:
         name = str(info["name"]).rstrip("/").rpartition("/")[2]
@@ -255,11 +255,11 @@ def _listing(folder: str) -> dict[str, Entry]:
             name = unquote(name)  # the listing is a page of links
         size = info.get("size")
         is_directory = info["type"] == "directory"
-        listed[name] = Entry(name, is_directory, None if size is None else int(size), _stamp(info))
+        listed[name] = Entry(name, is_directory, None if size is None else int(size), _modified_ns(info))
     return listed
 
 
-def _stamp(info: dict[str, Any]) -> int:
+def _modified_ns(info: dict[str, Any]) -> int:
     for key in ("LastModified", "updated", "mtime", "last_modified"):
         value = info.get(key)
         if isinstance(value, datetime):

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from side4video.core.errors import InputError
-from side4video.data.storage import is_remote, modified_ns, part_of, size_of
+from side4video.data.storage import file_size, is_remote, modified_ns, part_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ def list_members(address: str) -> tuple[Member, ...]:
     Raises:
         InputError: There is no such archive, or it is compressed, cut short or none.
     """
-    size = size_of(address)
+    size = file_size(address)
     if size is None:
         raise InputError(address, "there is no such archive", fix="check `root` and the names of the shards")
     return _members(address, size, modified_ns(address))
@@ -47,7 +47,7 @@ def _members(address: str, size: int, modified: int) -> tuple[Member, ...]:  # n
         ) from error
     if found and max(first + count for _, first, count in found) > size:
         raise InputError(address, f"the archive ends before its last file, at byte {size:,}", fix="fetch it again")
-    return tuple(Member(name, part_of(address, first, count)) for name, first, count in found)
+    return tuple(Member(name, part_address(address, first, count)) for name, first, count in found)
 
 
 def _open(address: str) -> Any:
@@ -59,7 +59,7 @@ def _open(address: str) -> Any:
     return url_to_fs(address)[0].open(address, "rb", block_size=8 * tarfile.BLOCKSIZE, cache_type="readahead")
 
 
-def base_name(name: str) -> tuple[str, str]:
+def split_member_name(name: str) -> tuple[str, str]:
     """A member's sample and field, as WebDataset divides names: at the first dot of the last part."""
     folder, slash, last = name.rpartition("/")
     sample, _, field = last.partition(".")

@@ -111,7 +111,7 @@ class RayCluster:
         if self._thread is not None:
             return
         cores = _cores()
-        if self.address == "local" and self.needed.fewest_workers * self.needed.cores_of_a_worker > cores:
+        if self.address == "local" and self.needed.min_workers * self.needed.cpus_per_worker_in_total > cores:
             _refuse_cores(self.needed, cores, "this machine")
         self._thread = threading.Thread(target=self._hold, name="Ray", daemon=True)
         self._thread.start()
@@ -226,7 +226,7 @@ def check_resources(
 
 def _refuse_too_much(resources: Mapping[str, float], needed: ClusterSpec, address: str) -> None:
     name = "this machine" if address == "local" else f"the cluster at {address}"
-    if needed.fewest_workers * needed.cores_of_a_worker > resources.get("CPU", 0):
+    if needed.min_workers * needed.cpus_per_worker_in_total > resources.get("CPU", 0):
         _refuse_cores(needed, int(resources.get("CPU", 0)), name)
     if needed.decoding.kind == "ray-data" and needed.decoding.resource not in ("", *resources):
         others = sorted(name for name in resources if name not in ("CPU", "GPU", "memory") and ":" not in name)
@@ -236,18 +236,18 @@ def _refuse_too_much(resources: Mapping[str, float], needed: ClusterSpec, addres
             allowed=", ".join(each for each in others if each != "object_store_memory") or "empty: any node",
             fix=f"start the nodes that decode with `ray start --resources='{{\"{needed.decoding.resource}\": 1}}'`",
         )
-    gpus = needed.fewest_workers * needed.gpus_per_worker
+    gpus = needed.min_workers * needed.gpus_per_worker
     if gpus > resources.get("GPU", 0):
         raise InputError(
             "cluster.gpus_per_worker",
-            f"{needed.workers_in_words} workers x {needed.gpus_per_worker:g} GPUs",
+            f"{needed.workers_text} workers x {needed.gpus_per_worker:g} GPUs",
             allowed=f"{resources.get('GPU', 0):g} GPUs on {name}",
             fix="set gpus_per_worker to 0 to train on the CPU, or connect to a cluster with GPUs",
         )
 
 
 def _refuse_cores(needed: ClusterSpec, cores: int, name: str) -> None:
-    found = f"{needed.workers_in_words} workers x {needed.cpus_per_worker} cores"
+    found = f"{needed.workers_text} workers x {needed.cpus_per_worker} cores"
     fix = f"set workers to {max(1, cores // needed.cpus_per_worker)} or fewer, or connect to a larger cluster"
     if needed.decoding.kind == "ray-data":
         found += f", and {needed.decoding.processes} x {needed.decoding.cpus} to decode for each"

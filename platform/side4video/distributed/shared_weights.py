@@ -27,7 +27,7 @@ def put_weights(spec: Experiment) -> Any:
     Raises:
         InputError: The weights are missing, damaged, of another tower, or cannot be downloaded.
     """
-    if spec.cluster.most_workers < 2:
+    if spec.cluster.max_workers < 2:
         return None
     size = sum(parameter.nbytes for parameter in spec.backbone.build("meta").parameters())
     room = MAX_STORE_FRACTION * min(

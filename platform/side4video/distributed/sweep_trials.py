@@ -10,11 +10,11 @@ from side4video.core.errors import InputError, Interrupted, Side4VideoError
 from side4video.core.progress import Progress
 from side4video.distributed.results_actor import ResultsActor
 from side4video.distributed.train import SweepFeedback, train_on_ray
-from side4video.planning.packs import PlannedPack, compile_packs
+from side4video.planning.packs import PlannedPack, make_packs
 from side4video.runs.packs import SweepRun, assign_folders
 from side4video.runs.trainer import Trained
 from side4video.spec.sweep import AshaScheduler
-from side4video.spec.sweep_arms import Arm, distinct, short_key
+from side4video.spec.arm import Arm, merge_duplicates, short_key
 from side4video.tracking.finished_runs import completed_arms, metric_history
 from side4video.tracking.pack_logger import PackLogger
 from side4video.tracking.run_store import StoredRun
@@ -53,7 +53,7 @@ class SweepTrials:
             ray.remote(num_cpus=0)(ResultsActor)
             .options(name=self.results_actor_name, scheduling_strategy=here)
             .remote(
-                spec.decides,
+                spec.uses_epoch_results,
                 metric=spec.metric,
                 mode=spec.mode,
                 reduction=spec.scheduler.reduction if isinstance(spec.scheduler, AshaScheduler) else 0.0,
@@ -156,7 +156,7 @@ class SweepTrials:
         except Exception as error:  # Ray raises several unrelated classes
             first = str(error).strip().splitlines()[0]
             raise Side4VideoError(
-                f"Ray was lost: {first} · fix: look for lack of memory on the head; the same command continues from here"
+                f"Ray was lost: {first} · fix: check the memory of the head node; the same command continues from here"
             ) from error
 
     # ---- arms that Optuna proposes while the sweep runs
@@ -187,10 +187,10 @@ class SweepTrials:
         sweep_run = self.sweep_run
         known = {row.experiment.digest() for row in sweep_run.proposed}
         sweep_run.proposed += rows
-        new = [arm for arm in distinct(rows) if arm.key not in known]
+        new = [arm for arm in merge_duplicates(rows) if arm.key not in known]
         missing = [arm for arm in new if not self._reuse_finished_run(arm)]
         if missing:
-            for pack in assign_folders(compile_packs(missing, sweep_run.sweep.spec, sweep_run.plan_of), sweep_run):
+            for pack in assign_folders(make_packs(missing, sweep_run.sweep.spec, sweep_run.planner), sweep_run):
                 self._train(pack)
 
     def _reuse_finished_run(self, arm: Arm) -> bool:

@@ -18,7 +18,7 @@ from side4video.core.errors import Interrupted, Side4VideoError, WorkerInterrupt
 from side4video.core.metric import Metric
 from side4video.core.progress import MessageProgress, Progress
 from side4video.core.temporary import temporary_folder
-from side4video.data.streams.prefetch import MakePrefetcher, make_prefetcher
+from side4video.data.streams.prefetch import PrefetcherFactory, make_prefetcher
 from side4video.distributed.progress_actor import ProgressActor, ProgressReader
 from side4video.distributed.shared_weights import get_weights, put_weights
 from side4video.distributed.storage import repair_storage, report_to_ray
@@ -92,7 +92,7 @@ def _driver_requests_stop(progress_actor: Any) -> bool:
     return bool(ray.get(progress_actor.stop_requested.remote(), timeout=10))
 
 
-def _prefetch(cluster: ClusterSpec) -> MakePrefetcher:
+def _prefetch(cluster: ClusterSpec) -> PrefetcherFactory:
     """The prefetcher: decodes on this node or on others."""
     if cluster.decoding.kind == "beside":
         return make_prefetcher

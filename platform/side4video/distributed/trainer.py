@@ -12,7 +12,7 @@ from side4video.runs.packs import SweepRun
 from side4video.runs.trainer import Trained
 from side4video.spec.cluster import ClusterSpec
 from side4video.spec.experiment import Experiment
-from side4video.spec.sweep_arms import short_key
+from side4video.spec.arm import short_key
 from side4video.tracking.pack_logger import PackLogger
 from side4video.tracking.run_store import StoredRun
 from side4video.tracking.tags import CHECKPOINTS_TAG
@@ -78,7 +78,7 @@ class RayTrainer:
         from side4video.distributed.sweep_trials import SweepTrials
 
         trials = SweepTrials(ray, sweep_run)
-        if sweep_run.sweep.spec.decides:
+        if sweep_run.sweep.spec.uses_epoch_results:
             for runs in _by_pack(completed):
                 trials.replay({short_key(key): run for key, run in runs.items()})
         trials.run(packs)

@@ -15,7 +15,7 @@ from ray.tune.search import ConcurrencyLimiter, Repeater, Searcher
 from side4video.core.paths import home
 from side4video.distributed.compat import HEAD_RESOURCE
 from side4video.distributed.virtual_trial import VirtualTrial
-from side4video.spec.space import draw
+from side4video.spec.space import sample_overrides
 from side4video.spec.sweep import AshaScheduler, MedianScheduler, OptunaSearch, SweepSpec
 
 HEAD = {HEAD_RESOURCE: 0.001}
@@ -77,7 +77,7 @@ def run_trials(
 
 def _max_concurrent_trials(spec: SweepSpec) -> int:
     limit = spec.limits.virtual_trials
-    return limit * spec.limits.parallel_packs if spec.decides else min(limit, MAX_REPLAY_TRIALS)
+    return limit * spec.limits.parallel_packs if spec.uses_epoch_results else min(limit, MAX_REPLAY_TRIALS)
 
 
 def _scheduler(spec: SweepSpec) -> TrialScheduler:
@@ -112,7 +112,7 @@ def _searcher(spec: SweepSpec, batch: int, results_actor_name: str) -> Searcher:
 
 def _propose(space: Mapping[str, Any], results_actor_name: str, trial: Any) -> dict[str, Any]:
     """The configuration of a virtual trial, with the overrides that Optuna chose."""
-    return {"results_actor": results_actor_name, "changes": draw(space, _OptunaChooser(trial))}
+    return {"results_actor": results_actor_name, "changes": sample_overrides(space, _OptunaChooser(trial))}
 
 
 class _OptunaChooser:

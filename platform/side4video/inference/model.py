@@ -14,7 +14,7 @@ from side4video.data.clip import Clip
 from side4video.data.datasets.list import GivenNamesSpec, ListSpec
 from side4video.data.spec import DataSpec, SkipBrokenSpec
 from side4video.data.streams.loader import EvaluationStream
-from side4video.data.streams.prefetch import MakePrefetcher, make_prefetcher
+from side4video.data.streams.prefetch import PrefetcherFactory, make_prefetcher
 from side4video.engine.checkpoint import load_tensors
 from side4video.engine.evaluate import evaluate
 from side4video.engine.pack import Pack
@@ -79,7 +79,7 @@ class Model:
         self._pack = Pack(partial(features_of_batch, self.tower), [self.student])
 
     def predict(
-        self, videos: Sequence[str | Path], *, top: int = 5, prefetch: MakePrefetcher = make_prefetcher
+        self, videos: Sequence[str | Path], *, top: int = 5, prefetch: PrefetcherFactory = make_prefetcher
     ) -> list[Prediction]:
         """The most likely classes of each video, in the order given.
 

@@ -20,7 +20,7 @@ from side4video.data.features.store import data_identity
 from side4video.data.spec import DataSpec, SkipBrokenSpec
 from side4video.data.streams.batch import BrokenReport, ClipBatch
 from side4video.data.streams.loader import EvaluationStream
-from side4video.data.streams.prefetch import MakePrefetcher, make_prefetcher
+from side4video.data.streams.prefetch import PrefetcherFactory, make_prefetcher
 from side4video.engine.checkpoint import load_tensors
 from side4video.engine.process_group import ProcessGroup
 from side4video.inference.ranking import frame_similarities
@@ -119,7 +119,7 @@ class RetrievalModel:
             return TextQuery(tokens_QW, self._module.embed_texts(tokens_QW), is_cut=end >= self.words)
 
     def embed_videos(
-        self, folder: Path, files: Sequence[VideoFile], *, prefetch: MakePrefetcher = make_prefetcher
+        self, folder: Path, files: Sequence[VideoFile], *, prefetch: PrefetcherFactory = make_prefetcher
     ) -> Iterator[EmbeddedVideos]:
         """Embed videos, a batch at a time; also yields those that cannot be read. `prefetch` decodes them.
 
@@ -207,7 +207,7 @@ class RetrievalModel:
         return self._student.autocast(self.spec.evaluation.precision)
 
     def _stream(
-        self, folder: Path, files: Sequence[VideoFile], prefetch: MakePrefetcher = make_prefetcher
+        self, folder: Path, files: Sequence[VideoFile], prefetch: PrefetcherFactory = make_prefetcher
     ) -> EvaluationStream:
         clips = [Clip(str(folder / file.name), label=None) for file in files]
         data, batch_size = self._data(len(files)), self.spec.evaluation.batch_size

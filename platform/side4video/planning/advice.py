@@ -9,7 +9,7 @@ from side4video.planning.meta_model import build_meta_model
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import apply_override, parse_experiment
 
-MOST_PARTS = 64
+MAX_PARTS = 64
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def advise(spec: Experiment, *, classes: int, budget_gib: float) -> Advice:
     rounds); the first few of them together; the batch in parts, which changes what batch norms see; all together. A
     plan takes seconds, so what cannot fit, because more than it does not, is not tried.
     """
-    exact, parts = _changes(spec), _parts(spec)
+    exact, parts = _changes(spec), _smaller_batch_parts(spec)
 
     def plan(*changes: Change) -> Advice:
         settings = tuple(setting for change in changes for setting in change.settings)
@@ -80,14 +80,14 @@ def _changes(spec: Experiment) -> list[Change]:
     return changes
 
 
-def _parts(spec: Experiment) -> list[Change]:
+def _smaller_batch_parts(spec: Experiment) -> list[Change]:
     """The batch in more and more parts; not for retrieval, where each text is compared with all videos of a batch."""
     if spec.task.kind == "retrieval":
         return []
-    whole = spec.optimization.batch_size // spec.cluster.fewest_workers
+    whole = spec.optimization.batch_size // spec.cluster.min_workers
     fewest = 2 if spec.data.augmentation.mixes_clips else 1  # videos of a part: those that are mixed are a pair
     changes, parts = [], spec.optimization.accumulation * 2
-    while parts <= min(whole, MOST_PARTS) and whole % (fewest * parts) == 0:
+    while parts <= min(whole, MAX_PARTS) and whole % (fewest * parts) == 0:
         cost = f"batch norms see {whole // parts} videos at a time"
         changes.append(Change((f"optimization.accumulation={parts}",), cost))
         parts *= 2

@@ -42,7 +42,7 @@ class CachingAllocator:
 
     def allocate(self, size: int) -> Block:
         """A block for a request of `size` bytes."""
-        size = rounded(size)
+        size = round_size(size)
         is_small = size <= SMALL_REQUEST
         pool = self.free[is_small]
         place = bisect.bisect_left(pool, (size, -1, -1), key=lambda entry: entry[:3])
@@ -58,9 +58,9 @@ class CachingAllocator:
         block.is_free = True
         for other in (block.before, block.after):
             if other is not None and other.is_free:
-                self._forget(other)
+                self._remove_free(other)
                 block = self._join(*((other, block) if other.start < block.start else (block, other)))
-        self._remember(block)
+        self._add_free(block)
 
     def _new_segment(self, size: int, is_small: bool) -> Block:
         if is_small:
@@ -81,7 +81,7 @@ class CachingAllocator:
         if block.after is not None:
             block.after.before = remainder
         block.size, block.after = size, remainder
-        self._remember(remainder)
+        self._add_free(remainder)
 
     def _join(self, left: Block, right: Block) -> Block:
         left.size += right.size
@@ -91,15 +91,15 @@ class CachingAllocator:
         left.is_free = True
         return left
 
-    def _remember(self, block: Block) -> None:
+    def _add_free(self, block: Block) -> None:
         entry = (block.size, block.segment, block.start, block)
         bisect.insort(self.free[block.is_small], entry, key=lambda each: each[:3])
 
-    def _forget(self, block: Block) -> None:
+    def _remove_free(self, block: Block) -> None:
         pool = self.free[block.is_small]
         del pool[bisect.bisect_left(pool, (block.size, block.segment, block.start), key=lambda each: each[:3])]
 
 
-def rounded(size: int) -> int:
+def round_size(size: int) -> int:
     """Bytes that the allocator hands out for a request."""
     return max(1, -(-size // ROUNDING)) * ROUNDING

@@ -33,17 +33,17 @@ def estimate(
         read_seconds: How long the disk takes to give one clip's features; it does so while the device computes.
     """
     share = RECOMPUTED.get(getattr(spec.method, "recompute", "none"), 0.0)
-    clips = spec.clips_of_a_part * spec.optimization.accumulation
+    clips = spec.clips_per_part * spec.optimization.accumulation
     learnt = student * (FORWARD_AND_BACKWARD + share)
     computing = clips * 2 * (frozen + learnt) / (sustained_teraflops * 1e12)
-    seconds = max(computing, clips * spec.cluster.fewest_workers * read_seconds)
+    seconds = max(computing, clips * spec.cluster.min_workers * read_seconds)
     # A method that changes the tower has the tower's work in its own.
     averages = 1 if spec.optimization.average.kind != "none" else 0
     checkpoint = trainable * BYTES * (1 + ADAM_MOMENTS + averages)
     best = trainable * BYTES
     return {
         "step_seconds": seconds,
-        "clips_per_second": clips * spec.cluster.fewest_workers / seconds,
+        "clips_per_second": clips * spec.cluster.min_workers / seconds,
         "recompute_share": clips * 2 * student * share / (sustained_teraflops * 1e12) / seconds,
         "checkpoint_gib": (checkpoint + best) / 2**30,
         "disk_gib": ((checkpoint + best) * spec.cluster.keep_checkpoints + best) / 2**30,

@@ -106,14 +106,14 @@ def plan_feature_cache(
     """
     if not spec.method.packable or spec.data.augmentation.mixes_clips:
         return None
-    features, data = _as_cached(spec), spec.data
+    features, data = _cached_spec(spec), spec.data
     layouts = _tower_layouts(spec, meta_model)
     nothing: dict[str, Mapping[str, object]] = {"train": {}, "test": {}}
     train, test = plan_stores(
         features, data, (counts.train, counts.test), layouts=layouts, root=Path(), identities=nothing
     )
     bytes_per_clip = {entry: row_bytes(layout) for entry, layout in train.layouts.items()}
-    compute = 2 * multiply_adds_frozen / (sustained_teraflops * 1e12 * spec.cluster.fewest_workers)
+    compute = 2 * multiply_adds_frozen / (sustained_teraflops * 1e12 * spec.cluster.min_workers)
     read = read_seconds(spec, meta_model, disk_gigabytes_per_second)
     train_rows, test_rows = counts.train * train.copies, counts.test * test.copies * test.views
     build = (features.pool * train_rows + test_rows) * (compute + read)
@@ -171,7 +171,7 @@ def count_clips(data: DataSpec) -> ClipCounts | None:
     return ClipCounts(len(training_subset(train, data.train_fraction, data.seed)), test)
 
 
-def _as_cached(spec: Experiment) -> CachedFeaturesSpec:
+def _cached_spec(spec: Experiment) -> CachedFeaturesSpec:
     """The experiment's cache, or the one that it might have."""
     if isinstance(spec.features, CachedFeaturesSpec):
         return spec.features

@@ -63,7 +63,7 @@ def plan_memory(spec: Experiment, meta_model: MetaModel) -> MemoryPlan:
         meta_model: Its modules, on the meta device; they hold fake tensors afterwards.
     """
     with FakeTensorMode(allow_non_fake_inputs=True):
-        tower, module = _fill(meta_model.tower), _fill(meta_model.module).train()
+        tower, module = _materialize(meta_model.tower), _materialize(meta_model.module).train()
         trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
         learnt = sum(parameter.numel() * parameter.element_size() for parameter in trained)
         tracker = MemoryTracker()
@@ -73,7 +73,7 @@ def plan_memory(spec: Experiment, meta_model: MetaModel) -> MemoryPlan:
             tracker.tag((*tower.parameters(), *tower.buffers()), "tower")
         if spec.optimization.average.kind != "none":
             tracker.reserve(sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers())), "weights")
-        if spec.cluster.most_workers > 1:
+        if spec.cluster.max_workers > 1:
             # The reducer's buckets, in which workers' gradients are averaged.
             tracker.reserve(learnt, "gradients")
         tracker.reserve(ADAM_MOMENTS * learnt, "optimizer")
@@ -81,7 +81,7 @@ def plan_memory(spec: Experiment, meta_model: MetaModel) -> MemoryPlan:
         held, lent = _run(spec, meta_model, tracker)
     # AdamW over all tensors at once makes a list of denominators as large as the gradients.
     update = sum(standing.values()) + 2 * learnt
-    of_pass, in_company = tracker.most_by_stage.get("pass", 0), max(tracker.most_by_stage["student"], update + lent)
+    of_pass, in_company = tracker.peak_by_stage.get("pass", 0), max(tracker.peak_by_stage["student"], update + lent)
     if update > tracker.most:
         parts = standing | {
             "gradients": standing["gradients"] + learnt,
@@ -89,11 +89,11 @@ def plan_memory(spec: Experiment, meta_model: MetaModel) -> MemoryPlan:
         }
         reserved = max(update, tracker.reserved)
         return MemoryPlan(held, update, of_pass, in_company, reserved, dict(parts), "optimizer")
-    parts = {str(part): size for part, size in tracker.parts_at_most.items()}
+    parts = {str(part): size for part, size in tracker.parts_at_peak.items()}
     return MemoryPlan(held, tracker.most, of_pass, in_company, tracker.reserved, parts, "forward or backward")
 
 
-def _fill(module: Module) -> Module:
+def _materialize(module: Module) -> Module:
     """Give a module on the meta device tensors, part by part: some may be those of another module, filled before."""
     for part in module.modules():
         own = (*part.parameters(recurse=False), *part.buffers(recurse=False))
@@ -110,17 +110,17 @@ def _run(spec: Experiment, meta_model: MetaModel, tracker: MemoryTracker) -> tup
     """
     precision = spec.optimization.precision
     module = meta_model.module
-    size, clips, task = spec.data.size, spec.clips_of_a_part, meta_model.task
+    size, clips, task = spec.data.size, spec.clips_per_part, meta_model.task
     held = lent = 0
-    with tracker, _gradients_noted(module, tracker):
+    with tracker, _tag_gradients(module, tracker):
         for _ in range(min(2, spec.optimization.accumulation)):
             video = torch.empty((clips, spec.data.frames, 3, size, size), dtype=torch.uint8)
             targets = task.mock_targets(clips, "cpu")
             tracker.stage = "pass"
             features = _features(spec, meta_model, video)
             tracker.stage = "student"
-            lent = tracker.share(_tokens(features))
-            with _held_noted(module, tracker) as kept:
+            lent = tracker.share(_token_tensors(features))
+            with _tag_saved_tensors(module, tracker) as kept:
                 with torch.autocast("cpu", dtype=AUTOCAST[precision], enabled=precision != "fp32"):
                     outputs = module(features, targets)
                 loss = task.loss(outputs, targets)
@@ -145,7 +145,7 @@ def _features(spec: Experiment, meta_model: MetaModel, video: Tensor) -> FrozenF
     return from_entries(tower, video, empty_entries(layouts, len(video), video.device), reads=reads)
 
 
-def _tokens(features: FrozenFeatures) -> list[Tensor]:
+def _token_tensors(features: FrozenFeatures) -> list[Tensor]:
     """What the last reader lets go of."""
     tokens: list[Tensor] = []
     for kept in features.tokens.values():
@@ -154,19 +154,19 @@ def _tokens(features: FrozenFeatures) -> list[Tensor]:
 
 
 @contextmanager
-def _held_noted(module: nn.Module, tracker: MemoryTracker) -> Iterator[SavedTensorBytes]:
+def _tag_saved_tensors(module: nn.Module, tracker: MemoryTracker) -> Iterator[SavedTensorBytes]:
     held = SavedTensorBytes(excluded={tensor.untyped_storage()._cdata for tensor in weights_under(module)})
 
     def keep(tensor: Tensor) -> Tensor:
         tracker.tag([tensor], "held_for_backward")
-        return held.see(tensor)
+        return held.add(tensor)
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         yield held
 
 
 @contextmanager
-def _gradients_noted(module: nn.Module, tracker: MemoryTracker) -> Iterator[None]:
+def _tag_gradients(module: nn.Module, tracker: MemoryTracker) -> Iterator[None]:
     """Count each weight's gradient as such from when it is there, and drop them all at the end."""
 
     def note(parameter: Tensor) -> None:

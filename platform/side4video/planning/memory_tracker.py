@@ -27,12 +27,12 @@ class MemoryTracker(TorchDispatchMode):
             ("tower", "weights", "gradients", "optimizer", "held_for_backward", "transient"), 0
         )
         self.most = 0
-        self.parts_at_most = dict(self.alive)
+        self.parts_at_peak = dict(self.alive)
         self.stage = ""
-        self.most_by_stage: dict[str, int] = {}
+        self.peak_by_stage: dict[str, int] = {}
         """The most in each stage, had what was lent not been given back."""
-        self._lent: set[int] = set()
-        self._given_back = 0
+        self._shared: set[int] = set()
+        self._released_shared = 0
         self._blocks: dict[int, tuple[Block, Part]] = {}
 
     @property
@@ -47,13 +47,13 @@ class MemoryTracker(TorchDispatchMode):
         result = operation(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
-                self._see(leaf, "transient")
+                self._track(leaf, "transient")
         return result
 
     def tag(self, tensors: Iterable[Tensor], part: Part) -> None:
         """Say what storages are held for; those not seen before are counted from now on."""
         for tensor in tensors:
-            self._see(tensor, part)
+            self._track(tensor, part)
             key = tensor.untyped_storage()._cdata
             if key not in self._blocks:
                 continue
@@ -66,19 +66,19 @@ class MemoryTracker(TorchDispatchMode):
     def reserve(self, size: int, part: Part) -> None:
         """Count bytes that no tensor here stands for."""
         self.alive[part] += self.allocator.allocate(size).size
-        self._compare()
+        self._update_peak()
 
     def share(self, tensors: Iterable[Tensor]) -> int:
-        """Count storages as if they stayed until `end_sharing`, in `most_by_stage` alone; returns their bytes."""
+        """Count storages as if they stayed until `end_sharing`, in `peak_by_stage` alone; returns their bytes."""
         keys = {tensor.untyped_storage()._cdata for tensor in tensors}
-        self._lent |= keys
+        self._shared |= keys
         return sum(self._blocks[key][0].size for key in keys if key in self._blocks)
 
     def end_sharing(self) -> None:
         """What was lent is given back."""
-        self._lent, self._given_back = set(), 0
+        self._shared, self._released_shared = set(), 0
 
-    def _see(self, tensor: Tensor, part: Part) -> None:
+    def _track(self, tensor: Tensor, part: Part) -> None:
         storage = tensor.untyped_storage()
         key = storage._cdata
         if key in self._blocks or not storage.nbytes():
@@ -86,19 +86,19 @@ class MemoryTracker(TorchDispatchMode):
         block = self.allocator.allocate(storage.nbytes())
         self._blocks[key] = (block, part)
         self.alive[part] += block.size
-        self._compare()
-        weakref.finalize(storage, self._forget, key)
+        self._update_peak()
+        weakref.finalize(storage, self._release_storage, key)
 
-    def _forget(self, key: int) -> None:
+    def _release_storage(self, key: int) -> None:
         block, part = self._blocks.pop(key)
         self.alive[part] -= block.size
-        if key in self._lent:
-            self._lent.remove(key)
-            self._given_back += block.size
+        if key in self._shared:
+            self._shared.remove(key)
+            self._released_shared += block.size
         self.allocator.release(block)
 
-    def _compare(self) -> None:
+    def _update_peak(self) -> None:
         total = self.allocator.allocated
-        self.most_by_stage[self.stage] = max(self.most_by_stage.get(self.stage, 0), total + self._given_back)
+        self.peak_by_stage[self.stage] = max(self.peak_by_stage.get(self.stage, 0), total + self._released_shared)
         if total > self.most:
-            self.most, self.parts_at_most = total, dict(self.alive)
+            self.most, self.parts_at_peak = total, dict(self.alive)

@@ -15,18 +15,35 @@ from pathlib import Path
 from side4video.core.errors import InputError
 from side4video.core.units import as_gib
 from side4video.planning.estimates import FORWARD_AND_BACKWARD, RECOMPUTED
-from side4video.planning.pack_memory import Member, PackMemory, plan_pack_memory
 from side4video.planning.plan import ExperimentPlan, plan_experiment
 from side4video.spec.experiment import Experiment
 from side4video.spec.sweep import SweepSpec
-from side4video.spec.sweep_arms import Arm
+from side4video.spec.arm import Arm
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+import torch
+from side4video.core.units import GIB
+from side4video.models.feature_request import FeatureRequest
+from side4video.models.frozen_features import entry_layouts
+from side4video.planning.plan import ExperimentPlan
+from side4video.spec.experiment import Experiment
 
-PAYS = 1.05
+MIN_SPEEDUP = 1.05
 """What packing saves of the backbone is worth a word from here on."""
 
-PlanOf = Callable[[Experiment], ExperimentPlan]
+Planner = Callable[[Experiment], ExperimentPlan]
 
-_WITHOUT_SHAPE = ("learning_rate", "weight_decay", "warmup", "head_learning_rate_factor", "betas", "epsilon", "length")
+_NOT_IN_SHAPE_KEY = (
+    "learning_rate",
+    "weight_decay",
+    "warmup",
+    "head_learning_rate_factor",
+    "betas",
+    "epsilon",
+    "length",
+)
 """Fields of the optimization that change nothing of what a step takes."""
 
 
@@ -68,7 +85,7 @@ class PlannedPack:
         return as_gib(self.memory.peak)
 
 
-def plans_by_shape(classes: int) -> PlanOf:
+def cached_planner(classes: int) -> Planner:
     """A planner that plans experiments of the same shapes once: arms of one learning rate or another are alike."""
     known: dict[str, ExperimentPlan] = {}
 
@@ -81,31 +98,31 @@ def plans_by_shape(classes: int) -> PlanOf:
     return plan
 
 
-def compile_packs(arms: Sequence[Arm], spec: SweepSpec, plan_of: PlanOf) -> tuple[PlannedPack, ...]:
+def make_packs(arms: Sequence[Arm], spec: SweepSpec, planner: Planner) -> tuple[PlannedPack, ...]:
     """Put arms into packs, in their order.
 
     Args:
         arms: Distinct arms.
         spec: Says how many may share a pass, and what a worker's device holds.
-        plan_of: Plans one experiment.
+        planner: Plans one experiment.
 
     Raises:
         InputError: If an arm does not fit the memory by itself.
     """
     packs: list[PlannedPack] = []
     for group in _groups(arms):
-        members = {arm.key: Member(arm.experiment, plan_of(arm.experiment)) for arm in group}
-        _must_fit_alone(group, members, spec)
+        members = {arm.key: Member(arm.experiment, planner(arm.experiment)) for arm in group}
+        _check_memory_limit(group, members, spec)
         for part in _split(group, members, spec):
             inside = [members[arm.key] for arm in part]
             packs.append(PlannedPack(tuple(part), plan_pack_memory(inside), _speedup(inside)))
     return tuple(packs)
 
 
-def speedup(arms: Iterable[Arm], packs: Sequence[PlannedPack], plan_of: PlanOf) -> float:
+def speedup(arms: Iterable[Arm], packs: Sequence[PlannedPack], planner: Planner) -> float:
     """Predicted time of runs one by one over that of the packs; an arm that is given twice was to run twice."""
-    apart = sum(sum(_costs(Member(arm.experiment, plan_of(arm.experiment)))) for arm in arms)
-    packed = sum(_packed_cost([Member(a.experiment, plan_of(a.experiment)) for a in pack.arms]) for pack in packs)
+    apart = sum(sum(_costs(Member(arm.experiment, planner(arm.experiment)))) for arm in arms)
+    packed = sum(_packed_cost([Member(a.experiment, planner(a.experiment)) for a in pack.arms]) for pack in packs)
     return apart / packed if packed else 1.0
 
 
@@ -129,7 +146,7 @@ def _groups(arms: Sequence[Arm]) -> list[list[Arm]]:
 
 def _split(group: list[Arm], members: Mapping[str, Member], spec: SweepSpec) -> list[list[Arm]]:
     """As few parts as the document and the memory allow, of nearly equal size."""
-    most = _largest_pack(group, spec)
+    most = _max_pack_size(group, spec)
     for count in range(ceil(len(group) / most), len(group) + 1):
         parts = _equal_parts(group, count)
         peaks = [as_gib(plan_pack_memory([members[arm.key] for arm in part]).peak) for part in parts]
@@ -138,11 +155,11 @@ def _split(group: list[Arm], members: Mapping[str, Member], spec: SweepSpec) -> 
     return [[arm] for arm in group]
 
 
-def _largest_pack(group: list[Arm], spec: SweepSpec) -> int:
+def _max_pack_size(group: list[Arm], spec: SweepSpec) -> int:
     if spec.packing == "off":
         return 1
     most = len(group) if spec.packing == "auto" else spec.packing
-    if spec.decides:
+    if spec.uses_epoch_results:
         # Each arm of a pack must have its trial, or the others would wait for a decision that nobody takes.
         most = min(most, spec.limits.virtual_trials)
     return most
@@ -153,7 +170,7 @@ def _equal_parts(group: list[Arm], count: int) -> list[list[Arm]]:
     return [group[start:end] for start, end in itertools.pairwise(bounds)]
 
 
-def _must_fit_alone(group: Iterable[Arm], members: Mapping[str, Member], spec: SweepSpec) -> None:
+def _check_memory_limit(group: Iterable[Arm], members: Mapping[str, Member], spec: SweepSpec) -> None:
     limit = spec.limits.memory_gib
     for arm in group:
         peak = members[arm.key].plan.peak_memory_gib
@@ -185,7 +202,7 @@ def _speedup(members: Sequence[Member]) -> float:
 
 
 def _shape_key(spec: Experiment) -> str:
-    optimization = spec.optimization.model_dump(mode="json", exclude=set(_WITHOUT_SHAPE))
+    optimization = spec.optimization.model_dump(mode="json", exclude=set(_NOT_IN_SHAPE_KEY))
     shape = {
         "backbone": spec.backbone.model_dump(mode="json", exclude={"weights"}),
         "method": spec.method.model_dump(mode="json"),
@@ -196,3 +213,92 @@ def _shape_key(spec: Experiment) -> str:
         "cluster": spec.cluster.model_dump(mode="json"),
     }
     return json.dumps(shape, sort_keys=True)
+
+@dataclass(frozen=True)
+class Member:
+    """A student of a pack that is planned: its document, and its plan alone."""
+
+    experiment: Experiment
+    plan: ExperimentPlan
+
+    @property
+    def reads(self) -> FeatureRequest:
+        """What it reads of the tower."""
+        return self.experiment.reads
+
+
+@dataclass(frozen=True)
+class PackMemory:
+    """Bytes on one worker."""
+
+    peak: int
+    """The most that is handed out at a time."""
+    state: int
+    """Of it: what optimizers keep between steps (AdamW's moments)."""
+    largest_alone: int
+    """The peak of the student that takes most alone."""
+
+
+def plan_pack_memory(members: Sequence[Member]) -> PackMemory:
+    """Predict a pack's peak.
+
+    Args:
+        members: Its students; they agree on backbone, batch and workers.
+    """
+    united = reduce(or_, (member.reads for member in members))
+    waiting = sum(_idle_bytes(member) for member in members)
+    beside = [
+        waiting - _idle_bytes(member) + _token_bytes(member.experiment, united) - _own_token_bytes(member)
+        for member in members
+    ]
+    # Whoever goes deepest and reads most has the pass of all, but for what only others read.
+    first = max(range(len(members)), key=lambda number: (_depth(members[number]), _own_token_bytes(members[number])))
+    through = _peak_bytes(members[first], "pass") + beside[first]
+    after = max(_peak_bytes(member, "student") + more for member, more in zip(members, beside, strict=True))
+    largest_alone = max(round(member.plan.peak_memory_gib * GIB) for member in members)
+    return PackMemory(
+        peak=max(through, after) if len(members) > 1 else largest_alone,
+        state=sum(_optimizer_bytes(member) for member in members),
+        largest_alone=largest_alone,
+    )
+
+
+def _peak_bytes(member: Member, stage: str) -> int:
+    return round(member.plan.peak_memory_in_pack_gib[stage] * GIB)
+
+
+def _depth(member: Member) -> int:
+    """The last block that the pass runs for it."""
+    reads, last = member.reads, member.experiment.tower.depth - 1
+    return last if reads.needs_last_block else max(reads.tokens | reads.attention, default=-1)
+
+
+def _optimizer_bytes(member: Member) -> int:
+    return round(member.plan.peak_memory_parts_gib["optimizer"] * GIB)
+
+
+def _idle_bytes(member: Member) -> int:
+    """What a student holds while another one runs."""
+    parts, spec = member.plan.peak_memory_parts_gib, member.experiment
+    gradients = 4 * member.plan.trainable_parameters
+    buckets = gradients if spec.cluster.max_workers > 1 else 0
+    # The gradients of a batch in parts wait for its last part; those of a whole batch are gone with the update.
+    summed = gradients if spec.optimization.accumulation > 1 else 0
+    return round(parts["weights"] * GIB) + _optimizer_bytes(member) + buckets + summed
+
+
+def _own_token_bytes(member: Member) -> int:
+    return _token_bytes(member.experiment, member.reads)
+
+
+def _token_bytes(spec: Experiment, request: FeatureRequest) -> int:
+    """Bytes of the frozen tokens and pooled features that one frozen pass keeps."""
+    layouts = entry_layouts(
+        spec.tower,
+        request,
+        frames=spec.data.frames,
+        dtype=torch.float32 if spec.backbone.precision == "fp32" else torch.bfloat16,
+        keeps_eight_bits=spec.backbone.kept_tokens == "8-bit",
+    )
+    return spec.clips_per_part * sum(tensor.nbytes for layout in layouts.values() for tensor in layout.values())
+

@@ -57,12 +57,12 @@ def _plan(spec: Experiment, classes: int) -> PlannedPeak:
 
 
 def _key(spec: Experiment, classes: int) -> str:
-    text = json.dumps([spec.resolved(), classes, _code()], sort_keys=True)
+    text = json.dumps([spec.resolved(), classes, _code_hash()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 @functools.cache
-def _code() -> str:
+def _code_hash() -> str:
     """What the plan follows from beside the document: torch, and every module of this package."""
     from importlib.metadata import version
 

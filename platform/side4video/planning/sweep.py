@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from side4video.core.units import as_gib
-from side4video.planning.packs import PAYS, PlannedPack, PlanOf, compile_packs, plans_by_shape, speedup
+from side4video.planning.packs import MIN_SPEEDUP, PlannedPack, Planner, cached_planner, make_packs, speedup
 from side4video.planning.plan import ExperimentPlan
-from side4video.spec.sweep_arms import Arm, Sweep, distinct
+from side4video.spec.arm import Arm, Sweep, merge_duplicates
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class SweepPlan:
     reproduces: str
     proposed: int
     """Arms that Optuna is still to propose; then `arms` and `packs` are an example, the base in each place."""
-    plan_of: PlanOf
+    planner: Planner
 
     @property
     def pays(self) -> bool:
         """Whether packing is predicted to save anything of the backbone's work."""
-        return self.predicted_speedup >= PAYS
+        return self.predicted_speedup >= MIN_SPEEDUP
 
     def as_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -44,7 +44,7 @@ class SweepPlan:
             "arms": self.rows,
             "distinct_arms": self.proposed or len(self.arms),
             "done_arms": len(self.done),
-            "alone": [_arm_json(arm, self.plan_of(arm.experiment)) for arm in self.arms],
+            "alone": [_arm_json(arm, self.planner(arm.experiment)) for arm in self.arms],
             "packs": [_pack_json(pack) for pack in self.packs],
             "predicted_speedup": self.predicted_speedup,
             "predicted_speedup_of_rows": self.predicted_speedup_of_rows,
@@ -64,29 +64,29 @@ def plan_sweep(sweep: Sweep, *, classes: int, done: Collection[str] = ()) -> Swe
     Raises:
         InputError: If an arm does not fit the memory that is given.
     """
-    plan_of = plans_by_shape(classes)
-    rows = sweep.rows or tuple(_proposals_like_the_base(sweep))
-    arms = distinct(rows) if sweep.rows else rows
+    planner = cached_planner(classes)
+    rows = sweep.rows or tuple(_example_proposals(sweep))
+    arms = merge_duplicates(rows) if sweep.rows else rows
     # What Optuna will propose is not known, so nothing of it is done, even if the base is.
     done = done if sweep.rows else ()
     missing = [arm for arm in arms if arm.key not in done]
-    whole = compile_packs(arms, sweep.spec, plan_of)
+    whole = make_packs(arms, sweep.spec, planner)
     proposed = sweep.spec.optuna.arms * sweep.spec.seeds if sweep.spec.optuna else 0
     return SweepPlan(
         name=sweep.spec.name,
         rows=proposed or len(rows),
         arms=arms,
         done=frozenset(arm.key for arm in arms if arm.key in done),
-        packs=whole if len(missing) == len(arms) else compile_packs(missing, sweep.spec, plan_of),
-        predicted_speedup=speedup(arms, whole, plan_of),
-        predicted_speedup_of_rows=speedup([arm for arm in arms for _ in arm.rows], whole, plan_of),
+        packs=whole if len(missing) == len(arms) else make_packs(missing, sweep.spec, planner),
+        predicted_speedup=speedup(arms, whole, planner),
+        predicted_speedup_of_rows=speedup([arm for arm in arms for _ in arm.rows], whole, planner),
         reproduces=sweep.spec.reproduces,
         proposed=proposed,
-        plan_of=plan_of,
+        planner=planner,
     )
 
 
-def _proposals_like_the_base(sweep: Sweep) -> list[Arm]:
+def _example_proposals(sweep: Sweep) -> list[Arm]:
     """As many arms as Optuna proposes at a time, all equal to the base."""
     return [row for number in range(sweep.batch) for row in sweep.propose(number, {})]
 

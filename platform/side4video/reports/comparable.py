@@ -13,11 +13,11 @@ from side4video.spec.protocol import (
     DATASET,
     NOT_RECORDED,
     VIDEOS,
-    Compared,
+    ComparedResult,
     Difference,
-    dataset_differences,
-    differences,
-    refusals,
+    comparison_errors,
+    find_dataset_differences,
+    find_differences,
 )
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.tags import FINGERPRINT_TAG, STATE_TAG
@@ -56,7 +56,7 @@ def comparable_runs(
 
 
 def check_runs(
-    compared: Sequence[Compared],
+    compared: Sequence[ComparedResult],
     *,
     where: str,
     metrics: Collection[str] = (),
@@ -75,15 +75,15 @@ def check_runs(
     Raises:
         InputError: If they differ in anything else; a line for each field.
     """
-    found = differences(_with_the_same_facts(compared), metrics=metrics)
-    problems = refusals(found, where=where, anyway=anyway, fix=lambda each: fix.format(field=each.field))
+    found = find_differences(_with_the_same_facts(compared), metrics=metrics)
+    problems = comparison_errors(found, where=where, anyway=anyway, fix=lambda each: fix.format(field=each.field))
     if problems:
-        documents = [each.field for each in dataset_differences(compared)]
+        documents = [each.field for each in find_dataset_differences(compared)]
         raise SpecError([_with_documents(problem, documents) for problem in problems])
     return found
 
 
-def as_compared(run: StoredRun, *, label: str = "", shown: Mapping[str, str] | None = None) -> Compared:
+def as_compared(run: StoredRun, *, label: str = "", shown: Mapping[str, str] | None = None) -> ComparedResult:
     """A recorded run as what is to stand in a table.
 
     Args:
@@ -95,7 +95,7 @@ def as_compared(run: StoredRun, *, label: str = "", shown: Mapping[str, str] | N
     recorded = {DATASET: f"fingerprint {fingerprint[:_CHARACTERS]}" if fingerprint else NOT_RECORDED}
     if VIDEOS in run.metrics:
         recorded[VIDEOS] = f"{run.metrics[VIDEOS]:.0f}"
-    return Compared(label or f"{run.name} ({run.run_id[:8]})", run.params, recorded, shown or {})
+    return ComparedResult(label or f"{run.name} ({run.run_id[:8]})", run.params, recorded, shown or {})
 
 
 def shown_of(run: StoredRun, paths: Collection[str]) -> dict[str, str]:
@@ -108,12 +108,12 @@ def has_figures(run: StoredRun) -> bool:
     return run.tags.get(STATE_TAG) in MEASURED
 
 
-def _with_the_same_facts(compared: Sequence[Compared]) -> list[Compared]:
+def _with_the_same_facts(compared: Sequence[ComparedResult]) -> list[ComparedResult]:
     """The number of videos counts where all say it: a run without it says nothing else than one with it."""
     if all(VIDEOS in each.recorded for each in compared):
         return list(compared)
     return [
-        Compared(each.label, each.fields, {k: v for k, v in each.recorded.items() if k != VIDEOS}, each.shown)
+        ComparedResult(each.label, each.fields, {k: v for k, v in each.recorded.items() if k != VIDEOS}, each.shown)
         for each in compared
     ]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from side4video.reports.arms import METRIC, ArmResult, Mode, is_complete
 from side4video.reports.columns import VALUE, as_markdown, columns, escape_markdown
 from side4video.reports.comparison import ComparisonTable, as_csv, compare_rows, explanation
-from side4video.reports.html import render
+from side4video.reports.render import render
 
 if TYPE_CHECKING:
     from side4video.reports.figures.figure import ReportFigure

@@ -7,7 +7,7 @@ from side4video.reports.arms import Spread, spread
 from side4video.reports.comparable import as_compared, check_runs, shown_of
 from side4video.reports.grid import Grid, GridColumn, GridRow
 from side4video.reports.paper.table import PaperColumn, PaperRow, PaperTable
-from side4video.spec.protocol import sentences
+from side4video.spec.protocol import describe_differences
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.tags import FINGERPRINT_TAG, STATE_TAG
 
@@ -93,7 +93,7 @@ def _check(table: PaperTable, found: Mapping[str, Found], anyway: Sequence[str])
         compared = [as_compared(run, shown=shown_of(run, SHOWN)) for run in runs]
         fix = "leave some out, or allow it: --anyway {field}"
         differing = check_runs(compared, where=table.name, metrics=metrics, anyway=anyway, fix=fix)
-        told += sentences([each for each in differing if each.is_silent])
+        told += describe_differences([each for each in differing if each.is_hidden])
     return told
 
 

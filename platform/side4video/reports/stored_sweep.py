@@ -10,9 +10,9 @@ from side4video.core.dotted import dotted
 from side4video.core.errors import InputError
 from side4video.reports.arms import MEASURED_MEMORY, ArmResult, SeedResult
 from side4video.reports.comparable import as_compared, check_runs, has_figures
-from side4video.spec.protocol import sentences
+from side4video.spec.protocol import describe_differences
 from side4video.spec.sweep import SweepSpec
-from side4video.spec.sweep_arms import Arm, Sweep, build_sweep, changed_values, swept_values
+from side4video.spec.arm import Arm, Sweep, build_sweep, changed_values, swept_values
 from side4video.tracking.finished_runs import correct_predictions
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.sweep_logger import SweepLogger
@@ -76,7 +76,7 @@ def comparability(record: SweepLogger, spec: SweepSpec, rows: Sequence[Arm]) -> 
     ]
     fix = "the same command trains arms of other data anew, and with --rerun all; or say compare_anyway: [{field}]"
     found = check_runs(compared, where=spec.name, metrics=(spec.metric,), anyway=spec.compare_anyway, fix=fix)
-    return sentences(found)
+    return describe_differences(found)
 
 
 def _reference(spec: SweepSpec, rows: Sequence[Arm]) -> str:

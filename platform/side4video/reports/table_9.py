@@ -10,7 +10,7 @@ from dataclasses import replace
 from side4video.core.dotted import dotted
 from side4video.reports.arms import ArmResult, exact_text
 from side4video.reports.paper.ablations import TABLE_9, PaperPart
-from side4video.spec.sweep_arms import Arm, Sweep
+from side4video.spec.arm import Arm, Sweep
 
 TITLE = "Table 9: ablations"
 NOTE = (

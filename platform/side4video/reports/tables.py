@@ -10,8 +10,8 @@ from side4video.reports.arms import ArmResult, Mode
 from side4video.reports.columns import VALUE, columns
 from side4video.reports.comparison import ComparisonTable, compare_rows, explanation
 from side4video.reports.grid import Grid, GridColumn, GridRow, grid_csv, grid_html, grid_latex, grid_markdown
-from side4video.reports.html import render
 from side4video.reports.page import write_report
+from side4video.reports.render import render
 
 if TYPE_CHECKING:
     from side4video.reports.figures.figure import ReportFigure

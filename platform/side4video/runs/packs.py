@@ -12,9 +12,9 @@ from side4video.core import signals
 from side4video.core.errors import Interrupted, Side4VideoError
 from side4video.core.progress import Progress
 from side4video.engine.checkpoint import checkpoints_in
-from side4video.planning.packs import PlannedPack, PlanOf, compile_packs
+from side4video.planning.packs import PlannedPack, Planner, make_packs
 from side4video.runs.trainer import Trained
-from side4video.spec.sweep_arms import Arm, Sweep
+from side4video.spec.arm import Arm, Sweep
 from side4video.tracking.pack_logger import PackLogger, open_pack_logger
 from side4video.tracking.sweep_logger import SweepLogger, swept_by_arm, unfinished_folders
 
@@ -26,7 +26,7 @@ class SweepRun:
     sweep_logger: SweepLogger
     sweep: Sweep
     fingerprint: str
-    plan_of: PlanOf
+    planner: Planner
     progress: Progress
     folder: str
     deadline: float | None
@@ -93,7 +93,7 @@ class SweepRun:
             )
             for arm in pack.arms
         }
-        plans = {arm.short_key: self.plan_of(arm.experiment).as_json() for arm in pack.arms}
+        plans = {arm.short_key: self.planner(arm.experiment).as_json() for arm in pack.arms}
         return open_pack_logger(
             pack.experiments,
             plans=plans,
@@ -117,14 +117,14 @@ def assign_folders(packs: Sequence[PlannedPack], sweep_run: SweepRun) -> list[Pl
     for pack in packs:
         new = [arm for arm in pack.arms if arm.key not in started]
         whole = pack.arms == tuple(new)
-        for part in (pack,) if whole else compile_packs(new, sweep_run.sweep.spec, sweep_run.plan_of):
+        for part in (pack,) if whole else make_packs(new, sweep_run.sweep.spec, sweep_run.planner):
             planned.append(_with_folder(part, sweep_run))
     return planned
 
 
 def _packs_in_folder(folder: str, arms: list[Arm], sweep_run: SweepRun) -> list[PlannedPack]:
     """Arms that were begun as one pack, as one again, or as several that continue from its checkpoint."""
-    packs = compile_packs(arms, sweep_run.sweep.spec, sweep_run.plan_of)
+    packs = make_packs(arms, sweep_run.sweep.spec, sweep_run.planner)
     if len(packs) == 1:
         return [replace(packs[0], folder=folder)]
     before = () if "://" in folder else tuple(checkpoints_in(Path(folder)))

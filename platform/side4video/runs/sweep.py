@@ -14,7 +14,7 @@ from side4video.runs.launch import StopSignalProgress, is_interruption, storage_
 from side4video.runs.packs import SweepRun, assign_folders
 from side4video.runs.trainer import LocalTrainer, Trainer
 from side4video.spec.check import check_files
-from side4video.spec.sweep_arms import Arm, Sweep, distinct
+from side4video.spec.arm import Arm, Sweep, merge_duplicates
 from side4video.tracking.finished_runs import completed_arms
 from side4video.tracking.run_store import StoredRun
 from side4video.tracking.stores import open_store
@@ -112,7 +112,7 @@ def run_sweep(prepared: PreparedSweep, *, progress: Progress, trainer: Trainer |
     started = time.monotonic()
     sweep = prepared.sweep
     trainer = trainer or LocalTrainer()
-    if sweep.spec.decides and not trainer.can_stop_arms:
+    if sweep.spec.uses_epoch_results and not trainer.can_stop_arms:
         raise InputError(
             "--local",
             "the sweep has a scheduler or Optuna, which are Ray Tune's",
@@ -130,7 +130,7 @@ def run_sweep(prepared: PreparedSweep, *, progress: Progress, trainer: Trainer |
         sweep_logger=sweep_logger,
         sweep=sweep,
         fingerprint=prepared.fingerprint,
-        plan_of=prepared.plan.plan_of,
+        planner=prepared.plan.planner,
         progress=StopSignalProgress(progress),
         folder=_folder(prepared),
         deadline=started + 3600 * sweep.spec.limits.hours if sweep.spec.limits.hours != "any" else None,
@@ -144,7 +144,7 @@ def run_sweep(prepared: PreparedSweep, *, progress: Progress, trainer: Trainer |
         sweep_run.fail_active(str(error) or type(error).__name__, killed=is_interruption(error))
         sweep_logger.interrupt()
         raise
-    arms = sweep.arms or distinct(sweep_run.proposed)
+    arms = sweep.arms or merge_duplicates(sweep_run.proposed)
     return SweepResult(
         sweep_logger, arms, dict(sweep_run.failures), frozenset(sweep_run.left), time.monotonic() - started
     )

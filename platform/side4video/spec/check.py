@@ -80,7 +80,7 @@ def check_files(spec: Experiment) -> None:
             fix="set it to 0, or describe the mirrored labels in data.dataset",
         )
     if spec.task.kind == "retrieval":
-        _must_have_captions(spec)
+        _check_captions(spec)
         return
     if spec.task.classifier.kind == "text" and all(name.isdecimal() for name in dataset.classes()):
         raise InputError(
@@ -91,7 +91,7 @@ def check_files(spec: Experiment) -> None:
         )
 
 
-def _must_have_captions(spec: Experiment) -> None:
+def _check_captions(spec: Experiment) -> None:
     """A built-in set has them before it is made; of the others the first clips say."""
     if spec.data.dataset.kind == "motion":
         return

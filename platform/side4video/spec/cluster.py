@@ -89,12 +89,12 @@ class ClusterSpec(Spec):
     """How many of the newest checkpoints stay in the storage."""
 
     @property
-    def fewest_workers(self) -> int:
+    def min_workers(self) -> int:
         """With how many a run goes on; what is planned is planned for these, whose shares are the largest."""
         return self.workers if isinstance(self.workers, int) else self.workers[0]
 
     @property
-    def most_workers(self) -> int:
+    def max_workers(self) -> int:
         """How many there are where the cluster has room."""
         return self.workers if isinstance(self.workers, int) else self.workers[1]
 
@@ -104,12 +104,12 @@ class ClusterSpec(Spec):
         return not isinstance(self.workers, int)
 
     @property
-    def workers_in_words(self) -> str:
+    def workers_text(self) -> str:
         """`4`, or `1 to 4`."""
-        return f"{self.fewest_workers} to {self.most_workers}" if self.is_elastic else str(self.workers)
+        return f"{self.min_workers} to {self.max_workers}" if self.is_elastic else str(self.workers)
 
     @property
-    def cores_of_a_worker(self) -> int:
+    def cpus_per_worker_in_total(self) -> int:
         """Those that are reserved for one, for training and for decoding elsewhere."""
         beside = self.decoding.processes * self.decoding.cpus if self.decoding.kind == "ray-data" else 0
         return self.cpus_per_worker + beside
@@ -117,14 +117,14 @@ class ClusterSpec(Spec):
     @model_validator(mode="after")
     def workers_are_a_range(self) -> Self:
         """The fewest come first."""
-        if self.is_elastic and self.fewest_workers >= self.most_workers:
+        if self.is_elastic and self.min_workers >= self.max_workers:
             raise wrong(
                 "cluster.workers",
-                f"[{self.fewest_workers}, {self.most_workers}]",
+                f"[{self.min_workers}, {self.max_workers}]",
                 allowed="a number, or [fewest, most] with fewest below most",
-                fix=f"set it to {self.fewest_workers}, or to [{self.most_workers}, {self.fewest_workers}]"
-                if self.fewest_workers > self.most_workers
-                else f"set it to {self.fewest_workers}",
+                fix=f"set it to {self.min_workers}, or to [{self.max_workers}, {self.min_workers}]"
+                if self.min_workers > self.max_workers
+                else f"set it to {self.min_workers}",
             )
         return self
 

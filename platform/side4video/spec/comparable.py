@@ -9,21 +9,21 @@ from side4video.spec.experiment import Experiment
 from side4video.spec.protocol import (
     DATASET,
     VIDEOS,
-    Compared,
+    ComparedResult,
     Difference,
-    dataset_differences,
-    differences,
+    comparison_errors,
+    find_dataset_differences,
+    find_differences,
     protocol,
-    refusals,
 )
 from side4video.spec.sweep import SweepSpec
 
 if TYPE_CHECKING:
-    from side4video.spec.sweep_arms import Arm
+    from side4video.spec.arm import Arm
 
 
 def incomparable_arms(
-    spec: SweepSpec, base: Experiment, rows: "Sequence[Arm]", compared: Sequence[Compared], *, source: str
+    spec: SweepSpec, base: Experiment, rows: "Sequence[Arm]", compared: Sequence[ComparedResult], *, source: str
 ) -> list[InputError]:
     """What keeps arms from one table: other test clips, or clips that are looked at or scored in another way.
 
@@ -38,9 +38,9 @@ def incomparable_arms(
         An error for each field in which they differ, no column says so, and `compare_anyway` does not either; those of
         the data set before all others.
     """
-    original = Compared("the base", dotted(base.resolved()))
+    original = ComparedResult("the base", dotted(base.resolved()))
     # What Optuna will propose was not seen whole, and its data are prepared as the base has them.
-    of_data = dataset_differences([*compared, original] if spec.optuna else compared)
+    of_data = find_dataset_differences([*compared, original] if spec.optuna else compared)
     if of_data:
         return [
             InputError(
@@ -56,11 +56,11 @@ def incomparable_arms(
     if unknown:
         found = f"{unknown[0]!r} is no field of the protocol"
         return [InputError(f"{source}: compare_anyway", found, allowed=", ".join(known))]
-    found = differences(compared, metrics=(spec.metric,))
-    return refusals(found, where=source, anyway=spec.compare_anyway, fix=lambda each: _way_out(each, rows))
+    found = find_differences(compared, metrics=(spec.metric,))
+    return comparison_errors(found, where=source, anyway=spec.compare_anyway, fix=lambda each: _suggest_fix(each, rows))
 
 
-def _way_out(difference: Difference, rows: "Sequence[Arm]") -> str:
+def _suggest_fix(difference: Difference, rows: "Sequence[Arm]") -> str:
     """How a field becomes a column, or is compared anyway; with the override that changes it without naming it."""
     name = difference.field
     overrides = ((row.row_name, path) for row in rows for path in row.overrides)

@@ -24,7 +24,7 @@ from side4video.tasks.recognition.spec import RecognitionSpec
 
 SCHEMA_VERSION = 1
 
-_WITHOUT_EFFECT: dict[str, Any] = {
+_NO_EFFECT_ON_RESULT: dict[str, Any] = {
     "name": True,
     "tracking": True,
     "data": {"loader": True, "recipe": True},
@@ -123,7 +123,7 @@ class Experiment(Spec):
         return self
 
     @model_validator(mode="after")
-    def method_may_stand_under_the_classifier(self) -> Self:
+    def method_supports_the_classifier(self) -> Self:
         """What trains nothing is no zero-shot any more under a layer that is trained."""
         if self.task.kind == "recognition" and self.task.classifier.kind not in self.method.classifiers:
             raise wrong(
@@ -135,7 +135,7 @@ class Experiment(Spec):
         return self
 
     @model_validator(mode="after")
-    def retrieval_has_what_it_needs(self) -> Self:
+    def retrieval_requirements_are_met(self) -> Self:
         """Texts, and batches in which each video stands once."""
         if self.task.kind != "retrieval":
             return self
@@ -172,7 +172,7 @@ class Experiment(Spec):
         return self
 
     @model_validator(mode="after")
-    def tower_has_a_precision_for_the_method(self) -> Self:
+    def method_supports_the_precision(self) -> Self:
         """What is trained in half precision or in eight bits loses its small updates."""
         allowed = self.method.tower_precisions
         if self.backbone.precision not in allowed:
@@ -185,7 +185,7 @@ class Experiment(Spec):
         return self
 
     @model_validator(mode="after")
-    def classifier_of_texts_has_a_text_tower(self) -> Self:
+    def text_classifier_has_a_text_tower(self) -> Self:
         """Texts become features by the backbone's own text tower, and the method's features are in its space."""
         if self.task.kind != "recognition" or self.task.classifier.kind != "text":
             return self
@@ -221,7 +221,7 @@ class Experiment(Spec):
     @model_validator(mode="after")
     def batch_divides_over_workers(self) -> Self:
         """Each worker and each part of a batch gets the same number of videos, unless workers come and go."""
-        parts = self.cluster.most_workers * self.optimization.accumulation
+        parts = self.cluster.max_workers * self.optimization.accumulation
         if self.cluster.is_elastic and self.optimization.batch_size >= parts:
             return self
         if self.optimization.batch_size % parts:
@@ -229,7 +229,7 @@ class Experiment(Spec):
             raise wrong(
                 "optimization.batch_size",
                 f"{self.optimization.batch_size} videos do not divide over "
-                f"{self.cluster.workers_in_words} workers x {self.optimization.accumulation} parts",
+                f"{self.cluster.workers_text} workers x {self.optimization.accumulation} parts",
                 allowed=f"{parts} or more" if self.cluster.is_elastic else f"multiples of {parts}",
                 fix=f"set it to {nearest}",
             )
@@ -256,12 +256,12 @@ class Experiment(Spec):
                 allowed="{kind: computed, views: endless}, or data.augmentation.mix: {kind: none}",
                 fix="set features to {kind: computed}",
             )
-        parts = self.cluster.most_workers * self.optimization.accumulation
+        parts = self.cluster.max_workers * self.optimization.accumulation
         videos = self.optimization.batch_size
         if videos % 2 or videos < 2 * parts if self.cluster.is_elastic else videos // parts % 2:
             raise wrong(
                 "optimization.batch_size",
-                f"{videos} videos make {videos // parts} for each of {self.cluster.workers_in_words} workers x "
+                f"{videos} videos make {videos // parts} for each of {self.cluster.workers_text} workers x "
                 f"{self.optimization.accumulation} parts, and {kind} mixes clips in pairs",
                 allowed=f"even numbers, {2 * parts} or more"
                 if self.cluster.is_elastic
@@ -271,7 +271,7 @@ class Experiment(Spec):
         return self
 
     @model_validator(mode="after")
-    def kept_features_are_the_same_in_each_epoch(self) -> Self:
+    def cached_features_repeat_every_epoch(self) -> Self:
         """Features can be kept of a tower that does not change, and of clips that differ in finitely many ways."""
         if self.features.kind != "cached":
             return self
@@ -294,7 +294,7 @@ class Experiment(Spec):
         return self
 
     @model_validator(mode="after")
-    def decoding_elsewhere_keeps_nothing_here(self) -> Self:
+    def ray_data_decoding_has_no_local_cache(self) -> Self:
         """Frames that wait and features that are kept are made on the worker's own machine."""
         if self.cluster.decoding.kind == "beside":
             return self
@@ -312,12 +312,12 @@ class Experiment(Spec):
         return self
 
     @model_validator(mode="after")
-    def frames_wait_for_one_worker(self) -> Self:
+    def frame_cache_needs_one_worker(self) -> Self:
         """A clip's next epoch is mostly another worker's, perhaps on another machine."""
-        if self.data.loader.epochs_per_decode > 1 and self.cluster.most_workers > 1:
+        if self.data.loader.epochs_per_decode > 1 and self.cluster.max_workers > 1:
             raise wrong(
                 "data.loader.epochs_per_decode",
-                f"{self.data.loader.epochs_per_decode} with {self.cluster.workers_in_words} training workers, which do "
+                f"{self.data.loader.epochs_per_decode} with {self.cluster.workers_text} training workers, which do "
                 "not share the frames that wait",
                 allowed="1, or one worker",
                 fix="set it to 1",
@@ -330,13 +330,13 @@ class Experiment(Spec):
         return self.method.feature_request(self.tower, frames=self.data.frames, task=self.task.method_output)
 
     @property
-    def clips_of_a_part(self) -> int:
+    def clips_per_part(self) -> int:
         """Clips that a worker takes at a time: its share of a part of the batch, each video as often as sampled.
 
         Of workers that come and go, the share that the fewest have.
         """
         unit = 2 if self.data.augmentation.mixes_clips else 1
-        parts = self.cluster.fewest_workers * self.optimization.accumulation * unit
+        parts = self.cluster.min_workers * self.optimization.accumulation * unit
         return -(-self.optimization.batch_size // parts) * unit * self.data.repeated_sampling
 
     def resolved(self) -> dict[str, Any]:
@@ -352,15 +352,15 @@ class Experiment(Spec):
         kept = {key: whole[key] for key in ("backbone", "evaluation", "features")}
         return {**kept, "data": data, "optimization": optimization, "cluster": cluster}
 
-    def digest(self, *, of_any_workers: bool = False) -> str:
+    def digest(self, *, ignore_workers: bool = False) -> str:
         """Hash of everything in the document that can change a result; it names the experiment.
 
         Args:
-            of_any_workers: Leave the number of workers out: who goes on with more or fewer of them sees the same
+            ignore_workers: Leave the number of workers out: who goes on with more or fewer of them sees the same
                 batches in the same order.
         """
-        identity = self.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
-        if of_any_workers:
+        identity = self.model_dump(mode="json", exclude=_NO_EFFECT_ON_RESULT)
+        if ignore_workers:
             del identity["cluster"]["workers"]
         if not self.data.augmentation.mixes_clips:
             del identity["data"]["augmentation"]["mix"]  # documents from before there was a choice keep their names

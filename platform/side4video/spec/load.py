@@ -89,8 +89,8 @@ def parse_document(kind: type[Document], document: Mapping[str, Any], *, source:
         # A list whose members are wrong is also called too short; the members' own lines say it better.
         inner = [each["loc"][: len(other["loc"])] for each in found for other in found if each is not other]
         told = [each for each in found if each["type"] != "too_short" or each["loc"] not in inner]
-        problems = [_explain(details, document, source, lines, kind) for details in told]
-        raise SpecError(_without_repeats(problems)) from None
+        problems = [_as_input_error(details, document, source, lines, kind) for details in told]
+        raise SpecError(_drop_duplicates(problems)) from None
 
 
 def read_text(path: Path) -> str:
@@ -125,7 +125,9 @@ def read_yaml(text: str, source: str) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(source, f"not YAML: {error}") from None
     if not isinstance(document, dict):
-        raise InputError(source, f"holds {_name(document)}", allowed="a mapping with backbone, method and data")
+        raise InputError(
+            source, f"holds {_describe_value(document)}", allowed="a mapping with backbone, method and data"
+        )
     return document
 
 
@@ -158,11 +160,11 @@ def set_path(document: dict[str, Any], path: str, value: Any, *, where: str) -> 
     for key in keys[:-1]:
         place = place.setdefault(key, {})
         if not isinstance(place, dict):
-            raise InputError(where, f"{key} is {_name(place)}, not a section")
+            raise InputError(where, f"{key} is {_describe_value(place)}, not a section")
     place[keys[-1]] = value
 
 
-def _explain(
+def _as_input_error(
     details: ErrorDetails, document: Mapping[str, Any], source: str, lines: Mapping[str, int], kind: type[BaseModel]
 ) -> InputError:
     where, model = _locate(details["loc"], document, kind)
@@ -184,17 +186,21 @@ def _locate(loc: tuple[str | int, ...], document: Any, kind: type[BaseModel]) ->
     owner: type[BaseModel] | None = kind
     for part in loc:
         if isinstance(place, Mapping) and part not in place and place.get("kind", _DEFAULT_KINDS.get(loc[0])) == part:
-            model = _member(model, str(part))
+            model = _union_member(model, str(part))
             continue
         owner = model if isinstance(model, type) and issubclass(model, BaseModel) else None
         parts.append(str(part))
         place = place.get(part) if isinstance(place, Mapping) else None
         field = owner.model_fields.get(str(part)) if owner else None
-        model = _member(field.annotation, place.get("kind") if isinstance(place, Mapping) else None) if field else None
+        model = (
+            _union_member(field.annotation, place.get("kind") if isinstance(place, Mapping) else None)
+            if field
+            else None
+        )
     return ".".join(parts) or "the document", owner
 
 
-def _member(annotation: Any, kind: Any) -> Any:
+def _union_member(annotation: Any, kind: Any) -> Any:
     """The spec a value of this annotation is, given its `kind`."""
     members = [m for m in (get_args(annotation) or (annotation,)) if isinstance(m, type) and issubclass(m, Spec)]
     tagged = [m for m in members if "kind" in m.model_fields and m.model_fields["kind"].default == kind]
@@ -217,7 +223,7 @@ def _describe(details: ErrorDetails, where: str, owner: type[BaseModel] | None) 
             near = difflib.get_close_matches(str(context.get("tag")), allowed.split(", "), n=1, cutoff=0.4)
             return f"unknown kind {context.get('tag')!r}", allowed, f"did you mean {near[0]}?" if near else ""
         case "union_tag_not_found" | "model_type" | "model_attributes_type":
-            given = "no kind" if isinstance(value, Mapping) else f"{_name(value)}"
+            given = "no kind" if isinstance(value, Mapping) else f"{_describe_value(value)}"
             return (
                 given,
                 "a section with a kind" if kind == "union_tag_not_found" else "a section",
@@ -233,10 +239,14 @@ def _describe(details: ErrorDetails, where: str, owner: type[BaseModel] | None) 
             allowed, _, fix = rest.partition(" · fix: ")
             return found, allowed, fix
         case _:
-            return f"{value!r}" if not isinstance(value, Mapping | list) else _name(value), _as_rule(details["msg"]), ""
+            return (
+                f"{value!r}" if not isinstance(value, Mapping | list) else _describe_value(value),
+                _strip_prefix(details["msg"]),
+                "",
+            )
 
 
-def _as_rule(message: str) -> str:
+def _strip_prefix(message: str) -> str:
     for start in ("Input should be ", "String should ", "Value should "):
         message = message.removeprefix(start)
     return message
@@ -247,7 +257,7 @@ def _field_hint(owner: type[BaseModel] | None, key: str) -> str:
     return (field.description or "").split(".")[0] if field else ""
 
 
-def _name(value: Any) -> str:
+def _describe_value(value: Any) -> str:
     if value is None:
         return "nothing"
     names = {dict: "a section", list: "a list", str: f"the text {str(value)[:40]!r}", bool: f"{value}"}
@@ -273,5 +283,5 @@ def _line_numbers(text: str) -> dict[str, int]:
     return lines
 
 
-def _without_repeats(problems: Iterable[InputError]) -> list[InputError]:
+def _drop_duplicates(problems: Iterable[InputError]) -> list[InputError]:
     return list({str(problem): problem for problem in problems}.values())

@@ -34,8 +34,8 @@ NOT_RECORDED = "not recorded"
 
 _SECTIONS = ("task", "data", "evaluation")
 _RESIZE, _SAMPLING = "data.augmentation.resize", "data.sampling"
-_ONLY_TOLD = frozenset({"data.seed"})
-_NO_PART = (
+_REPORTED_ONLY = frozenset({"data.seed"})
+_EXCLUDED = (
     DATASET,  # two documents may mean the same clips: the fingerprint knows
     "data.recipe",
     "data.sampling",  # comes back as what it does in test
@@ -54,12 +54,12 @@ _NO_PART = (
     "evaluation.batch_size",
     "evaluation.every_epochs",
 )
-_LABELS = 3
+_MAX_LABELS = 3
 """Arms that a message names of each value."""
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedResult:
     """A result that is to stand in a table."""
 
     label: str
@@ -83,13 +83,13 @@ class Difference:
     """Whether the table's columns tell them apart."""
 
     @property
-    def is_silent(self) -> bool:
+    def is_hidden(self) -> bool:
         """Whether a reader of the table would not know, and would be misled."""
-        return not self.is_shown and self.field not in _ONLY_TOLD
+        return not self.is_shown and self.field not in _REPORTED_ONLY
 
     def __str__(self) -> str:
         """`8 in a, b; 16 in c`."""
-        return "; ".join(f"{value} in {_some(labels)}" for value, labels in self.values.items())
+        return "; ".join(f"{value} in {_join_labels(labels)}" for value, labels in self.values.items())
 
 
 def protocol(fields: Mapping[str, str], *, metrics: Collection[str] = ()) -> dict[str, str]:
@@ -99,7 +99,7 @@ def protocol(fields: Mapping[str, str], *, metrics: Collection[str] = ()) -> dic
         fields: The document as `core.dotted` writes it, presets resolved.
         metrics: Names of those that are compared; some are made with fields that others do not depend on.
     """
-    kept = {name: text for name, text in fields.items() if _counts(name)}
+    kept = {name: text for name, text in fields.items() if _is_in_protocol(name)}
     if f"{_SAMPLING}.kind" in fields:
         kept[_SAMPLING] = _sampling(fields)
     if f"{_RESIZE}.kind" in fields:
@@ -112,7 +112,7 @@ def protocol(fields: Mapping[str, str], *, metrics: Collection[str] = ()) -> dic
     return kept
 
 
-def differences(compared: Sequence[Compared], *, metrics: Collection[str] = ()) -> list[Difference]:
+def find_differences(compared: Sequence[ComparedResult], *, metrics: Collection[str] = ()) -> list[Difference]:
     """The protocol's fields that are not the same in all of these.
 
     What follows from another difference is not told beside it: the fields of a task, where tasks differ; a frame size
@@ -122,19 +122,19 @@ def differences(compared: Sequence[Compared], *, metrics: Collection[str] = ()) 
     names = dict.fromkeys(name for each in protocols for name in each)
     values = {name: [each.get(name, NOT_RECORDED) for each in protocols] for name in names}
     differing = [name for name, column in values.items() if len(set(column)) > 1]
-    own = [name for name in differing if not _follows(name, values, compared)]
-    return [_difference(name, values[name], compared) for name in own]
+    own = [name for name in differing if not _is_implied(name, values, compared)]
+    return [_make_difference(name, values[name], compared) for name in own]
 
 
-def dataset_differences(compared: Sequence[Compared]) -> list[Difference]:
+def find_dataset_differences(compared: Sequence[ComparedResult]) -> list[Difference]:
     """The fields of `data.dataset` that are not the same in all of these documents."""
     documents = [below(each.fields, DATASET) for each in compared]
     names = dict.fromkeys(name for document in documents for name in document)
     columns = {name: [document.get(name, "none") for document in documents] for name in names}
-    return [_difference(name, column, compared) for name, column in columns.items() if len(set(column)) > 1]
+    return [_make_difference(name, column, compared) for name, column in columns.items() if len(set(column)) > 1]
 
 
-def refusals(
+def comparison_errors(
     found: Iterable[Difference], *, where: str, anyway: Collection[str], fix: Callable[[Difference], str]
 ) -> list[InputError]:
     """An error for each difference that a reader would not know of and nobody asked for.
@@ -153,26 +153,26 @@ def refusals(
             fix=fix(each),
         )
         for each in found
-        if each.is_silent and each.field not in anyway
+        if each.is_hidden and each.field not in anyway
     ]
 
 
-def sentences(found: Iterable[Difference]) -> list[str]:
+def describe_differences(found: Iterable[Difference]) -> list[str]:
     """What a table says of differences that it holds."""
     told = []
     for each in found:
         if each.is_shown:
             told.append(f"Arms differ in {each.field}, as the columns say: their figures answer different questions.")
-        elif each.is_silent:
+        elif each.is_hidden:
             told.append(f"Compared although {each.field} differs: {each}. The figures answer different questions.")
         else:
             told.append(f"{each.field} differs: {each}.")
     return told
 
 
-def _counts(name: str) -> bool:
+def _is_in_protocol(name: str) -> bool:
     in_section = any(is_at_or_below(name, section) for section in _SECTIONS)
-    return in_section and not any(is_at_or_below(name, path) for path in _NO_PART)
+    return in_section and not any(is_at_or_below(name, path) for path in _EXCLUDED)
 
 
 def _sampling(fields: Mapping[str, str]) -> str:
@@ -196,7 +196,7 @@ def _resize(fields: Mapping[str, str]) -> str:
     return " ".join([resize.pop("kind"), *(f"{name} {text}" for name, text in resize.items())])
 
 
-def _follows(name: str, values: Mapping[str, Sequence[str]], compared: Sequence[Compared]) -> bool:
+def _is_implied(name: str, values: Mapping[str, Sequence[str]], compared: Sequence[ComparedResult]) -> bool:
     if name == _RESIZE:
         return len({tuple(below(each.fields, _RESIZE).items()) for each in compared}) == 1
     if name == VIDEOS and DATASET in values:
@@ -204,14 +204,14 @@ def _follows(name: str, values: Mapping[str, Sequence[str]], compared: Sequence[
     return name != "task.kind" and is_at_or_below(name, "task") and len(set(values.get("task.kind", ()))) > 1
 
 
-def _difference(name: str, column: Sequence[str], compared: Sequence[Compared]) -> Difference:
+def _make_difference(name: str, column: Sequence[str], compared: Sequence[ComparedResult]) -> Difference:
     labels: dict[str, dict[str, None]] = {}
     for each, value in zip(compared, column, strict=True):
         labels.setdefault(value, {})[each.label] = None
     return Difference(name, {value: tuple(each) for value, each in labels.items()}, _is_shown(name, column, compared))
 
 
-def _is_shown(name: str, column: Sequence[str], compared: Sequence[Compared]) -> bool:
+def _is_shown(name: str, column: Sequence[str], compared: Sequence[ComparedResult]) -> bool:
     """Whether the columns about a field, or about a section around or below it, tell its values apart."""
     paths = dict.fromkeys(path for each in compared for path in each.shown)
     about = [path for path in paths if is_at_or_below(path, name) or is_at_or_below(name, path)]
@@ -221,6 +221,6 @@ def _is_shown(name: str, column: Sequence[str], compared: Sequence[Compared]) ->
     return all(len(values) == 1 for values in told.values())
 
 
-def _some(labels: Sequence[str]) -> str:
-    more = len(labels) - _LABELS
-    return ", ".join(labels[:_LABELS]) + (f" and {more} more" if more > 0 else "")
+def _join_labels(labels: Sequence[str]) -> str:
+    more = len(labels) - _MAX_LABELS
+    return ", ".join(labels[:_MAX_LABELS]) + (f" and {more} more" if more > 0 else "")

@@ -43,7 +43,7 @@ class Choice(Spec):
     def inner_dimensions_are_right(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         """Dimensions inside a value are checked as those outside are."""
         for value in values:
-            _check_inside(value)
+            _check_nested(value)
         return values
 
 
@@ -84,7 +84,7 @@ KINDS = frozenset({"choice", "uniform", "log-uniform", "integer"})
 _dimension: TypeAdapter[Choice | Uniform | LogUniform | Integer] = TypeAdapter(Dimension)
 
 
-class Chooser(Protocol):
+class Sampler(Protocol):
     """Who decides: a random generator, or a searcher that has seen how former arms ended."""
 
     def choose(self, name: str, count: int) -> int:
@@ -100,7 +100,7 @@ class Chooser(Protocol):
         ...
 
 
-class RandomChooser:
+class RandomSampler:
     """Draws by a seed: the same seed and names, the same choices."""
 
     def __init__(self, *seed: int | str) -> None:
@@ -122,33 +122,33 @@ class RandomChooser:
         return self._generator.randrange(low, high + 1, step)
 
 
-def draw(space: Mapping[str, Any], chooser: Chooser) -> dict[str, Any]:
+def sample_overrides(space: Mapping[str, Any], chooser: Sampler) -> dict[str, Any]:
     """One arm: a value for each path of a space.
 
     Args:
         space: Dimensions by dotted path.
         chooser: Who decides; it is asked in the space's order, and names a dimension inside a branch by the branch.
     """
-    return {path: _draw(dimension, path, chooser) for path, dimension in space.items()}
+    return {path: _sample(dimension, path, chooser) for path, dimension in space.items()}
 
 
-def _draw(value: Any, name: str, chooser: Chooser) -> Any:
+def _sample(value: Any, name: str, chooser: Sampler) -> Any:
     if isinstance(value, Mapping):
         if not _is_dimension(value):
-            return {key: _draw(inner, f"{name}.{key}", chooser) for key, inner in value.items()}
+            return {key: _sample(inner, f"{name}.{key}", chooser) for key, inner in value.items()}
         value = _dimension.validate_python(value)
     match value:
         case Choice(values=values):
             index = chooser.choose(name, len(values)) if len(values) > 1 else 0
-            return _draw(values[index], f"{name}[{index}]", chooser)
+            return _sample(values[index], f"{name}[{index}]", chooser)
         case Uniform(low=low, high=high):
-            return _rounded(chooser.number(name, low, high, is_log=False), low, high)
+            return _round_in_bounds(chooser.number(name, low, high, is_log=False), low, high)
         case LogUniform(low=low, high=high):
-            return _rounded(chooser.number(name, low, high, is_log=True), low, high)
+            return _round_in_bounds(chooser.number(name, low, high, is_log=True), low, high)
         case Integer(low=low, high=high, step=step):
             return chooser.integer(name, low, high, step=step)
         case list() | tuple():
-            return [_draw(inner, f"{name}.{index}", chooser) for index, inner in enumerate(value)]
+            return [_sample(inner, f"{name}.{index}", chooser) for index, inner in enumerate(value)]
         case _:
             return value
 
@@ -158,12 +158,12 @@ def _is_dimension(section: Mapping[str, Any]) -> bool:
     return isinstance(section.get("kind"), str) and section["kind"] in KINDS
 
 
-def _rounded(number: float, low: float, high: float) -> float:
+def _round_in_bounds(number: float, low: float, high: float) -> float:
     # A bound with more digits stays a bound.
     return min(max(float(f"{number:.{SIGNIFICANT_DIGITS}g}"), low), high)
 
 
-def _check_inside(value: Any) -> None:
+def _check_nested(value: Any) -> None:
     if isinstance(value, Mapping):
         if _is_dimension(value):
             try:
@@ -173,7 +173,7 @@ def _check_inside(value: Any) -> None:
                 place = ".".join(str(part) for part in first["loc"])
                 raise ValueError(f"the dimension {dict(value)} inside a choice: {place}: {first['msg']}") from None
         for inner in value.values():
-            _check_inside(inner)
+            _check_nested(inner)
     elif isinstance(value, Sequence) and not isinstance(value, str):
         for inner in value:
-            _check_inside(inner)
+            _check_nested(inner)

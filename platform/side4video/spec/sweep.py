@@ -165,7 +165,7 @@ class SweepSpec(Spec):
 
     @field_validator("packing", mode="before")
     @classmethod
-    def off_is_a_word(cls, packing: Any) -> Any:
+    def yaml_off_is_text(cls, packing: Any) -> Any:
         """YAML reads `off` as false, and `on` as true, which would count as one."""
         if packing is True:
             raise ValueError("on · allowed: auto, off, or the most arms of a pack · fix: packing: auto")
@@ -173,12 +173,12 @@ class SweepSpec(Spec):
 
     @field_validator("scheduler", mode="before")
     @classmethod
-    def a_scheduler_may_be_its_name(cls, scheduler: Any) -> Any:
+    def scheduler_can_be_a_name(cls, scheduler: Any) -> Any:
         """`asha` is `{kind: asha}`."""
         return {"kind": scheduler} if isinstance(scheduler, str) else scheduler
 
     @model_validator(mode="after")
-    def arms_come_from_one_place(self) -> Self:
+    def arms_have_one_source(self) -> Self:
         """Exactly one of the four ways to say what is tried."""
         ways = {"grid": self.grid, "tables": self.tables, "random": self.random, "optuna": self.optuna}
         given = [name for name, value in ways.items() if value]
@@ -191,6 +191,6 @@ class SweepSpec(Spec):
         return self
 
     @property
-    def decides(self) -> bool:
+    def uses_epoch_results(self) -> bool:
         """Whether somebody hears of each epoch and acts on it: a scheduler, or Optuna."""
         return self.scheduler.kind != "none" or self.optuna is not None

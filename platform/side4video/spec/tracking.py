@@ -56,7 +56,7 @@ class _TrackingSpec(Spec):
 
     @field_validator("experiment")
     @classmethod
-    def experiment_has_a_name_mlflow_takes(cls, experiment: str) -> str:
+    def experiment_name_is_valid(cls, experiment: str) -> str:
         """Refuse the empty name and names over MLflow's 500 characters."""
         if not experiment.strip() or len(experiment) > 500:
             raise ValueError("an experiment's name has 1 to 500 characters")
@@ -76,7 +76,7 @@ class MLflowTrackingSpec(_TrackingSpec):
 
     @field_validator("uri")
     @classmethod
-    def uri_is_the_same_place_in_every_process(cls, uri: str) -> str:
+    def uri_is_absolute(cls, uri: str) -> str:
         """Refuse the file store and relative paths."""
         return check_tracking_uri(uri) if uri else uri
 
@@ -90,7 +90,7 @@ class FilesTrackingSpec(_TrackingSpec):
 
     @field_validator("folder")
     @classmethod
-    def folder_is_the_same_place_in_every_process(cls, folder: str) -> str:
+    def folder_is_absolute(cls, folder: str) -> str:
         """Refuse relative paths: workers and submitted jobs run in folders of their own."""
         if folder and not folder.startswith(("/", "~", "${")):
             raise ValueError(
@@ -101,7 +101,7 @@ class FilesTrackingSpec(_TrackingSpec):
 
     @field_validator("experiment")
     @classmethod
-    def experiment_can_be_a_folder(cls, experiment: str) -> str:
+    def experiment_name_is_a_folder_name(cls, experiment: str) -> str:
         """Refuse names that lead to another folder."""
         if "/" in experiment or experiment in (".", ".."):
             raise ValueError("the experiment is the name of a folder: it holds no `/`")

@@ -12,7 +12,7 @@ CLIP's authors for Kinetics."""
 _NAME_LENGTH, _SUFFIX = 80, "-zero-shot"
 
 
-def zero_shot_of(spec: Experiment, *, prompt: str = PROMPT, source: str) -> Experiment:
+def zero_shot_experiment(spec: Experiment, *, prompt: str = PROMPT, source: str) -> Experiment:
     """The zero-shot experiment of another one.
 
     Backbone, test clips, frames, views and the precision of evaluation stay, so that both may stand in one table

@@ -27,9 +27,10 @@ from filelock import FileLock
 from side4video.core.dotted import dotted
 from side4video.core.errors import InputError
 from side4video.core.metric import Metric
+from side4video.tracking.mlflow.compat import PARENT_TAG
 from side4video.tracking.redaction import redact
 from side4video.tracking.run_store import Status, StoredRun
-from side4video.tracking.tags import KEY_TAG, PARENT_TAG
+from side4video.tracking.tags import KEY_TAG
 
 EVENTS, METRICS, ARTIFACTS = "run.jsonl", "metrics.csv", "artifacts"
 MIN_PREFIX = 4

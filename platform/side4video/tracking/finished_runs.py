@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from side4video.spec.experiment import Experiment
-from side4video.spec.sweep_arms import Arm
+from side4video.spec.arm import Arm
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.sweep_logger import children_of, has_ended
 from side4video.tracking.tags import DIGEST_TAG, FINGERPRINT_TAG, REUSED_TAG, STATE_TAG, WEIGHTS_TAG

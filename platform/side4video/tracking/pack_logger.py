@@ -10,11 +10,12 @@ from side4video.core.metric import Metric
 from side4video.spec.experiment import SCHEMA_VERSION, Experiment
 from side4video.tracking.description import RunSummary, current_command, failure_description, run_description
 from side4video.tracking.environment import describe
+from side4video.tracking.mlflow import compat
+from side4video.tracking.mlflow.compat import DESCRIPTION_TAG
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.stores import open_store
 from side4video.tracking.tags import (
     CHECKPOINTS_TAG,
-    DESCRIPTION_TAG,
     DIGEST_TAG,
     FINGERPRINT_TAG,
     KEY_TAG,
@@ -166,7 +167,7 @@ def _tags_of(spec: Experiment) -> dict[str, str]:
     """What the document alone says."""
     return {
         DIGEST_TAG: spec.digest(),
-        LINEAGE_TAG: spec.digest(of_any_workers=True),
+        LINEAGE_TAG: spec.digest(ignore_workers=True),
         "schema_version": str(SCHEMA_VERSION),
         "method": spec.method.kind,
         "backbone": getattr(spec.backbone, "model", spec.backbone.kind),
@@ -180,16 +181,18 @@ def _tags_of(spec: Experiment) -> dict[str, str]:
 def _source(environment: Mapping[str, str], command: str) -> dict[str, str]:
     """What MLflow's pages show as the source of a run."""
     commit = environment["commit"].partition("+")[0]
-    known = {"mlflow.source.git.commit": commit} if commit != "unknown" else {}
+    known = {compat.COMMIT_TAG: commit} if commit != "unknown" else {}
     return known | (
-        {"mlflow.source.name": " ".join(command.split()[:2]), "mlflow.source.type": "LOCAL"} if command else {}
+        {compat.SOURCE_TAG: " ".join(command.split()[:2]), compat.SOURCE_TYPE_TAG: compat.LOCAL_SOURCE}
+        if command
+        else {}
     )
 
 
 def find_unfinished(spec: Experiment) -> StoredRun | None:
     """The newest run that did not finish of exactly this experiment, else of it on another number of workers."""
     store = open_store(spec.tracking).prepare()
-    for tag, digest in ((DIGEST_TAG, spec.digest()), (LINEAGE_TAG, spec.digest(of_any_workers=True))):
+    for tag, digest in ((DIGEST_TAG, spec.digest()), (LINEAGE_TAG, spec.digest(ignore_workers=True))):
         for run in store.runs(tags={tag: digest}):
             if run.status != "FINISHED":
                 return run

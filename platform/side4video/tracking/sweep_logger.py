@@ -13,7 +13,7 @@ from typing import Any
 
 from side4video.core.errors import InputError
 from side4video.core.metric import Metric
-from side4video.spec.sweep_arms import Arm, Sweep, swept_values
+from side4video.spec.arm import Arm, Sweep, swept_values
 from side4video.tracking.description import (
     SMALL_FIGURES,
     current_command,
@@ -22,13 +22,13 @@ from side4video.tracking.description import (
     sweep_description,
 )
 from side4video.tracking.environment import describe
+from side4video.tracking.mlflow.compat import DESCRIPTION_TAG
 from side4video.tracking.mlflow.connection import OutageError
 from side4video.tracking.pack_logger import ArmRunInfo
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.stores import open_store
 from side4video.tracking.tags import (
     CHECKPOINTS_TAG,
-    DESCRIPTION_TAG,
     DIGEST_TAG,
     ENDED_STATES,
     PACK_TAG,

@@ -21,7 +21,6 @@ NOTES_TAG = "side4video.notes"
 
 KEY_TAG = "side4video.key"
 """Identifies the run, whichever process starts or resumes it."""
-PARENT_TAG = "mlflow.parentRunId"
 RUN_KIND_TAG, SWEEP_KIND = "side4video.kind", "sweep"
 """Tells the run of a sweep from the runs of its arms."""
 SWEEP_TAG = "side4video.sweep"
@@ -33,15 +32,9 @@ ROWS_TAG = "side4video.rows"
 REUSED_TAG = "side4video.reused_from"
 """The run that an arm's result was copied from."""
 
-KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
-"""MLflow's pages ask what an experiment is for unless this tag says it."""
-DESCRIPTION_TAG = "mlflow.note.content"
-"""MLflow's name for the description of a run or an experiment."""
 EXPERIMENT_DESCRIPTION = (
     "Runs of side4video. A sweep is a run with its arms folded below it; `side4video ui --sweep NAME` opens the arms "
     "side by side.\n\n`eval/*` are the metrics of the newest evaluation and `best/*` those of the best one; `plan/*` "
     "was predicted before the run, `memory/*` and `time/*` were measured. The fields that a sweep varies are the "
     "parameters `arm/*`. Fractions are fractions, not percent."
 )
-VIEW_TAG = "mlflow.sharedViewState."
-"""Start of the name of the tag that holds a saved view of MLflow's pages; the view's name follows."""

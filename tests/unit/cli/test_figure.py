@@ -242,7 +242,7 @@ def test_what_runs_measured_stands_beside_the_plan_with_its_own_batch(runs, tmp_
 
 
 def test_figure_1_is_part_of_table_2s_page(runs, tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "planned_peak", lambda spec, **_: PlannedPeak(spec.clips_of_a_part * 2**30, 1))
+    monkeypatch.setattr(memory, "planned_peak", lambda spec, **_: PlannedPeak(spec.clips_per_part * 2**30, 1))
     result = CliRunner().invoke(report, ["table2", "--out", str(tmp_path / "with")])
     assert result.exit_code == 0, (result.output, result.exception)
     page = (tmp_path / "with" / "table2.html").read_text()

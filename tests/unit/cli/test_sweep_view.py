@@ -337,9 +337,9 @@ RATES = [1e-4 * (number + 1) for number in range(30)]
 @pytest.fixture(scope="module")
 def plans():
     """Plans of shapes that were made once."""
-    known = packs.plans_by_shape(10)
+    known = packs.cached_planner(10)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("side4video.planning.sweep.plans_by_shape", lambda classes: known)
+        patch.setattr("side4video.planning.sweep.cached_planner", lambda classes: known)
         yield
 
 

@@ -24,8 +24,8 @@ from side4video.models.towers.text_tower import tokenise
 from side4video.run import build_student
 from side4video.runs.launch import launch
 from side4video.spec.load import apply_override, parse_experiment
-from side4video.spec.protocol import Compared, differences
-from side4video.spec.zero_shot import PROMPT, zero_shot_of
+from side4video.spec.protocol import ComparedResult, find_differences
+from side4video.spec.zero_shot import PROMPT, zero_shot_experiment
 from side4video.tracking.mlflow.store import MLflowStore
 from tiny import DOCUMENT, merged, tiny
 
@@ -38,7 +38,7 @@ def clip_run(**changes):
 
 
 def zero_shot_run(**changes):
-    return zero_shot_of(clip_run(**changes), source="spec")
+    return zero_shot_experiment(clip_run(**changes), source="spec")
 
 
 def double(module):
@@ -144,9 +144,9 @@ CHANGED = {
 @pytest.mark.parametrize("case", CHANGED)
 def test_it_may_stand_in_one_table_with_the_run(case):
     spec = clip_run(**CHANGED[case])
-    made = zero_shot_of(spec, source="spec")
-    both = [Compared(each.name, dotted(each.resolved())) for each in (spec, made)]
-    assert differences(both, metrics=["eval/top1"]) == []
+    made = zero_shot_experiment(spec, source="spec")
+    both = [ComparedResult(each.name, dotted(each.resolved())) for each in (spec, made)]
+    assert find_differences(both, metrics=["eval/top1"]) == []
     assert made.backbone == spec.backbone
     assert made.data.dataset == spec.data.dataset
     assert (made.name, made.method.kind) == ("learned-zero-shot", "zero-shot")
@@ -155,25 +155,28 @@ def test_it_may_stand_in_one_table_with_the_run(case):
 
 def test_a_protocol_that_is_changed_on_the_way_is_noticed():
     spec = clip_run()
-    document = zero_shot_of(spec, source="spec").resolved()
+    document = zero_shot_experiment(spec, source="spec").resolved()
     apply_override(document, "data.views.clips=2")
-    both = [Compared("a", dotted(spec.resolved())), Compared("b", dotted(parse_experiment(document).resolved()))]
-    assert [each.field for each in differences(both, metrics=["eval/top1"])] == ["data.views.clips"]
+    both = [
+        ComparedResult("a", dotted(spec.resolved())),
+        ComparedResult("b", dotted(parse_experiment(document).resolved())),
+    ]
+    assert [each.field for each in find_differences(both, metrics=["eval/top1"])] == ["data.views.clips"]
 
 
 def test_long_names_stay_names():
     spec = clip_run().model_copy(update={"name": "a" * 80})
-    assert zero_shot_of(spec, source="spec").name == "a" * 70 + "-zero-shot"
+    assert zero_shot_experiment(spec, source="spec").name == "a" * 70 + "-zero-shot"
 
 
 def test_what_it_cannot_be_made_of_is_refused():
     with pytest.raises(InputError, match=r"run 1: backbone: vit without a text tower.*allowed: kind: open-clip"):
-        zero_shot_of(tiny(), source="run 1")
+        zero_shot_experiment(tiny(), source="run 1")
     retrieval = clip_run(task={"kind": "retrieval", "words": 16}, method={"kind": "zero-shot"})
     with pytest.raises(InputError, match=r"task.kind: retrieval · allowed: recognition"):
-        zero_shot_of(retrieval, source="run 1")
+        zero_shot_experiment(retrieval, source="run 1")
     with pytest.raises(InputError, match="no one place for the name"):
-        zero_shot_of(clip_run(), prompt="a photo", source="run 1")
+        zero_shot_experiment(clip_run(), prompt="a photo", source="run 1")
 
 
 def test_a_classifier_that_nobody_trains_is_refused():

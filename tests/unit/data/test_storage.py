@@ -6,18 +6,18 @@ from loopback_store import loopback_store
 from side4video.core.errors import InputError
 from side4video.data import storage
 from side4video.data.storage import (
+    byte_range,
     common_root,
-    entries,
-    extent,
-    inside,
+    file_address,
+    file_size,
     is_file,
     is_folder,
-    part_of,
+    list_folder,
+    part_address,
     read_bytes,
-    relative,
+    relative_path,
+    resolve_inside,
     root_address,
-    size_of,
-    whole_of,
 )
 
 
@@ -43,35 +43,35 @@ def roots(tmp_path, server):
 
 def test_here_and_elsewhere_are_asked_alike(tmp_path, store):
     for root in roots(tmp_path, store):
-        one = inside(root, "a/one.bin", "list:1")
+        one = resolve_inside(root, "a/one.bin", "list:1")
         assert is_file(one), root
-        assert read_bytes(inside(root, "a/two words.bin", "")) == b"x" * 10
-        assert is_file(inside(root, "a/two words.bin", ""))
-        assert is_folder(inside(root, "a", ""))
-        assert not is_file(inside(root, "a", ""))
-        assert not is_file(inside(root, "a/none.bin", ""))
-        assert not is_file(inside(root, "none/none.bin", ""))
-        assert size_of(one) == 200
-        assert size_of(inside(root, "a/none.bin", "")) is None
+        assert read_bytes(resolve_inside(root, "a/two words.bin", "")) == b"x" * 10
+        assert is_file(resolve_inside(root, "a/two words.bin", ""))
+        assert is_folder(resolve_inside(root, "a", ""))
+        assert not is_file(resolve_inside(root, "a", ""))
+        assert not is_file(resolve_inside(root, "a/none.bin", ""))
+        assert not is_file(resolve_inside(root, "none/none.bin", ""))
+        assert file_size(one) == 200
+        assert file_size(resolve_inside(root, "a/none.bin", "")) is None
         assert read_bytes(one) == bytes(range(200))
-        assert relative(one, root) == "a/one.bin"
-        assert next(entry.name for entry in entries(inside(root, "a", ""))) == "one.bin"
+        assert relative_path(one, root) == "a/one.bin"
+        assert next(entry.name for entry in list_folder(resolve_inside(root, "a", ""))) == "one.bin"
 
 
 def test_a_part_is_its_bytes_and_no_more(tmp_path, store):
     for root in roots(tmp_path, store):
-        part = part_of(f"{root}/a/one.bin", 20, 30)
+        part = part_address(f"{root}/a/one.bin", 20, 30)
         assert read_bytes(part) == bytes(range(20, 50))
-        assert size_of(part) == 30
-        assert extent(part) == (20, 30)
-        assert whole_of(part) == f"{root}/a/one.bin"
+        assert file_size(part) == 30
+        assert byte_range(part) == (20, 30)
+        assert file_address(part) == f"{root}/a/one.bin"
         assert is_file(part)
         with pytest.raises(OSError, match="ends 10 bytes before the part does"):
-            read_bytes(part_of(f"{root}/a/one.bin", 180, 30))
+            read_bytes(part_address(f"{root}/a/one.bin", 180, 30))
 
 
 def test_a_remote_part_fetches_nothing_else(store):
-    read_bytes(part_of(f"{store.address}/a/one.bin", 20, 30))
+    read_bytes(part_address(f"{store.address}/a/one.bin", 20, 30))
     assert [path for path in store.asked if path.endswith("one.bin")] == ["/a/one.bin"]
 
 
@@ -79,10 +79,10 @@ def test_a_remote_part_fetches_nothing_else(store):
 def test_a_listed_path_cannot_leave_its_root(path):
     for root in ("/clips", "s3://bucket/clips"):
         if root == "/clips" and path.startswith("s3://"):
-            assert inside(root, path, "list:3") == "/clips/s3:/other/b.mp4"
+            assert resolve_inside(root, path, "list:3") == "/clips/s3:/other/b.mp4"
             continue
         with pytest.raises(InputError, match=r"list:3: the path .* leaves the root folder"):
-            inside(root, path, "list:3")
+            resolve_inside(root, path, "list:3")
 
 
 def test_a_store_that_fails_is_asked_again_and_then_believed(store):
@@ -132,5 +132,5 @@ def test_the_common_root_is_the_deepest_folder():
     assert common_root(["s3://x/a/c.mp4", "s3://x/b/d.mp4"]) == "s3://x"
     assert common_root(["/a.mp4"]) == "/"
     assert common_root([]) == ""
-    shard = [part_of("/s/train-0.tar", 512, 10), part_of("/s/train-1.tar", 512, 10)]
+    shard = [part_address("/s/train-0.tar", 512, 10), part_address("/s/train-1.tar", 512, 10)]
     assert common_root(shard) == "/s"

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from side4video.engine.step_timer import StepTimer, seconds, student_seconds
+from side4video.engine.step_timer import StepTimer, phase_seconds, student_seconds
 
 MARKS = [
     ("", "", 10.0),
@@ -18,9 +18,9 @@ MARKS = [
 
 
 def test_seconds_of_phases_and_of_students():
-    assert seconds(MARKS) == pytest.approx({"data_wait": 1.0, "backbone": 4.0, "side": 2.0, "optimizer": 0.25})
+    assert phase_seconds(MARKS) == pytest.approx({"data_wait": 1.0, "backbone": 4.0, "side": 2.0, "optimizer": 0.25})
     assert student_seconds(MARKS) == pytest.approx({"a": 1.25, "b": 1.0})
-    assert seconds(MARKS[:1]) == seconds([]) == {}
+    assert phase_seconds(MARKS[:1]) == phase_seconds([]) == {}
 
 
 def test_a_step_begins_anew():
@@ -28,6 +28,6 @@ def test_a_step_begins_anew():
     for phase in ("side", "backbone"):
         timer.start()
         timer.mark(phase, "a")
-        assert seconds(timer.take()).keys() == {phase}
-        assert student_seconds(timer.take())["a"] == pytest.approx(seconds(timer.take())[phase])
-        assert seconds(timer.take())[phase] >= 0
+        assert phase_seconds(timer.take()).keys() == {phase}
+        assert student_seconds(timer.take())["a"] == pytest.approx(phase_seconds(timer.take())[phase])
+        assert phase_seconds(timer.take())[phase] >= 0

@@ -63,6 +63,6 @@ def test_signs_of_life_keep_it_alive():
     with Watchdog(0.4 / 60, told.append) as watchdog:
         for _ in range(10):
             time.sleep(0.1)
-            watchdog.move()
+            watchdog.heartbeat()
     time.sleep(0.5)
     assert told == []

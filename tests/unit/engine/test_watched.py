@@ -10,7 +10,7 @@ from side4video.engine.watchdog import Watchdog, WatchedBatches, WatchedProgress
 STEP = StepInfo(0, 0, 4, 1, {}, {}, {}, {})
 CALLS = {
     "begin": ((7, 2), {}),
-    "say": (("evaluating", 3), {"total": 5}),
+    "report": (("evaluating", 3, 5), {"losses": {}}),
     "after_step": ((STEP,), {}),
     "after_epoch": ((EpochInfo(0, 3, is_last=True),), {}),
     "end": ((), {}),

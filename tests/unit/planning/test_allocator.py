@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from side4video.planning.allocator import CachingAllocator, rounded
+from side4video.planning.allocator import CachingAllocator, round_size
 
 MIB = 2**20
 
@@ -14,7 +14,7 @@ MIB = 2**20
     ("asked", "given"), [(0, 512), (1, 512), (512, 512), (513, 1024), (MIB, MIB), (MIB + 1, MIB + 512)]
 )
 def test_requests_are_rounded_to_512_bytes(asked, given):
-    assert rounded(asked) == given
+    assert round_size(asked) == given
 
 
 @pytest.mark.parametrize(

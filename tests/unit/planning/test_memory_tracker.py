@@ -87,10 +87,10 @@ def test_the_parts_are_those_of_the_moment_when_it_was_most(tracker):
     del passing
     gc.collect()
     tracker.tag([kept], "gradients")
-    assert tracker.parts_at_most["optimizer"] == 5 * KIB
-    assert tracker.parts_at_most["held_for_backward"] == 4 * KIB
-    assert tracker.parts_at_most["transient"] == 8 * KIB
-    assert sum(tracker.parts_at_most.values()) == tracker.most == 17 * KIB
+    assert tracker.parts_at_peak["optimizer"] == 5 * KIB
+    assert tracker.parts_at_peak["held_for_backward"] == 4 * KIB
+    assert tracker.parts_at_peak["transient"] == 8 * KIB
+    assert sum(tracker.parts_at_peak.values()) == tracker.most == 17 * KIB
     assert tracker.reserved >= tracker.most
 
 

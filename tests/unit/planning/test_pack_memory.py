@@ -11,7 +11,7 @@ from side4video.planning import pack_memory as module
 from side4video.planning.allocator import ROUNDING
 from side4video.planning.memory import WORKSPACE
 from side4video.planning.meta_model import build_meta_model
-from side4video.planning.pack_memory import Member, plan_pack_memory
+from side4video.planning.packs import Member, plan_pack_memory
 from side4video.planning.plan import plan_experiment
 from tiny import tiny
 

@@ -4,7 +4,7 @@ import pytest
 
 from pack_trace import CLASSES, trace_pack
 from side4video.planning.memory import WORKSPACE
-from side4video.planning.pack_memory import Member, plan_pack_memory
+from side4video.planning.packs import Member, plan_pack_memory
 from side4video.planning.plan import plan_experiment
 from tiny import tiny
 

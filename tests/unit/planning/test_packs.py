@@ -10,7 +10,7 @@ import sweeps
 from side4video.core.errors import InputError
 from side4video.core.units import GIB
 from side4video.planning import packs as module
-from side4video.planning.packs import compile_packs, plans_by_shape, speedup
+from side4video.planning.packs import cached_planner, make_packs, speedup
 from side4video.planning.plan import ExperimentPlan, plan_experiment
 from side4video.spec.check import check_agreement
 from side4video.spec.experiment import Experiment
@@ -57,13 +57,13 @@ def rates(count):
     return {"grid": {"optimization.learning_rate": [1e-3 * (number + 1) for number in range(count)]}}
 
 
-def packs_of(plan_of=alike, changes=None, **sweep):
+def packs_of(planner=alike, changes=None, **sweep):
     made = make(changes, **sweep)
-    return compile_packs(made.arms, made.spec, plan_of)
+    return make_packs(made.arms, made.spec, planner)
 
 
-def sizes(plan_of=alike, changes=None, **sweep):
-    return [len(pack.arms) for pack in packs_of(plan_of, changes, **sweep)]
+def sizes(planner=alike, changes=None, **sweep):
+    return [len(pack.arms) for pack in packs_of(planner, changes, **sweep)]
 
 
 def rows(*changes):
@@ -150,7 +150,7 @@ def test_dist_shares_a_pass_with_its_like():
 def everything():
     """A pack of each kind, from one sweep."""
     made = make(**rows(*TOGETHER, *APART))
-    return made, compile_packs(made.arms, made.spec, alike)
+    return made, make_packs(made.arms, made.spec, alike)
 
 
 def test_every_arm_stands_in_one_pack_and_keeps_its_order():
@@ -293,7 +293,7 @@ def test_an_arm_that_does_not_fit_alone_is_an_error_with_the_way_out():
 @pytest.mark.parametrize("count", [1, 2, 5, 16])
 def test_equal_arms_save_the_pass_of_all_but_one(count):
     made = make(**rates(count))
-    packs = compile_packs(made.arms, made.spec, alike)
+    packs = make_packs(made.arms, made.spec, alike)
     formula = count * (FROZEN + TRAINED) / (FROZEN + count * TRAINED)
     assert [pack.speedup for pack in packs] == pytest.approx([formula])
     assert speedup(made.arms, packs, alike) == pytest.approx(formula)
@@ -319,14 +319,14 @@ def summed(arms, packs):
 def test_unequal_arms_save_all_passes_but_the_deepest(packing):
     grid = {"grid": {"method.layers": [1, 2], "method.dim": [64, 128, 192]}}
     made = make({"method": {"recompute": "block"}}, **grid, packing=packing)
-    packs = compile_packs(made.arms, made.spec, unequal)
+    packs = make_packs(made.arms, made.spec, unequal)
     assert speedup(made.arms, packs, unequal) == pytest.approx(summed(made.arms, packs))
     assert (speedup(made.arms, packs, unequal) == 1.0) == (packing == "off")
 
 
 def test_rows_that_stand_twice_were_to_run_twice():
     made = make(**rates(2))
-    packs = compile_packs(made.arms, made.spec, alike)
+    packs = make_packs(made.arms, made.spec, alike)
     one, other = made.arms
     assert speedup([one, one, one, other], packs, alike) == pytest.approx(2 * speedup(made.arms, packs, alike))
 
@@ -379,14 +379,14 @@ OF_OTHER_SHAPES = [
 
 
 def test_arms_of_one_shape_are_planned_once(planned):
-    plan = plans_by_shape(10)
+    plan = cached_planner(10)
     for changes in ({}, *OF_ONE_SHAPE):
         assert plan(tiny(name="mine", **changes)).name == "mine"
     assert len(planned) == 1
 
 
 def test_arms_of_other_shapes_are_not(planned):
-    plan = plans_by_shape(10)
+    plan = cached_planner(10)
     for changes in ({}, *OF_OTHER_SHAPES, *OF_OTHER_SHAPES):
         plan(tiny(**changes))
     assert len(planned) == len(OF_OTHER_SHAPES) + 1
@@ -394,14 +394,14 @@ def test_arms_of_other_shapes_are_not(planned):
 
 def test_a_sweep_over_learning_rates_is_planned_once(planned):
     made = make(**rates(9), seeds=3)
-    plan_of = plans_by_shape(10)
-    packs = compile_packs(made.arms, made.spec, plan_of)
-    speedup(made.arms, packs, plan_of)
+    planner = cached_planner(10)
+    packs = make_packs(made.arms, made.spec, planner)
+    speedup(made.arms, packs, planner)
     assert len(planned) == 1
 
 
 def test_a_plan_by_shape_is_the_arms_own_plan():
-    plan, probe = plans_by_shape(10), {"method": {"kind": "linear"}}
+    plan, probe = cached_planner(10), {"method": {"kind": "linear"}}
     plan(tiny(**probe))
     spec = tiny(name="mine", **functools.reduce(merged, OF_ONE_SHAPE, probe))
     assert plan(spec) == plan_experiment(spec, classes=10)
@@ -409,7 +409,7 @@ def test_a_plan_by_shape_is_the_arms_own_plan():
 
 def test_twin_whose_shape_is_the_method_alone(planned, monkeypatch):
     monkeypatch.setattr(module, "_shape_key", lambda spec: spec.method.model_dump_json())
-    plan = plans_by_shape(10)
+    plan = cached_planner(10)
     for changes in ({}, *OF_OTHER_SHAPES):
         plan(tiny(**changes))
     assert len(planned) < len(OF_OTHER_SHAPES) + 1

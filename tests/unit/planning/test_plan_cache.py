@@ -36,7 +36,7 @@ def test_another_document_another_head_and_other_code_are_planned_anew(traces, m
     small = planned_peak(tiny(name="a"), classes=8)
     assert planned_peak(tiny(name="b", optimization={"batch_size": 16}), classes=8) != small
     planned_peak(tiny(name="a"), classes=9)
-    monkeypatch.setattr(plan_cache, "_code", lambda: "another version of the planner")
+    monkeypatch.setattr(plan_cache, "_code_hash", lambda: "another version of the planner")
     planned_peak(tiny(name="a"), classes=8)
     assert traces == ["a", "b", "a", "a"]
 

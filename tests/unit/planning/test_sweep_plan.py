@@ -29,9 +29,9 @@ def make(**sweep):
 @pytest.fixture(autouse=True, scope="module")
 def _plans_are_made_once():
     """One planner for all tests: they plan the same shapes."""
-    plan = functools.cache(module.plans_by_shape)
+    plan = functools.cache(module.cached_planner)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "plans_by_shape", plan)
+        patch.setattr(module, "cached_planner", plan)
         yield
 
 
@@ -92,8 +92,8 @@ def test_done_arms_leave_the_packs():
 
 
 def test_twin_that_packs_all_arms(monkeypatch):
-    sweep, compile_packs = make(**RATES), module.compile_packs
-    monkeypatch.setattr(module, "compile_packs", lambda arms, spec, plan_of: compile_packs(sweep.arms, spec, plan_of))
+    sweep, make_packs = make(**RATES), module.make_packs
+    monkeypatch.setattr(module, "make_packs", lambda arms, spec, planner: make_packs(sweep.arms, spec, planner))
     assert packed(3, sweep) != ["learning_rate=0.004"]
 
 

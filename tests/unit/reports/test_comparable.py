@@ -10,7 +10,7 @@ from side4video.core.metric import Metric
 from side4video.reports import comparable
 from side4video.reports.comparable import comparable_runs
 from side4video.reports.stored_sweep import comparability
-from side4video.spec.protocol import sentences
+from side4video.spec.protocol import describe_differences
 from side4video.tracking.mlflow.store import MLflowStore
 from side4video.tracking.pack_logger import PREDICTED, open_pack_logger
 from side4video.tracking.sweep_logger import open_sweep_logger
@@ -112,7 +112,7 @@ def test_another_protocol_is_refused_shown_or_allowed(store, field):
     _, found = comparable_runs(store, ids, shown=[field])
     assert [each.is_silent for each in found] == [False]
     _, found = comparable_runs(store, ids, anyway=[field])
-    assert sentences(found)[0].startswith(f"Compared although {field} differs: ")
+    assert describe_differences(found)[0].startswith(f"Compared although {field} differs: ")
 
 
 def test_several_differences_are_told_at_once(store):

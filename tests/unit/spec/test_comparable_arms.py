@@ -10,7 +10,7 @@ from side4video.core.errors import InputError
 from side4video.runs.sweep import sweep_key
 from side4video.spec import protocol
 from side4video.spec import sweep_arms as arms_module
-from side4video.spec.protocol import differences
+from side4video.spec.protocol import find_differences
 
 SHORT = {"kind": "short-side", "pixels": 40}
 
@@ -114,8 +114,8 @@ def test_a_field_that_is_swept_is_a_column_and_may_differ(case):
 def test_a_frame_size_that_is_swept_with_the_tower():
     backbones = [{"data.size": 32, "backbone.image_size": 32}, {"data.size": 48, "backbone.image_size": 48}]
     sweep = sweeps.make_sweep("s", **tables(*backbones))
-    found = differences(arms_module.as_compared(sweep.rows))
-    assert [(each.field, each.is_silent) for each in found] == [("data.size", False)]
+    found = find_differences(arms_module.as_compared(sweep.rows))
+    assert [(each.field, each.is_hidden) for each in found] == [("data.size", False)]
 
 
 def test_twin_without_columns_refuses_what_is_swept(monkeypatch):

@@ -8,13 +8,13 @@ import pytest
 
 from side4video.core.errors import InputError
 from side4video.data.features.store import data_identity
-from side4video.planning.advice import _parts
+from side4video.planning.advice import _smaller_batch_parts
 from side4video.planning.feature_cache import ClipCounts
 from side4video.planning.meta_model import build_meta_model
 from side4video.planning.plan import plan_experiment
 from side4video.spec import load_experiment, parse_experiment
 from side4video.spec.check import check_agreement
-from side4video.spec.experiment import _WITHOUT_EFFECT
+from side4video.spec.experiment import _NO_EFFECT_ON_RESULT
 from side4video.spec.load import SpecError
 from side4video.spec.schema import experiment_schema
 from tiny import tiny
@@ -31,7 +31,7 @@ def mixed(kind="mixup-or-cutmix", *, data=None, **changes):
 
 def hash_of_before(spec):
     """The hash that a document had when clips could not be mixed."""
-    identity = spec.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
+    identity = spec.model_dump(mode="json", exclude=_NO_EFFECT_ON_RESULT)
     del identity["data"]["augmentation"]["mix"]
     return hashlib.sha256(json.dumps(identity, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
@@ -114,7 +114,7 @@ def test_a_plan_counts_both_labels_and_offers_no_cache():
 
 
 def test_advice_leaves_pairs_whole():
-    whole, pairs = (_parts(spec) for spec in (tiny(), mixed()))
+    whole, pairs = (_smaller_batch_parts(spec) for spec in (tiny(), mixed()))
     assert [change.settings for change in whole][-1] == ("optimization.accumulation=8",)
     assert [change.settings for change in pairs][-1] == ("optimization.accumulation=4",)
 

@@ -8,7 +8,15 @@ from side4video.data.decode.augmentation import RelativeResizeSpec, ShortSideRes
 from side4video.data.decode.sampling import CentreSampling, SegmentSampling
 from side4video.data.decode.transforms import resize_for_test
 from side4video.spec import protocol as module
-from side4video.spec.protocol import DATASET, VIDEOS, Compared, differences, protocol, refusals, sentences
+from side4video.spec.protocol import (
+    DATASET,
+    VIDEOS,
+    ComparedResult,
+    comparison_errors,
+    describe_differences,
+    find_differences,
+    protocol,
+)
 from tiny import tiny
 
 TEXT_TOWER = {"kind": "transformer"}
@@ -69,12 +77,12 @@ TRAINING_ONLY = {
 
 
 def compared(label, spec, **more):
-    return Compared(label, dotted(spec.resolved()), **more)
+    return ComparedResult(label, dotted(spec.resolved()), **more)
 
 
 def between(changes, base=None, **options):
     """What the experiment differs in from itself with changes."""
-    return differences(
+    return find_differences(
         [compared("a", tiny(**(base or {}))), compared("b", tiny(**{**(base or {}), **changes}))], **options
     )
 
@@ -88,8 +96,8 @@ def test_a_field_that_decides_is_told_with_values_and_labels(field):
     (found,) = between(DECIDES[field])
     assert found.field == field
     assert list(found.values.values()) == [("a",), ("b",)]
-    assert found.is_silent
-    (problem,) = refusals([found], where="s.yaml", anyway=(), fix=lambda each: f"mend {each.field}")
+    assert found.is_hidden
+    (problem,) = comparison_errors([found], where="s.yaml", anyway=(), fix=lambda each: f"mend {each.field}")
     for word in (f"s.yaml: {field}: ", *found.values, " in a; ", " in b: ", "allowed: ", f"fix: mend {field}"):
         assert word in str(problem), word
 
@@ -150,7 +158,7 @@ def test_eight_sevenths_of_224_are_256():
         "data.augmentation.resize.kind": "short-side",
         "data.augmentation.resize.pixels": "256",
     }
-    assert differences([Compared("a", fields), Compared("b", other)]) == []
+    assert find_differences([ComparedResult("a", fields), ComparedResult("b", other)]) == []
 
 
 def test_a_relative_resize_is_no_difference_beside_the_size():
@@ -158,12 +166,12 @@ def test_a_relative_resize_is_no_difference_beside_the_size():
         {"data.size": size, "data.augmentation.resize.kind": "relative", "data.augmentation.resize.ratio": "1.5"}
         for size in ("224", "336")
     ]
-    assert names(differences([Compared(each["data.size"], each) for each in documents])) == ["data.size"]
+    assert names(find_differences([ComparedResult(each["data.size"], each) for each in documents])) == ["data.size"]
     documents[1]["data.augmentation.resize.ratio"] = "1.0"
-    found = names(differences([Compared(each["data.size"], each) for each in documents]))
+    found = names(find_differences([ComparedResult(each["data.size"], each) for each in documents]))
     assert found == ["data.size"]  # both 336 pixels by now
     documents[1]["data.augmentation.resize.ratio"] = "1.25"
-    found = names(differences([Compared(each["data.size"], each) for each in documents]))
+    found = names(find_differences([ComparedResult(each["data.size"], each) for each in documents]))
     assert found == ["data.size", "data.augmentation.resize"]
 
 
@@ -191,16 +199,18 @@ def test_a_rescored_metric_is_made_with_its_rescoring():
 
 
 def recorded(label, **facts):
-    return Compared(label, {}, {DATASET: "fingerprint a", VIDEOS: "20", **facts})
+    return ComparedResult(label, {}, {DATASET: "fingerprint a", VIDEOS: "20", **facts})
 
 
 def test_other_data_and_fewer_videos():
-    assert names(differences([recorded("a"), recorded("b", **{DATASET: "fingerprint b"})])) == [DATASET]
-    assert names(differences([recorded("a"), recorded("b", **{VIDEOS: "19"})])) == [VIDEOS]
+    assert names(find_differences([recorded("a"), recorded("b", **{DATASET: "fingerprint b"})])) == [DATASET]
+    assert names(find_differences([recorded("a"), recorded("b", **{VIDEOS: "19"})])) == [VIDEOS]
     other = {DATASET: "fingerprint b", VIDEOS: "30"}
-    assert names(differences([recorded("a"), recorded("b", **other)])) == [DATASET]  # of another set, another number
+    assert names(find_differences([recorded("a"), recorded("b", **other)])) == [
+        DATASET
+    ]  # of another set, another number
     three = [recorded("a"), recorded("b", **other), recorded("c", **other | {VIDEOS: "29"})]
-    assert names(differences(three)) == [DATASET, VIDEOS]
+    assert names(find_differences(three)) == [DATASET, VIDEOS]
 
 
 # ---- what a column tells
@@ -212,54 +222,56 @@ def shown(label, spec, **columns):
 
 def with_frames(*columns):
     specs = [tiny(), tiny(data={"frames": 8})]
-    return differences([shown(str(n), spec, **each) for n, (spec, each) in enumerate(zip(specs, columns, strict=True))])
+    return find_differences(
+        [shown(str(n), spec, **each) for n, (spec, each) in enumerate(zip(specs, columns, strict=True))]
+    )
 
 
 def test_a_column_that_tells_them_apart_makes_a_difference_known():
     (found,) = with_frames({"data.frames": "4"}, {"data.frames": "8"})
     assert found.is_shown
-    assert not found.is_silent
-    assert refusals([found], where="", anyway=(), fix=lambda each: "") == []
-    assert sentences([found]) == [
+    assert not found.is_hidden
+    assert comparison_errors([found], where="", anyway=(), fix=lambda each: "") == []
+    assert describe_differences([found]) == [
         "Arms differ in data.frames, as the columns say: their figures answer different questions."
     ]
 
 
 def test_a_column_about_something_else_does_not():
     (found,) = with_frames({"data.views.clips": "1"}, {"data.views.clips": "2"})
-    assert found.is_silent
+    assert found.is_hidden
 
 
 def test_a_column_that_says_the_same_of_both_does_not():
     """A section is told by its kind: two of one kind may differ inside."""
     specs = [tiny(data={"sampling": {"kind": "dense", "stride": stride}}) for stride in (2, 4)]
-    (found,) = differences([shown(str(n), spec, **{"data.sampling": "dense"}) for n, spec in enumerate(specs)])
+    (found,) = find_differences([shown(str(n), spec, **{"data.sampling": "dense"}) for n, spec in enumerate(specs)])
     assert found.field == "data.sampling"
-    assert found.is_silent
+    assert found.is_hidden
     columns = [{"data.sampling.stride": "2"}, {"data.sampling.stride": "4"}]
-    (found,) = differences([shown("", spec, **each) for spec, each in zip(specs, columns, strict=True)])
-    assert not found.is_silent
+    (found,) = find_differences([shown("", spec, **each) for spec, each in zip(specs, columns, strict=True)])
+    assert not found.is_hidden
 
 
 def test_twin_that_takes_any_column_for_an_answer(monkeypatch):
     monkeypatch.setattr(module, "_is_shown", lambda name, column, compared: any(each.shown for each in compared))
     (found,) = with_frames({"data.views.clips": "1"}, {"data.views.clips": "2"})
-    assert not found.is_silent
+    assert not found.is_hidden
 
 
 def test_seeds_of_the_data_path_are_told_and_not_refused():
     (found,) = between({"data": {"seed": 4}})
     assert found.field == "data.seed"
-    assert refusals([found], where="", anyway=(), fix=lambda each: "") == []
-    assert sentences([found]) == ["data.seed differs: 0 in a; 4 in b."]
+    assert comparison_errors([found], where="", anyway=(), fix=lambda each: "") == []
+    assert describe_differences([found]) == ["data.seed differs: 0 in a; 4 in b."]
 
 
 def test_what_somebody_allowed_is_said():
     found = between(DECIDES["data.frames"])
-    assert refusals(found, where="", anyway=["data.frames"], fix=lambda each: "") == []
-    assert sentences(found)[0].startswith("Compared although data.frames differs: 4 in a; 8 in b.")
+    assert comparison_errors(found, where="", anyway=["data.frames"], fix=lambda each: "") == []
+    assert describe_differences(found)[0].startswith("Compared although data.frames differs: 4 in a; 8 in b.")
 
 
 def test_many_labels_are_cut():
     many = [compared(f"arm {n}", tiny()) for n in range(7)] + [compared("odd", tiny(data={"frames": 8}))]
-    assert str(differences(many)[0]) == "4 in arm 0, arm 1, arm 2 and 4 more; 8 in odd"
+    assert str(find_differences(many)[0]) == "4 in arm 0, arm 1, arm 2 and 4 more; 8 in odd"

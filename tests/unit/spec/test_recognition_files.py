@@ -46,7 +46,7 @@ def test_row(row):
     folder, tower, frames = row
     spec = load_experiment(file_of(row))
     classes = CLASSES[folder]
-    assert classes == spec.data.dataset.USUAL_CLASSES
+    assert classes == spec.data.dataset.DEFAULT_CLASSES
     assert (spec.data.frames, spec.data.views.clips, spec.data.views.crops) == (frames, *VIEWS[folder])
     assert spec.optimization.recipe == f"{folder}-{tower}"
     meta_model = build_meta_model(spec, classes=classes)

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from side4video.core.errors import InputError
 from side4video.spec import space as module
 from side4video.spec.load import parse_document
-from side4video.spec.space import Dimension, RandomChooser, draw
+from side4video.spec.space import Dimension, RandomSampler, sample_overrides
 from side4video.spec.sweep import RandomSearch
 
 DRAWS = 400
@@ -35,7 +35,7 @@ def dimensions(written):
 
 def arms(written, seed=0, count=DRAWS):
     space = dimensions(written)
-    return [draw(space, RandomChooser("sweep", seed, number)) for number in range(count)]
+    return [sample_overrides(space, RandomSampler("sweep", seed, number)) for number in range(count)]
 
 
 def values(count=DRAWS, **dimension):
@@ -188,7 +188,7 @@ class Questions:
 
 def test_a_dimension_is_asked_for_by_its_path_and_branch():
     asked = Questions()
-    draw(dimensions(NESTED), asked)
+    sample_overrides(dimensions(NESTED), asked)
     assert asked.names == [
         "method",
         "method[0].layers",

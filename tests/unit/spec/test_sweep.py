@@ -11,9 +11,9 @@ from side4video.core.errors import InputError
 from side4video.spec import sweep_arms as module
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import parse_document
-from side4video.spec.load_sweep import is_sweep, load_sweep
+from side4video.spec.arm import is_sweep, load_sweep
 from side4video.spec.sweep import SweepSpec
-from side4video.spec.sweep_arms import arm_name, build_sweep, describe, short_names, swept_values
+from side4video.spec.arm import arm_name, build_sweep, describe_overrides, short_names, swept_values
 from tiny import DOCUMENT, merged, tiny
 
 LAYERS = {"method.layers": [1, 2]}
@@ -549,7 +549,7 @@ def test_labels_of_a_grid_say_what_is_varied():
         "method=side4video layers=2 dim=128, learning_rate=0.001",
         "method=linear, learning_rate=0.001",
     ]
-    assert describe({}) == "the base"
+    assert describe_overrides({}) == "the base"
 
 
 # ---- names of arms

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from side4video.spec.load_sweep import is_sweep, load_sweep
+from side4video.spec.arm import is_sweep, load_sweep
 
 FOLDER = Path(__file__).resolve().parents[3] / "experiments"
 FILES = [path for path in FOLDER.rglob("*.yaml") if path.parent.name != "clusters"]
@@ -159,7 +159,7 @@ def test_the_light_sweep_is_every_combination_around_the_light_network():
 def test_searches_that_decide_hear_of_each_epoch():
     for name in ("ablations/motion-asha.yaml", "ablations/motion-optuna.yaml"):
         sweep = load_sweep(SWEEPS[name])
-        assert sweep.spec.decides
+        assert sweep.spec.uses_epoch_results
         assert sweep.base_experiment.evaluation.every_epochs == 1
 
 

@@ -15,9 +15,10 @@ from side4video.tracking.description import (
     small_figure,
     sweep_description,
 )
+from side4video.tracking.mlflow.compat import DESCRIPTION_TAG
 from side4video.tracking.mlflow.parameters import TAG_LIMIT
 from side4video.tracking.pack_logger import PackLogger
-from side4video.tracking.tags import DESCRIPTION_TAG, EXPERIMENT_DESCRIPTION
+from side4video.tracking.tags import EXPERIMENT_DESCRIPTION
 from tiny import tiny
 
 PLAN = {

@@ -10,6 +10,7 @@ from side4video.core.metric import Metric
 from side4video.tracking import finished_runs as finished_module
 from side4video.tracking import sweep_logger
 from side4video.tracking.finished_runs import completed_arms, correct_predictions, finished_runs, metric_history
+from side4video.tracking.mlflow.compat import PARENT_TAG
 from side4video.tracking.mlflow.store import MLflowStore
 from side4video.tracking.pack_logger import PREDICTED, open_pack_logger
 from side4video.tracking.run_store import StoredRun
@@ -18,7 +19,6 @@ from side4video.tracking.tags import (
     CHECKPOINTS_TAG,
     DIGEST_TAG,
     FINGERPRINT_TAG,
-    PARENT_TAG,
     REUSED_TAG,
     ROWS_TAG,
     STATE_TAG,
@@ -299,7 +299,7 @@ def test_it_is_the_arm_of_this_sweep(sweep, record, adopted):
     note = run.tags["mlflow.note.content"]
     assert note.startswith(f"Taken over from [run {source.run_id[:8]}]")
     assert note.endswith("mine")
-    assert run.name == sweep.arms[0].label
+    assert run.name == sweep.arms[0].title
     assert (run.params["arm/layers"], run.params["method.layers"]) == ("2", "2")
 
 

@@ -25,7 +25,7 @@ from side4video.core.seeds import derive_seed
 from side4video.core.worker_pool import JobFailed, WorkerPool
 from side4video.data.clip import SPLITS, Clip
 from side4video.data.spec import DataSpec
-from side4video.data.storage import common_root, relative
+from side4video.data.storage import common_root, relative_path
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def draw_sample(listing: Listing, versions: Mapping[str, FileVersion | None], si
     root = common_root([clip.path for _, clip in listing.clips()])
 
     def rank(clip: Clip) -> int:
-        return derive_seed("check", relative(clip.path, root), str(clip.start_seconds), str(clip.end_seconds))
+        return derive_seed("check", relative_path(clip.path, root), str(clip.start_seconds), str(clip.end_seconds))
 
     return sorted(keys.values(), key=rank)[:size]
 

@@ -75,8 +75,8 @@ def _write_page(
     from side4video.apps.data_check.listing import clip_key
     from side4video.apps.data_check.page import MAX_THUMBNAILS, Thumbnail, report_page
     from side4video.core.text import format_length
-    from side4video.data.storage import common_root, relative
-    from side4video.reports.html import write_page
+    from side4video.data.storage import common_root, relative_path
+    from side4video.reports.render import write_page
 
     data, pool, progress = tools
     shown = [clip for clip in checked.sample if not checked.facts[clip_key(clip)].broken][:MAX_THUMBNAILS]
@@ -88,8 +88,8 @@ def _write_page(
         what = checked.listing.classes[clip.label] if clip.label is not None else next(iter(clip.captions), "")
         length = f"{facts.frames} frames" + (f", {format_length(facts.seconds)}" if facts.seconds is not None else "")
         if jpeg := jpegs.get(clip_key(clip)):
-            told = " · ".join(each for each in (what, length, f"{facts.width} x {facts.height}") if each)
-            thumbnails.append(Thumbnail(relative(clip.path, root), told, jpeg))
+            caption = " · ".join(each for each in (what, length, f"{facts.width} x {facts.height}") if each)
+            thumbnails.append(Thumbnail(relative_path(clip.path, root), caption, jpeg))
     write_page(report_page(report, thumbnails), path)
 
 

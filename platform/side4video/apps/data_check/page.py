@@ -40,7 +40,7 @@ def report_page(report: DataReport, thumbnails: Sequence[Thumbnail]) -> str:
     """The page as HTML."""
     # Matplotlib takes most of a second to load, and `data check` without a page does not need it.
     from side4video.reports.figures.figure import figure_html
-    from side4video.reports.html import render
+    from side4video.reports.render import render
 
     found = {kind: report.of_kind(kind) for kind in KINDS}
     problems = [(f"{len(each):,} {kind_text(kind)}", KINDS[kind], each) for kind, each in found.items() if each]

@@ -18,7 +18,16 @@ from side4video.data.decode.augmentation import AugmentationSpec, ExactResizeSpe
 from side4video.data.decode.clip_frames import ClipFrames
 from side4video.data.decode.video_source import BrokenClip, as_file, open_source
 from side4video.data.spec import DataSpec, LoaderSpec
-from side4video.data.storage import child, entries, extent, is_folder, is_remote, modified_ns, read_bytes, size_of
+from side4video.data.storage import (
+    byte_range,
+    file_size,
+    is_folder,
+    is_remote,
+    join_address,
+    list_folder,
+    modified_ns,
+    read_bytes,
+)
 from side4video.inference.video_folder import duration_seconds
 
 THUMBNAIL_FRAMES = 3
@@ -66,7 +75,7 @@ def without_augmentation(data: DataSpec) -> DataSpec:
 def file_version(clip: Clip) -> FileVersion | None:
     """The stamp of a clip's file or folder of frames; None where it is not there, or is the other of the two."""
     try:
-        if is_remote(clip.path) or extent(clip.path):
+        if is_remote(clip.path) or byte_range(clip.path):
             return _remote_version(clip)
         status = os.stat(clip.path)  # noqa: PTH116 - many files: no Path object for each
         if stat.S_ISDIR(status.st_mode) != bool(clip.frame_pattern):
@@ -86,7 +95,7 @@ def hash_file(clip: Clip) -> str:
     """
     whole = hashlib.sha256()
     try:
-        if is_remote(clip.path) or extent(clip.path):
+        if is_remote(clip.path) or byte_range(clip.path):
             for address in _addresses_of(clip):
                 whole.update(read_bytes(address))
             return whole.hexdigest()
@@ -100,7 +109,7 @@ def hash_file(clip: Clip) -> str:
 
 def _remote_version(clip: Clip) -> FileVersion | None:
     """The stamp of what is not a whole file or folder of this machine."""
-    sizes = [size_of(address) for address in _addresses_of(clip)]
+    sizes = [file_size(address) for address in _addresses_of(clip)]
     if not sizes or None in sizes:
         return None
     return FileVersion(sum(size or 0 for size in sizes), modified_ns(clip.path))
@@ -112,12 +121,12 @@ def _addresses_of(clip: Clip) -> list[str]:
         return [clip.path]
     if not is_folder(clip.path):
         return []
-    return [child(clip.path, entry.name) for entry in entries(clip.path) if not entry.is_folder]
+    return [join_address(clip.path, entry.name) for entry in list_folder(clip.path) if not entry.is_folder]
 
 
 def _files_of(folder: str) -> Iterator[str]:
-    with os.scandir(folder) as entries:
-        yield from sorted(entry.path for entry in entries)
+    with os.scandir(folder) as files:
+        yield from sorted(entry.path for entry in files)
 
 
 def probe_clip(target: Target) -> ClipFacts:

@@ -16,7 +16,7 @@ from side4video.core.worker_pool import JobFailed, WorkerPool
 from side4video.data.clip import SPLITS, Clip, Split
 from side4video.data.manifest import CLIPS, MANIFEST, Manifest, Shard, clip_record, read_clips, read_manifest
 from side4video.data.spec import DataSpec
-from side4video.data.storage import common_root, extent, relative
+from side4video.data.storage import byte_range, common_root, relative_path
 from side4video.data.tar_members import list_members, shard_name
 
 PACKING = "packing videos"
@@ -167,7 +167,7 @@ def plan_shards(splits: Mapping[Split, Sequence[Clip]], files: int, *, suffix: s
         new = [clip for path, clip in first.items() if path not in seen]
         seen |= first.keys()
         for number, clip in enumerate(new):
-            name = clip.name or relative(clip.path, root)
+            name = clip.name or relative_path(clip.path, root)
             ending = suffix or Path(name).suffix or ".mp4"
             whole = replace(clip, start_seconds=None, end_seconds=None, reversed=False)
             video = Video(whole, name, f"{split}-{number:08d}{ending}")
@@ -253,8 +253,8 @@ def _records(clips: Sequence[Clip], split: Split, addresses: Mapping[str, str]) 
     root = common_root([clip.path for clip in clips])
     records = []
     for clip in clips:
-        if (address := addresses.get(clip.path)) and (part := extent(address)):
+        if (address := addresses.get(clip.path)) and (part := byte_range(address)):
             shard = Path(address.rpartition("?")[0]).name
-            name = clip.name or relative(clip.path, root)
+            name = clip.name or relative_path(clip.path, root)
             records.append(clip_record(clip, split, shard=shard, extent=part, name=name))
     return records

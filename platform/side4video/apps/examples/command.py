@@ -111,7 +111,7 @@ def _write(
     from side4video.apps.examples.figure import examples_figure
     from side4video.apps.examples.page import examples_page
     from side4video.reports.figures.style import FORMATS, save_figure
-    from side4video.reports.html import write_page
+    from side4video.reports.render import write_page
 
     caption = " ".join([*notes, CAPTION])
     figure = examples_figure(found, title=title, caption=caption, videos=videos, frames=frames)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from side4video.apps.examples.queries import Example
-from side4video.reports.html import render
+from side4video.reports.render import render
 
 
 def examples_page(examples: Sequence[Example], *, title: str, notes: Sequence[str], videos: int) -> str:

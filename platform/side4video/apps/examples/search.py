@@ -11,7 +11,7 @@ from torch import Tensor
 from side4video.apps.examples.queries import Example, FoundVideo, Query
 from side4video.core.progress import Progress
 from side4video.data.clip import Clip
-from side4video.data.storage import common_root, relative
+from side4video.data.storage import common_root, relative_path
 from side4video.inference.retrieval import RetrievalModel, TextQuery
 from side4video.tasks.retrieval.matching import Embeddings
 from side4video.tasks.retrieval.ranking import Search
@@ -76,7 +76,7 @@ def readable_names(clips: Sequence[Clip]) -> list[str]:
     root = common_root([clip.path for clip in clips])
     names = []
     for clip in clips:
-        name = clip.name or relative(clip.path, root)
+        name = clip.name or relative_path(clip.path, root)
         times = [f"{time:g}" if time is not None else "" for time in (clip.start_seconds, clip.end_seconds)]
         names.append(f"{name} ({times[0] or 0}–{times[1]} s)" if any(times) else name)
     return names

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from side4video.data.annotations.tables import some
+from side4video.data.annotations.tables import shorten_list
 from side4video.inference.bundle import GRAPH, Bundle
 from side4video.spec.experiment import Experiment
 from side4video.tasks.recognition.metrics import METRICS
@@ -52,7 +52,7 @@ def model_page(bundle: Bundle, spec: Experiment, *, usage: str = USAGE) -> str:
         f"- frames: {spec.data.frames} of {spec.data.size} x {spec.data.size} pixels; "
         f"views in test: {spec.data.views.clips} clips x {spec.data.views.crops} crops\n"
         f"- backbone: {weights}, fingerprint `{bundle.backbone_sha256}`\n"
-        f"- classes ({len(bundle.classes)}): {some(bundle.classes)}\n\n"
+        f"- classes ({len(bundle.classes)}): {shorten_list(bundle.classes)}\n\n"
         f"## What it measured\n\n| metric | value |\n|---|---:|\n{table}\n"
         "Fractions are fractions. These are figures of the data set above and its protocol; of other videos they say "
         "nothing. The licence of the backbone's weights and of the data set are their makers' own.\n"

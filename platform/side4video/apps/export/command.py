@@ -73,8 +73,8 @@ def export(
     page = hub.push(folder, written) if hub else ""
     size = sum(path.stat().st_size for path in folder.iterdir())
     if as_json:
-        told = {"folder": str(folder), "run_id": found.run_id, "bytes": size, "checksums": dict(written.checksums)}
-        click.echo(json.dumps({**told, "graph": written.graph, "page": page}, indent=2))
+        document = {"folder": str(folder), "run_id": found.run_id, "bytes": size, "checksums": dict(written.checksums)}
+        click.echo(json.dumps({**document, "graph": written.graph, "page": page}, indent=2))
         return
     click.echo(f"{folder}: {written.name} ({found.run_id[:8]}), {len(written.classes)} classes, {format_bytes(size)}")
     if written.graph:

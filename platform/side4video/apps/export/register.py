@@ -74,8 +74,8 @@ def register(run: str, name: str, uri: str, weights: str, with_backbone: bool, a
         size = sum(path.stat().st_size for path in folder.iterdir())
         made = register_model(store.uri, store.get(found.run_id), model)
     if as_json:
-        told = {"name": made.name, "version": made.version, "model_id": made.model_id, "uri": made.uri}
-        click.echo(json.dumps({**told, "run_id": found.run_id, "bundle_bytes": size}, indent=2))
+        document = {"name": made.name, "version": made.version, "model_id": made.model_id, "uri": made.uri}
+        click.echo(json.dumps({**document, "run_id": found.run_id, "bundle_bytes": size}, indent=2))
         return
     click.echo(f"{made.uri}: {found.name} ({found.run_id[:8]}), {len(bundle.classes)} classes, {format_bytes(size)}")
     click.echo(f'load it: mlflow.pyfunc.load_model("{made.uri}").predict(table with a column `video`)')

@@ -1,4 +1,4 @@
-"""`side4video ui`: MLflow's pages over the runs, on this machine only unless told otherwise."""
+"""`side4video ui`: MLflow's pages over the runs, by default on this machine only."""
 
 import signal
 import webbrowser

@@ -154,7 +154,7 @@ def _write_page(
     path: Path, encoder: "RetrievalModel", query: "TextQuery", matches: "list[Match]", about: tuple[str, Path, str]
 ) -> None:
     from side4video.apps.search.page import PageMatch, search_page
-    from side4video.reports.html import write_page
+    from side4video.reports.render import write_page
 
     text, folder, title = about
     video_frames: dict[VideoFile, Any] = dict(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from side4video.reports.html import render
+from side4video.reports.render import render
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from side4video.reports.html import render
+from side4video.reports.render import render
 
 
 def upload_page(name: str, *, kind: Literal["labels", "search"], about: str, max_bytes: int) -> str:

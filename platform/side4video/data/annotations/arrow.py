@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from side4video.core.errors import InputError
-from side4video.data.annotations.tables import some
-from side4video.data.storage import part_of
+from side4video.data.annotations.tables import shorten_list
+from side4video.data.storage import part_address
 
 _SAVE = "save it with `dataset.save_to_disk(folder)` of the `datasets` package"
 
@@ -97,7 +97,7 @@ def _read_file(
             reader = pa.ipc.open_stream(pa.BufferReader(whole))
             missing = [name for name in (video, *columns) if name not in reader.schema.names]
             if missing:
-                raise InputError(path, f"no column {missing[0]!r}", allowed=some(reader.schema.names))
+                raise InputError(path, f"no column {missing[0]!r}", allowed=shorten_list(reader.schema.names))
             return tuple(_rows(path, reader, whole, video, columns))
     except pa.ArrowException as error:
         raise InputError(path, f"no Arrow stream: {' '.join(str(error).split())[:160]}", fix=_SAVE) from error
@@ -117,7 +117,7 @@ def _rows(path: str, reader: Any, whole: Any, video: str, columns: tuple[str, ..
             raise InputError(path, f"the column {video!r} is {column.type}", allowed="videos: struct<bytes, path>")
         others = {name: batch.column(name).to_pylist() for name in columns}
         for place, (extent, said) in enumerate(zip(_extents(path, contents, whole), paths, strict=True)):
-            address = part_of(path, *extent) if extent else ""
+            address = part_address(path, *extent) if extent else ""
             yield ArrowRow(
                 address, said or "", {name: values[place] for name, values in others.items()}, f"{path}:[{number}]"
             )

@@ -16,10 +16,17 @@ from side4video.core.paths import expand
 from side4video.core.spec import Spec
 from side4video.data.annotations.fingerprint import fingerprint_of
 from side4video.data.annotations.json_files import as_list, as_text
-from side4video.data.annotations.missing_files import KeepSpec, MissingFiles, RaiseSpec, SkipSpec, warn_once, with_files
-from side4video.data.annotations.tables import read_text, some
+from side4video.data.annotations.missing_files import (
+    KeepSpec,
+    MissingFiles,
+    RaiseSpec,
+    SkipSpec,
+    drop_missing,
+    warn_once,
+)
+from side4video.data.annotations.tables import read_text, shorten_list
 from side4video.data.clip import Clip, Split
-from side4video.data.storage import inside, root_address
+from side4video.data.storage import resolve_inside, root_address
 
 Extension = Annotated[str, Field(pattern=r"^\.\w+$")]
 """How the names of the video files end, with the dot."""
@@ -86,7 +93,7 @@ class CaptionedSpec(Spec):
         videos = self._videos(split)
         described = _with_captions(videos, self.empty_captions, where)
         clips = [_as_clip(video, root) for video in described]
-        present = with_files(clips, self.missing_videos, where=where, root=root)
+        present = drop_missing(clips, self.missing_videos, where=where, root=root)
         if not present:
             raise InputError(
                 str(self._annotations()),
@@ -141,10 +148,10 @@ def read_ids(path: Path) -> dict[str, str]:
     lines = [(line.strip(), f"{path}:{number}") for number, line in enumerate(read_text(path).split("\n"), 1)]
     if not any(line for line, _ in lines):
         raise InputError(str(path), "the list is empty", fix="it needs one video id per line")
-    return by_id((line, origin) for line, origin in lines if line)
+    return index_by_id((line, origin) for line, origin in lines if line)
 
 
-def by_id(listed: Iterable[tuple[str, str]]) -> dict[str, str]:
+def index_by_id(listed: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Where each id stands.
 
     Args:
@@ -209,13 +216,13 @@ def _with_captions(videos: Sequence[ListedVideo], policy: MissingFiles | KeepSpe
     if empty:
         raise InputError(
             empty[0].origin,
-            f"an empty caption, the first of {len(empty)}: {some([Path(caption.origin).name for caption in empty])}",
+            f"an empty caption, the first of {len(empty)}: {shorten_list([Path(caption.origin).name for caption in empty])}",
             fix=f"fill them in, {way_out}",
         )
     if bare:
         raise InputError(
             bare[0].origin,
-            f"{len(bare)} of {len(videos)} listed videos have no caption: {some([video.path for video in bare])}",
+            f"{len(bare)} of {len(videos)} listed videos have no caption: {shorten_list([video.path for video in bare])}",
             fix=f"get the whole file of captions, {way_out}",
         )
     return list(videos)
@@ -224,7 +231,7 @@ def _with_captions(videos: Sequence[ListedVideo], policy: MissingFiles | KeepSpe
 def _as_clip(video: ListedVideo, root: str) -> Clip:
     texts = [caption.text for caption in video.captions if caption.text]
     return Clip(
-        path=inside(root, video.path, video.origin),
+        path=resolve_inside(root, video.path, video.origin),
         label=None,
         captions=(" ".join(texts),) if video.is_paragraph else tuple(texts),
         start_seconds=video.start_seconds,

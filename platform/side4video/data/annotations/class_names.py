@@ -7,9 +7,9 @@ from pathlib import Path
 
 from side4video.core.errors import InputError
 from side4video.data.annotations.json_files import as_object, read_json
-from side4video.data.annotations.tables import some
+from side4video.data.annotations.tables import shorten_list
 
-LARGEST_LABEL = 99_999
+MAX_LABEL = 99_999
 """A larger whole-number label is a mistaken column (a frame count, an id), not a class."""
 
 _WHOLE_NUMBER = re.compile(r"-?\d+")
@@ -36,7 +36,10 @@ def read_class_names(path: Path, field: str = "data.dataset.class_names.path") -
         raise InputError(str(path), "not UTF-8 text", fix="save the file as UTF-8 (iconv can)") from error
     names = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
     if names and names[0][1].replace(" ", "") == "id,name":
-        names = [(number, _numbered(path, number, text, position)) for position, (number, text) in enumerate(names[1:])]
+        names = [
+            (number, _parse_numbered_name(path, number, text, position))
+            for position, (number, text) in enumerate(names[1:])
+        ]
     if not names:
         raise InputError(str(path), "no class name in it", fix="one name per line, or CSV with a header id,name")
     seen: dict[str, int] = {}
@@ -47,7 +50,7 @@ def read_class_names(path: Path, field: str = "data.dataset.class_names.path") -
     return tuple(seen)
 
 
-def classes_of_labels(labels: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+def infer_classes(labels: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     """The classes that a list of labels implies: sorted names, or 0 to the largest whole number.
 
     Args:
@@ -62,9 +65,9 @@ def classes_of_labels(labels: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     if not all(_WHOLE_NUMBER.fullmatch(label) for label in origins):
         return tuple(sorted(origins))
     for label, origin in origins.items():
-        if not 0 <= int(label) <= LARGEST_LABEL:
+        if not 0 <= int(label) <= MAX_LABEL:
             raise InputError(
-                origin, f"label {label} is out of range", allowed=f"0 to {LARGEST_LABEL}", fix="is it another column?"
+                origin, f"label {label} is out of range", allowed=f"0 to {MAX_LABEL}", fix="is it another column?"
             )
     return tuple(str(index) for index in range(max(map(int, origins)) + 1))
 
@@ -83,7 +86,7 @@ def label_position(label: str, positions: Mapping[str, int], origin: str) -> int
         raise InputError(origin, f"label {label} is out of range", allowed=f"0 to {len(positions) - 1}")
     near = difflib.get_close_matches(label, positions, 1)
     fix = f"did you mean {near[0]!r}?" if near else ""
-    raise InputError(origin, f"label {label!r} is no class", allowed=some(list(positions)), fix=fix)
+    raise InputError(origin, f"label {label!r} is no class", allowed=shorten_list(list(positions)), fix=fix)
 
 
 def _read_positions(path: Path) -> tuple[str, ...]:
@@ -103,7 +106,7 @@ def _read_positions(path: Path) -> tuple[str, ...]:
     return names
 
 
-def _numbered(path: Path, number: int, text: str, position: int) -> str:
+def _parse_numbered_name(path: Path, number: int, text: str, position: int) -> str:
     identifier, _, name = text.partition(",")
     if identifier.strip() != str(position) or not name.strip():
         raise InputError(

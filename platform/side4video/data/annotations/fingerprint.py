@@ -7,7 +7,7 @@ from typing import Protocol
 
 from side4video.data.clip import SPLITS, Clip, Split
 from side4video.data.decode.frame_folder import count_frames
-from side4video.data.storage import relative, size_of
+from side4video.data.storage import file_size, relative_path
 
 
 class Clips(Protocol):
@@ -39,7 +39,7 @@ def fingerprint_clips(classes: Sequence[str], splits: Mapping[str, Sequence[Clip
         for clip in clips:
             entry = (
                 split,
-                relative(clip.path, root),
+                relative_path(clip.path, root),
                 clip.label,
                 clip.captions,
                 clip.start_seconds,
@@ -53,4 +53,4 @@ def fingerprint_clips(classes: Sequence[str], splits: Mapping[str, Sequence[Clip
 def _size(clip: Clip) -> int | None:
     if clip.frame_pattern:
         return count_frames(clip.path, clip.frame_pattern) or None
-    return size_of(clip.path)
+    return file_size(clip.path)

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from side4video.core.errors import InputError
 from side4video.core.spec import Spec
-from side4video.data.annotations.tables import some
+from side4video.data.annotations.tables import shorten_list
 
 _PAIRS = (
     ("left", "right"),
@@ -59,7 +59,7 @@ FlipLabels = Annotated[FlipByNameSpec | FlipPairsSpec | FlipRefusedSpec, Field(d
 
 def flip_text(text: str) -> str:
     """The sentence for the mirrored picture; unchanged where it knows no left and right."""
-    return _SIDED.sub(lambda match: _like(match[0], _SWAPPED[_plain(match[0])]), text)
+    return _SIDED.sub(lambda match: _match_case(match[0], _SWAPPED[_normalize(match[0])]), text)
 
 
 def flip_by_name(classes: Sequence[str]) -> tuple[Mapping[int, int], tuple[str, ...]]:
@@ -92,20 +92,20 @@ def flipped_labels(mirror: FlipLabels, classes: Sequence[str]) -> Mapping[int, i
     for pair in mirror.pairs:
         for name, other in (pair, pair[::-1]):
             if name not in classes:
-                raise InputError("data.dataset.mirror.pairs", f"{name!r} is no class", allowed=some(classes))
+                raise InputError("data.dataset.mirror.pairs", f"{name!r} is no class", allowed=shorten_list(classes))
             permutation[classes.index(name)] = classes.index(other) if other in classes else -1
     return permutation
 
 
-def _plain(word: str) -> str:
+def _normalize(word: str) -> str:
     return _SYNONYMS.get(word.lower(), word.lower())
 
 
 def _canonical(name: str) -> str:
-    return _SIDED.sub(lambda match: _plain(match[0]), name).lower()
+    return _SIDED.sub(lambda match: _normalize(match[0]), name).lower()
 
 
-def _like(model: str, word: str) -> str:
+def _match_case(model: str, word: str) -> str:
     if model.isupper():
         return word.upper()
     return word.capitalize() if model[0].isupper() else word

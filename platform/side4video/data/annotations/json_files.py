@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from side4video.core.errors import InputError
-from side4video.data.annotations.tables import Row, TableForm, file_version, name_columns, read_text, some
+from side4video.data.annotations.tables import Row, TableSchema, file_version, name_columns, read_text, shorten_list
 
 
 def read_json(path: Path) -> Any:
@@ -38,7 +38,7 @@ def read_json_lines(path: Path) -> list[tuple[int, Any]]:
     return [(number, _parse(line, path, number)) for number, line in lines]
 
 
-def read_json_rows(path: Path, *, columns: Mapping[str, str], form: TableForm) -> list[Row]:
+def read_json_rows(path: Path, *, columns: Mapping[str, str], form: TableSchema) -> list[Row]:
     """One object a line as the rows of a table; null and an absent field are an absent cell, other fields are ignored.
 
     Args:
@@ -61,7 +61,7 @@ def read_json_rows(path: Path, *, columns: Mapping[str, str], form: TableForm) -
     return [_as_row({**renamed, **fields}, origin, columns, form) for origin, fields in objects]
 
 
-def _as_row(fields: Mapping[str, Any], origin: str, columns: Mapping[str, str], form: TableForm) -> Row:
+def _as_row(fields: Mapping[str, Any], origin: str, columns: Mapping[str, str], form: TableSchema) -> Row:
     present = {name: cell for name, cell in fields.items() if cell is not None}
     header = name_columns(origin, list(present), [columns[column] for column in form.columns], form)
     cells = {
@@ -89,7 +89,7 @@ def as_object(value: Any, origin: str, fields: Sequence[str] = ()) -> Mapping[st
             near = difflib.get_close_matches(name, value, 1)
             raise InputError(
                 origin,
-                f"no field {name!r} among {some(list(value))}",
+                f"no field {name!r} among {shorten_list(list(value))}",
                 fix=f"did you mean {near[0]!r}? Rename it" if near else "is it another file?",
             )
     return value

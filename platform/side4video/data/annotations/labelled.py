@@ -1,6 +1,6 @@
 """What the data sets of labelled videos have in common that come as one list for training and one for test.
 
-A member reads its own official files (`_official`). The lists that papers' code reads in their place are the same for
+A member reads its own official files (`_read_official`). The lists that papers' code reads in their place are the same for
 all, and are read here:
 
     abseiling/a.mp4 0             a video, or a folder of frames, and its class
@@ -18,15 +18,15 @@ from pydantic import Field
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
 from side4video.core.spec import Spec
-from side4video.data.annotations.captioned import by_id
+from side4video.data.annotations.captioned import index_by_id
 from side4video.data.annotations.class_names import label_position, read_class_names
 from side4video.data.annotations.fingerprint import fingerprint_of
 from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
-from side4video.data.annotations.missing_files import MissingFiles, RaiseSpec, with_files
+from side4video.data.annotations.missing_files import MissingFiles, RaiseSpec, drop_missing
 from side4video.data.annotations.tables import file_version, read_text
 from side4video.data.clip import Clip, Split
 from side4video.data.decode.frame_folder import FramePattern
-from side4video.data.storage import inside, root_address
+from side4video.data.storage import resolve_inside, root_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +82,10 @@ class LabelledSpec(Spec):
         """
         positions = {name: index for index, name in enumerate(self.classes())}
         listed, root = self._listed(split), self._root(split)
-        by_id((video.name, video.origin) for video in listed)
+        index_by_id((video.name, video.origin) for video in listed)
         clips = [
             Clip(
-                path=inside(root, self._path(video), video.origin),
+                path=resolve_inside(root, self._path(video), video.origin),
                 label=label_position(video.label, positions, video.origin),
                 frame_pattern=self.frame_pattern,
                 origin=video.origin,
@@ -93,7 +93,7 @@ class LabelledSpec(Spec):
             for video in listed
         ]
         path = self._list(split)
-        present = with_files(clips, self.missing_videos, where=str(path), root=root)
+        present = drop_missing(clips, self.missing_videos, where=str(path), root=root)
         if not present:
             raise InputError(str(path), f"none of the {len(clips)} listed videos is in {root}", fix="check `root`")
         return present
@@ -119,7 +119,7 @@ class LabelledSpec(Spec):
         """The same as `check`: there is nothing to make."""
         self.check()
 
-    def _official(self, path: Path) -> list[LabelledVideo]:
+    def _read_official(self, path: Path) -> list[LabelledVideo]:
         """All that a list of the data set's makers holds."""
         raise NotImplementedError
 
@@ -129,7 +129,7 @@ class LabelledSpec(Spec):
 
     def _listed(self, split: Split) -> list[LabelledVideo]:
         path = self._list(split)
-        videos = list(_read_list(path, file_version(path))) if self.format == "list" else self._official(path)
+        videos = list(_read_list(path, file_version(path))) if self.format == "list" else self._read_official(path)
         if not videos:
             raise InputError(str(path), "the list is empty", fix="it needs one line or entry per video")
         return videos

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from side4video.core.errors import InputError
 from side4video.core.spec import Spec
-from side4video.data.annotations.tables import some
+from side4video.data.annotations.tables import shorten_list
 from side4video.data.clip import Clip
-from side4video.data.storage import is_file, is_folder, relative
+from side4video.data.storage import is_file, is_folder, relative_path
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class KeepSpec(Spec):
     kind: Literal["keep"] = "keep"
 
 
-def with_files(clips: Sequence[Clip], policy: MissingFiles | KeepSpec, *, where: str, root: str) -> list[Clip]:
+def drop_missing(clips: Sequence[Clip], policy: MissingFiles | KeepSpec, *, where: str, root: str) -> list[Clip]:
     """The clips whose file, or folder of frames, is there; others go by the policy.
 
     Args:
@@ -51,12 +51,12 @@ def with_files(clips: Sequence[Clip], policy: MissingFiles | KeepSpec, *, where:
     """
     if isinstance(policy, KeepSpec):
         return list(clips)
-    missing = [clip for clip in clips if not _is_there(clip)]
+    missing = [clip for clip in clips if not _exists(clip)]
     if missing and isinstance(policy, RaiseSpec):
         raise InputError(
             missing[0].origin,
             f"{len(missing)} of {len(clips)} videos are not in {root}: "
-            + some([relative(clip.path, root) for clip in missing]),
+            + shorten_list([relative_path(clip.path, root) for clip in missing]),
             fix="check `root` and how the files are named, or leave them out with `missing_videos: {kind: skip}`",
         )
     if not missing:
@@ -66,7 +66,7 @@ def with_files(clips: Sequence[Clip], policy: MissingFiles | KeepSpec, *, where:
     return [clip for clip in clips if id(clip) not in absent]
 
 
-def _is_there(clip: Clip) -> bool:
+def _exists(clip: Clip) -> bool:
     return is_folder(clip.path) if clip.frame_pattern else is_file(clip.path)
 
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from side4video.core.errors import InputError
 from side4video.data.annotations.tables import file_version
 
-_BROKEN = (
+_READ_ERRORS = (
     pickle.UnpicklingError,
     EOFError,
     ValueError,
@@ -43,20 +43,20 @@ def _read_plain_pickle(path: Path, version: tuple[int, ...]) -> Any:  # noqa: AR
     try:
         # Pickles of Python 2 hold text as bytes.
         return _PlainUnpickler(io.BytesIO(raw), encoding="utf-8").load()
-    except _Refused as error:
+    except _ForbiddenReference as error:
         raise InputError(
             str(path),
             f"the pickle asks for {error}, and nothing that a file holds is executed",
             allowed="lists, dictionaries, numbers and text",
             fix="get the file again from where it is published, or write its content as JSON",
         ) from error
-    except _BROKEN as error:
+    except _READ_ERRORS as error:
         raise InputError(
             str(path), f"no pickle that can be read: {error}", fix="is the file cut off, or of another sort?"
         ) from error
 
 
-class _Refused(pickle.UnpicklingError):
+class _ForbiddenReference(pickle.UnpicklingError):
     """The pickle asks for something that would have to be imported."""
 
 
@@ -64,7 +64,7 @@ class _PlainUnpickler(pickle.Unpickler):
     """Refuses classes, functions and references to objects outside the file."""
 
     def find_class(self, module_name: str, global_name: str, /) -> NoReturn:
-        raise _Refused(f"{module_name}.{global_name}")
+        raise _ForbiddenReference(f"{module_name}.{global_name}")
 
     def persistent_load(self, pid: Any) -> NoReturn:
-        raise _Refused(f"the object {pid!r:.60} outside the file")
+        raise _ForbiddenReference(f"the object {pid!r:.60} outside the file")

@@ -12,7 +12,7 @@ from side4video.core.seeds import derive_seed
 from side4video.core.spec import Spec
 from side4video.data.annotations.tables import Row
 from side4video.data.clip import Clip
-from side4video.data.storage import common_root, relative
+from side4video.data.storage import common_root, relative_path
 
 
 class ColumnSplitSpec(Spec):
@@ -45,7 +45,7 @@ class GroupSplitSpec(Spec):
 SplitBy = Annotated[ColumnSplitSpec | FileSplitSpec | GroupSplitSpec, Field(discriminator="kind")]
 
 
-def held_out(
+def mark_test_clips(
     spec: ColumnSplitSpec | GroupSplitSpec, rows: Sequence[Row], clips: Sequence[Clip], columns: Mapping[str, str]
 ) -> list[bool]:
     """Say for each clip whether it is a test clip.
@@ -138,7 +138,7 @@ def training_subset(clips: Sequence[Clip], fraction: float, seed: int) -> list[i
     def rank(position: int) -> tuple[int, int]:
         clip = clips[position]
         span = (str(clip.start_seconds), str(clip.end_seconds))
-        name = clip.name or relative(clip.path, root)
+        name = clip.name or relative_path(clip.path, root)
         return derive_seed(seed, "fraction", f"/{name}", *span), position
 
     kept = [

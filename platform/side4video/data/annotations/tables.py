@@ -27,7 +27,7 @@ Delimiter = Literal["auto", "comma", "space", "tab"]
 
 
 @dataclass(frozen=True, slots=True)
-class TableForm:
+class TableSchema:
     """Which columns a sort of table has."""
 
     columns: tuple[str, ...]
@@ -46,7 +46,7 @@ class TableForm:
     """Whether the document can give a column another name, under `columns`."""
 
 
-CLIPS = TableForm(("path", "label", "start", "end", "reversed", "group", "split"), required=("path", "label"))
+CLIPS = TableSchema(("path", "label", "start", "end", "reversed", "group", "split"), required=("path", "label"))
 """One labelled clip a line."""
 
 
@@ -78,7 +78,7 @@ def read_rows(
     *,
     delimiter: Delimiter = "auto",
     columns: Mapping[str, str] | None = None,
-    form: TableForm = CLIPS,
+    form: TableSchema = CLIPS,
 ) -> list[Row]:
     """All rows of a table.
 
@@ -100,7 +100,7 @@ def _read_rows(
     path: Path,
     delimiter: Delimiter,
     names: tuple[str, ...],
-    form: TableForm,
+    form: TableSchema,
     version: tuple[int, ...],  # noqa: ARG001 - for the cache
 ) -> tuple[Row, ...]:
     lines = _split_lines(path, read_text(path), delimiter)
@@ -196,7 +196,7 @@ def _split_lines(path: Path, text: str, delimiter: Delimiter) -> list[tuple[int,
     return lines
 
 
-def name_columns(origin: str, cells: Sequence[str], names: Sequence[str], form: TableForm) -> list[str]:
+def name_columns(origin: str, cells: Sequence[str], names: Sequence[str], form: TableSchema) -> list[str]:
     """This project's names for the columns of a header; a column that is not ours keeps a name that cannot clash.
 
     Args:
@@ -274,6 +274,6 @@ def as_flag(row: Row, column: str) -> bool:
     raise InputError(row.origin, f"{column} is {text!r}", allowed="1, true, yes, 0, false, no, or empty")
 
 
-def some(names: Sequence[str]) -> str:
+def shorten_list(names: Sequence[str]) -> str:
     """The first few names, and how many more there are; for messages."""
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

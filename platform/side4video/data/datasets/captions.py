@@ -21,11 +21,11 @@ from side4video.core.errors import InputError
 from side4video.core.paths import expand
 from side4video.data.annotations.captioned import Caption, CaptionedSpec, ListedVideo
 from side4video.data.annotations.json_files import as_cell, as_list, as_object, as_text, read_json, read_json_lines
-from side4video.data.annotations.splits import ColumnSplitSpec, FileSplitSpec, SplitBy, held_out
-from side4video.data.annotations.tables import ColumnNamesSpec, Row, TableForm, as_span, name_columns, read_rows
+from side4video.data.annotations.splits import ColumnSplitSpec, FileSplitSpec, SplitBy, mark_test_clips
+from side4video.data.annotations.tables import ColumnNamesSpec, Row, TableSchema, as_span, name_columns, read_rows
 from side4video.data.clip import Clip, Split
 
-FORM = TableForm(
+FORM = TableSchema(
     ("path", "caption", "start", "end", "group", "split"),
     required=("path", "caption"),
     may_be_empty=("caption",),
@@ -76,7 +76,7 @@ class CaptionsSpec(CaptionedSpec):
         rows, videos = [row for row, _ in listed], [video for _, video in listed]
         # Divided before anything is left out, so that a missing file moves no other video to the other side.
         clips = [Clip(video.path, label=None, group=video.group) for video in videos]
-        is_test = held_out(self.split_by, rows, clips, self.columns.model_dump())
+        is_test = mark_test_clips(self.split_by, rows, clips, self.columns.model_dump())
         return [video for video, test in zip(videos, is_test, strict=True) if test == (split == "test")]
 
     def _read(self, path: Path) -> list[tuple[Row, ListedVideo]]:

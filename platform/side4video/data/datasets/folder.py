@@ -23,11 +23,11 @@ from side4video.data.annotations.captioned import Extension
 from side4video.data.annotations.fingerprint import fingerprint_of
 from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
 from side4video.data.annotations.missing_files import warn_once
-from side4video.data.annotations.splits import GroupSplitSpec, held_out
-from side4video.data.annotations.tables import Row, some
+from side4video.data.annotations.splits import GroupSplitSpec, mark_test_clips
+from side4video.data.annotations.tables import Row, shorten_list
 from side4video.data.clip import Clip, Split
 from side4video.data.decode.frame_folder import FramePattern
-from side4video.data.storage import child, entries, root_address
+from side4video.data.storage import join_address, list_folder, root_address
 
 
 class FoldersSplitSpec(Spec):
@@ -76,7 +76,7 @@ class FolderSpec(Spec):
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of their positions."""
         root = self._root()
-        folder = child(root, self.split_by.train) if isinstance(self.split_by, FoldersSplitSpec) else root
+        folder = join_address(root, self.split_by.train) if isinstance(self.split_by, FoldersSplitSpec) else root
         return tuple(_subfolders(folder))
 
     def clips(self, split: Split) -> list[Clip]:
@@ -86,10 +86,10 @@ class FolderSpec(Spec):
             InputError: A folder is missing or empty, or the test folder has a class that training has not.
         """
         if isinstance(self.split_by, FoldersSplitSpec):
-            return self._in_classes(child(self._root(), getattr(self.split_by, split)))
+            return self._in_classes(join_address(self._root(), getattr(self.split_by, split)))
         clips = self._in_classes(self._root())
         rows = [Row(clip.origin, {"group": clip.group}) for clip in clips]
-        is_test = held_out(self.split_by, rows, clips, {"group": "group"})
+        is_test = mark_test_clips(self.split_by, rows, clips, {"group": "group"})
         chosen = [clip for clip, test in zip(clips, is_test, strict=True) if test == (split == "test")]
         if not chosen:
             raise InputError(
@@ -129,28 +129,32 @@ class FolderSpec(Spec):
         for name in _subfolders(folder):
             if name not in positions:
                 raise InputError(
-                    child(folder, name), f"no folder for training is called {name!r}", allowed=some(list(positions))
+                    join_address(folder, name),
+                    f"no folder for training is called {name!r}",
+                    allowed=shorten_list(list(positions)),
                 )
-            found, others = self._in_class(child(folder, name), positions[name])
+            found, others = self._in_class(join_address(folder, name), positions[name])
             if not found:
-                wanted = "folder of frames" if self.frame_pattern else f"video ({some(self.extensions)})"
+                wanted = "folder of frames" if self.frame_pattern else f"video ({shorten_list(self.extensions)})"
                 raise InputError(
-                    child(folder, name), f"no {wanted} in it", fix="remove the folder, or see `extensions`"
+                    join_address(folder, name), f"no {wanted} in it", fix="remove the folder, or see `extensions`"
                 )
             clips += found
             left_out += others
         if left_out:
-            warn_once(f"{folder}: files that are no clips are left out, {len(left_out)} of them: {some(left_out)}")
+            warn_once(
+                f"{folder}: files that are no clips are left out, {len(left_out)} of them: {shorten_list(left_out)}"
+            )
         return clips
 
     def _in_class(self, folder: str, label: int) -> tuple[list[Clip], list[str]]:
         """The clips of a class, and what else its folder holds."""
         clips, others = [], []
         class_name = folder.rpartition("/")[2]
-        for entry in entries(folder):
+        for entry in list_folder(folder):
             name = f"{class_name}/{entry.name}"
             if entry.is_folder if self.frame_pattern else entry.name.lower().endswith(self._endings()):
-                address, group = child(folder, entry.name), self._group(name)
+                address, group = join_address(folder, entry.name), self._group(name)
                 clips.append(Clip(address, label, group=group, frame_pattern=self.frame_pattern, origin=folder))
             else:
                 others.append(name)
@@ -170,7 +174,7 @@ class FolderSpec(Spec):
 
 
 def _subfolders(folder: str) -> list[str]:
-    names = [entry.name for entry in entries(folder) if entry.is_folder]
+    names = [entry.name for entry in list_folder(folder) if entry.is_folder]
     if not names:
         raise InputError(folder, "it has no folders", fix="it needs one for each class; see `split_by`")
     return names

@@ -16,12 +16,12 @@ from side4video.core.errors import InputError
 from side4video.core.paths import expand
 from side4video.core.spec import Spec
 from side4video.data.annotations.arrow import ArrowRow, features_of, read_rows, split_folders
-from side4video.data.annotations.class_names import classes_of_labels, label_position
+from side4video.data.annotations.class_names import infer_classes, label_position
 from side4video.data.annotations.fingerprint import fingerprint_of
 from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
 from side4video.data.annotations.splits import GroupSplitSpec, split_by_group
 from side4video.data.clip import Clip, Split
-from side4video.data.storage import inside, is_remote, root_address
+from side4video.data.storage import is_remote, resolve_inside, root_address
 
 
 class NamedSplitsSpec(Spec):
@@ -66,7 +66,7 @@ class HuggingFaceSpec(Spec):
         names = features_of(folder).get(self.label, {}).get("names")
         if names:
             return tuple(map(str, names))
-        return classes_of_labels((str(row.values[self.label]), row.origin) for row in self._rows(folder))
+        return infer_classes((str(row.values[self.label]), row.origin) for row in self._rows(folder))
 
     def clips(self, split: Split) -> list[Clip]:
         """The clips of a split in the order of its rows.
@@ -151,7 +151,7 @@ class HuggingFaceSpec(Spec):
                     f"it holds a path ({row.path}), and no bytes",
                     fix="say under `videos_root` which folder the videos are in",
                 )
-            path = inside(root_address(self.videos_root, "data.dataset.videos_root"), row.path, row.origin)
+            path = resolve_inside(root_address(self.videos_root, "data.dataset.videos_root"), row.path, row.origin)
         label = label_position(str(row.values[self.label]), positions, row.origin) if self.label else None
         said = row.values.get(self.captions) if self.captions else ()
         captions = (said,) if isinstance(said, str) else tuple(said or ())

@@ -23,12 +23,12 @@ from pydantic import model_validator
 
 from side4video.core.errors import InputError
 from side4video.data.annotations.captioned import Extension
-from side4video.data.annotations.class_names import classes_of_labels
+from side4video.data.annotations.class_names import infer_classes
 from side4video.data.annotations.labelled import LabelledSpec, LabelledVideo
-from side4video.data.annotations.tables import Row, TableForm, as_seconds, read_rows
+from side4video.data.annotations.tables import Row, TableSchema, as_seconds, read_rows
 from side4video.data.clip import Split
 
-FORM = TableForm(
+FORM = TableSchema(
     ("label", "youtube_id", "time_start", "time_end", "split", "is_cc"),
     required=("label", "youtube_id", "time_start", "time_end"),
     needs_header=True,
@@ -39,7 +39,7 @@ FORM = TableForm(
 class KineticsSpec(LabelledSpec):
     """Kinetics-400 or Kinetics-600, from the official CSV files or from lists of files."""
 
-    USUAL_CLASSES: ClassVar[int] = 400
+    DEFAULT_CLASSES: ClassVar[int] = 400
     """What plans count with where the files are not here."""
 
     kind: Literal["kinetics"] = "kinetics"
@@ -69,7 +69,7 @@ class KineticsSpec(LabelledSpec):
         """Class names in the order of their positions."""
         if self.class_names:
             return super().classes()
-        return classes_of_labels([*self._labels("train"), *self._labels("test")])
+        return infer_classes([*self._labels("train"), *self._labels("test")])
 
     def _labels(self, split: Split) -> list[tuple[str, str]]:
         """All labels of a list, each with its file and line."""
@@ -79,7 +79,7 @@ class KineticsSpec(LabelledSpec):
         rows = read_rows(self._list(split), delimiter="comma", form=FORM)
         return [(row.values["label"], row.origin) for row in rows]
 
-    def _official(self, path: Path) -> list[LabelledVideo]:
+    def _read_official(self, path: Path) -> list[LabelledVideo]:
         rows = read_rows(path, delimiter="comma", form=FORM)
         ending = "" if self.frame_pattern else self.extension
         return [LabelledVideo(self._folder(row) + _stem(row) + ending, row.values["label"], row.origin) for row in rows]

@@ -20,15 +20,15 @@ from pydantic import Field, model_validator
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
 from side4video.core.spec import Spec
-from side4video.data.annotations.class_names import classes_of_labels, label_position, read_class_names
+from side4video.data.annotations.class_names import infer_classes, label_position, read_class_names
 from side4video.data.annotations.fingerprint import fingerprint_of
 from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
 from side4video.data.annotations.json_files import read_json_rows
-from side4video.data.annotations.splits import ColumnSplitSpec, FileSplitSpec, SplitBy, held_out
+from side4video.data.annotations.splits import ColumnSplitSpec, FileSplitSpec, SplitBy, mark_test_clips
 from side4video.data.annotations.tables import CLIPS, ColumnNamesSpec, Delimiter, Row, as_flag, as_span, read_rows
 from side4video.data.clip import Clip, Split
 from side4video.data.decode.frame_folder import FramePattern
-from side4video.data.storage import inside, root_address
+from side4video.data.storage import resolve_inside, root_address
 
 
 class ColumnsSpec(ColumnNamesSpec):
@@ -202,7 +202,7 @@ class ListSpec(Spec):
         if isinstance(self.class_names, NamesFileSpec):
             return read_class_names(_expand(self.class_names.path, "class_names.path"))
         rows = (row for rows in self._rows() for row in rows)
-        return classes_of_labels((row.values["label"], row.origin) for row in rows)
+        return infer_classes((row.values["label"], row.origin) for row in rows)
 
     def _split(self) -> dict[Split, list[Clip]]:
         rows, test_rows = self._rows()
@@ -211,7 +211,7 @@ class ListSpec(Spec):
         clips = [self._as_clip(row, root, positions) for row in rows]
         if isinstance(self.split_by, FileSplitSpec):
             return {"train": clips, "test": [self._as_clip(row, root, positions) for row in test_rows]}
-        is_test = held_out(self.split_by, rows, clips, self.columns.model_dump())
+        is_test = mark_test_clips(self.split_by, rows, clips, self.columns.model_dump())
         return {
             "train": [clip for clip, test in zip(clips, is_test, strict=True) if not test],
             "test": [clip for clip, test in zip(clips, is_test, strict=True) if test],
@@ -224,7 +224,7 @@ class ListSpec(Spec):
                 row.origin, "a start or end, and frames in a folder have no times", fix="leave the two cells empty"
             )
         return Clip(
-            path=inside(root, row.values["path"], row.origin),
+            path=resolve_inside(root, row.values["path"], row.origin),
             label=label_position(row.values["label"], positions, row.origin),
             start_seconds=start,
             end_seconds=end,

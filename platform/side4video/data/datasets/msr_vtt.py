@@ -11,13 +11,20 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
-from side4video.data.annotations.captioned import Caption, CaptionedSpec, Extension, ListedVideo, by_id, listed_videos
+from side4video.data.annotations.captioned import (
+    Caption,
+    CaptionedSpec,
+    Extension,
+    ListedVideo,
+    index_by_id,
+    listed_videos,
+)
 from side4video.data.annotations.json_files import as_list, as_object, as_text, read_json
-from side4video.data.annotations.tables import Row, TableForm, read_rows
+from side4video.data.annotations.tables import Row, TableSchema, read_rows
 from side4video.data.clip import Split
 
-TRAIN = TableForm(("video_id",), required=("video_id",), needs_header=True, renamable=False)
-TEST = TableForm(
+TRAIN = TableSchema(("video_id",), required=("video_id",), needs_header=True, renamable=False)
+TEST = TableSchema(
     ("video_id", "sentence"),
     required=("video_id", "sentence"),
     may_be_empty=("sentence",),
@@ -42,11 +49,11 @@ class MsrVttSpec(CaptionedSpec):
         else:
             rows = _read_table(self._file(f"MSRVTT_train.{self.train}.csv"), TRAIN)
             captions = _read_sentences(self._file("MSRVTT_data.json"), {row.values["video_id"] for row in rows})
-        ids = by_id((row.values["video_id"], row.origin) for row in rows)
+        ids = index_by_id((row.values["video_id"], row.origin) for row in rows)
         return listed_videos(ids, captions, self.extension)
 
 
-def _read_table(path: Path, form: TableForm) -> list[Row]:
+def _read_table(path: Path, form: TableSchema) -> list[Row]:
     return read_rows(path, delimiter="comma", form=form)
 
 

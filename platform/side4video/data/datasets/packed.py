@@ -14,7 +14,7 @@ from side4video.core.errors import InputError
 from side4video.core.spec import Spec
 from side4video.data.clip import Clip, Split
 from side4video.data.manifest import Manifest, read_clips, read_manifest
-from side4video.data.storage import child, root_address, size_of
+from side4video.data.storage import file_size, join_address, root_address
 
 
 class PackedSpec(Spec):
@@ -58,11 +58,11 @@ class PackedSpec(Spec):
         manifest = self._manifest()
         read_clips(self._root(), manifest)
         for shard in manifest.shards:
-            size = size_of(child(self._root(), shard.name))
+            size = file_size(join_address(self._root(), shard.name))
             if size != shard.bytes:
                 found = "there is no such shard" if size is None else f"{size:,} bytes in place of {shard.bytes:,}"
                 raise InputError(
-                    child(self._root(), shard.name), found, fix="copy it again, or pack the data set again"
+                    join_address(self._root(), shard.name), found, fix="copy it again, or pack the data set again"
                 )
 
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:  # noqa: ARG002 - same for all sets

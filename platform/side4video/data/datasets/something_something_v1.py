@@ -21,7 +21,7 @@ from side4video.data.decode.frame_folder import FramePattern
 class SomethingSomethingV1Spec(LabelledSpec):
     """Something-Something v1, from the official files or from lists of folders."""
 
-    USUAL_CLASSES: ClassVar[int] = 174
+    DEFAULT_CLASSES: ClassVar[int] = 174
     """What plans count with where the files are not here."""
 
     kind: Literal["something-something-v1"] = "something-something-v1"
@@ -47,7 +47,7 @@ class SomethingSomethingV1Spec(LabelledSpec):
     def _path(self, video: LabelledVideo) -> str:
         return video.name if self.frame_pattern else video.name + self.extension
 
-    def _official(self, path: Path) -> list[LabelledVideo]:
+    def _read_official(self, path: Path) -> list[LabelledVideo]:
         videos = []
         for number, line in enumerate(read_text(path).split("\n"), 1):
             name, _, label = (cell.strip() for cell in line.partition(";"))

@@ -21,7 +21,7 @@ from side4video.data.annotations.labelled import LabelledSpec, LabelledVideo
 class SomethingSomethingV2Spec(LabelledSpec):
     """Something-Something v2, from the official files or from lists of videos."""
 
-    USUAL_CLASSES: ClassVar[int] = 174
+    DEFAULT_CLASSES: ClassVar[int] = 174
     """What plans count with where the files are not here."""
 
     kind: Literal["something-something-v2"] = "something-something-v2"
@@ -37,7 +37,7 @@ class SomethingSomethingV2Spec(LabelledSpec):
     def _path(self, video: LabelledVideo) -> str:
         return video.name if self.frame_pattern else video.name + self.extension
 
-    def _official(self, path: Path) -> list[LabelledVideo]:
+    def _read_official(self, path: Path) -> list[LabelledVideo]:
         videos = []
         for position, value in enumerate(as_list(read_json(path), str(path))):
             origin = f"{path}:[{position}]"

@@ -21,7 +21,7 @@ from side4video.data.annotations.captioned import (
     CaptionedSpec,
     Extension,
     ListedVideo,
-    by_id,
+    index_by_id,
     listed_videos,
     read_captions,
     read_ids,
@@ -54,7 +54,7 @@ class VatexSpec(CaptionedSpec):
     def _videos(self, split: Split) -> list[ListedVideo]:
         ids = read_ids(self._file(self.train_list if split == "train" else self.test_list))
         entries = [entry for name in self.captions for entry in _entries(self._file(name))]
-        by_id((identifier, origin) for identifier, origin, _ in entries)
+        index_by_id((identifier, origin) for identifier, origin, _ in entries)
         captions: dict[str, Sequence[Caption]] = {
             identifier: read_captions(as_object(entry, origin, ("enCap",))["enCap"], f"{origin}.enCap")
             for identifier, origin, entry in entries

@@ -25,15 +25,15 @@ from pydantic import Field
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
 from side4video.core.spec import Spec
-from side4video.data.annotations.class_names import classes_of_labels, label_position, read_class_names
+from side4video.data.annotations.class_names import infer_classes, label_position, read_class_names
 from side4video.data.annotations.fingerprint import fingerprint_of
 from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
 from side4video.data.clip import Clip, Split
-from side4video.data.storage import child, entries, read_bytes, root_address
-from side4video.data.tar_members import Member, base_name, is_hidden, list_members
+from side4video.data.storage import join_address, list_folder, read_bytes, root_address
+from side4video.data.tar_members import Member, is_hidden, list_members, split_member_name
 
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
-_MOST_SHARDS = 1_000_000
+_MAX_SHARDS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class WebdatasetSpec(Spec):
             where = "data.dataset.class_names"
             return read_class_names(Path(expand(self.class_names, where)), where)
         labelled = [(sample.label, sample.origin) for sample in self._samples("train") if sample.label]
-        return classes_of_labels(labelled) if labelled else ()
+        return infer_classes(labelled) if labelled else ()
 
     def clips(self, split: Split) -> list[Clip]:
         """The clips of a split in the order of its shards.
@@ -136,9 +136,9 @@ class WebdatasetSpec(Spec):
         if "/" in pattern or "\\" in pattern or pattern.startswith("."):
             raise InputError(f"data.dataset.{split}", repr(pattern), allowed="names of files in `root`")
         if "*" not in pattern and "?" not in pattern:
-            return [child(root, name) for name in expand_braces(pattern, f"data.dataset.{split}")]
-        found = [entry.name for entry in entries(root) if not entry.is_folder]
-        shards = [child(root, name) for name in found if fnmatch.fnmatchcase(name, pattern)]
+            return [join_address(root, name) for name in expand_braces(pattern, f"data.dataset.{split}")]
+        found = [entry.name for entry in list_folder(root) if not entry.is_folder]
+        shards = [join_address(root, name) for name in found if fnmatch.fnmatchcase(name, pattern)]
         if not shards:
             held = f"{len(found)} files, such as {found[0]}" if found else "no file"
             raise InputError(f"data.dataset.{split}", f"no shard {pattern!r} in {root}; it holds {held}")
@@ -148,7 +148,7 @@ class WebdatasetSpec(Spec):
         return [
             sample
             for shard in self._shards(split)
-            for sample in _samples_of(shard, list_members(shard), self.videos, self.label)
+            for sample in _read_samples(shard, list_members(shard), self.videos, self.label)
         ]
 
 
@@ -162,7 +162,7 @@ def expand_braces(pattern: str, field: str) -> list[str]:
     if not found:
         return [pattern]
     first, last = int(found[1]), int(found[2])
-    if not first <= last < first + _MOST_SHARDS:
+    if not first <= last < first + _MAX_SHARDS:
         raise InputError(field, f"{pattern!r} names {max(0, last - first + 1)} shards", allowed="numbers that rise")
     numbers = [f"{number:0{len(found[1])}d}" for number in range(first, last + 1)]
     after = expand_braces(pattern[found.end() :], field)
@@ -170,20 +170,20 @@ def expand_braces(pattern: str, field: str) -> list[str]:
 
 
 @lru_cache(maxsize=4096)
-def _samples_of(shard: str, members: tuple[Member, ...], videos: tuple[str, ...], label: str) -> tuple[Sample, ...]:
+def _read_samples(shard: str, members: tuple[Member, ...], videos: tuple[str, ...], label: str) -> tuple[Sample, ...]:
     """The samples of a shard that have a video, in its order."""
     fields: dict[str, dict[str, str]] = {}
     for member in members:
         if not is_hidden(member.name):
-            name, field = base_name(member.name)
+            name, field = split_member_name(member.name)
             held = fields.setdefault(name, {})
             if field in held:
                 raise InputError(f"{shard}:{member.name}", "the name stands twice in the shard")
             held[field] = member.address
-    return tuple(_samples_in(shard, fields, videos, label))
+    return tuple(_parse_samples(shard, fields, videos, label))
 
 
-def _samples_in(
+def _parse_samples(
     shard: str, fields: Mapping[str, Mapping[str, str]], videos: tuple[str, ...], label: str
 ) -> Iterator[Sample]:
     for name, held in fields.items():
@@ -191,13 +191,13 @@ def _samples_in(
         if video is None:
             continue
         origin = f"{shard}:{name}"
-        about = _about(held["json"], origin) if "json" in held else {}
+        about = _read_metadata(held["json"], origin) if "json" in held else {}
         said = about.get(label, about.get("class", ""))
         captions = about.get("captions", about.get("caption", ()))
         if "cls" in held:
-            said = _text(held["cls"], origin)
+            said = _read_text(held["cls"], origin)
         if "txt" in held:
-            captions = _text(held["txt"], origin).splitlines()
+            captions = _read_text(held["txt"], origin).splitlines()
         captions = (captions,) if isinstance(captions, str) else captions
         if isinstance(said, bool) or not isinstance(said, str | int) or not _are_texts(captions):
             raise InputError(origin, "a label or a caption is neither text nor number", allowed="label, captions")
@@ -209,15 +209,15 @@ def _are_texts(values: Any) -> bool:
     return isinstance(values, list | tuple) and all(isinstance(value, str) for value in values)
 
 
-def _about(address: str, origin: str) -> dict[str, Any]:
+def _read_metadata(address: str, origin: str) -> dict[str, Any]:
     try:
-        about = json.loads(_text(address, origin))
+        about = json.loads(_read_text(address, origin))
     except ValueError as error:
         raise InputError(f"{origin}.json", f"no JSON: {error}") from error
     return about if isinstance(about, dict) else {}
 
 
-def _text(address: str, origin: str) -> str:
+def _read_text(address: str, origin: str) -> str:
     try:
         return read_bytes(address).decode("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

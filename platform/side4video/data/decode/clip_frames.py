@@ -8,7 +8,7 @@ import numpy as np
 from side4video.data.clip import Clip
 from side4video.data.decode.augmentation import ExactResizeSpec
 from side4video.data.decode.frame_folder import read_frame_folder
-from side4video.data.decode.frames import Choose, decode_frames
+from side4video.data.decode.frames import FrameSelector, decode_frames
 from side4video.data.spec import DataSpec
 
 
@@ -20,7 +20,7 @@ class ClipFrames:
         self.spec = spec
         self._kept: dict[tuple[object, ...], np.ndarray] = {}
 
-    def read(self, clip: Clip, choose: Choose) -> np.ndarray:
+    def read(self, clip: Clip, choose: FrameSelector) -> np.ndarray:
         """The chosen frames, uint8 `[T, H, W, C]`; a reversed clip's are the forward clip's, last one first.
 
         Raises:
@@ -35,7 +35,7 @@ class ClipFrames:
             frames_THWC = self._kept[key][np.asarray(choose(len(self._kept[key])))]
         return frames_THWC[::-1] if clip.reversed else frames_THWC
 
-    def _decode(self, clip: Clip, choose: Choose) -> np.ndarray:
+    def _decode(self, clip: Clip, choose: FrameSelector) -> np.ndarray:
         resize = self.spec.augmentation.resize
         short_side = None if isinstance(resize, ExactResizeSpec) else resize.short_side(self.spec.size)
         if clip.frame_pattern:

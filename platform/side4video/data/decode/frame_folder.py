@@ -17,10 +17,10 @@ import numpy as np
 from pydantic import Field
 
 from side4video.core.errors import InputError
-from side4video.data.decode.frames import MAX_PIXELS, Choose
+from side4video.data.decode.frames import MAX_PIXELS, FrameSelector
 from side4video.data.decode.transforms import shrink_frames
 from side4video.data.decode.video_source import BrokenClip
-from side4video.data.storage import child, entries, is_remote, read_bytes, size_of
+from side4video.data.storage import file_size, is_remote, join_address, list_folder, read_bytes
 
 FramePattern = Annotated[str, Field(pattern=r"^([^{}/\\]*\{:0[1-9]d\}[^{}/\\]*\.\w+)?$")]
 """The name of a frame's file, with its number, padded with zeros, in braces: `{:05d}.jpg`, `img_{:05d}.jpg`."""
@@ -37,7 +37,7 @@ def count_frames(folder: str, pattern: str) -> int:
 
 
 def read_frame_folder(
-    folder: str, choose: Choose, *, pattern: str, short_side: int | None = None, origin: str = ""
+    folder: str, choose: FrameSelector, *, pattern: str, short_side: int | None = None, origin: str = ""
 ) -> np.ndarray:
     """Chosen frames of a folder, uint8 `[T, H, W, 3]`, in the order of the indices.
 
@@ -93,7 +93,7 @@ def _checked_count(folder: str, pattern: str, origin: str) -> int:
 def _names(folder: str) -> list[str]:
     """The names of what a folder holds; quick, for there may be hundreds of thousands of folders."""
     if is_remote(folder):
-        return [entry.name for entry in entries(folder) if not entry.is_folder]
+        return [entry.name for entry in list_folder(folder) if not entry.is_folder]
     return os.listdir(folder)  # noqa: PTH208
 
 
@@ -108,7 +108,7 @@ def _numbers(names: Sequence[str], pattern: str) -> set[int]:
 def _read_image(folder: str, name: str, origin: str) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
-    path = child(folder, name)
+    path = join_address(folder, name)
     try:
         file: str | io.BytesIO = path
         if is_remote(path):
@@ -121,7 +121,7 @@ def _read_image(folder: str, name: str, origin: str) -> np.ndarray:
                 raise BrokenClip(folder, origin, reason)
             return np.array(image.convert("RGB"))
     except UnidentifiedImageError as error:
-        reason = f"no image of {', '.join(_FORMATS)}" if size_of(path) else "the file is empty"
+        reason = f"no image of {', '.join(_FORMATS)}" if file_size(path) else "the file is empty"
         raise BrokenClip(folder, origin, f"{name} cannot be read: {reason}") from error
     except FileNotFoundError as error:
         raise BrokenClip(folder, origin, f"{name} is missing") from error

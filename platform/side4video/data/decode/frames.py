@@ -23,7 +23,7 @@ from side4video.data.decode.video_source import BrokenClip, Source, as_file, ope
 
 DecoderName = Literal["auto", "decord", "pyav", "torchcodec"]
 
-Choose = Callable[[int], Sequence[int] | np.ndarray]
+FrameSelector = Callable[[int], Sequence[int] | np.ndarray]
 """From the number of frames in the span to the wanted ones, in any order, repeats allowed."""
 
 MISSING_SHARE = 0.1
@@ -81,7 +81,7 @@ class VideoIndex:
 
 def decode_frames(
     path: str,
-    choose: Choose,
+    choose: FrameSelector,
     *,
     decoder: DecoderName = "auto",
     short_side: int | None = None,
@@ -123,7 +123,7 @@ def decode_frames(
     ordered = sorted(set(wanted))
     try:
         found, used = _fetch(source, ordered, index=index, decoder=decoder, short_side=short_side)
-    except _Undecodable as error:
+    except _DecodeError as error:
         raise BrokenClip(path, origin, str(error)) from error
     if len(found) < (1 - 2 * MISSING_SHARE) * len(ordered):
         raise BrokenClip(path, origin, f"only {len(found)} of {len(ordered)} wanted frames could be decoded")
@@ -163,12 +163,12 @@ def _read_index(source: Source, path: str, origin: str) -> VideoIndex:
             return _index_packets(container, streams[0])
     except (FFmpegError, ValueError, IndexError) as error:
         is_known = not isinstance(error, InvalidDataError)
-        raise BrokenClip(path, origin, _in_words(error), is_video=is_known) from error
-    except _Truncated as error:
+        raise BrokenClip(path, origin, _error_text(error), is_video=is_known) from error
+    except _TruncatedError as error:
         raise BrokenClip(path, origin, str(error)) from error
 
 
-class _Truncated(Exception):
+class _TruncatedError(Exception):
     pass
 
 
@@ -201,23 +201,23 @@ def _index_packets(container: Any, stream: Any) -> VideoIndex:
                 if packet.is_keyframe and packet.pts is not None:
                     keyframes.append(packet.pts)
     except FFmpegError as error:
-        failure = f": {_in_words(error)}"
+        failure = f": {_error_text(error)}"
     if not times:
-        raise _Truncated(f"no video frame in it{failure}")
+        raise _TruncatedError(f"no video frame in it{failure}")
     if declared and read < (1 - MISSING_SHARE) * declared:
-        raise _Truncated(f"truncated: it promises {declared} frames and holds {read}{failure}")
+        raise _TruncatedError(f"truncated: it promises {declared} frames and holds {read}{failure}")
     # Matroska's length may count from zero, where the first frame is shown later.
     start = 0 if "matroska" in container.format.name else max(0, container.start_time or 0)
     length = ((container.duration or 0) + start) / av.time_base
     if not declared and length and end_seconds < (1 - MISSING_SHARE) * length - 0.5:
-        raise _Truncated(f"truncated: it promises {length:.1f} s and ends after {end_seconds:.1f} s{failure}")
+        raise _TruncatedError(f"truncated: it promises {length:.1f} s and ends after {end_seconds:.1f} s{failure}")
     if any(time is None for time in times) or len(set(times)) < len(times) or stream.time_base is None:
         return VideoIndex(tuple(range(len(times))), (), 0.0, has_times=False)
     ordered = tuple(sorted(time for time in times if time is not None))
     return VideoIndex(ordered, tuple(sorted(keyframes)), float(stream.time_base), has_times=True)
 
 
-class _Undecodable(Exception):
+class _DecodeError(Exception):
     pass
 
 
@@ -240,7 +240,7 @@ def _fetch(
     try:
         return _fetch_pyav(source, wanted, index, short_side), "pyav"
     except (FFmpegError, ValueError, IndexError) as error:
-        raise _Undecodable(_in_words(error)) from error
+        raise _DecodeError(_error_text(error)) from error
 
 
 def _fetch_decord(
@@ -263,7 +263,7 @@ def _fetch_decord(
             size = max(1, _BATCH_BYTES // max(1, batch_THWC[0].nbytes))
         return frames
     except (RuntimeError, decord.DECORDError) as error:
-        logger.debug("decord cannot decode %s, trying PyAV: %s", _name(source), _in_words(error))
+        logger.debug("decord cannot decode %s, trying PyAV: %s", _source_name(source), _error_text(error))
         return None
 
 
@@ -279,7 +279,7 @@ def _fetch_torchcodec(
         frames_THWC = reader.get_frames_at(wanted).data.numpy()
         return dict(zip(wanted, shrink_frames(frames_THWC, short_side), strict=True))
     except (RuntimeError, ValueError, IndexError) as error:
-        logger.debug("torchcodec cannot decode %s, trying PyAV: %s", _name(source), _in_words(error))
+        logger.debug("torchcodec cannot decode %s, trying PyAV: %s", _source_name(source), _error_text(error))
         return None
 
 
@@ -297,7 +297,7 @@ def _import_decoder(name: str) -> Any:
         ) from error
 
 
-def _name(source: Source) -> str:
+def _source_name(source: Source) -> str:
     return source if isinstance(source, str) else f"a video of {len(source):,} bytes"
 
 
@@ -322,12 +322,12 @@ def _decode_pyav(
         stream.thread_type = "NONE"
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         times = {index.times[position] for position in wanted} if skips and stream.name == "h264" else None
-        decoded = _decoded(container, stream, times)
+        decoded = _iterate_frames(container, stream, times)
         here = -1
         for target in wanted:
-            if index.has_times and here < target and (key := _jump(index, here, target)) is not None:
+            if index.has_times and here < target and (key := _seek_time(index, here, target)) is not None:
                 container.seek(key, stream=stream)
-                decoded = _decoded(container, stream, times)
+                decoded = _iterate_frames(container, stream, times)
             # One iterator for as long as we read on: the last packet may hold several frames.
             while here < target and (frame := next(decoded, None)) is not None:
                 here = position_of.get(frame.pts or 0, here + 1) if index.has_times else here + 1
@@ -337,7 +337,7 @@ def _decode_pyav(
     return frames
 
 
-def _decoded(container: Any, stream: Any, times: set[int] | None) -> Iterator[Any]:
+def _iterate_frames(container: Any, stream: Any, times: set[int] | None) -> Iterator[Any]:
     """Frames from here on; where times are given, other frames only if frames may build on them."""
     for packet in container.demux(stream):
         if times is not None:
@@ -346,7 +346,7 @@ def _decoded(container: Any, stream: Any, times: set[int] | None) -> Iterator[An
         yield from packet.decode()
 
 
-def _jump(index: VideoIndex, here: int, target: int) -> int | None:
+def _seek_time(index: VideoIndex, here: int, target: int) -> int | None:
     """The time of the last key frame at or before the target, if it lies ahead of us."""
     at = bisect_right(index.keyframes, index.times[target]) - 1
     if at < 0:
@@ -363,7 +363,7 @@ def _as_array(frame: Any, short_side: int | None) -> np.ndarray:
     return shrink_frames(picture_HWC[None], short_side)[0]
 
 
-def _in_words(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     """The last part of a decoder's message, on one line."""
     text = " ".join(str(getattr(error, "strerror", None) or error).split())
     return text[:160] or type(error).__name__

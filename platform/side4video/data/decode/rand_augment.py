@@ -129,10 +129,10 @@ def _apply(picture: "Image.Image", operation: DrawnOperation) -> "Image.Image":
         case "SharpnessIncreasing":
             return ImageEnhance.Sharpness(picture).enhance(value)
         case _:
-            return _move(picture, operation, value)
+            return _transform_geometry(picture, operation, value)
 
 
-def _move(picture: "Image.Image", operation: DrawnOperation, value: float) -> "Image.Image":
+def _transform_geometry(picture: "Image.Image", operation: DrawnOperation, value: float) -> "Image.Image":
     """Rotate, shear or translate; what comes into view is grey."""
     from PIL import Image
 

@@ -5,7 +5,7 @@ import os
 import stat
 
 from side4video.core.errors import InputError
-from side4video.data.storage import extent, is_remote, read_bytes
+from side4video.data.storage import byte_range, is_remote, read_bytes
 
 Source = str | bytes
 """A file's path, for a decoder to open; or its content."""
@@ -40,7 +40,7 @@ def open_source(address: str, origin: str) -> Source:
         BrokenClip: The file is missing, empty, or no video by its first bytes.
     """
     try:
-        if is_remote(address) or extent(address):
+        if is_remote(address) or byte_range(address):
             source: Source = read_bytes(address)
             head = bytes(source[:_HEAD_BYTES])
         else:
@@ -56,7 +56,7 @@ def open_source(address: str, origin: str) -> Source:
         raise BrokenClip(
             address, origin, "there is no such file" if missing else error.strerror or str(error)
         ) from error
-    if reason := _no_media(head):
+    if reason := _not_video_reason(head):
         raise BrokenClip(address, origin, reason, is_video=False)
     return source
 
@@ -66,7 +66,7 @@ def as_file(source: Source) -> str | io.BytesIO:
     return source if isinstance(source, str) else io.BytesIO(source)
 
 
-def _no_media(head: bytes) -> str:
+def _not_video_reason(head: bytes) -> str:
     """Why this is no begin of a video; empty where it may be one."""
     if not head:
         return "the file is empty"

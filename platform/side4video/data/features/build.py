@@ -18,16 +18,16 @@ from side4video.core.errors import InputError
 from side4video.data.features.files import RowsWriter
 from side4video.data.features.reader import StoredReader
 from side4video.data.features.spec import PASS_CLIPS
-from side4video.data.features.store import ROWS, VIDEO, FeatureStore, Missing
+from side4video.data.features.store import ROWS, VIDEO, FeatureStore, MissingShard
 from side4video.data.spec import DataSpec
 from side4video.data.streams.batch import BrokenReport, ClipBatch
-from side4video.data.streams.loader import note_broken
+from side4video.data.streams.loader import record_broken
 from side4video.data.streams.prefetch import Prefetcher, make_prefetcher
 from side4video.data.streams.reader import BatchReader
 
 Compute = Callable[[Tensor, Collection[str]], Mapping[str, Tensor]]
 """From frames [R, T, C, H, W], uint8 on the CPU, and the names of entries to their tensors [R, ...], on the CPU."""
-Progress = Callable[[int], None]
+ReportClips = Callable[[int], None]
 """Hears of each pass: how many clips it had."""
 
 
@@ -59,7 +59,7 @@ class Builder:
         self._stored = StoredReader(store, lambda place: place, only_frames=True)
         self._broken: dict[int, BrokenReport] = {}
 
-    def make(self, missing: Missing, compute: Compute, told: Progress) -> None:
+    def make(self, missing: MissingShard, compute: Compute, told: ReportClips) -> None:
         """Write the files of a shard that are not there; another run that makes the same ones is waited for.
 
         Raises:
@@ -85,7 +85,7 @@ class Builder:
         self._prefetcher.close()
         self._stored.close()
 
-    def _write(self, view: int, shard: int, entries: Sequence[str], compute: Compute, told: Progress) -> None:
+    def _write(self, view: int, shard: int, entries: Sequence[str], compute: Compute, told: ReportClips) -> None:
         store = self.store
         rows = len(store.clips_of(shard)) * store.copies
         about = {entry: store.about(view, shard, entry) for entry in entries}
@@ -117,7 +117,7 @@ class Builder:
             batches = (self._stored.read([(view, position)]) for position in positions)
         some: list[_Clip] = []
         for position, batch in zip(positions, batches, strict=True):
-            note_broken(self._broken, batch, spec=self._data, clips=self.store.clips)
+            record_broken(self._broken, batch, spec=self._data, clips=self.store.clips)
             some.append(_Clip(position, batch, is_present=len(batch) > 0))
             if len(some) == PASS_CLIPS or position == positions[-1]:
                 yield some

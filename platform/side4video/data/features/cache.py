@@ -17,13 +17,13 @@ from side4video.data.features.build import Builder, Compute
 from side4video.data.features.files import Layout
 from side4video.data.features.reader import StoredReader
 from side4video.data.features.spec import CachedFeaturesSpec
-from side4video.data.features.store import FeatureStore, Missing, data_identity, data_layouts
+from side4video.data.features.store import FeatureStore, MissingShard, data_identity, data_layouts
 from side4video.data.spec import DataSpec
 from side4video.data.streams.reader import BatchReader, EvaluationKey, EvaluationReader, TrainingKey, TrainingReader
 
 log = logging.getLogger(__name__)
 
-Tell = Callable[[int, int], None]
+ReportProgress = Callable[[int, int], None]
 """Hears how many clips of this worker's share are done, and how many there are."""
 
 
@@ -39,7 +39,7 @@ class Clips:
     """Of the data set."""
 
 
-def find_root(spec: CachedFeaturesSpec) -> Path:
+def cache_root(spec: CachedFeaturesSpec) -> Path:
     """The folder of all caches.
 
     Raises:
@@ -128,7 +128,7 @@ class FeatureCache:
         }
         counts = (len(self._positions), len(clips.test))
         self.train, self.test = plan_stores(
-            spec, data, counts, layouts=layouts, root=find_root(spec), identities=identities
+            spec, data, counts, layouts=layouts, root=cache_root(spec), identities=identities
         )
         places = {index: position for position, index in enumerate(self._positions)}
         self.training = StoredReader(self.train, lambda key: (key.epoch, places[key.index]), is_pinned=is_pinned)
@@ -139,11 +139,11 @@ class FeatureCache:
         """Of all that is read, there already or not."""
         return self.train.bytes + self.test.bytes
 
-    def missing(self) -> list[tuple[str, Missing]]:
+    def missing(self) -> list[tuple[str, MissingShard]]:
         """Split and shard of all that has to be made."""
         return [(store.split, each) for store in (self.train, self.test) for each in store.missing()]
 
-    def check_room(self, missing: Sequence[tuple[str, Missing]]) -> None:
+    def check_disk_space(self, missing: Sequence[tuple[str, MissingShard]]) -> None:
         """See that all of it may be made, and can; write what the folders are for.
 
         Raises:
@@ -177,13 +177,13 @@ class FeatureCache:
 
     def make(
         self,
-        missing: Sequence[tuple[str, Missing]],
+        missing: Sequence[tuple[str, MissingShard]],
         compute: Compute,
         *,
         rank: int,
         world: int,
         together: Callable[[Callable[[], None]], None],
-        tell: Tell,
+        tell: ReportProgress,
     ) -> None:
         """Make what is missing, all workers together: in each round a shard each.
 
@@ -224,7 +224,7 @@ class FeatureCache:
         finally:
             for builder in builders.values():
                 builder.close()
-        together(self._check_whole)
+        together(self._check_complete)
         if missing:
             made = sum(self._store(split).bytes_of(each) for split, each in missing)
             log.info("kept %s in %s", format_bytes(made), format_duration(time.perf_counter() - started))
@@ -250,7 +250,7 @@ class FeatureCache:
             data=data,
         )
 
-    def _check_whole(self) -> None:
+    def _check_complete(self) -> None:
         absent = self.train.absent() + self.test.absent()
         if absent:
             raise InputError(

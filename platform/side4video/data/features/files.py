@@ -23,7 +23,7 @@ from side4video.core.errors import InputError
 Layout = Mapping[str, Tensor]
 """What a file holds of one row: tensors on `meta`, by name."""
 
-ABOUT = "side4video"
+METADATA_KEY = "side4video"
 """Under which the header says what the file is."""
 _NAMES = {
     torch.int64: "I64",
@@ -40,7 +40,7 @@ _LARGEST_HEADER = 100_000_000
 """The library's own limit, bytes."""
 
 
-class NotARowsFile(ValueError):
+class InvalidRowsFile(ValueError):
     """A file that is cut, or was written by something else; the message says how."""
 
 
@@ -70,7 +70,9 @@ class RowsWriter:
             begin, end = end, end + rows * row.nbytes
             tensors[name] = {"dtype": _NAMES[row.dtype], "shape": [rows, *row.shape], "data_offsets": [begin, end]}
             self._offsets[name] = begin
-        header = json.dumps({"__metadata__": {ABOUT: json.dumps(about)}, **tensors}, separators=(",", ":")).encode()
+        header = json.dumps(
+            {"__metadata__": {METADATA_KEY: json.dumps(about)}, **tensors}, separators=(",", ":")
+        ).encode()
         header += b" " * (-len(header) % _LENGTH)
         self._begin = _LENGTH + len(header)
         self._file = self._partial.open("wb")
@@ -86,7 +88,7 @@ class RowsWriter:
                     f"{name} is {rows.dtype} {list(rows.shape[1:])} a row, not {row.dtype} {list(row.shape)}"
                 )
             self._file.seek(self._begin + self._offsets[name] + first * row.nbytes)
-            self._file.write(_bytes_of(rows))
+            self._file.write(_as_bytes(rows))
 
     def finish(self) -> None:
         """Give the file its name; from now on it is there, also after a power cut."""
@@ -123,19 +125,19 @@ class RowsFile:
         size = os.fstat(self._file.fileno()).st_size
         length = int.from_bytes(self._file.read(_LENGTH), "little")
         if size < _LENGTH or not 0 < length <= min(size - _LENGTH, _LARGEST_HEADER):
-            raise NotARowsFile("its first bytes are not those of a safetensors file, or it is cut")
+            raise InvalidRowsFile("its first bytes are not those of a safetensors file, or it is cut")
         try:
             header = json.loads(self._file.read(length))
-            self.about: dict[str, Any] = json.loads(header.pop("__metadata__")[ABOUT])
+            self.about: dict[str, Any] = json.loads(header.pop("__metadata__")[METADATA_KEY])
             self._tensors = {
                 name: (entry["dtype"], tuple(entry["shape"]), _LENGTH + length + entry["data_offsets"][0])
                 for name, entry in header.items()
             }
             end = _LENGTH + length + max(entry["data_offsets"][1] for entry in header.values())
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-            raise NotARowsFile("its header is not one that a feature cache writes") from None
+            raise InvalidRowsFile("its header is not one that a feature cache writes") from None
         if size != end:
-            raise NotARowsFile(f"it has {size} bytes and its header promises {end}")
+            raise InvalidRowsFile(f"it has {size} bytes and its header promises {end}")
 
     def holds(self, layout: Layout, rows: int) -> bool:
         """Whether these are its tensors, no more and no less."""
@@ -149,7 +151,7 @@ class RowsFile:
             InputError: The disk does not give them.
         """
         offset = self._tensors[name][2] + first * (rows.nbytes // max(1, len(rows)))
-        place = _bytes_of(rows)
+        place = _as_bytes(rows)
         try:
             self._file.seek(offset)
             while place:
@@ -174,6 +176,6 @@ class RowsFile:
         self._file.close()
 
 
-def _bytes_of(rows: Tensor) -> memoryview:
+def _as_bytes(rows: Tensor) -> memoryview:
     """The memory under a contiguous tensor; NumPy has no bf16, but bytes it has."""
     return rows.reshape(-1).view(torch.uint8).numpy().data

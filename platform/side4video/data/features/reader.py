@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from side4video.core.errors import InputError
-from side4video.data.features.files import NotARowsFile, RowsFile
+from side4video.data.features.files import InvalidRowsFile, RowsFile
 from side4video.data.features.store import ROWS, VIDEO, FeatureStore
 from side4video.data.streams.batch import BrokenReport, ClipBatch
 
@@ -111,7 +111,7 @@ class StoredReader:
         if key not in self._open:
             try:
                 self._open[key] = self.store.open(view, shard, entry)
-            except (OSError, NotARowsFile) as problem:
+            except (OSError, InvalidRowsFile) as problem:
                 raise InputError(
                     str(self.store.path(view, shard, entry)),
                     f"cannot be read: {problem}",

@@ -21,7 +21,7 @@ import torch
 
 from side4video.core.errors import InputError
 from side4video.data.clip import Split
-from side4video.data.features.files import Layout, NotARowsFile, RowsFile, row_bytes
+from side4video.data.features.files import InvalidRowsFile, Layout, RowsFile, row_bytes
 from side4video.data.features.spec import PASS_CLIPS
 from side4video.data.spec import DataSpec
 
@@ -136,17 +136,17 @@ class FeatureStore:
         is_ours = {key: file.about.get(key) for key in expected} == expected
         if not is_ours or not file.holds(self.layouts[entry], len(self.clips_of(shard)) * self.copies):
             file.close()
-            raise NotARowsFile("it is whole, but was made for another place or of something else")
+            raise InvalidRowsFile("it is whole, but was made for another place or of something else")
         return file
 
-    def missing(self) -> "Iterator[Missing]":
+    def missing(self) -> "Iterator[MissingShard]":
         """What has to be made, shard by shard; a file that is cut or foreign is, too, and is told of."""
         for view in range(self.views):
             there = self._names(view)
             for shard in range(self.shards):
                 entries = tuple(entry for entry in self.layouts if not self._is_there(view, shard, entry, there))
                 if entries:
-                    yield Missing(view, shard, entries)
+                    yield MissingShard(view, shard, entries)
 
     def lacks(self, view: int, shard: int) -> tuple[str, ...]:
         """The entries of one shard that are not there."""
@@ -164,7 +164,7 @@ class FeatureStore:
             )
         return expected - seen
 
-    def bytes_of(self, missing: "Missing") -> int:
+    def bytes_of(self, missing: "MissingShard") -> int:
         """Bytes of what has to be made."""
         rows = len(self.clips_of(missing.shard)) * self.copies
         return rows * sum(row_bytes(self.layouts[entry]) for entry in missing.entries)
@@ -200,14 +200,14 @@ class FeatureStore:
             return False
         try:
             self.open(view, shard, entry).close()
-        except (OSError, NotARowsFile) as problem:
+        except (OSError, InvalidRowsFile) as problem:
             log.warning("%s: %s; it is made again", path, problem)
             return False
         return True
 
 
 @dataclass(frozen=True)
-class Missing:
+class MissingShard:
     """Entries of a shard that have to be made."""
 
     view: int

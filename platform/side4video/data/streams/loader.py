@@ -16,10 +16,10 @@ from side4video.data.clip import Clip
 from side4video.data.spec import DataSpec
 from side4video.data.streams.batch import BrokenReport, ClipBatch
 from side4video.data.streams.frame_cache import FrameCache
-from side4video.data.streams.prefetch import MakePrefetcher, Prefetcher, make_prefetcher, thread_prefetcher
+from side4video.data.streams.prefetch import Prefetcher, PrefetcherFactory, make_prefetcher, thread_prefetcher
 from side4video.data.streams.reader import BatchReader, EvaluationKey, EvaluationReader, TrainingKey, TrainingReader
 
-_LISTED = 5
+_MAX_LISTED = 5
 
 
 class TrainingStream:
@@ -37,7 +37,7 @@ class TrainingStream:
         mirrored: Mapping[int, int] | None,
         views: int | None = None,
         stored: BatchReader | None = None,
-        prefetch: MakePrefetcher = make_prefetcher,
+        prefetch: PrefetcherFactory = make_prefetcher,
     ) -> None:
         """Prepare the stream; nothing is decoded before `batches`.
 
@@ -74,7 +74,7 @@ class TrainingStream:
         units = batch_size // self._unit
         self._share = slice(*(self._unit * (edge * units // world) for edge in (rank, rank + 1)))
         self._views = views
-        self._folder = _folder_ahead(spec, world) if views is None and stored is None else None
+        self._folder = _make_frame_folder(spec, world) if views is None and stored is None else None
         ahead = FrameCache(self._folder.name, spec.loader.epochs_per_decode) if self._folder else None
         reader = TrainingReader(spec, list(clips), positions=self._positions, mirrored=mirrored or {}, ahead=ahead)
         self._prefetcher = _prefetcher(reader, stored, spec, prefetch)
@@ -108,7 +108,7 @@ class TrainingStream:
             keys += [[TrainingKey(view, int(index)) for index in part.flat] for part in parts]
         micro_batches: list[ClipBatch] = []
         for batch in self._prefetcher.read(keys):
-            note_broken(self.broken, batch, spec=self._spec, clips=self._clips)
+            record_broken(self.broken, batch, spec=self._spec, clips=self._clips)
             micro_batches.append(batch)
             if len(micro_batches) == self._micro_batches:
                 yield micro_batches
@@ -137,7 +137,7 @@ class EvaluationStream:
         rank: int = 0,
         world: int = 1,
         stored: BatchReader | None = None,
-        prefetch: MakePrefetcher = make_prefetcher,
+        prefetch: PrefetcherFactory = make_prefetcher,
     ) -> None:
         """Prepare the stream; nothing is decoded before `batches`.
 
@@ -178,7 +178,7 @@ class EvaluationStream:
             Side4VideoError: A decoding process hung or died.
         """
         for batch in self._prefetcher.read(self._keys):
-            note_broken(self.broken, batch, spec=self._spec, clips=self._clips)
+            record_broken(self.broken, batch, spec=self._spec, clips=self._clips)
             if len(batch):
                 yield batch
 
@@ -188,13 +188,13 @@ class EvaluationStream:
 
 
 def _prefetcher(
-    reader: BatchReader, stored: BatchReader | None, spec: DataSpec, prefetch: MakePrefetcher
+    reader: BatchReader, stored: BatchReader | None, spec: DataSpec, prefetch: PrefetcherFactory
 ) -> Prefetcher:
     """Videos as the loader says. Kept rows in a thread: they are copied, not decoded, and open files do not travel."""
     return prefetch(reader, spec.loader) if stored is None else thread_prefetcher(stored, spec.loader)
 
 
-def _folder_ahead(spec: DataSpec, world: int) -> TemporaryDirectory[str] | None:
+def _make_frame_folder(spec: DataSpec, world: int) -> TemporaryDirectory[str] | None:
     """Where frames of later epochs wait; None where none are fetched."""
     if spec.loader.epochs_per_decode == 1:
         return None
@@ -233,15 +233,16 @@ def _check_mix(spec: DataSpec, *, is_pooled: bool) -> None:
         )
 
 
-def note_broken(broken: dict[int, BrokenReport], batch: ClipBatch, *, spec: DataSpec, clips: int) -> None:
+def record_broken(broken: dict[int, BrokenReport], batch: ClipBatch, *, spec: DataSpec, clips: int) -> None:
     """Keep the batch's reports; past the cap, end."""
     broken.update((report.index, report) for report in batch.broken)
     if not broken or spec.broken_clips.kind == "raise" or len(broken) <= spec.broken_clips.cap * clips:
         return
     listed = "; ".join(
-        f"{report.origin or report.path}: {report.path}: {report.reason}" for report in list(broken.values())[:_LISTED]
+        f"{report.origin or report.path}: {report.path}: {report.reason}"
+        for report in list(broken.values())[:_MAX_LISTED]
     )
-    more = f"; and {len(broken) - _LISTED} more" if len(broken) > _LISTED else ""
+    more = f"; and {len(broken) - _MAX_LISTED} more" if len(broken) > _MAX_LISTED else ""
     raise InputError(
         "data.broken_clips",
         f"{len(broken)} of {clips} clips cannot be decoded ({listed}{more})",

@@ -28,7 +28,7 @@ from side4video.core.seeds import derive_seed
 from side4video.data.decode.augmentation import CutMixSpec, MixupOrCutMixSpec, MixupSpec
 from side4video.data.streams.batch import ClipBatch, Mixture
 
-WHOLE = 1 << 16
+SHARE_SCALE = 1 << 16
 """A share of all, in the integers that shares are counted in. Times a level, 255 at most, it fits into int32."""
 
 Mixing = MixupSpec | CutMixSpec | MixupOrCutMixSpec
@@ -40,7 +40,7 @@ class Blend(NamedTuple):
     """Mixup: each clip keeps so much of itself."""
 
     share: int
-    """0 to `WHOLE`."""
+    """0 to `SHARE_SCALE`."""
 
 
 class Box(NamedTuple):
@@ -93,18 +93,18 @@ def draw_mix(spec: Mixing, size: tuple[int, ...], rng: np.random.Generator) -> B
         alpha = spec.cutmix_alpha if is_cut else spec.mixup_alpha
     else:
         is_cut, alpha = isinstance(spec, CutMixSpec), spec.alpha
-    share = round(rng.beta(alpha, alpha) * WHOLE)
+    share = round(rng.beta(alpha, alpha) * SHARE_SCALE)
     return draw_box(share, size, rng) if is_cut else Blend(share)
 
 
 def draw_box(share: int, size: tuple[int, ...], rng: np.random.Generator) -> Box:
     """A box of the frame's shape that leaves `share`, its centre anywhere in the frame; what sticks out is cut off."""
-    side = float(np.sqrt(1 - share / WHOLE))
-    (top, bottom), (left, right) = (_stretch(int(side * length), length, rng) for length in size)
+    side = float(np.sqrt(1 - share / SHARE_SCALE))
+    (top, bottom), (left, right) = (_interval(int(side * length), length, rng) for length in size)
     return Box(top, bottom, left, right)
 
 
-def _stretch(cut: int, length: int, rng: np.random.Generator) -> tuple[int, int]:
+def _interval(cut: int, length: int, rng: np.random.Generator) -> tuple[int, int]:
     """Where `cut` of `length` pixels begin and end."""
     centre = int(rng.integers(length))
     return max(0, centre - cut // 2), min(length, centre + (cut + 1) // 2)
@@ -121,9 +121,9 @@ def mix_pair(own_TCHW: np.ndarray, partner_TCHW: np.ndarray, mix: Blend | Box | 
         return 1 - mix.area / (own_TCHW.shape[-2] * own_TCHW.shape[-1])
     # own + (1 - share) x (partner - own), rounded; the partner gives away what the own clip takes.
     taken_TCHW = np.subtract(partner_TCHW, own_TCHW, dtype=np.int32)
-    taken_TCHW *= WHOLE - mix.share
-    taken_TCHW += WHOLE // 2
+    taken_TCHW *= SHARE_SCALE - mix.share
+    taken_TCHW += SHARE_SCALE // 2
     taken_TCHW >>= 16
     np.add(own_TCHW, taken_TCHW, out=own_TCHW, casting="unsafe")
     np.subtract(partner_TCHW, taken_TCHW, out=partner_TCHW, casting="unsafe")
-    return mix.share / WHOLE
+    return mix.share / SHARE_SCALE

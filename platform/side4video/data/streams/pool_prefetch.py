@@ -40,7 +40,7 @@ class PoolPrefetcher:
             job = partial(read_clip, self._reader)
             work = self._pool.map_unordered(job, clips, limit_seconds=self._limit_seconds, chunk_size=1)
             found = {clip: self._lost(clip[0], part) if isinstance(part, JobFailed) else part for clip, part in work}
-            yield _together([(clip[0], found[clip]) for clip in clips])
+            yield _merge_parts([(clip[0], found[clip]) for clip in clips])
 
     def close(self) -> None:
         """Nothing is read between batches."""
@@ -56,7 +56,7 @@ def read_clip(reader: EvaluationReader, clip: tuple[int, Sequence[EvaluationKey]
     return frames, batch.views_B.tolist(), list(batch.broken)
 
 
-def _together(parts: Sequence[tuple[int, Part]]) -> ClipBatch:
+def _merge_parts(parts: Sequence[tuple[int, Part]]) -> ClipBatch:
     whole = [(index, frames, views) for index, (frames, views, _) in parts if frames is not None]
     nothing: Any = np.empty((0, 0, 3, 0, 0), np.uint8)
     indices = [index for index, _, views in whole for _ in views]

@@ -36,10 +36,10 @@ class Prefetcher(Protocol):
         ...
 
 
-Produce = Callable[[BatchKeys, threading.Event], Iterator[ClipBatch]]
+BatchProducer = Callable[[BatchKeys, threading.Event], Iterator[ClipBatch]]
 """Gives the batches of keys, and leaves off when the event is set."""
 
-MakePrefetcher = Callable[[BatchReader, LoaderSpec], Prefetcher]
+PrefetcherFactory = Callable[[BatchReader, LoaderSpec], Prefetcher]
 """Decides where batches are read."""
 
 
@@ -89,7 +89,7 @@ class _ReaderDataset(Dataset[Any]):
             return _Failure(error)
 
 
-def _as_is(batch: Any) -> Any:
+def _identity(batch: Any) -> Any:
     return batch
 
 
@@ -105,7 +105,7 @@ class ProcessPrefetcher:
             _ReaderDataset(reader),
             batch_sampler=self._keys,  # type: ignore[arg-type]  # any iterable of lists will do
             num_workers=spec.workers,
-            collate_fn=_as_is,
+            collate_fn=_identity,
             multiprocessing_context="spawn",
             persistent_workers=True,
             prefetch_factor=spec.prefetch,
@@ -150,13 +150,13 @@ class ProcessPrefetcher:
         message = str(error)
         if "timed out" in message:
             self.close()
-            raise Side4VideoError(too_long(self._timeout_seconds, keys)) from error
+            raise Side4VideoError(timeout_message(self._timeout_seconds, keys)) from error
         # A batch already on its way when its process dies cannot be taken over: that is an OSError or EOFError.
         is_dead = "exited unexpectedly" in message or "killed by signal" in message
         if is_dead or not isinstance(error, RuntimeError):
             self.close()
             raise Side4VideoError(
-                f"a decoding process died while these clips were read: {_names(keys)}; out of memory? "
+                f"a decoding process died while these clips were read: {_key_positions(keys)}; out of memory? "
                 "Try fewer data.loader.workers or a smaller batch"
             ) from error
 
@@ -164,7 +164,7 @@ class ProcessPrefetcher:
 class ThreadPrefetcher:
     """One background thread and a bounded queue; for small sets, where starting processes would take longer."""
 
-    def __init__(self, produce: Produce, spec: LoaderSpec) -> None:
+    def __init__(self, produce: BatchProducer, spec: LoaderSpec) -> None:
         """Prepare it; nothing is read yet.
 
         Args:
@@ -211,7 +211,7 @@ class ThreadPrefetcher:
             return ready.get(timeout=self._timeout_seconds)
         except queue.Empty:
             self._thread = None  # it hangs: nobody should wait for it
-            raise Side4VideoError(too_long(self._timeout_seconds, keys)) from None
+            raise Side4VideoError(timeout_message(self._timeout_seconds, keys)) from None
 
     def _fill(self, keys: BatchKeys, ready: "queue.Queue[ClipBatch | _Failure]", stop: threading.Event) -> None:
         try:
@@ -224,7 +224,7 @@ class ThreadPrefetcher:
 
 
 def read_each(reader: BatchReader, keys: BatchKeys, stop: threading.Event) -> Iterator[ClipBatch]:
-    """A `Produce` that reads here, one batch after the other."""
+    """A `BatchProducer` that reads here, one batch after the other."""
     for batch_keys in keys:
         if stop.is_set():
             return
@@ -241,14 +241,14 @@ def _put(item: ClipBatch | _Failure, ready: "queue.Queue[ClipBatch | _Failure]",
         return
 
 
-def too_long(seconds: float, keys: Sequence[Any]) -> str:
+def timeout_message(seconds: float, keys: Sequence[Any]) -> str:
     """What is said when no batch comes in time."""
     return (
-        f"no batch within data.loader.timeout_seconds ({seconds:g} s), while these clips were read: {_names(keys)}; "
+        f"no batch within data.loader.timeout_seconds ({seconds:g} s), while these clips were read: {_key_positions(keys)}; "
         "a decoder may hang on one of them (try data.decoder: pyav), or the limit is too short"
     )
 
 
-def _names(keys: Sequence[Any]) -> str:
+def _key_positions(keys: Sequence[Any]) -> str:
     indices = sorted({key.index for key in keys})
     return "positions " + ", ".join(map(str, indices[:16])) + (" ..." if len(indices) > 16 else "")

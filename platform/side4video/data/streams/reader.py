@@ -18,7 +18,7 @@ from side4video.core.seeds import derive_seed
 from side4video.data.annotations.flip_labels import flip_text
 from side4video.data.clip import Clip
 from side4video.data.decode.clip_frames import ClipFrames
-from side4video.data.decode.frames import Choose
+from side4video.data.decode.frames import FrameSelector
 from side4video.data.decode.transforms import augment_clip, evaluation_crops, resize_for_test
 from side4video.data.decode.video_source import BrokenClip
 from side4video.data.spec import DataSpec
@@ -192,7 +192,7 @@ class EvaluationReader:
                 rows.append((crop_THWC, label, key.index, key.view * spec.views.crops + crop, clip.captions))
         return _stack(rows, broken)
 
-    def _choose(self, key: EvaluationKey) -> Choose:
+    def _choose(self, key: EvaluationKey) -> FrameSelector:
         spec = self.spec
         return lambda total: spec.sampling.test_indices(total, spec.frames, clip=key.view, clips=spec.views.clips)
 

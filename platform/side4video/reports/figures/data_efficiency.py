@@ -19,7 +19,7 @@ from side4video.reports.figures.figure import ReportFigure
 from side4video.reports.figures.style import COLOURS, INK, WIDTH, label_axes, new_figure, shorten, style_axes
 from side4video.reports.paper_report import REPEATED
 from side4video.spec.load import SpecError
-from side4video.spec.protocol import sentences
+from side4video.spec.protocol import describe_differences
 from side4video.tasks.metrics import is_fraction, metric_title, printed_value
 from side4video.tracking.run_store import StoredRun
 from side4video.tracking.tags import STATE_TAG
@@ -86,7 +86,7 @@ def efficiency_lines(
     compared = [as_compared(run, shown=shown_of(run, (SHARE,))) for run in runs]
     fix = "leave some out, or allow it: --anyway {field}"
     found = check_runs(compared, where="data-efficiency", metrics=(metric,), anyway=anyway, fix=fix)
-    notes = sentences([each for each in found if each.is_silent])
+    notes = describe_differences([each for each in found if each.is_hidden])
     groups: dict[tuple[tuple[str, str], ...], list[StoredRun]] = {}
     for run in runs:
         groups.setdefault(_line_of(run), []).append(run)

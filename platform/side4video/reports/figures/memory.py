@@ -143,7 +143,7 @@ def _planned(row: MemoryRow, file: Path, *, plan: Callable[..., PlannedPeak], se
     spec = load_experiment(file, changes)
     planned = plan(spec, classes=CLASSES)
     peak = as_gib(planned.peak)
-    return replace(row, clips=spec.clips_of_a_part, tower_parameters=planned.tower_parameters, planned_gib=peak)
+    return replace(row, clips=spec.clips_per_part, tower_parameters=planned.tower_parameters, planned_gib=peak)
 
 
 def _measured(row: MemoryRow, store: RunStore) -> MemoryRow:

@@ -9,39 +9,47 @@ Legend: N videos, C classes.
 
 from dataclasses import dataclass
 from functools import cached_property
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from side4video.core.metric_spec import MetricSpec
+
+if TYPE_CHECKING:  # documents read this list, and are to be read in a moment
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
 class Scores:
     """What the metrics are computed from: the videos of an evaluation that have a label."""
 
-    scores_NC: NDArray[np.float64]
+    scores_NC: "NDArray[np.float64]"
     """Probabilities, averaged over the views of a video."""
-    labels_N: NDArray[np.int64]
+    labels_N: "NDArray[np.int64]"
 
     @cached_property
-    def ranks(self) -> NDArray[np.int64]:
+    def ranks(self) -> "NDArray[np.int64]":
         """See `label_ranks`."""
         return label_ranks(self.scores_NC, self.labels_N)
 
     @cached_property
-    def class_accuracy(self) -> NDArray[np.float64]:
+    def class_accuracy(self) -> "NDArray[np.float64]":
         """See `class_accuracy`."""
         return class_accuracy(self.ranks, self.labels_N, classes=self.scores_NC.shape[1])
 
 
+def mean_class_accuracy(found: Scores) -> float:
+    """Over the classes that occur."""
+    accuracy_C = found.class_accuracy
+    return float(accuracy_C[accuracy_C == accuracy_C].mean())  # without NaN
+
+
 METRICS = (
-    MetricSpec("top1", "top-1", lambda found: float(np.mean(found.ranks < 1)), hub=("accuracy", "top-1 accuracy")),
-    MetricSpec("top5", "top-5", lambda found: float(np.mean(found.ranks < 5)), hub=("accuracy", "top-5 accuracy")),
+    MetricSpec("top1", "top-1", lambda found: float((found.ranks < 1).mean()), hub=("accuracy", "top-1 accuracy")),
+    MetricSpec("top5", "top-5", lambda found: float((found.ranks < 5).mean()), hub=("accuracy", "top-5 accuracy")),
     MetricSpec(
         "mean_class_accuracy",
         "mean class accuracy",
-        lambda found: float(np.nanmean(found.class_accuracy)),  # over the classes that occur
+        mean_class_accuracy,
         hub=("accuracy", "mean class accuracy"),
         in_summary=False,
     ),
@@ -54,15 +62,21 @@ def recognition_metrics(scores: Scores) -> dict[str, float]:
     return {each.name: each.compute(scores) if len(scores.labels_N) else float("nan") for each in METRICS}
 
 
-def label_ranks(scores_NC: NDArray[np.float64], labels_N: NDArray[np.int64]) -> NDArray[np.int64]:
+def label_ranks(scores_NC: "NDArray[np.float64]", labels_N: "NDArray[np.int64]") -> "NDArray[np.int64]":
     """0-based rank of each video's label: how many other classes score at least as much. NaN ranks last."""
+    import numpy as np
+
     own_N1 = np.take_along_axis(scores_NC, labels_N[:, None], axis=1)
     ranks_N = (scores_NC >= own_N1).sum(axis=1) - 1
     return np.where(np.isfinite(own_N1[:, 0]), ranks_N, scores_NC.shape[1] - 1).astype(np.int64)
 
 
-def class_accuracy(ranks_N: NDArray[np.int64], labels_N: NDArray[np.int64], *, classes: int) -> NDArray[np.float64]:
+def class_accuracy(
+    ranks_N: "NDArray[np.int64]", labels_N: "NDArray[np.int64]", *, classes: int
+) -> "NDArray[np.float64]":
     """Top-1 accuracy of each class [C]; NaN for a class without a video."""
+    import numpy as np
+
     counts_C = np.bincount(labels_N, minlength=classes).astype(np.float64)
     right_C = np.bincount(labels_N, weights=(ranks_N < 1).astype(np.float64), minlength=classes)
     return np.divide(right_C, counts_C, out=np.full(classes, np.nan), where=counts_C > 0)

@@ -5,32 +5,40 @@ A new metric is one more entry of `_OF_RANKS`: records, tables, figures and swee
 
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from side4video.core.metric_spec import MetricSpec
 
-Ranks = NDArray[np.int64]
+if TYPE_CHECKING:  # documents read this list, and are to be read in a moment
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Ranks = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class RankPair:
     """What the metrics are computed from: 0-based ranks of the right match."""
 
-    texts_N: Ranks
+    texts_N: "Ranks"
     """Of the right video, for each text (`t2v`)."""
-    videos_V: Ranks
+    videos_V: "Ranks"
     """Of the best of its texts, for each video (`v2t`)."""
 
 
+def _median(ranks: "Ranks") -> float:
+    import numpy as np
+
+    return float(np.median(ranks))
+
+
 _DIRECTIONS = {"t2v": "text to video", "v2t": "video to text"}
-_OF_RANKS: dict[str, tuple[str, Callable[[Ranks], float]]] = {
-    "r1": ("R@1", lambda ranks: float(np.mean(ranks < 1))),
-    "r5": ("R@5", lambda ranks: float(np.mean(ranks < 5))),
-    "r10": ("R@10", lambda ranks: float(np.mean(ranks < 10))),
-    "median_rank": ("median rank", lambda ranks: float(np.median(ranks) + 1)),
-    "mean_rank": ("mean rank", lambda ranks: float(np.mean(ranks) + 1)),
+_OF_RANKS: dict[str, tuple[str, Callable[["Ranks"], float]]] = {
+    "r1": ("R@1", lambda ranks: float((ranks < 1).mean())),
+    "r5": ("R@5", lambda ranks: float((ranks < 5).mean())),
+    "r10": ("R@10", lambda ranks: float((ranks < 10).mean())),
+    "median_rank": ("median rank", lambda ranks: _median(ranks) + 1),
+    "mean_rank": ("mean rank", lambda ranks: float(ranks.mean() + 1)),
 }
 """Name in a metric's name, title, and value; ranks are printed from 1."""
 
@@ -57,7 +65,7 @@ METRICS = tuple(_metric(direction, name) for direction in _DIRECTIONS for name i
 """The first one selects the best epoch."""
 
 
-def retrieval_metrics(texts_N: Ranks, videos_V: Ranks) -> dict[str, float]:
+def retrieval_metrics(texts_N: "Ranks", videos_V: "Ranks") -> dict[str, float]:
     """Each metric by name; NaN for a direction without queries.
 
     Args:

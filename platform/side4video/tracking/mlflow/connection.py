@@ -1,7 +1,7 @@
-"""How this process reaches the MLflow store: its address, its client, and which failures will pass.
+"""Connects to the MLflow store: its address, its client, its errors, and which of them are temporary.
 
-Only explicit addresses and ids are used. MLflow's own defaults depend on the working folder, which differs in
-every Ray worker, and its notion of an active experiment is unsafe when several processes start at once.
+Only explicit addresses and ids are used. MLflow's defaults depend on the working folder, which differs in every Ray
+worker, and its active experiment is unsafe when several processes start at once.
 """
 
 import functools
@@ -22,6 +22,7 @@ from filelock import FileLock
 from side4video.core.errors import InputError, Side4VideoError
 from side4video.core.paths import home
 from side4video.spec.tracking import check_tracking_uri, sqlite_path
+from side4video.tracking.mlflow import compat
 from side4video.tracking.redaction import redact_text
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 PROBE_SECONDS = 2.0
-"""How long a server that was away may take to say that it is back."""
+"""Time limit for checking whether a server is back."""
 
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -44,7 +45,7 @@ _SETTINGS = {
 
 
 class TrackingError(Side4VideoError):
-    """The tracking store refused a request for what it says: a bad name, a run that is gone."""
+    """The tracking store refused a request, for example because of a bad name or an unknown run."""
 
 
 class OutageError(TrackingError):
@@ -52,10 +53,10 @@ class OutageError(TrackingError):
 
 
 def resolve_uri(uri: str) -> str:
-    """The store's address: the one given, else MLFLOW_TRACKING_URI, else SQLite in the platform's folder.
+    """The store's address: `uri`, else MLFLOW_TRACKING_URI, else SQLite in `SIDE4VIDEO_HOME`.
 
     Raises:
-        InputError: if it is a relative path or a file store.
+        InputError: If it is a relative path or a file store.
     """
     where = "tracking.uri" if uri else "MLFLOW_TRACKING_URI"
     chosen = uri or os.environ.get("MLFLOW_TRACKING_URI", "")
@@ -68,39 +69,39 @@ def resolve_uri(uri: str) -> str:
 
 
 def artifact_folder(uri: str) -> Path:
-    """Where the artifacts of a store without a server lie: beside its SQLite file, else in the platform's folder."""
+    """The artifact folder of a store without a server: beside its SQLite file, else in `SIDE4VIDEO_HOME`."""
     database = sqlite_path(uri)
     return (Path(database).parent if database else home()) / "artifacts"
 
 
 def is_server(uri: str) -> bool:
-    """Whether the address is a tracking server's, rather than a database's."""
+    """Whether the address is of a tracking server, not of a database."""
     return urlsplit(uri).scheme in {"http", "https"}
 
 
 def store_id(uri: str) -> str:
-    """A short name of a store that tells nothing about its address."""
+    """A short hash of a store's address, which may contain a password."""
     return hashlib.sha256(uri.encode()).hexdigest()[:16]
 
 
 @contextmanager
 def store_lock(uri: str) -> Iterator[None]:
-    """Hold what only one process at a time may do to a store: create it, look up and create a run.
+    """A lock between processes for creating a store, and for looking up and creating a run.
 
-    Several processes that open a fresh SQLite store at once break each other's migrations.
+    Without it, processes that open a new SQLite store at once break each other's migrations.
     """
     database = sqlite_path(uri)
     file = Path(f"{database}.lock") if database else home() / "locks" / f"{store_id(uri)}.lock"
     file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file, is_singleton=True):  # the same thread may come here again
+    with FileLock(file, is_singleton=True):  # reentrant in a thread
         yield
 
 
 def connect(uri: str) -> "MlflowClient":
-    """A client of the store; for a database, its tables are made or brought up to date.
+    """A client of the store; for a database, its tables are created or upgraded.
 
     Raises:
-        InputError: if a database cannot be opened. A server is not contacted yet.
+        InputError: If a database cannot be opened. A server is not contacted yet.
     """
     silence_mlflow()
     from mlflow import MlflowClient
@@ -120,7 +121,7 @@ def connect(uri: str) -> "MlflowClient":
 
 
 def _check_database(path: str) -> None:
-    """Say at once what MLflow would find out in minutes of trying."""
+    """Fail at once if the file is no database; MLflow would retry for minutes."""
     try:
         with closing(sqlite3.connect(path, timeout=20)) as database:
             database.execute("SELECT count(*) FROM sqlite_master")
@@ -130,22 +131,21 @@ def _check_database(path: str) -> None:
 
 
 def silence_mlflow() -> None:
-    """Settings without which mlflow is slow to give up, reports usage, and writes to the user's terminal.
+    """Set MLflow to give up sooner, report no usage, and write nothing to the terminal.
 
-    What the user has set stays.
+    Existing environment variables are kept.
     """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
-    # Failures of these two reach us as exceptions, and we say once what they mean.
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    # Both also raise exceptions, which are reported once.
+    logging.getLogger(compat.DATABASE_LOGGER).setLevel(logging.CRITICAL)
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 
 def translate(error: Exception) -> TrackingError | None:
-    """The failure of a request as one of ours, of one line and without secrets; None if it is somebody's bug.
+    """The error of a request as a `TrackingError` of one line without secrets; None if it is another kind of error.
 
-    All that is not a refusal counts as an outage, even a login that has expired: it may be put right while the
-    training goes on.
+    Every error that is not a refusal counts as an outage, even an expired login: it may be fixed during the training.
     """
     from mlflow.exceptions import MlflowException
 
@@ -159,7 +159,7 @@ def translate(error: Exception) -> TrackingError | None:
 
 
 def translate_errors(method: Callable[P, T]) -> Callable[P, T]:
-    """Turn mlflow's failures, which callers cannot name, into `TrackingError` and `OutageError`."""
+    """Turn MLflow's errors into `TrackingError` and `OutageError`."""
 
     @functools.wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -175,7 +175,7 @@ def translate_errors(method: Callable[P, T]) -> Callable[P, T]:
 
 
 def is_reachable(uri: str) -> bool:
-    """Whether a store that failed is worth trying again; a server must answer quickly, in whatever way."""
+    """Whether to try a store again after an outage; a server must answer quickly, with any status below 500."""
     if not is_server(uri):
         return True
     try:
@@ -188,5 +188,5 @@ def is_reachable(uri: str) -> bool:
 
 
 def quoted_path(path: Path) -> str:
-    """The path as MLflow wants an artifact location: a `file:` URI, its special characters escaped."""
+    """The path as a `file:` URI with escaped characters, as MLflow needs for an artifact location."""
     return "file://" + quote(str(path))

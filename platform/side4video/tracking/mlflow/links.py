@@ -1,15 +1,13 @@
-"""Addresses of the views in MLflow's pages that answer the question at hand.
+"""Links into MLflow's pages: runs sorted by a metric, one run, or several runs side by side.
 
-MLflow opens on a list of last values. These links open the runs sorted by the number that matters, or several
-runs side by side with their axes chosen. The query lies behind the `#`, as MLflow's own pages write it.
+The query is behind the `#`, as in MLflow's own links.
 """
 
 import json
 from collections.abc import Sequence
 from urllib.parse import quote
 
-WORKFLOW = "workflowType=machine_learning"
-"""MLflow's pages are about language models, or about training runs, whichever was seen last."""
+from side4video.tracking.mlflow import compat
 
 
 def experiment_link(
@@ -24,39 +22,43 @@ def experiment_link(
     """The runs of an experiment, the best first.
 
     Args:
-        base: the server's address, such as `http://127.0.0.1:5000`.
-        experiment_id: the experiment's id.
-        order_by: a metric; the highest value comes first. Empty: the newest run comes first.
-        filter: an MLflow filter. One that only child runs match shows them without their parents.
-        chart: whether charts are shown instead of the table.
-        view: the name of a saved view (`views`); it brings a filter and an order of its own, so leave these out.
+        base: The server's address, such as `http://127.0.0.1:5000`.
+        experiment_id: The experiment.
+        order_by: A metric; the highest value comes first. Empty: the newest run comes first.
+        filter: An MLflow filter. If only child runs match, they are shown without their parents.
+        chart: Whether to show charts instead of the table.
+        view: The name of a saved view (`saved_views`). It has its own filter and order.
     """
     parts = {
-        "searchFilter": filter,
-        "orderByKey": f"metrics.`{order_by}`" if order_by else "",
-        "orderByAsc": "false" if order_by else "",
-        "compareRunsMode": "CHART" if chart else "",
-        "viewStateShareKey": view,
+        compat.FILTER: filter,
+        compat.ORDER_BY: f"metrics.`{order_by}`" if order_by else "",
+        compat.ASCENDING: "false" if order_by else "",
+        compat.COMPARE_MODE: compat.CHARTS if chart else "",
+        compat.VIEW: view,
     }
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in parts.items() if value)
-    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs?" + (f"{query}&" if query else "") + WORKFLOW
+    return f"{_runs_page(base, experiment_id)}?" + (f"{query}&" if query else "") + compat.WORKFLOW
 
 
 def run_link(base: str, experiment_id: str, run_id: str) -> str:
     """The page of one run."""
-    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}?{WORKFLOW}"
+    return f"{_runs_page(base, experiment_id)}/{run_id}?{compat.WORKFLOW}"
 
 
 def compare_link(base: str, run_ids: Sequence[str], experiment_id: str, metrics: Sequence[str] = ()) -> str:
-    """Several runs side by side, with parallel coordinates that end in these metrics.
+    """Several runs side by side, with parallel coordinates.
 
     Args:
-        base: the server's address.
-        run_ids: the runs.
-        experiment_id: the experiment that they belong to.
-        metrics: the metrics that get an axis.
+        base: The server's address.
+        run_ids: The runs.
+        experiment_id: Their experiment.
+        metrics: The metrics with an axis.
     """
-    lists = {"runs": run_ids, "experiments": [experiment_id], "metrics": metrics, "selectedMetrics": metrics}
+    lists = {"runs": run_ids, "experiments": [experiment_id], "metrics": metrics, compat.SELECTED_METRICS: metrics}
     texts = {name: json.dumps(list(values), separators=(",", ":")) for name, values in lists.items() if values}
     query = "&".join(f"{name}={quote(text, safe='')}" for name, text in texts.items())
-    return f"{base.rstrip('/')}/#/compare-runs?{query}&{WORKFLOW}"
+    return f"{base.rstrip('/')}/#/{compat.COMPARE_ROUTE}?{query}&{compat.WORKFLOW}"
+
+
+def _runs_page(base: str, experiment_id: str) -> str:
+    return f"{base.rstrip('/')}/#/{compat.EXPERIMENT_ROUTE}/{experiment_id}/{compat.RUNS_ROUTE}"

@@ -1,7 +1,7 @@
-"""A model in MLflow: logged beside its run with the code that loads it, and a version in the registry.
+"""Logs a model in MLflow, with the code that loads it, and registers it as a version.
 
-What is logged is a folder (a bundle), the source of this package, and the exact versions of what it needs. A loader
-module reads it again, so nothing is pickled. Everything is addressed by client and id; MLflow's active run is not used.
+The logged model has a folder of files (a bundle), the source of this package, and the exact versions of its
+requirements. A loader module reads the bundle, so nothing is pickled. MLflow's active run is not used.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from side4video.core.errors import InputError
-from side4video.tracking.mlflow import connection
+from side4video.tracking.mlflow import compat, connection
 from side4video.tracking.mlflow.connection import translate_errors
 from side4video.tracking.mlflow.parameters import cut
 from side4video.tracking.mlflow.search import StoredRun
@@ -40,18 +40,18 @@ PACKAGES = (
     ),
     *("pydantic", "PyYAML", "rich", "safetensors", "scipy", "timm", "torch", "torchvision"),
 )
-"""Packages that a logged model may import, as far as they are installed here."""
+"""Packages that a logged model may import, if they are installed."""
 
 DESCRIPTION_LIMIT = 5000
-"""Characters of a version's description that every store takes."""
+"""Maximum characters of a version's description that every store accepts."""
 
 
 @dataclass(frozen=True)
 class LoggedModel:
-    """What there is to say of a model before it is logged."""
+    """A model to log."""
 
     name: str
-    """In the registry."""
+    """Name in the registry."""
     bundle: Path
     """The folder that the loader reads."""
     loader: str
@@ -59,11 +59,11 @@ class LoggedModel:
     package: Path
     """The source that is logged with it."""
     columns: Mapping[str, str]
-    """Of the answer, with MLflow's types."""
+    """Columns of the predictions, with their MLflow types."""
     lists: Mapping[str, str]
-    """Columns of the answer that hold a list in each row, with the type of what is in it."""
+    """Columns of the predictions with lists, with the type of their items."""
     top: int
-    """How many classes are named if nobody says it."""
+    """Default number of classes to return."""
     tags: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
     """Markdown."""
@@ -79,15 +79,15 @@ class RegisteredVersion:
 
     @property
     def uri(self) -> str:
-        """What `mlflow.pyfunc.load_model` takes."""
+        """The address for `mlflow.pyfunc.load_model`."""
         return f"models:/{self.name}/{self.version}"
 
 
 def check_model_name(name: str) -> str:
-    """The name itself, if the registry takes it.
+    """Return the name if the registry accepts it.
 
     Raises:
-        InputError: It is empty, or has one of the characters that MLflow's addresses are divided by.
+        InputError: It is empty, or has a character that separates parts of MLflow's addresses.
     """
     if not name.strip() or re.search(r"[/:.%\"']", name):
         fix = f"--name {re.sub(r'[^A-Za-z0-9_-]+', '-', name).strip('-') or 'my-model'}"
@@ -96,11 +96,11 @@ def check_model_name(name: str) -> str:
 
 
 def requirements() -> list[str]:
-    """What a logged model needs, each in exactly the version that is installed here."""
+    """The requirements of a logged model, in the installed versions."""
     found = []
     for name in PACKAGES:
         try:
-            # A build's own mark (`+cpu`) is no part of the version that others can install.
+            # Local version labels such as `+cpu` cannot be installed from an index.
             found.append(f"{name}=={metadata.version(name).partition('+')[0]}")
         except metadata.PackageNotFoundError:
             continue
@@ -109,11 +109,11 @@ def requirements() -> list[str]:
 
 @translate_errors
 def register_model(uri: str, run: StoredRun, model: LoggedModel) -> RegisteredVersion:
-    """Log a model of a run, and make it the newest version of its name in the registry.
+    """Log a model of a run, and register it as the newest version of its name.
 
     Args:
         uri: The store's address.
-        run: Whose model it is.
+        run: The run.
         model: The model.
 
     Raises:
@@ -141,9 +141,8 @@ def register_model(uri: str, run: StoredRun, model: LoggedModel) -> RegisteredVe
     version = client.create_model_version(
         model.name, made.artifact_location, run.run_id, tags, description=description, model_id=made.model_id
     )
-    # What MLflow's pages link a logged model to its version by.
     versions = json.dumps([{"name": model.name, "version": version.version}])
-    client.set_logged_model_tags(made.model_id, {"mlflow.modelVersions": versions})
+    client.set_logged_model_tags(made.model_id, {compat.MODEL_VERSIONS_TAG: versions})
     return RegisteredVersion(model.name, str(version.version), made.model_id)
 
 
@@ -160,7 +159,7 @@ def _make_name(client: "MlflowClient", name: str) -> None:
 
 
 def _save(folder: Path, model: LoggedModel, *, model_id: str, run_id: str) -> None:
-    """Write MLflow's own folder of a model."""
+    """Write the model in MLflow's format."""
     import pandas as pd
     from mlflow.models import Model
     from mlflow.pyfunc import save_model

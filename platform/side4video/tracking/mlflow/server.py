@@ -1,7 +1,7 @@
-"""MLflow's own pages over a store, as a child process that leaves nothing behind.
+"""`mlflow server` over a store, as a child process.
 
-It listens on loopback unless told otherwise: MLflow asks for no login, and whoever reaches it can change and
-delete runs. One that is for several machines hands out artifacts too; then no machine needs to reach their folder.
+By default it listens on loopback only: MLflow has no login, and everyone who reaches it can change and delete runs. A
+server for several machines also stores artifacts, so that the machines need no common folder.
 """
 
 import os
@@ -24,33 +24,31 @@ import psutil
 from side4video.core.errors import InputError
 from side4video.core.network import is_loopback, names_here
 from side4video.core.paths import home
-from side4video.tracking.mlflow import connection
+from side4video.tracking.mlflow import compat, connection
 from side4video.tracking.mlflow.connection import TrackingError
 from side4video.tracking.mlflow.store import MLflowStore
 from side4video.tracking.redaction import redact_text
 
 START_SECONDS = 180.0
-"""How long the server may take to answer; a loaded machine has needed half a minute."""
+"""Time limit for the start; loaded machines have needed half a minute."""
 
 STOP_SECONDS = 10.0
-"""How long it may take to end before it is killed."""
+"""Time limit for the end, before it is killed."""
 
 _SETTINGS = {
-    # Jobs are MLflow's evaluations of language models: a second process of 240 MB.
+    # Jobs evaluate language models; they would start a second process of 240 MB.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
 
 
 def _host_settings(port: int, names: Sequence[str]) -> dict[str, str]:
-    """MLflow's settings for names by which it may be called; without names, its own: this machine and private networks.
+    """Environment variables that allow further host names; empty without names, which keeps MLflow's defaults.
 
-    Each name also stands for pages that come from it: MLflow's own send their questions with their address.
+    Each name is also allowed as an origin, because MLflow's pages send requests with their own address.
     """
     if not names:
         return {}
-    from mlflow.server.security_utils import get_default_allowed_hosts
-
-    hosts = [*get_default_allowed_hosts(), *names, *(f"{name}:*" for name in names)]
+    hosts = [*compat.default_allowed_hosts(), *names, *(f"{name}:*" for name in names)]
     origins = [f"{scheme}://{name}{end}" for name in names for scheme, end in (("http", f":{port}"), ("https", ""))]
     return {"MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts), "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(origins)}
 
@@ -68,17 +66,17 @@ class TrackingServer:
         allowed_hosts: Sequence[str] = (),
         workers: int = 1,
     ) -> None:
-        """Over this store, which must not be a server itself; nothing is started yet.
+        """Nothing is started yet.
 
         Args:
-            store: Whose database it is.
+            store: The store, which is a database, not a server.
             host: Address to listen on.
             port: Port to listen on.
-            artifacts: Folder or URI for the artifacts of experiments that are made through the server, by whatever
-                machine; empty: they are made here, and their artifacts lie in a folder of this machine.
-            allowed_hosts: Names by which browsers and workers may call it, beside this machine's own and addresses of
-                private networks.
-            workers: Processes that answer.
+            artifacts: Folder or URI for artifacts that the server stores for all machines; empty: artifacts are in a
+                folder of this machine.
+            allowed_hosts: Further host names that browsers and workers may use, beside this machine's names and
+                addresses of private networks.
+            workers: Number of server processes.
         """
         self.store, self.host, self.port = store, host, port
         self.artifacts, self.allowed_hosts, self.workers = artifacts, tuple(allowed_hosts), workers
@@ -87,21 +85,21 @@ class TrackingServer:
 
     @property
     def address(self) -> str:
-        """Where a browser on this machine finds it."""
+        """The address for a browser on this machine."""
         host = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104 compared, not bound
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @property
     def process_id(self) -> int:
-        """Of the child process; 0 while there is none."""
+        """Id of the child process; 0 if there is none."""
         return self._process.pid if self._process else 0
 
     def start(self) -> None:
         """Start the server and wait until it answers.
 
         Raises:
-            InputError: if the host is not this machine's, or the port is taken.
-            TrackingError: if the server ends or does not answer in time; its log is named.
+            InputError: If the host is not this machine's, or the port is in use.
+            TrackingError: If the server ends or does not answer in time; the message names its log.
         """
         self._check_port()
         if self.artifacts:
@@ -109,7 +107,7 @@ class TrackingServer:
         else:
             self.store.prepare()
         artifacts = self.artifacts or str(connection.artifact_folder(self.store.uri))
-        # By environment: a database's password does not belong on a command line, which every user can read.
+        # In the environment: all users can read command lines, and the URI may contain a password.
         places = {"MLFLOW_BACKEND_STORE_URI": self.store.uri, "MLFLOW_ARTIFACTS_DESTINATION": artifacts}
         places |= _host_settings(self.port, [*self.allowed_hosts, *([] if is_loopback(self.host) else names_here())])
         command = [sys.executable, "-m", "mlflow", "server", "--host", self.host, "--port", str(self.port)]
@@ -123,7 +121,7 @@ class TrackingServer:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    start_new_session=True,  # Ctrl-C is ours to pass on, once
+                    start_new_session=True,  # so that Ctrl-C reaches it only through `stop`
                 )
             self._wait_until_healthy(process)
         except BaseException:
@@ -131,17 +129,17 @@ class TrackingServer:
             raise
 
     def wait(self) -> None:
-        """Return when the server has ended by itself.
+        """Wait until the server ends.
 
         Raises:
-            TrackingError: because it was not told to.
+            TrackingError: When it ends without `stop`.
         """
         if self._process:
             code = self._process.wait()
             raise TrackingError(f"tracking: the server ended by itself (exit code {code}); see {self.log_file}")
 
     def stop(self) -> None:
-        """End the server and all that it started; does nothing if it is not running."""
+        """End the server and its child processes; does nothing if it is not running."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -168,7 +166,7 @@ class TrackingServer:
         self.stop()
 
     def _check_no_local_artifacts(self) -> None:
-        """Runs that were kept without a server name a folder of this machine, to which no other could write."""
+        """Refuse experiments whose artifacts are in a local folder, which other machines cannot write."""
         for name, location in self.store.artifact_locations().items():
             if location.startswith(("/", "file:")):
                 raise InputError(
@@ -210,8 +208,8 @@ class TrackingServer:
 
 @contextmanager
 def _signals_deferred() -> Iterator[None]:
-    """What would end this process does so after the block: a child that is begun in it is known by then."""
-    if threading.current_thread() is not threading.main_thread():  # others hear no signals
+    """Defer signals to the end of the block, so that a child process started in it is not lost."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread gets signals
         yield
         return
     received: list[int] = []
@@ -248,7 +246,7 @@ def _free_port(processes: socket.AddressFamily, host: str) -> int:
 
 def _last_line(file: Path) -> str:
     lines = [line.strip() for line in file.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1][:200] if lines else "it says nothing"
+    return lines[-1][:200] if lines else "it is empty"
 
 
 def _signal(process: psutil.Process, action: str) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from side4video.core.errors import InputError
 from side4video.core.metric import Metric
 from side4video.tracking.mlflow import connection
+from side4video.tracking.mlflow.compat import DESCRIPTION_TAG, KIND, KIND_TAG, PARENT_TAG, VIEW_TAG
 from side4video.tracking.mlflow.connection import OutageError, translate_errors
 from side4video.tracking.mlflow.parameters import TAG_LIMIT, VALUE_LIMIT, batches, cut, flatten, plain_name
 from side4video.tracking.mlflow.saved_views import arms_filter, as_tag, sweep_view, varying
@@ -23,16 +24,7 @@ from side4video.tracking.mlflow.search import filter_text, find_run, quoted, sea
 from side4video.tracking.mlflow.writer import Writer
 from side4video.tracking.redaction import redact, redact_text
 from side4video.tracking.run_store import Status, StoredRun
-from side4video.tracking.tags import (
-    DESCRIPTION_TAG,
-    EXPERIMENT_DESCRIPTION,
-    KEY_TAG,
-    KIND,
-    KIND_TAG,
-    PARENT_TAG,
-    SWEEP_TAG,
-    VIEW_TAG,
-)
+from side4video.tracking.tags import EXPERIMENT_DESCRIPTION, KEY_TAG, SWEEP_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -10,7 +10,7 @@ from PIL import Image
 
 from side4video.apps.search.page import PageMatch, search_page
 from side4video.core.text import format_length
-from side4video.reports.html import write_page
+from side4video.reports.render import write_page
 
 NAME = "<script>alert('x')</script>&\".mp4"
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from side4video.core.errors import InputError
-from side4video.data.decode.frames import decode_frames, frames
+from side4video.data.decode import frames
+from side4video.data.decode.frames import decode_frames
 from side4video.data.decode.video_source import BrokenClip
 
 SHARED = Path(os.environ.get("SIDE4VIDEO_SHARED_DATA") or Path(__file__).resolve().parents[5] / "shared" / "data")
@@ -119,7 +120,7 @@ def test_pyav_jumps_only_to_a_key_frame_that_lies_ahead(videos):
         targets = [0, 11, 13, 22, 40, 41, 79]
         made, here = [], -1
         for target in targets:
-            if (key := frames._jump(index, here, target)) is not None:
+            if (key := frames._seek_time(index, here, target)) is not None:
                 made.append(index.times.index(key))
             here = target
         assert set(made) <= jumps
@@ -128,7 +129,7 @@ def test_pyav_jumps_only_to_a_key_frame_that_lies_ahead(videos):
 
 def counted(monkeypatch):
     """How many frames come out of PyAV, added up."""
-    given, decoded = [], frames._decoded
+    given, decoded = [], frames._iterate_frames
 
     def count(*arguments):
         for frame in decoded(*arguments):
@@ -149,7 +150,7 @@ def test_pyav_skips_what_no_wanted_frame_builds_on(videos, monkeypatch):
 
 
 def test_where_skipping_loses_a_frame_nothing_is_skipped(videos, monkeypatch):
-    path, decoded = str(videos / "long_gop.mp4"), frames._decoded
+    path, decoded = str(videos / "long_gop.mp4"), frames._iterate_frames
 
     def lossy(container, stream, times):
         return (frame for n, frame in enumerate(decoded(container, stream, times)) if times is None or n % 2)

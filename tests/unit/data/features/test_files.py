@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from side4video.core.errors import InputError
-from side4video.data.features.files import NotARowsFile, RowsFile, RowsWriter, row_bytes
+from side4video.data.features.files import InvalidRowsFile, RowsFile, RowsWriter, row_bytes
 
 ROWS = 5
 
@@ -130,13 +130,13 @@ DAMAGE = {
 def test_a_damaged_file_is_none(tmp_path, kind):
     write(tmp_path / "rows")
     (tmp_path / "rows").write_bytes(DAMAGE[kind]((tmp_path / "rows").read_bytes()))
-    with pytest.raises(NotARowsFile):
+    with pytest.raises(InvalidRowsFile):
         RowsFile(tmp_path / "rows")
 
 
 def test_a_file_of_the_library_is_none_of_ours(tmp_path):
     save_file(rows(), tmp_path / "rows")
-    with pytest.raises(NotARowsFile, match="not one that a feature cache writes"):
+    with pytest.raises(InvalidRowsFile, match="not one that a feature cache writes"):
         RowsFile(tmp_path / "rows")
 
 

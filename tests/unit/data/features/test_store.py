@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from side4video.data.features.files import NotARowsFile, RowsWriter
-from side4video.data.features.store import ROWS, FeatureStore, Missing
+from side4video.data.features.files import InvalidRowsFile, RowsWriter
+from side4video.data.features.store import ROWS, FeatureStore, MissingShard
 
 LAYOUT = {"labels": torch.empty((), dtype=torch.int64, device="meta")}
 ENTRIES = {ROWS: LAYOUT, "pooled": LAYOUT}
@@ -58,9 +58,9 @@ def test_a_file_that_was_moved_is_foreign(store, other):
     write_all(store)
     view, shard, entry = other
     shutil.copyfile(store.path(0, 0, "pooled"), store.path(view, shard, entry))
-    with pytest.raises(NotARowsFile, match="another place"):
+    with pytest.raises(InvalidRowsFile, match="another place"):
         store.open(view, shard, entry)
-    assert list(store.missing()) == [Missing(view, shard, (entry,))]
+    assert list(store.missing()) == [MissingShard(view, shard, (entry,))]
     assert store.lacks(view, shard) == (entry,)
     store.open(0, 0, "pooled").close()
 
@@ -74,19 +74,19 @@ def test_a_file_of_another_store_is_foreign(store, change):
     assert source != target
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
-    with pytest.raises(NotARowsFile, match="another place"):
+    with pytest.raises(InvalidRowsFile, match="another place"):
         other.open(0, 0, "pooled")
 
 
 def test_another_number_of_rows_is_foreign(store):
     write(store, 0, 0, "pooled")
-    with pytest.raises(NotARowsFile, match="another place"):
+    with pytest.raises(InvalidRowsFile, match="another place"):
         replace(store, copies=3).open(0, 0, "pooled")
 
 
 def test_bytes_are_of_all_views_and_copies(store):
     rows = 6 * 2
     assert store.bytes == rows * 2 * 2 * 8  # two views of two entries of an int64 each
-    assert store.bytes_of(Missing(0, 0, ("pooled",))) == SHARD * 2 * 8
+    assert store.bytes_of(MissingShard(0, 0, ("pooled",))) == SHARD * 2 * 8
     assert replace(store, clips=7).shards == 3
     assert replace(store, clips=7).clips_of(2) == range(6, 7)

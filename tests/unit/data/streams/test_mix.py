@@ -10,11 +10,11 @@ from pydantic import TypeAdapter
 
 from side4video.data.decode.augmentation import CutMixSpec, Mix, MixupOrCutMixSpec, MixupSpec
 from side4video.data.streams.batch import ClipBatch
-from side4video.data.streams.mix import WHOLE, Blend, Box, draw_box, draw_mix, mix_clips, mix_pair
+from side4video.data.streams.mix import SHARE_SCALE, Blend, Box, draw_box, draw_mix, mix_clips, mix_pair
 
 HALF = 0.5
 SPECS = {"mixup": MixupSpec(), "cutmix": CutMixSpec(), "mixup-or-cutmix": MixupOrCutMixSpec()}
-SHARES = [0, 1, 2**15 - 1, 2**15, 12345, 54321, WHOLE - 1, WHOLE]
+SHARES = [0, 1, 2**15 - 1, 2**15, 12345, 54321, SHARE_SCALE - 1, SHARE_SCALE]
 
 
 def clips(count=2, *, frames=3, height=10, width=12, seed=0):
@@ -48,9 +48,9 @@ def check_blend(blend):
     """A blend of two clips, in place, is within half a level of what is stated."""
     for share in SHARES:
         own, partner = clips(seed=share)
-        expected = stated_blend(own, partner, share / WHOLE)
+        expected = stated_blend(own, partner, share / SHARE_SCALE)
         total = own.astype(int) + partner
-        assert blend(own, partner, Blend(share)) == share / WHOLE
+        assert blend(own, partner, Blend(share)) == share / SHARE_SCALE
         for found, exact in zip((own, partner), expected, strict=True):
             assert np.abs(found - exact).max() <= HALF, share
         assert (own.astype(int) + partner == total).all()
@@ -73,7 +73,7 @@ def test_of_normalised_frames_too():
 
 def test_mixup_at_its_ends_leaves_clips_or_exchanges_them():
     own, partner = clips()
-    for share, expected in ((WHOLE, (own, partner)), (0, (partner, own))):
+    for share, expected in ((SHARE_SCALE, (own, partner)), (0, (partner, own))):
         first, second = own.copy(), partner.copy()
         mix_pair(first, second, Blend(share))
         assert (first == expected[0]).all()
@@ -86,26 +86,26 @@ def test_mixup_at_its_ends_leaves_clips_or_exchanges_them():
 
 
 def truncating(own, partner, drawn):
-    first, second = stated_blend(own, partner, drawn.share / WHOLE)
+    first, second = stated_blend(own, partner, drawn.share / SHARE_SCALE)
     own[:], partner[:] = first.astype(np.uint8), second.astype(np.uint8)
-    return drawn.share / WHOLE
+    return drawn.share / SHARE_SCALE
 
 
 def in_bytes(own, partner, drawn):
-    taken = (partner - own) * np.float32(1 - drawn.share / WHOLE)  # differences of uint8 wrap around
+    taken = (partner - own) * np.float32(1 - drawn.share / SHARE_SCALE)  # differences of uint8 wrap around
     own[:], partner[:] = np.rint(own + taken).astype(np.uint8), np.rint(partner - taken).astype(np.uint8)
-    return drawn.share / WHOLE
+    return drawn.share / SHARE_SCALE
 
 
 def of_the_other(own, partner, drawn):
-    mix_pair(own, partner, Blend(WHOLE - drawn.share))
-    return drawn.share / WHOLE
+    mix_pair(own, partner, Blend(SHARE_SCALE - drawn.share))
+    return drawn.share / SHARE_SCALE
 
 
 def one_after_the_other(own, partner, drawn):
-    own[:] = np.rint(stated_blend(own, partner, drawn.share / WHOLE)[0])
-    partner[:] = np.rint(stated_blend(own, partner, drawn.share / WHOLE)[1])  # of what is mixed already
-    return drawn.share / WHOLE
+    own[:] = np.rint(stated_blend(own, partner, drawn.share / SHARE_SCALE)[0])
+    partner[:] = np.rint(stated_blend(own, partner, drawn.share / SHARE_SCALE)[1])  # of what is mixed already
+    return drawn.share / SHARE_SCALE
 
 
 @pytest.mark.parametrize("twin", [truncating, in_bytes, of_the_other, one_after_the_other])
@@ -123,9 +123,9 @@ def check_cut(cut):
     rng = np.random.default_rng(3)
     clipped = 0
     for _ in range(200):
-        share = int(rng.integers(WHOLE + 1))
+        share = int(rng.integers(SHARE_SCALE + 1))
         box = draw_box(share, (10, 12), rng)
-        side = np.sqrt(1 - share / WHOLE)
+        side = np.sqrt(1 - share / SHARE_SCALE)
         clipped += box.area < int(10 * side) * int(12 * side)
         own, partner = clips()
         expected = stated_cut(own, partner, box)
@@ -152,7 +152,7 @@ def test_the_share_is_exactly_what_is_left_of_the_clip():
 def as_drawn(own, partner, box, share):
     """Counts the box before it is cut off."""
     mix_pair(own, partner, box)
-    return share / WHOLE
+    return share / SHARE_SCALE
 
 
 def box_a_frame(own, partner, box, _):
@@ -182,11 +182,11 @@ class Centre:
 
 def test_boxes_are_those_of_timm(monkeypatch):
     for share, (row, column), size in product(
-        (0, 1, 20000, 40001, WHOLE - 1, WHOLE), ((0, 0), (4, 11), (9, 5)), ((10, 12), (11, 13))
+        (0, 1, 20000, 40001, SHARE_SCALE - 1, SHARE_SCALE), ((0, 0), (4, 11), (9, 5)), ((10, 12), (11, 13))
     ):
         told = [row, column]
         monkeypatch.setattr(timm.data.mixup.np.random, "randint", lambda *_, told=told, **__: told.pop(0))
-        top, bottom, left, right = timm.data.mixup.rand_bbox(size, share / WHOLE)
+        top, bottom, left, right = timm.data.mixup.rand_bbox(size, share / SHARE_SCALE)
         assert draw_box(share, size, Centre(row, column)) == Box(int(top), int(bottom), int(left), int(right))
 
 
@@ -213,7 +213,7 @@ def test_what_is_drawn_comes_as_often_as_said():
 
 @pytest.mark.parametrize("alpha", [0.2, 0.8, 1.0, 5.0])
 def test_shares_have_the_moments_of_beta(alpha):
-    shares = np.array([drawn.share / WHOLE for drawn in draws(MixupSpec(alpha=alpha))])
+    shares = np.array([drawn.share / SHARE_SCALE for drawn in draws(MixupSpec(alpha=alpha))])
     assert shares.mean() == pytest.approx(0.5, abs=0.03)
     assert shares.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.1)
     assert ((shares >= 0) & (shares <= 1)).all()
@@ -221,7 +221,7 @@ def test_shares_have_the_moments_of_beta(alpha):
 
 def test_each_kind_of_both_has_its_own_alpha():
     found = draws(MixupOrCutMixSpec(mixup_alpha=200.0, cutmix_alpha=0.05))
-    shares = np.array([drawn.share / WHOLE for drawn in found if isinstance(drawn, Blend)])
+    shares = np.array([drawn.share / SHARE_SCALE for drawn in found if isinstance(drawn, Blend)])
     areas = np.array([drawn.area / 64**2 for drawn in found if isinstance(drawn, Box)])
     assert shares.std() < 0.05
     assert np.mean(areas < 0.05) > 0.35
@@ -297,7 +297,7 @@ def test_no_trace_in_the_process():
 
 
 def test_the_numbers_fit_where_they_are_counted():
-    assert np.iinfo(np.int32).max > 255 * WHOLE + WHOLE // 2
+    assert np.iinfo(np.int32).max > 255 * SHARE_SCALE + SHARE_SCALE // 2
 
 
 def test_the_document():

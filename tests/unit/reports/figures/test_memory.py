@@ -26,7 +26,7 @@ class Planner:
 
     def __call__(self, spec, *, classes):
         self.seen[spec.name] = (spec, classes)
-        return PlannedPeak(spec.clips_of_a_part * 2**30, 10 * spec.clips_of_a_part)
+        return PlannedPeak(spec.clips_per_part * 2**30, 10 * spec.clips_per_part)
 
 
 class Phases:

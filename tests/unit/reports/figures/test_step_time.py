@@ -64,19 +64,19 @@ def test_a_run_that_did_not_end_has_no_times():
 def test_an_estimate_adds_up_to_the_plans_step():
     spec = tiny()
     plan = plan_experiment(spec, classes=8)
-    budget = estimated_budget(plan, clips=spec.clips_of_a_part, is_cached=False)
+    budget = estimated_budget(plan, clips=spec.clips_per_part, is_cached=False)
     assert budget.step_seconds == pytest.approx(plan.estimates["step_seconds"])
     assert budget.seconds["recompute"] == pytest.approx(
         plan.estimates["recompute_share"] * plan.estimates["step_seconds"]
     )
-    twin = estimated_budget(plan, clips=2 * spec.clips_of_a_part, is_cached=False)
+    twin = estimated_budget(plan, clips=2 * spec.clips_per_part, is_cached=False)
     assert twin.step_seconds != pytest.approx(plan.estimates["step_seconds"])
 
 
 def test_features_from_a_slow_disk_are_waited_for():
     spec = tiny(features={"kind": "cached", "views": 4})
     plan = plan_experiment(spec, classes=8, clips=ClipCounts(20, 20), disk_gigabytes_per_second=1e-6)
-    budget = estimated_budget(plan, clips=spec.clips_of_a_part, is_cached=True)
+    budget = estimated_budget(plan, clips=spec.clips_per_part, is_cached=True)
     assert budget.step_seconds == pytest.approx(plan.estimates["step_seconds"])
     assert budget.seconds["reading"] > 0.9 * budget.step_seconds
     assert "backbone" not in budget.seconds

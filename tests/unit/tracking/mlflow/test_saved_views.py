@@ -5,9 +5,10 @@ import json
 import pytest
 
 from side4video.core.metric import Metric
+from side4video.tracking.mlflow.compat import VIEW_TAG
 from side4video.tracking.mlflow.saved_views import MAX_PARAMETERS, as_tag, runs_view, sweep_view, varying
 from side4video.tracking.sweep_logger import children_of
-from side4video.tracking.tags import SWEEP_TAG, VIEW_TAG
+from side4video.tracking.tags import SWEEP_TAG
 
 LIMIT = 5000
 """Characters of an experiment's tag that every store takes."""

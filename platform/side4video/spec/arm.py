@@ -15,16 +15,20 @@ from side4video.core.errors import InputError
 from side4video.spec.comparable import incomparable_arms
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import SpecError, parse_experiment, set_path
-from side4video.spec.protocol import Compared
-from side4video.spec.space import RandomChooser, draw
+from side4video.spec.protocol import ComparedResult
+from side4video.spec.space import RandomSampler, sample_overrides
 from side4video.spec.sweep import ArmEntry, SweepSpec
+from pathlib import Path
+from typing import Any
+from side4video.spec.load import apply_override, parse_document, read_text, read_yaml
+from side4video.spec.sweep import SweepSpec
 
-NAME_LIMIT = 80
-MOST_PROBLEMS = 12
+MAX_NAME_LENGTH = 80
+MAX_PROBLEMS = 12
 """Mistakes of arms that are told at once."""
 TableEntry = tuple[str, ArmEntry]
 """Name of a table, and one of its rows before it is checked."""
-TRIED = 32
+CHECKED_SAMPLES = 32
 """Draws of a search space that are checked before it is searched."""
 
 
@@ -50,7 +54,7 @@ class Arm:
     repeat: int = 0
     """Which of its seeds it is, from 0."""
     duplicates: tuple["Arm", ...] = ()
-    """Further rows of the sweep that are the same experiment; they train once (see `distinct`)."""
+    """Further rows of the sweep that are the same experiment; they train once (see `merge_duplicates`)."""
 
     @cached_property
     def key(self) -> str:
@@ -93,7 +97,7 @@ class Sweep:
     @property
     def arms(self) -> tuple[Arm, ...]:
         """The distinct experiments, in the document's order, each with its duplicates."""
-        return distinct(self.rows)
+        return merge_duplicates(self.rows)
 
     @property
     def base_experiment(self) -> Experiment:
@@ -115,7 +119,10 @@ class Sweep:
             InputError: If it is no experiment.
         """
         return make_rows(
-            self.spec, self.base, [("", _entry(f"{number}: {describe(overrides)}", overrides))], self.source
+            self.spec,
+            self.base,
+            [("", _make_entry(f"{number}: {describe_overrides(overrides)}", overrides))],
+            self.source,
         )
 
 
@@ -131,15 +138,15 @@ def build_sweep(spec: SweepSpec, base: Mapping[str, Any], source: str) -> Sweep:
         InputError: If the base or an arm is no experiment; it names the arm and the path. If arms answer different
             questions (`spec.protocol`), no column says so and `compare_anyway` does not either.
     """
-    changed = apply(base, spec.overrides, f"{source}: overrides")
+    changed = apply_overrides(base, spec.overrides, f"{source}: overrides")
     experiment = parse_experiment(changed, source=f"{source}: base")
-    spec = _with_the_tasks_metric(spec, experiment, source)
-    _must_be_evaluated_in_time(spec, experiment, source)
-    rows = make_rows(spec, changed, list(_entries(spec)), source)
+    spec = _with_task_metric(spec, experiment, source)
+    _check_evaluation_interval(spec, experiment, source)
+    rows = make_rows(spec, changed, list(_list_entries(spec)), source)
     if spec.reference and not spec.optuna and spec.reference not in {row.label for row in rows}:
         labels = ", ".join(dict.fromkeys(row.label for row in rows))
         raise InputError(f"{source}: reference", f"no arm is called {spec.reference!r}", allowed=labels)
-    drawn = _try_each_value(spec, changed, source) if spec.optuna else ()
+    drawn = _sample_arms(spec, changed, source) if spec.optuna else ()
     for row in rows or drawn:
         if row.experiment.task.kind != experiment.task.kind:
             raise InputError(
@@ -151,17 +158,17 @@ def build_sweep(spec: SweepSpec, base: Mapping[str, Any], source: str) -> Sweep:
         if row.experiment.cluster.is_elastic:
             raise InputError(
                 f"{source}: arm {row.label}: cluster.workers",
-                f"{row.experiment.cluster.workers_in_words}, as the cluster has room",
+                f"{row.experiment.cluster.workers_text}, as the cluster has room",
                 allowed="a number: arms that ran on different numbers of workers are not one comparison",
-                fix=f"set it to {row.experiment.cluster.fewest_workers}",
+                fix=f"set it to {row.experiment.cluster.min_workers}",
             )
     seen = [row for row in rows or drawn if not row.repeat]
-    if problems := incomparable_arms(spec, experiment, seen, as_compared(seen), source=source):
-        raise SpecError(_the_first(problems, source))
+    if problems := incomparable_arms(spec, experiment, seen, as_compared_results(seen), source=source):
+        raise SpecError(_limit_problems(problems, source))
     return Sweep(spec, changed, source, rows)
 
 
-def _with_the_tasks_metric(spec: SweepSpec, base: Experiment, source: str) -> SweepSpec:
+def _with_task_metric(spec: SweepSpec, base: Experiment, source: str) -> SweepSpec:
     """The metric that the task is judged by, unless another one of its own is named."""
     own = [f"eval/{metric.name}" for metric in base.task.metrics]
     if "metric" not in spec.model_fields_set:
@@ -186,7 +193,7 @@ def make_rows(spec: SweepSpec, base: Mapping[str, Any], entries: Sequence[TableE
     for table, entry in entries:
         where = f"{source}: arm {f'{table}: ' if table else ''}{entry.label}"
         try:
-            document = apply(base, entry.overrides, where)
+            document = apply_overrides(base, entry.overrides, where)
             first = parse_experiment(document, source=where).seed
             for seed in range(first, first + spec.seeds):
                 named = {**document, "seed": seed, "name": arm_name(spec.name, table, entry.label, seed=seed)}
@@ -198,19 +205,19 @@ def make_rows(spec: SweepSpec, base: Mapping[str, Any], entries: Sequence[TableE
         except InputError as error:
             problems.append(error)
     if problems:
-        raise SpecError(_the_first(list({str(problem): problem for problem in problems}.values()), source))
+        raise SpecError(_limit_problems(list({str(problem): problem for problem in problems}.values()), source))
     return tuple(rows)
 
 
-def _the_first(problems: list[InputError], source: str) -> list[InputError]:
+def _limit_problems(problems: list[InputError], source: str) -> list[InputError]:
     """As many as somebody reads: one wrong path is wrong in every arm of a grid."""
-    if len(problems) <= MOST_PROBLEMS:
+    if len(problems) <= MAX_PROBLEMS:
         return problems
-    rest = InputError(source, f"and {len(problems) - MOST_PROBLEMS} more mistakes, perhaps the same in other arms")
-    return [*problems[:MOST_PROBLEMS], rest]
+    rest = InputError(source, f"and {len(problems) - MAX_PROBLEMS} more mistakes, perhaps the same in other arms")
+    return [*problems[:MAX_PROBLEMS], rest]
 
 
-def distinct(rows: Iterable[Arm]) -> tuple[Arm, ...]:
+def merge_duplicates(rows: Iterable[Arm]) -> tuple[Arm, ...]:
     """Rows that are the same experiment, as one arm."""
     groups: dict[str, list[Arm]] = {}
     for row in rows:
@@ -218,7 +225,7 @@ def distinct(rows: Iterable[Arm]) -> tuple[Arm, ...]:
     return tuple(replace(first, duplicates=tuple(others)) for first, *others in groups.values())
 
 
-def apply(base: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> dict[str, Any]:
+def apply_overrides(base: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> dict[str, Any]:
     """A copy of a document with values at dotted paths.
 
     Raises:
@@ -230,10 +237,10 @@ def apply(base: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> 
     return document
 
 
-def describe(overrides: Mapping[str, Any]) -> str:
+def describe_overrides(overrides: Mapping[str, Any]) -> str:
     """`layers=4, dim=128`: overrides in short."""
     names = short_names(overrides)
-    return ", ".join(f"{names[path]}={_in_short(value)}" for path, value in overrides.items()) or "the base"
+    return ", ".join(f"{names[path]}={_format_value(value)}" for path, value in overrides.items()) or "the base"
 
 
 def short_names(paths: Iterable[str]) -> dict[str, str]:
@@ -243,11 +250,11 @@ def short_names(paths: Iterable[str]) -> dict[str, str]:
     for path in unique:
         words = path.removesuffix(".kind").split(".")
         endings = [".".join(words[-count:]) for count in range(1, len(words) + 1)]
-        names[path] = next((name for name in endings if _is_only(name, unique)), endings[-1])
+        names[path] = next((name for name in endings if _is_unique(name, unique)), endings[-1])
     return names
 
 
-def _is_only(name: str, paths: Sequence[str]) -> bool:
+def _is_unique(name: str, paths: Sequence[str]) -> bool:
     ends = [path.removesuffix(".kind") for path in paths]
     return sum(end == name or end.endswith(f".{name}") for end in ends) == 1
 
@@ -261,10 +268,10 @@ def swept_values(rows: Sequence[Arm]) -> list[dict[str, Any]]:
     return [{names[path]: value for path, value in values.items()} for values in changed_values(rows)]
 
 
-def as_compared(rows: Sequence[Arm]) -> list[Compared]:
+def as_compared_results(rows: Sequence[Arm]) -> list[ComparedResult]:
     """The rows as results of one table, whose columns are what any of them changes."""
     return [
-        Compared(row.row_name, dotted(row.experiment.resolved()), shown=dotted(values))
+        ComparedResult(row.row_name, dotted(row.experiment.resolved()), shown=dotted(values))
         for row, values in zip(rows, changed_values(rows), strict=True)
     ]
 
@@ -273,7 +280,7 @@ def changed_values(rows: Sequence[Arm]) -> list[dict[str, Any]]:
     """The same as `swept_values`, under whole dotted paths."""
     paths = _changed_paths(rows)
     documents = (row.experiment.resolved() for row in rows)
-    return [{path: _at(document, path) for path in paths} for document in documents]
+    return [{path: _value_at(document, path) for path in paths} for document in documents]
 
 
 def _changed_paths(rows: Sequence[Arm]) -> list[str]:
@@ -286,7 +293,7 @@ def _changed_paths(rows: Sequence[Arm]) -> list[str]:
     return list(paths)
 
 
-def _at(document: Mapping[str, Any], path: str) -> Any:
+def _value_at(document: Mapping[str, Any], path: str) -> Any:
     place: Any = document
     for key in path.split("."):
         if not isinstance(place, Mapping) or key not in place:
@@ -297,10 +304,10 @@ def _at(document: Mapping[str, Any], path: str) -> Any:
     return json.dumps(place) if isinstance(place, list) else place
 
 
-def _in_short(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, Mapping):
         inner = [str(value["kind"])] if "kind" in value else []
-        inner += [f"{key}={_in_short(each)}" for key, each in value.items() if key != "kind"]
+        inner += [f"{key}={_format_value(each)}" for key, each in value.items() if key != "kind"]
         return " ".join(inner)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
@@ -309,29 +316,29 @@ def arm_name(sweep: str, table: str, label: str, *, seed: int) -> str:
     """A name for an arm's experiment: sweep, table, label and seed, in the letters that a name may have."""
     text = "-".join(part for part in (sweep, table, label) if part)
     plain, ending = re.sub(r"[^A-Za-z0-9._]+", "-", text), f"-s{seed}"
-    return plain[: NAME_LIMIT - len(ending)].rstrip("-.") + ending
+    return plain[: MAX_NAME_LENGTH - len(ending)].rstrip("-.") + ending
 
 
-def _entry(label: str, overrides: Mapping[str, Any]) -> ArmEntry:
+def _make_entry(label: str, overrides: Mapping[str, Any]) -> ArmEntry:
     """A row that nobody wrote: its label may be longer than a user's."""
     return ArmEntry.model_construct(label=label, overrides=overrides)
 
 
-def _entries(spec: SweepSpec) -> Iterable[TableEntry]:
+def _list_entries(spec: SweepSpec) -> Iterable[TableEntry]:
     if spec.grid:
         for values in itertools.product(*spec.grid.values()):
             overrides = dict(zip(spec.grid, values, strict=True))
-            yield "", _entry(describe(overrides), overrides)
+            yield "", _make_entry(describe_overrides(overrides), overrides)
     for name, table in spec.tables.items():
         for arm in table.arms:
             yield name, arm.model_copy(update={"overrides": {**table.overrides, **arm.overrides}})
     if spec.random:
         for number in range(spec.random.arms):
-            overrides = draw(spec.random.space, RandomChooser("sweep", spec.random.seed, number))
-            yield "", _entry(f"{number}: {describe(overrides)}", overrides)
+            overrides = sample_overrides(spec.random.space, RandomSampler("sweep", spec.random.seed, number))
+            yield "", _make_entry(f"{number}: {describe_overrides(overrides)}", overrides)
 
 
-def _must_be_evaluated_in_time(spec: SweepSpec, experiment: Experiment, source: str) -> None:
+def _check_evaluation_interval(spec: SweepSpec, experiment: Experiment, source: str) -> None:
     if spec.scheduler.kind == "none":
         return
     every, length = experiment.evaluation.every_epochs, experiment.optimization.length
@@ -346,8 +353,46 @@ def _must_be_evaluated_in_time(spec: SweepSpec, experiment: Experiment, source: 
     )
 
 
-def _try_each_value(spec: SweepSpec, base: Mapping[str, Any], source: str) -> tuple[Arm, ...]:
+def _sample_arms(spec: SweepSpec, base: Mapping[str, Any], source: str) -> tuple[Arm, ...]:
     """What can be known of arms that are still to be proposed: some drawn at random must be experiments."""
     space = spec.optuna.space if spec.optuna else {}
-    drawn = [draw(space, RandomChooser("trial", number)) for number in range(TRIED)]
-    return make_rows(spec, base, [("", _entry(describe(overrides), overrides)) for overrides in drawn], source)
+    drawn = [sample_overrides(space, RandomSampler("trial", number)) for number in range(CHECKED_SAMPLES)]
+    return make_rows(
+        spec, base, [("", _make_entry(describe_overrides(overrides), overrides)) for overrides in drawn], source
+    )
+
+def load_sweep(path: str | Path, overrides: tuple[str, ...] = ()) -> Sweep:
+    """Read a sweep and check every arm of it.
+
+    Args:
+        path: The file.
+        overrides: `dotted.path=value` each, of the sweep's document; `overrides.method.dim=64` cannot be said so,
+            for its keys hold dots themselves: write `overrides={method.dim: 64}`.
+
+    Raises:
+        InputError: If the file, the base or an arm is wrong.
+    """
+    file = Path(path)
+    text = read_text(file)
+    document = read_yaml(text, str(file))
+    for override in overrides:
+        apply_override(document, override)
+    spec = parse_document(SweepSpec, document, source=str(file), text=text)
+    return build_sweep(spec, _base(spec, file), str(file))
+
+
+def is_sweep(path: str | Path) -> bool:
+    """Whether a file is a sweep's: it names the base of its arms.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    return "base" in read_yaml(read_text(Path(path)), str(path))
+
+
+def _base(spec: SweepSpec, file: Path) -> dict[str, Any]:
+    if not isinstance(spec.base, str):
+        return dict(spec.base)
+    base = (file.parent / spec.base).resolve()
+    return read_yaml(read_text(base), str(base))
+
