@@ -19,7 +19,7 @@ from side4video.core.units import as_gib
 from side4video.engine.pack import Pack
 from side4video.engine.process_group import ProcessGroup
 from side4video.engine.step import Plan, train_step
-from side4video.engine.step_timer import StepTimer, seconds
+from side4video.engine.step_timer import StepTimer, phase_seconds
 from side4video.engine.student import Student, StudentModule
 from side4video.models.frozen_features import features_of_batch
 from side4video.models.towers.frozen_tower import FrozenTower
@@ -102,7 +102,7 @@ def run_steps(pack: Pack, batch: RandomBatch, *, steps: int = 5) -> dict[str, fl
         if step == 0:
             reset(device)
             continue
-        times = seconds(timer.take())
+        times = phase_seconds(timer.take())
         times["step"] = sum(times.values()) - times.get("transfer", 0.0)
         for name, value in times.items():
             spent.setdefault(name, []).append(value)

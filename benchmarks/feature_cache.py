@@ -30,7 +30,7 @@ from side4video.data.features.cache import Clips, FeatureCache
 from side4video.data.streams.loader import TrainingStream
 from side4video.engine.pack import Pack
 from side4video.engine.step import Plan, train_step
-from side4video.engine.step_timer import StepTimer, seconds
+from side4video.engine.step_timer import StepTimer, phase_seconds
 from side4video.models.frozen_features import entry_layouts, frozen_features, request_of, to_entries
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.spec.experiment import Experiment
@@ -156,7 +156,7 @@ def measure(prepared: Bench, kind: str, arguments: argparse.Namespace) -> dict[s
             timer.mark("data_wait")
             train_step(prepared.pack, parts, step=step, plan=Plan(1000, 1000), timer=timer)
             if step:
-                times = seconds(timer.take())
+                times = phase_seconds(timer.take())
                 for name, value in {**times, "step": sum(times.values())}.items():
                     spent.setdefault(name, []).append(value)
         stream.close()

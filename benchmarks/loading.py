@@ -40,8 +40,7 @@ from side4video.apps.data_pack.pack import Packing, repack
 from side4video.core.worker_pool import WorkerPool
 from side4video.data.clip import Clip
 from side4video.data.datasets.packed import PackedSpec
-from side4video.data.decode import clip_frames, transforms
-from side4video.data.decode.frames import frames
+from side4video.data.decode import clip_frames, frames, transforms
 from side4video.data.spec import DataSpec
 from side4video.data.storage import file_size
 from side4video.data.streams import reader
@@ -253,7 +252,9 @@ def measure(encoder: str, arguments: argparse.Namespace) -> dict[str, Any]:
         packed = {codec: packed_clips(paths, Path(folder), codec) for codec in CODECS}
         options = {"workers": arguments.workers, "ahead": arguments.ahead, "rounds": arguments.rounds}
         found = compare(paths, packed, **options)
-        sizes = {codec: sum(file_size(clip.path) or 0 for clip in clips) / len(clips) for codec, clips in packed.items()}
+        sizes = {
+            codec: sum(file_size(clip.path) or 0 for clip in clips) / len(clips) for codec, clips in packed.items()
+        }
     plain = found["plain"]
     ratios = {
         name: {
@@ -297,7 +298,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=32)
     parser.add_argument("--ahead", type=int, default=6, help="Epochs of one decode, where there are several.")
     arguments = parser.parse_args()
-    decord.logging.set_level(decord.logging.RAY_SETTINGS)
+    decord.logging.set_level(decord.logging.QUIET)
     torch.set_num_threads(1)
     rows = {}
     for encoder in ENCODERS:

@@ -114,7 +114,7 @@ def keep(matching: TokenMatching, pairs: int) -> PairScores:
     """Random captions and videos, batch by batch, as an evaluation keeps them; a pair has something in common."""
     module = SimpleNamespace(matching=matching, scale=lambda: torch.tensor(100.0))
     task = SimpleNamespace(rescoring=NoRescoring(), keep="fp16", bank=())
-    scores = PairScores(module, task, videos=pairs, tell=tell)
+    scores = PairScores(module, task, videos=pairs, report_progress=tell)
     for first in range(0, pairs, BATCH):
         count = min(BATCH, pairs - first)
         common_B1E = torch.randn(count, 1, CHANNELS)

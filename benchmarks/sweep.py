@@ -36,8 +36,7 @@ from side4video.engine.student import Student
 from side4video.models.networks.contract import FrozenFeatures
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.planning.packs import Planner, cached_planner, make_packs, speedup
-from side4video.spec.arm import load_sweep
-from side4video.spec.arm import Arm, Sweep
+from side4video.spec.arm import Arm, Sweep, load_sweep
 from sweep_packs import (
     SCHEDULE,
     Group,

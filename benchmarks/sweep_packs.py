@@ -21,10 +21,9 @@ from side4video.models.frozen_features import features_of_batch
 from side4video.models.networks.contract import FrozenFeatures
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.planning.memory_tracker import MemoryTracker
-from side4video.planning.packs import Member, plan_pack_memory
-from side4video.planning.packs import Planner
-from side4video.spec.load import parse_experiment
+from side4video.planning.packs import Member, Planner, plan_pack_memory
 from side4video.spec.arm import Arm, apply_overrides
+from side4video.spec.load import parse_experiment
 
 TOY = {
     "backbone": {

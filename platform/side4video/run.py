@@ -108,7 +108,7 @@ def _run(experiments: Mapping[str, Experiment], context: RunContext, watchdog: W
     base.data.dataset.prepare()
     students = {name: build_student(name, spec, process, tower) for name, spec in experiments.items()}
     pack = Pack(functools.partial(features_of_batch, tower), list(students.values()))
-    with _streams(base, context, tower, pack) as (training, testing, videos, cached):
+    with _Streams(base, context, tower, pack) as (training, testing, videos, cached):
         steps = base.optimization.length.in_steps(training.steps_per_epoch)
         plan = Plan(max(1, steps), training.steps_per_epoch, training.shares)
         context.progress.report("testing a step")
@@ -298,7 +298,7 @@ class _CachedFeatures:
             features = frozen_features(self.tower, video.to(process.device), request_of(entries, self.reads.every))
             return to_entries(features)
 
-        progress.report("looking for kept features")
+        progress.report("checking the feature cache")
         process.run_on_all_workers(find_missing)
         self.cache.make(
             process.gather(missing)[0],
@@ -306,14 +306,14 @@ class _CachedFeatures:
             rank=process.rank,
             world=process.world,
             together=process.run_on_all_workers,
-            tell=lambda done, clips: progress.report("keeping features, clips", done, clips),
+            tell=lambda done, clips: progress.report("caching features, clips", done, clips),
         )
         self.tower.release_weights()
         if process.device.type == "cuda":
             torch.cuda.empty_cache()
 
 
-class _streams:  # noqa: N801 - used as a context manager
+class _Streams:
     """The training and test streams, and the feature cache; all are closed at the end of the block."""
 
     def __init__(self, spec: Experiment, context: RunContext, tower: FrozenTower, pack: Pack) -> None:

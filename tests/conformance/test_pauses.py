@@ -111,11 +111,11 @@ def test_twin_that_reports_nothing_again(undisturbed, tmp_path, monkeypatch):
 def test_twin_that_goes_on_a_step_too_far(undisturbed, tmp_path):
     one = stops.Stopped(tmp_path)
     assert not one.go({3: StopRequest.LEAVE})
-    from side4video.core.files import OWN, with_checksum
+    from side4video.core.files import CHECKSUM_KEY, with_checksum
 
     file = checkpoints_in(tmp_path / "kept")[0] / "checkpoint.json"
     state = json.loads(file.read_text())
-    state.pop(OWN)
+    state.pop(CHECKSUM_KEY)
     file.write_text(json.dumps(with_checksum({**state, "next_step": state["next_step"] + 1})))
     assert one.go()
     assert not torch.equal(one.tensors["weights/head.1.weight"], undisturbed.tensors["weights/head.1.weight"])

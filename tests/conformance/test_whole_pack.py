@@ -103,7 +103,7 @@ def cost(count, *, releases_graphs=True):
                 losses.append(student.task.loss(student.module(features), batch.labels_B))
         if losses:
             torch.stack(losses).sum().backward()
-    return ledger.most - resident
+    return ledger.peak - resident
 
 
 def test_a_pack_of_nine_costs_at_most_half_more_than_one():

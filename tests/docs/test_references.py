@@ -18,10 +18,10 @@ from generators.annotations import default_of, in_words, specs_in  # noqa: E402
 from generators.cli_reference import cli_reference, commands  # noqa: E402
 from generators.spec_reference import SECTION_PAGES, experiment_overview, section_page, sweep_page  # noqa: E402
 
+from side4video.cli.schema import experiment_schema, sweep_schema  # noqa: E402
 from side4video.core.spec import Spec  # noqa: E402
 from side4video.models.methods.side4video import Side4VideoSpec  # noqa: E402
 from side4video.spec.experiment import Experiment  # noqa: E402
-from side4video.spec.schema import experiment_schema, sweep_schema  # noqa: E402
 
 
 def spec_text() -> str:
@@ -47,7 +47,7 @@ def test_every_field_is_told():
 
 
 def test_a_field_that_is_left_out_is_noticed():
-    text = spec_text().replace(" | stem_norm | ", " | x | ").replace("Frames looked at per clip", "")
+    text = spec_text().replace(" | stem_norm | ", " | x | ").replace("Number of frames of each clip (paper", "")
     found = missing_fields(text, [experiment_schema()])
     assert found == ["DataSpec.frames", "Side4VideoSpec.stem_norm"]
 

@@ -17,8 +17,8 @@ from doc_commands import commands_of, parse  # noqa: E402
 from side4video.core.paths import variables  # noqa: E402
 from side4video.reports.paper import TABLES, PaperRow, PaperTable  # noqa: E402
 from side4video.reports.paper.ablations import TABLE_9  # noqa: E402
+from side4video.spec.arm import load_sweep  # noqa: E402
 from side4video.spec.load import load_experiment  # noqa: E402
-from side4video.spec.load_sweep import load_sweep  # noqa: E402
 
 ROWS = [(table, row) for table in TABLES.values() for row in table.rows if row.experiments]
 COMMAND = re.compile(r"`([A-Z0-9]+=\S+ side4video \w+ experiments/[^`]+)`")

@@ -19,11 +19,11 @@ GRID = {"method.layers": [1, 2]}
 def file(tmp_path_factory):
     """A sweep that ran, after which one arm's data became others; and no time to train it again."""
     whole = sweeps.document("changed", {"seed": 71}, grid=GRID)
-    _, outcome = sweeps.run(sweeps.make_sweep("changed", {"seed": 71}, grid=GRID))
-    run = next(iter(outcome.sweep_logger.children().values()))
+    _, result = sweeps.run(sweeps.make_sweep("changed", {"seed": 71}, grid=GRID))
+    run = next(iter(result.sweep_logger.children().values()))
     MLflowStore().prepare().set_tags(run.run_id, {FINGERPRINT_TAG: "of other clips"})
     path = tmp_path_factory.mktemp("sweep") / "sweep.yaml"
-    return sweeps.as_yaml(path, {**whole, "limits": {"hours": 1e-9}}), outcome.sweep_logger
+    return sweeps.as_yaml(path, {**whole, "limits": {"hours": 1e-9}}), result.sweep_logger
 
 
 def invoke(file, *more):

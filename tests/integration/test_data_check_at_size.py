@@ -36,13 +36,13 @@ from side4video.cli.data import data
 if __name__ == "__main__":
     spec, is_hoarding = sys.argv[1], sys.argv[2] == "hoarding"
     if is_hoarding:  # the twin: a walk that keeps what it has read
-        hoard, told = [], walk._told
-        def keeping(crew, job, items, view, **options):
-            for item, result in told(crew, job, items, view, **options):
+        hoard, told = [], walk._with_progress
+        def keeping(pool, job, items, progress, **options):
+            for item, result in told(pool, job, items, progress, **options):
                 if job is probe.hash_file:
                     hoard.append(open(item.path, "rb").read())
                 yield item, result
-        walk._told = keeping
+        walk._with_progress = keeping
     done = CliRunner().invoke(data, ["check", spec, "--json"])
     assert done.exit_code in (0, 1), (done.output, done.exception)
     # ru_maxrss of this process would begin with the peak of the one that started it.

@@ -102,12 +102,12 @@ def test_progress_is_told_and_the_tower_rests_from_the_first_step_on(tmp_path, c
         progress=StepProgress(MessageProgress(show), every_seconds=0),
         tiny=tiny(features=features(tmp_path / "features")),
     )
-    keeping = [message for phase, _, message in told if phase == "keeping features, clips"]
+    keeping = [message for phase, _, message in told if phase == "caching features, clips"]
     assert keeping[-1]["done"] == keeping[-1]["total"] == 2 * 20 + 20
     assert [message["done"] for message in keeping] == sorted(message["done"] for message in keeping)
     first_step = next(count for phase, count, _ in told if phase == "training")
     assert first_step == calls.total() > 0
-    assert "looking for kept features" in [phase for phase, _, _ in told]
+    assert "checking the feature cache" in [phase for phase, _, _ in told]
     # The twin: a run that computes.
     calls.clear()
     told.clear()

@@ -31,13 +31,13 @@ def test_a_run_is_kept_in_files_and_evaluated_from_them(tmp_path):
 def test_a_sweep_is_compared_and_continues_from_files(tmp_path):
     tracking = {"tracking": {"kind": "files", "folder": str(tmp_path / "records")}}
     sweep = sweeps.make_sweep("plain", {"seed": 91, **tracking})
-    _, outcome = sweeps.run(sweep)
-    assert outcome.is_complete
-    assert len(outcome.sweep_logger.children()) == 4
+    _, result = sweeps.run(sweep)
+    assert result.is_complete
+    assert len(result.sweep_logger.children()) == 4
     trainer = sweeps.NotingTrainer()
     _, again = sweeps.run(sweeps.make_sweep("plain", {"seed": 91, **tracking}), trainer=trainer)
     assert trainer.trained == []
-    assert sweeps.table(again) == sweeps.table(outcome)
+    assert sweeps.table(again) == sweeps.table(result)
 
 
 def test_no_mlflow_is_needed(tmp_path):

@@ -1,4 +1,4 @@
-"""The command is told to end, killed, or hangs: what its record says, and that it goes on exactly."""
+"""The command is asked to stop, killed, or hangs: what its record says, and that it goes on exactly."""
 
 import json
 import os
@@ -117,7 +117,7 @@ def test_told_to_end_it_saves_leaves_and_the_same_command_goes_on(file, undistur
             break
         assert (process.returncode, out) == (143, "")
         line = error.splitlines()[-1]
-        assert line.startswith("interrupted: the run was told to end (SIGTERM) and stopped after step ")
+        assert line.startswith("interrupted: the run was asked to stop (SIGTERM) and stopped after step ")
         run = the_run(home)
         assert (run.status, run.tags["state"]) == ("KILLED", "interrupted")
         assert "interrupted after step" in run.tags[NOTES_TAG]
@@ -290,7 +290,7 @@ def test_a_worker_is_told_to_end_or_killed(number, cluster, undisturbed_on_ray, 
     went_on = [note for note in done.notes if note.startswith("went on from step")]
     assert len(went_on) == 1
     if number == signal.SIGTERM:
-        assert any("a worker was told to end" in note for note in done.notes)
+        assert any("a worker was asked to stop" in note for note in done.notes)
         assert int(went_on[0].split()[-1]) >= 12
     compare(done, undisturbed_on_ray, tmp_path)
 
@@ -345,7 +345,7 @@ def test_the_driver_is_told_to_end(spec_on_ray, tmp_path):
     out, error = process.communicate(timeout=LONG_ENOUGH)
     assert (process.returncode, out) == (143, ""), error
     assert the_run(home).tags["state"] == "interrupted"
-    assert "the run was told to end" in the_run(home).tags[NOTES_TAG]
+    assert "the run was asked to stop" in the_run(home).tags[NOTES_TAG]
     before = checkpoints_of(home)
     process = start(spec_on_ray, home, "--go-on")
     wait_for_checkpoints(home, 1, process, before)

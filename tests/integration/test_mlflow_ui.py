@@ -215,7 +215,7 @@ def test_the_runs_page_shows_its_description(page, shot, opened, recorded):
     page.get_by_text("Show more").click()
     page.get_by_role("columnheader", name="predicted").wait_for()
     page.get_by_text(f"side4video evaluate {arms[0].run_id[:8]}").wait_for()
-    assert page.get_by_text("# made by side4video sweep").count() == 1
+    assert page.get_by_text("# created by side4video sweep").count() == 1
     shot("run")
 
 

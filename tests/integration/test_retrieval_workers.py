@@ -15,7 +15,7 @@ from side4video.engine.evaluate import evaluate
 from side4video.tasks.retrieval import pair_scores
 from side4video.tasks.retrieval import ranking
 
-ranking.VIDEO_CHUNK = 5
+ranking.Search.chunk = 5
 bank = tuple(retrieval_toys.caption("bank", number) for number in range(9))
 own = folder / str(rank)
 own.mkdir(exist_ok=True)

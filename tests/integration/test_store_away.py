@@ -117,7 +117,7 @@ def test_it_dies_in_the_middle_and_comes_back(server, home, tmp_path):
     server.start()
     out, error = process.communicate(timeout=200)
     assert process.returncode == 0, error
-    assert "is away; what is logged waits in" in error
+    assert "is not reachable; writes are queued in" in error
     assert_complete(server, json.loads(out))
 
 

@@ -34,29 +34,29 @@ def trainer():
 
 
 def test_rows_that_are_one_experiment_train_once(finished):
-    prepared, outcome = finished
+    prepared, result = finished
     assert len(prepared.sweep.rows) == 6
-    assert len(outcome.arms) == 4
-    assert outcome.is_complete
+    assert len(result.arms) == 4
+    assert result.is_complete
     assert [len(pack.arms) for pack in prepared.plan.packs] == [4]
     assert prepared.plan.as_json()["arms"] == 6
 
 
 def test_each_arm_is_a_complete_record_below_the_sweep(finished):
-    _, outcome = finished
-    store = outcome.sweep_logger.store
+    _, result = finished
+    store = result.sweep_logger.store
     names = ("eval/top1", "best/top1", "memory/held_for_backward_gib", "plan/held_for_backward_gib")
     names += ("plan/pack_peak_memory_gib", "plan/peak_memory_gib", "time/alone_s", "time/mean_own_step_s", "eval/epoch")
-    children = outcome.sweep_logger.children()
+    children = result.sweep_logger.children()
     assert len(children) == 4
     for run in children.values():
         assert run.status == "FINISHED"
-        assert run.tags[PARENT_TAG] == outcome.sweep_logger.parent
+        assert run.tags[PARENT_TAG] == result.sweep_logger.parent
         assert set(names) <= run.metrics.keys()
         assert {"arm/layers", "arm/dim", "arm/method", "arm/seed"} <= run.params.keys()
     packs = {run.tags["side4video.pack"] for run in children.values()}
     assert len(packs) == 1
-    assert store.get(outcome.sweep_logger.parent).tags["side4video.kind"] == "sweep"
+    assert store.get(result.sweep_logger.parent).tags["side4video.kind"] == "sweep"
 
 
 def test_an_arm_alone_costs_what_is_its_own_and_all_that_is_shared(finished):
@@ -85,14 +85,14 @@ def test_twin_whose_arms_share_a_seed_is_another(finished, tmp_path, monkeypatch
     from side4video import run as engine
 
     monkeypatch.setattr(engine, "seeded", lambda seed: _nothing())
-    _, outcome = sweeps.run(sweeps.make_sweep("twin"), rerun=True)
-    first, second = finished[1].sweep_logger.children(), outcome.sweep_logger.children()
+    _, result = sweeps.run(sweeps.make_sweep("twin"), rerun=True)
+    first, second = finished[1].sweep_logger.children(), result.sweep_logger.children()
     key = finished[1].arms[-1].key
     left = sweeps.weights(first[key].run_id, tmp_path / "left")
     right = sweeps.weights(second[key].run_id, tmp_path / "right")
     assert not all(torch.equal(left[name], right[name]) for name in left)
     for run in second.values():  # nobody may take these over
-        outcome.sweep_logger.store.set_tags(run.run_id, {"state": "failed"})
+        result.sweep_logger.store.set_tags(run.run_id, {"state": "failed"})
 
 
 class _nothing:  # noqa: N801
@@ -104,22 +104,22 @@ class _nothing:  # noqa: N801
 
 
 def test_what_is_finished_is_not_run_again(finished, trainer):
-    prepared, outcome = sweeps.run(sweeps.make_sweep("finished"), trainer=trainer)
+    prepared, result = sweeps.run(sweeps.make_sweep("finished"), trainer=trainer)
     assert trainer.trained == []
-    assert outcome.sweep_logger.parent == finished[1].sweep_logger.parent
-    assert sweeps.table(outcome) == sweeps.table(finished[1])
+    assert result.sweep_logger.parent == finished[1].sweep_logger.parent
+    assert sweeps.table(result) == sweeps.table(finished[1])
     assert len(prepared.plan.done) == 4
 
 
 def test_another_sweep_takes_over_what_it_shares(finished, trainer, tmp_path):
     grid = {"method.layers": [1, 2], "optimization.weight_decay": [0.15, 0.05]}
-    _, outcome = sweeps.run(sweeps.make_sweep("other", grid=grid), trainer=trainer)
+    _, result = sweeps.run(sweeps.make_sweep("other", grid=grid), trainer=trainer)
     assert [len(labels) for labels in trainer.trained] == [2]
-    runs = list(outcome.sweep_logger.children().values())
+    runs = list(result.sweep_logger.children().values())
     taken = [run for run in runs if REUSED_TAG in run.tags]
     assert len(runs) == 4
     assert len(taken) == 2
-    source = outcome.sweep_logger.store.get(taken[0].tags[REUSED_TAG])
+    source = result.sweep_logger.store.get(taken[0].tags[REUSED_TAG])
     assert taken[0].metrics["eval/top1"] == source.metrics["eval/top1"]
     assert sweeps.predictions(taken[0].run_id, tmp_path) == sweeps.predictions(source.run_id, tmp_path / "source")
     again = CliRunner().invoke(evaluate_command, [taken[0].run_id, "--json", "--weights", "last"])
@@ -128,10 +128,10 @@ def test_another_sweep_takes_over_what_it_shares(finished, trainer, tmp_path):
 
 
 def test_rerun_runs_all_of_it(finished, trainer):
-    _, outcome = sweeps.run(sweeps.make_sweep("finished"), rerun=True, trainer=trainer)
+    _, result = sweeps.run(sweeps.make_sweep("finished"), rerun=True, trainer=trainer)
     assert [len(labels) for labels in trainer.trained] == [4]
-    assert outcome.sweep_logger.parent != finished[1].sweep_logger.parent
-    assert sweeps.table(outcome) == sweeps.table(finished[1])
+    assert result.sweep_logger.parent != finished[1].sweep_logger.parent
+    assert sweeps.table(result) == sweeps.table(finished[1])
 
 
 def test_other_data_are_another_experiment(finished, trainer):
@@ -142,29 +142,29 @@ def test_other_data_are_another_experiment(finished, trainer):
 
 @pytest.mark.parametrize("packing", ["off", 3])
 def test_packing_changes_no_result(finished, trainer, packing):
-    _, outcome = sweeps.run(sweeps.make_sweep("finished", packing=packing), rerun=True, trainer=trainer)
+    _, result = sweeps.run(sweeps.make_sweep("finished", packing=packing), rerun=True, trainer=trainer)
     assert max(map(len, trainer.trained)) == (1 if packing == "off" else 2)
-    assert sweeps.table(outcome) == sweeps.table(finished[1])
+    assert sweeps.table(result) == sweeps.table(finished[1])
 
 
 def test_a_pack_that_fails_leaves_the_others_and_is_run_again(trainer):
     sweep = sweeps.make_sweep("failing", {"seed": 5}, packing=2)
     trainer.failing_pack = 2
-    _, outcome = sweeps.run(sweep, trainer=trainer)
-    assert not outcome.is_complete
-    assert len(outcome.failures) == 2
-    assert {state for state, _ in sweeps.table(outcome).values()} == {"finished", "failed"}
+    _, result = sweeps.run(sweep, trainer=trainer)
+    assert not result.is_complete
+    assert len(result.failures) == 2
+    assert {state for state, _ in sweeps.table(result).values()} == {"finished", "failed"}
     again = sweeps.NotingTrainer()
-    _, outcome = sweeps.run(sweep, trainer=again)
-    assert outcome.is_complete
+    _, result = sweeps.run(sweep, trainer=again)
+    assert result.is_complete
     assert [len(labels) for labels in again.trained] == [2]
 
 
 def test_the_time_may_be_over(trainer):
     sweep = sweeps.make_sweep("short", {"seed": 6}, packing=2, limits={"hours": 1e-7})
-    _, outcome = sweeps.run(sweep, trainer=trainer)
-    assert len(outcome.left) == 4
-    assert not outcome.is_complete
+    _, result = sweeps.run(sweep, trainer=trainer)
+    assert len(result.left) == 4
+    assert not result.is_complete
 
 
 def test_a_scheduler_needs_ray():

@@ -48,28 +48,28 @@ def halved(curves):
 @pytest.fixture(scope="module")
 def whole_grid():
     """All curves of the grid, nobody stopped."""
-    _, outcome = sweeps.run(sweeps.make_sweep("whole", LONG, grid=ASHA["grid"]))
-    store = outcome.sweep_logger.store
+    _, result = sweeps.run(sweeps.make_sweep("whole", LONG, grid=ASHA["grid"]))
+    store = result.sweep_logger.store
     return {
         key: [metric.value for metric in store.history(run.run_id, "eval/top1")]
-        for key, run in outcome.sweep_logger.children().items()
+        for key, run in result.sweep_logger.children().items()
     }
 
 
 @pytest.mark.long
 def test_asha_stops_arms_of_a_pack_by_their_own_curves(cluster, whole_grid):
     sweep = sweeps.make_sweep("asha", LONG, **ASHA)
-    prepared, outcome = sweeps.run(sweep, local=False, rerun=True)
+    prepared, result = sweeps.run(sweep, local=False, rerun=True)
     assert [len(pack.arms) for pack in prepared.plan.packs] == [6]
     expected = halved(whole_grid)
     assert 0 < len(expected) < 6
-    for key, run in outcome.sweep_logger.children().items():
-        curve = [metric.value for metric in outcome.sweep_logger.store.history(run.run_id, "eval/top1")]
+    for key, run in result.sweep_logger.children().items():
+        curve = [metric.value for metric in result.sweep_logger.store.history(run.run_id, "eval/top1")]
         assert curve == whole_grid[key][: expected.get(key, 4)]
         # Whom the last rung stops has trained to the end all the same.
         assert run.tags["state"] == ("stopped" if expected.get(key, 4) < 4 else run.tags["state"])
-    _, outcome_again = sweeps.run(sweep, local=False)
-    assert {run.tags["state"] for run in outcome_again.sweep_logger.children().values()} <= {"stopped", "finished"}
+    _, result_again = sweeps.run(sweep, local=False)
+    assert {run.tags["state"] for run in result_again.sweep_logger.children().values()} <= {"stopped", "finished"}
 
 
 @pytest.mark.long
@@ -85,11 +85,11 @@ def test_arms_that_outnumber_trials_all_end_and_optuna_has_its_seeds(cluster):
         "optimization.learning_rate": {"kind": "log-uniform", "low": 1e-4, "high": 1e-3},
     }
     sweep = sweeps.make_sweep("optuna", optuna={"arms": 3, "space": space}, seeds=2, packing=2)
-    _, outcome = sweeps.run(sweep, local=False)
-    assert outcome.is_complete
-    assert len(outcome.arms) == 6
-    assert {run.tags["state"] for run in outcome.sweep_logger.children().values()} == {"finished"}
-    proposed = {run.params["arm/learning_rate"] for run in outcome.sweep_logger.children().values()}
+    _, result = sweeps.run(sweep, local=False)
+    assert result.is_complete
+    assert len(result.arms) == 6
+    assert {run.tags["state"] for run in result.sweep_logger.children().values()} == {"finished"}
+    proposed = {run.params["arm/learning_rate"] for run in result.sweep_logger.children().values()}
     assert len(proposed) == 3
 
 
@@ -106,19 +106,19 @@ def test_a_virtual_trial_needs_no_torch_and_no_core(cluster, monkeypatch, tmp_pa
             return {**super().step(), "imports_torch": "torch" in sys.modules, "mebibytes": held}
 
     monkeypatch.setattr(tune, "VirtualTrial", Telling)
-    result = tune._Decisions.on_trial_result
+    on_trial_result = tune._Decisions.on_trial_result
 
-    def note(self, iteration, trials, trial, outcome, **info):
-        seen.append((outcome["imports_torch"], outcome["mebibytes"], dict(trial.placement_group_factory.bundles[0])))
-        return result(self, iteration, trials, trial, outcome, **info)
+    def note(self, iteration, trials, trial, result, **info):
+        seen.append((result["imports_torch"], result["mebibytes"], dict(trial.placement_group_factory.bundles[0])))
+        return on_trial_result(self, iteration, trials, trial, result, **info)
 
     monkeypatch.setattr(
         tune._Decisions,
         "on_trial_result",
         lambda self, iteration, trials, trial, result, **info: note(self, iteration, trials, trial, result, **info),
     )
-    _, outcome = sweeps.run(sweeps.make_sweep("telling", {"seed": 3}), local=False)
-    assert outcome.is_complete
+    _, result = sweeps.run(sweeps.make_sweep("telling", {"seed": 3}), local=False)
+    assert result.is_complete
     assert len(seen) >= 4 * 3  # two epochs and an end for each arm
     assert not any(imports for imports, _, _ in seen)
     assert max(held for _, held, _ in seen) < 250

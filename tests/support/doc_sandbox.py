@@ -19,10 +19,9 @@ from doc_commands import Command, commands_of, is_as_shown, parse
 from side4video.cli.main import main
 from side4video.core.errors import InputError
 from side4video.spec import load_experiment, parse_experiment
+from side4video.spec.arm import build_sweep, load_sweep
 from side4video.spec.load import parse_document, read_yaml
-from side4video.spec.arm import load_sweep
 from side4video.spec.sweep import SweepSpec
-from side4video.spec.arm import build_sweep
 from tiny import merged
 
 ROOT = Path(__file__).resolve().parents[2]

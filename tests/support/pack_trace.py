@@ -59,7 +59,7 @@ def trace_pack(specs: Sequence[Experiment], *, keeps_graphs: bool = False) -> in
                     if is_last_part:
                         _update(module)
                 del features, video, labels
-    return ledger.most
+    return ledger.peak
 
 
 def _stand(spec: Experiment, module: StudentModule, ledger: MemoryTracker) -> None:

@@ -1,4 +1,4 @@
-"""Jobs for processes of the check's crew; they live here because a new process must be able to import them."""
+"""Jobs for processes of a worker pool; they live here because a new process must be able to import them."""
 
 import os
 import time

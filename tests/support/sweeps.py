@@ -9,9 +9,9 @@ from side4video.core.progress import SILENT
 from side4video.distributed.trainer import RayTrainer
 from side4video.runs.sweep import prepare_sweep, run_sweep
 from side4video.runs.trainer import LocalTrainer
+from side4video.spec.arm import build_sweep
 from side4video.spec.load import parse_document
 from side4video.spec.sweep import SweepSpec
-from side4video.spec.arm import build_sweep
 from side4video.tracking.mlflow.store import MLflowStore
 from tiny import DOCUMENT, merged
 
@@ -85,14 +85,14 @@ def predictions(run_id, folder):
     return MLflowStore().prepare().download(run_id, "predictions.csv", folder).read_text()
 
 
-def table(outcome):
+def table(result):
     """What the arms ended with: the part of a sweep that must not depend on how it was run."""
     return {
         key: (
             run.tags["state"],
             {name: run.metrics[name] for name in run.metrics if name.startswith(("eval/", "best/"))},
         )
-        for key, run in outcome.sweep_logger.children().items()
+        for key, run in result.sweep_logger.children().items()
     }
 
 

@@ -1,4 +1,4 @@
-"""`side4video data`: the small built-in data sets, and checking and packing any."""
+"""`side4video data`: generate, check and pack data sets."""
 
 import json
 import time
@@ -13,7 +13,7 @@ from side4video.terminal.options import as_json
 
 @click.group()
 def data() -> None:
-    """Make data sets, check them, and pack them into shards."""
+    """Generate data sets, check them, or pack them into shards."""
 
 
 data.add_command(check)
@@ -21,17 +21,17 @@ data.add_command(pack)
 
 
 @data.command()
-@click.option("--kind", type=click.Choice(["motion"]), default="motion", show_default=True, help="Which set.")
-@click.option("--train-clips", type=int, default=500, show_default=True, help="Clips for training.")
-@click.option("--test-clips", type=int, default=200, show_default=True, help="Held-out clips.")
-@click.option("--frames", type=int, default=16, show_default=True, help="Frames of a clip.")
-@click.option("--size", type=int, default=64, show_default=True, help="Pixels of a side.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Draws the scenes.")
+@click.option("--kind", type=click.Choice(["motion"]), default="motion", show_default=True, help="Kind of data set.")
+@click.option("--train-clips", type=int, default=500, show_default=True, help="Number of training clips.")
+@click.option("--test-clips", type=int, default=200, show_default=True, help="Number of test clips.")
+@click.option("--frames", type=int, default=16, show_default=True, help="Frames per clip.")
+@click.option("--size", type=int, default=64, show_default=True, help="Width and height in pixels.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the scenes.")
 @as_json
 def make(*, as_json: bool, **fields: object) -> None:
-    """Make a built-in set, unless it is there: the same bytes for the same numbers.
+    """Generate a built-in data set, unless it exists. Equal options give equal bytes.
 
-    A run that names the set makes it too; this is to have it before.
+    Runs generate the data set too, if it does not exist.
     """
     from pydantic import ValidationError
 

@@ -1,4 +1,4 @@
-"""`side4video demo`: the quickstart, with the linear probe beside it, on one pass of the frozen backbone."""
+"""`side4video demo`: train the quickstart's side network and a linear probe on one pass of the frozen backbone."""
 
 import json
 from pathlib import Path
@@ -17,9 +17,14 @@ QUICKSTART = "experiments/quickstart.yaml"
 
 @click.command()
 @as_json
-@click.option("--address", default="local", show_default=True, help="Ray cluster; `local` starts one here.")
+@click.option(
+    "--address",
+    default="local",
+    show_default=True,
+    help="Address of the Ray cluster; `local` starts one on this machine.",
+)
 def demo(as_json: bool, address: str) -> None:
-    """Train the quickstart's side network and a linear probe, as one pack through Ray, and compare them."""
+    """Train a side network and a linear probe on generated clips, and compare them."""
     file = _quickstart()
     experiments = {
         "side-network": load_experiment(file, ["name=quickstart"]),

@@ -1,7 +1,8 @@
-"""`side4video evaluate`: finished runs again, with other views or in another precision, in one pass of the backbone."""
+"""`side4video evaluate`: evaluate finished runs again, for example with other views or another precision."""
 
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from side4video.runs.stored_run import fetch_weights, find_finished
 from side4video.spec.check import check_agreement
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import SpecError
-from side4video.spec.protocol import ComparedResult, comparison_errors, find_differences
+from side4video.spec.protocol import ComparedResult, Difference, comparison_errors, find_differences
 from side4video.terminal.options import as_json, overrides
 
 
@@ -23,24 +24,28 @@ from side4video.terminal.options import as_json, overrides
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @overrides
 @as_json
-@click.option("--uri", default="", help="The store the runs are in; by default MLFLOW_TRACKING_URI, or the local one.")
+@click.option("--uri", default="", help="Address of the run store; by default MLFLOW_TRACKING_URI, or the local store.")
 @click.option(
-    "--weights", type=click.Choice(["best", "last"]), default="best", show_default=True, help="Which weights."
+    "--weights",
+    type=click.Choice(["best", "last"]),
+    default="best",
+    show_default=True,
+    help="Weights of the best or of the last epoch.",
 )
 @click.option(
     "--predictions",
     type=click.Path(),
     default=None,
-    help="Write one row a video here (CSV), and of several views one a view and video beside it (`NAME-views.csv`); of "
-    "several runs, into this folder, files of each.",
+    help="Write predictions to this CSV file, one row per video. With several views, also write `NAME-views.csv`. With "
+    "several runs, write files for each into this folder.",
 )
 def evaluate(
     runs: tuple[str, ...], overrides: tuple[str, ...], as_json: bool, uri: str, weights: str, predictions: str | None
 ) -> None:
-    """Evaluate each RUN (its id, the beginning of it, or its name) on the test split, in this process.
+    """Evaluate each RUN (its id, the start of its id, or its name) on the test split, in this process.
 
-    Several runs must agree on backbone and data: each video is then decoded, and seen by the backbone, once for all
-    of them. Views are fields like any other: --set data.views.clips=4 --set data.views.crops=3
+    Several runs must have the same backbone and data. Each video is then decoded, and passed through the backbone, once
+    for all of them. Change fields with --set, such as --set data.views.clips=4 --set data.views.crops=3.
     """
     import torch
 
@@ -52,7 +57,7 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
         chosen = [_choose(store, run, Path(scratch) / str(n), overrides, weights) for n, run in enumerate(runs)]
         check_agreement({f"run {each.run_id[:8]}": each.spec for each in chosen}, ("backbone", "data", "evaluation"))
-        notes = _comparability(chosen)
+        notes = _check_comparable(chosen)
         base = chosen[0].spec
         device = "cuda" if base.cluster.gpus_per_worker and torch.cuda.is_available() else "cpu"
         results, broken = evaluate_students(
@@ -71,7 +76,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Chosen:
-    """A run that is to be evaluated."""
+    """A run to evaluate."""
 
     run_id: str
     name: str
@@ -84,19 +89,19 @@ def _choose(store: Any, run: str, folder: Path, overrides: tuple[str, ...], weig
     return _Chosen(found.run_id, found.name, found.spec, fetch_weights(store, found, folder, weights))
 
 
-def _comparability(chosen: list[_Chosen]) -> list[str]:
-    """What is to be said below a table of several runs.
+def _check_comparable(
+    chosen: list[_Chosen], *, compare: Callable[..., list[Difference]] = find_differences
+) -> list[str]:
+    """Check that runs are comparable; return notes for their table.
 
     Raises:
-        InputError: They answer different questions: another task, or texts of another length.
+        InputError: They are not comparable, for example because their tasks differ.
     """
     compared = [ComparedResult(f"{each.name} ({each.run_id[:8]})", dotted(each.spec.resolved())) for each in chosen]
-    problems = comparison_errors(
-        find_differences(compared), where="runs", anyway=(), fix=lambda _: "evaluate them one by one"
-    )
+    problems = comparison_errors(compare(compared), where="runs", anyway=(), fix=lambda _: "evaluate them one by one")
     if problems:
         raise SpecError(problems)
-    of_loss = find_differences(compared, metrics=["eval/loss"])
+    of_loss = compare(compared, metrics=["eval/loss"])
     return [f"eval/loss is not the same loss: {each.field} is {each}." for each in of_loss if each.is_hidden]
 
 
@@ -153,7 +158,7 @@ def _print(chosen: list[_Chosen], answers: list[dict[str, Any]], weights: str, n
 
 
 def _view_table(chosen: list[_Chosen], answers: list[dict[str, Any]]) -> Table:
-    """Each view by itself, a row each: of one run top-1 and top-5, of several the top-1 of each."""
+    """One row per view: top-1 and top-5 of a single run, or the top-1 of each of several runs."""
     runs = [each.run_id[:8] for each in chosen] if len(chosen) > 1 else ["top-1", "top-5"]
     table = Table("clip", "crop", *runs, box=None, header_style="bold", pad_edge=False)
     for number, view in enumerate(answers[0]["per_view"]):

@@ -1,4 +1,4 @@
-"""`side4video figure`: the figures of a paper, from the planner and from what the store holds."""
+"""`side4video figure`: figures for papers, from the planner and the run store."""
 
 import json
 from collections.abc import Sequence
@@ -21,19 +21,20 @@ _out = click.option(
     required=True,
     help="Write the figure into this folder, as SVG, PDF and PNG.",
 )
-_metric = click.option("--metric", default="", help="What is drawn; by default eval/top1, or eval/t2v_r1 of retrieval.")
+_metric = click.option(
+    "--metric", default="", help="Metric to draw; by default eval/top1, or eval/t2v_r1 for retrieval."
+)
 _anyway = click.option(
-    "--anyway", multiple=True, metavar="FIELD", help="Compare runs although they differ in FIELD. Repeatable."
+    "--anyway", multiple=True, metavar="FIELD", help="Also compare runs that differ in FIELD. Repeatable."
 )
 
 
 @click.group()
 def figure() -> None:
-    """Draw a figure: SVG and PDF for a paper, PNG for the rest.
+    """Draw a figure as SVG, PDF and PNG.
 
-    A RUN is its id, the beginning of one, or its name (the newest); a SWEEP its name or the id of its run. They are
-    those of the tracking store: $MLFLOW_TRACKING_URI, or the one in $SIDE4VIDEO_HOME. --json prints the numbers that
-    are drawn.
+    RUN is an id, the start of an id, or a name (the newest run of that name). SWEEP is a name or the id of its run.
+    Runs are read from the store at $MLFLOW_TRACKING_URI, or from the local store. --json prints the figure's numbers.
     """
 
 
@@ -47,8 +48,8 @@ def figure() -> None:
 def memory(specs: tuple[Path, ...], out: Path, as_json: bool) -> None:
     """Training memory against the size of the backbone: the paper's Figure 1.
 
-    The paper's figures (Table 2), what is planned here at the paper's batch, and what runs of the store measured, side
-    by side. Without SPEC, the experiments of Table 2 in the checkout's `experiments`; a plan takes seconds and is kept.
+    Shows the paper's values (Table 2), the planned memory at the paper's batch size, and the memory measured by runs.
+    Without SPEC, it uses the experiments of Table 2 in `experiments`. Plans take seconds and are cached.
     """
     from side4video.reports.figures.memory import files_of_table_2, memory_figure, memory_rows
     from side4video.terminal.progress import ProgressView
@@ -163,9 +164,9 @@ def curves(name: str, out: Path, as_json: bool) -> None:
     if not is_sweep_run(run):
         _deliver(run_curves_figure(store, run), out, as_json=as_json)
         return
-    sweep, record = read_sweep(store, run.run_id)
-    rows, _ = stored_rows(sweep, record)
-    drawn = sweep_curves(record, rows, metric=sweep.spec.metric, mode=sweep.spec.mode, name=sweep.spec.name)
+    sweep, sweep_logger = read_sweep(store, run.run_id)
+    rows, _ = stored_rows(sweep, sweep_logger)
+    drawn = sweep_curves(sweep_logger, rows, metric=sweep.spec.metric, mode=sweep.spec.mode, name=sweep.spec.name)
     _deliver(drawn, out, as_json=as_json)
 
 
@@ -202,7 +203,7 @@ def step_time(names: tuple[str, ...], out: Path, as_json: bool) -> None:
 
 
 def experiments_folder() -> Path:
-    """The `experiments` of the current folder, or of the checkout that this code is in."""
+    """The folder `experiments` in the current folder, or in the checkout of this code."""
     for folder in (Path.cwd(), Path(__file__).resolve().parents[3]):
         if (folder / "experiments" / "comparisons").is_dir():
             return folder / "experiments"
@@ -231,16 +232,16 @@ def _store() -> "RunStore":
 
 
 def _of_arms(name: str, draw: Any) -> "ReportFigure":
-    """A figure of a sweep's rows."""
+    """A figure of a sweep's arms."""
     from side4video.reports.stored_sweep import read_sweep, stored_rows
 
-    sweep, record = read_sweep(_store(), name)
-    rows, _ = stored_rows(sweep, record)
+    sweep, sweep_logger = read_sweep(_store(), name)
+    rows, _ = stored_rows(sweep, sweep_logger)
     return draw(rows, metric=sweep.spec.metric, mode=sweep.spec.mode)
 
 
 def _all_runs(store: "RunStore", name: str) -> "list[StoredRun]":
-    """A sweep's arms; or the run of an id; or all runs of a name."""
+    """The arms of a sweep, the run of an id, or all runs of a name."""
     from side4video.reports.stored_sweep import find_run_or_sweep, is_sweep_run, read_sweep
 
     found = find_run_or_sweep(store, name)
@@ -252,7 +253,7 @@ def _all_runs(store: "RunStore", name: str) -> "list[StoredRun]":
 
 
 def _headline(runs: "Sequence[StoredRun]") -> str:
-    """What the best epoch of these runs was chosen by."""
+    """The main metric of these runs."""
     from side4video.tasks.metrics import MAIN_METRICS
 
     recognition, retrieval = MAIN_METRICS
@@ -264,7 +265,7 @@ def _called(run: "StoredRun") -> str:
 
 
 def _deliver(report_figure: "ReportFigure", out: Path, *, as_json: bool) -> None:
-    """Write the files; say what the figure shows and where it is."""
+    """Write the files; print the caption and the paths."""
     from side4video.reports.figures.figure import write_figure
     from side4video.terminal.options import table_console
 
@@ -273,14 +274,14 @@ def _deliver(report_figure: "ReportFigure", out: Path, *, as_json: bool) -> None
     except OSError as error:
         raise InputError("--out", f"{error.filename}: {error.strerror}", allowed="a folder to write into") from error
     if as_json:
-        told = {
+        document = {
             "figure": report_figure.name,
             "heading": report_figure.heading,
             "caption": report_figure.caption,
             "numbers": report_figure.numbers,
             "files": [str(file) for file in files],
         }
-        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
     console = table_console()
     console.print(report_figure.heading, style="bold", highlight=False, markup=False)

@@ -1,4 +1,4 @@
-"""`side4video list`: what may stand in a document."""
+"""`side4video list`: the available methods, backbones, data sets and tasks."""
 
 import json
 from typing import Annotated, Any, get_args, get_origin
@@ -21,7 +21,7 @@ UNIONS: dict[str, Any] = {"methods": Method, "backbones": Backbone, "datasets": 
 @click.argument("what", type=click.Choice(sorted(UNIONS)))
 @as_json
 def list_kinds(what: str, as_json: bool) -> None:
-    """List methods, backbones, datasets or tasks: each with the first line of its description."""
+    """List the available methods, backbones, datasets or tasks."""
     rows = [_row(member) for member in _members(UNIONS[what])]
     if as_json:
         click.echo(json.dumps(rows, indent=2))

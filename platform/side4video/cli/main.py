@@ -1,4 +1,4 @@
-"""`side4video`: the group of commands, each loaded when it is called."""
+"""`side4video`: the command group. Each command's module is imported when it is called."""
 
 import logging
 import sys
@@ -34,14 +34,14 @@ COMMANDS = {
     "services": "apps.mlflow_ui.services",
     "demo": "cli.demo",
 }
-"""Command to module; in the order of the help page."""
+"""Module of each command, in the order of the help page."""
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are needed: help and validation answer at once."""
+    """A group that imports commands when they are called, so that help and validation start fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """The commands, in a reader's order."""
+        """The commands in the order of `COMMANDS`."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
@@ -54,19 +54,24 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version")
-@click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
+@click.option("-v", "--verbose", is_flag=True, help="Log more to stderr.")
 def cli(verbose: bool) -> None:
-    """Memory-frugal transfer of frozen image models to video.
+    """Train small networks beside a frozen CLIP to classify or search videos, with little GPU memory.
 
-    A researcher's page is one YAML file: `side4video run experiments/quickstart.yaml`.
-    """
+    \b
+    Describe an experiment in one YAML file, then:
+      side4video validate FILE      check the file
+      side4video plan FILE          estimate memory, compute and time
+      side4video run FILE           train, evaluate, and record in MLflow
+      side4video predict RUN VIDEO  classify a video with the trained model
+    """  # noqa: D301 - click reads \b as "keep these lines"
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
 
 
 def main() -> None:
-    """Run the command line; errors that a person can mend are one line, without a traceback."""
+    """Run the command line. Errors that users can fix are printed in one line without a traceback."""
     try:
         cli.main(prog_name="side4video", standalone_mode=False)
     except click.exceptions.Abort:
@@ -79,7 +84,9 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except Interrupted as interruption:
-        click.echo(f"interrupted: {interruption} · `run --resume`, or the same sweep, goes on", err=True)
+        click.echo(
+            f"interrupted: {interruption} · continue with `run --resume`, or with the same sweep command", err=True
+        )
         sys.exit(interruption.exit_code)
     except Side4VideoError as error:
         click.echo(f"error: {error}", err=True)

@@ -1,4 +1,4 @@
-"""`side4video plan`: parameters, multiply-adds and memory, before anything runs."""
+"""`side4video plan`: estimate parameters, multiply-adds, memory and time without training."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from side4video.cli.sweep_quote import alone, quote
+from side4video.cli.sweep_plan import alone, plan_tables
 from side4video.core.errors import InputError
 from side4video.core.units import GIGA, format_bytes, format_duration
 from side4video.data.datasets import MotionSpec
@@ -19,10 +19,9 @@ from side4video.planning.feature_cache import count_clips
 from side4video.planning.plan import ExperimentPlan, plan_experiment
 from side4video.planning.sweep import SweepPlan, plan_sweep
 from side4video.runs.sweep import sweep_key
+from side4video.spec.arm import Sweep, is_sweep, load_sweep
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import load_experiment
-from side4video.spec.arm import is_sweep, load_sweep
-from side4video.spec.arm import Sweep
 from side4video.terminal.options import as_json, overrides, spec_file
 
 
@@ -30,26 +29,31 @@ from side4video.terminal.options import as_json, overrides, spec_file
 @spec_file
 @overrides
 @as_json
-@click.option("--classes", type=click.IntRange(2), default=None, help="Width of the head, where the data is not here.")
+@click.option(
+    "--classes",
+    type=click.IntRange(2),
+    default=None,
+    help="Number of classes, if the data set's files are not on this machine.",
+)
 @click.option(
     "--budget-gib",
     type=click.FloatRange(min=0, min_open=True),
     default=None,
-    help="Exit code 1 if a worker's predicted peak is above this, with the cheapest change that makes it fit.",
+    help="Memory limit of a worker. Above it the exit code is 1, and the cheapest change that fits is printed.",
 )
 @click.option(
     "--sustained-teraflops",
     type=click.FloatRange(min=0, min_open=True),
     default=SUSTAINED_TERAFLOPS,
     show_default=True,
-    help="What a worker's device keeps up, for the estimates of time.",
+    help="TFLOP/s that a worker's device sustains, for the time estimates.",
 )
 @click.option(
     "--disk-gigabytes-per-second",
     type=click.FloatRange(min=0, min_open=True),
     default=DISK_GIGABYTES_PER_SECOND,
     show_default=True,
-    help="What the disk keeps up, for the feature cache.",
+    help="Read speed of the disk, in 10^9 bytes per second, for the feature cache.",
 )
 def plan(
     spec: str,
@@ -60,7 +64,7 @@ def plan(
     sustained_teraflops: float,
     disk_gigabytes_per_second: float,
 ) -> None:
-    """Say what an experiment or a sweep takes: no GPU, no weights and no videos are needed."""
+    """Estimate memory, compute and time of an experiment or a sweep. Needs no GPU, weights or videos."""
     if is_sweep(spec):
         show_sweep_plan(spec, overrides, as_json=as_json, classes=classes, budget_gib=budget_gib)
         return
@@ -88,7 +92,7 @@ def plan(
 
 
 def count_classes(experiment: Experiment) -> int:
-    """The data set's number of classes; where its files are not here, the usual one, with a line that says so."""
+    """The data set's number of classes. If its files are not on this machine, the usual number, with a message."""
     dataset = experiment.data.dataset
     try:
         return len(dataset.classes())
@@ -112,7 +116,7 @@ def _in_words(advice: Advice) -> str:
 
 
 def _cache_in_words(cache: Mapping[str, Any]) -> tuple[str, str]:
-    """How large it is and of what, and whether it pays."""
+    """Its size and content, and whether it saves time."""
     versions = f"{cache['views']} version{'s' if cache['views'] > 1 else ''} of {cache['train_clips']:,} training clips"
     size = f"{format_bytes(cache['total_bytes'])}: {versions}, {cache['test_clips']:,} test clips"
     rates = f"at {cache['assumed_sustained_teraflops']:g} TFLOP/s, {cache['assumed_disk_gigabytes_per_second']:g} GB/s"
@@ -169,8 +173,8 @@ def show_sweep_plan(
         file: The sweep's file.
         overrides: Changes of its document.
         as_json: Whether it is printed as JSON.
-        classes: Width of the head, where the data is not here.
-        budget_gib: Exit code 1 if a pack is predicted to take more.
+        classes: Number of classes; None reads it from the data set.
+        budget_gib: Memory limit of a pack; above it the exit code is 1.
     """
     sweep = load_sweep(file, overrides)
     try:
@@ -185,23 +189,23 @@ def show_sweep_plan(
         click.echo(json.dumps(plan.as_json(), indent=2))
     else:
         console = Console() if sys.stdout.isatty() else Console(width=120)
-        console.print(quote(plan, sweep.spec))
+        console.print(plan_tables(plan, sweep.spec))
         if not plan.proposed:
             console.print(alone(plan))
         if not is_known:
-            console.print("The data are not here, so the ledger was not asked which arms have a result.", style="dim")
-    _hold_budget(plan, budget_gib)
+            console.print("The data are not here, so arms that have a result already are not known.", style="dim")
+    _check_budget(plan, budget_gib)
 
 
 def _done(sweep: Sweep) -> tuple[frozenset[str], bool]:
-    """Keys of arms with a result, and whether that could be found out."""
+    """Keys of arms with a result, and whether the store could be searched for them."""
     from side4video.tracking.finished_runs import completed_arms
     from side4video.tracking.stores import open_store
 
     try:
         dataset = sweep.base_experiment.data.dataset
         if isinstance(dataset, MotionSpec) and not dataset.is_made():
-            return frozenset(), False  # a plan makes nothing
+            return frozenset(), False  # planning does not generate data
         dataset.check()
         fingerprint = dataset.fingerprint()
         store = open_store(sweep.base_experiment.tracking).prepare()
@@ -210,7 +214,7 @@ def _done(sweep: Sweep) -> tuple[frozenset[str], bool]:
         return frozenset(), False
 
 
-def _hold_budget(plan: SweepPlan, budget_gib: float | None) -> None:
+def _check_budget(plan: SweepPlan, budget_gib: float | None) -> None:
     if budget_gib is None or not plan.packs:
         return
     largest = max(plan.packs, key=lambda pack: pack.peak_gib)

@@ -1,4 +1,4 @@
-"""`side4video predict`: labels for videos, from a finished run or an exported folder."""
+"""`side4video predict`: classify videos with a finished run or an exported folder."""
 
 import json
 import sys
@@ -19,14 +19,18 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model")
 @click.argument("videos", nargs=-1, required=True, metavar="VIDEO...")
-@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many classes to name.")
-@click.option("--uri", default="", help="The store a run is in; by default MLFLOW_TRACKING_URI, or the local one.")
-@click.option("--device", default="", help="`cpu`, `cuda`, `cuda:1` ...; by default the first GPU, or the CPU.")
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Number of classes to print.")
+@click.option("--uri", default="", help="Address of the run store; by default MLFLOW_TRACKING_URI, or the local store.")
+@click.option(
+    "--device", default="", help="`cpu`, `cuda`, `cuda:1`, ...; by default the first GPU, or the CPU if there is none."
+)
 @as_json
 def predict(model: str, videos: tuple[str, ...], top: int, uri: str, device: str, as_json: bool) -> None:
-    """What is to be seen in each VIDEO: MODEL is a run (its id, the beginning of it, or its name), or the folder that
-    `side4video export` wrote. Exit code 1 if a video cannot be read.
-    """  # noqa: D205 - click prints the first paragraph whole
+    """Classify each VIDEO with MODEL, a run or an exported folder.
+
+    A run is given by its id, the start of its id, or its name. The folder is one that `side4video export` wrote. The
+    exit code is 1 if a video cannot be read.
+    """
     loaded = _load(model, uri, device or default_device())
     found = loaded.predict(videos, top=top)
     if as_json:
@@ -66,6 +70,6 @@ def _print(found: "list[Prediction]") -> None:
         name = printable(each.video)
         if each.error:
             table.add_row(Text(name), Text(printable(each.error), style="red"), "")
-        for place, (label, score) in enumerate(each.labels):
-            table.add_row(Text("" if place else name), Text(printable(label)), f"{100 * score:.1f}%")
+        for rank, (label, score) in enumerate(each.labels):
+            table.add_row(Text("" if rank else name), Text(printable(label)), f"{100 * score:.1f}%")
     table_console().print(table)

@@ -1,4 +1,4 @@
-"""`side4video report`: our numbers in the paper's tables, and any sweep again."""
+"""`side4video report`: tables of the paper with our results, and reports of sweeps."""
 
 import json
 from collections.abc import Sequence
@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from side4video.core.errors import InputError
+from side4video.reports.paper import TABLES, PaperTable
 from side4video.terminal.options import as_json
 
 if TYPE_CHECKING:
     from side4video.reports.arms import ArmResult, Mode
     from side4video.reports.figures.figure import ReportFigure
-
-PAPER = ("table2", "table3", "table4", "table5", "table6", "table7", "table8")
 
 _out = click.option(
     "--out",
@@ -22,68 +21,67 @@ _out = click.option(
     default=None,
     help="Write Markdown, CSV, LaTeX and an HTML page into this folder.",
 )
-_no_figures = click.option("--no-figures", is_flag=True, help="Leave the further figures out of the HTML page.")
+_no_figures = click.option("--no-figures", is_flag=True, help="Write the HTML page without further figures.")
 
 
 @click.group()
 def report() -> None:
-    """Put what was measured into the paper's tables, or report a sweep again.
+    """Print the paper's tables with our results, or the report of a sweep.
 
-    Runs are those of the tracking store: $MLFLOW_TRACKING_URI, or the one in $SIDE4VIDEO_HOME.
+    Runs are read from the store at $MLFLOW_TRACKING_URI, or from the local store.
     """
 
 
-def _paper_command(name: str) -> click.Command:
-    @click.command(name, help=f"Table {name[5:]} of the paper: its figures, ours, and the difference.")
+def _paper_command(table: PaperTable) -> click.Command:
+    @click.command(table.name, help=f"{table.title}: the paper's values, ours, and the difference.")
     @click.option(
-        "--anyway", multiple=True, metavar="FIELD", help="Compare runs although they differ in FIELD. Repeatable."
+        "--anyway", multiple=True, metavar="FIELD", help="Also compare runs that differ in FIELD. Repeatable."
     )
     @_out
     @as_json
     def command(anyway: tuple[str, ...], out: Path | None, as_json: bool, no_figures: bool = False) -> None:
         from side4video.reports.grid import grid_rich
-        from side4video.reports.paper import TABLES
         from side4video.reports.paper_report import paper_grid
         from side4video.reports.tables import write_grid
         from side4video.terminal.options import table_console
         from side4video.tracking.stores import store_at
 
         store = store_at().prepare()
-        grid = paper_grid(TABLES[name], store, anyway=anyway)
-        figures = _figure_1(store) if out and name == "table2" and not no_figures else []
-        files = write_grid(out, name, grid, figures=figures) if out else []
+        grid = paper_grid(table, store, anyway=anyway)
+        figures = _figure_1(store) if out and table.name == "table2" and not no_figures else []
+        files = write_grid(out, table.name, grid, figures=figures) if out else []
         if as_json:
             rows = [dict(zip((c.title for c in grid.columns), row.cells, strict=True)) for row in grid.rows]
             grouped = [{"group": row.group, **cells} for row, cells in zip(grid.rows, rows, strict=True)]
-            told = {"title": grid.title, "rows": grouped, "notes": grid.notes, "files": [str(file) for file in files]}
-            click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+            document = {"title": grid.title, "rows": grouped, "notes": grid.notes, "files": list(map(str, files))}
+            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
             return
         console = table_console()
         console.print(grid_rich(grid))
-        _tell(grid.notes, files)
+        _print_notes(grid.notes, files)
 
-    return _no_figures(command) if name == "table2" else command
+    return _no_figures(command) if table.name == "table2" else command
 
 
-for _name in PAPER:
-    report.add_command(_paper_command(_name))
+for _table in TABLES.values():
+    report.add_command(_paper_command(_table))
 
 
 @report.command("table9")
-@click.option("--sweep", "sweeps", multiple=True, metavar="NAME", help="A sweep's name or id. Repeatable.")
+@click.option("--sweep", "sweeps", multiple=True, metavar="NAME", help="Name or id of a sweep. Repeatable.")
 @_out
 @as_json
 def table_9(sweeps: tuple[str, ...], out: Path | None, as_json: bool) -> None:
-    """Table 9 of the paper: the ablations, from sweeps of any base.
+    """Table 9: ablations, from sweeps of any base experiment.
 
-    Without --sweep, the sweeps of the store whose document says that they reproduce Table 9.
+    Without --sweep, all sweeps of the store that reproduce Table 9 according to their `reproduces` field.
     """
     from side4video.reports.stored_sweep import read_sweep, stored_rows
     from side4video.reports.table_9 import NOTE, TITLE, table_9_rows
     from side4video.tracking.stores import store_at
 
     store = store_at().prepare()
-    names = sweeps or _reproducing(store, "Table 9")
+    names = sweeps or _sweeps_for_table(store, "Table 9")
     if not names:
         raise InputError("--sweep", "none is named, and no sweep here reproduces Table 9", fix="name one: --sweep NAME")
     read = [read_sweep(store, name) for name in names]
@@ -94,13 +92,13 @@ def table_9(sweeps: tuple[str, ...], out: Path | None, as_json: bool) -> None:
             raise InputError("--sweep", found, allowed="sweeps of one metric", fix="name one of them")
     measured = [(sweep, stored_rows(sweep, record)) for sweep, record in read]
     rows = table_9_rows([(sweep, rows) for sweep, (rows, _) in measured])
-    told = [NOTE, *(sentence for _, (_, sentences) in measured for sentence in sentences)]
-    told.append(f"Ours: {', '.join(f'{sweep.spec.name} ({sweep.source})' for sweep, _ in read)}.")
-    _show(rows, TITLE, (first.metric, first.mode), told, out=out, as_json=as_json)
+    notes = [NOTE, *(sentence for _, (_, sentences) in measured for sentence in sentences)]
+    notes.append(f"Ours: {', '.join(f'{sweep.spec.name} ({sweep.source})' for sweep, _ in read)}.")
+    _show(rows, TITLE, (first.metric, first.mode), notes, out=out, as_json=as_json)
 
 
 def _figure_1(store: Any) -> "list[ReportFigure]":
-    """The paper's Figure 1, where the experiments are here that it plans."""
+    """The paper's Figure 1; nothing, with a message, if the experiment files are not here."""
     from side4video.cli.figure import experiments_folder
     from side4video.reports.figures.memory import files_of_table_2, memory_figure, memory_rows
     from side4video.terminal.progress import ProgressView
@@ -120,27 +118,27 @@ def _figure_1(store: Any) -> "list[ReportFigure]":
 @_no_figures
 @as_json
 def sweep_again(name: str, out: Path | None, no_figures: bool, as_json: bool) -> None:
-    """The comparison of a sweep's arms, from the store: NAME is its name, or the id of its run.
+    """Compare the arms of a sweep again: NAME is its name, or the id of its run.
 
-    The HTML page also has learning curves, and of the best arm what it confuses, what its classes gain over the
-    reference, and where the time of its step goes.
+    The HTML page also shows learning curves and, for the best arm, the confusion matrix, the gain of each class over
+    the reference, and the time of a step.
     """
     from side4video.reports.stored_sweep import read_sweep, stored_rows
     from side4video.tracking.stores import store_at
 
-    sweep, record = read_sweep(store_at().prepare(), name)
-    rows, told = stored_rows(sweep, record)
+    sweep, sweep_logger = read_sweep(store_at().prepare(), name)
+    rows, notes = stored_rows(sweep, sweep_logger)
     spec = sweep.spec
     title = f"{spec.name}: {spec.reproduces}" if spec.reproduces else spec.name
     figures: list[ReportFigure] = []
     if out and not no_figures:
         from side4video.reports.figures.sweep import sweep_figures
 
-        figures = sweep_figures(record, rows, metric=spec.metric, mode=spec.mode)
-    _show(rows, title, (spec.metric, spec.mode), told, out=out, as_json=as_json, figures=figures)
+        figures = sweep_figures(sweep_logger, rows, metric=spec.metric, mode=spec.mode)
+    _show(rows, title, (spec.metric, spec.mode), notes, out=out, as_json=as_json, figures=figures)
 
 
-def _reproducing(store: Any, table: str) -> tuple[str, ...]:
+def _sweeps_for_table(store: Any, table: str) -> tuple[str, ...]:
     from side4video.tracking.tags import RUN_KIND_TAG, SWEEP_KIND
 
     runs = store.runs(tags={RUN_KIND_TAG: SWEEP_KIND}, all_experiments=True)
@@ -172,16 +170,16 @@ def _show(
         import csv
 
         lines = list(csv.DictReader(as_csv(table).splitlines()))
-        told = {"title": title, "metric": metric, "rows": lines, "notes": notes, "files": [str(file) for file in files]}
-        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        document = {"title": title, "metric": metric, "rows": lines, "notes": notes, "files": list(map(str, files))}
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
     console = table_console()
     console.print(title, style="bold", highlight=False)
     console.print(as_rich(table, width=min(console.width, 160)))
-    _tell([*notes, *explanation(table)], files)
+    _print_notes([*notes, *explanation(table)], files)
 
 
-def _tell(notes: "list[str] | tuple[str, ...]", files: list[Path]) -> None:
+def _print_notes(notes: "list[str] | tuple[str, ...]", files: list[Path]) -> None:
     from side4video.terminal.options import table_console
 
     console = table_console()

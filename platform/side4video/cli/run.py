@@ -21,17 +21,22 @@ from side4video.tracking.pack_logger import find_unfinished
 @spec_file
 @overrides
 @as_json
-@click.option("--local", is_flag=True, help="In this process, without Ray, as one worker with the whole batch.")
-@click.option("--address", default="local", show_default=True, help="Ray cluster; `local` starts one here.")
+@click.option("--local", is_flag=True, help="Train in this process, without Ray, as one worker with the whole batch.")
+@click.option(
+    "--address",
+    default="local",
+    show_default=True,
+    help="Address of the Ray cluster; `local` starts one on this machine.",
+)
 @click.option("--resume", is_flag=True, help="Continue the newest unfinished run of exactly this spec.")
-@click.option("--go-on", is_flag=True, help="The same if there is such a run; else begin one.")
+@click.option("--go-on", is_flag=True, help="Like --resume, but start a new run if there is nothing to resume.")
 def run(
     spec: str, overrides: tuple[str, ...], as_json: bool, local: bool, address: str, resume: bool, go_on: bool
 ) -> None:
     """Train and evaluate the experiment SPEC on Ray, and record it in MLflow.
 
-    Told to end (SIGTERM), it saves after the step it is at and leaves with exit code 143; --resume, or --go-on in a
-    command that is always the same, continues exactly there.
+    On SIGTERM it finishes the step, saves a checkpoint and exits with code 143. Continue with --resume, or with --go-on
+    in a command that should work both times.
     """
     experiment = load_experiment(spec, overrides)
     resume = resume or (go_on and find_unfinished(experiment) is not None)
@@ -49,7 +54,7 @@ def run(
 
 
 def results_table(runs: list[RunResult]) -> Table:
-    """One row a run: accuracy or recall, parameters, memory, time."""
+    """One row per run: accuracy or recall, parameters, memory, time."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("run", no_wrap=True)
     measured = {key: value for each in runs for key, value in each.metrics.items()}

@@ -1,14 +1,31 @@
-"""`side4video schema`: the document's JSON Schema."""
+"""`side4video schema`: the JSON Schema of specs."""
 
 import json
+from typing import Any
 
 import click
 
-from side4video.spec.schema import experiment_schema, sweep_schema
+from side4video.spec.experiment import Experiment
+from side4video.spec.sweep import SweepSpec
 
 
 @click.command()
 @click.argument("what", type=click.Choice(["experiment", "sweep"]), default="experiment")
 def schema(what: str) -> None:
-    """Print the JSON Schema of an experiment or a sweep, for editors that complete and check YAML."""
+    """Print the JSON Schema of experiments or sweeps, for YAML completion and checks in editors."""
     click.echo(json.dumps(experiment_schema() if what == "experiment" else sweep_schema(), indent=2))
+
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def experiment_schema() -> dict[str, Any]:
+    """JSON Schema of an experiment, with every field's description; name it in a YAML file's first line:
+    `# yaml-language-server: $schema=experiment.schema.json`.
+    """  # noqa: D205 - the example belongs to the summary
+    return {"$schema": DIALECT, **Experiment.model_json_schema()}
+
+
+def sweep_schema() -> dict[str, Any]:
+    """JSON Schema of a sweep."""
+    return {"$schema": DIALECT, **SweepSpec.model_json_schema()}

@@ -1,4 +1,4 @@
-"""`side4video sweep`: an ablation or a search, on as few passes of the frozen backbone as will do."""
+"""`side4video sweep`: run an ablation or a search, with as few passes of the frozen backbone as possible."""
 
 import json
 import sys
@@ -9,12 +9,12 @@ from typing import Any
 import click
 from rich.console import Console
 
-from side4video.cli.sweep_quote import quote
+from side4video.cli.sweep_plan import plan_tables
 from side4video.cli.sweep_view import SweepView
 from side4video.core.errors import InputError
 from side4video.core.units import format_duration
 from side4video.distributed.trainer import RayTrainer
-from side4video.reports.stored_sweep import collect_rows, comparability
+from side4video.reports.stored_sweep import check_sweep, collect_rows
 from side4video.runs.sweep import PreparedSweep, SweepResult, prepare_sweep, run_sweep
 from side4video.runs.trainer import LocalTrainer
 from side4video.spec.arm import load_sweep
@@ -32,9 +32,16 @@ from side4video.tracking.tags import STATE_TAG
     help="Change a field of the sweep, as in --set seeds=5. Repeatable.",
 )
 @as_json
-@click.option("--local", is_flag=True, help="In this process, without Ray; only where every arm trains to its end.")
-@click.option("--address", default="local", show_default=True, help="Ray cluster; `local` starts one here.")
-@click.option("--rerun", is_flag=True, help="Run arms again that have a result.")
+@click.option(
+    "--local", is_flag=True, help="Train in this process, without Ray. Needs a sweep without a scheduler and Optuna."
+)
+@click.option(
+    "--address",
+    default="local",
+    show_default=True,
+    help="Address of the Ray cluster; `local` starts one on this machine.",
+)
+@click.option("--rerun", is_flag=True, help="Also run arms that have a result already.")
 @click.option(
     "--report", type=click.Path(file_okay=False), default=None, help="Also write the report into this folder."
 )
@@ -47,34 +54,34 @@ def sweep(
     rerun: bool,
     report: str | None,
 ) -> None:
-    """Run the arms of SWEEP that have no result yet, and compare them all.
+    """Train the variants (arms) of SWEEP that have no result yet, and compare all of them.
 
-    An arm is known by its hash: what finished is never run again, whoever ran it. After an interruption, the same
-    command goes on from the last checkpoints.
+    An arm is identified by its hash, and an arm with a finished run is not run again. After an interruption, the same
+    command continues from the last checkpoints.
     """
     document = load_sweep(sweep, overrides)
     base = document.base_experiment
     view = SweepView(
-        document.spec.name, document.spec.metric, mode=document.spec.mode, videos_a_step=base.optimization.batch_size
+        document.spec.name, document.spec.metric, mode=document.spec.mode, videos_per_step=base.optimization.batch_size
     )
     with LocalTrainer() if local else RayTrainer(address, base.cluster) as trainer:
         with view:
             prepared = prepare_sweep(document, progress=view, rerun=rerun, trainer=trainer)
-        Console(stderr=True).print(quote(prepared.plan, document.spec))
+        Console(stderr=True).print(plan_tables(prepared.plan, document.spec))
         view.add_arms(
             document.arms, {key: _done(run.is_in_sweep(prepared.key)) for key, run in prepared.completed.items()}
         )
         with view:
-            outcome = run_sweep(prepared, progress=view, trainer=trainer)
+            result = run_sweep(prepared, progress=view, trainer=trainer)
     with view:
         view.report("comparing the arms")
-        rows, files, notes = _conclude(prepared, outcome, report)
+        rows, files, notes = _write_report(prepared, result, report)
     if as_json:
-        click.echo(json.dumps(_as_json(prepared, outcome), indent=2))
+        click.echo(json.dumps(_as_json(prepared, result), indent=2))
     else:
-        _print(prepared, outcome, rows, files, notes)
-    if not outcome.is_complete:
-        _say_missing(outcome)
+        _print(prepared, result, rows, files, notes)
+    if not result.is_complete:
+        _print_missing(result)
         sys.exit(1)
 
 
@@ -82,40 +89,38 @@ def _done(is_own: bool) -> str:
     return "finished" if is_own else "done before"
 
 
-def _conclude(
-    prepared: PreparedSweep, outcome: SweepResult, folder: str | None
+def _write_report(
+    prepared: PreparedSweep, result: SweepResult, folder: str | None
 ) -> tuple[list[Any], list[Path], list[str]]:
-    """The report, as files in the sweep's run and, if asked for, in a folder; and what stands above its table."""
+    """Compare the arms, and write the report to the sweep's run and to `folder`: rows, files, and notes."""
     from side4video.reports.figures.sweep import sweep_figures
     from side4video.reports.page import write_report
 
     spec = prepared.sweep.spec
-    listed = prepared.sweep.rows or tuple(row for arm in outcome.arms for row in arm.rows)
-    figures = {"predicted_speedup": prepared.plan.predicted_speedup, "seconds": outcome.seconds}
+    listed = prepared.sweep.rows or tuple(row for arm in result.arms for row in arm.rows)
+    figures = {"predicted_speedup": prepared.plan.predicted_speedup, "seconds": result.seconds}
     try:
-        notes = [*comparability(outcome.sweep_logger, spec, listed), *_notes(prepared, outcome)]
+        notes = [*check_sweep(result.sweep_logger, spec, listed), *_notes(prepared, result)]
     except InputError:
-        # What was trained stays, and the same command compares it once it may be compared.
-        outcome.sweep_logger.close(is_complete=False, artifacts=[], figures=figures)
+        # The trained runs stay in the store, so the same command can compare them later.
+        result.sweep_logger.close(is_complete=False, artifacts=[], figures=figures)
         raise
-    rows = collect_rows(outcome.sweep_logger, spec, listed)
+    rows = collect_rows(result.sweep_logger, spec, listed)
     with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
-        place = Path(folder) if folder else Path(scratch)
-        place.mkdir(parents=True, exist_ok=True)
+        target = Path(folder) if folder else Path(scratch)
+        target.mkdir(parents=True, exist_ok=True)
         title = f"{spec.name}: {spec.reproduces}" if spec.reproduces else spec.name
-        drawn = sweep_figures(outcome.sweep_logger, rows, metric=spec.metric, mode=spec.mode)
-        files = write_report(place, rows, title=title, metric=spec.metric, mode=spec.mode, notes=notes, figures=drawn)
-        outcome.sweep_logger.close(
-            is_complete=outcome.is_complete, artifacts=files, figures=figures, metric=spec.metric
-        )
+        drawn = sweep_figures(result.sweep_logger, rows, metric=spec.metric, mode=spec.mode)
+        files = write_report(target, rows, title=title, metric=spec.metric, mode=spec.mode, notes=notes, figures=drawn)
+        result.sweep_logger.close(is_complete=result.is_complete, artifacts=files, figures=figures, metric=spec.metric)
     return rows, files if folder else [], notes
 
 
-def _notes(prepared: PreparedSweep, outcome: SweepResult) -> list[str]:
+def _notes(prepared: PreparedSweep, result: SweepResult) -> list[str]:
     plan = prepared.plan
     taken = sum(not run.is_in_sweep(prepared.key) for run in prepared.completed.values())
     notes = [
-        f"{plan.rows} rows, {len(outcome.arms)} distinct arms, {len(plan.done)} of them with a result before"
+        f"{plan.rows} rows, {len(result.arms)} distinct arms, {len(plan.done)} of them with a result before"
         + (f" ({taken} from other runs)" if taken else "")
         + f", {len(plan.packs)} pack{'' if len(plan.packs) == 1 else 's'} to train.",
         f"Predicted speed-up of packing: {plan.predicted_speedup:.2f} against distinct arms one by one, "
@@ -123,19 +128,19 @@ def _notes(prepared: PreparedSweep, outcome: SweepResult) -> list[str]:
     ]
     alone = sum(
         run.metrics.get("time/alone_s", 0.0)
-        for key, run in outcome.sweep_logger.children().items()
+        for key, run in result.sweep_logger.children().items()
         if key not in prepared.completed
     )
     if alone:
         notes.append(
-            f"This command took {format_duration(outcome.seconds)}; the training steps of its arms, each with a pass "
+            f"This command took {format_duration(result.seconds)}; the training steps of its arms, each with a pass "
             f"of its own, would have taken {format_duration(alone)}."
         )
     return notes
 
 
-def _as_json(prepared: PreparedSweep, outcome: SweepResult) -> dict[str, Any]:
-    runs = outcome.sweep_logger.children()
+def _as_json(prepared: PreparedSweep, result: SweepResult) -> dict[str, Any]:
+    runs = result.sweep_logger.children()
     arms = [
         {
             "label": arm.title,
@@ -146,19 +151,19 @@ def _as_json(prepared: PreparedSweep, outcome: SweepResult) -> dict[str, Any]:
             "had_a_result": arm.key in prepared.completed,
             "metrics": dict(runs[arm.key].metrics) if arm.key in runs else {},
         }
-        for arm in outcome.arms
+        for arm in result.arms
     ]
     return {
-        "run_id": outcome.sweep_logger.parent,
-        "complete": outcome.is_complete,
+        "run_id": result.sweep_logger.parent,
+        "complete": result.is_complete,
         "plan": prepared.plan.as_json(),
         "arms": arms,
-        "failures": dict(outcome.failures),
-        "time": {"wall_s": outcome.seconds},
+        "failures": dict(result.failures),
+        "time": {"wall_s": result.seconds},
     }
 
 
-def _print(prepared: PreparedSweep, outcome: SweepResult, rows: list[Any], files: list[Path], notes: list[str]) -> None:
+def _print(prepared: PreparedSweep, result: SweepResult, rows: list[Any], files: list[Path], notes: list[str]) -> None:
     from side4video.reports.columns import as_rich
     from side4video.reports.comparison import compare_rows, explanation
 
@@ -173,20 +178,20 @@ def _print(prepared: PreparedSweep, outcome: SweepResult, rows: list[Any], files
     for file in files:
         console.print(f"written: {file}", highlight=False, soft_wrap=True)
     console.print(
-        f"\nThe sweep is run {outcome.sweep_logger.parent}, with the report among its artifacts, its arms below it.\n"
-        f"See them side by side: side4video ui --sweep {outcome.sweep_logger.parent[:8]}",
+        f"\nThe sweep is run {result.sweep_logger.parent}, with the report among its artifacts, its arms below it.\n"
+        f"See them side by side: side4video ui --sweep {result.sweep_logger.parent[:8]}",
         highlight=False,
         soft_wrap=True,
     )
 
 
-def _say_missing(outcome: SweepResult) -> None:
-    labels = {arm.key: arm.title for arm in outcome.arms}
+def _print_missing(result: SweepResult) -> None:
+    labels = {arm.key: arm.title for arm in result.arms}
     reasons: dict[str, list[str]] = {}
-    for key, reason in outcome.failures.items():
+    for key, reason in result.failures.items():
         reasons.setdefault(reason, []).append(labels.get(key, key[:16]))
     for reason, names in reasons.items():
         click.echo(f"error: {len(names)} arms failed ({', '.join(names[:5])}): {reason}", err=True)
-    if outcome.left:
-        click.echo(f"error: {len(outcome.left)} arms are left for another time: limits.hours is over", err=True)
-    click.echo("The same command goes on with what is missing.", err=True)
+    if result.left:
+        click.echo(f"error: {len(result.left)} arms were not started: the time limit limits.hours is reached", err=True)
+    click.echo("The same command continues with the missing arms.", err=True)

@@ -1,4 +1,4 @@
-"""Arms on the terminal while a sweep runs: a live table, or plain lines in a log."""
+"""Shows the progress of a sweep: a live table on a terminal, or plain lines in a log."""
 
 import sys
 import threading
@@ -16,9 +16,8 @@ from rich.text import Text
 from side4video.core.units import format_duration
 from side4video.spec.arm import Arm
 
-LINE_EVERY_SECONDS = 10.0
-REFRESH_A_SECOND = 4
-MOST_ARMS = 40
+REFRESHES_PER_SECOND = 4
+MAX_ARMS = 40
 STYLES = {"training": "bold", "finished": "green", "stopped": "yellow", "diverged": "red", "failed": "red"}
 ENDED = frozenset({"finished", "stopped", "diverged", "failed", "done before"})
 
@@ -39,12 +38,12 @@ class PackState:
     """A pack as the view shows it."""
 
     number: int
-    """From 1, in the order in which packs began."""
+    """Counted from 1, in the order in which packs started."""
     arms: tuple[str, ...] = ()
     phase: str = ""
     done: int = 0
     total: int = 0
-    """Of the phase, if it says so."""
+    """Items of the phase; 0 if unknown."""
     steps_per_second: float = 0.0
     seconds_left: float = 0.0
 
@@ -52,17 +51,20 @@ class PackState:
 class SweepView:
     """Shows the progress of a sweep (`core.progress.Progress`); use it as a context manager."""
 
-    def __init__(self, title: str, metric: str, *, mode: str, videos_a_step: int) -> None:
+    seconds_per_line = 10.0
+    """Minimum time between two lines of a log about one phase."""
+
+    def __init__(self, title: str, metric: str, *, mode: str, videos_per_step: int) -> None:
         """Prepare the view.
 
         Args:
             title: The sweep's name.
-            metric: By which arms are compared (`eval/top1`).
-            mode: Whether more of it is better.
-            videos_a_step: Videos of one optimizer step.
+            metric: The metric to compare arms by, such as `eval/top1`.
+            mode: `max` or `min`: which values are better.
+            videos_per_step: Videos of one optimizer step.
         """
         self.title, self.metric, self.mode = title, metric.partition("/")[2], mode
-        self.videos_a_step = videos_a_step
+        self.videos_per_step = videos_per_step
         self.console = Console(file=sys.stderr)
         self.phase = ""
         self.packs: dict[str, PackState] = {}
@@ -76,7 +78,7 @@ class SweepView:
             self._live = Live(
                 get_renderable=self.render,
                 console=self.console,
-                refresh_per_second=REFRESH_A_SECOND,
+                refresh_per_second=REFRESHES_PER_SECOND,
                 transient=True,
             )
             self._live.start()
@@ -87,11 +89,11 @@ class SweepView:
             self._live.stop()
 
     def add_arms(self, arms: Sequence[Arm], done: Mapping[str, str]) -> None:
-        """Name the arms; those that are done need not run.
+        """Add the arms.
 
         Args:
             arms: The sweep's distinct arms.
-            done: States of the done ones, by key.
+            done: States of completed arms, by key.
         """
         with self._lock:
             for arm in arms:
@@ -112,14 +114,14 @@ class SweepView:
                 self.phase = phase + _count(done, total)
 
     def render(self) -> Group:
-        """The whole view."""
+        """The view as a Rich renderable."""
         with self._lock:
             where = self._summary()
             lines = [Text(f"{self.title}: {where}" if where else self.title, style="bold")]
-            lines += [Text(_pack_line(pack, self.videos_a_step)) for pack in self._active_packs()]
+            lines += [Text(_pack_line(pack, self.videos_per_step)) for pack in self._active_packs()]
             return Group(*lines, self._table()) if self.arms else Group(*lines)
 
-    # ---- what reports say
+    # ---- updates
 
     def _update_pack(self, pack: PackState, phase: str, done: int, total: int, details: Mapping[str, Any]) -> None:
         if "arms" in details:
@@ -144,8 +146,8 @@ class SweepView:
         if phase not in ("evaluated", pack.phase):
             pack.phase = phase
             self._print_phase(pack, details)
-        elif time.monotonic() - self._last_line > LINE_EVERY_SECONDS and pack.steps_per_second:
-            self._print(f"{self.title}: {_pack_line(pack, self.videos_a_step)}")
+        elif time.monotonic() - self._last_line > self.seconds_per_line and pack.steps_per_second:
+            self._print(f"{self.title}: {_pack_line(pack, self.videos_per_step)}")
 
     def _update_metrics(self, details: Mapping[str, Any]) -> None:
         better = max if self.mode == "max" else min
@@ -154,12 +156,12 @@ class SweepView:
             arm.epoch, arm.metric = details["epoch"] + 1, metrics.get(self.metric, nan)
             arm.best = arm.metric if arm.best != arm.best else better(arm.best, arm.metric)
         values = {name: each[self.metric] for name, each in details["metrics"].items() if self.metric in each}
-        said = f"{_arms(len(details['metrics']))} evaluated"
+        summary_text = f"{_arms(len(details['metrics']))} evaluated"
         if values:
             first = better(values, key=lambda name: values[name])
             among = f"best of {len(values)} arms: " if len(values) > 1 else ""
-            said = f"{among}{self._arm(first).label}, {self.metric} {values[first]:.3f}"
-        self._print(f"{self.title}: epoch {details['epoch'] + 1}: {said}")
+            summary_text = f"{among}{self._arm(first).label}, {self.metric} {values[first]:.3f}"
+        self._print(f"{self.title}: epoch {details['epoch'] + 1}: {summary_text}")
 
     def _update_states(self, pack: PackState, losses: Mapping[str, float]) -> None:
         for name in pack.arms:
@@ -172,7 +174,7 @@ class SweepView:
     def _arm(self, name: str) -> ArmState:
         return self.arms.setdefault(name, ArmState(name))
 
-    # ---- how it looks
+    # ---- rendering
 
     def _summary(self) -> str:
         states = [arm.state for arm in self.arms.values()]
@@ -187,8 +189,8 @@ class SweepView:
         table.add_column("arm", no_wrap=True, max_width=60)
         for name in ("epoch", self.metric, "best", "state"):
             table.add_column(name, justify="right" if name != "state" else "left", no_wrap=True)
-        most = max(5, min(MOST_ARMS, self.console.height - len(self._active_packs()) - 4))
-        shown = self._rows_that_fit(most)
+        max_rows = max(5, min(MAX_ARMS, self.console.height - len(self._active_packs()) - 4))
+        shown = self._visible_arms(max_rows)
         for arm in shown:
             value, best = (f"{number:.3f}" if number == number else "" for number in (arm.metric, arm.best))
             state = Text(arm.state, style=STYLES.get(arm.state, "dim"))
@@ -197,8 +199,8 @@ class SweepView:
             table.add_row(f"… and {len(self.arms) - len(shown)} more", "", "", "", "")
         return table
 
-    def _rows_that_fit(self, count: int) -> list[ArmState]:
-        """All arms in their order, or where there is no room those at work and the best."""
+    def _visible_arms(self, count: int) -> list[ArmState]:
+        """All arms in order. If they do not fit, those that train and the best."""
         arms = list(self.arms.values())
         if len(arms) <= count:
             return arms
@@ -217,18 +219,18 @@ class SweepView:
             self._print(f"{head}: {pack.phase}")
 
     def _print(self, line: str, *, stays: bool = False) -> None:
-        """Print a line in a log; above the table only what `stays` when the table is gone."""
+        """Print a line in a log. Above a live table only lines that should stay are printed."""
         if self._live is None or stays:
             self._last_line = time.monotonic()
             self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _pack_line(pack: PackState, videos_a_step: int) -> str:
+def _pack_line(pack: PackState, videos_per_step: int) -> str:
     shared = "on one pass" if len(pack.arms) > 1 else "on a pass of its own"
     line = f"pack {pack.number}: {_arms(len(pack.arms))} {shared}: {pack.phase}{_count(pack.done, pack.total)}"
     if pack.phase != "training" or not pack.steps_per_second:
         return line
-    rate = f"{pack.steps_per_second * videos_a_step:.1f} clips/s"
+    rate = f"{pack.steps_per_second * videos_per_step:.1f} clips/s"
     return f"{line} · {rate} · {format_duration(pack.seconds_left)} left"
 
 

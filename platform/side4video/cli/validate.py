@@ -1,4 +1,4 @@
-"""`side4video validate`: are these documents right, and are the files there that they name?"""
+"""`side4video validate`: check specs and the files that they name."""
 
 import json
 import sys
@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from side4video.core.errors import InputError
+from side4video.spec.arm import is_sweep, load_sweep
 from side4video.spec.check import check_files
 from side4video.spec.load import load_experiment
-from side4video.spec.arm import is_sweep, load_sweep
 from side4video.terminal.options import as_json, overrides
 
 
@@ -17,13 +17,13 @@ from side4video.terminal.options import as_json, overrides
 @click.argument("files", nargs=-1, required=True, type=click.Path())
 @overrides
 @as_json
-@click.option("--files/--no-files", "looks_at_files", default=True, help="Also look at annotations and weights.")
+@click.option("--files/--no-files", "looks_at_files", default=True, help="Also check annotation files and weights.")
 def validate(files: tuple[str, ...], overrides: tuple[str, ...], as_json: bool, looks_at_files: bool) -> None:
-    """Check documents without running anything; exit code 2 if one is wrong."""
+    """Check YAML files of experiments and sweeps. The exit code is 2 if one is wrong."""
     answers = []
     for file in files:
         try:
-            answer, line = _look(file, overrides, looks_at_files=looks_at_files)
+            answer, line = _check(file, overrides, looks_at_files=looks_at_files)
             answers.append(answer)
         except InputError as error:
             answers.append({"file": file, "valid": False, "errors": str(error).splitlines()})
@@ -36,8 +36,8 @@ def validate(files: tuple[str, ...], overrides: tuple[str, ...], as_json: bool, 
         sys.exit(InputError.exit_code)
 
 
-def _look(file: str, overrides: tuple[str, ...], *, looks_at_files: bool) -> tuple[dict[str, Any], str]:
-    """Check one document, an experiment or a sweep with all its arms."""
+def _check(file: str, overrides: tuple[str, ...], *, looks_at_files: bool) -> tuple[dict[str, Any], str]:
+    """Check one file, an experiment or a sweep with all its arms."""
     if is_sweep(file):
         sweep = load_sweep(file, overrides)
         if looks_at_files:

@@ -1,4 +1,4 @@
-"""`side4video zero-shot`: what a run's frozen CLIP says of the same clips without training (the paper's Figure 5)."""
+"""`side4video zero-shot`: evaluate a run's frozen CLIP without training (as in the paper's Figure 5)."""
 
 import json
 import tempfile
@@ -25,19 +25,19 @@ KEPT = ("predictions.csv", "scores.npz", "class_accuracy.json")
     "--prompt",
     default=PROMPT,
     show_default=True,
-    help="What the text tower reads of a class; {} stands for its name. The default is Text4Vis's, which the paper's "
-    "Figure 5 follows.",
+    help="Text of a class for the text tower; {} stands for the class name. The default is that of Text4Vis, as in the "
+    "paper's Figure 5.",
 )
 @overrides
 @as_json
-@click.option("--uri", default="", help="The store a run is in; by default MLFLOW_TRACKING_URI, or the local one.")
-@click.option("--rerun", is_flag=True, help="Evaluate again, even where the store has exactly this already.")
+@click.option("--uri", default="", help="Address of the run store; by default MLFLOW_TRACKING_URI, or the local store.")
+@click.option("--rerun", is_flag=True, help="Evaluate again, even if the store has this result.")
 def zero_shot(run: str, prompt: str, overrides: tuple[str, ...], as_json: bool, uri: str, rerun: bool) -> None:
-    """Evaluate the frozen CLIP of RUN (its id, the beginning of it, or its name) or of a SPEC without training.
+    """Evaluate the frozen CLIP of a RUN or a SPEC without training.
 
-    The class is the one whose name in the prompt is nearest to the mean of the frames. Test clips, frames and views
-    are those of the run, so the result may stand in a table beside it; it is a run of its own in MLflow, with
-    predictions and the accuracy of each class.
+    RUN is an id, the start of an id, or a name. The predicted class is the one whose prompt is most similar to the mean
+    of the frames. Test clips, frames and views are those of the run, so the results are comparable. The result is a run
+    of its own, with predictions and the accuracy of each class.
     """
     from side4video.runs.launch import launch
     from side4video.terminal.progress import ProgressView
@@ -51,13 +51,13 @@ def zero_shot(run: str, prompt: str, overrides: tuple[str, ...], as_json: bool, 
         store = open_store(experiment.tracking).prepare()
         known = finished_runs(store, [experiment], fingerprint=fingerprint).get(experiment.digest())
         if known is not None:
-            _tell(known.run_id, known.name, known.metrics, as_json=as_json)
+            _print(known.run_id, known.name, known.metrics, as_json=as_json)
             if not as_json:
                 click.echo("From the store; --rerun evaluates again.")
             return
     with ProgressView(experiment.name) as view:
         finished = launch({experiment.name: experiment}, progress=view)[experiment.name]
-    _tell(finished.run_id, finished.name, finished.metrics, as_json=as_json)
+    _print(finished.run_id, finished.name, finished.metrics, as_json=as_json)
     for row in finished.broken_clips:
         click.echo(f"could not be read: {row['origin']}: {row['path']}: {row['reason']}", err=True)
 
@@ -77,7 +77,7 @@ def _experiment(run: str, prompt: str, overrides: tuple[str, ...], uri: str) -> 
     return made.model_copy(update={"tracking": made.tracking.model_copy(update={"uri": uri})})
 
 
-def _tell(run_id: str, name: str, metrics: "Mapping[str, float]", *, as_json: bool) -> None:
+def _print(run_id: str, name: str, metrics: "Mapping[str, float]", *, as_json: bool) -> None:
     measured = {key: value for key, value in metrics.items() if key.startswith("eval/")}
     if as_json:
         click.echo(json.dumps({"run_id": run_id, "name": name, "metrics": measured}, indent=2))

@@ -1,1 +1,1 @@
-"""What everything else stands on: the spec's base, errors, units, seeds. Imports nothing of ours."""
+"""Basics for all packages: errors, metrics, progress, seeds, units. Imports no other package of side4video."""

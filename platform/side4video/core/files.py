@@ -19,7 +19,7 @@ def file_checksums(folder: Path) -> dict[str, FileChecksum]:
     return {path.relative_to(folder).as_posix(): checksum_of(path) for path in files}
 
 
-def damaged(folder: Path, expected: Mapping[str, FileChecksum]) -> list[str]:
+def damaged_files(folder: Path, expected: Mapping[str, FileChecksum]) -> list[str]:
     """Missing and damaged files of a folder, one line each; files without an expected checksum are ignored."""
     found = []
     for name, entry in sorted(expected.items()):
@@ -27,7 +27,7 @@ def damaged(folder: Path, expected: Mapping[str, FileChecksum]) -> list[str]:
         if not path.is_file():
             found.append(f"{name} is missing")
         elif path.stat().st_size != entry["bytes"]:
-            found.append(f"{name} has {path.stat().st_size:,} bytes, not {expected['bytes']:,}")
+            found.append(f"{name} has {path.stat().st_size:,} bytes, not {entry['bytes']:,}")
         elif checksum_of(path)["sha256"] != entry["sha256"]:
             found.append(f"{name} has other bytes than were written")
     return found

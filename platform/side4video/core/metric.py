@@ -1,4 +1,4 @@
-"""Metric values, from a training loop to a store. Imports neither MLflow nor torch.
+"""Metrics: their values, from the training loop to a store, and their descriptions. Imports no MLflow and no torch.
 
 NaN stays NaN. Infinities become the largest finite double, plus or minus `MAX_VALUE`, as in MLflow, so that an
 overflow differs from NaN.
@@ -9,8 +9,9 @@ import math
 import re
 import sys
 import time
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 MAX_VALUE = sys.float_info.max
 """Replaces infinity: about 1.8e308."""
@@ -85,3 +86,36 @@ def from_json(text: str) -> list[Metric]:
         return [Metric(key, math.nan if value is None else value, step, time_ms) for key, value, step, time_ms in rows]
     except TypeError as error:
         raise ValueError(f"metrics in JSON: expected rows of [key, value, step, timestamp_ms]: {error}") from error
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """A metric of an evaluation, logged as `eval/NAME` and, for the best epoch, as `best/NAME`."""
+
+    name: str
+    title: str
+    """Name in captions and tables, such as `top-1` or `text to video R@1`."""
+    compute: Callable[[Any], float]
+    """Computes the metric from the results of the task's evaluation (see the task's module)."""
+    heading: str = ""
+    """A shorter title for columns; empty: `title`."""
+    better: Literal["max", "min"] = "max"
+    unit: Literal["%", ""] = "%"
+    """`%`: a fraction, printed as percent. Empty: a plain number."""
+    in_summary: bool = True
+    """Whether short tables and run descriptions show it."""
+    hub: tuple[str, str] | None = None
+    """Type and name in a Hugging Face model card, if cards show it."""
+
+    @property
+    def is_fraction(self) -> bool:
+        """Whether the value is a fraction."""
+        return self.unit == "%"
+
+    def is_better(self, value: float, than: float) -> bool:
+        """Whether one value is better than another; NaN never is."""
+        return value > than if self.better == "max" else value < than
+
+    def text(self, value: float) -> str:
+        """The value as it is printed: `66.7%`, `1.25`."""
+        return f"{100 * value:.1f}%" if self.is_fraction else f"{value:.4g}"

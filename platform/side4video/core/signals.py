@@ -39,7 +39,7 @@ def handle_signal(number: int = signal.SIGTERM, frame: Any = None) -> None:  # n
     if _busy.is_set() and not _stop_requested.is_set():
         _stop_requested.set()
         return
-    raise Interrupted("told to end (SIGTERM)")
+    raise Interrupted("asked to stop (SIGTERM)")
 
 
 def reinstall_handler() -> None:

@@ -5,10 +5,14 @@ that is ignored would waste a training run.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
+
+_PATH = object()
+PathText = Annotated[str, _PATH]
+"""A text field that names a file or a folder: a path of this machine, or an address such as `s3://bucket/clips`."""
 
 
 class Spec(BaseModel):
@@ -19,7 +23,6 @@ class Spec(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
-
     PRESETS: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
     """`{field: {value of that field: {other field: default}}}`."""
 
@@ -35,6 +38,17 @@ class Spec(BaseModel):
             for name, value in presets.get(chosen, {}).items() if isinstance(chosen, str) else ():
                 filled.setdefault(name, value)
         return filled
+
+    def paths(self, prefix: str = "") -> dict[str, str]:
+        """The text of each `PathText` field, of nested specs too, by dotted field name; empty texts included."""
+        found: dict[str, str] = {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if isinstance(value, Spec):
+                found |= value.paths(f"{prefix}{name}.")
+            elif _PATH in field.metadata:
+                found[f"{prefix}{name}"] = value
+        return found
 
 
 def wrong(where: str, found: str, *, allowed: str, fix: str) -> PydanticCustomError:

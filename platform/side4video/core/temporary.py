@@ -19,19 +19,19 @@ _GRACE_SECONDS = 60.0
 
 
 @contextmanager
-def temporary_folder() -> Iterator[Path]:
+def temporary_folder(*, grace_seconds: float = _GRACE_SECONDS) -> Iterator[Path]:
     """A new folder that exists inside the block."""
-    remove_stale()
+    remove_stale(grace_seconds=grace_seconds)
     folder = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
     with folder as name, FileLock(Path(name) / _LOCK):
         yield Path(name)
 
 
-def remove_stale() -> None:
+def remove_stale(*, grace_seconds: float = _GRACE_SECONDS) -> None:
     """Remove the folders of processes that were killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         try:
-            if time.time() - folder.stat().st_mtime < _GRACE_SECONDS:
+            if time.time() - folder.stat().st_mtime < grace_seconds:
                 continue
             with FileLock(folder / _LOCK, timeout=0):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""One labelled piece of a video: what every data set yields and every stream reads."""
+"""A clip: one sample of a data set, as data sets list it and streams read it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,35 +9,27 @@ SPLITS: tuple[Split, ...] = ("train", "test")
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A video file, or a span of one, with what is known of it."""
+    """A video file, or a span of one, with its label and captions."""
 
     path: str
-    """The address of the video file, or of the folder of its frames; see `storage.py`."""
-
+    """Address of the video file, or of the folder with its frames; see `storage.py`."""
     label: int | None
-    """Position of its class in the data set's classes; None where there is none."""
-
+    """Index of its class in the classes of the data set; None without a label."""
     captions: tuple[str, ...] = ()
     """Sentences that describe it."""
-
     start_seconds: float | None = None
-    """Where the span begins; None is the file's begin."""
-
+    """Start of the span in the file; None: the start of the file."""
     end_seconds: float | None = None
-    """Where the span ends (exclusive); None is the file's end."""
-
+    """End of the span in the file (exclusive); None: the end of the file."""
     reversed: bool = False
-    """Whether its frames are played backwards."""
-
+    """Whether the frames are in reverse order."""
     group: str = ""
-    """What it was cut from: clips of one group never stand on both sides of a split."""
-
+    """Source of the clip, for example the id of the full video. Clips of one group are all in training or all in
+    test."""
     frame_pattern: str = ""
-    """How the images in a folder of frames are named, counted from 1: `img_{:05d}.jpg`. Empty: a video file."""
-
+    """File name pattern of the images in a folder of frames, counted from 1: `img_{:05d}.jpg`. Empty: a video file."""
     name: str = ""
-    """What it is called wherever it is kept: its path below the common folder of its split's clips. Empty: its path
-    says it."""
-
+    """Name of the clip that does not depend on where it is stored: its path below the common folder of its split.
+    Empty: derived from `path`."""
     origin: str = ""
-    """File and line that list it (`train.csv:12`), for messages."""
+    """File and line that list the clip (`train.csv:12`), for messages."""

@@ -1,7 +1,7 @@
-"""What `side4video data pack` writes beside the shards: which clip is where, and what it was made from.
+"""The manifest that `side4video data pack` writes beside the shards: where each clip is, and its source.
 
-manifest.json   settings, classes, the shards with their sizes and SHA-256, what was left out
-clips.jsonl     one clip a line, in the order of the data set it was made from
+manifest.json settings, classes, the shards with their sizes and SHA-256, clips that were left out clips.jsonl one clip
+per line, in the order of the original data set
 """
 
 import hashlib
@@ -16,13 +16,13 @@ from side4video.data.clip import Clip, Split
 from side4video.data.storage import file_size, is_remote, join_address, modified_ns, part_address, read_bytes
 
 FORMAT = 1
-"""Raised whenever folders of before would be read wrongly."""
+"""Increased whenever older folders would be read wrongly."""
 MANIFEST, CLIPS = "manifest.json", "clips.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """An archive of the folder."""
+    """A tar shard."""
 
     name: str
     bytes: int
@@ -31,12 +31,12 @@ class Shard:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Of a whole folder of shards."""
+    """The content of `manifest.json`."""
 
     source: str
-    """Fingerprint of the data set that it was made from."""
+    """Fingerprint of the original data set."""
     encoding: dict[str, Any]
-    """How its videos were written."""
+    """Encoding of the videos."""
     classes: tuple[str, ...]
     mirrored: dict[str, int] | None
     """The label permutation of a horizontal flip, by label; None where flips are not allowed."""
@@ -51,7 +51,7 @@ class Manifest:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
 
     def fingerprint(self) -> str:
-        """Of a copy bit for bit, the source's; else of all that the manifest holds, which is every byte of the set."""
+        """For a bit-exact copy, the fingerprint of the original; otherwise the hash of the manifest."""
         is_copy = self.encoding.get("codec") == "copy" and not self.left_out
         return self.source if is_copy else hashlib.sha256(self.as_text().encode()).hexdigest()
 
@@ -71,7 +71,7 @@ def clip_record(clip: Clip, split: Split, *, shard: str, extent: tuple[int, int]
         "reversed": clip.reversed,
         "group": clip.group,
     }
-    # By identity: the class 0 is not False.
+    # Compared by identity, because label 0 equals False.
     return {key: value for key, value in record.items() if value is not None and value is not False and value != []}
 
 

@@ -1,4 +1,4 @@
-"""The data section of an experiment, as a document. Imports no torch, so that a spec is checked in a moment."""
+"""The section `data` of an experiment. Imports no torch, so that documents are validated quickly."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -12,62 +12,59 @@ from side4video.data.decode.sampling import Sampling, SegmentSampling
 
 
 class ViewsSpec(Spec):
-    """How many times a test video is looked at; scores are averaged over clips x crops views."""
+    """How many views of each test video are evaluated. Scores are averaged over clips x crops views."""
 
     clips: PositiveInt = 1
-    """Temporal views."""
-
+    """Number of temporal views: clips sampled from the video."""
     crops: Literal[1, 3] = 1
-    """Spatial views: the centre, or left, centre and right."""
+    """Number of spatial views: 1 for the centre crop; 3 for left, centre and right."""
 
     @property
     def total(self) -> int:
-        """Views of one video."""
+        """Number of views of one video."""
         return self.clips * self.crops
 
 
 class RaiseBrokenSpec(Spec):
-    """The first clip that cannot be decoded ends the run, named by file and line."""
+    """The run stops at the first clip that cannot be decoded. The error names the file and the line that lists it."""
 
     kind: Literal["raise"] = "raise"
 
 
 class SkipBrokenSpec(Spec):
-    """Clips that cannot be decoded are replaced in training, left out in evaluation, counted and listed."""
+    """Clips that cannot be decoded are replaced in training and left out in evaluation. They are counted and listed."""
 
     kind: Literal["skip"] = "skip"
     cap: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Largest share of broken clips; past it the run ends."""
+    """Largest share of broken clips, 0 to 1. The run stops if there are more."""
 
 
 BrokenClips = Annotated[RaiseBrokenSpec | SkipBrokenSpec, Field(discriminator="kind")]
 
 
 class LoaderSpec(Spec):
-    """The processes that decode. No result depends on any of these, of files that are whole."""
+    """Number of decoding processes and their caches."""
 
     workers: NonNegativeInt = 2
-    """Decoding processes for each training worker; 0 decodes in a thread of the training process."""
-
+    """Number of decoding processes for each training worker. 0: decode in a thread of the training process."""
     prefetch: PositiveInt = 2
-    """Batches each decoding process (or the thread) keeps ready."""
-
+    """Number of batches that each decoding process (or the thread) prepares in advance."""
     cache: Literal["none", "memory"] = "none"
-    """`memory`: each decoding process keeps every clip that it has decoded, all its frames at the size they are read
-    in. For small sets of short clips."""
-
+    """`memory`: each decoding process keeps all decoded frames of every clip in memory, at the size they are decoded
+    to. Suitable for small data sets of short clips."""
     epochs_per_decode: PositiveInt = 1
-    """Epochs whose training frames one pass over a video fetches; those of later epochs wait, uncompressed, in the
-    temporary folder (`TMPDIR`). Quicker, as decoding a few frames means decoding most of the video, for a disk that
-    holds about (this - 1) / 2 x frames x height x width x 3 bytes a clip.
-    For one training worker. A run that is killed leaves its folder `side4video-frames-*` behind."""
-
+    """Number of epochs for which the training frames are fetched when a video is decoded. Frames of later epochs are
+    stored uncompressed in the temporary folder (`TMPDIR`). Decoding a few frames takes nearly as long as decoding the
+    whole video, so values above 1 are faster but need disk space: about (value - 1) / 2 x frames x height x width x 3
+    bytes for each clip. Only for one training worker. If a run is killed, its folder `side4video-frames-*` must be
+    deleted by hand."""
     timeout_seconds: PositiveFloat = 120
-    """Longest wait for one batch: a decoder that hangs on a file ends the run instead of stopping it for ever."""
+    """Longest time to wait for one batch, in seconds. If a decoder hangs, the run stops with an error instead of
+    waiting forever."""
 
     @model_validator(mode="after")
     def frames_are_kept_once(self) -> "LoaderSpec":
-        """Clips kept whole in memory need no frames on disk."""
+        """Clips that are cached in memory need no cache on disk."""
         if self.cache == "memory" and self.epochs_per_decode > 1:
             raise ValueError("cache: memory keeps all frames already; make epochs_per_decode 1, or cache: none")
         return self
@@ -104,51 +101,40 @@ class DataSpec(Spec):
             },
         }
     }
-
     dataset: Dataset
-    """Where the clips are listed."""
-
+    """The data set: where clips are listed, and where the videos are."""
     recipe: Literal["custom", "k400", "k400-vite14", "ssv1", "ssv2", "retrieval"] = "custom"
-    """The augmentation half of a column of the paper's Table 12: sets sampling, augmentation and repeated sampling.
-    `retrieval`: no augmentation and 12 frames (section 4.1)."""
-
+    """Sampling, augmentation and repeated sampling as in a column of the paper's Table 12. `retrieval`: no augmentation
+    and 12 frames (section 4.1)."""
     frames: PositiveInt = 8
-    """Frames looked at per clip (paper, Tables 2 and 12: 8, 16 or 32)."""
-
+    """Number of frames of each clip (paper, Tables 2 and 12: 8, 16 or 32)."""
     size: PositiveInt = 224
-    """Pixels of a side of the square that the backbone sees."""
-
+    """Height and width of the frames that the backbone gets, in pixels."""
     sampling: Sampling = SegmentSampling()
-    """Which frames."""
-
+    """How the frames of a clip are chosen."""
     augmentation: AugmentationSpec = AugmentationSpec()
-    """How training clips are varied."""
-
+    """Resizing, cropping and augmentation."""
     repeated_sampling: PositiveInt = 1
-    """Augmented copies of a video in one step, with the same frame indices (paper, Table 12: 2 on
+    """Number of augmented copies of each video in a step, all with the same frame indices (paper, Table 12: 2 on
     Something-Something; Hoffer et al., 2019, arXiv 1901.09335)."""
-
     views: ViewsSpec = ViewsSpec()
-    """How often a test video is looked at."""
-
+    """Number of views of each test video."""
     decoder: DecoderName = "auto"
-    """`auto` is PyAV. The frames are the same from each."""
-
+    """The video decoder; `auto` is PyAV. All decoders give the same frames."""
     broken_clips: BrokenClips = RaiseBrokenSpec()
-    """What happens when a file cannot be decoded."""
-
+    """What happens if a video cannot be decoded: stop, or skip it."""
     loader: LoaderSpec = LoaderSpec()
-    """The decoding processes."""
-
+    """Number of decoding processes and their caches."""
     train_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the training clips used, class by class; a smaller share is a subset of a larger one."""
-
+    """Share of the training clips to use, above 0 and at most 1. It is taken from each class. A smaller share is a
+    subset of a larger one."""
     seed: NonNegativeInt = 0
-    """The order of clips and every draw of the data path are functions of this, the epoch and the clip alone."""
+    """Seed of the data path. The order of clips and all augmentation depend only on this seed, the epoch and the
+    clip."""
 
     @model_validator(mode="after")
     def resized_frames_hold_the_crop(self) -> "DataSpec":
-        """A test crop of `size` fits into the resized frame."""
+        """The resized frame is at least as large as the test crop (`size`)."""
         short_side = self.augmentation.resize.short_side(self.size)
         if short_side < self.size:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Where clips are kept: on this machine, wherever fsspec reaches, or as a part of a file that holds many.
+"""Access to files on this machine, on remote stores that fsspec supports, and to byte ranges of files.
 
 An address is text:
 
@@ -6,7 +6,7 @@ An address is text:
     s3://clips/a.mp4, gs://..., https://... a file or a folder that fsspec reaches; `s3` needs s3fs, `gs` needs gcsfs
     /shards/000003.tar?bytes=512+88213      88,213 bytes of a file from byte 512 on: a member of an archive
 
-A remote folder is listed once and the listing kept. A remote video is read whole, into memory, each time it is decoded.
+Listings of remote folders are cached. A remote video is read into memory as a whole each time it is decoded.
 """
 
 import os
@@ -25,7 +25,7 @@ from side4video.core.errors import InputError
 from side4video.core.paths import expand
 
 ATTEMPTS = 3
-"""How often a remote store is asked before its answer is believed to be no."""
+"""Number of attempts to read from a remote store."""
 
 _REMOTE_PREFIX = re.compile(r"[a-z][a-z0-9+.-]*://")
 _PART = re.compile(r"\?bytes=(\d+)\+(\d+)$")
@@ -37,23 +37,23 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file or a folder, as the folder that holds it lists it."""
+    """An entry in the listing of a folder."""
 
     name: str
     is_folder: bool
     bytes: int | None = None
-    """Of a remote file, where the listing says it."""
+    """Of a remote file, if the listing contains it."""
     modified_ns: int = 0
-    """Of a remote file, where the listing says it."""
+    """Of a remote file, if the listing contains it."""
 
 
 def is_remote(address: str) -> bool:
-    """Whether it is not on this machine's file system."""
+    """Whether the address is on a remote store."""
     return _REMOTE_PREFIX.match(address) is not None
 
 
 def root_address(text: str, field: str) -> str:
-    """The address of a folder as a document writes it: `${NAME}` and `~` replaced, a relative path made absolute.
+    """The address of a folder in a document: `${NAME}` and `~` replaced, a relative path made absolute.
 
     Raises:
         InputError: A variable is not set, or the protocol is not known or lacks its package.
@@ -66,12 +66,12 @@ def root_address(text: str, field: str) -> str:
 
 
 def join_address(folder: str, name: str) -> str:
-    """The address of what a folder holds."""
+    """The address of a file or folder in a folder."""
     return f"{folder.rstrip('/')}/{name}"
 
 
 def resolve_inside(root: str, path: str, origin: str) -> str:
-    """The address of a listed path under the root; joined as text, because there may be hundreds of thousands.
+    """The address of a listed path under the root. Joined as text, because there may be hundreds of thousands.
 
     Raises:
         InputError: It leaves the root.
@@ -93,14 +93,14 @@ def resolve_inside(root: str, path: str, origin: str) -> str:
 
 
 def relative_path(address: str, root: str) -> str:
-    """The address as seen from a root, with `/` on every system."""
+    """The path of an address relative to a root, with `/` on every system."""
     if is_remote(address):
         return address.removeprefix(f"{root}/")
     return Path(os.path.relpath(address, root)).as_posix()
 
 
 def common_root(addresses: list[str]) -> str:
-    """The deepest folder that holds all of them."""
+    """The deepest folder that contains all addresses."""
     if not addresses:
         return ""
     protocol = _REMOTE_PREFIX.match(addresses[0])
@@ -110,23 +110,23 @@ def common_root(addresses: list[str]) -> str:
 
 
 def part_address(address: str, first: int, count: int) -> str:
-    """The address of some bytes of a file."""
+    """The address of a range of bytes of a file."""
     return f"{address}?bytes={first}+{count}"
 
 
 def file_address(address: str) -> str:
-    """The address of the file that a part is of; of a whole file, its own."""
+    """The address of the file, without a byte range."""
     return _PART.sub("", address)
 
 
 def byte_range(address: str) -> tuple[int, int] | None:
-    """First byte and number of bytes of a part; None of a whole file."""
+    """First byte and number of bytes of an address with a range; None for a whole file."""
     found = _PART.search(address)
     return (int(found[1]), int(found[2])) if found else None
 
 
 def is_file(address: str) -> bool:
-    """Whether there is such a file; for a part, the file that it is of."""
+    """Whether the file exists; for a byte range, whether its file exists."""
     path = file_address(address)
     if is_remote(path):
         return (entry := _entry(path)) is not None and not entry.is_folder
@@ -134,14 +134,14 @@ def is_file(address: str) -> bool:
 
 
 def is_folder(address: str) -> bool:
-    """Whether there is such a folder."""
+    """Whether the folder exists."""
     if is_remote(address):
         return (entry := _entry(address)) is not None and entry.is_folder
     return os.path.isdir(address)  # noqa: PTH112
 
 
 def file_size(address: str) -> int | None:
-    """Bytes of a file or part; None where there is no such file."""
+    """Size of a file or byte range, in bytes; None if the file does not exist."""
     if (found := byte_range(address)) is not None:
         return found[1] if is_file(address) else None
     if not is_remote(address):
@@ -157,7 +157,7 @@ def file_size(address: str) -> int | None:
 
 
 def modified_ns(address: str) -> int:
-    """When a file was changed last; 0 where a remote store does not say it."""
+    """Time of the last change, in nanoseconds; 0 if a remote store does not report it."""
     path = file_address(address)
     if is_remote(path):
         entry = _entry(path)
@@ -166,7 +166,7 @@ def modified_ns(address: str) -> int:
 
 
 def list_folder(folder: str) -> list[Entry]:
-    """What a folder holds, without hidden files, by name.
+    """The files and folders in a folder, sorted by name, without hidden ones.
 
     Raises:
         InputError: It cannot be read.
@@ -180,7 +180,7 @@ def list_folder(folder: str) -> list[Entry]:
 
 
 def read_bytes(address: str) -> bytes:
-    """All bytes of a file or part.
+    """The content of a file or byte range.
 
     Raises:
         OSError: It cannot be read, or ends before the part does.
@@ -202,7 +202,7 @@ def read_bytes(address: str) -> bytes:
 
 
 def retry(address: str, ask: Callable[[], Result]) -> Result:
-    """The answer of a remote store, asked again where it fails.
+    """Call a function that reads from a remote store; try again if it fails.
 
     Raises:
         OSError: It has no such file, or fails every time.

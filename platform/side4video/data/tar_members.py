@@ -1,4 +1,4 @@
-"""Which files a tar archive holds, and where in it their bytes are, so that each can be read alone."""
+"""Lists the files in a tar archive and the byte range of each, so that each can be read alone."""
 
 import os
 import tarfile
@@ -12,18 +12,18 @@ from side4video.data.storage import file_size, is_remote, modified_ns, part_addr
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file in an archive."""
+    """A file in a tar archive."""
 
     name: str
-    """As the archive has it; never used as a path."""
+    """Name in the archive; never used as a path."""
     address: str
-    """Of its bytes."""
+    """Address of its bytes."""
 
 
 def list_members(address: str) -> tuple[Member, ...]:
-    """The files of an uncompressed archive, in its order; folders, links and devices are left out.
+    """The files of an uncompressed archive, in order, without folders, links and devices.
 
-    Only headers are read. The answer is kept for as long as the archive stays what it is.
+    Only headers are read. The result is cached until the archive changes.
 
     Raises:
         InputError: There is no such archive, or it is compressed, cut short or none.
@@ -55,22 +55,22 @@ def _open(address: str) -> Any:
         return open(address, "rb", buffering=tarfile.BLOCKSIZE)  # noqa: PTH123 - closed by the caller
     from fsspec.core import url_to_fs
 
-    # Headers are small and far apart: blocks that are read ahead would fetch most of the archive.
+    # Headers are small and far apart. With larger read-ahead blocks most of the archive would be downloaded.
     return url_to_fs(address)[0].open(address, "rb", block_size=8 * tarfile.BLOCKSIZE, cache_type="readahead")
 
 
 def split_member_name(name: str) -> tuple[str, str]:
-    """A member's sample and field, as WebDataset divides names: at the first dot of the last part."""
+    """Sample name and field of a member: WebDataset divides names at the first dot of the last part."""
     folder, slash, last = name.rpartition("/")
     sample, _, field = last.partition(".")
     return f"{folder}{slash}{sample}", field.lower()
 
 
 def shard_name(split: str, number: int) -> str:
-    """The name of a shard that this project writes."""
+    """File name of a shard that `side4video data pack` writes."""
     return f"{split}-{number:06d}.tar"
 
 
 def is_hidden(name: str) -> bool:
-    """Whether the file is a system's leftover, such as `._a.mp4` or `__MACOSX/a`."""
+    """Whether the file was added by an operating system, such as `._a.mp4` or `__MACOSX/a`."""
     return os.path.basename(name).startswith(".") or name.startswith("__MACOSX/")  # noqa: PTH119

@@ -112,7 +112,7 @@ class RayCluster:
             return
         cores = _cores()
         if self.address == "local" and self.needed.min_workers * self.needed.cpus_per_worker_in_total > cores:
-            _refuse_cores(self.needed, cores, "this machine")
+            _raise_too_few_cores(self.needed, cores, "this machine")
         self._thread = threading.Thread(target=self._hold, name="Ray", daemon=True)
         self._thread.start()
 
@@ -216,7 +216,7 @@ def check_resources(
         InputError: With the field that asks for too much.
     """
     try:
-        _refuse_too_much(max_resources(resources, configured), needed, address)
+        _check_resources(max_resources(resources, configured), needed, address)
     except InputError as error:
         if not can_grow or configured:
             raise
@@ -224,10 +224,10 @@ def check_resources(
         log.warning("%s; waiting for machines to be added", error)
 
 
-def _refuse_too_much(resources: Mapping[str, float], needed: ClusterSpec, address: str) -> None:
+def _check_resources(resources: Mapping[str, float], needed: ClusterSpec, address: str) -> None:
     name = "this machine" if address == "local" else f"the cluster at {address}"
     if needed.min_workers * needed.cpus_per_worker_in_total > resources.get("CPU", 0):
-        _refuse_cores(needed, int(resources.get("CPU", 0)), name)
+        _raise_too_few_cores(needed, int(resources.get("CPU", 0)), name)
     if needed.decoding.kind == "ray-data" and needed.decoding.resource not in ("", *resources):
         others = sorted(name for name in resources if name not in ("CPU", "GPU", "memory") and ":" not in name)
         raise InputError(
@@ -246,7 +246,7 @@ def _refuse_too_much(resources: Mapping[str, float], needed: ClusterSpec, addres
         )
 
 
-def _refuse_cores(needed: ClusterSpec, cores: int, name: str) -> None:
+def _raise_too_few_cores(needed: ClusterSpec, cores: int, name: str) -> None:
     found = f"{needed.workers_text} workers x {needed.cpus_per_worker} cores"
     fix = f"set workers to {max(1, cores // needed.cpus_per_worker)} or fewer, or connect to a larger cluster"
     if needed.decoding.kind == "ray-data":

@@ -73,8 +73,8 @@ def autoscaler_status() -> bytes | None:
 def torch_backend() -> type:
     """The class with which Ray Train starts torch's process group.
 
-    Its subclass in `distributed.worker` installs a SIGTERM handler in each worker; without it, a worker that is told to
-    end loses the steps since its last checkpoint.
+    Its subclass in `distributed.worker` installs a SIGTERM handler in each worker; without it, a worker that gets
+    SIGTERM loses the steps since its last checkpoint.
     """
     return private_name("ray.train.torch.config:_TorchBackend", "to save a checkpoint on SIGTERM")
 

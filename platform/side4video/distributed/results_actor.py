@@ -48,16 +48,25 @@ class Feed:
 class ResultsActor:
     """An actor that reserves no CPU. Its methods are coroutines, so that any number of trials can wait in it."""
 
-    def __init__(self, decides: bool, *, metric: str = "", mode: str = "max", reduction: float = 0.0) -> None:
+    def __init__(
+        self,
+        decides: bool,
+        *,
+        metric: str = "",
+        mode: str = "max",
+        reduction: float = 0.0,
+        decision_seconds: float = DECISION_SECONDS,
+    ) -> None:
         """No results yet.
 
         Args:
             decides: Whether a scheduler or Optuna decides, so that results are handed out one at a time.
             metric: The metric for halving.
             mode: `max` or `min`: which values are better.
+            decision_seconds: Longest time that a pack waits for the decisions on an epoch.
             reduction: ASHA's reduction factor: one of this many arms continues at a rung; 0 without ASHA.
         """
-        self.decides = decides
+        self.decides, self.decision_seconds = decides, decision_seconds
         self.metric, self.mode, self.reduction = metric, mode, reduction
         self._feeds: dict[str, Feed] = {}
         self._channels: dict[str, list[str]] = {}
@@ -90,10 +99,10 @@ class ResultsActor:
                 lambda: all(feed.decided >= len(feed.results) or feed.stopped for feed in feeds)
             )
             try:
-                await asyncio.wait_for(waiting, DECISION_SECONDS)
+                await asyncio.wait_for(waiting, self.decision_seconds)
             except TimeoutError:
                 raise Side4VideoError(
-                    f"Ray Tune has not decided on epoch {epoch + 1} within {DECISION_SECONDS:g} s · "
+                    f"Ray Tune has not decided on epoch {epoch + 1} within {self.decision_seconds:g} s · "
                     "fix: is the head overloaded? The same command continues from here"
                 ) from None
             return [arm for arm in metrics if self._feed(arm).stopped]

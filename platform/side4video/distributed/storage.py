@@ -34,7 +34,7 @@ def repair_storage(checkpoint_folder: str) -> list[Path]:
     snapshot = Path(checkpoint_folder) / SNAPSHOT
     if "://" in checkpoint_folder or not snapshot.is_file():
         return []
-    reason = _damage(snapshot)
+    reason = _list_damage(snapshot)
     if not reason:
         return []
     snapshot.replace(snapshot.with_suffix(f".damaged-{uuid.uuid4().hex[:8]}"))
@@ -42,7 +42,7 @@ def repair_storage(checkpoint_folder: str) -> list[Path]:
     return checkpoints_in(Path(checkpoint_folder))
 
 
-def _damage(snapshot: Path) -> str:
+def _list_damage(snapshot: Path) -> str:
     try:
         results = json.loads(snapshot.read_bytes())["checkpoint_results"]
         missing = [each["checkpoint_dir_name"] for each in results]

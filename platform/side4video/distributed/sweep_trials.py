@@ -13,8 +13,8 @@ from side4video.distributed.train import SweepFeedback, train_on_ray
 from side4video.planning.packs import PlannedPack, make_packs
 from side4video.runs.packs import SweepRun, assign_folders
 from side4video.runs.trainer import Trained
-from side4video.spec.sweep import AshaScheduler
 from side4video.spec.arm import Arm, merge_duplicates, short_key
+from side4video.spec.sweep import AshaScheduler
 from side4video.tracking.finished_runs import completed_arms, metric_history
 from side4video.tracking.pack_logger import PackLogger
 from side4video.tracking.run_store import StoredRun
@@ -32,7 +32,7 @@ class _FirstPackProgress:
         self._progress, self._first_pack_started = progress, first_pack_started
 
     def report(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
-        if "pack" in details and phase not in ("opening the records", "starting the workers"):
+        if "pack" in details and phase not in ("creating the runs", "starting the workers"):
             self._first_pack_started.set()
         self._progress.report(phase, done, total, **details)
 

@@ -10,9 +10,9 @@ from side4video.planning.packs import PlannedPack
 from side4video.runs.launch import RunResult, launch
 from side4video.runs.packs import SweepRun
 from side4video.runs.trainer import Trained
+from side4video.spec.arm import short_key
 from side4video.spec.cluster import ClusterSpec
 from side4video.spec.experiment import Experiment
-from side4video.spec.arm import short_key
 from side4video.tracking.pack_logger import PackLogger
 from side4video.tracking.run_store import StoredRun
 from side4video.tracking.tags import CHECKPOINTS_TAG

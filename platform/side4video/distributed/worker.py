@@ -92,7 +92,7 @@ class PreemptionMonitor:
         Raises:
             Side4VideoError: If the installed Ray cannot say whether a node is being taken away.
         """
-        self._node_is_preempted()  # here, not in the thread, whose errors nobody sees
+        self._node_is_preempted()  # fail here: errors in the thread would be lost
         thread = threading.Thread(target=self._watch, name="preemption-monitor", daemon=True)
         signals.set_busy(True)
         thread.start()

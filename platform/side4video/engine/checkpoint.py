@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from side4video.core.errors import InputError, Side4VideoError
-from side4video.core.files import CHECKSUM_KEY, damaged, file_checksums, has_valid_checksum, with_checksum
+from side4video.core.files import CHECKSUM_KEY, damaged_files, file_checksums, has_valid_checksum, with_checksum
 from side4video.core.units import format_bytes
 from side4video.engine.student import Student
 
@@ -149,7 +149,7 @@ def read_state(folder: Path) -> dict[str, Any]:
     if state.get("format") == FORMAT or has_sums:
         if not has_valid_checksum(state):
             raise DamagedCheckpointError(str(path), "checkpoint.json has other content than was written")
-        if wrong := damaged(folder, state["files"]):
+        if wrong := damaged_files(folder, state["files"]):
             raise DamagedCheckpointError(str(folder), "; ".join(wrong))
     if state.get("format") != FORMAT:
         raise InputError(
@@ -201,7 +201,7 @@ def load_tensors(module: nn.Module, path: Path) -> None:
         raise InputError(
             str(path),
             f"{len(wrong)} tensors do not fit this spec, the first is {wrong[0]}",
-            fix="use the spec that the checkpoint was written with (it lies beside the run as spec.json)",
+            fix="use the spec that the checkpoint was written with (the run has it as spec.json)",
         )
     module.load_state_dict(tensors)
 

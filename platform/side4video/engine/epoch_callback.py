@@ -188,6 +188,7 @@ class EpochCallback:
                 student.stop()
 
     def _evaluated(self, name: str, evaluation: Evaluation, info: EpochInfo) -> list[Metric]:
+        """Update the best and the latest metrics of a student; returns them as values of this epoch."""
         measured = {f"eval/{key}": value for key, value in evaluation.metrics.items()}
         measured |= {"eval/loss": evaluation.loss, "eval/videos": float(evaluation.videos)}
         measured |= {"eval/views": float(evaluation.views), "eval/epoch": float(info.epoch)}

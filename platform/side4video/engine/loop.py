@@ -50,7 +50,7 @@ def train(
         result = train_step(pack, parts, step=step, plan=plan, timer=timer)
         _report(pack, callbacks, launched)
         launched = (result, timer.take(), epoch)
-        stop_request = checkpoint_timer.agreed_request() if checkpoint_timer else StopRequest.NOTHING
+        stop_request = checkpoint_timer.common_request() if checkpoint_timer else StopRequest.NOTHING
         is_end = (step + 1) % plan.steps_per_epoch == 0 or step + 1 == plan.steps
         if stop_request or is_end:
             _report(pack, callbacks, launched)

@@ -69,7 +69,7 @@ class PeakBytes(TorchDispatchMode):
         self._storages: dict[int, int] = {}
         self._current = self.peak = 0
         for tensor in resident:
-            self._add(tensor, stays=True)
+            self._add(tensor, is_resident=True)
 
     def __torch_dispatch__(
         self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -81,7 +81,7 @@ class PeakBytes(TorchDispatchMode):
                 self._add(leaf)
         return result
 
-    def _add(self, tensor: Tensor, *, stays: bool = False) -> None:
+    def _add(self, tensor: Tensor, *, is_resident: bool = False) -> None:
         storage = tensor.untyped_storage()
         key = storage._cdata
         if key in self._storages:
@@ -89,7 +89,7 @@ class PeakBytes(TorchDispatchMode):
         self._storages[key] = storage.nbytes()
         self._current += storage.nbytes()
         self.peak = max(self.peak, self._current)
-        if not stays:
+        if not is_resident:
             weakref.finalize(storage, self._forget, key)
 
     def _forget(self, key: int) -> None:

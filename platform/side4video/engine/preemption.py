@@ -47,7 +47,7 @@ class CheckpointTimer:
     _pending: Callable[[], int] | None = None
     _saved_at: float = field(default_factory=time.monotonic)
 
-    def agreed_request(self) -> StopRequest:
+    def common_request(self) -> StopRequest:
         """The workers' common request after this step. Collective."""
         process = self.epoch_callback.metrics_logger.process
         reduction = process.all_reduce_max_async(self._own_request())
@@ -61,7 +61,7 @@ class CheckpointTimer:
 
         Args:
             info: The position of the run.
-            stop_request: The result of `agreed_request`.
+            stop_request: The result of `common_request`.
             is_open: Whether all steps of the epoch are done, but not yet its evaluation.
 
         Raises:
@@ -73,19 +73,19 @@ class CheckpointTimer:
             self._pending = None
         target = "the run was" if stop_request is StopRequest.LEAVE else "a worker was"
         if stop_request > StopRequest.SAVE:
-            self.epoch_callback.notes.append(f"interrupted after step {info.next_step}: {target} told to end")
+            self.epoch_callback.notes.append(f"interrupted after step {info.next_step}: {target} asked to stop")
         try:
             self.epoch_callback.pause(info, is_open=is_open)
         except CheckpointError as error:
             if stop_request > StopRequest.SAVE:
                 raise
             # The previous checkpoint is complete, and the disk may have space when the next one is due.
-            log.warning("no checkpoint at step %d, training goes on: %s", info.next_step, error)
+            log.warning("no checkpoint at step %d, training continues: %s", info.next_step, error)
             self.epoch_callback.notes.append(f"no checkpoint at step {info.next_step}: {error}")
         self.mark_saved()
         if stop_request > StopRequest.SAVE:
             kind = Interrupted if stop_request is StopRequest.LEAVE else WorkerInterrupted
-            raise kind(f"{target} told to end (SIGTERM) and stopped after step {info.next_step}, which is saved")
+            raise kind(f"{target} asked to stop (SIGTERM) and stopped after step {info.next_step}, which is saved")
 
     def mark_saved(self) -> None:
         """Restart the interval: a checkpoint was just written."""

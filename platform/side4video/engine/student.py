@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from side4video.core.metric_spec import MetricSpec
+from side4video.core.metric import MetricSpec
 from side4video.core.seeds import derive_seed
 from side4video.engine.memory import read_peak, state_bytes, weights_under
 from side4video.engine.optimizer import build_average, build_optimizer, clip_gradients, set_learning_rate

@@ -76,7 +76,7 @@ class Watchdog:
     def _exit(self) -> None:
         reason = (
             f"no step, evaluation batch or message for {self.seconds / 60:g} min (cluster.step_timeout_minutes): "
-            "the worker hung, and was ended; where it hung stands in its log"
+            "the worker hung and was ended; its log has the stacks of all threads"
         )
         log.error("%s; all threads:\n%s", reason, stacks())
         thread = threading.Thread(target=self._on_fatal, args=(reason,), daemon=True)

@@ -20,7 +20,7 @@ from side4video.engine.evaluate import evaluate
 from side4video.engine.pack import Pack
 from side4video.engine.process_group import ProcessGroup
 from side4video.engine.student import Student
-from side4video.inference.bundle import BACKBONE, WEIGHTS, Bundle, read_bundle
+from side4video.inference.bundle import BACKBONE, WEIGHTS, read_bundle
 from side4video.models.frozen_features import features_of_batch
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.load import TowerWeights
@@ -57,13 +57,9 @@ class Model:
     ) -> None:
         """Build it.
 
-        Args:
-            spec: The run's document.
-            classes: The names, in the order of their positions.
-            weights: The safetensors file of the student.
-            device: Where it is computed.
-            backbone: The tower's weights; None reads them from where the document says.
-            backbone_sha256: What the tower's fingerprint has to be; empty: anything.
+        `classes` are in the order of their positions; `weights` is the safetensors file of the student. If `backbone`
+        is None, the tower's weights are read from where the document says. The tower's fingerprint has to be
+        `backbone_sha256`, unless that is empty.
 
         Raises:
             InputError: The task is another one, the tower is not the one that the weights were trained on, or weights
@@ -83,10 +79,8 @@ class Model:
     ) -> list[Prediction]:
         """The most likely classes of each video, in the order given.
 
-        Args:
-            videos: Paths or addresses; one that cannot be read has an `error` in place of labels.
-            top: How many classes to name.
-            prefetch: Decides where videos are decoded.
+        A video (a path or an address) that cannot be read has an `error` in place of labels. `prefetch` decides where
+        videos are decoded.
 
         Raises:
             Side4VideoError: A decoding process hung or died.
@@ -95,8 +89,8 @@ class Model:
         if not names:
             return []
         clips = [Clip(name, label=None) for name in names]
-        data = self._data(len(names))
         batch_size = self.spec.evaluation.batch_size
+        data = for_files(self.spec.data, workers=len(names) // batch_size)  # no more processes than full batches
         with closing(EvaluationStream(data, clips, batch_size=batch_size, prefetch=prefetch)) as stream:
             scored: Any = evaluate(
                 self._pack,
@@ -118,10 +112,6 @@ class Model:
     def _best(self, scores_C: Any, top: int) -> tuple[tuple[str, float], ...]:
         order = (-scores_C).argsort(kind="stable")[:top]
         return tuple((self.classes[position], float(scores_C[position])) for position in order)
-
-    def _data(self, videos: int) -> DataSpec:
-        """For files that nobody vouches for, with no more processes than there are batches to fill them."""
-        return for_files(self.spec.data, workers=videos // self.spec.evaluation.batch_size)
 
 
 def build_trained(
@@ -162,32 +152,28 @@ def for_files(data: DataSpec, *, workers: int) -> DataSpec:
 def load(folder: str | Path, device: str = "cpu") -> Model:
     """A model that `side4video export` wrote.
 
-    Args:
-        folder: The folder.
-        device: `cpu`, `cuda`, `cuda:1` ...
+    `device` is `cpu`, `cuda`, `cuda:1` ...
 
     Raises:
         InputError: It is no such folder, a file of it was changed, or the backbone is another one.
     """
-    place = Path(folder)
-    bundle, spec = read_bundle(place)
-    return Model(
-        spec,
-        bundle.classes,
-        place / WEIGHTS,
-        device=device,
-        backbone=bundled_backbone(place, bundle),
-        backbone_sha256=bundle.backbone_sha256,
-    )
+    return Model(**read_trained(Path(folder)), device=device)
 
 
-def bundled_backbone(folder: Path, bundle: Bundle) -> TowerWeights | None:
-    """The tower's weights in a bundle's folder; None where it holds none."""
-    if BACKBONE not in bundle.checksums:
-        return None
-    from safetensors.torch import load_file
+def read_trained(folder: Path) -> dict[str, Any]:
+    """What an exported folder holds, as the arguments of `Model`.
 
-    return TowerWeights(load_file(folder / BACKBONE), bundle.backbone_sha256)
+    Raises:
+        InputError: It is no such folder, or a file of it was changed.
+    """
+    bundle, spec = read_bundle(folder)
+    backbone = None
+    if BACKBONE in bundle.checksums:
+        from safetensors.torch import load_file
+
+        backbone = TowerWeights(load_file(folder / BACKBONE), bundle.backbone_sha256)
+    arguments = {"spec": spec, "classes": bundle.classes, "weights": folder / WEIGHTS}
+    return {**arguments, "backbone": backbone, "backbone_sha256": bundle.backbone_sha256}
 
 
 def without_data(spec: Experiment, classes: Sequence[str]) -> Experiment:

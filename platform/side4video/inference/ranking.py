@@ -30,12 +30,7 @@ class Match:
 def rank_videos(matching: Any, text: Embeddings, index: FolderIndex, *, top: int, process: ProcessGroup) -> list[Match]:
     """The most similar videos, best first; of equals the first by name, and what is no number last.
 
-    Args:
-        matching: Compares, in the tiles that an evaluation compares in.
-        text: What is kept of one text.
-        index: The videos.
-        top: How many, at most.
-        process: Where it is computed.
+    The text and the index hold what `matching` keeps; tiles are compared as in an evaluation.
     """
     search = Search([], index.kept, matching.compare, process=process)
     similarities = torch.cat([tile[0].cpu() for _, tile in search.tiles(search.on_device(text))])

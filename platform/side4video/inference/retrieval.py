@@ -57,13 +57,10 @@ class VideoFrames:
 class RetrievalModel:
     """The student and tower of a run, in evaluation mode."""
 
-    def __init__(self, spec: Experiment, weights: Path, process: ProcessGroup) -> None:
+    def __init__(self, spec: Experiment, weights: Path, device: str = "cpu") -> None:
         """Build the networks and load the weights.
 
-        Args:
-            spec: The run's document.
-            weights: The safetensors file of the student.
-            process: Its device.
+        `weights` is the safetensors file of the student.
 
         Raises:
             InputError: The task is another one, or weights are not as the document says.
@@ -72,7 +69,8 @@ class RetrievalModel:
             raise InputError("task", spec.task.kind, allowed="retrieval")
         # Rescoring needs the captions of the data set, which may not be on this machine.
         task = spec.task.model_copy(update={"rescoring": NoRescoring()})
-        self.spec, self.words, self.process = spec.model_copy(update={"task": task}), task.words, process
+        self.process = process = ProcessGroup(device=torch.device(device))
+        self.spec, self.words = spec.model_copy(update={"task": task}), task.words
         self._keeps_half = task.keep == "fp16"
         configure_process(spec, process)
         self._tower = spec.backbone.build(str(process.device))
@@ -128,7 +126,7 @@ class RetrievalModel:
         """
         reported: set[int] = set()
         done: set[int] = set()
-        with closing(self._stream(folder, files, prefetch)) as stream:
+        with closing(self._stream(_clips(folder, files), prefetch)) as stream:
             try:
                 for batch in stream.batches():
                     read = batch.indices_B.tolist()
@@ -147,13 +145,13 @@ class RetrievalModel:
 
     def video_frames(self, folder: Path, files: Sequence[VideoFile], query: TextQuery) -> dict[VideoFile, VideoFrames]:
         """The sampled frames of some videos, without those that cannot be read any more."""
-        clips = [Clip(str(folder / file.name), label=None) for file in files]
-        return {files[index]: video_frames for index, video_frames in self.frames_of_clips(clips, query).items()}
+        found = self.frames_of_clips(_clips(folder, files), query)
+        return {files[index]: video_frames for index, video_frames in found.items()}
 
     def frames_of_clips(self, clips: Sequence[Clip], query: TextQuery) -> dict[int, VideoFrames]:
         """The sampled frames of clips, by their position in the list."""
         found = {}
-        with closing(self._clips(clips)) as stream:
+        with closing(self._stream(clips)) as stream:
             for batch in stream.batches():
                 for index, frames_TCHW, similarities_T in self._compare_frames(batch, query):
                     found[index] = VideoFrames(frames_TCHW, similarities_T)
@@ -168,7 +166,7 @@ class RetrievalModel:
         """
         places: list[int] = []
         parts: list[Embeddings] = []
-        with closing(self._clips(clips)) as stream:
+        with closing(self._stream(clips)) as stream:
             for batch in stream.batches():
                 places += batch.indices_B.tolist()
                 parts.append(self._embed(batch))
@@ -176,9 +174,6 @@ class RetrievalModel:
         if not parts:
             raise InputError("data.dataset", f"none of its {len(clips)} test clips can be read", fix="check the files")
         return places, tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
-
-    def _clips(self, clips: Sequence[Clip]) -> EvaluationStream:
-        return EvaluationStream(self._data(len(clips)), clips, batch_size=self.spec.evaluation.batch_size)
 
     @torch.no_grad()
     def _embed(self, batch: ClipBatch) -> Embeddings:
@@ -206,12 +201,9 @@ class RetrievalModel:
     def _autocast(self) -> torch.autocast:
         return self._student.autocast(self.spec.evaluation.precision)
 
-    def _stream(
-        self, folder: Path, files: Sequence[VideoFile], prefetch: PrefetcherFactory = make_prefetcher
-    ) -> EvaluationStream:
-        clips = [Clip(str(folder / file.name), label=None) for file in files]
-        data, batch_size = self._data(len(files)), self.spec.evaluation.batch_size
-        return EvaluationStream(data, clips, batch_size=batch_size, prefetch=prefetch)
+    def _stream(self, clips: Sequence[Clip], prefetch: PrefetcherFactory = make_prefetcher) -> EvaluationStream:
+        size = self.spec.evaluation.batch_size
+        return EvaluationStream(self._data(len(clips)), clips, batch_size=size, prefetch=prefetch)
 
     def _data(self, videos: int) -> DataSpec:
         """The run's data section: broken files are skipped, and there are no more processes than batches."""
@@ -219,6 +211,10 @@ class RetrievalModel:
         workers = min(data.loader.workers, -(-videos // self.spec.evaluation.batch_size))
         loader = data.loader.model_copy(update={"workers": workers, "cache": "none"})
         return data.model_copy(update={"broken_clips": SkipBrokenSpec(cap=1.0), "loader": loader})
+
+
+def _clips(folder: Path, files: Sequence[VideoFile]) -> list[Clip]:
+    return [Clip(str(folder / file.name), label=None) for file in files]
 
 
 def _broken(files: Sequence[VideoFile], reports: Mapping[int, BrokenReport], reported: set[int]) -> list[Broken]:

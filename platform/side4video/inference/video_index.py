@@ -94,11 +94,7 @@ class FolderIndex:
 def index_path(option: str | None, *, run_id: str, weights: str, folder: Path) -> Path:
     """The file of an index.
 
-    Args:
-        option: A file that ends in `.safetensors`, a folder, or nothing: `$SIDE4VIDEO_HOME/search`.
-        run_id: The run.
-        weights: Which of its weights.
-        folder: The videos'.
+    `option` is a file that ends in `.safetensors`, a folder, or None for `$SIDE4VIDEO_HOME/search`.
 
     Raises:
         InputError: It cannot be a folder, because it is a file, or it cannot be written to.
@@ -125,9 +121,7 @@ class IndexFile:
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
         """Nothing is read yet.
 
-        Args:
-            path: The file.
-            about: JSON values that the embeddings depend on, beside the videos.
+        `about` has JSON values that the embeddings depend on, beside the videos.
         """
         self.path, self.about = path, {"format": FORMAT, **about}
         self.notes: list[str] = []
@@ -207,14 +201,8 @@ def refresh(
 ) -> FolderIndex:
     """Update the index of a folder: embed new and changed videos, drop removed ones.
 
-    The index is also saved if embedding fails or is interrupted.
-
-    Args:
-        file: The index's file.
-        files: All videos of the folder.
-        embed_videos: Yields embeddings, some videos at a time.
-        progress: Receives the progress.
-        save_every_seconds: Interval between saves.
+    The index is also saved if embedding fails or is interrupted. `embed_videos` yields embeddings, some videos at a
+    time; the index is saved every `save_every_seconds`.
     """
     before = file.read()
     known = before.of(files)

@@ -14,7 +14,6 @@ The attention to class tokens and registers is not in the map, so a map sums to 
 Legend: B clips, T frames, N = B·T, h heads, Q queries, S keys, P patches, G patches along a side.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -32,14 +31,6 @@ SIDE_MAP = "attention that each patch receives in the last block, averaged over 
 OWN_CLASS_MAP = "attention of the clip's own token over the patches in the last block, averaged over heads"
 
 
-@dataclass(frozen=True)
-class AttentionMaps:
-    """Attention weights, fp32, on the CPU."""
-
-    tower_BTGG: Tensor
-    side_BTGG: Tensor
-
-
 def tower_request(tower: FrozenTower) -> FeatureRequest:
     """What `tower_map` reads: the input of the last block."""
     return FeatureRequest(tokens=frozenset({tower.shape.depth - 2}))  # `EMBEDDING` if the tower has one block
@@ -49,9 +40,7 @@ def tower_request(tower: FrozenTower) -> FeatureRequest:
 def tower_map(tower: FrozenTower, features: FrozenFeatures) -> Tensor:
     """The tower's map [B, T, G, G].
 
-    Args:
-        tower: Its last block computes its attention again.
-        features: The features of `tower_request`; tokens in eight bits are dequantised.
+    The tower's last block computes its attention again. Tokens in eight bits are dequantised.
 
     Raises:
         Side4VideoError: The weights do not reproduce the block's output.

@@ -30,12 +30,8 @@ def entry_layouts(
 ) -> dict[str, dict[str, Tensor]]:
     """The tensors of one clip on `meta`, by entry and name.
 
-    Args:
-        shape: The tower's sizes.
-        reads: The request.
-        frames: Frames of a clip, including those that the tower does not see.
-        dtype: Data type of the tower's tokens.
-        keeps_eight_bits: Whether tokens are stored in eight bits.
+    `frames` are those of a clip, including those that the tower does not see; `dtype` is that of the tower's tokens.
+    Tokens may be stored in eight bits.
     """
     tower_frames = len(range(0, frames, reads.every))
 
@@ -94,11 +90,8 @@ def from_entries(
 ) -> FrozenFeatures:
     """Features from stored tensors, without running the tower.
 
-    Args:
-        tower: Normalises frames.
-        video_BTCHW: Frames, uint8.
-        stored: The tensors of the entries that are read [B, T, ...], by name, on the students' device.
-        reads: The request.
+    `stored` are the tensors of the entries that are read [B, T, ...], by name, on the students' device. The tower
+    normalises the frames, uint8.
     """
     tokens: dict[int, Tensor | EightBitTokens] = {}
     for tap in sorted(reads.tokens):
@@ -136,10 +129,7 @@ def _name(kind: str, tap: int) -> str:
 def frozen_features(tower: FrozenTower, video_BTCHW: Tensor, reads: FeatureRequest) -> FrozenFeatures:
     """Run the tower up to the last block that is read, and keep only what is read.
 
-    Args:
-        tower: The frozen tower.
-        video_BTCHW: Frames, uint8; the tower normalises them chunk by chunk.
-        reads: The request; if it is empty, the tower does not run.
+    The tower normalises the frames, uint8, chunk by chunk. It does not run if the request is empty.
     """
     tokens: dict[int, Tensor | EightBitTokens] = {}
     attention: dict[int, tuple[Tensor, Tensor]] = {}

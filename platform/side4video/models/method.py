@@ -22,22 +22,16 @@ class MethodSpec(Spec):
 
     packable: ClassVar[bool] = True
     """Whether the method only reads frozen tokens."""
-
     needs_class_token: ClassVar[bool] = False
     """Whether the method, with any options, needs a tower with a class token."""
-
     tower_precisions: ClassVar[tuple[str, ...]] = ("fp32", "bf16", "8-bit")
     """Allowed values of `backbone.precision`."""
-
     tasks: ClassVar[tuple[str, ...]] = ("recognition",)
     """Kinds of the tasks that the method is defined for."""
-
     classifiers: ClassVar[tuple[str, ...]] = ("linear", "text")
     """For recognition: allowed kinds of `task.classifier`."""
-
     trains_text: ClassVar[bool] = True
     """For retrieval: whether the authors train the text tower."""
-
     RECIPES: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Published optimizer settings by name, for `optimization.recipe`."""
 
@@ -72,21 +66,21 @@ class MethodSpec(Spec):
             )
         return request
 
-    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:
+    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
         """What the method reads of the tower; nothing, if it runs the tower itself.
 
         Raises:
             PydanticCustomError: The tower, or clips of `frames` frames, cannot be used: `core.spec.wrong`.
         """
-        raise NotImplementedError
+        return FeatureRequest()
 
     def frame_request(self, tower: TowerShape, *, frames: int) -> FeatureRequest:
-        """What the method reads for retrieval: `reads`, and the last block's class token."""
-        return self.reads(tower, frames=frames) | FeatureRequest(class_token=True)
+        """What the method reads for retrieval: `reads`, and the last block's class token if it is packable."""
+        return self.reads(tower, frames=frames) | FeatureRequest(class_token=self.packable)
 
     def output_dim(self, tower: TowerShape) -> int:
         """Width of the features that the network of `build` returns, which is the input width of a task's head."""
-        raise NotImplementedError
+        return tower.width
 
     def build(self, tower: "FrozenTower", *, frames: int) -> "Network":
         """The trainable network for clips of `frames` frames, on torch's current default device.
@@ -111,3 +105,18 @@ def recipe(learning_rate: float, batch_size: int, *, epochs: int, warmup_epochs:
         "length": {"epochs": epochs},
         "warmup": {"epochs": warmup_epochs},
     }
+
+
+RETRIEVAL_RECIPE = {
+    "learning_rate": 1e-4,
+    "pretrained_learning_rate_factor": 1e-3,
+    "betas": (0.9, 0.98),
+    "epsilon": 1e-6,
+    "weight_decay": 0.2,
+    "weight_decay_on": "all-but-biases",
+    "batch_size": 128,
+    "length": {"epochs": 5},
+    "warmup": {"epochs": 0.5},
+    "clipping": {"kind": "norm", "value": 1.0},
+}
+"""The settings of the authors' code for retrieval (Side4Video, section 4.1)."""

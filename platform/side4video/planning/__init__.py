@@ -1,1 +1,1 @@
-"""What a run will take, before it runs: parameters, multiply-adds, memory. No GPU and no weights are needed."""
+"""Predicts parameters, multiply-adds and memory of a run. Needs no GPU and no weights."""

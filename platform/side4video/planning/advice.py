@@ -1,4 +1,4 @@
-"""Which cheapest change makes an experiment fit into a budget of memory."""
+"""Finds the cheapest change that makes an experiment fit into a memory budget."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,16 +14,16 @@ MAX_PARTS = 64
 
 @dataclass(frozen=True)
 class Change:
-    """A change of a spec, and what it costs."""
+    """A change of a spec, and its cost."""
 
     settings: tuple[str, ...]
-    """As after `--set`."""
+    """Overrides, as for `--set`."""
     cost: str
 
 
 @dataclass(frozen=True)
 class Advice:
-    """The cheapest change that fits, with the peak it leads to; no settings where nothing is known to fit."""
+    """The cheapest change that fits, and the peak with it. `settings` is empty if no change fits."""
 
     settings: tuple[str, ...]
     costs: tuple[str, ...]
@@ -31,11 +31,11 @@ class Advice:
 
 
 def advise(spec: Experiment, *, classes: int, budget_gib: float) -> Advice:
-    """Look for the cheapest change that fits.
+    """Find the cheapest change that fits.
 
-    In this order: one change that keeps the batch whole (what costs a little time, then what costs more, then what
-    rounds); the first few of them together; the batch in parts, which changes what batch norms see; all together. A
-    plan takes seconds, so what cannot fit, because more than it does not, is not tried.
+    The order is: one change that keeps the batch whole (first those that cost little time, then more time, then
+    precision); several of them together; more accumulation, which changes the batch norm statistics; everything
+    together. A plan takes seconds, so a change is skipped if a stronger one does not fit either.
     """
     exact, parts = _changes(spec), _smaller_batch_parts(spec)
 
@@ -61,7 +61,7 @@ def advise(spec: Experiment, *, classes: int, budget_gib: float) -> Advice:
 
 
 def _changes(spec: Experiment) -> list[Change]:
-    """What keeps the batch whole, cheapest first."""
+    """Changes that keep the batch whole, cheapest first."""
     method, backbone = spec.method, spec.backbone
     changes = []
     if backbone.chunk_frames in ("all", "auto"):
@@ -81,7 +81,7 @@ def _changes(spec: Experiment) -> list[Change]:
 
 
 def _smaller_batch_parts(spec: Experiment) -> list[Change]:
-    """The batch in more and more parts; not for retrieval, where each text is compared with all videos of a batch."""
+    """More and more accumulation. Not for retrieval, where each text is compared with all videos of a batch."""
     if spec.task.kind == "retrieval":
         return []
     whole = spec.optimization.batch_size // spec.cluster.min_workers

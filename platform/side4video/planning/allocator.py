@@ -1,9 +1,9 @@
-"""A model of CUDA's caching allocator: what a sequence of allocations takes from a device.
+"""A model of CUDA's caching allocator: the device memory that a sequence of allocations reserves.
 
-It follows torch's published rules (`c10/cuda/CUDACachingAllocator.cpp`): sizes are rounded to 512 bytes; requests of up
-to 1 MiB are served from segments of 2 MiB, requests under 10 MiB from segments of 20 MiB, larger ones from segments of
-their own, rounded to 2 MiB; the smallest free block that fits is taken and split; neighbours that are free are joined.
-Segments are never given back, for nothing here runs out of memory.
+It follows torch's rules (`c10/cuda/CUDACachingAllocator.cpp`). Sizes are rounded up to 512 bytes. Requests up to 1 MiB
+are served from segments of 2 MiB, requests below 10 MiB from segments of 20 MiB, and larger ones from their own
+segments, rounded up to 2 MiB. The smallest free block that fits is used and split. Free neighbours are merged. Segments
+are never released, because the model never runs out of memory.
 """
 
 import bisect
@@ -19,7 +19,7 @@ OWN_SEGMENT_ROUNDING = 2 * 2**20
 
 @dataclass(eq=False)
 class Block:
-    """A piece of a segment."""
+    """A block of a segment."""
 
     size: int
     segment: int
@@ -32,16 +32,16 @@ class Block:
 
 @dataclass
 class CachingAllocator:
-    """Bytes handed out (`allocated`) and taken from the device (`reserved`)."""
+    """Bytes in use (`allocated`) and bytes taken from the device (`reserved`)."""
 
     allocated: int = 0
     reserved: int = 0
     segments: int = 0
     free: dict[bool, list[tuple[int, int, int, Block]]] = field(default_factory=lambda: {True: [], False: []})
-    """Free blocks of the small and the large pool, by size, segment and place."""
+    """Free blocks of the small (True) and the large pool (False), sorted by size, segment and start."""
 
     def allocate(self, size: int) -> Block:
-        """A block for a request of `size` bytes."""
+        """Allocate a block of at least `size` bytes."""
         size = round_size(size)
         is_small = size <= SMALL_REQUEST
         pool = self.free[is_small]
@@ -53,7 +53,7 @@ class CachingAllocator:
         return block
 
     def release(self, block: Block) -> None:
-        """Take a block back and join it with free neighbours."""
+        """Free a block and merge it with free neighbours."""
         self.allocated -= block.size
         block.is_free = True
         for other in (block.before, block.after):
@@ -101,5 +101,5 @@ class CachingAllocator:
 
 
 def round_size(size: int) -> int:
-    """Bytes that the allocator hands out for a request."""
+    """Bytes that the allocator uses for a request."""
     return max(1, -(-size // ROUNDING)) * ROUNDING

@@ -1,4 +1,4 @@
-"""Time and disk, estimated: they rest on assumptions, and say which."""
+"""Estimates of time and disk space. They depend on assumed rates, which the result names."""
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -9,20 +9,21 @@ from side4video.planning.meta_model import MetaModel
 from side4video.spec.experiment import Experiment
 
 SUSTAINED_TERAFLOPS = 120.0
-"""What a vision transformer of these sizes keeps up on an A100 in bf16: about 40% of its 312."""
+"""Default TFLOP/s of a GPU: a vision transformer of these sizes in bf16 on an A100, about 40% of its peak of 312."""
 FORWARD_AND_BACKWARD = 3
-"""Multiply-adds of a training step over those of its forward: once forward, twice backward."""
+"""Multiply-adds of a training step relative to its forward pass: one forward pass, and a backward pass of twice the
+work."""
 RECOMPUTED = {"none": 0.0, "selective": 0.35, "block": 0.75}
-"""Share of a side network's forward that is computed again, by `recompute`."""
+"""Share of a side network's forward pass that is recomputed, by `recompute`."""
 DISK_GIGABYTES_PER_SECOND = 1.0
-"""What a file system gives all workers together, reading: a good network disk, or half a solid-state disk."""
+"""Default read rate for all workers together, GB/s: a good network disk, or half a solid-state disk."""
 BYTES = 4
 
 
 def estimate(
     spec: Experiment, frozen: int, student: int, trainable: int, *, sustained_teraflops: float, read_seconds: float = 0
 ) -> dict[str, float]:
-    """`step_seconds`, `clips_per_second`, `recompute_share`, `checkpoint_gib`, `disk_gib` and what they assume.
+    """Estimate step time, throughput, recomputation, checkpoint size and disk space, by name.
 
     Args:
         spec: The experiment.
@@ -37,7 +38,7 @@ def estimate(
     learnt = student * (FORWARD_AND_BACKWARD + share)
     computing = clips * 2 * (frozen + learnt) / (sustained_teraflops * 1e12)
     seconds = max(computing, clips * spec.cluster.min_workers * read_seconds)
-    # A method that changes the tower has the tower's work in its own.
+    # For a method that changes the tower, `student` includes the work of the tower.
     averages = 1 if spec.optimization.average.kind != "none" else 0
     checkpoint = trainable * BYTES * (1 + ADAM_MOMENTS + averages)
     best = trainable * BYTES
@@ -52,12 +53,12 @@ def estimate(
 
 
 def count_parameters(module: torch.nn.Module) -> int:
-    """Numbers that are trained."""
+    """Number of trainable parameters."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
 def count_multiply_adds(spec: Experiment, meta_model: MetaModel) -> tuple[int, int]:
-    """Multiply-adds of one view of one clip on meta tensors, forward: of the frozen pass, and of the student."""
+    """Multiply-adds of the frozen pass and of the student, forward, for one view of one clip. Runs on meta tensors."""
     size = spec.data.size
     with torch.no_grad():
         video = torch.empty(1, spec.data.frames, 3, size, size, dtype=torch.uint8, device="meta")

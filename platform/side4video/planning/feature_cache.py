@@ -1,15 +1,14 @@
-"""What a feature cache takes on disk, exactly, and after how many epochs it is worth its making, estimated.
+"""Size of a feature cache (exact), and the number of epochs after which it saves time (estimated).
 
-With N rows of a training epoch, M rows of an evaluation, k epochs from one evaluation to the next and V views;
-c seconds to compute a row (2 * multiply-adds / rate of all workers) and r to read or write one (bytes / rate of
-the disk):
+N: rows of a training epoch. M: rows of an evaluation. k: epochs between evaluations. V: views. c: seconds to compute a
+row (2 * multiply-adds / rate of all workers). r: seconds to read or write a row (bytes / rate of the disk).
 
     computed, e epochs:  e (N + M/k) c
     cached, e epochs:    (V N + M) (c + r)  +  e (N + M/k) r
-    break-even:          e = (V N + M) (c + r) / ((N + M/k) (c - r)), rounded up;  never, where r >= c
+    break-even:          e = (V N + M) (c + r) / ((N + M/k) (c - r)), rounded up;  never, if r >= c
 
-Reading is taken to cost its whole time, though a thread reads while students compute; and decoding, which a cache
-saves too, is not counted: the estimate errs against the cache where either matters.
+The estimate is pessimistic for the cache: reading counts fully, although a thread reads while students compute, and the
+saved decoding is not counted.
 """
 
 import math
@@ -37,44 +36,44 @@ from side4video.spec.experiment import Experiment
 
 @dataclass(frozen=True)
 class ClipCounts:
-    """How many clips a data section has."""
+    """Number of clips of a data section."""
 
     train: int
-    """Those of `train_fraction`."""
+    """Training clips, after `train_fraction`."""
     test: int
 
 
 @dataclass(frozen=True)
 class FeatureCachePlan:
-    """The cache of one experiment."""
+    """The plan of one experiment's cache."""
 
     is_used: bool
-    """Whether the experiment reads one; else this is what it would take."""
+    """Whether the experiment uses a cache. If not, the plan is for the cache that it could use."""
     train_clips: int
     test_clips: int
     views: int
-    """Versions of each training clip: the experiment's, or what is assumed where it names none."""
+    """Versions of each training clip; assumed if the experiment gives none."""
     bytes_per_clip: dict[str, int]
-    """Of one row (one copy of a clip in one view), by entry."""
+    """Bytes of one row (one copy of a clip in one view), by entry."""
     train_bytes: int
     test_bytes: int
     total_bytes: int
-    """Of the tensors; headers, about a kilobyte a file, are not counted."""
+    """Bytes of the tensors, without headers (about 1 kB per file)."""
     compute_seconds_per_clip: float
-    """Of the frozen pass of one row, on all workers together. An estimate, as all that follows."""
+    """Time of the frozen pass of one row, on all workers together. This and all following fields are estimates."""
     read_seconds_per_clip: float
-    """Of one row from the disk, or onto it."""
+    """Time to read or write one row."""
     build_seconds: float
     epochs: float
-    """Length of the training."""
+    """Epochs of the training."""
     break_even_epochs: int | None
-    """From which epoch on the cache has paid for its making; None: never, for reading is slower than computing."""
+    """Epoch from which on the cache has saved time. None: never, because reading is slower than computing."""
     assumed_sustained_teraflops: float
     assumed_disk_gigabytes_per_second: float
 
     @property
     def pays(self) -> bool:
-        """Whether it does within the training."""
+        """Whether the cache saves time within the training."""
         return self.break_even_epochs is not None and self.break_even_epochs <= self.epochs
 
     def as_json(self) -> dict[str, object]:
@@ -91,10 +90,9 @@ def plan_feature_cache(
     sustained_teraflops: float = SUSTAINED_TERAFLOPS,
     disk_gigabytes_per_second: float = DISK_GIGABYTES_PER_SECOND,
 ) -> FeatureCachePlan | None:
-    """Count the cache, and compare reading with computing; None where there can be none.
+    """Plan a cache, and compare reading with computing (see the module). None if no cache is possible.
 
-    The module says how they are compared. There can be none for a method that changes the tower, nor where each epoch
-    mixes a clip with another one.
+    No cache is possible for a method that changes the tower, or if clips are mixed.
 
     Args:
         spec: The experiment.
@@ -140,7 +138,7 @@ def plan_feature_cache(
 
 
 def read_seconds(spec: Experiment, meta_model: MetaModel, disk_gigabytes_per_second: float) -> float:
-    """How long the disk takes to give one row: one copy of a clip, its frames and all that the student reads."""
+    """Seconds to read one row: one copy of a clip, its frames and all features that the student reads."""
     layouts = {**data_layouts(spec.data), **_tower_layouts(spec, meta_model)}
     return sum(row_bytes(layout) for layout in layouts.values()) / (disk_gigabytes_per_second * 1e9)
 
@@ -157,7 +155,7 @@ def _tower_layouts(spec: Experiment, meta_model: MetaModel) -> dict[str, dict[st
 
 
 def count_clips(data: DataSpec) -> ClipCounts | None:
-    """How many clips a data section has; None where its lists are not here. Nothing is made."""
+    """Number of clips of a data section; None if its lists are not on this machine. Nothing is rendered."""
     dataset = data.dataset
     if isinstance(dataset, MotionSpec):
         classes = len(dataset.classes())
@@ -172,7 +170,7 @@ def count_clips(data: DataSpec) -> ClipCounts | None:
 
 
 def _cached_spec(spec: Experiment) -> CachedFeaturesSpec:
-    """The experiment's cache, or the one that it might have."""
+    """The experiment's cache spec, or the one that it could use."""
     if isinstance(spec.features, CachedFeaturesSpec):
         return spec.features
     assumed = SUGGESTED_VIEWS if training_draws(spec.data) else 1

@@ -1,14 +1,13 @@
-"""Memory of a training step, from fake tensors: nothing is allocated, and no GPU is needed.
+"""Predicts the memory of a training step with fake tensors: nothing is allocated, and no GPU is needed.
 
-The step itself runs, tower, students' forward and backward, on tensors without numbers, while a ledger follows every
-storage and a model of CUDA's allocator places it. *Held for backward* is the same definition that a run measures
-(`engine.memory`). *Peak* is what `torch.cuda.max_memory_allocated` is to show over the steps after the first, with its
-parts at that moment; *reserved* is what the allocator then holds of the device. Where features are read from disk, the
-tower has done its work before the first step, and neither its weights nor its pass are there; making the features
-takes its own memory then, the tower and one pass over 8 clips.
+The real step runs (tower, and the student's forward and backward pass) on tensors without values. A tracker follows
+every storage, and a model of CUDA's allocator places it. *Held for backward* has the same definition as in a run
+(`engine.memory`). *Peak* predicts `torch.cuda.max_memory_allocated` over the steps after the first, with its parts at
+that moment. *Reserved* is the memory that the allocator then holds. With cached features, neither the tower's weights
+nor its pass are counted; building the cache takes its own memory before training: the tower, and one pass over 8 clips.
 
-The trace runs as on a CPU, for fake tensors on `cuda` have no backward without a device. The networks of this package
-choose their precisions themselves, alike on both; cuBLAS's workspace is added.
+The trace runs as on a CPU, because fake tensors on `cuda` have no backward pass without a device. The networks of this
+package set their precisions themselves, equally on both. cuBLAS's workspace is added.
 """
 
 from collections.abc import Iterator
@@ -32,27 +31,27 @@ from side4video.spec.experiment import Experiment
 Module = TypeVar("Module", bound=nn.Module)
 ADAM_MOMENTS = 2
 WORKSPACE = 32 * 2**20
-"""Of cuBLAS on Hopper; 8 MiB on older devices."""
+"""cuBLAS's workspace on Hopper; 8 MiB on older devices."""
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Bytes on one worker."""
+    """Predicted bytes on one worker."""
 
     held_for_backward: int
-    """Of the distinct storages that autograd keeps between forward and backward, weights excluded."""
+    """Distinct storages that autograd keeps between forward and backward, without weights."""
     peak: int
-    """The most that is handed out at a time, in a step after the first."""
+    """Peak of allocated memory in a step after the first."""
     peak_of_pass: int
-    """Of it, while the frozen pass runs."""
+    """Peak during the frozen pass."""
     peak_in_pack: int
-    """Of it, after the pass, where the tokens that were read stay, for others of a pack read them too."""
+    """Peak after the pass if the tokens stay allocated, because other students of a pack read them too."""
     reserved: int
-    """What the allocator then holds of the device."""
+    """Memory that the allocator then holds."""
     parts: dict[str, int]
-    """Of the peak, at its moment: tower, weights, gradients, optimizer, held_for_backward, transient."""
+    """Parts of the peak: tower, weights, gradients, optimizer, held_for_backward, transient."""
     phase: str
-    """When the peak is: in `forward or backward`, or in the `optimizer` step."""
+    """When the peak occurs: in `forward or backward`, or in the `optimizer` step."""
 
 
 def plan_memory(spec: Experiment, meta_model: MetaModel) -> MemoryPlan:
@@ -74,27 +73,27 @@ def plan_memory(spec: Experiment, meta_model: MetaModel) -> MemoryPlan:
         if spec.optimization.average.kind != "none":
             tracker.reserve(sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers())), "weights")
         if spec.cluster.max_workers > 1:
-            # The reducer's buckets, in which workers' gradients are averaged.
+            # DistributedDataParallel's buckets, in which gradients are averaged.
             tracker.reserve(learnt, "gradients")
         tracker.reserve(ADAM_MOMENTS * learnt, "optimizer")
-        standing = dict(tracker.alive)
-        held, lent = _run(spec, meta_model, tracker)
-    # AdamW over all tensors at once makes a list of denominators as large as the gradients.
-    update = sum(standing.values()) + 2 * learnt
-    of_pass, in_company = tracker.peak_by_stage.get("pass", 0), max(tracker.peak_by_stage["student"], update + lent)
-    if update > tracker.most:
-        parts = standing | {
-            "gradients": standing["gradients"] + learnt,
-            "transient": standing["transient"] + learnt,
+        constant = dict(tracker.alive)
+        held, token_bytes = _run(spec, meta_model, tracker)
+    # AdamW (foreach) builds a list of denominators that is as large as the gradients.
+    update = sum(constant.values()) + 2 * learnt
+    of_pass, in_pack = tracker.peak_by_stage.get("pass", 0), max(tracker.peak_by_stage["student"], update + token_bytes)
+    if update > tracker.peak:
+        parts = constant | {
+            "gradients": constant["gradients"] + learnt,
+            "transient": constant["transient"] + learnt,
         }
         reserved = max(update, tracker.reserved)
-        return MemoryPlan(held, update, of_pass, in_company, reserved, dict(parts), "optimizer")
+        return MemoryPlan(held, update, of_pass, in_pack, reserved, dict(parts), "optimizer")
     parts = {str(part): size for part, size in tracker.parts_at_peak.items()}
-    return MemoryPlan(held, tracker.most, of_pass, in_company, tracker.reserved, parts, "forward or backward")
+    return MemoryPlan(held, tracker.peak, of_pass, in_pack, tracker.reserved, parts, "forward or backward")
 
 
 def _materialize(module: Module) -> Module:
-    """Give a module on the meta device tensors, part by part: some may be those of another module, filled before."""
+    """Give a module on the meta device real storage, submodule by submodule. Some may be shared and filled already."""
     for part in module.modules():
         own = (*part.parameters(recurse=False), *part.buffers(recurse=False))
         if any(tensor.is_meta for tensor in own):
@@ -103,7 +102,7 @@ def _materialize(module: Module) -> Module:
 
 
 def _run(spec: Experiment, meta_model: MetaModel, tracker: MemoryTracker) -> tuple[int, int]:
-    """All parts of an accumulated step; gradients of the first stay for the others.
+    """Run the parts of an accumulated step. Two parts suffice: gradients of the first stay for the others.
 
     Returns:
         Bytes held for backward, and bytes of the tokens that were read.
@@ -111,7 +110,7 @@ def _run(spec: Experiment, meta_model: MetaModel, tracker: MemoryTracker) -> tup
     precision = spec.optimization.precision
     module = meta_model.module
     size, clips, task = spec.data.size, spec.clips_per_part, meta_model.task
-    held = lent = 0
+    held = token_bytes = 0
     with tracker, _tag_gradients(module, tracker):
         for _ in range(min(2, spec.optimization.accumulation)):
             video = torch.empty((clips, spec.data.frames, 3, size, size), dtype=torch.uint8)
@@ -119,8 +118,8 @@ def _run(spec: Experiment, meta_model: MetaModel, tracker: MemoryTracker) -> tup
             tracker.stage = "pass"
             features = _features(spec, meta_model, video)
             tracker.stage = "student"
-            lent = tracker.share(_token_tensors(features))
-            with _tag_saved_tensors(module, tracker) as kept:
+            token_bytes = tracker.share(_token_tensors(features))
+            with _tag_saved_tensors(module, tracker) as saved:
                 with torch.autocast("cpu", dtype=AUTOCAST[precision], enabled=precision != "fp32"):
                     outputs = module(features, targets)
                 loss = task.loss(outputs, targets)
@@ -128,14 +127,14 @@ def _run(spec: Experiment, meta_model: MetaModel, tracker: MemoryTracker) -> tup
             features.release()
             if loss.requires_grad:
                 loss.backward()
-            held = kept.total
+            held = saved.total
             del loss, features, video, targets
             tracker.end_sharing()
-    return held, lent
+    return held, token_bytes
 
 
 def _features(spec: Experiment, meta_model: MetaModel, video: Tensor) -> FrozenFeatures:
-    """A pass over the frames, or tensors of its form that were read."""
+    """The features: from a pass over the frames, or empty tensors of the cached shapes."""
     tower, reads = meta_model.tower, meta_model.reads
     if spec.features.kind == "computed":
         return frozen_features(tower, video, reads)
@@ -146,7 +145,7 @@ def _features(spec: Experiment, meta_model: MetaModel, video: Tensor) -> FrozenF
 
 
 def _token_tensors(features: FrozenFeatures) -> list[Tensor]:
-    """What the last reader lets go of."""
+    """The tensors that are freed after the last student has read them."""
     tokens: list[Tensor] = []
     for kept in features.tokens.values():
         tokens += [kept.codes_NPD, kept.scales_NPG] if isinstance(kept, EightBitTokens) else [kept]
@@ -157,24 +156,24 @@ def _token_tensors(features: FrozenFeatures) -> list[Tensor]:
 def _tag_saved_tensors(module: nn.Module, tracker: MemoryTracker) -> Iterator[SavedTensorBytes]:
     held = SavedTensorBytes(excluded={tensor.untyped_storage()._cdata for tensor in weights_under(module)})
 
-    def keep(tensor: Tensor) -> Tensor:
+    def tag_saved(tensor: Tensor) -> Tensor:
         tracker.tag([tensor], "held_for_backward")
         return held.add(tensor)
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(tag_saved, lambda tensor: tensor):
         yield held
 
 
 @contextmanager
 def _tag_gradients(module: nn.Module, tracker: MemoryTracker) -> Iterator[None]:
-    """Count each weight's gradient as such from when it is there, and drop them all at the end."""
+    """Tag the gradient of each weight when it is accumulated; delete all gradients at the end."""
 
-    def note(parameter: Tensor) -> None:
+    def tag_gradient(parameter: Tensor) -> None:
         if parameter.grad is not None:
             tracker.tag([parameter.grad], "gradients")
 
     handles = [
-        parameter.register_post_accumulate_grad_hook(note)
+        parameter.register_post_accumulate_grad_hook(tag_gradient)
         for parameter in module.parameters()
         if parameter.requires_grad
     ]

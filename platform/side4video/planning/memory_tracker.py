@@ -1,4 +1,4 @@
-"""Who holds which bytes while fake tensors run through a step: storages, followed from their making to their end."""
+"""Tracks the storages of fake tensors during a step, from creation to deletion, and what they are used for."""
 
 import weakref
 from collections.abc import Iterable
@@ -14,10 +14,10 @@ Part = Literal["tower", "weights", "gradients", "optimizer", "held_for_backward"
 
 
 class MemoryTracker(TorchDispatchMode):
-    """Bytes alive by part, at the moment when they were most.
+    """Bytes in use by part, now and at the peak.
 
-    Every storage that is made inside the block begins as `transient`; `tag` says better. Sizes are those that CUDA's
-    allocator hands out.
+    Every storage that is created inside the block counts as `transient` until `tag` changes it. Sizes are those of
+    CUDA's allocator.
     """
 
     def __init__(self) -> None:
@@ -26,24 +26,24 @@ class MemoryTracker(TorchDispatchMode):
         self.alive: dict[Part, int] = dict.fromkeys(
             ("tower", "weights", "gradients", "optimizer", "held_for_backward", "transient"), 0
         )
-        self.most = 0
+        self.peak = 0
         self.parts_at_peak = dict(self.alive)
         self.stage = ""
         self.peak_by_stage: dict[str, int] = {}
-        """The most in each stage, had what was lent not been given back."""
+        """Peak of each stage, if shared storages had not been freed."""
         self._shared: set[int] = set()
         self._released_shared = 0
         self._blocks: dict[int, tuple[Block, Part]] = {}
 
     @property
     def reserved(self) -> int:
-        """Bytes that the allocator took from the device."""
+        """Bytes that the allocator reserved on the device."""
         return self.allocator.reserved
 
     def __torch_dispatch__(
         self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run the operation and take note of the storages of its results."""
+        """Run the operation and track the storages of its results."""
         result = operation(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
@@ -51,7 +51,7 @@ class MemoryTracker(TorchDispatchMode):
         return result
 
     def tag(self, tensors: Iterable[Tensor], part: Part) -> None:
-        """Say what storages are held for; those not seen before are counted from now on."""
+        """Set the part that storages belong to. Unknown storages are tracked from now on."""
         for tensor in tensors:
             self._track(tensor, part)
             key = tensor.untyped_storage()._cdata
@@ -64,18 +64,18 @@ class MemoryTracker(TorchDispatchMode):
                 self.alive[part] += block.size
 
     def reserve(self, size: int, part: Part) -> None:
-        """Count bytes that no tensor here stands for."""
+        """Count bytes that have no tensor here."""
         self.alive[part] += self.allocator.allocate(size).size
         self._update_peak()
 
     def share(self, tensors: Iterable[Tensor]) -> int:
-        """Count storages as if they stayed until `end_sharing`, in `peak_by_stage` alone; returns their bytes."""
+        """Until `end_sharing`, count these storages in `peak_by_stage` even if they are freed. Returns their bytes."""
         keys = {tensor.untyped_storage()._cdata for tensor in tensors}
         self._shared |= keys
         return sum(self._blocks[key][0].size for key in keys if key in self._blocks)
 
     def end_sharing(self) -> None:
-        """What was lent is given back."""
+        """Stop counting shared storages that were freed."""
         self._shared, self._released_shared = set(), 0
 
     def _track(self, tensor: Tensor, part: Part) -> None:
@@ -100,5 +100,5 @@ class MemoryTracker(TorchDispatchMode):
     def _update_peak(self) -> None:
         total = self.allocator.allocated
         self.peak_by_stage[self.stage] = max(self.peak_by_stage.get(self.stage, 0), total + self._released_shared)
-        if total > self.most:
-            self.most, self.parts_at_peak = total, dict(self.alive)
+        if total > self.peak:
+            self.peak, self.parts_at_peak = total, dict(self.alive)

@@ -1,4 +1,4 @@
-"""A run's tower and student without their numbers: on the meta device, or as fake tensors."""
+"""Tower and student of an experiment without values: on the meta device, or as fake tensors."""
 
 import functools
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from side4video.tasks.context import TaskContext
 
 @dataclass(frozen=True)
 class MetaModel:
-    """Modules that have shapes and no values."""
+    """Modules with shapes and without values."""
 
     tower: FrozenTower
     module: nn.Module

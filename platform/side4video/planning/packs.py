@@ -1,37 +1,38 @@
-"""Which arms share a pass of the frozen backbone, and what that saves.
+"""Groups arms into packs that share one pass of the frozen backbone, and predicts their speedup and memory.
 
-Costs are counted in multiply-adds of one clip: F of the frozen pass, C of a student's training step (a forward and a
-backward of twice its work, and what it computes again). K arms alone take the sum of F + C; in a pack F is paid once:
-for equal arms K(F + C) / (F + K C).
+Speedup: costs are multiply-adds of one clip. F is the frozen pass. C is a training step of a student: its forward pass,
+a backward pass of twice that work, and what it recomputes. K arms alone cost K (F + C); in a pack they cost F + K C.
+For equal arms the speedup is K (F + C) / (F + K C).
+
+Memory: while one student runs, the others hold their weights, their optimizer state and the frozen tokens that they
+read. The peak of a pack is therefore the largest peak of a student plus these bytes of the others. A student alone
+frees the tokens before its backward pass; in a pack they stay until the last student has read them. The frozen pass
+runs once, down to the deepest block that any student reads.
 """
 
 import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from math import ceil
+from operator import or_
 from pathlib import Path
 
-from side4video.core.errors import InputError
-from side4video.core.units import as_gib
-from side4video.planning.estimates import FORWARD_AND_BACKWARD, RECOMPUTED
-from side4video.planning.plan import ExperimentPlan, plan_experiment
-from side4video.spec.experiment import Experiment
-from side4video.spec.sweep import SweepSpec
-from side4video.spec.arm import Arm
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import reduce
-from operator import or_
 import torch
-from side4video.core.units import GIB
+
+from side4video.core.errors import InputError
+from side4video.core.units import GIB, as_gib
 from side4video.models.feature_request import FeatureRequest
 from side4video.models.frozen_features import entry_layouts
-from side4video.planning.plan import ExperimentPlan
+from side4video.planning.estimates import FORWARD_AND_BACKWARD, RECOMPUTED
+from side4video.planning.plan import ExperimentPlan, plan_experiment
+from side4video.spec.arm import Arm
 from side4video.spec.experiment import Experiment
+from side4video.spec.sweep import SweepSpec
 
 MIN_SPEEDUP = 1.05
-"""What packing saves of the backbone is worth a word from here on."""
+"""Predicted speedup from which packing is reported as worthwhile."""
 
 Planner = Callable[[Experiment], ExperimentPlan]
 
@@ -44,35 +45,78 @@ _NOT_IN_SHAPE_KEY = (
     "epsilon",
     "length",
 )
-"""Fields of the optimization that change nothing of what a step takes."""
+"""Optimization fields that do not change the cost or memory of a step."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A student of a pack: its experiment, and the plan of that experiment alone."""
+
+    experiment: Experiment
+    plan: ExperimentPlan
+
+    @property
+    def reads(self) -> FeatureRequest:
+        """The features of the tower that it reads."""
+        return self.experiment.reads
+
+    def peak_bytes(self, stage: str) -> int:
+        """Peak in a pack: in the shared `pass`, or while the `student` runs."""
+        return round(self.plan.peak_memory_in_pack_gib[stage] * GIB)
+
+    @property
+    def optimizer_bytes(self) -> int:
+        """Bytes of the optimizer state."""
+        return round(self.plan.peak_memory_parts_gib["optimizer"] * GIB)
+
+    @property
+    def idle_bytes(self) -> int:
+        """Bytes that a student holds while another one runs."""
+        spec, gradients = self.experiment, 4 * self.plan.trainable_parameters
+        buckets = gradients if spec.cluster.max_workers > 1 else 0
+        # With gradient accumulation, gradients stay until the last part; otherwise the update frees them.
+        summed = gradients if spec.optimization.accumulation > 1 else 0
+        return round(self.plan.peak_memory_parts_gib["weights"] * GIB) + self.optimizer_bytes + buckets + summed
+
+
+@dataclass(frozen=True)
+class PackMemory:
+    """Predicted memory of a pack on one worker, in bytes."""
+
+    peak: int
+    """Peak of allocated memory."""
+    state: int
+    """Optimizer state of all students (AdamW's two moments); part of the peak."""
+    largest_alone: int
+    """Largest peak of one of the students alone."""
 
 
 @dataclass(frozen=True)
 class PlannedPack:
-    """Arms that train on one pass of the backbone."""
+    """Arms that train together on one pass of the backbone."""
 
     arms: tuple[Arm, ...]
     memory: PackMemory
     speedup: float
-    """Predicted against the same arms one by one."""
+    """Predicted time of the same arms one by one, divided by that of the pack."""
     folder: str = ""
-    """Where its checkpoints go, once it is to train; it continues from the newest one there."""
+    """Folder of its checkpoints, set before training. Training continues from the newest checkpoint there."""
     resume_from: tuple[Path, ...] = ()
-    """Checkpoints, newest first, of another pack that held these arms."""
+    """Checkpoints of an earlier pack with these arms, newest first."""
 
     @property
     def pack_id(self) -> str:
-        """The last part of its folder."""
+        """Last part of `folder`."""
         return self.folder.rpartition("/")[2]
 
     @property
     def experiments(self) -> dict[str, Experiment]:
-        """By student name, which is the short key of the arm."""
+        """The experiment of each student, by student name (the short key of the arm)."""
         return {arm.short_key: arm.experiment for arm in self.arms}
 
     @property
     def predicted(self) -> dict[str, float]:
-        """Its planned figures, as metrics of each of its arms."""
+        """The predictions, as MLflow metrics of each arm."""
         return {
             "plan/pack_peak_memory_gib": self.peak_gib,
             "plan/pack_arms": float(len(self.arms)),
@@ -81,33 +125,38 @@ class PlannedPack:
 
     @property
     def peak_gib(self) -> float:
-        """The predicted peak of a worker, GiB."""
+        """Predicted peak of one worker, GiB."""
         return as_gib(self.memory.peak)
 
 
-def cached_planner(classes: int) -> Planner:
-    """A planner that plans experiments of the same shapes once: arms of one learning rate or another are alike."""
-    known: dict[str, ExperimentPlan] = {}
+def cached_planner(
+    classes: int,
+    *,
+    plan_one: Callable[..., ExperimentPlan] = plan_experiment,
+    shape_key: Callable[[Experiment], str] | None = None,
+) -> Planner:
+    """A planner that caches plans: arms that differ only in, say, the learning rate are planned once."""
+    plans: dict[str, ExperimentPlan] = {}
 
     def plan(spec: Experiment) -> ExperimentPlan:
-        key = _shape_key(spec)
-        if key not in known:
-            known[key] = plan_experiment(spec, classes=classes)
-        return replace(known[key], name=spec.name)
+        key = (shape_key or _shape_key)(spec)
+        if key not in plans:
+            plans[key] = plan_one(spec, classes=classes)
+        return replace(plans[key], name=spec.name)
 
     return plan
 
 
 def make_packs(arms: Sequence[Arm], spec: SweepSpec, planner: Planner) -> tuple[PlannedPack, ...]:
-    """Put arms into packs, in their order.
+    """Group arms into packs, in the order of the arms.
 
     Args:
         arms: Distinct arms.
-        spec: Says how many may share a pass, and what a worker's device holds.
+        spec: Limits the arms of a pack and the memory of a device.
         planner: Plans one experiment.
 
     Raises:
-        InputError: If an arm does not fit the memory by itself.
+        InputError: An arm alone exceeds the memory limit.
     """
     packs: list[PlannedPack] = []
     for group in _groups(arms):
@@ -120,14 +169,14 @@ def make_packs(arms: Sequence[Arm], spec: SweepSpec, planner: Planner) -> tuple[
 
 
 def speedup(arms: Iterable[Arm], packs: Sequence[PlannedPack], planner: Planner) -> float:
-    """Predicted time of runs one by one over that of the packs; an arm that is given twice was to run twice."""
+    """Predicted time of the arms one by one, divided by the time of the packs. Repeated arms count each time."""
     apart = sum(sum(_costs(Member(arm.experiment, planner(arm.experiment)))) for arm in arms)
     packed = sum(_packed_cost([Member(a.experiment, planner(a.experiment)) for a in pack.arms]) for pack in packs)
     return apart / packed if packed else 1.0
 
 
 def _groups(arms: Sequence[Arm]) -> list[list[Arm]]:
-    """Arms that may share a pass, together: all that the pass, the batches and the workers depend on is the same."""
+    """Arms that may share a pass: same backbone, data, batches, workers and tracking."""
     groups: dict[str, list[Arm]] = {}
     for arm in arms:
         spec = arm.experiment
@@ -145,9 +194,9 @@ def _groups(arms: Sequence[Arm]) -> list[list[Arm]]:
 
 
 def _split(group: list[Arm], members: Mapping[str, Member], spec: SweepSpec) -> list[list[Arm]]:
-    """As few parts as the document and the memory allow, of nearly equal size."""
-    most = _max_pack_size(group, spec)
-    for count in range(ceil(len(group) / most), len(group) + 1):
+    """The fewest parts that the sweep and the memory limit allow, of nearly equal size."""
+    size = _max_pack_size(group, spec)
+    for count in range(ceil(len(group) / size), len(group) + 1):
         parts = _equal_parts(group, count)
         peaks = [as_gib(plan_pack_memory([members[arm.key] for arm in part]).peak) for part in parts]
         if spec.limits.memory_gib == "any" or max(peaks) <= spec.limits.memory_gib:
@@ -158,11 +207,11 @@ def _split(group: list[Arm], members: Mapping[str, Member], spec: SweepSpec) -> 
 def _max_pack_size(group: list[Arm], spec: SweepSpec) -> int:
     if spec.packing == "off":
         return 1
-    most = len(group) if spec.packing == "auto" else spec.packing
+    size = len(group) if spec.packing == "auto" else spec.packing
     if spec.uses_epoch_results:
-        # Each arm of a pack must have its trial, or the others would wait for a decision that nobody takes.
-        most = min(most, spec.limits.virtual_trials)
-    return most
+        # Every arm of a pack needs a running trial; otherwise the pack waits for a decision that never comes.
+        size = min(size, spec.limits.virtual_trials)
+    return size
 
 
 def _equal_parts(group: list[Arm], count: int) -> list[list[Arm]]:
@@ -184,16 +233,16 @@ def _check_memory_limit(group: Iterable[Arm], members: Mapping[str, Member], spe
 
 
 def _costs(member: Member) -> tuple[float, float]:
-    """F and C."""
+    """F and C of the module docstring, in multiply-adds."""
     share = RECOMPUTED.get(getattr(member.experiment.method, "recompute", "none"), 0.0)
     student = member.plan.multiply_adds_student * (FORWARD_AND_BACKWARD + share)
-    # Features that are read from disk were computed before; nobody pays for them in a step.
+    # Cached features were computed before training, so a step does not pay for them.
     frozen = 0 if member.experiment.features.kind == "cached" else member.plan.multiply_adds_frozen
     return float(frozen), student
 
 
 def _packed_cost(members: Sequence[Member]) -> float:
-    # The pass goes as deep as the deepest reader's.
+    # The shared pass costs as much as the deepest one.
     return max(_costs(member)[0] for member in members) + sum(_costs(member)[1] for member in members)
 
 
@@ -214,77 +263,35 @@ def _shape_key(spec: Experiment) -> str:
     }
     return json.dumps(shape, sort_keys=True)
 
-@dataclass(frozen=True)
-class Member:
-    """A student of a pack that is planned: its document, and its plan alone."""
-
-    experiment: Experiment
-    plan: ExperimentPlan
-
-    @property
-    def reads(self) -> FeatureRequest:
-        """What it reads of the tower."""
-        return self.experiment.reads
-
-
-@dataclass(frozen=True)
-class PackMemory:
-    """Bytes on one worker."""
-
-    peak: int
-    """The most that is handed out at a time."""
-    state: int
-    """Of it: what optimizers keep between steps (AdamW's moments)."""
-    largest_alone: int
-    """The peak of the student that takes most alone."""
-
 
 def plan_pack_memory(members: Sequence[Member]) -> PackMemory:
-    """Predict a pack's peak.
+    """Predict the memory of a pack.
 
     Args:
-        members: Its students; they agree on backbone, batch and workers.
+        members: Its students, which share backbone, batch and workers.
     """
-    united = reduce(or_, (member.reads for member in members))
-    waiting = sum(_idle_bytes(member) for member in members)
-    beside = [
-        waiting - _idle_bytes(member) + _token_bytes(member.experiment, united) - _own_token_bytes(member)
+    union = reduce(or_, (member.reads for member in members))
+    idle = sum(member.idle_bytes for member in members)
+    extra = [
+        idle - member.idle_bytes + _token_bytes(member.experiment, union) - _own_token_bytes(member)
         for member in members
     ]
-    # Whoever goes deepest and reads most has the pass of all, but for what only others read.
+    # The pass of the deepest student that reads most is the shared pass, except for tokens that only others read.
     first = max(range(len(members)), key=lambda number: (_depth(members[number]), _own_token_bytes(members[number])))
-    through = _peak_bytes(members[first], "pass") + beside[first]
-    after = max(_peak_bytes(member, "student") + more for member, more in zip(members, beside, strict=True))
+    during_pass = members[first].peak_bytes("pass") + extra[first]
+    after_pass = max(member.peak_bytes("student") + more for member, more in zip(members, extra, strict=True))
     largest_alone = max(round(member.plan.peak_memory_gib * GIB) for member in members)
     return PackMemory(
-        peak=max(through, after) if len(members) > 1 else largest_alone,
-        state=sum(_optimizer_bytes(member) for member in members),
+        peak=max(during_pass, after_pass) if len(members) > 1 else largest_alone,
+        state=sum(member.optimizer_bytes for member in members),
         largest_alone=largest_alone,
     )
 
 
-def _peak_bytes(member: Member, stage: str) -> int:
-    return round(member.plan.peak_memory_in_pack_gib[stage] * GIB)
-
-
 def _depth(member: Member) -> int:
-    """The last block that the pass runs for it."""
+    """Index of the last block that the frozen pass must run for it; -1 if none."""
     reads, last = member.reads, member.experiment.tower.depth - 1
     return last if reads.needs_last_block else max(reads.tokens | reads.attention, default=-1)
-
-
-def _optimizer_bytes(member: Member) -> int:
-    return round(member.plan.peak_memory_parts_gib["optimizer"] * GIB)
-
-
-def _idle_bytes(member: Member) -> int:
-    """What a student holds while another one runs."""
-    parts, spec = member.plan.peak_memory_parts_gib, member.experiment
-    gradients = 4 * member.plan.trainable_parameters
-    buckets = gradients if spec.cluster.max_workers > 1 else 0
-    # The gradients of a batch in parts wait for its last part; those of a whole batch are gone with the update.
-    summed = gradients if spec.optimization.accumulation > 1 else 0
-    return round(parts["weights"] * GIB) + _optimizer_bytes(member) + buckets + summed
 
 
 def _own_token_bytes(member: Member) -> int:
@@ -301,4 +308,3 @@ def _token_bytes(spec: Experiment, request: FeatureRequest) -> int:
         keeps_eight_bits=spec.backbone.kept_tokens == "8-bit",
     )
     return spec.clips_per_part * sum(tensor.nbytes for layout in layouts.values() for tensor in layout.values())
-

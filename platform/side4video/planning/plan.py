@@ -18,7 +18,10 @@ from side4video.spec.experiment import Experiment
 
 @dataclass(frozen=True)
 class ExperimentPlan:
-    """What one experiment takes. Multiply-adds are of one view, training head included; memory is of one worker."""
+    """Predicted cost of one experiment.
+
+    Multiply-adds are for one view, including the training head. Memory is for one worker.
+    """
 
     name: str
     classes: int
@@ -31,20 +34,20 @@ class ExperimentPlan:
     multiply_adds_all_views: int
     held_for_backward_gib: float
     peak_memory_gib: float
-    """What `torch.cuda.max_memory_allocated` is to show."""
+    """Predicts `torch.cuda.max_memory_allocated`."""
     peak_memory_in_pack_gib: dict[str, float]
-    """What of it a pack has to bear: during the frozen pass (`pass`), and after it, where the tokens stay for the other
+    """Peaks in a pack: during the frozen pass (`pass`), and after it, while the tokens stay allocated for other
     students (`student`)."""
     peak_memory_parts_gib: dict[str, float]
-    """Of the peak, at its moment."""
+    """Parts of the peak."""
     peak_memory_phase: str
     reserved_memory_gib: float
-    """What CUDA's allocator then holds of the device; the CUDA context (about half a GiB) is beside it."""
+    """Memory that CUDA's allocator then holds. The CUDA context (about 0.5 GiB) is not included."""
     estimates: dict[str, float]
-    """Not counts: they rest on a rate that is assumed."""
+    """Estimates that depend on assumed rates."""
     feature_cache: dict[str, object] | None = None
-    """What a cache of frozen features takes and when it pays (`planning.cache`); None where the number of clips is not
-    known, or the method changes the tower."""
+    """Plan of a feature cache (`planning.feature_cache`); None if the number of clips is unknown or no cache is
+    possible."""
 
     def as_json(self) -> dict[str, object]:
         """JSON values."""
@@ -59,7 +62,7 @@ def plan_experiment(
     clips: ClipCounts | None = None,
     disk_gigabytes_per_second: float = DISK_GIGABYTES_PER_SECOND,
 ) -> ExperimentPlan:
-    """Count and predict without a GPU, without weights, without data.
+    """Plan an experiment, without a GPU, weights or data.
 
     Args:
         spec: The experiment.

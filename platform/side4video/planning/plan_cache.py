@@ -1,14 +1,16 @@
-"""Peaks that were planned before: the same experiment, planned by the same code, needs no second trace.
+"""Caches planned peaks on disk, because tracing an experiment on fake tensors takes seconds.
 
-A trace on fake tensors takes seconds. What was planned lies in `$SIDE4VIDEO_HOME/plans`, one small file an experiment,
-named by the hash of the document, the width of the head, torch's version and this package's own source; so a change of
-any of them plans anew.
+The figure of training memory (the paper's Figure 1) plans every method on several backbones; with the cache, drawing it
+again needs no trace. Plans are in `$SIDE4VIDEO_HOME/plans`, one small file per experiment. The file name is a hash of
+the document, the number of classes, torch's version and the source code of this package. So a change of any of them
+plans again.
 """
 
 import functools
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,26 +22,34 @@ FOLDER = "plans"
 
 @dataclass(frozen=True)
 class PlannedPeak:
-    """What is kept of a plan: bytes, and a count."""
+    """The cached part of a plan."""
 
     peak: int
-    """Bytes of one worker."""
+    """Predicted peak of one worker, in bytes."""
     tower_parameters: int
 
 
-def planned_peak(spec: Experiment, *, classes: int) -> PlannedPeak:
-    """The peak of a training step, from a former plan or a new one.
+def planned_peak(
+    spec: Experiment,
+    *,
+    classes: int,
+    plan: Callable[[Experiment, int], PlannedPeak] | None = None,
+    key: Callable[[Experiment, int], str] | None = None,
+) -> PlannedPeak:
+    """The peak of a training step, from the cache or from a new plan.
 
     Args:
         spec: The experiment.
         classes: Width of the head.
+        plan: Plans the step if no former plan is found.
+        key: The name of the plan's file.
     """
-    file = home() / FOLDER / f"{_key(spec, classes)}.json"
+    file = home() / FOLDER / f"{(key or plan_key)(spec, classes)}.json"
     try:
         return PlannedPeak(**json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         pass  # never planned, or the file is damaged: it is planned now
-    made = _plan(spec, classes)
+    made = (plan or trace_peak)(spec, classes)
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(f".{os.getpid()}")
     partial.write_text(json.dumps(asdict(made)), encoding="utf-8")
@@ -47,7 +57,8 @@ def planned_peak(spec: Experiment, *, classes: int) -> PlannedPeak:
     return made
 
 
-def _plan(spec: Experiment, classes: int) -> PlannedPeak:
+def trace_peak(spec: Experiment, classes: int) -> PlannedPeak:
+    """Plan a training step, without a cache."""
     from side4video.planning.memory import plan_memory
     from side4video.planning.meta_model import build_meta_model
 
@@ -56,14 +67,15 @@ def _plan(spec: Experiment, classes: int) -> PlannedPeak:
     return PlannedPeak(plan_memory(spec, meta_model).peak, tower)
 
 
-def _key(spec: Experiment, classes: int) -> str:
-    text = json.dumps([spec.resolved(), classes, _code_hash()], sort_keys=True)
+def plan_key(spec: Experiment, classes: int, *, code: str = "") -> str:
+    """The name of a plan's file; `code` is the hash of the code that plans, this package's if empty."""
+    text = json.dumps([spec.resolved(), classes, code or _code_hash()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 @functools.cache
 def _code_hash() -> str:
-    """What the plan follows from beside the document: torch, and every module of this package."""
+    """Hash of torch's version and of all modules of this package."""
     from importlib.metadata import version
 
     found = hashlib.sha256(version("torch").encode())

@@ -1,6 +1,6 @@
-"""The plan of a sweep: what it asks for, what of that is there already, and how the rest is packed."""
+"""Plans a sweep: its arms, those that are done, and the packs of the others."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,29 +12,29 @@ from side4video.spec.arm import Arm, Sweep, merge_duplicates
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """The quote of a sweep."""
+    """Predicted cost of a sweep."""
 
     name: str
     rows: int
-    """Rows of the document, seeds counted: what would be run one by one."""
+    """Number of rows of the document times seeds."""
     arms: tuple[Arm, ...]
-    """Distinct ones."""
+    """The distinct arms."""
     done: frozenset[str]
-    """Keys of those that need not run."""
+    """Keys of arms that have a result."""
     packs: tuple[PlannedPack, ...]
-    """Of those that must."""
+    """Packs of the arms that have to run."""
     predicted_speedup: float
-    """All distinct arms in packs, against all of them one by one."""
+    """Time of all distinct arms one by one, divided by their time in packs."""
     predicted_speedup_of_rows: float
-    """All distinct arms in packs, against every row one by one."""
+    """Time of all rows one by one, divided by the time of the distinct arms in packs."""
     reproduces: str
     proposed: int
-    """Arms that Optuna is still to propose; then `arms` and `packs` are an example, the base in each place."""
+    """Number of arms that Optuna will propose. `arms` and `packs` are then an example: copies of the base."""
     planner: Planner
 
     @property
     def pays(self) -> bool:
-        """Whether packing is predicted to save anything of the backbone's work."""
+        """Whether packing is predicted to save time."""
         return self.predicted_speedup >= MIN_SPEEDUP
 
     def as_json(self) -> dict[str, Any]:
@@ -53,31 +53,40 @@ class SweepPlan:
         }
 
 
-def plan_sweep(sweep: Sweep, *, classes: int, done: Collection[str] = ()) -> SweepPlan:
-    """Plan a sweep without a GPU, without weights, without data.
+def plan_sweep(
+    sweep: Sweep,
+    *,
+    classes: int,
+    done: Collection[str] = (),
+    planner: Planner | None = None,
+    pack_arms: Callable[..., tuple[PlannedPack, ...]] = make_packs,
+) -> SweepPlan:
+    """Plan a sweep, without a GPU, weights or data.
 
     Args:
         sweep: The checked sweep.
         classes: Width of the head.
         done: Keys of arms that have a result.
+        planner: Plans one experiment; a new one without it.
+        pack_arms: Groups arms into packs.
 
     Raises:
         InputError: If an arm does not fit the memory that is given.
     """
-    planner = cached_planner(classes)
+    planner = planner or cached_planner(classes)
     rows = sweep.rows or tuple(_example_proposals(sweep))
     arms = merge_duplicates(rows) if sweep.rows else rows
     # What Optuna will propose is not known, so nothing of it is done, even if the base is.
     done = done if sweep.rows else ()
     missing = [arm for arm in arms if arm.key not in done]
-    whole = make_packs(arms, sweep.spec, planner)
+    whole = pack_arms(arms, sweep.spec, planner)
     proposed = sweep.spec.optuna.arms * sweep.spec.seeds if sweep.spec.optuna else 0
     return SweepPlan(
         name=sweep.spec.name,
         rows=proposed or len(rows),
         arms=arms,
         done=frozenset(arm.key for arm in arms if arm.key in done),
-        packs=whole if len(missing) == len(arms) else make_packs(missing, sweep.spec, planner),
+        packs=whole if len(missing) == len(arms) else pack_arms(missing, sweep.spec, planner),
         predicted_speedup=speedup(arms, whole, planner),
         predicted_speedup_of_rows=speedup([arm for arm in arms for _ in arm.rows], whole, planner),
         reproduces=sweep.spec.reproduces,
@@ -92,7 +101,7 @@ def _example_proposals(sweep: Sweep) -> list[Arm]:
 
 
 def _arm_json(arm: Arm, plan: ExperimentPlan) -> dict[str, Any]:
-    """What an arm takes by itself, and the paper's figures of its rows."""
+    """Predicted cost of an arm alone, and the paper's results for its rows."""
     return {
         "arm": arm.title,
         "trainable_parameters": plan.trainable_parameters,

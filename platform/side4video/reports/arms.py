@@ -1,8 +1,8 @@
-"""The figures of a sweep's arms as plain values, and what is read off them before anything is printed.
+"""The results of a sweep's arms, and statistics of them.
 
-An arm is one setting; it has a run for each seed. Fractions are fractions here; percent appears in print only.
-Of an arm, the finished runs count. Where none finished, the ones that were stopped early do, and the arm is marked.
-What diverged, failed or was refused has no value.
+An arm is one setting, with a run for each seed. Fractions stay fractions here; only printed tables show percent.
+The finished runs of an arm count. If none finished, the runs that were stopped early count, and the arm is marked.
+Runs that diverged, failed or were refused have no value.
 """
 
 import json
@@ -33,19 +33,19 @@ class SeedResult:
     run_id: str
     seed: int
     state: str
-    """`finished`, `stopped` (early), `diverged`, `failed` or `refused` (never begun)."""
+    """`finished`, `stopped` (early), `diverged`, `failed` or `refused` (not started)."""
     metrics: Mapping[str, float]
     """By name (`area/name_unit`)."""
     correct: Mapping[int, bool] = field(default_factory=dict)
-    """By video index: whether top-1 was right on the held-out video; empty if unknown."""
+    """By index of the test video: whether top-1 is correct; empty if unknown."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A mean over seeds."""
+    """Mean and deviation over seeds."""
 
     mean: float
-    """NaN without a value."""
+    """NaN without values."""
     deviation: float
     """Sample standard deviation (n - 1); NaN for fewer than two values."""
     count: int
@@ -65,53 +65,52 @@ class ArmResult:
     """Short field name to value, the same keys in every row."""
     runs: tuple[SeedResult, ...]
     paper: Mapping[str, float] = field(default_factory=dict)
-    """The paper's figures beside it: `top1` (a fraction), `memory_gb` (as printed there)."""
+    """The paper's values: `top1` (a fraction), `memory_gb` (as printed)."""
     is_reference: bool = False
-    """Whether it is the arm that others are compared with."""
-
-    # Filled by `comparison.compare_rows`.
+    """Whether other arms are compared with this one."""
+    # Set by `comparison.compare_rows`.
     value: Spread = NO_VALUES
     """The metric over the seeds that count."""
     best_epoch: Spread = NO_VALUES
-    """The same at the best epoch of each seed; of no values if it is not known."""
+    """The metric at the best epoch of each seed; without values if unknown."""
     is_reference_here: bool = False
-    """Whether it is the reference of its own table, or the same arm once more."""
+    """Whether it is the reference of its table, or the same arm in another row."""
     difference: float = math.nan
-    """To the reference: of the paired predictions if there is a comparison, else of the means. NaN if one of the two is
-    not complete."""
+    """Difference to the reference: of the paired predictions if there is a comparison, else of the means. NaN if one of
+    the two is not complete."""
     comparison: "Comparison | None" = None
     is_best: bool = False
-    """Best of its table; never an arm that was stopped early or lost a seed."""
+    """Whether it is the best of its table. Arms that were stopped early or lost a seed are never the best."""
 
 
 def spread(values: Iterable[float]) -> Spread:
-    """Mean and sample standard deviation of the values that are finite."""
-    kept = [float(value) for value in values if math.isfinite(value)]
-    mean = statistics.fmean(kept) if kept else math.nan
-    return Spread(mean, statistics.stdev(kept) if len(kept) > 1 else math.nan, len(kept))
+    """Mean and sample standard deviation of the finite values."""
+    finite = [float(value) for value in values if math.isfinite(value)]
+    mean = statistics.fmean(finite) if finite else math.nan
+    return Spread(mean, statistics.stdev(finite) if len(finite) > 1 else math.nan, len(finite))
 
 
 def counted_runs(row: ArmResult) -> tuple[SeedResult, ...]:
-    """The finished runs; the stopped ones where none finished."""
+    """The finished runs, or the stopped ones if none finished."""
     finished = tuple(run for run in row.runs if run.state == "finished")
     return finished or tuple(run for run in row.runs if run.state == "stopped")
 
 
 def is_complete(row: ArmResult) -> bool:
-    """Whether every seed was trained to the end. Only such an arm can be the best, or be tested.
+    """Whether all seeds finished. Only such an arm can be the best, or be tested.
 
-    The mean of an arm that lost a seed is a mean over survivors.
+    If seeds failed, the mean over the others would be biased.
     """
     return bool(row.runs) and all(run.state == "finished" for run in row.runs)
 
 
 def metric_spread(row: ArmResult, metric: str) -> Spread:
-    """The metric over the seeds that count."""
+    """The metric over the counted runs."""
     return spread(run.metrics[metric] for run in counted_runs(row) if metric in run.metrics)
 
 
 def state_text(row: ArmResult) -> str:
-    """`finished`, or how many seeds ended how: `2 finished, 1 diverged`."""
+    """The state of all seeds, or counts such as `2 finished, 1 diverged`."""
     counts = Counter(run.state for run in row.runs)
     if len(counts) == 1:
         return next(iter(counts))
@@ -119,63 +118,63 @@ def state_text(row: ArmResult) -> str:
 
 
 def best_rows(rows: Sequence[ArmResult], metric: str, *, mode: Mode) -> set[int]:
-    """Places of the rows with the best mean among the complete ones; several if they are equal."""
-    means = {place: metric_spread(row, metric).mean for place, row in enumerate(rows) if is_complete(row)}
-    means = {place: mean for place, mean in means.items() if math.isfinite(mean)}
+    """Indices of the complete rows with the best mean; several if they are equal."""
+    means = {index: metric_spread(row, metric).mean for index, row in enumerate(rows) if is_complete(row)}
+    means = {index: mean for index, mean in means.items() if math.isfinite(mean)}
     best = (max if mode == "max" else min)(means.values(), default=math.nan)
-    return {place for place, mean in means.items() if mean == best}
+    return {index for index, mean in means.items() if mean == best}
 
 
 def reference_of(row: ArmResult, rows: Sequence[ArmResult]) -> ArmResult | None:
-    """What a row is compared with: the reference of its own table, or else the first of all; None without one."""
+    """The reference of the row's table, or else the first reference of all; None without one."""
     references = [each for each in rows if each.is_reference]
     return next((each for each in references if each.table == row.table), references[0] if references else None)
 
 
 def run_ids(row: ArmResult) -> tuple[str, ...]:
-    """The ids of an arm's runs, sorted: what makes two rows the same arm."""
+    """The sorted ids of an arm's runs; two rows with the same ids are the same arm."""
     return tuple(sorted(run.run_id for run in row.runs))
 
 
 def distinct_arms(rows: Sequence[ArmResult]) -> list[ArmResult]:
-    """Each arm once, in order, however many tables it stands in. It is a reference if it is one anywhere."""
+    """Arms without duplicates, in order. An arm is a reference if it is one in any table."""
     arms: dict[object, ArmResult] = {}
-    for place, row in enumerate(rows):
-        # Without runs nothing says that two rows are the same arm.
-        known = run_ids(row) or place
-        if known not in arms or (row.is_reference and not arms[known].is_reference):
-            arms[known] = row
+    for index, row in enumerate(rows):
+        # Without runs, rows cannot be identified as the same arm.
+        identity = run_ids(row) or index
+        if identity not in arms or (row.is_reference and not arms[identity].is_reference):
+            arms[identity] = row
     return list(arms.values())
 
 
 def memory_key(rows: Sequence[ArmResult]) -> str:
-    """The measured peak if all arms that count have it, or else the planned one: a column means one thing."""
+    """The metric of the memory column: the measured peak if all arms have it, else the planned one."""
     counted = [runs for row in rows if (runs := counted_runs(row))]
     has_all = bool(counted) and all(any(MEASURED_MEMORY in run.metrics for run in runs) for runs in counted)
     return MEASURED_MEMORY if has_all else PLANNED_MEMORY
 
 
 def any_run_mean(row: ArmResult, key: str) -> float:
-    """Mean over the seeds that count, or over all where none does: a plan holds for what never ran. NaN if missing."""
+    """Mean over the counted runs, or over all runs if none counts (plans need no training). NaN if missing."""
     return spread(run.metrics[key] for run in counted_runs(row) or row.runs if key in run.metrics).mean
 
 
 def varying_fields(rows: Sequence[ArmResult]) -> list[str]:
-    """The swept fields that do not have the same value in all rows, in order."""
+    """The swept fields that differ between rows, in order."""
     names = list(dict.fromkeys(name for row in rows for name in row.swept))
     return [name for name in names if len({exact_text(row.swept.get(name)) for row in rows}) > 1]
 
 
-# ---- how values are written
+# ---- formatting
 
 
 def exact_text(value: Any) -> str:
-    """A swept value without loss: a string as it is, the rest as JSON."""
+    """A swept value without loss: strings as they are, other values as JSON."""
     return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
 
 
 def short_text(value: Any) -> str:
-    """A swept value for people: four figures of a float, nothing as `none`."""
+    """A swept value for display: floats with four digits, None as `none`."""
     if value is None:
         return "none"
     return f"{value:.4g}" if isinstance(value, float) else exact_text(value)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 TERMINAL_WIDTH = 120
 _GAP = 2
 _ALWAYS = 0
-"""The rank of columns that are never dropped."""
+"""Rank of columns that are never dropped."""
 ARM = "arm"
 VALUE = "value"
 
@@ -41,33 +41,33 @@ class Column:
     key: str
     heading: str
     unit: str
-    """Below or behind the heading; may be empty."""
+    """Printed below or after the heading; may be empty."""
     cells: tuple[str, ...]
     rank: int = _ALWAYS
-    """Where the width is short, the highest goes first."""
+    """If the width is too small, columns of the highest rank are dropped first."""
 
     @property
     def title(self) -> str:
-        """Heading and unit on one arm."""
+        """Heading and unit on one line."""
         return f"{self.heading} ({self.unit})" if self.unit else self.heading
 
     @property
     def is_number(self) -> bool:
-        """Numbers stand on the right; of the swept values only those that are."""
+        """Whether it is right-aligned. Swept fields are, if all values are numbers."""
         if self.key.startswith("swept/"):
             return all(re.fullmatch(r"[-+\d.e]+|none", cell) for cell in self.cells)
         return self.key not in {"table", ARM, "state"}
 
     @property
     def width(self) -> int:
-        """In cells of a terminal."""
+        """Width in terminal cells."""
         from rich.cells import cell_len
 
         return max(cell_len(text) for text in (self.heading, self.unit, *self.cells))
 
 
 def columns(table: ComparisonTable) -> list[Column]:
-    """All columns that hold anything, in order. Swept fields only where they vary."""
+    """All columns with content, in order. Swept fields are columns only if they vary."""
     metric, arms = table.metric, table.arms
     percent, points = ("%", "points") if is_fraction(metric) else ("", "")
     source = "measured" if table.memory == MEASURED_MEMORY else "planned"
@@ -92,7 +92,7 @@ def columns(table: ComparisonTable) -> list[Column]:
 def _swept_columns(arms: Sequence[ArmResult]) -> list[Column]:
     names = varying_fields(arms)
     labels = [(arm.table, arm.label) for arm in arms]
-    # Where the labels alone tell the arms apart, the fields can go.
+    # If labels alone identify the arms, the fields may be dropped early.
     rank = 6 if len(set(labels)) == len(labels) else 1
     return [
         Column(f"swept/{name}", name, "", tuple(short_text(arm.swept.get(name)) for arm in arms), rank=rank)
@@ -101,7 +101,7 @@ def _swept_columns(arms: Sequence[ArmResult]) -> list[Column]:
 
 
 def _paper_columns(arms: Sequence[ArmResult]) -> list[Column]:
-    """The paper's figures: fractions as percent, the rest as they are printed there."""
+    """The paper's values: fractions as percent, others as printed."""
     made = []
     for key in dict.fromkeys(key for arm in arms for key in arm.paper):
         in_gb = "GB" if key.endswith("_gb") else ""
@@ -158,7 +158,7 @@ def _p_value(arm: ArmResult) -> str:
 
 
 def _seeds(arm: ArmResult) -> str:
-    """How many seeds the mean is of, and of how many if some do not count."""
+    """Number of counted seeds, `N of M` if some do not count."""
     counted, all_runs = len(counted_runs(arm)), len(arm.runs)
     return str(counted) if counted == all_runs else f"{counted} of {all_runs}"
 
@@ -167,7 +167,7 @@ def _seeds(arm: ArmResult) -> str:
 
 
 def as_markdown(table: ComparisonTable) -> str:
-    """A Markdown table; the best of each group is bold, the value of an arm that is not complete in italics."""
+    """A Markdown table. The best value of each group is bold; values of incomplete arms are italic."""
     if not table.arms:
         return "No arms.\n"
     shown = columns(table)
@@ -187,7 +187,7 @@ def as_markdown(table: ComparisonTable) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it is, on one line and in one cell."""
+    """Text escaped for one cell of a Markdown table."""
     return re.sub(r"([\\|*`<&]|(?<!\w)_|_(?!\w)|(?<=\])\()", r"\\\1", " ".join(text.split()))
 
 
@@ -197,16 +197,16 @@ def escape_markdown(text: str) -> str:
 def as_rich(table: ComparisonTable, *, width: int = TERMINAL_WIDTH) -> "Table":
     """A table for a terminal, within `width` cells.
 
-    A column with one value in all rows goes to the caption. If the rest is still too wide, columns are left out in
-    the order of their rank, and the caption names them; at last the labels are cut.
+    Columns with one value in all rows go to the caption. If the table is still too wide, columns are dropped by rank
+    and named in the caption; finally labels are cut.
     """
     from rich.table import Table
     from rich.text import Text
 
     shown, constant = _split_constant(columns(table))
-    shown, left_out = _fit(shown, width)
+    shown, dropped = _fit(shown, width)
     said = [f"in all rows: {', '.join(f'{each.title} {each.cells[0]}' for each in constant)}"] if constant else []
-    said += [f"left out: {', '.join(each.title for each in left_out)}"] if left_out else []
+    said += [f"left out: {', '.join(each.title for each in dropped)}"] if dropped else []
     made = Table(
         box=None,
         header_style="bold",
@@ -226,28 +226,28 @@ def as_rich(table: ComparisonTable, *, width: int = TERMINAL_WIDTH) -> "Table":
 
 
 def _split_constant(shown: Sequence[Column]) -> tuple[list[Column], list[Column]]:
-    """Columns that tell rows apart, and the others; the arm and the metric stay, and one row keeps all."""
-    kept: list[Column] = []
+    """Columns that vary, and constant ones. The arm and the metric always stay; a single row keeps all columns."""
+    visible: list[Column] = []
     constant: list[Column] = []
     for each in shown:
         is_constant = len(each.cells) > 1 and len(set(each.cells)) == 1 and each.key not in {ARM, VALUE}
-        (constant if is_constant else kept).append(each)
-    return kept, constant
+        (constant if is_constant else visible).append(each)
+    return visible, constant
 
 
 def _fit(shown: Sequence[Column], width: int) -> tuple[list[Column], list[Column]]:
-    """The columns that fit, and those left out, all of a rank at once."""
-    kept, left_out = list(shown), []
-    while kept and sum(each.width + _GAP for each in kept) > width:
-        rank = max(each.rank for each in kept)
+    """The columns that fit, and the dropped ones; all columns of a rank are dropped together."""
+    visible, dropped = list(shown), []
+    while visible and sum(each.width + _GAP for each in visible) > width:
+        rank = max(each.rank for each in visible)
         if rank == _ALWAYS:
             break
-        left_out += [each for each in kept if each.rank == rank]
-        kept = [each for each in kept if each.rank != rank]
-    return kept, left_out
+        dropped += [each for each in visible if each.rank == rank]
+        visible = [each for each in visible if each.rank != rank]
+    return visible, dropped
 
 
 def _widths(shown: Sequence[Column], width: int) -> list[int]:
-    """Each column's own width; the arm's is cut to what is left."""
+    """The width of each column; the arm column gets the remaining width."""
     others = sum(each.width + _GAP for each in shown if each.key != ARM) + _GAP
     return [min(each.width, max(8, width - others)) if each.key == ARM else each.width for each in shown]

@@ -1,7 +1,7 @@
-"""Whether results that were recorded may stand in one table: what their runs say of data and protocol.
+"""Checks whether stored runs may be compared in one table: their data and evaluation settings must agree.
 
-A run carries its resolved document as parameters, the fingerprint of its data as a tag and the number of test videos it
-could read as a metric; so this holds for runs of any origin: a sweep's, one by one, taken over from elsewhere.
+A run stores its resolved spec as parameters, the fingerprint of its data as a tag, and the number of readable test
+videos as a metric. So runs of any origin can be checked: single runs, arms of sweeps, and copied results.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -23,9 +23,9 @@ from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.tags import FINGERPRINT_TAG, STATE_TAG
 
 MEASURED = frozenset({"finished", "stopped"})
-"""States of a run whose figures stand in a table."""
-_CHARACTERS = 12
-"""Of a fingerprint, in a message."""
+"""States of runs whose metrics are shown in tables."""
+_FINGERPRINT_CHARACTERS = 12
+"""Characters of a fingerprint in messages."""
 
 
 def comparable_runs(
@@ -37,18 +37,18 @@ def comparable_runs(
     anyway: Collection[str] = (),
     fix: str = "leave some out, or allow it: anyway=['{field}']",
 ) -> tuple[list[StoredRun], list[Difference]]:
-    """Runs of a store that may stand in one table, and what they differ in all the same.
+    """Runs of a store that are comparable, and the allowed differences between them.
 
     Args:
-        store: Where they are.
-        names: Their ids, the beginnings of them, or names.
-        metrics: What is compared of them; some metrics depend on more of the document.
-        shown: Dotted names of the fields that the table has columns of.
-        anyway: Fields in which they may differ although no column says so; the table is to say it (`sentences`).
-        fix: What to do about a difference, its name for `{field}`.
+        store: The run store.
+        names: Ids, starts of ids, or names of the runs.
+        metrics: The metrics of the table; some depend on further fields.
+        shown: Dotted names of fields that are columns of the table.
+        anyway: Fields in which they may differ without a column; the table has to state it (`sentences`).
+        fix: The fix in the error message, with `{field}` for the field's name.
 
     Raises:
-        InputError: If there is no such run, or two differ in another field; it names the field, values and runs.
+        InputError: If there is no such run, or two differ in another field; the message has the field, values and runs.
     """
     runs = [store.find(name) for name in names]
     compared = [as_compared(run, shown=shown_of(run, shown)) for run in runs]
@@ -63,17 +63,17 @@ def check_runs(
     anyway: Collection[str] = (),
     fix: str,
 ) -> list[Difference]:
-    """What results of one table differ in: in columns of it, or as somebody allowed.
+    """Check that results are comparable; return the differences that are columns or allowed.
 
     Args:
         compared: The results, see `as_compared`.
         where: The table, for errors.
-        metrics: What is compared of them.
-        anyway: Fields in which they may differ although no column says so.
-        fix: What to do about a difference, its name for `{field}`.
+        metrics: The metrics of the table.
+        anyway: Fields in which they may differ without a column.
+        fix: The fix in the error message, with `{field}` for the field's name.
 
     Raises:
-        InputError: If they differ in anything else; a line for each field.
+        InputError: If they differ in other fields; one line for each.
     """
     found = find_differences(_with_the_same_facts(compared), metrics=metrics)
     problems = comparison_errors(found, where=where, anyway=anyway, fix=lambda each: fix.format(field=each.field))
@@ -84,32 +84,32 @@ def check_runs(
 
 
 def as_compared(run: StoredRun, *, label: str = "", shown: Mapping[str, str] | None = None) -> ComparedResult:
-    """A recorded run as what is to stand in a table.
+    """A stored run as an entry of `check_runs`.
 
     Args:
         run: The run.
-        label: What the table calls it; else its name and the beginning of its id.
-        shown: What the table's columns say of it, by dotted name.
+        label: Its label in the table; empty: its name and the start of its id.
+        shown: Values of the table's columns, by dotted name.
     """
     fingerprint = run.tags.get(FINGERPRINT_TAG, "")
-    recorded = {DATASET: f"fingerprint {fingerprint[:_CHARACTERS]}" if fingerprint else NOT_RECORDED}
+    recorded = {DATASET: f"fingerprint {fingerprint[:_FINGERPRINT_CHARACTERS]}" if fingerprint else NOT_RECORDED}
     if VIDEOS in run.metrics:
         recorded[VIDEOS] = f"{run.metrics[VIDEOS]:.0f}"
     return ComparedResult(label or f"{run.name} ({run.run_id[:8]})", run.params, recorded, shown or {})
 
 
 def shown_of(run: StoredRun, paths: Collection[str]) -> dict[str, str]:
-    """What columns about these dotted names say of a run: its parameters at and below them."""
+    """The run's parameters at and below dotted names."""
     return {name: text for path in paths for name, text in below(run.params, path).items()}
 
 
 def has_figures(run: StoredRun) -> bool:
-    """Whether a run's figures stand in a table; of one that failed or diverged, nothing does."""
+    """Whether tables show the run's metrics: not if it failed or diverged."""
     return run.tags.get(STATE_TAG) in MEASURED
 
 
 def _with_the_same_facts(compared: Sequence[ComparedResult]) -> list[ComparedResult]:
-    """The number of videos counts where all say it: a run without it says nothing else than one with it."""
+    """Drop the number of videos unless all runs have it, because a missing number is no difference."""
     if all(VIDEOS in each.recorded for each in compared):
         return list(compared)
     return [
@@ -119,7 +119,7 @@ def _with_the_same_facts(compared: Sequence[ComparedResult]) -> list[ComparedRes
 
 
 def _with_documents(problem: InputError, fields: Sequence[str]) -> InputError:
-    """The error of a fingerprint, with the fields of the documents that may be the reason."""
+    """The error of a fingerprint, with the differing fields that may be the reason."""
     if not fields or not problem.where.endswith(f": {DATASET}"):
         return problem
     found = f"{problem.found} (their documents differ in {', '.join(fields)})"

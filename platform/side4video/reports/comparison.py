@@ -1,7 +1,7 @@
-"""The comparison of a sweep's arms: each beside the reference of its table, with what may be said about the difference.
+"""Compares the arms of a sweep with the reference of their table, with significance tests.
 
-One line an arm, in the order given; an arm that stands in several tables has a line in each. Values are raw here and
-in the CSV (fractions, GiB, seconds); `columns` prints them.
+There is one row per arm, in the given order; an arm in several tables has a row in each. Values here and in the CSV are
+raw (fractions, GiB, seconds); `columns` formats them.
 """
 
 import csv
@@ -37,47 +37,46 @@ ALONE = "time/alone_step_s"
 
 @dataclass(frozen=True)
 class ComparisonTable:
-    """A comparison: the arms with what was compared of them, and by what."""
+    """The compared arms and the metric."""
 
     metric: str
     mode: Mode
     arms: tuple[ArmResult, ...]
     memory: str
-    """The metric that the memory column shows: measured if all arms have it, else planned."""
+    """The metric of the memory column: measured if all arms have it, else planned."""
     mismatched: tuple[str, ...]
-    """Labels of arms whose predictions do not add up to the metric, so that no test was made with them."""
+    """Labels of arms whose predictions do not match the metric, so that they were not tested."""
 
 
 def compare_rows(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode = "max") -> ComparisonTable:
     """The comparison table of these arms.
 
-    Each arm is compared with the reference of its own `table`, or with the first reference of all if its table has
-    none. Predictions are used only if they are the metric's: their share of right videos must be its value to half a
-    video. Those of the last epoch say nothing of `best/top1`, nor of `eval/top5`. P-values are corrected by Holm's
-    method over the comparisons of a `table`.
+    Each arm is compared with the reference of its `table`, or with the first reference of all if its table has none.
+    Predictions are used only if their fraction of correct videos equals the metric to half a video: those of the last
+    epoch do not belong to `best/top1` or `eval/top5`. P-values are corrected by Holm's method within each `table`.
     """
     found: dict[int, Comparison | None] = {}
     best: set[int] = set()
-    mismatched = {place for place, row in enumerate(rows) if not predictions_fit(row, metric)}
+    mismatched = {index for index, row in enumerate(rows) if not predictions_fit(row, metric)}
     for name in dict.fromkeys(row.table for row in rows):
-        places = [place for place, row in enumerate(rows) if row.table == name]
-        best |= {places[each] for each in best_rows([rows[place] for place in places], metric, mode=mode)}
-        made = [_comparison(rows[place], rows, metric=metric) for place in places]
-        found |= dict(zip(places, adjust(made), strict=True))
+        indices = [index for index, row in enumerate(rows) if row.table == name]
+        best |= {indices[each] for each in best_rows([rows[index] for index in indices], metric, mode=mode)}
+        made = [_comparison(rows[index], rows, metric=metric) for index in indices]
+        found |= dict(zip(indices, adjust(made), strict=True))
     return ComparisonTable(
         metric=metric,
         mode=mode,
         arms=tuple(
-            _compared(row, rows, metric=metric, comparison=found[place], is_best=place in best)
-            for place, row in enumerate(rows)
+            _compared(row, rows, metric=metric, comparison=found[index], is_best=index in best)
+            for index, row in enumerate(rows)
         ),
         memory=memory_key(rows),
-        mismatched=tuple(dict.fromkeys(rows[place].label for place in sorted(mismatched))),
+        mismatched=tuple(dict.fromkeys(rows[index].label for index in sorted(mismatched))),
     )
 
 
 def predictions_fit(row: ArmResult, metric: str) -> bool:
-    """Whether each finished run's predictions, if it has any, give the metric's value to half a video."""
+    """Whether the predictions of each finished run match the metric to half a video."""
     for run in row.runs:
         if run.state == "finished" and run.correct:
             share = sum(map(bool, run.correct.values())) / len(run.correct)
@@ -87,7 +86,7 @@ def predictions_fit(row: ArmResult, metric: str) -> bool:
 
 
 def _is_reference(row: ArmResult, reference: ArmResult | None) -> bool:
-    """The reference itself, or the same arm once more."""
+    """Whether the row is the reference, or the same arm in another row."""
     return row is reference or (reference is not None and bool(row.runs) and run_ids(row) == run_ids(reference))
 
 
@@ -123,12 +122,12 @@ def _compared(
 
 
 def explanation(table: ComparisonTable) -> list[str]:
-    """Sentences for the reader: what the columns mean, and what the tests do and do not say."""
+    """Notes on the columns and on the tests."""
     compared = [arm for arm in table.arms if arm.comparison is not None]
     name = metric_title(table.metric)
-    told = [f"{name[:1].upper()}{name[1:]}: mean ± sample standard deviation over seeds; each table's best is bold."]
+    notes = [f"{name[:1].upper()}{name[1:]}: mean ± sample standard deviation over seeds; each table's best is bold."]
     if compared:
-        told += [
+        notes += [
             f"Δ is the arm less the reference over the videos and seeds that both have, with a {LEVEL:.0%} percentile "
             f"bootstrap interval over videos ({DRAWS:,} resamples, scores averaged over seeds first): how far another "
             "sample of videos would move it, not how far other seeds would.",
@@ -136,20 +135,20 @@ def explanation(table: ComparisonTable) -> list[str]:
             "if these were independent), Holm-corrected over the comparisons of each table.",
         ]
     else:
-        told.append(
+        notes.append(
             "No test was made: the exact McNemar test and the bootstrap interval need a reference and the predictions "
             "of both arms on the same videos with the same seeds."
         )
     if table.mismatched:
-        told.append(f"Predictions that do not add up to {name} were left out: {', '.join(table.mismatched)}.")
+        notes.append(f"Predictions that do not add up to {name} were ignored: {', '.join(table.mismatched)}.")
     if not all(is_complete(arm) for arm in table.arms):
-        told.append(
+        notes.append(
             "Arms that were stopped early or lost a seed are marked; they are never the best and are not tested."
         )
     if any(math.isfinite(any_run_mean(arm, table.memory)) for arm in table.arms):
         measured = "the measured peak of one worker" if table.memory == MEASURED_MEMORY else "planned, not measured"
-        told.append(f"Memory is {measured}.")
-    return told
+        notes.append(f"Memory is {measured}.")
+    return notes
 
 
 # ---- CSV
@@ -158,9 +157,9 @@ _FIXED_HEAD = ("table", "label", "is_reference", "is_best")
 
 
 def as_csv(table: ComparisonTable) -> str:
-    """Raw values at full precision, one row an arm: fractions, GiB, seconds. What is not known is empty.
+    """Raw values at full precision, one row per arm: fractions, GiB, seconds. Unknown values are empty.
 
-    Swept fields are columns `swept/NAME` (text as it is, other values as JSON), the paper's figures `paper/NAME`.
+    Swept fields are columns `swept/NAME` (text as it is, other values as JSON), the paper's values `paper/NAME`.
     """
     swept = list(dict.fromkeys(name for arm in table.arms for name in arm.swept))
     paper = list(dict.fromkeys(name for arm in table.arms for name in arm.paper))

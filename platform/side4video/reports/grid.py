@@ -1,4 +1,4 @@
-"""A printed table of any sort: cells as text, written as Markdown, LaTeX, CSV, HTML or for a terminal."""
+"""A table of text cells, written as Markdown, LaTeX, CSV, HTML or for a terminal."""
 
 import csv
 import io
@@ -20,14 +20,14 @@ class GridColumn:
 
     heading: str
     unit: str = ""
-    """Below or behind the heading."""
+    """Printed below or after the heading."""
     is_number: bool = True
     group: str = ""
-    """A heading above several columns; neighbours of the same group share it."""
+    """A heading above adjacent columns of the same group."""
 
     @property
     def title(self) -> str:
-        """All of the heading on one line."""
+        """The complete heading on one line."""
         name = " ".join(part for part in (self.group, self.heading) if part)
         return f"{name} ({self.unit})" if self.unit else name
 
@@ -38,28 +38,28 @@ class GridRow:
 
     cells: tuple[str, ...]
     group: str = ""
-    """The heading that it stands under."""
+    """The heading above the row."""
     is_own: bool = False
-    """Whether it has figures of ours; such rows stand out."""
+    """Whether it has our results; such rows are bold."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A table with its sentences."""
+    """A table with its notes."""
 
     title: str
     columns: tuple[GridColumn, ...]
     rows: tuple[GridRow, ...]
     notes: tuple[str, ...] = ()
-    """What the figures are, and what is missing."""
+    """How values are measured, and what is missing."""
 
     def groups(self) -> list[tuple[str, list[GridRow]]]:
-        """Rows under their headings, in order."""
+        """Adjacent rows of the same group, in order."""
         return [(name, list(rows)) for name, rows in groupby(self.rows, key=lambda row: row.group)]
 
 
 def grid_markdown(grid: Grid) -> str:
-    """Title, table, notes; a row's group stands before it in italics, our rows are bold."""
+    """Title, table and notes. Group headings are italic rows; our rows are bold."""
     head = [escape_markdown(column.title) for column in grid.columns]
     rules = ["---:" if column.is_number else "---" for column in grid.columns]
     body = []
@@ -75,7 +75,7 @@ def grid_markdown(grid: Grid) -> str:
 
 
 def grid_csv(grid: Grid) -> str:
-    """Cells as they are printed; the group is the first column."""
+    """The cells as CSV; the first column is the group."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["group", *(column.title for column in grid.columns)])
@@ -84,7 +84,7 @@ def grid_csv(grid: Grid) -> str:
 
 
 def grid_latex(grid: Grid) -> str:
-    r"""A `table` of the package booktabs, with the notes below it; for `\input`."""
+    r"""A LaTeX `table` (package booktabs) with notes below, for `\input`."""
     kinds = "".join("r" if column.is_number else "l" for column in grid.columns)
     above, rules, place = [], [], 1
     for name, columns in groupby(grid.columns, key=lambda column: column.group):
@@ -132,12 +132,12 @@ _LATEX = {
 
 
 def escape_latex(text: str) -> str:
-    """Text that LaTeX prints as it is."""
+    """Text escaped for LaTeX."""
     return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
 
 
 def grid_html(grid: Grid) -> str:
-    """The table alone, a body for each group; the page around it is `templates/table.html.j2`."""
+    """The HTML table, with a body for each group; the page is `templates/table.html.j2`."""
     head = "".join(_heading(column) for column in grid.columns)
     above = "".join(
         f"<th colspan='{len(list(columns))}'>{escape(name)}</th>"
@@ -170,7 +170,7 @@ def _html_row(grid: Grid, row: GridRow) -> str:
 
 
 def grid_rich(grid: Grid) -> "Table":
-    """The table for a terminal: neighbours of a group in one column, `paper → ours (Δ)`, or the paper's alone."""
+    """A table for a terminal. The columns of a group are one column: `paper → ours (Δ)`, or the paper's value."""
     from rich.table import Table
     from rich.text import Text
 
@@ -188,12 +188,12 @@ def grid_rich(grid: Grid) -> "Table":
             made.add_row(Text(name, style="italic"))
         for row in rows:
             style = "bold" if row.is_own else ""
-            made.add_row(*(Text(_together(row.cells[first:last]), style=style) for first, last in spans))
+            made.add_row(*(Text(_joined_cells(row.cells[first:last]), style=style) for first, last in spans))
     return made
 
 
 def _spans(columns: Sequence[GridColumn]) -> list[tuple[int, int]]:
-    """First and end of the columns that stand together."""
+    """Start and end index of each group of columns."""
     spans: list[tuple[int, int]] = []
     for place, column in enumerate(columns):
         if column.group and spans and columns[spans[-1][0]].group == column.group:
@@ -203,7 +203,7 @@ def _spans(columns: Sequence[GridColumn]) -> list[tuple[int, int]]:
     return spans
 
 
-def _together(cells: Sequence[str]) -> str:
+def _joined_cells(cells: Sequence[str]) -> str:
     if len(cells) < 3:
         return " ".join(filter(None, cells))
     paper, ours, difference = cells

@@ -32,14 +32,7 @@ def write_report(
 ) -> list[Path]:
     """Write the report of these arms; what is there of the same name is replaced.
 
-    Args:
-        folder: Where; made if it is missing.
-        rows: The arms, in the order in which they are to stand.
-        title: The heading, such as the sweep's name.
-        metric: What the arms are compared by.
-        mode: Whether a higher or a lower value of it is better.
-        notes: Sentences for the reader, above the table.
-        figures: Further figures, for the page.
+    Rows are in the order of the table; `notes` are sentences above it; `figures` are further ones, for the page.
 
     Returns:
         `comparison.md`, `comparison.csv`, `comparison.html`, `parallel-coordinates.png`, `pareto.png`.

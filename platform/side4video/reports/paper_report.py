@@ -1,4 +1,4 @@
-"""The paper's Tables 2 to 8 with our runs in them: paper, ours and the difference side by side."""
+"""A paper's table with our runs: the paper's values, ours, and the difference."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,37 +14,37 @@ from side4video.tracking.tags import FINGERPRINT_TAG, STATE_TAG
 NOT_RUN = "not run"
 PLANNED = "ᵖ"
 SHOWN = ("data.frames", "data.views")
-"""Fields that the tables have columns of."""
+"""Fields that are columns of the tables, so runs may differ in them."""
 
 REPEATED = ("seed", "name", "schema_version", "tracking.", "cluster.", "data.loader.", "data.seed", "arm/", "features.")
-"""Parameters in which runs of one experiment may differ: repetitions, and what changes no result."""
+"""Parameters in which runs of one experiment may differ: seeds, and fields that change no result."""
 
 
 @dataclass(frozen=True)
-class Found:
+class ExperimentRuns:
     """The runs of one experiment."""
 
     name: str
     runs: tuple[StoredRun, ...]
-    """One a seed, newest first; none where nobody ran it."""
-    left_out: int = 0
-    """Other finished runs of the name, with other settings."""
+    """One for each seed, newest first; empty if there is none."""
+    others: int = 0
+    """Number of finished runs of this name with other settings."""
 
 
 def paper_grid(table: PaperTable, store: RunStore, *, anyway: Sequence[str] = ()) -> Grid:
-    """The table with what a store holds of its experiments.
+    """The table with the results of its experiments in a store.
 
     Args:
         table: The paper's table.
-        store: Where runs are; all its experiments are looked through.
-        anyway: Fields of the protocol in which runs may differ although no column says so.
+        store: The run store; all its experiments are searched.
+        anyway: Fields of the protocol in which runs may differ without a column.
 
     Raises:
-        InputError: Runs of one data set differ in data or protocol; it names the field, values and runs.
+        InputError: Runs of one data set differ in data or protocol; the message names the field, values and runs.
     """
     names = sorted({name for row in table.rows for name in row.experiments.values()})
     found = {name: find_runs(store, name) for name in names}
-    told = _check(table, found, anyway)
+    differences = _check(table, found, anyway)
     columns = [GridColumn("method", is_number=False), *(GridColumn(each, is_number=False) for each in table.details)]
     for column in table.columns:
         parts = (("paper", column.unit), ("ours", ""), ("Δ", ""))
@@ -57,33 +57,33 @@ def paper_grid(table: PaperTable, store: RunStore, *, anyway: Sequence[str] = ()
         )
         for row in table.rows
     ]
-    return Grid(table.title, tuple(columns), tuple(rows), tuple(_notes(table, found, told)))
+    return Grid(table.title, tuple(columns), tuple(rows), tuple(_notes(table, found, differences)))
 
 
-def find_runs(store: RunStore, name: str) -> Found:
-    """Finished runs of an experiment by name, those with the newest one's settings, the newest of each seed."""
+def find_runs(store: RunStore, name: str) -> ExperimentRuns:
+    """Finished runs of an experiment by name that have the newest run's settings: the newest of each seed."""
     runs = [
         run
         for run in store.runs(name=name, tags={STATE_TAG: "finished"}, all_experiments=True)
-        if not any(parameter.startswith("arm/") for parameter in run.params)  # a sweep's arm is not what its name says
+        if not any(parameter.startswith("arm/") for parameter in run.params)  # arms of sweeps may have the same name
     ]
     if not runs:
-        return Found(name, ())
+        return ExperimentRuns(name, ())
     same = [run for run in runs if _settings(run) == _settings(runs[0])]
     by_seed: dict[str, StoredRun] = {}
     for run in same:
         by_seed.setdefault(run.params.get("seed", ""), run)
-    return Found(name, tuple(by_seed.values()), len(runs) - len(same))
+    return ExperimentRuns(name, tuple(by_seed.values()), len(runs) - len(same))
 
 
 def _settings(run: StoredRun) -> tuple[object, ...]:
-    kept = sorted((key, value) for key, value in run.params.items() if not key.startswith(REPEATED))
-    return (*kept, run.tags.get(FINGERPRINT_TAG, ""))
+    settings = sorted((key, value) for key, value in run.params.items() if not key.startswith(REPEATED))
+    return (*settings, run.tags.get(FINGERPRINT_TAG, ""))
 
 
-def _check(table: PaperTable, found: Mapping[str, Found], anyway: Sequence[str]) -> list[str]:
-    """Runs of one data set are comparable, or it is said in what they are not."""
-    told = []
+def _check(table: PaperTable, found: Mapping[str, ExperimentRuns], anyway: Sequence[str]) -> list[str]:
+    """Check that runs of one data set are comparable; return notes about allowed differences."""
+    notes = []
     for dataset in dict.fromkeys(name for row in table.rows for name in row.experiments):
         names = [row.experiments[dataset] for row in table.rows if dataset in row.experiments]
         runs = [run for name in names for run in found[name].runs]
@@ -93,11 +93,11 @@ def _check(table: PaperTable, found: Mapping[str, Found], anyway: Sequence[str])
         compared = [as_compared(run, shown=shown_of(run, SHOWN)) for run in runs]
         fix = "leave some out, or allow it: --anyway {field}"
         differing = check_runs(compared, where=table.name, metrics=metrics, anyway=anyway, fix=fix)
-        told += describe_differences([each for each in differing if each.is_hidden])
-    return told
+        notes += describe_differences([each for each in differing if each.is_hidden])
+    return notes
 
 
-def _cells(row: PaperRow, table: PaperTable, found: Mapping[str, Found]) -> list[str]:
+def _cells(row: PaperRow, table: PaperTable, found: Mapping[str, ExperimentRuns]) -> list[str]:
     cells = []
     for column in table.columns:
         paper = row.figures.get(column.key)
@@ -111,7 +111,7 @@ def _cells(row: PaperRow, table: PaperTable, found: Mapping[str, Found]) -> list
 
 
 def _ours(runs: Sequence[StoredRun], column: PaperColumn) -> tuple[Spread, bool]:
-    """Our figure in the paper's unit over seeds, and whether it was planned and not measured."""
+    """Our value in the paper's unit over seeds, and whether it is planned instead of measured."""
     for metric in column.metrics:
         values = [run.metrics[metric] * column.factor for run in runs if metric in run.metrics]
         if values and len(values) == len(runs):
@@ -130,16 +130,14 @@ def _padded(cells: Sequence[str], width: int) -> tuple[str, ...]:
     return (*cells, *[""] * (width - len(cells)))
 
 
-def _notes(table: PaperTable, found: Mapping[str, Found], told: Sequence[str]) -> list[str]:
-    notes = [*told, *table.conventions]
+def _notes(table: PaperTable, found: Mapping[str, ExperimentRuns], differences: Sequence[str]) -> list[str]:
+    notes = [*differences, *table.conventions]
     if any(len(each.runs) > 1 for each in found.values()):
         notes.append("Ours: mean ± sample standard deviation over seeds. Δ is ours less the paper's.")
     missing = [name for name, each in found.items() if not each.runs]
     if missing:
         notes.append(f"Not run here: {', '.join(missing)}; each is a file of experiments/.")
     for each in found.values():
-        if each.left_out:
-            notes.append(
-                f"{each.name}: {each.left_out} finished runs with other settings than the newest are left out."
-            )
+        if each.others:
+            notes.append(f"{each.name}: {each.others} finished runs with other settings than the newest are not used.")
     return notes

@@ -37,9 +37,8 @@ class StripFrame:
 def render(template: str, **values: Any) -> str:
     """Render a page.
 
-    Args:
-        template: File in the `templates` folder. All pages extend `base.html.j2`, which needs `title`.
-        values: Variables of the template. Strings are escaped; `markupsafe.Markup` is inserted as HTML.
+    `template` is a file in the `templates` folder. All pages extend `base.html.j2`, which needs `title`. Strings are
+    escaped; `markupsafe.Markup` is inserted as HTML.
     """
     return _environment().get_template(template).render(values)
 

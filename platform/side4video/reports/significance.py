@@ -1,8 +1,8 @@
-"""Whether two arms differ by more than the choice of held-out videos explains.
+"""Tests whether the difference of two arms may be due to the choice of test videos.
 
-Two questions, both on paired predictions: the exact McNemar test (McNemar, 1947) asks whether the videos on which just
-one of the arms is right favour one of them; the paired bootstrap (Efron, 1979) says how far the difference would move
-with another sample of videos. Neither speaks of other seeds: that is the spread over seeds beside them.
+Both tests use paired predictions. The exact McNemar test (McNemar, 1947) checks whether the videos that only one arm
+classifies correctly favour one of the arms. The paired bootstrap (Efron, 1979) estimates how much the difference would
+change with another sample of videos. Neither covers the variation over seeds, which tables show as a deviation.
 
 Legend: N videos, G groups of videos with the same difference.
 """
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 Outcomes = Mapping[int, Mapping[int, bool]]
-"""Whether an arm was right: by seed, then by video index."""
+"""Whether the prediction is correct, by seed and video index."""
 
 DRAWS = 10_000
 LEVEL = 0.95
 _COUNTS_AT_ONCE = 4_000_000
-"""Resampled counts held at a time (8 bytes each)."""
+"""Resampled counts in memory at a time (8 bytes each)."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class McNemar:
     """An exact McNemar test."""
 
     only_a: int
-    """Pairs on which only the first arm is right."""
+    """Pairs that only the first arm classifies correctly."""
     only_b: int
     p: float
     """Two-sided."""
@@ -38,10 +38,10 @@ class McNemar:
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """A paired bootstrap of a difference of means, in the unit of the scores."""
+    """A paired bootstrap of a difference of means, in the scores' unit."""
 
     difference: float
-    """Mean of the first less mean of the second."""
+    """Mean of the first minus mean of the second."""
     low: float
     high: float
     p: float
@@ -50,18 +50,18 @@ class Bootstrap:
 
 @dataclass(frozen=True)
 class Comparison:
-    """An arm against the reference, on the videos and seeds that both have; fractions."""
+    """An arm compared with the reference, on the videos and seeds of both. Values are fractions."""
 
     difference: float
-    """The arm's share of right videos less the reference's."""
+    """The arm's accuracy minus the reference's."""
     low: float
     """Lower end of the bootstrap interval of the difference."""
     high: float
     p_mcnemar: float
     p_adjusted: float
-    """The same after Holm's correction over the comparisons of a table; for one comparison it is the same."""
+    """`p_mcnemar` after Holm's correction over the comparisons of a table."""
     only_reference: int
-    """Pairs of a video and a seed on which only the reference is right."""
+    """Pairs of video and seed that only the reference classifies correctly."""
     only_arm: int
     videos: int
     seeds: int
@@ -70,15 +70,13 @@ class Comparison:
 def mcnemar(a: Outcomes, b: Outcomes) -> McNemar | None:
     """The exact two-sided McNemar test of two arms; None if they share no video of the same seed.
 
-    A pair is one video with one seed. With several common seeds the discordant pairs are summed over them. That
-    treats the pairs as independent: given the null hypothesis, whether a discordant pair favours `a` is a fair coin
-    each time. Over videos this is what the test always assumes. Over seeds it holds only as far as a video on which
-    the arms differ with one seed does not make them differ the same way with another; if it does, the p-value of the
-    sum is too small. One seed needs no such assumption.
+    A pair is one video with one seed. Discordant pairs are summed over common seeds, as if all pairs were independent.
+    The test always assumes this for videos. For seeds it is wrong if the arms differ on the same videos with several
+    seeds; the p-value is then too small. With one seed no such assumption is needed.
 
     Args:
-        a: By seed and video index, whether the first arm was right.
-        b: The same of the second.
+        a: Whether the first arm is correct, by seed and video index.
+        b: The same for the second arm.
     """
     from scipy.stats import binomtest
 
@@ -97,21 +95,21 @@ def mcnemar(a: Outcomes, b: Outcomes) -> McNemar | None:
 def paired_bootstrap(
     a_N: "ArrayLike", b_N: "ArrayLike", *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
 ) -> Bootstrap:
-    """Resample videos, with both arms' scores of a video kept together.
+    """Resample videos with replacement; the scores of both arms for a video stay paired.
 
-    Resampling N videos with replacement is a multinomial draw of how often each distinct difference comes up, so that
-    correctness, which knows a handful of differences, costs the same for a hundred videos and for a million. Swapping
-    `a` and `b` swaps the ends of the interval and their signs, bit by bit.
+    The counts of distinct differences are drawn from a multinomial distribution. Correctness has few distinct
+    differences, so the cost does not depend on the number of videos. Swapping `a` and `b` swaps the ends of the
+    interval and their signs, bit-exact.
 
     Args:
-        a_N: A score of each video [N]: right or wrong, recall at k, a reciprocal rank; any mean over seeds of these.
-        b_N: The other arm's, of the same videos in the same order.
-        draws: How often to resample.
-        seed: The same seed gives the same result.
-        level: Of the percentile interval, a fraction.
+        a_N: A score of each video [N], such as correctness or recall at k, possibly averaged over seeds.
+        b_N: The other arm's scores of the same videos in the same order.
+        draws: Number of resamples.
+        seed: Seed of the resampling.
+        level: Level of the percentile interval, a fraction.
 
     Raises:
-        ValueError: For no videos, or not as many of one arm as of the other.
+        ValueError: If there are no videos, or the lengths differ.
     """
     import numpy as np
 
@@ -119,7 +117,7 @@ def paired_bootstrap(
     if a_N.ndim != 1 or a_N.shape != b_N.shape or not a_N.size:
         raise ValueError(f"paired scores are two vectors of one length above zero, not {a_N.shape} and {b_N.shape}")
     values_G, first_G, counts_G = np.unique(a_N - b_N, return_index=True, return_counts=True)
-    # In the order in which they first occur: by value, swapping the arms would pair them with other random numbers.
+    # Order by first occurrence: ordered by value, swapped arms would get other random numbers.
     order_G = np.argsort(first_G)
     values_G, shares_G = values_G[order_G], counts_G[order_G] / a_N.size
     rng = np.random.default_rng(seed)
@@ -128,10 +126,10 @@ def paired_bootstrap(
     for start in range(0, draws, chunk):
         part = means[start : start + chunk]
         part[:] = rng.multinomial(a_N.size, shares_G, size=len(part)) @ values_G / a_N.size
-    # Order statistics and not interpolated quantiles, which round differently at the two ends.
+    # Order statistics, because interpolated quantiles round differently at the two ends.
     outside = min(int(draws * (1 - level) / 2), (draws - 1) // 2)
     ordered = np.sort(means)
-    # A third, twice a third and so on do not cancel to an exact zero; a tie counts on both sides.
+    # Sums of thirds do not cancel to exactly zero, hence the tolerance; ties count on both sides.
     tie = 1e-12 * float(np.abs(values_G).max())
     beyond = min(int((means <= tie).sum()), int((means >= -tie).sum()))
     return Bootstrap(
@@ -143,26 +141,26 @@ def paired_bootstrap(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values after Holm's step-down correction (Holm, 1979), in the order given.
+    """P-values after Holm's step-down correction (Holm, 1979), in the given order.
 
-    An adjusted value below 5% keeps the chance of any false finding in the family below 5%, whatever the dependence.
+    Rejecting at adjusted values below 5% keeps the family-wise error rate below 5%, for any dependence of the tests.
     """
     adjusted, largest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda each: p_values[each])):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = largest
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda each: p_values[each])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
     return adjusted
 
 
 def compare(
     reference_row: ArmResult, row: ArmResult, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
 ) -> Comparison | None:
-    """An arm against the reference, from their predictions; None where these are missing or share no video and seed.
+    """Compare the predictions of an arm with the reference's; None if they share no video and seed.
 
-    Only finished runs are compared. The scores of a video are averaged over the common seeds before videos are
-    resampled: the interval takes the seeds as given. `p_adjusted` is of this comparison alone (see `adjust`).
+    Only finished runs are compared. The scores of a video are averaged over common seeds before resampling, so the
+    interval does not cover other seeds. `p_adjusted` is not corrected yet (see `adjust`).
     """
-    reference, arm = _outcomes(reference_row.runs), _outcomes(row.runs)
+    reference, arm = _correct_by_seed(reference_row.runs), _correct_by_seed(row.runs)
     test = mcnemar(reference, arm)
     if test is None:
         return None
@@ -182,14 +180,14 @@ def compare(
 
 
 def adjust(comparisons: Sequence[Comparison | None]) -> list[Comparison | None]:
-    """The comparisons of one table with Holm's correction over those that could be made."""
+    """Apply Holm's correction over the comparisons of one table; None entries are ignored."""
     made = [each for each in comparisons if each is not None]
     adjusted = iter(holm([each.p_mcnemar for each in made]))
     return [None if each is None else replace(each, p_adjusted=next(adjusted)) for each in comparisons]
 
 
 def paired_scores(a: Outcomes, b: Outcomes) -> tuple[list[float], list[float]]:
-    """For each video that both arms have, in order, the share of common seeds with which each arm is right [N]."""
+    """The fraction of common seeds with which each arm is correct, for each common video [N]."""
     sums: dict[int, tuple[int, int, int]] = {}
     for seed in a.keys() & b.keys():
         for video in a[seed].keys() & b[seed].keys():
@@ -199,5 +197,5 @@ def paired_scores(a: Outcomes, b: Outcomes) -> tuple[list[float], list[float]]:
     return [sums[v][0] / sums[v][2] for v in videos], [sums[v][1] / sums[v][2] for v in videos]
 
 
-def _outcomes(runs: Sequence[SeedResult]) -> Outcomes:
+def _correct_by_seed(runs: Sequence[SeedResult]) -> Outcomes:
     return {run.seed: run.correct for run in runs if run.state == "finished" and run.correct}

@@ -1,4 +1,4 @@
-"""The rows of a sweep, read back from the store."""
+"""Reads sweeps and the results of their arms from the run store."""
 
 import json
 import tempfile
@@ -10,9 +10,9 @@ from side4video.core.dotted import dotted
 from side4video.core.errors import InputError
 from side4video.reports.arms import MEASURED_MEMORY, ArmResult, SeedResult
 from side4video.reports.comparable import as_compared, check_runs, has_figures
+from side4video.spec.arm import Arm, Sweep, build_sweep, changed_values, swept_values
 from side4video.spec.protocol import describe_differences
 from side4video.spec.sweep import SweepSpec
-from side4video.spec.arm import Arm, Sweep, build_sweep, changed_values, swept_values
 from side4video.tracking.finished_runs import correct_predictions
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.sweep_logger import SweepLogger
@@ -21,17 +21,17 @@ from side4video.tracking.tags import ROWS_TAG, RUN_KIND_TAG, STATE_TAG, SWEEP_KI
 PREDICTIONS = "predictions.csv"
 
 
-def collect_rows(record: SweepLogger, spec: SweepSpec, rows: Sequence[Arm]) -> list[ArmResult]:
-    """One row of the report for each row of the sweep, its seeds together, with what its arms measured.
+def collect_rows(sweep_logger: SweepLogger, spec: SweepSpec, rows: Sequence[Arm]) -> list[ArmResult]:
+    """One result for each arm of the sweep, with all its seeds.
 
     Args:
-        record: The sweep in the store.
-        spec: Its document.
-        rows: Its rows, one a seed.
+        sweep_logger: The sweep in the store.
+        spec: Its spec.
+        rows: Its rows, one for each seed.
     """
-    runs = record.children()
+    runs = sweep_logger.children()
     swept = dict(zip(range(len(rows)), swept_values(rows), strict=True))
-    figures = {key: _figures(record, run) for key, run in runs.items()}
+    figures = {key: _figures(sweep_logger, run) for key, run in runs.items()}
     grouped: dict[tuple[str, str], list[int]] = {}
     for number, row in enumerate(rows):
         grouped.setdefault((row.table, row.label), []).append(number)
@@ -53,21 +53,20 @@ def collect_rows(record: SweepLogger, spec: SweepSpec, rows: Sequence[Arm]) -> l
     return collected
 
 
-def comparability(record: SweepLogger, spec: SweepSpec, rows: Sequence[Arm]) -> list[str]:
-    """What the report says of arms that answer different questions: in a column of it, or as `compare_anyway` allows.
+def check_sweep(sweep_logger: SweepLogger, spec: SweepSpec, rows: Sequence[Arm]) -> list[str]:
+    """Check that the arms of a sweep are comparable; return notes about the differences that are allowed.
 
-    The documents were compared before anything ran; here it is what the runs recorded, of data that may have changed
-    since the first of them.
+    Specs are compared before training. This compares the stored runs, because data may have changed between them.
 
     Args:
-        record: The sweep in the store.
-        spec: Its document.
+        sweep_logger: The sweep in the store.
+        spec: Its spec.
         rows: Its rows.
 
     Raises:
-        InputError: If arms with figures differ in their data or protocol in another way.
+        InputError: If arms with results differ in data or protocol in another way.
     """
-    runs = record.children()
+    runs = sweep_logger.children()
     shown = changed_values(rows)
     compared = [
         as_compared(runs[key], label=row.row_name, shown=dotted(values))
@@ -80,20 +79,20 @@ def comparability(record: SweepLogger, spec: SweepSpec, rows: Sequence[Arm]) -> 
 
 
 def _reference(spec: SweepSpec, rows: Sequence[Arm]) -> str:
-    """The digest of the arm that others are compared with."""
+    """The digest of the reference arm."""
     named = [row for row in rows if row.label == spec.reference]
     plain = [row for row in rows if not row.overrides]
     return (named or plain or list(rows))[0].experiment.digest()
 
 
-def _figures(record: SweepLogger, run: StoredRun) -> SeedResult:
+def _figures(sweep_logger: SweepLogger, run: StoredRun) -> SeedResult:
     metrics = dict(run.metrics)
     if metrics.get("plan/pack_arms", 1.0) > 1.0:
-        # The device's peak was the pack's, not this arm's.
+        # The measured peak is the pack's, not this arm's.
         metrics.pop(MEASURED_MEMORY, None)
     with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
         try:
-            text = Path(record.store.download(run.run_id, PREDICTIONS, folder)).read_text(encoding="utf-8")
+            text = Path(sweep_logger.store.download(run.run_id, PREDICTIONS, folder)).read_text(encoding="utf-8")
         except InputError:
             text = ""
     correct: Mapping[int, bool] = correct_predictions(text) if text else {}
@@ -111,10 +110,10 @@ _SWEEPS = {RUN_KIND_TAG: SWEEP_KIND}
 
 
 def read_sweep(store: RunStore, name: str) -> tuple[Sweep, SweepLogger]:
-    """The sweep with this name or id, newest first; its arms need not have run.
+    """The newest sweep with this name, or with this id.
 
     Raises:
-        InputError: There is no such run, it is no sweep's, or its document cannot be read any more.
+        InputError: There is no such run, it is not of a sweep, or its spec is no longer valid.
     """
     run = _find(store, name)
     with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
@@ -124,29 +123,29 @@ def read_sweep(store: RunStore, name: str) -> tuple[Sweep, SweepLogger]:
     return sweep, SweepLogger(store, run.run_id, run.tags[SWEEP_TAG])
 
 
-def stored_rows(sweep: Sweep, record: SweepLogger) -> tuple[list[ArmResult], list[str]]:
-    """What its arms measured, and sentences about differences that its document allows.
+def stored_rows(sweep: Sweep, sweep_logger: SweepLogger) -> tuple[list[ArmResult], list[str]]:
+    """The results of a stored sweep, and notes about the differences that are allowed.
 
     Raises:
-        InputError: Arms saw other data or were measured in another way, and no column says so.
+        InputError: Arms differ in data or protocol without a column for it.
     """
-    rows = sweep.rows or _proposed(record)
-    told = comparability(record, sweep.spec, rows)
-    return collect_rows(record, sweep.spec, rows), told
+    rows = sweep.rows or _proposed(sweep_logger)
+    notes = check_sweep(sweep_logger, sweep.spec, rows)
+    return collect_rows(sweep_logger, sweep.spec, rows), notes
 
 
 def find_run_or_sweep(store: RunStore, name: str) -> StoredRun:
-    """The newest sweep of this name, or else the run with this id, the beginning of one, or this name.
+    """The newest sweep of this name, or else the run with this id, start of an id, or name.
 
     Raises:
-        InputError: There is neither.
+        InputError: There is none.
     """
     named = store.runs(name=name, tags=_SWEEPS, all_experiments=True, limit=1)
     return named[0] if named else store.find(name)
 
 
 def is_sweep_run(run: StoredRun) -> bool:
-    """Whether a run of the store is a sweep's."""
+    """Whether a run is the run of a sweep."""
     return run.tags.get(RUN_KIND_TAG) == SWEEP_KIND
 
 
@@ -155,19 +154,19 @@ def _find(store: RunStore, name: str) -> StoredRun:
     if not is_sweep_run(run):
         known = [each.name for each in store.runs(tags=_SWEEPS, all_experiments=True, limit=50)]
         allowed = ", ".join(dict.fromkeys(known)) or "the store has no sweep yet"
-        raise InputError(name, f"the run {run.name} is no sweep's", allowed=allowed)
+        raise InputError(name, f"the run {run.name} is not of a sweep", allowed=allowed)
     return run
 
 
-def _proposed(record: SweepLogger) -> Sequence[Arm]:
-    """The rows that Optuna proposed: one for each arm in the store, with its own document."""
+def _proposed(sweep_logger: SweepLogger) -> Sequence[Arm]:
+    """The arms that Optuna proposed, from the specs of the stored runs."""
     from side4video.spec.load import parse_experiment
 
     rows = []
-    for run in record.children().values():
+    for run in sweep_logger.children().values():
         with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
             document: dict[str, Any] = json.loads(
-                Path(record.store.download(run.run_id, "spec.json", folder)).read_text(encoding="utf-8")
+                Path(sweep_logger.store.download(run.run_id, "spec.json", folder)).read_text(encoding="utf-8")
             )
         experiment = parse_experiment(document, source=f"run {run.run_id[:8]}")
         label = run.tags.get(ROWS_TAG, run.name).partition(" | ")[0]

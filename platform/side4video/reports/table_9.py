@@ -1,7 +1,7 @@
-"""Table 9 of the paper from sweeps of any base: a part is a field, its rows the values that the paper tried and ours.
+"""Table 9 of the paper from sweeps of any base experiment. Each part varies one field.
 
-A part of a sweep belongs to the paper's part whose field varies in it and no other of the six does. What a sweep tried
-and the paper did not has a row without the paper's figures; what the paper tried and no sweep did, one without ours.
+A table of a sweep belongs to the part whose field varies in it, if none of the other five fields does. Values that the
+paper did not try have rows without the paper's numbers; values that no sweep tried have rows without ours.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,25 +26,25 @@ COMMON = {
     "layers": "12",
     "dim": "320",
 }
-"""The arm that stands in all parts of the paper's table."""
+"""The settings that are common to all parts of the paper's table."""
 
 
 def table_9_rows(sweeps: Iterable[tuple[Sweep, Sequence[ArmResult]]]) -> list[ArmResult]:
-    """The rows of all six parts in the paper's order, those of nobody's runs among them.
+    """The rows of all six parts in the paper's order, with those that no sweep ran.
 
     Args:
-        sweeps: Each with the rows that its arms measured; where two tried the same, the first counts.
+        sweeps: Each sweep with the results of its arms. If two tried the same value, the first counts.
     """
     found: dict[str, dict[str, ArmResult]] = {part.name: {} for part in TABLE_9}
     for sweep, measured in sweeps:
-        by_place = {(row.table, row.label): row for row in measured}
+        by_row = {(row.table, row.label): row for row in measured}
         for table in dict.fromkeys(row.table for row in sweep.rows):
             rows = [row for row in sweep.rows if row.table == table and not row.repeat]
             part = part_of(rows)
             if part is None:
                 continue
             for row in rows:
-                arm = by_place.get((row.table, row.label))
+                arm = by_row.get((row.table, row.label))
                 if arm is not None:
                     value = _value(row, part)
                     found[part.name].setdefault(value, replace(arm, table=part.name, swept=_swept(row)))
@@ -52,19 +52,19 @@ def table_9_rows(sweeps: Iterable[tuple[Sweep, Sequence[ArmResult]]]) -> list[Ar
 
 
 def part_of(rows: Sequence[Arm]) -> PaperPart | None:
-    """The part whose field alone varies among these rows; None where none or several do."""
+    """The part whose field varies in these rows; None if no field or several fields vary."""
     documents = [dotted(row.experiment.resolved()) for row in rows]
     varying = [field for field in FIELDS if len({str(document.get(field)) for document in documents}) > 1]
     return next((part for part in TABLE_9 if varying == [part.field]), None)
 
 
 def _rows_of(part: PaperPart, found: dict[str, ArmResult]) -> list[ArmResult]:
-    """The paper's rows in its order, then ours that it has not."""
+    """The paper's rows in its order, then our further rows."""
     rows = []
     for setting in part.settings:
         arm = found.pop(exact_text(setting.value), None)
-        nobody = ArmResult(part.name, setting.label, {**COMMON, _short(part.field): exact_text(setting.value)}, ())
-        rows.append(replace(arm or nobody, label=setting.label, paper=dict(setting.figures)))
+        paper_only = ArmResult(part.name, setting.label, {**COMMON, _short(part.field): exact_text(setting.value)}, ())
+        rows.append(replace(arm or paper_only, label=setting.label, paper=dict(setting.figures)))
     return [*rows, *(replace(arm, paper={}) for arm in found.values())]
 
 

@@ -1,4 +1,4 @@
-"""Reports as files: a comparison of arms, or a table of the paper, in every form that people take further."""
+"""Writes a comparison of arms, or a table of a paper, as Markdown, CSV, LaTeX and HTML."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def write_grid(folder: Path, name: str, grid: Grid, *, figures: "Sequence[ReportFigure]" = ()) -> list[Path]:
-    """Write a table as `NAME.md`, `.csv`, `.tex` and `.html` (one file that needs nothing beside it).
+    """Write a table as `NAME.md`, `.csv`, `.tex` and a self-contained `.html`.
 
     Args:
-        folder: Where; made if it is missing.
-        name: Of the files.
+        folder: The folder; created if it is missing.
+        name: Name of the files.
         grid: The table.
-        figures: Figures for the page.
+        figures: Figures for the HTML page.
     """
     folder.mkdir(parents=True, exist_ok=True)
     drawings = []
@@ -54,7 +54,7 @@ def write_comparison(
     notes: Sequence[str],
     figures: "Sequence[ReportFigure]" = (),
 ) -> list[Path]:
-    """Write a comparison of arms: the report of a sweep, with further figures in its page, and the table for LaTeX."""
+    """Write a comparison of arms: the report of a sweep with further figures in its page, and a LaTeX table."""
     files = write_report(folder, rows, title=title, metric=metric, mode=mode, notes=notes, figures=figures)
     latex = folder / "comparison.tex"
     table = compare_rows(rows, metric=metric, mode=mode)
@@ -63,7 +63,7 @@ def write_comparison(
 
 
 def as_grid(table: ComparisonTable, *, title: str, notes: Sequence[str]) -> Grid:
-    """A comparison as a plain table; the best of each part stands out."""
+    """A comparison as a grid; the best row of each part is marked."""
     shown = [each for each in columns(table) if each.key != "table"]
     rows = [
         GridRow(

@@ -1,4 +1,4 @@
-"""Run experiments: plan, begin the records, train, close the records."""
+"""Runs experiments: plan, create the runs in the store, train, store the results."""
 
 import time
 import uuid
@@ -19,7 +19,7 @@ from side4video.tracking.tags import CHECKPOINTS_TAG
 
 @dataclass(frozen=True)
 class RunResult:
-    """A run that ended well."""
+    """The result of a run. It is printed as JSON with the field names as keys."""
 
     run_id: str
     name: str
@@ -29,11 +29,11 @@ class RunResult:
     time: dict[str, float]
     plan: dict[str, Any]
     wall_s: float
-    """From the command to the result; for a pack, of the whole pack."""
+    """Seconds from the command to the result, of the whole pack."""
     trainable_parameters: int
     broken_clips: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What a reader should know of how the run went."""
+    """Events such as interruptions."""
 
     def as_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -52,12 +52,12 @@ def launch(
     Args:
         experiments: By student name; they agree on backbone, data, batches and workers.
         progress: Receives the progress.
-        trainer: Where they train; in this process, as one worker, if nothing is given.
-        resume: Continue the newest unfinished run of exactly this experiment.
+        trainer: Trains them; by default in this process.
+        resume: Whether to continue the newest unfinished run of this experiment.
 
     Raises:
-        InputError: If the documents, the data or the cluster cannot do it.
-        Side4VideoError: If the work failed.
+        InputError: If the specs, the data or the cluster do not fit.
+        Side4VideoError: If the training failed.
     """
     started = time.perf_counter()
     check_agreement(experiments)
@@ -66,7 +66,7 @@ def launch(
     with signals.handling_signals(), trainer or LocalTrainer() as active_trainer:
         plans = _prepare(experiments, progress, active_trainer)
         checkpoint_folder = _checkpoint_folder(base, resume=resume)
-        progress.report("opening the record")
+        progress.report("creating the run")
         fingerprint = base.data.dataset.fingerprint()
         pack_logger = open_pack_logger(
             experiments, plans=plans, fingerprint=fingerprint, checkpoint_folder=checkpoint_folder, resume=resume
@@ -99,12 +99,12 @@ def launch(
 
 
 def is_interruption(error: BaseException) -> bool:
-    """Whether somebody ended the work, which may go on; else it failed."""
+    """Whether a run was interrupted and can be resumed; else it failed."""
     return isinstance(error, Interrupted) or not isinstance(error, Exception)
 
 
 class StopSignalProgress:
-    """Passes reports on, and tells `core.signals` when steps are made: a SIGTERM then saves a checkpoint first."""
+    """Passes reports on, and tells `core.signals` when training is busy, so that SIGTERM saves a checkpoint first."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -117,9 +117,9 @@ class StopSignalProgress:
 
 
 def _prepare(experiments: Mapping[str, Experiment], progress: Progress, trainer: Trainer) -> dict[str, dict[str, Any]]:
-    """Look at files, make what has to be made, and plan: everything that can fail before a worker is asked for.
+    """Check files, prepare data, and plan: everything that can fail before workers start.
 
-    A trainer that needs time to start does so beside the planning.
+    The trainer starts in the background during planning.
     """
     for spec in experiments.values():
         check_files(spec)
@@ -139,12 +139,12 @@ def _prepare(experiments: Mapping[str, Experiment], progress: Progress, trainer:
 
 
 def storage_root(spec: Experiment) -> str:
-    """The folder or URI below which runs keep their checkpoints, without a slash at its end."""
+    """The folder or URI of all runs' checkpoints, without a trailing slash."""
     return (expand(spec.cluster.storage, "cluster.storage") or str(home() / "runs")).rstrip("/")
 
 
 def _checkpoint_folder(spec: Experiment, *, resume: bool) -> str:
-    """`<storage>/<name>-<hash>-<run>`: the run's own folder for checkpoints; the unfinished run's when resuming."""
+    """The run's folder for checkpoints, `STORAGE/NAME-HASH-RUN`, or that of the run to resume."""
     if resume:
         unfinished = find_unfinished(spec)
         if unfinished is None or CHECKPOINTS_TAG not in unfinished.tags:

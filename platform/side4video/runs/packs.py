@@ -1,4 +1,4 @@
-"""The packs of a sweep: the folder of each for checkpoints, its records, and what became of it."""
+"""Trains the packs of a sweep: their checkpoint folders, their logging, and their failures."""
 
 import hashlib
 import threading
@@ -21,7 +21,7 @@ from side4video.tracking.sweep_logger import SweepLogger, swept_by_arm, unfinish
 
 @dataclass
 class SweepRun:
-    """What the packs of a sweep share, and what became of them."""
+    """The shared state of a sweep's packs, and their failures."""
 
     sweep_logger: SweepLogger
     sweep: Sweep
@@ -30,37 +30,37 @@ class SweepRun:
     progress: Progress
     folder: str
     deadline: float | None
-    """When no further pack begins, on the monotonic clock."""
+    """No pack starts after this time of the monotonic clock."""
     failures: dict[str, str] = field(default_factory=dict)
-    """Why arms failed, by key."""
+    """Reasons of failed arms, by key."""
     left: set[str] = field(default_factory=set)
-    """Arms that were not begun because the time was over."""
+    """Keys of arms that did not start before the deadline."""
     proposed: list[Arm] = field(default_factory=list)
-    """Rows that Optuna proposed."""
+    """Arms that Optuna proposed."""
     _active: dict[str, PackLogger] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def fail_active(self, reason: str, *, killed: bool) -> None:
-        """Say of every pack that was at work that it ended without a result."""
+        """Log that all active packs ended without a result."""
         with self._lock:
             pack_loggers, self._active = dict(self._active), {}
         for pack_logger in pack_loggers.values():
             pack_logger.fail(reason, killed=killed)
 
     def train(self, pack: PlannedPack, train: Callable[[PackLogger, Progress], Trained]) -> dict[str, str]:
-        """Train a pack, and keep its records; how each arm ended, by its short key.
+        """Train a pack and log it; returns the final state of each arm, by short key.
 
         Args:
-            pack: With its folder.
-            train: Does the training.
+            pack: The pack, with its folder.
+            train: Trains the pack.
         """
         if self.deadline is not None and time.monotonic() > self.deadline:
             self.left |= {arm.key for arm in pack.arms}
             return {arm.short_key: "failed" for arm in pack.arms}
         if signals.stop_requested():
-            raise Interrupted("told to end (SIGTERM) before this pack began")
+            raise Interrupted("asked to stop (SIGTERM) before this pack started")
         progress = _PackProgress(self.progress, pack.pack_id)
-        progress.report("opening the records", arms=[arm.short_key for arm in pack.arms])
+        progress.report("creating the runs", arms=[arm.short_key for arm in pack.arms])
         pack_logger = self._open_pack_logger(pack)
         with self._lock:
             self._active[pack.pack_id] = pack_logger
@@ -105,7 +105,7 @@ class SweepRun:
 
 
 def assign_folders(packs: Sequence[PlannedPack], sweep_run: SweepRun) -> list[PlannedPack]:
-    """The packs, each with its folder. Arms that were begun before go on together, where their checkpoints are."""
+    """Give each pack a folder. Arms of an interrupted sweep resume in the folders of their checkpoints."""
     arms = {arm.key: arm for pack in packs for arm in pack.arms}
     folders = unfinished_folders(sweep_run.sweep_logger.children(), arms)
     started = {key for keys in folders.values() for key in keys}
@@ -123,7 +123,7 @@ def assign_folders(packs: Sequence[PlannedPack], sweep_run: SweepRun) -> list[Pl
 
 
 def _packs_in_folder(folder: str, arms: list[Arm], sweep_run: SweepRun) -> list[PlannedPack]:
-    """Arms that were begun as one pack, as one again, or as several that continue from its checkpoint."""
+    """Pack arms that were one pack before: as one pack again, or as several that resume from its checkpoint."""
     packs = make_packs(arms, sweep_run.sweep.spec, sweep_run.planner)
     if len(packs) == 1:
         return [replace(packs[0], folder=folder)]

@@ -1,4 +1,4 @@
-"""A run from the store, for a command that asks something of it: its document and its weights."""
+"""Loads the spec and weights of a stored run."""
 
 import json
 from dataclasses import dataclass
@@ -12,25 +12,25 @@ from side4video.spec.load import apply_override, parse_experiment
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run and its document."""
+    """A stored run and its spec."""
 
     run_id: str
     name: str
     source: str
-    """The run that holds what this one recorded: another one, where this one took its result over."""
+    """Id of the run with the artifacts: another run, if this one is a copy of its result."""
     spec: Experiment
 
     @property
     def where(self) -> str:
-        """How messages call it."""
+        """Its name in messages."""
         return f"run {self.run_id[:8]}"
 
 
 def find_finished(store: Any, run: str, folder: Path, overrides: tuple[str, ...] = ()) -> FinishedRun:
-    """The run of an id, the beginning of one, or a name.
+    """Find a run by id, start of an id, or name.
 
     Raises:
-        InputError: There is none, or its document is no longer understood.
+        InputError: There is none, or its spec is no longer valid.
     """
     from side4video.tracking.tags import REUSED_TAG
 
@@ -44,7 +44,7 @@ def find_finished(store: Any, run: str, folder: Path, overrides: tuple[str, ...]
 
 
 def fetch_weights(store: Any, run: FinishedRun, folder: Path, weights: str) -> Path:
-    """The file of the `best` or the `last` weights, copied below a folder.
+    """Download the `best` or `last` weights below a folder; returns the file.
 
     Raises:
         InputError: The run has none.
@@ -62,12 +62,12 @@ def fetch_weights(store: Any, run: FinishedRun, folder: Path, weights: str) -> P
 
 
 def fetch_trained(store: Any, name: str, folder: Path) -> tuple[FinishedRun, Path, str]:
-    """A run, the file of its best weights, and the fingerprint of the tower that they were trained on.
+    """Find a run and download its best weights; also returns the fingerprint of its tower.
 
     Args:
-        store: Where the run is.
-        name: Its id, the beginning of one, or its name.
-        folder: Where to copy files.
+        store: The run store.
+        name: Its id, the start of its id, or its name.
+        folder: Folder for the files.
 
     Raises:
         InputError: There is no such run, or it has no weights.

@@ -1,4 +1,4 @@
-"""Run a sweep: find out what has a result already, plan packs for the rest, train them, keep the records."""
+"""Runs a sweep: find finished arms, plan packs of the others, train and log them."""
 
 import hashlib
 import json
@@ -13,8 +13,8 @@ from side4video.planning.sweep import SweepPlan, plan_sweep
 from side4video.runs.launch import StopSignalProgress, is_interruption, storage_root
 from side4video.runs.packs import SweepRun, assign_folders
 from side4video.runs.trainer import LocalTrainer, Trainer
-from side4video.spec.check import check_files
 from side4video.spec.arm import Arm, Sweep, merge_duplicates
+from side4video.spec.check import check_files
 from side4video.tracking.finished_runs import completed_arms
 from side4video.tracking.run_store import StoredRun
 from side4video.tracking.stores import open_store
@@ -23,7 +23,7 @@ from side4video.tracking.sweep_logger import SweepLogger, open_sweep_logger, swe
 
 @dataclass(frozen=True)
 class PreparedSweep:
-    """A sweep that can begin: its data are there, and it is known what is done."""
+    """A sweep with prepared data, its completed arms and its plan."""
 
     sweep: Sweep
     key: str
@@ -34,7 +34,7 @@ class PreparedSweep:
 
 
 def sweep_key(sweep: Sweep) -> str:
-    """What a sweep is known by: its arms and whoever decides on them, not how it is packed or what it may take."""
+    """Identifies a sweep: a hash of its arms, scheduler and search, without packing and limits."""
     identity = sweep.spec.model_dump(
         mode="json", include={"name", "metric", "mode", "scheduler", "optuna", "seeds", "reference"}
     )
@@ -46,13 +46,13 @@ def sweep_key(sweep: Sweep) -> str:
 def prepare_sweep(
     sweep: Sweep, *, progress: Progress, rerun: bool = False, trainer: Trainer | None = None
 ) -> PreparedSweep:
-    """Look at files, make what has to be made, ask the ledger, and plan.
+    """Check files, prepare data, find completed arms, and plan.
 
     Args:
         sweep: The checked sweep.
         progress: Receives the progress.
-        rerun: Whether arms run although they have a result.
-        trainer: Starts beside the planning, if there is anything to run.
+        rerun: Whether to run arms that have a result.
+        trainer: Starts in the background during planning, if there is anything to train.
 
     Raises:
         InputError: If files are missing, an arm does not fit the memory, or this machine cannot hold the workers.
@@ -68,7 +68,7 @@ def prepare_sweep(
             check_files(spec)
     dataset.prepare(lambda done, total: progress.report("preparing the data", done, total))
     fingerprint = dataset.fingerprint()
-    progress.report("asking the ledger")
+    progress.report("searching for finished runs")
     key = sweep_key(sweep)
     store = open_store(experiments[0].tracking).prepare()
     completed = {} if rerun else completed_arms(store, key, sweep.arms, fingerprint=fingerprint)
@@ -76,20 +76,20 @@ def prepare_sweep(
     if trainer is not None and (sweep.spec.optuna or any(arm.key not in completed for arm in sweep.arms)):
         trainer.start()
     plan = plan_sweep(sweep, classes=len(dataset.classes()), done=completed)
-    # What runs again has records of its own.
+    # With `rerun`, a unique key creates new runs.
     return PreparedSweep(sweep, f"{key}-{time.time_ns():x}" if rerun else key, fingerprint, completed, plan)
 
 
 @dataclass(frozen=True)
 class SweepResult:
-    """How a sweep ended."""
+    """The result of a sweep."""
 
     sweep_logger: SweepLogger
     arms: tuple[Arm, ...]
     failures: Mapping[str, str]
-    """Why arms failed, by key."""
+    """Reasons of failed arms, by key."""
     left: frozenset[str]
-    """Keys of arms that were not run, because the time was over."""
+    """Keys of arms that did not start before the time limit."""
     seconds: float
 
     @property
@@ -99,15 +99,15 @@ class SweepResult:
 
 
 def run_sweep(prepared: PreparedSweep, *, progress: Progress, trainer: Trainer | None = None) -> SweepResult:
-    """Run what is missing of a sweep.
+    """Run the arms of a sweep that have no result.
 
     Args:
         prepared: The sweep.
-        progress: Receives the progress; those of a pack name it.
-        trainer: Trains the packs; in this process, one after the other, if nothing is given.
+        progress: Receives the progress; reports of a pack have its id.
+        trainer: Trains the packs; by default in this process, one after the other.
 
     Raises:
-        InputError: If the cluster cannot hold a pack, or somebody is to decide without Ray.
+        InputError: If the cluster does not fit a pack, or the sweep needs Ray and the trainer has none.
     """
     started = time.monotonic()
     sweep = prepared.sweep
@@ -119,7 +119,7 @@ def run_sweep(prepared: PreparedSweep, *, progress: Progress, trainer: Trainer |
             allowed="sweeps in which every arm trains to its end",
             fix="leave --local out, or add --set scheduler=none",
         )
-    progress.report("opening the records")
+    progress.report("creating the runs")
     sweep_logger = open_sweep_logger(sweep, key=prepared.key, plan=prepared.plan.as_json())
     swept = swept_by_arm(sweep.arms)
     for arm in sweep.arms:

@@ -1,4 +1,4 @@
-"""Where packs train: the protocol, and its implementation in this process. Ray's is in `distributed.trainer`."""
+"""The `Trainer` protocol for training packs, and the trainer in this process (on Ray: `distributed.trainer`)."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ Trained = tuple[dict[str, dict[str, Any]], Path | None]
 
 
 class Trainer(Protocol):
-    """Where packs train; a context manager that ends what it started."""
+    """Trains packs. It is a context manager that ends what it started."""
 
     can_stop_arms: bool
     """Whether schedulers and Optuna can decide on arms while they train."""
@@ -34,10 +34,10 @@ class Trainer(Protocol):
     def __exit__(self, *error: object) -> None: ...
 
     def start(self) -> None:
-        """Begin to start what takes time (a cluster); returns at once.
+        """Start a cluster in the background.
 
         Raises:
-            InputError: If it can never hold the workers.
+            InputError: If it does not have the resources for the workers.
         """
         ...
 
@@ -53,8 +53,8 @@ class Trainer(Protocol):
 
         Args:
             experiments: By student name.
-            pack_logger: Their records.
-            checkpoint_folder: Folder or URI for checkpoints; training continues from the newest one there.
+            pack_logger: Logs their results.
+            checkpoint_folder: Folder or URI for checkpoints; training resumes from the newest one there.
             progress: Receives the progress.
         """
         ...
@@ -66,8 +66,8 @@ class Trainer(Protocol):
 
         Args:
             sweep_run: What the packs share.
-            packs: Those that are to train, each with its folder.
-            completed: Arms that need not train, by key: what they measured decides on others.
+            packs: The packs to train, each with its folder.
+            completed: Finished runs of other arms, by key; schedulers and Optuna use their results.
         """
         ...
 
@@ -84,7 +84,7 @@ class LocalTrainer:
         pass
 
     def start(self) -> None:
-        """Nothing needs time to start."""
+        """Do nothing: this process is ready."""
 
     def train(
         self,
@@ -95,7 +95,7 @@ class LocalTrainer:
         progress: Progress,
         resume_from: Sequence[Path] = (),
     ) -> Trained:
-        """See `Trainer`; `resume_from` has checkpoints elsewhere, for a place that has none yet."""
+        """See `Trainer`; `resume_from` are checkpoints elsewhere, used if the folder has none."""
         return train_in_process(
             experiments, pack_logger, checkpoint_folder=checkpoint_folder, progress=progress, resume_from=resume_from
         )
@@ -133,17 +133,17 @@ def train_in_process(
 
     Args:
         experiments: By student name.
-        pack_logger: Their records.
-        checkpoint_folder: Folder for checkpoints; one that is there already is gone on from.
+        pack_logger: Logs their results.
+        checkpoint_folder: Folder for checkpoints; training resumes from the newest one there.
         progress: Receives the progress.
-        resume_from: Checkpoints elsewhere, newest first, to go on from where there is none in the folder.
+        resume_from: Checkpoints elsewhere, newest first, used if the folder has none.
 
     Returns:
-        The outcome of each student, and the folder of the last checkpoint.
+        The result of each student, and the folder of the last checkpoint.
 
     Raises:
-        InputError: If a GPU is asked for that is not there, or the place is no folder.
-        Interrupted: If this process was told to end, and has saved.
+        InputError: If there is no GPU but the spec needs one, or `checkpoint_folder` is a URI.
+        Interrupted: If this process was asked to stop, after it has saved a checkpoint.
     """
     from side4video.engine.checkpoint import checkpoints_in, keep_checkpoint
     from side4video.engine.epoch_callback import Report
@@ -154,18 +154,18 @@ def train_in_process(
 
     cluster = next(iter(experiments.values())).cluster
     process = _only_process(cluster, checkpoint_folder)
-    kept = Path(checkpoint_folder)
+    folder = Path(checkpoint_folder)
 
     def store(report: Report) -> None:
         if report.checkpoint is not None:
-            keep_checkpoint(report.checkpoint, kept, step=report.next_step, max_checkpoints=cluster.keep_checkpoints)
+            keep_checkpoint(report.checkpoint, folder, step=report.next_step, max_checkpoints=cluster.keep_checkpoints)
         pack_logger.log(report.metrics, report.notes)
 
-    def on_fatal(words: str) -> None:
-        print(f"error: {words}", file=sys.stderr, flush=True)  # noqa: T201 - the process ends, and nobody else can say it
-        pack_logger.fail(words)
+    def on_fatal(reason: str) -> None:
+        print(f"error: {reason}", file=sys.stderr, flush=True)  # noqa: T201 - the process is about to end
+        pack_logger.fail(reason)
 
-    found = [checkpoint_source(folder) for folder in (*checkpoints_in(kept), *resume_from)]
+    sources = [checkpoint_source(each) for each in (*checkpoints_in(folder), *resume_from)]
     with temporary_folder() as scratch:
         results = run(
             experiments,
@@ -173,20 +173,20 @@ def train_in_process(
                 process,
                 scratch,
                 store,
-                found,
+                sources,
                 StepProgress(progress),
                 stop_request=lambda: StopRequest.LEAVE if signals.stop_requested() else StopRequest.NOTHING,
                 on_fatal=on_fatal,
             ),
         )
-    return {name: asdict(result) for name, result in results.items()}, next(iter(checkpoints_in(kept)), None)
+    return {name: asdict(result) for name, result in results.items()}, next(iter(checkpoints_in(folder)), None)
 
 
 def _only_process(cluster: ClusterSpec, checkpoint_folder: str) -> Any:
-    """This process as the only worker.
+    """The process group of this process alone.
 
     Raises:
-        InputError: If it cannot be that.
+        InputError: If the spec needs more than one process or a GPU that is missing.
     """
     import torch
 
@@ -202,5 +202,7 @@ def _only_process(cluster: ClusterSpec, checkpoint_folder: str) -> Any:
         )
     wants_gpu = cluster.gpus_per_worker > 0
     if wants_gpu and not torch.cuda.is_available():
-        raise InputError("cluster.gpus_per_worker", "a GPU is asked for, and there is none here", fix="set it to 0")
+        raise InputError(
+            "cluster.gpus_per_worker", "the spec needs a GPU, and this machine has none", fix="set it to 0"
+        )
     return ProcessGroup(device=torch.device("cuda" if wants_gpu else "cpu"))

@@ -1,4 +1,4 @@
-"""The documents: an experiment, composed of the leaf specs of the rooms below, and how it is read and checked."""
+"""The YAML documents of experiments and sweeps: their fields, and how they are read and checked."""
 
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import load_experiment, parse_experiment

@@ -1,74 +1,80 @@
-"""The arms of a sweep: its rows with their seeds, checked, and which of them are the same experiment."""
+"""The arms of a sweep: reads and checks the document, and finds arms that are the same experiment."""
 
 import copy
 import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import ceil
+from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 from side4video.core.dotted import dotted
 from side4video.core.errors import InputError
 from side4video.spec.comparable import incomparable_arms
 from side4video.spec.experiment import Experiment
-from side4video.spec.load import SpecError, parse_experiment, set_path
+from side4video.spec.load import (
+    SpecError,
+    apply_override,
+    parse_document,
+    parse_experiment,
+    read_text,
+    read_yaml,
+    set_path,
+)
 from side4video.spec.protocol import ComparedResult
 from side4video.spec.space import RandomSampler, sample_overrides
 from side4video.spec.sweep import ArmEntry, SweepSpec
-from pathlib import Path
-from typing import Any
-from side4video.spec.load import apply_override, parse_document, read_text, read_yaml
-from side4video.spec.sweep import SweepSpec
 
 MAX_NAME_LENGTH = 80
 MAX_PROBLEMS = 12
-"""Mistakes of arms that are told at once."""
+"""Maximum number of errors that are reported at once."""
 TableEntry = tuple[str, ArmEntry]
-"""Name of a table, and one of its rows before it is checked."""
+"""Name of a table, and an unchecked row of it."""
 CHECKED_SAMPLES = 32
-"""Draws of a search space that are checked before it is searched."""
+"""Number of samples of a search space that are checked before the search."""
 
 
 def short_key(key: str) -> str:
-    """The beginning of an arm's key: the name of its student in a pack."""
+    """The first 16 digits of an arm's key: the name of its student in a pack."""
     return key[:16]
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One row of a sweep with one seed: an experiment, and where it stands in the sweep."""
+    """One row of a sweep with one seed: an experiment, and its place in the sweep."""
 
     table: str
     """Name of its table; empty for a grid or a search."""
     label: str
     overrides: Mapping[str, Any]
-    """What it changes of the base, by dotted path."""
+    """Changes to the base, by dotted path."""
     seed: int
-    """The model's."""
+    """Seed of the model."""
     experiment: Experiment
     paper: Mapping[str, float] = field(default_factory=dict)
-    """The paper's figures for it."""
+    """The paper's results for this row."""
     repeat: int = 0
-    """Which of its seeds it is, from 0."""
+    """Index of the seed, from 0."""
     duplicates: tuple["Arm", ...] = ()
-    """Further rows of the sweep that are the same experiment; they train once (see `merge_duplicates`)."""
+    """Other rows of the sweep with the same experiment. It is trained once (see `merge_duplicates`)."""
 
     @cached_property
     def key(self) -> str:
-        """The hash of everything that can change its result; it identifies the arm in other sweeps too."""
+        """Hash of everything that can change the result. The same arm has the same key in other sweeps."""
         return self.experiment.digest()
 
     @property
     def short_key(self) -> str:
-        """The beginning of the key: the name of its student in a pack."""
+        """The first 16 digits of the key: the name of its student in a pack."""
         return short_key(self.key)
 
     @property
     def rows(self) -> tuple["Arm", ...]:
-        """Itself and its duplicates."""
+        """This row and its duplicates."""
         return (self, *self.duplicates)
 
     @property
@@ -84,36 +90,36 @@ class Arm:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A checked sweep."""
+    """A validated sweep."""
 
     spec: SweepSpec
     base: Mapping[str, Any]
-    """The base's document, its overrides applied."""
+    """Document of the base, after the sweep's `overrides`."""
     source: str
-    """The file, for errors."""
+    """Path of the sweep's file, for error messages."""
     rows: tuple[Arm, ...]
-    """Each row with each seed, in the document's order; none before Optuna proposes them."""
+    """All rows with all seeds, in the order of the document; empty for Optuna."""
 
     @property
     def arms(self) -> tuple[Arm, ...]:
-        """The distinct experiments, in the document's order, each with its duplicates."""
+        """The distinct experiments, in the order of the document, each with its duplicates."""
         return merge_duplicates(self.rows)
 
     @property
     def base_experiment(self) -> Experiment:
-        """The experiment that arms change."""
+        """The base experiment."""
         return parse_experiment(self.base, source=f"{self.source}: base")
 
     @property
     def batch(self) -> int:
-        """Arms that Optuna proposes at a time: as many as a pack takes."""
+        """Number of arms that Optuna proposes at a time: the size of a pack."""
         spec = self.spec
-        most = spec.limits.virtual_trials // spec.seeds
-        wanted = {"auto": min(8, most), "off": 1}.get(str(spec.packing)) or min(int(spec.packing), most)
-        return max(1, min(wanted, spec.optuna.arms)) if spec.optuna else 0
+        limit = spec.limits.virtual_trials // spec.seeds
+        size = {"auto": min(8, limit), "off": 1}.get(str(spec.packing)) or min(int(spec.packing), limit)
+        return max(1, min(size, spec.optuna.arms)) if spec.optuna else 0
 
     def propose(self, number: int, overrides: Mapping[str, Any]) -> tuple[Arm, ...]:
-        """The rows of an arm that was proposed while the sweep runs, one a seed.
+        """The rows of an arm that Optuna proposed, one for each seed.
 
         Raises:
             InputError: If it is no experiment.
@@ -126,13 +132,20 @@ class Sweep:
         )
 
 
-def build_sweep(spec: SweepSpec, base: Mapping[str, Any], source: str) -> Sweep:
-    """Check every arm of a sweep.
+def build_sweep(
+    spec: SweepSpec,
+    base: Mapping[str, Any],
+    source: str,
+    *,
+    list_entries: Callable[[SweepSpec], Iterable[TableEntry]] | None = None,
+) -> Sweep:
+    """Validate a sweep and all its arms.
 
     Args:
         spec: The document.
         base: The base's document.
         source: The sweep's file, for errors.
+        list_entries: Lists the rows of the document, `list_table_entries` by default.
 
     Raises:
         InputError: If the base or an arm is no experiment; it names the arm and the path. If arms answer different
@@ -142,12 +155,12 @@ def build_sweep(spec: SweepSpec, base: Mapping[str, Any], source: str) -> Sweep:
     experiment = parse_experiment(changed, source=f"{source}: base")
     spec = _with_task_metric(spec, experiment, source)
     _check_evaluation_interval(spec, experiment, source)
-    rows = make_rows(spec, changed, list(_list_entries(spec)), source)
+    rows = make_rows(spec, changed, list((list_entries or list_table_entries)(spec)), source)
     if spec.reference and not spec.optuna and spec.reference not in {row.label for row in rows}:
         labels = ", ".join(dict.fromkeys(row.label for row in rows))
         raise InputError(f"{source}: reference", f"no arm is called {spec.reference!r}", allowed=labels)
-    drawn = _sample_arms(spec, changed, source) if spec.optuna else ()
-    for row in rows or drawn:
+    samples = _sample_arms(spec, changed, source) if spec.optuna else ()
+    for row in rows or samples:
         if row.experiment.task.kind != experiment.task.kind:
             raise InputError(
                 f"{source}: arm {row.label}: task.kind",
@@ -162,29 +175,29 @@ def build_sweep(spec: SweepSpec, base: Mapping[str, Any], source: str) -> Sweep:
                 allowed="a number: arms that ran on different numbers of workers are not one comparison",
                 fix=f"set it to {row.experiment.cluster.min_workers}",
             )
-    seen = [row for row in rows or drawn if not row.repeat]
-    if problems := incomparable_arms(spec, experiment, seen, as_compared_results(seen), source=source):
+    compared = [row for row in rows or samples if not row.repeat]
+    if problems := incomparable_arms(spec, experiment, compared, as_compared_results(compared), source=source):
         raise SpecError(_limit_problems(problems, source))
     return Sweep(spec, changed, source, rows)
 
 
 def _with_task_metric(spec: SweepSpec, base: Experiment, source: str) -> SweepSpec:
-    """The metric that the task is judged by, unless another one of its own is named."""
-    own = [f"eval/{metric.name}" for metric in base.task.metrics]
+    """Replace the default metric by that of the task, and check that the task has the metric."""
+    metrics = [f"eval/{metric.name}" for metric in base.task.metrics]
     if "metric" not in spec.model_fields_set:
-        return spec.model_copy(update={"metric": own[0]})
-    if spec.metric not in (*own, "eval/loss"):
+        return spec.model_copy(update={"metric": metrics[0]})
+    if spec.metric not in (*metrics, "eval/loss"):
         raise InputError(
             f"{source}: metric",
             f"{spec.metric}, and the task is {base.task.kind}",
-            allowed=", ".join([*own, "eval/loss"]),
-            fix=f"metric: {own[0]}",
+            allowed=", ".join([*metrics, "eval/loss"]),
+            fix=f"metric: {metrics[0]}",
         )
     return spec
 
 
 def make_rows(spec: SweepSpec, base: Mapping[str, Any], entries: Sequence[TableEntry], source: str) -> tuple[Arm, ...]:
-    """Every row with every seed, checked; all mistakes at once.
+    """Validate all rows with all seeds. Reports the errors of all rows together.
 
     Raises:
         SpecError: If an arm is no experiment; one line for each mistake, with arm and path.
@@ -210,23 +223,23 @@ def make_rows(spec: SweepSpec, base: Mapping[str, Any], entries: Sequence[TableE
 
 
 def _limit_problems(problems: list[InputError], source: str) -> list[InputError]:
-    """As many as somebody reads: one wrong path is wrong in every arm of a grid."""
+    """The first errors, because one wrong path is wrong in every arm of a grid."""
     if len(problems) <= MAX_PROBLEMS:
         return problems
     rest = InputError(source, f"and {len(problems) - MAX_PROBLEMS} more mistakes, perhaps the same in other arms")
     return [*problems[:MAX_PROBLEMS], rest]
 
 
-def merge_duplicates(rows: Iterable[Arm]) -> tuple[Arm, ...]:
-    """Rows that are the same experiment, as one arm."""
+def merge_duplicates(rows: Iterable[Arm], *, key: Callable[[Arm], str] = attrgetter("key")) -> tuple[Arm, ...]:
+    """Merge rows that are the same experiment into one arm."""
     groups: dict[str, list[Arm]] = {}
     for row in rows:
-        groups.setdefault(row.key, []).append(row)
+        groups.setdefault(key(row), []).append(row)
     return tuple(replace(first, duplicates=tuple(others)) for first, *others in groups.values())
 
 
 def apply_overrides(base: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """A copy of a document with values at dotted paths.
+    """A copy of a document with new values at dotted paths.
 
     Raises:
         InputError: If a path leads through something that is no section.
@@ -238,13 +251,13 @@ def apply_overrides(base: Mapping[str, Any], overrides: Mapping[str, Any], where
 
 
 def describe_overrides(overrides: Mapping[str, Any]) -> str:
-    """`layers=4, dim=128`: overrides in short."""
+    """Overrides as short text: `layers=4, dim=128`."""
     names = short_names(overrides)
     return ", ".join(f"{names[path]}={_format_value(value)}" for path, value in overrides.items()) or "the base"
 
 
 def short_names(paths: Iterable[str]) -> dict[str, str]:
-    """The last word of each dotted path, or as many of the last words as tell it from the others."""
+    """The last part of each dotted path, or as many parts as make it unique."""
     unique = list(dict.fromkeys(paths))
     names = {}
     for path in unique:
@@ -260,16 +273,16 @@ def _is_unique(name: str, paths: Sequence[str]) -> bool:
 
 
 def swept_values(rows: Sequence[Arm]) -> list[dict[str, Any]]:
-    """For each row, what stands at every path that any row changes, under short names; the same names in each.
+    """For each row, the values of all paths that any row changes, under short names.
 
-    A section is told by its kind; what a row's document does not have is None.
+    A section is represented by its kind. A path that does not exist in a row has the value None.
     """
     names = short_names(_changed_paths(rows))
     return [{names[path]: value for path, value in values.items()} for values in changed_values(rows)]
 
 
 def as_compared_results(rows: Sequence[Arm]) -> list[ComparedResult]:
-    """The rows as results of one table, whose columns are what any of them changes."""
+    """The rows as results of one table, whose columns are the changed paths."""
     return [
         ComparedResult(row.row_name, dotted(row.experiment.resolved()), shown=dotted(values))
         for row, values in zip(rows, changed_values(rows), strict=True)
@@ -277,14 +290,14 @@ def as_compared_results(rows: Sequence[Arm]) -> list[ComparedResult]:
 
 
 def changed_values(rows: Sequence[Arm]) -> list[dict[str, Any]]:
-    """The same as `swept_values`, under whole dotted paths."""
+    """The same as `swept_values`, under full dotted paths."""
     paths = _changed_paths(rows)
     documents = (row.experiment.resolved() for row in rows)
     return [{path: _value_at(document, path) for path in paths} for document in documents]
 
 
 def _changed_paths(rows: Sequence[Arm]) -> list[str]:
-    """Paths of single values: an override of a whole section counts as its kind and all that it sets."""
+    """Paths of single values. An override of a section counts as one path for each of its keys."""
     paths: dict[str, None] = {}
     for row in rows:
         for path, value in row.overrides.items():
@@ -294,14 +307,14 @@ def _changed_paths(rows: Sequence[Arm]) -> list[str]:
 
 
 def _value_at(document: Mapping[str, Any], path: str) -> Any:
-    place: Any = document
+    value: Any = document
     for key in path.split("."):
-        if not isinstance(place, Mapping) or key not in place:
+        if not isinstance(value, Mapping) or key not in value:
             return None
-        place = place[key]
-    if isinstance(place, Mapping):
-        return place.get("kind") or json.dumps(place, sort_keys=True)
-    return json.dumps(place) if isinstance(place, list) else place
+        value = value[key]
+    if isinstance(value, Mapping):
+        return value.get("kind") or json.dumps(value, sort_keys=True)
+    return json.dumps(value) if isinstance(value, list) else value
 
 
 def _format_value(value: Any) -> str:
@@ -313,18 +326,19 @@ def _format_value(value: Any) -> str:
 
 
 def arm_name(sweep: str, table: str, label: str, *, seed: int) -> str:
-    """A name for an arm's experiment: sweep, table, label and seed, in the letters that a name may have."""
+    """Name of an arm's experiment: sweep, table, label and seed, reduced to the characters that names may contain."""
     text = "-".join(part for part in (sweep, table, label) if part)
     plain, ending = re.sub(r"[^A-Za-z0-9._]+", "-", text), f"-s{seed}"
     return plain[: MAX_NAME_LENGTH - len(ending)].rstrip("-.") + ending
 
 
 def _make_entry(label: str, overrides: Mapping[str, Any]) -> ArmEntry:
-    """A row that nobody wrote: its label may be longer than a user's."""
+    """A generated row. Its label may be longer than the limit for labels in documents."""
     return ArmEntry.model_construct(label=label, overrides=overrides)
 
 
-def _list_entries(spec: SweepSpec) -> Iterable[TableEntry]:
+def list_table_entries(spec: SweepSpec) -> Iterable[TableEntry]:
+    """The rows of a document, without seeds, in its order."""
     if spec.grid:
         for values in itertools.product(*spec.grid.values()):
             overrides = dict(zip(spec.grid, values, strict=True))
@@ -354,20 +368,21 @@ def _check_evaluation_interval(spec: SweepSpec, experiment: Experiment, source: 
 
 
 def _sample_arms(spec: SweepSpec, base: Mapping[str, Any], source: str) -> tuple[Arm, ...]:
-    """What can be known of arms that are still to be proposed: some drawn at random must be experiments."""
+    """Check random samples of a search space, because the arms that Optuna will propose are not known yet."""
     space = spec.optuna.space if spec.optuna else {}
-    drawn = [sample_overrides(space, RandomSampler("trial", number)) for number in range(CHECKED_SAMPLES)]
+    samples = [sample_overrides(space, RandomSampler("trial", number)) for number in range(CHECKED_SAMPLES)]
     return make_rows(
-        spec, base, [("", _make_entry(describe_overrides(overrides), overrides)) for overrides in drawn], source
+        spec, base, [("", _make_entry(describe_overrides(overrides), overrides)) for overrides in samples], source
     )
 
+
 def load_sweep(path: str | Path, overrides: tuple[str, ...] = ()) -> Sweep:
-    """Read a sweep and check every arm of it.
+    """Read a sweep and validate all its arms.
 
     Args:
         path: The file.
-        overrides: `dotted.path=value` each, of the sweep's document; `overrides.method.dim=64` cannot be said so,
-            for its keys hold dots themselves: write `overrides={method.dim: 64}`.
+        overrides: `dotted.path=value` each, of the sweep's document. Keys that contain dots need a mapping: write
+            `overrides={method.dim: 64}`, not `overrides.method.dim=64`.
 
     Raises:
         InputError: If the file, the base or an arm is wrong.
@@ -378,21 +393,17 @@ def load_sweep(path: str | Path, overrides: tuple[str, ...] = ()) -> Sweep:
     for override in overrides:
         apply_override(document, override)
     spec = parse_document(SweepSpec, document, source=str(file), text=text)
-    return build_sweep(spec, _base(spec, file), str(file))
+    base = spec.base
+    if isinstance(base, str):
+        base_file = (file.parent / base).resolve()
+        base = read_yaml(read_text(base_file), str(base_file))
+    return build_sweep(spec, base, str(file))
 
 
 def is_sweep(path: str | Path) -> bool:
-    """Whether a file is a sweep's: it names the base of its arms.
+    """Whether a file is a sweep: it has the key `base`.
 
     Raises:
         InputError: If it cannot be read.
     """
     return "base" in read_yaml(read_text(Path(path)), str(path))
-
-
-def _base(spec: SweepSpec, file: Path) -> dict[str, Any]:
-    if not isinstance(spec.base, str):
-        return dict(spec.base)
-    base = (file.parent / spec.base).resolve()
-    return read_yaml(read_text(base), str(base))
-

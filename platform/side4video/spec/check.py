@@ -1,4 +1,4 @@
-"""What only this machine can tell of a document: whether the files are there that it names, and what is in them."""
+"""Checks that need more than one document, or files of this machine: annotations and weights."""
 
 from collections.abc import Collection, Mapping
 
@@ -8,7 +8,7 @@ from side4video.spec.experiment import Experiment
 
 
 def check_pack(experiments: Mapping[str, Experiment]) -> None:
-    """Students of one pack share one frozen pass: none may have a tower of its own, all show it the same frames.
+    """Check that experiments can share a frozen pass: none changes the tower, and all read the same frames.
 
     Args:
         experiments: By student name; one alone may have any method.
@@ -24,20 +24,20 @@ def check_pack(experiments: Mapping[str, Experiment]) -> None:
                 allowed="in a pack: methods that only read frozen tokens (`side4video list methods`)",
                 fix="run it alone",
             )
-    seen = {name: spec.reads.every for name, spec in experiments.items()}
-    first, *others = seen
+    strides = {name: spec.reads.every for name, spec in experiments.items()}
+    first, *others = strides
     for name in others:
-        if seen[name] != seen[first]:
+        if strides[name] != strides[first]:
             raise InputError(
                 f"{name}: method",
-                f"its tower sees one frame of {seen[name]}, and that of {first} one of {seen[first]}",
+                f"its tower sees one frame of {strides[name]}, and that of {first} one of {strides[first]}",
                 allowed="in a pack: methods whose tower sees the same frames",
                 fix="run them one by one",
             )
 
 
 def check_agreement(experiments: Mapping[str, Experiment], sections: Collection[str] = ()) -> None:
-    """Students of one pack agree on all that the frozen pass and the batches see.
+    """Check that experiments agree on everything that the frozen pass and the batches depend on.
 
     Args:
         experiments: By student name.
@@ -61,7 +61,7 @@ def check_agreement(experiments: Mapping[str, Experiment], sections: Collection[
 
 
 def check_files(spec: Experiment) -> None:
-    """Read the annotations, look for the weights; decode nothing, download nothing, make nothing.
+    """Read the annotations and check that the weights exist. Nothing is decoded, downloaded or rendered.
 
     Raises:
         InputError: If something is missing or does not fit.
@@ -92,7 +92,7 @@ def check_files(spec: Experiment) -> None:
 
 
 def _check_captions(spec: Experiment) -> None:
-    """A built-in set has them before it is made; of the others the first clips say."""
+    """Check that all clips have a caption. The built-in set always has captions, and is not rendered for this."""
     if spec.data.dataset.kind == "motion":
         return
     for split in ("train", "test"):

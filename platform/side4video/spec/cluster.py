@@ -1,4 +1,4 @@
-"""Where and on what an experiment runs."""
+"""The section `cluster`: workers, reserved resources, decoding, checkpoints."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -17,32 +17,32 @@ from side4video.core.spec import Spec, wrong
 
 
 class DecodeBesideSpec(Spec):
-    """The machine of each training worker decodes for it; see `data.loader`."""
+    """Each training worker decodes on its own machine; see `data.loader`."""
 
     kind: Literal["beside"] = "beside"
 
 
 class DecodeOnNodesSpec(Spec):
-    """Ray Data decodes wherever the cluster has cores, on nodes without GPUs too; the batches are the same.
+    """Ray Data decodes on any node with free cores, including nodes without GPUs. The batches are the same.
 
-    Videos must be where every node can read them: in a shared folder, or at an address such as `s3://bucket/clips`.
+    Every node must be able to read the videos: use a shared folder, or an address such as `s3://bucket/clips`.
     """
 
     kind: Literal["ray-data"] = "ray-data"
     processes: PositiveInt = 2
-    """Decoding processes of each training worker, at most."""
+    """Maximum number of decoding processes for each training worker."""
     cpus: PositiveInt = 1
-    """Cores reserved for each."""
+    """CPU cores reserved for each decoding process."""
     resource: str = ""
-    """A custom resource of the nodes that may decode, as `ray start --resources='{"decoding": 1}'` gives them one;
-    empty: any node."""
+    """Decode only on nodes that have this custom resource of Ray. For example `decoding`, for nodes that were started
+    with `ray start --resources='{"decoding": 1}'`. Empty: on any node."""
 
 
 Decoding = Annotated[DecodeBesideSpec | DecodeOnNodesSpec, Field(discriminator="kind")]
 
 
 def _number_or_range(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
-    """One complaint for both forms, in place of one for each."""
+    """One error for both forms, instead of one for each."""
     try:
         return check(value)
     except ValidationError:
@@ -58,49 +58,54 @@ Workers = Annotated[PositiveInt | tuple[PositiveInt, PositiveInt], WrapValidator
 
 
 class ClusterSpec(Spec):
-    """The workers of one run, on whatever Ray cluster the command is connected to."""
+    """The workers of one run, on the Ray cluster that the command is connected to."""
 
     workers: Workers = 1
-    """Training processes; each takes an equal share of every batch. Two numbers, [fewest, most]: as many as the cluster
-    has room for, fewer when a node goes and more when one comes, each time from the last checkpoint. The batch stays
-    what it is; where it does not divide, shares differ by one video (by a pair, where clips are mixed in pairs)."""
+    """Number of training processes. Each takes an equal share of every batch. Two numbers, [min, max], make the run
+    elastic: it uses as many workers as the cluster has room for, and continues from the last checkpoint whenever nodes
+    leave or join. The batch size does not change. If it is not divisible by the number of workers, shares differ by one
+    video (by one pair, if clips are mixed)."""
     resize_minutes: NonNegativeFloat = 5.0
-    """How often an elastic run looks whether there is room for more workers; what it did since its last checkpoint is
-    then done again."""
+    """An elastic run checks this often, in minutes, whether there is room for more workers. When workers are added, the
+    steps since the last checkpoint are repeated."""
     cpus_per_worker: PositiveInt = 1
-    """Cores reserved for a worker, and the threads that torch uses in it."""
+    """CPU cores reserved for each worker; torch uses as many threads."""
     gpus_per_worker: NonNegativeFloat = 0.0
-    """GPUs reserved for a worker: 0 trains on the CPU."""
+    """GPUs reserved for each worker, for example 1. 0 trains on the CPU."""
     sync_batch_norm: bool = False
-    """Batch statistics over all workers instead of each worker's own (the authors' code: own). Needs GPUs."""
+    """Compute batch norm statistics over all workers instead of for each worker (the authors do the latter). Needs
+    GPUs."""
     decoding: Decoding = DecodeBesideSpec()
-    """Where videos are decoded."""
+    """Where videos are decoded: on the machine of each worker, or anywhere in the cluster."""
     max_failures: NonNegativeInt = 1
-    """How often a run is restarted from its last checkpoint when a worker or node dies."""
+    """Number of times a run is restarted from its last checkpoint after a worker or node fails."""
     checkpoint_minutes: NonNegativeFloat = 15.0
-    """The longest time without a checkpoint: within a long epoch one is written too. 0: at the ends of epochs only."""
+    """Longest time between checkpoints, in minutes. Long epochs get checkpoints in between. 0: only at the end of each
+    epoch."""
     step_timeout_minutes: NonNegativeFloat = 30.0
-    """A worker that takes no step, evaluates no batch and says nothing for so long writes all its threads' stacks into
-    its log and ends, to be started again (`max_failures`). 0: it may hang for ever."""
+    """A worker that makes no progress for this many minutes (no step, no evaluated batch, no message) is stopped and
+    restarted (see `max_failures`). Before it stops, it writes the stack traces of all threads to its log. 0: no
+    limit."""
     storage: str = ""
-    """Folder or URI for checkpoints, shared by all nodes: one that is given here by its absolute path counts as shared.
-    Empty: `runs` in the platform's home, which counts as one machine's own. May hold ${NAME}."""
+    """Folder or URI for checkpoints, for example `/shared/runs` or `s3://bucket/runs`; may contain ${NAME}. An absolute
+    path is assumed to be shared by all nodes. Empty: the folder `runs` in `$SIDE4VIDEO_HOME`, which is assumed to be
+    local to one machine."""
     keep_checkpoints: Annotated[int, Field(ge=1)] = 2
-    """How many of the newest checkpoints stay in the storage."""
+    """Number of checkpoints to keep in the storage: the newest ones."""
 
     @property
     def min_workers(self) -> int:
-        """With how many a run goes on; what is planned is planned for these, whose shares are the largest."""
+        """The smallest number of workers. Plans assume it, because shares of the batch are then largest."""
         return self.workers if isinstance(self.workers, int) else self.workers[0]
 
     @property
     def max_workers(self) -> int:
-        """How many there are where the cluster has room."""
+        """The largest number of workers."""
         return self.workers if isinstance(self.workers, int) else self.workers[1]
 
     @property
     def is_elastic(self) -> bool:
-        """Whether workers come and go."""
+        """Whether the number of workers may change during a run."""
         return not isinstance(self.workers, int)
 
     @property
@@ -110,13 +115,13 @@ class ClusterSpec(Spec):
 
     @property
     def cpus_per_worker_in_total(self) -> int:
-        """Those that are reserved for one, for training and for decoding elsewhere."""
+        """CPU cores reserved for one worker, for training and for decoding with Ray Data."""
         beside = self.decoding.processes * self.decoding.cpus if self.decoding.kind == "ray-data" else 0
         return self.cpus_per_worker + beside
 
     @model_validator(mode="after")
     def workers_are_a_range(self) -> Self:
-        """The fewest come first."""
+        """The minimum is below the maximum."""
         if self.is_elastic and self.min_workers >= self.max_workers:
             raise wrong(
                 "cluster.workers",
@@ -130,7 +135,7 @@ class ClusterSpec(Spec):
 
     @model_validator(mode="after")
     def sync_batch_norm_needs_gpus(self) -> Self:
-        """Torch has synchronised batch norm for GPUs only."""
+        """Torch supports synchronised batch norm on GPUs only."""
         if self.sync_batch_norm and not self.gpus_per_worker:
             raise wrong(
                 "cluster.sync_batch_norm",

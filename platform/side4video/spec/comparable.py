@@ -1,4 +1,4 @@
-"""Whether the arms of a sweep may stand in one table, known before any of them runs."""
+"""Checks that the arms of a sweep can be compared in one table, before any of them runs."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def incomparable_arms(
     spec: SweepSpec, base: Experiment, rows: "Sequence[Arm]", compared: Sequence[ComparedResult], *, source: str
 ) -> list[InputError]:
-    """What keeps arms from one table: other test clips, or clips that are looked at or scored in another way.
+    """List the reasons why arms cannot be compared: different test clips, or different evaluation settings.
 
     Args:
         spec: The sweep's document.
@@ -39,7 +39,8 @@ def incomparable_arms(
         the data set before all others.
     """
     original = ComparedResult("the base", dotted(base.resolved()))
-    # What Optuna will propose was not seen whole, and its data are prepared as the base has them.
+    # The proposals of Optuna are not known yet, and their data are prepared as for the base. So the base is compared
+    # too.
     of_data = find_dataset_differences([*compared, original] if spec.optuna else compared)
     if of_data:
         return [
@@ -61,7 +62,10 @@ def incomparable_arms(
 
 
 def _suggest_fix(difference: Difference, rows: "Sequence[Arm]") -> str:
-    """How a field becomes a column, or is compared anyway; with the override that changes it without naming it."""
+    """The fix for one difference: make the field a column, or allow it.
+
+    Names an override that changes it indirectly.
+    """
     name = difference.field
     overrides = ((row.row_name, path) for row in rows for path in row.overrides)
     hidden = ((place, path) for place, path in overrides if path == "data.recipe" or is_at_or_below(name, path))

@@ -1,4 +1,4 @@
-"""The experiment: one document that says everything a result depends on."""
+"""The YAML document of an experiment: all settings that its result depends on."""
 
 import hashlib
 import json
@@ -42,52 +42,53 @@ _NO_EFFECT_ON_RESULT: dict[str, Any] = {
     "method": {"preset", "size"},
     "optimization": {"recipe"},
 }
-"""What does not change a result: names of presets (their values are in the document), names, and resources."""
+"""Fields that do not change the result: names, resources, and names of presets (the values of presets are written
+out)."""
 
 
 class EvaluationSpec(Spec):
     """When and how students are evaluated on the test split."""
 
     every_epochs: PositiveInt = 1
-    """Evaluate after each so many epochs, and after the last."""
+    """Evaluate every this many epochs, and after the last one."""
     batch_size: PositiveInt = 32
-    """Temporal clips of one evaluation batch. Its composition does not depend on the number of workers."""
+    """Clips (temporal views) of one evaluation batch. Batches are the same for any number of workers."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Autocast of the students (the authors evaluate without: fp32)."""
+    """Precision of the students in evaluation (torch autocast). The authors evaluate in fp32."""
 
 
 class Experiment(Spec):
-    """One frozen backbone, one method, one data set, one task."""
+    """One training run: a frozen backbone, a method, a data set, and a task."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    """Version of this document's form."""
+    """Version of the document format."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")] = "experiment"
-    """Letters, digits, dot, dash and underscore; names the run."""
+    """Name of the experiment and of its run: letters, digits, dot, dash and underscore."""
     task: Task = RecognitionSpec()
-    """What is learnt; without a kind, recognition."""
+    """What the model learns. Default: recognition."""
     backbone: Backbone
-    """The frozen image tower and its weights."""
+    """The frozen image model and its weights."""
     method: Method
-    """What is trained beside it."""
+    """The network that is trained beside the frozen backbone."""
     data: DataSpec
-    """Which clips, and how they become frames."""
+    """The clips, and how they are turned into frames."""
     features: Features = ComputedFeaturesSpec()
-    """Where the tower's features of them come from: computed in each step, or read from disk."""
+    """Whether the features of the frozen backbone are computed in each step, or read from disk."""
     optimization: OptimizationSpec = OptimizationSpec()
-    """How it is trained."""
+    """Optimizer, batch size, number of epochs and learning rate."""
     evaluation: EvaluationSpec = EvaluationSpec()
-    """How it is evaluated."""
+    """When and how the model is evaluated."""
     cluster: ClusterSpec = ClusterSpec()
-    """On what it runs."""
+    """Workers, GPUs and checkpoints."""
     tracking: Tracking = MLflowTrackingSpec()
-    """Where its numbers go."""
+    """Where metrics and artifacts are stored."""
     seed: NonNegativeInt = 0
-    """Seed of the initial weights and of dropout; the data path has its own (`data.seed`)."""
+    """Seed of the initial weights and of dropout. The data path has its own seed (`data.seed`)."""
 
     @model_validator(mode="before")
     @classmethod
     def some_sections_have_a_default_kind(cls, document: Any) -> Any:
-        """A task without a kind is recognition; runs without a kind of tracking are stored in MLflow."""
+        """Without a `kind`, a task is recognition and runs are stored in MLflow."""
         if not isinstance(document, Mapping):
             return document
         defaults = {"task": "recognition", "tracking": "mlflow"}
@@ -101,18 +102,18 @@ class Experiment(Spec):
 
     @property
     def tower(self) -> TowerShape:
-        """Sizes of the backbone."""
+        """Sizes of the backbone: depth, width, image size."""
         return self.backbone.shape()
 
     @model_validator(mode="after")
     def method_fits_the_tower(self) -> Self:
-        """A method may only read what the tower has, from as many frames as the data give."""
+        """The method reads only blocks that the tower has, and accepts the number of frames."""
         _ = self.reads
         return self
 
     @model_validator(mode="after")
     def method_is_defined_for_the_task(self) -> Self:
-        """A method says which tasks it has an output for."""
+        """The method supports the task."""
         if self.task.method_output not in self.method.tasks:
             raise wrong(
                 "method.kind",
@@ -124,7 +125,7 @@ class Experiment(Spec):
 
     @model_validator(mode="after")
     def method_supports_the_classifier(self) -> Self:
-        """What trains nothing is no zero-shot any more under a layer that is trained."""
+        """A method that trains nothing cannot have a trainable classifier."""
         if self.task.kind == "recognition" and self.task.classifier.kind not in self.method.classifiers:
             raise wrong(
                 "task.classifier",
@@ -136,7 +137,7 @@ class Experiment(Spec):
 
     @model_validator(mode="after")
     def retrieval_requirements_are_met(self) -> Self:
-        """Texts, and batches in which each video stands once."""
+        """Retrieval needs a text tower, and each video only once in a batch."""
         if self.task.kind != "retrieval":
             return self
         if not self.backbone.has_text_tower:
@@ -153,13 +154,13 @@ class Experiment(Spec):
         ):
             if found != 1:
                 raise wrong(where, f"{found}, and the task is retrieval: {fix}", allowed="1", fix="set it to 1")
-        most = self.method.most_words - max(0, CLIP_WORDS - self.backbone.most_words)
-        if self.task.words > most:
+        max_words = self.method.most_words - max(0, CLIP_WORDS - self.backbone.most_words)
+        if self.task.words > max_words:
             raise wrong(
                 "task.words",
-                f"{self.task.words} tokens, and the backbone and the method {self.method.kind} leave {most}",
-                allowed=f"3 to {most}",
-                fix=f"set it to {most}",
+                f"{self.task.words} tokens, and the backbone and the method {self.method.kind} leave {max_words}",
+                allowed=f"3 to {max_words}",
+                fix=f"set it to {max_words}",
             )
         allowed = self.method.matchings
         if self.task.matching.kind not in allowed:
@@ -173,7 +174,7 @@ class Experiment(Spec):
 
     @model_validator(mode="after")
     def method_supports_the_precision(self) -> Self:
-        """What is trained in half precision or in eight bits loses its small updates."""
+        """Weights that are trained need full precision, because small updates are lost in half precision or 8 bits."""
         allowed = self.method.tower_precisions
         if self.backbone.precision not in allowed:
             raise wrong(
@@ -186,7 +187,7 @@ class Experiment(Spec):
 
     @model_validator(mode="after")
     def text_classifier_has_a_text_tower(self) -> Self:
-        """Texts become features by the backbone's own text tower, and the method's features are in its space."""
+        """A text classifier needs the backbone's text tower, and features of the same width as the text features."""
         if self.task.kind != "recognition" or self.task.classifier.kind != "text":
             return self
         if not self.backbone.has_text_tower:
@@ -208,7 +209,7 @@ class Experiment(Spec):
 
     @model_validator(mode="after")
     def frames_have_the_towers_size(self) -> Self:
-        """The tower's position embeddings are for one frame size."""
+        """Frames have the size that the tower's position embeddings are for."""
         if self.data.size != self.tower.image_size:
             raise wrong(
                 "data.size",
@@ -220,7 +221,7 @@ class Experiment(Spec):
 
     @model_validator(mode="after")
     def batch_divides_over_workers(self) -> Self:
-        """Each worker and each part of a batch gets the same number of videos, unless workers come and go."""
+        """Every worker and every part of a batch gets the same number of videos, unless the run is elastic."""
         parts = self.cluster.max_workers * self.optimization.accumulation
         if self.cluster.is_elastic and self.optimization.batch_size >= parts:
             return self
@@ -237,7 +238,7 @@ class Experiment(Spec):
 
     @model_validator(mode="after")
     def mixed_clips_have_labels_and_partners(self) -> Self:
-        """Labels are mixed with the clips, clips in pairs that stay together, and each epoch has other pairs."""
+        """Mixing clips needs labels, an even number of clips in each part, and new pairs in each epoch."""
         kind = self.data.augmentation.mix.kind
         if kind == "none":
             return self
@@ -272,7 +273,7 @@ class Experiment(Spec):
 
     @model_validator(mode="after")
     def cached_features_repeat_every_epoch(self) -> Self:
-        """Features can be kept of a tower that does not change, and of clips that differ in finitely many ways."""
+        """Cached features need a tower that does not change, and a finite number of versions of each clip."""
         if self.features.kind != "cached":
             return self
         if not self.method.packable:
@@ -295,7 +296,7 @@ class Experiment(Spec):
 
     @model_validator(mode="after")
     def ray_data_decoding_has_no_local_cache(self) -> Self:
-        """Frames that wait and features that are kept are made on the worker's own machine."""
+        """Cached frames and features are made on the worker's own machine, so they exclude decoding with Ray Data."""
         if self.cluster.decoding.kind == "beside":
             return self
         for field, kept in (
@@ -313,7 +314,7 @@ class Experiment(Spec):
 
     @model_validator(mode="after")
     def frame_cache_needs_one_worker(self) -> Self:
-        """A clip's next epoch is mostly another worker's, perhaps on another machine."""
+        """Cached frames need a single worker: in the next epoch a clip usually goes to another worker."""
         if self.data.loader.epochs_per_decode > 1 and self.cluster.max_workers > 1:
             raise wrong(
                 "data.loader.epochs_per_decode",
@@ -326,25 +327,25 @@ class Experiment(Spec):
 
     @property
     def reads(self) -> FeatureRequest:
-        """What the method reads of the tower for this task."""
+        """The features that the method reads from the tower for this task."""
         return self.method.feature_request(self.tower, frames=self.data.frames, task=self.task.method_output)
 
     @property
     def clips_per_part(self) -> int:
-        """Clips that a worker takes at a time: its share of a part of the batch, each video as often as sampled.
+        """Clips that one worker processes at a time, including repeated sampling.
 
-        Of workers that come and go, the share that the fewest have.
+        This is its share of one part of the batch. In an elastic run, the share with the smallest number of workers.
         """
         unit = 2 if self.data.augmentation.mixes_clips else 1
         parts = self.cluster.min_workers * self.optimization.accumulation * unit
         return -(-self.optimization.batch_size // parts) * unit * self.data.repeated_sampling
 
     def resolved(self) -> dict[str, Any]:
-        """The whole document, every default written out, as JSON values."""
+        """The whole document with all defaults, as JSON values."""
         return self.model_dump(mode="json")
 
     def shared(self) -> dict[str, Any]:
-        """What experiments must agree on to be trained as one pack: all that the frozen pass and the batches see."""
+        """The settings that experiments of one pack must share: all that the frozen pass and the batches use."""
         whole = self.resolved()
         optimization = {key: whole["optimization"][key] for key in ("batch_size", "accumulation", "length")}
         data = {key: value for key, value in whole["data"].items() if key not in ("loader", "recipe")}
@@ -353,11 +354,11 @@ class Experiment(Spec):
         return {**kept, "data": data, "optimization": optimization, "cluster": cluster}
 
     def digest(self, *, ignore_workers: bool = False) -> str:
-        """Hash of everything in the document that can change a result; it names the experiment.
+        """SHA-256 of all fields that can change the result. It identifies the experiment.
 
         Args:
-            ignore_workers: Leave the number of workers out: who goes on with more or fewer of them sees the same
-                batches in the same order.
+            ignore_workers: Leave out the number of workers, because batches do not depend on it. For resuming with
+                more or fewer workers.
         """
         identity = self.model_dump(mode="json", exclude=_NO_EFFECT_ON_RESULT)
         if ignore_workers:

@@ -1,4 +1,4 @@
-"""Reading a document: YAML in, a checked spec out, and every mistake as one line a person can act on."""
+"""Reads a YAML document into a validated spec. Every error is one line with the place, the problem and a fix."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ Document = TypeVar("Document", bound=Spec)
 
 
 class SpecError(InputError):
-    """One or several mistakes in a document, a line each."""
+    """One or several errors in a document, one per line."""
 
     def __init__(self, problems: Sequence[InputError]) -> None:
         self.problems = tuple(problems)
@@ -25,12 +25,12 @@ class SpecError(InputError):
         super().__init__(first.where, first.found, allowed=first.allowed, fix=first.fix)
 
     def __str__(self) -> str:
-        """All the mistakes, a line each."""
+        """All errors, one per line."""
         return "\n".join(str(problem) for problem in self.problems)
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice."""
+    """Safe YAML loader that raises an error for a key that is given twice."""
 
 
 def _unique_mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -67,7 +67,7 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
 
 
 def parse_experiment(document: Mapping[str, Any], *, source: str = "spec", text: str = "") -> Experiment:
-    """Check a document that was already read.
+    """Validate an experiment's document.
 
     Raises:
         SpecError: If it is wrong; one line for each mistake.
@@ -76,7 +76,7 @@ def parse_experiment(document: Mapping[str, Any], *, source: str = "spec", text:
 
 
 def parse_document(kind: type[Document], document: Mapping[str, Any], *, source: str, text: str = "") -> Document:
-    """Check a document of any kind.
+    """Validate a document of any spec.
 
     Raises:
         SpecError: If it is wrong; one line for each mistake.
@@ -86,10 +86,11 @@ def parse_document(kind: type[Document], document: Mapping[str, Any], *, source:
     except ValidationError as error:
         lines = _line_numbers(text) if text else {}
         found = error.errors(include_url=False)
-        # A list whose members are wrong is also called too short; the members' own lines say it better.
+        # If the members of a list are wrong, Pydantic also reports the list as too short. Keep the errors of the
+        # members only.
         inner = [each["loc"][: len(other["loc"])] for each in found for other in found if each is not other]
-        told = [each for each in found if each["type"] != "too_short" or each["loc"] not in inner]
-        problems = [_as_input_error(details, document, source, lines, kind) for details in told]
+        relevant = [each for each in found if each["type"] != "too_short" or each["loc"] not in inner]
+        problems = [_as_input_error(details, document, source, lines, kind) for details in relevant]
         raise SpecError(_drop_duplicates(problems)) from None
 
 
@@ -110,7 +111,7 @@ def read_text(path: Path) -> str:
 
 
 def read_yaml(text: str, source: str) -> dict[str, Any]:
-    """The mapping at the top of a YAML document.
+    """The mapping in a YAML document.
 
     Raises:
         InputError: If it is no YAML, has a key twice, or is no mapping.
@@ -148,7 +149,7 @@ def apply_override(document: dict[str, Any], override: str) -> None:
 
 
 def set_path(document: dict[str, Any], path: str, value: Any, *, where: str) -> None:
-    """Set what stands at a dotted path, making the sections on the way.
+    """Set the value at a dotted path. Missing sections on the way are created.
 
     Raises:
         InputError: If the path has an empty part or leads through something that is no section.
@@ -156,12 +157,12 @@ def set_path(document: dict[str, Any], path: str, value: Any, *, where: str) -> 
     keys = path.split(".")
     if not all(keys):
         raise InputError(where, f"the path {path!r} has an empty part", allowed="names divided by single dots")
-    place: Any = document
+    section: Any = document
     for key in keys[:-1]:
-        place = place.setdefault(key, {})
-        if not isinstance(place, dict):
-            raise InputError(where, f"{key} is {_describe_value(place)}, not a section")
-    place[keys[-1]] = value
+        section = section.setdefault(key, {})
+        if not isinstance(section, dict):
+            raise InputError(where, f"{key} is {_describe_value(section)}, not a section")
+    section[keys[-1]] = value
 
 
 def _as_input_error(
@@ -176,11 +177,11 @@ def _as_input_error(
 
 
 _DEFAULT_KINDS: Mapping[str | int, str] = {"task": "recognition", "tracking": "mlflow"}
-"""Of sections that need not say theirs."""
+"""Default kinds of sections that can be written without one."""
 
 
 def _locate(loc: tuple[str | int, ...], document: Any, kind: type[BaseModel]) -> tuple[str, type[BaseModel] | None]:
-    """The YAML path of a Pydantic location (which also names union members), and the spec that holds its last key."""
+    """The YAML path for a Pydantic error location (which also contains union members), and the spec of its last key."""
     parts: list[str] = []
     place, model = document, kind
     owner: type[BaseModel] | None = kind
@@ -201,7 +202,7 @@ def _locate(loc: tuple[str | int, ...], document: Any, kind: type[BaseModel]) ->
 
 
 def _union_member(annotation: Any, kind: Any) -> Any:
-    """The spec a value of this annotation is, given its `kind`."""
+    """The spec class that an annotation means for a given `kind`."""
     members = [m for m in (get_args(annotation) or (annotation,)) if isinstance(m, type) and issubclass(m, Spec)]
     tagged = [m for m in members if "kind" in m.model_fields and m.model_fields["kind"].default == kind]
     return (tagged or members or [None])[0]
@@ -265,7 +266,7 @@ def _describe_value(value: Any) -> str:
 
 
 def _line_numbers(text: str) -> dict[str, int]:
-    """Line of each key of a YAML document, by dotted path."""
+    """Line number of each key of a YAML document, by dotted path."""
     lines: dict[str, int] = {}
 
     def walk(node: yaml.Node | None, path: str) -> None:

@@ -1,4 +1,4 @@
-"""The optimizer's document with the published recipes of all methods."""
+"""The section `optimization`: the optimizer, with the published recipes of all methods."""
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
@@ -8,7 +8,7 @@ from side4video.models.methods import Method
 RECIPES: dict[str, Any] = {
     name: settings for method in get_args(get_args(Method)[0]) for name, settings in method.RECIPES.items()
 }
-"""Settings by the name of their recipe; each method's document has its own."""
+"""Settings of each recipe, by name. Each method defines its own recipes."""
 
 if TYPE_CHECKING:
     Recipe = str
@@ -24,7 +24,6 @@ class OptimizationSpec(OptimizerSpec):
     """
 
     PRESETS: ClassVar = {"recipe": RECIPES}
-
     recipe: Recipe = "custom"
     """A column of Table 12, or another method's settings: sets learning rate, batch size, length and warm-up, and
     other fields that its authors set. Values that are given beside it take precedence."""

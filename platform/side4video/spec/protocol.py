@@ -1,22 +1,10 @@
-"""The protocol of an experiment: the part of its document that decides what its figures mean.
+"""The protocol of an experiment: the settings that decide how a result was measured.
 
-Figures stand in one table if they answer one question, and the protocol is that question:
+Only results of the same protocol can be compared in one table.
 
-- which frames of a test clip are looked at: `data.frames`, `data.sampling`, `data.views.clips`;
-- which pixels of them: `data.size`, `data.augmentation.resize` (the frame before the test crop), `data.views.crops`;
-- what is asked of them, and how it is computed: `task.kind`, `task.words`, `task.keep`, `evaluation.precision`;
-- what the compared metric itself is made with: `task.label_smoothing` for a loss, `task.rescoring` for a rescored one;
-- which clips they are: the fingerprint of the data set, and how many videos were read. A run records both.
+The protocol contains:
 
-How the model came about is what a table compares, and is none of it: backbone and weights, method, optimisation,
-training augmentation, the model's seed. Nor is what gives the same frames (decoder, loader, the name of a recipe) or
-the same scores (`evaluation.batch_size`). `evaluation.every_epochs` says which epochs are measured, not how.
-
-`data.train_fraction` says what was learnt from. That may be what a table is about (accuracy against training data), and
-then a column says so; two figures that differ in it unsaid do not compare methods, so it counts like the rest.
-`data.seed` is a repetition, as the model's seed is: a difference is told and never refused.
-
-Whatever else the sections `task`, `data` and `evaluation` come to hold counts until it is named here as what does not.
+- the frames of a test clip: `data.frames`, `data.sampling`, `data.views.clips`;
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -27,9 +15,9 @@ from side4video.core.errors import InputError
 from side4video.data.decode.augmentation import RelativeResizeSpec
 
 DATASET = "data.dataset"
-"""The field under which a run's fingerprint of its data is compared."""
+"""Field for the fingerprint of a run's data set."""
 VIDEOS = "eval/videos"
-"""The metric under which a run says how many test videos it could read."""
+"""Metric with the number of test videos that could be read."""
 NOT_RECORDED = "not recorded"
 
 _SECTIONS = ("task", "data", "evaluation")
@@ -55,36 +43,36 @@ _EXCLUDED = (
     "evaluation.every_epochs",
 )
 _MAX_LABELS = 3
-"""Arms that a message names of each value."""
+"""Maximum number of arms that a message names for each value."""
 
 
 @dataclass(frozen=True)
 class ComparedResult:
-    """A result that is to stand in a table."""
+    """A result to be compared in a table."""
 
     label: str
     fields: Mapping[str, str]
-    """Its document as `core.dotted` writes it; MLflow's parameters are the same."""
+    """Its document, flattened by `core.dotted`. MLflow stores the same as parameters."""
     recorded: Mapping[str, str] = field(default_factory=dict)
-    """What its run says beside the document: `DATASET`, `VIDEOS`."""
+    """Values that its run recorded: `DATASET`, `VIDEOS`."""
     shown: Mapping[str, str] = field(default_factory=dict)
-    """What the table's own columns say of it, by dotted name."""
+    """Values in the columns of the table, by dotted name."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A field in which results differ."""
+    """A field whose value differs between results."""
 
     field: str
     """Its dotted name."""
     values: Mapping[str, tuple[str, ...]]
     """Each value, with the labels of the results that have it."""
     is_shown: bool
-    """Whether the table's columns tell them apart."""
+    """Whether the columns of the table show the difference."""
 
     @property
     def is_hidden(self) -> bool:
-        """Whether a reader of the table would not know, and would be misled."""
+        """Whether the table does not show a difference that matters."""
         return not self.is_shown and self.field not in _REPORTED_ONLY
 
     def __str__(self) -> str:
@@ -93,41 +81,46 @@ class Difference:
 
 
 def protocol(fields: Mapping[str, str], *, metrics: Collection[str] = ()) -> dict[str, str]:
-    """What of a document decides what its figures mean, by dotted name.
+    """The fields of a document that belong to the protocol, by dotted name.
 
     Args:
         fields: The document as `core.dotted` writes it, presets resolved.
         metrics: Names of those that are compared; some are made with fields that others do not depend on.
     """
-    kept = {name: text for name, text in fields.items() if _is_in_protocol(name)}
+    settings = {name: text for name, text in fields.items() if _is_in_protocol(name)}
     if f"{_SAMPLING}.kind" in fields:
-        kept[_SAMPLING] = _sampling(fields)
+        settings[_SAMPLING] = _sampling(fields)
     if f"{_RESIZE}.kind" in fields:
-        kept[_RESIZE] = _resize(fields)
+        settings[_RESIZE] = _resize(fields)
     for metric in metrics:
         if metric.rsplit("/", 1)[-1] == "loss":
-            kept |= below(fields, "task.label_smoothing")
+            settings |= below(fields, "task.label_smoothing")
         if metric.endswith(("_dual_softmax", "_querybank")):
-            kept |= below(fields, "task.rescoring")
-    return kept
+            settings |= below(fields, "task.rescoring")
+    return settings
 
 
-def find_differences(compared: Sequence[ComparedResult], *, metrics: Collection[str] = ()) -> list[Difference]:
-    """The protocol's fields that are not the same in all of these.
+def find_differences(
+    compared: Sequence[ComparedResult],
+    *,
+    metrics: Collection[str] = (),
+    protocol_of: Callable[..., dict[str, str]] = protocol,
+) -> list[Difference]:
+    """The fields of the protocol that differ.
 
-    What follows from another difference is not told beside it: the fields of a task, where tasks differ; a frame size
-    before the crop that is relative to `data.size`; the number of videos of another data set.
+    Differences that follow from another one are left out: fields of a task if the tasks differ; a frame size that is
+    relative to `data.size`; the number of videos if the data sets differ.
     """
-    protocols = [{**protocol(each.fields, metrics=metrics), **each.recorded} for each in compared]
+    protocols = [{**protocol_of(each.fields, metrics=metrics), **each.recorded} for each in compared]
     names = dict.fromkeys(name for each in protocols for name in each)
     values = {name: [each.get(name, NOT_RECORDED) for each in protocols] for name in names}
     differing = [name for name, column in values.items() if len(set(column)) > 1]
-    own = [name for name in differing if not _is_implied(name, values, compared)]
-    return [_make_difference(name, values[name], compared) for name in own]
+    independent = [name for name in differing if not _is_implied(name, values, compared)]
+    return [_make_difference(name, values[name], compared) for name in independent]
 
 
 def find_dataset_differences(compared: Sequence[ComparedResult]) -> list[Difference]:
-    """The fields of `data.dataset` that are not the same in all of these documents."""
+    """The fields of `data.dataset` that differ."""
     documents = [below(each.fields, DATASET) for each in compared]
     names = dict.fromkeys(name for document in documents for name in document)
     columns = {name: [document.get(name, "none") for document in documents] for name in names}
@@ -137,7 +130,7 @@ def find_dataset_differences(compared: Sequence[ComparedResult]) -> list[Differe
 def comparison_errors(
     found: Iterable[Difference], *, where: str, anyway: Collection[str], fix: Callable[[Difference], str]
 ) -> list[InputError]:
-    """An error for each difference that a reader would not know of and nobody asked for.
+    """An error for each difference that the table does not show and that is not allowed.
 
     Args:
         found: The differences.
@@ -158,16 +151,18 @@ def comparison_errors(
 
 
 def describe_differences(found: Iterable[Difference]) -> list[str]:
-    """What a table says of differences that it holds."""
-    told = []
+    """Sentences about the differences, for the text above a table."""
+    sentences = []
     for each in found:
         if each.is_shown:
-            told.append(f"Arms differ in {each.field}, as the columns say: their figures answer different questions.")
+            sentences.append(
+                f"Arms differ in {each.field}, as the columns say: their figures answer different questions."
+            )
         elif each.is_hidden:
-            told.append(f"Compared although {each.field} differs: {each}. The figures answer different questions.")
+            sentences.append(f"Compared although {each.field} differs: {each}. The figures answer different questions.")
         else:
-            told.append(f"{each.field} differs: {each}.")
-    return told
+            sentences.append(f"{each.field} differs: {each}.")
+    return sentences
 
 
 def _is_in_protocol(name: str) -> bool:
@@ -176,7 +171,7 @@ def _is_in_protocol(name: str) -> bool:
 
 
 def _sampling(fields: Mapping[str, str]) -> str:
-    """Which frames are looked at in test: `centre` differs from `segment` in training alone."""
+    """The frames in evaluation. `centre` differs from `segment` only in training."""
     kind = fields[f"{_SAMPLING}.kind"]
     if kind in ("segment", "centre"):
         return "segment or centre"
@@ -185,7 +180,7 @@ def _sampling(fields: Mapping[str, str]) -> str:
 
 
 def _resize(fields: Mapping[str, str]) -> str:
-    """The size of a frame before the test crop: 8/7 of 224 pixels are 256 pixels."""
+    """The frame size before the test crop. For example, 8/7 of 224 pixels equals 256 pixels."""
     resize = {name.removeprefix(f"{_RESIZE}."): text for name, text in below(fields, _RESIZE).items()}
     if resize["kind"] == "relative":
         ratio, size = float(resize.get("ratio", "nan")), fields.get("data.size", "")
@@ -212,13 +207,13 @@ def _make_difference(name: str, column: Sequence[str], compared: Sequence[Compar
 
 
 def _is_shown(name: str, column: Sequence[str], compared: Sequence[ComparedResult]) -> bool:
-    """Whether the columns about a field, or about a section around or below it, tell its values apart."""
+    """Whether the columns for a field, or for a section above or below it, distinguish its values."""
     paths = dict.fromkeys(path for each in compared for path in each.shown)
     about = [path for path in paths if is_at_or_below(path, name) or is_at_or_below(name, path)]
-    told: dict[tuple[str, ...], set[str]] = {}
+    values_by_columns: dict[tuple[str, ...], set[str]] = {}
     for each, value in zip(compared, column, strict=True):
-        told.setdefault(tuple(each.shown.get(path, "") for path in about), set()).add(value)
-    return all(len(values) == 1 for values in told.values())
+        values_by_columns.setdefault(tuple(each.shown.get(path, "") for path in about), set()).add(value)
+    return all(len(values) == 1 for values in values_by_columns.values())
 
 
 def _join_labels(labels: Sequence[str]) -> str:

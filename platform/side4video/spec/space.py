@@ -1,8 +1,8 @@
-"""What a random or an Optuna search draws from: dimensions by dotted path, and branches of them.
+"""The search space of a random or Optuna search: dimensions by dotted path.
 
-A value of a `choice` may hold dimensions of its own; they exist only where that value is chosen. So a search over the
-members of a union (`method: {kind: choice, values: [{kind: side4video, dim: {kind: choice, ...}}, {kind: linear}]}`)
-is conditional without another word.
+A value of a `choice` may contain dimensions of its own. They are drawn only if that value is chosen. So a search over
+methods is conditional: in `method: {kind: choice, values: [{kind: side4video, dim: {kind: choice, ...}}, {kind:
+linear}]}`, `dim` is drawn only for `side4video`.
 """
 
 import random
@@ -16,15 +16,16 @@ from side4video.core.seeds import derive_seed
 from side4video.core.spec import Spec
 
 SIGNIFICANT_DIGITS = 3
-"""Of a drawn number: nobody tunes finer, and two arms that differ by less are one."""
+"""Drawn numbers are rounded to this many significant digits. Finer steps would only produce arms that are nearly the
+same."""
 
 
 class _Range(Spec):
-    """Between two bounds."""
+    """A range between two bounds."""
 
     @model_validator(mode="after")
     def bounds_ascend(self) -> Self:
-        """The lower one comes first."""
+        """The lower bound is below the upper bound."""
         low, high = self.low, self.high  # type: ignore[attr-defined]
         if low >= high:
             raise ValueError(f"low {low} is not below high {high} · allowed: low < high · fix: exchange them")
@@ -32,16 +33,16 @@ class _Range(Spec):
 
 
 class Choice(Spec):
-    """One of some values, each as likely as any other."""
+    """One of several values, all equally likely."""
 
     kind: Literal["choice"] = "choice"
     values: Annotated[tuple[Any, ...], Field(min_length=1)]
-    """Anything the document may hold there; a section may have dimensions inside."""
+    """The possible values: numbers, texts, lists or sections. A section may contain dimensions of its own."""
 
     @field_validator("values")
     @classmethod
     def inner_dimensions_are_right(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Dimensions inside a value are checked as those outside are."""
+        """Nested dimensions are checked too."""
         for value in values:
             _check_nested(value)
         return values
@@ -58,7 +59,7 @@ class Uniform(_Range):
 
 
 class LogUniform(_Range):
-    """A number between two bounds, each order of magnitude as likely as any other."""
+    """A number between two bounds, uniform on a logarithmic scale: for learning rates, for example."""
 
     kind: Literal["log-uniform"] = "log-uniform"
     low: Annotated[FiniteFloat, Field(gt=0)]
@@ -68,7 +69,7 @@ class LogUniform(_Range):
 
 
 class Integer(_Range):
-    """A whole number between two bounds, both of them possible."""
+    """An integer between two bounds, both included."""
 
     kind: Literal["integer"] = "integer"
     low: int
@@ -76,7 +77,7 @@ class Integer(_Range):
     high: int
     """Upper bound."""
     step: PositiveInt = 1
-    """From one possible number to the next, counted from `low`."""
+    """Distance between possible values, counted from `low`."""
 
 
 Dimension = Annotated[Choice | Uniform | LogUniform | Integer, Field(discriminator="kind")]
@@ -85,10 +86,10 @@ _dimension: TypeAdapter[Choice | Uniform | LogUniform | Integer] = TypeAdapter(D
 
 
 class Sampler(Protocol):
-    """Who decides: a random generator, or a searcher that has seen how former arms ended."""
+    """Draws values for the dimensions: at random, or from the results of earlier arms (Optuna)."""
 
     def choose(self, name: str, count: int) -> int:
-        """One of `count` possibilities, from 0."""
+        """Index of one of `count` values."""
         ...
 
     def number(self, name: str, low: float, high: float, *, is_log: bool) -> float:
@@ -101,14 +102,14 @@ class Sampler(Protocol):
 
 
 class RandomSampler:
-    """Draws by a seed: the same seed and names, the same choices."""
+    """Draws at random. The same seed and the same order of calls give the same values."""
 
     def __init__(self, *seed: int | str) -> None:
-        """Begin the draws that belong to these parts of a seed."""
+        """Derive the random generator from the parts of a seed."""
         self._generator = random.Random(derive_seed(*seed))  # noqa: S311 - no secret
 
     def choose(self, name: str, count: int) -> int:  # noqa: ARG002 - a protocol's names
-        """One of `count` possibilities."""
+        """Index of one of `count` values."""
         return self._generator.randrange(count)
 
     def number(self, name: str, low: float, high: float, *, is_log: bool) -> float:  # noqa: ARG002
@@ -123,7 +124,7 @@ class RandomSampler:
 
 
 def sample_overrides(space: Mapping[str, Any], chooser: Sampler) -> dict[str, Any]:
-    """One arm: a value for each path of a space.
+    """Draw one arm: a value for each path of a search space.
 
     Args:
         space: Dimensions by dotted path.

@@ -1,4 +1,4 @@
-"""The sweep: one experiment, and what is changed of it, arm by arm."""
+"""The YAML document of a sweep: a base experiment, and the variants (arms) to try."""
 
 import difflib
 from collections.abc import Mapping
@@ -15,30 +15,31 @@ PaperFigure = Literal["top1", "top5", "memory_gb", "gflops", "recall_at_1"]
 
 
 class ArmEntry(Spec):
-    """One row of a table."""
+    """One arm of a table: a label, and the changes to the base."""
 
     label: Annotated[str, Field(min_length=1, max_length=80)]
-    """What the row is called."""
+    """Name of the arm in the report."""
     overrides: Mapping[str, Any] = {}
-    """What it changes of the base, by dotted path; empty: the base itself."""
+    """Changes to the base, by dotted path, for example `method.layers: 6`. Empty: the base itself."""
     paper: Mapping[PaperFigure, float] = {}
-    """The paper's figures of the row, to stand beside ours: fractions, and gigabytes as the paper counts them."""
+    """The paper's results for this arm, shown beside ours. Accuracies as fractions (0.755), memory in GB as the paper
+    counts it."""
 
 
 class Table(Spec):
-    """A named group of arms, such as a part of the paper's Table 9."""
+    """A named group of arms, for example one part of the paper's Table 9."""
 
     title: str = ""
-    """What the table is about."""
+    """Title of the table in the report."""
     overrides: Mapping[str, Any] = {}
-    """What all its arms change of the base."""
+    """Changes to the base that all arms of the table share."""
     arms: Annotated[tuple[ArmEntry, ...], Field(min_length=1)]
-    """Its rows."""
+    """The arms of the table."""
 
     @field_validator("arms")
     @classmethod
     def labels_differ(cls, arms: tuple[ArmEntry, ...]) -> tuple[ArmEntry, ...]:
-        """A row is found by its label."""
+        """Labels are unique within a table."""
         labels = [arm.label for arm in arms]
         twice = next((label for label in labels if labels.count(label) > 1), "")
         if twice:
@@ -47,70 +48,72 @@ class Table(Spec):
 
 
 class RandomSearch(Spec):
-    """Arms drawn at random; the same seed gives the same arms."""
+    """Arms drawn at random. The same seed gives the same arms."""
 
     arms: PositiveInt
-    """How many; those that are drawn twice count twice and train once."""
+    """Number of arms. An arm that is drawn twice counts twice and is trained once."""
     seed: NonNegativeInt = 0
-    """Of the draws."""
+    """Seed of the random draws."""
     space: Annotated[Mapping[str, Dimension], Field(min_length=1)]
-    """What is drawn, by dotted path."""
+    """The search space: dimensions by dotted path, for example `optimization.learning_rate: {kind: log-uniform, low:
+    1.0e-5, high: 1.0e-3}`."""
 
 
 class OptunaSearch(Spec):
-    """Arms proposed by Optuna's tree-structured Parzen estimator, in batches of the pack's size."""
+    """Arms proposed by Optuna (tree-structured Parzen estimator), in batches as large as a pack."""
 
     arms: PositiveInt
-    """How many."""
+    """Number of arms."""
     seed: NonNegativeInt = 0
-    """Of the sampler: the same seed and the same results, the same arms."""
+    """Seed of the sampler. The same seed and the same results give the same arms."""
     startup: PositiveInt = 8
-    """Arms drawn at random before the estimator begins."""
+    """Number of arms drawn at random before the estimator starts."""
     space: Annotated[Mapping[str, Dimension], Field(min_length=1)]
-    """What is searched, by dotted path."""
+    """The search space: dimensions by dotted path, as for `random`."""
 
 
 class NoScheduler(Spec):
-    """Every arm trains to its end."""
+    """Every arm is trained to the end."""
 
     kind: Literal["none"] = "none"
 
 
 class AshaScheduler(Spec):
-    """Asynchronous successive halving (Li et al., 2020, arXiv 1810.05934): weak arms stop at rungs."""
+    """Asynchronous successive halving (Li et al., 2020, arXiv 1810.05934): arms with poor results stop early."""
 
     kind: Literal["asha"] = "asha"
     grace_epochs: PositiveInt = 1
-    """Epochs that every arm trains."""
+    """Number of epochs that every arm is trained for."""
     reduction: Annotated[float, Field(gt=1)] = 4
-    """At each rung about one arm of so many goes on; the next rung is so many times as far."""
+    """At each rung about one of this many arms continues, and the next rung is this many times as many epochs later.
+    With 4: rungs at 1, 4, 16 epochs."""
 
 
 class MedianScheduler(Spec):
-    """An arm stops when its best value is below the median of the others' running means (Golovin et al., 2017)."""
+    """Median stopping (Golovin et al., 2017): stops arms that are worse than the median of the running means."""
 
     kind: Literal["median"] = "median"
     grace_epochs: PositiveInt = 1
-    """Epochs that every arm trains."""
+    """Number of epochs that every arm is trained for."""
     arms: PositiveInt = 3
-    """Other arms that must have come as far before one is stopped."""
+    """Number of other arms that must have reached the same epoch before an arm can be stopped."""
 
 
 Scheduler = Annotated[NoScheduler | AshaScheduler | MedianScheduler, Field(discriminator="kind")]
 
 
 class Limits(Spec):
-    """What a sweep may take."""
+    """Limits on the resources of a sweep."""
 
     memory_gib: PositiveFloat | Literal["any"] = "any"
-    """Of one worker's device. A pack whose predicted peak is above it is split."""
+    """Memory of one worker's device, GiB, for example 80. Packs whose predicted peak is larger are split."""
     parallel_packs: PositiveInt = 1
-    """Packs that train at a time, where the cluster holds so many."""
+    """Maximum number of packs that train at the same time, if the cluster has room."""
     virtual_trials: PositiveInt = 16
-    """Ray Tune trials at a time: small processes of about 200 MB, on the head. Where a scheduler or Optuna decides,
-    also the most arms of a pack."""
+    """Maximum number of Ray Tune trials at the same time. Each is a small process on the head node (about 200 MB). With
+    a scheduler or Optuna this also limits the arms of a pack."""
     hours: PositiveFloat | Literal["any"] = "any"
-    """After this long no further pack begins; the same command goes on later."""
+    """No new pack starts after this many hours. Run the same command again to continue."""
 
 
 class SweepSpec(Spec):
@@ -119,44 +122,48 @@ class SweepSpec(Spec):
     schema_version: Literal[1] = 1
     """Version of this document's form."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,47}$")]
-    """Letters, digits, dot, dash and underscore; names the sweep."""
+    """Name of the sweep: letters, digits, dot, dash and underscore."""
     base: str | Mapping[str, Any]
-    """The experiment that arms change: its file, relative to this one, or the document itself."""
+    """The base experiment: the path of its file, relative to this file, or the document itself."""
     overrides: Mapping[str, Any] = {}
-    """What all arms change of the base."""
+    """Changes to the base that all arms share, by dotted path."""
     grid: Mapping[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = {}
-    """Every combination of these values, by dotted path."""
+    """Values by dotted path; every combination is one arm. For example `{method.layers: [4, 6, 12], seed: [0, 1]}`
+    gives six arms."""
     tables: Mapping[str, Table] = {}
-    """Named groups of arms. An arm that stands in several trains once."""
+    """Named groups of arms. An arm that is in several tables is trained once."""
     random: RandomSearch | None = None
-    """Arms drawn from a space."""
+    """Random search: arms drawn from a search space."""
     optuna: OptunaSearch | None = None
-    """Arms proposed from a space, each batch after the last one ended."""
+    """Optuna search: arms proposed batch by batch, from the results of earlier arms."""
     seeds: PositiveInt = 1
-    """Each arm is repeated with so many model seeds, counted from the base's."""
+    """Number of repetitions of each arm, with different model seeds. The first seed is the base's."""
     metric: Annotated[str, Field(json_schema_extra={"enum": list(METRIC_KEYS)})] = METRIC_KEYS[0]
-    """By which arms are compared, at the end of each epoch that is evaluated; where it is not given, `eval/top1` or, of
-    retrieval, `eval/t2v_r1`."""
+    """The metric that arms are compared by, after each evaluation. Default: `eval/top1`, or `eval/t2v_r1` for
+    retrieval."""
     mode: Literal["max", "min"] = "max"
-    """Whether more of it is better."""
+    """`max` if larger values of the metric are better, `min` if smaller values are."""
     reference: str = ""
-    """The label of the arm that the others are compared with; empty: the first that changes nothing, or the first."""
+    """Label of the arm that the others are compared with. Empty: the first arm without changes, or else the first
+    arm."""
     compare_anyway: tuple[str, ...] = ()
-    """Fields of the protocol (`data.augmentation.resize`) in which arms may differ although no column of the report
-    says so; the report then says it above the table. Arms that differ in a field that they name need none of this."""
+    """Evaluation settings (for example `data.augmentation.resize`) in which arms may differ although no column of the
+    report shows it. The report then mentions the difference above the table. Not needed for fields that the arms change
+    themselves: they are columns."""
     scheduler: Scheduler = NoScheduler()
-    """Who stops arms early."""
+    """Stops arms with poor results early."""
     packing: PositiveInt | Literal["auto", "off"] = "auto"
-    """How many arms share a pass of the frozen backbone: as many as fit and pay, none, or at most so many."""
+    """Maximum number of arms that share one pass of the frozen backbone. `auto`: as many as fit into memory. `off`:
+    each arm runs alone."""
     limits: Limits = Limits()
-    """What it may take."""
+    """Limits on memory, time and processes."""
     reproduces: str = ""
-    """What of the paper it reproduces, in words."""
+    """The part of the paper that the sweep reproduces, as text for the report."""
 
     @field_validator("metric")
     @classmethod
     def metric_is_one_of_a_task(cls, metric: str) -> str:
-        """Refuse a metric that no task measures."""
+        """The metric is one of a task."""
         if metric not in METRIC_KEYS:
             near = difflib.get_close_matches(metric, METRIC_KEYS, n=1, cutoff=0.4)
             fix = f" · fix: did you mean {near[0]}?" if near else ""
@@ -166,7 +173,10 @@ class SweepSpec(Spec):
     @field_validator("packing", mode="before")
     @classmethod
     def yaml_off_is_text(cls, packing: Any) -> Any:
-        """YAML reads `off` as false, and `on` as true, which would count as one."""
+        """YAML reads `off` as false and `on` as true.
+
+        False means `off`; true is an error, because it would count as 1.
+        """
         if packing is True:
             raise ValueError("on · allowed: auto, off, or the most arms of a pack · fix: packing: auto")
         return "off" if packing is False else packing
@@ -174,12 +184,12 @@ class SweepSpec(Spec):
     @field_validator("scheduler", mode="before")
     @classmethod
     def scheduler_can_be_a_name(cls, scheduler: Any) -> Any:
-        """`asha` is `{kind: asha}`."""
+        """`scheduler: asha` is short for `scheduler: {kind: asha}`."""
         return {"kind": scheduler} if isinstance(scheduler, str) else scheduler
 
     @model_validator(mode="after")
     def arms_have_one_source(self) -> Self:
-        """Exactly one of the four ways to say what is tried."""
+        """Exactly one of `grid`, `tables`, `random` and `optuna` is given."""
         ways = {"grid": self.grid, "tables": self.tables, "random": self.random, "optuna": self.optuna}
         given = [name for name, value in ways.items() if value]
         if len(given) != 1:
@@ -192,5 +202,5 @@ class SweepSpec(Spec):
 
     @property
     def uses_epoch_results(self) -> bool:
-        """Whether somebody hears of each epoch and acts on it: a scheduler, or Optuna."""
+        """Whether a scheduler or Optuna uses the results of each epoch."""
         return self.scheduler.kind != "none" or self.optuna is not None

@@ -9,14 +9,14 @@ from pydantic import Field, field_validator
 from side4video.core.spec import Spec
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-"""Schemes of stores that mlflow opens itself; a driver may follow, as in `postgresql+psycopg2`."""
+"""Database schemes that MLflow supports. A driver may follow, as in `postgresql+psycopg2`."""
 
 
 def check_tracking_uri(uri: str) -> str:
-    """The URI itself if a run may be kept there.
+    """Return the URI if runs can be stored there.
 
-    A path without a scheme, a `file:` URI and a relative SQLite path would name another place in every process,
-    because Ray workers run in folders of their own; MLflow has given up the file store besides.
+    A path without a scheme, a `file:` URI and a relative SQLite path are refused. They would name a different folder in
+    each process, because Ray workers run in their own folders. MLflow no longer supports the file store either.
 
     Raises:
         ValueError: saying what may stand there instead.
@@ -38,26 +38,26 @@ def check_tracking_uri(uri: str) -> str:
 
 
 def sqlite_path(uri: str) -> str | None:
-    """The absolute path of an SQLite URI, or None if the URI is another store's or its path is relative."""
+    """The absolute path of an SQLite URI; None for other stores and for relative paths."""
     scheme, divider, path = uri.partition(":///")
     path = unquote(path.split("?")[0])
     return path if divider and scheme.split("+")[0] == "sqlite" and path.startswith("/") else None
 
 
 class _TrackingSpec(Spec):
-    """What every place for runs has."""
+    """Fields that all stores of runs share."""
 
     experiment: str = "side4video"
-    """The experiment that the run belongs to; made on first use."""
+    """Experiment that the run belongs to: a group of runs in MLflow, or a folder. It is created on first use."""
     run_name: str = ""
-    """Name of the run; empty: the name of the experiment's file."""
+    """Name of the run. Empty: the name of the experiment."""
     tags: Mapping[str, str] = {}
-    """Further tags of the run, to find it by."""
+    """Additional tags of the run, to search for it."""
 
     @field_validator("experiment")
     @classmethod
     def experiment_name_is_valid(cls, experiment: str) -> str:
-        """Refuse the empty name and names over MLflow's 500 characters."""
+        """The name is not empty and has at most 500 characters, MLflow's limit."""
         if not experiment.strip() or len(experiment) > 500:
             raise ValueError("an experiment's name has 1 to 500 characters")
         return experiment
@@ -68,16 +68,16 @@ class MLflowTrackingSpec(_TrackingSpec):
 
     kind: Literal["mlflow"] = "mlflow"
     uri: str = ""
-    """A tracking server (`http://HOST:5000`) or a database (`sqlite:////absolute/path.db`).
+    """Address of a tracking server (`http://HOST:5000`) or a database (`sqlite:////absolute/path.db`).
 
-    Empty: the environment's MLFLOW_TRACKING_URI, or else an SQLite file and an artifact folder in
-    `$SIDE4VIDEO_HOME` (by default `~/.side4video`), made on first use.
+    Empty: the environment variable MLFLOW_TRACKING_URI; without it, an SQLite file and an artifact folder in
+    `$SIDE4VIDEO_HOME` (default `~/.side4video`), created on first use.
     """
 
     @field_validator("uri")
     @classmethod
     def uri_is_absolute(cls, uri: str) -> str:
-        """Refuse the file store and relative paths."""
+        """The file store and relative paths are refused."""
         return check_tracking_uri(uri) if uri else uri
 
 
@@ -86,12 +86,13 @@ class FilesTrackingSpec(_TrackingSpec):
 
     kind: Literal["files"] = "files"
     folder: str = ""
-    """Folder for the runs, with `~` and `${NAME}`; the same on all nodes. Empty: `records` in `$SIDE4VIDEO_HOME`."""
+    """Folder for the runs, reachable from all nodes; may contain `~` and `${NAME}`. Empty: `records` in
+    `$SIDE4VIDEO_HOME`."""
 
     @field_validator("folder")
     @classmethod
     def folder_is_absolute(cls, folder: str) -> str:
-        """Refuse relative paths: workers and submitted jobs run in folders of their own."""
+        """Relative paths are refused, because workers and submitted jobs run in their own folders."""
         if folder and not folder.startswith(("/", "~", "${")):
             raise ValueError(
                 f"`{folder}` is relative to a folder that differs from process to process · allowed: an absolute path, "
@@ -102,7 +103,7 @@ class FilesTrackingSpec(_TrackingSpec):
     @field_validator("experiment")
     @classmethod
     def experiment_name_is_a_folder_name(cls, experiment: str) -> str:
-        """Refuse names that lead to another folder."""
+        """The name is one folder name."""
         if "/" in experiment or experiment in (".", ".."):
             raise ValueError("the experiment is the name of a folder: it holds no `/`")
         return experiment

@@ -1,4 +1,4 @@
-"""The experiment that says what another one's frozen CLIP knows already: the same clips and views, no training."""
+"""Derives an experiment that evaluates the frozen CLIP of another experiment zero-shot, on the same clips and views."""
 
 from typing import Any
 
@@ -7,17 +7,17 @@ from side4video.spec.experiment import Experiment
 from side4video.spec.load import parse_experiment
 
 PROMPT = "a video of a person {}."
-"""The prompt of Text4Vis (Wu et al., 2022, arXiv 2207.01297), which the paper's Figure 5 follows; one of those of
-CLIP's authors for Kinetics."""
+"""The prompt of Text4Vis (Wu et al., 2022, arXiv 2207.01297), which Figure 5 of the paper follows. It is one of the
+prompts that CLIP's authors use for Kinetics."""
 _NAME_LENGTH, _SUFFIX = 80, "-zero-shot"
 
 
 def zero_shot_experiment(spec: Experiment, *, prompt: str = PROMPT, source: str) -> Experiment:
-    """The zero-shot experiment of another one.
+    """The zero-shot experiment for another experiment.
 
-    Backbone, test clips, frames, views and the precision of evaluation stay, so that both may stand in one table
-    (`spec.protocol`). The method is CLIP as it is, the classifier the classes' names in a prompt. Nothing is trained:
-    one step over one clip, which changes nothing, and an evaluation, in one process.
+    Backbone, test clips, frames, views and evaluation precision stay the same, so both can be compared in one table
+    (`spec.protocol`). The method is unchanged CLIP; the classifier is the class names in a prompt. It trains for one
+    step on one clip, which changes nothing, and then evaluates, in one process.
 
     Args:
         spec: The other one, of any method, for recognition.

@@ -4,7 +4,7 @@ import math
 import re
 from dataclasses import replace
 
-from side4video.core.metric_spec import MetricSpec
+from side4video.core.metric import MetricSpec
 from side4video.tasks.recognition.metrics import METRICS as RECOGNITION_METRICS
 from side4video.tasks.retrieval.metrics import METRICS as RETRIEVAL_METRICS
 

@@ -1,1 +1,1 @@
-"""What commands share: options, progress bars and tables for the terminal."""
+"""Shared by commands: options, progress bars and tables for the terminal."""

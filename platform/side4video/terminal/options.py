@@ -1,4 +1,4 @@
-"""Options and arguments that several commands take."""
+"""Options and arguments of several commands."""
 
 import sys
 from collections.abc import Callable
@@ -17,21 +17,24 @@ overrides = click.option(
     "overrides",
     multiple=True,
     metavar="PATH=VALUE",
-    help="Change a field of the document, as in --set optimization.learning_rate=1e-4. Repeatable.",
+    help="Change a field of the spec, such as --set optimization.learning_rate=1e-4. Repeatable.",
 )
-as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else there.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
 job_api = click.option(
     "--address",
     default="",
     metavar="URL",
-    help="The cluster's job API, a Ray dashboard's http://HOST:8265; by default RAY_API_SERVER_ADDRESS, or RAY_ADDRESS "
-    "if it is one, or else this machine's.",
+    help="Address of the Ray dashboard, http://HOST:8265. By default RAY_API_SERVER_ADDRESS, or RAY_ADDRESS if it is a "
+    "URL, or this machine.",
 )
 spec_file = click.argument("spec", type=click.Path())
+stored_weights = click.option(
+    "--weights", type=click.Choice(["best", "last"]), default="best", show_default=True, help="Which weights."
+)
 
 
-def page_place(html: str | None) -> Path | None:
-    """Where a page is to be written, known to be possible before the work begins; None if none is asked for.
+def page_path(html: str | None) -> Path | None:
+    """The path of an HTML page, checked to be writable before the work begins; None for None.
 
     Raises:
         InputError: It is a folder, or cannot be written.
@@ -51,18 +54,16 @@ def page_place(html: str | None) -> Path | None:
 
 
 def table_console() -> Console:
-    """A console that leaves a table whole where nothing says how wide it may be (a file, a job's log)."""
+    """A console for tables: 120 columns wide if stdout is not a terminal."""
     return Console() if sys.stdout.isatty() else Console(width=120)
 
 
 def made_folder(folder: Path) -> Path:
-    """The folder for what a command writes, which is there now.
+    """Create the folder for the output of a command.
 
     Raises:
         InputError: It cannot be made.
     """
-    from side4video.core.errors import InputError
-
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -20,8 +20,8 @@ class ProgressView:
         """Prepare the view.
 
         Args:
-            title: Stands before each phase.
-            unit: Of what is counted, such as `videos`: the rate and the time left are then computed here. Training
+            title: Printed before each phase.
+            unit: Name of the counted items, such as `videos`. With it, the view computes rate and time left; training
                 reports its own.
         """
         self.title, self.unit = title, unit
@@ -31,7 +31,7 @@ class ProgressView:
         self._task = self._bar.add_task(title, total=None, note="")
         self._phase, self._last_line = "", 0.0
         self._first: tuple[float, int] | None = None
-        """When the phase's first item was done, and how many were done then."""
+        """Time of the phase's first report with items, and the number of items then."""
 
     def __enter__(self) -> "ProgressView":
         if self.console.is_terminal:
@@ -65,20 +65,20 @@ class ProgressView:
             self._last_line = now
 
     def note(self, text: str) -> None:
-        """Print something that a person should know."""
+        """Print a note."""
         self._print(f"note: {text}")
 
     def _head(self) -> str:
         return f"{self.title}: " if self.title else ""
 
     def _rate(self, done: int, total: int, now: float) -> list[str]:
-        """Items per second and the time left, counted from the first items: processes take seconds to start."""
+        """Items per second and time left, measured after the first items because processes take seconds to start."""
         if not self.unit or not total:
             return []
-        begun, before = self._first = self._first or (now, done)
-        if done <= before or now <= begun:
+        start, before = self._first = self._first or (now, done)
+        if done <= before or now <= start:
             return []
-        rate = (done - before) / (now - begun)
+        rate = (done - before) / (now - start)
         return [f"{rate:.1f} {self.unit}/s", f"{format_duration((total - done) / rate)} left"]
 
     def _print(self, line: str) -> None:

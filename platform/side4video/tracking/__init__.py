@@ -1,5 +1,4 @@
-"""Where numbers go: metric records, the MLflow store, links into its pages, the machine's description.
+"""Run tracking: stores of runs (MLflow or files), what is logged, and links to MLflow's pages.
 
-The only package that imports mlflow, and only inside functions: that import costs over a second, and most
-commands never need it.
+Only `tracking.mlflow` imports mlflow, and only inside functions, because the import takes over a second.
 """

@@ -1,7 +1,6 @@
-"""What stands above a run in MLflow's pages: its description, as Markdown.
+"""The description of a run in MLflow's pages, as Markdown.
 
-MLflow shows it on the run's page and keeps it in a tag, so that who writes last wins and nothing doubles. Links in it
-begin with `#`, and figures with `get-artifact`: they lead to whatever server shows the page.
+MLflow stores it in a tag. Links start with `#` and figures with `get-artifact`, so they work on any server.
 """
 
 import re
@@ -20,10 +19,10 @@ from side4video.tracking.mlflow.parameters import TAG_LIMIT
 from side4video.tracking.redaction import redact_command
 
 SMALL_FIGURES = "note"
-"""The folder among a sweep's artifacts with its figures as wide as a description: MLflow does not scale them."""
+"""Artifact folder of a sweep with figures as wide as a description, because MLflow does not scale them."""
 
 FIGURE_PIXELS = 760
-"""So wide."""
+"""Width of these figures."""
 
 ON_A_CPU = "Peak memory: predicted for a GPU, with cuBLAS's workspace; measured as the tensors of a step, on a CPU."
 
@@ -32,16 +31,16 @@ PROGRAMS = ("side4video", "__main__.py")
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What is known of a run before it begins."""
+    """Facts about a run that are known before it starts."""
 
-    what: str
+    setup: str
     """Method, backbone, data, protocol."""
     predicted: Mapping[str, float]
-    """The plan's figures, by their names there."""
+    """The plan's values, by field name."""
     pack_predicted: Mapping[str, float]
-    """Those of the pack that it trains in (`plan/pack_*`)."""
+    """Predicted metrics of its pack (`plan/pack_*`)."""
     command: str
-    """What a person called; empty if it was no command of ours."""
+    """The user's command; empty if it was another program."""
 
     @classmethod
     def of(
@@ -53,15 +52,15 @@ class RunSummary:
         pack_predicted: Mapping[str, float],
         command: str,
     ) -> "RunSummary":
-        """From the document and its plan."""
+        """From a spec and its plan."""
         backbone = getattr(spec.backbone, "model", spec.backbone.kind)
-        what = f"`{spec.method.kind}` on a frozen `{backbone}`, `{spec.data.dataset.kind}` data, {protocol}"
+        setup = f"`{spec.method.kind}` on a frozen `{backbone}`, `{spec.data.dataset.kind}` data, {protocol}"
         predicted = {name: value for name, value in plan.items() if isinstance(value, int | float)}
-        return cls(what, predicted, pack_predicted, command)
+        return cls(setup, predicted, pack_predicted, command)
 
 
 def current_command(words: Sequence[str] | None = None) -> str:
-    """The command line that this process was begun with, secrets hidden; empty if it is another program's."""
+    """The command line of this process, without secrets; empty if it is another program."""
     called = list(sys.argv if words is None else words)
     if not called or Path(called[0]).name not in PROGRAMS:
         return ""
@@ -69,40 +68,40 @@ def current_command(words: Sequence[str] | None = None) -> str:
 
 
 def run_description(about: RunSummary, run_id: str, result: Mapping[str, Any]) -> str:
-    """The description of a run that ended.
+    """The description of a run with a result.
 
     Args:
-        about: What was known before.
+        about: Facts about the run.
         run_id: Its id.
-        result: How it ended: `engine.outcome.Outcome` as a mapping.
+        result: `engine.result.TrainingResult` as a mapping.
     """
     state = result["state"]
     parts = [_headline(result["metrics"]) if state == "finished" else f"**{state}** · {_headline(result['metrics'])}"]
-    parts += [about.what, _figures(about, result)]
+    parts += [about.setup, _figures(about, result)]
     if about.pack_predicted.get("plan/pack_arms", 1.0) > 1:
         parts.append(
             f"Trained with {about.pack_predicted['plan/pack_arms'] - 1:.0f} other arms on one pass of the backbone."
         )
     parts += [f"- {note}" for note in result.get("notes", ())]
     short = run_id[:8]
-    asked = [f"side4video evaluate {short}"]
+    commands = [f"side4video evaluate {short}"]
     if f"eval/{METRICS[0].name}" in result["metrics"]:
-        asked += [f"side4video predict {short} VIDEO...", f"side4video register {short}"]
+        commands += [f"side4video predict {short} VIDEO...", f"side4video register {short}"]
     if state == "finished":
-        parts.append(_code(["# ask it", *asked]))
+        parts.append(_code(["# use it", *commands]))
     return _with_command(parts, about.command)
 
 
 def failure_description(about: RunSummary, reason: str, *, killed: bool) -> str:
-    """The description of a run that ended without a result."""
-    headlines = "Interrupted" if killed else "Failed"
-    return _with_command([f"**{headlines}**: {_plain(reason)[:1000]}", about.what], about.command)
+    """The description of a run without a result."""
+    state = "Interrupted" if killed else "Failed"
+    return _with_command([f"**{state}**: {_plain(reason)[:1000]}", about.setup], about.command)
 
 
 def reused_description(note: str, source: str, experiment_id: str) -> str:
-    """The description of an arm that took over another run's result."""
+    """The description of an arm whose result was copied from another run."""
     link = f"#/experiments/{experiment_id}/runs/{source}"
-    return _cut(f"Taken over from [run {source[:8]}]({link}): the same experiment had a result.\n\n{note}".rstrip())
+    return _cut(f"Copied from [run {source[:8]}]({link}), which ran the same experiment.\n\n{note}".rstrip())
 
 
 def sweep_description(
@@ -115,7 +114,7 @@ def sweep_description(
     view: str,
     command: str,
 ) -> str:
-    """The description of a sweep: where its arms are side by side, the table, the figures.
+    """The description of a sweep: links to comparisons of its arms, the table, the figures.
 
     Args:
         comparison: The report's Markdown.
@@ -123,8 +122,8 @@ def sweep_description(
         experiment_id: Its experiment.
         arms: The arms' runs.
         metrics: Axes of the comparison.
-        view: The name of the saved view (`tracking.views`).
-        command: What a person called.
+        view: The name of the saved view.
+        command: The user's command.
     """
     chart = experiment_link("", experiment_id, chart=True, view=view)
     compare = compare_link("", arms, experiment_id, metrics)
@@ -134,19 +133,19 @@ def sweep_description(
         f"[the report](#/experiments/{experiment_id}/runs/{run_id}/artifacts/comparison.html)"
     ]
     figures = re.findall(r"!\[[^\]]*\]\([^)]*\)", body)
-    # `[95% CI] (points)` would be a link, and MLflow does not know `\<`.
+    # Escape `[95% CI] (points)`, which would be a link. MLflow does not support `\<`.
     text = re.sub(r"(?<!\\)\[", r"\\[", re.sub(r"!\[[^\]]*\]\([^)]*\)\s*", "", body).strip()).replace("\\<", "&lt;")
     place = f"get-artifact?path={SMALL_FIGURES}/"
     shown = [re.sub(r"\(([^)]*)\)$", rf"({place}\1&run_uuid={run_id})", each) for each in figures]
     whole = _with_command([f"**{title.lstrip('# ')}**", *linked, text, *shown], command)
     if len(whole) <= TAG_LIMIT:
         return whole
-    # Too many arms for a description: the figures stay, and the table is a click away.
+    # The text exceeds the limit: keep the figures, and leave the table to the linked report.
     return _cut(_with_command([f"**{title.lstrip('# ')}**", *linked, *shown], command))
 
 
 def small_figure(figure: Path, folder: Path) -> Path:
-    """A copy of a PNG below a folder, no wider than a description."""
+    """A copy of a PNG in a folder, scaled to the width of a description."""
     from PIL import Image
 
     with Image.open(figure) as image:
@@ -173,7 +172,7 @@ def _headline(metrics: Mapping[str, float]) -> str:
 
 
 def _figures(about: RunSummary, result: Mapping[str, Any]) -> str:
-    """Predicted beside measured."""
+    """A table of predicted and measured values."""
     predicted, memory, time = about.predicted, result["memory"], result["time"]
     is_device, is_pack = "reserved_gib" in memory, about.pack_predicted.get("plan/pack_arms", 1.0) > 1
     peak = (
@@ -184,7 +183,7 @@ def _figures(about: RunSummary, result: Mapping[str, Any]) -> str:
         ("held for backward", _gib(predicted.get("held_for_backward_gib")), _gib(memory.get("held_for_backward_gib"))),
         (name, _gib(peak), _gib(memory.get("peak_gib"))),
         ("trained parameters", _count(predicted.get("trainable_parameters")), _count(result["trainable_parameters"])),
-        ("multiply-adds of a view", _giga(predicted.get("multiply_adds")), ""),
+        ("multiply-adds of a view", _in_giga(predicted.get("multiply_adds")), ""),
         ("time", "", format_duration(time["total_s"]) if "total_s" in time else ""),
         ("training", "", f"{time['clips_per_s']:.1f} clips/s" if "clips_per_s" in time else ""),
     ]
@@ -201,12 +200,12 @@ def _count(value: float | None) -> str:
     return "" if value is None else f"{value:,.0f}"
 
 
-def _giga(value: float | None) -> str:
+def _in_giga(value: float | None) -> str:
     return "" if value is None else f"{value / 1e9:,.3g} G"
 
 
 def _plain(text: str) -> str:
-    """One line, without what Markdown or HTML would make something of."""
+    """One line with Markdown and HTML characters escaped."""
     return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", " ".join(text.split()))
 
 
@@ -215,7 +214,7 @@ def _code(lines: Sequence[str]) -> str:
 
 
 def _with_command(parts: Sequence[str], command: str) -> str:
-    return "\n\n".join([*parts, *([_code(["# made by", command])] if command else [])])
+    return "\n\n".join([*parts, *([_code(["# created by", command])] if command else [])])
 
 
 def _cut(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The machine and the versions that a number was made with."""
+"""Describes the machine and the package versions of a run."""
 
 import os
 import platform
@@ -19,11 +19,11 @@ PACKAGES = ("torch", "torchvision", "open_clip_torch", "timm", "ray", "mlflow", 
 
 
 def describe() -> dict[str, str]:
-    """What to know about where a run took place, as tags.
+    """Tags that describe the machine, versions and commit.
 
     `commit`, `version/<package>`, `python`, `os`, `host`, `cpu`, `cpu_cores`, `memory_gib`; with a GPU also `gpu`,
-    `gpu_count`, `gpu_memory_gib`, `gpu_driver` and `cuda`. The GPU is described only where torch is loaded
-    already: nothing here is worth two seconds of import.
+    `gpu_count`, `gpu_memory_gib`, `gpu_driver` and `cuda`. The GPU is described only if torch is imported
+    already, because the import takes two seconds.
     """
     facts = {
         "commit": commit(Path(__file__).resolve().parents[1]),
@@ -40,9 +40,9 @@ def describe() -> dict[str, str]:
 
 
 def commit(package: Path) -> str:
-    """The commit of the checkout that holds a package's source, `+dirty` if the source differs from it.
+    """The commit of the checkout with a package's source, with `+dirty` if the source has changes.
 
-    A package that was installed into an environment inside some other checkout is not part of that one.
+    A package that is installed inside another checkout, and not tracked by it, has no commit.
 
     Returns:
         40 hexadecimal digits, perhaps with `+dirty`; `unknown` outside a checkout.
@@ -55,7 +55,7 @@ def commit(package: Path) -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    # Inside a git hook these name another repository than the folder's.
+    # Git hooks set these to another repository.
     environment = {name: value for name, value in os.environ.items() if name not in {"GIT_DIR", "GIT_WORK_TREE"}}
     command = ["git", "-C", str(folder), *arguments]
     try:

@@ -1,13 +1,13 @@
-"""Runs as plain files, for machines where nobody wants a database: `tracking: {kind: files}`.
+"""Stores runs as plain files, without a database: `tracking: {kind: files}`.
 
-One folder a run, below a folder for its experiment:
+Each run has a folder, below the folder of its experiment:
 
     <folder>/<experiment>/<run id>/
-        run.jsonl       everything but metrics, one JSON object a line, in the order in which it was written
+        run.jsonl       everything but metrics: one JSON object per line, in the order of writing
         metrics.csv     key, step, value, timestamp_ms
         artifacts/      files
 
-Lines are only ever appended, under a lock, so a process that is killed loses at most the line that it was writing.
+Lines are only appended, under a lock, so a killed process loses at most the line that it was writing.
 """
 
 import csv
@@ -34,17 +34,17 @@ from side4video.tracking.tags import KEY_TAG
 
 EVENTS, METRICS, ARTIFACTS = "run.jsonl", "metrics.csv", "artifacts"
 MIN_PREFIX = 4
-"""Characters of an id that may stand for all of it."""
+"""Minimum characters of the start of an id."""
 
 
 class FileStore:
-    """One experiment of a folder of runs (`tracking.run_store.RunStore`)."""
+    """An experiment in a folder of runs (`tracking.run_store.RunStore`)."""
 
     def __init__(self, folder: Path | str, experiment: str = "side4video") -> None:
         self.folder, self.experiment = Path(folder).expanduser().absolute(), experiment
         self.uri = str(self.folder)
         self._stored: dict[str, set[tuple[str, int]]] = {}
-        """Key and step of the metrics that a run holds."""
+        """Keys and steps of stored metrics, by run."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (str(self.folder), self.experiment))
@@ -141,7 +141,7 @@ class FileStore:
         """See `RunLogger`."""
         self._stored.pop(run_id, None)
 
-    def flush(self, run_id: str = "") -> int:  # noqa: ARG002 - nothing waits for a disk
+    def flush(self, run_id: str = "") -> int:  # noqa: ARG002 - nothing is queued
         """See `RunLogger`."""
         return 0
 
@@ -250,7 +250,7 @@ def _now() -> int:
 
 
 def _append_text(file: Path, text: str) -> None:
-    """Append whole lines; half a line, which a killed process left, is ended first so that it spoils no other."""
+    """Append lines. If a killed process left an incomplete line, end it first."""
     with file.open("a+b") as stream:
         if stream.tell():
             stream.seek(-1, os.SEEK_END)

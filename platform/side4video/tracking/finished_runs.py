@@ -1,15 +1,15 @@
-"""Which experiments have a result already: the store of runs is the ledger, there is no other.
+"""Finds experiments that have a result already, in the run store.
 
-An experiment is known by its digest, the fingerprint of its data and its weights; a run of it that finished is its
-result, whoever ran it: another sweep, or a command of its own. Runs that a scheduler stopped are no results.
+An experiment is identified by its digest, the fingerprint of its data, and its weights. Any finished run of it is its
+result, from any sweep or command. Runs that a scheduler stopped are no results.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from side4video.spec.experiment import Experiment
 from side4video.spec.arm import Arm
+from side4video.spec.experiment import Experiment
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.sweep_logger import children_of, has_ended
 from side4video.tracking.tags import DIGEST_TAG, FINGERPRINT_TAG, REUSED_TAG, STATE_TAG, WEIGHTS_TAG
@@ -17,10 +17,10 @@ from side4video.tracking.tags import DIGEST_TAG, FINGERPRINT_TAG, REUSED_TAG, ST
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """What a run measured at the end of an epoch."""
+    """Metrics of a run at the end of an epoch."""
 
     epoch: int
-    """From 0."""
+    """Counted from 0."""
     metrics: dict[str, float]
 
 
@@ -28,9 +28,9 @@ def finished_runs(store: RunStore, experiments: Collection[Experiment], *, finge
     """The newest result of each experiment that has one, by digest.
 
     Args:
-        store: Where runs are; all its experiments are looked through.
-        experiments: Which are asked for.
-        fingerprint: Of the data as they are now.
+        store: The run store; all its experiments are searched.
+        experiments: The experiments to find.
+        fingerprint: Fingerprint of the current data.
     """
     wanted = {spec.digest(): spec.backbone.weights.identity() for spec in experiments}
     tags = {STATE_TAG: "finished", FINGERPRINT_TAG: fingerprint}
@@ -45,14 +45,14 @@ def finished_runs(store: RunStore, experiments: Collection[Experiment], *, finge
 
 
 def metric_history(store: RunStore, run_id: str, metric: str) -> list[EpochMetrics]:
-    """A run's metric at each epoch that was evaluated, with the epoch."""
+    """A run's metric at each evaluated epoch."""
     epochs = {each.step: int(each.value) for each in store.history(run_id, "eval/epoch")}
     values = {each.step: each.value for each in store.history(run_id, metric)}
     return [EpochMetrics(epochs[step], {metric: values[step]}) for step in sorted(epochs.keys() & values.keys())]
 
 
 def correct_predictions(text: str) -> dict[int, bool]:
-    """By video index, whether top-1 was right: of the text of `predictions.csv`."""
+    """Whether top-1 is correct, by video index, from the text of `predictions.csv`."""
     import csv
 
     rows: list[dict[str, Any]] = list(csv.DictReader(text.splitlines()))
@@ -62,7 +62,7 @@ def correct_predictions(text: str) -> dict[int, bool]:
 def completed_arms(store: RunStore, key: str, arms: Sequence[Arm], *, fingerprint: str) -> dict[str, StoredRun]:
     """The runs of arms that have a result, by arm key.
 
-    They are this sweep's own, or other runs of the same experiments that finished (`StoredRun.is_in_sweep` tells).
+    They are runs of this sweep, or finished runs of the same experiments elsewhere (see `StoredRun.is_in_sweep`).
     """
     own = {
         digest: run

@@ -1,4 +1,4 @@
-"""The MLflow side of a run: one record a student, begun before the work, fed while it goes on, closed after it."""
+"""Logs a pack: one run in the store for each student, from the start to the result."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,43 +27,43 @@ from side4video.tracking.tags import (
 )
 
 PREDICTED = {
-    "peak_memory_gib": "plan/peak_memory_gib",  # the first one is what MLflow's comparison shows at first
+    "peak_memory_gib": "plan/peak_memory_gib",  # MLflow's comparison shows the first one by default
     "trainable_parameters": "plan/trainable_parameters",
     "multiply_adds": "plan/multiply_adds_per_view",
     "multiply_adds_all_views": "plan/multiply_adds_all_views",
     "held_for_backward_gib": "plan/held_for_backward_gib",
 }
-"""Predicted figures, logged beside the measured ones (`model/*`, `memory/*`)."""
+"""Fields of a plan and their metrics, logged beside the measured ones (`model/*`, `memory/*`)."""
 
 
 @dataclass(frozen=True)
 class ArmRunInfo:
-    """A student's place in a sweep."""
+    """How an arm's run belongs to its sweep."""
 
     parent: str
-    """The sweep's run."""
+    """Id of the sweep's run."""
     key: str
-    """What the student's record is known by, whoever begins it."""
+    """Identifies the arm's run, also after a restart."""
     name: str
-    """What it is called below the sweep: MLflow's tables have room for little."""
+    """The run's name: short, for MLflow's tables."""
     tags: Mapping[str, str]
     params: Mapping[str, Any]
-    """Beside the document's: the swept fields under their short names."""
+    """Swept fields under short names, in addition to the spec."""
     predicted: Mapping[str, float]
-    """Figures of the pack, beside those of the student alone."""
+    """Predicted metrics of the pack, in addition to those of the student alone."""
 
 
 @dataclass(frozen=True)
 class PackLogger:
-    """The MLflow runs of a pack's students. It pickles: the process that hears of an epoch's end writes it."""
+    """The runs of a pack's students. It is picklable, because on Ray another process logs the epochs."""
 
     store: RunStore
     run_ids: Mapping[str, str]
     about: Mapping[str, RunSummary] = field(default_factory=dict)
-    """What is known of each before it begins."""
+    """A summary of each student for its description."""
 
     def log(self, metrics: Mapping[str, Sequence[Metric]], notes: Sequence[str] = ()) -> None:
-        """Store points, and how the run went; a value that is there already is not stored twice."""
+        """Log metrics and notes. Values that are stored already are ignored."""
         for name, series in metrics.items():
             if series:
                 self.store.log(self.run_ids[name], list(series))
@@ -71,9 +71,9 @@ class PackLogger:
                 self.store.set_tags(self.run_ids[name], {NOTES_TAG: "\n".join(notes)})
 
     def close(self, name: str, result: Mapping[str, Any], checkpoint: Path | None) -> None:
-        """Store how a student ended, with its best weights, predictions and checkpoint as artifacts."""
+        """Log the result of a student, with its best weights, predictions and checkpoint."""
         run_id = self.run_ids[name]
-        self.store.forget(run_id)  # on Ray, another process took the points
+        self.store.forget(run_id)  # on Ray, another process logged metrics
         last = result["steps"] - 1
         final = {f"memory/{key}": value for key, value in result["memory"].items()}
         final |= {f"time/mean_{key}": value for key, value in result["time"].items()}
@@ -96,7 +96,7 @@ class PackLogger:
         self.store.finish(run_id, "FAILED" if result["state"] == "diverged" else "FINISHED")
 
     def fail(self, reason: str, *, killed: bool = False) -> None:
-        """Say that the work ended without a result."""
+        """Log that the training ended without a result."""
         for name, run_id in self.run_ids.items():
             tags = {STATE_TAG: "interrupted" if killed else "failed", "failure": reason[:2000]}
             if name in self.about:
@@ -114,18 +114,18 @@ def open_pack_logger(
     resume: bool = False,
     arm_runs: Mapping[str, ArmRunInfo] = MappingProxyType({}),
 ) -> PackLogger:
-    """Begin (or continue) the record of each student.
+    """Start or continue the run of each student.
 
     Args:
         experiments: By student name.
-        plans: What was predicted for each, as the planner's JSON.
-        fingerprint: Of the data set.
-        checkpoint_folder: Where checkpoints go; resuming finds them there.
-        resume: Continue the unfinished run at this place instead of making a new one.
-        arm_runs: Of those that belong to a sweep, what it knows of them.
+        plans: The plan of each, as JSON values.
+        fingerprint: Fingerprint of the data set.
+        checkpoint_folder: Folder or URI of the checkpoints.
+        resume: Whether to continue the unfinished run with these checkpoints instead of starting a new one.
+        arm_runs: For students that are arms of a sweep, how their runs belong to it.
     """
     store = open_store(next(iter(experiments.values())).tracking).prepare()
-    store.flush()  # of runs that ended while the store was away
+    store.flush()  # deliver what runs logged during an outage
     environment, command = describe(), current_command()
     run_ids, about = {}, {}
     for name, spec in experiments.items():
@@ -164,7 +164,7 @@ def open_pack_logger(
 
 
 def _tags_of(spec: Experiment) -> dict[str, str]:
-    """What the document alone says."""
+    """Tags that depend on the spec alone."""
     return {
         DIGEST_TAG: spec.digest(),
         LINEAGE_TAG: spec.digest(ignore_workers=True),
@@ -179,7 +179,7 @@ def _tags_of(spec: Experiment) -> dict[str, str]:
 
 
 def _source(environment: Mapping[str, str], command: str) -> dict[str, str]:
-    """What MLflow's pages show as the source of a run."""
+    """The tags of a run's source in MLflow's pages."""
     commit = environment["commit"].partition("+")[0]
     known = {compat.COMMIT_TAG: commit} if commit != "unknown" else {}
     return known | (
@@ -190,7 +190,7 @@ def _source(environment: Mapping[str, str], command: str) -> dict[str, str]:
 
 
 def find_unfinished(spec: Experiment) -> StoredRun | None:
-    """The newest run that did not finish of exactly this experiment, else of it on another number of workers."""
+    """The newest unfinished run of this experiment, else of the same experiment with another number of workers."""
     store = open_store(spec.tracking).prepare()
     for tag, digest in ((DIGEST_TAG, spec.digest()), (LINEAGE_TAG, spec.digest(ignore_workers=True))):
         for run in store.runs(tags={tag: digest}):
@@ -200,7 +200,7 @@ def find_unfinished(spec: Experiment) -> StoredRun | None:
 
 
 def _digest_now(store: RunStore, key: str, spec: Experiment) -> str:
-    """The digest of a record that is gone on with; on another number of workers it is neither experiment's result."""
+    """The digest of a resumed run. On another number of workers it is a result of neither experiment."""
     before = next((run.tags.get(DIGEST_TAG, "") for run in store.runs(tags={KEY_TAG: key})), "")
     same = before in ("", spec.digest())
     return (
@@ -213,7 +213,7 @@ def _digest_now(store: RunStore, key: str, spec: Experiment) -> str:
 
 
 def _log_weights(store: RunStore, run_id: str, checkpoint: Path, name: str, *, is_finished: bool) -> None:
-    """A student's part of a pack's checkpoint; the optimizer's state only where somebody may go on from it."""
+    """Log a student's part of a checkpoint, with the optimizer's state only if the run is not finished."""
     store.log_file(run_id, checkpoint / "checkpoint.json", "checkpoint/checkpoint.json")
     for file in sorted((checkpoint / name).iterdir()):
         if not is_finished or file.name != "optimizer.safetensors":

@@ -1,8 +1,7 @@
-"""Secrets never reach a parameter, a tag or an artifact.
+"""Removes secrets from parameters, tags and artifacts.
 
-What is hidden: text under a name that says it is a secret, the user and password of a URI, signatures and tokens
-in a URI's query, and strings of the well-known shapes of access keys. Numbers, booleans and names that speak of
-model tokens (`class_token`) stay.
+Hidden are: text under names of secrets, user and password of a URI, signatures and tokens in a URI's query, and strings
+that look like well-known access keys. Numbers, booleans and names of model tokens (`class_token`) are kept.
 """
 
 import re
@@ -10,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 HIDDEN = "[hidden]"
-"""What stands where a secret stood."""
+"""Replaces a secret."""
 
 _SECRET_WORDS = {"password", "passwd", "passphrase", "pwd", "secret", "secrets", "credential", "credentials", "apikey"}
 _KEY_OWNERS = {"access", "api", "auth", "encryption", "private", "secret", "ssh", "signing"}
@@ -32,7 +31,7 @@ _VALUE = re.compile(r"""'[^']*'|"[^"]*"|[^\s'",}\]]+""")
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a key's own name (the last part of a dotted path) says that its value is a secret."""
+    """Whether the last part of a dotted name is a name for secrets."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.rsplit(".", 1)[-1])
     words = [word for word in re.split(r"[^a-z0-9]+", spaced.lower()) if word]
     if not words:
@@ -51,7 +50,7 @@ def redact_text(text: str) -> str:
 
 
 def redact_command(text: str) -> str:
-    """A command line without secrets: those of `redact_text`, and what is given to names that say they are secret.
+    """A command line without secrets: those of `redact_text`, and values of names for secrets.
 
     So `--set tracking.password=x`, `HF_TOKEN=x`, `--api-key x` and `{"password": "x"}` lose their values.
     """
@@ -69,11 +68,11 @@ def redact(document: Any, name: str = "") -> Any:
     """A copy of a JSON-like document (mappings, sequences, scalars) with every secret hidden.
 
     Args:
-        document: the document, or a part of it.
-        name: the key under which this part stands.
+        document: The document, or a part of it.
+        name: The key of this part.
     """
     if isinstance(document, Mapping):
-        # What lies under `secrets:` is secret whatever its own name says.
+        # Everything below a name for secrets is hidden.
         hides_all = is_secret_name(name)
         return {key: redact(value, name if hides_all else str(key)) for key, value in document.items()}
     if isinstance(document, Sequence) and not isinstance(document, str | bytes):

@@ -1,4 +1,4 @@
-"""The protocols of a store of runs; `tracking.mlflow.store` and `tracking.file_store` implement them."""
+"""The protocols of a run store; `tracking.mlflow.store` and `tracking.file_store` implement them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run as the store holds it."""
+    """A run in the store."""
 
     run_id: str
     name: str
@@ -21,7 +21,7 @@ class StoredRun:
     """RUNNING, SCHEDULED, FINISHED, FAILED or KILLED."""
     params: Mapping[str, str]
     metrics: Mapping[str, float]
-    """The latest value of each."""
+    """The latest values."""
     tags: Mapping[str, str]
     artifact_uri: str
     experiment_id: str
@@ -35,7 +35,7 @@ class StoredRun:
 
 
 class RunLogger(Protocol):
-    """Writes runs. Writing the same twice is the same as once; an outage of a server is not an error."""
+    """Writes runs. Writes are idempotent. An outage of a server is not an error: writes are delivered later."""
 
     def start_run(
         self,
@@ -56,8 +56,8 @@ class RunLogger(Protocol):
             tags: Further tags.
             params: A nested document.
             parent: The id of the run that it belongs to.
-            resume: Whether an unfinished run of this key is continued; otherwise a new one is made.
-            reopen_finished: Whether a finished one is continued too.
+            resume: Whether to continue an unfinished run of this key; otherwise a new one is created.
+            reopen_finished: Whether to continue a finished run too.
 
         Returns:
             The run's id.
@@ -65,19 +65,19 @@ class RunLogger(Protocol):
         ...
 
     def log(self, run_id: str, metrics: Sequence[Metric]) -> None:
-        """Store metrics; of one key and step the first value stays."""
+        """Store metrics. The first value of a key and step is kept."""
         ...
 
     def log_params(self, run_id: str, document: Mapping[str, Any]) -> None:
-        """Store a nested document under dotted names, secrets hidden; the first value of a name stays."""
+        """Store a nested document under dotted names, without secrets. The first value of a name is kept."""
         ...
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Set tags, secrets hidden; the newest value of a tag stays."""
+        """Set tags, without secrets. The newest value of a tag is kept."""
         ...
 
     def log_json(self, run_id: str, document: Any, artifact_path: str) -> None:
-        """Store a JSON document as an artifact, secrets hidden."""
+        """Store a JSON document as an artifact, without secrets."""
         ...
 
     def log_file(self, run_id: str, path: Path | str, artifact_path: str = "") -> None:
@@ -85,15 +85,15 @@ class RunLogger(Protocol):
         ...
 
     def finish(self, run_id: str, status: Status = "FINISHED") -> None:
-        """Store how the run ended."""
+        """Set the final status."""
         ...
 
     def forget(self, run_id: str) -> None:
-        """Drop what is remembered of a run's stored metrics: another process has written some."""
+        """Clear the cache of a run's stored metrics, because another process has written some."""
         ...
 
     def flush(self, run_id: str = "") -> int:
-        """Deliver what waits for a server, of one run or of all; the number of records that still wait."""
+        """Deliver queued writes of one run or of all; returns the number of those still queued."""
         ...
 
 
@@ -104,7 +104,7 @@ class RunStore(RunLogger, Protocol):
     experiment: str
 
     def prepare(self) -> Self:
-        """Make what is not there yet (folders, tables, the experiment).
+        """Create missing folders, tables and the experiment.
 
         Raises:
             InputError: If it cannot be reached or written.
@@ -137,7 +137,7 @@ class RunStore(RunLogger, Protocol):
             status: Only runs of this status.
             tags: Only runs whose tags have these values.
             with_tags: Only runs that have these tags.
-            all_experiments: Of all experiments, not only this one.
+            all_experiments: Whether to search all experiments, not only this one.
             limit: The largest number of runs.
         """
         ...
@@ -155,7 +155,7 @@ class RunStore(RunLogger, Protocol):
         ...
 
     def download(self, run_id: str, artifact: str, folder: Path | str) -> Path:
-        """Copy an artifact, a file or a folder, below `folder`; its path there.
+        """Copy an artifact, a file or a folder, below `folder`; returns its path.
 
         Raises:
             InputError: If the run has no such artifact.
@@ -163,5 +163,5 @@ class RunStore(RunLogger, Protocol):
         ...
 
     def save_sweep_view(self, key: str, runs: Sequence[StoredRun], *, metric: str) -> list[str]:
-        """Save a view of a sweep's arms, if the store has pages; the metrics that it shows."""
+        """Save a view of a sweep's arms, if the store has pages; returns the metrics of the view."""
         ...

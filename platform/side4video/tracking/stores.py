@@ -1,4 +1,4 @@
-"""The store that a spec or a command line names. A new kind of store is a case here and a spec in `spec.tracking`."""
+"""Opens the store of a spec or of a command line. A new kind of store is a case here and a spec in `spec.tracking`."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from side4video.tracking.run_store import RunStore
 
 
 def open_store(spec: Tracking) -> RunStore:
-    """The store of a spec's tracking section; nothing is made before `prepare`."""
+    """The store of a spec's tracking section. `prepare` creates it."""
     match spec:
         case MLflowTrackingSpec():
             return MLflowStore(spec.uri, spec.experiment)
@@ -19,7 +19,7 @@ def open_store(spec: Tracking) -> RunStore:
 
 
 def store_at(uri: str = "") -> RunStore:
-    """The store that a command's `--uri` names: a folder of `kind: files`, or else MLflow's; empty: the default."""
+    """The store at a command's `--uri`: a folder of `kind: files`, else an MLflow address; empty: the default."""
     if uri and "://" not in uri and Path(uri).expanduser().is_dir():
         return FileStore(uri)
     return MLflowStore(uri)

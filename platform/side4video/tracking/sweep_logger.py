@@ -1,7 +1,7 @@
-"""A sweep in the store: one run for the sweep, below it one for each arm.
+"""Logs a sweep: one run for the sweep, and below it one for each arm.
 
-The same sweep begun again goes on with the same runs: what is in them says which arms are done and where the
-checkpoints of the others lie.
+If a sweep is started again, it continues these runs. They tell which arms are done, and where the checkpoints of the
+others are.
 """
 
 import logging
@@ -43,21 +43,21 @@ from side4video.tracking.tags import (
 log = logging.getLogger(__name__)
 
 COPIED = ("predictions.csv", "views.csv", "class_accuracy.json", "spec.json", "plan.json")
-"""Artifacts that an arm takes over with a result."""
+"""Artifacts that are copied with a result."""
 COMPARISON = "comparison.md"
-"""The report's table among a sweep's artifacts."""
+"""The sweep's artifact with the report's table."""
 CURVES = "eval/"
-"""Metrics that it takes over whole, not only their last values."""
+"""Metrics with this prefix are copied with their history, others with the last value."""
 
 
 @dataclass(frozen=True)
 class SweepLogger:
-    """The runs of a sweep."""
+    """The runs of a sweep in the store."""
 
     store: RunStore
     parent: str
     key: str
-    """What the sweep is known by."""
+    """Identifies the sweep."""
 
     def children(self) -> dict[str, StoredRun]:
         """The newest run of each arm, by the arm's key."""
@@ -66,13 +66,13 @@ class SweepLogger:
     def arm_run_info(
         self, arm: Arm, *, swept: Mapping[str, Any], pack: str, predicted: Mapping[str, float]
     ) -> ArmRunInfo:
-        """What an arm's record says of the sweep.
+        """How an arm's run belongs to this sweep.
 
         Args:
             arm: The arm.
-            swept: What the sweep varies, as it is in this arm.
+            swept: The arm's values of the swept fields.
             pack: The pack's id.
-            predicted: Figures of the pack.
+            predicted: Predicted metrics of the pack.
         """
         return ArmRunInfo(
             parent=self.parent,
@@ -84,13 +84,13 @@ class SweepLogger:
         )
 
     def copy_result(self, arm: Arm, source: StoredRun, swept: Mapping[str, Any]) -> None:
-        """Take over a result from elsewhere: a run below this sweep, with the other's figures and predictions.
+        """Copy the result of another run into a run of this sweep, with metrics and predictions.
 
-        Evaluations come epoch by epoch: whoever decides on arms is to hear of all of them, next time too.
+        Evaluations are copied for all epochs, because schedulers and Optuna need them when the sweep is resumed.
         """
         arm_run = self.arm_run_info(arm, swept=swept, pack="", predicted={})
-        kept = {name: value for name, value in source.tags.items() if not name.startswith("mlflow.")}
-        tags = {**kept, **arm_run.tags, REUSED_TAG: source.run_id}
+        source_tags = {name: value for name, value in source.tags.items() if not name.startswith("mlflow.")}
+        tags = {**source_tags, **arm_run.tags, REUSED_TAG: source.run_id}
         run_id = self.store.start_run(
             name=arm_run.name,
             key=arm_run.key,
@@ -98,10 +98,10 @@ class SweepLogger:
             params={**arm_run.params, **arm.experiment.resolved()},
             parent=self.parent,
         )
-        told = [Metric.now(name, value, 0) for name, value in source.metrics.items() if not name.startswith(CURVES)]
+        metrics = [Metric.now(name, value, 0) for name, value in source.metrics.items() if not name.startswith(CURVES)]
         for name in (name for name in source.metrics if name.startswith(CURVES)):
-            told += self.store.history(source.run_id, name)
-        self.store.log(run_id, told)
+            metrics += self.store.history(source.run_id, name)
+        self.store.log(run_id, metrics)
         note = reused_description(source.tags.get(DESCRIPTION_TAG, ""), source.run_id, source.experiment_id)
         self.store.set_tags(run_id, {DESCRIPTION_TAG: note})
         with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
@@ -115,7 +115,7 @@ class SweepLogger:
     def close(
         self, *, is_complete: bool, artifacts: Sequence[Path], figures: Mapping[str, float], metric: str = ""
     ) -> None:
-        """Store what the sweep found, beside how it ended; and describe it, if it was compared by a metric."""
+        """Log the sweep's result and artifacts. With a metric, also write its description."""
         for artifact in artifacts:
             self.store.log_file(self.parent, artifact)
         if metric:
@@ -147,13 +147,13 @@ class SweepLogger:
         self.store.set_tags(self.parent, {DESCRIPTION_TAG: note})
 
     def interrupt(self) -> None:
-        """Say that somebody ended the sweep before it was over."""
+        """Log that the sweep was interrupted."""
         self.store.set_tags(self.parent, {STATE_TAG: "interrupted"})
         self.store.finish(self.parent, "KILLED")
 
 
 def children_of(store: RunStore, key: str) -> dict[str, StoredRun]:
-    """The newest run of each arm of a sweep, by the arm's key; none where the sweep was never begun."""
+    """The newest run of each arm of a sweep, by the arm's key; empty if the sweep was never started."""
     runs: dict[str, StoredRun] = {}
     for run in store.runs(tags={SWEEP_TAG: key}, with_tags=(DIGEST_TAG,)):
         runs.setdefault(run.tags[DIGEST_TAG], run)
@@ -161,11 +161,11 @@ def children_of(store: RunStore, key: str) -> dict[str, StoredRun]:
 
 
 def open_sweep_logger(sweep: Sweep, *, key: str, plan: Mapping[str, Any]) -> SweepLogger:
-    """Begin the sweep's run, or go on with it.
+    """Start or continue the sweep's run.
 
     Args:
         sweep: The sweep.
-        key: What it is known by.
+        key: Identifies the sweep.
         plan: Its plan, as JSON values.
     """
     store = open_store(sweep.base_experiment.tracking).prepare()
@@ -182,17 +182,19 @@ def open_sweep_logger(sweep: Sweep, *, key: str, plan: Mapping[str, Any]) -> Swe
     return SweepLogger(store, parent, key)
 
 
-def has_ended(run: StoredRun) -> bool:
-    """Whether an arm's run is whole: its state says how it ended before its last files are stored."""
-    return run.status != "RUNNING" and run.tags.get(STATE_TAG) in ENDED_STATES
+def has_ended(run: StoredRun, *, states: Collection[str] = ENDED_STATES) -> bool:
+    """Whether an arm's run is complete. Its status is checked too, because the state is set before the last files."""
+    return run.status != "RUNNING" and run.tags.get(STATE_TAG) in states
 
 
-def unfinished_folders(children: Mapping[str, StoredRun], missing: Collection[str]) -> dict[str, list[str]]:
-    """Where the checkpoints of arms lie that were begun and not ended: the arms' keys by place."""
+def unfinished_folders(
+    children: Mapping[str, StoredRun], missing: Collection[str], *, states: Collection[str] = ENDED_STATES
+) -> dict[str, list[str]]:
+    """Checkpoint folders of unfinished arms, with the keys of their arms."""
     folders: dict[str, list[str]] = {}
     for key in missing:
         run = children.get(key)
-        if run is None or has_ended(run) or REUSED_TAG in run.tags:
+        if run is None or has_ended(run, states=states) or REUSED_TAG in run.tags:
             continue
         if CHECKPOINTS_TAG in run.tags:
             folders.setdefault(run.tags[CHECKPOINTS_TAG], []).append(key)
@@ -200,7 +202,7 @@ def unfinished_folders(children: Mapping[str, StoredRun], missing: Collection[st
 
 
 def swept_by_arm(arms: Sequence[Arm], fixed: Sequence[Arm] = ()) -> dict[str, dict[str, Any]]:
-    """What a sweep varies, as it is in each arm, by key: the same fields for every arm."""
+    """Values of the swept fields, by the arm's key; all arms have the same fields."""
     rows = [row for arm in (*fixed, *arms) for row in arm.rows]
     values = dict(zip((id(row) for row in rows), swept_values(rows), strict=True))
     return {arm.key: values[id(arm)] for arm in arms}

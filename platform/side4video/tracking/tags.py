@@ -1,4 +1,4 @@
-"""Tags of stored runs and experiments. Runs of earlier versions have them, so their names do not change."""
+"""Tags of stored runs and experiments. Their names must not change, because stored runs have them."""
 
 DIGEST_TAG = "side4video.digest"
 """The hash of everything in the experiment that can change its result."""
@@ -17,24 +17,24 @@ STATE_TAG = "state"
 ENDED_STATES = frozenset({"finished", "stopped", "diverged"})
 """States of an arm that the same sweep does not train again: it would end the same."""
 NOTES_TAG = "side4video.notes"
-"""How the run went (interruptions, damaged checkpoints, another number of workers), a line each."""
+"""Events of the run (interruptions, damaged checkpoints, another number of workers), one per line."""
 
 KEY_TAG = "side4video.key"
-"""Identifies the run, whichever process starts or resumes it."""
+"""Identifies a run when it is started or resumed."""
 RUN_KIND_TAG, SWEEP_KIND = "side4video.kind", "sweep"
-"""Tells the run of a sweep from the runs of its arms."""
+"""Marks the run of a sweep."""
 SWEEP_TAG = "side4video.sweep"
 """The key of the sweep that the run belongs to."""
 PACK_TAG = "side4video.pack"
 """The pack that the arm trained in."""
 ROWS_TAG = "side4video.rows"
-"""Table and label of each row of the sweep that the arm stands for."""
+"""Table and label of the arm's rows in the sweep."""
 REUSED_TAG = "side4video.reused_from"
 """The run that an arm's result was copied from."""
 
 EXPERIMENT_DESCRIPTION = (
-    "Runs of side4video. A sweep is a run with its arms folded below it; `side4video ui --sweep NAME` opens the arms "
-    "side by side.\n\n`eval/*` are the metrics of the newest evaluation and `best/*` those of the best one; `plan/*` "
-    "was predicted before the run, `memory/*` and `time/*` were measured. The fields that a sweep varies are the "
-    "parameters `arm/*`. Fractions are fractions, not percent."
+    "Runs of side4video. A sweep is a run with its arms below it; `side4video ui --sweep NAME` shows the arms side by "
+    "side.\n\n`eval/*` are the metrics of the newest evaluation and `best/*` those of the best one. `plan/*` was "
+    "predicted before the run; `memory/*` and `time/*` were measured. The parameters `arm/*` are the fields that a "
+    "sweep varies. Fractions are stored as fractions, not as percent."
 )

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from side4video.cli import evaluate as module
-from side4video.cli.evaluate import _Chosen, _comparability
+from side4video.cli.evaluate import _check_comparable, _Chosen
 from side4video.core.errors import InputError
 from tiny import DOCUMENT, tiny
 
@@ -23,22 +22,21 @@ SMOOTHING = ({"kind": "recognition"}, {"kind": "recognition", "label_smoothing":
 
 def test_other_texts_are_another_question():
     with pytest.raises(InputError) as caught:
-        _comparability(chosen(*WORDS))
+        _check_comparable(chosen(*WORDS))
     for word in ("runs: task.words: 32 in run-0 (00000000); 16 in run-1 (11111111)", "fix: evaluate them one by one"):
         assert word in str(caught.value)
 
 
 def test_another_task_is_another_question():
     with pytest.raises(InputError, match=r"runs: task\.kind: "):
-        _comparability(chosen(WORDS[0], SMOOTHING[0]))
+        _check_comparable(chosen(WORDS[0], SMOOTHING[0]))
 
 
-def test_twin_that_compares_nothing(monkeypatch):
-    monkeypatch.setattr(module, "differences", lambda compared, metrics=(): [])
-    assert _comparability(chosen(*WORDS)) == []
+def test_twin_that_compares_nothing():
+    assert _check_comparable(chosen(*WORDS), compare=lambda compared, metrics=(): []) == []
 
 
 def test_another_loss_is_said():
-    (note,) = _comparability(chosen(*SMOOTHING))
+    (note,) = _check_comparable(chosen(*SMOOTHING))
     assert note.startswith("eval/loss is not the same loss: task.label_smoothing is 0.1 in run-0")
-    assert _comparability(chosen(*SMOOTHING[:1], *SMOOTHING[:1])) == []
+    assert _check_comparable(chosen(*SMOOTHING[:1], *SMOOTHING[:1])) == []

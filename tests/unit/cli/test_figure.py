@@ -39,10 +39,12 @@ TIMES = {"time/mean_step_s": 0.5, "time/mean_backbone_s": 0.125, "time/mean_side
 def recorded(
     store, name, *, predictions="", state="finished", series=SERIES, times=TIMES, clips="the clips", **document
 ):
-    """The id of a run as a journal writes it."""
+    """The id of a run as a pack logger writes it."""
     spec = tiny(name=name, **document)
     plans = {"run": {**dict.fromkeys(PREDICTED, 1.0), "peak_memory_parts_gib": PARTS}}
-    pack_logger = open_pack_logger({"run": spec}, plans=plans, fingerprint=clips, place=f"/nowhere/{next(NUMBERS)}")
+    pack_logger = open_pack_logger(
+        {"run": spec}, plans=plans, fingerprint=clips, checkpoint_folder=f"/nowhere/{next(NUMBERS)}"
+    )
     run = pack_logger.run_ids["run"]
     points = [Metric(key, value, step, 1) for key, values in series.items() for step, value in values.items()]
     store.log(run, [*points, *(Metric(key, value, 7, 1) for key, value in times.items())])

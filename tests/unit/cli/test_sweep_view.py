@@ -1,13 +1,13 @@
 """What one sees of a sweep: every arm on a terminal, few lines in a log, and before it what it will take."""
 
 import io
+import time
 
 import pytest
 from rich.console import Console
 
 import sweeps
-from side4video.cli import sweep_view as module
-from side4video.cli.sweep_quote import quote
+from side4video.cli.sweep_plan import plan_tables
 from side4video.cli.sweep_view import SweepView
 from side4video.planning import packs
 from side4video.planning.sweep import plan_sweep
@@ -25,8 +25,8 @@ def arms(count):
     return sweeps.make_sweep("s", {"seed": 0}, tables={"t": {"arms": rows}}).arms
 
 
-def view(*, is_terminal, metric="eval/top1", mode="max", height=40):
-    made = SweepView("a sweep", metric, mode=mode, videos_a_step=8)
+def view(*, is_terminal, metric="eval/top1", mode="max", height=40, kind=SweepView):
+    made = kind("a sweep", metric, mode=mode, videos_per_step=8)
     made.console = Console(file=io.StringIO(), width=100, height=height, force_terminal=is_terminal, color_system=None)
     return made
 
@@ -54,7 +54,7 @@ def begin(made, count=4):
     known = arms(count)
     made.add_arms(known, {known[0].key: "done before"})
     names = [arm.short_key for arm in known[1:]]
-    made.report(pack="p", phase="opening the records", arms=names)
+    made.report(pack="p", phase="creating the runs", arms=names)
     return names
 
 
@@ -88,9 +88,9 @@ def test_every_arm_has_a_state():
     assert "4 of 4 arms ended" in seen(made)
 
 
-def best_of(mode):
+def best_of(mode, **options):
     """What the table says of an arm that got worse, then better, than it began."""
-    made = view(is_terminal=True, mode=mode)
+    made = view(is_terminal=True, mode=mode, **options)
     name = begin(made)[0]
     for epoch, value in enumerate((0.5, 0.25, 0.75, 0.625)):
         made.report(**evaluated(epoch, {name: value}))
@@ -102,12 +102,15 @@ def test_epoch_metric_and_best_are_shown():
     assert best_of("min") == "4 0.625 0.250 waiting"
 
 
-def test_twin_that_calls_the_last_the_best(monkeypatch):
-    def last(*numbers, **more):
-        return numbers[-1] if len(numbers) == 2 else max(*numbers, **more)
+class LastIsBest(SweepView):
+    def report(self, phase, done=0, total=0, **details):
+        super().report(phase, done, total, **details)
+        for arm in self.arms.values():
+            arm.best = arm.metric
 
-    monkeypatch.setattr(module, "max", last, raising=False)
-    assert best_of("max") != "4 0.625 0.750 waiting"
+
+def test_twin_that_calls_the_last_the_best():
+    assert best_of("max", kind=LastIsBest) != "4 0.625 0.750 waiting"
 
 
 def test_a_pack_says_how_far_how_fast_and_how_long_still():
@@ -115,14 +118,14 @@ def test_a_pack_says_how_far_how_fast_and_how_long_still():
     names = begin(made)
     made.report(**training(5, names))
     assert "pack 1: 3 arms on one pass: training 5/20 · 4.0 clips/s · 30 s left" in seen(made)
-    made.report(pack="p", phase="keeping features, clips", done=8, total=24)
-    assert "pack 1: 3 arms on one pass: keeping features, clips 8/24\n" in seen(made).replace("  ", "")
+    made.report(pack="p", phase="caching features, clips", done=8, total=24)
+    assert "pack 1: 3 arms on one pass: caching features, clips 8/24\n" in seen(made).replace("  ", "")
 
 
 def test_packs_side_by_side_have_a_line_each_until_they_end():
     made = view(is_terminal=True)
     names = begin(made)
-    made.report(pack="q", phase="opening the records", arms=["alone"])
+    made.report(pack="q", phase="creating the runs", arms=["alone"])
     made.report(**training(5, ["alone"], pack="q"))
     made.report(**training(7, names))
     lines = [line.strip() for line in seen(made).splitlines() if line.startswith("pack")]
@@ -135,8 +138,8 @@ def test_packs_side_by_side_have_a_line_each_until_they_end():
     assert "pack 2" in seen(made)
 
 
-def state_after_leaving():
-    made = view(is_terminal=True)
+def state_after_leaving(**options):
+    made = view(is_terminal=True, **options)
     names = begin(made)
     made.report(**training(5, names))
     made.report(**training(6, names[1:]))
@@ -147,9 +150,13 @@ def test_an_arm_that_leaves_the_losses_was_stopped():
     assert state_after_leaving() == ["stopped", "training", "training"]
 
 
-def test_twin_that_does_not_look_who_trains(monkeypatch):
-    monkeypatch.setattr(SweepView, "_update_states", lambda self, pack, losses: None)
-    assert state_after_leaving() != ["stopped", "training", "training"]
+class IgnoresLosses(SweepView):
+    def report(self, phase, done=0, total=0, *, losses=None, **details):
+        super().report(phase, done, total, **details)
+
+
+def test_twin_that_does_not_look_who_trains():
+    assert state_after_leaving(kind=IgnoresLosses) != ["stopped", "training", "training"]
 
 
 def test_a_step_without_losses_stops_nobody():
@@ -176,9 +183,9 @@ def test_what_the_sweep_does_between_packs_is_shown():
 # ---- more arms than there is room for
 
 
-def crowd(height=16):
+def crowd(height=16, **options):
     """Thirty arms, of which the last two train and are the worst, on a terminal of few lines; `wide` is the best."""
-    made = view(is_terminal=True, height=height)
+    made = view(is_terminal=True, height=height, **options)
     names = begin(made, 30)
     made.report(**training(1, names))
     made.report(
@@ -198,9 +205,13 @@ def test_a_table_with_more_arms_than_lines_shows_those_at_work_and_the_best():
     assert f"… and {30 - len(shown)} more" in seen(made)
 
 
-def test_twin_that_shows_the_first_ones(monkeypatch):
-    monkeypatch.setattr(SweepView, "_rows_that_fit", lambda self, count: list(self.arms.values())[: count - 1])
-    assert "t: arm 29" not in seen(crowd())
+class ShowsFirstArms(SweepView):
+    def _visible_arms(self, count):
+        return list(self.arms.values())[: count - 1]
+
+
+def test_twin_that_shows_the_first_ones():
+    assert "t: arm 29" not in seen(crowd(kind=ShowsFirstArms))
 
 
 def test_arms_keep_their_order_however_many_are_left_out():
@@ -217,8 +228,8 @@ def test_a_very_low_terminal_still_shows_five_arms(height):
 # ---- a log
 
 
-def log(messages, *, metric="eval/top1", mode="max"):
-    made = view(is_terminal=False, metric=metric, mode=mode)
+def log(messages, **options):
+    made = view(is_terminal=False, **options)
     with made:
         names = begin(made)
         for message in messages(names):
@@ -239,7 +250,7 @@ def test_a_log_has_a_line_a_phase_and_one_an_evaluated_epoch():
         yield {"phase": "comparing the arms"}
 
     assert log(messages) == [
-        "a sweep: pack 1: opening the records",
+        "a sweep: pack 1: creating the runs",
         "a sweep: pack 1: loading the backbone",
         "a sweep: pack 1: training",
         "a sweep: epoch 1: best of 3 arms: t: deep, top1 0.750",
@@ -261,14 +272,17 @@ def test_a_log_gets_few_lines_a_second():
     assert len(log(hurry)) <= 5
 
 
-def test_twin_that_tells_every_step(monkeypatch):
-    monkeypatch.setattr(module, "LINE_EVERY_SECONDS", -1.0)
-    assert len(log(hurry)) > 100
+class PrintsEveryStep(SweepView):
+    seconds_per_line = -1.0
+
+
+def test_twin_that_tells_every_step():
+    assert len(log(hurry, kind=PrintsEveryStep)) > 100
 
 
 def test_a_log_says_now_and_then_how_far_a_pack_is(monkeypatch):
     clock = iter(range(0, 10_000, 4))
-    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     lines = [line for line in log(hurry) if "clips/s" in line]
     assert 50 < len(lines) < 200
     assert lines[0].startswith("a sweep: pack 1: 3 arms on one pass: training ")
@@ -277,7 +291,7 @@ def test_a_log_says_now_and_then_how_far_a_pack_is(monkeypatch):
 
 def test_lines_of_packs_side_by_side_name_their_pack():
     def messages(names):
-        yield {"pack": "q", "phase": "opening the records", "arms": ["x"]}
+        yield {"pack": "q", "phase": "creating the runs", "arms": ["x"]}
         yield training(1, names)
         yield training(1, ["x"], pack="q")
 
@@ -334,13 +348,8 @@ SPACE = {"optimization.learning_rate": {"kind": "log-uniform", "low": 1e-5, "hig
 RATES = [1e-4 * (number + 1) for number in range(30)]
 
 
-@pytest.fixture(scope="module")
-def plans():
-    """Plans of shapes that were made once."""
-    known = packs.cached_planner(10)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("side4video.planning.sweep.cached_planner", lambda classes: known)
-        yield
+PLANNER = packs.cached_planner(10)
+"""One planner for all tests: they plan the same shapes."""
 
 
 def quoted(*, done=(), width=100, **sweep):
@@ -348,7 +357,7 @@ def quoted(*, done=(), width=100, **sweep):
     made = sweeps.make_sweep("s", {"method": {"kind": "linear"}, "seed": 0}, **sweep)
     keys = [arm.key for arm in made.arms if arm.title in done]
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    console.print(quote(plan_sweep(made, classes=10, done=keys), made.spec))
+    console.print(plan_tables(plan_sweep(made, classes=10, done=keys, planner=PLANNER), made.spec))
     text = console.file.getvalue()
     assert all(len(line) <= width for line in text.splitlines())
     return "\n".join(" ".join(line.split()) for line in text.splitlines())
@@ -360,7 +369,6 @@ TABLES = {
 }
 
 
-@pytest.mark.usefixtures("plans")
 def test_the_quote_of_tables():
     text = quoted(tables=TABLES, reproduces="Table 9 [b]", done=["a: slow"])
     for line in (
@@ -374,7 +382,6 @@ def test_the_quote_of_tables():
     assert "a: slow" not in text.partition("speed-up\n")[2]
 
 
-@pytest.mark.usefixtures("plans")
 @pytest.mark.parametrize(
     ("packing", "line"),
     [
@@ -387,7 +394,6 @@ def test_the_quote_says_how_large_packs_are(packing, line):
     assert line in quoted(grid={"optimization.learning_rate": RATES}, packing=packing).splitlines()
 
 
-@pytest.mark.usefixtures("plans")
 @pytest.mark.parametrize("width", [80, 100, 160])
 def test_the_quote_of_many_packs_is_cut(width):
     text = quoted(grid={"optimization.learning_rate": RATES}, packing=2, scheduler="asha", width=width)
@@ -396,17 +402,14 @@ def test_the_quote_of_many_packs_is_cut(width):
     assert "peak, planned largest arm alone speed-up" in text
 
 
-@pytest.mark.usefixtures("plans")
 def test_the_quote_without_packing_says_so():
     assert "predicted speed-up none: packing is off" in quoted(tables=TABLES, packing="off").splitlines()
 
 
-@pytest.mark.usefixtures("plans")
 def test_the_quote_when_everything_is_done():
     assert "packs to train none: every arm has a result" in quoted(tables=TABLES, done=["a: base", "a: slow"])
 
 
-@pytest.mark.usefixtures("plans")
 def test_the_quote_of_a_search_says_what_it_stands_for():
     text = quoted(optuna={"arms": 20, "space": SPACE})
     assert "arms 20 rows, 20 distinct, 0 with a result already" in text.splitlines()
@@ -418,5 +421,5 @@ def test_the_quote_of_a_search_says_what_it_stands_for():
 def test_a_sweep_that_saves_nothing_says_that_it_will_not_pay():
     sweep = sweeps.make_sweep("s", {"method": {"kind": "full"}, "seed": 0}, grid={"seed": [0, 1]})
     console = Console(file=io.StringIO(), width=100, color_system=None)
-    console.print(quote(plan_sweep(sweep, classes=10), sweep.spec))
+    console.print(plan_tables(plan_sweep(sweep, classes=10), sweep.spec))
     assert "packing will not pay here: 1.00x in multiply-adds" in console.file.getvalue()

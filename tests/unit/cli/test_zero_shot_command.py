@@ -19,7 +19,7 @@ from side4video.core.progress import SILENT
 from side4video.data.streams.loader import EvaluationStream
 from side4video.engine.process_group import ProcessGroup
 from side4video.models.frozen_features import features_of_batch
-from side4video.models.networks import zero_shot as network_module
+from side4video.models.networks import pair as network_module
 from side4video.models.towers.text_tower import tokenise
 from side4video.run import build_student
 from side4video.runs.launch import launch

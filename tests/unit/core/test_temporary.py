@@ -25,7 +25,6 @@ with temporary_folder() as folder:
 def place(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(temporary.tempfile, "tempdir", None)
-    monkeypatch.setattr(temporary, "_GRACE_SECONDS", 0.0)
     yield tmp_path
     monkeypatch.undo()
     temporary.tempfile.tempdir = None
@@ -35,7 +34,7 @@ def test_it_goes_with_its_block(place):
     with temporary_folder() as folder:
         (folder / "file").write_text("x")
         assert folder.parent == place
-        remove_stale()
+        remove_stale(grace_seconds=0)
         assert (folder / "file").exists()
     assert list(place.iterdir()) == []
 
@@ -43,17 +42,16 @@ def test_it_goes_with_its_block(place):
 def test_a_killed_process_leaves_it_to_the_next(place):
     process = subprocess.Popen([sys.executable, "-c", HOLDS], stdout=subprocess.PIPE, text=True, env={**os.environ})
     folder = Path(process.stdout.readline().strip())
-    remove_stale()
+    remove_stale(grace_seconds=0)
     assert (folder / "file").exists()  # its process lives
     process.kill()
     process.communicate()
     assert folder.exists()
-    with temporary_folder():
+    with temporary_folder(grace_seconds=0):
         assert not folder.exists()
 
 
-def test_one_that_was_made_just_now_stays(place, monkeypatch):
-    monkeypatch.setattr(temporary, "_GRACE_SECONDS", 60.0)
+def test_one_that_was_made_just_now_stays(place):
     young = place / f"{temporary.PREFIX}young"
     young.mkdir()
     remove_stale()

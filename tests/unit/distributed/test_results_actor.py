@@ -1,6 +1,6 @@
 """Between packs and trials: everything reaches everybody, in an order that does not depend on who is faster.
 
-The hub is driven as Ray drives it, by coroutines that wait in it, without Ray.
+The actor is called as Ray calls it, by concurrent coroutines, without Ray.
 """
 
 import asyncio
@@ -9,7 +9,6 @@ import random
 import pytest
 
 from side4video.core.errors import Side4VideoError
-from side4video.distributed import results_actor as module
 from side4video.distributed.results_actor import ResultsActor
 
 PATIENCE = 10.0
@@ -33,7 +32,7 @@ async def pause(generator):
 
 
 class Cast:
-    """Packs and trials around a hub, and what happens in which order."""
+    """Packs and trials of a results actor, and the order of events."""
 
     def __init__(self, results_actor, *, seed=0, stops=None):
         """`stops` says after which epoch an arm is stopped, by channel."""
@@ -251,9 +250,13 @@ def test_a_stopped_arm_stays_stopped():
     assert play(scene()) == [["a"], ["a"]]
 
 
-def test_twin_that_keeps_a_stopped_arms_place(monkeypatch):
-    monkeypatch.setattr(ResultsActor, "_queue", lambda self, channel, index: self._order.append((channel, index)))
-    cast = Cast(ResultsActor(decides=True), stops={"a": 1})
+class KeepsStoppedArms(ResultsActor):
+    def _queue(self, channel, index):
+        self._order.append((channel, index))
+
+
+def test_twin_that_keeps_a_stopped_arms_place():
+    cast = Cast(KeepsStoppedArms(decides=True), stops={"a": 1})
 
     async def scene():
         await cast.all(cast.pack("a", "b"), cast.trial("a"), cast.trial("b"))
@@ -262,16 +265,15 @@ def test_twin_that_keeps_a_stopped_arms_place(monkeypatch):
         asyncio.run(asyncio.wait_for(scene(), 0.5))
 
 
-def test_a_decision_that_does_not_come_is_an_error_with_the_way_out(monkeypatch):
-    monkeypatch.setattr(module, "DECISION_SECONDS", 0.05)
-    results_actor = ResultsActor(decides=True)
+def test_a_decision_that_does_not_come_is_an_error_with_the_way_out():
+    results_actor = ResultsActor(decides=True, decision_seconds=0.05)
 
     async def scene():
         with pytest.raises(
-            Side4VideoError, match=r"not decided on epoch 4 within 0\.05 s · fix: .*same command goes on"
+            Side4VideoError, match=r"not decided on epoch 4 within 0\.05 s · fix: .*same command continues"
         ):
             await results_actor.decide(3, measured("a"))
-        # The hub can still be talked to.
+        # The actor still works.
         return await results_actor.next("a", 0)
 
     assert play(scene())["epoch"] == 4
@@ -308,9 +310,13 @@ def test_two_trials_of_one_arm_are_both_given_everything(decides, comes):
     assert cast.of("a") == cast.of("a~2") == cast.of("b") == ALL_OF_THREE
 
 
-def test_twin_whose_second_trial_does_not_catch_up(monkeypatch):
-    monkeypatch.setattr(ResultsActor, "_catch_up", lambda self, known, channel: None)
-    cast = Cast(ResultsActor(decides=False))
+class NeverCatchesUp(ResultsActor):
+    def _catch_up(self, known, channel):
+        pass
+
+
+def test_twin_whose_second_trial_does_not_catch_up():
+    cast = Cast(NeverCatchesUp(decides=False))
 
     async def scene():
         await cast.pack("a")

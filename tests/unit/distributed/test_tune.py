@@ -1,4 +1,4 @@
-"""Halving follows the document's metric and mode: in Ray Tune's scheduler, and in the order of the hub.
+"""Halving follows the document's metric and mode: in Ray Tune's scheduler, and in the order of the results actor.
 
 No cluster is started: Ray Tune's tuner and Ray itself are played.
 """
@@ -59,7 +59,7 @@ class Trial:
 def scheduler_of(spec, monkeypatch):
     """The scheduler of a sweep, told of metric and mode as Ray Tune tells it."""
     monkeypatch.setattr(tune, "Tuner", Tuner)
-    run_trials(spec, results_actor_name="hub", results_actor=None, arms=["a", "b"], batch=2, proposed=lambda *_: "")
+    run_trials(spec, results_actor_name="actor", results_actor=None, arms=["a", "b"], batch=2, proposed=lambda *_: "")
     config = Tuner.made
     config.scheduler.set_search_properties(config.metric, config.mode)
     return config.scheduler
@@ -84,7 +84,7 @@ def test_who_is_worse_by_the_documents_mode_is_stopped(mode, better, way, monkey
     assert found == {"first", "better"}
 
 
-# ---- the hub
+# ---- the results actor
 
 
 class Method:

@@ -105,4 +105,4 @@ def test_several_workers_agree_on_a_request_one_step_later():
 
     process = SimpleNamespace(world=2, is_first=False, all_reduce_max_async=all_reduce_max_async)
     checkpoint_timer = CheckpointTimer(SimpleNamespace(metrics_logger=SimpleNamespace(process=process)))
-    assert [checkpoint_timer.agreed_request() for _ in range(2)] == [StopRequest.NOTHING, StopRequest.LEAVE]
+    assert [checkpoint_timer.common_request() for _ in range(2)] == [StopRequest.NOTHING, StopRequest.LEAVE]

@@ -22,8 +22,8 @@ def steps(one, first, last):
     """Train, and hear of each step's gradients as the loop does."""
     for step in range(first, last):
         batch = [toys.make_batch(0, step)]
-        outcome = train_step(toys.make_pack(one), batch, step=step, plan=PLAN, timer=StepTimer(torch.device("cpu")))
-        one.check_gradient_norm(float(outcome.gradient_norms["a"]))
+        result = train_step(toys.make_pack(one), batch, step=step, plan=PLAN, timer=StepTimer(torch.device("cpu")))
+        one.check_gradient_norm(float(result.gradient_norms["a"]))
 
 
 def gone_on_from(one, folder):

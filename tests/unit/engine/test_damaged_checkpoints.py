@@ -79,7 +79,7 @@ def test_every_single_byte_of_the_document_counts(whole):
 
 
 def test_twin_without_checksums_reads_it(whole, monkeypatch):
-    monkeypatch.setattr(checkpoints, "damaged", lambda folder, files: [])
+    monkeypatch.setattr(checkpoints, "damaged_files", lambda folder, files: [])
     flip(whole / "a/weights.safetensors", -3)
     assert read_state(whole)["next_step"] == 3
 

@@ -79,12 +79,12 @@ def test_a_length_in_steps_that_cuts_the_last_epoch_short_is_evaluated_at_its_en
         evaluation={"every_epochs": every_epochs},
     )
     with torch.random.fork_rng(devices=[]):
-        outcome = run({"a": spec}, RunContext(ProcessGroup(), tmp_path, reports.append))["a"]
+        result = run({"a": spec}, RunContext(ProcessGroup(), tmp_path, reports.append))["a"]
     assert [(report.next_step, report.is_last) for report in reports] == [(5, False), (7, True)]
-    evaluated = [sorted({each.step for each in report.points["a"] if each.key == "eval/top1"}) for report in reports]
+    evaluated = [sorted({each.step for each in report.metrics["a"] if each.key == "eval/top1"}) for report in reports]
     assert evaluated == [[4] if every_epochs == 1 else [], [6]]
     assert reports[-1].latest["a"]["eval/epoch"] == 1
-    assert outcome.metrics["eval/epoch"] == 1
+    assert result.metrics["eval/epoch"] == 1
 
 
 class Stops(Listener):

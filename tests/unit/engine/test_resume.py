@@ -13,18 +13,18 @@ from side4video.engine.resume import ResumePosition, checkpoint_source, newest_v
 IDENTITY = {"backbone": "b", "digests": {"a": "d"}, "kin": {"a": "k"}, "world": 1}
 
 
-class Ending:
+class FakeEpochCallback:
     """The part of an epoch's end that hears of a resumed run."""
 
     def __init__(self, **identity):
         self.metrics_logger = SimpleNamespace(process=ProcessGroup())
-        self.identity, self.notes, self.heard = {**IDENTITY, **identity}, [], []
+        self.identity, self.notes, self.calls = {**IDENTITY, **identity}, [], []
 
     def restore(self, folder, state):
-        self.heard.append("restore")
+        self.calls.append("restore")
 
     def report_recent(self, state):
-        self.heard.append("report")
+        self.calls.append("report")
 
 
 def student(method="side4video"):
@@ -36,18 +36,22 @@ def checkpoint(folder, one, **state):
 
 
 def test_without_a_checkpoint_a_run_begins_at_its_beginning():
-    epoch_callback = Ending()
+    epoch_callback = FakeEpochCallback()
     assert resume([], {"a": student()}, epoch_callback) == ResumePosition(0, is_open=False)
-    assert (epoch_callback.notes, epoch_callback.heard) == ([], [])
+    assert (epoch_callback.notes, epoch_callback.calls) == ([], [])
 
 
 @pytest.mark.parametrize("is_open", [False, True])
 def test_a_run_goes_on_where_it_was_left(is_open, tmp_path):
-    one, resumed, epoch_callback = student(), toys.make_student("a", toys.METHODS["side4video"], seed=1), Ending()
+    one, resumed, epoch_callback = (
+        student(),
+        toys.make_student("a", toys.METHODS["side4video"], seed=1),
+        FakeEpochCallback(),
+    )
     folder = checkpoint(tmp_path / "one", one, is_open=is_open)
     assert resume([checkpoint_source(folder)], {"a": resumed}, epoch_callback) == ResumePosition(4, is_open=is_open)
     assert toys.same(toys.weights_of(one), toys.weights_of(resumed))
-    assert epoch_callback.heard == ["restore", "report"]
+    assert epoch_callback.calls == ["restore", "report"]
     assert epoch_callback.notes == ["went on from step 4"]
 
 
@@ -65,13 +69,13 @@ def test_a_damaged_one_is_passed_over_and_told_of(tmp_path):
 def test_another_runs_checkpoint_is_refused(change, tmp_path):
     folder = checkpoint(tmp_path / "one", student())
     with pytest.raises(InputError, match=f"checkpoint's {next(iter(change))} differs"):
-        resume([checkpoint_source(folder)], {"a": student()}, Ending(**change))
+        resume([checkpoint_source(folder)], {"a": student()}, FakeEpochCallback(**change))
 
 
 @pytest.mark.parametrize(("method", "norms"), [("side4video", True), ("linear", False)])
 def test_another_number_of_workers_says_what_it_changes(method, norms, tmp_path):
     """The head drops out; only the side network has batch norms."""
-    epoch_callback = Ending(world=2, digests={"a": "another"})
+    epoch_callback = FakeEpochCallback(world=2, digests={"a": "another"})
     folder = checkpoint(tmp_path / "one", student(method))
     resume([checkpoint_source(folder)], {"a": student(method)}, epoch_callback)
     note = epoch_callback.notes[0]

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import toys
-from side4video.core.metric_spec import MetricSpec
+from side4video.core.metric import MetricSpec
 from side4video.engine.pack import Pack
 from side4video.engine.process_group import ProcessGroup
 from side4video.engine.step import Plan, dry_run, train_step
@@ -97,9 +97,9 @@ PARTS = {
 
 @pytest.mark.parametrize("parts", PARTS)
 def test_the_loss_of_a_step_is_the_mean_over_its_clips(parts):
-    outcome = Bench().step(*PARTS[parts])
-    assert float(outcome.losses["a"]) == pytest.approx(3.0)
-    assert outcome.clips == 4
+    result = Bench().step(*PARTS[parts])
+    assert float(result.losses["a"]) == pytest.approx(3.0)
+    assert result.clips == 4
 
 
 @pytest.mark.parametrize("parts", PARTS)
@@ -108,9 +108,9 @@ def test_the_gradient_of_a_step_is_that_of_the_mean(parts):
 
 
 def test_a_worker_of_several_reports_the_mean_over_its_own_clips():
-    outcome = Bench().step(*PARTS["uneven"], shares=2.5)
-    assert float(outcome.losses["a"]) == pytest.approx(3.0)
-    assert (outcome.clips, outcome.share) == (10, 0.4)
+    result = Bench().step(*PARTS["uneven"], shares=2.5)
+    assert float(result.losses["a"]) == pytest.approx(3.0)
+    assert (result.clips, result.share) == (10, 0.4)
 
 
 @pytest.mark.parametrize("options", [{}, {"clipping": {"kind": "norm", "value": 0.5}}], ids=["plain", "clipped"])
@@ -150,7 +150,7 @@ def test_what_a_part_draws_depends_on_the_step_and_the_seed_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def rehearsed(batch_size, accumulation):
+def dry_run_of(batch_size, accumulation):
     options = {"batch_size": batch_size, "accumulation": accumulation}
     student = toys.make_student("a", toys.METHODS["full"], **options)
     dry_run(toys.make_pack(student), toys.make_batch(0).video_BTCHW)
@@ -160,6 +160,6 @@ def rehearsed(batch_size, accumulation):
 
 def test_a_second_part_takes_beside_the_first_its_gradients_and_nothing_else():
     """What the first part held has gone before the second begins."""
-    whole, gradients = rehearsed(4, 1)
-    parts, _ = rehearsed(8, 2)
+    whole, gradients = dry_run_of(4, 1)
+    parts, _ = dry_run_of(8, 2)
     assert 0 < parts - whole <= gradients

@@ -69,7 +69,7 @@ def clips(tmp_path):
 
 def encoder_of(spec, student, folder):
     save_tensors(student.module, folder / "weights.safetensors")
-    return RetrievalModel(spec, folder / "weights.safetensors", ProcessGroup())
+    return RetrievalModel(spec, folder / "weights.safetensors")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -113,7 +113,7 @@ def test_only_what_changes_features_makes_another_identity(clips, tmp_path):
     weights = tmp_path / "weights.safetensors"
 
     def again(**changes):
-        return RetrievalModel(retrieval(**changes), weights, ProcessGroup()).identity()
+        return RetrievalModel(retrieval(**changes), weights).identity()
 
     same = [
         {"name": "other", "optimization": {"batch_size": 4}},

@@ -103,9 +103,9 @@ def free_bytes(allocator):
     return sum(entry[0] for pool in allocator.free.values() for entry in pool)
 
 
-def check_dataset(seed, steps):
+def check_dataset(seed, steps, kind=CachingAllocator):
     """Allocate and release at random; yields the allocator and the live blocks every so often, and at the end."""
-    draws, allocator, live = random.Random(seed), CachingAllocator(), []
+    draws, allocator, live = random.Random(seed), kind(), []
     for step in range(steps):
         if live and draws.random() < 0.48:
             allocator.release(live.pop(draws.randrange(len(live))))
@@ -136,26 +136,31 @@ def test_after_all_is_released_all_that_was_reserved_is_free_and_in_whole_segmen
     assert sum(len(pool) for pool in allocator.free.values()) == allocator.segments
 
 
-def test_twin_that_forgets_to_split(monkeypatch):
-    monkeypatch.setattr(CachingAllocator, "_split", lambda self, block, size: None)
-    allocator = CachingAllocator()
+class NeverSplits(CachingAllocator):
+    def _split(self, block, size):
+        pass
+
+
+def test_twin_that_forgets_to_split():
+    allocator = NeverSplits()
     for _ in range(4):
         allocator.allocate(MIB // 2)
     assert allocator.reserved > 2 * MIB
 
 
-def test_twin_that_hands_a_block_out_twice(monkeypatch):
-    release = CachingAllocator.release
+class NeverJoins(CachingAllocator):
+    """A large block that is released is neither marked as free nor joined with others."""
 
-    def careless(self, block):
+    def release(self, block):
         if block.is_small:
-            release(self, block)
+            super().release(block)
             return
-        self._remember(block)  # and is neither marked nor joined
+        self._add_free(block)
         self.allocated -= block.size
 
-    monkeypatch.setattr(CachingAllocator, "release", careless)
-    *_, (allocator, live) = check_dataset(1, 2_000)
+
+def test_twin_that_hands_a_block_out_twice():
+    *_, (allocator, live) = check_dataset(1, 2_000, NeverJoins)
     for block in live:
         allocator.release(block)
     assert sum(len(pool) for pool in allocator.free.values()) > allocator.segments

@@ -10,8 +10,6 @@ import kept
 from side4video.cli.plan import plan as plan_command
 from side4video.core.units import GIB
 from side4video.data.features.cache import FeatureCache
-from side4video.data.features.files import row_bytes
-from side4video.data.features.store import FeatureStore
 from side4video.models.frozen_features import entry_layouts
 from side4video.planning.feature_cache import ClipCounts, count_clips, plan_feature_cache
 from side4video.planning.memory import plan_memory
@@ -78,14 +76,11 @@ def test_bytes_planned_are_bytes_on_disk(tmp_path, method, tower):
     assert (planned.train_clips, planned.test_clips) == (10, 20)
 
 
-def test_twin_that_forgets_the_copies(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        FeatureStore,
-        "bytes",
-        property(lambda self: self.clips * self.views * sum(map(row_bytes, self.layouts.values()))),
-    )
+def test_twin_that_forgets_the_copies(tmp_path):
     spec = cached(3, data=MANIFOLD)
-    assert plan(spec).total_bytes != make(spec, tmp_path)[1]
+    planned = plan(spec)
+    row = sum(planned.bytes_per_clip.values())
+    assert row * (planned.train_clips * planned.views + planned.test_clips) != make(spec, tmp_path)[1]
 
 
 def test_the_known_size_of_vit_b16():

@@ -28,7 +28,7 @@ def taken_by_a_step(shapes, beside):
     moments = [tensor for each in optimizer.state.values() for tensor in each.values()]
     with PeakBytes([*weights, *moments, *gradients, *beside]) as alive:
         optimizer.step()
-    return alive.most
+    return alive.peak
 
 
 @pytest.mark.parametrize("changes", [WIDE, {**WIDE, "method": {"dim": 512, "layers": 1, "fusion": "top"}}])

@@ -7,7 +7,6 @@ import pytest
 
 from pack_trace import CLASSES, trace_pack
 from side4video.core.units import GIB
-from side4video.planning import pack_memory as module
 from side4video.planning.allocator import ROUNDING
 from side4video.planning.memory import WORKSPACE
 from side4video.planning.meta_model import build_meta_model
@@ -59,13 +58,13 @@ def plan(text):
     return plan_experiment(*documents(name, changes), classes=CLASSES)
 
 
-def members(names, changes):
+def members(names, changes, kind=Member):
     plans = [plan(json.dumps([name, changes])) for name in names.split()]
-    return [Member(spec, each) for spec, each in zip(documents(names, changes), plans, strict=True)]
+    return [kind(spec, each) for spec, each in zip(documents(names, changes), plans, strict=True)]
 
 
-def composed(names, changes):
-    return plan_pack_memory(members(names, changes)).peak - WORKSPACE
+def composed(names, changes, kind=Member):
+    return plan_pack_memory(members(names, changes, kind)).peak - WORKSPACE
 
 
 @functools.cache
@@ -74,9 +73,9 @@ def counted(text):
     return trace_pack(documents(names, changes))
 
 
-def error(names, changes):
+def error(names, changes, kind=Member):
     """By which share the composition is above what is counted."""
-    return composed(names, changes) / counted(json.dumps([names, changes])) - 1
+    return composed(names, changes, kind) / counted(json.dumps([names, changes])) - 1
 
 
 def roundings(names, changes):
@@ -103,23 +102,36 @@ def test_a_student_alone_takes_what_its_own_plan_says(name):
 # ---- twins
 
 
-def test_twin_that_forgets_the_tokens_that_others_still_read(monkeypatch):
+class ForgetsTokens(Member):
     """As long as nobody else reads them, a student lets go of them before its backward."""
-    monkeypatch.setattr(module, "_peak_bytes", lambda member, stage: round(member.plan.peak_memory_gib * GIB))
-    assert error("side side", {}) < -0.005
+
+    def peak_bytes(self, stage):
+        return round(self.plan.peak_memory_gib * GIB)
 
 
-def test_twin_that_forgets_the_gradients_of_a_batch_in_parts(monkeypatch):
-    waiting = module._waiting_bytes
-    monkeypatch.setattr(module, "_waiting_bytes", lambda member: waiting(member) - 4 * member.plan.trainable_parameters)
+def test_twin_that_forgets_the_tokens_that_others_still_read():
+    assert error("side side", {}, ForgetsTokens) < -0.005
+
+
+class ForgetsGradients(Member):
+    @property
+    def idle_bytes(self):
+        return super().idle_bytes - 4 * self.plan.trainable_parameters
+
+
+def test_twin_that_forgets_the_gradients_of_a_batch_in_parts():
     case = ("wide short", PARTS)
-    assert error(*case) < -5 * roundings(*case)
+    assert error(*case, ForgetsGradients) < -5 * roundings(*case)
 
 
-def test_twin_that_forgets_the_others_moments(monkeypatch):
-    waiting = module._waiting_bytes
-    monkeypatch.setattr(module, "_waiting_bytes", lambda member: waiting(member) - module._optimizer_bytes(member))
-    assert error("side side", {}) < -0.1
+class ForgetsMoments(Member):
+    @property
+    def idle_bytes(self):
+        return super().idle_bytes - self.optimizer_bytes
+
+
+def test_twin_that_forgets_the_others_moments():
+    assert error("side side", {}, ForgetsMoments) < -0.1
 
 
 def test_twin_that_adds_students_up():
@@ -140,9 +152,9 @@ LARGE = {"optimization": {"batch_size": 32}}
 """Enough clips that activations outweigh weights, as they do at true sizes."""
 
 
-def growth(names, changes=LARGE):
+def growth(names, changes=LARGE, kind=Member):
     """What a pack takes over what its largest student takes alone, optimizers' state apart."""
-    pack = plan_pack_memory(members(names, changes))
+    pack = plan_pack_memory(members(names, changes, kind))
     plans = [member.plan for member in members(names, changes)]
     alone = max((each.peak_memory_gib - each.peak_memory_parts_gib["optimizer"]) * GIB for each in plans)
     return (pack.peak - pack.state - WORKSPACE) / (alone - WORKSPACE)
@@ -154,11 +166,14 @@ def test_nine_arms_take_at_most_half_more_than_the_largest(names):
     assert growth(names) <= 1.5
 
 
-def test_twin_whose_waiting_students_hold_what_a_running_one_does(monkeypatch):
-    held = lambda member: round(member.plan.held_for_backward_gib * GIB)  # noqa: E731
-    waiting = module._waiting_bytes
-    monkeypatch.setattr(module, "_waiting_bytes", lambda member: waiting(member) + held(member))
-    assert growth(NINE[0]) > 1.5
+class HoldsActivations(Member):
+    @property
+    def idle_bytes(self):
+        return super().idle_bytes + round(self.plan.held_for_backward_gib * GIB)
+
+
+def test_twin_whose_waiting_students_hold_what_a_running_one_does():
+    assert growth(NINE[0], kind=HoldsActivations) > 1.5
 
 
 def test_state_is_the_moments_of_all():

@@ -9,8 +9,7 @@ import pytest
 import sweeps
 from side4video.core.errors import InputError
 from side4video.core.units import GIB
-from side4video.planning import packs as module
-from side4video.planning.packs import cached_planner, make_packs, speedup
+from side4video.planning.packs import Member, cached_planner, make_packs, plan_pack_memory, speedup
 from side4video.planning.plan import ExperimentPlan, plan_experiment
 from side4video.spec.check import check_agreement
 from side4video.spec.experiment import Experiment
@@ -57,9 +56,10 @@ def rates(count):
     return {"grid": {"optimization.learning_rate": [1e-3 * (number + 1) for number in range(count)]}}
 
 
-def packs_of(planner=alike, changes=None, **sweep):
+def packs_of(planner=alike, changes=None, *, kind=Experiment, **sweep):
     made = make(changes, **sweep)
-    return make_packs(made.arms, made.spec, planner)
+    arms = [replace(arm, experiment=kind.model_construct(**dict(arm.experiment))) for arm in made.arms]
+    return make_packs(arms, made.spec, planner)
 
 
 def sizes(planner=alike, changes=None, **sweep):
@@ -116,9 +116,9 @@ APART = [
 ]
 
 
-def shares_a_pass(changes):
+def shares_a_pass(changes, **options):
     """Whether an arm with these overrides stands in the base's pack."""
-    return sizes(**rows(changes)) == [2]
+    return sizes(**rows(changes), **options) == [2]
 
 
 @pytest.mark.parametrize("changes", TOGETHER, ids=json.dumps)
@@ -131,9 +131,16 @@ def test_what_the_pass_sees_does_not(changes):
     assert not shares_a_pass(changes)
 
 
-def test_twin_that_overlooks_what_the_pass_sees(monkeypatch):
-    monkeypatch.setattr(Experiment, "shared", lambda self: {})
-    assert all(shares_a_pass(changes) for changes in ({"data.seed": 1}, {"optimization.batch_size": 4}))
+class SharesNothing(Experiment):
+    """An experiment that names no field which students of a pack share."""
+
+    def shared(self):
+        return {}
+
+
+def test_twin_that_overlooks_what_the_pass_sees():
+    changed = ({"data.seed": 1}, {"optimization.batch_size": 4})
+    assert all(shares_a_pass(changes, kind=SharesNothing) for changes in changed)
 
 
 def test_a_method_that_changes_the_tower_trains_alone():
@@ -166,7 +173,8 @@ def refused(packs):
     found = []
     for pack in packs:
         try:
-            check_agreement({arm.short_key: arm.experiment for arm in pack.arms})
+            experiments = {arm.short_key: Experiment.model_construct(**dict(arm.experiment)) for arm in pack.arms}
+            check_agreement(experiments)
         except InputError:
             found.append(pack)
     return found
@@ -178,17 +186,8 @@ def test_every_pack_is_one_that_a_run_takes():
     assert refused(packs) == []
 
 
-def test_twin_that_looks_at_the_frames_alone(monkeypatch):
-    def by_frames(arms):
-        groups = {}
-        for arm in arms:
-            spec = arm.experiment
-            groups.setdefault(spec.method.reads(spec.tower, frames=spec.data.frames).every, []).append(arm)
-        return list(groups.values())
-
-    monkeypatch.setattr(module, "_groups", by_frames)
-    _, packs = everything()
-    assert refused(packs)
+def test_twin_that_looks_at_the_frames_alone():
+    assert refused(packs_of(kind=SharesNothing, **rows(*TOGETHER, *APART)))
 
 
 # ---- how many
@@ -201,9 +200,9 @@ def test_packing_says_how_many_share_a_pass(packing, found):
     assert sorted(sizes(**rates(7), packing=packing), reverse=True) == found
 
 
-def misfits(count, most):
+def misfits(count, most, parts=None):
     """Whether parts are too large, too many, or of unequal size."""
-    parts = sizes(**rates(count), packing=most)
+    parts = parts or sizes(**rates(count), packing=most)
     return max(parts) > most or len(parts) != -(-count // most) or max(parts) - min(parts) > 1 or sum(parts) != count
 
 
@@ -214,13 +213,11 @@ def test_parts_are_as_few_as_may_be_and_nearly_equal():
     assert [pair for pair in ALL_SIZES if misfits(*pair)] == []
 
 
-def test_twin_that_fills_one_pack_after_another(monkeypatch):
-    def fill(group, count):
-        size = -(-len(group) // count)
-        return [group[start : start + size] for start in range(0, len(group), size)]
+def test_twin_that_fills_one_pack_after_another():
+    def fill(count, most):
+        return [min(most, count - start) for start in range(0, count, most)]
 
-    monkeypatch.setattr(module, "_equal_parts", fill)
-    assert [pair for pair in ALL_SIZES if misfits(*pair)]
+    assert [pair for pair in ALL_SIZES if misfits(*pair, fill(*pair))]
 
 
 @pytest.mark.parametrize(
@@ -263,14 +260,11 @@ def test_no_part_is_over_the_limit_whatever_its_arms_take(limit):
     assert over(limit) == []
 
 
-def test_twin_that_looks_at_the_largest_arm_alone(monkeypatch):
-    plan = module.plan_pack_memory
-    seen = lambda members: replace(plan(members), peak=plan(members).largest_alone)  # noqa: E731
-    monkeypatch.setattr(module, "plan_pack_memory", seen)
-    (pack,) = packs_of(uneven, grid={"method.dim": [64, 128, 320]}, limits={"memory_gib": 5.1})
-    monkeypatch.undo()
-    members = [module.Member(arm.experiment, uneven(arm.experiment)) for arm in pack.arms]
-    assert plan(members).peak > 5.1 * GIB
+def test_twin_that_looks_at_the_largest_arm_alone():
+    dims = {"grid": {"method.dim": [64, 128, 320]}}
+    memory = plan_pack_memory([Member(arm.experiment, uneven(arm.experiment)) for arm in make(**dims).arms])
+    assert memory.largest_alone <= 5.1 * GIB < memory.peak
+    assert len(packs_of(uneven, **dims, limits={"memory_gib": 5.1})) > 1
 
 
 def test_an_arm_that_does_not_fit_alone_is_an_error_with_the_way_out():
@@ -343,17 +337,15 @@ def test_features_that_are_read_are_no_pass_that_could_be_saved():
 # ---- plans by shape
 
 
-@pytest.fixture
-def planned(monkeypatch):
-    """Which experiments were planned."""
-    found = []
+def recording_planner(**options):
+    """A planner, and the list of the experiments that it plans."""
+    planned = []
 
     def plan(spec, *, classes):
-        found.append(spec)
+        planned.append(spec)
         return replace(made_up(), name=spec.name, classes=classes)
 
-    monkeypatch.setattr(module, "plan_experiment", plan)
-    return found
+    return cached_planner(10, plan_one=plan, **options), planned
 
 
 OF_ONE_SHAPE = [
@@ -378,23 +370,23 @@ OF_OTHER_SHAPES = [
 ]
 
 
-def test_arms_of_one_shape_are_planned_once(planned):
-    plan = cached_planner(10)
+def test_arms_of_one_shape_are_planned_once():
+    plan, planned = recording_planner()
     for changes in ({}, *OF_ONE_SHAPE):
         assert plan(tiny(name="mine", **changes)).name == "mine"
     assert len(planned) == 1
 
 
-def test_arms_of_other_shapes_are_not(planned):
-    plan = cached_planner(10)
+def test_arms_of_other_shapes_are_not():
+    plan, planned = recording_planner()
     for changes in ({}, *OF_OTHER_SHAPES, *OF_OTHER_SHAPES):
         plan(tiny(**changes))
     assert len(planned) == len(OF_OTHER_SHAPES) + 1
 
 
-def test_a_sweep_over_learning_rates_is_planned_once(planned):
+def test_a_sweep_over_learning_rates_is_planned_once():
     made = make(**rates(9), seeds=3)
-    planner = cached_planner(10)
+    planner, planned = recording_planner()
     packs = make_packs(made.arms, made.spec, planner)
     speedup(made.arms, packs, planner)
     assert len(planned) == 1
@@ -407,9 +399,8 @@ def test_a_plan_by_shape_is_the_arms_own_plan():
     assert plan(spec) == plan_experiment(spec, classes=10)
 
 
-def test_twin_whose_shape_is_the_method_alone(planned, monkeypatch):
-    monkeypatch.setattr(module, "_shape_key", lambda spec: spec.method.model_dump_json())
-    plan = cached_planner(10)
+def test_twin_whose_shape_is_the_method_alone():
+    plan, planned = recording_planner(shape_key=lambda spec: spec.method.model_dump_json())
     for changes in ({}, *OF_OTHER_SHAPES):
         plan(tiny(**changes))
     assert len(planned) < len(OF_OTHER_SHAPES) + 1

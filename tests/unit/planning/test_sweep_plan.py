@@ -1,12 +1,11 @@
 """The quote of a sweep: what it asks for, what is done, what is packed, and what that saves."""
 
-import functools
 import json
 
 import pytest
 
 import sweeps
-from side4video.planning import sweep as module
+from side4video.planning.packs import cached_planner, make_packs
 from side4video.planning.sweep import plan_sweep
 from tiny import merged
 
@@ -26,17 +25,12 @@ def make(**sweep):
     return sweeps.make_sweep("s", merged({}, PROBE), **sweep)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _plans_are_made_once():
-    """One planner for all tests: they plan the same shapes."""
-    plan = functools.cache(module.cached_planner)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "cached_planner", plan)
-        yield
+PLANNER = cached_planner(10)
+"""One planner for all tests: they plan the same shapes."""
 
 
 def quote(sweep, **options):
-    return plan_sweep(sweep, classes=10, **options).as_json()
+    return plan_sweep(sweep, classes=10, planner=PLANNER, **options).as_json()
 
 
 def test_the_quote_says_arms_packs_and_speedup():
@@ -79,10 +73,10 @@ def test_without_packing_nothing_is_saved():
 # ---- what is done
 
 
-def packed(done, sweep):
+def packed(done, sweep, **options):
     """Labels of the arms that are to train, when so many of the first have a result."""
     keys = [arm.key for arm in sweep.arms][:done]
-    return [label for pack in quote(sweep, done=keys)["packs"] for label in pack["arms"]]
+    return [label for pack in quote(sweep, done=keys, **options)["packs"] for label in pack["arms"]]
 
 
 def test_done_arms_leave_the_packs():
@@ -91,10 +85,10 @@ def test_done_arms_leave_the_packs():
     assert [packed(done, sweep) for done in range(5)] == [labels[done:] for done in range(5)]
 
 
-def test_twin_that_packs_all_arms(monkeypatch):
-    sweep, make_packs = make(**RATES), module.make_packs
-    monkeypatch.setattr(module, "make_packs", lambda arms, spec, planner: make_packs(sweep.arms, spec, planner))
-    assert packed(3, sweep) != ["learning_rate=0.004"]
+def test_twin_that_packs_all_arms():
+    sweep = make(**RATES)
+    labels = packed(3, sweep, pack_arms=lambda arms, spec, planner: make_packs(sweep.arms, spec, planner))
+    assert labels != ["learning_rate=0.004"]
 
 
 def test_nothing_left_means_no_packs():

@@ -9,7 +9,7 @@ from side4video.core.errors import InputError
 from side4video.core.metric import Metric
 from side4video.reports import comparable
 from side4video.reports.comparable import comparable_runs
-from side4video.reports.stored_sweep import comparability
+from side4video.reports.stored_sweep import check_sweep
 from side4video.spec.protocol import describe_differences
 from side4video.tracking.mlflow.store import MLflowStore
 from side4video.tracking.pack_logger import PREDICTED, open_pack_logger
@@ -29,7 +29,7 @@ def store(tmp_path_factory):
 
 
 def recorded(store, fingerprint="one set of clips", videos=20.0, *, state="finished", tags=None, **changes):
-    """The id of a run as a journal writes it."""
+    """The id of a run as a pack logger writes it."""
     spec = tiny(**changes)
     plans = {"run": dict.fromkeys(PREDICTED, 1.0)}
     pack_logger = open_pack_logger(
@@ -110,7 +110,7 @@ def test_another_protocol_is_refused_shown_or_allowed(store, field):
     for word in (f"runs: {field}: ", *words, f"anyway=['{field}']"):
         assert word in line, line
     _, found = comparable_runs(store, ids, shown=[field])
-    assert [each.is_silent for each in found] == [False]
+    assert [each.is_hidden for each in found] == [False]
     _, found = comparable_runs(store, ids, anyway=[field])
     assert describe_differences(found)[0].startswith(f"Compared although {field} differs: ")
 
@@ -147,13 +147,13 @@ def sweep_of(store, *arms, **named):
 
 def test_arms_of_the_same_data_are_compared_without_a_word(store):
     record, sweep = sweep_of(store, {}, {})
-    assert comparability(record, sweep.spec, sweep.rows) == []
+    assert check_sweep(record, sweep.spec, sweep.rows) == []
 
 
 def test_an_arm_of_other_data_is_refused(store):
     record, sweep = sweep_of(store, {}, {"fingerprint": "another set of clips"})
     with pytest.raises(InputError) as caught:
-        comparability(record, sweep.spec, sweep.rows)
+        check_sweep(record, sweep.spec, sweep.rows)
     for word in (
         "recorded: data.dataset: fingerprint one set of c in layers=1",
         "in layers=2",
@@ -164,18 +164,18 @@ def test_an_arm_of_other_data_is_refused(store):
 
 def test_an_arm_of_other_data_without_figures_is_not(store):
     record, sweep = sweep_of(store, {}, {"fingerprint": "another set of clips", "state": "failed"})
-    assert comparability(record, sweep.spec, sweep.rows) == []
+    assert check_sweep(record, sweep.spec, sweep.rows) == []
 
 
 def test_twin_that_compares_documents_alone(store, monkeypatch):
     record, sweep = sweep_of(store, {}, {"fingerprint": "another set of clips"})
     monkeypatch.setattr(comparable, "FINGERPRINT_TAG", STATE_TAG)
-    assert comparability(record, sweep.spec, sweep.rows) == []
+    assert check_sweep(record, sweep.spec, sweep.rows) == []
 
 
 def test_a_sweep_may_compare_them_anyway_and_says_so(store):
     record, sweep = sweep_of(store, {}, {"fingerprint": "another set of clips"}, compare_anyway=["data.dataset"])
-    (sentence,) = comparability(record, sweep.spec, sweep.rows)
+    (sentence,) = check_sweep(record, sweep.spec, sweep.rows)
     assert sentence.startswith("Compared although data.dataset differs: ")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from side4video.cli.report import report
 from side4video.core.errors import InputError
 from side4video.core.metric import Metric
 from side4video.reports.grid import Grid, GridColumn, GridRow, grid_csv, grid_html, grid_latex, grid_markdown
@@ -59,8 +60,15 @@ def test_every_file_of_a_row_stands_in_a_table():
     assert of_tables - named == set()
 
 
+def test_each_table_is_a_command_and_its_rows_have_its_columns():
+    assert set(TABLES) < set(report.commands)
+    for table in TABLES.values():
+        keys = {column.key for column in table.columns}
+        assert all(row.figures.keys() <= keys for row in table.rows), table.name
+
+
 def test_counts_of_rows():
-    assert {name: len(table.rows) for name, table in TABLES.items()} == {
+    counts = {
         "table2": 12,
         "table3": 3,
         "table4": 15,
@@ -69,6 +77,7 @@ def test_counts_of_rows():
         "table7": 9,
         "table8": 9,
     }
+    assert {name: len(TABLES[name].rows) for name in counts} == counts
 
 
 # ---- cells from a store
@@ -144,9 +153,9 @@ def test_a_sweeps_arm_and_other_settings_are_not_the_experiment(store):
     record(store, "ssv2-vitb16", {**LIGHT, "eval/top1": 0.9}, state="diverged")
     found = find_runs(store, "ssv2-vitb16")
     assert [run.run_id for run in found.runs] == [newest]
-    assert found.left_out == 1
+    assert found.others == 1
     grid = paper_grid(TABLES["table2"], store)
-    assert "ssv2-vitb16: 1 finished runs with other settings than the newest are left out." in grid.notes
+    assert "ssv2-vitb16: 1 finished runs with other settings than the newest are not used." in grid.notes
 
 
 def test_other_data_are_refused_and_named_and_may_be_allowed(store):

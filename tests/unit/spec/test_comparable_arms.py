@@ -2,14 +2,15 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 import sweeps
 from side4video.core.errors import InputError
 from side4video.runs.sweep import sweep_key
-from side4video.spec import protocol
-from side4video.spec import sweep_arms as arms_module
+from side4video.spec import arm as arms_module
+from side4video.spec.comparable import incomparable_arms
 from side4video.spec.protocol import find_differences
 
 SHORT = {"kind": "short-side", "pixels": 40}
@@ -114,13 +115,15 @@ def test_a_field_that_is_swept_is_a_column_and_may_differ(case):
 def test_a_frame_size_that_is_swept_with_the_tower():
     backbones = [{"data.size": 32, "backbone.image_size": 32}, {"data.size": 48, "backbone.image_size": 48}]
     sweep = sweeps.make_sweep("s", **tables(*backbones))
-    found = find_differences(arms_module.as_compared(sweep.rows))
+    found = find_differences(arms_module.as_compared_results(sweep.rows))
     assert [(each.field, each.is_hidden) for each in found] == [("data.size", False)]
 
 
-def test_twin_without_columns_refuses_what_is_swept(monkeypatch):
-    monkeypatch.setattr(protocol, "_is_shown", lambda *_: False)
-    assert "compare_anyway: [data.frames]" in complaint(**SWEPT["frames"])
+def test_twin_without_columns_refuses_what_is_swept():
+    sweep = sweeps.make_sweep("s", **SWEPT["frames"])
+    hidden = [replace(each, shown={}) for each in arms_module.as_compared_results(sweep.rows)]
+    (problem,) = incomparable_arms(sweep.spec, sweep.base_experiment, sweep.rows, hidden, source="s.yaml")
+    assert "compare_anyway: [data.frames]" in str(problem)
 
 
 def test_what_only_training_sees_is_free():

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from side4video.cli.schema import experiment_schema
 from side4video.spec import Experiment, parse_experiment
-from side4video.spec.schema import experiment_schema
 
 DOCUMENT = {
     "backbone": {

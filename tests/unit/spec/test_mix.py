@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from side4video.cli.schema import experiment_schema
 from side4video.core.errors import InputError
 from side4video.data.features.store import data_identity
 from side4video.planning.advice import _smaller_batch_parts
@@ -16,7 +17,6 @@ from side4video.spec import load_experiment, parse_experiment
 from side4video.spec.check import check_agreement
 from side4video.spec.experiment import _NO_EFFECT_ON_RESULT
 from side4video.spec.load import SpecError
-from side4video.spec.schema import experiment_schema
 from tiny import tiny
 
 FILES = sorted((Path(__file__).resolve().parents[3] / "experiments").rglob("dist-*.yaml"))

@@ -1,5 +1,7 @@
 """What decides the meaning of a figure, field by field: what does is told, what does not is passed over."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,6 @@ from side4video.core.dotted import dotted
 from side4video.data.decode.augmentation import RelativeResizeSpec, ShortSideResizeSpec
 from side4video.data.decode.sampling import CentreSampling, SegmentSampling
 from side4video.data.decode.transforms import resize_for_test
-from side4video.spec import protocol as module
 from side4video.spec.protocol import (
     DATASET,
     VIDEOS,
@@ -113,16 +114,19 @@ def test_what_only_training_sees_is_passed_over(case):
 
 
 @pytest.mark.parametrize("field", [*DECIDES, *DECIDES_RETRIEVAL])
-def test_twin_that_overlooks_a_field(field, monkeypatch):
-    monkeypatch.setattr(module, "_counts", lambda name: False)
-    monkeypatch.setattr(module, "_SAMPLING", "nothing")
-    monkeypatch.setattr(module, "_RESIZE", "nothing")
-    assert between({**DECIDES, **DECIDES_RETRIEVAL}[field], RETRIEVAL if field in DECIDES_RETRIEVAL else None) == []
+def test_twin_that_overlooks_a_field(field):
+    def without_field(fields, **options):
+        return {name: text for name, text in protocol(fields, **options).items() if name != field}
+
+    changes, base = {**DECIDES, **DECIDES_RETRIEVAL}[field], RETRIEVAL if field in DECIDES_RETRIEVAL else None
+    assert between(changes, base, protocol_of=without_field) == []
 
 
-def test_twin_that_counts_whole_sections(monkeypatch):
-    monkeypatch.setattr(module, "_NO_PART", ())
-    told = [case for case in TRAINING_ONLY if between(TRAINING_ONLY[case])]
+def test_twin_that_counts_whole_sections():
+    def sections(fields, **_):
+        return {name: text for name, text in fields.items() if name.split(".")[0] in ("task", "data", "evaluation")}
+
+    told = [case for case in TRAINING_ONLY if between(TRAINING_ONLY[case], protocol_of=sections)]
     assert {"crop", "flips", "smoothing", "decoder", "loader", "evaluation batch"} <= set(told)
 
 
@@ -220,11 +224,13 @@ def shown(label, spec, **columns):
     return compared(label, spec, shown=columns)
 
 
-def with_frames(*columns):
+def frames_compared(*columns):
     specs = [tiny(), tiny(data={"frames": 8})]
-    return find_differences(
-        [shown(str(n), spec, **each) for n, (spec, each) in enumerate(zip(specs, columns, strict=True))]
-    )
+    return [shown(str(n), spec, **each) for n, (spec, each) in enumerate(zip(specs, columns, strict=True))]
+
+
+def with_frames(*columns):
+    return find_differences(frames_compared(*columns))
 
 
 def test_a_column_that_tells_them_apart_makes_a_difference_known():
@@ -253,10 +259,11 @@ def test_a_column_that_says_the_same_of_both_does_not():
     assert not found.is_hidden
 
 
-def test_twin_that_takes_any_column_for_an_answer(monkeypatch):
-    monkeypatch.setattr(module, "_is_shown", lambda name, column, compared: any(each.shown for each in compared))
-    (found,) = with_frames({"data.views.clips": "1"}, {"data.views.clips": "2"})
-    assert not found.is_hidden
+def test_twin_that_takes_any_column_for_an_answer():
+    columns = {"data.views.clips": "1"}, {"data.views.clips": "2"}
+    (found,) = with_frames(*columns)
+    is_shown = any(each.shown for each in frames_compared(*columns))
+    assert not dataclasses.replace(found, is_shown=is_shown).is_hidden
 
 
 def test_seeds_of_the_data_path_are_told_and_not_refused():

@@ -7,7 +7,6 @@ import pytest
 from pydantic import TypeAdapter
 
 from side4video.core.errors import InputError
-from side4video.spec import space as module
 from side4video.spec.load import parse_document
 from side4video.spec.space import Dimension, RandomSampler, sample_overrides
 from side4video.spec.sweep import RandomSearch
@@ -63,12 +62,10 @@ def test_an_arm_does_not_depend_on_how_many_are_drawn():
     assert arms(NESTED, count=5) == arms(NESTED, count=50)[:5]
 
 
-def test_twin_whose_arms_depend_on_those_before(monkeypatch):
-    from random import Random
-
-    stream = Random(0)
-    monkeypatch.setattr(module.random, "Random", lambda seed: stream)
-    assert arms(NESTED, count=5) != arms(NESTED, count=50)[:5]
+def test_twin_whose_arms_depend_on_those_before():
+    sampler, space = RandomSampler("sweep", 0), dimensions(NESTED)
+    first, second = ([sample_overrides(space, sampler) for _ in range(count)] for count in (5, 50))
+    assert first != second[:5]
 
 
 # ---- bounds and steps
@@ -82,9 +79,9 @@ def test_numbers_lie_in_their_bounds(kind, low, high):
     assert len(set(drawn)) > 1
 
 
-def test_twin_that_rounds_over_a_bound(monkeypatch):
-    monkeypatch.setattr(module, "_rounded", lambda number, low, high: float(f"{number:.3g}"))
-    assert not all(number >= 0.1231 for number in values(kind="uniform", low=0.1231, high=0.1269))
+def test_twin_that_rounds_over_a_bound():
+    drawn = (RandomSampler(seed).number("x", 0.1231, 0.1269, is_log=False) for seed in range(DRAWS))
+    assert not all(float(f"{number:.3g}") >= 0.1231 for number in drawn)
 
 
 @pytest.mark.parametrize("bounds", [{"low": -7, "high": 7}, {"low": 0.02, "high": 90.0}])
@@ -151,15 +148,9 @@ def test_nested_dimensions_exist_in_the_chosen_branch_alone():
     assert all(0.95 <= arm["optimization.betas"][1] <= 0.999 for arm in drawn)
 
 
-def test_twin_that_leaves_the_other_branchs_fields(monkeypatch):
-    draw_one = module._draw
-
-    def keep(value, name, chooser):
-        drawn = draw_one(value, name, chooser)
-        return {"layers": 2, "mixing": "add", **drawn} if isinstance(drawn, dict) else drawn
-
-    monkeypatch.setattr(module, "_draw", keep)
-    assert stray_keys(arms(NESTED))
+def test_twin_that_leaves_the_other_branchs_fields():
+    drawn = [{**arm, "method": {"layers": 2, "mixing": "add", **arm["method"]}} for arm in arms(NESTED)]
+    assert stray_keys(drawn)
 
 
 def test_a_sections_kind_may_be_drawn_itself():

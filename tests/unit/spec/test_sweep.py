@@ -8,12 +8,20 @@ import pytest
 import yaml
 
 from side4video.core.errors import InputError
-from side4video.spec import sweep_arms as module
+from side4video.spec import arm as module
+from side4video.spec.arm import (
+    arm_name,
+    build_sweep,
+    describe_overrides,
+    is_sweep,
+    load_sweep,
+    merge_duplicates,
+    short_names,
+    swept_values,
+)
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import parse_document
-from side4video.spec.arm import is_sweep, load_sweep
-from side4video.spec.sweep import SweepSpec
-from side4video.spec.arm import arm_name, build_sweep, describe_overrides, short_names, swept_values
+from side4video.spec.sweep import ArmEntry, SweepSpec
 from tiny import DOCUMENT, merged, tiny
 
 LAYERS = {"method.layers": [1, 2]}
@@ -28,9 +36,11 @@ WAYS = {
 ROWS = {"grid": 6, "tables": 2, "random": 4, "optuna": 0}
 
 
-def make(base=None, **sweep):
+def make(base=None, *, list_entries=None, **sweep):
     whole = {"name": "s", "base": base or DOCUMENT, **sweep}
-    return build_sweep(parse_document(SweepSpec, whole, source="s.yaml"), whole["base"], "s.yaml")
+    return build_sweep(
+        parse_document(SweepSpec, whole, source="s.yaml"), whole["base"], "s.yaml", list_entries=list_entries
+    )
 
 
 def table(*arms, **overrides):
@@ -47,7 +57,7 @@ def complaint(**sweep):
 
 def values(sweep, path):
     """What the rows' experiments have at a path."""
-    return [module._at(row.experiment.resolved(), path) for row in sweep.rows]
+    return [module._value_at(row.experiment.resolved(), path) for row in sweep.rows]
 
 
 # ---- the four ways
@@ -87,9 +97,12 @@ def test_a_grid_is_every_combination_with_the_last_path_fastest():
     assert len(sweep.arms) == 6
 
 
-def test_twin_whose_grid_pairs_values_up(monkeypatch):
-    monkeypatch.setattr(module.itertools, "product", zip)
-    assert len(make(grid=GRID).rows) != 6
+def test_twin_whose_grid_pairs_values_up():
+    def pairs(spec):
+        for number, each in enumerate(zip(*spec.grid.values(), strict=False)):
+            yield "", ArmEntry(label=str(number), overrides=dict(zip(spec.grid, each, strict=True)))
+
+    assert len(make(grid=GRID, list_entries=pairs).rows) != 6
 
 
 def test_tables_keep_their_order_and_the_papers_figures():
@@ -220,26 +233,25 @@ def test_a_sweep_is_told_from_an_experiment_by_its_base(write, tmp_path):
 # ---- whose override counts
 
 
-def dims_by_level():
+def dims_by_level(**options):
     arms = [("arm", {"method.dim": 256, "method.layers": 1}), ("table", {})]
     overrides = {"method.dim": 64, "method.layers": 2, "data.frames": 8}
-    sweep = make(overrides=overrides, tables=table(*arms, **{"method.dim": 128}))
+    sweep = make(overrides=overrides, tables=table(*arms, **{"method.dim": 128}), **options)
     names = ("method.dim", "method.layers", "data.frames")
-    return {row.label: tuple(module._at(row.experiment.resolved(), name) for name in names) for row in sweep.rows}
+    return {row.label: tuple(module._value_at(row.experiment.resolved(), name) for name in names) for row in sweep.rows}
 
 
 def test_an_arms_overrides_win_over_its_tables_and_those_over_the_sweeps():
     assert dims_by_level() == {"arm": (256, 1, 8), "table": (128, 2, 8)}
 
 
-def test_twin_that_lets_the_table_win(monkeypatch):
+def test_twin_that_lets_the_table_win():
     def entries(spec):
         for name, each in spec.tables.items():
             for arm in each.arms:
                 yield name, arm.model_copy(update={"overrides": {**arm.overrides, **each.overrides}})
 
-    monkeypatch.setattr(module, "_entries", entries)
-    assert dims_by_level()["arm"] != (256, 1, 8)
+    assert dims_by_level(list_entries=entries)["arm"] != (256, 1, 8)
 
 
 # ---- seeds
@@ -267,10 +279,14 @@ def test_a_wrong_seed_of_an_arm_is_one_line(seed):
 # ---- the same experiment
 
 
-def arms_of(*changes):
-    """How many arms rows with these overrides are, beside the base."""
+def rows_of(*changes):
+    """Rows with these overrides, beside the base."""
     rows = [("base", {}), *((str(number), each) for number, each in enumerate(changes))]
-    return make(tables=table(*rows)).arms
+    return make(tables=table(*rows)).rows
+
+
+def arms_of(*changes):
+    return merge_duplicates(rows_of(*changes))
 
 
 WITHOUT_EFFECT = [
@@ -303,20 +319,19 @@ def test_rows_with_another_result_are_arms_of_their_own():
     assert len(arms_of(*WITH_EFFECT)) == len(WITH_EFFECT) + 1
 
 
-def test_twin_that_looks_at_the_name(monkeypatch):
-    monkeypatch.setattr(Experiment, "digest", lambda self: json.dumps(self.resolved(), sort_keys=True))
-    assert len(arms_of(*WITHOUT_EFFECT)) > 1
+def test_twin_that_looks_at_the_name():
+    def document(row):
+        return json.dumps(row.experiment.resolved(), sort_keys=True)
+
+    assert len(merge_duplicates(rows_of(*WITHOUT_EFFECT), key=document)) > 1
 
 
-def test_twin_that_overlooks_the_learning_rate(monkeypatch):
-    digest = Experiment.digest
+def test_twin_that_overlooks_the_learning_rate():
+    def without_rate(row):
+        same = row.experiment.optimization.model_copy(update={"learning_rate": 1e-3})
+        return row.experiment.model_copy(update={"optimization": same}).digest()
 
-    def blind(self):
-        same = self.optimization.model_copy(update={"learning_rate": 1e-3})
-        return digest(self.model_copy(update={"optimization": same}))
-
-    monkeypatch.setattr(Experiment, "digest", blind)
-    assert len(arms_of(*WITH_EFFECT)) < len(WITH_EFFECT) + 1
+    assert len(merge_duplicates(rows_of(*WITH_EFFECT), key=without_rate)) < len(WITH_EFFECT) + 1
 
 
 def test_the_same_arm_in_two_tables_is_one_with_both_rows():
@@ -508,9 +523,9 @@ def test_different_columns_have_different_names(paths):
     assert len(set(short_names(paths).values())) == len(paths)
 
 
-def test_twin_that_takes_the_last_word(monkeypatch):
-    monkeypatch.setattr(module, "_is_only", lambda name, paths: True)
-    assert len(set(short_names(["optimization.length.epochs", "optimization.warmup.epochs"]).values())) == 1
+def test_twin_that_takes_the_last_word():
+    paths = ["optimization.length.epochs", "optimization.warmup.epochs"]
+    assert len({path.rpartition(".")[2] for path in paths}) == 1
 
 
 METHODS = [{"kind": "side4video", "layers": 2, "dim": 128}, {"kind": "linear"}]

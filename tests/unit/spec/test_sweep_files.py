@@ -50,7 +50,7 @@ COMMON = {
     "cls_shift": True,
     "representation": "gap",
 }
-LARGEST = {**COMMON, "layers": 32, "dim": 576}
+MAX_VALUE = {**COMMON, "layers": 32, "dim": 576}
 
 
 def rows_as_the_paper_has_them(file):
@@ -65,7 +65,7 @@ def rows_as_the_paper_has_them(file):
 
 def table_9(*parts):
     """The same of the paper."""
-    common = {part: LARGEST if part == "9a" else COMMON for part in parts}
+    common = {part: MAX_VALUE if part == "9a" else COMMON for part in parts}
     return {
         part: [({**common[part], **changes}, (round(top1 / 100, 3), memory)) for changes, top1, memory in TABLE_9[part]]
         for part in parts

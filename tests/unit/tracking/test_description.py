@@ -28,7 +28,7 @@ PLAN = {
     "multiply_adds": 5.2e9,
     "parts": {"tower": 1},
 }
-OUTCOME = {
+RESULT = {
     "state": "finished",
     "steps": 10,
     "steps_trained": 10,
@@ -47,7 +47,7 @@ def about(command="side4video run a.yaml", **pack_predicted):
 
 
 def test_the_headline_comes_first_and_prediction_stands_beside_measurement():
-    note = run_description(about(), "0123456789abcdef", OUTCOME)
+    note = run_description(about(), "0123456789abcdef", RESULT)
     assert note.splitlines()[0] == "**95.0% top-1**, 100.0% top-5 of 240 videos; best 96.2% in epoch 3"
     assert "| held for backward | 512.0 MiB | 512.0 MiB |" in note
     assert "| peak memory | 51.2 MiB | 20.5 MiB |" in note
@@ -59,12 +59,12 @@ def test_the_headline_comes_first_and_prediction_stands_beside_measurement():
     assert "`side4video` on a frozen `vit`, `motion` data, 4 frames of 32" in note
     assert "- Went on from step 5 after a worker died." in note
     assert "side4video register 01234567" in note
-    assert note.endswith("```\n# made by\nside4video run a.yaml\n```")
+    assert note.endswith("```\n# created by\nside4video run a.yaml\n```")
 
 
 def test_an_arm_of_a_pack_on_a_gpu_has_the_packs_peak():
     pack_predicted = {"plan/pack_arms": 9.0, "plan/pack_peak_memory_gib": 2.0}
-    device = {**OUTCOME, "memory": {"held_for_backward_gib": 0.5, "peak_gib": 1.5, "reserved_gib": 1.75}}
+    device = {**RESULT, "memory": {"held_for_backward_gib": 0.5, "peak_gib": 1.5, "reserved_gib": 1.75}}
     note = run_description(about(**pack_predicted), "0123456789abcdef", device)
     assert "| peak memory of the pack | 2.00 GiB | 1.50 GiB |" in note
     assert "Trained with 8 other arms on one pass" in note
@@ -74,10 +74,10 @@ def test_an_arm_of_a_pack_on_a_gpu_has_the_packs_peak():
 
 
 def test_a_run_that_found_nothing_says_so():
-    diverged = {**OUTCOME, "state": "diverged", "metrics": {}}
+    diverged = {**RESULT, "state": "diverged", "metrics": {}}
     note = run_description(about(), "0123456789abcdef", diverged)
     assert note.startswith("**diverged** · No evaluation.")
-    assert "ask it" not in note
+    assert "use it" not in note
     failed = failure_description(about(), "no <b>file</b>\n[here](x) *now*", killed=False)
     assert failed.startswith(r"**Failed**: no \<b\>file\</b\> \[here\](x) \*now\*")
     assert failure_description(about(), "Ctrl-C", killed=True).startswith("**Interrupted**: Ctrl-C")
@@ -85,7 +85,7 @@ def test_a_run_that_found_nothing_says_so():
 
 def test_retrieval_is_told_in_recalls():
     metrics = {"eval/t2v_r1": 0.1, "eval/v2t_r1": 0.2, "best/t2v_r1": 0.3, "best/epoch": 0.0}
-    line = run_description(about(), "0123456789abcdef", {**OUTCOME, "metrics": metrics}).splitlines()[0]
+    line = run_description(about(), "0123456789abcdef", {**RESULT, "metrics": metrics}).splitlines()[0]
     assert line == "**10.0% text to video R@1**, 20.0% video to text R@1; best 30.0% in epoch 1"
 
 
@@ -157,7 +157,7 @@ def test_a_figure_is_as_wide_as_a_description(tmp_path):
 
 def test_an_adopted_result_names_its_source():
     note = reused_description("**95.0%**", "0123456789", "3")
-    assert note.startswith("Taken over from [run 01234567](#/experiments/3/runs/0123456789)")
+    assert note.startswith("Copied from [run 01234567](#/experiments/3/runs/0123456789)")
     assert note.endswith("**95.0%**")
 
 
@@ -169,35 +169,35 @@ def test_an_experiment_is_described_when_it_is_made(store):
     assert experiment.tags[DESCRIPTION_TAG] == EXPERIMENT_DESCRIPTION
 
 
-def close_twice(store, journal_of=PackLogger):
+def close_twice(store, pack_logger_of=PackLogger):
     """A run that failed, was gone on with, and ended."""
     run_id = store.start_run(name="a", key="a")
-    pack_logger = journal_of(store, {"a": run_id}, {"a": about()})
+    pack_logger = pack_logger_of(store, {"a": run_id}, {"a": about()})
     pack_logger.fail("a worker died")
     failed = store.get(run_id).tags[DESCRIPTION_TAG]
     again = store.start_run(name="a", key="a")
     assert again == run_id
     for _ in range(2):
-        journal_of(store, {"a": run_id}, {"a": about()}).close("a", OUTCOME, None)
+        pack_logger_of(store, {"a": run_id}, {"a": about()}).close("a", RESULT, None)
     return failed, store.get(run_id).tags[DESCRIPTION_TAG]
 
 
 def test_the_last_description_stays_and_nothing_doubles(store):
     failed, ended = close_twice(store)
     assert failed.startswith("**Failed**: a worker died")
-    assert ended == run_description(about(), ended.split("evaluate ")[1][:8], OUTCOME)
+    assert ended == run_description(about(), ended.split("evaluate ")[1][:8], RESULT)
 
 
 class Appending(PackLogger):
     """Puts each description behind the one before."""
 
-    def close(self, name, outcome, checkpoint):
+    def close(self, name, result, checkpoint):
         before = self.store.get(self.run_ids[name]).tags[DESCRIPTION_TAG]
-        super().close(name, outcome, checkpoint)
+        super().close(name, result, checkpoint)
         after = self.store.get(self.run_ids[name]).tags[DESCRIPTION_TAG]
         self.store.set_tags(self.run_ids[name], {DESCRIPTION_TAG: before + after})
 
 
 def test_twin_that_appends_is_noticed(store):
     _, ended = close_twice(store, Appending)
-    assert ended != run_description(about(), ended.split("evaluate ")[1][:8], OUTCOME)
+    assert ended != run_description(about(), ended.split("evaluate ")[1][:8], RESULT)

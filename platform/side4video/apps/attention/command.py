@@ -75,11 +75,7 @@ def _load(model: str, uri: str, device: str) -> "AttentionReader":
     with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
         run, weights, fingerprint = fetch_trained(store, model, Path(scratch))
         return AttentionReader(
-            run.spec,
-            weights,
-            classes=run.spec.data.dataset.classes(),
-            device=device,
-            backbone_sha256=fingerprint,
+            run.spec, weights, classes=run.spec.data.dataset.classes(), device=device, backbone_sha256=fingerprint
         )
 
 
@@ -106,7 +102,11 @@ def _draw(place: Path, result: "AttentionMaps", reader: "AttentionReader", *, fi
     maps = {tower: result.tower_TGG, SIDE: result.side_TGG}
     name = printable(Path(result.video).name)
     title = f"{name}: {result.answer}" if result.answer else name
-    caption = _caption(tower, reader.definitions)
+    caption = (
+        f"{tower[0].upper()}{tower[1:]}: {reader.definitions['tower']}. "
+        f"Side network: {reader.definitions[SIDE]}. In multiples of an even spread over the patches; bright is more, "
+        "each row in one scale for all frames, which ends at its 99th percentile."
+    )
     figure = attention_figure(result.frames_THWC, maps, title=title, caption=caption)
     files = [save_figure(figure, place.with_name(f"{place.name}.{kind}")) for kind in FORMATS]
     if film:
@@ -114,14 +114,6 @@ def _draw(place: Path, result: "AttentionMaps", reader: "AttentionReader", *, fi
         seconds = duration_seconds(Path(result.video)) if Path(result.video).is_file() else None
         files.append(attention_film(path, result.frames_THWC, maps, title=title, seconds=seconds))
     return files
-
-
-def _caption(tower: str, definitions: dict[str, str]) -> str:
-    return (
-        f"{tower[0].upper()}{tower[1:]}: {definitions['tower']}. "
-        f"Side network: {definitions[SIDE]}. In multiples of an even spread over the patches; bright is more, each row "
-        "in one scale for all frames, which ends at its 99th percentile."
-    )
 
 
 def _tower_name(reader: "AttentionReader") -> str:

@@ -33,7 +33,6 @@ FRAME_INCHES = (0.75, 1.6)
 """Of a frame in a row of the picture, the smallest and the largest."""
 PANEL_INCHES = 2.4
 """Of a frame in the film."""
-
 Maps = Mapping[str, NDArray[np.float32]]
 """Shares of the attention [T, G, G], by the name of the network."""
 
@@ -43,12 +42,7 @@ def attention_figure(
 ) -> Figure:
     """Rows: the frames, and each network's map over them; columns: the frames of the video.
 
-    Args:
-        frames_THWC: What the networks see, RGB.
-        maps: By name, in the order of the rows.
-        title: Above it.
-        caption: Below it: what the maps are.
-        width: Inches.
+    `maps` are by name, in the order of the rows; `caption` says below the picture what they are. `width` is in inches.
     """
     frames = len(frames_THWC)
     side = float(np.clip((width - 1.75) / frames, *FRAME_INCHES))
@@ -118,15 +112,9 @@ def attention_film(
 ) -> Path:
     """Write the frames and the maps side by side as an MP4 (H.264); returns its path.
 
-    It lasts as long as the video, up to `max_seconds`; each frame that the networks see is shown until the next.
-
-    Args:
-        path: Of the file.
-        frames_THWC: What the networks see, RGB.
-        maps: By name, in the order of the panels.
-        title: Above the panels.
-        seconds: Duration of the video; if it is None, each frame takes half a second.
-        max_seconds: Maximum duration of the film.
+    It lasts as long as the video, up to `max_seconds`; each frame that the networks see is shown until the next. `maps`
+    are by name, in the order of the panels. If `seconds`, the duration of the video, is None, each frame takes half a
+    second. The film lasts `max_seconds` at most.
     """
     frames = len(frames_THWC)
     lasting = min(max_seconds, seconds or frames / 2)

@@ -17,19 +17,12 @@ from numpy.typing import NDArray
 
 from side4video.core.errors import InputError
 from side4video.data.clip import Clip
-from side4video.data.spec import DataSpec, ViewsSpec
+from side4video.data.spec import ViewsSpec
 from side4video.data.streams.batch import ClipBatch
 from side4video.data.streams.loader import EvaluationStream
 from side4video.engine.process_group import ProcessGroup
-from side4video.inference.bundle import WEIGHTS, read_bundle
-from side4video.inference.model import build_trained, bundled_backbone, for_files, without_data
-from side4video.models.attention_maps import (
-    SideReading,
-    side_definition,
-    tower_definition,
-    tower_map,
-    tower_request,
-)
+from side4video.inference.model import build_trained, for_files, read_trained, without_data
+from side4video.models.attention_maps import SideReading, side_definition, tower_definition, tower_map, tower_request
 from side4video.models.frozen_features import features_of_batch
 from side4video.models.networks.side4video import Side4Video
 from side4video.models.towers.load import TowerWeights
@@ -76,13 +69,7 @@ class AttentionReader:
     ) -> None:
         """Build them.
 
-        Args:
-            spec: The run's document.
-            weights: The safetensors file of the student.
-            classes: For recognition the names, in the order of their positions.
-            device: Where it is computed.
-            backbone: The tower's weights; None reads them from where the document says.
-            backbone_sha256: What the tower's fingerprint has to be; empty: anything.
+        The arguments are those of `inference.model.Model`.
 
         Raises:
             InputError: The method has no side network, or weights are not as the document says.
@@ -111,9 +98,10 @@ class AttentionReader:
         Raises:
             Side4VideoError: A decoding process hung or died.
         """
+        one_view = {"views": ViewsSpec(clips=1, crops=1)}
+        data = for_files(self.spec.data, workers=0).model_copy(update=one_view)
         for video in videos:
-            clips = [Clip(str(video), label=None)]
-            with closing(EvaluationStream(self._data(), clips, batch_size=1)) as stream:
+            with closing(EvaluationStream(data, [Clip(str(video), label=None)], batch_size=1)) as stream:
                 batches = list(stream.batches())
                 if not batches:
                     yield UnreadableVideo(
@@ -145,10 +133,6 @@ class AttentionReader:
         best = int(scores_C.argmax())
         return f"{self._classes[best]} {float(scores_C[best]):.0%}"
 
-    def _data(self) -> DataSpec:
-        one = for_files(self.spec.data, workers=0)
-        return one.model_copy(update={"views": ViewsSpec(clips=1, crops=1)})
-
 
 def load_attention(folder: str | Path, device: str = "cpu") -> AttentionReader:
     """A reader of a model that `side4video export` wrote.
@@ -157,16 +141,7 @@ def load_attention(folder: str | Path, device: str = "cpu") -> AttentionReader:
         InputError: It is no such folder, a file of it was changed, the backbone is another one, or it has no side
             network.
     """
-    place = Path(folder)
-    bundle, spec = read_bundle(place)
-    return AttentionReader(
-        spec,
-        place / WEIGHTS,
-        classes=bundle.classes,
-        device=device,
-        backbone=bundled_backbone(place, bundle),
-        backbone_sha256=bundle.backbone_sha256,
-    )
+    return AttentionReader(**read_trained(Path(folder)), device=device)
 
 
 def _without_dataset(spec: Experiment, classes: Sequence[str]) -> Experiment:

@@ -63,8 +63,7 @@ def value_text(value: float, unit: str) -> str:
 
 
 def _stacked_bars(counts: Mapping[str, Sequence[int]], bars: int) -> tuple[Figure, Axes]:
-    figure = new_figure(WIDTH, HEIGHT)
-    figure.set_layout_engine("constrained")
+    figure = new_figure(WIDTH, HEIGHT, layout="constrained")
     axes = style_axes(figure.subplots())
     bottom = [0] * bars
     handles = []

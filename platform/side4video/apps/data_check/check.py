@@ -58,13 +58,7 @@ def check_dataset(
 ) -> CheckResult:
     """Look at all that is listed.
 
-    Args:
-        data: Says how clips are decoded.
-        listing: What is listed.
-        sample: How many clips are decoded, at most; None is all.
-        pool: Does the work.
-        saved: What is known from before; what is found is added.
-        progress: Receives the progress.
+    At most `sample` clips are decoded, all if it is None. New results are added to `saved`.
 
     Raises:
         InputError: The decoder that the document names is not installed.

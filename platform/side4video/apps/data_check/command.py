@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from side4video.spec.load import load_experiment
-from side4video.terminal.options import as_json, overrides, page_place, spec_file
+from side4video.terminal.options import as_json, overrides, page_path, spec_file
 from side4video.terminal.progress import ProgressView
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def check(
     from side4video.core.worker_pool import WorkerPool
 
     experiment = load_experiment(spec, overrides)
-    page, data = page_place(html), experiment.data
+    page, data = page_path(html), experiment.data
     with ProgressView(unit="videos") as progress, WorkerPool() as pool:
         progress.report("reading the lists")
         listing = list_clips(data.dataset)

@@ -35,9 +35,7 @@ class Problem:
 def find_problems(checked: CheckResult, frames: int) -> list[Problem]:
     """All that is wrong, kind by kind, in the order of the lists.
 
-    Args:
-        checked: What the walk found.
-        frames: How many a run looks at, per clip.
+    `frames` is the number of frames that a run reads of a clip.
     """
     missing = _per_clip(checked, "missing", lambda clip: clip.path, lambda clip: _missing(checked, clip))
     broken = _per_clip(checked, "broken", clip_key, lambda clip: _broken(checked, clip))

@@ -10,7 +10,6 @@ from side4video.data.datasets import Dataset
 
 POLICIES = ("missing_videos", "empty_captions")
 """Fields of data sets that say what becomes of gaps."""
-
 ClipKey = tuple[str, float | None, float | None]
 """What is decoded: a file or folder, and a span of it. Several clips may be of one piece."""
 

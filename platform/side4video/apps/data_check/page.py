@@ -16,7 +16,6 @@ MAX_PROBLEMS = 200
 """Problems of a kind that are listed; the rest is counted."""
 MAX_THUMBNAILS = 60
 """Clips on the contact sheet."""
-
 _TITLES = {
     "captions": "Captions per video",
     "frames": "Length in frames",

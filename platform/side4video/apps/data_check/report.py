@@ -18,7 +18,6 @@ MAX_BARS = 24
 """Of a histogram, at most."""
 _LOGARITHMIC_FROM = 30
 """Ratio of the largest value to the smallest."""
-
 Counts = Mapping[str, Mapping[str, int]]
 """By name, then by split."""
 
@@ -93,12 +92,7 @@ class DataReport:
 def make_report(name: str, dataset: str, checked: CheckResult, *, frames: int, notes: Sequence[str] = ()) -> DataReport:
     """Put together what the walk found.
 
-    Args:
-        name: The experiment's.
-        dataset: The kind of its data set.
-        checked: What the walk found.
-        frames: How many a run looks at, per clip.
-        notes: What a person should know besides.
+    `frames` is the number of frames that a run reads of a clip; `notes` are sentences for the reader.
     """
     listing, facts = checked.listing, checked.facts
     keys = {clip_key(clip) for _, clip in listing.clips() if (version := checked.versions[clip.path]) and version.bytes}

@@ -36,10 +36,7 @@ class SavedResults:
     def __init__(self, path: Path, data: DataSpec, *, save_every_seconds: float = SAVE_EVERY_SECONDS) -> None:
         """Nothing is read yet.
 
-        Args:
-            path: The file.
-            data: How clips are decoded; results of another way to decode are dropped.
-            save_every_seconds: Interval between saves.
+        Results of another way to decode than `data` describes are dropped.
         """
         self.path, self._save_every_seconds = path, save_every_seconds
         self.reading = [data.decoder, data.frames, data.sampling.model_dump_json()]

@@ -21,10 +21,8 @@ from side4video.data.decode.video_source import BrokenClip
 from side4video.data.storage import read_bytes
 
 Codec = Literal["h264", "mjpeg", "copy"]
-
 FOLDER_FRAMES_PER_SECOND = 12
 """Of folders of frames, which have no times; Something-Something V1 was cut so."""
-
 _DECODED_BYTES = 128 * 2**20
 
 

@@ -95,9 +95,7 @@ class Packing:
 def repack(packing: Packing, *, files: int) -> Packed:
     """Write a data set into shards; what an interrupted packing finished is not done again.
 
-    Args:
-        packing: What is written where, and how.
-        files: Videos of a shard.
+    `files` is the number of videos of a shard.
 
     Raises:
         InputError: The data set is wrong, too many videos cannot be decoded, or the folder is of another packing.
@@ -152,10 +150,7 @@ def repack(packing: Packing, *, files: int) -> Packed:
 def plan_shards(splits: Mapping[Split, Sequence[Clip]], files: int, *, suffix: str) -> dict[str, list[Video]]:
     """The videos of each shard, by its name: each file once, in the order of the lists.
 
-    Args:
-        splits: The clips.
-        files: Videos of a shard.
-        suffix: How the names of members end; empty is as the file's own.
+    `files` is the number of videos of a shard. Without a `suffix`, the name of a member ends as that of its file.
     """
     shards: dict[str, list[Video]] = {}
     seen: set[str] = set()

@@ -73,7 +73,6 @@ def _load(run: str, uri: str, scratch: Path) -> tuple[Any, Any, Any, str]:
     """The run, its encoder with the weights of the stored predictions, its test clips, and its predictions' text."""
     import torch
 
-    from side4video.engine.process_group import ProcessGroup
     from side4video.inference.retrieval import RetrievalModel
     from side4video.runs.stored_run import fetch_weights, find_finished
     from side4video.tracking.stores import store_at
@@ -97,27 +96,21 @@ def _load(run: str, uri: str, scratch: Path) -> tuple[Any, Any, Any, str]:
         )
     file = fetch_weights(store, finished, scratch, "last")
     device = "cuda" if finished.spec.cluster.gpus_per_worker and torch.cuda.is_available() else "cpu"
-    return (
-        finished,
-        RetrievalModel(finished.spec, file, ProcessGroup(device=torch.device(device))),
-        dataset.clips("test"),
-        text,
-    )
+    return finished, RetrievalModel(finished.spec, file, device), dataset.clips("test"), text
 
 
 def _write(
     folder: Path, found: "list[Example]", title: str, notes: list[str], *, videos: int, frames: int
 ) -> list[Path]:
     from side4video.apps.examples.figure import examples_figure
-    from side4video.apps.examples.page import examples_page
     from side4video.reports.figures.style import FORMATS, save_figure
-    from side4video.reports.render import write_page
+    from side4video.reports.render import render, write_page
 
     caption = " ".join([*notes, CAPTION])
     figure = examples_figure(found, title=title, caption=caption, videos=videos, frames=frames)
     files = [save_figure(figure, folder / f"{NAME}.{kind}") for kind in FORMATS]
     page = folder / f"{NAME}.html"
-    write_page(examples_page(found, title=title, notes=notes, videos=videos), page)
+    write_page(render("examples.html.j2", title=title, examples=found, notes=notes, videos=videos), page)
     return [*files, page]
 
 

@@ -28,18 +28,14 @@ def examples_figure(
 ) -> Figure:
     """Draw them.
 
-    Args:
-        examples: In the order of the rows.
-        title: Above all.
-        caption: Below all: how queries were chosen.
-        videos: How many there were to be found.
-        frames: Shown of each video, evenly spaced.
-        width: Inches.
+    `caption` says how queries were chosen, `videos` how many there were to be found. Of each video `frames` are shown,
+    evenly spaced. `width` is in inches.
     """
     cells = max(len(each.found) for each in examples)
     cell = (width - 2 * _EDGE - (cells - 1) * _GAP - (0.15 if cells > 1 else 0)) / cells
     heights = [_strip_height(each, frames, cell) for each in examples]
-    heads = [wrap_text(_heading(each, videos), inches=width - 2 * _EDGE, points=TEXT) for each in examples]
+    headings = [f"“{' '.join(each.query.caption.split())}” · rank {each.own_rank} of {videos}" for each in examples]
+    heads = [wrap_text(heading, inches=width - 2 * _EDGE, points=TEXT) for heading in headings]
     notes = wrap_text(caption, inches=width - 2 * _EDGE, points=TEXT - 2)
     rows = [0.17 * len(head) + _HEAD + height + _FOOT for head, height in zip(heads, heights, strict=True)]
     size = (width, _ABOVE + sum(rows) + 0.145 * len(notes) + 0.12)
@@ -57,22 +53,13 @@ def examples_figure(
         for place, video in enumerate(example.found):
             apart = 0.15 if place and video.rank > place + 1 else 0.0
             left = _EDGE + place * (cell + _GAP) + apart
-            write(
-                left, below - 0.13, _label(video), fontsize=TEXT - 2, color=OWN_COLOUR if video.is_own else NOTE_COLOUR
-            )
+            label = f"{video.rank}.  {video.score:.3f}" + "  own video" * video.is_own
+            write(left, below - 0.13, label, fontsize=TEXT - 2, color=OWN_COLOUR if video.is_own else NOTE_COLOUR)
             _strip(figure, video, box=(left, below, cell, height), frames=frames)
         top += row
     for number, line in enumerate(notes):
         write(_EDGE, size[1] - 0.12 - 0.145 * (len(notes) - 1 - number), line, color=NOTE_COLOUR, fontsize=TEXT - 2)
     return figure
-
-
-def _heading(example: Example, videos: int) -> str:
-    return f"“{' '.join(example.query.caption.split())}” · rank {example.own_rank} of {videos}"
-
-
-def _label(video: FoundVideo) -> str:
-    return f"{video.rank}.  {video.score:.3f}" + ("  own video" if video.is_own else "")
 
 
 def _strip_height(example: Example, frames: int, cell: float) -> float:

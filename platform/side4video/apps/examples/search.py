@@ -23,10 +23,7 @@ class VideoGallery:
     def __init__(self, encoder: RetrievalModel, clips: Sequence[Clip], progress: Progress) -> None:
         """Read the videos.
 
-        Args:
-            encoder: The run.
-            clips: The list that the positions of queries point into.
-            progress: Receives the progress.
+        `clips` is the list that the positions of queries point into.
         """
         self._encoder, self.clips, self.names = encoder, clips, readable_names(clips)
         self.places, kept = encoder.embed_clips(clips, progress)

@@ -28,14 +28,8 @@ def bundle_run(
 ) -> "tuple[FinishedRun, Bundle]":
     """Write a run into a folder (`inference.bundle`); the run, and what the bundle says of itself.
 
-    Args:
-        store: Where the run is.
-        run: Its id, the beginning of one, or its name.
-        folder: Where to; it must not be there, or be empty.
-        weights: `best` or `last`.
-        with_backbone: Whether the frozen tower lies beside the weights.
-        with_graph: Whether the whole model goes with them as one graph.
-        license_name: For the model card.
+    `run` is an id, the beginning of one, or a name; `weights` is `best` or `last`. The folder must be new or empty. The
+    whole model goes along as one graph if `with_graph` is set. `license_name` is for the model card.
 
     Raises:
         InputError: There is no such run, its task is another one, or the folder holds something.

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import yaml
+
 from side4video.data.annotations.tables import shorten_list
 from side4video.inference.bundle import GRAPH, Bundle
 from side4video.spec.experiment import Experiment
@@ -10,8 +12,6 @@ from side4video.tasks.recognition.metrics import METRICS
 _CARD_METRICS = tuple(metric for metric in METRICS if metric.hub)
 SHOWN = (f"best/{METRICS[0].name}", *(f"eval/{metric.name}" for metric in _CARD_METRICS), "eval/loss", "eval/videos")
 """The metrics of the page, if the run has them."""
-
-
 USAGE = """import side4video
 
 model = side4video.load("this folder")
@@ -23,21 +23,16 @@ for found in model.predict(["a.mp4"]):
 def model_card(bundle: Bundle, spec: Experiment, *, license_name: str = "") -> str:
     """The page of `model_page` behind a header of the hub.
 
-    Args:
-        bundle: What it is.
-        spec: The document.
-        license_name: The hub's name of a licence; empty where nobody said one, and none is guessed.
+    `license_name` is the hub's name of a licence; if it is empty, none is guessed.
     """
-    return f"---\n{_as_yaml(card_header(bundle, spec, license_name=license_name))}---\n\n{model_page(bundle, spec)}"
+    header = yaml.safe_dump(card_header(bundle, spec, license_name=license_name), sort_keys=False, allow_unicode=True)
+    return f"---\n{header}---\n\n{model_page(bundle, spec)}"
 
 
 def model_page(bundle: Bundle, spec: Experiment, *, usage: str = USAGE) -> str:
     """What a person should know of the model before using it, as Markdown.
 
-    Args:
-        bundle: What it is.
-        spec: The document.
-        usage: How it is asked, in Python.
+    `usage` is Python code that uses the model.
     """
     shown = [(name, bundle.figures[name]) for name in SHOWN if name in bundle.figures]
     table = "".join(f"| `{name}` | {value:.6g} |\n" for name, value in shown)
@@ -103,9 +98,3 @@ def _about_graph(bundle: Bundle, spec: Experiment) -> str:
 
 def _tower(spec: Experiment) -> str:
     return str(getattr(spec.backbone, "model", spec.backbone.kind))
-
-
-def _as_yaml(header: dict[str, Any]) -> str:
-    import yaml
-
-    return yaml.safe_dump(header, sort_keys=False, allow_unicode=True)

@@ -8,7 +8,7 @@ import click
 
 from side4video.core.errors import InputError
 from side4video.core.units import format_bytes
-from side4video.terminal.options import as_json
+from side4video.terminal.options import as_json, stored_weights
 
 if TYPE_CHECKING:
     from side4video.apps.export.hub import Hub
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 @click.argument("run")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--uri", default="", help="The store the run is in; by default MLFLOW_TRACKING_URI, or the local one.")
-@click.option(
-    "--weights", type=click.Choice(["best", "last"]), default="best", show_default=True, help="Which weights."
-)
+@stored_weights
 @click.option("--with-backbone", is_flag=True, help="Also the frozen tower's weights, so that nothing else is needed.")
 @click.option(
     "--graph",

@@ -72,8 +72,7 @@ class ScoresOfFrames(nn.Module):
     def forward(self, video_BTCHW: Tensor) -> Tensor:
         """Scores [B, K], fp32, each row with sum 1: of these frames, one view of a video.
 
-        Args:
-            video_BTCHW: RGB, uint8, after resize and crop; mean and deviation are the tower's affair.
+        Frames are RGB, uint8, after resize and crop; the tower normalises them.
         """
         features = frozen_features(self.tower, video_BTCHW, self._reads)
         return self._task.scores(self.module(features))
@@ -131,11 +130,8 @@ def write_graph(model: Model, path: Path) -> GraphCheck:
 def check_graph(path: Path, clips: list[Tensor], expected: list[Tensor], scores: ScoresOfFrames) -> GraphCheck:
     """Compare the graph in a file that was written just now with what the model gave.
 
-    Args:
-        path: The graph's file.
-        clips: Frames [B, T, C, H, W], uint8.
-        expected: The model's scores of them.
-        scores: The model; it computes in float64 afterwards.
+    `clips` are frames [B, T, C, H, W], uint8; `expected` are the model's scores of them. The model (`scores`) computes
+    in float64 afterwards.
     """
     graph = torch.export.load(path).module()
     with torch.no_grad():

@@ -22,10 +22,7 @@ class Hub:
     def __init__(self, repository: str, *, public: bool = False, api: Any = None) -> None:
         """Nothing is asked yet.
 
-        Args:
-            repository: `namespace/name`.
-            public: Whether everybody may read it.
-            api: The hub's interface (`huggingface_hub.HfApi`); None makes one.
+        `repository` is `namespace/name`; `api` is a `huggingface_hub.HfApi`, which is created if it is None.
         """
         from huggingface_hub import HfApi
 

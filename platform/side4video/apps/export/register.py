@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from side4video.core.units import format_bytes
-from side4video.terminal.options import as_json
+from side4video.terminal.options import as_json, stored_weights
 
 USAGE = """import mlflow
 import pandas
@@ -22,9 +22,7 @@ print(model.predict(pandas.DataFrame({{"video": ["a.mp4"]}}), params={{"top_k": 
 @click.argument("run")
 @click.option("--name", default="", help="Its name in the registry; by default the experiment's.")
 @click.option("--uri", default="", help="The store the run is in; by default MLFLOW_TRACKING_URI, or the local one.")
-@click.option(
-    "--weights", type=click.Choice(["best", "last"]), default="best", show_default=True, help="Which weights."
-)
+@stored_weights
 @click.option(
     "--with-backbone/--without-backbone",
     default=True,

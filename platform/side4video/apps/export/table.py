@@ -34,9 +34,7 @@ class TableModel:
     def predict(self, table: "pd.DataFrame", params: Mapping[str, Any] | None = None) -> "pd.DataFrame":
         """The most likely classes of the videos in column `video`, a row each, in their order.
 
-        Args:
-            table: With a column `video` of paths or addresses.
-            params: `top_k`, how many classes to name.
+        `params` may have `top_k`, the number of classes to name.
 
         Raises:
             InputError: There is no such column, or `top_k` is below 1.

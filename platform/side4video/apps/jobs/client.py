@@ -26,19 +26,14 @@ from side4video.core.errors import InputError, Side4VideoError
 from side4video.tracking.redaction import redact_command, redact_text
 
 log = logging.getLogger(__name__)
-
 ANSWER_SECONDS = 10.0
 """Limit of the time for the first answer of the job API."""
-
 AGENT_START_SECONDS = 60.0
 """After the start of a head node, its job agent may not be ready for so long."""
-
 POLL_SECONDS = 0.5
 """Interval at which the state of a job is read after the end of its log."""
-
 RECONNECTIONS = 20
 """Number of times that an interrupted log of a running job is reopened, a second apart."""
-
 Show = Callable[[str], None]
 
 
@@ -96,11 +91,8 @@ class JobCluster:
     ) -> None:
         """Connect.
 
-        Args:
-            address: Of the dashboard, `http://HOST:8265`.
-            answer_seconds: Limit of the time for the first answer.
-            poll_seconds: Interval at which the state of a job is read.
-            connect: Creates Ray's client.
+        `address` is that of the dashboard, `http://HOST:8265`. `answer_seconds` is the time limit of its first answer;
+        the state of a job is read every `poll_seconds`.
 
         Raises:
             InputError: If there is no job API, or it requires a token.
@@ -214,9 +206,7 @@ class JobCluster:
     def follow(self, submission_id: str, show: Show) -> Job:
         """Print the log of a job from its beginning until it has ended.
 
-        Args:
-            submission_id: The job.
-            show: Called with parts of the log (whole lines, no secrets).
+        `show` is called with parts of the log (whole lines, no secrets).
 
         Raises:
             Side4VideoError: If the cluster cannot be reached any more.

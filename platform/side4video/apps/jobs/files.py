@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from side4video.core.errors import InputError
 from side4video.core.units import MIB, format_bytes
@@ -18,19 +17,6 @@ from side4video.spec.experiment import Experiment
 
 LIMIT_MEBIBYTES = 50
 """Default limit of the upload; Ray keeps it in the memory of the head node."""
-
-_FILES = (
-    "data.dataset.annotations",
-    "data.dataset.split_by.test_annotations",
-    "data.dataset.class_names.path",
-    "data.dataset.class_names",
-    "backbone.weights.path",
-)
-"""Fields that may hold the relative path of a file."""
-
-_FOLDERS = ("data.dataset.root", "data.dataset.test_root", "data.dataset.videos_root", "features.folder")
-"""Fields that may hold the relative path of a folder."""
-
 _MAX_NAMED = 3
 """Number of files that the error names."""
 
@@ -76,11 +62,7 @@ def collect_files(
 ) -> JobFiles:
     """The document, the base that a sweep names, and relative files that experiments name.
 
-    Args:
-        document: The spec's or the sweep's file.
-        base: Of a sweep, the base's file as the sweep writes it: relative to the sweep's own.
-        experiments: All that the document stands for.
-        limit_mebibytes: The most that they may take together.
+    `base` is the base's file as the sweep writes it: relative to the sweep's own.
 
     Raises:
         InputError: If a path means nothing on another machine, or the files are too large.
@@ -114,34 +96,24 @@ def _job_paths(documents: list[Path]) -> dict[str, Path]:
 
 
 def _named_files(experiment: Experiment) -> dict[str, Path]:
-    """The relative files of an experiment that are here."""
-    document = experiment.resolved()
+    """The files that an experiment names by relative paths, by their path in the job's folder."""
+    paths = experiment.paths()
     found = {}
-    for field in _FOLDERS:
-        text = _value(document, field)
-        if text and is_relative(text):
-            _refuse_relative(field, text)
-    for field in _FILES:
-        text = _value(document, field)
+    for field, text in paths.items():
         if not text or not is_relative(text):
             continue
-        if Path(text).is_file() and ".." not in Path(text).parts:
-            found[Path(text).as_posix()] = Path(os.path.abspath(text))  # noqa: PTH100 - as above
-            _check_video_root(document, field, text)
-        elif Path(text).exists() or field != "data.dataset.class_names":  # of some sets those lie beside the lists
+        if not Path(text).is_file() or ".." in Path(text).parts:
             _refuse_relative(field, text)
+        found[Path(text).as_posix()] = Path(os.path.abspath(text))  # noqa: PTH100 - as above
+        # The list is uploaded, but the videos beside it are not.
+        if field == "data.dataset.annotations" and paths.get("data.dataset.root") == "":
+            raise InputError(
+                "data.dataset.root",
+                f"empty: the videos are beside {text}, which goes to the cluster without them",
+                allowed="a folder that the cluster's nodes share, or an address such as s3://bucket/clips",
+                fix="set data.dataset.root",
+            )
     return found
-
-
-def _check_video_root(document: Mapping[str, Any], field: str, text: str) -> None:
-    """A list comes along, the videos beside it do not."""
-    if field == "data.dataset.annotations" and _value(document, "data.dataset.root") == "":
-        raise InputError(
-            "data.dataset.root",
-            f"empty: the videos are beside {text}, which goes to the cluster without them",
-            allowed="a folder that the cluster's nodes share, or an address such as s3://bucket/clips",
-            fix="set data.dataset.root",
-        )
 
 
 def _refuse_relative(field: str, text: str) -> None:
@@ -156,14 +128,6 @@ def _refuse_relative(field: str, text: str) -> None:
 def is_relative(text: str) -> bool:
     """Whether a path in a document begins at the folder that a command runs in."""
     return not is_remote(text) and not text.startswith(("/", "~", "${"))
-
-
-def _value(document: Mapping[str, Any], field: str) -> str | None:
-    """The text at a dotted path, if there is one."""
-    place: Any = document
-    for key in field.split("."):
-        place = place.get(key) if isinstance(place, Mapping) else None
-    return place if isinstance(place, str) else None
 
 
 def _check_size(files: JobFiles, limit_mebibytes: float) -> None:

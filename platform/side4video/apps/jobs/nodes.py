@@ -49,11 +49,7 @@ def check_shared_storage(
 ) -> list[str]:
     """Check that all nodes reach what the experiments read and write.
 
-    Args:
-        experiments: All experiments of the document.
-        nodes: Of the cluster.
-        environment: Environment variables of the job.
-        is_sweep: Whether the document is a sweep, whose fields are set under `overrides`.
+    `environment` is that of the job. The fields of a sweep are set under `overrides`.
 
     Returns:
         Notes about assumptions.
@@ -131,7 +127,5 @@ def _setting(field: str, value: str, *, is_sweep: bool) -> str:
 
 def _folders(experiment: Experiment, environment: Mapping[str, str]) -> list[str]:
     """Folders that must be shared, which cannot be checked from here."""
-    dataset = experiment.data.dataset.model_dump(mode="json")
-    named = [dataset.get(field) for field in ("root", "test_root", "videos_root", "annotations")]
-    kept = [experiment.cluster.storage or environment.get(HOME), getattr(experiment.features, "folder", "")]
-    return [text for text in [*kept, *named] if isinstance(text, str) and text and not is_remote(text)]
+    named = [experiment.cluster.storage or environment.get(HOME), *experiment.paths().values()]
+    return [text for text in named if text and not is_remote(text)]

@@ -19,17 +19,15 @@ from side4video.apps.jobs.nodes import TRACKING
 from side4video.core.errors import InputError
 from side4video.core.paths import home, variables
 from side4video.runs.sweep import sweep_key
+from side4video.spec.arm import is_sweep, load_sweep
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import load_experiment
-from side4video.spec.arm import is_sweep, load_sweep
 from side4video.tracking.redaction import is_secret_name, redact_command, redact_text
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 """Job API of `ray start --head` and `ray dashboard`."""
-
 ADDRESS_NAMES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 """Environment variables that Ray reads: the first that is set takes precedence, also over an option."""
-
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -66,9 +64,7 @@ class JobRequest:
     def ray_command(self, address: str, folder: Path) -> str:
         """The `ray job submit` line for the same job; it reads secrets from the environment of the shell.
 
-        Args:
-            address: Of the job API.
-            folder: Where the job's files lie.
+        The job's files are in `folder`.
         """
         before = [f"{name}={shlex.quote(address)}" for name in ADDRESS_NAMES[:1] if _is_overridden(address)]
         line = [*before, "ray job submit", f"--address {shlex.quote(address)}"]
@@ -90,13 +86,8 @@ def read_request(
 ) -> JobRequest:
     """Read and validate a spec or a sweep, and prepare its job. This does not contact the cluster.
 
-    Args:
-        document: The file.
-        overrides: `path=value` each, as `run` and `sweep` take them.
-        options: Further options of `run` or `sweep`.
-        variables_given: Environment variables for the job, `NAME` as it is here or `NAME=VALUE`.
-        submission_id: Id of the job; if empty, it is made of the document's name, its hash and random digits.
-        limit_mebibytes: Limit of the upload.
+    `options` are further options of `run` or `sweep`. `variables_given` are environment variables for the job, `NAME`
+    as it is here or `NAME=VALUE`. An empty `submission_id` is made of the document's name, its hash and random digits.
 
     Raises:
         InputError: If the document is wrong, or has paths that are not valid on another machine.
@@ -111,6 +102,8 @@ def read_request(
         experiment = load_experiment(document, overrides)
         kind, name, digest, experiments = "run", experiment.name, experiment.digest(), (experiment,)
     files = collect_files(document, base, experiments, limit_mebibytes=limit_mebibytes)
+    if submission_id and not _IDENTIFIER.fullmatch(submission_id):
+        raise InputError("--submission-id", submission_id, allowed="letters, digits, dot, dash and underscore")
     settings = [word for override in overrides for word in ("--set", override)]
     return JobRequest(
         kind=kind,
@@ -120,7 +113,7 @@ def read_request(
         files=files,
         environment=job_environment(experiments, variables_given, document=document),
         words=("side4video", kind, files.document, *settings, *options),
-        submission_id=_checked_id(submission_id) or f"{name}-{digest[:8]}-{uuid.uuid4().hex[:6]}",
+        submission_id=submission_id or f"{name}-{digest[:8]}-{uuid.uuid4().hex[:6]}",
     )
 
 
@@ -129,10 +122,7 @@ def job_environment(
 ) -> dict[str, str]:
     """Environment variables of a job: those that its documents name as `${NAME}`, the tracking URI, and those given.
 
-    Args:
-        experiments: All experiments of the document.
-        given: `NAME`, with its local value, or `NAME=VALUE`.
-        document: The file, for errors.
+    `given` are `NAME`, with its local value, or `NAME=VALUE`; `document` is the file, for errors.
 
     Raises:
         InputError: If a variable is not set here, or its name is invalid.
@@ -216,12 +206,6 @@ def _as_shell(environment: Mapping[str, str]) -> str:
         f"{{**{shown!r}, **{{name: os.environ[name] for name in {secret!r}}}}}}}))"
     )
     return f'"$(python3 -c {shlex.quote(code)})"'
-
-
-def _checked_id(submission_id: str) -> str:
-    if submission_id and not _IDENTIFIER.fullmatch(submission_id):
-        raise InputError("--submission-id", submission_id, allowed="letters, digits, dot, dash and underscore")
-    return submission_id
 
 
 def as_json(request: JobRequest, address: str) -> dict[str, Any]:

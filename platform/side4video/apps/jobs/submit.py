@@ -73,10 +73,9 @@ def submit(
     _check_nodes(cluster, request)
     cluster.submit(request)
     called = f"side4video jobs {{}} {request.submission_id}" + (f" --address {shlex.quote(address)}" if address else "")
-    _print_note(
-        f"Job {request.submission_id} is submitted: {request.kind} {request.name}, "
-        f"{_describe_files(request)} sent along."
-    )
+    count = len(request.files.sources)
+    files = f"{count} file{'' if count == 1 else 's'} ({format_bytes(request.files.bytes)})"
+    _print_note(f"Job {request.submission_id} is submitted: {request.kind} {request.name}, {files} sent along.")
     if not waits:
         _print_note(f"Follow it: {called.format('logs -f')}\nStop it:   {called.format('stop')}")
         _print_job(request, cluster.details(request.submission_id), where, as_json=as_json)
@@ -148,11 +147,6 @@ def _print_job(request: "JobRequest", job: "Job", address: str, *, as_json: bool
 
         ended: dict[str, Any] = {"exit_code": job.exit_code, "seconds": job.duration_s} if job.is_over else {}
         click.echo(json.dumps({**job_as_json(request, address), "state": job.state, **ended}, indent=2))
-
-
-def _describe_files(request: "JobRequest") -> str:
-    count = len(request.files.sources)
-    return f"{count} file{'' if count == 1 else 's'} ({format_bytes(request.files.bytes)})"
 
 
 def _print_note(text: str) -> None:

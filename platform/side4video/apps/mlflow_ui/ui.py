@@ -3,7 +3,7 @@
 import signal
 import webbrowser
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
@@ -83,9 +83,7 @@ def _print_link(link: str, *, opens_browser: bool) -> None:
 def run_server(server: "TrackingServer", on_ready: Callable[[str], None]) -> None:
     """Start a server, print its address, and wait for Ctrl-C or a signal, which end all its processes.
 
-    Args:
-        server: Not started yet.
-        on_ready: Called with the address as soon as the server answers.
+    `on_ready` is called with the address as soon as the server answers.
     """
     from side4video.core.network import is_loopback
 
@@ -94,7 +92,7 @@ def run_server(server: "TrackingServer", on_ready: Callable[[str], None]) -> Non
         click.echo(f"warning: MLflow asks for no login; {who}", err=True)
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _interrupt)
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     click.echo("Starting MLflow …", err=True)
     try:
         with server:
@@ -103,7 +101,3 @@ def run_server(server: "TrackingServer", on_ready: Callable[[str], None]) -> Non
             server.wait()
     except KeyboardInterrupt:
         click.echo("MLflow ended.", err=True)
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt

@@ -13,7 +13,7 @@ from rich.text import Text
 from side4video.core.errors import InputError
 from side4video.inference.video_folder import VideoFile, list_videos
 from side4video.runs.stored_run import FinishedRun, fetch_weights, find_finished
-from side4video.terminal.options import as_json, page_place
+from side4video.terminal.options import as_json, page_path, stored_weights
 from side4video.terminal.progress import ProgressView
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ MAX_BROKEN = 20
     "[default: $SIDE4VIDEO_HOME/search]",
 )
 @click.option("--uri", default="", help="The store the run is in; by default MLFLOW_TRACKING_URI, or the local one.")
-@click.option(
-    "--weights", type=click.Choice(["best", "last"]), default="best", show_default=True, help="Which weights."
-)
+@stored_weights
 def search(
     run: str,
     text: str,
@@ -62,7 +60,7 @@ def search(
     _check_text(text)
     place = Path(folder)
     files, locked = list_videos(place)
-    page = page_place(html)
+    page = page_path(html)
     with ProgressView(unit="videos") as progress:
         finished, encoder = _load(run, uri, weights, progress)
         query = encoder.read(text)
@@ -99,7 +97,6 @@ def _load(run: str, uri: str, weights: str, progress: ProgressView) -> "tuple[Fi
     progress.report("loading the run")
     import torch
 
-    from side4video.engine.process_group import ProcessGroup
     from side4video.inference.retrieval import RetrievalModel
     from side4video.tracking.stores import store_at
 
@@ -111,7 +108,7 @@ def _load(run: str, uri: str, weights: str, progress: ProgressView) -> "tuple[Fi
             raise InputError(finished.where, f"its task is {task}", allowed="retrieval", fix="name a retrieval run")
         file = fetch_weights(store, finished, Path(scratch), weights)
         device = "cuda" if finished.spec.cluster.gpus_per_worker and torch.cuda.is_available() else "cpu"
-        return finished, RetrievalModel(finished.spec, file, ProcessGroup(device=torch.device(device)))
+        return finished, RetrievalModel(finished.spec, file, device)
 
 
 def _refresh(

@@ -73,10 +73,7 @@ class App:
     ) -> None:
         """Store what is served.
 
-        Args:
-            config: What is served, and its limits.
-            predict: Answers a request, or raises `QueueFull`.
-            is_healthy: Whether a replica can answer.
+        `predict` answers a request, or raises `QueueFull`; `is_healthy` says whether a replica can answer.
         """
         self.config, self._predict, self._is_healthy = config, predict, is_healthy
         self.uploads = 0

@@ -1,8 +1,9 @@
 """`side4video serve`: a web page and an HTTP interface for a trained model, on this machine."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -10,7 +11,7 @@ from side4video.core.temporary import temporary_folder
 from side4video.core.units import MIB
 
 if TYPE_CHECKING:
-    from side4video.apps.serve.server import Serving
+    from side4video.apps.serve.protocol import Predictor
 
 
 @click.command()
@@ -61,8 +62,9 @@ def serve(
     recognition takes `POST /predict`: a video as the body, or as a form's field `video`. A retrieval run takes `POST
     /search`: a form with the field `text` and files `video`.
     """
-    from side4video.apps.serve.server import check_extra, run_server
+    from side4video.apps.serve.server import Serving, check_extra, run_server
     from side4video.core.network import is_loopback
+    from side4video.reports.render import render
 
     check_extra()
     if not is_loopback(host):
@@ -70,17 +72,24 @@ def serve(
     gpus = _gpus(device)
     with temporary_folder() as scratch:
         click.echo("loading the model …", err=True)
-        make_serving = _find_model(model, uri, scratch, device="cuda" if gpus else "cpu", seconds=video_seconds)
-        options: dict[str, Any] = {"host": host, "port": port, "replicas": replicas, "batch": batch, "queue": queue}
-        serving = make_serving(
-            gpus=gpus, max_bytes=max_upload_mib * MIB, top=top, video_seconds=video_seconds, **options
+        kind, name, about, build = _find_model(model, uri, scratch, device="cuda" if gpus else "cpu")
+        serving = Serving(
+            kind=kind,
+            name=name,
+            page=render("serve.html.j2", title=name, kind=kind, about=about, max_bytes=max_upload_mib * MIB),
+            build=partial(build, limit_seconds=video_seconds, processes=2),
+            host=host,
+            port=port,
+            replicas=replicas,
+            gpus=gpus,
+            batch=batch,
+            queue=queue,
+            max_bytes=max_upload_mib * MIB,
+            top=top,
+            video_seconds=video_seconds,
         )
-        run_server(serving, _print_address)
+        run_server(serving, lambda address: click.echo(f"{address}  (Ctrl-C ends it)"))
     click.echo("ended.", err=True)
-
-
-def _print_address(address: str) -> None:
-    click.echo(f"{address}  (Ctrl-C ends it)")
 
 
 def _gpus(device: str) -> int:
@@ -98,60 +107,30 @@ def _gpus(device: str) -> int:
     return gpus
 
 
-def _find_model(model: str, uri: str, scratch: Path, *, device: str, seconds: float) -> Any:
-    """A partial `Serving` of a run or a folder; the options of the command are still to be given."""
-    if Path(model).is_dir():
-        return _exported(Path(model), device, seconds)
+def _find_model(
+    model: str, uri: str, scratch: Path, *, device: str
+) -> tuple[Literal["labels", "search"], str, str, Callable[..., "Predictor"]]:
+    """What a run or a folder predicts, its name, a sentence about it, and the builder of its predictor."""
+    from side4video.apps.serve.predictors import ClassifierPredictor, RetrievalPredictor
+    from side4video.inference.bundle import read_bundle
+    from side4video.inference.model import Model, load
+    from side4video.inference.retrieval import RetrievalModel
+
+    if (folder := Path(model)).is_dir():
+        bundle, _ = read_bundle(folder)
+        about = f"An exported model: classifies a video into {len(bundle.classes)} classes."
+        build = partial(load, str(folder.resolve()), device)
+        return "labels", bundle.name, about, partial(ClassifierPredictor, build)
     from side4video.runs.stored_run import fetch_trained
     from side4video.tracking.stores import store_at
 
     store = store_at(uri).prepare()
     found, weights, fingerprint = fetch_trained(store, model, scratch)
+    run = f"Run {found.run_id[:8]}"
     if found.spec.task.kind == "retrieval":
-        from side4video.apps.serve.retriever import RetrievalPredictor
-        from side4video.inference.retrieval import RetrievalModel
-
-        build = partial(
-            RetrievalPredictor, partial(_encoder, RetrievalModel, found.spec, weights, device), limit_seconds=seconds
-        )
-        about = f"Ranks videos by a text. Run {found.run_id[:8]}."
-        return partial(_serving, "search", found.name, about, partial(build, processes=2))
-    from side4video.inference.model import Model
-
+        build = partial(RetrievalModel, found.spec, weights, device)
+        return "search", found.name, f"Ranks videos by a text. {run}.", partial(RetrievalPredictor, build)
     classes = found.spec.data.dataset.classes()
+    about = f"{run}: classifies a video into {len(classes)} classes."
     build = partial(Model, found.spec, classes, weights, device=device, backbone_sha256=fingerprint)
-    return _labels(found.name, f"Run {found.run_id[:8]}", len(classes), build, seconds)
-
-
-def _exported(folder: Path, device: str, seconds: float) -> Any:
-    from side4video.inference.bundle import read_bundle
-    from side4video.inference.model import load
-
-    bundle, _ = read_bundle(folder)
-    build = partial(load, str(folder.resolve()), device)
-    return _labels(bundle.name, "An exported model", len(bundle.classes), build, seconds)
-
-
-def _labels(name: str, what: str, classes: int, build: Any, seconds: float) -> Any:
-    from side4video.apps.serve.classifier import ClassifierPredictor
-
-    about = f"{what}: classifies a video into {classes} classes."
-    return partial(
-        _serving, "labels", name, about, partial(ClassifierPredictor, build, limit_seconds=seconds, processes=2)
-    )
-
-
-def _encoder(kind: Any, spec: Any, weights: Path, device: str) -> Any:
-    import torch
-
-    from side4video.engine.process_group import ProcessGroup
-
-    return kind(spec, weights, ProcessGroup(device=torch.device(device)))
-
-
-def _serving(kind: Any, name: str, about: str, build: Any, **options: Any) -> "Serving":
-    from side4video.apps.serve.page import upload_page
-    from side4video.apps.serve.server import Serving
-
-    page = upload_page(name, kind=kind, about=about, max_bytes=options["max_bytes"])
-    return Serving(kind=kind, name=name, page=page, build=build, **options)
+    return "labels", found.name, about, partial(ClassifierPredictor, build)

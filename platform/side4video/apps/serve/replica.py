@@ -22,9 +22,7 @@ class Replica:
     def __init__(self, build: Callable[[], Predictor], batch: int) -> None:
         """Build the model.
 
-        Args:
-            build: Builds it.
-            batch: Maximum number of requests in one forward.
+        `batch` is the maximum number of requests in one forward.
         """
         bind_replicas_to_loopback()
         self._build_error: Exception | None = None

@@ -23,7 +23,6 @@ from side4video.distributed.cluster import RAY_SETTINGS, LogStream
 from side4video.distributed.compat import session_folder, start_on_loopback
 
 log = logging.getLogger(__name__)
-
 APPLICATION = "side4video"
 MAX_UPLOADS = 64
 """Minimum of the limit of uploads that are received or wait at a time; a larger queue raises it."""
@@ -34,12 +33,10 @@ MAX_FOLDER_LENGTH = 40
 LOOPBACK = "127.0.0.1"
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals that stop a server."""
-
-
 PRIVATE = {
     # Ray's servers, its workers' among them, then listen on loopback alone: it is how Ray runs on a Mac. Ray reads it
     # when it is imported.
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"
 }
 
 
@@ -90,9 +87,7 @@ def check_extra() -> None:
 def run_server(serving: Serving, on_ready: Callable[[str], None]) -> None:
     """Serve until Ctrl-C or SIGTERM.
 
-    Args:
-        serving: What, where and how.
-        on_ready: Called with the address as soon as requests are answered.
+    `on_ready` is called with the address as soon as requests are answered.
 
     Raises:
         InputError: The port is taken, or the model cannot be built.
@@ -107,7 +102,8 @@ def run_server(serving: Serving, on_ready: Callable[[str], None]) -> None:
         from side4video.apps.serve.app import App
 
         app = App(_config(serving, uploads), functools.partial(_predict, handle), _is_healthy)
-        address = f"http://{_for_url(serving.host)}:{listener.getsockname()[1]}"
+        host = f"[{serving.host}]" if ":" in serving.host else serving.host
+        address = f"http://{host}:{listener.getsockname()[1]}"
         _serve(app.application(), listener, lambda: on_ready(address))
 
 
@@ -262,7 +258,3 @@ def _serve(application: Any, listener: socket.socket, ready: Callable[[], None])
 
     with suppress(KeyboardInterrupt):
         asyncio.run(serve())
-
-
-def _for_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

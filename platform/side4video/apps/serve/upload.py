@@ -43,12 +43,8 @@ class Upload:
 async def receive(request: Request, folder: Path, *, max_bytes: int, max_files: int, idle_seconds: float) -> Upload:
     """Write the files of a request into a folder.
 
-    Args:
-        request: A form with files, or a body that is a file.
-        folder: Destination; the caller removes its files, also after an error.
-        max_bytes: Limit of all files together.
-        max_files: Limit of the number of files.
-        idle_seconds: A client that sends nothing for longer is given up.
+    The caller removes the files, also after an error. `max_bytes` limits all files together. A client that sends
+    nothing for `idle_seconds` is given up.
 
     Raises:
         Refused: The request is too large (413, at once if its length is declared), is not a valid form (400), has too

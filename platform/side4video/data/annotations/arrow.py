@@ -1,8 +1,7 @@
-"""Rows of a data set that `datasets` saved to disk: Arrow files, whose videos are read where they lie.
+"""Rows of a data set that `datasets` saved to disk as Arrow files. Videos are read directly from these files.
 
-folder/dataset_dict.json          {"splits": ["train", "test"]}; not there where the folder is one split
-folder/train/state.json           the Arrow files, in order
-folder/train/dataset_info.json    what the columns are, and the names of classes
+folder/dataset_dict.json {"splits": ["train", "test"]}; missing if the folder is one split folder/train/state.json the
+Arrow files, in order folder/train/dataset_info.json types of the columns, and class names
 folder/train/data-00000-of-00002.arrow
 """
 
@@ -125,7 +124,10 @@ def _rows(path: str, reader: Any, whole: Any, video: str, columns: tuple[str, ..
 
 
 def _extents(path: str, contents: Any, whole: Any) -> Iterator[tuple[int, int] | None]:
-    """Where in the file each value's bytes lie: the file is mapped, and a column's buffer is a piece of the map."""
+    """The byte range of each value in the file.
+
+    The file is memory-mapped, and the buffer of a column is a part of the map.
+    """
     import numpy as np
     import pyarrow as pa
 

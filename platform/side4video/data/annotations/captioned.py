@@ -1,7 +1,6 @@
-"""What all data sets of videos with captions have in common: what they give, and what they do about gaps.
+"""The base of all data sets of videos with captions.
 
-A member says which videos a split lists and what describes them (`_videos`). Empty captions and videos that are
-not there are dealt with here, by one policy each.
+A subclass lists the videos and captions of a split (`_videos`). This base handles empty captions and missing videos.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +12,7 @@ from pydantic import Field
 
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
-from side4video.core.spec import Spec
+from side4video.core.spec import PathText, Spec
 from side4video.data.annotations.fingerprint import fingerprint_of
 from side4video.data.annotations.json_files import as_list, as_text
 from side4video.data.annotations.missing_files import (
@@ -29,36 +28,31 @@ from side4video.data.clip import Clip, Split
 from side4video.data.storage import resolve_inside, root_address
 
 Extension = Annotated[str, Field(pattern=r"^\.\w+$")]
-"""How the names of the video files end, with the dot."""
+"""Extension of the video files, with the dot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """A sentence, and where it stands."""
+    """A caption, and where it was read."""
 
     text: str
-    """Stripped; may be empty."""
-
+    """Without surrounding spaces; may be empty."""
     origin: str
     """File and line, or file and entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListedVideo:
-    """A video of a split, before anyone looked whether it is there."""
+    """A video of a split, as it is listed. Its file may be missing."""
 
     path: str
     """Relative to the root."""
-
     origin: str
     """File and line that list it."""
-
     captions: tuple[Caption, ...]
     """In the order of the file."""
-
     is_paragraph: bool = False
-    """Whether the captions are the sentences of one text."""
-
+    """Whether the captions are sentences of one text."""
     start_seconds: float | None = None
     end_seconds: float | None = None
     group: str = ""
@@ -67,19 +61,19 @@ class ListedVideo:
 class CaptionedSpec(Spec):
     """Videos with captions and without classes."""
 
-    annotations: Annotated[str, Field(min_length=1)]
-    """The folder of the original annotation files, unchanged; may hold `${NAME}`. A relative path starts at the folder
-    the command runs in."""
-    root: str = ""
-    """The folder of the video files, here or at an address such as `s3://bucket/msrvtt`; empty is the folder of the
-    annotations. May hold `${NAME}`."""
+    annotations: Annotated[PathText, Field(min_length=1)]
+    """Folder of the original annotation files, unchanged; may contain `${NAME}`. A relative path starts at the folder
+    that the command runs in."""
+    root: PathText = ""
+    """Folder of the video files, or an address such as `s3://bucket/msrvtt`; may contain `${NAME}`. Empty: the folder
+    of the annotations."""
     empty_captions: MissingFiles = RaiseSpec()
-    """What happens to captions without text, and to videos without any other."""
+    """What happens to captions without text, and to videos without any other caption: raise an error, or skip them."""
     missing_videos: MissingFiles = RaiseSpec()
-    """What happens to listed videos whose file is not there."""
+    """What happens to listed videos whose file is missing: raise an error, or skip them."""
 
     def classes(self) -> tuple[str, ...]:
-        """None: captions stand in their place."""
+        """Empty: there are captions instead of classes."""
         return ()
 
     def clips(self, split: Split) -> list[Clip]:
@@ -107,11 +101,11 @@ class CaptionedSpec(Spec):
         return fingerprint_of(self, self._root())
 
     def flipped_classes(self) -> Mapping[int, int]:
-        """Nothing: there are no classes."""
+        """Empty: there are no classes."""
         return {}
 
     def check(self) -> None:
-        """Read all lists and look for all files; no video is opened.
+        """Read all lists and check that all files exist. No video is opened.
 
         Raises:
             InputError: As `clips` does.
@@ -124,7 +118,7 @@ class CaptionedSpec(Spec):
         self.check()
 
     def _videos(self, split: Split) -> list[ListedVideo]:
-        """All that the split lists."""
+        """All listed videos of the split."""
         raise NotImplementedError
 
     def _annotations(self) -> Path:
@@ -152,7 +146,7 @@ def read_ids(path: Path) -> dict[str, str]:
 
 
 def index_by_id(listed: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Where each id stands.
+    """Map each id to where it is listed.
 
     Args:
         listed: Ids, each with its file and line or entry.
@@ -187,7 +181,7 @@ def read_captions(values: Any, origin: str) -> tuple[Caption, ...]:
 def listed_videos(
     ids: Mapping[str, str], captions: Mapping[str, Sequence[Caption]], extension: str
 ) -> list[ListedVideo]:
-    """Videos whose file is named by their id.
+    """Listed videos whose file name is their id and an extension.
 
     Args:
         ids: Where each is listed, in order.
@@ -201,7 +195,7 @@ def listed_videos(
 
 
 def _with_captions(videos: Sequence[ListedVideo], policy: MissingFiles | KeepSpec, where: str) -> list[ListedVideo]:
-    """The videos that have a caption; empty captions go by the policy."""
+    """The videos that have a caption. The policy says what happens to empty captions."""
     if isinstance(policy, KeepSpec):
         return list(videos)
     empty = [caption for video in videos for caption in video.captions if not caption.text]
@@ -214,15 +208,17 @@ def _with_captions(videos: Sequence[ListedVideo], policy: MissingFiles | KeepSpe
         return [video for video in videos if any(caption.text for caption in video.captions)]
     way_out = "or leave them out with `empty_captions: {kind: skip}`"
     if empty:
+        origins = shorten_list([Path(caption.origin).name for caption in empty])
         raise InputError(
             empty[0].origin,
-            f"an empty caption, the first of {len(empty)}: {shorten_list([Path(caption.origin).name for caption in empty])}",
+            f"an empty caption, the first of {len(empty)}: {origins}",
             fix=f"fill them in, {way_out}",
         )
     if bare:
+        names = shorten_list([video.path for video in bare])
         raise InputError(
             bare[0].origin,
-            f"{len(bare)} of {len(videos)} listed videos have no caption: {shorten_list([video.path for video in bare])}",
+            f"{len(bare)} of {len(videos)} listed videos have no caption: {names}",
             fix=f"get the whole file of captions, {way_out}",
         )
     return list(videos)

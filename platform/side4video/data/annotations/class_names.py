@@ -1,4 +1,4 @@
-"""The names of classes, and which one a label means."""
+"""Class names, and the class that a label means."""
 
 import difflib
 import re

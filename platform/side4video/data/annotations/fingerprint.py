@@ -1,4 +1,4 @@
-"""One hash for what a data set holds, so that two results say whether they saw the same clips."""
+"""The fingerprint of a data set: two results with the same fingerprint used the same clips."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from side4video.data.storage import file_size, relative_path
 
 
 class Clips(Protocol):
-    """What a data set says of itself."""
+    """The part of a data set that the fingerprint needs."""
 
     def classes(self) -> Sequence[str]:
         """Class names in the order of their positions."""

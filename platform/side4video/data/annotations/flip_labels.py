@@ -1,4 +1,4 @@
-"""What a horizontal flip does to words and labels: left becomes right, clockwise becomes anticlockwise."""
+"""How a horizontal flip changes words and labels: left becomes right, clockwise becomes anticlockwise."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,28 +20,28 @@ _SYNONYMS = {"counterclockwise": "anticlockwise", "counter-clockwise": "anticloc
 _SWAPPED = {word: other for a, b in _PAIRS for word, other in ((a, b), (b, a))}
 _WORDS = "|".join(sorted({*_SWAPPED, *_SYNONYMS}, key=len, reverse=True))
 _SIDED = re.compile(rf"(?<![A-Za-z])(?!right[ _]out(?![A-Za-z]))({_WORDS})(?![A-Za-z])", re.IGNORECASE)
-"""In `pulling it right out`, a class of Something-Something, the word says no side."""
+"""In `pulling it right out`, a class of Something-Something, "right" is not a side."""
 
 
 class FlipByNameSpec(Spec):
-    """Classes whose names differ by left and right (or clockwise and anticlockwise) are each other's mirror image.
+    """Classes whose names differ only in left and right (or clockwise and anticlockwise) are swapped.
 
-    Flipping is refused if a name has such a word and no partner.
+    Flipping is an error if a name contains such a word and has no counterpart.
     """
 
     kind: Literal["by-name"] = "by-name"
 
 
 class FlipPairsSpec(Spec):
-    """These classes are each other's mirror image; all others are their own. No pair: flips change no label."""
+    """The given pairs of classes are swapped; other classes keep their label. Without pairs, flips change no label."""
 
     kind: Literal["pairs"] = "pairs"
     pairs: tuple[tuple[str, str], ...] = ()
-    """Class names, two by two."""
+    """Pairs of class names, for example `[[turn left, turn right]]`."""
 
     @model_validator(mode="after")
     def each_class_has_one_mirror_image(self) -> "FlipPairsSpec":
-        """No class stands in two pairs, or twice in one."""
+        """Each class is in one pair at most."""
         names = [name for pair in self.pairs for name in pair]
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"the class {repeated[0]!r} is given two mirror images")
@@ -49,7 +49,7 @@ class FlipPairsSpec(Spec):
 
 
 class FlipRefusedSpec(Spec):
-    """A mirrored clip has no label: never flip."""
+    """A flipped clip has no label, so clips must not be flipped."""
 
     kind: Literal["refused"] = "refused"
 
@@ -58,12 +58,12 @@ FlipLabels = Annotated[FlipByNameSpec | FlipPairsSpec | FlipRefusedSpec, Field(d
 
 
 def flip_text(text: str) -> str:
-    """The sentence for the mirrored picture; unchanged where it knows no left and right."""
+    """The text for the flipped picture, with left and right swapped."""
     return _SIDED.sub(lambda match: _match_case(match[0], _SWAPPED[_normalize(match[0])]), text)
 
 
 def flip_by_name(classes: Sequence[str]) -> tuple[Mapping[int, int], tuple[str, ...]]:
-    """Pair classes whose names differ by left and right.
+    """Pair classes whose names differ only in left and right.
 
     Returns:
         The label permutation (identity for names without such words), and the names that have such a word but no
@@ -78,7 +78,7 @@ def flip_by_name(classes: Sequence[str]) -> tuple[Mapping[int, int], tuple[str, 
 
 
 def flipped_labels(mirror: FlipLabels, classes: Sequence[str]) -> Mapping[int, int] | None:
-    """The label permutation of a horizontal flip; None where labels know left from right and no map is known.
+    """Label of a flipped clip, by label; None if labels contain left or right and no mapping is known.
 
     Raises:
         InputError: A pair names what is no class.

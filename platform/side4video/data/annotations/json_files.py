@@ -1,4 +1,4 @@
-"""Annotation files of JSON: read once, and every surprise in them named by file and entry."""
+"""Reads annotation files in JSON. Errors name file and entry."""
 
 import difflib
 import json

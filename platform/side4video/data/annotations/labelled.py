@@ -1,10 +1,10 @@
-"""What the data sets of labelled videos have in common that come as one list for training and one for test.
+"""The base of data sets of labelled videos with one list for training and one for test.
 
-A member reads its own official files (`_read_official`). The lists that papers' code reads in their place are the same for
-all, and are read here:
+A subclass reads the official files of its data set (`_read_official`). The lists that the code of papers uses instead
+have the same form for all data sets and are read here:
 
     abseiling/a.mp4 0             a video, or a folder of frames, and its class
-    100218 42 134                 between them a number of frames, which is not looked at: see `frame_folder.py`
+    100218 42 134                 with the number of frames between them, which is ignored: see `frame_folder.py`
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from pydantic import Field
 
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
-from side4video.core.spec import Spec
+from side4video.core.spec import PathText, Spec
 from side4video.data.annotations.captioned import index_by_id
 from side4video.data.annotations.class_names import label_position, read_class_names
 from side4video.data.annotations.fingerprint import fingerprint_of
@@ -31,43 +31,42 @@ from side4video.data.storage import resolve_inside, root_address
 
 @dataclass(frozen=True, slots=True)
 class LabelledVideo:
-    """A line of a list."""
+    """A video as it is listed."""
 
     name: str
-    """The video's id, or its path relative to the root."""
-
+    """Id of the video, or its path relative to the root."""
     label: str
-    """A class name, or its position in the classes."""
-
+    """A class name, or its index in the classes."""
     origin: str
     """File and line, or file and entry."""
 
 
 class LabelledSpec(Spec):
-    """Videos with one class each, listed split by split."""
+    """Videos with one class each, listed for each split."""
 
-    annotations: Annotated[str, Field(min_length=1)]
-    """The folder of the annotation files, unchanged; may hold `${NAME}`. A relative path starts at the folder the
+    annotations: Annotated[PathText, Field(min_length=1)]
+    """Folder of the annotation files, unchanged; may contain `${NAME}`. A relative path starts at the folder that the
     command runs in."""
-    root: str = ""
-    """The folder of the videos, here or at an address such as `s3://bucket/k400`; empty is the folder of the
-    annotations. May hold `${NAME}`."""
-    test_root: str = ""
-    """The folder of the test videos, where it is another one. May hold `${NAME}`."""
+    root: PathText = ""
+    """Folder of the videos, or an address such as `s3://bucket/k400`; may contain `${NAME}`. Empty: the folder of the
+    annotations."""
+    test_root: PathText = ""
+    """Folder of the test videos, if it is a different one; may contain `${NAME}`."""
     format: Literal["official", "list"] = "official"
-    """How the videos are listed: as the data set's makers do, or in lines `path label` or `path frames label`."""
+    """Format of the lists: the official one, or lines `path label` or `path frames label`."""
     train_list: str
-    """The file that lists the training videos."""
+    """Name of the file that lists the training videos."""
     test_list: str
-    """The file that lists the test videos."""
+    """Name of the file that lists the test videos."""
     class_names: str
-    """The file of class names."""
+    """Name of the file of class names."""
     frame_pattern: FramePattern = ""
-    """How the images are named, if each video is a folder of its frames: `img_{:05d}.jpg`. They count from 1."""
+    """File name pattern of the images, if each video is a folder of frames, for example `img_{:05d}.jpg`. Numbers start
+    at 1."""
     missing_videos: MissingFiles = RaiseSpec()
-    """What happens to listed videos that are not there."""
+    """What happens to listed videos that are missing: raise an error, or skip them."""
     mirror: FlipLabels = FlipByNameSpec()
-    """What a horizontal flip does to labels."""
+    """How labels change when clips are flipped horizontally."""
 
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of their positions."""
@@ -103,11 +102,11 @@ class LabelledSpec(Spec):
         return fingerprint_of(self, self._root("train"))
 
     def flipped_classes(self) -> Mapping[int, int] | None:
-        """The label permutation of a horizontal flip; None where labels know left from right and no map is known."""
+        """Label of a flipped clip, by label; None if labels contain left or right and no mapping is known."""
         return flipped_labels(self.mirror, self.classes())
 
     def check(self) -> None:
-        """Read all lists and look for all files; no video is opened.
+        """Read all lists and check that all files exist. No video is opened.
 
         Raises:
             InputError: As `clips` does.
@@ -120,11 +119,11 @@ class LabelledSpec(Spec):
         self.check()
 
     def _read_official(self, path: Path) -> list[LabelledVideo]:
-        """All that a list of the data set's makers holds."""
+        """All videos of an official list."""
         raise NotImplementedError
 
     def _path(self, video: LabelledVideo) -> str:
-        """Where the video is, relative to the root."""
+        """Path of the video, relative to the root."""
         return video.name
 
     def _listed(self, split: Split) -> list[LabelledVideo]:

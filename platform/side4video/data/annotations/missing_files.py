@@ -1,4 +1,4 @@
-"""What a data set does about what its lists promise and the disk does not hold."""
+"""What a data set does about listed files that are missing."""
 
 import logging
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ log = logging.getLogger(__name__)
 
 
 class RaiseSpec(Spec):
-    """They are an error, which names the first of them and says how many there are."""
+    """They are an error that names the first one and their number."""
 
     kind: Literal["raise"] = "raise"
 
 
 class SkipSpec(Spec):
-    """They are left out; a warning says how many there are."""
+    """They are left out, with a warning that counts them."""
 
     kind: Literal["skip"] = "skip"
 
@@ -32,13 +32,13 @@ MissingFiles = Annotated[RaiseSpec | SkipSpec, Field(discriminator="kind")]
 
 
 class KeepSpec(Spec):
-    """They stay among the others; no document can say so: it is for the check that counts them."""
+    """They stay in the list. Documents cannot select this: it is for `data check`, which counts them."""
 
     kind: Literal["keep"] = "keep"
 
 
 def drop_missing(clips: Sequence[Clip], policy: MissingFiles | KeepSpec, *, where: str, root: str) -> list[Clip]:
-    """The clips whose file, or folder of frames, is there; others go by the policy.
+    """The clips whose file, or folder of frames, exists. The policy says what happens to others.
 
     Args:
         clips: All that are listed.
@@ -72,5 +72,5 @@ def _exists(clip: Clip) -> bool:
 
 @lru_cache(maxsize=64)
 def warn_once(message: str) -> None:
-    """Log a warning; a run asks for its clips several times, and the same gaps are worth one line."""
+    """Log a warning once per process, although a run lists its clips several times."""
     log.warning("%s", message)

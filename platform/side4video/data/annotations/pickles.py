@@ -1,7 +1,8 @@
-"""Pickles that hold nothing but lists, dictionaries, numbers and text, read without executing anything.
+"""Reads pickles that contain only lists, dictionaries, numbers and text, without executing anything.
 
-A pickle is a program: `pickle.load` imports and calls whatever the file asks for. All of that goes through one
-method, which refuses here whatever it is asked for.
+MSVD's captions are published as a pickle. A pickle is a program: `pickle.load` imports and calls whatever the file
+names, and no file from a user may be executed. All imports of a pickle go through `find_class`, which refuses every
+name here.
 """
 
 import io
@@ -26,7 +27,7 @@ _READ_ERRORS = (
 
 
 def read_plain_pickle(path: Path) -> Any:
-    """What a pickle holds; it is shared between callers, so it must not be changed.
+    """The content of a pickle. It is cached, so the caller must not change it.
 
     Raises:
         InputError: The file is missing or no pickle, or asks for anything that would have to be imported.
@@ -57,11 +58,11 @@ def _read_plain_pickle(path: Path, version: tuple[int, ...]) -> Any:  # noqa: AR
 
 
 class _ForbiddenReference(pickle.UnpicklingError):
-    """The pickle asks for something that would have to be imported."""
+    """The pickle refers to something that would have to be imported."""
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Refuses classes, functions and references to objects outside the file."""
+    """An unpickler that refuses classes, functions and references to objects outside the file."""
 
     def find_class(self, module_name: str, global_name: str, /) -> NoReturn:
         raise _ForbiddenReference(f"{module_name}.{global_name}")

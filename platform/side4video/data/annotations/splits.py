@@ -1,4 +1,4 @@
-"""How one list becomes training and test clips: by a column, by a second list, or drawn group by group."""
+"""How a list is divided into training and test clips: by a column, by a second list, or at random by group."""
 
 import math
 from collections import Counter, defaultdict
@@ -9,37 +9,38 @@ from pydantic import Field
 
 from side4video.core.errors import InputError
 from side4video.core.seeds import derive_seed
-from side4video.core.spec import Spec
+from side4video.core.spec import PathText, Spec
 from side4video.data.annotations.tables import Row
 from side4video.data.clip import Clip
 from side4video.data.storage import common_root, relative_path
 
 
 class ColumnSplitSpec(Spec):
-    """A column says `train` or `test`."""
+    """A column of the list contains `train` or `test`."""
 
     kind: Literal["column"] = "column"
 
 
 class FileSplitSpec(Spec):
-    """The test clips are in a list of their own."""
+    """The test clips are in a second list."""
 
     kind: Literal["file"] = "file"
-    test_annotations: str
-    """The list of test clips, of the same form as `annotations`; may hold `${NAME}`."""
+    test_annotations: PathText
+    """Path of the list of test clips, in the same format as `annotations`; may contain `${NAME}`."""
 
 
 class GroupSplitSpec(Spec):
-    """Whole groups go to training or to test, drawn from a seed."""
+    """Whole groups are assigned to training or test at random."""
 
     kind: Literal["group"] = "group"
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    """Share of each class wanted for test; groups are not torn, so it is met as nearly as they allow."""
+    """Desired share of test clips in each class, between 0 and 1. Groups are never divided, so it is met as closely as
+    the groups allow."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Draws the groups."""
+    """Seed of the random assignment."""
     ungrouped: Literal["train", "own"] = "train"
-    """Clips with an empty group: all in training (nothing is known of where they come from, so they are no fair
-    test), or each a group of its own."""
+    """Clips without a group: `train` puts all of them in training, because their source is unknown; `own` treats each
+    as a group of its own."""
 
 
 SplitBy = Annotated[ColumnSplitSpec | FileSplitSpec | GroupSplitSpec, Field(discriminator="kind")]
@@ -68,7 +69,8 @@ def mark_test_clips(
             fix="name the column under `columns: {group: ...}`, or choose another split_by",
         )
     grouped = [index for index, clip in enumerate(clips) if clip.group or spec.ungrouped == "own"]
-    # A clip without a group stands for itself; a space keeps its name apart from any group's (those are stripped).
+    # A clip without a group is its own group. The leading space keeps the name apart from real groups, which are
+    # stripped.
     groups = [clips[index].group or f" {index}" for index in grouped]
     chosen = split_by_group(
         [clips[index] for index in grouped], groups, test_fraction=spec.test_fraction, seed=spec.seed
@@ -123,10 +125,10 @@ def split_by_group(clips: Sequence[Clip], groups: Sequence[str], *, test_fractio
 
 
 def training_subset(clips: Sequence[Clip], fraction: float, seed: int) -> list[int]:
-    """Positions of the clips that a share of the training set keeps, in order.
+    """Indices of the clips in a fraction of the training set, in order.
 
-    Class by class, rounded up; a smaller share is a subset of a larger one. The rank of a clip depends on its
-    file and span only, so the forward and the backward sample of one clip stay together.
+    The fraction is taken from each class and rounded up. A smaller fraction is a subset of a larger one. The rank of a
+    clip depends only on its file and span, so the forward and backward samples of one clip stay together.
     """
     if fraction >= 1:
         return list(range(len(clips)))

@@ -1,6 +1,6 @@
-"""Tables of clips as people write them: CSV, tabs or spaces, with or without a header.
+"""Reads tables of clips: CSV, or columns divided by tabs or spaces, with or without a header.
 
-Every complaint names file and line. What is understood:
+Every error names file and line. The forms are:
 
     path,label,start,end,reversed,group,split      a header names the columns, in any order; only `path` and
     a.mp4,waving a hand,0.5,2.5,,video7,train      `label` are required; other columns are ignored
@@ -28,22 +28,18 @@ Delimiter = Literal["auto", "comma", "space", "tab"]
 
 @dataclass(frozen=True, slots=True)
 class TableSchema:
-    """Which columns a sort of table has."""
+    """The columns of a kind of table."""
 
     columns: tuple[str, ...]
-    """All that are understood, by this project's names."""
-
+    """All known columns."""
     required: tuple[str, ...]
-    """Those that a table must have; without a header they are all it has."""
-
+    """Required columns. A table without a header has exactly these."""
     may_be_empty: tuple[str, ...] = ()
     """Required columns whose cells may be empty."""
-
     needs_header: bool = False
-    """Whether the first line is the header whatever it holds."""
-
+    """Whether the first line is always the header."""
     renamable: bool = True
-    """Whether the document can give a column another name, under `columns`."""
+    """Whether documents can rename columns, under `columns`."""
 
 
 CLIPS = TableSchema(("path", "label", "start", "end", "reversed", "group", "split"), required=("path", "label"))
@@ -52,21 +48,20 @@ CLIPS = TableSchema(("path", "label", "start", "end", "reversed", "group", "spli
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a table, by this project's column names."""
+    """One line of a table."""
 
     origin: str
     """File and line."""
-
     values: Mapping[str, str]
-    """Stripped cells of the known columns; an absent column is absent."""
+    """Stripped cells by column. Columns that the table does not have are left out."""
 
 
 class ColumnNamesSpec(Spec):
-    """The header's name for each column; the fields are this project's names."""
+    """Names of the columns in the file. The fields are the standard names."""
 
     @model_validator(mode="after")
     def names_differ(self) -> "ColumnNamesSpec":
-        """One column cannot mean two things."""
+        """Each name is used for one column."""
         names = list(self.model_dump().values())
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"the column {repeated[0]!r} is given two meanings")
@@ -134,7 +129,7 @@ def _read_rows(
 
 
 def file_version(path: Path) -> tuple[int, ...]:
-    """What changes when a file does; for caches.
+    """Modification time, size and inode of a file, as a key for caches.
 
     Raises:
         InputError: The file is missing.
@@ -197,7 +192,7 @@ def _split_lines(path: Path, text: str, delimiter: Delimiter) -> list[tuple[int,
 
 
 def name_columns(origin: str, cells: Sequence[str], names: Sequence[str], form: TableSchema) -> list[str]:
-    """This project's names for the columns of a header; a column that is not ours keeps a name that cannot clash.
+    """The standard names for the columns of a header. An unknown column gets a name that cannot clash.
 
     Args:
         origin: File and line of the header.
@@ -275,5 +270,5 @@ def as_flag(row: Row, column: str) -> bool:
 
 
 def shorten_list(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are; for messages."""
+    """The first names of a list, and the number of others; for messages."""
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

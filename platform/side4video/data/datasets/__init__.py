@@ -1,7 +1,7 @@
-"""The data sets: one file a format; the union below is all there are.
+"""The data sets: one file for each format. The union below lists all of them.
 
-A member has a torch-free spec with `classes()`, `clips(split)`, `fingerprint()`, `flipped_classes()`, `check()` and
-`prepare(progress)`. Decoding, sampling and augmentation are not its business.
+Each spec imports no torch and has `classes()`, `clips(split)`, `fingerprint()`, `flipped_classes()`, `paths()`,
+`check()` and `prepare(progress)`. Decoding, sampling and augmentation are done elsewhere.
 """
 
 from typing import Annotated

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
+from side4video.core.spec import PathText
 from side4video.data.annotations.captioned import Caption, CaptionedSpec, ListedVideo
 from side4video.data.annotations.json_files import as_cell, as_list, as_object, as_text, read_json, read_json_lines
 from side4video.data.annotations.splits import ColumnSplitSpec, FileSplitSpec, SplitBy, mark_test_clips
@@ -32,22 +33,22 @@ FORM = TableSchema(
     needs_header=True,
 )
 OTHER_NAMES = {"path": "video", "caption": "captions"}
-"""What JSON files often call a column."""
+"""Names that JSON files often use for a column."""
 
 
 class CaptionColumnsSpec(ColumnNamesSpec):
-    """The header's name for each column, or the object's for each field, where it differs."""
+    """Names of the columns (CSV) or fields (JSON) in the file, where they differ from these."""
 
     path: str = "path"
-    """The video file, relative to `root`."""
+    """Path of the video file, relative to `root`."""
     caption: str = "caption"
-    """A sentence that describes it."""
+    """A caption of the video."""
     start: str = "start"
-    """Seconds; where the span begins."""
+    """Start of the span, in seconds."""
     end: str = "end"
-    """Seconds; where the span ends."""
+    """End of the span, in seconds."""
     group: str = "group"
-    """What the video was cut from."""
+    """Source of the clip, for example the id of the full video."""
     split: str = "split"
     """`train` or `test`."""
 
@@ -56,15 +57,15 @@ class CaptionsSpec(CaptionedSpec):
     """Videos with captions listed in a CSV, JSON or JSONL file."""
 
     kind: Literal["captions"] = "captions"
-    annotations: Annotated[str, Field(min_length=1)]
-    """The file: `.json`, `.jsonl`, or a table of any other name; may hold `${NAME}`. A relative path starts at the
-    folder the command runs in."""
+    annotations: Annotated[PathText, Field(min_length=1)]
+    """Path of the file: `.json`, `.jsonl`, or a table with any other ending; may contain `${NAME}`. A relative path
+    starts at the folder that the command runs in."""
     delimiter: Literal["comma", "tab"] = "comma"
-    """What divides the columns of a table."""
+    """Delimiter of the columns of a table."""
     columns: CaptionColumnsSpec = CaptionColumnsSpec()
-    """The header's names."""
+    """Names of the columns in the file."""
     split_by: SplitBy = ColumnSplitSpec()
-    """Which videos are for training and which for test."""
+    """How videos are divided into training and test."""
 
     def _videos(self, split: Split) -> list[ListedVideo]:
         if isinstance(self.split_by, FileSplitSpec):
@@ -74,7 +75,7 @@ class CaptionsSpec(CaptionedSpec):
             return [video for _, video in self._read(path)]
         listed = self._read(self._annotations())
         rows, videos = [row for row, _ in listed], [video for _, video in listed]
-        # Divided before anything is left out, so that a missing file moves no other video to the other side.
+        # Split before videos are left out, so that a missing file does not change the split of the others.
         clips = [Clip(video.path, label=None, group=video.group) for video in videos]
         is_test = mark_test_clips(self.split_by, rows, clips, self.columns.model_dump())
         return [video for video, test in zip(videos, is_test, strict=True) if test == (split == "test")]

@@ -17,17 +17,18 @@ from side4video.data.clip import Split
 
 
 class DidemoSpec(CaptionedSpec):
-    """DiDeMo, from its original files; each video has one caption, the paragraph of all its descriptions."""
+    """DiDeMo, from its original files. Each video has one caption: all its descriptions joined into a paragraph."""
 
     kind: Literal["didemo"] = "didemo"
     train_data: str = "train_data.json"
-    """The descriptions of the training videos."""
+    """File with the descriptions of the training videos."""
     test_data: str = "test_data.json"
-    """The descriptions of the test videos; `val_data.json` to choose a recipe by."""
+    """File with the descriptions of the test videos. Use `val_data.json` to tune hyperparameters."""
     extension: Annotated[str, Field(pattern=r"^(\.\w+)?$")] = ""
-    """How the names of the video files end, if they do not end as they are listed: `.mp4` after a conversion."""
+    """Extension of the video files, if it differs from the listed names: for example `.mp4` after a conversion. Empty:
+    as listed."""
     described_seconds: PositiveFloat = 31
-    """Nothing later is read: the annotators saw the first 30 seconds. CLIP4Clip reads 31."""
+    """Only this many seconds of each video are read: annotators saw the first 30 seconds. CLIP4Clip reads 31."""
 
     def _videos(self, split: Split) -> list[ListedVideo]:
         path = self._file(self.train_data if split == "train" else self.test_data)

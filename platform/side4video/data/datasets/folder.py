@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from side4video.core.errors import InputError
-from side4video.core.spec import Spec
+from side4video.core.spec import PathText, Spec
 from side4video.data.annotations.captioned import Extension
 from side4video.data.annotations.fingerprint import fingerprint_of
 from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
@@ -31,42 +31,43 @@ from side4video.data.storage import join_address, list_folder, root_address
 
 
 class FoldersSplitSpec(Spec):
-    """Training and test clips are in two folders, each with the folders of the classes."""
+    """Training and test clips are in two folders, each with one folder per class."""
 
     kind: Literal["folders"] = "folders"
     train: str = "train"
-    """The folder of the training clips, in `root`."""
+    """Name of the folder of the training clips, in `root`."""
     test: str = "test"
-    """The folder of the test clips, in `root`; it has no class that the other has not."""
+    """Name of the folder of the test clips, in `root`. All its classes are also in the training folder."""
 
 
 FolderSplitBy = Annotated[FoldersSplitSpec | GroupSplitSpec, Field(discriminator="kind")]
 
 
 class FolderSpec(Spec):
-    """Videos in a folder for each class; the classes are the names of the folders, sorted."""
+    """Videos in one folder per class. The classes are the names of the folders, sorted."""
 
     kind: Literal["folder"] = "folder"
-    root: Annotated[str, Field(min_length=1)]
-    """The folder that holds it all, here or at an address such as `s3://bucket/ucf101`; may hold `${NAME}`."""
+    root: Annotated[PathText, Field(min_length=1)]
+    """Folder with all clips, or an address such as `s3://bucket/ucf101`; may contain `${NAME}`."""
     split_by: FolderSplitBy = FoldersSplitSpec()
-    """Which clips are for training and which for test."""
+    """How clips are divided into training and test."""
     group_pattern: str = ""
-    """Where `split_by` is group: the group of a clip is what this regular expression finds in its name, or its first
-    group of brackets does. Empty: each clip stands alone."""
+    """For `split_by: {kind: group}`: a regular expression for the group in the file name of a clip. If it has
+    parentheses, the first pair is the group; otherwise the whole match. Empty: each clip is a group of its own."""
     extensions: Annotated[tuple[Extension, ...], Field(min_length=1)] = (
         *(".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv"),
     )
-    """Which files are videos, in small or capital letters; others are left out, and a warning says how many."""
+    """Extensions of video files, in lower or upper case. Other files are ignored, with a warning that counts them."""
     frame_pattern: FramePattern = ""
-    """How the images are named, if each video is a folder of its frames: `img_{:05d}.jpg`. They count from 1."""
+    """File name pattern of the images, if each video is a folder of frames, for example `img_{:05d}.jpg`. Numbers start
+    at 1."""
     mirror: FlipLabels = FlipByNameSpec()
-    """What a horizontal flip does to labels."""
+    """How labels change when clips are flipped horizontally."""
 
     @field_validator("group_pattern")
     @classmethod
     def group_pattern_is_an_expression(cls, pattern: str) -> str:
-        """It can be read."""
+        """The pattern is a regular expression."""
         try:
             re.compile(pattern)
         except re.error as error:
@@ -102,11 +103,11 @@ class FolderSpec(Spec):
         return fingerprint_of(self, self._root())
 
     def flipped_classes(self) -> Mapping[int, int] | None:
-        """The label permutation of a horizontal flip; None where labels know left from right and no map is known."""
+        """Label of a flipped clip, by label; None if labels contain left or right and no mapping is known."""
         return flipped_labels(self.mirror, self.classes())
 
     def check(self) -> None:
-        """Look through all folders; no video is opened.
+        """List all folders. No video is opened.
 
         Raises:
             InputError: As `clips` does.
@@ -148,7 +149,7 @@ class FolderSpec(Spec):
         return clips
 
     def _in_class(self, folder: str, label: int) -> tuple[list[Clip], list[str]]:
-        """The clips of a class, and what else its folder holds."""
+        """The clips of a class, and the names of other files in its folder."""
         clips, others = [], []
         class_name = folder.rpartition("/")[2]
         for entry in list_folder(folder):
@@ -164,7 +165,7 @@ class FolderSpec(Spec):
         return tuple(extension.lower() for extension in self.extensions)
 
     def _group(self, path: str) -> str:
-        """The group of a clip, from its class and name: where the root is must not change the split."""
+        """The group of a clip: depends on class and file name only, so moving the root folder keeps the split."""
         if not self.group_pattern:
             return path
         match = re.search(self.group_pattern, path.partition("/")[2])

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
-from side4video.core.spec import Spec
+from side4video.core.spec import PathText, Spec
 from side4video.data.annotations.arrow import ArrowRow, features_of, read_rows, split_folders
 from side4video.data.annotations.class_names import infer_classes, label_position
 from side4video.data.annotations.fingerprint import fingerprint_of
@@ -29,9 +29,9 @@ class NamedSplitsSpec(Spec):
 
     kind: Literal["splits"] = "splits"
     train: str = "train"
-    """The split of the training clips."""
+    """Name of the split of the training clips."""
     test: str = "test"
-    """The split of the test clips."""
+    """Name of the split of the test clips."""
 
 
 HuggingFaceSplitBy = Annotated[NamedSplitsSpec | GroupSplitSpec, Field(discriminator="kind")]
@@ -41,25 +41,26 @@ class HuggingFaceSpec(Spec):
     """Videos with labels or captions in Arrow files."""
 
     kind: Literal["hugging-face"] = "hugging-face"
-    root: Annotated[str, Field(min_length=1)]
-    """The folder that `save_to_disk` wrote, on this machine; may hold `${NAME}`."""
-    videos_root: str = ""
-    """The folder of the videos, where rows hold paths in place of bytes; none may leave it. May hold `${NAME}`."""
+    root: Annotated[PathText, Field(min_length=1)]
+    """Folder that `save_to_disk` wrote, on this machine; may contain `${NAME}`."""
+    videos_root: PathText = ""
+    """Folder of the videos, if the rows contain paths instead of bytes; may contain `${NAME}`. Paths must not leave
+    this folder."""
     video: str = "video"
-    """The column of the videos."""
+    """Column with the videos."""
     label: str = "label"
-    """The column of the classes; empty where there is none."""
+    """Column with the classes; empty if there is none."""
     captions: str = ""
-    """The column of the captions, one text or several a row; empty where there is none."""
+    """Column with the captions, one or several per row; empty if there is none."""
     group: str = ""
-    """The column that says what a clip was cut from, for `split_by: {kind: group}`."""
+    """Column with the source of each clip, for `split_by: {kind: group}`."""
     split_by: HuggingFaceSplitBy = NamedSplitsSpec()
-    """Which clips are for training and which for test."""
+    """How clips are divided into training and test."""
     mirror: FlipLabels = FlipByNameSpec()
-    """What a horizontal flip does to labels."""
+    """How labels change when clips are flipped horizontally."""
 
     def classes(self) -> tuple[str, ...]:
-        """Class names in the order of their positions, as the data set names them; none where `label` is empty."""
+        """Class names in the order of their indices, from the data set; empty if `label` is empty."""
         if not self.label:
             return ()
         folder = self._folder("train")
@@ -93,7 +94,7 @@ class HuggingFaceSpec(Spec):
         return fingerprint_of(self, str(self._root()))
 
     def flipped_classes(self) -> Mapping[int, int] | None:
-        """The label permutation of a horizontal flip; None where labels know left from right and no map is known."""
+        """Label of a flipped clip, by label; None if labels contain left or right and no mapping is known."""
         return flipped_labels(self.mirror, self.classes())
 
     def check(self) -> None:

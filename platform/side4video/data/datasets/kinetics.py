@@ -40,24 +40,23 @@ class KineticsSpec(LabelledSpec):
     """Kinetics-400 or Kinetics-600, from the official CSV files or from lists of files."""
 
     DEFAULT_CLASSES: ClassVar[int] = 400
-    """What plans count with where the files are not here."""
-
+    """Number of classes that plans assume if the files are not on this machine."""
     kind: Literal["kinetics"] = "kinetics"
     train_list: str = "train.csv"
-    """The file that lists the training videos."""
+    """Name of the file that lists the training videos."""
     test_list: str = "val.csv"
-    """The file that lists the test videos; the validation set, as in all papers."""
+    """Name of the file that lists the test videos; by default the validation set, as in all papers."""
     class_names: str = ""
-    """The file of class names. Empty: the sorted labels of both lists, which is the usual order."""
+    """Name of the file of class names. Empty: the sorted labels of both lists, which is the usual order."""
     class_folders: Literal["none", "spaces", "underscores"] = "none"
-    """Whether each class has a folder, named as the class is or with underscores for its spaces. Lists name the folder
-    themselves."""
+    """Whether videos are in one folder per class, and how the folders are named: like the class (`spaces`), or with
+    underscores instead of spaces. For `format: official` only."""
     extension: Extension = ".mp4"
-    """How the names of the video files end. Lists name the ending themselves."""
+    """Extension of the video files. For `format: official` only."""
 
     @model_validator(mode="after")
     def lists_name_the_folder_themselves(self) -> Self:
-        """Where the format is a list, there is no folder to add."""
+        """With `format: list`, the list contains the folders."""
         if self.format == "list" and self.class_folders != "none":
             raise ValueError(
                 f"class_folders is {self.class_folders}, and a list names folders itself · allowed: none · "
@@ -75,7 +74,7 @@ class KineticsSpec(LabelledSpec):
         """All labels of a list, each with its file and line."""
         if self.format == "list":
             return [(video.label, video.origin) for video in self._listed(split)]
-        # Not by way of `_listed`: that names the files of hundreds of thousands of videos.
+        # Not through `_listed`, which would build the file names of hundreds of thousands of videos.
         rows = read_rows(self._list(split), delimiter="comma", form=FORM)
         return [(row.values["label"], row.origin) for row in rows]
 
@@ -92,7 +91,7 @@ class KineticsSpec(LabelledSpec):
 
 
 def _stem(row: Row) -> str:
-    """The name of the file without its ending."""
+    """The file name without its extension."""
     start, end = (as_seconds(row, column) or 0.0 for column in ("time_start", "time_end"))
     if start >= end or start % 1 or end % 1:
         raise InputError(

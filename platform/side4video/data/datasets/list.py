@@ -1,4 +1,4 @@
-"""A plain list of clips: a text, CSV or JSON Lines file of paths and labels.
+"""A list of clips: a text, CSV or JSON Lines file with paths and labels.
 
     dataset:
       kind: list
@@ -6,7 +6,7 @@
       columns: {group: source_video}
       split_by: {kind: group, test_fraction: 0.3}
 
-See `annotations.py` for the forms a table may take. A file whose name ends in `.jsonl` holds an object a line, whose
+See `annotations/tables.py` for the forms of a table. A file that ends in `.jsonl` holds one object per line, whose
 fields are the columns: `{"path": "a.mp4", "label": "waving", "start": 0.5, "split": "train"}`.
 """
 
@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
-from side4video.core.spec import Spec
+from side4video.core.spec import PathText, Spec
 from side4video.data.annotations.class_names import infer_classes, label_position, read_class_names
 from side4video.data.annotations.fingerprint import fingerprint_of
 from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
@@ -32,72 +32,72 @@ from side4video.data.storage import resolve_inside, root_address
 
 
 class ColumnsSpec(ColumnNamesSpec):
-    """The header's name for each column, where it differs."""
+    """Names of the columns in the file, where they differ from these."""
 
     path: str = "path"
-    """The video file, relative to `root`."""
+    """Path of the video file, relative to `root`."""
     label: str = "label"
-    """A class name, or its position in the classes."""
+    """A class name, or its index in the classes."""
     start: str = "start"
-    """Seconds; where the span begins."""
+    """Start of the span, in seconds."""
     end: str = "end"
-    """Seconds; where the span ends."""
+    """End of the span, in seconds."""
     reversed: str = "reversed"
-    """Yes or no: play the frames backwards."""
+    """Whether to play the frames in reverse order: yes or no."""
     group: str = "group"
-    """What the clip was cut from."""
+    """Source of the clip, for example the id of the full video."""
     split: str = "split"
     """`train` or `test`."""
 
 
 class LabelNamesSpec(Spec):
-    """The classes are the labels of the whole list: sorted names, or 0 to the largest whole number."""
+    """The classes are all labels of the list: sorted names, or 0 to the largest number."""
 
     kind: Literal["from-labels"] = "from-labels"
 
 
 class GivenNamesSpec(Spec):
-    """The classes are written here."""
+    """The classes are listed here."""
 
     kind: Literal["given"] = "given"
     names: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
-    """In the order of their positions."""
+    """Class names, in the order of their indices."""
 
     @model_validator(mode="after")
     def names_differ(self) -> "GivenNamesSpec":
-        """No class stands twice."""
+        """Class names are unique."""
         if repeated := sorted({name for name in self.names if self.names.count(name) > 1}):
             raise ValueError(f"the class {repeated[0]!r} stands twice")
         return self
 
 
 class NamesFileSpec(Spec):
-    """The classes are in a file: one name per line, CSV with a header `id,name`, or JSON `{name: position}`."""
+    """The classes are in a file: one name per line, CSV with a header `id,name`, or JSON `{name: index}`."""
 
     kind: Literal["file"] = "file"
-    path: str
-    """The file; may hold `${NAME}`."""
+    path: PathText
+    """Path of the file; may contain `${NAME}`."""
 
 
 class NumberedNamesSpec(Spec):
-    """The classes are numbers: 0 to `count` - 1. The width of a head is then known without any file."""
+    """The classes are the numbers 0 to `count` - 1, so their number is known without any file."""
 
     kind: Literal["numbered"] = "numbered"
     count: Annotated[int, Field(gt=1, le=100_000)]
-    """How many."""
+    """Number of classes."""
 
 
 ClassNames = Annotated[LabelNamesSpec | GivenNamesSpec | NamesFileSpec | NumberedNamesSpec, Field(discriminator="kind")]
 
 
 class GivenLabelsSpec(Spec):
-    """The labels of the list."""
+    """Recognise the labels of the list."""
 
     kind: Literal["given"] = "given"
 
 
 class DirectionLabelsSpec(Spec):
-    """Is the clip played backwards? Each clip becomes two samples, `forward` and `backward`."""
+    """Recognise whether a clip is played forward or backward. Each clip becomes two samples."""
 
     kind: Literal["direction"] = "direction"
 
@@ -109,26 +109,26 @@ class ListSpec(Spec):
     """Clips listed in a text, CSV or JSON Lines file."""
 
     kind: Literal["list"] = "list"
-    annotations: Annotated[str, Field(min_length=1)]
-    """The list; may hold `${NAME}`. A relative path starts at the folder the command runs in."""
-    root: str = ""
-    """The folder that paths in the list are relative to, here or at an address such as `s3://bucket/clips`; empty is
-    the list's own folder. May hold `${NAME}`."""
+    annotations: Annotated[PathText, Field(min_length=1)]
+    """Path of the list; may contain `${NAME}`. A relative path starts at the folder that the command runs in."""
+    root: PathText = ""
+    """Folder that the paths in the list are relative to, or an address such as `s3://bucket/clips`; may contain
+    `${NAME}`. Empty: the folder of the list."""
     delimiter: Delimiter = "auto"
-    """What divides the columns of a table; `auto` looks at the first line: a tab, else a comma, else spaces."""
+    """Delimiter of the columns. `auto` uses the first line: a tab, else a comma, else spaces."""
     columns: ColumnsSpec = ColumnsSpec()
-    """The header's names."""
+    """Names of the columns in the file."""
     class_names: ClassNames = LabelNamesSpec()
-    """What the classes are."""
+    """Where the classes come from."""
     split_by: SplitBy = ColumnSplitSpec()
-    """Which clips are for training and which for test."""
+    """How clips are divided into training and test."""
     frame_pattern: FramePattern = ""
-    """How the images are named, if each path is a folder of frames: `img_{:05d}.jpg`. They count from 1, and have no
-    times: a clip is the whole folder."""
+    """File name pattern of the images, if each path is a folder of frames, for example `img_{:05d}.jpg`. Numbers start
+    at 1. Such clips have no time stamps, so a clip is always the whole folder."""
     task_labels: TaskLabels = GivenLabelsSpec()
-    """What is to be recognised."""
+    """What to recognise: the labels, or the direction of time."""
     mirror: FlipLabels = FlipByNameSpec()
-    """What a horizontal flip does to labels."""
+    """How labels change when clips are flipped horizontally."""
 
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of their positions."""
@@ -156,14 +156,14 @@ class ListSpec(Spec):
         return fingerprint_of(self, self._root())
 
     def flipped_classes(self) -> Mapping[int, int] | None:
-        """The label permutation of a horizontal flip; None where labels know left from right and no map is known."""
+        """Label of a flipped clip, by label; None if labels contain left or right and no mapping is known."""
         classes = self.classes()
         if self.task_labels.kind == "direction":
             return {0: 0, 1: 1}
         return flipped_labels(self.mirror, classes)
 
     def check(self) -> None:
-        """Read the list and check it whole; no video is looked at.
+        """Read and check the list. No video is opened.
 
         Raises:
             InputError: A file is missing or wrong; file and line are named.

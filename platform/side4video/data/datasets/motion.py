@@ -1,10 +1,10 @@
-"""The built-in data set: short clips whose classes only the order of their frames tells apart.
+"""The built-in data set: generated clips whose classes differ only in the order of the frames.
 
-Five pairs of classes. Both clips of a pair show the same scene: the second one's frames are the first one's in
-reverse. The files are H.264 with every frame coded for itself, so even after decoding the two hold exactly the same
-pictures, and a model that does not see the order can name the pair but not the class.
+It has five pairs of classes. Both clips of a pair show the same scene, one with the frames of the other in reverse
+order. The files are H.264 with key frames only, so both contain exactly the same decoded frames. A model that ignores
+the order can recognise the pair but not the class.
 
-Made on first use, in seconds, under `$SIDE4VIDEO_HOME/data`; the same spec gives the same bytes.
+It is rendered on first use, in seconds, to `$SIDE4VIDEO_HOME/data`. The same spec gives the same bytes.
 """
 
 import csv
@@ -29,41 +29,45 @@ PAIRS = (
     ("appear", "vanish"),
     ("clockwise", "anticlockwise"),
 )
-"""Each class and the one that is the same film run backwards."""
+"""Each class, and the class that is its reverse."""
 
 CLASSES = tuple(name for pair in PAIRS for name in pair)
 
 GENERATOR_VERSION = 3
-"""Raised whenever the same spec would give other bytes."""
+"""Increased whenever the same spec would give different bytes."""
 
 COLUMNS = ("path", "label", "split", "group", "captions")
 CAPTION_DIVIDER = " | "
 
 Motion = Literal["left", "up", "approach", "appear", "clockwise"]
-"""A pair of classes, by its forward class."""
+"""A pair of classes, named by its forward class."""
 
 
 class MotionSpec(Spec):
-    """Textured objects that move over textured backgrounds; each class is another one reversed in time."""
+    """Generated clips of textured objects that move over textured backgrounds.
+
+    Each class is another one reversed in time.
+    """
 
     kind: Literal["motion"] = "motion"
     motions: Annotated[tuple[Motion, ...], Field(min_length=1)] = ("left", "up", "approach", "appear", "clockwise")
-    """The pairs of classes, each by its forward class. Turning is by far the hardest: which way a part moves says
-    nothing without where it is on the object."""
+    """The pairs of classes, each named by its forward class. `clockwise` is by far the hardest: the direction in which
+    a part moves depends on its position on the object."""
     train_clips: PositiveInt = 500
-    """Clips for training, as many of each class."""
+    """Number of training clips, equally many of each class."""
     test_clips: PositiveInt = 200
-    """Held-out clips, as many of each class: objects, textures and colours in combinations that training has not."""
+    """Number of test clips, equally many of each class. Their combinations of shape, texture and colour do not occur in
+    training."""
     frames: Annotated[int, Field(ge=4, le=256)] = 16
-    """Frames of a clip."""
+    """Number of frames of each clip."""
     size: Annotated[int, Field(ge=32, le=512, multiple_of=2)] = 64
-    """Pixels of a side."""
+    """Height and width of the frames, in pixels."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Draws the scenes."""
+    """Seed of the scenes."""
 
     @model_validator(mode="after")
     def motions_differ(self) -> Self:
-        """No pair stands twice."""
+        """No pair is given twice."""
         if len(set(self.motions)) < len(self.motions):
             raise ValueError(
                 f"motions {', '.join(self.motions)} name a pair twice · allowed: each once · fix: remove one"
@@ -72,7 +76,7 @@ class MotionSpec(Spec):
 
     @model_validator(mode="after")
     def clips_share_out_evenly(self) -> Self:
-        """Every class has as many clips as any other."""
+        """All classes have the same number of clips."""
         classes = 2 * len(self.motions)
         for field in ("train_clips", "test_clips"):
             clips = getattr(self, field)
@@ -85,20 +89,20 @@ class MotionSpec(Spec):
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
-        """The chosen pairs of classes."""
+        """The selected pairs of classes."""
         return tuple(pair for pair in PAIRS if pair[0] in self.motions)
 
     def folder(self) -> Path:
-        """Where the clips are, or will be: named by the spec and the generator's version."""
+        """Folder of the clips, named by the hash of the spec and the generator's version."""
         key = f"{GENERATOR_VERSION}:{self.model_dump_json()}"
         return home() / "data" / f"motion-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
     def classes(self) -> tuple[str, ...]:
-        """The class names; a class and its reversal stand side by side."""
+        """The class names. A class and its reverse are neighbours."""
         return tuple(name for pair in self.pairs for name in pair)
 
     def clips(self, split: Split) -> list[Clip]:
-        """The clips of a split; makes the set if it is not there yet."""
+        """The clips of a split. Renders the data set if it does not exist."""
         self.prepare()
         folder, classes = self.folder(), self.classes()
         table = folder / "annotations.csv"
@@ -120,20 +124,22 @@ class MotionSpec(Spec):
         return fingerprint_of(self, str(self.folder()))
 
     def flipped_classes(self) -> Mapping[int, int]:
-        """A flip exchanges left and right, clockwise and anticlockwise."""
+        """A flip swaps left and right, clockwise and anticlockwise."""
         partner = {"left": "right", "right": "left", "clockwise": "anticlockwise", "anticlockwise": "clockwise"}
         classes = self.classes()
         return {index: classes.index(partner.get(name, name)) for index, name in enumerate(classes)}
 
     def check(self) -> None:
-        """Nothing: the set is made when it is needed."""
+        """Nothing to check: the data set is rendered when it is needed."""
 
     def is_made(self) -> bool:
-        """Whether the set is there."""
+        """Whether the data set exists."""
         return (self.folder() / "annotations.csv").is_file()
 
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Make the set unless it is there; several processes may ask at once, one makes it.
+        """Render the data set if it does not exist.
+
+        If several processes call this at once, one renders it and the others wait.
 
         Args:
             progress: Called with clips done and clips in all.
@@ -152,7 +158,7 @@ class MotionSpec(Spec):
         from side4video.data.motion_render import MotionSet, render_motion_set
 
         shutil.rmtree(folder, ignore_errors=True)
-        # Rendered elsewhere and renamed when whole: a killed process leaves no half set under the final name.
+        # Rendered in a temporary folder and renamed at the end, so that a killed process leaves no incomplete data set.
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}-") as scratch:
             made = Path(scratch) / "set"
             request = MotionSet(

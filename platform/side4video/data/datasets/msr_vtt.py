@@ -38,9 +38,9 @@ class MsrVttSpec(CaptionedSpec):
 
     kind: Literal["msr-vtt"] = "msr-vtt"
     train: Literal["9k", "7k"] = "9k"
-    """The training videos: 9,000 (the paper's; Gabeur et al., ECCV 2020) or 7,010 (Miech et al., ICCV 2019)."""
+    """The training set: 9,000 videos (as in the paper; Gabeur et al., ECCV 2020) or 7,010 (Miech et al., ICCV 2019)."""
     extension: Extension = ".mp4"
-    """How the names of the video files end; before it stands the video id."""
+    """Extension of the video files. Their names are the video id and this extension."""
 
     def _videos(self, split: Split) -> list[ListedVideo]:
         if split == "test":
@@ -58,7 +58,7 @@ def _read_table(path: Path, form: TableSchema) -> list[Row]:
 
 
 def _read_sentences(path: Path, wanted: Collection[str]) -> dict[str, list[Caption]]:
-    """The captions of the wanted videos, by id."""
+    """The captions of the given videos, by id."""
     captions: dict[str, list[Caption]] = {}
     document = as_object(read_json(path), str(path), ("sentences",))
     for position, entry in enumerate(as_list(document["sentences"], f"{path}:sentences")):

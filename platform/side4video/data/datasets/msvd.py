@@ -29,13 +29,13 @@ class MsvdSpec(CaptionedSpec):
 
     kind: Literal["msvd"] = "msvd"
     captions: str = "raw-captions.pkl"
-    """The captions of all videos: a pickle or, if its name ends in `.json`, JSON."""
+    """Name of the file with the captions of all videos: a pickle, or JSON if the name ends in `.json`."""
     train_list: str = "train_list.txt"
-    """The ids of the training videos, one a line."""
+    """Name of the file with the ids of the training videos, one per line."""
     test_list: str = "test_list.txt"
-    """The ids of the test videos, one a line; `val_list.txt` to choose a recipe by."""
+    """Name of the file with the ids of the test videos, one per line. Use `val_list.txt` to tune hyperparameters."""
     extension: Extension = ".avi"
-    """How the names of the video files end; before it stands the video id."""
+    """Extension of the video files. Their names are the video id and this extension."""
 
     def _videos(self, split: Split) -> list[ListedVideo]:
         ids = read_ids(self._file(self.train_list if split == "train" else self.test_list))
@@ -43,7 +43,7 @@ class MsvdSpec(CaptionedSpec):
 
 
 def _read_sentences(path: Path, wanted: Collection[str]) -> dict[str, tuple[Caption, ...]]:
-    """The captions of the wanted videos, by id; words are joined by spaces."""
+    """The captions of the given videos, by id. Words are joined by spaces."""
     document = read_json(path) if path.suffix == ".json" else read_plain_pickle(path)
     table = as_object(document, str(path))
     captions = {}

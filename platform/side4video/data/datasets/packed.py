@@ -11,22 +11,21 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from side4video.core.errors import InputError
-from side4video.core.spec import Spec
+from side4video.core.spec import PathText, Spec
 from side4video.data.clip import Clip, Split
 from side4video.data.manifest import Manifest, read_clips, read_manifest
 from side4video.data.storage import file_size, join_address, root_address
 
 
 class PackedSpec(Spec):
-    """Shards with a manifest."""
+    """Tar shards with a manifest, as `side4video data pack` writes them."""
 
     kind: Literal["packed"] = "packed"
-    root: Annotated[str, Field(min_length=1)]
-    """The folder that `side4video data pack` wrote, here or at an address such as `s3://bucket/k400-256`; may hold
-    `${NAME}`."""
+    root: Annotated[PathText, Field(min_length=1)]
+    """Folder that `side4video data pack` wrote, or an address such as `s3://bucket/k400-256`; may contain `${NAME}`."""
 
     def classes(self) -> tuple[str, ...]:
-        """Class names in the order of their positions; none where captions stand in their place."""
+        """Class names in the order of their indices; empty if clips have captions only."""
         return self._manifest().classes
 
     def clips(self, split: Split) -> list[Clip]:
@@ -41,16 +40,19 @@ class PackedSpec(Spec):
         return clips
 
     def fingerprint(self) -> str:
-        """SHA-256 of the manifest, which knows every shard's; of a copy bit for bit, the original's."""
+        """SHA-256 of the manifest, which contains the hashes of all shards.
+
+        For a bit-exact copy, the fingerprint of the original.
+        """
         return self._manifest().fingerprint()
 
     def flipped_classes(self) -> Mapping[int, int] | None:
-        """The label permutation of a horizontal flip, as the original has it; None where flips are not allowed."""
+        """Label of a flipped clip, by label, as in the original data set; None if flips are not allowed."""
         mirrored = self._manifest().mirrored
         return None if mirrored is None else {int(label): other for label, other in mirrored.items()}
 
     def check(self) -> None:
-        """Read the manifest and the list, and look for all shards; none is opened.
+        """Read the manifest and the list of clips, and check that all shards exist. No shard is opened.
 
         Raises:
             InputError: A file is missing, or a shard has another size than it was written with.

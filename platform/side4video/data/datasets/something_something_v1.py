@@ -22,22 +22,21 @@ class SomethingSomethingV1Spec(LabelledSpec):
     """Something-Something v1, from the official files or from lists of folders."""
 
     DEFAULT_CLASSES: ClassVar[int] = 174
-    """What plans count with where the files are not here."""
-
+    """Number of classes that plans assume if the files are not on this machine."""
     kind: Literal["something-something-v1"] = "something-something-v1"
     train_list: str = "something-something-v1-train.csv"
-    """The file that lists the training videos."""
+    """Name of the file that lists the training videos."""
     test_list: str = "something-something-v1-validation.csv"
-    """The file that lists the test videos; the validation set, as in all papers."""
+    """Name of the file that lists the test videos; by default the validation set, as in all papers."""
     class_names: Annotated[str, Field(min_length=1)] = "something-something-v1-labels.csv"
-    """The file of class names, one a line."""
+    """Name of the file of class names, one per line."""
     class_order: Literal["alphabet", "file"] = "alphabet"
-    """What a label's number means in lists: a position among the sorted names (TSN, TSM, Side4Video), or in the file
+    """Order of the classes that numbers in lists refer to: sorted by name (TSN, TSM, Side4Video), or as in the file
     (mmaction2)."""
     frame_pattern: FramePattern = "{:05d}.jpg"
-    """How the images are named, if each video is a folder of its frames. They count from 1."""
+    """File name pattern of the images, if each video is a folder of frames. Numbers start at 1."""
     extension: Extension = ".webm"
-    """How the names of the video files end, if they were made into videos and `frame_pattern` is empty."""
+    """Extension of the video files, if the frames were encoded as videos and `frame_pattern` is empty."""
 
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of their positions."""

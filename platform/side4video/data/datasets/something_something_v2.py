@@ -22,17 +22,16 @@ class SomethingSomethingV2Spec(LabelledSpec):
     """Something-Something v2, from the official files or from lists of videos."""
 
     DEFAULT_CLASSES: ClassVar[int] = 174
-    """What plans count with where the files are not here."""
-
+    """Number of classes that plans assume if the files are not on this machine."""
     kind: Literal["something-something-v2"] = "something-something-v2"
     train_list: str = "something-something-v2-train.json"
-    """The file that lists the training videos."""
+    """Name of the file that lists the training videos."""
     test_list: str = "something-something-v2-validation.json"
-    """The file that lists the test videos; the validation set, as in all papers."""
+    """Name of the file that lists the test videos; by default the validation set, as in all papers."""
     class_names: Annotated[str, Field(min_length=1)] = "something-something-v2-labels.json"
-    """The file of class names and their positions."""
+    """Name of the file of class names and their indices."""
     extension: Extension = ".webm"
-    """How the names of the video files end."""
+    """Extension of the video files."""
 
     def _path(self, video: LabelledVideo) -> str:
         return video.name if self.frame_pattern else video.name + self.extension

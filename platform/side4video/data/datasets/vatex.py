@@ -40,16 +40,16 @@ class VatexSpec(CaptionedSpec):
         "vatex_training_v1.0.json",
         "vatex_validation_v1.0.json",
     )
-    """The files of captions; together they hold all listed clips."""
+    """Names of the files of captions. Together they contain all listed clips."""
     train_list: str = "train_list.txt"
-    """The ids of the training clips, one a line."""
+    """Name of the file with the ids of the training clips, one per line."""
     test_list: str = "test_list.txt"
-    """The ids of the test clips, one a line; `val_list.txt` to choose a recipe by."""
+    """Name of the file with the ids of the test clips, one per line. Use `val_list.txt` to tune hyperparameters."""
     files: Literal["clips", "whole-videos"] = "clips"
-    """What the video files hold: `clips`, one ten-second clip each, named by its id (YouTube's id, start, end); or
-    `whole-videos`, named by YouTube's id alone, of which the span that the clip's id says is read."""
+    """Contents of the video files. `clips`: one ten-second clip each, named by the clip id (YouTube id, start, end).
+    `whole-videos`: whole videos named by the YouTube id; the clip is the span that the clip id gives."""
     extension: Extension = ".mp4"
-    """How the names of the video files end."""
+    """Extension of the video files."""
 
     def _videos(self, split: Split) -> list[ListedVideo]:
         ids = read_ids(self._file(self.train_list if split == "train" else self.test_list))
@@ -66,7 +66,7 @@ class VatexSpec(CaptionedSpec):
         return [self._span(video, identifier) for video, identifier in zip(videos, ids, strict=True)]
 
     def _span(self, video: ListedVideo, identifier: str) -> ListedVideo:
-        """The clip as a span of its whole video."""
+        """The clip as a span of the whole video."""
         match = _CLIP_ID.fullmatch(identifier)
         if match is None or int(match["start"]) >= int(match["end"]):
             raise InputError(

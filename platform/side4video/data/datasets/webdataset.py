@@ -24,7 +24,7 @@ from pydantic import Field
 
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
-from side4video.core.spec import Spec
+from side4video.core.spec import PathText, Spec
 from side4video.data.annotations.class_names import infer_classes, label_position, read_class_names
 from side4video.data.annotations.fingerprint import fingerprint_of
 from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
@@ -38,42 +38,42 @@ _MAX_SHARDS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a shard holds under one name."""
+    """The files of a shard that share a name."""
 
     name: str
     origin: str
-    """The shard, and the name in it."""
+    """The shard, and the name of the sample in it."""
     video: str
-    """The address of its bytes."""
+    """Address of the video's bytes."""
     label: str
-    """Empty where there is none."""
+    """Empty if there is none."""
     captions: tuple[str, ...]
 
 
 class WebdatasetSpec(Spec):
-    """Uncompressed tar shards."""
+    """Videos with labels or captions in uncompressed tar shards, as WebDataset writes them."""
 
     kind: Literal["webdataset"] = "webdataset"
-    root: Annotated[str, Field(min_length=1)]
-    """The folder of the shards, here or at an address such as `s3://bucket/clips`; may hold `${NAME}`."""
+    root: Annotated[PathText, Field(min_length=1)]
+    """Folder of the shards, or an address such as `s3://bucket/clips`; may contain `${NAME}`."""
     train: Annotated[str, Field(min_length=1)] = "train-*.tar"
-    """The shards of the training clips: a name with numbers in braces (`a-{000..012}.tar`), or a pattern with `*`."""
+    """The shards of the training clips: a name with a range of numbers (`a-{000..012}.tar`), or a pattern with `*`."""
     test: Annotated[str, Field(min_length=1)] = "test-*.tar"
     """The shards of the test clips."""
     videos: Annotated[tuple[Annotated[str, Field(pattern=r"^[\w.]+$")], ...], Field(min_length=1)] = (
         *("mp4", "webm", "mkv", "avi", "mov", "video"),
     )
-    """How the names of videos end, without the dot; of a sample the first one found counts."""
+    """Extensions of videos, without the dot. If a sample has several, the first one in this list is used."""
     label: Annotated[str, Field(min_length=1)] = "label"
-    """The field of a sample's JSON file that holds its class or the position of it."""
-    class_names: str = ""
-    """A file of class names: one a line, CSV with a header `id,name`, or JSON `{name: position}`. Empty: the labels
-    of the training shards are the classes. May hold `${NAME}`."""
+    """Field of a sample's JSON file with its class, or the index of its class."""
+    class_names: PathText = ""
+    """Path of a file of class names: one per line, CSV with a header `id,name`, or JSON `{name: index}`; may contain
+    `${NAME}`. Empty: the classes are the labels of the training shards."""
     mirror: FlipLabels = FlipByNameSpec()
-    """What a horizontal flip does to labels."""
+    """How labels change when clips are flipped horizontally."""
 
     def classes(self) -> tuple[str, ...]:
-        """Class names in the order of their positions; none where samples have captions alone."""
+        """Class names in the order of their indices; empty if samples have captions only."""
         if self.class_names:
             where = "data.dataset.class_names"
             return read_class_names(Path(expand(self.class_names, where)), where)
@@ -107,7 +107,7 @@ class WebdatasetSpec(Spec):
         return fingerprint_of(self, self._root())
 
     def flipped_classes(self) -> Mapping[int, int] | None:
-        """The label permutation of a horizontal flip; None where labels know left from right and no map is known."""
+        """Label of a flipped clip, by label; None if labels contain left or right and no mapping is known."""
         return flipped_labels(self.mirror, self.classes())
 
     def check(self) -> None:
@@ -120,7 +120,7 @@ class WebdatasetSpec(Spec):
         self.clips("test")
 
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """The same as `check`, told shard by shard: the headers of a large set take a while."""
+        """The same as `check`, with progress for each shard: reading all headers takes a while."""
         shards = [*self._shards("train"), *self._shards("test")]
         for done, shard in enumerate(shards, 1):
             list_members(shard)

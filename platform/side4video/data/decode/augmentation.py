@@ -1,8 +1,8 @@
-"""What may be done to the frames of a clip, as documents. The work itself is in `transforms.py`.
+"""The section `data.augmentation`. The work itself is done in `transforms.py`.
 
-The paper's Table 12 and the authors' code: RandAugment (Kinetics with the largest tower only, or all; see the
-presets of `experiments/`), resize, random resized crop, horizontal flip, greyscale, in this order. Mixing two clips
-(`mix.py`), which other recipes have, comes last.
+The steps of the paper's Table 12 and of the authors' code, in this order: RandAugment (for Kinetics only with the
+largest backbone; see `experiments/`), resize, random resized crop, horizontal flip, greyscale. Mixing two clips
+(`mix.py`), which other recipes use, comes last.
 """
 
 import math
@@ -17,18 +17,17 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class RandomResizedCropSpec(Spec):
-    """A random part of the frame, resized to `size` x `size`; the same part in every frame of a clip."""
+    """A random part of the frame, resized to `size` x `size`. All frames of a clip get the same crop."""
 
     kind: Literal["random-resized"] = "random-resized"
     scale: tuple[PositiveFloat, PositiveFloat] = (0.08, 1.0)
-    """Smallest and largest share of the frame's area."""
-
+    """Smallest and largest share of the frame's area, 0 to 1."""
     ratio: tuple[PositiveFloat, PositiveFloat] = (3 / 4, 4 / 3)
-    """Smallest and largest width over height."""
+    """Smallest and largest aspect ratio: width / height."""
 
     @model_validator(mode="after")
     def ranges_run_upwards(self) -> "RandomResizedCropSpec":
-        """Both ranges go from small to large, and no crop is larger than the frame."""
+        """Both ranges are given from small to large, and no crop is larger than the frame."""
         if not self.scale[0] <= self.scale[1] <= 1:
             raise ValueError(f"scale must be two shares of the area, small to large, at most 1; found {self.scale}")
         if not self.ratio[0] <= self.ratio[1]:
@@ -37,13 +36,13 @@ class RandomResizedCropSpec(Spec):
 
 
 class WholeFrameSpec(Spec):
-    """No random crop: the whole frame resized to `size` x `size`, its aspect not kept."""
+    """No random crop: the whole frame is resized to `size` x `size`, without keeping the aspect ratio."""
 
     kind: Literal["resize"] = "resize"
 
 
 class CentreCropSpec(Spec):
-    """No random crop: the centre of the resized frame, as in test (the authors' code for retrieval)."""
+    """No random crop: the centre of the resized frame, as in evaluation (the authors' code for retrieval)."""
 
     kind: Literal["centre"] = "centre"
 
@@ -52,7 +51,7 @@ Crop = Annotated[RandomResizedCropSpec | WholeFrameSpec | CentreCropSpec, Field(
 
 
 class NoRandomAugmentSpec(Spec):
-    """Colours and geometry stay."""
+    """No change of colours or geometry."""
 
     kind: Literal["none"] = "none"
 
@@ -69,16 +68,16 @@ _POLICY = re.compile(r"rand-m(\d+)-n(\d+)-mstd(\d+(?:\.\d+)?)-inc1")
 
 
 class RandAugmentSpec(Spec):
-    """RandAugment (Cubuk et al., 2019, arXiv 1909.13719) as timm has it, with one draw per clip."""
+    """RandAugment (Cubuk et al., 2019, arXiv 1909.13719) as in timm, with one draw for all frames of a clip."""
 
     kind: Literal["rand-augment"] = "rand-augment"
     policy: str = "rand-m7-n4-mstd0.5-inc1"
-    """timm's notation: magnitude (0 to 10), operations per clip, the magnitude's standard deviation, the set of
-    operations that grow with the magnitude. Each operation is applied with probability one half."""
+    """timm's notation: magnitude (m, 0 to 10), operations per clip (n), standard deviation of the magnitude (mstd), and
+    the operations whose effect increases with the magnitude (inc1). Each operation is applied with probability 0.5."""
 
     @model_validator(mode="after")
     def policy_is_readable(self) -> "RandAugmentSpec":
-        """The string has timm's form and the magnitude is in range."""
+        """The policy is in timm's notation, and the magnitude is in range."""
         if not (match := _POLICY.fullmatch(self.policy)) or int(match[1]) > 10 or int(match[2]) < 1:
             raise ValueError(
                 f"policy must look like rand-m7-n4-mstd0.5-inc1 with m at most 10 and n at least 1; "
@@ -97,11 +96,12 @@ RandomAugment = Annotated[NoRandomAugmentSpec | RandAugmentSpec, Field(discrimin
 
 
 class RelativeResizeSpec(Spec):
-    """The short side becomes a multiple of `size`, the aspect kept."""
+    """Resize the short side to a multiple of `size`, keeping the aspect ratio."""
 
     kind: Literal["relative"] = "relative"
     ratio: Annotated[float, Field(ge=1)] = 8 / 7
-    """Short side over `size`. 8/7 is the paper's 256 for 224; 1 lets a centre crop see the whole short side."""
+    """Short side divided by `size`. 8/7 gives the paper's 256 for 224; with 1, a centre crop contains the whole short
+    side."""
 
     def short_side(self, size: int) -> int:
         """Pixels of the short side."""
@@ -109,7 +109,7 @@ class RelativeResizeSpec(Spec):
 
 
 class ShortSideResizeSpec(Spec):
-    """The short side becomes so many pixels, the aspect kept (the authors' Kinetics runs: 256)."""
+    """Resize the short side to a number of pixels, keeping the aspect ratio (the authors' Kinetics runs: 256)."""
 
     kind: Literal["short-side"] = "short-side"
     pixels: PositiveInt = 256
@@ -121,12 +121,11 @@ class ShortSideResizeSpec(Spec):
 
 
 class ExactResizeSpec(Spec):
-    """So many pixels, whatever the aspect was (the authors' Something-Something runs: 256 x 320, bicubic)."""
+    """Resize to a fixed height and width (the authors' Something-Something runs: 256 x 320, bicubic)."""
 
     kind: Literal["exact"] = "exact"
     height: PositiveInt = 256
     """Pixels."""
-
     width: PositiveInt = 320
     """Pixels."""
 
@@ -139,77 +138,69 @@ Resize = Annotated[RelativeResizeSpec | ShortSideResizeSpec | ExactResizeSpec, F
 
 
 class NoMixSpec(Spec):
-    """Clips stay apart."""
+    """Clips are not mixed."""
 
     kind: Literal["none"] = "none"
 
 
 class MixupSpec(Spec):
-    """Sums of two clips and of their labels (Zhang et al., 2018, arXiv 1710.09412)."""
+    """Weighted sums of two clips and of their labels (Zhang et al., 2018, arXiv 1710.09412)."""
 
     kind: Literal["mixup"] = "mixup"
     alpha: PositiveFloat = 0.8
-    """The share of the own clip is drawn from Beta(alpha, alpha)."""
-
+    """The weight of the clip itself is drawn from Beta(alpha, alpha)."""
     probability: Probability = 1.0
-    """Chance of a pair of clips to be mixed at all."""
+    """Probability that a pair of clips is mixed, 0 to 1."""
 
 
 class CutMixSpec(Spec):
-    """A box of the other clip in each frame, and as much of its label (Yun et al., 2019, arXiv 1905.04899)."""
+    """A box of another clip in each frame, with the same share of its label (Yun et al., 2019, arXiv 1905.04899)."""
 
     kind: Literal["cutmix"] = "cutmix"
     alpha: PositiveFloat = 1.0
-    """The share of the frame outside the box is drawn from Beta(alpha, alpha); what a box at the edge loses counts."""
-
+    """The share of the frame outside the box is drawn from Beta(alpha, alpha). Where the box leaves the frame, the true
+    share counts."""
     probability: Probability = 1.0
-    """Chance of a pair of clips to be mixed at all."""
+    """Probability that a pair of clips is mixed, 0 to 1."""
 
 
 class MixupOrCutMixSpec(Spec):
-    """One of the two for each pair of clips; as it stands here, DiST's recipe."""
+    """Mixup or CutMix for each pair of clips. The defaults are DiST's recipe."""
 
     kind: Literal["mixup-or-cutmix"] = "mixup-or-cutmix"
     mixup_alpha: PositiveFloat = 0.8
     """`alpha` of `mixup`."""
-
     cutmix_alpha: PositiveFloat = 1.0
     """`alpha` of `cutmix`."""
-
     cutmix_probability: Probability = 0.5
-    """Chance of CutMix where a pair is mixed; else it is mixup."""
-
+    """Probability of CutMix for a pair that is mixed; otherwise mixup."""
     probability: Probability = 1.0
-    """Chance of a pair of clips to be mixed at all."""
+    """Probability that a pair of clips is mixed, 0 to 1."""
 
 
 Mix = Annotated[NoMixSpec | MixupSpec | CutMixSpec | MixupOrCutMixSpec, Field(discriminator="kind")]
 
 
 class AugmentationSpec(Spec):
-    """How a training clip is varied, and how large frames are before any crop, in training and in test."""
+    """Augmentation of training clips, and the frame size before any crop in training and evaluation."""
 
     resize: Resize = RelativeResizeSpec()
-    """Frame size before cropping. Training never enlarges for it: the random crop resizes anyway."""
-
+    """Frame size before cropping. In training, small frames are not enlarged for it, because the random crop resizes
+    them anyway."""
     random_augment: RandomAugment = NoRandomAugmentSpec()
-    """Colour and geometry, applied first."""
-
+    """Changes of colour and geometry (RandAugment), applied first."""
     crop: Crop = RandomResizedCropSpec()
-    """The training crop. Test crops are the `views` of the data spec."""
-
+    """The crop in training. Evaluation uses the crops of `data.views`."""
     flip_probability: Probability = 0.5
-    """Horizontal flips; the label follows the data set's left-right map. Must be 0 where labels know left from
-    right and no map is known."""
-
+    """Probability of a horizontal flip, 0 to 1. Labels such as "left" and "right" are swapped as `data.dataset.mirror`
+    says. Must be 0 if class names contain left or right and their mirrored classes are not known."""
     grayscale_probability: Probability = 0.0
-    """Chance of a grey clip."""
-
+    """Probability that a clip becomes grey, 0 to 1."""
     mix: Mix = NoMixSpec()
-    """Pairs of clips in one, last of all: the loss asks for both labels, each by its share (`train/loss` is then that
-    of mixed clips). For recognition; a worker's part of a batch must have an even number of videos."""
+    """Mix pairs of clips, as the last step. The loss uses both labels, weighted by their shares, so `train/loss` is the
+    loss on mixed clips. For recognition only; each worker's part of a batch must have an even number of videos."""
 
     @property
     def mixes_clips(self) -> bool:
-        """Whether a training clip may hold parts of another, and of its label."""
+        """Whether training clips are mixed."""
         return self.mix.kind != "none"

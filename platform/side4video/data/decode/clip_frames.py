@@ -1,4 +1,4 @@
-"""The frames of a clip, from a video or a folder of images: decoded each time, or once and then kept in memory.
+"""The frames of a clip, from a video or a folder of images, optionally cached in memory.
 
 Arrays carry shape suffixes: T frames, H W pixels, C channels.
 """
@@ -13,10 +13,10 @@ from side4video.data.spec import DataSpec
 
 
 class ClipFrames:
-    """Gives chosen frames of clips; the same frames whether it keeps clips or not."""
+    """Reads chosen frames of clips, with or without a cache."""
 
     def __init__(self, spec: DataSpec) -> None:
-        """Begin with nothing kept."""
+        """Create an empty cache."""
         self.spec = spec
         self._kept: dict[tuple[object, ...], np.ndarray] = {}
 

@@ -1,7 +1,7 @@
-"""Videos kept as folders of images, one image a frame: `img_00001.jpg`, `img_00002.jpg` and so on.
+"""Reads videos that are stored as folders of images, one image per frame: `img_00001.jpg`, `img_00002.jpg` and so on.
 
-Frame files count from 1, as Something-Something's own and those of the common extraction scripts do. How many there are
-is what the folder holds; a count in a list is not relied on, for it differs from one extraction to another.
+Files are numbered from 1, as in Something-Something and by the common extraction scripts. The number of frames is the
+number of files; counts in lists are ignored, because they differ between extractions.
 
 Arrays carry shape suffixes: T frames, H W pixels, C channels (RGB).
 """
@@ -29,7 +29,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # nothing that starts other programs,
 
 
 def count_frames(folder: str, pattern: str) -> int:
-    """How many images a folder holds whose names fit the pattern; 0 where there is no such folder."""
+    """Number of images in a folder whose names match the pattern; 0 if the folder does not exist."""
     try:
         return len(_numbers(_names(folder), pattern))
     except (OSError, InputError):
@@ -69,7 +69,7 @@ def read_frame_folder(
 
 
 def _checked_count(folder: str, pattern: str, origin: str) -> int:
-    """The number of frames, known to be numbered from 1 without gaps."""
+    """The number of frames, after checking that they are numbered from 1 without gaps."""
     try:
         names = _names(folder)
     except InputError as error:
@@ -91,7 +91,7 @@ def _checked_count(folder: str, pattern: str, origin: str) -> int:
 
 
 def _names(folder: str) -> list[str]:
-    """The names of what a folder holds; quick, for there may be hundreds of thousands of folders."""
+    """File names in a folder. Fast, because there may be hundreds of thousands of folders."""
     if is_remote(folder):
         return [entry.name for entry in list_folder(folder) if not entry.is_folder]
     return os.listdir(folder)  # noqa: PTH208

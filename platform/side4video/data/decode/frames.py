@@ -1,10 +1,11 @@
-"""Frames of a video file as uint8 arrays, from any of several decoders.
+"""Decodes frames of a video file to uint8 arrays, with one of several decoders.
 
-PyAV reads the file's index (packets only, about a twentieth of the cost of decoding a short clip), which says how many
-frames are really there and when they are shown; the decoder chosen then fetches the wanted frames. So spans, counts and
-complaints do not depend on the decoder, and decoders give bit-identical frames.
+PyAV reads the index of the file first (packets only, about a twentieth of the cost of decoding a short clip): the true
+number of frames and when each is shown. Then the selected decoder reads the chosen frames. So spans, frame counts and
+errors do not depend on the decoder, and all decoders give bit-identical frames.
 
-Readers are opened and closed inside one call: a reader made in one process and used in another can hang.
+Readers are opened and closed within one call, because a reader that is created in one process and used in another can
+hang.
 
 Arrays carry shape suffixes: T frames, H W pixels, C channels (RGB).
 """
@@ -24,13 +25,13 @@ from side4video.data.decode.video_source import BrokenClip, Source, as_file, ope
 DecoderName = Literal["auto", "decord", "pyav", "torchcodec"]
 
 FrameSelector = Callable[[int], Sequence[int] | np.ndarray]
-"""From the number of frames in the span to the wanted ones, in any order, repeats allowed."""
+"""Chooses frames: maps the number of frames in the span to indices, in any order, with repeats."""
 
 MISSING_SHARE = 0.1
-"""A file that lacks more than this share of the frames it promises is called truncated."""
+"""A file counts as truncated if it has less than this share of its declared frames missing."""
 
 MAX_PIXELS = 2**25
-"""Of a frame: 8K video fits. A damaged header may ask for a thousand times the memory of a good file."""
+"""Largest number of pixels of a frame: 8K video fits. A damaged header may declare a thousand times more."""
 
 _BATCH_BYTES = 64 * 2**20
 _NOT_A_VIDEO = ("tty", "image2", "hls", "concat", "concatf", "subtitle", "srt", "webvtt")
@@ -40,32 +41,32 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DecodeInfo:
-    """What was decoded."""
+    """Facts about decoded frames."""
 
     total_frames: int
-    """Frames in the span that `choose` was asked about."""
+    """Number of frames in the span."""
     height: int
-    """Pixels of the frames given back."""
+    """Pixels of the returned frames."""
     width: int
-    """Pixels of the frames given back."""
+    """Pixels of the returned frames."""
     decoder: str
-    """The decoder that gave the frames."""
+    """The decoder that was used."""
     padded_frames: int = 0
-    """Wanted frames that could not be decoded and repeat another."""
+    """Chosen frames that could not be decoded and were replaced by a copy of another frame."""
 
 
 @dataclass(frozen=True)
 class VideoIndex:
-    """What a file's packets say, in the order of presentation."""
+    """The frames of a file as its packets describe them, in order of presentation."""
 
     times: tuple[int, ...]
-    """When each frame is shown, in ticks."""
+    """Presentation time of each frame, in ticks."""
     keyframes: tuple[int, ...]
-    """Times of the frames from which decoding can start."""
+    """Times of the key frames, where decoding can start."""
     seconds_per_tick: float
     """The unit of `times`."""
     has_times: bool
-    """Whether the times are the file's; else they only count frames."""
+    """Whether the file has time stamps; otherwise `times` counts frames."""
 
     def span(self, start_seconds: float | None, end_seconds: float | None) -> tuple[int, int]:
         """First frame and end (exclusive) of the frames shown in `[start, end)`, counted from the first frame."""
@@ -135,7 +136,7 @@ def decode_frames(
 
 
 def read_index(path: str, origin: str = "") -> VideoIndex:
-    """When each frame of a file is shown; only packets are read.
+    """The index of a file. Reads packets only.
 
     Raises:
         BrokenClip: The file is missing, empty, truncated, or no video.
@@ -173,7 +174,7 @@ class _TruncatedError(Exception):
 
 
 def _is_cover(stream: Any) -> bool:
-    """Whether a video stream is the picture on a music file."""
+    """Whether a video stream is the cover picture of a music file."""
     from av.stream import Disposition
 
     return bool(stream.disposition & Disposition.attached_pic)
@@ -224,7 +225,7 @@ class _DecodeError(Exception):
 def _fetch(
     source: Source, wanted: list[int], *, index: VideoIndex, decoder: DecoderName, short_side: int | None
 ) -> tuple[dict[int, np.ndarray], str]:
-    """The wanted frames that could be had, and the decoder that gave them."""
+    """The chosen frames that could be decoded, and the decoder that was used."""
     from av.error import FFmpegError
 
     if decoder == "auto":
@@ -246,7 +247,7 @@ def _fetch(
 def _fetch_decord(
     source: Source, wanted: list[int], total: int, short_side: int | None
 ) -> dict[int, np.ndarray] | None:
-    """None where decord cannot, or sees another number of frames than the index: PyAV then has a try."""
+    """None if decord fails or counts other frames than the index; PyAV is used then."""
     decord = _import_decoder("decord")
     decord.logging.set_level(decord.logging.QUIET)
     try:
@@ -270,7 +271,7 @@ def _fetch_decord(
 def _fetch_torchcodec(
     source: Source, wanted: list[int], total: int, short_side: int | None
 ) -> dict[int, np.ndarray] | None:
-    """None where torchcodec cannot."""
+    """None if torchcodec fails."""
     decoders = _import_decoder("torchcodec.decoders")
     try:
         reader = decoders.VideoDecoder(source, dimension_order="NHWC", num_ffmpeg_threads=1)
@@ -311,7 +312,7 @@ def _fetch_pyav(source: Source, wanted: list[int], index: VideoIndex, short_side
 def _decode_pyav(
     source: Source, wanted: list[int], index: VideoIndex, *, short_side: int | None, skips: bool
 ) -> dict[int, np.ndarray]:
-    """Decode on from where we are; jump only when a key frame lies between here and the next wanted frame."""
+    """Decode forward; seek only if there is a key frame between the current and the next chosen frame."""
     import av
 
     position_of = {time: position for position, time in enumerate(index.times)}
@@ -338,7 +339,7 @@ def _decode_pyav(
 
 
 def _iterate_frames(container: Any, stream: Any, times: set[int] | None) -> Iterator[Any]:
-    """Frames from here on; where times are given, other frames only if frames may build on them."""
+    """The following frames. If times are given, other frames are decoded only if frames may depend on them."""
     for packet in container.demux(stream):
         if times is not None:
             is_needed = not packet.size or packet.pts in times
@@ -347,7 +348,7 @@ def _iterate_frames(container: Any, stream: Any, times: set[int] | None) -> Iter
 
 
 def _seek_time(index: VideoIndex, here: int, target: int) -> int | None:
-    """The time of the last key frame at or before the target, if it lies ahead of us."""
+    """The time of the last key frame at or before the target, if it is ahead of the current frame."""
     at = bisect_right(index.keyframes, index.times[target]) - 1
     if at < 0:
         return None

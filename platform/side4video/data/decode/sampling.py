@@ -1,12 +1,12 @@
-"""Which frames of a clip are looked at: pure functions from a frame count to indices.
+"""Choosing the frames of a clip: pure functions from the number of frames to indices.
 
-Every function returns `frames` non-decreasing indices in `0 .. total - 1`; a video with fewer frames than asked
-for repeats some. Training functions draw from the generator they are given; test functions draw nothing, and take
-which of `clips` temporal views they are for.
+All functions return `frames` non-decreasing indices in `0 .. total - 1`; short videos repeat some. Training functions
+draw from a random generator. Test functions are deterministic and take the index `clip` of one of `clips` temporal
+views.
 
-Sources: segment sampling is TSN's (Wang et al., 2016, arXiv 1608.00859). The `authors_*` functions compute what the
-Side4Video authors' code computes (there frame files count from 1, here indices count from 0). Dense windows are
-those of Kinetics practice since I3D (Carreira and Zisserman, 2017, arXiv 1705.07750).
+Sources: segment sampling is from TSN (Wang et al., 2016, arXiv 1608.00859). The `authors_*` functions compute the same
+as the Side4Video authors' code (which counts frame files from 1; here indices count from 0). Dense windows are the
+practice for Kinetics since I3D (Carreira and Zisserman, 2017, arXiv 1705.07750).
 """
 
 from typing import Annotated, Literal, Protocol
@@ -21,7 +21,7 @@ Indices = np.ndarray
 
 
 class FrameSampling(Protocol):
-    """What a member of the `Sampling` union offers."""
+    """Interface of the members of the `Sampling` union."""
 
     def train_indices(self, total: int, frames: int, rng: np.random.Generator) -> Indices:
         """Frames for one training draw."""
@@ -33,10 +33,10 @@ class FrameSampling(Protocol):
 
 
 def segment_train(total: int, frames: int, rng: np.random.Generator) -> Indices:
-    """One uniform draw inside each of `frames` equal segments.
+    """One random frame in each of `frames` equal segments.
 
-    The segments are real intervals of length `total / frames`, so every frame is equally likely, the draw of a
-    video played backwards has the same distribution, and short videos repeat frames.
+    The segments are real intervals of length `total / frames`. So every frame is equally likely, and the samples of a
+    reversed video have the same distribution. Short videos repeat frames.
     """
     _check(total, frames)
     positions = (np.arange(frames) + rng.random(frames)) * (total / frames)
@@ -129,7 +129,7 @@ def _check_view(clip: int, clips: int) -> None:
 
 
 class SegmentSampling(Spec):
-    """Uniform segments: random within the segment in training, its centre in test."""
+    """The video is divided into equal segments: a random frame of each in training, the centre frame in evaluation."""
 
     kind: Literal["segment"] = "segment"
 
@@ -143,7 +143,7 @@ class SegmentSampling(Spec):
 
 
 class AuthorsSsvSampling(Spec):
-    """What the authors' code does on Something-Something."""
+    """Sampling of the authors' code on Something-Something."""
 
     kind: Literal["authors-ssv"] = "authors-ssv"
 
@@ -157,7 +157,7 @@ class AuthorsSsvSampling(Spec):
 
 
 class AuthorsK400Sampling(Spec):
-    """What the authors' code does on Kinetics-400."""
+    """Sampling of the authors' code on Kinetics-400."""
 
     kind: Literal["authors-k400"] = "authors-k400"
 
@@ -171,11 +171,11 @@ class AuthorsK400Sampling(Spec):
 
 
 class DenseSampling(Spec):
-    """Frames at a fixed stride from one window."""
+    """Frames at a fixed distance from one window of the video."""
 
     kind: Literal["dense"] = "dense"
     stride: PositiveInt = 8
-    """Frames of the video from one sampled frame to the next."""
+    """Distance between sampled frames, in frames of the video."""
 
     def train_indices(self, total: int, frames: int, rng: np.random.Generator) -> Indices:
         """A window at a random place; see `dense`."""
@@ -187,7 +187,7 @@ class DenseSampling(Spec):
 
 
 class CentreSampling(Spec):
-    """The centre of each uniform segment, in training as in test: nothing is drawn (probes on frozen features)."""
+    """The centre frame of each segment, in training too: nothing is random (for probes on frozen features)."""
 
     kind: Literal["centre"] = "centre"
 

@@ -1,4 +1,4 @@
-"""A video's bytes, wherever they are kept, in the form that decoders take: the path of a file here, or all of them."""
+"""Opens a video for a decoder: the path of a local file, or the bytes of any other."""
 
 import io
 import os
@@ -8,13 +8,13 @@ from side4video.core.errors import InputError
 from side4video.data.storage import byte_range, is_remote, read_bytes
 
 Source = str | bytes
-"""A file's path, for a decoder to open; or its content."""
+"""Path of a file, or its content."""
 
 _HEAD_BYTES = 512
 
 
 class BrokenClip(InputError):
-    """A clip that cannot be decoded: its file, where it is listed, and why; and whether it is a video at all."""
+    """A clip that cannot be decoded: file, place in the list, reason, and whether the file is a video at all."""
 
     def __init__(self, path: str, origin: str, reason: str, is_video: bool = True) -> None:
         """One line: origin (or the path), path and reason."""
@@ -31,10 +31,10 @@ class BrokenClip(InputError):
 
 
 def open_source(address: str, origin: str) -> Source:
-    """The path of a whole file of this machine; of any other its bytes.
+    """The path of a local file, or the bytes of any other.
 
-    Says plainly what is wrong with files that are no media at all, before a decoder guesses at them: FFmpeg would play
-    a text file as a terminal session, and follow the addresses in a playlist.
+    Refuses files that are obviously no video before a decoder opens them: FFmpeg would render a text file as a terminal
+    session, and follow the addresses in a playlist.
 
     Raises:
         BrokenClip: The file is missing, empty, or no video by its first bytes.
@@ -62,12 +62,12 @@ def open_source(address: str, origin: str) -> Source:
 
 
 def as_file(source: Source) -> str | io.BytesIO:
-    """What a decoder opens: the path, or a file in memory that begins at its begin; the bytes are not copied."""
+    """The argument for a decoder: the path, or a file object in memory (the bytes are not copied)."""
     return source if isinstance(source, str) else io.BytesIO(source)
 
 
 def _not_video_reason(head: bytes) -> str:
-    """Why this is no begin of a video; empty where it may be one."""
+    """The reason why these bytes are not the start of a video; empty if they may be."""
     if not head:
         return "the file is empty"
     text = head.decode("utf-8", errors="ignore")

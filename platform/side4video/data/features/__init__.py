@@ -1,8 +1,8 @@
-"""Frozen features on disk: what is kept of each clip, and how it is made and read again.
+"""Frozen features on disk: how they are stored, built and read.
 
-The documents (`spec.py`) import no torch. A *row* is one copy of a clip in one view of the pool: its frames, its label,
-and what the frozen tower made of it. Rows lie in shards, a file for each *entry* (the frames, one block's tokens, ...),
-so that a student that reads other blocks finds the rest there.
+The specs (`spec.py`) import no torch. A *row* is one copy of a clip in one view: its frames, its label, and the
+features of the frozen tower. Rows are stored in shards, one file for each *entry* (the frames, the tokens of one block,
+...), so that a student that reads other blocks can reuse the rest.
 """
 
 from typing import Annotated

@@ -1,7 +1,7 @@
-"""Making what is missing of a split: decode, run the tower, write; in passes of a fixed composition.
+"""Builds the missing files of a split: decodes clips, runs the tower, writes rows.
 
-A pass is always the same clips, whoever makes it and whatever else is made, so files do not depend on the number of
-workers or on what was there before. Frames that are kept already are read, not decoded.
+A forward pass always has the same clips, whichever worker runs it. So files do not depend on the number of workers or
+on existing files. Cached frames are read, not decoded.
 
 Legend: R rows of a pass that could be decoded, T frames, C channels, H, W pixels.
 """
@@ -26,14 +26,14 @@ from side4video.data.streams.prefetch import Prefetcher, make_prefetcher
 from side4video.data.streams.reader import BatchReader
 
 Compute = Callable[[Tensor, Collection[str]], Mapping[str, Tensor]]
-"""From frames [R, T, C, H, W], uint8 on the CPU, and the names of entries to their tensors [R, ...], on the CPU."""
+"""Maps frames [R, T, C, H, W] (uint8, CPU) and names of entries to tensors [R, ...] on the CPU."""
 ReportClips = Callable[[int], None]
-"""Hears of each pass: how many clips it had."""
+"""Called after each pass with its number of clips."""
 
 
 @dataclass(frozen=True)
 class _Clip:
-    """One clip's rows, decoded or read, and what was met on the way."""
+    """The rows of one clip."""
 
     position: int
     batch: ClipBatch
@@ -41,7 +41,7 @@ class _Clip:
 
 
 class Builder:
-    """Makes shards of one split."""
+    """Builds shards of one split."""
 
     def __init__(
         self, store: FeatureStore, reader: BatchReader, *, key: Callable[[int, int], Any], data: DataSpec
@@ -60,7 +60,7 @@ class Builder:
         self._broken: dict[int, BrokenReport] = {}
 
     def make(self, missing: MissingShard, compute: Compute, told: ReportClips) -> None:
-        """Write the files of a shard that are not there; another run that makes the same ones is waited for.
+        """Write the missing files of a shard. If another run builds the same shard, wait for it.
 
         Raises:
             InputError: A clip is broken and the policy is to raise, more are than may be, or the disk takes no more.

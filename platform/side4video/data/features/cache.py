@@ -1,4 +1,4 @@
-"""The feature cache of one data section: both splits, what they need on disk, and their making by all workers."""
+"""The feature cache of one experiment: both splits, the disk space they need, and building them with all workers."""
 
 import logging
 import shutil
@@ -24,12 +24,12 @@ from side4video.data.streams.reader import BatchReader, EvaluationKey, Evaluatio
 log = logging.getLogger(__name__)
 
 ReportProgress = Callable[[int, int], None]
-"""Hears how many clips of this worker's share are done, and how many there are."""
+"""Called with the number of finished clips of this worker, and the total."""
 
 
 @dataclass(frozen=True)
 class Clips:
-    """The clips of a data set, and what is known of them as a whole."""
+    """The clips of a data set, with its fingerprint and flipped labels."""
 
     train: Sequence[Clip]
     test: Sequence[Clip]
@@ -40,7 +40,7 @@ class Clips:
 
 
 def cache_root(spec: CachedFeaturesSpec) -> Path:
-    """The folder of all caches.
+    """The root folder of all feature caches.
 
     Raises:
         InputError: A variable in its name is not set.
@@ -93,7 +93,7 @@ def plan_stores(
 
 
 class FeatureCache:
-    """What is kept of a data set's clips. Every worker of a run has one, over the same files."""
+    """The cached features of a data set. Every worker of a run has one, for the same files."""
 
     def __init__(
         self,
@@ -136,15 +136,15 @@ class FeatureCache:
 
     @property
     def bytes(self) -> int:
-        """Of all that is read, there already or not."""
+        """Total bytes, including files that are not built yet."""
         return self.train.bytes + self.test.bytes
 
     def missing(self) -> list[tuple[str, MissingShard]]:
-        """Split and shard of all that has to be made."""
+        """Split and shard of all files to build."""
         return [(store.split, each) for store in (self.train, self.test) for each in store.missing()]
 
     def check_disk_space(self, missing: Sequence[tuple[str, MissingShard]]) -> None:
-        """See that all of it may be made, and can; write what the folders are for.
+        """Check the size limit and the free disk space, and write the index files.
 
         Raises:
             InputError: It is larger than the limit, or than what the disk has.
@@ -185,7 +185,7 @@ class FeatureCache:
         together: Callable[[Callable[[], None]], None],
         tell: ReportProgress,
     ) -> None:
-        """Make what is missing, all workers together: in each round a shard each.
+        """Build missing shards with all workers, one shard per worker and round.
 
         Args:
             missing: The same list on every worker.

@@ -1,11 +1,11 @@
-"""A file of rows in safetensors' form, written a few rows at a time and read one row at a time.
+"""Files of rows in safetensors format, written a few rows at a time and read one row at a time.
 
-The library writes what lies in memory as a whole, and reads through a map of the file. A shard may be larger than
-memory, so its rows go to their places as they come. And plain reads copy a row straight into the batch, faster than a
-map does (1.3 to 1.4 times from the page cache, 1.2 to 1.6 from disk), without a limit on how many files are mapped; of
-a file that was cut they give an error, where a map gives a signal.
+The safetensors library writes a whole file from memory and reads through a memory map. Shards may be larger than
+memory, so rows are written to their place one by one. Plain reads copy a row directly into the batch. They are faster
+than a memory map (1.3 to 1.4 times from the page cache, 1.2 to 1.6 from disk), have no limit on the number of mapped
+files, and raise an error for a truncated file, where a memory map raises a signal.
 
-The form: eight bytes that say how long the header is, the header in JSON, then the tensors without gaps.
+The format: eight bytes with the length of the header, the header in JSON, then the tensors without gaps.
 """
 
 import json
@@ -21,10 +21,10 @@ from torch import Tensor
 from side4video.core.errors import InputError
 
 Layout = Mapping[str, Tensor]
-"""What a file holds of one row: tensors on `meta`, by name."""
+"""The tensors of one row, on `meta`, by name."""
 
 METADATA_KEY = "side4video"
-"""Under which the header says what the file is."""
+"""Key of our metadata in the header."""
 _NAMES = {
     torch.int64: "I64",
     torch.float32: "F32",
@@ -35,13 +35,13 @@ _NAMES = {
     torch.bool: "BOOL",
 }
 _LENGTH = 8
-"""Bytes of the number in front, and what the header's end is aligned to."""
+"""Bytes of the length field, and the alignment of the header's end."""
 _LARGEST_HEADER = 100_000_000
-"""The library's own limit, bytes."""
+"""Limit of the safetensors library, in bytes."""
 
 
 class InvalidRowsFile(ValueError):
-    """A file that is cut, or was written by something else; the message says how."""
+    """A file that is truncated or was written by another program."""
 
 
 def row_bytes(layout: Layout) -> int:
@@ -50,7 +50,7 @@ def row_bytes(layout: Layout) -> int:
 
 
 class RowsWriter:
-    """Writes one file; it stands under its name when it is whole, and not before."""
+    """Writes one file. It gets its final name when it is complete."""
 
     def __init__(self, path: Path, layout: Layout, *, rows: int, about: Mapping[str, Any]) -> None:
         """Begin the file under another name.
@@ -91,14 +91,14 @@ class RowsWriter:
             self._file.write(_as_bytes(rows))
 
     def finish(self) -> None:
-        """Give the file its name; from now on it is there, also after a power cut."""
+        """Flush the file to disk and rename it to its final name."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
         self._partial.replace(self.path)
 
     def abandon(self) -> None:
-        """Leave nothing behind; after `finish` this does nothing."""
+        """Delete the unfinished file; does nothing after `finish`."""
         self._file.close()
         self._partial.unlink(missing_ok=True)
 
@@ -177,5 +177,5 @@ class RowsFile:
 
 
 def _as_bytes(rows: Tensor) -> memoryview:
-    """The memory under a contiguous tensor; NumPy has no bf16, but bytes it has."""
+    """The memory of a contiguous tensor as bytes, because NumPy has no bf16."""
     return rows.reshape(-1).view(torch.uint8).numpy().data

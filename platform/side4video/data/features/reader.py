@@ -1,4 +1,4 @@
-"""Batches of kept rows: what a data stream reads in place of videos."""
+"""Reads batches of cached rows, in place of videos."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -13,13 +13,13 @@ from side4video.data.features.store import ROWS, VIDEO, FeatureStore
 from side4video.data.streams.batch import BrokenReport, ClipBatch
 
 OPEN_FILES = 256
-"""At a time; systems allow a process a thousand or so."""
+"""Maximum number of open files; systems allow a process about a thousand."""
 
 
 class StoredReader:
-    """Gives the batch of keys, as the readers of videos do, with what is kept of the tower beside it.
+    """Reads batches like the readers of videos, with the cached features in addition.
 
-    One thread at a time may read.
+    Only one thread at a time may read.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class StoredReader:
         self._notes: OrderedDict[tuple[int, int], dict[str, Tensor]] = OrderedDict()
 
     def read(self, keys: Sequence[Any]) -> ClipBatch:
-        """The rows of the keys, copies side by side; clips that are not there are left out and reported.
+        """The rows of the keys, with the copies of a clip next to each other. Broken clips are left out and reported.
 
         Raises:
             InputError: A file is gone or damaged.
@@ -87,7 +87,7 @@ class StoredReader:
             self._open.popitem()[1].close()
 
     def _gather(self, entry: str, name: str, places: Sequence[tuple[int, int, int]]) -> Tensor:
-        """Rows of one tensor, each read straight into its place in the batch."""
+        """Rows of one tensor, read directly into the batch."""
         copies, row = self.store.copies, self.store.layouts[entry][name]
         batch = torch.empty((len(places) * copies, *row.shape), dtype=row.dtype, pin_memory=self._is_pinned)
         for number, (view, shard, first) in enumerate(places):
@@ -96,7 +96,7 @@ class StoredReader:
         return batch
 
     def _numbers(self, view: int, shard: int) -> dict[str, Tensor]:
-        """Labels and the like of a shard, which are read whole."""
+        """Labels, indices and views of a shard, which is read as a whole."""
         key = (view, shard)
         if key not in self._notes:
             file = self._file(view, shard, ROWS)

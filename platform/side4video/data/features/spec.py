@@ -1,65 +1,67 @@
-"""Where the tower's features come from, as documents: computed in each step, or read from disk.
+"""The section `features`: features of the frozen backbone are computed in each step, or read from disk.
 
-Both may draw from a finite *pool*: so many augmented versions of each training clip, its views, of which epoch `e`
-sees view `e % views`. The draws of a view are those that an experiment without a pool makes in the epoch of the same
-number. So a pool says fully what is trained on, and whether its features are computed or read changes rounding only.
+Both can use a finite pool of augmented versions (views) of each training clip: epoch `e` uses view `e % views`. A view
+has the same random draws as the epoch of that number in an experiment without a pool. So cached and computed features
+of the same pool differ only in rounding.
 """
 
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from side4video.core.spec import Spec
+from side4video.core.spec import PathText, Spec
 from side4video.data.spec import DataSpec
 
 PASS_CLIPS = 8
-"""Clips of one pass of the tower while a cache is made: fixed, so that nothing in a file depends on how many workers
-made it, or on the shards. Absolute: clips 0 to 7, 8 to 15, ..."""
+"""Clips of one forward pass of the tower while a cache is built (clips 0 to 7, 8 to 15, ...). It is fixed, so that
+cached files do not depend on the number of workers or on the shards."""
 SUGGESTED_VIEWS = 4
-"""Of a pool, where somebody has to name a number."""
+"""Number of views that messages suggest."""
 
 
 class ComputedFeaturesSpec(Spec):
-    """The tower runs in each step, once for all students."""
+    """The frozen backbone runs in each step, once for all students of a pack."""
 
     kind: Literal["computed"] = "computed"
     views: PositiveInt | Literal["endless"] = "endless"
-    """Augmented versions of each training clip: epoch e sees version e modulo this. `endless`: a new one each epoch."""
+    """Number of augmented versions of each training clip: epoch e uses version e modulo this number. `endless`: a new
+    version in each epoch."""
 
     @property
     def pool(self) -> int | None:
-        """Views of the pool; None where every epoch has its own."""
+        """Number of views; None if every epoch has its own."""
         return None if self.views == "endless" else self.views
 
 
 class CachedFeaturesSpec(Spec):
-    """The tower runs once over every clip and view before training; then its features are read from disk.
+    """The frozen backbone runs once over all clips and views before training. Training reads its features from disk.
 
-    Runs whose documents agree on tower and data share the files, and add what is missing. `side4video evaluate`
-    computes.
+    Experiments with the same backbone and data share the files; missing ones are added. `side4video evaluate` computes
+    features without the cache.
     """
 
     kind: Literal["cached"] = "cached"
     views: PositiveInt | Literal["auto"] = "auto"
-    """Augmented versions of each training clip: epoch e sees version e modulo this. `auto`: one, where training draws
-    nothing; else the number has to be said, for it changes what is learnt."""
-    folder: str = ""
-    """Where the files are, shared by all nodes; empty: `features` in the platform's home. May hold ${NAME}."""
+    """Number of augmented versions of each training clip: epoch e uses version e modulo this number. `auto`: one
+    version, if training draws nothing at random; otherwise give a number, because it changes the result."""
+    folder: PathText = ""
+    """Folder for the files, shared by all nodes; may contain ${NAME}. Empty: `features` in `$SIDE4VIDEO_HOME`."""
     limit_gib: PositiveFloat = 100.0
-    """Largest size of all that this experiment reads, GiB; a larger one is refused before anything is computed."""
+    """Largest size of the cache of this experiment, GiB. A larger one is an error before anything is computed."""
     shard_clips: Annotated[PositiveInt, Field(multiple_of=PASS_CLIPS)] = 64
-    """Clips in a file, a multiple of 8. A build that was interrupted loses at most the files it was writing."""
+    """Number of clips in each file, a multiple of 8. If building the cache is interrupted, at most the files being
+    written are lost."""
 
     @property
     def pool(self) -> int:
-        """Views of the pool."""
+        """Number of views."""
         return 1 if self.views == "auto" else self.views
 
 
 def training_draws(data: DataSpec) -> list[str]:
-    """What makes one epoch's frames of a training clip differ from another's, in words; empty if nothing does.
+    """Random draws that make the frames of a clip differ between epochs, in words; empty if there are none.
 
-    Repeated sampling is none of it: copies of a clip differ only by the draws that are listed here.
+    Repeated sampling does not count: copies of a clip differ only by the draws that are listed here.
     """
     augmentation = data.augmentation
     causes = {

@@ -1,7 +1,7 @@
-"""What is kept of one split: which files there are, what is in them, and which are missing.
+"""The cached files of one split: their names, their content, and which are missing.
 
-`<root>/<key>/<split>-view<k>/<entry>-<shard>.safetensors`; the key is a hash of everything that the numbers depend on,
-and `index.json` beside the views says what that was.
+`<root>/<key>/<split>-view<k>/<entry>-<shard>.safetensors`. The key is a hash of everything that the values depend on;
+`index.json` beside the views contains these settings.
 
 Legend: T frames, S pixels of a side.
 """
@@ -26,18 +26,18 @@ from side4video.data.features.spec import PASS_CLIPS
 from side4video.data.spec import DataSpec
 
 FORMAT = 1
-"""Raised whenever files of before would be read wrongly."""
+"""Increased whenever older files would be read wrongly."""
 ROWS, VIDEO = "rows", "video"
-"""The entries that do not come from the tower: labels and the like, and the frames."""
+"""Entries that do not come from the tower: labels and indices, and the frames."""
 INDEX = "index.json"
 
 log = logging.getLogger(__name__)
 
 
 def data_layouts(data: DataSpec) -> dict[str, Layout]:
-    """What a row is in the entries that do not come from the tower.
+    """The tensors of a row in the entries that do not come from the tower.
 
-    `present` is false where a clip could not be decoded; the other numbers of its rows are zeros.
+    `present` is false if a clip could not be decoded; the other values of its rows are zeros.
     """
     number = torch.empty((), dtype=torch.int64, device="meta")
     frames_TCSS = torch.empty((data.frames, 3, data.size, data.size), dtype=torch.uint8, device="meta")
@@ -47,7 +47,7 @@ def data_layouts(data: DataSpec) -> dict[str, Layout]:
 
 
 def data_identity(data: DataSpec, split: Split, *, fingerprint: str, mirrored: Mapping[int, int]) -> dict[str, Any]:
-    """What the frames and labels of a split depend on, as JSON values; the view is told apart by its folder.
+    """The settings that frames and labels of a split depend on, as JSON values, apart from the view.
 
     Args:
         data: The data section.
@@ -73,18 +73,19 @@ def data_identity(data: DataSpec, split: Split, *, fingerprint: str, mirrored: M
 
 @dataclass(frozen=True)
 class FeatureStore:
-    """The kept rows of one split."""
+    """The cached rows of one split."""
 
     root: Path
     split: Split
     identity: Mapping[str, Any]
-    """JSON values: all that the numbers in the files depend on, but the view."""
+    """The settings that the values in the files depend on, apart from the view, as JSON values."""
     layouts: Mapping[str, Layout]
-    """By entry: what a row is."""
+    """The tensors of a row, by entry."""
     clips: int
     views: int
     copies: int
-    """Rows of a clip in a view: repeated draws in training, crops in evaluation. They stand side by side."""
+    """Rows of a clip in a view: repeated samples in training, crops in evaluation. They are stored next to each
+    other."""
     shard_clips: int
 
     @cached_property
@@ -140,7 +141,7 @@ class FeatureStore:
         return file
 
     def missing(self) -> "Iterator[MissingShard]":
-        """What has to be made, shard by shard; a file that is cut or foreign is, too, and is told of."""
+        """The shards to build. Truncated or foreign files are included, with a warning."""
         for view in range(self.views):
             there = self._names(view)
             for shard in range(self.shards):
@@ -154,7 +155,7 @@ class FeatureStore:
         return tuple(entry for entry in self.layouts if not self._is_there(view, shard, entry, there))
 
     def absent(self) -> int:
-        """How many files this process does not see under their names; nothing is opened."""
+        """Number of files that this process does not see. No file is opened."""
         expected = self.views * self.shards * len(self.layouts)
         seen = 0
         for view in range(self.views):
@@ -165,12 +166,12 @@ class FeatureStore:
         return expected - seen
 
     def bytes_of(self, missing: "MissingShard") -> int:
-        """Bytes of what has to be made."""
+        """Size of the files to build, in bytes."""
         rows = len(self.clips_of(missing.shard)) * self.copies
         return rows * sum(row_bytes(self.layouts[entry]) for entry in missing.entries)
 
     def write_index(self) -> None:
-        """Say beside the files what they are made of.
+        """Write `index.json`, which contains the settings that the files depend on.
 
         Raises:
             InputError: Something else stands there.
@@ -208,7 +209,7 @@ class FeatureStore:
 
 @dataclass(frozen=True)
 class MissingShard:
-    """Entries of a shard that have to be made."""
+    """The entries of a shard that have to be built."""
 
     view: int
     shard: int

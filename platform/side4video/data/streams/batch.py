@@ -1,4 +1,4 @@
-"""What travels from the data path to the model.
+"""The batches that the data path gives to the model.
 
 Tensors carry shape suffixes: B clips, T frames, C channels, H W pixels.
 """
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 NO_LABEL = -1
-"""The label of a clip that has none."""
+"""Label of a clip without a class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class BrokenReport:
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """The other labels of clips that hold parts of others."""
+    """The second labels of mixed clips."""
 
     partners_B: Tensor
     """int64 class positions of the clips that the rest is of; `NO_LABEL` where there is none."""
@@ -41,7 +41,7 @@ class Mixture:
 
 @dataclass
 class ClipBatch:
-    """Some clips, decoded, cropped and stacked."""
+    """A batch of clips, decoded, cropped and stacked."""
 
     video_BTCHW: Tensor
     """uint8 frames, not normalised."""
@@ -56,12 +56,12 @@ class ClipBatch:
     broken: tuple[BrokenReport, ...] = ()
     """Clips that could not be decoded on the way to this batch."""
     stored: Mapping[str, Tensor] | None = None
-    """What is kept of the tower's features of these clips, by name, clips first; None where they are computed."""
+    """Cached features of the tower, by name, clips first; None if they are computed."""
     mixture: Mixture | None = None
     """The other labels, where clips are mixed (`mix.py`); None where each clip is its own alone."""
 
     def __len__(self) -> int:
-        """Clips in the batch, repeated draws and views counted."""
+        """Number of rows, including repeated samples and views."""
         return len(self.labels_B)
 
     def to(self, device: torch.device | str) -> "ClipBatch":

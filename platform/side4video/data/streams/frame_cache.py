@@ -1,9 +1,9 @@
-"""Frames of later epochs, fetched while a file is open anyway.
+"""A cache on disk for the frames of later epochs, which are decoded together.
 
-To decode a few frames of a compressed clip is to decode nearly all of it. Which frames the next epochs want of it is
-known: a draw is a function of seed, epoch and clip. So one pass over a file fetches the frames of several epochs; those
-of later ones wait on disk as they are, and are deleted when they are read. The batches are the same, bit by bit; only
-where frames of a damaged file are missing, the neighbour that stands in for one may be another.
+Decoding a few frames of a compressed clip costs nearly as much as decoding all of it. The frames that later epochs need
+are known, because a draw depends only on seed, epoch and clip. So one pass over a file decodes the frames of several
+epochs. Those of later epochs are stored uncompressed and deleted when they are read. The batches are bit-equal to those
+without the cache; only for damaged files, the copy that replaces a missing frame may differ.
 
 Arrays carry shape suffixes: T frames, H W pixels, C channels.
 """
@@ -20,18 +20,21 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FrameCache:
-    """What waits of a stream's clips; any decoding process may put it there, and any may take it."""
+    """The cached frames of a stream. All decoding processes share them."""
 
     folder: str
     epochs: int
-    """Epochs of a clip's frames that are fetched in one pass."""
+    """Number of epochs whose frames are decoded in one pass."""
 
     def due(self, epoch: int, index: int) -> range:
-        """The epochs to fetch now: up to the clip's next turn. Turns are spread, so that epochs take equally long."""
+        """The epochs to decode now, until the clip's next turn.
+
+        Turns are spread over epochs, so that epochs take equally long.
+        """
         return range(epoch, epoch + self.epochs - (epoch + index) % self.epochs)
 
     def take(self, epoch: int, index: int) -> np.ndarray | None:
-        """The frames of a clip for an epoch, uint8 `[T, H, W, C]`, which then wait no longer; None where none do."""
+        """Return and delete the frames of a clip for an epoch, uint8 `[T, H, W, C]`; None if they are not cached."""
         path = self._path(epoch, index)
         try:
             frames_THWC = np.load(path)
@@ -41,7 +44,7 @@ class FrameCache:
         return frames_THWC
 
     def put(self, epoch: int, index: int, frames_THWC: np.ndarray) -> None:
-        """Let the frames wait; where there is no room, they are decoded again when their epoch comes."""
+        """Store frames. If the disk is full, they are decoded again when their epoch comes."""
         path = self._path(epoch, index)
         unfinished = path.with_suffix(f".{os.getpid()}")
         try:

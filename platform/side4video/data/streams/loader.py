@@ -1,7 +1,8 @@
-"""Streams of batches whose content depends on the spec, the epoch and the step alone.
+"""Streams of batches that depend only on the spec, the epoch and the step.
 
-The order is a permutation drawn from (seed, epoch); a step's global batch is a slice of it, a rank's share a slice of
-that. So any number of ranks and loader workers sees the same samples, and resuming in mid-epoch is an offset.
+The order of clips is a permutation drawn from (seed, epoch). The global batch of a step is a slice of it, and the share
+of a rank is a slice of that. So the samples do not depend on the number of ranks and loader workers, and resuming
+within an epoch is an offset.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -80,7 +81,7 @@ class TrainingStream:
         self._prefetcher = _prefetcher(reader, stored, spec, prefetch)
         self._clips = len(self._positions)
         self.broken: dict[int, BrokenReport] = {}
-        """What could not be decoded so far on this rank, by position in the list of clips."""
+        """Broken clips so far on this rank, by index in the list of clips."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -89,7 +90,7 @@ class TrainingStream:
 
     @property
     def shares(self) -> float:
-        """How often this rank's share fits into the batch: the number of ranks, where all take as much."""
+        """Global batch size divided by the share of this rank: the number of ranks, if all shares are equal."""
         return self._batch_size / (self._share.stop - self._share.start)
 
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[list[ClipBatch]]:
@@ -124,8 +125,8 @@ class TrainingStream:
 class EvaluationStream:
     """Every view of every clip once, for one rank.
 
-    Batch `i` holds the same items whatever the number of ranks is, and goes to rank `i % world`: so scores are
-    bit-equal for any number of ranks, and no clip is padded or counted twice.
+    Batch `i` contains the same items for any number of ranks, and goes to rank `i % world`. So scores are bit-equal for
+    any number of ranks, and no clip is padded or counted twice.
     """
 
     def __init__(
@@ -163,7 +164,7 @@ class EvaluationStream:
         self._spec, self._clips = spec, len(clips)
         self._prefetcher = _prefetcher(EvaluationReader(spec, list(clips)), stored, spec, prefetch)
         self.broken: dict[int, BrokenReport] = {}
-        """What could not be decoded so far on this rank, by position in the list of clips."""
+        """Broken clips so far on this rank, by index in the list of clips."""
 
     @property
     def steps(self) -> int:
@@ -190,12 +191,12 @@ class EvaluationStream:
 def _prefetcher(
     reader: BatchReader, stored: BatchReader | None, spec: DataSpec, prefetch: PrefetcherFactory
 ) -> Prefetcher:
-    """Videos as the loader says. Kept rows in a thread: they are copied, not decoded, and open files do not travel."""
+    """A prefetcher for videos; for cached rows a thread, because open files cannot be sent to other processes."""
     return prefetch(reader, spec.loader) if stored is None else thread_prefetcher(stored, spec.loader)
 
 
 def _make_frame_folder(spec: DataSpec, world: int) -> TemporaryDirectory[str] | None:
-    """Where frames of later epochs wait; None where none are fetched."""
+    """A temporary folder for frames of later epochs; None if none are decoded."""
     if spec.loader.epochs_per_decode == 1:
         return None
     if world > 1:  # a clip's next epoch is mostly another worker's, perhaps on another machine
@@ -234,7 +235,7 @@ def _check_mix(spec: DataSpec, *, is_pooled: bool) -> None:
 
 
 def record_broken(broken: dict[int, BrokenReport], batch: ClipBatch, *, spec: DataSpec, clips: int) -> None:
-    """Keep the batch's reports; past the cap, end."""
+    """Record the broken clips of a batch. Raises an error if there are more than the cap."""
     broken.update((report.index, report) for report in batch.broken)
     if not broken or spec.broken_clips.kind == "raise" or len(broken) <= spec.broken_clips.cap * clips:
         return

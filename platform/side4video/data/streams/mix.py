@@ -29,22 +29,22 @@ from side4video.data.decode.augmentation import CutMixSpec, MixupOrCutMixSpec, M
 from side4video.data.streams.batch import ClipBatch, Mixture
 
 SHARE_SCALE = 1 << 16
-"""A share of all, in the integers that shares are counted in. Times a level, 255 at most, it fits into int32."""
+"""A share of 1 in the integers that represent shares. Times the largest level (255), it fits into int32."""
 
 Mixing = MixupSpec | CutMixSpec | MixupOrCutMixSpec
 ClipOfEpoch = tuple[int, int]
-"""An epoch, and the position of a clip in the list."""
+"""Epoch, and index of a clip in the list."""
 
 
 class Blend(NamedTuple):
-    """Mixup: each clip keeps so much of itself."""
+    """Mixup: the weight of the clip itself."""
 
     share: int
     """0 to `SHARE_SCALE`."""
 
 
 class Box(NamedTuple):
-    """CutMix: rows `top` to before `bottom` and columns `left` to before `right` change places."""
+    """CutMix: the box that is swapped: rows `top` to `bottom` and columns `left` to `right`, ends exclusive."""
 
     top: int
     bottom: int
@@ -85,7 +85,7 @@ def mix_clips(batch: ClipBatch, spec: Mixing, clips: Sequence[ClipOfEpoch], *, s
 
 
 def draw_mix(spec: Mixing, size: tuple[int, ...], rng: np.random.Generator) -> Blend | Box | None:
-    """What is done to a pair of clips whose frames have `size` (height, width); None: nothing."""
+    """Draw how to mix a pair of clips whose frames have `size` (height, width); None: not at all."""
     if rng.random() >= spec.probability:
         return None
     if isinstance(spec, MixupOrCutMixSpec):
@@ -105,7 +105,7 @@ def draw_box(share: int, size: tuple[int, ...], rng: np.random.Generator) -> Box
 
 
 def _interval(cut: int, length: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Where `cut` of `length` pixels begin and end."""
+    """Start and end of `cut` pixels around a random centre, clipped to `length`."""
     centre = int(rng.integers(length))
     return max(0, centre - cut // 2), min(length, centre + (cut + 1) // 2)
 

@@ -1,6 +1,6 @@
-"""Batches of videos that nobody vouches for: each is read in a process that is ended if it takes too long.
+"""Reads videos from untrusted sources, each in a process that is killed after a time limit.
 
-A decoder that hangs or dies on a file costs that file alone; the processes live on between batches.
+A decoder that hangs or crashes on a file affects that file only. The processes stay alive between batches.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ Part = tuple[np.ndarray | None, list[int], list[BrokenReport]]
 
 
 class PoolPrefetcher:
-    """Reads clips in the processes of a crew; the crew is its owner's to end."""
+    """Reads clips in a worker pool, which its owner closes."""
 
     def __init__(self, reader: EvaluationReader, pool: WorkerPool, *, limit_seconds: float) -> None:
         """Nothing is read yet.
@@ -50,7 +50,7 @@ class PoolPrefetcher:
 
 
 def read_clip(reader: EvaluationReader, clip: tuple[int, Sequence[EvaluationKey]]) -> Part:
-    """The views of one clip, in a form that travels between processes by being copied."""
+    """The views of one clip, in a form that can be sent between processes."""
     batch = reader.read(clip[1])
     frames = batch.video_BTCHW.numpy() if len(batch) else None
     return frames, batch.views_B.tolist(), list(batch.broken)

@@ -1,7 +1,7 @@
-"""Where batches are read ahead of use: in processes of their own, or in a thread.
+"""Reads batches ahead of use, in processes or in a thread.
 
-Both give the same batches in the same order, hand the reader's errors to the consumer, wait no longer than a limit, and
-leave nothing behind when closed.
+Both give the same batches in the same order, pass errors of the reader to the consumer, have a time limit, and clean up
+when closed.
 """
 
 import functools
@@ -37,10 +37,10 @@ class Prefetcher(Protocol):
 
 
 BatchProducer = Callable[[BatchKeys, threading.Event], Iterator[ClipBatch]]
-"""Gives the batches of keys, and leaves off when the event is set."""
+"""Yields the batches of keys, and stops when the event is set."""
 
 PrefetcherFactory = Callable[[BatchReader, LoaderSpec], Prefetcher]
-"""Decides where batches are read."""
+"""Creates a prefetcher."""
 
 
 def make_prefetcher(reader: BatchReader, spec: LoaderSpec) -> Prefetcher:
@@ -49,19 +49,19 @@ def make_prefetcher(reader: BatchReader, spec: LoaderSpec) -> Prefetcher:
 
 
 def thread_prefetcher(reader: BatchReader, spec: LoaderSpec) -> "ThreadPrefetcher":
-    """A thread that reads here."""
+    """A prefetcher that reads in a thread of this process."""
     return ThreadPrefetcher(functools.partial(read_each, reader), spec)
 
 
 class _Failure:
-    """An error on its way to the consumer."""
+    """An error that is sent to the consumer."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
 
 
 class _Keys:
-    """The batch sampler of a loader that outlives epochs: iterates whatever it was given last."""
+    """The batch sampler of a loader that is reused between epochs: iterates over the current keys."""
 
     def __init__(self) -> None:
         self.batches: BatchKeys = ()
@@ -74,7 +74,7 @@ class _Keys:
 
 
 class _ReaderDataset(Dataset[Any]):
-    """A reader in the form torch's loader asks for: a batch of keys in, a batch out."""
+    """A reader as torch's `Dataset`: a batch of keys in, a batch out."""
 
     def __init__(self, reader: BatchReader) -> None:
         self.reader = reader
@@ -146,7 +146,7 @@ class ProcessPrefetcher:
                 process.join(_KILL_SECONDS)
 
     def _explain(self, error: Exception, keys: Sequence[Any]) -> None:
-        """Turn the two ways in which a process fails into one readable line each."""
+        """Raise a readable error for a timeout or a process that died."""
         message = str(error)
         if "timed out" in message:
             self.close()
@@ -232,7 +232,7 @@ def read_each(reader: BatchReader, keys: BatchKeys, stop: threading.Event) -> It
 
 
 def _put(item: ClipBatch | _Failure, ready: "queue.Queue[ClipBatch | _Failure]", stop: threading.Event) -> None:
-    """Wait for room, unless nobody wants it any more."""
+    """Put an item into the queue; give up when the event is set."""
     while not stop.is_set():
         try:
             ready.put(item, timeout=0.05)
@@ -242,10 +242,10 @@ def _put(item: ClipBatch | _Failure, ready: "queue.Queue[ClipBatch | _Failure]",
 
 
 def timeout_message(seconds: float, keys: Sequence[Any]) -> str:
-    """What is said when no batch comes in time."""
+    """The error message if no batch arrives in time."""
     return (
-        f"no batch within data.loader.timeout_seconds ({seconds:g} s), while these clips were read: {_key_positions(keys)}; "
-        "a decoder may hang on one of them (try data.decoder: pyav), or the limit is too short"
+        f"no batch within data.loader.timeout_seconds ({seconds:g} s), while these clips were read: "
+        f"{_key_positions(keys)}; a decoder may hang on one of them (try data.decoder: pyav), or the limit is too short"
     )
 
 

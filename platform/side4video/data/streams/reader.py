@@ -1,7 +1,7 @@
-"""From a key (which clip, in which epoch or view) to a batch: decode, sample, augment, stack.
+"""Reads the batch for some keys (a clip and an epoch or view): decode, sample, augment, stack.
 
-A reader is sent to each decoding process once. It keeps no state between batches, and every draw is seeded by
-(seed, epoch, clip, repeat), so it does not matter which process reads what, or in which order.
+A reader is sent to each decoding process once. It has no state between batches, and every draw is seeded by (seed,
+epoch, clip, repeat). So results do not depend on which process reads what, or in which order.
 
 Tensors and arrays carry shape suffixes: B clips, T frames, C channels, H W pixels.
 """
@@ -27,7 +27,7 @@ from side4video.data.streams.frame_cache import FrameCache
 from side4video.data.streams.mix import mix_clips
 
 REPLACEMENT_ATTEMPTS = 20
-"""So many broken clips in a row mean that something else is wrong."""
+"""After this many broken clips in a row, something else must be wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class TrainingKey:
     """A clip in an epoch."""
 
     epoch: int
-    """Or, of a finite pool, the view that the epoch sees."""
+    """The epoch; for a finite pool, the view that the epoch uses."""
     index: int
 
 
@@ -52,7 +52,7 @@ Row = tuple[np.ndarray, int, int, int, tuple[str, ...]]
 
 
 class BatchReader(Protocol):
-    """What a loader runs, in a process or in a thread."""
+    """Reads batches, in a process or in a thread."""
 
     def read(self, keys: Sequence[Any]) -> ClipBatch:
         """The batch of these keys.
@@ -64,7 +64,7 @@ class BatchReader(Protocol):
 
 
 class TrainingReader:
-    """Reads augmented clips; under `skip` a broken one is replaced by another."""
+    """Reads augmented clips. With `skip`, a broken clip is replaced by another one."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class TrainingReader:
         mirrored: Mapping[int, int],
         ahead: FrameCache | None = None,
     ) -> None:
-        """Keep what is needed to read.
+        """Create the reader.
 
         Args:
             spec: How clips become frames.
@@ -101,7 +101,7 @@ class TrainingReader:
         return mix_clips(batch, mix, [(key.epoch, key.index) for key in keys], seed=self.spec.seed)
 
     def _decode(self, key: TrainingKey, broken: list[BrokenReport]) -> tuple[np.ndarray, int]:
-        """Frames of the key's clip, or of its replacement, and whose they are."""
+        """The frames of the key's clip or of its replacement, and the index of that clip."""
         if self.ahead and (waiting_THWC := self.ahead.take(key.epoch, key.index)) is not None:
             return waiting_THWC, key.index
         spec = self.spec
@@ -128,7 +128,7 @@ class TrainingReader:
         )
 
     def _decode_ahead(self, ahead: FrameCache, key: TrainingKey, rng: np.random.Generator) -> np.ndarray:
-        """The key's frames; those of the clip's next epochs, from the same pass, are put where they wait."""
+        """The frames of the key. Frames of the clip's next epochs, from the same pass, go to the cache."""
         spec, clip = self.spec, self.clips[key.index]
         epochs = ahead.due(key.epoch, key.index)
         rngs = [rng, *(self._frames_rng(epoch, key.index) for epoch in epochs[1:])]
@@ -157,7 +157,7 @@ class TrainingReader:
         return augmented_THWC, self.mirrored.get(label, label), index, repeat, captions
 
     def _caption(self, clip: Clip, key: TrainingKey, *, repeat: int) -> tuple[str, ...]:
-        """One of the clip's captions, drawn for this epoch; none where it has none."""
+        """One caption of the clip, drawn for this epoch; empty if it has none."""
         if len(clip.captions) < 2:
             return clip.captions
         draw = derive_seed(self.spec.seed, "caption", key.epoch, key.index, repeat)
@@ -165,15 +165,15 @@ class TrainingReader:
 
 
 class EvaluationReader:
-    """Reads the views of clips; under `skip` a broken clip is left out."""
+    """Reads the views of clips. With `skip`, a broken clip is left out."""
 
     def __init__(self, spec: DataSpec, clips: Sequence[Clip]) -> None:
-        """Keep what is needed to read."""
+        """Create the reader."""
         self.spec, self.clips = spec, clips
         self.frames = ClipFrames(spec)
 
     def read(self, keys: Sequence[EvaluationKey]) -> ClipBatch:
-        """The temporal views of the keys, each with all its crops side by side."""
+        """The temporal views of the keys, with all crops of a view next to each other."""
         spec = self.spec
         rows: list[Row] = []
         broken: list[BrokenReport] = []

@@ -13,5 +13,4 @@ from side4video.models.backbones.vit import ViTSpec
 
 Backbone = Annotated[OpenCLIPSpec | ViTSpec, Field(discriminator="kind")]
 """All families of towers."""
-
 __all__ = ["Backbone", "OpenCLIPSpec", "TowerShape", "ViTSpec"]

@@ -31,7 +31,7 @@ class BackboneSpec(Spec):
     @property
     def has_text_tower(self) -> bool:
         """Whether the backbone has a text tower."""
-        return False
+        return self.most_words > 0
 
     @property
     def most_words(self) -> int:
@@ -41,7 +41,7 @@ class BackboneSpec(Spec):
     @property
     def library_model(self) -> str:
         """open_clip's name of the model; empty if it has none."""
-        return ""
+        return getattr(self, "model", "")
 
     def shape(self) -> TowerShape:
         """The tower's sizes and conventions, without torch."""
@@ -72,9 +72,7 @@ class BackboneSpec(Spec):
     def build(self, device: str = "cpu", given: "TowerWeights | None" = None) -> "FrozenTower":
         """The tower on `cpu`, `cuda` or `meta` (sizes without weights).
 
-        Args:
-            device: The device.
-            given: The weights from `read_weights`; None to read them.
+        `given` are weights from `read_weights`; if it is None, they are read.
 
         Raises:
             InputError: The weights are missing, unreadable, another tower's, or cannot be downloaded.

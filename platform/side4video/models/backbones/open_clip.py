@@ -48,7 +48,6 @@ Model = Literal[
     "EVA02-E-14",
     "EVA02-E-14-plus",
 ]
-
 _EVA: dict[str, dict[str, Any]] = {
     "eva_giant_patch14_224": {"depth": 40, "width": 1408, "heads": 16, "patch_size": 14, "mlp_width": 6144},
     "eva02_base_patch16_clip_224": {"depth": 12, "width": 768, "heads": 12, "patch_size": 16, "mlp_width": 2048},
@@ -102,19 +101,9 @@ class OpenCLIPSpec(BackboneSpec):
         return self.model.endswith("-quickgelu")
 
     @property
-    def has_text_tower(self) -> bool:
-        """See `BackboneSpec`."""
-        return True
-
-    @property
     def most_words(self) -> int:
         """See `BackboneSpec`."""
         return CLIP_WORDS
-
-    @property
-    def library_model(self) -> str:
-        """See `BackboneSpec`."""
-        return self.model
 
     def text_config(self) -> dict[str, Any]:
         """See `BackboneSpec`."""

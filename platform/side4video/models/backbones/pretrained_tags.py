@@ -28,13 +28,7 @@ PRETRAINED_TAGS: Mapping[str, tuple[str, ...]] = {
         "commonpool_s_basic_s13m_b4k",
         "commonpool_s_s13m_b4k",
     ),
-    "ViT-B-32-quickgelu": (
-        "openai",
-        "laion400m_e31",
-        "laion400m_e32",
-        "metaclip_400m",
-        "metaclip_fullcc",
-    ),
+    "ViT-B-32-quickgelu": ("openai", "laion400m_e31", "laion400m_e32", "metaclip_400m", "metaclip_fullcc"),
     "ViT-B-32-256": ("datacomp_s34b_b86k",),
     "ViT-B-16": (
         "laion400m_e31",
@@ -49,16 +43,8 @@ PRETRAINED_TAGS: Mapping[str, tuple[str, ...]] = {
         "commonpool_l_basic_s1b_b8k",
         "commonpool_l_s1b_b8k",
     ),
-    "ViT-B-16-quickgelu": (
-        "openai",
-        "dfn2b",
-        "metaclip_400m",
-        "metaclip_fullcc",
-    ),
-    "ViT-B-16-plus-240": (
-        "laion400m_e31",
-        "laion400m_e32",
-    ),
+    "ViT-B-16-quickgelu": ("openai", "dfn2b", "metaclip_400m", "metaclip_fullcc"),
+    "ViT-B-16-plus-240": ("laion400m_e31", "laion400m_e32"),
     "ViT-L-14": (
         "laion400m_e31",
         "laion400m_e32",
@@ -69,28 +55,14 @@ PRETRAINED_TAGS: Mapping[str, tuple[str, ...]] = {
         "commonpool_xl_s13b_b90k",
         "dfn2b_s39b",
     ),
-    "ViT-L-14-quickgelu": (
-        "openai",
-        "metaclip_400m",
-        "metaclip_fullcc",
-        "dfn2b",
-    ),
+    "ViT-L-14-quickgelu": ("openai", "metaclip_400m", "metaclip_fullcc", "dfn2b"),
     "ViT-L-14-336": (),
     "ViT-L-14-336-quickgelu": ("openai",),
-    "ViT-H-14": (
-        "laion2b_s32b_b79k",
-        "metaclip_altogether",
-    ),
-    "ViT-H-14-quickgelu": (
-        "metaclip_fullcc",
-        "dfn5b",
-    ),
+    "ViT-H-14": ("laion2b_s32b_b79k", "metaclip_altogether"),
+    "ViT-H-14-quickgelu": ("metaclip_fullcc", "dfn5b"),
     "ViT-H-14-378": (),
     "ViT-H-14-378-quickgelu": ("dfn5b",),
-    "ViT-g-14": (
-        "laion2b_s12b_b42k",
-        "laion2b_s34b_b88k",
-    ),
+    "ViT-g-14": ("laion2b_s12b_b42k", "laion2b_s34b_b88k"),
     "ViT-bigG-14": ("laion2b_s39b_b160k",),
     "ViT-bigG-14-quickgelu": ("metaclip_fullcc",),
     "EVA01-g-14": ("laion400m_s11b_b41k",),
@@ -101,7 +73,6 @@ PRETRAINED_TAGS: Mapping[str, tuple[str, ...]] = {
     "EVA02-E-14": ("laion2b_s4b_b115k",),
     "EVA02-E-14-plus": ("laion2b_s9b_b144k",),
 }
-
 _HALF: Channels = (0.5, 0.5, 0.5)
 _NORMALISATION: Mapping[tuple[str, str], tuple[Channels, Channels]] = {
     ("ViT-L-14", "laion2b_s32b_b82k"): (_HALF, _HALF)

@@ -8,12 +8,10 @@ if TYPE_CHECKING:
 
 Channels = tuple[float, float, float]
 """One number for each of red, green and blue."""
-
 CLIP_MEAN: Channels = (0.48145466, 0.4578275, 0.40821073)
 """Channel means of pixels in 0..1 that CLIP was trained with (OpenAI's `clip.load`)."""
 CLIP_STD: Channels = (0.26862954, 0.26130258, 0.27577711)
 """Channel standard deviations that CLIP was trained with."""
-
 Pooling = Literal["class-token", "mean", "attention"]
 
 

@@ -74,11 +74,6 @@ class ViTSpec(BackboneSpec):
         return self
 
     @property
-    def has_text_tower(self) -> bool:
-        """Whether the backbone has a text tower."""
-        return self.text.kind != "none"
-
-    @property
     def most_words(self) -> int:
         """Maximum number of tokens of a text."""
         return 0 if isinstance(self.text, NoTextSpec) else self.text.words

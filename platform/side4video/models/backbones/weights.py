@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeInt
 
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
-from side4video.core.spec import Spec
+from side4video.core.spec import PathText, Spec
 
 
 class PretrainedWeights(Spec):
@@ -31,7 +31,7 @@ class FileWeights(Spec):
     """Weights in a local file: safetensors, or a torch file of tensors, in open_clip, OpenAI or EVA-CLIP layout."""
 
     kind: Literal["file"] = "file"
-    path: str = Field(min_length=1)
+    path: PathText = Field(min_length=1)
     """The file. `${NAME}` is an environment variable, `~` the home folder."""
 
     def check(self, where: str) -> None:

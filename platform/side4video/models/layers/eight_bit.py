@@ -36,9 +36,9 @@ class EightBitTokens:
     """In the precision of the tokens."""
 
     @classmethod
-    def quantise(cls, tokens_NPD: Tensor) -> Self:
-        """Quantise tokens, group by group."""
-        grouped = tokens_NPD.unflatten(-1, (-1, _group(tokens_NPD.shape[-1])))
+    def quantise(cls, tokens_NPD: Tensor, *, group: int = GROUP) -> Self:
+        """Quantise tokens, group by group; a group has up to `group` channels."""
+        grouped = tokens_NPD.unflatten(-1, (-1, _group(tokens_NPD.shape[-1], group)))
         codes, scales = quantise(grouped)
         return cls(codes.flatten(-2), scales.squeeze(-1))
 
@@ -49,9 +49,9 @@ class EightBitTokens:
         return (grouped.to(scales.dtype) * scales).flatten(-2)
 
 
-def _group(channels: int) -> int:
-    """The largest group up to `GROUP` that divides the channels."""
-    return next(size for size in range(min(GROUP, channels), 0, -1) if channels % size == 0)
+def _group(channels: int, most: int) -> int:
+    """The largest group up to `most` that divides the channels."""
+    return next(size for size in range(min(most, channels), 0, -1) if channels % size == 0)
 
 
 class EightBitMatrix(nn.Module):

@@ -62,13 +62,7 @@ class _AffineLinear(torch.autograd.Function):
     @staticmethod
     @without_autocast
     def forward(
-        ctx: Any,
-        x_MI: Tensor,
-        gain_I: Tensor,
-        shift_I: Tensor,
-        weight_OI: Tensor,
-        bias_O: Tensor,
-        dtype: torch.dtype,
+        ctx: Any, x_MI: Tensor, gain_I: Tensor, shift_I: Tensor, weight_OI: Tensor, bias_O: Tensor, dtype: torch.dtype
     ) -> Tensor:
         x_MI = x_MI.to(dtype)
         ctx.save_for_backward(x_MI, gain_I, shift_I, weight_OI)

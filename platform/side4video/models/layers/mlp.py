@@ -33,10 +33,8 @@ class MLP(nn.Module):
     def forward(self, normalised_MD: Tensor, norm: nn.Module | None, *, saves_hidden: bool) -> Tensor:
         """The branch's output, from the normalised input and the norm's affine part.
 
-        Args:
-            normalised_MD: Tokens without gain and shift.
-            norm: The norm with gain and shift; None for none.
-            saves_hidden: Whether the hidden channels are saved for backward; otherwise backward recomputes them.
+        The tokens are without the gain and shift of `norm`, which is None for none. Hidden channels that are not saved
+        are recomputed in backward.
         """
         if saves_hidden:
             hidden_MH = F.gelu(affine_linear(normalised_MD, norm, self.enter))
@@ -53,11 +51,7 @@ def mlp_gradients(
 ) -> tuple[Tensor, ...]:
     """Gradients of the normalised input and of all six tensors.
 
-    Args:
-        normalised_MD: The input.
-        gradient_MD: The output's gradient.
-        tensors: Those of `MLP.tensors`.
-        dtype: Precision of the products.
+    `tensors` are those of `MLP.tensors`; `dtype` is the precision of the products.
     """
     gain_D, shift_D, enter_HD, enter_bias_H, leave_DH, _ = tensors
     folded_HD, offset_H = fold(gain_D, shift_D, enter_HD, enter_bias_H, dtype)
@@ -104,11 +98,11 @@ class _ChunkedMLP(torch.autograd.Function):
         return *mlp_gradients(normalised_MD, gradients[0], tuple(tensors), ctx.dtype), None
 
 
-def row_chunks(x_MD: Tensor, hidden: int) -> Iterator[slice]:
-    """Slices of rows whose hidden channels take up to `CHUNK_BYTES`."""
+def row_chunks(x_MD: Tensor, hidden: int, *, chunk_bytes: int = 0) -> Iterator[slice]:
+    """Slices of rows whose hidden channels take up to `chunk_bytes`, or `CHUNK_BYTES` if that is 0."""
     if torch.compiler.is_exporting():  # an exported graph for any number of clips cannot loop over them
         yield slice(None)
         return
-    rows = max(1, CHUNK_BYTES // (hidden * x_MD.element_size()))
+    rows = max(1, (chunk_bytes or CHUNK_BYTES) // (hidden * x_MD.element_size()))
     for start in range(0, len(x_MD), rows):
         yield slice(start, start + rows)

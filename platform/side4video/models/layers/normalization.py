@@ -33,10 +33,8 @@ class Statistics(Protocol):
 def batch_normalise(x_MD: Tensor, statistics: Statistics, *, update: bool = True) -> Tensor:
     """`(x - mean) / sqrt(variance + 1e-5)` by channel, over all rows.
 
-    Args:
-        x_MD: Tokens, channels last.
-        statistics: The module; in training the batch's own statistics are used, in evaluation the running ones.
-        update: Whether the running statistics are updated (not in a recomputed forward).
+    Channels are last. In training the batch's own statistics are used, in evaluation the running ones of the module.
+    `update` changes the running ones (not in a recomputed forward).
     """
     return _BatchNormalise.apply(x_MD, statistics, update)
 

@@ -36,9 +36,7 @@ class TemporalPatchEmbedding(nn.Module):
     def forward(self, video_BTCHW: Tensor, normalise: Callable[[Tensor], Tensor]) -> Tensor:
         """Frames [B, T, 3, H, W] to tokens [B, T, P, D], P = (H/p)·(W/p) in row order.
 
-        Args:
-            video_BTCHW: Frames, uint8.
-            normalise: `FrozenTower.normalise`.
+        Frames are uint8; `normalise` is `FrozenTower.normalise`.
         """
         dtype = compute_dtype(self.weight_DC3HW)
         return _Embed.apply(video_BTCHW, self.weight_DC3HW, self.bias_D, normalise, dtype)

@@ -114,13 +114,7 @@ class _TemporalLinear(torch.autograd.Function):
         gradient_BTPD = product(gradient_MO, weight_OD.t().to(dtype)).view_as(tokens_BTPD)
         kernel_gradient = _kernel_gradient(tokens_BTPD, gradient_BTPD).to(weight_3D.dtype)
         tokens_gradient = _shift_multiply(gradient_BTPD, weight_3D.flip(0))
-        return (
-            tokens_gradient,
-            kernel_gradient,
-            sum_O @ weight_OD,
-            torch.addr(grad_weight_OD, sum_O, shift_D),
-            sum_O,
-        )
+        return (tokens_gradient, kernel_gradient, sum_O @ weight_OD, torch.addr(grad_weight_OD, sum_O, shift_D), sum_O)
 
 
 def shift_over_time(tokens_BTD: Tensor) -> Tensor:

@@ -46,7 +46,6 @@ class AIMSpec(MethodSpec):
         "aim-k400": _recipe(3e-4, epochs=30, head=1.0),
         "aim-k400-vitl14": _recipe(3e-5, epochs=30, head=10.0),
     }
-
     kind: Literal["aim"] = "aim"
     temporal_adapters: Literal[1, 2] = 2
     """After the attention over time, or also before it (the authors' Something-Something recipe for ViT-B/16;
@@ -83,10 +82,6 @@ class AIMSpec(MethodSpec):
                 fix="set it to 4",
             )
         return FeatureRequest()
-
-    def output_dim(self, tower: TowerShape) -> int:
-        """The tower's width."""
-        return tower.width
 
     def build(self, tower: "FrozenTower", *, frames: int) -> "AIM":
         """The adapters, around the tower."""

@@ -52,10 +52,6 @@ class AttentiveSpec(MethodSpec):
             )
         return FeatureRequest(tokens=frozenset({tower.depth - 1}))
 
-    def output_dim(self, tower: TowerShape) -> int:
-        """The tower's width."""
-        return tower.width
-
     def build(self, tower: "FrozenTower", *, frames: int) -> "AttentiveProbe":
         """The probe, initialised from torch's current generator."""
         from side4video.models.networks.attentive import AttentiveProbe

@@ -11,8 +11,6 @@ from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from side4video.core.errors import InputError
 from side4video.core.spec import wrong
-from side4video.models.backbones.shape import TowerShape
-from side4video.models.feature_request import FeatureRequest
 from side4video.models.method import MethodSpec
 
 if TYPE_CHECKING:
@@ -45,7 +43,6 @@ class CLIPPromptSpec(MethodSpec):
     RECIPES: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "clip-prompt": {"learning_rate": 1e-4, "weight_decay": 0.01, "batch_size": 64, "warmup": {"steps": 0}}
     }
-
     kind: Literal["clip-prompt"] = "clip-prompt"
     prefix: NonNegativeInt = 16
     """Learned vectors between a text's start token and its first word (the authors: 16)."""
@@ -72,10 +69,6 @@ class CLIPPromptSpec(MethodSpec):
     def most_words(self) -> int:
         """The positions that are left beside the vectors."""
         return POSITIONS - self.prefix - self.postfix
-
-    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
-        """Nothing more than the last class token of `frame_request`."""
-        return FeatureRequest()
 
     def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "Pair":
         """Both sides.

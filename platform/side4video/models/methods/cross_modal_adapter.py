@@ -13,7 +13,7 @@ from side4video.core.errors import InputError
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import FeatureRequest
-from side4video.models.method import MethodSpec
+from side4video.models.method import RETRIEVAL_RECIPE, MethodSpec
 
 if TYPE_CHECKING:
     from side4video.models.networks.cross_modal_adapter import CrossModalAdapter
@@ -34,20 +34,8 @@ class CrossModalAdapterSpec(MethodSpec):
     tasks: ClassVar[tuple[str, ...]] = ("retrieval",)
     trains_text: ClassVar[bool] = False
     RECIPES: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "cross-modal-adapter": {
-            "learning_rate": 1e-5,
-            "pretrained_learning_rate_factor": 1.0,
-            "betas": (0.9, 0.98),
-            "epsilon": 1e-6,
-            "weight_decay": 0.2,
-            "weight_decay_on": "all-but-biases",
-            "batch_size": 128,
-            "length": {"epochs": 5},
-            "warmup": {"epochs": 0.5},
-            "clipping": {"kind": "norm", "value": 1.0},
-        }
+        "cross-modal-adapter": RETRIEVAL_RECIPE | {"learning_rate": 1e-5, "pretrained_learning_rate_factor": 1.0}
     }
-
     kind: Literal["cross-modal-adapter"] = "cross-modal-adapter"
     dim: PositiveInt = 8
     """Channels of the bottleneck (the authors: 8)."""
@@ -75,10 +63,6 @@ class CrossModalAdapterSpec(MethodSpec):
                 fix="set it to 16",
             )
         return FeatureRequest()
-
-    def frame_request(self, tower: TowerShape, *, frames: int) -> FeatureRequest:
-        """Nothing: it runs the tower itself."""
-        return self.reads(tower, frames=frames)
 
     def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "CrossModalAdapter":  # noqa: ARG002
         """Adapters in the image tower and in the text tower.

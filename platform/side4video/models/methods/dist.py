@@ -34,9 +34,8 @@ class DiSTSpec(MethodSpec):
     needs_class_token: ClassVar[bool] = True
     RECIPES: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "dist-ssv2": recipe(3.2e-4, 256, epochs=36, warmup_epochs=6)
-        | {"weight_decay": 1e-4, "weight_decay_on": "matrices"},
+        | {"weight_decay": 1e-4, "weight_decay_on": "matrices"}
     }
-
     kind: Literal["dist"] = "dist"
     alpha: PositiveInt = 2
     """The tower sees every `alpha`-th frame (section 3: sparse and dense frames). The paper's "8+16" is

@@ -40,7 +40,6 @@ class EVLSpec(MethodSpec):
     """
 
     RECIPES: ClassVar[Mapping[str, Mapping[str, Any]]] = {"evl-k400": _recipe(50_000), "evl-ssv2": _recipe(30_000)}
-
     kind: Literal["evl"] = "evl"
     layers: PositiveInt = 12
     """Decoder layers, one on each of the last blocks of the tower (authors: 4 on Kinetics-400, 12 of ViT-B/16's 12 on
@@ -82,10 +81,6 @@ class EVLSpec(MethodSpec):
                 fix="take a ViT backbone, or set method.temporal_attention to false",
             )
         return FeatureRequest(tokens=taps, attention=taps if self.temporal_attention else frozenset())
-
-    def output_dim(self, tower: TowerShape) -> int:
-        """The tower's width."""
-        return tower.width
 
     def build(self, tower: "FrozenTower", *, frames: int) -> "EVL":
         """The decoder, initialised from torch's current generator."""

@@ -6,8 +6,6 @@ Checkpoints hold the whole tower.
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from side4video.models.backbones.shape import TowerShape
-from side4video.models.feature_request import FeatureRequest
 from side4video.models.method import MethodSpec
 
 if TYPE_CHECKING:
@@ -24,16 +22,7 @@ class FullSpec(MethodSpec):
 
     packable: ClassVar[bool] = False
     tower_precisions: ClassVar[tuple[str, ...]] = ("fp32",)
-
     kind: Literal["full"] = "full"
-
-    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
-        """Nothing: it runs the tower itself."""
-        return FeatureRequest()
-
-    def output_dim(self, tower: TowerShape) -> int:
-        """The tower's width."""
-        return tower.width
 
     def build(self, tower: "FrozenTower", *, frames: int) -> "FullFineTuning":  # noqa: ARG002
         """The tower, trained."""

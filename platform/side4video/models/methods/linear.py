@@ -23,10 +23,6 @@ class LinearSpec(MethodSpec):
         """The pooled feature."""
         return FeatureRequest(pooled=True)
 
-    def output_dim(self, tower: TowerShape) -> int:
-        """The tower's width."""
-        return tower.width
-
     def build(self, tower: "FrozenTower", *, frames: int) -> "LinearProbe":  # noqa: ARG002
         """The mean over time, without parameters: only the task's head is trained."""
         from side4video.models.networks.linear import LinearProbe

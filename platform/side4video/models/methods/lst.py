@@ -32,7 +32,6 @@ class LSTSpec(MethodSpec):
 
     needs_class_token: ClassVar[bool] = True
     RECIPES: ClassVar[Mapping[str, Mapping[str, Any]]] = {"lst": {"learning_rate": 3e-3, "warmup": {"steps": 500}}}
-
     kind: Literal["lst"] = "lst"
     reduction: PositiveInt = 8
     """Tower width over side width, and the tower's MLP over the side's (the authors: 8)."""
@@ -83,10 +82,6 @@ class LSTSpec(MethodSpec):
                 fix="set heads, or another reduction",
             )
         return FeatureRequest(tokens=frozenset({EMBEDDING, *self.taps(tower)}))
-
-    def output_dim(self, tower: TowerShape) -> int:
-        """The tower's width."""
-        return tower.width
 
     def build(self, tower: "FrozenTower", *, frames: int) -> "LadderSideTuning":
         """The ladder, initialised from torch's current generator."""

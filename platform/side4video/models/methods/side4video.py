@@ -13,7 +13,7 @@ from pydantic import NonNegativeInt, PositiveInt, model_validator
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import FeatureRequest
-from side4video.models.method import MethodSpec, recipe
+from side4video.models.method import RETRIEVAL_RECIPE, MethodSpec, recipe
 
 if TYPE_CHECKING:
     from side4video.models.networks.pair import Pair
@@ -38,18 +38,7 @@ class Side4VideoSpec(MethodSpec):
     """
 
     RECIPES: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "retrieval": {
-            "learning_rate": 1e-4,
-            "pretrained_learning_rate_factor": 1e-3,
-            "betas": (0.9, 0.98),
-            "epsilon": 1e-6,
-            "weight_decay": 0.2,
-            "weight_decay_on": "all-but-biases",
-            "batch_size": 128,
-            "length": {"epochs": 5},
-            "warmup": {"epochs": 0.5},
-            "clipping": {"kind": "norm", "value": 1.0},
-        },
+        "retrieval": RETRIEVAL_RECIPE,
         "k400-vitb16": recipe(1e-3, 256, epochs=30, warmup_epochs=4),
         "k400-vitl14": recipe(1e-4, 256, epochs=30, warmup_epochs=4),
         "k400-vite14": recipe(1e-4, 128, epochs=20, warmup_epochs=4),
@@ -60,7 +49,6 @@ class Side4VideoSpec(MethodSpec):
         "ssv2-vitl14": recipe(1e-4, 128, epochs=30, warmup_epochs=4),
         "ssv2-vite14": recipe(1e-4, 64, epochs=25, warmup_epochs=6),
     }
-
     PRESETS: ClassVar = {
         "preset": {
             "paper": {"mixing": "add"},
@@ -75,9 +63,7 @@ class Side4VideoSpec(MethodSpec):
             "vite14-light": {"layers": 32, "dim": 576},
         },
     }
-
     tasks: ClassVar[tuple[str, ...]] = ("recognition", "retrieval")
-
     kind: Literal["side4video"] = "side4video"
     preset: Literal["paper", "authors", "authors-eva"] = "paper"
     """`paper`: the paper's equations; `authors`: what the released code computes on CLIP towers; `authors-eva`: what

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from side4video.models.backbones.shape import TowerShape
-from side4video.models.feature_request import FeatureRequest
 from side4video.models.method import MethodSpec, recipe
 
 if TYPE_CHECKING:
@@ -40,7 +38,6 @@ class STAdapterSpec(MethodSpec):
         "st-adapter-ssv2": _recipe(1e-3, 256, epochs=50),
         "st-adapter-k400": _recipe(7.5e-4, 192, epochs=12),
     }
-
     kind: Literal["st-adapter"] = "st-adapter"
     positions: Literal["pre-mlp", "both"] = "pre-mlp"
     """Before each block's MLP (the authors' Kinetics recipe, and the row of Table 2 in Side4Video), or before attention
@@ -49,14 +46,6 @@ class STAdapterSpec(MethodSpec):
     """Channels of the bottleneck (the authors: 384). The convolution's kernel is 3 frames."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
     """On the features (the authors' code)."""
-
-    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
-        """Nothing: it runs the tower itself."""
-        return FeatureRequest()
-
-    def output_dim(self, tower: TowerShape) -> int:
-        """The tower's width."""
-        return tower.width
 
     def build(self, tower: "FrozenTower", *, frames: int) -> "STAdapter":  # noqa: ARG002
         """The adapters, around the tower."""

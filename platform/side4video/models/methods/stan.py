@@ -47,7 +47,6 @@ class STANSpec(MethodSpec):
             "clipping": {"kind": "norm", "value": 5.0},
         }
     }
-
     kind: Literal["stan"] = "stan"
     layers: PositiveInt = 4
     """Blocks of the branch, beside as many of the tower's last (the authors: 4)."""

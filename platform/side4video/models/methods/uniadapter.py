@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
-from side4video.models.backbones.shape import TowerShape
-from side4video.models.feature_request import FeatureRequest
 from side4video.models.method import MethodSpec
 
 if TYPE_CHECKING:
@@ -39,20 +37,11 @@ class UniAdapterSpec(MethodSpec):
     RECIPES: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "uniadapter": {"learning_rate": 1e-5, "weight_decay": 0.05, "length": {"epochs": 6}, "warmup": {"steps": 0}}
     }
-
     kind: Literal["uniadapter"] = "uniadapter"
     dim: PositiveInt = 512
     """Channels of the bottleneck (the authors: 512, and 128 for the small model)."""
     scale: PositiveFloat = 0.1
     """Scale of an adapter's output (the authors: 0.1)."""
-
-    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
-        """Nothing: it runs the tower itself."""
-        return FeatureRequest()
-
-    def frame_request(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
-        """Nothing: it runs the tower itself."""
-        return FeatureRequest()
 
     def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "UniAdapter":  # noqa: ARG002
         """Adapters in the image tower and in the text tower."""

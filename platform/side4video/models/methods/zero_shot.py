@@ -11,8 +11,7 @@ from side4video.models.feature_request import FeatureRequest
 from side4video.models.method import MethodSpec
 
 if TYPE_CHECKING:
-    from side4video.models.networks.pair import Pair
-    from side4video.models.networks.zero_shot import FrozenMean
+    from side4video.models.networks.pair import FrozenMean, Pair
     from side4video.models.towers.frozen_tower import FrozenTower
     from side4video.models.towers.text_tower import TextTower
 
@@ -24,7 +23,6 @@ class ZeroShotSpec(MethodSpec):
     classifiers: ClassVar[tuple[str, ...]] = ("text",)
     trains_text: ClassVar[bool] = False
     needs_class_token: ClassVar[bool] = True
-
     kind: Literal["zero-shot"] = "zero-shot"
 
     def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
@@ -37,7 +35,7 @@ class ZeroShotSpec(MethodSpec):
 
     def build(self, tower: "FrozenTower", *, frames: int) -> "FrozenMean":  # noqa: ARG002
         """The mean of the frames' features, without trained parameters."""
-        from side4video.models.networks.zero_shot import FrozenMean
+        from side4video.models.networks.pair import FrozenMean
 
         return FrozenMean(tower)
 

@@ -72,27 +72,28 @@ class Block(nn.Module):
         hidden = self.enter(self.perceptron_norm(tokens_BTE))
         return tokens_BTE + self.leave(hidden * torch.sigmoid(1.702 * hidden))
 
-    @torch.no_grad()
     def copy_from(self, block: Any) -> None:
         """Copy the weights of a block of the text tower, if it has the same width."""
-        attention, mlp = block.attn, block.mlp
-        pairs = [
-            (self.attention_norm.weight, block.ln_1.weight),
-            (self.attention_norm.bias, block.ln_1.bias),
-            (self.query_key_value.weight, attention.in_proj_weight),
-            (self.query_key_value.bias, attention.in_proj_bias),
-            (self.leave_attention.weight, attention.out_proj.weight),
-            (self.leave_attention.bias, attention.out_proj.bias),
-            (self.perceptron_norm.weight, block.ln_2.weight),
-            (self.perceptron_norm.bias, block.ln_2.bias),
-            (self.enter.weight, mlp.c_fc.weight),
-            (self.enter.bias, mlp.c_fc.bias),
-            (self.leave.weight, mlp.c_proj.weight),
-            (self.leave.bias, mlp.c_proj.bias),
-        ]
-        for own, source in pairs:
-            if own.shape == source.shape and not source.is_meta:
-                own.copy_(source)
+        attention = (self.attention_norm, self.query_key_value, self.leave_attention)
+        copy_block(block, *attention, self.perceptron_norm, self.enter, self.leave)
+
+
+@torch.no_grad()
+def copy_block(block: Any, *layers: nn.Module) -> None:
+    """Copy the weights of a block of CLIP, except those of another shape or on `meta`.
+
+    `layers` are norm, input and output of its attention, then norm, input and output of its MLP.
+    """
+    attention, mlp = block.attn, block.mlp
+    sources = [
+        *(block.ln_1.weight, block.ln_1.bias, attention.in_proj_weight, attention.in_proj_bias),
+        *(attention.out_proj.weight, attention.out_proj.bias, block.ln_2.weight, block.ln_2.bias),
+        *(mlp.c_fc.weight, mlp.c_fc.bias, mlp.c_proj.weight, mlp.c_proj.bias),
+    ]
+    targets = [getattr(layer, name) for layer in layers for name in ("weight", "bias")]
+    for target, source in zip(targets, sources, strict=True):
+        if target.shape == source.shape and not source.is_meta:
+            target.copy_(source)
 
 
 def positions_from(text: TextTower, *, at_least: int) -> nn.Parameter:
@@ -122,11 +123,7 @@ class FrameSequence(nn.Module):
     def __init__(self, side: nn.Module, text: TextTower, *, layers: int, frames: int) -> None:
         """Create blocks and positions from the text tower's.
 
-        Args:
-            side: Maps frozen features to frame features [B, T, E].
-            text: The source of the initial values.
-            layers: Number of blocks.
-            frames: T.
+        `side` maps frozen features to frame features [B, T, E]; `text` is the source of the initial values.
         """
         super().__init__()
         self.frames = side

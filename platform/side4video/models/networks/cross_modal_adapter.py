@@ -62,11 +62,8 @@ class CrossModalAdapter(nn.Module):
     def __init__(self, tower: FrozenTower, text: TextTower, *, dim: int, shared: int) -> None:
         """Create adapters for two towers of equal depth.
 
-        Args:
-            tower: The image tower, which stays outside of this module.
-            text: The text tower, which becomes a part of this module.
-            dim: Channels of the bottleneck.
-            shared: Rows of the up-projection that both towers share.
+        The image tower stays outside of this module, the text tower becomes a part of it. The bottleneck has `dim`
+        channels; both towers share `shared` rows of the up-projection.
         """
         super().__init__()
         self.borrowed, self.text_tower = BorrowedTower(tower), text

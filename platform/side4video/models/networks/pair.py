@@ -5,6 +5,7 @@ Legend: B clips, T frames, Q texts, W tokens of a text, D tower width, d side wi
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from side4video.models.layers.frame_projection import FrameProjection
 from side4video.models.layers.precision import compute_dtype
@@ -19,10 +20,7 @@ class Pair(nn.Module):
     def __init__(self, video: nn.Module, text: nn.Module, *, output_dim: int) -> None:
         """Combine both networks.
 
-        Args:
-            video: Maps frozen features to frame features [B, T, E].
-            text: Maps tokens [Q, W] to word features [Q, W, E].
-            output_dim: E.
+        `video` maps frozen features to frame features [B, T, E], `text` tokens [Q, W] to word features [Q, W, E].
         """
         super().__init__()
         self.video, self.text, self.output_dim = video, text, output_dim
@@ -91,3 +89,16 @@ def initialise_as_for_retrieval(side: Side4Video) -> None:
             parameter.normal_(std=0.02)
         elif name.endswith(".bias") and ".temporal." not in name:
             parameter.zero_()
+
+
+class FrozenMean(nn.Module):
+    """The mean of normalised frame features, as in retrieval's mean matching (CLIP4Clip's meanP)."""
+
+    def __init__(self, tower: FrozenTower) -> None:
+        super().__init__()
+        self.frames = FrozenFrames(tower).requires_grad_(False)
+        self.output_dim = tower.shape.output_dim
+
+    def forward(self, features: FrozenFeatures) -> Tensor:
+        """Features [B, E]."""
+        return F.normalize(self.frames(features), dim=-1).mean(dim=1)

@@ -17,11 +17,7 @@ from side4video.models.networks.contract import FrozenFeatures
 from side4video.models.networks.side_block import Mixing, Norms, Recompute, SideBlock, Temporal
 
 Representation = Literal["gap", "vit-cls", "extra-cls"]
-LEADING: dict[Representation, Literal["none", "tower", "own"]] = {
-    "gap": "none",
-    "vit-cls": "tower",
-    "extra-cls": "own",
-}
+LEADING: dict[Representation, Literal["none", "tower", "own"]] = {"gap": "none", "vit-cls": "tower", "extra-cls": "own"}
 
 
 class Side4Video(nn.Module):

@@ -33,7 +33,6 @@ Recompute = Literal["none", "selective", "block"]
 Mixing = Literal["add", "mean", "gate"]
 Temporal = Literal["conv", "attention", "none"]
 Norms = Literal["pre", "post"]
-
 RESIDUAL_SCALE = 24**-0.5
 """Scale of the initial residual projections in the authors' code, for every tower: (twice ViT-B's depth)^-1/2."""
 GATE_TEMPERATURE = 0.1

@@ -20,6 +20,7 @@ from side4video.models.layers.frame_projection import FrameProjection
 from side4video.models.layers.normalization import layer_normalise
 from side4video.models.layers.precision import compute_dtype
 from side4video.models.layers.product import linear
+from side4video.models.networks.clip4clip import copy_block
 from side4video.models.networks.contract import FrozenFeatures
 from side4video.models.networks.pair import class_tokens
 from side4video.models.towers.frozen_tower import FrozenTower
@@ -90,27 +91,10 @@ class Stage(nn.Module):
         hidden = hidden * torch.sigmoid(1.702 * hidden) if self.quick_gelu else F.gelu(hidden)
         return _apply(self.narrow, hidden)
 
-    @torch.no_grad()
     def copy_from(self, block: Any) -> None:
         """Copy the weights of a block of the image tower into spatial attention and MLP, unless it is on `meta`."""
-        attention, mlp = block.attn, block.mlp
-        pairs = [
-            (self.space.norm.weight, block.ln_1.weight),
-            (self.space.norm.bias, block.ln_1.bias),
-            (self.space.query_key_value.weight, attention.in_proj_weight),
-            (self.space.query_key_value.bias, attention.in_proj_bias),
-            (self.space.leave.weight, attention.out_proj.weight),
-            (self.space.leave.bias, attention.out_proj.bias),
-            (self.perceptron_norm.weight, block.ln_2.weight),
-            (self.perceptron_norm.bias, block.ln_2.bias),
-            (self.widen.weight, mlp.c_fc.weight),
-            (self.widen.bias, mlp.c_fc.bias),
-            (self.narrow.weight, mlp.c_proj.weight),
-            (self.narrow.bias, mlp.c_proj.bias),
-        ]
-        for own, source in pairs:
-            if not source.is_meta:
-                own.copy_(source)
+        attention = (self.space.norm, self.space.query_key_value, self.space.leave)
+        copy_block(block, *attention, self.perceptron_norm, self.widen, self.narrow)
 
 
 class Branch(nn.Module):
@@ -165,10 +149,8 @@ class STAN(nn.Module):
     def __init__(self, tower: FrozenTower, *, taps: tuple[int, ...], drop_path: float) -> None:
         """Create the branch and copy the tower's last two layers.
 
-        Args:
-            tower: The image tower.
-            taps: Blocks with a stage, ascending.
-            drop_path: Rate of the last stage; it falls linearly to 0 in the first.
+        `taps` are the blocks with a stage, ascending. `drop_path` is the rate of the last stage; it falls linearly to 0
+        in the first.
         """
         super().__init__()
         self.branch = Branch(tower, taps=taps, drop_path=drop_path)

@@ -32,11 +32,8 @@ class Adapter(nn.Module):
     def __init__(self, *, image_width: int | None, text_width: int | None, dim: int, scale: float) -> None:
         """Create one adapter.
 
-        Args:
-            image_width: Width of the image tower; None if it has no such block.
-            text_width: Width of the text tower; None if it has no such block.
-            dim: Channels of the bottleneck.
-            scale: Factor of the output.
+        A width is None if that tower has no such block. The bottleneck has `dim` channels; `scale` is the factor of the
+        output.
         """
         super().__init__()
         width, self.scale = max(image_width or 0, text_width or 0), scale
@@ -70,11 +67,8 @@ class UniAdapter(nn.Module):
     def __init__(self, tower: FrozenTower, text: TextTower, *, dim: int, scale: float) -> None:
         """Create adapters for two towers.
 
-        Args:
-            tower: The image tower, which stays outside of this module.
-            text: The text tower, which becomes a part of this module.
-            dim: Channels of the bottleneck.
-            scale: Factor of an adapter's output.
+        The image tower stays outside of this module, the text tower becomes a part of it. The bottleneck has `dim`
+        channels; `scale` is the factor of an adapter's output.
         """
         super().__init__()
         self.borrowed, self.text_tower = BorrowedTower(tower), text

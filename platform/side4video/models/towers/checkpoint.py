@@ -26,9 +26,7 @@ _OPENAI_MARKS = frozenset({"input_resolution", "context_length", "vocab_size"})
 def read_checkpoint(path: Path, *, where: str) -> dict[str, Tensor]:
     """Every tensor of a file by name, on the CPU. The content decides the file's type, not its name.
 
-    Args:
-        path: An existing file.
-        where: The field of the file, for errors.
+    `where` is the field of the file, for errors.
 
     Raises:
         InputError: It is not a file of weights, is damaged, or would run code when it is read.
@@ -82,11 +80,7 @@ def _unwrap(content: object, path: Path, where: str) -> dict[str, Tensor]:
 def match(state: Mapping[str, Tensor], trunk: Trunk, shape: TowerShape, *, where: str) -> dict[str, Tensor]:
     """The image tower's tensors of a file, under the tower's names.
 
-    Args:
-        state: The file's tensors by name.
-        trunk: The tower's transformer, on `meta`.
-        shape: Its sizes.
-        where: The field and the file, for errors.
+    `trunk` is on `meta`; `where` is the field and the file, for errors.
 
     Raises:
         InputError: They are not exactly those of the tower, or have values that are not finite.
@@ -119,10 +113,8 @@ def match_text(
 ) -> tuple[dict[str, Tensor], Tensor]:
     """The text tower's tensors of a file, under open_clip's names, and the logit scale.
 
-    Args:
-        state: The file's tensors by name; the text tower's are beside `visual.`, or under `text.`.
-        expected: The tower's names and shapes.
-        where: The field and the file, for errors.
+    The text tower's tensors are beside `visual.`, or under `text.`; `expected` has the tower's names and shapes.
+    `where` is the field and the file, for errors.
 
     Raises:
         InputError: They are not those of the tower, or have values that are not finite.

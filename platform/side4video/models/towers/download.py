@@ -7,7 +7,6 @@ from typing import Any
 from side4video.core.errors import InputError
 
 _log = logging.getLogger(__name__)
-
 _HUB_TIMEOUT_SECONDS = 10.0
 """Limit for the hub's first answer; its client would retry for a minute and fill the log."""
 
@@ -15,10 +14,7 @@ _HUB_TIMEOUT_SECONDS = 10.0
 def download(model: str, tag: str, *, where: str) -> Path:
     """The file of a model's pretrained weights, from the local cache or downloaded into it.
 
-    Args:
-        model: open_clip's name of the model.
-        tag: open_clip's name of the weights.
-        where: The field of the tag, for errors.
+    `model` and `tag` are open_clip's names; `where` is the field of the tag, for errors.
 
     Raises:
         InputError: There is no such tag, or the file is neither in the cache nor can it be downloaded.

@@ -50,13 +50,9 @@ class FrozenTower(nn.Module):
     ) -> None:
         """Freeze a trunk whose weights are already in `precision`.
 
-        Args:
-            trunk: The library's transformer.
-            shape: Its sizes, and the normalisation of its frames.
-            precision: Of weights and tokens; with `8-bit`, weights are held in eight bits and tokens are bf16.
-            chunk_frames: Frames that pass through a block at a time.
-            keeps_eight_bits: Whether students store the tokens in eight bits.
-            fingerprint: Of the weights; empty on `meta`.
+        `precision` is that of weights and tokens; with `8-bit`, weights are held in eight bits and tokens are bf16.
+        `chunk_frames` frames pass through a block at a time. `keeps_eight_bits` means that students store the tokens in
+        eight bits. The fingerprint of the weights is empty on `meta`.
 
         Raises:
             ValueError: Trunk and shape have different prefix tokens, class tokens or pooling.
@@ -107,8 +103,7 @@ class FrozenTower(nn.Module):
     def normalise(self, video: Tensor) -> Tensor:
         """Pixels minus `mean`, over `std`, on the tower's device and in its precision.
 
-        Args:
-            video: [..., C, H, W], uint8 in 0..255 or floating point in 0..1.
+        `video` is [..., C, H, W], uint8 in 0..255 or floating point in 0..1.
         """
         pixels = video.to(self.device, non_blocking=True)
         pixels = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()

@@ -22,7 +22,6 @@ from side4video.models.towers.frozen_tower import PRECISIONS, FrozenTower
 from side4video.models.towers.trunk import Trunk
 
 _log = logging.getLogger(__name__)
-
 CHUNK_BYTES = 192 * 2**20
 """Limit of one block's intermediate results for a chunk of frames. Larger chunks are hardly faster: for ViT-B/16, 50
 frames are ten thousand rows of each matrix product."""
@@ -54,17 +53,9 @@ def load_tower(
 ) -> FrozenTower:
     """A frozen tower from a trunk on `meta` and the weights of the spec.
 
-    Args:
-        trunk: The transformer, without weights.
-        shape: Its sizes.
-        weights: Where the weights come from.
-        model: open_clip's name of the model, for pretrained weights.
-        precision: Of weights and tokens.
-        chunk_frames: Frames that pass through a block at a time.
-        kept_tokens: How tokens that are read are stored.
-        device: `cpu`, `cuda`, `cuda:1` ... or `meta`, for which no weights are read.
-        given: The same weights from `read_weights`; on a CPU the tower uses these tensors without a copy, and they may
-            be in shared memory.
+    `model` is open_clip's name, for pretrained weights. `kept_tokens` says how tokens that are read are stored.
+    `device` is `cpu`, `cuda`, `cuda:1` ... or `meta`, for which no weights are read. `given` are the same weights from
+    `read_weights`; on a CPU the tower uses these tensors without a copy, and they may be in shared memory.
 
     Raises:
         InputError: The weights are missing, unreadable, those of another tower, or cannot be downloaded.
@@ -105,7 +96,12 @@ def read_weights(
     Raises:
         InputError: The weights are missing, unreadable, those of another tower, or cannot be downloaded.
     """
-    state = _find_state(trunk, shape, weights, model=model)
+    if isinstance(weights, RandomWeights):
+        state = random_weights(trunk.visual, trunk.initial_std, seed=weights.seed, label="tower")
+    else:
+        where, path = find_file(weights, model=model)
+        _log.info("reading the tower's weights from %s", path)
+        state = match(read_checkpoint(path, where=where), trunk, shape, where=f"{where} ({path.name})")
     fingerprint = fingerprint_of(state)
     # Copied one at a time: a memory-mapped tensor would change with the file.
     own = {name: state.pop(name).to("cpu", PRECISIONS[precision], copy=True) for name in list(state)}
@@ -131,21 +127,6 @@ def fingerprint_of(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _find_state(
-    trunk: Trunk,
-    shape: TowerShape,
-    weights: PretrainedWeights | FileWeights | RandomWeights,
-    *,
-    model: str,
-) -> dict[str, Tensor]:
-    """A tensor for every parameter of the tower, by its names, on the CPU."""
-    if isinstance(weights, RandomWeights):
-        return random_weights(trunk.visual, trunk.initial_std, seed=weights.seed, label="tower")
-    where, path = find_file(weights, model=model)
-    _log.info("reading the tower's weights from %s", path)
-    return match(read_checkpoint(path, where=where), trunk, shape, where=f"{where} ({path.name})")
-
-
 def find_file(weights: PretrainedWeights | FileWeights, *, model: str) -> tuple[str, Path]:
     """The field of a file of weights, for errors, and the file, downloaded if necessary.
 
@@ -163,13 +144,9 @@ def random_weights(
     """Random weights. Each tensor has its own generator, so neither their order nor the global state matters.
 
     Uniform, not normal: uniform numbers are the same bits on every machine; normal ones use vectorised logarithms,
-    which are not.
-
-    Args:
-        module: Has the parameters; they may be on `meta`.
-        initial_std: A parameter's standard deviation by its name; None for norms and biases (ones and zeros).
-        seed: The document's seed.
-        label: Makes the numbers of two modules with the same seed different.
+    which are not. The parameters of `module` may be on `meta`. `initial_std` is a parameter's standard deviation by its
+    name; None for norms and biases (ones and zeros). `label` makes the numbers of two modules with the same seed
+    different.
     """
     state: dict[str, Tensor] = {}
     for name, parameter in module.named_parameters():

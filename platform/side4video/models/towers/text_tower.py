@@ -115,19 +115,12 @@ def ends_of(tokens_BW: Tensor) -> Tensor:
 
 
 def load_text_tower(
-    config: dict[str, Any],
-    *,
-    weights: PretrainedWeights | FileWeights | RandomWeights,
-    model: str,
-    device: str,
+    config: dict[str, Any], *, weights: PretrainedWeights | FileWeights | RandomWeights, model: str, device: str
 ) -> TextTower:
     """The text tower in fp32.
 
-    Args:
-        config: open_clip's configuration of the model.
-        weights: The image tower's; a file must hold both towers.
-        model: open_clip's name of the model.
-        device: Device of the tower; on `meta` no weights are read.
+    `config` is open_clip's configuration of the model, `model` its name. The weights are the image tower's; a file must
+    hold both towers. On `meta` no weights are read.
 
     Raises:
         InputError: The weights hold no text tower, or another one's.
@@ -160,12 +153,7 @@ def encode_texts(
 ) -> TextFeatures:
     """The texts' features in fp32. The tower is built for this call alone.
 
-    Args:
-        config: open_clip's configuration of the model.
-        texts: For example class names.
-        weights: The image tower's; a file must hold both towers.
-        model: open_clip's name of the model.
-        device: Device of the computation; on `meta` no weights are read.
+    `texts` are, for example, class names; the other arguments are those of `load_text_tower`.
 
     Raises:
         InputError: The weights hold no text tower, or another one's.

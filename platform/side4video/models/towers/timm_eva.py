@@ -50,9 +50,7 @@ class EvaTrunk(nn.Module):
     def on_meta(cls, shape: TowerShape, timm_name: str) -> Self:
         """The transformer without weights, on the `meta` device, as open_clip builds it.
 
-        Args:
-            shape: Its projection's width.
-            timm_name: timm's name of the architecture.
+        `timm_name` is timm's name of the architecture.
         """
         with torch.device("meta"):
             visual = timm.create_model(timm_name, pretrained=False, num_classes=shape.output_dim, global_pool="token")

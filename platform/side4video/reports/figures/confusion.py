@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from side4video.reports.figures.figure import ReportFigure
 from side4video.reports.figures.predictions import Predictions
 from side4video.reports.figures.style import (
-    FAINT,
     INK,
     ORANGE,
     SOFT,
     TEXT,
+    annotate_bar,
     label_axes,
     new_figure,
     shorten_middle,
@@ -107,8 +107,7 @@ def _draw_small(confusion: Confusion) -> Figure:
     names = [shorten_middle(name, 30) for name in confusion.classes]
     longest = max(map(len, names))
     side = max(2.6, 0.46 * count)
-    figure = new_figure(side + 1.4 + 0.07 * longest, side + 0.7 + 0.05 * longest)
-    figure.set_layout_engine("constrained")
+    figure = new_figure(side + 1.4 + 0.07 * longest, side + 0.7 + 0.05 * longest, layout="constrained")
     axes = figure.add_subplot()
     edges = np.arange(count + 1) - 0.5
     axes.pcolormesh(edges, edges, confusion.shares, cmap=_SHADES, vmin=0, vmax=1, edgecolors=SOFT, linewidth=0.3)
@@ -155,15 +154,7 @@ def _draw_pairs(axes: Axes, pairs: list[Pair]) -> None:
     style_axes(axes, grid="x")
     axes.barh(range(len(pairs)), [pair.videos for pair in pairs], 0.62, color=ORANGE)
     for index, pair in enumerate(pairs):
-        axes.annotate(
-            f"{pair.videos} of {pair.of}",
-            (pair.videos, index),
-            (4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=7.5,
-            color=FAINT,
-        )
+        annotate_bar(axes, f"{pair.videos} of {pair.of}", pair.videos, index)
     names = [f"{shorten_middle(pair.label, 44)}\n→ {shorten_middle(pair.guess, 44)}" for pair in pairs]
     axes.set_yticks(range(len(pairs)), names, fontsize=6.5)
     axes.invert_yaxis()

@@ -40,7 +40,6 @@ MAX_NAMED_ARMS = len(COLOURS)
 """Of more arms than this, the best have a colour and a name."""
 MAX_ARMS = 40
 """Of more arms than this, only the best are drawn: each curve is a question to the store."""
-
 History = Mapping[str, Mapping[int, float]]
 """By metric: values by optimizer step."""
 
@@ -122,11 +121,7 @@ def arm_curves(
 ) -> dict[str, dict[str, Curve]]:
     """The mean curves over seeds of each arm that has any, by label: the metric, and the held-out loss.
 
-    Args:
-        runs: By id.
-        rows: The arms, each once.
-        metric: What they are compared by.
-        store: Where the runs are.
+    `runs` are by id; each arm has one row.
     """
     found: dict[str, dict[str, Curve]] = {}
     for row in rows:
@@ -145,12 +140,8 @@ def arm_curves_figure(
 ) -> ReportFigure:
     """The curves of a sweep's arms: the metric, and the held-out loss; the best arm is named in the caption.
 
-    Args:
-        arms: By label; see `arm_curves`.
-        metric: What they are compared by.
-        mode: Whether a higher or a lower value of it is better.
-        seeds: That a curve is the mean of, at most.
-        omitted: Arms that are not among these.
+    `arms` are those of `arm_curves`; `omitted` is the number of arms that are not among them. A curve is the mean of at
+    most `seeds`.
     """
     order = sorted(arms, key=lambda label: arms[label][metric].best(mode)[1], reverse=mode == "max")
     epoch, value = arms[order[0]][metric].best(mode)
@@ -216,25 +207,12 @@ def _draw_arms(arms: Mapping[str, Mapping[str, Curve]], order: Sequence[str], me
         axes.set_xlim(left=0)
     if len(arms) > 1:
         names = [shorten(label, 52) for label in named]
-        legend_below(
-            figure,
-            handles,
-            names,
-            columns=2,
-            columnspacing=2,
-        )
+        legend_below(figure, handles, names, columns=2, columnspacing=2)
     return figure
 
 
 def _line(
-    axes: Axes,
-    curve: Curve,
-    *,
-    colour: str,
-    label: str,
-    scale: float,
-    marked: bool = False,
-    best: bool = False,
+    axes: Axes, curve: Curve, *, colour: str, label: str, scale: float, marked: bool = False, best: bool = False
 ) -> None:
     axes.plot(
         curve.epochs,

@@ -63,10 +63,8 @@ def efficiency_lines(
 ) -> tuple[list[EfficiencyLine], list[str]]:
     """The lines, and sentences about differences that were allowed.
 
-    Args:
-        runs: Finished runs; of two of one line, share and seed, the first counts.
-        metric: What is drawn.
-        anyway: Fields in which runs may differ although nothing shows it.
+    Of two runs of one line, share and seed, the first counts. Runs may differ in the fields `anyway` although nothing
+    shows it.
 
     Raises:
         InputError: Runs differ in the protocol, or runs of a line in more than the share and the seed; it names the
@@ -165,7 +163,10 @@ def data_efficiency_figure(
 ) -> ReportFigure:
     """The figure: the mean over seeds with its deviation, and each seed as a dot."""
     seeds = sorted({len(point.values) for line in lines for point in line.points})
-    caption = f"{_upper(metric_title(metric))} on the whole test set against the share of the training clips, class by "
+    title = metric_title(metric)
+    caption = (
+        f"{title[:1].upper() + title[1:]} on the whole test set against the share of the training clips, class by "
+    )
     caption += "class; a smaller share is a subset of a larger one."
     if seeds[-1] > 1:
         counted = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]}"
@@ -180,13 +181,8 @@ def data_efficiency_figure(
     return ReportFigure("data-efficiency", "Accuracy and training data", caption, _draw(lines, metric), numbers)
 
 
-def _upper(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
 def _draw(lines: Sequence[EfficiencyLine], metric: str) -> Figure:
-    figure = new_figure(WIDTH, 4.4)
-    figure.set_layout_engine("constrained")
+    figure = new_figure(WIDTH, 4.4, layout="constrained")
     axes = style_axes(figure.add_subplot(), grid="both")
     shares = sorted({point.share for line in lines for point in line.points})
     styles = ("-", "--", ":")

@@ -19,25 +19,13 @@ from numpy.typing import NDArray
 _NEAR = (7.0, 13.0, 22.0)
 _FAR = (34.0, 50.0, 70.0, 95.0, 125.0, 160.0)
 _SIDES = (
-    (0, 1),
-    (0, -1),
-    (1, 1),
-    (-1, 1),
-    (1, -1),
-    (-1, -1),
-    (1, 0),
-    (-1, 0),
-    (0.5, 1),
-    (-0.5, 1),
-    (0.5, -1),
-    (-0.5, -1),
+    *((0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)),
+    *((1, 0), (-1, 0), (0.5, 1), (-0.5, 1), (0.5, -1), (-0.5, -1)),
 )
 """Where the name's box stands: right (1) or left (-1) of the point, above (1) or below it."""
 _LEADER_FROM = 20.0
 _SOFT_COST = 9.0
 _EDGE = 3.0
-
-
 Box = tuple[float, float, float, float]
 
 
@@ -62,12 +50,9 @@ def place_labels(
 ) -> list[str]:
     """Draw the names; returns those that found no place.
 
-    Args:
-        axes: Where; its limits and place in the figure must not change afterwards.
-        labels: The most important first.
-        figure: Of the axes; its Agg canvas measures text.
-        occupied: What no name may cover: the markers.
-        avoided: What a name covers only if there is nowhere else: lines.
+    The most important label is the first one. Names never cover what is `occupied` (markers), and `avoided` boxes
+    (lines) only if there is nowhere else. The Agg canvas of `figure` measures text; limits and position of the axes
+    must not change afterwards.
     """
     occupied, omitted = list(occupied), []
     canvas = figure.canvas

@@ -28,6 +28,7 @@ from side4video.reports.figures.style import (
     INK,
     ORANGE,
     WIDTH,
+    annotate_bar,
     label_axes,
     new_figure,
     shorten,
@@ -47,8 +48,6 @@ SETTINGS = ("cluster={}", "data.repeated_sampling=1", "optimization.accumulation
 """What the paper's memory is of, whatever the recipe says of workers: one GPU and one part."""
 ADDED = {"ssv2-vite14": ("ViT-E/14", "Side4Video, light")}
 """Experiments beside those of Table 2, with their backbone and method as the paper calls them."""
-
-"""Hears what is being planned."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +82,8 @@ def memory_rows(
 ) -> list[MemoryRow]:
     """Table 2's methods, and what else was given, smaller backbones first.
 
-    Args:
-        files: Experiments, each planned on fake tensors: some seconds.
-        store: Where runs may have measured; None looks nowhere.
-        progress: Receives the progress.
-        plan: Computes the peak of an experiment.
-        settings: Overrides of experiments whose batch the paper gives.
+    `plan` computes the peak of an experiment on fake tensors: some seconds. `settings` override experiments whose batch
+    the paper gives. Without a store there are no measured values.
 
     Raises:
         InputError: A file is no experiment.
@@ -207,7 +202,8 @@ def _draw(rows: Sequence[MemoryRow]) -> Figure:
     figure = new_figure(WIDTH, 1.1 + 0.36 * sum(counts) + 0.38 * len(backbones))
     figure.set_layout_engine("constrained", h_pad=0.06)
     panels = figure.subplots(len(backbones), 1, sharex=True, squeeze=False, height_ratios=counts)[:, 0]
-    most = max((value for row in rows for value in _values(row) if math.isfinite(value)), default=1.0)
+    values = [value for row in rows for value in (row.paper_gb, row.planned_gib, row.measured_gib.mean)]
+    most = max(filter(math.isfinite, values), default=1.0)
     for axes, backbone in zip(panels, backbones, strict=True):
         _draw_backbone(axes, [row for row in rows if row.backbone == backbone])
     panels[-1].set_xlim(0, 1.12 * most)
@@ -223,26 +219,19 @@ def _draw(rows: Sequence[MemoryRow]) -> Figure:
     return figure
 
 
-def _values(row: MemoryRow) -> tuple[float, float, float]:
-    return row.paper_gb, row.planned_gib, row.measured_gib.mean
-
-
 def _draw_backbone(axes: Axes, rows: Sequence[MemoryRow]) -> None:
     style_axes(axes, grid="x")
     size, clips = max(row.tower_parameters for row in rows), max(row.clips for row in rows)
-    told = [rows[0].backbone]
-    told += (
-        [f"{size / 1e9:.1f} billion parameters" if size >= 1e9 else f"{size / 1e6:.0f} M parameters"] if size else []
-    )
-    told += [f"({clips} clips)"] if clips else []
-    axes.set_title(" ".join([told[0], *([f"· {' '.join(told[1:])}"] if told[1:] else [])]), **_TITLE)
+    parameters = f"{size / 1e9:.1f} billion parameters" if size >= 1e9 else f"{size / 1e6:.0f} M parameters"
+    details = [*([parameters] if size else []), *([f"({clips} clips)"] if clips else [])]
+    axes.set_title(" ".join([rows[0].backbone, *(["·"] if details else []), *details]), **_TITLE)
     for index, row in enumerate(rows):
         _bar(axes, index - _BAR / 2, row.paper_gb, colour=ORANGE, filled=False)
         _bar(axes, index + _BAR / 2, row.planned_gib, colour=BLUE, filled=True)
         if row.measured_gib.count:
             value, clips_here = row.measured_gib.mean, row.measured_clips
             axes.plot(value, index + _BAR / 2, "D", color=INK, markersize=5, zorder=4)
-            text = f"{_in_print(value)} measured" + (f", {clips_here:g} clips" if clips_here != row.clips else "")
+            text = f"{value:.1f} measured" + (f", {clips_here:g} clips" if clips_here != row.clips else "")
             end = max(value, row.planned_gib if math.isfinite(row.planned_gib) else 0)
             offset = (26 if math.isfinite(row.planned_gib) else 6, 0)
             axes.annotate(text, (end, index + _BAR / 2), offset, textcoords="offset points", **_SMALL)
@@ -260,8 +249,4 @@ def _bar(axes: Axes, index: float, value: float, *, colour: str, filled: bool) -
     if math.isfinite(value):
         face = colour if filled else "none"
         axes.barh(index, value, _BAR, facecolor=face, edgecolor=colour, linewidth=1.0, zorder=3)
-        axes.annotate(_in_print(value), (value, index), (4, 0), textcoords="offset points", **_SMALL)
-
-
-def _in_print(value: float) -> str:
-    return f"{value:.1f}"
+        annotate_bar(axes, f"{value:.1f}", value, index)

@@ -15,7 +15,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from side4video.reports.arms import (
     METRIC,
@@ -83,8 +83,6 @@ def _is_even_in_ratio(low: float, middle: float, high: float) -> bool:
 
 
 def _scaled(name: str, values: Sequence[float]) -> Axis:
-    from matplotlib.ticker import LogLocator, MaxNLocator
-
     low, high = min(values), max(values)
     is_logarithmic = low > 0 and high / low >= _LOGARITHMIC_FROM and _is_even_in_ratio(low, median(values), high)
     if is_logarithmic:
@@ -137,12 +135,9 @@ def draw_parallel_coordinates(rows: Sequence[ArmResult], *, metric: str = METRIC
     for label in host.get_xticklabels():
         label.set_fontweight("bold")
     _draw_metric(figure, host, norm=norm, mode=mode)
-    _draw_title(figure, _summary(arms, [arms[each].label for each in sorted(best)]))
+    summary = _summary(arms, [arms[each].label for each in sorted(best)])
+    figure.text(0.012, 1 - 0.1 / figure.get_figheight(), summary, va="top", fontsize=TEXT, color=INK)
     return figure
-
-
-def _draw_title(figure: Figure, text: str) -> None:
-    figure.text(0.012, 1 - 0.1 / figure.get_figheight(), text, va="top", fontsize=TEXT, color=INK)
 
 
 def _summary(arms: Sequence[ArmResult], best: Sequence[str]) -> str:
@@ -187,8 +182,7 @@ def _line_axes(figure: Figure, axes: Sequence[Axis], *, titles: Sequence[str]) -
     host.set_yticks([])
     host.xaxis.tick_top()
     host.tick_params(axis="x", length=0, pad=4, labelsize=TEXT, labelcolor=INK)
-    for spine in host.spines.values():
-        spine.set_visible(False)
+    host.spines[:].set_visible(False)
     return host
 
 

@@ -101,8 +101,7 @@ def draw_pareto(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode =
     papers = {index: point for index, row in enumerate(arms) if (point := _paper_point(row, metric)) is not None}
     if not ours and not papers:
         return empty_figure(f"no arm has both its memory and a value of {metric_title(metric)}")
-    figure = new_figure(WIDTH, 5.4)
-    figure.set_layout_engine("constrained")
+    figure = new_figure(WIDTH, 5.4, layout="constrained")
     axes = figure.add_subplot()
     _scale(axes, [point.memory for point in (*ours.values(), *papers.values())])
     source = "measured" if key == MEASURED_MEMORY else "planned"
@@ -225,14 +224,7 @@ def _draw_legend(figure: Figure, points: Sequence[_Point]) -> None:
     if any(math.isfinite(point.deviation) for point in points):
         handles.append(Line2D([], [], color=SOFT, marker="|", markersize=11, linestyle="none"))
         names.append("deviation over seeds")
-    legend_below(
-        figure,
-        handles,
-        names,
-        columns=6,
-        handletextpad=0.2,
-        columnspacing=1.4,
-    )
+    legend_below(figure, handles, names, columns=6, handletextpad=0.2, columnspacing=1.4)
 
 
 def _label_points(

@@ -16,6 +16,7 @@ from side4video.reports.figures.style import (
     ORANGE,
     SOFT,
     WIDTH,
+    annotate_bar,
     label_axes,
     legend_below,
     new_figure,
@@ -69,11 +70,7 @@ class ClassGains:
 def class_gains(run: str, predictions: Predictions, against: str = "", other: Predictions | None = None) -> ClassGains:
     """The gain of each class, over the videos that both runs saw; without another run, its accuracy.
 
-    Args:
-        run: What the run is called.
-        predictions: Its own.
-        against: What the other is called.
-        other: The other's; None compares with nothing.
+    `run` and `against` are names, for the figure.
 
     Raises:
         InputError: They share no video, or call one of them by two classes.
@@ -104,10 +101,8 @@ def class_gains(run: str, predictions: Predictions, against: str = "", other: Pr
 def per_class_figure(gains: ClassGains, *, worst: int = 0) -> ReportFigure:
     """The figure: bars, sorted, with the number of videos beside the name of each class.
 
-    Args:
-        gains: The numbers.
-        worst: Draw only so many classes, those in which the other run is worst (the paper's Figure 5 has ten); of one
-            run alone, those in which it is worst itself. 0 draws all.
+    `worst` is the number of classes to draw, those in which the other run is worst (the paper's Figure 5 has ten); of
+    one run alone, those in which it is worst itself. 0 draws all.
     """
     classes = list(gains.classes)
     own, others = gains.accuracy
@@ -136,8 +131,7 @@ def per_class_figure(gains: ClassGains, *, worst: int = 0) -> ReportFigure:
 def _draw(gains: ClassGains, classes: Sequence[ClassGain], omitted: int) -> Figure:
     shown = [*classes[:NAMED_PER_END], *classes[-NAMED_PER_END:]] if omitted else list(classes)
     height = 1.1 + 0.24 * len(shown) + (1.5 if omitted else 0)
-    figure = new_figure(WIDTH, max(2.2, height))
-    figure.set_layout_engine("constrained")
+    figure = new_figure(WIDTH, max(2.2, height), layout="constrained")
     if omitted:
         above, axes = figure.subplots(2, 1, height_ratios=[1.2, 0.24 * len(shown)])
         _draw_curve(above, gains, classes)
@@ -168,16 +162,7 @@ def _draw_bars(axes: Axes, gains: ClassGains, shown: Sequence[ClassGain], *, has
     axes.barh(indices, values, 0.68, color=[BLUE if value >= 0 else ORANGE for value in values], zorder=2)
     for index, each, value in zip(indices, shown, values, strict=True):
         text = f"{100 * each.against:.0f} → {100 * each.accuracy:.0f}%" if gains.against else f"{value:.0f}%"
-        axes.annotate(
-            text,
-            (value, index),
-            (4 if value >= 0 else -4, 0),
-            textcoords="offset points",
-            va="center",
-            ha="left" if value >= 0 else "right",
-            fontsize=7.5,
-            color=FAINT,
-        )
+        annotate_bar(axes, text, value, index)
     axes.axvline(0, color=SOFT, linewidth=0.8)
     axes.set_yticks(indices, [f"{shorten_middle(each.name, 44)} ({each.videos})" for each in shown])
     axes.tick_params(axis="y", length=0)
@@ -193,10 +178,4 @@ def _draw_bars(axes: Axes, gains: ClassGains, shown: Sequence[ClassGain], *, has
 def _draw_legend(figure: Figure, gains: ClassGains) -> None:
     handles = [Line2D([], [], color=colour, linewidth=5) for colour in (BLUE, ORANGE)]
     names = [f"{shorten(name, 44)} is better" for name in (gains.run, gains.against)]
-    legend_below(
-        figure,
-        handles,
-        names,
-        columns=2,
-        handlelength=1,
-    )
+    legend_below(figure, handles, names, columns=2, handlelength=1)

@@ -105,10 +105,7 @@ class StepBudget:
 def recorded_budget(label: str, metrics: Mapping[str, float], plan: Mapping[str, Any] | None = None) -> StepBudget:
     """What a run recorded.
 
-    Args:
-        label: What it is called.
-        metrics: Its metrics.
-        plan: Its plan as JSON, if it has one.
+    `plan` is the run's plan as JSON, if it has one.
 
     Raises:
         InputError: It recorded no times: it did not come to its end.
@@ -147,10 +144,7 @@ def recorded_budget(label: str, metrics: Mapping[str, float], plan: Mapping[str,
 def estimated_budget(plan: ExperimentPlan, *, clips: int, is_cached: bool) -> StepBudget:
     """What a plan estimates from multiply-adds and an assumed rate; data are taken to be there in time.
 
-    Args:
-        plan: The plan.
-        clips: That a worker takes in a step.
-        is_cached: Whether frozen features are read and not computed.
+    A worker takes `clips` in a step; `is_cached` means that frozen features are read and not computed.
     """
     step, rate = plan.estimates["step_seconds"], plan.estimates["assumed_sustained_teraflops"] * 1e12
     frozen = 0.0 if is_cached else clips * 2 * plan.multiply_adds_frozen / rate

@@ -30,9 +30,9 @@ COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", INK)
 """Okabe & Ito's palette, told apart by colour-blind people, without the yellow, which white paper swallows."""
 
 
-def new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float, *, layout: Literal["constrained"] | None = None) -> Figure:
     """A figure of this size in inches, with the canvas that measures its text."""
-    figure = Figure(figsize=(width, height), dpi=DPI)
+    figure = Figure(figsize=(width, height), dpi=DPI, layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
@@ -60,19 +60,20 @@ def label_axes(axes: Axes, *, x: str = "", y: str = "") -> None:
     axes.set_ylabel(y, fontsize=TEXT, color=INK)
 
 
+def annotate_bar(axes: Axes, text: str, length: float, index: float) -> None:
+    """Text behind the end of a horizontal bar; before it, if the bar goes to the left."""
+    side: Literal["left", "right"] = "left" if length >= 0 else "right"
+    offset = (4 if length >= 0 else -4, 0)
+    style: dict[str, Any] = {"va": "center", "ha": side, "fontsize": 7.5, "color": FAINT}
+    axes.annotate(text, (length, index), offset, textcoords="offset points", **style)
+
+
 def legend_below(
     figure: Figure, handles: Sequence[Artist], names: Sequence[str], *, columns: int = 2, **spacing: float
 ) -> None:
     """A legend outside the axes, where it covers nothing; `spacing` is matplotlib's."""
     figure.legend(
-        handles,
-        names,
-        loc="outside lower center",
-        ncols=columns,
-        fontsize=8,
-        frameon=False,
-        labelcolor=INK,
-        **spacing,
+        handles, names, loc="outside lower center", ncols=columns, fontsize=8, frameon=False, labelcolor=INK, **spacing
     )
 
 

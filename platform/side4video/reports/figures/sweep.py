@@ -3,15 +3,7 @@
 from collections.abc import Sequence
 
 from side4video.core.errors import InputError
-from side4video.reports.arms import (
-    METRIC,
-    ArmResult,
-    Mode,
-    best_rows,
-    counted_runs,
-    distinct_arms,
-    metric_spread,
-)
+from side4video.reports.arms import METRIC, ArmResult, Mode, best_rows, counted_runs, distinct_arms, metric_spread
 from side4video.reports.figures.confusion import confusion_figure, confusion_of
 from side4video.reports.figures.curves import MAX_ARMS, arm_curves, arm_curves_figure
 from side4video.reports.figures.data_efficiency import SHARE, data_efficiency_figure, efficiency_lines

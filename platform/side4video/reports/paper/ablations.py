@@ -10,21 +10,21 @@ class PaperSetting:
     """A row of a part."""
 
     label: str
-    """As the paper calls it."""
+    """The paper's name."""
     value: Any
-    """Of the field, as a document writes it."""
+    """The value of the field in a spec."""
     figures: Mapping[str, float]
     """`top1` (a fraction) and `memory_gb`."""
 
 
 @dataclass(frozen=True)
 class PaperPart:
-    """One of the small tables: a field, and what the paper tried of it."""
+    """A part of the table: one field, and the values that the paper tried."""
 
     name: str
     title: str
     field: str
-    """The one that varies."""
+    """The field that varies."""
     settings: tuple[PaperSetting, ...]
 
 

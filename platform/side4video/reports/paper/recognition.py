@@ -62,32 +62,27 @@ TABLE_2 = PaperTable(
             ),
         ),
     ),
-    conventions=(
-        "8 frames, 1 crop x 3 clips; batches of 32 (B/16) and 16 (L/14) on one GPU.",
-        MULTIPLY_ADDS,
-        MEMORY,
-    ),
+    conventions=("8 frames, 1 crop x 3 clips; batches of 32 (B/16) and 16 (L/14) on one GPU.", MULTIPLY_ADDS, MEMORY),
 )
 
 _TERAFLOPS = PaperColumn("tflops", "TFLOPs a view", "T", ("plan/multiply_adds_per_view",), 1e-12, decimals=2)
 _TOWERS = {"B/16": "vitb16", "L/14": "vitl14", "E/14": "vite14"}
 _DATA = {"B/16": "CLIP-400M", "L/14": "CLIP-400M", "E/14": "LAION-2B"}
 _FULL, _FROZEN = "Full fine-tuning", "Frozen backbone"
+_TOPS_4, _TOPS_5 = ("ssv1top1", "ssv1top5", "ssv2top1", "ssv2top5"), ("top1", "top5")
 
 
-def _other_4(
-    group: str, method: str, details: tuple[str, str, str], tflops: float, tops: tuple[float | None, ...]
+def _other(
+    keys: tuple[str, ...], group: str, method: str, details: tuple[str, str, str], tflops: float, *tops: float | None
 ) -> PaperRow:
-    keys = ("ssv1top1", "ssv1top5", "ssv2top1", "ssv2top5")
-    figures = {key: value for key, value in zip(keys, tops, strict=True) if value is not None}
+    figures = {key: value for key, value in zip(keys, tops, strict=False) if value is not None}
     return PaperRow(method, {"tflops": tflops, **figures}, group, details)
 
 
 def _ours_4(tower: str, frames: int, tflops: float, *tops: float) -> PaperRow:
-    keys = ("ssv1top1", "ssv1top5", "ssv2top1", "ssv2top5")
     return PaperRow(
         method="Side4Video",
-        figures={"tflops": tflops, **dict(zip(keys, tops, strict=True))},
+        figures={"tflops": tflops, **dict(zip(_TOPS_4, tops, strict=True))},
         group=_FROZEN,
         details=(f"ViT-{tower}", _DATA[tower], f"{frames} x 3 x 2"),
         experiments={name: f"{name}-{_TOWERS[tower]}-{frames}f" for name in ("ssv1", "ssv2")},
@@ -95,7 +90,6 @@ def _ours_4(tower: str, frames: int, tflops: float, *tops: float) -> PaperRow:
 
 
 _L14 = "ViT-L/14"
-
 TABLE_4 = PaperTable(
     name="table4",
     title="Table 4: Something-Something V1 and V2",
@@ -110,15 +104,15 @@ TABLE_4 = PaperTable(
         _top(5, "ssv2", "V2"),
     ),
     rows=(
-        _other_4(_FULL, "ViViT", ("L/16x2 FE", "IN-21K+K400", "32 x 3 x 4"), 1.0, (None, None, 65.9, 89.9)),
-        _other_4(_FULL, "Video Swin", ("Swin-B", "IN-21K+K400", "32 x 3 x 1"), 0.32, (None, None, 69.6, 92.7)),
-        _other_4(_FULL, "UniFormerV2", (_L14, "CLIP-400M", "32 x 3 x 1"), 1.73, (62.7, 88.0, 73.0, 94.5)),
-        _other_4(_FULL, "ATM", (_L14, "CLIP-400M", "16 x 3 x 2"), 0.84, (64.0, 88.0, 73.5, 93.7)),
-        _other_4(_FULL, "ATM", (_L14, "Merged-2B", "16 x 3 x 2"), 0.84, (65.6, 88.6, 74.6, 94.4)),
-        _other_4(_FROZEN, "EVL", (_L14, "CLIP-400M", "32 x 1 x 3"), 3.21, (None, None, 66.7, None)),
-        _other_4(_FROZEN, "ST-Adapter", (_L14, "CLIP-400M", "32 x 1 x 3"), 2.75, (None, None, 72.3, 93.9)),
-        _other_4(_FROZEN, "AIM", (_L14, "CLIP-400M", "32 x 1 x 3"), 3.84, (None, None, 70.6, 92.7)),
-        _other_4(_FROZEN, "DiST", (_L14, "CLIP-400M", "32 x 1 x 3"), 2.83, (None, None, 73.1, 93.2)),
+        _other(_TOPS_4, _FULL, "ViViT", ("L/16x2 FE", "IN-21K+K400", "32 x 3 x 4"), 1.0, None, None, 65.9, 89.9),
+        _other(_TOPS_4, _FULL, "Video Swin", ("Swin-B", "IN-21K+K400", "32 x 3 x 1"), 0.32, None, None, 69.6, 92.7),
+        _other(_TOPS_4, _FULL, "UniFormerV2", (_L14, "CLIP-400M", "32 x 3 x 1"), 1.73, 62.7, 88.0, 73.0, 94.5),
+        _other(_TOPS_4, _FULL, "ATM", (_L14, "CLIP-400M", "16 x 3 x 2"), 0.84, 64.0, 88.0, 73.5, 93.7),
+        _other(_TOPS_4, _FULL, "ATM", (_L14, "Merged-2B", "16 x 3 x 2"), 0.84, 65.6, 88.6, 74.6, 94.4),
+        _other(_TOPS_4, _FROZEN, "EVL", (_L14, "CLIP-400M", "32 x 1 x 3"), 3.21, None, None, 66.7, None),
+        _other(_TOPS_4, _FROZEN, "ST-Adapter", (_L14, "CLIP-400M", "32 x 1 x 3"), 2.75, None, None, 72.3, 93.9),
+        _other(_TOPS_4, _FROZEN, "AIM", (_L14, "CLIP-400M", "32 x 1 x 3"), 3.84, None, None, 70.6, 92.7),
+        _other(_TOPS_4, _FROZEN, "DiST", (_L14, "CLIP-400M", "32 x 1 x 3"), 2.83, None, None, 73.1, 93.2),
         _ours_4("B/16", 8, 0.18, 59.4, 84.8, 70.6, 92.5),
         _ours_4("B/16", 16, 0.36, 60.7, 86.0, 71.5, 92.8),
         _ours_4("L/14", 8, 0.87, 61.0, 86.7, 71.9, 93.5),
@@ -130,14 +124,10 @@ TABLE_4 = PaperTable(
 )
 
 
-def _other_5(group: str, method: str, details: tuple[str, str, str], tflops: float, *tops: float) -> PaperRow:
-    return PaperRow(method, {"tflops": tflops, **dict(zip(("top1", "top5"), tops, strict=False))}, group, details)
-
-
 def _ours_5(tower: str, frames: int, tflops: float, *tops: float) -> PaperRow:
     return PaperRow(
         method="Side4Video",
-        figures={"tflops": tflops, **dict(zip(("top1", "top5"), tops, strict=True))},
+        figures={"tflops": tflops, **dict(zip(_TOPS_5, tops, strict=True))},
         group=_FROZEN,
         details=(f"ViT-{tower}", _DATA[tower], f"{frames} x 3 x 4"),
         experiments={"": f"k400-{_TOWERS[tower]}-{frames}f"},
@@ -150,14 +140,14 @@ TABLE_5 = PaperTable(
     details=("backbone", "pre-training", "frames x crops x clips"),
     columns=(_TERAFLOPS, _top(1), _top(5)),
     rows=(
-        _other_5(_FULL, "ViViT", ("H/14x2", "IN-21K", "32 x 3 x 4"), 3.98, 84.9, 95.8),
-        _other_5(_FULL, "Text4Vis †", (_L14, "CLIP-400M", "32 x 3 x 4"), 1.66, 87.6, 97.8),
-        _other_5(_FULL, "BIKE †", (_L14, "CLIP-400M", "16 x 3 x 4"), 0.83, 88.1, 97.9),
-        _other_5(_FULL, "ATM", (_L14, "CLIP-400M", "32 x 3 x 4"), 1.68, 88.0, 97.6),
-        _other_5(_FROZEN, "EVL", (_L14, "CLIP-400M", "32 x 1 x 3"), 2.69, 87.3),
-        _other_5(_FROZEN, "ST-Adapter", (_L14, "CLIP-400M", "32 x 1 x 3"), 2.75, 87.2, 97.6),
-        _other_5(_FROZEN, "AIM", (_L14, "CLIP-400M", "32 x 1 x 3"), 3.74, 87.5, 97.7),
-        _other_5(_FROZEN, "DiST †", (_L14, "CLIP-400M", "32 x 1 x 3"), 2.83, 88.0, 97.9),
+        _other(_TOPS_5, _FULL, "ViViT", ("H/14x2", "IN-21K", "32 x 3 x 4"), 3.98, 84.9, 95.8),
+        _other(_TOPS_5, _FULL, "Text4Vis †", (_L14, "CLIP-400M", "32 x 3 x 4"), 1.66, 87.6, 97.8),
+        _other(_TOPS_5, _FULL, "BIKE †", (_L14, "CLIP-400M", "16 x 3 x 4"), 0.83, 88.1, 97.9),
+        _other(_TOPS_5, _FULL, "ATM", (_L14, "CLIP-400M", "32 x 3 x 4"), 1.68, 88.0, 97.6),
+        _other(_TOPS_5, _FROZEN, "EVL", (_L14, "CLIP-400M", "32 x 1 x 3"), 2.69, 87.3),
+        _other(_TOPS_5, _FROZEN, "ST-Adapter", (_L14, "CLIP-400M", "32 x 1 x 3"), 2.75, 87.2, 97.6),
+        _other(_TOPS_5, _FROZEN, "AIM", (_L14, "CLIP-400M", "32 x 1 x 3"), 3.74, 87.5, 97.7),
+        _other(_TOPS_5, _FROZEN, "DiST †", (_L14, "CLIP-400M", "32 x 1 x 3"), 2.83, 88.0, 97.9),
         _ours_5("B/16", 8, 0.18, 83.6, 96.0),
         _ours_5("B/16", 16, 0.36, 83.9, 96.3),
         _ours_5("B/16", 32, 0.72, 84.2, 96.5),

@@ -1,4 +1,4 @@
-"""A table of the paper: its rows and figures, and which experiment of ours reproduces which row."""
+"""A table of a paper: its rows and values, and the experiments that reproduce them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,49 +6,49 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class PaperColumn:
-    """A column of figures."""
+    """A column of numbers."""
 
     key: str
-    """Names the figure in the rows."""
+    """Key of the value in `PaperRow.figures`."""
     heading: str
     unit: str
-    """As the paper prints it: `%`, `G`, `M`, `GFLOPs`."""
+    """The paper's unit: `%`, `G`, `M` or `GFLOPs`."""
     metrics: tuple[str, ...]
-    """Of our runs: the first one that a run has is shown."""
+    """Our metrics for it: the first one that all runs have is shown."""
     factor: float = 1.0
-    """From our metric to the paper's unit."""
+    """Multiplies our metric to get the paper's unit."""
     decimals: int = 1
     dataset: str = ""
-    """Which of a row's experiments it is of, where a table has several data sets."""
+    """The data set, if the table has several; selects the row's experiment."""
 
 
 @dataclass(frozen=True)
 class PaperRow:
-    """A method in the table."""
+    """A row: a method with its settings."""
 
     method: str
     figures: Mapping[str, float]
-    """By column; what the paper prints as `-` is absent."""
+    """The paper's values by column key, without those printed as `-`."""
     group: str = ""
-    """The heading that it stands under."""
+    """The heading above the row."""
     details: tuple[str, ...] = ()
-    """Text columns beside the method."""
+    """Cells of the text columns."""
     experiments: Mapping[str, str] = field(default_factory=dict)
-    """Names of our experiments by data set; none where this project has no file for the row."""
+    """Names of our experiments by data set; empty if this project has none for the row."""
 
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A whole table."""
+    """A table of a paper."""
 
     name: str
     title: str
     columns: tuple[PaperColumn, ...]
     rows: tuple[PaperRow, ...]
     details: tuple[str, ...] = ()
-    """Headings of the rows' text columns."""
+    """Headings of the text columns."""
     conventions: tuple[str, ...] = ()
-    """How its figures are counted."""
+    """Notes on how its values are measured."""
 
 
 PERCENT = 100.0

@@ -127,16 +127,14 @@ class _Sums:
 class ClassScores:
     """Sums a student's scores over views and workers."""
 
-    def __init__(self, task: Any, *, videos: int) -> None:
+    def __init__(self, task: Any, *, videos: int, rows: ViewRows | None = None) -> None:
         """Start without scores.
 
-        Args:
-            task: Computes scores and loss of outputs (`tasks.recognition.classification.Classification`).
-            videos: Length of the list of clips.
+        `task` is a `Classification`; `videos` is the length of the list of clips.
         """
         self.task = task
         self.sums = _empty(videos, len(task.classes))
-        self.rows = ViewRows()
+        self.rows = ViewRows() if rows is None else rows
 
     def add(self, outputs: Any, labels_B: Any, batch: Any) -> None:
         """Add a batch's outputs; a video can be in it several times, once per view."""

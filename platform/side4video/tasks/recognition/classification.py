@@ -95,10 +95,7 @@ class Classification:
     def _mixed_loss(self, logits_BC: Tensor, labels: MixedLabels) -> Tensor:
         log_probability_BC = F.log_softmax(logits_BC, dim=-1)  # once for both labels, because backward saves it
         loss = logits_BC.new_zeros(())
-        for labels_B, shares_B in (
-            (labels.labels_B, labels.shares_B),
-            (labels.partners_B, 1 - labels.shares_B),
-        ):
+        for labels_B, shares_B in ((labels.labels_B, labels.shares_B), (labels.partners_B, 1 - labels.shares_B)):
             own_B = F.nll_loss(log_probability_BC, labels_B, reduction="none", ignore_index=NO_LABEL)
             smooth_B = -log_probability_BC.mean(dim=-1) * (labels_B != NO_LABEL)
             loss = loss + ((own_B + self.label_smoothing * (smooth_B - own_B)) * shares_B).sum()

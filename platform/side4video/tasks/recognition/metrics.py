@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from side4video.core.metric_spec import MetricSpec
+from side4video.core.metric import MetricSpec
 
 if TYPE_CHECKING:  # documents read this list, and are to be read in a moment
     import numpy as np

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
-from side4video.core.metric_spec import MetricSpec
+from side4video.core.metric import MetricSpec
 from side4video.core.spec import Spec
 from side4video.tasks.recognition.metrics import METRICS
 
@@ -50,16 +50,13 @@ class RecognitionSpec(Spec):
 
     metrics: ClassVar[tuple[MetricSpec, ...]] = METRICS
     """The metrics of an evaluation; the first one selects the best epoch."""
-
     method_output: ClassVar[str] = "recognition"
     """It takes methods that are defined for this task."""
-
     kind: Literal["recognition"] = "recognition"
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     """Share of the target spread over all classes (Table 12)."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Before the classifier (the authors' configurations: 0)."""
-
     classifier: Classifier = LinearClassifier()
     """The classifier on the features."""
 
@@ -72,10 +69,8 @@ class RecognitionSpec(Spec):
     ) -> "Classification":
         """The task for these classes.
 
-        Args:
-            classes: Their names.
-            encode_texts: Computes text features, for a classifier of kind `text`.
-            mixes_labels: Whether a training clip can have two labels.
+        `encode_texts` computes text features, for a classifier of kind `text`. `mixes_labels` means that a training
+        clip can have two labels.
         """
         from side4video.tasks.recognition.classification import Classification
 
@@ -85,11 +80,7 @@ class RecognitionSpec(Spec):
                 raise ValueError("a classifier made of texts needs the backbone's text tower")
             texts = encode_texts([self.classifier.prompt.replace("{}", name) for name in classes])
         return Classification(
-            classes,
-            label_smoothing=self.label_smoothing,
-            dropout=self.dropout,
-            texts=texts,
-            mixes_labels=mixes_labels,
+            classes, label_smoothing=self.label_smoothing, dropout=self.dropout, texts=texts, mixes_labels=mixes_labels
         )
 
     def assemble(self, context: "TaskContext") -> "tuple[Classification, StudentModule]":

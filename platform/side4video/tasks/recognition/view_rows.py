@@ -25,16 +25,13 @@ BLOCK = 4096
 class ViewRows:
     """Rows in the order of `add`."""
 
-    def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES)  # noqa: SIM115 - closed with its owner
+    def __init__(self, *, memory_bytes: int = MEMORY_BYTES, block: int = BLOCK) -> None:
+        self.block = block
+        self._file = tempfile.SpooledTemporaryFile(max_size=memory_bytes)  # noqa: SIM115 - closed with its owner
         weakref.finalize(self, self._file.close)
 
     def add(
-        self,
-        indices_B: NDArray[Any],
-        views_B: NDArray[Any],
-        predictions_B: NDArray[Any],
-        label_scores_B: NDArray[Any],
+        self, indices_B: NDArray[Any], views_B: NDArray[Any], predictions_B: NDArray[Any], label_scores_B: NDArray[Any]
     ) -> None:
         """Add a row per video and view: the predicted class, and the score of the label (NaN without a label)."""
         rows = np.empty(len(indices_B), ROW)
@@ -53,7 +50,7 @@ class ViewRows:
         position = 0
         while True:
             self._file.seek(position)
-            block = np.frombuffer(cast("bytes", self._file.read(BLOCK * ROW.itemsize)), ROW)
+            block = np.frombuffer(cast("bytes", self._file.read(self.block * ROW.itemsize)), ROW)
             if not len(block):
                 return
             position += block.nbytes
@@ -68,7 +65,7 @@ class ViewRows:
         """The rows of all workers, on every worker."""
         if process.world == 1:
             return self
-        result, own = ViewRows(), self.blocks()
+        result, own = type(self)(block=self.block), self.blocks()
         while True:
             parts = process.gather(next(own, np.empty(0, ROW)))
             if not any(map(len, parts)):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from side4video.core.metric_spec import MetricSpec
+from side4video.core.metric import MetricSpec
 
 if TYPE_CHECKING:  # documents read this list, and are to be read in a moment
     import numpy as np
@@ -68,9 +68,7 @@ METRICS = tuple(_metric(direction, name) for direction in _DIRECTIONS for name i
 def retrieval_metrics(texts_N: "Ranks", videos_V: "Ranks") -> dict[str, float]:
     """Each metric by name; NaN for a direction without queries.
 
-    Args:
-        texts_N: See `RankPair`.
-        videos_V: See `RankPair`.
+    The arguments are those of `RankPair`.
     """
     found = RankPair(texts_N, videos_V)
     is_known = {"t2v": len(texts_N) > 0, "v2t": len(videos_V) > 0}

@@ -88,15 +88,22 @@ class _Batch:
 class PairScores:
     """Collects a student's embeddings of texts and videos, then ranks them."""
 
-    def __init__(self, module: Any, task: Any, *, videos: int, report_progress: ReportProgress | None = None) -> None:
+    def __init__(
+        self,
+        module: Any,
+        task: Any,
+        *,
+        videos: int,
+        report_progress: ReportProgress | None = None,
+        make_search: Callable[..., Search] = Search,
+        bank_chunk: int = BANK_CHUNK,
+    ) -> None:
         """Start without embeddings.
 
-        Args:
-            module: `tasks.retrieval.text_video.RetrievalModule`, in evaluation mode.
-            task: `tasks.retrieval.text_video.TextVideo`.
-            videos: Length of the list of clips.
-            report_progress: Called with a description, the number of finished parts and of all parts.
+        `module` is a `RetrievalModule` in evaluation mode, `task` a `TextVideo`, `videos` the length of the list of
+        clips. `report_progress` is called with a description, the number of finished parts and of all parts.
         """
+        self.make_search, self.bank_chunk = make_search, bank_chunk
         self.module, self.task, self.videos = module, task, videos
         self.report_progress = report_progress
         self.batches: list[_Batch] = []
@@ -122,7 +129,7 @@ class PairScores:
         position_of = torch.full((self.videos,), -1, dtype=torch.int64)
         position_of[indices_V] = torch.arange(len(indices_V))
         blocks = [TextBlock(each.texts, position_of[each.owners_Q]) for each in self.batches if len(each.owners_Q)]
-        search = Search(
+        search = self.make_search(
             blocks,
             gallery,
             self.module.matching.compare,
@@ -204,7 +211,7 @@ class PairScores:
             )
         tokens = self.task.tokenise(self.task.bank)
         bank = []
-        for part in tokens.split(BANK_CHUNK):
+        for part in tokens.split(self.bank_chunk):
             texts = self.module.embed_texts(part.to(process.device))
             bank.append(tuple(self._to_cpu(each) for each in texts))
         return Querybank(spec.temperature, bank)

@@ -17,7 +17,6 @@ from torch import Tensor
 from side4video.engine.process_group import ProcessGroup
 from side4video.tasks.retrieval.matching import Embeddings
 
-VIDEO_CHUNK = 256
 Compare = Callable[[Embeddings, Embeddings], Tensor]
 ReportProgress = Callable[[int, int], None]
 
@@ -67,6 +66,9 @@ class Rescorer:
 class Search:
     """This worker's blocks of texts, compared with all videos."""
 
+    chunk = 256
+    """Videos of a tile."""
+
     def __init__(
         self,
         blocks: Sequence[TextBlock],
@@ -78,12 +80,9 @@ class Search:
     ) -> None:
         """Set texts and videos.
 
-        Args:
-            blocks: This worker's texts; all texts of a video are in one block.
-            gallery: Embeddings of all videos, in the same order on every worker.
-            compare: Computes similarities [Q, C] of texts and videos.
-            process: This worker.
-            report_progress: Called with the number of finished blocks and of all blocks.
+        `blocks` are this worker's texts; all texts of a video are in one block. The embeddings of all videos
+        (`gallery`) are in the same order on every worker. `compare` computes similarities [Q, C]. `report_progress` is
+        called with the number of finished blocks and of all blocks.
         """
         self.blocks, self.gallery, self.compare, self.process = blocks, gallery, compare, process
         self.report_progress = report_progress
@@ -91,14 +90,14 @@ class Search:
 
     def tiles(self, texts: Embeddings) -> Iterator[tuple[int, Tensor]]:
         """All tiles of some texts, with the index of their first video."""
-        for first in range(0, self.videos, VIDEO_CHUNK):
+        for first in range(0, self.videos, self.chunk):
             yield first, self.tile(texts, first)
 
     def tile(self, texts: Embeddings, first: int) -> Tensor:
         """Similarities [Q, C] of texts with the chunk of videos from index `first`."""
         device = self.process.device
-        chunk = tuple(each[first : first + VIDEO_CHUNK].to(device) for each in self.gallery)
-        return nan_to_lowest(self.compare(texts, chunk).float())
+        chunk = tuple(each[first : first + self.chunk].to(device) for each in self.gallery)
+        return self.nan_to_lowest(self.compare(texts, chunk).float())
 
     def on_device(self, embeddings: Embeddings) -> Embeddings:
         """Embeddings on this worker's device."""
@@ -108,9 +107,7 @@ class Search:
     def rank(self, rescorer: Rescorer, *, scale: float) -> Ranks:
         """The ranks of this worker's texts and of all videos.
 
-        Args:
-            rescorer: Changes the similarities first.
-            scale: The factor between similarities and logits, for the loss.
+        `rescorer` changes the similarities first. `scale` is the factor between similarities and logits, for the loss.
         """
         rescorer.prepare(self)
         own_texts, own_videos_V = self._own(rescorer)
@@ -127,12 +124,14 @@ class Search:
             for first, tile_QC in self.tiles(texts):
                 total_Q = torch.logaddexp(total_Q, (tile_QC * scale).logsumexp(dim=1))
                 own_similarity_Q = _own_similarities(own_similarity_Q, tile_QC, owners_Q, first)
-                scored_QC = nan_to_lowest(rescorer.for_texts(tile_QC, number, first))
+                scored_QC = self.nan_to_lowest(rescorer.for_texts(tile_QC, number, first))
                 count_Q += (scored_QC >= own_Q[:, None]).sum(dim=1)
                 value_Q, at_Q = scored_QC.max(dim=1)
                 best_Q = torch.where(value_Q > top_Q, at_Q + first, best_Q)
                 top_Q = torch.maximum(top_Q, value_Q)
-                sets_GC = best_per_video(nan_to_lowest(rescorer.for_videos(tile_QC, number, first)), owners_Q)[1]
+                sets_GC = self.best_per_video(
+                    self.nan_to_lowest(rescorer.for_videos(tile_QC, number, first)), owners_Q
+                )[1]
                 chunk = slice(first, first + tile_QC.shape[1])
                 rank_V[chunk] += (sets_GC >= own_videos_V[chunk]).sum(dim=0)
             ranks.append(count_Q.cpu() - 1)
@@ -154,12 +153,14 @@ class Search:
         for number, block in enumerate(self.blocks):
             texts, owners_Q = self.on_device(block.texts), block.owners_Q.to(device)
             own_Q = torch.zeros(len(owners_Q), dtype=torch.float64, device=device)
-            for first in sorted({int(owner) // VIDEO_CHUNK * VIDEO_CHUNK for owner in block.owners_Q}):
+            for first in sorted({int(owner) // self.chunk * self.chunk for owner in block.owners_Q}):
                 tile_QC = self.tile(texts, first)
                 own_Q = _own_similarities(
-                    own_Q, nan_to_lowest(rescorer.for_texts(tile_QC, number, first)), owners_Q, first
+                    own_Q, self.nan_to_lowest(rescorer.for_texts(tile_QC, number, first)), owners_Q, first
                 )
-                sets, best_GC = best_per_video(nan_to_lowest(rescorer.for_videos(tile_QC, number, first)), owners_Q)
+                sets, best_GC = self.best_per_video(
+                    self.nan_to_lowest(rescorer.for_videos(tile_QC, number, first)), owners_Q
+                )
                 is_in_tile = (sets >= first) & (sets < first + tile_QC.shape[1])
                 own_V[sets[is_in_tile]] = best_GC[is_in_tile, sets[is_in_tile] - first].double()
             own_texts.append(rescorer.tie_threshold(own_Q))
@@ -167,10 +168,18 @@ class Search:
         all_V = torch.stack(self.process.gather(own_V.cpu())).amax(dim=0)
         return own_texts, rescorer.tie_threshold(all_V.to(device))
 
+    @staticmethod
+    def nan_to_lowest(scores: Tensor) -> Tensor:
+        """Minus infinity in place of NaN."""
+        return scores.masked_fill(scores.isnan(), float("-inf"))
 
-def nan_to_lowest(scores: Tensor) -> Tensor:
-    """Minus infinity in place of NaN."""
-    return scores.masked_fill(scores.isnan(), float("-inf"))
+    @staticmethod
+    def best_per_video(tile_QC: Tensor, owners_Q: Tensor) -> tuple[Tensor, Tensor]:
+        """The videos of these texts [G], and the similarities of each one's best text [G, C]."""
+        sets_G, numbers_Q = owners_Q.unique(return_inverse=True)
+        best_GC = tile_QC.new_full((len(sets_G), tile_QC.shape[1]), float("-inf"))
+        rows_QC = numbers_Q[:, None].expand_as(tile_QC)
+        return sets_G, best_GC.scatter_reduce_(0, rows_QC, tile_QC, "amax")
 
 
 def _own_similarities(own_Q: Tensor, tile_QC: Tensor, owners_Q: Tensor, first: int) -> Tensor:
@@ -179,11 +188,3 @@ def _own_similarities(own_Q: Tensor, tile_QC: Tensor, owners_Q: Tensor, first: i
     is_in_tile_Q = (columns_Q >= 0) & (columns_Q < tile_QC.shape[1])
     found_Q = tile_QC.gather(1, columns_Q.clamp(0, tile_QC.shape[1] - 1)[:, None])[:, 0]
     return torch.where(is_in_tile_Q, found_Q, own_Q)
-
-
-def best_per_video(tile_QC: Tensor, owners_Q: Tensor) -> tuple[Tensor, Tensor]:
-    """The videos of these texts [G], and the similarities of each one's best text [G, C]."""
-    sets_G, numbers_Q = owners_Q.unique(return_inverse=True)
-    best_GC = tile_QC.new_full((len(sets_G), tile_QC.shape[1]), float("-inf"))
-    rows_QC = numbers_Q[:, None].expand_as(tile_QC)
-    return sets_G, best_GC.scatter_reduce_(0, rows_QC, tile_QC, "amax")

@@ -67,9 +67,7 @@ class Querybank(Rescorer):
     def __init__(self, temperature: float, bank: Sequence[Embeddings]) -> None:
         """Set the bank.
 
-        Args:
-            temperature: Factor inside the exponential.
-            bank: Embeddings of the bank's captions, in chunks.
+        `temperature` is the factor inside the exponential; `bank` has embeddings of the bank's captions, in chunks.
         """
         self.temperature, self.bank = temperature, bank
         self._over_V = torch.empty(0)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from side4video.core.metric_spec import MetricSpec
+from side4video.core.metric import MetricSpec
 from side4video.core.spec import Spec
 from side4video.tasks.retrieval.metrics import METRICS
 
@@ -90,10 +90,8 @@ class RetrievalSpec(Spec):
     metrics: ClassVar[tuple[MetricSpec, ...]] = METRICS
     """The metrics of an evaluation, from texts to videos and from videos to texts; the first one selects the best
     epoch."""
-
     method_output: ClassVar[str] = "retrieval"
     """It takes methods that are defined for this task."""
-
     kind: Literal["retrieval"] = "retrieval"
     words: Annotated[int, Field(ge=3, le=77)] = 32
     """Tokens of a text, start and end included (authors: 32); longer texts are cut."""

@@ -67,12 +67,7 @@ class RetrievalModule(nn.Module):
     ) -> None:
         """Combine them.
 
-        Args:
-            network: `models.networks.contract.RetrievalNetwork`.
-            matching: Compares texts and videos.
-            logit_scale: The logarithm of the initial scale.
-            largest_logit_scale: Maximum of the scale.
-            process: This worker.
+        `logit_scale` is the logarithm of the initial scale; `largest_logit_scale` is the maximum of the scale.
         """
         super().__init__()
         self.network, self.matching = network, matching
@@ -116,14 +111,12 @@ class TextVideo:
     main_metric = METRICS[0]
     """The metric that selects the best epoch."""
 
-    def __init__(self, *, words: int, rescoring: Any, keep: str) -> None:
+    def __init__(self, *, words: int, rescoring: Any, keep: str, cache_size: int = TOKEN_CACHE_SIZE) -> None:
         """Create the task.
 
-        Args:
-            words: Tokens of a text.
-            rescoring: The document of the rescoring (`tasks.retrieval.spec.Rescoring`).
-            keep: Precision of the stored embeddings in an evaluation.
+        `words` is the number of tokens of a text, `keep` the precision of the stored embeddings in an evaluation.
         """
+        self.cache_size = cache_size
         self.words, self.rescoring, self.keep = words, rescoring, keep
         self._tokens: dict[str, Tensor] = {}
         self.bank: tuple[str, ...] = ()
@@ -140,7 +133,7 @@ class TextVideo:
     def tokenise(self, captions: tuple[str, ...]) -> Tensor:
         """Tokens [Q, W] of texts."""
         if missing := [caption for caption in dict.fromkeys(captions) if caption not in self._tokens]:
-            if len(self._tokens) > TOKEN_CACHE_SIZE:
+            if len(self._tokens) > self.cache_size:
                 self._tokens.clear()
                 missing = list(dict.fromkeys(captions))
             self._tokens |= zip(missing, tokenise(missing, words=self.words), strict=True)

@@ -103,7 +103,7 @@ def connect(uri: str) -> "MlflowClient":
     Raises:
         InputError: If a database cannot be opened. A server is not contacted yet.
     """
-    silence_mlflow()
+    configure_mlflow()
     from mlflow import MlflowClient
 
     if is_server(uri):
@@ -130,7 +130,7 @@ def _check_database(path: str) -> None:
         raise InputError("tracking.uri", f"{path} is no SQLite database ({error})", allowed=allowed) from error
 
 
-def silence_mlflow() -> None:
+def configure_mlflow() -> None:
     """Set MLflow to give up sooner, report no usage, and write nothing to the terminal.
 
     Existing environment variables are kept.

@@ -1,9 +1,8 @@
-"""What could not be delivered, in order, in a file until the store answers again.
+"""A queue of writes on disk, for outages of the MLflow store.
 
-A tracking server that is away must not stop training. A write that fails is appended to
-`$SIDE4VIDEO_HOME/outbox/<run id>.jsonl`, and so is every later write of that run, so that their order stays.
-Delivery removes what was accepted; a crash between the two delivers a record twice, which is harmless because
-each kind of record may be applied again without effect.
+An outage must not stop training. A failed write is appended to `$SIDE4VIDEO_HOME/outbox/<run id>.jsonl`, and so are all
+later writes of that run, to keep their order. Delivered records are removed. After a crash a record may be delivered
+twice, which has no effect because records are idempotent.
 """
 
 import json
@@ -29,10 +28,10 @@ Record = dict[str, Any]
 
 
 class OfflineQueue:
-    """The undelivered records of one run of one store."""
+    """The queued records of one run of one store."""
 
     def __init__(self, run_id: str, store: str) -> None:
-        """Of a run, in the store with this id (`connection.store_id`); nothing is written yet."""
+        """`store` is the id of the store (`connection.store_id`). Nothing is written yet."""
         folder = home() / "outbox"
         folder.mkdir(parents=True, exist_ok=True)
         self.run_id, self.store = run_id, store
@@ -42,41 +41,40 @@ class OfflineQueue:
 
     @classmethod
     def waiting(cls, store: str) -> Iterator["OfflineQueue"]:
-        """Every run that has something to deliver to this store."""
+        """The queues with records for this store."""
         for file in sorted((home() / "outbox").glob("*.jsonl")):
             queue = cls(file.name.removesuffix(".jsonl"), store)
             if not queue.run_id.endswith(".rejected") and any(entry["store"] == store for entry in queue._entries()):
                 yield queue
 
     def is_empty(self) -> bool:
-        """Whether nothing waits."""
+        """Whether no record is queued."""
         return not self.file.exists()
 
     def append(self, record: Record) -> None:
-        """Keep one record, on disk when this returns; an artifact is copied, because its file may change or go."""
+        """Append a record and sync it to disk. The file of an artifact is copied, because it may change."""
         with self._lock():
             if "artifact" in record:
                 copy = self._attach(Path(record["artifact"]), name=Path(record["name"]).name)
                 record = {**record, "artifact": str(copy)}
             torn = self.file.exists() and not self.file.read_bytes().endswith(b"\n")
             with self.file.open("a", encoding="utf-8") as stream:
-                # A process that died while writing leaves half a line: it must not swallow the next one.
+                # A killed process may leave an incomplete line: end it before the next one.
                 stream.write(("\n" if torn else "") + self._line(record))
                 stream.flush()
                 os.fsync(stream.fileno())
 
     def records(self) -> list[Record]:
-        """What waits, oldest first."""
+        """The queued records, oldest first."""
         return [_decoded(entry["record"]) for entry in self._entries()]
 
     def deliver(self, apply: Callable[[Record], None]) -> int:
-        """Apply the records in order until none is left or there is an outage; how many are left.
+        """Apply the records in order until none is left or there is an outage; returns the number of those left.
 
-        A record that the store refuses for good is set aside in `<run id>.rejected.jsonl`: it must not hold up
-        those behind it.
+        Records that the store refuses are moved to `<run id>.rejected.jsonl`, so that they do not block others.
 
         Args:
-            apply: gives one record to the store; raises `OutageError` or `TrackingError`.
+            apply: Applies one record; raises `OutageError` or `TrackingError`.
         """
         with self._lock():
             left = self.records()
@@ -85,7 +83,7 @@ class OfflineQueue:
                     self._apply_or_reject(left[0], apply)
                     left.pop(0)
             except OutageError as error:
-                log.debug("%d records of run %s wait on: %s", len(left), self.run_id, error)
+                log.debug("%d records of run %s stay queued: %s", len(left), self.run_id, error)
             finally:
                 self._replace(left)
             if not left:
@@ -98,9 +96,7 @@ class OfflineQueue:
         except OutageError:
             raise
         except TrackingError as error:
-            log.warning(
-                "the tracking store refused what had waited for it; it is kept in %s: %s", self._rejected, error
-            )
+            log.warning("the tracking store refused a queued record; it is kept in %s: %s", self._rejected, error)
             with self._rejected.open("a", encoding="utf-8") as stream:
                 stream.write(self._line({**record, "refused": str(error)}))
 
@@ -140,7 +136,7 @@ def _decoded(record: Record) -> Record:
 
 
 def _parse(line: str) -> dict[str, Any]:
-    """One entry; nothing for the half of a line that a process left when it died."""
+    """One entry; empty for an incomplete line of a killed process."""
     try:
         return json.loads(line)
     except json.JSONDecodeError:

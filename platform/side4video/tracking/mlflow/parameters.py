@@ -1,4 +1,4 @@
-"""A nested document as MLflow's flat parameters: dotted names, values as text."""
+"""Nested documents as MLflow parameters: dotted names with text values."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -8,39 +8,39 @@ from side4video.core.dotted import dotted
 from side4video.core.metric import KEY_LIMIT
 
 VALUE_LIMIT = 6000
-"""Characters in a parameter's value; MLflow silently cuts what is longer."""
+"""Maximum characters of a parameter's value. MLflow cuts longer values silently."""
 
 TAG_LIMIT = 8000
-"""Characters in a tag's value."""
+"""Maximum characters of a tag's value."""
 
 BATCH_ENTRIES = 100
-"""Parameters, or tags, in one request."""
+"""Maximum parameters or tags per request."""
 
 BATCH_CHARACTERS = 150_000
-"""Text in one request: MLflow's megabyte, with room for every character escaped as six."""
+"""Maximum characters per request: MLflow's limit is 1 MB, and an escaped character takes 6 bytes."""
 
 
 def flatten(document: Mapping[str, Any]) -> dict[str, str]:
     """`{"method": {"dim": 320}}` as `{"method.dim": "320"}`, see `core.dotted`.
 
-    A character that MLflow does not take in a name becomes `_`; a name over the limit is cut.
+    Characters that MLflow does not allow in names become `_`; names above the limit are cut.
     """
     return {plain_name(path): text for path, text in dotted(document).items()}
 
 
 def plain_name(name: str) -> str:
-    """The name with every character that MLflow refuses replaced."""
+    """The name without characters that MLflow refuses."""
     replaced = re.sub(r"[^A-Za-z0-9_.\-/ :]", "_", name)
     return re.sub(r"//+", "/", replaced).strip("/")[:KEY_LIMIT] or "_"
 
 
 def cut(text: str, limit: int) -> str:
-    """The text, or as much of it as fits, ending in `…`."""
+    """The text, cut to `limit` characters with a final `…`."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def batches(entries: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """The entries in portions that one request holds."""
+    """The entries, split into parts for one request each."""
     portion: dict[str, str] = {}
     size = 0
     for name, value in entries.items():

@@ -1,4 +1,4 @@
-"""Reading runs back: as plain values, by filter, by name or by id."""
+"""Reads runs from MLflow, by filter, by name or by id."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 PAGE_SIZE = 1000
-"""Runs in one answer of the store."""
+"""Runs per request."""
 
 MIN_PREFIX = 4
-"""Characters of an id that may stand for all of it."""
+"""Minimum characters of the start of an id."""
 
 
 def stored_run(run: "Run") -> StoredRun:
-    """MLflow's own record as plain values."""
+    """An MLflow run as a `StoredRun`."""
     info, data = run.info, run.data
     return StoredRun(
         run_id=info.run_id,
@@ -45,10 +45,10 @@ def filter_text(*, name: str, status: str, tags: Mapping[str, str], with_tags: S
 
 
 def quoted(text: str) -> str:
-    """The text as a string of MLflow's filter language, which knows no escapes.
+    """The text as a string of MLflow's filter language, which has no escapes.
 
     Raises:
-        InputError: if it holds both kinds of quotes.
+        InputError: If it contains both kinds of quotes.
     """
     for mark in ("'", '"'):
         if mark not in text:
@@ -57,7 +57,7 @@ def quoted(text: str) -> str:
 
 
 def search(client: "MlflowClient", experiments: Sequence[str], *, filter: str, limit: int) -> list[StoredRun]:  # noqa: A002
-    """The runs of these experiments that match, newest first, at most `limit`."""
+    """The matching runs of the experiments, newest first, at most `limit`."""
     found: list[StoredRun] = []
     token: str | None = None
     order = ["attributes.start_time DESC"]
@@ -72,10 +72,10 @@ def search(client: "MlflowClient", experiments: Sequence[str], *, filter: str, l
 
 
 def find_run(client: "MlflowClient", name_or_id: str, *, where: str) -> StoredRun:
-    """The run with this id, else the newest with this name, else the only one whose id begins so.
+    """The run with this id, else the newest with this name, else the only one with this start of its id.
 
     Raises:
-        InputError: if there is none, or several ids begin so.
+        InputError: If there is none, or several ids start so.
     """
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
 
@@ -86,14 +86,14 @@ def find_run(client: "MlflowClient", name_or_id: str, *, where: str) -> StoredRu
     exact = matching(f"attributes.run_id = {text}", 1) or matching(f"attributes.run_name = {text}", 1)
     if exact:
         return exact[0]
-    # `%` and `_` are wildcards to the store, and no part of an id.
+    # `%` and `_` are wildcards, and never part of an id.
     may_be_id = name_or_id.isalnum() and len(name_or_id) >= MIN_PREFIX
     matches = matching(f"attributes.run_id LIKE '{name_or_id.lower()}%'") if may_be_id else []
     if len(matches) == 1:
         return matches[0]
     if matches:
         ids = ", ".join(run.run_id[:12] for run in matches)
-        raise InputError(where, "several runs have an id that begins so", allowed=ids, fix="give more of the id")
+        raise InputError(where, "several runs have an id that starts so", allowed=ids, fix="give more of the id")
     names = [run.name for run in matching("", PAGE_SIZE)]
     near = difflib.get_close_matches(name_or_id, names, n=5) or list(dict.fromkeys(names))[:5]
     allowed = ", ".join(dict.fromkeys(near)) or "the store has no runs yet"

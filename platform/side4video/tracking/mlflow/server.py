@@ -79,6 +79,7 @@ class TrackingServer:
             workers: Number of server processes.
         """
         self.store, self.host, self.port = store, host, port
+        self.stop_seconds = STOP_SECONDS
         self.artifacts, self.allowed_hosts, self.workers = artifacts, tuple(allowed_hosts), workers
         self.log_file = home() / "logs" / f"tracking-server-{port}.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -150,7 +151,7 @@ class TrackingServer:
         for member in processes:
             _signal(member, "terminate")
         try:
-            psutil.wait_procs(processes, timeout=STOP_SECONDS)
+            psutil.wait_procs(processes, timeout=self.stop_seconds)
         finally:  # also when a second Ctrl-C cuts the wait short
             for member in processes:
                 _signal(member, "kill")

@@ -1,9 +1,9 @@
-"""The MLflow store: one writer per run, nothing lost, nothing doubled.
+"""Stores runs in MLflow, without lost or duplicated values.
 
-Every write names its run. A run is started by key: whoever asks again with the same key, after a crash or on a
-retry, continues the unfinished run. A metric is one value per key and step; what the store already holds is
-passed over, so a resumed run may report its last epoch again. Writes are synchronous, because MLflow's own
-queue loses data under load; those that meet an outage wait in the outbox.
+Every write has a run id. A run is started by key: starting the same key again, after a crash or a retry, continues the
+unfinished run. A metric has one value per key and step, and values that are stored already are skipped, so a resumed
+run may report its last epoch again. Writes are synchronous, because MLflow's asynchronous queue loses data under load.
+During an outage, writes are kept in the offline queue.
 """
 
 import json
@@ -37,16 +37,16 @@ MEASURED_MEMORY, PLANNED_MEMORY = "memory/peak_gib", "plan/peak_memory_gib"
 
 
 class MLflowStore:
-    """One experiment of one MLflow store (`tracking.run_store.RunStore`).
+    """An experiment in an MLflow store (`tracking.run_store.RunStore`).
 
-    Cheap to make and to send to another process; the client is made on first use.
+    It is cheap to create and to pickle: the client is created on first use.
     """
 
     def __init__(self, uri: str = "", experiment: str = "side4video") -> None:
-        """Name the store; see `MLflowTrackingSpec` for what the two may be.
+        """See `MLflowTrackingSpec` for the arguments.
 
         Raises:
-            InputError: if the address is a relative path or a file store.
+            InputError: If the address is a relative path or a file store.
         """
         self.uri, self.experiment = connection.resolve_uri(uri), experiment
         self._writer = Writer(self.uri)
@@ -61,10 +61,10 @@ class MLflowStore:
     # ---- the store itself
 
     def prepare(self) -> "MLflowStore":
-        """Make the database and the experiment if they are not there; any number of processes may do so at once.
+        """Create the database and the experiment if they do not exist. Safe in several processes at once.
 
         Raises:
-            InputError: if the store cannot be reached, or the experiment was deleted.
+            InputError: If the store cannot be reached, or the experiment was deleted.
         """
         if self._experiment_id:
             return self
@@ -92,13 +92,13 @@ class MLflowStore:
         return found.experiment_id
 
     def _make_experiment(self) -> "Experiment":
-        place = None if connection.is_server(self.uri) else connection.artifact_folder(self.uri)
-        location = connection.quoted_path(place) if place else None
+        folder = None if connection.is_server(self.uri) else connection.artifact_folder(self.uri)
+        location = connection.quoted_path(folder) if folder else None
         tags = {DESCRIPTION_TAG: EXPERIMENT_DESCRIPTION, KIND_TAG: KIND}
         try:
             return self._client.get_experiment(self._client.create_experiment(self.experiment, location, tags))
         except Exception:
-            # A process on another machine, which the lock does not reach, may have been first.
+            # The lock is local: a process on another machine may have created it first.
             found = self._client.get_experiment_by_name(self.experiment)
             if found is None:
                 raise
@@ -106,9 +106,9 @@ class MLflowStore:
 
     @translate_errors
     def artifact_locations(self) -> dict[str, str]:
-        """Where the artifacts of each experiment lie, by its name; makes the tables, but no experiment."""
+        """The artifact location of each experiment, by name. Creates the tables, but no experiment."""
         found = self._client.search_experiments()
-        # MLflow makes the first one itself, wherever it was started, and nothing here writes to it.
+        # Experiment 0 is MLflow's default, which side4video does not use.
         return {each.name: each.artifact_location for each in found if each.experiment_id != "0"}
 
     @property
@@ -122,21 +122,21 @@ class MLflowStore:
 
     @translate_errors
     def save_view(self, name: str, view: dict[str, Any]) -> None:
-        """Keep a view of the experiment's page under a name that a link can give; one of that name is replaced.
+        """Save a view of the experiment's page under a name for links. An existing view is replaced.
 
         Raises:
-            OutageError: if the store is away; no result depends on a view.
+            OutageError: If the store is not reachable. Views are not queued.
         """
         self._client.set_experiment_tag(self.experiment_id, f"{VIEW_TAG}{name}", as_tag(view))
 
     def save_sweep_view(self, key: str, runs: Sequence[StoredRun], *, metric: str) -> list[str]:
-        """See `RunStore`: the view has the sweep's key as its name.
+        """See `RunStore`. The view's name is the sweep's key.
 
         Returns:
-            The metrics that have an axis: memory (measured if all arms have it, else planned), and `metric`.
+            The metrics with an axis: memory (measured if all arms have it, else planned), and `metric`.
 
         Raises:
-            OutageError: if the store is away.
+            OutageError: If the store is not reachable.
         """
         memory = MEASURED_MEMORY if runs and all(MEASURED_MEMORY in run.metrics for run in runs) else PLANNED_MEMORY
         metrics = [memory, metric]
@@ -158,22 +158,10 @@ class MLflowStore:
         resume: bool = True,
         reopen_finished: bool = False,
     ) -> str:
-        """Start the run of this key, or continue it if it is unfinished (running, failed or killed).
-
-        Args:
-            name: what it is called; names may repeat.
-            key: what it is, such as the hash of the resolved spec.
-            tags: further tags.
-            params: a nested document; see `log_params`.
-            parent: the id of the run it belongs under.
-            resume: whether an unfinished run of this key is continued; else a new one is made.
-            reopen_finished: whether a finished one is continued, too.
-
-        Returns:
-            The run's id.
+        """See `RunLogger`.
 
         Raises:
-            InputError: if the store cannot be reached.
+            InputError: If the store is not reachable.
         """
         all_tags = {**(tags or {}), KEY_TAG: key, **({PARENT_TAG: parent} if parent else {})}
         experiment_id = self.experiment_id
@@ -192,7 +180,7 @@ class MLflowStore:
     def _continue(self, key: str, reopen_finished: bool) -> str:
         for run in self.runs(f"tags.`{KEY_TAG}` = {quoted(key)}"):
             if run.status != "FINISHED":
-                self._writer.flush(run.run_id)  # what waited comes first; its end may be among it
+                self._writer.flush(run.run_id)  # first deliver queued writes, which may include its end
             if reopen_finished or self.get(run.run_id).status != "FINISHED":
                 self._client.update_run(run.run_id, status="RUNNING")
                 self._writer.forget(run.run_id)
@@ -200,28 +188,28 @@ class MLflowStore:
         return ""
 
     def forget(self, run_id: str) -> None:
-        """Ask anew which values are stored of a run: another process has written some of them."""
+        """See `RunLogger`."""
         self._writer.forget(run_id)
 
     def finish(self, run_id: str, status: Status = "FINISHED") -> None:
-        """Say how the run ended."""
+        """See `RunLogger`."""
         self._writer.write(run_id, {"status": status, "end_ms": time.time_ns() // 1_000_000})
 
     @translate_errors
     def get(self, run_id: str) -> StoredRun:
-        """The run with its parameters, tags and latest metrics."""
+        """See `RunStore`."""
         return stored_run(self._client.get_run(run_id))
 
     @translate_errors
     def history(self, run_id: str, key: str) -> list[Metric]:
-        """Every value of one metric, by step."""
+        """See `RunStore`."""
         values = self._client.get_metric_history(run_id, key)
         return sorted((Metric(m.key, m.value, m.step, m.timestamp) for m in values), key=lambda m: m.step)
 
     @translate_errors
     def runs(
         self,
-        filter: str = "",  # noqa: A002 MLflow's own word
+        filter: str = "",  # noqa: A002 - MLflow's name
         *,
         name: str = "",
         status: str = "",
@@ -230,7 +218,7 @@ class MLflowStore:
         all_experiments: bool = False,
         limit: int = 50_000,
     ) -> list[StoredRun]:
-        """See `RunStore`; `filter` is an MLflow filter in place of the others, such as "metrics.`eval/top1` > 0.5"."""
+        """See `RunStore`. An MLflow filter, such as "metrics.`eval/top1` > 0.5", replaces the other arguments."""
         text = filter or filter_text(name=name, status=status, tags=tags or {}, with_tags=with_tags)
         experiments = [self.experiment_id]
         if all_experiments:
@@ -239,29 +227,21 @@ class MLflowStore:
 
     @translate_errors
     def find(self, name_or_id: str) -> StoredRun:
-        """The run with this id or unique beginning of an id, or the newest with this name, in any experiment.
-
-        Raises:
-            InputError: if there is none, naming those with near names, or if several ids begin so.
-        """
+        """See `RunStore`."""
         self.prepare()
         return find_run(self._client, name_or_id, where=f"run `{name_or_id}`")
 
-    # ---- what a run holds
+    # ---- contents of a run
 
     def log(self, run_id: str, metrics: Sequence[Metric]) -> None:
-        """Store metrics; of one key and step the first value stays.
-
-        An outage is not an error: the metrics then wait in the outbox.
-        """
+        """See `RunLogger`."""
         for start in range(0, len(metrics), MAX_METRICS_PER_REQUEST):
             self._writer.write(run_id, {"metrics": list(metrics[start : start + MAX_METRICS_PER_REQUEST])})
 
     def log_params(self, run_id: str, document: Mapping[str, Any]) -> None:
-        """Store a nested document under dotted names, secrets hidden.
+        """See `RunLogger`.
 
-        A value over MLflow's limit is cut, and the whole document stored as the artifact `params.json`. A
-        parameter that the run has already keeps its first value.
+        Values above MLflow's limit are cut; then the complete document is also stored as the artifact `params.json`.
         """
         hidden = redact(document)
         flat = flatten(hidden)
@@ -271,30 +251,24 @@ class MLflowStore:
             self.log_json(run_id, hidden, "params.json")
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Set tags, secrets hidden; a tag that is there already gets the new value."""
+        """See `RunLogger`."""
         for portion in batches(_plain_tags(tags)):
             self._writer.write(run_id, {"tags": portion})
 
     def log_text(self, run_id: str, text: str, artifact_path: str) -> None:
-        """Store text as an artifact of this name; passwords in addresses are hidden."""
+        """Store text as an artifact, without passwords in addresses."""
         self._log_content(run_id, redact_text(text), artifact_path)
 
     def log_json(self, run_id: str, document: Any, artifact_path: str) -> None:
-        """Store a JSON-like document as an artifact of this name, secrets hidden."""
+        """See `RunLogger`."""
         text = json.dumps(redact(document), indent=2, ensure_ascii=False, default=str)
         self._log_content(run_id, text + "\n", artifact_path)
 
     def log_file(self, run_id: str, path: Path | str, artifact_path: str = "") -> None:
-        """Store a file, or a folder with all it holds, as it is.
-
-        Args:
-            run_id: the run.
-            path: the file or folder.
-            artifact_path: the artifact's whole name, such as `checkpoint/last.safetensors`; by default the
-                file's own.
+        """See `RunLogger`.
 
         Raises:
-            FileNotFoundError: if there is nothing at the path.
+            FileNotFoundError: If the path does not exist.
         """
         source = Path(path).absolute()
         if not source.exists():
@@ -309,11 +283,7 @@ class MLflowStore:
 
     @translate_errors
     def download(self, run_id: str, artifact: str, folder: Path | str) -> Path:
-        """Copy an artifact, a file or a folder, below `folder`; where it is then.
-
-        Raises:
-            InputError: if the run has no such artifact.
-        """
+        """See `RunStore`."""
         above = artifact.rpartition("/")[0]
         names = [item.path for item in self._client.list_artifacts(run_id, above or None)]
         if artifact not in names:
@@ -323,7 +293,7 @@ class MLflowStore:
         return Path(self._client.download_artifacts(run_id, artifact, str(folder)))
 
     def flush(self, run_id: str = "") -> int:
-        """Deliver what waits in the outbox, of one run or of all runs of this store; how many records are left."""
+        """See `RunLogger`."""
         return self._writer.flush(run_id)
 
 

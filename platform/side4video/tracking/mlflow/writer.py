@@ -1,8 +1,8 @@
-"""One writer's way to the store: every write in order, applied once, kept in the outbox while the store is away.
+"""Writes to MLflow in order, and queues writes during an outage.
 
-A write is a record, a plain mapping with one of the keys `metrics`, `params`, `tags`, `artifact` or `status`. To
-apply a record twice is the same as once, so after a crash, or a request whose answer was lost, it is done again:
-what is sent a second time is the same to the millisecond, and MLflow stores it once.
+A write is a record: a mapping with one of the keys `metrics`, `params`, `tags`, `artifact` or `status`. Records are
+idempotent. So after a crash, or if the response of a request is lost, the record is applied again: it has the same
+timestamps, and MLflow stores it once.
 """
 
 import logging
@@ -27,39 +27,40 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PROBE_EVERY_SECONDS = 5.0
-"""How often, at most, a store that was away is asked whether it is back."""
+"""Minimum time between checks whether a store is back."""
 
 
 class Writer:
-    """The writes of one process to one store."""
+    """Writes of one process to one store."""
 
     def __init__(self, uri: str) -> None:
-        """To the store at this address; the client is made on first use."""
+        """The client is created on first use."""
         self.uri = uri
         self._stored_steps: dict[str, dict[str, set[int] | None]] = {}
         self._is_away = False
+        self.probe_seconds = PROBE_EVERY_SECONDS
         self._next_probe = 0.0
 
     @cached_property
     def client(self) -> "MlflowClient":
-        """MLflow's own client of the store."""
+        """The MLflow client."""
         return connection.connect(self.uri)
 
     def forget(self, run_id: str) -> None:
-        """Ask the store anew which metrics it holds of this run: somebody else may have written."""
+        """Clear the cache of stored metrics of a run."""
         self._stored_steps.pop(run_id, None)
 
     def flush(self, run_id: str = "") -> int:
-        """Deliver what waits, of one run or of all runs of this store; how many records are left."""
+        """Deliver queued records of one run or of all; returns the number of those left."""
         store = connection.store_id(self.uri)
         waiting = [OfflineQueue(run_id, store)] if run_id else list(OfflineQueue.waiting(store))
         return sum(self._deliver(queue) for queue in waiting)
 
     def write(self, run_id: str, record: Record) -> None:
-        """Give a record to the store, behind those of its run that wait; keep it if there is an outage.
+        """Apply a record, after those of its run that are queued; queue it during an outage.
 
         Raises:
-            TrackingError: if the store refuses it.
+            TrackingError: If the store refuses it.
         """
         queue = OfflineQueue(run_id, connection.store_id(self.uri))
         may_try = self._may_try()
@@ -71,24 +72,24 @@ class Writer:
                 may_try = False
                 self._start_outage()
                 warning_args = (redact_text(self.uri), queue.file.parent, error)
-                log.warning("the tracking store %s is away; what is logged waits in %s (%s)", *warning_args)
+                log.warning("the tracking store %s is not reachable; writes are queued in %s (%s)", *warning_args)
         queue.append(record)
         if may_try and self._deliver(queue) == 0:
-            self.flush()  # the store is back: for the other runs, too
+            self.flush()  # the store is back: also deliver those of other runs
 
     def _may_try(self) -> bool:
-        """Whether the store answers, as far as is known; one that was away is asked again, but not too often."""
+        """Whether to try the store. During an outage, it is checked at most every `probe_seconds`."""
         if not self._is_away:
             return True
         if time.monotonic() < self._next_probe:
             return False
-        self._next_probe = time.monotonic() + PROBE_EVERY_SECONDS
+        self._next_probe = time.monotonic() + self.probe_seconds
         self._is_away = not connection.is_reachable(self.uri)
         return not self._is_away
 
     def _start_outage(self) -> None:
         self._is_away = True
-        self._next_probe = time.monotonic() + PROBE_EVERY_SECONDS
+        self._next_probe = time.monotonic() + self.probe_seconds
 
     def _deliver(self, queue: OfflineQueue) -> int:
         left = queue.deliver(lambda record: self._apply(queue.run_id, record))
@@ -98,15 +99,15 @@ class Writer:
 
     @translate_errors
     def _apply(self, run_id: str, record: Record) -> None:
-        """Carry out one write; doing so twice is the same as once."""
-        appliers: dict[str, Callable[[str, Record], None]] = {
+        """Apply one record."""
+        methods: dict[str, Callable[[str, Record], None]] = {
             "metrics": self._apply_metrics,
             "params": self._apply_params,
             "tags": self._apply_tags,
             "artifact": self._apply_artifact,
             "status": self._apply_status,
         }
-        next(apply for kind, apply in appliers.items() if kind in record)(run_id, record)
+        next(apply for kind, apply in methods.items() if kind in record)(run_id, record)
 
     def _apply_metrics(self, run_id: str, record: Record) -> None:
         from mlflow.entities import Metric as Entity
@@ -147,15 +148,15 @@ class Writer:
         if source.name == name.name:
             self.client.log_artifact(run_id, str(source), above)
             return
-        with tempfile.TemporaryDirectory() as folder:  # MLflow keeps a file's own name, so give it the wanted one
+        with tempfile.TemporaryDirectory() as folder:  # MLflow uses the file's name, so rename a copy
             renamed = Path(folder) / name.name
             shutil.copyfile(source, renamed)
             self.client.log_artifact(run_id, str(renamed), above)
 
     def _without_stored(self, run_id: str, metrics: Iterable[Metric]) -> list[Metric]:
-        """Those whose key and step the store does not hold, each once."""
+        """Metrics whose key and step are not stored, without duplicates."""
         if run_id not in self._stored_steps:
-            # A key's history is read only when that key is logged again.
+            # Only names now; a metric's history is read when it is logged again.
             self._stored_steps[run_id] = dict.fromkeys(self.client.get_run(run_id).data.metrics)
         known = self._stored_steps[run_id]
         new: dict[tuple[str, int], Metric] = {}

@@ -11,14 +11,13 @@ from click.testing import CliRunner
 from side4video.apps.examples import search as module
 from side4video.apps.examples.command import examples
 from side4video.apps.examples.figure import OWN_COLOUR, examples_figure
-from side4video.apps.examples.page import examples_page
 from side4video.apps.examples.queries import Example, FoundVideo, Query, read_queries
 from side4video.apps.examples.search import VideoGallery, readable_names
 from side4video.core.errors import InputError
 from side4video.core.progress import SILENT
 from side4video.data.clip import Clip
-from side4video.engine.process_group import ProcessGroup
 from side4video.inference.retrieval import RetrievalModel
+from side4video.reports.render import render
 from side4video.runs.launch import launch
 from side4video.tracking.mlflow.store import MLflowStore
 from tiny import tiny
@@ -48,8 +47,8 @@ def stored(run, tmp_path_factory):
 @pytest.fixture(scope="module")
 def gallery(run, tmp_path_factory):
     folder = MLflowStore().prepare().download(run.run_id, "checkpoint", tmp_path_factory.mktemp("weights"))
-    encoder = RetrievalModel(spec_of(), folder / "texts" / "weights.safetensors", ProcessGroup())
-    return VideoGallery(encoder, spec_of().data.dataset.clips("test"), lambda done, total: None)
+    encoder = RetrievalModel(spec_of(), folder / "texts" / "weights.safetensors")
+    return VideoGallery(encoder, spec_of().data.dataset.clips("test"), SILENT)
 
 
 def test_every_rank_is_the_stored_one(gallery, stored):
@@ -189,7 +188,7 @@ def test_nothing_lies_over_another_thing_or_outside(is_alone):
 def test_the_page_is_safe_with_any_text():
     bad = "<script>alert('x')</script>&\udcff"
     lost = FoundVideo(1, 0.5, 3, bad, True, None)
-    text = examples_page([Example(Query(0, 3, 1, bad), [lost])], title=bad, notes=[bad], videos=9)
+    text = render("examples.html.j2", title=bad, examples=[Example(Query(0, 3, 1, bad), [lost])], notes=[bad], videos=9)
     assert "<script>" not in text
     assert "It cannot be read any more." in text
     text.encode()

@@ -166,7 +166,7 @@ def test_a_job_that_is_gone_is_a_failure_and_no_traceback(dashboard):
 
 
 def with_log(*attempts, end=""):
-    """Ray's client for logs that break off, and start again in other pieces; the job runs until the last, if it ends."""
+    """Ray's client for logs that break off and start again in other pieces; the job runs until the last of them."""
     attempts = list(attempts)
 
     class Client(JobSubmissionClient):

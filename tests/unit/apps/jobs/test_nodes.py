@@ -80,7 +80,7 @@ def test_a_cluster_that_must_grow_is_several(cluster):
 def test_folders_of_clips_are_allowed_and_said():
     dataset = {"kind": "list", "annotations": "/lists/a.csv", "root": "/clips"}
     assert check(cluster=SHARED, data={"dataset": dataset}) == [
-        f"{folder} is taken to be the same folder on all nodes" for folder in ("/shared/runs", "/clips", "/lists/a.csv")
+        f"{folder} is taken to be the same folder on all nodes" for folder in ("/shared/runs", "/lists/a.csv", "/clips")
     ]
     dataset["root"] = "s3://bucket/clips"
     assert not [note for note in check(cluster=SHARED, data={"dataset": dataset}) if "bucket" in note]

@@ -13,8 +13,8 @@ import yaml
 from side4video.apps.jobs.request import job_address, job_folder, read_request
 from side4video.core.errors import InputError
 from side4video.runs.sweep import sweep_key
-from side4video.spec.load import load_experiment
 from side4video.spec.arm import load_sweep
+from side4video.spec.load import load_experiment
 from tiny import DOCUMENT, merged
 
 SECRET = "hf_abcdefghijklmnopqrstuvwxyz"  # noqa: S105 - nobody's

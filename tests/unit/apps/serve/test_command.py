@@ -10,9 +10,9 @@ from click.testing import CliRunner
 
 import side4video
 from side4video.apps.serve.command import serve
-from side4video.apps.serve.page import upload_page
 from side4video.apps.serve.server import Serving, run_server
 from side4video.core.errors import InputError
+from side4video.reports.render import render
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_an_address_that_is_not_this_machines_is_refused(no_ray):
 @pytest.mark.parametrize("kind", ["labels", "search"])
 def test_a_models_name_is_text_on_the_page(kind):
     name = "</script><script>alert(1)</script>'\""
-    page = upload_page(name, kind=kind, about=name, max_bytes=2**20)
+    page = render("serve.html.j2", title=name, kind=kind, about=name, max_bytes=2**20)
     assert page.count("<script") == page.count("</script>") == 2
     assert "&lt;/script&gt;" in page
     config = page.partition('id="config">')[2].partition("</script>")[0]

@@ -1,5 +1,6 @@
 """In training each clip comes with one of its captions, drawn by (seed, epoch, clip) alone."""
 
+import functools
 from collections import Counter
 from dataclasses import replace
 
@@ -9,7 +10,6 @@ import torch
 
 from side4video.data.decode.clip_frames import ClipFrames
 from side4video.data.spec import DataSpec
-from side4video.data.streams import reader as reader_module
 from side4video.data.streams.loader import EvaluationStream, TrainingStream
 from side4video.data.streams.reader import TrainingKey, TrainingReader
 
@@ -29,10 +29,13 @@ def captioned(motion, count=24):
     ]
 
 
-def drawn(clips, epochs=2, **fields):
+def drawn(clips, epochs=2, *, reader=TrainingReader, **fields):
     """The captions of each clip, by epoch."""
     options = {"batch_size": 12, "mirrored": {}, "spec": spec()} | fields
-    stream = TrainingStream(options.pop("spec"), clips, **options)
+    chosen = options.pop("spec")
+    if reader is not TrainingReader:
+        options["stored"] = reader(chosen, clips, positions=range(len(clips)), mirrored={})
+    stream = TrainingStream(chosen, clips, **options)
     found = []
     for epoch in range(epochs):
         found.append({})
@@ -52,21 +55,22 @@ def still_videos(monkeypatch):
     monkeypatch.setattr(ClipFrames, "read", lambda self, clip, choose: frames)
 
 
-def check_drawing(clips):
+def check_drawing(clips, reader=TrainingReader):
     """The same however the clips are shared out; another in another epoch, and with another seed."""
-    whole = drawn(clips)
+    drawn_by = functools.partial(drawn, reader=reader)
+    whole = drawn_by(clips)
     assert all(sorted(each) == list(range(24)) for each in whole)
     assert all(caption.startswith(f"clip {index} caption ") for index, caption in whole[0].items())
     assert whole[0] != whole[1]
-    assert drawn(clips, batch_size=4) == whole
-    assert drawn(clips, micro_batches=3) == whole
-    shares = [drawn(clips, rank=rank, world=3) for rank in range(3)]
+    assert drawn_by(clips, batch_size=4) == whole
+    assert drawn_by(clips, micro_batches=3) == whole
+    shares = [drawn_by(clips, rank=rank, world=3) for rank in range(3)]
     for epoch, captions in enumerate(whole):
         assert {index: caption for share in shares for index, caption in share[epoch].items()} == captions
-    assert drawn(clips, spec=spec(seed=1)) != whole
+    assert drawn_by(clips, spec=spec(seed=1)) != whole
     # Another clip's captions change nothing for those before and behind it.
     fewer = [replace(clip, captions=clip.captions[:7]) if row == 5 else clip for row, clip in enumerate(clips)]
-    for one, other in zip(whole, drawn(fewer), strict=True):
+    for one, other in zip(whole, drawn_by(fewer), strict=True):
         assert {**one, 5: ""} == {**other, 5: ""}
 
 
@@ -91,30 +95,38 @@ def test_over_epochs_all_captions_come_and_none_is_preferred(motion, still_video
     assert len({tuple(sorted(count.values())) for count in seen}) > 2
 
 
-def first_caption(monkeypatch):
-    monkeypatch.setattr(TrainingReader, "_caption", lambda self, clip, key, *, repeat: clip.captions[:1])
+class FirstCaption(TrainingReader):
+    def _caption(self, clip, key, *, repeat):
+        return clip.captions[:1]
 
 
-def drawn_in_turn(monkeypatch):
-    """By a generator that remembers what was asked of it before."""
+class DrawnInTurn(TrainingReader):
+    """By a generator whose state depends on the draws before."""
+
     rng = np.random.default_rng(0)
-    monkeypatch.setattr(
-        TrainingReader,
-        "_caption",
-        lambda self, clip, key, *, repeat: (clip.captions[rng.integers(len(clip.captions))],),
-    )
+
+    def _caption(self, clip, key, *, repeat):
+        return (clip.captions[self.rng.integers(len(clip.captions))],)
 
 
-def whatever_the_clip(monkeypatch):
-    plain = reader_module.derive_seed
-    monkeypatch.setattr(reader_module, "derive_seed", lambda *parts: 0 if "caption" in parts else plain(*parts))
+class ForgetsEpoch(TrainingReader):
+    def _caption(self, clip, key, *, repeat):
+        return super()._caption(clip, replace(key, epoch=0), repeat=repeat)
 
 
-@pytest.mark.parametrize("spoil", [first_caption, drawn_in_turn, whatever_the_clip])
-def test_twins(spoil, motion, still_videos, monkeypatch):
-    spoil(monkeypatch)
+@pytest.mark.parametrize("twin", [FirstCaption, DrawnInTurn, ForgetsEpoch])
+def test_twins(twin, motion, still_videos):
     with pytest.raises(AssertionError):
-        check_drawing(captioned(motion))
+        check_drawing(captioned(motion), twin)
+
+
+def test_a_reader_that_is_passed_in_draws_the_same(motion, still_videos):
+    """The way in which the twins are passed in changes nothing."""
+
+    class Same(TrainingReader):
+        pass
+
+    check_drawing(captioned(motion), Same)
 
 
 @pytest.mark.slow

@@ -136,7 +136,7 @@ def counted(monkeypatch):
             given.append(frame.pts)
             yield frame
 
-    monkeypatch.setattr(frames, "_decoded", count)
+    monkeypatch.setattr(frames, "_iterate_frames", count)
     return given
 
 
@@ -155,7 +155,7 @@ def test_where_skipping_loses_a_frame_nothing_is_skipped(videos, monkeypatch):
     def lossy(container, stream, times):
         return (frame for n, frame in enumerate(decoded(container, stream, times)) if times is None or n % 2)
 
-    monkeypatch.setattr(frames, "_decoded", lossy)
+    monkeypatch.setattr(frames, "_iterate_frames", lossy)
     found, info = decode_frames(path, range, decoder="pyav")
     assert (found == truth(path)).all()
     assert info.padded_frames == 0

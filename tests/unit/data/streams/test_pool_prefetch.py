@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hanging_reader import HangingReader
-from side4video.apps.serve.classifier import ClassifierPredictor
+from side4video.apps.serve.predictors import ClassifierPredictor
 from side4video.apps.serve.protocol import PredictRequest
 from side4video.core.worker_pool import WorkerPool
 from side4video.data.clip import Clip

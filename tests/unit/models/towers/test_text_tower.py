@@ -9,8 +9,7 @@ from open_clip.model import CLIP
 from torch.nn import functional as F
 
 from side4video.models.backbones.weights import FileWeights
-from side4video.models.towers import text_tower as module
-from side4video.models.towers.text_tower import ends_of, load_text_tower, tokenise
+from side4video.models.towers.text_tower import TextTower, ends_of, load_text_tower, tokenise
 
 TEXTS = ["pushing something from left to right", "a cat", "", "word " * 100, "Clockwise! ü 🦀"]
 CONFIG = {
@@ -102,20 +101,29 @@ def sees_ahead(monkeypatch):
     def run_attention(*tensors, is_causal=False):
         return plain(*tensors)
 
-    monkeypatch.setattr(module.F, "scaled_dot_product_attention", run_attention)
+    monkeypatch.setattr(F, "scaled_dot_product_attention", run_attention)
 
 
-def without_positions(monkeypatch):
-    monkeypatch.setattr(module.TextTower, "embed", lambda self, tokens: self.transformer.token_embedding(tokens))
+class WithoutPositions(TextTower):
+    def embed(self, tokens_BW):
+        return self.transformer.token_embedding(tokens_BW)
 
 
-def without_the_last_norm(monkeypatch):
-    monkeypatch.setattr(module.TextTower, "finish", lambda self, x: x @ self.transformer.text_projection)
+class WithoutLastNorm(TextTower):
+    def finish(self, tokens_BWD):
+        return tokens_BWD @ self.transformer.text_projection
 
 
-@pytest.mark.parametrize("spoil", [sees_ahead, without_positions, without_the_last_norm])
-def test_twins(spoil, monkeypatch, tmp_path):
-    spoil(monkeypatch)
+@pytest.mark.parametrize("twin", [WithoutPositions, WithoutLastNorm])
+def test_twins(twin, tmp_path):
+    clip = make_clip(CONFIG)
+    tower = load(clip, CONFIG, tmp_path)
+    with pytest.raises(AssertionError):
+        check(clip, twin(tower.transformer, tower.logit_scale), tokenise(TEXTS, words=32))
+
+
+def test_a_twin_that_sees_ahead(monkeypatch, tmp_path):
+    sees_ahead(monkeypatch)
     with pytest.raises(AssertionError):
         test_every_word_is_open_clips("gelu", 32, tmp_path)
 

@@ -41,14 +41,14 @@ class Outputs:
             collector.add(self.logits_VWC[indices_B, views_B], self.labels_V[indices_B], rows)
         return collector
 
-    def evaluation(self, **options):
-        collector = ClassScores(options.pop("task", TASK), videos=self.videos)
+    def evaluation(self, *, scores=ClassScores, rows=None, **options):
+        collector = scores(TASK, videos=self.videos, rows=rows)
         return self.add_to(collector).compute(ProcessGroup(), **options)
 
 
-def several_workers(outputs, world, **options):
+def several_workers(outputs, world, rows=ViewRows, **options):
     """The same on so many workers, batch by batch in turn, as the evaluation stream gives them."""
-    collectors = [ClassScores(TASK, videos=outputs.videos) for _ in range(world)]
+    collectors = [ClassScores(TASK, videos=outputs.videos, rows=rows(block=17)) for _ in range(world)]
     for rank, collector in enumerate(collectors):
         outputs.add_to(collector, outputs.batches[rank::world])
     blocks = [list(collector.rows.blocks()) for collector in collectors]
@@ -97,11 +97,14 @@ def test_each_view_is_what_it_is_alone(seed):
     assert len({row[3] for row in by_hand(outputs)}) > 3  # they do differ
 
 
-def test_twin_that_gives_each_view_the_merged_figure(monkeypatch):
-    add = ClassScores.add_views
-    monkeypatch.setattr(ClassScores, "add_views", lambda self, *rows: add(self, *rows[:3], np.zeros_like(rows[3])))
+class OneView(ClassScores):
+    def add_views(self, scores_BC, labels_B, indices_B, views_B):
+        super().add_views(scores_BC, labels_B, indices_B, np.zeros_like(views_B))
+
+
+def test_twin_that_gives_each_view_the_merged_figure():
     outputs = Outputs()
-    assert table(outputs.evaluation(crops=CROPS)) != by_hand(outputs)
+    assert table(outputs.evaluation(scores=OneView, crops=CROPS)) != by_hand(outputs)
 
 
 def test_twin_that_takes_crops_for_clips():
@@ -177,8 +180,7 @@ def test_twin_that_sums_in_another_order():
 
 
 @pytest.mark.parametrize("world", [2, 3])
-def test_any_number_of_workers_gives_the_same_views(tmp_path, world, monkeypatch):
-    monkeypatch.setattr(view_rows, "BLOCK", 17)
+def test_any_number_of_workers_gives_the_same_views(tmp_path, world):
     outputs = Outputs()
     one, several = outputs.evaluation(crops=CROPS), several_workers(outputs, world, crops=CROPS)
     assert table(one) == table(several)
@@ -189,15 +191,17 @@ def test_any_number_of_workers_gives_the_same_views(tmp_path, world, monkeypatch
     assert texts[0] == texts[1]
 
 
-def test_twin_whose_rows_stay_in_the_order_of_the_workers(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        ViewRows, "of_view", lambda self, view: np.concatenate([b[b["view"] == view] for b in self.blocks()])
-    )
-    monkeypatch.setattr(view_rows, "BLOCK", 17)
+class UnsortedRows(ViewRows):
+    def of_view(self, view):
+        return np.concatenate([block[block["view"] == view] for block in self.blocks()])
+
+
+def test_twin_whose_rows_stay_in_the_order_of_the_workers(tmp_path):
     outputs = Outputs()
+    one = outputs.evaluation(rows=UnsortedRows(block=17), crops=CROPS)
     rows = [
         rows_of(evaluation, tmp_path)
-        for evaluation in (outputs.evaluation(crops=CROPS), several_workers(outputs, 2, crops=CROPS))
+        for evaluation in (one, several_workers(outputs, 2, rows=UnsortedRows, crops=CROPS))
     ]
     assert rows[0] != rows[1]
 
@@ -225,13 +229,13 @@ def test_the_file_has_a_row_a_view_and_video(tmp_path):
 # ---- memory
 
 
-def peak(views, *, classes=40, videos=1500, batch=500):
+def peak(views, memory_bytes, *, classes=40, videos=1500, batch=500):
     """Bytes at most while rows come in, the batch's own among them."""
     task = Classification(tuple(map(str, range(classes))))
     logits_BC, labels_B = torch.zeros(batch, classes), torch.zeros(batch, dtype=torch.int64)
     tracemalloc.start()
     try:
-        collector = ClassScores(task, videos=videos)
+        collector = ClassScores(task, videos=videos, rows=ViewRows(memory_bytes=memory_bytes))
         for view in range(views):
             for start in range(0, videos, batch):
                 rows = SimpleNamespace(
@@ -243,21 +247,17 @@ def peak(views, *, classes=40, videos=1500, batch=500):
         tracemalloc.stop()
 
 
-def test_memory_does_not_grow_with_the_number_of_views(monkeypatch):
-    monkeypatch.setattr(view_rows, "MEMORY_BYTES", 1 << 12)
-    few, many = peak(2), peak(60)
+def test_memory_does_not_grow_with_the_number_of_views():
+    few, many = peak(2, 1 << 12), peak(60, 1 << 12)
     assert many < few + 8192  # its rows would be 1.7 MB
 
 
-def test_twin_that_keeps_rows_in_memory(monkeypatch):
-    monkeypatch.setattr(view_rows, "MEMORY_BYTES", 1 << 30)
-    assert peak(60) > 1.5 * peak(2)
+def test_twin_that_keeps_rows_in_memory():
+    assert peak(60, 1 << 30) > 1.5 * peak(2, 1 << 30)
 
 
-def test_rows_survive_the_way_through_a_file(monkeypatch):
-    monkeypatch.setattr(view_rows, "MEMORY_BYTES", 64)
-    monkeypatch.setattr(view_rows, "BLOCK", 7)
-    rows = ViewRows()
+def test_rows_survive_the_way_through_a_file():
+    rows = ViewRows(memory_bytes=64, block=7)
     for start in range(0, 50, 10):
         indices = np.arange(start, start + 10)
         rows.add(indices, indices % 3, indices + 1, indices / 8)

@@ -10,7 +10,6 @@ import matching_statement as statement
 import oracle
 import retrieval_toys
 from side4video.core.seeds import seeded
-from side4video.tasks.retrieval import matching as matching_module
 from side4video.tasks.retrieval.matching import MeanMatching, TightMatching, TokenMatching
 
 TEXTS, WORDS, VIDEOS, FRAMES, WIDTH = 4, 6, 3, 5, 128
@@ -64,8 +63,8 @@ def check(inputs, compare):
     oracle.assert_equal(inputs(), pairs(inputs, state, compare), inputs, state)
 
 
-def check_mean():
-    check(make(MeanMatching), lambda words, tokens, frames, _: statement.mean(words, tokens, frames))
+def check_mean(kind=MeanMatching):
+    check(make(kind), lambda words, tokens, frames, _: statement.mean(words, tokens, frames))
 
 
 def check_token_wise(weighted, padding, **options):
@@ -88,13 +87,14 @@ def test_token_wise(weighted, padding):
         check_token_wise(weighted, padding, seed=seed)
 
 
-def test_twin_that_takes_the_mean_before_the_norm(monkeypatch):
+class MeanBeforeNorm(MeanMatching):
     def embed_videos(self, frames_BTE):
         return (nn.functional.normalize(frames_BTE.float().mean(dim=1), dim=-1),)
 
-    monkeypatch.setattr(MeanMatching, "embed_videos", embed_videos)
+
+def test_twin_that_takes_the_mean_before_the_norm():
     with pytest.raises(AssertionError):
-        check_mean()
+        check_mean(MeanBeforeNorm)
 
 
 @pytest.mark.parametrize(("one", "other"), list(itertools.permutations(TOKEN_WISE, 2)))
@@ -123,13 +123,19 @@ def behind_the_end():
 @pytest.mark.parametrize("kind", ["mean", "tight", "weighted", "unweighted"])
 def test_what_is_behind_the_end_changes_nothing(kind):
     """Bit for bit, features and tokens alike; and no gradient reaches it."""
-    with seeded(3):
-        matching = {
+    check_behind_the_end(
+        {
             "mean": MeanMatching,
             "tight": tight,
             "weighted": lambda: TokenMatching(WIDTH, weighted=True, padding="ignored"),
             "unweighted": lambda: TokenMatching(WIDTH, weighted=False, padding="ignored"),
-        }[kind]()
+        }[kind]
+    )
+
+
+def check_behind_the_end(kind):
+    with seeded(3):
+        matching = kind()
     matching.eval()
     inputs = make(matching)
     before = inputs()
@@ -142,10 +148,16 @@ def test_what_is_behind_the_end_changes_nothing(kind):
     assert torch.equal(matching.compare(kept, matching.embed_videos(inputs.frames)), before)
 
 
-def test_twin_that_sees_behind_the_end(monkeypatch):
-    monkeypatch.setattr(matching_module, "ends_of", lambda tokens_QW: torch.full((len(tokens_QW),), WORDS - 1))
+class EndsAtLastToken(TokenMatching):
+    def embed_texts(self, words_QWE, tokens_QW):
+        tokens_QW = tokens_QW.clone()
+        tokens_QW[:, -1] = tokens_QW.max() + 1
+        return super().embed_texts(words_QWE, tokens_QW)
+
+
+def test_twin_that_sees_behind_the_end():
     with pytest.raises(AssertionError):
-        test_what_is_behind_the_end_changes_nothing("weighted")
+        check_behind_the_end(lambda: EndsAtLastToken(WIDTH, weighted=True, padding="ignored"))
 
 
 def test_zero_is_a_floor_under_a_frames_best_word_where_there_is_padding():
@@ -167,9 +179,8 @@ def test_zero_is_a_floor_under_a_frames_best_word_where_there_is_padding():
 
 @pytest.mark.parametrize(("weighted", "padding"), TOKEN_WISE)
 @pytest.mark.parametrize("at_a_time", [1, 2 * WORDS * VIDEOS * FRAMES, 1 << 24])
-def test_an_evaluation_compares_what_training_compares(weighted, padding, at_a_time, monkeypatch):
-    monkeypatch.setattr(matching_module, "MAX_COSINES", at_a_time)
-    inputs = make(lambda: TokenMatching(WIDTH, weighted=weighted, padding=padding))
+def test_an_evaluation_compares_what_training_compares(weighted, padding, at_a_time):
+    inputs = make(lambda: TokenMatching(WIDTH, weighted=weighted, padding=padding, max_cosines=at_a_time))
     trained = inputs().detach()
     with torch.no_grad():
         torch.testing.assert_close(inputs(), trained, rtol=1e-5, atol=1e-6)

@@ -11,18 +11,18 @@ import torch
 import retrieval_oracle as oracle
 from side4video.core.errors import InputError
 from side4video.engine.process_group import ProcessGroup
-from side4video.tasks.retrieval import pair_scores, ranking, rescoring
+from side4video.tasks.retrieval import rescoring
 from side4video.tasks.retrieval.metrics import retrieval_metrics
 from side4video.tasks.retrieval.pair_scores import PairScores
+from side4video.tasks.retrieval.ranking import Rescorer, Search
 from side4video.tasks.retrieval.spec import DualSoftmaxSpec, NoRescoring, QuerybankSpec
 
 CASES = 1000
 SCALE = 3.0
 
 
-@pytest.fixture(autouse=True)
-def _small_tiles(monkeypatch):
-    monkeypatch.setattr(ranking, "VIDEO_CHUNK", 3)
+class SmallTiles(Search):
+    chunk = 3
 
 
 @dataclasses.dataclass
@@ -76,7 +76,7 @@ class Lookup:
         return self.matrix[texts[0]][:, videos[0]]
 
 
-def compute(case, rescoring_spec=None, bank=None):
+def compute(case, rescoring_spec=None, bank=None, *, search=SmallTiles, scores=PairScores, **options):
     """What `PairScores` makes of a case."""
     rows = case.matrix if bank is None else np.concatenate([case.matrix, bank])
     module = SimpleNamespace(matching=Lookup(rows), scale=lambda: torch.tensor(SCALE))
@@ -85,7 +85,7 @@ def compute(case, rescoring_spec=None, bank=None):
         task.bank = tuple(str(row) for row in range(len(bank)))
         task.tokenise = lambda texts: len(case.owners) + torch.arange(len(texts))
         module.embed_texts = lambda tokens: (tokens,)
-    scores = PairScores(module, task, videos=max(case.positions) + 1)
+    scores = scores(module, task, videos=max(case.positions) + 1, make_search=search, **options)
     for videos in case.batches:
         texts = [text for text, owner in enumerate(case.owners) if owner in videos]
         targets = SimpleNamespace(
@@ -97,10 +97,10 @@ def compute(case, rescoring_spec=None, bank=None):
     return scores.compute(ProcessGroup())
 
 
-def check(seed):
+def check(seed, **options):
     """The evaluation of a random case is brute force's."""
     case = draw(seed)
-    found = compute(case)
+    found = compute(case, **options)
     texts, videos = oracle.text_ranks(case.matrix, case.owners), oracle.video_ranks(case.matrix, case.owners)
     assert found.texts_N.tolist() == texts, seed
     assert found.videos_V.tolist() == videos, seed
@@ -113,9 +113,9 @@ def check(seed):
     assert found.loss == pytest.approx(oracle.loss(case.matrix, case.owners, SCALE), rel=1e-5, abs=1e-5, nan_ok=True)
 
 
-def check_all(cases):
+def check_all(cases, **options):
     for seed in range(cases):
-        check(seed)
+        check(seed, **options)
 
 
 def test_ranks_metrics_and_loss_are_brute_forces():
@@ -134,47 +134,54 @@ def test_the_cases_are_of_every_sort():
     assert len(ties) > 500
 
 
-def loses_ties(monkeypatch):
-    """What is alike stands behind the right answer."""
-    monkeypatch.setattr(ranking.Rescorer, "tie_threshold", lambda self, own: own + 1e-6)
+class StrictThreshold(Rescorer):
+    def tie_threshold(self, own):
+        return own + 1e-6
 
 
-def keeps_nan(monkeypatch):
-    monkeypatch.setattr(ranking, "nan_to_lowest", lambda scores: scores)
+class LosesTies(SmallTiles):
+    """Others with the same similarity are ranked below the right answer."""
+
+    def rank(self, rescorer, *, scale):
+        return super().rank(StrictThreshold(), scale=scale)
 
 
-def averages_captions(monkeypatch):
-    def mean_of_sets(tile_QC, owners_Q):
+class KeepsNaN(SmallTiles):
+    @staticmethod
+    def nan_to_lowest(scores):
+        return scores
+
+
+class AveragesCaptions(SmallTiles):
+    @staticmethod
+    def best_per_video(tile_QC, owners_Q):
         sets_G, numbers_Q = owners_Q.unique(return_inverse=True)
         return sets_G, torch.stack([tile_QC[numbers_Q == number].mean(dim=0) for number in range(len(sets_G))])
 
-    monkeypatch.setattr(ranking, "best_per_video", mean_of_sets)
 
-
-def forgets_the_last_videos(monkeypatch):
+class SkipsLastVideos(SmallTiles):
     def tiles(self, texts):
-        for first in range(0, self.videos - self.videos % 3, 3):
+        for first in range(0, self.videos - self.videos % self.chunk, self.chunk):
             yield first, self.tile(texts, first)
 
-    monkeypatch.setattr(ranking.Search, "tiles", tiles)
 
+class MixesUpClips(PairScores):
+    """Takes positions among the readable videos for positions in the list."""
 
-def mixes_up_clips(monkeypatch):
-    """Places among the videos that could be read, taken for positions in the list."""
-    merge = PairScores.merge
-
-    def merge_places(self, process, ranks, indices_V):
-        found = merge(self, process, ranks, indices_V)
+    def merge(self, process, ranks, indices_V):
+        found = super().merge(process, ranks, indices_V)
         return dataclasses.replace(found, best_N=np.searchsorted(found.indices_V, found.best_N))
 
-    monkeypatch.setattr(PairScores, "merge", merge_places)
 
-
-@pytest.mark.parametrize("spoil", [loses_ties, keeps_nan, averages_captions, forgets_the_last_videos, mixes_up_clips])
-def test_twins(spoil, monkeypatch):
-    spoil(monkeypatch)
+@pytest.mark.parametrize("search", [LosesTies, KeepsNaN, AveragesCaptions, SkipsLastVideos])
+def test_twins_of_the_search(search):
     with pytest.raises(AssertionError):
-        check_all(60)
+        check_all(60, search=search)
+
+
+def test_twin_that_mixes_up_clips():
+    with pytest.raises(AssertionError):
+        check_all(60, scores=MixesUpClips)
 
 
 @pytest.mark.parametrize("videos", [2, 3, 4, 7])
@@ -256,10 +263,14 @@ def rescored(found):
 @pytest.mark.parametrize("temperature", [5.0, pytest.param(100.0, marks=pytest.mark.long), 300.0])
 def test_dual_softmax_is_brute_forces(temperature):
     """At 100 and more, float32 would take most of the softmax for zero."""
+    check_dual_softmax(temperature)
+
+
+def check_dual_softmax(temperature, **options):
     spec = DualSoftmaxSpec(temperature=temperature)
     for seed in range(150):
         case = draw(seed, whole=True)
-        found = compute(case, spec)
+        found = compute(case, spec, **options)
         assert rescored(found) == pytest.approx(rescored_metrics(case, spec), rel=1e-12), seed
         assert found.metrics["t2v_r1"] == compute(case).metrics["t2v_r1"]
 
@@ -271,45 +282,60 @@ def draw_bank(seed, case):
 
 
 @pytest.mark.parametrize("temperature", [20.0, 1000.0])
-def test_querybank_is_brute_forces(temperature, monkeypatch):
-    monkeypatch.setattr(pair_scores, "BANK_CHUNK", 4)
+def test_querybank_is_brute_forces(temperature):
+    check_querybank(temperature)
+
+
+def check_querybank(temperature, **options):
     spec = QuerybankSpec(temperature=temperature)
     for seed in range(150):
         case = draw(seed)
         bank = draw_bank(seed, case)
-        found = compute(case, spec, bank)
+        found = compute(case, spec, bank, bank_chunk=4, **options)
         assert rescored(found) == pytest.approx(rescored_metrics(case, spec, bank), rel=1e-12), seed
 
 
-def softmax_over_videos_for_both(monkeypatch):
-    monkeypatch.setattr(rescoring.DualSoftmax, "for_texts", rescoring.DualSoftmax.for_videos)
+def search_with(twin):
+    """A search that ranks with the rescorer's twin."""
+
+    class TwinSearch(SmallTiles):
+        def rank(self, rescorer, *, scale):
+            original = twin.__base__
+            if isinstance(rescorer, original):
+                rescorer = twin(
+                    *(getattr(rescorer, name) for name in ("temperature", "bank") if hasattr(rescorer, name))
+                )
+            return super().rank(rescorer, scale=scale)
+
+    return TwinSearch
 
 
-def in_single_precision(monkeypatch):
+class SoftmaxOverVideosForBoth(rescoring.DualSoftmax):
+    def for_texts(self, tile_QC, block, first):
+        return self.for_videos(tile_QC, block, first)
+
+
+class SinglePrecision(rescoring.DualSoftmax):
     def for_texts(self, tile_QC, block, first):
         over_C = self._by_video_V[first : first + tile_QC.shape[1]].float()
         return tile_QC * (tile_QC * self.temperature - over_C).exp()
 
-    monkeypatch.setattr(rescoring.DualSoftmax, "for_texts", for_texts)
 
-
-@pytest.mark.parametrize("spoil", [softmax_over_videos_for_both, in_single_precision])
-def test_twins_of_dual_softmax(spoil, monkeypatch):
-    spoil(monkeypatch)
+@pytest.mark.parametrize("twin", [SoftmaxOverVideosForBoth, SinglePrecision])
+def test_twins_of_dual_softmax(twin):
     with pytest.raises(AssertionError):
-        test_dual_softmax_is_brute_forces(300.0)
+        check_dual_softmax(300.0, search=search_with(twin))
 
 
-def test_twin_that_rescores_every_text(monkeypatch):
-    prepare = rescoring.Querybank.prepare
-
-    def prepare_all(self, search):
-        prepare(self, search)
+class RescoresEveryText(rescoring.Querybank):
+    def prepare(self, search):
+        super().prepare(search)
         self._is_rescored = [torch.ones_like(each) for each in self._is_rescored]
 
-    monkeypatch.setattr(rescoring.Querybank, "prepare", prepare_all)
+
+def test_twin_that_rescores_every_text():
     with pytest.raises(AssertionError):
-        test_querybank_is_brute_forces(20.0, monkeypatch)
+        check_querybank(20.0, search=search_with(RescoresEveryText))
 
 
 def test_a_bank_without_captions_is_said():

@@ -11,8 +11,7 @@ import toys
 from side4video.core.errors import InputError
 from side4video.engine.evaluate import evaluate
 from side4video.engine.step import dry_run
-from side4video.models.towers.text_tower import ends_of
-from side4video.tasks.retrieval import text_video
+from side4video.models.towers.text_tower import ends_of, tokenise
 from side4video.tasks.retrieval.spec import DualSoftmaxSpec, NoRescoring, QuerybankSpec, RetrievalSpec
 from side4video.tasks.retrieval.text_video import LogitScale, Texts, TextVideo
 
@@ -22,8 +21,8 @@ TEXTS = {"": 2, "a cat": 4, "🦀🚀 crabs": None, "word " * 2000: 12, "x" * 10
 """And how many tokens of each there are; an emoji is several."""
 
 
-def task(**fields):
-    return TextVideo(**{"words": 12, "rescoring": NoRescoring(), "keep": "fp32", **fields})
+def task(kind=TextVideo, **fields):
+    return kind(**{"words": 12, "rescoring": NoRescoring(), "keep": "fp32", **fields})
 
 
 # ---- tokens
@@ -31,7 +30,11 @@ def task(**fields):
 
 @pytest.mark.parametrize("words", [3, 12, 32, 77])
 def test_any_text_becomes_so_many_tokens_with_begin_and_end(words):
-    tokens = task(words=words).tokenise(tuple(TEXTS))
+    check_tokens(task(words=words), words)
+
+
+def check_tokens(task, words):
+    tokens = task.tokenise(tuple(TEXTS))
     assert tokens.shape == (len(TEXTS), words)
     for text, row in zip(TEXTS, tokens.tolist(), strict=True):
         assert row[0] == BEGIN
@@ -41,11 +44,14 @@ def test_any_text_becomes_so_many_tokens_with_begin_and_end(words):
             assert end + 1 == (words if TEXTS[text] == 12 else min(TEXTS[text], words)), text
 
 
-def test_twin_that_cuts_the_end_off(monkeypatch):
-    plain = text_video.tokenise
-    monkeypatch.setattr(text_video, "tokenise", lambda texts, words: plain(texts, words=77)[:, :words])
+class CutsEndOff(TextVideo):
+    def tokenise(self, captions):
+        return tokenise(list(captions), words=77)[:, : self.words]
+
+
+def test_twin_that_cuts_the_end_off():
     with pytest.raises((AssertionError, ValueError)):
-        test_any_text_becomes_so_many_tokens_with_begin_and_end(12)
+        check_tokens(task(CutsEndOff, words=12), 12)
 
 
 def test_an_end_inside_a_text_is_its_end():
@@ -53,11 +59,10 @@ def test_an_end_inside_a_text_is_its_end():
     assert ends_of(tokens).tolist() == [tokens[0].tolist().index(END)] == [3]
 
 
-def test_a_remembered_text_has_the_same_tokens(monkeypatch):
-    fresh, one = task(), task()
+def test_a_remembered_text_has_the_same_tokens():
+    fresh, one = task(), task(cache_size=4)
     texts = tuple(f"{'text ' * (number % 5)}{number}" for number in range(30))
     whole = fresh.tokenise(texts)
-    monkeypatch.setattr(text_video, "TOKEN_CACHE_SIZE", 4)
     for number in (3, 7, 3, 20, 29, 7):
         assert torch.equal(one.tokenise(texts[: number + 1]), whole[: number + 1])
         assert torch.equal(one.tokenise((texts[number], texts[0], texts[number])), whole[[number, 0, number]])

@@ -6,7 +6,6 @@ import logging
 import pytest
 
 from side4video.core.metric import Metric
-from side4video.tracking.mlflow import writer
 from side4video.tracking.mlflow.connection import OutageError, TrackingError
 from side4video.tracking.mlflow.offline_queue import OfflineQueue
 from side4video.tracking.mlflow.store import MLflowStore
@@ -38,9 +37,9 @@ class Flaky:
 
 
 @pytest.fixture
-def line(store, monkeypatch):
+def line(store):
     """The store's line; asked at once whether it is back."""
-    monkeypatch.setattr(writer, "PROBE_EVERY_SECONDS", 0.0)
+    store._writer.probe_seconds = 0.0
     store._writer.client = Flaky(store._client)
     return store._writer.client
 
@@ -197,13 +196,13 @@ def test_the_outage_is_told_once_without_passwords(store, line, run_id, caplog):
     with caplog.at_level(logging.WARNING):
         for step in range(5):
             store.log(run_id, [metric("train/loss", 1.0, step)])
-    warnings = [record.getMessage() for record in caplog.records if "away" in record.getMessage()]
+    warnings = [record.getMessage() for record in caplog.records if "not reachable" in record.getMessage()]
     assert len(warnings) == 1
     assert "hunter2" not in caplog.text
 
 
-def test_while_the_store_is_away_only_a_probe_now_and_then_costs_time(store, line, run_id, monkeypatch):
-    monkeypatch.setattr(writer, "PROBE_EVERY_SECONDS", 1000.0)
+def test_while_the_store_is_away_only_a_probe_now_and_then_costs_time(store, line, run_id):
+    store._writer.probe_seconds = 1000.0
     line.is_away = True
     other = store.start_run  # a second run of the same process must not wait for its own failure
     store.log(run_id, [metric("train/loss", 1.0, 0)])

@@ -72,8 +72,7 @@ def test_a_server_that_ends_at_once_names_its_log(store, monkeypatch):
     assert server.process_id == 0
 
 
-def test_stopping_ends_the_whole_family_even_if_it_does_not_listen(store, monkeypatch):
-    monkeypatch.setattr("side4video.tracking.mlflow.server.STOP_SECONDS", 0.5)
+def test_stopping_ends_the_whole_family_even_if_it_does_not_listen(store):
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
     code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {deaf!r}]); print(flush=True)\n{deaf}"
     server = TrackingServer(store, port=free_port())
@@ -81,7 +80,7 @@ def test_stopping_ends_the_whole_family_even_if_it_does_not_listen(store, monkey
     process.stdout.readline()
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     assert len(family) == 2
-    server._process = process
+    server._process, server.stop_seconds = process, 0.5
     server.stop()
     assert not [member for member in family if member.is_running() and member.status() != psutil.STATUS_ZOMBIE]
 

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from side4video.core.errors import InputError
-from side4video.core.metric import LARGEST, Metric
+from side4video.core.metric import MAX_VALUE, Metric
 from side4video.spec.tracking import MLflowTrackingSpec
 from side4video.tracking.mlflow.connection import TrackingError
 from side4video.tracking.mlflow.store import MLflowStore
@@ -150,7 +150,7 @@ def test_metrics_come_back_with_their_steps_and_odd_values(store):
     store.log(run_id, [metric("train/loss", 2.0, 1), metric("train/loss", 1.0, 2), *odd])
     assert store.history(run_id, "train/loss") == [metric("train/loss", 2.0, 1), metric("train/loss", 1.0, 2)]
     assert math.isnan(store.history(run_id, "odd")[0].value)
-    assert store.history(run_id, "odd")[1].value == LARGEST
+    assert store.history(run_id, "odd")[1].value == MAX_VALUE
     assert store.get(run_id).metrics["train/loss"] == 1.0
 
 
@@ -284,7 +284,7 @@ def test_find_refuses_an_ambiguous_prefix(store, monkeypatch):
     monkeypatch.setattr("side4video.tracking.mlflow.search.MIN_PREFIX", 1)
     starts = Counter(run_of(store, str(i))[0] for i in range(17))  # 16 hexadecimal digits: two ids begin alike
     shared = starts.most_common(1)[0][0]
-    with pytest.raises(InputError, match=r"several runs have an id that begins so · allowed: \w{12}, \w{12}"):
+    with pytest.raises(InputError, match=r"several runs have an id that starts so · allowed: \w{12}, \w{12}"):
         store.find(shared)
 
 
@@ -314,11 +314,11 @@ def test_importing_the_store_does_not_load_mlflow():
 
 
 def test_settings_of_the_user_stay(monkeypatch):
-    from side4video.tracking.mlflow.connection import silence_mlflow
+    from side4video.tracking.mlflow.connection import configure_mlflow
 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
     monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
-    silence_mlflow()
+    configure_mlflow()
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
 

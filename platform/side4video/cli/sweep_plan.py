@@ -1,4 +1,4 @@
-"""The quote of a sweep: what it asks for, what that takes, and what packing saves."""
+"""The plan of a sweep as tables: its arms, their cost, and what packing saves."""
 
 from rich.console import Group
 from rich.table import Table
@@ -8,12 +8,12 @@ from side4video.core.units import GIB, format_bytes
 from side4video.planning.sweep import SweepPlan
 from side4video.spec.sweep import SweepSpec
 
-MOST_PACKS = 12
-MOST_ARMS = 24
+MAX_PACKS = 12
+MAX_ARMS = 24
 
 
-def quote(plan: SweepPlan, spec: SweepSpec) -> Group:
-    """The quote, for a terminal."""
+def plan_tables(plan: SweepPlan, spec: SweepSpec) -> Group:
+    """The plan of a sweep."""
     head = Table(title=f"Plan of {plan.name}", box=None, show_header=False, title_justify="left", pad_edge=False)
     if plan.reproduces:
         head.add_row("reproduces", Text(plan.reproduces))
@@ -29,10 +29,10 @@ def quote(plan: SweepPlan, spec: SweepSpec) -> Group:
 
 
 def alone(plan: SweepPlan) -> Table:
-    """What each arm takes by itself, beside the paper's memory where the sweep names it."""
+    """The cost of each arm alone, with the paper's memory if the sweep has it."""
     table = Table(title="Each arm alone", box=None, header_style="bold", pad_edge=False, title_justify="left")
     table.add_column("arm", overflow="ellipsis", no_wrap=True)
-    arms = plan.as_json()["alone"][:MOST_ARMS]
+    arms = plan.as_json()["alone"][:MAX_ARMS]
     has_paper = any("memory_gb" in arm["paper"] for arm in arms)
     for name in ("trained", "multiply-adds", "held for backward", "peak, planned", *(["paper"] if has_paper else [])):
         table.add_column(name, justify="right", no_wrap=True)
@@ -46,8 +46,8 @@ def alone(plan: SweepPlan) -> Table:
             format_bytes(GIB * arm["peak_memory_gib"]),
             *([paper] if has_paper else []),
         )
-    if len(plan.arms) > MOST_ARMS:
-        table.add_row(f"… and {len(plan.arms) - MOST_ARMS} more")
+    if len(plan.arms) > MAX_ARMS:
+        table.add_row(f"… and {len(plan.arms) - MAX_ARMS} more")
     return table
 
 
@@ -80,7 +80,7 @@ def _pack_table(plan: SweepPlan) -> Table:
     for name in ("pack", "arms", "peak, planned", "largest arm alone", "speed-up"):
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     table.add_column("", style="dim", overflow="ellipsis", no_wrap=True)
-    for number, pack in enumerate(plan.packs[:MOST_PACKS], 1):
+    for number, pack in enumerate(plan.packs[:MAX_PACKS], 1):
         labels = "like the base" if plan.proposed else ", ".join(arm.title for arm in pack.arms)
         table.add_row(
             str(number),
@@ -90,6 +90,6 @@ def _pack_table(plan: SweepPlan) -> Table:
             f"{pack.speedup:.2f}x",
             Text(labels),
         )
-    if len(plan.packs) > MOST_PACKS:
-        table.add_row("…", "", "", "", "", f"and {len(plan.packs) - MOST_PACKS} more")
+    if len(plan.packs) > MAX_PACKS:
+        table.add_row("…", "", "", "", "", f"and {len(plan.packs) - MAX_PACKS} more")
     return table
