@@ -195,13 +195,7 @@ def build_student(name: str, spec: Experiment, process: ProcessGroup, tower: Fro
     if spec.cluster.sync_batch_norm and process.world > 1:
         synchronise_norms(module)
     return Student(
-        name=name,
-        module=module,
-        task=task,
-        spec=spec.optimization,
-        seed=spec.seed,
-        reads=spec.reads,
-        process=process,
+        name=name, module=module, task=task, spec=spec.optimization, seed=spec.seed, reads=spec.reads, process=process
     )
 
 
@@ -235,11 +229,7 @@ def evaluate_students(
     pack = Pack(functools.partial(features_of_batch, tower), list(students.values()))
     clips = base.data.dataset.clips("test")
     stream = EvaluationStream(
-        base.data,
-        clips,
-        batch_size=base.evaluation.batch_size,
-        rank=process.rank,
-        world=process.world,
+        base.data, clips, batch_size=base.evaluation.batch_size, rank=process.rank, world=process.world
     )
     try:
         results = _evaluate(list(students.values()), pack, stream, videos=len(clips), spec=base)
@@ -270,11 +260,7 @@ class _CachedFeatures:
             "every": reads.every,
         }
         layouts = entry_layouts(
-            tower.shape,
-            reads,
-            frames=spec.data.frames,
-            dtype=tower.dtype,
-            keeps_eight_bits=tower.keeps_eight_bits,
+            tower.shape, reads, frames=spec.data.frames, dtype=tower.dtype, keeps_eight_bits=tower.keeps_eight_bits
         )
         is_cuda = tower.device.type == "cuda"
         cache = FeatureCache(spec.features, spec.data, clips, tower=tower_identity, layouts=layouts, is_pinned=is_cuda)

@@ -119,7 +119,7 @@ SHARES = {1: [slice(0, 5)], 2: [slice(0, 3), slice(3, 5)]}
 
 
 def plain(rows, process):
-    return process_group._Gathered.apply(rows, process.rank, process.world).detach()
+    return process_group._GatherRows.apply(rows, process.rank, process.world).detach()
 
 
 class LocalSlice(torch.autograd.Function):
@@ -129,7 +129,7 @@ class LocalSlice(torch.autograd.Function):
         counts = [torch.empty(1, dtype=torch.int64) for _ in range(world)]
         distributed.all_gather(counts, torch.tensor([len(rows)]))
         ctx.first, ctx.count = int(sum(counts[:rank])), len(rows)
-        return process_group._Gathered.apply(rows, rank, world)
+        return process_group._GatherRows.apply(rows, rank, world)
 
     @staticmethod
     def backward(ctx, gradient):

@@ -46,13 +46,7 @@ from side4video.tracking.tags import STATE_TAG
     "--report", type=click.Path(file_okay=False), default=None, help="Also write the report into this folder."
 )
 def sweep(
-    sweep: str,
-    overrides: tuple[str, ...],
-    as_json: bool,
-    local: bool,
-    address: str,
-    rerun: bool,
-    report: str | None,
+    sweep: str, overrides: tuple[str, ...], as_json: bool, local: bool, address: str, rerun: bool, report: str | None
 ) -> None:
     """Train the variants (arms) of SWEEP that have no result yet, and compare all of them.
 

@@ -152,13 +152,7 @@ def train_on_ray(
 ) -> tuple[dict[str, dict[str, Any]], Path | None]:
     """Train the experiments as one pack on the connected cluster.
 
-    Args:
-        experiments: By student name.
-        pack_logger: Logs their results.
-        storage: Folder or URI; a run of the same name there resumes from its last checkpoint.
-        name: The run's name in the storage.
-        progress: Receives the progress.
-        sweep: How to report to the sweep, if the pack belongs to one.
+    A run of the same name in `storage` resumes from its last checkpoint. `sweep` says how to report to a sweep.
 
     Returns:
         The result of each student, and the folder of the last checkpoint.

@@ -33,13 +33,8 @@ def run_trials(
 ) -> None:
     """Run the sweep's virtual trials to their end.
 
-    Args:
-        spec: The sweep.
-        results_actor_name: Name of the `ResultsActor`.
-        results_actor: Its handle.
-        arms: The fixed arms, in the order of the packs; empty if Optuna proposes them.
-        batch: Number of arms that Optuna proposes at a time.
-        proposed: Called for each proposed arm.
+    `arms` are the fixed arms in the order of the packs, or empty if Optuna proposes them, `batch` at a time; `proposed`
+    is called for each.
     """
     # Ray Tune's files contain nothing that the run store lacks, so they are removed at the end.
     storage = home() / "tune"

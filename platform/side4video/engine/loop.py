@@ -26,15 +26,8 @@ def train(
 
     The losses of a step are read after the next step was launched, so the host does not wait for the device. Before a
     checkpoint they are read at once. A student whose gradients are not finite is stopped; the others continue.
-
-    Args:
-        pack: The students.
-        stream: The batches.
-        plan: The number of steps.
-        callbacks: Called in this order after each step and epoch.
-        first_step: The step to resume from.
-        is_open: Whether the epoch before `first_step` still has to be evaluated.
-        checkpoint_timer: Decides on checkpoints between steps; None writes none.
+    Callbacks are called in their order after each step and epoch. `is_open` says whether the epoch before `first_step`
+    is still to be evaluated. Without `checkpoint_timer`, no checkpoint is written between steps.
 
     Raises:
         Side4VideoError: If all students diverged.

@@ -74,13 +74,6 @@ class ProcessGroup:
             distributed.barrier()
 
 
-def current_process_group(device: torch.device | str = "cpu") -> ProcessGroup:
-    """This worker in the initialised process group, or the only worker if there is none."""
-    if distributed.is_available() and distributed.is_initialized():
-        return ProcessGroup(distributed.get_rank(), distributed.get_world_size(), torch.device(device))
-    return ProcessGroup(device=torch.device(device))
-
-
 def gather_rows(rows: Tensor, process: ProcessGroup) -> Tensor:
     """All workers' rows [sum of N, ...] in order of rank; N may differ between workers.
 

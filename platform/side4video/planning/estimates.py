@@ -25,13 +25,8 @@ def estimate(
 ) -> dict[str, float]:
     """Estimate step time, throughput, recomputation, checkpoint size and disk space, by name.
 
-    Args:
-        spec: The experiment.
-        frozen: Multiply-adds of the frozen pass in a step, one clip: none where features are read.
-        student: Multiply-adds of the student's forward, one clip.
-        trainable: Trained numbers.
-        sustained_teraflops: Of one worker's device.
-        read_seconds: How long the disk takes to give one clip's features; it does so while the device computes.
+    `frozen` and `student` are the multiply-adds of the frozen pass (0 where features are read) and of the student's
+    forward, for one clip; `read_seconds` is the time in which the disk gives one clip's features.
     """
     share = RECOMPUTED.get(getattr(spec.method, "recompute", "none"), 0.0)
     clips = spec.clips_per_part * spec.optimization.accumulation

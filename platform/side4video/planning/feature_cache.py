@@ -92,15 +92,9 @@ def plan_feature_cache(
 ) -> FeatureCachePlan | None:
     """Plan a cache, and compare reading with computing (see the module). None if no cache is possible.
 
-    No cache is possible for a method that changes the tower, or if clips are mixed.
-
-    Args:
-        spec: The experiment.
-        meta_model: Its tower.
-        counts: How many clips there are.
-        multiply_adds_frozen: Of the frozen pass, one clip.
-        sustained_teraflops: Of one worker's device.
-        disk_gigabytes_per_second: Of the disk, for all workers together, 10^9 bytes.
+    No cache is possible for a method that changes the tower, or if clips are mixed. `multiply_adds_frozen` are those of
+    the frozen pass for one clip. `sustained_teraflops` is of one worker's device, and `disk_gigabytes_per_second` (10^9
+    bytes) of the disk for all workers together.
     """
     if not spec.method.packable or spec.data.augmentation.mixes_clips:
         return None

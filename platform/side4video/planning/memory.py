@@ -82,10 +82,7 @@ def plan_memory(spec: Experiment, meta_model: MetaModel) -> MemoryPlan:
     update = sum(constant.values()) + 2 * learnt
     of_pass, in_pack = tracker.peak_by_stage.get("pass", 0), max(tracker.peak_by_stage["student"], update + token_bytes)
     if update > tracker.peak:
-        parts = constant | {
-            "gradients": constant["gradients"] + learnt,
-            "transient": constant["transient"] + learnt,
-        }
+        parts = constant | {"gradients": constant["gradients"] + learnt, "transient": constant["transient"] + learnt}
         reserved = max(update, tracker.reserved)
         return MemoryPlan(held, update, of_pass, in_pack, reserved, dict(parts), "optimizer")
     parts = {str(part): size for part, size in tracker.parts_at_peak.items()}

@@ -64,12 +64,9 @@ def plan_experiment(
 ) -> ExperimentPlan:
     """Plan an experiment, without a GPU, weights or data.
 
-    Args:
-        spec: The experiment.
-        classes: Width of the head; data sets that are not here yet cannot say it.
-        sustained_teraflops: What a worker's device keeps up, for the estimates of time.
-        clips: How many clips there are, for the feature cache; None where nobody knows.
-        disk_gigabytes_per_second: What the disk keeps up, for the estimates of time.
+    `classes` is the width of the head; data sets that are not here yet cannot say it. `clips` says how many clips the
+    feature cache has, if known. `sustained_teraflops` and `disk_gigabytes_per_second` are what the device and the disk
+    keep up, for the estimates of time.
     """
     meta_model = build_meta_model(spec, classes=classes)
     frozen, student = count_multiply_adds(spec, meta_model)

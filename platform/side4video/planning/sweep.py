@@ -63,12 +63,7 @@ def plan_sweep(
 ) -> SweepPlan:
     """Plan a sweep, without a GPU, weights or data.
 
-    Args:
-        sweep: The checked sweep.
-        classes: Width of the head.
-        done: Keys of arms that have a result.
-        planner: Plans one experiment; a new one without it.
-        pack_arms: Groups arms into packs.
+    `classes` is the width of the head; arms whose keys are in `done` have a result.
 
     Raises:
         InputError: If an arm does not fit the memory that is given.

@@ -19,40 +19,13 @@ from side4video.spec.protocol import (
     find_dataset_differences,
     find_differences,
 )
-from side4video.tracking.run_store import RunStore, StoredRun
+from side4video.tracking.run_store import StoredRun
 from side4video.tracking.tags import FINGERPRINT_TAG, STATE_TAG
 
 MEASURED = frozenset({"finished", "stopped"})
 """States of runs whose metrics are shown in tables."""
 _FINGERPRINT_CHARACTERS = 12
 """Characters of a fingerprint in messages."""
-
-
-def comparable_runs(
-    store: RunStore,
-    names: Sequence[str],
-    *,
-    metrics: Collection[str] = (),
-    shown: Collection[str] = (),
-    anyway: Collection[str] = (),
-    fix: str = "leave some out, or allow it: anyway=['{field}']",
-) -> tuple[list[StoredRun], list[Difference]]:
-    """Runs of a store that are comparable, and the allowed differences between them.
-
-    Args:
-        store: The run store.
-        names: Ids, starts of ids, or names of the runs.
-        metrics: The metrics of the table; some depend on further fields.
-        shown: Dotted names of fields that are columns of the table.
-        anyway: Fields in which they may differ without a column; the table has to state it (`sentences`).
-        fix: The fix in the error message, with `{field}` for the field's name.
-
-    Raises:
-        InputError: If there is no such run, or two differ in another field; the message has the field, values and runs.
-    """
-    runs = [store.find(name) for name in names]
-    compared = [as_compared(run, shown=shown_of(run, shown)) for run in runs]
-    return runs, check_runs(compared, where="runs", metrics=metrics, anyway=anyway, fix=fix)
 
 
 def check_runs(
@@ -65,12 +38,8 @@ def check_runs(
 ) -> list[Difference]:
     """Check that results are comparable; return the differences that are columns or allowed.
 
-    Args:
-        compared: The results, see `as_compared`.
-        where: The table, for errors.
-        metrics: The metrics of the table.
-        anyway: Fields in which they may differ without a column.
-        fix: The fix in the error message, with `{field}` for the field's name.
+    Results may differ without a column in the fields of `anyway`. `fix` is the fix in the error message, with `{field}`
+    for the field's name.
 
     Raises:
         InputError: If they differ in other fields; one line for each.

@@ -66,11 +66,7 @@ def as_grid(table: ComparisonTable, *, title: str, notes: Sequence[str]) -> Grid
     """A comparison as a grid; the best row of each part is marked."""
     shown = [each for each in columns(table) if each.key != "table"]
     rows = [
-        GridRow(
-            cells=tuple(each.cells[number] for each in shown),
-            group=arm.table,
-            is_own=arm.is_best,
-        )
+        GridRow(cells=tuple(each.cells[number] for each in shown), group=arm.table, is_own=arm.is_best)
         for number, arm in enumerate(table.arms)
     ]
     made = tuple(GridColumn(each.heading, each.unit, each.is_number) for each in shown)

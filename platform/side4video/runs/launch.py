@@ -41,11 +41,7 @@ class RunResult:
 
 
 def launch(
-    experiments: Mapping[str, Experiment],
-    *,
-    progress: Progress,
-    trainer: Trainer | None = None,
-    resume: bool = False,
+    experiments: Mapping[str, Experiment], *, progress: Progress, trainer: Trainer | None = None, resume: bool = False
 ) -> dict[str, RunResult]:
     """Run experiments to their end as one pack; an ordinary run is a pack of one.
 
@@ -149,9 +145,7 @@ def _checkpoint_folder(spec: Experiment, *, resume: bool) -> str:
         unfinished = find_unfinished(spec)
         if unfinished is None or CHECKPOINTS_TAG not in unfinished.tags:
             raise InputError(
-                "--resume",
-                f"no unfinished run of {spec.name} with exactly this spec",
-                fix="run it without --resume",
+                "--resume", f"no unfinished run of {spec.name} with exactly this spec", fix="run it without --resume"
             )
         return unfinished.tags[CHECKPOINTS_TAG]
     return f"{storage_root(spec)}/{spec.name}-{spec.digest()[:8]}-{uuid.uuid4().hex[:8]}"

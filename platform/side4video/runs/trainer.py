@@ -131,12 +131,8 @@ def train_in_process(
 ) -> Trained:
     """Train the experiments as one pack in this process.
 
-    Args:
-        experiments: By student name.
-        pack_logger: Logs their results.
-        checkpoint_folder: Folder for checkpoints; training resumes from the newest one there.
-        progress: Receives the progress.
-        resume_from: Checkpoints elsewhere, newest first, used if the folder has none.
+    It resumes from the newest checkpoint in `checkpoint_folder`, or, if the folder has none, from `resume_from`, newest
+    first.
 
     Returns:
         The result of each student, and the folder of the last checkpoint.

@@ -27,12 +27,7 @@ def incomparable_arms(
 ) -> list[InputError]:
     """List the reasons why arms cannot be compared: different test clips, or different evaluation settings.
 
-    Args:
-        spec: The sweep's document.
-        base: The experiment that the arms change.
-        rows: The arms.
-        compared: The same, with what the columns of their table say of each.
-        source: The sweep's file.
+    `base` is the experiment that the arms change, `compared` what the columns of the arms' table say of each.
 
     Returns:
         An error for each field in which they differ, no column says so, and `compare_anyway` does not either; those of

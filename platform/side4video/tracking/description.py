@@ -116,14 +116,8 @@ def sweep_description(
 ) -> str:
     """The description of a sweep: links to comparisons of its arms, the table, the figures.
 
-    Args:
-        comparison: The report's Markdown.
-        run_id: The sweep's run.
-        experiment_id: Its experiment.
-        arms: The arms' runs.
-        metrics: Axes of the comparison.
-        view: The name of the saved view.
-        command: The user's command.
+    `comparison` is the report's Markdown, `metrics` are its axes; `view` names the saved view, `command` is the user's
+    command.
     """
     chart = experiment_link("", experiment_id, chart=True, view=view)
     compare = compare_link("", arms, experiment_id, metrics)

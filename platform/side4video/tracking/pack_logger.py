@@ -116,13 +116,8 @@ def open_pack_logger(
 ) -> PackLogger:
     """Start or continue the run of each student.
 
-    Args:
-        experiments: By student name.
-        plans: The plan of each, as JSON values.
-        fingerprint: Fingerprint of the data set.
-        checkpoint_folder: Folder or URI of the checkpoints.
-        resume: Whether to continue the unfinished run with these checkpoints instead of starting a new one.
-        arm_runs: For students that are arms of a sweep, how their runs belong to it.
+    `experiments` and `plans` are by student name. `resume` continues the unfinished run with the same checkpoints
+    instead of starting a new one. `arm_runs` says how runs of arms belong to their sweep.
     """
     store = open_store(next(iter(experiments.values())).tracking).prepare()
     store.flush()  # deliver what runs logged during an outage

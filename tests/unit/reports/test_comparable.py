@@ -8,7 +8,7 @@ import sweeps
 from side4video.core.errors import InputError
 from side4video.core.metric import Metric
 from side4video.reports import comparable
-from side4video.reports.comparable import comparable_runs
+from side4video.reports.comparable import as_compared, check_runs, shown_of
 from side4video.reports.stored_sweep import check_sweep
 from side4video.spec.protocol import describe_differences
 from side4video.tracking.mlflow.store import MLflowStore
@@ -41,6 +41,14 @@ def recorded(store, fingerprint="one set of clips", videos=20.0, *, state="finis
     store.set_tags(run_id, {STATE_TAG: state, **(tags or {})})
     store.finish(run_id)
     return run_id
+
+
+def comparable_runs(store, names, *, metrics=(), shown=(), anyway=()):
+    """Runs of a store in one table, and the differences between them that it states."""
+    runs = [store.find(name) for name in names]
+    compared = [as_compared(run, shown=shown_of(run, shown)) for run in runs]
+    fix = "leave some out, or allow it: anyway=['{field}']"
+    return runs, check_runs(compared, where="runs", metrics=metrics, anyway=anyway, fix=fix)
 
 
 def complaint(store, *runs, **options):

@@ -3,7 +3,7 @@
 A subclass lists the videos and captions of a split (`_videos`). This base handles empty captions and missing videos.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ from pydantic import Field
 
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
-from side4video.core.spec import PathText, Spec
+from side4video.core.spec import PathText
 from side4video.data.annotations.fingerprint import fingerprint_of
 from side4video.data.annotations.json_files import as_list, as_text
 from side4video.data.annotations.missing_files import (
@@ -25,6 +25,7 @@ from side4video.data.annotations.missing_files import (
 )
 from side4video.data.annotations.tables import read_text, shorten_list
 from side4video.data.clip import Clip, Split
+from side4video.data.dataset_spec import DatasetSpec
 from side4video.data.storage import resolve_inside, root_address
 
 Extension = Annotated[str, Field(pattern=r"^\.\w+$")]
@@ -58,7 +59,7 @@ class ListedVideo:
     group: str = ""
 
 
-class CaptionedSpec(Spec):
+class CaptionedSpec(DatasetSpec):
     """Videos with captions and without classes."""
 
     annotations: Annotated[PathText, Field(min_length=1)]
@@ -103,19 +104,6 @@ class CaptionedSpec(Spec):
     def flipped_classes(self) -> Mapping[int, int]:
         """Empty: there are no classes."""
         return {}
-
-    def check(self) -> None:
-        """Read all lists and check that all files exist. No video is opened.
-
-        Raises:
-            InputError: As `clips` does.
-        """
-        self.clips("train")
-        self.clips("test")
-
-    def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:  # noqa: ARG002 - same for all sets
-        """The same as `check`: there is nothing to make."""
-        self.check()
 
     def _videos(self, split: Split) -> list[ListedVideo]:
         """All listed videos of the split."""
@@ -210,9 +198,7 @@ def _with_captions(videos: Sequence[ListedVideo], policy: MissingFiles | KeepSpe
     if empty:
         origins = shorten_list([Path(caption.origin).name for caption in empty])
         raise InputError(
-            empty[0].origin,
-            f"an empty caption, the first of {len(empty)}: {origins}",
-            fix=f"fill them in, {way_out}",
+            empty[0].origin, f"an empty caption, the first of {len(empty)}: {origins}", fix=f"fill them in, {way_out}"
         )
     if bare:
         names = shorten_list([video.path for video in bare])

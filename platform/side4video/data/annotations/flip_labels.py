@@ -10,12 +10,7 @@ from side4video.core.errors import InputError
 from side4video.core.spec import Spec
 from side4video.data.annotations.tables import shorten_list
 
-_PAIRS = (
-    ("left", "right"),
-    ("leftward", "rightward"),
-    ("leftwards", "rightwards"),
-    ("clockwise", "anticlockwise"),
-)
+_PAIRS = (("left", "right"), ("leftward", "rightward"), ("leftwards", "rightwards"), ("clockwise", "anticlockwise"))
 _SYNONYMS = {"counterclockwise": "anticlockwise", "counter-clockwise": "anticlockwise"}
 _SWAPPED = {word: other for a, b in _PAIRS for word, other in ((a, b), (b, a))}
 _WORDS = "|".join(sorted({*_SWAPPED, *_SYNONYMS}, key=len, reverse=True))

@@ -7,7 +7,7 @@ have the same form for all data sets and are read here:
     100218 42 134                 with the number of frames between them, which is ignored: see `frame_folder.py`
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from pydantic import Field
 
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
-from side4video.core.spec import PathText, Spec
+from side4video.core.spec import PathText
 from side4video.data.annotations.captioned import index_by_id
 from side4video.data.annotations.class_names import label_position, read_class_names
 from side4video.data.annotations.fingerprint import fingerprint_of
@@ -25,6 +25,7 @@ from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, 
 from side4video.data.annotations.missing_files import MissingFiles, RaiseSpec, drop_missing
 from side4video.data.annotations.tables import file_version, read_text
 from side4video.data.clip import Clip, Split
+from side4video.data.dataset_spec import DatasetSpec
 from side4video.data.decode.frame_folder import FramePattern
 from side4video.data.storage import resolve_inside, root_address
 
@@ -41,7 +42,7 @@ class LabelledVideo:
     """File and line, or file and entry."""
 
 
-class LabelledSpec(Spec):
+class LabelledSpec(DatasetSpec):
     """Videos with one class each, listed for each split."""
 
     annotations: Annotated[PathText, Field(min_length=1)]
@@ -104,19 +105,6 @@ class LabelledSpec(Spec):
     def flipped_classes(self) -> Mapping[int, int] | None:
         """Label of a flipped clip, by label; None if labels contain left or right and no mapping is known."""
         return flipped_labels(self.mirror, self.classes())
-
-    def check(self) -> None:
-        """Read all lists and check that all files exist. No video is opened.
-
-        Raises:
-            InputError: As `clips` does.
-        """
-        self.clips("train")
-        self.clips("test")
-
-    def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:  # noqa: ARG002 - same for all sets
-        """The same as `check`: there is nothing to make."""
-        self.check()
 
     def _read_official(self, path: Path) -> list[LabelledVideo]:
         """All videos of an official list."""

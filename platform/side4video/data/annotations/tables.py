@@ -69,11 +69,7 @@ class ColumnNamesSpec(Spec):
 
 
 def read_rows(
-    path: Path,
-    *,
-    delimiter: Delimiter = "auto",
-    columns: Mapping[str, str] | None = None,
-    form: TableSchema = CLIPS,
+    path: Path, *, delimiter: Delimiter = "auto", columns: Mapping[str, str] | None = None, form: TableSchema = CLIPS
 ) -> list[Row]:
     """All rows of a table.
 

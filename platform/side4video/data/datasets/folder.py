@@ -12,7 +12,7 @@ With `frame_pattern`, what a class's folder holds are not videos, but folders of
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -26,6 +26,7 @@ from side4video.data.annotations.missing_files import warn_once
 from side4video.data.annotations.splits import GroupSplitSpec, mark_test_clips
 from side4video.data.annotations.tables import Row, shorten_list
 from side4video.data.clip import Clip, Split
+from side4video.data.dataset_spec import DatasetSpec
 from side4video.data.decode.frame_folder import FramePattern
 from side4video.data.storage import join_address, list_folder, root_address
 
@@ -43,7 +44,7 @@ class FoldersSplitSpec(Spec):
 FolderSplitBy = Annotated[FoldersSplitSpec | GroupSplitSpec, Field(discriminator="kind")]
 
 
-class FolderSpec(Spec):
+class FolderSpec(DatasetSpec):
     """Videos in one folder per class. The classes are the names of the folders, sorted."""
 
     kind: Literal["folder"] = "folder"
@@ -105,19 +106,6 @@ class FolderSpec(Spec):
     def flipped_classes(self) -> Mapping[int, int] | None:
         """Label of a flipped clip, by label; None if labels contain left or right and no mapping is known."""
         return flipped_labels(self.mirror, self.classes())
-
-    def check(self) -> None:
-        """List all folders. No video is opened.
-
-        Raises:
-            InputError: As `clips` does.
-        """
-        self.clips("train")
-        self.clips("test")
-
-    def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:  # noqa: ARG002 - same for all sets
-        """The same as `check`: there is nothing to make."""
-        self.check()
 
     def _root(self) -> str:
         return root_address(self.root, "data.dataset.root")

@@ -6,7 +6,7 @@
 files, one by one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +21,7 @@ from side4video.data.annotations.fingerprint import fingerprint_of
 from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
 from side4video.data.annotations.splits import GroupSplitSpec, split_by_group
 from side4video.data.clip import Clip, Split
+from side4video.data.dataset_spec import DatasetSpec
 from side4video.data.storage import is_remote, resolve_inside, root_address
 
 
@@ -37,7 +38,7 @@ class NamedSplitsSpec(Spec):
 HuggingFaceSplitBy = Annotated[NamedSplitsSpec | GroupSplitSpec, Field(discriminator="kind")]
 
 
-class HuggingFaceSpec(Spec):
+class HuggingFaceSpec(DatasetSpec):
     """Videos with labels or captions in Arrow files."""
 
     kind: Literal["hugging-face"] = "hugging-face"
@@ -96,19 +97,6 @@ class HuggingFaceSpec(Spec):
     def flipped_classes(self) -> Mapping[int, int] | None:
         """Label of a flipped clip, by label; None if labels contain left or right and no mapping is known."""
         return flipped_labels(self.mirror, self.classes())
-
-    def check(self) -> None:
-        """Read all rows; no video is opened.
-
-        Raises:
-            InputError: As `clips` does.
-        """
-        self.clips("train")
-        self.clips("test")
-
-    def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:  # noqa: ARG002 - same for all sets
-        """The same as `check`: there is nothing to make."""
-        self.check()
 
     def _root(self) -> Path:
         address = expand(self.root, "data.dataset.root")

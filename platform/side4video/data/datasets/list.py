@@ -10,7 +10,7 @@ See `annotations/tables.py` for the forms of a table. A file that ends in `.json
 fields are the columns: `{"path": "a.mp4", "label": "waving", "start": 0.5, "split": "train"}`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -27,6 +27,7 @@ from side4video.data.annotations.json_files import read_json_rows
 from side4video.data.annotations.splits import ColumnSplitSpec, FileSplitSpec, SplitBy, mark_test_clips
 from side4video.data.annotations.tables import CLIPS, ColumnNamesSpec, Delimiter, Row, as_flag, as_span, read_rows
 from side4video.data.clip import Clip, Split
+from side4video.data.dataset_spec import DatasetSpec
 from side4video.data.decode.frame_folder import FramePattern
 from side4video.data.storage import resolve_inside, root_address
 
@@ -105,7 +106,7 @@ class DirectionLabelsSpec(Spec):
 TaskLabels = Annotated[GivenLabelsSpec | DirectionLabelsSpec, Field(discriminator="kind")]
 
 
-class ListSpec(Spec):
+class ListSpec(DatasetSpec):
     """Clips listed in a text, CSV or JSON Lines file."""
 
     kind: Literal["list"] = "list"
@@ -161,19 +162,6 @@ class ListSpec(Spec):
         if self.task_labels.kind == "direction":
             return {0: 0, 1: 1}
         return flipped_labels(self.mirror, classes)
-
-    def check(self) -> None:
-        """Read and check the list. No video is opened.
-
-        Raises:
-            InputError: A file is missing or wrong; file and line are named.
-        """
-        self.clips("train")
-        self.clips("test")
-
-    def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:  # noqa: ARG002 - same for all sets
-        """The same as `check`: there is nothing to make."""
-        self.check()
 
     def _annotations(self) -> Path:
         return _expand(self.annotations, "annotations")

@@ -18,9 +18,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from side4video.core.paths import home
-from side4video.core.spec import Spec
 from side4video.data.annotations.fingerprint import fingerprint_of
 from side4video.data.clip import Clip, Split
+from side4video.data.dataset_spec import DatasetSpec
 
 PAIRS = (
     ("left", "right"),
@@ -43,7 +43,7 @@ Motion = Literal["left", "up", "approach", "appear", "clockwise"]
 """A pair of classes, named by its forward class."""
 
 
-class MotionSpec(Spec):
+class MotionSpec(DatasetSpec):
     """Generated clips of textured objects that move over textured backgrounds.
 
     Each class is another one reversed in time.

@@ -5,19 +5,20 @@
 Clips, order, labels, captions, spans and splits are those of the data set that it was made from.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from side4video.core.errors import InputError
-from side4video.core.spec import PathText, Spec
+from side4video.core.spec import PathText
 from side4video.data.clip import Clip, Split
+from side4video.data.dataset_spec import DatasetSpec
 from side4video.data.manifest import Manifest, read_clips, read_manifest
 from side4video.data.storage import file_size, join_address, root_address
 
 
-class PackedSpec(Spec):
+class PackedSpec(DatasetSpec):
     """Tar shards with a manifest, as `side4video data pack` writes them."""
 
     kind: Literal["packed"] = "packed"
@@ -66,10 +67,6 @@ class PackedSpec(Spec):
                 raise InputError(
                     join_address(self._root(), shard.name), found, fix="copy it again, or pack the data set again"
                 )
-
-    def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:  # noqa: ARG002 - same for all sets
-        """The same as `check`: there is nothing to make."""
-        self.check()
 
     def _root(self) -> str:
         return root_address(self.root, "data.dataset.root")

@@ -24,11 +24,12 @@ from pydantic import Field
 
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
-from side4video.core.spec import PathText, Spec
+from side4video.core.spec import PathText
 from side4video.data.annotations.class_names import infer_classes, label_position, read_class_names
 from side4video.data.annotations.fingerprint import fingerprint_of
 from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
 from side4video.data.clip import Clip, Split
+from side4video.data.dataset_spec import DatasetSpec
 from side4video.data.storage import join_address, list_folder, read_bytes, root_address
 from side4video.data.tar_members import Member, is_hidden, list_members, split_member_name
 
@@ -50,7 +51,7 @@ class Sample:
     captions: tuple[str, ...]
 
 
-class WebdatasetSpec(Spec):
+class WebdatasetSpec(DatasetSpec):
     """Videos with labels or captions in uncompressed tar shards, as WebDataset writes them."""
 
     kind: Literal["webdataset"] = "webdataset"
@@ -109,15 +110,6 @@ class WebdatasetSpec(Spec):
     def flipped_classes(self) -> Mapping[int, int] | None:
         """Label of a flipped clip, by label; None if labels contain left or right and no mapping is known."""
         return flipped_labels(self.mirror, self.classes())
-
-    def check(self) -> None:
-        """Read the headers of all shards; no video is opened.
-
-        Raises:
-            InputError: As `clips` does.
-        """
-        self.clips("train")
-        self.clips("test")
 
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
         """The same as `check`, with progress for each shard: reading all headers takes a while."""

@@ -9,7 +9,7 @@ as the Side4Video authors' code (which counts frame files from 1; here indices c
 practice for Kinetics since I3D (Carreira and Zisserman, 2017, arXiv 1705.07750).
 """
 
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, PositiveInt
@@ -18,18 +18,6 @@ from side4video.core.spec import Spec
 
 Indices = np.ndarray
 """int64 `[frames]`."""
-
-
-class FrameSampling(Protocol):
-    """Interface of the members of the `Sampling` union."""
-
-    def train_indices(self, total: int, frames: int, rng: np.random.Generator) -> Indices:
-        """Frames for one training draw."""
-        ...
-
-    def test_indices(self, total: int, frames: int, *, clip: int = 0, clips: int = 1) -> Indices:
-        """Frames of temporal view `clip` of `clips`."""
-        ...
 
 
 def segment_train(total: int, frames: int, rng: np.random.Generator) -> Indices:

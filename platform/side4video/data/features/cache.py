@@ -244,10 +244,7 @@ class FeatureCache:
             return Builder(self.test, reader, key=lambda view, position: EvaluationKey(position, view), data=data)
         reader = TrainingReader(data, list(clips.train), positions=self._positions, mirrored=clips.mirrored or {})
         return Builder(
-            self.train,
-            reader,
-            key=lambda view, position: TrainingKey(view, self._positions[position]),
-            data=data,
+            self.train, reader, key=lambda view, position: TrainingKey(view, self._positions[position]), data=data
         )
 
     def _check_complete(self) -> None:

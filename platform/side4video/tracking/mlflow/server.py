@@ -37,7 +37,7 @@ STOP_SECONDS = 10.0
 
 _SETTINGS = {
     # Jobs evaluate language models; they would start a second process of 240 MB.
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"
 }
 
 
