@@ -1,7 +1,7 @@
 """Nested documents as flat mappings of dotted names to text."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -28,3 +28,19 @@ def below(flat: Mapping[str, str], path: str) -> dict[str, str]:
 def is_at_or_below(name: str, path: str) -> bool:
     """Whether a dotted name equals a path or is below it."""
     return name == path or name.startswith(f"{path}.")
+
+
+def short_names(paths: Iterable[str]) -> dict[str, str]:
+    """The last part of each dotted path, or as many parts as make it unique."""
+    unique = list(dict.fromkeys(paths))
+    names = {}
+    for path in unique:
+        words = path.removesuffix(".kind").split(".")
+        endings = [".".join(words[-count:]) for count in range(1, len(words) + 1)]
+        names[path] = next((name for name in endings if _is_unique(name, unique)), endings[-1])
+    return names
+
+
+def _is_unique(name: str, paths: Sequence[str]) -> bool:
+    ends = [path.removesuffix(".kind") for path in paths]
+    return sum(end == name or end.endswith(f".{name}") for end in ends) == 1

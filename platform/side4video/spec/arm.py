@@ -12,7 +12,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from side4video.core.dotted import dotted
+from side4video.core.dotted import dotted, short_names
 from side4video.core.errors import InputError
 from side4video.spec.comparable import incomparable_arms
 from side4video.spec.experiment import Experiment
@@ -254,22 +254,6 @@ def describe_overrides(overrides: Mapping[str, Any]) -> str:
     """Overrides as short text: `layers=4, dim=128`."""
     names = short_names(overrides)
     return ", ".join(f"{names[path]}={_format_value(value)}" for path, value in overrides.items()) or "the base"
-
-
-def short_names(paths: Iterable[str]) -> dict[str, str]:
-    """The last part of each dotted path, or as many parts as make it unique."""
-    unique = list(dict.fromkeys(paths))
-    names = {}
-    for path in unique:
-        words = path.removesuffix(".kind").split(".")
-        endings = [".".join(words[-count:]) for count in range(1, len(words) + 1)]
-        names[path] = next((name for name in endings if _is_unique(name, unique)), endings[-1])
-    return names
-
-
-def _is_unique(name: str, paths: Sequence[str]) -> bool:
-    ends = [path.removesuffix(".kind") for path in paths]
-    return sum(end == name or end.endswith(f".{name}") for end in ends) == 1
 
 
 def swept_values(rows: Sequence[Arm]) -> list[dict[str, Any]]:

@@ -196,7 +196,7 @@ def test_an_unknown_run_is_said(command, runs, tmp_path):
 
 @pytest.mark.parametrize("command", ["pareto", "coordinates"])
 def test_a_run_is_no_sweep(command, runs, tmp_path):
-    assert "the run mine is no sweep's" in complaint(tmp_path, command, "mine")
+    assert "the run mine is not of a sweep" in complaint(tmp_path, command, "mine")
 
 
 def test_a_run_without_predictions_times_or_curves_is_said(runs, tmp_path):

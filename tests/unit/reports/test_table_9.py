@@ -160,7 +160,7 @@ def test_a_sweep_is_reported_again_and_a_run_is_no_sweep(store, tmp_path):
     assert done.exit_code == 0, done.output
     assert "narrow attention" in done.stdout
     store.start_run(name="a run", key="k")
-    with pytest.raises(InputError, match="the run a run is no sweep's · allowed: ablations"):
+    with pytest.raises(InputError, match="the run a run is not of a sweep · allowed: ablations"):
         CliRunner().invoke(report, ["sweep", "a run"], catch_exceptions=False)
 
 

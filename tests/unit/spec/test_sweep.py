@@ -7,6 +7,7 @@ import re
 import pytest
 import yaml
 
+from side4video.core.dotted import short_names
 from side4video.core.errors import InputError
 from side4video.spec import arm as module
 from side4video.spec.arm import (
@@ -16,7 +17,6 @@ from side4video.spec.arm import (
     is_sweep,
     load_sweep,
     merge_duplicates,
-    short_names,
     swept_values,
 )
 from side4video.spec.experiment import Experiment

@@ -66,7 +66,7 @@ def _find_arms(store: "MLflowStore", sweep: str) -> tuple[str, str]:
 
     run = store.find(sweep)
     if SWEEP_TAG not in run.tags:
-        raise InputError("--sweep", f"run {run.run_id[:8]} ({run.name}) is no sweep's", fix="give a sweep's name")
+        raise InputError("--sweep", f"run {run.run_id[:8]} ({run.name}) is not of a sweep", fix="give a sweep's name")
     key = run.tags[SWEEP_TAG]
     home = MLflowStore(store.uri, store.experiment_name(run.experiment_id))
     arms = list(children_of(home, key).values())
