@@ -10,7 +10,7 @@ A fence says its language. A comment in front of it may say more, in parts divid
     <!-- block: shown WHY -->               text or code that nobody runs, for this reason
 
 And one for the whole page, at its top: `<!-- page: long -->` (it takes more than seconds), `own-package` (what it does
-to the package, it does to a copy).
+to the package, it does to a copy), `own-command` (its commands have words that only the copy knows).
 """
 
 import re
@@ -20,7 +20,7 @@ from pathlib import Path
 
 LANGUAGES = {"yaml", "python", "console", "bash", "text", "diff"}
 MARKS = {"file", "fragment", "not-run", "exit", "printed", "shown"}
-PAGE_MARKS = {"long", "own-package"}
+PAGE_MARKS = {"long", "own-command", "own-package"}
 NEED_A_VALUE = MARKS - {"printed"}
 
 _FENCE = re.compile(r"^(?P<ticks>`{3,}|~{3,}|:{3,})(?P<word>[^\n`]*)$")
