@@ -122,7 +122,7 @@ def test_page_table_and_broken_videos(finished, folder, tmp_path):
     assert "broken.mkv: it is a text file" in done.stderr
     text = page.read_text(encoding="utf-8")
     assert text.count("data:image/jpeg") == 3 * 4
-    assert text.count("class=closest") == 3
+    assert text.count('class="closest"') == 3
     assert "http" not in text.replace("http-equiv", "")
     assert "<b>" not in text
 

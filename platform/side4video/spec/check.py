@@ -82,7 +82,8 @@ def check_files(spec: Experiment) -> None:
     if spec.task.kind == "retrieval":
         _check_captions(spec)
         return
-    if spec.task.classifier.kind == "text" and all(name.isdecimal() for name in dataset.classes()):
+    has_texts = spec.task.kind == "recognition" and spec.task.classifier.kind == "text"
+    if has_texts and all(name.isdecimal() for name in dataset.classes()):
         raise InputError(
             "task.classifier",
             "texts, and the classes have numbers for names, of which a text tower makes nothing",
