@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -101,12 +102,19 @@ def write_runs(place: Place, undisturbed: Place, documents: dict[str, Any], expe
 
 def kill(place: Place, arguments: list[str], pattern: str, step: int) -> None:
     """Begin a command; end it (SIGKILL) when a checkpoint of this step or a later one lies there alone."""
+
+    def is_reached() -> bool:
+        found = sorted(place.home.glob(f"runs/{pattern}"))
+        return len(found) == 1 and found[0].name.removeprefix("checkpoint-") >= f"{step:012d}"
+
+    kill_when(place, arguments, is_reached)
+
+
+def kill_when(place: Place, arguments: list[str], is_reached: Callable[[], bool]) -> None:
+    """Begin a command, and end it (SIGKILL) as soon as a state is reached."""
     process = subprocess.Popen([COMMAND, *arguments], env=place.environment, cwd=place.work, stderr=subprocess.DEVNULL)
     try:
-        while True:
-            found = sorted(place.home.glob(f"runs/{pattern}"))
-            if len(found) == 1 and found[0].name.removeprefix("checkpoint-") >= f"{step:012d}":
-                break
+        while not is_reached():
             if process.poll() is not None:
                 sys.exit(f"{arguments} ended before it could be killed")
             time.sleep(0.002)
@@ -137,22 +145,15 @@ def arm_end(arm: dict[str, Any]) -> list[Any]:
 
 def kill_in_second_pack(place: Place, name: str) -> None:
     """A first pack is at its end; then the first checkpoints of another one come."""
-    folder = place.home / "runs"
-    arguments = ["sweep", f"sweep-{name}.yaml", "--local"]
-    process = subprocess.Popen([COMMAND, *arguments], env=place.environment, cwd=place.work, stderr=subprocess.DEVNULL)
-    try:
-        while True:
-            packs = {file.parent.parent for file in folder.glob(f"sweep-{name}-*/*/checkpoint-*/checkpoint.json")}
-            whole = [len(list(pack.iterdir())) == 1 for pack in packs]
-            newest = sorted(each.name for pack in packs for each in pack.glob("checkpoint-*"))
-            if len(packs) == 2 and all(whole) and newest[0] >= f"checkpoint-{KILLED_AFTER_STEP:012d}":
-                break
-            if process.poll() is not None:
-                sys.exit(f"{arguments} ended before it could be killed")
-            time.sleep(0.002)
-    finally:
-        process.kill()
-        process.wait()
+
+    def is_reached() -> bool:
+        files = (place.home / "runs").glob(f"sweep-{name}-*/*/checkpoint-*/checkpoint.json")
+        packs = {file.parent.parent for file in files}
+        whole = [len(list(pack.iterdir())) == 1 for pack in packs]
+        newest = sorted(each.name for pack in packs for each in pack.glob("checkpoint-*"))
+        return len(packs) == 2 and all(whole) and newest[0] >= f"checkpoint-{KILLED_AFTER_STEP:012d}"
+
+    kill_when(place, ["sweep", f"sweep-{name}.yaml", "--local"], is_reached)
 
 
 # ---- what is given away

@@ -5,29 +5,17 @@ from collections.abc import Collection
 from typing import Any, Protocol
 
 from side4video.core.progress import SILENT, Progress
-from side4video.engine.callbacks import EpochInfo, StepInfo
+from side4video.engine.callbacks import Callback, EpochInfo, StepInfo
 
 SMOOTHING = 0.9
 """Decay of the moving average of a step's seconds."""
 
 
-class TrainingProgress(Protocol):
+class TrainingProgress(Progress, Callback, Protocol):
     """A `Progress` that is also a callback of the training loop."""
-
-    def report(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
-        """See `Progress`."""
-        ...
 
     def begin(self, steps: int, first_step: int) -> None:
         """Called before the first step."""
-        ...
-
-    def after_step(self, info: StepInfo) -> None:
-        """Called after each step."""
-        ...
-
-    def after_epoch(self, info: EpochInfo) -> Collection[str]:
-        """Called after each epoch."""
         ...
 
     def end(self) -> None:

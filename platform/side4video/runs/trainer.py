@@ -95,10 +95,49 @@ class LocalTrainer:
         progress: Progress,
         resume_from: Sequence[Path] = (),
     ) -> Trained:
-        """See `Trainer`; `resume_from` are checkpoints elsewhere, used if the folder has none."""
-        return train_in_process(
-            experiments, pack_logger, checkpoint_folder=checkpoint_folder, progress=progress, resume_from=resume_from
-        )
+        """See `Trainer`. If the folder has no checkpoint, it resumes from `resume_from`, newest first.
+
+        Raises:
+            InputError: If there is no GPU but the spec needs one, or `checkpoint_folder` is a URI.
+            Interrupted: If this process was asked to stop, after it has saved a checkpoint.
+        """
+        from side4video.engine.checkpoint import checkpoints_in, keep_checkpoint
+        from side4video.engine.epoch_callback import Report
+        from side4video.engine.preemption import StopRequest
+        from side4video.engine.progress import StepProgress
+        from side4video.engine.resume import checkpoint_source
+        from side4video.run import RunContext, run
+
+        cluster = next(iter(experiments.values())).cluster
+        process = _only_process(cluster, checkpoint_folder)
+        folder = Path(checkpoint_folder)
+
+        def store(report: Report) -> None:
+            if report.checkpoint is not None:
+                keep_checkpoint(
+                    report.checkpoint, folder, step=report.next_step, max_checkpoints=cluster.keep_checkpoints
+                )
+            pack_logger.log(report.metrics, report.notes)
+
+        def on_fatal(reason: str) -> None:
+            print(f"error: {reason}", file=sys.stderr, flush=True)  # noqa: T201 - the process is about to end
+            pack_logger.fail(reason)
+
+        sources = [checkpoint_source(each) for each in (*checkpoints_in(folder), *resume_from)]
+        with temporary_folder() as scratch:
+            results = run(
+                experiments,
+                RunContext(
+                    process,
+                    scratch,
+                    store,
+                    sources,
+                    StepProgress(progress),
+                    stop_request=lambda: StopRequest.LEAVE if signals.stop_requested() else StopRequest.NOTHING,
+                    on_fatal=on_fatal,
+                ),
+            )
+        return {name: asdict(result) for name, result in results.items()}, next(iter(checkpoints_in(folder)), None)
 
     def train_packs(
         self,
@@ -119,63 +158,6 @@ class LocalTrainer:
                 )
 
             sweep_run.train(pack, train)
-
-
-def train_in_process(
-    experiments: Mapping[str, Experiment],
-    pack_logger: PackLogger,
-    *,
-    checkpoint_folder: str,
-    progress: Progress,
-    resume_from: Sequence[Path] = (),
-) -> Trained:
-    """Train the experiments as one pack in this process.
-
-    It resumes from the newest checkpoint in `checkpoint_folder`, or, if the folder has none, from `resume_from`, newest
-    first.
-
-    Returns:
-        The result of each student, and the folder of the last checkpoint.
-
-    Raises:
-        InputError: If there is no GPU but the spec needs one, or `checkpoint_folder` is a URI.
-        Interrupted: If this process was asked to stop, after it has saved a checkpoint.
-    """
-    from side4video.engine.checkpoint import checkpoints_in, keep_checkpoint
-    from side4video.engine.epoch_callback import Report
-    from side4video.engine.preemption import StopRequest
-    from side4video.engine.progress import StepProgress
-    from side4video.engine.resume import checkpoint_source
-    from side4video.run import RunContext, run
-
-    cluster = next(iter(experiments.values())).cluster
-    process = _only_process(cluster, checkpoint_folder)
-    folder = Path(checkpoint_folder)
-
-    def store(report: Report) -> None:
-        if report.checkpoint is not None:
-            keep_checkpoint(report.checkpoint, folder, step=report.next_step, max_checkpoints=cluster.keep_checkpoints)
-        pack_logger.log(report.metrics, report.notes)
-
-    def on_fatal(reason: str) -> None:
-        print(f"error: {reason}", file=sys.stderr, flush=True)  # noqa: T201 - the process is about to end
-        pack_logger.fail(reason)
-
-    sources = [checkpoint_source(each) for each in (*checkpoints_in(folder), *resume_from)]
-    with temporary_folder() as scratch:
-        results = run(
-            experiments,
-            RunContext(
-                process,
-                scratch,
-                store,
-                sources,
-                StepProgress(progress),
-                stop_request=lambda: StopRequest.LEAVE if signals.stop_requested() else StopRequest.NOTHING,
-                on_fatal=on_fatal,
-            ),
-        )
-    return {name: asdict(result) for name, result in results.items()}, next(iter(checkpoints_in(folder)), None)
 
 
 def _only_process(cluster: ClusterSpec, checkpoint_folder: str) -> Any:

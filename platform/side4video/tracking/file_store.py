@@ -18,7 +18,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -78,7 +78,7 @@ class FileStore:
         """See `RunLogger`."""
         self.prepare()
         all_tags = {**(tags or {}), KEY_TAG: key, **({PARENT_TAG: parent} if parent else {})}
-        with FileLock(self.folder / self.experiment / ".lock"):
+        with _locked(self.folder / self.experiment):
             known = self.runs(tags={KEY_TAG: key}) if resume else []
             run_id = next((run.run_id for run in known if reopen_finished or run.status != "FINISHED"), "")
             started = {"status": "RUNNING", "time_ms": _now()}
@@ -94,8 +94,9 @@ class FileStore:
 
     def log(self, run_id: str, metrics: Sequence[Metric]) -> None:
         """See `RunLogger`."""
-        file = self._run_folder(run_id) / METRICS
-        with self._lock(run_id):
+        folder = self._run_folder(run_id)
+        file = folder / METRICS
+        with _locked(folder):
             if run_id not in self._stored:
                 self._stored[run_id] = {(each.key, each.step) for each in _read_metrics(file)}
             rows = []
@@ -108,7 +109,7 @@ class FileStore:
 
     def log_params(self, run_id: str, document: Mapping[str, Any]) -> None:
         """See `RunLogger`."""
-        known = self.get(run_id).params
+        known = _read_run(self._run_folder(run_id)).params
         new = {name: value for name, value in dotted(redact(document)).items() if name not in known}
         if new:
             self._append(run_id, {"params": new})
@@ -149,25 +150,7 @@ class FileStore:
 
     def get(self, run_id: str) -> StoredRun:
         """See `RunStore`."""
-        folder = self._run_folder(run_id)
-        name, status, start_ms, end_ms = "", "RUNNING", 0, 0
-        tags: dict[str, str] = {}
-        params: dict[str, str] = {}
-        for event in _read_events(folder / EVENTS):
-            name = event.get("name", name)
-            tags |= event.get("tags", {})
-            params = event.get("params", {}) | params
-            if "status" in event:
-                status = event["status"]
-                start_ms = start_ms or event["time_ms"]
-                end_ms = 0 if status == "RUNNING" else event["time_ms"]
-        latest: dict[str, Metric] = {}
-        for each in _read_metrics(folder / METRICS):
-            if each.key not in latest or each.step >= latest[each.key].step:
-                latest[each.key] = each
-        metrics = {key: each.value for key, each in latest.items()}
-        where, experiment = str(folder / ARTIFACTS), folder.parent.name
-        return StoredRun(run_id, name, status, params, metrics, tags, where, experiment, start_ms, end_ms)
+        return _with_metrics(_read_run(self._run_folder(run_id)))
 
     def runs(
         self,
@@ -183,13 +166,14 @@ class FileStore:
         folders = self.folder.glob(f"{'*' if all_experiments else self.experiment}/*/{EVENTS}")
         found = [
             run
-            for run in (self.get(file.parent.name) for file in folders)
+            for run in (_read_run(file.parent) for file in folders)
             if name in ("", run.name)
             and status in ("", run.status)
             and all(run.tags.get(tag) == value for tag, value in (tags or {}).items())
             and all(run.tags.get(tag) for tag in with_tags)
         ]
-        return sorted(found, key=lambda run: run.start_ms, reverse=True)[:limit]
+        newest = sorted(found, key=lambda run: run.start_ms, reverse=True)[:limit]
+        return [_with_metrics(run) for run in newest]
 
     def find(self, name_or_id: str) -> StoredRun:
         """See `RunStore`."""
@@ -235,14 +219,40 @@ class FileStore:
     def _artifact(self, run_id: str, name: str) -> Path:
         return self._run_folder(run_id) / ARTIFACTS / name.strip("/")
 
-    @contextmanager
-    def _lock(self, run_id: str) -> Iterator[None]:
-        with FileLock(self._run_folder(run_id) / ".lock"):
-            yield
-
     def _append(self, run_id: str, event: Mapping[str, Any]) -> None:
-        with self._lock(run_id):
-            _append_text(self._run_folder(run_id) / EVENTS, json.dumps(event, ensure_ascii=False) + "\n")
+        folder = self._run_folder(run_id)
+        with _locked(folder):
+            _append_text(folder / EVENTS, json.dumps(event, ensure_ascii=False) + "\n")
+
+
+def _locked(folder: Path) -> FileLock:
+    return FileLock(folder / ".lock")
+
+
+def _read_run(folder: Path) -> StoredRun:
+    """A run without its metrics, whose file is much longer."""
+    name, status, start_ms, end_ms = "", "RUNNING", 0, 0
+    tags: dict[str, str] = {}
+    params: dict[str, str] = {}
+    for event in _read_events(folder / EVENTS):
+        name = event.get("name", name)
+        tags |= event.get("tags", {})
+        params = event.get("params", {}) | params
+        if "status" in event:
+            status = event["status"]
+            start_ms = start_ms or event["time_ms"]
+            end_ms = 0 if status == "RUNNING" else event["time_ms"]
+    where, experiment = str(folder / ARTIFACTS), folder.parent.name
+    return StoredRun(folder.name, name, status, params, {}, tags, where, experiment, start_ms, end_ms)
+
+
+def _with_metrics(run: StoredRun) -> StoredRun:
+    """The run with the newest value of each metric."""
+    latest: dict[str, Metric] = {}
+    for each in _read_metrics(Path(run.artifact_uri).parent / METRICS):
+        if each.key not in latest or each.step >= latest[each.key].step:
+            latest[each.key] = each
+    return replace(run, metrics={key: each.value for key, each in latest.items()})
 
 
 def _now() -> int:
