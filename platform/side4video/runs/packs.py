@@ -85,7 +85,8 @@ class SweepRun:
         return states
 
     def _open_pack_logger(self, pack: PlannedPack) -> PackLogger:
-        fixed = [arm for arm in self.sweep.arms if arm.key not in {each.key for each in pack.arms}]
+        packed = {arm.key for arm in pack.arms}
+        fixed = [arm for arm in self.sweep.arms if arm.key not in packed]
         swept = swept_by_arm(pack.arms, fixed)
         arm_runs = {
             arm.short_key: self.sweep_logger.arm_run_info(

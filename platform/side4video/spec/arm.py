@@ -100,7 +100,7 @@ class Sweep:
     rows: tuple[Arm, ...]
     """All rows with all seeds, in the order of the document; empty for Optuna."""
 
-    @property
+    @cached_property
     def arms(self) -> tuple[Arm, ...]:
         """The distinct experiments, in the order of the document, each with its duplicates."""
         return merge_duplicates(self.rows)

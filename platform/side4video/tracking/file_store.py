@@ -29,12 +29,10 @@ from side4video.core.errors import InputError
 from side4video.core.metric import Metric
 from side4video.tracking.mlflow.compat import PARENT_TAG
 from side4video.tracking.redaction import redact
-from side4video.tracking.run_store import Status, StoredRun
+from side4video.tracking.run_store import MIN_PREFIX, Status, StoredRun
 from side4video.tracking.tags import KEY_TAG
 
 EVENTS, METRICS, ARTIFACTS = "run.jsonl", "metrics.csv", "artifacts"
-MIN_PREFIX = 4
-"""Minimum characters of the start of an id."""
 
 
 class FileStore:

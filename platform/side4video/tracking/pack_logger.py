@@ -147,11 +147,11 @@ def open_pack_logger(
         )
         store.log_json(run_id, spec.resolved(), "spec.json")
         store.log_json(run_id, dict(plans[name]), "plan.json")
+        pack_predicted = arm_run.predicted if arm_run else {}
         predicted = [Metric.now(key, plans[name][field], 0) for field, key in PREDICTED.items()]
-        predicted += [Metric.now(key, value, 0) for key, value in (arm_run.predicted if arm_run else {}).items()]
+        predicted += [Metric.now(key, value, 0) for key, value in pack_predicted.items()]
         store.log(run_id, predicted)
         run_ids[name] = run_id
-        pack_predicted = arm_run.predicted if arm_run else {}
         about[name] = RunSummary.of(
             spec, plans[name], protocol=_protocol(spec), pack_predicted=pack_predicted, command=command
         )

@@ -9,6 +9,8 @@ from side4video.core.metric import Metric
 from side4video.tracking.tags import SWEEP_TAG
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
+MIN_PREFIX = 4
+"""Minimum characters of the start of an id that finds a run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from side4video.core.errors import InputError
-from side4video.tracking.run_store import StoredRun
+from side4video.tracking.run_store import MIN_PREFIX, StoredRun
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
 PAGE_SIZE = 1000
 """Runs per request."""
-
-MIN_PREFIX = 4
-"""Minimum characters of the start of an id."""
 
 
 def stored_run(run: "Run") -> StoredRun:
