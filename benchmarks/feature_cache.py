@@ -95,9 +95,7 @@ def prepare(arguments: argparse.Namespace, folder: str) -> Bench:
     pack = bench.build_pack(spec, torch.device("cpu"))
     tower = pack.features.args[0]  # type: ignore[attr-defined]  # the pass is a partial on the tower
     reads = pack.students[0].reads
-    layouts = entry_layouts(
-        tower.shape, reads, frames=spec.data.frames, dtype=tower.dtype, keeps_eight_bits=tower.keeps_eight_bits
-    )
+    layouts = entry_layouts(tower.shape, reads, frames=spec.data.frames, dtype=tower.dtype, keeps_int8=tower.keeps_int8)
     source = spec.data.dataset
     found = Clips(source.clips("train"), source.clips("test"), source.flipped_classes(), source.fingerprint())
     kept = CachedFeaturesSpec(views=1, folder=folder, shard_clips=8)

@@ -200,7 +200,7 @@ def seconds_of(call: Callable[[], object], device: torch.device) -> float:
 
 def own_part(student: Student, features: FrozenFeatures, labels_B: Tensor) -> None:
     """What a step takes of one student, the features being there."""
-    student.accumulate(features, labels_B, clips=len(labels_B), synchronise=True, draw=1)
+    student.accumulate(features, labels_B, clips=len(labels_B), synchronize=True, draw=1)
     rate = learning_rate_at(1, student.spec, steps=SCHEDULE.steps, steps_per_epoch=SCHEDULE.steps_per_epoch)
     student.update(rate)
 

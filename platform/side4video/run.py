@@ -42,7 +42,7 @@ from side4video.models.frozen_features import (
     request_of,
     to_entries,
 )
-from side4video.models.layers.norm import synchronise_norms
+from side4video.models.layers.norm import synchronize_norms
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.load import TowerWeights
 from side4video.spec.check import check_pack
@@ -193,7 +193,7 @@ def build_student(name: str, spec: Experiment, process: ProcessGroup, tower: Fro
     with seeded(derive_seed(spec.seed, "initial weights")):
         task, module = spec.task.assemble(context)
     if spec.cluster.sync_batch_norm and process.world > 1:
-        synchronise_norms(module)
+        synchronize_norms(module)
     return Student(
         name=name, module=module, task=task, spec=spec.optimization, seed=spec.seed, reads=spec.reads, process=process
     )
@@ -260,7 +260,7 @@ class _CachedFeatures:
             "every": reads.every,
         }
         layouts = entry_layouts(
-            tower.shape, reads, frames=spec.data.frames, dtype=tower.dtype, keeps_eight_bits=tower.keeps_eight_bits
+            tower.shape, reads, frames=spec.data.frames, dtype=tower.dtype, keeps_int8=tower.keeps_int8
         )
         is_cuda = tower.device.type == "cuda"
         cache = FeatureCache(spec.features, spec.data, clips, tower=tower_identity, layouts=layouts, is_pinned=is_cuda)

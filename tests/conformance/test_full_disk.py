@@ -125,5 +125,5 @@ def test_twin_that_writes_in_place(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         checkpoints._write(tmp_path / "checkpoint", {"a": other}, {"next_step": 2}, None)
     monkeypatch.undo()
-    with pytest.raises(checkpoints.DamagedCheckpointError):
+    with pytest.raises(checkpoints.CorruptedCheckpointError):
         read_state(tmp_path / "checkpoint")

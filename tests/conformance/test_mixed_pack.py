@@ -75,7 +75,7 @@ def test_twin_whose_students_draw_shares_of_their_own(clips, monkeypatch):
 
     def drawn(self, batch):
         if batch.mixture is not None:
-            batch.mixture = Mixture(batch.mixture.partners_B, torch.rand(len(batch)))
+            batch.mixture = Mixture(batch.mixture.other_labels_B, torch.rand(len(batch)))
         return targets(self, batch)
 
     monkeypatch.setattr(Classification, "targets", drawn)

@@ -102,7 +102,7 @@ def test_all_diverged_is_an_error():
 
 
 def test_twin_with_a_shared_random_stream(monkeypatch):
-    def accumulate(self, features, labels, *, clips, synchronise, draw, is_last):
+    def accumulate(self, features, labels, *, clips, synchronize, draw, is_last):
         outputs = self.replica(features)  # dropout draws from the process's generator
         loss = self.task.loss(outputs, labels)
         (loss / clips).backward()

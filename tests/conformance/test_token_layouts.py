@@ -170,9 +170,7 @@ def test_a_map_has_the_patches_alone(kind):
 @pytest.mark.parametrize("kind", families.LAYOUTS)
 def test_a_cache_of_features_has_all_tokens(kind):
     shape = toys.toy_tower(family=kind).shape
-    layouts = entry_layouts(
-        shape, request(METHODS["attentive"], kind), frames=4, dtype=torch.float32, keeps_eight_bits=False
-    )
+    layouts = entry_layouts(shape, request(METHODS["attentive"], kind), frames=4, dtype=torch.float32, keeps_int8=False)
     assert layouts["tokens-3"]["tokens-3"].shape == (4, 4 + families.LAYOUTS[kind].prefix_tokens, 32)
     assert shape.identity()["prefix_tokens"] == families.LAYOUTS[kind].prefix_tokens
     assert "prefix_tokens" not in toys.toy_tower().shape.identity()

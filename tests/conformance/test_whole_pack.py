@@ -98,7 +98,7 @@ def cost(count, *, releases_graphs=True):
         losses = []
         for student in members:
             if releases_graphs:
-                student.accumulate(features, batch.labels_B, clips=len(batch), synchronise=True, draw=0)
+                student.accumulate(features, batch.labels_B, clips=len(batch), synchronize=True, draw=0)
             else:
                 losses.append(student.task.loss(student.module(features), batch.labels_B))
         if losses:

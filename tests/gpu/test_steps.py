@@ -41,7 +41,7 @@ def gradients(case, device, precision):
     student.scaler = torch.amp.GradScaler(process.device.type, init_scale=256.0, enabled=precision == "fp16")
     pack, batch = Pack(functools.partial(features_of_batch, tower), [student]), toys.make_batch(0).to(device)
     features = pack.features_for([student], batch)
-    loss = student.accumulate(features, batch.labels_B, clips=len(batch), synchronise=True, draw=0)
+    loss = student.accumulate(features, batch.labels_B, clips=len(batch), synchronize=True, draw=0)
     scale = student.scaler.get_scale()
     found = [
         parameter.grad.flatten() / scale for parameter in student.module.parameters() if parameter.grad is not None

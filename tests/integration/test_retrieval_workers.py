@@ -165,7 +165,7 @@ for method, matching in CASES:
         batch = retrieval_toys.make_clips(0, captions=[1] * len(video))
         batch.video_BTCHW, batch.captions = video, captions
         features = toys.make_pack(student).features_for([student], batch)
-        found = student.accumulate(features, student.task.targets(batch), clips=clips, synchronise=True, draw=0)
+        found = student.accumulate(features, student.task.targets(batch), clips=clips, synchronize=True, draw=0)
         answers[f"{method} {matching} {twin}"] = {
             "loss": found / len(video),
             "gradients": {

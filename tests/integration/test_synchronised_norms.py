@@ -22,7 +22,7 @@ import toys
 from oracle import perturb
 from side4video.engine.pack import MockBatch
 from side4video.engine.process_group import ProcessGroup
-from side4video.models.layers.norm import synchronise_norms
+from side4video.models.layers.norm import synchronize_norms
 from side4video.models.methods.side4video import Side4VideoSpec
 
 rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
@@ -43,11 +43,11 @@ for preset in ("paper", "authors-eva"):
                 perturb(student.module, seed=3)
             student.module.head[0].p = 0.0
             if synchronised and world > 1:
-                synchronise_norms(student.module)
+                synchronize_norms(student.module)
             features = toys.make_pack(student).features_for([student], MockBatch(whole.video_BTCHW[mine]))
             outputs = []
             student.module.register_forward_hook(lambda module, inputs, output: outputs.append(output.detach()))
-            student.accumulate(features, whole.labels_B[mine], clips=8, synchronise=True, draw=0)
+            student.accumulate(features, whole.labels_B[mine], clips=8, synchronize=True, draw=0)
             answers[f"{preset} {recompute} {synchronised}"] = {
                 "outputs": outputs[0],
                 "gradients": {name: parameter.grad for name, parameter in student.module.named_parameters()},

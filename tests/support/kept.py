@@ -39,9 +39,7 @@ def open_cache(folder, *, reads=READS, tower=None, section=None, clips=None, **f
     """A cache in a folder; `fields` are those of its document."""
     tower, section = tower or toys.toy_tower(), section or data()
     spec = CachedFeaturesSpec(**{"views": 2, "folder": str(folder), "shard_clips": 8, **fields})
-    layouts = entry_layouts(
-        tower.shape, reads, frames=section.frames, dtype=tower.dtype, keeps_eight_bits=tower.keeps_eight_bits
-    )
+    layouts = entry_layouts(tower.shape, reads, frames=section.frames, dtype=tower.dtype, keeps_int8=tower.keeps_int8)
     made_of = {"weights": tower.fingerprint(), "shape": tower.shape.identity(), "every": reads.every}
     return FeatureCache(spec, section, clips or clips_of(section), tower=made_of, layouts=layouts)
 

@@ -75,9 +75,7 @@ def _stand(spec: Experiment, module: StudentModule, ledger: MemoryTracker) -> No
 def _features(spec, tower, video, reads):
     if spec.features.kind == "computed":
         return frozen_features(tower, video, reads)
-    layouts = entry_layouts(
-        tower.shape, reads, frames=spec.data.frames, dtype=tower.dtype, keeps_eight_bits=tower.keeps_eight_bits
-    )
+    layouts = entry_layouts(tower.shape, reads, frames=spec.data.frames, dtype=tower.dtype, keeps_int8=tower.keeps_int8)
     return from_entries(tower, video, empty_entries(layouts, len(video), video.device), reads=reads)
 
 

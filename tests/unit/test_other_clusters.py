@@ -149,20 +149,21 @@ def test_the_job_runs_what_the_command_takes():
 
 STUBS = {
     "scontrol": "echo node-a; echo node-b; echo node-c",
-    "python": "echo 3",
+    # As Ray does, it counts the nodes that have started.
+    "python": 'sleep 0.1; grep -c "ray start" "$CALLS"',
     "side4video": """
 echo "side4video $* RAY_ADDRESS=$RAY_ADDRESS RAY_AUTH_MODE=$RAY_AUTH_MODE" >> "$CALLS"
 [ -z "${LONG:-}" ] || {
-  sleep 30 & child=$!
-  trap 'echo saved >> "$CALLS"; kill $child; exit 143' TERM
-  kill -TERM "$PPID"; wait
+  trap 'echo saved >> "$CALLS"; exit 143' TERM
+  kill -TERM "$PPID"
+  while :; do sleep 0.1; done
 }
 exit ${CODE:-0}""",
     "srun": """
 while [ "${1#-}" != "$1" ]; do case $1 in -w) node=$2; shift 2;; *) shift;; esac; done
 if [ "$1" = hostname ]; then echo 10.0.0.7 10.1.0.7; exit; fi
 echo "$node $*" >> "$CALLS"
-sleep 60 & child=$!; trap 'kill $child; exit' TERM; wait $child""",
+exec sleep 60 > /dev/null 2>&1""",
 }
 
 

@@ -129,30 +129,30 @@ def store(tmp_path, monkeypatch):
 def test_servers_listen_on_loopback_unless_told(command):
     from importlib import import_module
 
-    from side4video.core.network import is_loopback
+    from side4video.core.network import is_localhost
 
     found = getattr(import_module(f"side4video.apps.mlflow_ui.{command}"), command)
     (host,) = [option for option in found.params if option.name == "host"]
-    assert is_loopback(host.default)
+    assert is_localhost(host.default)
 
 
 def test_the_tracking_server_itself_does(store):
-    from side4video.core.network import is_loopback
+    from side4video.core.network import is_localhost
     from side4video.tracking.mlflow.server import TrackingServer
 
-    assert is_loopback(TrackingServer(store).host)
+    assert is_localhost(TrackingServer(store).host)
 
 
 def test_rays_dashboard_here_is_on_loopback(monkeypatch):
     import ray
 
-    from side4video.core.network import is_loopback
+    from side4video.core.network import is_localhost
     from side4video.distributed.cluster import _connect
 
     asked = {}
     monkeypatch.setattr(ray, "init", lambda **options: asked.update(options))
     _connect(ray, "local")
-    assert is_loopback(asked["dashboard_host"])
+    assert is_localhost(asked["dashboard_host"])
 
 
 # ---- secrets

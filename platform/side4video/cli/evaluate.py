@@ -13,7 +13,7 @@ from rich.table import Table
 
 from side4video.core.dotted import dotted
 from side4video.runs.stored_run import fetch_weights, find_finished
-from side4video.spec.check import check_agreement
+from side4video.spec.check import check_consistency
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import SpecError
 from side4video.spec.protocol import ComparedResult, Difference, comparison_errors, find_differences
@@ -56,7 +56,7 @@ def evaluate(
     store = store_at(uri).prepare()
     with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
         chosen = [_choose(store, run, Path(scratch) / str(n), overrides, weights) for n, run in enumerate(runs)]
-        check_agreement({f"run {each.run_id[:8]}": each.spec for each in chosen}, ("backbone", "data", "evaluation"))
+        check_consistency({f"run {each.run_id[:8]}": each.spec for each in chosen}, ("backbone", "data", "evaluation"))
         notes = _check_comparable(chosen)
         base = chosen[0].spec
         device = "cuda" if base.cluster.gpus_per_worker and torch.cuda.is_available() else "cpu"

@@ -103,7 +103,7 @@ def data_efficiency(names: tuple[str, ...], metric: str, anyway: tuple[str, ...]
 
     store = _store()
     runs = {run.run_id: run for name in names for run in _all_runs(store, name)}
-    drawn = metric or _headline(list(runs.values()))
+    drawn = metric or _title(list(runs.values()))
     lines, notes = efficiency_lines(list(runs.values()), metric=drawn, anyway=anyway)
     _deliver(data_efficiency_figure(lines, metric=drawn, notes=notes), out, as_json=as_json)
 
@@ -130,14 +130,14 @@ def per_class(run: str, against: str, worst: int | None, anyway: tuple[str, ...]
     Figure 5 itself is `--against zero-shot --worst 10`.
     """
     from side4video.reports.comparable import as_compared, check_runs
-    from side4video.reports.figures.per_class import class_gains, per_class_figure
+    from side4video.reports.figures.per_class import class_differences, per_class_figure
     from side4video.reports.figures.predictions import read_predictions, zero_shot_run
 
     store = _store()
     own = store.find(run)
     predictions = read_predictions(store, own)
     if not against:
-        gains = class_gains(_called(own), predictions)
+        differences = class_differences(_called(own), predictions)
     else:
         other = zero_shot_run(store, own) if against == "zero-shot" else store.find(against)
         theirs = read_predictions(store, other)
@@ -145,8 +145,8 @@ def per_class(run: str, against: str, worst: int | None, anyway: tuple[str, ...]
         check_runs(
             [as_compared(own), as_compared(other)], where="per-class", metrics=("eval/top1",), anyway=anyway, fix=fix
         )
-        gains = class_gains(_called(own), predictions, _called(other), theirs)
-    _deliver(per_class_figure(gains, worst=worst or 0), out, as_json=as_json)
+        differences = class_differences(_called(own), predictions, _called(other), theirs)
+    _deliver(per_class_figure(differences, worst=worst or 0), out, as_json=as_json)
 
 
 @figure.command(short_help="Learning curves: loss and metrics against epochs, the best one marked.")
@@ -252,7 +252,7 @@ def _all_runs(store: "RunStore", name: str) -> "list[StoredRun]":
     return store.runs(name=name, all_experiments=True)
 
 
-def _headline(runs: "Sequence[StoredRun]") -> str:
+def _title(runs: "Sequence[StoredRun]") -> str:
     """The main metric of these runs."""
     from side4video.tasks.metrics import MAIN_METRICS
 

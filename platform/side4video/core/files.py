@@ -1,8 +1,10 @@
-"""Checksums of files and JSON documents, to detect damage."""
+"""Files that are whole or not there at all, and checksums of files and JSON documents, to detect damage."""
 
 import hashlib
 import json
+import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,25 @@ CHECKSUM_KEY = "checksum"
 """The key of a document's own checksum."""
 
 
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file, text as UTF-8, so that its readers never see half of it; its folder is made if it is missing."""
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        partial.replace(path)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
 def file_checksums(folder: Path) -> dict[str, FileChecksum]:
     """Size and checksum of every file below a folder, by its path in it."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): checksum_of(path) for path in files}
 
 
-def damaged_files(folder: Path, expected: Mapping[str, FileChecksum]) -> list[str]:
+def corrupted_files(folder: Path, expected: Mapping[str, FileChecksum]) -> list[str]:
     """Missing and damaged files of a folder, one line each; files without an expected checksum are ignored."""
     found = []
     for name, entry in sorted(expected.items()):

@@ -6,7 +6,7 @@ import socket
 import psutil
 
 
-def is_loopback(host: str) -> bool:
+def is_localhost(host: str) -> bool:
     """Whether only this machine can reach a server on this address."""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -17,5 +17,5 @@ def is_loopback(host: str) -> bool:
 def names_here() -> list[str]:
     """This machine's non-loopback IPv4 addresses, and its host name."""
     addresses = [each for interface in psutil.net_if_addrs().values() for each in interface]
-    found = [each.address for each in addresses if each.family == socket.AF_INET and not is_loopback(each.address)]
+    found = [each.address for each in addresses if each.family == socket.AF_INET and not is_localhost(each.address)]
     return [*dict.fromkeys([*found, socket.gethostname()])]

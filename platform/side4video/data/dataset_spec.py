@@ -3,15 +3,28 @@
 from collections.abc import Callable, Sequence
 
 from side4video.core.spec import Spec
-from side4video.data.clip import Clip, Split
+from side4video.data.annotations.fingerprint import fingerprint_clips
+from side4video.data.clip import SPLITS, Clip, Split
 
 
 class DatasetSpec(Spec):
-    """The base of the data sets' documents. A subclass has `kind`, `classes()`, `clips()` and `fingerprint()`."""
+    """The base of the data sets' documents. A subclass has `kind`, `classes()`, `clips()` and `_root()`."""
+
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of their positions."""
+        raise NotImplementedError
 
     def clips(self, split: Split) -> Sequence[Clip]:
         """The clips of a split, in order."""
         raise NotImplementedError
+
+    def _root(self) -> str:
+        """Folder or address that contains the files."""
+        raise NotImplementedError
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hexadecimal) over classes and clips; see `fingerprint_clips`."""
+        return fingerprint_clips(self.classes(), {split: self.clips(split) for split in SPLITS}, self._root())
 
     def check(self) -> None:
         """Read all lists and check that all files exist. No video is opened.

@@ -134,7 +134,9 @@ class RayCluster:
 
         configured = compat.max_resources_from_config()
         for each in (self.needed, *needed):
-            check_resources(each, ray.cluster_resources(), configured, address=self.address, can_grow=self._can_grow)
+            check_resources(
+                each, ray.cluster_resources(), configured, address=self.address, can_scale_up=self._can_grow
+            )
         return ray
 
     def _hold(self) -> None:
@@ -201,7 +203,7 @@ def check_resources(
     configured: Mapping[str, float],
     *,
     address: str,
-    can_grow: bool,
+    can_scale_up: bool,
 ) -> None:
     """Check that a cluster has, or may grow to, the required resources.
 
@@ -210,7 +212,7 @@ def check_resources(
         resources: The cluster's current resources.
         configured: The resources it may grow to, if its configuration has them.
         address: The cluster's address.
-        can_grow: Whether an autoscaler adds machines.
+        can_scale_up: Whether an autoscaler adds machines.
 
     Raises:
         InputError: With the field that asks for too much.
@@ -218,7 +220,7 @@ def check_resources(
     try:
         _check_resources(max_resources(resources, configured), needed, address)
     except InputError as error:
-        if not can_grow or configured:
+        if not can_scale_up or configured:
             raise
         # The limit of growth is unknown, so the workers may fit later.
         log.warning("%s; waiting for machines to be added", error)

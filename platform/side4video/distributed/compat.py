@@ -14,7 +14,7 @@ HEAD_RESOURCE = "node:__internal_head__"
 """The resource that only the head node has. Without it, virtual trials could be placed on a node that goes away."""
 
 
-def private_name(path: str, purpose: str) -> Any:
+def private_name(path: str, needed: str) -> Any:
     """The object at `module:attribute.attribute`.
 
     Raises:
@@ -26,16 +26,16 @@ def private_name(path: str, purpose: str) -> Any:
         for name in names.split("."):
             found = getattr(found, name)
     except (ImportError, AttributeError) as error:
-        raise changed(path, purpose) from error
+        raise changed(path, needed) from error
     return found
 
 
-def changed(path: str, purpose: str) -> Side4VideoError:
+def changed(path: str, needed: str) -> Side4VideoError:
     """The error for a private name that the installed Ray does not have."""
     import ray
 
     return Side4VideoError(
-        f"Ray {ray.__version__} has no {path.replace(':', '.')}, which side4video needs {purpose} · "
+        f"Ray {ray.__version__} has no {path.replace(':', '.')}, which side4video needs {needed} · "
         "fix: install the version of Ray in constraints.txt"
     )
 
@@ -85,8 +85,8 @@ def preemption_info() -> Any:
     `ray.train.get_preemption_info` is a barrier of all workers; each worker's own knowledge is enough here. Without it,
     workers do not save before a spot machine goes away.
     """
-    path, purpose = "ray.train.v2._internal.execution.context:get_train_context", "to save before a node goes away"
-    get_context = private_name(path, purpose)
+    path, needed = "ray.train.v2._internal.execution.context:get_train_context", "to save before a node goes away"
+    get_context = private_name(path, needed)
     try:
         context = get_context()
     except RuntimeError:  # outside a worker
@@ -94,22 +94,22 @@ def preemption_info() -> Any:
     try:
         return context.preemption_context.preemption_info
     except AttributeError as error:
-        raise changed(f"{path}().preemption_context.preemption_info", purpose) from error
+        raise changed(f"{path}().preemption_context.preemption_info", needed) from error
 
 
-def bind_replicas_to_loopback() -> None:
+def bind_replicas_to_localhost() -> None:
     """Make replicas of Ray Serve, in this process, listen to each other on loopback only.
 
     Ray Serve opens their port on every address and unpickles what comes in, so without it a served model is open to the
     network.
     """
-    path, purpose = "ray.serve._private.replica:add_port_to_grpc_server", "to keep replicas off the network"
-    open_port = private_name(path, purpose)
+    path, needed = "ray.serve._private.replica:add_port_to_grpc_server", "to keep replicas off the network"
+    open_port = private_name(path, needed)
 
-    def open_on_loopback(server: Any, address: str) -> int:
+    def open_on_localhost(server: Any, address: str) -> int:
         return open_port(server, f"127.0.0.1:{address.rpartition(':')[2]}")
 
-    import_module("ray.serve._private.replica").add_port_to_grpc_server = open_on_loopback  # type: ignore[attr-defined]
+    import_module("ray.serve._private.replica").add_port_to_grpc_server = open_on_localhost  # type: ignore[attr-defined]
 
 
 def session_folder() -> str:
@@ -123,7 +123,7 @@ def session_folder() -> str:
         ) from error
 
 
-def start_on_loopback(*, cpus: int, gpus: int, temporary_folder: str | None) -> None:
+def start_on_localhost(*, cpus: int, gpus: int, temporary_folder: str | None) -> None:
     """Start a local Ray, without a dashboard, that listens on loopback only.
 
     `_node_ip_address` and `_temp_dir` are private options of `ray.init`. Without the first, Ray listens on the network;

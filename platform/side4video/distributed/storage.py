@@ -22,7 +22,7 @@ SNAPSHOT = "checkpoint_manager_snapshot.json"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def repair_storage(checkpoint_folder: str) -> list[Path]:
+def recover_storage(checkpoint_folder: str) -> list[Path]:
     """Set a damaged checkpoint list aside; return the run's checkpoints, newest first, or nothing if the list is good.
 
     Ray Train writes the list in place, so a machine that dies meanwhile leaves half of it. Ray Train also fails if a
@@ -34,7 +34,7 @@ def repair_storage(checkpoint_folder: str) -> list[Path]:
     snapshot = Path(checkpoint_folder) / SNAPSHOT
     if "://" in checkpoint_folder or not snapshot.is_file():
         return []
-    reason = _list_damage(snapshot)
+    reason = _list_corrupted(snapshot)
     if not reason:
         return []
     snapshot.replace(snapshot.with_suffix(f".damaged-{uuid.uuid4().hex[:8]}"))
@@ -42,7 +42,7 @@ def repair_storage(checkpoint_folder: str) -> list[Path]:
     return checkpoints_in(Path(checkpoint_folder))
 
 
-def _list_damage(snapshot: Path) -> str:
+def _list_corrupted(snapshot: Path) -> str:
     try:
         results = json.loads(snapshot.read_bytes())["checkpoint_results"]
         missing = [each["checkpoint_dir_name"] for each in results]

@@ -21,7 +21,7 @@ from side4video.core.temporary import temporary_folder
 from side4video.data.streams.prefetch import PrefetcherFactory, make_prefetcher
 from side4video.distributed.progress_actor import ProgressActor, ProgressReader
 from side4video.distributed.shared_weights import get_weights, put_weights
-from side4video.distributed.storage import repair_storage, report_to_ray
+from side4video.distributed.storage import recover_storage, report_to_ray
 from side4video.distributed.worker import PreemptionMonitor, SignalAwareTorchConfig, checkpoint_sources
 from side4video.engine.epoch_callback import EarlyStopper, never_stop
 from side4video.spec.cluster import ClusterSpec
@@ -161,7 +161,7 @@ def train_on_ray(
         Side4VideoError: If the workers failed for good.
     """
     cluster = next(iter(experiments.values())).cluster
-    resume_from = [*repair_storage(f"{storage}/{name}"), *(sweep.resume_from if sweep else ())]
+    resume_from = [*recover_storage(f"{storage}/{name}"), *(sweep.resume_from if sweep else ())]
     # On the driver's node, so that the actor does not die with another node.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor_class: Any = ray.remote(num_cpus=0)(ProgressActor)

@@ -107,10 +107,10 @@ def _searcher(spec: SweepSpec, batch: int, results_actor_name: str) -> Searcher:
 
 def _propose(space: Mapping[str, Any], results_actor_name: str, trial: Any) -> dict[str, Any]:
     """The configuration of a virtual trial, with the overrides that Optuna chose."""
-    return {"results_actor": results_actor_name, "changes": sample_overrides(space, _OptunaChooser(trial))}
+    return {"results_actor": results_actor_name, "changes": sample_overrides(space, _OptunaSampler(trial))}
 
 
-class _OptunaChooser:
+class _OptunaSampler:
     """Takes choices from an Optuna trial."""
 
     def __init__(self, trial: Any) -> None:

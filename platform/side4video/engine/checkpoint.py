@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from side4video.core.errors import InputError, Side4VideoError
-from side4video.core.files import CHECKSUM_KEY, damaged_files, file_checksums, has_valid_checksum, with_checksum
+from side4video.core.files import CHECKSUM_KEY, corrupted_files, file_checksums, has_valid_checksum, with_checksum
 from side4video.core.units import format_bytes
 from side4video.engine.student import Student
 
@@ -29,7 +29,7 @@ class CheckpointError(Side4VideoError):
     """A checkpoint cannot be written, most likely because the disk is full."""
 
 
-class DamagedCheckpointError(InputError):
+class CorruptedCheckpointError(InputError):
     """A checkpoint differs from what was written."""
 
 
@@ -131,26 +131,26 @@ def read_state(folder: Path) -> dict[str, Any]:
     """Check the files of a checkpoint and return its JSON state.
 
     Raises:
-        DamagedCheckpointError: If the folder has no checkpoint, or a damaged one.
+        CorruptedCheckpointError: If the folder has no checkpoint, or a damaged one.
         InputError: If it has another format.
     """
     path = folder / "checkpoint.json"
     if not path.is_file():
-        raise DamagedCheckpointError(str(folder), "no checkpoint.json in it", allowed="a folder written by a run")
+        raise CorruptedCheckpointError(str(folder), "no checkpoint.json in it", allowed="a folder written by a run")
     try:
         state = json.loads(path.read_bytes())
     except ValueError as error:
-        raise DamagedCheckpointError(str(path), f"no JSON document: {error}") from error
+        raise CorruptedCheckpointError(str(path), f"no JSON document: {error}") from error
     if not isinstance(state, dict):
-        raise DamagedCheckpointError(str(path), "no JSON object")
+        raise CorruptedCheckpointError(str(path), "no JSON object")
     has_sums = bool({"files", CHECKSUM_KEY} & state.keys())
     if state.get("format") == WITHOUT_CHECKSUMS and not has_sums:
         return state
     if state.get("format") == FORMAT or has_sums:
         if not has_valid_checksum(state):
-            raise DamagedCheckpointError(str(path), "checkpoint.json has other content than was written")
-        if wrong := damaged_files(folder, state["files"]):
-            raise DamagedCheckpointError(str(folder), "; ".join(wrong))
+            raise CorruptedCheckpointError(str(path), "checkpoint.json has other content than was written")
+        if wrong := corrupted_files(folder, state["files"]):
+            raise CorruptedCheckpointError(str(folder), "; ".join(wrong))
     if state.get("format") != FORMAT:
         raise InputError(
             str(path), f"checkpoint format {state.get('format')!r}", allowed=f"{WITHOUT_CHECKSUMS}, {FORMAT}"

@@ -52,7 +52,7 @@ def measure_held(parameters: Iterable[Tensor]) -> Iterator[SavedTensorBytes]:
 
 
 def weights_under(module: nn.Module) -> Iterator[Tensor]:
-    """A module's parameters, and those of a tower that it borrows (`networks.contract.Borrowed`)."""
+    """A module's parameters, and those of a tower that it borrows (`networks.contract.SharedTower`)."""
     yield from module.parameters()
     for part in module.modules():
         borrowed = getattr(part, "borrowed", None)
@@ -60,7 +60,25 @@ def weights_under(module: nn.Module) -> Iterator[Tensor]:
             yield from borrowed.tower.parameters()
 
 
-class PeakBytes(TorchDispatchMode):
+class ResultsMode(TorchDispatchMode):
+    """Calls `created` with each tensor that an operation inside the block gives."""
+
+    def created(self, tensor: Tensor) -> None:
+        """Take note of a tensor."""
+        raise NotImplementedError
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the operation and take note of its results."""
+        result = operation(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self.created(leaf)
+        return result
+
+
+class PeakBytes(ResultsMode):
     """Measures the maximum bytes of the tensors that exist at a time inside the block."""
 
     def __init__(self, resident: Iterable[Tensor]) -> None:
@@ -71,15 +89,9 @@ class PeakBytes(TorchDispatchMode):
         for tensor in resident:
             self._add(tensor, is_resident=True)
 
-    def __torch_dispatch__(
-        self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Run the operation and count its results until they are freed."""
-        result = operation(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self._add(leaf)
-        return result
+    def created(self, tensor: Tensor) -> None:
+        """Count a tensor until it is freed."""
+        self._add(tensor)
 
     def _add(self, tensor: Tensor, *, is_resident: bool = False) -> None:
         storage = tensor.untyped_storage()

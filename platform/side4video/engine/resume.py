@@ -135,7 +135,7 @@ def _effects_of_worker_count(students: Mapping[str, Student], old_world: int, wo
     """Why results differ with another number of workers; empty if they do not."""
     modules = [module for student in students.values() for module in student.module.modules()]
     has_local_norms = any(
-        isinstance(module, nn.modules.batchnorm._BatchNorm) and not getattr(module, "synchronised", False)
+        isinstance(module, nn.modules.batchnorm._BatchNorm) and not getattr(module, "synchronized", False)
         for module in modules
     )
     has_dropout = any(

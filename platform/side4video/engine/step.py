@@ -64,7 +64,7 @@ def train_step(pack: Pack, parts: Sequence[Batch], *, step: int, plan: Plan, tim
                 features,
                 targets[student.name],
                 clips=clips,
-                synchronise=last,
+                synchronize=last,
                 draw=step * len(parts) + number,
                 is_last=student is active_students[-1],
             )

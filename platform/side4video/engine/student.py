@@ -140,7 +140,7 @@ class Student:
         return torch.autocast(self.process.device.type, dtype=AUTOCAST[precision], enabled=precision != "fp32")
 
     def accumulate(
-        self, features: Any, targets: Any, *, clips: float, synchronise: bool, draw: int, is_last: bool = False
+        self, features: Any, targets: Any, *, clips: float, synchronize: bool, draw: int, is_last: bool = False
     ) -> Tensor:
         """Forward and backward on a micro-batch; returns the summed loss, detached.
 
@@ -148,11 +148,11 @@ class Student:
             features: The frozen features.
             targets: The task's targets.
             clips: Clips of the whole step, over all micro-batches and workers.
-            synchronise: Whether to average gradients over workers (only for the last micro-batch).
+            synchronize: Whether to average gradients over workers (only for the last micro-batch).
             draw: Index of this micro-batch in the run, which seeds its random numbers.
             is_last: Whether no other student needs the features, so that they can be freed before backward.
         """
-        waits = contextlib.nullcontext() if synchronise or self.replica is self.module else self.replica.no_sync()  # type: ignore[operator]
+        waits = contextlib.nullcontext() if synchronize or self.replica is self.module else self.replica.no_sync()  # type: ignore[operator]
         devices = [self.process.device] if self.process.device.type == "cuda" else []
         with waits, torch.random.fork_rng(devices=devices):
             _seed(self.process.device, derive_seed(self.seed, "step", draw, self.process.rank))

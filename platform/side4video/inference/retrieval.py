@@ -27,7 +27,7 @@ from side4video.inference.ranking import frame_similarities
 from side4video.inference.video_folder import VideoFile, duration_seconds
 from side4video.inference.video_index import Broken, EmbeddedVideos, Entry
 from side4video.models.frozen_features import features_of_batch
-from side4video.models.towers.text_tower import ends_of, tokenise
+from side4video.models.towers.text_tower import ends_of, tokenize
 from side4video.run import build_student, configure_process
 from side4video.spec.experiment import Experiment
 from side4video.tasks.retrieval.matching import Embeddings
@@ -104,15 +104,15 @@ class RetrievalModel:
         Raises:
             InputError: It has no word.
         """
-        if int(ends_of(tokenise([text], words=self.words + 1))[0]) < 2:
+        if int(ends_of(tokenize([text], words=self.words + 1))[0]) < 2:
             raise InputError("TEXT", f"no word in {text!r}", fix="give a text to search for")
         return self.read_caption(text)
 
     @torch.no_grad()
     def read_caption(self, text: str) -> TextQuery:
         """Embed a caption as an evaluation does, empty ones included."""
-        end = int(ends_of(tokenise([text], words=self.words + 1))[0])
-        tokens_QW = tokenise([text], words=self.words).to(self.process.device)
+        end = int(ends_of(tokenize([text], words=self.words + 1))[0])
+        tokens_QW = tokenize([text], words=self.words).to(self.process.device)
         with self._autocast():
             return TextQuery(tokens_QW, self._module.embed_texts(tokens_QW), is_cut=end >= self.words)
 

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from side4video.core.errors import InputError
+from side4video.core.files import write_atomically
 from side4video.core.paths import home
 from side4video.core.progress import Progress
 from side4video.inference.video_folder import VideoFile
@@ -180,15 +180,11 @@ class IndexFile:
         }
         header = json.dumps(document, separators=(",", ":"))
         tensors = {f"kept{number}": tensor.contiguous() for number, tensor in enumerate(index.kept)}
-        partial = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.partial")
         try:
             metadata = {HEADER: header, CHECKSUM: self.checksum(header, tensors)}
-            partial.write_bytes(save(tensors, metadata=metadata))
-            partial.replace(self.path)
+            write_atomically(self.path, save(tensors, metadata=metadata))
         except OSError as error:
             self.notes.append(f"the index {self.path} could not be written ({error}); the next search begins anew")
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def refresh(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import EMBEDDING, FeatureRequest
-from side4video.models.layers.eight_bit import EightBitTokens
+from side4video.models.layers.int8 import Int8Tokens
 from side4video.models.networks.contract import FrozenFeatures
 from side4video.models.towers.frozen_tower import FrozenTower
 
@@ -26,7 +26,7 @@ _EMBEDDING = "embedding"
 
 
 def entry_layouts(
-    shape: TowerShape, reads: FeatureRequest, *, frames: int, dtype: torch.dtype, keeps_eight_bits: bool
+    shape: TowerShape, reads: FeatureRequest, *, frames: int, dtype: torch.dtype, keeps_int8: bool
 ) -> dict[str, dict[str, Tensor]]:
     """The tensors of one clip on `meta`, by entry and name.
 
@@ -41,8 +41,8 @@ def entry_layouts(
     layouts: dict[str, dict[str, Tensor]] = {}
     for tap in sorted(reads.tokens):
         name = _name(_TOKENS, tap)
-        if keeps_eight_bits:
-            tokens = EightBitTokens.quantise(numbers(shape.tokens, shape.width))
+        if keeps_int8:
+            tokens = Int8Tokens.quantize(numbers(shape.tokens, shape.width))
             layouts[name] = {f"{name}.codes": tokens.codes_NPD, f"{name}.scales": tokens.scales_NPG}
         else:
             layouts[name] = {name: numbers(shape.tokens, shape.width)}
@@ -72,7 +72,7 @@ def to_entries(features: FrozenFeatures) -> dict[str, Tensor]:
     stored: dict[str, Tensor] = {}
     for tap, tokens in features.tokens.items():
         name = _name(_TOKENS, tap)
-        if isinstance(tokens, EightBitTokens):
+        if isinstance(tokens, Int8Tokens):
             stored |= {f"{name}.codes": tokens.codes_NPD, f"{name}.scales": tokens.scales_NPG}
         else:
             stored[name] = tokens
@@ -93,13 +93,13 @@ def from_entries(
     `stored` are the tensors of the entries that are read [B, T, ...], by name, on the students' device. The tower
     normalises the frames, uint8.
     """
-    tokens: dict[int, Tensor | EightBitTokens] = {}
+    tokens: dict[int, Tensor | Int8Tokens] = {}
     for tap in sorted(reads.tokens):
         name = _name(_TOKENS, tap)
         if name in stored:
             tokens[tap] = stored[name].flatten(0, 1)
         else:
-            tokens[tap] = EightBitTokens(stored[f"{name}.codes"].flatten(0, 1), stored[f"{name}.scales"].flatten(0, 1))
+            tokens[tap] = Int8Tokens(stored[f"{name}.codes"].flatten(0, 1), stored[f"{name}.scales"].flatten(0, 1))
     attention = {
         tap: (
             stored[f"{_name(_ATTENTION, tap)}.queries"].flatten(0, 1),
@@ -131,7 +131,7 @@ def frozen_features(tower: FrozenTower, video_BTCHW: Tensor, reads: FeatureReque
 
     The tower normalises the frames, uint8, chunk by chunk. It does not run if the request is empty.
     """
-    tokens: dict[int, Tensor | EightBitTokens] = {}
+    tokens: dict[int, Tensor | Int8Tokens] = {}
     attention: dict[int, tuple[Tensor, Tensor]] = {}
     pooled_BTD = class_BTD = None
     last = tower.shape.depth - 1
@@ -147,7 +147,7 @@ def frozen_features(tower: FrozenTower, video_BTCHW: Tensor, reads: FeatureReque
                 # A copy: a view would keep all the tokens of the block.
                 class_BTD = tower.shape.class_token_of(tokens_NPD).clone().unflatten(0, frames_BTCHW.shape[:2])
             if index in reads.tokens:
-                tokens[index] = EightBitTokens.quantise(tokens_NPD) if tower.keeps_eight_bits else tokens_NPD
+                tokens[index] = Int8Tokens.quantize(tokens_NPD) if tower.keeps_int8 else tokens_NPD
             del tokens_NPD
     return FrozenFeatures(video_BTCHW, tower.normalise, tower.shape, tokens, attention, pooled_BTD, class_BTD)
 

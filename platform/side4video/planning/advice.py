@@ -47,9 +47,9 @@ def advise(spec: Experiment, *, classes: int, budget_gib: float) -> Advice:
     if most.peak_gib > budget_gib:
         return Advice((), (), most.peak_gib)
     whole = plan(*exact) if parts else most
-    singles: list[tuple[Change, ...]] = [(change,) for change in exact]
+    single: list[tuple[Change, ...]] = [(change,) for change in exact]
     together = [tuple(exact[:count]) for count in range(2, len(exact))]
-    candidates = [*singles, *together] if whole.peak_gib <= budget_gib else [(change,) for change in parts]
+    candidates = [*single, *together] if whole.peak_gib <= budget_gib else [(change,) for change in parts]
     for candidate in candidates:
         found = plan(*candidate)
         if found.peak_gib <= budget_gib:

@@ -144,7 +144,7 @@ def _tower_layouts(spec: Experiment, meta_model: MetaModel) -> dict[str, dict[st
         meta_model.reads,
         frames=spec.data.frames,
         dtype=tower.dtype,
-        keeps_eight_bits=tower.keeps_eight_bits,
+        keeps_int8=tower.keeps_int8,
     )
 
 

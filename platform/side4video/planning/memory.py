@@ -22,7 +22,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from side4video.engine.memory import SavedTensorBytes, weights_under
 from side4video.engine.student import AUTOCAST
 from side4video.models.frozen_features import empty_entries, entry_layouts, from_entries, frozen_features
-from side4video.models.layers.eight_bit import EightBitTokens
+from side4video.models.layers.int8 import Int8Tokens
 from side4video.models.networks.contract import FrozenFeatures
 from side4video.planning.memory_tracker import MemoryTracker
 from side4video.planning.meta_model import MetaModel
@@ -135,9 +135,7 @@ def _features(spec: Experiment, meta_model: MetaModel, video: Tensor) -> FrozenF
     tower, reads = meta_model.tower, meta_model.reads
     if spec.features.kind == "computed":
         return frozen_features(tower, video, reads)
-    layouts = entry_layouts(
-        tower.shape, reads, frames=spec.data.frames, dtype=tower.dtype, keeps_eight_bits=tower.keeps_eight_bits
-    )
+    layouts = entry_layouts(tower.shape, reads, frames=spec.data.frames, dtype=tower.dtype, keeps_int8=tower.keeps_int8)
     return from_entries(tower, video, empty_entries(layouts, len(video), video.device), reads=reads)
 
 
@@ -145,7 +143,7 @@ def _token_tensors(features: FrozenFeatures) -> list[Tensor]:
     """The tensors that are freed after the last student has read them."""
     tokens: list[Tensor] = []
     for kept in features.tokens.values():
-        tokens += [kept.codes_NPD, kept.scales_NPG] if isinstance(kept, EightBitTokens) else [kept]
+        tokens += [kept.codes_NPD, kept.scales_NPG] if isinstance(kept, Int8Tokens) else [kept]
     return [*tokens, *(part for pair in features.attention.values() for part in pair)]
 
 

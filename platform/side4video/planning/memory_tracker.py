@@ -2,18 +2,17 @@
 
 import weakref
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
+from side4video.engine.memory import ResultsMode
 from side4video.planning.allocator import Block, CachingAllocator
 
 Part = Literal["tower", "weights", "gradients", "optimizer", "held_for_backward", "transient"]
 
 
-class MemoryTracker(TorchDispatchMode):
+class MemoryTracker(ResultsMode):
     """Bytes in use by part, now and at the peak.
 
     Every storage that is created inside the block counts as `transient` until `tag` changes it. Sizes are those of
@@ -40,15 +39,9 @@ class MemoryTracker(TorchDispatchMode):
         """Bytes that the allocator reserved on the device."""
         return self.allocator.reserved
 
-    def __torch_dispatch__(
-        self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Run the operation and track the storages of its results."""
-        result = operation(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self._track(leaf, "transient")
-        return result
+    def created(self, tensor: Tensor) -> None:
+        """Track the storage of a result."""
+        self._track(tensor, "transient")
 
     def tag(self, tensors: Iterable[Tensor], part: Part) -> None:
         """Set the part that storages belong to. Unknown storages are tracked from now on."""

@@ -305,6 +305,6 @@ def _token_bytes(spec: Experiment, request: FeatureRequest) -> int:
         request,
         frames=spec.data.frames,
         dtype=torch.float32 if spec.backbone.precision == "fp32" else torch.bfloat16,
-        keeps_eight_bits=spec.backbone.kept_tokens == "8-bit",
+        keeps_int8=spec.backbone.kept_tokens == "8-bit",
     )
     return spec.clips_per_part * sum(tensor.nbytes for layout in layouts.values() for tensor in layout.values())

@@ -9,11 +9,10 @@ plans again.
 import functools
 import hashlib
 import json
-import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from side4video.core.files import write_atomically
 from side4video.core.paths import home
 from side4video.spec.experiment import Experiment
 
@@ -29,31 +28,15 @@ class PlannedPeak:
     tower_parameters: int
 
 
-def planned_peak(
-    spec: Experiment,
-    *,
-    classes: int,
-    plan: Callable[[Experiment, int], PlannedPeak] | None = None,
-    key: Callable[[Experiment, int], str] | None = None,
-) -> PlannedPeak:
-    """The peak of a training step, from the cache or from a new plan.
-
-    Args:
-        spec: The experiment.
-        classes: Width of the head.
-        plan: Plans the step if no former plan is found.
-        key: The name of the plan's file.
-    """
-    file = home() / FOLDER / f"{(key or plan_key)(spec, classes)}.json"
+def planned_peak(spec: Experiment, *, classes: int) -> PlannedPeak:
+    """The peak of a training step, from the cache or from a new plan; `classes` is the width of the head."""
+    file = home() / FOLDER / f"{plan_key(spec, classes)}.json"
     try:
         return PlannedPeak(**json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         pass  # never planned, or the file is damaged: it is planned now
-    made = (plan or trace_peak)(spec, classes)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps(asdict(made)), encoding="utf-8")
-    partial.replace(file)
+    made = trace_peak(spec, classes)
+    write_atomically(file, json.dumps(asdict(made)))
     return made
 
 
@@ -67,9 +50,9 @@ def trace_peak(spec: Experiment, classes: int) -> PlannedPeak:
     return PlannedPeak(plan_memory(spec, meta_model).peak, tower)
 
 
-def plan_key(spec: Experiment, classes: int, *, code: str = "") -> str:
-    """The name of a plan's file; `code` is the hash of the code that plans, this package's if empty."""
-    text = json.dumps([spec.resolved(), classes, code or _code_hash()], sort_keys=True)
+def plan_key(spec: Experiment, classes: int) -> str:
+    """The name of a plan's file."""
+    text = json.dumps([spec.resolved(), classes, _code_hash()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

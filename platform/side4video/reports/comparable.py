@@ -48,7 +48,7 @@ def check_runs(
     problems = comparison_errors(found, where=where, anyway=anyway, fix=lambda each: fix.format(field=each.field))
     if problems:
         documents = [each.field for each in find_dataset_differences(compared)]
-        raise SpecError([_with_documents(problem, documents) for problem in problems])
+        raise SpecError([_with_specs(problem, documents) for problem in problems])
     return found
 
 
@@ -87,7 +87,7 @@ def _with_the_same_facts(compared: Sequence[ComparedResult]) -> list[ComparedRes
     ]
 
 
-def _with_documents(problem: InputError, fields: Sequence[str]) -> InputError:
+def _with_specs(problem: InputError, fields: Sequence[str]) -> InputError:
     """The error of a fingerprint, with the differing fields that may be the reason."""
     if not fields or not problem.where.endswith(f": {DATASET}"):
         return problem

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -30,7 +29,7 @@ class StripFrame:
     width: int
     height: int
     similarity: float
-    is_closest: bool
+    is_nearest: bool
     """Whether it is the most similar frame of its video."""
 
 
@@ -65,7 +64,7 @@ def strip_frames(frames_THWC: "np.ndarray", similarities_T: Sequence[float]) -> 
     scores = [float("-inf") if math.isnan(similarity) else similarity for similarity in similarities_T]
     closest = scores.index(max(scores))
     return [
-        StripFrame(*_as_jpeg(frame_HWC), similarity, is_closest=index == closest)
+        StripFrame(*_as_jpeg(frame_HWC), similarity, is_nearest=index == closest)
         for index, (frame_HWC, similarity) in enumerate(zip(frames_THWC, similarities_T, strict=True))
     ]
 
@@ -82,10 +81,3 @@ def _as_jpeg(frame_HWC: "np.ndarray") -> tuple[bytes, int, int]:
 
 def _data_uri(jpeg: bytes) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
-
-
-def write_page(page: str, path: Path) -> None:
-    """Write a page atomically: a reader never sees half of it."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(path)

@@ -11,7 +11,7 @@ from side4video.core.errors import InputError, Interrupted
 from side4video.core.paths import expand, home
 from side4video.core.progress import Progress
 from side4video.runs.trainer import LocalTrainer, Trainer
-from side4video.spec.check import check_agreement, check_files
+from side4video.spec.check import check_consistency, check_files
 from side4video.spec.experiment import Experiment
 from side4video.tracking.pack_logger import find_unfinished, open_pack_logger
 from side4video.tracking.tags import CHECKPOINTS_TAG
@@ -56,7 +56,7 @@ def launch(
         Side4VideoError: If the training failed.
     """
     started = time.perf_counter()
-    check_agreement(experiments)
+    check_consistency(experiments)
     base = next(iter(experiments.values()))
     progress = StopSignalProgress(progress)
     with signals.handling_signals(), trainer or LocalTrainer() as active_trainer:

@@ -4,11 +4,10 @@ import copy
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import ceil
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -132,20 +131,8 @@ class Sweep:
         )
 
 
-def build_sweep(
-    spec: SweepSpec,
-    base: Mapping[str, Any],
-    source: str,
-    *,
-    list_entries: Callable[[SweepSpec], Iterable[TableEntry]] | None = None,
-) -> Sweep:
-    """Validate a sweep and all its arms.
-
-    Args:
-        spec: The document.
-        base: The base's document.
-        source: The sweep's file, for errors.
-        list_entries: Lists the rows of the document, `list_table_entries` by default.
+def build_sweep(spec: SweepSpec, base: Mapping[str, Any], source: str) -> Sweep:
+    """Validate a sweep and all its arms; `base` is the base's document, `source` the sweep's file, for errors.
 
     Raises:
         InputError: If the base or an arm is no experiment; it names the arm and the path. If arms answer different
@@ -155,7 +142,7 @@ def build_sweep(
     experiment = parse_experiment(changed, source=f"{source}: base")
     spec = _with_task_metric(spec, experiment, source)
     _check_evaluation_interval(spec, experiment, source)
-    rows = make_rows(spec, changed, list((list_entries or list_table_entries)(spec)), source)
+    rows = make_rows(spec, changed, list(list_table_entries(spec)), source)
     if spec.reference and not spec.optuna and spec.reference not in {row.label for row in rows}:
         labels = ", ".join(dict.fromkeys(row.label for row in rows))
         raise InputError(f"{source}: reference", f"no arm is called {spec.reference!r}", allowed=labels)
@@ -230,11 +217,11 @@ def _limit_problems(problems: list[InputError], source: str) -> list[InputError]
     return [*problems[:MAX_PROBLEMS], rest]
 
 
-def merge_duplicates(rows: Iterable[Arm], *, key: Callable[[Arm], str] = attrgetter("key")) -> tuple[Arm, ...]:
+def merge_duplicates(rows: Iterable[Arm]) -> tuple[Arm, ...]:
     """Merge rows that are the same experiment into one arm."""
     groups: dict[str, list[Arm]] = {}
     for row in rows:
-        groups.setdefault(key(row), []).append(row)
+        groups.setdefault(row.key, []).append(row)
     return tuple(replace(first, duplicates=tuple(others)) for first, *others in groups.values())
 
 

@@ -36,7 +36,7 @@ def check_pack(experiments: Mapping[str, Experiment]) -> None:
             )
 
 
-def check_agreement(experiments: Mapping[str, Experiment], sections: Collection[str] = ()) -> None:
+def check_consistency(experiments: Mapping[str, Experiment], sections: Collection[str] = ()) -> None:
     """Check that experiments agree on everything that the frozen pass and the batches depend on.
 
     Args:

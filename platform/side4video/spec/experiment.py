@@ -220,7 +220,7 @@ class Experiment(Spec):
         return self
 
     @model_validator(mode="after")
-    def batch_divides_over_workers(self) -> Self:
+    def batch_divisible_by_workers(self) -> Self:
         """Every worker and every part of a batch gets the same number of videos, unless the run is elastic."""
         parts = self.cluster.max_workers * self.optimization.accumulation
         if self.cluster.is_elastic and self.optimization.batch_size >= parts:
@@ -237,7 +237,7 @@ class Experiment(Spec):
         return self
 
     @model_validator(mode="after")
-    def mixed_clips_have_labels_and_partners(self) -> Self:
+    def mixed_clips_are_labeled_pairs(self) -> Self:
         """Mixing clips needs labels, an even number of clips in each part, and new pairs in each epoch."""
         kind = self.data.augmentation.mix.kind
         if kind == "none":

@@ -123,33 +123,33 @@ class RandomSampler:
         return self._generator.randrange(low, high + 1, step)
 
 
-def sample_overrides(space: Mapping[str, Any], chooser: Sampler) -> dict[str, Any]:
+def sample_overrides(space: Mapping[str, Any], sampler: Sampler) -> dict[str, Any]:
     """Draw one arm: a value for each path of a search space.
 
     Args:
         space: Dimensions by dotted path.
-        chooser: Who decides; it is asked in the space's order, and names a dimension inside a branch by the branch.
+        sampler: Who decides; it is asked in the space's order, and names a dimension inside a branch by the branch.
     """
-    return {path: _sample(dimension, path, chooser) for path, dimension in space.items()}
+    return {path: _sample(dimension, path, sampler) for path, dimension in space.items()}
 
 
-def _sample(value: Any, name: str, chooser: Sampler) -> Any:
+def _sample(value: Any, name: str, sampler: Sampler) -> Any:
     if isinstance(value, Mapping):
         if not _is_dimension(value):
-            return {key: _sample(inner, f"{name}.{key}", chooser) for key, inner in value.items()}
+            return {key: _sample(inner, f"{name}.{key}", sampler) for key, inner in value.items()}
         value = _dimension.validate_python(value)
     match value:
         case Choice(values=values):
-            index = chooser.choose(name, len(values)) if len(values) > 1 else 0
-            return _sample(values[index], f"{name}[{index}]", chooser)
+            index = sampler.choose(name, len(values)) if len(values) > 1 else 0
+            return _sample(values[index], f"{name}[{index}]", sampler)
         case Uniform(low=low, high=high):
-            return _round_in_bounds(chooser.number(name, low, high, is_log=False), low, high)
+            return _round_in_bounds(sampler.number(name, low, high, is_log=False), low, high)
         case LogUniform(low=low, high=high):
-            return _round_in_bounds(chooser.number(name, low, high, is_log=True), low, high)
+            return _round_in_bounds(sampler.number(name, low, high, is_log=True), low, high)
         case Integer(low=low, high=high, step=step):
-            return chooser.integer(name, low, high, step=step)
+            return sampler.integer(name, low, high, step=step)
         case list() | tuple():
-            return [_sample(inner, f"{name}.{index}", chooser) for index, inner in enumerate(value)]
+            return [_sample(inner, f"{name}.{index}", sampler) for index, inner in enumerate(value)]
         case _:
             return value
 

@@ -76,7 +76,7 @@ def run_description(about: RunSummary, run_id: str, result: Mapping[str, Any]) -
         result: `engine.result.TrainingResult` as a mapping.
     """
     state = result["state"]
-    parts = [_headline(result["metrics"]) if state == "finished" else f"**{state}** · {_headline(result['metrics'])}"]
+    parts = [_title(result["metrics"]) if state == "finished" else f"**{state}** · {_title(result['metrics'])}"]
     parts += [about.setup, _figures(about, result)]
     if about.pack_predicted.get("plan/pack_arms", 1.0) > 1:
         parts.append(
@@ -149,7 +149,7 @@ def small_figure(figure: Path, folder: Path) -> Path:
     return folder / figure.name
 
 
-def _headline(metrics: Mapping[str, float]) -> str:
+def _title(metrics: Mapping[str, float]) -> str:
     fractions = {f"eval/{metric.name}": metric for metric in METRICS if metric.is_fraction}
     shown = {key: metric for key, metric in fractions.items() if key in metrics}
     headlines = [f"{each.text(metrics[key])} {each.heading or each.title}" for key, each in shown.items()]

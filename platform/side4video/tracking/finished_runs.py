@@ -11,7 +11,7 @@ from typing import Any
 from side4video.spec.arm import Arm
 from side4video.spec.experiment import Experiment
 from side4video.tracking.run_store import RunStore, StoredRun
-from side4video.tracking.sweep_logger import children_of, has_ended
+from side4video.tracking.sweep_logger import children_of, is_finished
 from side4video.tracking.tags import DIGEST_TAG, FINGERPRINT_TAG, REUSED_TAG, STATE_TAG, WEIGHTS_TAG
 
 
@@ -67,7 +67,7 @@ def completed_arms(store: RunStore, key: str, arms: Sequence[Arm], *, fingerprin
     own = {
         digest: run
         for digest, run in children_of(store, key).items()
-        if has_ended(run) and run.tags.get(FINGERPRINT_TAG) == fingerprint
+        if is_finished(run) and run.tags.get(FINGERPRINT_TAG) == fingerprint
     }
     others = finished_runs(store, [arm.experiment for arm in arms if arm.key not in own], fingerprint=fingerprint)
     return {arm.key: own[arm.key] for arm in arms if arm.key in own} | others

@@ -23,7 +23,7 @@ from side4video.tracking.description import (
 )
 from side4video.tracking.environment import describe
 from side4video.tracking.mlflow.compat import DESCRIPTION_TAG
-from side4video.tracking.mlflow.connection import OutageError
+from side4video.tracking.mlflow.connection import ServerUnavailableError
 from side4video.tracking.pack_logger import ArmRunInfo
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.stores import open_store
@@ -129,7 +129,7 @@ class SweepLogger:
         try:
             runs = self.children().values()
             metrics = self.store.save_sweep_view(self.key, list(runs), metric=metric)
-        except OutageError as error:
+        except ServerUnavailableError as error:
             log.warning("the sweep %s is not described: %s", self.key, error)
             return
         with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
@@ -182,7 +182,7 @@ def open_sweep_logger(sweep: Sweep, *, key: str, plan: Mapping[str, Any]) -> Swe
     return SweepLogger(store, parent, key)
 
 
-def has_ended(run: StoredRun, *, states: Collection[str] = ENDED_STATES) -> bool:
+def is_finished(run: StoredRun, *, states: Collection[str] = ENDED_STATES) -> bool:
     """Whether an arm's run is complete. Its status is checked too, because the state is set before the last files."""
     return run.status != "RUNNING" and run.tags.get(STATE_TAG) in states
 
@@ -194,7 +194,7 @@ def unfinished_folders(
     folders: dict[str, list[str]] = {}
     for key in missing:
         run = children.get(key)
-        if run is None or has_ended(run, states=states) or REUSED_TAG in run.tags:
+        if run is None or is_finished(run, states=states) or REUSED_TAG in run.tags:
             continue
         if CHECKPOINTS_TAG in run.tags:
             folders.setdefault(run.tags[CHECKPOINTS_TAG], []).append(key)

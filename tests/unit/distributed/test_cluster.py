@@ -41,15 +41,15 @@ MOST = {"GPU": 4, "CPU": 32}
 def test_more_than_there_is_waits_where_it_may_come(caplog):
     needed = ClusterSpec(workers=2, gpus_per_worker=1)
     with pytest.raises(InputError, match=r"cluster\.gpus_per_worker"):
-        check_resources(needed, SMALL, {}, address="auto", can_grow=False)
-    check_resources(needed, SMALL, {}, address="auto", can_grow=True)
+        check_resources(needed, SMALL, {}, address="auto", can_scale_up=False)
+    check_resources(needed, SMALL, {}, address="auto", can_scale_up=True)
     assert "waiting for machines to be added" in caplog.text
 
 
 def test_more_than_there_can_ever_be_is_refused():
-    check_resources(ClusterSpec(workers=4, gpus_per_worker=1), SMALL, MOST, address="auto", can_grow=True)
+    check_resources(ClusterSpec(workers=4, gpus_per_worker=1), SMALL, MOST, address="auto", can_scale_up=True)
     with pytest.raises(InputError, match=r"cluster\.gpus_per_worker"):
-        check_resources(ClusterSpec(workers=5, gpus_per_worker=1), SMALL, MOST, address="auto", can_grow=True)
+        check_resources(ClusterSpec(workers=5, gpus_per_worker=1), SMALL, MOST, address="auto", can_scale_up=True)
 
 
 def test_workers_wait_longer_for_machines(monkeypatch):

@@ -59,7 +59,7 @@ def test_replicas_listen_on_loopback(monkeypatch):
 
     opened = []
     monkeypatch.setattr(replica, "add_port_to_grpc_server", lambda server, address: opened.append(address) or 7)
-    compat.bind_replicas_to_loopback()
+    compat.bind_replicas_to_localhost()
     assert replica.add_port_to_grpc_server(None, "[::]:9000") == 7
     assert opened == ["127.0.0.1:9000"]
 

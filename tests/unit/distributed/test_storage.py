@@ -8,7 +8,7 @@ import pytest
 
 from side4video.core.errors import Side4VideoError
 from side4video.distributed import storage
-from side4video.distributed.storage import SNAPSHOT, repair_storage, report_to_ray
+from side4video.distributed.storage import SNAPSHOT, recover_storage, report_to_ray
 from side4video.engine.epoch_callback import Report
 
 NAMES = ("checkpoint_000000000005_aa", "checkpoint_000000000010_00")
@@ -27,26 +27,26 @@ def write(place, text):
 
 
 def test_a_whole_list_is_left_alone(place):
-    assert repair_storage(str(place)) == []
+    assert recover_storage(str(place)) == []
     assert (place / SNAPSHOT).exists()
 
 
 def test_there_may_be_none(tmp_path):
-    assert repair_storage(str(tmp_path / "new")) == []
-    assert repair_storage("s3://bucket/run") == []
+    assert recover_storage(str(tmp_path / "new")) == []
+    assert recover_storage("s3://bucket/run") == []
 
 
 @pytest.mark.parametrize("text", ["", '{"checkpoint_res', "[]", '{"checkpoint_results": 3}'])
 def test_half_a_list_is_set_aside(place, text):
     write(place, text)
-    assert [folder.name for folder in repair_storage(str(place))] == list(reversed(NAMES))
+    assert [folder.name for folder in recover_storage(str(place))] == list(reversed(NAMES))
     assert not (place / SNAPSHOT).exists()
     assert len(list(place.glob("*.damaged-*"))) == 1
 
 
 def test_a_list_with_a_folder_that_is_gone_is_set_aside(place):
     (place / NAMES[1]).rmdir()
-    assert [folder.name for folder in repair_storage(str(place))] == [NAMES[0]]
+    assert [folder.name for folder in recover_storage(str(place))] == [NAMES[0]]
 
 
 def report(tmp_path):

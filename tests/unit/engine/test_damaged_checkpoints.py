@@ -7,7 +7,7 @@ import pytest
 import toys
 from side4video.core.errors import InputError
 from side4video.engine import checkpoint as checkpoints
-from side4video.engine.checkpoint import DamagedCheckpointError, checkpoints_in, keep_checkpoint, read_state
+from side4video.engine.checkpoint import CorruptedCheckpointError, checkpoints_in, keep_checkpoint, read_state
 from side4video.engine.process_group import ProcessGroup
 from side4video.engine.resume import checkpoint_source, newest_valid
 
@@ -62,7 +62,7 @@ def test_damage_is_found_and_named(whole, file, damage):
     damage(whole / file)
     if file == "checkpoint.json" and (whole / file).exists() and (whole / file).read_bytes().strip() == before.strip():
         return  # the newline at its end says nothing
-    with pytest.raises(DamagedCheckpointError, match=file.rpartition("/")[2]):
+    with pytest.raises(CorruptedCheckpointError, match=file.rpartition("/")[2]):
         read_state(whole)
 
 
@@ -79,7 +79,7 @@ def test_every_single_byte_of_the_document_counts(whole):
 
 
 def test_twin_without_checksums_reads_it(whole, monkeypatch):
-    monkeypatch.setattr(checkpoints, "damaged_files", lambda folder, files: [])
+    monkeypatch.setattr(checkpoints, "corrupted_files", lambda folder, files: [])
     flip(whole / "a/weights.safetensors", -3)
     assert read_state(whole)["next_step"] == 3
 

@@ -15,7 +15,7 @@ from side4video.models.frozen_features import (
     request_of,
     to_entries,
 )
-from side4video.models.layers.eight_bit import EightBitTokens
+from side4video.models.layers.int8 import Int8Tokens
 
 READS = {
     "tokens": FeatureRequest(frozenset({EMBEDDING, 1, 3})),
@@ -33,9 +33,7 @@ TOWERS = [("fp32", "own-precision"), ("bf16", "own-precision"), ("bf16", "8-bit"
 
 
 def layouts_of(tower, reads):
-    return entry_layouts(
-        tower.shape, reads, frames=toys.FRAMES, dtype=tower.dtype, keeps_eight_bits=tower.keeps_eight_bits
-    )
+    return entry_layouts(tower.shape, reads, frames=toys.FRAMES, dtype=tower.dtype, keeps_int8=tower.keeps_int8)
 
 
 def flat(layouts):
@@ -63,7 +61,7 @@ def same(one, other):
     def bits(features):
         tensors = {}
         for tap, kept in features.tokens.items():
-            eight = isinstance(kept, EightBitTokens)
+            eight = isinstance(kept, Int8Tokens)
             tensors |= {f"{tap}a": kept.codes_NPD, f"{tap}b": kept.scales_NPG} if eight else {f"{tap}": kept}
         for tap, pair in features.attention.items():
             tensors |= {f"queries{tap}": pair[0], f"keys{tap}": pair[1]}

@@ -52,9 +52,7 @@ def make(spec, folder):
     """The cache of an experiment, and the bytes of its files without their headers."""
     tower = spec.backbone.build("cpu")
     reads = spec.method.reads(tower.shape, frames=spec.data.frames)
-    layouts = entry_layouts(
-        tower.shape, reads, frames=spec.data.frames, dtype=tower.dtype, keeps_eight_bits=tower.keeps_eight_bits
-    )
+    layouts = entry_layouts(tower.shape, reads, frames=spec.data.frames, dtype=tower.dtype, keeps_int8=tower.keeps_int8)
     features = spec.features.model_copy(update={"folder": str(folder)})
     made = FeatureCache(features, spec.data, kept.clips_of(spec.data), tower={}, layouts=layouts)
     kept.fill(made, kept.Computing(tower, reads.every))

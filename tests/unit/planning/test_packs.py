@@ -11,7 +11,7 @@ from side4video.core.errors import InputError
 from side4video.core.units import GIB
 from side4video.planning.packs import Member, cached_planner, make_packs, plan_pack_memory, speedup
 from side4video.planning.plan import ExperimentPlan, plan_experiment
-from side4video.spec.check import check_agreement
+from side4video.spec.check import check_consistency
 from side4video.spec.experiment import Experiment
 from tiny import merged, tiny
 
@@ -174,7 +174,7 @@ def refused(packs):
     for pack in packs:
         try:
             experiments = {arm.short_key: Experiment.model_construct(**dict(arm.experiment)) for arm in pack.arms}
-            check_agreement(experiments)
+            check_consistency(experiments)
         except InputError:
             found.append(pack)
     return found

@@ -14,7 +14,7 @@ from side4video.planning.feature_cache import ClipCounts
 from side4video.planning.meta_model import build_meta_model
 from side4video.planning.plan import plan_experiment
 from side4video.spec import load_experiment, parse_experiment
-from side4video.spec.check import check_agreement
+from side4video.spec.check import check_consistency
 from side4video.spec.experiment import _NO_EFFECT_ON_RESULT
 from side4video.spec.load import SpecError
 from tiny import tiny
@@ -53,10 +53,10 @@ def test_each_way_of_mixing_is_another_experiment():
 
 
 def test_arms_that_mix_otherwise_do_not_share_a_pass():
-    check_agreement({"one": mixed("mixup"), "two": mixed("mixup", method={"kind": "linear"})})
+    check_consistency({"one": mixed("mixup"), "two": mixed("mixup", method={"kind": "linear"})})
     for other in (tiny(), mixed("cutmix"), mixed("mixup", mix={"alpha": 0.7})):
         with pytest.raises(InputError, match="two: data: differs"):
-            check_agreement({"one": mixed("mixup"), "two": other})
+            check_consistency({"one": mixed("mixup"), "two": other})
 
 
 @pytest.mark.parametrize("kind", KINDS)

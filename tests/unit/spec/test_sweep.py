@@ -16,6 +16,7 @@ from side4video.spec.arm import (
     describe_overrides,
     is_sweep,
     load_sweep,
+    make_rows,
     merge_duplicates,
     swept_values,
 )
@@ -36,11 +37,9 @@ WAYS = {
 ROWS = {"grid": 6, "tables": 2, "random": 4, "optuna": 0}
 
 
-def make(base=None, *, list_entries=None, **sweep):
+def make(base=None, **sweep):
     whole = {"name": "s", "base": base or DOCUMENT, **sweep}
-    return build_sweep(
-        parse_document(SweepSpec, whole, source="s.yaml"), whole["base"], "s.yaml", list_entries=list_entries
-    )
+    return build_sweep(parse_document(SweepSpec, whole, source="s.yaml"), whole["base"], "s.yaml")
 
 
 def table(*arms, **overrides):
@@ -102,7 +101,8 @@ def test_twin_whose_grid_pairs_values_up():
         for number, each in enumerate(zip(*spec.grid.values(), strict=False)):
             yield "", ArmEntry(label=str(number), overrides=dict(zip(spec.grid, each, strict=True)))
 
-    assert len(make(grid=GRID, list_entries=pairs).rows) != 6
+    sweep = make(grid=GRID)
+    assert len(make_rows(sweep.spec, sweep.base, list(pairs(sweep.spec)), "s.yaml")) != 6
 
 
 def test_tables_keep_their_order_and_the_papers_figures():
@@ -233,12 +233,13 @@ def test_a_sweep_is_told_from_an_experiment_by_its_base(write, tmp_path):
 # ---- whose override counts
 
 
-def dims_by_level(**options):
+def dims_by_level(entries=None):
     arms = [("arm", {"method.dim": 256, "method.layers": 1}), ("table", {})]
     overrides = {"method.dim": 64, "method.layers": 2, "data.frames": 8}
-    sweep = make(overrides=overrides, tables=table(*arms, **{"method.dim": 128}), **options)
+    sweep = make(overrides=overrides, tables=table(*arms, **{"method.dim": 128}))
+    rows = make_rows(sweep.spec, sweep.base, list(entries(sweep.spec)), "s.yaml") if entries else sweep.rows
     names = ("method.dim", "method.layers", "data.frames")
-    return {row.label: tuple(module._value_at(row.experiment.resolved(), name) for name in names) for row in sweep.rows}
+    return {row.label: tuple(module._value_at(row.experiment.resolved(), name) for name in names) for row in rows}
 
 
 def test_an_arms_overrides_win_over_its_tables_and_those_over_the_sweeps():
@@ -251,7 +252,7 @@ def test_twin_that_lets_the_table_win():
             for arm in each.arms:
                 yield name, arm.model_copy(update={"overrides": {**arm.overrides, **each.overrides}})
 
-    assert dims_by_level(list_entries=entries)["arm"] != (256, 1, 8)
+    assert dims_by_level(entries)["arm"] != (256, 1, 8)
 
 
 # ---- seeds
@@ -323,7 +324,7 @@ def test_twin_that_looks_at_the_name():
     def document(row):
         return json.dumps(row.experiment.resolved(), sort_keys=True)
 
-    assert len(merge_duplicates(rows_of(*WITHOUT_EFFECT), key=document)) > 1
+    assert len({document(row) for row in rows_of(*WITHOUT_EFFECT)}) > 1
 
 
 def test_twin_that_overlooks_the_learning_rate():
@@ -331,7 +332,7 @@ def test_twin_that_overlooks_the_learning_rate():
         same = row.experiment.optimization.model_copy(update={"learning_rate": 1e-3})
         return row.experiment.model_copy(update={"optimization": same}).digest()
 
-    assert len(merge_duplicates(rows_of(*WITH_EFFECT), key=without_rate)) < len(WITH_EFFECT) + 1
+    assert len({without_rate(row) for row in rows_of(*WITH_EFFECT)}) < len(WITH_EFFECT) + 1
 
 
 def test_the_same_arm_in_two_tables_is_one_with_both_rows():

@@ -68,7 +68,7 @@ def frames_of():
 
 def sides(one, tower):
     """Frame and word features of a student."""
-    tokens = one.task.tokenise(TEXTS)
+    tokens = one.task.tokenize(TEXTS)
     with torch.no_grad():
         return (*one.module.network(frozen_features(tower, frames_of(), one.reads), tokens), tokens)
 
@@ -169,9 +169,9 @@ def test_one_step_leaves_zero_shot_behind(clip):
     """Up learns at once, and with it, one step later, the side network."""
     one, tower = student(clip, side())
     features = frozen_features(tower, frames_of(), one.reads)
-    targets = Texts(one.task.tokenise(TEXTS[:VIDEOS]), torch.arange(VIDEOS))
+    targets = Texts(one.task.tokenize(TEXTS[:VIDEOS]), torch.arange(VIDEOS))
     for draw in range(2):
-        one.accumulate(features, targets, clips=VIDEOS, synchronise=True, draw=draw)
+        one.accumulate(features, targets, clips=VIDEOS, synchronize=True, draw=draw)
         up, stem = (getattr(one.module.network.video, name) for name in ("up_dD", "side"))
         assert up.grad.any()
         assert bool(stem.blocks[0].perceptron.leave.weight.grad.any()) == (draw > 0)

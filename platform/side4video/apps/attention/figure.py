@@ -67,7 +67,7 @@ def attention_figure(
         figure.text((left - 0.1) / size[0], middle, name, color=INK, fontsize=TEXT, ha="right", va="center")
         for column, frame_HWC in enumerate(frames_THWC):
             axes = place(row, column * side, wide=side - gap)
-            axes.imshow(enlarge(frame_HWC) if row == 0 else overlay(frame_HWC, maps[name][column], scales[name]))
+            axes.imshow(resize(frame_HWC) if row == 0 else overlay(frame_HWC, maps[name][column], scales[name]))
             if row == 0:
                 axes.set_title(str(column + 1), fontsize=TEXT - 1, color=SOFT, pad=3)
         if row:
@@ -80,10 +80,10 @@ def attention_figure(
 
 
 def overlay(frame_HWC: NDArray[np.uint8], map_GG: NDArray[np.float32], scale: Normalize) -> NDArray[np.uint8]:
-    """A grey frame under the colours of its map, `enlarge`; between the middles of patches it is interpolated."""
+    """A grey frame under the colours of its map, `resize`; between the middles of patches it is interpolated."""
     from PIL import Image
 
-    frame_HWC = enlarge(frame_HWC)
+    frame_HWC = resize(frame_HWC)
     height, width = frame_HWC.shape[:2]
     # An even spread is 1, whatever the number of patches.
     small = Image.fromarray(np.asarray(map_GG, np.float32) * map_GG.size)
@@ -95,7 +95,7 @@ def overlay(frame_HWC: NDArray[np.uint8], map_GG: NDArray[np.float32], scale: No
     return np.rint(255 * mixed_HWC).astype(np.uint8)
 
 
-def enlarge(frame_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def resize(frame_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A frame with so many copies of each pixel that it has at least `MIN_PIXELS` a side."""
     times = -(-MIN_PIXELS // min(frame_HWC.shape[:2]))
     return frame_HWC.repeat(times, axis=0).repeat(times, axis=1)
@@ -122,7 +122,7 @@ def attention_film(
     scales = {name: _scale(map_TGG) for name, map_TGG in maps.items()}
     drawn = []
     for number, frame_HWC in enumerate(frames_THWC):
-        panels = {"frame": enlarge(frame_HWC)}
+        panels = {"frame": resize(frame_HWC)}
         panels |= {name: overlay(frame_HWC, map_TGG[number], scales[name]) for name, map_TGG in maps.items()}
         drawn.append(_panels(panels, title=title, place=f"{number + 1} of {frames}"))
     write_video(path, np.stack(drawn)[shown * frames // len(shown)])

@@ -74,9 +74,9 @@ def _write_page(
     from side4video.apps.data_check.check import make_thumbnails
     from side4video.apps.data_check.listing import clip_key
     from side4video.apps.data_check.page import MAX_THUMBNAILS, Thumbnail, report_page
+    from side4video.core.files import write_atomically
     from side4video.core.text import format_length
     from side4video.data.storage import common_root, relative_path
-    from side4video.reports.render import write_page
 
     data, pool, progress = tools
     shown = [clip for clip in checked.sample if not checked.facts[clip_key(clip)].broken][:MAX_THUMBNAILS]
@@ -90,7 +90,7 @@ def _write_page(
         if jpeg := jpegs.get(clip_key(clip)):
             caption = " · ".join(each for each in (what, length, f"{facts.width} x {facts.height}") if each)
             thumbnails.append(Thumbnail(relative_path(clip.path, root), caption, jpeg))
-    write_page(report_page(report, thumbnails), path)
+    write_atomically(path, report_page(report, thumbnails))
 
 
 def _print(report: "DataReport") -> None:

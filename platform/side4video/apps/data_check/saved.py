@@ -10,15 +10,14 @@ import hashlib
 import json
 import os
 import time
-import uuid
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 from side4video.apps.data_check.listing import ClipKey
 from side4video.apps.data_check.probe import ClipFacts, FileVersion
+from side4video.core.files import write_atomically
 from side4video.core.paths import home
 from side4video.data.clip import Clip
 from side4video.data.spec import DataSpec
@@ -66,12 +65,12 @@ class SavedResults:
     def store_digest(self, path: str, version: FileVersion, digest: str) -> None:
         """Remember the hash of a file."""
         self._digests[path] = (version, digest)
-        self._write_periodically()
+        self._write_every_interval()
 
     def store_facts(self, key: ClipKey, version: FileVersion, facts: ClipFacts) -> None:
         """Remember what decoding said."""
         self._facts[key] = (version, facts)
-        self._write_periodically()
+        self._write_every_interval()
 
     def remove_others(self, paths: Collection[str]) -> None:
         """Forget files that are not listed any more."""
@@ -96,7 +95,7 @@ class SavedResults:
             return
         self._digests, self._facts = digests, facts if document["reading"] == self.reading else {}
 
-    def _write_periodically(self) -> None:
+    def _write_every_interval(self) -> None:
         self._is_new = True
         if time.monotonic() - self._written > self._save_every_seconds:
             self._write()
@@ -110,18 +109,12 @@ class SavedResults:
             "files": [[path, astuple(version), digest] for path, (version, digest) in self._digests.items()],
             "clips": [[key, astuple(version), astuple(facts)] for key, (version, facts) in self._facts.items()],
         }
-        partial = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.partial")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(document, separators=(",", ":")), encoding="utf-8")
-            partial.replace(self.path)
+            write_atomically(self.path, json.dumps(document, separators=(",", ":")))
             self._written, self._is_new = time.monotonic(), False
         except OSError as error:
             self.notes.append(f"{self.path} could not be written ({error}); the next check begins anew")
             self._written = time.monotonic()
-        finally:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
 
 
 def saved_results_path(data: DataSpec, clips: Sequence[Clip]) -> Path:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from side4video.core.errors import InputError
+from side4video.core.files import write_atomically
 from side4video.data.clip import Clip
 from side4video.data.decode.frame_folder import count_frames, read_frame_folder
 from side4video.data.decode.frames import decode_frames, read_index
@@ -63,16 +64,13 @@ class Written:
 
 def write_video(job: Job) -> Written:
     """Write the video to its target, whole or not at all."""
-    target = Path(job.target)
-    partial = target.with_name(f"{target.name}.partial")
     try:
         content = read_bytes(job.clip.path) if job.encoding.codec == "copy" else _encode(job.clip, job.encoding)
     except BrokenClip as error:
         return Written(broken=error.reason)
     except OSError as error:
         return Written(broken=str(error.strerror or error))
-    partial.write_bytes(content)
-    partial.replace(target)
+    write_atomically(Path(job.target), content)
     return Written(len(content), hashlib.sha256(content).hexdigest())
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from side4video.apps.data_pack.encode import Encoding, Job, write_video
 from side4video.apps.data_pack.shards import describe_shard, read_member, write_shard
 from side4video.core.errors import InputError
+from side4video.core.files import write_atomically
 from side4video.core.progress import Progress
 from side4video.core.worker_pool import JobFailed, WorkerPool
 from side4video.data.clip import SPLITS, Clip, Split
@@ -139,10 +140,7 @@ def repack(packing: Packing, *, files: int) -> Packed:
         left_out=tuple(left_out),
     )
     for name, content in ((CLIPS, text), (MANIFEST, manifest.as_text())):
-        partial = packing.folder / FILES / name
-        partial.parent.mkdir(exist_ok=True)
-        partial.write_text(content, encoding="utf-8")
-        partial.replace(packing.folder / name)
+        write_atomically(packing.folder / name, content)
     shutil.rmtree(packing.folder / FILES, ignore_errors=True)
     return Packed(manifest, len(records), total - len(left_out), encoded)
 
@@ -210,10 +208,7 @@ def _shard_of(folder: Path, path: Path) -> Shard:
     if place.is_file():
         return Shard(**json.loads(place.read_text(encoding="utf-8")))
     found = describe_shard(path)
-    place.parent.mkdir(exist_ok=True)
-    partial = place.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(found)), encoding="utf-8")
-    partial.replace(place)
+    write_atomically(place, json.dumps(asdict(found)))
     return found
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from side4video.core.errors import InputError
+from side4video.core.files import write_atomically
 from side4video.terminal.options import as_json, made_folder
 from side4video.terminal.progress import ProgressView
 
@@ -104,13 +105,13 @@ def _write(
 ) -> list[Path]:
     from side4video.apps.examples.figure import examples_figure
     from side4video.reports.figures.style import FORMATS, save_figure
-    from side4video.reports.render import render, write_page
+    from side4video.reports.render import render
 
     caption = " ".join([*notes, CAPTION])
     figure = examples_figure(found, title=title, caption=caption, videos=videos, frames=frames)
     files = [save_figure(figure, folder / f"{NAME}.{kind}") for kind in FORMATS]
     page = folder / f"{NAME}.html"
-    write_page(render("examples.html.j2", title=title, examples=found, notes=notes, videos=videos), page)
+    write_atomically(page, render("examples.html.j2", title=title, examples=found, notes=notes, videos=videos))
     return [*files, page]
 
 

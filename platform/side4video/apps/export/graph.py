@@ -112,7 +112,7 @@ def write_graph(model: Model, path: Path) -> GraphCheck:
     model.tower.chunk_frames = "all"
     scores = ScoresOfFrames(model).eval()
     clips = [_noise(model, number) for number in CHECKED_BATCHES]
-    with torch.no_grad(), _silence_warnings():
+    with torch.no_grad(), _ignore_warnings():
         expected = [scores(video) for video in clips]
         program = _export(scores, clips[1], kind=model.spec.method.kind)
         torch.export.save(program, path, extra_files={ABOUT: json.dumps(_about(model), ensure_ascii=False, indent=1)})
@@ -194,7 +194,7 @@ def _max_difference(some: list[Tensor], others: list[Tensor]) -> float:
 
 
 @contextmanager
-def _silence_warnings() -> Iterator[None]:
+def _ignore_warnings() -> Iterator[None]:
     """Without what torch's tracer says to its developers."""
     log = logging.getLogger("torch")
     level = log.level

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from side4video.apps.jobs.files import is_relative
 from side4video.core.errors import InputError
-from side4video.core.network import is_loopback
+from side4video.core.network import is_localhost
 from side4video.data.storage import is_remote
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import SpecError
@@ -105,7 +105,7 @@ def _tracking(
     uri = experiment.tracking.uri or environment.get(TRACKING, "")
     parts = urlsplit(uri)
     if parts.scheme in ("http", "https"):
-        if not is_loopback(parts.hostname or ""):
+        if not is_localhost(parts.hostname or ""):
             return None
         found = f"{redact_text(uri)} is another machine for each of the cluster's nodes"
     elif uri and not uri.startswith("sqlite"):

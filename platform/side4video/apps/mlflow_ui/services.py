@@ -37,7 +37,7 @@ def services(
     *, host: str, port: int, allowed_hosts: tuple[str, ...], database: str, artifacts: str, workers: int
 ) -> None:
     """Keep the runs of several machines, until Ctrl-C: they send metrics and artifacts here and need nothing shared."""
-    from side4video.core.network import is_loopback, names_here
+    from side4video.core.network import is_localhost, names_here
     from side4video.core.paths import home
     from side4video.tracking.mlflow.connection import is_server
     from side4video.tracking.mlflow.server import TrackingServer
@@ -59,7 +59,7 @@ def services(
 
     def print_uri(_: str) -> None:
         click.echo(f"For runs:  export MLFLOW_TRACKING_URI=http://{names[0]}:{port}")
-        if is_loopback(host):
+        if is_localhost(host):
             click.echo("Only this machine reaches it; --host 0.0.0.0 opens it to others.")
 
     run_server(server, print_uri)

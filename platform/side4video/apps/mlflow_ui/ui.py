@@ -24,8 +24,8 @@ ORDER_BY = MAIN_METRICS[0]
 @click.option("--uri", default="", help="The store; by default MLFLOW_TRACKING_URI, or else the local one.")
 @click.option("--experiment", default="side4video", show_default=True, help="The experiment to open.")
 @click.option("--sweep", default="", help="Open the arms of this sweep (its name, or its run's id) side by side.")
-@click.option("--open/--no-open", "opens_browser", default=False, help="Open the page in a browser.")
-def ui(*, port: int, host: str, uri: str, experiment: str, sweep: str, opens_browser: bool) -> None:
+@click.option("--open/--no-open", "open_browser", default=False, help="Open the page in a browser.")
+def ui(*, port: int, host: str, uri: str, experiment: str, sweep: str, open_browser: bool) -> None:
     """Show the tracked runs in a browser, until Ctrl-C."""
     from side4video.tracking.mlflow.connection import is_server
     from side4video.tracking.mlflow.links import experiment_link
@@ -40,10 +40,10 @@ def ui(*, port: int, host: str, uri: str, experiment: str, sweep: str, opens_bro
         return experiment_link(base, experiment_id, "" if view else ORDER_BY, chart=bool(sweep), view=view)
 
     if is_server(store.uri):
-        _print_link(link(store.uri), opens_browser=opens_browser)
+        _print_link(link(store.uri), open_browser=open_browser)
         return
     server = TrackingServer(store, host=host, port=port)
-    run_server(server, lambda address: _print_link(link(address), opens_browser=opens_browser))
+    run_server(server, lambda address: _print_link(link(address), open_browser=open_browser))
 
 
 def _all_runs(store: "MLflowStore") -> tuple[str, str]:
@@ -74,9 +74,9 @@ def _find_arms(store: "MLflowStore", sweep: str) -> tuple[str, str]:
     return run.experiment_id, key
 
 
-def _print_link(link: str, *, opens_browser: bool) -> None:
+def _print_link(link: str, *, open_browser: bool) -> None:
     click.echo(f"Runs:   {link}")
-    if opens_browser:
+    if open_browser:
         webbrowser.open(link)
 
 
@@ -85,9 +85,9 @@ def run_server(server: "TrackingServer", on_ready: Callable[[str], None]) -> Non
 
     `on_ready` is called with the address as soon as the server answers.
     """
-    from side4video.core.network import is_loopback
+    from side4video.core.network import is_localhost
 
-    if not is_loopback(server.host):
+    if not is_localhost(server.host):
         who = f"whoever reaches {server.host}:{server.port} can change and delete runs"
         click.echo(f"warning: MLflow asks for no login; {who}", err=True)
     for name in ("SIGTERM", "SIGHUP"):

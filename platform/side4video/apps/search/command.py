@@ -150,8 +150,8 @@ def _title(run: FinishedRun, weights: str, index: "FolderIndex") -> str:
 def _write_page(
     path: Path, encoder: "RetrievalModel", query: "TextQuery", matches: "list[Match]", about: tuple[str, Path, str]
 ) -> None:
-    from side4video.apps.search.page import PageMatch, search_page
-    from side4video.reports.render import write_page
+    from side4video.core.files import write_atomically
+    from side4video.reports.render import render
 
     text, folder, title = about
     video_frames: dict[VideoFile, Any] = dict(
@@ -163,9 +163,16 @@ def _write_page(
         frames_THWC = None if seen is None else seen.frames_TCHW.permute(0, 2, 3, 1).numpy()
         similarities = () if seen is None else seen.similarities_T.tolist()
         found.append(
-            PageMatch(each.rank, each.score, _path(folder, each), each.entry.seconds, frames_THWC, similarities)
+            {
+                "rank": each.rank,
+                "score": each.score,
+                "path": _path(folder, each),
+                "seconds": each.entry.seconds,
+                "frames_THWC": frames_THWC,
+                "similarities_T": similarities,
+            }
         )
-    write_page(search_page(found, text=text, notes=[title]), path)
+    write_atomically(path, render("search.html.j2", title=text, matches=found, notes=[title]))
 
 
 def _as_json(folder: Path, match: "Match") -> dict[str, Any]:

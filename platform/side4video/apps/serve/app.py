@@ -18,7 +18,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from side4video.apps.serve.protocol import PredictRequest, PredictResponse
-from side4video.apps.serve.upload import FORM_BYTES, Refused, Upload, receive
+from side4video.apps.serve.upload import FORM_BYTES, Upload, UploadRejected, receive
 from side4video.data.decode.video_source import BrokenClip, open_source
 
 RETRY_SECONDS = 5
@@ -110,7 +110,7 @@ class App:
         folder = Path(tempfile.mkdtemp(prefix="upload-", dir=self.config.folder))
         try:
             return await self._answer(request, folder)
-        except Refused as refused:
+        except UploadRejected as refused:
             return _json({"error": refused.reason}, refused.status, **CLOSE)
         except QueueFull:
             return _busy()
@@ -145,12 +145,12 @@ class App:
         fields = {**request.query_params, **upload.fields}
         top = fields.get("top_k", str(self.config.top))
         if not top.isascii() or not top.isdigit() or not 1 <= int(top[:9]) <= 1000:
-            raise Refused(400, f"top_k is {top[:40]!r}; allowed: 1 to 1000")
+            raise UploadRejected(400, f"top_k is {top[:40]!r}; allowed: 1 to 1000")
         if not upload.paths:
-            raise Refused(400, "there is no file in it; send a video as the body, or as a form's field `video`")
+            raise UploadRejected(400, "there is no file in it; send a video as the body, or as a form's field `video`")
         text = fields.get("text", "").strip()
         if self.config.kind == "search" and not text:
-            raise Refused(400, "there is no text; give the text to search for in the field `text`")
+            raise UploadRejected(400, "there is no text; give the text to search for in the field `text`")
         return PredictRequest(tuple(map(str, upload.paths)), tuple(upload.names), int(top), text)
 
     async def not_found(self, request: Request, error: Exception) -> Response:
@@ -166,7 +166,7 @@ def _check_file_type(path: str, *, is_only: bool) -> None:
         open_source(path, "")
     except BrokenClip as error:
         if is_only:
-            raise Refused(415, error.reason) from error
+            raise UploadRejected(415, error.reason) from error
 
 
 def _json(document: Any, status: int = 200, **headers: str) -> Response:

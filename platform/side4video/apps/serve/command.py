@@ -63,11 +63,11 @@ def serve(
     /search`: a form with the field `text` and files `video`.
     """
     from side4video.apps.serve.server import Serving, check_extra, run_server
-    from side4video.core.network import is_loopback
+    from side4video.core.network import is_localhost
     from side4video.reports.render import render
 
     check_extra()
-    if not is_loopback(host):
+    if not is_localhost(host):
         click.echo(f"warning: there is no login; whoever reaches {host}:{port} can send videos", err=True)
     gpus = _gpus(device)
     with temporary_folder() as scratch:

@@ -10,7 +10,7 @@ from ray import serve
 
 from side4video.apps.serve.protocol import Predictor, PredictRequest, PredictResponse
 from side4video.core.errors import Side4VideoError
-from side4video.distributed.compat import bind_replicas_to_loopback
+from side4video.distributed.compat import bind_replicas_to_localhost
 
 BATCH_WAIT_SECONDS = 0.005
 """How long a request waits for others while the replica is idle."""
@@ -24,7 +24,7 @@ class Replica:
 
         `batch` is the maximum number of requests in one forward.
         """
-        bind_replicas_to_loopback()
+        bind_replicas_to_localhost()
         self._build_error: Exception | None = None
         self._predictor: Predictor | None = None
         batched: Any = self.answer  # `serve.batch` adds attributes that its types do not have

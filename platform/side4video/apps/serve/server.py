@@ -20,7 +20,7 @@ from side4video.apps.serve.protocol import Predictor, PredictRequest, PredictRes
 from side4video.core.errors import InputError, Side4VideoError
 from side4video.core.temporary import temporary_folder
 from side4video.distributed.cluster import RAY_SETTINGS, LogStream
-from side4video.distributed.compat import session_folder, start_on_loopback
+from side4video.distributed.compat import session_folder, start_on_localhost
 
 log = logging.getLogger(__name__)
 APPLICATION = "side4video"
@@ -134,7 +134,7 @@ def _ray(scratch: Path, serving: Serving) -> Iterator[None]:
     before = {name: signal.getsignal(name) for name in SIGNALS}
     _interrupt_on_signals()
     try:
-        start_on_loopback(cpus=serving.replicas + 1, gpus=serving.gpus, temporary_folder=folder)
+        start_on_localhost(cpus=serving.replicas + 1, gpus=serving.gpus, temporary_folder=folder)
         for name in ("ray", "ray.serve"):  # their warnings about their own shutdown
             logging.getLogger(name).setLevel(logging.CRITICAL)
         session = session_folder()

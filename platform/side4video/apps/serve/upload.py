@@ -22,7 +22,7 @@ FORM_BYTES = 2**20
 MAX_FIELDS = 16
 
 
-class Refused(Exception):
+class UploadRejected(Exception):
     """A request that is answered with an error, and whose connection is then closed: more may still be on its way."""
 
     def __init__(self, status: int, reason: str) -> None:
@@ -47,8 +47,8 @@ async def receive(request: Request, folder: Path, *, max_bytes: int, max_files: 
     nothing for `idle_seconds` is given up.
 
     Raises:
-        Refused: The request is too large (413, at once if its length is declared), is not a valid form (400), has too
-            many files (400) or stalls (408), or the disk is full (507).
+        UploadRejected: The request is too large (413, at once if its length is declared), is not a valid form (400),
+            has too many files (400) or stalls (408), or the disk is full (507).
         starlette.requests.ClientDisconnect: The client has closed the connection.
     """
     is_form = request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data"
@@ -62,9 +62,9 @@ async def receive(request: Request, folder: Path, *, max_bytes: int, max_files: 
                 await asyncio.to_thread(file.write, chunk)
         return upload
     except MultiPartException as error:
-        raise Refused(400, f"the form cannot be read: {error.message}") from error
+        raise UploadRejected(400, f"the form cannot be read: {error.message}") from error
     except OSError as error:
-        raise Refused(507, f"there is no room for it here ({error.strerror})") from error
+        raise UploadRejected(507, f"there is no room for it here ({error.strerror})") from error
 
 
 async def _limited(
@@ -80,7 +80,7 @@ async def _limited(
             async with asyncio.timeout(idle_seconds):
                 chunk = await anext(stream, None)
         except TimeoutError:
-            raise Refused(408, f"nothing came for {idle_seconds:g} s") from None
+            raise UploadRejected(408, f"nothing came for {idle_seconds:g} s") from None
         if chunk is None:
             return
         length += len(chunk)
@@ -119,8 +119,8 @@ async def _receive_form(
         await form.close()
 
 
-def _too_large(max_bytes: int) -> Refused:
-    return Refused(413, f"it is larger than the limit of {max_bytes / 2**20:g} MiB")
+def _too_large(max_bytes: int) -> UploadRejected:
+    return UploadRejected(413, f"it is larger than the limit of {max_bytes / 2**20:g} MiB")
 
 
 def _copy(upload: UploadFile, path: Path) -> None:

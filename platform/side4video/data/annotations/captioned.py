@@ -13,7 +13,6 @@ from pydantic import Field
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
 from side4video.core.spec import PathText
-from side4video.data.annotations.fingerprint import fingerprint_of
 from side4video.data.annotations.json_files import as_list, as_text
 from side4video.data.annotations.missing_files import (
     KeepSpec,
@@ -96,10 +95,6 @@ class CaptionedSpec(DatasetSpec):
                 fix="check the lists, and `root`",
             )
         return present
-
-    def fingerprint(self) -> str:
-        """SHA-256 over clips and captions; see `fingerprint_clips`."""
-        return fingerprint_of(self, self._root())
 
     def flipped_classes(self) -> Mapping[int, int]:
         """Empty: there are no classes."""

@@ -3,28 +3,10 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
-from side4video.data.clip import SPLITS, Clip, Split
+from side4video.data.clip import Clip
 from side4video.data.decode.frame_folder import count_frames
 from side4video.data.storage import file_size, relative_path
-
-
-class Clips(Protocol):
-    """The part of a data set that the fingerprint needs."""
-
-    def classes(self) -> Sequence[str]:
-        """Class names in the order of their positions."""
-        ...
-
-    def clips(self, split: Split) -> Sequence[Clip]:
-        """The clips of a split, in order."""
-        ...
-
-
-def fingerprint_of(dataset: Clips, root: str) -> str:
-    """SHA-256 (hexadecimal) of a data set whose files are below `root`; see `fingerprint_clips`."""
-    return fingerprint_clips(dataset.classes(), {split: dataset.clips(split) for split in SPLITS}, root)
 
 
 def fingerprint_clips(classes: Sequence[str], splits: Mapping[str, Sequence[Clip]], root: str) -> str:

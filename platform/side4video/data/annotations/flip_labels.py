@@ -43,13 +43,13 @@ class FlipPairsSpec(Spec):
         return self
 
 
-class FlipRefusedSpec(Spec):
+class FlipDisallowedSpec(Spec):
     """A flipped clip has no label, so clips must not be flipped."""
 
     kind: Literal["refused"] = "refused"
 
 
-FlipLabels = Annotated[FlipByNameSpec | FlipPairsSpec | FlipRefusedSpec, Field(discriminator="kind")]
+FlipLabels = Annotated[FlipByNameSpec | FlipPairsSpec | FlipDisallowedSpec, Field(discriminator="kind")]
 
 
 def flip_text(text: str) -> str:
@@ -78,7 +78,7 @@ def flipped_labels(mirror: FlipLabels, classes: Sequence[str]) -> Mapping[int, i
     Raises:
         InputError: A pair names what is no class.
     """
-    if isinstance(mirror, FlipRefusedSpec):
+    if isinstance(mirror, FlipDisallowedSpec):
         return None
     if isinstance(mirror, FlipByNameSpec):
         permutation, unpaired = flip_by_name(classes)

@@ -20,7 +20,6 @@ from side4video.core.paths import expand
 from side4video.core.spec import PathText
 from side4video.data.annotations.captioned import index_by_id
 from side4video.data.annotations.class_names import label_position, read_class_names
-from side4video.data.annotations.fingerprint import fingerprint_of
 from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
 from side4video.data.annotations.missing_files import MissingFiles, RaiseSpec, drop_missing
 from side4video.data.annotations.tables import file_version, read_text
@@ -98,10 +97,6 @@ class LabelledSpec(DatasetSpec):
             raise InputError(str(path), f"none of the {len(clips)} listed videos is in {root}", fix="check `root`")
         return present
 
-    def fingerprint(self) -> str:
-        """SHA-256 over classes and clips; see `fingerprint_clips`."""
-        return fingerprint_of(self, self._root("train"))
-
     def flipped_classes(self) -> Mapping[int, int] | None:
         """Label of a flipped clip, by label; None if labels contain left or right and no mapping is known."""
         return flipped_labels(self.mirror, self.classes())
@@ -127,7 +122,7 @@ class LabelledSpec(DatasetSpec):
     def _file(self, name: str) -> Path:
         return Path(expand(self.annotations, "data.dataset.annotations")) / name
 
-    def _root(self, split: Split) -> str:
+    def _root(self, split: Split = "train") -> str:
         folder, field = self.root or self.annotations, "root" if self.root else "annotations"
         if split == "test" and self.test_root:
             folder, field = self.test_root, "test_root"

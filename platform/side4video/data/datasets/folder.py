@@ -20,7 +20,6 @@ from pydantic import Field, field_validator
 from side4video.core.errors import InputError
 from side4video.core.spec import PathText, Spec
 from side4video.data.annotations.captioned import Extension
-from side4video.data.annotations.fingerprint import fingerprint_of
 from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
 from side4video.data.annotations.missing_files import warn_once
 from side4video.data.annotations.splits import GroupSplitSpec, mark_test_clips
@@ -99,10 +98,6 @@ class FolderSpec(DatasetSpec):
             )
         return chosen
 
-    def fingerprint(self) -> str:
-        """SHA-256 over classes and clips; see `fingerprint_clips`."""
-        return fingerprint_of(self, self._root())
-
     def flipped_classes(self) -> Mapping[int, int] | None:
         """Label of a flipped clip, by label; None if labels contain left or right and no mapping is known."""
         return flipped_labels(self.mirror, self.classes())
@@ -142,14 +137,14 @@ class FolderSpec(DatasetSpec):
         class_name = folder.rpartition("/")[2]
         for entry in list_folder(folder):
             name = f"{class_name}/{entry.name}"
-            if entry.is_folder if self.frame_pattern else entry.name.lower().endswith(self._endings()):
+            if entry.is_folder if self.frame_pattern else entry.name.lower().endswith(self._suffixes()):
                 address, group = join_address(folder, entry.name), self._group(name)
                 clips.append(Clip(address, label, group=group, frame_pattern=self.frame_pattern, origin=folder))
             else:
                 others.append(name)
         return clips, others
 
-    def _endings(self) -> tuple[str, ...]:
+    def _suffixes(self) -> tuple[str, ...]:
         return tuple(extension.lower() for extension in self.extensions)
 
     def _group(self, path: str) -> str:

@@ -17,7 +17,6 @@ from side4video.core.paths import expand
 from side4video.core.spec import PathText, Spec
 from side4video.data.annotations.arrow import ArrowRow, features_of, read_rows, split_folders
 from side4video.data.annotations.class_names import infer_classes, label_position
-from side4video.data.annotations.fingerprint import fingerprint_of
 from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
 from side4video.data.annotations.splits import GroupSplitSpec, split_by_group
 from side4video.data.clip import Clip, Split
@@ -87,25 +86,21 @@ class HuggingFaceSpec(DatasetSpec):
             )
             clips = [clip for clip, is_test in zip(clips, chosen, strict=True) if is_test == (split == "test")]
         if not clips:
-            raise InputError(str(self._root()), f"no row is for {split}", fix="check `split_by`")
+            raise InputError(self._root(), f"no row is for {split}", fix="check `split_by`")
         return clips
-
-    def fingerprint(self) -> str:
-        """SHA-256 over classes and clips; see `fingerprint_clips`."""
-        return fingerprint_of(self, str(self._root()))
 
     def flipped_classes(self) -> Mapping[int, int] | None:
         """Label of a flipped clip, by label; None if labels contain left or right and no mapping is known."""
         return flipped_labels(self.mirror, self.classes())
 
-    def _root(self) -> Path:
+    def _root(self) -> str:
         address = expand(self.root, "data.dataset.root")
         if is_remote(address):
             raise InputError("data.dataset.root", address, allowed="a folder of this machine", fix="copy it here")
-        return Path(root_address(self.root, "data.dataset.root"))
+        return root_address(self.root, "data.dataset.root")
 
     def _folder(self, split: Split) -> Path:
-        folders = split_folders(self._root())
+        folders = split_folders(Path(self._root()))
         if isinstance(self.split_by, GroupSplitSpec):
             if len(folders) != 1:
                 raise InputError(

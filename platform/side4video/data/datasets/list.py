@@ -21,7 +21,6 @@ from side4video.core.errors import InputError
 from side4video.core.paths import expand
 from side4video.core.spec import PathText, Spec
 from side4video.data.annotations.class_names import infer_classes, label_position, read_class_names
-from side4video.data.annotations.fingerprint import fingerprint_of
 from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
 from side4video.data.annotations.json_files import read_json_rows
 from side4video.data.annotations.splits import ColumnSplitSpec, FileSplitSpec, SplitBy, mark_test_clips
@@ -151,10 +150,6 @@ class ListSpec(DatasetSpec):
         if self.task_labels.kind == "given":
             return clips
         return [replace(clip, label=label, reversed=clip.reversed != bool(label)) for clip in clips for label in (0, 1)]
-
-    def fingerprint(self) -> str:
-        """SHA-256 over classes and clips; see `fingerprint_clips`."""
-        return fingerprint_of(self, self._root())
 
     def flipped_classes(self) -> Mapping[int, int] | None:
         """Label of a flipped clip, by label; None if labels contain left or right and no mapping is known."""

@@ -18,7 +18,6 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from side4video.core.paths import home
-from side4video.data.annotations.fingerprint import fingerprint_of
 from side4video.data.clip import Clip, Split
 from side4video.data.dataset_spec import DatasetSpec
 
@@ -97,6 +96,9 @@ class MotionSpec(DatasetSpec):
         key = f"{GENERATOR_VERSION}:{self.model_dump_json()}"
         return home() / "data" / f"motion-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
+    def _root(self) -> str:
+        return str(self.folder())
+
     def classes(self) -> tuple[str, ...]:
         """The class names. A class and its reverse are neighbours."""
         return tuple(name for pair in self.pairs for name in pair)
@@ -118,10 +120,6 @@ class MotionSpec(DatasetSpec):
                 for line, row in enumerate(csv.DictReader(file), 2)
                 if row["split"] == split
             ]
-
-    def fingerprint(self) -> str:
-        """SHA-256 over classes and clips; see `fingerprint_clips`."""
-        return fingerprint_of(self, str(self.folder()))
 
     def flipped_classes(self) -> Mapping[int, int]:
         """A flip swaps left and right, clockwise and anticlockwise."""

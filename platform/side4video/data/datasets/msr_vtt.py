@@ -57,7 +57,7 @@ def _read_table(path: Path, form: TableSchema) -> list[Row]:
     return read_rows(path, delimiter="comma", form=form)
 
 
-def _read_sentences(path: Path, wanted: Collection[str]) -> dict[str, list[Caption]]:
+def _read_sentences(path: Path, requested: Collection[str]) -> dict[str, list[Caption]]:
     """The captions of the given videos, by id."""
     captions: dict[str, list[Caption]] = {}
     document = as_object(read_json(path), str(path), ("sentences",))
@@ -65,6 +65,6 @@ def _read_sentences(path: Path, wanted: Collection[str]) -> dict[str, list[Capti
         origin = f"{path}:sentences[{position}]"
         entry = as_object(entry, origin, ("video_id", "caption"))
         identifier = as_text(entry["video_id"], origin)
-        if identifier in wanted:
+        if identifier in requested:
             captions.setdefault(identifier, []).append(Caption(as_text(entry["caption"], origin).strip(), origin))
     return captions

@@ -42,12 +42,12 @@ class MsvdSpec(CaptionedSpec):
         return listed_videos(ids, _read_sentences(self._file(self.captions), ids), self.extension)
 
 
-def _read_sentences(path: Path, wanted: Collection[str]) -> dict[str, tuple[Caption, ...]]:
+def _read_sentences(path: Path, requested: Collection[str]) -> dict[str, tuple[Caption, ...]]:
     """The captions of the given videos, by id. Words are joined by spaces."""
     document = read_json(path) if path.suffix == ".json" else read_plain_pickle(path)
     table = as_object(document, str(path))
     captions = {}
-    for identifier in wanted:
+    for identifier in requested:
         if identifier in table:
             origin = f"{path}:{identifier}"
             sentences = as_list(table[identifier], origin)

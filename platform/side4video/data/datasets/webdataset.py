@@ -26,7 +26,6 @@ from side4video.core.errors import InputError
 from side4video.core.paths import expand
 from side4video.core.spec import PathText
 from side4video.data.annotations.class_names import infer_classes, label_position, read_class_names
-from side4video.data.annotations.fingerprint import fingerprint_of
 from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
 from side4video.data.clip import Clip, Split
 from side4video.data.dataset_spec import DatasetSpec
@@ -102,10 +101,6 @@ class WebdatasetSpec(DatasetSpec):
         if not clips:
             raise InputError(f"{self._root()} ({split})", "no sample with a video", allowed=", ".join(self.videos))
         return clips
-
-    def fingerprint(self) -> str:
-        """SHA-256 over classes and clips; see `fingerprint_clips`."""
-        return fingerprint_of(self, self._root())
 
     def flipped_classes(self) -> Mapping[int, int] | None:
         """Label of a flipped clip, by label; None if labels contain left or right and no mapping is known."""

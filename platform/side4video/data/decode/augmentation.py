@@ -26,7 +26,7 @@ class RandomResizedCropSpec(Spec):
     """Smallest and largest aspect ratio: width / height."""
 
     @model_validator(mode="after")
-    def ranges_run_upwards(self) -> "RandomResizedCropSpec":
+    def ranges_are_ordered(self) -> "RandomResizedCropSpec":
         """Both ranges are given from small to large, and no crop is larger than the frame."""
         if not self.scale[0] <= self.scale[1] <= 1:
             raise ValueError(f"scale must be two shares of the area, small to large, at most 1; found {self.scale}")

@@ -118,10 +118,10 @@ def decode_frames(
         length = (index.times[-1] - index.times[0]) * index.seconds_per_tick
         span = f"{start_seconds or 0:g} s to {'the end' if end_seconds is None else f'{end_seconds:g} s'}"
         raise BrokenClip(path, origin, f"no frame from {span}: its last frame is shown at {length:.2f} s")
-    wanted = [first + int(position) for position in choose(last - first)]
-    if not wanted or min(wanted) < first or max(wanted) >= last:
-        raise IndexError(f"choose({last - first}) gave {len(wanted)} indices, some outside 0..{last - first - 1}")
-    ordered = sorted(set(wanted))
+    requested = [first + int(position) for position in choose(last - first)]
+    if not requested or min(requested) < first or max(requested) >= last:
+        raise IndexError(f"choose({last - first}) gave {len(requested)} indices, some outside 0..{last - first - 1}")
+    ordered = sorted(set(requested))
     try:
         found, used = _fetch(source, ordered, index=index, decoder=decoder, short_side=short_side)
     except _DecodeError as error:
@@ -129,9 +129,9 @@ def decode_frames(
     if len(found) < (1 - 2 * MISSING_SHARE) * len(ordered):
         raise BrokenClip(path, origin, f"only {len(found)} of {len(ordered)} wanted frames could be decoded")
     have = sorted(found)
-    nearest = [have[max(0, bisect_right(have, position) - 1)] for position in wanted]
+    nearest = [have[max(0, bisect_right(have, position) - 1)] for position in requested]
     frames_THWC = np.stack([found[position] for position in nearest])
-    padded = sum(position not in found for position in wanted)
+    padded = sum(position not in found for position in requested)
     return frames_THWC, DecodeInfo(last - first, frames_THWC.shape[1], frames_THWC.shape[2], used, padded)
 
 
@@ -223,7 +223,7 @@ class _DecodeError(Exception):
 
 
 def _fetch(
-    source: Source, wanted: list[int], *, index: VideoIndex, decoder: DecoderName, short_side: int | None
+    source: Source, requested: list[int], *, index: VideoIndex, decoder: DecoderName, short_side: int | None
 ) -> tuple[dict[int, np.ndarray], str]:
     """The chosen frames that could be decoded, and the decoder that was used."""
     from av.error import FFmpegError
@@ -231,21 +231,21 @@ def _fetch(
     if decoder == "auto":
         decoder = "pyav"
     if decoder == "decord":
-        frames = _fetch_decord(source, wanted, len(index.times), short_side)
+        frames = _fetch_decord(source, requested, len(index.times), short_side)
         if frames is not None:
             return frames, "decord"
     if decoder == "torchcodec":
-        frames = _fetch_torchcodec(source, wanted, len(index.times), short_side)
+        frames = _fetch_torchcodec(source, requested, len(index.times), short_side)
         if frames is not None:
             return frames, "torchcodec"
     try:
-        return _fetch_pyav(source, wanted, index, short_side), "pyav"
+        return _fetch_pyav(source, requested, index, short_side), "pyav"
     except (FFmpegError, ValueError, IndexError) as error:
         raise _DecodeError(_error_text(error)) from error
 
 
 def _fetch_decord(
-    source: Source, wanted: list[int], total: int, short_side: int | None
+    source: Source, requested: list[int], total: int, short_side: int | None
 ) -> dict[int, np.ndarray] | None:
     """None if decord fails or counts other frames than the index; PyAV is used then."""
     decord = _import_decoder("decord")
@@ -256,8 +256,8 @@ def _fetch_decord(
             return None
         frames: dict[int, np.ndarray] = {}
         position, size = 0, 1
-        while position < len(wanted):
-            some = wanted[position : position + size]
+        while position < len(requested):
+            some = requested[position : position + size]
             batch_THWC = reader.get_batch(some).asnumpy()
             frames.update(zip(some, shrink_frames(batch_THWC, short_side), strict=True))
             position += len(some)
@@ -269,7 +269,7 @@ def _fetch_decord(
 
 
 def _fetch_torchcodec(
-    source: Source, wanted: list[int], total: int, short_side: int | None
+    source: Source, requested: list[int], total: int, short_side: int | None
 ) -> dict[int, np.ndarray] | None:
     """None if torchcodec fails."""
     decoders = _import_decoder("torchcodec.decoders")
@@ -277,8 +277,8 @@ def _fetch_torchcodec(
         reader = decoders.VideoDecoder(source, dimension_order="NHWC", num_ffmpeg_threads=1)
         if len(reader) != total:
             return None
-        frames_THWC = reader.get_frames_at(wanted).data.numpy()
-        return dict(zip(wanted, shrink_frames(frames_THWC, short_side), strict=True))
+        frames_THWC = reader.get_frames_at(requested).data.numpy()
+        return dict(zip(requested, shrink_frames(frames_THWC, short_side), strict=True))
     except (RuntimeError, ValueError, IndexError) as error:
         logger.debug("torchcodec cannot decode %s, trying PyAV: %s", _source_name(source), _error_text(error))
         return None
@@ -302,30 +302,32 @@ def _source_name(source: Source) -> str:
     return source if isinstance(source, str) else f"a video of {len(source):,} bytes"
 
 
-def _fetch_pyav(source: Source, wanted: list[int], index: VideoIndex, short_side: int | None) -> dict[int, np.ndarray]:
-    frames = _decode_pyav(source, wanted, index, short_side=short_side, skips=index.has_times)
-    if index.has_times and len(frames) < len(wanted):  # skipping may have misled the decoder about the order
-        frames |= _decode_pyav(source, wanted, index, short_side=short_side, skips=False)
+def _fetch_pyav(
+    source: Source, requested: list[int], index: VideoIndex, short_side: int | None
+) -> dict[int, np.ndarray]:
+    frames = _decode_pyav(source, requested, index, short_side=short_side, skips=index.has_times)
+    if index.has_times and len(frames) < len(requested):  # skipping may have misled the decoder about the order
+        frames |= _decode_pyav(source, requested, index, short_side=short_side, skips=False)
     return frames
 
 
 def _decode_pyav(
-    source: Source, wanted: list[int], index: VideoIndex, *, short_side: int | None, skips: bool
+    source: Source, requested: list[int], index: VideoIndex, *, short_side: int | None, skips: bool
 ) -> dict[int, np.ndarray]:
     """Decode forward; seek only if there is a key frame between the current and the next chosen frame."""
     import av
 
     position_of = {time: position for position, time in enumerate(index.times)}
     frames: dict[int, np.ndarray] = {}
-    remaining = set(wanted)
+    remaining = set(requested)
     with av.open(as_file(source), "r", options={"protocol_whitelist": "file"}) as container:
         stream = next(stream for stream in container.streams.video if not _is_cover(stream))
         stream.thread_type = "NONE"
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
-        times = {index.times[position] for position in wanted} if skips and stream.name == "h264" else None
+        times = {index.times[position] for position in requested} if skips and stream.name == "h264" else None
         decoded = _iterate_frames(container, stream, times)
         here = -1
-        for target in wanted:
+        for target in requested:
             if index.has_times and here < target and (key := _seek_time(index, here, target)) is not None:
                 container.seek(key, stream=stream)
                 decoded = _iterate_frames(container, stream, times)

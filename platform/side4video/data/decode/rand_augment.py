@@ -96,54 +96,54 @@ def apply_operations(video_THWC: np.ndarray, drawn: list[DrawnOperation]) -> np.
 
     pictures = []
     for frame_HWC in video_THWC:
-        picture = Image.fromarray(frame_HWC)
+        image = Image.fromarray(frame_HWC)
         for operation in drawn:
-            picture = _apply(picture, operation)
-        pictures.append(np.asarray(picture))
+            image = _apply(image, operation)
+        pictures.append(np.asarray(image))
     return np.stack(pictures)
 
 
-def _apply(picture: "Image.Image", operation: DrawnOperation) -> "Image.Image":
+def _apply(image: "Image.Image", operation: DrawnOperation) -> "Image.Image":
     from PIL import ImageEnhance, ImageOps
 
     name, (value, *_) = operation.name, (*operation.arguments, 0.0)
     match name:
         case "AutoContrast":
-            return ImageOps.autocontrast(picture)
+            return ImageOps.autocontrast(image)
         case "Equalize":
-            return ImageOps.equalize(picture)
+            return ImageOps.equalize(image)
         case "Invert":
-            return ImageOps.invert(picture)
+            return ImageOps.invert(image)
         case "PosterizeIncreasing":
-            return ImageOps.posterize(picture, int(value))
+            return ImageOps.posterize(image, int(value))
         case "SolarizeIncreasing":
-            return ImageOps.solarize(picture, int(value))
+            return ImageOps.solarize(image, int(value))
         case "SolarizeAdd":  # brighten the dark half
-            return picture.point([min(255, tone + int(value)) if tone < 128 else tone for tone in range(256)] * 3)
+            return image.point([min(255, tone + int(value)) if tone < 128 else tone for tone in range(256)] * 3)
         case "ColorIncreasing":
-            return ImageEnhance.Color(picture).enhance(value)
+            return ImageEnhance.Color(image).enhance(value)
         case "ContrastIncreasing":
-            return ImageEnhance.Contrast(picture).enhance(value)
+            return ImageEnhance.Contrast(image).enhance(value)
         case "BrightnessIncreasing":
-            return ImageEnhance.Brightness(picture).enhance(value)
+            return ImageEnhance.Brightness(image).enhance(value)
         case "SharpnessIncreasing":
-            return ImageEnhance.Sharpness(picture).enhance(value)
+            return ImageEnhance.Sharpness(image).enhance(value)
         case _:
-            return _transform_geometry(picture, operation, value)
+            return _transform_geometry(image, operation, value)
 
 
-def _transform_geometry(picture: "Image.Image", operation: DrawnOperation, value: float) -> "Image.Image":
+def _transform_geometry(image: "Image.Image", operation: DrawnOperation, value: float) -> "Image.Image":
     """Rotate, shear or translate; what comes into view is grey."""
     from PIL import Image
 
     resample = Image.Resampling.BICUBIC if operation.bicubic else Image.Resampling.BILINEAR
-    width, height = picture.size
+    width, height = image.size
     if operation.name == "Rotate":
-        return picture.rotate(value, resample=resample, fillcolor=FILL)
+        return image.rotate(value, resample=resample, fillcolor=FILL)
     matrix = {
         "ShearX": (1, value, 0, 0, 1, 0),
         "ShearY": (1, 0, 0, value, 1, 0),
         "TranslateXRel": (1, 0, value * width, 0, 1, 0),
         "TranslateYRel": (1, 0, 0, 0, 1, value * height),
     }[operation.name]
-    return picture.transform(picture.size, Image.Transform.AFFINE, matrix, resample=resample, fillcolor=FILL)
+    return image.transform(image.size, Image.Transform.AFFINE, matrix, resample=resample, fillcolor=FILL)

@@ -1,11 +1,10 @@
-"""Choosing the frames of a clip: pure functions from the number of frames to indices.
+"""Choosing the frames of a clip: from the number of frames to indices.
 
-All functions return `frames` non-decreasing indices in `0 .. total - 1`; short videos repeat some. Training functions
-draw from a random generator. Test functions are deterministic and take the index `clip` of one of `clips` temporal
-views.
+All methods return `frames` non-decreasing indices in `0 .. total - 1`; short videos repeat some. `train_indices` draws
+from a random generator. `test_indices` is deterministic and takes the index `clip` of one of `clips` temporal views.
 
-Sources: segment sampling is from TSN (Wang et al., 2016, arXiv 1608.00859). The `authors_*` functions compute the same
-as the Side4Video authors' code (which counts frame files from 1; here indices count from 0). Dense windows are the
+Sources: segment sampling is from TSN (Wang et al., 2016, arXiv 1608.00859). The `authors-*` kinds compute the same as
+the Side4Video authors' code (which counts frame files from 1; here indices count from 0). Dense windows are the
 practice for Kinetics since I3D (Carreira and Zisserman, 2017, arXiv 1705.07750).
 """
 
@@ -18,17 +17,6 @@ from side4video.core.spec import Spec
 
 Indices = np.ndarray
 """int64 `[frames]`."""
-
-
-def segment_train(total: int, frames: int, rng: np.random.Generator) -> Indices:
-    """One random frame in each of `frames` equal segments.
-
-    The segments are real intervals of length `total / frames`. So every frame is equally likely, and the samples of a
-    reversed video have the same distribution. Short videos repeat frames.
-    """
-    _check(total, frames)
-    positions = (np.arange(frames) + rng.random(frames)) * (total / frames)
-    return np.clip(positions.astype(np.int64), 0, total - 1)
 
 
 def segment_test(total: int, frames: int, clip: int = 0, clips: int = 1) -> Indices:
@@ -46,60 +34,6 @@ def segment_test(total: int, frames: int, clip: int = 0, clips: int = 1) -> Indi
     down = _round_half_down(numerator, denominator)
     up = total - 1 - _round_half_down((total - 1) * denominator - numerator, denominator)
     return np.clip(np.where(2 * numerator <= (total - 1) * denominator, down, up), 0, total - 1)
-
-
-def authors_ssv_train(total: int, frames: int, rng: np.random.Generator) -> Indices:
-    """Something-Something training: whole-number segments `i*total//frames`; short videos repeat random frames."""
-    _check(total, frames)
-    if total <= frames:
-        repeats = rng.integers(0, total, size=frames - total)
-        return np.sort(np.concatenate([np.arange(total, dtype=np.int64), repeats]))
-    edges = np.arange(frames + 1, dtype=np.int64) * total // frames
-    return rng.integers(edges[:-1], edges[1:])
-
-
-def authors_ssv_test(total: int, frames: int, clip: int = 0, clips: int = 1) -> Indices:
-    """Something-Something test: `round(segment*i) + int(segment/(clips+1)*(clip+1))`, `segment = (total-1)/frames`."""
-    _check(total, frames)
-    _check_view(clip, clips)
-    segment = (total - 1) / frames
-    offset = int(segment / (clips + 1) * (clip + 1))
-    return np.clip(np.round(segment * np.arange(frames)).astype(np.int64) + offset, 0, total - 1)
-
-
-def authors_k400_train(total: int, frames: int, rng: np.random.Generator) -> Indices:
-    """Kinetics training: uniform in `[round(segment*i), round(segment*(i+1))]`, both ends included."""
-    _check(total, frames)
-    segment = (total - 1) / frames
-    edges = np.round(segment * np.arange(frames + 1)).astype(np.int64)
-    return np.clip(rng.integers(edges[:-1], edges[1:], endpoint=True), 0, total - 1)
-
-
-def authors_k400_test(total: int, frames: int, clip: int = 0, clips: int = 1) -> Indices:
-    """Kinetics test: `int(start + total/frames*i)`, starts evenly from 0 to `total/frames - 1`."""
-    _check(total, frames)
-    _check_view(clip, clips)
-    segment = total / frames
-    start = np.linspace(0, segment - 1, clips)[clip]
-    return np.clip((start + segment * np.arange(frames)).astype(np.int64), 0, total - 1)
-
-
-def dense(
-    total: int, frames: int, stride: int, *, rng: np.random.Generator | None = None, clip: int = 0, clips: int = 1
-) -> Indices:
-    """`frames` frames, `stride` apart, from one window.
-
-    With a generator the window's place is drawn; without one the `clips` windows are spread evenly, a single one in
-    the middle. A video shorter than the window ends by repeating its last frame.
-    """
-    _check(total, frames)
-    _check_view(clip, clips)
-    room = max(0, total - ((frames - 1) * stride + 1))
-    if rng is not None:
-        start = int(rng.integers(0, room, endpoint=True))
-    else:
-        start = room // 2 if clips == 1 else room * clip // (clips - 1)
-    return np.minimum(start + stride * np.arange(frames, dtype=np.int64), total - 1)
 
 
 def _round_half_down(numerator: np.ndarray, denominator: int) -> np.ndarray:
@@ -122,8 +56,14 @@ class SegmentSampling(Spec):
     kind: Literal["segment"] = "segment"
 
     def train_indices(self, total: int, frames: int, rng: np.random.Generator) -> Indices:
-        """See `segment_train`."""
-        return segment_train(total, frames, rng)
+        """One random frame in each of `frames` equal segments.
+
+        The segments are real intervals of length `total / frames`. So every frame is equally likely, and the samples
+        of a reversed video have the same distribution. Short videos repeat frames.
+        """
+        _check(total, frames)
+        positions = (np.arange(frames) + rng.random(frames)) * (total / frames)
+        return np.clip(positions.astype(np.int64), 0, total - 1)
 
     def test_indices(self, total: int, frames: int, *, clip: int = 0, clips: int = 1) -> Indices:
         """See `segment_test`."""
@@ -136,12 +76,21 @@ class AuthorsSsvSampling(Spec):
     kind: Literal["authors-ssv"] = "authors-ssv"
 
     def train_indices(self, total: int, frames: int, rng: np.random.Generator) -> Indices:
-        """See `authors_ssv_train`."""
-        return authors_ssv_train(total, frames, rng)
+        """Whole-number segments `i*total//frames`; short videos repeat random frames."""
+        _check(total, frames)
+        if total <= frames:
+            repeats = rng.integers(0, total, size=frames - total)
+            return np.sort(np.concatenate([np.arange(total, dtype=np.int64), repeats]))
+        edges = np.arange(frames + 1, dtype=np.int64) * total // frames
+        return rng.integers(edges[:-1], edges[1:])
 
     def test_indices(self, total: int, frames: int, *, clip: int = 0, clips: int = 1) -> Indices:
-        """See `authors_ssv_test`."""
-        return authors_ssv_test(total, frames, clip, clips)
+        """`round(segment*i) + int(segment/(clips+1)*(clip+1))`, `segment = (total-1)/frames`."""
+        _check(total, frames)
+        _check_view(clip, clips)
+        segment = (total - 1) / frames
+        offset = int(segment / (clips + 1) * (clip + 1))
+        return np.clip(np.round(segment * np.arange(frames)).astype(np.int64) + offset, 0, total - 1)
 
 
 class AuthorsK400Sampling(Spec):
@@ -150,12 +99,19 @@ class AuthorsK400Sampling(Spec):
     kind: Literal["authors-k400"] = "authors-k400"
 
     def train_indices(self, total: int, frames: int, rng: np.random.Generator) -> Indices:
-        """See `authors_k400_train`."""
-        return authors_k400_train(total, frames, rng)
+        """Uniform in `[round(segment*i), round(segment*(i+1))]`, both ends included."""
+        _check(total, frames)
+        segment = (total - 1) / frames
+        edges = np.round(segment * np.arange(frames + 1)).astype(np.int64)
+        return np.clip(rng.integers(edges[:-1], edges[1:], endpoint=True), 0, total - 1)
 
     def test_indices(self, total: int, frames: int, *, clip: int = 0, clips: int = 1) -> Indices:
-        """See `authors_k400_test`."""
-        return authors_k400_test(total, frames, clip, clips)
+        """`int(start + total/frames*i)`, starts evenly from 0 to `total/frames - 1`."""
+        _check(total, frames)
+        _check_view(clip, clips)
+        segment = total / frames
+        start = np.linspace(0, segment - 1, clips)[clip]
+        return np.clip((start + segment * np.arange(frames)).astype(np.int64), 0, total - 1)
 
 
 class DenseSampling(Spec):
@@ -166,12 +122,23 @@ class DenseSampling(Spec):
     """Distance between sampled frames, in frames of the video."""
 
     def train_indices(self, total: int, frames: int, rng: np.random.Generator) -> Indices:
-        """A window at a random place; see `dense`."""
-        return dense(total, frames, self.stride, rng=rng)
+        """A window at a random place."""
+        room = self._room(total, frames)
+        return self._window(int(rng.integers(0, room, endpoint=True)), total, frames)
 
     def test_indices(self, total: int, frames: int, *, clip: int = 0, clips: int = 1) -> Indices:
-        """Windows spread evenly; see `dense`."""
-        return dense(total, frames, self.stride, clip=clip, clips=clips)
+        """One of `clips` windows that are spread evenly, a single one in the middle."""
+        _check_view(clip, clips)
+        room = self._room(total, frames)
+        return self._window(room // 2 if clips == 1 else room * clip // (clips - 1), total, frames)
+
+    def _room(self, total: int, frames: int) -> int:
+        _check(total, frames)
+        return max(0, total - ((frames - 1) * self.stride + 1))
+
+    def _window(self, start: int, total: int, frames: int) -> Indices:
+        """A video shorter than the window ends by repeating its last frame."""
+        return np.minimum(start + self.stride * np.arange(frames, dtype=np.int64), total - 1)
 
 
 class CentreSampling(Spec):

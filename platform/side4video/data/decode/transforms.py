@@ -93,7 +93,7 @@ def augment_clip(
     if is_flipped:
         frames_THWC = frames_THWC[:, :, ::-1]
     if grey_draw < spec.grayscale_probability:
-        frames_THWC = to_grey(frames_THWC)
+        frames_THWC = to_gray(frames_THWC)
     return frames_THWC, is_flipped
 
 
@@ -118,7 +118,7 @@ def draw_crop(
     return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width
 
 
-def to_grey(frames_THWC: np.ndarray) -> np.ndarray:
+def to_gray(frames_THWC: np.ndarray) -> np.ndarray:
     """Luma in all three channels."""
     luma_THW = (frames_THWC.astype(np.float32) @ np.array(GREY_WEIGHTS, dtype=np.float32)).astype(np.uint8)
     return np.repeat(luma_THW[..., None], 3, axis=-1)

@@ -59,7 +59,7 @@ class Builder:
         self._stored = StoredReader(store, lambda place: place, only_frames=True)
         self._broken: dict[int, BrokenReport] = {}
 
-    def make(self, missing: MissingShard, compute: Compute, told: ReportClips) -> None:
+    def make(self, missing: MissingShard, compute: Compute, report: ReportClips) -> None:
         """Write the missing files of a shard. If another run builds the same shard, wait for it.
 
         Raises:
@@ -74,7 +74,7 @@ class Builder:
                 for left in lock.parent.glob(f".*-{shard:05d}.safetensors.*.partial"):
                     left.unlink()  # of a run that was killed: whoever writes them holds the lock
                 if entries:
-                    self._write(view, shard, entries, compute, told)
+                    self._write(view, shard, entries, compute, report)
         except OSError as error:
             raise InputError(
                 "features.folder", f"{lock.parent} cannot be written: {error}", fix="make room, or name another folder"
@@ -85,7 +85,7 @@ class Builder:
         self._prefetcher.close()
         self._stored.close()
 
-    def _write(self, view: int, shard: int, entries: Sequence[str], compute: Compute, told: ReportClips) -> None:
+    def _write(self, view: int, shard: int, entries: Sequence[str], compute: Compute, report: ReportClips) -> None:
         store = self.store
         rows = len(store.clips_of(shard)) * store.copies
         about = {entry: store.about(view, shard, entry) for entry in entries}
@@ -99,14 +99,14 @@ class Builder:
             for some in self._passes(view, shard, is_decoded=bool({ROWS, VIDEO} & set(entries))):
                 self._write_pass(some, writers, compute)
                 clips += [_without_frames(clip) for clip in some]
-                told(len(some))
+                report(len(some))
             if ROWS in about:
                 self._write_numbers(view, shard, clips)
             for writer in writers.values():
                 writer.finish()
         finally:
             for writer in writers.values():
-                writer.abandon()
+                writer.discard()
 
     def _passes(self, view: int, shard: int, *, is_decoded: bool) -> Iterator[list[_Clip]]:
         positions = self.store.clips_of(shard)
@@ -160,7 +160,7 @@ class Builder:
                     writer.write((clip.position - first) * copies, numbers)
             writer.finish()
         finally:
-            writer.abandon()
+            writer.discard()
 
 
 def _without_frames(clip: _Clip) -> _Clip:

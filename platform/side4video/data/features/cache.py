@@ -204,7 +204,7 @@ class FeatureCache:
         total = sum(len(self._store(split).clips_of(each.shard)) for split, each in mine)
         done = 0
 
-        def told(clips: int) -> None:
+        def report(clips: int) -> None:
             nonlocal done
             done += clips
             tell(done, total)
@@ -216,7 +216,7 @@ class FeatureCache:
                 split, each = mine[number]
                 if split not in builders:
                     builders[split] = self._builder(split)
-                builders[split].make(each, compute, told)
+                builders[split].make(each, compute, report)
 
         try:
             for number in range(-(-len(missing) // world)):

@@ -97,7 +97,7 @@ class RowsWriter:
         self._file.close()
         self._partial.replace(self.path)
 
-    def abandon(self) -> None:
+    def discard(self) -> None:
         """Delete the unfinished file; does nothing after `finish`."""
         self._file.close()
         self._partial.unlink(missing_ok=True)

@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import os
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +19,7 @@ from typing import Any
 import torch
 
 from side4video.core.errors import InputError
+from side4video.core.files import write_atomically
 from side4video.data.clip import Split
 from side4video.data.features.files import InvalidRowsFile, Layout, RowsFile, row_bytes
 from side4video.data.features.spec import PASS_CLIPS
@@ -178,10 +178,7 @@ class FeatureStore:
         """
         target = self.folder / INDEX
         if not target.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(f".{INDEX}.{uuid.uuid4().hex[:8]}.partial")
-            partial.write_text(self._index, encoding="utf-8")
-            partial.replace(target)
+            write_atomically(target, self._index)
         elif target.read_text(encoding="utf-8", errors="replace") != self._index:
             raise InputError(
                 str(target),

@@ -33,7 +33,7 @@ class BrokenReport:
 class Mixture:
     """The second labels of mixed clips."""
 
-    partners_B: Tensor
+    other_labels_B: Tensor
     """int64 class positions of the clips that the rest is of; `NO_LABEL` where there is none."""
     shares_B: Tensor
     """fp32, 0 to 1: how much of each row is its own clip, and how much of its target its own label."""
@@ -80,5 +80,5 @@ class ClipBatch:
             indices_B=change(self.indices_B),
             views_B=change(self.views_B),
             stored=self.stored and {name: change(tensor) for name, tensor in self.stored.items()},
-            mixture=self.mixture and Mixture(change(self.mixture.partners_B), change(self.mixture.shares_B)),
+            mixture=self.mixture and Mixture(change(self.mixture.other_labels_B), change(self.mixture.shares_B)),
         )

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from side4video.models.layers.eight_bit import EightBitTokens
+from side4video.models.layers.int8 import Int8Tokens
 from side4video.models.layers.normalization import layer_normalise_frozen
 from side4video.models.layers.precision import compute_dtype, without_autocast
 from side4video.models.layers.product import product, weight_gradient
@@ -23,12 +23,12 @@ def affine_linear(x_MI: Tensor, norm: nn.Module | None, layer: nn.Linear) -> Ten
     return _AffineLinear.apply(x_MI, gain_I, shift_I, layer.weight, layer.bias, compute_dtype(layer.weight))
 
 
-def frozen_norm_linear(tokens: Tensor | EightBitTokens, norm: nn.LayerNorm | None, layer: nn.Linear) -> Tensor:
+def frozen_norm_linear(tokens: Tensor | Int8Tokens, norm: nn.LayerNorm | None, layer: nn.Linear) -> Tensor:
     """`layer(norm(tokens))`, or `layer(tokens)` without a norm, for tokens without a gradient.
 
     Only the tokens are saved, which exist anyway; backward normalises them again.
     """
-    parts = (tokens.codes_NPD, tokens.scales_NPG) if isinstance(tokens, EightBitTokens) else (tokens, None)
+    parts = (tokens.codes_NPD, tokens.scales_NPG) if isinstance(tokens, Int8Tokens) else (tokens, None)
     gain_I, shift_I = affine_of(norm, layer)
     how = (norm is not None, compute_dtype(layer.weight))
     return _FrozenNormLinear.apply(*parts, gain_I, shift_I, layer.weight, layer.bias, *how)
@@ -98,7 +98,7 @@ class _FrozenNormLinear(torch.autograd.Function):
         ctx.save_for_backward(tokens_MI, scales_MG, gain_I, shift_I, weight_OI)
         ctx.normalises, ctx.dtype = normalises, dtype
         folded_OI, offset_O = fold(gain_I, shift_I, weight_OI, bias_O, dtype)
-        normalised_MI = _dequantised(tokens_MI, scales_MG, normalises, dtype)
+        normalised_MI = _dequantized(tokens_MI, scales_MG, normalises, dtype)
         return product(normalised_MI, folded_OI, offset_O).view(*tokens_MI.shape[:-1], -1)
 
     @staticmethod
@@ -106,14 +106,14 @@ class _FrozenNormLinear(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         tokens_MI, scales_MG, gain_I, shift_I, weight_OI = ctx.saved_tensors
         gradient_MO = gradients[0].flatten(0, -2)
-        normalised_MI = _dequantised(tokens_MI, scales_MG, ctx.normalises, ctx.dtype)
+        normalised_MI = _dequantized(tokens_MI, scales_MG, ctx.normalises, ctx.dtype)
         raw_OI = weight_gradient(gradient_MO, normalised_MI).to(weight_OI.dtype)
         sum_O = gradient_MO.sum(0, dtype=weight_OI.dtype)
         return None, None, *unfold(raw_OI, sum_O, gain_I, shift_I, weight_OI), None, None
 
 
-def _dequantised(tokens_MI: Tensor, scales_MG: Tensor | None, normalises: bool, dtype: torch.dtype) -> Tensor:
-    restored_MI = (tokens_MI if scales_MG is None else EightBitTokens(tokens_MI, scales_MG).dequantise()).to(dtype)
+def _dequantized(tokens_MI: Tensor, scales_MG: Tensor | None, normalises: bool, dtype: torch.dtype) -> Tensor:
+    restored_MI = (tokens_MI if scales_MG is None else Int8Tokens(tokens_MI, scales_MG).dequantize()).to(dtype)
     return (layer_normalise_frozen(restored_MI) if normalises else restored_MI).flatten(0, -2)
 
 

@@ -14,11 +14,11 @@ MOMENTUM = 0.1
 class TokenBatchNorm(nn.modules.batchnorm._BatchNorm):
     """`BatchNorm3d` on tokens with their channels last: statistics over batch, time and space per channel.
 
-    Parameters and running statistics are torch's. With `synchronised`, the statistics are those of all workers'
+    Parameters and running statistics are torch's. With `synchronized`, the statistics are those of all workers'
     tokens, on CPU and GPU.
     """
 
-    synchronised = False
+    synchronized = False
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim, eps=1e-5, momentum=MOMENTUM)
@@ -40,11 +40,11 @@ class TokenBatchNorm(nn.modules.batchnorm._BatchNorm):
         return normalised_BTPD * self.weight.to(dtype) + self.bias.to(dtype)
 
 
-def synchronise_norms(module: nn.Module) -> None:
+def synchronize_norms(module: nn.Module) -> None:
     """Use the statistics of all workers' tokens in every batch norm of a module."""
     for part in module.modules():
         if isinstance(part, TokenBatchNorm):
-            part.synchronised = True
+            part.synchronized = True
 
 
 def normalised_mean(tokens_BTPD: Tensor, norm: TokenBatchNorm | None, *, over: tuple[int, ...] = (1, 2)) -> Tensor:

@@ -23,7 +23,7 @@ class Statistics(Protocol):
     training: bool
     running_mean: Tensor | None
     running_var: Tensor | None
-    synchronised: bool
+    synchronized: bool
 
     def count_batch(self) -> float:
         """Count the batch, and return its weight in the running statistics."""
@@ -64,8 +64,8 @@ class _BatchNormalise(torch.autograd.Function):
         zeros = torch.zeros_like(ones)
         running = (statistics.running_mean, statistics.running_var)
         ctx.training, ctx.rows = statistics.training, x_MD.numel() // x_MD.shape[-1]
-        ctx.synchronised = statistics.training and statistics.synchronised
-        if ctx.synchronised:
+        ctx.synchronized = statistics.training and statistics.synchronized
+        if ctx.synchronized:
             mean_D, variance_D, ctx.rows = _statistics_of_workers(image)
             if update:
                 _update_statistics(statistics, mean_D, variance_D, ctx.rows)
@@ -90,7 +90,7 @@ class _BatchNormalise(torch.autograd.Function):
         gradient_MD = gradients[0]
         if not ctx.training:
             return gradient_MD * inverse_D.to(gradient_MD.dtype), None, None
-        if ctx.synchronised:
+        if ctx.synchronized:
             return _batch_gradient(gradient_MD, normalised_MD, inverse_D, ctx.rows), None, None
         # torch's kernel on the normalised input, whose mean is 0 and deviation 1; 1 / deviation of the original input
         # is passed as the norm's gain.

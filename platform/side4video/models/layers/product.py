@@ -18,14 +18,14 @@ _ONE_DNN: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.ba
 
 def linear(x_MI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
     """`F.linear`, autocast and gradients included."""
-    if prefers_one_dnn(x_MI, weight_OI) and not torch.is_autocast_enabled("cpu"):
+    if prefer_mkldnn(x_MI, weight_OI) and not torch.is_autocast_enabled("cpu"):
         return _Linear.apply(x_MI, weight_OI, bias_O)
     return F.linear(x_MI, weight_OI, bias_O)
 
 
 def product(left_MI: Tensor, right_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
     """`left @ right.T + bias` of two matrices of one precision, without gradients and autocast."""
-    if prefers_one_dnn(left_MI, right_OI):
+    if prefer_mkldnn(left_MI, right_OI):
         return _ONE_DNN(left_MI, right_OI, bias_O, "none", [], "")
     if bias_O is None:
         return left_MI @ right_OI.t()
@@ -34,13 +34,13 @@ def product(left_MI: Tensor, right_OI: Tensor, bias_O: Tensor | None = None) -> 
 
 def weight_gradient(gradient_MO: Tensor, x_MI: Tensor) -> Tensor:
     """`gradient.T @ x` of two matrices, [O, I]: a linear layer's weight gradient."""
-    if prefers_one_dnn(gradient_MO, x_MI) and gradient_MO.shape[1] > x_MI.shape[1]:
+    if prefer_mkldnn(gradient_MO, x_MI) and gradient_MO.shape[1] > x_MI.shape[1]:
         # oneDNN copies a transposed first operand, so the first is the narrower one.
         return _ONE_DNN(x_MI.t(), gradient_MO.t(), None, "none", [], "").t()
     return product(gradient_MO.t(), x_MI.t())
 
 
-def prefers_one_dnn(left: Tensor, right: Tensor) -> bool:
+def prefer_mkldnn(left: Tensor, right: Tensor) -> bool:
     """Whether both tensors are fp32 on a CPU, so that oneDNN can multiply them."""
     # Subclasses (fake tensors) use torch's own product, which counters of operations recognise.
     return (

@@ -49,7 +49,7 @@ class DiSTSpec(MethodSpec):
     Kinetics-400)."""
 
     @model_validator(mode="after")
-    def dim_divides_into_heads(self) -> Self:
+    def dim_divisible_by_heads(self) -> Self:
         """`dim` must be a multiple of the attention head's width."""
         if self.dim % HEAD_WIDTH:
             nearest = max(1, round(self.dim / HEAD_WIDTH)) * HEAD_WIDTH

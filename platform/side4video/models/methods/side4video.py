@@ -133,7 +133,7 @@ class Side4VideoSpec(MethodSpec):
         return self
 
     @model_validator(mode="after")
-    def dim_divides_into_heads(self) -> Self:
+    def dim_divisible_by_heads(self) -> Self:
         """`dim` must be a multiple of the attention head's width."""
         if self.dim % HEAD_WIDTH:
             lower = max(HEAD_WIDTH, self.dim // HEAD_WIDTH * HEAD_WIDTH)
@@ -223,12 +223,12 @@ class Side4VideoSpec(MethodSpec):
         initial values differ from those for recognition, except on EVA-CLIP's tower. Their code has no stream with a
         token of its own; such a stream has the spatial embedding for recognition.
         """
-        from side4video.models.networks.pair import Pair, SideFrames, initialise_as_for_retrieval
+        from side4video.models.networks.pair import Pair, SideFrames, initialize_for_retrieval
 
         is_theirs = self.norms == "pre" and self.representation == "gap"
         side = self._network(tower, embeds_shifted_cls=is_theirs and self.cls_shift)
         if self.norms == "pre":
-            initialise_as_for_retrieval(side)
+            initialize_for_retrieval(side)
         return Pair(SideFrames(side, tower), text, output_dim=tower.shape.output_dim)
 
     def _network(self, tower: "FrozenTower", *, embeds_shifted_cls: bool = False) -> "Side4Video":

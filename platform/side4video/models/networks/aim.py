@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from side4video.models.layers.drop_path import DropPath
 from side4video.models.layers.precision import compute_dtype
-from side4video.models.networks.contract import BorrowedTower, FrozenFeatures
+from side4video.models.networks.contract import FrozenFeatures, SharedTower
 from side4video.models.towers.frozen_tower import FrozenTower
 
 
@@ -87,7 +87,7 @@ class AIM(nn.Module):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        self.borrowed = BorrowedTower(tower)
+        self.borrowed = SharedTower(tower)
         shape = tower.shape
         self.output_dim = shape.width
         self.positions_TD = nn.Parameter(torch.zeros(frames, shape.width))

@@ -33,10 +33,10 @@ class CrossAttentionLayer(nn.Module):
 
     def forward(self, queries_BQD: Tensor, tokens_BMD: Tensor) -> Tensor:
         """The queries [B, Q, D] after this layer. The clip's tokens [B, M, D] are normalised already."""
-        queries_BQD = queries_BQD + self._attend(self.query_norm(queries_BQD), tokens_BMD)
+        queries_BQD = queries_BQD + self._attention(self.query_norm(queries_BQD), tokens_BMD)
         return queries_BQD + self.narrow(F.gelu(self.widen(self.perceptron_norm(queries_BQD))))
 
-    def _attend(self, queries_BQD: Tensor, tokens_BMD: Tensor) -> Tensor:
+    def _attention(self, queries_BQD: Tensor, tokens_BMD: Tensor) -> Tensor:
         query_BhQk = rearrange(self.query(queries_BQD), "B Q (h k) -> B h Q k", h=self.heads)
         key_value = rearrange(self.key_value(tokens_BMD), "B M (kv h k) -> kv B h M k", kv=2, h=self.heads)
         mixed_BhQk = F.scaled_dot_product_attention(query_BhQk, *key_value.unbind(0))

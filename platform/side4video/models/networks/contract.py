@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 from torch import Tensor
 
 from side4video.models.backbones.shape import TokenLayout
-from side4video.models.layers.eight_bit import EightBitTokens
+from side4video.models.layers.int8 import Int8Tokens
 from side4video.models.towers.frozen_tower import FrozenTower
 
 
@@ -25,7 +25,7 @@ class FrozenFeatures:
     """`FrozenTower.normalise`: pixels to the tower's input, in its precision."""
     layout: TokenLayout
     """Which tokens are patches, and which is the class token."""
-    tokens: dict[int, Tensor | EightBitTokens] = field(default_factory=dict)
+    tokens: dict[int, Tensor | Int8Tokens] = field(default_factory=dict)
     """Output tokens [N, P, D] of each tapped block, by 0-based index."""
     attention: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     """Queries and keys [N, h, P, k] of each block that was requested, by 0-based index."""
@@ -42,7 +42,7 @@ class FrozenFeatures:
     def read(self, tap: int) -> Tensor:
         """Output tokens [N, P, D] of a block, dequantised where they are stored in eight bits."""
         tokens = self.tokens[tap]
-        return tokens.dequantise() if isinstance(tokens, EightBitTokens) else tokens
+        return tokens.dequantize() if isinstance(tokens, Int8Tokens) else tokens
 
 
 class Network(Protocol):
@@ -67,7 +67,7 @@ class RetrievalNetwork(Protocol):
         ...
 
 
-class BorrowedTower:
+class SharedTower:
     """Holds a frozen tower outside of the network's modules: its parameters are not in the network's state.
 
     A deep copy of the network (a moving average of its weights) shares the same tower.

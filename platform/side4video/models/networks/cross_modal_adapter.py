@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from side4video.models.layers.precision import compute_dtype
-from side4video.models.networks.contract import BorrowedTower, FrozenFeatures
+from side4video.models.networks.contract import FrozenFeatures, SharedTower
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.text_tower import TextTower
 
@@ -25,7 +25,7 @@ class Adapter(nn.Module):
         super().__init__()
         self.enter = nn.Linear(width, dim)
         self.leave = nn.Linear(dim, width - shared)
-        _initialise(self.enter, self.leave)
+        _initialize(self.enter, self.leave)
 
     def forward(self, branch: Tensor, shared: nn.Linear) -> Tensor:
         """A branch's output [..., D] plus the adapter's output, in the branch's precision."""
@@ -42,7 +42,7 @@ class AdapterPair(nn.Module):
         self.image = Adapter(image_width, dim=dim, shared=shared)
         self.text = Adapter(text_width, dim=dim, shared=shared)
         self.shared = nn.Linear(dim, shared)
-        _initialise(self.shared)
+        _initialize(self.shared)
 
     def adapt_image(self, branch_NSD: Tensor) -> Tensor:
         """The image tower's branch, adapted."""
@@ -66,7 +66,7 @@ class CrossModalAdapter(nn.Module):
         channels; both towers share `shared` rows of the up-projection.
         """
         super().__init__()
-        self.borrowed, self.text_tower = BorrowedTower(tower), text
+        self.borrowed, self.text_tower = SharedTower(tower), text
         self.output_dim = tower.shape.output_dim
         widths = (tower.shape.width, text.width)
         blocks = range(tower.shape.depth)
@@ -103,7 +103,7 @@ class CrossModalAdapter(nn.Module):
         return tower.finish(tokens_QWD)
 
 
-def _initialise(*layers: nn.Linear) -> None:
+def _initialize(*layers: nn.Linear) -> None:
     for layer in layers:
         nn.init.trunc_normal_(layer.weight, std=INITIAL_STD)
         nn.init.zeros_(layer.bias)

@@ -74,7 +74,7 @@ def class_tokens(features: FrozenFeatures) -> Tensor:
 
 
 @torch.no_grad()
-def initialise_as_for_retrieval(side: Side4Video) -> None:
+def initialize_for_retrieval(side: Side4Video) -> None:
     """Set the initial values of the authors' code for retrieval on CLIP's towers.
 
     Matrices are N(0, 0.02) with zero biases; the attention's input projection and the depthwise convolution are

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.layers.attention import FrameAttention, TimeAttention, split_class_token
-from side4video.models.layers.eight_bit import EightBitTokens
 from side4video.models.layers.folded import affine_linear, frozen_norm_linear
+from side4video.models.layers.int8 import Int8Tokens
 from side4video.models.layers.mlp import MLP, mlp_gradients
 from side4video.models.layers.norm import TokenBatchNorm
 from side4video.models.layers.normalization import layer_norm
@@ -48,7 +48,7 @@ class Down(nn.Module):
         self.norm = nn.LayerNorm(dim if self.is_post else width)
         self.projection = nn.Linear(width, dim)
 
-    def forward(self, tokens: Tensor | EightBitTokens) -> Tensor:
+    def forward(self, tokens: Tensor | Int8Tokens) -> Tensor:
         """Tower tokens [N, S, D] to side tokens [N, S, d]."""
         if not self.is_post:
             return frozen_norm_linear(tokens, self.norm, self.projection)
@@ -119,15 +119,13 @@ class SideBlock(nn.Module):
             nn.init.normal_(self.perceptron.enter.weight, std=(2 * dim) ** -0.5)
             nn.init.normal_(self.perceptron.leave.weight, std=dim**-0.5 * RESIDUAL_SCALE)
 
-    def forward(self, side_BTPD: Tensor, tower: Tensor | EightBitTokens, spatial_PD: Tensor | None) -> Tensor:
+    def forward(self, side_BTPD: Tensor, tower: Tensor | Int8Tokens, spatial_PD: Tensor | None) -> Tensor:
         """The side stream [B, T, P, d] after this block, from the tapped tokens [N, S, D]."""
         if self.recompute == "block" and torch.is_grad_enabled():
             return recomputed(self, side_BTPD, tower, spatial_PD)
         return self.run(side_BTPD, tower, spatial_PD, update=True)
 
-    def run(
-        self, side_BTPD: Tensor, tower: Tensor | EightBitTokens, spatial_PD: Tensor | None, *, update: bool
-    ) -> Tensor:
+    def run(self, side_BTPD: Tensor, tower: Tensor | Int8Tokens, spatial_PD: Tensor | None, *, update: bool) -> Tensor:
         """The whole block; `update` as in `batch_normalise`."""
         attended_BTPD, normalised_BTPD = self.run_attention(side_BTPD, tower, spatial_PD, update=update)
         saves_hidden = self.recompute == "none"
@@ -137,7 +135,7 @@ class SideBlock(nn.Module):
         return attended_BTPD + self.perceptron(normalised_BTPD, self.perceptron_norm, saves_hidden=saves_hidden)
 
     def run_attention(
-        self, side_BTPD: Tensor, tower: Tensor | EightBitTokens, spatial_PD: Tensor | None, *, update: bool
+        self, side_BTPD: Tensor, tower: Tensor | Int8Tokens, spatial_PD: Tensor | None, *, update: bool
     ) -> tuple[Tensor, Tensor]:
         """The stream before the MLP, and the MLP's input."""
         read_BTSD = self.down(tower).unflatten(0, side_BTPD.shape[:2])
@@ -176,11 +174,9 @@ class SideBlock(nn.Module):
         return torch.cat([side_BTPD[:, :, :1], patches_BTPD + temporal(patches_BTPD, update=update)], dim=2)
 
 
-def recomputed(
-    block: SideBlock, side_BTPD: Tensor, tower: Tensor | EightBitTokens, spatial_PD: Tensor | None
-) -> Tensor:
+def recomputed(block: SideBlock, side_BTPD: Tensor, tower: Tensor | Int8Tokens, spatial_PD: Tensor | None) -> Tensor:
     """Run `block`; save only its input and the tower's tokens for backward."""
-    parts = (tower.codes_NPD, tower.scales_NPG) if isinstance(tower, EightBitTokens) else (tower, None)
+    parts = (tower.codes_NPD, tower.scales_NPG) if isinstance(tower, Int8Tokens) else (tower, None)
     dtype = compute_dtype(block.perceptron.enter.weight)
     tensors = () if block.is_post else block.perceptron.tensors(block.perceptron_norm)
     apart = {id(tensor) for tensor in tensors}
@@ -196,14 +192,14 @@ class _Recomputed(torch.autograd.Function):
         side_BTPD, codes, scales, spatial_PD, *parameters = inputs
         ctx.block, ctx.dtype, ctx.count = block, dtype, count
         ctx.save_for_backward(side_BTPD, codes, scales, spatial_PD, *parameters)
-        tower = codes if scales is None else EightBitTokens(codes, scales)
+        tower = codes if scales is None else Int8Tokens(codes, scales)
         return block.run(side_BTPD, tower, spatial_PD, update=True)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         block, dtype, gradient_BTPD = ctx.block, ctx.dtype, gradients[0]
         side_BTPD, codes, scales, spatial_PD, *parameters = ctx.saved_tensors
-        tower = codes if scales is None else EightBitTokens(codes, scales)
+        tower = codes if scales is None else Int8Tokens(codes, scales)
         kind = gradient_BTPD.device.type
         autocast = torch.autocast(kind, dtype=dtype, enabled=dtype != block.perceptron.enter.weight.dtype)
         side_BTPD = side_BTPD.detach().requires_grad_()
@@ -214,13 +210,13 @@ class _Recomputed(torch.autograd.Function):
                 outputs = [block.run(side_BTPD, tower, spatial_PD, update=False)]
             else:
                 outputs = list(block.run_attention(side_BTPD, tower, spatial_PD, update=False))
-        perceptron_gradients: tuple[Tensor, ...] = ()
+        gradients_of_mlp: tuple[Tensor, ...] = ()
         output_gradients = [gradient_BTPD]
         if not block.is_post:
             normalised_gradient, *rest = mlp_gradients(outputs[1].detach(), gradient_BTPD, tensors, dtype)
-            perceptron_gradients = tuple(rest)
+            gradients_of_mlp = tuple(rest)
             output_gradients.append(normalised_gradient)
         found = list(torch.autograd.grad(outputs, inputs, output_gradients, allow_unused=True))
         side_gradient = found.pop(0)
         spatial_gradient = None if spatial_PD is None else found.pop(0)
-        return None, None, None, side_gradient, None, None, spatial_gradient, *perceptron_gradients, *found
+        return None, None, None, side_gradient, None, None, spatial_gradient, *gradients_of_mlp, *found

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.layers.precision import compute_dtype
 from side4video.models.layers.temporal import DepthwiseTemporalConvolution
-from side4video.models.networks.contract import BorrowedTower, FrozenFeatures
+from side4video.models.networks.contract import FrozenFeatures, SharedTower
 from side4video.models.towers.frozen_tower import FrozenTower
 
 
@@ -50,7 +50,7 @@ class STAdapter(nn.Module):
         self, tower: FrozenTower, *, dim: int, positions: Literal["pre-mlp", "both"], dropout: float = 0.5
     ) -> None:
         super().__init__()
-        self.borrowed = BorrowedTower(tower)
+        self.borrowed = SharedTower(tower)
         self.output_dim = tower.shape.width
         blocks = range(tower.shape.depth)
         self.before_attention = nn.ModuleList(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from side4video.models.layers.normalization import layer_normalise
 from side4video.models.layers.precision import compute_dtype
 from side4video.models.layers.product import linear
-from side4video.models.networks.contract import BorrowedTower, FrozenFeatures
+from side4video.models.networks.contract import FrozenFeatures, SharedTower
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.text_tower import TextTower
 
@@ -71,7 +71,7 @@ class UniAdapter(nn.Module):
         channels; `scale` is the factor of an adapter's output.
         """
         super().__init__()
-        self.borrowed, self.text_tower = BorrowedTower(tower), text
+        self.borrowed, self.text_tower = SharedTower(tower), text
         self.output_dim, self.depth = tower.shape.output_dim, tower.shape.depth
         self.adapters = nn.ModuleList(
             Adapter(

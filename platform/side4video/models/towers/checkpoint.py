@@ -95,7 +95,7 @@ def match(state: Mapping[str, Tensor], trunk: Trunk, shape: TowerShape, *, where
     visual = {name.removeprefix("visual."): tensor for name, tensor in state.items() if name.startswith("visual.")}
     found = trunk.rename(visual or state)
     expected = {name: tensor.shape for name, tensor in trunk.visual.state_dict().items()}
-    faults = _faults(found, expected)
+    faults = _errors(found, expected)
     if faults:
         tower = f"{shape.depth} blocks of width {shape.width}, patch {shape.patch_size}, {shape.image_size} px"
         raise InputError(
@@ -130,7 +130,7 @@ def match_text(
             allowed="a file of a whole CLIP, image tower and text tower",
             fix="name such a file; a classifier that needs no texts is task.classifier: {kind: linear}",
         )
-    if faults := _faults(found, expected):
+    if faults := _errors(found, expected):
         raise InputError(
             where,
             f"the file does not fit the text tower: {'; '.join(faults)}",
@@ -155,7 +155,7 @@ def _check_values(found: Mapping[str, Tensor], where: str) -> None:
             raise InputError(where, f"the tensor {name} {what}", allowed="finite floats", fix="download it again")
 
 
-def _faults(found: Mapping[str, Tensor], expected: Mapping[str, Sequence[int]]) -> list[str]:
+def _errors(found: Mapping[str, Tensor], expected: Mapping[str, Sequence[int]]) -> list[str]:
     faults = []
     if missing := [name for name in expected if name not in found]:
         faults.append(f"{len(missing)} of {len(expected)} tensors are missing ({_few(missing)})")

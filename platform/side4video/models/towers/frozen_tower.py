@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from side4video.core.errors import InputError
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import EMBEDDING
-from side4video.models.layers.eight_bit import quantise_blocks
+from side4video.models.layers.int8 import quantize_blocks
 from side4video.models.layers.precision import autocast_off
 from side4video.models.towers.trunk import Trunk
 
@@ -45,13 +45,13 @@ class FrozenTower(nn.Module):
         *,
         precision: Literal["fp32", "bf16", "8-bit"],
         chunk_frames: int | Literal["all"] = "all",
-        keeps_eight_bits: bool = False,
+        keeps_int8: bool = False,
         fingerprint: str = "",
     ) -> None:
         """Freeze a trunk whose weights are already in `precision`.
 
         `precision` is that of weights and tokens; with `8-bit`, weights are held in eight bits and tokens are bf16.
-        `chunk_frames` frames pass through a block at a time. `keeps_eight_bits` means that students store the tokens in
+        `chunk_frames` frames pass through a block at a time. `keeps_int8` means that students store the tokens in
         eight bits. The fingerprint of the weights is empty on `meta`.
 
         Raises:
@@ -65,14 +65,14 @@ class FrozenTower(nn.Module):
         self.shape = shape
         self.dtype = PRECISIONS[precision]
         self.chunk_frames = chunk_frames
-        self.keeps_eight_bits = keeps_eight_bits
+        self.keeps_int8 = keeps_int8
         self._fingerprint = fingerprint
         device = next(trunk.visual.parameters()).device
         for name, values in (("mean", shape.mean), ("std", shape.std)):
             self.register_buffer(name, torch.tensor(values, device=device).view(-1, 1, 1), persistent=False)
         self.requires_grad_(False)
         if precision == "8-bit":
-            quantise_blocks(trunk)
+            quantize_blocks(trunk)
         self.eval()
 
     @property
@@ -135,9 +135,9 @@ class FrozenTower(nn.Module):
             InputError: The frames are not of the size that the position embeddings are for.
             ValueError: The tower has no such block.
         """
-        wanted = frozenset(taps)
-        if any(not EMBEDDING <= tap < self.shape.depth for tap in wanted):
-            raise ValueError(f"taps {sorted(wanted)} are not all in 0..{self.shape.depth - 1}, the tower's blocks")
+        requested = frozenset(taps)
+        if any(not EMBEDDING <= tap < self.shape.depth for tap in requested):
+            raise ValueError(f"taps {sorted(requested)} are not all in 0..{self.shape.depth - 1}, the tower's blocks")
         size = self.shape.image_size
         if frames_NCHW.ndim != 4 or tuple(frames_NCHW.shape[1:]) != (3, size, size):
             raise InputError(
@@ -146,7 +146,7 @@ class FrozenTower(nn.Module):
                 allowed=f"[frames, 3, {size}, {size}]: its position embeddings are for {size} pixels",
                 fix=f"let the data make frames of {size} pixels",
             )
-        return self._walk(frames_NCHW, wanted, frozenset(attention), {} if into is None else into)
+        return self._walk(frames_NCHW, requested, frozenset(attention), {} if into is None else into)
 
     def forward(self, frames_NCHW: Tensor, taps: Collection[int]) -> dict[int, Tensor]:
         """The tokens of all tapped blocks at once; see `stream`."""
@@ -167,25 +167,25 @@ class FrozenTower(nn.Module):
     def _walk(
         self,
         frames_NCHW: Tensor,
-        wanted: frozenset[int],
+        requested: frozenset[int],
         attention: frozenset[int],
         into: MutableMapping[int, tuple[Tensor, Tensor]],
     ) -> Iterator[tuple[int, Tensor]]:
-        if not wanted:
+        if not requested:
             return
         # A list, from which the last tokens are popped when they are yielded: a local variable of this suspended
         # generator would keep them in memory.
         held = [self._embed(frames_NCHW)]
         del frames_NCHW
-        for index in range(EMBEDDING, max(wanted) + 1):
+        for index in range(EMBEDDING, max(requested) + 1):
             if index != EMBEDDING:
                 read: list[tuple[Tensor, Tensor]] | None = [] if index in attention else None
-                held.append(self._run_block(index, held.pop(), may_overwrite=index - 1 not in wanted, read=read))
+                held.append(self._run_block(index, held.pop(), may_overwrite=index - 1 not in requested, read=read))
                 if read is not None:
                     into[index] = _join(read)
-            if index == max(wanted):
+            if index == max(requested):
                 yield index, held.pop()
-            elif index in wanted:
+            elif index in requested:
                 yield index, held[0]
 
     @torch.no_grad()

@@ -78,7 +78,7 @@ def load_tower(
         shape,
         precision=precision,
         chunk_frames=chunk_frames,
-        keeps_eight_bits=kept_tokens == "8-bit",
+        keeps_int8=kept_tokens == "8-bit",
         fingerprint=fingerprint,
     )
 

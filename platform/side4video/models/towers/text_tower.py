@@ -162,7 +162,7 @@ def encode_texts(
         empty = torch.empty(len(texts), config["embed_dim"], device="meta")
         return TextFeatures(empty, torch.empty((), device="meta"))
     tower = load_text_tower(config, weights=weights, model=model, device=device).eval()
-    tokens_CW = tokenise(texts, words=config["text_cfg"].get("context_length", 77)).to(device)
+    tokens_CW = tokenize(texts, words=config["text_cfg"].get("context_length", 77)).to(device)
     parts = []
     for part_BW in tokens_CW.split(TEXT_CHUNK):
         words_BWE = tower(part_BW)
@@ -170,7 +170,7 @@ def encode_texts(
     return TextFeatures(torch.cat(parts), tower.logit_scale)
 
 
-def tokenise(texts: Sequence[str], *, words: int) -> Tensor:
+def tokenize(texts: Sequence[str], *, words: int) -> Tensor:
     """CLIP's tokens [B, W] of texts, start and end included; longer texts are cut before the end token."""
     return _tokenizer()(list(texts), context_length=words)
 

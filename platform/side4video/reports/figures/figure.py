@@ -51,7 +51,7 @@ class ReportFigure:
     figure: Figure
     numbers: Any = field(default=None)
     """What was drawn, as JSON values."""
-    uses_page_colours: bool = True
+    uses_page_colors: bool = True
     """Whether ink and paper may become a dark page's; not where darkness means something."""
 
 
@@ -84,13 +84,13 @@ def figure_html(report_figure: ReportFigure) -> Markup:
     words = escape(f"{report_figure.heading}: {report_figure.caption}")
     opening = f'<svg id="{report_figure.name}" role="img" aria-label="{words}" style="{sizes}"'
     svg = re.sub(r'<svg(.*?) width="[^"]*" height="[^"]*"', lambda found: opening + found[1], svg, count=1)
-    if report_figure.uses_page_colours:
+    if report_figure.uses_page_colors:
         svg = re.sub("|".join(_PAGE_COLOURS), lambda found: _PAGE_COLOURS[found[0]], svg)
     drawing = Markup(svg)  # noqa: S704 - matplotlib's, which escapes text
     return Markup(
         "<h2>{}</h2>\n<figure class='{}'>\n<div class='wide' tabindex='0'>\n{}</div>\n"
         "<figcaption>{}</figcaption>\n</figure>\n"
-    ).format(report_figure.heading, "" if report_figure.uses_page_colours else "paper", drawing, report_figure.caption)
+    ).format(report_figure.heading, "" if report_figure.uses_page_colors else "paper", drawing, report_figure.caption)
 
 
 def _render(report_figure: ReportFigure, form: str) -> bytes:

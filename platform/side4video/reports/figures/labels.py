@@ -46,11 +46,11 @@ class Label:
 
 
 def place_labels(
-    axes: Axes, labels: Sequence[Label], *, figure: Figure, occupied: Sequence[Box], avoided: Sequence[Box]
+    axes: Axes, labels: Sequence[Label], *, figure: Figure, occupied: Sequence[Box], excluded: Sequence[Box]
 ) -> list[str]:
     """Draw the names; returns those that found no place.
 
-    The most important label is the first one. Names never cover what is `occupied` (markers), and `avoided` boxes
+    The most important label is the first one. Names never cover what is `occupied` (markers), and `excluded` boxes
     (lines) only if there is nowhere else. The Agg canvas of `figure` measures text; limits and position of the axes
     must not change afterwards.
     """
@@ -58,7 +58,7 @@ def place_labels(
     canvas = figure.canvas
     renderer = canvas.get_renderer() if isinstance(canvas, FigureCanvasAgg) else None
     inside = np.array(axes.get_window_extent(renderer).padded(-_EDGE).extents)
-    lines = np.array(avoided).reshape(-1, 4)
+    lines = np.array(excluded).reshape(-1, 4)
     for label in labels:
         text = axes.annotate(
             label.text,
@@ -77,7 +77,7 @@ def place_labels(
         size = text.get_window_extent(renderer)
         x, y = axes.transData.transform((label.x, label.y))
         blocked = np.array(occupied).reshape(-1, 4)
-        found = _free_box((x, y), (size.width, size.height), label, inside=inside, occupied=blocked, avoided=lines)
+        found = _free_box((x, y), (size.width, size.height), label, inside=inside, occupied=blocked, excluded=lines)
         if found is None:
             text.remove()
             omitted.append(label.text)
@@ -99,7 +99,7 @@ def _free_box(
     *,
     inside: NDArray[np.float64],
     occupied: NDArray[np.float64],
-    avoided: NDArray[np.float64],
+    excluded: NDArray[np.float64],
 ) -> tuple[Box, float] | None:
     """The cheapest free box and its distance: near, and over few lines."""
     best: tuple[float, Box, float] | None = None
@@ -111,7 +111,7 @@ def _free_box(
             within = inside[0] <= box[0] and inside[1] <= box[1] and box[2] <= inside[2] and box[3] <= inside[3]
             if not within or _overlaps(occupied, box):
                 continue
-            cost = distance + 0.2 * order + _SOFT_COST * _overlaps(avoided, box)
+            cost = distance + 0.2 * order + _SOFT_COST * _overlaps(excluded, box)
             if best is None or cost < best[0]:
                 best = (cost, box, distance)
     return None if best is None else best[1:]

@@ -250,7 +250,7 @@ def _label_points(
         for point in [*needed, *others]
     ]
     marker_boxes, bars = _occupied(axes, markers, lines)
-    place_labels(axes, labels, figure=figure, occupied=marker_boxes, avoided=bars)
+    place_labels(axes, labels, figure=figure, occupied=marker_boxes, excluded=bars)
 
 
 def _occupied(

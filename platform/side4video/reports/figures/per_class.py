@@ -47,7 +47,7 @@ class ClassGain:
 
 
 @dataclass(frozen=True)
-class ClassGains:
+class ClassDifferences:
     """All classes, by gain, the largest first."""
 
     run: str
@@ -67,7 +67,9 @@ class ClassGains:
         return sum(one for one, _ in weighed) / self.videos, sum(other for _, other in weighed) / self.videos
 
 
-def class_gains(run: str, predictions: Predictions, against: str = "", other: Predictions | None = None) -> ClassGains:
+def class_differences(
+    run: str, predictions: Predictions, against: str = "", other: Predictions | None = None
+) -> ClassDifferences:
     """The gain of each class, over the videos that both runs saw; without another run, its accuracy.
 
     `run` and `against` are names, for the figure.
@@ -95,73 +97,79 @@ def class_gains(run: str, predictions: Predictions, against: str = "", other: Pr
     if not counts:
         raise InputError("--against", f"{against} saw no video that {run} saw", fix="name a run on the same data")
     made = [ClassGain(name, n, right / n, theirs / n) for name, (n, right, theirs) in counts.items()]
-    return ClassGains(run, against, tuple(sorted(made, key=lambda each: (-each.gain, each.name))))
+    return ClassDifferences(run, against, tuple(sorted(made, key=lambda each: (-each.gain, each.name))))
 
 
-def per_class_figure(gains: ClassGains, *, worst: int = 0) -> ReportFigure:
+def per_class_figure(differences: ClassDifferences, *, worst: int = 0) -> ReportFigure:
     """The figure: bars, sorted, with the number of videos beside the name of each class.
 
     `worst` is the number of classes to draw, those in which the other run is worst (the paper's Figure 5 has ten); of
     one run alone, those in which it is worst itself. 0 draws all.
     """
-    classes = list(gains.classes)
-    own, others = gains.accuracy
-    if gains.against:
+    classes = list(differences.classes)
+    own, others = differences.accuracy
+    if differences.against:
         heading = "What each class gains"
-        caption = f"{gains.run} less {gains.against}, top-1 on the {gains.videos:,} held-out videos that both saw: "
+        caption = f"{differences.run} less {differences.against}, top-1 on the {differences.videos:,} held-out videos "
+        caption += "that both saw: "
         caption += f"{100 * own:.1f}% and {100 * others:.1f}%. "
         up, down = sum(each.gain > 0 for each in classes), sum(each.gain < 0 for each in classes)
         caption += f"Of {len(classes)} classes {up} gain and {down} lose."
     else:
         heading = "Accuracy of each class"
-        caption = f"{gains.run}: top-1 {100 * own:.1f}% on {gains.videos:,} held-out videos of {len(classes)} classes."
+        caption = f"{differences.run}: top-1 {100 * own:.1f}% on {differences.videos:,} held-out videos "
+        caption += f"of {len(classes)} classes."
     omitted = 0
     if worst:
-        key = (lambda each: (each.against, each.name)) if gains.against else (lambda each: (each.accuracy, each.name))
+        key = (
+            (lambda each: (each.against, each.name))
+            if differences.against
+            else (lambda each: (each.accuracy, each.name))
+        )
         classes = sorted(classes, key=key)[:worst]
-        caption += f" Here: the {len(classes)} in which {gains.against or 'it'} is worst."
+        caption += f" Here: the {len(classes)} in which {differences.against or 'it'} is worst."
     elif len(classes) > MAX_NAMED_CLASSES:
         omitted = len(classes) - 2 * NAMED_PER_END
         caption += f" Named: {NAMED_PER_END} at each end; the curve has all, and {omitted} are between them."
-    figure = _draw(gains, classes, omitted)
+    figure = _draw(differences, classes, omitted)
     numbers = [{**vars(each), "gain": each.gain} for each in classes]
     return ReportFigure("per-class", heading, caption, figure, numbers)
 
 
-def _draw(gains: ClassGains, classes: Sequence[ClassGain], omitted: int) -> Figure:
+def _draw(differences: ClassDifferences, classes: Sequence[ClassGain], omitted: int) -> Figure:
     shown = [*classes[:NAMED_PER_END], *classes[-NAMED_PER_END:]] if omitted else list(classes)
     height = 1.1 + 0.24 * len(shown) + (1.5 if omitted else 0)
     figure = new_figure(WIDTH, max(2.2, height), layout="constrained")
     if omitted:
         above, axes = figure.subplots(2, 1, height_ratios=[1.2, 0.24 * len(shown)])
-        _draw_curve(above, gains, classes)
+        _draw_curve(above, differences, classes)
     else:
         axes = figure.add_subplot()
-    _draw_bars(axes, gains, shown, has_gap=bool(omitted))
-    if gains.against and len({each.gain > 0 for each in shown if each.gain}) > 1:
-        _draw_legend(figure, gains)
+    _draw_bars(axes, differences, shown, has_gap=bool(omitted))
+    if differences.against and len({each.gain > 0 for each in shown if each.gain}) > 1:
+        _draw_legend(figure, differences)
     return figure
 
 
-def _draw_curve(axes: Axes, gains: ClassGains, classes: Sequence[ClassGain]) -> None:
+def _draw_curve(axes: Axes, differences: ClassDifferences, classes: Sequence[ClassGain]) -> None:
     """All classes as a narrow strip, in their order."""
     style_axes(axes)
-    values = [100 * (each.gain if gains.against else each.accuracy) for each in classes]
+    values = [100 * (each.gain if differences.against else each.accuracy) for each in classes]
     indices = [index + side for index in range(1, len(values) + 1) for side in (-0.5, 0.5)]
     for colour, limit in ((BLUE, max), (ORANGE, min)):
         axes.fill_between(indices, [limit(value, 0.0) for value in values for _ in range(2)], color=colour, linewidth=0)
     axes.axhline(0, color=SOFT, linewidth=0.8)
     axes.margins(x=0.01)
-    label_axes(axes, x=f"all {len(classes)} classes, in this order", y="points" if gains.against else "top-1, %")
+    label_axes(axes, x=f"all {len(classes)} classes, in this order", y="points" if differences.against else "top-1, %")
 
 
-def _draw_bars(axes: Axes, gains: ClassGains, shown: Sequence[ClassGain], *, has_gap: bool) -> None:
+def _draw_bars(axes: Axes, differences: ClassDifferences, shown: Sequence[ClassGain], *, has_gap: bool) -> None:
     style_axes(axes, grid="x")
     indices = [index + (has_gap and index >= len(shown) / 2) for index in range(len(shown))]
-    values = [100 * (each.gain if gains.against else each.accuracy) for each in shown]
+    values = [100 * (each.gain if differences.against else each.accuracy) for each in shown]
     axes.barh(indices, values, 0.68, color=[BLUE if value >= 0 else ORANGE for value in values], zorder=2)
     for index, each, value in zip(indices, shown, values, strict=True):
-        text = f"{100 * each.against:.0f} → {100 * each.accuracy:.0f}%" if gains.against else f"{value:.0f}%"
+        text = f"{100 * each.against:.0f} → {100 * each.accuracy:.0f}%" if differences.against else f"{value:.0f}%"
         annotate_bar(axes, text, value, index)
     axes.axvline(0, color=SOFT, linewidth=0.8)
     axes.set_yticks(indices, [f"{shorten_middle(each.name, 44)} ({each.videos})" for each in shown])
@@ -172,10 +180,10 @@ def _draw_bars(axes: Axes, gains: ClassGains, shown: Sequence[ClassGain], *, has
     low, high = min(0.0, *values), max(0.0, *values)
     room = 0.16 * (high - low or 1.0)
     axes.set_xlim(low - 1.3 * room * (low < 0), high + room)
-    label_axes(axes, x="gain in top-1, points" if gains.against else "top-1, %", y="class (held-out videos)")
+    label_axes(axes, x="gain in top-1, points" if differences.against else "top-1, %", y="class (held-out videos)")
 
 
-def _draw_legend(figure: Figure, gains: ClassGains) -> None:
+def _draw_legend(figure: Figure, differences: ClassDifferences) -> None:
     handles = [Line2D([], [], color=colour, linewidth=5) for colour in (BLUE, ORANGE)]
-    names = [f"{shorten(name, 44)} is better" for name in (gains.run, gains.against)]
+    names = [f"{shorten(name, 44)} is better" for name in (differences.run, differences.against)]
     legend_below(figure, handles, names, columns=2, handlelength=1)

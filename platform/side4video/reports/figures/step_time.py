@@ -232,10 +232,10 @@ def _draw(budgets: Sequence[StepBudget]) -> Figure:
     for index, each in enumerate(budgets):
         texts[index] += "\nestimated" if each.is_estimated else ""
         texts[index] += f"\nits own: {_number(scale * each.own_seconds)} {unit}" if each.is_shared else ""
-    colours = {name: _SHADES.get(name, SOFT) for name in phases}
-    _bars(axes[0], budgets, [{n: scale * s for n, s in each.seconds.items()} for each in budgets], colours, texts)
+    colors = {name: _SHADES.get(name, SOFT) for name in phases}
+    _bars(axes[0], budgets, [{n: scale * s for n, s in each.seconds.items()} for each in budgets], colors, texts)
     label_axes(axes[0], x=f"{unit} a step")
-    _draw_legend(axes[0], {PHASES.get(name, name.replace("_", " ")): colours[name] for name in phases})
+    _draw_legend(axes[0], {PHASES.get(name, name.replace("_", " ")): colors[name] for name in phases})
     if _has_memory(budgets):
         _draw_memory(axes[1], budgets)
     return figure
@@ -249,7 +249,7 @@ def _draw_memory(axes: Axes, budgets: Sequence[StepBudget]) -> None:
     unit, scale = ("MiB", 1024.0) if maximum < 1 else ("GiB", 1.0)
     names = [name for name in PARTS if any(each.get(name) for each in parts)]
     names += sorted({name for each in parts for name in each if name not in PARTS})
-    colours = dict(zip(names, (SOFT, *COLOURS[:6]), strict=False)) | dict.fromkeys(names[7:], SOFT)
+    colors = dict(zip(names, (SOFT, *COLOURS[:6]), strict=False)) | dict.fromkeys(names[7:], SOFT)
     texts = []
     for each, own in zip(budgets, parts, strict=True):
         words = [f"{format_bytes(GIB * sum(own.values()))} predicted"] if own else ["no plan was kept"]
@@ -259,19 +259,19 @@ def _draw_memory(axes: Axes, budgets: Sequence[StepBudget]) -> None:
         if math.isfinite(measured):
             words.append(f"held: {format_bytes(GIB * predicted)} predicted · {format_bytes(GIB * measured)} measured")
         texts.append("\n".join(words))
-    _bars(axes, budgets, [{n: scale * each.get(n, 0.0) for n in names} for each in parts], colours, texts)
+    _bars(axes, budgets, [{n: scale * each.get(n, 0.0) for n in names} for each in parts], colors, texts)
     for index, each in enumerate(budgets):
         if math.isfinite(each.measured_gib):
             axes.plot([scale * each.measured_gib] * 2, [index - 0.4, index + 0.4], color=INK, linewidth=2.2, zorder=4)
     label_axes(axes, x=f"peak memory of a worker, {unit}")
-    _draw_legend(axes, {PARTS.get(name, name.replace("_", " ")): colours[name] for name in names})
+    _draw_legend(axes, {PARTS.get(name, name.replace("_", " ")): colors[name] for name in names})
 
 
 def _bars(
     axes: Axes,
     budgets: Sequence[StepBudget],
     values: Sequence[Mapping[str, float]],
-    colours: Mapping[str, str],
+    colors: Mapping[str, str],
     texts: Sequence[str],
 ) -> None:
     """Stacked bars with the share of each larger part in it, and words behind."""
@@ -279,12 +279,12 @@ def _bars(
     longest = max(sum(each.values()) for each in values) or 1.0
     for index, parts in enumerate(values):
         left, whole = 0.0, sum(parts.values())
-        for name in colours:
+        for name in colors:
             width = parts.get(name, 0.0)
-            axes.barh(index, width, 0.6, left, color=colours[name], edgecolor=PAPER, linewidth=0.6, zorder=2)
+            axes.barh(index, width, 0.6, left, color=colors[name], edgecolor=PAPER, linewidth=0.6, zorder=2)
             if width > 0.06 * longest:
                 spot, share = (left + width / 2, index), f"{100 * width / whole:.0f}%"
-                colour = _ON_DARK if colours[name] in _DARK else _ON_LIGHT
+                colour = _ON_DARK if colors[name] in _DARK else _ON_LIGHT
                 axes.text(*spot, share, ha="center", va="center", fontsize=7.5, color=colour, zorder=3)
             left += width
         axes.annotate(
@@ -311,13 +311,13 @@ def _lines(label: str) -> list[str]:
     return [label[:middle], label[middle + 1 :]]
 
 
-def _draw_legend(axes: Axes, colours: Mapping[str, str]) -> None:
-    handles = [Patch(facecolor=colour, label=name) for name, colour in colours.items()]
+def _draw_legend(axes: Axes, colors: Mapping[str, str]) -> None:
+    handles = [Patch(facecolor=colour, label=name) for name, colour in colors.items()]
     axes.legend(
         handles=handles,
         loc="lower left",
         bbox_to_anchor=(0, 1),
-        ncols=len(handles) if sum(map(len, colours)) < _MAX_LEGEND_LENGTH else 3,
+        ncols=len(handles) if sum(map(len, colors)) < _MAX_LEGEND_LENGTH else 3,
         fontsize=7.5,
         frameon=False,
         labelcolor=INK,

@@ -10,7 +10,7 @@ from side4video.reports.figures.data_efficiency import SHARE, data_efficiency_fi
 from side4video.reports.figures.figure import ReportFigure
 from side4video.reports.figures.parallel_coordinates import draw_parallel_coordinates
 from side4video.reports.figures.pareto import draw_pareto
-from side4video.reports.figures.per_class import class_gains, per_class_figure
+from side4video.reports.figures.per_class import class_differences, per_class_figure
 from side4video.reports.figures.predictions import Predictions, read_predictions
 from side4video.reports.figures.step_time import read_budget, step_time_figure
 from side4video.tracking.run_store import RunStore, StoredRun
@@ -24,7 +24,7 @@ def coordinates_figure(rows: Sequence[ArmResult], *, metric: str = METRIC, mode:
     """Which settings lead where."""
     figure = draw_parallel_coordinates(rows, metric=metric, mode=mode)
     caption = "Each line is an arm; the last axis is where it ended. Dark is good."
-    return ReportFigure(COORDINATES, "What was swept", caption, figure, uses_page_colours=False)
+    return ReportFigure(COORDINATES, "What was swept", caption, figure, uses_page_colors=False)
 
 
 def pareto_figure(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode = "max") -> ReportFigure:
@@ -56,7 +56,7 @@ def sweep_figures(record: SweepLogger, rows: Sequence[ArmResult], *, metric: str
     best_predictions = _predictions(record.store, runs, best)
     other = _predictions(record.store, runs, reference) if reference else None
     if best_predictions and reference and other:
-        figures.append(per_class_figure(class_gains(best.label, best_predictions, reference.label, other)))
+        figures.append(per_class_figure(class_differences(best.label, best_predictions, reference.label, other)))
     if best_predictions:
         figures.append(confusion_figure(confusion_of(best_predictions), run=best.label))
     timed = [(arm, runs.get(_first_seed(arm))) for arm in (best, reference) if arm is not None]

@@ -44,7 +44,7 @@ class MixedLabels:
     """Targets of mixed clips: both labels (`NO_LABEL` for none), and the weight of the first one."""
 
     labels_B: Tensor
-    partners_B: Tensor
+    other_labels_B: Tensor
     shares_B: Tensor
     """From 0 to 1; the partner's label has the rest."""
 
@@ -95,7 +95,7 @@ class Classification:
     def _mixed_loss(self, logits_BC: Tensor, labels: MixedLabels) -> Tensor:
         log_probability_BC = F.log_softmax(logits_BC, dim=-1)  # once for both labels, because backward saves it
         loss = logits_BC.new_zeros(())
-        for labels_B, shares_B in ((labels.labels_B, labels.shares_B), (labels.partners_B, 1 - labels.shares_B)):
+        for labels_B, shares_B in ((labels.labels_B, labels.shares_B), (labels.other_labels_B, 1 - labels.shares_B)):
             own_B = F.nll_loss(log_probability_BC, labels_B, reduction="none", ignore_index=NO_LABEL)
             smooth_B = -log_probability_BC.mean(dim=-1) * (labels_B != NO_LABEL)
             loss = loss + ((own_B + self.label_smoothing * (smooth_B - own_B)) * shares_B).sum()
@@ -109,7 +109,7 @@ class Classification:
         """The labels [B] of a batch; for mixed clips also those of the partners."""
         if batch.mixture is None:
             return batch.labels_B
-        return MixedLabels(batch.labels_B, batch.mixture.partners_B, batch.mixture.shares_B)
+        return MixedLabels(batch.labels_B, batch.mixture.other_labels_B, batch.mixture.shares_B)
 
     def mock_targets(self, clips: int, device: torch.device | str) -> Tensor | MixedLabels:
         """Labels for a dry run."""

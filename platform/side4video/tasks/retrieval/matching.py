@@ -74,13 +74,13 @@ class TokenMatching(nn.Module):
 
     is_scaled = True
 
-    def __init__(self, width: int, *, weighted: bool, padding: str, max_cosines: int = MAX_COSINES) -> None:
+    def __init__(self, width: int, *, weighted: bool, padding: str, max_cosine: int = MAX_COSINES) -> None:
         """Create the layers that compute weights: two linear layers each, as in the authors' code.
 
         `padding` is `ignored`, or `zero`: tokens after a text's end have similarity 0 with every frame.
         """
         super().__init__()
-        self.padding, self.max_cosines = padding, max_cosines
+        self.padding, self.max_cosine = padding, max_cosine
         self.word_scorer = _scorer(width) if weighted else None
         self.frame_scorer = _scorer(width) if weighted else None
 
@@ -112,7 +112,7 @@ class TokenMatching(nn.Module):
         if torch.is_grad_enabled():
             return self._compare(words_QWE, weights_QW, is_word_QW, frames_BTE, weights_BT)
         cosines_of_a_text = words_QWE.shape[1] * frames_BTE.shape[0] * frames_BTE.shape[1]
-        chunk = max(1, self.max_cosines // cosines_of_a_text)
+        chunk = max(1, self.max_cosine // cosines_of_a_text)
         parts = []
         for first in range(0, len(words_QWE), chunk):
             rows = slice(first, first + chunk)

@@ -125,7 +125,7 @@ class PairScores:
         Raises:
             InputError: No video could be read, or no video has a text.
         """
-        indices_V, gallery = self._gallery(process)
+        indices_V, gallery = self._videos(process)
         position_of = torch.full((self.videos,), -1, dtype=torch.int64)
         position_of[indices_V] = torch.arange(len(indices_V))
         blocks = [TextBlock(each.texts, position_of[each.owners_Q]) for each in self.batches if len(each.owners_Q)]
@@ -147,7 +147,7 @@ class PairScores:
             plain.metrics.update({f"{key}_{name}": value for key, value in rescored.metrics.items()})
         return plain
 
-    def _gallery(self, process: ProcessGroup) -> tuple[Tensor, Embeddings]:
+    def _videos(self, process: ProcessGroup) -> tuple[Tensor, Embeddings]:
         """All videos in the order of the list of clips, on every worker; removes them from the batches."""
         own = [(each.indices_B.numpy(), [tensor.numpy() for tensor in each.videos]) for each in self.batches]
         parts = [part for worker in process.gather(own) for part in worker]
@@ -209,7 +209,7 @@ class PairScores:
             raise InputError(
                 "task.rescoring", "querybank, and no training clip has a caption", fix="set it to {kind: none}"
             )
-        tokens = self.task.tokenise(self.task.bank)
+        tokens = self.task.tokenize(self.task.bank)
         bank = []
         for part in tokens.split(self.bank_chunk):
             texts = self.module.embed_texts(part.to(process.device))

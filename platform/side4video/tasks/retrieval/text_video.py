@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from side4video.core.errors import InputError
 from side4video.engine.process_group import ProcessGroup, gather_rows
 from side4video.models.layers.precision import autocast_off
-from side4video.models.towers.text_tower import tokenise
+from side4video.models.towers.text_tower import tokenize
 from side4video.tasks.retrieval.matching import Embeddings, Matching
 from side4video.tasks.retrieval.metrics import METRICS
 from side4video.tasks.retrieval.pair_scores import PairScores
@@ -128,15 +128,15 @@ class TextVideo:
         owners = [row for row, each in enumerate(batch.captions) for _ in each]
         device = batch.labels_B.device
         owners_Q = torch.tensor(owners, dtype=torch.int64, device=device)
-        return Texts(self.tokenise(captions).to(device), owners_Q, captions)
+        return Texts(self.tokenize(captions).to(device), owners_Q, captions)
 
-    def tokenise(self, captions: tuple[str, ...]) -> Tensor:
+    def tokenize(self, captions: tuple[str, ...]) -> Tensor:
         """Tokens [Q, W] of texts."""
         if missing := [caption for caption in dict.fromkeys(captions) if caption not in self._tokens]:
             if len(self._tokens) > self.cache_size:
                 self._tokens.clear()
                 missing = list(dict.fromkeys(captions))
-            self._tokens |= zip(missing, tokenise(missing, words=self.words), strict=True)
+            self._tokens |= zip(missing, tokenize(missing, words=self.words), strict=True)
         rows = [self._tokens[caption] for caption in captions]
         return torch.stack(rows) if rows else torch.empty((0, self.words), dtype=torch.int64)
 

@@ -48,7 +48,7 @@ class TrackingError(Side4VideoError):
     """The tracking store refused a request, for example because of a bad name or an unknown run."""
 
 
-class OutageError(TrackingError):
+class ServerUnavailableError(TrackingError):
     """The tracking store cannot be reached or is overloaded; the same request may succeed later."""
 
 
@@ -155,11 +155,11 @@ def translate(error: Exception) -> TrackingError | None:
     refused = is_answer and error.error_code in {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"}
     text = " ".join(redact_text(str(error)).split()) or type(error).__name__
     line = "tracking: " + (text if len(text) <= 300 else text[:299] + "…")
-    return TrackingError(line) if refused else OutageError(line)
+    return TrackingError(line) if refused else ServerUnavailableError(line)
 
 
 def translate_errors(method: Callable[P, T]) -> Callable[P, T]:
-    """Turn MLflow's errors into `TrackingError` and `OutageError`."""
+    """Turn MLflow's errors into `TrackingError` and `ServerUnavailableError`."""
 
     @functools.wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:

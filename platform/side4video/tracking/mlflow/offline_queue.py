@@ -17,9 +17,10 @@ from typing import Any
 
 from filelock import FileLock
 
+from side4video.core.files import write_atomically
 from side4video.core.metric import from_json, to_json
 from side4video.core.paths import home
-from side4video.tracking.mlflow.connection import OutageError, TrackingError
+from side4video.tracking.mlflow.connection import ServerUnavailableError, TrackingError
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class OfflineQueue:
         Records that the store refuses are moved to `<run id>.rejected.jsonl`, so that they do not block others.
 
         Args:
-            apply: Applies one record; raises `OutageError` or `TrackingError`.
+            apply: Applies one record; raises `ServerUnavailableError` or `TrackingError`.
         """
         with self._lock():
             left = self.records()
@@ -82,7 +83,7 @@ class OfflineQueue:
                 while left:
                     self._apply_or_reject(left[0], apply)
                     left.pop(0)
-            except OutageError as error:
+            except ServerUnavailableError as error:
                 log.debug("%d records of run %s stay queued: %s", len(left), self.run_id, error)
             finally:
                 self._replace(left)
@@ -93,7 +94,7 @@ class OfflineQueue:
     def _apply_or_reject(self, record: Record, apply: Callable[[Record], None]) -> None:
         try:
             apply(record)
-        except OutageError:
+        except ServerUnavailableError:
             raise
         except TrackingError as error:
             log.warning("the tracking store refused a queued record; it is kept in %s: %s", self._rejected, error)
@@ -114,9 +115,7 @@ class OfflineQueue:
         if not records:
             self.file.unlink(missing_ok=True)
             return
-        draft = self.file.with_suffix(".draft")
-        draft.write_text("".join(map(self._line, records)), encoding="utf-8")
-        draft.replace(self.file)
+        write_atomically(self.file, "".join(map(self._line, records)))
 
     def _line(self, record: Record) -> str:
         return json.dumps({"store": self.store, "record": _encoded(record)}, ensure_ascii=False) + "\n"

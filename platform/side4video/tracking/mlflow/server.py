@@ -22,7 +22,7 @@ from typing import Self
 import psutil
 
 from side4video.core.errors import InputError
-from side4video.core.network import is_loopback, names_here
+from side4video.core.network import is_localhost, names_here
 from side4video.core.paths import home
 from side4video.tracking.mlflow import compat, connection
 from side4video.tracking.mlflow.connection import TrackingError
@@ -110,7 +110,7 @@ class TrackingServer:
         artifacts = self.artifacts or str(connection.artifact_folder(self.store.uri))
         # In the environment: all users can read command lines, and the URI may contain a password.
         places = {"MLFLOW_BACKEND_STORE_URI": self.store.uri, "MLFLOW_ARTIFACTS_DESTINATION": artifacts}
-        places |= _host_settings(self.port, [*self.allowed_hosts, *([] if is_loopback(self.host) else names_here())])
+        places |= _host_settings(self.port, [*self.allowed_hosts, *([] if is_localhost(self.host) else names_here())])
         command = [sys.executable, "-m", "mlflow", "server", "--host", self.host, "--port", str(self.port)]
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         try:

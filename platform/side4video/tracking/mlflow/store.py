@@ -17,7 +17,7 @@ from side4video.core.errors import InputError
 from side4video.core.metric import Metric
 from side4video.tracking.mlflow import connection
 from side4video.tracking.mlflow.compat import DESCRIPTION_TAG, KIND, KIND_TAG, PARENT_TAG, VIEW_TAG
-from side4video.tracking.mlflow.connection import OutageError, translate_errors
+from side4video.tracking.mlflow.connection import ServerUnavailableError, translate_errors
 from side4video.tracking.mlflow.parameters import TAG_LIMIT, VALUE_LIMIT, batches, cut, flatten, plain_name
 from side4video.tracking.mlflow.saved_views import arms_filter, as_tag, sweep_view, varying
 from side4video.tracking.mlflow.search import filter_text, find_run, quoted, search, stored_run
@@ -70,7 +70,7 @@ class MLflowStore:
             return self
         try:
             self._experiment_id = self._find_or_make_experiment()
-        except OutageError as error:
+        except ServerUnavailableError as error:
             found = f"{redact_text(self.uri)} cannot be used ({error})"
             fix = "start the server, or leave `tracking.uri` empty to keep the run in a local file"
             raise InputError("tracking.uri", found, fix=fix) from error
@@ -125,7 +125,7 @@ class MLflowStore:
         """Save a view of the experiment's page under a name for links. An existing view is replaced.
 
         Raises:
-            OutageError: If the store is not reachable. Views are not queued.
+            ServerUnavailableError: If the store is not reachable. Views are not queued.
         """
         self._client.set_experiment_tag(self.experiment_id, f"{VIEW_TAG}{name}", as_tag(view))
 
@@ -136,7 +136,7 @@ class MLflowStore:
             The metrics with an axis: memory (measured if all arms have it, else planned), and `metric`.
 
         Raises:
-            OutageError: If the store is not reachable.
+            ServerUnavailableError: If the store is not reachable.
         """
         memory = MEASURED_MEMORY if runs and all(MEASURED_MEMORY in run.metrics for run in runs) else PLANNED_MEMORY
         metrics = [memory, metric]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from side4video.core.metric import Metric
 from side4video.tracking.mlflow import connection
-from side4video.tracking.mlflow.connection import OutageError, translate_errors
+from side4video.tracking.mlflow.connection import ServerUnavailableError, translate_errors
 from side4video.tracking.mlflow.offline_queue import OfflineQueue, Record
 from side4video.tracking.mlflow.parameters import cut
 from side4video.tracking.redaction import redact_text
@@ -68,9 +68,9 @@ class Writer:
             try:
                 self._apply(run_id, record)
                 return
-            except OutageError as error:
+            except ServerUnavailableError as error:
                 may_try = False
-                self._start_outage()
+                self._start_offline()
                 warning_args = (redact_text(self.uri), queue.file.parent, error)
                 log.warning("the tracking store %s is not reachable; writes are queued in %s (%s)", *warning_args)
         queue.append(record)
@@ -87,14 +87,14 @@ class Writer:
         self._is_away = not connection.is_reachable(self.uri)
         return not self._is_away
 
-    def _start_outage(self) -> None:
+    def _start_offline(self) -> None:
         self._is_away = True
         self._next_probe = time.monotonic() + self.probe_seconds
 
     def _deliver(self, queue: OfflineQueue) -> int:
         left = queue.deliver(lambda record: self._apply(queue.run_id, record))
         if left:
-            self._start_outage()
+            self._start_offline()
         return left
 
     @translate_errors

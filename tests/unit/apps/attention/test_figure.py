@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from side4video.apps.attention import figure as drawn
-from side4video.apps.attention.figure import attention_figure, attention_film, enlarge, overlay
+from side4video.apps.attention.figure import attention_figure, attention_film, overlay, resize
 from side4video.reports.figures.style import FORMATS, save_figure
 
 FRAMES = 5
@@ -53,10 +53,10 @@ def test_one_patch_does_not_darken_the_rest():
 
 def test_small_frames_are_enlarged_pixel_by_pixel():
     frame = np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3)
-    large = enlarge(frame)
+    large = resize(frame)
     assert large.shape == (224, 224, 3)
     assert np.array_equal(large[::7, ::7], frame)
-    assert enlarge(even_frames(size=336)[0]).shape == (336, 336, 3)
+    assert resize(even_frames(size=336)[0]).shape == (336, 336, 3)
 
 
 def test_the_picture_has_a_row_for_each_and_stays_inside(tmp_path):

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from side4video.apps.mlflow_ui.services import services
 from side4video.core.errors import InputError
-from side4video.core.network import is_loopback, names_here
+from side4video.core.network import is_localhost, names_here
 from side4video.tracking.mlflow.server import TrackingServer, _host_settings
 from side4video.tracking.mlflow.store import MLflowStore
 
@@ -141,7 +141,7 @@ def test_names_that_are_admitted_come_beside_mlflows_own():
 
 def test_this_machines_names_are_reachable_ones():
     assert socket.gethostname() in names_here()
-    assert not any(is_loopback(name) for name in names_here() if name != socket.gethostname())
+    assert not any(is_localhost(name) for name in names_here() if name != socket.gethostname())
 
 
 def test_make_starts_it():

@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 import numpy as np
 from PIL import Image
 
-from side4video.apps.search.page import PageMatch, search_page
+from side4video.core.files import write_atomically
 from side4video.core.text import format_length
-from side4video.reports.render import write_page
+from side4video.reports.render import render
 
 NAME = "<script>alert('x')</script>&\".mp4"
 
@@ -40,14 +40,22 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
+def match(rank, score, path, seconds, frames_THWC, similarities_T=()):
+    return locals()
+
+
+def search_page(matches, *, text, notes=()):
+    return render("search.html.j2", title=text, matches=matches, notes=notes)
+
+
 def matches():
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 255, (4, 32, 40, 3), dtype=np.uint8)
     large = rng.integers(0, 255, (4, 336, 336, 3), dtype=np.uint8)
     return [
-        PageMatch(1, 0.9123, "a/first.mp4", 2.4, frames, [0.1, 0.2, float("nan"), 0.15]),
-        PageMatch(2, -0.5, NAME, 185.0, large, [0.9, 0.2, 0.3, 0.15]),
-        PageMatch(3, -0.6, "gone\udcff.mp4", None, None),
+        match(1, 0.9123, "a/first.mp4", 2.4, frames, [0.1, 0.2, float("nan"), 0.15]),
+        match(2, -0.5, NAME, 185.0, large, [0.9, 0.2, 0.3, 0.15]),
+        match(3, -0.6, "gone\udcff.mp4", None, None),
     ]
 
 
@@ -86,7 +94,7 @@ def test_light_dark_and_small_screens():
 def test_the_same_page_each_time_and_whole(tmp_path):
     page = search_page(matches(), text="a dog")
     assert page == search_page(matches(), text="a dog")
-    write_page(page, tmp_path / "found.html")
+    write_atomically(tmp_path / "found.html", page)
     assert [each.name for each in tmp_path.iterdir()] == ["found.html"]
     assert (tmp_path / "found.html").read_text(encoding="utf-8") == page
 

@@ -21,7 +21,7 @@ from side4video.data.decode.transforms import (
     evaluation_crops,
     resize_for_test,
     resize_frames,
-    to_grey,
+    to_gray,
 )
 
 
@@ -88,7 +88,7 @@ def test_one_chance_does_not_move_another_draw():
 
 
 def test_grey_is_luma_in_all_channels():
-    grey = to_grey(still())
+    grey = to_gray(still())
     assert (grey[..., 0] == grey[..., 1]).all()
     assert (grey[..., 0] == grey[..., 2]).all()
     assert np.abs(grey[..., 0] - still() @ np.array([0.299, 0.587, 0.114])).max() < 1.5

@@ -3,15 +3,13 @@ import pytest
 from pydantic import TypeAdapter
 
 from side4video.data.decode.sampling import (
+    AuthorsK400Sampling,
+    AuthorsSsvSampling,
     CentreSampling,
+    DenseSampling,
     Sampling,
-    authors_k400_test,
-    authors_k400_train,
-    authors_ssv_test,
-    authors_ssv_train,
-    dense,
+    SegmentSampling,
     segment_test,
-    segment_train,
 )
 
 TOTALS = (1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 53, 100, 301)
@@ -66,7 +64,7 @@ def test_segment_centres():
 
 def test_every_frame_is_equally_likely_and_stays_in_its_segment():
     rng = np.random.default_rng(0)
-    draws = np.stack([segment_train(20, 8, rng) for _ in range(20_000)])
+    draws = np.stack([SegmentSampling().train_indices(20, 8, rng) for _ in range(20_000)])
     counts = np.bincount(draws.ravel(), minlength=20) / draws.size
     assert np.abs(counts - 1 / 20).max() < 0.002
     edges = np.arange(9) * 20 / 8
@@ -75,26 +73,28 @@ def test_every_frame_is_equally_likely_and_stays_in_its_segment():
 
 
 def test_what_the_authors_code_computes():
-    assert authors_ssv_test(41, 8).tolist() == [0 + 2, 5 + 2, 10 + 2, 15 + 2, 20 + 2, 25 + 2, 30 + 2, 35 + 2]
-    assert authors_ssv_test(41, 8, 1, 3).tolist() == [2, 7, 12, 17, 22, 27, 32, 37]
-    assert authors_ssv_test(41, 8, 2, 3).tolist() == [3, 8, 13, 18, 23, 28, 33, 38]
-    assert authors_k400_test(100, 8).tolist() == [0, 12, 25, 37, 50, 62, 75, 87]
-    assert authors_k400_test(100, 4, 2, 3).tolist() == [24, 49, 74, 99]
+    ssv, k400 = AuthorsSsvSampling(), AuthorsK400Sampling()
+    assert ssv.test_indices(41, 8).tolist() == [0 + 2, 5 + 2, 10 + 2, 15 + 2, 20 + 2, 25 + 2, 30 + 2, 35 + 2]
+    assert ssv.test_indices(41, 8, clip=1, clips=3).tolist() == [2, 7, 12, 17, 22, 27, 32, 37]
+    assert ssv.test_indices(41, 8, clip=2, clips=3).tolist() == [3, 8, 13, 18, 23, 28, 33, 38]
+    assert k400.test_indices(100, 8).tolist() == [0, 12, 25, 37, 50, 62, 75, 87]
+    assert k400.test_indices(100, 4, clip=2, clips=3).tolist() == [24, 49, 74, 99]
     rng = np.random.default_rng(0)
-    short = authors_ssv_train(5, 8, rng)
+    short = ssv.train_indices(5, 8, rng)
     assert set(short) == set(range(5))
-    draws = np.stack([authors_k400_train(41, 8, rng) for _ in range(2000)])
+    draws = np.stack([k400.train_indices(41, 8, rng) for _ in range(2000)])
     assert draws.min(0).tolist() == [0, 5, 10, 15, 20, 25, 30, 35]
     assert draws.max(0).tolist() == [5, 10, 15, 20, 25, 30, 35, 40]
-    draws = np.stack([authors_ssv_train(41, 8, rng) for _ in range(2000)])
+    draws = np.stack([ssv.train_indices(41, 8, rng) for _ in range(2000)])
     assert draws.min(0).tolist() == [i * 41 // 8 for i in range(8)]
     assert draws.max(0).tolist() == [(i + 1) * 41 // 8 - 1 for i in range(8)]
 
 
 def test_dense_windows():
-    assert dense(100, 4, 8).tolist() == [37, 45, 53, 61]
-    assert [dense(100, 4, 8, clip=clip, clips=3)[0] for clip in range(3)] == [0, 37, 75]
-    assert dense(10, 4, 8).tolist() == [0, 8, 9, 9]
+    dense = DenseSampling(stride=8).test_indices
+    assert dense(100, 4).tolist() == [37, 45, 53, 61]
+    assert [dense(100, 4, clip=clip, clips=3)[0] for clip in range(3)] == [0, 37, 75]
+    assert dense(10, 4).tolist() == [0, 8, 9, 9]
 
 
 def test_nothing_to_sample_is_an_error():

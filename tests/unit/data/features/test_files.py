@@ -99,11 +99,11 @@ def test_a_file_is_whole_or_absent(tmp_path):
     writer = RowsWriter(tmp_path / "rows", LAYOUT, rows=ROWS, about={})
     writer.write(0, rows(2))
     assert not (tmp_path / "rows").exists()
-    writer.abandon()
+    writer.discard()
     assert list(tmp_path.iterdir()) == []
     write(tmp_path / "rows")
     again = RowsWriter(tmp_path / "rows", LAYOUT, rows=ROWS, about={})
-    again.abandon()
+    again.discard()
     assert RowsFile(tmp_path / "rows").holds(LAYOUT, ROWS)
 
 
@@ -112,7 +112,7 @@ def test_rows_of_another_form_are_not_written(tmp_path, change):
     writer = RowsWriter(tmp_path / "rows", LAYOUT, rows=ROWS, about={})
     with pytest.raises(ValueError, match="tokens is"):
         writer.write(0, rows(1) | {"tokens": change(rows(1)["tokens"])})
-    writer.abandon()
+    writer.discard()
 
 
 DAMAGE = {

@@ -234,7 +234,7 @@ def test_each_kind_of_both_has_its_own_alpha():
 def test_neighbours_are_mixed_and_name_each_others_labels(name):
     plain, mixed = batch_of(), mix_clips(batch_of(), SPECS[name], [(0, n) for n in range(4)], seed=0)
     assert mixed.labels_B.tolist() == plain.labels_B.tolist() == [10, 11, 12, 13]
-    assert mixed.mixture.partners_B.tolist() == [11, 10, 13, 12]
+    assert mixed.mixture.other_labels_B.tolist() == [11, 10, 13, 12]
     shares = mixed.mixture.shares_B
     assert shares.dtype == torch.float32
     assert shares[0] == shares[1] != shares[2] == shares[3]
@@ -268,7 +268,7 @@ def test_copies_of_a_clip_are_never_mixed_with_each_other(copies):
     mixed = mix_clips(ClipBatch(video, numbers, numbers, views), MixupSpec(), [(0, n) for n in range(4)], seed=0)
     for row in range(len(numbers)):
         partner = row + copies if numbers[row] % 2 == 0 else row - copies
-        assert mixed.mixture.partners_B[row] == numbers[partner] != numbers[row]
+        assert mixed.mixture.other_labels_B[row] == numbers[partner] != numbers[row]
         assert views[partner] == views[row]
         share = float(mixed.mixture.shares_B[row])
         exact = share * plain[row].double() + (1 - share) * plain[partner].double()
@@ -284,7 +284,7 @@ def test_a_clip_without_a_partner_is_no_batch():
 def test_a_batch_takes_its_mixture_along():
     mixed = mix_clips(batch_of(), MixupSpec(), [(0, n) for n in range(4)], seed=0)
     moved = mixed.to("meta")
-    assert {moved.mixture.partners_B.device.type, moved.mixture.shares_B.device.type} == {"meta"}
+    assert {moved.mixture.other_labels_B.device.type, moved.mixture.shares_B.device.type} == {"meta"}
     assert same(mixed.pin_memory(), mixed)
     assert batch_of().to("cpu").mixture is None
 

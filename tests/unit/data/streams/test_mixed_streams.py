@@ -41,7 +41,7 @@ def read(motion, chosen, *, epochs=(0, 1), first_step=0, **options):
 
 def fields(batch):
     mixture = batch.mixture
-    others = [mixture.partners_B, mixture.shares_B] if mixture else []
+    others = [mixture.other_labels_B, mixture.shares_B] if mixture else []
     return [batch.video_BTCHW, batch.labels_B, batch.indices_B, batch.views_B, *others]
 
 
@@ -75,7 +75,7 @@ def test_what_is_mixed_are_the_frames_that_there_would_be(motion, copies, expect
         for row in range(len(after)):
             partner = row + copies if row // copies % 2 == 0 else row - copies
             assert after.indices_B[partner] != after.indices_B[row]
-            assert after.mixture.partners_B[row] == before.labels_B[partner]
+            assert after.mixture.other_labels_B[row] == before.labels_B[partner]
             own, other, found = before.video_BTCHW[row], before.video_BTCHW[partner], after.video_BTCHW[row]
             share = float(after.mixture.shares_B[row])
             is_cut = bool(((found == own) | (found == other)).all())

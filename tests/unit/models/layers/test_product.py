@@ -7,8 +7,8 @@ from torch.nn import functional as F
 
 from side4video.core.seeds import seeded
 from side4video.models.layers import mlp, product
-from side4video.models.layers.eight_bit import EightBitTokens
 from side4video.models.layers.folded import affine_linear, frozen_norm_linear
+from side4video.models.layers.int8 import Int8Tokens
 from side4video.models.layers.mlp import MLP
 from side4video.models.layers.temporal import DepthwiseTemporalConvolution, temporal_linear
 
@@ -122,8 +122,8 @@ def test_frozen_norm_linear_is_the_norm_and_then_the_layer(dtype, has_norm, in_e
     norm, layer = make_norm_and_layer(dtype)
     norm = norm if has_norm else None
     tokens = draw(4, 3, 6, dtype=dtype)
-    kept = EightBitTokens.quantise(tokens) if in_eight_bits else tokens
-    read = kept.dequantise() if isinstance(kept, EightBitTokens) else tokens
+    kept = Int8Tokens.quantize(tokens) if in_eight_bits else tokens
+    read = kept.dequantize() if isinstance(kept, Int8Tokens) else tokens
 
     def plain(_):
         return layer(norm(read) if norm is not None else read)

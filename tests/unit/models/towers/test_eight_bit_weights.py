@@ -2,7 +2,7 @@
 
 import torch
 
-from side4video.models.layers.eight_bit import EightBitMatrix
+from side4video.models.layers.int8 import Int8Matrix
 
 
 def bytes_of(tower):
@@ -44,7 +44,7 @@ def test_tokens_are_close_to_those_of_bf16(family, build, frames_NCHW):
 
 def test_twin_in_four_bits(family, build, frames_NCHW, monkeypatch):
     eight = distance_from_bf16(family, build, frames_NCHW)
-    monkeypatch.setattr("side4video.models.layers.eight_bit.MAX_CODE", 7)
+    monkeypatch.setattr("side4video.models.layers.int8.MAX_CODE", 7)
     assert distance_from_bf16(family, build, frames_NCHW) > 3 * eight
 
 
@@ -64,7 +64,7 @@ def test_a_weight_is_off_by_half_a_step_of_its_row_at_most():
     matrix = torch.randn(6, 40, generator=torch.Generator().manual_seed(2)).to(torch.bfloat16)
     matrix[2] = 0
     matrix[3] *= 100
-    form = EightBitMatrix()
+    form = Int8Matrix()
     codes, scales = form.right_inverse(matrix)
     restored = form(codes, scales).float()
     largest = matrix.float().abs().amax(1, keepdim=True)

@@ -99,7 +99,7 @@ def test_a_figures_styles_stay_its_own():
 
 
 def test_ink_and_paper_are_the_pages_where_a_figure_follows_it():
-    follows, stays = figure_html(report_figure()), figure_html(report_figure(uses_page_colours=False))
+    follows, stays = figure_html(report_figure()), figure_html(report_figure(uses_page_colors=False))
     for variable in ("--ink", "--paper", "--line", "--blue"):
         assert f"var({variable})" in follows
         assert f"var({variable})" not in stays

@@ -7,7 +7,7 @@ from side4video.reports.figures.per_class import (
     MAX_NAMED_CLASSES,
     NAMED_PER_END,
     ClassGain,
-    class_gains,
+    class_differences,
     per_class_figure,
 )
 
@@ -16,7 +16,7 @@ OTHER = [("a", "b"), ("a", "a"), ("b", "b"), ("b", "b"), ("c", "c"), ("c", "c"),
 
 
 def gains_by_hand(predictions):
-    return class_gains("one", predictions(OWN), "two", predictions(OTHER))
+    return class_differences("one", predictions(OWN), "two", predictions(OTHER))
 
 
 def test_gains_are_those_of_the_hand_and_sorted(predictions):
@@ -28,7 +28,7 @@ def test_gains_are_those_of_the_hand_and_sorted(predictions):
 
 
 def test_only_videos_that_both_saw_count(predictions):
-    found = class_gains("one", predictions(OWN), "two", predictions(OTHER[4:], first=4))
+    found = class_differences("one", predictions(OWN), "two", predictions(OTHER[4:], first=4))
     assert found.classes == (ClassGain("c", 4, 0.75, 0.75),)
     whole = gains_by_hand(predictions)
     assert found.classes != whole.classes
@@ -36,9 +36,9 @@ def test_only_videos_that_both_saw_count(predictions):
 
 def test_other_data_are_refused(predictions):
     with pytest.raises(InputError, match=r"--against: video 0 is 'a' in one and 'x' in two .* fix: "):
-        class_gains("one", predictions(OWN), "two", predictions([("x", "x")]))
+        class_differences("one", predictions(OWN), "two", predictions([("x", "x")]))
     with pytest.raises(InputError, match=r"--against: two saw no video that one saw"):
-        class_gains("one", predictions(OWN), "two", predictions(OTHER, first=100))
+        class_differences("one", predictions(OWN), "two", predictions(OTHER, first=100))
 
 
 def bars(figure):
@@ -58,7 +58,7 @@ def test_bars_are_gains_in_points_beside_the_number_of_videos(predictions):
     assert bars(report_figure.figure) == {"a (2)": 50, "c (4)": 0, "b (2)": -50}
     assert [text.get_text() for text in report_figure.figure.axes[0].texts] == ["50 → 100%", "75 → 75%", "100 → 50%"]
     assert "75.0% and 75.0%. Of 3 classes 1 gain and 1 lose." in report_figure.caption
-    swapped = class_gains("two", predictions(OTHER), "one", predictions(OWN))
+    swapped = class_differences("two", predictions(OTHER), "one", predictions(OWN))
     assert bars(per_class_figure(swapped).figure) != bars(report_figure.figure)
 
 
@@ -70,21 +70,21 @@ def test_the_classes_in_which_the_other_is_worst(predictions):
 
 
 def test_one_run_alone_has_its_accuracies(predictions):
-    report_figure = per_class_figure(class_gains("one", predictions(OWN)))
+    report_figure = per_class_figure(class_differences("one", predictions(OWN)))
     assert bars(report_figure.figure) == {"a (2)": 100, "c (4)": 75, "b (2)": 50}
     assert report_figure.heading == "Accuracy of each class"
 
 
 def test_many_classes_are_named_at_both_ends_and_all_stand_in_the_curve(many_classes):
     own, other = many_classes(174), many_classes(174, every=2)
-    gains = class_gains("one", own, "two", other)
-    report_figure = per_class_figure(gains)
+    differences = class_differences("one", own, "two", other)
+    report_figure = per_class_figure(differences)
     assert len(bars(report_figure.figure)) <= 2 * NAMED_PER_END  # abridged names may be alike
     assert len(report_figure.figure.axes[-1].patches) == 2 * NAMED_PER_END
-    shown = [*gains.classes[:NAMED_PER_END], *gains.classes[-NAMED_PER_END:]]
+    shown = [*differences.classes[:NAMED_PER_END], *differences.classes[-NAMED_PER_END:]]
     drawn = [bar.get_width() for bar in report_figure.figure.axes[-1].patches]
     assert drawn == pytest.approx([100 * each.gain for each in shown])
     above = report_figure.figure.axes[0].collections[0].get_paths()[0].vertices[:, 1].max()
-    assert above == pytest.approx(100 * gains.classes[0].gain)
+    assert above == pytest.approx(100 * differences.classes[0].gain)
     assert len(report_figure.numbers) == 174
-    assert len(per_class_figure(class_gains("one", many_classes(MAX_NAMED_CLASSES))).figure.axes) == 1
+    assert len(per_class_figure(class_differences("one", many_classes(MAX_NAMED_CLASSES))).figure.axes) == 1

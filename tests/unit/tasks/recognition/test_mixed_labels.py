@@ -23,11 +23,11 @@ def logits(rows=8, seed=0):
 
 def mixed(rows=8, seed=1):
     generator = torch.Generator().manual_seed(seed)
-    labels_B, partners_B = torch.randint(0, len(CLASSES), (2, rows), generator=generator)
+    labels_B, other_labels_B = torch.randint(0, len(CLASSES), (2, rows), generator=generator)
     shares_B = torch.rand(rows, generator=generator)
     shares_B[:3] = torch.tensor([0.0, 1.0, 0.5])
-    labels_B[3] = partners_B[3]  # both clips may be of one class
-    return MixedLabels(labels_B, partners_B, shares_B)
+    labels_B[3] = other_labels_B[3]  # both clips may be of one class
+    return MixedLabels(labels_B, other_labels_B, shares_B)
 
 
 def value_and_gradient(loss, logits_BC):
@@ -42,7 +42,7 @@ def truth(labels, smoothing, logits_BC):
     shares_B1 = labels.shares_B.double()[:, None]
     targets_BC = sum(
         share_B1 * F.one_hot(labels_B, len(CLASSES)).double()
-        for labels_B, share_B1 in ((labels.labels_B, shares_B1), (labels.partners_B, 1 - shares_B1))
+        for labels_B, share_B1 in ((labels.labels_B, shares_B1), (labels.other_labels_B, 1 - shares_B1))
     )
     return value_and_gradient(
         lambda given_BC: F.cross_entropy(given_BC, targets_BC, label_smoothing=smoothing, reduction="sum"),
@@ -73,7 +73,7 @@ def test_the_target_is_timms():
 
 
 def exchanged(one, logits_BC, labels):
-    return one.loss(logits_BC, MixedLabels(labels.partners_B, labels.labels_B, labels.shares_B))
+    return one.loss(logits_BC, MixedLabels(labels.other_labels_B, labels.labels_B, labels.shares_B))
 
 
 def smoothed_twice(one, logits_BC, labels):
@@ -96,7 +96,7 @@ def test_a_twin_with_another_target_is_caught(twin):
 
 def test_a_whole_share_is_the_ordinary_loss():
     labels = mixed()
-    whole = MixedLabels(labels.labels_B, labels.partners_B, torch.ones(8))
+    whole = MixedLabels(labels.labels_B, labels.other_labels_B, torch.ones(8))
     found = value_and_gradient(lambda given_BC: task().loss(given_BC, whole), logits())
     plain = value_and_gradient(lambda given_BC: task().loss(given_BC, labels.labels_B), logits())
     for one, other in zip(found, plain, strict=True):
@@ -106,7 +106,7 @@ def test_a_whole_share_is_the_ordinary_loss():
 def test_parts_of_a_batch_add_up():
     whole = mixed()
     parts = [
-        task().loss(logits()[rows], MixedLabels(whole.labels_B[rows], whole.partners_B[rows], whole.shares_B[rows]))
+        task().loss(logits()[rows], MixedLabels(whole.labels_B[rows], whole.other_labels_B[rows], whole.shares_B[rows]))
         for rows in (slice(0, 2), slice(2, 8))
     ]
     torch.testing.assert_close(sum(parts), task().loss(logits(), whole))
@@ -117,8 +117,8 @@ def test_what_has_no_label_counts_nothing():
     shares_B = torch.tensor([0.25, 0.7])
     one = task(0.1)
 
-    def loss(labels_B, partners_B):
-        return one.loss(logits(2), MixedLabels(labels_B, partners_B, shares_B))
+    def loss(labels_B, other_labels_B):
+        return one.loss(logits(2), MixedLabels(labels_B, other_labels_B, shares_B))
 
     assert loss(neither, neither) == 0
     torch.testing.assert_close(loss(both, neither) + loss(neither, both), loss(both, both))
@@ -136,7 +136,7 @@ def test_targets_are_what_the_batch_says():
     mixture = Mixture(torch.tensor([1, 0, 0, 2]), torch.full((4,), 0.25))
     targets = task().targets(batch(mixture))
     assert torch.equal(targets.labels_B, batch().labels_B)
-    assert targets.partners_B is mixture.partners_B
+    assert targets.other_labels_B is mixture.other_labels_B
     assert targets.shares_B is mixture.shares_B
 
 

@@ -180,7 +180,7 @@ def test_zero_is_a_floor_under_a_frames_best_word_where_there_is_padding():
 @pytest.mark.parametrize(("weighted", "padding"), TOKEN_WISE)
 @pytest.mark.parametrize("at_a_time", [1, 2 * WORDS * VIDEOS * FRAMES, 1 << 24])
 def test_an_evaluation_compares_what_training_compares(weighted, padding, at_a_time):
-    inputs = make(lambda: TokenMatching(WIDTH, weighted=weighted, padding=padding, max_cosines=at_a_time))
+    inputs = make(lambda: TokenMatching(WIDTH, weighted=weighted, padding=padding, max_cosine=at_a_time))
     trained = inputs().detach()
     with torch.no_grad():
         torch.testing.assert_close(inputs(), trained, rtol=1e-5, atol=1e-6)

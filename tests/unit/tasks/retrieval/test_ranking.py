@@ -83,7 +83,7 @@ def compute(case, rescoring_spec=None, bank=None, *, search=SmallTiles, scores=P
     task = SimpleNamespace(rescoring=rescoring_spec or NoRescoring(), keep="fp32", bank=())
     if bank is not None:
         task.bank = tuple(str(row) for row in range(len(bank)))
-        task.tokenise = lambda texts: len(case.owners) + torch.arange(len(texts))
+        task.tokenize = lambda texts: len(case.owners) + torch.arange(len(texts))
         module.embed_texts = lambda tokens: (tokens,)
     scores = scores(module, task, videos=max(case.positions) + 1, make_search=search, **options)
     for videos in case.batches:

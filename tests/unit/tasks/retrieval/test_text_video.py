@@ -11,7 +11,7 @@ import toys
 from side4video.core.errors import InputError
 from side4video.engine.evaluate import evaluate
 from side4video.engine.step import dry_run
-from side4video.models.towers.text_tower import ends_of, tokenise
+from side4video.models.towers.text_tower import ends_of, tokenize
 from side4video.tasks.retrieval.spec import DualSoftmaxSpec, NoRescoring, QuerybankSpec, RetrievalSpec
 from side4video.tasks.retrieval.text_video import LogitScale, Texts, TextVideo
 
@@ -34,7 +34,7 @@ def test_any_text_becomes_so_many_tokens_with_begin_and_end(words):
 
 
 def check_tokens(task, words):
-    tokens = task.tokenise(tuple(TEXTS))
+    tokens = task.tokenize(tuple(TEXTS))
     assert tokens.shape == (len(TEXTS), words)
     for text, row in zip(TEXTS, tokens.tolist(), strict=True):
         assert row[0] == BEGIN
@@ -45,8 +45,8 @@ def check_tokens(task, words):
 
 
 class CutsEndOff(TextVideo):
-    def tokenise(self, captions):
-        return tokenise(list(captions), words=77)[:, : self.words]
+    def tokenize(self, captions):
+        return tokenize(list(captions), words=77)[:, : self.words]
 
 
 def test_twin_that_cuts_the_end_off():
@@ -55,17 +55,17 @@ def test_twin_that_cuts_the_end_off():
 
 
 def test_an_end_inside_a_text_is_its_end():
-    tokens = task().tokenise(("a cat <end_of_text> a dog",))
+    tokens = task().tokenize(("a cat <end_of_text> a dog",))
     assert ends_of(tokens).tolist() == [tokens[0].tolist().index(END)] == [3]
 
 
 def test_a_remembered_text_has_the_same_tokens():
     fresh, one = task(), task(cache_size=4)
     texts = tuple(f"{'text ' * (number % 5)}{number}" for number in range(30))
-    whole = fresh.tokenise(texts)
+    whole = fresh.tokenize(texts)
     for number in (3, 7, 3, 20, 29, 7):
-        assert torch.equal(one.tokenise(texts[: number + 1]), whole[: number + 1])
-        assert torch.equal(one.tokenise((texts[number], texts[0], texts[number])), whole[[number, 0, number]])
+        assert torch.equal(one.tokenize(texts[: number + 1]), whole[: number + 1])
+        assert torch.equal(one.tokenize((texts[number], texts[0], texts[number])), whole[[number, 0, number]])
 
 
 def test_targets_say_whose_each_caption_is():
@@ -73,7 +73,7 @@ def test_targets_say_whose_each_caption_is():
     targets = task().targets(batch)
     assert targets.owners_Q.tolist() == [0, 0, 2]
     assert targets.captions == (*batch.captions[0], *batch.captions[2])
-    assert torch.equal(targets.tokens_QW, task().tokenise(targets.captions))
+    assert torch.equal(targets.tokens_QW, task().tokenize(targets.captions))
     nothing = task().targets(retrieval_toys.make_clips("none", captions=[0, 0]))
     assert (nothing.owners_Q.dtype, nothing.tokens_QW.shape) == (torch.int64, (0, 12))
 
@@ -201,7 +201,7 @@ def test_zero_shot_trains_nothing_and_steps_change_nothing(matching, precision):
     dry_run(pack, toys.make_batch(0).video_BTCHW)
     batch = retrieval_toys.make_clips(0, captions=[1] * 4)
     student.accumulate(
-        pack.features_for([student], batch), student.task.targets(batch), clips=4, synchronise=True, draw=0
+        pack.features_for([student], batch), student.task.targets(batch), clips=4, synchronize=True, draw=0
     )
     student.update(1e-2)
     assert toys.same(before, toys.weights_of(student))

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from side4video.core.metric import Metric
-from side4video.tracking.mlflow.connection import OutageError, TrackingError
+from side4video.tracking.mlflow.connection import ServerUnavailableError, TrackingError
 from side4video.tracking.mlflow.offline_queue import OfflineQueue
 from side4video.tracking.mlflow.store import MLflowStore
 
@@ -154,7 +154,7 @@ def test_an_outage_in_the_middle_of_delivery_keeps_the_rest(run_id, store):
 
     def apply(record):
         if len(seen) == 2:
-            raise OutageError("away")
+            raise ServerUnavailableError("away")
         seen.append(record["tags"]["n"])
 
     assert queue.deliver(apply) == 2

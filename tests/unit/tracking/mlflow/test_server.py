@@ -16,7 +16,7 @@ import pytest
 
 from side4video.core.errors import InputError
 from side4video.core.metric import Metric
-from side4video.core.network import is_loopback
+from side4video.core.network import is_localhost
 from side4video.tracking.mlflow import server as server_module
 from side4video.tracking.mlflow.connection import TrackingError
 from side4video.tracking.mlflow.server import TrackingServer
@@ -40,12 +40,12 @@ def fetch(address, path, document=None):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
 def test_loopback(host):
-    assert is_loopback(host)
+    assert is_localhost(host)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org"])  # noqa: S104 not bound
 def test_what_other_machines_may_reach(host):
-    assert not is_loopback(host)
+    assert not is_localhost(host)
 
 
 def test_a_taken_port_is_one_line_with_a_free_one(store):

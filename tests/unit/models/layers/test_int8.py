@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from side4video.models.layers.eight_bit import EightBitTokens
+from side4video.models.layers.int8 import Int8Tokens
 
 
 def make_tokens(*shape, dtype=torch.float32, scale=1.0):
@@ -32,7 +32,7 @@ def error_bound(tokens, group, dtype):
 @pytest.mark.parametrize("make", [lambda tokens: tokens, with_outliers], ids=["even", "outliers"])
 def test_the_error_is_at_most_half_a_step_of_the_group(make, dtype):
     tokens = make(make_tokens(5, 7, 96)).to(dtype)
-    restored = EightBitTokens.quantise(tokens).dequantise()
+    restored = Int8Tokens.quantize(tokens).dequantize()
     assert restored.dtype == dtype
     error = (restored.float() - tokens.float()).abs()
     assert (error <= error_bound(tokens.float(), 32, dtype)).all()
@@ -42,17 +42,17 @@ def test_the_error_is_at_most_half_a_step_of_the_group(make, dtype):
 @pytest.mark.parametrize(("width", "group"), [(32, 32), (96, 32), (40, 20), (49, 7), (31, 31), (37, 1), (24, 24)])
 def test_widths_that_thirty_two_does_not_divide(width, group):
     tokens = make_tokens(2, 3, width)
-    kept = EightBitTokens.quantise(tokens)
+    kept = Int8Tokens.quantize(tokens)
     assert kept.codes_NPD.shape == (2, 3, width)
     assert kept.codes_NPD.dtype == torch.int8
     assert kept.scales_NPG.shape == (2, 3, width // group)
-    assert ((kept.dequantise() - tokens).abs() <= error_bound(tokens, group, torch.float32)).all()
+    assert ((kept.dequantize() - tokens).abs() <= error_bound(tokens, group, torch.float32)).all()
 
 
 def test_zeros_come_back_as_zeros():
     tokens = make_tokens(2, 3, 64)
     tokens[0, :, :32] = 0
-    restored = EightBitTokens.quantise(tokens).dequantise()
+    restored = Int8Tokens.quantize(tokens).dequantize()
     assert torch.equal(restored[0, :, :32], torch.zeros(3, 32))
     assert torch.isfinite(restored).all()
 
@@ -60,13 +60,13 @@ def test_zeros_come_back_as_zeros():
 def test_the_largest_of_a_group_keeps_its_sign_and_comes_back():
     tokens = torch.zeros(1, 1, 32)
     tokens[0, 0, 5] = -3.0
-    kept = EightBitTokens.quantise(tokens)
+    kept = Int8Tokens.quantize(tokens)
     assert int(kept.codes_NPD[0, 0, 5]) == -127
-    assert float(kept.dequantise()[0, 0, 5]) == pytest.approx(-3.0, rel=1e-6)
+    assert float(kept.dequantize()[0, 0, 5]) == pytest.approx(-3.0, rel=1e-6)
 
 
 def test_they_take_eight_and_a_half_bits_a_number():
-    kept = EightBitTokens.quantise(make_tokens(4, 5, 64, dtype=torch.bfloat16))
+    kept = Int8Tokens.quantize(make_tokens(4, 5, 64, dtype=torch.bfloat16))
     assert kept.codes_NPD.nbytes + kept.scales_NPG.nbytes == 4 * 5 * 64 * 8.5 / 8
 
 
@@ -75,6 +75,6 @@ def test_twin_with_one_scale_a_token():
     tokens = with_outliers(make_tokens(5, 7, 96))
 
     def typical_error(**options):
-        return float((EightBitTokens.quantise(tokens, **options).dequantise() - tokens).abs().median())
+        return float((Int8Tokens.quantize(tokens, **options).dequantize() - tokens).abs().median())
 
     assert typical_error(group=96) > 1.3 * typical_error()

@@ -15,16 +15,16 @@ GROUP = 32
 MAX_CODE = 127
 
 
-def quantise(numbers: Tensor) -> tuple[Tensor, Tensor]:
+def quantize(numbers: Tensor) -> tuple[Tensor, Tensor]:
     """int8 codes of `numbers` and one scale per row of the last dimension [..., 1]."""
     scales = numbers.abs().amax(-1, keepdim=True) / MAX_CODE
-    # Divide by the rounded scale, which is the one that `dequantise` multiplies with.
+    # Divide by the rounded scale, which is the one that `dequantize` multiplies with.
     divisor = torch.where(scales == 0, torch.ones_like(scales), scales).float()
     return (numbers.float() / divisor).round_().clamp_(-MAX_CODE, MAX_CODE).to(torch.int8), scales
 
 
 @dataclass(frozen=True, slots=True)
-class EightBitTokens:
+class Int8Tokens:
     """Tokens as integers from -127 to 127 times the scale of their group: 8.5 bits per number.
 
     The maximum error is 1/254 of the largest magnitude in the group.
@@ -36,13 +36,13 @@ class EightBitTokens:
     """In the precision of the tokens."""
 
     @classmethod
-    def quantise(cls, tokens_NPD: Tensor, *, group: int = GROUP) -> Self:
+    def quantize(cls, tokens_NPD: Tensor, *, group: int = GROUP) -> Self:
         """Quantise tokens, group by group; a group has up to `group` channels."""
         grouped = tokens_NPD.unflatten(-1, (-1, _group(tokens_NPD.shape[-1], group)))
-        codes, scales = quantise(grouped)
+        codes, scales = quantize(grouped)
         return cls(codes.flatten(-2), scales.squeeze(-1))
 
-    def dequantise(self) -> Tensor:
+    def dequantize(self) -> Tensor:
         """The tokens [N, P, D] in the precision of their scales."""
         scales = self.scales_NPG.unsqueeze(-1)
         grouped = self.codes_NPD.unflatten(-1, (self.scales_NPG.shape[-1], -1))
@@ -54,7 +54,7 @@ def _group(channels: int, most: int) -> int:
     return next(size for size in range(min(most, channels), 0, -1) if channels % size == 0)
 
 
-class EightBitMatrix(nn.Module):
+class Int8Matrix(nn.Module):
     """A bf16 matrix [O, I] as int8 codes [O, I] and bf16 scales [O, 1]."""
 
     def forward(self, codes_OI: Tensor, scales_O1: Tensor) -> Tensor:
@@ -63,10 +63,10 @@ class EightBitMatrix(nn.Module):
 
     def right_inverse(self, matrix_OI: Tensor) -> tuple[Tensor, Tensor]:
         """Codes and scales of a matrix."""
-        return quantise(matrix_OI)
+        return quantize(matrix_OI)
 
 
-def quantise_blocks(trunk: object) -> None:
+def quantize_blocks(trunk: object) -> None:
     """Store the matrices of a trunk's blocks in eight bits, in place."""
     visual = getattr(trunk, "visual", None)
     if not isinstance(visual, nn.Module):
@@ -77,4 +77,4 @@ def quantise_blocks(trunk: object) -> None:
         for matrix in ("weight", "in_proj_weight"):
             parameter = module._parameters.get(matrix)
             if parameter is not None and parameter.ndim == 2:
-                parametrize.register_parametrization(module, matrix, EightBitMatrix())
+                parametrize.register_parametrization(module, matrix, Int8Matrix())
