@@ -1,8 +1,9 @@
-"""The documentation's settings: Markdown pages, and pages made from the package while they are built.
+"""The documentation's settings: the Markdown pages of this folder, as they are.
 
     .venv/bin/sphinx-build -W --keep-going -b html docs build/docs
 
-Nothing is fetched: neither while it is built nor by a browser that shows it.
+`make reference` fills the generated parts of the pages beforehand. Nothing is downloaded, neither during the build nor
+by a browser that shows the pages.
 """
 
 import sys
@@ -18,7 +19,7 @@ project = "side4video"
 author = "The side4video authors"
 version = release = __version__
 
-extensions = ["myst_parser", "generators.pages"]
+extensions = ["myst_parser", "generators.sphinx_extension"]
 exclude_patterns = ["generators", "_static"]
 suppress_warnings: list[str] = []
 nitpicky = True

@@ -31,10 +31,10 @@ def kind_of(spec: type[Spec]) -> str:
 
 
 def in_words(annotation: Any, metadata: Sequence[Any], link: Link) -> str:
-    """What may stand there, in Markdown.
+    """The type of a field, in Markdown.
 
     Raises:
-        TypeError: The annotation is of a sort that no document had before.
+        TypeError: No field had an annotation of this sort before.
     """
     if get_origin(annotation) is Annotated:
         inner, *more = get_args(annotation)
@@ -48,17 +48,17 @@ def in_words(annotation: Any, metadata: Sequence[Any], link: Link) -> str:
         return either([*([link(specs)] if specs else []), *rest])
     if origin is tuple:
         each = in_words(parts[0], (), link)
-        return f"a list; each of it: {each}" if parts[-1] is Ellipsis else f"a list of {len(parts)}; each: {each}"
+        return f"a list, each item {each}" if parts[-1] is Ellipsis else f"a list of {len(parts)} items, each {each}"
     if origin in (list, set, frozenset, Sequence):
-        return f"a list; each of it: {in_words(parts[0], (), link)}"
+        return f"a list, each item {in_words(parts[0], (), link)}"
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return f"a section of names; to each {in_words(parts[1], (), link)}"
+        return f"a mapping from names to {in_words(parts[1], (), link)}"
     if annotation in UNITS:
         return UNITS[annotation] + _bounds(metadata)
     if isinstance(annotation, type) and issubclass(annotation, Spec):
         return link((annotation,))
     if annotation in (bool, NoneType, Any):
-        return {bool: "`true` or `false`", NoneType: "nothing", Any: "anything the field there takes"}[annotation]
+        return {bool: "`true` or `false`", NoneType: "nothing", Any: "any value that the named field accepts"}[annotation]
     raise TypeError(f"no words for {annotation!r}")
 
 
@@ -107,18 +107,18 @@ def _bounds(metadata: Sequence[Any]) -> str:
             case annotated_types.Gt(gt=bound):
                 told.append(f"above {bound:g}")
             case annotated_types.Ge(ge=bound):
-                told.append(f"of at least {bound:g}")
+                told.append(f"at least {bound:g}")
             case annotated_types.Lt(lt=bound):
                 told.append(f"below {bound:g}")
             case annotated_types.Le(le=bound):
-                told.append(f"of at most {bound:g}")
+                told.append(f"at most {bound:g}")
             case annotated_types.MinLen(min_length=1):
-                told.append("that is not empty")
+                told.append("not empty")
             case annotated_types.MaxLen(max_length=bound):
-                told.append(f"of at most {bound} characters")
+                told.append(f"at most {bound} characters")
             case _ if getattr(each, "pattern", None):
-                told.append(f"like `{each.pattern}`")
-    return "".join(f" {each}" for each in told)
+                told.append(f"matching `{each.pattern}`")
+    return "".join(f", {each}" for each in told)
 
 
 def _single(metadata: Sequence[Any]) -> list[Any]:

@@ -43,36 +43,36 @@ def _below(names: tuple[str, ...], group: click.Group) -> Iterator[tuple[tuple[s
 def _told(names: tuple[str, ...], command: click.Command) -> list[str]:
     whole = " ".join(names)
     context = click.Context(command, info_name=whole)
-    lines = [f"(cli-{'-'.join(names)})=", f"{'#' * min(len(names) + 1, 4)} `{whole}`", ""]
-    lines += ["```text", " ".join([whole, *command.collect_usage_pieces(context)]), "```", ""]
-    lines += [_as_markdown(command.help or ""), ""]
+    lines = [f'<a id="cli-{"-".join(names)}"></a>', "", f"{'#' * min(len(names) + 1, 4)} `{whole}`", ""]
+    lines += ["    " + " ".join([whole, *command.collect_usage_pieces(context)]), ""]
+    lines += [*_help(command.help or ""), ""]
     if isinstance(command, click.Group):
         inner = command.list_commands(context)
         links = [f"[`{name}`](#cli-{'-'.join((*names, name))})" for name in inner]
         lines += [f"Commands: {', '.join(links)}.", ""]
-    lines += [f"```{{program}} {whole}", "```", ""]
     for parameter in command.get_params(context):
         if isinstance(parameter, click.Option) and "--help" not in parameter.opts:
-            lines += _option(parameter, context)
+            lines += _option(names, parameter, context)
     return lines
 
 
-def _option(option: click.Option, context: click.Context) -> list[str]:
-    """One option: names, what it takes, what it does."""
+def _option(names: tuple[str, ...], option: click.Option, context: click.Context) -> list[str]:
+    """One option as a list item: names, value, help, default, range."""
     info: dict[str, Any] = option.to_info_dict()
     value = "" if info["is_flag"] else f" {option.make_metavar(context).removesuffix(' RANGE')}"
-    names = [*info["opts"], *info["secondary_opts"]]
-    told = [_as_markdown(info["help"] or "")]
+    forms = [*info["opts"], *info["secondary_opts"]]
+    told = [_as_markdown(inspect.cleandoc(info["help"] or ""))]
     if option.show_default and option.default is not None:
         shown = option.default
         if info["is_flag"] and info["secondary_opts"]:
             shown = (info["opts"] if shown else info["secondary_opts"])[0]
-        told.append(f"By default `{shown}`.")
+        told.append(f"Default: `{shown}`.")
     if isinstance(option.type, click.IntRange | click.FloatRange) and not info["is_flag"]:
         told.append(_range(option.type))
     if info["multiple"] and "epeatable" not in told[0]:
         told.append("Repeatable.")
-    return [f":::{{option}} {', '.join(f'{name}{value}' for name in names)}", "", " ".join(told), ":::", ""]
+    anchor = f'<a id="option-{"-".join(names)}-{info["name"]}"></a>'
+    return [f"- {anchor}**`{', '.join(f'{form}{value}' for form in forms)}`**: {' '.join(told)}", ""]
 
 
 def _range(kind: click.IntRange | click.FloatRange) -> str:
@@ -84,8 +84,20 @@ def _range(kind: click.IntRange | click.FloatRange) -> str:
     return f"{'Below' if kind.max_open else 'At most'} {kind.max:g}."
 
 
+def _help(text: str) -> list[str]:
+    r"""A help text as Markdown: paragraphs, and below a `\b` of click lines as they are."""
+    lines: list[str] = []
+    for paragraph in inspect.cleandoc(text).split("\n\n"):
+        marked = paragraph.strip("\n")
+        if marked.startswith("\b"):
+            lines += [f"    {line}" for line in marked.split("\n")[1:]]
+        else:
+            lines += _as_markdown(marked.replace("\b\n", "")).split("\n")
+        lines.append("")
+    return lines[:-1]
+
+
 def _as_markdown(text: str) -> str:
-    r"""Help as Markdown: `\b` of click is no text, and upper-case names of arguments are code."""
-    plain = inspect.cleandoc(text.replace("\b\n", ""))
-    parts = re.split(r"(`[^`]*`)", plain)  # what is code already stays as it is
+    """Options, settings and variables of a help text as code; what is code already stays as it is."""
+    parts = re.split(r"(`[^`]*`)", text)
     return "".join(part if part.startswith("`") else CODE.sub(r"`\g<0>`", part) for part in parts)

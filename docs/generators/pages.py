@@ -1,25 +1,33 @@
-"""The Sphinx extension: a comment in a page is replaced by Markdown made from the package.
+"""Fills the generated parts of README.md and of the pages in docs/. The filled pages are committed.
+
+    .venv/bin/python docs/generators/pages.py            write the pages that are not current
+    .venv/bin/python docs/generators/pages.py --check    name them, and exit with 1 if there are any
+
+A generated part stands between two comments, and the first one names its generator:
 
     <!-- generated: section method -->
-
-Such a page is made again in every build, for what it shows is not in its file.
+    ...
+    <!-- end -->
 """
 
+import argparse
 import re
+import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
 
-from docutils import nodes
-from sphinx import addnodes
-from sphinx.application import Sphinx
-from sphinx.environment import BuildEnvironment
+ROOT = Path(__file__).resolve().parents[2]
+if __name__ == "__main__":
+    sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "platform")]
 
-from generators.cli_reference import cli_reference
-from generators.reproduction import reproduction_page
-from generators.spec_reference import experiment_overview, section_page, sweep_page
-from generators.unions import kinds_table
+from generators import figures  # noqa: E402 - found by the line above
+from generators.cli_reference import cli_reference  # noqa: E402
+from generators.reproduction import reproduction_page  # noqa: E402
+from generators.spec_reference import experiment_overview, section_page, sweep_page  # noqa: E402
+from generators.unions import kinds_table  # noqa: E402
 
-PLACE = re.compile(r"^<!-- generated: (?P<name>[\w-]+)(?: (?P<argument>[\w.-]+))? -->$", re.MULTILINE)
+BEGIN = re.compile(r"^<!-- generated: (?P<name>[\w-]+)(?: (?P<argument>[\w.-]+))? -->$")
+END = "<!-- end -->"
 
 GENERATORS: Mapping[str, Callable[..., str]] = {
     "experiment": experiment_overview,
@@ -28,46 +36,51 @@ GENERATORS: Mapping[str, Callable[..., str]] = {
     "kinds": kinds_table,
     "commands": cli_reference,
     "reproduction": reproduction_page,
+    "figures": figures.named,
 }
 
 
 def fill(text: str) -> str:
-    """A page's Markdown with its generated parts.
+    """A page with its generated parts made again.
 
     Raises:
         KeyError: A comment names no generator.
+        ValueError: A generated part has no end.
     """
-
-    def made(match: re.Match[str]) -> str:
+    lines: list[str] = []
+    waiting = iter(text.split("\n"))
+    for line in waiting:
+        lines.append(line)
+        if not (match := BEGIN.match(line)):
+            continue
+        if not any(skipped == END for skipped in waiting):
+            raise ValueError(f"{line} has no {END}")
         arguments = [match["argument"]] if match["argument"] else []
-        return GENERATORS[match["name"]](*arguments)
-
-    return PLACE.sub(made, text)
-
-
-def setup(app: Sphinx) -> dict[str, Any]:
-    """Called by Sphinx."""
-    app.add_object_type("field", "field", objname="field", indextemplate="pair: %s; field", parse_node=_show_field)
-    app.connect("source-read", _fill_source)
-    app.connect("env-get-outdated", _always_generated)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+        lines += ["", *GENERATORS[match["name"]](*arguments).strip("\n").split("\n"), "", END]
+    return "\n".join(lines)
 
 
-def _fill_source(app: Sphinx, docname: str, source: list[str]) -> None:  # noqa: ARG001 - Sphinx's signature
-    source[0] = fill(source[0])
+def pages(root: Path = ROOT) -> list[Path]:
+    """README.md and every page in docs/."""
+    return [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
 
 
-def _always_generated(app: Sphinx, env: BuildEnvironment, *changes: set[str]) -> list[str]:  # noqa: ARG001
-    return [name for name in env.found_docs if PLACE.search(env.doc2path(name).read_text(encoding="utf-8"))]
+def outdated(root: Path = ROOT) -> list[Path]:
+    """Pages whose generated parts are not what the package and the stored results give today."""
+    return [page for page in pages(root) if fill(text := page.read_text(encoding="utf-8")) != text]
 
 
-def _show_field(env: BuildEnvironment, signature: str, node: addnodes.desc_signature) -> str:  # noqa: ARG001
-    """A field's heading, from `name in the index | what is shown | value if it is not given`."""
-    name, shown, default = (part.strip() for part in signature.split(" | ", maxsplit=2))
-    node += addnodes.desc_name(shown, shown)
-    is_required = default == "required"
-    text = f" {default}" if is_required else f" = {default}"
-    node += addnodes.desc_annotation(
-        text, "", nodes.inline(text, text, classes=["required" if is_required else "default"])
-    )
-    return name
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="Write nothing; exit with 1 if a page is not current.")
+    is_check = parser.parse_args().check
+    found = outdated()
+    for page in found:
+        if not is_check:
+            page.write_text(fill(page.read_text(encoding="utf-8")), encoding="utf-8")
+        print(f"{'not current' if is_check else 'written'}: {page.relative_to(ROOT)}")
+    return int(is_check and bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -18,7 +18,7 @@ import yaml
 
 from side4video.core.paths import variables
 from side4video.reports.paper import TABLES, PaperRow, PaperTable
-from side4video.reports.paper.ablations import TABLE_9, PaperPart, PaperSetting
+from side4video.reports.table_9 import TABLE_9, PaperPart, PaperSetting
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -1,7 +1,8 @@
 """The reference of the documents: every field with its type, its default and what it is for, from the specs themselves.
 
-A section that is used in one place stands there, inside its field; one that is used in several stands once, under
-"Sections told once". Each field has an address of its own, `#field-method.side4video.layers`.
+A section that one field uses stands below that field. A section that several fields use stands once, at the end of the
+page. Each field is a list item with an anchor of its own, `#field-method.side4video.layers`, so that the page reads the
+same on a forge and on the site.
 """
 
 import inspect
@@ -25,8 +26,6 @@ SECTION_PAGES = (
 """Fields of an experiment that have a page of their own."""
 MANY_KINDS = 4
 """More of them are told by themselves, not inside their field."""
-MOST_COLONS = 16
-"""Of the outermost fence: sections never stand in each other so deep."""
 
 
 @dataclass
@@ -38,19 +37,20 @@ class _Page:
     lines: list[str] = field(default_factory=list)
     depth: int = 0
 
-    def open(self, place: str, name: str, default: str) -> None:
-        """Begin a field; what is written until `close` stands inside it."""
-        self.lines += [f"{self._fence()}{{field}} {place} | {name} | {default}", ""]
+    def add(self, *lines: str) -> None:
+        """Write lines, as deep as the list items that are open."""
+        self.lines += [f"{'  ' * self.depth}{line}" if line else "" for line in lines]
+
+    def open(self, place: str, name: str, default: str, kind: str = "") -> None:
+        """Begin a field; what is written until `close` stands inside its list item."""
+        given = "**required**" if default == "required" else f"default `{default}`"
+        told = [f'<a id="field-{place}"></a>**`{name}`**', given, *([kind] if kind else [])]
+        self.add(f"- {' · '.join(told)}", "")
         self.depth += 1
 
     def close(self) -> None:
         """End the field that was begun last."""
         self.depth -= 1
-        self.lines += [self._fence(), ""]
-
-    def _fence(self) -> str:
-        # What stands inside has fewer colons than what stands around it.
-        return ":" * (MOST_COLONS - self.depth)
 
     def link(self, specs: Union) -> str:
         """A section's or a union's name, with its address where it stands elsewhere on this page."""
@@ -66,7 +66,7 @@ def experiment_overview() -> str:
     for name, info in Experiment.model_fields.items():
         if name in SECTION_PAGES:
             page.open(name, name, _short_default(info))
-            page.lines += [_sentence(info.description), "", f"[Everything below `{name}`](#spec-{name})", ""]
+            page.add(*_sentence(info.description), "", f"All fields of [`{name}`]({name}.md).", "")
             page.close()
         else:
             _write_field(page, name, name, info)
@@ -86,7 +86,7 @@ def sweep_page() -> str:
 
 def _required(info: FieldInfo) -> str:
     given = default_of(info)
-    return "It must be given." if given == "required" else f"If it is not given: `{given}`."
+    return "This section is required." if given == "required" else f"The section is optional. Default: `{given}`."
 
 
 def _short_default(info: FieldInfo) -> str:
@@ -96,18 +96,13 @@ def _short_default(info: FieldInfo) -> str:
 
 def _whole(name: str, specs: Union, first: str) -> str:
     page = _Page(_shared(name, specs))
-    page.lines += [first, ""]
+    page.add(first, "")
     for spec in specs:
         _write_spec(page, name, spec, level=2)
     if page.shared:
-        page.lines += [
-            "## Sections told once",
-            "",
-            "Those of many kinds, and those that several of the fields hold.",
-            "",
-        ]
+        page.add("## Sections used above", "", "Sections that have many kinds, or that several fields use.", "")
     for union, place in page.shared.items():
-        page.lines += [f"({_anchor(place)})=", f"### `{place.rpartition('.')[2]}`", ""]
+        page.add(f'<a id="{_anchor(place)}"></a>', "", f"### `{place.rpartition('.')[2]}`", "")
         for spec in union:
             _write_spec(page, place, spec, level=4)
     return "\n".join(page.lines)
@@ -138,13 +133,13 @@ def _below(specs: Iterable[type[Spec]]) -> Iterator[type[Spec]]:
 
 
 def _write_spec(page: _Page, place: str, spec: type[Spec], *, level: int) -> None:
-    """A section: what it is, its fields, its presets."""
+    """A section: its docstring, its fields, its presets."""
     kind = kind_of(spec)
     inner = f"{place}.{kind}" if kind else place
     if kind:
-        page.lines += [f"(spec-{_plain(inner)})=", f"{'#' * level} `kind: {kind}`", ""]
+        page.add(f'<a id="spec-{_plain(inner)}"></a>', "", f"{'#' * level} `kind: {kind}`", "")
     if kind or level > 2:
-        page.lines += [*_docstring(spec), ""]
+        page.add(*_docstring(spec), "")
     for name, info in spec.model_fields.items():
         if name != "kind":
             _write_field(page, f"{inner}.{name}", name, info)
@@ -152,13 +147,8 @@ def _write_spec(page: _Page, place: str, spec: type[Spec], *, level: int) -> Non
 
 
 def _write_field(page: _Page, place: str, name: str, info: FieldInfo) -> None:
-    page.open(place, name, default_of(info))
-    page.lines += [
-        _sentence(info.description),
-        "",
-        f"*Takes* {in_words(info.annotation, info.metadata, page.link)}.",
-        "",
-    ]
+    page.open(place, name, default_of(info), in_words(info.annotation, info.metadata, page.link))
+    page.add(*_sentence(info.description), "")
     union = specs_in(info.annotation)
     if union and union not in page.shared:
         for spec in union:
@@ -171,7 +161,7 @@ def _write_inside(page: _Page, place: str, spec: type[Spec]) -> None:
     kind = kind_of(spec)
     inner = f"{place}.{kind}" if kind else place
     first = _docstring(spec)
-    page.lines += [f"**`kind: {kind}`** — {first[0]}" if kind else first[0], *first[1:], ""]
+    page.add(f"**`kind: {kind}`** — {first[0]}" if kind else first[0], *first[1:], "")
     for name, info in spec.model_fields.items():
         if name != "kind":
             _write_field(page, f"{inner}.{name}", name, info)
@@ -180,10 +170,9 @@ def _write_inside(page: _Page, place: str, spec: type[Spec]) -> None:
 
 def _write_presets(page: _Page, spec: type[Spec]) -> None:
     for name, presets in spec.PRESETS.items():
-        page.lines += [f"What a `{name}` sets, unless the document gives a value beside it:", ""]
-        page.lines += [f"| `{name}` | sets |", "|---|---|"]
-        page.lines += [f"| `{preset}` | {_settings(values)} |" for preset, values in presets.items()]
-        page.lines.append("")
+        page.add(f"Values that each `{name}` sets. A value in the document overrides them.", "")
+        page.add(f"| `{name}` | sets |", "|---|---|")
+        page.add(*(f"| `{preset}` | {_settings(values)} |" for preset, values in presets.items()), "")
 
 
 def _settings(values: Mapping[str, Any]) -> str:
@@ -194,9 +183,9 @@ def _docstring(spec: type[Spec]) -> list[str]:
     return inspect.cleandoc(spec.__doc__ or "").splitlines()
 
 
-def _sentence(text: str | None) -> str:
+def _sentence(text: str | None) -> list[str]:
     """A field's docstring; its own lists and lines stay."""
-    return inspect.cleandoc(text or "")
+    return inspect.cleandoc(text or "").splitlines()
 
 
 def _anchor(place: str) -> str:

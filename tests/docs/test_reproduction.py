@@ -16,7 +16,7 @@ from doc_blocks import Block  # noqa: E402 - docs/ holds no package of ours
 from doc_commands import commands_of, parse  # noqa: E402
 from side4video.core.paths import variables  # noqa: E402
 from side4video.reports.paper import TABLES, PaperRow, PaperTable  # noqa: E402
-from side4video.reports.paper.ablations import TABLE_9  # noqa: E402
+from side4video.reports.table_9 import TABLE_9  # noqa: E402
 from side4video.spec.arm import load_sweep  # noqa: E402
 from side4video.spec.load import load_experiment  # noqa: E402
 

@@ -8,7 +8,8 @@ import click
 from side4video.apps.data_check.command import check
 from side4video.apps.data_pack.command import pack
 from side4video.data.datasets import MotionSpec
-from side4video.terminal.options import as_json
+from side4video.terminal.options import as_json, example
+from side4video.terminal.progress import ProgressView
 
 
 @click.group()
@@ -20,7 +21,9 @@ data.add_command(check)
 data.add_command(pack)
 
 
-@data.command()
+@data.command(
+    short_help="Generate a built-in data set.", epilog=example("data make --train-clips 1200 --test-clips 240")
+)
 @click.option("--kind", type=click.Choice(["motion"]), default="motion", show_default=True, help="Kind of data set.")
 @click.option("--train-clips", type=int, default=500, show_default=True, help="Number of training clips.")
 @click.option("--test-clips", type=int, default=200, show_default=True, help="Number of test clips.")
@@ -29,9 +32,9 @@ data.add_command(pack)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the scenes.")
 @as_json
 def make(*, as_json: bool, **fields: object) -> None:
-    """Generate a built-in data set, unless it exists. Equal options give equal bytes.
+    """Generate a built-in data set, unless it exists.
 
-    Runs generate the data set too, if it does not exist.
+    The same options always give the same bytes. A run generates its data set too, if it does not exist.
     """
     from pydantic import ValidationError
 
@@ -48,7 +51,8 @@ def make(*, as_json: bool, **fields: object) -> None:
             field, _, found = str(first.get("ctx", {}).get("error", first["msg"])).partition(" ")
         raise InputError("--" + field.replace("_", "-"), found) from error
     begin = time.monotonic()
-    _prepare(spec)
+    with ProgressView("motion", unit="clips") as view:
+        spec.prepare(lambda done, total: view.report("rendering", done, total))
     seconds = time.monotonic() - begin
     if as_json:
         answer = {"folder": str(spec.folder()), "fingerprint": spec.fingerprint(), **spec.model_dump()}
@@ -59,30 +63,3 @@ def make(*, as_json: bool, **fields: object) -> None:
         f"{spec.train_clips} clips for training and {spec.test_clips} for test, {len(spec.classes())} classes, "
         f"{spec.frames} frames of {spec.size} x {spec.size} pixels; {format_duration(seconds)}"
     )
-
-
-def _prepare(spec: MotionSpec) -> None:
-    """Make the set under a bar on stderr: rate and time left on a terminal, one plain line in a log."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("motion"),
-        BarColumn(24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        begin = time.monotonic()
-        task = None
-
-        def show(done: int, total: int) -> None:
-            nonlocal task
-            rate = f"{done / max(1e-6, time.monotonic() - begin):.0f} clips/s"
-            if task is None:
-                task = bar.add_task("motion", total=total, rate=rate)
-            bar.update(task, completed=done, rate=rate)
-
-        spec.prepare(show)

@@ -9,20 +9,15 @@ from side4video.cli.run import results_table
 from side4video.core.errors import InputError
 from side4video.distributed.trainer import launch_on_ray
 from side4video.spec.load import load_experiment
-from side4video.terminal.options import as_json, table_console
+from side4video.terminal.options import as_json, example, ray_address, table_console
 from side4video.terminal.progress import ProgressView
 
 QUICKSTART = "experiments/quickstart.yaml"
 
 
-@click.command()
+@click.command(short_help="Train and compare two small models on generated clips.", epilog=example("demo"))
 @as_json
-@click.option(
-    "--address",
-    default="local",
-    show_default=True,
-    help="Address of the Ray cluster; `local` starts one on this machine.",
-)
+@ray_address
 def demo(as_json: bool, address: str) -> None:
     """Train a side network and a linear probe on generated clips, and compare them."""
     file = _quickstart()

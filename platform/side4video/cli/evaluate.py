@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,36 +15,33 @@ from side4video.runs.stored_run import fetch_weights, find_finished
 from side4video.spec.check import check_consistency
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import SpecError
-from side4video.spec.protocol import ComparedResult, Difference, comparison_errors, find_differences
-from side4video.terminal.options import as_json, overrides
+from side4video.spec.protocol import ComparedResult, comparison_errors, find_differences
+from side4video.terminal.options import as_json, example, overrides, store_uri, stored_weights
 
 
-@click.command()
+@click.command(
+    short_help="Evaluate trained runs on their test split.",
+    epilog=example("evaluate quickstart --set data.views.clips=3"),
+)
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @overrides
 @as_json
-@click.option("--uri", default="", help="Address of the run store; by default MLFLOW_TRACKING_URI, or the local store.")
-@click.option(
-    "--weights",
-    type=click.Choice(["best", "last"]),
-    default="best",
-    show_default=True,
-    help="Weights of the best or of the last epoch.",
-)
+@store_uri
+@stored_weights
 @click.option(
     "--predictions",
     type=click.Path(),
     default=None,
-    help="Write predictions to this CSV file, one row per video. With several views, also write `NAME-views.csv`. With "
-    "several runs, write files for each into this folder.",
+    help="Write the predictions to this CSV file, one row per video, and those of single views to NAME-views.csv. With "
+    "several runs, this is a folder.",
 )
 def evaluate(
     runs: tuple[str, ...], overrides: tuple[str, ...], as_json: bool, uri: str, weights: str, predictions: str | None
 ) -> None:
-    """Evaluate each RUN (its id, the start of its id, or its name) on the test split, in this process.
+    """Evaluate each RUN on its test split, in this process.
 
-    Several runs must have the same backbone and data. Each video is then decoded, and passed through the backbone, once
-    for all of them. Change fields with --set, such as --set data.views.clips=4 --set data.views.crops=3.
+    RUN is an id, the start of an id, or a name. Several runs must have the same backbone and data. Each video is then
+    decoded and passed through the backbone once for all runs. Change the evaluation with --set.
     """
     import torch
 
@@ -89,19 +85,18 @@ def _choose(store: Any, run: str, folder: Path, overrides: tuple[str, ...], weig
     return _Chosen(found.run_id, found.name, found.spec, fetch_weights(store, found, folder, weights))
 
 
-def _check_comparable(
-    chosen: list[_Chosen], *, compare: Callable[..., list[Difference]] = find_differences
-) -> list[str]:
+def _check_comparable(chosen: list[_Chosen]) -> list[str]:
     """Check that runs are comparable; return notes for their table.
 
     Raises:
         InputError: They are not comparable, for example because their tasks differ.
     """
     compared = [ComparedResult(f"{each.name} ({each.run_id[:8]})", dotted(each.spec.resolved())) for each in chosen]
-    problems = comparison_errors(compare(compared), where="runs", anyway=(), fix=lambda _: "evaluate them one by one")
+    found = find_differences(compared)
+    problems = comparison_errors(found, where="runs", anyway=(), fix=lambda _: "evaluate them one by one")
     if problems:
         raise SpecError(problems)
-    of_loss = compare(compared, metrics=["eval/loss"])
+    of_loss = find_differences(compared, metrics=["eval/loss"])
     return [f"eval/loss is not the same loss: {each.field} is {each}." for each in of_loss if each.is_hidden]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from side4video.core.errors import InputError
-from side4video.terminal.options import as_json
+from side4video.terminal.options import anyway, as_json, example
 
 if TYPE_CHECKING:
     from side4video.reports.figures.figure import ReportFigure
@@ -24,12 +24,9 @@ _out = click.option(
 _metric = click.option(
     "--metric", default="", help="Metric to draw; by default eval/top1, or eval/t2v_r1 for retrieval."
 )
-_anyway = click.option(
-    "--anyway", multiple=True, metavar="FIELD", help="Also compare runs that differ in FIELD. Repeatable."
-)
 
 
-@click.group()
+@click.group(short_help="Draw a figure of runs or sweeps as SVG, PDF and PNG.")
 def figure() -> None:
     """Draw a figure as SVG, PDF and PNG.
 
@@ -39,17 +36,17 @@ def figure() -> None:
 
 
 @figure.command(
-    short_help="Training memory of methods on backbones of several sizes (the paper's Figure 1): its figures, planned "
-    "here, measured by runs."
+    short_help="Training memory by backbone size (Figure 1).",
+    epilog=example("figure memory --out figures"),
 )
 @click.argument("specs", nargs=-1, type=click.Path(path_type=Path), metavar="[SPEC]...")
 @_out
 @as_json
 def memory(specs: tuple[Path, ...], out: Path, as_json: bool) -> None:
-    """Training memory against the size of the backbone: the paper's Figure 1.
+    """Draw the training memory against the size of the backbone, as in the paper's Figure 1.
 
-    Shows the paper's values (Table 2), the planned memory at the paper's batch size, and the memory measured by runs.
-    Without SPEC, it uses the experiments of Table 2 in `experiments`. Plans take seconds and are cached.
+    It shows the paper's values (Table 2), the planned memory at the paper's batch size, and the memory of runs. Without
+    SPEC, it uses the experiments of Table 2 in the folder `experiments`.
     """
     from side4video.reports.figures.memory import files_of_table_2, memory_figure, memory_rows
     from side4video.terminal.progress import ProgressView
@@ -61,23 +58,32 @@ def memory(specs: tuple[Path, ...], out: Path, as_json: bool) -> None:
     _deliver(memory_figure(rows), out, as_json=as_json)
 
 
-@figure.command(short_help="Memory against accuracy of a sweep's arms, and the front that no arm beats.")
+@figure.command(
+    short_help="Memory and accuracy of the arms of a sweep.",
+    epilog=example("figure pareto quickstart-sweep --out pareto"),
+)
 @click.argument("sweep")
 @_out
 @as_json
 def pareto(sweep: str, out: Path, as_json: bool) -> None:
-    """Memory against the metric of any SWEEP: its arms, the paper's points, and the front of those that none beats."""
+    """Draw the memory and the metric of the arms of SWEEP, the paper's values, and the Pareto front.
+
+    The Pareto front joins the arms that no other arm beats in both memory and metric.
+    """
     from side4video.reports.figures.sweep import pareto_figure
 
     _deliver(_of_arms(sweep, pareto_figure), out, as_json=as_json)
 
 
-@figure.command(short_help="Which settings of a sweep lead where: parallel coordinates.")
+@figure.command(
+    short_help="The settings and metric of each arm, on parallel axes.",
+    epilog=example("figure coordinates quickstart-sweep --out coordinates"),
+)
 @click.argument("sweep")
 @_out
 @as_json
 def coordinates(sweep: str, out: Path, as_json: bool) -> None:
-    """Which settings of a SWEEP lead where: an axis for each field that varies, a line for each arm."""
+    """Draw parallel coordinates of SWEEP: an axis for each field that varies, and a line for each arm."""
     from side4video.reports.figures.sweep import coordinates_figure
 
     _deliver(_of_arms(sweep, coordinates_figure), out, as_json=as_json)
@@ -85,19 +91,20 @@ def coordinates(sweep: str, out: Path, as_json: bool) -> None:
 
 @figure.command(
     "data-efficiency",
-    short_help="Accuracy against the share of the training data (the paper's Figure 4), a line a method, with the "
-    "spread over seeds.",
+    short_help="Accuracy by amount of training data (Figure 4).",
+    epilog=example("figure data-efficiency quickstart linear-probe --out data-efficiency"),
 )
 @click.argument("names", nargs=-1, required=True, metavar="RUN|SWEEP...")
 @_metric
-@_anyway
+@anyway
 @_out
 @as_json
 def data_efficiency(names: tuple[str, ...], metric: str, anyway: tuple[str, ...], out: Path, as_json: bool) -> None:
-    """Accuracy against the share of the training data: the paper's Figure 4.
+    """Draw the accuracy against the share of the training data, as in the paper's Figure 4.
 
-    Of a sweep all its arms, of a name all finished runs that have it. Runs of a method on a backbone are a line; they
-    must differ in data.train_fraction and the seed only, and no two lines in data or protocol.
+    A sweep stands for all its arms, and a name for all finished runs of that name. All runs of one method on one
+    backbone make a line. They may differ only in data.train_fraction and seed. All lines must have the same data set
+    and evaluation settings.
     """
     from side4video.reports.figures.data_efficiency import data_efficiency_figure, efficiency_lines
 
@@ -110,24 +117,27 @@ def data_efficiency(names: tuple[str, ...], metric: str, anyway: tuple[str, ...]
 
 @figure.command(
     "per-class",
-    short_help="What each class gains over another run (the paper's Figure 5), sorted, with its number of clips.",
+    short_help="Accuracy of each class, or its change (Figure 5).",
+    epilog=example("figure per-class quickstart --against linear-probe --out per-class"),
 )
 @click.argument("run")
 @click.option(
     "--against",
     default="",
     metavar="RUN",
-    help="The run that it is compared with; `zero-shot` is the newest zero-shot run on the same data. Without it, the "
-    "accuracy of each class.",
+    help="Run to compare with; `zero-shot` is the newest zero-shot run on the same data. Without it, the figure shows "
+    "the accuracy of each class.",
 )
-@click.option("--worst", type=click.IntRange(min=1), default=None, help="Only so many classes, where AGAINST is worst.")
-@_anyway
+@click.option(
+    "--worst", type=click.IntRange(min=1), default=None, help="Show only the N classes in which AGAINST is worst."
+)
+@anyway
 @_out
 @as_json
 def per_class(run: str, against: str, worst: int | None, anyway: tuple[str, ...], out: Path, as_json: bool) -> None:
-    """What each class gains in RUN over another run, on the held-out clips that both saw: the paper's Figure 5.
+    """Draw how much better or worse RUN is than another run in each class, as in the paper's Figure 5.
 
-    Figure 5 itself is `--against zero-shot --worst 10`.
+    It uses the test clips of both runs. Figure 5 itself is `--against zero-shot --worst 10`.
     """
     from side4video.reports.comparable import as_compared, check_runs
     from side4video.reports.figures.per_class import class_differences, per_class_figure
@@ -149,12 +159,14 @@ def per_class(run: str, against: str, worst: int | None, anyway: tuple[str, ...]
     _deliver(per_class_figure(differences, worst=worst or 0), out, as_json=as_json)
 
 
-@figure.command(short_help="Learning curves: loss and metrics against epochs, the best one marked.")
+@figure.command(
+    short_help="Learning curves: loss and metrics by epoch.", epilog=example("figure curves quickstart --out curves")
+)
 @click.argument("name", metavar="RUN|SWEEP")
 @_out
 @as_json
 def curves(name: str, out: Path, as_json: bool) -> None:
-    """Learning curves of a RUN, or of the arms of a SWEEP: loss and metrics against epochs, the best one marked."""
+    """Draw the learning curves of a RUN, or of the arms of a SWEEP. The best epoch is marked."""
     from side4video.reports.figures.curves import run_curves_figure
     from side4video.reports.figures.sweep import sweep_curves
     from side4video.reports.stored_sweep import find_run_or_sweep, is_sweep_run, read_sweep, stored_rows
@@ -170,12 +182,14 @@ def curves(name: str, out: Path, as_json: bool) -> None:
     _deliver(drawn, out, as_json=as_json)
 
 
-@figure.command(short_help="What a run takes for what: a matrix, and of many classes the most confused pairs.")
+@figure.command(
+    short_help="The confusion matrix of a run.", epilog=example("figure confusion quickstart --out confusion")
+)
 @click.argument("run")
 @_out
 @as_json
 def confusion(run: str, out: Path, as_json: bool) -> None:
-    """The confusion matrix of a RUN's held-out predictions; of many classes also the most confused pairs, by name."""
+    """Draw the confusion matrix of RUN on its test split. With many classes, also list the most confused pairs."""
     from side4video.reports.figures.confusion import confusion_figure, confusion_of
     from side4video.reports.figures.predictions import read_predictions
 
@@ -185,16 +199,18 @@ def confusion(run: str, out: Path, as_json: bool) -> None:
 
 
 @figure.command(
-    "step-time", short_help="Where the time of a step goes, and its memory by parts, predicted beside measured."
+    "step-time",
+    short_help="Time and memory of a training step, by parts.",
+    epilog=example("figure step-time quickstart experiments/quickstart.yaml --out step-time"),
 )
 @click.argument("names", nargs=-1, required=True, metavar="RUN|SPEC...")
 @_out
 @as_json
 def step_time(names: tuple[str, ...], out: Path, as_json: bool) -> None:
-    """Where the time of a step goes: waiting for data, the frozen pass, the students, the optimizer.
+    """Draw where the time of a training step goes: data, frozen backbone, students, optimizer.
 
-    Of a RUN what it recorded; of a SPEC (a YAML file) what the planner estimates. Below it the peak of memory by parts,
-    predicted, beside the measured one.
+    For a RUN it shows the recorded times. For a SPEC (a YAML file) it shows the estimates of `plan`. Below, it shows
+    the planned peak memory by parts beside the measured peak.
     """
     from side4video.reports.figures.step_time import step_time_figure
 

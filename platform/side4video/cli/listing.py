@@ -12,12 +12,12 @@ from side4video.models.backbones import Backbone
 from side4video.models.method import MethodSpec
 from side4video.models.methods import Method
 from side4video.tasks import Task
-from side4video.terminal.options import as_json
+from side4video.terminal.options import as_json, example
 
 UNIONS: dict[str, Any] = {"methods": Method, "backbones": Backbone, "datasets": Dataset, "tasks": Task}
 
 
-@click.command("list")
+@click.command("list", epilog=example("list methods"))
 @click.argument("what", type=click.Choice(sorted(UNIONS)))
 @as_json
 def list_kinds(what: str, as_json: bool) -> None:

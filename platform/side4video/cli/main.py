@@ -28,6 +28,7 @@ COMMANDS = {
     "zero-shot": "cli.zero_shot",
     "validate": "cli.validate",
     "schema": "cli.schema",
+    "completion": "cli.completion",
     "list": "cli.listing",
     "data": "cli.data",
     "ui": "apps.mlflow_ui.ui",

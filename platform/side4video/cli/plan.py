@@ -22,10 +22,13 @@ from side4video.runs.sweep import sweep_key
 from side4video.spec.arm import Sweep, is_sweep, load_sweep
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import load_experiment
-from side4video.terminal.options import as_json, overrides, spec_file
+from side4video.terminal.options import as_json, example, overrides, spec_file
 
 
-@click.command()
+@click.command(
+    short_help="Estimate the memory, compute and time of a spec.",
+    epilog=example("plan experiments/ssv2/vitb16.yaml --budget-gib 10"),
+)
 @spec_file
 @overrides
 @as_json
@@ -39,7 +42,8 @@ from side4video.terminal.options import as_json, overrides, spec_file
     "--budget-gib",
     type=click.FloatRange(min=0, min_open=True),
     default=None,
-    help="Memory limit of a worker. Above it the exit code is 1, and the cheapest change that fits is printed.",
+    help="Memory limit of a worker, in GiB. If the plan exceeds it, print the cheapest change that fits and "
+    "exit with 1.",
 )
 @click.option(
     "--sustained-teraflops",
@@ -64,7 +68,10 @@ def plan(
     sustained_teraflops: float,
     disk_gigabytes_per_second: float,
 ) -> None:
-    """Estimate memory, compute and time of an experiment or a sweep. Needs no GPU, weights or videos."""
+    """Estimate the memory, compute and time of the experiment or the sweep SPEC.
+
+    It needs no GPU, weights or videos.
+    """
     if is_sweep(spec):
         show_sweep_plan(spec, overrides, as_json=as_json, classes=classes, budget_gib=budget_gib)
         return
@@ -169,12 +176,8 @@ def show_sweep_plan(
 ) -> None:
     """Plan a sweep and print it.
 
-    Args:
-        file: The sweep's file.
-        overrides: Changes of its document.
-        as_json: Whether it is printed as JSON.
-        classes: Number of classes; None reads it from the data set.
-        budget_gib: Memory limit of a pack; above it the exit code is 1.
+    Without `classes`, the data set says their number. Above `budget_gib`, the memory limit of a pack, the exit code is
+    1.
     """
     sweep = load_sweep(file, overrides)
     try:

@@ -10,26 +10,27 @@ from typing import TYPE_CHECKING
 import click
 
 from side4video.engine.process_group import default_device
-from side4video.terminal.options import as_json
+from side4video.terminal.options import as_json, device, example, store_uri
 
 if TYPE_CHECKING:
     from side4video.inference.model import Model, Prediction
 
 
-@click.command()
+@click.command(
+    short_help="Classify videos with a trained model.",
+    epilog=example("predict quickstart clip.mp4 --top 3"),
+)
 @click.argument("model")
 @click.argument("videos", nargs=-1, required=True, metavar="VIDEO...")
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Number of classes to print.")
-@click.option("--uri", default="", help="Address of the run store; by default MLFLOW_TRACKING_URI, or the local store.")
-@click.option(
-    "--device", default="", help="`cpu`, `cuda`, `cuda:1`, ...; by default the first GPU, or the CPU if there is none."
-)
+@store_uri
+@device
 @as_json
 def predict(model: str, videos: tuple[str, ...], top: int, uri: str, device: str, as_json: bool) -> None:
     """Classify each VIDEO with MODEL, a run or an exported folder.
 
-    A run is given by its id, the start of its id, or its name. The folder is one that `side4video export` wrote. The
-    exit code is 1 if a video cannot be read.
+    A run is given by its id, the start of its id, or its name. `side4video export` writes such a folder. The exit code
+    is 1 if a video cannot be read.
     """
     loaded = _load(model, uri, device or default_device())
     found = loaded.predict(videos, top=top)

@@ -9,7 +9,7 @@ import click
 
 from side4video.core.errors import InputError
 from side4video.reports.paper import TABLES, PaperTable
-from side4video.terminal.options import as_json
+from side4video.terminal.options import anyway, as_json, example
 
 if TYPE_CHECKING:
     from side4video.reports.arms import ArmResult, Mode
@@ -24,7 +24,7 @@ _out = click.option(
 _no_figures = click.option("--no-figures", is_flag=True, help="Write the HTML page without further figures.")
 
 
-@click.group()
+@click.group(short_help="Print a table of the paper, or the report of a sweep.")
 def report() -> None:
     """Print the paper's tables with our results, or the report of a sweep.
 
@@ -33,10 +33,13 @@ def report() -> None:
 
 
 def _paper_command(table: PaperTable) -> click.Command:
-    @click.command(table.name, help=f"{table.title}: the paper's values, ours, and the difference.")
-    @click.option(
-        "--anyway", multiple=True, metavar="FIELD", help="Also compare runs that differ in FIELD. Repeatable."
+    @click.command(
+        table.name,
+        help=f"Print {table.title}: the paper's values, ours, and the difference.",
+        short_help=f"{table.short_title or table.title}.",
+        epilog=example(f"report {table.name} --out report"),
     )
+    @anyway
     @_out
     @as_json
     def command(anyway: tuple[str, ...], out: Path | None, as_json: bool, no_figures: bool = False) -> None:
@@ -67,14 +70,14 @@ for _table in TABLES.values():
     report.add_command(_paper_command(_table))
 
 
-@report.command("table9")
+@report.command("table9", epilog=example("report table9 --sweep quickstart-sweep"))
 @click.option("--sweep", "sweeps", multiple=True, metavar="NAME", help="Name or id of a sweep. Repeatable.")
 @_out
 @as_json
 def table_9(sweeps: tuple[str, ...], out: Path | None, as_json: bool) -> None:
-    """Table 9: ablations, from sweeps of any base experiment.
+    """Print Table 9 (ablations) from sweeps of any base experiment.
 
-    Without --sweep, all sweeps of the store that reproduce Table 9 according to their `reproduces` field.
+    Without --sweep, it uses all sweeps of the store whose field `reproduces` names Table 9.
     """
     from side4video.reports.stored_sweep import read_sweep, stored_rows
     from side4video.reports.table_9 import NOTE, TITLE, table_9_rows
@@ -112,13 +115,15 @@ def _figure_1(store: Any) -> "list[ReportFigure]":
         return [memory_figure(memory_rows(files, store, progress=view))]
 
 
-@report.command("sweep")
+@report.command(
+    "sweep", short_help="Print the report of a sweep.", epilog=example("report sweep quickstart-sweep --out report")
+)
 @click.argument("name")
 @_out
 @_no_figures
 @as_json
 def sweep_again(name: str, out: Path | None, no_figures: bool, as_json: bool) -> None:
-    """Compare the arms of a sweep again: NAME is its name, or the id of its run.
+    """Print the report of the sweep NAME again. NAME is its name, or the id of its run.
 
     The HTML page also shows learning curves and, for the best arm, the confusion matrix, the gain of each class over
     the reference, and the time of a step.

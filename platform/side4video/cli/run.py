@@ -12,22 +12,20 @@ from side4video.runs.launch import RunResult, launch
 from side4video.runs.trainer import LocalTrainer
 from side4video.spec.load import load_experiment
 from side4video.tasks.metrics import summary
-from side4video.terminal.options import as_json, overrides, spec_file, table_console
+from side4video.terminal.options import as_json, example, overrides, ray_address, spec_file, table_console
 from side4video.terminal.progress import ProgressView
 from side4video.tracking.pack_logger import find_unfinished
 
 
-@click.command()
+@click.command(
+    short_help="Train and evaluate an experiment.",
+    epilog=example("run experiments/quickstart.yaml --set seed=1"),
+)
 @spec_file
 @overrides
 @as_json
-@click.option("--local", is_flag=True, help="Train in this process, without Ray, as one worker with the whole batch.")
-@click.option(
-    "--address",
-    default="local",
-    show_default=True,
-    help="Address of the Ray cluster; `local` starts one on this machine.",
-)
+@click.option("--local", is_flag=True, help="Train in this process, without Ray, with one worker.")
+@ray_address
 @click.option("--resume", is_flag=True, help="Continue the newest unfinished run of exactly this spec.")
 @click.option("--go-on", is_flag=True, help="Like --resume, but start a new run if there is nothing to resume.")
 def run(
@@ -35,8 +33,8 @@ def run(
 ) -> None:
     """Train and evaluate the experiment SPEC on Ray, and record it in MLflow.
 
-    On SIGTERM it finishes the step, saves a checkpoint and exits with code 143. Continue with --resume, or with --go-on
-    in a command that should work both times.
+    On SIGTERM it finishes the step, saves a checkpoint and exits with code 143. Continue with --resume. Use --go-on in
+    scripts that call the same command again after a stop.
     """
     experiment = load_experiment(spec, overrides)
     resume = resume or (go_on and find_unfinished(experiment) is not None)

@@ -7,12 +7,16 @@ import click
 
 from side4video.spec.experiment import Experiment
 from side4video.spec.sweep import SweepSpec
+from side4video.terminal.options import example
 
 
-@click.command()
+@click.command(
+    short_help="Print the JSON Schema of the YAML files, for editors.",
+    epilog=example("schema sweep > sweep.schema.json"),
+)
 @click.argument("what", type=click.Choice(["experiment", "sweep"]), default="experiment")
 def schema(what: str) -> None:
-    """Print the JSON Schema of experiments or sweeps, for YAML completion and checks in editors."""
+    """Print the JSON Schema of experiments or sweeps. Editors use it to complete and check YAML files."""
     click.echo(json.dumps(experiment_schema() if what == "experiment" else sweep_schema(), indent=2))
 
 

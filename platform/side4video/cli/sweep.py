@@ -18,11 +18,14 @@ from side4video.reports.stored_sweep import check_sweep, collect_rows
 from side4video.runs.sweep import PreparedSweep, SweepResult, prepare_sweep, run_sweep
 from side4video.runs.trainer import LocalTrainer
 from side4video.spec.arm import load_sweep
-from side4video.terminal.options import as_json, table_console
+from side4video.terminal.options import as_json, example, ray_address, table_console
 from side4video.tracking.tags import STATE_TAG
 
 
-@click.command()
+@click.command(
+    short_help="Train all variants (arms) of a sweep and compare them.",
+    epilog=example("sweep experiments/quickstart-sweep.yaml --report report"),
+)
 @click.argument("sweep", type=click.Path())
 @click.option(
     "--set",
@@ -33,25 +36,20 @@ from side4video.tracking.tags import STATE_TAG
 )
 @as_json
 @click.option(
-    "--local", is_flag=True, help="Train in this process, without Ray. Needs a sweep without a scheduler and Optuna."
+    "--local",
+    is_flag=True,
+    help="Train in this process, without Ray. Works for sweeps without a scheduler and without Optuna.",
 )
-@click.option(
-    "--address",
-    default="local",
-    show_default=True,
-    help="Address of the Ray cluster; `local` starts one on this machine.",
-)
-@click.option("--rerun", is_flag=True, help="Also run arms that have a result already.")
-@click.option(
-    "--report", type=click.Path(file_okay=False), default=None, help="Also write the report into this folder."
-)
+@ray_address
+@click.option("--rerun", is_flag=True, help="Also train arms that already have a result.")
+@click.option("--report", type=click.Path(file_okay=False), default=None, help="Also write the report to this folder.")
 def sweep(
     sweep: str, overrides: tuple[str, ...], as_json: bool, local: bool, address: str, rerun: bool, report: str | None
 ) -> None:
     """Train the variants (arms) of SWEEP that have no result yet, and compare all of them.
 
-    An arm is identified by its hash, and an arm with a finished run is not run again. After an interruption, the same
-    command continues from the last checkpoints.
+    An arm that already has a finished run is not trained again. After an interruption, the same command continues from
+    the last checkpoints.
     """
     document = load_sweep(sweep, overrides)
     base = document.base_experiment
@@ -88,7 +86,7 @@ def _write_report(
 ) -> tuple[list[Any], list[Path], list[str]]:
     """Compare the arms, and write the report to the sweep's run and to `folder`: rows, files, and notes."""
     from side4video.reports.figures.sweep import sweep_figures
-    from side4video.reports.page import write_report
+    from side4video.reports.tables import write_report
 
     spec = prepared.sweep.spec
     listed = prepared.sweep.rows or tuple(row for arm in result.arms for row in arm.rows)

@@ -57,11 +57,8 @@ class SweepView:
     def __init__(self, title: str, metric: str, *, mode: str, videos_per_step: int) -> None:
         """Prepare the view.
 
-        Args:
-            title: The sweep's name.
-            metric: The metric to compare arms by, such as `eval/top1`.
-            mode: `max` or `min`: which values are better.
-            videos_per_step: Videos of one optimizer step.
+        `metric` is the metric to compare arms by, such as `eval/top1`; `mode`, `max` or `min`, says which values are
+        better.
         """
         self.title, self.metric, self.mode = title, metric.partition("/")[2], mode
         self.videos_per_step = videos_per_step
@@ -91,9 +88,7 @@ class SweepView:
     def add_arms(self, arms: Sequence[Arm], done: Mapping[str, str]) -> None:
         """Add the arms.
 
-        Args:
-            arms: The sweep's distinct arms.
-            done: States of completed arms, by key.
+        `done` has the states of completed arms, by key.
         """
         with self._lock:
             for arm in arms:

@@ -10,16 +10,19 @@ from side4video.core.errors import InputError
 from side4video.spec.arm import is_sweep, load_sweep
 from side4video.spec.check import check_files
 from side4video.spec.load import load_experiment
-from side4video.terminal.options import as_json, overrides
+from side4video.terminal.options import as_json, example, overrides
 
 
-@click.command()
+@click.command(
+    short_help="Check YAML files of experiments and sweeps.",
+    epilog=example("validate experiments/quickstart.yaml --set seed=1"),
+)
 @click.argument("files", nargs=-1, required=True, type=click.Path())
 @overrides
 @as_json
 @click.option("--files/--no-files", "looks_at_files", default=True, help="Also check annotation files and weights.")
 def validate(files: tuple[str, ...], overrides: tuple[str, ...], as_json: bool, looks_at_files: bool) -> None:
-    """Check YAML files of experiments and sweeps. The exit code is 2 if one is wrong."""
+    """Check YAML files of experiments and sweeps. The exit code is 2 if a file is wrong."""
     answers = []
     for file in files:
         try:

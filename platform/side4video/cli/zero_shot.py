@@ -9,7 +9,7 @@ import click
 
 from side4video.spec.zero_shot import PROMPT
 from side4video.tasks.recognition.metrics import METRICS
-from side4video.terminal.options import as_json, overrides
+from side4video.terminal.options import as_json, example, overrides, store_uri
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,25 +19,27 @@ if TYPE_CHECKING:
 KEPT = ("predictions.csv", "scores.npz", "class_accuracy.json")
 
 
-@click.command()
+@click.command(
+    short_help="Evaluate a frozen CLIP on videos, without training.",
+    epilog=example("zero-shot experiments/k400/vitb16-8f-zero-shot.yaml"),
+)
 @click.argument("run", metavar="RUN|SPEC")
 @click.option(
     "--prompt",
     default=PROMPT,
     show_default=True,
-    help="Text of a class for the text tower; {} stands for the class name. The default is that of Text4Vis, as in the "
-    "paper's Figure 5.",
+    help="Text for each class; {} stands for the class name. The default is from Text4Vis, as in the paper's Figure 5.",
 )
 @overrides
 @as_json
-@click.option("--uri", default="", help="Address of the run store; by default MLFLOW_TRACKING_URI, or the local store.")
+@store_uri
 @click.option("--rerun", is_flag=True, help="Evaluate again, even if the store has this result.")
 def zero_shot(run: str, prompt: str, overrides: tuple[str, ...], as_json: bool, uri: str, rerun: bool) -> None:
     """Evaluate the frozen CLIP of a RUN or a SPEC without training.
 
     RUN is an id, the start of an id, or a name. The predicted class is the one whose prompt is most similar to the mean
-    of the frames. Test clips, frames and views are those of the run, so the results are comparable. The result is a run
-    of its own, with predictions and the accuracy of each class.
+    of the frames. It uses the test clips, frames and views of the run, so the results are comparable. The result is
+    recorded as a run, with predictions and the accuracy of each class.
     """
     from side4video.runs.launch import launch
     from side4video.terminal.progress import ProgressView

@@ -17,11 +17,7 @@ def variables(text: str) -> list[str]:
 def expand(path: str, where: str = "path") -> str:
     """The path with `${NAME}` replaced by environment variables and a leading `~` by the home folder.
 
-    A `$` without braces is kept, because file names may contain it.
-
-    Args:
-        path: What the user wrote.
-        where: The field name for the error.
+    A `$` without braces is kept, because file names may contain it. `where` is the field's name, for the error.
 
     Raises:
         InputError: A variable is not set or empty, or the braces contain no valid name.

@@ -62,8 +62,7 @@ class WorkerPool:
     def __init__(self, processes: int = 0) -> None:
         """Processes start with the first items.
 
-        Args:
-            processes: Their number; 0 is one for each core that this process may use.
+        `processes` is their number; 0 is one for each core that this process may use.
         """
         self.processes = processes or cores()
         self._workers: list[_Worker] = []

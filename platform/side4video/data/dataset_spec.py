@@ -38,7 +38,6 @@ class DatasetSpec(Spec):
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:  # noqa: ARG002 - some sets report
         """Make what has to be made before the first clip is read; by default nothing, only `check`.
 
-        Args:
-            progress: Called with parts done and parts in all.
+        `progress` is called with parts done and parts in all.
         """
         self.check()

@@ -119,8 +119,7 @@ class RayCluster:
     def connected(self, *needed: ClusterSpec) -> Any:
         """The module `ray`, connected.
 
-        Args:
-            needed: Further required resources.
+        `needed` are further required resources.
 
         Raises:
             InputError: If the cluster cannot be reached, or can never hold the workers.
@@ -207,12 +206,8 @@ def check_resources(
 ) -> None:
     """Check that a cluster has, or may grow to, the required resources.
 
-    Args:
-        needed: The required resources.
-        resources: The cluster's current resources.
-        configured: The resources it may grow to, if its configuration has them.
-        address: The cluster's address.
-        can_scale_up: Whether an autoscaler adds machines.
+    `configured` are the resources the cluster may grow to, if its configuration has them; `can_scale_up` says whether
+    an autoscaler adds machines.
 
     Raises:
         InputError: With the field that asks for too much.

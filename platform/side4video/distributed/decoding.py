@@ -26,10 +26,7 @@ _READERS: dict[str, BatchReader] = {}
 def ray_data_prefetcher(reader: BatchReader, loader: LoaderSpec, *, spec: DecodeOnNodesSpec) -> ThreadPrefetcher:
     """A prefetcher that decodes batches with Ray Data; Ray ends idle decoding processes.
 
-    Args:
-        reader: Turns keys into a batch; it is put into the object store.
-        loader: The number of batches to prefetch, and the time limit of one.
-        spec: The nodes and the number of processes.
+    The reader is put into the object store; `loader` has the number of batches to prefetch, and the time limit of one.
     """
     return ThreadPrefetcher(functools.partial(_decoded, ray.put(reader), spec), loader)
 

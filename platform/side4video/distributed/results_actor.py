@@ -141,10 +141,8 @@ class ResultsActor:
     async def assign(self, trial: str, arm: str, channel: str) -> None:
         """Assign an arm to a trial.
 
-        Args:
-            trial: Ray Tune's name of the trial.
-            arm: The arm. One that was proposed twice has two trials.
-            channel: The trial's channel. For the first trial of an arm it is the arm's name.
+        An arm that was proposed twice has two trials. `channel` is the trial's; for the first trial of an arm it is the
+        arm's name.
         """
         async with self._changed:
             channels = self._channels_of(arm)

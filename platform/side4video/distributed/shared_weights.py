@@ -47,9 +47,7 @@ def put_weights(spec: Experiment) -> Any:
 def get_weights(reference: Any, *, is_changed: bool) -> TowerWeights | None:
     """The weights from this node's object store; None for None.
 
-    Args:
-        reference: The result of `put_weights`.
-        is_changed: Whether the method changes the tower, and so needs its own copy.
+    `is_changed` says whether the method changes the tower, and so needs its own copy.
     """
     if reference is None:
         return None

@@ -26,10 +26,8 @@ def recover_storage(checkpoint_folder: str) -> list[Path]:
     """Set a damaged checkpoint list aside; return the run's checkpoints, newest first, or nothing if the list is good.
 
     Ray Train writes the list in place, so a machine that dies meanwhile leaves half of it. Ray Train also fails if a
-    listed folder is missing. The checksums in the folders show which checkpoints are complete.
-
-    Args:
-        checkpoint_folder: The run's folder or URI; a URI is not checked.
+    listed folder is missing. The checksums in the folders show which checkpoints are complete. `checkpoint_folder` is
+    the run's folder or URI; a URI is not checked.
     """
     snapshot = Path(checkpoint_folder) / SNAPSHOT
     if "://" in checkpoint_folder or not snapshot.is_file():
@@ -55,9 +53,7 @@ def _list_corrupted(snapshot: Path) -> str:
 def report_to_ray(report: Report, checkpoint_folder: str) -> None:
     """Send a report to Ray Train, which stores its checkpoint. All workers call it.
 
-    Args:
-        report: The report.
-        checkpoint_folder: The run's folder or URI.
+    `checkpoint_folder` is the run's folder or URI.
 
     Raises:
         Side4VideoError: If the storage is full; the incomplete checkpoint is removed.

@@ -26,9 +26,7 @@ class RayTrainer:
     def __init__(self, address: str, needed: ClusterSpec) -> None:
         """Nothing starts yet.
 
-        Args:
-            address: See `RayCluster`.
-            needed: The required resources.
+        For `address` see `RayCluster`; `needed` are the required resources.
         """
         self.cluster = RayCluster(address, needed)
 

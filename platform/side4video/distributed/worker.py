@@ -131,9 +131,7 @@ class PreemptionMonitor:
 def checkpoint_sources(scratch: Path, before: Sequence[str]) -> list[CheckpointSource]:
     """The checkpoints that this run can resume from: Ray's of this run, newest first, then those of other folders.
 
-    Args:
-        scratch: Folder that they are downloaded to.
-        before: Other folders with checkpoints.
+    They are downloaded to `scratch`; `before` are other folders with checkpoints.
     """
     latest = ray.train.get_checkpoint()
     known: list[Checkpoint] = [latest] if latest is not None else []

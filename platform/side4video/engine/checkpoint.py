@@ -38,11 +38,8 @@ def save_checkpoint(
 ) -> Path:
     """Write `folder` atomically: it is complete, or it does not exist.
 
-    Args:
-        folder: The checkpoint folder; replaced if it exists.
-        students: By name; only what they train is written.
-        state: JSON values for resuming, such as the next step and digests.
-        beside: A folder of the same layout whose files (best weights, predictions) are copied into it.
+    Students are by name, and only what they train is written. `state` are JSON values for resuming, such as the next
+    step and digests. The files of `beside`, a folder of the same layout (best weights, predictions), are copied.
 
     Returns:
         The folder.
@@ -75,11 +72,7 @@ def cannot_write(folder: Path, error: Exception) -> CheckpointError:
 def keep_checkpoint(checkpoint: Path, folder: Path, *, step: int, max_checkpoints: int) -> Path:
     """Copy a checkpoint atomically into a run's folder, which keeps the newest `max_checkpoints`.
 
-    Args:
-        checkpoint: A complete checkpoint.
-        folder: The run's folder.
-        step: The step to resume from; part of the copy's name.
-        max_checkpoints: How many to keep.
+    `step` is the step to resume from, and part of the copy's name.
 
     Returns:
         The folder of the copy.

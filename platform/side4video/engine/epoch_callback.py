@@ -122,9 +122,7 @@ class EpochCallback:
     def pause(self, info: EpochInfo, *, is_open: bool) -> None:
         """Write a checkpoint between two steps and report it. Collective.
 
-        Args:
-            info: The position of the run.
-            is_open: Whether all steps of the epoch are done, but not yet its evaluation.
+        `is_open` says whether all steps of the epoch are done, but not yet its evaluation.
 
         Raises:
             CheckpointError: If it cannot be written.

@@ -59,10 +59,8 @@ class CheckpointTimer:
     def pause(self, info: EpochInfo, stop_request: StopRequest, *, is_open: bool) -> None:
         """Save a checkpoint, and raise `Interrupted` if the workers have to stop. Collective.
 
-        Args:
-            info: The position of the run.
-            stop_request: The result of `common_request`.
-            is_open: Whether all steps of the epoch are done, but not yet its evaluation.
+        `stop_request` is the result of `common_request`; `is_open` says whether all steps of the epoch are done, but
+        not yet its evaluation.
 
         Raises:
             Interrupted: If the workers have to stop.

@@ -79,11 +79,7 @@ def gather_rows(rows: Tensor, process: ProcessGroup) -> Tensor:
 
     The gradient is that of one worker with all rows, if every worker computes the same loss of the gathered rows,
     weights it by its own number of rows (a loss summed over its clips), and gradients are averaged over workers. The
-    engine does all three.
-
-    Args:
-        rows: This worker's rows [N, ...], N > 0.
-        process: This worker.
+    engine does all three. `rows` are this worker's [N, ...], N > 0.
     """
     return rows if process.world == 1 else _GatherRows.apply(rows.contiguous(), process.rank, process.world)
 

@@ -46,10 +46,8 @@ def resume(
 ) -> ResumePosition:
     """Restore a run from its newest complete checkpoint. Collective.
 
-    Args:
-        checkpoint_sources: Newest first, the same on every worker; empty starts at step 0.
-        students: Freshly built.
-        epoch_callback: Gets the metrics of past epochs from the checkpoint.
+    Sources are newest first, the same on every worker; none starts at step 0. Students are freshly built. The callback
+    gets the metrics of past epochs from the checkpoint.
 
     Raises:
         InputError: If no checkpoint is complete, or the newest is of another experiment or other weights.

@@ -21,9 +21,7 @@ class SystemMetrics:
     def __init__(self, device: torch.device, disk: Path | None = None) -> None:
         """Start counting network and CPU use.
 
-        Args:
-            device: The worker's device.
-            disk: A folder on the disk to measure; by default `SIDE4VIDEO_HOME`.
+        `disk` is a folder on the disk to measure; by default `SIDE4VIDEO_HOME`.
         """
         self._device, self._disk = device, disk or home()
         self._reads_load = find_spec("pynvml") is not None  # torch needs it to ask the driver

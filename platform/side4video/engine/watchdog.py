@@ -35,9 +35,8 @@ class Watchdog:
     def __init__(self, minutes: float, on_fatal: Callable[[str], None]) -> None:
         """The watchdog starts with the `with` block.
 
-        Args:
-            minutes: Longest time without a heartbeat; 0 disables the watchdog.
-            on_fatal: Called with the reason before the process ends.
+        `minutes` is the longest time without a heartbeat; 0 disables it. `on_fatal` is called with the reason before
+        the process ends.
         """
         self.seconds, self._on_fatal = 60 * minutes, on_fatal
         self._last_heartbeat = self._armed_at = time.monotonic()

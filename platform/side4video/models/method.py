@@ -120,3 +120,25 @@ RETRIEVAL_RECIPE = {
     "clipping": {"kind": "norm", "value": 1.0},
 }
 """The settings of the authors' code for retrieval (Side4Video, section 4.1)."""
+
+
+def check_layers(layers: int, tower: TowerShape, *, allowed: str = "", fix: str = "") -> None:
+    """Raise the error of a method that reads more blocks than the tower has."""
+    if layers > tower.depth:
+        raise wrong(
+            "method.layers",
+            f"layers {layers} is more than the backbone's {tower.depth} blocks",
+            allowed=allowed or f"1 to {tower.depth}",
+            fix=fix or f"set layers to {tower.depth} or take a deeper backbone",
+        )
+
+
+def check_reduction(reduction: int, tower: TowerShape, *, default: int) -> None:
+    """Raise the error of a tower whose width is not divisible by a method's `reduction`."""
+    if tower.width % reduction:
+        raise wrong(
+            "method.reduction",
+            f"the tower's width {tower.width} is not divisible by {reduction}",
+            allowed=f"divisors of {tower.width}",
+            fix=f"set it to {default}",
+        )

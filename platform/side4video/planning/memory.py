@@ -57,9 +57,7 @@ class MemoryPlan:
 def plan_memory(spec: Experiment, meta_model: MetaModel) -> MemoryPlan:
     """Run a step of one student on fake tensors.
 
-    Args:
-        spec: The experiment.
-        meta_model: Its modules, on the meta device; they hold fake tensors afterwards.
+    The modules are on the meta device, and hold fake tensors afterwards.
     """
     with FakeTensorMode(allow_non_fake_inputs=True):
         tower, module = _materialize(meta_model.tower), _materialize(meta_model.module).train()

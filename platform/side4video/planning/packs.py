@@ -129,19 +129,14 @@ class PlannedPack:
         return as_gib(self.memory.peak)
 
 
-def cached_planner(
-    classes: int,
-    *,
-    plan_one: Callable[..., ExperimentPlan] = plan_experiment,
-    shape_key: Callable[[Experiment], str] | None = None,
-) -> Planner:
+def cached_planner(classes: int) -> Planner:
     """A planner that caches plans: arms that differ only in, say, the learning rate are planned once."""
     plans: dict[str, ExperimentPlan] = {}
 
     def plan(spec: Experiment) -> ExperimentPlan:
-        key = (shape_key or _shape_key)(spec)
+        key = _shape_key(spec)
         if key not in plans:
-            plans[key] = plan_one(spec, classes=classes)
+            plans[key] = plan_experiment(spec, classes=classes)
         return replace(plans[key], name=spec.name)
 
     return plan
@@ -150,10 +145,7 @@ def cached_planner(
 def make_packs(arms: Sequence[Arm], spec: SweepSpec, planner: Planner) -> tuple[PlannedPack, ...]:
     """Group arms into packs, in the order of the arms.
 
-    Args:
-        arms: Distinct arms.
-        spec: Limits the arms of a pack and the memory of a device.
-        planner: Plans one experiment.
+    Arms are distinct; `spec` limits the arms of a pack and the memory of a device.
 
     Raises:
         InputError: An arm alone exceeds the memory limit.
@@ -267,8 +259,7 @@ def _shape_key(spec: Experiment) -> str:
 def plan_pack_memory(members: Sequence[Member]) -> PackMemory:
     """Predict the memory of a pack.
 
-    Args:
-        members: Its students, which share backbone, batch and workers.
+    The students share backbone, batch and workers.
     """
     union = reduce(or_, (member.reads for member in members))
     idle = sum(member.idle_bytes for member in members)

@@ -55,10 +55,8 @@ def check_runs(
 def as_compared(run: StoredRun, *, label: str = "", shown: Mapping[str, str] | None = None) -> ComparedResult:
     """A stored run as an entry of `check_runs`.
 
-    Args:
-        run: The run.
-        label: Its label in the table; empty: its name and the start of its id.
-        shown: Values of the table's columns, by dotted name.
+    Without a label, it is called by its name and the start of its id. `shown` has the values of the table's columns, by
+    dotted name.
     """
     fingerprint = run.tags.get(FINGERPRINT_TAG, "")
     recorded = {DATASET: f"fingerprint {fingerprint[:_FINGERPRINT_CHARACTERS]}" if fingerprint else NOT_RECORDED}

@@ -34,10 +34,7 @@ class ExperimentRuns:
 def paper_grid(table: PaperTable, store: RunStore, *, anyway: Sequence[str] = ()) -> Grid:
     """The table with the results of its experiments in a store.
 
-    Args:
-        table: The paper's table.
-        store: The run store; all its experiments are searched.
-        anyway: Fields of the protocol in which runs may differ without a column.
+    All experiments of the store are searched. Runs may differ without a column in the fields `anyway` of the protocol.
 
     Raises:
         InputError: Runs of one data set differ in data or protocol; the message names the field, values and runs.

@@ -73,10 +73,6 @@ def mcnemar(a: Outcomes, b: Outcomes) -> McNemar | None:
     A pair is one video with one seed. Discordant pairs are summed over common seeds, as if all pairs were independent.
     The test always assumes this for videos. For seeds it is wrong if the arms differ on the same videos with several
     seeds; the p-value is then too small. With one seed no such assumption is needed.
-
-    Args:
-        a: Whether the first arm is correct, by seed and video index.
-        b: The same for the second arm.
     """
     from scipy.stats import binomtest
 

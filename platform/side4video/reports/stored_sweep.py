@@ -1,9 +1,7 @@
 """Reads sweeps and the results of their arms from the run store."""
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from side4video.core.dotted import dotted
@@ -14,7 +12,7 @@ from side4video.spec.arm import Arm, Sweep, build_sweep, changed_values, swept_v
 from side4video.spec.protocol import describe_differences
 from side4video.spec.sweep import SweepSpec
 from side4video.tracking.finished_runs import correct_predictions
-from side4video.tracking.run_store import RunStore, StoredRun
+from side4video.tracking.run_store import RunStore, StoredRun, artifact_text
 from side4video.tracking.sweep_logger import SweepLogger
 from side4video.tracking.tags import ROWS_TAG, RUN_KIND_TAG, STATE_TAG, SWEEP_KIND, SWEEP_TAG
 
@@ -24,10 +22,7 @@ PREDICTIONS = "predictions.csv"
 def collect_rows(sweep_logger: SweepLogger, spec: SweepSpec, rows: Sequence[Arm]) -> list[ArmResult]:
     """One result for each arm of the sweep, with all its seeds.
 
-    Args:
-        sweep_logger: The sweep in the store.
-        spec: Its spec.
-        rows: Its rows, one for each seed.
+    `rows` has one for each seed.
     """
     runs = sweep_logger.children()
     swept = dict(zip(range(len(rows)), swept_values(rows), strict=True))
@@ -58,11 +53,6 @@ def check_sweep(sweep_logger: SweepLogger, spec: SweepSpec, rows: Sequence[Arm])
 
     Specs are compared before training. This compares the stored runs, because data may have changed between them.
 
-    Args:
-        sweep_logger: The sweep in the store.
-        spec: Its spec.
-        rows: Its rows.
-
     Raises:
         InputError: If arms with results differ in data or protocol in another way.
     """
@@ -90,11 +80,7 @@ def _figures(sweep_logger: SweepLogger, run: StoredRun) -> SeedResult:
     if metrics.get("plan/pack_arms", 1.0) > 1.0:
         # The measured peak is the pack's, not this arm's.
         metrics.pop(MEASURED_MEMORY, None)
-    with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
-        try:
-            text = Path(sweep_logger.store.download(run.run_id, PREDICTIONS, folder)).read_text(encoding="utf-8")
-        except InputError:
-            text = ""
+    text = artifact_text(sweep_logger.store, run.run_id, PREDICTIONS, default="")
     correct: Mapping[int, bool] = correct_predictions(text) if text else {}
     return SeedResult(run.run_id, 0, run.tags.get(STATE_TAG, "failed"), metrics, correct)
 
@@ -116,8 +102,7 @@ def read_sweep(store: RunStore, name: str) -> tuple[Sweep, SweepLogger]:
         InputError: There is no such run, it is not of a sweep, or its spec is no longer valid.
     """
     run = _find(store, name)
-    with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
-        document = json.loads(Path(store.download(run.run_id, DOCUMENT, folder)).read_text(encoding="utf-8"))
+    document = json.loads(artifact_text(store, run.run_id, DOCUMENT))
     spec = SweepSpec.model_validate({**document["sweep"], "base": document["base"]})
     sweep = build_sweep(spec, document["base"], f"sweep {run.name} ({run.run_id[:8]})")
     return sweep, SweepLogger(store, run.run_id, run.tags[SWEEP_TAG])
@@ -164,10 +149,7 @@ def _proposed(sweep_logger: SweepLogger) -> Sequence[Arm]:
 
     rows = []
     for run in sweep_logger.children().values():
-        with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
-            document: dict[str, Any] = json.loads(
-                Path(sweep_logger.store.download(run.run_id, "spec.json", folder)).read_text(encoding="utf-8")
-            )
+        document: dict[str, Any] = json.loads(artifact_text(sweep_logger.store, run.run_id, "spec.json"))
         experiment = parse_experiment(document, source=f"run {run.run_id[:8]}")
         label = run.tags.get(ROWS_TAG, run.name).partition(" | ")[0]
         rows.append(Arm("", label, {}, experiment.seed, experiment))

@@ -45,11 +45,8 @@ def launch(
 ) -> dict[str, RunResult]:
     """Run experiments to their end as one pack; an ordinary run is a pack of one.
 
-    Args:
-        experiments: By student name; they agree on backbone, data, batches and workers.
-        progress: Receives the progress.
-        trainer: Trains them; by default in this process.
-        resume: Whether to continue the newest unfinished run of this experiment.
+    `experiments` are by student name; they agree on backbone, data, batches and workers. By default they train in this
+    process. `resume` continues the newest unfinished run of this experiment.
 
     Raises:
         InputError: If the specs, the data or the cluster do not fit.

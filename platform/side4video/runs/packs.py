@@ -48,12 +48,7 @@ class SweepRun:
             pack_logger.fail(reason, killed=killed)
 
     def train(self, pack: PlannedPack, train: Callable[[PackLogger, Progress], Trained]) -> dict[str, str]:
-        """Train a pack and log it; returns the final state of each arm, by short key.
-
-        Args:
-            pack: The pack, with its folder.
-            train: Trains the pack.
-        """
+        """Train a pack and log it; returns the final state of each arm, by short key."""
         if self.deadline is not None and time.monotonic() > self.deadline:
             self.left |= {arm.key for arm in pack.arms}
             return {arm.short_key: "failed" for arm in pack.arms}

@@ -64,10 +64,7 @@ def fetch_weights(store: Any, run: FinishedRun, folder: Path, weights: str) -> P
 def fetch_trained(store: Any, name: str, folder: Path) -> tuple[FinishedRun, Path, str]:
     """Find a run and download its best weights; also returns the fingerprint of its tower.
 
-    Args:
-        store: The run store.
-        name: Its id, the start of its id, or its name.
-        folder: Folder for the files.
+    `name` is its id, the start of its id, or its name.
 
     Raises:
         InputError: There is no such run, or it has no weights.

@@ -48,11 +48,8 @@ def prepare_sweep(
 ) -> PreparedSweep:
     """Check files, prepare data, find completed arms, and plan.
 
-    Args:
-        sweep: The checked sweep.
-        progress: Receives the progress.
-        rerun: Whether to run arms that have a result.
-        trainer: Starts in the background during planning, if there is anything to train.
+    `rerun` also runs arms that have a result. The trainer starts in the background during planning, if there is
+    anything to train.
 
     Raises:
         InputError: If files are missing, an arm does not fit the memory, or this machine cannot hold the workers.
@@ -101,10 +98,7 @@ class SweepResult:
 def run_sweep(prepared: PreparedSweep, *, progress: Progress, trainer: Trainer | None = None) -> SweepResult:
     """Run the arms of a sweep that have no result.
 
-    Args:
-        prepared: The sweep.
-        progress: Receives the progress; reports of a pack have its id.
-        trainer: Trains the packs; by default in this process, one after the other.
+    Reports of a pack have its id. The default trainer trains in this process, one pack after the other.
 
     Raises:
         InputError: If the cluster does not fit a pack, or the sweep needs Ray and the trainer has none.

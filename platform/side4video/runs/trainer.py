@@ -51,11 +51,7 @@ class Trainer(Protocol):
     ) -> Trained:
         """Train experiments as one pack.
 
-        Args:
-            experiments: By student name.
-            pack_logger: Logs their results.
-            checkpoint_folder: Folder or URI for checkpoints; training resumes from the newest one there.
-            progress: Receives the progress.
+        `checkpoint_folder` is a folder or URI; training resumes from the newest checkpoint there.
         """
         ...
 
@@ -64,10 +60,8 @@ class Trainer(Protocol):
     ) -> None:
         """Train the packs of a sweep.
 
-        Args:
-            sweep_run: What the packs share.
-            packs: The packs to train, each with its folder.
-            completed: Finished runs of other arms, by key; schedulers and Optuna use their results.
+        Each pack has its folder. `completed` are finished runs of other arms, by key; schedulers and Optuna use their
+        results.
         """
         ...
 

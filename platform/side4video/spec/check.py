@@ -10,8 +10,7 @@ from side4video.spec.experiment import Experiment
 def check_pack(experiments: Mapping[str, Experiment]) -> None:
     """Check that experiments can share a frozen pass: none changes the tower, and all read the same frames.
 
-    Args:
-        experiments: By student name; one alone may have any method.
+    `experiments` are by student name; one alone may have any method.
 
     Raises:
         InputError: If there are several, and one changes the tower, or two want it to see different frames.

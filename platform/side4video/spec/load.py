@@ -52,9 +52,7 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_
 def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     """Read an experiment from a YAML (or resolved JSON) file.
 
-    Args:
-        path: The file.
-        overrides: `dotted.path=value` each, the value in YAML; applied before checking.
+    Overrides are `dotted.path=value`, the value in YAML, and applied before checking.
 
     Raises:
         InputError: If the file, an override or the document is wrong.

@@ -83,9 +83,8 @@ class Difference:
 def protocol(fields: Mapping[str, str], *, metrics: Collection[str] = ()) -> dict[str, str]:
     """The fields of a document that belong to the protocol, by dotted name.
 
-    Args:
-        fields: The document as `core.dotted` writes it, presets resolved.
-        metrics: Names of those that are compared; some are made with fields that others do not depend on.
+    `fields` is the document as `core.dotted` writes it, presets resolved. `metrics` are compared; some are made with
+    fields that others do not depend on.
     """
     settings = {name: text for name, text in fields.items() if _is_in_protocol(name)}
     if f"{_SAMPLING}.kind" in fields:
@@ -100,18 +99,13 @@ def protocol(fields: Mapping[str, str], *, metrics: Collection[str] = ()) -> dic
     return settings
 
 
-def find_differences(
-    compared: Sequence[ComparedResult],
-    *,
-    metrics: Collection[str] = (),
-    protocol_of: Callable[..., dict[str, str]] = protocol,
-) -> list[Difference]:
+def find_differences(compared: Sequence[ComparedResult], *, metrics: Collection[str] = ()) -> list[Difference]:
     """The fields of the protocol that differ.
 
     Differences that follow from another one are left out: fields of a task if the tasks differ; a frame size that is
     relative to `data.size`; the number of videos if the data sets differ.
     """
-    protocols = [{**protocol_of(each.fields, metrics=metrics), **each.recorded} for each in compared]
+    protocols = [{**protocol(each.fields, metrics=metrics), **each.recorded} for each in compared]
     names = dict.fromkeys(name for each in protocols for name in each)
     values = {name: [each.get(name, NOT_RECORDED) for each in protocols] for name in names}
     differing = [name for name, column in values.items() if len(set(column)) > 1]
@@ -132,11 +126,8 @@ def comparison_errors(
 ) -> list[InputError]:
     """An error for each difference that the table does not show and that is not allowed.
 
-    Args:
-        found: The differences.
-        where: The document, or the table, for the errors.
-        anyway: Fields that somebody wants compared although they differ.
-        fix: What to do about one.
+    `where` is the document, or the table, for the errors; `anyway` are fields that somebody wants compared although
+    they differ; `fix` says what to do about one.
     """
     return [
         InputError(

@@ -126,9 +126,7 @@ class RandomSampler:
 def sample_overrides(space: Mapping[str, Any], sampler: Sampler) -> dict[str, Any]:
     """Draw one arm: a value for each path of a search space.
 
-    Args:
-        space: Dimensions by dotted path.
-        sampler: Who decides; it is asked in the space's order, and names a dimension inside a branch by the branch.
+    The sampler is asked in the space's order, and names a dimension inside a branch by the branch.
     """
     return {path: _sample(dimension, path, sampler) for path, dimension in space.items()}
 

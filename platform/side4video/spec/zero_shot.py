@@ -17,12 +17,9 @@ def zero_shot_experiment(spec: Experiment, *, prompt: str = PROMPT, source: str)
 
     Backbone, test clips, frames, views and evaluation precision stay the same, so both can be compared in one table
     (`spec.protocol`). The method is unchanged CLIP; the classifier is the class names in a prompt. It trains for one
-    step on one clip, which changes nothing, and then evaluates, in one process.
-
-    Args:
-        spec: The other one, of any method, for recognition.
-        prompt: What the text tower reads of a class; its name stands for `{}`.
-        source: What messages call the other one.
+    step on one clip, which changes nothing, and then evaluates, in one process. `spec` may have any method, for
+    recognition. `prompt` is what the text tower reads of a class; its name stands for `{}`. `source` is what messages
+    call `spec`.
 
     Raises:
         InputError: The task is another one, the backbone has no text tower, or the prompt no one place for a name.

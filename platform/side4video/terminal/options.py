@@ -19,6 +19,12 @@ overrides = click.option(
     metavar="PATH=VALUE",
     help="Change a field of the spec, such as --set optimization.learning_rate=1e-4. Repeatable.",
 )
+store_uri = click.option(
+    "--uri", default="", help="Address of the run store. Default: MLFLOW_TRACKING_URI, or the local store."
+)
+device = click.option(
+    "--device", default="", help="cpu, cuda or cuda:1. Default: the first GPU, or the CPU if there is none."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
 job_api = click.option(
     "--address",
@@ -27,10 +33,28 @@ job_api = click.option(
     help="Address of the Ray dashboard, http://HOST:8265. By default RAY_API_SERVER_ADDRESS, or RAY_ADDRESS if it is a "
     "URL, or this machine.",
 )
+ray_address = click.option(
+    "--address",
+    default="local",
+    show_default=True,
+    help="Address of the Ray cluster; `local` starts one on this machine.",
+)
+anyway = click.option(
+    "--anyway", multiple=True, metavar="FIELD", help="Also compare runs that differ in FIELD. Repeatable."
+)
 spec_file = click.argument("spec", type=click.Path())
 stored_weights = click.option(
-    "--weights", type=click.Choice(["best", "last"]), default="best", show_default=True, help="Which weights."
+    "--weights",
+    type=click.Choice(["best", "last"]),
+    default="best",
+    show_default=True,
+    help="Weights of the best or of the last epoch.",
 )
+
+
+def example(*commands: str) -> str:
+    """The end of a command's help: examples, one in a line."""
+    return "\b\n" + "\n".join([f"Example{'s' * (len(commands) > 1)}:", *(f"  side4video {each}" for each in commands)])
 
 
 def page_path(html: str | None) -> Path | None:

@@ -19,10 +19,8 @@ class ProgressView:
     def __init__(self, title: str = "", *, unit: str = "") -> None:
         """Prepare the view.
 
-        Args:
-            title: Printed before each phase.
-            unit: Name of the counted items, such as `videos`. With it, the view computes rate and time left; training
-                reports its own.
+        The title is printed before each phase. `unit` is the name of the counted items, such as `videos`; with it, the
+        view computes rate and time left. Training reports its own.
         """
         self.title, self.unit = title, unit
         self.console = Console(file=sys.stderr)

@@ -70,10 +70,7 @@ def current_command(words: Sequence[str] | None = None) -> str:
 def run_description(about: RunSummary, run_id: str, result: Mapping[str, Any]) -> str:
     """The description of a run with a result.
 
-    Args:
-        about: Facts about the run.
-        run_id: Its id.
-        result: `engine.result.TrainingResult` as a mapping.
+    `result` is an `engine.result.TrainingResult` as a mapping.
     """
     state = result["state"]
     parts = [_title(result["metrics"]) if state == "finished" else f"**{state}** · {_title(result['metrics'])}"]

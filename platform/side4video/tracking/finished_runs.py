@@ -27,10 +27,7 @@ class EpochMetrics:
 def finished_runs(store: RunStore, experiments: Collection[Experiment], *, fingerprint: str) -> dict[str, StoredRun]:
     """The newest result of each experiment that has one, by digest.
 
-    Args:
-        store: The run store; all its experiments are searched.
-        experiments: The experiments to find.
-        fingerprint: Fingerprint of the current data.
+    All experiments of the store are searched; `fingerprint` is that of the current data.
     """
     wanted = {spec.digest(): spec.backbone.weights.identity() for spec in experiments}
     tags = {STATE_TAG: "finished", FINGERPRINT_TAG: fingerprint}

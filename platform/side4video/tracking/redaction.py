@@ -67,9 +67,7 @@ def redact_command(text: str) -> str:
 def redact(document: Any, name: str = "") -> Any:
     """A copy of a JSON-like document (mappings, sequences, scalars) with every secret hidden.
 
-    Args:
-        document: The document, or a part of it.
-        name: The key of this part.
+    `name` is the key of a part of the document.
     """
     if isinstance(document, Mapping):
         # Everything below a name for secrets is hidden.

@@ -1,10 +1,12 @@
 """The protocols of a run store; `tracking.mlflow.store` and `tracking.file_store` implement them."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
+from side4video.core.errors import InputError
 from side4video.core.metric import Metric
 from side4video.tracking.tags import SWEEP_TAG
 
@@ -167,3 +169,18 @@ class RunStore(RunLogger, Protocol):
     def save_sweep_view(self, key: str, runs: Sequence[StoredRun], *, metric: str) -> list[str]:
         """Save a view of a sweep's arms, if the store has pages; returns the metrics of the view."""
         ...
+
+
+def artifact_text(store: RunStore, run_id: str, artifact: str, *, default: str | None = None) -> str:
+    """The text of an artifact, or `default` if the run has none.
+
+    Raises:
+        InputError: There is neither.
+    """
+    with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
+        try:
+            return store.download(run_id, artifact, folder).read_text(encoding="utf-8")
+        except InputError:
+            if default is None:
+                raise
+            return default

@@ -68,11 +68,7 @@ class SweepLogger:
     ) -> ArmRunInfo:
         """How an arm's run belongs to this sweep.
 
-        Args:
-            arm: The arm.
-            swept: The arm's values of the swept fields.
-            pack: The pack's id.
-            predicted: Predicted metrics of the pack.
+        `swept` has the arm's values of the swept fields, `predicted` predicted metrics of the pack.
         """
         return ArmRunInfo(
             parent=self.parent,
@@ -163,10 +159,7 @@ def children_of(store: RunStore, key: str) -> dict[str, StoredRun]:
 def open_sweep_logger(sweep: Sweep, *, key: str, plan: Mapping[str, Any]) -> SweepLogger:
     """Start or continue the sweep's run.
 
-    Args:
-        sweep: The sweep.
-        key: Identifies the sweep.
-        plan: Its plan, as JSON values.
+    `key` identifies the sweep; `plan` is its plan, as JSON values.
     """
     store = open_store(sweep.base_experiment.tracking).prepare()
     parent = store.start_run(

@@ -9,6 +9,7 @@ import pytest
 import sweeps
 from side4video.core.errors import InputError
 from side4video.core.units import GIB
+from side4video.planning import packs as packs_module
 from side4video.planning.packs import Member, cached_planner, make_packs, plan_pack_memory, speedup
 from side4video.planning.plan import ExperimentPlan, plan_experiment
 from side4video.spec.check import check_consistency
@@ -337,15 +338,17 @@ def test_features_that_are_read_are_no_pass_that_could_be_saved():
 # ---- plans by shape
 
 
-def recording_planner(**options):
-    """A planner, and the list of the experiments that it plans."""
+@pytest.fixture
+def planned(monkeypatch):
+    """The list of the experiments that planners plan."""
     planned = []
 
     def plan(spec, *, classes):
         planned.append(spec)
         return replace(made_up(), name=spec.name, classes=classes)
 
-    return cached_planner(10, plan_one=plan, **options), planned
+    monkeypatch.setattr(packs_module, "plan_experiment", plan)
+    return planned
 
 
 OF_ONE_SHAPE = [
@@ -370,23 +373,23 @@ OF_OTHER_SHAPES = [
 ]
 
 
-def test_arms_of_one_shape_are_planned_once():
-    plan, planned = recording_planner()
+def test_arms_of_one_shape_are_planned_once(planned):
+    plan = cached_planner(10)
     for changes in ({}, *OF_ONE_SHAPE):
         assert plan(tiny(name="mine", **changes)).name == "mine"
     assert len(planned) == 1
 
 
-def test_arms_of_other_shapes_are_not():
-    plan, planned = recording_planner()
+def test_arms_of_other_shapes_are_not(planned):
+    plan = cached_planner(10)
     for changes in ({}, *OF_OTHER_SHAPES, *OF_OTHER_SHAPES):
         plan(tiny(**changes))
     assert len(planned) == len(OF_OTHER_SHAPES) + 1
 
 
-def test_a_sweep_over_learning_rates_is_planned_once():
+def test_a_sweep_over_learning_rates_is_planned_once(planned):
     made = make(**rates(9), seeds=3)
-    planner, planned = recording_planner()
+    planner = cached_planner(10)
     packs = make_packs(made.arms, made.spec, planner)
     speedup(made.arms, packs, planner)
     assert len(planned) == 1
@@ -399,8 +402,9 @@ def test_a_plan_by_shape_is_the_arms_own_plan():
     assert plan(spec) == plan_experiment(spec, classes=10)
 
 
-def test_twin_whose_shape_is_the_method_alone():
-    plan, planned = recording_planner(shape_key=lambda spec: spec.method.model_dump_json())
+def test_twin_whose_shape_is_the_method_alone(planned, monkeypatch):
+    monkeypatch.setattr(packs_module, "_shape_key", lambda spec: spec.method.model_dump_json())
+    plan = cached_planner(10)
     for changes in ({}, *OF_OTHER_SHAPES):
         plan(tiny(**changes))
     assert len(planned) < len(OF_OTHER_SHAPES) + 1

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from side4video.reports.page import write_report
+from side4video.reports.tables import write_report
 
 NAMES = ["comparison.md", "comparison.csv", "comparison.html", "parallel-coordinates.png", "pareto.png"]
 VOID = {"meta", "img", "br"}
@@ -126,5 +126,5 @@ def loaded_by(statement):
 
 
 def test_importing_the_room_loads_nothing_slow():
-    assert loaded_by("import side4video.reports.page") == []
+    assert loaded_by("import side4video.reports.tables") == []
     assert "matplotlib" in loaded_by("import side4video.reports.figures.figure")

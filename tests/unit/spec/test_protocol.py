@@ -9,6 +9,7 @@ from side4video.core.dotted import dotted
 from side4video.data.decode.augmentation import RelativeResizeSpec, ShortSideResizeSpec
 from side4video.data.decode.sampling import CentreSampling, SegmentSampling
 from side4video.data.decode.transforms import resize_for_test
+from side4video.spec import protocol as module
 from side4video.spec.protocol import (
     DATASET,
     VIDEOS,
@@ -81,11 +82,10 @@ def compared(label, spec, **more):
     return ComparedResult(label, dotted(spec.resolved()), **more)
 
 
-def between(changes, base=None, **options):
+def between(changes, base=None, metrics=()):
     """What the experiment differs in from itself with changes."""
-    return find_differences(
-        [compared("a", tiny(**(base or {}))), compared("b", tiny(**{**(base or {}), **changes}))], **options
-    )
+    specs = tiny(**(base or {})), tiny(**{**(base or {}), **changes})
+    return find_differences([compared(*each) for each in zip("ab", specs, strict=True)], metrics=metrics)
 
 
 def names(found):
@@ -114,19 +114,21 @@ def test_what_only_training_sees_is_passed_over(case):
 
 
 @pytest.mark.parametrize("field", [*DECIDES, *DECIDES_RETRIEVAL])
-def test_twin_that_overlooks_a_field(field):
+def test_twin_that_overlooks_a_field(field, monkeypatch):
     def without_field(fields, **options):
         return {name: text for name, text in protocol(fields, **options).items() if name != field}
 
     changes, base = {**DECIDES, **DECIDES_RETRIEVAL}[field], RETRIEVAL if field in DECIDES_RETRIEVAL else None
-    assert between(changes, base, protocol_of=without_field) == []
+    monkeypatch.setattr(module, "protocol", without_field)
+    assert between(changes, base) == []
 
 
-def test_twin_that_counts_whole_sections():
+def test_twin_that_counts_whole_sections(monkeypatch):
     def sections(fields, **_):
         return {name: text for name, text in fields.items() if name.split(".")[0] in ("task", "data", "evaluation")}
 
-    told = [case for case in TRAINING_ONLY if between(TRAINING_ONLY[case], protocol_of=sections)]
+    monkeypatch.setattr(module, "protocol", sections)
+    told = [case for case in TRAINING_ONLY if between(TRAINING_ONLY[case])]
     assert {"crop", "flips", "smoothing", "decoder", "loader", "evaluation batch"} <= set(told)
 
 

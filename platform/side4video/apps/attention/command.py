@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from side4video.terminal.options import as_json, made_folder
+from side4video.terminal.options import as_json, device, example, made_folder, store_uri
 
 if TYPE_CHECKING:
     from side4video.apps.attention.reader import AttentionMaps, AttentionReader
@@ -18,7 +18,10 @@ SIDE = "side network"
 _STEM_LENGTH = 80
 
 
-@click.command()
+@click.command(
+    short_help="Draw where the tower and the side network look in a video.",
+    epilog=example("attention quickstart clip.mp4 --out attention"),
+)
 @click.argument("model", metavar="RUN")
 @click.argument("videos", nargs=-1, required=True, metavar="VIDEO...")
 @click.option(
@@ -26,20 +29,20 @@ _STEM_LENGTH = 80
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("attention"),
     show_default=True,
-    help="The folder for pictures and films; it is made, and files of the same name are replaced.",
+    help="Folder for the pictures and films. Files of the same name are replaced.",
 )
 @click.option(
-    "--film/--no-film", default=True, show_default=True, help="Also an MP4 with the three panels side by side."
+    "--film/--no-film", default=True, show_default=True, help="Also write an MP4 with the three panels side by side."
 )
-@click.option("--uri", default="", help="The store a run is in; by default MLFLOW_TRACKING_URI, or the local one.")
-@click.option("--device", default="", help="`cpu`, `cuda`, `cuda:1` ...; by default the first GPU, or the CPU.")
+@store_uri
+@device
 @as_json
 def attention(model: str, videos: tuple[str, ...], out: Path, film: bool, uri: str, device: str, as_json: bool) -> None:
     """Draw where the frozen tower and the side network look in each VIDEO, frame by frame.
 
-    RUN is a run of the side network (its id, the beginning of it, or its name), for recognition or retrieval, or the
-    folder that `side4video export` wrote. For each video there will be NAME.png, NAME.pdf, NAME.svg and NAME.mp4. What
-    the maps are stands below each picture. Exit code 1 if a video cannot be read.
+    RUN is a run of the side network, for recognition or retrieval: its id, the start of its id, or its name. It can
+    also be a folder that `side4video export` wrote. The command writes NAME.png, NAME.pdf, NAME.svg and NAME.mp4 for
+    each video. The text below each picture explains the maps. The exit code is 1 if a video cannot be read.
     """
     from side4video.apps.attention.reader import UnreadableVideo
     from side4video.engine.process_group import default_device

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from side4video.spec.load import load_experiment
-from side4video.terminal.options import as_json, overrides, page_path, spec_file
+from side4video.terminal.options import as_json, example, overrides, page_path, spec_file
 from side4video.terminal.progress import ProgressView
 
 if TYPE_CHECKING:
@@ -23,22 +23,24 @@ MAX_PROBLEMS = 10
 """Problems of a kind that are named; the others are counted."""
 
 
-@click.command()
+@click.command(
+    short_help="Check a data set: its lists, its files, and a sample of clips.",
+    epilog=example("data check my-experiment.yaml --html check.html"),
+)
 @spec_file
 @overrides
-@click.option("--sample", type=click.IntRange(min=0), default=100, show_default=True, help="How many clips to decode.")
+@click.option("--sample", type=click.IntRange(min=0), default=100, show_default=True, help="Number of clips to decode.")
 @click.option("--all", "decodes_all", is_flag=True, help="Decode every clip.")
-@click.option(
-    "--html", type=click.Path(), default=None, help="Also write a page with charts and frames into this file."
-)
+@click.option("--html", type=click.Path(), default=None, help="Also write a page with charts and frames to this file.")
 @as_json
 def check(
     spec: str, overrides: tuple[str, ...], sample: int, decodes_all: bool, html: str | None, as_json: bool
 ) -> None:
-    """Compare the lists of SPEC's data set with the files, and decode a sample; exit code 1 if something is wrong.
+    """Compare the lists of SPEC's data set with its files, and decode a sample of the clips.
 
-    Files are looked for, those that may be the same for training and test are hashed, on all cores. An interrupted
-    check goes on where it was, and what has not changed is not looked at again.
+    The check looks for missing files and for videos that are in both the training and the test split. It uses all
+    cores. An interrupted check continues where it stopped, and files that did not change are not checked again. The
+    exit code is 1 if something is wrong.
     """
     from side4video.apps.data_check.check import check_dataset
     from side4video.apps.data_check.listing import list_clips

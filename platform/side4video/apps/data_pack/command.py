@@ -11,14 +11,17 @@ import click
 from side4video.core.errors import InputError
 from side4video.core.units import format_bytes, format_duration
 from side4video.spec.load import load_experiment
-from side4video.terminal.options import as_json, overrides, spec_file
+from side4video.terminal.options import as_json, example, overrides, spec_file
 from side4video.terminal.progress import ProgressView
 
 if TYPE_CHECKING:
     from side4video.apps.data_pack.encode import Codec, Encoding
 
 
-@click.command()
+@click.command(
+    short_help="Rewrite the videos of a data set, smaller, into tar shards.",
+    epilog=example("data pack my-experiment.yaml packed --short-side 256 --verify"),
+)
 @spec_file
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @overrides
@@ -27,15 +30,30 @@ if TYPE_CHECKING:
     type=click.Choice(["h264", "mjpeg", "copy"]),
     default="h264",
     show_default=True,
-    help="h264 is small; mjpeg is larger and decodes single frames at once; copy leaves files as they are.",
+    help="h264 makes small files. mjpeg makes larger files whose single frames decode fast. copy keeps the files.",
 )
-@click.option("--short-side", type=click.IntRange(min=16), default=256, show_default=True, help="Pixels, at most.")
-@click.option("--quality", type=click.IntRange(0, 51), default=None, help="h264: 0 to 51 (20); mjpeg: 2 to 31 (5).")
-@click.option("--keyframes", type=click.IntRange(min=1), default=16, show_default=True, help="h264: one in so many.")
 @click.option(
-    "--files-per-shard", type=click.IntRange(min=1), default=500, show_default=True, help="Videos of a shard."
+    "--short-side",
+    type=click.IntRange(min=16),
+    default=256,
+    show_default=True,
+    help="Longest short side of a frame, in pixels.",
 )
-@click.option("--verify", is_flag=True, help="Read all shards again, and compare them with their checksums.")
+@click.option(
+    "--quality",
+    type=click.IntRange(0, 51),
+    default=None,
+    help="h264: 0 to 51, default 20. mjpeg: 2 to 31, default 5. Lower is better and larger.",
+)
+@click.option(
+    "--keyframes", type=click.IntRange(min=1), default=16, show_default=True, help="h264: a key frame every N frames."
+)
+@click.option("--files-per-shard", type=click.IntRange(min=1), default=500, show_default=True, help="Videos per shard.")
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Read all shards again and compare them with their checksums. The exit code is 1 if one is wrong.",
+)
 @as_json
 def pack(
     spec: str,
@@ -49,10 +67,11 @@ def pack(
     verify: bool,
     as_json: bool,
 ) -> None:
-    """Rewrite the videos of SPEC's data set into tar shards in FOLDER; exit code 1 if --verify finds a wrong one.
+    """Rewrite the videos of SPEC's data set into tar shards in FOLDER.
 
-    Frames are resized to a short side, kept one by one at their times, and written with a manifest and checksums.
-    An interrupted packing goes on where it was. Use the result with `dataset: {kind: packed, root: FOLDER}`.
+    Frames are resized to the short side. All frames and their times are kept. A manifest and checksums are written
+    beside the shards. An interrupted command continues where it stopped. Use the result with
+    `dataset: {kind: packed, root: FOLDER}`.
     """
     from side4video.apps.data_pack.pack import Packing, repack
     from side4video.apps.data_pack.pack import verify as find_wrong

@@ -1,15 +1,19 @@
-"""From a data set to a folder of shards: what goes where, who encodes it, what is there already."""
+"""From a data set to a folder of shards: what goes where, who encodes it, what is there already.
+
+Shards are tar archives of videos, each beside a small JSON file of its own, as WebDataset reads them.
+"""
 
 import hashlib
+import io
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+import tarfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from side4video.apps.data_pack.encode import Encoding, Job, write_video
-from side4video.apps.data_pack.shards import describe_shard, read_member, write_shard
 from side4video.core.errors import InputError
 from side4video.core.files import write_atomically
 from side4video.core.progress import Progress
@@ -17,7 +21,7 @@ from side4video.core.worker_pool import JobFailed, WorkerPool
 from side4video.data.clip import SPLITS, Clip, Split
 from side4video.data.manifest import CLIPS, MANIFEST, Manifest, Shard, clip_record, read_clips, read_manifest
 from side4video.data.spec import DataSpec
-from side4video.data.storage import byte_range, common_root, relative_path
+from side4video.data.storage import byte_range, common_root, read_bytes, relative_path
 from side4video.data.tar_members import list_members, shard_name
 
 PACKING = "packing videos"
@@ -248,3 +252,39 @@ def _records(clips: Sequence[Clip], split: Split, addresses: Mapping[str, str]) 
             name = clip.name or relative_path(clip.path, root)
             records.append(clip_record(clip, split, shard=shard, extent=part, name=name))
     return records
+
+
+def write_shard(path: Path, members: Iterable[tuple[str, Path, dict[str, Any]]]) -> None:
+    """An archive of videos, whole or not at all; the same bytes for the same members.
+
+    Args:
+        path: The archive.
+        members: Of each video its name in the archive, its file, and what its JSON file says. A video whose file is
+            not there is left out; its JSON file says why.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    with tarfile.open(partial, "w", format=tarfile.PAX_FORMAT) as archive:
+        for name, file, about in members:
+            text = json.dumps(about, ensure_ascii=False).encode()
+            if file.is_file():
+                with file.open("rb") as content:
+                    archive.addfile(_info(name, file.stat().st_size), content)
+            archive.addfile(_info(f"{name.rpartition('.')[0]}.json", len(text)), io.BytesIO(text))
+    partial.replace(path)
+
+
+def read_member(address: str) -> dict[str, Any]:
+    """What a JSON file of a shard says."""
+    return dict(json.loads(read_bytes(address)))
+
+
+def describe_shard(path: Path) -> Shard:
+    """Name, size and SHA-256 of a shard."""
+    with path.open("rb") as file:
+        return Shard(path.name, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def _info(name: str, size: int) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, 0o644  # no time and no owner: they would differ from one packing to the next
+    return info

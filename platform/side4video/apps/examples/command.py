@@ -10,7 +10,7 @@ import click
 
 from side4video.core.errors import InputError
 from side4video.core.files import write_atomically
-from side4video.terminal.options import as_json, made_folder
+from side4video.terminal.options import as_json, example, made_folder, store_uri
 from side4video.terminal.progress import ProgressView
 
 if TYPE_CHECKING:
@@ -24,28 +24,40 @@ CAPTION = (
 )
 
 
-@click.command()
+@click.command(
+    short_help="Show which videos a retrieval run finds for some captions.",
+    epilog=example("examples quickstart-retrieval --queries 8"),
+)
 @click.argument("run")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("examples"),
     show_default=True,
-    help="The folder for the pictures and the page; it is made, and files of the same name are replaced.",
+    help="Folder for the pictures and the page. Files of the same name are replaced.",
 )
-@click.option("--queries", type=click.IntRange(1, 50), default=6, show_default=True, help="How many captions.")
-@click.option("--top", type=click.IntRange(1, 10), default=3, show_default=True, help="How many videos of each.")
+@click.option("--queries", type=click.IntRange(1, 50), default=6, show_default=True, help="Number of captions.")
 @click.option(
-    "--frames", type=click.IntRange(1, 8), default=3, show_default=True, help="Frames a video in the picture."
+    "--top", type=click.IntRange(1, 10), default=3, show_default=True, help="Number of videos for each caption."
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Orders captions of equal rank.")
-@click.option("--uri", default="", help="The store the run is in; by default MLFLOW_TRACKING_URI, or the local one.")
+@click.option(
+    "--frames", type=click.IntRange(1, 8), default=3, show_default=True, help="Frames of each video in the picture."
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed for the order of captions with equal rank.",
+)
+@store_uri
 @as_json
 def examples(run: str, out: Path, queries: int, top: int, frames: int, seed: int, uri: str, as_json: bool) -> None:
-    """Show what captions of RUN's evaluation find, its own video marked: examples.png, .pdf, .svg and examples.html.
+    """Show the videos that RUN ranks first for some captions of its evaluation.
 
-    RUN is a retrieval run: its id, the beginning of it, or its name. Captions are chosen evenly over the quantiles of
-    the rank that the run's stored predictions say, so good and bad cases stand as they occur.
+    RUN is a retrieval run: its id, the start of its id, or its name. Captions are taken at even steps from the best
+    rank to the worst, so good and bad cases appear as often as they occur. The video of the caption is marked. The
+    command writes examples.png, examples.pdf, examples.svg and examples.html.
     """
     from side4video.apps.examples.queries import choose_queries, read_queries, selection_rule
 

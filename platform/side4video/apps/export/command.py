@@ -8,32 +8,42 @@ import click
 
 from side4video.core.errors import InputError
 from side4video.core.units import format_bytes
-from side4video.terminal.options import as_json, stored_weights
+from side4video.terminal.options import as_json, example, store_uri, stored_weights
 
 if TYPE_CHECKING:
     from side4video.apps.export.hub import Hub
 
 
-@click.command()
+@click.command(
+    short_help="Write a trained model into a folder.",
+    epilog=example("export quickstart model --with-backbone", "predict model clip.mp4"),
+)
 @click.argument("run")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--uri", default="", help="The store the run is in; by default MLFLOW_TRACKING_URI, or the local one.")
+@store_uri
 @stored_weights
-@click.option("--with-backbone", is_flag=True, help="Also the frozen tower's weights, so that nothing else is needed.")
+@click.option(
+    "--with-backbone", is_flag=True, help="Include the frozen tower's weights, so that the folder is complete."
+)
 @click.option(
     "--graph",
     is_flag=True,
-    help="Also the whole model as one graph for `torch.export.load`: uint8 frames in, scores out, any number of clips. "
-    "It holds the tower, so --with-backbone is taken, too.",
+    help="Also write the whole model as one graph for `torch.export.load`. It takes uint8 frames of any number of "
+    "clips and returns scores. It implies --with-backbone.",
 )
-@click.option("--push", default="", metavar="NAMESPACE/NAME", help="Also onto the Hugging Face hub, private.")
-@click.option("--public", is_flag=True, help="With --push: everybody may read it.")
+@click.option(
+    "--push",
+    default="",
+    metavar="NAMESPACE/NAME",
+    help="Also upload the folder to the Hugging Face hub, as a private repository.",
+)
+@click.option("--public", is_flag=True, help="With --push: make the repository public.")
 @click.option(
     "--license",
     "license_name",
     default="",
     metavar="NAME",
-    help="A licence by the hub's name, such as apache-2.0, for the model card; none is guessed.",
+    help="Licence for the model card, by the hub's name, such as apache-2.0. Without it the card names none.",
 )
 @as_json
 def export(
@@ -49,9 +59,10 @@ def export(
     license_name: str,
     as_json: bool,
 ) -> None:
-    """Write RUN (its id, the beginning of it, or its name) into FOLDER: weights, document, model card, checksums.
+    """Write the trained model of RUN into FOLDER: weights, spec, model card and checksums.
 
-    Load it with `side4video.load(FOLDER)`, ask it with `side4video predict FOLDER VIDEO...`.
+    RUN is an id, the start of an id, or a name. Load the folder in Python with `side4video.load(FOLDER)`, or use it
+    with `side4video predict FOLDER VIDEO`.
     """
     from side4video.apps.export.bundled_run import bundle_run
     from side4video.inference.bundle import check_new

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from side4video.core.units import format_bytes
-from side4video.terminal.options import as_json, stored_weights
+from side4video.terminal.options import as_json, example, store_uri, stored_weights
 
 USAGE = """import mlflow
 import pandas
@@ -18,24 +18,27 @@ print(model.predict(pandas.DataFrame({{"video": ["a.mp4"]}}), params={{"top_k": 
 """How a registered model is asked, in Python."""
 
 
-@click.command()
+@click.command(
+    short_help="Add a trained model to the MLflow model registry.",
+    epilog=example("register quickstart --name video-classifier"),
+)
 @click.argument("run")
-@click.option("--name", default="", help="Its name in the registry; by default the experiment's.")
-@click.option("--uri", default="", help="The store the run is in; by default MLFLOW_TRACKING_URI, or the local one.")
+@click.option("--name", default="", help="Name in the registry. Default: the experiment's name.")
+@store_uri
 @stored_weights
 @click.option(
     "--with-backbone/--without-backbone",
     default=True,
     show_default=True,
-    help="The frozen tower's weights with it; without them they are read from where the spec says.",
+    help="Include the frozen tower's weights. Without them, they are read from the place that the spec names.",
 )
 @as_json
 def register(run: str, name: str, uri: str, weights: str, with_backbone: bool, as_json: bool) -> None:
-    """Log RUN (its id, the beginning of it, or its name) as a model and make it a version in the registry.
+    """Log the trained model of RUN and add it to the MLflow model registry as a new version.
 
-    What is logged is the folder that `side4video export` writes, this package's source and the exact versions of what
-    it needs: `mlflow.pyfunc.load_model` loads it where side4video is not installed, and `predict` takes a table with a
-    column `video`.
+    RUN is an id, the start of an id, or a name. The logged model holds the folder that `side4video export` writes, the
+    source of this package, and the exact versions of its dependencies. So `mlflow.pyfunc.load_model` works on a machine
+    without side4video. Its `predict` takes a table with a column `video`.
     """
     import side4video
     from side4video.apps.export import table

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from side4video.apps.jobs.submit import end_message
 from side4video.core.units import format_duration
-from side4video.terminal.options import as_json, job_api
+from side4video.terminal.options import as_json, example, job_api
 
 if TYPE_CHECKING:
     from side4video.apps.jobs.client import Job, JobCluster
@@ -18,16 +18,19 @@ if TYPE_CHECKING:
 job_name = click.argument("job")
 
 
-@click.group()
+@click.group(short_help="List, follow and stop the jobs of a Ray cluster.")
 def jobs() -> None:
-    """List, follow and stop the jobs of a Ray cluster; a job is named by its id or the beginning of it."""
+    """List, follow and stop the jobs of a Ray cluster.
+
+    JOB is a submission id, or the start of one.
+    """
 
 
-@jobs.command("list")
+@jobs.command("list", epilog=example("jobs list --address http://head-node:8265"))
 @job_api
 @as_json
 def list_jobs(address: str, as_json: bool) -> None:
-    """Show the jobs that were submitted, the newest first."""
+    """List the submitted jobs, the newest first."""
     found = _connect(address).jobs()
     if as_json:
         click.echo(json.dumps([_as_json(job) for job in found], indent=2))
@@ -47,13 +50,15 @@ def list_jobs(address: str, as_json: bool) -> None:
     table_console().print(table)
 
 
-@jobs.command("logs")
+@jobs.command("logs", epilog=example("jobs logs raysubmit_7a --follow"))
 @job_name
 @job_api
-@click.option("-f", "--follow", "follows", is_flag=True, help="Until the job ends; the exit code is then the job's.")
+@click.option(
+    "-f", "--follow", "follows", is_flag=True, help="Follow the log until the job ends. The exit code is the job's."
+)
 @as_json
 def logs(*, job: str, address: str, follows: bool, as_json: bool) -> None:
-    """Show what JOB has said; Ctrl-C leaves it running."""
+    """Print the log of JOB. Ctrl-C does not stop the job."""
     cluster = _connect(address)
     found = cluster.find(job)
     if not follows:
@@ -71,12 +76,15 @@ def logs(*, job: str, address: str, follows: bool, as_json: bool) -> None:
     sys.exit(ended.exit_code)
 
 
-@jobs.command("stop")
+@jobs.command("stop", short_help="Stop a job; its last checkpoint is kept.", epilog=example("jobs stop raysubmit_7a"))
 @job_name
 @job_api
 @as_json
 def stop(job: str, address: str, as_json: bool) -> None:
-    """End JOB; one that has ended stays as it is. What a run had reached is kept; `-- --go-on` goes on with it."""
+    """Stop JOB. The last checkpoint of its run is kept.
+
+    Continue with `side4video submit SPEC -- --go-on`. A job that has ended does not change.
+    """
     cluster = _connect(address)
     found = cluster.find(job)
     ended = found if found.is_over else cluster.stop(found.submission_id)

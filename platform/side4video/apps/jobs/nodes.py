@@ -19,6 +19,7 @@ from side4video.tracking.redaction import redact_text
 
 TRACKING = "MLFLOW_TRACKING_URI"
 HOME = "SIDE4VIDEO_HOME"
+_SHARED = "a folder that all nodes share, by its absolute path"
 
 
 @dataclass(frozen=True)
@@ -76,32 +77,28 @@ def check_shared_storage(
 
 
 def _storage(experiment: Experiment, environment: Mapping[str, str], *, is_sweep: bool) -> InputError | None:
+    fix = _setting("cluster.storage", "/shared/runs", is_sweep=is_sweep)
+    allowed = f"{_SHARED}, or an address such as s3://bucket/runs"
     storage = experiment.cluster.storage
-    if storage and not is_relative(storage):
+    return _own_folder("cluster.storage", storage, environment, kept="checkpoints", allowed=allowed, fix=fix)
+
+
+def _own_folder(
+    field: str, folder: str, environment: Mapping[str, str], *, kept: str, allowed: str = _SHARED, fix: str
+) -> InputError | None:
+    """The error of a folder that each node would have of its own."""
+    if not is_relative(folder) if folder else environment.get(HOME):
         return None
-    if not storage and environment.get(HOME):
-        return None
-    return InputError(
-        "cluster.storage",
-        f"{storage} is relative" if storage else "empty: each of the cluster's nodes would keep its own checkpoints",
-        allowed="a folder that all nodes share, by its absolute path, or an address such as s3://bucket/runs",
-        fix=_setting("cluster.storage", "/shared/runs", is_sweep=is_sweep),
-    )
+    found = f"{folder} is relative" if folder else f"empty: each of the cluster's nodes would keep its own {kept}"
+    return InputError(field, found, allowed=allowed, fix=fix)
 
 
 def _tracking(
     experiment: Experiment, environment: Mapping[str, str], *, head: str, is_sweep: bool
 ) -> InputError | None:
     if isinstance(experiment.tracking, FilesTrackingSpec):
-        folder = experiment.tracking.folder
-        if (folder and not is_relative(folder)) or (not folder and environment.get(HOME)):
-            return None
-        return InputError(
-            "tracking.folder",
-            f"{folder} is relative" if folder else "empty: each of the cluster's nodes would keep its own runs",
-            allowed="a folder that all nodes share, by its absolute path",
-            fix=_setting("tracking.folder", "/shared/records", is_sweep=is_sweep),
-        )
+        fix = _setting("tracking.folder", "/shared/records", is_sweep=is_sweep)
+        return _own_folder("tracking.folder", experiment.tracking.folder, environment, kept="runs", fix=fix)
     uri = experiment.tracking.uri or environment.get(TRACKING, "")
     parts = urlsplit(uri)
     if parts.scheme in ("http", "https"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from side4video.core.units import format_bytes, format_duration
-from side4video.terminal.options import as_json, job_api, overrides, spec_file
+from side4video.terminal.options import as_json, example, job_api, overrides, spec_file
 
 if TYPE_CHECKING:
     from side4video.apps.jobs.client import Job, JobCluster
@@ -17,21 +17,32 @@ if TYPE_CHECKING:
 LIMIT_MEBIBYTES = 50.0
 
 
-@click.command()
+@click.command(
+    short_help="Run an experiment or a sweep as a job of a Ray cluster.",
+    epilog=example("submit experiments/quickstart.yaml --address http://head-node:8265 -- --go-on"),
+)
 @spec_file
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 @overrides
 @job_api
-@click.option("--env", "names", multiple=True, metavar="NAME[=VALUE]", help="Also give the job this variable.")
-@click.option("--submission-id", default="", metavar="ID", help="What the job is called.")
+@click.option(
+    "--env",
+    "names",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="Also pass this environment variable to the job. Repeatable.",
+)
+@click.option("--submission-id", default="", metavar="ID", help="Id of the job. Default: an id that Ray makes.")
 @click.option("--wait/--no-wait", "waits", default=True, show_default=True, help="Follow the job until it ends.")
-@click.option("--dry-run", "is_dry", is_flag=True, help="Print the `ray job submit` that does the same; send nothing.")
+@click.option(
+    "--dry-run", "is_dry", is_flag=True, help="Print the equivalent `ray job submit` command and send nothing."
+)
 @click.option(
     "--limit-mebibytes",
     type=click.FloatRange(min=0),
     default=LIMIT_MEBIBYTES,
     show_default=True,
-    help="The most that the job may take along.",
+    help="Largest total size of the files that are sent with the job, in MiB.",
 )
 @as_json
 def submit(
@@ -47,10 +58,11 @@ def submit(
     limit_mebibytes: float,
     as_json: bool,
 ) -> None:
-    """Run the experiment or the sweep SPEC as a job of a Ray cluster; OPTIONS, after `--`, are those of run or sweep.
+    """Run the experiment or the sweep SPEC as a job of a Ray cluster.
 
-    The document is checked here first. The job gets the environment variables that the document names as ${NAME}, and
-    MLFLOW_TRACKING_URI. The exit code is the job's own; Ctrl-C leaves it running.
+    OPTIONS after `--` are passed to `run` or `sweep`. The spec is checked on this machine first. The job gets
+    MLFLOW_TRACKING_URI and the environment variables that the spec names as ${NAME}. The exit code is the job's. Ctrl-C
+    does not stop the job.
     """
     from side4video.apps.jobs.request import job_address, job_folder, read_request
 

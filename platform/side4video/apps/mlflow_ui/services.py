@@ -4,39 +4,48 @@ import click
 
 from side4video.apps.mlflow_ui.ui import run_server
 from side4video.core.errors import InputError
+from side4video.terminal.options import example
 
 
-@click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
+@click.command(
+    short_help="Start an MLflow server for several machines.",
+    epilog=example("services --host 0.0.0.0 --port 5000"),
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all networks.")
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port to listen on.")
 @click.option(
     "--allowed-host",
     "allowed_hosts",
     multiple=True,
     metavar="NAME",
-    help="A name by which it is called, beside this machine's own and addresses of private networks. Repeatable.",
+    help="Another host name under which clients may call the server. This machine's own names and addresses of private "
+    "networks are allowed already. Repeatable.",
 )
 @click.option(
     "--database",
     envvar="MLFLOW_BACKEND_STORE_URI",
     default="",
     metavar="URI",
-    help="Where runs are kept; by default SQLite in the platform's folder. One with a password belongs into the "
-    "variable MLFLOW_BACKEND_STORE_URI: command lines are public.",
+    help="Database of the runs. Default: SQLite in the platform's folder. Put an address with a password into the "
+    "variable MLFLOW_BACKEND_STORE_URI, because other users can read command lines.",
 )
 @click.option(
     "--artifacts",
     envvar="MLFLOW_ARTIFACTS_DESTINATION",
     default="",
     metavar="PLACE",
-    help="Folder or URI for checkpoints and reports; by default beside the database. Also as "
-    "MLFLOW_ARTIFACTS_DESTINATION.",
+    help="Folder or URI for checkpoints and reports. Default: MLFLOW_ARTIFACTS_DESTINATION, or a folder beside the "
+    "database.",
 )
-@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes that answer.")
+@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Number of server processes.")
 def services(
     *, host: str, port: int, allowed_hosts: tuple[str, ...], database: str, artifacts: str, workers: int
 ) -> None:
-    """Keep the runs of several machines, until Ctrl-C: they send metrics and artifacts here and need nothing shared."""
+    """Start an MLflow server for several machines. Stop it with Ctrl-C.
+
+    Other machines send their metrics and artifacts to it over HTTP. They need no shared folder. Set
+    MLFLOW_TRACKING_URI=http://HOST:5000 on each.
+    """
     from side4video.core.network import is_localhost, names_here
     from side4video.core.paths import home
     from side4video.tracking.mlflow.connection import is_server

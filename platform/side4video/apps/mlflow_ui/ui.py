@@ -9,6 +9,7 @@ import click
 
 from side4video.core.errors import InputError
 from side4video.tasks.metrics import MAIN_METRICS
+from side4video.terminal.options import example, store_uri
 
 if TYPE_CHECKING:
     from side4video.tracking.mlflow.server import TrackingServer
@@ -18,15 +19,15 @@ ORDER_BY = MAIN_METRICS[0]
 """Metric of the comparison of arms; also the sort order if the store cannot save a view."""
 
 
-@click.command()
+@click.command(epilog=example("ui --open", "ui --sweep quickstart-sweep"))
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port to listen on.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--uri", default="", help="The store; by default MLFLOW_TRACKING_URI, or else the local one.")
-@click.option("--experiment", default="side4video", show_default=True, help="The experiment to open.")
-@click.option("--sweep", default="", help="Open the arms of this sweep (its name, or its run's id) side by side.")
+@store_uri
+@click.option("--experiment", default="side4video", show_default=True, help="MLflow experiment to open.")
+@click.option("--sweep", default="", help="Compare the arms of this sweep: its name, or the id of its run.")
 @click.option("--open/--no-open", "open_browser", default=False, help="Open the page in a browser.")
 def ui(*, port: int, host: str, uri: str, experiment: str, sweep: str, open_browser: bool) -> None:
-    """Show the tracked runs in a browser, until Ctrl-C."""
+    """Show the recorded runs in a browser. Stop it with Ctrl-C."""
     from side4video.tracking.mlflow.connection import is_server
     from side4video.tracking.mlflow.links import experiment_link
     from side4video.tracking.mlflow.server import TrackingServer

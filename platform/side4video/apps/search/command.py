@@ -13,7 +13,7 @@ from rich.text import Text
 from side4video.core.errors import InputError
 from side4video.inference.video_folder import VideoFile, list_videos
 from side4video.runs.stored_run import FinishedRun, fetch_weights, find_finished
-from side4video.terminal.options import as_json, page_path, stored_weights
+from side4video.terminal.options import as_json, example, page_path, store_uri, stored_weights
 from side4video.terminal.progress import ProgressView
 
 if TYPE_CHECKING:
@@ -25,21 +25,27 @@ MAX_BROKEN = 20
 """Broken videos that are named; the others are counted."""
 
 
-@click.command()
+@click.command(
+    short_help="Rank the videos of a folder by their similarity to a text.",
+    epilog=example("search quickstart-retrieval 'a red disc moves to the right' videos"),
+)
 @click.argument("run")
 @click.argument("text")
 @click.argument("folder", type=click.Path())
-@click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, help="How many videos, at most.")
+@click.option(
+    "--top", type=click.IntRange(min=1), default=10, show_default=True, help="Largest number of videos to print."
+)
 @as_json
-@click.option("--html", type=click.Path(), default=None, help="Also write a page with frames of them into this file.")
+@click.option(
+    "--html", type=click.Path(), default=None, help="Also write a page with frames of the videos to this file."
+)
 @click.option(
     "--index",
     type=click.Path(),
     default=None,
-    help="Where to keep what is known of the videos: a folder, or a file *.safetensors.  "
-    "[default: $SIDE4VIDEO_HOME/search]",
+    help="Cache of video features: a folder, or a file NAME.safetensors.  [default: $SIDE4VIDEO_HOME/search]",
 )
-@click.option("--uri", default="", help="The store the run is in; by default MLFLOW_TRACKING_URI, or the local one.")
+@store_uri
 @stored_weights
 def search(
     run: str,
@@ -52,10 +58,10 @@ def search(
     uri: str,
     weights: str,
 ) -> None:
-    """Rank the videos of FOLDER, and of all folders in it, by their similarity with TEXT.
+    """Rank the videos of FOLDER and its subfolders by their similarity to TEXT.
 
-    RUN is a finished retrieval run: its id, the beginning of it, or its name. What the run keeps of each video is kept
-    on disk, so only new and changed files are decoded the next time.
+    RUN is a finished retrieval run: its id, the start of its id, or its name. The features of each video are cached in
+    --index, so the next search decodes only new and changed files.
     """
     _check_text(text)
     place = Path(folder)

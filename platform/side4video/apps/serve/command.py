@@ -9,39 +9,55 @@ import click
 
 from side4video.core.temporary import temporary_folder
 from side4video.core.units import MIB
+from side4video.terminal.options import example, store_uri
 
 if TYPE_CHECKING:
     from side4video.apps.serve.protocol import Predictor
 
 
-@click.command()
+@click.command(
+    short_help="Serve a trained model over HTTP.",
+    epilog=example("serve quickstart --port 8000"),
+)
 @click.argument("model")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
-@click.option("--replicas", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that compute.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all networks.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Port to listen on; 0 picks a free port.",
+)
+@click.option("--replicas", type=click.IntRange(1, 64), default=1, show_default=True, help="Number of model processes.")
 @click.option(
     "--batch",
     type=click.IntRange(1, 256),
     default=8,
     show_default=True,
-    help="Maximum number of videos in one forward.",
+    help="Largest number of videos in one forward pass.",
 )
-@click.option("--queue", type=click.IntRange(1, 10_000), default=32, show_default=True, help="Requests that may wait.")
 @click.option(
-    "--max-upload-mib", type=click.IntRange(1, 1 << 20), default=256, show_default=True, help="Limit of a request."
+    "--queue", type=click.IntRange(1, 10_000), default=32, show_default=True, help="Largest number of waiting requests."
+)
+@click.option(
+    "--max-upload-mib", type=click.IntRange(1, 1 << 20), default=256, show_default=True, help="Largest upload, in MiB."
 )
 @click.option(
     "--video-seconds",
     type=click.FloatRange(1, 3600),
     default=60,
     show_default=True,
-    help="Limit of the time to read a video.",
+    help="Longest time to decode one video, in seconds.",
 )
 @click.option(
-    "--top", type=click.IntRange(1, 1000), default=5, show_default=True, help="Number of answers if top_k is not given."
+    "--top",
+    type=click.IntRange(1, 1000),
+    default=5,
+    show_default=True,
+    help="Number of answers if the request gives no top_k.",
 )
-@click.option("--uri", default="", help="MLflow store of the run. Default: MLFLOW_TRACKING_URI, or the local store.")
-@click.option("--device", default="", help="`cpu` or `cuda`. Default: all GPUs, or the CPU if there is none.")
+@store_uri
+@click.option("--device", default="", help="cpu or cuda. Default: all GPUs, or the CPU if there is none.")
 def serve(
     *,
     model: str,
@@ -56,11 +72,11 @@ def serve(
     uri: str,
     device: str,
 ) -> None:
-    """Serve a model over HTTP until Ctrl-C: a page to upload videos, and JSON for programs.
+    """Serve MODEL over HTTP: a page to upload videos, and JSON for programs. Stop it with Ctrl-C.
 
-    MODEL is a run (its id, the beginning of it, or its name), or the folder that `side4video export` wrote. A run of
-    recognition takes `POST /predict`: a video as the body, or as a form's field `video`. A retrieval run takes `POST
-    /search`: a form with the field `text` and files `video`.
+    MODEL is a run (its id, the start of its id, or its name), or a folder that `side4video export` wrote. A classifier
+    answers `POST /predict`, with the video as the body or as the form field `video`. A retrieval model answers
+    `POST /search`, a form with the field `text` and files `video`.
     """
     from side4video.apps.serve.server import Serving, check_extra, run_server
     from side4video.core.network import is_localhost

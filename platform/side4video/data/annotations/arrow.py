@@ -64,10 +64,7 @@ def features_of(folder: Path) -> dict[str, Any]:
 def read_rows(folder: Path, *, video: str, columns: tuple[str, ...]) -> tuple[ArrowRow, ...]:
     """All rows of a split.
 
-    Args:
-        folder: Of the split.
-        video: The column of the videos.
-        columns: Others that are wanted.
+    `video` is the column of the videos, `columns` are the others that are wanted.
 
     Raises:
         InputError: A file is missing or broken, or a column is.

@@ -131,8 +131,7 @@ def read_ids(path: Path) -> dict[str, str]:
 def index_by_id(listed: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Map each id to where it is listed.
 
-    Args:
-        listed: Ids, each with its file and line or entry.
+    Each id comes with its file and line or entry.
 
     Raises:
         InputError: An id stands twice.
@@ -166,10 +165,8 @@ def listed_videos(
 ) -> list[ListedVideo]:
     """Listed videos whose file name is their id and an extension.
 
-    Args:
-        ids: Where each is listed, in order.
-        captions: By id; may hold more than the listed, and may lack some of them.
-        extension: What follows the id in the file's name.
+    `captions` are by id; it may hold more than the listed, and may lack some of them. `extension` follows the id in the
+    file's name.
     """
     return [
         ListedVideo(f"{identifier}{extension}", origin, tuple(captions.get(identifier, ())))

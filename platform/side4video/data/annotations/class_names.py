@@ -53,8 +53,7 @@ def read_class_names(path: Path, field: str = "data.dataset.class_names.path") -
 def infer_classes(labels: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     """The classes that a list of labels implies: sorted names, or 0 to the largest whole number.
 
-    Args:
-        labels: Each with its file and line.
+    Each label comes with its file and line.
 
     Raises:
         InputError: All are whole numbers, and one is out of range.

@@ -41,10 +41,7 @@ def read_json_lines(path: Path) -> list[tuple[int, Any]]:
 def read_json_rows(path: Path, *, columns: Mapping[str, str], form: TableSchema) -> list[Row]:
     """One object a line as the rows of a table; null and an absent field are an absent cell, other fields are ignored.
 
-    Args:
-        path: A UTF-8 file.
-        columns: The objects' name for each column of the form.
-        form: Which columns there are.
+    `columns` has the objects' name for each column of the form.
 
     Raises:
         InputError: The file is missing, empty or not UTF-8, or a line is no such object; the line is named.

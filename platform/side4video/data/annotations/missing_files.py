@@ -40,11 +40,7 @@ class KeepSpec(Spec):
 def drop_missing(clips: Sequence[Clip], policy: MissingFiles | KeepSpec, *, where: str, root: str) -> list[Clip]:
     """The clips whose file, or folder of frames, exists. The policy says what happens to others.
 
-    Args:
-        clips: All that are listed.
-        policy: What happens to the others.
-        where: What lists them, for the warning.
-        root: The folder that they should be in.
+    `where` is what lists them, for the warning; `root` is the folder that they should be in.
 
     Raises:
         InputError: One is not there and may not be missing.

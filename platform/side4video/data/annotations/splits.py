@@ -51,11 +51,7 @@ def mark_test_clips(
 ) -> list[bool]:
     """Say for each clip whether it is a test clip.
 
-    Args:
-        spec: How the list is divided.
-        rows: The row of each clip.
-        clips: The clips.
-        columns: The list's name for each column, for messages.
+    `rows` has the row of each clip, `columns` the list's name for each column, for messages.
 
     Raises:
         InputError: The list has no column to divide it by, or a cell that is neither `train` nor `test`.
@@ -97,15 +93,10 @@ def _is_test(row: Row, column: str) -> bool:
 def split_by_group(clips: Sequence[Clip], groups: Sequence[str], *, test_fraction: float, seed: int) -> list[bool]:
     """Say for each clip whether it is a test clip.
 
-    Groups are visited in an order drawn from the seed; one goes to the test side if that brings the test side's
-    class counts nearer to `test_fraction` of each class. So classes stay balanced as far as the groups allow, and
-    adding a clip to one group moves few others.
-
-    Args:
-        clips: The clips.
-        groups: The group of each clip.
-        test_fraction: Share wanted for test, 0 to 1.
-        seed: Any whole number.
+    Groups are visited in an order drawn from the seed; one goes to the test side if that brings the test side's class
+    counts nearer to `test_fraction` of each class. So classes stay balanced as far as the groups allow, and adding a
+    clip to one group moves few others. `groups` has the group of each clip; `test_fraction` is the share wanted for
+    test, 0 to 1.
     """
     members: dict[str, list[int]] = defaultdict(list)
     for position, group in enumerate(groups):

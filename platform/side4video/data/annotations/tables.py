@@ -73,11 +73,8 @@ def read_rows(
 ) -> list[Row]:
     """All rows of a table.
 
-    Args:
-        path: A UTF-8 file.
-        delimiter: `auto` looks at the first line: a tab, else a comma, else spaces.
-        columns: The header's name for each column of the form, where it differs.
-        form: Which columns there are.
+    The delimiter `auto` looks at the first line: a tab, else a comma, else spaces. `columns` has the header's name for
+    each column of the form, where it differs.
 
     Raises:
         InputError: The file is missing, empty or not UTF-8, or its lines do not make a table of the form.
@@ -190,11 +187,7 @@ def _split_lines(path: Path, text: str, delimiter: Delimiter) -> list[tuple[int,
 def name_columns(origin: str, cells: Sequence[str], names: Sequence[str], form: TableSchema) -> list[str]:
     """The standard names for the columns of a header. An unknown column gets a name that cannot clash.
 
-    Args:
-        origin: File and line of the header.
-        cells: The header.
-        names: The header's name for each column of the form.
-        form: Which columns there are.
+    `names` has the header's name for each column of the form; `origin` is file and line of the header.
 
     Raises:
         InputError: A column is missing, stands twice, or is one of ours misspelt.

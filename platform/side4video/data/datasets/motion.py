@@ -137,10 +137,8 @@ class MotionSpec(DatasetSpec):
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Render the data set if it does not exist.
 
-        If several processes call this at once, one renders it and the others wait.
-
-        Args:
-            progress: Called with clips done and clips in all.
+        If several processes call this at once, one renders it and the others wait. `progress` is called with clips done
+        and clips in all.
         """
         folder = self.folder()
         if self.is_made():

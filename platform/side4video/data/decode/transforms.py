@@ -66,13 +66,8 @@ def augment_clip(
 ) -> tuple[np.ndarray, bool]:
     """One augmented copy of a clip.
 
-    In the paper's order: RandAugment, resize, random resized crop, flip, grey.
-
-    Args:
-        frames_THWC: uint8 frames.
-        spec: What may be done.
-        size: Side of the result in pixels.
-        rng: The draw's own generator.
+    In the paper's order: RandAugment, resize, random resized crop, flip, grey. `spec` says what may be done; `size` is
+    the side of the result in pixels.
 
     Returns:
         uint8 `[T, size, size, C]`, and whether it was flipped.

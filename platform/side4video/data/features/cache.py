@@ -59,13 +59,8 @@ def plan_stores(
 ) -> tuple[FeatureStore, FeatureStore]:
     """The stores of training and test.
 
-    Args:
-        spec: The cache.
-        data: The data section.
-        clips: How many train (those of `train_fraction`) and test clips there are.
-        layouts: What is kept of the tower, by entry.
-        root: The folder of all caches.
-        identities: By split, what the numbers depend on.
+    `clips` are the numbers of training clips (those of `train_fraction`) and test clips; `layouts` says what is kept of
+    the tower, by entry; `root` is the folder of all caches; `identities` has what the numbers depend on, by split.
     """
     whole = {**data_layouts(data), **layouts}
     return (
@@ -107,13 +102,8 @@ class FeatureCache:
     ) -> None:
         """Nothing is read or written yet.
 
-        Args:
-            spec: The cache.
-            data: The data section.
-            clips: The data set.
-            tower: What the tower's numbers depend on, as JSON values.
-            layouts: What is kept of the tower, by entry.
-            is_pinned: See `StoredReader`.
+        `tower` is what the tower's numbers depend on, as JSON values; `layouts` says what is kept of the tower, by
+        entry. For `is_pinned` see `StoredReader`.
 
         Raises:
             InputError: The folder's name is wrong.

@@ -55,11 +55,8 @@ class RowsWriter:
     def __init__(self, path: Path, layout: Layout, *, rows: int, about: Mapping[str, Any]) -> None:
         """Begin the file under another name.
 
-        Args:
-            path: Where it is to stand; its folder is made.
-            layout: What a row is.
-            rows: How many there will be.
-            about: JSON values for the header, to be found in `RowsFile.about`.
+        The folder of `path` is made; `layout` is what a row is. `about` are JSON values for the header, to be found in
+        `RowsFile.about`.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self._partial = path, path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")

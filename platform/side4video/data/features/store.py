@@ -49,11 +49,7 @@ def data_layouts(data: DataSpec) -> dict[str, Layout]:
 def data_identity(data: DataSpec, split: Split, *, fingerprint: str, mirrored: Mapping[int, int]) -> dict[str, Any]:
     """The settings that frames and labels of a split depend on, as JSON values, apart from the view.
 
-    Args:
-        data: The data section.
-        split: Which clips.
-        fingerprint: Of the data set.
-        mirrored: Labels of flipped training clips.
+    `fingerprint` is that of the data set; `mirrored` has the labels of flipped training clips.
     """
     left_out = {"dataset", "loader", "recipe", "broken_clips", "augmentation"}
     left_out |= {"views"} if split == "train" else {"seed", "train_fraction", "repeated_sampling"}

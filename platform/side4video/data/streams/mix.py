@@ -60,11 +60,8 @@ class Box(NamedTuple):
 def mix_clips(batch: ClipBatch, spec: Mixing, clips: Sequence[ClipOfEpoch], *, seed: int) -> ClipBatch:
     """The batch with its frames mixed, in place, and the other label of each row beside its own.
 
-    Args:
-        batch: Rows of the clips, each as often as the next, copies side by side.
-        spec: How they are mixed.
-        clips: Which clips the rows are of, in their order.
-        seed: Of the data path.
+    A batch has the rows of its clips, each as often as the next, copies side by side; `clips` are in the order of the
+    rows.
 
     Raises:
         ValueError: If a clip is left without a partner.

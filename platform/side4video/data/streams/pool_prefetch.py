@@ -26,10 +26,8 @@ class PoolPrefetcher:
     def __init__(self, reader: EvaluationReader, pool: WorkerPool, *, limit_seconds: float) -> None:
         """Nothing is read yet.
 
-        Args:
-            reader: Reads a clip's views; sent with every clip, so it should know few clips.
-            pool: The processes.
-            limit_seconds: For all the views of one clip.
+        The reader is sent with every clip, so it should know few clips; `limit_seconds` is for all the views of one
+        clip.
         """
         self._reader, self._pool, self._limit_seconds = reader, pool, limit_seconds
 

@@ -167,9 +167,7 @@ class ThreadPrefetcher:
     def __init__(self, produce: BatchProducer, spec: LoaderSpec) -> None:
         """Prepare it; nothing is read yet.
 
-        Args:
-            produce: Gives the batches of keys in order; runs in the thread, and what it raises is the consumer's.
-            spec: How many batches wait, and how long one may take.
+        `produce` gives the batches of keys in order; it runs in the thread, and what it raises is the consumer's.
         """
         self._produce = produce
         self._depth, self._timeout_seconds = spec.prefetch, spec.timeout_seconds

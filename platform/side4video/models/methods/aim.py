@@ -12,7 +12,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import FeatureRequest
-from side4video.models.method import MethodSpec, recipe
+from side4video.models.method import MethodSpec, check_reduction, recipe
 
 if TYPE_CHECKING:
     from side4video.models.networks.aim import AIM
@@ -74,13 +74,7 @@ class AIMSpec(MethodSpec):
                 allowed="CLIP's towers: backbone.model ViT-..., or backbone.kind vit",
                 fix="take one of them, or another method (st-adapter works with every tower)",
             )
-        if tower.width % self.reduction:
-            raise wrong(
-                "method.reduction",
-                f"the tower's width {tower.width} is not divisible by {self.reduction}",
-                allowed=f"divisors of {tower.width}",
-                fix="set it to 4",
-            )
+        check_reduction(self.reduction, tower, default=4)
         return FeatureRequest()
 
     def build(self, tower: "FrozenTower", *, frames: int) -> "AIM":

@@ -13,7 +13,7 @@ from pydantic import Field, PositiveInt
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import FeatureRequest
-from side4video.models.method import MethodSpec
+from side4video.models.method import MethodSpec, check_layers
 
 if TYPE_CHECKING:
     from side4video.models.networks.evl import EVL
@@ -61,13 +61,7 @@ class EVLSpec(MethodSpec):
         Raises:
             PydanticCustomError: The tower has fewer.
         """
-        if self.layers > tower.depth:
-            raise wrong(
-                "method.layers",
-                f"layers {self.layers} is more than the backbone's {tower.depth} blocks",
-                allowed=f"1 to {tower.depth}",
-                fix=f"set layers to {tower.depth} or take a deeper backbone",
-            )
+        check_layers(self.layers, tower)
         return tuple(range(tower.depth - self.layers, tower.depth))
 
     def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002

@@ -17,7 +17,7 @@ from pydantic import PositiveInt
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import EMBEDDING, FeatureRequest
-from side4video.models.method import MethodSpec
+from side4video.models.method import MethodSpec, check_layers, check_reduction
 
 if TYPE_CHECKING:
     from side4video.models.networks.lst import LadderSideTuning
@@ -48,13 +48,7 @@ class LSTSpec(MethodSpec):
             PydanticCustomError: There are more rungs than blocks.
         """
         layers = tower.depth if self.layers == "all" else self.layers
-        if layers > tower.depth:
-            raise wrong(
-                "method.layers",
-                f"layers {layers} is more than the backbone's {tower.depth} blocks",
-                allowed=f"1 to {tower.depth}, or all",
-                fix="set it to all",
-            )
+        check_layers(layers, tower, allowed=f"1 to {tower.depth}, or all", fix="set it to all")
         return tuple((layer + 1) * tower.depth // layers - 1 for layer in range(layers))
 
     def dim(self, tower: TowerShape) -> int:
@@ -67,13 +61,7 @@ class LSTSpec(MethodSpec):
         Raises:
             PydanticCustomError: The tower has fewer blocks, or its width is not divisible.
         """
-        if tower.width % self.reduction:
-            raise wrong(
-                "method.reduction",
-                f"the tower's width {tower.width} is not divisible by {self.reduction}",
-                allowed=f"divisors of {tower.width}",
-                fix="set it to 8",
-            )
+        check_reduction(self.reduction, tower, default=8)
         if self.dim(tower) % self._heads(tower):
             raise wrong(
                 "method.heads",

@@ -13,7 +13,7 @@ from pydantic import NonNegativeInt, PositiveInt, model_validator
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import FeatureRequest
-from side4video.models.method import RETRIEVAL_RECIPE, MethodSpec, recipe
+from side4video.models.method import RETRIEVAL_RECIPE, MethodSpec, check_layers, recipe
 
 if TYPE_CHECKING:
     from side4video.models.networks.pair import Pair
@@ -162,13 +162,7 @@ class Side4VideoSpec(MethodSpec):
         Raises:
             PydanticCustomError: The tower has fewer blocks.
         """
-        if self.layers > tower.depth:
-            raise wrong(
-                "method.layers",
-                f"layers {self.layers} is more than the backbone's {tower.depth} blocks",
-                allowed=f"1 to {tower.depth}",
-                fix=f"set layers to {tower.depth} or take a deeper backbone",
-            )
+        check_layers(self.layers, tower)
         if not isinstance(self.fusion, str):
             if self.fusion[-1] >= tower.depth:
                 raise wrong(

@@ -13,7 +13,7 @@ from pydantic import Field, PositiveInt
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import FeatureRequest
-from side4video.models.method import MethodSpec, recipe
+from side4video.models.method import MethodSpec, check_layers, recipe
 
 if TYPE_CHECKING:
     from side4video.models.networks.pair import Pair
@@ -72,13 +72,7 @@ class STANSpec(MethodSpec):
                 allowed="CLIP's towers: backbone.model ViT-..., or backbone.kind vit",
                 fix="take one of them, or another method",
             )
-        if self.layers > tower.depth:
-            raise wrong(
-                "method.layers",
-                f"layers {self.layers} is more than the backbone's {tower.depth} blocks",
-                allowed=f"1 to {tower.depth}",
-                fix=f"set layers to {min(4, tower.depth)}",
-            )
+        check_layers(self.layers, tower, fix=f"set layers to {min(4, tower.depth)}")
         if frames > MAX_FRAMES:
             raise wrong(
                 "data.frames",

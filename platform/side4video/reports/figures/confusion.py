@@ -78,9 +78,7 @@ def confusion_of(predictions: Predictions) -> Confusion:
 def confusion_figure(confusion: Confusion, *, run: str) -> ReportFigure:
     """The figure: of few classes the matrix with shares in percent; of many the matrix, and the most confused pairs.
 
-    Args:
-        confusion: The counts.
-        run: What the run is called.
+    `run` is what the run is called.
     """
     videos, right = int(confusion.counts_CC.sum()), int(np.trace(confusion.counts_CC))
     pairs = confusion.pairs()

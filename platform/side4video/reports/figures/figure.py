@@ -4,26 +4,18 @@ Files are the same bytes each time. SVG and PDF need no font of the reader's; a 
 paper are then the page's own, in the light and in the dark.
 """
 
-import io
 import re
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from side4video.reports.figures.style import BLUE, DPI, FAINT, GRID, INK, MUTED, ORANGE, PAPER, SOFT
+from side4video.reports.figures.style import BLUE, FAINT, GRID, INK, MUTED, ORANGE, PAPER, SOFT, figure_bytes
 
 FORMATS = ("svg", "pdf", "png")
-_NO_METADATA: dict[str, dict[str, None]] = {
-    "svg": dict.fromkeys(("Date", "Creator", "Format", "Type")),
-    "pdf": dict.fromkeys(("CreationDate", "Creator", "Producer")),
-    "png": dict.fromkeys(("Software",)),
-}
-"""What matplotlib would write of itself and of the day."""
 _MAX_REM_PER_INCH, _MIN_REM_PER_INCH = 7.75, 4.75
 """Of a page's text size, for each inch: letters are neither larger than the page's nor too small to read on a phone,
 where a wide figure is moved sideways."""
@@ -63,13 +55,13 @@ def write_figure(folder: Path, report_figure: ReportFigure) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{report_figure.name}.{form}" for form in FORMATS]
     for form, file in zip(FORMATS, files, strict=True):
-        file.write_bytes(svg_of(report_figure).encode() if form == "svg" else _render(report_figure, form))
+        file.write_bytes(svg_of(report_figure).encode() if form == "svg" else figure_bytes(report_figure.figure, form))
     return files
 
 
 def svg_of(report_figure: ReportFigure) -> str:
     """The figure as SVG that names nothing outside itself: letters are paths, and there is no document type."""
-    text = _render(report_figure, "svg").decode()
+    text = figure_bytes(report_figure.figure, "svg", salt=report_figure.name).decode()
     return re.sub(r"<!DOCTYPE.*?>\n|<!--.*?-->\n?|^ +|<metadata>.*?</metadata>\n", "", text, flags=re.DOTALL | re.M)
 
 
@@ -91,11 +83,3 @@ def figure_html(report_figure: ReportFigure) -> Markup:
         "<h2>{}</h2>\n<figure class='{}'>\n<div class='wide' tabindex='0'>\n{}</div>\n"
         "<figcaption>{}</figcaption>\n</figure>\n"
     ).format(report_figure.heading, "" if report_figure.uses_page_colors else "paper", drawing, report_figure.caption)
-
-
-def _render(report_figure: ReportFigure, form: str) -> bytes:
-    """The figure's bytes: letters of an SVG as paths, fonts of a PDF as TrueType, which publishers ask for."""
-    stream = io.BytesIO()
-    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": report_figure.name, "pdf.fonttype": 42}):
-        report_figure.figure.savefig(stream, format=form, dpi=DPI, facecolor=PAPER, metadata=_NO_METADATA[form])
-    return stream.getvalue()

@@ -6,7 +6,7 @@ worker. E/14, which Table 2 does not have, is planned with 8.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from matplotlib.patches import Patch
 from side4video.core.errors import InputError
 from side4video.core.progress import SILENT, Progress
 from side4video.core.units import as_gib
-from side4video.planning.plan_cache import PlannedPeak, planned_peak
+from side4video.planning.plan_cache import planned_peak
 from side4video.reports.arms import MEASURED_MEMORY, Spread, spread
 from side4video.reports.figures.figure import ReportFigure
 from side4video.reports.figures.style import (
@@ -72,18 +72,10 @@ class MemoryRow:
     """What such a run's worker took in a step."""
 
 
-def memory_rows(
-    files: Sequence[Path],
-    store: RunStore | None,
-    *,
-    progress: Progress = SILENT,
-    plan: Callable[..., PlannedPeak] = planned_peak,
-    settings: Sequence[str] = SETTINGS,
-) -> list[MemoryRow]:
+def memory_rows(files: Sequence[Path], store: RunStore | None, *, progress: Progress = SILENT) -> list[MemoryRow]:
     """Table 2's methods, and what else was given, smaller backbones first.
 
-    `plan` computes the peak of an experiment on fake tensors: some seconds. `settings` override experiments whose batch
-    the paper gives. Without a store there are no measured values.
+    Planning an experiment takes some seconds. Without a store there are no measured values.
 
     Raises:
         InputError: A file is no experiment.
@@ -97,7 +89,7 @@ def memory_rows(
         spec = load_experiment(file)
         progress.report(f"planning {spec.name} ({number + 1} of {len(files)})")
         known = rows.get(spec.name) or _added(spec)
-        rows[spec.name] = _planned(known, file, plan=plan, settings=settings)
+        rows[spec.name] = _planned(known, file)
     found = [_measured(row, store) for row in rows.values()] if store else list(rows.values())
     sizes = {row.backbone: row.tower_parameters for row in found if row.tower_parameters}
     order = list(dict.fromkeys([*CLIPS, *(row.backbone for row in found)]))
@@ -131,12 +123,12 @@ def _added(spec: Experiment) -> MemoryRow:
     return MemoryRow(backbone, method, spec.name, 0, 0, math.nan, math.nan, spread(()))
 
 
-def _planned(row: MemoryRow, file: Path, *, plan: Callable[..., PlannedPeak], settings: Sequence[str]) -> MemoryRow:
+def _planned(row: MemoryRow, file: Path) -> MemoryRow:
     """The row with its plan: at the paper's batch where the paper has the backbone, else as the file has it."""
     clips = CLIPS.get(row.backbone)
-    changes = (*settings, f"optimization.batch_size={clips}") if clips else ()
+    changes = (*SETTINGS, f"optimization.batch_size={clips}") if clips else ()
     spec = load_experiment(file, changes)
-    planned = plan(spec, classes=CLASSES)
+    planned = planned_peak(spec, classes=CLASSES)
     peak = as_gib(planned.peak)
     return replace(row, clips=spec.clips_per_part, tower_parameters=planned.tower_parameters, planned_gib=peak)
 

@@ -2,13 +2,11 @@
 
 import csv
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from side4video.core.errors import InputError
-from side4video.tracking.run_store import RunStore, StoredRun
+from side4video.tracking.run_store import RunStore, StoredRun, artifact_text
 from side4video.tracking.tags import FINGERPRINT_TAG, STATE_TAG, WEIGHTS_TAG
 
 PREDICTIONS = "predictions.csv"
@@ -55,7 +53,7 @@ def read_predictions(store: RunStore, run: StoredRun) -> Predictions:
     if run.params.get("task.kind", "recognition") != "recognition":
         found = f"is of {run.params['task.kind']}, and its predictions are of no classes"
         raise InputError(where, found, allowed="a run of action recognition", fix="name another run")
-    text = _text(store, run.run_id, PREDICTIONS)
+    text = artifact_text(store, run.run_id, PREDICTIONS, default="")
     videos = parse_predictions(text)
     if not videos:
         state = run.tags.get(STATE_TAG, run.status.lower())
@@ -66,7 +64,7 @@ def read_predictions(store: RunStore, run: StoredRun) -> Predictions:
         )
         found = f"has no predictions ({state})" if not text else "has predictions of no video with a label"
         raise InputError(where, found, allowed="a run that was evaluated", fix=fix)
-    order = json.loads(_text(store, run.run_id, CLASS_ACCURACY) or "{}")
+    order = json.loads(artifact_text(store, run.run_id, CLASS_ACCURACY, default="{}"))
     return Predictions(videos, _classes(videos, list(order)))
 
 
@@ -103,12 +101,3 @@ def _classes(videos: Sequence[Prediction], order: Sequence[str]) -> tuple[str, .
     known = [name for name in order if name in labels]
     guessed = {video.guess for video in videos} - labels
     return (*known, *sorted(labels - set(known)), *sorted(guessed))
-
-
-def _text(store: RunStore, run_id: str, artifact: str) -> str:
-    """An artifact's text; empty where the run has none."""
-    with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
-        try:
-            return Path(store.download(run_id, artifact, folder)).read_text(encoding="utf-8")
-        except InputError:
-            return ""

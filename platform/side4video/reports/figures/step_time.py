@@ -6,10 +6,8 @@ that of all its students; what was one run's own is said beside it.
 
 import json
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -36,7 +34,7 @@ from side4video.reports.figures.style import (
     shorten,
     style_axes,
 )
-from side4video.tracking.run_store import RunStore, StoredRun
+from side4video.tracking.run_store import RunStore, StoredRun, artifact_text
 from side4video.tracking.tags import REUSED_TAG
 
 PHASES = {
@@ -164,12 +162,7 @@ def estimated_budget(plan: ExperimentPlan, *, clips: int, is_cached: bool) -> St
 
 def read_budget(store: RunStore, run: StoredRun, *, label: str = "") -> StepBudget:
     """The budget of a run in the store; of a result that was taken over, the plan of the run that measured it."""
-    with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
-        try:
-            file = store.download(run.tags.get(REUSED_TAG, run.run_id), "plan.json", folder)
-            plan = json.loads(Path(file).read_text(encoding="utf-8"))
-        except InputError:
-            plan = None
+    plan = json.loads(artifact_text(store, run.tags.get(REUSED_TAG, run.run_id), "plan.json", default="null"))
     return recorded_budget(label or f"{run.name} ({run.run_id[:8]})", run.metrics, plan)
 
 

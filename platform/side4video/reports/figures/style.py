@@ -3,6 +3,7 @@
 Matplotlib's objects without pyplot, so nothing global changes and no display is needed.
 """
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -92,22 +93,30 @@ def shorten_middle(text: str, length: int) -> str:
     return f"{text[: length - 1 - end].rstrip()}…{text[len(text) - end :].lstrip()}"
 
 
-_NO_DATE: dict[str, dict[str, Any]] = {
-    "png": {"Software": None},
-    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-    "svg": {"Date": None, "Creator": None},
+_NO_METADATA: dict[str, dict[str, None]] = {
+    "png": dict.fromkeys(("Software",)),
+    "pdf": dict.fromkeys(("CreationDate", "Creator", "Producer")),
+    "svg": dict.fromkeys(("Date", "Creator", "Format", "Type")),
 }
-FORMATS = tuple(_NO_DATE)
+"""What matplotlib would write of itself and of the day."""
+FORMATS = tuple(_NO_METADATA)
+
+
+def figure_bytes(figure: Figure, kind: str, *, salt: str = "side4video") -> bytes:
+    """A figure as a file, the same bytes each time; `salt` makes the ids in an SVG.
+
+    Letters of an SVG are paths, fonts of a PDF TrueType, which publishers ask for; pictures in it have the figure's own
+    resolution.
+    """
+    stream = io.BytesIO()
+    with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": salt, "pdf.fonttype": 42}):
+        figure.savefig(stream, format=kind, dpi=DPI, facecolor=PAPER, metadata=_NO_METADATA[kind])
+    return stream.getvalue()
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure in the format that the name ends in (`FORMATS`); returns its path.
-
-    Text of a PDF stays text; pictures in it have the figure's own resolution.
-    """
-    kind = path.suffix.removeprefix(".")
-    with mpl.rc_context({"svg.hashsalt": "side4video", "pdf.fonttype": 42}):
-        figure.savefig(path, dpi=DPI, format=kind, facecolor="white", metadata=_NO_DATE[kind])
+    """Write a figure in the format that the name ends in (`FORMATS`); returns its path."""
+    path.write_bytes(figure_bytes(figure, path.suffix.removeprefix(".")))
     return path
 
 

@@ -38,13 +38,8 @@ def sweep_figures(record: SweepLogger, rows: Sequence[ArmResult], *, metric: str
     """What a sweep's runs hold beside its table, for its page; what was not recorded has no figure.
 
     Learning curves of the arms, and accuracy against the share of the training data where that varies; of the best arm
-    what each class gains over the reference, what it confuses, and where the time of its step goes.
-
-    Args:
-        record: The sweep in the store.
-        rows: What its arms measured.
-        metric: What they are compared by.
-        mode: Whether a higher or a lower value of it is better.
+    what each class gains over the reference, what it confuses, and where the time of its step goes. `rows` are what its
+    arms measured, compared by `metric`.
     """
     runs = {run.run_id: run for run in record.children().values()}
     arms = distinct_arms(rows)

@@ -1,5 +1,8 @@
 """Tables 2, 4 and 5: action recognition."""
 
+from dataclasses import replace
+from functools import partial
+
 from side4video.reports.paper.table import MEMORY, MULTIPLY_ADDS, PERCENT, PaperColumn, PaperRow, PaperTable
 
 _MEASURED = "memory/peak_gib"
@@ -32,6 +35,7 @@ def _table_2(tower: str, rows: tuple[tuple[str, float, float, float, float, str]
 TABLE_2 = PaperTable(
     name="table2",
     title="Table 2: memory and accuracy of efficient fine-tuning on Something-Something V2",
+    short_title="Table 2: efficient fine-tuning on Something-Something V2",
     columns=(
         PaperColumn("gflops", "GFLOPs", "G", ("plan/multiply_adds_all_views",), 1e-9, decimals=0),
         PaperColumn("trained", "trained", "M", ("model/trainable_parameters",), 1e-6, decimals=0),
@@ -79,25 +83,29 @@ def _other(
     return PaperRow(method, {"tflops": tflops, **figures}, group, details)
 
 
-def _ours_4(tower: str, frames: int, tflops: float, *tops: float) -> PaperRow:
+def _ours(
+    keys: tuple[str, ...], clips: int, named: dict[str, str], tower: str, frames: int, tflops: float, *tops: float
+) -> PaperRow:
+    """Our row; `named` has the beginning of the experiment's name, by data set."""
     return PaperRow(
         method="Side4Video",
-        figures={"tflops": tflops, **dict(zip(_TOPS_4, tops, strict=True))},
+        figures={"tflops": tflops, **dict(zip(keys, tops, strict=True))},
         group=_FROZEN,
-        details=(f"ViT-{tower}", _DATA[tower], f"{frames} x 3 x 2"),
-        experiments={name: f"{name}-{_TOWERS[tower]}-{frames}f" for name in ("ssv1", "ssv2")},
+        details=(f"ViT-{tower}", _DATA[tower], f"{frames} x 3 x {clips}"),
+        experiments={dataset: f"{name}-{_TOWERS[tower]}-{frames}f" for dataset, name in named.items()},
     )
 
 
+_ours_4 = partial(_ours, _TOPS_4, 2, {"ssv1": "ssv1", "ssv2": "ssv2"})
+_ours_5 = partial(_ours, _TOPS_5, 4, {"": "k400"})
 _L14 = "ViT-L/14"
+_E14 = "The paper's figure for E/14 is lower than what its definition counts (9.45 T)."
 TABLE_4 = PaperTable(
     name="table4",
     title="Table 4: Something-Something V1 and V2",
     details=("backbone", "pre-training", "frames x crops x clips"),
     columns=(
-        PaperColumn(
-            "tflops", "TFLOPs a view", "T", ("plan/multiply_adds_per_view",), 1e-12, decimals=2, dataset="ssv2"
-        ),
+        replace(_TERAFLOPS, dataset="ssv2"),
         _top(1, "ssv1", "V1"),
         _top(5, "ssv1", "V1"),
         _top(1, "ssv2", "V2"),
@@ -120,18 +128,8 @@ TABLE_4 = PaperTable(
         _ours_4("E/14", 8, 7.98, 65.3, 88.5, 74.3, 94.0),
         _ours_4("E/14", 16, 15.96, 67.3, 88.8, 75.2, 94.0),
     ),
-    conventions=(MULTIPLY_ADDS, "The paper's figure for E/14 is lower than what its definition counts (9.45 T)."),
+    conventions=(MULTIPLY_ADDS, _E14),
 )
-
-
-def _ours_5(tower: str, frames: int, tflops: float, *tops: float) -> PaperRow:
-    return PaperRow(
-        method="Side4Video",
-        figures={"tflops": tflops, **dict(zip(_TOPS_5, tops, strict=True))},
-        group=_FROZEN,
-        details=(f"ViT-{tower}", _DATA[tower], f"{frames} x 3 x 4"),
-        experiments={"": f"k400-{_TOWERS[tower]}-{frames}f"},
-    )
 
 
 TABLE_5 = PaperTable(
@@ -156,9 +154,5 @@ TABLE_5 = PaperTable(
         _ours_5("E/14", 8, 7.98, 88.3, 98.0),
         _ours_5("E/14", 16, 15.96, 88.6, 98.2),
     ),
-    conventions=(
-        MULTIPLY_ADDS,
-        "† uses the text encoder of CLIP.",
-        "The paper's figure for E/14 is lower than what its definition counts (9.45 T).",
-    ),
+    conventions=(MULTIPLY_ADDS, "† uses the text encoder of CLIP.", _E14),
 )

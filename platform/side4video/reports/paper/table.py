@@ -49,6 +49,8 @@ class PaperTable:
     """Headings of the text columns."""
     conventions: tuple[str, ...] = ()
     """Notes on how its values are measured."""
+    short_title: str = ""
+    """For lists of tables; empty: the title."""
 
 
 PERCENT = 100.0

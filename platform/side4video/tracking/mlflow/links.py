@@ -10,27 +10,13 @@ from urllib.parse import quote
 from side4video.tracking.mlflow import compat
 
 
-def experiment_link(
-    base: str,
-    experiment_id: str,
-    order_by: str = "",
-    *,
-    filter: str = "",  # noqa: A002
-    chart: bool = False,
-    view: str = "",
-) -> str:
-    """The runs of an experiment, the best first.
+def experiment_link(base: str, experiment_id: str, order_by: str = "", *, chart: bool = False, view: str = "") -> str:
+    """The runs of an experiment on the server at `base`, such as `http://127.0.0.1:5000`.
 
-    Args:
-        base: The server's address, such as `http://127.0.0.1:5000`.
-        experiment_id: The experiment.
-        order_by: A metric; the highest value comes first. Empty: the newest run comes first.
-        filter: An MLflow filter. If only child runs match, they are shown without their parents.
-        chart: Whether to show charts instead of the table.
-        view: The name of a saved view (`saved_views`). It has its own filter and order.
+    The highest value of the metric `order_by` comes first; without it, the newest run. `chart` shows charts instead of
+    the table. `view` names a saved view (`saved_views`), which has its own filter and order.
     """
     parts = {
-        compat.FILTER: filter,
         compat.ORDER_BY: f"metrics.`{order_by}`" if order_by else "",
         compat.ASCENDING: "false" if order_by else "",
         compat.COMPARE_MODE: compat.CHARTS if chart else "",
@@ -48,11 +34,7 @@ def run_link(base: str, experiment_id: str, run_id: str) -> str:
 def compare_link(base: str, run_ids: Sequence[str], experiment_id: str, metrics: Sequence[str] = ()) -> str:
     """Several runs side by side, with parallel coordinates.
 
-    Args:
-        base: The server's address.
-        run_ids: The runs.
-        experiment_id: Their experiment.
-        metrics: The metrics with an axis.
+    `metrics` are those with an axis.
     """
     lists = {"runs": run_ids, "experiments": [experiment_id], "metrics": metrics, compat.SELECTED_METRICS: metrics}
     texts = {name: json.dumps(list(values), separators=(",", ":")) for name, values in lists.items() if values}

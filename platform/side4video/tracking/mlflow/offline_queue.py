@@ -72,10 +72,8 @@ class OfflineQueue:
     def deliver(self, apply: Callable[[Record], None]) -> int:
         """Apply the records in order until none is left or there is an outage; returns the number of those left.
 
-        Records that the store refuses are moved to `<run id>.rejected.jsonl`, so that they do not block others.
-
-        Args:
-            apply: Applies one record; raises `ServerUnavailableError` or `TrackingError`.
+        Records that the store refuses are moved to `<run id>.rejected.jsonl`, so that they do not block others. `apply`
+        applies one record; it raises `ServerUnavailableError` or `TrackingError`.
         """
         with self._lock():
             left = self.records()

@@ -111,11 +111,6 @@ def requirements() -> list[str]:
 def register_model(uri: str, run: StoredRun, model: LoggedModel) -> RegisteredVersion:
     """Log a model of a run, and register it as the newest version of its name.
 
-    Args:
-        uri: The store's address.
-        run: The run.
-        model: The model.
-
     Raises:
         TrackingError: The store refuses it, or is away.
     """

@@ -48,11 +48,7 @@ def varying(parameters: Sequence[dict[str, str]]) -> list[str]:
 def sweep_view(filter: str, *, parameters: Sequence[str], metrics: Sequence[str], uuid: str) -> dict[str, Any]:  # noqa: A002
     """The view of a sweep's arms: parallel coordinates, and a table of the same columns.
 
-    Args:
-        filter: A filter for the arms.
-        parameters: The swept parameters.
-        metrics: Metrics; the last one colours the lines and orders the runs, the highest first.
-        uuid: Identifies the charts of this view.
+    The last metric colours the lines and orders the runs, the highest first; `uuid` identifies the charts of this view.
     """
     section = f"{uuid}-section"
     columns = [*(f"params.`{name}`" for name in parameters), *(f"metrics.`{name}`" for name in metrics)]

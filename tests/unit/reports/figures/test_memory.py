@@ -10,6 +10,7 @@ from side4video.core.errors import InputError
 from side4video.planning.plan import plan_experiment
 from side4video.planning.plan_cache import PlannedPeak
 from side4video.reports.arms import spread
+from side4video.reports.figures import memory
 from side4video.reports.figures.memory import MemoryRow, files_of_table_2, memory_figure, memory_rows
 from side4video.reports.paper import TABLES
 from side4video.spec.load import parse_experiment
@@ -40,13 +41,15 @@ class Phases:
 
 
 @pytest.fixture
-def planner():
-    return Planner()
+def planner(monkeypatch):
+    planner = Planner()
+    monkeypatch.setattr(memory, "planned_peak", planner)
+    return planner
 
 
 def test_every_row_of_table_2_has_a_file_and_the_largest_tower_is_beside_them(planner):
     files = files_of_table_2(EXPERIMENTS)
-    rows = memory_rows(files, None, plan=planner)
+    rows = memory_rows(files, None)
     names = [name for row in TABLES["table2"].rows for name in row.experiments.values()]
     assert sorted(planner.seen) == sorted([*names, "ssv2-vite14"])
     assert len(rows) == 13
@@ -60,7 +63,7 @@ def test_every_row_of_table_2_has_a_file_and_the_largest_tower_is_beside_them(pl
 
 def test_plans_are_of_the_papers_batch_on_one_worker(planner):
     """Table 2's caption: 32 clips on B/16, 16 on L/14; the recipes say 8 workers, two copies, and other batches."""
-    rows = memory_rows(files_of_table_2(EXPERIMENTS), None, plan=planner)
+    rows = memory_rows(files_of_table_2(EXPERIMENTS), None)
     assert {(row.backbone, row.clips) for row in rows} == {("ViT-B/16", 32), ("ViT-L/14", 16), ("ViT-E/14", 8)}
     for spec, classes in planner.seen.values():
         assert (spec.cluster.workers, spec.optimization.accumulation, spec.data.repeated_sampling) == (1, 1, 1)
@@ -68,8 +71,9 @@ def test_plans_are_of_the_papers_batch_on_one_worker(planner):
     assert all(row.planned_gib == row.clips for row in rows)
 
 
-def test_a_twin_that_plans_the_recipes_batch_is_noticed(planner):
-    rows = memory_rows([EXPERIMENTS / "ssv2/vitb16.yaml"], None, plan=planner, settings=())
+def test_a_twin_that_plans_the_recipes_batch_is_noticed(planner, monkeypatch):
+    monkeypatch.setattr(memory, "SETTINGS", ())
+    rows = memory_rows([EXPERIMENTS / "ssv2/vitb16.yaml"], None)
     (row,) = (row for row in rows if row.experiment == "ssv2-vitb16")
     assert row.clips != 32
 
@@ -132,12 +136,9 @@ def test_what_was_measured_is_told_apart_from_what_was_planned():
     assert only.numbers[0]["planned_gib"] is None
 
 
-def test_smaller_backbones_stand_first():
+def test_smaller_backbones_stand_first(monkeypatch):
     sizes = {"ssv2-vitb16": 86, "ssv2-vitl14": 304, "ssv2-vite14": 4400}
     files = [EXPERIMENTS / f"ssv2/{name}.yaml" for name in ("vite14", "vitl14", "vitb16")]
-    rows = [
-        row
-        for row in memory_rows(files, None, plan=lambda spec, **_: PlannedPeak(2**30, sizes[spec.name]))
-        if math.isfinite(row.planned_gib)
-    ]
+    monkeypatch.setattr(memory, "planned_peak", lambda spec, **_: PlannedPeak(2**30, sizes[spec.name]))
+    rows = [row for row in memory_rows(files, None) if math.isfinite(row.planned_gib)]
     assert [row.backbone for row in rows] == ["ViT-B/16", "ViT-L/14", "ViT-E/14"]

@@ -7,11 +7,10 @@ def test_experiment_link_sorts_by_the_metric_best_first():
     )
 
 
-def test_experiment_link_with_filter_and_charts():
-    link = experiment_link("http://h:1", "6", "val/acc", filter='params.layers != "0"', chart=True)
+def test_experiment_link_with_charts():
+    link = experiment_link("http://h:1", "6", "val/acc", chart=True)
     assert link == (
-        "http://h:1/#/experiments/6/runs?searchFilter=params.layers%20%21%3D%20%220%22"
-        "&orderByKey=metrics.%60val%2Facc%60&orderByAsc=false&compareRunsMode=CHART&workflowType=machine_learning"
+        "http://h:1/#/experiments/6/runs?orderByKey=metrics.%60val%2Facc%60&orderByAsc=false&compareRunsMode=CHART&workflowType=machine_learning"
     )
 
 
