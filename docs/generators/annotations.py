@@ -58,7 +58,7 @@ def in_words(annotation: Any, metadata: Sequence[Any], link: Link) -> str:
     if isinstance(annotation, type) and issubclass(annotation, Spec):
         return link((annotation,))
     if annotation in (bool, NoneType, Any):
-        return {bool: "`true` or `false`", NoneType: "nothing", Any: "any value that the named field accepts"}[annotation]
+        return {bool: "`true` or `false`", NoneType: "nothing", Any: "any value of the named field"}[annotation]
     raise TypeError(f"no words for {annotation!r}")
 
 

@@ -1,7 +1,9 @@
 """Tables and sentences of measured and planned figures, made from benchmarks/results. No figure is typed in by hand."""
 
 import json
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,27 +50,32 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
+def bullets(*texts: str) -> str:
+    """A Markdown list, in lines of at most 120 characters."""
+    wrap = partial(textwrap.fill, width=120, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
+    return "\n".join(wrap(text) for text in texts)
+
+
 def claims() -> str:
     """What the README claims, each with its figure and the command behind it."""
     packs, memory = record("sweep-cpu"), record("memory-cpu")
     nine, light = packs["groups"]
     rows = {(row["table"], row["name"]): row for row in memory["rows"]}
     ours, plain = rows["2, ViT-B/16", "Side4Video 12 x 320"], rows["2, ViT-B/16", "plain reference 12 x 320"]
-    return "\n".join(
-        [
-            "- **One backbone pass for all arms of a sweep.** An *arm* is one variant of an experiment. The backbone runs "
-            "once per batch, and all arms train on its output. Each arm ends with the weights that it would have alone, "
-            f"bit by bit. Measured on {packs['threads']} CPU cores: {nine['distinct_arms']} arms of the paper's Table 9 "
-            f"trained {nine['measured']['speedup']:.1f} times as fast as one by one, and {light['distinct_arms']} small "
-            f"arms {light['measured']['speedup']:.1f} times as fast (`{packs['command'].split(' --')[0]}`).",
-            "- **Memory is known before a run.** `side4video plan` needs no GPU, no weights and no videos. For "
-            f"{len(differences(memory))} configurations, the planned bytes for backward differ by at most "
-            f"{max(differences(memory)):,} bytes from those counted in real, small steps on a CPU (`{memory['command']}`).",
-            "- **The paper's mathematics at a fraction of the paper's memory.** For the 12 x 320 side network on ViT-B/16 "
-            f"with {ours['clips']} clips, the paper reports {ours['paper_gb']:g} GB. The plan is "
-            f"{ours['planned_peak_gib']:.1f} GiB here, and {plain['planned_peak_gib']:.1f} GiB with library modules (the same command). "
-            "These are plans, not measurements on a GPU.",
-        ]
+    return bullets(
+        "**One backbone pass for all arms of a sweep.** An *arm* is one variant of an experiment. The backbone runs "
+        "once per batch, and all arms train on its output. Each arm ends with the weights that it would have alone, "
+        f"bit by bit. Measured on {packs['threads']} CPU cores: {nine['distinct_arms']} arms of the paper's Table 9 "
+        "trained "
+        f"{nine['measured']['speedup']:.1f} times as fast as one by one. {light['distinct_arms']} small arms trained "
+        f"{light['measured']['speedup']:.1f} times as fast (`{packs['command'].split(' --')[0]}`).",
+        "**Memory is known before a run.** `side4video plan` needs no GPU, no weights and no videos. Its count of the "
+        f"bytes kept for backward was compared with real, small steps of {len(differences(memory))} configurations on "
+        f"a CPU. The two differ by at most {max(differences(memory)):,} bytes (`{memory['command']}`).",
+        "**The paper's mathematics at a fraction of the paper's memory.** The paper reports "
+        f"{ours['paper_gb']:g} GB for the 12 x 320 side network on ViT-B/16 with {ours['clips']} clips. The plan is "
+        f"{ours['planned_peak_gib']:.1f} GiB here, and {plain['planned_peak_gib']:.1f} GiB with library modules (the "
+        "same command). These are plans, not measurements on a GPU.",
     )
 
 
@@ -102,7 +109,12 @@ def packs_table() -> str:
             against.append((f"its {group['rows']} rows one by one", "speedup_of_rows"))
         for words, key in against:
             cells.append(
-                [f"{group['name']}: {group['distinct_arms']} arms", words, f"{measured[key]:.2f}", f"{planned[key]:.2f}"]
+                [
+                    f"{group['name']}: {group['distinct_arms']} arms",
+                    words,
+                    f"{measured[key]:.2f}",
+                    f"{planned[key]:.2f}",
+                ]
             )
     return table(["pack", "compared with", "speed-up, measured", "speed-up, planned"], cells)
 
@@ -111,9 +123,7 @@ def packs_memory() -> str:
     """Memory of a pack beside its largest arm."""
     group = record("sweep-cpu")["groups"][0]
     planned, measured = group["planned_memory"], group["measured_memory"]["whole_step"]
-    cells = [
-        [f"{name}, planned", *_pack_cells(planned[name])] for name in ("32 clips, bf16", "1 clip, fp32")
-    ]
+    cells = [[f"{name}, planned", *_pack_cells(planned[name])] for name in ("32 clips, bf16", "1 clip, fp32")]
     cells.append(["1 clip, fp32, measured", *_pack_cells(measured)])
     heads = ["batch", "pack of nine arms", "largest arm alone", "ratio", "ratio without optimizer state"]
     return table(heads, cells)
@@ -130,20 +140,18 @@ def sweep_service() -> str:
     starts = overhead["start"]["of_services_s"]
     same = "the same" if asha["same_best"] else "another"
     ended = "was equal to" if kills["table_equals_the_undisturbed_one"] else "differed from"
-    return "\n".join(
-        [
-            f"- Ray and MLflow took {overhead['of_services_s']:.0f} s of a sweep of {overhead['wall_s'] / 60:.1f} minutes "
-            f"({100 * overhead['of_services_fraction']:.1f}%), {min(starts):.0f} to {max(starts):.0f} s of them before the "
-            f"first step. With planning and imports it is {100 * overhead['overhead_fraction']:.1f}% "
-            f"(`{overhead['command']}`).",
-            f"- ASHA on {asha['arms']} arms in one pack found {same} best arm as training all of them, with "
-            f"{100 * asha['share_of_steps']:.0f}% of the steps (`python benchmarks/sweep_service.py asha`).",
-            f"- A sweep was killed (SIGKILL) {len(kills['kills'])} times and started again with the same command. Its final "
-            f"table {ended} the table of an undisturbed sweep (`{kills['command']}`).",
-            f"- A sweep of {arms['arms']} very small arms left {arms['processes_left']} processes behind. The memory of its "
-            f"driver grew from {arms['medians_by_quarter']['mebibytes'][0]:.0f} to "
-            f"{arms['medians_by_quarter']['mebibytes'][-1]:.0f} MiB (`{arms['command']}`).",
-        ]
+    memory = arms["medians_by_quarter"]["mebibytes"]
+    return bullets(
+        f"**Cost of Ray and MLflow.** They took {overhead['of_services_s']:.0f} s of a sweep of "
+        f"{overhead['wall_s'] / 60:.1f} minutes ({100 * overhead['of_services_fraction']:.1f}%). Of these, "
+        f"{min(starts):.0f} to {max(starts):.0f} s passed before the first step. With planning and imports the share "
+        f"is {100 * overhead['overhead_fraction']:.1f}% (`{overhead['command']}`).",
+        f"**ASHA.** On {asha['arms']} arms in one pack, it found {same} best arm as training all of them, with "
+        f"{100 * asha['share_of_steps']:.0f}% of the steps (`python benchmarks/sweep_service.py asha`).",
+        f"**Kills.** A sweep was killed (SIGKILL) {len(kills['kills'])} times, and started again with the same "
+        f"command. Its final table {ended} the table of an undisturbed sweep (`{kills['command']}`).",
+        f"**Leaks.** A sweep of {arms['arms']} very small arms left {arms['processes_left']} processes behind. The "
+        f"memory of its driver grew from {memory[0]:.0f} to {memory[-1]:.0f} MiB (`{arms['command']}`).",
     )
 
 
@@ -192,7 +200,9 @@ def real_clips() -> str:
         study = record(f"real-clips-{name}")
         results = study["results"]
         seeds = str(len(results["linear"]["values"]))
-        cells.append([label, seeds, f"{study['test_clips']:.0f}", _spread(results["side4video"]), _spread(results["linear"])])
+        cells.append(
+            [label, seeds, f"{study['test_clips']:.0f}", _spread(results["side4video"]), _spread(results["linear"])]
+        )
     commands = " and ".join(f"`{record(f'real-clips-{name}')['command']}`" for name in ("fight", "direction"))
     heads = ["task", "seeds", "test samples", "side network, top-1", "linear probe, top-1"]
     return f"{table(heads, cells)}\n\nMeasured by {commands}."

@@ -71,6 +71,7 @@ def outdated(root: Path = ROOT) -> list[Path]:
 
 
 def main() -> int:
+    """Write the pages, or check them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="Write nothing; exit with 1 if a page is not current.")
     is_check = parser.parse_args().check
@@ -78,7 +79,7 @@ def main() -> int:
     for page in found:
         if not is_check:
             page.write_text(fill(page.read_text(encoding="utf-8")), encoding="utf-8")
-        print(f"{'not current' if is_check else 'written'}: {page.relative_to(ROOT)}")
+        sys.stdout.write(f"{'not current' if is_check else 'written'}: {page.relative_to(ROOT)}\n")
     return int(is_check and bool(found))
 
 

@@ -167,8 +167,8 @@ def _table(table: PaperTable) -> list[str]:
     lines += _rows((_label(table, row), _paper(table, row), [known(name) for name in names_of(row)]) for row in ours)
     if others:
         told = "; ".join(_label(table, row) for row in others)
-        lines += ["", f"Without a file here, for the figures are other papers': {told}."]
-    return [*lines, "", f"Your runs beside these figures: `side4video report {table.name}`.", ""]
+        lines += ["", f"Rows without a file here; their figures come from other papers: {told}."]
+    return [*lines, "", f"To print your runs beside these figures: `side4video report {table.name}`.", ""]
 
 
 def _notes(conventions: Sequence[str]) -> list[str]:
@@ -222,9 +222,10 @@ def _table_9() -> list[str]:
     lines = ["## Table 9: ablations on Something-Something V1", ""]
     together = known("table9-b-f")
     lines += [
-        f"9b to 9f are one sweep as well, with one pass of the backbone: `{together.command}`.",
+        f"One sweep trains 9b to 9f together, on one backbone pass: `{together.command}`.",
         "",
-        *_substitute(),
+        "[Results](results.md#settings-of-table-9-on-generated-clips) has these settings, measured on generated clips.",
+        "",
     ]
     for part in TABLE_9:
         sweep = known(f"table{part.name[0]}-{part.name[1:]}")
@@ -236,7 +237,7 @@ def _table_9() -> list[str]:
                 f"| {setting.label} | {_paper_9(setting)} | {'<br>'.join(_status(sweep, measured, planned))} |"
             )
         lines += ["", f"`{sweep.command}`", ""]
-    return [*lines, "Your runs beside these figures: `side4video report table9`.", ""]
+    return [*lines, "To print your runs beside these figures: `side4video report table9`.", ""]
 
 
 def _paper_9(setting: PaperSetting) -> str:
@@ -253,19 +254,3 @@ def _of_setting(part: PaperPart, setting: PaperSetting) -> tuple[str, str]:
         if is_ours and getattr(arm.spec().method, key) == setting.value and arm.spec().backbone.precision != "8-bit":
             return _figures(arm)
     return "", ""
-
-
-def _substitute() -> list[str]:
-    """The study of the same fields on the built-in clips."""
-    record = json.loads((RESULTS / "ablations-table-9.json").read_text(encoding="utf-8"))
-    lines = [
-        "The same fields on the built-in clips, whose pairs of classes only the order of frames tells apart, were "
-        f"**measured** here ({record['what']}; `{record['command']}`). They show directions, not the paper's numbers:",
-        "",
-        "| arm | trained parameters | top-1, % |",
-        "|---|---|---|",
-    ]
-    for name, row in record["rows"].items():
-        spread = f"{100 * row['mean']:.1f} ± {100 * row['deviation']:.1f}"
-        lines.append(f"| {name} | {row['trainable_parameters']:,} | {spread} |")
-    return [*lines, ""]

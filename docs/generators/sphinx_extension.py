@@ -37,7 +37,6 @@ class Anchors(SphinxTransform):
                     domain.note_object("field", field, name, location=node)
                     entries = [("pair", f"{field}; field", name, "", None)]
                     node.parent.insert(node.parent.index(node), addnodes.index(entries=entries))
-        self.document.myst_slugs = inside
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -190,15 +190,18 @@ def test_twin_that_changes_what_all_read(folder, monkeypatch):
 
 
 def test_stopping_the_deepest_reader_leaves_the_others(folder):
+    names = ("linear", "side4video", "attentive")
+    members = students(*names)
+
     class Stop:
         def after_step(self, info):
             pass
 
         def after_epoch(self, info):
-            return ["attentive"] if info.epoch == 0 else []
+            if info.epoch == 0:
+                members[-1].stop()
 
-    names = ("linear", "side4video", "attentive")
-    stopped, _ = run(students(*names), folder=folder / "stopped", callbacks=[Stop()])
+    stopped, _ = run(members, folder=folder / "stopped", callbacks=[Stop()])
     whole, _ = run(students(*names), folder=folder / "stopped")
     assert toys.same(stopped["linear"], whole["linear"])
     assert toys.same(stopped["side4video"], whole["side4video"])

@@ -20,14 +20,15 @@ PLAN = Plan(steps=7, steps_per_epoch=toys.STEPS_PER_EPOCH)
 class Stop:
     """Stops a student after an epoch."""
 
-    def __init__(self, name, epoch):
-        self.name, self.epoch = name, epoch
+    def __init__(self, student, epoch):
+        self.student, self.epoch = student, epoch
 
     def after_step(self, info: StepInfo):
         pass
 
     def after_epoch(self, info: EpochInfo):
-        return [self.name] if info.epoch == self.epoch else []
+        if info.epoch == self.epoch:
+            self.student.stop()
 
 
 def arms():
@@ -68,7 +69,7 @@ def test_order_in_the_pack_does_not_matter():
 
 def test_stopping_one_leaves_the_others_and_frees_it():
     students = arms()
-    stopped = run(*students, callbacks=[Stop("two", 0)])
+    stopped = run(*students, callbacks=[Stop(students[1], 0)])
     untouched = run(*arms())
     assert toys.same(stopped["one"], untouched["one"])
     assert toys.same(stopped["three"], untouched["three"])

@@ -37,7 +37,7 @@ def missing_fields(text: str, schemas: list[dict[str, Any]]) -> list[str]:
                 if name == "kind":
                     continue
                 is_told = " ".join(field.get("description", "?").split()) in " ".join(text.split())
-                if not is_told or f" | {name} | " not in text:
+                if not is_told or f"**`{name}`**" not in text:
                     missing.append(f"{owner}.{name}")
     return missing
 
@@ -47,24 +47,24 @@ def test_every_field_is_told():
 
 
 def test_a_field_that_is_left_out_is_noticed():
-    text = spec_text().replace(" | stem_norm | ", " | x | ").replace("Number of frames of each clip (paper", "")
+    text = spec_text().replace("**`stem_norm`**", "**`x`**").replace("Number of frames of each clip (paper", "")
     found = missing_fields(text, [experiment_schema()])
     assert found == ["DataSpec.frames", "Side4VideoSpec.stem_norm"]
 
 
 def test_no_field_has_two_addresses_alike():
-    places = [line.split("{field} ")[1].split(" | ")[0] for line in spec_text().splitlines() if "{field} " in line]
+    places = re.findall(r'<a id="field-([^"]+)"></a>', spec_text())
     assert len(places) == len(set(places)) > 300
 
 
 def test_a_field_says_its_default_its_values_and_its_docstring():
     text = section_page("method")
-    start = text.index("{field} method.side4video.layers | layers | 12")
-    told = text[start : text.index("{field}", start + 1)]
+    start = text.index('<a id="field-method.side4video.layers"></a>')
+    told = text[start : text.index("<a id=", start + 1)]
+    assert "**`layers`** · default `12` · a whole number, above 0" in told
     assert Side4VideoSpec.model_fields["layers"].description in told
-    assert "a whole number above 0" in told
     assert "| `vitb16-light` | `layers: 6`<br>`dim: 192` |" in text
-    assert "{field} backbone.open-clip.model | model | required" in section_page("backbone")
+    assert 'field-backbone.open-clip.model"></a>**`model`** · **required**' in section_page("backbone")
 
 
 @pytest.mark.parametrize(
@@ -73,19 +73,19 @@ def test_a_field_says_its_default_its_values_and_its_docstring():
         (Literal["a", "b", "c"], "`a`, `b` or `c`"),
         (Literal[1, 3], "`1` or `3`"),
         (bool, "`true` or `false`"),
-        (PositiveInt, "a whole number above 0"),
-        (Annotated[float, Field(ge=0, le=1)], "a number of at least 0 of at most 1"),
-        (Annotated[float, Field(gt=0, lt=2)], "a number above 0 below 2"),
-        (Annotated[str, Field(min_length=1, max_length=80)], "text that is not empty of at most 80 characters"),
-        (Annotated[str, Field(pattern="^a$")], "text like `^a$`"),
-        (PositiveInt | Literal["any"], "a whole number above 0 or `any`"),
+        (PositiveInt, "a whole number, above 0"),
+        (Annotated[float, Field(ge=0, le=1)], "a number, at least 0, at most 1"),
+        (Annotated[float, Field(gt=0, lt=2)], "a number, above 0, below 2"),
+        (Annotated[str, Field(min_length=1, max_length=80)], "text, not empty, at most 80 characters"),
+        (Annotated[str, Field(pattern="^a$")], "text, matching `^a$`"),
+        (PositiveInt | Literal["any"], "a whole number, above 0 or `any`"),
         (str | None, "text or nothing"),
-        (tuple[int, ...], "a list; each of it: a whole number"),
-        (tuple[int, int, int], "a list of 3; each: a whole number"),
-        (list[str], "a list; each of it: text"),
-        (Mapping[str, PositiveInt], "a section of names; to each a whole number above 0"),
+        (tuple[int, ...], "a list, each item a whole number"),
+        (tuple[int, int, int], "a list of 3 items, each a whole number"),
+        (list[str], "a list, each item text"),
+        (Mapping[str, PositiveInt], "a mapping from names to a whole number, above 0"),
         (Side4VideoSpec, "S"),
-        (Any, "anything the field there takes"),
+        (Any, "any value of the named field"),
     ],
 )
 def test_types_in_words(annotation, words):
@@ -172,7 +172,7 @@ def missing_options(text: str) -> list[str]:
     missing = []
     for names, command in commands():
         whole = " ".join(names)
-        part = text.partition(f"# `{whole}`\n")[2].partition("\n(cli-")[0]
+        part = text.partition(f"# `{whole}`\n")[2].partition('\n<a id="cli-')[0]
         wanted = [name for each in command.params if isinstance(each, click.Option) for name in each.opts]
         wanted = [name for name in wanted if name not in ("--version", "--help", "-h")]
         missing += [f"{whole} {name}" for name in wanted if f"{name}" not in part]
@@ -195,8 +195,34 @@ def test_an_option_that_is_left_out_is_noticed():
 
 
 def test_a_page_that_asks_for_what_nobody_makes_is_noticed():
-    assert pages.fill("a\n\n<!-- generated: kinds tasks -->\n").count("recognition") >= 1
-    with pytest.raises(KeyError):
-        pages.fill("<!-- generated: nonsense -->")
-    with pytest.raises(KeyError):
-        pages.fill("<!-- generated: section nonsense -->")
+    filled = pages.fill("a\n\n<!-- generated: kinds tasks -->\nold\n<!-- end -->\nb")
+    assert filled.count("recognition") >= 1
+    assert "old" not in filled
+    assert filled.startswith("a\n")
+    assert filled.endswith("\nb")
+    assert pages.fill(filled) == filled
+    for name in ("nonsense", "section nonsense", "figures nonsense"):
+        with pytest.raises(KeyError):
+            pages.fill(f"<!-- generated: {name} -->\n<!-- end -->")
+    with pytest.raises(ValueError, match="has no"):
+        pages.fill("<!-- generated: kinds tasks -->\n")
+
+
+def test_the_generated_pages_are_current():
+    assert [page.relative_to(ROOT).as_posix() for page in pages.outdated()] == [], "write them: make reference"
+
+
+def test_a_page_that_is_not_current_is_noticed(tmp_path):
+    (tmp_path / "README.md").write_text("no generated part\n")
+    (tmp_path / "docs" / "reference").mkdir(parents=True)
+    page = tmp_path / "docs" / "reference" / "task.md"
+    page.write_text((ROOT / "docs" / "reference" / "task.md").read_text(encoding="utf-8"))
+    assert pages.outdated(tmp_path) == []
+    page.write_text(page.read_text().replace("default `", "default `another ", 1))
+    assert pages.outdated(tmp_path) == [page]
+
+
+def test_every_anchor_of_a_reference_is_there_once():
+    for page in sorted((ROOT / "docs" / "reference").glob("*.md")):
+        anchors = re.findall(r'<a id="([^"]+)">', page.read_text(encoding="utf-8"))
+        assert len(anchors) == len(set(anchors)), page.name

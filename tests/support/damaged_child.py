@@ -22,7 +22,7 @@ FRAMES = 8
 def decode(path: str, decoder: str) -> str:
     """As a loader does: frames, or BrokenClip."""
     try:
-        frames_THWC, info = decode_frames(
+        frames_THWC, _ = decode_frames(
             path,
             lambda total: np.linspace(0, total - 1, FRAMES).astype(int),
             decoder=decoder,  # type: ignore[arg-type]
@@ -30,7 +30,7 @@ def decode(path: str, decoder: str) -> str:
         )
     except BrokenClip:
         return "broken"
-    is_whole = frames_THWC.dtype == np.uint8 and frames_THWC.shape == (FRAMES, info.height, info.width, 3)
+    is_whole = frames_THWC.dtype == np.uint8 and frames_THWC.shape[::3] == (FRAMES, 3)
     return "frames" if is_whole else f"frames of shape {frames_THWC.shape}"
 
 

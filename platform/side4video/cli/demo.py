@@ -1,53 +1,94 @@
 """`side4video demo`: train the quickstart's side network and a linear probe on one pass of the frozen backbone."""
 
 import json
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from side4video.cli.run import results_table
 from side4video.core.errors import InputError
+from side4video.core.files import write_atomically
 from side4video.distributed.trainer import launch_on_ray
+from side4video.runs.launch import RunResult
+from side4video.spec.experiment import Experiment
 from side4video.spec.load import load_experiment
-from side4video.terminal.options import as_json, example, ray_address, table_console
+from side4video.terminal.options import as_json, example, made_folder, ray_address, table_console
 from side4video.terminal.progress import ProgressView
 
 QUICKSTART = "experiments/quickstart.yaml"
 
 
+PAGE = "index.html"
+
+
 @click.command(short_help="Train and compare two small models on generated clips.", epilog=example("demo"))
 @as_json
 @ray_address
-def demo(as_json: bool, address: str) -> None:
-    """Train a side network and a linear probe on generated clips, and compare them."""
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("build/demo"),
+    show_default=True,
+    help=f"Folder for the page {PAGE}.",
+)
+def demo(as_json: bool, address: str, out: Path) -> None:
+    """Train a side network and a linear probe on generated clips, and compare them.
+
+    It uses Ray with two workers, and records both runs in MLflow. The page shows test clips with the answers of both
+    models. It opens without a network.
+    """
     file = _quickstart()
     experiments = {
         "side-network": load_experiment(file, ["name=quickstart"]),
         "linear-probe": load_experiment(file, ["name=linear-probe", "method={kind: linear}"]),
     }
     with ProgressView("demo") as view:
-        finished = list(launch_on_ray(experiments, progress=view, address=address).values())
+        finished = launch_on_ray(experiments, progress=view, address=address)
+        view.report("writing the page")
+        page = _write_page(made_folder(out) / PAGE, experiments["side-network"], finished, view.seconds)
     if as_json:
-        click.echo(json.dumps([each.as_json() for each in finished], indent=2))
+        click.echo(json.dumps([each.as_json() for each in finished.values()], indent=2))
         return
     console = table_console()
-    console.print(
-        "\nTwo students of one frozen backbone, on clips whose classes only the order of frames tells apart:\n"
+    console.print("\nTwo models on one frozen backbone. The classes differ only in the order of the frames:\n")
+    console.print(results_table(list(finished.values())))
+    console.print("held: memory that a training step keeps for its backward pass", style="dim")
+    console.print(f"\nOpen this page in a browser: {page}\n\nNext:", highlight=False, markup=False, soft_wrap=True)
+    steps = _next_steps(finished["side-network"].run_id)
+    width = max(len(command) for command, _ in steps)
+    for command, purpose in steps:
+        console.print(f"  {command:{width}}  {purpose}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _write_page(path: Path, spec: Experiment, finished: Mapping[str, RunResult], seconds: Mapping[str, float]) -> Path:
+    from side4video.reports.demo import demo_page
+    from side4video.tracking.stores import store_at
+
+    store = store_at().prepare()
+    runs = {result.run_id: name.replace("-", " ") for name, result in finished.items()}
+    stored = {runs[run.run_id]: run for run in store.runs() if run.run_id in runs}
+    page = demo_page(
+        store,
+        {name: stored[name] for name in runs.values()},
+        spec.data.dataset,
+        next_steps=_next_steps(finished["side-network"].run_id),
+        seconds=seconds,
     )
-    console.print(results_table(finished))
-    console.print("held: bytes that a training step keeps for its backward pass", style="dim")
-    side = finished[0].run_id[:8]
-    console.print(
-        "\nBoth are in MLflow, side by side. Next:\n"
-        "  .venv/bin/side4video ui                                     the runs in a browser, on this machine only\n"
-        f"  .venv/bin/side4video evaluate {side} --set data.views.clips=3   the side network again, with three views\n"
-        f"  .venv/bin/side4video plan experiments/ssv2/vitb16.yaml        what the paper's ViT-B/16 run takes\n"
-        f"  .venv/bin/side4video run {QUICKSTART} --set seed=1     the same with another seed\n"
-        "  make demo-sweep                                             an ablation: nine arms and more on one pass",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    write_atomically(path, page)
+    return path.resolve()
+
+
+def _next_steps(run_id: str) -> list[tuple[str, str]]:
+    command = "side4video" if shutil.which("side4video") else ".venv/bin/side4video"
+    return [
+        (f"{command} ui --open", "look at both runs in MLflow"),
+        (f"{command} evaluate {run_id[:8]} --set data.views.clips=3", "evaluate the side network with three views"),
+        (f"{command} plan experiments/ssv2/vitb16.yaml", "estimate the memory of the paper's ViT-B/16 run"),
+        (f"{command} run {QUICKSTART} --set seed=1", "train again with another seed"),
+        ("make demo-sweep", "train an ablation: nine variants on one backbone pass"),
+    ]
 
 
 def _quickstart() -> Path:

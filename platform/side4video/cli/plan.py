@@ -3,26 +3,25 @@
 import json
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from side4video.cli.sweep_plan import alone, plan_tables
 from side4video.core.errors import InputError
-from side4video.core.units import GIGA, format_bytes, format_duration
+from side4video.core.units import GIB, format_bytes, format_count, format_duration
 from side4video.data.datasets import MotionSpec
 from side4video.planning.advice import Advice, advise
 from side4video.planning.estimates import DISK_GIGABYTES_PER_SECOND, SUSTAINED_TERAFLOPS
 from side4video.planning.feature_cache import count_clips
-from side4video.planning.plan import ExperimentPlan, plan_experiment
+from side4video.planning.plan import MEMORY_PARTS, ExperimentPlan, plan_experiment
 from side4video.planning.sweep import SweepPlan, plan_sweep
 from side4video.runs.sweep import sweep_key
 from side4video.spec.arm import Sweep, is_sweep, load_sweep
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import load_experiment
-from side4video.terminal.options import as_json, example, overrides, spec_file
+from side4video.terminal.options import as_json, example, overrides, spec_file, table_console
 
 
 @click.command(
@@ -48,16 +47,15 @@ from side4video.terminal.options import as_json, example, overrides, spec_file
 @click.option(
     "--sustained-teraflops",
     type=click.FloatRange(min=0, min_open=True),
-    default=SUSTAINED_TERAFLOPS,
-    show_default=True,
-    help="TFLOP/s that a worker's device sustains, for the time estimates.",
+    default=None,
+    help="TFLOP/s that your GPU sustains, for estimates of time. An A100 sustains about 120.",
 )
 @click.option(
     "--disk-gigabytes-per-second",
     type=click.FloatRange(min=0, min_open=True),
     default=DISK_GIGABYTES_PER_SECOND,
     show_default=True,
-    help="Read speed of the disk, in 10^9 bytes per second, for the feature cache.",
+    help="Speed of reading from the disk in 10^9 bytes/s, for the feature cache.",
 )
 def plan(
     spec: str,
@@ -65,7 +63,7 @@ def plan(
     as_json: bool,
     classes: int | None,
     budget_gib: float | None,
-    sustained_teraflops: float,
+    sustained_teraflops: float | None,
     disk_gigabytes_per_second: float,
 ) -> None:
     """Estimate the memory, compute and time of the experiment or the sweep SPEC.
@@ -80,14 +78,14 @@ def plan(
     figures = plan_experiment(
         experiment,
         classes=classes,
-        sustained_teraflops=sustained_teraflops,
+        sustained_teraflops=sustained_teraflops or SUSTAINED_TERAFLOPS,
         clips=count_clips(experiment.data),
         disk_gigabytes_per_second=disk_gigabytes_per_second,
     )
     if as_json:
         click.echo(json.dumps(figures.as_json(), indent=2))
     else:
-        _print(figures, experiment)
+        _print(figures, experiment, shows_time=sustained_teraflops is not None)
     if budget_gib is not None and figures.peak_memory_gib > budget_gib:
         advice = advise(experiment, classes=classes, budget_gib=budget_gib)
         click.echo(
@@ -122,53 +120,65 @@ def _in_words(advice: Advice) -> str:
     return f"{settings} (then {advice.peak_gib:.2f} GiB; {'; '.join(advice.costs)})"
 
 
-def _cache_in_words(cache: Mapping[str, Any]) -> tuple[str, str]:
-    """Its size and content, and whether it saves time."""
-    versions = f"{cache['views']} version{'s' if cache['views'] > 1 else ''} of {cache['train_clips']:,} training clips"
-    size = f"{format_bytes(cache['total_bytes'])}: {versions}, {cache['test_clips']:,} test clips"
-    rates = f"at {cache['assumed_sustained_teraflops']:g} TFLOP/s, {cache['assumed_disk_gigabytes_per_second']:g} GB/s"
+def _cache_in_words(cache: Mapping[str, Any]) -> str:
+    """Whether a feature cache saves time."""
+    rates = (
+        f"at {cache['assumed_sustained_teraflops']:g} TFLOP/s and {cache['assumed_disk_gigabytes_per_second']:g} GB/s"
+    )
     after, epochs = cache["break_even_epochs"], cache["epochs"]
     if after is None:
         compute, read = 1000 * cache["compute_seconds_per_clip"], 1000 * cache["read_seconds_per_clip"]
-        verdict = f"never pays: reading a clip takes {read:.2g} ms, computing it {compute:.2g} ms ({rates})"
-    else:
-        there_are = f" of {epochs:g}" if cache["pays"] else f", and there are {epochs:g}"
-        made = format_duration(cache["build_seconds"])
-        verdict = f"pays after {after:,} epochs{there_are} ({rates}; made in {made})"
-    return size, verdict
+        return f"saves no time: reading a clip takes {read:.2g} ms, computing it {compute:.2g} ms ({rates})"
+    made = format_duration(cache["build_seconds"])
+    return f"saves time after {after:,} epochs; this spec has {epochs:g} ({rates}; building takes {made})"
 
 
-def _print(figures: ExperimentPlan, experiment: Experiment) -> None:
+def _print(plan: ExperimentPlan, experiment: Experiment, *, shows_time: bool) -> None:
     cluster, optimization = experiment.cluster, experiment.optimization
-    table = Table(title=f"Plan of {figures.name}", box=None, show_header=False, title_justify="left", pad_edge=False)
-    table.add_row("trainable parameters", f"{figures.trainable_parameters:,}")
-    table.add_row("frozen tower's parameters", f"{figures.tower_parameters:,}")
-    views = f"one view; {figures.multiply_adds_all_views / GIGA:,.1f} G over {figures.views} views"
-    table.add_row("multiply-adds", f"{figures.multiply_adds / GIGA:,.1f} G {views}")
-    table.add_row("  of the frozen tower", f"{figures.multiply_adds_frozen / GIGA:,.1f} G")
-    table.add_row("  of the student, head included", f"{figures.multiply_adds_student / GIGA:,.1f} G")
+    table = Table(title=f"Plan of {plan.name}", box=None, show_header=False, title_justify="left", pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_row("trained parameters", f"{plan.trainable_parameters:,}")
+    table.add_row("frozen parameters", f"{plan.tower_parameters:,}")
+    of_views = f"; {plan.views} views: {format_count(plan.multiply_adds_all_views)}" if plan.views > 1 else ""
+    table.add_row("multiply-adds per video", f"{format_count(plan.multiply_adds)}{of_views}")
+    table.add_row("  frozen tower", format_count(plan.multiply_adds_frozen))
+    table.add_row("  side network and head", format_count(plan.multiply_adds_student))
+    table.add_row("held for backward", f"{_memory(plan.held_for_backward_gib)}, saved by autograd in the forward pass")
+    table.add_row("peak GPU memory", f"{_memory(plan.peak_memory_gib)}, reached in {plan.peak_memory_phase}")
+    for part, size in plan.peak_memory_parts_gib.items():
+        table.add_row(f"  {MEMORY_PARTS.get(part, part)}", _memory(size))
+    table.add_row("reserved GPU memory", f"{_memory(plan.reserved_memory_gib)}, with the allocator's free blocks")
+    if shows_time:
+        estimates = plan.estimates
+        rate = f"at {estimates['assumed_sustained_teraflops']:g} TFLOP/s"
+        step = f"{1000 * estimates['step_seconds']:.3g} ms, {estimates['clips_per_second']:,.0f} clips/s"
+        table.add_row("time of a step", f"{step}, {rate}")
+    table.add_row("checkpoints on disk", _memory(plan.estimates["disk_gib"]))
+    if plan.feature_cache is not None:
+        cache = cast("Mapping[str, Any]", plan.feature_cache)
+        table.add_row(
+            "feature cache", f"{format_bytes(cache['total_bytes'])}, {'used' if cache['is_used'] else 'not used'}"
+        )
+        versions = f"{cache['views']} version{'s' if cache['views'] > 1 else ''}"
+        table.add_row("", f"{versions} of {cache['train_clips']:,} training clips, {cache['test_clips']:,} test clips")
+        if shows_time:
+            table.add_row("", _cache_in_words(cache))
+    console = table_console()
+    console.print(table)
     parts = f" in {optimization.accumulation} parts" if optimization.accumulation > 1 else ""
-    share = f"a worker: {-(-optimization.batch_size // cluster.min_workers)} videos{parts}, {optimization.precision}"
-    table.add_row("held for backward", f"{figures.held_for_backward_gib:.2f} GiB ({share})")
-    table.add_row(
-        "peak memory, predicted", f"{figures.peak_memory_gib:.2f} GiB, in {figures.peak_memory_phase}; parts:"
-    )
-    for part, size in figures.peak_memory_parts_gib.items():
-        table.add_row(f"  {part.replace('_', ' ')}", f"{size:.3f} GiB")
-    table.add_row("reserved by the allocator", f"{figures.reserved_memory_gib:.2f} GiB")
-    estimates = figures.estimates
-    rate = f"if the device keeps up {estimates['assumed_sustained_teraflops']:g} TFLOP/s"
-    step = f"{estimates['step_seconds']:.3f} s, {estimates['clips_per_second']:.1f} clips/s"
-    table.add_row("a step, estimated", f"{step} {rate}")
-    table.add_row("disk, estimated", f"{estimates['disk_gib']:.2f} GiB of checkpoints")
-    if figures.feature_cache is not None:
-        size, verdict = _cache_in_words(figures.feature_cache)
-        table.add_row(f"feature cache ({'used' if figures.feature_cache['is_used'] else 'not used'})", size)
-        table.add_row("", verdict)
-    Console().print(table)
-    Console().print(
-        "Multiply-adds follow the paper's convention: its GFLOPs are multiply-adds summed over views.", style="dim"
-    )
+    videos = -(-optimization.batch_size // cluster.min_workers)
+    notes = [
+        f"Memory is that of one worker, which trains {videos} videos{parts} at a time in {optimization.precision}.",
+        "Multiply-adds are counted as in the paper, which calls them FLOPs.",
+    ]
+    if not shows_time:
+        notes.append("For an estimate of time, give the speed of your GPU: --sustained-teraflops 120 fits an A100.")
+    for note in notes:
+        console.print(note, style="dim", highlight=False)
+
+
+def _memory(gib: float) -> str:
+    return format_bytes(gib * GIB)
 
 
 def show_sweep_plan(
@@ -191,7 +201,7 @@ def show_sweep_plan(
     if as_json:
         click.echo(json.dumps(plan.as_json(), indent=2))
     else:
-        console = Console() if sys.stdout.isatty() else Console(width=120)
+        console = table_console()
         console.print(plan_tables(plan, sweep.spec))
         if not plan.proposed:
             console.print(alone(plan))

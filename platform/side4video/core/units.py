@@ -18,6 +18,14 @@ def format_bytes(bytes_count: float) -> str:
     return f"{int(bytes_count)} B"
 
 
+def format_count(count: float) -> str:
+    """A large count with its unit: `175.7 G`, `126.2 M`, `520`."""
+    for size, unit in ((GIGA, "G"), (10**6, "M")):
+        if count >= size:
+            return f"{count / size:,.1f} {unit}"
+    return f"{count:,.0f}"
+
+
 def format_duration(seconds: float) -> str:
     """`42 s`, `3 min 05 s`, `2 h 10 min`."""
     seconds = max(0, round(seconds))

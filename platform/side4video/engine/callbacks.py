@@ -1,6 +1,5 @@
 """Callbacks of the training loop. A callback may stop students, but does not change the loop itself."""
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -47,6 +46,6 @@ class Callback(Protocol):
         """Called when the losses of a step are known, which is one step later."""
         ...
 
-    def after_epoch(self, info: EpochInfo) -> Collection[str]:
-        """Called at the end of an epoch, in the order of the callbacks. Returns the names of students to stop."""
+    def after_epoch(self, info: EpochInfo) -> None:
+        """Called at the end of an epoch, in the order of the callbacks."""
         ...

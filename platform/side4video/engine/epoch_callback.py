@@ -130,7 +130,7 @@ class EpochCallback:
         metrics = {student.name: self.metrics_logger.take(student.name) for student in self.pack.students}
         self._save_and_report(info, metrics, {}, is_open=is_open)
 
-    def after_epoch(self, info: EpochInfo) -> Collection[str]:
+    def after_epoch(self, info: EpochInfo) -> None:
         """Do everything that the end of an epoch needs. Collective.
 
         Raises:
@@ -148,7 +148,6 @@ class EpochCallback:
         if evaluations:
             self._stop_early(info.epoch, {name: self.latest[name] for name in evaluations})
         self._save_and_report(info, metrics, evaluations)
-        return ()
 
     def _save_and_report(
         self,

@@ -1,6 +1,6 @@
 """The one training loop."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from side4video.core.errors import Side4VideoError
 from side4video.engine.callbacks import Callback, EpochInfo, StepInfo
@@ -36,7 +36,7 @@ def train(
     timer = StepTimer(pack.students[0].process.device)
     launched: Launched | None = None
     if is_open:
-        _end_epoch(pack, callbacks, _epoch_info(first_step - 1, plan), checkpoint_timer)
+        _end_epoch(callbacks, _epoch_info(first_step - 1, plan), checkpoint_timer)
     timer.start()
     for step, epoch, parts in _steps(stream, plan, first_step):
         timer.mark("data_wait")
@@ -51,7 +51,7 @@ def train(
         if stop_request and checkpoint_timer:
             checkpoint_timer.pause(_epoch_info(step, plan), stop_request, is_open=is_end)
         if is_end:
-            _end_epoch(pack, callbacks, _epoch_info(step, plan), checkpoint_timer)
+            _end_epoch(callbacks, _epoch_info(step, plan), checkpoint_timer)
         if not pack.active_students:
             break
         timer.start()
@@ -67,11 +67,9 @@ def _epoch_info(step: int, plan: Plan) -> EpochInfo:
     return EpochInfo(step // plan.steps_per_epoch, step + 1, is_last=step + 1 == plan.steps)
 
 
-def _end_epoch(
-    pack: Pack, callbacks: Sequence[Callback], info: EpochInfo, checkpoint_timer: CheckpointTimer | None
-) -> None:
+def _end_epoch(callbacks: Sequence[Callback], info: EpochInfo, checkpoint_timer: CheckpointTimer | None) -> None:
     for hook in callbacks:
-        _stop(pack, hook.after_epoch(info))
+        hook.after_epoch(info)
     if checkpoint_timer:
         checkpoint_timer.mark_saved()
 
@@ -107,9 +105,3 @@ def _report(pack: Pack, callbacks: Sequence[Callback], launched: Launched | None
             student.check_gradient_norm(info.gradient_norms[student.name])
     for hook in callbacks:
         hook.after_step(info)
-
-
-def _stop(pack: Pack, names: Collection[str]) -> None:
-    for student in pack.active_students:
-        if student.name in names:
-            student.stop()

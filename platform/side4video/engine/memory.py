@@ -87,13 +87,10 @@ class PeakBytes(ResultsMode):
         self._storages: dict[int, int] = {}
         self._current = self.peak = 0
         for tensor in resident:
-            self._add(tensor, is_resident=True)
+            self.created(tensor, is_resident=True)
 
-    def created(self, tensor: Tensor) -> None:
-        """Count a tensor until it is freed."""
-        self._add(tensor)
-
-    def _add(self, tensor: Tensor, *, is_resident: bool = False) -> None:
+    def created(self, tensor: Tensor, *, is_resident: bool = False) -> None:
+        """Count a tensor until it is freed; one that is resident stays."""
         storage = tensor.untyped_storage()
         key = storage._cdata
         if key in self._storages:

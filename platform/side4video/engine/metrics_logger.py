@@ -1,6 +1,6 @@
 """Averages training steps into logged metrics: losses over all workers, times and system load of the first worker."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -42,10 +42,9 @@ class MetricsLogger:
                 self._alone_seconds.setdefault(name, []).append(shared + spent)
         self._steps += 1
 
-    def after_epoch(self, info: EpochInfo) -> Collection[str]:  # noqa: ARG002 - a protocol's names
+    def after_epoch(self, info: EpochInfo) -> None:  # noqa: ARG002 - a protocol's names
         """Close the window, which may be shorter at the end of an epoch."""
         self._close_window()
-        return ()
 
     def _close_window(self) -> None:
         if self._window:

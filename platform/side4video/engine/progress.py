@@ -1,7 +1,6 @@
 """Training steps as progress reports: steps done, steps per second, time left."""
 
 import time
-from collections.abc import Collection
 from typing import Any, Protocol
 
 from side4video.core.progress import SILENT, Progress
@@ -64,11 +63,10 @@ class StepProgress:
             losses=info.losses,
         )
 
-    def after_epoch(self, info: EpochInfo) -> Collection[str]:
+    def after_epoch(self, info: EpochInfo) -> None:
         """Report the metrics of the epoch; the callback that evaluates runs before this one."""
         if info.metrics:
             self.progress.report("evaluated", epoch=info.epoch, metrics=info.metrics)
-        return ()
 
     def end(self) -> None:
         """See `TrainingProgress`."""

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,10 +115,10 @@ class WatchedProgress:
         self.watchdog.heartbeat()
         self.progress.after_step(info)
 
-    def after_epoch(self, info: EpochInfo) -> Collection[str]:
+    def after_epoch(self, info: EpochInfo) -> None:
         """See `TrainingProgress`."""
         self.watchdog.heartbeat()
-        return self.progress.after_epoch(info)
+        self.progress.after_epoch(info)
 
     def end(self) -> None:
         """See `TrainingProgress`."""

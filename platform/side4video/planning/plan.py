@@ -15,6 +15,16 @@ from side4video.planning.memory import plan_memory
 from side4video.planning.meta_model import build_meta_model
 from side4video.spec.experiment import Experiment
 
+MEMORY_PARTS = {
+    "tower": "frozen tower",
+    "weights": "trained weights",
+    "gradients": "gradients",
+    "optimizer": "optimizer state",
+    "held_for_backward": "held for backward",
+    "transient": "transient",
+}
+"""Parts of the peak (`peak_memory_parts_gib`), in words."""
+
 
 @dataclass(frozen=True)
 class ExperimentPlan:

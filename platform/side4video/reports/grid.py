@@ -151,7 +151,7 @@ def grid_html(grid: Grid) -> str:
     first = f"<tr>{above}</tr>" if has_groups else ""
     notes = "".join(f"<li>{escape(note)}</li>\n" for note in grid.notes)
     table = f"<table>\n<thead>{first}<tr>{head}</tr></thead>\n{''.join(bodies)}</table>"
-    return f"<div class='wide'>\n{table}\n</div>\n<ul class='notes'>\n{notes}</ul>\n"
+    return f"<div class='wide' tabindex='0'>\n{table}\n</div>\n<ul class='notes'>\n{notes}</ul>\n"
 
 
 def _heading(column: GridColumn) -> str:

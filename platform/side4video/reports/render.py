@@ -54,7 +54,7 @@ def _environment() -> Environment:
         # Names of files may hold bytes that are not UTF-8. Markup is a subclass of str and stays as it is.
         finalize=lambda value: printable(value) if type(value) is str else value,
     )
-    environment.filters |= {"data_uri": _data_uri, "format_length": format_length}
+    environment.filters |= {"data_uri": _data_uri, "format_length": format_length, "webp_uri": _webp_uri}
     environment.globals["strip_frames"] = strip_frames
     return environment
 
@@ -81,3 +81,7 @@ def _as_jpeg(frame_HWC: "np.ndarray") -> tuple[bytes, int, int]:
 
 def _data_uri(jpeg: bytes) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+
+
+def _webp_uri(webp: bytes) -> str:
+    return f"data:image/webp;base64,{base64.b64encode(webp).decode()}"

@@ -156,6 +156,8 @@ def set_path(document: dict[str, Any], path: str, value: Any, *, where: str) -> 
     if not all(keys):
         raise InputError(where, f"the path {path!r} has an empty part", allowed="names divided by single dots")
     section: Any = document
+    if keys[0] == "overrides" and len(keys) > 1:  # a sweep's: its keys are paths themselves, applied in their order
+        keys = ["overrides", path.partition(".")[2]]
     for key in keys[:-1]:
         section = section.setdefault(key, {})
         if not isinstance(section, dict):

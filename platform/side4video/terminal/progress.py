@@ -28,6 +28,9 @@ class ProgressView:
         self._bar = Progress(*columns, console=self.console, transient=True)
         self._task = self._bar.add_task(title, total=None, note="")
         self._phase, self._last_line = "", 0.0
+        self.seconds: dict[str, float] = {}
+        """Seconds of each phase that is over."""
+        self._phase_began = time.monotonic()
         self._first: tuple[float, int] | None = None
         """Time of the phase's first report with items, and the number of items then."""
 
@@ -37,6 +40,7 @@ class ProgressView:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._end_phase(time.monotonic())
         if self.console.is_terminal:
             self._bar.stop()
 
@@ -47,6 +51,7 @@ class ProgressView:
             return
         is_new, now = phase != self._phase, time.monotonic()
         if is_new:
+            self._end_phase(now)
             self._phase, self._first = phase, None
             self._bar.reset(self._task, total=None)
         parts = [f"{done}/{total}"] if total else []
@@ -65,6 +70,11 @@ class ProgressView:
     def note(self, text: str) -> None:
         """Print a note."""
         self._print(f"note: {text}")
+
+    def _end_phase(self, now: float) -> None:
+        if self._phase:
+            self.seconds[self._phase] = self.seconds.get(self._phase, 0.0) + now - self._phase_began
+        self._phase_began = now
 
     def _head(self) -> str:
         return f"{self.title}: " if self.title else ""

@@ -23,7 +23,6 @@ class Listener:
 
     def after_epoch(self, info):
         self.ends.append((info.epoch, info.next_step, info.is_last, len(self.steps)))
-        return ()
 
 
 ENDS = {
@@ -88,20 +87,21 @@ def test_a_length_in_steps_that_cuts_the_last_epoch_short_is_evaluated_at_its_en
 
 
 class Stops(Listener):
-    """Asks at an epoch's end that students stop."""
+    """Stops students at an epoch's end."""
 
-    def __init__(self, epoch, *names):
+    def __init__(self, epoch, *students):
         super().__init__()
-        self.epoch, self.names = epoch, names
+        self.epoch, self.students = epoch, students
 
     def after_epoch(self, info):
         super().after_epoch(info)
-        return self.names if info.epoch == self.epoch else ()
+        for student in self.students if info.epoch == self.epoch else ():
+            student.stop()
 
 
 def test_whom_a_hook_stops_trains_no_further_and_the_others_do():
     students = [toys.make_student(name, toys.METHODS["linear"]) for name in "ab"]
-    hook = Stops(0, "a")
+    hook = Stops(0, students[0])
     train(toys.make_pack(*students), toys.ToyStream(), plan=Plan(steps=5, steps_per_epoch=3), callbacks=[hook])
     assert [student.state for student in students] == ["stopped", "training"]
     assert len(hook.steps) == 5
@@ -109,8 +109,8 @@ def test_whom_a_hook_stops_trains_no_further_and_the_others_do():
 
 
 def test_when_all_are_stopped_training_is_over():
-    hook = Stops(0, "a", "b")
     students = [toys.make_student(name, toys.METHODS["linear"]) for name in "ab"]
+    hook = Stops(0, *students)
     train(toys.make_pack(*students), toys.ToyStream(), plan=Plan(steps=5, steps_per_epoch=3), callbacks=[hook])
     assert [end[:3] for end in hook.ends] == [(0, 3, False)]
 

@@ -28,12 +28,11 @@ class FakeWatchdog:
 @pytest.mark.parametrize("name", CALLS)
 def test_every_word_goes_through_and_is_a_sign_of_life(name):
     heard = []
-    progress = SimpleNamespace(**{name: lambda *arguments, **named: heard.append((arguments, named)) or ("a",)})
+    progress = SimpleNamespace(**{name: lambda *arguments, **named: heard.append((arguments, named))})
     watchdog, (arguments, named) = FakeWatchdog(), CALLS[name]
-    answer = getattr(WatchedProgress(progress, watchdog), name)(*arguments, **named)
+    getattr(WatchedProgress(progress, watchdog), name)(*arguments, **named)
     assert heard == [CALLS[name]]
     assert watchdog.beats == 1
-    assert answer == (("a",) if name == "after_epoch" else None)
 
 
 def test_every_batch_goes_through_and_is_a_sign_of_life():

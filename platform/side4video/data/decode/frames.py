@@ -45,10 +45,6 @@ class DecodeInfo:
 
     total_frames: int
     """Number of frames in the span."""
-    height: int
-    """Pixels of the returned frames."""
-    width: int
-    """Pixels of the returned frames."""
     decoder: str
     """The decoder that was used."""
     padded_frames: int = 0
@@ -132,7 +128,7 @@ def decode_frames(
     nearest = [have[max(0, bisect_right(have, position) - 1)] for position in requested]
     frames_THWC = np.stack([found[position] for position in nearest])
     padded = sum(position not in found for position in requested)
-    return frames_THWC, DecodeInfo(last - first, frames_THWC.shape[1], frames_THWC.shape[2], used, padded)
+    return frames_THWC, DecodeInfo(last - first, used, padded)
 
 
 def read_index(path: str, origin: str = "") -> VideoIndex:

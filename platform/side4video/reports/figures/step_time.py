@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 
 from side4video.core.errors import InputError
 from side4video.core.units import GIB, format_bytes
-from side4video.planning.plan import ExperimentPlan
+from side4video.planning.plan import MEMORY_PARTS, ExperimentPlan
 from side4video.reports.arms import MEASURED_MEMORY
 from side4video.reports.figures.figure import ReportFigure
 from side4video.reports.figures.style import (
@@ -39,25 +39,16 @@ from side4video.tracking.tags import REUSED_TAG
 
 PHASES = {
     "data_wait": "waiting for data",
-    "transfer": "to the device",
-    "backbone": "frozen pass",
+    "transfer": "copy to the device",
+    "backbone": "frozen backbone",
     "side": "student, forward and backward",
-    "recompute": "made again in backward",
+    "recompute": "recomputed in backward",
     "optimizer": "optimizer",
     "own": "its own student",
     "others": "other students of the pack",
     "reading": "waiting for features",
 }
 """As a run records them (`time/mean_NAME_s`), and as a plan has them, in the order of a step."""
-PARTS = {
-    "tower": "frozen tower",
-    "weights": "weights",
-    "gradients": "gradients",
-    "optimizer": "optimizer's state",
-    "held_for_backward": "held for backward",
-    "transient": "passing",
-}
-"""Of the predicted peak (`planning.memory`)."""
 _TOTALS = frozenset({"step", "own_step", "alone_step", "total"})
 _STUDENTS = ("side", "optimizer")
 """Phases that are spent on students, on one after another of a pack."""
@@ -240,8 +231,8 @@ def _draw_memory(axes: Axes, budgets: Sequence[StepBudget]) -> None:
         [sum(each.values()) for each in parts] + [b.measured_gib for b in budgets if math.isfinite(b.measured_gib)]
     )
     unit, scale = ("MiB", 1024.0) if maximum < 1 else ("GiB", 1.0)
-    names = [name for name in PARTS if any(each.get(name) for each in parts)]
-    names += sorted({name for each in parts for name in each if name not in PARTS})
+    names = [name for name in MEMORY_PARTS if any(each.get(name) for each in parts)]
+    names += sorted({name for each in parts for name in each if name not in MEMORY_PARTS})
     colors = dict(zip(names, (SOFT, *COLOURS[:6]), strict=False)) | dict.fromkeys(names[7:], SOFT)
     texts = []
     for each, own in zip(budgets, parts, strict=True):
@@ -257,7 +248,7 @@ def _draw_memory(axes: Axes, budgets: Sequence[StepBudget]) -> None:
         if math.isfinite(each.measured_gib):
             axes.plot([scale * each.measured_gib] * 2, [index - 0.4, index + 0.4], color=INK, linewidth=2.2, zorder=4)
     label_axes(axes, x=f"peak memory of a worker, {unit}")
-    _draw_legend(axes, {PARTS.get(name, name.replace("_", " ")): colors[name] for name in names})
+    _draw_legend(axes, {MEMORY_PARTS.get(name, name.replace("_", " ")): colors[name] for name in names})
 
 
 def _bars(
