@@ -71,7 +71,7 @@ def prose(markdown: str) -> Iterator[str]:
     """Paragraphs, list items and table cells of a page."""
     text = re.sub(r"<!--.*?-->", "", markdown, flags=re.DOTALL)
     text = re.sub(r"^ *(`{3,}|~{3,})[^\n]*\n.*?^ *\1 *$", "", text, flags=re.MULTILINE | re.DOTALL)
-    text = re.sub(r"^(    \S.*|:{3,}.*|#+ .*|\([\w-]+\)=|<img .*)$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^( {4,}\S.*|:{3,}.*|#+ .*|\([\w-]+\)=|<img .*)$", "", text, flags=re.MULTILINE)
     text = re.sub(r"^[ ]*(?:[-*+]|\d+\.|:) ", "\n", text, flags=re.MULTILINE)
     for paragraph in re.split(r"\n\s*\n", text):
         lines = paragraph.strip().splitlines()
