@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from browsers import BROWSER, needs_a_browser
 from doc_site import broken_links, build_site, fetched_from_elsewhere, read_site, visit
 
 pytestmark = pytest.mark.slow
 
-CHROMIUM = Path("/usr/bin/chromium")
 ROOT = Path(__file__).resolve().parents[2]
-needs_a_browser = pytest.mark.skipif(not CHROMIUM.is_file(), reason=f"there is no {CHROMIUM}")
 CONF = 'extensions = ["myst_parser"]\nhtml_theme = "furo"\nmyst_heading_anchors = 3\n'
 
 
@@ -69,7 +68,7 @@ PAGES = ("index", "concepts", "reference/method", "reference/commands", "reprodu
 @needs_a_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_browser_shows_the_pages_without_a_network(site, scheme):
-    for seen in visit(site, PAGES, browser=CHROMIUM, scheme=scheme, width=390):
+    for seen in visit(site, PAGES, browser=BROWSER, scheme=scheme, width=390):
         assert seen.errors == []
         assert seen.requests_elsewhere == []
         assert seen.scrolled_width <= 390, f"{seen.name} is wider than a phone"
@@ -78,7 +77,7 @@ def test_a_browser_shows_the_pages_without_a_network(site, scheme):
 
 @needs_a_browser
 def test_the_search_finds_a_field_and_its_address(site):
-    (seen,) = visit(site, ["search.html?q=stem_norm"], browser=CHROMIUM, waits_for="#search-results li a")
+    (seen,) = visit(site, ["search.html?q=stem_norm"], browser=BROWSER, waits_for="#search-results li a")
     assert any("field-method.side4video.stem_norm" in address for address in seen.found)
 
 
@@ -91,7 +90,7 @@ def test_a_page_that_fails_in_a_browser_is_noticed(site, tmp_path):
         "<div style='width: 2000px'>wide</div>"
     )
     page.write_text(re.sub("</body>", faults + "</body>", page.read_text()))
-    (seen,) = visit(copy, ["concepts"], browser=CHROMIUM, width=390)
+    (seen,) = visit(copy, ["concepts"], browser=BROWSER, width=390)
     assert any("planted" in error for error in seen.errors)
     assert seen.requests_elsewhere == ["http://192.0.2.1/a.png"]
     assert seen.scrolled_width > 390

@@ -11,10 +11,9 @@ from side4video.core.progress import SILENT
 from side4video.data.spec import LoaderSpec
 from side4video.data.streams.prefetch import thread_prefetcher
 from side4video.data.streams.reader import TrainingKey, TrainingReader
-from side4video.distributed.cluster import RayCluster
 from side4video.distributed.trainer import launch_on_ray
 from side4video.runs.launch import launch
-from side4video.spec.cluster import ClusterSpec, DecodeOnNodesSpec
+from side4video.spec.cluster import DecodeOnNodesSpec
 from side4video.tracking.mlflow.store import MLflowStore
 from tiny import tiny
 from video_sets import assert_same, data_spec, make_list
@@ -26,12 +25,6 @@ LOADER = LoaderSpec(workers=0, timeout_seconds=60)
 
 def quiet(message):
     pass
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with RayCluster("local", ClusterSpec(workers=2)) as cluster:
-        yield cluster.connected()
 
 
 @pytest.fixture(scope="module")

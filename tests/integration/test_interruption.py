@@ -16,11 +16,9 @@ from safetensors.torch import load_file
 
 import sweeps
 from side4video.core.progress import SILENT, MessageProgress
-from side4video.distributed.cluster import RayCluster
 from side4video.distributed.storage import SNAPSHOT
 from side4video.distributed.trainer import launch_on_ray
 from side4video.engine.checkpoint import checkpoints_in
-from side4video.spec.cluster import ClusterSpec
 from side4video.tracking.mlflow.store import MLflowStore
 from side4video.tracking.tags import NOTES_TAG
 from tiny import DOCUMENT, merged
@@ -213,12 +211,6 @@ def test_a_run_that_hangs_ends_with_one_line(file, tmp_path):
 
 
 # ---- on Ray
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with RayCluster("local", ClusterSpec(workers=2)) as cluster:
-        yield cluster.connected()
 
 
 def workers_of_ray():

@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 import sweeps
+from browsers import BROWSER, needs_a_browser
 from side4video.apps.mlflow_ui.ui import ui
 from side4video.cli.sweep import sweep as sweep_command
 from side4video.tracking.mlflow.compat import PARENT_TAG
@@ -23,12 +24,11 @@ from side4video.tracking.mlflow.links import compare_link, experiment_link, run_
 from side4video.tracking.mlflow.store import MLflowStore
 from side4video.tracking.tags import STATE_TAG
 
-CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.long,
     pytest.mark.timeout(600),
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no browser at {CHROMIUM}"),
+    needs_a_browser,
 ]
 
 NAME = "seen"
@@ -88,7 +88,7 @@ def browser(opened):
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=str(BROWSER), args=["--no-sandbox"])
         yield browser
         browser.close()
 

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 import sweeps
+from browsers import BROWSER, MISSING
 from side4video.cli.figure import figure
 from side4video.cli.report import report
 
-CHROMIUM = Path("/usr/bin/chromium")
 SCREENS = [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark")]
 GRID = {"data.train_fraction": [0.5, 1.0], "method.layers": [1, 2]}
 
@@ -90,10 +90,10 @@ def test_figures_of_a_sweep(name, finished, tmp_path):
 def opened(file, *, width=1280, scheme="light"):
     """A page in Chromium, with what it asked for and what it complained of."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.is_file():
-        pytest.skip(f"there is no {CHROMIUM}")
+    if BROWSER is None:
+        pytest.skip(MISSING)
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=str(BROWSER), args=["--no-sandbox"])
         try:
             tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
             asked, complaints = [], []

@@ -1,23 +1,25 @@
 """The same job on Ray Train. One local cluster serves all tests here; starting workers takes most of the time."""
 
 import os
-import time
+from pathlib import Path
 
-import psutil
 import pytest
 import torch
+import yaml
+from click.testing import CliRunner
 from safetensors.torch import load_file
 
+from side4video.cli.demo import demo
 from side4video.core.errors import InputError
 from side4video.core.progress import SILENT, MessageProgress
-from side4video.distributed.cluster import RayCluster
 from side4video.distributed.trainer import launch_on_ray
 from side4video.runs.launch import launch
-from side4video.spec.cluster import ClusterSpec
 from side4video.tracking.mlflow.store import MLflowStore
 from tiny import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def quiet(message):
@@ -27,26 +29,6 @@ def quiet(message):
 def weights(run_id, folder):
     place = MLflowStore().prepare().download(run_id, "checkpoint", folder)
     return load_file(next(place.glob("*/weights.safetensors")))
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    before = {process.pid for process in psutil.process_iter()}
-    with RayCluster("local", ClusterSpec(workers=2)) as cluster:
-        ray = cluster.connected()
-        yield ray
-    # Ray's processes end on their own after the driver's; none may stay.
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        left = [
-            process
-            for process in psutil.process_iter(["cmdline"])
-            if process.pid not in before and any("ray" in word for word in process.info["cmdline"] or ())
-        ]
-        if not left:
-            return
-        time.sleep(1)
-    raise AssertionError(f"processes left behind: {[process.info['cmdline'][:3] for process in left]}")
 
 
 def test_one_worker_equals_local_bit_by_bit(cluster, tmp_path):
@@ -61,6 +43,25 @@ def test_one_worker_equals_local_bit_by_bit(cluster, tmp_path):
     assert store.get(there.run_id).status == "FINISHED"
     losses = [[metric.value for metric in store.history(run.run_id, "train/loss")] for run in (here, there)]
     assert losses[0] == losses[1]
+
+
+def test_the_demo_compares_two_models_and_writes_its_page(cluster, tmp_path, monkeypatch):
+    document = yaml.safe_load((ROOT / "experiments/quickstart.yaml").read_text())
+    document["data"]["dataset"] |= {"train_clips": 32, "test_clips": 16}
+    document["optimization"] |= {"length": {"epochs": 1}, "warmup": {"steps": 0}}
+    document["evaluation"] = {"every_epochs": 1}
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments/quickstart.yaml").write_text(yaml.safe_dump(document))
+    monkeypatch.chdir(tmp_path)
+    answer = CliRunner().invoke(demo, [], catch_exceptions=False)
+    assert answer.exit_code == 0
+    page = tmp_path / "build/demo/index.html"
+    assert str(page) in answer.output
+    assert "make demo-sweep" in answer.output
+    text = page.read_text()
+    assert text.count("data:image/webp") == 6
+    assert "linear probe" in text
+    assert all(phase in text for phase in ("planning", "training"))
 
 
 def test_two_workers_train_evaluate_and_say_what_is_wrong(cluster, tmp_path):

@@ -22,6 +22,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import side4video
+from browsers import BROWSER, MISSING
 from exported import exported
 from side4video.core.progress import SILENT
 from side4video.inference.bundle import sealed
@@ -30,7 +31,6 @@ from tiny import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
-CHROMIUM = "/usr/bin/chromium"
 MOST_MIB = 4
 TEXT_SIDE = {"text": {"kind": "transformer", "width": 16, "layers": 1, "head_width": 8}, "output_dim": 32}
 START_SECONDS = 150
@@ -133,11 +133,11 @@ def test_curl_sends_a_form(server, folder, videos):
 
 def test_a_browser_sends_a_video_and_shows_the_answer(server, folder, videos, tmp_path):
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not Path(CHROMIUM).exists():
-        pytest.skip(f"there is no {CHROMIUM}")
+    if BROWSER is None:
+        pytest.skip(MISSING)
     expected = side4video.load(folder).predict([videos[2]], top=5)[0].labels
     with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = play.chromium.launch(executable_path=str(BROWSER), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 390, "height": 800})
         problems, asked = [], []
         page.on("pageerror", lambda error: problems.append(str(error)))

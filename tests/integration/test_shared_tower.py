@@ -6,10 +6,8 @@ from safetensors.torch import load_file, save_file
 
 from side4video.core.errors import InputError
 from side4video.core.progress import SILENT
-from side4video.distributed.cluster import RayCluster
 from side4video.distributed.trainer import launch_on_ray
 from side4video.models.towers.load import TowerWeights
-from side4video.spec.cluster import ClusterSpec
 from side4video.tracking.mlflow.store import MLflowStore
 from tiny import tiny
 
@@ -18,12 +16,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 def quiet(message):
     pass
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with RayCluster("local", ClusterSpec(workers=2)) as cluster:
-        yield cluster.connected()
 
 
 def two_workers(**weights):

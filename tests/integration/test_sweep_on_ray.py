@@ -4,9 +4,7 @@ import psutil
 import pytest
 
 import sweeps
-from side4video.distributed.cluster import RayCluster
 from side4video.distributed.virtual_trial import VirtualTrial
-from side4video.spec.cluster import ClusterSpec
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -15,13 +13,6 @@ ASHA = {
     "scheduler": {"kind": "asha", "reduction": 2},
 }
 LONG = {"optimization": {"length": {"epochs": 4}}}
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with RayCluster("local", ClusterSpec(workers=2)) as cluster:
-        ray = cluster.connected()
-        yield ray
 
 
 def halved(curves):

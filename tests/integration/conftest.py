@@ -1,0 +1,36 @@
+"""One local Ray cluster for all tests that do not end it; they come last, so that it runs beside no other test."""
+
+import time
+
+import psutil
+import pytest
+
+from side4video.distributed.cluster import RayCluster
+from side4video.spec.cluster import ClusterSpec
+
+FIXTURE = "cluster"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: FIXTURE in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """The module `ray`, connected to a cluster with two workers. Its processes end with it."""
+    before = {process.pid for process in psutil.process_iter()}
+    with RayCluster("local", ClusterSpec(workers=2)) as cluster:
+        yield cluster.connected()
+    # Ray's processes end on their own after the driver's; none may stay.
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        left = [
+            process
+            for process in psutil.process_iter(["cmdline"])
+            if process.pid not in before and any("ray" in word for word in process.info["cmdline"] or ())
+        ]
+        if not left:
+            return
+        time.sleep(1)
+    raise AssertionError(f"processes left behind: {[process.info['cmdline'][:3] for process in left]}")
