@@ -83,7 +83,7 @@ def test_the_command_gives_the_change_and_exit_code_one(tmp_path):
 
 def test_a_batch_of_texts_and_videos_is_never_parted():
     """Its loss compares each text with every video of the batch: the document refuses parts, and so must advice."""
-    spec = load_experiment(str(EXPERIMENTS / "quickstart-retrieval.yaml"), ("method.recompute=none",))
+    spec = load_experiment(str(EXPERIMENTS / "quickstart-retrieval.yaml"), ("method.recompute=none", "method.dim=128"))
     whole = peak(spec)
     assert peak(changed(spec, advise(spec, classes=0, budget_gib=0.97 * whole).settings)) <= 0.97 * whole
     assert advise(spec, classes=0, budget_gib=whole / 100).settings == ()
