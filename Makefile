@@ -5,6 +5,7 @@
 #   make test     the tests, but for the longest              make test-all     all of them
 #   make docs     the documentation, into build/docs
 #   make services  an MLflow server for several machines: make services ARGS="--host 0.0.0.0"
+#   make reference  the generated parts of README, docs and the JSON Schemas, written again
 #   make check    format, lint, types, layers
 #   make format   put the code in shape
 
@@ -12,7 +13,7 @@ BIN := .venv/bin
 REQUIREMENTS := -c constraints.txt -e '.[dev]'
 PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11
 
-.PHONY: help demo demo-sweep demo-retrieval docs services test test-all check format clean
+.PHONY: help demo demo-sweep demo-retrieval docs services reference test test-all check format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -61,6 +62,11 @@ services: .venv/.installed
 docs: .venv/.installed
 	@$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
 	@echo "build/docs/index.html"
+
+reference: .venv/.installed
+	@$(BIN)/side4video schema experiment > platform/side4video/spec/schemas/experiment.schema.json
+	@$(BIN)/side4video schema sweep > platform/side4video/spec/schemas/sweep.schema.json
+	@$(BIN)/python docs/generators/pages.py
 
 # Two processes at a time; what starts Ray, servers or workers of its own, one after the other.
 test: .venv/.installed

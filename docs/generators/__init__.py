@@ -1,1 +1,1 @@
-"""What turns the package into pages: its documents, its commands, and what is known of the paper's tables."""
+"""Makes the generated parts of the pages: reference, tables of the paper, and figures. `pages.py` writes them."""

@@ -10,7 +10,7 @@ QUESTIONS = {
     "What is it": ("docs/index.md", "side4video", ("action recognition", "text-video retrieval", "One YAML file")),
     "is it for me": ("docs/index.md", "Is it for me?", ("**Yes**", "**No**")),
     "my own videos": ("docs/your-own-videos.md", "Folders with train and test", ("train/", "test/", "kind: folder")),
-    "GPU memory": ("docs/planning.md", "How much GPU memory does it need?", ("side4video plan", "peak memory")),
+    "GPU memory": ("docs/planning.md", "How much GPU memory does it need?", ("side4video plan", "peak GPU memory")),
     "resume a run": ("docs/failures.md", "Resume a run", ("--resume", "--go-on")),
     "several GPUs": ("docs/clusters.md", "Several GPUs on one machine", ("cluster.workers", "cluster.gpus_per_worker")),
     "compare runs": ("docs/sweeps.md", "Write a sweep", ("grid:", "seeds:")),

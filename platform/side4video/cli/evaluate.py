@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from side4video.core.dotted import dotted
 from side4video.runs.stored_run import fetch_weights, find_finished
@@ -17,6 +16,7 @@ from side4video.spec.experiment import Experiment
 from side4video.spec.load import SpecError
 from side4video.spec.protocol import ComparedResult, comparison_errors, find_differences
 from side4video.terminal.options import as_json, example, overrides, store_uri, stored_weights
+from side4video.terminal.tables import FittedTable, fitted
 
 
 @click.command(
@@ -135,15 +135,14 @@ def _print(chosen: list[_Chosen], answers: list[dict[str, Any]], weights: str, n
     keys = dict.fromkeys(key for answer in answers for key in answer["metrics"])
     merged = [key for key in keys if not key.startswith("eval/view_")]
     if len(chosen) == 1:
-        table = Table("metric", "value", box=None, header_style="bold", pad_edge=False)
-        for key in merged:
-            table.add_row(key, f"{first['metrics'][key]:.4f}")
+        values = [f"{first['metrics'][key]:.4f}" for key in merged]
+        table = fitted({"metric": merged, "value": values}, texts=("metric",))
     else:
-        table = Table("run", "id", *merged, box=None, header_style="bold", pad_edge=False)
-        for each, answer in zip(chosen, answers, strict=True):
-            values = (answer["metrics"].get(key) for key in merged)
-            cells = ("" if value is None else f"{value:.4f}" for value in values)
-            table.add_row(each.name, each.run_id[:8], *cells)
+        columns = {"run": [each.name for each in chosen], "id": [each.run_id[:8] for each in chosen]}
+        for key in merged:
+            values = (answer["metrics"].get(key) for answer in answers)
+            columns[key] = ["" if value is None else f"{value:.4f}" for value in values]
+        table = fitted(columns, texts=("run", "id"), keys=2)
     console.print(table)
     if first["per_view"]:
         console.print()
@@ -152,12 +151,12 @@ def _print(chosen: list[_Chosen], answers: list[dict[str, Any]], weights: str, n
         console.print(note, highlight=False)
 
 
-def _view_table(chosen: list[_Chosen], answers: list[dict[str, Any]]) -> Table:
+def _view_table(chosen: list[_Chosen], answers: list[dict[str, Any]]) -> FittedTable:
     """One row per view: top-1 and top-5 of a single run, or the top-1 of each of several runs."""
     runs = [each.run_id[:8] for each in chosen] if len(chosen) > 1 else ["top-1", "top-5"]
-    table = Table("clip", "crop", *runs, box=None, header_style="bold", pad_edge=False)
-    for number, view in enumerate(answers[0]["per_view"]):
-        values = [answer["per_view"][number]["top1"] for answer in answers]
-        values += [view["top5"]] if len(chosen) == 1 else []
-        table.add_row(str(view["clip"]), str(view["crop"]), *(f"{value:.4f}" for value in values))
-    return table
+    views = answers[0]["per_view"]
+    values = [[view["top1"] for view in answer["per_view"]] for answer in answers]
+    values += [[view["top5"] for view in views]] if len(chosen) == 1 else []
+    columns = {name: [str(view[name]) for view in views] for name in ("clip", "crop")}
+    columns |= {name: [f"{value:.4f}" for value in each] for name, each in zip(runs, values, strict=True)}
+    return fitted(columns, keys=2)

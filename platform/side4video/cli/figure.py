@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +113,8 @@ def data_efficiency(names: tuple[str, ...], metric: str, anyway: tuple[str, ...]
     runs = {run.run_id: run for name in names for run in _all_runs(store, name)}
     drawn = metric or _title(list(runs.values()))
     lines, notes = efficiency_lines(list(runs.values()), metric=drawn, anyway=anyway)
-    _deliver(data_efficiency_figure(lines, metric=drawn, notes=notes), out, as_json=as_json)
+    found = data_efficiency_figure(lines, metric=drawn, notes=notes)
+    _deliver(found, out, as_json=as_json, runs=list(runs.values()))
 
 
 @figure.command(
@@ -145,18 +147,20 @@ def per_class(run: str, against: str, worst: int | None, anyway: tuple[str, ...]
 
     store = _store()
     own = store.find(run)
-    predictions = read_predictions(store, own)
+    predictions, shown = read_predictions(store, own), [own]
     if not against:
         differences = class_differences(_called(own), predictions)
     else:
         other = zero_shot_run(store, own) if against == "zero-shot" else store.find(against)
         theirs = read_predictions(store, other)
+        shown.append(other)
         fix = "name runs that agree, or allow it: --anyway {field}"
         check_runs(
             [as_compared(own), as_compared(other)], where="per-class", metrics=("eval/top1",), anyway=anyway, fix=fix
         )
         differences = class_differences(_called(own), predictions, _called(other), theirs)
-    _deliver(per_class_figure(differences, worst=worst or 0), out, as_json=as_json)
+    drawn = per_class_figure(differences, worst=worst or 0)
+    _deliver(drawn, out, as_json=as_json, runs=shown, videos=differences.videos)
 
 
 @figure.command(
@@ -174,7 +178,7 @@ def curves(name: str, out: Path, as_json: bool) -> None:
     store = _store()
     run = find_run_or_sweep(store, name)
     if not is_sweep_run(run):
-        _deliver(run_curves_figure(store, run), out, as_json=as_json)
+        _deliver(run_curves_figure(store, run), out, as_json=as_json, runs=[run])
         return
     sweep, sweep_logger = read_sweep(store, run.run_id)
     rows, _ = stored_rows(sweep, sweep_logger)
@@ -195,7 +199,9 @@ def confusion(run: str, out: Path, as_json: bool) -> None:
 
     store = _store()
     own = store.find(run)
-    _deliver(confusion_figure(confusion_of(read_predictions(store, own)), run=_called(own)), out, as_json=as_json)
+    predictions = read_predictions(store, own)
+    drawn = confusion_figure(confusion_of(predictions), run=_called(own))
+    _deliver(drawn, out, as_json=as_json, runs=[own], videos=len(predictions.videos))
 
 
 @figure.command(
@@ -209,13 +215,17 @@ def confusion(run: str, out: Path, as_json: bool) -> None:
 def step_time(names: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Draw where the time of a training step goes: data, frozen backbone, students, optimizer.
 
-    For a RUN it shows the recorded times. For a SPEC (a YAML file) it shows the estimates of `plan`. Below, it shows
-    the planned peak memory by parts beside the measured peak.
+    For a RUN it shows the recorded times. For a SPEC (a YAML file) it shows the multiply-adds of a step, because the
+    time depends on the machine. Below, it shows the planned peak memory by parts beside the measured peak.
     """
     from side4video.reports.figures.step_time import step_time_figure
 
     store = _store()
-    _deliver(step_time_figure([_budget(store, name) for name in names]), out, as_json=as_json)
+    found = {name: None if _is_file(name) else store.find(name) for name in names}
+    drawn = step_time_figure([_budget(store, name, run) for name, run in found.items()])
+    runs = [run for run in found.values() if run is not None]
+    files = [f"Source: {name}." for name, run in found.items() if run is None]
+    _deliver(drawn, out, as_json=as_json, runs=runs, files=files)
 
 
 def experiments_folder() -> Path:
@@ -226,11 +236,15 @@ def experiments_folder() -> Path:
     return Path("experiments")
 
 
-def _budget(store: "RunStore", name: str) -> "StepBudget":
+def _is_file(name: str) -> bool:
+    return name.endswith((".yaml", ".yml")) or Path(name).is_file()
+
+
+def _budget(store: "RunStore", name: str, run: "StoredRun | None") -> "StepBudget":
     from side4video.reports.figures.step_time import estimated_budget, read_budget
 
-    if not (name.endswith((".yaml", ".yml")) or Path(name).is_file()):
-        return read_budget(store, store.find(name))
+    if run is not None:
+        return read_budget(store, run)
     from side4video.cli.plan import count_classes
     from side4video.planning.plan import plan_experiment
     from side4video.spec.load import load_experiment
@@ -249,11 +263,13 @@ def _store() -> "RunStore":
 
 def _of_arms(name: str, draw: Any) -> "ReportFigure":
     """A figure of a sweep's arms."""
+    from side4video.reports.figures.sweep import sweep_source
     from side4video.reports.stored_sweep import read_sweep, stored_rows
 
     sweep, sweep_logger = read_sweep(_store(), name)
     rows, _ = stored_rows(sweep, sweep_logger)
-    return draw(rows, metric=sweep.spec.metric, mode=sweep.spec.mode)
+    drawn = draw(rows, metric=sweep.spec.metric, mode=sweep.spec.mode)
+    return replace(drawn, source=sweep_source(sweep_logger, sweep.spec.name))
 
 
 def _all_runs(store: "RunStore", name: str) -> "list[StoredRun]":
@@ -280,27 +296,38 @@ def _called(run: "StoredRun") -> str:
     return f"{run.name} ({run.run_id[:8]})"
 
 
-def _deliver(report_figure: "ReportFigure", out: Path, *, as_json: bool) -> None:
-    """Write the files; print the caption and the paths."""
+def _deliver(
+    report_figure: "ReportFigure",
+    out: Path,
+    *,
+    as_json: bool,
+    runs: "Sequence[StoredRun]" = (),
+    videos: int = 0,
+    files: Sequence[str] = (),
+) -> None:
+    """Write the figure; print the caption, its source (`runs` and `files`) and the paths."""
     from side4video.reports.figures.figure import write_figure
+    from side4video.reports.figures.source import source_of
     from side4video.terminal.options import table_console
 
+    source = " ".join(filter(None, (source_of(runs, videos=videos), *files)))
+    report_figure = replace(report_figure, source=report_figure.source or source)
     try:
-        files = write_figure(out, report_figure)
+        paths = write_figure(out, report_figure)
     except OSError as error:
         raise InputError("--out", f"{error.filename}: {error.strerror}", allowed="a folder to write into") from error
     if as_json:
         document = {
             "figure": report_figure.name,
             "heading": report_figure.heading,
-            "caption": report_figure.caption,
+            "caption": report_figure.text,
             "numbers": report_figure.numbers,
-            "files": [str(file) for file in files],
+            "files": [str(path) for path in paths],
         }
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
     console = table_console()
     console.print(report_figure.heading, style="bold", highlight=False, markup=False)
-    console.print(report_figure.caption, highlight=False, markup=False)
-    for file in files:
-        console.print(f"written: {file}", highlight=False, soft_wrap=True, markup=False)
+    console.print(report_figure.text, highlight=False, markup=False)
+    for path in paths:
+        console.print(f"written: {path}", highlight=False, soft_wrap=True, markup=False)

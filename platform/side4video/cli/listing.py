@@ -5,7 +5,6 @@ from typing import Annotated, Any, get_args, get_origin
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from side4video.data.datasets import Dataset
 from side4video.models.backbones import Backbone
@@ -13,6 +12,7 @@ from side4video.models.method import MethodSpec
 from side4video.models.methods import Method
 from side4video.tasks import Task
 from side4video.terminal.options import as_json, example
+from side4video.terminal.tables import fitted
 
 UNIONS: dict[str, Any] = {"methods": Method, "backbones": Backbone, "datasets": Dataset, "tasks": Task}
 
@@ -28,10 +28,8 @@ def list_kinds(what: str, as_json: bool) -> None:
         return
     heads = {"kind": "kind", "summary": "what it is", "packable": "trains in a pack", "fields": "fields"}
     columns = [key for key in heads if key in rows[0]]
-    table = Table(*[heads[key] for key in columns], box=None, header_style="bold", pad_edge=False)
-    for row in rows:
-        table.add_row(*[_cell(row[key]) for key in columns])
-    Console().print(table)
+    cells = {heads[key]: [_cell(row[key]) for row in rows] for key in columns}
+    Console().print(fitted(cells, texts=cells))
 
 
 def _members(union: Any) -> tuple[Any, ...]:

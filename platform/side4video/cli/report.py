@@ -1,7 +1,7 @@
 """`side4video report`: tables of the paper with our results, and reports of sweeps."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from side4video.terminal.options import anyway, as_json, example
 if TYPE_CHECKING:
     from side4video.reports.arms import ArmResult, Mode
     from side4video.reports.figures.figure import ReportFigure
+    from side4video.tracking.sweep_logger import SweepLogger
 
 _out = click.option(
     "--out",
@@ -43,7 +44,7 @@ def _paper_command(table: PaperTable) -> click.Command:
     @_out
     @as_json
     def command(anyway: tuple[str, ...], out: Path | None, as_json: bool, no_figures: bool = False) -> None:
-        from side4video.reports.grid import grid_rich
+        from side4video.reports.grid import grid_rich, grid_values
         from side4video.reports.paper_report import paper_grid
         from side4video.reports.tables import write_grid
         from side4video.terminal.options import table_console
@@ -54,9 +55,12 @@ def _paper_command(table: PaperTable) -> click.Command:
         figures = _figure_1(store) if out and table.name == "table2" and not no_figures else []
         files = write_grid(out, table.name, grid, figures=figures) if out else []
         if as_json:
-            rows = [dict(zip((c.title for c in grid.columns), row.cells, strict=True)) for row in grid.rows]
-            grouped = [{"group": row.group, **cells} for row, cells in zip(grid.rows, rows, strict=True)]
-            document = {"title": grid.title, "rows": grouped, "notes": grid.notes, "files": list(map(str, files))}
+            document = {
+                "title": grid.title,
+                "rows": grid_values(grid),
+                "notes": grid.notes,
+                "files": list(map(str, files)),
+            }
             click.echo(json.dumps(document, indent=2, ensure_ascii=False))
             return
         console = table_console()
@@ -97,7 +101,8 @@ def table_9(sweeps: tuple[str, ...], out: Path | None, as_json: bool) -> None:
     rows = table_9_rows([(sweep, rows) for sweep, (rows, _) in measured])
     notes = [NOTE, *(sentence for _, (_, sentences) in measured for sentence in sentences)]
     notes.append(f"Ours: {', '.join(f'{sweep.spec.name} ({sweep.source})' for sweep, _ in read)}.")
-    _show(rows, TITLE, (first.metric, first.mode), notes, out=out, as_json=as_json)
+    records = {sweep.spec.name: record for sweep, record in read}
+    _show(rows, TITLE, (first.metric, first.mode), notes, out=out, as_json=as_json, records=records)
 
 
 def _figure_1(store: Any) -> "list[ReportFigure]":
@@ -139,8 +144,9 @@ def sweep_again(name: str, out: Path | None, no_figures: bool, as_json: bool) ->
     if out and not no_figures:
         from side4video.reports.figures.sweep import sweep_figures
 
-        figures = sweep_figures(sweep_logger, rows, metric=spec.metric, mode=spec.mode)
-    _show(rows, title, (spec.metric, spec.mode), notes, out=out, as_json=as_json, figures=figures)
+        figures = sweep_figures(sweep_logger, rows, metric=spec.metric, mode=spec.mode, name=spec.name)
+    records = {spec.name: sweep_logger}
+    _show(rows, title, (spec.metric, spec.mode), notes, out=out, as_json=as_json, figures=figures, records=records)
 
 
 def _sweeps_for_table(store: Any, table: str) -> tuple[str, ...]:
@@ -160,9 +166,11 @@ def _show(
     out: Path | None,
     as_json: bool,
     figures: "Sequence[ReportFigure]" = (),
+    records: "Mapping[str, SweepLogger]",
 ) -> None:
+    """Print a comparison of arms, and write it to `out`; `records` are the sweeps that they are of, by name."""
     from side4video.reports.columns import as_rich
-    from side4video.reports.comparison import as_csv, compare_rows, explanation
+    from side4video.reports.comparison import as_csv, as_values, compare_rows, explanation
     from side4video.reports.tables import write_comparison
     from side4video.terminal.options import table_console
 
@@ -170,11 +178,16 @@ def _show(
     table = compare_rows(rows, metric=metric, mode=mode)
     files: list[Path] = []
     if out:
-        files = write_comparison(out, rows, title=title, metric=metric, mode=mode, notes=notes, figures=figures)
+        from side4video.reports.figures.sweep import sweep_source
+
+        source = " ".join(sweep_source(record, name) for name, record in records.items())
+        files = write_comparison(
+            out, rows, title=title, metric=metric, mode=mode, notes=notes, figures=figures, source=source
+        )
     if as_json:
         import csv
 
-        lines = list(csv.DictReader(as_csv(table).splitlines()))
+        lines = [as_values(line) for line in csv.DictReader(as_csv(table).splitlines())]
         document = {"title": title, "metric": metric, "rows": lines, "notes": notes, "files": list(map(str, files))}
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return

@@ -4,7 +4,6 @@ import json
 import math
 
 import click
-from rich.table import Table
 
 from side4video.core.units import GIB, format_bytes, format_duration
 from side4video.distributed.trainer import RayTrainer
@@ -14,6 +13,7 @@ from side4video.spec.load import load_experiment
 from side4video.tasks.metrics import summary
 from side4video.terminal.options import as_json, example, overrides, ray_address, spec_file, table_console
 from side4video.terminal.progress import ProgressView
+from side4video.terminal.tables import FittedTable, fitted
 from side4video.tracking.pack_logger import find_unfinished
 
 
@@ -51,32 +51,22 @@ def run(
     _print_broken(finished)
 
 
-def results_table(runs: list[RunResult]) -> Table:
+def results_table(runs: list[RunResult]) -> FittedTable:
     """One row per run: accuracy or recall, parameters, memory, time."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("run", no_wrap=True)
     measured = {key: value for each in runs for key, value in each.metrics.items()}
-    shown = summary(measured)
-    for name in (
-        *(metric.heading or metric.title for metric in shown.values()),
-        "trained",
-        "held",
-        "clips/s",
-        "time",
-        "run id",
-    ):
-        table.add_column(name, justify="right", no_wrap=True)
-    for each in runs:
-        table.add_row(
-            each.name,
-            *(metric.text(each.metrics.get(key, math.nan)) for key, metric in shown.items()),
-            f"{each.trainable_parameters:,}",
-            format_bytes(GIB * each.memory["held_for_backward_gib"]),
-            f"{each.time['clips_per_s']:.0f}",
-            format_duration(each.wall_s),
-            each.run_id[:8],
-        )
-    return table
+    columns = {
+        "run": [each.name for each in runs],
+        **{
+            metric.heading or metric.title: [metric.text(each.metrics.get(key, math.nan)) for each in runs]
+            for key, metric in summary(measured).items()
+        },
+        "trained": [f"{each.trainable_parameters:,}" for each in runs],
+        "held": [format_bytes(GIB * each.memory["held_for_backward_gib"]) for each in runs],
+        "clips/s": [f"{each.time['clips_per_s']:.0f}" for each in runs],
+        "time": [format_duration(each.wall_s) for each in runs],
+        "run id": [each.run_id[:8] for each in runs],
+    }
+    return fitted(columns, texts=("run",))
 
 
 def _print_broken(finished: RunResult) -> None:

@@ -3,8 +3,9 @@
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -14,12 +15,16 @@ from side4video.cli.sweep_view import SweepView
 from side4video.core.errors import InputError
 from side4video.core.units import format_duration
 from side4video.distributed.trainer import RayTrainer
+from side4video.reports.arms import best_metrics
 from side4video.reports.stored_sweep import check_sweep, collect_rows
 from side4video.runs.sweep import PreparedSweep, SweepResult, prepare_sweep, run_sweep
 from side4video.runs.trainer import LocalTrainer
 from side4video.spec.arm import load_sweep
 from side4video.terminal.options import as_json, example, ray_address, table_console
-from side4video.tracking.tags import STATE_TAG
+from side4video.tracking.tags import PACK_TAG, STATE_TAG
+
+if TYPE_CHECKING:
+    from side4video.tracking.run_store import StoredRun
 
 
 @click.command(
@@ -85,12 +90,16 @@ def _write_report(
     prepared: PreparedSweep, result: SweepResult, folder: str | None
 ) -> tuple[list[Any], list[Path], list[str]]:
     """Compare the arms, and write the report to the sweep's run and to `folder`: rows, files, and notes."""
-    from side4video.reports.figures.sweep import sweep_figures
+    from side4video.reports.figures.sweep import sweep_figures, sweep_source
     from side4video.reports.tables import write_report
 
     spec = prepared.sweep.spec
     listed = prepared.sweep.rows or tuple(row for arm in result.arms for row in arm.rows)
-    figures = {"predicted_speedup": prepared.plan.predicted_speedup, "seconds": result.seconds}
+    figures = {
+        "arms": float(len(result.arms)),
+        "predicted_speedup": prepared.plan.predicted_speedup,
+        "seconds": result.seconds,
+    }
     try:
         notes = [*check_sweep(result.sweep_logger, spec, listed), *_notes(prepared, result)]
     except InputError:
@@ -102,9 +111,14 @@ def _write_report(
         target = Path(folder) if folder else Path(scratch)
         target.mkdir(parents=True, exist_ok=True)
         title = f"{spec.name}: {spec.reproduces}" if spec.reproduces else spec.name
-        drawn = sweep_figures(result.sweep_logger, rows, metric=spec.metric, mode=spec.mode)
-        files = write_report(target, rows, title=title, metric=spec.metric, mode=spec.mode, notes=notes, figures=drawn)
-        result.sweep_logger.close(is_complete=result.is_complete, artifacts=files, figures=figures, metric=spec.metric)
+        drawn = sweep_figures(result.sweep_logger, rows, metric=spec.metric, mode=spec.mode, name=spec.name)
+        source = sweep_source(result.sweep_logger, spec.name)
+        compared: dict[str, Any] = {"metric": spec.metric, "mode": spec.mode}
+        files = write_report(target, rows, title=title, notes=notes, figures=drawn, source=source, **compared)
+        best = best_metrics(rows, **compared)
+        result.sweep_logger.close(
+            is_complete=result.is_complete, artifacts=files, figures=figures, metric=spec.metric, best=best
+        )
     return rows, files if folder else [], notes
 
 
@@ -118,17 +132,32 @@ def _notes(prepared: PreparedSweep, result: SweepResult) -> list[str]:
         f"Predicted speed-up of packing: {plan.predicted_speedup:.2f} against distinct arms one by one, "
         f"{plan.predicted_speedup_of_rows:.2f} against all rows; in multiply-adds, K(F + C) / (F + sum C).",
     ]
-    alone = sum(
-        run.metrics.get("time/alone_s", 0.0)
-        for key, run in result.sweep_logger.children().items()
-        if key not in prepared.completed
-    )
-    if alone:
-        notes.append(
-            f"This command took {format_duration(result.seconds)}; the training steps of its arms, each with a pass "
-            f"of its own, would have taken {format_duration(alone)}."
-        )
-    return notes
+    trained = [run for key, run in result.sweep_logger.children().items() if key not in prepared.completed]
+    return notes + measured_speedup(trained, seconds=result.seconds)
+
+
+def measured_speedup(runs: "Sequence[StoredRun]", *, seconds: float) -> list[str]:
+    """What packing saved in the training steps of these arms, and why it is not what was predicted.
+
+    `seconds` is the time of the whole command. Empty if the arms recorded no times.
+    """
+    alone = sum(run.metrics.get("time/alone_s", 0.0) for run in runs)
+    packs: dict[str, float] = {}
+    for run in runs:
+        spent = run.metrics.get("time/mean_step_s", 0.0) * run.metrics.get("train/steps_trained", 0.0)
+        pack = run.tags.get(PACK_TAG, run.run_id)
+        packs[pack] = max(packs.get(pack, 0.0), spent)
+    together = sum(packs.values())
+    if not (alone and together):
+        return []
+    took, would_take = format_duration(together), format_duration(alone)
+    return [
+        f"Measured speed-up of packing: {alone / together:.2f} against distinct arms one by one: the training steps "
+        f"took {took}, and would have taken {would_take} with a pass of the backbone for each arm. The prediction "
+        "counts multiply-adds only; small operations, reading data and the optimizer also take time, and the backbone "
+        "and the students do not reach the same rate. The whole command, with starting, evaluating and storing, took "
+        f"{format_duration(seconds)}."
+    ]
 
 
 def _as_json(prepared: PreparedSweep, result: SweepResult) -> dict[str, Any]:

@@ -1,15 +1,21 @@
 """The plan of a sweep as tables: its arms, their cost, and what packing saves."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from side4video.core.units import GIB, format_bytes
+from side4video.core.units import GIB, format_bytes, format_count
 from side4video.planning.sweep import SweepPlan
 from side4video.spec.sweep import SweepSpec
+from side4video.terminal.tables import FittedTable, fitted
 
 MAX_PACKS = 12
 MAX_ARMS = 24
+MAX_NAMED = 12
+"""Arms of a pack that are named."""
 
 
 def plan_tables(plan: SweepPlan, spec: SweepSpec) -> Group:
@@ -28,27 +34,21 @@ def plan_tables(plan: SweepPlan, spec: SweepSpec) -> Group:
     return Group(head, *([_pack_table(plan)] if plan.packs else []), Text())
 
 
-def alone(plan: SweepPlan) -> Table:
+def alone(plan: SweepPlan) -> FittedTable:
     """The cost of each arm alone, with the paper's memory if the sweep has it."""
-    table = Table(title="Each arm alone", box=None, header_style="bold", pad_edge=False, title_justify="left")
-    table.add_column("arm", overflow="ellipsis", no_wrap=True)
-    arms = plan.as_json()["alone"][:MAX_ARMS]
-    has_paper = any("memory_gb" in arm["paper"] for arm in arms)
-    for name in ("trained", "multiply-adds", "held for backward", "peak, planned", *(["paper"] if has_paper else [])):
-        table.add_column(name, justify="right", no_wrap=True)
-    for arm in arms:
-        paper = f"{arm['paper']['memory_gb']:g} GB" if "memory_gb" in arm["paper"] else ""
-        table.add_row(
-            Text(arm["arm"]),
-            f"{arm['trainable_parameters']:,}",
-            f"{arm['multiply_adds_all_views'] / 1e9:,.1f} G",
-            format_bytes(GIB * arm["held_for_backward_gib"]),
-            format_bytes(GIB * arm["peak_memory_gib"]),
-            *([paper] if has_paper else []),
-        )
-    if len(plan.arms) > MAX_ARMS:
-        table.add_row(f"… and {len(plan.arms) - MAX_ARMS} more")
-    return table
+    every = plan.as_json()["alone"]
+    arms = every[:MAX_ARMS]
+    columns = {
+        "arm": [arm["arm"] for arm in arms],
+        "trained": [format_count(arm["trainable_parameters"]) for arm in arms],
+        "multiply-adds": [format_count(arm["multiply_adds_all_views"]) for arm in arms],
+        "held for\nbackward": [format_bytes(GIB * arm["held_for_backward_gib"]) for arm in arms],
+        "peak,\nplanned": [format_bytes(GIB * arm["peak_memory_gib"]) for arm in arms],
+    }
+    if any("memory_gb" in arm["paper"] for arm in arms):
+        columns["paper"] = [f"{arm['paper']['memory_gb']:g} GB" if "memory_gb" in arm["paper"] else "" for arm in arms]
+    caption = f"… and {len(every) - MAX_ARMS} more" if len(every) > MAX_ARMS else ""
+    return replace(fitted(columns, texts=("arm",)), title="Each arm alone", caption=caption)
 
 
 def _packs(plan: SweepPlan) -> str:
@@ -75,21 +75,22 @@ def _speedup(plan: SweepPlan, spec: SweepSpec) -> str:
     return f"{plan.predicted_speedup:.2f}x against the distinct arms one by one{rows}"
 
 
-def _pack_table(plan: SweepPlan) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("pack", "arms", "peak, planned", "largest arm alone", "speed-up"):
-        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
-    table.add_column("", style="dim", overflow="ellipsis", no_wrap=True)
-    for number, pack in enumerate(plan.packs[:MAX_PACKS], 1):
-        labels = "like the base" if plan.proposed else ", ".join(arm.title for arm in pack.arms)
-        table.add_row(
-            str(number),
-            str(len(pack.arms)),
-            format_bytes(pack.memory.peak),
-            format_bytes(pack.memory.largest_alone),
-            f"{pack.speedup:.2f}x",
-            Text(labels),
-        )
-    if len(plan.packs) > MAX_PACKS:
-        table.add_row("…", "", "", "", "", f"and {len(plan.packs) - MAX_PACKS} more")
-    return table
+def _pack_table(plan: SweepPlan) -> FittedTable:
+    packs = plan.packs[:MAX_PACKS]
+    labels = ["like the base" if plan.proposed else _labels([arm.title for arm in pack.arms]) for pack in packs]
+    columns = {
+        "pack": [str(number) for number in range(1, len(packs) + 1)],
+        "arms": [str(len(pack.arms)) for pack in packs],
+        "peak, planned": [format_bytes(pack.memory.peak) for pack in packs],
+        "largest arm alone": [format_bytes(pack.memory.largest_alone) for pack in packs],
+        "speed-up": [f"{pack.speedup:.2f}x" for pack in packs],
+        "": labels,
+    }
+    caption = f"… and {len(plan.packs) - MAX_PACKS} more" if len(plan.packs) > MAX_PACKS else ""
+    return replace(fitted(columns, texts=("",)), caption=caption)
+
+
+def _labels(titles: Sequence[str]) -> str:
+    """The arms of a pack by name, as many as are read at a glance."""
+    more = len(titles) - MAX_NAMED
+    return ", ".join(titles[:MAX_NAMED]) + (f", and {more} more" if more > 0 else "")

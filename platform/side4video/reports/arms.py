@@ -24,6 +24,8 @@ Mode = Literal["max", "min"]
 METRIC = MAIN_METRICS[0]
 MEASURED_MEMORY = "memory/peak_gib"
 PLANNED_MEMORY = "plan/peak_memory_gib"
+RESERVED_MEMORY = "memory/reserved_gib"
+"""Recorded with a GPU only."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,18 @@ def best_rows(rows: Sequence[ArmResult], metric: str, *, mode: Mode) -> set[int]
     means = {index: mean for index, mean in means.items() if math.isfinite(mean)}
     best = (max if mode == "max" else min)(means.values(), default=math.nan)
     return {index for index, mean in means.items() if mean == best}
+
+
+SUMMARY = ("eval/", "best/", "memory/", "model/", "plan/")
+"""Metrics of the best arm that a sweep's run repeats."""
+
+
+def best_metrics(rows: Sequence[ArmResult], *, metric: str, mode: Mode) -> dict[str, float]:
+    """The metrics of the best arm of all tables, as means over its seeds; empty if no arm is complete."""
+    best = [rows[index] for index in sorted(best_rows(rows, metric, mode=mode))][:1]
+    names = dict.fromkeys(name for arm in best for run in counted_runs(arm) for name in run.metrics)
+    means = {name: metric_spread(best[0], name).mean for name in names if name.startswith(SUMMARY)}
+    return {name: mean for name, mean in means.items() if math.isfinite(mean)}
 
 
 def reference_of(row: ArmResult, rows: Sequence[ArmResult]) -> ArmResult | None:

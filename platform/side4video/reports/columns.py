@@ -1,6 +1,7 @@
 """The columns of the comparison as they are printed: percent, points, figures that people compare.
 
-In Markdown all columns that hold anything; on a terminal those that tell the arms apart, as many as fit.
+In Markdown all columns that hold anything; on a terminal and in a page those that tell the arms apart, in
+several blocks if they are too wide for one.
 """
 
 import math
@@ -24,14 +25,15 @@ from side4video.reports.comparison import ALONE, TRAINED, ComparisonTable
 from side4video.tasks.metrics import is_fraction, metric_title, printed_value
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from side4video.terminal.tables import FittedTable
 
 TERMINAL_WIDTH = 120
-_GAP = 2
-_ALWAYS = 0
-"""Rank of columns that are never dropped."""
+_PAGE_WIDTH, _PAGE_GAP = 165, 3
+"""Letters that fit across a page of 1280 pixels, and those that the space between two columns takes."""
 ARM = "arm"
 VALUE = "value"
+NAMES = ("table", ARM)
+"""Columns that name a row."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,6 @@ class Column:
     unit: str
     """Printed below or after the heading; may be empty."""
     cells: tuple[str, ...]
-    rank: int = _ALWAYS
-    """If the width is too small, columns of the highest rank are dropped first."""
 
     @property
     def title(self) -> str:
@@ -60,16 +60,16 @@ class Column:
 
     @property
     def width(self) -> int:
-        """Width in terminal cells."""
-        from rich.cells import cell_len
-
-        return max(cell_len(text) for text in (self.heading, self.unit, *self.cells))
+        """Letters of the longest line."""
+        return max(map(len, (self.heading, self.unit, *self.cells)))
 
 
 def columns(table: ComparisonTable) -> list[Column]:
     """All columns with content, in order. Swept fields are columns only if they vary."""
     metric, arms = table.metric, table.arms
     percent, points = ("%", "points") if is_fraction(metric) else ("", "")
+    best_unit = f"{metric_title(metric)}, %" if percent else metric_title(metric)
+    scale, size = memory_unit(arms, table.memory)
     source = "measured" if table.memory == MEASURED_MEMORY else "planned"
     made = [
         Column("table", "table", "", tuple(arm.table for arm in arms)),
@@ -78,12 +78,12 @@ def columns(table: ComparisonTable) -> list[Column]:
         Column(VALUE, metric_title(metric), percent, tuple(_spread(metric, arm.value) for arm in arms)),
         Column("difference", "Δ [95% CI]", points, tuple(_difference(metric, arm) for arm in arms)),
         Column("p", "p", "Holm", tuple(map(_p_value, arms))),
-        Column("best", "best epoch", percent, tuple(_spread(metric, arm.best_epoch) for arm in arms), rank=7),
-        Column("trained", "trained", "", _figures(arms, TRAINED, "{:,.0f}"), rank=3),
-        Column("memory", "memory", f"GiB, {source}", tuple(_gib(arm, table.memory) for arm in arms), rank=2),
-        Column("alone", "step alone", "ms", _figures(arms, ALONE, "{:,.0f}", times=1000), rank=8),
+        Column("best", "best epoch", best_unit, tuple(_spread(metric, arm.best_epoch) for arm in arms)),
+        Column("trained", "trained", "parameters", _figures(arms, TRAINED, "{:,.0f}")),
+        Column("memory", "memory", f"{size}, {source}", _figures(arms, table.memory, scale=scale)),
+        Column("alone", "step alone", "ms", _figures(arms, ALONE, scale=1000)),
         *_paper_columns(arms),
-        Column("seeds", "seeds", "", tuple(map(_seeds, arms)), rank=3),
+        Column("seeds", "seeds", "", tuple(map(_seeds, arms))),
         Column("state", "state", "", tuple(state_text(arm) for arm in arms)),
     ]
     return [each for each in made if any(each.cells)]
@@ -91,13 +91,7 @@ def columns(table: ComparisonTable) -> list[Column]:
 
 def _swept_columns(arms: Sequence[ArmResult]) -> list[Column]:
     names = varying_fields(arms)
-    labels = [(arm.table, arm.label) for arm in arms]
-    # If labels alone identify the arms, the fields may be dropped early.
-    rank = 6 if len(set(labels)) == len(labels) else 1
-    return [
-        Column(f"swept/{name}", name, "", tuple(short_text(arm.swept.get(name)) for arm in arms), rank=rank)
-        for name in names
-    ]
+    return [Column(f"swept/{name}", name, "", tuple(short_text(arm.swept.get(name)) for arm in arms)) for name in names]
 
 
 def _paper_columns(arms: Sequence[ArmResult]) -> list[Column]:
@@ -113,23 +107,28 @@ def _paper_columns(arms: Sequence[ArmResult]) -> list[Column]:
                 f"paper {name}",
                 unit,
                 tuple(_figure(v, "{:.1f}") for v in values),
-                rank=5 if in_gb else 4,
             )
         )
     return made
 
 
-def _figures(arms: Sequence[ArmResult], key: str, form: str, *, times: float = 1.0) -> tuple[str, ...]:
-    return tuple(_figure(times * any_run_mean(arm, key), form) for arm in arms)
+def memory_unit(arms: Sequence[ArmResult], key: str) -> tuple[float, str]:
+    """The unit for the memory of these arms, and how many of it a GiB is: MiB if none reaches a GiB."""
+    largest = max((any_run_mean(arm, key) for arm in arms if any_run_mean(arm, key) > 0), default=1.0)
+    return (1.0, "GiB") if largest >= 1 else (1024.0, "MiB")
+
+
+def _figures(arms: Sequence[ArmResult], key: str, form: str = "", *, scale: float = 1.0) -> tuple[str, ...]:
+    """The values; without a form all with the same decimals, so that the smallest keeps three digits."""
+    values = [scale * any_run_mean(arm, key) for arm in arms]
+    if not form:
+        smallest = min((abs(value) for value in values if math.isfinite(value) and value), default=1.0)
+        form = f"{{:,.{min(3, max(0, 2 - math.floor(math.log10(smallest))))}f}}"
+    return tuple(_figure(value, form) for value in values)
 
 
 def _figure(value: float, form: str) -> str:
     return form.format(value) if math.isfinite(value) else ""
-
-
-def _gib(arm: ArmResult, key: str) -> str:
-    value = any_run_mean(arm, key)
-    return _figure(value, "{:.1f}" if value >= 10 else "{:.2f}" if value >= 0.1 else "{:.4f}")
 
 
 def _spread(metric: str, value: Spread) -> str:
@@ -194,38 +193,40 @@ def escape_markdown(text: str) -> str:
 # ---- a terminal
 
 
-def as_rich(table: ComparisonTable, *, width: int = TERMINAL_WIDTH) -> "Table":
-    """A table for a terminal, within `width` cells.
+def as_rich(table: ComparisonTable, *, width: int = TERMINAL_WIDTH) -> "FittedTable":
+    """A table for a terminal, at most `width` cells wide, with all columns.
 
-    Columns with one value in all rows go to the caption. If the table is still too wide, columns are dropped by rank
-    and named in the caption; finally labels are cut.
+    Columns with one value in all rows go to the caption. If the others are still too wide, they are printed in several
+    blocks, each with the names of the arms.
     """
-    from rich.table import Table
-    from rich.text import Text
+    from side4video.terminal.tables import GAP, FittedTable, TextColumn
 
-    shown, constant = _split_constant(columns(table))
-    shown, dropped = _fit(shown, width)
-    said = [f"in all rows: {', '.join(f'{each.title} {each.cells[0]}' for each in constant)}"] if constant else []
-    said += [f"left out: {', '.join(each.title for each in dropped)}"] if dropped else []
-    made = Table(
-        box=None,
-        header_style="bold",
-        pad_edge=False,
-        padding=(0, _GAP, 0, 0),
-        caption=Text(" · ".join(said), style="dim") if said else None,
-        caption_justify="left",
+    shown, constant = split_constant(columns(table))
+    settings = [each for each in shown if each.key.startswith("swept/")]
+    if settings and sum(each.width + GAP for each in shown) > width:
+        # Results first, if there are several blocks.
+        shown = [*(each for each in shown if each not in settings), *settings]
+    return FittedTable(
+        tuple(
+            TextColumn(
+                "\n".join(part for part in (each.heading, each.unit) if part),
+                each.cells,
+                is_number=each.is_number,
+                is_key=each.key in NAMES,
+            )
+            for each in shown
+        ),
+        caption=constant_text(constant),
+        styles={
+            number: "bold" if arm.is_best else "dim"
+            for number, arm in enumerate(table.arms)
+            if arm.is_best or not is_complete(arm)
+        },
+        max_width=width,
     )
-    for each, cells in zip(shown, _widths(shown, width), strict=True):
-        heading = Text("\n".join(part for part in (each.heading, each.unit) if part))
-        justify = "right" if each.is_number else "left"
-        made.add_column(heading, justify=justify, no_wrap=True, width=cells, overflow="ellipsis")
-    for number, arm in enumerate(table.arms):
-        style = "bold" if arm.is_best else "" if is_complete(arm) else "dim"
-        made.add_row(*(Text(each.cells[number], style=style) for each in shown))
-    return made
 
 
-def _split_constant(shown: Sequence[Column]) -> tuple[list[Column], list[Column]]:
+def split_constant(shown: Sequence[Column]) -> tuple[list[Column], list[Column]]:
     """Columns that vary, and constant ones. The arm and the metric always stay; a single row keeps all columns."""
     visible: list[Column] = []
     constant: list[Column] = []
@@ -235,19 +236,15 @@ def _split_constant(shown: Sequence[Column]) -> tuple[list[Column], list[Column]
     return visible, constant
 
 
-def _fit(shown: Sequence[Column], width: int) -> tuple[list[Column], list[Column]]:
-    """The columns that fit, and the dropped ones; all columns of a rank are dropped together."""
-    visible, dropped = list(shown), []
-    while visible and sum(each.width + _GAP for each in visible) > width:
-        rank = max(each.rank for each in visible)
-        if rank == _ALWAYS:
-            break
-        dropped += [each for each in visible if each.rank == rank]
-        visible = [each for each in visible if each.rank != rank]
-    return visible, dropped
+def constant_text(constant: Sequence[Column]) -> str:
+    """What is the same in all rows; empty if nothing is."""
+    return f"In all rows: {', '.join(f'{each.title} {each.cells[0]}' for each in constant)}." if constant else ""
 
 
-def _widths(shown: Sequence[Column], width: int) -> list[int]:
-    """The width of each column; the arm column gets the remaining width."""
-    others = sum(each.width + _GAP for each in shown if each.key != ARM) + _GAP
-    return [min(each.width, max(8, width - others)) if each.key == ARM else each.width for each in shown]
+def split_settings(shown: Sequence[Column]) -> list[list[Column]]:
+    """The columns of each table of a page: one table if it is narrow enough, else results and settings apart."""
+    settings = [each for each in shown if each.key.startswith("swept/")]
+    if not settings or sum(each.width + _PAGE_GAP for each in shown) <= _PAGE_WIDTH:
+        return [list(shown)]
+    names = [each for each in shown if each.key in NAMES]
+    return [[each for each in shown if each not in settings], [*names, *settings]]

@@ -6,14 +6,17 @@ raw (fractions, GiB, seconds); `columns` formats them.
 
 import csv
 import io
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from side4video.reports.arms import (
     MEASURED_MEMORY,
     METRIC,
     PLANNED_MEMORY,
+    RESERVED_MEMORY,
     ArmResult,
     Mode,
     any_run_mean,
@@ -146,9 +149,15 @@ def explanation(table: ComparisonTable) -> list[str]:
             "Arms that were stopped early or lost a seed are marked; they are never the best and are not tested."
         )
     if any(math.isfinite(any_run_mean(arm, table.memory)) for arm in table.arms):
-        measured = "the measured peak of one worker" if table.memory == MEASURED_MEMORY else "planned, not measured"
-        notes.append(f"Memory is {measured}.")
+        notes.append(f"Memory is {_memory_text(table)}.")
     return notes
+
+
+def _memory_text(table: ComparisonTable) -> str:
+    if table.memory != MEASURED_MEMORY:
+        return "planned, not measured: the peak of one worker with a GPU that trains the arm alone"
+    on_gpu = any(RESERVED_MEMORY in run.metrics for arm in table.arms for run in arm.runs)
+    return "the measured peak of one worker" + ("" if on_gpu else ": the tensors of a step, on a CPU")
 
 
 # ---- CSV
@@ -202,6 +211,22 @@ def _record(arm: ArmResult, metric: str, *, swept: Sequence[str], paper: Sequenc
         "seeds": " ".join(str(run.seed) for run in counted_runs(arm)),
         "run_ids": " ".join(run.run_id for run in arm.runs),
     }
+
+
+_TEXTS = frozenset({"table", "label", "state", "seeds", "run_ids"})
+
+
+def as_values(line: Mapping[str, str]) -> dict[str, Any]:
+    """A row of the CSV with its numbers as numbers, its flags as booleans, and null where nothing is known."""
+    return {name: text if name in _TEXTS else _value(text) for name, text in line.items()}
+
+
+def _value(text: str) -> Any:
+    """A number, boolean or null if the text is one of JSON's; else the text."""
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        return text
 
 
 def _flag(value: bool) -> str:

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from side4video.reports.columns import escape_markdown
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from side4video.terminal.tables import FittedTable
+
+PLANNED = "ᵖ"
+"""Behind a value that was planned, not measured."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,33 @@ def grid_csv(grid: Grid) -> str:
     writer.writerow(["group", *(column.title for column in grid.columns)])
     writer.writerows([row.group, *row.cells] for row in grid.rows)
     return text.getvalue()
+
+
+_MISSING = frozenset({"", "–", "not run"})
+
+
+def grid_values(grid: Grid) -> list[dict[str, Any]]:
+    """The rows for JSON: the group and each column by its title.
+
+    Cells of number columns are numbers: of `mean ± deviation` the mean, with the deviation under `TITLE ±`; null if
+    there is none. A value that was planned instead of measured is named under `planned`.
+    """
+    rows = []
+    for row in grid.rows:
+        values: dict[str, Any] = {"group": row.group}
+        planned = []
+        for column, cell in zip(grid.columns, row.cells, strict=True):
+            if not column.is_number:
+                values[column.title] = cell
+                continue
+            text = cell.rstrip(PLANNED)
+            planned += [column.title] if text != cell else []
+            mean, _, deviation = text.partition(" ± ")
+            values[column.title] = None if mean in _MISSING else float(mean)
+            if deviation:
+                values[f"{column.title} ±"] = float(deviation)
+        rows.append({**values, **({"planned": planned} if planned else {})})
+    return rows
 
 
 def grid_latex(grid: Grid) -> str:
@@ -169,27 +199,24 @@ def _html_row(grid: Grid, row: GridRow) -> str:
     return f"<tr>{''.join(cells)}</tr>\n"
 
 
-def grid_rich(grid: Grid) -> "Table":
+def grid_rich(grid: Grid) -> "FittedTable":
     """A table for a terminal. The columns of a group are one column: `paper → ours (Δ)`, or the paper's value."""
-    from rich.table import Table
-    from rich.text import Text
+    from side4video.terminal.tables import FittedTable, TextColumn
 
-    made = Table(box=None, header_style="bold", pad_edge=False, title=Text(grid.title), title_justify="left")
-    spans = _spans(grid.columns)
-    for first, last in spans:
+    rows: list[tuple[Sequence[str], str]] = []
+    for name, of_group in grid.groups():
+        if name:
+            rows.append(([name], "italic"))
+        rows += [(row.cells, "bold" if row.is_own else "") for row in of_group]
+    columns = []
+    for first, last in _spans(grid.columns):
         column = grid.columns[first]
         heading = column.group if last > first + 1 else column.heading
-        lines = [*heading.split(), column.unit and f"({column.unit})"]
-        made.add_column(
-            Text("\n".join(filter(None, lines))), justify="right" if column.is_number else "left", no_wrap=True
-        )
-    for name, rows in grid.groups():
-        if name:
-            made.add_row(Text(name, style="italic"))
-        for row in rows:
-            style = "bold" if row.is_own else ""
-            made.add_row(*(Text(_joined_cells(row.cells[first:last]), style=style) for first, last in spans))
-    return made
+        lines = filter(None, [*heading.split(), column.unit and f"({column.unit})"])
+        cells = tuple(_joined_cells(cells[first:last]) for cells, _ in rows)
+        columns.append(TextColumn("\n".join(lines), cells, is_number=column.is_number, is_key=not first))
+    styles = {number: style for number, (_, style) in enumerate(rows) if style}
+    return FittedTable(tuple(columns), title=grid.title, styles=styles)
 
 
 def _spans(columns: Sequence[GridColumn]) -> list[tuple[int, int]]:

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 
 from side4video.reports.arms import Spread, spread
 from side4video.reports.comparable import as_compared, check_runs, shown_of
-from side4video.reports.grid import Grid, GridColumn, GridRow
+from side4video.reports.grid import PLANNED, Grid, GridColumn, GridRow
 from side4video.reports.paper.table import PaperColumn, PaperRow, PaperTable
 from side4video.spec.protocol import describe_differences
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.tags import FINGERPRINT_TAG, STATE_TAG
 
 NOT_RUN = "not run"
-PLANNED = "ᵖ"
 SHOWN = ("data.frames", "data.views")
 """Fields that are columns of the tables, so runs may differ in them."""
 

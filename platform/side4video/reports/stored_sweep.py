@@ -6,7 +6,7 @@ from typing import Any
 
 from side4video.core.dotted import dotted
 from side4video.core.errors import InputError
-from side4video.reports.arms import MEASURED_MEMORY, ArmResult, SeedResult
+from side4video.reports.arms import MEASURED_MEMORY, RESERVED_MEMORY, ArmResult, SeedResult
 from side4video.reports.comparable import as_compared, check_runs, has_figures
 from side4video.spec.arm import Arm, Sweep, build_sweep, changed_values, swept_values
 from side4video.spec.protocol import describe_differences
@@ -77,8 +77,8 @@ def _reference(spec: SweepSpec, rows: Sequence[Arm]) -> str:
 
 def _figures(sweep_logger: SweepLogger, run: StoredRun) -> SeedResult:
     metrics = dict(run.metrics)
-    if metrics.get("plan/pack_arms", 1.0) > 1.0:
-        # The measured peak is the pack's, not this arm's.
+    if metrics.get("plan/pack_arms", 1.0) > 1.0 and RESERVED_MEMORY in metrics:
+        # A GPU's peak is that of the whole pack, not this arm's. On a CPU each arm's is counted alone.
         metrics.pop(MEASURED_MEMORY, None)
     text = artifact_text(sweep_logger.store, run.run_id, PREDICTIONS, default="")
     correct: Mapping[int, bool] = correct_predictions(text) if text else {}

@@ -4,6 +4,7 @@ A page needs nothing beside it: figures are inside, there is no script and no ad
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +12,20 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from side4video.reports.arms import METRIC, ArmResult, Mode, is_complete
-from side4video.reports.columns import VALUE, as_markdown, columns, escape_markdown
+from side4video.reports.columns import (
+    NAMES,
+    VALUE,
+    as_markdown,
+    columns,
+    constant_text,
+    escape_markdown,
+    split_constant,
+    split_settings,
+)
 from side4video.reports.comparison import ComparisonTable, as_csv, compare_rows, explanation
 from side4video.reports.grid import Grid, GridColumn, GridRow, grid_csv, grid_html, grid_latex, grid_markdown
 from side4video.reports.render import render
+from side4video.tasks.metrics import metric_title
 
 if TYPE_CHECKING:
     from side4video.reports.figures.figure import ReportFigure
@@ -32,10 +43,12 @@ def write_report(
     mode: Mode = "max",
     notes: Sequence[str] = (),
     figures: "Sequence[ReportFigure]" = (),
+    source: str = "",
 ) -> list[Path]:
     """Write the report of these arms; what is there of the same name is replaced.
 
-    Rows are in the order of the table; `notes` are sentences above it; `figures` are further ones, for the page.
+    Rows are in the order of the table; `notes` are sentences above it; `figures` are further ones, for the page;
+    `source` says what the figures of the table are of.
 
     Returns:
         `comparison.md`, `comparison.csv`, `comparison.html`, `parallel-coordinates.png`, `pareto.png`.
@@ -46,9 +59,11 @@ def write_report(
 
     folder.mkdir(parents=True, exist_ok=True)
     table = compare_rows(rows, metric=metric, mode=mode)
-    first = [draw(rows, metric=metric, mode=mode) for draw in (coordinates_figure, pareto_figure)]
+    draws = (coordinates_figure, pareto_figure)
+    first = [replace(draw(rows, metric=metric, mode=mode), source=source) for draw in draws]
     pictures = [
-        save_figure(each.figure, folder / name) for each, name in zip(first, (COORDINATES, PARETO), strict=True)
+        save_figure(each.figure, folder / name, below=source)
+        for each, name in zip(first, (COORDINATES, PARETO), strict=True)
     ]
     texts = {
         "comparison.md": markdown_page(table, title=title, notes=notes),
@@ -65,21 +80,27 @@ def markdown_page(table: ComparisonTable, *, title: str, notes: Sequence[str]) -
     """The Markdown file: title, notes, table, what it means, figures."""
     parts = [f"# {escape_markdown(title)}", *map(escape_markdown, notes), as_markdown(table).rstrip("\n")]
     parts += ["\n".join(f"- {escape_markdown(sentence)}" for sentence in explanation(table))]
-    parts += [f"![Which settings lead where]({COORDINATES})", f"![Memory and accuracy]({PARETO})"]
+    parts += [f"![Swept parameters]({COORDINATES})", f"![Peak memory and {metric_title(table.metric)}]({PARETO})"]
     return "\n\n".join(parts) + "\n"
 
 
 def html_page(
     table: ComparisonTable, *, title: str, notes: Sequence[str], figures: "Sequence[ReportFigure]" = ()
 ) -> str:
-    """The HTML page: notes, the columns of the Markdown table with a body for each part of the sweep, figures."""
+    """The HTML page: notes, the results with a body for each part of the sweep, the settings of the arms, figures.
+
+    If results and settings are narrow enough, they are one table. What is the same in all rows is said below.
+    """
     from side4video.reports.figures.figure import figure_html
 
+    shown, constant = split_constant(columns(table))
     return render(
         "comparison.html.j2",
         title=title,
         notes=notes,
-        columns=columns(table),
+        tables=split_settings(shown),
+        constant=constant_text(constant),
+        names=NAMES,
         groups=[list(group) for _, group in groupby(enumerate(table.arms), key=lambda item: item[1].table)],
         is_complete=is_complete,
         main_column=VALUE,
@@ -120,9 +141,12 @@ def write_comparison(
     mode: Mode,
     notes: Sequence[str],
     figures: "Sequence[ReportFigure]" = (),
+    source: str = "",
 ) -> list[Path]:
     """Write a comparison of arms: the report of a sweep with further figures in its page, and a LaTeX table."""
-    files = write_report(folder, rows, title=title, metric=metric, mode=mode, notes=notes, figures=figures)
+    files = write_report(
+        folder, rows, title=title, metric=metric, mode=mode, notes=notes, figures=figures, source=source
+    )
     latex = folder / "comparison.tex"
     table = compare_rows(rows, metric=metric, mode=mode)
     latex.write_bytes(grid_latex(as_grid(table, title=title, notes=notes)).encode())

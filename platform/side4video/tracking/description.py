@@ -128,11 +128,24 @@ def sweep_description(
     text = re.sub(r"(?<!\\)\[", r"\\[", re.sub(r"!\[[^\]]*\]\([^)]*\)\s*", "", body).strip()).replace("\\<", "&lt;")
     place = f"get-artifact?path={SMALL_FIGURES}/"
     shown = [re.sub(r"\(([^)]*)\)$", rf"({place}\1&run_uuid={run_id})", each) for each in figures]
-    whole = _with_command([f"**{title.lstrip('# ')}**", *linked, text, *shown], command)
+    start = f"**{title.lstrip('# ')}**"
+    whole = _with_command([start, *linked, text, *shown], command)
     if len(whole) <= TAG_LIMIT:
         return whole
-    # The text exceeds the limit: keep the figures, and leave the table to the linked report.
-    return _cut(_with_command([f"**{title.lstrip('# ')}**", *linked, *shown], command))
+    # The text exceeds the limit: keep the figures and as many rows as there is room for; the report has all.
+    room = TAG_LIMIT - len(_with_command([start, *linked, *shown], command)) - len("\n\n")
+    return _cut(_with_command([start, *linked, *_table_within(text, room), *shown], command))
+
+
+def _table_within(text: str, room: int) -> list[str]:
+    """The table of a text with as many of its rows as `room` letters hold; nothing if not even one."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    for count in range(len(lines), 2, -1):
+        more = f"\n\n… and {len(lines) - count} more rows in the report." if count < len(lines) else ""
+        table = "\n".join(lines[:count]) + more
+        if len(table) <= room:
+            return [table]
+    return []
 
 
 def small_figure(figure: Path, folder: Path) -> Path:

@@ -109,16 +109,35 @@ class SweepLogger:
         self.store.finish(run_id)
 
     def close(
-        self, *, is_complete: bool, artifacts: Sequence[Path], figures: Mapping[str, float], metric: str = ""
+        self,
+        *,
+        is_complete: bool,
+        artifacts: Sequence[Path],
+        figures: Mapping[str, float],
+        metric: str = "",
+        best: Mapping[str, float] | None = None,
     ) -> None:
-        """Log the sweep's result and artifacts. With a metric, also write its description."""
+        """Log the sweep's result and artifacts. With a metric, also write its description.
+
+        `figures` are of the sweep, `best` are the metrics of its best arm; both become metrics of its run.
+        """
         for artifact in artifacts:
             self.store.log_file(self.parent, artifact)
         if metric:
             self._describe(artifacts, metric)
+        self._log_metrics({f"sweep/{name}": value for name, value in figures.items()} | dict(best or {}))
         self.store.set_tags(self.parent, {name: f"{value:.6g}" for name, value in figures.items()})
         self.store.set_tags(self.parent, {STATE_TAG: "finished" if is_complete else "incomplete"})
         self.store.finish(self.parent, "FINISHED" if is_complete else "FAILED")
+
+    def _log_metrics(self, values: Mapping[str, float]) -> None:
+        """Log metrics of the sweep's run; when the sweep is continued, its new values are the next step's."""
+        try:
+            step = len(self.store.history(self.parent, next(iter(values)))) if values else 0
+        except ServerUnavailableError as error:
+            log.warning("the metrics of sweep %s are those of a first call: %s", self.key, error)
+            step = 0
+        self.store.log(self.parent, [Metric.now(name, value, step) for name, value in values.items()])
 
     def _describe(self, artifacts: Sequence[Path], metric: str) -> None:
         comparison = next((each.read_text(encoding="utf-8") for each in artifacts if each.name == COMPARISON), "")

@@ -213,15 +213,20 @@ def test_the_command_says_whether_it_pays(tmp_path):
         assert result.exit_code == 0, result.output
         return " ".join(result.output.split())
 
-    assert "feature cache (not used)" in said()
-    assert "4 versions of 20 training clips, 20 test clips never pays: reading a clip takes" in said()
+    fast = ("--sustained-teraflops", "120")
+    assert "feature cache" in said()
+    assert "not used" in said()
+    assert "saves" not in said()  # nothing is known of the device
+    assert "4 versions of 20 training clips, 20 test clips saves no time: reading a clip takes" in said(*fast)
     two = {"features": {"kind": "cached", "views": 2}}
     slow = ("--sustained-teraflops", "0.001")
-    assert "feature cache (used)" in said(*slow, **two)
-    assert "pays after 2 epochs of 2 (at 0.001 TFLOP/s, 1 GB/s; made in" in said(*slow, **two)
+    assert ", used" in said(*slow, **two)
+    assert "saves time after 2 epochs; this spec has 2 (at 0.001 TFLOP/s and 1 GB/s; building takes" in said(
+        *slow, **two
+    )
     one = {**two, "optimization": {"length": {"epochs": 1}}}
-    assert "pays after 2 epochs, and there are 1 (at" in said(*slow, **one)
-    assert "never pays" in said(*slow, "--disk-gigabytes-per-second", "0.000001", **two)
+    assert "saves time after 2 epochs; this spec has 1 (at" in said(*slow, **one)
+    assert "saves no time" in said(*slow, "--disk-gigabytes-per-second", "0.000001", **two)
     answer = json.loads(CliRunner().invoke(plan_command, [str(tmp_path / "spec.yaml"), "--json"]).stdout)
     assert answer["feature_cache"]["total_bytes"] < GIB
     assert "feature cache" not in said(method={"kind": "full"})

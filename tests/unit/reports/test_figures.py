@@ -70,8 +70,30 @@ def test_the_metric_comes_last_with_a_line_for_each_arm(table_9_rows):
 
 def test_lines_through_one_value_do_not_hide_each_other(grid):
     lines = draw_parallel_coordinates(grid).axes[0].lines
-    starts = [round(float(line.get_ydata()[0]), 6) for line in lines]
-    assert len(set(starts)) == len(lines) == 18
+    between = [tuple(round(float(y), 6) for y in line.get_ydata()[1:59]) for line in lines]
+    assert len(set(between)) == len(lines) == 18
+
+
+def test_each_line_passes_the_ticks_of_its_values(grid):
+    """Between two axes lines are spread, so that a twin that looks there finds other heights."""
+    lines = draw_parallel_coordinates(grid).axes[0].lines
+    ticks = {round(height, 6) for height, _ in axis_of("layers", [row.swept["layers"] for row in grid]).ticks}
+    assert {round(float(line.get_ydata()[0]), 6) for line in lines} <= ticks
+    assert not {round(float(line.get_ydata()[10]), 6) for line in lines} <= ticks
+
+
+def test_equal_best_arms_are_all_called_bold(arm):
+    values = {"one": 0.5, "two": 0.5, "three": 0.3}
+    rows = [arm(name, 0.5, swept={"a": name}, metrics={"eval/top1": value}) for name, value in values.items()]
+    figure = draw_parallel_coordinates(rows)
+    widths = sorted(line.get_linewidth() for line in figure.axes[0].lines)
+    assert widths[0] < widths[1] == widths[2]
+    assert "bold: the best, equal, one and two" in figure.texts[0].get_text()
+    alone = draw_parallel_coordinates(rows[1:])
+    assert "bold: the best, two" in alone.texts[0].get_text()
+
+
+def test_the_number_of_heights_is_that_of_the_values(grid):
     assert len(set(axis_of("layers", [row.swept["layers"] for row in grid]).heights)) == 3
 
 

@@ -126,9 +126,11 @@ def test_the_command_writes_every_form(store, tmp_path):
     assert done.exit_code == 0, done.output
     answer = json.loads(done.stdout)
     lines = {(line["table"], line["label"]): line for line in answer["rows"]}
-    assert lines["9b", "attention"]["eval/top1"] == "0.579"
-    assert lines["9b", "attention"]["paper/top1"] == "0.579"
-    assert lines["9b", "attention"]["difference"].startswith("-0.02")
+    assert lines["9b", "attention"]["eval/top1"] == 0.579
+    assert lines["9b", "attention"]["paper/top1"] == 0.579
+    assert lines["9b", "attention"]["difference"] == pytest.approx(-0.021, abs=1e-3)
+    assert lines["9c", "shift"]["eval/top1"] is None
+    assert lines["9b", "attention"]["is_reference"] is False
     assert lines["9c", "shift"]["state"] == "not run"
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"comparison.md", "comparison.csv", "comparison.html", "comparison.tex", "pareto.png"} <= names

@@ -146,6 +146,17 @@ def test_a_table_that_is_too_long_is_left_to_the_report():
     assert long.endswith("side4video sweep s.yaml\n```")
 
 
+def test_of_a_long_table_the_first_rows_stay():
+    rows = "".join(f"| arm {number} | {'x' * 40} |\n" for number in range(400))
+    note = describe(COMPARISON.replace("| a |", f"{rows}| a |"))
+    assert len(note) <= TAG_LIMIT
+    assert "| arm 0 |" in note
+    assert "| arm 399 |" not in note
+    assert " more rows in the report." in note
+    assert note.endswith("side4video sweep s.yaml\n```")
+    assert "more rows" not in describe()
+
+
 def test_a_figure_is_as_wide_as_a_description(tmp_path):
     from PIL import Image
 

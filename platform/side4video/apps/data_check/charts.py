@@ -29,8 +29,11 @@ MAX_NAME_LENGTH = 15
 _COLOURS = {"train": BLUE, "test": ORANGE}
 
 
-def histogram_chart(histogram: Histogram) -> Figure:
-    """A bar for each bin; bins are equally wide on paper, also where edges grow geometrically."""
+def histogram_chart(histogram: Histogram, *, x: str, y: str = "clips") -> Figure:
+    """A bar for each bin; bins are equally wide on paper, also where edges grow geometrically.
+
+    `x` says what is measured, with its unit; `y` what is counted.
+    """
     bins = len(histogram.edges) - 1
     figure, axes = _stacked_bars(histogram.counts, bins)
     step = max(1, bins // MAX_NAMED_BARS)
@@ -39,21 +42,25 @@ def histogram_chart(histogram: Histogram) -> Figure:
     else:
         ticks = {index - 0.5: value_text(histogram.edges[index], histogram.unit) for index in range(0, bins + 1, step)}
     axes.set_xticks(list(ticks), list(ticks.values()))
-    label_axes(axes, x="" if histogram.unit == "bytes" else histogram.unit)
+    label_axes(axes, x=x, y=y)
     return figure
 
 
-def count_chart(counts: Counts) -> Figure:
-    """A bar for each name, the most frequent first; few bars have their names below them."""
+def count_chart(counts: Counts, *, x: str, y: str = "clips") -> Figure:
+    """A bar for each name, the most frequent first; few bars have their names below them.
+
+    `x` says what the names are, `y` what is counted.
+    """
     ranked = sorted(counts.items(), key=lambda item: -sum(item[1].values()))
     by_split = {split: [numbers.get(split, 0) for _, numbers in ranked] for split in SPLITS}
     figure, axes = _stacked_bars(by_split, len(ranked))
     if len(ranked) > MAX_NAMED_BARS:
         axes.set_xticks([])
-        label_axes(axes, x=f"{len(ranked)} in order of frequency")
+        x = f"{x} ({len(ranked)}, the most frequent first)"
     else:
         names = [shorten(printable(name), MAX_NAME_LENGTH) for name, _ in ranked]
         axes.set_xticks(range(len(ranked)), names, parse_math=False)
+    label_axes(axes, x=x, y=y)
     return figure
 
 

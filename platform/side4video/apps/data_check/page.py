@@ -23,6 +23,14 @@ _TITLES = {
     "bytes": "Size of files",
 }
 
+_AXES = {
+    "captions": ("captions per video", "videos"),
+    "frames": ("length, frames", "decoded clips"),
+    "seconds": ("length, seconds", "decoded clips"),
+    "bytes": ("size of the file", "files"),
+}
+"""What the axes of a chart show."""
+
 
 @dataclass(frozen=True)
 class Thumbnail:
@@ -88,13 +96,19 @@ def report_figures(report: DataReport) -> "list[ReportFigure]":
     if report.classes:
         totals = [sum(counts.values()) for counts in report.classes.values()]
         caption = f"{len(totals)} classes with {min(totals):,} to {max(totals):,} records"
-        figures.append(ReportFigure("classes", "Records of each class", caption, count_chart(report.classes)))
+        figures.append(
+            ReportFigure(
+                "classes", "Records of each class", caption, count_chart(report.classes, x="class", y="records")
+            )
+        )
     for key, histogram in report.histograms.items():
+        x, y = _AXES[key]
         values = (histogram.least, histogram.median, histogram.most)
         caption = "minimum {}, median {}, maximum {}".format(*(value_text(value, histogram.unit) for value in values))
-        figures.append(ReportFigure(key, _TITLES[key], caption, histogram_chart(histogram)))
+        figures.append(ReportFigure(key, _TITLES[key], caption, histogram_chart(histogram, x=x, y=y)))
     if report.sizes:
         frequent = list(report.sizes.items())[:6]
         caption = ", ".join(f"{size} ({sum(counts.values()):,})" for size, counts in frequent)
-        figures.append(ReportFigure("sizes", "Width x height of the decoded clips", caption, count_chart(report.sizes)))
+        chart = count_chart(report.sizes, x="width x height, pixels", y="decoded clips")
+        figures.append(ReportFigure("sizes", "Width x height of the decoded clips", caption, chart))
     return figures

@@ -5,8 +5,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from side4video.apps.jobs.submit import end_message
 from side4video.core.units import format_duration
@@ -39,15 +37,16 @@ def list_jobs(address: str, as_json: bool) -> None:
         click.echo("No job has been submitted to this cluster.")
         return
     from side4video.terminal.options import table_console
+    from side4video.terminal.tables import fitted
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("id", "name", "state", "age"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("command", overflow="fold")
-    for job in found:
-        cells = (job.submission_id, job.name or "-", job.state, format_duration(job.age_s), job.entrypoint)
-        table.add_row(*(Text(cell) for cell in cells))
-    table_console().print(table)
+    columns = {
+        "id": [job.submission_id for job in found],
+        "name": [job.name or "-" for job in found],
+        "state": [job.state for job in found],
+        "age": [format_duration(job.age_s) for job in found],
+        "command": [job.entrypoint for job in found],
+    }
+    table_console().print(fitted(columns, texts=columns))
 
 
 @jobs.command("logs", epilog=example("jobs logs raysubmit_7a --follow"))

@@ -1,4 +1,4 @@
-"""Which classes are taken for which: the confusion matrix of a run's predictions, and the most confused pairs."""
+"""The confusion matrix of a run's predictions, and the most confused pairs."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -83,13 +83,13 @@ def confusion_figure(confusion: Confusion, *, run: str) -> ReportFigure:
     videos, right = int(confusion.counts_CC.sum()), int(np.trace(confusion.counts_CC))
     pairs = confusion.pairs()
     caption = f"{run}: {right:,} of {videos:,} held-out videos right ({100 * right / videos:.1f}%). A row is a class, "
-    caption += "a column what its videos were taken for, in shares of the row."
+    caption += "a column the class that was predicted, in percent of the row."
     is_small = len(confusion.classes) <= MAX_NAMED_CLASSES
     if not is_small and pairs:
         caption += f" Right: the {min(MAX_PAIRS, len(pairs))} most confused of {len(pairs):,} pairs."
     return ReportFigure(
         "confusion",
-        "What is taken for what",
+        "Confusion matrix",
         caption,
         _draw_small(confusion) if is_small else _draw_large(confusion, pairs),
         {
@@ -120,7 +120,7 @@ def _draw_small(confusion: Confusion) -> Figure:
     axes.set_yticks(range(count), [f"{name}  ({total})" for name, total in zip(names, totals, strict=True)])
     axes.tick_params(length=0, labelsize=8, labelcolor=INK)
     axes.spines[:].set_visible(False)
-    label_axes(axes, x="taken for, % of the row", y="class (videos)")
+    label_axes(axes, x="predicted class, % of the row", y="true class (videos)")
     return figure
 
 
@@ -133,13 +133,13 @@ def _draw_large(confusion: Confusion, pairs: list[Pair]) -> Figure:
     shown = matrix.imshow(np.sqrt(confusion.shares), cmap=_SHADES, vmin=0, vmax=1, interpolation="nearest")
     matrix.tick_params(labelsize=8, labelcolor=INK, color=SOFT)
     matrix.spines[:].set_color(SOFT)
-    label_axes(matrix, x="taken for (place of the class)", y="class (its place in the data set)")
+    label_axes(matrix, x="predicted class (its place in the data set)", y="true class (its place)")
     ticks = (0.0, 0.05, 0.25, 0.5, 1.0)
     bar = figure.colorbar(shown, ax=matrix, location="bottom", shrink=0.6, aspect=40, pad=0.02)
     bar.set_ticks([share**0.5 for share in ticks], labels=[f"{100 * share:.0f}%" for share in ticks])
     bar.ax.tick_params(labelsize=8, labelcolor=INK, color=SOFT)
     bar.outline.set_visible(False)
-    bar.set_label("of the row's videos", fontsize=8, color=INK)
+    bar.set_label("share of the row's videos", fontsize=8, color=INK)
     _draw_pairs(bars, pairs[:MAX_PAIRS])
     return figure
 
@@ -159,4 +159,4 @@ def _draw_pairs(axes: Axes, pairs: list[Pair]) -> None:
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(0, 1.25 * max(pair.videos for pair in pairs))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    label_axes(axes, x="videos of the first, taken for the second")
+    label_axes(axes, x="videos", y="true class → predicted class")

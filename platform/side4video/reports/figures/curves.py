@@ -23,6 +23,7 @@ from side4video.reports.figures.style import (
     PAPER,
     SOFT,
     WIDTH,
+    end_shares,
     label_axes,
     legend_below,
     new_figure,
@@ -182,9 +183,11 @@ def _draw_run(curves: Mapping[str, Curve], metrics: Sequence[str]) -> Figure:
         _line(right, curves[name], colour=colour, label=metric_title(name), scale=printed_value(name, 1.0), marked=True)
     _star(right, curves[metrics[0]], metrics[0], "max", colour=COLOURS[0])
     label_axes(left, x="epochs trained", y="loss")
-    label_axes(right, x="epochs trained", y="%" if is_fraction(metrics[0]) else "")
+    names = ", ".join(metric_title(name) for name in metrics)
+    label_axes(right, x="epochs trained", y=f"{names}{', %' * is_fraction(metrics[0])}")
     for axes in (left, right):
         axes.set_xlim(left=0)
+        end_shares(axes, y=axes is right and is_fraction(metrics[0]))
         axes.legend(fontsize=8, frameon=False, labelcolor=INK)
     return figure
 
@@ -205,6 +208,7 @@ def _draw_arms(arms: Mapping[str, Mapping[str, Curve]], order: Sequence[str], me
     label_axes(right, x="epochs trained", y=f"{metric_title(metric)}{', %' * is_fraction(metric)}")
     for axes in (left, right):
         axes.set_xlim(left=0)
+    end_shares(right, y=is_fraction(metric))
     if len(arms) > 1:
         names = [shorten(label, 52) for label in named]
         legend_below(figure, handles, names, columns=2, columnspacing=2)

@@ -16,7 +16,16 @@ from side4video.core.errors import InputError
 from side4video.reports.arms import METRIC, Spread, spread
 from side4video.reports.comparable import as_compared, check_runs, shown_of
 from side4video.reports.figures.figure import ReportFigure
-from side4video.reports.figures.style import COLOURS, INK, WIDTH, label_axes, new_figure, shorten, style_axes
+from side4video.reports.figures.style import (
+    COLOURS,
+    INK,
+    WIDTH,
+    end_shares,
+    label_axes,
+    new_figure,
+    shorten,
+    style_axes,
+)
 from side4video.reports.paper_report import REPEATED
 from side4video.spec.load import SpecError
 from side4video.spec.protocol import describe_differences
@@ -210,6 +219,7 @@ def _draw(lines: Sequence[EfficiencyLine], metric: str) -> Figure:
                 at = [100 * point.share] * len(values)
                 axes.plot(at, values, "o", markersize=3, color=colour, alpha=0.5, linewidth=0, transform=beside)
     _scale(figure, shares)
+    end_shares(axes, y=is_fraction(metric))
     label_axes(axes, x="share of the training clips, %", y=f"{metric_title(metric)}{', %' * is_fraction(metric)}")
     axes.legend(fontsize=8, frameon=False, labelcolor=INK)
     return figure
@@ -220,7 +230,7 @@ def _scale(figure: Figure, shares: Sequence[float]) -> None:
     if shares[-1] > _LOGARITHMIC_FROM * shares[0]:
         axes.set_xscale("log")
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xlim(100 * shares[0] / 1.25, 100 * shares[-1] * 1.25)
+        axes.set_xlim(100 * shares[0] / 1.25, min(100.0, 125 * shares[-1]))
     else:
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, min(100.0, 105 * shares[-1]))
     axes.set_xticks([100 * share for share in shares], [f"{100 * share:g}" for share in shares])

@@ -45,6 +45,13 @@ class ReportFigure:
     """What was drawn, as JSON values."""
     uses_page_colors: bool = True
     """Whether ink and paper may become a dark page's; not where darkness means something."""
+    source: str = ""
+    """The runs that it shows, their data, the number of videos and the date; written below it."""
+
+    @property
+    def text(self) -> str:
+        """Caption and source."""
+        return " ".join(filter(None, (self.caption, self.source)))
 
 
 def write_figure(folder: Path, report_figure: ReportFigure) -> list[Path]:
@@ -55,13 +62,17 @@ def write_figure(folder: Path, report_figure: ReportFigure) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{report_figure.name}.{form}" for form in FORMATS]
     for form, file in zip(FORMATS, files, strict=True):
-        file.write_bytes(svg_of(report_figure).encode() if form == "svg" else figure_bytes(report_figure.figure, form))
+        file.write_bytes(
+            svg_of(report_figure).encode()
+            if form == "svg"
+            else figure_bytes(report_figure.figure, form, below=report_figure.source)
+        )
     return files
 
 
 def svg_of(report_figure: ReportFigure) -> str:
     """The figure as SVG that names nothing outside itself: letters are paths, and there is no document type."""
-    text = figure_bytes(report_figure.figure, "svg", salt=report_figure.name).decode()
+    text = figure_bytes(report_figure.figure, "svg", salt=report_figure.name, below=report_figure.source).decode()
     return re.sub(r"<!DOCTYPE.*?>\n|<!--.*?-->\n?|^ +|<metadata>.*?</metadata>\n", "", text, flags=re.DOTALL | re.M)
 
 
@@ -73,7 +84,7 @@ def figure_html(report_figure: ReportFigure) -> Markup:
     svg = svg.replace("*{stroke-linejoin", f"#{report_figure.name} *{{stroke-linejoin")
     inches = report_figure.figure.get_figwidth()
     sizes = f"max-width: {_MAX_REM_PER_INCH * inches:.4g}rem; min-width: {_MIN_REM_PER_INCH * inches:.4g}rem"
-    words = escape(f"{report_figure.heading}: {report_figure.caption}")
+    words = escape(f"{report_figure.heading}: {report_figure.text}")
     opening = f'<svg id="{report_figure.name}" role="img" aria-label="{words}" style="{sizes}"'
     svg = re.sub(r'<svg(.*?) width="[^"]*" height="[^"]*"', lambda found: opening + found[1], svg, count=1)
     if report_figure.uses_page_colors:

@@ -173,7 +173,9 @@ def memory_figure(rows: Sequence[MemoryRow]) -> ReportFigure:
         }
         for row in rows
     ]
-    return ReportFigure("memory", "Training memory and the size of the backbone", caption, _draw(rows), numbers)
+    source = "Source: Something-Something V2, Table 2 of the paper and experiments of this project."
+    title = "Training memory and the size of the backbone"
+    return ReportFigure("memory", title, caption, _draw(rows), numbers, source=source)
 
 
 def _span(ratios: Sequence[float]) -> str:
@@ -199,7 +201,7 @@ def _draw(rows: Sequence[MemoryRow]) -> Figure:
     for axes, backbone in zip(panels, backbones, strict=True):
         _draw_backbone(axes, [row for row in rows if row.backbone == backbone])
     panels[-1].set_xlim(0, 1.12 * most)
-    label_axes(panels[-1], x="peak memory of a training step (the paper: GB; here: GiB)")
+    label_axes(panels[-1], x="peak memory of a training step (the paper: GB; here: GiB)", y="method")
     handles: list[Patch | Line2D] = [
         Patch(facecolor="none", edgecolor=ORANGE, label="the paper, measured"),
         Patch(facecolor=BLUE, edgecolor=BLUE, label="here, planned"),
@@ -230,6 +232,7 @@ def _draw_backbone(axes: Axes, rows: Sequence[MemoryRow]) -> None:
     axes.set_ylim(len(rows) - 0.45, -0.55)
     axes.set_yticks(range(len(rows)), [shorten(row.method, 32) for row in rows])
     axes.tick_params(axis="y", length=0)
+    label_axes(axes, y="method")
     axes.tick_params(axis="x", labelbottom=axes.get_subplotspec().is_last_row())  # type: ignore[union-attr] made by subplots
 
 

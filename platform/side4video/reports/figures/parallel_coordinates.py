@@ -9,7 +9,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
@@ -30,7 +29,7 @@ from side4video.reports.arms import (
     short_text,
     varying_fields,
 )
-from side4video.reports.figures.style import INK, SOFT, TEXT, WIDTH, empty_figure, new_figure, shorten
+from side4video.reports.figures.style import BLUE, INK, ORANGE, SOFT, TEXT, WIDTH, empty_figure, new_figure, shorten
 from side4video.tasks.metrics import is_fraction, metric_title, printed_value
 
 MAX_NAMED_NUMBERS = 12
@@ -104,15 +103,16 @@ def _scaled(name: str, values: Sequence[float]) -> Axis:
 
 
 _BAND = 0.032
-"""Half the height over which lines through one named value are fanned out, as a share of the axis."""
+"""Half the height over which lines between the same two values are spread, as a share of the axis."""
 
 
 def draw_parallel_coordinates(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode = "max") -> Figure:
     """One vertical axis for each swept field that varies, the metric last, a line for each arm's mean over seeds.
 
     Up to a dozen numbers stand evenly spaced in their order, as names and booleans do; more of them on a scale,
-    logarithmic where they span much. Lines through one such value are fanned out in the order of the metric, so that
-    none hides another. The last axis is the colour bar: dark is good. Arms that were stopped early are dashed.
+    logarithmic where they span much. Each line passes the ticks of its values; between two axes, lines that join the
+    same two values are drawn beside each other in the order of the metric, so that none hides another. The last axis is
+    the colour bar: blue is good. Arms that were stopped early are dashed.
     """
     arms = [row for row in distinct_arms(rows) if math.isfinite(metric_spread(row, metric).mean)]
     values = [printed_value(metric, metric_spread(row, metric).mean) for row in arms]
@@ -140,19 +140,27 @@ def draw_parallel_coordinates(rows: Sequence[ArmResult], *, metric: str = METRIC
     return figure
 
 
+_MAX_BEST = 2
+"""Of more equal arms, the number is said."""
+
+
 def _summary(arms: Sequence[ArmResult], best: Sequence[str]) -> str:
     """What is drawn: how many arms, of how many seeds, which is bold and whether any is dashed."""
     seeds = {len(counted_runs(row)) for row in arms}
     text = f"{len(arms)} arm{'s' * (len(arms) > 1)}"
     text += f", means over {min(seeds)}{f' to {max(seeds)}' * (len(seeds) > 1)} seeds" if max(seeds) > 1 else ""
-    text += f" · bold: the best, {shorten(best[0], 48)}" if best else ""
+    if len(best) > _MAX_BEST:
+        text += f" · bold: the {len(best)} best, which are equal"
+    elif best:
+        names = " and ".join(shorten(name, 48 // len(best)) for name in best)
+        text += f" · bold: the best{', equal' * (len(best) > 1)}, {names}"
     return text + " · dashed: cut short" * any(not is_complete(row) for row in arms)
 
 
 def _colour_map(mode: Mode) -> LinearSegmentedColormap:
-    """Viridis without its lightest end, which white paper swallows; the good end is dark."""
-    colours = colormaps["viridis"](np.linspace(0.0, 0.88, 256))
-    return LinearSegmentedColormap.from_list("sweep", colours[::-1] if mode == "max" else colours)
+    """From orange over grey to blue, which is good; each stands out from white and from dark paper."""
+    colours = (ORANGE, "#8f8a84", BLUE)
+    return LinearSegmentedColormap.from_list("sweep", colours if mode == "max" else colours[::-1])
 
 
 def _norm(values: Sequence[float]) -> Normalize:
@@ -197,15 +205,19 @@ def _draw_lines(
     best: set[int],
 ) -> None:
     colours = _colour_map(mode)
-    heights = [_fan_out(axis, values) for axis in axes] + [[float(norm(value)) for value in values]]
-    smooth = np.linspace(0, 1, 40)
+    heights = [list(axis.heights) for axis in axes] + [[float(norm(value)) for value in values]]
+    smooth = np.linspace(0, 1, 60)
     ease = smooth * smooth * (3 - 2 * smooth)
+    apart = 1 - (2 * smooth - 1) ** 4
+    shifts = [_shifts(list(zip(*ends, strict=True)), values) for ends in itertools.pairwise(heights)]
     crowded = len(arms) > 40
     worst_first = sorted(range(len(arms)), key=lambda each: values[each], reverse=mode == "min")
     for order, index in enumerate(worst_first):
         spots = [each[index] for each in heights]
         x = np.concatenate([at + smooth for at in range(len(spots) - 1)])
-        y = np.concatenate([a + (b - a) * ease for a, b in itertools.pairwise(spots)])
+        y = np.concatenate(
+            [a + (b - a) * ease + shifts[at][index] * apart for at, (a, b) in enumerate(itertools.pairwise(spots))]
+        )
         is_best = index in best
         (line,) = host.plot(
             x,
@@ -223,17 +235,17 @@ def _draw_lines(
             line.set_path_effects([withStroke(linewidth=line.get_linewidth() + 2, foreground="white")])
 
 
-def _fan_out(axis: Axis, values: Sequence[float]) -> list[float]:
-    """Heights on an axis, with lines through one named value spread around it in the order of the metric."""
-    heights = list(axis.heights)
-    if not axis.is_named:
-        return heights
-    band = min(_BAND, 0.36 / max(1, len(axis.ticks) - 1))
-    for height in set(heights):
-        here = sorted((index for index, each in enumerate(axis.heights) if each == height), key=lambda p: values[p])
+def _shifts(ends: Sequence[tuple[float, float]], values: Sequence[float]) -> list[float]:
+    """How far each line is moved half-way between two axes.
+
+    Lines with the same `ends` are spread, in the order of the metric.
+    """
+    shifts = [0.0] * len(ends)
+    for pair in set(ends):
+        here = sorted((index for index, each in enumerate(ends) if each == pair), key=lambda index: values[index])
         for order, index in enumerate(here):
-            heights[index] += band * (2 * order / (len(here) - 1) - 1) if len(here) > 1 else 0.0
-    return heights
+            shifts[index] = _BAND * (2 * order / (len(here) - 1) - 1) if len(here) > 1 else 0.0
+    return shifts
 
 
 def _draw_axes(host: Axes, axes: Sequence[Axis]) -> None:
@@ -244,8 +256,7 @@ def _draw_axes(host: Axes, axes: Sequence[Axis]) -> None:
         own.set_ylim(bottom, top)
         own.spines[["left", "top", "bottom"]].set_visible(False)
         own.spines["right"].set_position(("data", index))
-        margin = _BAND if axis.is_named else 0.0
-        own.spines["right"].set_bounds(-margin, 1 + margin)
+        own.spines["right"].set_bounds(0, 1)
         own.spines["right"].set_color(INK)
         own.set_yticks([height for height, _ in axis.ticks], [text for _, text in axis.ticks])
         own.tick_params(axis="y", direction="in", length=4, pad=-8, labelsize=8, labelcolor=INK, color=INK)

@@ -6,7 +6,7 @@ Colours: Okabe & Ito's palette, told apart by colour-blind people.
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -34,6 +34,7 @@ from side4video.reports.figures.style import (
     SOFT,
     WIDTH,
     empty_figure,
+    end_shares,
     label_axes,
     legend_below,
     new_figure,
@@ -67,7 +68,7 @@ _MAX_NAMED_ARMS = 30
 
 @dataclass(frozen=True)
 class _Point:
-    """A point in the plane of memory (GiB) and metric, as printed."""
+    """A point in the plane of memory (GiB, or MiB if all are small) and metric, as printed."""
 
     label: str
     memory: float
@@ -101,6 +102,10 @@ def draw_pareto(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode =
     papers = {index: point for index, row in enumerate(arms) if (point := _paper_point(row, metric)) is not None}
     if not ours and not papers:
         return empty_figure(f"no arm has both its memory and a value of {metric_title(metric)}")
+    unit = "GiB"
+    if max(point.memory for point in (*ours.values(), *papers.values())) < 1:
+        ours, unit = {index: replace(point, memory=1024 * point.memory) for index, point in ours.items()}, "MiB"
+        papers = {index: replace(point, memory=1024 * point.memory) for index, point in papers.items()}
     figure = new_figure(WIDTH, 5.4, layout="constrained")
     axes = figure.add_subplot()
     _scale(axes, [point.memory for point in (*ours.values(), *papers.values())])
@@ -108,7 +113,7 @@ def draw_pareto(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode =
     better = "higher is better" if mode == "max" else "lower is better"
     label_axes(
         axes,
-        x=f"{source} peak memory, GiB{' (the paper: as printed)' * bool(papers)}",
+        x=f"{source} peak memory, {unit}{' (the paper: as printed)' * bool(papers)}",
         y=f"{metric_title(metric)}{', %' * is_fraction(metric)} ({better})",
     )
     lines = _draw_front(axes, list(ours.values()), mode=mode)
@@ -118,6 +123,7 @@ def draw_pareto(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode =
             axes.plot(*zip(*lines[-1], strict=True), ":", color=_PAPER, linewidth=1.0, alpha=0.55, zorder=1.5)
     for kind in _MARKERS:
         _draw_points(axes, [point for point in (*ours.values(), *papers.values()) if point.kind == kind], kind)
+    end_shares(axes, y=is_fraction(metric))
     _draw_legend(figure, [*ours.values(), *papers.values()])
     # Names are placed in pixels, so nothing may move any more.
     figure.draw_without_rendering()

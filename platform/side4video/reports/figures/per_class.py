@@ -109,7 +109,7 @@ def per_class_figure(differences: ClassDifferences, *, worst: int = 0) -> Report
     classes = list(differences.classes)
     own, others = differences.accuracy
     if differences.against:
-        heading = "What each class gains"
+        heading = "Change of the accuracy of each class"
         caption = f"{differences.run} less {differences.against}, top-1 on the {differences.videos:,} held-out videos "
         caption += "that both saw: "
         caption += f"{100 * own:.1f}% and {100 * others:.1f}%. "
@@ -160,7 +160,9 @@ def _draw_curve(axes: Axes, differences: ClassDifferences, classes: Sequence[Cla
         axes.fill_between(indices, [limit(value, 0.0) for value in values for _ in range(2)], color=colour, linewidth=0)
     axes.axhline(0, color=SOFT, linewidth=0.8)
     axes.margins(x=0.01)
-    label_axes(axes, x=f"all {len(classes)} classes, in this order", y="points" if differences.against else "top-1, %")
+    label_axes(
+        axes, x=f"all {len(classes)} classes, in this order", y="gain, points" if differences.against else "top-1, %"
+    )
 
 
 def _draw_bars(axes: Axes, differences: ClassDifferences, shown: Sequence[ClassGain], *, has_gap: bool) -> None:
@@ -179,7 +181,8 @@ def _draw_bars(axes: Axes, differences: ClassDifferences, shown: Sequence[ClassG
         axes.text(0.5, NAMED_PER_END, "⋮", transform=axes.get_yaxis_transform(), ha="center", va="center", color=FAINT)
     low, high = min(0.0, *values), max(0.0, *values)
     room = 0.16 * (high - low or 1.0)
-    axes.set_xlim(low - 1.3 * room * (low < 0), high + room)
+    # No gain and no accuracy is more than 100; what is written behind a bar may stand outside the axes.
+    axes.set_xlim(max(-100.0, low - 1.3 * room * (low < 0)), min(100.0, high + room))
     label_axes(axes, x="gain in top-1, points" if differences.against else "top-1, %", y="class (held-out videos)")
 
 

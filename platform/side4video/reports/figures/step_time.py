@@ -7,7 +7,7 @@ that of all its students; what was one run's own is said beside it.
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 from side4video.core.errors import InputError
 from side4video.core.units import GIB, format_bytes
 from side4video.planning.plan import MEMORY_PARTS, ExperimentPlan
-from side4video.reports.arms import MEASURED_MEMORY
+from side4video.reports.arms import MEASURED_MEMORY, RESERVED_MEMORY
 from side4video.reports.figures.figure import ReportFigure
 from side4video.reports.figures.style import (
     BLUE,
@@ -27,7 +27,6 @@ from side4video.reports.figures.style import (
     INK,
     ORANGE,
     PAPER,
-    SOFT,
     WIDTH,
     label_axes,
     new_figure,
@@ -52,6 +51,8 @@ PHASES = {
 _TOTALS = frozenset({"step", "own_step", "alone_step", "total"})
 _STUDENTS = ("side", "optimizer")
 """Phases that are spent on students, on one after another of a pack."""
+_GREY = "#9a9a9a"
+"""Not of the page's colours: dark figures stand in it, on light and on dark paper."""
 _SHADES = {
     "data_wait": ORANGE,
     "transfer": "#E69F00",
@@ -60,7 +61,7 @@ _SHADES = {
     "recompute": "#56B4E9",
     "optimizer": "#CC79A7",
     "own": GREEN,
-    "others": SOFT,
+    "others": _GREY,
     "reading": ORANGE,
 }
 
@@ -81,7 +82,11 @@ class StepBudget:
     predicted_parts_gib: Mapping[str, float] | None = None
     """Of the predicted peak of this student alone; None where no plan was kept."""
     measured_gib: float = math.nan
-    """The device's peak; NaN without a GPU, and in a pack, whose peak it was."""
+    """Peak of the worker; NaN in a pack on a GPU, whose peak is the pack's."""
+    is_on_cpu: bool = False
+    """Whether the measured peak is that of the tensors of a step, on a CPU."""
+    multiply_adds: Mapping[str, float] = field(default_factory=dict)
+    """Of a step by phase, of a plan."""
     held_gib: tuple[float, float] = (math.nan, math.nan)
     """Held for backward: predicted and measured."""
 
@@ -110,7 +115,8 @@ def recorded_budget(label: str, metrics: Mapping[str, float], plan: Mapping[str,
         raise InputError(label, "has no times of a step: they are recorded at the end", fix=fix)
     plan, own = plan or {}, metrics.get("time/mean_own_step_s", math.nan)
     student_seconds = sum(seconds.get(name, 0.0) for name in _STUDENTS)
-    is_shared = own < 0.999 * student_seconds
+    # A lone student's own part is a little less than all of it: the clock stops between the two.
+    is_shared = metrics.get("plan/pack_arms", 1.0) > 1.0 or own < 0.9 * student_seconds
     if is_shared:
         seconds = {name: spent for name, spent in seconds.items() if name not in _STUDENTS}
         seconds |= {"own": own, "others": student_seconds - own}
@@ -122,7 +128,8 @@ def recorded_budget(label: str, metrics: Mapping[str, float], plan: Mapping[str,
         own_seconds=own,
         is_shared=is_shared,
         predicted_parts_gib=plan.get("peak_memory_parts_gib"),
-        measured_gib=metrics.get(MEASURED_MEMORY, math.nan) if not is_shared else math.nan,
+        measured_gib=math.nan if is_shared and RESERVED_MEMORY in metrics else metrics.get(MEASURED_MEMORY, math.nan),
+        is_on_cpu=RESERVED_MEMORY not in metrics,
         held_gib=(
             metrics.get("plan/held_for_backward_gib", math.nan),
             metrics.get("memory/held_for_backward_gib", math.nan),
@@ -146,6 +153,7 @@ def estimated_budget(plan: ExperimentPlan, *, clips: int, is_cached: bool) -> St
         seconds={name: spent for name, spent in parts.items() if spent} | ({"reading": waiting} if is_cached else {}),
         clips_per_second=plan.estimates["clips_per_second"],
         is_estimated=True,
+        multiply_adds={name: spent * rate / 2 for name, spent in parts.items() if spent},
         predicted_parts_gib=plan.peak_memory_parts_gib,
         held_gib=(plan.held_for_backward_gib, math.nan),
     )
@@ -164,17 +172,20 @@ def _phase_order(name: str) -> int:
 def step_time_figure(budgets: Sequence[StepBudget]) -> ReportFigure:
     """The figure: a bar of time for each, and below it what the step takes of memory, predicted beside measured."""
     estimated = sum(each.is_estimated for each in budgets)
-    caption = "A step's time by parts: " if len(budgets) == 1 else "Steps' time by parts: "
+    caption = ""
     if estimated < len(budgets):
-        caption += "recorded means over all steps but the first, as the first worker saw them. "
+        caption += "Time: means over all steps but the first, measured by the first worker. "
     if estimated:
-        caption += "Estimated from multiply-adds and an assumed rate, data taken to be there in time. "
+        caption += "Multiply-adds: of a step, as planned; how long they take depends on the machine. "
     if any(each.is_shared for each in budgets):
-        caption += "A pack's students share all but their own part of its step, forward, backward and optimizer. "
-    caption += "Memory: the predicted peak by parts, of a student alone; " if _has_memory(budgets) else ""
+        caption += "The students of a pack share the data and the backbone; each has its own forward, backward and "
+        caption += "optimizer. "
     if _has_memory(budgets):
-        measured = any(math.isfinite(each.measured_gib) for each in budgets)
-        caption += "the line is the peak that was measured." if measured else "no peak was measured (no GPU)."
+        measured = [each for each in budgets if math.isfinite(each.measured_gib)]
+        caption += "Memory: the predicted peak of a student alone, by parts"
+        caption += "; the black line is the measured peak" if measured else ""
+        caption += " (on a CPU: the tensors of a step)" if any(each.is_on_cpu for each in measured) else ""
+        caption += "."
     numbers = [
         {
             "label": each.label,
@@ -203,26 +214,52 @@ def _has_memory(budgets: Sequence[StepBudget]) -> bool:
 
 
 def _draw(budgets: Sequence[StepBudget]) -> Figure:
-    panels = 1 + _has_memory(budgets)
-    figure = new_figure(WIDTH, panels * (1.35 + 0.5 * len(budgets)))
+    recorded = [each for each in budgets if not each.is_estimated]
+    planned = [each for each in budgets if each.multiply_adds]
+    panels = [(_draw_time, recorded), (_draw_work, planned), (_draw_memory, budgets if _has_memory(budgets) else [])]
+    panels = [(draw, shown) for draw, shown in panels if shown]
+    heights = [1.35 + 0.5 * len(shown) for _, shown in panels]
+    figure = new_figure(WIDTH, sum(heights))
     figure.set_layout_engine("constrained", h_pad=0.08)
-    axes = figure.subplots(panels, 1, squeeze=False)[:, 0]
-    longest = max(each.step_seconds for each in budgets)
-    unit, scale = ("ms", 1000.0) if longest < 1 else ("s", 1.0)
-    phases = sorted({name for each in budgets for name in each.seconds}, key=_phase_order)
-    texts = [
-        f"{_number(scale * each.step_seconds)} {unit} · {_number(each.clips_per_second)} clips/s" for each in budgets
-    ]
-    for index, each in enumerate(budgets):
-        texts[index] += "\nestimated" if each.is_estimated else ""
-        texts[index] += f"\nits own: {_number(scale * each.own_seconds)} {unit}" if each.is_shared else ""
-    colors = {name: _SHADES.get(name, SOFT) for name in phases}
-    _bars(axes[0], budgets, [{n: scale * s for n, s in each.seconds.items()} for each in budgets], colors, texts)
-    label_axes(axes[0], x=f"{unit} a step")
-    _draw_legend(axes[0], {PHASES.get(name, name.replace("_", " ")): colors[name] for name in phases})
-    if _has_memory(budgets):
-        _draw_memory(axes[1], budgets)
+    axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for (draw, shown), panel in zip(panels, axes, strict=True):
+        draw(panel, shown)
+        kinds = dict.fromkeys("plan" if each.is_estimated else "run" for each in shown)
+        label_axes(panel, x=panel.get_xlabel(), y=", ".join(kinds))
     return figure
+
+
+def _draw_time(axes: Axes, budgets: Sequence[StepBudget]) -> None:
+    unit, scale = ("ms", 1000.0) if max(each.step_seconds for each in budgets) < 1 else ("s", 1.0)
+    texts = [_time_text(each.step_seconds) + f" · {_number(each.clips_per_second)} clips/s" for each in budgets]
+    for index, each in enumerate(budgets):
+        texts[index] += f"\nits own: {_time_text(each.own_seconds)}" if each.is_shared else ""
+    _draw_phases(axes, budgets, [{n: scale * s for n, s in each.seconds.items()} for each in budgets], texts)
+    label_axes(axes, x=f"time of a training step, {unit}")
+
+
+def _draw_work(axes: Axes, budgets: Sequence[StepBudget]) -> None:
+    most = max(sum(each.multiply_adds.values()) for each in budgets)
+    size, unit = next((pair for pair in _LARGE if most >= pair[0]), (1, ""))
+    texts = [f"{_number(sum(each.multiply_adds.values()) / size)} {unit}".rstrip() for each in budgets]
+    _draw_phases(axes, budgets, [{n: w / size for n, w in each.multiply_adds.items()} for each in budgets], texts)
+    label_axes(axes, x="multiply-adds of a training step" + (f", {unit}" if unit else ""))
+
+
+_LARGE = ((1e12, "T"), (1e9, "G"), (1e6, "M"))
+
+
+def _draw_phases(
+    axes: Axes, budgets: Sequence[StepBudget], values: Sequence[Mapping[str, float]], texts: list[str]
+) -> None:
+    phases = sorted({name for each in values for name in each}, key=_phase_order)
+    colors = {name: _SHADES.get(name, _GREY) for name in phases}
+    _bars(axes, budgets, values, colors, texts)
+    _draw_legend(axes, {PHASES.get(name, name.replace("_", " ")): colors[name] for name in phases})
+
+
+def _time_text(seconds: float) -> str:
+    return f"{_number(1000 * seconds)} ms" if seconds < 1 else f"{_number(seconds)} s"
 
 
 def _draw_memory(axes: Axes, budgets: Sequence[StepBudget]) -> None:
@@ -233,7 +270,7 @@ def _draw_memory(axes: Axes, budgets: Sequence[StepBudget]) -> None:
     unit, scale = ("MiB", 1024.0) if maximum < 1 else ("GiB", 1.0)
     names = [name for name in MEMORY_PARTS if any(each.get(name) for each in parts)]
     names += sorted({name for each in parts for name in each if name not in MEMORY_PARTS})
-    colors = dict(zip(names, (SOFT, *COLOURS[:6]), strict=False)) | dict.fromkeys(names[7:], SOFT)
+    colors = dict(zip(names, (_GREY, *COLOURS[:6]), strict=False)) | dict.fromkeys(names[7:], _GREY)
     texts = []
     for each, own in zip(budgets, parts, strict=True):
         words = [f"{format_bytes(GIB * sum(own.values()))} predicted"] if own else ["no plan was kept"]
@@ -241,7 +278,8 @@ def _draw_memory(axes: Axes, budgets: Sequence[StepBudget]) -> None:
             words[0] += f" · {format_bytes(GIB * each.measured_gib)} measured"
         predicted, measured = each.held_gib
         if math.isfinite(measured):
-            words.append(f"held: {format_bytes(GIB * predicted)} predicted · {format_bytes(GIB * measured)} measured")
+            held = f"{format_bytes(GIB * predicted)} predicted · {format_bytes(GIB * measured)} measured"
+            words.append(f"held for backward: {held}")
         texts.append("\n".join(words))
     _bars(axes, budgets, [{n: scale * each.get(n, 0.0) for n in names} for each in parts], colors, texts)
     for index, each in enumerate(budgets):

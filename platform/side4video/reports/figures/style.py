@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.transforms import Bbox
 
 DPI = 150
 WIDTH = 8.0
@@ -61,6 +62,16 @@ def label_axes(axes: Axes, *, x: str = "", y: str = "") -> None:
     axes.set_ylabel(y, fontsize=TEXT, color=INK)
 
 
+def end_shares(axes: Axes, *, x: bool = False, y: bool = False) -> None:
+    """End an axis of percent at 100, and at 0 if it would go below; call it after everything is drawn."""
+    for is_wanted, get, set_limits in ((x, axes.get_xlim, axes.set_xlim), (y, axes.get_ylim, axes.set_ylim)):
+        low, high = get()
+        if is_wanted:
+            set_limits(max(0.0, low), min(100.0, high))
+    for line in axes.lines:
+        line.set_clip_on(False)  # a marker at 100 stays whole
+
+
 def annotate_bar(axes: Axes, text: str, length: float, index: float) -> None:
     """Text behind the end of a horizontal bar; before it, if the bar goes to the left."""
     side: Literal["left", "right"] = "left" if length >= 0 else "right"
@@ -73,9 +84,11 @@ def legend_below(
     figure: Figure, handles: Sequence[Artist], names: Sequence[str], *, columns: int = 2, **spacing: float
 ) -> None:
     """A legend outside the axes, where it covers nothing; `spacing` is matplotlib's."""
-    figure.legend(
+    legend = figure.legend(
         handles, names, loc="outside lower center", ncols=columns, fontsize=8, frameon=False, labelcolor=INK, **spacing
     )
+    # Of the figure without the text that is written below it (`figure_bytes`).
+    legend.set_bbox_to_anchor((0, 0, 1, 1), transform=figure.transFigure)
 
 
 def shorten(text: str, length: int) -> str:
@@ -102,21 +115,41 @@ _NO_METADATA: dict[str, dict[str, None]] = {
 FORMATS = tuple(_NO_METADATA)
 
 
-def figure_bytes(figure: Figure, kind: str, *, salt: str = "side4video") -> bytes:
+_BELOW = 7.0
+"""Points of the text below a figure."""
+
+
+def figure_bytes(figure: Figure, kind: str, *, salt: str = "side4video", below: str = "") -> bytes:
     """A figure as a file, the same bytes each time; `salt` makes the ids in an SVG.
+
+    The text `below` is written under the figure, which becomes as much higher; nothing in it moves.
 
     Letters of an SVG are paths, fonts of a PDF TrueType, which publishers ask for; pictures in it have the figure's own
     resolution.
     """
     stream = io.BytesIO()
+    options: dict[str, Any] = {"format": kind, "dpi": DPI, "facecolor": PAPER, "metadata": _NO_METADATA[kind]}
     with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": salt, "pdf.fonttype": 42}):
-        figure.savefig(stream, format=kind, dpi=DPI, facecolor=PAPER, metadata=_NO_METADATA[kind])
+        if not below:
+            figure.savefig(stream, **options)
+            return stream.getvalue()
+        width, height = figure.get_size_inches()
+        lines = wrap_text(below, inches=width - 0.2, points=_BELOW)
+        more = 0.12 + 0.135 * len(lines)
+        style: dict[str, Any] = {"va": "top", "fontsize": _BELOW, "color": FAINT}
+        tops = [-(0.04 + 0.135 * place) / height for place in range(len(lines))]
+        written = [figure.text(0.1 / width, top, line, **style) for top, line in zip(tops, lines, strict=True)]
+        for each in written:
+            each.set_in_layout(False)
+        figure.savefig(stream, **options, bbox_inches=Bbox([[0, -more], [width, height]]))
+        for each in written:
+            each.remove()
     return stream.getvalue()
 
 
-def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure in the format that the name ends in (`FORMATS`); returns its path."""
-    path.write_bytes(figure_bytes(figure, path.suffix.removeprefix(".")))
+def save_figure(figure: Figure, path: Path, *, below: str = "") -> Path:
+    """Write a figure in the format that the name ends in (`FORMATS`), with the text `below` it; returns its path."""
+    path.write_bytes(figure_bytes(figure, path.suffix.removeprefix("."), below=below))
     return path
 
 

@@ -1,6 +1,7 @@
 """The figures of a sweep: those of its table, and those that its runs hold more of."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from side4video.core.errors import InputError
 from side4video.reports.arms import METRIC, ArmResult, Mode, best_rows, counted_runs, distinct_arms, metric_spread
@@ -12,7 +13,9 @@ from side4video.reports.figures.parallel_coordinates import draw_parallel_coordi
 from side4video.reports.figures.pareto import draw_pareto
 from side4video.reports.figures.per_class import class_differences, per_class_figure
 from side4video.reports.figures.predictions import Predictions, read_predictions
+from side4video.reports.figures.source import source_of
 from side4video.reports.figures.step_time import read_budget, step_time_figure
+from side4video.tasks.metrics import metric_title
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.sweep_logger import SweepLogger
 
@@ -23,24 +26,40 @@ COORDINATES, PARETO = "parallel-coordinates", "pareto"
 def coordinates_figure(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode = "max") -> ReportFigure:
     """Which settings lead where."""
     figure = draw_parallel_coordinates(rows, metric=metric, mode=mode)
-    caption = "Each line is an arm; the last axis is where it ended. Dark is good."
-    return ReportFigure(COORDINATES, "What was swept", caption, figure, uses_page_colors=False)
+    caption = f"Each line is an arm: its settings, and its {metric_title(metric)} on the last axis. Blue is better."
+    return ReportFigure(COORDINATES, "Swept parameters", caption, figure)
 
 
 def pareto_figure(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode = "max") -> ReportFigure:
     """Memory against the metric."""
     better = "Up" if mode == "max" else "Down"
-    caption = f"{better} and to the left is better. No arm beats one on the front in both."
-    return ReportFigure(PARETO, "Memory", caption, draw_pareto(rows, metric=metric, mode=mode))
+    caption = f"Each point is an arm. {better} and to the left is better. No arm beats one on the front in both."
+    heading = f"Peak memory and {metric_title(metric)}"
+    return ReportFigure(PARETO, heading, caption, draw_pareto(rows, metric=metric, mode=mode))
 
 
-def sweep_figures(record: SweepLogger, rows: Sequence[ArmResult], *, metric: str, mode: Mode) -> list[ReportFigure]:
+def sweep_source(record: SweepLogger, name: str = "") -> str:
+    """What a sweep's figures are of: the sweep, its data set, the number of videos and the date."""
+    runs = list(record.children().values())
+    sweep = f"sweep {name or record.key} ({record.parent[:8]}), {len(runs)} arms" if len(runs) > 1 else ""
+    return source_of(runs, name=sweep)
+
+
+def sweep_figures(
+    record: SweepLogger, rows: Sequence[ArmResult], *, metric: str, mode: Mode, name: str = ""
+) -> list[ReportFigure]:
     """What a sweep's runs hold beside its table, for its page; what was not recorded has no figure.
 
     Learning curves of the arms, and accuracy against the share of the training data where that varies; of the best arm
     what each class gains over the reference, what it confuses, and where the time of its step goes. `rows` are what its
-    arms measured, compared by `metric`.
+    arms measured, compared by `metric`; `name` is the sweep's.
     """
+    source = sweep_source(record, name)
+    drawn = _sweep_figures(record, rows, metric=metric, mode=mode)
+    return [replace(each, source=each.source or source) for each in drawn]
+
+
+def _sweep_figures(record: SweepLogger, rows: Sequence[ArmResult], *, metric: str, mode: Mode) -> list[ReportFigure]:
     runs = {run.run_id: run for run in record.children().values()}
     arms = distinct_arms(rows)
     figures = [*_curves(record.store, runs, arms, metric=metric, mode=mode), *_efficiency(list(runs.values()), metric)]
@@ -75,7 +94,7 @@ def sweep_curves(
     figures = _curves(record.store, runs, distinct_arms(rows), metric=metric, mode=mode)
     if not figures:
         raise InputError(f"sweep {name}", "no arm was evaluated yet", fix="run it: side4video sweep SWEEP")
-    return figures[0]
+    return replace(figures[0], source=sweep_source(record, name))
 
 
 def _curves(

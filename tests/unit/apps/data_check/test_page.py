@@ -103,7 +103,7 @@ def heights(chart):
 
 
 def test_bars_are_as_high_as_what_they_count():
-    chart = count_chart({"few": {"train": 1, "test": 0}, "many": {"train": 3, "test": 1}})
+    chart = count_chart({"few": {"train": 1, "test": 0}, "many": {"train": 3, "test": 1}}, x="class", y="records")
     assert heights(chart) == {"train": [3, 1], "test": [1, 0]}
     train, test = chart.axes[0].containers
     assert [bar.get_y() for bar in test] == [bar.get_y() + bar.get_height() for bar in train]
@@ -126,7 +126,7 @@ def test_every_value_is_in_a_bar(values, bars):
     assert sum(histogram.counts["test"]) == 1
     assert len(histogram.edges) == bars + 1
     assert (histogram.least, histogram.most) == (min(values), max(values))
-    assert len(heights(histogram_chart(histogram))["train"]) == bars
+    assert len(heights(histogram_chart(histogram, x="length, frames"))["train"]) == bars
 
 
 def test_nothing_has_no_histogram():

@@ -46,8 +46,29 @@ def test_a_phase_that_is_new_is_drawn_all_the_same():
     assert "gather" in legend(step_time_figure([budget]).figure.axes[0])
 
 
+ON_GPU = {"memory/reserved_gib": 4.0}
+
+
+def test_a_lone_student_has_no_others_though_the_clock_stops_between_its_parts():
+    assert not recorded_budget("a run", {**RECORDED, "time/mean_own_step_s": 0.44}).is_shared
+    assert recorded_budget("an arm", {**RECORDED, "time/mean_own_step_s": 0.44, "plan/pack_arms": 2.0}).is_shared
+
+
+def test_of_a_plan_the_work_is_drawn_and_never_a_time():
+    """How long it takes depends on the machine, of which a plan knows nothing."""
+    plan = plan_experiment(tiny(), classes=8)
+    drawn = step_time_figure([estimated_budget(plan, clips=4, is_cached=False)])
+    work, memory = drawn.figure.axes
+    assert work.get_xlabel().startswith("multiply-adds of a training step")
+    assert memory.get_xlabel().startswith("peak memory of a worker")
+    texts = [text.get_text() for axes in drawn.figure.axes for text in axes.texts]
+    assert not any("clips/s" in text or " ms" in text for text in texts)
+    twin = step_time_figure([recorded_budget("a run", RECORDED, PLAN)])
+    assert any("clips/s" in text.get_text() for text in twin.figure.axes[0].texts)
+
+
 def test_in_a_pack_the_others_stand_apart_and_the_devices_peak_is_not_its_own():
-    budget = recorded_budget("an arm", {**RECORDED, "time/mean_own_step_s": 0.2}, PLAN)
+    budget = recorded_budget("an arm", {**RECORDED, **ON_GPU, "time/mean_own_step_s": 0.2}, PLAN)
     assert budget.is_shared
     assert budget.seconds["own"] == 0.2
     assert budget.seconds["others"] == pytest.approx(0.25)
@@ -96,17 +117,19 @@ def test_bars_are_milliseconds_and_memory_stands_below():
     report_figure = step_time_figure([recorded_budget("a run", RECORDED, PLAN)])
     time, memory = report_figure.figure.axes
     assert widths(time, 0) == [100, 50, 200, 375, 75]
-    assert legend(time)[:3] == ["waiting for data", "to the device", "frozen pass"]
+    assert legend(time)[:3] == ["waiting for data", "copy to the device", "frozen backbone"]
     assert widths(memory, 0) == [0.5, 0.25, 1.25]
     (mark,) = memory.lines
     assert list(mark.get_xdata()) == [2.5, 2.5]
     assert "2.00 GiB predicted · 2.50 GiB measured" in memory.texts[-1].get_text()
-    assert "the line is the peak that was measured" in report_figure.caption
+    assert "the black line is the measured peak (on a CPU: the tensors of a step)." in report_figure.caption
+    on_gpu = step_time_figure([recorded_budget("a run", {**RECORDED, **ON_GPU}, PLAN)])
+    assert "the black line is the measured peak." in on_gpu.caption
 
 
 def test_long_steps_are_in_seconds():
     budget = recorded_budget("a run", {**RECORDED, "time/mean_backbone_s": 2.0})
     report_figure = step_time_figure([budget])
     (time,) = report_figure.figure.axes  # no plan was kept: there is no memory to draw
-    assert time.get_xlabel() == "s a step"
+    assert time.get_xlabel() == "time of a training step, s"
     assert widths(time, 0) == [0.1, 0.05, 2.0, 0.375, 0.075]
