@@ -1,13 +1,16 @@
-# Everything a newcomer needs, from Python 3.11+ and make alone. Each target sets up `.venv` if it must.
+# Everything a newcomer needs, with Python 3.11 or newer and make. The first command installs everything into `.venv`.
 #
-#   make demo     train two small models, side by side        make demo-sweep   an ablation on one backbone pass
-#   make demo-retrieval   texts and videos that find each other, three methods on one backbone pass
-#   make test     the tests, but for the longest              make test-all     all of them
-#   make docs     the documentation, into build/docs
-#   make services  an MLflow server for several machines: make services ARGS="--host 0.0.0.0"
-#   make reference  the generated parts of README, docs and the JSON Schemas, written again
-#   make check    format, lint, types, layers
-#   make format   put the code in shape
+#   make demo            train and compare two small models
+#   make demo-sweep      run an ablation: nine variants on one backbone pass
+#   make demo-retrieval  train text-video retrieval and two baselines
+#   make test            run the tests, except the longest
+#   make test-all        run all tests
+#   make docs            build the documentation into build/docs
+#   make reference       write the generated parts of README and docs, and the JSON Schemas
+#   make services        start an MLflow server for several machines: make services ARGS="--host 0.0.0.0"
+#   make check           check format, style, types and imports
+#   make format          format the code
+#   make clean           remove build output and caches
 
 BIN := .venv/bin
 REQUIREMENTS := -c constraints.txt -e '.[dev]'
@@ -86,7 +89,7 @@ format: .venv/.installed
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-# What tools leave behind; `.venv`, which takes minutes to make, stays.
+# `.venv` stays.
 clean:
 	@rm -rf build dist .pytest_cache .ruff_cache .import_linter_cache
 	@find platform tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

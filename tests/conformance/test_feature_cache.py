@@ -362,7 +362,7 @@ def test_a_damaged_shard_is_noticed_and_made_again(tmp_path, kind, caplog):
     with caplog.at_level(logging.WARNING):
         computed = kept.fill(kept.open_cache(tmp_path)).calls
     if kind not in ("gone", "without frames"):
-        assert "it is made again" in caplog.text
+        assert "it is built again" in caplog.text
     assert sum(computed.values()) == {"of another block": 16, "without frames": 0, "without labels": 0}.get(kind, 8)
     assert kept.files_of(tmp_path) == before
 

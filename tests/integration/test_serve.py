@@ -162,7 +162,7 @@ def test_what_is_no_video_is_refused_in_a_sentence(server, videos, tmp_path):
     whole = Path(videos[0]).read_bytes()
     cases = {
         b"hello": (415, "it is a text file, not a video"),
-        (tmp_path / "picture.png").read_bytes(): (415, "it is no video file"),
+        (tmp_path / "picture.png").read_bytes(): (415, "it is not a video file"),
         b"\0" + os.urandom(5000): (415, "no video can be read in it"),
         whole[: len(whole) // 2]: (415, "no video can be read in it"),
     }

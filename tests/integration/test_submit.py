@@ -149,7 +149,7 @@ def test_ctrl_c_leaves_the_job_and_stop_ends_it(head, tmp_path):
     stopped = jobs("stop", "long")
     assert (stopped.returncode, time.monotonic() - started < 60) == (0, True), stopped.stdout + stopped.stderr
     assert "Job long was stopped after" in stopped.stdout
-    assert "had ended before: STOPPED" in jobs("stop", "long").stdout
+    assert "has already ended: STOPPED" in jobs("stop", "long").stdout
     table = jobs("list").stdout
     assert [line.split()[2] for line in table.splitlines() if line.startswith("long")] == ["STOPPED"]
 

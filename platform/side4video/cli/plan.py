@@ -106,7 +106,7 @@ def count_classes(experiment: Experiment) -> int:
             click.echo(f"The files of {dataset.kind} are not here: planned for its usual {usual} classes.", err=True)
             return usual
         raise InputError(
-            error.where, error.found, allowed=error.allowed, fix="say --classes N to plan without it"
+            error.where, error.found, allowed=error.allowed, fix="give --classes N to plan without it"
         ) from None
 
 
@@ -194,7 +194,7 @@ def show_sweep_plan(
         count = classes or len(sweep.base_experiment.data.dataset.classes())
     except InputError as error:
         raise InputError(
-            error.where, error.found, allowed=error.allowed, fix="say --classes N to plan without it"
+            error.where, error.found, allowed=error.allowed, fix="give --classes N to plan without it"
         ) from None
     done, is_known = _done(sweep)
     plan = plan_sweep(sweep, classes=count, done=done)
@@ -206,7 +206,9 @@ def show_sweep_plan(
         if not plan.proposed:
             console.print(alone(plan))
         if not is_known:
-            console.print("The data are not here, so arms that have a result already are not known.", style="dim")
+            console.print(
+                "The data set is not on this machine, so arms that already have a result are not known.", style="dim"
+            )
     _check_budget(plan, budget_gib)
 
 

@@ -144,7 +144,11 @@ def _read(address: str) -> bytes:
             address,
             "there is no such file" if missing else f"it cannot be read: {error.strerror or error}",
             fix="`root` is a folder that `side4video data pack` finished"
-            + ("" if is_remote(address) or not Path(address).parent.is_dir() else "; the same command goes on with it"),
+            + (
+                ""
+                if is_remote(address) or not Path(address).parent.is_dir()
+                else "; the same command continues with it"
+            ),
         ) from error
 
 
@@ -152,7 +156,7 @@ def _json(text: bytes | str, where: str) -> dict[str, Any]:
     try:
         document = json.loads(text)
     except ValueError as error:
-        raise InputError(where, f"no JSON: {error}", fix="pack the data set again") from error
+        raise InputError(where, f"not JSON: {error}", fix="pack the data set again") from error
     if not isinstance(document, dict):
         raise InputError(where, f"a {type(document).__name__}", allowed="a JSON object", fix="pack the data set again")
     return document

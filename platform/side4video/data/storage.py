@@ -240,7 +240,7 @@ def _file_system(address: str, field: str = "data.dataset.root") -> Any:
     except ValueError as error:
         raise InputError(
             field,
-            f"{protocol!r} is no protocol of fsspec, in {address}",
+            f"{protocol!r} is not a protocol of fsspec, in {address}",
             allowed="a folder of this machine, s3://, gs://, az://, https:// and others of fsspec",
         ) from error
 

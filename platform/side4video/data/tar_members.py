@@ -42,7 +42,7 @@ def _members(address: str, size: int, modified: int) -> tuple[Member, ...]:  # n
     except (tarfile.TarError, OSError, EOFError) as error:
         raise InputError(
             address,
-            f"no uncompressed tar archive: {' '.join(str(error).split())[:160]}",
+            f"not an uncompressed tar archive: {' '.join(str(error).split())[:160]}",
             fix="unpack it with gunzip: members of a compressed archive cannot be read alone; or fetch it again",
         ) from error
     if found and max(first + count for _, first, count in found) > size:

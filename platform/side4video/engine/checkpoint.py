@@ -133,9 +133,9 @@ def read_state(folder: Path) -> dict[str, Any]:
     try:
         state = json.loads(path.read_bytes())
     except ValueError as error:
-        raise CorruptedCheckpointError(str(path), f"no JSON document: {error}") from error
+        raise CorruptedCheckpointError(str(path), f"not a JSON document: {error}") from error
     if not isinstance(state, dict):
-        raise CorruptedCheckpointError(str(path), "no JSON object")
+        raise CorruptedCheckpointError(str(path), "not a JSON object")
     has_sums = bool({"files", CHECKSUM_KEY} & state.keys())
     if state.get("format") == WITHOUT_CHECKSUMS and not has_sums:
         return state
@@ -182,7 +182,7 @@ def load_tensors(module: nn.Module, path: Path) -> None:
         InputError: If a tensor is missing, unexpected, or has another shape.
     """
     if not path.is_file():
-        raise InputError(str(path), "no such file", fix="the checkpoint is incomplete: take another one")
+        raise InputError(str(path), "no such file", fix="the checkpoint is incomplete: choose another one")
     tensors = load_file(path)
     expected = _tensors(module)
     wrong = sorted(

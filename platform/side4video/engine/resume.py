@@ -94,7 +94,7 @@ def newest_valid(
     raise InputError(
         "checkpoint",
         f"none is whole: {' · '.join(wrong)}",
-        fix="bring one back from a copy, or run without --resume to start anew",
+        fix="bring one back from a copy, or run without --resume to start again",
     )
 
 
@@ -119,7 +119,7 @@ def _differences(
             raise InputError(
                 str(folder),
                 f"the checkpoint's {key} differs from this run's",
-                fix="resume with the spec and the backbone weights it was written with, or start anew",
+                fix="resume with the spec and the backbone weights it was written with, or start again",
             )
     old_world, world = int(before["world"]), int(now["world"])
     if old_world == world:

@@ -148,7 +148,7 @@ def _json(path: Path) -> dict[str, Any]:
             str(path), f"it cannot be read: {error.strerror}", fix="name a folder that `side4video export` wrote"
         ) from error
     except ValueError as error:
-        raise InputError(str(path), f"no JSON: {error}", fix="export the run again") from error
+        raise InputError(str(path), f"not JSON: {error}", fix="export the run again") from error
     if not isinstance(document, dict):
         raise InputError(str(path), f"a {type(document).__name__}", allowed="a JSON object", fix="export the run again")
     return document

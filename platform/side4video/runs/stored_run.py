@@ -58,7 +58,7 @@ def fetch_weights(store: Any, run: FinishedRun, folder: Path, weights: str) -> P
     for file in (folder / name for folder in students[:1] for name in names):
         if file.is_file():
             return file
-    raise InputError(run.where, f"has no {weights} weights", fix="take another run, or run it again")
+    raise InputError(run.where, f"has no {weights} weights", fix="choose another run, or run it again")
 
 
 def fetch_trained(store: Any, name: str, folder: Path) -> tuple[FinishedRun, Path, str]:

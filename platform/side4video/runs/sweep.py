@@ -111,7 +111,7 @@ def run_sweep(prepared: PreparedSweep, *, progress: Progress, trainer: Trainer |
             "--local",
             "the sweep has a scheduler or Optuna, which are Ray Tune's",
             allowed="sweeps in which every arm trains to its end",
-            fix="leave --local out, or add --set scheduler=none",
+            fix="remove --local, or add --set scheduler=none",
         )
     progress.report("creating the runs")
     sweep_logger = open_sweep_logger(sweep, key=prepared.key, plan=prepared.plan.as_json())

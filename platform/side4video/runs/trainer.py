@@ -165,12 +165,10 @@ def _only_process(cluster: ClusterSpec, checkpoint_folder: str) -> Any:
     from side4video.engine.process_group import ProcessGroup
 
     if "://" in checkpoint_folder:
-        raise InputError(
-            "cluster.storage", checkpoint_folder, allowed="a folder, with --local", fix="leave --local out"
-        )
+        raise InputError("cluster.storage", checkpoint_folder, allowed="a folder, with --local", fix="remove --local")
     if cluster.decoding.kind != "beside":
         raise InputError(
-            "cluster.decoding", cluster.decoding.kind, allowed="beside, with --local", fix="leave --local out"
+            "cluster.decoding", cluster.decoding.kind, allowed="beside, with --local", fix="remove --local"
         )
     wants_gpu = cluster.gpus_per_worker > 0
     if wants_gpu and not torch.cuda.is_available():

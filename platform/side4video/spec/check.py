@@ -103,5 +103,5 @@ def _check_captions(spec: Experiment) -> None:
                 without[0].origin or "data.dataset",
                 f"{len(without)} of {len(clips)} {split} clips have no caption, and the task is retrieval",
                 allowed="a data set with captions: captions, msr-vtt, msvd, vatex, didemo, motion",
-                fix="take another data set, or task: {kind: recognition}",
+                fix="choose another data set, or task: {kind: recognition}",
             )

@@ -28,7 +28,7 @@ class _Range(Spec):
         """The lower bound is below the upper bound."""
         low, high = self.low, self.high  # type: ignore[attr-defined]
         if low >= high:
-            raise ValueError(f"low {low} is not below high {high} · allowed: low < high · fix: exchange them")
+            raise ValueError(f"low {low} is not below high {high} · allowed: low < high · fix: swap them")
         return self
 
 

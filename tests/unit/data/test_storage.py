@@ -108,7 +108,7 @@ def test_a_folder_is_listed_once(store):
 
 
 def test_a_protocol_says_what_it_needs(monkeypatch):
-    with pytest.raises(InputError, match="'nowhere' is no protocol of fsspec"):
+    with pytest.raises(InputError, match="'nowhere' is not a protocol of fsspec"):
         root_address("nowhere://bucket/clips", "data.dataset.root")
     import fsspec.core
 

@@ -81,7 +81,7 @@ class Packing:
                     raise InputError(
                         job.clip.origin or job.clip.path,
                         f"the clip {job.clip.path} cannot be decoded: {reason}",
-                        fix="mend or remove it, or set data.broken_clips: {kind: skip}; the same command goes on",
+                        fix="repair or remove it, or set data.broken_clips: {kind: skip}; the same command continues",
                     )
             self.progress.report(PACKING, known + done, total)
         classes = self.data.dataset.classes()
@@ -239,7 +239,7 @@ def _check_cap(left_out: Sequence[dict[str, str]], total: int, data: DataSpec) -
             f"{len(left_out)} of {total} videos cannot be decoded, the last one {left_out[-1]['path']}: "
             f"{left_out[-1]['broken']}",
             allowed=f"{data.broken_clips.cap:.2%} of the videos (cap: {data.broken_clips.cap:g})",
-            fix="mend or remove them, or raise the cap; the same command goes on",
+            fix="repair or remove them, or raise the cap; the same command continues",
         )
 
 

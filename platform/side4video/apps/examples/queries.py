@@ -72,7 +72,7 @@ def read_queries(text: str, *, where: str) -> list[Query]:
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(where, f"no predictions of a retrieval run: {error}", fix="run it again") from error
     if not queries:
-        raise InputError(where, "no caption was evaluated", fix="take another run")
+        raise InputError(where, "no caption was evaluated", fix="choose another run")
     return queries
 
 

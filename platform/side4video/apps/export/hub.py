@@ -56,7 +56,7 @@ class Hub:
             raise InputError(
                 OPTION,
                 f"{self.repository} is there, and everybody may read it",
-                fix="say --public, name another one, or make it private on its page",
+                fix="add --public, name another one, or make it private on its page",
             )
 
     def push(self, folder: Path, bundle: Bundle) -> str:

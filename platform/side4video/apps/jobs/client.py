@@ -111,7 +111,7 @@ class JobCluster:
         except Exception as error:  # Ray and its HTTP libraries have various errors
             raise InputError(
                 "--address",
-                f"{redact_text(address)} is no Ray dashboard ({_one_line(error)})",
+                f"{redact_text(address)} is not a Ray dashboard ({_one_line(error)})",
                 allowed="http://HOST:8265",
                 fix=f"`ray dashboard cluster.yaml` brings a cluster's to {DEFAULT_ADDRESS}",
             ) from None
@@ -285,7 +285,7 @@ def _check_connection(address: str, answer_seconds: float) -> None:
 def _authentication_error(address: str) -> InputError:
     return InputError(
         "--address",
-        f"{redact_text(address)} wants a token, and has none, or another one, of this command",
+        f"{redact_text(address)} requires a token, and this command has none or another one",
         fix="export RAY_AUTH_MODE=token, and have the cluster's token in ~/.ray/auth_token or RAY_AUTH_TOKEN",
     )
 

@@ -67,7 +67,7 @@ def logs(*, job: str, address: str, follows: bool, as_json: bool) -> None:
     try:
         ended = cluster.follow(found.submission_id, lambda text: click.echo(text, nl=False, err=as_json))
     except KeyboardInterrupt:
-        click.echo(f"\nThe job goes on: {found.submission_id}", err=True)
+        click.echo(f"\nThe job continues: {found.submission_id}", err=True)
         sys.exit(130)
     click.echo(end_message(ended), err=True)
     if as_json:
@@ -91,7 +91,7 @@ def stop(job: str, address: str, as_json: bool) -> None:
         click.echo(json.dumps(_as_json(ended), indent=2))
     else:
         click.echo(
-            f"Job {ended.submission_id} had ended before: {ended.state}." if found.is_over else end_message(ended)
+            f"Job {ended.submission_id} has already ended: {ended.state}." if found.is_over else end_message(ended)
         )
     if not ended.is_over:
         click.echo("error: it has not ended yet; ask again with: side4video jobs list", err=True)

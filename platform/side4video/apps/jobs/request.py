@@ -131,7 +131,7 @@ def job_environment(
     for entry in given:
         name, equals, value = entry.partition("=")
         if not _VARIABLE.fullmatch(name):
-            raise InputError(f"--env {redact_command(entry)}", "no variable's name", allowed="NAME, or NAME=VALUE")
+            raise InputError(f"--env {redact_command(entry)}", "not a variable name", allowed="NAME, or NAME=VALUE")
         environment[name] = value if equals else _local_value(name, f"--env {name}")
     used = dict.fromkeys(name for each in experiments for name in variables(json.dumps(each.resolved())))
     for name in used:
@@ -170,7 +170,7 @@ def _http(address: str, where: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(
             where,
-            f"{redact_text(address)} is no address of a job API",
+            f"{redact_text(address)} is not the address of a job API",
             allowed="http://HOST:8265, a Ray dashboard's",
             fix="`ray dashboard cluster.yaml` brings a cluster's to " + DEFAULT_ADDRESS,
         )

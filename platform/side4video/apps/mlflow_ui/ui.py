@@ -90,14 +90,14 @@ def run_server(server: "TrackingServer", on_ready: Callable[[str], None]) -> Non
 
     if not is_localhost(server.host):
         who = f"whoever reaches {server.host}:{server.port} can change and delete runs"
-        click.echo(f"warning: MLflow asks for no login; {who}", err=True)
+        click.echo(f"warning: MLflow does not ask for a login; {who}", err=True)
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.default_int_handler)
     click.echo("Starting MLflow …", err=True)
     try:
         with server:
-            click.echo(f"MLflow: {server.address}  (Ctrl-C ends it)")
+            click.echo(f"MLflow: {server.address}  (stop it with Ctrl-C)")
             on_ready(server.address)
             server.wait()
     except KeyboardInterrupt:

@@ -84,7 +84,7 @@ def serve(
 
     check_extra()
     if not is_localhost(host):
-        click.echo(f"warning: there is no login; whoever reaches {host}:{port} can send videos", err=True)
+        click.echo(f"warning: there is no login: everyone who can reach {host}:{port} can send videos", err=True)
     gpus = _gpus(device)
     with temporary_folder() as scratch:
         click.echo("loading the model …", err=True)
@@ -104,7 +104,7 @@ def serve(
             top=top,
             video_seconds=video_seconds,
         )
-        run_server(serving, lambda address: click.echo(f"{address}  (Ctrl-C ends it)"))
+        run_server(serving, lambda address: click.echo(f"{address}  (stop it with Ctrl-C)"))
     click.echo("ended.", err=True)
 
 

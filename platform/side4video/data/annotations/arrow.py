@@ -96,7 +96,7 @@ def _read_file(
                 raise InputError(path, f"no column {missing[0]!r}", allowed=shorten_list(reader.schema.names))
             return tuple(_rows(path, reader, whole, video, columns))
     except pa.ArrowException as error:
-        raise InputError(path, f"no Arrow stream: {' '.join(str(error).split())[:160]}", fix=_SAVE) from error
+        raise InputError(path, f"not an Arrow stream: {' '.join(str(error).split())[:160]}", fix=_SAVE) from error
 
 
 def _rows(path: str, reader: Any, whole: Any, video: str, columns: tuple[str, ...]) -> Iterator[ArrowRow]:
@@ -145,5 +145,5 @@ def _json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(str(path), f"it cannot be read: {os.strerror(error.errno or 0)}", fix=_SAVE) from error
     except ValueError as error:
-        raise InputError(str(path), f"no JSON: {error}", fix=_SAVE) from error
+        raise InputError(str(path), f"not JSON: {error}", fix=_SAVE) from error
     return document if isinstance(document, dict) else {}

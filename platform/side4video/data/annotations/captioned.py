@@ -120,7 +120,7 @@ def read_ids(path: Path) -> dict[str, str]:
     """The video ids of a list, one a line, in order; and file and line of each.
 
     Raises:
-        InputError: The file is missing, empty or not UTF-8, or an id stands twice.
+        InputError: The file is missing, empty or not UTF-8, or an id appears twice.
     """
     lines = [(line.strip(), f"{path}:{number}") for number, line in enumerate(read_text(path).split("\n"), 1)]
     if not any(line for line, _ in lines):
@@ -134,7 +134,7 @@ def index_by_id(listed: Iterable[tuple[str, str]]) -> dict[str, str]:
     Each id comes with its file and line or entry.
 
     Raises:
-        InputError: An id stands twice.
+        InputError: An id appears twice.
     """
     origins: dict[str, str] = {}
     for identifier, origin in listed:

@@ -24,7 +24,7 @@ def read_class_names(path: Path, field: str = "data.dataset.class_names.path") -
         field: Where the document names the file, for messages.
 
     Raises:
-        InputError: The file is missing or empty, or a name stands twice; the line is named.
+        InputError: The file is missing or empty, or a name appears twice; the line is named.
     """
     if path.suffix == ".json" and path.is_file():
         return _read_positions(path)
@@ -45,7 +45,7 @@ def read_class_names(path: Path, field: str = "data.dataset.class_names.path") -
     seen: dict[str, int] = {}
     for number, name in names:
         if name in seen:
-            raise InputError(f"{path}:{number}", f"the class {name!r} stands in line {seen[name]} already")
+            raise InputError(f"{path}:{number}", f"the class {name!r} is in line {seen[name]} already")
         seen[name] = number
     return tuple(seen)
 
@@ -101,7 +101,7 @@ def _read_positions(path: Path) -> tuple[str, ...]:
         raise InputError(str(path), f"no class has position {gap}", fix="positions must run from 0 without gaps")
     names = tuple(positions[position] for position in range(len(positions)))
     if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(str(path), f"the class {repeated[0]!r} stands twice")
+        raise InputError(str(path), f"the class {repeated[0]!r} appears twice")
     return names
 
 

@@ -149,5 +149,5 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
         repeated = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise ValueError(f"{repeated!r} stands twice in one object")
+        raise ValueError(f"{repeated!r} appears twice in one object")
     return fields

@@ -53,7 +53,7 @@ def _read_plain_pickle(path: Path, version: tuple[int, ...]) -> Any:  # noqa: AR
         ) from error
     except _READ_ERRORS as error:
         raise InputError(
-            str(path), f"no pickle that can be read: {error}", fix="is the file cut off, or of another sort?"
+            str(path), f"not a readable pickle: {error}", fix="is the file cut off, or of another sort?"
         ) from error
 
 

@@ -190,7 +190,7 @@ def name_columns(origin: str, cells: Sequence[str], names: Sequence[str], form: 
     `names` has the header's name for each column of the form; `origin` is file and line of the header.
 
     Raises:
-        InputError: A column is missing, stands twice, or is one of ours misspelt.
+        InputError: A column is missing, appears twice, or is one of ours misspelt.
     """
     ours = dict(zip(names, form.columns, strict=True))
     repeated = sorted({cell for cell in cells if cells.count(cell) > 1})

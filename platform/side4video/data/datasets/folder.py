@@ -71,7 +71,7 @@ class FolderSpec(DatasetSpec):
         try:
             re.compile(pattern)
         except re.error as error:
-            raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+            raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
         return pattern
 
     def classes(self) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ class GivenNamesSpec(Spec):
     def names_differ(self) -> "GivenNamesSpec":
         """Class names are unique."""
         if repeated := sorted({name for name in self.names if self.names.count(name) > 1}):
-            raise ValueError(f"the class {repeated[0]!r} stands twice")
+            raise ValueError(f"the class {repeated[0]!r} appears twice")
         return self
 
 

@@ -165,7 +165,7 @@ def _read_samples(shard: str, members: tuple[Member, ...], videos: tuple[str, ..
             name, field = split_member_name(member.name)
             held = fields.setdefault(name, {})
             if field in held:
-                raise InputError(f"{shard}:{member.name}", "the name stands twice in the shard")
+                raise InputError(f"{shard}:{member.name}", "the name appears twice in the shard")
             held[field] = member.address
     return tuple(_parse_samples(shard, fields, videos, label))
 
@@ -200,7 +200,7 @@ def _read_metadata(address: str, origin: str) -> dict[str, Any]:
     try:
         about = json.loads(_read_text(address, origin))
     except ValueError as error:
-        raise InputError(f"{origin}.json", f"no JSON: {error}") from error
+        raise InputError(f"{origin}.json", f"not JSON: {error}") from error
     return about if isinstance(about, dict) else {}
 
 

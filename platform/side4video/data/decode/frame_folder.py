@@ -114,7 +114,7 @@ def _read_image(folder: str, name: str, origin: str) -> np.ndarray:
         if is_remote(path):
             file = io.BytesIO(read_bytes(path))
         elif not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - opening a pipe would wait for ever
-            raise BrokenClip(folder, origin, f"{name} is no regular file")
+            raise BrokenClip(folder, origin, f"{name} is not a regular file")
         with Image.open(file, formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 reason = f"{name} claims {image.width} x {image.height} pixels"

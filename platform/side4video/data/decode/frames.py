@@ -148,7 +148,9 @@ def _read_index(source: Source, path: str, origin: str) -> VideoIndex:
         with av.open(as_file(source), options={"protocol_whitelist": "file"}) as container:
             names = container.format.name.split(",")
             if any(name in _NOT_A_VIDEO or name.endswith("_pipe") for name in names):
-                raise BrokenClip(path, origin, f"it is no video file (format {container.format.name})", is_video=False)
+                raise BrokenClip(
+                    path, origin, f"it is not a video file (format {container.format.name})", is_video=False
+                )
             streams = [stream for stream in container.streams.video if not _is_cover(stream)]
             if not streams:
                 kind = "audio only" if container.streams.audio else "no audio or video in it"

@@ -22,7 +22,7 @@ class BrokenClip(InputError):
         super().__init__(
             origin or path,
             f"the clip {path} cannot be decoded: {reason}" if origin else f"cannot be decoded: {reason}",
-            fix="mend or remove it, or set broken_clips: {kind: skip}",
+            fix="repair or remove it, or set broken_clips: {kind: skip}",
         )
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -46,7 +46,7 @@ def open_source(address: str, origin: str) -> Source:
         else:
             mode = os.stat(address).st_mode  # noqa: PTH116 - one call per clip, paths are text here
             if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
-                reason = "it is a folder" if stat.S_ISDIR(mode) else "it is no regular file"
+                reason = "it is a folder" if stat.S_ISDIR(mode) else "it is not a regular file"
                 raise BrokenClip(address, origin, reason)
             source = address
             with open(address, "rb") as file:  # noqa: PTH123

@@ -158,7 +158,7 @@ class RowsFile:
                 place = place[count:]
         except OSError as error:
             raise InputError(
-                str(self.path), f"cannot be read: {error}", fix="remove the file; the next run makes it again"
+                str(self.path), f"cannot be read: {error}", fix="remove the file; the next run builds it again"
             ) from error
 
     def read(self, name: str) -> Tensor:

@@ -115,7 +115,7 @@ class StoredReader:
                 raise InputError(
                     str(self.store.path(view, shard, entry)),
                     f"cannot be read: {problem}",
-                    fix="remove the file; the next run makes it again",
+                    fix="remove the file; the next run builds it again",
                 ) from problem
             if len(self._open) > OPEN_FILES:
                 self._open.popitem(last=False)[1].close()

@@ -179,7 +179,7 @@ class FeatureStore:
             raise InputError(
                 str(target),
                 "it does not say what the folder's name stands for",
-                fix="remove the folder; the next run makes it again",
+                fix="remove the folder; the next run builds it again",
             )
 
     def _names(self, view: int) -> frozenset[str]:
@@ -195,7 +195,7 @@ class FeatureStore:
         try:
             self.open(view, shard, entry).close()
         except (OSError, InvalidRowsFile) as problem:
-            log.warning("%s: %s; it is made again", path, problem)
+            log.warning("%s: %s; it is built again", path, problem)
             return False
         return True
 

@@ -213,7 +213,7 @@ def _check_batch(batch_size: int, *, parts: int, unit: int, clips: int) -> None:
         what = "pairs of videos" if unit == 2 else "videos"
         raise InputError(
             "batch_size",
-            f"{batch_size}, and the parts in which workers take it hold whole {what}: {parts} at the least",
+            f"{batch_size}, and the parts in which workers take it hold whole {what}: {parts} at least",
             allowed=f"{parts} or more" + (", even" if unit == 2 else ""),
         )
     if clips < batch_size:
@@ -248,5 +248,5 @@ def record_broken(broken: dict[int, BrokenReport], batch: ClipBatch, *, spec: Da
         "data.broken_clips",
         f"{len(broken)} of {clips} clips cannot be decoded ({listed}{more})",
         allowed=f"{spec.broken_clips.cap:.2%} of the clips (cap: {spec.broken_clips.cap:g})",
-        fix="mend or remove them, or raise the cap",
+        fix="repair or remove them, or raise the cap",
     )

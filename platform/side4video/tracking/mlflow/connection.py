@@ -127,7 +127,7 @@ def _check_database(path: str) -> None:
             database.execute("SELECT count(*) FROM sqlite_master")
     except sqlite3.DatabaseError as error:
         allowed = "a file that can be written, or that is not there yet"
-        raise InputError("tracking.uri", f"{path} is no SQLite database ({error})", allowed=allowed) from error
+        raise InputError("tracking.uri", f"{path} is not a SQLite database ({error})", allowed=allowed) from error
 
 
 def configure_mlflow() -> None:

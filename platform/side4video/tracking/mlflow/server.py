@@ -174,7 +174,7 @@ class TrackingServer:
                     "--database",
                     f"the experiment `{name}` of {redact_text(self.store.uri)} keeps its artifacts in {location}",
                     allowed="a database whose experiments were made through a server",
-                    fix="take another database; `side4video ui` shows this one",
+                    fix="choose another database; `side4video ui` shows this one",
                 )
 
     def _check_port(self) -> None:
@@ -182,7 +182,7 @@ class TrackingServer:
             processes, _, _, _, place = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
         except socket.gaierror as error:
             raise InputError(
-                "--host", f"`{self.host}` is no address ({error.strerror})", fix="--host 127.0.0.1"
+                "--host", f"`{self.host}` is not an address ({error.strerror})", fix="--host 127.0.0.1"
             ) from error
         with socket.socket(processes, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server itself does

@@ -115,7 +115,7 @@ def test_an_interrupted_packing_goes_on_and_ends_the_same(tmp_path, clips, pack)
         pack(clips, tmp_path / "out", progress=Interrupted())
     assert (tmp_path / "out/train-000000.tar").is_file()
     assert not (tmp_path / "out/manifest.json").exists()
-    with pytest.raises(InputError, match=r"there is no such file .* the same command goes on with it"):
+    with pytest.raises(InputError, match=r"there is no such file .* the same command continues with it"):
         dataset({"kind": "packed", "root": str(tmp_path / "out")}).clips("train")
     again = pack(clips, tmp_path / "out")
     assert again.encoded <= 4

@@ -100,7 +100,7 @@ def test_a_wrong_token_is_said_so(dashboard):
 
 def test_another_server_is_no_dashboard(dashboard):
     dashboard.answers = {}
-    with pytest.raises(InputError, match=r"^--address: .* is no Ray dashboard"):
+    with pytest.raises(InputError, match=r"^--address: .* is not a Ray dashboard"):
         JobCluster(dashboard.address)
 
 

@@ -193,7 +193,7 @@ def test_a_variable_that_is_not_set_is_named(monkeypatch):
     assert read_request(document, variables_given=["MY_CLIPS=/x"]).environment == {"MY_CLIPS": "/x"}
     with pytest.raises(InputError, match=r"^--env NOBODY: .*not set here"):
         read_request(document, variables_given=["NOBODY"])
-    with pytest.raises(InputError, match="no variable's name"):
+    with pytest.raises(InputError, match="not a variable name"):
         read_request(document, variables_given=["1x=2"])
 
 

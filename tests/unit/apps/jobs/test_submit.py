@@ -148,7 +148,7 @@ def test_a_dry_run_asks_nobody_and_prints_one_line(cluster, monkeypatch):
     [
         (["b.yaml"], "b.yaml: no such file · fix: did you mean a.yaml?"),
         (["a.yaml", "--set", "method.widht=3"], "method.widht: unknown key 'widht'"),
-        (["a.yaml", "--address", "head:8265"], "--address: head:8265 is no address of a job API"),
+        (["a.yaml", "--address", "head:8265"], "--address: head:8265 is not the address of a job API"),
         (["a.yaml", "--limit-mebibytes", "0"], "the job's files: "),
         (["a.yaml", "--env", "NO_SUCH_VARIABLE"], "--env NO_SUCH_VARIABLE: "),
     ],
@@ -248,7 +248,7 @@ def test_logs(cluster):
 
 def test_stop(cluster):
     result = call("stop", "tiny-1", command="jobs")
-    assert result.stdout == "Job tiny-1 had ended before: SUCCEEDED.\n"
+    assert result.stdout == "Job tiny-1 has already ended: SUCCEEDED.\n"
     cluster.state = "RUNNING"
     result = call("stop", "tiny-1", command="jobs")
     assert (result.exit_code, result.stdout) == (0, "Job tiny-1 was stopped after 1 min 20 s.\n")

@@ -54,7 +54,7 @@ def test_runs_of_another_machine_come_here_with_their_artifacts(home, tmp_path, 
     )
     try:
         address = f"http://127.0.0.1:{port}"
-        assert server.stdout.readline() == f"MLflow: {address}  (Ctrl-C ends it)\n"
+        assert server.stdout.readline() == f"MLflow: {address}  (stop it with Ctrl-C)\n"
         assert server.stdout.readline() == f"For runs:  export MLFLOW_TRACKING_URI={address}\n"
         assert "--host 0.0.0.0 opens it" in server.stdout.readline()
         family = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
@@ -91,7 +91,7 @@ def test_runs_of_another_machine_come_here_with_their_artifacts(home, tmp_path, 
 
 def test_a_database_of_runs_that_lie_here_is_refused(store, home):
     store.start_run(name="local", key="k")
-    with pytest.raises(InputError, match=r"^--database: the experiment `side4video` .* fix: take another database"):
+    with pytest.raises(InputError, match=r"^--database: the experiment `side4video` .* fix: choose another database"):
         TrackingServer(store, port=free_port(), artifacts=str(home / "artifacts")).start()
 
 

@@ -72,7 +72,7 @@ WRONG = {
     "start after end": ([{**ENTRIES[0], "start": 3}], r"jsonl:1: start 3 is not before end 2"),
     "no split": ([{**ENTRIES[0], "split": None}], r"jsonl:1: the list has no column 'split'"),
     "leaves the root": ([{**ENTRIES[0], "path": "../a.mp4"}], r"jsonl:1: .*leaves the root"),
-    "field twice": ('{"path": "a", "path": "b", "label": "x"}', r"jsonl:1: .*'path' stands twice"),
+    "field twice": ('{"path": "a", "path": "b", "label": "x"}', r"jsonl:1: .*'path' appears twice"),
     "not UTF-8": (b'{"path": "\xff"}', r"jsonl:1: not UTF-8"),
     "renamed column nowhere": (ENTRIES[1:], r"list\.jsonl: no object has the field 'source'"),
 }

@@ -89,7 +89,7 @@ def test_whatever_would_be_imported_is_refused(tmp_path, content):
     ],
 )
 def test_what_is_no_pickle_is_said_so(tmp_path, content):
-    with pytest.raises(InputError, match=r"file\.pkl: no pickle that can be read"):
+    with pytest.raises(InputError, match=r"file\.pkl: not a readable pickle"):
         read_plain_pickle(pickled(tmp_path, content))
 
 

@@ -160,7 +160,7 @@ def test_a_video_that_is_described_twice(tmp_path):
         spec = make(form, tmp_path)
         text = (tmp_path / name).read_text()
         (tmp_path / name).write_text(text.replace('"video7"', '"video2"'))
-        refused(spec, rf"{name}:1: .*'video2' stands twice in one object")
+        refused(spec, rf"{name}:1: .*'video2' appears twice in one object")
 
 
 def test_a_row_of_the_test_table_twice(tmp_path):
@@ -250,7 +250,7 @@ WRONG_LISTS = {
     "start is true": ("json", '[{"path": "a", "caption": "x", "start": true}]', r"\[0\]: start is True"),
     "start is NaN": ("json", '[{"path": "a", "caption": "x", "start": NaN}]', r"\[0\]: start is 'nan'"),
     "broken line": ("jsonl", '{"path": "a", "caption": "x"}\n\n{"path"\n', r"jsonl:3: not JSON"),
-    "field twice": ("jsonl", '\n{"path": "a", "path": "b"}', r"jsonl:2: .*'path' stands twice"),
+    "field twice": ("jsonl", '\n{"path": "a", "path": "b"}', r"jsonl:2: .*'path' appears twice"),
 }
 
 

@@ -216,7 +216,7 @@ def test_fields_that_contradict_themselves(fields):
         ('{"a": true}', "found True"),
         ("{}", "no class has position 0"),
         ('["a"]', "allowed: an object"),
-        ('{"a": 0, "\\"a\\"": 1}', "'a' stands twice"),
+        ('{"a": 0, "\\"a\\"": 1}', "'a' appears twice"),
     ],
 )
 def test_a_wrong_json_of_class_names(tmp_path, text, message):

@@ -211,7 +211,7 @@ def test_a_wrong_description_of_a_list(tmp_path, case):
     ("text", "message"),
     [
         ("", "no class name"),
-        ("a\nb\na\n", r"names\.txt:3: the class 'a' stands in line 1"),
+        ("a\nb\na\n", r"names\.txt:3: the class 'a' is in line 1"),
         ("id,name\n0,a\n2,b\n", r"names\.txt:3: .*without gaps"),
         ("id,name\n0,\n", r"names\.txt:2"),
     ],

@@ -107,10 +107,10 @@ def spoil(tmp_path, what):
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("compressed", "no uncompressed tar archive"),
+        ("compressed", "not an uncompressed tar archive"),
         ("cut", r"train-000\.tar"),
         ("gone", "there is no such archive"),
-        ("twice", "the name stands twice in the shard"),
+        ("twice", "the name appears twice in the shard"),
         ("bare", "it has no label, and others have"),
         ("json", r"a\.json: no JSON"),
         ("nested", "neither text nor number"),

@@ -179,8 +179,8 @@ def test_a_test_sees_whole_clips(motion):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 15}, r"batch_size: 15, .* whole pairs of videos: 2 at the least · allowed: 2 or more, even"),
-        ({"world": 7}, r"batch_size: 12, .*pairs of videos: 14 at the least"),
+        ({"batch_size": 15}, r"batch_size: 15, .* whole pairs of videos: 2 at least · allowed: 2 or more, even"),
+        ({"world": 7}, r"batch_size: 12, .*pairs of videos: 14 at least"),
         ({"micro_batches": 4, "world": 2}, r"batch_size: 12, .*allowed: 16 or more, even"),
         ({"views": 3}, r"data\.augmentation\.mix: mixup-or-cutmix, and the views of each clip are finitely many"),
     ],

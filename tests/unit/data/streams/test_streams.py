@@ -195,7 +195,7 @@ def test_clips_without_label_or_with_a_span(videos):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"batch_size": 4, "world": 5}, "batch_size: 4, .* whole videos: 5 at the least"),
+        ({"batch_size": 4, "world": 5}, "batch_size: 4, .* whole videos: 5 at least"),
         ({"batch_size": 6, "world": 2, "micro_batches": 4}, "8 or more"),
         ({"batch_size": 0}, "batch_size: 0"),
         ({"batch_size": 64}, "the training set has 60.*make it at most 60"),

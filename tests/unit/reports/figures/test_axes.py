@@ -28,6 +28,7 @@ TIMES = {"time/mean_step_s": 0.5, "time/mean_backbone_s": 0.125, "time/mean_clip
 
 def all_figures(arm):
     arms = [arm("good", 0.999, is_reference=True), arm("better", 1.0)]
+    step = recorded_budget("a run", TIMES, {"peak_memory_parts_gib": {"tower": 1.0}})
     histogram = spread({"train": [1, 2, 7], "test": [1]}, "frames")
     return {
         "confusion": confusion_figure(confusion_of(MIXED), run="a run").figure,
@@ -36,9 +37,7 @@ def all_figures(arm):
         "per-class": per_class_figure(class_differences("a run", RIGHT)).figure,
         "gains": per_class_figure(class_differences("a run", RIGHT, "other", MIXED)).figure,
         "pareto": pareto_figure(arms).figure,
-        "step-time": step_time_figure(
-            [recorded_budget("a run", TIMES, {"peak_memory_parts_gib": {"tower": 1.0}})]
-        ).figure,
+        "step-time": step_time_figure([step]).figure,
         "classes": count_chart({"a": {"train": 1, "test": 2}}, x="class", y="records"),
         "lengths": histogram_chart(histogram, x="length, frames"),
     }

@@ -102,7 +102,7 @@ def test_ui_serves_the_runs_and_leaves_no_process(store, home, tmp_path):
     )
     try:
         address = f"http://127.0.0.1:{port}"
-        assert ui.stdout.readline() == f"MLflow: {address}  (Ctrl-C ends it)\n"
+        assert ui.stdout.readline() == f"MLflow: {address}  (stop it with Ctrl-C)\n"
         link = ui.stdout.readline().split()[-1]
         assert link.startswith(f"{address}/#/experiments/{store.experiment_id}/runs?viewStateShareKey=side4video-runs")
         family = [psutil.Process(ui.pid), *psutil.Process(ui.pid).children(recursive=True)]
