@@ -173,7 +173,7 @@ def test_a_cluster_that_wants_a_token_is_asked_with_one(tmp_path):
         for wrong in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "u" * 64}):
             done = heads.command(*words, cwd=tmp_path, **wrong)
             assert done.returncode == 2, done.stdout + done.stderr
-            assert "wants a token" in done.stderr
+            assert "requires a token" in done.stderr
             assert "fix: export RAY_AUTH_MODE=token" in done.stderr
             assert len(done.stderr.strip().splitlines()) == 1
         # What the job says comes back too; it is wrong, so that it ends at once.

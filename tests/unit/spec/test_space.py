@@ -192,7 +192,7 @@ def test_a_dimension_is_asked_for_by_its_path_and_branch():
 # ---- wrong dimensions
 
 WRONG = {
-    "bounds the wrong way": ({"kind": "uniform", "low": 2, "high": 1}, ["low 2.0 is not below high 1.0", "exchange"]),
+    "bounds the wrong way": ({"kind": "uniform", "low": 2, "high": 1}, ["low 2.0 is not below high 1.0", "swap"]),
     "equal bounds": ({"kind": "integer", "low": 3, "high": 3}, ["low 3 is not below high 3"]),
     "the logarithm of zero": ({"kind": "log-uniform", "low": 0, "high": 1}, ["space.x.low", "greater than 0"]),
     "a bound without end": ({"kind": "uniform", "low": 0, "high": float("inf")}, ["space.x.high", "finite"]),

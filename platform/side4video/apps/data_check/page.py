@@ -1,7 +1,7 @@
 """The page of a data check: counts, problems, charts, and a contact sheet of the decoded clips."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from side4video.apps.data_check.findings import KINDS
@@ -111,4 +111,6 @@ def report_figures(report: DataReport) -> "list[ReportFigure]":
         caption = ", ".join(f"{size} ({sum(counts.values()):,})" for size, counts in frequent)
         chart = count_chart(report.sizes, x="width x height, pixels", y="decoded clips")
         figures.append(ReportFigure("sizes", "Width x height of the decoded clips", caption, chart))
-    return figures
+    records = sum(numbers.records for numbers in report.splits.values())
+    source = f"Source: data of {report.name} ({report.dataset}) · {records:,} records."
+    return [replace(each, source=source) for each in figures]

@@ -88,6 +88,8 @@ def figure_html(report_figure: ReportFigure) -> Markup:
     opening = f'<svg id="{report_figure.name}" role="img" aria-label="{words}" style="{sizes}"'
     svg = re.sub(r'<svg(.*?) width="[^"]*" height="[^"]*"', lambda found: opening + found[1], svg, count=1)
     if report_figure.uses_page_colors:
+        # The page is the paper: a box that scrolls shows its shadow through the figure.
+        svg = svg.replace(f'style="fill: {PAPER}"', 'style="fill: none"')
         svg = re.sub("|".join(_PAGE_COLOURS), lambda found: _PAGE_COLOURS[found[0]], svg)
     drawing = Markup(svg)  # noqa: S704 - matplotlib's, which escapes text
     return Markup(

@@ -4,7 +4,8 @@ Matplotlib's objects without pyplot, so nothing global changes and no display is
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,11 +85,9 @@ def legend_below(
     figure: Figure, handles: Sequence[Artist], names: Sequence[str], *, columns: int = 2, **spacing: float
 ) -> None:
     """A legend outside the axes, where it covers nothing; `spacing` is matplotlib's."""
-    legend = figure.legend(
+    figure.legend(
         handles, names, loc="outside lower center", ncols=columns, fontsize=8, frameon=False, labelcolor=INK, **spacing
     )
-    # Of the figure without the text that is written below it (`figure_bytes`).
-    legend.set_bbox_to_anchor((0, 0, 1, 1), transform=figure.transFigure)
 
 
 def shorten(text: str, length: int) -> str:
@@ -135,16 +134,31 @@ def figure_bytes(figure: Figure, kind: str, *, salt: str = "side4video", below: 
             return stream.getvalue()
         width, height = figure.get_size_inches()
         lines = wrap_text(below, inches=width - 0.2, points=_BELOW)
-        more = 0.12 + 0.135 * len(lines)
+        more = round(DPI * (0.12 + 0.135 * len(lines))) / DPI
         style: dict[str, Any] = {"va": "top", "fontsize": _BELOW, "color": FAINT}
         tops = [-(0.04 + 0.135 * place) / height for place in range(len(lines))]
         written = [figure.text(0.1 / width, top, line, **style) for top, line in zip(tops, lines, strict=True)]
         for each in written:
             each.set_in_layout(False)
-        figure.savefig(stream, **options, bbox_inches=Bbox([[0, -more], [width, height]]))
+        with _fixed_layout(figure):
+            figure.savefig(stream, **options, bbox_inches=Bbox([[0, -more], [width, height]]))
         for each in written:
             each.remove()
     return stream.getvalue()
+
+
+@contextmanager
+def _fixed_layout(figure: Figure) -> Iterator[None]:
+    """Keep everything in its place, also the legends, which would move to the edge of what is saved."""
+    figure.draw_without_rendering()
+    engine = figure.get_layout_engine()
+    figure.set_layout_engine("none")
+    for legend in figure.legends:
+        legend.set_bbox_to_anchor((0, 0, 1, 1), transform=figure.transFigure)
+    yield
+    for legend in figure.legends:
+        legend.set_bbox_to_anchor(None)
+    figure.set_layout_engine(engine)
 
 
 def save_figure(figure: Figure, path: Path, *, below: str = "") -> Path:

@@ -112,7 +112,7 @@ def test_bars_are_as_high_as_what_they_count():
 
 def test_charts_take_the_pages_colours(report):
     page = report_page(report, [])
-    for variable in ("--ink", "--paper", "--blue", "--orange"):
+    for variable in ("--ink", "--line", "--blue", "--orange"):
         assert page.count(f"var({variable})") > 5
 
 

@@ -68,7 +68,7 @@ def test_a_public_place_is_not_written_to_without_the_word(run, hub, tmp_path):
     hub.private[NAME] = False
     refused = call(run, tmp_path / "model", "--push", NAME)
     assert isinstance(refused.exception, InputError)
-    assert "everybody may read it · fix: say --public" in str(refused.exception)
+    assert "everybody may read it · fix: add --public" in str(refused.exception)
     assert not (tmp_path / "model").exists()
     assert not [asked for asked in hub.asked if asked.startswith("POST")]
     assert call(run, tmp_path / "model", "--push", NAME, "--public").exit_code == 0

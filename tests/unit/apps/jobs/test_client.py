@@ -94,7 +94,7 @@ def test_one_that_accepts_and_says_nothing():
 
 def test_a_wrong_token_is_said_so(dashboard):
     dashboard.status = 401
-    with pytest.raises(InputError, match=r"wants a token.*fix: export RAY_AUTH_MODE=token"):
+    with pytest.raises(InputError, match=r"requires a token.*fix: export RAY_AUTH_MODE=token"):
         JobCluster(dashboard.address)
 
 

@@ -126,7 +126,7 @@ def test_opening_it_warns(home, monkeypatch):
         raise InputError("stop", "here")
 
     monkeypatch.setattr(TrackingServer, "start", start)
-    assert "asks for no login" in CliRunner().invoke(services, ["--host", "0.0.0.0"]).stderr  # noqa: S104
+    assert "does not ask for a login" in CliRunner().invoke(services, ["--host", "0.0.0.0"]).stderr  # noqa: S104
     assert "login" not in CliRunner().invoke(services, []).stderr
 
 

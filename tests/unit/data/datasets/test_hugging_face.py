@@ -110,5 +110,5 @@ def test_mistakes_are_named(tmp_path, saved):
     with pytest.raises(InputError, match=r"Parquet files .* fix: python -c 'import datasets; .*save_to_disk"):
         dataset(saved | {"root": str(tmp_path / "parquet")}).clips("test")
     (tmp_path / "saved/train/data-00000-of-00002.arrow").write_bytes(b"no arrow")
-    with pytest.raises(InputError, match="no Arrow stream"):
+    with pytest.raises(InputError, match="not an Arrow stream"):
         dataset(saved).clips("train")

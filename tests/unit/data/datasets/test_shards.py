@@ -112,7 +112,7 @@ def spoil(tmp_path, what):
         ("gone", "there is no such archive"),
         ("twice", "the name appears twice in the shard"),
         ("bare", "it has no label, and others have"),
-        ("json", r"a\.json: no JSON"),
+        ("json", r"a\.json: not JSON"),
         ("nested", "neither text nor number"),
     ],
 )

@@ -117,7 +117,7 @@ def test_nothing_but_broken_clips_ends_with_a_hint(broken_files):
 
 def test_a_pipe_is_refused_before_anybody_waits_for_it(tmp_path):
     os.mkfifo(tmp_path / "pipe.mp4")
-    with pytest.raises(BrokenClip, match="no regular file"):
+    with pytest.raises(BrokenClip, match="not a regular file"):
         decode_frames(str(tmp_path / "pipe.mp4"), range)
 
 

@@ -1,8 +1,11 @@
 """What all figures promise: each axis has a name, an axis of shares ends at 100, and the runs are named."""
 
+import io
 import re
 from dataclasses import replace
 
+import matplotlib.image
+import numpy as np
 import pytest
 
 from side4video.apps.data_check.charts import count_chart, histogram_chart
@@ -15,7 +18,7 @@ from side4video.reports.figures.per_class import class_differences, per_class_fi
 from side4video.reports.figures.predictions import Prediction, Predictions
 from side4video.reports.figures.source import source_of
 from side4video.reports.figures.step_time import recorded_budget, step_time_figure
-from side4video.reports.figures.style import INK, new_figure
+from side4video.reports.figures.style import INK, figure_bytes, new_figure
 from side4video.reports.figures.sweep import pareto_figure
 from side4video.tracking.run_store import StoredRun
 
@@ -142,3 +145,24 @@ def test_the_source_stands_below_the_figure_in_every_form(form, tmp_path):
     assert second == third  # the same bytes each time: nothing stays in the figure
     assert len(figure.texts) == 1
     assert "It is a toy. Source: a run" in figure_html(named)
+
+
+def test_the_source_moves_nothing_in_a_figure(arm):
+    """The same pixels above it, so neither axes nor legend moved."""
+    figure = all_figures(arm)["pareto"]
+    plain, below = (picture_of(figure, below) for below in ("", "Source: a run."))
+    assert below.shape[0] > plain.shape[0]
+    assert abs(below[: len(plain)] - plain).mean() < 1e-3
+    moved = abs(np.roll(plain, 3, axis=0) - plain).mean()  # the twin, which moved by three pixels
+    assert moved > 1e-3
+    assert (below[len(plain) :] < 0.9).any()
+
+
+def picture_of(figure, below):
+    return matplotlib.image.imread(io.BytesIO(figure_bytes(figure, "png", below=below)))
+
+
+def test_a_box_that_scrolls_shows_its_shadow_through_the_figure(arm):
+    figure = ReportFigure("pareto", "A", "B", all_figures(arm)["pareto"])
+    assert 'style="fill: var(--paper)"' not in figure_html(figure)
+    assert 'style="fill: #ffffff"' in figure_html(replace(figure, uses_page_colors=False))

@@ -52,7 +52,7 @@ def test_a_deleted_experiment_is_one_line_with_the_way_out(store):
 def test_what_is_no_database_is_said_at_once(home, content):
     file = home / "mlflow.db"
     file.write_bytes(content) if content else file.mkdir()
-    with pytest.raises(InputError, match=r"^tracking\.uri: .*no SQLite database"):
+    with pytest.raises(InputError, match=r"^tracking\.uri: .*not a SQLite database"):
         MLflowStore().prepare()
 
 
