@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 
+import stored_home
 from side4video.cli.sweep import measured_speedup
 from side4video.reports.comparison import as_values
 from side4video.reports.grid import Grid, GridColumn, GridRow, grid_values
@@ -71,3 +72,10 @@ def test_the_measured_speed_up_compares_steps_with_steps_and_says_why_it_differs
         assert words in note
     assert measured_speedup([], seconds=60) == []
     assert measured_speedup([arm("a", alone=0.0)], seconds=60) == []
+
+
+def test_a_number_may_stand_where_its_text_stood_and_nothing_else():
+    for now, text in ((0.5, "0.5"), (3, "3"), (True, "true"), (None, ""), (None, "not run"), (-1.4, "-1.4")):
+        assert stored_home.differences(now, text) == []
+    for now, text in ((4, "3"), (False, "true"), (None, "0.5"), (1, "true"), (0.5, "top"), ([], ""), ("x", 3)):
+        assert stored_home.differences(now, text) != []

@@ -7,6 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 
+from side4video.reports.columns import columns, split_settings
+from side4video.reports.comparison import compare_rows
 from side4video.reports.tables import write_report
 
 NAMES = ["comparison.md", "comparison.csv", "comparison.html", "parallel-coordinates.png", "pareto.png"]
@@ -128,3 +130,21 @@ def loaded_by(statement):
 def test_importing_the_room_loads_nothing_slow():
     assert loaded_by("import side4video.reports.tables") == []
     assert "matplotlib" in loaded_by("import side4video.reports.figures.figure")
+
+
+def test_a_wide_table_is_split_into_results_and_settings(arm):
+    """All columns stay, and each table names its arms; a narrow one is whole."""
+    swept = {f"a long name of field {number}": f"value {number}" for number in range(9)}
+    shown = columns(compare_rows([arm("a", 0.5, swept=swept), arm("b", 0.4, swept=dict.fromkeys(swept, "x"))]))
+    results, settings = split_settings(shown)
+    assert {each.key for each in (*results, *settings)} == {each.key for each in shown}
+    assert "arm" in {each.key for each in results} & {each.key for each in settings}
+    assert len({each.key for each in settings}) == 1 + len(swept)
+    narrow = columns(compare_rows([arm("a", 0.5, swept={"dim": 1}), arm("b", 0.4, swept={"dim": 2})]))
+    assert split_settings(narrow) == [narrow]
+
+
+def test_the_accuracy_of_the_best_epoch_says_what_it_is(arm):
+    rows = [arm("a", 0.5, metrics={"best/top1": 0.6}), arm("b", 0.4, metrics={"best/top1": 0.5})]
+    (best,) = [each for each in columns(compare_rows(rows)) if each.key == "best"]
+    assert best.title == "best epoch (top-1, %)"
