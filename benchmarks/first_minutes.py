@@ -23,6 +23,8 @@ from bench import RESULTS
 ROOT = Path(__file__).resolve().parents[1]
 TARGETS = ("demo", "demo-sweep", "demo-retrieval", "test")
 STEPS = ("install-pip", "install-uv", *TARGETS)
+TITLES = ("demo", "sweep", "quickstart-sweep", "quickstart-retrieval-sweep")
+"""What lines of progress begin with. An empty line follows the last one."""
 REQUIREMENTS = ["-c", "constraints.txt", "-e", ".[dev]"]
 
 
@@ -80,8 +82,10 @@ def phase_of(line: str) -> str:
 
     Lines are such as `demo: training 80/750 · loss 1.2`.
     """
-    title, colon, rest = line.partition(": ")
-    if not colon or " " in title or rest.startswith(("epoch ", "done ")):
+    title, _, rest = line.partition(": ")
+    if title not in TITLES:
+        return "ending" if not line.strip() else ""
+    if rest.startswith(("epoch ", "done ")):
         return ""
     return rest.split(" · ")[0].rstrip("0123456789/ \n")
 

@@ -126,11 +126,12 @@ def _notes(prepared: PreparedSweep, result: SweepResult) -> list[str]:
     plan = prepared.plan
     taken = sum(not run.is_in_sweep(prepared.key) for run in prepared.completed.values())
     notes = [
-        f"{plan.rows} rows, {len(result.arms)} distinct arms, {len(plan.done)} of them with a result before"
+        f"{plan.rows} rows are {len(result.arms)} distinct arms. {len(plan.done)} had a result already"
         + (f" ({taken} from other runs)" if taken else "")
-        + f", {len(plan.packs)} pack{'' if len(plan.packs) == 1 else 's'} to train.",
-        f"Predicted speed-up of packing: {plan.predicted_speedup:.2f} against distinct arms one by one, "
-        f"{plan.predicted_speedup_of_rows:.2f} against all rows; in multiply-adds, K(F + C) / (F + sum C).",
+        + f"; the others train in {len(plan.packs)} pack{'' if len(plan.packs) == 1 else 's'}.",
+        f"Predicted speed-up of packing: {plan.predicted_speedup:.2f} against distinct arms one by one, and "
+        f"{plan.predicted_speedup_of_rows:.2f} against all rows. It counts multiply-adds: K(F + C) / (F + sum C) for K "
+        "arms, with F of the frozen backbone and C of an arm.",
     ]
     trained = [run for key, run in result.sweep_logger.children().items() if key not in prepared.completed]
     return notes + measured_speedup(trained, seconds=result.seconds)

@@ -24,7 +24,7 @@ def make_arm(
             "best/top1": top1 + 0.01,
             "plan/peak_memory_gib": memory,
             "model/trainable_parameters": 1_000_000,
-            "time/alone_step_s": 0.05,
+            "time/mean_alone_step_s": 0.05,
         }
         state = states[place] if states else "finished"
         runs.append(SeedResult(f"{label}-{seed}", seed, state, values | (metrics or {}), right if predicts else {}))
