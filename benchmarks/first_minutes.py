@@ -65,6 +65,8 @@ def make(folder: Path, target: str, home: Path) -> tuple[float, dict[str, float]
     assert process.stdout is not None  # noqa: S101 - it is a pipe
     for line in process.stdout:
         last = line.strip() or last
+        if target != "test" and line.partition(": ")[0] not in TITLES:
+            print(line, end="", flush=True)
         now, name = time.perf_counter(), phase_of(line)
         if name and name != phase:
             phases[phase] = phases.get(phase, 0.0) + now - since

@@ -248,10 +248,13 @@ def is_value_of(now: Any, text: str) -> bool:
 
 
 def texts_of(row: dict[str, Any], then: dict[str, str]) -> dict[str, str]:
-    """A row of a report with its values as the texts of 0.1.0, which left out an arm's own peak in a pack on a CPU."""
+    """A row of a report with its values as the texts of 0.1.0.
+
+    That version left out an arm's own peak in a pack on a CPU, and the time of its step alone.
+    """
     said = {name: value if isinstance(value, str) else json.dumps(value) for name, value in row.items()}
     texts = {name: "" if text == "null" else text for name, text in said.items()}
-    return {**texts, **({"memory/peak_gib": ""} if not then["memory/peak_gib"] else {})}
+    return texts | {name: "" for name in ("memory/peak_gib", "time/alone_step_s") if not then[name]}
 
 
 def sweep_names(file: Path) -> dict[str, Any]:
