@@ -18,8 +18,6 @@ from side4video.terminal.options import as_json, example, made_folder, ray_addre
 from side4video.terminal.progress import ProgressView
 
 QUICKSTART = "experiments/quickstart.yaml"
-
-
 PAGE = "index.html"
 
 
@@ -67,11 +65,9 @@ def _write_page(path: Path, spec: Experiment, finished: Mapping[str, RunResult],
     from side4video.tracking.stores import store_at
 
     store = store_at().prepare()
-    runs = {result.run_id: name.replace("-", " ") for name, result in finished.items()}
-    stored = {runs[run.run_id]: run for run in store.runs() if run.run_id in runs}
     page = demo_page(
         store,
-        {name: stored[name] for name in runs.values()},
+        {name.replace("-", " "): store.get(result.run_id) for name, result in finished.items()},
         spec.data.dataset,
         next_steps=_next_steps(finished["side-network"].run_id),
         seconds=seconds,

@@ -35,7 +35,7 @@ from side4video.reports.significance import DRAWS, LEVEL, Comparison, adjust, co
 from side4video.tasks.metrics import metric_title
 
 TRAINED = "model/trainable_parameters"
-ALONE = "time/alone_step_s"
+ALONE = "time/mean_alone_step_s"
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def _record(arm: ArmResult, metric: str, *, swept: Sequence[str], paper: Sequenc
         "compared_seeds": found and found.seeds,
         **{key: any_run_mean(arm, key) for key in (TRAINED, MEASURED_MEMORY, PLANNED_MEMORY)},
         "memory/held_for_backward_gib": any_run_mean(arm, "memory/held_for_backward_gib"),
-        ALONE: any_run_mean(arm, "time/mean_alone_step_s"),
+        "time/alone_step_s": any_run_mean(arm, ALONE),
         **{f"paper/{name}": arm.paper.get(name) for name in paper},
     }
     return {

@@ -1,19 +1,17 @@
 """The page of `side4video demo`: test clips with the answers of both models, learning curves, memory."""
 
-import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from side4video.core.errors import InputError
 from side4video.core.units import GIB, format_bytes
 from side4video.data.decode.frames import decode_frames
 from side4video.reports.figures.curves import arm_curves_figure, curves_of, read_history
 from side4video.reports.figures.figure import figure_html
-from side4video.reports.figures.predictions import PREDICTIONS
+from side4video.reports.figures.predictions import Prediction, read_predictions
 from side4video.reports.render import render
-from side4video.tracking.run_store import RunStore, StoredRun, artifact_text
+from side4video.tracking.run_store import RunStore, StoredRun
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,24 +24,14 @@ METRIC, LOSS = "eval/top1", "eval/loss"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a model says of a clip."""
-
-    model: str
-    label: str
-    score: float
-    """The model's probability of `label`."""
-    is_right: bool
-
-
-@dataclass(frozen=True)
 class ShownClip:
     """A test clip and the answers."""
 
     label: str
     animation: bytes
     """Animated WebP, endless."""
-    answers: tuple[Answer, ...]
+    answers: Mapping[str, Prediction]
+    """By the name of the model."""
 
 
 def demo_page(
@@ -94,7 +82,7 @@ def demo_page(
 def shown_clips(store: RunStore, runs: Mapping[str, StoredRun], dataset: "DatasetSpec") -> list[ShownClip]:
     """The first test clip of each class, for the first classes; none is chosen for its answers."""
     classes, clips = dataset.classes(), dataset.clips("test")
-    answers = {name: _answers(store, name, run) for name, run in runs.items()}
+    answers = {name: {each.index: each for each in read_predictions(store, run).videos} for name, run in runs.items()}
     found: dict[int, int] = {}
     for index, clip in enumerate(clips):
         if clip.label is not None:
@@ -103,21 +91,10 @@ def shown_clips(store: RunStore, runs: Mapping[str, StoredRun], dataset: "Datase
         ShownClip(
             classes[label],
             animate(decode_frames(clips[index].path, lambda count: list(range(count)))[0]),
-            tuple(each[index] for each in answers.values()),
+            {name: each[index] for name, each in answers.items()},
         )
         for label, index in sorted(found.items())[:CLIPS]
     ]
-
-
-def _answers(store: RunStore, name: str, run: StoredRun) -> dict[int, Answer]:
-    rows = csv.DictReader(artifact_text(store, run.run_id, PREDICTIONS, default="").splitlines())
-    found = {
-        int(row["index"]): Answer(name, row["prediction"], float(row["score"]), row["prediction"] == row["label"])
-        for row in rows
-    }
-    if not found:
-        raise InputError(f"run {run.name} ({run.run_id[:8]})", "has no predictions", fix="run it again")
-    return found
 
 
 def animate(frames_THWC: "np.ndarray", *, milliseconds: int = FRAME_MS) -> bytes:

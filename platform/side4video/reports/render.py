@@ -54,7 +54,7 @@ def _environment() -> Environment:
         # Names of files may hold bytes that are not UTF-8. Markup is a subclass of str and stays as it is.
         finalize=lambda value: printable(value) if type(value) is str else value,
     )
-    environment.filters |= {"data_uri": _data_uri, "format_length": format_length, "webp_uri": _webp_uri}
+    environment.filters |= {"data_uri": _data_uri, "format_length": format_length}
     environment.globals["strip_frames"] = strip_frames
     return environment
 
@@ -79,9 +79,5 @@ def _as_jpeg(frame_HWC: "np.ndarray") -> tuple[bytes, int, int]:
     return file.getvalue(), image.width, image.height
 
 
-def _data_uri(jpeg: bytes) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
-
-
-def _webp_uri(webp: bytes) -> str:
-    return f"data:image/webp;base64,{base64.b64encode(webp).decode()}"
+def _data_uri(picture: bytes, kind: str = "jpeg") -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"

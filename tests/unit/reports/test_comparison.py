@@ -229,3 +229,11 @@ def test_what_is_the_same_everywhere_is_said_once(grid, arm):
     assert text.count("finished") == 1
     assert "seeds 1" in text
     assert "finished" in "\n".join(terminal_lines([arm("alone", 0.5)])[1:3])
+
+
+def test_the_time_of_a_step_alone_is_a_column_and_a_field_under_the_metric_that_runs_log(arm):
+    table = compare_rows([arm("a", 0.5), arm("b", 0.6)], metric="eval/top1")
+    (column,) = [each for each in columns(table) if each.key == "alone"]
+    assert (column.unit, column.cells) == ("ms", ("50.0", "50.0"))
+    seconds = [float(row["time/alone_step_s"]) for row in csv.DictReader(io.StringIO(as_csv(table)))]
+    assert seconds == pytest.approx([0.05, 0.05])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ class Prediction:
     label: str
     guess: str
     """The class of the highest score."""
+    score: float = math.nan
+    """The probability of `guess`."""
 
     @property
     def is_right(self) -> bool:
@@ -92,7 +95,11 @@ def zero_shot_run(store: RunStore, run: StoredRun) -> StoredRun:
 def parse_predictions(text: str) -> tuple[Prediction, ...]:
     """The labelled videos of the text of `predictions.csv`, by index."""
     rows = csv.DictReader(text.splitlines())
-    found = [Prediction(int(row["index"]), row["label"], row["prediction"]) for row in rows if row["label"]]
+    found = [
+        Prediction(int(row["index"]), row["label"], row["prediction"], float(row.get("score") or math.nan))
+        for row in rows
+        if row["label"]
+    ]
     return tuple(sorted(found, key=lambda each: each.index))
 
 
