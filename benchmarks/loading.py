@@ -40,7 +40,7 @@ from side4video.apps.data_pack.pack import Packing, repack
 from side4video.core.worker_pool import WorkerPool
 from side4video.data.clip import Clip
 from side4video.data.datasets.packed import PackedSpec
-from side4video.data.decode import clip_frames, frames, transforms
+from side4video.data.decode import clip_frames, frames, pyav_frames, transforms
 from side4video.data.spec import DataSpec
 from side4video.data.storage import file_size
 from side4video.data.streams import reader
@@ -153,8 +153,8 @@ def our_stages(paths: Sequence[str]) -> dict[str, float]:
     spent: dict[str, float] = {}
     with ExitStack() as stack:
         for where, name, stage in (
-            (frames, "_read_index", "open"),
-            (frames, "shrink_frames", "shrink"),
+            (frames, "index_of", "open"),
+            (pyav_frames, "shrink_frames", "shrink"),
             (clip_frames, "decode_frames", "frames"),
             (transforms, "resize_frames", "resize"),
             (reader, "augment_clip", "augmented"),

@@ -1,11 +1,11 @@
 """The videos of a folder, by the names of its files."""
 
-import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from side4video.core.errors import InputError
+from side4video.data.decode.container import open_container
 
 SUFFIXES = frozenset(
     ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()  # noqa: SIM905 - short
@@ -67,14 +67,13 @@ def _video_file(path: Path, folder: Path) -> VideoFile:
     return VideoFile(name, status.st_size, status.st_mtime_ns) if os.access(path, os.R_OK) else VideoFile(name, 0, 0)
 
 
-def duration_seconds(video: Path | str | io.BytesIO) -> float | None:
+def duration_seconds(video: Path | str | bytes) -> float | None:
     """How long a video (a path, or a file in memory) is, as its header says; None where it does not."""
     import av
     from av.error import FFmpegError
 
     try:
-        file = str(video) if isinstance(video, Path) else video
-        with av.open(file, "r", options={"protocol_whitelist": "file"}) as container:
+        with open_container(str(video) if isinstance(video, Path) else video) as container:
             return container.duration / av.time_base if container.duration else None
     except (FFmpegError, ValueError):
         return None

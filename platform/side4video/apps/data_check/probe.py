@@ -16,7 +16,9 @@ from side4video.core.errors import InputError
 from side4video.data.clip import Clip
 from side4video.data.decode.augmentation import AugmentationSpec, ExactResizeSpec
 from side4video.data.decode.clip_frames import ClipFrames
-from side4video.data.decode.video_source import BrokenClip, as_file, open_source
+from side4video.data.decode.frame_folder import check_frame_folder
+from side4video.data.decode.frames import check_span
+from side4video.data.decode.video_source import BrokenClip, open_source
 from side4video.data.spec import DataSpec, LoaderSpec
 from side4video.data.storage import (
     byte_range,
@@ -130,7 +132,7 @@ def _files_of(folder: str) -> Iterator[str]:
 
 
 def probe_clip(target: Target) -> ClipFacts:
-    """Decode the frames that the first test view of a run would see."""
+    """Decode the frames that the first test view of a run would see, and all those that training may draw."""
     clip, data = target.clip, target.data
     total = 0
 
@@ -141,6 +143,11 @@ def probe_clip(target: Target) -> ClipFacts:
 
     try:
         frames_THWC = ClipFrames(data).read(clip, choose)
+        if clip.frame_pattern:
+            check_frame_folder(clip.path, pattern=clip.frame_pattern, origin=clip.origin)
+        else:
+            span = {"start_seconds": clip.start_seconds, "end_seconds": clip.end_seconds}
+            check_span(clip.path, **span, origin=clip.origin)
     except BrokenClip as error:
         return ClipFacts(total, broken=error.reason)
     except InputError:  # the decoder that the document names is not there
@@ -154,7 +161,7 @@ def probe_clip(target: Target) -> ClipFacts:
 def _seconds(clip: Clip) -> float | None:
     if clip.frame_pattern:
         return None
-    whole = duration_seconds(as_file(open_source(clip.path, clip.origin)))
+    whole = duration_seconds(open_source(clip.path, clip.origin))
     if whole is None and clip.end_seconds is None:
         return None
     end = min(whole or float("inf"), clip.end_seconds or float("inf"))

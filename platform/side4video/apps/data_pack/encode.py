@@ -17,7 +17,8 @@ from side4video.core.errors import InputError
 from side4video.core.files import write_atomically
 from side4video.data.clip import Clip
 from side4video.data.decode.frame_folder import count_frames, read_frame_folder
-from side4video.data.decode.frames import decode_frames, read_index
+from side4video.data.decode.frames import decode_frames
+from side4video.data.decode.video_index import read_index
 from side4video.data.decode.video_source import BrokenClip
 from side4video.data.storage import read_bytes
 
@@ -101,7 +102,7 @@ def _times(clip: Clip) -> tuple[list[int], Fraction]:
     index = read_index(clip.path, clip.origin)
     if not index.has_times:
         raise BrokenClip(clip.path, clip.origin, "the file has no time stamps; pack it with --codec copy")
-    return list(index.times), Fraction(index.seconds_per_tick).limit_denominator(10**6)
+    return index.times.tolist(), Fraction(index.seconds_per_tick).limit_denominator(10**6)
 
 
 def _frames(clip: Clip, total: int, short_side: int) -> Iterator[tuple[int, np.ndarray]]:

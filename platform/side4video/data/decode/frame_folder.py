@@ -17,7 +17,8 @@ import numpy as np
 from pydantic import Field
 
 from side4video.core.errors import InputError
-from side4video.data.decode.frames import MAX_PIXELS, FrameSelector
+from side4video.data.decode.container import MAX_PIXELS
+from side4video.data.decode.frames import FrameSelector
 from side4video.data.decode.transforms import shrink_frames
 from side4video.data.decode.video_source import BrokenClip
 from side4video.data.storage import file_size, is_remote, join_address, list_folder, read_bytes
@@ -66,6 +67,16 @@ def read_frame_folder(
             raise BrokenClip(folder, origin, f"{name} has {has} pixels, and frames before it {others}")
         found[position] = shrink_frames(picture_HWC[None], short_side)[0]
     return np.stack([found[position] for position in wanted])
+
+
+def check_frame_folder(folder: str, *, pattern: str, origin: str = "") -> None:
+    """Read every frame of a folder, one at a time.
+
+    Raises:
+        BrokenClip: As `read_frame_folder`, for any frame.
+    """
+    for position in range(_checked_count(folder, pattern, origin)):
+        _read_image(folder, pattern.format(position + 1), origin)
 
 
 def _checked_count(folder: str, pattern: str, origin: str) -> int:

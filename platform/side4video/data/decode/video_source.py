@@ -11,6 +11,20 @@ Source = str | bytes
 """Path of a file, or its content."""
 
 _HEAD_BYTES = 512
+_MANIFESTS = {
+    b"<mpd": "a DASH manifest",
+    b"#extm3u": "an HLS playlist",
+    b"ffconcat": "a list of FFmpeg",
+    b"[playlist]": "a playlist",
+    b"<smoothstreamingmedia": "a manifest of Smooth Streaming",
+    b"webvtt": "subtitles",
+    b"v=0\r\no=": "a session description (SDP)",
+    b"v=0\no=": "a session description (SDP)",
+    b"rtsptext": "a link of QuickTime",
+    b"[reference]": "a list of links",
+    b"<asx": "a playlist",
+}
+"""First bytes of files that make FFmpeg open others, lower case."""
 
 
 class BrokenClip(InputError):
@@ -62,14 +76,20 @@ def open_source(address: str, origin: str) -> Source:
 
 
 def as_file(source: Source) -> str | io.BytesIO:
-    """The argument for a decoder: the path, or a file object in memory (the bytes are not copied)."""
-    return source if isinstance(source, str) else io.BytesIO(source)
+    """The argument for a decoder: the path, or a file object in memory (the bytes are not copied).
+
+    The path is absolute: FFmpeg takes what stands before a colon in a relative one for a protocol.
+    """
+    return os.path.abspath(source) if isinstance(source, str) else io.BytesIO(source)  # noqa: PTH100 - a link is kept
 
 
 def _not_video_reason(head: bytes) -> str:
     """The reason why these bytes are not the start of a video; empty if they may be."""
     if not head:
         return "the file is empty"
+    for mark, what in _MANIFESTS.items():
+        if mark in head.lower():
+            return f"it is {what}, which names other files; a video holds its frames itself"
     text = head.decode("utf-8", errors="ignore")
     if b"\0" in head or len(text.encode()) < len(head) - 3 or head.startswith(b"YUV4MPEG2"):
         return ""

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from side4video.core.errors import InputError
-from side4video.data.decode import frames
+from side4video.data.decode import pyav_frames
 from side4video.data.decode.frames import decode_frames
+from side4video.data.decode.pyav_frames import fetch_frames
+from side4video.data.decode.video_index import read_index
 from side4video.data.decode.video_source import BrokenClip
 
 SHARED = Path(os.environ.get("SIDE4VIDEO_SHARED_DATA") or Path(__file__).resolve().parents[5] / "shared" / "data")
@@ -39,7 +41,6 @@ def test_decoders_give_the_same_pixels(videos, name, decoder):
         assert (found == frames[np.asarray(choose(len(frames)))]).all()
         assert info.total_frames == len(frames)
         assert info.decoder == ("pyav" if decoder == "auto" else decoder)
-        assert info.padded_frames == 0
 
 
 @pytest.mark.parametrize("decoder", ["decord", "pyav"])
@@ -114,34 +115,33 @@ def test_a_file_decord_cannot_do_is_tried_with_pyav(videos, monkeypatch):
     assert (found == truth(videos / "short_gop.mp4")).all()
 
 
-def test_pyav_jumps_only_to_a_key_frame_that_lies_ahead(videos):
-    for name, jumps in (("long_gop.mp4", {0}), ("short_gop.mp4", {0, 12, 24, 36, 48, 60, 72})):
-        index = frames.read_index(str(videos / name))
-        targets = [0, 11, 13, 22, 40, 41, 79]
-        made, here = [], -1
-        for target in targets:
-            if (key := frames._seek_time(index, here, target)) is not None:
-                made.append(index.times.index(key))
-            here = target
-        assert set(made) <= jumps
-        assert made == ([0] if name == "long_gop.mp4" else [0, 12, 36, 72])
+def watched(monkeypatch, change=lambda frames, needed: frames):
+    """How often decoding began, and the frames that came out of PyAV, added up."""
+    begun, given, decode = [], [], pyav_frames.decode_packets
 
-
-def counted(monkeypatch):
-    """How many frames come out of PyAV, added up."""
-    given, decoded = [], frames._iterate_frames
-
-    def count(*arguments):
-        for frame in decoded(*arguments):
+    def watch(container, stream, failures, needed):
+        begun.append(needed)
+        for frame in change(decode(container, stream, failures, needed), needed):
             given.append(frame.pts)
             yield frame
 
-    monkeypatch.setattr(frames, "_iterate_frames", count)
-    return given
+    monkeypatch.setattr(pyav_frames, "decode_packets", watch)
+    return begun, given
+
+
+def test_pyav_jumps_only_to_a_key_frame_that_lies_ahead(videos, monkeypatch):
+    begun, _ = watched(monkeypatch)
+    for name, jumps in (("long_gop.mp4", 1), ("short_gop.mp4", 3)):
+        begun.clear()
+        path = str(videos / name)
+        found = fetch_frames(path, [0, 11, 13, 22, 40, 41, 79], read_index(path), short_side=None)
+        assert len(found) == 7
+        assert len(begun) == jumps
 
 
 def test_pyav_skips_what_no_wanted_frame_builds_on(videos, monkeypatch):
-    path, frames, given = str(videos / "long_gop.mp4"), truth(videos / "long_gop.mp4"), counted(monkeypatch)
+    path, frames = str(videos / "long_gop.mp4"), truth(videos / "long_gop.mp4")
+    _, given = watched(monkeypatch)
     for wanted in ([79], [40, 41, 42, 43], list(range(0, 80, 7)), list(range(1, 80, 7))):
         given.clear()
         found, _ = decode_frames(path, lambda _, wanted=wanted: wanted, decoder="pyav")
@@ -150,27 +150,29 @@ def test_pyav_skips_what_no_wanted_frame_builds_on(videos, monkeypatch):
 
 
 def test_where_skipping_loses_a_frame_nothing_is_skipped(videos, monkeypatch):
-    path, decoded = str(videos / "long_gop.mp4"), frames._iterate_frames
+    def lossy(frames, needed):
+        return (frame for number, frame in enumerate(frames) if needed is None or number % 2)
 
-    def lossy(container, stream, times):
-        return (frame for n, frame in enumerate(decoded(container, stream, times)) if times is None or n % 2)
-
-    monkeypatch.setattr(frames, "_iterate_frames", lossy)
-    found, info = decode_frames(path, range, decoder="pyav")
+    path = str(videos / "long_gop.mp4")
+    begun, _ = watched(monkeypatch, lossy)
+    found, _ = decode_frames(path, range, decoder="pyav")
     assert (found == truth(path)).all()
-    assert info.padded_frames == 0
+    assert [needed is None for needed in begun] == [False, True]
 
 
-def test_frames_that_cannot_be_had_repeat_the_last_one(videos, monkeypatch):
-    everything = frames._fetch_pyav
+def test_a_decoder_that_gives_other_frames_than_the_packets_say_is_counted(videos, monkeypatch):
+    """The seventh frame never comes: the file has 79, and those behind it move up."""
+    path, index_of_all = str(videos / "short_gop.mp4"), read_index(str(videos / "short_gop.mp4"))
+    dropped = int(index_of_all.times[7])
 
-    def forgetful(*arguments):
-        return {k: v for k, v in everything(*arguments).items() if k != 7}
+    def forgetful(container, stream, failures, needed=None, decode=pyav_frames.decode_packets):
+        return (frame for frame in decode(container, stream, failures, needed) if frame.pts != dropped)
 
-    monkeypatch.setattr(frames, "_fetch_pyav", forgetful)
-    found, info = decode_frames(str(videos / "short_gop.mp4"), lambda total: range(8), decoder="pyav")
-    assert info.padded_frames == 1
-    assert (found[7] == found[6]).all()
+    monkeypatch.setattr(pyav_frames, "decode_packets", forgetful)
+    monkeypatch.setattr("side4video.data.decode.video_index.decode_packets", forgetful)
+    found, info = decode_frames(path, range, decoder="pyav")
+    assert info.total_frames == 79
+    assert (found == np.delete(truth(path), 7, axis=0)).all()
 
 
 def test_a_choice_outside_the_video_is_a_bug_of_the_caller(videos):

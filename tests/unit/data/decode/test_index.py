@@ -7,7 +7,8 @@ import av
 import numpy as np
 import pytest
 
-from side4video.data.decode.frames import VideoIndex, decode_frames, read_index
+from side4video.data.decode.frames import decode_frames
+from side4video.data.decode.video_index import KeyFrame, VideoIndex, read_index
 from side4video.data.decode.video_source import BrokenClip
 
 RATE = 10
@@ -15,8 +16,8 @@ RATE = 10
 
 def late(first, *, frames=40, step=1, tick=0.1):
     """The index of a video that begins `first` ticks into its clock."""
-    times = tuple(first + step * number for number in range(frames))
-    return VideoIndex(times, times[:1], tick, has_times=True)
+    times = first + step * np.arange(frames)
+    return VideoIndex(times, (KeyFrame(0, first),), tick, has_times=True)
 
 
 @pytest.mark.parametrize("first", [0, 1, 30, 100_000, -25])
@@ -39,7 +40,7 @@ def test_a_frame_at_the_begin_is_inside_and_one_at_the_end_is_not(first):
 
 
 def test_without_time_stamps_there_is_no_span():
-    index = VideoIndex(tuple(range(5)), (), 0.0, has_times=False)
+    index = VideoIndex(np.arange(5), (), 0.0, has_times=False)
     assert index.span(None, None) == (0, 5)
     with pytest.raises(ValueError, match="no time stamps"):
         index.span(0.0, None)

@@ -21,7 +21,7 @@ REASONS = {
     "text": "it is a text file",
     "html": "it is a web page",
     "random": "Invalid data",
-    "playlist": "it is a text file",
+    "playlist": "it is an HLS playlist",
 }
 
 
