@@ -137,6 +137,8 @@ def configure_mlflow() -> None:
     """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
+    # MLflow reads its variable when it is imported, and that may have been before.
+    logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"])
     # Both also raise exceptions, which are reported once.
     logging.getLogger(compat.DATABASE_LOGGER).setLevel(logging.CRITICAL)
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
