@@ -2,8 +2,9 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
+from side4video.core.numbers import Few, FewOrNone, Frames, Pixels, Seed
 from side4video.core.spec import Spec
 from side4video.data.datasets import Dataset
 from side4video.data.decode.augmentation import AugmentationSpec
@@ -14,7 +15,7 @@ from side4video.data.decode.sampling import Sampling, SegmentSampling
 class ViewsSpec(Spec):
     """How many views of each test video are evaluated. Scores are averaged over clips x crops views."""
 
-    clips: PositiveInt = 1
+    clips: Few = 1
     """Number of temporal views: clips sampled from the video."""
     crops: Literal[1, 3] = 1
     """Number of spatial views: 1 for the centre crop; 3 for left, centre and right."""
@@ -45,14 +46,14 @@ BrokenClips = Annotated[RaiseBrokenSpec | SkipBrokenSpec, Field(discriminator="k
 class LoaderSpec(Spec):
     """Number of decoding processes and their caches."""
 
-    workers: NonNegativeInt = 2
+    workers: FewOrNone = 2
     """Number of decoding processes for each training worker. 0: decode in a thread of the training process."""
-    prefetch: PositiveInt = 2
+    prefetch: Few = 2
     """Number of batches that each decoding process (or the thread) prepares in advance."""
     cache: Literal["none", "memory"] = "none"
     """`memory`: each decoding process keeps all decoded frames of every clip in memory, at the size they are decoded
     to. Suitable for small data sets of short clips."""
-    epochs_per_decode: PositiveInt = 1
+    epochs_per_decode: Few = 1
     """Number of epochs for which the training frames are fetched when a video is decoded. Frames of later epochs are
     stored uncompressed in the temporary folder (`TMPDIR`). Decoding a few frames takes nearly as long as decoding the
     whole video, so values above 1 are faster but need disk space: about (value - 1) / 2 x frames x height x width x 3
@@ -106,15 +107,15 @@ class DataSpec(Spec):
     recipe: Literal["custom", "k400", "k400-vite14", "ssv1", "ssv2", "retrieval"] = "custom"
     """Sampling, augmentation and repeated sampling as in a column of the paper's Table 12. `retrieval`: no augmentation
     and 12 frames (section 4.1)."""
-    frames: PositiveInt = 8
+    frames: Frames = 8
     """Number of frames of each clip (paper, Tables 2 and 12: 8, 16 or 32)."""
-    size: PositiveInt = 224
+    size: Pixels = 224
     """Height and width of the frames that the backbone gets, in pixels."""
     sampling: Sampling = SegmentSampling()
     """How the frames of a clip are chosen."""
     augmentation: AugmentationSpec = AugmentationSpec()
     """Resizing, cropping and augmentation."""
-    repeated_sampling: PositiveInt = 1
+    repeated_sampling: Few = 1
     """Number of augmented copies of each video in a step, all with the same frame indices (paper, Table 12: 2 on
     Something-Something; Hoffer et al., 2019, arXiv 1901.09335)."""
     views: ViewsSpec = ViewsSpec()
@@ -128,7 +129,7 @@ class DataSpec(Spec):
     train_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the training clips to use, above 0 and at most 1. It is taken from each class. A smaller share is a
     subset of a larger one."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Seed of the data path. The order of clips and all augmentation depend only on this seed, the epoch and the
     clip."""
 

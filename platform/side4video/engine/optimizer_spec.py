@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, model_validator
 
+from side4video.core.numbers import Count, Few
 from side4video.core.spec import Spec
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -82,9 +83,9 @@ class OptimizerSpec(Spec):
     """AdamW's two decay rates (Table 12)."""
     epsilon: PositiveFloat = 1e-8
     """AdamW's epsilon."""
-    batch_size: PositiveInt = 128
+    batch_size: Count = 128
     """Videos of one optimizer step, over all workers (Table 12: 128 for Something-Something, 256 for Kinetics)."""
-    accumulation: PositiveInt = 1
+    accumulation: Few = 1
     """Parts into which each worker cuts its share of a batch; the batch norms then see one part at a time."""
     length: Length = Length(epochs=30)
     """How long to train (Table 12: 20 to 40 epochs)."""

@@ -5,14 +5,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     Field,
     NonNegativeFloat,
-    NonNegativeInt,
-    PositiveInt,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
     model_validator,
 )
 
+from side4video.core.numbers import Few, FewOrNone
 from side4video.core.spec import Spec, wrong
 
 
@@ -29,9 +28,9 @@ class DecodeOnNodesSpec(Spec):
     """
 
     kind: Literal["ray-data"] = "ray-data"
-    processes: PositiveInt = 2
+    processes: Few = 2
     """Maximum number of decoding processes for each training worker."""
-    cpus: PositiveInt = 1
+    cpus: Few = 1
     """CPU cores reserved for each decoding process."""
     resource: str = ""
     """Decode only on nodes that have this custom resource of Ray. For example `decoding`, for nodes that were started
@@ -54,7 +53,7 @@ def _number_or_range(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
         ) from None
 
 
-Workers = Annotated[PositiveInt | tuple[PositiveInt, PositiveInt], WrapValidator(_number_or_range)]
+Workers = Annotated[Few | tuple[Few, Few], WrapValidator(_number_or_range)]
 
 
 class ClusterSpec(Spec):
@@ -68,7 +67,7 @@ class ClusterSpec(Spec):
     resize_minutes: NonNegativeFloat = 5.0
     """An elastic run checks this often, in minutes, whether there is room for more workers. When workers are added, the
     steps since the last checkpoint are repeated."""
-    cpus_per_worker: PositiveInt = 1
+    cpus_per_worker: Few = 1
     """CPU cores reserved for each worker; torch uses as many threads."""
     gpus_per_worker: NonNegativeFloat = 0.0
     """GPUs reserved for each worker, for example 1. 0 trains on the CPU."""
@@ -77,7 +76,7 @@ class ClusterSpec(Spec):
     GPUs."""
     decoding: Decoding = DecodeBesideSpec()
     """Where videos are decoded: on the machine of each worker, or anywhere in the cluster."""
-    max_failures: NonNegativeInt = 1
+    max_failures: FewOrNone = 1
     """Number of times a run is restarted from its last checkpoint after a worker or node fails."""
     checkpoint_minutes: NonNegativeFloat = 15.0
     """Longest time between checkpoints, in minutes. Long epochs get checkpoints in between. 0: only at the end of each

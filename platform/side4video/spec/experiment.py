@@ -5,8 +5,9 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
+from side4video.core.numbers import Count, Seed
 from side4video.core.spec import Spec, wrong
 from side4video.data.features import ComputedFeaturesSpec, Features, training_draws
 from side4video.data.features.spec import SUGGESTED_VIEWS
@@ -49,9 +50,9 @@ out)."""
 class EvaluationSpec(Spec):
     """When and how students are evaluated on the test split."""
 
-    every_epochs: PositiveInt = 1
+    every_epochs: Count = 1
     """Evaluate every this many epochs, and after the last one."""
-    batch_size: PositiveInt = 32
+    batch_size: Count = 32
     """Clips (temporal views) of one evaluation batch. Batches are the same for any number of workers."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Precision of the students in evaluation (torch autocast). The authors evaluate in fp32."""
@@ -82,7 +83,7 @@ class Experiment(Spec):
     """Workers, GPUs and checkpoints."""
     tracking: Tracking = MLflowTrackingSpec()
     """Where metrics and artifacts are stored."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Seed of the initial weights and of dropout. The data path has its own seed (`data.seed`)."""
 
     @model_validator(mode="before")

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from math import exp, log
 from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import Field, FiniteFloat, PositiveInt, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError, field_validator, model_validator
 
+from side4video.core.numbers import Count
 from side4video.core.seeds import derive_seed
 from side4video.core.spec import Spec
 
@@ -76,7 +77,7 @@ class Integer(_Range):
     """Lower bound."""
     high: int
     """Upper bound."""
-    step: PositiveInt = 1
+    step: Count = 1
     """Distance between possible values, counted from `low`."""
 
 

@@ -4,8 +4,9 @@ import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 
+from side4video.core.numbers import Count, Few, Seed
 from side4video.core.spec import Spec
 from side4video.spec.space import Dimension
 from side4video.tasks.metrics import METRICS
@@ -50,9 +51,9 @@ class Table(Spec):
 class RandomSearch(Spec):
     """Arms drawn at random. The same seed gives the same arms."""
 
-    arms: PositiveInt
+    arms: Count
     """Number of arms. An arm that is drawn twice counts twice and is trained once."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Seed of the random draws."""
     space: Annotated[Mapping[str, Dimension], Field(min_length=1)]
     """The search space: dimensions by dotted path, for example `optimization.learning_rate: {kind: log-uniform, low:
@@ -62,11 +63,11 @@ class RandomSearch(Spec):
 class OptunaSearch(Spec):
     """Arms proposed by Optuna (tree-structured Parzen estimator), in batches as large as a pack."""
 
-    arms: PositiveInt
+    arms: Count
     """Number of arms."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Seed of the sampler. The same seed and the same results give the same arms."""
-    startup: PositiveInt = 8
+    startup: Count = 8
     """Number of arms drawn at random before the estimator starts."""
     space: Annotated[Mapping[str, Dimension], Field(min_length=1)]
     """The search space: dimensions by dotted path, as for `random`."""
@@ -82,7 +83,7 @@ class AshaScheduler(Spec):
     """Asynchronous successive halving (Li et al., 2020, arXiv 1810.05934): arms with poor results stop early."""
 
     kind: Literal["asha"] = "asha"
-    grace_epochs: PositiveInt = 1
+    grace_epochs: Count = 1
     """Number of epochs that every arm is trained for."""
     reduction: Annotated[float, Field(gt=1)] = 4
     """At each rung about one of this many arms continues, and the next rung is this many times as many epochs later.
@@ -93,9 +94,9 @@ class MedianScheduler(Spec):
     """Median stopping (Golovin et al., 2017): stops arms that are worse than the median of the running means."""
 
     kind: Literal["median"] = "median"
-    grace_epochs: PositiveInt = 1
+    grace_epochs: Count = 1
     """Number of epochs that every arm is trained for."""
-    arms: PositiveInt = 3
+    arms: Count = 3
     """Number of other arms that must have reached the same epoch before an arm can be stopped."""
 
 
@@ -107,9 +108,9 @@ class Limits(Spec):
 
     memory_gib: PositiveFloat | Literal["any"] = "any"
     """Memory of one worker's device, GiB, for example 80. Packs whose predicted peak is larger are split."""
-    parallel_packs: PositiveInt = 1
+    parallel_packs: Few = 1
     """Maximum number of packs that train at the same time, if the cluster has room."""
-    virtual_trials: PositiveInt = 16
+    virtual_trials: Few = 16
     """Maximum number of Ray Tune trials at the same time. Each is a small process on the head node (about 200 MB). With
     a scheduler or Optuna this also limits the arms of a pack."""
     hours: PositiveFloat | Literal["any"] = "any"
@@ -136,7 +137,7 @@ class SweepSpec(Spec):
     """Random search: arms drawn from a search space."""
     optuna: OptunaSearch | None = None
     """Optuna search: arms proposed batch by batch, from the results of earlier arms."""
-    seeds: PositiveInt = 1
+    seeds: Few = 1
     """Number of repetitions of each arm, with different model seeds. The first seed is the base's."""
     metric: Annotated[str, Field(json_schema_extra={"enum": list(METRIC_KEYS)})] = METRIC_KEYS[0]
     """The metric that arms are compared by, after each evaluation. Default: `eval/top1`, or `eval/t2v_r1` for
@@ -152,7 +153,7 @@ class SweepSpec(Spec):
     themselves: they are columns."""
     scheduler: Scheduler = NoScheduler()
     """Stops arms with poor results early."""
-    packing: PositiveInt | Literal["auto", "off"] = "auto"
+    packing: Few | Literal["auto", "off"] = "auto"
     """Maximum number of arms that share one pass of the frozen backbone. `auto`: as many as fit into memory. `off`:
     each arm runs alone."""
     limits: Limits = Limits()

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from side4video.core.errors import InputError
+from side4video.core.numbers import Seed
 from side4video.core.seeds import derive_seed
 from side4video.core.spec import PathText, Spec
 from side4video.data.annotations.tables import Row
@@ -36,7 +37,7 @@ class GroupSplitSpec(Spec):
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
     """Desired share of test clips in each class, between 0 and 1. Groups are never divided, so it is met as closely as
     the groups allow."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     """Seed of the random assignment."""
     ungrouped: Literal["train", "own"] = "train"
     """Clips without a group: `train` puts all of them in training, because their source is unknown; `own` treats each

@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
+from side4video.core.numbers import Count, Seed
 from side4video.core.paths import home
 from side4video.data.clip import Clip, Split
 from side4video.data.dataset_spec import DatasetSpec
@@ -52,16 +53,16 @@ class MotionSpec(DatasetSpec):
     motions: Annotated[tuple[Motion, ...], Field(min_length=1)] = ("left", "up", "approach", "appear", "clockwise")
     """The pairs of classes, each named by its forward class. `clockwise` is by far the hardest: the direction in which
     a part moves depends on its position on the object."""
-    train_clips: PositiveInt = 500
+    train_clips: Count = 500
     """Number of training clips, equally many of each class."""
-    test_clips: PositiveInt = 200
+    test_clips: Count = 200
     """Number of test clips, equally many of each class. Their combinations of shape, texture and colour do not occur in
     training."""
     frames: Annotated[int, Field(ge=4, le=256)] = 16
     """Number of frames of each clip."""
     size: Annotated[int, Field(ge=32, le=512, multiple_of=2)] = 64
     """Height and width of the frames, in pixels."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     """Seed of the scenes."""
 
     @model_validator(mode="after")

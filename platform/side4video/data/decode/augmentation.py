@@ -9,8 +9,9 @@ import math
 import re
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
+from side4video.core.numbers import Pixels
 from side4video.core.spec import Spec
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -112,7 +113,7 @@ class ShortSideResizeSpec(Spec):
     """Resize the short side to a number of pixels, keeping the aspect ratio (the authors' Kinetics runs: 256)."""
 
     kind: Literal["short-side"] = "short-side"
-    pixels: PositiveInt = 256
+    pixels: Pixels = 256
     """Pixels of the short side."""
 
     def short_side(self, size: int) -> int:  # noqa: ARG002 - the members of the union are called alike
@@ -124,9 +125,9 @@ class ExactResizeSpec(Spec):
     """Resize to a fixed height and width (the authors' Something-Something runs: 256 x 320, bicubic)."""
 
     kind: Literal["exact"] = "exact"
-    height: PositiveInt = 256
+    height: Pixels = 256
     """Pixels."""
-    width: PositiveInt = 320
+    width: Pixels = 320
     """Pixels."""
 
     def short_side(self, size: int) -> int:  # noqa: ARG002 - the members of the union are called alike

@@ -11,8 +11,9 @@ practice for Kinetics since I3D (Carreira and Zisserman, 2017, arXiv 1705.07750)
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
+from side4video.core.numbers import Frames
 from side4video.core.spec import Spec
 
 Indices = np.ndarray
@@ -118,7 +119,7 @@ class DenseSampling(Spec):
     """Frames at a fixed distance from one window of the video."""
 
     kind: Literal["dense"] = "dense"
-    stride: PositiveInt = 8
+    stride: Frames = 8
     """Distance between sampled frames, in frames of the video."""
 
     def train_indices(self, total: int, frames: int, rng: np.random.Generator) -> Indices:

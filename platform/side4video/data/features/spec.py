@@ -7,8 +7,9 @@ of the same pool differ only in rounding.
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 
+from side4video.core.numbers import Count, Few
 from side4video.core.spec import PathText, Spec
 from side4video.data.spec import DataSpec
 
@@ -23,7 +24,7 @@ class ComputedFeaturesSpec(Spec):
     """The frozen backbone runs in each step, once for all students of a pack."""
 
     kind: Literal["computed"] = "computed"
-    views: PositiveInt | Literal["endless"] = "endless"
+    views: Few | Literal["endless"] = "endless"
     """Number of augmented versions of each training clip: epoch e uses version e modulo this number. `endless`: a new
     version in each epoch."""
 
@@ -41,14 +42,14 @@ class CachedFeaturesSpec(Spec):
     """
 
     kind: Literal["cached"] = "cached"
-    views: PositiveInt | Literal["auto"] = "auto"
+    views: Few | Literal["auto"] = "auto"
     """Number of augmented versions of each training clip: epoch e uses version e modulo this number. `auto`: one
     version, if training draws nothing at random; otherwise give a number, because it changes the result."""
     folder: PathText = ""
     """Folder for the files, shared by all nodes; may contain ${NAME}. Empty: `features` in `$SIDE4VIDEO_HOME`."""
     limit_gib: PositiveFloat = 100.0
     """Largest size of the cache of this experiment, GiB. A larger one is an error before anything is computed."""
-    shard_clips: Annotated[PositiveInt, Field(multiple_of=PASS_CLIPS)] = 64
+    shard_clips: Annotated[Count, Field(multiple_of=PASS_CLIPS)] = 64
     """Number of clips in each file, a multiple of 8. If building the cache is interrupted, at most the files being
     written are lost."""
 

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import PositiveInt
-
 from side4video.core.errors import InputError
+from side4video.core.numbers import Frames
 from side4video.core.spec import Spec
 from side4video.models.backbones.shape import TowerShape
 
@@ -22,7 +21,7 @@ class BackboneSpec(Spec):
     precision: Literal["fp32", "bf16", "8-bit"] = "bf16"
     """Precision of the frozen weights and of the tokens; `8-bit` stores the blocks' matrices in 8 bits and computes in
     bf16."""
-    chunk_frames: PositiveInt | Literal["auto", "all"] = "auto"
+    chunk_frames: Frames | Literal["auto", "all"] = "auto"
     """Frames that pass through a block at a time. Fewer need less memory; the tokens are the same up to rounding.
     `auto`: as many as keep a block's intermediate results under 192 MiB."""
     kept_tokens: Literal["own-precision", "8-bit"] = "own-precision"

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
+from side4video.core.numbers import Count, Layers, Width
 from side4video.core.spec import Spec
 
 VOCABULARY = 49408
@@ -22,13 +23,13 @@ class TextTransformerSpec(Spec):
     """CLIP's text transformer: causal, with the feature at a text's end token."""
 
     kind: Literal["transformer"] = "transformer"
-    width: PositiveInt = 512
+    width: Width = 512
     """Channels of a token."""
-    layers: PositiveInt = 12
+    layers: Layers = 12
     """Blocks."""
-    head_width: PositiveInt = 64
+    head_width: Width = 64
     """Channels of one attention head."""
-    words: PositiveInt = CLIP_WORDS
+    words: Count = CLIP_WORDS
     """Maximum number of tokens of a text, start and end included."""
 
     @model_validator(mode="after")

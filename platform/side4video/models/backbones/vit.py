@@ -6,9 +6,10 @@ positions, a class token first.
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from side4video.core.errors import InputError
+from side4video.core.numbers import Layers, Pixels, Width
 from side4video.models.backbones.backbone_spec import BackboneSpec
 from side4video.models.backbones.shape import CLIP_MEAN, CLIP_STD, TowerShape
 from side4video.models.backbones.text import NoTextSpec, TextSide
@@ -27,19 +28,19 @@ class ViTSpec(BackboneSpec):
     kind: Literal["vit"] = "vit"
     weights: LocalWeights
     """The source of the weights."""
-    image_size: PositiveInt = 224
+    image_size: Pixels = 224
     """Side of a frame, pixels."""
-    patch_size: PositiveInt = 16
+    patch_size: Pixels = 16
     """Side of a patch, pixels."""
-    width: PositiveInt = 768
+    width: Width = 768
     """Channels of a token."""
-    layers: PositiveInt = 12
+    layers: Layers = 12
     """Blocks."""
-    head_width: PositiveInt = 64
+    head_width: Width = 64
     """Channels of one attention head."""
     mlp_ratio: PositiveFloat = 4.0
     """Hidden channels of the MLP over `width`."""
-    output_dim: PositiveInt = 512
+    output_dim: Width = 512
     """Channels of a projected frame feature."""
     quick_gelu: bool = False
     """Use `x * sigmoid(1.702 x)`, as OpenAI's CLIP, and not the exact GELU."""

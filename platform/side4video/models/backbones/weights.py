@@ -5,9 +5,10 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field
 
 from side4video.core.errors import InputError
+from side4video.core.numbers import Seed
 from side4video.core.paths import expand
 from side4video.core.spec import PathText, Spec
 
@@ -74,7 +75,7 @@ class RandomWeights(Spec):
     """Random weights, for trials and tests."""
 
     kind: Literal["random"] = "random"
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """The same seed gives the same weights, bit by bit, on every machine."""
 
     def check(self, where: str) -> None:

@@ -7,8 +7,9 @@ adapter's output starts at zero, so a new student computes the same as the froze
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 
+from side4video.core.numbers import Ratio
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import FeatureRequest
@@ -50,7 +51,7 @@ class AIMSpec(MethodSpec):
     temporal_adapters: Literal[1, 2] = 2
     """After the attention over time, or also before it (the authors' Something-Something recipe for ViT-B/16;
     Table 2 in Side4Video counts two for ViT-L/14 as well, where the released configuration has one)."""
-    reduction: PositiveInt = 4
+    reduction: Ratio = 4
     """Tower width over the adapters' (the authors: 4)."""
     scale: PositiveFloat = 1.0
     """Scale of the adapter beside the MLP (the authors: 1 for Something-Something, 0.5 for Kinetics)."""

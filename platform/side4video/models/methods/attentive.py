@@ -10,8 +10,7 @@ Without the embedding, the feature does not depend on the order of frames.
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import PositiveInt
-
+from side4video.core.numbers import Few, Layers, Ratio
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import FeatureRequest
@@ -26,13 +25,13 @@ class AttentiveSpec(MethodSpec):
     """An attentive probe on the frozen tokens of the last block."""
 
     kind: Literal["attentive"] = "attentive"
-    queries: PositiveInt = 1
+    queries: Few = 1
     """Learned queries (V-JEPA: 1); their mean is the feature."""
-    layers: PositiveInt = 1
+    layers: Layers = 1
     """Layers of cross-attention (V-JEPA: 1)."""
-    heads: PositiveInt | Literal["tower"] = "tower"
+    heads: Few | Literal["tower"] = "tower"
     """Attention heads; `tower`: as many as the tower has (12 for ViT-B, V-JEPA's number; 16 for ViT-L)."""
-    mlp_ratio: PositiveInt = 4
+    mlp_ratio: Ratio = 4
     """Hidden width of the MLP over the tower's (V-JEPA: 4)."""
     temporal_positions: bool = True
     """One learned embedding per frame, zero at first. Without it the feature does not depend on the order of frames."""

@@ -6,8 +6,7 @@ for its last two layers.
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import PositiveInt
-
+from side4video.core.numbers import Layers
 from side4video.models.method import MethodSpec
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ class FrozenCLIP4ClipSpec(MethodSpec):
     similarity: Similarity = "meanp"
     """`meanp`: the mean of the frames; `seq-transf`: the same after blocks over the frames; `tight-transf`: blocks over
     a text and the frames of a video together. `task.matching` must be mean, mean and tight."""
-    layers: PositiveInt = 4
+    layers: Layers = 4
     """Blocks of `seq-transf` (authors: 4); for `tight-transf` set `task.matching.layers`."""
 
     @property
@@ -67,7 +66,7 @@ class CLIP4ClipSpec(FrozenCLIP4ClipSpec):
     kind: Literal["clip4clip"] = "clip4clip"  # type: ignore[assignment] the union selects by it
     similarity: Similarity = "meanp"
     """As in `clip4clip-frozen`."""
-    layers: PositiveInt = 4
+    layers: Layers = 4
     """As in `clip4clip-frozen`."""
 
     def _frames(self, tower: "FrozenTower", text: "TextTower") -> Any:

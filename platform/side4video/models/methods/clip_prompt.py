@@ -7,9 +7,10 @@ image tower only the last class tokens are read.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import NonNegativeInt, PositiveInt, model_validator
+from pydantic import model_validator
 
 from side4video.core.errors import InputError
+from side4video.core.numbers import FewOrNone, Layers
 from side4video.core.spec import wrong
 from side4video.models.method import MethodSpec
 
@@ -44,11 +45,11 @@ class CLIPPromptSpec(MethodSpec):
         "clip-prompt": {"learning_rate": 1e-4, "weight_decay": 0.01, "batch_size": 64, "warmup": {"steps": 0}}
     }
     kind: Literal["clip-prompt"] = "clip-prompt"
-    prefix: NonNegativeInt = 16
+    prefix: FewOrNone = 16
     """Learned vectors between a text's start token and its first word (the authors: 16)."""
-    postfix: NonNegativeInt = 16
+    postfix: FewOrNone = 16
     """Learned vectors between the last word and the end token (the authors: 16)."""
-    layers: PositiveInt = 2
+    layers: Layers = 2
     """Blocks over the frames (the authors: 1 or 2)."""
 
     @model_validator(mode="after")

@@ -7,9 +7,8 @@ The last rows of the up-projection are shared by both towers at the same block, 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import PositiveInt
-
 from side4video.core.errors import InputError
+from side4video.core.numbers import Width
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import FeatureRequest
@@ -37,9 +36,9 @@ class CrossModalAdapterSpec(MethodSpec):
         "cross-modal-adapter": RETRIEVAL_RECIPE | {"learning_rate": 1e-5, "pretrained_learning_rate_factor": 1.0}
     }
     kind: Literal["cross-modal-adapter"] = "cross-modal-adapter"
-    dim: PositiveInt = 8
+    dim: Width = 8
     """Channels of the bottleneck (the authors: 8)."""
-    shared: PositiveInt = 16
+    shared: Width = 16
     """Rows of the up-projection that both towers share at the same block, the last ones of each (the authors: 16)."""
 
     def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002

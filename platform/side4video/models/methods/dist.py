@@ -8,8 +8,9 @@ text tower, so the classes' names can be the classifier: `task: {classifier: {ki
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import PositiveInt, model_validator
+from pydantic import model_validator
 
+from side4video.core.numbers import Layers, Ratio, Width
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import FeatureRequest
@@ -37,14 +38,14 @@ class DiSTSpec(MethodSpec):
         | {"weight_decay": 1e-4, "weight_decay_on": "matrices"}
     }
     kind: Literal["dist"] = "dist"
-    alpha: PositiveInt = 2
+    alpha: Ratio = 2
     """The tower sees every `alpha`-th frame (section 3: sparse and dense frames). The paper's "8+16" is
     `data.frames: 16` with an alpha of 2."""
-    dim: PositiveInt = 384
+    dim: Width = 384
     """Channels of the integration branch, a multiple of 64, the width of an attention head (authors: 384)."""
-    temporal_dim: PositiveInt = 96
+    temporal_dim: Width = 96
     """Channels of the temporal branch (authors: 96)."""
-    pooling_layers: PositiveInt = 2
+    pooling_layers: Layers = 2
     """Layers of attention that pool all tokens to one feature (authors: 2 on Something-Something V2, 4 on
     Kinetics-400)."""
 

@@ -8,8 +8,9 @@ say that a patch moved between neighbouring frames. No gradient enters the tower
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
+from side4video.core.numbers import Layers, Ratio
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import FeatureRequest
@@ -41,10 +42,10 @@ class EVLSpec(MethodSpec):
 
     RECIPES: ClassVar[Mapping[str, Mapping[str, Any]]] = {"evl-k400": _recipe(50_000), "evl-ssv2": _recipe(30_000)}
     kind: Literal["evl"] = "evl"
-    layers: PositiveInt = 12
+    layers: Layers = 12
     """Decoder layers, one on each of the last blocks of the tower (authors: 4 on Kinetics-400, 12 of ViT-B/16's 12 on
     Something-Something V2)."""
-    mlp_ratio: PositiveInt = 4
+    mlp_ratio: Ratio = 4
     """Hidden width of a decoder layer's MLP over the tower's width."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
     """Inside the MLPs, after the activation (the authors' code)."""

@@ -12,8 +12,7 @@ The authors initialise the side blocks by structured pruning of the tower's weig
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import PositiveInt
-
+from side4video.core.numbers import Few, Layers, Ratio
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import EMBEDDING, FeatureRequest
@@ -33,11 +32,11 @@ class LSTSpec(MethodSpec):
     needs_class_token: ClassVar[bool] = True
     RECIPES: ClassVar[Mapping[str, Mapping[str, Any]]] = {"lst": {"learning_rate": 3e-3, "warmup": {"steps": 500}}}
     kind: Literal["lst"] = "lst"
-    reduction: PositiveInt = 8
+    reduction: Ratio = 8
     """Tower width over side width, and the tower's MLP over the side's (the authors: 8)."""
-    layers: PositiveInt | Literal["all"] = "all"
+    layers: Layers | Literal["all"] = "all"
     """Tower blocks that have a rung, evenly spaced and ending with the last. (The authors leave out 3 of 12.)"""
-    heads: PositiveInt | Literal["tower"] = "tower"
+    heads: Few | Literal["tower"] = "tower"
     """Attention heads of a side block; `tower`: as many as the tower has, each narrower by `reduction`, as the
     authors have it."""
 

@@ -8,8 +8,9 @@ channels (MLP). No gradient enters the tower.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import NonNegativeInt, PositiveInt, model_validator
+from pydantic import model_validator
 
+from side4video.core.numbers import FewOrNone, Layers, Ratio, Width
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import FeatureRequest
@@ -70,11 +71,11 @@ class Side4VideoSpec(MethodSpec):
     it computes on EVA-CLIP E/14. Sets `mixing`, `norms` and `final_norm`."""
     size: Literal["custom", "vitb16-light", "vitb16", "vitl14-light", "vitl14", "vite14-light"] = "custom"
     """A row of the paper's Table 1: sets `layers` and `dim`."""
-    layers: PositiveInt = 12
+    layers: Layers = 12
     """Side blocks, at most as many as the tower has (Table 1: 12 for ViT-B/16)."""
-    dim: PositiveInt = 320
+    dim: Width = 320
     """Channels of the side network, a multiple of 64, the width of an attention head (Table 1: 320 for ViT-B/16)."""
-    fusion: Literal["interval", "top"] | tuple[NonNegativeInt, ...] = "interval"
+    fusion: Literal["interval", "top"] | tuple[FewOrNone, ...] = "interval"
     """Which tower blocks are read (section 4.5): `interval`: evenly spaced, the last one included; `top`: the last
     `layers`; or a list of blocks (from 0, ascending), whose length is then `layers`."""
     mixing: Literal["add", "mean", "gate"] = "add"
@@ -99,7 +100,7 @@ class Side4VideoSpec(MethodSpec):
     """One learned table for all blocks and frames, added before attention; in the authors' code, not in the paper."""
     final_norm: Literal["batch", "none"] = "batch"
     """The norm before global average pooling; in the authors' code, not in the paper."""
-    mlp_ratio: PositiveInt = 4
+    mlp_ratio: Ratio = 4
     """Hidden width of the MLP over `dim` (the authors' code; unspecified in the paper)."""
     recompute: Literal["none", "selective", "block"] = "block"
     """What backward recomputes: nothing, the MLPs' hidden channels, or all of a block but its input. It changes memory

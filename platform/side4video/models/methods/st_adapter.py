@@ -10,8 +10,9 @@ reads the class token. The authors' code has it and the paper counts its paramet
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
+from side4video.core.numbers import Width
 from side4video.models.method import MethodSpec, recipe
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class STAdapterSpec(MethodSpec):
     positions: Literal["pre-mlp", "both"] = "pre-mlp"
     """Before each block's MLP (the authors' Kinetics recipe, and the row of Table 2 in Side4Video), or before attention
     and before the MLP (their Something-Something recipe)."""
-    dim: PositiveInt = 384
+    dim: Width = 384
     """Channels of the bottleneck (the authors: 384). The convolution's kernel is 3 frames."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
     """On the features (the authors' code)."""

@@ -8,8 +8,9 @@ students can share one pass.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
+from side4video.core.numbers import Layers
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import FeatureRequest
@@ -48,7 +49,7 @@ class STANSpec(MethodSpec):
         }
     }
     kind: Literal["stan"] = "stan"
-    layers: PositiveInt = 4
+    layers: Layers = 4
     """Blocks of the branch, beside as many of the tower's last (the authors: 4)."""
     drop_path: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     """Probability that the last block drops the output of attention, for a position over time and for a frame over

@@ -9,8 +9,9 @@ authors' code.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import PositiveFloat
 
+from side4video.core.numbers import Width
 from side4video.models.method import MethodSpec
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class UniAdapterSpec(MethodSpec):
         "uniadapter": {"learning_rate": 1e-5, "weight_decay": 0.05, "length": {"epochs": 6}, "warmup": {"steps": 0}}
     }
     kind: Literal["uniadapter"] = "uniadapter"
-    dim: PositiveInt = 512
+    dim: Width = 512
     """Channels of the bottleneck (the authors: 512, and 128 for the small model)."""
     scale: PositiveFloat = 0.1
     """Scale of an adapter's output (the authors: 0.1)."""

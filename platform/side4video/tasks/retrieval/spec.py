@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 
 from side4video.core.metric import MetricSpec
+from side4video.core.numbers import Count, Layers
 from side4video.core.spec import Spec
 from side4video.tasks.retrieval.metrics import METRICS
 
@@ -39,7 +40,7 @@ class TightMatchingSpec(Spec):
     """Blocks over a text and the frames of a video together (CLIP4Clip's `tightTransf`)."""
 
     kind: Literal["tight"] = "tight"
-    layers: PositiveInt = 4
+    layers: Layers = 4
     """Blocks (authors: 4)."""
 
 
@@ -67,7 +68,7 @@ class QuerybankSpec(Spec):
     """Text-to-video similarities normalised by those of training captions (Bogolin et al., 2022, arXiv 2112.12777)."""
 
     kind: Literal["querybank"] = "querybank"
-    captions: PositiveInt = 5000
+    captions: Count = 5000
     """Maximum number of training captions in the bank, evenly spaced in their list."""
     temperature: PositiveFloat = 20.0
     """Factor of the similarities inside the exponential (authors: 20)."""
