@@ -4,6 +4,9 @@ An `InputError` ends the program with exit code 2 and one line: where, what was 
 the likely fix. Any other exception is a bug and keeps its traceback.
 """
 
+MAX_PART_LENGTH = 2000
+"""Characters of a part of a message: the place, what was found, what is allowed, the fix."""
+
 
 class Side4VideoError(Exception):
     """The base of all side4video errors (exit code 1)."""
@@ -33,16 +36,23 @@ class InputError(Side4VideoError):
 
     def __str__(self) -> str:
         """One line; ` · ` separates the parts."""
-        parts = [f"{self.where}: {self.found}"]
+        parts = [f"{_shorten(self.where)}: {_shorten(self.found)}"]
         if self.allowed:
-            parts.append(f"allowed: {self.allowed}")
+            parts.append(f"allowed: {_shorten(self.allowed)}")
         if self.fix:
-            parts.append(f"fix: {self.fix}")
+            parts.append(f"fix: {_shorten(self.fix)}")
         return " · ".join(" ".join(part.split()) for part in parts)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Survive pickling between processes (loader workers, Ray) with all four parts."""
         return (_restore_input_error, (type(self), self.where, self.found, self.allowed, self.fix))
+
+
+def _shorten(text: str) -> str:
+    """Begin and end of a text that nobody would read to the end."""
+    if len(text) <= MAX_PART_LENGTH:
+        return text
+    return f"{text[: MAX_PART_LENGTH // 2]} ... {text[-MAX_PART_LENGTH // 4 :]}"
 
 
 def _restore_input_error(kind: type[InputError], where: str, found: str, allowed: str, fix: str) -> InputError:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from side4video.core.bounded_files import parse_json
 from side4video.core.errors import InputError
 from side4video.data.clip import Clip, Split
 from side4video.data.storage import file_size, is_remote, join_address, modified_ns, part_address, read_bytes
@@ -154,7 +155,7 @@ def _read(address: str) -> bytes:
 
 def _json(text: bytes | str, where: str) -> dict[str, Any]:
     try:
-        document = json.loads(text)
+        document = parse_json(text)
     except ValueError as error:
         raise InputError(where, f"not JSON: {error}", fix="pack the data set again") from error
     if not isinstance(document, dict):

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from side4video.core.bounded_files import MAX_DOCUMENT_BYTES, check_size, parse_json
 from side4video.core.errors import InputError
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import parse_experiment
@@ -142,7 +143,8 @@ def checksum(path: Path) -> str:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        check_size(path, MAX_DOCUMENT_BYTES, "a file of an exported model")
+        document = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(
             str(path), f"it cannot be read: {error.strerror}", fix="name a folder that `side4video export` wrote"

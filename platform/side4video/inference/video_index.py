@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from side4video.core.bounded_files import check_weights_file
 from side4video.core.errors import InputError
 from side4video.core.files import write_atomically
 from side4video.core.paths import home
@@ -136,6 +137,7 @@ class IndexFile:
         if not self.path.exists():
             return FolderIndex()
         try:
+            check_weights_file(self.path)
             with safe_open(str(self.path), "pt") as file:
                 header = file.metadata() or {}
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no mapping

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from side4video.core.bounded_files import MAX_DEPTH, MAX_DOCUMENT_BYTES, MAX_VALUES, check_size
 from side4video.core.errors import InputError
 from side4video.core.spec import Spec
 from side4video.spec.experiment import Experiment
@@ -47,6 +48,45 @@ def _unique_mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False)
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+
+
+def _load(text: str, source: str) -> Any:
+    """The document of a YAML text, after its size was looked at.
+
+    Raises:
+        InputError: It is too deep, or its aliases stand for too many values.
+        YAMLError: It is no YAML.
+    """
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if (count := _count_values(node, {}, 0)) > MAX_VALUES:
+            found = f"{count:,} values, aliases written out"
+            raise InputError(source, found, allowed=f"at most {MAX_VALUES:,}", fix="use fewer aliases")
+        return loader.construct_document(node)
+    except RecursionError:
+        raise InputError(
+            source, "its sections are too deep", allowed=f"at most {MAX_DEPTH} inside each other"
+        ) from None
+    finally:
+        loader.dispose()
+
+
+def _count_values(node: yaml.Node, known: dict[int, int], depth: int) -> int:
+    """The values of a node; one that aliases name counts each time, and is looked at once."""
+    if depth > MAX_DEPTH:
+        raise RecursionError
+    if id(node) not in known:
+        known[id(node)] = MAX_VALUES + 1  # what holds itself
+        inner = []
+        if isinstance(node, yaml.MappingNode):
+            inner = [each for pair in node.value for each in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            inner = node.value
+        known[id(node)] = 1 + sum(_count_values(each, known, depth + 1) for each in inner)
+    return known[id(node)]
 
 
 def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -102,6 +142,7 @@ def read_text(path: Path) -> str:
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.y*ml")], n=1)
         fix = f"did you mean {path.parent / near[0]}?" if near else "check the path; ready specs lie in experiments/"
         raise InputError(str(path), "no such file" if not path.exists() else "not a file", fix=fix)
+    check_size(path, MAX_DOCUMENT_BYTES, "an experiment")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -115,7 +156,7 @@ def read_yaml(text: str, source: str) -> dict[str, Any]:
         InputError: If it is no YAML, has a key twice, or is no mapping.
     """
     try:
-        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        document = _load(text, source)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InputError(
@@ -140,7 +181,7 @@ def apply_override(document: dict[str, Any], override: str) -> None:
     if not equals or not all(path.strip().split(".")):
         raise InputError(f"--set {override}", "no path=value in it", allowed="--set optimization.learning_rate=1e-4")
     try:
-        read = yaml.load(value, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        read = _load(value, f"--set {path}")
     except yaml.YAMLError:
         raise InputError(f"--set {override}", f"the value {value!r} is not YAML") from None
     set_path(document, path.strip(), read, where=f"--set {override}")

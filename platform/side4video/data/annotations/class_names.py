@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from side4video.core.bounded_files import MAX_NAME_LENGTH
 from side4video.core.errors import InputError
 from side4video.data.annotations.json_files import as_object, read_json
 from side4video.data.annotations.tables import shorten_list
@@ -44,10 +45,22 @@ def read_class_names(path: Path, field: str = "data.dataset.class_names.path") -
         raise InputError(str(path), "no class name in it", fix="one name per line, or CSV with a header id,name")
     seen: dict[str, int] = {}
     for number, name in names:
+        check_name_length(name, f"{path}:{number}")
         if name in seen:
             raise InputError(f"{path}:{number}", f"the class {name!r} is in line {seen[name]} already")
         seen[name] = number
     return tuple(seen)
+
+
+def check_name_length(name: str, origin: str) -> None:
+    """Refuse a class name that is no name.
+
+    Raises:
+        InputError: It has more than `MAX_NAME_LENGTH` characters; file and line are named.
+    """
+    if len(name) > MAX_NAME_LENGTH:
+        found = f"a class name of {len(name):,} characters: {name[:40]!r}..."
+        raise InputError(origin, found, allowed=f"at most {MAX_NAME_LENGTH}", fix="is it another column?")
 
 
 def infer_classes(labels: Iterable[tuple[str, str]]) -> tuple[str, ...]:
@@ -61,6 +74,8 @@ def infer_classes(labels: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     origins: dict[str, str] = {}
     for label, origin in labels:
         origins.setdefault(label, origin)
+    for label, origin in origins.items():
+        check_name_length(label, origin)
     if not all(_WHOLE_NUMBER.fullmatch(label) for label in origins):
         return tuple(sorted(origins))
     for label, origin in origins.items():
@@ -100,6 +115,8 @@ def _read_positions(path: Path) -> tuple[str, ...]:
         gap = next(position for position in range(len(positions) + 1) if position not in positions)
         raise InputError(str(path), f"no class has position {gap}", fix="positions must run from 0 without gaps")
     names = tuple(positions[position] for position in range(len(positions)))
+    for name in names:
+        check_name_length(name, str(path))
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(str(path), f"the class {repeated[0]!r} appears twice")
     return names

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from side4video.core.bounded_files import parse_json
 from side4video.core.errors import InputError
 from side4video.data.annotations.tables import Row, TableSchema, file_version, name_columns, read_text, shorten_list
 
@@ -135,12 +136,12 @@ def as_cell(value: Any, origin: str, name: str) -> str:
 
 def _parse(text: str, path: Path, first_line: int) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_without_repeats)
+        return parse_json(text, _without_repeats)
     except json.JSONDecodeError as error:
         raise InputError(
             f"{path}:{first_line - 1 + error.lineno}", f"not JSON: {error.msg}", fix="is the file cut off?"
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{path}:{first_line}", f"no JSON that can be relied on: {error}") from error
 
 

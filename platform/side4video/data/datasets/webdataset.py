@@ -12,7 +12,6 @@ are not compressed; a remote one needs a server that gives parts of files.
 """
 
 import fnmatch
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,14 +21,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from side4video.core.bounded_files import MAX_LABEL_BYTES, parse_json
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
 from side4video.core.spec import PathText
+from side4video.core.units import format_bytes
 from side4video.data.annotations.class_names import infer_classes, label_position, read_class_names
 from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
 from side4video.data.clip import Clip, Split
 from side4video.data.dataset_spec import DatasetSpec
-from side4video.data.storage import join_address, list_folder, read_bytes, root_address
+from side4video.data.storage import file_size, join_address, list_folder, read_bytes, root_address
 from side4video.data.tar_members import Member, is_hidden, list_members, split_member_name
 
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -198,7 +199,7 @@ def _are_texts(values: Any) -> bool:
 
 def _read_metadata(address: str, origin: str) -> dict[str, Any]:
     try:
-        about = json.loads(_read_text(address, origin))
+        about = parse_json(_read_text(address, origin))
     except ValueError as error:
         raise InputError(f"{origin}.json", f"not JSON: {error}") from error
     return about if isinstance(about, dict) else {}
@@ -206,6 +207,9 @@ def _read_metadata(address: str, origin: str) -> dict[str, Any]:
 
 def _read_text(address: str, origin: str) -> str:
     try:
+        if (size := file_size(address) or 0) > MAX_LABEL_BYTES:
+            found = f"its label or caption has {format_bytes(size)}"
+            raise InputError(origin, found, allowed=f"at most {format_bytes(MAX_LABEL_BYTES)}")
         return read_bytes(address).decode("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(origin, f"it cannot be read: {error}", allowed="text in UTF-8") from error

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from side4video.core.bounded_files import check_weights_file
 from side4video.core.errors import InputError
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.towers.torchscript import is_torchscript, read_torchscript
@@ -48,6 +49,7 @@ def read_checkpoint(path: Path, *, where: str) -> dict[str, Tensor]:
 
 
 def _read(path: Path) -> object:
+    check_weights_file(path)
     with path.open("rb") as file:
         head = file.read(9)
     if head[8:9] == b"{":
