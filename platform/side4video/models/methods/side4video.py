@@ -55,6 +55,7 @@ class Side4VideoSpec(MethodSpec):
             "paper": {"mixing": "add"},
             "authors": {"mixing": "mean"},
             "authors-eva": {"mixing": "mean", "norms": "post", "final_norm": "none"},
+            "authors-eva-retrieval": {"mixing": "mean", "norms": "post", "final_norm": "batch"},
         },
         "size": {
             "vitb16-light": {"layers": 6, "dim": 192},
@@ -66,9 +67,10 @@ class Side4VideoSpec(MethodSpec):
     }
     tasks: ClassVar[tuple[str, ...]] = ("recognition", "retrieval")
     kind: Literal["side4video"] = "side4video"
-    preset: Literal["paper", "authors", "authors-eva"] = "paper"
+    preset: Literal["paper", "authors", "authors-eva", "authors-eva-retrieval"] = "paper"
     """`paper`: the paper's equations; `authors`: what the released code computes on CLIP towers; `authors-eva`: what
-    it computes on EVA-CLIP E/14. Sets `mixing`, `norms` and `final_norm`."""
+    it computes on EVA-CLIP E/14 for recognition; `authors-eva-retrieval`: for retrieval. Sets `mixing`, `norms` and
+    `final_norm`."""
     size: Literal["custom", "vitb16-light", "vitb16", "vitl14-light", "vitl14", "vite14-light"] = "custom"
     """A row of the paper's Table 1: sets `layers` and `dim`."""
     layers: Layers = 12

@@ -10,7 +10,7 @@ k channels of a head.
 """
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from einops import rearrange
@@ -103,17 +103,27 @@ class TemporalBlock(nn.Module):
 
 
 class IntegrationBlock(nn.Module):
-    """Two pre-norm MLPs in parallel; one of them mixes neighbouring frames."""
+    """Two pre-norm MLPs in parallel; one of them, `dim / 4` wide, mixes neighbouring frames."""
 
-    def __init__(self, dim: int, temporal_dim: int) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
         self.enter = nn.Linear(dim, dim)
         self.leave = nn.Linear(dim, dim)
         self.temporal_norm = nn.LayerNorm(dim)
-        self.temporal_enter = nn.Linear(dim, temporal_dim)
-        self.temporal_mix = TemporalConvolution(temporal_dim, temporal_dim, frames=3)
-        self.temporal_leave = nn.Linear(temporal_dim, dim)
+        self._make_temporal_layers(dim, dim // 4)
+
+    def _make_temporal_layers(self, dim: int, width: int) -> None:
+        self.temporal_enter = nn.Linear(dim, width)
+        self.temporal_mix = TemporalConvolution(width, width, frames=3)
+        self.temporal_leave = nn.Linear(width, dim)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
+        """Version 0.1.0 took the width of the temporal branch, which is another one if it is not a quarter of `dim`."""
+        stored = state_dict.get(f"{prefix}temporal_enter.weight")
+        if stored is not None and stored.shape[0] != self.temporal_enter.out_features:
+            self._make_temporal_layers(stored.shape[1], stored.shape[0])
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def forward(self, tokens_BTSI: Tensor) -> Tensor:
         """The sum of both outputs, without a residual connection."""
@@ -136,7 +146,7 @@ class Stage(nn.Module):
         # A convolution over `alpha` frames with stride `alpha`, as one product of their concatenated channels.
         self.to_integration = nn.Linear(alpha * temporal_dim, dim)
         self.to_temporal = nn.Linear(dim, temporal_dim)
-        self.integration = IntegrationBlock(dim, temporal_dim)
+        self.integration = IntegrationBlock(dim)
         nn.init.trunc_normal_(self.class_TI, std=INITIAL_STD)
 
     def forward(

@@ -11,6 +11,7 @@ from side4video.models.feature_request import FeatureRequest
 from side4video.models.frozen_features import frozen_features
 from side4video.models.methods.dist import DiSTSpec
 from side4video.models.networks.contract import FrozenFeatures
+from side4video.models.networks.dist import IntegrationBlock
 
 CASES = {
     "two frames to one": {},
@@ -210,3 +211,18 @@ def test_initial_values_are_the_authors():
     for name, parameter in network.named_parameters():
         if name.endswith(("bias", "bias_O", "bias_3I")):
             assert not parameter.any(), name
+
+
+@pytest.mark.parametrize(("dim", "temporal_dim"), [(64, 32), (128, 32), (192, 16)])
+def test_the_temporal_perceptron_is_a_quarter_of_the_branch_wide(dim, temporal_dim):
+    block = IntegrationBlock(dim)
+    assert block.temporal_enter.weight.shape == (dim // 4, dim)
+    assert block.temporal_leave.weight.shape == (dim, dim // 4)
+    # Version 0.1.0 stored the width of the temporal branch.
+    stored = {
+        name: torch.randn([temporal_dim if size == dim // 4 else size for size in value.shape])
+        for name, value in block.state_dict().items()
+    }
+    block.load_state_dict(stored)
+    assert all(torch.equal(value, stored[name]) for name, value in block.state_dict().items())
+    assert block(torch.randn(2, 4, 5, dim)).shape == (2, 4, 5, dim)
