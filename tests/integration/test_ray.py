@@ -1,13 +1,14 @@
 """The same job on Ray Train. One local cluster serves all tests here; starting workers takes most of the time."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from click.testing import CliRunner
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from side4video.cli.demo import demo
 from side4video.core.errors import InputError
@@ -31,10 +32,34 @@ def weights(run_id, folder):
     return load_file(next(place.glob("*/weights.safetensors")))
 
 
-def test_one_worker_equals_local_bit_by_bit(cluster, tmp_path):
-    spec = tiny(cluster={"workers": 1, "cpus_per_worker": 1})
+def spec_of_relative_paths(folder):
+    """A spec whose list, class names and weights lie in the folder that the command runs in."""
+    plain = tiny()
+    (folder / "clips").mkdir()
+    rows = ["path,label,split"]
+    for split, count in (("train", 20), ("test", 12)):
+        for number, clip in enumerate(plain.data.dataset.clips(split)[:count]):
+            shutil.copy(clip.path, folder / f"clips/{split}{number}.mp4")
+            rows.append(f"{split}{number}.mp4,{clip.label},{split}")
+    (folder / "clips/list.csv").write_text("\n".join(rows) + "\n")
+    (folder / "names.txt").write_text("\n".join(plain.data.dataset.classes()) + "\n")
+    save_file(dict(plain.backbone.read_weights().tensors), str(folder / "tower.safetensors"))
+    dataset = {"kind": "list", "annotations": "clips/list.csv", "class_names": {"kind": "file", "path": "names.txt"}}
+    return tiny(
+        cluster={"workers": 1, "cpus_per_worker": 1, "storage": "checkpoints"},
+        backbone={"weights": {"kind": "file", "path": "tower.safetensors"}},
+        data={"dataset": dataset},
+    )
+
+
+def test_one_worker_equals_local_bit_by_bit(cluster, tmp_path, monkeypatch):
+    """Also with paths that are relative: Ray's workers run in a folder of their own."""
+    monkeypatch.chdir(tmp_path)
+    spec = spec_of_relative_paths(tmp_path)
     here = launch({"tiny": spec}, progress=SILENT)["tiny"]
-    there = launch_on_ray({"tiny": spec}, progress=SILENT)["tiny"]
+    seen = []
+    there = launch_on_ray({"tiny": spec}, progress=MessageProgress(seen.append))["tiny"]
+    assert any(message["phase"] == "evaluated" for message in seen)
     first, second = weights(here.run_id, tmp_path / "here"), weights(there.run_id, tmp_path / "there")
     assert all(torch.equal(first[name], second[name]) for name in first)
     same = ("eval/top1", "eval/top5", "eval/loss", "eval/mean_class_accuracy")
@@ -62,14 +87,14 @@ def test_the_demo_compares_two_models_and_writes_its_page(cluster, tmp_path, mon
     assert text.count("data:image/webp") == 6
     assert "linear probe" in text
     assert all(phase in text for phase in ("planning", "training"))
+    assert document["cluster"]["workers"] == 2
+    found = {run.name: run for run in MLflowStore().prepare().runs() if run.name in ("quickstart", "linear-probe")}
+    assert [run.status for run in found.values()] == ["FINISHED"] * 2
+    assert [run.metrics["eval/videos"] for run in found.values()] == [16] * 2
 
 
-def test_two_workers_train_evaluate_and_say_what_is_wrong(cluster, tmp_path):
+def test_two_workers_say_what_is_wrong(cluster, tmp_path):
     """A broken clip in the last epoch's evaluation would be too late: here it is met in training, by one worker."""
-    seen = []
-    done = launch_on_ray({"tiny": tiny(cluster={"workers": 2})}, progress=MessageProgress(seen.append))["tiny"]
-    assert done.metrics["eval/videos"] == 20
-    assert any(message["phase"] == "evaluated" for message in seen)
     (tmp_path / "broken.mp4").write_text("no video")
     clips = tiny().data.dataset.clips("train")
     rows = [f"{clip.path} {clip.label} train" for clip in clips]

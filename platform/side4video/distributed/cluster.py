@@ -53,6 +53,8 @@ RAY_SETTINGS = {
     # Poll every half second instead of every two: the end of an epoch waits for a poll.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_AIR_NEW_OUTPUT": "0",
+    # Workers stay in a folder where the document's relative paths lead somewhere.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_COLOR_PREFIX": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }

@@ -1,5 +1,6 @@
 """Runs experiments: plan, create the runs in the store, train, store the results."""
 
+import os
 import time
 import uuid
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from side4video.core import signals
 from side4video.core.errors import InputError, Interrupted
 from side4video.core.paths import expand, home
 from side4video.core.progress import Progress
+from side4video.data.storage import is_remote
 from side4video.runs.trainer import LocalTrainer, Trainer
 from side4video.spec.check import check_consistency, check_files
 from side4video.spec.experiment import Experiment
@@ -132,8 +134,11 @@ def _prepare(experiments: Mapping[str, Experiment], progress: Progress, trainer:
 
 
 def storage_root(spec: Experiment) -> str:
-    """The folder or URI of all runs' checkpoints, without a trailing slash."""
-    return (expand(spec.cluster.storage, "cluster.storage") or str(home() / "runs")).rstrip("/")
+    """The absolute folder or the URI of all runs' checkpoints, without a trailing slash."""
+    storage = expand(spec.cluster.storage, "cluster.storage")
+    if not storage:
+        return str(home() / "runs")
+    return storage.rstrip("/") if is_remote(storage) else os.path.abspath(storage)  # noqa: PTH100 - links are kept
 
 
 def _checkpoint_folder(spec: Experiment, *, resume: bool) -> str:
