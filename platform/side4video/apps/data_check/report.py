@@ -11,6 +11,7 @@ import numpy as np
 
 from side4video.apps.data_check.check import CheckResult, Work
 from side4video.apps.data_check.findings import KINDS, Problem, find_problems
+from side4video.apps.data_check.label_notes import label_notes
 from side4video.apps.data_check.listing import clip_key
 from side4video.data.clip import SPLITS, Split
 
@@ -103,6 +104,7 @@ def make_report(name: str, dataset: str, checked: CheckResult, *, frames: int, n
         found.append(f"{len(facts)} of {len(keys)} clips were decoded; --all decodes all")
     if bare:
         found.append(f"{len(bare)} of {len(classes)} classes have no training clip, the first: {bare[0]}")
+    found += label_notes(checked)
     return DataReport(
         name=name,
         dataset=dataset,

@@ -13,6 +13,9 @@ from side4video.data.annotations.tables import shorten_list
 MAX_LABEL = 99_999
 """A larger whole-number label is a mistaken column (a frame count, an id), not a class."""
 
+MISSING_VALUES = frozenset({"nan", "none", "null", "n/a", "na", "<na>", "nil"})
+"""What programs write for a value that is not there, in lower case."""
+
 _WHOLE_NUMBER = re.compile(r"-?\d+")
 
 
@@ -76,7 +79,15 @@ def infer_classes(labels: Iterable[tuple[str, str]]) -> tuple[str, ...]:
         origins.setdefault(label, origin)
     for label, origin in origins.items():
         check_name_length(label, origin)
-    if not all(_WHOLE_NUMBER.fullmatch(label) for label in origins):
+    others = [label for label in origins if not _WHOLE_NUMBER.fullmatch(label)]
+    if others and len(others) < len(origins) and all(label.lower() in MISSING_VALUES for label in others):
+        raise InputError(
+            origins[others[0]],
+            f"the label is {others[0]!r}, and other labels are numbers",
+            allowed="a number, or a name in every line",
+            fix="fill it in, or remove the line",
+        )
+    if others:
         return tuple(sorted(origins))
     for label, origin in origins.items():
         if not 0 <= int(label) <= MAX_LABEL:

@@ -10,7 +10,15 @@ from typing import Any
 
 from side4video.core.bounded_files import parse_json
 from side4video.core.errors import InputError
-from side4video.data.annotations.tables import Row, TableSchema, file_version, name_columns, read_text, shorten_list
+from side4video.data.annotations.tables import (
+    Row,
+    TableSchema,
+    file_version,
+    name_columns,
+    read_text,
+    recognise_columns,
+    shorten_list,
+)
 
 
 def read_json(path: Path) -> Any:
@@ -61,7 +69,11 @@ def read_json_rows(path: Path, *, columns: Mapping[str, str], form: TableSchema)
 
 def _as_row(fields: Mapping[str, Any], origin: str, columns: Mapping[str, str], form: TableSchema) -> Row:
     present = {name: cell for name, cell in fields.items() if cell is not None}
-    header = name_columns(origin, list(present), [columns[column] for column in form.columns], form)
+    names = [columns[column] for column in form.columns]
+    header = list(present)
+    if not all(columns[column] in present for column in form.required):
+        header = recognise_columns(origin, header, names, form)
+    header = name_columns(origin, header, names, form)
     cells = {
         column: str(cell) if isinstance(cell, bool) else as_cell(cell, origin, name)
         for column, (name, cell) in zip(header, present.items(), strict=True)

@@ -40,9 +40,25 @@ class TableSchema:
     """Whether the first line is always the header."""
     renamable: bool = True
     """Whether documents can rename columns, under `columns`."""
+    synonyms: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Other names of columns, in lower case without `_`, `-` and spaces."""
 
 
-CLIPS = TableSchema(("path", "label", "start", "end", "reversed", "group", "split"), required=("path", "label"))
+CLIPS = TableSchema(
+    ("path", "label", "start", "end", "reversed", "group", "split"),
+    required=("path", "label"),
+    synonyms=(
+        (
+            "path",
+            ("video", "videos", "filename", "file", "files", "clip", "filepath", "videopath", "videoname", "name"),
+        ),
+        ("label", ("labels", "class", "classname", "classes", "target", "category", "y", "action", "labelname")),
+        ("start", ("startseconds", "starttime", "begin")),
+        ("end", ("endseconds", "endtime", "stop")),
+        ("group", ("source",)),
+        ("split", ("subset", "partition")),
+    ),
+)
 """One labelled clip a line."""
 
 
@@ -96,9 +112,12 @@ def _read_rows(
     if not lines:
         raise InputError(str(path), "the list is empty", fix=f"it needs one line per clip: {required}")
     first_line, first = lines[0]
+    first = recognise_columns(f"{path}:{first_line}", first, names, form)
     has_header = form.needs_header or any(
         name in first for name, column in zip(names, form.columns, strict=True) if column in form.required
     )
+    if not has_header:
+        _refuse_unknown_header(path, lines, form)
     header = name_columns(f"{path}:{first_line}", first, names, form) if has_header else list(form.required)
     body = lines[1:] if has_header else lines
     if not body:
@@ -119,6 +138,59 @@ def _read_rows(
                 raise InputError(origin, f"the {name} is empty", fix="fill it in, or remove the line")
         rows.append(Row(origin, known))
     return tuple(rows)
+
+
+def recognise_columns(origin: str, cells: Sequence[str], names: Sequence[str], form: TableSchema) -> list[str]:
+    """The cells of a first line; a cell that names a column otherwise is that column's name.
+
+    A column that a document names under `columns` has that name only. `Video` is `path`, and `class_name` is `label`.
+
+    Raises:
+        InputError: Two cells name the same column.
+    """
+    other_names = {column: {column, *synonyms} for column, synonyms in form.synonyms}
+    found = list(cells)
+    for name, column in zip(names, form.columns, strict=True):
+        if name in cells or name != column:
+            continue
+        alike = [at for at, cell in enumerate(cells) if _plain(cell) in other_names.get(column, {column})]
+        if len(alike) > 1 and column in form.required:
+            both = " and ".join(repr(cells[at]) for at in alike)
+            raise InputError(
+                origin, f"{both} may both be the {column}", fix=f"say which one it is: columns: {{{column}: ...}}"
+            )
+        if len(alike) == 1:
+            found[alike[0]] = name
+    # A first clip that happens to be called so: a header names every column that is required.
+    required = [name for name, column in zip(names, form.columns, strict=True) if column in form.required]
+    return found if all(name in found for name in required) else list(cells)
+
+
+def _plain(cell: str) -> str:
+    return re.sub(r"[\s_-]", "", cell).lower()
+
+
+def _refuse_unknown_header(path: Path, lines: Sequence[tuple[int, list[str]]], form: TableSchema) -> None:
+    """Refuse a first line that looks like a header, where the columns are not known.
+
+    It does if it has more columns than a table without a header, or if its first cell is a word, and those below are
+    paths: with a dot, a slash or a digit.
+    """
+    (number, first), body = lines[0], lines[1:]
+    paths = [cells[0] for _, cells in body]
+    is_word = re.fullmatch(r"[^\W\d]+([ _-]?[^\W\d]+)*", first[0]) is not None
+    are_paths = bool(paths) and all(re.search(r"[./\\\d]", cell) for cell in paths)
+    if is_word and (are_paths or len(first) > len(form.required)):
+        required = " and ".join(form.required)
+        columns = ", ".join(f"{column}: ..." for column in form.required)
+        raise InputError(
+            f"{path}:{number}",
+            f"the first line looks like a header of other columns: {shorten_list(first)}",
+            allowed=f"a header with {required}, or lines of {required} without one",
+            fix=f"rename the columns, or name them in the document: columns: {{{columns}}}"
+            if form.renamable
+            else "rename the columns",
+        )
 
 
 def file_version(path: Path) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ objects whose fields are the columns; where the document gives no other name, `v
 `captions`, with a text or a list of texts, for `caption`. Paths with different spans are different videos.
 """
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -84,7 +85,8 @@ class CaptionsSpec(CaptionedSpec):
         """Every video of a file, in the order in which they first appear, each with its first row."""
         found: dict[tuple[object, ...], list[Row]] = {}
         for row in self._rows(path):
-            rows = found.setdefault((row.values["path"], *as_span(row)), [])
+            # `./x.mp4` and `x.mp4` are one video: as two, each would be a wrong answer for the other's captions.
+            rows = found.setdefault((posixpath.normpath(row.values["path"]), *as_span(row)), [])
             rows.append(row)
             for column in ("group", "split"):
                 own, first = row.values.get(column, ""), rows[0].values.get(column, "")

@@ -175,10 +175,11 @@ def _parse_samples(
     shard: str, fields: Mapping[str, Mapping[str, str]], videos: tuple[str, ...], label: str
 ) -> Iterator[Sample]:
     for name, held in fields.items():
+        origin = f"{shard}:{name}"
         video = next((held[field] for field in videos if field in held), None)
         if video is None:
+            _refuse_without_video(name, held, videos, origin)
             continue
-        origin = f"{shard}:{name}"
         about = _read_metadata(held["json"], origin) if "json" in held else {}
         said = about.get(label, about.get("class", ""))
         captions = about.get("captions", about.get("caption", ()))
@@ -191,6 +192,27 @@ def _parse_samples(
             raise InputError(origin, "a label or a caption is neither text nor number", allowed="label, captions")
         texts = tuple(caption.strip() for caption in captions if caption.strip())
         yield Sample(name, origin, video, str(said).strip(), texts)
+
+
+def _refuse_without_video(name: str, held: Mapping[str, str], videos: tuple[str, ...], origin: str) -> None:
+    """Refuse a sample that is meant to be one: it would be left out without a word.
+
+    Raises:
+        InputError: A field is a video behind another dot, or it has a label.
+    """
+    for field in held:
+        before, dot, last = field.rpartition(".")
+        if dot and last in videos:
+            raise InputError(
+                f"{origin}.{field}",
+                f"names are divided at the first dot, so this is the field {field!r} of the sample {name!r}, no video",
+                allowed="no dot in the name of a sample",
+                fix=f"rename it, and all of its sample: {name}_{before.replace('.', '_')}.{last}",
+            )
+    if "cls" in held or ("json" in held and held.keys() - {"json", "txt"}):
+        others = ", ".join(sorted(held))
+        fix = "add the ending of its video to data.dataset.videos, or remove the sample"
+        raise InputError(origin, f"no video; its fields are {others}", allowed=", ".join(videos), fix=fix)
 
 
 def _are_texts(values: Any) -> bool:

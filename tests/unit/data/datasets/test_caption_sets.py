@@ -247,3 +247,26 @@ def test_specs_say_what_their_defaults_are():
     }
     assert MsvdSpec(annotations="x").captions == "raw-captions.pkl"
     assert VatexSpec(annotations="x").captions == ("vatex_training_v1.0.json", "vatex_validation_v1.0.json")
+
+
+@pytest.mark.parametrize("other", ["./x.mp4", "sub/../x.mp4", ".//x.mp4", "sub/.././x.mp4"])
+@pytest.mark.parametrize("ending", ["json", "jsonl", "csv"])
+def test_two_spellings_of_a_path_are_one_video(tmp_path, other, ending):
+    entries = [
+        {"path": "x.mp4", "caption": "one", "split": "train"},
+        {"path": "y.mp4", "caption": "two", "split": "train"},
+        {"path": other, "caption": "three", "split": "train"},
+    ]
+    path = tmp_path / f"list.{ending}"
+    if ending == "json":
+        path.write_text(json.dumps(entries))
+    elif ending == "jsonl":
+        path.write_text("\n".join(json.dumps(entry) for entry in entries))
+    else:
+        path.write_text("path,caption,split\n" + "\n".join(",".join(entry.values()) for entry in entries))
+    touch(tmp_path, "x.mp4"), touch(tmp_path, "y.mp4")
+    clips = CaptionsSpec(annotations=str(path), split_by={"kind": "column"}).clips("train")
+    assert [(clip.path, clip.captions) for clip in clips] == [
+        (str(tmp_path / "x.mp4"), ("one", "three")),
+        (str(tmp_path / "y.mp4"), ("two",)),
+    ]

@@ -131,3 +131,20 @@ def test_patterns_that_name_nothing(tmp_path, plain, train, message):
     document = shards(tmp_path, FORMS["names"]) | {"train": train}
     with pytest.raises(InputError, match=message):
         dataset(document).clips("train")
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (("a.mp4", "a.cls", "b.1.mp4", "b.1.cls"), r"field '1\.mp4' of the sample 'b', no video .*rename it"),
+        (("x/a.b.c.webm", "x/a.b.c.cls"), r"field 'b\.c\.webm' of the sample 'x/a', no video"),
+        (("a.mp4", "a.cls", "v2.0 clip.mkv", "v2.0 clip.json"), r"field '0 clip\.mkv' of the sample 'v2', no video"),
+        (("a.mp4", "a.cls", "b.flv", "b.cls"), r"b: no video; its fields are cls, flv .*data\.dataset\.videos"),
+        (("a.mp4", "a.cls", "b.cls"), r"b: no video; its fields are cls"),
+    ],
+)
+def test_a_sample_that_would_be_left_out_is_named(tmp_path, names, reason):
+    for split in ("train", "test"):
+        write_tar(tmp_path / f"{split}-000.tar", {name: b"0" if name.endswith("cls") else b"{}" for name in names})
+    with pytest.raises(InputError, match=reason):
+        dataset({"kind": "webdataset", "root": str(tmp_path)}).clips("train")
