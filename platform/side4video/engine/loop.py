@@ -1,6 +1,7 @@
 """The one training loop."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 
 from side4video.core.errors import Side4VideoError
 from side4video.engine.callbacks import Callback, EpochInfo, StepInfo
@@ -48,6 +49,8 @@ def train(
         if stop_request or is_end:
             _report(pack, callbacks, launched)
             launched = None
+        if step + 1 == plan.steps:
+            _stop_unfinite(pack, {name: float(loss) for name, loss in result.losses.items()})
         if stop_request and checkpoint_timer:
             checkpoint_timer.pause(_epoch_info(step, plan), stop_request, is_open=is_end)
         if is_end:
@@ -57,7 +60,8 @@ def train(
         timer.start()
     if all(student.state == "diverged" for student in pack.students):
         raise Side4VideoError(
-            f"training diverged: gradients of {', '.join(student.name for student in pack.students)} are not finite "
+            f"training diverged: loss, gradients or weights of {', '.join(student.name for student in pack.students)} "
+            "are not finite "
             "· fix: lower optimization.learning_rate, add clipping {kind: norm}, or use precision bf16 or fp32"
         )
 
@@ -83,6 +87,22 @@ def _steps(stream: TrainingBatches, plan: Plan, first_step: int) -> Iterator[tup
             step += 1
             if step == plan.steps:
                 return
+
+
+def _stop_unfinite(pack: Pack, losses: Mapping[str, float]) -> None:
+    """Stop as diverged the students that end with a loss or with weights that are not finite. Collective.
+
+    In fp16 the scaler skips steps, so a student may reach the end before `check_gradient_norm` stops it.
+    """
+    own = [
+        student.name
+        for student in pack.active_students
+        if student.trainable_parameters and not (math.isfinite(losses.get(student.name, 0.0)) and student.is_finite())
+    ]
+    names = {name for others in pack.students[0].process.gather(own) for name in others}
+    for student in pack.active_students:
+        if student.name in names:
+            student.stop("diverged")
 
 
 def _report(pack: Pack, callbacks: Sequence[Callback], launched: Launched | None) -> None:

@@ -121,6 +121,10 @@ class Student:
         modules = [self.module, *([self.average] if self.average is not None else [])]
         return [each for module in modules for each in (*weights_under(module), *module.buffers())]
 
+    def is_finite(self) -> bool:
+        """Whether all weights are: of the module, and of the weight average."""
+        return all(bool(each.isfinite().all()) for each in self.weights() if each.is_floating_point())
+
     def memory_metrics(self) -> dict[str, float]:
         """Bytes, as `engine.memory` defines them: `process`; on a GPU `peak` and `reserved`, on a CPU `peak`."""
         figures = read_peak(self.process.device)

@@ -1,11 +1,14 @@
 """What to change when a plan is over budget: the cheapest change that fits, and the truth where nothing does."""
 
+import functools
+import json
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from side4video.core.units import as_gib
+from side4video.planning import advice as advice_module
 from side4video.planning.advice import advise
 from side4video.planning.memory import plan_memory
 from side4video.planning.meta_model import build_meta_model
@@ -13,6 +16,22 @@ from side4video.spec.load import load_experiment, parse_experiment
 from tiny import tiny
 
 EXPERIMENTS = Path(__file__).parents[3] / "experiments"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _each_change_is_planned_once():
+    """The tests ask for advice on the same few documents, which tries the same changes each time."""
+    plan, known = advice_module._peak_gib, {}
+
+    def planned(spec, settings, classes):
+        key = (spec.model_dump_json(), settings, classes)
+        if key not in known:
+            known[key] = plan(spec, settings, classes)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(advice_module, "_peak_gib", planned)
+        yield
 
 
 def wasteful():
@@ -24,6 +43,12 @@ def wasteful():
 
 
 def peak(spec):
+    return peak_of(spec.model_dump_json())
+
+
+@functools.cache
+def peak_of(document):
+    spec = parse_experiment(json.loads(document))
     return as_gib(plan_memory(spec, build_meta_model(spec, classes=10)).peak)
 
 

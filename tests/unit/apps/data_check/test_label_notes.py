@@ -31,7 +31,10 @@ SLIPS = {
     "an accent in two forms": (rows("caf\u00e9", "cafe\u0301"), "classes that may be one"),
     "a value that is missing": (rows("open", "close", "nan"), "the class 'nan' looks like a value that is missing"),
     "a value that pandas left out": (rows("open", "close", "<NA>"), "the class '<NA>' looks like"),
-    "two labels for a clip": ([*rows("open", "close"), "a.mp4,close,train,,"], "1 clip is listed under several classes"),
+    "two labels for a clip": (
+        [*rows("open", "close"), "a.mp4,close,train,,"],
+        "1 clip is listed under several classes",
+    ),
     "two labels in another spelling": ([*rows("open", "close"), "./a.mp4,close,train,,"], "1 clip is listed under"),
     "milliseconds": (rows("open", "close", ends=("600",) * 6), "6 of 6 spans end long after their video"),
     "milliseconds once": (rows("open", "close", ends=("", "800", "", "", "", "")), "1 of 1 spans end long after"),
