@@ -14,6 +14,7 @@ from side4video.core.progress import Progress
 from side4video.data.storage import is_remote
 from side4video.runs.trainer import LocalTrainer, Trainer
 from side4video.spec.check import check_consistency, check_files
+from side4video.spec.check_videos import check_videos
 from side4video.spec.experiment import Experiment
 from side4video.tracking.pack_logger import find_unfinished, open_pack_logger
 from side4video.tracking.tags import CHECKPOINTS_TAG
@@ -59,8 +60,8 @@ def launch(
     base = next(iter(experiments.values()))
     progress = StopSignalProgress(progress)
     with signals.handling_signals(), trainer or LocalTrainer() as active_trainer:
-        plans = _prepare(experiments, progress, active_trainer)
         checkpoint_folder = _checkpoint_folder(base, resume=resume)
+        plans = _prepare(experiments, progress, active_trainer)
         progress.report("creating the run")
         fingerprint = base.data.dataset.fingerprint()
         pack_logger = open_pack_logger(
@@ -118,6 +119,7 @@ def _prepare(experiments: Mapping[str, Experiment], progress: Progress, trainer:
     """
     for spec in experiments.values():
         check_files(spec)
+    check_videos(next(iter(experiments.values())))
     dataset = next(iter(experiments.values())).data.dataset
     progress.report("preparing the data")
     dataset.prepare(lambda done, total: progress.report("preparing the data", done, total))

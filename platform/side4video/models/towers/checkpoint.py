@@ -1,8 +1,9 @@
 """Read a file of weights, and match its tensors with a tower's by name.
 
 Supported layouts: open_clip and OpenAI (`visual.conv1.weight`), open_clip's towers from timm (`visual.trunk.*`),
-EVA-CLIP's release (`visual.blocks.*`); each also without `visual.`, under `module.`, or inside a training loop's
-dictionary. Tensors that are missing, unexpected or of another shape are an error.
+EVA-CLIP's release (`visual.blocks.*`); each also without `visual.`, under `module.`, `_orig_mod.`, `model.`, `clip.`
+or `backbone.`, or inside a training loop's dictionary. Tensors that are missing, unexpected or of another shape are an
+error.
 """
 
 import zipfile
@@ -20,6 +21,8 @@ from side4video.models.towers.trunk import Trunk
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 """Keys of the weights in files of training loops."""
+_OUTER_MODULES = ("module.", "_orig_mod.", "model.", "backbone.", "clip.", "clip_model.", "image_encoder.")
+"""Modules that training loops put a tower in: DataParallel, `torch.compile`, Lightning, a classifier's own."""
 _OPENAI_MARKS = frozenset({"input_resolution", "context_length", "vocab_size"})
 """Numbers that only OpenAI's files contain, as tensors."""
 
@@ -87,7 +90,7 @@ def match(state: Mapping[str, Tensor], trunk: Trunk, shape: TowerShape, *, where
     Raises:
         InputError: They are not exactly those of the tower, or have values that are not finite.
     """
-    state = _without_module(state)
+    state = _without_prefix(state)
     if not shape.quick_gelu and state.keys() >= _OPENAI_MARKS:
         raise InputError(
             where,
@@ -121,7 +124,7 @@ def match_text(
     Raises:
         InputError: They are not those of the tower, or have values that are not finite.
     """
-    state = _without_module(state)
+    state = _without_prefix(state)
     under = {name.removeprefix("text."): tensor for name, tensor in state.items() if name.startswith("text.")}
     found = {name: tensor for name, tensor in (under or state).items() if name in expected}
     if not found or "logit_scale" not in state:
@@ -144,9 +147,16 @@ def match_text(
     return {name: found[name] for name in expected}, found["logit_scale"].reshape(())
 
 
-def _without_module(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    if all(name.startswith("module.") for name in state):
-        return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+def _without_prefix(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The tensors without the names of the modules that a training loop put the tower in, such as `module.clip.`.
+
+    Tensors outside of that module, such as a head's, are left out.
+    """
+    for prefix in _OUTER_MODULES:
+        inside = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+        holds_tower = any(name.startswith(("visual.", *_OUTER_MODULES)) for name in inside)
+        if inside and (len(inside) == len(state) or holds_tower):
+            return _without_prefix(inside)
     return state
 
 

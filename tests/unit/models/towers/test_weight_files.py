@@ -37,6 +37,14 @@ LAYOUTS = {
     "training checkpoint": lambda state, path: torch.save(
         {"epoch": 3, "state_dict": prefixed(prefixed(state, "visual.") | TEXT, "module.")}, path
     ),
+    "compiled": lambda state, path: torch.save(prefixed(prefixed(state, "visual.") | TEXT, "_orig_mod."), path),
+    "in a module beside a head": lambda state, path: torch.save(
+        {"state_dict": {**prefixed(prefixed(state, "visual.") | TEXT, "clip."), "head.weight": torch.zeros(2, 3)}}, path
+    ),
+    "parallel, compiled, in Lightning": lambda state, path: torch.save(
+        {"state_dict": prefixed(prefixed(state, "visual.") | TEXT, "module._orig_mod.model.")}, path
+    ),
+    "a tower alone as a backbone": lambda state, path: save_file(prefixed(state, "backbone."), path),
     "nested wrappers": lambda state, path: torch.save({"model": {"state_dict": state}, "step": 1}, path),
     "torch file of before 1.6": lambda state, path: torch.save(state, path, _use_new_zipfile_serialization=False),
     "sliced tensors": lambda state, path: torch.save(

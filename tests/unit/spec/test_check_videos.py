@@ -1,0 +1,64 @@
+"""What `validate` and `run` find before anything is planned: a decoder, a batch, and videos that are not there."""
+
+import importlib.util
+import time
+
+import pytest
+
+from side4video.core.errors import InputError
+from side4video.spec.check_videos import check_videos
+from tiny import tiny
+
+
+def listed(folder, train=12, test=4, missing=(), **data):
+    rows = ["path,label,split"]
+    for split, count in (("train", train), ("test", test)):
+        for number in range(count):
+            name = f"{split}{number}.mp4"
+            rows.append(f"{name},{number % 2},{split}")
+            if name not in missing:
+                (folder / name).touch()
+    (folder / "list.csv").write_text("\n".join(rows) + "\n")
+    dataset = {"kind": "list", "annotations": str(folder / "list.csv"), **data.pop("dataset", {})}
+    return tiny(data={"dataset": dataset, **data})
+
+
+def test_a_whole_list_says_what_was_looked_at(tmp_path):
+    assert check_videos(listed(tmp_path)) == "16 of 16 videos were looked at, none was decoded"
+    assert check_videos(tiny()) == ""
+
+
+@pytest.mark.parametrize("missing", [("train3.mp4",), ("test1.mp4",), ("train0.mp4", "train5.mp4", "test3.mp4")])
+def test_missing_videos_are_counted_and_the_first_is_named(tmp_path, missing):
+    with pytest.raises(InputError, match=rf"there is no file .*{missing[0]}; {len(missing)} of 16 videos"):
+        check_videos(listed(tmp_path, missing=missing))
+    spec = listed(tmp_path, missing=missing, broken_clips={"kind": "skip", "cap": 0.5})
+    assert check_videos(spec).endswith(f"; {len(missing)} are missing and left out")
+
+
+def test_a_missing_folder_of_frames_is_one(tmp_path):
+    with pytest.raises(InputError, match=r"there is no folder .*train0\.mp4; 16 of 16"):
+        check_videos(listed(tmp_path, dataset={"frame_pattern": "{:05d}.jpg"}))
+
+
+@pytest.mark.parametrize(("train", "fraction"), [(7, 1.0), (1, 1.0), (12, 0.5)])
+def test_a_batch_larger_than_the_training_set_is_told(tmp_path, train, fraction):
+    with pytest.raises(InputError, match=r"optimization\.batch_size: 8, and the training set has \d videos"):
+        check_videos(listed(tmp_path, train=train, train_fraction=fraction))
+    assert check_videos(listed(tmp_path, train=8))
+
+
+@pytest.mark.parametrize("decoder", ["decord", "torchcodec"])
+def test_a_decoder_that_is_not_installed_is_told(tmp_path, monkeypatch, decoder):
+    found = importlib.util.find_spec
+    monkeypatch.setattr("side4video.spec.check_videos.find_spec", lambda name: None if name == decoder else found(name))
+    with pytest.raises(InputError, match=rf"data\.decoder: {decoder} is not installed here"):
+        check_videos(listed(tmp_path, decoder=decoder))
+    assert check_videos(listed(tmp_path, decoder="auto"))
+
+
+def test_a_slow_disk_is_not_waited_for(tmp_path, monkeypatch):
+    spec = listed(tmp_path, train=1200)
+    now = iter(range(1000))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(now)))
+    assert check_videos(spec, seconds=1.5).startswith("512 of 1204 videos were looked at")
