@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from side4video.core.errors import InputError
 from side4video.core.metric import Metric
@@ -287,14 +288,33 @@ class MLflowStore:
         above = artifact.rpartition("/")[0]
         names = [item.path for item in self._client.list_artifacts(run_id, above or None)]
         if artifact not in names:
+            self._refuse_moved(run_id)
             where, found = f"run {run_id}", f"no artifact `{artifact}`"
             raise InputError(where, found, allowed=", ".join(names) or "it has none there")
         Path(folder).mkdir(parents=True, exist_ok=True)
         return Path(self._client.download_artifacts(run_id, artifact, str(folder)))
 
+    def _refuse_moved(self, run_id: str) -> None:
+        """Say that the folder of a run's artifacts is gone: a home that was moved or copied names its old place."""
+        uri = str(self._client.get_run(run_id).info.artifact_uri)
+        folder = Path(unquote(urlsplit(uri).path) if uri.startswith("file:") else uri)
+        if ("://" in uri and not uri.startswith("file:")) or folder.parent.is_dir():
+            return
+        here, before = connection.artifact_folder(self.uri), _artifact_root(folder)
+        raise InputError(
+            f"run {run_id}",
+            f"the store says that its files are in {folder}, and there is no such folder",
+            fix=f"move the folder back, or link it: mkdir -p {before.parent} && ln -s {here} {before}",
+        )
+
     def flush(self, run_id: str = "") -> int:
         """See `RunLogger`."""
         return self._writer.flush(run_id)
+
+
+def _artifact_root(folder: Path) -> Path:
+    """The folder of all artifacts of the store, of which this is one run's."""
+    return next((parent for parent in folder.parents if parent.name == "artifacts"), folder.parent)
 
 
 def _plain_tags(tags: Mapping[str, str]) -> dict[str, str]:
