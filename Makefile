@@ -71,10 +71,13 @@ reference: .venv/.installed
 	@$(BIN)/side4video schema sweep > platform/side4video/spec/schemas/sweep.schema.json
 	@$(BIN)/python docs/generators/pages.py
 
-# Two processes at a time; what starts Ray, servers or workers of its own, one after the other.
+# Tests start hundreds of processes; with nothing compiled, each would compile all that it imports.
+test test-all: export PYTHONDONTWRITEBYTECODE =
+
+# Two processes at a time, each with half of the files; what starts Ray, one after the other.
 test: .venv/.installed
-	@$(BIN)/pytest -m "not long" -n 2 tests/conformance tests/docs tests/gpu tests/unit $(ARGS)
-	@$(BIN)/pytest -m "not long" tests/integration $(ARGS)
+	@$(BIN)/pytest -m "not long and not alone" -n 2 --dist worksteal $(ARGS)
+	@$(BIN)/pytest -m "not long and alone" tests/integration $(ARGS)
 
 test-all: .venv/.installed
 	@$(BIN)/pytest $(ARGS)

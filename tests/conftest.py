@@ -1,10 +1,22 @@
 """What every test gets: quick denormals, one thread, a home of its own."""
 
+import gc
 import shutil
 import signal
 from pathlib import Path
 
 import pytest
+
+
+def pytest_collection_finish():
+    """What is imported stays: the garbage collector need not look through millions of objects again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish():
+    """Extensions complain at the end of what is left."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -11,9 +11,19 @@ from side4video.spec.cluster import ClusterSpec
 FIXTURE = "cluster"
 
 
+def uses_cluster(item):
+    return FIXTURE in getattr(item, "fixturenames", ())
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: FIXTURE in getattr(item, "fixturenames", ()))
+    items.sort(key=uses_cluster)
+
+
+def pytest_itemcollected(item):
+    """Who uses the cluster needs no mark of its own; a module with clusters of its own has one."""
+    if uses_cluster(item):
+        item.add_marker(pytest.mark.alone)
 
 
 @pytest.fixture(scope="session")

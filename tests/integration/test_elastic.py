@@ -14,7 +14,7 @@ from side4video.tracking.stores import open_store
 from side4video.tracking.tags import NOTES_TAG
 from tiny import DOCUMENT, merged
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.long, pytest.mark.timeout(900)]
 
 EPOCHS, STEPS_PER_EPOCH = 120, 5
 LIMIT_SECONDS = 240.0

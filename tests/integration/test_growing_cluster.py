@@ -8,7 +8,7 @@ from ray_heads import heads_of_ones_own
 from side4video.tracking.mlflow.store import MLflowStore
 from tiny import DOCUMENT, merged
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.long, pytest.mark.timeout(400)]
 
 
 def test_a_run_waits_for_a_machine_that_is_added(tmp_path):

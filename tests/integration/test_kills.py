@@ -20,7 +20,7 @@ from side4video.tracking.mlflow.server import TrackingServer
 from side4video.tracking.mlflow.store import MLflowStore
 from tiny import DOCUMENT, merged
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.long]
 
 STEPS_PER_EPOCH = 5
 LIMIT_SECONDS = 240.0

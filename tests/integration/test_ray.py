@@ -15,6 +15,7 @@ from side4video.core.errors import InputError
 from side4video.core.progress import SILENT, MessageProgress
 from side4video.distributed.trainer import launch_on_ray
 from side4video.runs.launch import launch
+from side4video.terminal.progress import ProgressView
 from side4video.tracking.mlflow.store import MLflowStore
 from tiny import tiny
 
@@ -78,6 +79,14 @@ def test_the_demo_compares_two_models_and_writes_its_page(cluster, tmp_path, mon
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments/quickstart.yaml").write_text(yaml.safe_dump(document))
     monkeypatch.chdir(tmp_path)
+    before = {run.run_id for run in MLflowStore().prepare().runs()}
+    phases, report = set(), ProgressView.report
+
+    def note(view, phase, *done, **details):
+        phases.add(phase)
+        report(view, phase, *done, **details)
+
+    monkeypatch.setattr(ProgressView, "report", note)
     answer = CliRunner().invoke(demo, [], catch_exceptions=False)
     assert answer.exit_code == 0
     page = tmp_path / "build/demo/index.html"
@@ -88,7 +97,9 @@ def test_the_demo_compares_two_models_and_writes_its_page(cluster, tmp_path, mon
     assert "linear probe" in text
     assert all(phase in text for phase in ("planning", "training"))
     assert document["cluster"]["workers"] == 2
-    found = {run.name: run for run in MLflowStore().prepare().runs() if run.name in ("quickstart", "linear-probe")}
+    assert "evaluated" in phases
+    found = {run.name: run for run in MLflowStore().prepare().runs() if run.run_id not in before}
+    assert found.keys() == {"quickstart", "linear-probe"}
     assert [run.status for run in found.values()] == ["FINISHED"] * 2
     assert [run.metrics["eval/videos"] for run in found.values()] == [16] * 2
 

@@ -193,8 +193,12 @@ def test_broken_clips(tmp_path):
     for row in (3, 30):
         rows[row] = f"{tmp_path}/{rows[row]}"
     table.write_text("path,label,split\n" + "\n".join(rows) + "\n")
-    with pytest.raises(InputError, match=r"list\.csv:5"):
+    with pytest.raises(InputError, match=r"list\.csv:32: there is no file"):  # before anything is planned
         launch({"tiny": tiny(data={"dataset": dataset})}, progress=SILENT)
+    (tmp_path / "missing.mp4").touch()
+    with pytest.raises(InputError, match=r"list\.csv:5: .*empty"):
+        launch({"tiny": tiny(data={"dataset": dataset})}, progress=SILENT)
+    (tmp_path / "missing.mp4").unlink()
     skip = {"dataset": dataset, "broken_clips": {"kind": "skip", "cap": 0.2}}
     done = launch({"tiny": tiny(data=skip)}, progress=SILENT)["tiny"]
     assert sorted(row["origin"].rpartition(":")[2] for row in done.broken_clips) == ["32", "5"]

@@ -12,7 +12,7 @@ from ray_heads import BIN, cluster
 from side4video.tracking.mlflow.store import MLflowStore
 from tiny import DOCUMENT, merged
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.long, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")

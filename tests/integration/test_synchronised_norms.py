@@ -1,36 +1,20 @@
 """Two workers with half of a batch each, their batch norms synchronised, are one worker with all of it."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+
+from workers import run_workers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 MODES = ("none", "selective", "block")
 WORK = """
-import json, os, sys
-from pathlib import Path
-import torch
-from torch import distributed
-sys.path[:0] = json.loads(os.environ["PATHS"])
 import toys
 from oracle import perturb
 from side4video.engine.pack import MockBatch
-from side4video.engine.process_group import ProcessGroup
 from side4video.models.layers.norm import synchronize_norms
 from side4video.models.methods.side4video import Side4VideoSpec
 
-rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-if world > 1:
-    store = f"file://{folder}/rendezvous-{world}"
-    distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=world)
-torch.set_num_threads(1)
-torch.set_flush_denormal(True)
 whole, size = toys.make_batch(0, size=8), 8 // world
 mine = slice(rank * size, (rank + 1) * size)
 answers = {}
@@ -38,7 +22,7 @@ for preset in ("paper", "authors-eva"):
     for recompute in ("none", "selective", "block"):
         for synchronised in (True, False):
             method = Side4VideoSpec(layers=2, dim=64, preset=preset, recompute=recompute)
-            student = toys.make_student("a", method, process=ProcessGroup(rank, world, torch.device("cpu")))
+            student = toys.make_student("a", method, process=process)
             with torch.no_grad():
                 perturb(student.module, seed=3)
             student.module.head[0].p = 0.0
@@ -54,9 +38,6 @@ for preset in ("paper", "authors-eva"):
                 "statistics": {name: buffer.float() for name, buffer in student.module.named_buffers()},
             }
 torch.save(answers, folder / f"answers-{world}-{rank}.pt")
-if world > 1:
-    distributed.barrier()  # nobody leaves while another still talks to it
-    distributed.destroy_process_group()
 """
 
 
@@ -64,17 +45,9 @@ if world > 1:
 def answers(tmp_path_factory):
     """What one worker computes of the whole batch, and what two compute of its halves."""
     folder = tmp_path_factory.mktemp("norms")
-    root = Path(__file__).resolve().parents[2]
-    paths = json.dumps([str(root / "platform"), str(root / "tests/support")])
-    environment = {**os.environ, "PATHS": paths, "OMP_NUM_THREADS": "1"}
     found = {}
     for world in (1, 2):
-        workers = [
-            subprocess.Popen([sys.executable, "-c", WORK, str(rank), str(world), str(folder)], env=environment)
-            for rank in range(world)
-        ]
-        for worker in workers:
-            assert worker.wait(timeout=200) == 0
+        run_workers(world, folder, WORK)
         found[world] = [torch.load(folder / f"answers-{world}-{rank}.pt") for rank in range(world)]
     return found
 

@@ -12,7 +12,7 @@ from side4video.tracking.mlflow.server import TrackingServer
 from side4video.tracking.mlflow.store import MLflowStore
 from tiny import DOCUMENT, merged
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.long, pytest.mark.timeout(500)]
 
 
 @pytest.fixture(scope="module")

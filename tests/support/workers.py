@@ -1,52 +1,48 @@
 """Several processes with gloo and without Ray, each of which runs the same source."""
 
+import atexit
+import functools
 import json
 import os
+import signal
 import subprocess
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
 
-START = """
-import json, os, sys
-from pathlib import Path
-import torch
-from torch import distributed
-sys.path[:0] = json.loads(os.environ["PATHS"])
-torch.set_num_threads(1)
-torch.set_flush_denormal(True)
-from side4video.engine.process_group import ProcessGroup
+ROOT = Path(__file__).resolve().parents[2]
 
-rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-if world > 1:
-    store = f"file://{folder}/rendezvous-{world}"
-    distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=world)
-process = ProcessGroup(rank, world, torch.device("cpu"))
-"""
-END = """
-if world > 1:
-    distributed.barrier()  # nobody leaves while another still talks to it
-    distributed.destroy_process_group()
-"""
+
+@functools.cache
+def template() -> subprocess.Popen:
+    """The process that workers are forked from, one for all tests of a session."""
+    paths = json.dumps([str(ROOT / "platform"), str(ROOT / "tests/support")])
+    command = [sys.executable, str(ROOT / "tests/support/worker_template.py")]
+    environment = {**os.environ, "PATHS": paths, "OMP_NUM_THREADS": "1"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    return subprocess.Popen(command, env=environment, cwd=ROOT, text=True, start_new_session=True, **pipes)
+
+
+@atexit.register
+def end() -> None:
+    """End the template, if there is one, and its workers."""
+    if template.cache_info().currsize:
+        with suppress(ProcessLookupError):
+            os.killpg(template().pid, signal.SIGKILL)
+        template().communicate()
+        template.cache_clear()
 
 
 def run_workers(world: int, folder: Path, work: str) -> None:
     """Run `work` on so many workers; it sees `rank`, `world`, `folder` and `process`. One that fails ends all."""
     (folder / f"rendezvous-{world}").unlink(missing_ok=True)
-    root = Path(__file__).resolve().parents[2]
-    paths = json.dumps([str(root / "platform"), str(root / "tests/support")])
-    environment = {**os.environ, "PATHS": paths, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", START + work + END]
-    workers = [
-        subprocess.Popen([*command, str(rank), str(world), str(folder)], env=environment) for rank in range(world)
-    ]
-    deadline = time.monotonic() + 250
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    job = {"world": world, "folder": str(folder), "work": work, "environment": environment, "cwd": str(Path.cwd())}
+    forking = template()
     try:
-        while any(worker.poll() is None for worker in workers) and not any(worker.poll() for worker in workers):
-            assert time.monotonic() < deadline, "the workers hang"
-            time.sleep(0.05)
-        assert [worker.poll() for worker in workers] == [0] * world
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.wait()
+        print(json.dumps(job), file=forking.stdin, flush=True)
+        answer = forking.stdout.readline()
+    except BaseException:  # a later job would read this one's answer
+        end()
+        raise
+    assert json.loads(answer or "null") == [0] * world

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from side4video.core.numbers import Few, FewOrNone, Frames, Pixels, Seed
+from side4video.core.bounds import Few, FewOrNone, Frames, Pixels, Seed
 from side4video.core.spec import Spec
 from side4video.data.datasets import Dataset
 from side4video.data.decode.augmentation import AugmentationSpec

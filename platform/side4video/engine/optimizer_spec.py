@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, model_validator
 
-from side4video.core.numbers import Count, Few
+from side4video.core.bounds import Count, Few
 from side4video.core.spec import Spec
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]

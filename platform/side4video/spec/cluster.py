@@ -11,7 +11,7 @@ from pydantic import (
     model_validator,
 )
 
-from side4video.core.numbers import Few, FewOrNone
+from side4video.core.bounds import Few, FewOrNone
 from side4video.core.spec import Spec, wrong
 
 

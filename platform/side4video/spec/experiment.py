@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from side4video.core.numbers import Count, Seed
+from side4video.core.bounds import Count, Seed
 from side4video.core.spec import Spec, wrong
 from side4video.data.features import ComputedFeaturesSpec, Features, training_draws
 from side4video.data.features.spec import SUGGESTED_VIEWS

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError, field_validator, model_validator
 
-from side4video.core.numbers import Count
+from side4video.core.bounds import Count
 from side4video.core.seeds import derive_seed
 from side4video.core.spec import Spec
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
-from side4video.core.numbers import Count, Few, Seed
+from side4video.core.bounds import Count, Few, Seed
 from side4video.core.spec import Spec
 from side4video.spec.space import Dimension
 from side4video.tasks.metrics import METRICS

@@ -63,10 +63,7 @@ def test_the_largest_tower_fits_where_its_weights_alone_are_eight_gib():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("table", "ours"),
-    [("2, ViT-B/16", "12 x 320"), pytest.param("2, ViT-L/14", "24 x 512", marks=pytest.mark.long)],
-)
+@pytest.mark.parametrize(("table", "ours"), [("2, ViT-B/16", "12 x 320"), ("2, ViT-L/14", "24 x 512")])
 def test_methods_stand_in_the_papers_order(table, ours):
     adapter = "ST-Adapter 12" if "B/16" in table else "ST-Adapter"
     peaks = [planned(table, name).peak for name in ("AIM", adapter, "EVL", "DiST", f"Side4Video {ours}")]

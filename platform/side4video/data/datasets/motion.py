@@ -17,7 +17,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from side4video.core.numbers import Count, Seed
+from side4video.core.bounds import Count, Seed
 from side4video.core.paths import home
 from side4video.data.clip import Clip, Split
 from side4video.data.dataset_spec import DatasetSpec

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from side4video.core.numbers import Pixels
+from side4video.core.bounds import Pixels
 from side4video.core.spec import Spec
 
 Probability = Annotated[float, Field(ge=0, le=1)]

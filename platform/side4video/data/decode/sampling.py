@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from side4video.core.numbers import Frames
+from side4video.core.bounds import Frames
 from side4video.core.spec import Spec
 
 Indices = np.ndarray

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat
 
-from side4video.core.numbers import Count, Few
+from side4video.core.bounds import Count, Few
 from side4video.core.spec import PathText, Spec
 from side4video.data.spec import DataSpec
 

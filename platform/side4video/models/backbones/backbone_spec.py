@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from side4video.core.bounds import Frames
 from side4video.core.errors import InputError
-from side4video.core.numbers import Frames
 from side4video.core.spec import Spec
 from side4video.models.backbones.shape import TowerShape
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from side4video.core.numbers import Count, Layers, Width
+from side4video.core.bounds import Count, Layers, Width
 from side4video.core.spec import Spec
 
 VOCABULARY = 49408

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
+from side4video.core.bounds import Layers, Pixels, Width
 from side4video.core.errors import InputError
-from side4video.core.numbers import Layers, Pixels, Width
 from side4video.models.backbones.backbone_spec import BackboneSpec
 from side4video.models.backbones.shape import CLIP_MEAN, CLIP_STD, TowerShape
 from side4video.models.backbones.text import NoTextSpec, TextSide

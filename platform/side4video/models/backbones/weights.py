@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from side4video.core.bounds import Seed
 from side4video.core.errors import InputError
-from side4video.core.numbers import Seed
 from side4video.core.paths import expand
 from side4video.core.spec import PathText, Spec
 

@@ -10,7 +10,7 @@ Without the embedding, the feature does not depend on the order of frames.
 
 from typing import TYPE_CHECKING, Literal
 
-from side4video.core.numbers import Few, Layers, Ratio
+from side4video.core.bounds import Few, Layers, Ratio
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import FeatureRequest

@@ -6,7 +6,7 @@ for its last two layers.
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from side4video.core.numbers import Layers
+from side4video.core.bounds import Layers
 from side4video.models.method import MethodSpec
 
 if TYPE_CHECKING:

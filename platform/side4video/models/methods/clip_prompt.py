@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
+from side4video.core.bounds import FewOrNone, Layers
 from side4video.core.errors import InputError
-from side4video.core.numbers import FewOrNone, Layers
 from side4video.core.spec import wrong
 from side4video.models.method import MethodSpec
 

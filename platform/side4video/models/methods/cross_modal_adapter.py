@@ -7,8 +7,8 @@ The last rows of the up-projection are shared by both towers at the same block, 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from side4video.core.bounds import Width
 from side4video.core.errors import InputError
-from side4video.core.numbers import Width
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import FeatureRequest

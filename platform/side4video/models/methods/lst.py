@@ -12,7 +12,7 @@ The authors initialise the side blocks by structured pruning of the tower's weig
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from side4video.core.numbers import Few, Layers, Ratio
+from side4video.core.bounds import Few, Layers, Ratio
 from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import EMBEDDING, FeatureRequest

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from side4video.core.numbers import Width
+from side4video.core.bounds import Width
 from side4video.models.method import MethodSpec, recipe
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import PositiveFloat
 
-from side4video.core.numbers import Width
+from side4video.core.bounds import Width
 from side4video.models.method import MethodSpec
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 
 from pydantic import Field, PositiveFloat
 
+from side4video.core.bounds import Count, Layers
 from side4video.core.metric import MetricSpec
-from side4video.core.numbers import Count, Layers
 from side4video.core.spec import Spec
 from side4video.tasks.retrieval.metrics import METRICS
 

@@ -14,6 +14,7 @@ from side4video.core.progress import SILENT
 from side4video.data.decode.frames import decode_frames
 from side4video.data.decode.video_index import read_index
 from side4video.data.manifest import read_manifest
+from numbered_videos import Recipe, decoded_plainly, number_of, write, write_packed_b_frames
 from video_sets import assert_same, batches, dataset
 
 
@@ -204,3 +205,25 @@ def test_folders_of_frames_become_videos(tmp_path, pack, packed):
     frames, info = decode_frames(clip.path, range)
     assert (info.total_frames, *frames.shape[1:3]) == (7, 40, 50)  # an odd row is left out
     assert np.allclose(frames.mean((1, 2, 3)), [45 + 15 * n for n in range(1, 8)], atol=2)
+
+
+SOURCES = {
+    "avi with packed B-frames": write_packed_b_frames,
+    "transport stream": lambda path: write(Recipe("mpegts", "libx264", b_frames=2), path),
+    "avi with B-frames": lambda path: write(Recipe("avi", "libx264", b_frames=2), path),
+}
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_frames_are_packed_in_the_order_in_which_they_are_shown(tmp_path, pack, packed, kind):
+    """Where FFmpeg makes up the times of packets."""
+    (tmp_path / "clips").mkdir()
+    for number in range(4):
+        source = SOURCES[kind](tmp_path / f"clips/{number}.video")
+    rows = [f"{number}.video,{number % 2},{'train' if number < 2 else 'test'}" for number in range(4)]
+    (tmp_path / "clips/list.csv").write_text("\n".join(["path,label,split", *rows]) + "\n")
+    document = {"kind": "list", "annotations": str(tmp_path / "clips/list.csv")}
+    pack(document, tmp_path / "out", codec="h264", short_side=48)
+    for clip in dataset(packed(tmp_path / "out")).clips("train"):
+        frames_THWC, _ = decode_frames(clip.path, range)
+        assert [number_of(frame_HWC) for frame_HWC in frames_THWC] == decoded_plainly(source)
