@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from loopback_store import loopback_store
+from numbered_videos import Recipe, decoded_plainly, number_of, write, write_packed_b_frames
 from side4video.apps.data_pack.pack import verify
 from side4video.core.errors import InputError
 from side4video.core.progress import SILENT
 from side4video.data.decode.frames import decode_frames
 from side4video.data.decode.video_index import read_index
 from side4video.data.manifest import read_manifest
-from numbered_videos import Recipe, decoded_plainly, number_of, write, write_packed_b_frames
 from video_sets import assert_same, batches, dataset
 
 
