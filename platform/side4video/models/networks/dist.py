@@ -9,7 +9,7 @@ a kernel, E channels shared with the text tower, G groups of tokens, L tokens of
 k channels of a head.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -111,19 +111,14 @@ class IntegrationBlock(nn.Module):
         self.enter = nn.Linear(dim, dim)
         self.leave = nn.Linear(dim, dim)
         self.temporal_norm = nn.LayerNorm(dim)
-        self._make_temporal_layers(dim, dim // 4)
+        self.make_temporal_layers(dim, dim // 4)
+        self.register_load_state_dict_pre_hook(_fit_earlier_weights)
 
-    def _make_temporal_layers(self, dim: int, width: int) -> None:
+    def make_temporal_layers(self, dim: int, width: int) -> None:
+        """Make the layers that mix frames anew, `width` channels wide."""
         self.temporal_enter = nn.Linear(dim, width)
         self.temporal_mix = TemporalConvolution(width, width, frames=3)
         self.temporal_leave = nn.Linear(width, dim)
-
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
-        """Version 0.1.0 took the width of the temporal branch, which is another one if it is not a quarter of `dim`."""
-        stored = state_dict.get(f"{prefix}temporal_enter.weight")
-        if stored is not None and stored.shape[0] != self.temporal_enter.out_features:
-            self._make_temporal_layers(stored.shape[1], stored.shape[0])
-        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def forward(self, tokens_BTSI: Tensor) -> Tensor:
         """The sum of both outputs, without a residual connection."""
@@ -132,6 +127,13 @@ class IntegrationBlock(nn.Module):
         spatial = self.leave(quick_gelu(self.enter(normalised(wide_BTSI, self.norm))))
         entered = self.temporal_enter(normalised(wide_BTSI, self.temporal_norm))
         return spatial + self.temporal_leave(quick_gelu(self.temporal_mix(entered)))
+
+
+def _fit_earlier_weights(block: IntegrationBlock, state: Mapping[str, Tensor], prefix: str, *_: Any) -> None:
+    """Version 0.1.0 took the width of the temporal branch, which is another one if it is not a quarter of `dim`."""
+    stored = state.get(f"{prefix}temporal_enter.weight")
+    if stored is not None and stored.shape[0] != block.temporal_enter.out_features:
+        block.make_temporal_layers(stored.shape[1], stored.shape[0])
 
 
 class Stage(nn.Module):
