@@ -208,6 +208,28 @@ def real_clips() -> str:
     return f"{table(heads, cells)}\n\nMeasured by {commands}."
 
 
+def decoding() -> str:
+    """Reading videos before and after frames came from the decoder."""
+    study = record("decoding")
+
+    def cell(row: Mapping[str, Any], when: str) -> str:
+        return "refused" if row[when] is None else f"{row[when]:.0f}"
+
+    cells = [
+        [kind, *(cell(row[version], when) for when in ("first", "again") for version in ("before", "after"))]
+        for kind, row in study["results"].items()
+    ]
+    heads = ["video", "first read, before", "now", "read again, before", "now"]
+    return f"{table(heads, cells)}\n\n{_sentence(study['what'])} `{study['command']}`"
+
+
+def refused_files() -> str:
+    """Files that would cost gigabytes."""
+    study = record("refused-files")
+    cells = [[row["file"], f"{row['seconds']:.2f}", f"{row['mib']:.0f}"] for row in study["rows"]]
+    return f"{table(['file', 's', 'MiB'], cells)}\n\n{_sentence(study['what'])} `{study['command']}`"
+
+
 def _spread(row: Mapping[str, Any]) -> str:
     return f"{100 * row['mean']:.1f} ± {100 * row['deviation']:.1f}%"
 
@@ -227,4 +249,6 @@ FIGURES: Mapping[str, Callable[[], str]] = {
     "ablations": ablations,
     "methods": methods,
     "real-clips": real_clips,
+    "decoding": decoding,
+    "refused-files": refused_files,
 }
