@@ -17,7 +17,7 @@ from side4video.spec.check import check_consistency, check_files
 from side4video.spec.check_videos import check_videos
 from side4video.spec.experiment import Experiment
 from side4video.tracking.pack_logger import find_unfinished, open_pack_logger
-from side4video.tracking.tags import CHECKPOINTS_TAG
+from side4video.tracking.tags import CHECKPOINTS_TAG, FINGERPRINT_TAG
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,8 @@ def launch(
         plans = _prepare(experiments, progress, active_trainer)
         progress.report("creating the run")
         fingerprint = base.data.dataset.fingerprint()
+        if resume:
+            _refuse_other_data(base, fingerprint)
         pack_logger = open_pack_logger(
             experiments, plans=plans, fingerprint=fingerprint, checkpoint_folder=checkpoint_folder, resume=resume
         )
@@ -92,6 +94,23 @@ def launch(
         )
         for name, spec in experiments.items()
     }
+
+
+def _refuse_other_data(spec: Experiment, fingerprint: str) -> None:
+    """Refuse to resume on other data than the run began with: its record would name one data set for both.
+
+    Raises:
+        InputError: The data set changed.
+    """
+    unfinished = find_unfinished(spec)
+    before = unfinished.tags.get(FINGERPRINT_TAG, fingerprint) if unfinished else fingerprint
+    if before != fingerprint:
+        raise InputError(
+            "--resume",
+            f"the data set changed since the run began: its fingerprint was {before[:12]} and is {fingerprint[:12]}",
+            allowed="the same clips, labels, captions and classes, in the same order",
+            fix="bring the data back, or run it without --resume as a new run",
+        )
 
 
 def is_interruption(error: BaseException) -> bool:

@@ -17,6 +17,7 @@ from side4video.runs.trainer import Trained
 from side4video.spec.arm import Arm, Sweep
 from side4video.tracking.pack_logger import PackLogger, open_pack_logger
 from side4video.tracking.sweep_logger import SweepLogger, swept_by_arm, unfinished_folders
+from side4video.tracking.tags import FINGERPRINT_TAG
 
 
 @dataclass
@@ -103,7 +104,13 @@ class SweepRun:
 def assign_folders(packs: Sequence[PlannedPack], sweep_run: SweepRun) -> list[PlannedPack]:
     """Give each pack a folder. Arms of an interrupted sweep resume in the folders of their checkpoints."""
     arms = {arm.key: arm for pack in packs for arm in pack.arms}
-    folders = unfinished_folders(sweep_run.sweep_logger.children(), arms)
+    # An arm that began on other data begins again, in another folder.
+    children = {
+        key: run
+        for key, run in sweep_run.sweep_logger.children().items()
+        if run.tags.get(FINGERPRINT_TAG, sweep_run.fingerprint) == sweep_run.fingerprint
+    }
+    folders = unfinished_folders(children, arms)
     started = {key for keys in folders.values() for key in keys}
     planned = [
         pack
@@ -128,7 +135,7 @@ def _packs_in_folder(folder: str, arms: list[Arm], sweep_run: SweepRun) -> list[
 
 
 def _with_folder(pack: PlannedPack, sweep_run: SweepRun) -> PlannedPack:
-    keys = "".join(arm.key for arm in pack.arms)
+    keys = "".join([*(arm.key for arm in pack.arms), sweep_run.fingerprint])
     return replace(pack, folder=f"{sweep_run.folder}/{hashlib.sha256(keys.encode()).hexdigest()[:12]}")
 
 

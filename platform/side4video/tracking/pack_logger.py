@@ -137,13 +137,14 @@ def open_pack_logger(
         key = arm_run.key if arm_run else f"{checkpoint_folder}/{name}"
         if resume and not arm_run:
             tags[DIGEST_TAG] = _digest_now(store, key, spec)
+        goes_on = resume and not (arm_run and _end_on_other_data(store, key, fingerprint))
         run_id = store.start_run(
             name=arm_run.name if arm_run else spec.tracking.run_name or spec.name,
             key=key,
             tags={**tags, **(arm_run.tags if arm_run else {})},
             params={**(arm_run.params if arm_run else {}), **spec.resolved()},
             parent=arm_run.parent if arm_run else None,
-            resume=resume,
+            resume=goes_on,
         )
         store.log_json(run_id, spec.resolved(), "spec.json")
         store.log_json(run_id, dict(plans[name]), "plan.json")
@@ -156,6 +157,17 @@ def open_pack_logger(
             spec, plans[name], protocol=_protocol(spec), pack_predicted=pack_predicted, command=command
         )
     return PackLogger(store, run_ids, about)
+
+
+def _end_on_other_data(store: RunStore, key: str, fingerprint: str) -> bool:
+    """Whether the unfinished run of an arm began on other data; it is ended then, and the arm gets another run."""
+    for run in store.runs(tags={KEY_TAG: key}):
+        if run.tags.get(FINGERPRINT_TAG, fingerprint) == fingerprint:
+            return False
+        if run.status == "RUNNING":
+            store.set_tags(run.run_id, {STATE_TAG: "interrupted"})
+            store.finish(run.run_id, "KILLED")
+    return True
 
 
 def _tags_of(spec: Experiment) -> dict[str, str]:
