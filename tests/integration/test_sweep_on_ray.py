@@ -2,9 +2,11 @@
 
 import psutil
 import pytest
+from safetensors.torch import save_file
 
 import sweeps
 from side4video.distributed.virtual_trial import VirtualTrial
+from tiny import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -85,8 +87,14 @@ def test_arms_that_outnumber_trials_all_end_and_optuna_has_its_seeds(cluster):
 
 
 def test_a_virtual_trial_needs_no_torch_and_no_core(cluster, monkeypatch, tmp_path):
-    """What a trial's process says of itself, on its way through the results."""
+    """What a trial's process says of itself, on its way through the results.
+
+    The weights have a relative path: it begins in the folder of the command, and Ray's workers run in another.
+    """
     seen = []
+    save_file(dict(tiny().backbone.read_weights().tensors), str(tmp_path / "tower.safetensors"))
+    monkeypatch.chdir(tmp_path)
+    weights = {"weights": {"kind": "file", "path": "tower.safetensors"}}
     from side4video.distributed import tune
 
     class Telling(VirtualTrial):
@@ -108,7 +116,7 @@ def test_a_virtual_trial_needs_no_torch_and_no_core(cluster, monkeypatch, tmp_pa
         "on_trial_result",
         lambda self, iteration, trials, trial, result, **info: note(self, iteration, trials, trial, result, **info),
     )
-    _, result = sweeps.run(sweeps.make_sweep("telling", {"seed": 3}), local=False)
+    _, result = sweeps.run(sweeps.make_sweep("telling", {"seed": 3, "backbone": weights}), local=False)
     assert result.is_complete
     assert len(seen) >= 4 * 3  # two epochs and an end for each arm
     assert not any(imports for imports, _, _ in seen)

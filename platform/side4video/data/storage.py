@@ -52,6 +52,11 @@ def is_remote(address: str) -> bool:
     return _REMOTE_PREFIX.match(address) is not None
 
 
+def is_relative(text: str) -> bool:
+    """Whether a path in a document begins in the folder that the command is called in."""
+    return not is_remote(text) and not text.startswith(("/", "~", "${"))
+
+
 def root_address(text: str, field: str) -> str:
     """The address of a folder in a document: `${NAME}` and `~` replaced, a relative path made absolute.
 

@@ -1,7 +1,6 @@
 """One run on Ray Train: the workers' function, the callback that logs each epoch, and the driver."""
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -20,6 +19,7 @@ from side4video.core.metric import Metric
 from side4video.core.progress import MessageProgress, Progress
 from side4video.core.temporary import temporary_folder
 from side4video.data.streams.prefetch import PrefetcherFactory, make_prefetcher
+from side4video.distributed.command_folder import CommandFolder
 from side4video.distributed.progress_actor import ProgressActor, ProgressReader
 from side4video.distributed.shared_weights import get_weights, put_weights
 from side4video.distributed.storage import recover_storage, report_to_ray
@@ -44,7 +44,6 @@ def work(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     from side4video.engine.progress import NO_PROGRESS, StepProgress
     from side4video.run import RunContext, run
 
-    enter_folder(config["folder"])
     context = ray.train.get_context()
     process = ProcessGroup(context.get_world_rank(), context.get_world_size(), get_device())
     experiments = {name: Experiment.model_validate(document) for name, document in config["experiments"].items()}
@@ -63,6 +62,7 @@ def work(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     monitor = PreemptionMonitor(driver_requests_stop)
     with temporary_folder() as scratch, monitor.running():
         try:
+            config["command_folder"].enter(experiments)
             results = run(
                 experiments,
                 RunContext(
@@ -88,15 +88,6 @@ def work(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
             ray.get(progress_actor.fail.remote(error))
             raise
     return {name: asdict(result) for name, result in results.items()}
-
-
-def enter_folder(folder: str) -> None:
-    """Go to the folder in which the command was called: relative paths of a document begin there, on every worker.
-
-    A machine without that folder stays where Ray starts its workers: for a submitted job, its copy of the job's files.
-    """
-    if Path(folder).is_dir():
-        os.chdir(folder)
 
 
 def _driver_requests_stop(progress_actor: Any) -> bool:
@@ -179,7 +170,7 @@ def train_on_ray(
     progress_actor: Any = actor_class.options(scheduling_strategy=here).remote()
     config = {
         "experiments": {student: spec.resolved() for student, spec in experiments.items()},
-        "folder": str(Path.cwd()),
+        "command_folder": CommandFolder.current(experiments.values()),
         "progress_actor": progress_actor,
         "results_actor": sweep.results_actor if sweep else None,
         "metric": sweep.metric if sweep else "",

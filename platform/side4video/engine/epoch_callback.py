@@ -1,5 +1,6 @@
 """The end of an epoch: evaluate, keep the best weights, write a checkpoint and report it."""
 
+import math
 import shutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -145,6 +146,8 @@ class EpochCallback:
         for name, evaluation in evaluations.items():
             metrics[name] += self._evaluated(name, evaluation, info)
             info.add(name, {**evaluation.metrics, "loss": evaluation.loss})
+        if info.is_last:
+            self._stop_without_scores(evaluations)
         if evaluations:
             self._stop_early(info.epoch, {name: self.latest[name] for name in evaluations})
         self._save_and_report(info, metrics, evaluations)
@@ -175,14 +178,27 @@ class EpochCallback:
         self.metrics_logger.clear()
         process.barrier()
 
+    def _stop_without_scores(self, evaluations: Mapping[str, Evaluation]) -> None:
+        """Stop as diverged the students whose last scores are not finite, before the checkpoint is written.
+
+        Their accuracy is a number all the same, because a score that is no number ranks last. The loss is a mean over
+        all scores, and equal on every worker.
+        """
+        for student in self.pack.active_students:
+            if student.name in evaluations and not math.isfinite(evaluations[student.name].loss):
+                student.stop("diverged")
+
     def _stop_early(self, epoch: int, metrics: dict[str, dict[str, float]]) -> None:
-        """Stop the students that the early stopper names, before the checkpoint is written."""
+        """Stop the students that the early stopper names, before the checkpoint is written.
+
+        One whose scores are not finite has diverged: training would not have made them finite again.
+        """
         self.history.append({"epoch": epoch, "metrics": metrics})
         process = self.metrics_logger.process
         names = process.gather(sorted(self.early_stopper(epoch, metrics)) if process.is_first else [])[0]
         for student in self.pack.active_students:
             if student.name in names:
-                student.stop()
+                student.stop("stopped" if math.isfinite(metrics[student.name]["eval/loss"]) else "diverged")
 
     def _evaluated(self, name: str, evaluation: Evaluation, info: EpochInfo) -> list[Metric]:
         """Update the best and the latest metrics of a student; returns them as values of this epoch."""

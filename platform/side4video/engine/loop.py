@@ -60,8 +60,8 @@ def train(
         timer.start()
     if all(student.state == "diverged" for student in pack.students):
         raise Side4VideoError(
-            f"training diverged: loss, gradients or weights of {', '.join(student.name for student in pack.students)} "
-            "are not finite "
+            "training diverged: loss, gradients, weights or scores of "
+            f"{', '.join(student.name for student in pack.students)} are not finite "
             "· fix: lower optimization.learning_rate, add clipping {kind: norm}, or use precision bf16 or fp32"
         )
 

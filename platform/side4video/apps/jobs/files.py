@@ -12,7 +12,7 @@ from pathlib import Path
 
 from side4video.core.errors import InputError
 from side4video.core.units import MIB, format_bytes
-from side4video.data.storage import is_remote
+from side4video.data.storage import is_relative
 from side4video.spec.experiment import Experiment
 
 LIMIT_MEBIBYTES = 50
@@ -123,11 +123,6 @@ def _refuse_relative(field: str, text: str) -> None:
         allowed="an absolute path, ${NAME}/..., or an address such as s3://bucket/clips; a file here may be relative",
         fix=f"--set {field}=/shared/{Path(text).name}",
     )
-
-
-def is_relative(text: str) -> bool:
-    """Whether a path in a document begins at the folder that a command runs in."""
-    return not is_remote(text) and not text.startswith(("/", "~", "${"))
 
 
 def _check_size(files: JobFiles, limit_mebibytes: float) -> None:

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from side4video.apps.jobs.files import is_relative
 from side4video.core.errors import InputError
 from side4video.core.network import is_localhost
-from side4video.data.storage import is_remote
+from side4video.data.storage import is_relative, is_remote
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import SpecError
 from side4video.spec.tracking import FilesTrackingSpec
