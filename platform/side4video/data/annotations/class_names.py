@@ -2,13 +2,13 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from side4video.core.bounded_files import MAX_NAME_LENGTH
 from side4video.core.errors import InputError
 from side4video.data.annotations.json_files import as_object, read_json
-from side4video.data.annotations.tables import shorten_list
+from side4video.data.annotations.tables import plain_column_name, shorten_list
 
 MAX_LABEL = 99_999
 """A larger whole-number label is a mistaken column (a frame count, an id), not a class."""
@@ -16,7 +16,13 @@ MAX_LABEL = 99_999
 MISSING_VALUES = frozenset({"nan", "none", "null", "n/a", "na", "<na>", "nil"})
 """What programs write for a value that is not there, in lower case."""
 
+_NUMBER_COLUMNS = frozenset({"id", "index", "classid", "classindex", "labelid", "labelindex", "label", "position"})
+_NAME_COLUMNS = frozenset(
+    {"name", "names", "class", "classes", "classname", "label", "labels", "labelname", "category"}
+)
+
 _WHOLE_NUMBER = re.compile(r"-?\d+")
+_NUMBER = re.compile(r"-?\d+(\.\d*)?")
 
 
 def read_class_names(path: Path, field: str = "data.dataset.class_names.path") -> tuple[str, ...]:
@@ -39,7 +45,7 @@ def read_class_names(path: Path, field: str = "data.dataset.class_names.path") -
     except UnicodeDecodeError as error:
         raise InputError(str(path), "not UTF-8 text", fix="save the file as UTF-8 (iconv can)") from error
     names = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
-    if names and names[0][1].replace(" ", "") == "id,name":
+    if names and _is_numbered(path, names):
         names = [
             (number, _parse_numbered_name(path, number, text, position))
             for position, (number, text) in enumerate(names[1:])
@@ -53,6 +59,27 @@ def read_class_names(path: Path, field: str = "data.dataset.class_names.path") -
             raise InputError(f"{path}:{number}", f"the class {name!r} is in line {seen[name]} already")
         seen[name] = number
     return tuple(seen)
+
+
+def _is_numbered(path: Path, lines: Sequence[tuple[int, str]]) -> bool:
+    """Whether the first line is a header of numbers and names.
+
+    Raises:
+        InputError: It is another header, which would be a class and move the position of each other one.
+    """
+    number, first = lines[0]
+    cells = [plain_column_name(cell.strip().strip('"')) for cell in first.split(",")]
+    if len(cells) == 2 and cells[0] in _NUMBER_COLUMNS and cells[1] in _NAME_COLUMNS:
+        return True
+    are_numbered = len(lines) > 1 and all(re.match(r"\d+\s*,", text) for _, text in lines[1:])
+    if (are_numbered and not re.match(r"\d+\s*,", first)) or (cells[0] in _NAME_COLUMNS - {"name"} and len(cells) == 1):
+        raise InputError(
+            f"{path}:{number}",
+            f"{first!r} looks like a header, not like a class",
+            allowed="one name per line without a header, or CSV with a header id,name",
+            fix="write id,name" if are_numbered else "remove the line",
+        )
+    return False
 
 
 def check_name_length(name: str, origin: str) -> None:
@@ -80,10 +107,11 @@ def infer_classes(labels: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     for label, origin in origins.items():
         check_name_length(label, origin)
     others = [label for label in origins if not _WHOLE_NUMBER.fullmatch(label)]
-    if others and len(others) < len(origins) and all(label.lower() in MISSING_VALUES for label in others):
+    no_numbers = [label for label in others if not _NUMBER.fullmatch(label)]  # pandas writes 1.0 beside a nan
+    if 0 < len(no_numbers) < len(origins) and all(label.lower() in MISSING_VALUES for label in no_numbers):
         raise InputError(
-            origins[others[0]],
-            f"the label is {others[0]!r}, and other labels are numbers",
+            origins[no_numbers[0]],
+            f"the label is {no_numbers[0]!r}, and other labels are numbers",
             allowed="a number, or a name in every line",
             fix="fill it in, or remove the line",
         )

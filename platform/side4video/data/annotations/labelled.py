@@ -91,6 +91,8 @@ class LabelledSpec(DatasetSpec):
             )
             for video in listed
         ]
+        # And by their files: `x.mp4`, `./x.mp4` and `/root/x.mp4` are one video.
+        index_by_id((clip.path.removeprefix(f"{root}/"), clip.origin) for clip in clips)
         path = self._list(split)
         present = drop_missing(clips, self.missing_videos, where=str(path), root=root)
         if not present:

@@ -24,6 +24,9 @@ from side4video.core.errors import InputError
 from side4video.core.spec import Spec
 
 Delimiter = Literal["auto", "comma", "space", "tab"]
+_VIDEO_ENDINGS = frozenset(
+    {"3gp", "avi", "flv", "gif", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "ogv", "ts", "vob", "webm", "wmv"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +132,11 @@ def _read_rows(
             raise InputError(
                 origin,
                 f"{len(cells)} columns, where {len(header)} are expected ({', '.join(header)})",
-                fix="quote cells that hold the delimiter"
-                + ("" if form.needs_header else f"; without a header the columns are {required}"),
+                fix="divide the columns by commas, not by semicolons"
+                if len(cells) == 1 and ";" in cells[0]
+                else "quote cells that hold the delimiter"
+                + ("" if form.needs_header else f"; without a header the columns are {required}")
+                + ("" if has_header else ", and a header of other names needs `columns` in the document"),
             )
         known = {name: cell for name, cell in zip(header, cells, strict=True) if name in form.columns}
         for name in form.required:
@@ -153,7 +159,7 @@ def recognise_columns(origin: str, cells: Sequence[str], names: Sequence[str], f
     for name, column in zip(names, form.columns, strict=True):
         if name in cells or name != column:
             continue
-        alike = [at for at, cell in enumerate(cells) if _plain(cell) in other_names.get(column, {column})]
+        alike = [at for at, cell in enumerate(cells) if plain_column_name(cell) in other_names.get(column, {column})]
         if len(alike) > 1 and column in form.required:
             both = " and ".join(repr(cells[at]) for at in alike)
             raise InputError(
@@ -166,31 +172,49 @@ def recognise_columns(origin: str, cells: Sequence[str], names: Sequence[str], f
     return found if all(name in found for name in required) else list(cells)
 
 
-def _plain(cell: str) -> str:
-    return re.sub(r"[\s_-]", "", cell).lower()
+def plain_column_name(cell: str) -> str:
+    """What different spellings of a column's name have in common: `class_name`, `Class Name` and `className`."""
+    return re.sub(r"[\s_#-]", "", cell).lower()
 
 
 def _refuse_unknown_header(path: Path, lines: Sequence[tuple[int, list[str]]], form: TableSchema) -> None:
-    """Refuse a first line that looks like a header, where the columns are not known.
+    """Refuse a first line that looks like a header, where the columns are not known."""
+    (number, first), body = lines[0], [cells for _, cells in lines[1:]]
+    if not _looks_like_header(first, body, form):
+        return
+    required = " and ".join(form.required)
+    columns = ", ".join(f"{column}: ..." for column in form.required)
+    raise InputError(
+        f"{path}:{number}",
+        f"the first line looks like a header of other columns: {shorten_list(first)}",
+        allowed=f"a header with {required}, or lines of {required} without one",
+        fix=f"rename the columns, or name them in the document: columns: {{{columns}}}"
+        if form.renamable
+        else "rename the columns",
+    )
 
-    It does if it has more columns than a table without a header, or if its first cell is a word, and those below are
-    paths: with a dot, a slash or a digit.
+
+def _looks_like_header(first: Sequence[str], body: Sequence[Sequence[str]], form: TableSchema) -> bool:
+    """Whether a first line differs from all others as a header does.
+
+    Either its first cell is a word, and those below are paths (with a dot, a slash or a digit) or it has more columns
+    than a table without a header. Or those below are files of videos, by their endings, and it is none. Or those below
+    end with numbers, and it ends with a word.
     """
-    (number, first), body = lines[0], lines[1:]
-    paths = [cells[0] for _, cells in body]
-    is_word = re.fullmatch(r"[^\W\d]+([ _-]?[^\W\d]+)*", first[0]) is not None
-    are_paths = bool(paths) and all(re.search(r"[./\\\d]", cell) for cell in paths)
-    if is_word and (are_paths or len(first) > len(form.required)):
-        required = " and ".join(form.required)
-        columns = ", ".join(f"{column}: ..." for column in form.required)
-        raise InputError(
-            f"{path}:{number}",
-            f"the first line looks like a header of other columns: {shorten_list(first)}",
-            allowed=f"a header with {required}, or lines of {required} without one",
-            fix=f"rename the columns, or name them in the document: columns: {{{columns}}}"
-            if form.renamable
-            else "rename the columns",
-        )
+    if re.fullmatch(r"[^\W\d]+([ _-]?[^\W\d]+)*", first[0]):
+        are_paths = bool(body) and all(re.search(r"[./\\\d]", cells[0]) for cells in body)
+        return are_paths or len(first) > len(form.required)
+    endings = {_ending(cells[0]) for cells in body}
+    if endings and endings <= _VIDEO_ENDINGS:
+        return _ending(first[0]) not in _VIDEO_ENDINGS
+    are_numbers = len(body) > 1 and all(cells[-1].isdecimal() for cells in body)
+    return are_numbers and not _ending(first[0]) and re.fullmatch(r"[^\W\d]\w*", first[-1]) is not None
+
+
+def _ending(path: str) -> str:
+    """What stands behind the last dot of a file's name, in lower case; empty if there is none."""
+    found = re.search(r"\.(\w{1,5})$", path)
+    return found[1].lower() if found else ""
 
 
 def file_version(path: Path) -> tuple[int, ...]:

@@ -11,7 +11,6 @@ objects whose fields are the columns; where the document gives no other name, `v
 `captions`, with a text or a list of texts, for `caption`. Paths with different spans are different videos.
 """
 
-import posixpath
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,6 +25,7 @@ from side4video.data.annotations.json_files import as_cell, as_list, as_object, 
 from side4video.data.annotations.splits import ColumnSplitSpec, FileSplitSpec, SplitBy, mark_test_clips
 from side4video.data.annotations.tables import ColumnNamesSpec, Row, TableSchema, as_span, name_columns, read_rows
 from side4video.data.clip import Clip, Split
+from side4video.data.storage import resolve_inside
 
 FORM = TableSchema(
     ("path", "caption", "start", "end", "group", "split"),
@@ -84,9 +84,11 @@ class CaptionsSpec(CaptionedSpec):
     def _read(self, path: Path) -> list[tuple[Row, ListedVideo]]:
         """Every video of a file, in the order in which they first appear, each with its first row."""
         found: dict[tuple[object, ...], list[Row]] = {}
+        root = self._root()
         for row in self._rows(path):
-            # `./x.mp4` and `x.mp4` are one video: as two, each would be a wrong answer for the other's captions.
-            rows = found.setdefault((posixpath.normpath(row.values["path"]), *as_span(row)), [])
+            # `x.mp4`, `./x.mp4` and `/root/x.mp4` are one video: as two, each would be a wrong answer for the other's
+            # captions.
+            rows = found.setdefault((resolve_inside(root, row.values["path"], row.origin), *as_span(row)), [])
             rows.append(row)
             for column in ("group", "split"):
                 own, first = row.values.get(column, ""), rows[0].values.get(column, "")

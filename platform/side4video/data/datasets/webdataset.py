@@ -35,6 +35,8 @@ from side4video.data.tar_members import Member, is_hidden, list_members, split_m
 
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _MAX_SHARDS = 1_000_000
+_ABOUT = ("cls", "txt", "json")
+"""Fields with the label or the captions of a sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +179,9 @@ def _parse_samples(
     for name, held in fields.items():
         origin = f"{shard}:{name}"
         video = next((held[field] for field in videos if field in held), None)
+        _refuse_dots(name, held, videos, origin)
         if video is None:
-            _refuse_without_video(name, held, videos, origin)
+            _refuse_without_video(held, videos, origin)
             continue
         about = _read_metadata(held["json"], origin) if "json" in held else {}
         said = about.get(label, about.get("class", ""))
@@ -194,25 +197,40 @@ def _parse_samples(
         yield Sample(name, origin, video, str(said).strip(), texts)
 
 
-def _refuse_without_video(name: str, held: Mapping[str, str], videos: tuple[str, ...], origin: str) -> None:
-    """Refuse a sample that is meant to be one: it would be left out without a word.
+def _refuse_dots(name: str, held: Mapping[str, str], videos: tuple[str, ...], origin: str) -> None:
+    """Refuse a sample that is two, or another one: `b.1.mp4` and `b.1.cls` are fields of `b`, and would be left out.
+
+    A field such as `thumb.mp4`, beside a video and without a label of its own, is left out as all other fields are.
 
     Raises:
-        InputError: A field is a video behind another dot, or it has a label.
+        InputError: A field is a video behind another dot.
     """
     for field in held:
         before, dot, last = field.rpartition(".")
-        if dot and last in videos:
+        is_sample = any(f"{before}.{ending}" in held for ending in _ABOUT) or not any(each in held for each in videos)
+        if dot and last in videos and field not in videos and is_sample:
             raise InputError(
                 f"{origin}.{field}",
                 f"names are divided at the first dot, so this is the field {field!r} of the sample {name!r}, no video",
                 allowed="no dot in the name of a sample",
                 fix=f"rename it, and all of its sample: {name}_{before.replace('.', '_')}.{last}",
             )
-    if "cls" in held or ("json" in held and held.keys() - {"json", "txt"}):
-        others = ", ".join(sorted(held))
+
+
+def _refuse_without_video(held: Mapping[str, str], videos: tuple[str, ...], origin: str) -> None:
+    """Refuse a sample without a video that has a label or a caption: it would be left out without a word.
+
+    A text or a JSON file alone, such as a `README.txt`, and a file without either are no samples.
+
+    Raises:
+        InputError: It has a label, or a caption and another file.
+    """
+    others = held.keys() - {"json", "txt"}
+    if "cls" in held or (others and len(held) > 1):
         fix = "add the ending of its video to data.dataset.videos, or remove the sample"
-        raise InputError(origin, f"no video; its fields are {others}", allowed=", ".join(videos), fix=fix)
+        raise InputError(
+            origin, f"no video; its fields are {', '.join(sorted(held))}", allowed=", ".join(videos), fix=fix
+        )
 
 
 def _are_texts(values: Any) -> bool:

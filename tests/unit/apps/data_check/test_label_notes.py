@@ -2,7 +2,7 @@
 
 import pytest
 
-from checked_sets import FRAMES, check, data_of
+from checked_sets import FRAMES, check, data_of, write_clip
 from side4video.apps.data_check.report import make_report
 
 HEADER = "path,label,split,start,end"
@@ -36,6 +36,17 @@ SLIPS = {
         "1 clip is listed under several classes",
     ),
     "two labels in another spelling": ([*rows("open", "close"), "./a.mp4,close,train,,"], "1 clip is listed under"),
+    "a clip twice": ([*rows("open", "close"), "a.mp4,open,train,,"], "1 clip is listed more than once in train"),
+    "a clip twice in another spelling": (
+        [*rows("open", "close"), "x/../e.mp4,open,test,,"],
+        "1 clip is listed more than once in test",
+    ),
+    "clips twice": (
+        [*rows("open", "close"), "./a.mp4,open,train,,", "b.mp4,close,train,,"],
+        "2 clips are listed more than once in train",
+    ),
+    "a name among numbers": (rows("0", "1", "unknown"), "most classes are numbers, and 'unknown' is not"),
+    "frames for seconds": (rows("open", "close", ends=("8",) * 6), "6 of 6 spans end long after"),
     "milliseconds": (rows("open", "close", ends=("600",) * 6), "6 of 6 spans end long after their video"),
     "milliseconds once": (rows("open", "close", ends=("", "800", "", "", "", "")), "1 of 1 spans end long after"),
 }
@@ -57,7 +68,16 @@ def test_a_slip_is_named(folder, pool, tmp_path, slip):
         rows("open door", "opening a door", "doors"),
         rows("open", "close", ends=("0.5",) * 6),
         rows("C++", "C"),
+        rows("1", "two", "three"),
+        ["a.mp4,open,train,0,0.5", "a.mp4,open,train,0.5,1", *rows("open", "close")[1:]],
+        rows("open", "close", ends=("2",) * 6),
     ],
 )
 def test_other_lists_have_no_note(folder, pool, tmp_path, lines):
     assert list(notes(folder, pool, tmp_path, lines)) == []
+
+
+def test_a_short_span_late_in_a_long_video_is_none(folder, pool, tmp_path):
+    write_clip(folder / "a.mp4", seed=9, frames=200)
+    spans = ["a.mp4,open,train,20,20.25", "a.mp4,open,train,24,24.5"]
+    assert list(notes(folder, pool, tmp_path, [*spans, *rows("open", "close")[1:]])) == []

@@ -249,13 +249,13 @@ def test_specs_say_what_their_defaults_are():
     assert VatexSpec(annotations="x").captions == ("vatex_training_v1.0.json", "vatex_validation_v1.0.json")
 
 
-@pytest.mark.parametrize("other", ["./x.mp4", "sub/../x.mp4", ".//x.mp4", "sub/.././x.mp4"])
+@pytest.mark.parametrize("other", ["./x.mp4", "sub/../x.mp4", ".//x.mp4", "sub/.././x.mp4", "{root}/x.mp4"])
 @pytest.mark.parametrize("ending", ["json", "jsonl", "csv"])
 def test_two_spellings_of_a_path_are_one_video(tmp_path, other, ending):
     entries = [
         {"path": "x.mp4", "caption": "one", "split": "train"},
         {"path": "y.mp4", "caption": "two", "split": "train"},
-        {"path": other, "caption": "three", "split": "train"},
+        {"path": other.format(root=tmp_path), "caption": "three", "split": "train"},
     ]
     path = tmp_path / f"list.{ending}"
     if ending == "json":
@@ -270,3 +270,13 @@ def test_two_spellings_of_a_path_are_one_video(tmp_path, other, ending):
         (str(tmp_path / "x.mp4"), ("one", "three")),
         (str(tmp_path / "y.mp4"), ("two",)),
     ]
+
+
+@pytest.mark.parametrize("other", ["./x.mp4", "sub/../x.mp4", "{root}/x.mp4"])
+def test_two_spellings_in_two_splits_are_refused(tmp_path, other):
+    entries = [{"path": "x.mp4", "caption": "one", "split": "train"}]
+    entries += [{"path": other.format(root=tmp_path), "caption": "two", "split": "test"}]
+    (tmp_path / "list.json").write_text(json.dumps(entries))
+    spec = CaptionsSpec(annotations=str(tmp_path / "list.json"), split_by={"kind": "column"})
+    with pytest.raises(InputError, match=r"split is 'test', and 'train' for the same video in .*list\.json:\[0\]"):
+        spec.clips("train")

@@ -169,6 +169,8 @@ WRONG_LISTS = {
     "negative": ("x -1\n", r"train\.csv:1: label -1 is out of range"),
     "no class": ("x 100 abseil\n", r"train\.csv:1: label 'abseil' is no class.*did you mean 'abseiling'"),
     "twice": ("x 100 1\nx 101 1\n", r"train\.csv:2: .*listed twice"),
+    "twice in another spelling": ("x 100 1\n./x 101 1\n", r"train\.csv:2: the video 'x' is listed twice"),
+    "twice through a folder": ("a/../x 100 1\nx 101 1\n", r"train\.csv:2: the video 'x' is listed twice"),
     "leaves the root": ("../x 100 1\n", r"train\.csv:1: .*leaves the root"),
     "not UTF-8": (b"x 100 1\n\xff 2 0\n", r"train\.csv:2: not UTF-8"),
     "missing file": ("x 100 1\n", r"train\.csv:1: 1 of 1 videos are not in"),
@@ -182,6 +184,13 @@ def test_a_wrong_list_is_named_by_file_and_line(tmp_path, case):
     with pytest.raises(InputError, match=message) as caught:
         write(tmp_path, text, text, format="list", class_names="names.csv").check()
     assert "\n" not in str(caught.value)
+
+
+def test_an_absolute_path_is_the_same_video(tmp_path):
+    (tmp_path / "names.csv").write_text("abseiling\nriding a bike\n")
+    text = f"x 100 1\n{tmp_path}/x 101 1\n"
+    with pytest.raises(InputError, match=r"train\.csv:2: the video 'x' is listed twice"):
+        write(tmp_path, text, text, format="list", class_names="names.csv", root=str(tmp_path)).check()
 
 
 @pytest.mark.parametrize(

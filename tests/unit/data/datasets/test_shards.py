@@ -141,6 +141,10 @@ def test_patterns_that_name_nothing(tmp_path, plain, train, message):
         (("a.mp4", "a.cls", "v2.0 clip.mkv", "v2.0 clip.json"), r"field '0 clip\.mkv' of the sample 'v2', no video"),
         (("a.mp4", "a.cls", "b.flv", "b.cls"), r"b: no video; its fields are cls, flv .*data\.dataset\.videos"),
         (("a.mp4", "a.cls", "b.cls"), r"b: no video; its fields are cls"),
+        (("a.mp4", "a.cls", "a.1.mp4", "a.1.cls"), r"field '1\.mp4' of the sample 'a', no video .*rename it"),
+        (("a.mp4", "a.txt", "a.b.mov", "a.b.txt"), r"field 'b\.mov' of the sample 'a', no video"),
+        (("a.mp4", "a.txt", "b.flv", "b.txt"), r"b: no video; its fields are flv, txt"),
+        (("a.mp4", "a.txt", "b.jpg", "b.txt", "b.json"), r"b: no video; its fields are jpg, json, txt"),
     ],
 )
 def test_a_sample_that_would_be_left_out_is_named(tmp_path, names, reason):
@@ -148,3 +152,11 @@ def test_a_sample_that_would_be_left_out_is_named(tmp_path, names, reason):
         write_tar(tmp_path / f"{split}-000.tar", {name: b"0" if name.endswith("cls") else b"{}" for name in names})
     with pytest.raises(InputError, match=reason):
         dataset({"kind": "webdataset", "root": str(tmp_path)}).clips("train")
+
+
+@pytest.mark.parametrize("name", ["README.txt", "sizes.json", "a.thumb.mp4", "a.1.npy", "._b.mp4", "notes.md"])
+def test_what_is_no_sample_is_left_out(tmp_path, name):
+    for split in ("train", "test"):
+        write_tar(tmp_path / f"{split}-000.tar", {"a.mp4": b"0", "a.cls": b"0", name: b"{}"})
+    (clip,) = dataset({"kind": "webdataset", "root": str(tmp_path)}).clips("train")
+    assert clip.name == "a"
