@@ -8,9 +8,7 @@ import click
 
 from side4video.core.errors import InputError
 from side4video.spec.arm import is_sweep, load_sweep
-from side4video.spec.check import check_files
-from side4video.spec.check_videos import check_videos
-from side4video.spec.experiment import Experiment
+from side4video.spec.check_videos import check_experiments
 from side4video.spec.load import load_experiment
 from side4video.terminal.options import as_json, example, overrides
 
@@ -50,19 +48,14 @@ def _check(file: str, overrides: tuple[str, ...], *, looks_at_files: bool) -> tu
     """Check one file, an experiment or a sweep with all its arms."""
     if is_sweep(file):
         sweep = load_sweep(file, overrides)
-        looked = _look_at_files(sweep.base_experiment) if looks_at_files else ""
+        looked = check_experiments(sweep.named_experiments) if looks_at_files else ""
         arms = len(sweep.arms)
         rows = len(sweep.rows)
         line = f"{file}: valid · a sweep of {rows} rows, {arms} distinct arms" if rows else f"{file}: valid · a search"
         answer = {"file": file, "valid": True, "name": sweep.spec.name, "arms": rows, "distinct_arms": arms}
         return answer | {"looked_at": looked}, line + (looked and f" · {looked}")
     spec = load_experiment(file, overrides)
-    looked = _look_at_files(spec) if looks_at_files else ""
+    looked = check_experiments([("", spec)]) if looks_at_files else ""
     line = f"{file}: valid · {spec.method.kind} on {spec.backbone.kind} · hash {spec.digest()[:12]}"
     answer = {"file": file, "valid": True, "name": spec.name, "hash": spec.digest(), "looked_at": looked}
     return answer, line + (looked and f" · {looked}")
-
-
-def _look_at_files(spec: Experiment) -> str:
-    check_files(spec)
-    return check_videos(spec)

@@ -13,8 +13,8 @@ from side4video.core.paths import expand, home
 from side4video.core.progress import Progress
 from side4video.data.storage import is_remote
 from side4video.runs.trainer import LocalTrainer, Trainer
-from side4video.spec.check import check_consistency, check_files
-from side4video.spec.check_videos import check_videos
+from side4video.spec.check import check_consistency
+from side4video.spec.check_videos import check_experiments
 from side4video.spec.experiment import Experiment
 from side4video.tracking.pack_logger import find_unfinished, open_pack_logger
 from side4video.tracking.tags import CHECKPOINTS_TAG, FINGERPRINT_TAG
@@ -136,9 +136,7 @@ def _prepare(experiments: Mapping[str, Experiment], progress: Progress, trainer:
 
     The trainer starts in the background during planning.
     """
-    for spec in experiments.values():
-        check_files(spec)
-    check_videos(next(iter(experiments.values())))
+    check_experiments([(name if len(experiments) > 1 else "", spec) for name, spec in experiments.items()])
     dataset = next(iter(experiments.values())).data.dataset
     progress.report("preparing the data")
     dataset.prepare(lambda done, total: progress.report("preparing the data", done, total))

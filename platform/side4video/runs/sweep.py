@@ -14,7 +14,7 @@ from side4video.runs.launch import StopSignalProgress, is_interruption, storage_
 from side4video.runs.packs import SweepRun, assign_folders
 from side4video.runs.trainer import LocalTrainer, Trainer
 from side4video.spec.arm import Arm, Sweep, merge_duplicates
-from side4video.spec.check import check_files
+from side4video.spec.check_videos import check_experiments
 from side4video.tracking.finished_runs import completed_arms
 from side4video.tracking.run_store import StoredRun
 from side4video.tracking.stores import open_store
@@ -54,20 +54,15 @@ def prepare_sweep(
     Raises:
         InputError: If files are missing, an arm does not fit the memory, or this machine cannot hold the workers.
     """
-    experiments = [arm.experiment for arm in sweep.arms] or [sweep.base_experiment]
-    dataset = experiments[0].data.dataset
+    first = sweep.arms[0].experiment if sweep.arms else sweep.base_experiment
+    dataset = first.data.dataset
     progress.report("preparing the data")
-    checked: set[str] = set()
-    for spec in experiments:
-        files = json.dumps([spec.resolved()[part] for part in ("backbone", "data", "task")], sort_keys=True)
-        if files not in checked:
-            checked.add(files)
-            check_files(spec)
+    check_experiments(sweep.named_experiments)
     dataset.prepare(lambda done, total: progress.report("preparing the data", done, total))
     fingerprint = dataset.fingerprint()
     progress.report("searching for finished runs")
     key = sweep_key(sweep)
-    store = open_store(experiments[0].tracking).prepare()
+    store = open_store(first.tracking).prepare()
     completed = {} if rerun else completed_arms(store, key, sweep.arms, fingerprint=fingerprint)
     progress.report("planning")
     if trainer is not None and (sweep.spec.optuna or any(arm.key not in completed for arm in sweep.arms)):

@@ -105,6 +105,11 @@ class Sweep:
         return merge_duplicates(self.rows)
 
     @property
+    def named_experiments(self) -> list[tuple[str, Experiment]]:
+        """The distinct experiments with their names in errors; for Optuna the base alone, without a name."""
+        return [(f"arm {arm.title}", arm.experiment) for arm in self.arms] or [("", self.base_experiment)]
+
+    @property
     def base_experiment(self) -> Experiment:
         """The base experiment."""
         return parse_experiment(self.base, source=f"{self.source}: base")

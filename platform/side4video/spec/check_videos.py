@@ -3,14 +3,17 @@
 Files are only looked at, for two seconds at most. `side4video data check --all` decodes all of them.
 """
 
+import json
 import os
 import time
+from collections.abc import Iterable
 from importlib.util import find_spec
 
 from side4video.core.errors import InputError
 from side4video.data.annotations.splits import training_subset
 from side4video.data.clip import SPLITS, Clip
 from side4video.data.storage import byte_range, is_remote
+from side4video.spec.check import check_files
 from side4video.spec.experiment import Experiment
 
 SECONDS = 2.0
@@ -35,6 +38,44 @@ def check_decoder(spec: Experiment) -> None:
         )
 
 
+def check_experiments(experiments: Iterable[tuple[str, Experiment]], seconds: float = SECONDS) -> str:
+    """Check files, decoders, batch sizes and videos of experiments; what they have in common is looked at once.
+
+    Each experiment comes with a name, such as `arm 2 layers`, which errors about a field begin with; it may be empty.
+
+    Returns:
+        What was looked at, and what was not, for the user.
+
+    Raises:
+        InputError: As `check_files` and `check_videos` do.
+    """
+    checked: set[str] = set()
+
+    def is_new(*parts: object) -> bool:
+        text = json.dumps(parts, sort_keys=True)
+        is_first = text not in checked
+        checked.add(text)
+        return is_first
+
+    said: dict[str, None] = {}
+    for name, spec in experiments:
+        document = spec.resolved()
+        data = document["data"]
+        if is_new("files", document["backbone"], data, document["task"]):
+            check_files(spec)
+        if is_new("batch", data, spec.optimization.batch_size):
+            try:
+                check_decoder(spec)
+                _check_batch(spec)
+            except InputError as error:
+                where = f"{name}: {error.where}" if name else error.where
+                raise InputError(where, error.found, allowed=error.allowed, fix=error.fix) from error
+        if is_new("videos", data["dataset"], data["broken_clips"]):
+            said[_look_at_videos(spec, seconds)] = None
+        said[_unread_weights(spec)] = None
+    return "; ".join(filter(None, said))
+
+
 def check_videos(spec: Experiment, seconds: float = SECONDS) -> str:
     """Check that the listed videos are there, and that there are enough for a batch.
 
@@ -50,13 +91,15 @@ def check_videos(spec: Experiment, seconds: float = SECONDS) -> str:
             first one, and how many of those looked at.
     """
     check_decoder(spec)
+    _check_batch(spec)
+    return _look_at_videos(spec, seconds)
+
+
+def _look_at_videos(spec: Experiment, seconds: float) -> str:
     dataset = spec.data.dataset
     if dataset.kind == "motion":
-        _check_batch(spec, dataset.train_clips if spec.data.train_fraction == 1 else None)
         return ""
-    clips = {split: dataset.clips(split) for split in SPLITS}
-    _check_batch(spec, len(training_subset(clips["train"], spec.data.train_fraction, spec.data.seed)))
-    listed = {clip.path: clip for some in clips.values() for clip in some}
+    listed = {clip.path: clip for split in SPLITS for clip in dataset.clips(split)}
     local = [clip for clip in listed.values() if not is_remote(clip.path) and not byte_range(clip.path)]
     if len(local) < len(listed):
         return f"{len(listed)} remote or packed videos were not looked at"
@@ -73,6 +116,13 @@ def check_videos(spec: Experiment, seconds: float = SECONDS) -> str:
     return said + (f"; {len(missing)} are missing and left out" if missing else "")
 
 
+def _unread_weights(spec: Experiment) -> str:
+    """What a run reads of the weights, and a check does not; empty if there is nothing."""
+    if spec.backbone.weights.kind == "random":
+        return ""
+    return "the weights were not read" if spec.backbone.weights.kind == "file" else "the weights were not downloaded"
+
+
 def _look(clips: list[Clip], seconds: float) -> tuple[int, list[Clip]]:
     """How many files were looked at, and those that are not there."""
     missing, end = [], time.monotonic() + seconds
@@ -85,9 +135,14 @@ def _look(clips: list[Clip], seconds: float) -> tuple[int, list[Clip]]:
     return len(clips), missing
 
 
-def _check_batch(spec: Experiment, training_clips: int | None) -> None:
-    batch = spec.optimization.batch_size
-    if training_clips is not None and batch > training_clips:
+def _check_batch(spec: Experiment) -> None:
+    batch, data = spec.optimization.batch_size, spec.data
+    if data.dataset.kind == "motion":
+        # Its clips are made later; of a part of them, this is more than there are.
+        training_clips = data.dataset.train_clips
+    else:
+        training_clips = len(training_subset(data.dataset.clips("train"), data.train_fraction, data.seed))
+    if batch > training_clips:
         raise InputError(
             "optimization.batch_size",
             f"{batch}, and the training set has {training_clips} videos",

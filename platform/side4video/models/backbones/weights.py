@@ -1,12 +1,14 @@
 """The source of a tower's weights, which has no default."""
 
 import hashlib
+import zipfile
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from side4video.core.bounded_files import check_weights_file
 from side4video.core.bounds import Seed
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
@@ -36,12 +38,17 @@ class FileWeights(Spec):
     """The file. `${NAME}` is an environment variable, `~` the home folder."""
 
     def check(self, where: str) -> None:
-        """Check that the file exists.
+        """Check that the file exists and begins as a file of weights does. Its tensors are not read.
 
         Raises:
-            InputError: A variable is not set, or there is no such file.
+            InputError: A variable is not set, or there is no such file, or it is of another kind.
         """
-        self.resolve(where)
+        path = self.resolve(where)
+        try:
+            weights_format(path)
+            check_weights_file(path)
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise InputError(f"{where}.path", f"{path} cannot be read ({error})", fix="download it again") from error
 
     def resolve(self, where: str = "weights") -> Path:
         """The file's path on this machine.
@@ -63,6 +70,23 @@ class FileWeights(Spec):
         """
         path = self.resolve()
         return f"file:{_sha256(str(path), path.stat().st_mtime_ns)}"
+
+
+def weights_format(path: Path) -> Literal["safetensors", "torch", "torch before 1.6"]:
+    """The format of a file of weights, by its first bytes; its name does not count.
+
+    Raises:
+        ValueError: It is empty, or of another format, such as a web page or a pointer of Git LFS.
+    """
+    with path.open("rb") as file:
+        head = file.read(9)
+    if head[8:9] == b"{":
+        return "safetensors"
+    if zipfile.is_zipfile(path):
+        return "torch"
+    if head[:1] == b"\x80":
+        return "torch before 1.6"
+    raise ValueError("neither safetensors nor a torch file" if head else "it is empty")
 
 
 @cache

@@ -1,12 +1,12 @@
 """Read a file of weights, and match its tensors with a tower's by name.
 
 Supported layouts: open_clip and OpenAI (`visual.conv1.weight`), open_clip's towers from timm (`visual.trunk.*`),
-EVA-CLIP's release (`visual.blocks.*`); each also without `visual.`, under `module.`, `_orig_mod.`, `model.`, `clip.`
-or `backbone.`, or inside a training loop's dictionary. Tensors that are missing, unexpected or of another shape are an
-error.
+EVA-CLIP's release (`visual.blocks.*`); each also without `visual.`, under any outer module (`module.`, `_orig_mod.`,
+`model.`, `clip.`, `backbone.`), or inside a training loop's dictionary. Tensors that are missing, unexpected or of
+another shape are an error.
 """
 
-import zipfile
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,13 +16,21 @@ from torch import Tensor
 from side4video.core.bounded_files import check_weights_file
 from side4video.core.errors import InputError
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.backbones.weights import weights_format
 from side4video.models.towers.torchscript import is_torchscript, read_torchscript
 from side4video.models.towers.trunk import Trunk
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 """Keys of the weights in files of training loops."""
-_OUTER_MODULES = ("module.", "_orig_mod.", "model.", "backbone.", "clip.", "clip_model.", "image_encoder.")
-"""Modules that training loops put a tower in: DataParallel, `torch.compile`, Lightning, a classifier's own."""
+_OUTER_MODULES = ("module.", "model.", "backbone.", "clip.", "clip_model.", "image_encoder.")
+"""Modules that training loops put a tower in: DataParallel, Lightning, a classifier's own."""
+_WRAPPED = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+"""Modules that torch puts around others: `torch.compile`, FSDP, recomputation."""
+_TOWER_MARKS = {
+    "conv1.weight": ("positional_embedding",),
+    "patch_embed.proj.weight": ("pos_embed",),
+}
+"""The first tensor of an image tower, and others beside it: of CLIP, and of EVA-CLIP."""
 _OPENAI_MARKS = frozenset({"input_resolution", "context_length", "vocab_size"})
 """Numbers that only OpenAI's files contain, as tensors."""
 
@@ -53,19 +61,14 @@ def read_checkpoint(path: Path, *, where: str) -> dict[str, Tensor]:
 
 def _read(path: Path) -> object:
     check_weights_file(path)
-    with path.open("rb") as file:
-        head = file.read(9)
-    if head[8:9] == b"{":
+    found = weights_format(path)
+    if found == "safetensors":
         from safetensors.torch import load_file
 
         return load_file(path)
-    if zipfile.is_zipfile(path):
-        if is_torchscript(path):
-            return read_torchscript(path)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    if head[:1] == b"\x80":
-        return torch.load(path, map_location="cpu", weights_only=True)
-    raise ValueError("neither safetensors nor a torch file" if head else "it is empty")
+    if found == "torch" and is_torchscript(path):
+        return read_torchscript(path)
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=found == "torch")
 
 
 def _unwrap(content: object, path: Path, where: str) -> dict[str, Tensor]:
@@ -150,14 +153,27 @@ def match_text(
 def _without_prefix(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """The tensors without the names of the modules that a training loop put the tower in, such as `module.clip.`.
 
-    Tensors outside of that module, such as a head's, are left out.
+    Tensors outside of that module, such as a head's, are left out. A file of several towers, such as a student and its
+    teacher, stays as it is.
     """
-    for prefix in _OUTER_MODULES:
-        inside = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-        holds_tower = any(name.startswith(("visual.", *_OUTER_MODULES)) for name in inside)
-        if inside and (len(inside) == len(state) or holds_tower):
-            return _without_prefix(inside)
-    return state
+    plain = {_WRAPPED.sub("", name): tensor for name, tensor in state.items()}
+    outer = {
+        name.removesuffix(first)
+        for name in plain
+        for first, others in _TOWER_MARKS.items()
+        if name.endswith(first) and all(name.removesuffix(first) + other in plain for other in others)
+    }
+    # The part of a CLIP file is `visual.`; the text tower is beside it.
+    outer = {prefix.removesuffix("trunk.").removesuffix("visual.") for prefix in outer}
+    if not outer:  # a tower of another kind: its tensors are all in one module, or the file says what they are
+        outer = {prefix for prefix in _OUTER_MODULES if all(name.startswith(prefix) for name in plain)}
+        if outer:
+            (prefix,) = outer
+            return _without_prefix({name.removeprefix(prefix): tensor for name, tensor in plain.items()})
+    if len(outer) != 1:
+        return plain
+    (prefix,) = outer
+    return {name.removeprefix(prefix): tensor for name, tensor in plain.items() if name.startswith(prefix)}
 
 
 def _check_values(found: Mapping[str, Tensor], where: str) -> None:

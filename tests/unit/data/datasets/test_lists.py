@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from side4video.core.errors import InputError
 from side4video.data.datasets import ListSpec
+from side4video.data.storage import is_file
 
 
 def listed(folder, text, name="list.csv", **fields):
@@ -242,3 +243,16 @@ def test_fields_that_contradict_themselves(fields):
 def test_a_list_that_changes_is_read_again(tmp_path):
     assert listed(tmp_path, GOOD).classes() == ("clap", "wave")
     assert listed(tmp_path, GOOD.replace("wave", "waving")).classes() == ("clap", "waving")
+
+
+@pytest.mark.parametrize("name", ["12:30.mp4", "file:x.mp4", "s3:a.mp4", "a b:c.mp4", "x?bytes=1.mp4", "100%.mp4"])
+def test_odd_names_are_names_of_files(tmp_path, name):
+    """A colon begins no protocol in a list: only `s3://` and its like do, as `root`."""
+    folder = tmp_path / "my:clips"
+    folder.mkdir()
+    (folder / name).touch()
+    spec = listed(folder, f"{SPLIT}{name},0,train\n{name},0,test\n", "list:1.csv")
+    (clip,) = spec.clips("train")
+    assert clip.path == str(folder / name)
+    assert is_file(clip.path)
+    assert spec.fingerprint()

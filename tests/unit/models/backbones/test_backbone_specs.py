@@ -161,7 +161,7 @@ def test_a_missing_weights_file_is_found_without_building(tmp_path, monkeypatch)
         with pytest.raises(InputError, match=rf"^backbone\.weights\.path: .*{says}"):
             spec.check()
     ViTSpec(weights=RANDOM).check()
-    (tmp_path / "yes.pt").touch()
+    (tmp_path / "yes.pt").write_bytes(b"\x80\x02")  # as a torch file begins
     monkeypatch.setenv("WEIGHTS", str(tmp_path))
     OpenCLIPSpec(model="ViT-B-16", weights={"kind": "file", "path": "${WEIGHTS}/yes.pt"}).check()
 

@@ -45,6 +45,16 @@ LAYOUTS = {
         {"state_dict": prefixed(prefixed(state, "visual.") | TEXT, "module._orig_mod.model.")}, path
     ),
     "a tower alone as a backbone": lambda state, path: save_file(prefixed(state, "backbone."), path),
+    "a tower alone beside a head": lambda state, path: save_file(
+        {**prefixed(state, "backbone."), "head.weight": torch.zeros(2, 3)}, path
+    ),
+    "in modules of other names": lambda state, path: save_file(
+        {**prefixed(prefixed(state, "visual.") | TEXT, "net.video_encoder."), "net.fc.bias": torch.zeros(2)}, path
+    ),
+    "compiled inside": lambda state, path: save_file(prefixed(state, "model.visual._orig_mod."), path),
+    "sharded and compiled": lambda state, path: save_file(
+        prefixed(prefixed(state, "_fsdp_wrapped_module.visual._orig_mod.") | TEXT, "_orig_mod."), path
+    ),
     "nested wrappers": lambda state, path: torch.save({"model": {"state_dict": state}, "step": 1}, path),
     "torch file of before 1.6": lambda state, path: torch.save(state, path, _use_new_zipfile_serialization=False),
     "sliced tensors": lambda state, path: torch.save(

@@ -31,6 +31,19 @@ def without(state, name):
     return {key: tensor for key, tensor in state.items() if key != name}
 
 
+def as_transformers(state):
+    """Under the names of Hugging Face's CLIP."""
+    names = {
+        "class_embedding": "embeddings.class_embedding",
+        "conv1.weight": "embeddings.patch_embedding.weight",
+        "positional_embedding": "embeddings.position_embedding.weight",
+    }
+    return {
+        "vision_model." + names.get(name, name.replace("transformer.resblocks.", "encoder.layers.")): tensor
+        for name, tensor in state.items()
+    }
+
+
 def cut(path, fraction):
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * fraction)])
 
@@ -65,7 +78,10 @@ WRONG = {
         state | {k.replace("blocks.3", "blocks.4"): t.clone() for k, t in state.items() if "blocks.3" in k}, path
     ),
     "only a text tower": lambda state, path: save_file(TEXT, path),
-    "Hugging Face transformers": lambda state, path: save_file(prefixed(state, "vision_model."), path),
+    "Hugging Face transformers": lambda state, path: save_file(as_transformers(state), path),
+    "a student and its teacher": lambda state, path: torch.save(
+        prefixed(state, "student.visual.") | prefixed(state, "teacher.visual."), path
+    ),
     "not a number": lambda state, path: save_file(state | {"proj": torch.full((32, 24), float("nan"))}, path),
     "infinite": lambda state, path: save_file(state | {"proj": torch.full((32, 24), float("inf"))}, path),
     "whole numbers": lambda state, path: save_file(state | {"proj": torch.zeros(32, 24, dtype=torch.int8)}, path),
