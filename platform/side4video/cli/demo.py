@@ -11,7 +11,7 @@ from side4video.cli.run import results_table
 from side4video.core.errors import InputError
 from side4video.core.files import write_atomically
 from side4video.distributed.trainer import launch_on_ray
-from side4video.runs.launch import RunResult
+from side4video.runs.run_result import RunResult
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import load_experiment
 from side4video.terminal.options import as_json, example, made_folder, ray_address, table_console

@@ -7,7 +7,13 @@ from importlib import import_module
 import click
 
 from side4video import __version__
-from side4video.core.errors import Interrupted, Side4VideoError
+from side4video.core.disk_errors import explain_disk_error
+from side4video.core.errors import Interrupted, Side4VideoError, Terminated
+from side4video.core.paths import home_path
+from side4video.core.temporary import remove_stale
+from side4video.core.text import printable
+
+_log = logging.getLogger(__name__)
 
 COMMANDS = {
     "run": "cli.run",
@@ -38,6 +44,13 @@ COMMANDS = {
 """Module of each command, in the order of the help page."""
 
 
+class _PlainFormatter(logging.Formatter):
+    """Messages name classes, files and videos, which may hold anything."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), keep="\n\t")
+
+
 class LazyGroup(click.Group):
     """A group that imports commands when they are called, so that help and validation start fast."""
 
@@ -66,13 +79,27 @@ def cli(verbose: bool) -> None:
       side4video run FILE           train, evaluate, and record in MLflow
       side4video predict RUN VIDEO  classify a video with the trained model
     """  # noqa: D301 - click reads \b as "keep these lines"
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_PlainFormatter("%(levelname)s %(name)s: %(message)s"))
+    for folder in remove_stale():
+        _log.info("removed %s, which a killed process had left", folder)
+    if any((home_path() / "outbox").glob("*.jsonl")):
+        click.get_current_context().call_on_close(_deliver_waiting)
+
+
+def _deliver_waiting() -> None:
+    """At the end of any command: deliver the writes that stopped runs left."""
+    from side4video.tracking.stores import deliver_waiting
+
+    deliver_waiting()
 
 
 def main() -> None:
-    """Run the command line. Errors that users can fix are printed in one line without a traceback."""
+    """Run the command line. Errors that users can fix are printed in one line without a traceback.
+
+    So are errors of disks, wherever they come from; `--verbose` shows where.
+    """
     try:
         cli.main(prog_name="side4video", standalone_mode=False)
     except click.exceptions.Abort:
@@ -84,11 +111,18 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except Interrupted as interruption:
-        click.echo(
-            f"interrupted: {interruption} · continue with `run --resume`, or with the same sweep command", err=True
-        )
+    except (Interrupted, Terminated) as interruption:
+        reason = printable(str(interruption))
+        click.echo(f"interrupted: {reason} · continue with `run --resume`, or with the same sweep command", err=True)
         sys.exit(interruption.exit_code)
     except Side4VideoError as error:
-        click.echo(f"error: {error}", err=True)
+        message = printable(str(error), keep="\n")
+        click.echo(f"error: {message}", err=True)
         sys.exit(error.exit_code)
+    except Exception as error:
+        explained = explain_disk_error(error)
+        if explained is None:
+            raise
+        _log.info("the disk's error came from here", exc_info=error)
+        click.echo(f"error: {explained}", err=True)
+        sys.exit(explained.exit_code)

@@ -7,14 +7,15 @@ import click
 
 from side4video.core.units import GIB, format_bytes, format_duration
 from side4video.distributed.trainer import RayTrainer
-from side4video.runs.launch import RunResult, launch
+from side4video.runs.launch import launch
+from side4video.runs.run_result import RunResult
 from side4video.runs.trainer import LocalTrainer
 from side4video.spec.load import load_experiment
 from side4video.tasks.metrics import summary
 from side4video.terminal.options import as_json, example, overrides, ray_address, spec_file, table_console
+from side4video.terminal.output import print_text
 from side4video.terminal.progress import ProgressView
 from side4video.terminal.tables import FittedTable, fitted
-from side4video.tracking.pack_logger import find_unfinished
 
 
 @click.command(
@@ -27,27 +28,30 @@ from side4video.tracking.pack_logger import find_unfinished
 @click.option("--local", is_flag=True, help="Train in this process, without Ray, with one worker.")
 @ray_address
 @click.option("--resume", is_flag=True, help="Continue the newest unfinished run of exactly this spec.")
-@click.option("--go-on", is_flag=True, help="Like --resume, but start a new run if there is nothing to resume.")
+@click.option(
+    "--go-on",
+    is_flag=True,
+    help="Continue the unfinished run, or show the result if the experiment is finished, else start a run.",
+)
 def run(
     spec: str, overrides: tuple[str, ...], as_json: bool, local: bool, address: str, resume: bool, go_on: bool
 ) -> None:
     """Train and evaluate the experiment SPEC on Ray, and record it in MLflow.
 
     On SIGTERM it finishes the step, saves a checkpoint and exits with code 143. Continue with --resume. Use --go-on in
-    scripts that call the same command again after a stop.
+    scripts that may call the same command several times.
     """
     experiment = load_experiment(spec, overrides)
-    resume = resume or (go_on and find_unfinished(experiment) is not None)
     with ProgressView(experiment.name) as view:
         trainer = LocalTrainer() if local else RayTrainer(address, experiment.cluster)
-        runs = launch({experiment.name: experiment}, progress=view, trainer=trainer, resume=resume)
+        runs = launch({experiment.name: experiment}, progress=view, trainer=trainer, resume=resume, go_on=go_on)
     finished = runs[experiment.name]
     if as_json:
         click.echo(json.dumps(finished.as_json(), indent=2))
         return
     table_console().print(results_table([finished]))
     click.echo(f"\nRun {finished.run_id}. See it: side4video ui")
-    click.echo(f"Evaluate it again: side4video evaluate {finished.run_id[:8]}")
+    print_text(f"Evaluate it again: side4video evaluate {finished.run_id[:8]}")
     _print_broken(finished)
 
 
@@ -71,9 +75,9 @@ def results_table(runs: list[RunResult]) -> FittedTable:
 
 def _print_broken(finished: RunResult) -> None:
     for note in finished.notes:
-        click.echo(f"note: {note}", err=True)
+        print_text(f"note: {note}", err=True)
     if finished.broken_clips:
         count = len(finished.broken_clips)
-        click.echo(f"{count} clips could not be read; they are listed in the run's broken_clips.json:", err=True)
+        print_text(f"{count} clips could not be read; they are listed in the run's broken_clips.json:", err=True)
         for row in finished.broken_clips[:5]:
-            click.echo(f"  {row['origin']}: {row['path']}: {row['reason']}", err=True)
+            print_text(f"  {row['origin']}: {row['path']}: {row['reason']}", err=True)

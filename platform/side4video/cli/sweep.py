@@ -2,25 +2,26 @@
 
 import json
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from side4video.cli.sweep_plan import plan_tables
 from side4video.cli.sweep_view import SweepView
+from side4video.core import signals
 from side4video.core.errors import InputError
+from side4video.core.temporary import temporary_folder
 from side4video.core.units import format_duration
 from side4video.distributed.trainer import RayTrainer
 from side4video.reports.arms import best_metrics
 from side4video.reports.stored_sweep import check_sweep, collect_rows
-from side4video.runs.sweep import PreparedSweep, SweepResult, prepare_sweep, run_sweep
+from side4video.runs.sweep import PreparedSweep, SweepResult, hold_sweep, prepare_sweep, run_sweep
 from side4video.runs.trainer import LocalTrainer
 from side4video.spec.arm import load_sweep
 from side4video.terminal.options import as_json, example, ray_address, table_console
+from side4video.terminal.output import PlainConsole, print_text
 from side4video.tracking.tags import PACK_TAG, STATE_TAG
 
 if TYPE_CHECKING:
@@ -61,18 +62,20 @@ def sweep(
     view = SweepView(
         document.spec.name, document.spec.metric, mode=document.spec.mode, videos_per_step=base.optimization.batch_size
     )
-    with LocalTrainer() if local else RayTrainer(address, base.cluster) as trainer:
+    with signals.handling_signals(), hold_sweep(document):
+        with LocalTrainer() if local else RayTrainer(address, base.cluster) as trainer:
+            with view:
+                prepared = prepare_sweep(document, progress=view, rerun=rerun, trainer=trainer)
+            PlainConsole(stderr=True).print(plan_tables(prepared.plan, document.spec))
+            view.add_arms(
+                document.arms, {key: _done(run.is_in_sweep(prepared.key)) for key, run in prepared.completed.items()}
+            )
+            with view:
+                result = run_sweep(prepared, progress=view, trainer=trainer)
         with view:
-            prepared = prepare_sweep(document, progress=view, rerun=rerun, trainer=trainer)
-        Console(stderr=True).print(plan_tables(prepared.plan, document.spec))
-        view.add_arms(
-            document.arms, {key: _done(run.is_in_sweep(prepared.key)) for key, run in prepared.completed.items()}
-        )
-        with view:
-            result = run_sweep(prepared, progress=view, trainer=trainer)
-    with view:
-        view.report("comparing the arms")
-        rows, files, notes = _write_report(prepared, result, report)
+            view.report("comparing the arms")
+            signals.set_busy(True)  # the report is stored to its end
+            rows, files, notes = _write_report(prepared, result, report)
     if as_json:
         click.echo(json.dumps(_as_json(prepared, result), indent=2))
     else:
@@ -107,8 +110,8 @@ def _write_report(
         result.sweep_logger.close(is_complete=False, artifacts=[], figures=figures)
         raise
     rows = collect_rows(result.sweep_logger, spec, listed)
-    with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
-        target = Path(folder) if folder else Path(scratch)
+    with temporary_folder() as scratch:
+        target = Path(folder) if folder else scratch
         target.mkdir(parents=True, exist_ok=True)
         title = f"{spec.name}: {spec.reproduces}" if spec.reproduces else spec.name
         drawn = sweep_figures(result.sweep_logger, rows, metric=spec.metric, mode=spec.mode, name=spec.name)
@@ -213,7 +216,7 @@ def _print_missing(result: SweepResult) -> None:
     for key, reason in result.failures.items():
         reasons.setdefault(reason, []).append(labels.get(key, key[:16]))
     for reason, names in reasons.items():
-        click.echo(f"error: {len(names)} arms failed ({', '.join(names[:5])}): {reason}", err=True)
+        print_text(f"error: {len(names)} arms failed ({', '.join(names[:5])}): {reason}", err=True)
     if result.left:
         click.echo(f"error: {len(result.left)} arms were not started: the time limit limits.hours is reached", err=True)
     click.echo("The same command continues with the missing arms.", err=True)

@@ -4,6 +4,8 @@ An `InputError` ends the program with exit code 2 and one line: where, what was 
 the likely fix. Any other exception is a bug and keeps its traceback.
 """
 
+from side4video.core.text import printable
+
 MAX_PART_LENGTH = 2000
 """Characters of a part of a message: the place, what was found, what is allowed, the fix."""
 
@@ -24,6 +26,15 @@ class WorkerInterrupted(Interrupted):
     """One worker's machine is preempted. All workers have saved, and the run can resume elsewhere at once."""
 
 
+class Terminated(BaseException):
+    """SIGTERM while nothing had to be saved (exit code 143).
+
+    Like `KeyboardInterrupt` it is no `Exception`: libraries that a signal interrupts would take it for their own error.
+    """
+
+    exit_code = 143
+
+
 class InputError(Side4VideoError):
     """An input of the user is wrong (exit code 2)."""
 
@@ -41,7 +52,7 @@ class InputError(Side4VideoError):
             parts.append(f"allowed: {_shorten(self.allowed)}")
         if self.fix:
             parts.append(f"fix: {_shorten(self.fix)}")
-        return " · ".join(" ".join(part.split()) for part in parts)
+        return " · ".join(printable(" ".join(part.split())) for part in parts)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Survive pickling between processes (loader workers, Ray) with all four parts."""

@@ -3,10 +3,13 @@
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from side4video.core.disk_errors import explaining_disk_errors
+from side4video.core.held_lock import hold
 
 FileChecksum = dict[str, Any]
 """`bytes` and `sha256` of a file."""
@@ -15,16 +18,77 @@ CHECKSUM_KEY = "checksum"
 """The key of a document's own checksum."""
 
 
+WRITING_LOCK = ".writing.lock"
+"""In a folder while files of it are replaced together."""
+_WAIT_SECONDS = 60.0
+"""How long to wait while another process replaces files; that takes milliseconds."""
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file, text as UTF-8, so that its readers never see half of it; its folder is made if it is missing."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    """Write a file, text as UTF-8, so that its readers never see half of it; its folder is made if it is missing.
+
+    Raises:
+        OSError: It cannot be written; the error names the file. What was there before is kept.
+    """
+    with replacing(path) as partial:
+        partial.write_bytes(_as_bytes(content))
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write a file to, which takes the place of `path` when the block ends without an error.
+
+    The folder of `path` is made if it is missing. After an error nothing is left, and what was there before is kept.
+    """
+    partial = _partial_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        yield partial
         partial.replace(path)
+    except OSError as error:
+        if error.filename in {None, str(partial)}:  # a write that fails does not say to which file
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def write_together(folder: Path, contents: Mapping[str, str | bytes]) -> list[Path]:
+    """Write files of a folder, text as UTF-8, all or none; files of the same names are replaced.
+
+    The folder is made if it is missing. If two processes do this at once, all files are those of the later one.
+
+    Returns:
+        The files, in the order of `contents`.
+
+    Raises:
+        InputError: The disk is full or cannot be written; the files that were there before are kept.
+    """
+    content_of = {folder / name: _as_bytes(content) for name, content in contents.items()}
+    partials = {path: _partial_of(path) for path in content_of}
+    with explaining_disk_errors(folder, wanted=sum(map(len, content_of.values()))):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for path, content in content_of.items():
+                partials[path].write_bytes(content)
+            what, fix = str(folder), "call the same command again"
+            with hold(folder / WRITING_LOCK, what=what, fix=fix, wait_seconds=_WAIT_SECONDS):
+                for path, partial in partials.items():
+                    partial.replace(path)
+        finally:
+            for partial in partials.values():
+                with suppress(OSError):
+                    partial.unlink(missing_ok=True)
+    return list(content_of)
+
+
+def _partial_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+
+
+def _as_bytes(content: str | bytes) -> bytes:
+    return content.encode() if isinstance(content, str) else content
 
 
 def file_checksums(folder: Path) -> dict[str, FileChecksum]:

@@ -3,6 +3,7 @@
 import os
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 from side4video.core.errors import InputError
 
@@ -35,7 +36,34 @@ def expand(path: str, where: str = "path") -> str:
 
 
 def home() -> Path:
-    """`$SIDE4VIDEO_HOME`, or `~/.side4video`; created on first use."""
-    folder = Path(os.environ.get("SIDE4VIDEO_HOME") or Path.home() / ".side4video").expanduser().absolute()
-    folder.mkdir(parents=True, exist_ok=True)
+    """`$SIDE4VIDEO_HOME`, or `~/.side4video`; created on first use.
+
+    Raises:
+        InputError: It is no folder, it cannot be made or entered, or its name would be taken for another in a URI.
+    """
+    folder = home_path()
+    text = str(folder)
+    if "?" in text or unquote(text) != text:
+        raise InputError(
+            "SIDE4VIDEO_HOME",
+            f"{text!r}: SQLite's addresses give `?` and `%` with two digits another meaning",
+            allowed="any folder without `?` and without `%` before two digits",
+            fix="rename the folder, or name another one",
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        next(folder.iterdir(), None)
+    except OSError as error:
+        reason = "it is a link to nothing" if folder.is_symlink() and not folder.exists() else error.strerror
+        raise InputError(
+            "SIDE4VIDEO_HOME",
+            f"{folder} cannot be used ({reason})",
+            allowed="a folder that can be read, or a place where one can be made",
+            fix="export SIDE4VIDEO_HOME=/some/folder",
+        ) from error
     return folder
+
+
+def home_path() -> Path:
+    """The path of `home`, which need not exist."""
+    return Path(os.environ.get("SIDE4VIDEO_HOME") or Path.home() / ".side4video").expanduser().absolute()

@@ -1,7 +1,8 @@
 """Handles SIGTERM, which is sent before a machine is reclaimed: finish the step, save a checkpoint, exit.
 
-Signals belong to a process, so their state is global to this module. While training is busy, the first signal sets a
-flag that is checked after each step. A second signal, or one at any other time, ends the process, as Ctrl-C does.
+Signals belong to a process, so their state is global to this module. While work is to be finished, the first signal
+sets a flag: training checks it after each step, and results are stored to the end. A second signal, or one at any other
+time, ends the process, as Ctrl-C does.
 """
 
 import signal
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from side4video.core.errors import Interrupted
+from side4video.core.errors import Terminated
 
 _stop_requested, _busy, _is_handling = threading.Event(), threading.Event(), threading.Event()
 
@@ -26,20 +27,20 @@ def stop_requested() -> bool:
 
 
 def set_busy(is_busy: bool) -> None:
-    """Set whether a training loop checks `stop_requested`."""
+    """Set whether something is to be finished after the first signal: a step and its checkpoint, or a delivery."""
     _busy.set() if is_busy else _busy.clear()
 
 
 def handle_signal(number: int = signal.SIGTERM, frame: Any = None) -> None:  # noqa: ARG001 - a signal handler's names
-    """Handle a signal: request a stop if training is busy, else end the process.
+    """Handle a signal: request a stop if something is to be finished, else end the process.
 
     Raises:
-        Interrupted: If training is not busy, or this is the second signal.
+        Terminated: If there is nothing to finish, or this is the second signal.
     """
     if _busy.is_set() and not _stop_requested.is_set():
         _stop_requested.set()
         return
-    raise Interrupted("asked to stop (SIGTERM)")
+    raise Terminated("asked to stop (SIGTERM)")
 
 
 def reinstall_handler() -> None:
@@ -50,8 +51,11 @@ def reinstall_handler() -> None:
 
 @contextmanager
 def handling_signals() -> Iterator[None]:
-    """Handle SIGTERM inside the block. Does nothing outside the main thread, which alone can install handlers."""
-    if threading.current_thread() is not threading.main_thread():
+    """Handle SIGTERM inside the block.
+
+    Does nothing inside another such block, or outside the main thread, which alone can install handlers.
+    """
+    if threading.current_thread() is not threading.main_thread() or _is_handling.is_set():
         yield
         return
     _stop_requested.clear()

@@ -14,7 +14,7 @@ from ray.train import Checkpoint
 from ray.train.torch import TorchConfig
 
 from side4video.core import signals
-from side4video.core.errors import Interrupted
+from side4video.core.errors import Terminated
 from side4video.distributed import compat
 from side4video.engine.preemption import StopRequest
 from side4video.engine.resume import CheckpointSource, checkpoint_source
@@ -30,6 +30,7 @@ class SignalAwareBackend(compat.torch_backend()):
 
     def on_start(self, worker_group: Any, backend_config: Any) -> None:
         """Start the process group. Ray runs the handler's function in each worker's main thread, which gets signals."""
+        worker_group.execute(compat.keep_store_on_loopback)
         super().on_start(worker_group, backend_config)
         worker_group.execute(install_signal_handler)
 
@@ -50,7 +51,7 @@ def install_signal_handler() -> None:
     def handle(number: int, frame: Any) -> None:
         try:
             signals.handle_signal(number, frame)
-        except Interrupted:
+        except Terminated:
             signal.signal(signal.SIGTERM, before)
             signal.raise_signal(signal.SIGTERM)
 

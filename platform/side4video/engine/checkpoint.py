@@ -15,9 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from side4video.core.disk_errors import explain_disk_error
 from side4video.core.errors import InputError, Side4VideoError
 from side4video.core.files import CHECKSUM_KEY, corrupted_files, file_checksums, has_valid_checksum, with_checksum
-from side4video.core.units import format_bytes
 from side4video.engine.student import Student
 
 FORMAT = 2
@@ -61,11 +61,11 @@ def save_checkpoint(
 
 def cannot_write(folder: Path, error: Exception) -> CheckpointError:
     """The error for a checkpoint that cannot be written into a folder."""
-    existing = next((each for each in (folder, *folder.parents) if each.is_dir()), Path("/"))
-    reason, free = " ".join(str(error).split()), format_bytes(shutil.disk_usage(existing).free)
+    explained = explain_disk_error(error, place=folder)
+    reason = explained.found if explained else " ".join(str(error).split())[:200]
     return CheckpointError(
-        f"{folder}: the checkpoint cannot be written: {reason} · {free} are free there · fix: make room, or change "
-        "cluster.storage or TMPDIR; then continue with --resume"
+        f"{folder}: the checkpoint cannot be written: {reason} · fix: make room, or change cluster.storage or TMPDIR; "
+        "then continue with --resume"
     )
 
 
@@ -112,7 +112,12 @@ def _write(partial: Path, students: Mapping[str, Student], state: Mapping[str, A
         if student.average is not None:
             save_file(_tensors(student.average), checkpoint_folder / "average.safetensors")
         save_file(_optimizer_tensors(student), checkpoint_folder / "optimizer.safetensors")
-        scalars = {"state": student.state, "skipped": student.skipped, "scaler": student.scaler.state_dict()}
+        scalars = {
+            "state": student.state,
+            "skipped": student.skipped,
+            "scaler": student.scaler.state_dict(),
+            "memory": student.memory_metrics(),
+        }
         _write_json(checkpoint_folder / "student.json", scalars)
     partial.mkdir(parents=True, exist_ok=True)
     _write_json(
@@ -161,6 +166,7 @@ def restore_student(folder: Path, student: Student) -> None:
     if student.scaler.is_enabled():
         student.scaler.load_state_dict(scalars["scaler"])
     student.skipped = scalars["skipped"]
+    student.memory_before = dict(scalars.get("memory", {}))
     tensors = load_file(checkpoint_folder / "optimizer.safetensors")
     names = {name: parameter for name, parameter in student.module.named_parameters() if parameter.requires_grad}
     for name, parameter in names.items():

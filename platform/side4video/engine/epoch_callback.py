@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from side4video.engine.checkpoint import cannot_write, save_checkpoint, save_ten
 from side4video.engine.evaluate import Evaluation
 from side4video.engine.metrics_logger import MetricsLogger
 from side4video.engine.pack import Pack
+from side4video.engine.step_totals import StepTotals
 from side4video.engine.student import Student
 
 BEST, LAST_AVERAGE = "best.safetensors", "last_average.safetensors"
@@ -75,6 +77,9 @@ class EpochCallback:
     """Optimizer steps of each student up to the last epoch it trained in."""
     notes: list[str] = field(default_factory=list)
     """See `Report.notes`."""
+    seconds_before: float = 0.0
+    """Of this run in processes before this one."""
+    _started: float = field(default_factory=time.monotonic)
     _recent: list[dict[str, list[Metric]]] = field(default_factory=list)
     """Metrics of the last reports."""
 
@@ -90,6 +95,9 @@ class EpochCallback:
         self.broken_clips = list(state["broken_clips"])
         self.notes = [*state.get("notes", ()), *self.notes]
         self.metrics_logger.restore(state.get("windows", ()))
+        self.seconds_before = float(state.get("seconds", 0.0))
+        if "totals" in state:
+            self.metrics_logger.totals = StepTotals.from_json(state["totals"])
         self.steps_trained = {name: steps for name, steps in state["steps_trained"].items() if name in names}
         for entry in state["history"]:
             metrics = {name: each for name, each in entry["metrics"].items() if name in names}
@@ -236,6 +244,8 @@ class EpochCallback:
             "steps_trained": self.steps_trained,
             "broken_clips": self.broken_clips,
             "notes": self.notes,
+            "totals": self.metrics_logger.totals.as_json(),
+            "seconds": self.seconds_before + time.monotonic() - self._started,
         }
         return save_checkpoint(self.scratch / "checkpoint", students, state, beside=self.scratch / "kept")
 

@@ -9,6 +9,7 @@ import numpy as np
 from side4video.core.metric import Metric
 from side4video.engine.callbacks import EpochInfo, StepInfo
 from side4video.engine.process_group import ProcessGroup
+from side4video.engine.step_totals import StepTotals
 from side4video.engine.system_metrics import SystemMetrics
 
 
@@ -21,26 +22,18 @@ class MetricsLogger:
         self._windows: list[list[StepInfo]] = []
         self._system_metrics = SystemMetrics(process.device)
         self._loads: list[dict[str, float]] = []
-        self._seconds: dict[str, float] = {}
-        self._student_seconds: dict[str, list[float]] = {}
-        self._alone_seconds: dict[str, list[float]] = {}
-        self._clips = 0
-        self._steps = 0
+        self.totals = StepTotals()
+        """Over all steps of the run, also those before it was resumed."""
+        self._is_first_step = True
 
     def after_step(self, info: StepInfo) -> None:
-        """Add a step. The totals leave out the first step of the run, which is slow."""
+        """Add a step."""
         self._window.append(info)
         if len(self._window) == self.every_steps:
             self._close_window()
-        if self._steps:
-            self._clips += info.clips
-            for phase, spent in info.seconds.items():
-                self._seconds[phase] = self._seconds.get(phase, 0.0) + spent
-            shared = sum(info.seconds.values()) - sum(info.own_seconds.values())
-            for name, spent in info.own_seconds.items():
-                self._student_seconds.setdefault(name, []).append(spent)
-                self._alone_seconds.setdefault(name, []).append(shared + spent)
-        self._steps += 1
+        if not self._is_first_step:
+            self.totals.add(info)
+        self._is_first_step = False
 
     def after_epoch(self, info: EpochInfo) -> None:  # noqa: ARG002 - a protocol's names
         """Close the window, which may be shorter at the end of an epoch."""
@@ -85,25 +78,6 @@ class MetricsLogger:
             self._window = [StepInfo(**info) for info in windows[self.process.rank]]
             return
         self._window = [_mean_step(infos, self.process.world) for infos in zip(*windows, strict=True)]
-
-    def totals(self) -> dict[str, float]:
-        """Means over all steps but the first: `step_s`, its phases, `clips_per_s` and `data_wait_fraction`."""
-        steps, total = max(1, self._steps - 1), sum(self._seconds.values())
-        phases = {f"{phase}_s": spent / steps for phase, spent in sorted(self._seconds.items())}
-        rate = self._clips / total if total else float("nan")
-        wait = self._seconds.get("data_wait", 0.0) / total if total else float("nan")
-        return {"step_s": total / steps, **phases, "clips_per_s": rate, "data_wait_fraction": wait}
-
-    def student_totals(self, name: str) -> dict[str, float]:
-        """Means over a student's steps, in seconds.
-
-        `own_step_s` is the time spent on this student. `alone_step_s` adds the shared time (loading, backbone): it
-        estimates a step of the student trained alone, with a tower as deep as the pack's.
-        """
-        own, alone = self._student_seconds.get(name, []), self._alone_seconds.get(name, [])
-        if not own:
-            return {}
-        return {"own_step_s": float(np.mean(own)), "alone_step_s": float(np.mean(alone))}
 
 
 def _mean_step(infos: Sequence[Mapping[str, Any]], world: int) -> StepInfo:

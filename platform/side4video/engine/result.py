@@ -39,8 +39,9 @@ def constant_metrics(student: Student, held_bytes: int) -> dict[str, float]:
 def training_result(
     student: Student, epoch_callback: EpochCallback, plan: Plan, fingerprint: str, measured: tuple[int, float]
 ) -> TrainingResult:
-    """The result of a student; `measured` are its bytes held for backward and the seconds of the run."""
+    """The result of a student; `measured` are its bytes held for backward, and the seconds of this process."""
     held, elapsed = measured
+    totals = epoch_callback.metrics_logger.totals
     peak = {f"{name}_gib": as_gib(value) for name, value in student.memory_metrics().items()}
     return TrainingResult(
         steps=plan.steps,
@@ -49,9 +50,9 @@ def training_result(
         metrics=epoch_callback.latest.get(student.name, {}),
         memory={"held_for_backward_gib": as_gib(held), **peak},
         time={
-            "total_s": elapsed,
-            **epoch_callback.metrics_logger.totals(),
-            **epoch_callback.metrics_logger.student_totals(student.name),
+            "total_s": elapsed + epoch_callback.seconds_before,
+            **totals.means(),
+            **totals.student_means(student.name),
         },
         trainable_parameters=student.trainable_parameters,
         backbone_fingerprint=fingerprint,

@@ -99,6 +99,7 @@ class Student:
         self.average = build_average(self.module, self.spec)
         self.skipped = 0
         self.dry_run_bytes = self.peak_bytes = 0
+        self.memory_before: dict[str, float] = {}
         # Buffers are synchronised before each evaluation (`sync_buffers`) instead of before each step.
         self.replica = (
             DistributedDataParallel(self.module, **_WITHOUT_BUFFERS)
@@ -126,13 +127,16 @@ class Student:
         return all(bool(each.isfinite().all()) for each in self.weights() if each.is_floating_point())
 
     def memory_metrics(self) -> dict[str, float]:
-        """Bytes, as `engine.memory` defines them: `process`; on a GPU `peak` and `reserved`, on a CPU `peak`."""
+        """Bytes, as `engine.memory` defines them: `process`; on a GPU `peak` and `reserved`, on a CPU `peak`.
+
+        They are maxima over all processes of the run.
+        """
         figures = read_peak(self.process.device)
         if self.dry_run_bytes:
             # A stopped student has freed its optimizer state, so keep the maximum.
             self.peak_bytes = max(self.peak_bytes, self.dry_run_bytes + state_bytes(self.optimizer))
             figures["peak"] = float(self.peak_bytes)
-        return figures
+        return {key: max(value, self.memory_before.get(key, 0.0)) for key, value in figures.items()}
 
     @property
     def evaluated(self) -> nn.Module:

@@ -1,109 +1,215 @@
 """Runs experiments: plan, create the runs in the store, train, store the results."""
 
-import os
 import time
 import uuid
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from side4video.core import signals
-from side4video.core.errors import InputError, Interrupted
-from side4video.core.paths import expand, home
+from side4video.core.errors import InputError
 from side4video.core.progress import Progress
-from side4video.data.storage import is_remote
+from side4video.runs.checkpoint_folders import moved_folder, storage_root
+from side4video.runs.run_result import RunResult, stored_result
+from side4video.runs.stop_signal import StopSignalProgress, is_interruption
 from side4video.runs.trainer import LocalTrainer, Trainer
 from side4video.spec.check import check_consistency
 from side4video.spec.check_videos import check_experiments
 from side4video.spec.experiment import Experiment
-from side4video.tracking.pack_logger import find_unfinished, open_pack_logger
-from side4video.tracking.tags import CHECKPOINTS_TAG, FINGERPRINT_TAG
+from side4video.tracking.finished_runs import finished_runs
+from side4video.tracking.pack_logger import PackLogger, find_unfinished, open_pack_logger
+from side4video.tracking.run_holder import hold_experiment, hold_folder, renewing_tag, wait_for_other_machine
+from side4video.tracking.run_store import RunStore, StoredRun
+from side4video.tracking.stores import open_store
+from side4video.tracking.tags import CHECKPOINTS_TAG, FINGERPRINT_TAG, KEY_TAG
 
-
-@dataclass(frozen=True)
-class RunResult:
-    """The result of a run. It is printed as JSON with the field names as keys."""
-
-    run_id: str
-    name: str
-    state: str
-    metrics: dict[str, float]
-    memory: dict[str, float]
-    time: dict[str, float]
-    plan: dict[str, Any]
-    wall_s: float
-    """Seconds from the command to the result, of the whole pack."""
-    trainable_parameters: int
-    broken_clips: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    """Events such as interruptions."""
-
-    def as_json(self) -> dict[str, Any]:
-        """JSON values."""
-        return asdict(self)
+Mode = Literal["new", "resume", "go on"]
+"""`new` starts a run. `resume` continues the newest unfinished one. `go on` does so if there is one; else it gives the
+result of the finished run of the experiment, or starts a run."""
 
 
 def launch(
-    experiments: Mapping[str, Experiment], *, progress: Progress, trainer: Trainer | None = None, resume: bool = False
+    experiments: Mapping[str, Experiment],
+    *,
+    progress: Progress,
+    trainer: Trainer | None = None,
+    resume: bool = False,
+    go_on: bool = False,
 ) -> dict[str, RunResult]:
     """Run experiments to their end as one pack; an ordinary run is a pack of one.
 
     `experiments` are by student name; they agree on backbone, data, batches and workers. By default they train in this
-    process. `resume` continues the newest unfinished run of this experiment.
+    process. `resume` and `go_on` are of the first experiment, see `Mode`.
 
     Raises:
-        InputError: If the specs, the data or the cluster do not fit.
+        InputError: If the specs, the data or the cluster do not fit, or another command works on the same run.
         Side4VideoError: If the training failed.
     """
-    started = time.perf_counter()
     check_consistency(experiments)
-    base = next(iter(experiments.values()))
-    progress = StopSignalProgress(progress)
+    mode: Mode = "go on" if go_on else "resume" if resume else "new"
     with signals.handling_signals(), trainer or LocalTrainer() as active_trainer:
-        checkpoint_folder = _checkpoint_folder(base, resume=resume)
-        plans = _prepare(experiments, progress, active_trainer)
-        progress.report("creating the run")
-        fingerprint = base.data.dataset.fingerprint()
-        if resume:
-            _refuse_other_data(base, fingerprint)
-        pack_logger = open_pack_logger(
-            experiments, plans=plans, fingerprint=fingerprint, checkpoint_folder=checkpoint_folder, resume=resume
+        return _Launch(experiments, mode, StopSignalProgress(progress), active_trainer).run()
+
+
+@dataclass
+class _Launch:
+    """One call of `launch`."""
+
+    experiments: Mapping[str, Experiment]
+    mode: Mode
+    progress: Progress
+    trainer: Trainer
+
+    def __post_init__(self) -> None:
+        self.started = time.perf_counter()
+        self.base = next(iter(self.experiments.values()))
+        self.names = dict(zip(self.experiments, self.experiments, strict=True))
+        """The names of the students in checkpoints, by the caller's."""
+        self.key = ""
+
+    def run(self) -> dict[str, RunResult]:
+        store = open_store(self.base.tracking).prepare()
+        with ExitStack() as held:
+            if self.mode != "new":
+                held.enter_context(hold_experiment(store, self.base.digest(ignore_workers=True), self.base.name))
+            unfinished = self._find_unfinished(store)
+            folder = self._checkpoint_folder(unfinished)
+            held.enter_context(hold_folder(folder, _run_name(unfinished, self.base)))
+            if unfinished:
+                wait_for_other_machine(store, unfinished)
+            fingerprint = self._prepare_data()
+            if unfinished:
+                _refuse_other_data(unfinished, fingerprint)
+            finished = finished_runs(store, list(self.experiments.values()), fingerprint=fingerprint)
+            if self.mode == "go on" and not unfinished and (run := finished.get(self.base.digest())):
+                note = f"run {run.run_id[:8]} of this experiment is finished; nothing was trained"
+                return {name: _with_notes(stored_result(store, run), note) for name in self.experiments}
+            notes = [] if unfinished else _notes_about(finished.values())
+            return self._train(folder, fingerprint, resume=unfinished is not None, notes=notes)
+
+    def _find_unfinished(self, store: RunStore) -> StoredRun | None:
+        """The run to continue; a renamed experiment continues under the name that its checkpoints have."""
+        unfinished = find_unfinished(self.base) if self.mode != "new" else None
+        if unfinished is None or CHECKPOINTS_TAG not in unfinished.tags:
+            if self.mode == "resume":
+                raise _nothing_to_resume(store, self.base)
+            return None
+        self.key = unfinished.tags.get(KEY_TAG, "")
+        if self.key and len(self.experiments) == 1:
+            self.names = {name: self.key.rpartition("/")[2] for name in self.experiments}
+        return unfinished
+
+    def _checkpoint_folder(self, unfinished: StoredRun | None) -> str:
+        """The run's folder for checkpoints, `STORAGE/NAME-HASH-RUN`, or that of the run to resume."""
+        root = storage_root(self.base)
+        if unfinished:
+            return moved_folder(unfinished.tags[CHECKPOINTS_TAG], root)
+        return f"{root}/{self.base.name}-{self.base.digest()[:8]}-{uuid.uuid4().hex[:8]}"
+
+    def _prepare_data(self) -> str:
+        """Check files and prepare the data; returns its fingerprint."""
+        check_experiments(
+            [(name if len(self.experiments) > 1 else "", spec) for name, spec in self.experiments.items()]
         )
-        try:
-            results, checkpoint = active_trainer.train(
-                experiments, pack_logger, checkpoint_folder=checkpoint_folder, progress=progress
+        dataset = self.base.data.dataset
+        self.progress.report("preparing the data")
+        dataset.prepare(lambda done, total: self.progress.report("preparing the data", done, total))
+        return dataset.fingerprint()
+
+    def _plan(self) -> dict[str, dict[str, Any]]:
+        """Plan each experiment. The trainer starts in the background during planning."""
+        self.progress.report("planning")
+        self.trainer.start()
+        from side4video.planning.feature_cache import count_clips
+        from side4video.planning.plan import plan_experiment
+
+        classes = len(self.base.data.dataset.classes())
+        return {
+            name: plan_experiment(spec, classes=classes, clips=count_clips(spec.data)).as_json()
+            for name, spec in self.experiments.items()
+        }
+
+    def _train(self, folder: str, fingerprint: str, *, resume: bool, notes: list[str]) -> dict[str, RunResult]:
+        plans = self._plan()
+        self.progress.report("creating the run")
+        students = {self.names[name]: spec for name, spec in self.experiments.items()}
+        pack_logger = open_pack_logger(
+            students,
+            plans={self.names[name]: plan for name, plan in plans.items()},
+            fingerprint=fingerprint,
+            checkpoint_folder=folder,
+            resume=resume,
+            key=self.key,
+        )
+        with renewing_tag(pack_logger.store, pack_logger.run_ids), failing(pack_logger):
+            results, checkpoint = self.trainer.train(
+                students, pack_logger, checkpoint_folder=folder, progress=self.progress
             )
-            progress.report("storing the results")
+            self.progress.report("storing the results")
             for name, result in results.items():
                 pack_logger.close(name, result, checkpoint)
-        except BaseException as error:
-            pack_logger.fail(str(error) or type(error).__name__, killed=is_interruption(error))
-            raise
-    wall = time.perf_counter() - started
-    return {
-        name: RunResult(
-            run_id=pack_logger.run_ids[name],
-            name=spec.name,
-            plan=plans[name],
-            wall_s=wall,
-            **{
-                key: value
-                for key, value in results[name].items()
-                if key not in ("backbone_fingerprint", "steps", "steps_trained")
-            },
-        )
-        for name, spec in experiments.items()
-    }
+        wall = time.perf_counter() - self.started
+        return {
+            name: _with_notes(
+                _result(results[self.names[name]], pack_logger.run_ids[self.names[name]], spec.name, plans[name], wall),
+                *notes,
+            )
+            for name, spec in self.experiments.items()
+        }
 
 
-def _refuse_other_data(spec: Experiment, fingerprint: str) -> None:
+def _result(result: Mapping[str, Any], run_id: str, name: str, plan: dict[str, Any], wall: float) -> RunResult:
+    left_out = ("backbone_fingerprint", "steps", "steps_trained")
+    kept = {key: value for key, value in result.items() if key not in left_out}
+    return RunResult(run_id=run_id, name=name, plan=plan, wall_s=wall, **kept)
+
+
+def _with_notes(result: RunResult, *notes: str) -> RunResult:
+    return replace(result, notes=[*result.notes, *notes]) if notes else result
+
+
+def _notes_about(finished: Any) -> list[str]:
+    return [
+        f"run {run.run_id[:8]} of this experiment was finished before; this is another one. "
+        "With --go-on, the command shows the finished run"
+        for run in finished
+    ]
+
+
+def _run_name(unfinished: StoredRun | None, spec: Experiment) -> str:
+    return f"run {unfinished.run_id[:8]} ({unfinished.name})" if unfinished else f"run of {spec.name}"
+
+
+def _nothing_to_resume(store: RunStore, spec: Experiment) -> InputError:
+    found = f"no unfinished run of {spec.name} with exactly this spec"
+    finished = finished_runs(store, [spec], fingerprint="").get(spec.digest())
+    if finished is None:
+        return InputError("--resume", found, fix="run it without --resume")
+    return InputError(
+        "--resume",
+        f"{found}; run {finished.run_id[:8]} of it is finished",
+        fix=f"see its result: side4video evaluate {finished.run_id[:8]}; or run it again without --resume",
+    )
+
+
+@contextmanager
+def failing(pack_logger: PackLogger) -> Iterator[None]:
+    """Log that runs failed or were interrupted if the block raises an error."""
+    try:
+        yield
+    except BaseException as error:
+        pack_logger.fail(str(error) or type(error).__name__, killed=is_interruption(error))
+        raise
+
+
+def _refuse_other_data(unfinished: StoredRun, fingerprint: str) -> None:
     """Refuse to resume on other data than the run began with: its record would name one data set for both.
 
     Raises:
         InputError: The data set changed.
     """
-    unfinished = find_unfinished(spec)
-    before = unfinished.tags.get(FINGERPRINT_TAG, fingerprint) if unfinished else fingerprint
+    before = unfinished.tags.get(FINGERPRINT_TAG, fingerprint)
     if before != fingerprint:
         raise InputError(
             "--resume",
@@ -111,62 +217,3 @@ def _refuse_other_data(spec: Experiment, fingerprint: str) -> None:
             allowed="the same clips, labels, captions and classes, in the same order",
             fix="bring the data back, or run it without --resume as a new run",
         )
-
-
-def is_interruption(error: BaseException) -> bool:
-    """Whether a run was interrupted and can be resumed; else it failed."""
-    return isinstance(error, Interrupted) or not isinstance(error, Exception)
-
-
-class StopSignalProgress:
-    """Passes reports on, and tells `core.signals` when training is busy, so that SIGTERM saves a checkpoint first."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-
-    def report(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
-        """See `Progress`."""
-        if phase in ("training", "storing the results"):
-            signals.set_busy(phase == "training")
-        self._progress.report(phase, done, total, **details)
-
-
-def _prepare(experiments: Mapping[str, Experiment], progress: Progress, trainer: Trainer) -> dict[str, dict[str, Any]]:
-    """Check files, prepare data, and plan: everything that can fail before workers start.
-
-    The trainer starts in the background during planning.
-    """
-    check_experiments([(name if len(experiments) > 1 else "", spec) for name, spec in experiments.items()])
-    dataset = next(iter(experiments.values())).data.dataset
-    progress.report("preparing the data")
-    dataset.prepare(lambda done, total: progress.report("preparing the data", done, total))
-    progress.report("planning")
-    trainer.start()
-    from side4video.planning.feature_cache import count_clips
-    from side4video.planning.plan import plan_experiment
-
-    classes = len(dataset.classes())
-    return {
-        name: plan_experiment(spec, classes=classes, clips=count_clips(spec.data)).as_json()
-        for name, spec in experiments.items()
-    }
-
-
-def storage_root(spec: Experiment) -> str:
-    """The absolute folder or the URI of all runs' checkpoints, without a trailing slash."""
-    storage = expand(spec.cluster.storage, "cluster.storage")
-    if not storage:
-        return str(home() / "runs")
-    return storage.rstrip("/") if is_remote(storage) else os.path.abspath(storage)  # noqa: PTH100 - links are kept
-
-
-def _checkpoint_folder(spec: Experiment, *, resume: bool) -> str:
-    """The run's folder for checkpoints, `STORAGE/NAME-HASH-RUN`, or that of the run to resume."""
-    if resume:
-        unfinished = find_unfinished(spec)
-        if unfinished is None or CHECKPOINTS_TAG not in unfinished.tags:
-            raise InputError(
-                "--resume", f"no unfinished run of {spec.name} with exactly this spec", fix="run it without --resume"
-            )
-        return unfinished.tags[CHECKPOINTS_TAG]
-    return f"{storage_root(spec)}/{spec.name}-{spec.digest()[:8]}-{uuid.uuid4().hex[:8]}"

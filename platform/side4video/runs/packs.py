@@ -13,9 +13,11 @@ from side4video.core.errors import Interrupted, Side4VideoError
 from side4video.core.progress import Progress
 from side4video.engine.checkpoint import checkpoints_in
 from side4video.planning.packs import PlannedPack, Planner, make_packs
+from side4video.runs.checkpoint_folders import moved_folder
 from side4video.runs.trainer import Trained
 from side4video.spec.arm import Arm, Sweep
 from side4video.tracking.pack_logger import PackLogger, open_pack_logger
+from side4video.tracking.run_holder import hold_folder
 from side4video.tracking.sweep_logger import SweepLogger, swept_by_arm, unfinished_folders
 from side4video.tracking.tags import FINGERPRINT_TAG
 
@@ -55,6 +57,10 @@ class SweepRun:
             return {arm.short_key: "failed" for arm in pack.arms}
         if signals.stop_requested():
             raise Interrupted("asked to stop (SIGTERM) before this pack started")
+        with hold_folder(pack.folder, f"arms of {self.sweep.spec.name}"):
+            return self._train(pack, train)
+
+    def _train(self, pack: PlannedPack, train: Callable[[PackLogger, Progress], Trained]) -> dict[str, str]:
         progress = _PackProgress(self.progress, pack.pack_id)
         progress.report("creating the runs", arms=[arm.short_key for arm in pack.arms])
         pack_logger = self._open_pack_logger(pack)
@@ -110,7 +116,9 @@ def assign_folders(packs: Sequence[PlannedPack], sweep_run: SweepRun) -> list[Pl
         for key, run in sweep_run.sweep_logger.children().items()
         if run.tags.get(FINGERPRINT_TAG, sweep_run.fingerprint) == sweep_run.fingerprint
     }
-    folders = unfinished_folders(children, arms)
+    folders = {
+        moved_folder(recorded, sweep_run.folder): keys for recorded, keys in unfinished_folders(children, arms).items()
+    }
     started = {key for keys in folders.values() for key in keys}
     planned = [
         pack

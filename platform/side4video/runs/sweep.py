@@ -3,22 +3,26 @@
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from side4video.core import signals
 from side4video.core.errors import InputError
 from side4video.core.progress import Progress
 from side4video.planning.sweep import SweepPlan, plan_sweep
-from side4video.runs.launch import StopSignalProgress, is_interruption, storage_root
+from side4video.runs.checkpoint_folders import storage_root
 from side4video.runs.packs import SweepRun, assign_folders
+from side4video.runs.stop_signal import StopSignalProgress, is_interruption
 from side4video.runs.trainer import LocalTrainer, Trainer
 from side4video.spec.arm import Arm, Sweep, merge_duplicates
 from side4video.spec.check_videos import check_experiments
 from side4video.tracking.finished_runs import completed_arms
+from side4video.tracking.run_holder import hold_folder, renewing_tag, wait_for_other_machine
 from side4video.tracking.run_store import StoredRun
 from side4video.tracking.stores import open_store
 from side4video.tracking.sweep_logger import SweepLogger, open_sweep_logger, swept_by_arm
+from side4video.tracking.tags import KEY_TAG
 
 
 @dataclass(frozen=True)
@@ -121,11 +125,12 @@ def run_sweep(prepared: PreparedSweep, *, progress: Progress, trainer: Trainer |
         fingerprint=prepared.fingerprint,
         planner=prepared.plan.planner,
         progress=StopSignalProgress(progress),
-        folder=_folder(prepared),
+        folder=_folder(sweep, prepared.key),
         deadline=started + 3600 * sweep.spec.limits.hours if sweep.spec.limits.hours != "any" else None,
     )
+    held_tag = renewing_tag(sweep_logger.store, {sweep.spec.name: sweep_logger.parent})
     try:
-        with signals.handling_signals():
+        with signals.handling_signals(), held_tag:
             packs = assign_folders(prepared.plan.packs, sweep_run) if not sweep.spec.optuna else []
             if packs or sweep.spec.optuna:
                 trainer.train_packs(sweep_run, packs, prepared.completed)
@@ -139,5 +144,20 @@ def run_sweep(prepared: PreparedSweep, *, progress: Progress, trainer: Trainer |
     )
 
 
-def _folder(prepared: PreparedSweep) -> str:
-    return f"{storage_root(prepared.sweep.base_experiment)}/{prepared.sweep.spec.name}-{prepared.key}"
+@contextmanager
+def hold_sweep(sweep: Sweep) -> Iterator[None]:
+    """Let no other command run this sweep inside the block, on this machine or another one.
+
+    Raises:
+        InputError: Another command does.
+    """
+    key = sweep_key(sweep)
+    store = open_store(sweep.base_experiment.tracking).prepare()
+    with hold_folder(_folder(sweep, key), f"sweep {sweep.spec.name}"):
+        for run in store.runs(tags={KEY_TAG: f"sweep/{key}"}, limit=1):
+            wait_for_other_machine(store, run)
+        yield
+
+
+def _folder(sweep: Sweep, key: str) -> str:
+    return f"{storage_root(sweep.base_experiment)}/{sweep.spec.name}-{key}"

@@ -27,10 +27,10 @@ class EpochMetrics:
 def finished_runs(store: RunStore, experiments: Collection[Experiment], *, fingerprint: str) -> dict[str, StoredRun]:
     """The newest result of each experiment that has one, by digest.
 
-    All experiments of the store are searched; `fingerprint` is that of the current data.
+    All experiments of the store are searched; `fingerprint` is that of the current data, or empty for any data.
     """
     wanted = {spec.digest(): spec.backbone.weights.identity() for spec in experiments}
-    tags = {STATE_TAG: "finished", FINGERPRINT_TAG: fingerprint}
+    tags = {STATE_TAG: "finished"} | ({FINGERPRINT_TAG: fingerprint} if fingerprint else {})
     runs = store.runs(status="FINISHED", tags=tags, all_experiments=True)
     found: dict[str, StoredRun] = {}
     for run in runs:

@@ -1,11 +1,13 @@
 """Logs a pack: one run in the store for each student, from the start to the result."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from side4video.core.errors import Side4VideoError
 from side4video.core.metric import Metric
 from side4video.spec.experiment import SCHEMA_VERSION, Experiment
 from side4video.tracking.description import RunSummary, current_command, failure_description, run_description
@@ -23,8 +25,11 @@ from side4video.tracking.tags import (
     MIXED_WORKERS,
     NOTES_TAG,
     STATE_TAG,
+    SWEEP_TAG,
     WEIGHTS_TAG,
 )
+
+log = logging.getLogger(__name__)
 
 PREDICTED = {
     "peak_memory_gib": "plan/peak_memory_gib",  # MLflow's comparison shows the first one by default
@@ -96,13 +101,20 @@ class PackLogger:
         self.store.finish(run_id, "FAILED" if result["state"] == "diverged" else "FINISHED")
 
     def fail(self, reason: str, *, killed: bool = False) -> None:
-        """Log that the training ended without a result."""
+        """Log that the training ended without a result.
+
+        Where nothing can be written any more, such as on a full disk, the run stays as it is, with a warning.
+        """
         for name, run_id in self.run_ids.items():
             tags = {STATE_TAG: "interrupted" if killed else "failed", "failure": reason[:2000]}
-            if name in self.about:
-                tags[DESCRIPTION_TAG] = failure_description(self.about[name], reason, killed=killed)
-            self.store.set_tags(run_id, tags)
-            self.store.finish(run_id, "KILLED" if killed else "FAILED")
+            try:
+                self.store.finish(run_id, "KILLED" if killed else "FAILED")
+                self.store.set_tags(run_id, tags)
+                if name in self.about:
+                    description = failure_description(self.about[name], reason, killed=killed)
+                    self.store.set_tags(run_id, {DESCRIPTION_TAG: description})
+            except (Side4VideoError, OSError) as error:
+                log.warning("the end of run %s could not be recorded; --resume continues it (%s)", run_id[:8], error)
 
 
 def open_pack_logger(
@@ -112,12 +124,14 @@ def open_pack_logger(
     fingerprint: str,
     checkpoint_folder: str,
     resume: bool = False,
+    key: str = "",
     arm_runs: Mapping[str, ArmRunInfo] = MappingProxyType({}),
 ) -> PackLogger:
     """Start or continue the run of each student.
 
-    `experiments` and `plans` are by student name. `resume` continues the unfinished run with the same checkpoints
-    instead of starting a new one. `arm_runs` says how runs of arms belong to their sweep.
+    `experiments` and `plans` are by student name. `resume` continues the unfinished run of the same key instead of
+    starting a new one. `key` is that of the run to continue, if it is not made of the folder and the student's name.
+    `arm_runs` says how runs of arms belong to their sweep.
     """
     store = open_store(next(iter(experiments.values())).tracking).prepare()
     store.flush()  # deliver what runs logged during an outage
@@ -134,13 +148,13 @@ def open_pack_logger(
             **spec.tracking.tags,
         }
         arm_run = arm_runs.get(name)
-        key = arm_run.key if arm_run else f"{checkpoint_folder}/{name}"
+        run_key = arm_run.key if arm_run else key or f"{checkpoint_folder}/{name}"
         if resume and not arm_run:
-            tags[DIGEST_TAG] = _digest_now(store, key, spec)
-        goes_on = resume and not (arm_run and _end_on_other_data(store, key, fingerprint))
+            tags[DIGEST_TAG] = _digest_now(store, run_key, spec)
+        goes_on = resume and not (arm_run and _end_on_other_data(store, run_key, fingerprint))
         run_id = store.start_run(
             name=arm_run.name if arm_run else spec.tracking.run_name or spec.name,
-            key=key,
+            key=run_key,
             tags={**tags, **(arm_run.tags if arm_run else {})},
             params={**(arm_run.params if arm_run else {}), **spec.resolved()},
             parent=arm_run.parent if arm_run else None,
@@ -197,11 +211,14 @@ def _source(environment: Mapping[str, str], command: str) -> dict[str, str]:
 
 
 def find_unfinished(spec: Experiment) -> StoredRun | None:
-    """The newest unfinished run of this experiment, else of the same experiment with another number of workers."""
+    """The newest unfinished run of this experiment, else of the same experiment with another number of workers.
+
+    Arms of sweeps are left out: their sweep continues them.
+    """
     store = open_store(spec.tracking).prepare()
     for tag, digest in ((DIGEST_TAG, spec.digest()), (LINEAGE_TAG, spec.digest(ignore_workers=True))):
         for run in store.runs(tags={tag: digest}):
-            if run.status != "FINISHED":
+            if run.status != "FINISHED" and SWEEP_TAG not in run.tags:
                 return run
     return None
 

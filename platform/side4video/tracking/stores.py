@@ -1,8 +1,10 @@
 """Opens the store of a spec or of a command line. A new kind of store is a case here and a spec in `spec.tracking`."""
 
+from contextlib import suppress
 from pathlib import Path
 
-from side4video.core.paths import expand, home
+from side4video.core.errors import Side4VideoError
+from side4video.core.paths import expand, home, home_path
 from side4video.spec.tracking import FilesTrackingSpec, MLflowTrackingSpec, Tracking
 from side4video.tracking.file_store import FileStore
 from side4video.tracking.mlflow.store import MLflowStore
@@ -16,6 +18,13 @@ def open_store(spec: Tracking) -> RunStore:
             return MLflowStore(spec.uri, spec.experiment)
         case FilesTrackingSpec():
             return FileStore(expand(spec.folder, "tracking.folder") or home() / "records", spec.experiment)
+
+
+def deliver_waiting() -> None:
+    """Deliver to the default store what stopped commands left in the offline queue."""
+    if any((home_path() / "outbox").glob("*.jsonl")):
+        with suppress(Side4VideoError):
+            MLflowStore().prepare()
 
 
 def store_at(uri: str = "") -> RunStore:

@@ -19,6 +19,9 @@ ENDED_STATES = frozenset({"finished", "stopped", "diverged"})
 NOTES_TAG = "side4video.notes"
 """Events of the run (interruptions, damaged checkpoints, another number of workers), one per line."""
 
+HOLDER_TAG = "side4video.held_by"
+"""The process that works on the run, as JSON; empty afterwards. It is renewed every half minute."""
+
 KEY_TAG = "side4video.key"
 """Identifies a run when it is started or resumed."""
 RUN_KIND_TAG, SWEEP_KIND = "side4video.kind", "sweep"

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from side4video.core import signals
-from side4video.core.errors import Interrupted, WorkerInterrupted
+from side4video.core.errors import Interrupted, Terminated, WorkerInterrupted
 
 
 def send():
@@ -20,18 +20,27 @@ def test_at_work_the_first_is_a_wish_and_the_second_the_end():
         signals.set_busy(True)
         send()
         assert signals.stop_requested()
-        with pytest.raises(Interrupted, match="SIGTERM"):
+        with pytest.raises(Terminated, match="SIGTERM"):
             send()
     assert not signals.stop_requested()
 
 
+def test_no_library_takes_it_for_an_error_of_its_own():
+    """One that was interrupted while it wrote results would try again, and the signal would be lost."""
+    with signals.handling_signals(), pytest.raises(Terminated):
+        try:
+            send()
+        except Exception as error:
+            raise AssertionError("swallowed") from error
+
+
 def test_with_nothing_to_save_it_is_the_end():
     with signals.handling_signals():
-        with pytest.raises(Interrupted):
+        with pytest.raises(Terminated):
             send()
         signals.set_busy(True)
         signals.set_busy(False)
-        with pytest.raises(Interrupted):
+        with pytest.raises(Terminated):
             send()
 
 
@@ -46,7 +55,7 @@ def test_a_library_may_take_the_signal_and_it_is_taken_back():
     with signals.handling_signals():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signals.reinstall_handler()
-        with pytest.raises(Interrupted):
+        with pytest.raises(Terminated):
             send()
     before = signal.getsignal(signal.SIGTERM)
     signals.reinstall_handler()

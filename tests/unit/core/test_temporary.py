@@ -47,7 +47,7 @@ def test_a_killed_process_leaves_it_to_the_next(place):
     process.kill()
     process.communicate()
     assert folder.exists()
-    with temporary_folder(grace_seconds=0):
+    with temporary_folder():  # at once: its lock says that nobody owns it
         assert not folder.exists()
 
 

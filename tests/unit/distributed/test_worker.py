@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from side4video.core import signals
-from side4video.core.errors import Interrupted, Side4VideoError
+from side4video.core.errors import Terminated, Side4VideoError
 from side4video.distributed.worker import PreemptionMonitor
 from side4video.engine.preemption import CheckpointTimer, StopRequest
 
@@ -72,7 +72,7 @@ def test_a_signal_restarts_the_workers():
 def test_outside_of_training_a_signal_ends_the_process():
     with monitor_of().running():
         pass
-    with pytest.raises(Interrupted):
+    with pytest.raises(Terminated):
         signals.handle_signal()
 
 

@@ -13,6 +13,7 @@ from side4video.engine.epoch_callback import EpochCallback, never_stop
 from side4video.engine.loop import train
 from side4video.engine.metrics_logger import MetricsLogger
 from side4video.engine.process_group import ProcessGroup
+from side4video.engine.step_totals import StepTotals
 from side4video.engine.step import Plan
 
 
@@ -28,7 +29,7 @@ def test_broken_clips_of_all_workers_each_once(tmp_path):
     )
     epoch_callback = EpochCallback(
         SimpleNamespace(students=[], active_students=[]),
-        SimpleNamespace(process=process, clear=lambda: None, gather_open_window=list),
+        SimpleNamespace(process=process, clear=lambda: None, gather_open_window=list, totals=StepTotals()),
         evaluate=lambda students: {},
         every_epochs=1,
         identity={},

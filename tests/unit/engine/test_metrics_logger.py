@@ -1,5 +1,6 @@
 """What steps become: means over a window, totals without the first step, and one step of several workers' steps."""
 
+import json
 from dataclasses import asdict
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from side4video.engine.callbacks import EpochInfo, StepInfo
 from side4video.engine.metrics_logger import MetricsLogger
 from side4video.engine.process_group import ProcessGroup
+from side4video.engine.step_totals import StepTotals
 
 
 def info(step, *, loss=0.0, share=1.0, seconds=1.0, own=0.0, wait=0.0, clips=4.0):
@@ -63,18 +65,31 @@ def test_times_are_means_over_the_window():
 
 def test_totals_leave_the_first_step_out():
     made = metrics_logger(info(0, seconds=100.0), info(1, seconds=2.0, wait=0.5))
-    assert made.totals() == pytest.approx(
+    assert made.totals.means() == pytest.approx(
         {"step_s": 2.0, "side_s": 1.5, "data_wait_s": 0.5, "clips_per_s": 2.0, "data_wait_fraction": 0.25}
     )
     made.after_step(info(2, seconds=4.0, wait=0.5))
-    assert made.totals()["step_s"] == pytest.approx(3.0)
-    assert made.totals()["clips_per_s"] == pytest.approx(8 / 6)
+    assert made.totals.means()["step_s"] == pytest.approx(3.0)
+    assert made.totals.means()["clips_per_s"] == pytest.approx(8 / 6)
 
 
 def test_a_student_alone_would_take_what_is_shared_and_its_own():
     made = metrics_logger(info(0, seconds=100.0), info(1, seconds=5.0, own=2.0), info(2, seconds=7.0, own=4.0))
-    assert made.student_totals("a") == pytest.approx({"own_step_s": 3.0, "alone_step_s": 6.0})
-    assert made.student_totals("b") == {}
+    assert made.totals.student_means("a") == pytest.approx({"own_step_s": 3.0, "alone_step_s": 6.0})
+    assert made.totals.student_means("b") == {}
+
+
+def test_totals_go_on_in_another_process_without_its_first_step():
+    """What a run measures about itself is in its checkpoint: one killed after its last step has it too."""
+    steps = [info(0, seconds=100.0), info(1, seconds=5.0, own=2.0), info(2, seconds=90.0), info(3, seconds=7.0, own=4.0)]
+    first, second = metrics_logger(*steps[:2]), MetricsLogger(ProcessGroup(), every_steps=2)
+    second.totals = StepTotals.from_json(json.loads(json.dumps(first.totals.as_json())))
+    assert second.totals.means() == first.totals.means()
+    assert second.totals.student_means("a") == pytest.approx({"own_step_s": 2.0, "alone_step_s": 5.0})
+    for each in steps[2:]:
+        second.after_step(each)
+    assert second.totals.means()["step_s"] == pytest.approx(6.0)
+    assert second.totals.student_means("a") == pytest.approx({"own_step_s": 3.0, "alone_step_s": 6.0})
 
 
 def test_an_open_window_is_gone_on_with():

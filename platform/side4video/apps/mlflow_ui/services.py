@@ -50,6 +50,7 @@ def services(
     from side4video.core.paths import home
     from side4video.tracking.mlflow.connection import is_server
     from side4video.tracking.mlflow.server import TrackingServer
+    from side4video.tracking.mlflow.sqlite_file import sqlite_uri
     from side4video.tracking.mlflow.store import MLflowStore
 
     folder = home() / "services"
@@ -57,7 +58,7 @@ def services(
     if is_server(database):
         raise InputError("--database", "a server's address", allowed="a database's, such as postgresql://HOST/mlflow")
     server = TrackingServer(
-        MLflowStore(database or f"sqlite:///{folder / 'mlflow.db'}"),
+        MLflowStore(database or sqlite_uri(folder / "mlflow.db")),
         host=host,
         port=port,
         artifacts=artifacts or str(folder / "artifacts"),

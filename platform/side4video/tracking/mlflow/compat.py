@@ -74,3 +74,21 @@ def default_allowed_hosts() -> list[str]:
             f"MLflow {mlflow.__version__} has no {path}.get_default_allowed_hosts, which side4video needs to let other "
             "machines use the server · fix: install the version of MLflow in constraints.txt"
         ) from error
+
+
+def newest_revision() -> str:
+    """The revision of the tables that the installed MLflow reads and writes."""
+    return str(import_module("mlflow.store.db.utils")._get_latest_schema_revision())
+
+
+def known_revisions() -> frozenset[str]:
+    """The revisions of tables that the installed MLflow knows: its own and all older ones."""
+    utilities = import_module("mlflow.store.db.utils")
+    script = import_module("alembic.script").ScriptDirectory.from_config(utilities._get_alembic_config(db_url=""))
+    return frozenset(each.revision for each in script.walk_revisions())
+
+
+def make_tables(uri: str, artifacts: str) -> None:
+    """Make all tables of a new database, and close it again."""
+    store = import_module("mlflow.store.tracking.sqlalchemy_store").SqlAlchemyStore(uri, artifacts)
+    store.engine.dispose()

@@ -8,11 +8,10 @@ import functools
 import hashlib
 import logging
 import os
-import sqlite3
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from urllib.parse import quote, urlsplit
@@ -22,7 +21,7 @@ from filelock import FileLock
 from side4video.core.errors import InputError, Side4VideoError
 from side4video.core.paths import home
 from side4video.spec.tracking import check_tracking_uri, sqlite_path
-from side4video.tracking.mlflow import compat
+from side4video.tracking.mlflow import compat, sqlite_file
 from side4video.tracking.redaction import redact_text
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def resolve_uri(uri: str) -> str:
     where = "tracking.uri" if uri else "MLFLOW_TRACKING_URI"
     chosen = uri or os.environ.get("MLFLOW_TRACKING_URI", "")
     if not chosen:
-        return f"sqlite:///{home() / 'mlflow.db'}"
+        return sqlite_file.sqlite_uri(home() / "mlflow.db")
     try:
         return check_tracking_uri(chosen)
     except ValueError as error:
@@ -89,45 +88,83 @@ def store_lock(uri: str) -> Iterator[None]:
     """A lock between processes for creating a store, and for looking up and creating a run.
 
     Without it, processes that open a new SQLite store at once break each other's migrations.
+
+    Raises:
+        InputError: The folder of the lock cannot be written.
     """
     database = sqlite_path(uri)
     file = Path(f"{database}.lock") if database else home() / "locks" / f"{store_id(uri)}.lock"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file, is_singleton=True):  # reentrant in a thread
+    lock = FileLock(file, is_singleton=True)  # reentrant in a thread
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        raise InputError(
+            "tracking.uri",
+            f"{file.parent} cannot be written ({getattr(error, 'strerror', '') or error})",
+            fix="use a folder that can be written: SIDE4VIDEO_HOME=/some/folder",
+        ) from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def connect(uri: str) -> "MlflowClient":
-    """A client of the store; for a database, its tables are created or upgraded.
+    """A client of the store; for a database, its tables are created.
+
+    A whole SQLite file is opened without a lock, so that it can be read where nothing can be written.
 
     Raises:
-        InputError: If a database cannot be opened. A server is not contacted yet.
+        InputError: If a database cannot be opened, or is of another version of MLflow. A server is not contacted yet.
     """
     configure_mlflow()
     from mlflow import MlflowClient
 
     if is_server(uri):
         return MlflowClient(tracking_uri=uri)
+    if database := sqlite_path(uri):
+        _prepare_file(Path(database), uri)
+        return _open_database(uri)
     with store_lock(uri):  # making the client makes the tables
-        if path := sqlite_path(uri):
-            _check_database(path)
-        try:
-            client = MlflowClient(tracking_uri=uri)
-            client.search_experiments(max_results=1)
-        except ModuleNotFoundError as error:
-            found = f"{redact_text(uri)} needs the Python package `{error.name}`, which is not installed"
-            raise InputError("tracking.uri", found, fix=f"pip install {error.name}") from error
-    return client
+        return _open_database(uri)
 
 
-def _check_database(path: str) -> None:
-    """Fail at once if the file is no database; MLflow would retry for minutes."""
+def _prepare_file(path: Path, uri: str) -> None:
+    found = sqlite_file.inspect_file(path)
+    if found.condition in ("missing", "half made"):
+        with store_lock(uri):  # another process may make it, or have made it by now
+            found = sqlite_file.inspect_file(path)
+            if found.condition in ("missing", "half made"):
+                sqlite_file.make_file(path, quoted_path(artifact_folder(uri)))
+    sqlite_file.check_version(path, found)
+
+
+def _open_database(uri: str) -> "MlflowClient":
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
     try:
-        with closing(sqlite3.connect(path, timeout=20)) as database:
-            database.execute("SELECT count(*) FROM sqlite_master")
-    except sqlite3.DatabaseError as error:
-        allowed = "a file that can be written, or that is not there yet"
-        raise InputError("tracking.uri", f"{path} is not a SQLite database ({error})", allowed=allowed) from error
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+    except ModuleNotFoundError as error:
+        found = f"{redact_text(uri)} needs the Python package `{error.name}`, which is not installed"
+        raise InputError("tracking.uri", found, fix=f"pip install {error.name}") from error
+    except SQLAlchemyError as error:
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())[:300]
+        found = f"{redact_text(uri)} cannot be opened ({redact_text(reason)})"
+        fix = "check the address and that the database runs; if its tables are half made, make a new database"
+        raise InputError("tracking.uri", found, fix=fix) from error
+    except MlflowException as error:
+        if "schema" not in str(error):
+            raise
+        import mlflow
+
+        found = f"{redact_text(uri)} has the tables of another version of MLflow ({mlflow.__version__} is installed)"
+        fix = f"install that version, or copy the database and run: mlflow db upgrade '{redact_text(uri)}'"
+        raise InputError("tracking.uri", found, fix=fix) from error
+    return client
 
 
 def configure_mlflow() -> None:

@@ -17,9 +17,10 @@ from typing import Any
 
 from filelock import FileLock
 
+from side4video.core.disk_errors import explaining_disk_errors
 from side4video.core.files import write_atomically
 from side4video.core.metric import from_json, to_json
-from side4video.core.paths import home
+from side4video.core.paths import home, home_path
 from side4video.tracking.mlflow.connection import ServerUnavailableError, TrackingError
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class OfflineQueue:
     @classmethod
     def waiting(cls, store: str) -> Iterator["OfflineQueue"]:
         """The queues with records for this store."""
-        for file in sorted((home() / "outbox").glob("*.jsonl")):
+        for file in sorted((home_path() / "outbox").glob("*.jsonl")):
             queue = cls(file.name.removesuffix(".jsonl"), store)
             if not queue.run_id.endswith(".rejected") and any(entry["store"] == store for entry in queue._entries()):
                 yield queue
@@ -53,8 +54,12 @@ class OfflineQueue:
         return not self.file.exists()
 
     def append(self, record: Record) -> None:
-        """Append a record and sync it to disk. The file of an artifact is copied, because it may change."""
-        with self._lock():
+        """Append a record and sync it to disk. The file of an artifact is copied, because it may change.
+
+        Raises:
+            InputError: The disk is full or cannot be written.
+        """
+        with explaining_disk_errors(self.file.parent), self._lock():
             if "artifact" in record:
                 copy = self._attach(Path(record["artifact"]), name=Path(record["name"]).name)
                 record = {**record, "artifact": str(copy)}
@@ -105,8 +110,12 @@ class OfflineQueue:
 
     def _attach(self, path: Path, *, name: str) -> Path:
         copy = self._attachments / uuid.uuid4().hex / name
-        copy.parent.mkdir(parents=True)
-        shutil.copytree(path, copy) if path.is_dir() else shutil.copyfile(path, copy)
+        try:
+            copy.parent.mkdir(parents=True)
+            shutil.copytree(path, copy) if path.is_dir() else shutil.copyfile(path, copy)
+        except BaseException:
+            shutil.rmtree(copy.parent, ignore_errors=True)
+            raise
         return copy
 
     def _replace(self, records: list[Record]) -> None:

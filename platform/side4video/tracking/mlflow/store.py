@@ -7,18 +7,21 @@ During an outage, writes are kept in the offline queue.
 """
 
 import json
-import tempfile
+import logging
+import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from side4video.core.errors import InputError
 from side4video.core.metric import Metric
+from side4video.core.temporary import temporary_folder
+from side4video.spec.tracking import sqlite_path
 from side4video.tracking.mlflow import connection
 from side4video.tracking.mlflow.compat import DESCRIPTION_TAG, KIND, KIND_TAG, PARENT_TAG, VIEW_TAG
 from side4video.tracking.mlflow.connection import ServerUnavailableError, translate_errors
+from side4video.tracking.mlflow.local_artifacts import local_path, move_addresses, names_in, was_moved, write_artifact
 from side4video.tracking.mlflow.parameters import TAG_LIMIT, VALUE_LIMIT, batches, cut, flatten, plain_name
 from side4video.tracking.mlflow.saved_views import arms_filter, as_tag, sweep_view, varying
 from side4video.tracking.mlflow.search import filter_text, find_run, quoted, search, stored_run
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
 
+
+log = logging.getLogger(__name__)
 
 MAX_METRICS_PER_REQUEST = 500
 
@@ -75,6 +80,7 @@ class MLflowStore:
             found = f"{redact_text(self.uri)} cannot be used ({error})"
             fix = "start the server, or leave `tracking.uri` empty to keep the run in a local file"
             raise InputError("tracking.uri", found, fix=fix) from error
+        self._writer.deliver_waiting()
         return self
 
     @property
@@ -85,12 +91,28 @@ class MLflowStore:
     @translate_errors
     def _find_or_make_experiment(self) -> str:
         client = self._client
-        with connection.store_lock(self.uri):
-            found = client.get_experiment_by_name(self.experiment) or self._make_experiment()
+        found = client.get_experiment_by_name(self.experiment)
+        if found is None:
+            with connection.store_lock(self.uri):
+                found = client.get_experiment_by_name(self.experiment) or self._make_experiment()
         if found.lifecycle_stage != "active":
             fix = "choose another name, or restore it: mlflow experiments restore"
             raise InputError("tracking.experiment", f"`{self.experiment}` was deleted from the store", fix=fix)
+        self._follow_moved_home(found.artifact_location)
         return found.experiment_id
+
+    def _follow_moved_home(self, location: str) -> None:
+        """Where the home was moved or copied, record where its artifacts are now: for new runs, and MLflow's pages."""
+        database = sqlite_path(self.uri)
+        if database is None:
+            return
+        folder = connection.artifact_folder(self.uri)
+        if was_moved(location, folder):
+            try:
+                with connection.store_lock(self.uri):
+                    move_addresses(Path(database), location, connection.quoted_path(folder))
+            except (sqlite3.Error, InputError) as error:
+                log.info("the addresses of artifacts stay as they are: %s", error)  # they are found all the same
 
     def _make_experiment(self) -> "Experiment":
         folder = None if connection.is_server(self.uri) else connection.artifact_folder(self.uri)
@@ -277,44 +299,47 @@ class MLflowStore:
         self._writer.write(run_id, {"artifact": str(source), "name": (artifact_path or source.name).strip("/")})
 
     def _log_content(self, run_id: str, text: str, artifact_path: str) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / Path(artifact_path).name
+        with temporary_folder() as folder:
+            file = folder / Path(artifact_path).name
             file.write_text(text, encoding="utf-8")
             self.log_file(run_id, file, artifact_path)
 
     @translate_errors
     def download(self, run_id: str, artifact: str, folder: Path | str) -> Path:
         """See `RunStore`."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         above = artifact.rpartition("/")[0]
-        names = [item.path for item in self._client.list_artifacts(run_id, above or None)]
+        local = self._writer.local_folder(run_id)
+        if local is None:
+            names = [item.path for item in self._client.list_artifacts(run_id, above or None)]
+        else:
+            names = [f"{above}/{name}" if above else name for name in names_in(local / above)]
         if artifact not in names:
-            self._refuse_moved(run_id)
+            if local is not None:
+                self._refuse_missing_folder(run_id, local)
             where, found = f"run {run_id}", f"no artifact `{artifact}`"
             raise InputError(where, found, allowed=", ".join(names) or "it has none there")
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        return Path(self._client.download_artifacts(run_id, artifact, str(folder)))
+        if local is None:
+            return Path(self._client.download_artifacts(run_id, artifact, str(folder)))
+        write_artifact(local / artifact, folder / artifact)
+        return folder / artifact
 
-    def _refuse_moved(self, run_id: str) -> None:
-        """Say that the folder of a run's artifacts is gone: a home that was moved or copied names its old place."""
-        uri = str(self._client.get_run(run_id).info.artifact_uri)
-        folder = Path(unquote(urlsplit(uri).path) if uri.startswith("file:") else uri)
-        if ("://" in uri and not uri.startswith("file:")) or folder.parent.is_dir():
+    def _refuse_missing_folder(self, run_id: str, folder: Path) -> None:
+        """Say that the folder of a run's artifacts is gone, and where it was looked for."""
+        recorded = local_path(str(self._client.get_run(run_id).info.artifact_uri)) or folder
+        if folder.is_dir() or recorded.parents[1].is_dir():
             return
-        here, before = connection.artifact_folder(self.uri), _artifact_root(folder)
+        places = f"{recorded}, where the store says they are, or in {folder}" if recorded != folder else f"{folder}"
         raise InputError(
             f"run {run_id}",
-            f"the store says that its files are in {folder}, and there is no such folder",
-            fix=f"move the folder back, or link it: mkdir -p {before.parent} && ln -s {here} {before}",
+            f"its files are not in {places}",
+            fix=f"bring the folder of artifacts back, to {connection.artifact_folder(self.uri)}",
         )
 
     def flush(self, run_id: str = "") -> int:
         """See `RunLogger`."""
         return self._writer.flush(run_id)
-
-
-def _artifact_root(folder: Path) -> Path:
-    """The folder of all artifacts of the store, of which this is one run's."""
-    return next((parent for parent in folder.parents if parent.name == "artifacts"), folder.parent)
 
 
 def _plain_tags(tags: Mapping[str, str]) -> dict[str, str]:

@@ -7,16 +7,18 @@ timestamps, and MLflow stores it once.
 
 import logging
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from side4video.core.errors import InputError
 from side4video.core.metric import Metric
+from side4video.core.temporary import temporary_folder
 from side4video.tracking.mlflow import connection
 from side4video.tracking.mlflow.connection import ServerUnavailableError, translate_errors
+from side4video.tracking.mlflow.local_artifacts import run_folder, write_artifact
 from side4video.tracking.mlflow.offline_queue import OfflineQueue, Record
 from side4video.tracking.mlflow.parameters import cut
 from side4video.tracking.redaction import redact_text
@@ -55,6 +57,17 @@ class Writer:
         store = connection.store_id(self.uri)
         waiting = [OfflineQueue(run_id, store)] if run_id else list(OfflineQueue.waiting(store))
         return sum(self._deliver(queue) for queue in waiting)
+
+    def deliver_waiting(self) -> None:
+        """Deliver what a process left that was killed or stopped during an outage. Where nothing can, it stays."""
+        store = connection.store_id(self.uri)
+        try:
+            for queue in list(OfflineQueue.waiting(store)):
+                count = len(queue.records())
+                if (left := self._deliver(queue)) < count:
+                    log.warning("run %s: %d waiting writes were delivered", queue.run_id[:8], count - left)
+        except (OSError, InputError) as error:
+            log.info("waiting writes stay queued: %s", error)
 
     def write(self, run_id: str, record: Record) -> None:
         """Apply a record, after those of its run that are queued; queue it during an outage.
@@ -139,8 +152,18 @@ class Writer:
     def _apply_status(self, run_id: str, record: Record) -> None:
         self.client.set_terminated(run_id, record["status"], record["end_ms"])
 
+    def local_folder(self, run_id: str) -> Path | None:
+        """The folder of a run's artifacts, if this process can write it without a server."""
+        if connection.is_server(self.uri):
+            return None
+        address = str(self.client.get_run(run_id).info.artifact_uri)
+        return run_folder(address, connection.artifact_folder(self.uri))
+
     def _apply_artifact(self, run_id: str, record: Record) -> None:
         source, name = Path(record["artifact"]), Path(record["name"])
+        if (folder := self.local_folder(run_id)) is not None:
+            write_artifact(source, folder / name)
+            return
         if source.is_dir():
             self.client.log_artifacts(run_id, str(source), str(name))
             return
@@ -148,8 +171,8 @@ class Writer:
         if source.name == name.name:
             self.client.log_artifact(run_id, str(source), above)
             return
-        with tempfile.TemporaryDirectory() as folder:  # MLflow uses the file's name, so rename a copy
-            renamed = Path(folder) / name.name
+        with temporary_folder() as scratch:  # MLflow uses the file's name, so rename a copy
+            renamed = scratch / name.name
             shutil.copyfile(source, renamed)
             self.client.log_artifact(run_id, str(renamed), above)
 

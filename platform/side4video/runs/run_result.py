@@ -1,0 +1,54 @@
+"""The result of a run: of one that was trained now, or of one that is stored."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from side4video.tracking.run_store import RunStore, StoredRun, artifact_text
+from side4video.tracking.tags import NOTES_TAG, STATE_TAG
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The result of a run. It is printed as JSON with the field names as keys."""
+
+    run_id: str
+    name: str
+    state: str
+    metrics: dict[str, float]
+    memory: dict[str, float]
+    time: dict[str, float]
+    plan: dict[str, Any]
+    wall_s: float
+    """Seconds from the command to the result, of the whole pack."""
+    trainable_parameters: int
+    broken_clips: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """Events such as interruptions."""
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return asdict(self)
+
+
+def stored_result(store: RunStore, run: StoredRun) -> RunResult:
+    """The result of a finished run, as it was stored."""
+    times, memory = _below(run, "time/mean_"), _below(run, "memory/")
+    notes = [note for note in run.tags.get(NOTES_TAG, "").split("\n") if note]
+    return RunResult(
+        run_id=run.run_id,
+        name=run.name,
+        state=run.tags.get(STATE_TAG, "finished"),
+        metrics=dict(run.metrics),
+        memory=memory,
+        time=times,
+        plan=json.loads(artifact_text(store, run.run_id, "plan.json", default="{}")),
+        wall_s=max(0, run.end_ms - run.start_ms) / 1000,
+        trainable_parameters=int(run.metrics.get("model/trainable_parameters", 0)),
+        broken_clips=json.loads(artifact_text(store, run.run_id, "broken_clips.json", default="[]")),
+        notes=notes,
+    )
+
+
+def _below(run: StoredRun, prefix: str) -> dict[str, float]:
+    return {key.removeprefix(prefix): value for key, value in run.metrics.items() if key.startswith(prefix)}
