@@ -1,10 +1,13 @@
 """A run or an arm that is continued on other data than it began with: refused, or begun anew, and never mixed."""
 
+import json
 import os
 import shutil
 
 import pytest
+from click.testing import CliRunner
 
+from side4video.cli.main import cli
 from side4video.core.errors import InputError
 from side4video.core.progress import SILENT, MessageProgress
 from side4video.runs.launch import launch
@@ -118,3 +121,22 @@ def test_an_arm_begins_anew_on_other_data(folder, change):
     for each in finished:
         steps = [metric.step for metric in store.history(each.run_id, "eval/top1")]
         assert len(steps) == len(set(steps)) == 2  # both epochs are its own
+
+
+@pytest.mark.parametrize("change", ["replaced", "nothing"])
+def test_an_evaluation_on_changed_data_is_marked(folder, change):
+    dataset = write_list(folder)
+    spec = tiny(name=f"evaluated-{change}", data={"dataset": dataset})
+    finished = launch({spec.name: spec}, progress=SILENT)[spec.name]
+    if change == "replaced":
+        change_list(folder, replace_clip)
+    printed = CliRunner().invoke(cli, ["evaluate", finished.run_id])
+    answer = json.loads(CliRunner().invoke(cli, ["evaluate", finished.run_id, "--json"]).stdout)
+    assert printed.exit_code == 0, printed.output
+    is_same = answer["dataset_fingerprint"] == answer["dataset_fingerprint_of_run"]
+    assert is_same == (change == "nothing")
+    text = " ".join(printed.stdout.split())
+    assert ("These are not the run's data" in text) == (change == "replaced")
+    if change == "replaced":
+        assert answer["dataset_fingerprint"][:12] in text
+        assert answer["dataset_fingerprint_of_run"][:12] in text

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from side4video.core.dotted import dotted
 from side4video.runs.stored_run import fetch_weights, find_finished
@@ -16,7 +15,9 @@ from side4video.spec.experiment import Experiment
 from side4video.spec.load import SpecError
 from side4video.spec.protocol import ComparedResult, comparison_errors, find_differences
 from side4video.terminal.options import as_json, example, overrides, store_uri, stored_weights
+from side4video.terminal.output import PlainConsole
 from side4video.terminal.tables import FittedTable, fitted
+from side4video.tracking.tags import FINGERPRINT_TAG
 
 
 @click.command(
@@ -55,13 +56,16 @@ def evaluate(
         check_consistency({f"run {each.run_id[:8]}": each.spec for each in chosen}, ("backbone", "data", "evaluation"))
         notes = _check_comparable(chosen)
         base = chosen[0].spec
+        base.data.dataset.prepare()
+        fingerprint = base.data.dataset.fingerprint()
+        notes += [_other_data(each, fingerprint) for each in chosen if each.fingerprint not in ("", fingerprint)]
         device = "cuda" if base.cluster.gpus_per_worker and torch.cuda.is_available() else "cpu"
         results, broken = evaluate_students(
             {each.run_id: each.spec for each in chosen},
             {each.run_id: each.weights for each in chosen},
             ProcessGroup(device=torch.device(device)),
         )
-    answers = [_answer(each, results[each.run_id], broken) for each in chosen]
+    answers = [_answer(each, results[each.run_id], broken, fingerprint) for each in chosen]
     if predictions:
         _write_predictions(Path(predictions), chosen, results)
     if as_json:
@@ -78,11 +82,21 @@ class _Chosen:
     name: str
     spec: Experiment
     weights: Path
+    fingerprint: str = ""
+    """Of the data set that the run was trained and evaluated on."""
 
 
 def _choose(store: Any, run: str, folder: Path, overrides: tuple[str, ...], weights: str) -> _Chosen:
     found = find_finished(store, run, folder, overrides)
-    return _Chosen(found.run_id, found.name, found.spec, fetch_weights(store, found, folder, weights))
+    fingerprint = store.get(found.source).tags.get(FINGERPRINT_TAG, "")
+    return _Chosen(found.run_id, found.name, found.spec, fetch_weights(store, found, folder, weights), fingerprint)
+
+
+def _other_data(chosen: _Chosen, fingerprint: str) -> str:
+    return (
+        f"These are not the run's data: the data set of {chosen.name} ({chosen.run_id[:8]}) had the fingerprint "
+        f"{chosen.fingerprint[:12]}, and this one has {fingerprint[:12]}. Do not compare the values with its record."
+    )
 
 
 def _check_comparable(chosen: list[_Chosen]) -> list[str]:
@@ -100,7 +114,7 @@ def _check_comparable(chosen: list[_Chosen]) -> list[str]:
     return [f"eval/loss is not the same loss: {each.field} is {each}." for each in of_loss if each.is_hidden]
 
 
-def _answer(chosen: _Chosen, result: Any, broken: list[dict[str, Any]]) -> dict[str, Any]:
+def _answer(chosen: _Chosen, result: Any, broken: list[dict[str, Any]], fingerprint: str) -> dict[str, Any]:
     metrics = {f"eval/{key}": value for key, value in result.metrics.items()} | {"eval/loss": result.loss}
     return {
         "run_id": chosen.run_id,
@@ -109,6 +123,8 @@ def _answer(chosen: _Chosen, result: Any, broken: list[dict[str, Any]]) -> dict[
         "views": result.views,
         "per_view": [asdict(view) for view in result.per_view],
         "videos": result.videos,
+        "dataset_fingerprint": fingerprint,
+        "dataset_fingerprint_of_run": chosen.fingerprint,
         "broken_clips": broken,
         "memory": {},
         "time": {},
@@ -128,7 +144,7 @@ def _write_predictions(path: Path, chosen: list[_Chosen], results: dict[str, Any
 
 
 def _print(chosen: list[_Chosen], answers: list[dict[str, Any]], weights: str, notes: list[str]) -> None:
-    console = Console()
+    console = PlainConsole()
     first = answers[0]
     names = f"{chosen[0].name} · " if len(chosen) == 1 else f"{len(chosen)} runs on one pass of the backbone · "
     console.print(f"{names}{weights} weights · {first['videos']} videos x {first['views']} views", highlight=False)

@@ -8,9 +8,11 @@ import click
 
 from side4video.core.errors import InputError
 from side4video.spec.arm import is_sweep, load_sweep
+from side4video.spec.check_tags import check_tags
 from side4video.spec.check_videos import check_experiments
 from side4video.spec.load import load_experiment
 from side4video.terminal.options import as_json, example, overrides
+from side4video.terminal.output import print_text
 
 
 @click.command(
@@ -37,7 +39,8 @@ def validate(files: tuple[str, ...], overrides: tuple[str, ...], as_json: bool, 
             answers.append({"file": file, "valid": False, "errors": str(error).splitlines()})
             line = "\n".join(f"error: {problem}" for problem in str(error).splitlines())
         if not as_json:
-            click.echo(line, err=not answers[-1]["valid"])
+            for each in line.split("\n"):
+                print_text(each, err=not answers[-1]["valid"])
     if as_json:
         click.echo(json.dumps(answers, indent=2))
     if not all(answer["valid"] for answer in answers):
@@ -48,6 +51,7 @@ def _check(file: str, overrides: tuple[str, ...], *, looks_at_files: bool) -> tu
     """Check one file, an experiment or a sweep with all its arms."""
     if is_sweep(file):
         sweep = load_sweep(file, overrides)
+        check_tags(sweep.base_experiment.tracking)
         looked = check_experiments(sweep.named_experiments) if looks_at_files else ""
         arms = len(sweep.arms)
         rows = len(sweep.rows)
@@ -55,6 +59,7 @@ def _check(file: str, overrides: tuple[str, ...], *, looks_at_files: bool) -> tu
         answer = {"file": file, "valid": True, "name": sweep.spec.name, "arms": rows, "distinct_arms": arms}
         return answer | {"looked_at": looked}, line + (looked and f" · {looked}")
     spec = load_experiment(file, overrides)
+    check_tags(spec.tracking)
     looked = check_experiments([("", spec)]) if looks_at_files else ""
     line = f"{file}: valid · {spec.method.kind} on {spec.backbone.kind} · hash {spec.digest()[:12]}"
     answer = {"file": file, "valid": True, "name": spec.name, "hash": spec.digest(), "looked_at": looked}

@@ -14,6 +14,7 @@ from side4video.data.annotations.splits import training_subset
 from side4video.data.clip import SPLITS, Clip
 from side4video.data.storage import byte_range, is_remote
 from side4video.spec.check import check_files
+from side4video.spec.check_tags import check_tags
 from side4video.spec.experiment import Experiment
 
 SECONDS = 2.0
@@ -61,6 +62,7 @@ def check_experiments(experiments: Iterable[tuple[str, Experiment]], seconds: fl
     for name, spec in experiments:
         document = spec.resolved()
         data = document["data"]
+        check_tags(spec.tracking)
         if is_new("files", document["backbone"], data, document["task"]):
             check_files(spec)
         if is_new("batch", data, spec.optimization.batch_size):

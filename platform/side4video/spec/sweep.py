@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from side4video.core.bounds import Count, Few, Seed
+from side4video.core.dotted import is_at_or_below
 from side4video.core.spec import Spec
 from side4video.spec.space import Dimension
 from side4video.tasks.metrics import METRICS
@@ -199,6 +200,20 @@ class SweepSpec(Spec):
                 f"{found} · allowed: exactly one of grid, tables, random, optuna · "
                 f"fix: {'keep one of them' if given else 'add `grid: {method.layers: [4, 6, 12]}`, say'}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def swept_paths_are_apart(self) -> Self:
+        """No swept path is below another one: values of one would replace those of the other."""
+        for name, swept in (("grid", self.grid), ("random", self.random), ("optuna", self.optuna)):
+            paths = list(getattr(swept, "space", swept) or ())
+            for path in paths:
+                above = next((other for other in paths if other != path and is_at_or_below(path, other)), "")
+                if above:
+                    raise ValueError(
+                        f"`{path}` is below `{above}`, and both are in `{name}` · allowed: paths of which none is "
+                        f"below another · fix: give `{above}` whole values, or write the combinations as `tables`"
+                    )
         return self
 
     @property

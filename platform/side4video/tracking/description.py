@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from side4video.core.text import markdown_code, printable
 from side4video.core.units import GIB, format_bytes, format_duration
 from side4video.spec.experiment import Experiment
 from side4video.tasks.metrics import METRICS
@@ -54,7 +55,7 @@ class RunSummary:
     ) -> "RunSummary":
         """From a spec and its plan."""
         backbone = getattr(spec.backbone, "model", spec.backbone.kind)
-        setup = f"`{spec.method.kind}` on a frozen `{backbone}`, `{spec.data.dataset.kind}` data, {protocol}"
+        setup = f"`{spec.method.kind}` on a frozen {markdown_code(str(backbone))}, `{spec.data.dataset.kind}` data, {protocol}"
         predicted = {name: value for name, value in plan.items() if isinstance(value, int | float)}
         return cls(setup, predicted, pack_predicted, command)
 
@@ -210,11 +211,13 @@ def _in_giga(value: float | None) -> str:
 
 def _plain(text: str) -> str:
     """One line with Markdown and HTML characters escaped."""
-    return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_\[\]<>#|&])", r"\\\1", printable(" ".join(text.split())))
 
 
 def _code(lines: Sequence[str]) -> str:
-    return "\n".join(["```", *lines, "```"])
+    longest = max(map(len, re.findall("`+", "\n".join(lines))), default=0)
+    fence = "`" * max(3, longest + 1)
+    return "\n".join([fence, *(printable(line, keep="\n") for line in lines), fence])
 
 
 def _with_command(parts: Sequence[str], command: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from side4video.core.csv_cells import csv_rows
 from side4video.spec.arm import Arm
 from side4video.spec.experiment import Experiment
 from side4video.tracking.run_store import RunStore, StoredRun
@@ -50,10 +51,7 @@ def metric_history(store: RunStore, run_id: str, metric: str) -> list[EpochMetri
 
 def correct_predictions(text: str) -> dict[int, bool]:
     """Whether top-1 is correct, by video index, from the text of `predictions.csv`."""
-    import csv
-
-    rows: list[dict[str, Any]] = list(csv.DictReader(text.splitlines()))
-    return {int(row["index"]): row["correct"] == "1" for row in rows if row["label"]}
+    return {int(row["index"]): row["correct"] == "1" for row in csv_rows(text) if row["label"]}
 
 
 def completed_arms(store: RunStore, key: str, arms: Sequence[Arm], *, fingerprint: str) -> dict[str, StoredRun]:

@@ -28,6 +28,7 @@ from tiny import DOCUMENT, merged, tiny
 LAYERS = {"method.layers": [1, 2]}
 GRID = {"method.layers": [1, 2], "optimization.learning_rate": [1e-3, 1e-4, 1e-5]}
 SPACE = {"optimization.learning_rate": {"kind": "log-uniform", "low": 1e-5, "high": 1e-2}}
+COUNT = {"kind": "integer", "low": 1, "high": 3}
 WAYS = {
     "grid": GRID,
     "tables": {"e": {"arms": [{"label": "one", "overrides": {"method.layers": 1}}, {"label": "two"}]}},
@@ -94,6 +95,19 @@ def test_a_grid_is_every_combination_with_the_last_path_fastest():
     found = list(zip(values(sweep, "method.layers"), values(sweep, "optimization.learning_rate"), strict=True))
     assert found == list(itertools.product([1, 2], [1e-3, 1e-4, 1e-5]))
     assert len(sweep.arms) == 6
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"grid": {"method.dim": [64, 128], "method": [{"kind": "linear"}]}},
+        {"random": {"arms": 2, "space": {"data": COUNT, "data.views.clips": COUNT}}},
+    ],
+)
+def test_a_path_and_its_parent_are_not_swept_together(changes):
+    """Rows would differ in their names only."""
+    line = complaint(**changes)
+    assert "is below `method`" in line or "is below `data`" in line
 
 
 def test_twin_whose_grid_pairs_values_up():

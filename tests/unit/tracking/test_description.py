@@ -1,6 +1,7 @@
 """Descriptions of runs, experiments and sweeps: what is told, what is hidden, and that the last one stays alone."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -81,6 +82,8 @@ def test_a_run_that_found_nothing_says_so():
     failed = failure_description(about(), "no <b>file</b>\n[here](x) *now*", killed=False)
     assert failed.startswith(r"**Failed**: no \<b\>file\</b\> \[here\](x) \*now\*")
     assert failure_description(about(), "Ctrl-C", killed=True).startswith("**Interrupted**: Ctrl-C")
+    shown = failure_description(about(), "class \x1b[31m &lt;", killed=False)
+    assert r"class \\u001b\[31m \&lt;" in shown
 
 
 def test_retrieval_is_told_in_recalls():
@@ -100,6 +103,11 @@ def test_retrieval_is_told_in_recalls():
 )
 def test_the_command_is_a_persons_own(words, told):
     assert current_command(words) == told
+
+
+def test_a_command_with_a_fence_stays_code():
+    shown = failure_description(replace(about(), command="side4video run '```' \x1b"), "a", killed=False)
+    assert shown.endswith("````\n# created by\nside4video run '```' \\u001b\n````")
 
 
 def test_no_secret_of_the_command_is_told():
