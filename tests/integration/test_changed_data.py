@@ -12,7 +12,7 @@ from side4video.core.errors import InputError
 from side4video.core.progress import SILENT, MessageProgress
 from side4video.runs.launch import launch
 from side4video.tracking.mlflow.store import MLflowStore
-from side4video.tracking.tags import FINGERPRINT_TAG
+from side4video.tracking.tags import FINGERPRINT_TAG, WEIGHTS_TAG
 from sweeps import make_sweep, run
 from tiny import tiny
 
@@ -33,6 +33,12 @@ def replace_clip(folder, lines):
     return lines
 
 
+def rename_class(folder, lines):
+    names = (folder / "classes.txt").read_text().splitlines()
+    (folder / "classes.txt").write_text("\n".join([*names[:-1], "another"]) + "\n")
+    return lines
+
+
 def relabel(folder, lines):
     return [line.replace("train4.mp4,4", "train4.mp4,5") for line in lines]
 
@@ -42,7 +48,13 @@ def spell_otherwise(folder, lines):
     return [f"./{line}" if line.startswith("train1") else line for line in lines]
 
 
-CHANGES = {"inserted": insert, "removed": remove, "replaced": replace_clip, "relabelled": relabel}
+CHANGES = {
+    "inserted": insert,
+    "removed": remove,
+    "replaced": replace_clip,
+    "relabelled": relabel,
+    "class-renamed": rename_class,
+}
 
 
 def write_list(folder):
@@ -52,7 +64,9 @@ def write_list(folder):
             shutil.copy(clip.path, folder / f"{split}{number}.mp4")
             rows.append(f"{split}{number}.mp4,{clip.label},{split}")
     (folder / "list.csv").write_text("\n".join(rows) + "\n")
-    return {"kind": "list", "annotations": str(folder / "list.csv")}
+    (folder / "classes.txt").write_text("".join(f"class {number}\n" for number in range(10)))
+    names = {"kind": "file", "path": str(folder / "classes.txt")}
+    return {"kind": "list", "annotations": str(folder / "list.csv"), "class_names": names}
 
 
 def change_list(folder, change):
@@ -83,6 +97,19 @@ def test_a_run_is_not_resumed_on_other_data(folder, change):
     (before,) = MLflowStore().prepare().runs(name=spec.name)
     assert before.status == "KILLED"
     assert launch({"tiny": spec}, progress=SILENT)["tiny"].run_id != before.run_id  # without --resume it is a new run
+
+
+def test_a_run_is_not_resumed_on_other_weights(folder):
+    """The tag of the weights, not the tower in memory: nothing is loaded, and no failed run is left behind."""
+    spec = tiny(name="changed-weights", data={"dataset": write_list(folder)}, seed=93)
+    with pytest.raises(KeyboardInterrupt):
+        launch({"tiny": spec}, progress=MessageProgress(interrupt))
+    store = MLflowStore().prepare()
+    (before,) = store.runs(name=spec.name)
+    store.set_tags(before.run_id, {WEIGHTS_TAG: "file:0123456789abcdef"})
+    with pytest.raises(InputError, match="the backbone's weights changed since the run began: they were file:0123"):
+        launch({"tiny": spec}, progress=SILENT, resume=True)
+    assert store.get(before.run_id).status == "KILLED"
 
 
 def test_a_run_is_resumed_where_only_times_and_spellings_changed(folder):

@@ -1,4 +1,4 @@
-"""Errors of disks as messages for users: no space, a quota, a read-only file system, no permission, a broken device.
+"""Errors of disks as messages for users: no space, a quota, a limit, a read-only file system, no permission, damage.
 
 The system reports them as an `OSError` with a number. Libraries that write files themselves (safetensors, torch,
 SQLite, NumPy) raise errors of their own, which are known by their text. Any other error is not one of a disk.
@@ -23,6 +23,7 @@ _FOUND = {
     errno.EACCES: "permission denied",
     errno.EPERM: "the operation is not permitted",
     errno.EIO: "the device reports an input/output error",
+    errno.EFBIG: "the file is too large for its file system, or for `ulimit -f`",
 }
 _FIX = {
     errno.ENOSPC: "make room there, then call the same command again",
@@ -31,6 +32,7 @@ _FIX = {
     errno.EACCES: "change its permissions, or name another place",
     errno.EPERM: "change its permissions, or name another place",
     errno.EIO: "check the device and its connection, then call the same command again",
+    errno.EFBIG: "name a folder on another file system, or raise the limit",
 }
 _OF_ANY_FILE = {errno.EACCES, errno.EPERM, errno.EIO}
 _NEEDS_FILE = {errno.EACCES, errno.EPERM}
@@ -46,15 +48,21 @@ _TEXTS = (
     (re.compile(r"read-only file system|\(os error 30\)", re.IGNORECASE), errno.EROFS),
     (re.compile(r"\(os error 13\)"), errno.EACCES),
     (re.compile(r"\(os error 5\)"), errno.EIO),
+    (re.compile(r"\(os error 27\)"), errno.EFBIG),
 )
 
 
 def explain_disk_error(error: BaseException, *, place: Path | None = None, wanted: int = 0) -> InputError | None:
     """The error in one sentence, with what is free there; None if it is not an error of a disk.
 
+    Of an error with a message for users, the error behind it counts: the message may speak of another machine's disk.
+
     `place` is the file or folder that was written, for errors that do not name it; `wanted` is the number of bytes to
     write, or 0 if it is not known.
     """
+    if isinstance(error, Side4VideoError):
+        behind = None if isinstance(error, InputError) else error.__cause__
+        return None if behind is None else explain_disk_error(behind, place=place, wanted=wanted)
     code = _number(error)
     if code is None:
         return None
@@ -83,8 +91,6 @@ def explaining_disk_errors(place: Path, *, wanted: int = 0) -> Iterator[None]:
     """
     try:
         yield
-    except Side4VideoError:
-        raise
     except Exception as error:
         explained = explain_disk_error(error, place=place, wanted=wanted)
         if explained is None:
@@ -104,23 +110,35 @@ def existing_folder(place: Path) -> Path:
 
 
 def _number(error: BaseException) -> int | None:
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno if error.errno in _FOUND else None
-    text = str(error)
-    found = next((code for pattern, code in _TEXTS if pattern.search(text)), None)
-    if found is None and error.__cause__ is not None:
-        return _number(error.__cause__)
-    return found
+    for each in _causes(error):
+        if isinstance(each, OSError) and each.errno is not None:
+            return each.errno if each.errno in _FOUND else None
+        text = str(each)
+        found = next((code for pattern, code in _TEXTS if pattern.search(text)), None)
+        if found is not None:
+            return found
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and those behind it; Ray raises errors that are their own cause."""
+    seen: set[int] = set()
+    each: BaseException | None = error
+    while each is not None and id(each) not in seen:
+        seen.add(id(each))
+        yield each
+        each = each.__cause__
 
 
 def _named(error: BaseException) -> Path | None:
     """The file that the error names, or that the error behind it names."""
-    if isinstance(error, OSError):
-        # Of a renaming or a copy, both names are there, and the second is the one that is written.
-        name = error.filename2 or error.filename
-        if isinstance(name, (str, bytes, os.PathLike)):
-            return Path(os.fsdecode(name))
-    return _named(error.__cause__) if error.__cause__ is not None else None
+    for each in _causes(error):
+        if isinstance(each, OSError):
+            # Of a renaming or a copy, both names are there, and the second is the one that is written.
+            name = each.filename2 or each.filename
+            if isinstance(name, (str, bytes, os.PathLike)):
+                return Path(os.fsdecode(name))
+    return None
 
 
 def _fullest() -> Path | None:

@@ -20,9 +20,10 @@ from side4video.spec.experiment import Experiment
 from side4video.tracking.finished_runs import finished_runs
 from side4video.tracking.pack_logger import PackLogger, find_unfinished, open_pack_logger
 from side4video.tracking.run_holder import hold_experiment, hold_folder, renewing_tag, wait_for_other_machine
+from side4video.tracking.run_inputs import changed_inputs
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.stores import open_store
-from side4video.tracking.tags import CHECKPOINTS_TAG, FINGERPRINT_TAG, KEY_TAG
+from side4video.tracking.tags import CHECKPOINTS_TAG, KEY_TAG
 
 Mode = Literal["new", "resume", "go on"]
 """`new` starts a run. `resume` continues the newest unfinished one. `go on` does so if there is one; else it gives the
@@ -75,18 +76,21 @@ class _Launch:
                 held.enter_context(hold_experiment(store, self.base.digest(ignore_workers=True), self.base.name))
             unfinished = self._find_unfinished(store)
             folder = self._checkpoint_folder(unfinished)
-            held.enter_context(hold_folder(folder, _run_name(unfinished, self.base)))
             if unfinished:
+                held.enter_context(hold_folder(folder, f"run {unfinished.run_id[:8]} ({unfinished.name})"))
                 wait_for_other_machine(store, unfinished)
             fingerprint = self._prepare_data()
             if unfinished:
-                _refuse_other_data(unfinished, fingerprint)
+                _refuse_other_inputs(unfinished, self.base, fingerprint)
             finished = finished_runs(store, list(self.experiments.values()), fingerprint=fingerprint)
             if self.mode == "go on" and not unfinished and (run := finished.get(self.base.digest())):
                 note = f"run {run.run_id[:8]} of this experiment is finished; nothing was trained"
                 return {name: _with_notes(stored_result(store, run), note) for name in self.experiments}
             notes = [] if unfinished else _notes_about(finished.values())
-            return self._train(folder, fingerprint, resume=unfinished is not None, notes=notes)
+            plans = self._plan()
+            if not unfinished:
+                held.enter_context(hold_folder(folder, f"run of {self.base.name}"))
+            return self._train(folder, fingerprint, plans, resume=unfinished is not None, notes=notes)
 
     def _find_unfinished(self, store: RunStore) -> StoredRun | None:
         """The run to continue; a renamed experiment continues under the name that its checkpoints have."""
@@ -130,8 +134,15 @@ class _Launch:
             for name, spec in self.experiments.items()
         }
 
-    def _train(self, folder: str, fingerprint: str, *, resume: bool, notes: list[str]) -> dict[str, RunResult]:
-        plans = self._plan()
+    def _train(
+        self,
+        folder: str,
+        fingerprint: str,
+        plans: Mapping[str, dict[str, Any]],
+        *,
+        resume: bool,
+        notes: list[str],
+    ) -> dict[str, RunResult]:
         self.progress.report("creating the run")
         students = {self.names[name]: spec for name, spec in self.experiments.items()}
         pack_logger = open_pack_logger(
@@ -177,10 +188,6 @@ def _notes_about(finished: Any) -> list[str]:
     ]
 
 
-def _run_name(unfinished: StoredRun | None, spec: Experiment) -> str:
-    return f"run {unfinished.run_id[:8]} ({unfinished.name})" if unfinished else f"run of {spec.name}"
-
-
 def _nothing_to_resume(store: RunStore, spec: Experiment) -> InputError:
     found = f"no unfinished run of {spec.name} with exactly this spec"
     finished = finished_runs(store, [spec], fingerprint="").get(spec.digest())
@@ -203,17 +210,16 @@ def failing(pack_logger: PackLogger) -> Iterator[None]:
         raise
 
 
-def _refuse_other_data(unfinished: StoredRun, fingerprint: str) -> None:
-    """Refuse to resume on other data than the run began with: its record would name one data set for both.
+def _refuse_other_inputs(unfinished: StoredRun, spec: Experiment, fingerprint: str) -> None:
+    """Refuse to resume on other data or weights than the run began with: its record would name one for both.
 
     Raises:
-        InputError: The data set changed.
+        InputError: The data set or the backbone's weights changed.
     """
-    before = unfinished.tags.get(FINGERPRINT_TAG, fingerprint)
-    if before != fingerprint:
+    if changed := changed_inputs(unfinished, spec, fingerprint):
         raise InputError(
             "--resume",
-            f"the data set changed since the run began: its fingerprint was {before[:12]} and is {fingerprint[:12]}",
-            allowed="the same clips, labels, captions and classes, in the same order",
-            fix="bring the data back, or run it without --resume as a new run",
+            changed,
+            allowed="the same clips, labels, captions and classes in the same order, and the same weights",
+            fix="bring them back, or run it without --resume as a new run",
         )

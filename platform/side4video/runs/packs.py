@@ -18,8 +18,8 @@ from side4video.runs.trainer import Trained
 from side4video.spec.arm import Arm, Sweep
 from side4video.tracking.pack_logger import PackLogger, open_pack_logger
 from side4video.tracking.run_holder import hold_folder
+from side4video.tracking.run_inputs import changed_inputs
 from side4video.tracking.sweep_logger import SweepLogger, swept_by_arm, unfinished_folders
-from side4video.tracking.tags import FINGERPRINT_TAG
 
 
 @dataclass
@@ -110,11 +110,11 @@ class SweepRun:
 def assign_folders(packs: Sequence[PlannedPack], sweep_run: SweepRun) -> list[PlannedPack]:
     """Give each pack a folder. Arms of an interrupted sweep resume in the folders of their checkpoints."""
     arms = {arm.key: arm for pack in packs for arm in pack.arms}
-    # An arm that began on other data begins again, in another folder.
+    # An arm that began on other data or weights begins again, in another folder.
     children = {
         key: run
         for key, run in sweep_run.sweep_logger.children().items()
-        if run.tags.get(FINGERPRINT_TAG, sweep_run.fingerprint) == sweep_run.fingerprint
+        if key in arms and not changed_inputs(run, arms[key].experiment, sweep_run.fingerprint)
     }
     folders = {
         moved_folder(recorded, sweep_run.folder): keys for recorded, keys in unfinished_folders(children, arms).items()
@@ -143,7 +143,9 @@ def _packs_in_folder(folder: str, arms: list[Arm], sweep_run: SweepRun) -> list[
 
 
 def _with_folder(pack: PlannedPack, sweep_run: SweepRun) -> PlannedPack:
-    keys = "".join([*(arm.key for arm in pack.arms), sweep_run.fingerprint])
+    weights = pack.arms[0].experiment.backbone.weights.identity()  # a pack has one backbone
+    began_with = [sweep_run.fingerprint, *([weights] if weights.startswith("file:") else [])]
+    keys = "".join([*(arm.key for arm in pack.arms), *began_with])
     return replace(pack, folder=f"{sweep_run.folder}/{hashlib.sha256(keys.encode()).hexdigest()[:12]}")
 
 

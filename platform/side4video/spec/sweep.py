@@ -205,8 +205,9 @@ class SweepSpec(Spec):
     @model_validator(mode="after")
     def swept_paths_are_apart(self) -> Self:
         """No swept path is below another one: values of one would replace those of the other."""
-        for name, swept in (("grid", self.grid), ("random", self.random), ("optuna", self.optuna)):
-            paths = list(getattr(swept, "space", swept) or ())
+        spaces = {name: search.space for name, search in (("random", self.random), ("optuna", self.optuna)) if search}
+        for name, swept in {"grid": self.grid, **spaces}.items():
+            paths = [str(path) for path in swept]
             for path in paths:
                 above = next((other for other in paths if other != path and is_at_or_below(path, other)), "")
                 if above:

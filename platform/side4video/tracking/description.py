@@ -55,7 +55,8 @@ class RunSummary:
     ) -> "RunSummary":
         """From a spec and its plan."""
         backbone = getattr(spec.backbone, "model", spec.backbone.kind)
-        setup = f"`{spec.method.kind}` on a frozen {markdown_code(str(backbone))}, `{spec.data.dataset.kind}` data, {protocol}"
+        tower = markdown_code(str(backbone))
+        setup = f"`{spec.method.kind}` on a frozen {tower}, `{spec.data.dataset.kind}` data, {protocol}"
         predicted = {name: value for name, value in plan.items() if isinstance(value, int | float)}
         return cls(setup, predicted, pack_predicted, command)
 

@@ -6,11 +6,11 @@ result, from any sweep or command. Runs that a scheduler stopped are no results.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from side4video.core.csv_cells import csv_rows
 from side4video.spec.arm import Arm
 from side4video.spec.experiment import Experiment
+from side4video.tracking.run_inputs import changed_inputs
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.sweep_logger import children_of, is_finished
 from side4video.tracking.tags import DIGEST_TAG, FINGERPRINT_TAG, REUSED_TAG, STATE_TAG, WEIGHTS_TAG
@@ -59,10 +59,14 @@ def completed_arms(store: RunStore, key: str, arms: Sequence[Arm], *, fingerprin
 
     They are runs of this sweep, or finished runs of the same experiments elsewhere (see `StoredRun.is_in_sweep`).
     """
+    experiments = {arm.key: arm.experiment for arm in arms}
     own = {
         digest: run
         for digest, run in children_of(store, key).items()
-        if is_finished(run) and run.tags.get(FINGERPRINT_TAG) == fingerprint
+        if digest in experiments
+        and is_finished(run)
+        and FINGERPRINT_TAG in run.tags
+        and not changed_inputs(run, experiments[digest], fingerprint)
     }
     others = finished_runs(store, [arm.experiment for arm in arms if arm.key not in own], fingerprint=fingerprint)
     return {arm.key: own[arm.key] for arm in arms if arm.key in own} | others

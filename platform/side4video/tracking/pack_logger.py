@@ -14,6 +14,7 @@ from side4video.tracking.description import RunSummary, current_command, failure
 from side4video.tracking.environment import describe
 from side4video.tracking.mlflow import compat
 from side4video.tracking.mlflow.compat import DESCRIPTION_TAG
+from side4video.tracking.run_inputs import changed_inputs
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.stores import open_store
 from side4video.tracking.tags import (
@@ -151,7 +152,7 @@ def open_pack_logger(
         run_key = arm_run.key if arm_run else key or f"{checkpoint_folder}/{name}"
         if resume and not arm_run:
             tags[DIGEST_TAG] = _digest_now(store, run_key, spec)
-        goes_on = resume and not (arm_run and _end_on_other_data(store, run_key, fingerprint))
+        goes_on = resume and not (arm_run and _end_on_other_inputs(store, run_key, spec, fingerprint))
         run_id = store.start_run(
             name=arm_run.name if arm_run else spec.tracking.run_name or spec.name,
             key=run_key,
@@ -173,10 +174,10 @@ def open_pack_logger(
     return PackLogger(store, run_ids, about)
 
 
-def _end_on_other_data(store: RunStore, key: str, fingerprint: str) -> bool:
-    """Whether the unfinished run of an arm began on other data; it is ended then, and the arm gets another run."""
+def _end_on_other_inputs(store: RunStore, key: str, spec: Experiment, fingerprint: str) -> bool:
+    """Whether an arm's unfinished run began on other data or weights; then it is ended, and the arm gets another."""
     for run in store.runs(tags={KEY_TAG: key}):
-        if run.tags.get(FINGERPRINT_TAG, fingerprint) == fingerprint:
+        if not changed_inputs(run, spec, fingerprint):
             return False
         if run.status == "RUNNING":
             store.set_tags(run.run_id, {STATE_TAG: "interrupted"})

@@ -23,6 +23,7 @@ from side4video.tracking.mlflow.compat import DESCRIPTION_TAG, KIND, KIND_TAG, P
 from side4video.tracking.mlflow.connection import ServerUnavailableError, translate_errors
 from side4video.tracking.mlflow.local_artifacts import local_path, move_addresses, names_in, was_moved, write_artifact
 from side4video.tracking.mlflow.parameters import TAG_LIMIT, VALUE_LIMIT, batches, cut, flatten, plain_name
+from side4video.tracking.mlflow.reserved_space import reserve_space
 from side4video.tracking.mlflow.saved_views import arms_filter, as_tag, sweep_view, varying
 from side4video.tracking.mlflow.search import filter_text, find_run, quoted, search, stored_run
 from side4video.tracking.mlflow.writer import Writer
@@ -188,6 +189,8 @@ class MLflowStore:
         """
         all_tags = {**(tags or {}), KEY_TAG: key, **({PARENT_TAG: parent} if parent else {})}
         experiment_id = self.experiment_id
+        if database := sqlite_path(self.uri):
+            reserve_space(Path(database))
         with connection.store_lock(self.uri):
             run_id = self._continue(key, reopen_finished) if resume else ""
             if not run_id:

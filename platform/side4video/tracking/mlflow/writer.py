@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 from side4video.core.errors import InputError
 from side4video.core.metric import Metric
 from side4video.core.temporary import temporary_folder
+from side4video.spec.tracking import sqlite_path
 from side4video.tracking.mlflow import connection
 from side4video.tracking.mlflow.connection import ServerUnavailableError, translate_errors
 from side4video.tracking.mlflow.local_artifacts import run_folder, write_artifact
 from side4video.tracking.mlflow.offline_queue import OfflineQueue, Record
 from side4video.tracking.mlflow.parameters import cut
+from side4video.tracking.mlflow.reserved_space import release_space
 from side4video.tracking.redaction import redact_text
 
 if TYPE_CHECKING:
@@ -76,6 +78,9 @@ class Writer:
             TrackingError: If the store refuses it.
         """
         queue = OfflineQueue(run_id, connection.store_id(self.uri))
+        if "status" in record and (database := sqlite_path(self.uri)):
+            release_space(Path(database))
+            self._is_away = False  # a full disk has room now
         may_try = self._may_try()
         if may_try and queue.is_empty():
             try:
