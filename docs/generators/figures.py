@@ -230,6 +230,19 @@ def refused_files() -> str:
     return f"{table(['file', 's', 'MiB'], cells)}\n\n{_sentence(study['what'])} `{study['command']}`"
 
 
+def full_disk() -> str:
+    """Commands on disks of many sizes."""
+    cells = []
+    for study in record("full-disk")["studies"]:
+        found = study["summary"]
+        too_small = found["sizes"] - found["fit"]
+        counts = (found["sizes"], too_small, found["one_sentence"], found["damaged"], found["goes_on"])
+        cells.append([f"`{study['command']}`", *map(str, counts)])
+    heads = ["command", "sizes", "too small", "one sentence", "torn files", "same command goes on"]
+    study = record("full-disk")
+    return f"{table(heads, cells)}\n\n{_sentence(study['what'])} `{study['command']}`"
+
+
 def _spread(row: Mapping[str, Any]) -> str:
     return f"{100 * row['mean']:.1f} ± {100 * row['deviation']:.1f}%"
 
@@ -251,4 +264,5 @@ FIGURES: Mapping[str, Callable[[], str]] = {
     "real-clips": real_clips,
     "decoding": decoding,
     "refused-files": refused_files,
+    "full-disk": full_disk,
 }

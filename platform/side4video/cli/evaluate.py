@@ -1,7 +1,6 @@
 """`side4video evaluate`: evaluate finished runs again, for example with other views or another precision."""
 
 import json
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import click
 
 from side4video.core.dotted import dotted
+from side4video.core.temporary import temporary_folder
 from side4video.runs.stored_run import fetch_weights, find_finished
 from side4video.spec.check import check_consistency
 from side4video.spec.experiment import Experiment
@@ -51,8 +51,8 @@ def evaluate(
     from side4video.tracking.stores import store_at
 
     store = store_at(uri).prepare()
-    with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
-        chosen = [_choose(store, run, Path(scratch) / str(n), overrides, weights) for n, run in enumerate(runs)]
+    with temporary_folder() as scratch:
+        chosen = [_choose(store, run, scratch / str(n), overrides, weights) for n, run in enumerate(runs)]
         check_consistency({f"run {each.run_id[:8]}": each.spec for each in chosen}, ("backbone", "data", "evaluation"))
         notes = _check_comparable(chosen)
         base = chosen[0].spec

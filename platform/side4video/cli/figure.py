@@ -1,6 +1,5 @@
 """`side4video figure`: figures for papers, from the planner and the run store."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ import click
 
 from side4video.core.errors import InputError
 from side4video.terminal.options import anyway, as_json, example
+from side4video.terminal.output import print_json
 
 if TYPE_CHECKING:
     from side4video.reports.figures.figure import ReportFigure
@@ -324,7 +324,7 @@ def _deliver(
             "numbers": report_figure.numbers,
             "files": [str(path) for path in paths],
         }
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        print_json(document)
         return
     console = table_console()
     console.print(report_figure.heading, style="bold", highlight=False, markup=False)

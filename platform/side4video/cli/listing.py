@@ -4,7 +4,6 @@ import json
 from typing import Annotated, Any, get_args, get_origin
 
 import click
-from rich.console import Console
 
 from side4video.data.datasets import Dataset
 from side4video.models.backbones import Backbone
@@ -12,6 +11,7 @@ from side4video.models.method import MethodSpec
 from side4video.models.methods import Method
 from side4video.tasks import Task
 from side4video.terminal.options import as_json, example
+from side4video.terminal.output import PlainConsole
 from side4video.terminal.tables import fitted
 
 UNIONS: dict[str, Any] = {"methods": Method, "backbones": Backbone, "datasets": Dataset, "tasks": Task}
@@ -29,7 +29,7 @@ def list_kinds(what: str, as_json: bool) -> None:
     heads = {"kind": "kind", "summary": "what it is", "packable": "trains in a pack", "fields": "fields"}
     columns = [key for key in heads if key in rows[0]]
     cells = {heads[key]: [_cell(row[key]) for row in rows] for key in columns}
-    Console().print(fitted(cells, texts=cells))
+    PlainConsole().print(fitted(cells, texts=cells))
 
 
 def _members(union: Any) -> tuple[Any, ...]:

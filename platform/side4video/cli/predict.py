@@ -1,16 +1,16 @@
 """`side4video predict`: classify videos with a finished run or an exported folder."""
 
-import json
 import sys
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from side4video.core.temporary import temporary_folder
 from side4video.engine.process_group import default_device
-from side4video.terminal.options import as_json, device, example, store_uri
+from side4video.terminal.options import as_json, device, example, store_uri, video_seconds
+from side4video.terminal.output import print_json
 
 if TYPE_CHECKING:
     from side4video.inference.model import Model, Prediction
@@ -25,17 +25,28 @@ if TYPE_CHECKING:
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Number of classes to print.")
 @store_uri
 @device
+@video_seconds
 @as_json
-def predict(model: str, videos: tuple[str, ...], top: int, uri: str, device: str, as_json: bool) -> None:
+def predict(
+    model: str,
+    videos: tuple[str, ...],
+    top: int,
+    uri: str,
+    device: str,
+    video_seconds: float,
+    as_json: bool,
+) -> None:
     """Classify each VIDEO with MODEL, a run or an exported folder.
 
     A run is given by its id, the start of its id, or its name. `side4video export` writes such a folder. The exit code
     is 1 if a video cannot be read.
     """
+    from side4video.data.streams.timed_prefetch import timed_prefetcher
+
     loaded = _load(model, uri, device or default_device())
-    found = loaded.predict(videos, top=top)
+    found = loaded.predict(videos, top=top, prefetch=timed_prefetcher(video_seconds))
     if as_json:
-        click.echo(json.dumps([asdict(each) for each in found], indent=2, ensure_ascii=False))
+        print_json([asdict(each) for each in found])
     else:
         _print(found)
     if any(each.error for each in found):
@@ -51,8 +62,8 @@ def _load(model: str, uri: str, device: str) -> "Model":
     from side4video.tracking.stores import store_at
 
     store = store_at(uri).prepare()
-    with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
-        run, weights, fingerprint = fetch_trained(store, model, Path(scratch))
+    with temporary_folder() as scratch:
+        run, weights, fingerprint = fetch_trained(store, model, scratch)
         return Model(run.spec, run.spec.data.dataset.classes(), weights, device=device, backbone_sha256=fingerprint)
 
 

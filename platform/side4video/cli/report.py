@@ -1,15 +1,16 @@
 """`side4video report`: tables of the paper with our results, and reports of sweeps."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from side4video.core.csv_cells import csv_rows
 from side4video.core.errors import InputError
 from side4video.reports.paper import TABLES, PaperTable
 from side4video.terminal.options import anyway, as_json, example
+from side4video.terminal.output import print_json, print_text
 
 if TYPE_CHECKING:
     from side4video.reports.arms import ArmResult, Mode
@@ -61,7 +62,7 @@ def _paper_command(table: PaperTable) -> click.Command:
                 "notes": grid.notes,
                 "files": list(map(str, files)),
             }
-            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+            print_json(document)
             return
         console = table_console()
         console.print(grid_rich(grid))
@@ -114,7 +115,7 @@ def _figure_1(store: Any) -> "list[ReportFigure]":
     try:
         files = files_of_table_2(experiments_folder())
     except InputError as error:
-        click.echo(f"The page is without the figure of memory: {error}", err=True)
+        print_text(f"The page is without the figure of memory: {error}", err=True)
         return []
     with ProgressView("report") as view:
         return [memory_figure(memory_rows(files, store, progress=view))]
@@ -185,11 +186,9 @@ def _show(
             out, rows, title=title, metric=metric, mode=mode, notes=notes, figures=figures, source=source
         )
     if as_json:
-        import csv
-
-        lines = [as_values(line) for line in csv.DictReader(as_csv(table).splitlines())]
+        lines = [as_values(line) for line in csv_rows(as_csv(table))]
         document = {"title": title, "metric": metric, "rows": lines, "notes": notes, "files": list(map(str, files))}
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        print_json(document)
         return
     console = table_console()
     console.print(title, style="bold", highlight=False)

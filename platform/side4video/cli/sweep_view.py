@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from math import nan
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from side4video.core.text import printable
 from side4video.core.units import format_duration
 from side4video.spec.arm import Arm
+from side4video.terminal.output import PlainConsole
 
 REFRESHES_PER_SECOND = 4
 MAX_ARMS = 40
@@ -62,7 +64,7 @@ class SweepView:
         """
         self.title, self.metric, self.mode = title, metric.partition("/")[2], mode
         self.videos_per_step = videos_per_step
-        self.console = Console(file=sys.stderr)
+        self.console = PlainConsole(file=sys.stderr)
         self.phase = ""
         self.packs: dict[str, PackState] = {}
         self.arms: dict[str, ArmState] = {}
@@ -189,7 +191,7 @@ class SweepView:
         for arm in shown:
             value, best = (f"{number:.3f}" if number == number else "" for number in (arm.metric, arm.best))
             state = Text(arm.state, style=STYLES.get(arm.state, "dim"))
-            table.add_row(Text(arm.label), str(arm.epoch or ""), value, best, state)
+            table.add_row(Text(printable(arm.label)), str(arm.epoch or ""), value, best, state)
         if len(shown) < len(self.arms):
             table.add_row(f"… and {len(self.arms) - len(shown)} more", "", "", "", "")
         return table
@@ -217,7 +219,7 @@ class SweepView:
         """Print a line in a log. Above a live table only lines that should stay are printed."""
         if self._live is None or stays:
             self._last_line = time.monotonic()
-            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self.console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def _pack_line(pack: PackState, videos_per_step: int) -> str:

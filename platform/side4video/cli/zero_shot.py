@@ -1,15 +1,16 @@
 """`side4video zero-shot`: evaluate a run's frozen CLIP without training (as in the paper's Figure 5)."""
 
 import json
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from side4video.core.temporary import temporary_folder
 from side4video.spec.zero_shot import PROMPT
 from side4video.tasks.recognition.metrics import METRICS
 from side4video.terminal.options import as_json, example, overrides, store_uri
+from side4video.terminal.output import print_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,13 +56,13 @@ def zero_shot(run: str, prompt: str, overrides: tuple[str, ...], as_json: bool, 
         if known is not None:
             _print(known.run_id, known.name, known.metrics, as_json=as_json)
             if not as_json:
-                click.echo("From the store; --rerun evaluates again.")
+                print_text("From the store; --rerun evaluates again.")
             return
     with ProgressView(experiment.name) as view:
         finished = launch({experiment.name: experiment}, progress=view)[experiment.name]
     _print(finished.run_id, finished.name, finished.metrics, as_json=as_json)
     for row in finished.broken_clips:
-        click.echo(f"could not be read: {row['origin']}: {row['path']}: {row['reason']}", err=True)
+        print_text(f"could not be read: {row['origin']}: {row['path']}: {row['reason']}", err=True)
 
 
 def _experiment(run: str, prompt: str, overrides: tuple[str, ...], uri: str) -> "Experiment":
@@ -72,8 +73,8 @@ def _experiment(run: str, prompt: str, overrides: tuple[str, ...], uri: str) -> 
 
     if Path(run).is_file():
         return zero_shot_experiment(load_experiment(run, overrides), prompt=prompt, source=run)
-    with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
-        found = find_finished(store_at(uri).prepare(), run, Path(scratch), overrides)
+    with temporary_folder() as scratch:
+        found = find_finished(store_at(uri).prepare(), run, scratch, overrides)
     made = zero_shot_experiment(found.spec, prompt=prompt, source=found.where)
     # Beside the run, wherever the command found it.
     return made.model_copy(update={"tracking": made.tracking.model_copy(update={"uri": uri})})
@@ -89,5 +90,5 @@ def _print(run_id: str, name: str, metrics: "Mapping[str, float]", *, as_json: b
         for metric in METRICS
         if f"eval/{metric.name}" in measured
     )
-    click.echo(f"{name}: {shown} of {int(measured['eval/videos'])} videos")
-    click.echo(f"Run {run_id}, with {', '.join(KEPT)}. See it: side4video ui")
+    print_text(f"{name}: {shown} of {int(measured['eval/videos'])} videos")
+    print_text(f"Run {run_id}, with {', '.join(KEPT)}. See it: side4video ui")

@@ -47,7 +47,7 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
     except OSError as error:
         if error.filename in {None, str(partial)}:  # a write that fails does not say to which file
-            error.filename, error.filename2 = str(path), None
+            error.filename = str(path)
         raise
     finally:
         with suppress(OSError):

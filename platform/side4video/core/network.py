@@ -19,3 +19,9 @@ def names_here() -> list[str]:
     addresses = [each for interface in psutil.net_if_addrs().values() for each in interface]
     found = [each.address for each in addresses if each.family == socket.AF_INET and not is_localhost(each.address)]
     return [*dict.fromkeys([*found, socket.gethostname()])]
+
+
+def loopback_interface() -> str:
+    """The name of this machine's loopback interface: `lo` on Linux."""
+    interfaces = psutil.net_if_addrs().items()
+    return next((name for name, found in interfaces if any(each.address == "127.0.0.1" for each in found)), "lo")

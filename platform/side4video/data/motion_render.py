@@ -8,6 +8,7 @@ Arrays carry shape suffixes: T frames, H W pixels, C channels. Scene coordinates
 frame, y down.
 """
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from side4video.core.files import write_atomically
 from side4video.core.seeds import derive_seed
 
 FRAMES_PER_SECOND = 8
@@ -160,7 +162,8 @@ def write_video(path: Path, frames_THWC: np.ndarray) -> None:
     import av
 
     frames, height, width, _ = frames_THWC.shape
-    with av.open(str(path), "w", format="mp4") as container:
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.thread_count = 1
@@ -170,6 +173,7 @@ def write_video(path: Path, frames_THWC: np.ndarray) -> None:
             frame.pts = index
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    write_atomically(path, file.getvalue())
 
 
 def _appearances(*, held_out: bool) -> list[tuple[str, str, str]]:

@@ -182,13 +182,12 @@ def _cores() -> int:
 
 
 def _connect(ray: Any, address: str) -> None:
-    common = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == "local":
-        # Ray's default, but explicit for security: the dashboard accepts jobs.
-        ray.init(address="local", num_cpus=_cores(), dashboard_host="127.0.0.1", **common)
+        # Without its dashboard Ray Train warns twice a second.
+        compat.start_on_localhost(cpus=_cores(), gpus=None, with_dashboard=True)
         return
     try:
-        ray.init(address=address, **common)
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, ray.exceptions.RaySystemError, ray.exceptions.AuthenticationError) as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(

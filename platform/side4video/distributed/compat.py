@@ -4,11 +4,18 @@ Each is looked up when it is needed. A name that a newer Ray does not have is an
 (`tests/unit/distributed/test_compat.py` calls each on the installed Ray; `pyproject.toml` bounds the version).
 """
 
-from collections.abc import Mapping
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 from side4video.core.errors import Side4VideoError
+from side4video.core.network import is_localhost, loopback_interface
+
+_COLLECTIVE_INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+"""Variables with the network interface of gloo and NCCL."""
 
 HEAD_RESOURCE = "node:__internal_head__"
 """The resource that only the head node has. Without it, virtual trials could be placed on a node that goes away."""
@@ -123,8 +130,10 @@ def session_folder() -> str:
         ) from error
 
 
-def start_on_localhost(*, cpus: int, gpus: int, temporary_folder: str | None) -> None:
-    """Start a local Ray, without a dashboard, that listens on loopback only.
+def start_on_localhost(
+    *, cpus: int, gpus: int | None, with_dashboard: bool, temporary_folder: str | None = None
+) -> None:
+    """Start a local Ray that listens on loopback only; `gpus` is None for all of this machine.
 
     `_node_ip_address` and `_temp_dir` are private options of `ray.init`. Without the first, Ray listens on the network;
     without the second, sessions stay in the temporary directory.
@@ -133,13 +142,60 @@ def start_on_localhost(*, cpus: int, gpus: int, temporary_folder: str | None) ->
 
     import ray
 
-    ray.init(
-        address="local",
-        num_cpus=cpus,
-        num_gpus=gpus,
-        include_dashboard=False,
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-        _node_ip_address="127.0.0.1",
-        _temp_dir=temporary_folder,
-    )
+    with loopback_settings():
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            num_gpus=gpus,
+            include_dashboard=with_dashboard,
+            # Ray's default, but explicit for security: the dashboard accepts jobs.
+            dashboard_host="127.0.0.1",
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=temporary_folder,
+        )
+
+
+@contextmanager
+def loopback_settings() -> Iterator[None]:
+    """Ray's processes that are started in the block, and their workers, listen on loopback only.
+
+    Ray replaces a loopback address by one of the network unless it believes that there can be one node only, as on a
+    Mac. It reads this from a variable when it is imported, so the driver's copy is set too. Both are as before at the
+    end: later clusters of this process may have more nodes.
+    """
+    path, needed = "ray._private.ray_constants:ENABLE_RAY_CLUSTER", "to keep a local Ray off the network"
+    before = private_name(path, needed)
+    constants: Any = import_module("ray._private.ray_constants")
+    name = private_name("ray._private.ray_constants:ENABLE_RAY_CLUSTERS_ENV_VAR", needed)
+    # gloo and NCCL would listen at the address of the host's name.
+    settings = {name: "0", **dict.fromkeys(_COLLECTIVE_INTERFACES, loopback_interface())}
+    given = {name: os.environ[name] for name in settings if name in os.environ}
+    # A user's own interface is kept.
+    os.environ.update(settings | {key: value for key, value in given.items() if key in _COLLECTIVE_INTERFACES})
+    constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before
+        for key in settings:
+            os.environ.pop(key, None)
+        os.environ.update(given)
+
+
+def keep_store_on_loopback() -> None:
+    """Make torch's store of a process group, in this process, listen on loopback if its address is a loopback one.
+
+    torch's store listens on every address, whatever address it is given, unless it is given a socket. Without it, the
+    first worker of a local Ray is open to the network.
+    """
+    rendezvous: Any = import_module("torch.distributed.rendezvous")
+    make_store = rendezvous.TCPStore
+
+    def make_on_loopback(*, host_name: str, port: int, is_master: bool = False, **options: Any) -> Any:
+        if is_master and is_localhost(host_name) and "master_listen_fd" not in options:
+            options["master_listen_fd"] = socket.create_server((host_name, port)).detach()
+        return make_store(host_name=host_name, port=port, is_master=is_master, **options)
+
+    rendezvous.TCPStore = make_on_loopback

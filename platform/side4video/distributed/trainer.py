@@ -8,8 +8,8 @@ from side4video.core.progress import Progress
 from side4video.distributed.cluster import RayCluster
 from side4video.planning.packs import PlannedPack
 from side4video.runs.launch import launch
-from side4video.runs.run_result import RunResult
 from side4video.runs.packs import SweepRun
+from side4video.runs.run_result import RunResult
 from side4video.runs.trainer import Trained
 from side4video.spec.arm import short_key
 from side4video.spec.cluster import ClusterSpec

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from side4video.core.bounded_files import MAX_DOCUMENT_BYTES, check_size, parse_json
 from side4video.core.errors import InputError
+from side4video.core.whole_folder import check_new, whole_folder
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import parse_experiment
 
@@ -61,41 +62,33 @@ def write_bundle(
     backbone: "TowerWeights | None" = None,
     graph: Path | None = None,
 ) -> Bundle:
-    """Write the folder; it must not be there, or be empty.
+    """Write the folder, whole or not at all; it must not be there, or be empty.
 
     The checksums of `bundle` are made here. `weights` is the safetensors file of the student; `card` is Markdown. If
     `backbone` is None, the tower's weights stay where they come from.
 
     Raises:
-        InputError: The folder holds something.
+        InputError: The folder holds something, or the disk is full or cannot be written.
     """
     check_new(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(weights, folder / WEIGHTS)
-    (folder / SPEC).write_text(json.dumps(spec.resolved(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / CARD).write_text(card, encoding="utf-8")
-    names = [WEIGHTS, SPEC, CARD]
-    if backbone is not None:
-        from safetensors.torch import save_file
+    wanted = sum(file.stat().st_size for file in (weights, graph) if file is not None)
+    wanted += 0 if backbone is None else sum(tensor.nbytes for tensor in backbone.tensors.values())
+    with whole_folder(folder, wanted=wanted, last=BUNDLE) as partial:
+        shutil.copyfile(weights, partial / WEIGHTS)
+        (partial / SPEC).write_text(json.dumps(spec.resolved(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (partial / CARD).write_text(card, encoding="utf-8")
+        names = [WEIGHTS, SPEC, CARD]
+        if backbone is not None:
+            from safetensors.torch import save_file
 
-        save_file({name: tensor.contiguous() for name, tensor in backbone.tensors.items()}, folder / BACKBONE)
-        names.append(BACKBONE)
-    if graph is not None:
-        shutil.copyfile(graph, folder / GRAPH)
-        names.append(GRAPH)
-    document = sealed({**asdict(bundle), "checksums": {name: checksum(folder / name) for name in names}})
-    (folder / BUNDLE).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            save_file({name: tensor.contiguous() for name, tensor in backbone.tensors.items()}, partial / BACKBONE)
+            names.append(BACKBONE)
+        if graph is not None:
+            shutil.copyfile(graph, partial / GRAPH)
+            names.append(GRAPH)
+        document = sealed({**asdict(bundle), "checksums": {name: checksum(partial / name) for name in names}})
+        (partial / BUNDLE).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return Bundle(**document)
-
-
-def check_new(folder: Path) -> None:
-    """Look whether a bundle can be written there, before the work begins.
-
-    Raises:
-        InputError: The folder holds something.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(str(folder), "it is there already", fix="name a new folder")
 
 
 def read_bundle(folder: Path) -> tuple[Bundle, Experiment]:

@@ -9,6 +9,7 @@ plans again.
 import functools
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -36,7 +37,8 @@ def planned_peak(spec: Experiment, *, classes: int) -> PlannedPeak:
     except (OSError, ValueError, TypeError):
         pass  # never planned, or the file is damaged: it is planned now
     made = trace_peak(spec, classes)
-    write_atomically(file, json.dumps(asdict(made)))
+    with suppress(OSError):  # a full disk: it is planned again the next time
+        write_atomically(file, json.dumps(asdict(made)))
     return made
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from side4video.core.text import printable
 from side4video.tasks.metrics import MAIN_METRICS
 
 if TYPE_CHECKING:
@@ -191,4 +192,4 @@ def short_text(value: Any) -> str:
     """A swept value for display: floats with four digits, None as `none`."""
     if value is None:
         return "none"
-    return f"{value:.4g}" if isinstance(value, float) else exact_text(value)
+    return f"{value:.4g}" if isinstance(value, float) else printable(exact_text(value))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from side4video.core.text import escape_markdown
 from side4video.reports.arms import (
     MEASURED_MEMORY,
     ArmResult,
@@ -183,11 +184,6 @@ def as_markdown(table: ComparisonTable) -> str:
             ]
         )
     return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, rules, *body))
-
-
-def escape_markdown(text: str) -> str:
-    """Text escaped for one cell of a Markdown table."""
-    return re.sub(r"([\\|*`<&]|(?<!\w)_|_(?!\w)|(?<=\])\()", r"\\\1", " ".join(text.split()))
 
 
 # ---- a terminal

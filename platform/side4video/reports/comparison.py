@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from side4video.core.csv_cells import text_cell
 from side4video.reports.arms import (
     MEASURED_MEMORY,
     METRIC,
@@ -203,13 +204,14 @@ def _record(arm: ArmResult, metric: str, *, swept: Sequence[str], paper: Sequenc
         "time/alone_step_s": any_run_mean(arm, ALONE),
         **{f"paper/{name}": arm.paper.get(name) for name in paper},
     }
+    head = (text_cell(arm.table), text_cell(arm.label), _flag(arm.is_reference_here), _flag(arm.is_best))
     return {
-        **dict(zip(_FIXED_HEAD, (arm.table, arm.label, _flag(arm.is_reference_here), _flag(arm.is_best)), strict=True)),
-        **{f"swept/{name}": exact_text(arm.swept[name]) if name in arm.swept else "" for name in swept},
+        **dict(zip(_FIXED_HEAD, head, strict=True)),
+        **{f"swept/{name}": text_cell(exact_text(arm.swept[name])) if name in arm.swept else "" for name in swept},
         **{name: _number(value) for name, value in known.items()},
         "state": state_text(arm),
         "seeds": " ".join(str(run.seed) for run in counted_runs(arm)),
-        "run_ids": " ".join(run.run_id for run in arm.runs),
+        "run_ids": text_cell(" ".join(run.run_id for run in arm.runs)),
     }
 
 

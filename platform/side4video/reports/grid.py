@@ -1,14 +1,15 @@
 """A table of text cells, written as Markdown, LaTeX, CSV, HTML or for a terminal."""
 
 import csv
+import html
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from side4video.reports.columns import escape_markdown
+from side4video.core.csv_cells import text_cell
+from side4video.core.text import escape_markdown, printable
 
 if TYPE_CHECKING:
     from side4video.terminal.tables import FittedTable
@@ -82,7 +83,9 @@ def grid_csv(grid: Grid) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["group", *(column.title for column in grid.columns)])
-    writer.writerows([row.group, *row.cells] for row in grid.rows)
+    for row in grid.rows:
+        cells = zip(grid.columns, row.cells, strict=True)
+        writer.writerow([text_cell(row.group), *(cell if of.is_number else text_cell(cell) for of, cell in cells)])
     return text.getvalue()
 
 
@@ -163,38 +166,42 @@ _LATEX = {
 
 def escape_latex(text: str) -> str:
     """Text escaped for LaTeX."""
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    return "".join(_LATEX.get(character, character) for character in printable(" ".join(text.split())))
 
 
 def grid_html(grid: Grid) -> str:
     """The HTML table, with a body for each group; the page is `templates/table.html.j2`."""
     head = "".join(_heading(column) for column in grid.columns)
     above = "".join(
-        f"<th colspan='{len(list(columns))}'>{escape(name)}</th>"
+        f"<th colspan='{len(list(columns))}'>{_escaped(name)}</th>"
         for name, columns in groupby(grid.columns, key=lambda column: column.group)
     )
     has_groups = any(column.group for column in grid.columns)
     bodies = []
     for name, rows in grid.groups():
-        title = f"<tr><th colspan='{len(grid.columns)}'>{escape(name)}</th></tr>\n" if name else ""
+        title = f"<tr><th colspan='{len(grid.columns)}'>{_escaped(name)}</th></tr>\n" if name else ""
         bodies.append(f"<tbody>\n{title}{''.join(_html_row(grid, row) for row in rows)}</tbody>\n")
     first = f"<tr>{above}</tr>" if has_groups else ""
-    notes = "".join(f"<li>{escape(note)}</li>\n" for note in grid.notes)
+    notes = "".join(f"<li>{_escaped(note)}</li>\n" for note in grid.notes)
     table = f"<table>\n<thead>{first}<tr>{head}</tr></thead>\n{''.join(bodies)}</table>"
     return f"<div class='wide' tabindex='0'>\n{table}\n</div>\n<ul class='notes'>\n{notes}</ul>\n"
 
 
+def _escaped(text: str) -> str:
+    return html.escape(printable(text))
+
+
 def _heading(column: GridColumn) -> str:
     side = " class='number'" if column.is_number else ""
-    unit = f"<small>{escape(column.unit)}</small>" if column.unit else ""
-    return f"<th{side}>{escape(column.heading)}{unit}</th>"
+    unit = f"<small>{_escaped(column.unit)}</small>" if column.unit else ""
+    return f"<th{side}>{_escaped(column.heading)}{unit}</th>"
 
 
 def _html_row(grid: Grid, row: GridRow) -> str:
     cells = []
     for place, (column, cell) in enumerate(zip(grid.columns, row.cells, strict=True)):
         side = " class='number'" if column.is_number else ""
-        text = f"<strong>{escape(cell)}</strong>" if row.is_own and place == 0 else escape(cell)
+        text = f"<strong>{_escaped(cell)}</strong>" if row.is_own and place == 0 else _escaped(cell)
         cells.append(f"<td{side}>{text}</td>")
     return f"<tr>{''.join(cells)}</tr>\n"
 

@@ -52,7 +52,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         # Names of files may hold bytes that are not UTF-8. Markup is a subclass of str and stays as it is.
-        finalize=lambda value: printable(value) if type(value) is str else value,
+        finalize=lambda value: printable(value, keep="\n\t") if type(value) is str else value,
     )
     environment.filters |= {"data_uri": _data_uri, "format_length": format_length}
     environment.globals["strip_frames"] = strip_frames

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from side4video.core.files import write_together
+from side4video.core.text import escape_markdown
 from side4video.reports.arms import METRIC, ArmResult, Mode, is_complete
 from side4video.reports.columns import (
     NAMES,
@@ -18,7 +20,6 @@ from side4video.reports.columns import (
     as_markdown,
     columns,
     constant_text,
-    escape_markdown,
     split_constant,
     split_settings,
 )
@@ -45,35 +46,46 @@ def write_report(
     figures: "Sequence[ReportFigure]" = (),
     source: str = "",
 ) -> list[Path]:
-    """Write the report of these arms; what is there of the same name is replaced.
+    """Write the report of these arms; what is there of the same name is replaced, all files or none.
 
     Rows are in the order of the table; `notes` are sentences above it; `figures` are further ones, for the page;
     `source` says what the figures of the table are of.
 
     Returns:
         `comparison.md`, `comparison.csv`, `comparison.html`, `parallel-coordinates.png`, `pareto.png`.
+
+    Raises:
+        InputError: The disk is full or cannot be written.
     """
+    table = compare_rows(rows, metric=metric, mode=mode)
+    return write_together(folder, _report_files(rows, table, title=title, notes=notes, figures=figures, source=source))
+
+
+def _report_files(
+    rows: Sequence[ArmResult],
+    table: ComparisonTable,
+    *,
+    title: str,
+    notes: Sequence[str],
+    figures: "Sequence[ReportFigure]",
+    source: str,
+) -> dict[str, str | bytes]:
     # Matplotlib takes most of a second to load; whoever imports this module may never draw.
-    from side4video.reports.figures.style import save_figure
+    from side4video.reports.figures.style import figure_bytes
     from side4video.reports.figures.sweep import coordinates_figure, pareto_figure
 
-    folder.mkdir(parents=True, exist_ok=True)
-    table = compare_rows(rows, metric=metric, mode=mode)
     draws = (coordinates_figure, pareto_figure)
-    first = [replace(draw(rows, metric=metric, mode=mode), source=source) for draw in draws]
-    pictures = [
-        save_figure(each.figure, folder / name, below=source)
+    first = [replace(draw(rows, metric=table.metric, mode=table.mode), source=source) for draw in draws]
+    pictures = {
+        name: figure_bytes(each.figure, "png", below=source)
         for each, name in zip(first, (COORDINATES, PARETO), strict=True)
-    ]
-    texts = {
+    }
+    return {
         "comparison.md": markdown_page(table, title=title, notes=notes),
         "comparison.csv": as_csv(table),
         "comparison.html": html_page(table, title=title, notes=notes, figures=(*first, *figures)),
+        **pictures,
     }
-    for name, text in texts.items():
-        # As they are on every system: Windows would turn the CSV's line ends into others.
-        (folder / name).write_bytes(text.encode())
-    return [*(folder / name for name in texts), *pictures]
 
 
 def markdown_page(table: ComparisonTable, *, title: str, notes: Sequence[str]) -> str:
@@ -112,24 +124,21 @@ def html_page(
 def write_grid(folder: Path, name: str, grid: Grid, *, figures: "Sequence[ReportFigure]" = ()) -> list[Path]:
     """Write a table as `NAME.md`, `.csv`, `.tex` and a self-contained `.html`.
 
-    The folder is created if it is missing; `figures` are for the HTML page.
+    The folder is created if it is missing; `figures` are for the HTML page. All files are replaced, or none.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     drawings = []
     if figures:
         from side4video.reports.figures.figure import figure_html
 
         drawings = [figure_html(figure) for figure in figures]
     table = Markup(grid_html(grid))  # noqa: S704 - its cells are escaped
-    texts = {
+    contents = {
         f"{name}.md": grid_markdown(grid),
         f"{name}.csv": grid_csv(grid),
         f"{name}.tex": grid_latex(grid),
         f"{name}.html": render("table.html.j2", title=grid.title, table=table, figures=drawings),
     }
-    for file, text in texts.items():
-        (folder / file).write_bytes(text.encode())
-    return [folder / file for file in texts]
+    return write_together(folder, contents)
 
 
 def write_comparison(
@@ -143,14 +152,11 @@ def write_comparison(
     figures: "Sequence[ReportFigure]" = (),
     source: str = "",
 ) -> list[Path]:
-    """Write a comparison of arms: the report of a sweep with further figures in its page, and a LaTeX table."""
-    files = write_report(
-        folder, rows, title=title, metric=metric, mode=mode, notes=notes, figures=figures, source=source
-    )
-    latex = folder / "comparison.tex"
+    """Write a comparison of arms: the files of `write_report`, and a LaTeX table."""
     table = compare_rows(rows, metric=metric, mode=mode)
-    latex.write_bytes(grid_latex(as_grid(table, title=title, notes=notes)).encode())
-    return [*files, latex]
+    contents = _report_files(rows, table, title=title, notes=notes, figures=figures, source=source)
+    contents["comparison.tex"] = grid_latex(as_grid(table, title=title, notes=notes))
+    return write_together(folder, contents)
 
 
 def as_grid(table: ComparisonTable, *, title: str, notes: Sequence[str]) -> Grid:

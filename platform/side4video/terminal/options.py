@@ -1,14 +1,16 @@
 """Options and arguments of several commands."""
 
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
+from side4video.core.disk_errors import explain_disk_error
 from side4video.core.errors import InputError
+from side4video.terminal.output import PlainConsole
 
 Command = Callable[..., Any]
 
@@ -32,6 +34,13 @@ job_api = click.option(
     metavar="URL",
     help="Address of the Ray dashboard, http://HOST:8265. By default RAY_API_SERVER_ADDRESS, or RAY_ADDRESS if it is a "
     "URL, or this machine.",
+)
+video_seconds = click.option(
+    "--video-seconds",
+    type=click.FloatRange(1, 86_400),
+    default=120,
+    show_default=True,
+    help="Longest time to decode one video, in seconds. A video that takes longer counts as unreadable.",
 )
 ray_address = click.option(
     "--address",
@@ -68,18 +77,19 @@ def page_path(html: str | None) -> Path | None:
     path = Path(html)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_name(f".{path.name}.partial").touch()
-        path.with_name(f".{path.name}.partial").unlink()
+        tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
+        if explained := explain_disk_error(error, place=path.parent):
+            raise explained from error
         raise InputError("--html", f"{html}: {error.strerror}", allowed="a file") from error
     if path.is_dir():
         raise InputError("--html", f"{html} is a folder", allowed="a file", fix=f"--html {path / 'found.html'}")
     return path
 
 
-def table_console() -> Console:
+def table_console() -> PlainConsole:
     """A console for tables: 120 columns wide if stdout is not a terminal."""
-    return Console() if sys.stdout.isatty() else Console(width=120)
+    return PlainConsole() if sys.stdout.isatty() else PlainConsole(width=120)
 
 
 def made_folder(folder: Path) -> Path:
@@ -91,5 +101,7 @@ def made_folder(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        if explained := explain_disk_error(error, place=folder):
+            raise explained from error
         raise InputError("--out", f"{folder}: {error.strerror}", allowed="a folder that can be made") from error
     return folder

@@ -5,10 +5,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from side4video.core.text import printable
 from side4video.core.units import format_duration
+from side4video.terminal.output import PlainConsole
 
 LINE_EVERY_SECONDS = 10.0
 
@@ -23,8 +24,12 @@ class ProgressView:
         view computes rate and time left. Training reports its own.
         """
         self.title, self.unit = title, unit
-        self.console = Console(file=sys.stderr)
-        columns = (TextColumn("{task.description}"), BarColumn(16), TextColumn("{task.fields[note]}"))
+        self.console = PlainConsole(file=sys.stderr)
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(16),
+            TextColumn("{task.fields[note]}", markup=False),
+        )
         self._bar = Progress(*columns, console=self.console, transient=True)
         self._task = self._bar.add_task(title, total=None, note="")
         self._phase, self._last_line = "", 0.0
@@ -90,7 +95,7 @@ class ProgressView:
         return [f"{rate:.1f} {self.unit}/s", f"{format_duration((total - done) / rate)} left"]
 
     def _print(self, line: str) -> None:
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def _training_note(details: Mapping[str, Any]) -> list[str]:

@@ -13,6 +13,8 @@ from rich.constrain import Constrain
 from rich.table import Table
 from rich.text import Text
 
+from side4video.core.text import printable
+
 GAP = 2
 """Cells between two columns."""
 MIN_TEXT = 12
@@ -32,6 +34,10 @@ class TextColumn:
     """Whether it is aligned to the right, and never folded."""
     is_key: bool = False
     """Whether it names the row, so that each block repeats it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "heading", printable(self.heading, keep="\n"))
+        object.__setattr__(self, "cells", tuple(map(printable, self.cells)))
 
     @property
     def width(self) -> int:

@@ -1,6 +1,5 @@
 """The protocols of a run store; `tracking.mlflow.store` and `tracking.file_store` implement them."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, Literal, Protocol, Self
 
 from side4video.core.errors import InputError
 from side4video.core.metric import Metric
+from side4video.core.temporary import temporary_folder
 from side4video.tracking.tags import SWEEP_TAG
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -177,7 +177,7 @@ def artifact_text(store: RunStore, run_id: str, artifact: str, *, default: str |
     Raises:
         InputError: There is neither.
     """
-    with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
+    with temporary_folder() as folder:
         try:
             return store.download(run_id, artifact, folder).read_text(encoding="utf-8")
         except InputError:

@@ -5,7 +5,6 @@ others are.
 """
 
 import logging
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from side4video.core.errors import InputError
 from side4video.core.metric import Metric
+from side4video.core.temporary import temporary_folder
 from side4video.spec.arm import Arm, Sweep, swept_values
 from side4video.tracking.description import (
     SMALL_FIGURES,
@@ -100,7 +100,7 @@ class SweepLogger:
         self.store.log(run_id, metrics)
         note = reused_description(source.tags.get(DESCRIPTION_TAG, ""), source.run_id, source.experiment_id)
         self.store.set_tags(run_id, {DESCRIPTION_TAG: note})
-        with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
+        with temporary_folder() as folder:
             for name in COPIED:
                 try:
                     self.store.log_file(run_id, self.store.download(source.run_id, name, folder), name)
@@ -147,9 +147,9 @@ class SweepLogger:
         except ServerUnavailableError as error:
             log.warning("the sweep %s is not described: %s", self.key, error)
             return
-        with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
+        with temporary_folder() as folder:
             for figure in (each for each in artifacts if each.suffix == ".png"):
-                self.store.log_file(self.parent, small_figure(figure, Path(folder)), f"{SMALL_FIGURES}/{figure.name}")
+                self.store.log_file(self.parent, small_figure(figure, folder), f"{SMALL_FIGURES}/{figure.name}")
         note = sweep_description(
             comparison,
             run_id=self.parent,

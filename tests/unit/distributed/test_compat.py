@@ -1,5 +1,8 @@
 """Each private name of Ray that is used is there in the installed Ray; one that is gone is an error that says so."""
 
+import os
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +13,7 @@ import ray.train
 from packaging.specifiers import SpecifierSet
 
 from side4video.core.errors import Side4VideoError
+from side4video.core.network import loopback_interface
 from side4video.distributed import compat
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -73,6 +77,8 @@ def test_replicas_listen_on_loopback(monkeypatch):
         "ray._private.worker:_global_node",
         "ray._private.node:Node.get_session_dir_path",
         "ray.serve._private.replica:add_port_to_grpc_server",
+        "ray._private.ray_constants:ENABLE_RAY_CLUSTER",
+        "ray._private.ray_constants:ENABLE_RAY_CLUSTERS_ENV_VAR",
     ],
 )
 def test_names_are_there(name):
@@ -87,6 +93,52 @@ def test_options_of_init_are_there():
     known = inspect.getsource(init)
     assert "_node_ip_address" in known
     assert "_temp_dir" in known
+
+
+VARIABLES = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+
+
+def test_settings_of_loopback_end_with_their_block(monkeypatch):
+    """They would keep a later cluster of the same process from having several nodes."""
+    from ray._private import ray_constants
+
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NCCL_SOCKET_IFNAME", "eth7")
+    monkeypatch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", True)
+    with compat.loopback_settings():
+        assert [os.environ[name] for name in VARIABLES] == ["0", loopback_interface(), "eth7"]
+        assert not ray_constants.ENABLE_RAY_CLUSTER
+    assert [os.environ.get(name) for name in VARIABLES] == [None, None, "eth7"]
+    assert ray_constants.ENABLE_RAY_CLUSTER
+
+
+GROUP = """
+import os, socket, sys
+import psutil
+from torch import distributed
+from side4video.distributed.compat import keep_store_on_loopback
+if sys.argv[1] == "kept":
+    keep_store_on_loopback()
+with socket.socket() as probe:
+    probe.bind(("127.0.0.1", 0))
+    port = probe.getsockname()[1]
+os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK="0", WORLD_SIZE="1")
+distributed.init_process_group("gloo")
+distributed.barrier()
+found = [each.laddr for each in psutil.Process().net_connections("inet") if each.status == psutil.CONN_LISTEN]
+assert port in {address.port for address in found}
+print(*{address.ip for address in found})
+"""
+
+
+@pytest.mark.parametrize(("how", "is_private"), [("kept", True), ("broken", False)])
+def test_the_store_of_a_process_group_listens_on_loopback(how, is_private):
+    """In a process of its own; torch's own store is the broken twin."""
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": loopback_interface(), "PYTHONPATH": str(ROOT / "platform")}
+    done = subprocess.run([sys.executable, "-c", GROUP, how], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert (set(done.stdout.split()) <= {"127.0.0.1", "::ffff:127.0.0.1"}) is is_private, done.stdout
 
 
 @pytest.mark.parametrize("name", ["ray._private.gone:state", "ray._private.state:gone"])

@@ -1,5 +1,7 @@
 """Plans that are kept: the same as a new one, never those of another document, and never in the way."""
 
+import errno
+
 import pytest
 
 from side4video.planning import plan_cache
@@ -62,3 +64,14 @@ def test_a_damaged_file_is_planned_over(text, tmp_path, traces):
     assert planned_peak(spec, classes=8) == right
     assert traces == ["a", "a"]
     assert [path.name for path in (tmp_path / plan_cache.FOLDER).iterdir()] == [file.name]
+
+
+def test_a_full_disk_does_not_stop_a_plan(traces, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(plan_cache, "write_atomically", full)
+        first = planned_peak(tiny(name="a"), classes=8)
+    assert planned_peak(tiny(name="a"), classes=8) == first
+    assert traces == ["a", "a"]

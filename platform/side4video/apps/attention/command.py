@@ -1,15 +1,15 @@
 """`side4video attention`: where the frozen tower and the side network look in videos (the paper's Figure 6)."""
 
-import json
 import re
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from side4video.terminal.options import as_json, device, example, made_folder, store_uri
+from side4video.core.temporary import temporary_folder
+from side4video.terminal.options import as_json, device, example, made_folder, store_uri, video_seconds
+from side4video.terminal.output import print_json, print_text
 
 if TYPE_CHECKING:
     from side4video.apps.attention.reader import AttentionMaps, AttentionReader
@@ -36,8 +36,18 @@ _STEM_LENGTH = 80
 )
 @store_uri
 @device
+@video_seconds
 @as_json
-def attention(model: str, videos: tuple[str, ...], out: Path, film: bool, uri: str, device: str, as_json: bool) -> None:
+def attention(
+    model: str,
+    videos: tuple[str, ...],
+    out: Path,
+    film: bool,
+    uri: str,
+    device: str,
+    video_seconds: float,
+    as_json: bool,
+) -> None:
     """Draw where the frozen tower and the side network look in each VIDEO, frame by frame.
 
     RUN is a run of the side network, for recognition or retrieval: its id, the start of its id, or its name. It can
@@ -45,13 +55,15 @@ def attention(model: str, videos: tuple[str, ...], out: Path, film: bool, uri: s
     each video. The text below each picture explains the maps. The exit code is 1 if a video cannot be read.
     """
     from side4video.apps.attention.reader import UnreadableVideo
+    from side4video.data.streams.timed_prefetch import timed_prefetcher
     from side4video.engine.process_group import default_device
 
     reader = _load(model, uri, device or default_device())
     folder = made_folder(out)
     names = _names(videos)
     document: list[dict[str, Any]] = []
-    for video, result in zip(videos, reader.read(videos), strict=True):
+    read = reader.read(videos, prefetch=timed_prefetcher(video_seconds))
+    for video, result in zip(videos, read, strict=True):
         if isinstance(result, UnreadableVideo):
             document.append({"video": video, "files": [], "error": result.reason})
         else:
@@ -61,7 +73,7 @@ def attention(model: str, videos: tuple[str, ...], out: Path, film: bool, uri: s
         if not as_json:
             _print_result(document[-1])
     if as_json:
-        click.echo(json.dumps({"definitions": reader.definitions, "videos": document}, indent=2, ensure_ascii=False))
+        print_json({"definitions": reader.definitions, "videos": document})
     if any("error" in each for each in document):
         sys.exit(1)
 
@@ -75,8 +87,8 @@ def _load(model: str, uri: str, device: str) -> "AttentionReader":
     from side4video.tracking.stores import store_at
 
     store = store_at(uri).prepare()
-    with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
-        run, weights, fingerprint = fetch_trained(store, model, Path(scratch))
+    with temporary_folder() as scratch:
+        run, weights, fingerprint = fetch_trained(store, model, scratch)
         return AttentionReader(
             run.spec, weights, classes=run.spec.data.dataset.classes(), device=device, backbone_sha256=fingerprint
         )
@@ -128,12 +140,10 @@ def _tower_name(reader: "AttentionReader") -> str:
 
 
 def _print_result(document: dict[str, Any]) -> None:
-    from side4video.core.text import printable
-
     if "error" in document:
-        click.echo(f"{printable(document['video'])}: {document['error']}", err=True)
+        print_text(f"{document['video']}: {document['error']}", err=True)
         return
     answer = f" ({document['answer']})" if "answer" in document else ""
-    click.echo(f"{printable(document['video'])}{answer}")
+    print_text(f"{document['video']}{answer}")
     for file in document["files"]:
-        click.echo(f"  written: {file}")
+        print_text(f"  written: {file}")

@@ -20,6 +20,7 @@ from side4video.data.clip import Clip
 from side4video.data.spec import ViewsSpec
 from side4video.data.streams.batch import ClipBatch
 from side4video.data.streams.loader import EvaluationStream
+from side4video.data.streams.prefetch import PrefetcherFactory, make_prefetcher
 from side4video.engine.process_group import ProcessGroup
 from side4video.inference.model import build_trained, for_files, read_trained, without_data
 from side4video.models.attention_maps import SideReading, side_definition, tower_definition, tower_map, tower_request
@@ -92,8 +93,12 @@ class AttentionReader:
         self.definitions = {"tower": tower_definition(self._tower), "side network": side_definition(self._side)}
         """What the maps are, in words."""
 
-    def read(self, videos: Sequence[str | Path]) -> Iterator[AttentionMaps | UnreadableVideo]:
+    def read(
+        self, videos: Sequence[str | Path], *, prefetch: PrefetcherFactory = make_prefetcher
+    ) -> Iterator[AttentionMaps | UnreadableVideo]:
         """Where both look, of each video in the order given: one view, the middle crop of the frames in evaluation.
+
+        `prefetch` decides where videos are decoded.
 
         Raises:
             Side4VideoError: A decoding process hung or died.
@@ -101,7 +106,8 @@ class AttentionReader:
         one_view = {"views": ViewsSpec(clips=1, crops=1)}
         data = for_files(self.spec.data, workers=0).model_copy(update=one_view)
         for video in videos:
-            with closing(EvaluationStream(data, [Clip(str(video), label=None)], batch_size=1)) as stream:
+            clips = [Clip(str(video), label=None)]
+            with closing(EvaluationStream(data, clips, batch_size=1, prefetch=prefetch)) as stream:
                 batches = list(stream.batches())
                 if not batches:
                     yield UnreadableVideo(

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from side4video.spec.load import load_experiment
 from side4video.terminal.options import as_json, example, overrides, page_path, spec_file
+from side4video.terminal.output import print_text
 from side4video.terminal.progress import ProgressView
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def check(
     else:
         _print(report)
     if page:
-        click.echo(f"written: {page}", err=as_json)
+        print_text(f"written: {page}", err=as_json)
     if not report.is_clean:
         sys.exit(1)
 
@@ -103,8 +104,8 @@ def _print(report: "DataReport") -> None:
     from side4video.terminal.options import table_console
 
     classes = f" · {len(report.classes)} classes" if report.classes else ""
-    click.echo(f"data set     {report.dataset}{classes}")
-    click.echo(f"fingerprint  {report.fingerprint or 'none: the data set would stop a run'}")
+    print_text(f"data set     {report.dataset}{classes}")
+    print_text(f"fingerprint  {report.fingerprint or 'none: the data set would stop a run'}")
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("")
     for split in SPLITS:
@@ -116,9 +117,9 @@ def _print(report: "DataReport") -> None:
         found = report.of_kind(kind)
         for each in found[:MAX_PROBLEMS]:
             where = " · ".join(part for part in (each.split, each.origin, each.path) if part)
-            click.echo(printable(f"{kind_text(kind)}: {where}: {each.reason}"))
+            print_text(printable(f"{kind_text(kind)}: {where}: {each.reason}"))
         if len(found) > MAX_PROBLEMS:
-            click.echo(f"{kind_text(kind)}: and {len(found) - MAX_PROBLEMS} more")
+            print_text(f"{kind_text(kind)}: and {len(found) - MAX_PROBLEMS} more")
     for note in report.notes:
-        click.echo(f"note: {printable(note)}")
-    click.echo(verdict_of(report))
+        print_text(f"note: {printable(note)}")
+    print_text(verdict_of(report))

@@ -12,6 +12,7 @@ from side4video.core.errors import InputError
 from side4video.core.units import format_bytes, format_duration
 from side4video.spec.load import load_experiment
 from side4video.terminal.options import as_json, example, overrides, spec_file
+from side4video.terminal.output import print_text
 from side4video.terminal.progress import ProgressView
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ def pack(
     """
     from side4video.apps.data_pack.pack import Packing, repack
     from side4video.apps.data_pack.pack import verify as find_wrong
+    from side4video.core.disk_errors import explaining_disk_errors
+    from side4video.core.whole_folder import hold_folder
     from side4video.core.worker_pool import WorkerPool
 
     experiment = load_experiment(spec, overrides)
@@ -82,7 +85,12 @@ def pack(
     if codec == "copy" and getattr(experiment.data.dataset, "frame_pattern", ""):
         raise InputError("--codec", "copy, and the videos are folders of frames", allowed="h264, mjpeg")
     begin = time.monotonic()
-    with ProgressView(unit="videos") as progress, WorkerPool() as pool:
+    with (
+        hold_folder(folder),
+        explaining_disk_errors(folder),
+        ProgressView(unit="videos") as progress,
+        WorkerPool() as pool,
+    ):
         packed = repack(Packing(experiment.data, folder, encoding, pool, progress), files=files_per_shard)
         wrong = find_wrong(folder, packed.manifest, progress) if verify else []
     seconds = time.monotonic() - begin
@@ -118,17 +126,15 @@ def _encoding(codec: str, short_side: int, quality: int | None, keyframes: int) 
 
 
 def _print(answer: dict[str, Any], *, verifies: bool) -> None:
-    from side4video.core.text import printable
-
-    click.echo(
+    print_text(
         f"{answer['videos']} videos of {answer['clips']} clips in {answer['shards']} shards, "
         f"{format_bytes(answer['bytes'])}; {answer['encoded']} written now, in {format_duration(answer['seconds'])}"
     )
     for each in answer["left_out"]:
-        click.echo(printable(f"left out: {' · '.join(filter(None, (each['origin'], each['path'])))}: {each['broken']}"))
+        print_text(f"left out: {' · '.join(filter(None, (each['origin'], each['path'])))}: {each['broken']}")
     for each in answer["wrong"]:
-        click.echo(printable(f"wrong: {each}"))
+        print_text(f"wrong: {each}")
     if verifies and not answer["wrong"]:
-        click.echo("verified: every shard has the bytes that were written")
-    click.echo(f"fingerprint  {answer['fingerprint']}")
-    click.echo(f"use it with  dataset: {{kind: packed, root: {answer['folder']}}}")
+        print_text("verified: every shard has the bytes that were written")
+    print_text(f"fingerprint  {answer['fingerprint']}")
+    print_text(f"use it with  dataset: {{kind: packed, root: {answer['folder']}}}")

@@ -145,7 +145,10 @@ def _add_stream(container: Any, frame_HWC: np.ndarray, encoding: Encoding, *, ti
     if encoding.codec == "h264":
         stream.pix_fmt = "yuv420p"
         stream.codec_context.gop_size = encoding.keyframes
-        stream.codec_context.options = {"preset": "fast", "crf": str(encoding.quality), "tune": "fastdecode"}
+        # x264's usual code for some processors reads memory that it never wrote, and differs from that for others.
+        same_bytes = {"x264-params": "cpu-independent=1"}
+        options = {"preset": "fast", "crf": str(encoding.quality), "tune": "fastdecode", **same_bytes}
+        stream.codec_context.options = options
     else:
         stream.pix_fmt = "yuvj420p"
         stream.codec_context.options = {"qmin": str(encoding.quality), "qmax": str(encoding.quality)}

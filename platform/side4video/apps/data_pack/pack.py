@@ -15,7 +15,7 @@ from typing import Any
 
 from side4video.apps.data_pack.encode import Encoding, Job, write_video
 from side4video.core.errors import InputError
-from side4video.core.files import write_atomically
+from side4video.core.files import replacing, write_atomically
 from side4video.core.progress import Progress
 from side4video.core.worker_pool import JobFailed, WorkerPool
 from side4video.data.clip import SPLITS, Clip, Split
@@ -200,10 +200,9 @@ def _check_plan(folder: Path, plan: dict[str, Any]) -> None:
                 fix="name another folder, or remove this one",
             )
         return
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and not all(path.match(f".{PLAN}.*.partial") for path in folder.iterdir()):
         raise InputError(str(folder), "the folder is not empty", fix="name a new one")
-    folder.mkdir(parents=True, exist_ok=True)
-    place.write_text(text, encoding="utf-8")
+    write_atomically(place, text)
 
 
 def _shard_of(folder: Path, path: Path) -> Shard:
@@ -262,15 +261,13 @@ def write_shard(path: Path, members: Iterable[tuple[str, Path, dict[str, Any]]])
         members: Of each video its name in the archive, its file, and what its JSON file says. A video whose file is
             not there is left out; its JSON file says why.
     """
-    partial = path.with_name(f"{path.name}.partial")
-    with tarfile.open(partial, "w", format=tarfile.PAX_FORMAT) as archive:
+    with replacing(path) as partial, tarfile.open(partial, "w", format=tarfile.PAX_FORMAT) as archive:
         for name, file, about in members:
             text = json.dumps(about, ensure_ascii=False).encode()
             if file.is_file():
                 with file.open("rb") as content:
                     archive.addfile(_info(name, file.stat().st_size), content)
             archive.addfile(_info(f"{name.rpartition('.')[0]}.json", len(text)), io.BytesIO(text))
-    partial.replace(path)
 
 
 def read_member(address: str) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """`side4video examples`: queries of a retrieval run and the videos that they found, good cases and bad by a rule."""
 
-import json
 import math
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +8,9 @@ import click
 
 from side4video.core.errors import InputError
 from side4video.core.files import write_atomically
+from side4video.core.temporary import temporary_folder
 from side4video.terminal.options import as_json, example, made_folder, store_uri
+from side4video.terminal.output import print_json, print_text
 from side4video.terminal.progress import ProgressView
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ def examples(run: str, out: Path, queries: int, top: int, frames: int, seed: int
     from side4video.apps.examples.queries import choose_queries, read_queries, selection_rule
 
     folder = made_folder(out)
-    with ProgressView(unit="videos") as progress, tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
+    with ProgressView(unit="videos") as progress, temporary_folder() as scratch:
         progress.report("loading the run")
-        finished, encoder, clips, text = _load(run, uri, Path(scratch))
+        finished, encoder, clips, text = _load(run, uri, scratch)
         stored = read_queries(text, where=f"{finished.where}: {PREDICTIONS}")
         chosen = choose_queries(stored, count=queries, seed=seed)
         from side4video.apps.examples.search import VideoGallery
@@ -131,14 +131,14 @@ def _print_result(found: "list[Example]", files: list[Path], notes: list[str], *
     if as_json:
         rows = [_as_json(each) for each in found]
         document = {"queries": rows, "notes": notes, "files": [str(file) for file in files]}
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        print_json(document)
         return
     for each in found:
-        click.echo(f"rank {each.own_rank:>5}  {each.query.caption}")
+        print_text(f"rank {each.own_rank:>5}  {each.query.caption}")
     for note in notes:
-        click.echo(note)
+        print_text(note)
     for file in files:
-        click.echo(f"written: {file}")
+        print_text(f"written: {file}")
 
 
 def _as_json(example: "Example") -> dict[str, Any]:

@@ -3,7 +3,6 @@
 Legend: T frames, H, W pixels, C channels.
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from side4video.core.csv_cells import csv_rows
 from side4video.core.errors import InputError
 
 
@@ -66,7 +66,7 @@ def read_queries(text: str, *, where: str) -> list[Query]:
     Raises:
         InputError: It holds none, or is no such file.
     """
-    rows: list[dict[str, Any]] = list(csv.DictReader(text.splitlines(keepends=True)))
+    rows: list[dict[str, Any]] = list(csv_rows(text))
     try:
         queries = [Query(int(row["index"]), int(row["label"]), int(row["rank"]), row["caption"]) for row in rows]
     except (KeyError, ValueError, TypeError) as error:

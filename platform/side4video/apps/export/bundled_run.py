@@ -1,13 +1,14 @@
 """A finished run written as a folder, for whoever gives it away: `export`, and MLflow's registry."""
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from side4video.core.disk_errors import explaining_disk_errors
 from side4video.core.errors import InputError
+from side4video.core.temporary import temporary_folder
 from side4video.runs.stored_run import FinishedRun, fetch_weights, find_finished
 
 if TYPE_CHECKING:
@@ -32,14 +33,14 @@ def bundle_run(
     whole model goes along as one graph if `with_graph` is set. `license_name` is for the model card.
 
     Raises:
-        InputError: There is no such run, its task is another one, or the folder holds something.
+        InputError: There is no such run, its task is another one, the folder holds something, or a disk is full.
     """
     from side4video.apps.export.card import model_card
     from side4video.inference.bundle import Bundle, write_bundle
     from side4video.tracking.tags import FINGERPRINT_TAG
 
-    with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
-        found = find_finished(store, run, Path(scratch))
+    with temporary_folder() as scratch, explaining_disk_errors(scratch):
+        found = find_finished(store, run, scratch)
         if found.spec.task.kind != "recognition":
             raise InputError(found.where, f"its task is {found.spec.task.kind}", allowed="recognition")
         record = store.get(found.source)
@@ -56,9 +57,9 @@ def bundle_run(
                 "weights": weights,
             },
         )
-        file = fetch_weights(store, found, Path(scratch), weights)
+        file = fetch_weights(store, found, scratch, weights)
         backbone = found.spec.backbone.read_weights() if with_backbone else None
-        graph = Path(scratch) / "graph.pt2" if with_graph else None
+        graph = scratch / "graph.pt2" if with_graph else None
         if graph:
             bundle = replace(bundle, graph=_write_graph(graph, bundle, found.spec, file, backbone))
         card = model_card(bundle, found.spec, license_name=license_name)

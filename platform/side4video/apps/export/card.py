@@ -4,6 +4,7 @@ from typing import Any
 
 import yaml
 
+from side4video.core.text import escape_markdown, markdown_code, printable
 from side4video.data.annotations.tables import shorten_list
 from side4video.inference.bundle import GRAPH, Bundle
 from side4video.spec.experiment import Experiment
@@ -37,17 +38,18 @@ def model_page(bundle: Bundle, spec: Experiment, *, usage: str = USAGE) -> str:
     shown = [(name, bundle.figures[name]) for name in SHOWN if name in bundle.figures]
     table = "".join(f"| `{name}` | {value:.6g} |\n" for name, value in shown)
     weights = spec.backbone.weights.identity()
-    origin = "".join(f"- {name}: `{value}`\n" for name, value in bundle.origin.items() if value)
+    origin = "".join(f"- {name}: {markdown_code(str(value))}\n" for name, value in bundle.origin.items() if value)
     return (
-        f"# {bundle.name}\n\n"
-        f"A `{spec.method.kind}` network on a frozen `{_tower(spec)}` tower, for {spec.task.kind} with side4video.\n\n"
+        f"# {escape_markdown(bundle.name)}\n\n"
+        f"A `{spec.method.kind}` network on a frozen {markdown_code(_tower(spec))} tower, "
+        f"for {spec.task.kind} with side4video.\n\n"
         f"```python\n{usage}\n```\n\n"
         f"{_about_graph(bundle, spec) if bundle.graph else ''}"
         f"## What it was trained on\n\n{origin}\n"
         f"- frames: {spec.data.frames} of {spec.data.size} x {spec.data.size} pixels; "
         f"views in test: {spec.data.views.clips} clips x {spec.data.views.crops} crops\n"
-        f"- backbone: {weights}, fingerprint `{bundle.backbone_sha256}`\n"
-        f"- classes ({len(bundle.classes)}): {shorten_list(bundle.classes)}\n\n"
+        f"- backbone: {escape_markdown(weights)}, fingerprint {markdown_code(bundle.backbone_sha256)}\n"
+        f"- classes ({len(bundle.classes)}): {escape_markdown(shorten_list(bundle.classes))}\n\n"
         f"## What it measured\n\n| metric | value |\n|---|---:|\n{table}\n"
         "Fractions are fractions. These are figures of the data set above and its protocol; of other videos they say "
         "nothing. The licence of the backbone's weights and of the data set are their makers' own.\n"
@@ -69,7 +71,7 @@ def card_header(bundle: Bundle, spec: Experiment, *, license_name: str = "") -> 
     header |= {
         "library_name": "side4video",
         "pipeline_tag": "video-classification",
-        "tags": ["side4video", "video-classification", "action-recognition", spec.method.kind, _tower(spec)],
+        "tags": ["side4video", "video-classification", "action-recognition", spec.method.kind, printable(_tower(spec))],
     }
     if measured:
         header["metrics"] = ["accuracy"]
@@ -78,7 +80,7 @@ def card_header(bundle: Bundle, spec: Experiment, *, license_name: str = "") -> 
             "dataset": {"type": spec.data.dataset.kind, "name": spec.data.dataset.kind, "split": "test"},
             "metrics": [{"type": hub[0], "name": hub[1], "value": round(value, 6)} for hub, value in measured if hub],
         }
-        header["model-index"] = [{"name": bundle.name, "results": [result]}]
+        header["model-index"] = [{"name": printable(bundle.name), "results": [result]}]
     return header
 
 
@@ -91,8 +93,8 @@ def _about_graph(bundle: Bundle, spec: Experiment) -> str:
         "scores(frames)  # [clips, classes]\n```\n\n"
         "Frames are RGB, resized and cropped, of any number of clips. Scores are softmax of one view; a "
         "video's score is the mean over its views.\n\n"
-        f"When it was exported, {bundle.graph}. It is of a CPU; `torch.export.passes.move_to_device_pass` moves it. "
-        "Open it only if you trust who gave it to you.\n\n"
+        f"When it was exported, {escape_markdown(bundle.graph)}. It is of a CPU; "
+        "`torch.export.passes.move_to_device_pass` moves it. Open it only if you trust who gave it to you.\n\n"
     )
 
 

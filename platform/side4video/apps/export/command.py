@@ -9,6 +9,7 @@ import click
 from side4video.core.errors import InputError
 from side4video.core.units import format_bytes
 from side4video.terminal.options import as_json, example, store_uri, stored_weights
+from side4video.terminal.output import print_text
 
 if TYPE_CHECKING:
     from side4video.apps.export.hub import Hub
@@ -65,32 +66,34 @@ def export(
     with `side4video predict FOLDER VIDEO`.
     """
     from side4video.apps.export.bundled_run import bundle_run
-    from side4video.inference.bundle import check_new
+    from side4video.core.whole_folder import check_new, hold_folder
     from side4video.tracking.stores import store_at
 
     check_new(folder)
     hub = _hub(push, public=public)
-    found, written = bundle_run(
-        store_at(uri).prepare(),
-        run,
-        folder,
-        weights=weights,
-        with_backbone=with_backbone or graph,
-        with_graph=graph,
-        license_name=license_name,
-    )
+    with hold_folder(folder):
+        check_new(folder)  # another process may have written it since
+        found, written = bundle_run(
+            store_at(uri).prepare(),
+            run,
+            folder,
+            weights=weights,
+            with_backbone=with_backbone or graph,
+            with_graph=graph,
+            license_name=license_name,
+        )
     page = hub.push(folder, written) if hub else ""
     size = sum(path.stat().st_size for path in folder.iterdir())
     if as_json:
         document = {"folder": str(folder), "run_id": found.run_id, "bytes": size, "checksums": dict(written.checksums)}
         click.echo(json.dumps({**document, "graph": written.graph, "page": page}, indent=2))
         return
-    click.echo(f"{folder}: {written.name} ({found.run_id[:8]}), {len(written.classes)} classes, {format_bytes(size)}")
+    print_text(f"{folder}: {written.name} ({found.run_id[:8]}), {len(written.classes)} classes, {format_bytes(size)}")
     if written.graph:
-        click.echo(f"graph.pt2: {written.graph}")
+        print_text(f"graph.pt2: {written.graph}")
     if page:
-        click.echo(f"{'public' if public else 'private'}: {page}")
-    click.echo(f"ask it: side4video predict {folder} VIDEO...")
+        print_text(f"{'public' if public else 'private'}: {page}")
+    print_text(f"ask it: side4video predict {folder} VIDEO...")
 
 
 def _hub(push: str, *, public: bool) -> "Hub | None":

@@ -6,6 +6,7 @@ where nothing is recomputed and nothing kept; it takes the clips of a call at on
 Legend: B clips, T frames, C channels, H, W pixels, K classes.
 """
 
+import io
 import json
 import logging
 import warnings
@@ -19,7 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from side4video.core.disk_errors import explaining_disk_errors
 from side4video.core.errors import InputError, Side4VideoError
+from side4video.core.files import replacing
 from side4video.core.seeds import derive_seed
 from side4video.inference.model import Model
 from side4video.models.frozen_features import frozen_features
@@ -115,7 +118,7 @@ def write_graph(model: Model, path: Path) -> GraphCheck:
     with torch.no_grad(), _ignore_warnings():
         expected = [scores(video) for video in clips]
         program = _export(scores, clips[1], kind=model.spec.method.kind)
-        torch.export.save(program, path, extra_files={ABOUT: json.dumps(_about(model), ensure_ascii=False, indent=1)})
+        _save(program, path, about=json.dumps(_about(model), ensure_ascii=False, indent=1))
         del program
         check = check_graph(path, clips, expected, scores)
     if not check.is_equal:
@@ -167,6 +170,30 @@ def _export(scores: ScoresOfFrames, video_BTCHW: Tensor, *, kind: str) -> Any:
             f"{kind} on this tower cannot be exported: {(str(error).strip() or type(error).__name__).splitlines()[0]}",
             fix="export without --graph; side4video.load needs none",
         ) from error
+
+
+class _RemembersError(io.FileIO):
+    """A file whose first failed write is raised later: torch 2.15 ends the process if a write fails."""
+
+    error: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        """Write all of it, or nothing more after an error; it always says that all was written."""
+        left = memoryview(content).cast("B")
+        size = len(left)
+        try:
+            while self.error is None and len(left):
+                left = left[super().write(left) or 0 :]
+        except OSError as error:
+            self.error = error
+        return size
+
+
+def _save(program: Any, path: Path, *, about: str) -> None:
+    with explaining_disk_errors(path), replacing(path) as partial, _RemembersError(partial, "w") as file:
+        torch.export.save(program, file, extra_files={ABOUT: about})
+        if file.error is not None:
+            raise file.error
 
 
 def _about(model: Model) -> dict[str, Any]:

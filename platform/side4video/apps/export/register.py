@@ -2,13 +2,14 @@
 
 import json
 import re
-import tempfile
 from pathlib import Path
 
 import click
 
+from side4video.core.temporary import temporary_folder
 from side4video.core.units import format_bytes
 from side4video.terminal.options import as_json, example, store_uri, stored_weights
+from side4video.terminal.output import print_text
 
 USAGE = """import mlflow
 import pandas
@@ -48,8 +49,8 @@ def register(run: str, name: str, uri: str, weights: str, with_backbone: bool, a
     from side4video.tracking.mlflow.store import MLflowStore
 
     store = MLflowStore(uri).prepare()
-    with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
-        folder = Path(scratch) / "bundle"
+    with temporary_folder() as scratch:
+        folder = scratch / "bundle"
         if name:
             check_model_name(name)
         found, bundle = bundle_run(store, run, folder, weights=weights, with_backbone=with_backbone)
@@ -78,5 +79,5 @@ def register(run: str, name: str, uri: str, weights: str, with_backbone: bool, a
         document = {"name": made.name, "version": made.version, "model_id": made.model_id, "uri": made.uri}
         click.echo(json.dumps({**document, "run_id": found.run_id, "bundle_bytes": size}, indent=2))
         return
-    click.echo(f"{made.uri}: {found.name} ({found.run_id[:8]}), {len(bundle.classes)} classes, {format_bytes(size)}")
-    click.echo(f'load it: mlflow.pyfunc.load_model("{made.uri}").predict(table with a column `video`)')
+    print_text(f"{made.uri}: {found.name} ({found.run_id[:8]}), {len(bundle.classes)} classes, {format_bytes(size)}")
+    print_text(f'load it: mlflow.pyfunc.load_model("{made.uri}").predict(table with a column `video`)')

@@ -6,14 +6,12 @@ Added here: time limits, redaction of secrets, and logs that continue after a di
 import asyncio
 import logging
 import os
-import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from http.client import HTTPException
-from pathlib import Path
 from typing import Any
 
 from ray.exceptions import AuthenticationError, RayError
@@ -23,6 +21,7 @@ from ray.util.state import list_nodes
 from side4video.apps.jobs.nodes import Node
 from side4video.apps.jobs.request import ADDRESS_NAMES, DEFAULT_ADDRESS, JobRequest
 from side4video.core.errors import InputError, Side4VideoError
+from side4video.core.temporary import temporary_folder
 from side4video.tracking.redaction import redact_command, redact_text
 
 log = logging.getLogger(__name__)
@@ -135,9 +134,11 @@ class JobCluster:
             InputError: If there is a job with that id.
             Side4VideoError: If the cluster does not accept it.
         """
-        with tempfile.TemporaryDirectory(prefix="side4video-") as folder:
-            request.files.copy_into(Path(folder))
-            environment: dict[str, Any] = {"working_dir": folder}
+        with temporary_folder() as scratch:
+            folder = scratch / "working"
+            folder.mkdir()
+            request.files.copy_into(folder)
+            environment: dict[str, Any] = {"working_dir": str(folder)}
             if request.environment:
                 environment["env_vars"] = dict(request.environment)
             deadline = time.monotonic() + AGENT_START_SECONDS

@@ -2,7 +2,6 @@
 
 import json
 import math
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from side4video.core.errors import InputError
+from side4video.core.temporary import temporary_folder
 from side4video.inference.video_folder import VideoFile, list_videos
 from side4video.runs.stored_run import FinishedRun, fetch_weights, find_finished
-from side4video.terminal.options import as_json, example, page_path, store_uri, stored_weights
+from side4video.terminal.options import as_json, example, page_path, store_uri, stored_weights, video_seconds
+from side4video.terminal.output import print_text
 from side4video.terminal.progress import ProgressView
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ MAX_BROKEN = 20
 )
 @store_uri
 @stored_weights
+@video_seconds
 def search(
     run: str,
     text: str,
@@ -57,6 +59,7 @@ def search(
     index: str | None,
     uri: str,
     weights: str,
+    video_seconds: float,
 ) -> None:
     """Rank the videos of FOLDER and its subfolders by their similarity to TEXT.
 
@@ -70,7 +73,7 @@ def search(
     with ProgressView(unit="videos") as progress:
         finished, encoder = _load(run, uri, weights, progress)
         query = encoder.read(text)
-        videos, notes = _refresh(encoder, finished, (place, files), (index, weights), progress)
+        videos, notes = _refresh(encoder, finished, (place, files), (index, weights, video_seconds), progress)
         matches = _rank(encoder, query, videos, place, top)
         if page:
             progress.report("fetching frames for the page")
@@ -87,7 +90,7 @@ def search(
     else:
         _print(matches, place)
     if page:
-        click.echo(f"written: {page}", err=as_json)
+        print_text(f"written: {page}", err=as_json)
 
 
 def _check_text(text: str) -> None:
@@ -107,12 +110,12 @@ def _load(run: str, uri: str, weights: str, progress: ProgressView) -> "tuple[Fi
     from side4video.tracking.stores import store_at
 
     store = store_at(uri).prepare()
-    with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
-        finished = find_finished(store, run, Path(scratch))
+    with temporary_folder() as scratch:
+        finished = find_finished(store, run, scratch)
         task = finished.spec.task.kind
         if task != "retrieval":
             raise InputError(finished.where, f"its task is {task}", allowed="retrieval", fix="name a retrieval run")
-        file = fetch_weights(store, finished, Path(scratch), weights)
+        file = fetch_weights(store, finished, scratch, weights)
         device = "cuda" if finished.spec.cluster.gpus_per_worker and torch.cuda.is_available() else "cpu"
         return finished, RetrievalModel(finished.spec, file, device)
 
@@ -121,17 +124,19 @@ def _refresh(
     encoder: "RetrievalModel",
     run: FinishedRun,
     videos: tuple[Path, list[VideoFile]],
-    kept: tuple[str | None, str],
+    kept: tuple[str | None, str, float],
     progress: ProgressView,
 ) -> "tuple[FolderIndex, list[str]]":
     """The index of the folder, and what there is to say of it."""
+    from side4video.data.streams.timed_prefetch import timed_prefetcher
     from side4video.inference.video_index import IndexFile, index_path, refresh
 
-    (folder, files), (option, weights) = videos, kept
+    (folder, files), (option, weights, limit_seconds) = videos, kept
     place = index_path(option, run_id=run.run_id, weights=weights, folder=folder)
     about = {"run": run.run_id, "which": weights, "folder": str(folder.resolve()), **encoder.identity()}
     file = IndexFile(place, about)
-    index = refresh(file, files, lambda missing: encoder.embed_videos(folder, missing), progress)
+    prefetch = timed_prefetcher(limit_seconds)
+    index = refresh(file, files, lambda missing: encoder.embed_videos(folder, missing, prefetch=prefetch), progress)
     return index, file.notes
 
 
@@ -211,8 +216,8 @@ def _print_broken(index: "FolderIndex", folder: Path) -> None:
     if not index.broken:
         return
     count = "1 video" if len(index.broken) == 1 else f"{len(index.broken)} videos"
-    click.echo(f"skipped {count} that could not be read:", err=True)
+    print_text(f"skipped {count} that could not be read:", err=True)
     for each in index.broken[:MAX_BROKEN]:
-        click.echo(f"  {printable(str(folder / each.file.name))}: {printable(each.reason)}", err=True)
+        print_text(f"  {printable(str(folder / each.file.name))}: {printable(each.reason)}", err=True)
     if len(index.broken) > MAX_BROKEN:
-        click.echo(f"  and {len(index.broken) - MAX_BROKEN} more", err=True)
+        print_text(f"  and {len(index.broken) - MAX_BROKEN} more", err=True)

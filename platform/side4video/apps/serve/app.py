@@ -5,10 +5,11 @@ without a limit, until a replica reads it.
 """
 
 import asyncio
+import re
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,17 +17,20 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from side4video.apps.serve.allowed_hosts import AllowedHosts
 from side4video.apps.serve.protocol import PredictRequest, PredictResponse
-from side4video.apps.serve.upload import FORM_BYTES, Upload, UploadRejected, receive
+from side4video.apps.serve.upload import FORM_BYTES, Upload, UploadLimits, UploadRejected, receive
+from side4video.core.text import printable
 from side4video.data.decode.video_source import BrokenClip, open_source
 
 RETRY_SECONDS = 5
 """`Retry-After` of a refused request."""
 MAX_VIDEOS = 32
 """Of one search."""
-IDLE_SECONDS = 30.0
-"""A client that sends nothing for so long is given up."""
+FIELDS = ("name", "text", "top_k")
+"""What a request may say beside its files, in its address or its form."""
 CLOSE = {"Connection": "close"}
 """Otherwise the server would read the rest of a refused request."""
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
@@ -51,15 +55,14 @@ class ServeConfig:
     """Further keys of `/health`."""
     folder: Path
     """Of uploads until they are answered."""
-    max_bytes: int
-    """Of one upload."""
     max_uploads: int
     """Requests that are received or wait at a time."""
     top: int
     """Default of `top_k`."""
     answer_seconds: float
     """Limit of the time for an answer."""
-    idle_seconds: float = IDLE_SECONDS
+    uploads: UploadLimits = field(default_factory=UploadLimits)
+    allowed: AllowedHosts = field(default_factory=AllowedHosts)
 
 
 class App:
@@ -80,26 +83,42 @@ class App:
         """Requests that are received or wait now."""
         self.predict_path = "/predict" if config.kind == "labels" else "/search"
 
-    def application(self) -> Starlette:
+    def application(self) -> ASGIApp:
         """The ASGI application."""
-        return Starlette(
+        routes = Starlette(
             routes=[
                 Route("/", self.page, methods=["GET"]),
                 Route("/health", self.health, methods=["GET"]),
                 Route(self.predict_path, self.receive, methods=["POST"]),
             ],
-            exception_handlers={404: self.not_found, 405: self.not_found},
+            exception_handlers={404: self.not_found, 405: self.not_found, 500: self.failed},
         )
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            refused = self._refused(scope)
+            await (routes if refused is None else refused)(scope, receive, send)
+
+        return answer
+
+    def _refused(self, scope: Scope) -> Response | None:
+        """The answer to a request under another name, or of another site's page."""
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+        local = scope["server"][0] if scope.get("server") else ""
+        found = self.config.allowed.refusal(headers, method=scope["method"], local_address=local)
+        return None if found is None else _json({"error": found.reason}, found.status, **CLOSE)
 
     async def page(self, request: Request) -> Response:  # noqa: ARG002 - Starlette's signature
         """`GET /`: the upload page."""
         return HTMLResponse(self.config.page, headers={**HEADERS, "Content-Security-Policy": POLICY})
 
     async def health(self, request: Request) -> Response:  # noqa: ARG002
-        """`GET /health`: 200 if a replica can answer, else 503."""
-        is_healthy = await self._is_healthy()
-        status = "ok" if is_healthy else "unavailable"
-        return _json({"status": status, "uploads": self.uploads, **self.config.about}, 200 if is_healthy else 503)
+        """`GET /health`: 200 if an upload would be taken and a replica can answer it, else 503."""
+        most = self.config.max_uploads
+        is_busy, is_healthy = self.uploads >= most, await self._is_healthy()
+        status = "unavailable" if not is_healthy else "busy" if is_busy else "ok"
+        document = {"status": status, "uploads": self.uploads, "max_uploads": most, **self.config.about}
+        retry = {"Retry-After": str(RETRY_SECONDS)} if status == "busy" else {}
+        return _json(document, 200 if status == "ok" else 503, **retry)
 
     async def receive(self, request: Request) -> Response:
         """`POST /predict` or `/search`: an upload and its answer."""
@@ -130,9 +149,8 @@ class App:
         upload = await receive(
             request,
             folder,
-            max_bytes=self.config.max_bytes,
+            limits=self.config.uploads,
             max_files=1 if self.config.kind == "labels" else MAX_VIDEOS,
-            idle_seconds=self.config.idle_seconds,
         )
         parsed = self._parse(request, upload)
         for path in parsed.paths:
@@ -142,22 +160,34 @@ class App:
         return _json(answer.document, answer.status)
 
     def _parse(self, request: Request, upload: Upload) -> PredictRequest:
-        fields = {**request.query_params, **upload.fields}
+        given = [*request.query_params.multi_items(), *upload.fields]
+        fields = dict(given)
+        twice = [name for name in FIELDS if sum(each == name for each, _ in given) > 1]
+        if twice:
+            raise UploadRejected(400, f"{twice[0]} is given more than once")
         top = fields.get("top_k", str(self.config.top))
-        if not top.isascii() or not top.isdigit() or not 1 <= int(top[:9]) <= 1000:
+        # Zeros may stand before it; int() refuses what has thousands of digits.
+        if not re.fullmatch("0*[0-9]{1,4}", top, re.ASCII) or not 1 <= int(top[-4:]) <= 1000:
             raise UploadRejected(400, f"top_k is {top[:40]!r}; allowed: 1 to 1000")
         if not upload.paths:
             raise UploadRejected(400, "there is no file in it; send a video as the body, or as a form's field `video`")
         text = fields.get("text", "").strip()
         if self.config.kind == "search" and not text:
             raise UploadRejected(400, "there is no text; give the text to search for in the field `text`")
+        if any("\ud800" <= each <= "\udfff" for each in text):
+            raise UploadRejected(400, "the text is not valid Unicode")
         return PredictRequest(tuple(map(str, upload.paths)), tuple(upload.names), int(top), text)
 
     async def not_found(self, request: Request, error: Exception) -> Response:
         """The answer to any other path or method: 404 or 405, with what is allowed."""
         status = getattr(error, "status_code", 404)
         allowed = f"GET /, GET /health, POST {self.predict_path}"
-        return _json({"error": f"there is no {request.method} {request.url.path}; allowed: {allowed}"}, status)
+        found = f"{request.method[:40]} {request.scope['path'][:200]}"
+        return _json({"error": f"there is no {printable(found)}; allowed: {allowed}"}, status)
+
+    async def failed(self, request: Request, error: Exception) -> Response:  # noqa: ARG002 - Starlette's signature
+        """The answer to a request that met a fault of ours; the server prints its traceback."""
+        return _json({"error": "the server failed; its own output says why"}, 500, **CLOSE)
 
 
 def _check_file_type(path: str, *, is_only: bool) -> None:

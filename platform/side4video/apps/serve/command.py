@@ -28,6 +28,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="Port to listen on; 0 picks a free port.",
 )
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Another host name under which browsers may call the server. Loopback names are always allowed, and with "
+    "--host also this machine's own names and addresses. Repeatable.",
+)
 @click.option("--replicas", type=click.IntRange(1, 64), default=1, show_default=True, help="Number of model processes.")
 @click.option(
     "--batch",
@@ -41,6 +49,13 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--max-upload-mib", type=click.IntRange(1, 1 << 20), default=256, show_default=True, help="Largest upload, in MiB."
+)
+@click.option(
+    "--upload-seconds",
+    type=click.FloatRange(1, 86_400),
+    default=300,
+    show_default=True,
+    help="Longest time for one upload, in seconds.",
 )
 @click.option(
     "--video-seconds",
@@ -63,10 +78,12 @@ def serve(
     model: str,
     host: str,
     port: int,
+    allowed_hosts: tuple[str, ...],
     replicas: int,
     batch: int,
     queue: int,
     max_upload_mib: int,
+    upload_seconds: float,
     video_seconds: float,
     top: int,
     uri: str,
@@ -103,6 +120,8 @@ def serve(
             max_bytes=max_upload_mib * MIB,
             top=top,
             video_seconds=video_seconds,
+            upload_seconds=upload_seconds,
+            allowed_hosts=allowed_hosts,
         )
         run_server(serving, lambda address: click.echo(f"{address}  (stop it with Ctrl-C)"))
     click.echo("ended.", err=True)

@@ -27,17 +27,12 @@ APPLICATION = "side4video"
 MAX_UPLOADS = 64
 """Minimum of the limit of uploads that are received or wait at a time; a larger queue raises it."""
 GRACE_SECONDS = 5
-"""For requests that are being answered when the server is stopped."""
+"""For requests that replicas answer when the server is stopped."""
 MAX_FOLDER_LENGTH = 40
 """Characters of a folder in which Ray can create its sockets, whose paths are limited to 107."""
 LOOPBACK = "127.0.0.1"
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals that stop a server."""
-PRIVATE = {
-    # Ray's servers, its workers' among them, then listen on loopback alone: it is how Ray runs on a Mac. Ray reads it
-    # when it is imported.
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"
-}
 
 
 @dataclass(frozen=True)
@@ -63,6 +58,10 @@ class Serving:
     top: int = 5
     video_seconds: float = 60.0
     """Limit of the time to read a video."""
+    upload_seconds: float = 300.0
+    """Limit of the time for one upload."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names of the server, beside loopback and this machine's."""
 
 
 def check_extra() -> None:
@@ -71,7 +70,7 @@ def check_extra() -> None:
     Raises:
         InputError: A package is not installed.
     """
-    for name, value in {**RAY_SETTINGS, **PRIVATE}.items():
+    for name, value in RAY_SETTINGS.items():
         os.environ.setdefault(name, value)
     try:
         import python_multipart  # noqa: F401
@@ -134,7 +133,7 @@ def _ray(scratch: Path, serving: Serving) -> Iterator[None]:
     before = {name: signal.getsignal(name) for name in SIGNALS}
     _interrupt_on_signals()
     try:
-        start_on_localhost(cpus=serving.replicas + 1, gpus=serving.gpus, temporary_folder=folder)
+        start_on_localhost(cpus=serving.replicas + 1, gpus=serving.gpus, with_dashboard=False, temporary_folder=folder)
         for name in ("ray", "ray.serve"):  # their warnings about their own shutdown
             logging.getLogger(name).setLevel(logging.CRITICAL)
         session = session_folder()
@@ -217,7 +216,9 @@ async def _is_healthy() -> bool:
 
 
 def _config(serving: Serving, uploads: Path) -> Any:
+    from side4video.apps.serve.allowed_hosts import allowed_hosts
     from side4video.apps.serve.app import ServeConfig
+    from side4video.apps.serve.upload import UploadLimits
 
     waiting = serving.queue + serving.replicas * 2 * serving.batch
     return ServeConfig(
@@ -225,7 +226,8 @@ def _config(serving: Serving, uploads: Path) -> Any:
         page=serving.page,
         about={"model": serving.name, "replicas": serving.replicas},
         folder=uploads,
-        max_bytes=serving.max_bytes,
+        uploads=UploadLimits(max_bytes=serving.max_bytes, seconds=serving.upload_seconds),
+        allowed=allowed_hosts(serving.host, serving.allowed_hosts),
         max_uploads=max(MAX_UPLOADS, 2 * waiting),
         top=serving.top,
         # All requests that are answered before it may take their whole limit.
@@ -234,19 +236,12 @@ def _config(serving: Serving, uploads: Path) -> Any:
 
 
 def _serve(application: Any, listener: socket.socket, ready: Callable[[], None]) -> None:
-    """Answer requests until a signal stops the server; open requests get `GRACE_SECONDS`."""
+    """Answer requests until a signal stops the server; open requests get a few seconds."""
     import uvicorn
 
-    config = uvicorn.Config(
-        application,
-        log_level="error",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        lifespan="off",
-        ws="none",
-    )
-    server = uvicorn.Server(config)
+    from side4video.apps.serve.connection import http_config
+
+    server = uvicorn.Server(http_config(application))
 
     async def serve() -> None:
         running = asyncio.create_task(server.serve(sockets=[listener]))

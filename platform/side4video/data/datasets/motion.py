@@ -10,7 +10,6 @@ It is rendered on first use, in seconds, to `$SIDE4VIDEO_HOME/data`. The same sp
 import csv
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -18,7 +17,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from side4video.core.bounds import Count, Seed
+from side4video.core.disk_errors import explaining_disk_errors
 from side4video.core.paths import home
+from side4video.core.whole_folder import whole_folder
 from side4video.data.clip import Clip, Split
 from side4video.data.dataset_spec import DatasetSpec
 
@@ -140,24 +141,26 @@ class MotionSpec(DatasetSpec):
 
         If several processes call this at once, one renders it and the others wait. `progress` is called with clips done
         and clips in all.
+
+        Raises:
+            InputError: The disk is full or cannot be written; nothing is left then.
         """
         folder = self.folder()
         if self.is_made():
             return
         from filelock import FileLock
 
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_suffix(".lock")):
-            if not self.is_made():
-                self._make(folder, progress)
+        with explaining_disk_errors(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder.with_suffix(".lock")):
+                if not self.is_made():
+                    self._make(folder, progress)
 
     def _make(self, folder: Path, progress: Callable[[int, int], None] | None) -> None:
         from side4video.data.motion_render import MotionSet, render_motion_set
 
         shutil.rmtree(folder, ignore_errors=True)
-        # Rendered in a temporary folder and renamed at the end, so that a killed process leaves no incomplete data set.
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}-") as scratch:
-            made = Path(scratch) / "set"
+        with whole_folder(folder) as made:
             request = MotionSet(
                 pairs=self.pairs,
                 clips={"train": self.train_clips, "test": self.test_clips},
@@ -172,4 +175,3 @@ class MotionSpec(DatasetSpec):
                 writer.writerows(
                     (row.path, row.label, row.split, row.group, CAPTION_DIVIDER.join(row.captions)) for row in rows
                 )
-            made.rename(folder)

@@ -24,14 +24,18 @@ def open_container(source: Source) -> Any:
         ValueError: Likewise.
     """
     import av
+    from av.error import ArgumentError, InvalidDataError
 
-    return av.open(
-        as_file(source),
-        "r",
-        # Names and titles of a file are not read; some are in no encoding at all.
-        metadata_errors="ignore",
-        options={"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"},
-    )
+    try:
+        return av.open(
+            as_file(source),
+            "r",
+            # Names and titles of a file are not read; some are in no encoding at all.
+            metadata_errors="ignore",
+            options={"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"},
+        )
+    except ArgumentError as error:  # FFmpeg's answer to a format that is not in the list
+        raise InvalidDataError(error.errno or 0, "its format is none of those that are read") from error
 
 
 def video_stream(container: Any, path: str, origin: str) -> Any:

@@ -37,14 +37,19 @@ class PoolPrefetcher:
             clips = [(index, tuple(group)) for index, group in groupby(batch, key=lambda key: key.index)]
             job = partial(read_clip, self._reader)
             work = self._pool.map_unordered(job, clips, limit_seconds=self._limit_seconds, chunk_size=1)
-            found = {clip: self._lost(clip[0], part) if isinstance(part, JobFailed) else part for clip, part in work}
-            yield _merge_parts([(clip[0], found[clip]) for clip in clips])
+            found = {
+                clip: lost_part(self._reader, clip[0], part) if isinstance(part, JobFailed) else part
+                for clip, part in work
+            }
+            yield merge_parts([(clip[0], found[clip]) for clip in clips])
 
     def close(self) -> None:
         """Nothing is read between batches."""
 
-    def _lost(self, index: int, lost: JobFailed) -> Part:
-        return None, [], [BrokenReport(index, self._reader.clips[index].path, "", lost.reason)]
+
+def lost_part(reader: EvaluationReader, index: int, lost: JobFailed) -> Part:
+    """A clip whose reading was given up."""
+    return None, [], [BrokenReport(index, reader.clips[index].path, "", lost.reason)]
 
 
 def read_clip(reader: EvaluationReader, clip: tuple[int, Sequence[EvaluationKey]]) -> Part:
@@ -54,7 +59,8 @@ def read_clip(reader: EvaluationReader, clip: tuple[int, Sequence[EvaluationKey]
     return frames, batch.views_B.tolist(), list(batch.broken)
 
 
-def _merge_parts(parts: Sequence[tuple[int, Part]]) -> ClipBatch:
+def merge_parts(parts: Sequence[tuple[int, Part]]) -> ClipBatch:
+    """The batch of these clips."""
     whole = [(index, frames, views) for index, (frames, views, _) in parts if frames is not None]
     nothing: Any = np.empty((0, 0, 3, 0, 0), np.uint8)
     indices = [index for index, _, views in whole for _ in views]

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from side4video.core.disk_errors import explain_disk_error
 from side4video.core.errors import InputError
 
 _log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ def download(model: str, tag: str, *, where: str) -> Path:
             check_hub()
         path = Path(download_pretrained(config))
     except Exception as error:  # the hub, its client and urllib raise different types
+        if explained := explain_disk_error(error):
+            raise explained from error
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(
             where,

@@ -13,6 +13,8 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from side4video.core.files import write_together
+from side4video.core.text import printable
 from side4video.reports.figures.style import BLUE, FAINT, GRID, INK, MUTED, ORANGE, PAPER, SOFT, figure_bytes
 
 FORMATS = ("svg", "pdf", "png")
@@ -57,17 +59,18 @@ class ReportFigure:
 def write_figure(folder: Path, report_figure: ReportFigure) -> list[Path]:
     """Write `NAME.svg`, `NAME.pdf` and `NAME.png` (150 dpi) into a folder, made if it is missing.
 
-    What is there of the same name is replaced.
+    What is there of the same name is replaced, all three or none.
+
+    Raises:
+        InputError: The disk is full or cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{report_figure.name}.{form}" for form in FORMATS]
-    for form, file in zip(FORMATS, files, strict=True):
-        file.write_bytes(
-            svg_of(report_figure).encode()
-            if form == "svg"
-            else figure_bytes(report_figure.figure, form, below=report_figure.source)
-        )
-    return files
+    contents = {
+        f"{report_figure.name}.{form}": svg_of(report_figure)
+        if form == "svg"
+        else figure_bytes(report_figure.figure, form, below=report_figure.source)
+        for form in FORMATS
+    }
+    return write_together(folder, contents)
 
 
 def svg_of(report_figure: ReportFigure) -> str:
@@ -84,7 +87,7 @@ def figure_html(report_figure: ReportFigure) -> Markup:
     svg = svg.replace("*{stroke-linejoin", f"#{report_figure.name} *{{stroke-linejoin")
     inches = report_figure.figure.get_figwidth()
     sizes = f"max-width: {_MAX_REM_PER_INCH * inches:.4g}rem; min-width: {_MIN_REM_PER_INCH * inches:.4g}rem"
-    words = escape(f"{report_figure.heading}: {report_figure.text}")
+    words = escape(printable(f"{report_figure.heading}: {report_figure.text}"))
     opening = f'<svg id="{report_figure.name}" role="img" aria-label="{words}" style="{sizes}"'
     svg = re.sub(r'<svg(.*?) width="[^"]*" height="[^"]*"', lambda found: opening + found[1], svg, count=1)
     if report_figure.uses_page_colors:
@@ -95,4 +98,9 @@ def figure_html(report_figure: ReportFigure) -> Markup:
     return Markup(
         "<h2>{}</h2>\n<figure class='{}'>\n<div class='wide' tabindex='0'>\n{}</div>\n"
         "<figcaption>{}</figcaption>\n</figure>\n"
-    ).format(report_figure.heading, "" if report_figure.uses_page_colors else "paper", drawing, report_figure.caption)
+    ).format(
+        printable(report_figure.heading),
+        "" if report_figure.uses_page_colors else "paper",
+        drawing,
+        printable(report_figure.caption),
+    )

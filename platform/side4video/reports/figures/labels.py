@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
+from side4video.reports.figures.style import make_plain
+
 _NEAR = (7.0, 13.0, 22.0)
 _FAR = (34.0, 50.0, 70.0, 95.0, 125.0, 160.0)
 _SIDES = (
@@ -74,6 +76,7 @@ def place_labels(
             path_effects=[withStroke(linewidth=2.2, foreground="white")],
         )
         text.set_in_layout(False)
+        make_plain(text)
         size = text.get_window_extent(renderer)
         x, y = axes.transData.transform((label.x, label.y))
         blocked = np.array(occupied).reshape(-1, 4)

@@ -1,11 +1,11 @@
 """What a run said of each held-out video, read back from the store."""
 
-import csv
 import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from side4video.core.csv_cells import csv_rows
 from side4video.core.errors import InputError
 from side4video.tracking.run_store import RunStore, StoredRun, artifact_text
 from side4video.tracking.tags import FINGERPRINT_TAG, STATE_TAG, WEIGHTS_TAG
@@ -94,7 +94,7 @@ def zero_shot_run(store: RunStore, run: StoredRun) -> StoredRun:
 
 def parse_predictions(text: str) -> tuple[Prediction, ...]:
     """The labelled videos of the text of `predictions.csv`, by index."""
-    rows = csv.DictReader(text.splitlines())
+    rows = csv_rows(text)
     found = [
         Prediction(int(row["index"]), row["label"], row["prediction"], float(row.get("score") or math.nan))
         for row in rows

@@ -15,7 +15,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
+
+from side4video.core.files import write_atomically
+from side4video.core.text import printable
 
 DPI = 150
 WIDTH = 8.0
@@ -33,9 +37,26 @@ COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", INK)
 """Okabe & Ito's palette, told apart by colour-blind people, without the yellow, which white paper swallows."""
 
 
+class PlainFigure(Figure):
+    """A figure in which text is only text: names of classes and arms may hold `$`, which would begin a formula."""
+
+    def draw(self, renderer: Any) -> None:
+        """Matplotlib's; all that is measured or written comes through here."""
+        with mpl.rc_context({"text.parse_math": False}):  # for the labels of ticks, which are made while it draws
+            for text in self.findobj(Text):
+                make_plain(text)
+            super().draw(renderer)
+
+
+def make_plain(text: Any) -> None:
+    """Make a text of matplotlib show its letters, whatever they are; needed before it is measured alone."""
+    text.set_parse_math(False)
+    text.set_text(printable(text.get_text(), keep="\n"))
+
+
 def new_figure(width: float, height: float, *, layout: Literal["constrained"] | None = None) -> Figure:
     """A figure of this size in inches, with the canvas that measures its text."""
-    figure = Figure(figsize=(width, height), dpi=DPI, layout=layout)
+    figure = PlainFigure(figsize=(width, height), dpi=DPI, layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
@@ -92,13 +113,13 @@ def legend_below(
 
 def shorten(text: str, length: int) -> str:
     """Text on one line of at most `length` characters."""
-    text = " ".join(text.split())
+    text = printable(" ".join(text.split()))
     return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
 
 
 def shorten_middle(text: str, length: int) -> str:
     """Text on one line of at most `length` characters, its end kept: there names of classes differ."""
-    text = " ".join(text.split())
+    text = printable(" ".join(text.split()))
     if len(text) <= length:
         return text
     end = (length - 1) * 2 // 5
@@ -163,7 +184,7 @@ def _fixed_layout(figure: Figure) -> Iterator[None]:
 
 def save_figure(figure: Figure, path: Path, *, below: str = "") -> Path:
     """Write a figure in the format that the name ends in (`FORMATS`), with the text `below` it; returns its path."""
-    path.write_bytes(figure_bytes(figure, path.suffix.removeprefix("."), below=below))
+    write_atomically(path, figure_bytes(figure, path.suffix.removeprefix("."), below=below))
     return path
 
 

@@ -4,11 +4,16 @@ const results = document.getElementById("results"), input = document.getElementB
 const dropArea = document.querySelector(".drop"), text = document.getElementById("text");
 const MIB = 1048576;
 
+// What would turn the direction of text, or cannot be seen, is shown as an escape, as in a terminal.
+const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
+const printable = (content) =>
+  String(content).replace(UNSAFE, (found) => "\\u" + found.charCodeAt(0).toString(16).padStart(4, "0"));
+
 // User text is only ever set as textContent, so that it cannot become markup.
 const addElement = (tag, parent, className, content) => {
   const element = document.createElement(tag);
   if (className) element.className = className;
-  if (content !== undefined) element.textContent = content;
+  if (content !== undefined) element.textContent = printable(content);
   if (parent) parent.append(element);
   return element;
 };

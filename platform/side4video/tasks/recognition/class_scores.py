@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from side4video.core.csv_cells import text_cell
+from side4video.core.files import replacing
 from side4video.engine.evaluate import ViewAccuracy
 from side4video.engine.process_group import ProcessGroup
 from side4video.tasks.recognition.metrics import Scores, label_ranks, recognition_metrics
@@ -58,18 +60,18 @@ class ClassEvaluation:
 
     def write_predictions(self, path: Path) -> None:
         """One row per video: its index in the list, label, prediction, and the scores of both."""
-        with path.open("w", newline="", encoding="utf-8") as file:
+        with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["index", "label", "prediction", "correct", "score", "label_score"])
             for index, label, scores_C in zip(self.indices_V, self.labels_V, self.scores_VC, strict=True):
                 prediction = int(scores_C.argmax())
                 own = f"{scores_C[label]:.6f}" if label >= 0 else ""
-                name = self.classes[label] if label >= 0 else ""
+                name = text_cell(self.classes[label]) if label >= 0 else ""
                 writer.writerow(
                     [
                         index,
                         name,
-                        self.classes[prediction],
+                        text_cell(self.classes[prediction]),
                         int(prediction == label),
                         f"{scores_C[prediction]:.6f}",
                         own,
@@ -83,7 +85,7 @@ class ClassEvaluation:
         """
         if self.rows is None:
             return
-        with path.open("w", newline="", encoding="utf-8") as file:
+        with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["clip", "crop", "index", "label", "prediction", "correct", "label_score"])
             for number, view in enumerate(self.per_view):
@@ -94,8 +96,8 @@ class ClassEvaluation:
                     has_label = label >= 0
                     cells = [
                         index,
-                        self.classes[label] if has_label else "",
-                        self.classes[prediction],
+                        text_cell(self.classes[label]) if has_label else "",
+                        text_cell(self.classes[prediction]),
                         int(prediction == label),
                     ]
                     writer.writerow([view.clip, view.crop, *cells, f"{score:.6f}" if has_label else ""])

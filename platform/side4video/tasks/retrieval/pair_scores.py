@@ -15,7 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from side4video.core.csv_cells import text_cell
 from side4video.core.errors import InputError
+from side4video.core.files import replacing
 from side4video.engine.evaluate import ViewAccuracy
 from side4video.engine.process_group import ProcessGroup
 from side4video.tasks.retrieval.matching import Embeddings
@@ -65,12 +67,12 @@ class PairEvaluation:
 
     def write_predictions(self, path: Path) -> None:
         """One row per text: its number, its clip, the best clip, the rank (from 1) of its own, and the text."""
-        with path.open("w", newline="", encoding="utf-8") as file:
+        with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["index", "label", "prediction", "correct", "rank", "caption"])
             rows = zip(self.owners_N, self.best_N, self.texts_N, self.captions_N, strict=True)
             for number, (owner, best, rank, caption) in enumerate(rows):
-                writer.writerow([number, owner, best, int(rank == 0), rank + 1, caption])
+                writer.writerow([number, owner, best, int(rank == 0), rank + 1, text_cell(caption)])
 
 
 @dataclass

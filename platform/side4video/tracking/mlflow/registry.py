@@ -6,7 +6,6 @@ requirements. A loader module reads the bundle, so nothing is pickled. MLflow's 
 
 import json
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from side4video.core.errors import InputError
+from side4video.core.temporary import temporary_folder
 from side4video.tracking.mlflow import compat, connection
 from side4video.tracking.mlflow.connection import translate_errors
 from side4video.tracking.mlflow.parameters import cut
@@ -122,8 +122,8 @@ def register_model(uri: str, run: StoredRun, model: LoggedModel) -> RegisteredVe
     tags = {name: str(value) for name, value in redact(model.tags).items() if value}
     made = client.create_logged_model(run.experiment_id, name=model.name, source_run_id=run.run_id, tags=tags)
     try:
-        with tempfile.TemporaryDirectory(prefix="side4video-") as scratch:
-            folder = Path(scratch) / "model"
+        with temporary_folder() as scratch:
+            folder = scratch / "model"
             _save(folder, model, model_id=made.model_id, run_id=run.run_id)
             client.log_model_artifacts(made.model_id, str(folder))
     except BaseException:

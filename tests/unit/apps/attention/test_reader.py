@@ -13,6 +13,7 @@ from side4video.apps.attention.reader import AttentionMaps, AttentionReader, Unr
 from side4video.apps.export.command import export
 from side4video.core.errors import InputError
 from side4video.core.progress import SILENT
+from side4video.core.worker_pool import JobFailed
 from side4video.inference.model import Model
 from side4video.models.attention_maps import SideReading, tower_map
 from side4video.models.frozen_features import features_of_batch
@@ -134,6 +135,20 @@ def test_the_command_says_what_it_cannot_read_and_ends_with_one(runs, videos, tm
     assert done.exit_code == 1
     assert "bad.mp4: " in done.stderr
     assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".pdf", ".png", ".svg"]
+
+
+def test_a_video_that_takes_too_long_is_one_that_cannot_be_read(runs, videos, tmp_path, monkeypatch):
+    limits = []
+
+    def give_up(job, *, limit_seconds):
+        limits.append(limit_seconds)
+        return JobFailed("no answer") if len(limits) == 1 else job()
+
+    monkeypatch.setattr("side4video.data.streams.timed_prefetch.run_in_thread", give_up)
+    done = invoke("retrieval", *videos[:2], "--out", tmp_path / "out", "--no-film", "--video-seconds", "3")
+    assert (done.exit_code, limits) == (1, [3.0, 3.0])
+    assert f"{videos[0]}: no answer" in done.stderr
+    assert str(videos[1]) in done.stdout
 
 
 def test_an_exported_folder_is_drawn_alike(runs, videos, tmp_path):

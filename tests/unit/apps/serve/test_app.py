@@ -5,78 +5,12 @@ import json
 import socket
 import threading
 import time
-from contextlib import contextmanager
 
 import pytest
-import uvicorn
 
-from side4video.apps.serve.app import RETRY_SECONDS, App, QueueFull, ServeConfig
+from served_app import VIDEO, form, left, post, served
+from side4video.apps.serve.app import RETRY_SECONDS, App, QueueFull
 from side4video.apps.serve.protocol import PredictResponse
-
-VIDEO = b"\0\0\0\x18ftypmp42" + bytes(3000)
-
-
-@contextmanager
-def served(tmp_path, predict=None, *, kind="labels", healthy=True, app=App, **changes):
-    """An app on a free port, and the requests it passed on."""
-    asked = []
-
-    async def answer(question):
-        asked.append((question, [open(path, "rb").read() for path in question.paths]))  # noqa: PTH123, SIM115
-        return (await predict(question)) if predict else PredictResponse({"labels": [["a", 1.0]]})
-
-    async def is_healthy():
-        return healthy
-
-    (tmp_path / "uploads").mkdir(exist_ok=True)
-    options = {"max_bytes": 2**20, "max_uploads": 4, "top": 5, "answer_seconds": 5.0, **changes}
-    config = ServeConfig(kind=kind, page="<p>page", about={"model": "m"}, folder=tmp_path / "uploads", **options)
-    server_app = app(config, answer, is_healthy)
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(server_app.application(), log_level="error", lifespan="off", ws="none"))
-    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-    thread.start()
-    try:
-        yield listener.getsockname()[1], asked, server_app
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        listener.close()
-
-
-def post(port, body=VIDEO, path="/predict", headers=None):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.request("POST", path, body, headers or {})
-    return read(connection)
-
-
-def read(connection):
-    answer = connection.getresponse()
-    document = json.loads(answer.read() or b"null")
-    connection.close()
-    return answer, document
-
-
-def form(*parts, boundary="xyz", end=True):
-    """A multipart body of (name, file name or None, content), and its header."""
-    body = b""
-    for name, file, content in parts:
-        called = f'; filename="{file}"' if file is not None else ""
-        body += f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{called}\r\n\r\n'.encode()
-        body += content + b"\r\n"
-    return body + (f"--{boundary}--\r\n".encode() if end else b""), {
-        "Content-Type": f"multipart/form-data; boundary={boundary}"
-    }
-
-
-def left(tmp_path):
-    """What still lies there, when whoever cleans up had time."""
-    for _ in range(100):
-        found = list((tmp_path / "uploads").iterdir())
-        if not found:
-            return []
-        time.sleep(0.02)
-    return found
 
 
 def test_a_body_and_a_form_are_the_same_question(tmp_path):
@@ -134,7 +68,7 @@ def test_what_is_wrong_is_said_in_a_sentence(tmp_path, body, headers, status, me
 
 def test_a_length_that_is_too_large_is_refused_before_anything_is_sent(tmp_path):
     with served(tmp_path) as (port, _, _), socket.create_connection(("127.0.0.1", port), timeout=10) as wire:
-        wire.sendall(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 5368709120\r\n\r\n")
+        wire.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5368709120\r\n\r\n")
         assert wire.recv(1000).startswith(b"HTTP/1.1 413 ")
     assert left(tmp_path) == []
 
@@ -143,7 +77,7 @@ def sent_until_refused(port, headers=b"Transfer-Encoding: chunked\r\n", most=64)
     """MiB of an endless upload that were taken, by somebody who goes on whatever is said; and what is said."""
     piece = b"100000\r\n" + bytes(2**20) + b"\r\n"
     with socket.create_connection(("127.0.0.1", port), timeout=10) as wire:
-        wire.sendall(b"POST /predict HTTP/1.1\r\nHost: a\r\n" + headers + b"\r\n")
+        wire.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\n" + headers + b"\r\n")
         wire.setblocking(False)
         begin, sent, waiting = time.monotonic(), 0, b""
         answer = b""
@@ -177,7 +111,7 @@ def test_an_endless_upload_is_refused_when_it_passes_the_limit(tmp_path):
 
 def test_an_upload_without_a_limit_is_noticed(tmp_path):
     """The broken twin of the test above."""
-    with served(tmp_path, max_bytes=2**40) as (port, _, _):
+    with served(tmp_path, limits={"max_bytes": 2**40}) as (port, _, _):
         sent, answer = sent_until_refused(port, most=24)
         assert sent >= 16
         assert not answer
@@ -232,7 +166,7 @@ def test_a_busy_model_and_one_that_never_answers(tmp_path):
 
 def leave_in_the_middle(port):
     with socket.create_connection(("127.0.0.1", port), timeout=10) as wire:
-        wire.sendall(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + bytes(50_000))
+        wire.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n" + bytes(50_000))
         time.sleep(0.2)
 
 
@@ -245,10 +179,10 @@ def test_who_leaves_in_the_middle_leaves_nothing(tmp_path):
 
 def test_who_sends_nothing_is_not_waited_for(tmp_path):
     with (
-        served(tmp_path, idle_seconds=0.2) as (port, _, _),
+        served(tmp_path, limits={"idle_seconds": 0.2}) as (port, _, _),
         socket.create_connection(("127.0.0.1", port), timeout=10) as wire,
     ):
-        wire.sendall(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nabc")
+        wire.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nabc")
         assert wire.recv(1000).startswith(b"HTTP/1.1 408 ")
     assert left(tmp_path) == []
 
@@ -298,7 +232,10 @@ def test_pages_and_health(tmp_path):
         assert (answer.status, content) == (200, b"<p>page")
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
         answer, content = get(port, "/health")
-        assert (answer.status, json.loads(content)) == (200, {"status": "ok", "uploads": 0, "model": "m"})
+        assert (answer.status, json.loads(content)) == (
+            200,
+            {"status": "ok", "uploads": 0, "max_uploads": 4, "model": "m"},
+        )
         for path in ("/predict", "/nothing", "/../../etc/passwd"):
             answer, content = get(port, path)
             assert answer.status in (404, 405)

@@ -1,6 +1,7 @@
 """`side4video serve` before anything is served: what is missing or wrong; and a page that no name can break."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,10 @@ from click.testing import CliRunner
 
 import side4video
 from side4video.apps.serve.command import serve
-from side4video.apps.serve.server import Serving, run_server
+from side4video.apps.serve.server import Serving, _config, run_server
 from side4video.core.errors import InputError
+from side4video.core.network import names_here
+from side4video.core.text import printable
 from side4video.reports.render import render
 
 
@@ -71,3 +74,22 @@ def test_a_models_name_is_text_on_the_page(kind):
     assert json.loads(config) == {"kind": kind, "max_bytes": 2**20}
     assert ('id="text"' in page) == (kind == "search")
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_options_reach_the_server(tmp_path):
+    changes = {"host": "0.0.0.0", "allowed_hosts": ("video.example",), "upload_seconds": 7.0, "max_bytes": 9}  # noqa: S104
+    config = _config(Serving("labels", "a", "", build=lambda: None, **changes), tmp_path)  # type: ignore[arg-type]
+    assert (config.uploads.seconds, config.uploads.max_bytes) == (7.0, 9)
+    for name in ("video.example", *names_here()):
+        assert config.allowed.refusal({"host": name}, method="GET") is None
+    private = _config(Serving("labels", "a", "", build=lambda: None), tmp_path)  # type: ignore[arg-type]
+    assert private.allowed.names == ()
+
+
+def test_the_pages_script_shows_controls_as_a_terminal_does():
+    """The same characters, in the notation that both languages have."""
+    script = (Path(side4video.__file__).parent / "reports/templates/serve.js").read_text()
+    unsafe = re.search(r"UNSAFE = /(.*)/g;", script)
+    assert unsafe is not None
+    for code in range(0x3000):
+        assert bool(re.match(unsafe[1], chr(code))) == (printable(chr(code)) != chr(code)), hex(code)

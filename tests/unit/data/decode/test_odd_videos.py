@@ -219,6 +219,17 @@ def test_a_file_that_names_other_files_is_no_video(tmp_path, kind, name):
         assert not caught.value.is_video
 
 
+@pytest.mark.parametrize(
+    "head", [b"RIFF\x00\x10\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00", b"fLaC\x00\x00\x00\x22"]
+)
+def test_a_format_that_is_not_read_is_no_video(tmp_path, head):
+    path = tmp_path / "sound.mp4"
+    path.write_bytes(head + bytes(5000))
+    with pytest.raises(BrokenClip, match=r"its format is none of those that are read|no video|Invalid data") as caught:
+        read_index(str(path), "list.csv:3")
+    assert not caught.value.is_video
+
+
 @pytest.mark.parametrize("name", ["12:30.mp4", "http:clip.mp4", "file:clip.mp4", "data:video,clip", "?#%20.mp4"])
 def test_a_name_with_a_colon_is_a_name(tmp_path, monkeypatch, name):
     write(Recipe("mp4", "libx264"), tmp_path / name)

@@ -1,5 +1,7 @@
 """Weights that open_clip knows by name: from the cache, or one clear line."""
 
+import errno
+
 import pytest
 from safetensors.torch import save_file
 
@@ -31,6 +33,19 @@ def test_offline_nothing_is_asked_of_the_network(monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(download_module, "find_in_cache", lambda config: None)
     with pytest.raises(InputError, match="HF_HUB_OFFLINE is set"):
+        download_module.download("ViT-B-16-quickgelu", "openai", where="backbone.weights.tag")
+
+
+def test_a_full_disk_is_not_taken_for_a_missing_network(monkeypatch, tmp_path):
+    def full(config):
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "blob.incomplete"))
+
+    monkeypatch.setattr(download_module, "find_in_cache", lambda config: None)
+    monkeypatch.setattr(download_module, "check_hub", lambda: None)
+    monkeypatch.setattr("open_clip.pretrained.download_pretrained", full)
+    with pytest.raises(
+        InputError, match=f"^{tmp_path}/blob.incomplete: no space left on the device: .* fix: make room"
+    ):
         download_module.download("ViT-B-16-quickgelu", "openai", where="backbone.weights.tag")
 
 
