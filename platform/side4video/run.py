@@ -47,6 +47,7 @@ from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.load import TowerWeights
 from side4video.spec.check import check_pack
 from side4video.spec.experiment import Experiment
+from side4video.spec.resources import usable_cores
 from side4video.tasks.context import TaskContext
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,8 @@ class RunContext:
     """Called with the reason before the watchdog ends this process."""
     every_steps: int = 10
     """Optimizer steps that are averaged into one logged value."""
+    threads: int = 0
+    """Threads of torch; 0: as the spec says."""
 
 
 def run(experiments: Mapping[str, Experiment], context: RunContext) -> dict[str, TrainingResult]:
@@ -102,7 +105,7 @@ def run(experiments: Mapping[str, Experiment], context: RunContext) -> dict[str,
 def _run(experiments: Mapping[str, Experiment], context: RunContext, watchdog: Watchdog) -> dict[str, TrainingResult]:
     base, process = next(iter(experiments.values())), context.process
     started = time.perf_counter()
-    configure_process(base, process)
+    configure_process(base, process, threads=context.threads)
     context.progress.report("loading the backbone")
     tower = base.backbone.build(str(process.device), context.weights)
     base.data.dataset.prepare()
@@ -166,12 +169,14 @@ def _identity(experiments: Mapping[str, Experiment], tower: FrozenTower, process
     }
 
 
-def configure_process(spec: Experiment, process: ProcessGroup) -> None:
+def configure_process(spec: Experiment, process: ProcessGroup, *, threads: int = 0) -> None:
     """Set the process-wide settings that results depend on: the number of threads, and flushing of denormals.
 
-    Weight decay makes unused weights denormal, and a CPU computes with those about a hundred times slower.
+    Without `threads`, they are as many as the spec says, or as many as there are cores. Weight decay makes unused
+    weights denormal, and a CPU computes with those about a hundred times slower.
     """
-    torch.set_num_threads(spec.cluster.cpus_per_worker)
+    cores = spec.cluster.cpus_per_worker
+    torch.set_num_threads(threads or (usable_cores() if cores == "auto" else cores))
     if process.device.type == "cpu":
         torch.set_flush_denormal(True)
 

@@ -27,6 +27,7 @@ DOCUMENT: dict[str, Any] = {
     },
     "optimization": {"batch_size": 8, "length": {"epochs": 2}, "warmup": {"steps": 1}, "precision": "fp32"},
     "evaluation": {"batch_size": 6},
+    "cluster": {"cpus_per_worker": 1},
 }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from side4video.core.errors import InputError
 from side4video.distributed import compat
 from side4video.spec.cluster import ClusterSpec
+from side4video.spec.resources import Node
 
 NEW_NODE_SECONDS = "1200"
 """How long workers wait for new machines of an autoscaling cluster: clouds need minutes."""
@@ -113,7 +114,7 @@ class RayCluster:
         if self._thread is not None:
             return
         cores = _cores()
-        if self.address == "local" and self.needed.min_workers * self.needed.cpus_per_worker_in_total > cores:
+        if self.address == "local" and self.needed.min_workers * self.needed.min_cpus_in_total > cores:
             _raise_too_few_cores(self.needed, cores, "this machine")
         self._thread = threading.Thread(target=self._hold, name="Ray", daemon=True)
         self._thread.start()
@@ -139,6 +140,10 @@ class RayCluster:
                 each, ray.cluster_resources(), configured, address=self.address, can_scale_up=self._can_grow
             )
         return ray
+
+    def nodes(self) -> tuple[Node, ...]:
+        """What each machine of the connected cluster offers."""
+        return nodes_of(self.connected())
 
     def _hold(self) -> None:
         for name, value in RAY_SETTINGS.items():
@@ -175,6 +180,13 @@ class LogStream(io.TextIOBase):
         for line in filter(str.strip, text.splitlines()):
             log.info("%s", line)
         return len(text)
+
+
+def nodes_of(ray: Any) -> tuple[Node, ...]:
+    """What each machine of a connected cluster offers."""
+    alive = (node["Resources"] for node in ray.nodes() if node["Alive"])
+    found = tuple(Node(int(each.get("CPU", 0)), int(each.get("GPU", 0))) for each in alive)
+    return found or (Node(1),)
 
 
 def _cores() -> int:
@@ -224,7 +236,7 @@ def check_resources(
 
 def _check_resources(resources: Mapping[str, float], needed: ClusterSpec, address: str) -> None:
     name = "this machine" if address == "local" else f"the cluster at {address}"
-    if needed.min_workers * needed.cpus_per_worker_in_total > resources.get("CPU", 0):
+    if needed.min_workers * needed.min_cpus_in_total > resources.get("CPU", 0):
         _raise_too_few_cores(needed, int(resources.get("CPU", 0)), name)
     if needed.decoding.kind == "ray-data" and needed.decoding.resource not in ("", *resources):
         others = sorted(name for name in resources if name not in ("CPU", "GPU", "memory") and ":" not in name)
@@ -234,19 +246,21 @@ def _check_resources(resources: Mapping[str, float], needed: ClusterSpec, addres
             allowed=", ".join(each for each in others if each != "object_store_memory") or "empty: any node",
             fix=f"start the nodes that decode with `ray start --resources='{{\"{needed.decoding.resource}\": 1}}'`",
         )
-    gpus = needed.min_workers * needed.gpus_per_worker
+    gpus = needed.min_workers * needed.min_gpus
     if gpus > resources.get("GPU", 0):
         raise InputError(
             "cluster.gpus_per_worker",
-            f"{needed.workers_text} workers x {needed.gpus_per_worker:g} GPUs",
+            f"{needed.workers_text} workers x {needed.min_gpus:g} GPUs",
             allowed=f"{resources.get('GPU', 0):g} GPUs on {name}",
             fix="set gpus_per_worker to 0 to train on the CPU, or connect to a cluster with GPUs",
         )
 
 
 def _raise_too_few_cores(needed: ClusterSpec, cores: int, name: str) -> None:
-    found = f"{needed.workers_text} workers x {needed.cpus_per_worker} cores"
-    fix = f"set workers to {max(1, cores // needed.cpus_per_worker)} or fewer, or connect to a larger cluster"
+    found = f"{needed.workers_text} workers x {needed.min_cpus} cores"
+    fewer = cores // needed.min_cpus
+    fix = f"set workers to {fewer} or fewer" if fewer else f"set cpus_per_worker to {max(1, cores)}, or to auto"
+    fix += ", or connect to a larger cluster"
     if needed.decoding.kind == "ray-data":
         found += f", and {needed.decoding.processes} x {needed.decoding.cpus} to decode for each"
         fix = "set fewer workers or cluster.decoding.processes, or connect to a larger cluster"

@@ -8,12 +8,14 @@ from typing import Any
 
 from side4video.core.errors import InputError, Interrupted, Side4VideoError
 from side4video.core.progress import Progress
+from side4video.distributed.cluster import nodes_of
 from side4video.distributed.results_actor import ResultsActor
 from side4video.distributed.train import SweepFeedback, train_on_ray
 from side4video.planning.packs import PlannedPack, make_packs
 from side4video.runs.packs import SweepRun, assign_folders
-from side4video.runs.trainer import Trained
+from side4video.runs.trainer import Trained, tell_resources
 from side4video.spec.arm import Arm, merge_duplicates, short_key
+from side4video.spec.resources import resources_text, worker_resources
 from side4video.spec.sweep import AshaScheduler
 from side4video.tracking.finished_runs import completed_arms, metric_history
 from side4video.tracking.pack_logger import PackLogger
@@ -143,8 +145,19 @@ class SweepTrials:
 
         def train(pack_logger: PackLogger, progress: Progress) -> Trained:
             folder, _, name = pack.folder.rpartition("/")
+            nodes = nodes_of(self.ray)
+            cluster = next(iter(pack.experiments.values())).cluster
+            at_once = self.sweep_run.sweep.spec.limits.parallel_packs
+            resources = worker_resources(cluster, nodes, at_once=at_once)
+            tell_resources(pack_logger, progress, resources_text(resources, nodes, workers=cluster.workers_text))
             return train_on_ray(
-                pack.experiments, pack_logger, storage=folder, name=name, progress=progress, sweep=feedback
+                pack.experiments,
+                pack_logger,
+                storage=folder,
+                name=name,
+                progress=progress,
+                resources=resources,
+                sweep=feedback,
             )
 
         states = self.sweep_run.train(pack, train)

@@ -27,6 +27,7 @@ from side4video.distributed.worker import PreemptionMonitor, SignalAwareTorchCon
 from side4video.engine.epoch_callback import EarlyStopper, never_stop
 from side4video.spec.cluster import ClusterSpec
 from side4video.spec.experiment import Experiment
+from side4video.spec.resources import WorkerResources
 from side4video.tracking.pack_logger import PackLogger
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ def work(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
                     prefetch,
                     get_weights(config["tower"], is_changed=changes_tower),
                     stop_request=monitor.stop_request,
+                    threads=config["threads"],
                     on_fatal=lambda reason: ray.get(
                         progress_actor.set_fatal_reason.remote(f"worker {process.rank}: {reason}")
                     ),
@@ -150,11 +152,13 @@ def train_on_ray(
     storage: str,
     name: str,
     progress: Progress,
+    resources: WorkerResources,
     sweep: SweepFeedback | None = None,
 ) -> tuple[dict[str, dict[str, Any]], Path | None]:
     """Train the experiments as one pack on the connected cluster.
 
-    A run of the same name in `storage` resumes from its last checkpoint. `sweep` says how to report to a sweep.
+    A run of the same name in `storage` resumes from its last checkpoint. `resources` are of each worker. `sweep` says
+    how to report to a sweep.
 
     Returns:
         The result of each student, and the folder of the last checkpoint.
@@ -176,6 +180,7 @@ def train_on_ray(
         "metric": sweep.metric if sweep else "",
         "resume_from": [str(folder) for folder in resume_from],
         "checkpoint_folder": f"{storage}/{name}",
+        "threads": resources.cpus,
         "tower": put_weights(next(iter(experiments.values()))),
     }
     run_config = RunConfig(
@@ -188,7 +193,7 @@ def train_on_ray(
     )
     with ProgressReader(ray, progress_actor, progress):
         try:
-            result = _fit(config, cluster, run_config)
+            result = _fit(config, _scaling(cluster, resources), run_config)
         except (ray.train.TrainingFailedError, ray.exceptions.RayActorError) as error:
             raise _explain(error, progress_actor) from error
         finally:
@@ -200,32 +205,33 @@ def train_on_ray(
     return results, folder
 
 
-def _fit(config: dict[str, Any], cluster: ClusterSpec, run_config: RunConfig) -> Any:
+def _fit(config: dict[str, Any], scaling: ScalingConfig, run_config: RunConfig) -> Any:
     """Train to the end. Ray restarts workers that die; this restarts Ray Train's controller if that dies."""
-    for attempt in range(cluster.max_failures + 1):
+    failures = run_config.failure_config.max_failures if run_config.failure_config else 0
+    for attempt in range(failures + 1):
         trainer = TorchTrainer(
             work,
             train_loop_config=config,
-            scaling_config=_scaling(cluster),
+            scaling_config=scaling,
             torch_config=SignalAwareTorchConfig(timeout_s=COLLECTIVE_TIMEOUT_SECONDS),
             run_config=run_config,
         )
         try:
             return trainer.fit()
         except ray.exceptions.RayActorError:
-            if attempt == cluster.max_failures:
+            if attempt == failures:
                 raise
             log.warning("Ray Train's controller died; the workers restart from the last checkpoint")
     raise AssertionError("unreachable")
 
 
-def _scaling(cluster: ClusterSpec) -> ScalingConfig:
-    gpus = {"GPU": cluster.gpus_per_worker} if cluster.gpus_per_worker else {}
+def _scaling(cluster: ClusterSpec, resources: WorkerResources) -> ScalingConfig:
+    gpus = {"GPU": resources.gpus} if resources.gpus else {}
     return ScalingConfig(
         num_workers=cluster.workers,
         elastic_resize_monitor_interval_s=60 * cluster.resize_minutes,
         use_gpu=bool(gpus),
-        resources_per_worker={"CPU": cluster.cpus_per_worker, **gpus},
+        resources_per_worker={"CPU": resources.cpus, **gpus},
     )
 
 

@@ -10,10 +10,11 @@ from side4video.planning.packs import PlannedPack
 from side4video.runs.launch import launch
 from side4video.runs.packs import SweepRun
 from side4video.runs.run_result import RunResult
-from side4video.runs.trainer import Trained
+from side4video.runs.trainer import Trained, tell_resources
 from side4video.spec.arm import short_key
 from side4video.spec.cluster import ClusterSpec
 from side4video.spec.experiment import Experiment
+from side4video.spec.resources import resources_text, worker_resources
 from side4video.tracking.pack_logger import PackLogger
 from side4video.tracking.run_store import StoredRun
 from side4video.tracking.tags import CHECKPOINTS_TAG
@@ -58,9 +59,12 @@ class RayTrainer:
         self._connect(progress)
         from side4video.distributed.train import train_on_ray
 
+        cluster, nodes = next(iter(experiments.values())).cluster, self.cluster.nodes()
+        resources = worker_resources(cluster, nodes)
+        tell_resources(pack_logger, progress, resources_text(resources, nodes, workers=cluster.workers_text))
         progress.report("starting the workers")
         folder, _, name = checkpoint_folder.rpartition("/")
-        return train_on_ray(experiments, pack_logger, storage=folder, name=name, progress=progress)
+        return train_on_ray(experiments, pack_logger, storage=folder, name=name, progress=progress, resources=resources)
 
     def train_packs(
         self, sweep_run: SweepRun, packs: Sequence[PlannedPack], completed: Mapping[str, StoredRun]

@@ -12,7 +12,9 @@ from side4video.core.progress import Progress
 from side4video.core.temporary import temporary_folder
 from side4video.spec.cluster import ClusterSpec
 from side4video.spec.experiment import Experiment
+from side4video.spec.resources import Node, WorkerResources, resources_text, usable_cores, worker_resources
 from side4video.tracking.pack_logger import PackLogger
+from side4video.tracking.tags import RESOURCES_TAG
 
 if TYPE_CHECKING:
     from side4video.planning.packs import PlannedPack
@@ -102,8 +104,11 @@ class LocalTrainer:
         from side4video.engine.resume import checkpoint_source
         from side4video.run import RunContext, run
 
+        nodes = (_this_machine(),)
         cluster = next(iter(experiments.values())).cluster
-        process = _only_process(cluster, checkpoint_folder)
+        resources = worker_resources(cluster, nodes, workers=(1, 1))
+        process = _only_process(cluster, resources, checkpoint_folder)
+        tell_resources(pack_logger, progress, resources_text(resources, nodes, workers="1"))
         folder = Path(checkpoint_folder)
 
         def store(report: Report) -> None:
@@ -129,6 +134,7 @@ class LocalTrainer:
                     StepProgress(progress),
                     stop_request=lambda: StopRequest.LEAVE if signals.stop_requested() else StopRequest.NOTHING,
                     on_fatal=on_fatal,
+                    threads=resources.cpus,
                 ),
             )
         return {name: asdict(result) for name, result in results.items()}, next(iter(checkpoints_in(folder)), None)
@@ -154,7 +160,19 @@ class LocalTrainer:
             sweep_run.train(pack, train)
 
 
-def _only_process(cluster: ClusterSpec, checkpoint_folder: str) -> Any:
+def tell_resources(pack_logger: PackLogger, progress: Progress, text: str) -> None:
+    """Say with which resources a pack trains, and record it."""
+    progress.report(text)
+    pack_logger.set_tag(RESOURCES_TAG, text)
+
+
+def _this_machine() -> Node:
+    import torch
+
+    return Node(usable_cores(), torch.cuda.device_count() if torch.cuda.is_available() else 0)
+
+
+def _only_process(cluster: ClusterSpec, resources: WorkerResources, checkpoint_folder: str) -> Any:
     """The process group of this process alone.
 
     Raises:
@@ -170,7 +188,7 @@ def _only_process(cluster: ClusterSpec, checkpoint_folder: str) -> Any:
         raise InputError(
             "cluster.decoding", cluster.decoding.kind, allowed="beside, with --local", fix="remove --local"
         )
-    wants_gpu = cluster.gpus_per_worker > 0
+    wants_gpu = resources.gpus > 0
     if wants_gpu and not torch.cuda.is_available():
         raise InputError(
             "cluster.gpus_per_worker", "the spec needs a GPU, and this machine has none", fix="set it to 0"

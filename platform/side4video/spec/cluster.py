@@ -67,10 +67,12 @@ class ClusterSpec(Spec):
     resize_minutes: NonNegativeFloat = 5.0
     """An elastic run checks this often, in minutes, whether there is room for more workers. When workers are added, the
     steps since the last checkpoint are repeated."""
-    cpus_per_worker: Few = 1
-    """CPU cores reserved for each worker; torch uses as many threads."""
-    gpus_per_worker: NonNegativeFloat = 0.0
-    """GPUs reserved for each worker, for example 1. 0 trains on the CPU."""
+    cpus_per_worker: Few | Literal["auto"] = "auto"
+    """CPU cores reserved for each worker; torch uses as many threads. `auto`: the cores of the machine or the cluster
+    are shared out among the workers."""
+    gpus_per_worker: NonNegativeFloat | Literal["auto"] = "auto"
+    """GPUs reserved for each worker, for example 1. `auto`: one for each worker if there are so many, else none. 0
+    trains on the CPU, also where there are GPUs."""
     sync_batch_norm: bool = False
     """Compute batch norm statistics over all workers instead of for each worker (the authors do the latter). Needs
     GPUs."""
@@ -113,10 +115,24 @@ class ClusterSpec(Spec):
         return f"{self.min_workers} to {self.max_workers}" if self.is_elastic else str(self.workers)
 
     @property
-    def cpus_per_worker_in_total(self) -> int:
-        """CPU cores reserved for one worker, for training and for decoding with Ray Data."""
-        beside = self.decoding.processes * self.decoding.cpus if self.decoding.kind == "ray-data" else 0
-        return self.cpus_per_worker + beside
+    def min_cpus(self) -> int:
+        """CPU cores that a worker needs to train: of `auto`, one."""
+        return 1 if self.cpus_per_worker == "auto" else self.cpus_per_worker
+
+    @property
+    def min_gpus(self) -> float:
+        """GPUs that a worker needs to train: of `auto`, none."""
+        return 0.0 if self.gpus_per_worker == "auto" else self.gpus_per_worker
+
+    @property
+    def decoding_cpus(self) -> int:
+        """CPU cores reserved for decoding with Ray Data, for each worker."""
+        return self.decoding.processes * self.decoding.cpus if self.decoding.kind == "ray-data" else 0
+
+    @property
+    def min_cpus_in_total(self) -> int:
+        """CPU cores that a worker needs, for training and for decoding with Ray Data."""
+        return self.min_cpus + self.decoding_cpus
 
     @model_validator(mode="after")
     def workers_are_a_range(self) -> Self:
@@ -135,7 +151,7 @@ class ClusterSpec(Spec):
     @model_validator(mode="after")
     def sync_batch_norm_needs_gpus(self) -> Self:
         """Torch supports synchronised batch norm on GPUs only."""
-        if self.sync_batch_norm and not self.gpus_per_worker:
+        if self.sync_batch_norm and self.gpus_per_worker == 0:
             raise wrong(
                 "cluster.sync_batch_norm",
                 "true with gpus_per_worker 0",

@@ -364,6 +364,8 @@ class Experiment(Spec):
         identity = self.model_dump(mode="json", exclude=_NO_EFFECT_ON_RESULT)
         if ignore_workers:
             del identity["cluster"]["workers"]
+        if self.cluster.gpus_per_worker == "auto":
+            identity["cluster"]["gpus_per_worker"] = 0.0  # the default of earlier documents, which keep their names
         if not self.data.augmentation.mixes_clips:
             del identity["data"]["augmentation"]["mix"]  # documents from before there was a choice keep their names
         canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))

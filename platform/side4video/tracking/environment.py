@@ -13,6 +13,7 @@ import psutil
 
 from side4video import __version__
 from side4video.core.units import as_gib
+from side4video.spec.resources import usable_cores
 
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "timm", "ray", "mlflow", "decord", "av", "numpy", "pydantic")
 """Packages whose version may change a result."""
@@ -33,7 +34,7 @@ def describe() -> dict[str, str]:
         "os": platform.platform(terse=True),
         "host": socket.gethostname(),
         "cpu": _cpu_model(),
-        "cpu_cores": str(_usable_cores()),
+        "cpu_cores": str(usable_cores()),
         "memory_gib": f"{as_gib(psutil.virtual_memory().total):.1f}",
     }
     return facts | _gpu()
@@ -70,11 +71,6 @@ def _installed(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return ""
-
-
-def _usable_cores() -> int:
-    is_limited = hasattr(os, "sched_getaffinity")
-    return len(os.sched_getaffinity(0)) if is_limited else os.cpu_count() or 1
 
 
 def _cpu_model() -> str:

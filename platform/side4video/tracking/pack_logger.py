@@ -76,6 +76,11 @@ class PackLogger:
             if notes:
                 self.store.set_tags(self.run_ids[name], {NOTES_TAG: "\n".join(notes)})
 
+    def set_tag(self, name: str, value: str) -> None:
+        """Set a tag of every student's run."""
+        for run_id in self.run_ids.values():
+            self.store.set_tags(run_id, {name: value})
+
     def close(self, name: str, result: Mapping[str, Any], checkpoint: Path | None) -> None:
         """Log the result of a student, with its best weights, predictions and checkpoint."""
         run_id = self.run_ids[name]

@@ -16,6 +16,8 @@ STATE_TAG = "state"
 """`training`, `finished`, `stopped`, `diverged`, `interrupted` or `failed`; of a sweep also `running`, `incomplete`."""
 ENDED_STATES = frozenset({"finished", "stopped", "diverged"})
 """States of an arm that the same sweep does not train again: it would end the same."""
+RESOURCES_TAG = "side4video.resources"
+"""The workers, GPUs and cores that the run trains with, as a line of text."""
 NOTES_TAG = "side4video.notes"
 """Events of the run (interruptions, damaged checkpoints, another number of workers), one per line."""
 

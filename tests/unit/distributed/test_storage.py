@@ -60,7 +60,7 @@ def test_a_full_storage_is_one_line_and_holds_no_half_checkpoint(place, monkeypa
 
     fake = SimpleNamespace(report=full)
     monkeypatch.setattr(storage, "ray", SimpleNamespace(train=fake))
-    with pytest.raises(Side4VideoError, match=r"checkpoint cannot be written.*No space left.*fix: make room"):
+    with pytest.raises(Side4VideoError, match=r"checkpoint cannot be written.*no space left.*fix: make room"):
         report_to_ray(report(place), str(place))
     assert {each.name for each in place.iterdir()} == {SNAPSHOT, *NAMES}
 

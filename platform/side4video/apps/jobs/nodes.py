@@ -37,8 +37,8 @@ def needs_several_nodes(experiments: Iterable[Experiment], nodes: Sequence[Node]
         return len(nodes) > 1
     has = nodes[0].resources
     return any(
-        each.cluster.max_workers * each.cluster.cpus_per_worker_in_total > has.get("CPU", 0)
-        or each.cluster.max_workers * each.cluster.gpus_per_worker > has.get("GPU", 0)
+        each.cluster.max_workers * each.cluster.min_cpus_in_total > has.get("CPU", 0)
+        or each.cluster.max_workers * each.cluster.min_gpus > has.get("GPU", 0)
         or (each.cluster.decoding.kind == "ray-data" and each.cluster.decoding.resource not in ("", *has))
         for each in experiments
     )
