@@ -35,9 +35,15 @@ class Spec(BaseModel):
         filled = dict(document)
         for field, presets in cls.PRESETS.items():
             chosen = document.get(field, cls.model_fields[field].default)
-            for name, value in presets.get(chosen, {}).items() if isinstance(chosen, str) else ():
+            values = presets.get(chosen, {}) if isinstance(chosen, str) else {}
+            for name, value in cls.fitted_preset(values, document).items():
                 filled.setdefault(name, value)
         return filled
+
+    @classmethod
+    def fitted_preset(cls, values: Mapping[str, Any], document: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG003
+        """A preset's values, changed to fit other fields of the document; here they stay as they are."""
+        return values
 
     def paths(self, prefix: str = "") -> dict[str, str]:
         """The text of each `PathText` field, of nested specs too, by dotted field name; empty texts included."""

@@ -1,6 +1,8 @@
 """The section `data` of an experiment. Imports no torch, so that documents are validated quickly."""
 
-from typing import Annotated, ClassVar, Literal
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, model_validator
 
@@ -71,6 +73,8 @@ class LoaderSpec(Spec):
         return self
 
 
+_RECIPE_SIZE = 224
+"""The frames that recipes are written for, in pixels."""
 _RAND_AUGMENT = {"kind": "rand-augment", "policy": "rand-m7-n4-mstd0.5-inc1"}
 _SOMETHING_SOMETHING = {
     "sampling": {"kind": "authors-ssv"},
@@ -106,7 +110,7 @@ class DataSpec(Spec):
     """The data set: where clips are listed, and where the videos are."""
     recipe: Literal["custom", "k400", "k400-vite14", "ssv1", "ssv2", "retrieval"] = "custom"
     """Sampling, augmentation and repeated sampling as in a column of the paper's Table 12. `retrieval`: no augmentation
-    and 12 frames (section 4.1)."""
+    and 12 frames (section 4.1). Frames are resized in the recipe's ratio to `size`: `k400` to 256 pixels for 224."""
     frames: Frames = 8
     """Number of frames of each clip (paper, Tables 2 and 12: 8, 16 or 32)."""
     size: Pixels = 224
@@ -132,6 +136,18 @@ class DataSpec(Spec):
     seed: Seed = 0
     """Seed of the data path. The order of clips and all augmentation depend only on this seed, the epoch and the
     clip."""
+
+    @classmethod
+    def fitted_preset(cls, values: Mapping[str, Any], document: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A recipe resizes for frames of 224 pixels; for another `size`, in the same ratio."""
+        size, augmentation = document.get("size", _RECIPE_SIZE), values.get("augmentation")
+        if not augmentation or not isinstance(size, int) or size == _RECIPE_SIZE:
+            return values
+        resize = {
+            key: math.ceil(pixels * size / _RECIPE_SIZE - 1e-9) if isinstance(pixels, int) else pixels
+            for key, pixels in augmentation["resize"].items()
+        }
+        return {**values, "augmentation": {**augmentation, "resize": resize}}
 
     @model_validator(mode="after")
     def resized_frames_hold_the_crop(self) -> "DataSpec":

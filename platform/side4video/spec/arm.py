@@ -366,6 +366,8 @@ def load_sweep(path: str | Path, overrides: tuple[str, ...] = ()) -> Sweep:
     file = Path(path)
     text = read_text(file)
     document = read_yaml(text, str(file))
+    if "base" not in document and {"backbone", "method"} <= document.keys():
+        raise InputError(str(file), "it is an experiment, not a sweep: it has no `base`", fix=f"side4video run {file}")
     for override in overrides:
         apply_override(document, override)
     spec = parse_document(SweepSpec, document, source=str(file), text=text)

@@ -15,6 +15,7 @@ from side4video.data.clip import SPLITS, Clip
 from side4video.data.storage import byte_range, is_remote
 from side4video.spec.check import check_files
 from side4video.spec.check_tags import check_tags
+from side4video.spec.describe_data import describe_data
 from side4video.spec.experiment import Experiment
 
 SECONDS = 2.0
@@ -72,7 +73,8 @@ def check_experiments(experiments: Iterable[tuple[str, Experiment]], seconds: fl
             except InputError as error:
                 where = f"{name}: {error.where}" if name else error.where
                 raise InputError(where, error.found, allowed=error.allowed, fix=error.fix) from error
-        if is_new("videos", data["dataset"], data["broken_clips"]):
+        if is_new("videos", data["dataset"], data["broken_clips"], data["size"], data["augmentation"]):
+            said[describe_data(spec)] = None
             said[_look_at_videos(spec, seconds)] = None
         said[_unread_weights(spec)] = None
     return "; ".join(filter(None, said))

@@ -12,7 +12,9 @@ from pydantic_core import ErrorDetails
 from side4video.core.bounded_files import MAX_DEPTH, MAX_DOCUMENT_BYTES, MAX_VALUES, check_size
 from side4video.core.errors import InputError
 from side4video.core.spec import Spec
+from side4video.spec.allowed_values import allowed_values
 from side4video.spec.experiment import Experiment
+from side4video.spec.known_names import advice, near_kind
 
 Document = TypeVar("Document", bound=Spec)
 
@@ -99,6 +101,8 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
     """
     text = read_text(Path(path))
     document = read_yaml(text, str(path))
+    if "base" in document and not {"backbone", "method"} & document.keys():
+        raise InputError(str(path), "it is a sweep, not an experiment: it has `base`", fix=f"side4video sweep {path}")
     for override in overrides:
         apply_override(document, override)
     return parse_experiment(document, source=str(path), text=text)
@@ -255,15 +259,13 @@ def _describe(details: ErrorDetails, where: str, owner: type[BaseModel] | None) 
     match kind:
         case "extra_forbidden":
             fields = sorted(owner.model_fields) if owner else []
-            near = difflib.get_close_matches(key, fields, n=1, cutoff=0.5)
-            fix = f"did you mean {near[0]}?" if near else "remove it"
-            return f"unknown key {key!r}", ", ".join(fields), fix
+            return f"unknown key {key!r}", ", ".join(fields), advice(key, fields, where.rpartition(".")[0])
         case "missing":
-            return "missing", _field_hint(owner, key), f"add {key}"
+            return "missing", _field_hint(owner, key), f"add {_EXAMPLES.get(key, key)}"
         case "union_tag_invalid":
             allowed = str(context.get("expected_tags", "")).replace("'", "")
-            near = difflib.get_close_matches(str(context.get("tag")), allowed.split(", "), n=1, cutoff=0.4)
-            return f"unknown kind {context.get('tag')!r}", allowed, f"did you mean {near[0]}?" if near else ""
+            tag = str(context.get("tag"))
+            return f"unknown kind {tag!r}", allowed, near_kind(tag, allowed.split(", "))
         case "union_tag_not_found" | "model_type" | "model_attributes_type":
             given = "no kind" if isinstance(value, Mapping) else f"{_describe_value(value)}"
             return (
@@ -273,25 +275,25 @@ def _describe(details: ErrorDetails, where: str, owner: type[BaseModel] | None) 
             )
         case "literal_error":
             allowed = str(context.get("expected", "")).replace("'", "").replace(" or ", ", ")
-            near = difflib.get_close_matches(str(value), allowed.split(", "), n=1, cutoff=0.4)
-            return f"{value!r}", allowed, f"did you mean {near[0]}?" if near else ""
+            return f"{value!r}", allowed, near_kind(str(value), allowed.split(", "))
         case "value_error" | "located":
             message = str(context.get("message") or context.get("error") or details["msg"])
             found, _, rest = message.partition(" · allowed: ")
             allowed, _, fix = rest.partition(" · fix: ")
             return found, allowed, fix
         case _:
-            return (
-                f"{value!r}" if not isinstance(value, Mapping | list) else _describe_value(value),
-                _strip_prefix(details["msg"]),
-                "",
-            )
+            found = f"{value!r}" if not isinstance(value, Mapping | list) else _describe_value(value)
+            return found, allowed_values(details), ""
 
 
-def _strip_prefix(message: str) -> str:
-    for start in ("Input should be ", "String should ", "Value should "):
-        message = message.removeprefix(start)
-    return message
+_EXAMPLES: Mapping[str, str] = {
+    "backbone": "a section, such as backbone: {kind: open-clip, model: ViT-B-16, weights: {kind: file, path: clip.pt}}",
+    "method": "a section, such as method: {kind: side4video}",
+    "data": "a section, such as data: {dataset: {kind: folder, root: my-videos}}",
+    "dataset": "a section, such as dataset: {kind: folder, root: my-videos}",
+    "weights": "a section, such as weights: {kind: file, path: weights.safetensors}",
+}
+"""What to add for a missing section."""
 
 
 def _field_hint(owner: type[BaseModel] | None, key: str) -> str:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from side4video.core.errors import InputError
 from side4video.spec.cluster import ClusterSpec
 
 
@@ -41,12 +42,22 @@ def worker_resources(
         nodes: The machines that the run trains on.
         workers: The smallest and the largest number of workers, if they are not those of the spec.
         at_once: The number of runs that share the machines.
+
+    Raises:
+        InputError: If the norms are to be synchronised, and there is no GPU for each worker.
     """
     fewest, most = (at_once * count for count in workers or (cluster.min_workers, cluster.max_workers))
     all_gpus = sum(node.gpus for node in nodes)
     gpus = cluster.gpus_per_worker
     if gpus == "auto":
         gpus = 1.0 if all_gpus >= fewest else 0.0
+    if cluster.sync_batch_norm and not gpus:
+        raise InputError(
+            "cluster.sync_batch_norm",
+            f"true, and there is no GPU for each of {fewest} workers",
+            allowed="true with GPUs; torch synchronises batch norm on them only",
+            fix="set it to false, or train where there are GPUs",
+        )
     if gpus:
         most = max(fewest, min(most, int(all_gpus // gpus)))
     cpus = cluster.cpus_per_worker

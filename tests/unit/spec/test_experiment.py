@@ -6,6 +6,7 @@ import json
 import pytest
 
 from side4video.cli.schema import experiment_schema
+from side4video.data.spec import DataSpec
 from side4video.spec import Experiment, parse_experiment
 
 DOCUMENT = {
@@ -37,6 +38,24 @@ def test_presets_set_what_is_not_given_and_show_it():
     assert experiment(method={"kind": "side4video", "preset": "authors", "mixing": "add"}).method.mixing == "add"
     recipe = experiment(optimization={"recipe": "ssv1-vite14", "batch_size": 32}).optimization
     assert (recipe.learning_rate, recipe.batch_size, recipe.length.epochs, recipe.warmup.epochs) == (1e-4, 32, 30, 6)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "resize"),
+    [
+        ("k400", {"kind": "short-side", "pixels": 37}),
+        ("retrieval", {"kind": "short-side", "pixels": 32}),
+        ("ssv2", {"kind": "exact", "height": 37, "width": 46}),
+    ],
+)
+def test_recipes_resize_for_the_size(recipe, resize):
+    """At 32 pixels the model would see 2% of a frame that is resized to 256."""
+    motion = {"kind": "motion"}
+    assert DataSpec(dataset=motion, recipe=recipe, size=32).augmentation.resize.model_dump() == resize
+    whole = DataSpec(dataset=motion, recipe=recipe).augmentation.resize
+    assert whole.short_side(224) in (224, 256)
+    larger = DataSpec(dataset=motion, recipe=recipe, size=336).augmentation.resize
+    assert larger.short_side(336) == -(-whole.short_side(224) * 336 // 224)
 
 
 def test_data_recipes_are_table_12s():

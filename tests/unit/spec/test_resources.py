@@ -2,6 +2,7 @@
 
 import pytest
 
+from side4video.core.errors import InputError
 from side4video.spec.cluster import ClusterSpec
 from side4video.spec.resources import Node, WorkerResources, resources_text, worker_resources
 from tiny import tiny
@@ -64,3 +65,9 @@ def test_the_line_at_the_start(nodes, cluster, says):
 
 def test_the_defaults_are_auto():
     assert (ClusterSpec().gpus_per_worker, ClusterSpec().cpus_per_worker) == ("auto", "auto")
+
+
+def test_norms_are_synchronised_on_gpus_only():
+    assert given([Node(4, 1)], sync_batch_norm=True).gpus == 1
+    with pytest.raises(InputError, match="there is no GPU for each of 2 workers"):
+        given([Node(4, 1)], sync_batch_norm=True, workers=2)

@@ -200,7 +200,7 @@ WRONG = {
     "no kind": ({"low": 0, "high": 1}, ["space.x", "kind"]),
     "unknown kind": ({"kind": "loguniform", "low": 1, "high": 2}, ["space.x", "unknown kind", "log-uniform"]),
     "a step of zero": ({"kind": "integer", "low": 0, "high": 4, "step": 0}, ["space.x.step", "greater than 0"]),
-    "a fraction of a layer": ({"kind": "integer", "low": 0.5, "high": 4}, ["space.x.low", "integer"]),
+    "a fraction of a layer": ({"kind": "integer", "low": 0.5, "high": 4}, ["space.x.low", "whole number"]),
     "unknown key": ({"kind": "uniform", "low": 0, "high": 1, "log": True}, ["space.x.log", "unknown key"]),
     "a wrong one inside a branch": (
         {"kind": "choice", "values": [{"kind": "lst", "reduction": {"kind": "integer", "low": 8, "high": 2}}]},

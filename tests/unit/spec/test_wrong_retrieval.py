@@ -72,8 +72,8 @@ WRONG = {
         {"method": {"kind": "clip4clip"}, "task": kind("mean"), "features": {"kind": "cached"}},
         ["features.kind: cached, and the method clip4clip changes the tower", "fix: set features to {kind: computed}"],
     ),
-    "two words": ({"task": {"words": 2}}, ["task.words: 2", "greater than or equal to 3"]),
-    "more words than CLIP has": ({"task": {"words": 78}}, ["task.words: 78", "less than or equal to 77"]),
+    "two words": ({"task": {"words": 2}}, ["task.words: 2", "at least 3"]),
+    "more words than CLIP has": ({"task": {"words": 78}}, ["task.words: 78", "at most 77"]),
     "unknown matching": ({"task": kind("token-wize")}, ["task.matching", "did you mean token-wise?"]),
     "unknown rescoring": (
         {"task": {"rescoring": {"kind": "dual_softmax"}}},
