@@ -141,6 +141,6 @@ def start_command(arguments: Sequence[str], environment: Mapping[str, str]) -> F
 
 def wait_for_all(commands: Sequence[ForkedCommand], limit_seconds: float) -> list[Ended]:
     """Wait for the end of all; one is killed so many seconds after its start."""
-    while not all([each.poll(limit_seconds) for each in commands]):
+    while sum(each.poll(limit_seconds) for each in commands) < len(commands):
         time.sleep(0.01)
     return [each.end() for each in commands]

@@ -214,27 +214,28 @@ def study(command: Command, disk: Path, home: Path, sizes: int) -> dict[str, Any
     rows = []
     for number in range(1, sizes + 1):
         pages = max(1, round(number * command.factor * needed / sizes / PAGE))
-        with small_disk(disk, str(pages * PAGE)) as resize:
-            row: dict[str, Any] = {"bytes": pages * PAGE}
-            first = call(command, disk, home)
-            row |= {"code": first.code, "says": first.sentence.replace(str(disk), "DISK")[:200]}
-            row |= {"traceback": first.has_traceback, "damaged": damaged(disk), "left": _partials(disk)}
-            if first.code == 0:
-                row["fits"] = True
-            else:
-                row["one_sentence"] = bool(first.sentence) and not first.has_traceback
-            if first.code != 0:
-                resize(ROOM)
-                again = call(command, disk, home)
-                is_same = not damaged(disk) and _files(disk) == whole
-                row |= {"again": again.code, "same_files": is_same}
-                if again.code or not is_same:
-                    row["output_again"] = again.output[-1500:]
-            if first.code not in (0, 2) or first.has_traceback:
-                row["output"] = first.output[-1500:]
-        rows.append(row)
-        print(command.name, json.dumps(row)[:300], flush=True)
+        rows.append(measure(command, disk, home, pages * PAGE, whole))
+        print(command.name, json.dumps(rows[-1])[:300], flush=True)
     return {"command": command.name, "needs": needed, "summary": summary(rows), "rows": rows}
+
+
+def measure(command: Command, disk: Path, home: Path, size: int, whole: list[str]) -> dict[str, Any]:
+    """Call a command on a disk of so many bytes, and again with room; `whole` are the names of its files then."""
+    with small_disk(disk, str(size)) as resize:
+        first = call(command, disk, home)
+        row: dict[str, Any] = {"bytes": size, "code": first.code}
+        row |= {"says": first.sentence.replace(str(disk), "DISK")[:200], "traceback": first.has_traceback}
+        row |= {"damaged": damaged(disk), "left": _partials(disk)}
+        if first.code not in (0, 2) or first.has_traceback:
+            row["output"] = first.output[-1500:]
+        if first.code == 0:
+            return row | {"fits": True}
+        resize(ROOM)
+        again = call(command, disk, home)
+        is_same = not damaged(disk) and _files(disk) == whole
+        row |= {"one_sentence": bool(first.sentence) and not first.has_traceback}
+        row |= {"again": again.code, "same_files": is_same}
+        return row if not again.code and is_same else row | {"output_again": again.output[-1500:]}
 
 
 def _files(disk: Path) -> list[str]:
@@ -300,6 +301,10 @@ def write_record(studies: list[dict[str, Any]]) -> None:
     file = RESULTS / "full-disk.json"
     before = json.loads(file.read_text())["studies"] if file.exists() else []
     by_name = {each["command"]: each for each in (*before, *studies)}
+    for each in by_name.values():
+        for row in each["rows"]:
+            if row.get("one_sentence") and row["again"] == 0 and row["same_files"]:
+                row.pop("output", None)  # it says no more than the sentence
     record = {
         "what": "commands on a disk that is full after so many bytes, and again with room",
         "command": "python benchmarks/full_disk.py --json",

@@ -19,7 +19,7 @@ OWN_TAGS = {"side4video.notes", "failure"}
 """Tags that say what happened."""
 EMPTY_LOCKS = re.compile(r"mlflow\.db\.lock|(data|outbox|features)/[^/.]+\.lock")
 """Files of locks that stay on purpose; they are empty, and hold nobody up."""
-LEFT = re.compile(r".*(\.partial|\.lock|\.new|\.tmp|\.jsonl)|locks/.+")
+LEFT = re.compile(r".*(\.partial|\.lock|\.new|\.tmp)|locks/.+|outbox/.+\.jsonl")
 
 
 def runs_of(home: Path) -> dict[str, list[dict[str, Any]]]:

@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--on-ray-every", type=int, default=6, help="Every so-many-th case is on Ray; 0: none.")
     arguments = parser.parse_args()
     draws = random.Random(arguments.seed)  # noqa: S311 - moments, no secrets
-    with tempfile.TemporaryDirectory(prefix="kills-") as place:
+    with tempfile.TemporaryDirectory(prefix="k-") as place:
         folder = Path(place)
         (folder / "killed.yaml").write_text(yaml.safe_dump(DOCUMENT), encoding="utf-8")
         whole = {False: undisturbed(folder, on_ray=False)}
@@ -83,7 +83,7 @@ def main() -> None:
 
 def undisturbed(folder: Path, *, on_ray: bool) -> dict[str, Any]:
     """Run to the end, on an empty home; its record and its seconds."""
-    home = folder / f"undisturbed-{on_ray}"
+    home = folder / ("ray" if on_ray else "local")
     began = time.monotonic()
     process = start(folder, home, on_ray=on_ray)
     _, error = process.communicate(timeout=SECONDS)
@@ -96,7 +96,7 @@ def disturbed(
     folder: Path, number: int, draws: random.Random, whole: dict[str, Any], *, on_ray: bool
 ) -> dict[str, Any]:
     """A run with one or two signals, and what differs in the end."""
-    home = folder / f"home-{number}"
+    home = folder / str(number)
     shared_before = shared_memory()
     signals = []
     for _ in range(2 if number % 3 == 2 else 1):
@@ -130,7 +130,7 @@ def disturbed(
 
 def start(folder: Path, home: Path, *, on_ray: bool) -> "subprocess.Popen[str]":
     """The command, with a home and a temporary folder of its own."""
-    temporary = home.with_name(f"{home.name}.tmp")
+    temporary = home.with_name(f"{home.name}.t")  # short: Ray's sockets are in it
     temporary.mkdir(exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     environment = {**kept, "SIDE4VIDEO_HOME": str(home), "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"}
@@ -189,7 +189,7 @@ def leftovers(home: Path) -> list[str]:
     while (found := processes_of(home)) and time.monotonic() < deadline:
         time.sleep(0.5)
     left = [f"process: {' '.join(command)[:120]}" for command in found]
-    temporary = home.with_name(f"{home.name}.tmp")
+    temporary = home.with_name(f"{home.name}.t")
     left += [f"temporary: {path.name}" for path in sorted(temporary.iterdir())]
     left += [f"queued: {path.name}" for path in sorted((home / "outbox").glob("*.jsonl"))]
     left += [f"lock: {path.relative_to(home)}" for path in sorted(home.rglob("in-use.lock"))]

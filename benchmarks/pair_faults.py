@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from forked_command import Ended
 
 HELD = re.compile(r"process (\d+) on \S+ works on it since")
 TOO_EARLY_OR_LATE = re.compile(
-    r"it is there already|the folder is not empty|no unfinished run of|no run has|has no best weights|is not finished"
+    r"it is there already|the folder is not empty"
+    r"|no unfinished run of|no run has this name or id|it is not finished \("
 )
 """What a command says whose run or folder is not yet there, or is there already."""
 
@@ -35,6 +37,13 @@ def faults_of_call(call: Ended, other: Ended) -> list[str]:
         if not held and not TOO_EARLY_OR_LATE.search(call.sentence):
             faults.append(f"it does not say who works: {call.sentence[:300]}")
     return faults
+
+
+def same_for_all(sentence: str, folder: Path) -> str:
+    """A sentence without what differs from call to call and from machine to machine."""
+    text = HELD.sub("process PID on HOST works on it since", sentence.replace(str(folder), "FOLDER"))
+    text = re.sub(r"\bsince (\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d( \w+)?", "since TIME", text)
+    return re.sub(r"\brun [0-9a-f]{8}([0-9a-f]{24})?\b", "run ID", text).replace(socket.gethostname(), "HOST")
 
 
 def outcome(ended: list[Ended]) -> str:

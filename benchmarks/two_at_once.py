@@ -27,7 +27,7 @@ from typing import Any
 import home_record
 import pair_faults
 from forked_command import Ended, ForkedCommand, import_everything, start_command, wait_for_all
-from full_disk import DOCUMENT, MAKE, damaged
+from full_disk import DOCUMENT, MAKE, RESULTS, damaged
 
 WRITERS = (
     *("run --go-on", "run --resume", "sweep", "export", "data pack", "data make"),
@@ -36,6 +36,8 @@ WRITERS = (
 LIMIT_SECONDS = 120.0
 OFFSETS = (0.0, 0.3, 0.05, 0.6, 0.15, 0.9, 0.02, 0.45, 0.75, 1.1)
 """When the second command begins, in parts of the first one's time alone."""
+NOTHING = "is finished; nothing was trained"
+"""What `run --go-on` says if the experiment has a result, also that of an arm of a sweep."""
 FOLDER_WRITERS = {"export", "data pack", "data check --html", "report --out"}
 
 
@@ -136,8 +138,8 @@ class Place:
         }
 
 
-def prepare(place: Place) -> None:
-    """Documents, a data set, a finished and an interrupted run, a finished and an interrupted sweep."""
+def prepare(place: Place, names: set[str]) -> None:
+    """What commands of these names read: documents, a data set, finished and interrupted runs and sweeps."""
     base: dict[str, Any] = {**copy.deepcopy(DOCUMENT), "cluster": {"cpus_per_worker": 1}}
     base["method"] = {"kind": "side4video", "layers": 1, "dim": 64}
     (place.folder / "tmp").mkdir()
@@ -157,10 +159,11 @@ def prepare(place: Place) -> None:
     calls = [
         lambda: place.start(tuple(MAKE)),
         lambda: place.start(("run", place.file("done"), "--local")),
-        lambda: place.start(("sweep", place.file("finished"), "--local")),
         lambda: ForkedCommand(lambda: interrupted_run(place.file("stopped")), place.environment),
-        lambda: ForkedCommand(lambda: interrupted_sweep(place.file("half")), place.environment),
     ]
+    if "report --out" in names:
+        calls.append(lambda: place.start(("sweep", place.file("finished"), "--local")))
+        calls.append(lambda: ForkedCommand(lambda: interrupted_sweep(place.file("half")), place.environment))
     for call in calls:
         ended = call().wait(LIMIT_SECONDS)
         if ended.code:
@@ -244,9 +247,17 @@ class Study:
             rows.append(row)
             print(pair.name, json.dumps(row)[:1500], flush=True)
         outcomes = Counter(row["outcome"] for row in rows)
-        faults = [fault for row in rows for fault in row["faults"]]
-        about = {"pair": pair.name, "shares": pair.shares or "home", "cases": len(rows), "outcomes": dict(outcomes)}
-        return {**about, "faults": len(faults), "seconds": round(time.monotonic() - began), "rows": rows}
+        return {
+            "pair": pair.name,
+            "shares": pair.shares or "home",
+            "cases": len(rows),
+            "offsets_s": [row["offset_s"] for row in rows],
+            "outcomes": dict(outcomes),
+            "says": sorted({pair_faults.same_for_all(each, self.place.folder) for row in rows for each in row["says"]}),
+            "faults": sum(len(row["faults"]) for row in rows),
+            "rows_with_faults": [row for row in rows if row["faults"]],
+            "seconds": round(time.monotonic() - began),
+        }
 
     def _case(self, pair: Pair, number: int) -> dict[str, Any]:
         names = (pair.one, pair.other)
@@ -270,7 +281,7 @@ class Study:
         row |= {"says": [each.sentence for each in ended if each.sentence], "outcome": pair_faults.outcome(ended)}
         row |= {"seconds": [round(each.seconds, 1) for each in ended], "faults": faults}
         if faults:
-            row["output"] = [each.output[-2500:] for each in ended]
+            row["output"] = [pair_faults.same_for_all(each.output[-2500:], self.place.folder) for each in ended]
         return row
 
     def _faults_of_place(self, pair: Pair, ended: list[Ended], alone: list[Alone]) -> list[str]:
@@ -283,7 +294,8 @@ class Study:
         found = self.place.record()
         faults = [f"left: {each}" for each in sorted(found["left"] - self.before["left"])]
         runs = {**self.before["runs"]}
-        for _, each in won:
+        trained = [each for call, each in zip(ended, alone, strict=True) if not call.code and NOTHING not in call.output]
+        for each in trained:
             runs |= {key: run for key, run in each.record["runs"].items() if run != self.before["runs"].get(key)}
         is_changed = pair.shares == "experiment"  # an arm's result may be copied from the run
         faults += home_record.differences(
@@ -317,15 +329,38 @@ class Study:
         return faults + [f"out has {file}" for file in found.keys() - known]
 
 
+def write_record(studies: list[dict[str, Any]], options: str) -> Path:
+    """Replace the studies of these pairs in the stored result."""
+    import bench
+
+    file = RESULTS / "two-at-once.json"
+    before = json.loads(file.read_text())["pairs"] if file.exists() else []
+    by_name = {each["pair"]: each for each in (*before, *studies)}
+    names = [Pair(one, other).name for one, other in combinations_with_replacement(WRITERS, 2)]
+    pairs = [by_name[name] for name in names if name in by_name]
+    record = {
+        "what": "pairs of commands at once on one target: how they end, and what differs from each alone",
+        "command": f"python benchmarks/two_at_once.py {options} --json",
+        "cases": sum(each["cases"] for each in pairs),
+        "faults": sum(each["faults"] for each in pairs),
+        "seconds": sum(each["seconds"] for each in pairs),
+        "pairs": pairs,
+    }
+    return bench.save(file.stem, record)
+
+
 def main() -> None:
     """Call all pairs and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=10, help="Calls of a pair that shares more than the home.")
     parser.add_argument("--others", type=int, default=2, help="Calls of every other pair.")
     parser.add_argument("--only", action="append", default=[], metavar="ONE+OTHER", help="A pair; can be repeated.")
-    parser.add_argument("--json", action="store_true", help="Also write benchmarks/results/two-at-once.json.")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="Also write benchmarks/results/two-at-once.json; the rows of other pairs stay.",
+    )
     options = parser.parse_args()
-    began = time.monotonic()
     import_everything()
     chosen = [Pair(one, other) for one, other in combinations_with_replacement(WRITERS, 2)]
     if options.only:
@@ -334,25 +369,15 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="two-at-once-"))
     try:
         place = Place(folder)
-        prepare(place)
+        prepare(place, {name for pair in chosen for name in (pair.one, pair.other)})
         study = Study(place)
         studies = [study.of(pair, options.times if pair.shares else options.others) for pair in chosen]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     for each in studies:
-        print(json.dumps({key: value for key, value in each.items() if key != "rows"}))
+        print(json.dumps({key: value for key, value in each.items() if key not in ("says", "rows_with_faults")}))
     if options.json:
-        import bench
-
-        record = {
-            "what": "pairs of commands at once on one target: how they end, and what differs from each alone",
-            "command": f"python benchmarks/two_at_once.py --times {options.times} --others {options.others} --json",
-            "cases": sum(each["cases"] for each in studies),
-            "faults": sum(each["faults"] for each in studies),
-            "seconds": round(time.monotonic() - began),
-            "pairs": studies,
-        }
-        print(bench.save("two-at-once", record))
+        print(write_record(studies, f"--times {options.times} --others {options.others}"))
     sys.exit(any(each["faults"] for each in studies))
 
 

@@ -230,6 +230,20 @@ def refused_files() -> str:
     return f"{table(['file', 's', 'MiB'], cells)}\n\n{_sentence(study['what'])} `{study['command']}`"
 
 
+def kills() -> str:
+    """Runs that were stopped at random moments."""
+    study = record("kills")
+    cells = []
+    for on_ray in (False, True):
+        cases = [case for case in study["cases"] if case["on_ray"] == on_ray]
+        signals = [each["signal"] for case in cases for each in case["signals"]]
+        counts = (signals.count("SIGTERM"), signals.count("SIGKILL"), len(cases))
+        found = (sum(bool(case["differs"]) for case in cases), sum(bool(case["left"]) for case in cases))
+        cells.append(["on Ray" if on_ray else "`--local`", *map(str, (*counts, *found))])
+    heads = ["run", "SIGTERM", "SIGKILL", "runs", "differ in the end", "leave something behind"]
+    return f"{table(heads, cells)}\n\n`{study['command']}`"
+
+
 def full_disk() -> str:
     """Commands on disks of many sizes."""
     cells = []
@@ -241,6 +255,23 @@ def full_disk() -> str:
     heads = ["command", "sizes", "too small", "one sentence", "torn files", "same command goes on"]
     study = record("full-disk")
     return f"{table(heads, cells)}\n\n{_sentence(study['what'])} `{study['command']}`"
+
+
+def two_at_once() -> str:
+    """Pairs of commands at once, those that share more than the home."""
+    study = record("two-at-once")
+    names = ["one works, the other names it", "one works, the other says what is missing or there already"]
+    names += ["both say what is missing", "both end well"]
+    cells = []
+    for pair in study["pairs"]:
+        if pair["shares"] != "home":
+            counts = [pair["outcomes"].get(name, 0) for name in names]
+            cells.append([f"`{pair['pair']}`", pair["shares"], *map(str, (pair["cases"], *counts, pair["faults"]))])
+    heads = ["at once", "one", "times", "one works, the other names it", "the other says what is missing or there"]
+    heads += ["both say so", "both end well", "faults"]
+    others = [pair for pair in study["pairs"] if pair["shares"] == "home"]
+    rest = f"{len(others)} further pairs share only the home: {sum(pair['faults'] for pair in others)} faults."
+    return f"{table(heads, cells)}\n\n{rest} {_sentence(study['what'])} `{study['command']}`"
 
 
 def _spread(row: Mapping[str, Any]) -> str:
@@ -264,5 +295,7 @@ FIGURES: Mapping[str, Callable[[], str]] = {
     "real-clips": real_clips,
     "decoding": decoding,
     "refused-files": refused_files,
+    "kills": kills,
     "full-disk": full_disk,
+    "two-at-once": two_at_once,
 }

@@ -51,6 +51,7 @@ def test_a_file_that_is_cut_short_counts_as_damaged(suffix, tmp_path):
 
 
 def test_the_stored_result_is_of_all_commands():
+    """The queue of values for the store is a journal: its reader leaves out a last line that was cut short."""
     record = json.loads((Path(full_disk.RESULTS) / "full-disk.json").read_text())
     assert [study["command"] for study in record["studies"]] == [each.name for each in full_disk.commands({})]
     for study in record["studies"]:
@@ -58,4 +59,6 @@ def test_the_stored_result_is_of_all_commands():
         assert found == study["summary"]
         assert found["sizes"] >= 40
         assert found["one_sentence"] == found["goes_on"] == found["sizes"] - found["fit"]
-        assert (found["tracebacks"], found["damaged"]) == (0, 0)
+        assert found["tracebacks"] == 0
+        torn = [name for row in study["rows"] for name in row["damaged"]]
+        assert all(name.startswith("outbox/") and name.endswith(".jsonl") for name in torn)

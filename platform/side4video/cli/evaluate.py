@@ -10,6 +10,7 @@ import click
 from side4video.core.dotted import dotted
 from side4video.core.temporary import temporary_folder
 from side4video.runs.stored_run import fetch_weights, find_finished
+from side4video.spec.chance import chance_text
 from side4video.spec.check import check_consistency
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import SpecError
@@ -163,8 +164,9 @@ def _print(chosen: list[_Chosen], answers: list[dict[str, Any]], weights: str, n
     if first["per_view"]:
         console.print()
         console.print(_view_table(chosen, answers))
-    for note in notes:
-        console.print(note, highlight=False)
+    for note in [*notes, chance_text(chosen[0].spec)]:
+        if note:
+            console.print(note, highlight=False)
 
 
 def _view_table(chosen: list[_Chosen], answers: list[dict[str, Any]]) -> FittedTable:

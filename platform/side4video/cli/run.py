@@ -10,19 +10,23 @@ from side4video.distributed.trainer import RayTrainer
 from side4video.runs.launch import launch
 from side4video.runs.run_result import RunResult
 from side4video.runs.trainer import LocalTrainer
+from side4video.spec.chance import chance_text
+from side4video.spec.experiment import Experiment
 from side4video.spec.load import load_experiment
 from side4video.tasks.metrics import summary
 from side4video.terminal.options import as_json, example, overrides, ray_address, spec_file, table_console
 from side4video.terminal.output import print_text
 from side4video.terminal.progress import ProgressView
 from side4video.terminal.tables import FittedTable, fitted
+from side4video.terminal.usual_fields import usual_fields
 
 
 @click.command(
     short_help="Train and evaluate an experiment.",
-    epilog=example("run experiments/quickstart.yaml --set seed=1"),
+    epilog=example("run experiments/quickstart.yaml --epochs 5 --lr 5e-4"),
 )
 @spec_file
+@usual_fields
 @overrides
 @as_json
 @click.option("--local", is_flag=True, help="Train in this process, without Ray, with one worker.")
@@ -50,9 +54,31 @@ def run(
         click.echo(json.dumps(finished.as_json(), indent=2))
         return
     table_console().print(results_table([finished]))
-    click.echo(f"\nRun {finished.run_id}. See it: side4video ui")
-    print_text(f"Evaluate it again: side4video evaluate {finished.run_id[:8]}")
+    for line in (*_epochs(finished, experiment), chance_text(experiment)):
+        if line:
+            print_text(line)
+    short = finished.run_id[:8]
+    click.echo(f"\nRun {finished.run_id}. Next:")
+    print_text(f"  side4video predict {short} VIDEO    use it on a video")
+    print_text(f"  side4video evaluate {short}         evaluate it again, also with other views")
+    print_text("  side4video ui                        see and compare runs")
     _print_broken(finished)
+
+
+def _epochs(finished: RunResult, experiment: Experiment) -> list[str]:
+    """Which epoch the values are of, and which one `evaluate` and `predict` use."""
+    metrics, main = finished.metrics, experiment.task.metrics[0]
+    if "eval/epoch" not in metrics:
+        return []
+    last, best = int(metrics["eval/epoch"]) + 1, int(metrics.get("best/epoch", metrics["eval/epoch"])) + 1
+    lines = [f"Values of epoch {last}, the last one, on the test split."]
+    if best != last and f"best/{main.name}" in metrics:
+        value = main.text(metrics[f"best/{main.name}"])
+        lines.append(
+            f"Best epoch: {best} ({main.title} {value}), chosen on the test split. `predict` and `evaluate` use its "
+            "weights; with --weights last, those of the last epoch."
+        )
+    return lines
 
 
 def results_table(runs: list[RunResult]) -> FittedTable:

@@ -5,12 +5,13 @@ import io
 import json
 import logging
 import os
+import tempfile
 import threading
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from typing import Any
 
-from side4video.core.errors import InputError
+from side4video.core.errors import InputError, Side4VideoError
 from side4video.distributed import compat
 from side4video.spec.cluster import ClusterSpec
 from side4video.spec.resources import Node
@@ -18,6 +19,8 @@ from side4video.spec.resources import Node
 NEW_NODE_SECONDS = "1200"
 """How long workers wait for new machines of an autoscaling cluster: clouds need minutes."""
 
+MAX_TEMPORARY_PATH = 24
+"""Characters of the temporary folder with which Ray's sockets have paths that the system allows (107 characters)."""
 _FIXED_NODE_TYPE = "node_"
 """Start of the autoscaler's names for nodes of no defined type, which it cannot add."""
 
@@ -195,8 +198,14 @@ def _cores() -> int:
 
 def _connect(ray: Any, address: str) -> None:
     if address == "local":
-        # Without its dashboard Ray Train warns twice a second.
-        compat.start_on_localhost(cpus=_cores(), gpus=None, with_dashboard=True)
+        try:
+            # Without its dashboard Ray Train warns twice a second.
+            compat.start_on_localhost(cpus=_cores(), gpus=None, with_dashboard=True)
+        except Side4VideoError:
+            raise
+        except Exception as error:  # Ray raises several unrelated classes, with a log of its own in the text
+            log.info("Ray did not start", exc_info=error)
+            raise _not_started(error) from error
         return
     try:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
@@ -207,6 +216,16 @@ def _connect(ray: Any, address: str) -> None:
             f"cannot connect: {first}",
             fix="check that the head runs (`ray status`), and that RAY_AUTH_MODE is the same here and there",
         ) from None
+
+
+def _not_started(error: Exception) -> Side4VideoError:
+    """Why a local Ray did not start; sockets below a long temporary folder are the usual reason."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    folder = tempfile.gettempdir()
+    fix = "try again with --local, or look with `side4video -v`"
+    if len(folder) > MAX_TEMPORARY_PATH:
+        fix = f"use a shorter temporary folder, TMPDIR=/tmp: {folder} has {len(folder)} characters"
+    return Side4VideoError(f"Ray could not be started on this machine: {lines[-1][:300]} · fix: {fix}")
 
 
 def check_resources(

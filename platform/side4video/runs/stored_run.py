@@ -47,18 +47,36 @@ def fetch_weights(store: Any, run: FinishedRun, folder: Path, weights: str) -> P
     """Download the `best` or `last` weights below a folder; returns the file.
 
     Raises:
-        InputError: The run has none.
+        InputError: The run has none, or none yet.
     """
     from side4video.engine.epoch_callback import BEST, LAST_AVERAGE
 
-    checkpoint = store.download(run.source, "checkpoint", folder)
+    try:
+        checkpoint = store.download(run.source, "checkpoint", folder)
+    except InputError as error:
+        _refuse_unfinished(store, run)
+        raise error from None
     # A checkpoint holds one student here, whatever it was called among those it was trained with.
     students = [folder for folder in checkpoint.iterdir() if folder.is_dir()]
     names = (BEST,) if weights == "best" else (LAST_AVERAGE, "weights.safetensors")
     for file in (folder / name for folder in students[:1] for name in names):
         if file.is_file():
             return file
+    _refuse_unfinished(store, run)
     raise InputError(run.where, f"has no {weights} weights", fix="choose another run, or run it again")
+
+
+def _refuse_unfinished(store: Any, run: FinishedRun) -> None:
+    """Say that a run has no weights because it trains, or because it was interrupted; else do nothing."""
+    from side4video.tracking.run_holder import describe_holder
+
+    stored = store.get(run.source)
+    if stored.status == "FINISHED":
+        return
+    if holder := describe_holder(stored):
+        raise InputError(run.where, f"it is not finished: {holder}", fix="wait until it ends")
+    found = f"it is not finished ({stored.status.lower()}), so it has no weights"
+    raise InputError(run.where, found, fix="continue it: side4video run SPEC --resume")
 
 
 def fetch_trained(store: Any, name: str, folder: Path) -> tuple[FinishedRun, Path, str]:

@@ -14,7 +14,6 @@ import csv
 import json
 import math
 import os
-import shutil
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,8 +25,10 @@ from filelock import FileLock
 
 from side4video.core.dotted import dotted
 from side4video.core.errors import InputError
+from side4video.core.files import write_atomically
 from side4video.core.metric import Metric
 from side4video.tracking.mlflow.compat import PARENT_TAG
+from side4video.tracking.mlflow.local_artifacts import names_in, write_artifact
 from side4video.tracking.redaction import redact
 from side4video.tracking.run_store import MIN_PREFIX, Status, StoredRun
 from side4video.tracking.tags import KEY_TAG
@@ -119,18 +120,11 @@ class FileStore:
     def log_json(self, run_id: str, document: Any, artifact_path: str) -> None:
         """See `RunLogger`."""
         text = json.dumps(redact(document), indent=2, ensure_ascii=False, default=str)
-        target = self._artifact(run_id, artifact_path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text + "\n", encoding="utf-8")
+        write_atomically(self._artifact(run_id, artifact_path), text + "\n")
 
     def log_file(self, run_id: str, path: Path | str, artifact_path: str = "") -> None:
         """See `RunLogger`."""
-        source, target = Path(path), self._artifact(run_id, artifact_path or Path(path).name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True)
-        else:
-            shutil.copyfile(source, target)
+        write_artifact(Path(path), self._artifact(run_id, artifact_path or Path(path).name))
 
     def finish(self, run_id: str, status: Status = "FINISHED") -> None:
         """See `RunLogger`."""
@@ -195,12 +189,10 @@ class FileStore:
         """See `RunStore`."""
         source, target = self._artifact(run_id, artifact), Path(folder) / artifact
         if not source.exists():
-            there = sorted(each.name for each in self._artifact(run_id, "").iterdir())
+            there = names_in(self._artifact(run_id, ""))
             raise InputError(f"run {run_id}", f"no artifact `{artifact}`", allowed=", ".join(there) or "it has none")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            return Path(shutil.copytree(source, target, dirs_exist_ok=True))
-        return Path(shutil.copyfile(source, target))
+        write_artifact(source, target)
+        return target
 
     def save_sweep_view(self, key: str, runs: Sequence[StoredRun], *, metric: str) -> list[str]:  # noqa: ARG002
         """See `RunStore`; files have no pages."""

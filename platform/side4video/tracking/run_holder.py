@@ -18,6 +18,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from side4video.core.errors import InputError, Side4VideoError
 from side4video.core.held_lock import hold
 from side4video.core.paths import home
@@ -84,11 +86,7 @@ def wait_for_other_machine(store: RunStore, run: StoredRun, *, renew_seconds: fl
         if not now:
             return
         if now != before:
-            raise InputError(
-                f"run {run.run_id[:8]}",
-                f"process {holder['pid']} on {holder['host']} works on it since {holder['since']}",
-                fix=_FIX,
-            )
+            raise InputError(f"run {run.run_id[:8]}", _sentence(holder), fix=_FIX)
 
 
 @contextmanager
@@ -128,9 +126,21 @@ def renewing_tag(
             log.debug("the tag of the holder was not cleared: %s", error)
 
 
+def describe_holder(run: StoredRun) -> str:
+    """Which process works on a run since when, as far as its tag says; empty if none does."""
+    holder = _parsed(run.tags.get(HOLDER_TAG, ""))
+    is_dead = holder and holder["host"] == socket.gethostname() and not psutil.pid_exists(holder["pid"])
+    return _sentence(holder) if holder and not is_dead else ""
+
+
+def _sentence(holder: Mapping[str, Any]) -> str:
+    return f"process {holder['pid']} on {holder['host']} works on it since {holder['since']}"
+
+
 def _parsed(text: str) -> dict[str, Any]:
     try:
         document = json.loads(text)
-        return document if {"host", "pid", "since"} <= document.keys() else {}
+        is_whole = {"host", "pid", "since"} <= document.keys() and isinstance(document["pid"], int)
+        return document if is_whole else {}
     except (ValueError, AttributeError):
         return {}

@@ -1,6 +1,7 @@
 """One command works on a run: file locks on one machine, and a tag that is renewed for the others."""
 
 import json
+import os
 import socket
 import threading
 import time
@@ -8,7 +9,13 @@ import time
 import pytest
 
 from side4video.core.errors import InputError
-from side4video.tracking.run_holder import hold_experiment, hold_folder, renewing_tag, wait_for_other_machine
+from side4video.tracking.run_holder import (
+    describe_holder,
+    hold_experiment,
+    hold_folder,
+    renewing_tag,
+    wait_for_other_machine,
+)
 from side4video.tracking.tags import HOLDER_TAG
 
 QUICKLY = 0.05
@@ -100,3 +107,21 @@ def test_an_experiment_is_held_in_its_store(store):
         hold_experiment(store, "digest", "a"),
     ):
         pass
+
+
+def test_a_holder_is_named_unless_it_is_a_dead_process_of_this_machine(store, run_id):
+    held_elsewhere(store, run_id)
+    named = "process 7 on other.example works on it since 2026-01-02 03:04:05 UTC"
+    assert describe_holder(store.get(run_id)) == named
+    dead = {"host": socket.gethostname(), "pid": 2**22 + 1, "since": "2026-01-02 03:04:05 UTC"}
+    store.set_tags(run_id, {HOLDER_TAG: json.dumps(dead)})
+    assert describe_holder(store.get(run_id)) == ""
+    with renewing_tag(store, {"run": run_id}):
+        assert f"process {os.getpid()} on" in describe_holder(store.get(run_id))
+    assert describe_holder(store.get(run_id)) == ""
+
+
+@pytest.mark.parametrize("text", ["", "no document", "[]", '{"host": "a"}', '{"host": "a", "pid": "b", "since": "c"}'])
+def test_a_tag_that_says_nothing_names_nobody(store, run_id, text):
+    store.set_tags(run_id, {HOLDER_TAG: text})
+    assert describe_holder(store.get(run_id)) == ""

@@ -1,12 +1,15 @@
 """What every store of runs promises: MLflow's and the one of plain files answer alike."""
 
 import json
+import shutil
+from contextlib import contextmanager
 
 import pytest
 
 from side4video.core.errors import InputError
 from side4video.core.metric import Metric
 from side4video.tracking.file_store import EVENTS, METRICS, FileStore
+from side4video.tracking.mlflow import local_artifacts
 from side4video.tracking.tags import KEY_TAG, SWEEP_TAG
 
 
@@ -128,3 +131,54 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"tracking\.folder"):
         FileStore(tmp_path / "file" / "records").prepare()
+
+
+def read_while_written(store, folder, monkeypatch):
+    """Names of what a reader gets of a run's checkpoint while another file is written into it."""
+    run, weights, copyfile, found = start(store), folder / "weights.bin", shutil.copyfile, []
+    weights.write_bytes(b"whole")
+    store.log_file(run, weights, "checkpoint/first.bin")
+
+    def copy(source, target):
+        monkeypatch.setattr(shutil, "copyfile", copyfile)  # the reader copies too
+        target.write_bytes(b"half")
+        read = store.download(run, "checkpoint", folder / "read")
+        found.extend(sorted(path.name for path in read.iterdir()))
+        return copyfile(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", copy)
+    store.log_file(run, weights, "checkpoint/weights.bin")
+    read = store.download(run, "checkpoint", folder / "then")
+    assert sorted(path.name for path in read.iterdir()) == ["first.bin", "weights.bin"]
+    assert (read / "weights.bin").read_bytes() == b"whole"
+    return found
+
+
+def test_a_reader_gets_no_file_that_is_being_written(any_store, tmp_path, monkeypatch):
+    assert read_while_written(any_store, tmp_path, monkeypatch) == ["first.bin"]
+
+
+@pytest.mark.parametrize("fault", ["a reader copies partial files", "files are written under their last names"])
+def test_what_would_give_half_of_a_file_is_noticed(fault, files, tmp_path, monkeypatch):
+    """Of the test above: its broken twins."""
+    if fault == "a reader copies partial files":
+        monkeypatch.setattr(local_artifacts, "_is_partial", lambda path: False)
+    else:
+        monkeypatch.setattr(local_artifacts, "replacing", in_place)
+    assert read_while_written(files, tmp_path, monkeypatch) != ["first.bin"]
+
+
+@contextmanager
+def in_place(path):
+    """A broken twin of `core.files.replacing`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    yield path
+
+
+def test_names_of_what_is_there_leave_out_files_that_are_being_written(any_store, tmp_path):
+    run = start(any_store)
+    any_store.log_json(run, {}, "spec.json")
+    (place,) = tmp_path.rglob("artifacts/spec.json")
+    (place.parent / ".plan.json.0a1b2c3d.partial").write_text("half")
+    with pytest.raises(InputError, match=r"no artifact `gone` · allowed: spec\.json$"):
+        any_store.download(run, "gone", tmp_path)

@@ -68,13 +68,20 @@ def run_folder(address: str, folder: Path) -> Path | None:
 
 def names_in(folder: Path) -> Iterator[str]:
     """Names of the artifacts in a folder."""
-    return (path.name for path in sorted(folder.iterdir())) if folder.is_dir() else iter(())
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return (path.name for path in found if not _is_partial(path))
 
 
 def write_artifact(source: Path, target: Path) -> None:
     """Copy a file, or all files of a folder, each whole or not at all."""
-    files = [path for path in source.rglob("*") if path.is_file()] if source.is_dir() else [source]
+    found = [path for path in source.rglob("*") if not _is_partial(path)] if source.is_dir() else [source]
+    files = [path for path in found if path.is_file() or path == source]
     for file in files:
         place = target / file.relative_to(source) if source.is_dir() else target
         with replacing(place) as partial:
             shutil.copyfile(file, partial)
+
+
+def _is_partial(path: Path) -> bool:
+    """Whether another process writes it now (`core.files.replacing`): it is gone in a moment."""
+    return path.name.startswith(".") and path.name.endswith(".partial")

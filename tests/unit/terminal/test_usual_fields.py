@@ -1,0 +1,44 @@
+"""Options for the fields that people change most: each is the override that it names."""
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from side4video.cli.run import run
+from side4video.spec.load import apply_override, parse_experiment
+from side4video.terminal.options import overrides
+from side4video.terminal.usual_fields import USUAL_FIELDS, usual_fields
+from tiny import DOCUMENT, merged
+
+VALUES = ("another", 5, 0.002, 4, 7, 2, 1, 128, 2, 1)
+
+
+@click.command()
+@usual_fields
+@overrides
+def shown(overrides):
+    click.echo("\n".join(overrides))
+
+
+def test_there_are_ten_and_run_has_them():
+    assert len(USUAL_FIELDS) == len(VALUES) == 10
+    assert {flag for flag, *_ in USUAL_FIELDS} <= {name for option in run.params for name in option.opts}
+
+
+@pytest.mark.parametrize(("field", "value"), list(zip(USUAL_FIELDS, VALUES, strict=True)))
+def test_an_option_is_its_override(field, value):
+    flag, form, _, _ = field
+    printed = CliRunner().invoke(shown, [flag, str(value)])
+    assert printed.output.strip() == form.format(value)
+    document = merged(DOCUMENT, {})
+    apply_override(document, printed.output.strip())
+    assert parse_experiment(document) != parse_experiment(DOCUMENT)
+
+
+def test_set_comes_last_and_wins():
+    printed = CliRunner().invoke(shown, ["--seed", "1", "--set", "seed=2"])
+    assert printed.output.split() == ["seed=1", "seed=2"]
+
+
+def test_nothing_given_changes_nothing():
+    assert CliRunner().invoke(shown, []).output.strip() == ""
