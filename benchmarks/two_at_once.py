@@ -294,8 +294,8 @@ class Study:
         found = self.place.record()
         faults = [f"left: {each}" for each in sorted(found["left"] - self.before["left"])]
         runs = {**self.before["runs"]}
-        trained = [each for call, each in zip(ended, alone, strict=True) if not call.code and NOTHING not in call.output]
-        for each in trained:
+        calls = zip(ended, alone, strict=True)
+        for each in (each for call, each in calls if not call.code and NOTHING not in call.output):
             runs |= {key: run for key, run in each.record["runs"].items() if run != self.before["runs"].get(key)}
         is_changed = pair.shares == "experiment"  # an arm's result may be copied from the run
         faults += home_record.differences(

@@ -26,7 +26,9 @@ WITHOUT_CHECKSUMS = 1
 
 
 class CheckpointError(Side4VideoError):
-    """A checkpoint cannot be written, most likely because the disk is full."""
+    """A checkpoint cannot be written, most likely because the disk is full (exit code 2)."""
+
+    exit_code = 2
 
 
 class CorruptedCheckpointError(InputError):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from side4video.core import signals
-from side4video.core.errors import Terminated, Side4VideoError
+from side4video.core.errors import Side4VideoError, Terminated
 from side4video.distributed.worker import PreemptionMonitor
 from side4video.engine.preemption import CheckpointTimer, StopRequest
 

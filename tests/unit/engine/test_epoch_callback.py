@@ -13,8 +13,8 @@ from side4video.engine.epoch_callback import EpochCallback, never_stop
 from side4video.engine.loop import train
 from side4video.engine.metrics_logger import MetricsLogger
 from side4video.engine.process_group import ProcessGroup
-from side4video.engine.step_totals import StepTotals
 from side4video.engine.step import Plan
+from side4video.engine.step_totals import StepTotals
 
 
 def row(origin):

@@ -81,7 +81,12 @@ def test_a_student_alone_would_take_what_is_shared_and_its_own():
 
 def test_totals_go_on_in_another_process_without_its_first_step():
     """What a run measures about itself is in its checkpoint: one killed after its last step has it too."""
-    steps = [info(0, seconds=100.0), info(1, seconds=5.0, own=2.0), info(2, seconds=90.0), info(3, seconds=7.0, own=4.0)]
+    steps = [
+        info(0, seconds=100.0),
+        info(1, seconds=5.0, own=2.0),
+        info(2, seconds=90.0),
+        info(3, seconds=7.0, own=4.0),
+    ]
     first, second = metrics_logger(*steps[:2]), MetricsLogger(ProcessGroup(), every_steps=2)
     second.totals = StepTotals.from_json(json.loads(json.dumps(first.totals.as_json())))
     assert second.totals.means() == first.totals.means()

@@ -11,7 +11,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +63,26 @@ class OfflineQueue:
             if "artifact" in record:
                 copy = self._attach(Path(record["artifact"]), name=Path(record["name"]).name)
                 record = {**record, "artifact": str(copy)}
-            torn = self.file.exists() and not self.file.read_bytes().endswith(b"\n")
-            with self.file.open("a", encoding="utf-8") as stream:
-                # A killed process may leave an incomplete line: end it before the next one.
-                stream.write(("\n" if torn else "") + self._line(record))
-                stream.flush()
-                os.fsync(stream.fileno())
+            size = self.file.stat().st_size if self.file.exists() else 0
+            torn = size > 0 and not self.file.read_bytes().endswith(b"\n")
+            # A killed process may leave an incomplete line: end it before the next one.
+            line = ("\n" if torn else "") + self._line(record)
+            try:
+                with self.file.open("ab") as stream:
+                    stream.write(line.encode())
+                    stream.flush()
+                    os.fsync(stream.fileno())
+            except OSError:
+                self._shorten(size)
+                raise
+
+    def _shorten(self, size: int) -> None:
+        """Take back a line that a full disk cut short."""
+        with suppress(OSError):
+            if size:
+                os.truncate(self.file, size)
+            else:
+                self.file.unlink(missing_ok=True)
 
     def records(self) -> list[Record]:
         """The queued records, oldest first."""

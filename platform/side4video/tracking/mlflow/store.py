@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from side4video.core.disk_errors import explaining_disk_errors
 from side4video.core.errors import InputError
 from side4video.core.metric import Metric
 from side4video.core.temporary import temporary_folder
@@ -325,7 +326,8 @@ class MLflowStore:
             raise InputError(where, found, allowed=", ".join(names) or "it has none there")
         if local is None:
             return Path(self._client.download_artifacts(run_id, artifact, str(folder)))
-        write_artifact(local / artifact, folder / artifact)
+        with explaining_disk_errors(folder):
+            write_artifact(local / artifact, folder / artifact)
         return folder / artifact
 
     def _refuse_missing_folder(self, run_id: str, folder: Path) -> None:

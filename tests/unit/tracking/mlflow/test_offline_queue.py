@@ -1,10 +1,13 @@
 """A store that is away loses nothing, keeps the order and delivers once."""
 
+import errno
 import json
 import logging
+import os
 
 import pytest
 
+from side4video.core.errors import InputError
 from side4video.core.metric import Metric
 from side4video.tracking.mlflow.connection import ServerUnavailableError, TrackingError
 from side4video.tracking.mlflow.offline_queue import OfflineQueue
@@ -242,3 +245,19 @@ def test_a_finished_run_whose_end_waits_is_not_run_twice(store, line, run_id):
     line.is_away = False
     assert MLflowStore().start_run(name="a", key="k") != run_id
     assert store.get(run_id).status == "FINISHED"
+
+
+def test_a_line_that_a_full_disk_cut_short_is_taken_back(home, monkeypatch):
+    queue = OfflineQueue("run", "store")
+    queue.append({"tags": {"a": "1"}})
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for run_id, kept in (("run", 1), ("another", 0)):
+        with monkeypatch.context() as patch:
+            patch.setattr("side4video.tracking.mlflow.offline_queue.os.fsync", full)
+            with pytest.raises(InputError, match="no space left"):
+                OfflineQueue(run_id, "store").append({"tags": {"b": "2" * 1000}})
+        assert len(OfflineQueue(run_id, "store").records()) == kept
+        assert OfflineQueue(run_id, "store").is_empty() == (kept == 0)
