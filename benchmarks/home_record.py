@@ -37,22 +37,23 @@ def runs_of(home: Path) -> dict[str, list[dict[str, Any]]]:
                 "status": status,
                 "state": tags.get(STATE_TAG),
                 "tags": sorted(tags.keys() - OWN_TAGS),
-                **_metrics(connection, run_id, with_values=not is_sweep),
+                **_metrics(connection, run_id, is_sweep=is_sweep),
                 **_artifacts(home / "artifacts" / run_id / "artifacts"),
             }
             found.setdefault(f"{name} {identity}", []).append(record)
     return found
 
 
-def _metrics(connection: sqlite3.Connection, run_id: str, *, with_values: bool) -> dict[str, Any]:
+def _metrics(connection: sqlite3.Connection, run_id: str, *, is_sweep: bool) -> dict[str, Any]:
+    """Metrics of a run; each further call of a sweep adds a step to those of its run, on purpose."""
     rows = connection.execute(
         "SELECT key, step, value FROM metrics WHERE run_uuid = ? ORDER BY key, step", (run_id,)
     ).fetchall()
     counts = Counter((key, step) for key, step, _ in rows)
     return {
         "doubled": [f"{key} at step {step}" for (key, step), count in counts.items() if count > 1],
-        "steps": sorted(f"{key} {step}" for key, step in counts),
-        "values": [row for row in rows if with_values and not row[0].startswith(MEASURED_ANEW)],
+        "steps": sorted({key if is_sweep else f"{key} {step}" for key, step in counts}),
+        "values": [row for row in rows if not is_sweep and not row[0].startswith(MEASURED_ANEW)],
     }
 
 

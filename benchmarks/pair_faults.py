@@ -43,7 +43,7 @@ def same_for_all(sentence: str, folder: Path) -> str:
     """A sentence without what differs from call to call and from machine to machine."""
     text = HELD.sub("process PID on HOST works on it since", sentence.replace(str(folder), "FOLDER"))
     text = re.sub(r"\bsince (\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d( \w+)?", "since TIME", text)
-    return re.sub(r"\brun [0-9a-f]{8}([0-9a-f]{24})?\b", "run ID", text).replace(socket.gethostname(), "HOST")
+    return re.sub(r"\b(run|evaluate) [0-9a-f]{8}\b", r"\1 ID", text).replace(socket.gethostname(), "HOST")
 
 
 def outcome(ended: list[Ended]) -> str:

@@ -59,7 +59,7 @@ class Pair:
         both = {self.one, self.other}
         runs, readers = both & {"run --go-on", "run --resume"}, both & {"export", "register"}
         if "data make" in both:
-            return "data set" if both - {"report --out", "export", "register"} else ""
+            return "" if both & {"report --out", "export", "register"} else "data set"  # which need no clips
         if both <= {"run --go-on", "run --resume"} or (runs and readers) or both <= {"export", "register"}:
             return "folder" if both == {"export"} else "run"
         if both == {"sweep"} or both == {"sweep", "report --out"}:

@@ -261,14 +261,14 @@ def two_at_once() -> str:
     """Pairs of commands at once, those that share more than the home."""
     study = record("two-at-once")
     names = ["one works, the other names it", "one works, the other says what is missing or there already"]
-    names += ["both say what is missing", "both end well"]
+    names.append("both end well")
     cells = []
     for pair in study["pairs"]:
         if pair["shares"] != "home":
             counts = [pair["outcomes"].get(name, 0) for name in names]
             cells.append([f"`{pair['pair']}`", pair["shares"], *map(str, (pair["cases"], *counts, pair["faults"]))])
     heads = ["at once", "one", "times", "one works, the other names it", "the other says what is missing or there"]
-    heads += ["both say so", "both end well", "faults"]
+    heads += ["both end well", "faults"]
     others = [pair for pair in study["pairs"] if pair["shares"] == "home"]
     rest = f"{len(others)} further pairs share only the home: {sum(pair['faults'] for pair in others)} faults."
     return f"{table(heads, cells)}\n\n{rest} {_sentence(study['what'])} `{study['command']}`"

@@ -20,7 +20,7 @@ def test_each_shell_has_a_script_that_asks_the_command(shell):
 
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [("side4video ev", "evaluate"), ("side4video list m", "methods"), ("side4video run --g", "--go-on")],
+    [("side4video ev", "evaluate"), ("side4video list m", "methods"), ("side4video run --go", "--go-on")],
 )
 def test_words_are_completed(words, expected):
     environment = {
