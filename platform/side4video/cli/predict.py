@@ -10,7 +10,7 @@ import click
 from side4video.core.temporary import temporary_folder
 from side4video.engine.process_group import default_device
 from side4video.terminal.options import as_json, device, example, store_uri, video_seconds
-from side4video.terminal.output import print_json
+from side4video.terminal.output import print_json, print_text
 
 if TYPE_CHECKING:
     from side4video.inference.model import Model, Prediction
@@ -64,6 +64,7 @@ def _load(model: str, uri: str, device: str) -> "Model":
     store = store_at(uri).prepare()
     with temporary_folder() as scratch:
         run, weights, fingerprint = fetch_trained(store, model, scratch)
+        print_text(f"{run.title}, weights of the best epoch", err=True)
         return Model(run.spec, run.spec.data.dataset.classes(), weights, device=device, backbone_sha256=fingerprint)
 
 

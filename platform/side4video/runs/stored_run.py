@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,14 @@ class FinishedRun:
     source: str
     """Id of the run with the artifacts: another run, if this one is a copy of its result."""
     spec: Experiment
+    start_ms: int = 0
+    """Milliseconds since 1970."""
+
+    @property
+    def title(self) -> str:
+        """Which run it is, for the user: a name may be of several."""
+        started = datetime.fromtimestamp(self.start_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M")
+        return f"run {self.run_id[:8]} ({self.name}) of {started}"
 
     @property
     def where(self) -> str:
@@ -27,20 +36,20 @@ class FinishedRun:
 
 
 def find_finished(store: Any, run: str, folder: Path, overrides: tuple[str, ...] = ()) -> FinishedRun:
-    """Find a run by id, start of an id, or name.
+    """Find a run by id, start of an id, or name; of several with a name, the newest that is finished.
 
     Raises:
         InputError: There is none, or its spec is no longer valid.
     """
     from side4video.tracking.tags import REUSED_TAG
 
-    run_info = store.find(run)
+    run_info = store.find(run, finished_first=True)
     source = run_info.tags.get(REUSED_TAG, run_info.run_id)
     document = json.loads(store.download(source, "spec.json", folder).read_text(encoding="utf-8"))
     for override in overrides:
         apply_override(document, override)
     spec = parse_experiment(document, source=f"run {run_info.run_id[:8]}")
-    return FinishedRun(run_info.run_id, run_info.name, source, spec)
+    return FinishedRun(run_info.run_id, run_info.name, source, spec, run_info.start_ms)
 
 
 def fetch_weights(store: Any, run: FinishedRun, folder: Path, weights: str) -> Path:

@@ -167,13 +167,14 @@ class FileStore:
         newest = sorted(found, key=lambda run: run.start_ms, reverse=True)[:limit]
         return [_with_metrics(run) for run in newest]
 
-    def find(self, name_or_id: str) -> StoredRun:
+    def find(self, name_or_id: str, *, finished_first: bool = False) -> StoredRun:
         """See `RunStore`."""
         ids = [file.parent.name for file in self.folder.glob(f"*/*/{EVENTS}")]
         starts = [each for each in ids if each.startswith(name_or_id)] if len(name_or_id) >= MIN_PREFIX else []
         if len(starts) == 1:
             return self.get(starts[0])
-        named = self.runs(name=name_or_id, all_experiments=True, limit=1)
+        named = self.runs(name=name_or_id, status="FINISHED", all_experiments=True, limit=1) if finished_first else []
+        named = named or self.runs(name=name_or_id, all_experiments=True, limit=1)
         if named:
             return named[0]
         found = f"{len(starts)} ids start so" if starts else "no run has this name or id"

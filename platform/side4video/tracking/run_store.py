@@ -146,8 +146,10 @@ class RunStore(RunLogger, Protocol):
         """
         ...
 
-    def find(self, name_or_id: str) -> StoredRun:
+    def find(self, name_or_id: str, *, finished_first: bool = False) -> StoredRun:
         """The run with this id or unique start of an id, or the newest with this name, in any experiment.
+
+        With `finished_first`, of several with this name the newest finished one, if there is any.
 
         Raises:
             InputError: If there is none, or several ids start so.

@@ -182,3 +182,15 @@ def test_names_of_what_is_there_leave_out_files_that_are_being_written(any_store
     (place.parent / ".plan.json.0a1b2c3d.partial").write_text("half")
     with pytest.raises(InputError, match=r"no artifact `gone` · allowed: spec\.json$"):
         any_store.download(run, "gone", tmp_path)
+
+
+def test_a_name_means_the_newest_finished_run(store):
+    """`predict NAME` after a run that failed: the model that is there, not the one that is none."""
+    ids = {status: store.prepare().start_run(name="same", key=status) for status in ("FINISHED", "FAILED")}
+    for status, run_id in ids.items():
+        store.finish(run_id, status)
+    assert store.find("same", finished_first=True).run_id == ids["FINISHED"]
+    assert store.find("same").run_id == ids["FAILED"]
+    assert store.find(ids["FAILED"], finished_first=True).run_id == ids["FAILED"]
+    only = store.start_run(name="only", key="only")
+    assert store.find("only", finished_first=True).run_id == only

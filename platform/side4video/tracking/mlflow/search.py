@@ -68,8 +68,10 @@ def search(client: "MlflowClient", experiments: Sequence[str], *, filter: str, l
     return found
 
 
-def find_run(client: "MlflowClient", name_or_id: str, *, where: str) -> StoredRun:
+def find_run(client: "MlflowClient", name_or_id: str, *, where: str, finished_first: bool = False) -> StoredRun:
     """The run with this id, else the newest with this name, else the only one with this start of its id.
+
+    With `finished_first`, of several with this name the newest finished one, if there is any.
 
     Raises:
         InputError: If there is none, or several ids start so.
@@ -80,7 +82,11 @@ def find_run(client: "MlflowClient", name_or_id: str, *, where: str) -> StoredRu
         return search(client, experiments, filter=filter, limit=limit)
 
     text = quoted(name_or_id)
-    exact = matching(f"attributes.run_id = {text}", 1) or matching(f"attributes.run_name = {text}", 1)
+    named = f"attributes.run_name = {text}"
+    exact = matching(f"attributes.run_id = {text}", 1)
+    if not exact and finished_first:
+        exact = matching(f"{named} AND attributes.status = 'FINISHED'", 1)
+    exact = exact or matching(named, 1)
     if exact:
         return exact[0]
     # `%` and `_` are wildcards, and never part of an id.

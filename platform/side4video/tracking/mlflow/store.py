@@ -253,10 +253,10 @@ class MLflowStore:
         return search(self._client, experiments, filter=text, limit=limit)
 
     @translate_errors
-    def find(self, name_or_id: str) -> StoredRun:
+    def find(self, name_or_id: str, *, finished_first: bool = False) -> StoredRun:
         """See `RunStore`."""
         self.prepare()
-        return find_run(self._client, name_or_id, where=f"run `{name_or_id}`")
+        return find_run(self._client, name_or_id, where=f"run `{name_or_id}`", finished_first=finished_first)
 
     # ---- contents of a run
 
