@@ -96,7 +96,7 @@ def test_a_checkpoint_is_whole_or_absent(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("side4video.engine.checkpoint._write_json", full_disk)
-    with pytest.raises(CheckpointError, match="No space"):
+    with pytest.raises(CheckpointError, match="no space"):
         save_checkpoint(tmp_path / "checkpoint", {"a": student(seed=2)}, {"next_step": 2})
     assert {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 

@@ -81,6 +81,8 @@ def test_a_finished_run_is_evaluated_planned_and_listed(version, place):
         "report of table 2": ("report", "table2"),
     }.items():
         answer = place.command(*arguments, "--json").json
+        if arguments[0] == "evaluate":  # keys of later versions
+            assert answer.pop("dataset_fingerprint") == answer.pop("dataset_fingerprint_of_run")
         assert_document(answer, documents[name])
         if name.startswith("evaluate") and is_exact(version):
             assert answer == documents[name]
@@ -498,4 +500,5 @@ def test_twin_documents_are_noticed(version, damage):
 
 def test_a_run_is_told_of_by_the_same_document(version, place):
     answer = place.command("run", "tiny.yaml", "--local", "--json").json
-    assert_document(answer, stored(version, "documents")["run"])
+    # The experiment was finished before, and a note says so now.
+    assert_document({**answer, "notes": []}, stored(version, "documents")["run"])

@@ -47,11 +47,11 @@ def video_ranks(matrix, owners, *, least=lambda own: own):
     return ranks
 
 
-def metrics(texts, videos, *, gallery=0):
-    """All ten, from 0-based ranks, but for R@5 and R@10 among so few; `gallery` is the number of all videos."""
+def metrics(texts, videos):
+    """All ten, from 0-based ranks."""
     found = {}
-    for name, ranks, candidates in (("t2v", texts, gallery or len(videos)), ("v2t", videos, len(texts))):
-        for depth in (1, *(each for each in (5, 10) if each < candidates)):
+    for name, ranks in (("t2v", texts), ("v2t", videos)):
+        for depth in (1, 5, 10):
             found[f"{name}_r{depth}"] = sum(1 for rank in ranks if rank < depth) / len(ranks)
         ordered, half = sorted(rank + 1 for rank in ranks), len(ranks) // 2
         odd = len(ranks) % 2

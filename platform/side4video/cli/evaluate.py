@@ -10,7 +10,7 @@ import click
 from side4video.core.dotted import dotted
 from side4video.core.temporary import temporary_folder
 from side4video.runs.stored_run import fetch_weights, find_finished
-from side4video.spec.chance import chance_text
+from side4video.spec.chance import always_reached, chance_text
 from side4video.spec.check import check_consistency
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import SpecError
@@ -150,7 +150,8 @@ def _print(chosen: list[_Chosen], answers: list[dict[str, Any]], weights: str, n
     names = f"{chosen[0].name} · " if len(chosen) == 1 else f"{len(chosen)} runs on one pass of the backbone · "
     console.print(f"{names}{weights} weights · {first['videos']} videos x {first['views']} views", highlight=False)
     keys = dict.fromkeys(key for answer in answers for key in answer["metrics"])
-    merged = [key for key in keys if not key.startswith("eval/view_")]
+    left_out = always_reached(chosen[0].spec)
+    merged = [key for key in keys if not key.startswith("eval/view_") and key not in left_out]
     if len(chosen) == 1:
         values = [f"{first['metrics'][key]:.4f}" for key in merged]
         table = fitted({"metric": merged, "value": values}, texts=("metric",))

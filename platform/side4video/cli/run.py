@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Collection
 
 import click
 
@@ -10,7 +11,7 @@ from side4video.distributed.trainer import RayTrainer
 from side4video.runs.launch import launch
 from side4video.runs.run_result import RunResult
 from side4video.runs.trainer import LocalTrainer
-from side4video.spec.chance import chance_text
+from side4video.spec.chance import always_reached, chance_text
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import load_experiment
 from side4video.tasks.metrics import summary
@@ -53,7 +54,7 @@ def run(
     if as_json:
         click.echo(json.dumps(finished.as_json(), indent=2))
         return
-    table_console().print(results_table([finished]))
+    table_console().print(results_table([finished], always_reached(experiment)))
     for line in (*_epochs(finished, experiment), chance_text(experiment)):
         if line:
             print_text(line)
@@ -81,9 +82,9 @@ def _epochs(finished: RunResult, experiment: Experiment) -> list[str]:
     return lines
 
 
-def results_table(runs: list[RunResult]) -> FittedTable:
-    """One row per run: accuracy or recall, parameters, memory, time."""
-    measured = {key: value for each in runs for key, value in each.metrics.items()}
+def results_table(runs: list[RunResult], left_out: Collection[str] = ()) -> FittedTable:
+    """One row per run: accuracy or recall, parameters, memory, time; without the metrics that are left out."""
+    measured = {key: value for each in runs for key, value in each.metrics.items() if key not in left_out}
     columns = {
         "run": [each.name for each in runs],
         **{

@@ -1,32 +1,38 @@
-"""What guesses reach: said beside the values, and what every guess reaches is left out of them."""
+"""What guesses reach: said beside the values, and what every guess reaches is left out of tables."""
 
-import numpy as np
 import pytest
 
-from side4video.spec.chance import chance_metrics, chance_text
-from side4video.tasks.recognition import metrics as recognition
-from side4video.tasks.recognition.metrics import Scores, recognition_metrics
-from side4video.tasks.retrieval import metrics as retrieval
-from side4video.tasks.retrieval.metrics import retrieval_metrics
-from tiny import tiny
+from side4video.cli.run import results_table
+from side4video.spec.chance import always_reached, chance_metrics, chance_text
+from tiny import DOCUMENT, tiny
+
+TWO_STREAMS = {**DOCUMENT["backbone"], "text": {"kind": "transformer"}}
 
 
 def test_ten_classes():
     assert chance_metrics(tiny()) == {"eval/top1": 0.1, "eval/top5": 0.5}
     assert chance_text(tiny()) == "By chance: top-1 10.0%, top-5 50.0%."
+    assert always_reached(tiny()) == frozenset()
 
 
-@pytest.mark.parametrize(("classes", "is_there"), [(2, False), (5, False), (6, True)])
-def test_top_5_of_five_classes_says_nothing(classes, is_there):
-    rows = np.random.default_rng(0).random((12, classes))
-    measured = recognition_metrics(Scores(rows, np.arange(12) % classes))
-    assert ("top5" in recognition.informative(measured, classes)) == is_there
+def test_recall_among_twenty():
+    spec = tiny(task={"kind": "retrieval"}, backbone=TWO_STREAMS)
+    videos = len(spec.data.dataset.clips("test"))
+    assert chance_metrics(spec)["eval/t2v_r1"] == pytest.approx(1 / videos)
+    assert always_reached(spec) == frozenset()
+    assert "text to video R@1" in chance_text(spec)
 
 
-@pytest.mark.parametrize(("videos", "names"), [(4, {1}), (10, {1, 5}), (11, {1, 5, 10})])
-def test_recall_among_so_few_says_nothing(videos, names):
-    ranks = np.zeros(videos, dtype=np.int64)
-    found = retrieval.informative(retrieval_metrics(ranks, ranks), texts=videos, videos=videos)
-    assert {int(name.rpartition("_r")[2]) for name in found if name.startswith("t2v_r")} == names
-    assert {int(name.rpartition("_r")[2]) for name in found if name.startswith("v2t_r")} == names
-    assert "t2v_median_rank" in found
+def test_among_two_classes_and_among_ten_videos_some_say_nothing():
+    few = tiny(data={"dataset": {**DOCUMENT["data"]["dataset"], "motions": ["left"]}})
+    assert always_reached(few) == {"eval/top5"}
+    assert chance_text(few) == "By chance: top-1 50.0%."
+    dataset = {**DOCUMENT["data"]["dataset"], "test_clips": 10}
+    ten = tiny(task={"kind": "retrieval"}, backbone=TWO_STREAMS, data={"dataset": dataset})
+    assert always_reached(ten) == {"eval/t2v_r10", "eval/v2t_r10"}
+
+
+def test_tables_leave_out_what_every_guess_reaches(run):
+    shown = [column.heading for column in results_table([run], frozenset()).columns]
+    hidden = [column.heading for column in results_table([run], frozenset({"eval/top5"})).columns]
+    assert [each for each in shown if each not in hidden] == ["top-5"]

@@ -16,7 +16,7 @@ from side4video.core.csv_cells import text_cell
 from side4video.core.files import replacing
 from side4video.engine.evaluate import ViewAccuracy
 from side4video.engine.process_group import ProcessGroup
-from side4video.tasks.recognition.metrics import Scores, informative, label_ranks, recognition_metrics
+from side4video.tasks.recognition.metrics import Scores, label_ranks, recognition_metrics
 from side4video.tasks.recognition.view_rows import ViewRows
 
 
@@ -182,7 +182,7 @@ class ClassScores:
             scores_VC=scores_VC,
             views=int(total.views_V.max(initial=0)),
             loss=total.loss / max(1, int(total.views_V.sum())),
-            metrics=informative(recognition_metrics(labelled), len(self.task.classes)),
+            metrics=recognition_metrics(labelled),
             class_metrics=self._class_metrics(labelled),
             per_view=_per_view(total.by_view_W3, crops) if several else (),
             rows=self.rows.gather_rows(process) if several else None,

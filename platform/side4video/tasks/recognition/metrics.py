@@ -62,16 +62,6 @@ def recognition_metrics(scores: Scores) -> dict[str, float]:
     return {each.name: each.compute(scores) if len(scores.labels_N) else float("nan") for each in METRICS}
 
 
-def informative(metrics: dict[str, float], classes: int) -> dict[str, float]:
-    """The metrics that say something: top-5 of five classes or fewer is always 100%."""
-    return {name: value for name, value in metrics.items() if name != "top5" or classes > 5}
-
-
-def chance(classes: int) -> dict[str, float]:
-    """The metrics of guesses, by name: the best that one can expect without looking at the videos of equal classes."""
-    return {"top1": 1 / classes, **({"top5": 5 / classes} if classes > 5 else {})}
-
-
 def label_ranks(scores_NC: "NDArray[np.float64]", labels_N: "NDArray[np.int64]") -> "NDArray[np.int64]":
     """0-based rank of each video's label: how many other classes score at least as much. NaN ranks last."""
     import numpy as np

@@ -3,7 +3,6 @@
 A new metric is one more entry of `_OF_RANKS`: records, tables, figures and sweeps read `METRICS`.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -33,7 +32,6 @@ def _median(ranks: "Ranks") -> float:
     return float(np.median(ranks))
 
 
-_RECALL = re.compile(r"[tv]2[tv]_r(\d+)(?:_|$)")
 _DIRECTIONS = {"t2v": "text to video", "v2t": "video to text"}
 _OF_RANKS: dict[str, tuple[str, Callable[["Ranks"], float]]] = {
     "r1": ("R@1", lambda ranks: float((ranks < 1).mean())),
@@ -77,19 +75,3 @@ def retrieval_metrics(texts_N: "Ranks", videos_V: "Ranks") -> dict[str, float]:
     return {
         each.name: each.compute(found) if is_known[each.name.partition("_")[0]] else float("nan") for each in METRICS
     }
-
-
-def informative(metrics: dict[str, float], *, texts: int, videos: int) -> dict[str, float]:
-    """The metrics that say something: R@K of K candidates or fewer is always 100%."""
-    candidates = {"t2v": videos, "v2t": texts}
-    return {name: value for name, value in metrics.items() if _says_something(name, candidates[name.partition("_")[0]])}
-
-
-def chance(videos: int) -> dict[str, float]:
-    """The metrics of guesses for text to video, by name, among so many videos."""
-    return {f"t2v_r{count}": count / videos for count in (1, 5, 10) if count < videos}
-
-
-def _says_something(name: str, candidates: int) -> bool:
-    recall = _RECALL.match(name)
-    return recall is None or int(recall[1]) == 1 or candidates == 0 or int(recall[1]) < candidates

@@ -21,7 +21,7 @@ from side4video.core.files import replacing
 from side4video.engine.evaluate import ViewAccuracy
 from side4video.engine.process_group import ProcessGroup
 from side4video.tasks.retrieval.matching import Embeddings
-from side4video.tasks.retrieval.metrics import informative, retrieval_metrics
+from side4video.tasks.retrieval.metrics import retrieval_metrics
 from side4video.tasks.retrieval.ranking import Ranks, Rescorer, Search, TextBlock
 from side4video.tasks.retrieval.rescoring import DualSoftmax, Querybank
 
@@ -198,7 +198,7 @@ class PairScores:
             best_N=best_N,
             videos_V=videos_V,
             loss=float(np.mean(losses_N, dtype=np.float64)),
-            metrics=informative(retrieval_metrics(texts_N, videos_V), texts=len(texts_N), videos=len(indices_V)),
+            metrics=retrieval_metrics(texts_N, videos_V),
         )
 
     def _rescorer(self, process: ProcessGroup) -> Rescorer | None:

@@ -167,8 +167,7 @@ def test_an_evaluation_of_every_matching(matching, rescoring):
     )["a"]
     assert found.indices_V.tolist() == [0, 1, 2, 3, 4, 6]
     assert found.owners_N.tolist() == [0, 0, 1, 6, 6, 6]
-    # Among six, R@10 says nothing.
-    assert len(found.metrics) == (8 if rescoring == "none" else 16)
+    assert len(found.metrics) == (10 if rescoring == "none" else 20)
     assert math.isfinite(found.loss)
     assert told[-1] == ("comparing texts and videos", 2, 2)
     assert len(student.task.bank) == (5 if rescoring == "querybank" else 0)
