@@ -74,7 +74,7 @@ def write_at_once(
         for process in running:
             process.kill()
     for process, (_, errors) in zip(running, answers, strict=True):
-        if process.returncode or "locked" in errors:
+        if process.returncode or "locked" in errors or "Traceback" in errors:
             raise RuntimeError(errors)
     return [json.loads(out) for out, _ in answers]
 

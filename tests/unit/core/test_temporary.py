@@ -59,3 +59,29 @@ def test_one_that_was_made_just_now_stays(place):
     os.utime(young, (time.time() - 100,) * 2)
     remove_stale()
     assert not young.exists()
+
+
+MANY = """
+import threading
+from side4video.core.temporary import temporary_folder
+
+def work():
+    for _ in range(60):
+        with temporary_folder() as folder:
+            (folder / "file").write_text("x")
+            assert (folder / "file").read_text() == "x"
+
+threads = [threading.Thread(target=work) for _ in range(6)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_many_at_once_do_not_remove_each_others(place):
+    """Each new folder looks for stale ones; none may be taken for one between its making and its lock."""
+    command = [sys.executable, "-c", MANY]
+    running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ}) for _ in range(3)]
+    assert [process.communicate(timeout=120)[1] for process in running] == ["", "", ""]
+    assert list(place.iterdir()) == []
