@@ -84,7 +84,8 @@ def cli(verbose: bool) -> None:
         handler.setFormatter(_PlainFormatter("%(levelname)s %(name)s: %(message)s"))
     for folder in remove_stale():
         _log.info("removed %s, which a killed process had left", folder)
-    if any((home_path() / "outbox").glob("*.jsonl")):
+    waiting = (home_path() / "outbox").glob("*.jsonl")
+    if any(not file.name.endswith(".rejected.jsonl") for file in waiting):  # those stay, and nothing delivers them
         click.get_current_context().call_on_close(_deliver_waiting)
 
 

@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from side4video.core.errors import Side4VideoError
-from side4video.core.paths import expand, home, home_path
+from side4video.core.paths import expand, home
 from side4video.spec.tracking import FilesTrackingSpec, MLflowTrackingSpec, Tracking
 from side4video.tracking.file_store import FileStore
 from side4video.tracking.mlflow.store import MLflowStore
@@ -22,9 +22,8 @@ def open_store(spec: Tracking) -> RunStore:
 
 def deliver_waiting() -> None:
     """Deliver to the default store what stopped commands left in the offline queue."""
-    if any((home_path() / "outbox").glob("*.jsonl")):
-        with suppress(Side4VideoError):
-            MLflowStore().prepare()
+    with suppress(Side4VideoError):
+        MLflowStore().prepare()
 
 
 def store_at(uri: str = "") -> RunStore:
