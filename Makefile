@@ -6,7 +6,7 @@
 #   make test            run the tests, except the longest
 #   make test-all        run all tests
 #   make docs            build the documentation into build/docs
-#   make reference       write the generated parts of README and docs, and the JSON Schemas
+#   make reference       write the generated parts of README and docs, the JSON Schemas, and the figures of presets
 #   make services        start an MLflow server for several machines: make services ARGS="--host 0.0.0.0"
 #   make check           check format, style, types and imports
 #   make format          format the code
@@ -69,6 +69,7 @@ docs: .venv/.installed
 reference: .venv/.installed
 	@$(BIN)/side4video schema experiment > platform/side4video/spec/schemas/experiment.schema.json
 	@$(BIN)/side4video schema sweep > platform/side4video/spec/schemas/sweep.schema.json
+	@$(BIN)/python docs/generators/presets.py
 	@$(BIN)/python docs/generators/pages.py
 
 # Tests start hundreds of processes; with nothing compiled, each would compile all that it imports.

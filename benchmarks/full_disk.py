@@ -13,34 +13,20 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
-import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from forked_command import Ended, import_everything, start_command
 
 RESULTS = Path(__file__).resolve().parent / "results"
 PAGE = 4096
 ROOM = "256m"
 LIMIT_SECONDS = 300.0
-PRELOADED = (
-    *("mlflow", "mlflow.store.tracking.sqlalchemy_store", "safetensors.torch", "matplotlib.figure", "pandas"),
-    *(
-        f"side4video.{name}"
-        for name in (
-            *("cli.main", "cli.data", "cli.run", "cli.sweep", "cli.report", "cli.figure", "apps.export.command"),
-            *("apps.export.bundled_run", "apps.export.card", "apps.export.graph", "apps.data_check.check"),
-            *("apps.data_check.page", "apps.data_pack.pack", "inference.model", "runs.launch", "runs.sweep"),
-            *("reports.tables", "reports.figures.sweep", "reports.figures.curves", "tracking.mlflow.store"),
-        )
-    ),
-)
 DOCUMENT: dict[str, Any] = {
     "name": "small",
     "backbone": {
@@ -79,64 +65,11 @@ class Command:
     """The largest size, in what the disk holds after the command with room."""
 
 
-@dataclass
-class Called:
-    """What came of a call."""
-
-    code: int
-    output: str
-
-    @property
-    def has_traceback(self) -> bool:
-        """Whether a bug's traceback was printed."""
-        return "Traceback (most recent call last)" in self.output
-
-    @property
-    def sentence(self) -> str:
-        """The last line that begins with `error:`."""
-        lines = [line for line in self.output.replace("\r", "\n").splitlines() if line.startswith("error: ")]
-        return lines[-1] if lines else ""
-
-
-def call(command: Command, disk: Path, home: Path) -> Called:
+def call(command: Command, disk: Path, home: Path) -> Ended:
     """Call a command in a process of its own."""
-    with tempfile.TemporaryDirectory() as scratch:
-        log = Path(scratch, "output")
-        process = os.fork()
-        if not process:
-            _become(command, disk, home, log)
-        deadline = time.monotonic() + LIMIT_SECONDS
-        while True:
-            found, status = os.waitpid(process, os.WNOHANG)
-            if found:
-                return Called(os.waitstatus_to_exitcode(status), log.read_text(errors="replace"))
-            if time.monotonic() > deadline:
-                os.kill(process, 9)
-            time.sleep(0.01)
-
-
-def _become(command: Command, disk: Path, home: Path, log: Path) -> None:
-    code = 1
-    try:
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT)
-        os.dup2(descriptor, 1)
-        os.dup2(descriptor, 2)
-        os.environ.update({"SIDE4VIDEO_HOME": str(home)})
-        os.environ.update({key: value.replace("DISK", str(disk)) for key, value in command.environment.items()})
-        tempfile.tempdir = None
-        sys.argv = ["side4video", *(word.replace("DISK", str(disk)) for word in command.arguments)]
-        from side4video.cli.main import main
-
-        main()
-        code = 0
-    except SystemExit as left:
-        code = left.code if isinstance(left.code, int) else int(left.code is not None)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    own = {key: value.replace("DISK", str(disk)) for key, value in command.environment.items()}
+    arguments = [word.replace("DISK", str(disk)) for word in command.arguments]
+    return start_command(arguments, {"SIDE4VIDEO_HOME": str(home), **own}).wait(LIMIT_SECONDS)
 
 
 @contextmanager
@@ -322,11 +255,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, default=40, help="Sizes of the disk for each command.")
     parser.add_argument("--only", action="append", default=[], help="A command; can be repeated.")
     options = parser.parse_args()
-    for name in PRELOADED:
-        import_module(name)
-    import torch
-
-    torch.set_num_threads(1)
+    import_everything()
     folder = Path(tempfile.mkdtemp(prefix="full-disk-"))
     try:
         home = folder / "home"

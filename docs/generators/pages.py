@@ -22,6 +22,7 @@ if __name__ == "__main__":
 
 from generators import figures  # noqa: E402 - found by the line above
 from generators.cli_reference import cli_reference  # noqa: E402
+from generators.presets import presets_page  # noqa: E402
 from generators.reproduction import reproduction_page  # noqa: E402
 from generators.spec_reference import experiment_overview, section_page, sweep_page  # noqa: E402
 from generators.unions import kinds_table  # noqa: E402
@@ -35,6 +36,7 @@ GENERATORS: Mapping[str, Callable[..., str]] = {
     "sweep": sweep_page,
     "kinds": kinds_table,
     "commands": cli_reference,
+    "presets": presets_page,
     "reproduction": reproduction_page,
     "figures": figures.named,
 }

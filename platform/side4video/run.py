@@ -3,24 +3,22 @@
 The caller passes the process group and a `report` function, which receives all results and checkpoints.
 """
 
-import functools
 import logging
-import operator
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from side4video.core.seeds import derive_seed, seeded
-from side4video.data.features.cache import Clips, FeatureCache
-from side4video.data.features.store import MissingShard
-from side4video.data.streams.loader import EvaluationStream, TrainingStream
+from side4video.data.streams.loader import EvaluationStream
 from side4video.data.streams.prefetch import PrefetcherFactory, make_prefetcher
 from side4video.engine.epoch_callback import EarlyStopper, EpochCallback, Report, never_stop
 from side4video.engine.evaluate import Evaluation, evaluate
+from side4video.engine.final_test import FinalTest
 from side4video.engine.loop import train
 from side4video.engine.memory import reset_peak
 from side4video.engine.metrics_logger import MetricsLogger
@@ -33,18 +31,11 @@ from side4video.engine.resume import CheckpointSource, resume
 from side4video.engine.step import Plan, dry_run
 from side4video.engine.student import Student
 from side4video.engine.watchdog import Watchdog, WatchedBatches, WatchedProgress
-from side4video.models.feature_request import FeatureRequest
-from side4video.models.frozen_features import (
-    empty_entries,
-    entry_layouts,
-    features_of_batch,
-    frozen_features,
-    request_of,
-    to_entries,
-)
+from side4video.models.frozen_features import features_of_batch
 from side4video.models.layers.norm import synchronize_norms
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.load import TowerWeights
+from side4video.run_streams import EvaluatedSplit, RunStreams
 from side4video.spec.check import check_pack
 from side4video.spec.experiment import Experiment
 from side4video.spec.resources import usable_cores
@@ -78,6 +69,8 @@ class RunContext:
     """Optimizer steps that are averaged into one logged value."""
     threads: int = 0
     """Threads of torch; 0: as the spec says."""
+    evaluated_clips: int | None = None
+    """Evaluate only so many clips of each split; None: all."""
 
 
 def run(experiments: Mapping[str, Experiment], context: RunContext) -> dict[str, TrainingResult]:
@@ -110,8 +103,9 @@ def _run(experiments: Mapping[str, Experiment], context: RunContext, watchdog: W
     tower = base.backbone.build(str(process.device), context.weights)
     base.data.dataset.prepare()
     students = {name: build_student(name, spec, process, tower) for name, spec in experiments.items()}
-    pack = Pack(functools.partial(features_of_batch, tower), list(students.values()))
-    with _Streams(base, context, tower, pack) as (training, testing, videos, cached):
+    pack = Pack(partial(features_of_batch, tower), list(students.values()))
+    with _streams(base, context, tower, pack) as streams:
+        training, cached = streams.training, streams.cached
         steps = base.optimization.length.in_steps(training.steps_per_epoch)
         plan = Plan(max(1, steps), training.steps_per_epoch, training.shares)
         context.progress.report("testing a step")
@@ -119,26 +113,30 @@ def _run(experiments: Mapping[str, Experiment], context: RunContext, watchdog: W
         stored = cached.blank(base, process) if cached else None
         held = dry_run(pack, _mock_video(base, process), stored, resident=resident)
         metrics_logger = MetricsLogger(process, every_steps=context.every_steps)
-        test_batches = WatchedBatches(testing, watchdog)
+
+        def evaluate_on(split: EvaluatedSplit, some: list[Student]) -> dict[str, Evaluation]:
+            batches, report_progress = WatchedBatches(split.stream, watchdog), context.progress.report
+            return _evaluate(some, pack, batches, videos=split.videos, spec=base, report_progress=report_progress)
+
+        final_test = _final_test(base, partial(evaluate_on, streams.testing)) if streams.validation else None
         epoch_callback = EpochCallback(
             pack,
             metrics_logger,
-            evaluate=lambda some: _evaluate(
-                some, pack, test_batches, videos=videos, spec=base, report_progress=context.progress.report
-            ),
+            evaluate=partial(evaluate_on, streams.validation or streams.testing),
+            final_test=final_test,
             every_epochs=base.evaluation.every_epochs,
             identity=_identity(experiments, tower, process),
             scratch=context.scratch,
             report=context.report,
             constants={name: constant_metrics(student, held[name]) for name, student in students.items()},
             early_stopper=context.early_stopper,
-            broken=lambda: [_row(report) for report in (*training.broken.values(), *testing.broken.values())],
+            broken=lambda: [_row(report) for report in streams.broken()],
         )
         position = resume(context.resume_from, students, epoch_callback)
         if base.cluster.is_elastic and not position.next_step:
             epoch_callback.notes.append(f"began with {process.world} of {base.cluster.workers_text} workers")
         if cached:
-            cached.make(context)
+            cached.make(process, context.progress)
         context.progress.begin(plan.steps, position.next_step)
         reset_peak(process.device)
         checkpoint_timer = CheckpointTimer(epoch_callback, context.stop_request, base.cluster.checkpoint_minutes)
@@ -159,12 +157,18 @@ def _run(experiments: Mapping[str, Experiment], context: RunContext, watchdog: W
         }
 
 
+def _streams(spec: Experiment, context: RunContext, tower: FrozenTower, pack: Pack) -> RunStreams:
+    clips = context.evaluated_clips
+    return RunStreams(spec, context.process, context.prefetch, tower, pack, evaluated_clips=clips)
+
+
 def _identity(experiments: Mapping[str, Experiment], tower: FrozenTower, process: ProcessGroup) -> dict[str, Any]:
     """What a checkpoint stores to check that a resumed run is the same experiment."""
     return {
         "backbone": tower.fingerprint(),
         "digests": {name: spec.digest() for name, spec in experiments.items()},
         "kin": {name: spec.digest(ignore_workers=True) for name, spec in experiments.items()},
+        "others": {name: [*spec.digests(), *spec.digests(ignore_workers=True)] for name, spec in experiments.items()},
         "world": process.world,
     }
 
@@ -189,8 +193,8 @@ def build_student(name: str, spec: Experiment, process: ProcessGroup, tower: Fro
         tower=tower,
         frames=spec.data.frames,
         classes=spec.data.dataset.classes(),
-        encode_texts=functools.partial(spec.backbone.encode_texts, device=device),
-        text_tower=functools.partial(spec.backbone.build_text_tower, device="cpu"),
+        encode_texts=partial(spec.backbone.encode_texts, device=device),
+        text_tower=partial(spec.backbone.build_text_tower, device="cpu"),
         mixes_labels=spec.data.augmentation.mixes_clips,
         process=process,
         training_captions=lambda: [words for clip in spec.data.dataset.clips("train") for words in clip.captions],
@@ -231,7 +235,7 @@ def evaluate_students(
     for name, student in students.items():
         load_tensors(student.module, weights[name])
         student.average = None
-    pack = Pack(functools.partial(features_of_batch, tower), list(students.values()))
+    pack = Pack(partial(features_of_batch, tower), list(students.values()))
     clips = base.data.dataset.clips("test")
     stream = EvaluationStream(
         base.data, clips, batch_size=base.evaluation.batch_size, rank=process.rank, world=process.world
@@ -243,104 +247,14 @@ def evaluate_students(
         stream.close()
 
 
-@dataclass(frozen=True)
-class _CachedFeatures:
-    """The feature cache of a pack, and the tower that computes missing features."""
-
-    cache: FeatureCache
-    tower: FrozenTower
-    reads: FeatureRequest
-
-    @classmethod
-    def open(cls, spec: Experiment, tower: FrozenTower, pack: Pack, clips: Clips) -> "_CachedFeatures | None":
-        """The cache, or None if the spec has none."""
-        if spec.features.kind != "cached":
-            return None
-        reads = functools.reduce(operator.or_, (student.reads for student in pack.students))
-        tower_identity = {
-            # The fingerprint stands for the weights, not their path; chunk_frames changes no feature.
-            "backbone": spec.backbone.model_dump(mode="json", exclude={"weights", "chunk_frames"}),
-            "weights": tower.fingerprint(),
-            "shape": tower.shape.identity(),
-            "every": reads.every,
-        }
-        layouts = entry_layouts(
-            tower.shape, reads, frames=spec.data.frames, dtype=tower.dtype, keeps_int8=tower.keeps_int8
-        )
-        is_cuda = tower.device.type == "cuda"
-        cache = FeatureCache(spec.features, spec.data, clips, tower=tower_identity, layouts=layouts, is_pinned=is_cuda)
-        return cls(cache, tower, reads)
-
-    def blank(self, spec: Experiment, process: ProcessGroup) -> dict[str, torch.Tensor]:
-        """Uninitialised features of one micro-batch, for the dry run."""
-        return empty_entries(self.cache.layouts, spec.clips_per_part, process.device)
-
-    def make(self, context: RunContext) -> None:
-        """Compute missing features on all workers, then release the tower's weights."""
-        process, progress = context.process, context.progress
-        missing: list[tuple[str, MissingShard]] = []
-
-        def find_missing() -> None:
-            if process.is_first:
-                missing.extend(self.cache.missing())
-                self.cache.check_disk_space(missing)
-
-        def compute(video: torch.Tensor, entries: Collection[str]) -> dict[str, torch.Tensor]:
-            features = frozen_features(self.tower, video.to(process.device), request_of(entries, self.reads.every))
-            return to_entries(features)
-
-        progress.report("checking the feature cache")
-        process.run_on_all_workers(find_missing)
-        self.cache.make(
-            process.gather(missing)[0],
-            compute,
-            rank=process.rank,
-            world=process.world,
-            together=process.run_on_all_workers,
-            tell=lambda done, clips: progress.report("caching features, clips", done, clips),
-        )
-        self.tower.release_weights()
-        if process.device.type == "cuda":
-            torch.cuda.empty_cache()
-
-
-class _Streams:
-    """The training and test streams, and the feature cache; all are closed at the end of the block."""
-
-    def __init__(self, spec: Experiment, context: RunContext, tower: FrozenTower, pack: Pack) -> None:
-        dataset, features, process = spec.data.dataset, spec.features, context.process
-        fingerprint = dataset.fingerprint() if features.kind == "cached" else ""
-        clips = Clips(dataset.clips("train"), dataset.clips("test"), dataset.flipped_classes(), fingerprint)
-        self.cached = _CachedFeatures.open(spec, tower, pack, clips)
-        cache = self.cached.cache if self.cached else None
-        common: dict[str, Any] = {"rank": process.rank, "world": process.world, "prefetch": context.prefetch}
-        self.training = TrainingStream(
-            spec.data,
-            clips.train,
-            batch_size=spec.optimization.batch_size,
-            micro_batches=spec.optimization.accumulation,
-            mirrored=clips.mirrored,
-            views=features.pool,
-            stored=cache.training if cache else None,
-            **common,
-        )
-        self.videos = len(clips.test)
-        self.testing = EvaluationStream(
-            spec.data,
-            clips.test,
-            batch_size=spec.evaluation.batch_size,
-            stored=cache.testing if cache else None,
-            **common,
-        )
-
-    def __enter__(self) -> tuple[TrainingStream, EvaluationStream, int, _CachedFeatures | None]:
-        return self.training, self.testing, self.videos, self.cached
-
-    def __exit__(self, *_: object) -> None:
-        self.training.close()
-        self.testing.close()
-        if self.cached:
-            self.cached.cache.close()
+def _final_test(spec: Experiment, evaluate: Callable[[list[Student]], dict[str, Evaluation]]) -> FinalTest:
+    stopping = spec.evaluation.early_stopping
+    return FinalTest(
+        evaluate,
+        takes_best=spec.evaluation.choose_epoch != "last",
+        patience=stopping.patience if stopping else 0,
+        least_change=stopping.least_change if stopping else 0.0,
+    )
 
 
 def _evaluate(

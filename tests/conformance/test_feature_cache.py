@@ -44,7 +44,7 @@ def payload(folder):
 def test_bytes_planned_are_bytes_on_disk(tmp_path, section, tower):
     tower = toys.toy_tower(*tower)
     opened = kept.open_cache(tmp_path, tower=tower, section=kept.data(**section), views=3)
-    needed = sum(opened._store(split).bytes_of(each) for split, each in opened.missing())
+    needed = sum(opened.stores[split].bytes_of(each) for split, each in opened.missing())
     kept.fill(opened, kept.Computing(tower))
     assert opened.bytes == needed == payload(tmp_path)
     assert opened.missing() == []

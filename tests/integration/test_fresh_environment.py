@@ -2,16 +2,13 @@
 
 import json
 import shutil
-import subprocess
-import sys
-import sysconfig
-import venv
 from pathlib import Path
 
 import pytest
 
 import side4video
 from exported import exported
+from installed_wheel import build_wheel, call, install_wheel
 from tiny import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
@@ -23,35 +20,12 @@ def quiet(message):
     pass
 
 
-def call(*command, check=True, **options):
-    done = subprocess.run(
-        [str(each) for each in command], capture_output=True, text=True, timeout=240, check=False, **options
-    )
-    assert not check or done.returncode == 0, done.stdout + done.stderr
-    return done
-
-
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
     """The Python of a new virtual environment with the wheel in it, and the libraries that are installed here."""
     pytest.importorskip("hatchling", reason="hatchling, which builds the wheel, is not installed")
     place = tmp_path_factory.mktemp("fresh")
-    # A copy: a build must not see, or leave, anything in the checkout.
-    source = place / "source"
-    shutil.copytree(ROOT / "platform", source / "platform", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"):
-        shutil.copy2(ROOT / name, source)
-    offline = ("-q", "--no-index", "--no-deps")
-    call(sys.executable, "-m", "pip", "wheel", *offline, "--no-build-isolation", "-w", place, source)
-    (wheel,) = place.glob("side4video-*.whl")
-    venv.create(place / "venv", with_pip=True)
-    python = place / "venv" / "bin" / "python"
-    call(python, "-m", "pip", "install", *offline, wheel)
-    own = Path(call(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
-    # Behind its own packages; a `.pth` there, such as an editable installation's, is not followed.
-    (own / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    shutil.rmtree(source)
-    return python
+    return install_wheel(place, build_wheel(place))
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,9 @@
 
 import os
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
@@ -15,13 +13,12 @@ from side4video.core.errors import InputError
 from side4video.core.progress import SILENT, MessageProgress
 from side4video.distributed.trainer import launch_on_ray
 from side4video.runs.launch import launch
+from side4video.spec.load import load_experiment
 from side4video.terminal.progress import ProgressView
 from side4video.tracking.mlflow.store import MLflowStore
 from tiny import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def quiet(message):
@@ -72,13 +69,10 @@ def test_one_worker_equals_local_bit_by_bit(cluster, tmp_path, monkeypatch):
 
 
 def test_the_demo_compares_two_models_and_writes_its_page(cluster, tmp_path, monkeypatch):
-    document = yaml.safe_load((ROOT / "experiments/quickstart.yaml").read_text())
-    document["data"]["dataset"] |= {"train_clips": 32, "test_clips": 16}
-    document["optimization"] |= {"length": {"epochs": 1}, "warmup": {"steps": 0}}
-    document["evaluation"] = {"every_epochs": 1}
-    (tmp_path / "experiments").mkdir()
-    (tmp_path / "experiments/quickstart.yaml").write_text(yaml.safe_dump(document))
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path)  # the preset is found from any folder
+    few = ["data.dataset.train_clips=32", "data.dataset.test_clips=16", "evaluation.every_epochs=1"]
+    few += ["optimization.length={epochs: 1}", "optimization.warmup={steps: 0}"]
+    assert load_experiment("quickstart", few).cluster.workers == 2
     before = {run.run_id for run in MLflowStore().prepare().runs()}
     phases, report = set(), ProgressView.report
 
@@ -87,16 +81,16 @@ def test_the_demo_compares_two_models_and_writes_its_page(cluster, tmp_path, mon
         report(view, phase, *done, **details)
 
     monkeypatch.setattr(ProgressView, "report", note)
-    answer = CliRunner().invoke(demo, [], catch_exceptions=False)
+    settings = [word for setting in few for word in ("--set", setting)]
+    answer = CliRunner().invoke(demo, settings, catch_exceptions=False)
     assert answer.exit_code == 0
     page = tmp_path / "build/demo/index.html"
     assert str(page) in answer.output
-    assert "make demo-sweep" in answer.output
+    assert "side4video sweep quickstart-sweep" in answer.output
     text = page.read_text()
     assert text.count("data:image/webp") == 6
     assert "linear probe" in text
     assert all(phase in text for phase in ("planning", "training"))
-    assert document["cluster"]["workers"] == 2
     assert "evaluated" in phases
     found = {run.name: run for run in MLflowStore().prepare().runs() if run.run_id not in before}
     assert found.keys() == {"quickstart", "linear-probe"}

@@ -3,6 +3,7 @@
 import os
 import time
 
+from side4video.apps.doctor.finding import Finding, ok
 from side4video.core.errors import InputError
 
 
@@ -35,3 +36,12 @@ def refuse_seven(number: int) -> int:
 
 def stumble_on_seven(number: int) -> int:
     return 1 // (number - 7)
+
+
+def check_by_name(name: str) -> Finding:
+    """A check of `doctor` that hangs on `Ray` and dies on `PyAV`."""
+    if name == "Ray":
+        time.sleep(1000)
+    if name == "PyAV":
+        os._exit(9)
+    return ok(f"{name} is well")

@@ -8,20 +8,21 @@ from pathlib import Path
 import click
 
 from side4video.cli.run import results_table
-from side4video.core.errors import InputError
 from side4video.core.files import write_atomically
 from side4video.distributed.trainer import launch_on_ray
 from side4video.runs.run_result import RunResult
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import load_experiment
-from side4video.terminal.options import as_json, example, made_folder, ray_address, table_console
+from side4video.spec.presets import preset_file
+from side4video.terminal.options import as_json, example, made_folder, overrides, ray_address, table_console
 from side4video.terminal.progress import ProgressView
 
-QUICKSTART = "experiments/quickstart.yaml"
+QUICKSTART = "quickstart"
 PAGE = "index.html"
 
 
 @click.command(short_help="Train and compare two small models on generated clips.", epilog=example("demo"))
+@overrides
 @as_json
 @ray_address
 @click.option(
@@ -31,16 +32,16 @@ PAGE = "index.html"
     show_default=True,
     help=f"Folder for the page {PAGE}.",
 )
-def demo(as_json: bool, address: str, out: Path) -> None:
+def demo(overrides: tuple[str, ...], as_json: bool, address: str, out: Path) -> None:
     """Train a side network and a linear probe on generated clips, and compare them.
 
     It uses Ray with two workers, and records both runs in MLflow. The page shows test clips with the answers of both
-    models. It opens without a network.
+    models. It opens without a network. The settings are those of the preset `quickstart`.
     """
-    file = _quickstart()
+    file = preset_file(QUICKSTART)
     experiments = {
-        "side-network": load_experiment(file, ["name=quickstart"]),
-        "linear-probe": load_experiment(file, ["name=linear-probe", "method={kind: linear}"]),
+        "side-network": load_experiment(file, [*overrides, "name=quickstart"]),
+        "linear-probe": load_experiment(file, [*overrides, "name=linear-probe", "method={kind: linear}"]),
     }
     with ProgressView("demo") as view:
         finished = launch_on_ray(experiments, progress=view, address=address)
@@ -81,14 +82,7 @@ def _next_steps(run_id: str) -> list[tuple[str, str]]:
     return [
         (f"{command} ui --open", "look at both runs in MLflow"),
         (f"{command} evaluate {run_id[:8]} --set data.views.clips=3", "evaluate the side network with three views"),
-        (f"{command} plan experiments/ssv2/vitb16.yaml", "estimate the memory of the paper's ViT-B/16 run"),
+        (f"{command} plan ssv2/vitb16", "estimate the memory of the paper's ViT-B/16 run"),
         (f"{command} run {QUICKSTART} --set seed=1", "train again with another seed"),
-        ("make demo-sweep", "train an ablation: nine variants on one backbone pass"),
+        (f"{command} sweep quickstart-sweep", "train an ablation: nine variants on one backbone pass"),
     ]
-
-
-def _quickstart() -> Path:
-    for folder in (Path.cwd(), Path(__file__).resolve().parents[3]):
-        if (folder / QUICKSTART).is_file():
-            return folder / QUICKSTART
-    raise InputError(QUICKSTART, "no such file here", fix="call the demo in a checkout of the project: make demo")

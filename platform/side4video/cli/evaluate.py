@@ -72,7 +72,7 @@ def evaluate(
     if as_json:
         click.echo(json.dumps(answers[0] if len(answers) == 1 else answers, indent=2))
     else:
-        _print(chosen, answers, weights, notes)
+        _print(chosen, answers, notes)
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,8 @@ class _Chosen:
     name: str
     spec: Experiment
     weights: Path
+    epoch: str = ""
+    """The epoch of the weights in words."""
     fingerprint: str = ""
     """Of the data set that the run was trained and evaluated on."""
 
@@ -90,7 +92,8 @@ class _Chosen:
 def _choose(store: Any, run: str, folder: Path, overrides: tuple[str, ...], weights: str) -> _Chosen:
     found = find_finished(store, run, folder, overrides)
     fingerprint = store.get(found.source).tags.get(FINGERPRINT_TAG, "")
-    return _Chosen(found.run_id, found.name, found.spec, fetch_weights(store, found, folder, weights), fingerprint)
+    file = fetch_weights(store, found, folder, weights)
+    return _Chosen(found.run_id, found.name, found.spec, file, found.describe(weights), fingerprint)
 
 
 def _other_data(chosen: _Chosen, fingerprint: str) -> str:
@@ -119,6 +122,7 @@ def _answer(chosen: _Chosen, result: Any, broken: list[dict[str, Any]], fingerpr
     metrics = {f"eval/{key}": value for key, value in result.metrics.items()} | {"eval/loss": result.loss}
     return {
         "run_id": chosen.run_id,
+        "weights": chosen.epoch,
         "metrics": metrics | {f"eval/{view.name}/top1": view.top1 for view in result.per_view},
         "class_accuracy": result.class_metrics,
         "views": result.views,
@@ -144,11 +148,12 @@ def _write_predictions(path: Path, chosen: list[_Chosen], results: dict[str, Any
             result.write_views(file.with_name(f"{file.stem}-views.csv"))
 
 
-def _print(chosen: list[_Chosen], answers: list[dict[str, Any]], weights: str, notes: list[str]) -> None:
+def _print(chosen: list[_Chosen], answers: list[dict[str, Any]], notes: list[str]) -> None:
     console = PlainConsole()
     first = answers[0]
-    names = f"{chosen[0].name} · " if len(chosen) == 1 else f"{len(chosen)} runs on one pass of the backbone · "
-    console.print(f"{names}{weights} weights · {first['videos']} videos x {first['views']} views", highlight=False)
+    alone = len(chosen) == 1
+    names = f"{chosen[0].name} · weights of {chosen[0].epoch}" if alone else f"{len(chosen)} runs on one pass"
+    console.print(f"{names} · test split: {first['videos']} videos x {first['views']} views", highlight=False)
     keys = dict.fromkeys(key for answer in answers for key in answer["metrics"])
     left_out = always_reached(chosen[0].spec)
     merged = [key for key in keys if not key.startswith("eval/view_") and key not in left_out]
@@ -157,10 +162,11 @@ def _print(chosen: list[_Chosen], answers: list[dict[str, Any]], weights: str, n
         table = fitted({"metric": merged, "value": values}, texts=("metric",))
     else:
         columns = {"run": [each.name for each in chosen], "id": [each.run_id[:8] for each in chosen]}
+        columns["weights"] = [each.epoch for each in chosen]
         for key in merged:
             values = (answer["metrics"].get(key) for answer in answers)
             columns[key] = ["" if value is None else f"{value:.4f}" for value in values]
-        table = fitted(columns, texts=("run", "id"), keys=2)
+        table = fitted(columns, texts=("run", "id", "weights"), keys=2)
     console.print(table)
     if first["per_view"]:
         console.print()

@@ -46,10 +46,11 @@ def figure() -> None:
 def memory(specs: tuple[Path, ...], out: Path, as_json: bool) -> None:
     """Draw the training memory against the size of the backbone, as in the paper's Figure 1.
 
-    It shows the paper's values (Table 2), the planned memory at the paper's batch size, and the memory of runs. Without
-    SPEC, it uses the experiments of Table 2 in the folder `experiments`.
+    It shows the paper's values (Table 2), the planned memory at the paper's batch size, and the memory of runs. SPEC is
+    a YAML file or the name of a preset. Without SPEC, it uses the presets of Table 2.
     """
     from side4video.reports.figures.memory import files_of_table_2, memory_figure, memory_rows
+    from side4video.spec.presets import experiments_folder
     from side4video.terminal.progress import ProgressView
 
     files = list(specs) or files_of_table_2(experiments_folder())
@@ -207,7 +208,7 @@ def confusion(run: str, out: Path, as_json: bool) -> None:
 @figure.command(
     "step-time",
     short_help="Time and memory of a training step, by parts.",
-    epilog=example("figure step-time quickstart experiments/quickstart.yaml --out step-time"),
+    epilog=example("figure step-time quickstart ssv2/vitb16 --out step-time"),
 )
 @click.argument("names", nargs=-1, required=True, metavar="RUN|SPEC...")
 @_out
@@ -215,29 +216,19 @@ def confusion(run: str, out: Path, as_json: bool) -> None:
 def step_time(names: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Draw where the time of a training step goes: data, frozen backbone, students, optimizer.
 
-    For a RUN it shows the recorded times. For a SPEC (a YAML file) it shows the multiply-adds of a step, because the
-    time depends on the machine. Below, it shows the planned peak memory by parts beside the measured peak.
+    For a RUN it shows the recorded times. For a SPEC (a YAML file, or the name of a preset of which there is no run) it
+    shows the multiply-adds of a step, because the time depends on the machine. Below, it shows the planned peak memory
+    by parts beside the measured peak.
     """
     from side4video.reports.figures.step_time import step_time_figure
+    from side4video.terminal.run_or_spec import find_run
 
     store = _store()
-    found = {name: None if _is_file(name) else store.find(name) for name in names}
+    found = {name: find_run(store, name) for name in names}
     drawn = step_time_figure([_budget(store, name, run) for name, run in found.items()])
     runs = [run for run in found.values() if run is not None]
     files = [f"Source: {name}." for name, run in found.items() if run is None]
     _deliver(drawn, out, as_json=as_json, runs=runs, files=files)
-
-
-def experiments_folder() -> Path:
-    """The folder `experiments` in the current folder, or in the checkout of this code."""
-    for folder in (Path.cwd(), Path(__file__).resolve().parents[3]):
-        if (folder / "experiments" / "comparisons").is_dir():
-            return folder / "experiments"
-    return Path("experiments")
-
-
-def _is_file(name: str) -> bool:
-    return name.endswith((".yaml", ".yml")) or Path(name).is_file()
 
 
 def _budget(store: "RunStore", name: str, run: "StoredRun | None") -> "StepBudget":

@@ -26,7 +26,7 @@ from side4video.terminal.options import as_json, example, overrides, spec_file, 
 
 @click.command(
     short_help="Estimate the memory, compute and time of a spec.",
-    epilog=example("plan experiments/ssv2/vitb16.yaml --budget-gib 10"),
+    epilog=example("plan ssv2/vitb16 --budget-gib 10"),
 )
 @spec_file
 @overrides
@@ -68,7 +68,7 @@ def plan(
 ) -> None:
     """Estimate the memory, compute and time of the experiment or the sweep SPEC.
 
-    It needs no GPU, weights or videos.
+    SPEC is a YAML file or the name of a preset. The plan needs no GPU, weights or videos.
     """
     if is_sweep(spec):
         show_sweep_plan(spec, overrides, as_json=as_json, classes=classes, budget_gib=budget_gib)

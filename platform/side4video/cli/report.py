@@ -108,8 +108,8 @@ def table_9(sweeps: tuple[str, ...], out: Path | None, as_json: bool) -> None:
 
 def _figure_1(store: Any) -> "list[ReportFigure]":
     """The paper's Figure 1; nothing, with a message, if the experiment files are not here."""
-    from side4video.cli.figure import experiments_folder
     from side4video.reports.figures.memory import files_of_table_2, memory_figure, memory_rows
+    from side4video.spec.presets import experiments_folder
     from side4video.terminal.progress import ProgressView
 
     try:

@@ -10,6 +10,7 @@ from side4video.core.units import GIB, format_bytes, format_duration
 from side4video.distributed.trainer import RayTrainer
 from side4video.runs.launch import launch
 from side4video.runs.run_result import RunResult
+from side4video.runs.smoke_test import smoke_test
 from side4video.runs.trainer import LocalTrainer
 from side4video.spec.chance import always_reached, chance_text
 from side4video.spec.experiment import Experiment
@@ -20,11 +21,12 @@ from side4video.terminal.output import print_text
 from side4video.terminal.progress import ProgressView
 from side4video.terminal.tables import FittedTable, fitted
 from side4video.terminal.usual_fields import usual_fields
+from side4video.tracking.chosen_weights import choose_weights, describe_weights, epoch_of, tested_weights
 
 
 @click.command(
     short_help="Train and evaluate an experiment.",
-    epilog=example("run experiments/quickstart.yaml --epochs 5 --lr 5e-4"),
+    epilog=example("run quickstart --epochs 5 --lr 5e-4"),
 )
 @spec_file
 @usual_fields
@@ -38,15 +40,31 @@ from side4video.terminal.usual_fields import usual_fields
     is_flag=True,
     help="Continue the unfinished run, or show the result if the experiment is finished, else start a run.",
 )
+@click.option(
+    "--smoke",
+    is_flag=True,
+    help="Only try it: three steps, a checkpoint, its resumption and one evaluation batch, in this process. Nothing is "
+    "recorded.",
+)
 def run(
-    spec: str, overrides: tuple[str, ...], as_json: bool, local: bool, address: str, resume: bool, go_on: bool
+    spec: str,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    local: bool,
+    address: str,
+    resume: bool,
+    go_on: bool,
+    smoke: bool,
 ) -> None:
     """Train and evaluate the experiment SPEC on Ray, and record it in MLflow.
 
-    On SIGTERM it finishes the step, saves a checkpoint and exits with code 143. Continue with --resume. Use --go-on in
-    scripts that may call the same command several times.
+    SPEC is a YAML file or the name of a preset. On SIGTERM the run finishes the step, saves a checkpoint and exits with
+    code 143. Continue with --resume. Use --go-on in scripts that may call the same command several times.
     """
     experiment = load_experiment(spec, overrides)
+    if smoke:
+        _smoke_test(experiment, as_json=as_json)
+        return
     with ProgressView(experiment.name) as view:
         trainer = LocalTrainer() if local else RayTrainer(address, experiment.cluster)
         runs = launch({experiment.name: experiment}, progress=view, trainer=trainer, resume=resume, go_on=go_on)
@@ -66,18 +84,42 @@ def run(
     _print_broken(finished)
 
 
+def _smoke_test(experiment: Experiment, *, as_json: bool) -> None:
+    with ProgressView(experiment.name) as view:
+        found = smoke_test(experiment, view)
+    if as_json:
+        click.echo(json.dumps(found.as_json(), indent=2))
+        return
+    evaluated = " and ".join(f"{count} {split} videos" for split, count in found.evaluated.items())
+    print_text(f"Smoke test passed in {format_duration(found.seconds)}. Nothing was recorded.")
+    print_text(f"  data        {found.looked_at}")
+    print_text(f"  machine     {found.device}")
+    print_text(
+        f"  steps       {found.clips} clips each; the last one took {found.step_seconds:.2f} s, of which "
+        f"{found.wait_seconds:.2f} s waiting for clips; evaluated {evaluated}"
+    )
+    held, peak, planned = (format_bytes(GIB * each) for each in (found.held_gib, found.peak_gib, found.planned_gib))
+    measured = f", peak {peak}" if found.peak_gib else ""
+    print_text(f"  memory      held for backward {held}{measured}, planned peak {planned}")
+    print_text(f"  checkpoint  {format_bytes(found.checkpoint_bytes)}, written and resumed")
+    print_text(
+        f"  the run     {found.steps:,} steps, about {format_duration(found.training_seconds)} without evaluations; "
+        "a rough estimate, because first steps are slow"
+    )
+
+
 def _epochs(finished: RunResult, experiment: Experiment) -> list[str]:
     """Which epoch the values are of, and which one `evaluate` and `predict` use."""
     metrics, main = finished.metrics, experiment.task.metrics[0]
     if "eval/epoch" not in metrics:
         return []
-    last, best = int(metrics["eval/epoch"]) + 1, int(metrics.get("best/epoch", metrics["eval/epoch"])) + 1
-    lines = [f"Values of epoch {last}, the last one, on the test split."]
-    if best != last and f"best/{main.name}" in metrics:
+    tested, chosen = tested_weights(metrics), choose_weights(experiment.evaluation.choose_epoch, metrics)
+    lines = [f"Values on the test split of {describe_weights(metrics, tested)}."]
+    if epoch_of(metrics, tested) != epoch_of(metrics, chosen) and f"best/{main.name}" in metrics:
         value = main.text(metrics[f"best/{main.name}"])
         lines.append(
-            f"Best epoch: {best} ({main.title} {value}), chosen on the test split. `predict` and `evaluate` use its "
-            "weights; with --weights last, those of the last epoch."
+            f"`predict`, `evaluate` and `export` use the weights of {describe_weights(metrics, chosen)} ({main.title} "
+            f"{value}): the document says evaluation.choose_epoch: {experiment.evaluation.choose_epoch}."
         )
     return lines
 

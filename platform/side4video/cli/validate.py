@@ -13,13 +13,14 @@ from side4video.spec.check_videos import check_experiments
 from side4video.spec.load import load_experiment
 from side4video.terminal.options import as_json, example, overrides
 from side4video.terminal.output import print_text
+from side4video.terminal.spec_completion import complete_spec
 
 
 @click.command(
     short_help="Check YAML files of experiments and sweeps.",
-    epilog=example("validate experiments/quickstart.yaml --set seed=1"),
+    epilog=example("validate my-clips.yaml --set seed=1"),
 )
-@click.argument("files", nargs=-1, required=True, type=click.Path())
+@click.argument("files", nargs=-1, required=True, type=click.Path(), shell_complete=complete_spec)
 @overrides
 @as_json
 @click.option(
@@ -29,7 +30,10 @@ from side4video.terminal.output import print_text
     help="Also check annotation files, weights, the decoder, and for two seconds which videos are there.",
 )
 def validate(files: tuple[str, ...], overrides: tuple[str, ...], as_json: bool, looks_at_files: bool) -> None:
-    """Check YAML files of experiments and sweeps. The exit code is 2 if a file is wrong."""
+    """Check YAML files of experiments and sweeps. The exit code is 2 if a file is wrong.
+
+    Each of FILES is a YAML file or the name of a preset.
+    """
     answers = []
     for file in files:
         try:
@@ -52,6 +56,8 @@ def _check(file: str, overrides: tuple[str, ...], *, looks_at_files: bool) -> tu
     if is_sweep(file):
         sweep = load_sweep(file, overrides)
         check_tags(sweep.base_experiment.tracking)
+        if looks_at_files:
+            sweep.spec.check_installed()
         looked = check_experiments(sweep.named_experiments) if looks_at_files else ""
         arms = len(sweep.arms)
         rows = len(sweep.rows)

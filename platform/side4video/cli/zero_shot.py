@@ -1,7 +1,6 @@
 """`side4video zero-shot`: evaluate a run's frozen CLIP without training (as in the paper's Figure 5)."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -22,7 +21,7 @@ KEPT = ("predictions.csv", "scores.npz", "class_accuracy.json")
 
 @click.command(
     short_help="Evaluate a frozen CLIP on videos, without training.",
-    epilog=example("zero-shot experiments/k400/vitb16-8f-zero-shot.yaml"),
+    epilog=example("zero-shot k400/vitb16-8f-zero-shot"),
 )
 @click.argument("run", metavar="RUN|SPEC")
 @click.option(
@@ -38,7 +37,8 @@ KEPT = ("predictions.csv", "scores.npz", "class_accuracy.json")
 def zero_shot(run: str, prompt: str, overrides: tuple[str, ...], as_json: bool, uri: str, rerun: bool) -> None:
     """Evaluate the frozen CLIP of a RUN or a SPEC without training.
 
-    RUN is an id, the start of an id, or a name. The predicted class is the one whose prompt is most similar to the mean
+    RUN is an id, the start of an id, or a name. SPEC is a YAML file, or the name of a preset of which there is no run.
+    The predicted class is the one whose prompt is most similar to the mean
     of the frames. It uses the test clips, frames and views of the run, so the results are comparable. The result is
     recorded as a run, with predictions and the accuracy of each class.
     """
@@ -69,9 +69,10 @@ def _experiment(run: str, prompt: str, overrides: tuple[str, ...], uri: str) -> 
     from side4video.runs.stored_run import find_finished
     from side4video.spec.load import load_experiment
     from side4video.spec.zero_shot import zero_shot_experiment
+    from side4video.terminal.run_or_spec import find_run, names_a_file
     from side4video.tracking.stores import store_at
 
-    if Path(run).is_file():
+    if names_a_file(run) or find_run(store_at(uri).prepare(), run) is None:
         return zero_shot_experiment(load_experiment(run, overrides), prompt=prompt, source=run)
     with temporary_folder() as scratch:
         found = find_finished(store_at(uri).prepare(), run, scratch, overrides)

@@ -35,6 +35,27 @@ def expand(path: str, where: str = "path") -> str:
     return os.path.expanduser(_VARIABLE.sub(lambda match: os.environ[match[1]], path))  # noqa: PTH111 - text in, text out
 
 
+def absolute_path(text: str) -> str:
+    """A path of this machine, made absolute from the current folder; other texts, such as `${CLIPS}/a`, as they are."""
+    return os.path.abspath(text) if _is_plain(text) else text  # noqa: PTH100 - links stay, as the user wrote them
+
+
+def near_path(text: str) -> str:
+    """A path in one spelling: relative if it is below the current folder, otherwise absolute.
+
+    So `list.csv`, `./list.csv` and `/work/list.csv` are one in `/work`. Other texts, such as `${CLIPS}/a`, stay.
+    """
+    if not _is_plain(text):
+        return text
+    path, here = absolute_path(text), absolute_path(".")
+    is_below = path == here or path.startswith(f"{here.rstrip('/')}/")
+    return os.path.relpath(path, here) if is_below else path
+
+
+def _is_plain(text: str) -> bool:
+    return bool(text) and not text.startswith("~") and "${" not in text and "://" not in text
+
+
 def home() -> Path:
     """`$SIDE4VIDEO_HOME`, or `~/.side4video`; created on first use.
 

@@ -4,12 +4,14 @@ A spec is validated completely and is immutable; derived values are methods. Unk
 that is ignored would waste a training run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
+ADDED_LATER = object()
+"""Marks a field that documents of version 0.1.0 did not have. While it has its default, it is not part of a digest."""
 _PATH = object()
 PathText = Annotated[str, _PATH]
 """A text field that names a file or a folder: a path of this machine, or an address such as `s3://bucket/clips`."""
@@ -44,6 +46,33 @@ class Spec(BaseModel):
     def fitted_preset(cls, values: Mapping[str, Any], document: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG003
         """A preset's values, changed to fit other fields of the document; here they stay as they are."""
         return values
+
+    def without_new_defaults(self, dump: Mapping[str, Any]) -> dict[str, Any]:
+        """What identifies the document: `dump`, its JSON values, without new fields that have their default.
+
+        So documents that were written before a field existed keep their digest. Fields that `dump` leaves out stay out.
+        """
+        kept = dict(dump)
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if ADDED_LATER in field.metadata and value == field.default:
+                kept.pop(name, None)
+            elif isinstance(value, Spec) and isinstance(kept.get(name), Mapping):
+                kept[name] = value.without_new_defaults(kept[name])
+        return kept
+
+    def respelled(self, dump: Mapping[str, Any], spell: Callable[[str], str]) -> dict[str, Any]:
+        """`dump`, its JSON values, with `spell` applied to each `PathText` field, of nested specs too."""
+        changed = dict(dump)
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if name not in changed:
+                continue
+            if isinstance(value, Spec):
+                changed[name] = value.respelled(changed[name], spell)
+            elif _PATH in field.metadata:
+                changed[name] = spell(value)
+        return changed
 
     def paths(self, prefix: str = "") -> dict[str, str]:
         """The text of each `PathText` field, of nested specs too, by dotted field name; empty texts included."""

@@ -20,6 +20,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from side4video.core.errors import Side4VideoError
+from side4video.core.main_guard import check_main_guard, script_without_guard
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -150,6 +151,7 @@ def cores() -> int:
 
 
 def _start_worker() -> _Worker:
+    check_main_guard()
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs,), name="side4video-worker", daemon=True)
@@ -159,6 +161,9 @@ def _start_worker() -> _Worker:
     try:
         ours.recv()
     except (EOFError, OSError):
+        process.join(_KILL_SECONDS)
+        if process.exitcode == 1 and (unguarded := script_without_guard()):
+            raise unguarded from None
         raise Side4VideoError("a process could not start; out of memory?") from None
     return _Worker(process, ours, deque())
 

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Split = Literal["train", "test"]
-SPLITS: tuple[Split, ...] = ("train", "test")
+Split = Literal["train", "val", "test"]
+"""Training, validation (chooses epochs and arms) and test. A data set may lack `val`."""
+TRAIN_AND_TEST: tuple[Split, ...] = ("train", "test")
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +26,8 @@ class Clip:
     reversed: bool = False
     """Whether the frames are in reverse order."""
     group: str = ""
-    """Source of the clip, for example the id of the full video. Clips of one group are all in training or all in
-    test."""
+    """Source of the clip, for example the id of the full video. All clips of a group are in the same
+    split."""
     frame_pattern: str = ""
     """File name pattern of the images in a folder of frames, counted from 1: `img_{:05d}.jpg`. Empty: a video file."""
     name: str = ""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from side4video.core.spec import Spec
 from side4video.data.annotations.fingerprint import fingerprint_clips
-from side4video.data.clip import SPLITS, Clip, Split
+from side4video.data.clip import TRAIN_AND_TEST, Clip, Split
 
 
 class DatasetSpec(Spec):
@@ -18,13 +18,17 @@ class DatasetSpec(Spec):
         """The clips of a split, in order."""
         raise NotImplementedError
 
+    def splits(self) -> tuple[Split, ...]:
+        """The splits that the data set has: training, test, and validation where it has one."""
+        return TRAIN_AND_TEST
+
     def _root(self) -> str:
         """Folder or address that contains the files."""
         raise NotImplementedError
 
     def fingerprint(self) -> str:
         """SHA-256 (hexadecimal) over classes and clips; see `fingerprint_clips`."""
-        return fingerprint_clips(self.classes(), {split: self.clips(split) for split in SPLITS}, self._root())
+        return fingerprint_clips(self.classes(), {split: self.clips(split) for split in self.splits()}, self._root())
 
     def check(self) -> None:
         """Read all lists and check that all files exist. No video is opened.
@@ -32,8 +36,8 @@ class DatasetSpec(Spec):
         Raises:
             InputError: As `clips` does.
         """
-        self.clips("train")
-        self.clips("test")
+        for split in self.splits():
+            self.clips(split)
 
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:  # noqa: ARG002 - some sets report
         """Make what has to be made before the first clip is read; by default nothing, only `check`.

@@ -284,4 +284,12 @@ def _entry(address: str) -> Entry | None:
 
 def _local_entries(folder: str) -> list[Entry]:
     with os.scandir(folder) as found:
-        return [Entry(entry.name, entry.is_dir()) for entry in found]
+        return [Entry(entry.name, is_folder_entry(entry)) for entry in found]
+
+
+def is_folder_entry(entry: "os.DirEntry[str]") -> bool:
+    """Whether an entry of a local folder is a folder, or a link to one; a link to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False

@@ -175,6 +175,13 @@ class RayCluster:
             ray.shutdown()
 
 
+def ray_version() -> str:
+    """The version of Ray. It is imported for this, which fails where one of its libraries cannot be loaded."""
+    import ray
+
+    return ray.__version__
+
+
 class LogStream(io.TextIOBase):
     """A stream that writes printed lines to the log."""
 

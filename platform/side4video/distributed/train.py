@@ -28,6 +28,7 @@ from side4video.engine.epoch_callback import EarlyStopper, never_stop
 from side4video.spec.cluster import ClusterSpec
 from side4video.spec.experiment import Experiment
 from side4video.spec.resources import WorkerResources
+from side4video.tasks.metrics import epoch_metric
 from side4video.tracking.pack_logger import PackLogger
 
 log = logging.getLogger(__name__)
@@ -106,10 +107,10 @@ def _prefetch(cluster: ClusterSpec) -> PrefetcherFactory:
 
 
 def _early_stopper(results_actor: Any, metric: str) -> EarlyStopper:
-    """Asks Ray Tune, through the results actor, which arms to stop."""
+    """Asks Ray Tune, through the results actor, which arms to stop: by the validation split, if there is one."""
 
     def stop(epoch: int, metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
-        values = {name: {metric: each[metric]} for name, each in metrics.items()}
+        values = {name: {metric: each[epoch_metric(metric, each)]} for name, each in metrics.items()}
         return ray.get(results_actor.decide.remote(epoch, values))
 
     return stop

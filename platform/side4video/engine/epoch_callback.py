@@ -15,6 +15,7 @@ from side4video.core.units import as_gib
 from side4video.engine.callbacks import EpochInfo, StepInfo
 from side4video.engine.checkpoint import cannot_write, save_checkpoint, save_tensors
 from side4video.engine.evaluate import Evaluation
+from side4video.engine.final_test import FinalTest
 from side4video.engine.metrics_logger import MetricsLogger
 from side4video.engine.pack import Pack
 from side4video.engine.step_totals import StepTotals
@@ -60,6 +61,7 @@ class EpochCallback:
     pack: Pack
     metrics_logger: MetricsLogger
     evaluate: Callable[[list[Student]], dict[str, Evaluation]]
+    """On the validation split if there is one (`final_test`), otherwise on the test split."""
     every_epochs: int
     identity: Mapping[str, Any]
     scratch: Path
@@ -67,6 +69,8 @@ class EpochCallback:
     constants: Mapping[str, Mapping[str, float]]
     broken: Callable[[], list[dict[str, Any]]]
     early_stopper: EarlyStopper = never_stop
+    final_test: FinalTest | None = None
+    """The evaluation on the test split at the end; None if there is no validation split."""
     latest: dict[str, dict[str, float]] = field(default_factory=dict)
     best: dict[str, dict[str, float]] = field(default_factory=dict)
     broken_clips: list[dict[str, Any]] = field(default_factory=list)
@@ -158,7 +162,11 @@ class EpochCallback:
             self._stop_without_scores(evaluations)
         if evaluations:
             self._stop_early(info.epoch, {name: self.latest[name] for name in evaluations})
-        self._save_and_report(info, metrics, evaluations)
+        self._keep_best_everywhere(evaluations, info)
+        tested = self._test(info) if self.final_test else {}
+        for name, evaluation in tested.items():
+            metrics[name] += self._tested(name, evaluation, info)
+        self._save_and_report(info, metrics, tested if self.final_test else evaluations)
 
     def _save_and_report(
         self,
@@ -206,30 +214,86 @@ class EpochCallback:
         names = process.gather(sorted(self.early_stopper(epoch, metrics)) if process.is_first else [])[0]
         for student in self.pack.active_students:
             if student.name in names:
-                student.stop("stopped" if math.isfinite(metrics[student.name]["eval/loss"]) else "diverged")
+                student.stop("stopped" if math.isfinite(metrics[student.name][f"{self._area}/loss"]) else "diverged")
 
     def _evaluated(self, name: str, evaluation: Evaluation, info: EpochInfo) -> list[Metric]:
         """Update the best and the latest metrics of a student; returns them as values of this epoch."""
-        measured = {f"eval/{key}": value for key, value in evaluation.metrics.items()}
-        measured |= {"eval/loss": evaluation.loss, "eval/videos": float(evaluation.videos)}
-        measured |= {"eval/views": float(evaluation.views), "eval/epoch": float(info.epoch)}
-        measured |= {f"eval/{view.name}/top1": view.top1 for view in evaluation.per_view}
+        measured = _named(self._area, evaluation, info.epoch)
         student = next(student for student in self.pack.students if student.name == name)
-        main_metric = student.task.main_metric
+        main_metric, best = student.task.main_metric, self._best_area
         value = evaluation.metrics[main_metric.name]
-        if name not in self.best or main_metric.is_better(value, than=self.best[name][f"best/{main_metric.name}"]):
-            self.best[name] = {f"best/{key}": value for key, value in evaluation.metrics.items()}
-            self.best[name]["best/epoch"] = float(info.epoch)
+        if name not in self.best or main_metric.is_better(value, than=self.best[name][f"{best}/{main_metric.name}"]):
+            self.best[name] = {f"{best}/{key}": value for key, value in evaluation.metrics.items()}
+            self.best[name][f"{best}/epoch"] = float(info.epoch)
         measured |= {f"memory/{key}_gib": as_gib(value) for key, value in student.memory_metrics().items()}
         measured |= self.best[name] | dict(self.constants[name])
         self.latest[name] = measured
         return [Metric.now(key, value, info.next_step - 1) for key, value in measured.items()]
 
+    @property
+    def _area(self) -> str:
+        """Where the metrics of an epoch's evaluation are logged; `eval` is the test split."""
+        return "val" if self.final_test else "eval"
+
+    @property
+    def _best_area(self) -> str:
+        return "best_val" if self.final_test else "best"
+
+    def _test(self, info: EpochInfo) -> dict[str, Evaluation]:
+        """Evaluate on the test split the students that end now: all in the last epoch, others by early stopping."""
+        assert self.final_test  # noqa: S101
+        ending = []
+        for student in self.pack.active_students:
+            key = f"{self._area}/{student.task.main_metric.name}"
+            values = [entry["metrics"][student.name][key] for entry in self._history_of(student.name)]
+            if info.is_last or self.final_test.ends(student, values):
+                ending.append(student)
+        if not ending:
+            return {}
+        chosen = [student for student in ending if self._takes_earlier_epoch(student, info)]
+        stored = {student.name: self.scratch / "kept" / student.name / BEST for student in chosen}
+        tested = self.final_test.run(ending, stored)
+        for student in ending:
+            if not info.is_last:
+                self.notes.append(f"{student.name} ended early, after epoch {info.epoch + 1}")
+                student.stop("ended")
+        return tested
+
+    def _history_of(self, name: str) -> list[dict[str, Any]]:
+        return [entry for entry in self.history if name in entry["metrics"]]
+
+    def _takes_earlier_epoch(self, student: Student, info: EpochInfo) -> bool:
+        assert self.final_test  # noqa: S101
+        return self.final_test.takes_best and self._best_epoch(student.name) != info.epoch
+
+    def _best_epoch(self, name: str) -> int:
+        return int(self.best[name][f"{self._best_area}/epoch"])
+
+    def _tested(self, name: str, evaluation: Evaluation, info: EpochInfo) -> list[Metric]:
+        """Add the metrics of the test split to the latest ones; returns them as values of this epoch."""
+        takes_best = self.final_test is not None and self.final_test.takes_best
+        measured = _named("eval", evaluation, self._best_epoch(name) if takes_best else info.epoch)
+        self.latest[name] = {**self.latest[name], **measured}
+        return [Metric.now(key, value, info.next_step - 1) for key, value in measured.items()]
+
+    def _keep_best_everywhere(self, evaluations: Mapping[str, Evaluation], info: EpochInfo) -> None:
+        """Write the best weights so far. Collective."""
+
+        def keep() -> None:
+            try:
+                if self.metrics_logger.process.is_first:
+                    self._keep_best(evaluations, info)
+            except (OSError, SafetensorError) as error:
+                raise cannot_write(self.scratch, error) from error
+
+        self.metrics_logger.process.run_on_all_workers(keep)
+
     def _write(self, evaluations: Mapping[str, Evaluation], info: EpochInfo, position: Mapping[str, Any]) -> Path:
         """Write the checkpoint, with the best weights so far, which the scratch folder keeps between epochs."""
         try:
-            self._keep_best(evaluations, info)
-        except (OSError, SafetensorError) as error:
+            for name, evaluation in evaluations.items():
+                evaluation.write(self.scratch / "kept" / name)
+        except OSError as error:
             raise cannot_write(self.scratch, error) from error
         students = {student.name: student for student in self.pack.students}
         state = {
@@ -251,11 +315,18 @@ class EpochCallback:
 
     def _keep_best(self, evaluations: Mapping[str, Evaluation], info: EpochInfo) -> None:
         students = {student.name: student for student in self.pack.students}
-        for name, evaluation in evaluations.items():
+        for name in evaluations:
             folder = self.scratch / "kept" / name
             folder.mkdir(parents=True, exist_ok=True)
-            evaluation.write(folder)
             if students[name].average is not None:
                 save_tensors(students[name].evaluated, folder / LAST_AVERAGE)
-            if self.best[name]["best/epoch"] == info.epoch:
+            if self._best_epoch(name) == info.epoch:
                 save_tensors(students[name].evaluated, folder / BEST)
+
+
+def _named(area: str, evaluation: Evaluation, epoch: int) -> dict[str, float]:
+    """The metrics of an evaluation under their names, with the epoch whose weights were evaluated."""
+    measured = {f"{area}/{key}": value for key, value in evaluation.metrics.items()}
+    measured |= {f"{area}/loss": evaluation.loss, f"{area}/videos": float(evaluation.videos)}
+    measured |= {f"{area}/views": float(evaluation.views), f"{area}/epoch": float(epoch)}
+    return measured | {f"{area}/{view.name}/top1": view.top1 for view in evaluation.per_view}

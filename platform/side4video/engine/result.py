@@ -46,7 +46,7 @@ def training_result(
     return TrainingResult(
         steps=plan.steps,
         steps_trained=epoch_callback.steps_trained.get(student.name, plan.steps),
-        state="finished" if student.state == "training" else student.state,
+        state="finished" if student.state in ("training", "ended") else student.state,
         metrics=epoch_callback.latest.get(student.name, {}),
         memory={"held_for_backward_gib": as_gib(held), **peak},
         time={

@@ -108,9 +108,9 @@ def _differences(
     """
     # A part of a pack may resume alone: students do not depend on each other.
     digests = {name: before["digests"].get(name) for name in students}
-    # "kin" are digests that leave out the number of workers.
+    # "kin" are digests that leave out the number of workers, "others" those of paths in another spelling.
     lineage = {name: before.get("kin", {}).get(name) for name in students}
-    is_same = digests == now["digests"]
+    is_same = digests == now["digests"] or all(_have_common_digest(before, now, name) for name in students)
     for key, agrees in (
         ("backbone", before["backbone"] == now["backbone"]),
         ("digests", is_same or (lineage == now.get("kin") and None not in lineage.values())),
@@ -127,6 +127,12 @@ def _differences(
     reasons = _effects_of_worker_count(students, old_world, world)
     exact = "the same batches in the same order, equal to rounding"
     return [f"went on with {world} worker{'s' * (world > 1)} after {old_world}: " + ("; ".join(reasons) or exact)]
+
+
+def _have_common_digest(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> bool:
+    """Whether a student is of the same experiment, whatever the spelling of paths."""
+    stored = {before["digests"].get(name), *before.get("others", {}).get(name, ())}
+    return not stored.isdisjoint(now.get("others", {}).get(name, ()))
 
 
 def _effects_of_worker_count(students: Mapping[str, Student], old_world: int, world: int) -> list[str]:

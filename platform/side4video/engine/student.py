@@ -84,7 +84,8 @@ class Student:
     reads: Any
     """The features it needs from the frozen tower; `a | b` is the union of two requests."""
     process: ProcessGroup = field(default_factory=ProcessGroup)
-    state: Literal["training", "stopped", "diverged"] = "training"
+    state: Literal["training", "stopped", "ended", "diverged"] = "training"
+    """`stopped`: by a sweep. `ended`: by its own early stopping, with a result."""
     optimizer: torch.optim.AdamW = field(init=False)
     scaler: torch.amp.GradScaler = field(init=False)
     replica: nn.Module = field(init=False)
@@ -199,7 +200,7 @@ class Student:
         if self.skipped > (MAX_SKIPPED_STEPS if self.scaler.is_enabled() else 0):
             self.stop("diverged")
 
-    def stop(self, state: Literal["stopped", "diverged"] = "stopped") -> None:
+    def stop(self, state: Literal["stopped", "ended", "diverged"] = "stopped") -> None:
         """End the training and free the device memory; the weights move to host memory."""
         self.state = state
         self.optimizer.zero_grad(set_to_none=True)

@@ -1,13 +1,19 @@
-"""A trained classifier of videos: files in, labels with scores out."""
+"""A trained classifier of videos: files or frames in, labels with scores out.
 
-from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import dataclass
+Arrays carry shape suffixes: T frames, H W pixels, C classes, D channels of features.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from side4video.core.errors import InputError
 from side4video.data.clip import Clip
@@ -17,15 +23,29 @@ from side4video.data.streams.loader import EvaluationStream
 from side4video.data.streams.prefetch import PrefetcherFactory, make_prefetcher
 from side4video.engine.checkpoint import load_tensors
 from side4video.engine.evaluate import evaluate
-from side4video.engine.pack import Pack
+from side4video.engine.pack import EvaluationBatches, Pack
 from side4video.engine.process_group import ProcessGroup
 from side4video.engine.student import Student
-from side4video.inference.bundle import BACKBONE, WEIGHTS, read_bundle
+from side4video.inference.bundle import BACKBONE, WEIGHTS, Bundle, read_bundle
+from side4video.inference.frame_source import USUAL_RATE, frames_of
+from side4video.inference.given_frames import GivenClips, checked_frames, is_array, shrink_short_side
+from side4video.inference.network_features import NetworkFeatures
+from side4video.inference.sliding_window import (
+    EVERY,
+    WINDOW_SECONDS,
+    SlidingWindow,
+    StreamPrediction,
+    predict_windows,
+)
 from side4video.models.frozen_features import features_of_batch
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.load import TowerWeights
 from side4video.run import build_student, configure_process
 from side4video.spec.experiment import Experiment
+from side4video.tracking.chosen_weights import describe_weights
+
+Video = str | Path | NDArray[Any] | Tensor
+"""A path or an address of a video, or its frames `[T, H, W, 3]`: RGB, uint8, or floats from 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +53,33 @@ class Prediction:
     """What a model says of a video."""
 
     video: str
-    """The path, as it was given."""
+    """The path, as it was given; `array 3` for the frames that were given fourth."""
     labels: tuple[tuple[str, float], ...]
     """The most likely classes with their scores (softmax, averaged over views), best first; none where it is broken."""
     error: str = ""
     """Why it cannot be read; empty where it could."""
     is_video: bool = True
     """False where the file holds no video at all."""
+    scores: "NDArray[np.float64] | None" = field(default=None, compare=False, repr=False)
+    """The scores `[C]` of all classes, in the order of `Model.classes`; they sum to 1. None where it is broken."""
+    features: "NDArray[np.float32] | None" = field(default=None, compare=False, repr=False)
+    """The network's features `[D]`, the mean over views, if they were asked for. None where it is broken."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The document that `side4video predict --json` prints."""
+        return {"video": self.video, "labels": self.labels, "error": self.error, "is_video": self.is_video}
 
 
 class Model:
-    """A frozen tower, a trained network on it, and the names of its classes."""
+    """A frozen tower, a trained network on it, and the names of its classes.
+
+    `side4video.load` makes one.
+    """
+
+    classes: tuple[str, ...]
+    """Names of the classes, in the order of `Prediction.scores`."""
+    spec: Experiment
+    """The document that it was trained with."""
 
     def __init__(
         self,
@@ -54,12 +90,13 @@ class Model:
         device: str = "cpu",
         backbone: TowerWeights | None = None,
         backbone_sha256: str = "",
+        origin: str = "",
     ) -> None:
         """Build it.
 
         `classes` are in the order of their positions; `weights` is the safetensors file of the student. If `backbone`
         is None, the tower's weights are read from where the document says. The tower's fingerprint has to be
-        `backbone_sha256`, unless that is empty.
+        `backbone_sha256`, unless that is empty. `origin` says which run and which epoch the weights are of.
 
         Raises:
             InputError: The task is another one, the tower is not the one that the weights were trained on, or weights
@@ -67,47 +104,164 @@ class Model:
         """
         if spec.task.kind != "recognition":
             raise InputError("task", spec.task.kind, allowed="recognition", fix="search texts with `side4video search`")
-        self.spec, self.classes = without_data(spec, classes), tuple(classes)
+        self.spec, self.classes, self.origin = without_data(spec, classes), tuple(classes), origin
         self.process = ProcessGroup(device=torch.device(device))
         self.tower, self.student = build_trained(
             self.spec, weights, self.process, backbone=backbone, backbone_sha256=backbone_sha256
         )
         self._pack = Pack(partial(features_of_batch, self.tower), [self.student])
 
-    def predict(
-        self, videos: Sequence[str | Path], *, top: int = 5, prefetch: PrefetcherFactory = make_prefetcher
-    ) -> list[Prediction]:
-        """The most likely classes of each video, in the order given.
+    def __repr__(self) -> str:
+        """What it is: method, tower, classes, frames, run and epoch of its weights."""
+        spec, shape = self.spec, self.spec.backbone.shape()
+        tower = getattr(spec.backbone, "model", "") or f"{shape.depth} blocks of {shape.width} channels"
+        views = f", {spec.data.views.total} views" if spec.data.views.total > 1 else ""
+        return (
+            f"<side4video model: {spec.method.kind} on {spec.backbone.kind} ({tower}) · {len(self.classes)} classes · "
+            f"{spec.data.frames} frames of {spec.data.size} x {spec.data.size} pixels{views} · "
+            f"{self.origin or 'weights of unknown origin'} · on {self.process.device}>"
+        )
 
-        A video (a path or an address) that cannot be read has an `error` in place of labels. `prefetch` decides where
-        videos are decoded.
+    @overload
+    def predict(
+        self,
+        videos: Video,
+        *,
+        top: int = 5,
+        features: bool = False,
+        prefetch: PrefetcherFactory = make_prefetcher,
+    ) -> Prediction: ...
+
+    @overload
+    def predict(
+        self,
+        videos: Sequence[Video],
+        *,
+        top: int = 5,
+        features: bool = False,
+        prefetch: PrefetcherFactory = make_prefetcher,
+    ) -> list[Prediction]: ...
+
+    def predict(
+        self,
+        videos: Video | Sequence[Video],
+        *,
+        top: int = 5,
+        features: bool = False,
+        prefetch: PrefetcherFactory = make_prefetcher,
+    ) -> Prediction | list[Prediction]:
+        """The most likely classes and all scores: of one video a `Prediction`, of several a list in their order.
+
+        A file that cannot be read has an `error` in place of labels.
+
+        Args:
+            videos: A path, an address, or the frames of one clip as an array or a tensor `[T, H, W, 3]`; or a list of
+                these, mixed as you like. Frames are RGB, uint8 or floats from 0 to 1. They have any number and size:
+                frames are sampled, resized and cropped as those of a file.
+            top: How many labels to name.
+            features: Whether to return the network's features too.
+            prefetch: Decides where files are decoded.
 
         Raises:
+            InputError: Frames have another shape or type.
             Side4VideoError: A decoding process hung or died.
         """
-        names = [str(video) for video in videos]
+        if isinstance(videos, str | Path) or is_array(videos):
+            return self._predict([videos], top, features, prefetch)[0]
+        return self._predict(list(videos), top, features, prefetch)
+
+    def stream(
+        self,
+        source: int | str | Path | Iterable[Any],
+        *,
+        every: int = EVERY,
+        window_seconds: float = WINDOW_SECONDS,
+        frames_per_second: float = USUAL_RATE,
+        top: int = 5,
+        features: bool = False,
+    ) -> Iterator[StreamPrediction]:
+        """Predictions for a camera, a video or an endless iterator of frames, one after the other.
+
+        A window of the newest seconds slides over the stream. It is classified as `predict` classifies its frames:
+        when it is full, and then after each `every` frames. A stream that is shorter than the window has one
+        prediction, at its end. The memory does not grow: only the frames of the window are kept.
+
+        Args:
+            source: The number of a camera (Linux), a video file, an address (`https://`, `rtsp://`), or an iterable of
+                frames `[H, W, 3]`: RGB, uint8 or floats from 0 to 1.
+            every: Frames from one prediction to the next.
+            window_seconds: Length of the window; best as long as the clips that the model was trained on.
+            frames_per_second: Rate of an iterable of frames; files and cameras have their own.
+            top: How many labels to name.
+            features: Whether to return the network's features too.
+
+        Raises:
+            InputError: The source cannot be opened or ends with an error, or a frame has another shape or type.
+        """
+        for name, value, least in (("every", every, 1), ("frames_per_second", frames_per_second, 1e-3)):
+            if not least <= value < float("inf"):
+                raise InputError(name, f"{value:g}", allowed=f"{least:g} or more")
+        window = SlidingWindow(window_seconds, short_side=shrink_short_side(self.spec.data))
+
+        def predict(frames: Sequence[Any]) -> Prediction:
+            return self._predict_frames([frames], ["window"], top, features)[0]
+
+        return predict_windows(frames_of(source, rate=frames_per_second), window, predict, every=every)
+
+    def _predict(
+        self, videos: Sequence[Any], top: int, features: bool, prefetch: PrefetcherFactory
+    ) -> list[Prediction]:
+        given = [number for number, video in enumerate(videos) if not isinstance(video, str | Path)]
+        names = [f"array {number}" for number in given]
+        clips = [checked_frames(videos[number], name) for number, name in zip(given, names, strict=True)]
+        found = dict(zip(given, self._predict_frames(clips, names, top, features), strict=True))
+        files = [number for number in range(len(videos)) if number not in found]
+        paths = [str(videos[number]) for number in files]
+        found |= zip(files, self._predict_files(paths, top, features, prefetch), strict=True)
+        return [found[number] for number in range(len(videos))]
+
+    def _predict_files(
+        self, names: list[str], top: int, features: bool, prefetch: PrefetcherFactory
+    ) -> list[Prediction]:
         if not names:
             return []
         clips = [Clip(name, label=None) for name in names]
         batch_size = self.spec.evaluation.batch_size
         data = for_files(self.spec.data, workers=len(names) // batch_size)  # no more processes than full batches
         with closing(EvaluationStream(data, clips, batch_size=batch_size, prefetch=prefetch)) as stream:
+            found = self._evaluate(stream, names, top, features)
+            broken = dict(stream.broken)
+        return [
+            found[index] if index in found else Prediction(name, (), broken[index].reason, broken[index].is_video)
+            for index, name in enumerate(names)
+        ]
+
+    def _predict_frames(self, clips: Sequence[Any], names: Sequence[str], top: int, features: bool) -> list[Prediction]:
+        if not clips:
+            return []
+        given = GivenClips(self.spec.data, clips, batch_size=self.spec.evaluation.batch_size, names=names)
+        found = self._evaluate(given, names, top, features)
+        return [found[index] for index in range(len(clips))]
+
+    def _evaluate(
+        self, stream: EvaluationBatches, names: Sequence[str], top: int, features: bool
+    ) -> dict[int, Prediction]:
+        """The prediction of each clip that could be read, by its position."""
+        collected = NetworkFeatures(stream)
+        with collected.of(self.student.module.network) if features else nullcontext():  # type: ignore[arg-type]  # a module
             scored: Any = evaluate(
                 self._pack,
                 [self.student],
-                stream,
-                videos=len(clips),
+                collected,
+                videos=len(names),
                 precision=self.spec.evaluation.precision,
-                crops=data.views.crops,
+                crops=self.spec.data.views.crops,
             )["model"]
-            broken = dict(stream.broken)
-        scores = dict(zip(scored.indices_V.tolist(), scored.scores_VC, strict=True))
-        return [
-            Prediction(name, self._best(scores[index], top))
-            if index in scores
-            else Prediction(name, (), broken[index].reason, broken[index].is_video)
-            for index, name in enumerate(names)
-        ]
+        means = collected.means()
+        return {
+            index: Prediction(names[int(index)], self._best(scores_C, top), scores=scores_C, features=means.get(index))
+            for index, scores_C in zip(scored.indices_V.tolist(), scored.scores_VC, strict=True)
+        }
 
     def _best(self, scores_C: Any, top: int) -> tuple[tuple[str, float], ...]:
         order = (-scores_C).argsort(kind="stable")[:top]
@@ -150,14 +304,16 @@ def for_files(data: DataSpec, *, workers: int) -> DataSpec:
 
 
 def load(folder: str | Path, device: str = "cpu") -> Model:
-    """A model that `side4video export` wrote.
+    """A model that `side4video export` wrote; `inference.trained_model.load` also takes runs.
 
     `device` is `cpu`, `cuda`, `cuda:1` ...
 
     Raises:
         InputError: It is no such folder, a file of it was changed, or the backbone is another one.
     """
-    return Model(**read_trained(Path(folder)), device=device)
+    folder = Path(folder)
+    bundle, spec = read_bundle(folder)
+    return Model(**_arguments(folder, bundle, spec), device=device, origin=_origin(bundle))
 
 
 def read_trained(folder: Path) -> dict[str, Any]:
@@ -166,7 +322,10 @@ def read_trained(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: It is no such folder, or a file of it was changed.
     """
-    bundle, spec = read_bundle(folder)
+    return _arguments(folder, *read_bundle(folder))
+
+
+def _arguments(folder: Path, bundle: Bundle, spec: Experiment) -> dict[str, Any]:
     backbone = None
     if BACKBONE in bundle.checksums:
         from safetensors.torch import load_file
@@ -174,6 +333,13 @@ def read_trained(folder: Path) -> dict[str, Any]:
         backbone = TowerWeights(load_file(folder / BACKBONE), bundle.backbone_sha256)
     arguments = {"spec": spec, "classes": bundle.classes, "weights": folder / WEIGHTS}
     return {**arguments, "backbone": backbone, "backbone_sha256": bundle.backbone_sha256}
+
+
+def _origin(bundle: Bundle) -> str:
+    """Which run and epoch the weights of an exported folder are of."""
+    run, weights = str(bundle.origin.get("run", "")), bundle.origin.get("weights", "")
+    epoch = describe_weights(bundle.figures, "best" if weights == "best" else "last") if weights else "an unknown epoch"
+    return f"run {run[:8]} ({bundle.name}), weights of {epoch}"
 
 
 def without_data(spec: Experiment, classes: Sequence[str]) -> Experiment:

@@ -1,6 +1,6 @@
 """Size of a feature cache (exact), and the number of epochs after which it saves time (estimated).
 
-N: rows of a training epoch. M: rows of an evaluation. k: epochs between evaluations. V: views. c: seconds to compute a
+N: rows of a training epoch. M: rows evaluated. k: epochs between evaluations. V: views. c: seconds to compute a
 row (2 * multiply-adds / rate of all workers). r: seconds to read or write a row (bytes / rate of the disk).
 
     computed, e epochs:  e (N + M/k) c
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from side4video.core.errors import InputError
 from side4video.data.annotations.splits import training_subset
-from side4video.data.clip import Clip
+from side4video.data.clip import Clip, Split
 from side4video.data.datasets import MotionSpec
 from side4video.data.features import CachedFeaturesSpec, training_draws
 from side4video.data.features.cache import plan_stores
@@ -41,6 +41,13 @@ class ClipCounts:
     train: int
     """Training clips, after `train_fraction`."""
     test: int
+    val: int = 0
+    """0: there is no validation split."""
+
+    def by_split(self) -> dict[Split, int]:
+        """The number of clips of each split that is there."""
+        counts: dict[Split, int] = {"train": self.train, "test": self.test}
+        return {**counts, "val": self.val} if self.val else counts
 
 
 @dataclass(frozen=True)
@@ -100,16 +107,17 @@ def plan_feature_cache(
         return None
     features, data = _cached_spec(spec), spec.data
     layouts = _tower_layouts(spec, meta_model)
-    nothing: dict[str, Mapping[str, object]] = {"train": {}, "test": {}}
-    train, test = plan_stores(
-        features, data, (counts.train, counts.test), layouts=layouts, root=Path(), identities=nothing
-    )
+    by_split = counts.by_split()
+    nothing: dict[Split, Mapping[str, object]] = {split: {} for split in by_split}
+    stores = plan_stores(features, data, by_split, layouts=layouts, root=Path(), identities=nothing)
+    train, test = stores["train"], stores["test"]
     bytes_per_clip = {entry: row_bytes(layout) for entry, layout in train.layouts.items()}
     compute = 2 * multiply_adds_frozen / (sustained_teraflops * 1e12 * spec.cluster.min_workers)
     read = read_seconds(spec, meta_model, disk_gigabytes_per_second)
-    train_rows, test_rows = counts.train * train.copies, counts.test * test.copies * test.views
-    build = (features.pool * train_rows + test_rows) * (compute + read)
-    rows_of_an_epoch = train_rows + test_rows / spec.evaluation.every_epochs
+    train_rows, rows_of_a_view = counts.train * train.copies, test.copies * test.views
+    build = (features.pool * train_rows + (counts.test + counts.val) * rows_of_a_view) * (compute + read)
+    evaluated = (counts.val or counts.test) * rows_of_a_view
+    rows_of_an_epoch = train_rows + evaluated / spec.evaluation.every_epochs
     saved = rows_of_an_epoch * (compute - read)
     steps = max(1, counts.train // spec.optimization.batch_size)
     return FeatureCachePlan(
@@ -120,7 +128,7 @@ def plan_feature_cache(
         bytes_per_clip=bytes_per_clip,
         train_bytes=train.bytes,
         test_bytes=test.bytes,
-        total_bytes=train.bytes + test.bytes,
+        total_bytes=sum(store.bytes for store in stores.values()),
         compute_seconds_per_clip=compute,
         read_seconds_per_clip=read,
         build_seconds=build,
@@ -154,13 +162,14 @@ def count_clips(data: DataSpec) -> ClipCounts | None:
     if isinstance(dataset, MotionSpec):
         classes = len(dataset.classes())
         train = [Clip(str(number), label=number % classes) for number in range(dataset.train_clips)]
-        test = dataset.test_clips
+        test, val = dataset.test_clips, 0
     else:
         try:
             train, test = dataset.clips("train"), len(dataset.clips("test"))
+            val = len(dataset.clips("val")) if "val" in dataset.splits() else 0
         except InputError:
             return None
-    return ClipCounts(len(training_subset(train, data.train_fraction, data.seed)), test)
+    return ClipCounts(len(training_subset(train, data.train_fraction, data.seed)), test, val)
 
 
 def _cached_spec(spec: Experiment) -> CachedFeaturesSpec:

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from side4video.core import signals
 from side4video.core.errors import InputError
+from side4video.core.main_guard import check_main_guard, script_without_guard
+from side4video.core.paths import absolute_path
 from side4video.core.progress import Progress
 from side4video.runs.checkpoint_folders import moved_folder, storage_root
 from side4video.runs.run_result import RunResult, stored_result
@@ -47,7 +49,12 @@ def launch(
         InputError: If the specs, the data or the cluster do not fit, or another command works on the same run.
         Side4VideoError: If the training failed.
     """
+    check_main_guard()
     check_consistency(experiments)
+    decodes_here = trainer is None or isinstance(trainer, LocalTrainer)
+    base = next(iter(experiments.values()))
+    if decodes_here and base.data.loader.workers and (unguarded := script_without_guard()):
+        raise unguarded
     mode: Mode = "go on" if go_on else "resume" if resume else "new"
     with signals.handling_signals(), trainer or LocalTrainer() as active_trainer:
         return _Launch(experiments, mode, StopSignalProgress(progress), active_trainer).run()
@@ -73,7 +80,9 @@ class _Launch:
         store = open_store(self.base.tracking).prepare()
         with ExitStack() as held:
             if self.mode != "new":
-                held.enter_context(hold_experiment(store, self.base.digest(ignore_workers=True), self.base.name))
+                held.enter_context(
+                    hold_experiment(store, self.base.digest(ignore_workers=True, spell=absolute_path), self.base.name)
+                )
             unfinished = self._find_unfinished(store)
             folder = self._checkpoint_folder(unfinished)
             if unfinished:

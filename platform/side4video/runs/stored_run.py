@@ -1,7 +1,8 @@
 """Loads the spec and weights of a stored run."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from side4video.core.errors import InputError
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import apply_override, parse_experiment
+from side4video.tracking.chosen_weights import Weights, choose_weights, describe_weights
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,24 @@ class FinishedRun:
     spec: Experiment
     start_ms: int = 0
     """Milliseconds since 1970."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Its metrics: the newest value of each."""
 
     @property
     def title(self) -> str:
         """Which run it is, for the user: a name may be of several."""
         started = datetime.fromtimestamp(self.start_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M")
         return f"run {self.run_id[:8]} ({self.name}) of {started}"
+
+    def choose(self, weights: str) -> Weights:
+        """`best` or `last`; for `chosen`, what its document says (`evaluation.choose_epoch`)."""
+        if weights == "best" or weights == "last":
+            return weights
+        return choose_weights(self.spec.evaluation.choose_epoch, self.metrics)
+
+    def describe(self, weights: str) -> str:
+        """The epoch of its weights in words."""
+        return describe_weights(self.metrics, self.choose(weights))
 
     @property
     def where(self) -> str:
@@ -46,14 +60,16 @@ def find_finished(store: Any, run: str, folder: Path, overrides: tuple[str, ...]
     run_info = store.find(run, finished_first=True)
     source = run_info.tags.get(REUSED_TAG, run_info.run_id)
     document = json.loads(store.download(source, "spec.json", folder).read_text(encoding="utf-8"))
+    # Documents of version 0.1.0 had no such field, and the best weights were taken.
+    document.setdefault("evaluation", {}).setdefault("choose_epoch", "best")
     for override in overrides:
         apply_override(document, override)
     spec = parse_experiment(document, source=f"run {run_info.run_id[:8]}")
-    return FinishedRun(run_info.run_id, run_info.name, source, spec, run_info.start_ms)
+    return FinishedRun(run_info.run_id, run_info.name, source, spec, run_info.start_ms, run_info.metrics)
 
 
 def fetch_weights(store: Any, run: FinishedRun, folder: Path, weights: str) -> Path:
-    """Download the `best` or `last` weights below a folder; returns the file.
+    """Download the `best`, `last` or `chosen` weights below a folder; returns the file.
 
     Raises:
         InputError: The run has none, or none yet.
@@ -67,12 +83,14 @@ def fetch_weights(store: Any, run: FinishedRun, folder: Path, weights: str) -> P
         raise error from None
     # A checkpoint holds one student here, whatever it was called among those it was trained with.
     students = [folder for folder in checkpoint.iterdir() if folder.is_dir()]
-    names = (BEST,) if weights == "best" else (LAST_AVERAGE, "weights.safetensors")
+    names = (BEST,) if run.choose(weights) == "best" else (LAST_AVERAGE, "weights.safetensors")
     for file in (folder / name for folder in students[:1] for name in names):
         if file.is_file():
             return file
     _refuse_unfinished(store, run)
-    raise InputError(run.where, f"has no {weights} weights", fix="choose another run, or run it again")
+    raise InputError(
+        run.where, f"has no weights of the {run.choose(weights)} epoch", fix="choose another run, or run it again"
+    )
 
 
 def _refuse_unfinished(store: Any, run: FinishedRun) -> None:
@@ -89,7 +107,7 @@ def _refuse_unfinished(store: Any, run: FinishedRun) -> None:
 
 
 def fetch_trained(store: Any, name: str, folder: Path) -> tuple[FinishedRun, Path, str]:
-    """Find a run and download its best weights; also returns the fingerprint of its tower.
+    """Find a run and download its chosen weights; also returns the fingerprint of its tower.
 
     `name` is its id, the start of its id, or its name.
 
@@ -97,4 +115,4 @@ def fetch_trained(store: Any, name: str, folder: Path) -> tuple[FinishedRun, Pat
         InputError: There is no such run, or it has no weights.
     """
     run = find_finished(store, name, folder)
-    return run, fetch_weights(store, run, folder, "best"), store.get(run.source).tags.get("backbone_sha256", "")
+    return run, fetch_weights(store, run, folder, "chosen"), store.get(run.source).tags.get("backbone_sha256", "")

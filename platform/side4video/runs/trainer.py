@@ -104,10 +104,10 @@ class LocalTrainer:
         from side4video.engine.resume import checkpoint_source
         from side4video.run import RunContext, run
 
-        nodes = (_this_machine(),)
+        nodes = (this_machine(),)
         cluster = next(iter(experiments.values())).cluster
         resources = worker_resources(cluster, nodes, workers=(1, 1))
-        process = _only_process(cluster, resources, checkpoint_folder)
+        process = only_process(cluster, resources, checkpoint_folder)
         tell_resources(pack_logger, progress, resources_text(resources, nodes, workers="1"))
         folder = Path(checkpoint_folder)
 
@@ -166,13 +166,14 @@ def tell_resources(pack_logger: PackLogger, progress: Progress, text: str) -> No
     pack_logger.set_tag(RESOURCES_TAG, text)
 
 
-def _this_machine() -> Node:
+def this_machine() -> Node:
+    """The cores and GPUs of this machine."""
     import torch
 
     return Node(usable_cores(), torch.cuda.device_count() if torch.cuda.is_available() else 0)
 
 
-def _only_process(cluster: ClusterSpec, resources: WorkerResources, checkpoint_folder: str) -> Any:
+def only_process(cluster: ClusterSpec, resources: WorkerResources, checkpoint_folder: str) -> Any:
     """The process group of this process alone.
 
     Raises:

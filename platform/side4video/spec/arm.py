@@ -24,6 +24,7 @@ from side4video.spec.load import (
     read_yaml,
     set_path,
 )
+from side4video.spec.presets import base_file, spec_file
 from side4video.spec.protocol import ComparedResult
 from side4video.spec.space import RandomSampler, sample_overrides
 from side4video.spec.sweep import ArmEntry, SweepSpec
@@ -356,32 +357,32 @@ def load_sweep(path: str | Path, overrides: tuple[str, ...] = ()) -> Sweep:
     """Read a sweep and validate all its arms.
 
     Args:
-        path: The file.
+        path: The file, or the name of a preset.
         overrides: `dotted.path=value` each, of the sweep's document. Keys that contain dots need a mapping: write
             `overrides={method.dim: 64}`, not `overrides.method.dim=64`.
 
     Raises:
         InputError: If the file, the base or an arm is wrong.
     """
-    file = Path(path)
+    file, source = spec_file(path), str(path)
     text = read_text(file)
-    document = read_yaml(text, str(file))
+    document = read_yaml(text, source)
     if "base" not in document and {"backbone", "method"} <= document.keys():
-        raise InputError(str(file), "it is an experiment, not a sweep: it has no `base`", fix=f"side4video run {file}")
+        raise InputError(source, "it is an experiment, not a sweep: it has no `base`", fix=f"side4video run {source}")
     for override in overrides:
         apply_override(document, override)
-    spec = parse_document(SweepSpec, document, source=str(file), text=text)
+    spec = parse_document(SweepSpec, document, source=source, text=text)
     base = spec.base
     if isinstance(base, str):
-        base_file = (file.parent / base).resolve()
-        base = read_yaml(read_text(base_file), str(base_file))
-    return build_sweep(spec, base, str(file))
+        found = base_file(file, base)
+        base = read_yaml(read_text(found), str(found))
+    return build_sweep(spec, base, source)
 
 
 def is_sweep(path: str | Path) -> bool:
-    """Whether a file is a sweep: it has the key `base`.
+    """Whether a file, or a preset, is a sweep: it has the key `base`.
 
     Raises:
         InputError: If it cannot be read.
     """
-    return "base" in read_yaml(read_text(Path(path)), str(path))
+    return "base" in read_yaml(read_text(spec_file(path)), str(path))

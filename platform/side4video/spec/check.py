@@ -70,6 +70,7 @@ def check_files(spec: Experiment) -> None:
         expand(spec.features.folder, "features.folder")
     dataset = spec.data.dataset
     dataset.check()
+    check_early_stopping(spec)
     flips = spec.data.augmentation.flip_probability
     if flips and dataset.flipped_classes() is None:
         raise InputError(
@@ -91,11 +92,27 @@ def check_files(spec: Experiment) -> None:
         )
 
 
+def check_early_stopping(spec: Experiment) -> None:
+    """Check that a run that may stop early has clips to decide by.
+
+    Raises:
+        InputError: The data set has no validation split.
+    """
+    if spec.evaluation.early_stopping is not None and "val" not in spec.data.dataset.splits():
+        raise InputError(
+            "evaluation.early_stopping",
+            f"the data set {spec.data.dataset.kind} has no validation split, and the test clips must not decide",
+            allowed="a data set with a validation split: `val` in a list's split column, a folder `val`, or "
+            "data.dataset.split_by: {kind: random, val_fraction: 0.1}",
+            fix="add one, or remove early_stopping",
+        )
+
+
 def _check_captions(spec: Experiment) -> None:
     """Check that all clips have a caption. The built-in set always has captions, and is not rendered for this."""
     if spec.data.dataset.kind == "motion":
         return
-    for split in ("train", "test"):
+    for split in spec.data.dataset.splits():
         clips = spec.data.dataset.clips(split)
         without = [clip for clip in clips if not clip.captions]
         if without:

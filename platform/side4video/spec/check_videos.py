@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 from side4video.core.errors import InputError
 from side4video.data.annotations.splits import training_subset
-from side4video.data.clip import SPLITS, Clip
+from side4video.data.clip import Clip
 from side4video.data.storage import byte_range, is_remote
 from side4video.spec.check import check_files
 from side4video.spec.check_tags import check_tags
@@ -103,7 +103,7 @@ def _look_at_videos(spec: Experiment, seconds: float) -> str:
     dataset = spec.data.dataset
     if dataset.kind == "motion":
         return ""
-    listed = {clip.path: clip for split in SPLITS for clip in dataset.clips(split)}
+    listed = {clip.path: clip for split in dataset.splits() for clip in dataset.clips(split)}
     local = [clip for clip in listed.values() if not is_remote(clip.path) and not byte_range(clip.path)]
     if len(local) < len(listed):
         return f"{len(listed)} remote or packed videos were not looked at"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from side4video.data.clip import SPLITS, Clip
+from side4video.data.clip import Clip
 from side4video.data.decode.augmentation import ExactResizeSpec, Resize
 from side4video.data.storage import byte_range, is_remote
 from side4video.spec.experiment import Experiment
@@ -23,7 +23,7 @@ def describe_data(spec: Experiment) -> str:
         clips, first = {"train": dataset.train_clips, "test": dataset.test_clips}, None
         shape: tuple[int, int] | None = (dataset.size, dataset.size)
     else:
-        listed = {split: dataset.clips(split) for split in SPLITS}
+        listed = {split: dataset.clips(split) for split in dataset.splits()}
         clips = {split: len(each) for split, each in listed.items()}
         first, shape = next(_local(clip for each in listed.values() for clip in each), None), None
     parts = [f"{sum(clips.values())} clips", *(f"{count} {split}" for split, count in clips.items())]

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from side4video.core.bounds import Count, Seed
+from side4video.core.bounds import Seed
+from side4video.core.paths import absolute_path, near_path
 from side4video.core.spec import Spec, wrong
 from side4video.data.features import ComputedFeaturesSpec, Features, training_draws
 from side4video.data.features.spec import SUGGESTED_VIEWS
@@ -18,6 +19,7 @@ from side4video.models.backbones.text import CLIP_WORDS
 from side4video.models.feature_request import FeatureRequest
 from side4video.models.methods import Method
 from side4video.spec.cluster import ClusterSpec
+from side4video.spec.evaluation import EvaluationSpec
 from side4video.spec.optimization import OptimizationSpec
 from side4video.spec.tracking import MLflowTrackingSpec, Tracking
 from side4video.tasks import Task
@@ -45,17 +47,6 @@ _NO_EFFECT_ON_RESULT: dict[str, Any] = {
 }
 """Fields that do not change the result: names, resources, and names of presets (the values of presets are written
 out)."""
-
-
-class EvaluationSpec(Spec):
-    """When and how students are evaluated on the test split."""
-
-    every_epochs: Count = 1
-    """Evaluate every this many epochs, and after the last one."""
-    batch_size: Count = 32
-    """Clips (temporal views) of one evaluation batch. Batches are the same for any number of workers."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Precision of the students in evaluation (torch autocast). The authors evaluate in fp32."""
 
 
 class Experiment(Spec):
@@ -354,14 +345,27 @@ class Experiment(Spec):
         kept = {key: whole[key] for key in ("backbone", "evaluation", "features")}
         return {**kept, "data": data, "optimization": optimization, "cluster": cluster}
 
-    def digest(self, *, ignore_workers: bool = False) -> str:
+    def digests(self, *, ignore_workers: bool = False) -> tuple[str, ...]:
+        """All digests under which a run of this experiment may be stored, `digest()` first.
+
+        The others are of its paths as they are written, as in version 0.1.0, and of absolute paths.
+        """
+        spellings = (near_path, str, absolute_path)
+        return tuple(dict.fromkeys(self.digest(ignore_workers=ignore_workers, spell=spell) for spell in spellings))
+
+    def digest(self, *, ignore_workers: bool = False, spell: Callable[[str], str] = near_path) -> str:
         """SHA-256 of all fields that can change the result. It identifies the experiment.
 
         Args:
             ignore_workers: Leave out the number of workers, because batches do not depend on it. For resuming with
                 more or fewer workers.
+            spell: How paths are spelled. By default relative and absolute paths of one file are one.
         """
-        identity = self.model_dump(mode="json", exclude=_NO_EFFECT_ON_RESULT)
+        identity = self.without_new_defaults(self.model_dump(mode="json", exclude=_NO_EFFECT_ON_RESULT))
+        identity = self.respelled(identity, spell)
+        if self.evaluation.choose_epoch == "best":
+            # Stored runs have the weights of both epochs; before there was a choice, the best were taken.
+            identity["evaluation"].pop("choose_epoch", None)
         if ignore_workers:
             del identity["cluster"]["workers"]
         if self.cluster.gpus_per_worker == "auto":

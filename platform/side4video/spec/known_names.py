@@ -47,6 +47,11 @@ FIELD_OF_NAME = {
     **dict.fromkeys(("project", "experiment_name", "wandb_project"), "tracking.experiment"),
     **dict.fromkeys(("mlflow_uri", "tracking_uri"), "tracking.uri"),
     **dict.fromkeys(("eval_freq", "eval_interval", "val_interval", "eval_every"), "evaluation.every_epochs"),
+    **dict.fromkeys(
+        ("early_stopping", "early_stop", "patience", "early_stopping_patience"), "evaluation.early_stopping"
+    ),
+    **dict.fromkeys(("save_best", "keep_best", "save_best_only"), "evaluation.choose_epoch"),
+    **dict.fromkeys(("val_list", "val_file", "val_csv"), "data.dataset.split_by.val_annotations"),
     **dict.fromkeys(("random_seed", "manual_seed"), "seed"),
     **dict.fromkeys(("ema", "model_ema", "ema_decay"), "optimization.average"),
     **dict.fromkeys(("drop_path", "drop_path_rate", "stochastic_depth"), "method"),
@@ -54,10 +59,10 @@ FIELD_OF_NAME = {
 """A field by a name that people know it under."""
 ABSENT = {
     **dict.fromkeys(
-        ("early_stopping", "early_stop", "patience"),
-        "a run has no early stopping; a sweep has `scheduler: asha` or `median`, which stop poor arms",
+        ("val", "validation", "val_split"),
+        "the data set names its validation clips: `val` in the split column, a folder `val`, or "
+        "`data.dataset.split_by: {kind: random, val_fraction: 0.1}`",
     ),
-    **dict.fromkeys(("val", "validation", "val_list", "val_split"), "a data set has two splits, train and test"),
     **dict.fromkeys(("optimizer", "optim", "opt"), "the optimizer is AdamW; its fields are in `optimization`"),
     **dict.fromkeys(
         ("scheduler", "lr_scheduler", "lr_schedule", "sched"),

@@ -1,6 +1,5 @@
 """Reads a YAML document into a validated spec. Every error is one line with the place, the problem and a fix."""
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -15,6 +14,7 @@ from side4video.core.spec import Spec
 from side4video.spec.allowed_values import allowed_values
 from side4video.spec.experiment import Experiment
 from side4video.spec.known_names import advice, near_kind
+from side4video.spec.presets import spec_file
 
 Document = TypeVar("Document", bound=Spec)
 
@@ -92,14 +92,14 @@ def _count_values(node: yaml.Node, known: dict[int, int], depth: int) -> int:
 
 
 def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
-    """Read an experiment from a YAML (or resolved JSON) file.
+    """Read an experiment from a YAML (or resolved JSON) file; `path` may also be the name of a preset.
 
     Overrides are `dotted.path=value`, the value in YAML, and applied before checking.
 
     Raises:
         InputError: If the file, an override or the document is wrong.
     """
-    text = read_text(Path(path))
+    text = read_text(spec_file(path))
     document = read_yaml(text, str(path))
     if "base" in document and not {"backbone", "method"} & document.keys():
         raise InputError(str(path), "it is a sweep, not an experiment: it has `base`", fix=f"side4video sweep {path}")
@@ -140,12 +140,8 @@ def read_text(path: Path) -> str:
     """The text of a document's file.
 
     Raises:
-        InputError: If it is not there or not UTF-8 text.
+        InputError: If it is too large or not UTF-8 text.
     """
-    if not path.is_file():
-        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.y*ml")], n=1)
-        fix = f"did you mean {path.parent / near[0]}?" if near else "check the path; ready specs lie in experiments/"
-        raise InputError(str(path), "no such file" if not path.exists() else "not a file", fix=fix)
     check_size(path, MAX_DOCUMENT_BYTES, "an experiment")
     try:
         return path.read_text(encoding="utf-8")

@@ -22,7 +22,8 @@ NOT_RECORDED = "not recorded"
 
 _SECTIONS = ("task", "data", "evaluation")
 _RESIZE, _SAMPLING = "data.augmentation.resize", "data.sampling"
-_REPORTED_ONLY = frozenset({"data.seed"})
+_CHOOSE_EPOCH = "evaluation.choose_epoch"
+_REPORTED_ONLY = frozenset({"data.seed", _CHOOSE_EPOCH})
 _EXCLUDED = (
     DATASET,  # two documents may mean the same clips: the fingerprint knows
     "data.recipe",
@@ -41,6 +42,7 @@ _EXCLUDED = (
     "task.rescoring",  # the names of rescored metrics say it
     "evaluation.batch_size",
     "evaluation.every_epochs",
+    "evaluation.early_stopping",
 )
 _MAX_LABELS = 3
 """Maximum number of arms that a message names for each value."""
@@ -87,6 +89,8 @@ def protocol(fields: Mapping[str, str], *, metrics: Collection[str] = ()) -> dic
     fields that others do not depend on.
     """
     settings = {name: text for name, text in fields.items() if _is_in_protocol(name)}
+    if settings.get(_CHOOSE_EPOCH) == "auto":  # as in documents from before there was a choice
+        del settings[_CHOOSE_EPOCH]
     if f"{_SAMPLING}.kind" in fields:
         settings[_SAMPLING] = _sampling(fields)
     if f"{_RESIZE}.kind" in fields:

@@ -2,12 +2,14 @@
 
 import difflib
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from side4video.core.bounds import Count, Few, Seed
 from side4video.core.dotted import is_at_or_below
+from side4video.core.errors import InputError
 from side4video.core.spec import Spec
 from side4video.spec.space import Dimension
 from side4video.tasks.metrics import METRICS
@@ -126,7 +128,8 @@ class SweepSpec(Spec):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,47}$")]
     """Name of the sweep: letters, digits, dot, dash and underscore."""
     base: str | Mapping[str, Any]
-    """The base experiment: the path of its file, relative to this file, or the document itself."""
+    """The base experiment: the path of its file, relative to this file; the name of a preset; or the document
+    itself."""
     overrides: Mapping[str, Any] = {}
     """Changes to the base that all arms share, by dotted path."""
     grid: Mapping[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = {}
@@ -216,6 +219,19 @@ class SweepSpec(Spec):
                         f"below another · fix: give `{above}` whole values, or write the combinations as `tables`"
                     )
         return self
+
+    def check_installed(self) -> None:
+        """Check that the package of the search is installed here. Nothing is imported.
+
+        Raises:
+            InputError: It is not.
+        """
+        if self.optuna and find_spec("optuna") is None:
+            raise InputError(
+                "optuna",
+                "the package optuna is not installed here",
+                fix="pip install 'side4video[optuna]', on the machine that runs the sweep",
+            )
 
     @property
     def uses_epoch_results(self) -> bool:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Collection
 from dataclasses import replace
 
 from side4video.core.metric import MetricSpec
@@ -35,13 +36,23 @@ def metric_spec(key: str) -> MetricSpec:
     return MetricSpec(name, name.replace("_", " "), _not_computed, unit="")
 
 
+def epoch_metric(key: str, metrics: Collection[str]) -> str:
+    """The name under which a metric of the test split, such as `eval/top1`, is logged after each epoch.
+
+    `metrics` are the names that a run has. With a validation split that is `val/top1`: the test split is evaluated at
+    the end only.
+    """
+    return key.replace("eval/", "val/", 1) if "val/epoch" in metrics else key
+
+
 def _not_computed(found: object) -> float:  # noqa: ARG001 - a metric's signature
     return math.nan
 
 
 def metric_title(key: str) -> str:
-    """The metric's title, and whether it is of the best epoch."""
-    return metric_spec(key).title + (" of the best epoch" if key.startswith("best/") else "")
+    """The metric's title, and whether it is of the best epoch or of the validation split."""
+    ends = {"best": " of the best epoch", "val": " on validation", "best_val": " of the best epoch on validation"}
+    return metric_spec(key).title + ends.get(key.rpartition("/")[0], "")
 
 
 def printed_value(key: str, value: float) -> float:

@@ -11,6 +11,7 @@ import click
 from side4video.core.disk_errors import explain_disk_error
 from side4video.core.errors import InputError
 from side4video.terminal.output import PlainConsole
+from side4video.terminal.spec_completion import complete_spec
 
 Command = Callable[..., Any]
 
@@ -51,13 +52,13 @@ ray_address = click.option(
 anyway = click.option(
     "--anyway", multiple=True, metavar="FIELD", help="Also compare runs that differ in FIELD. Repeatable."
 )
-spec_file = click.argument("spec", type=click.Path())
+spec_file = click.argument("spec", type=click.Path(), shell_complete=complete_spec)
 stored_weights = click.option(
     "--weights",
-    type=click.Choice(["best", "last"]),
-    default="best",
+    type=click.Choice(["chosen", "best", "last"]),
+    default="chosen",
     show_default=True,
-    help="Weights of the best or of the last epoch.",
+    help="Weights of the best epoch, of the last one, or of the one that the run's `evaluation.choose_epoch` says.",
 )
 
 

@@ -52,7 +52,7 @@ class ProgressView:
     def report(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
         """See `Progress`."""
         if phase == "evaluated":
-            self._print(f"{self._head()}epoch {details['epoch'] + 1}: {_evaluated(details['metrics'])}")
+            self._print(f"{self._head()}epoch {details['epoch'] + 1}: {evaluated_text(details['metrics'])}")
             return
         is_new, now = phase != self._phase, time.monotonic()
         if is_new:
@@ -60,7 +60,7 @@ class ProgressView:
             self._phase, self._first = phase, None
             self._bar.reset(self._task, total=None)
         parts = [f"{done}/{total}"] if total else []
-        parts += _training_note(details) if "seconds_left" in details else self._rate(done, total, now)
+        parts += training_note(details) if "seconds_left" in details else self._rate(done, total, now)
         note = " · ".join(parts)
         if self.console.is_terminal:
             is_training = self.title and phase == "training"
@@ -98,13 +98,14 @@ class ProgressView:
         self.console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
-def _training_note(details: Mapping[str, Any]) -> list[str]:
+def training_note(details: Mapping[str, Any]) -> list[str]:
+    """Loss, rate and time left of a training, of the details of its report."""
     losses = list(details["losses"].values())
     loss = [f"loss {sum(losses) / len(losses):.3f}"] if losses else []
     return [*loss, f"{details['steps_per_second']:.2f} steps/s", f"{format_duration(details['seconds_left'])} left"]
 
 
-def _evaluated(metrics: Mapping[str, Mapping[str, float]]) -> str:
+def evaluated_text(metrics: Mapping[str, Mapping[str, float]]) -> str:
     """One student: all its metrics. Several: the first of each, by name."""
     if len(metrics) == 1:
         return ", ".join(f"{key} {value:.3f}" for each in metrics.values() for key, value in each.items())

@@ -15,6 +15,7 @@ from side4video.core.text import markdown_code, printable
 from side4video.core.units import GIB, format_bytes, format_duration
 from side4video.spec.experiment import Experiment
 from side4video.tasks.metrics import METRICS
+from side4video.tracking.chosen_weights import describe_weights, has_validation, tested_weights
 from side4video.tracking.mlflow.links import compare_link, experiment_link
 from side4video.tracking.mlflow.parameters import TAG_LIMIT
 from side4video.tracking.redaction import redact_command
@@ -171,6 +172,8 @@ def _title(metrics: Mapping[str, float]) -> str:
     line = ", ".join([f"**{first}**", *others])
     if "eval/videos" in metrics:
         line += f" of {metrics['eval/videos']:.0f} videos"
+    if has_validation(metrics):
+        return f"{line}; {describe_weights(metrics, tested_weights(metrics))}"
     epoch, headline = metrics.get("best/epoch"), next(iter(shown.values())).name
     if epoch is not None and f"best/{headline}" in metrics:
         line += f"; best {100 * metrics[f'best/{headline}']:.1f}% in epoch {epoch + 1:.0f}"

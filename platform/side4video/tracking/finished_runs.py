@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from side4video.core.csv_cells import csv_rows
 from side4video.spec.arm import Arm
 from side4video.spec.experiment import Experiment
+from side4video.tasks.metrics import epoch_metric
 from side4video.tracking.run_inputs import changed_inputs
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.sweep_logger import children_of, is_finished
-from side4video.tracking.tags import DIGEST_TAG, FINGERPRINT_TAG, REUSED_TAG, STATE_TAG, WEIGHTS_TAG
+from side4video.tracking.tags import ABSOLUTE_TAG, DIGEST_TAG, FINGERPRINT_TAG, REUSED_TAG, STATE_TAG, WEIGHTS_TAG
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,18 @@ class EpochMetrics:
 
 
 def finished_runs(store: RunStore, experiments: Collection[Experiment], *, fingerprint: str) -> dict[str, StoredRun]:
-    """The newest result of each experiment that has one, by digest.
+    """The newest result of each experiment that has one, by digest; paths may be spelled in another way.
 
     All experiments of the store are searched; `fingerprint` is that of the current data, or empty for any data.
     """
     wanted = {spec.digest(): spec.backbone.weights.identity() for spec in experiments}
+    known = {digest: spec.digest() for spec in experiments for digest in reversed(spec.digests())}
     tags = {STATE_TAG: "finished"} | ({FINGERPRINT_TAG: fingerprint} if fingerprint else {})
     runs = store.runs(status="FINISHED", tags=tags, all_experiments=True)
     found: dict[str, StoredRun] = {}
     for run in runs:
-        digest = run.tags.get(DIGEST_TAG, "")
+        stored = (run.tags.get(tag, "") for tag in (DIGEST_TAG, ABSOLUTE_TAG))
+        digest = next((known[each] for each in stored if each in known), "")
         is_same = digest in wanted and run.tags.get(WEIGHTS_TAG) == wanted[digest]
         if is_same and REUSED_TAG not in run.tags:
             found.setdefault(digest, run)
@@ -43,9 +46,10 @@ def finished_runs(store: RunStore, experiments: Collection[Experiment], *, finge
 
 
 def metric_history(store: RunStore, run_id: str, metric: str) -> list[EpochMetrics]:
-    """A run's metric at each evaluated epoch."""
-    epochs = {each.step: int(each.value) for each in store.history(run_id, "eval/epoch")}
-    values = {each.step: each.value for each in store.history(run_id, metric)}
+    """A run's metric at each evaluated epoch: on the validation split, if the run has one."""
+    metrics = store.get(run_id).metrics
+    epochs = {each.step: int(each.value) for each in store.history(run_id, epoch_metric("eval/epoch", metrics))}
+    values = {each.step: each.value for each in store.history(run_id, epoch_metric(metric, metrics))}
     return [EpochMetrics(epochs[step], {metric: values[step]}) for step in sorted(epochs.keys() & values.keys())]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from side4video.core.errors import Side4VideoError
 from side4video.core.metric import Metric
+from side4video.core.paths import absolute_path
 from side4video.spec.experiment import SCHEMA_VERSION, Experiment
 from side4video.tracking.description import RunSummary, current_command, failure_description, run_description
 from side4video.tracking.environment import describe
@@ -18,6 +19,7 @@ from side4video.tracking.run_inputs import changed_inputs
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.stores import open_store
 from side4video.tracking.tags import (
+    ABSOLUTE_TAG,
     CHECKPOINTS_TAG,
     DIGEST_TAG,
     FINGERPRINT_TAG,
@@ -195,6 +197,7 @@ def _tags_of(spec: Experiment) -> dict[str, str]:
     return {
         DIGEST_TAG: spec.digest(),
         LINEAGE_TAG: spec.digest(ignore_workers=True),
+        ABSOLUTE_TAG: spec.digest(spell=absolute_path),
         "schema_version": str(SCHEMA_VERSION),
         "method": spec.method.kind,
         "backbone": getattr(spec.backbone, "model", spec.backbone.kind),
@@ -222,7 +225,10 @@ def find_unfinished(spec: Experiment) -> StoredRun | None:
     Arms of sweeps are left out: their sweep continues them.
     """
     store = open_store(spec.tracking).prepare()
-    for tag, digest in ((DIGEST_TAG, spec.digest()), (LINEAGE_TAG, spec.digest(ignore_workers=True))):
+    asked = [(DIGEST_TAG, digest) for digest in spec.digests()]
+    asked += [(ABSOLUTE_TAG, spec.digest(spell=absolute_path))]
+    asked += [(LINEAGE_TAG, digest) for digest in spec.digests(ignore_workers=True)]
+    for tag, digest in asked:
         for run in store.runs(tags={tag: digest}):
             if run.status != "FINISHED" and SWEEP_TAG not in run.tags:
                 return run
@@ -232,7 +238,7 @@ def find_unfinished(spec: Experiment) -> StoredRun | None:
 def _digest_now(store: RunStore, key: str, spec: Experiment) -> str:
     """The digest of a resumed run. On another number of workers it is a result of neither experiment."""
     before = next((run.tags.get(DIGEST_TAG, "") for run in store.runs(tags={KEY_TAG: key})), "")
-    same = before in ("", spec.digest())
+    same = before in ("", *spec.digests())
     return (
         spec.digest()
         if same

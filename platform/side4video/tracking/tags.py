@@ -3,6 +3,7 @@
 DIGEST_TAG = "side4video.digest"
 """The hash of everything in the experiment that can change its result."""
 LINEAGE_TAG = "side4video.digest_of_any_workers"
+ABSOLUTE_TAG = "side4video.digest_of_absolute_paths"
 """The same hash without the number of workers: an interrupted run may be resumed on more or fewer."""
 MIXED_WORKERS = "several numbers of workers:"
 """Start of the digest of a run that was resumed on another number of workers: it is neither experiment's result."""
@@ -39,7 +40,9 @@ REUSED_TAG = "side4video.reused_from"
 
 EXPERIMENT_DESCRIPTION = (
     "Runs of side4video. A sweep is a run with its arms below it; `side4video ui --sweep NAME` shows the arms side by "
-    "side.\n\n`eval/*` are the metrics of the newest evaluation and `best/*` those of the best one. `plan/*` was "
+    "side.\n\n`eval/*` are the metrics of the test split. With a validation split, `val/*` are its metrics after each "
+    "epoch, `best_val/*` those of its best epoch, and `eval/*` is measured once, at the end. Without one, `eval/*` is "
+    "measured after each epoch, and `best/*` are the values of the best epoch on the test split. `plan/*` was "
     "predicted before the run; `memory/*` and `time/*` were measured. The parameters `arm/*` are the fields that a "
     "sweep varies. Fractions are stored as fractions, not as percent."
 )

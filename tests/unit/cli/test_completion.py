@@ -4,11 +4,15 @@ import os
 import subprocess
 import sys
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from side4video.cli.completion import COMPLETION_VARIABLE
 from side4video.cli.main import cli
+from side4video.cli.plan import plan
+from side4video.cli.sweep import sweep
+from side4video.cli.validate import validate
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -33,3 +37,19 @@ def test_words_are_completed(words, expected):
         [sys.executable, "-m", "side4video"], env=environment, capture_output=True, text=True, timeout=60
     )
     assert done.stdout.split() == [f"plain,{expected}"]
+
+
+@pytest.mark.parametrize(
+    ("incomplete", "expected"),
+    [
+        ("quickstart-r", ["quickstart-retrieval", "quickstart-retrieval-sweep"]),
+        ("ssv1/vitb", ["ssv1/vitb16", "ssv1/vitb16-16f", "ssv1/vitb16-8f"]),
+        ("my-", ["my-"]),  # the shell itself completes files
+    ],
+)
+@pytest.mark.parametrize("command", [plan, sweep, validate])
+def test_presets_and_files_are_completed(command, incomplete, expected):
+    argument = next(each for each in command.params if isinstance(each, click.Argument))
+    found = argument.shell_complete(click.Context(command), incomplete)
+    assert [each.value for each in found] == expected
+    assert {each.type for each in found} == {"file" if expected == ["my-"] else "plain"}

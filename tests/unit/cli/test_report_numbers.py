@@ -4,9 +4,9 @@ import json
 from types import SimpleNamespace
 
 import stored_home
-from side4video.cli.sweep import measured_speedup
 from side4video.reports.comparison import as_values
 from side4video.reports.grid import Grid, GridColumn, GridRow, grid_values
+from side4video.reports.sweep_report import measured_speedup
 from side4video.tracking.tags import PACK_TAG
 
 COLUMNS = (

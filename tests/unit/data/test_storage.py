@@ -134,3 +134,10 @@ def test_the_common_root_is_the_deepest_folder():
     assert common_root([]) == ""
     shard = [part_address("/s/train-0.tar", 512, 10), part_address("/s/train-1.tar", 512, 10)]
     assert common_root(shard) == "/s"
+
+
+def test_a_link_to_itself_hides_nothing_else(tmp_path):
+    """Asking it what it is raises; the folder's other entries are listed all the same."""
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "a").mkdir()
+    assert [(entry.name, entry.is_folder) for entry in list_folder(str(tmp_path))] == [("a", True), ("loop", False)]

@@ -41,7 +41,7 @@ def test_every_advice_names_a_field_that_exists():
     [
         ("", "lr", "fix: write `optimization.learning_rate`"),
         ("optimization", "epochs", "fix: write `optimization.length.epochs`"),
-        ("optimization", "early_stopping", "fix: remove it: a run has no early stopping"),
+        ("optimization", "early_stopping", "fix: write `evaluation.early_stopping`"),
         ("optimization", "wd", "fix: write `optimization.weight_decay`"),
         ("data", "num_frames", "fix: write `data.frames`"),
         ("data", "img_size", "fix: write `data.size`"),

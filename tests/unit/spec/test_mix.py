@@ -31,7 +31,7 @@ def mixed(kind="mixup-or-cutmix", *, data=None, **changes):
 
 def hash_of_before(spec):
     """The hash that a document had when clips could not be mixed."""
-    identity = spec.model_dump(mode="json", exclude=_NO_EFFECT_ON_RESULT)
+    identity = spec.without_new_defaults(spec.model_dump(mode="json", exclude=_NO_EFFECT_ON_RESULT))
     del identity["data"]["augmentation"]["mix"]
     identity["cluster"]["gpus_per_worker"] = 0.0  # the default was 0, and is `auto`
     return hashlib.sha256(json.dumps(identity, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

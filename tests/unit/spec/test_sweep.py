@@ -6,7 +6,9 @@ import re
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from side4video.cli.main import cli
 from side4video.core.dotted import short_names
 from side4video.core.errors import InputError
 from side4video.spec import arm as module
@@ -242,6 +244,24 @@ def test_a_sweep_is_told_from_an_experiment_by_its_base(write, tmp_path):
     assert not is_sweep(tmp_path / "tiny.yaml")
     with pytest.raises(InputError, match="no such file"):
         is_sweep(tmp_path / "nothing.yaml")
+
+
+def test_a_search_says_which_extra_it_needs(monkeypatch):
+    search, grid = make(optuna=WAYS["optuna"]).spec, make(grid=GRID).spec
+    search.check_installed()
+    monkeypatch.setattr("side4video.spec.sweep.find_spec", lambda name: None)
+    grid.check_installed()
+    with pytest.raises(InputError, match=r"optuna is not installed here · fix: pip install 'side4video\[optuna\]'"):
+        search.check_installed()
+
+
+@pytest.mark.parametrize("command", ["sweep", "validate"])
+def test_commands_say_so_before_anything_is_prepared(command, write, monkeypatch):
+    monkeypatch.setattr("side4video.spec.sweep.find_spec", lambda name: None)
+    file = str(write(grid={}, optuna=WAYS["optuna"]))
+    answer = CliRunner().invoke(cli, [command, file])
+    assert "pip install 'side4video[optuna]'" in f"{answer.output}{answer.exception}"
+    assert CliRunner().invoke(cli, ["validate", file, "--no-files"]).exit_code == 0
 
 
 # ---- whose override counts

@@ -9,9 +9,9 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from side4video.cli.sweep_view import ArmState, SweepView
 from side4video.terminal.output import PlainConsole, print_json, print_text
 from side4video.terminal.progress import ProgressView
+from side4video.terminal.sweep_view import ArmState, SweepView
 from side4video.terminal.tables import fitted
 
 EVIL = "a\x1b]0;title\u202eb\x9b[/]:smile:[bold]"

@@ -13,6 +13,7 @@ from side4video.core.units import format_bytes
 from side4video.data.clip import SPLITS
 from side4video.reports.figures.style import (
     BLUE,
+    GREEN,
     ORANGE,
     WIDTH,
     label_axes,
@@ -26,7 +27,7 @@ HEIGHT = 2.4
 """Inches."""
 MAX_NAMED_BARS = 8
 MAX_NAME_LENGTH = 15
-_COLOURS = {"train": BLUE, "test": ORANGE}
+_COLOURS = {"train": BLUE, "val": GREEN, "test": ORANGE}
 
 
 def histogram_chart(histogram: Histogram, *, x: str, y: str = "clips") -> Figure:
@@ -52,7 +53,8 @@ def count_chart(counts: Counts, *, x: str, y: str = "clips") -> Figure:
     `x` says what the names are, `y` what is counted.
     """
     ranked = sorted(counts.items(), key=lambda item: -sum(item[1].values()))
-    by_split = {split: [numbers.get(split, 0) for _, numbers in ranked] for split in SPLITS}
+    shown = [split for split in SPLITS if any(split in numbers for numbers in counts.values())]
+    by_split = {split: [numbers.get(split, 0) for _, numbers in ranked] for split in shown}
     figure, axes = _stacked_bars(by_split, len(ranked))
     if len(ranked) > MAX_NAMED_BARS:
         axes.set_xticks([])
@@ -74,11 +76,12 @@ def _stacked_bars(counts: Mapping[str, Sequence[int]], bars: int) -> tuple[Figur
     axes = style_axes(figure.subplots())
     bottom = [0] * bars
     handles = []
-    for split in SPLITS:
-        heights = counts.get(split, [0] * bars)
+    shown = [split for split in SPLITS if split in counts]
+    for split in shown:
+        heights = counts[split]
         handles.append(axes.bar(range(bars), heights, 0.85, bottom, color=_COLOURS[split]))
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
     axes.set_xlim(-max(0.5, (MAX_NAMED_BARS - bars) / 2), bars - 1 + max(0.5, (MAX_NAMED_BARS - bars) / 2))
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    legend_below(figure, handles, SPLITS)
+    legend_below(figure, handles, shown)
     return figure, axes

@@ -1,9 +1,10 @@
 """The walk: every listed file is looked at, those that may stand on both sides are hashed, a sample is decoded.
 
-Files are the same only if their sizes are, so a file whose size no file of the other split has is not hashed: of a
+Files are the same only if their sizes are, so a file whose size no file of another split has is not hashed: of a
 hundred Kinetics videos about one.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ from side4video.apps.data_check.saved import SavedResults
 from side4video.core.progress import Progress
 from side4video.core.seeds import derive_seed
 from side4video.core.worker_pool import JobFailed, WorkerPool
-from side4video.data.clip import SPLITS, Clip
+from side4video.data.clip import Clip
 from side4video.data.spec import DataSpec
 from side4video.data.storage import common_root, relative_path
 
@@ -46,7 +47,7 @@ class CheckResult:
     versions: Mapping[str, FileVersion | None]
     """Of each path; None where there is nothing."""
     digests: Mapping[str, str]
-    """Of the paths whose size stands in both splits; empty where the bytes cannot be read."""
+    """Of the paths whose size stands in two splits; empty where the bytes cannot be read."""
     sample: Sequence[Clip]
     """The clips that were decoded, one for each piece."""
     facts: Mapping[ClipKey, ClipFacts]
@@ -105,13 +106,11 @@ def make_thumbnails(
 def _comparable(
     listing: Listing, versions: Mapping[str, FileVersion | None], by_path: Mapping[str, Clip]
 ) -> list[Clip]:
-    """Files whose size stands in both splits, each once."""
-    sizes = {
-        split: {version.bytes for clip in listing.splits[split] if (version := versions[clip.path]) and version.bytes}
-        for split in SPLITS
-    }
-    both = set.intersection(*sizes.values())
-    return [clip for path, clip in by_path.items() if (version := versions[path]) and version.bytes in both]
+    """Files whose size stands in two splits, each once."""
+    counts: Counter[int] = Counter()
+    for clips in listing.splits.values():
+        counts.update({version.bytes for clip in clips if (version := versions[clip.path]) and version.bytes})
+    return [clip for path, clip in by_path.items() if (version := versions[path]) and counts[version.bytes] > 1]
 
 
 def _hash(

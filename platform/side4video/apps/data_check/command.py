@@ -100,7 +100,6 @@ def _print(report: "DataReport") -> None:
     from side4video.apps.data_check.findings import KINDS
     from side4video.apps.data_check.page import count_rows, kind_text, verdict_of
     from side4video.core.text import printable
-    from side4video.data.clip import SPLITS
     from side4video.terminal.options import table_console
 
     classes = f" · {len(report.classes)} classes" if report.classes else ""
@@ -108,7 +107,7 @@ def _print(report: "DataReport") -> None:
     print_text(f"fingerprint  {report.fingerprint or 'none: the data set would stop a run'}")
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("")
-    for split in SPLITS:
+    for split in report.splits:
         table.add_column(split, justify="right", no_wrap=True)
     for name, cells in count_rows(report):
         table.add_row(Text(name), *cells)

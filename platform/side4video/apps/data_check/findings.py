@@ -11,11 +11,13 @@ KINDS = {
     "missing": "listed, and there is no such file",
     "broken": "cannot be decoded",
     "too_short": "fewer frames than data.frames, so some are repeated",
-    "duplicated": "test clips whose bytes are those of a training clip",
+    "duplicated": "clips whose bytes are also those of a clip for another purpose",
     "without_caption": "no caption, where every video should have one",
     "refused": "what would end a run",
 }
 """All kinds of problems, and what each is."""
+
+_PURPOSES = {"train": "for training", "val": "for validation", "test": "for test"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +87,22 @@ def _without_caption(clip: Clip) -> str:
 
 
 def _duplicated(checked: CheckResult) -> Iterator[Problem]:
-    """Test clips of which a training clip shows the same bytes, at times that overlap."""
-    training: dict[str, dict[Hashable, Clip]] = {}
-    for clip in checked.listing.splits["train"]:
-        if digest := checked.digests.get(clip.path):
-            training.setdefault(digest, {}).setdefault(clip_key(clip), clip)
-    seen = set()
-    for clip in checked.listing.splits["test"]:
-        twins = training.get(checked.digests.get(clip.path, ""), {})
-        twin = next((other for other in twins.values() if _overlap(clip, other)), None)
-        if twin and clip_key(clip) not in seen:
-            seen.add(clip_key(clip))
-            of = "itself" if twin.path == clip.path else twin.path
-            where = f" ({twin.origin})" if twin.origin else ""
-            yield Problem("duplicated", "test", clip.path, clip.origin, f"the same bytes for training: {of}{where}")
+    """Clips of which a clip of an earlier split shows the same bytes, at times that overlap."""
+    earlier: dict[str, dict[Hashable, tuple[Split, Clip]]] = {}
+    for split, clips in checked.listing.splits.items():
+        seen = set()
+        for clip in clips:
+            twins = earlier.get(checked.digests.get(clip.path, ""), {}).values()
+            other, twin = next(((other, each) for other, each in twins if _overlap(clip, each)), (split, None))
+            if twin and clip_key(clip) not in seen:
+                seen.add(clip_key(clip))
+                of = "itself" if twin.path == clip.path else twin.path
+                where = f" ({twin.origin})" if twin.origin else ""
+                reason = f"the same bytes {_PURPOSES[other]}: {of}{where}"
+                yield Problem("duplicated", split, clip.path, clip.origin, reason)
+        for clip in clips:
+            if digest := checked.digests.get(clip.path):
+                earlier.setdefault(digest, {}).setdefault(clip_key(clip), (split, clip))
 
 
 def _overlap(clip: Clip, other: Clip) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from side4video.core.errors import InputError
 from side4video.data.annotations.missing_files import KeepSpec
-from side4video.data.clip import SPLITS, Clip, Split
+from side4video.data.clip import TRAIN_AND_TEST, Clip, Split
 from side4video.data.datasets import Dataset
 
 POLICIES = ("missing_videos", "empty_captions")
@@ -47,18 +47,27 @@ def list_clips(dataset: Dataset) -> Listing:
     fields = type(dataset).model_fields
     # Not checked, so that it takes a policy that no document may name.
     lenient = dataset.model_copy(update={name: KeepSpec() for name in POLICIES if name in fields})
+    names = split_names(dataset)
     splits: dict[Split, Sequence[Clip]] = {}
     failures: list[InputError] = []
-    for split in SPLITS:
+    for split in names:
         try:
             splits[split] = lenient.clips(split)
         except InputError as error:
             splits[split] = ()
             errors.setdefault(split, str(error))
             failures.append(error)
-    if len(failures) == len(SPLITS):
+    if len(failures) == len(names):
         raise failures[0]
     return Listing(splits, dataset.classes(), fingerprint, errors)
+
+
+def split_names(dataset: Dataset) -> tuple[Split, ...]:
+    """The splits of a data set; training and test where its lists are too wrong to tell."""
+    try:
+        return dataset.splits()
+    except InputError:
+        return TRAIN_AND_TEST
 
 
 def _fingerprint(dataset: Dataset) -> str:
@@ -70,7 +79,7 @@ def _fingerprint(dataset: Dataset) -> str:
 
 def _listing_errors(dataset: Dataset) -> dict[Split, str]:
     errors: dict[Split, str] = {}
-    for split in SPLITS:
+    for split in split_names(dataset):
         try:
             dataset.clips(split)
         except InputError as error:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from side4video.apps.data_check.findings import KINDS
 from side4video.apps.data_check.report import DataReport
 from side4video.core.units import format_bytes
-from side4video.data.clip import SPLITS
 
 if TYPE_CHECKING:
     from side4video.reports.figures.figure import ReportFigure
@@ -56,7 +55,7 @@ def report_page(report: DataReport, thumbnails: Sequence[Thumbnail]) -> str:
         title=f"Data of {report.name}",
         report=report,
         verdict=verdict_of(report),
-        splits=list(SPLITS),
+        splits=list(report.splits),
         counts=count_rows(report),
         problems=problems,
         max_problems=MAX_PROBLEMS,
@@ -79,12 +78,14 @@ def kind_text(kind: str) -> str:
 def count_rows(report: DataReport) -> list[tuple[str, list[str]]]:
     """The rows of the table of counts, with a cell for each split."""
     rows = [
-        ("records", [f"{report.splits[split].records:,}" for split in SPLITS]),
-        ("files", [f"{report.splits[split].files:,}" for split in SPLITS]),
-        ("size", [format_bytes(report.splits[split].bytes) for split in SPLITS]),
+        ("records", [f"{report.splits[split].records:,}" for split in report.splits]),
+        ("files", [f"{report.splits[split].files:,}" for split in report.splits]),
+        ("size", [format_bytes(report.splits[split].bytes) for split in report.splits]),
     ]
     kinds = [kind for kind in KINDS if kind != "refused" and (kind != "without_caption" or report.of_kind(kind))]
-    return rows + [(kind_text(kind), [f"{len(report.of_kind(kind, split)):,}" for split in SPLITS]) for kind in kinds]
+    for kind in kinds:
+        rows.append((kind_text(kind), [f"{len(report.of_kind(kind, split)):,}" for split in report.splits]))
+    return rows
 
 
 def report_figures(report: DataReport) -> "list[ReportFigure]":

@@ -13,7 +13,7 @@ from side4video.apps.data_check.check import CheckResult, Work
 from side4video.apps.data_check.findings import KINDS, Problem, find_problems
 from side4video.apps.data_check.label_notes import label_notes
 from side4video.apps.data_check.listing import clip_key
-from side4video.data.clip import SPLITS, Split
+from side4video.data.clip import Split
 
 MAX_BARS = 24
 """Of a histogram, at most."""
@@ -109,7 +109,7 @@ def make_report(name: str, dataset: str, checked: CheckResult, *, frames: int, n
         name=name,
         dataset=dataset,
         fingerprint=listing.fingerprint,
-        splits={split: _count_split(checked, split) for split in SPLITS},
+        splits={split: _count_split(checked, split) for split in listing.splits},
         problems=find_problems(checked, frames),
         decoded=len(facts),
         decodable=len(keys),
@@ -130,16 +130,16 @@ def _count_split(checked: CheckResult, split: Split) -> SplitCount:
 def _count_classes(checked: CheckResult) -> Counts:
     counts = {split: Counter(clip.label for clip in clips) for split, clips in checked.listing.splits.items()}
     return {
-        name: {split: counts[split][position] for split in SPLITS}
+        name: {split: counts[split][position] for split in counts}
         for position, name in enumerate(checked.listing.classes)
     }
 
 
 def _count_sizes(checked: CheckResult) -> Counts:
     decoded = _decoded(checked)
-    counts = {split: Counter(f"{each.width} x {each.height}" for each in decoded[split]) for split in SPLITS}
+    counts = {split: Counter(f"{each.width} x {each.height}" for each in decoded[split]) for split in decoded}
     total = sum(counts.values(), Counter())
-    return {size: {split: counts[split][size] for split in SPLITS} for size, _ in total.most_common()}
+    return {size: {split: counts[split][size] for split in counts} for size, _ in total.most_common()}
 
 
 def _decoded(checked: CheckResult) -> dict[Split, list[Any]]:

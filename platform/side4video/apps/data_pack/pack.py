@@ -18,7 +18,7 @@ from side4video.core.errors import InputError
 from side4video.core.files import replacing, write_atomically
 from side4video.core.progress import Progress
 from side4video.core.worker_pool import JobFailed, WorkerPool
-from side4video.data.clip import SPLITS, Clip, Split
+from side4video.data.clip import Clip, Split
 from side4video.data.manifest import CLIPS, MANIFEST, Manifest, Shard, clip_record, read_clips, read_manifest
 from side4video.data.spec import DataSpec
 from side4video.data.storage import byte_range, common_root, read_bytes, relative_path
@@ -107,7 +107,7 @@ def repack(packing: Packing, *, files: int) -> Packed:
     """
     packing.progress.report("reading the lists")
     dataset = packing.data.dataset
-    splits: dict[Split, Sequence[Clip]] = {split: dataset.clips(split) for split in SPLITS}
+    splits: dict[Split, Sequence[Clip]] = {split: dataset.clips(split) for split in dataset.splits()}
     shards = plan_shards(splits, files, suffix="" if packing.encoding.codec == "copy" else ".mp4")
     source = dataset.fingerprint()
     _check_plan(packing.folder, {"source": source, "encoding": asdict(packing.encoding), "files": files})

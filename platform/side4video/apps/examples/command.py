@@ -88,6 +88,7 @@ def _load(run: str, uri: str, scratch: Path) -> tuple[Any, Any, Any, str]:
 
     from side4video.inference.retrieval import RetrievalModel
     from side4video.runs.stored_run import fetch_weights, find_finished
+    from side4video.tracking.chosen_weights import tested_weights
     from side4video.tracking.stores import store_at
     from side4video.tracking.tags import FINGERPRINT_TAG
 
@@ -107,7 +108,7 @@ def _load(run: str, uri: str, scratch: Path) -> tuple[Any, Any, Any, str]:
             allowed=f"{recorded[:12]}…, which the predictions are of",
             fix="bring the lists back, or run it again",
         )
-    file = fetch_weights(store, finished, scratch, "last")
+    file = fetch_weights(store, finished, scratch, tested_weights(finished.metrics))
     device = "cuda" if finished.spec.cluster.gpus_per_worker and torch.cuda.is_available() else "cpu"
     return finished, RetrievalModel(finished.spec, file, device), dataset.clips("test"), text
 

@@ -29,7 +29,7 @@ def bundle_run(
 ) -> "tuple[FinishedRun, Bundle]":
     """Write a run into a folder (`inference.bundle`); the run, and what the bundle says of itself.
 
-    `run` is an id, the beginning of one, or a name; `weights` is `best` or `last`. The folder must be new or empty. The
+    `run` is an id, the beginning of one, or a name; `weights` is `chosen`, `best` or `last`. The folder must be new or empty. The
     whole model goes along as one graph if `with_graph` is set. `license_name` is for the model card.
 
     Raises:
@@ -54,7 +54,7 @@ def bundle_run(
                 "data set": found.spec.data.dataset.kind,
                 "data fingerprint": record.tags.get(FINGERPRINT_TAG, ""),
                 "commit": record.tags.get("commit", ""),
-                "weights": weights,
+                "weights": found.choose(weights),
             },
         )
         file = fetch_weights(store, found, scratch, weights)

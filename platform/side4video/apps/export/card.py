@@ -9,6 +9,7 @@ from side4video.data.annotations.tables import shorten_list
 from side4video.inference.bundle import GRAPH, Bundle
 from side4video.spec.experiment import Experiment
 from side4video.tasks.recognition.metrics import METRICS
+from side4video.tracking.chosen_weights import test_area
 
 _CARD_METRICS = tuple(metric for metric in METRICS if metric.hub)
 SHOWN = (f"best/{METRICS[0].name}", *(f"eval/{metric.name}" for metric in _CARD_METRICS), "eval/loss", "eval/videos")
@@ -59,9 +60,9 @@ def model_page(bundle: Bundle, spec: Experiment, *, usage: str = USAGE) -> str:
 def card_header(bundle: Bundle, spec: Experiment, *, license_name: str = "") -> dict[str, Any]:
     """The hub's metadata of a model: library, task, tags, and figures in the form of its model index.
 
-    Only figures of the weights that are exported stand in it: `best/` of the best, `eval/` of the last.
+    Only figures of the weights that are exported stand in it.
     """
-    area = "best" if bundle.origin.get("weights") == "best" else "eval"
+    area = test_area(bundle.figures, "best" if bundle.origin.get("weights") == "best" else "last")
     measured = [
         (each.hub, bundle.figures[f"{area}/{each.name}"])
         for each in _CARD_METRICS

@@ -45,6 +45,7 @@ def register(run: str, name: str, uri: str, weights: str, with_backbone: bool, a
     from side4video.apps.export import table
     from side4video.apps.export.bundled_run import bundle_run
     from side4video.apps.export.card import model_page
+    from side4video.tracking.chosen_weights import test_area
     from side4video.tracking.mlflow.registry import LoggedModel, check_model_name, register_model
     from side4video.tracking.mlflow.store import MLflowStore
 
@@ -55,7 +56,7 @@ def register(run: str, name: str, uri: str, weights: str, with_backbone: bool, a
             check_model_name(name)
         found, bundle = bundle_run(store, run, folder, weights=weights, with_backbone=with_backbone)
         chosen = name or check_model_name(re.sub(r"[^A-Za-z0-9_-]+", "-", found.spec.name).strip("-"))
-        top1 = bundle.figures.get("best/top1" if weights == "best" else "eval/top1")
+        top1 = bundle.figures.get(f"{test_area(bundle.figures, found.choose(weights))}/top1")
         model = LoggedModel(
             name=chosen,
             bundle=folder,

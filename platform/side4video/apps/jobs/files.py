@@ -14,6 +14,7 @@ from side4video.core.errors import InputError
 from side4video.core.units import MIB, format_bytes
 from side4video.data.storage import is_relative
 from side4video.spec.experiment import Experiment
+from side4video.spec.presets import base_file, spec_file
 
 LIMIT_MEBIBYTES = 50
 """Default limit of the upload; Ray keeps it in the memory of the head node."""
@@ -62,12 +63,14 @@ def collect_files(
 ) -> JobFiles:
     """The document, the base that a sweep names, and relative files that experiments name.
 
-    `base` is the base's file as the sweep writes it: relative to the sweep's own.
+    `document` is a file or the name of a preset. `base` is the base as the sweep writes it: a path relative to the
+    sweep's own file, or the name of a preset. A base that is a preset is sent too, so that the job reads the document
+    that was checked here; it lies where the name, read as a path, finds it.
 
     Raises:
         InputError: If a path means nothing on another machine, or the files are too large.
     """
-    documents = [Path(os.path.abspath(document))]  # noqa: PTH100 - resolve() would follow links away from the base
+    documents = [Path(os.path.abspath(spec_file(document)))]  # noqa: PTH100 - resolve() would follow links away from the base
     if base is not None:
         if Path(base).is_absolute():
             raise InputError(
@@ -78,6 +81,10 @@ def collect_files(
             )
         documents.append(Path(os.path.normpath(documents[0].parent / base)))
     sources = _job_paths(documents)
+    if base is not None and not documents[1].is_file():
+        sources = {
+            name: base_file(documents[0], base) if path == documents[1] else path for name, path in sources.items()
+        }
     document_inside = next(name for name, path in sources.items() if path == documents[0])
     for experiment in experiments:
         sources.update(_named_files(experiment))

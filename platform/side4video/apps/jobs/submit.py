@@ -19,7 +19,7 @@ LIMIT_MEBIBYTES = 50.0
 
 @click.command(
     short_help="Run an experiment or a sweep as a job of a Ray cluster.",
-    epilog=example("submit experiments/quickstart.yaml --address http://head-node:8265 -- --go-on"),
+    epilog=example("submit quickstart --address http://head-node:8265 -- --go-on"),
 )
 @spec_file
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
@@ -60,9 +60,9 @@ def submit(
 ) -> None:
     """Run the experiment or the sweep SPEC as a job of a Ray cluster.
 
-    OPTIONS after `--` are passed to `run` or `sweep`. The spec is checked on this machine first. The job gets
-    MLFLOW_TRACKING_URI and the environment variables that the spec names as ${NAME}. The exit code is the job's. Ctrl-C
-    does not stop the job.
+    SPEC is a YAML file or the name of a preset. OPTIONS after `--` are passed to `run` or `sweep`. The spec is checked
+    on this machine first. The job gets MLFLOW_TRACKING_URI and the environment variables that the spec names as
+    ${NAME}. The exit code is the job's. Ctrl-C does not stop the job.
     """
     from side4video.apps.jobs.request import job_address, job_folder, read_request
 

@@ -22,9 +22,15 @@ from side4video.core.paths import expand
 from side4video.core.spec import PathText
 from side4video.data.annotations.captioned import Caption, CaptionedSpec, ListedVideo
 from side4video.data.annotations.json_files import as_cell, as_list, as_object, as_text, read_json, read_json_lines
-from side4video.data.annotations.splits import ColumnSplitSpec, FileSplitSpec, SplitBy, mark_test_clips
+from side4video.data.annotations.splits import (
+    ColumnSplitSpec,
+    FileSplitSpec,
+    SplitBy,
+    assign_splits,
+    has_validation,
+)
 from side4video.data.annotations.tables import ColumnNamesSpec, Row, TableSchema, as_span, name_columns, read_rows
-from side4video.data.clip import Clip, Split
+from side4video.data.clip import SPLITS, TRAIN_AND_TEST, Clip, Split
 from side4video.data.storage import resolve_inside
 
 FORM = TableSchema(
@@ -51,7 +57,7 @@ class CaptionColumnsSpec(ColumnNamesSpec):
     group: str = "group"
     """Source of the clip, for example the id of the full video."""
     split: str = "split"
-    """`train` or `test`."""
+    """`train`, `val` or `test`."""
 
 
 class CaptionsSpec(CaptionedSpec):
@@ -66,20 +72,25 @@ class CaptionsSpec(CaptionedSpec):
     columns: CaptionColumnsSpec = CaptionColumnsSpec()
     """Names of the columns in the file."""
     split_by: SplitBy = ColumnSplitSpec()
-    """How videos are divided into training and test."""
+    """How videos are divided into training, validation and test."""
+
+    def splits(self) -> tuple[Split, ...]:
+        """Training, validation if videos are for it, and test."""
+        is_possible = has_validation(self.split_by) or self.split_by.kind == "column"
+        return SPLITS if is_possible and self._videos("val") else TRAIN_AND_TEST
 
     def _videos(self, split: Split) -> list[ListedVideo]:
         if isinstance(self.split_by, FileSplitSpec):
             if split == "train":
                 return [video for _, video in self._read(self._annotations())]
-            path = Path(expand(self.split_by.test_annotations, "data.dataset.split_by.test_annotations"))
-            return [video for _, video in self._read(path)]
+            path, field = self.split_by.list_paths()[split]
+            return [video for _, video in self._read(Path(expand(path, f"data.dataset.{field}")))]
         listed = self._read(self._annotations())
         rows, videos = [row for row, _ in listed], [video for _, video in listed]
         # Split before videos are left out, so that a missing file does not change the split of the others.
         clips = [Clip(video.path, label=None, group=video.group) for video in videos]
-        is_test = mark_test_clips(self.split_by, rows, clips, self.columns.model_dump())
-        return [video for video, test in zip(videos, is_test, strict=True) if test == (split == "test")]
+        splits = assign_splits(self.split_by, rows, clips, self.columns.model_dump())
+        return [video for video, own in zip(videos, splits, strict=True) if own == split]
 
     def _read(self, path: Path) -> list[tuple[Row, ListedVideo]]:
         """Every video of a file, in the order in which they first appear, each with its first row."""

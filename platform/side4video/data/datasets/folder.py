@@ -18,29 +18,32 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from side4video.core.errors import InputError
-from side4video.core.spec import PathText, Spec
+from side4video.core.spec import ADDED_LATER, PathText, Spec
 from side4video.data.annotations.captioned import Extension
 from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
 from side4video.data.annotations.missing_files import warn_once
-from side4video.data.annotations.splits import GroupSplitSpec, mark_test_clips
+from side4video.data.annotations.splits import GroupSplitSpec, RandomSplitSpec, assign_splits, has_validation
 from side4video.data.annotations.tables import Row, shorten_list
-from side4video.data.clip import Clip, Split
+from side4video.data.clip import SPLITS, TRAIN_AND_TEST, Clip, Split
 from side4video.data.dataset_spec import DatasetSpec
 from side4video.data.decode.frame_folder import FramePattern
-from side4video.data.storage import join_address, list_folder, root_address
+from side4video.data.storage import is_folder, join_address, list_folder, root_address
 
 
 class FoldersSplitSpec(Spec):
-    """Training and test clips are in two folders, each with one folder per class."""
+    """The clips of each split are in a folder of their own, with one folder per class."""
 
     kind: Literal["folders"] = "folders"
     train: str = "train"
     """Name of the folder of the training clips, in `root`."""
+    val: Annotated[str, ADDED_LATER] = "val"
+    """Name of the folder of the validation clips. If it is not there, or is the test folder, there is no validation
+    split."""
     test: str = "test"
     """Name of the folder of the test clips, in `root`. All its classes are also in the training folder."""
 
 
-FolderSplitBy = Annotated[FoldersSplitSpec | GroupSplitSpec, Field(discriminator="kind")]
+FolderSplitBy = Annotated[FoldersSplitSpec | GroupSplitSpec | RandomSplitSpec, Field(discriminator="kind")]
 
 
 class FolderSpec(DatasetSpec):
@@ -50,7 +53,7 @@ class FolderSpec(DatasetSpec):
     root: Annotated[PathText, Field(min_length=1)]
     """Folder with all clips, or an address such as `s3://bucket/ucf101`; may contain `${NAME}`."""
     split_by: FolderSplitBy = FoldersSplitSpec()
-    """How clips are divided into training and test."""
+    """How clips are divided into training, validation and test."""
     group_pattern: str = ""
     """For `split_by: {kind: group}`: a regular expression for the group in the file name of a clip. If it has
     parentheses, the first pair is the group; otherwise the whole match. Empty: each clip is a group of its own."""
@@ -77,8 +80,16 @@ class FolderSpec(DatasetSpec):
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of their positions."""
         root = self._root()
-        folder = join_address(root, self.split_by.train) if isinstance(self.split_by, FoldersSplitSpec) else root
+        folder = self._split_folder("train") if isinstance(self.split_by, FoldersSplitSpec) else root
         return tuple(_subfolders(folder))
+
+    def splits(self) -> tuple[Split, ...]:
+        """Training, validation if there are clips for it, and test."""
+        if isinstance(self.split_by, FoldersSplitSpec):
+            names = self.split_by
+            is_own = bool(names.val) and names.val not in (names.train, names.test)
+            return SPLITS if is_own and is_folder(join_address(self._root(), names.val)) else TRAIN_AND_TEST
+        return SPLITS if has_validation(self.split_by) and self._assigned("val") else TRAIN_AND_TEST
 
     def clips(self, split: Split) -> list[Clip]:
         """The clips of a split, class by class, in the order of their names.
@@ -87,20 +98,38 @@ class FolderSpec(DatasetSpec):
             InputError: A folder is missing or empty, or the test folder has a class that training has not.
         """
         if isinstance(self.split_by, FoldersSplitSpec):
-            return self._in_classes(join_address(self._root(), getattr(self.split_by, split)))
-        clips = self._in_classes(self._root())
-        rows = [Row(clip.origin, {"group": clip.group}) for clip in clips]
-        is_test = mark_test_clips(self.split_by, rows, clips, {"group": "group"})
-        chosen = [clip for clip, test in zip(clips, is_test, strict=True) if test == (split == "test")]
-        if not chosen:
-            raise InputError(
-                self._root(), f"no clip is for {split} (split_by: group)", fix="check group_pattern and ungrouped"
-            )
+            return self._in_classes(self._split_folder(split))
+        if not (chosen := self._assigned(split)):
+            fix = "add clips" if self.split_by.kind == "random" else "check group_pattern and ungrouped"
+            raise InputError(self._root(), f"no clip is for {split} (split_by: {self.split_by.kind})", fix=fix)
         return chosen
 
     def flipped_classes(self) -> Mapping[int, int] | None:
         """Label of a flipped clip, by label; None if labels contain left or right and no mapping is known."""
         return flipped_labels(self.mirror, self.classes())
+
+    def _split_folder(self, split: Split) -> str:
+        """The folder of a split's clips; if it is not there, an error that says what else the root may be."""
+        root, name = self._root(), getattr(self.split_by, split)
+        folder = join_address(root, name)
+        if not is_folder(folder):
+            names = [entry.name for entry in list_folder(root) if entry.is_folder]
+            held = shorten_list(names) if names else "no folders"
+            raise InputError(
+                folder,
+                f"the folder cannot be read: there is no such folder; {root} has {held}",
+                fix=f"if these are the classes, split_by: {{kind: random}}; or name the folder of the {split} clips: "
+                f"split_by: {{kind: folders, {split}: ...}}",
+            )
+        return folder
+
+    def _assigned(self, split: Split) -> list[Clip]:
+        """The clips of a split that is drawn."""
+        assert not isinstance(self.split_by, FoldersSplitSpec)  # noqa: S101
+        clips = self._in_classes(self._root())
+        rows = [Row(clip.origin, {"group": clip.group}) for clip in clips]
+        splits = assign_splits(self.split_by, rows, clips, {"group": "group"})
+        return [clip for clip, own in zip(clips, splits, strict=True) if own == split]
 
     def _root(self) -> str:
         return root_address(self.root, "data.dataset.root")

@@ -14,27 +14,35 @@ from pydantic import Field
 
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
-from side4video.core.spec import PathText, Spec
+from side4video.core.spec import ADDED_LATER, PathText, Spec
 from side4video.data.annotations.arrow import ArrowRow, features_of, read_rows, split_folders
 from side4video.data.annotations.class_names import infer_classes, label_position
 from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
-from side4video.data.annotations.splits import GroupSplitSpec, split_by_group
-from side4video.data.clip import Clip, Split
+from side4video.data.annotations.splits import (
+    GroupSplitSpec,
+    RandomSplitSpec,
+    has_validation,
+    split_at_random,
+    split_by_group,
+)
+from side4video.data.clip import SPLITS, TRAIN_AND_TEST, Clip, Split
 from side4video.data.dataset_spec import DatasetSpec
 from side4video.data.storage import is_remote, resolve_inside, root_address
 
 
 class NamedSplitsSpec(Spec):
-    """Training and test clips are splits of the data set."""
+    """Training, validation and test clips are splits of the data set."""
 
     kind: Literal["splits"] = "splits"
     train: str = "train"
     """Name of the split of the training clips."""
+    val: Annotated[str, ADDED_LATER] = ""
+    """Name of the split of the validation clips. Empty: there is no validation split."""
     test: str = "test"
     """Name of the split of the test clips."""
 
 
-HuggingFaceSplitBy = Annotated[NamedSplitsSpec | GroupSplitSpec, Field(discriminator="kind")]
+HuggingFaceSplitBy = Annotated[NamedSplitsSpec | GroupSplitSpec | RandomSplitSpec, Field(discriminator="kind")]
 
 
 class HuggingFaceSpec(DatasetSpec):
@@ -55,7 +63,7 @@ class HuggingFaceSpec(DatasetSpec):
     group: str = ""
     """Column with the source of each clip, for `split_by: {kind: group}`."""
     split_by: HuggingFaceSplitBy = NamedSplitsSpec()
-    """How clips are divided into training and test."""
+    """How clips are divided into training, validation and test."""
     mirror: FlipLabels = FlipByNameSpec()
     """How labels change when clips are flipped horizontally."""
 
@@ -69,6 +77,11 @@ class HuggingFaceSpec(DatasetSpec):
             return tuple(map(str, names))
         return infer_classes((str(row.values[self.label]), row.origin) for row in self._rows(folder))
 
+    def splits(self) -> tuple[Split, ...]:
+        """Training, validation if the document asks for it, and test."""
+        is_named = isinstance(self.split_by, NamedSplitsSpec) and self.split_by.val
+        return SPLITS if is_named or has_validation(self.split_by) else TRAIN_AND_TEST
+
     def clips(self, split: Split) -> list[Clip]:
         """The clips of a split in the order of its rows.
 
@@ -78,13 +91,12 @@ class HuggingFaceSpec(DatasetSpec):
         positions = {name: index for index, name in enumerate(self.classes())}
         clips = [self._as_clip(row, positions, number) for number, row in enumerate(self._rows(self._folder(split)))]
         if isinstance(self.split_by, GroupSplitSpec):
-            chosen = split_by_group(
-                clips,
-                [clip.group or f" {number}" for number, clip in enumerate(clips)],
-                test_fraction=self.split_by.test_fraction,
-                seed=self.split_by.seed,
-            )
-            clips = [clip for clip, is_test in zip(clips, chosen, strict=True) if is_test == (split == "test")]
+            groups = [clip.group or f" {number}" for number, clip in enumerate(clips)]
+            own = split_by_group(clips, groups, self.split_by)
+            clips = [clip for clip, each in zip(clips, own, strict=True) if each == split]
+        elif isinstance(self.split_by, RandomSplitSpec):
+            own = split_at_random(clips, self.split_by)
+            clips = [clip for clip, each in zip(clips, own, strict=True) if each == split]
         if not clips:
             raise InputError(self._root(), f"no row is for {split}", fix="check `split_by`")
         return clips
@@ -101,7 +113,7 @@ class HuggingFaceSpec(DatasetSpec):
 
     def _folder(self, split: Split) -> Path:
         folders = split_folders(Path(self._root()))
-        if isinstance(self.split_by, GroupSplitSpec):
+        if not isinstance(self.split_by, NamedSplitsSpec):
             if len(folders) != 1:
                 raise InputError(
                     "data.dataset.split_by",

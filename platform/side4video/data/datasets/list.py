@@ -23,9 +23,15 @@ from side4video.core.spec import PathText, Spec
 from side4video.data.annotations.class_names import infer_classes, label_position, read_class_names
 from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
 from side4video.data.annotations.json_files import read_json_rows
-from side4video.data.annotations.splits import ColumnSplitSpec, FileSplitSpec, SplitBy, mark_test_clips
+from side4video.data.annotations.splits import (
+    ColumnSplitSpec,
+    FileSplitSpec,
+    SplitBy,
+    assign_splits,
+    has_validation,
+)
 from side4video.data.annotations.tables import CLIPS, ColumnNamesSpec, Delimiter, Row, as_flag, as_span, read_rows
-from side4video.data.clip import Clip, Split
+from side4video.data.clip import SPLITS, TRAIN_AND_TEST, Clip, Split
 from side4video.data.dataset_spec import DatasetSpec
 from side4video.data.decode.frame_folder import FramePattern
 from side4video.data.storage import resolve_inside, root_address
@@ -47,7 +53,7 @@ class ColumnsSpec(ColumnNamesSpec):
     group: str = "group"
     """Source of the clip, for example the id of the full video."""
     split: str = "split"
-    """`train` or `test`."""
+    """`train`, `val` or `test`."""
 
 
 class LabelNamesSpec(Spec):
@@ -121,7 +127,7 @@ class ListSpec(DatasetSpec):
     class_names: ClassNames = LabelNamesSpec()
     """Where the classes come from."""
     split_by: SplitBy = ColumnSplitSpec()
-    """How clips are divided into training and test."""
+    """How clips are divided into training, validation and test."""
     frame_pattern: FramePattern = ""
     """File name pattern of the images, if each path is a folder of frames, for example `img_{:05d}.jpg`. Numbers start
     at 1. Such clips have no time stamps, so a clip is always the whole folder."""
@@ -134,6 +140,11 @@ class ListSpec(DatasetSpec):
         """Class names in the order of their positions."""
         return ("forward", "backward") if self.task_labels.kind == "direction" else self._given_classes()
 
+    def splits(self) -> tuple[Split, ...]:
+        """Training, validation if clips are for it, and test."""
+        is_possible = has_validation(self.split_by) or self.split_by.kind == "column"
+        return SPLITS if is_possible and self._split()["val"] else TRAIN_AND_TEST
+
     def clips(self, split: Split) -> list[Clip]:
         """The clips of a split in the order of the list.
 
@@ -145,7 +156,7 @@ class ListSpec(DatasetSpec):
             raise InputError(
                 str(self._annotations()),
                 f"no clip is for {split} (split_by: {self.split_by.kind})",
-                fix="check the split column, or choose another split_by: file, group",
+                fix="check the split column, or choose another split_by: random, group, file",
             )
         if self.task_labels.kind == "given":
             return clips
@@ -164,12 +175,13 @@ class ListSpec(DatasetSpec):
     def _root(self) -> str:
         return root_address(self.root or str(self._annotations().parent), "data.dataset.root")
 
-    def _rows(self) -> tuple[list[Row], list[Row]]:
-        """The rows of the list, and of the separate test list if there is one."""
+    def _rows(self) -> tuple[list[Row], dict[Split, list[Row]]]:
+        """The rows of the list, and those of separate lists by split."""
         rows = self._read(self._annotations())
         if not isinstance(self.split_by, FileSplitSpec):
-            return rows, []
-        return rows, self._read(_expand(self.split_by.test_annotations, "split_by.test_annotations"))
+            return rows, {}
+        paths = self.split_by.list_paths()
+        return rows, {split: self._read(_expand(path, field)) for split, (path, field) in paths.items()}
 
     def _read(self, path: Path) -> list[Row]:
         columns = self.columns.model_dump()
@@ -184,21 +196,26 @@ class ListSpec(DatasetSpec):
             return tuple(str(index) for index in range(self.class_names.count))
         if isinstance(self.class_names, NamesFileSpec):
             return read_class_names(_expand(self.class_names.path, "class_names.path"))
-        rows = (row for rows in self._rows() for row in rows)
-        return infer_classes((row.values["label"], row.origin) for row in rows)
+        rows, others = self._rows()
+        every = [*rows, *(row for some in others.values() for row in some)]
+        return infer_classes((row.values["label"], row.origin) for row in every)
 
     def _split(self) -> dict[Split, list[Clip]]:
-        rows, test_rows = self._rows()
+        rows, listed = self._rows()
         positions = {name: index for index, name in enumerate(self._given_classes())}
         root = self._root()
         clips = [self._as_clip(row, root, positions) for row in rows]
+        found: dict[Split, list[Clip]] = {"train": [], "val": [], "test": []}
         if isinstance(self.split_by, FileSplitSpec):
-            return {"train": clips, "test": [self._as_clip(row, root, positions) for row in test_rows]}
-        is_test = mark_test_clips(self.split_by, rows, clips, self.columns.model_dump())
-        return {
-            "train": [clip for clip, test in zip(clips, is_test, strict=True) if not test],
-            "test": [clip for clip, test in zip(clips, is_test, strict=True) if test],
-        }
+            found["train"] = clips
+            for split, own in listed.items():
+                found[split] = [self._as_clip(row, root, positions) for row in own]
+            return found
+        for clip, split in zip(
+            clips, assign_splits(self.split_by, rows, clips, self.columns.model_dump()), strict=True
+        ):
+            found[split].append(clip)
+        return found
 
     def _as_clip(self, row: Row, root: str, positions: Mapping[str, int]) -> Clip:
         start, end = as_span(row)

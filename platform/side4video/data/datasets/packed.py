@@ -12,7 +12,7 @@ from pydantic import Field
 
 from side4video.core.errors import InputError
 from side4video.core.spec import PathText
-from side4video.data.clip import Clip, Split
+from side4video.data.clip import SPLITS, TRAIN_AND_TEST, Clip, Split
 from side4video.data.dataset_spec import DatasetSpec
 from side4video.data.manifest import Manifest, read_clips, read_manifest
 from side4video.data.storage import file_size, join_address, root_address
@@ -28,6 +28,11 @@ class PackedSpec(DatasetSpec):
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of their indices; empty if clips have captions only."""
         return self._manifest().classes
+
+    def splits(self) -> tuple[Split, ...]:
+        """Training, validation if the original data set had it, and test."""
+        sides = {side for side, _ in read_clips(self._root(), self._manifest())}
+        return SPLITS if "val" in sides else TRAIN_AND_TEST
 
     def clips(self, split: Split) -> list[Clip]:
         """The clips of a split in the order of the original list.

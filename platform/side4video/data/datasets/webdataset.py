@@ -24,11 +24,11 @@ from pydantic import Field
 from side4video.core.bounded_files import MAX_LABEL_BYTES, parse_json
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
-from side4video.core.spec import PathText
+from side4video.core.spec import ADDED_LATER, PathText
 from side4video.core.units import format_bytes
 from side4video.data.annotations.class_names import infer_classes, label_position, read_class_names
 from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
-from side4video.data.clip import Clip, Split
+from side4video.data.clip import SPLITS, TRAIN_AND_TEST, Clip, Split
 from side4video.data.dataset_spec import DatasetSpec
 from side4video.data.storage import file_size, join_address, list_folder, read_bytes, root_address
 from side4video.data.tar_members import Member, is_hidden, list_members, split_member_name
@@ -63,6 +63,8 @@ class WebdatasetSpec(DatasetSpec):
     """The shards of the training clips: a name with a range of numbers (`a-{000..012}.tar`), or a pattern with `*`."""
     test: Annotated[str, Field(min_length=1)] = "test-*.tar"
     """The shards of the test clips."""
+    val: Annotated[str, ADDED_LATER] = ""
+    """The shards of the validation clips. Empty: there is no validation split."""
     videos: Annotated[tuple[Annotated[str, Field(pattern=r"^[\w.]+$")], ...], Field(min_length=1)] = (
         *("mp4", "webm", "mkv", "avi", "mov", "video"),
     )
@@ -82,6 +84,10 @@ class WebdatasetSpec(DatasetSpec):
             return read_class_names(Path(expand(self.class_names, where)), where)
         labelled = [(sample.label, sample.origin) for sample in self._samples("train") if sample.label]
         return infer_classes(labelled) if labelled else ()
+
+    def splits(self) -> tuple[Split, ...]:
+        """Training, validation if the document names its shards, and test."""
+        return SPLITS if self.val else TRAIN_AND_TEST
 
     def clips(self, split: Split) -> list[Clip]:
         """The clips of a split in the order of its shards.
@@ -111,7 +117,7 @@ class WebdatasetSpec(DatasetSpec):
 
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
         """The same as `check`, with progress for each shard: reading all headers takes a while."""
-        shards = [*self._shards("train"), *self._shards("test")]
+        shards = [shard for split in self.splits() for shard in self._shards(split)]
         for done, shard in enumerate(shards, 1):
             list_members(shard)
             if progress:
@@ -122,7 +128,7 @@ class WebdatasetSpec(DatasetSpec):
         return root_address(self.root, "data.dataset.root")
 
     def _shards(self, split: Split) -> list[str]:
-        root, pattern = self._root(), self.train if split == "train" else self.test
+        root, pattern = self._root(), {"train": self.train, "val": self.val, "test": self.test}[split]
         if "/" in pattern or "\\" in pattern or pattern.startswith("."):
             raise InputError(f"data.dataset.{split}", repr(pattern), allowed="names of files in `root`")
         if "*" not in pattern and "?" not in pattern:

@@ -1,4 +1,4 @@
-"""The feature cache of one experiment: both splits, the disk space they need, and building them with all workers."""
+"""The feature cache of one experiment: all splits, the disk space they need, and building them with all workers."""
 
 import logging
 import shutil
@@ -12,7 +12,7 @@ from side4video.core.errors import InputError
 from side4video.core.paths import expand, home
 from side4video.core.units import GIB, format_bytes, format_duration
 from side4video.data.annotations.splits import training_subset
-from side4video.data.clip import Clip
+from side4video.data.clip import Clip, Split
 from side4video.data.features.build import Builder, Compute
 from side4video.data.features.files import Layout
 from side4video.data.features.reader import StoredReader
@@ -37,6 +37,8 @@ class Clips:
     """The label of a flipped clip, by its label; None where flips are not allowed."""
     fingerprint: str
     """Of the data set."""
+    val: Sequence[Clip] = ()
+    """Empty if the data set has no validation split."""
 
 
 def cache_root(spec: CachedFeaturesSpec) -> Path:
@@ -51,40 +53,31 @@ def cache_root(spec: CachedFeaturesSpec) -> Path:
 def plan_stores(
     spec: CachedFeaturesSpec,
     data: DataSpec,
-    clips: tuple[int, int],
+    clips: Mapping[Split, int],
     *,
     layouts: Mapping[str, Layout],
     root: Path,
-    identities: Mapping[str, Mapping[str, Any]],
-) -> tuple[FeatureStore, FeatureStore]:
-    """The stores of training and test.
+    identities: Mapping[Split, Mapping[str, Any]],
+) -> dict[Split, FeatureStore]:
+    """The store of each split.
 
-    `clips` are the numbers of training clips (those of `train_fraction`) and test clips; `layouts` says what is kept of
+    `clips` are the numbers of clips by split, for training those of `train_fraction`; `layouts` says what is kept of
     the tower, by entry; `root` is the folder of all caches; `identities` has what the numbers depend on, by split.
     """
     whole = {**data_layouts(data), **layouts}
-    return (
-        FeatureStore(
+    return {
+        split: FeatureStore(
             root,
-            "train",
-            identities["train"],
+            split,
+            identities[split],
             whole,
-            clips=clips[0],
-            views=spec.pool,
-            copies=data.repeated_sampling,
+            clips=count,
+            views=spec.pool if split == "train" else data.views.clips,
+            copies=data.repeated_sampling if split == "train" else data.views.crops,
             shard_clips=spec.shard_clips,
-        ),
-        FeatureStore(
-            root,
-            "test",
-            identities["test"],
-            whole,
-            clips=clips[1],
-            views=data.views.clips,
-            copies=data.views.crops,
-            shard_clips=spec.shard_clips,
-        ),
-    )
+        )
+        for split, count in clips.items()
+    }
 
 
 class FeatureCache:
@@ -112,35 +105,42 @@ class FeatureCache:
         self._data, self._clips = data, clips
         self._positions = training_subset(clips.train, data.train_fraction, data.seed) if clips.train else []
         mirrored = clips.mirrored or {}
-        identities = {
+        counts: dict[Split, int] = {"train": len(self._positions), "test": len(clips.test)}
+        if clips.val:
+            counts["val"] = len(clips.val)
+        identities: dict[Split, Mapping[str, Any]] = {
             split: {**tower, "data": data_identity(data, split, fingerprint=clips.fingerprint, mirrored=mirrored)}
-            for split in ("train", "test")
+            for split in counts
         }
-        counts = (len(self._positions), len(clips.test))
-        self.train, self.test = plan_stores(
-            spec, data, counts, layouts=layouts, root=cache_root(spec), identities=identities
-        )
+        self.stores = plan_stores(spec, data, counts, layouts=layouts, root=cache_root(spec), identities=identities)
+        self.train, self.test = self.stores["train"], self.stores["test"]
         places = {index: position for position, index in enumerate(self._positions)}
         self.training = StoredReader(self.train, lambda key: (key.epoch, places[key.index]), is_pinned=is_pinned)
-        self.testing = StoredReader(self.test, lambda key: (key.view, key.index), is_pinned=is_pinned)
+        self.testing = self._evaluation_reader("test", is_pinned=is_pinned)
+        self.validation = self._evaluation_reader("val", is_pinned=is_pinned) if clips.val else None
 
     @property
     def bytes(self) -> int:
         """Total bytes, including files that are not built yet."""
-        return self.train.bytes + self.test.bytes
+        return sum(store.bytes for store in self.stores.values())
 
-    def missing(self) -> list[tuple[str, MissingShard]]:
+    def missing(self) -> list[tuple[Split, MissingShard]]:
         """Split and shard of all files to build."""
-        return [(store.split, each) for store in (self.train, self.test) for each in store.missing()]
+        return [(store.split, each) for store in self.stores.values() for each in store.missing()]
 
-    def check_disk_space(self, missing: Sequence[tuple[str, MissingShard]]) -> None:
+    def check_disk_space(self, missing: Sequence[tuple[Split, MissingShard]]) -> None:
         """Check the size limit and the free disk space, and write the index files.
 
         Raises:
             InputError: It is larger than the limit, or than what the disk has.
         """
+        evaluated = " and ".join(
+            f"{store.clips} {'validation' if split == 'val' else 'test'} clips"
+            for split, store in self.stores.items()
+            if split != "train"
+        )
         rows = f"{self.train.views} versions of {self.train.clips} training clips and {self.test.views} of " + (
-            f"{self.test.clips} test clips, {len(self.layouts)} entries of the tower and the frames each"
+            f"{evaluated}, {len(self.layouts)} entries of the tower and the frames each"
         )
         if self.bytes > self.spec.limit_gib * GIB:
             raise InputError(
@@ -149,12 +149,12 @@ class FeatureCache:
                 allowed=f"limit_gib: {self.spec.limit_gib:g}",
                 fix="raise features.limit_gib, read fewer blocks, make fewer views, or compute: {kind: computed}",
             )
-        needed = sum(self._store(split).bytes_of(each) for split, each in missing)
+        needed = sum(self.stores[split].bytes_of(each) for split, each in missing)
         root = self.train.root
         try:
             root.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(root).free
-            for store in (self.train, self.test):
+            for store in self.stores.values():
                 store.write_index()
         except OSError as error:
             raise InputError("features.folder", f"{root} cannot be used: {error}", fix="name another folder") from error
@@ -167,7 +167,7 @@ class FeatureCache:
 
     def make(
         self,
-        missing: Sequence[tuple[str, MissingShard]],
+        missing: Sequence[tuple[Split, MissingShard]],
         compute: Compute,
         *,
         rank: int,
@@ -191,7 +191,7 @@ class FeatureCache:
         """
         started = time.perf_counter()
         mine = missing[rank::world]
-        total = sum(len(self._store(split).clips_of(each.shard)) for split, each in mine)
+        total = sum(len(self.stores[split].clips_of(each.shard)) for split, each in mine)
         done = 0
 
         def report(clips: int) -> None:
@@ -199,7 +199,7 @@ class FeatureCache:
             done += clips
             tell(done, total)
 
-        builders: dict[str, Builder] = {}
+        builders: dict[Split, Builder] = {}
 
         def one(number: int) -> None:
             if number < len(mine):
@@ -216,29 +216,32 @@ class FeatureCache:
                 builder.close()
         together(self._check_complete)
         if missing:
-            made = sum(self._store(split).bytes_of(each) for split, each in missing)
+            made = sum(self.stores[split].bytes_of(each) for split, each in missing)
             log.info("kept %s in %s", format_bytes(made), format_duration(time.perf_counter() - started))
 
     def close(self) -> None:
         """Close the files that are read."""
         self.training.close()
         self.testing.close()
+        if self.validation:
+            self.validation.close()
 
-    def _store(self, split: str) -> FeatureStore:
-        return self.train if split == "train" else self.test
+    def _evaluation_reader(self, split: Split, *, is_pinned: bool) -> StoredReader:
+        return StoredReader(self.stores[split], lambda key: (key.view, key.index), is_pinned=is_pinned)
 
-    def _builder(self, split: str) -> Builder:
+    def _builder(self, split: Split) -> Builder:
         data, clips = self._data, self._clips
-        if split == "test":
-            reader: BatchReader = EvaluationReader(data, list(clips.test))
-            return Builder(self.test, reader, key=lambda view, position: EvaluationKey(position, view), data=data)
+        if split != "train":
+            reader: BatchReader = EvaluationReader(data, list(clips.test if split == "test" else clips.val))
+            store = self.stores[split]
+            return Builder(store, reader, key=lambda view, position: EvaluationKey(position, view), data=data)
         reader = TrainingReader(data, list(clips.train), positions=self._positions, mirrored=clips.mirrored or {})
         return Builder(
             self.train, reader, key=lambda view, position: TrainingKey(view, self._positions[position]), data=data
         )
 
     def _check_complete(self) -> None:
-        absent = self.train.absent() + self.test.absent()
+        absent = sum(store.absent() for store in self.stores.values())
         if absent:
             raise InputError(
                 "features.folder",

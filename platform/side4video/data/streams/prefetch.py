@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from side4video.core.errors import InputError, Side4VideoError
+from side4video.core.main_guard import check_main_guard, script_without_guard
 from side4video.data.spec import LoaderSpec
 from side4video.data.streams.batch import ClipBatch
 from side4video.data.streams.reader import BatchReader
@@ -100,6 +101,7 @@ class ProcessPrefetcher:
     """
 
     def __init__(self, reader: BatchReader, spec: LoaderSpec) -> None:
+        check_main_guard()
         self._keys = _Keys()
         self._loader: DataLoader[Any] = DataLoader(
             _ReaderDataset(reader),
@@ -154,7 +156,10 @@ class ProcessPrefetcher:
         # A batch already on its way when its process dies cannot be taken over: that is an OSError or EOFError.
         is_dead = "exited unexpectedly" in message or "killed by signal" in message
         if is_dead or not isinstance(error, RuntimeError):
+            ended = {process.exitcode for process in getattr(self._iterator, "_workers", ())}
             self.close()
+            if 1 in ended and (unguarded := script_without_guard()):
+                raise unguarded from error
             raise Side4VideoError(
                 f"a decoding process died while these clips were read: {_key_positions(keys)}; out of memory? "
                 "Try fewer data.loader.workers or a smaller batch"

@@ -30,13 +30,14 @@ from side4video.reports.figures.style import (
     shorten,
     style_axes,
 )
-from side4video.tasks.metrics import METRICS, is_fraction, metric_title, printed_value
+from side4video.tasks.metrics import METRICS, epoch_metric, is_fraction, metric_title, printed_value
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.tags import REUSED_TAG
 
 SHOWN = tuple(f"eval/{each.name}" for each in METRICS if each.in_summary and not each.name.endswith("_r5"))
 """Metrics of one run that are drawn, of those that it has; the first is the one by which its best epoch is chosen."""
 TRAIN, TEST = "train/loss", "eval/loss"
+EPOCHS = ("eval/epoch", "val/epoch")
 MAX_NAMED_ARMS = len(COLOURS)
 """Of more arms than this, the best have a colour and a name."""
 MAX_ARMS = 40
@@ -62,10 +63,10 @@ class Curve:
 def curves_of(history: History) -> dict[str, Curve]:
     """The curves of one run, by metric; none of a run that was never evaluated, nor of what was never finite.
 
-    A step's place in epochs follows from `eval/epoch`, which says after how many steps an epoch was over. What the
-    store holds for infinity is NaN here: nothing is drawn there.
+    A step's place in epochs follows from `val/epoch` or `eval/epoch`, which say after how many steps an epoch was over.
+    What the store holds for infinity is NaN here: nothing is drawn there.
     """
-    ends = history.get("eval/epoch", {})
+    ends = history.get("val/epoch") or history.get("eval/epoch", {})
     if not ends:
         return {}
     last = max(ends)
@@ -76,7 +77,7 @@ def curves_of(history: History) -> dict[str, Curve]:
             tuple(values[step] if abs(values[step]) < MAX_VALUE else math.nan for step in sorted(values)),
         )
         for name, values in history.items()
-        if name != "eval/epoch" and any(abs(value) < MAX_VALUE for value in values.values())
+        if name not in EPOCHS and any(abs(value) < MAX_VALUE for value in values.values())
     }
 
 
@@ -93,7 +94,7 @@ def mean_curve(curves: Sequence[Curve]) -> Curve:
 def read_history(store: RunStore, run: StoredRun, metrics: Sequence[str]) -> History:
     """A run's values of these metrics; of a result that was taken over, those of the run that measured it."""
     source = run.tags.get(REUSED_TAG, run.run_id)
-    known = [name for name in ("eval/epoch", *metrics) if name in run.metrics]
+    known = [name for name in (epoch_metric("eval/epoch", run.metrics), *metrics) if name in run.metrics]
     return {name: {each.step: each.value for each in store.history(source, name)} for name in known}
 
 
@@ -104,8 +105,8 @@ def run_curves_figure(store: RunStore, run: StoredRun) -> ReportFigure:
         InputError: It was never evaluated.
     """
     where = f"run {run.name} ({run.run_id[:8]})"
-    metrics = [name for name in SHOWN if name in run.metrics]
-    curves = curves_of(read_history(store, run, (TRAIN, TEST, *metrics)))
+    metrics = [measured for name in SHOWN if (measured := epoch_metric(name, run.metrics)) in run.metrics]
+    curves = curves_of(read_history(store, run, (TRAIN, epoch_metric(TEST, run.metrics), *metrics)))
     if not metrics or metrics[0] not in curves:
         fix = "let it finish its first epoch, or name another run"
         raise InputError(where, "was never evaluated, and has no curves", fix=fix)
@@ -127,13 +128,22 @@ def arm_curves(
     found: dict[str, dict[str, Curve]] = {}
     for row in rows:
         seeds = [runs[run.run_id] for run in row.runs if run.run_id in runs]
-        made = [curves_of(read_history(store, run, (TEST, metric))) for run in seeds]
+        made = [_as_test(curves_of(read_history(store, run, _of_epochs(run, (TEST, metric))))) for run in seeds]
         made = [curves for curves in made if metric in curves]
         if made:
             names = [name for name in (metric, TEST) if all(name in curves for curves in made)]
             label = row.label if row.label not in found else f"{row.table}: {row.label}"
             found[label] = {name: mean_curve([curves[name] for curves in made]) for name in names}
     return found
+
+
+def _of_epochs(run: StoredRun, names: Sequence[str]) -> list[str]:
+    return [epoch_metric(name, run.metrics) for name in names]
+
+
+def _as_test(curves: Mapping[str, Curve]) -> dict[str, Curve]:
+    """Curves of the validation split under the names of the test split, so that arms of both kinds have one key."""
+    return {name.replace("val/", "eval/", 1): curve for name, curve in curves.items()}
 
 
 def arm_curves_figure(
@@ -176,9 +186,10 @@ def _panels(height: float) -> tuple[Figure, Axes, Axes]:
 
 def _draw_run(curves: Mapping[str, Curve], metrics: Sequence[str]) -> Figure:
     figure, left, right = _panels(3.5)
-    for name, said, colour in ((TRAIN, "training", SOFT), (TEST, "held out", ORANGE)):
+    losses = ((TRAIN, "training", SOFT), (TEST, "test", ORANGE), ("val/loss", "validation", ORANGE))
+    for name, said, colour in losses:
         if name in curves:
-            _line(left, curves[name], colour=colour, label=said, scale=1.0, marked=name == TEST)
+            _line(left, curves[name], colour=colour, label=said, scale=1.0, marked=name != TRAIN)
     for name, colour in zip(metrics, COLOURS, strict=False):
         _line(right, curves[name], colour=colour, label=metric_title(name), scale=printed_value(name, 1.0), marked=True)
     _star(right, curves[metrics[0]], metrics[0], "max", colour=COLOURS[0])

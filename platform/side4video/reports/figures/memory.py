@@ -111,9 +111,7 @@ def files_of_table_2(folder: Path) -> list[Path]:
                 found[document.get("name")] = file
     files = [found[name] for name in names if name in found]
     if not files:
-        raise InputError(
-            str(folder), "has no file of Table 2", fix="call it in a checkout of the project, or name the experiments"
-        )
+        raise InputError(str(folder), "has no file of Table 2", fix="install side4video anew, or name the experiments")
     return files
 
 

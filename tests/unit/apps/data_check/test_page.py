@@ -15,7 +15,7 @@ from side4video.apps.data_check.findings import KINDS, Problem
 from side4video.apps.data_check.page import MAX_PROBLEMS, Thumbnail, report_page, verdict_of
 from side4video.apps.data_check.report import make_report, spread
 from side4video.core.progress import SILENT
-from side4video.data.clip import SPLITS
+from side4video.data.clip import TRAIN_AND_TEST
 
 FOREIGN = re.compile(
     r"""(?:src|href|action)\s*=\s*(?!['"]?(?:data:|#))|url\((?!#)|@import|<script|<link|<iframe""", re.IGNORECASE
@@ -98,7 +98,7 @@ def test_a_long_list_of_problems_is_cut(report):
 def heights(chart):
     """Of the bars of each split."""
     return {
-        split: [bar.get_height() for bar in bars] for split, bars in zip(SPLITS, chart.axes[0].containers, strict=True)
+        split: [bar.get_height() for bar in bars] for split, bars in zip(TRAIN_AND_TEST, chart.axes[0].containers, strict=True)
     }
 
 

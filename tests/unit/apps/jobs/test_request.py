@@ -13,8 +13,10 @@ import yaml
 from side4video.apps.jobs.request import job_address, job_folder, read_request
 from side4video.core.errors import InputError
 from side4video.runs.sweep import sweep_key
+from side4video.spec import presets
 from side4video.spec.arm import load_sweep
 from side4video.spec.load import load_experiment
+from side4video.spec.presets import preset_file
 from tiny import DOCUMENT, merged
 
 SECRET = "hf_abcdefghijklmnopqrstuvwxyz"  # noqa: S105 - nobody's
@@ -42,6 +44,47 @@ def listed(**dataset):
 
 def sweep(base):
     return {"name": "few", "base": base, "grid": {"method.layers": [1, 2]}}
+
+
+# ---- presets
+
+
+def test_a_preset_is_sent_as_its_file():
+    request = read_request("ssv1/vitb16", variables_given=["SSV1=/videos"])
+    assert request.words == ("side4video", "run", "documents/vitb16.yaml")
+    assert request.digest == load_experiment("ssv1/vitb16").digest()
+    (sent,) = request.files.sources.values()
+    assert sent == preset_file("ssv1/vitb16")
+
+
+def test_a_preset_of_a_sweep_is_sent_with_its_base(tmp_path, monkeypatch):
+    request = read_request("ablations/motion-asha")
+    assert set(request.files.sources) == {"documents/motion-asha.yaml", "documents/motion.yaml"}
+    assert _digest_in_the_job(request, tmp_path / "job", monkeypatch) == request.digest
+
+
+def test_a_preset_as_base_is_sent_where_its_name_finds_it(tmp_path, monkeypatch):
+    request = read_request(write("sweeps/b.yaml", sweep("ablations/motion")))
+    assert set(request.files.sources) == {"sweeps/b.yaml", "sweeps/ablations/motion"}
+    assert request.files.sources["sweeps/ablations/motion"] == preset_file("ablations/motion")
+    monkeypatch.setattr(presets, "preset_names", tuple)  # the cluster's own presets may be of another version
+    assert _digest_in_the_job(request, tmp_path / "job", monkeypatch) == request.digest
+
+
+def test_a_job_without_the_base_would_need_the_clusters_own(tmp_path, monkeypatch):
+    """The broken twin: the sweep alone is sent."""
+    request = read_request(write("sweeps/b.yaml", sweep("ablations/motion")))
+    monkeypatch.setattr(presets, "preset_names", tuple)
+    request.files.copy_into(tmp_path / "job")
+    (tmp_path / "job/sweeps/ablations/motion").unlink()
+    with pytest.raises(InputError, match="no such file"):
+        load_sweep(tmp_path / "job/sweeps/b.yaml")
+
+
+def _digest_in_the_job(request, folder, monkeypatch):
+    request.files.copy_into(folder)
+    monkeypatch.chdir(folder)
+    return sweep_key(load_sweep(request.files.document))
 
 
 # ---- what it is

@@ -226,7 +226,7 @@ WRONG_LISTS = {
     "unquoted comma": ("csv", HEAD + "a.mp4,cats, dogs,train\n", r"csv:2: 4 columns, where 3"),
     "no path": ("csv", HEAD + ",cats,train\n", r"csv:2: the path is empty"),
     "no split column": ("csv", "path,caption\na.mp4,cats\n", r"csv:2: the list has no column 'split'"),
-    "split of another name": ("csv", HEAD + "a.mp4,x,val\n", r"csv:2: split is 'val' .* train, test"),
+    "split of another name": ("csv", HEAD + "a.mp4,x,dev\n", r"csv:2: split is 'dev' .*train, val, test"),
     "two splits": ("csv", HEAD + "a.mp4,x,train\na.mp4,y,test\n", r"csv:3: split is 'test', and 'train'"),
     "two groups": (
         "csv",

@@ -120,7 +120,7 @@ def test_mirror_images(tmp_path):
 
 
 WRONG = {
-    "no such folder": ((), {"root": "/no/such"}, r"/no/such/train: the folder cannot be read: there is no such folder"),
+    "no such folder": ((), {"root": "/no/such"}, r"/no/such: the folder cannot be read: there is no such folder"),
     "no test": (TWO_FOLDERS[:3], {}, r"/test: the folder cannot be read"),
     "no classes": (("train/a.mp4",), {}, r"/train: it has no folders"),
     "empty class": ((*TWO_FOLDERS, "train/jump/x.txt"), {}, r"train/jump: no video \(\.mp4, .* in it"),

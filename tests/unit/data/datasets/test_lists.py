@@ -169,7 +169,7 @@ WRONG = {
     "start negative": ("path,label,start,split\na,x,-1,train\n", r"csv:2: start is '-1'"),
     "start nan": ("path,label,start,split\na,x,nan,train\n", r"csv:2: start is 'nan'"),
     "reversed maybe": ("path,label,reversed,split\na,x,maybe,train\n", r"csv:2: reversed is 'maybe'"),
-    "split of another name": (SPLIT + "a.mp4,x,train\nb.mp4,x,val\n", r"csv:3: split is 'val'.*train, test"),
+    "split of another name": (SPLIT + "a.mp4,x,train\nb.mp4,x,dev\n", r"csv:3: split is 'dev'.*train, val, test"),
     "no split column": ("path,label\na.mp4,x\n", r"csv:2: the list has no column 'split'"),
     "nothing for test": (SPLIT + "a.mp4,x,train\n", r"no clip is for test"),
     "leaves the root": (SPLIT + "../a.mp4,x,train\n", r"csv:2: .*leaves the root"),

@@ -14,13 +14,13 @@ KINDS: dict[str, type[Spec]] = {kind.model_fields["kind"].default: kind for kind
 LABELLED = {"annotations", "root", "test_root"}
 CAPTIONED = {"annotations", "root"}
 PATHS = {
-    "list": {"annotations", "root", "class_names.path", "split_by.test_annotations"},
+    "list": {"annotations", "root", "class_names.path", "split_by.test_annotations", "split_by.val_annotations"},
     "folder": {"root"},
     "kinetics": LABELLED,
     "something-something-v1": LABELLED,
     "something-something-v2": LABELLED,
     "motion": set(),
-    "captions": {*CAPTIONED, "split_by.test_annotations"},
+    "captions": {*CAPTIONED, "split_by.test_annotations", "split_by.val_annotations"},
     "msr-vtt": CAPTIONED,
     "msvd": CAPTIONED,
     "vatex": CAPTIONED,

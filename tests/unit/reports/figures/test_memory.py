@@ -93,7 +93,7 @@ def test_an_experiment_of_ones_own_is_planned_as_it_stands(tmp_path):
 
 
 def test_a_folder_without_the_files_is_said(tmp_path):
-    with pytest.raises(InputError, match=r"has no file of Table 2 · fix: call it in a checkout"):
+    with pytest.raises(InputError, match=r"has no file of Table 2 · fix: install side4video anew"):
         files_of_table_2(tmp_path)
 
 

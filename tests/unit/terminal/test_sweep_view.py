@@ -8,9 +8,9 @@ from rich.console import Console
 
 import sweeps
 from side4video.cli.sweep_plan import plan_tables
-from side4video.cli.sweep_view import SweepView
 from side4video.planning import packs
 from side4video.planning.sweep import plan_sweep
+from side4video.terminal.sweep_view import SweepView
 
 LABELS = ("probe", "shallow [cls]", "deep", "wide")
 

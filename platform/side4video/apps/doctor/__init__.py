@@ -1,0 +1,1 @@
+"""`side4video doctor`: whether this machine has what training needs."""

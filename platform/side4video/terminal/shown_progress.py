@@ -1,0 +1,25 @@
+"""Where progress is shown: in a notebook's cell, on a terminal, in a log, or nowhere."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from side4video.core.progress import SILENT, Progress
+from side4video.terminal.notebook_view import NotebookView, in_notebook
+
+Shown = Progress | bool
+"""True: a bar in a notebook and on a terminal, plain lines on stderr elsewhere. False: nothing. Or whatever receives
+reports."""
+
+
+@contextmanager
+def shown_progress(
+    progress: Shown, title: str, *, terminal: Callable[[], AbstractContextManager[Progress]]
+) -> Iterator[Progress]:
+    """Progress as asked for; `terminal` makes the view for terminals and logs."""
+    if not isinstance(progress, bool):
+        yield progress
+    elif not progress:
+        yield SILENT
+    else:
+        with NotebookView(title) if in_notebook() else terminal() as view:
+            yield view
