@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from side4video.core.seeds import derive_seed, seeded
+from side4video.data.clip import Split
 from side4video.data.streams.loader import EvaluationStream
 from side4video.data.streams.prefetch import PrefetcherFactory, make_prefetcher
 from side4video.engine.epoch_callback import EarlyStopper, EpochCallback, Report, never_stop
@@ -209,14 +210,15 @@ def build_student(name: str, spec: Experiment, process: ProcessGroup, tower: Fro
 
 
 def evaluate_students(
-    experiments: Mapping[str, Experiment], weights: Mapping[str, Path], process: ProcessGroup
+    experiments: Mapping[str, Experiment], weights: Mapping[str, Path], process: ProcessGroup, *, split: Split = "test"
 ) -> tuple[dict[str, Evaluation], list[dict[str, Any]]]:
-    """Evaluate the weights of students that share a backbone, in one pass over the test split.
+    """Evaluate the weights of students that share a backbone, in one pass over a split.
 
     Args:
         experiments: By student name; the data section of the first is used.
         weights: The safetensors file of each student's module.
         process: This worker.
+        split: Which clips.
 
     Returns:
         The evaluations by name, and the clips that could not be read.
@@ -236,7 +238,7 @@ def evaluate_students(
         load_tensors(student.module, weights[name])
         student.average = None
     pack = Pack(partial(features_of_batch, tower), list(students.values()))
-    clips = base.data.dataset.clips("test")
+    clips = base.data.dataset.clips(split)
     stream = EvaluationStream(
         base.data, clips, batch_size=base.evaluation.batch_size, rank=process.rank, world=process.world
     )

@@ -1,5 +1,6 @@
 """A validation split chooses the weights, ends runs early and decides between arms; the test split is used once."""
 
+import csv
 import json
 import shutil
 
@@ -250,3 +251,30 @@ def test_an_interrupted_test_is_repeated(dataset):
     undisturbed = launch({"other": other}, progress=SILENT)["other"]
     keys = [key for key in undisturbed.metrics if key.startswith(("eval/", "val/", "best_val/"))]
     assert {key: resumed.metrics[key] for key in keys} == {key: undisturbed.metrics[key] for key in keys}
+
+
+def test_a_split_can_be_evaluated_and_its_predictions_name_videos(dataset, tmp_path):
+    spec = experiment(dataset, name="evaluated-splits", optimization={"length": {"epochs": 2}})
+    finished = launch({spec.name: spec}, progress=SILENT)[spec.name]
+    file = tmp_path / "predictions.csv"
+    command = ["evaluate", finished.run_id, "--split", "val", "--json", "--predictions", str(file)]
+    answer = json.loads(CliRunner().invoke(cli, command).stdout)
+    assert answer["split"] == "val"
+    assert answer["metrics"]["val/top1"] == finished.metrics["best_val/top1"]
+    assert "eval/top1" not in answer["metrics"]
+    rows = list(csv.DictReader(file.open()))
+    clips = spec.data.dataset.clips("val")
+    assert [row["video"] for row in rows] == [clip.path for clip in clips]
+    for row in rows:
+        scores = {name.removeprefix("score "): float(value) for name, value in row.items() if name.startswith("score ")}
+        assert len(scores) == 10
+        assert sum(scores.values()) == pytest.approx(1, abs=1e-4)
+        assert max(scores, key=scores.get) == row["prediction"]
+        assert scores[row["label"]] == pytest.approx(float(row["label_score"]), abs=1e-6)
+    without = tiny(name="without-validation", optimization={"length": {"epochs": 1}})
+    finished = launch({without.name: without}, progress=SILENT)[without.name]
+    refused = CliRunner().invoke(cli, ["evaluate", finished.run_id, "--split", "val"])
+    assert isinstance(refused.exception, InputError)
+    assert "--split: val, and the data set has none" in str(refused.exception)
+    printed = CliRunner().invoke(cli, ["evaluate", finished.run_id]).stdout
+    assert "eval/loss (label smoothing 0.1)" in printed

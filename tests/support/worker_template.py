@@ -22,7 +22,7 @@ def import_all():
     import retrieval_toys  # noqa: F401
     import stops  # noqa: F401
     import toys  # noqa: F401
-    from side4video import run  # noqa: F401
+    import side4video.run  # noqa: F401
 
 
 def work(job, rank):

@@ -91,16 +91,17 @@ def sweep(
     document = as_sweep(sweep, overrides)
     document.spec.check_installed()
     spec, base = document.spec, document.base_experiment
-    terminal = SweepView(
-        spec.name, spec.metric, mode=spec.mode, videos_per_step=base.optimization.batch_size
-    )
+    terminal = SweepView(spec.name, spec.metric, mode=spec.mode, videos_per_step=base.optimization.batch_size)
     with ExitStack() as held:
         held.enter_context(signals.handling_signals())
         held.enter_context(hold_sweep(document))
         view = held.enter_context(shown_progress(progress, spec.name, terminal=lambda: terminal))
         with LocalTrainer() if local else RayTrainer(address, base.cluster) as trainer:
             prepared = prepare_sweep(document, progress=view, rerun=rerun, trainer=trainer)
-            done = {key: "finished" if run.is_in_sweep(prepared.key) else "done before" for key, run in prepared.completed.items()}
+            done = {
+                key: "finished" if run.is_in_sweep(prepared.key) else "done before"
+                for key, run in prepared.completed.items()
+            }
             terminal.add_arms(document.arms, done)
             result = run_sweep(prepared, progress=view, trainer=trainer)
         view.report("comparing the arms")
@@ -120,7 +121,9 @@ def _compare(prepared: PreparedSweep, result: SweepResult, folder: str | None) -
         run_id=result.sweep_logger.parent,
         metric=spec.metric,
         is_complete=result.is_complete,
-        arms=as_table([runs[arm.key] for arm in result.arms if arm.key in runs]),
+        arms=as_table(
+            [runs[arm.key] for arm in result.arms if arm.key in runs], sweeps={result.sweep_logger.key: spec.name}
+        ),
         markdown=as_markdown(compare_rows(rows, metric=spec.metric, mode=spec.mode)),
         notes=notes,
         failures={titles.get(key, key[:16]): reason for key, reason in result.failures.items()},

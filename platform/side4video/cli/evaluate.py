@@ -8,7 +8,9 @@ from typing import Any
 import click
 
 from side4video.core.dotted import dotted
+from side4video.core.errors import InputError
 from side4video.core.temporary import temporary_folder
+from side4video.data.clip import Split
 from side4video.runs.stored_run import fetch_weights, find_finished
 from side4video.spec.chance import always_reached, chance_text
 from side4video.spec.check import check_consistency
@@ -31,16 +33,29 @@ from side4video.tracking.tags import FINGERPRINT_TAG
 @store_uri
 @stored_weights
 @click.option(
+    "--split",
+    type=click.Choice(["test", "val"]),
+    default="test",
+    show_default=True,
+    help="Clips to evaluate on. `val`: the validation split.",
+)
+@click.option(
     "--predictions",
     type=click.Path(),
     default=None,
-    help="Write the predictions to this CSV file, one row per video, and those of single views to NAME-views.csv. With "
-    "several runs, this is a folder.",
+    help="Write the predictions to this CSV file: a row per video with its path and the scores of all classes. Those "
+    "of single views go to NAME-views.csv. With several runs, this is a folder.",
 )
 def evaluate(
-    runs: tuple[str, ...], overrides: tuple[str, ...], as_json: bool, uri: str, weights: str, predictions: str | None
+    runs: tuple[str, ...],
+    overrides: tuple[str, ...],
+    as_json: bool,
+    uri: str,
+    weights: str,
+    split: Split,
+    predictions: str | None,
 ) -> None:
-    """Evaluate each RUN on its test split, in this process.
+    """Evaluate each RUN on its test split or its validation split, in this process.
 
     RUN is an id, the start of an id, or a name. Several runs must have the same backbone and data. Each video is then
     decoded and passed through the backbone once for all runs. Change the evaluation with --set.
@@ -58,6 +73,8 @@ def evaluate(
         notes = _check_comparable(chosen)
         base = chosen[0].spec
         base.data.dataset.prepare()
+        if split not in base.data.dataset.splits():
+            raise InputError("--split", f"{split}, and the data set has none", allowed="test", fix="leave it out")
         fingerprint = base.data.dataset.fingerprint()
         notes += [_other_data(each, fingerprint) for each in chosen if each.fingerprint not in ("", fingerprint)]
         device = "cuda" if base.cluster.gpus_per_worker and torch.cuda.is_available() else "cpu"
@@ -65,14 +82,15 @@ def evaluate(
             {each.run_id: each.spec for each in chosen},
             {each.run_id: each.weights for each in chosen},
             ProcessGroup(device=torch.device(device)),
+            split=split,
         )
-    answers = [_answer(each, results[each.run_id], broken, fingerprint) for each in chosen]
+    answers = [_answer(each, results[each.run_id], broken, fingerprint, split) for each in chosen]
     if predictions:
-        _write_predictions(Path(predictions), chosen, results)
+        _write_predictions(Path(predictions), chosen, results, split)
     if as_json:
         click.echo(json.dumps(answers[0] if len(answers) == 1 else answers, indent=2))
     else:
-        _print(chosen, answers, notes)
+        _print(chosen, answers, notes, split)
 
 
 @dataclass(frozen=True)
@@ -118,12 +136,16 @@ def _check_comparable(chosen: list[_Chosen]) -> list[str]:
     return [f"eval/loss is not the same loss: {each.field} is {each}." for each in of_loss if each.is_hidden]
 
 
-def _answer(chosen: _Chosen, result: Any, broken: list[dict[str, Any]], fingerprint: str) -> dict[str, Any]:
-    metrics = {f"eval/{key}": value for key, value in result.metrics.items()} | {"eval/loss": result.loss}
+def _answer(
+    chosen: _Chosen, result: Any, broken: list[dict[str, Any]], fingerprint: str, split: Split
+) -> dict[str, Any]:
+    area = "eval" if split == "test" else split
+    metrics = {f"{area}/{key}": value for key, value in result.metrics.items()} | {f"{area}/loss": result.loss}
     return {
         "run_id": chosen.run_id,
         "weights": chosen.epoch,
-        "metrics": metrics | {f"eval/{view.name}/top1": view.top1 for view in result.per_view},
+        "split": split,
+        "metrics": metrics | {f"{area}/{view.name}/top1": view.top1 for view in result.per_view},
         "class_accuracy": result.class_metrics,
         "views": result.views,
         "per_view": [asdict(view) for view in result.per_view],
@@ -136,30 +158,31 @@ def _answer(chosen: _Chosen, result: Any, broken: list[dict[str, Any]], fingerpr
     }
 
 
-def _write_predictions(path: Path, chosen: list[_Chosen], results: dict[str, Any]) -> None:
+def _write_predictions(path: Path, chosen: list[_Chosen], results: dict[str, Any], split: Split) -> None:
     for each in chosen:
         file = path
         if len(chosen) > 1:
             path.mkdir(parents=True, exist_ok=True)
             file = path / f"{each.run_id}.csv"
         result = results[each.run_id]
-        result.write_predictions(file)
+        result.write_predictions(file, [clip.path for clip in each.spec.data.dataset.clips(split)])
         if result.per_view:
             result.write_views(file.with_name(f"{file.stem}-views.csv"))
 
 
-def _print(chosen: list[_Chosen], answers: list[dict[str, Any]], notes: list[str]) -> None:
+def _print(chosen: list[_Chosen], answers: list[dict[str, Any]], notes: list[str], split: Split) -> None:
     console = PlainConsole()
     first = answers[0]
-    alone = len(chosen) == 1
+    alone, title = len(chosen) == 1, "validation" if split == "val" else "test"
     names = f"{chosen[0].name} · weights of {chosen[0].epoch}" if alone else f"{len(chosen)} runs on one pass"
-    console.print(f"{names} · test split: {first['videos']} videos x {first['views']} views", highlight=False)
+    console.print(f"{names} · {title} split: {first['videos']} videos x {first['views']} views", highlight=False)
     keys = dict.fromkeys(key for answer in answers for key in answer["metrics"])
     left_out = always_reached(chosen[0].spec)
-    merged = [key for key in keys if not key.startswith("eval/view_") and key not in left_out]
+    merged = [key for key in keys if "/view_" not in key and key not in left_out]
     if len(chosen) == 1:
         values = [f"{first['metrics'][key]:.4f}" for key in merged]
-        table = fitted({"metric": merged, "value": values}, texts=("metric",))
+        names = [f"{key}{_smoothing(chosen[0].spec) if key.endswith('/loss') else ''}" for key in merged]
+        table = fitted({"metric": names, "value": values}, texts=("metric",))
     else:
         columns = {"run": [each.name for each in chosen], "id": [each.run_id[:8] for each in chosen]}
         columns["weights"] = [each.epoch for each in chosen]
@@ -174,6 +197,12 @@ def _print(chosen: list[_Chosen], answers: list[dict[str, Any]], notes: list[str
     for note in [*notes, chance_text(chosen[0].spec)]:
         if note:
             console.print(note, highlight=False)
+
+
+def _smoothing(spec: Experiment) -> str:
+    """What the loss has beside cross-entropy."""
+    smoothing = spec.task.label_smoothing if spec.task.kind == "recognition" else 0.0
+    return f" (label smoothing {smoothing:g})" if smoothing else ""
 
 
 def _view_table(chosen: list[_Chosen], answers: list[dict[str, Any]]) -> FittedTable:

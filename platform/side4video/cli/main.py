@@ -1,7 +1,9 @@
 """`side4video`: the command group. Each command's module is imported when it is called."""
 
 import logging
+import shlex
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 
 import click
@@ -99,6 +101,20 @@ def _deliver_waiting() -> None:
     deliver_waiting()
 
 
+def continuation(arguments: Sequence[str]) -> str:
+    """The command that goes on where this one was stopped; empty if there is nothing to go on with.
+
+    `run --go-on` begins a run that was stopped before it was recorded, and `sweep` finds its arms by itself.
+    """
+    command = next((each for each in arguments if not each.startswith("-")), "")
+    if command == "run" and "--smoke" not in arguments:
+        kept = [each for each in arguments if each not in ("--resume", "--go-on")]
+        return shlex.join(["side4video", *kept, "--go-on"])
+    if command == "sweep" or list(arguments[:2]) in (["data", "pack"], ["data", "make"]):
+        return shlex.join(["side4video", *arguments])
+    return ""
+
+
 def main() -> None:
     """Run the command line. Errors that users can fix are printed in one line without a traceback.
 
@@ -106,18 +122,17 @@ def main() -> None:
     """
     try:
         cli.main(prog_name="side4video", standalone_mode=False)
-    except click.exceptions.Abort:
-        click.echo("interrupted", err=True)
-        sys.exit(130)
-    except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        way = continuation(sys.argv[1:])
+        click.echo(f"interrupted{way and f' · continue with: {way}'}", err=True)
         sys.exit(130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (Interrupted, Terminated) as interruption:
         reason = printable(str(interruption))
-        click.echo(f"interrupted: {reason} · continue with `run --resume`, or with the same sweep command", err=True)
+        way = continuation(sys.argv[1:]) or "the same command"
+        click.echo(f"interrupted: {reason} · continue with: {way}", err=True)
         sys.exit(interruption.exit_code)
     except Side4VideoError as error:
         message = printable(str(error), keep="\n")

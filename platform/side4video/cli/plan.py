@@ -12,6 +12,7 @@ from side4video.cli.sweep_plan import alone, plan_tables
 from side4video.core.errors import InputError
 from side4video.core.units import GIB, format_bytes, format_count, format_duration
 from side4video.data.datasets import MotionSpec
+from side4video.planning import class_count
 from side4video.planning.advice import Advice, advise
 from side4video.planning.estimates import DISK_GIGABYTES_PER_SECOND, SUSTAINED_TERAFLOPS
 from side4video.planning.feature_cache import count_clips
@@ -98,16 +99,7 @@ def plan(
 
 def count_classes(experiment: Experiment) -> int:
     """The data set's number of classes. If its files are not on this machine, the usual number, with a message."""
-    dataset = experiment.data.dataset
-    try:
-        return len(dataset.classes())
-    except InputError as error:
-        if usual := getattr(dataset, "DEFAULT_CLASSES", 0):
-            click.echo(f"The files of {dataset.kind} are not here: planned for its usual {usual} classes.", err=True)
-            return usual
-        raise InputError(
-            error.where, error.found, allowed=error.allowed, fix="give --classes N to plan without it"
-        ) from None
+    return class_count.count_classes(experiment, lambda text: click.echo(text, err=True))
 
 
 def _in_words(advice: Advice) -> str:

@@ -92,7 +92,9 @@ def resolve_inside(root: str, path: str, origin: str) -> str:
         raise InputError(
             origin,
             f"the path {path!r} leaves the root folder {root}",
-            fix="write paths relative to `root`, or set `root` to a folder that holds them all",
+            fix="set `root: /` for absolute paths"
+            if path.startswith("/") and not is_remote(root)
+            else "write paths relative to `root`, or set `root` to a folder that holds them all",
         )
     return joined
 

@@ -51,8 +51,11 @@ class Evaluation(Protocol):
         """Write `predictions.csv` and the task's other files."""
         ...
 
-    def write_predictions(self, path: Path) -> None:
-        """Write a CSV with the columns `index` (of the video or text) and `correct`, among others."""
+    def write_predictions(self, path: Path, videos: Sequence[str] = ()) -> None:
+        """Write a CSV with the columns `index` (of the video or text) and `correct`, among others.
+
+        With `videos`, the paths of the list, also the column `video`.
+        """
         ...
 
 

@@ -110,9 +110,7 @@ def predict_windows(
         yield _predict(window, predict, number)
 
 
-def _predict(
-    window: SlidingWindow, predict: "Callable[[Sequence[Any]], Prediction]", number: int
-) -> StreamPrediction:
+def _predict(window: SlidingWindow, predict: "Callable[[Sequence[Any]], Prediction]", number: int) -> StreamPrediction:
     found = predict(window.frames)
     assert found.scores is not None  # noqa: S101 - frames in memory are never broken
     return StreamPrediction(*window.times, number, found.labels, found.scores, found.features)

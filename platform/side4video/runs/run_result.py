@@ -4,11 +4,13 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from side4video.core.units import format_duration
+from side4video.tasks.metrics import summary
 from side4video.tracking.run_store import RunStore, StoredRun, artifact_text
 from side4video.tracking.tags import NOTES_TAG, STATE_TAG
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunResult:
     """The result of a run. It is printed as JSON with the field names as keys."""
 
@@ -25,6 +27,12 @@ class RunResult:
     broken_clips: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """Events such as interruptions."""
+
+    def __repr__(self) -> str:
+        """Its name, state, main metrics and time, in a line."""
+        values = [f"{metric.title} {metric.text(self.metrics[key])}" for key, metric in summary(self.metrics).items()]
+        spent = format_duration(self.wall_s)
+        return f"<run {self.run_id[:8]} ({self.name}): {' · '.join([self.state, *values, spent])}>"
 
     def as_json(self) -> dict[str, Any]:
         """JSON values."""

@@ -94,7 +94,7 @@ def _count_values(node: yaml.Node, known: dict[int, int], depth: int) -> int:
 def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     """Read an experiment from a YAML (or resolved JSON) file; `path` may also be the name of a preset.
 
-    Overrides are `dotted.path=value`, the value in YAML, and applied before checking.
+    The `overrides` are `dotted.path=value`, the value in YAML, and applied before checking.
 
     Raises:
         InputError: If the file, an override or the document is wrong.

@@ -1,4 +1,4 @@
-"""Progress in a notebook: one output that changes in its place. It needs no widgets, only a front end that shows HTML."""
+"""Progress in a notebook: one output that changes in its place. It needs no widgets, only HTML."""
 
 import sys
 import threading
@@ -41,7 +41,7 @@ class CellOutput:
         if self._handle is not None:
             self._handle.update(content, raw=True)
             return
-        from IPython.display import display  # type: ignore[import-not-found]  # there in a kernel
+        from IPython.display import display  # only a kernel has it
 
         self._handle = display(content, raw=True, display_id=True)
 

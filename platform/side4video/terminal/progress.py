@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from side4video.core.text import printable
 from side4video.core.units import format_duration
+from side4video.tasks.metrics import metric_spec
 from side4video.terminal.output import PlainConsole
 
 LINE_EVERY_SECONDS = 10.0
@@ -106,9 +107,11 @@ def training_note(details: Mapping[str, Any]) -> list[str]:
 
 
 def evaluated_text(metrics: Mapping[str, Mapping[str, float]]) -> str:
-    """One student: all its metrics. Several: the first of each, by name."""
+    """One student: the metrics of short tables, and the loss. Several: the first of each, by name."""
     if len(metrics) == 1:
-        return ", ".join(f"{key} {value:.3f}" for each in metrics.values() for key, value in each.items())
+        (each,) = metrics.values()
+        shown = [key for key in each if key == "loss" or metric_spec(key).in_summary]
+        return ", ".join(f"{key} {each[key]:.3f}" for key in shown)
     return ", ".join(
         f"{name} {key} {value:.3f}" for name, each in metrics.items() for key, value in list(each.items())[:1]
     )

@@ -163,7 +163,9 @@ def small_figure(figure: Path, folder: Path) -> Path:
 
 
 def _title(metrics: Mapping[str, float]) -> str:
-    fractions = {f"eval/{metric.name}": metric for metric in METRICS if metric.is_fraction}
+    fractions = {
+        f"eval/{metric.name}": metric for metric in METRICS if metric.is_fraction and (metric.in_summary or metric.hub)
+    }
     shown = {key: metric for key, metric in fractions.items() if key in metrics}
     headlines = [f"{each.text(metrics[key])} {each.heading or each.title}" for key, each in shown.items()]
     if not headlines:

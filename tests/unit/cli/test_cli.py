@@ -10,7 +10,7 @@ import yaml
 from click.testing import CliRunner
 
 from side4video.cli.listing import list_kinds
-from side4video.cli.main import COMMANDS, cli
+from side4video.cli.main import COMMANDS, cli, continuation, main
 from side4video.cli.plan import plan
 from side4video.cli.schema import schema
 from side4video.cli.validate import validate
@@ -126,3 +126,33 @@ def test_there_are_specs():
 def test_every_spec_is_valid(file):
     result = CliRunner().invoke(validate, [str(file), "--no-files"])
     assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "way"),
+    [
+        (["run", "a b.yaml", "--seed", "1"], "side4video run 'a b.yaml' --seed 1 --go-on"),
+        (["-v", "run", "a.yaml", "--resume"], "side4video -v run a.yaml --go-on"),
+        (["run", "a.yaml", "--go-on"], "side4video run a.yaml --go-on"),
+        (["run", "a.yaml", "--smoke"], ""),
+        (["sweep", "s.yaml", "--local"], "side4video sweep s.yaml --local"),
+        (["data", "pack", "a.yaml", "out"], "side4video data pack a.yaml out"),
+        (["data", "check", "a.yaml"], ""),
+        (["predict", "run", "a.mp4"], ""),
+        ([], ""),
+    ],
+)
+def test_a_stopped_command_says_how_to_go_on(arguments, way):
+    assert continuation(arguments) == way
+
+
+def test_ctrl_c_says_how_to_go_on(monkeypatch, capsys):
+    def stopped(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "main", stopped)
+    monkeypatch.setattr("sys.argv", ["side4video", "run", "a.yaml"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 130
+    assert capsys.readouterr().err == "interrupted · continue with: side4video run a.yaml --go-on\n"

@@ -29,8 +29,8 @@ def bundle_run(
 ) -> "tuple[FinishedRun, Bundle]":
     """Write a run into a folder (`inference.bundle`); the run, and what the bundle says of itself.
 
-    `run` is an id, the beginning of one, or a name; `weights` is `chosen`, `best` or `last`. The folder must be new or empty. The
-    whole model goes along as one graph if `with_graph` is set. `license_name` is for the model card.
+    `run` is an id, the beginning of one, or a name; `weights` is `chosen`, `best` or `last`. The folder must be new or
+    empty. The whole model goes along as one graph if `with_graph` is set. `license_name` is for the model card.
 
     Raises:
         InputError: There is no such run, its task is another one, the folder holds something, or a disk is full.

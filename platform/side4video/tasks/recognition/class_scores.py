@@ -5,6 +5,7 @@ Legend: B rows of a batch, V videos, C classes, W views of a video.
 
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,11 +59,16 @@ class ClassEvaluation:
         text = json.dumps(self.class_metrics, indent=2) + "\n"
         (folder / "class_accuracy.json").write_text(text, encoding="utf-8")
 
-    def write_predictions(self, path: Path) -> None:
-        """One row per video: its index in the list, label, prediction, and the scores of both."""
+    def write_predictions(self, path: Path, videos: Sequence[str] = ()) -> None:
+        """One row per video: its index in the list, label, prediction, and the scores of both.
+
+        With `videos`, the paths of the list, each row also has the video and the scores of all classes.
+        """
         with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(["index", "label", "prediction", "correct", "score", "label_score"])
+            scored = [text_cell(f"score {name}") for name in self.classes] if videos else []
+            named = ["video"] if videos else []
+            writer.writerow(["index", *named, "label", "prediction", "correct", "score", "label_score", *scored])
             for index, label, scores_C in zip(self.indices_V, self.labels_V, self.scores_VC, strict=True):
                 prediction = int(scores_C.argmax())
                 own = f"{scores_C[label]:.6f}" if label >= 0 else ""
@@ -70,11 +76,13 @@ class ClassEvaluation:
                 writer.writerow(
                     [
                         index,
+                        *([text_cell(videos[int(index)])] if videos else []),
                         name,
                         text_cell(self.classes[prediction]),
                         int(prediction == label),
                         f"{scores_C[prediction]:.6f}",
                         own,
+                        *([f"{score:.6f}" for score in scores_C] if videos else []),
                     ]
                 )
 

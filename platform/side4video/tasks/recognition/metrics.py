@@ -9,11 +9,20 @@ Legend: N videos, C classes.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from side4video.core.metric import MetricSpec
+from side4video.tasks.recognition.score_metrics import (
+    calibration_error,
+    macro_f1,
+    mean_auroc,
+    mean_average_precision,
+    negative_log_likelihood,
+)
 
 if TYPE_CHECKING:  # documents read this list, and are to be read in a moment
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -25,6 +34,13 @@ class Scores:
     scores_NC: "NDArray[np.float64]"
     """Probabilities, averaged over the views of a video."""
     labels_N: "NDArray[np.int64]"
+
+    @cached_property
+    def are_finite(self) -> bool:
+        """Whether all scores are numbers."""
+        import numpy as np
+
+        return bool(np.isfinite(self.scores_NC).all())
 
     @cached_property
     def ranks(self) -> "NDArray[np.int64]":
@@ -43,6 +59,20 @@ def mean_class_accuracy(found: Scores) -> float:
     return float(accuracy_C[accuracy_C == accuracy_C].mean())  # without NaN
 
 
+def _of_scores(
+    name: str,
+    title: str,
+    compute: "Callable[[NDArray[np.float64], NDArray[np.int64]], float]",
+    *,
+    better: Literal["max", "min"] = "max",
+    unit: Literal["%", ""] = "%",
+) -> MetricSpec:
+    def of(found: Scores) -> float:
+        return compute(found.scores_NC, found.labels_N) if found.are_finite else float("nan")
+
+    return MetricSpec(name, title, of, better=better, unit=unit, in_summary=False)
+
+
 METRICS = (
     MetricSpec("top1", "top-1", lambda found: float((found.ranks < 1).mean()), hub=("accuracy", "top-1 accuracy")),
     MetricSpec("top5", "top-5", lambda found: float((found.ranks < 5).mean()), hub=("accuracy", "top-5 accuracy")),
@@ -53,6 +83,11 @@ METRICS = (
         hub=("accuracy", "mean class accuracy"),
         in_summary=False,
     ),
+    _of_scores("macro_f1", "macro F1", macro_f1),
+    _of_scores("mean_average_precision", "mean average precision", mean_average_precision),
+    _of_scores("mean_auroc", "mean AUROC", mean_auroc),
+    _of_scores("calibration_error", "calibration error", calibration_error, better="min"),
+    _of_scores("nll", "negative log-likelihood", negative_log_likelihood, better="min", unit=""),
 )
 """The first one selects the best epoch."""
 

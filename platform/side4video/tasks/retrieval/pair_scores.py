@@ -5,7 +5,7 @@ Legend: V videos, Q texts of a batch, N texts in all.
 
 import csv
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,14 +65,19 @@ class PairEvaluation:
             folder / "ranks.npz", indices=self.indices_V, texts=self.texts_N, owners=self.owners_N, videos=self.videos_V
         )
 
-    def write_predictions(self, path: Path) -> None:
-        """One row per text: its number, its clip, the best clip, the rank (from 1) of its own, and the text."""
+    def write_predictions(self, path: Path, videos: Sequence[str] = ()) -> None:
+        """One row per text: its number, its clip, the best clip, the rank (from 1) of its own, and the text.
+
+        With `videos`, the paths of the list, each row also has the paths of its own video and of the best one.
+        """
         with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(["index", "label", "prediction", "correct", "rank", "caption"])
+            named = ["video", "best_video"] if videos else []
+            writer.writerow(["index", "label", "prediction", "correct", "rank", "caption", *named])
             rows = zip(self.owners_N, self.best_N, self.texts_N, self.captions_N, strict=True)
             for number, (owner, best, rank, caption) in enumerate(rows):
-                writer.writerow([number, owner, best, int(rank == 0), rank + 1, text_cell(caption)])
+                paths = [text_cell(videos[int(owner)]), text_cell(videos[int(best)])] if videos else []
+                writer.writerow([number, owner, best, int(rank == 0), rank + 1, text_cell(caption), *paths])
 
 
 @dataclass

@@ -48,7 +48,7 @@ def videos(runs):
 
 
 def reader_of(run, folder):
-    weights = MLflowStore().prepare().download(run.run_id, "checkpoint", folder) / run.name / "best.safetensors"
+    weights = MLflowStore().prepare().download(run.run_id, "checkpoint", folder) / run.name / "weights.safetensors"
     spec = tiny(name=run.name, **SPECS[run.name])
     return AttentionReader(spec, weights, classes=spec.data.dataset.classes())
 
@@ -82,7 +82,7 @@ class _Batch:
 
 def test_the_answer_is_what_the_model_says_of_that_view(runs, videos, tmp_path, home):
     reader = reader_of(runs["recognition"], tmp_path)
-    weights = tmp_path / "checkpoint" / "recognition" / "best.safetensors"
+    weights = tmp_path / "checkpoint" / "recognition" / "weights.safetensors"
     model = Model(tiny(name="recognition"), reader._classes, weights)
     for seen, said in zip(reader.read(videos), model.predict(videos), strict=True):
         label, score = said.labels[0]

@@ -98,7 +98,8 @@ def test_a_long_list_of_problems_is_cut(report):
 def heights(chart):
     """Of the bars of each split."""
     return {
-        split: [bar.get_height() for bar in bars] for split, bars in zip(TRAIN_AND_TEST, chart.axes[0].containers, strict=True)
+        split: [bar.get_height() for bar in bars]
+        for split, bars in zip(TRAIN_AND_TEST, chart.axes[0].containers, strict=True)
     }
 
 

@@ -123,7 +123,10 @@ def test_folders_without_splits_are_divided(tmp_path):
             (tmp_path / label / f"{n}.mp4").touch()
     spec = FolderSpec(root=str(tmp_path), split_by={"kind": "random", "val_fraction": 0.2})
     assert [len(spec.clips(split)) for split in spec.splits()] == [12, 4, 4]
-    with pytest.raises(InputError, match=r"train: the folder cannot be read: there is no such folder; .* has a, b .*split_by: \{kind: random\}"):
+    with pytest.raises(
+        InputError,
+        match=r"train: the folder cannot be read: there is no such folder; .* has a, b .*split_by: \{kind: random\}",
+    ):
         FolderSpec(root=str(tmp_path)).check()
 
 
