@@ -121,6 +121,35 @@ def _figure_1(store: Any) -> "list[ReportFigure]":
         return [memory_figure(memory_rows(files, store, progress=view))]
 
 
+@report.command("run", short_help="Write the page of a run.", epilog=example("report run quickstart --out report"))
+@click.argument("run")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("report"),
+    show_default=True,
+    help="Folder for the page.",
+)
+def run_page_command(run: str, out: Path) -> None:
+    """Write the HTML page of RUN: values beside chance, curves, memory, what is confused, clips right and wrong.
+
+    RUN is an id, the start of an id, or a name.
+    """
+    from side4video.core.files import write_atomically
+    from side4video.core.temporary import temporary_folder
+    from side4video.reports.run_page import run_page
+    from side4video.runs.stored_run import find_finished
+    from side4video.terminal.options import made_folder
+    from side4video.tracking.stores import store_at
+
+    store = store_at().prepare()
+    with temporary_folder() as scratch:
+        found = find_finished(store, run, scratch)
+        file = made_folder(out) / f"{found.name}-{found.run_id[:8]}.html"
+        write_atomically(file, run_page(store, store.get(found.run_id), found.spec))
+    print_text(f"written: {file}")
+
+
 @report.command(
     "sweep", short_help="Print the report of a sweep.", epilog=example("report sweep quickstart-sweep --out report")
 )

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Collection
+from pathlib import Path
 
 import click
 
@@ -68,7 +69,9 @@ def run(
     with ProgressView(experiment.name) as view:
         trainer = LocalTrainer() if local else RayTrainer(address, experiment.cluster)
         runs = launch({experiment.name: experiment}, progress=view, trainer=trainer, resume=resume, go_on=go_on)
-    finished = runs[experiment.name]
+        finished = runs[experiment.name]
+        view.report("writing the page")
+        page = _save_page(finished, experiment)
     if as_json:
         click.echo(json.dumps(finished.as_json(), indent=2))
         return
@@ -81,7 +84,16 @@ def run(
     print_text(f"  side4video predict {short} VIDEO    use it on a video")
     print_text(f"  side4video evaluate {short}         evaluate it again, also with other views")
     print_text("  side4video ui                        see and compare runs")
+    if page:
+        print_text(f"Its page, for a browser: {page}")
     _print_broken(finished)
+
+
+def _save_page(finished: RunResult, experiment: Experiment) -> Path | None:
+    from side4video.reports.run_page import save_run_page
+    from side4video.tracking.stores import open_store
+
+    return save_run_page(open_store(experiment.tracking).prepare(), finished.run_id, experiment)
 
 
 def _smoke_test(experiment: Experiment, *, as_json: bool) -> None:

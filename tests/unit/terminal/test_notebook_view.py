@@ -97,11 +97,12 @@ def view_of(progress):
 def test_in_a_kernel(monkeypatch, capsys):
     cells = []
     display = SimpleNamespace(
-        display=lambda content, **_: cells.append(content) or SimpleNamespace(update=cells.append)
+        display=lambda content, **_: (
+            cells.append(content) or SimpleNamespace(update=lambda content, raw: cells.append(content))
+        )
     )
     kernel(monkeypatch, SimpleNamespace(kernel=object()))
     monkeypatch.setitem(sys.modules, "IPython.display", display)
-    display.display.__name__ = "display"
     assert in_notebook()
     with NotebookView("demo") as view:
         view.report("planning")
