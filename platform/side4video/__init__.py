@@ -12,6 +12,7 @@ Importing this package takes no time: what has one of these names is imported wh
 """
 
 import sys
+import warnings
 from importlib import import_module
 from types import ModuleType
 
@@ -45,6 +46,8 @@ def __getattr__(name: str) -> object:
     """A public name, imported when it is asked for: a document is checked without torch."""
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if "IPython" in sys.modules:  # libraries below import tqdm, whose warning tells nothing here
+        warnings.filterwarnings("ignore", message="IProgress not found")
     value = getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
     globals()[name] = value
     return value

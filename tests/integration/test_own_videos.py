@@ -72,9 +72,30 @@ def videos(tmp_path):
     return tmp_path / "videos"
 
 
-def test_class_folders(tmp_path):
+def train(folder, video, monkeypatch):
+    """`run --smoke`, `run`, the page, `predict`, of the file that `init` wrote; nothing is edited."""
+    monkeypatch.setenv("SIDE4VIDEO_HOME", str(folder / "home"))
+    short = ("--epochs", "1", "--set", "data.loader.workers=0", "--set", "optimization.warmup={epochs: 0.5}")
+    code, printed, told = in_this_process(folder, "run", "my.yaml", "--smoke", *short)
+    assert code == 0, told
+    assert "Nothing was recorded." in printed
+    assert not (folder / "home" / "mlflow.db").exists()
+    code, printed, told = in_this_process(folder, "run", "my.yaml", "--local", *short)
+    assert code == 0, told
+    page = Path(printed.partition("Its page, for a browser: ")[2].strip())
+    assert "by chance" in page.read_text(encoding="utf-8")
+    run = printed.partition("\nRun ")[2][:8]
+    code, printed, told = in_this_process(folder, "predict", run, video, "--json")
+    return code, printed, told
+
+
+def test_class_folders(tmp_path, monkeypatch):
     clips = class_folders(tmp_path / "my clips", CLASSES)
     go(tmp_path / "work", clips, counts={"train": 28, "val": 4, "test": 8}, side4video=in_processes)
+    code, printed, told = train(tmp_path / "work", next(clips.glob("*/*.mp4")), monkeypatch)
+    assert code == 0, told
+    (prediction,) = json.loads(printed)
+    assert {each["label"] if isinstance(each, dict) else each[0] for each in prediction["labels"]} <= set(CLASSES)
     code, _, told = in_processes(tmp_path / "work", "init", clips, "-o", "my.yaml")
     assert code == 2
     assert told.splitlines()[-1].startswith("error: my.yaml: it exists")
@@ -107,10 +128,13 @@ def test_labels_in_json(tmp_path, videos):
     go(tmp_path / "work", videos, counts={"train": 28, "val": 4, "test": 8})
 
 
-def test_captions(tmp_path, videos):
+def test_captions(tmp_path, videos, monkeypatch):
     rows = [[path.name, f"someone does: thing {n}, 'slowly'"] for n, path in enumerate(sorted(videos.iterdir()))]
     write_csv(videos / "captions.csv", [["path", "caption"], *rows])
     go(tmp_path / "work", videos, SMALL_WITH_TEXT, counts={"train": 32, "test": 8})
+    code, _, told = train(tmp_path / "work", next(videos.glob("*.mp4")), monkeypatch)
+    assert code == 2  # a retrieval run has no classes to predict
+    assert "search" in told
 
 
 def test_msrvtt(tmp_path):

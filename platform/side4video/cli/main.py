@@ -12,6 +12,7 @@ from side4video import __version__
 from side4video.core.disk_errors import explain_disk_error
 from side4video.core.errors import Interrupted, Side4VideoError, Terminated
 from side4video.core.paths import home_path
+from side4video.core.signals import repeat_lost_signals
 from side4video.core.temporary import remove_stale
 from side4video.core.text import printable
 
@@ -120,6 +121,7 @@ def main() -> None:
 
     So are errors of disks, wherever they come from; `--verbose` shows where.
     """
+    repeat_lost_signals()
     try:
         cli.main(prog_name="side4video", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):

@@ -5,13 +5,17 @@ sets a flag: training checks it after each step, and results are stored to the e
 time, ends the process, as Ctrl-C does.
 """
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from side4video.core.errors import Terminated
+
+_REPEAT_SECONDS = 0.05
 
 _stop_requested, _busy, _is_handling = threading.Event(), threading.Event(), threading.Event()
 
@@ -41,6 +45,28 @@ def handle_signal(number: int = signal.SIGTERM, frame: Any = None) -> None:  # n
         _stop_requested.set()
         return
     raise Terminated("asked to stop (SIGTERM)")
+
+
+def repeat_lost_signals() -> None:
+    """Send a signal once more if Python swallowed its exception.
+
+    A handler may run inside a finaliser or a callback of a library. What it raises there is printed and forgotten, and
+    the command would go on as if nobody had asked it to stop.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        lost = unraisable.exc_type
+        for kind, number in ((Terminated, signal.SIGTERM), (KeyboardInterrupt, signal.SIGINT)):
+            if lost is not None and issubclass(lost, kind):
+                # From another thread, because this one is still inside the finaliser.
+                again = threading.Timer(_REPEAT_SECONDS, os.kill, (os.getpid(), number))
+                again.daemon = True
+                again.start()
+                return
+        before(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def reinstall_handler() -> None:

@@ -3,7 +3,9 @@
 import os
 import pickle
 import signal
+import sys
 import threading
+import time
 from contextlib import suppress
 
 import pytest
@@ -82,3 +84,54 @@ def test_another_thread_hears_nothing_and_disturbs_nothing():
 def test_it_travels_between_processes(kind):
     again = pickle.loads(pickle.dumps(kind("told")))  # noqa: S301
     assert (type(again), str(again), again.exit_code) == (kind, "told", 143)
+
+
+class InFinaliser:
+    """Sends a signal where Python swallows what its handler raises."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __del__(self):
+        os.kill(os.getpid(), self.number)
+
+
+def drop(number):
+    finalised = InFinaliser(number)
+    del finalised
+
+
+def drop_and_wait(number):
+    drop(number)
+    time.sleep(5)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)])
+def test_a_signal_in_a_finaliser_comes_again(monkeypatch, number, error, capfd):
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
+    signals.repeat_lost_signals()
+    with signals.handling_signals(), pytest.raises(error):
+        drop_and_wait(number)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_without_that_it_is_lost(monkeypatch, capfd):
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
+    with signals.handling_signals():
+        drop(signal.SIGTERM)
+        time.sleep(0.2)
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_other_errors_in_finalisers_are_shown(monkeypatch, capfd):
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
+    signals.repeat_lost_signals()
+
+    class Broken:
+        def __del__(self):
+            raise ValueError("broken finaliser")
+
+    Broken()
+    assert "broken finaliser" in capfd.readouterr().err
