@@ -95,7 +95,8 @@ def sweep(
     with ExitStack() as held:
         held.enter_context(signals.handling_signals())
         held.enter_context(hold_sweep(document))
-        view = held.enter_context(shown_progress(progress, spec.name, terminal=lambda: terminal))
+        names = {arm.short_key: arm.title for arm in document.arms}
+        view = held.enter_context(shown_progress(progress, spec.name, terminal=lambda: terminal, names=names))
         with LocalTrainer() if local else RayTrainer(address, base.cluster) as trainer:
             prepared = prepare_sweep(document, progress=view, rerun=rerun, trainer=trainer)
             done = {

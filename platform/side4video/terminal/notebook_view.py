@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any, Protocol
@@ -63,13 +63,18 @@ class NotebookView:
         self,
         title: str,
         *,
+        names: Mapping[str, str] | None = None,
         output: Output | None = None,
         clock: Callable[[], float] = time.monotonic,
         seconds_per_refresh: float = SECONDS_PER_REFRESH,
     ) -> None:
-        """`title` stands before each phase. `output` is by default one of the cell that runs."""
+        """`title` stands before each phase.
+
+        `names` are those of students, by their keys. `output` is by default one of the cell that runs.
+        """
         self.title, self._clock, self._seconds_per_refresh = title, clock, seconds_per_refresh
         self._output: Output = output or CellOutput()
+        self._names = names or {}
         self._bars: dict[str, _Bar] = {}
         self._metrics = ""
         self._began = self._shown_at = clock()
@@ -89,7 +94,8 @@ class NotebookView:
         """See `core.progress.Progress`; reports of a pack have its id as `pack`."""
         with self._lock:
             if phase == "evaluated":
-                self._metrics = f"epoch {details['epoch'] + 1}: {evaluated_text(details['metrics'])}"
+                metrics = {self._names.get(key, key): values for key, values in details["metrics"].items()}
+                self._metrics = f"epoch {details['epoch'] + 1}: {evaluated_text(metrics)}"
                 is_new = True
             else:
                 is_new = self._update(phase, done, total, details)

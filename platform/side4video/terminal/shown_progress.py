@@ -1,6 +1,6 @@
 """Where progress is shown: in a notebook's cell, on a terminal, in a log, or nowhere."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 
 from side4video.core.progress import SILENT, Progress
@@ -13,13 +13,20 @@ reports."""
 
 @contextmanager
 def shown_progress(
-    progress: Shown, title: str, *, terminal: Callable[[], AbstractContextManager[Progress]]
+    progress: Shown,
+    title: str,
+    *,
+    terminal: Callable[[], AbstractContextManager[Progress]],
+    names: Mapping[str, str] | None = None,
 ) -> Iterator[Progress]:
-    """Progress as asked for; `terminal` makes the view for terminals and logs."""
+    """Progress as asked for.
+
+    `terminal` makes the view for terminals and logs. `names` are those of students in a notebook, by their keys.
+    """
     if not isinstance(progress, bool):
         yield progress
     elif not progress:
         yield SILENT
     else:
-        with NotebookView(title) if in_notebook() else terminal() as view:
+        with NotebookView(title, names=names) if in_notebook() else terminal() as view:
             yield view

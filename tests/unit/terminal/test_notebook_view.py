@@ -65,6 +65,13 @@ def test_packs_of_a_sweep_have_a_bar_each():
     assert [line.split(" · ")[0] for line in cell.texts[-1].splitlines()] == ["s: training 2/4"]
 
 
+def test_students_have_their_names():
+    cell = Cell()
+    view = NotebookView("s", names={"0a": "dim 64"}, output=cell)
+    view.report("evaluated", epoch=1, metrics={"0a": {"top1": 0.5}, "0b": {"top1": 0.25}})
+    assert cell.texts == ["epoch 2: dim 64 top1 0.500, 0b top1 0.250"]
+
+
 def test_an_error_is_said():
     cell = Cell()
     with pytest.raises(KeyboardInterrupt), NotebookView("demo", output=cell):
