@@ -4,9 +4,16 @@
 
 `make reference` fills the generated parts of the pages beforehand. Nothing is downloaded, neither during the build nor
 by a browser that shows the pages.
+
+The notebooks have no outputs in the repository. They run when the pages are built, each in a folder and all in a store
+of their own; their results are cached beside the pages. `-D nb_execution_mode=off` leaves them out.
 """
 
+import atexit
+import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
@@ -19,7 +26,7 @@ project = "side4video"
 author = "The side4video authors"
 version = release = __version__
 
-extensions = ["myst_parser", "generators.sphinx_extension"]
+extensions = ["myst_nb", "generators.sphinx_extension"]
 exclude_patterns = ["generators", "_static"]
 suppress_warnings: list[str] = []
 nitpicky = True
@@ -28,6 +35,19 @@ smartquotes = False  # it would make one dash of the two of an option
 myst_enable_extensions = ["colon_fence", "deflist", "attrs_inline"]
 myst_heading_anchors = 3
 myst_links_external_new_tab = False
+
+nb_execution_mode = "cache"
+nb_execution_in_temp = True
+nb_execution_timeout = 900  # of a cell, seconds
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
+
+# The kernels of notebooks inherit these: nobody's runs are shown, and none are added.
+os.environ["SIDE4VIDEO_HOME"] = home = tempfile.mkdtemp(prefix="side4video-docs-")
+atexit.register(shutil.rmtree, home, ignore_errors=True)
+os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "platform"), *filter(None, [os.environ.get("PYTHONPATH")])])
+os.environ.pop("MLFLOW_TRACKING_URI", None)
+del home  # Sphinx takes what has a name here for a setting
 
 html_theme = "furo"
 html_title = "side4video"
