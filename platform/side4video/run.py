@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from side4video.core.seeds import derive_seed, seeded
+from side4video.data.annotations.splits import training_subset
 from side4video.data.clip import Split
 from side4video.data.streams.loader import EvaluationStream
 from side4video.data.streams.prefetch import PrefetcherFactory, make_prefetcher
@@ -199,6 +200,7 @@ def build_student(name: str, spec: Experiment, process: ProcessGroup, tower: Fro
         mixes_labels=spec.data.augmentation.mixes_clips,
         process=process,
         training_captions=lambda: [words for clip in spec.data.dataset.clips("train") for words in clip.captions],
+        training_labels=lambda: _training_labels(spec),
     )
     with seeded(derive_seed(spec.seed, "initial weights")):
         task, module = spec.task.assemble(context)
@@ -207,6 +209,11 @@ def build_student(name: str, spec: Experiment, process: ProcessGroup, tower: Fro
     return Student(
         name=name, module=module, task=task, spec=spec.optimization, seed=spec.seed, reads=spec.reads, process=process
     )
+
+
+def _training_labels(spec: Experiment) -> list[int | None]:
+    clips = spec.data.dataset.clips("train")
+    return [clips[index].label for index in training_subset(clips, spec.data.train_fraction, spec.data.seed)]
 
 
 def evaluate_students(

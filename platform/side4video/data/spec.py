@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, PositiveFloat, model_validator
 
 from side4video.core.bounds import Few, FewOrNone, Frames, Pixels, Seed
-from side4video.core.spec import Spec
+from side4video.core.spec import ADDED_LATER, Spec, wrong
 from side4video.data.datasets import Dataset
 from side4video.data.decode.augmentation import AugmentationSpec
 from side4video.data.decode.frames import DecoderName
@@ -133,6 +133,9 @@ class DataSpec(Spec):
     train_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the training clips to use, above 0 and at most 1. It is taken from each class. A smaller share is a
     subset of a larger one."""
+    class_sampling: Annotated[Literal["natural", "balanced"], ADDED_LATER] = "natural"
+    """`balanced`: training clips are drawn with replacement, and each class has the same chance. An epoch has as many
+    clips as before; those of rare classes are in it several times."""
     seed: Seed = 0
     """Seed of the data path. The order of clips and all augmentation depend only on this seed, the epoch and the
     clip."""
@@ -148,6 +151,18 @@ class DataSpec(Spec):
             for key, pixels in augmentation["resize"].items()
         }
         return {**values, "augmentation": {**augmentation, "resize": resize}}
+
+    @model_validator(mode="after")
+    def balanced_sampling_keeps_no_frames(self) -> "DataSpec":
+        """Frames that wait for later epochs are of clips that come once in each epoch."""
+        if self.class_sampling == "balanced" and self.loader.epochs_per_decode > 1:
+            raise wrong(
+                "loader.epochs_per_decode",
+                f"{self.loader.epochs_per_decode}, and class_sampling is balanced: a clip may come twice or never",
+                allowed="1",
+                fix="set it to 1, or class_sampling to natural",
+            )
+        return self
 
     @model_validator(mode="after")
     def resized_frames_hold_the_crop(self) -> "DataSpec":

@@ -23,6 +23,12 @@ NOT_RECORDED = "not recorded"
 _SECTIONS = ("task", "data", "evaluation")
 _RESIZE, _SAMPLING = "data.augmentation.resize", "data.sampling"
 _CHOOSE_EPOCH = "evaluation.choose_epoch"
+_BEFORE_THERE_WAS_A_CHOICE = {
+    _CHOOSE_EPOCH: "auto",
+    "data.class_sampling": "natural",
+    "task.class_weights": "none",
+}
+"""Fields that older documents lack, and what they then mean."""
 _REPORTED_ONLY = frozenset({"data.seed", _CHOOSE_EPOCH})
 _EXCLUDED = (
     DATASET,  # two documents may mean the same clips: the fingerprint knows
@@ -89,8 +95,9 @@ def protocol(fields: Mapping[str, str], *, metrics: Collection[str] = ()) -> dic
     fields that others do not depend on.
     """
     settings = {name: text for name, text in fields.items() if _is_in_protocol(name)}
-    if settings.get(_CHOOSE_EPOCH) == "auto":  # as in documents from before there was a choice
-        del settings[_CHOOSE_EPOCH]
+    for name, default in _BEFORE_THERE_WAS_A_CHOICE.items():
+        if settings.get(name) == default:
+            del settings[name]
     if f"{_SAMPLING}.kind" in fields:
         settings[_SAMPLING] = _sampling(fields)
     if f"{_RESIZE}.kind" in fields:

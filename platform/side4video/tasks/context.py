@@ -32,3 +32,5 @@ class TaskContext:
     """This worker."""
     training_captions: Callable[[], Sequence[str]] = tuple
     """Returns all captions of the training clips, in the order of the clips."""
+    training_labels: Callable[[], Sequence[int | None]] = tuple
+    """Returns the class positions of the training clips, in the order of the clips."""

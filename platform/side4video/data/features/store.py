@@ -51,7 +51,7 @@ def data_identity(data: DataSpec, split: Split, *, fingerprint: str, mirrored: M
 
     `fingerprint` is that of the data set; `mirrored` has the labels of flipped training clips.
     """
-    left_out = {"dataset", "loader", "recipe", "broken_clips", "augmentation"}
+    left_out = {"class_sampling", "dataset", "loader", "recipe", "broken_clips", "augmentation"}
     left_out |= {"views"} if split == "train" else {"seed", "train_fraction", "repeated_sampling"}
     # Clips are kept as they are before any mixing, and an experiment that mixes them may not read them.
     augmentation = data.augmentation.model_dump(

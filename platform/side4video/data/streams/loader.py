@@ -5,10 +5,12 @@ of a rank is a slice of that. So the samples do not depend on the number of rank
 within an epoch is an offset.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from numpy.typing import NDArray
 
 from side4video.core.errors import InputError
 from side4video.core.seeds import derive_seed
@@ -21,6 +23,22 @@ from side4video.data.streams.prefetch import Prefetcher, PrefetcherFactory, make
 from side4video.data.streams.reader import BatchReader, EvaluationKey, EvaluationReader, TrainingKey, TrainingReader
 
 _MAX_LISTED = 5
+
+
+def class_chances(clips: Sequence[Clip], positions: Sequence[int]) -> NDArray[np.float64]:
+    """The chance of each of the clips at `positions` in a draw in which all classes are equally likely.
+
+    Raises:
+        InputError: A clip has no label.
+    """
+    labels = [clips[position].label for position in positions]
+    if None in labels:
+        origin = clips[positions[labels.index(None)]].origin
+        raise InputError(
+            "data.class_sampling", f"balanced, and a clip has no class: {origin}", allowed="natural", fix="set it so"
+        )
+    counts = Counter(labels)
+    return np.array([1 / (len(counts) * counts[label]) for label in labels])
 
 
 class TrainingStream:
@@ -80,6 +98,7 @@ class TrainingStream:
         reader = TrainingReader(spec, list(clips), positions=self._positions, mirrored=mirrored or {}, ahead=ahead)
         self._prefetcher = _prefetcher(reader, stored, spec, prefetch)
         self._clips = len(self._positions)
+        self._chances = class_chances(clips, self._positions) if spec.class_sampling == "balanced" else None
         self.broken: dict[int, BrokenReport] = {}
         """Broken clips so far on this rank, by index in the list of clips."""
 
@@ -100,7 +119,7 @@ class TrainingStream:
             InputError: A clip is broken, and the policy is to raise or the cap is passed.
             Side4VideoError: A decoding process hung or died.
         """
-        order = np.random.default_rng(derive_seed(self._spec.seed, "order", epoch)).permutation(self._positions)
+        order = self._order(epoch)
         view = epoch % self._views if self._views else epoch
         keys: list[list[TrainingKey]] = []
         for step in range(first_step, self.steps_per_epoch):
@@ -114,6 +133,13 @@ class TrainingStream:
             if len(micro_batches) == self._micro_batches:
                 yield micro_batches
                 micro_batches = []
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        """The clips of an epoch, a function of seed and epoch alone."""
+        random = np.random.default_rng(derive_seed(self._spec.seed, "order", epoch))
+        if self._chances is None:
+            return random.permutation(self._positions)
+        return random.choice(self._positions, len(self._positions), p=self._chances)
 
     def close(self) -> None:
         """End the decoding processes or the thread."""

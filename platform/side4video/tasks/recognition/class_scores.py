@@ -153,7 +153,7 @@ class ClassScores:
         np.add.at(sums.scores_VC, indices, scores_BC)
         np.add.at(sums.views_V, indices, 1)
         sums.labels_V[indices] = labels
-        sums.loss += float(self.task.loss(outputs, labels_B))
+        sums.loss += float(self.task.evaluation_loss(outputs, labels_B))
         self.add_views(scores_BC, labels, indices, batch.views_B.cpu().numpy())
 
     def add_views(

@@ -3,7 +3,7 @@
 Legend: B clips, C classes, D features, E features of a space shared with texts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,18 @@ class MixedLabels:
     """From 0 to 1; the partner's label has the rest."""
 
 
+def inverse_weights(labels: Sequence[int | None], classes: int) -> Tensor:
+    """Weights [C] in inverse proportion to the clips of each class; their mean over labelled clips is 1.
+
+    A class without a clip has the weight 0: no clip uses it.
+    """
+    counts_C = torch.bincount(
+        torch.tensor([each for each in labels if each is not None], dtype=torch.int64), minlength=classes
+    )
+    present = int((counts_C > 0).sum())
+    return torch.where(counts_C > 0, counts_C.sum() / (max(1, present) * counts_C.clamp(min=1)), 0.0).float()
+
+
 class Classification:
     """Single-label classification of clips."""
 
@@ -63,8 +75,10 @@ class Classification:
         dropout: float = 0.0,
         texts: TextFeatures | None = None,
         mixes_labels: bool = False,
+        class_weights: Tensor | None = None,
     ) -> None:
-        self.classes = classes
+        """`class_weights` [C] are those of the training loss; None: all are 1."""
+        self.classes, self.class_weights_C = classes, class_weights
         self.label_smoothing, self.dropout = label_smoothing, dropout
         self.texts, self.mixes_labels = texts, mixes_labels
 
@@ -88,9 +102,29 @@ class Classification:
         """
         if isinstance(labels, MixedLabels):
             return self._mixed_loss(logits_BC.float(), labels)
+        if self.class_weights_C is None:
+            return self.evaluation_loss(logits_BC, labels)
+        losses_B = self._cross_entropy(logits_BC, labels, reduction="none")
+        return (losses_B * self._weights_of(labels)).sum()
+
+    def evaluation_loss(self, logits_BC: Tensor, labels_B: Tensor) -> Tensor:
+        """The loss without class weights, so that it means the same for all runs."""
+        return self._cross_entropy(logits_BC, labels_B, reduction="sum")
+
+    def _cross_entropy(self, logits_BC: Tensor, labels_B: Tensor, *, reduction: str) -> Tensor:
         return F.cross_entropy(
-            logits_BC.float(), labels, label_smoothing=self.label_smoothing, reduction="sum", ignore_index=NO_LABEL
+            logits_BC.float(),
+            labels_B,
+            label_smoothing=self.label_smoothing,
+            reduction=reduction,
+            ignore_index=NO_LABEL,
         )
+
+    def _weights_of(self, labels_B: Tensor) -> Tensor | float:
+        """The weight of each clip; clips without a label have no loss, so theirs does not matter."""
+        if self.class_weights_C is None:
+            return 1.0
+        return self.class_weights_C.to(labels_B.device)[labels_B.clamp(min=0)]
 
     def _mixed_loss(self, logits_BC: Tensor, labels: MixedLabels) -> Tensor:
         log_probability_BC = F.log_softmax(logits_BC, dim=-1)  # once for both labels, because backward saves it
@@ -98,7 +132,8 @@ class Classification:
         for labels_B, shares_B in ((labels.labels_B, labels.shares_B), (labels.other_labels_B, 1 - labels.shares_B)):
             own_B = F.nll_loss(log_probability_BC, labels_B, reduction="none", ignore_index=NO_LABEL)
             smooth_B = -log_probability_BC.mean(dim=-1) * (labels_B != NO_LABEL)
-            loss = loss + ((own_B + self.label_smoothing * (smooth_B - own_B)) * shares_B).sum()
+            losses_B = own_B + self.label_smoothing * (smooth_B - own_B)
+            loss = loss + (losses_B * shares_B * self._weights_of(labels_B)).sum()
         return loss
 
     def scores(self, logits_BC: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, cast
 from pydantic import Field, model_validator
 
 from side4video.core.metric import MetricSpec
-from side4video.core.spec import Spec
+from side4video.core.spec import ADDED_LATER, Spec
 from side4video.tasks.recognition.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -57,6 +57,9 @@ class RecognitionSpec(Spec):
     """Share of the target spread over all classes (Table 12)."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Before the classifier (the authors' configurations: 0)."""
+    class_weights: Annotated[Literal["none", "inverse"], ADDED_LATER] = "none"
+    """`inverse`: in training, the loss of a clip counts in inverse proportion to the number of clips of its class. The
+    mean weight of a training clip is 1. Evaluation has no weights."""
     classifier: Classifier = LinearClassifier()
     """The classifier on the features."""
 
@@ -66,13 +69,14 @@ class RecognitionSpec(Spec):
         *,
         encode_texts: "Callable[[Sequence[str]], TextFeatures] | None" = None,
         mixes_labels: bool = False,
+        training_labels: "Callable[[], Sequence[int | None]]" = tuple,
     ) -> "Classification":
         """The task for these classes.
 
         `encode_texts` computes text features, for a classifier of kind `text`. `mixes_labels` means that a training
-        clip can have two labels.
+        clip can have two labels. `training_labels` gives the class positions of the training clips, for weights.
         """
-        from side4video.tasks.recognition.classification import Classification
+        from side4video.tasks.recognition.classification import Classification, inverse_weights
 
         texts = None
         if isinstance(self.classifier, TextClassifier):
@@ -80,13 +84,23 @@ class RecognitionSpec(Spec):
                 raise ValueError("a classifier made of texts needs the backbone's text tower")
             texts = encode_texts([self.classifier.prompt.replace("{}", name) for name in classes])
         return Classification(
-            classes, label_smoothing=self.label_smoothing, dropout=self.dropout, texts=texts, mixes_labels=mixes_labels
+            classes,
+            label_smoothing=self.label_smoothing,
+            dropout=self.dropout,
+            texts=texts,
+            mixes_labels=mixes_labels,
+            class_weights=inverse_weights(training_labels(), len(classes)) if self.class_weights == "inverse" else None,
         )
 
     def assemble(self, context: "TaskContext") -> "tuple[Classification, StudentModule]":
         """The task and its trainable module, initialised from torch's current generator."""
         from side4video.engine.student import StudentModule
 
-        task = self.build(context.classes, encode_texts=context.encode_texts, mixes_labels=context.mixes_labels)
+        task = self.build(
+            context.classes,
+            encode_texts=context.encode_texts,
+            mixes_labels=context.mixes_labels,
+            training_labels=context.training_labels,
+        )
         network = context.method.build(context.tower, frames=context.frames)
         return task, StudentModule(cast("nn.Module", network), task.head(network.output_dim))
