@@ -1,5 +1,6 @@
 """A built site as a reader meets it: its pages, where they point, and what they load."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -91,10 +92,14 @@ def _leaves(address: str) -> bool:
     return bool(parts.netloc) or parts.scheme in ("http", "https", "ftp")
 
 
-def build_site(source: Path, target: Path) -> str:
-    """Build a folder of pages in a process of its own; what it complains of, empty where it is content."""
+def build_site(source: Path, target: Path, *, notebooks: str = "off", timeout: float = 280) -> str:
+    """Build a folder of pages in a process of its own; what it complains of, empty where it is content.
+
+    `notebooks` is how they are executed: `off`, or `force`, which takes minutes.
+    """
     call = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", str(source), str(target)]
-    done = subprocess.run(call, capture_output=True, text=True, timeout=280)
+    environment = {**os.environ, "NOTEBOOKS": notebooks}
+    done = subprocess.run(call, capture_output=True, text=True, timeout=timeout, env=environment)
     return done.stdout + done.stderr if done.returncode else ""
 
 

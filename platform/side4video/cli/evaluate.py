@@ -17,9 +17,10 @@ from side4video.spec.check import check_consistency
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import SpecError
 from side4video.spec.protocol import ComparedResult, comparison_errors, find_differences
-from side4video.terminal.options import as_json, example, overrides, store_uri, stored_weights
+from side4video.terminal.options import as_json, example, made_folder, output_file, overrides, store_uri, stored_weights
 from side4video.terminal.output import PlainConsole
 from side4video.terminal.tables import FittedTable, fitted
+from side4video.tracking.run_inputs import changed_weights
 from side4video.tracking.tags import FINGERPRINT_TAG
 
 
@@ -62,6 +63,8 @@ def evaluate(
     """
     import torch
 
+    if predictions:
+        _check_place(Path(predictions), is_folder=len(runs) > 1)
     from side4video.engine.process_group import ProcessGroup
     from side4video.run import evaluate_students
     from side4video.tracking.stores import store_at
@@ -76,6 +79,7 @@ def evaluate(
         if split not in base.data.dataset.splits():
             raise InputError("--split", f"{split}, and the data set has none", allowed="test", fix="leave it out")
         fingerprint = base.data.dataset.fingerprint()
+        notes += [note for each in chosen if (note := each.changed_weights)]
         notes += [_other_data(each, fingerprint) for each in chosen if each.fingerprint not in ("", fingerprint)]
         device = "cuda" if base.cluster.gpus_per_worker and torch.cuda.is_available() else "cpu"
         results, broken = evaluate_students(
@@ -105,13 +109,18 @@ class _Chosen:
     """The epoch of the weights in words."""
     fingerprint: str = ""
     """Of the data set that the run was trained and evaluated on."""
+    changed_weights: str = ""
+    """What is to be said if the backbone's weights are not those of the run."""
 
 
 def _choose(store: Any, run: str, folder: Path, overrides: tuple[str, ...], weights: str) -> _Chosen:
     found = find_finished(store, run, folder, overrides)
-    fingerprint = store.get(found.source).tags.get(FINGERPRINT_TAG, "")
+    record = store.get(found.source)
+    fingerprint, changed = record.tags.get(FINGERPRINT_TAG, ""), changed_weights(record, found.spec)
+    if changed:
+        changed = f"{found.name} ({found.run_id[:8]}): {changed}. Do not compare the values with its record."
     file = fetch_weights(store, found, folder, weights)
-    return _Chosen(found.run_id, found.name, found.spec, file, found.describe(weights), fingerprint)
+    return _Chosen(found.run_id, found.name, found.spec, file, found.describe(weights), fingerprint, changed)
 
 
 def _other_data(chosen: _Chosen, fingerprint: str) -> str:
@@ -119,6 +128,14 @@ def _other_data(chosen: _Chosen, fingerprint: str) -> str:
         f"These are not the run's data: the data set of {chosen.name} ({chosen.run_id[:8]}) had the fingerprint "
         f"{chosen.fingerprint[:12]}, and this one has {fingerprint[:12]}. Do not compare the values with its record."
     )
+
+
+def _check_place(path: Path, *, is_folder: bool) -> None:
+    """Check before the work that the predictions can be written."""
+    if is_folder:
+        made_folder(path)
+    else:
+        output_file(path, "--predictions")
 
 
 def _check_comparable(chosen: list[_Chosen]) -> list[str]:

@@ -9,7 +9,7 @@ from importlib import import_module
 import click
 
 from side4video import __version__
-from side4video.core.disk_errors import explain_disk_error
+from side4video.core.disk_errors import explain_disk_error, explain_place
 from side4video.core.errors import Interrupted, Side4VideoError, Terminated
 from side4video.core.paths import home_path
 from side4video.core.signals import repeat_lost_signals
@@ -137,11 +137,12 @@ def main() -> None:
         click.echo(f"interrupted: {reason} · continue with: {way}", err=True)
         sys.exit(interruption.exit_code)
     except Side4VideoError as error:
+        error = explain_disk_error(error) or error
         message = printable(str(error), keep="\n")
         click.echo(f"error: {message}", err=True)
         sys.exit(error.exit_code)
     except Exception as error:
-        explained = explain_disk_error(error)
+        explained = explain_disk_error(error) or explain_place(error)
         if explained is None:
             raise
         _log.info("the disk's error came from here", exc_info=error)

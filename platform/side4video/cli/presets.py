@@ -85,7 +85,7 @@ def copy(name: str, out: Path | None, force: bool) -> None:
     target = out or Path(file.name)
     if target.is_dir():
         raise InputError("--out", f"{target} is a folder", allowed="a file", fix=f"--out {target / file.name}")
-    if target.exists() and not force:
+    if (target.exists() or target.is_symlink()) and not force:
         raise InputError("--out", f"{target} exists", fix="name another file: --out FILE, or replace it: --force")
     text = copied_text(name, file.read_text(encoding="utf-8"), target)
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from side4video.core.errors import InputError
 from side4video.core.units import GIB, format_bytes, format_duration
 from side4video.distributed.trainer import RayTrainer
 from side4video.runs.launch import launch
@@ -63,6 +64,9 @@ def run(
     code 143. Continue with --resume. Use --go-on in scripts that may call the same command several times.
     """
     experiment = load_experiment(spec, overrides)
+    if smoke and (resume or go_on):
+        fix = "remove one of them: a smoke test records nothing, and continues nothing"
+        raise InputError("--smoke", "beside --resume or --go-on", allowed="one of them", fix=fix)
     if smoke:
         _smoke_test(experiment, as_json=as_json)
         return

@@ -28,7 +28,7 @@ _FOUND = {
 _FIX = {
     errno.ENOSPC: "make room there, then call the same command again",
     errno.EDQUOT: "remove files or raise the quota, then call the same command again",
-    errno.EROFS: "name a folder on another file system",
+    errno.EROFS: "name a folder on another file system; for the home, export SIDE4VIDEO_HOME=/some/folder",
     errno.EACCES: "change its permissions, or name another place",
     errno.EPERM: "change its permissions, or name another place",
     errno.EIO: "check the device and its connection, then call the same command again",
@@ -45,11 +45,30 @@ _TEXTS = (
         errno.ENOSPC,
     ),
     (re.compile(r"disk quota exceeded|\(os error 122\)", re.IGNORECASE), errno.EDQUOT),
-    (re.compile(r"read-only file system|\(os error 30\)", re.IGNORECASE), errno.EROFS),
+    (re.compile(r"read-only file system|readonly database|\(os error 30\)", re.IGNORECASE), errno.EROFS),
     (re.compile(r"\(os error 13\)"), errno.EACCES),
     (re.compile(r"\(os error 5\)"), errno.EIO),
     (re.compile(r"\(os error 27\)"), errno.EFBIG),
 )
+
+
+_PLACES = {
+    errno.ENOENT: "there is no such file or folder, and none can be made there",
+    errno.ENOTDIR: "a part of the path is a file",
+    errno.EISDIR: "it is a folder",
+    errno.EEXIST: "it exists, and is something else",
+    errno.ELOOP: "its links lead in a circle",
+    errno.ENAMETOOLONG: "the name is too long",
+}
+"""What else keeps a file from being read or written where a user named it."""
+
+
+def explain_place(error: BaseException) -> InputError | None:
+    """The error of a path that cannot be used, in one sentence; None if it names no path."""
+    if not isinstance(error, OSError) or error.errno not in _PLACES:
+        return None
+    place = _named(error)
+    return InputError(str(place), _PLACES[error.errno], fix="name another place") if place else None
 
 
 def explain_disk_error(error: BaseException, *, place: Path | None = None, wanted: int = 0) -> InputError | None:

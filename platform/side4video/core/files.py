@@ -38,8 +38,11 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write a file to, which takes the place of `path` when the block ends without an error.
 
-    The folder of `path` is made if it is missing. After an error nothing is left, and what was there before is kept.
+    The folder of `path` is made if it is missing. Of a link, the file that it names is written. After an error nothing
+    is left, and what was there before is kept.
     """
+    if path.is_symlink():
+        path = path.resolve()
     partial = _partial_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

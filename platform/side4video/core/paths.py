@@ -36,8 +36,8 @@ def expand(path: str, where: str = "path") -> str:
 
 
 def absolute_path(text: str) -> str:
-    """A path of this machine, made absolute from the current folder; other texts, such as `${CLIPS}/a`, as they are."""
-    return os.path.abspath(text) if _is_plain(text) else text  # noqa: PTH100 - links stay, as the user wrote them
+    """A path of this machine, absolute and without links; other texts, such as `${CLIPS}/a`, as they are."""
+    return os.path.realpath(text) if _is_plain(text) else text
 
 
 def near_path(text: str) -> str:
@@ -47,7 +47,7 @@ def near_path(text: str) -> str:
     """
     if not _is_plain(text):
         return text
-    path, here = absolute_path(text), absolute_path(".")
+    path, here = os.path.abspath(text), os.path.abspath(".")  # noqa: PTH100 - links stay, as the user wrote them
     is_below = path == here or path.startswith(f"{here.rstrip('/')}/")
     return os.path.relpath(path, here) if is_below else path
 

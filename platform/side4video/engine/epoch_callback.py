@@ -255,7 +255,6 @@ class EpochCallback:
         tested = self.final_test.run(ending, stored)
         for student in ending:
             if not info.is_last:
-                self.notes.append(f"{student.name} ended early, after epoch {info.epoch + 1}")
                 student.stop("ended")
         return tested
 

@@ -39,7 +39,8 @@ def train(
     if is_open:
         _end_epoch(callbacks, _epoch_info(first_step - 1, plan), checkpoint_timer)
     timer.start()
-    for step, epoch, parts in _steps(stream, plan, first_step):
+    # A run may go on from a checkpoint in which all have ended, and then only its result is missing.
+    for step, epoch, parts in _steps(stream, plan, first_step) if pack.active_students else ():
         timer.mark("data_wait")
         result = train_step(pack, parts, step=step, plan=plan, timer=timer)
         _report(pack, callbacks, launched)

@@ -36,6 +36,14 @@ def constant_metrics(student: Student, held_bytes: int) -> dict[str, float]:
     }
 
 
+def _own_notes(student: Student, epoch_callback: EpochCallback, plan: Plan) -> list[str]:
+    """What a reader should know of this student alone."""
+    if student.state != "ended":
+        return []
+    epochs = -(-epoch_callback.steps_trained[student.name] // plan.steps_per_epoch)
+    return [f"ended early, after epoch {epochs}: the validation split gave no better value"]
+
+
 def training_result(
     student: Student, epoch_callback: EpochCallback, plan: Plan, fingerprint: str, measured: tuple[int, float]
 ) -> TrainingResult:
@@ -57,5 +65,5 @@ def training_result(
         trainable_parameters=student.trainable_parameters,
         backbone_fingerprint=fingerprint,
         broken_clips=epoch_callback.broken_clips,
-        notes=epoch_callback.notes,
+        notes=[*epoch_callback.notes, *_own_notes(student, epoch_callback, plan)],
     )

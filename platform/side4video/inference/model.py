@@ -163,9 +163,10 @@ class Model:
             prefetch: Decides where files are decoded.
 
         Raises:
-            InputError: Frames have another shape or type.
+            InputError: Frames have another shape or type, or `top` is below 1.
             Side4VideoError: A decoding process hung or died.
         """
+        _check_numbers(top=(top, 1))
         if isinstance(videos, str | Path) or is_array(videos):
             return self._predict([videos], top, features, prefetch)[0]
         return self._predict(list(videos), top, features, prefetch)
@@ -198,9 +199,7 @@ class Model:
         Raises:
             InputError: The source cannot be opened or ends with an error, or a frame has another shape or type.
         """
-        for name, value, least in (("every", every, 1), ("frames_per_second", frames_per_second, 1e-3)):
-            if not least <= value < float("inf"):
-                raise InputError(name, f"{value:g}", allowed=f"{least:g} or more")
+        _check_numbers(top=(top, 1), every=(every, 1), frames_per_second=(frames_per_second, 1e-3))
         window = SlidingWindow(window_seconds, short_side=shrink_short_side(self.spec.data))
 
         def predict(frames: Sequence[Any]) -> Prediction:
@@ -266,6 +265,17 @@ class Model:
     def _best(self, scores_C: Any, top: int) -> tuple[tuple[str, float], ...]:
         order = (-scores_C).argsort(kind="stable")[:top]
         return tuple((self.classes[position], float(scores_C[position])) for position in order)
+
+
+def _check_numbers(**numbers: tuple[float, float]) -> None:
+    """Check that numbers, by name, are at least so large.
+
+    Raises:
+        InputError: One is not.
+    """
+    for name, (value, least) in numbers.items():
+        if not least <= value < float("inf"):
+            raise InputError(name, f"{value:g}", allowed=f"{least:g} or more")
 
 
 def build_trained(

@@ -5,7 +5,7 @@ from pathlib import Path
 from side4video.core.temporary import temporary_folder
 from side4video.inference.model import Model
 from side4video.inference.model import load as load_folder
-from side4video.runs.stored_run import fetch_trained
+from side4video.runs.stored_run import class_names, fetch_trained
 from side4video.tracking.stores import store_at
 
 
@@ -14,7 +14,7 @@ def load(run_or_folder: str | Path, device: str = "cpu", *, uri: str = "") -> Mo
 
     Args:
         run_or_folder: The folder; or a run by its id, the start of its id, or its name (of several with a name, the
-            newest that is finished). A folder of this path hides a run of this name.
+            newest that is finished). A folder of this path hides a run of this name, and a text with `/` is a folder.
         device: `cpu`, `cuda`, `cuda:1` ...
         uri: The store of the run: an MLflow address, or the folder of a store of files. By default
             `MLFLOW_TRACKING_URI`, or the local store.
@@ -23,11 +23,11 @@ def load(run_or_folder: str | Path, device: str = "cpu", *, uri: str = "") -> Mo
         InputError: There is no such run or folder, the run is not finished, its task is retrieval, a file was changed,
             or the backbone is another one.
     """
-    if isinstance(run_or_folder, Path) or Path(run_or_folder).is_dir():
+    if isinstance(run_or_folder, Path) or "/" in run_or_folder or Path(run_or_folder).is_dir():
         return load_folder(run_or_folder, device)
     store = store_at(uri).prepare()
     with temporary_folder() as scratch:
         run, weights, fingerprint = fetch_trained(store, run_or_folder, scratch)
-        classes = run.spec.data.dataset.classes()
+        classes = class_names(store, run)
         origin = f"{run.title}, weights of {run.describe('chosen')}"
         return Model(run.spec, classes, weights, device=device, backbone_sha256=fingerprint, origin=origin)

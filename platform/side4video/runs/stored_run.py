@@ -1,6 +1,7 @@
 """Loads the spec and weights of a stored run."""
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,6 +12,8 @@ from side4video.core.errors import InputError
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import apply_override, parse_experiment
 from side4video.tracking.chosen_weights import Weights, choose_weights, describe_weights
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,30 @@ def find_finished(store: Any, run: str, folder: Path, overrides: tuple[str, ...]
         apply_override(document, override)
     spec = parse_experiment(document, source=f"run {run_info.run_id[:8]}")
     return FinishedRun(run_info.run_id, run_info.name, source, spec, run_info.start_ms, run_info.metrics)
+
+
+def class_names(store: Any, run: FinishedRun) -> tuple[str, ...]:
+    """The class names of a run, in the order of its outputs: those it was trained with, whatever the list says now.
+
+    Runs of version 0.1.0 did not store them: for those they are read from the data set.
+
+    Raises:
+        InputError: They were not stored, and the data set is gone or is not that of the run any more.
+    """
+    from side4video.tracking.pack_logger import CLASSES
+    from side4video.tracking.run_store import artifact_text
+    from side4video.tracking.tags import FINGERPRINT_TAG
+
+    text = artifact_text(store, run.source, CLASSES, default="")
+    if text:
+        return tuple(json.loads(text))
+    dataset = run.spec.data.dataset
+    names = dataset.classes()
+    recorded = store.get(run.source).tags.get(FINGERPRINT_TAG, "")
+    if recorded and dataset.fingerprint() != recorded:
+        said = "does not say what its classes were called, and its data set has changed: the names may be wrong"
+        log.warning("%s %s", run.where, said)
+    return names
 
 
 def fetch_weights(store: Any, run: FinishedRun, folder: Path, weights: str) -> Path:

@@ -73,18 +73,27 @@ def page_path(html: str | None) -> Path | None:
     Raises:
         InputError: It is a folder, or cannot be written.
     """
-    if html is None:
-        return None
-    path = Path(html)
+    return None if html is None else output_file(Path(html), "--html")
+
+
+def output_file(path: Path, option: str) -> Path:
+    """The path that an option names, checked to be writable before the work begins.
+
+    Raises:
+        InputError: It is a folder, a link to nothing, or cannot be written.
+    """
+    if path.is_symlink() and not path.exists():
+        fix = "remove the link, or name another file"
+        raise InputError(option, f"{path} is a link to nothing", allowed="a file", fix=fix)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         if explained := explain_disk_error(error, place=path.parent):
             raise explained from error
-        raise InputError("--html", f"{html}: {error.strerror}", allowed="a file") from error
+        raise InputError(option, f"{path}: {error.strerror}", allowed="a file", fix="name another place") from error
     if path.is_dir():
-        raise InputError("--html", f"{html} is a folder", allowed="a file", fix=f"--html {path / 'found.html'}")
+        raise InputError(option, f"{path} is a folder", allowed="a file", fix=f"{option} {path / 'found.html'}")
     return path
 
 

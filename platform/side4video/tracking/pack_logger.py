@@ -34,6 +34,9 @@ from side4video.tracking.tags import (
 
 log = logging.getLogger(__name__)
 
+CLASSES = "classes.json"
+"""Artifact: the class names of a run, in the order of its outputs."""
+
 PREDICTED = {
     "peak_memory_gib": "plan/peak_memory_gib",  # MLflow's comparison shows the first one by default
     "trainable_parameters": "plan/trainable_parameters",
@@ -96,6 +99,8 @@ class PackLogger:
             final["time/alone_s"] = result["time"]["alone_step_s"] * result["steps_trained"]
         self.store.log(run_id, [Metric.now(key, value, last) for key, value in final.items()])
         tags = {STATE_TAG: result["state"], "backbone_sha256": result["backbone_fingerprint"]}
+        if result["notes"]:
+            tags[NOTES_TAG] = "\n".join(result["notes"])
         if name in self.about:
             tags[DESCRIPTION_TAG] = run_description(self.about[name], run_id, result)
         self.store.set_tags(run_id, tags)
@@ -169,6 +174,7 @@ def open_pack_logger(
             resume=goes_on,
         )
         store.log_json(run_id, spec.resolved(), "spec.json")
+        store.log_json(run_id, list(spec.data.dataset.classes()), CLASSES)
         store.log_json(run_id, dict(plans[name]), "plan.json")
         pack_predicted = arm_run.predicted if arm_run else {}
         predicted = [Metric.now(key, plans[name][field], 0) for field, key in PREDICTED.items()]

@@ -13,6 +13,11 @@ def changed_inputs(run: StoredRun, spec: Experiment, fingerprint: str) -> str:
     before = run.tags.get(FINGERPRINT_TAG, fingerprint)
     if before != fingerprint:
         return f"the data set changed since the run began: its fingerprint was {before[:12]} and is {fingerprint[:12]}"
+    return changed_weights(run, spec)
+
+
+def changed_weights(run: StoredRun, spec: Experiment) -> str:
+    """Whether the backbone's weights changed since a run began, in a sentence; empty if they did not."""
     weights = spec.backbone.weights.identity()
     before = run.tags.get(WEIGHTS_TAG, weights)
     if before != weights:

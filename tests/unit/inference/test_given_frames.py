@@ -1,5 +1,7 @@
 """Frames in memory are classified as the file that they come from, bit by bit, and what is no frames is told so."""
 
+import pathlib
+
 import numpy as np
 import pytest
 import torch
@@ -129,6 +131,19 @@ def test_what_is_no_clip_is_told_in_a_sentence(model, videos, sentence):
     with pytest.raises(InputError, match=sentence) as caught:
         model.predict(videos)
     assert "\n" not in str(caught.value)
+
+
+def test_no_label_is_too_few(model, frames):
+    with pytest.raises(InputError, match="top: 0 · allowed: 1 or more"):
+        model.predict(frames[0], top=0)
+
+
+def test_a_path_is_a_folder(run):
+    for missing in ("no/such-model", pathlib.Path("no-such-model")):
+        with pytest.raises(InputError, match=r"bundle\.json: it cannot be read"):
+            side4video.load(missing)
+    with pytest.raises(InputError, match="no run has this name or id"):
+        side4video.load("no-such-model")
 
 
 def test_half_precision_of_torch(model):

@@ -151,3 +151,13 @@ def test_the_command_names_labels_and_what_cannot_be_read(run, recorded, tmp_pat
     assert done.exit_code == 0, done.output
     again = CliRunner().invoke(export, [run.run_id, str(folder)])
     assert isinstance(again.exception, InputError)
+
+
+def test_a_model_says_what_it_is(run, tmp_path):
+    of_run = repr(side4video.load(run.run_id))
+    of_folder = repr(side4video.load(exported(run, tmp_path / "model")))
+    for text in (of_run, of_folder):
+        assert f"run {run.run_id[:8]} (exported)" in text
+        assert "weights of epoch 2, the last one" in text
+        for part in ("side4video on vit", "10 classes", "4 frames of 32 x 32 pixels", "6 views", "on cpu"):
+            assert part in text

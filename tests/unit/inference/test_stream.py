@@ -1,8 +1,11 @@
 """A window over a stream: predicted as its frames are, in bounded memory, from iterators, files and cameras."""
 
+import functools
 import itertools
 import json
+import threading
 import weakref
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import av
 import numpy as np
@@ -184,6 +187,16 @@ def test_a_camera_is_a_stream(video, monkeypatch):
     assert all(np.array_equal(frame, expected) for (_, frame), expected in zip(found, frames, strict=True))
 
 
+def test_a_video_of_a_web_server_is_a_stream(video):
+    path, frames = video
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=path.parent)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        found = [frame for _, frame in frames_of(f"http://127.0.0.1:{server.server_port}/{path.name}")]
+        server.shutdown()
+    assert np.array_equal(np.stack(found), frames)
+
+
 def test_a_camera_that_is_not_there():
     with pytest.raises(
         InputError, match=r"camera 99: there is no /dev/video99 · allowed: .* fix: check that it is plug"
@@ -217,6 +230,7 @@ def test_a_playlist_is_refused(tmp_path):
     ("options", "sentence"),
     [
         ({"every": 0}, "every: 0 · allowed: 1 or more"),
+        ({"top": 0}, "top: 0 · allowed: 1 or more"),
         ({"window_seconds": 0.0}, "window_seconds: 0 · allowed: seconds, more than 0"),
         ({"frames_per_second": 0.0}, "frames_per_second: 0"),
     ],

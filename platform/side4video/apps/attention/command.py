@@ -83,14 +83,14 @@ def _load(model: str, uri: str, device: str) -> "AttentionReader":
 
     if Path(model).is_dir():
         return load_attention(model, device)
-    from side4video.runs.stored_run import fetch_trained
+    from side4video.runs.stored_run import class_names, fetch_trained
     from side4video.tracking.stores import store_at
 
     store = store_at(uri).prepare()
     with temporary_folder() as scratch:
         run, weights, fingerprint = fetch_trained(store, model, scratch)
         return AttentionReader(
-            run.spec, weights, classes=run.spec.data.dataset.classes(), device=device, backbone_sha256=fingerprint
+            run.spec, weights, classes=class_names(store, run), device=device, backbone_sha256=fingerprint
         )
 
 

@@ -80,6 +80,8 @@ def check_home() -> Finding:
     home = home_path()
     place = existing_folder(home)
     name = "SIDE4VIDEO_HOME" if os.environ.get("SIDE4VIDEO_HOME") else "the home of side4video"
+    if home.is_symlink() and not home.exists():
+        return failed(f"{home} ({name}) is a link to nothing", "export SIDE4VIDEO_HOME=/some/folder")
     if home.exists() and not home.is_dir():
         return failed(f"{home} ({name}) is a file", "export SIDE4VIDEO_HOME=/some/folder")
     if not is_writable(place):

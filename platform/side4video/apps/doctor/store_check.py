@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from side4video.apps.doctor.finding import Finding, failed, note, ok
-from side4video.apps.doctor.machine_checks import is_writable
+from side4video.apps.doctor.machine_checks import check_home, is_writable
 from side4video.core.disk_errors import existing_folder
 from side4video.core.errors import InputError
 from side4video.core.paths import home_path
@@ -22,6 +22,8 @@ _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 def check_store() -> Finding:
     """Whether the default store can be reached: that of MLFLOW_TRACKING_URI, or the file in the home."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri and (home := check_home()).status == "failed":
+        return failed(f"it lies in the home, which cannot be used: {home.text}", home.fix)
     if not uri:
         return _check_file(home_path() / "mlflow.db", "export SIDE4VIDEO_HOME=/some/folder")
     try:

@@ -9,7 +9,8 @@ import click
 from side4video.core.disk_errors import explaining_disk_errors
 from side4video.core.errors import InputError
 from side4video.core.temporary import temporary_folder
-from side4video.runs.stored_run import FinishedRun, fetch_weights, find_finished
+from side4video.runs.stored_run import FinishedRun, class_names, fetch_weights, find_finished
+from side4video.tracking.run_inputs import changed_weights
 
 if TYPE_CHECKING:
     from side4video.inference.bundle import Bundle
@@ -46,7 +47,7 @@ def bundle_run(
         record = store.get(found.source)
         bundle = Bundle(
             name=found.name,
-            classes=found.spec.data.dataset.classes(),
+            classes=class_names(store, found),
             backbone_sha256=record.tags.get("backbone_sha256", ""),
             figures=dict(record.metrics),
             origin={
@@ -58,6 +59,9 @@ def bundle_run(
             },
         )
         file = fetch_weights(store, found, scratch, weights)
+        if (with_backbone or with_graph) and (changed := changed_weights(record, found.spec)):
+            fix = "bring the weights back, or export without the backbone"
+            raise InputError(f"{found.where}: backbone.weights", changed, fix=fix)
         backbone = found.spec.backbone.read_weights() if with_backbone else None
         graph = scratch / "graph.pt2" if with_graph else None
         if graph:

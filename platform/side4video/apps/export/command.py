@@ -1,6 +1,7 @@
 """`side4video export`: a finished run as a folder that can be loaded anywhere, and on the Hugging Face hub."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,7 +94,7 @@ def export(
         print_text(f"graph.pt2: {written.graph}")
     if page:
         print_text(f"{'public' if public else 'private'}: {page}")
-    print_text(f"ask it: side4video predict {folder} VIDEO...")
+    print_text(f"ask it: side4video predict {shlex.quote(str(folder))} VIDEO...")
 
 
 def _hub(push: str, *, public: bool) -> "Hub | None":

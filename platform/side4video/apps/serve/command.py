@@ -156,7 +156,7 @@ def _find_model(
         about = f"An exported model: classifies a video into {len(bundle.classes)} classes."
         build = partial(load, str(folder.resolve()), device)
         return "labels", bundle.name, about, partial(ClassifierPredictor, build)
-    from side4video.runs.stored_run import fetch_trained
+    from side4video.runs.stored_run import class_names, fetch_trained
     from side4video.tracking.stores import store_at
 
     store = store_at(uri).prepare()
@@ -165,7 +165,7 @@ def _find_model(
     if found.spec.task.kind == "retrieval":
         build = partial(RetrievalModel, found.spec, weights, device)
         return "search", found.name, f"Ranks videos by a text. {run}.", partial(RetrievalPredictor, build)
-    classes = found.spec.data.dataset.classes()
+    classes = class_names(store, found)
     about = f"{run}: classifies a video into {len(classes)} classes."
     build = partial(Model, found.spec, classes, weights, device=device, backbone_sha256=fingerprint)
     return "labels", found.name, about, partial(ClassifierPredictor, build)

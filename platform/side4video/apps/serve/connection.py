@@ -6,6 +6,7 @@ incomplete; here each part has its own, and each refusal is a line of JSON.
 
 import asyncio
 import json
+import logging
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,7 @@ def http_config(application: Any, limits: ConnectionLimits | None = None) -> uvi
         pass
 
     Protocol.limits = limits or ConnectionLimits()
+    logging.getLogger("uvicorn.error").addFilter(is_a_fault)
     return uvicorn.Config(
         application,
         http=Protocol,
@@ -55,6 +57,19 @@ def http_config(application: Any, limits: ConnectionLimits | None = None) -> uvi
         lifespan="off",
         ws="none",
     )
+
+
+def is_a_fault(record: logging.LogRecord) -> bool:
+    """Whether a log record is of a fault: uvicorn prints a traceback for each upload that a shutdown cuts off, too."""
+    error = record.exc_info[1] if record.exc_info else None
+    return error is None or not _is_shutdown(error)
+
+
+def _is_shutdown(error: BaseException) -> bool:
+    causes = [error]
+    while (behind := causes[-1].__cause__ or causes[-1].__context__) is not None and behind not in causes:
+        causes.append(behind)
+    return any(not isinstance(each, Exception) for each in causes)
 
 
 class LimitedConnection(h11.Connection):
