@@ -68,7 +68,7 @@ def test_a_notebook_that_fails_is_noticed(tmp_path):
 
 EXPECTED = {
     "first-experiment": ("trained parameters", "first-experiment: done in", "finished · top-1", "by chance 25%"),
-    "comparing-arms": ("comparing-arms: done in", "95% CI", "probe: linear probe", "distinct arms"),
+    "comparing-arms": ("comparing-arms: done in", "95% CI] (points)</p></th>", "<td>probe: linear probe</td>"),
     "using-a-model": ("4 classes", "there is no such file", "move the channels to the end", "predictions"),
 }
 

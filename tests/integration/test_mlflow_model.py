@@ -128,7 +128,7 @@ def test_what_it_imports_is_pinned(logged, answer):
 
 def test_nothing_of_it_is_pickled_and_nothing_needless_is_logged(logged):
     kinds = {path.suffix for path in logged.rglob("*") if path.is_file()}
-    assert kinds <= {"", ".py", ".yaml", ".txt", ".json", ".safetensors", ".md", ".j2", ".css", ".js"}
+    assert kinds <= {"", ".py", ".yaml", ".txt", ".json", ".safetensors", ".md", ".j2", ".css", ".js", ".typed", ".pyi"}
     assert not list(logged.rglob("__pycache__"))
 
 

@@ -44,6 +44,8 @@ def is_exact(version):
 
 
 def assert_histories(now, then, *, exact):
+    known = {row[0] for row in then}  # metrics may be added
+    now = [row for row in now if row[0] in known]
     assert [row[:2] for row in now] == [row[:2] for row in then]
     for (key, step, value), (_, _, before) in zip(now, then, strict=True):
         assert value == before or (not exact and math.isclose(value, before, rel_tol=1e-5, abs_tol=1e-5)), (key, step)
@@ -81,11 +83,11 @@ def test_a_finished_run_is_evaluated_planned_and_listed(version, place):
         "report of table 2": ("report", "table2"),
     }.items():
         answer = place.command(*arguments, "--json").json
-        if arguments[0] == "evaluate":  # keys of later versions
-            assert answer.pop("dataset_fingerprint") == answer.pop("dataset_fingerprint_of_run")
+        if arguments[0] == "evaluate":
+            assert answer["dataset_fingerprint"] == answer["dataset_fingerprint_of_run"]
         assert_document(answer, documents[name])
         if name.startswith("evaluate") and is_exact(version):
-            assert answer == documents[name]
+            assert stored_home.known_then(answer, documents[name]) == documents[name]
 
 
 def test_documents_are_known_by_the_same_names(version, place):
@@ -107,8 +109,7 @@ def check_export(version, place: Place):
     assert_document({**answer, "bytes": 0}, {**then, "bytes": 0})
     assert answer["checksums"]["weights.safetensors"] == then["checksums"]["weights.safetensors"]
     again, before = (json.loads((place.work / folder / "spec.json").read_text()) for folder in ("again", "exported"))
-    assert again["tracking"].pop("kind") == "mlflow"  # the only field since 0.1.0
-    assert again == before
+    assert stored_home.known_then(again, before) == before
 
 
 def test_a_finished_run_is_exported_again(version, place):
@@ -147,7 +148,7 @@ def test_the_command_answers_the_same_scores_from_the_folder_and_from_the_run(ve
     for model in ("exported", place.run_id("tiny")):
         answer = place.command("predict", model, *videos, "--json").json
         assert_document(answer, then)
-        assert answer == then or not is_exact(version)
+        assert stored_home.known_then(answer, then) == then or not is_exact(version)
 
 
 def test_twin_whose_folder_has_another_bit_is_refused(version, place):
@@ -483,12 +484,11 @@ def _empty(folder):
     "damage",
     [
         lambda document: document.pop("wall_s"),
-        lambda document: document.update(more=1),
         lambda document: document["plan"].update(classes=3),
         lambda document: document["metrics"].update({"eval/top1": 1}),
         lambda document: document.update(broken_clips=[{}]),
     ],
-    ids=["key gone", "key more", "count", "type", "entry more"],
+    ids=["key gone", "count", "type", "entry more"],
 )
 def test_twin_documents_are_noticed(version, damage):
     then, now = stored(version, "documents")["run"], stored(version, "documents")["run"]

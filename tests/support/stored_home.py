@@ -212,15 +212,15 @@ def sha256(file: Path) -> str:
 def differences(now: Any, then: Any, where: str = "") -> list[str]:
     """Keys, types, counts (whole numbers) and truth values in which a JSON document is not what it was.
 
-    A number, truth value or null may stand where 0.1.0 had its text.
+    Keys may be added. A number, truth value or null may stand where 0.1.0 had its text.
     """
     if isinstance(then, str) and not isinstance(now, str) and is_value_of(now, then):
         return []
     if type(now) is not type(then):
         return [f"{where}: {type(now).__name__}, was {type(then).__name__}"]
     if isinstance(then, dict):
-        keys = [f"{where}: {sorted(now.keys() ^ then.keys())}"] if now.keys() != then.keys() else []
-        return keys + [
+        gone = then.keys() - now.keys()
+        return [f"{where}: {sorted(gone)}"] * bool(gone) + [
             each for key in then.keys() & now.keys() for each in differences(now[key], then[key], f"{where}.{key}")
         ]
     if isinstance(then, list):
@@ -230,6 +230,15 @@ def differences(now: Any, then: Any, where: str = "") -> list[str]:
             each for n, pair in enumerate(zip(now, then, strict=True)) for each in differences(*pair, f"{where}[{n}]")
         ]
     return [f"{where}: {now}, was {then}"] if isinstance(then, int) and now != then else []
+
+
+def known_then(now: Any, then: Any) -> Any:
+    """A JSON document without the keys that its older form lacks."""
+    if isinstance(now, dict) and isinstance(then, dict):
+        return {key: known_then(value, then[key]) for key, value in now.items() if key in then}
+    if isinstance(now, list) and isinstance(then, list) and len(now) == len(then):
+        return [known_then(*pair) for pair in zip(now, then, strict=True)]
+    return now
 
 
 def is_value_of(now: Any, text: str) -> bool:

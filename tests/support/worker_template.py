@@ -20,9 +20,9 @@ def import_all():
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     import retrieval_toys  # noqa: F401
+    import side4video.run  # noqa: F401
     import stops  # noqa: F401
     import toys  # noqa: F401
-    import side4video.run  # noqa: F401
 
 
 def work(job, rank):

@@ -74,7 +74,7 @@ class NotebookView:
         """
         self.title, self._clock, self._seconds_per_refresh = title, clock, seconds_per_refresh
         self._output: Output = output or CellOutput()
-        self._names = names or {}
+        self._names: Mapping[str, str] = names or {}
         self._bars: dict[str, _Bar] = {}
         self._metrics = ""
         self._began = self._shown_at = clock()
@@ -94,7 +94,8 @@ class NotebookView:
         """See `core.progress.Progress`; reports of a pack have its id as `pack`."""
         with self._lock:
             if phase == "evaluated":
-                metrics = {self._names.get(key, key): values for key, values in details["metrics"].items()}
+                students: Mapping[str, Any] = details["metrics"]
+                metrics = {self._names.get(key, key): values for key, values in students.items()}
                 self._metrics = f"epoch {details['epoch'] + 1}: {evaluated_text(metrics)}"
                 is_new = True
             else:
