@@ -44,7 +44,7 @@ MEASURED_ANEW = ("time/", "system/", "memory/process", "memory/peak", "memory/re
 """Metrics whose values differ from run to run; their names do not."""
 OWN_TAGS = {"side4video.notes", "failure"}
 """Tags that say what happened."""
-SECONDS = 300.0
+SECONDS = 900.0
 _SETTLE_SECONDS = 15.0
 
 
