@@ -8,22 +8,36 @@ from typing import TYPE_CHECKING
 import click
 
 from side4video.engine.process_group import default_device
-from side4video.terminal.options import as_json, device, example, store_uri, video_seconds
+from side4video.terminal.options import as_json, device, example, output_file, store_uri, video_seconds
 from side4video.terminal.output import print_json, print_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from side4video.inference.model import Model, Prediction
     from side4video.inference.sliding_window import StreamPrediction
 
 TOP = 5
+CHUNK = 32
+"""Videos that are classified between two rows of progress."""
 
 
 @click.command(
     short_help="Classify videos or a camera with a trained model.",
-    epilog=example("predict quickstart clip.mp4 --top 3", "predict quickstart --camera 0"),
+    epilog=example(
+        "predict quickstart clip.mp4 --top 3",
+        "predict quickstart clips --out found.csv",
+        "predict quickstart --camera 0",
+    ),
 )
 @click.argument("model")
 @click.argument("videos", nargs=-1, metavar="[VIDEO]...")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    help="Write the predictions to this file, with the scores of all classes: .csv or .jsonl (one document a line).",
+)
 @click.option(
     "--top",
     type=click.IntRange(min=1),
@@ -55,6 +69,7 @@ TOP = 5
 def predict(
     model: str,
     videos: tuple[str, ...],
+    out: Path | None,
     top: int | None,
     camera: int | None,
     address: str | None,
@@ -67,8 +82,9 @@ def predict(
 ) -> None:
     """Classify each VIDEO with MODEL, a run or an exported folder.
 
-    A run is given by its id, the start of its id, or its name. `side4video export` writes such a folder. The exit code
-    is 1 if a video cannot be read.
+    A run is given by its id, the start of its id, or its name. `side4video export` writes such a folder. VIDEO is a
+    file, a folder with videos, or a quoted pattern such as 'clips/**/*.mp4'. The exit code is 1 if a video cannot be
+    read.
 
     With --camera or --stream, a line is printed for each window of the newest seconds, until the stream ends or Ctrl-C.
     With --json, each line is a document.
@@ -82,16 +98,44 @@ def predict(
         for each in windows:
             _print_window(each, as_json=as_json)
         return
-    from side4video.data.streams.timed_prefetch import timed_prefetcher
+    from side4video.inference.given_videos import expand_videos
+    from side4video.inference.predictions_file import check_format, write_predictions
 
+    if out is not None:
+        check_format(out, "--out")
+        output_file(out, "--out")
+    paths, top = expand_videos(videos), top or TOP
     loaded = _load(model, uri, device or default_device())
-    found = loaded.predict(videos, top=top or TOP, prefetch=timed_prefetcher(video_seconds))
+    made = _predicted(loaded, paths, top=top, limit_seconds=video_seconds)
+    found = list(
+        made if out is None else write_predictions(out, made, loaded.classes, top=min(top, len(loaded.classes)))
+    )
     if as_json:
         print_json([each.as_json() for each in found])
-    else:
+    elif out is None:
         _print(found)
-    if any(each.error for each in found):
+    if not as_json:
+        _print_errors(found)
+    broken = sum(bool(each.error) for each in found)
+    if out is not None:
+        print_text(f"written: {out}: {len(found)} videos, {broken} of them cannot be read", err=as_json)
+    if broken:
         sys.exit(1)
+
+
+def _predicted(model: "Model", paths: list[str], *, top: int, limit_seconds: float) -> "Iterator[Prediction]":
+    """Predictions as they are made; of many videos with progress."""
+    from side4video.data.streams.timed_prefetch import timed_prefetcher
+    from side4video.terminal.progress import ProgressView
+
+    prefetch = timed_prefetcher(limit_seconds)
+    if len(paths) <= CHUNK:
+        yield from model.predict(paths, top=top, prefetch=prefetch)
+        return
+    with ProgressView("predict") as view:
+        for first in range(0, len(paths), CHUNK):
+            view.report("classifying videos", first, len(paths))
+            yield from model.predict(paths[first : first + CHUNK], top=top, prefetch=prefetch)
 
 
 def _load(model: str, uri: str, device: str) -> "Model":
@@ -116,6 +160,12 @@ def _print_window(found: "StreamPrediction", *, as_json: bool) -> None:
     print_text(f"{found.start_seconds:8.2f} to {found.end_seconds:.2f} s  {labels}")
 
 
+def _print_errors(found: "list[Prediction]") -> None:
+    for each in found:
+        if each.error:
+            print_text(f"cannot be read: {each.video}: {each.error}", err=True)
+
+
 def _print(found: "list[Prediction]") -> None:
     from rich.table import Table
     from rich.text import Text
@@ -129,8 +179,6 @@ def _print(found: "list[Prediction]") -> None:
     table.add_column("score", justify="right")
     for each in found:
         name = printable(each.video)
-        if each.error:
-            table.add_row(Text(name), Text(printable(each.error), style="red"), "")
         for rank, (label, score) in enumerate(each.labels):
             table.add_row(Text("" if rank else name), Text(printable(label)), f"{100 * score:.1f}%")
     table_console().print(table)

@@ -12,9 +12,16 @@ FOUND = [
 CONTROLS = ("\x1b", "\x07", "\u202e", "\x9b")
 
 
-def test_names_are_shown(capsys):
+def shown(capsys):
+    """The table, and the errors below it."""
     predict._print(FOUND)
-    out = capsys.readouterr().out
+    predict._print_errors(FOUND)
+    captured = capsys.readouterr()
+    return captured.out + captured.err
+
+
+def test_names_are_shown(capsys):
+    out = shown(capsys)
     assert not any(control in out for control in CONTROLS)
     names = (r"\u001b[2Ja.mp4", r"\u001b]0;title\u0007class", r"exe.\u202e4pm", r"a\u000afaked 99.9%", r"\u009b31m")
     assert [name for name in names if name not in out] == []
@@ -26,5 +33,4 @@ def test_printing_as_it_is_would_be_noticed(control, capsys, monkeypatch):
     """The broken twin."""
     monkeypatch.setattr("side4video.core.text.printable", lambda text, **_: text)
     monkeypatch.setattr("side4video.terminal.output.printable", lambda text, **_: text)
-    predict._print(FOUND)
-    assert control in capsys.readouterr().out or control == "\x07"  # Rich itself removes a bell
+    assert control in shown(capsys) or control == "\x07"  # Rich itself removes a bell

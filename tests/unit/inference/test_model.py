@@ -1,6 +1,7 @@
 """An exported model says what the run said, bit for bit; a changed file is refused."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,10 @@ from click.testing import CliRunner
 import side4video
 from side4video.apps.export.command import export
 from side4video.cli.predict import predict
+from side4video.core.csv_cells import csv_rows
 from side4video.core.errors import InputError
 from side4video.inference.bundle import read_bundle, sealed
+from side4video.inference.given_videos import expand_videos
 from side4video.tracking.mlflow.store import MLflowStore
 from tiny import tiny
 
@@ -144,13 +147,70 @@ def test_the_command_names_labels_and_what_cannot_be_read(run, recorded, tmp_pat
     assert first["labels"][0][1] >= first["labels"][1][1] > 0
     assert (broken["labels"], broken["error"]) == ([], "it is a text file, not a video")
     shown = CliRunner().invoke(predict, arguments)
-    assert "it is a text file, not a video" in shown.stdout
+    assert f"cannot be read: {tmp_path / 'broken.mp4'}: it is a text file, not a video" in shown.stderr
+    assert "broken.mp4" not in shown.stdout  # errors stand apart from labels
     assert "%" in shown.stdout
     folder = exported(run, tmp_path / "model")
     done = CliRunner().invoke(predict, [str(folder), videos[0], "--device", "cpu"])
     assert done.exit_code == 0, done.output
     again = CliRunner().invoke(export, [run.run_id, str(folder)])
     assert isinstance(again.exception, InputError)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_a_folder_is_classified_into_a_file(run, recorded, tmp_path, ending):
+    _, videos = recorded
+    clips = tmp_path / "clips" / "inner"
+    clips.mkdir(parents=True)
+    for number, video in enumerate(videos[:2]):
+        shutil.copy(video, clips / f"={number}.mp4")
+    (clips / "broken.mp4").write_text("no video")
+    out = tmp_path / f"found.{ending}"
+    words = [run.run_id[:8], str(tmp_path / "clips"), "--out", str(out), "--top", "2", "--device", "cpu"]
+    done = CliRunner().invoke(predict, words)
+    assert done.exit_code == 1
+    assert f"written: {out}: 3 videos, 1 of them cannot be read" in done.stdout
+    rows = list(csv_rows(out.read_text())) if ending == "csv" else [json.loads(line) for line in out.open()]
+    assert [Path(row["video"]).name for row in rows] == ["=0.mp4", "=1.mp4", "broken.mp4"]
+    assert [bool(row["error"]) for row in rows] == [False, False, True]
+    expected = json.loads(CliRunner().invoke(predict, [*words[:2], "--json", "--top", "2", "--device", "cpu"]).stdout)
+    for row, then in zip(rows[:2], expected, strict=False):
+        labels = row["labels"] if ending == "jsonl" else [[row[f"label_{n}"], float(row[f"score_{n}"])] for n in (1, 2)]
+        assert [label for label, _ in labels] == [label for label, _ in then["labels"]]
+        assert [score for _, score in labels] == pytest.approx([score for _, score in then["labels"]], abs=1e-6)
+        scores = row["scores"].values() if ending == "jsonl" else [v for k, v in row.items() if k.startswith("score ")]
+        assert len(scores) == 10
+        assert sum(map(float, scores)) == pytest.approx(1, abs=1e-4)
+
+
+def test_many_videos_are_the_same_as_one_by_one(run, recorded, monkeypatch):
+    _, videos = recorded
+    words = [run.run_id[:8], *videos[:5], "--json", "--device", "cpu"]
+    whole = CliRunner().invoke(predict, words).stdout
+    monkeypatch.setattr("side4video.cli.predict.CHUNK", 2)
+    assert json.loads(CliRunner().invoke(predict, words).stdout) == json.loads(whole)
+
+
+def test_patterns_and_folders(tmp_path):
+    for name in ("a/one.mp4", "a/b/two.mp4", "a/[3].mp4", "a/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    a = str(tmp_path / "a")
+    assert expand_videos([f"{a}/*.mp4"]) == [f"{a}/[3].mp4", f"{a}/one.mp4"]
+    assert expand_videos([f"{a}/**/*.mp4"]) == [f"{a}/[3].mp4", f"{a}/b/two.mp4", f"{a}/one.mp4"]
+    assert expand_videos([f"{a}/[3].mp4", f"{a}/gone.mp4"]) == [f"{a}/[3].mp4", f"{a}/gone.mp4"]
+    assert (
+        sorted(expand_videos([a, f"{a}/one.mp4"]))
+        == sorted(expand_videos([a]))
+        == sorted(f"{a}/{name}" for name in ("[3].mp4", "b/two.mp4", "one.mp4"))
+    )
+    with pytest.raises(InputError, match="no file fits this pattern"):
+        expand_videos([f"{a}/*.avi"])
+
+
+def test_another_ending_is_refused(run, recorded, tmp_path):
+    refused = CliRunner().invoke(predict, [run.run_id[:8], recorded[1][0], "--out", str(tmp_path / "found.txt")])
+    assert "--out: found.txt" in str(refused.exception)
 
 
 def test_a_model_says_what_it_is(run, tmp_path):
