@@ -53,32 +53,47 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=60, help="Number of signals.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--on-ray-every", type=int, default=6, help="Every so-many-th case is on Ray; 0: none.")
+    parser.add_argument("--go-on", action="store_true", help="Continue the stored result with further cases.")
     arguments = parser.parse_args()
-    draws = random.Random(arguments.seed)  # noqa: S311 - moments, no secrets
+    cases = stored_cases() if arguments.go_on else []
     with tempfile.TemporaryDirectory(prefix="k-") as place:
         folder = Path(place)
         (folder / "killed.yaml").write_text(yaml.safe_dump(DOCUMENT), encoding="utf-8")
         whole = {False: undisturbed(folder, on_ray=False)}
         if arguments.on_ray_every:
             whole[True] = undisturbed(folder, on_ray=True)
-        cases: list[dict[str, Any]] = []
         while sum(len(case["signals"]) for case in cases) < arguments.kills:
             number = len(cases)
             on_ray = bool(arguments.on_ray_every) and number % arguments.on_ray_every == arguments.on_ray_every - 1
-            case = disturbed(folder, number, draws, whole[on_ray], on_ray=on_ray)
-            cases.append(case)
-            print(json.dumps(case), flush=True)
+            draws = random.Random(f"{arguments.seed} {number}")  # noqa: S311 - moments, no secrets
+            cases.append(disturbed(folder, number, draws, whole[on_ray], on_ray=on_ray))
+            print(json.dumps(cases[-1]), flush=True)
+            save(cases, arguments.kills, arguments.seed)
+    print(
+        json.dumps(
+            {key: value for key, value in save(cases, arguments.kills, arguments.seed).items() if key != "cases"}
+        )
+    )
+
+
+def stored_cases() -> list[dict[str, Any]]:
+    """The cases of the stored result."""
+    return json.loads(Path(bench.RESULTS, "kills.json").read_text(encoding="utf-8"))["cases"]
+
+
+def save(cases: list[dict[str, Any]], kills: int, seed: int) -> dict[str, Any]:
+    """Store the result so far: a machine may be needed for something else before the end."""
     counted = [each for case in cases for each in case["signals"]]
     record = {
-        "command": f"python benchmarks/kills.py --kills {arguments.kills} --seed {arguments.seed}",
+        "command": f"python benchmarks/kills.py --kills {kills} --seed {seed}",
         "signals": len(counted),
         "by_signal": {name: sum(each["signal"] == name for each in counted) for name in ("SIGTERM", "SIGKILL")},
         "cases_that_differ": sum(bool(case["differs"]) for case in cases),
         "cases_with_leftovers": sum(bool(case["left"]) for case in cases),
         "cases": cases,
     }
-    print(json.dumps({key: value for key, value in record.items() if key != "cases"}, indent=2))
-    print(bench.save("kills", record))
+    bench.save("kills", record)
+    return record
 
 
 def undisturbed(folder: Path, *, on_ray: bool) -> dict[str, Any]:
