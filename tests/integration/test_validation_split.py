@@ -138,8 +138,8 @@ def test_every_worker_tests_the_weights_of_the_first(dataset, tmp_path):
     for world in (1, 2):
         run_workers(world, tmp_path, WORKERS)
     one, first, second = (json.loads((tmp_path / f"world-{name}.json").read_text()) for name in ("1-0", "2-0", "2-1"))
-    names = [key for key in one if key.startswith(("eval/", "val/", "best_val/"))]
-    assert {"eval/top1", "val/top1", "best_val/epoch"} <= set(names)
+    # Metrics of ranks jump where two scores are nearly equal.
+    names = [f"{area}/{name}" for area in ("eval", "val") for name in ("top1", "loss", "nll", "epoch", "videos")]
     assert first["eval/top1"] == second["eval/top1"]
     assert one["best_val/epoch"] == first["best_val/epoch"] < EPOCHS - 1
     for key in names:
@@ -179,7 +179,7 @@ def test_a_run_ends_early(dataset, tmp_path, patience):
     assert result.state == "finished"
     assert result.steps_trained == (epoch + 1) * result.steps // 8
     assert result.metrics["eval/epoch"] == result.metrics["best_val/epoch"] == best
-    assert result.notes == [f"a ended early, after epoch {epoch + 1}"]
+    assert result.notes == [f"ended early, after epoch {epoch + 1}: the validation split gave no better value"]
 
 
 def test_early_stopping_needs_a_validation_split():

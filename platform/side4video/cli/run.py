@@ -151,11 +151,15 @@ def results_table(runs: list[RunResult], left_out: Collection[str] = ()) -> Fitt
         },
         "trained": [f"{each.trainable_parameters:,}" for each in runs],
         "held": [format_bytes(GIB * each.memory["held_for_backward_gib"]) for each in runs],
-        "clips/s": [f"{each.time['clips_per_s']:.0f}" for each in runs],
+        "clips/s": [_rate(each.time["clips_per_s"]) for each in runs],
         "time": [format_duration(each.wall_s) for each in runs],
         "run id": [each.run_id[:8] for each in runs],
     }
     return fitted(columns, texts=("run",))
+
+
+def _rate(clips_per_second: float) -> str:
+    return f"{clips_per_second:.0f}" if clips_per_second >= 10 else f"{clips_per_second:.1f}"
 
 
 def _print_broken(finished: RunResult) -> None:

@@ -64,11 +64,22 @@ _PLACES = {
 
 
 def explain_place(error: BaseException) -> InputError | None:
-    """The error of a path that cannot be used, in one sentence; None if it names no path."""
+    """The error of a path that no user could write to, in one sentence; None for any other error."""
     if not isinstance(error, OSError) or error.errno not in _PLACES:
         return None
     place = _named(error)
-    return InputError(str(place), _PLACES[error.errno], fix="name another place") if place else None
+    if place is None or (error.errno == errno.ENOENT and _takes_files(place.absolute().parent)):
+        return None
+    return InputError(str(place), _PLACES[error.errno], fix="name another place")
+
+
+def _takes_files(folder: Path) -> bool:
+    """Whether a file can be made in a folder: if so, one that is missing there is a bug, and no impossible place."""
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
 
 
 def explain_disk_error(error: BaseException, *, place: Path | None = None, wanted: int = 0) -> InputError | None:

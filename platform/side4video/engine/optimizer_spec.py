@@ -118,7 +118,8 @@ class OptimizerSpec(Spec):
             if whole and rise and rise >= whole:
                 raise ValueError(
                     f"warmup of {rise:g} {unit} is not shorter than the length of {whole:g} · "
-                    f"allowed: less than {whole:g} {unit} · fix: set warmup to {{{unit}: {whole / 10:g}}}"
+                    f"allowed: less than {whole:g} {unit} · fix: set warmup to {{{unit}: {whole / 10:g}}}, as in "
+                    f"--set 'optimization.warmup={{{unit}: {whole / 10:g}}}'; a recipe may have set it"
                 )
         return self
 

@@ -17,6 +17,7 @@ from side4video.core.errors import Interrupted, Side4VideoError
 from side4video.core.progress import Progress
 from side4video.core.temporary import temporary_folder
 from side4video.spec.check_videos import check_experiments
+from side4video.spec.describe_data import describe_data
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import parse_experiment
 from side4video.spec.resources import resources_text, worker_resources
@@ -54,7 +55,7 @@ class SmokeTest:
     """Videos that were evaluated, by split."""
     checkpoint_bytes: int
     looked_at: str
-    """What the data look like, and what was not looked at."""
+    """What the data look like."""
     seconds: float
 
     @property
@@ -76,7 +77,8 @@ def smoke_test(spec: Experiment, progress: Progress) -> SmokeTest:
     """
     began = time.monotonic()
     progress.report("looking at the data")
-    looked_at = check_experiments([("", spec)])
+    check_experiments([("", spec)])
+    looked_at = describe_data(spec)
     with signals.handling_signals(), temporary_folder() as scratch:
         return _Training(spec, scratch, progress).run(looked_at, began)
 

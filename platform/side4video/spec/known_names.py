@@ -78,7 +78,9 @@ def advice(name: str, fields: Sequence[str], section: str) -> str:
     """What to write instead of an unknown key of a section: a field of another name, or a near spelling; or nothing."""
     plain = name.lower().replace("-", "_")
     known = FIELD_OF_NAME.get(plain, "")
-    if known and known != f"{section}.{name}".strip("."):
+    # Deep in a section, a name means something of that section: `epochs` of early stopping is not the length.
+    is_far = "." in section and not known.startswith(f"{section.partition('.')[0]}.")
+    if known and not is_far and known != f"{section}.{name}".strip("."):
         return f"write `{known}`"
     if plain in ABSENT:
         return f"remove it: {ABSENT[plain]}"

@@ -267,7 +267,7 @@ def _describe(details: ErrorDetails, where: str, owner: type[BaseModel] | None) 
             return (
                 given,
                 "a section with a kind" if kind == "union_tag_not_found" else "a section",
-                f"{key}: {{kind: ...}}",
+                f"{key}: {{{_first_key(owner, key)}: ...}}",
             )
         case "literal_error":
             allowed = str(context.get("expected", "")).replace("'", "").replace(" or ", ", ")
@@ -280,6 +280,16 @@ def _describe(details: ErrorDetails, where: str, owner: type[BaseModel] | None) 
         case _:
             found = f"{value!r}" if not isinstance(value, Mapping | list) else _describe_value(value)
             return found, allowed_values(details), ""
+
+
+def _first_key(owner: type[BaseModel] | None, key: str) -> str:
+    """What a section begins with: its kind, or the field that it needs, or its first field."""
+    field = owner.model_fields.get(key) if owner else None
+    section = _union_member(field.annotation, None) if field else None
+    if section is None or "kind" in section.model_fields:
+        return "kind"
+    needed = [name for name, each in section.model_fields.items() if each.is_required()]
+    return (needed or list(section.model_fields))[0]
 
 
 _EXAMPLES: Mapping[str, str] = {

@@ -99,8 +99,8 @@ class PackLogger:
             final["time/alone_s"] = result["time"]["alone_step_s"] * result["steps_trained"]
         self.store.log(run_id, [Metric.now(key, value, last) for key, value in final.items()])
         tags = {STATE_TAG: result["state"], "backbone_sha256": result["backbone_fingerprint"]}
-        if result["notes"]:
-            tags[NOTES_TAG] = "\n".join(result["notes"])
+        if notes := result.get("notes"):
+            tags[NOTES_TAG] = "\n".join(notes)
         if name in self.about:
             tags[DESCRIPTION_TAG] = run_description(self.about[name], run_id, result)
         self.store.set_tags(run_id, tags)

@@ -46,8 +46,8 @@ COPIED = ("predictions.csv", "views.csv", "class_accuracy.json", "spec.json", "p
 """Artifacts that are copied with a result."""
 COMPARISON = "comparison.md"
 """The sweep's artifact with the report's table."""
-CURVES = "eval/"
-"""Metrics with this prefix are copied with their history, others with the last value."""
+CURVES = ("eval/", "val/")
+"""Metrics with these prefixes are copied with their history, others with the last value."""
 
 
 @dataclass(frozen=True)

@@ -88,3 +88,32 @@ def test_a_missing_section_shows_an_example():
     document = {key: value for key, value in DOCUMENT.items() if key != "method"}
     with pytest.raises(InputError, match=r"method: missing .* such as method: \{kind: side4video\}"):
         parse_experiment(document)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"evaluation": {"early_stopping": 3}}, "fix: early_stopping: {patience: ...}"),
+        ({"optimization": {"length": 5}}, "fix: length: {epochs: ...}"),
+        ({"method": 5}, "fix: method: {kind: ...}"),
+    ],
+)
+def test_a_number_in_place_of_a_section_says_what_the_section_begins_with(changes, says):
+    with pytest.raises(InputError) as caught:
+        parse_experiment(
+            {
+                **DOCUMENT,
+                **{
+                    name: value if name == "method" else {**DOCUMENT.get(name, {}), **value}
+                    for name, value in changes.items()
+                },
+            }
+        )
+    assert says in str(caught.value)
+
+
+def test_a_name_deep_in_a_section_is_no_field_of_another():
+    with pytest.raises(InputError) as caught:
+        parse_experiment(merged(DOCUMENT, {"evaluation": {"early_stopping": {"patience": 3, "epochs": 3}}}))
+    assert "unknown key 'epochs'" in str(caught.value)
+    assert "optimization" not in str(caught.value)

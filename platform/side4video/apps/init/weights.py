@@ -40,6 +40,6 @@ def choose_weights(
     text = (
         "These weights are not on this machine, and the Hugging Face hub cannot be reached. Before a run, call "
         f"`hf download {first.repository}` where there is a network ({SIZE}), copy that cache here and let HF_HOME "
-        "name it."
+        "name it. To try everything but the accuracy: --set 'backbone.weights={kind: random}'."
     )
     return Weights(first.model, first.tag, text, is_here=False)

@@ -107,7 +107,7 @@ def init_experiment(
     progress.report("looking at the source")
     task = request.task or _section(settings, "task").get("kind")
     found = find_data(request.source, task=task, given=given)
-    name = experiment_name(_name_of(found.place.absolute()))
+    name = experiment_name(Path(request.out).stem if request.out else _name_of(found.place.absolute()))
     path = _target(request, name)
     with _NewList(found, path, force=request.force) as listed:
         divided = divide(found, _with_settings({**found.dataset, **listed}, request.overrides))

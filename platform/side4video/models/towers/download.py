@@ -41,7 +41,8 @@ def download(model: str, tag: str, *, where: str) -> Path:
         raise InputError(
             where,
             f"the weights {tag!r} of {model} are not in the cache and cannot be downloaded ({reason})",
-            fix="without network, use weights: {kind: file, path: ...}, or point HF_HOME at a cache that holds them",
+            fix="without network, use weights: {kind: file, path: ...}, or point HF_HOME at a cache that holds them; "
+            "to try everything but the accuracy, weights: {kind: random}",
         ) from error
     return path
 

@@ -143,7 +143,7 @@ def _of_epochs(run: StoredRun, names: Sequence[str]) -> list[str]:
 
 def _as_test(curves: Mapping[str, Curve]) -> dict[str, Curve]:
     """Curves of the validation split under the names of the test split, so that arms of both kinds have one key."""
-    return {name.replace("val/", "eval/", 1): curve for name, curve in curves.items()}
+    return {f"e{name}" if name.startswith("val/") else name: curve for name, curve in curves.items()}
 
 
 def arm_curves_figure(

@@ -86,7 +86,7 @@ def test_predict_names_the_video_and_answers_the_others(tmp_path, monkeypatch):
     monkeypatch.setattr(timed_prefetch, "WorkerPool", NoPool)
     done = CliRunner().invoke(predict, [str(folder), *videos, "--video-seconds", "1"])
     assert done.exit_code == 1
-    assert "no answer within 1 s" in " ".join(done.stdout.split())
+    assert "no answer within 1 s" in " ".join(done.stderr.split())
     assert done.stdout.count("%") == 5
     assert Path(videos[1]).name in done.stdout.replace("\n", "")
     done = CliRunner().invoke(predict, [str(folder), *videos, "--video-seconds", "60"])
