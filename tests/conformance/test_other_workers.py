@@ -58,6 +58,7 @@ def go(folder, worlds, method, workers=None):
         notes = facts[0]["notes"]
     return stored, order, notes
 
+
 OF_RANKS = ("mean_average_precision", "mean_auroc", "macro_f1", "calibration_error")
 """Metrics that jump where two scores are nearly equal."""
 
