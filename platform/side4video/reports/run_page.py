@@ -18,7 +18,7 @@ from side4video.reports.figures.predictions import Prediction, read_predictions
 from side4video.reports.render import render
 from side4video.spec.chance import always_reached, chance_metrics
 from side4video.spec.experiment import Experiment
-from side4video.tasks.metrics import metric_spec, metric_title, printed_value
+from side4video.tasks.metrics import metric_spec, metric_title
 from side4video.tracking.chosen_weights import choose_weights, describe_weights, tested_weights
 from side4video.tracking.run_store import RunStore, StoredRun
 
@@ -170,7 +170,7 @@ def _facts(run: StoredRun, spec: Experiment) -> list[tuple[str, str]]:
         ("data set", f"{spec.data.dataset.kind}, {metrics.get('eval/videos', 0):.0f} test videos evaluated"),
         ("trained parameters", f"{metrics.get('model/trainable_parameters', 0):,.0f}"),
         ("steps", f"{metrics.get('train/steps_trained', 0):,.0f}"),
-        ("training", f"{printed_value('time/mean_clips_per_s', metrics.get('time/mean_clips_per_s', 0)):.1f} clips/s"),
+        ("training", f"{metrics.get('time/mean_clips_per_s', 0):.1f} clips/s"),
         ("time", format_duration(max(0, run.end_ms - run.start_ms) / 1000)),
         ("broken clips", f"{metrics.get('data/broken_clips', 0):.0f}"),
         ("machine", run.tags.get("side4video.resources", "")),
