@@ -68,12 +68,8 @@ def main() -> None:
             draws = random.Random(f"{arguments.seed} {number}")  # noqa: S311 - moments, no secrets
             cases.append(disturbed(folder, number, draws, whole[on_ray], on_ray=on_ray))
             print(json.dumps(cases[-1]), flush=True)
-            save(cases, arguments.kills, arguments.seed)
-    print(
-        json.dumps(
-            {key: value for key, value in save(cases, arguments.kills, arguments.seed).items() if key != "cases"}
-        )
-    )
+            save(cases, arguments.seed)
+    print(json.dumps({key: value for key, value in save(cases, arguments.seed).items() if key != "cases"}))
 
 
 def stored_cases() -> list[dict[str, Any]]:
@@ -81,11 +77,11 @@ def stored_cases() -> list[dict[str, Any]]:
     return json.loads(Path(bench.RESULTS, "kills.json").read_text(encoding="utf-8"))["cases"]
 
 
-def save(cases: list[dict[str, Any]], kills: int, seed: int) -> dict[str, Any]:
+def save(cases: list[dict[str, Any]], seed: int) -> dict[str, Any]:
     """Store the result so far: a machine may be needed for something else before the end."""
     counted = [each for case in cases for each in case["signals"]]
     record = {
-        "command": f"python benchmarks/kills.py --kills {kills} --seed {seed}",
+        "command": f"python benchmarks/kills.py --kills {len(counted)} --seed {seed}",
         "signals": len(counted),
         "by_signal": {name: sum(each["signal"] == name for each in counted) for name in ("SIGTERM", "SIGKILL")},
         "cases_that_differ": sum(bool(case["differs"]) for case in cases),

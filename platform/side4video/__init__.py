@@ -7,6 +7,7 @@ recognition and text-video retrieval (Yao, Wu and Li, 2023, arXiv 2311.15769).
     runs, presets             tables of the stored runs, and of the experiment files of the package
     load                      a trained model: `predict` and `stream`
     load_experiment           read and check a document
+    allow_plugins             allow files and modules with parts of one's own to be loaded
 
 Importing this package takes no time: what has one of these names is imported when it is used.
 """
@@ -30,6 +31,7 @@ _PLACES = {
     "Side4VideoError": "core.errors",
     "StreamPrediction": "inference.sliding_window",
     "SweepComparison": "api.sweeping",
+    "allow_plugins": "plugins.allowed",
     "load": "inference.trained_model",
     "load_experiment": "spec.load",
     "plan": "api.estimates",

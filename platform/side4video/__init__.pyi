@@ -14,6 +14,7 @@ from side4video.inference.model import Prediction as Prediction
 from side4video.inference.sliding_window import StreamPrediction as StreamPrediction
 from side4video.inference.trained_model import load as load
 from side4video.planning.plan import ExperimentPlan as ExperimentPlan
+from side4video.plugins.allowed import allow_plugins as allow_plugins
 from side4video.runs.run_result import RunResult as RunResult
 from side4video.spec.experiment import Experiment as Experiment
 from side4video.spec.load import load_experiment as load_experiment
@@ -30,6 +31,7 @@ __all__ = [
     "Side4VideoError",
     "StreamPrediction",
     "SweepComparison",
+    "allow_plugins",
     "load",
     "load_experiment",
     "plan",

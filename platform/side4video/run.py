@@ -16,6 +16,7 @@ import torch
 from side4video.core.seeds import derive_seed, seeded
 from side4video.data.annotations.splits import training_subset
 from side4video.data.clip import Split
+from side4video.data.listing_once import listing_once
 from side4video.data.streams.loader import EvaluationStream
 from side4video.data.streams.prefetch import PrefetcherFactory, make_prefetcher
 from side4video.engine.epoch_callback import EarlyStopper, EpochCallback, Report, never_stop
@@ -92,7 +93,7 @@ def run(experiments: Mapping[str, Experiment], context: RunContext) -> dict[str,
     """
     check_pack(experiments)
     base = next(iter(experiments.values()))
-    with Watchdog(base.cluster.step_timeout_minutes, context.on_fatal) as watchdog:
+    with listing_once(), Watchdog(base.cluster.step_timeout_minutes, context.on_fatal) as watchdog:
         watched = replace(context, progress=WatchedProgress(context.progress, watchdog))
         return _run(experiments, watched, watchdog)
 
@@ -199,6 +200,7 @@ def build_student(name: str, spec: Experiment, process: ProcessGroup, tower: Fro
         text_tower=partial(spec.backbone.build_text_tower, device="cpu"),
         mixes_labels=spec.data.augmentation.mixes_clips,
         process=process,
+        extra_metrics=spec.plugin_metrics,
         training_captions=lambda: [words for clip in spec.data.dataset.clips("train") for words in clip.captions],
         training_labels=lambda: _training_labels(spec),
     )

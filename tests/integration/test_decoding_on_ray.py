@@ -65,8 +65,9 @@ def read(prefetcher, *epochs):
 
 def on_ray(batch_reader, loader=LOADER, **fields):
     from side4video.distributed.decoding import ray_data_prefetcher
+    from side4video.distributed.plugin_files import PluginFiles
 
-    return ray_data_prefetcher(batch_reader, loader, spec=DecodeOnNodesSpec(**fields))
+    return ray_data_prefetcher(batch_reader, loader, spec=DecodeOnNodesSpec(**fields), plugins=PluginFiles.current())
 
 
 def test_the_batches_are_those_of_a_thread_in_their_order(cluster, clips):

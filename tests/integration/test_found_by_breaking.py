@@ -98,7 +98,7 @@ def test_a_model_keeps_the_class_names_that_it_was_trained_with(tmp_path):
     named_list(tmp_path, ["aaa tumbling", "Astill", "rising"])
     (after,) = load(finished.run_id).predict([video])
     assert list(after.labels) == list(before.labels)
-    _, bundle = bundle_run(
+    _, bundle, _ = bundle_run(
         MLflowStore().prepare(), finished.run_id, tmp_path / "bundle", weights="chosen", with_backbone=False
     )
     assert bundle.classes == ("falling", "rising", "still")

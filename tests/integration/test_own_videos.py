@@ -75,7 +75,7 @@ def videos(tmp_path):
 def train(folder, video, monkeypatch):
     """`run --smoke`, `run`, the page, `predict`, of the file that `init` wrote; nothing is edited."""
     monkeypatch.setenv("SIDE4VIDEO_HOME", str(folder / "home"))
-    short = ("--epochs", "1", "--set", "data.loader.workers=0", "--set", "optimization.warmup={epochs: 0.5}")
+    short = ("--epochs", "1", "--set", "data.loader.workers=0")
     code, printed, told = in_this_process(folder, "run", "my.yaml", "--smoke", *short)
     assert code == 0, told
     assert "Nothing was recorded." in printed

@@ -11,6 +11,7 @@ from PIL import Image
 
 from side4video.cli.main import cli
 from side4video.core.progress import SILENT
+from side4video.core.units import format_duration
 from side4video.reports.figures.predictions import parse_predictions
 from side4video.reports.run_page import PAGE, SHOWN_CLIPS, film_strip, run_page, save_run_page, shown_clips
 from side4video.runs.launch import launch
@@ -112,7 +113,11 @@ def test_a_run_leaves_it_and_a_command_writes_it_again(tmp_path):
     file = re.search(r"Its page, for a browser: (.*\.html)", printed.stdout)[1]
     store = MLflowStore().prepare()
     (run,) = store.runs(name="leaves-a-page")
-    assert artifact_text(store, run.run_id, PAGE) == open(file).read()  # noqa: PTH123, SIM115
+    page = open(file).read()  # noqa: PTH123, SIM115
+    assert artifact_text(store, run.run_id, PAGE) == page
+    time = re.escape(format_duration((run.end_ms - run.start_ms) / 1000))
+    assert re.search(rf"<td>time</td><td>{time}</td>", page)
+    assert re.search(rf"leaves-a-page .* {time} +{run.run_id[:8]}", printed.stdout)
     again = CliRunner().invoke(cli, ["report", "run", "leaves-a-page", "--out", str(tmp_path / "report")])
     assert again.exit_code == 0, again.output
     assert len(list((tmp_path / "report").glob("leaves-a-page-*.html"))) == 1

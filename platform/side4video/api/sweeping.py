@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from side4video.api.documents import Override, as_sweep
 from side4video.api.stored_runs import as_table
 from side4video.core import signals
+from side4video.data.listing_once import listing_once
 from side4video.distributed.trainer import RayTrainer
 from side4video.reports.comparison import compare_rows
 from side4video.reports.sweep_report import report_sweep
@@ -93,6 +94,7 @@ def sweep(
     spec, base = document.spec, document.base_experiment
     terminal = SweepView(spec.name, spec.metric, mode=spec.mode, videos_per_step=base.optimization.batch_size)
     with ExitStack() as held:
+        held.enter_context(listing_once())
         held.enter_context(signals.handling_signals())
         held.enter_context(hold_sweep(document))
         names = {arm.short_key: arm.title for arm in document.arms}

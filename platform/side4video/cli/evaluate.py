@@ -1,6 +1,7 @@
 """`side4video evaluate`: evaluate finished runs again, for example with other views or another precision."""
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from side4video.core.errors import InputError
 from side4video.core.temporary import temporary_folder
 from side4video.data.clip import Split
 from side4video.runs.stored_run import fetch_weights, find_finished
-from side4video.spec.chance import always_reached, chance_text
+from side4video.spec.chance import always_reached, chance_text, metric_name
 from side4video.spec.check import check_consistency
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import SpecError
@@ -194,8 +195,8 @@ def _print(chosen: list[_Chosen], answers: list[dict[str, Any]], notes: list[str
     names = f"{chosen[0].name} · weights of {chosen[0].epoch}" if alone else f"{len(chosen)} runs on one pass"
     console.print(f"{names} · {title} split: {first['videos']} videos x {first['views']} views", highlight=False)
     keys = dict.fromkeys(key for answer in answers for key in answer["metrics"])
-    left_out = always_reached(chosen[0].spec)
-    merged = [key for key in keys if "/view_" not in key and key not in left_out]
+    left_out = always_reached(chosen[0].spec, split)
+    merged = [key for key in keys if "/view_" not in key and metric_name(key) not in left_out]
     if len(chosen) == 1:
         values = [f"{first['metrics'][key]:.4f}" for key in merged]
         names = [f"{key}{_smoothing(chosen[0].spec) if key.endswith('/loss') else ''}" for key in merged]
@@ -210,7 +211,7 @@ def _print(chosen: list[_Chosen], answers: list[dict[str, Any]], notes: list[str
     console.print(table)
     if first["per_view"]:
         console.print()
-        console.print(_view_table(chosen, answers))
+        console.print(_view_table(chosen, answers, left_out))
     for note in [*notes, chance_text(chosen[0].spec)]:
         if note:
             console.print(note, highlight=False)
@@ -222,12 +223,13 @@ def _smoothing(spec: Experiment) -> str:
     return f" (label smoothing {smoothing:g})" if smoothing else ""
 
 
-def _view_table(chosen: list[_Chosen], answers: list[dict[str, Any]]) -> FittedTable:
+def _view_table(chosen: list[_Chosen], answers: list[dict[str, Any]], left_out: Collection[str]) -> FittedTable:
     """One row per view: top-1 and top-5 of a single run, or the top-1 of each of several runs."""
-    runs = [each.run_id[:8] for each in chosen] if len(chosen) > 1 else ["top-1", "top-5"]
+    has_top5 = len(chosen) == 1 and "top5" not in left_out
+    runs = [each.run_id[:8] for each in chosen] if len(chosen) > 1 else ["top-1", *(["top-5"] if has_top5 else [])]
     views = answers[0]["per_view"]
     values = [[view["top1"] for view in answer["per_view"]] for answer in answers]
-    values += [[view["top5"] for view in views]] if len(chosen) == 1 else []
+    values += [[view["top5"] for view in views]] if has_top5 else []
     columns = {name: [str(view[name]) for view in views] for name in ("clip", "crop")}
     columns |= {name: [f"{value:.4f}" for value in each] for name, each in zip(runs, values, strict=True)}
     return fitted(columns, keys=2)

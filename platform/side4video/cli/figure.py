@@ -206,6 +206,27 @@ def confusion(run: str, out: Path, as_json: bool) -> None:
 
 
 @figure.command(
+    short_help="How far scores can be trusted: a reliability diagram.",
+    epilog=example("figure calibration quickstart --out calibration"),
+)
+@click.argument("run")
+@_out
+@as_json
+def calibration(run: str, out: Path, as_json: bool) -> None:
+    """Draw the share of right videos of RUN by the confidence of the answer, on its test split.
+
+    With a validation split, a second diagram shows the scores scaled by the temperature that was fitted there.
+    """
+    from side4video.reports.figures.calibration import calibration_figure, read_calibration
+
+    store = _store()
+    own = store.find(run)
+    found = read_calibration(store, own)
+    drawn = calibration_figure(found, run=_called(own))
+    _deliver(drawn, out, as_json=as_json, runs=[own], videos=len(found.labels_N))
+
+
+@figure.command(
     "step-time",
     short_help="Time and memory of a training step, by parts.",
     epilog=example("figure step-time quickstart ssv2/vitb16 --out step-time"),

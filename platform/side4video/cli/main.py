@@ -15,6 +15,8 @@ from side4video.core.paths import home_path
 from side4video.core.signals import repeat_lost_signals
 from side4video.core.temporary import remove_stale
 from side4video.core.text import printable
+from side4video.terminal.plugin_option import with_plugin_option
+from side4video.data.listing_once import listing_once
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ COMMANDS = {
     "validate": "cli.validate",
     "presets": "cli.presets",
     "doctor": "cli.doctor",
+    "check-plugin": "apps.check_plugin.command",
     "schema": "cli.schema",
     "completion": "cli.completion",
     "list": "cli.listing",
@@ -48,6 +51,20 @@ COMMANDS = {
     "demo": "cli.demo",
 }
 """Module of each command, in the order of the help page."""
+
+READS_NO_DOCUMENTS = {
+    "jobs",
+    "init",
+    "presets",
+    "doctor",
+    "check-plugin",
+    "schema",
+    "completion",
+    "ui",
+    "services",
+    "demo",
+}
+"""Commands without the option `--plugin`."""
 
 
 class _PlainFormatter(logging.Formatter):
@@ -69,7 +86,8 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"side4video.{COMMANDS[cmd_name]}")
-        return getattr(module, "list_kinds" if cmd_name == "list" else cmd_name.replace("-", "_"))
+        command = getattr(module, "list_kinds" if cmd_name == "list" else cmd_name.replace("-", "_"))
+        return command if cmd_name in READS_NO_DOCUMENTS else with_plugin_option(command)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -85,6 +103,7 @@ def cli(verbose: bool) -> None:
       side4video run FILE           train, evaluate, and record in MLflow
       side4video predict RUN VIDEO  classify a video with the trained model
     """  # noqa: D301 - click reads \b as "keep these lines"
+    click.get_current_context().with_resource(listing_once())
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING)
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_PlainFormatter("%(levelname)s %(name)s: %(message)s"))

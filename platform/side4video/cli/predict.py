@@ -62,6 +62,11 @@ CHUNK = 32
     show_default=True,
     help="Of a stream: how many of the newest seconds are classified.",
 )
+@click.option(
+    "--calibrated",
+    is_flag=True,
+    help="Scale the scores by the temperature that was fitted on the validation split. The order of classes stays.",
+)
 @store_uri
 @device
 @video_seconds
@@ -75,6 +80,7 @@ def predict(
     address: str | None,
     every: int,
     window_seconds: float,
+    calibrated: bool,
     uri: str,
     device: str,
     video_seconds: float,
@@ -93,7 +99,7 @@ def predict(
     if (source is None) == (not videos) or (camera is not None and address is not None):
         raise click.UsageError("Give VIDEO..., or --camera, or --stream.")
     if source is not None:
-        loaded = _load(model, uri, device or default_device())
+        loaded = _load(model, uri, device or default_device(), calibrated=calibrated)
         windows = loaded.stream(source, every=every, window_seconds=window_seconds, top=top or 1)
         for each in windows:
             _print_window(each, as_json=as_json)
@@ -105,7 +111,7 @@ def predict(
         check_format(out, "--out")
         output_file(out, "--out")
     paths, top = expand_videos(videos), top or TOP
-    loaded = _load(model, uri, device or default_device())
+    loaded = _load(model, uri, device or default_device(), calibrated=calibrated)
     made = _predicted(loaded, paths, top=top, limit_seconds=video_seconds)
     found = list(
         made if out is None else write_predictions(out, made, loaded.classes, top=min(top, len(loaded.classes)))
@@ -138,10 +144,10 @@ def _predicted(model: "Model", paths: list[str], *, top: int, limit_seconds: flo
             yield from model.predict(paths[first : first + CHUNK], top=top, prefetch=prefetch)
 
 
-def _load(model: str, uri: str, device: str) -> "Model":
+def _load(model: str, uri: str, device: str, *, calibrated: bool) -> "Model":
     from side4video.inference.trained_model import load
 
-    loaded = load(model, device, uri=uri)
+    loaded = load(model, device, uri=uri, calibrated=calibrated)
     if not Path(model).is_dir():
         print_text(loaded.origin, err=True)
     return loaded

@@ -14,7 +14,7 @@ from side4video.runs.launch import launch
 from side4video.runs.run_result import RunResult
 from side4video.runs.smoke_test import smoke_test
 from side4video.runs.trainer import LocalTrainer
-from side4video.spec.chance import always_reached, chance_text
+from side4video.spec.chance import always_reached, chance_text, metric_name
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import load_experiment
 from side4video.tasks.metrics import summary
@@ -141,8 +141,8 @@ def _epochs(finished: RunResult, experiment: Experiment) -> list[str]:
 
 
 def results_table(runs: list[RunResult], left_out: Collection[str] = ()) -> FittedTable:
-    """One row per run: accuracy or recall, parameters, memory, time; without the metrics that are left out."""
-    measured = {key: value for each in runs for key, value in each.metrics.items() if key not in left_out}
+    """One row per run: accuracy or recall, parameters, memory, time; without the metrics of the names `left_out`."""
+    measured = {key: value for each in runs for key, value in each.metrics.items() if metric_name(key) not in left_out}
     columns = {
         "run": [each.name for each in runs],
         **{

@@ -54,13 +54,13 @@ def zero_shot(run: str, prompt: str, overrides: tuple[str, ...], as_json: bool, 
         store = open_store(experiment.tracking).prepare()
         known = finished_runs(store, [experiment], fingerprint=fingerprint).get(experiment.digest())
         if known is not None:
-            _print(known.run_id, known.name, known.metrics, as_json=as_json)
+            _print(known.run_id, known.name, known.metrics, experiment, as_json=as_json)
             if not as_json:
                 print_text("From the store; --rerun evaluates again.")
             return
     with ProgressView(experiment.name) as view:
         finished = launch({experiment.name: experiment}, progress=view)[experiment.name]
-    _print(finished.run_id, finished.name, finished.metrics, as_json=as_json)
+    _print(finished.run_id, finished.name, finished.metrics, experiment, as_json=as_json)
     for row in finished.broken_clips:
         print_text(f"could not be read: {row['origin']}: {row['path']}: {row['reason']}", err=True)
 
@@ -81,15 +81,18 @@ def _experiment(run: str, prompt: str, overrides: tuple[str, ...], uri: str) -> 
     return made.model_copy(update={"tracking": made.tracking.model_copy(update={"uri": uri})})
 
 
-def _print(run_id: str, name: str, metrics: "Mapping[str, float]", *, as_json: bool) -> None:
+def _print(run_id: str, name: str, metrics: "Mapping[str, float]", experiment: "Experiment", *, as_json: bool) -> None:
     measured = {key: value for key, value in metrics.items() if key.startswith("eval/")}
     if as_json:
         click.echo(json.dumps({"run_id": run_id, "name": name, "metrics": measured}, indent=2))
         return
+    from side4video.spec.chance import always_reached
+
+    left_out = always_reached(experiment)
     shown = ", ".join(
         f"{metric.title} {metric.text(measured[f'eval/{metric.name}'])}"
         for metric in METRICS
-        if f"eval/{metric.name}" in measured
+        if f"eval/{metric.name}" in measured and metric.name not in left_out
     )
     print_text(f"{name}: {shown} of {int(measured['eval/videos'])} videos")
     print_text(f"Run {run_id}, with {', '.join(KEPT)}. See it: side4video ui")

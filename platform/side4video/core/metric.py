@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from side4video.core.errors import InputError
+
 MAX_VALUE = sys.float_info.max
 """Replaces infinity: about 1.8e308."""
 
@@ -106,6 +108,22 @@ class MetricSpec:
     """Whether short tables and run descriptions show it."""
     hub: tuple[str, str] | None = None
     """Type and name in a Hugging Face model card, if cards show it."""
+
+    def value(self, found: Any) -> float:
+        """The metric of an evaluation, for metrics that are not this package's.
+
+        Raises:
+            InputError: Its function fails, or returns no number.
+        """
+        try:
+            return float(self.compute(found))
+        except Exception as error:
+            raise InputError(
+                f"the metric {self.name}",
+                f"{type(error).__name__}: {error}",
+                allowed="a function that returns a number",
+                fix="mend the plug-in; side4video check-plugin tries it",
+            ) from error
 
     @property
     def is_fraction(self) -> bool:

@@ -1,14 +1,17 @@
 """What the documents of all data sets have in common: how the files are checked and prepared."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from side4video.core.spec import Spec
 from side4video.data.annotations.fingerprint import fingerprint_clips
+from side4video.data.annotations.flip_labels import FlipByNameSpec, flipped_labels
 from side4video.data.clip import TRAIN_AND_TEST, Clip, Split
+from side4video.data.listing_once import listed_once
+from side4video.data.storage import root_address
 
 
 class DatasetSpec(Spec):
-    """The base of the data sets' documents. A subclass has `kind`, `classes()`, `clips()` and `_root()`."""
+    """The base of the data sets' documents. A subclass has `kind`, `classes()` and `clips()`."""
 
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of their positions."""
@@ -23,8 +26,17 @@ class DatasetSpec(Spec):
         return TRAIN_AND_TEST
 
     def _root(self) -> str:
-        """Folder or address that contains the files."""
-        raise NotImplementedError
+        """Folder or address that contains the files: by default the field `root`, if there is one."""
+        root = getattr(self, "root", "")
+        return root_address(root, "data.dataset.root") if root else ""
+
+    @listed_once
+    def flipped_classes(self) -> Mapping[int, int] | None:
+        """Label of a clip that is flipped horizontally, by label; labels that are not named keep theirs.
+
+        None if labels contain left or right and no mapping is known: documents then may not flip clips.
+        """
+        return flipped_labels(FlipByNameSpec(), self.classes())
 
     def fingerprint(self) -> str:
         """SHA-256 (hexadecimal) over classes and clips; see `fingerprint_clips`."""

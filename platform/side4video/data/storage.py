@@ -103,6 +103,8 @@ def relative_path(address: str, root: str) -> str:
     """The path of an address relative to a root, with `/` on every system."""
     if is_remote(address):
         return address.removeprefix(f"{root}/")
+    if address.startswith(f"{root}/") and not ("//" in address or "/." in address or address.endswith("/")):
+        return address[len(root) + 1 :]  # the usual case, ten times as fast
     return Path(os.path.relpath(address, root)).as_posix()
 
 

@@ -17,23 +17,28 @@ from side4video.data.spec import LoaderSpec
 from side4video.data.streams.batch import ClipBatch
 from side4video.data.streams.prefetch import BatchKeys, ThreadPrefetcher
 from side4video.data.streams.reader import BatchReader
+from side4video.distributed.plugin_files import PluginFiles
 from side4video.spec.cluster import DecodeOnNodesSpec
 
 _READERS: dict[str, BatchReader] = {}
 """The reader of a decoding process, by Ray object id. Processes outlive epochs."""
 
 
-def ray_data_prefetcher(reader: BatchReader, loader: LoaderSpec, *, spec: DecodeOnNodesSpec) -> ThreadPrefetcher:
+def ray_data_prefetcher(
+    reader: BatchReader, loader: LoaderSpec, *, spec: DecodeOnNodesSpec, plugins: PluginFiles
+) -> ThreadPrefetcher:
     """A prefetcher that decodes batches with Ray Data; Ray ends idle decoding processes.
 
     The reader is put into the object store; `loader` has the number of batches to prefetch, and the time limit of one.
     """
-    return ThreadPrefetcher(functools.partial(_decoded, ray.put(reader), spec), loader)
+    return ThreadPrefetcher(functools.partial(_decoded, ray.put(reader), plugins, spec), loader)
 
 
-def _decoded(reader: Any, spec: DecodeOnNodesSpec, keys: BatchKeys, stop: threading.Event) -> Iterator[ClipBatch]:
+def _decoded(
+    reader: Any, plugins: PluginFiles, spec: DecodeOnNodesSpec, keys: BatchKeys, stop: threading.Event
+) -> Iterator[ClipBatch]:
     """The batches in order. An error of the reader is raised as it is, Ray's as `Side4VideoError`."""
-    rows = _stream(reader, spec, keys)
+    rows = _stream(reader, plugins, spec, keys)
     while not stop.is_set():
         try:
             row = next(rows, None)
@@ -47,7 +52,7 @@ def _decoded(reader: Any, spec: DecodeOnNodesSpec, keys: BatchKeys, stop: thread
         yield batch
 
 
-def _stream(reader: Any, spec: DecodeOnNodesSpec, keys: BatchKeys) -> Iterator[dict[str, Any]]:
+def _stream(reader: Any, plugins: PluginFiles, spec: DecodeOnNodesSpec, keys: BatchKeys) -> Iterator[dict[str, Any]]:
     import ray.data
 
     context = ray.data.DataContext.get_current()
@@ -59,15 +64,17 @@ def _stream(reader: Any, spec: DecodeOnNodesSpec, keys: BatchKeys) -> Iterator[d
     # One block per batch: a task takes one block, and blocks wait in memory.
     listed = ray.data.from_items(rows, override_num_blocks=len(rows))
     fn: Any = _decode  # Ray's annotation does not include `fn_args`
-    decoded = listed.map(fn, fn_args=(reader,), num_cpus=spec.cpus, resources=resources, concurrency=spec.processes)
+    decoded = listed.map(
+        fn, fn_args=(reader, plugins), num_cpus=spec.cpus, resources=resources, concurrency=spec.processes
+    )
     yield from decoded.iter_rows()
 
 
-def _decode(row: dict[str, Any], reader: Any) -> dict[str, bytes]:
+def _decode(row: dict[str, Any], reader: Any, plugins: PluginFiles) -> dict[str, bytes]:
     """A Ray task: the batch of these keys, or the error as a value, because Ray Data would retry without end."""
     keys = pickle.loads(row["keys"])  # noqa: S301 - our own driver's question
     try:
-        batch: ClipBatch | Exception = _cached_reader(reader).read(keys)
+        batch: ClipBatch | Exception = _cached_reader(reader, plugins).read(keys)
     except InputError as error:
         batch = error
     except Exception as error:  # it may not be picklable, so send its text
@@ -75,7 +82,7 @@ def _decode(row: dict[str, Any], reader: Any) -> dict[str, bytes]:
     return {"batch": pickle.dumps(batch, protocol=5)}
 
 
-def _cached_reader(reader: Any) -> BatchReader:
+def _cached_reader(reader: Any, plugins: PluginFiles) -> BatchReader:
     """The reader, cached: it lists all clips and can be large, so each process unpickles it once."""
     name = reader.hex()
     if name not in _READERS:
@@ -83,6 +90,7 @@ def _cached_reader(reader: Any) -> BatchReader:
 
         torch.set_num_threads(1)
         _READERS.clear()
+        plugins.allow_here()  # the reader may hold transforms of theirs
         _READERS[name] = ray.get(reader)
     return _READERS[name]
 

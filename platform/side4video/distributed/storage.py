@@ -61,6 +61,7 @@ def report_to_ray(report: Report, checkpoint_folder: str) -> None:
     metrics: dict[str, Any] = {
         "epoch": report.epoch,
         "next_step": report.next_step,
+        "is_last": report.is_last,
         "points": {name: [tuple(metric) for metric in series] for name, series in report.metrics.items()},
         "notes": list(report.notes),
     }

@@ -20,6 +20,7 @@ from side4video.core.progress import MessageProgress, Progress
 from side4video.core.temporary import temporary_folder
 from side4video.data.streams.prefetch import PrefetcherFactory, make_prefetcher
 from side4video.distributed.command_folder import CommandFolder
+from side4video.distributed.plugin_files import PluginFiles
 from side4video.distributed.progress_actor import ProgressActor, ProgressReader
 from side4video.distributed.shared_weights import get_weights, put_weights
 from side4video.distributed.storage import recover_storage, report_to_ray
@@ -27,6 +28,7 @@ from side4video.distributed.worker import PreemptionMonitor, SignalAwareTorchCon
 from side4video.engine.epoch_callback import EarlyStopper, never_stop
 from side4video.spec.cluster import ClusterSpec
 from side4video.spec.experiment import Experiment
+from side4video.spec.load import parse_experiment
 from side4video.spec.resources import WorkerResources
 from side4video.tasks.metrics import epoch_metric
 from side4video.tracking.pack_logger import PackLogger
@@ -48,11 +50,11 @@ def work(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
     context = ray.train.get_context()
     process = ProcessGroup(context.get_world_rank(), context.get_world_size(), get_device())
-    experiments = {name: Experiment.model_validate(document) for name, document in config["experiments"].items()}
     progress_actor = config["progress_actor"]
+    experiments = _parse(config)
     sender = MessageProgress(progress_actor.post.remote)
     progress = StepProgress(sender) if process.is_first else NO_PROGRESS
-    prefetch = _prefetch(next(iter(experiments.values())).cluster)
+    prefetch = _prefetch(next(iter(experiments.values())).cluster, config["plugins"])
     changes_tower = any(not spec.method.packable for spec in experiments.values())
     results_actor = config["results_actor"]
     early_stopper = _early_stopper(results_actor, config["metric"]) if results_actor else never_stop
@@ -97,13 +99,23 @@ def _driver_requests_stop(progress_actor: Any) -> bool:
     return bool(ray.get(progress_actor.stop_requested.remote(), timeout=10))
 
 
-def _prefetch(cluster: ClusterSpec) -> PrefetcherFactory:
+def _parse(config: dict[str, Any]) -> dict[str, Experiment]:
+    """The experiments; a plug-in that cannot be loaded here ends the run, as other errors of the spec do."""
+    config["plugins"].allow_here()
+    try:
+        return {name: parse_experiment(document, source=name) for name, document in config["experiments"].items()}
+    except Side4VideoError as error:
+        ray.get(config["progress_actor"].fail.remote(error))
+        raise
+
+
+def _prefetch(cluster: ClusterSpec, plugins: PluginFiles) -> PrefetcherFactory:
     """The prefetcher: decodes on this node or on others."""
     if cluster.decoding.kind == "beside":
         return make_prefetcher
     from side4video.distributed.decoding import ray_data_prefetcher
 
-    return partial(ray_data_prefetcher, spec=cluster.decoding)
+    return partial(ray_data_prefetcher, spec=cluster.decoding, plugins=plugins)
 
 
 def _early_stopper(results_actor: Any, metric: str) -> EarlyStopper:
@@ -132,6 +144,8 @@ class RunLoggerCallback(UserCallback):
         first = metrics[0]
         values = {name: [Metric(*each) for each in series] for name, series in first["points"].items()}
         self.pack_logger.log(values, first["notes"])
+        if first.get("is_last"):
+            self.pack_logger.hand_over()
 
 
 @dataclass(frozen=True)
@@ -176,6 +190,7 @@ def train_on_ray(
     config = {
         "experiments": {student: spec.resolved() for student, spec in experiments.items()},
         "command_folder": CommandFolder.current(experiments.values()),
+        "plugins": PluginFiles.current(),
         "progress_actor": progress_actor,
         "results_actor": sweep.results_actor if sweep else None,
         "metric": sweep.metric if sweep else "",
@@ -192,6 +207,7 @@ def train_on_ray(
         callbacks=[RunLoggerCallback(pack_logger)],
         logging_config=LoggingConfig(log_level="ERROR"),
     )
+    pack_logger.hand_over()
     with ProgressReader(ray, progress_actor, progress):
         try:
             result = _fit(config, _scaling(cluster, resources), run_config)

@@ -1,14 +1,12 @@
 """Trains on Ray: one run, or the packs of a sweep with one Ray Tune trial per arm."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from side4video.core import signals
 from side4video.core.progress import Progress
 from side4video.distributed.cluster import RayCluster
-from side4video.planning.packs import PlannedPack
 from side4video.runs.launch import launch
-from side4video.runs.packs import SweepRun
 from side4video.runs.run_result import RunResult
 from side4video.runs.trainer import Trained, tell_resources
 from side4video.spec.arm import short_key
@@ -18,6 +16,10 @@ from side4video.spec.resources import resources_text, worker_resources
 from side4video.tracking.pack_logger import PackLogger
 from side4video.tracking.run_store import StoredRun
 from side4video.tracking.tags import CHECKPOINTS_TAG
+
+if TYPE_CHECKING:
+    from side4video.planning.packs import PlannedPack
+    from side4video.runs.packs import SweepRun
 
 
 class RayTrainer:
@@ -31,6 +33,11 @@ class RayTrainer:
         For `address` see `RayCluster`; `needed` are the required resources.
         """
         self.cluster = RayCluster(address, needed)
+
+    @property
+    def is_on_this_machine(self) -> bool:
+        """See `Trainer`."""
+        return self.cluster.address == "local"
 
     def __enter__(self) -> Self:
         self.cluster.__enter__()
@@ -67,7 +74,7 @@ class RayTrainer:
         return train_on_ray(experiments, pack_logger, storage=folder, name=name, progress=progress, resources=resources)
 
     def train_packs(
-        self, sweep_run: SweepRun, packs: Sequence[PlannedPack], completed: Mapping[str, StoredRun]
+        self, sweep_run: "SweepRun", packs: "Sequence[PlannedPack]", completed: Mapping[str, StoredRun]
     ) -> None:
         """See `Trainer`.
 

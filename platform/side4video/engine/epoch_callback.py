@@ -219,11 +219,13 @@ class EpochCallback:
     def _evaluated(self, name: str, evaluation: Evaluation, info: EpochInfo) -> list[Metric]:
         """Update the best and the latest metrics of a student; returns them as values of this epoch."""
         measured = _named(self._area, evaluation, info.epoch)
+        fitted = evaluation.fit() if self.final_test else {}
+        measured |= {f"{self._area}/{key}": value for key, value in fitted.items()}
         student = next(student for student in self.pack.students if student.name == name)
         main_metric, best = student.task.main_metric, self._best_area
         value = evaluation.metrics[main_metric.name]
         if name not in self.best or main_metric.is_better(value, than=self.best[name][f"{best}/{main_metric.name}"]):
-            self.best[name] = {f"{best}/{key}": value for key, value in evaluation.metrics.items()}
+            self.best[name] = {f"{best}/{key}": value for key, value in {**evaluation.metrics, **fitted}.items()}
             self.best[name][f"{best}/epoch"] = float(info.epoch)
         measured |= {f"memory/{key}_gib": as_gib(value) for key, value in student.memory_metrics().items()}
         measured |= self.best[name] | dict(self.constants[name])
@@ -272,6 +274,9 @@ class EpochCallback:
         """Add the metrics of the test split to the latest ones; returns them as values of this epoch."""
         takes_best = self.final_test is not None and self.final_test.takes_best
         measured = _named("eval", evaluation, self._best_epoch(name) if takes_best else info.epoch)
+        area, metrics = (self._best_area, self.best[name]) if takes_best else (self._area, self.latest[name])
+        validation = {key.removeprefix(f"{area}/"): value for key, value in metrics.items() if key.startswith(area)}
+        measured |= {f"eval/{key}": value for key, value in evaluation.fitted_metrics(validation).items()}
         self.latest[name] = {**self.latest[name], **measured}
         return [Metric.now(key, value, info.next_step - 1) for key, value in measured.items()]
 

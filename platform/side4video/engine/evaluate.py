@@ -1,6 +1,6 @@
 """Evaluates all students in one pass. The result does not depend on the number of workers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,6 +46,17 @@ class Evaluation(Protocol):
     """Videos that could be read."""
     per_view: tuple[ViewAccuracy, ...]
     """Accuracy of each view; empty if there is one view, or the task does not average views."""
+
+    def fit(self) -> dict[str, float]:
+        """What the task fits on a validation split, such as a temperature, by name; empty if it fits nothing."""
+        ...
+
+    def fitted_metrics(self, validation: Mapping[str, float]) -> dict[str, float]:
+        """Further metrics of a test split, with what `fit` gave on the validation split.
+
+        `validation` has the metrics of that split by name, with those of `fit`.
+        """
+        ...
 
     def write(self, folder: Path) -> None:
         """Write `predictions.csv` and the task's other files."""

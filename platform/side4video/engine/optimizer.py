@@ -59,7 +59,7 @@ def learning_rate_at(step: int, spec: OptimizerSpec, *, steps: int, steps_per_ep
 
     Linear from zero over the warm-up, reaching the peak with its last step, then half a cosine.
     """
-    warmup = spec.warmup.in_steps(steps_per_epoch)
+    warmup = spec.warmup_steps(steps, steps_per_epoch)
     position = step + 1.0
     if spec.learning_rate_updates == "authors":
         in_epoch = step % steps_per_epoch

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, model_validator
 
 from side4video.core.bounds import Count, Few
-from side4video.core.spec import Spec
+from side4video.core.spec import ADDED_LATER, Spec
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -31,6 +31,25 @@ class Length(Spec):
     def in_steps(self, steps_per_epoch: int) -> int:
         """The length in optimizer steps."""
         return self.steps or round(self.epochs * steps_per_epoch)
+
+
+class Warmup(Length):
+    """A length of warm-up: `{epochs: 4}`, `{steps: 500}` or `{share: 0.1}`, one of the three."""
+
+    share: Annotated[Fraction, ADDED_LATER] = 0.0
+    """Share of the whole training, 0 to below 1. It fits trainings of any length."""
+
+    @model_validator(mode="after")
+    def has_no_share_beside_a_unit(self) -> Self:
+        """A share, or epochs or steps, not both."""
+        if self.share and (self.epochs or self.steps):
+            unit = "epochs" if self.epochs else "steps"
+            raise ValueError(
+                f"both share ({self.share:g}) and {unit} ({self.epochs or self.steps:g}) are given · "
+                f"allowed: one of epochs, steps and share · fix: remove one, as --set 'optimization.warmup={{{unit}: "
+                f"{self.epochs or self.steps:g}}}' does"
+            )
+        return self
 
 
 class NoClipping(Spec):
@@ -89,7 +108,7 @@ class OptimizerSpec(Spec):
     """Parts into which each worker cuts its share of a batch; the batch norms then see one part at a time."""
     length: Length = Length(epochs=30)
     """How long to train (Table 12: 20 to 40 epochs)."""
-    warmup: Length = Length(epochs=4)
+    warmup: Warmup = Warmup(epochs=4)
     """Linear rise from zero (Table 12: 4 or 6 epochs)."""
     final_learning_rate_fraction: Fraction = 0.0
     """Where the cosine ends, as a fraction of the peak (the authors' code: 0)."""
@@ -110,6 +129,10 @@ class OptimizerSpec(Spec):
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
     """Autocast of the students: the authors train in fp16 with a loss scaler; bf16 needs none."""
 
+    def warmup_steps(self, steps: int, steps_per_epoch: int) -> int:
+        """The length of the warm-up in optimizer steps, in a training of `steps`."""
+        return round(self.warmup.share * steps) if self.warmup.share else self.warmup.in_steps(steps_per_epoch)
+
     @model_validator(mode="after")
     def warmup_is_shorter_than_training(self) -> Self:
         """A schedule that never leaves its warm-up is a mistake."""
@@ -118,8 +141,9 @@ class OptimizerSpec(Spec):
             if whole and rise and rise >= whole:
                 raise ValueError(
                     f"warmup of {rise:g} {unit} is not shorter than the length of {whole:g} · "
-                    f"allowed: less than {whole:g} {unit} · fix: set warmup to {{{unit}: {whole / 10:g}}}, as in "
-                    f"--set 'optimization.warmup={{{unit}: {whole / 10:g}}}'; a recipe may have set it"
+                    f"allowed: less than {whole:g} {unit}, or a share of the length · "
+                    "fix: add --set 'optimization.warmup={share: 0.1}' to the command, or `warmup: {share: 0.1}` to "
+                    "the section in the file; a recipe may have set it"
                 )
         return self
 

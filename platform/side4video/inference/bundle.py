@@ -3,15 +3,17 @@
     weights.safetensors     the side network and its head
     backbone.safetensors    the frozen tower, if it was asked for; else `spec.json` names where it comes from
     spec.json               the resolved document
+    plugins/                the plug-ins that are single files, if the document names some
     graph.pt2               tower, network and head as one graph, if it was asked for: `torch.export.load` reads it
     bundle.json             classes, the backbone's fingerprint, figures, checksums
     README.md               the model card
 
-Nothing in it is executed when it is read: the graph, which torch reads with a format of its own, is never opened here.
+Nothing in it is executed when it is read, unless the user allows its plug-ins: the graph, which torch reads with a format of its own, is never opened here.
 """
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from side4video.core.bounded_files import MAX_DOCUMENT_BYTES, check_size, parse_json
 from side4video.core.errors import InputError
 from side4video.core.whole_folder import check_new, whole_folder
+from side4video.plugins.allowed import find_allowed, is_file_source
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import parse_experiment
 
@@ -31,6 +34,7 @@ FORMAT = 1
 """Raised whenever folders of before would be read wrongly."""
 WEIGHTS, BACKBONE, GRAPH = "weights.safetensors", "backbone.safetensors", "graph.pt2"
 SPEC, BUNDLE, CARD = "spec.json", "bundle.json", "README.md"
+PLUGINS = "plugins"
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def write_bundle(
         shutil.copyfile(weights, partial / WEIGHTS)
         (partial / SPEC).write_text(json.dumps(spec.resolved(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         (partial / CARD).write_text(card, encoding="utf-8")
-        names = [WEIGHTS, SPEC, CARD]
+        names = [WEIGHTS, SPEC, CARD, *_copy_plugins(spec, partial)]
         if backbone is not None:
             from safetensors.torch import save_file
 
@@ -106,7 +110,7 @@ def read_bundle(folder: Path) -> tuple[Bundle, Experiment]:
         bundle = Bundle(**{**document, "classes": tuple(document["classes"])})
     except (KeyError, TypeError) as error:
         raise InputError(str(folder / BUNDLE), f"no bundle: {error}", fix="export the run again") from error
-    if not {WEIGHTS, SPEC, BUNDLE} <= set(bundle.checksums) <= {WEIGHTS, BACKBONE, GRAPH, SPEC, CARD, BUNDLE}:
+    if not {WEIGHTS, SPEC, BUNDLE} <= _known_names(bundle) <= {WEIGHTS, BACKBONE, GRAPH, SPEC, CARD, BUNDLE}:
         raise InputError(str(folder / BUNDLE), "its checksums are not those of a bundle", fix="export the run again")
     for name, expected in bundle.checksums.items():
         if not (folder / name).is_file():
@@ -118,7 +122,28 @@ def read_bundle(folder: Path) -> tuple[Bundle, Experiment]:
                 f"its SHA-256 is not {expected[:16]}…: the file was changed, or a copy was cut short",
                 fix="copy the folder again, or export again",
             )
-    return bundle, parse_experiment(_json(folder / SPEC), source=str(folder / SPEC))
+    document = _json(folder / SPEC)
+    for entry in document.get("plugins", []):
+        copy = folder / PLUGINS / Path(entry["source"]).name
+        if copy.is_file():  # so that a message names the file that can be allowed
+            entry["source"] = str(copy)
+    return bundle, parse_experiment(document, source=str(folder / SPEC))
+
+
+def _known_names(bundle: Bundle) -> set[str]:
+    """The files with checksums that are no plug-ins."""
+    return {name for name in bundle.checksums if not re.fullmatch(rf"{PLUGINS}/[^/\\]+\.py", name)}
+
+
+def _copy_plugins(spec: Experiment, folder: Path) -> list[str]:
+    """Copy the plug-ins that are files; their names in the folder."""
+    names = []
+    for each in spec.plugins:
+        if is_file_source(each.source):
+            (folder / PLUGINS).mkdir(exist_ok=True)
+            names.append(f"{PLUGINS}/{Path(each.source).name}")
+            shutil.copyfile(find_allowed(each.source, each.sha256), folder / names[-1])
+    return names
 
 
 def sealed(document: Mapping[str, Any]) -> dict[str, Any]:

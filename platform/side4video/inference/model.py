@@ -3,7 +3,7 @@
 Arrays carry shape suffixes: T frames, H W pixels, C classes, D channels of features.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -42,7 +42,8 @@ from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.load import TowerWeights
 from side4video.run import build_student, configure_process
 from side4video.spec.experiment import Experiment
-from side4video.tracking.chosen_weights import describe_weights
+from side4video.tasks.recognition.temperature import scale_scores
+from side4video.tracking.chosen_weights import Weights, describe_weights, temperature
 
 Video = str | Path | NDArray[Any] | Tensor
 """A path or an address of a video, or its frames `[T, H, W, 3]`: RGB, uint8, or floats from 0 to 1."""
@@ -91,12 +92,14 @@ class Model:
         backbone: TowerWeights | None = None,
         backbone_sha256: str = "",
         origin: str = "",
+        temperature: float = 1.0,
     ) -> None:
         """Build it.
 
         `classes` are in the order of their positions; `weights` is the safetensors file of the student. If `backbone`
         is None, the tower's weights are read from where the document says. The tower's fingerprint has to be
-        `backbone_sha256`, unless that is empty. `origin` says which run and which epoch the weights are of.
+        `backbone_sha256`, unless that is empty. `origin` says which run and which epoch the weights are of. Scores are
+        scaled by `temperature`; 1 leaves them as they are.
 
         Raises:
             InputError: The task is another one, the tower is not the one that the weights were trained on, or weights
@@ -105,6 +108,7 @@ class Model:
         if spec.task.kind != "recognition":
             raise InputError("task", spec.task.kind, allowed="recognition", fix="search texts with `side4video search`")
         self.spec, self.classes, self.origin = without_data(spec, classes), tuple(classes), origin
+        self.temperature = temperature
         self.process = ProcessGroup(device=torch.device(device))
         self.tower, self.student = build_trained(
             self.spec, weights, self.process, backbone=backbone, backbone_sha256=backbone_sha256
@@ -256,10 +260,12 @@ class Model:
                 precision=self.spec.evaluation.precision,
                 crops=self.spec.data.views.crops,
             )["model"]
-        means = collected.means()
+        means, scores_VC = collected.means(), scored.scores_VC
+        if self.temperature != 1.0 and np.isfinite(scores_VC).all():
+            scores_VC = scale_scores(scores_VC, self.temperature)
         return {
             index: Prediction(names[int(index)], self._best(scores_C, top), scores=scores_C, features=means.get(index))
-            for index, scores_C in zip(scored.indices_V.tolist(), scored.scores_VC, strict=True)
+            for index, scores_C in zip(scored.indices_V.tolist(), scores_VC, strict=True)
         }
 
     def _best(self, scores_C: Any, top: int) -> tuple[tuple[str, float], ...]:
@@ -313,17 +319,37 @@ def for_files(data: DataSpec, *, workers: int) -> DataSpec:
     return data.model_copy(update={"broken_clips": SkipBrokenSpec(cap=1.0), "loader": loader})
 
 
-def load(folder: str | Path, device: str = "cpu") -> Model:
+def load(folder: str | Path, device: str = "cpu", *, calibrated: bool = False) -> Model:
     """A model that `side4video export` wrote; `inference.trained_model.load` also takes runs.
 
-    `device` is `cpu`, `cuda`, `cuda:1` ...
+    `device` is `cpu`, `cuda`, `cuda:1` ... With `calibrated`, scores are scaled by the run's temperature.
 
     Raises:
-        InputError: It is no such folder, a file of it was changed, or the backbone is another one.
+        InputError: It is no such folder, a file of it was changed, the backbone is another one, or there is no
+            temperature.
     """
     folder = Path(folder)
     bundle, spec = read_bundle(folder)
-    return Model(**_arguments(folder, bundle, spec), device=device, origin=_origin(bundle))
+    weights: Weights = "best" if bundle.origin.get("weights") == "best" else "last"
+    scale = run_temperature(bundle.figures, weights, where=str(folder)) if calibrated else 1.0
+    return Model(**_arguments(folder, bundle, spec), device=device, origin=_origin(bundle), temperature=scale)
+
+
+def run_temperature(metrics: Mapping[str, float], weights: Weights, *, where: str) -> float:
+    """The temperature of a run's weights; `where` names the run in the error.
+
+    Raises:
+        InputError: The run has none.
+    """
+    found = temperature(metrics, weights)
+    if found is None:
+        raise InputError(
+            f"{where}: calibrated",
+            f"no temperature was fitted for the {weights} weights",
+            allowed="a run with a validation split, of this version or a later one",
+            fix="leave it out; or give the data set a validation split and train again",
+        )
+    return found
 
 
 def read_trained(folder: Path) -> dict[str, Any]:

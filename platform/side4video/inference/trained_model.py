@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from side4video.core.temporary import temporary_folder
-from side4video.inference.model import Model
+from side4video.inference.model import Model, run_temperature
 from side4video.inference.model import load as load_folder
 from side4video.runs.stored_run import class_names, fetch_trained
 from side4video.tracking.stores import store_at
 
 
-def load(run_or_folder: str | Path, device: str = "cpu", *, uri: str = "") -> Model:
+def load(run_or_folder: str | Path, device: str = "cpu", *, uri: str = "", calibrated: bool = False) -> Model:
     """Load a trained classifier: a run, or a folder that `side4video export` wrote.
 
     Args:
@@ -18,16 +18,27 @@ def load(run_or_folder: str | Path, device: str = "cpu", *, uri: str = "") -> Mo
         device: `cpu`, `cuda`, `cuda:1` ...
         uri: The store of the run: an MLflow address, or the folder of a store of files. By default
             `MLFLOW_TRACKING_URI`, or the local store.
+        calibrated: Whether to scale the scores by the temperature that was fitted on the validation split. The order of
+            the classes stays.
 
     Raises:
         InputError: There is no such run or folder, the run is not finished, its task is retrieval, a file was changed,
-            or the backbone is another one.
+            the backbone is another one, or `calibrated` is asked of a run without a validation split.
     """
     if isinstance(run_or_folder, Path) or "/" in run_or_folder or Path(run_or_folder).is_dir():
-        return load_folder(run_or_folder, device)
+        return load_folder(run_or_folder, device, calibrated=calibrated)
     store = store_at(uri).prepare()
     with temporary_folder() as scratch:
         run, weights, fingerprint = fetch_trained(store, run_or_folder, scratch)
         classes = class_names(store, run)
         origin = f"{run.title}, weights of {run.describe('chosen')}"
-        return Model(run.spec, classes, weights, device=device, backbone_sha256=fingerprint, origin=origin)
+        scale = run_temperature(run.metrics, run.choose("chosen"), where=run.where) if calibrated else 1.0
+        return Model(
+            run.spec,
+            classes,
+            weights,
+            device=device,
+            backbone_sha256=fingerprint,
+            origin=origin,
+            temperature=scale,
+        )

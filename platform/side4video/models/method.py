@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from side4video.core.spec import Spec, wrong
 from side4video.models.backbones.shape import TowerShape
-from side4video.models.feature_request import FeatureRequest
+from side4video.models.feature_request import EMBEDDING, FeatureRequest
 
 if TYPE_CHECKING:
     from side4video.models.networks.contract import Network, RetrievalNetwork
@@ -63,6 +63,14 @@ class MethodSpec(Spec):
                 f"{self.kind} reads the class token, and this backbone has none",  # type: ignore[attr-defined]
                 allowed="a backbone with a class token, such as CLIP's",
                 fix="take such a backbone, or another method (linear and attentive work with every backbone)",
+            )
+        blocks = [each for each in (*request.tokens, *request.attention) if not EMBEDDING <= each < tower.depth]
+        if blocks:
+            raise wrong(
+                "method",
+                f"{self.kind} reads block {max(blocks)}, and the backbone has {tower.depth}",  # type: ignore[attr-defined]
+                allowed=f"blocks 0 to {tower.depth - 1}",
+                fix="take a deeper backbone, or another method",
             )
         return request
 

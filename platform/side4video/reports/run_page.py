@@ -3,20 +3,23 @@
 import io
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from side4video.core.errors import Side4VideoError
+from side4video.core.errors import InputError, Side4VideoError
 from side4video.core.files import write_atomically
 from side4video.core.paths import home
 from side4video.core.units import GIB, format_bytes, format_duration
+from side4video.reports.figures.calibration import calibration_figure, read_calibration
 from side4video.reports.figures.confusion import confusion_figure, confusion_of
 from side4video.reports.figures.curves import run_curves_figure
 from side4video.reports.figures.figure import ReportFigure, figure_html
 from side4video.reports.figures.predictions import Prediction, read_predictions
 from side4video.reports.render import render
-from side4video.spec.chance import always_reached, chance_metrics
+from side4video.runs.run_result import run_seconds
+from side4video.spec.chance import always_reached, chance_metrics, metric_name
 from side4video.spec.experiment import Experiment
 from side4video.tasks.metrics import metric_spec, metric_title
 from side4video.tracking.chosen_weights import choose_weights, describe_weights, tested_weights
@@ -31,6 +34,8 @@ SHOWN_CLIPS = 6
 """Clips with a right answer, and as many with a wrong one."""
 SHOWN_FRAMES = 4
 _PICTURE_HEIGHT = 112
+SCALED = ("eval/calibration_error_scaled", "eval/nll_scaled", "eval/temperature")
+"""Further values of a run with a validation split."""
 _MEMORY = (
     ("held for backward", "held_for_backward_gib", "memory/held_for_backward_gib"),
     ("peak of a worker", "peak_memory_gib", "memory/peak_gib"),
@@ -78,6 +83,8 @@ def run_page(store: RunStore, run: StoredRun, spec: Experiment) -> str:
     if spec.task.kind == "recognition" and run.params.get("task.kind", "recognition") == "recognition":
         predictions = read_predictions(store, run)
         figures.append(confusion_figure(confusion_of(predictions), run=run.name))
+        with suppress(InputError):  # runs of version 0.1.0, and scores that are not finite
+            figures.append(calibration_figure(read_calibration(store, run), run=run.name))
         right, wrong = shown_clips(spec, predictions.videos)
     return render(
         "run.html.j2",
@@ -98,10 +105,10 @@ def run_page(store: RunStore, run: StoredRun, spec: Experiment) -> str:
 def value_rows(run: StoredRun, spec: Experiment) -> list[tuple[str, str, str]]:
     """Title, value and chance level of each test metric; those that every guess reaches are left out."""
     chance, left_out = chance_metrics(spec), always_reached(spec)
-    keys = [f"eval/{metric.name}" for metric in spec.task.metrics]
+    keys = [f"eval/{metric.name}" for metric in spec.metrics]
     rows = []
-    for key in (*keys, "eval/loss"):
-        if key in run.metrics and key not in left_out:
+    for key in (*keys, *SCALED, "eval/loss"):
+        if key in run.metrics and metric_name(key) not in left_out:
             guess = metric_spec(key).text(chance[key]) if key in chance else ""
             rows.append((metric_title(key), metric_spec(key).text(run.metrics[key]), guess))
     return rows
@@ -171,7 +178,7 @@ def _facts(run: StoredRun, spec: Experiment) -> list[tuple[str, str]]:
         ("trained parameters", f"{metrics.get('model/trainable_parameters', 0):,.0f}"),
         ("steps", f"{metrics.get('train/steps_trained', 0):,.0f}"),
         ("training", f"{metrics.get('time/mean_clips_per_s', 0):.1f} clips/s"),
-        ("time", format_duration(max(0, run.end_ms - run.start_ms) / 1000)),
+        ("time", format_duration(run_seconds(run))),
         ("broken clips", f"{metrics.get('data/broken_clips', 0):.0f}"),
         ("machine", run.tags.get("side4video.resources", "")),
     ]

@@ -1,5 +1,6 @@
 """Runs experiments: plan, create the runs in the store, train, store the results."""
 
+import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -12,12 +13,16 @@ from side4video.core.errors import InputError
 from side4video.core.main_guard import check_main_guard, script_without_guard
 from side4video.core.paths import absolute_path
 from side4video.core.progress import Progress
+from side4video.data.listing_once import listing_once
 from side4video.runs.checkpoint_folders import moved_folder, storage_root
-from side4video.runs.run_result import RunResult, stored_result
+from side4video.runs.run_result import RunResult, stored_result, stored_seconds
+from side4video.runs.shown_metrics import ShownMetrics
 from side4video.runs.stop_signal import StopSignalProgress, is_interruption
 from side4video.runs.trainer import LocalTrainer, Trainer
+from side4video.spec.chance import always_reached_in_epochs
 from side4video.spec.check import check_consistency
 from side4video.spec.check_videos import check_experiments
+from side4video.spec.check_weights import check_weights
 from side4video.spec.experiment import Experiment
 from side4video.tracking.finished_runs import finished_runs
 from side4video.tracking.pack_logger import PackLogger, find_unfinished, open_pack_logger
@@ -56,7 +61,7 @@ def launch(
     if decodes_here and base.data.loader.workers and (unguarded := script_without_guard()):
         raise unguarded
     mode: Mode = "go on" if go_on else "resume" if resume else "new"
-    with signals.handling_signals(), trainer or LocalTrainer() as active_trainer:
+    with listing_once(), signals.handling_signals(), trainer or LocalTrainer() as active_trainer:
         return _Launch(experiments, mode, StopSignalProgress(progress), active_trainer).run()
 
 
@@ -77,6 +82,8 @@ class _Launch:
         self.key = ""
 
     def run(self) -> dict[str, RunResult]:
+        if self.mode == "new":
+            self._check_weights()
         store = open_store(self.base.tracking).prepare()
         with ExitStack() as held:
             if self.mode != "new":
@@ -96,10 +103,19 @@ class _Launch:
                 note = f"run {run.run_id[:8]} of this experiment is finished; nothing was trained"
                 return {name: _with_notes(stored_result(store, run), note) for name in self.experiments}
             notes = [] if unfinished else _notes_about(finished.values())
+            left_out = frozenset.union(*map(always_reached_in_epochs, self.experiments.values()))
+            self.progress = ShownMetrics(self.progress, left_out)
+            if self.mode != "new":
+                self._check_weights()
             plans = self._plan()
             if not unfinished:
                 held.enter_context(hold_folder(folder, f"run of {self.base.name}"))
             return self._train(folder, fingerprint, plans, resume=unfinished is not None, notes=notes)
+
+    def _check_weights(self) -> None:
+        """Look for the weights before anything starts, and before a run is recorded."""
+        if self.trainer.is_on_this_machine:
+            check_weights(self.experiments.values())
 
     def _find_unfinished(self, store: RunStore) -> StoredRun | None:
         """The run to continue; a renamed experiment continues under the name that its checkpoints have."""
@@ -167,22 +183,23 @@ class _Launch:
                 students, pack_logger, checkpoint_folder=folder, progress=self.progress
             )
             self.progress.report("storing the results")
-            for name, result in results.items():
-                pack_logger.close(name, result, checkpoint)
-        wall = time.perf_counter() - self.started
-        return {
-            name: _with_notes(
-                _result(results[self.names[name]], pack_logger.run_ids[self.names[name]], spec.name, plans[name], wall),
-                *notes,
-            )
-            for name, spec in self.experiments.items()
-        }
+            noted = {
+                name: {**result, "notes": pack_logger.close(name, result, checkpoint)}
+                for name, result in results.items()
+            }
+        seconds = time.perf_counter() - self.started
+        finished = {}
+        for name, spec in self.experiments.items():
+            run_id, result = pack_logger.run_ids[self.names[name]], noted[self.names[name]]
+            took = stored_seconds(pack_logger.store, run_id, default=seconds)
+            finished[name] = _with_notes(_result(result, run_id, spec.name, plans[name], took), *notes)
+        return finished
 
 
-def _result(result: Mapping[str, Any], run_id: str, name: str, plan: dict[str, Any], wall: float) -> RunResult:
+def _result(result: Mapping[str, Any], run_id: str, name: str, plan: dict[str, Any], seconds: float) -> RunResult:
     left_out = ("backbone_fingerprint", "steps", "steps_trained")
     kept = {key: value for key, value in result.items() if key not in left_out}
-    return RunResult(run_id=run_id, name=name, plan=plan, wall_s=wall, **kept)
+    return RunResult(run_id=run_id, name=name, plan=plan, wall_s=seconds, **kept)
 
 
 def _with_notes(result: RunResult, *notes: str) -> RunResult:
@@ -201,12 +218,22 @@ def _nothing_to_resume(store: RunStore, spec: Experiment) -> InputError:
     found = f"no unfinished run of {spec.name} with exactly this spec"
     finished = finished_runs(store, [spec], fingerprint="").get(spec.digest())
     if finished is None:
-        return InputError("--resume", found, fix="run it without --resume")
+        return InputError("--resume", found + _changed_plugins(store, spec), fix="run it without --resume")
     return InputError(
         "--resume",
         f"{found}; run {finished.run_id[:8]} of it is finished",
         fix=f"see its result: side4video evaluate {finished.run_id[:8]}; or run it again without --resume",
     )
+
+
+def _changed_plugins(store: RunStore, spec: Experiment) -> str:
+    """That the newest run of the name began with other sources of plug-ins; else nothing."""
+    for run in store.runs(name=spec.name, limit=1) if spec.plugins else ():
+        began_with = {each["sha256"] for each in json.loads(run.params.get("plugins", "[]"))}
+        changed = [each.source for each in spec.plugins if each.sha256 not in began_with]
+        if changed:
+            return f"; {', '.join(changed)} was changed since run {run.run_id[:8]} began"
+    return ""
 
 
 @contextmanager

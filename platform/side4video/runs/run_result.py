@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from side4video.core.errors import Side4VideoError
 from side4video.core.units import format_duration
 from side4video.tasks.metrics import summary
 from side4video.tracking.run_store import RunStore, StoredRun, artifact_text
@@ -22,7 +23,7 @@ class RunResult:
     time: dict[str, float]
     plan: dict[str, Any]
     wall_s: float
-    """Seconds from the command to the result, of the whole pack."""
+    """Seconds from the start of the run to its end, as its store has them."""
     trainable_parameters: int
     broken_clips: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -39,6 +40,19 @@ class RunResult:
         return asdict(self)
 
 
+def run_seconds(run: StoredRun) -> float:
+    """The time of a run for people, wherever it is printed: from its start to its end, in seconds; 0 while it runs."""
+    return max(0, run.end_ms - run.start_ms) / 1000
+
+
+def stored_seconds(store: RunStore, run_id: str, *, default: float) -> float:
+    """`run_seconds` of a run, or `default` if the store does not answer, or has no end of the run yet."""
+    try:
+        return run_seconds(store.get(run_id)) or default
+    except Side4VideoError:
+        return default
+
+
 def stored_result(store: RunStore, run: StoredRun) -> RunResult:
     """The result of a finished run, as it was stored."""
     times, memory = _below(run, "time/mean_"), _below(run, "memory/")
@@ -51,7 +65,7 @@ def stored_result(store: RunStore, run: StoredRun) -> RunResult:
         memory=memory,
         time=times,
         plan=json.loads(artifact_text(store, run.run_id, "plan.json", default="{}")),
-        wall_s=max(0, run.end_ms - run.start_ms) / 1000,
+        wall_s=run_seconds(run),
         trainable_parameters=int(run.metrics.get("model/trainable_parameters", 0)),
         broken_clips=json.loads(artifact_text(store, run.run_id, "broken_clips.json", default="[]")),
         notes=notes,

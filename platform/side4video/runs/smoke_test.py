@@ -16,8 +16,9 @@ from side4video.core import signals
 from side4video.core.errors import Interrupted, Side4VideoError
 from side4video.core.progress import Progress
 from side4video.core.temporary import temporary_folder
-from side4video.spec.check_videos import check_experiments
-from side4video.spec.describe_data import describe_data
+from side4video.data.listing_once import listing_once
+from side4video.spec.check_videos import look_at_experiments
+from side4video.spec.check_weights import check_weights
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import parse_experiment
 from side4video.spec.resources import resources_text, worker_resources
@@ -77,9 +78,9 @@ def smoke_test(spec: Experiment, progress: Progress) -> SmokeTest:
     """
     began = time.monotonic()
     progress.report("looking at the data")
-    check_experiments([("", spec)])
-    looked_at = describe_data(spec)
-    with signals.handling_signals(), temporary_folder() as scratch:
+    check_weights([spec])
+    with listing_once(), signals.handling_signals(), temporary_folder() as scratch:
+        looked_at = look_at_experiments([("", spec)]).data
         return _Training(spec, scratch, progress).run(looked_at, began)
 
 

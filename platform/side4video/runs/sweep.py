@@ -17,6 +17,7 @@ from side4video.runs.stop_signal import StopSignalProgress, is_interruption
 from side4video.runs.trainer import LocalTrainer, Trainer
 from side4video.spec.arm import Arm, Sweep, merge_duplicates
 from side4video.spec.check_videos import check_experiments
+from side4video.spec.check_weights import check_weights
 from side4video.tracking.finished_runs import completed_arms
 from side4video.tracking.run_holder import hold_folder, renewing_tag, wait_for_other_machine
 from side4video.tracking.run_store import StoredRun
@@ -70,6 +71,8 @@ def prepare_sweep(
     completed = {} if rerun else completed_arms(store, key, sweep.arms, fingerprint=fingerprint)
     progress.report("planning")
     if trainer is not None and (sweep.spec.optuna or any(arm.key not in completed for arm in sweep.arms)):
+        if trainer.is_on_this_machine:
+            check_weights(spec for _, spec in sweep.named_experiments)
         trainer.start()
     plan = plan_sweep(sweep, classes=len(dataset.classes()), done=completed)
     # With `rerun`, a unique key creates new runs.

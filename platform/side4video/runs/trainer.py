@@ -31,6 +31,11 @@ class Trainer(Protocol):
     can_stop_arms: bool
     """Whether schedulers and Optuna can decide on arms while they train."""
 
+    @property
+    def is_on_this_machine(self) -> bool:
+        """Whether all workers are on this machine, and read its files."""
+        ...
+
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *error: object) -> None: ...
@@ -72,6 +77,7 @@ class LocalTrainer:
     """Trains in this process, as one worker, one pack after the other."""
 
     can_stop_arms = False
+    is_on_this_machine = True
 
     def __enter__(self) -> Self:
         return self

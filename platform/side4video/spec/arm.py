@@ -1,6 +1,7 @@
 """The arms of a sweep: reads and checks the document, and finds arms that are the same experiment."""
 
 import copy
+import difflib
 import itertools
 import json
 import re
@@ -176,7 +177,7 @@ def build_sweep(spec: SweepSpec, base: Mapping[str, Any], source: str) -> Sweep:
 
 def _with_task_metric(spec: SweepSpec, base: Experiment, source: str) -> SweepSpec:
     """Replace the default metric by that of the task, and check that the task has the metric."""
-    metrics = [f"eval/{metric.name}" for metric in base.task.metrics]
+    metrics = [f"eval/{metric.name}" for metric in base.metrics]
     if "metric" not in spec.model_fields_set:
         return spec.model_copy(update={"metric": metrics[0]})
     if spec.metric not in (*metrics, "eval/loss"):
@@ -184,7 +185,7 @@ def _with_task_metric(spec: SweepSpec, base: Experiment, source: str) -> SweepSp
             f"{source}: metric",
             f"{spec.metric}, and the task is {base.task.kind}",
             allowed=", ".join([*metrics, "eval/loss"]),
-            fix=f"metric: {metrics[0]}",
+            fix=f"metric: {next(iter(difflib.get_close_matches(spec.metric, metrics, n=1)), metrics[0])}",
         )
     return spec
 

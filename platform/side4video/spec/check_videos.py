@@ -8,13 +8,17 @@ import os
 import time
 from collections.abc import Iterable
 from importlib.util import find_spec
+from typing import NamedTuple
 
 from side4video.core.errors import InputError
 from side4video.data.annotations.splits import training_subset
 from side4video.data.clip import Clip
+from side4video.data.listing_once import listing_once
 from side4video.data.storage import byte_range, is_remote
 from side4video.spec.check import check_files
+from side4video.spec.check_sinks import check_sinks
 from side4video.spec.check_tags import check_tags
+from side4video.spec.check_weights import describe_weights
 from side4video.spec.describe_data import describe_data
 from side4video.spec.experiment import Experiment
 
@@ -40,13 +44,29 @@ def check_decoder(spec: Experiment) -> None:
         )
 
 
+class LookedAt(NamedTuple):
+    """What a check looked at, for the user."""
+
+    data: str
+    """What the data look like; see `describe_data`."""
+    files: str
+    """Which files were looked at, and which were not."""
+
+    def __str__(self) -> str:
+        """Both in one line."""
+        return "; ".join(filter(None, self))
+
+
 def check_experiments(experiments: Iterable[tuple[str, Experiment]], seconds: float = SECONDS) -> str:
+    """Check experiments as `look_at_experiments` does, and say in one line what was looked at, and what was not."""
+    return str(look_at_experiments(experiments, seconds))
+
+
+@listing_once()
+def look_at_experiments(experiments: Iterable[tuple[str, Experiment]], seconds: float = SECONDS) -> LookedAt:
     """Check files, decoders, batch sizes and videos of experiments; what they have in common is looked at once.
 
     Each experiment comes with a name, such as `arm 2 layers`, which errors about a field begin with; it may be empty.
-
-    Returns:
-        What was looked at, and what was not, for the user.
 
     Raises:
         InputError: As `check_files` and `check_videos` do.
@@ -59,11 +79,13 @@ def check_experiments(experiments: Iterable[tuple[str, Experiment]], seconds: fl
         checked.add(text)
         return is_first
 
-    said: dict[str, None] = {}
+    described: dict[str, None] = {}
+    looked: dict[str, None] = {}
     for name, spec in experiments:
         document = spec.resolved()
         data = document["data"]
         check_tags(spec.tracking)
+        check_sinks(spec.tracking)
         if is_new("files", document["backbone"], data, document["task"]):
             check_files(spec)
         if is_new("batch", data, spec.optimization.batch_size):
@@ -74,12 +96,13 @@ def check_experiments(experiments: Iterable[tuple[str, Experiment]], seconds: fl
                 where = f"{name}: {error.where}" if name else error.where
                 raise InputError(where, error.found, allowed=error.allowed, fix=error.fix) from error
         if is_new("videos", data["dataset"], data["broken_clips"], data["size"], data["augmentation"]):
-            said[describe_data(spec)] = None
-            said[_look_at_videos(spec, seconds)] = None
-        said[_unread_weights(spec)] = None
-    return "; ".join(filter(None, said))
+            described[describe_data(spec)] = None
+            looked[_look_at_videos(spec, seconds)] = None
+        looked[describe_weights(spec)] = None
+    return LookedAt("; ".join(described), "; ".join(filter(None, looked)))
 
 
+@listing_once()
 def check_videos(spec: Experiment, seconds: float = SECONDS) -> str:
     """Check that the listed videos are there, and that there are enough for a batch.
 
@@ -118,13 +141,6 @@ def _look_at_videos(spec: Experiment, seconds: float) -> str:
         )
     said = f"{looked} of {len(local)} videos were looked at, none was decoded"
     return said + (f"; {len(missing)} are missing and left out" if missing else "")
-
-
-def _unread_weights(spec: Experiment) -> str:
-    """What a run reads of the weights, and a check does not; empty if there is nothing."""
-    if spec.backbone.weights.kind == "random":
-        return ""
-    return "the weights were not read" if spec.backbone.weights.kind == "file" else "the weights were not downloaded"
 
 
 def _look(clips: list[Clip], seconds: float) -> tuple[int, list[Clip]]:

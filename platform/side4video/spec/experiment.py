@@ -1,15 +1,16 @@
 """The YAML document of an experiment: all settings that its result depends on."""
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
 from side4video.core.bounds import Seed
+from side4video.core.errors import InputError
+from side4video.core.metric import MetricSpec
 from side4video.core.paths import absolute_path, near_path
-from side4video.core.spec import Spec, wrong
+from side4video.core.plugin import LoadedPlugin, active_plugins
+from side4video.core.spec import ADDED_LATER, Spec, wrong
 from side4video.data.features import ComputedFeaturesSpec, Features, training_draws
 from side4video.data.features.spec import SUGGESTED_VIEWS
 from side4video.data.spec import DataSpec
@@ -18,7 +19,9 @@ from side4video.models.backbones.shape import TowerShape
 from side4video.models.backbones.text import CLIP_WORDS
 from side4video.models.feature_request import FeatureRequest
 from side4video.models.methods import Method
+from side4video.plugins.loading import PluginSpec, load_plugins
 from side4video.spec.cluster import ClusterSpec
+from side4video.spec.digest import experiment_digest
 from side4video.spec.evaluation import EvaluationSpec
 from side4video.spec.optimization import OptimizationSpec
 from side4video.spec.tracking import MLflowTrackingSpec, Tracking
@@ -26,27 +29,6 @@ from side4video.tasks import Task
 from side4video.tasks.recognition.spec import RecognitionSpec
 
 SCHEMA_VERSION = 1
-
-_NO_EFFECT_ON_RESULT: dict[str, Any] = {
-    "name": True,
-    "tracking": True,
-    "data": {"loader": True, "recipe": True},
-    "features": {"folder", "limit_gib", "shard_clips"},
-    "cluster": {
-        "cpus_per_worker",
-        "decoding",
-        "max_failures",
-        "resize_minutes",
-        "checkpoint_minutes",
-        "step_timeout_minutes",
-        "storage",
-        "keep_checkpoints",
-    },
-    "method": {"preset", "size"},
-    "optimization": {"recipe"},
-}
-"""Fields that do not change the result: names, resources, and names of presets (the values of presets are written
-out)."""
 
 
 class Experiment(Spec):
@@ -56,6 +38,9 @@ class Experiment(Spec):
     """Version of the document format."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")] = "experiment"
     """Name of the experiment and of its run: letters, digits, dot, dash and underscore."""
+    plugins: Annotated[tuple[PluginSpec, ...], ADDED_LATER] = ()
+    """Python files or modules with data sets, methods, transforms and metrics of one's own: `[my_parts.py]`. They are
+    loaded only if the command line allows them (`--plugin my_parts.py`)."""
     task: Task = RecognitionSpec()
     """What the model learns. Default: recognition."""
     backbone: Backbone
@@ -91,6 +76,38 @@ class Experiment(Spec):
             if isinstance(section, Mapping) and "kind" not in section
         }
         return {**document, **missing}
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def plugins_extend_the_unions(cls, document: Any, check: ModelWrapValidatorHandler[Self]) -> Self:
+        """Load the plug-ins that the document names. Their kinds are allowed in it, and in no other document."""
+        entries = document.get("plugins") if isinstance(document, Mapping) else None
+        if not entries:
+            return check(document)
+        if not isinstance(entries, list | tuple):
+            raise wrong("plugins", f"{entries!r}", allowed="a list", fix=f"plugins: [{entries}]")
+        try:
+            written, loaded = load_plugins(entries)
+        except InputError as error:
+            raise wrong(error.where, error.found, allowed=error.allowed, fix=error.fix) from error
+        with active_plugins(loaded):
+            return check({**document, "plugins": written})
+
+    @property
+    def loaded_plugins(self) -> list[LoadedPlugin]:
+        """The plug-ins that the document names."""
+        return load_plugins([each.model_dump() for each in self.plugins])[1]
+
+    @property
+    def plugin_metrics(self) -> tuple[MetricSpec, ...]:
+        """The metrics that plug-ins add to those of the task."""
+        kind = "retrieval_metrics" if self.task.kind == "retrieval" else "recognition_metrics"
+        return tuple(metric for each in self.loaded_plugins for metric in getattr(each.plugin, kind))
+
+    @property
+    def metrics(self) -> tuple[MetricSpec, ...]:
+        """The metrics of an evaluation: the task's, and those of plug-ins."""
+        return (*self.task.metrics, *self.plugin_metrics)
 
     @property
     def tower(self) -> TowerShape:
@@ -342,7 +359,7 @@ class Experiment(Spec):
         optimization = {key: whole["optimization"][key] for key in ("batch_size", "accumulation", "length")}
         data = {key: value for key, value in whole["data"].items() if key not in ("loader", "recipe")}
         cluster = {key: whole["cluster"][key] for key in ("workers", "gpus_per_worker")}
-        kept = {key: whole[key] for key in ("backbone", "evaluation", "features")}
+        kept = {key: whole[key] for key in ("backbone", "evaluation", "features", "plugins")}
         return {**kept, "data": data, "optimization": optimization, "cluster": cluster}
 
     def digests(self, *, ignore_workers: bool = False) -> tuple[str, ...]:
@@ -354,23 +371,11 @@ class Experiment(Spec):
         return tuple(dict.fromkeys(self.digest(ignore_workers=ignore_workers, spell=spell) for spell in spellings))
 
     def digest(self, *, ignore_workers: bool = False, spell: Callable[[str], str] = near_path) -> str:
-        """SHA-256 of all fields that can change the result. It identifies the experiment.
+        """SHA-256 of all that can change the result, sources of plug-ins included. It identifies the experiment.
 
         Args:
             ignore_workers: Leave out the number of workers, because batches do not depend on it. For resuming with
                 more or fewer workers.
             spell: How paths are spelled. By default relative and absolute paths of one file are one.
         """
-        identity = self.without_new_defaults(self.model_dump(mode="json", exclude=_NO_EFFECT_ON_RESULT))
-        identity = self.respelled(identity, spell)
-        if self.evaluation.choose_epoch == "best":
-            # Stored runs have the weights of both epochs; before there was a choice, the best were taken.
-            identity["evaluation"].pop("choose_epoch", None)
-        if ignore_workers:
-            del identity["cluster"]["workers"]
-        if self.cluster.gpus_per_worker == "auto":
-            identity["cluster"]["gpus_per_worker"] = 0.0  # the default of earlier documents, which keep their names
-        if not self.data.augmentation.mixes_clips:
-            del identity["data"]["augmentation"]["mix"]  # documents from before there was a choice keep their names
-        canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return experiment_digest(self, ignore_workers=ignore_workers, spell=spell)

@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from side4video.core.bounded_files import MAX_DEPTH, MAX_DOCUMENT_BYTES, MAX_VALUES, check_size
 from side4video.core.errors import InputError
+from side4video.core.plugin import plugin_parts
 from side4video.core.spec import Spec
 from side4video.spec.allowed_values import allowed_values
 from side4video.spec.experiment import Experiment
@@ -228,17 +229,19 @@ def _locate(loc: tuple[str | int, ...], document: Any, kind: type[BaseModel]) ->
     owner: type[BaseModel] | None = kind
     for part in loc:
         if isinstance(place, Mapping) and part not in place and place.get("kind", _DEFAULT_KINDS.get(loc[0])) == part:
-            model = _union_member(model, str(part))
+            model = plugin_parts(parts[-1] if parts else "").get(str(part)) or _union_member(model, str(part))
             continue
         owner = model if isinstance(model, type) and issubclass(model, BaseModel) else None
         parts.append(str(part))
+        if isinstance(place, list) and isinstance(part, int) and part < len(place):
+            place = place[part]  # a list's members are of the kinds that the list's field takes
+            kind_given = place.get("kind") if isinstance(place, Mapping) else None
+            model = plugin_parts(parts[-2] if len(parts) > 1 else "").get(kind_given)
+            continue
         place = place.get(part) if isinstance(place, Mapping) else None
         field = owner.model_fields.get(str(part)) if owner else None
-        model = (
-            _union_member(field.annotation, place.get("kind") if isinstance(place, Mapping) else None)
-            if field
-            else None
-        )
+        inner = place.get("kind") if isinstance(place, Mapping) else None
+        model = plugin_parts(str(part)).get(inner) or _union_member(field.annotation, inner) if field else None
     return ".".join(parts) or "the document", owner
 
 
@@ -259,9 +262,9 @@ def _describe(details: ErrorDetails, where: str, owner: type[BaseModel] | None) 
         case "missing":
             return "missing", _field_hint(owner, key), f"add {_EXAMPLES.get(key, key)}"
         case "union_tag_invalid":
-            allowed = str(context.get("expected_tags", "")).replace("'", "")
-            tag = str(context.get("tag"))
-            return f"unknown kind {tag!r}", allowed, near_kind(tag, allowed.split(", "))
+            own = str(context.get("expected_tags", "")).replace("'", "").split(", ")
+            kinds, tag = [*plugin_parts(key), *own], str(context.get("tag"))
+            return f"unknown kind {tag!r}", ", ".join(kinds), near_kind(tag, kinds)
         case "union_tag_not_found" | "model_type" | "model_attributes_type":
             given = "no kind" if isinstance(value, Mapping) else f"{_describe_value(value)}"
             return (

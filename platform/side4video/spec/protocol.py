@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from side4video.core.dotted import below, is_at_or_below
 from side4video.core.errors import InputError
+from side4video.core.plugin import plugin_metrics
 from side4video.data.decode.augmentation import RelativeResizeSpec
 
 DATASET = "data.dataset"
@@ -23,6 +24,7 @@ NOT_RECORDED = "not recorded"
 _SECTIONS = ("task", "data", "evaluation")
 _RESIZE, _SAMPLING = "data.augmentation.resize", "data.sampling"
 _CHOOSE_EPOCH = "evaluation.choose_epoch"
+_TRANSFORMS, _PLUGINS = "data.augmentation.transforms", "plugins"
 _BEFORE_THERE_WAS_A_CHOICE = {
     _CHOOSE_EPOCH: "auto",
     "data.class_sampling": "natural",
@@ -102,6 +104,10 @@ def protocol(fields: Mapping[str, str], *, metrics: Collection[str] = ()) -> dic
         settings[_SAMPLING] = _sampling(fields)
     if f"{_RESIZE}.kind" in fields:
         settings[_RESIZE] = _resize(fields)
+    if '"in_evaluation": true' in fields.get(_TRANSFORMS, ""):
+        settings[_TRANSFORMS] = fields[_TRANSFORMS]
+    if fields.get(_PLUGINS, "[]") != "[]" and any(each.rpartition("/")[2] in plugin_metrics() for each in metrics):
+        settings[_PLUGINS] = fields[_PLUGINS]  # a metric of one name may be computed in two ways
     for metric in metrics:
         if metric.rsplit("/", 1)[-1] == "loss":
             settings |= below(fields, "task.label_smoothing")

@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, field_validator
 
-from side4video.core.spec import Spec
+from side4video.core.spec import ADDED_LATER, Spec
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 """Database schemes that MLflow supports. A driver may follow, as in `postgresql+psycopg2`."""
@@ -44,6 +44,63 @@ def sqlite_path(uri: str) -> str | None:
     return path if divider and scheme.split("+")[0] == "sqlite" and path.startswith("/") else None
 
 
+def check_absolute(folder: str) -> str:
+    """Return the folder if all processes take it for the same one.
+
+    Raises:
+        ValueError: It is relative, and workers and submitted jobs run in their own folders.
+    """
+    if folder and not folder.startswith(("/", "~", "${")):
+        raise ValueError(
+            f"`{folder}` is relative to a folder that differs from process to process · allowed: an absolute path, "
+            "also with ~ or ${NAME} · fix: leave it empty for the default"
+        )
+    return folder
+
+
+class _SinkSpec(Spec):
+    """Fields that all further places for runs share."""
+
+    folder: str = ""
+
+    @field_validator("folder")
+    @classmethod
+    def folder_is_absolute(cls, folder: str) -> str:
+        """Relative paths are refused."""
+        return check_absolute(folder)
+
+
+class TensorBoardSpec(_SinkSpec):
+    """Event files for TensorBoard, in a folder for each run. Needs the extra `tensorboard`."""
+
+    kind: Literal["tensorboard"] = "tensorboard"
+    folder: str = ""
+    """Folder for the runs, reachable from all nodes; may contain `~` and `${NAME}`. Empty: `tensorboard` in
+    `$SIDE4VIDEO_HOME`."""
+
+
+class WandbSpec(_SinkSpec):
+    """Runs in Weights & Biases. Needs the extra `wandb`.
+
+    The API key is never part of a document: W&B reads it from `wandb login` or from WANDB_API_KEY.
+    """
+
+    kind: Literal["wandb"] = "wandb"
+    project: Annotated[str, Field(pattern=r"^[^/\\#?%:]{1,128}$")] = "side4video"
+    """Project that the run belongs to. W&B creates it on first use."""
+    entity: str = ""
+    """User or team that the project belongs to. Empty: W&B's default for the API key."""
+    mode: Literal["offline", "online"] = "offline"
+    """`offline` writes files, which `wandb sync` uploads later. `online` uploads while the run trains."""
+    folder: str = ""
+    """Folder for W&B's files, reachable from all nodes; may contain `~` and `${NAME}`. Empty: `wandb` in
+    `$SIDE4VIDEO_HOME`."""
+
+
+Sink = Annotated[TensorBoardSpec | WandbSpec, Field(discriminator="kind")]
+"""A place that runs are copied to, beside the store."""
+
+
 class _TrackingSpec(Spec):
     """Fields that all stores of runs share."""
 
@@ -53,6 +110,18 @@ class _TrackingSpec(Spec):
     """Name of the run. Empty: the name of the experiment."""
     tags: Mapping[str, str] = {}
     """Additional tags of the run, to search for it."""
+    also: Annotated[tuple[Sink, ...], ADDED_LATER] = ()
+    """Where the run's metrics, parameters and description are shown too, such as `[{kind: tensorboard}]`. The store
+    stays the record: a failure here is a note of the run and does not stop it."""
+
+    @field_validator("also")
+    @classmethod
+    def each_sink_is_named_once(cls, also: tuple[Sink, ...]) -> tuple[Sink, ...]:
+        """Two of one kind would write the same run twice."""
+        kinds = [sink.kind for sink in also]
+        if twice := next((kind for kind in kinds if kinds.count(kind) > 1), ""):
+            raise ValueError(f"{twice} is named twice · allowed: each kind once · fix: remove one of them")
+        return also
 
     @field_validator("experiment")
     @classmethod
@@ -93,12 +162,7 @@ class FilesTrackingSpec(_TrackingSpec):
     @classmethod
     def folder_is_absolute(cls, folder: str) -> str:
         """Relative paths are refused, because workers and submitted jobs run in their own folders."""
-        if folder and not folder.startswith(("/", "~", "${")):
-            raise ValueError(
-                f"`{folder}` is relative to a folder that differs from process to process · allowed: an absolute path, "
-                "also with ~ or ${NAME} · fix: leave it empty for the default"
-            )
-        return folder
+        return check_absolute(folder)
 
     @field_validator("experiment")
     @classmethod

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from side4video.core.metric import MetricSpec
 from side4video.engine.process_group import ProcessGroup
 from side4video.models.method import MethodSpec
 
@@ -30,6 +31,8 @@ class TaskContext:
     """Whether a training clip can have two labels, each with a weight."""
     process: ProcessGroup = field(default_factory=ProcessGroup)
     """This worker."""
+    extra_metrics: tuple[MetricSpec, ...] = ()
+    """Metrics of plug-ins, computed in each evaluation beside the task's own."""
     training_captions: Callable[[], Sequence[str]] = tuple
     """Returns all captions of the training clips, in the order of the clips."""
     training_labels: Callable[[], Sequence[int | None]] = tuple

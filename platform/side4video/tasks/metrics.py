@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from side4video.core.metric import MetricSpec
+from side4video.core.plugin import plugin_metrics
 from side4video.tasks.recognition.metrics import METRICS as RECOGNITION_METRICS
 from side4video.tasks.retrieval.metrics import METRICS as RETRIEVAL_METRICS
 
@@ -21,12 +22,12 @@ _RECALL = re.compile(r"recall_at_(\d+)")
 def metric_spec(key: str) -> MetricSpec:
     """The metric of a key such as `eval/top1` or `best/t2v_r1_dual_softmax`.
 
-    A suffix (of rescored similarities) becomes part of the title. Other keys, such as `eval/loss`, are numbers that are
+    Metrics of plug-ins are known once their plug-in is loaded. A suffix (of rescored similarities) becomes part of the title. Other keys, such as `eval/loss`, are numbers that are
     printed as they are.
     """
     name = key.rpartition("/")[2]
-    if name in _BY_NAME:
-        return _BY_NAME[name]
+    if known := _BY_NAME.get(name) or plugin_metrics().get(name):
+        return known
     starts = [each for each in METRICS if name.startswith(f"{each.name}_")]
     if starts:
         base = max(starts, key=lambda each: len(each.name))

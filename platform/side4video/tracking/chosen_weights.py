@@ -5,6 +5,7 @@ otherwise the best on the test split. Metrics: `val/*` and `best_val/*` are of t
 `best/*` of the test split. With a validation split, `eval/*` is measured once, at the end.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -42,6 +43,15 @@ def describe_weights(metrics: Mapping[str, float], weights: Weights) -> str:
         return f"epoch {epoch + 1}, the last one"
     split = "validation" if has_validation(metrics) else "test"
     return f"epoch {epoch + 1}, the best on the {split} split"
+
+
+def temperature(metrics: Mapping[str, float], weights: Weights) -> float | None:
+    """The temperature that was fitted for the scores of these weights; None if there is none.
+
+    It needs a validation split (`tasks.recognition.temperature`).
+    """
+    value = metrics.get("best_val/temperature" if weights == "best" else "val/temperature", math.nan)
+    return value if math.isfinite(value) else None
 
 
 def tested_weights(metrics: Mapping[str, float]) -> Weights:

@@ -11,6 +11,7 @@ from side4video.core.errors import Side4VideoError
 from side4video.core.metric import Metric
 from side4video.core.paths import absolute_path
 from side4video.spec.experiment import SCHEMA_VERSION, Experiment
+from side4video.tracking.copying_store import copy_failures
 from side4video.tracking.description import RunSummary, current_command, failure_description, run_description
 from side4video.tracking.environment import describe
 from side4video.tracking.mlflow import compat
@@ -81,13 +82,21 @@ class PackLogger:
             if notes:
                 self.store.set_tags(self.run_ids[name], {NOTES_TAG: "\n".join(notes)})
 
+    def hand_over(self) -> None:
+        """Let another process log from here on."""
+        self.store.flush()
+
     def set_tag(self, name: str, value: str) -> None:
         """Set a tag of every student's run."""
         for run_id in self.run_ids.values():
             self.store.set_tags(run_id, {name: value})
 
-    def close(self, name: str, result: Mapping[str, Any], checkpoint: Path | None) -> None:
-        """Log the result of a student, with its best weights, predictions and checkpoint."""
+    def close(self, name: str, result: Mapping[str, Any], checkpoint: Path | None) -> list[str]:
+        """Log the result of a student, with its best weights, predictions and checkpoint.
+
+        Returns:
+            The notes of the run: those of the result, and those about places of `tracking.also` that failed.
+        """
         run_id = self.run_ids[name]
         self.store.forget(run_id)  # on Ray, another process logged metrics
         last = result["steps"] - 1
@@ -99,10 +108,12 @@ class PackLogger:
             final["time/alone_s"] = result["time"]["alone_step_s"] * result["steps_trained"]
         self.store.log(run_id, [Metric.now(key, value, last) for key, value in final.items()])
         tags = {STATE_TAG: result["state"], "backbone_sha256": result["backbone_fingerprint"]}
-        if notes := result.get("notes"):
+        notes = list(result.get("notes", ()))
+        if notes:
             tags[NOTES_TAG] = "\n".join(notes)
         if name in self.about:
-            tags[DESCRIPTION_TAG] = run_description(self.about[name], run_id, result)
+            described = {**result, "notes": [*notes, *copy_failures(self.store, run_id)]}
+            tags[DESCRIPTION_TAG] = run_description(self.about[name], run_id, described)
         self.store.set_tags(run_id, tags)
         if result["broken_clips"]:
             self.store.log_json(run_id, result["broken_clips"], "broken_clips.json")
@@ -112,6 +123,7 @@ class PackLogger:
                     self.store.log_file(run_id, checkpoint / name / file, file)
             _log_weights(self.store, run_id, checkpoint, name, is_finished=result["state"] == "finished")
         self.store.finish(run_id, "FAILED" if result["state"] == "diverged" else "FINISHED")
+        return [*notes, *copy_failures(self.store, run_id)]
 
     def fail(self, reason: str, *, killed: bool = False) -> None:
         """Log that the training ended without a result.

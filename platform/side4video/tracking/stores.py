@@ -6,13 +6,19 @@ from pathlib import Path
 from side4video.core.errors import Side4VideoError
 from side4video.core.paths import expand, home
 from side4video.spec.tracking import FilesTrackingSpec, MLflowTrackingSpec, Tracking
+from side4video.tracking.copying_store import CopyingStore
 from side4video.tracking.file_store import FileStore
 from side4video.tracking.mlflow.store import MLflowStore
 from side4video.tracking.run_store import RunStore
 
 
 def open_store(spec: Tracking) -> RunStore:
-    """The store of a spec's tracking section. `prepare` creates it."""
+    """The store of a spec's tracking section, with the copies that it asks for. `prepare` creates it."""
+    store = _open(spec)
+    return CopyingStore(store, spec.also) if spec.also else store
+
+
+def _open(spec: Tracking) -> RunStore:
     match spec:
         case MLflowTrackingSpec():
             return MLflowStore(spec.uri, spec.experiment)

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from side4video.engine.optimizer import build_optimizer, clip_gradients, learning_rate_at
@@ -17,6 +18,26 @@ def spec(**changes):
 
 def rates(of, steps=100, per_epoch=10):
     return [learning_rate_at(step, of, steps=steps, steps_per_epoch=per_epoch) for step in range(steps)]
+
+
+@pytest.mark.parametrize(("epochs", "warmup"), [(10, 10), (4, 4), (1, 1), (0.5, 0)])
+def test_a_share_is_a_warmup_of_any_training(epochs, warmup):
+    share, steps = spec(length={"epochs": epochs}, warmup={"share": 0.1}), round(10 * epochs)
+    assert rates(share, steps) == rates(spec(length={"epochs": epochs}, warmup={"steps": warmup}), steps)
+    assert share.warmup_steps(steps, 10) == warmup
+
+
+def test_a_share_stands_alone_and_leaves_old_documents_their_digest():
+    with pytest.raises(ValidationError, match=r"both share \(0.1\) and epochs \(2\) are given"):
+        spec(warmup={"share": 0.1, "epochs": 2})
+    with pytest.raises(ValidationError, match=r"both share \(0.1\) and steps \(5\) are given"):
+        spec(warmup={"share": 0.1, "steps": 5})
+    for warmup, kept in (
+        ({"epochs": 2}, {"epochs": 2.0, "steps": 0}),
+        ({"share": 0.1}, {"epochs": 0.0, "steps": 0, "share": 0.1}),
+    ):
+        document = spec(warmup=warmup)
+        assert document.without_new_defaults(document.model_dump(mode="json"))["warmup"] == kept
 
 
 def test_warmup_is_linear_and_ends_at_the_peak():

@@ -1,10 +1,13 @@
 """Options for the fields that people change most: each is the override that it names."""
 
+import shlex
+
 import click
 import pytest
 from click.testing import CliRunner
 
 from side4video.cli.run import run
+from side4video.core.errors import InputError
 from side4video.spec.load import apply_override, parse_experiment
 from side4video.terminal.options import overrides
 from side4video.terminal.usual_fields import USUAL_FIELDS, usual_fields
@@ -33,6 +36,19 @@ def test_an_option_is_its_override(field, value):
     document = merged(DOCUMENT, {})
     apply_override(document, printed.output.strip())
     assert parse_experiment(document) != parse_experiment(DOCUMENT)
+
+
+def test_a_warmup_that_is_too_long_says_the_words_that_work(tmp_path):
+    """Of a recipe with 30 epochs, four of them warm-up."""
+    document = merged(DOCUMENT, {})
+    document["optimization"] = {"recipe": "ssv2-vitb16", "batch_size": 8}
+    apply_override(document, "optimization.length={epochs: 4}")  # --epochs 4
+    with pytest.raises(InputError, match="warmup of 4 epochs is not shorter") as found:
+        parse_experiment(document)
+    words = shlex.split(found.value.fix.partition("add ")[2].partition(" to the command")[0])
+    assert words[0] == "--set"
+    apply_override(document, words[1])
+    assert parse_experiment(document).optimization.warmup_steps(40, 10) == 4
 
 
 def test_set_comes_last_and_wins():

@@ -8,15 +8,20 @@ import pytest
 
 from side4video.core.errors import InputError
 from side4video.core.metric import Metric
+from side4video.tracking.copying_store import CopyingStore
 from side4video.tracking.file_store import EVENTS, METRICS, FileStore
 from side4video.tracking.mlflow import local_artifacts
+from side4video.tracking.sinks.guard import Guard
 from side4video.tracking.tags import KEY_TAG, SWEEP_TAG
+from sink_fakes import ListSink
 
 
-@pytest.fixture(params=["mlflow", "files"])
+@pytest.fixture(params=["mlflow", "files", "files and a copy"])
 def any_store(request, tmp_path):
     if request.param == "files":
         return FileStore(tmp_path / "records").prepare()
+    if request.param == "files and a copy":
+        return CopyingStore(FileStore(tmp_path / "records"), [], [Guard(ListSink())]).prepare()
     return request.getfixturevalue("store").prepare()
 
 

@@ -1,5 +1,6 @@
 """A finished run written as a folder, for whoever gives it away: `export`, and MLflow's registry."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,12 @@ from side4video.runs.stored_run import FinishedRun, class_names, fetch_weights, 
 from side4video.tracking.run_inputs import changed_weights
 
 if TYPE_CHECKING:
+    from side4video.apps.export.speed import Speed
     from side4video.inference.bundle import Bundle
     from side4video.models.towers.load import TowerWeights
     from side4video.spec.experiment import Experiment
+
+log = logging.getLogger(__name__)
 
 
 def bundle_run(
@@ -26,12 +30,14 @@ def bundle_run(
     weights: str,
     with_backbone: bool,
     with_graph: bool = False,
+    with_speed: bool = False,
     license_name: str = "",
-) -> "tuple[FinishedRun, Bundle]":
-    """Write a run into a folder (`inference.bundle`); the run, and what the bundle says of itself.
+) -> "tuple[FinishedRun, Bundle, Speed | None]":
+    """Write a run into a folder (`inference.bundle`); the run, what the bundle says of itself, and its speed.
 
     `run` is an id, the beginning of one, or a name; `weights` is `chosen`, `best` or `last`. The folder must be new or
-    empty. The whole model goes along as one graph if `with_graph` is set. `license_name` is for the model card.
+    empty. The whole model goes along as one graph if `with_graph` is set. With `with_speed`, its speed on this machine
+    is measured for the model card; None if it was not, or could not be. `license_name` is for the model card.
 
     Raises:
         InputError: There is no such run, its task is another one, the folder holds something, or a disk is full.
@@ -66,8 +72,21 @@ def bundle_run(
         graph = scratch / "graph.pt2" if with_graph else None
         if graph:
             bundle = replace(bundle, graph=_write_graph(graph, bundle, found.spec, file, backbone))
-        card = model_card(bundle, found.spec, license_name=license_name)
-        return found, write_bundle(folder, bundle, found.spec, file, card=card, backbone=backbone, graph=graph)
+        speed = _speed(found.spec, bundle.classes, file) if with_speed else None
+        card = model_card(bundle, found.spec, license_name=license_name, speed=str(speed or ""))
+        written = write_bundle(folder, bundle, found.spec, file, card=card, backbone=backbone, graph=graph)
+        return found, written, speed
+
+
+def _speed(spec: "Experiment", classes: tuple[str, ...], weights: Path) -> "Speed | None":
+    """The speed of a model; a warning if it cannot be measured, which is no reason not to export."""
+    from side4video.apps.export.speed import measure_speed
+
+    try:
+        return measure_speed(spec, classes, weights)
+    except Exception as error:  # whatever a method, a device or a decoder raises
+        log.warning("the speed was not measured: %s", " ".join(str(error).split())[:300] or type(error).__name__)
+        return None
 
 
 def _write_graph(

@@ -22,19 +22,19 @@ for found in model.predict(["a.mp4"]):
 """How a folder is asked, in Python."""
 
 
-def model_card(bundle: Bundle, spec: Experiment, *, license_name: str = "") -> str:
+def model_card(bundle: Bundle, spec: Experiment, *, license_name: str = "", speed: str = "") -> str:
     """The page of `model_page` behind a header of the hub.
 
-    `license_name` is the hub's name of a licence; if it is empty, none is guessed.
+    `license_name` is the hub's name of a licence; if it is empty, none is guessed. `speed` is what was measured.
     """
     header = yaml.safe_dump(card_header(bundle, spec, license_name=license_name), sort_keys=False, allow_unicode=True)
-    return f"---\n{header}---\n\n{model_page(bundle, spec)}"
+    return f"---\n{header}---\n\n{model_page(bundle, spec, speed=speed)}"
 
 
-def model_page(bundle: Bundle, spec: Experiment, *, usage: str = USAGE) -> str:
+def model_page(bundle: Bundle, spec: Experiment, *, usage: str = USAGE, speed: str = "") -> str:
     """What a person should know of the model before using it, as Markdown.
 
-    `usage` is Python code that uses the model.
+    `usage` is Python code that uses the model. `speed` is a line of `apps.export.speed`; empty leaves the section out.
     """
     shown = [(name, bundle.figures[name]) for name in SHOWN if name in bundle.figures]
     table = "".join(f"| `{name}` | {value:.6g} |\n" for name, value in shown)
@@ -54,6 +54,7 @@ def model_page(bundle: Bundle, spec: Experiment, *, usage: str = USAGE) -> str:
         f"## What it measured\n\n| metric | value |\n|---|---:|\n{table}\n"
         "Fractions are fractions. These are figures of the data set above and its protocol; of other videos they say "
         "nothing. The licence of the backbone's weights and of the data set are their makers' own.\n"
+        f"{_about_speed(speed) if speed else ''}"
     )
 
 
@@ -83,6 +84,15 @@ def card_header(bundle: Bundle, spec: Experiment, *, license_name: str = "") -> 
         }
         header["model-index"] = [{"name": printable(bundle.name), "results": [result]}]
     return header
+
+
+def _about_speed(speed: str) -> str:
+    parts = "".join(f"- {escape_markdown(part)}\n" for part in speed.split("; "))
+    return (
+        f"\n## How fast it is\n\n{parts}\n"
+        "Measured when it was exported. Decoding, resizing and cropping are measured apart from the network, which had "
+        "frames that were made up. Another machine, or several videos at a time, give other values.\n"
+    )
 
 
 def _about_graph(bundle: Bundle, spec: Experiment) -> str:

@@ -34,6 +34,12 @@ if TYPE_CHECKING:
     "clips and returns scores. It implies --with-backbone.",
 )
 @click.option(
+    "--speed/--no-speed",
+    default=True,
+    show_default=True,
+    help="Measure for a few seconds how many videos per second this machine decodes and classifies, for the model card.",
+)
+@click.option(
     "--push",
     default="",
     metavar="NAMESPACE/NAME",
@@ -56,6 +62,7 @@ def export(
     weights: str,
     with_backbone: bool,
     graph: bool,
+    speed: bool,
     push: str,
     public: bool,
     license_name: str,
@@ -74,24 +81,28 @@ def export(
     hub = _hub(push, public=public)
     with hold_folder(folder):
         check_new(folder)  # another process may have written it since
-        found, written = bundle_run(
+        found, written, measured = bundle_run(
             store_at(uri).prepare(),
             run,
             folder,
             weights=weights,
             with_backbone=with_backbone or graph,
             with_graph=graph,
+            with_speed=speed,
             license_name=license_name,
         )
     page = hub.push(folder, written) if hub else ""
     size = sum(path.stat().st_size for path in folder.iterdir())
     if as_json:
         document = {"folder": str(folder), "run_id": found.run_id, "bytes": size, "checksums": dict(written.checksums)}
-        click.echo(json.dumps({**document, "graph": written.graph, "page": page}, indent=2))
+        document |= {"graph": written.graph, "page": page, "speed": measured.as_json() if measured else None}
+        click.echo(json.dumps(document, indent=2))
         return
     print_text(f"{folder}: {written.name} ({found.run_id[:8]}), {len(written.classes)} classes, {format_bytes(size)}")
     if written.graph:
         print_text(f"graph.pt2: {written.graph}")
+    if measured:
+        print_text(f"speed: {measured}")
     if page:
         print_text(f"{'public' if public else 'private'}: {page}")
     print_text(f"ask it: side4video predict {shlex.quote(str(folder))} VIDEO...")

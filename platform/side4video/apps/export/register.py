@@ -54,7 +54,7 @@ def register(run: str, name: str, uri: str, weights: str, with_backbone: bool, a
         folder = scratch / "bundle"
         if name:
             check_model_name(name)
-        found, bundle = bundle_run(store, run, folder, weights=weights, with_backbone=with_backbone)
+        found, bundle, _ = bundle_run(store, run, folder, weights=weights, with_backbone=with_backbone)
         chosen = name or check_model_name(re.sub(r"[^A-Za-z0-9_-]+", "-", found.spec.name).strip("-"))
         top1 = bundle.figures.get(f"{test_area(bundle.figures, found.choose(weights))}/top1")
         model = LoggedModel(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from statistics import median
 from typing import Any
 
@@ -18,6 +19,11 @@ LONG_SECONDS = 15.0
 """Clips of this length are sampled more densely, where there is a GPU."""
 MAX_BATCH = 32
 """Videos of a batch for each worker."""
+SMALL_SET = 500
+"""Sets of fewer clips are trained for about `SMALL_SET_STEPS` steps, in `SMALL_SET_EPOCHS` epochs."""
+SMALL_SET_STEPS = 100
+SMALL_SET_EPOCHS = (10, 30)
+"""The fewest and the most."""
 STEPS_PER_EPOCH = 4
 """An epoch has at least so many steps, if there are enough videos."""
 MAX_LOADER_WORKERS = 8
@@ -35,6 +41,8 @@ class Weights:
     text: str
     """Where they are, or how to get them; for people."""
     is_here: bool
+    get_command: str = ""
+    """The command that gets them, where a run could not; empty if they are here, or a run downloads them."""
 
 
 @dataclass
@@ -164,11 +172,24 @@ def _add_optimization(draft: Draft, found: FoundData, divided: DividedData, mach
     draft.document["optimization"] = {
         "recipe": recipe,
         "batch_size": min(batch, training),
+        "warmup": {"share": 0.1},
         "precision": _precision(machine, tower=False),
     }
+    is_small = sum(divided.counts.values()) < SMALL_SET
     draft.comments["optimization"] = [
-        "Learning rate, epochs and warm-up as in the paper; fields that you add here take precedence."
+        f"Learning rate{'' if is_small else ' and epochs'} as in the paper; fields that you add here take precedence."
     ]
+    draft.comments["optimization.warmup"] = [
+        "The learning rate rises during a tenth of the training, however short that is."
+    ]
+    if is_small:
+        steps = max(1, training // min(batch, training))
+        fewest, most = SMALL_SET_EPOCHS
+        epochs = min(most, max(fewest, ceil(SMALL_SET_STEPS / steps)))
+        draft.document["optimization"]["length"] = {"epochs": epochs}
+        draft.comments["optimization.length"] = [
+            f"Few clips, so {epochs} epochs. More or fewer for one run: side4video run FILE --epochs 4"
+        ]
     if workers > 1:
         draft.document["cluster"] = {"workers": workers}
         draft.comments["cluster"] = [f"One training process for each of the {workers} GPUs."]

@@ -3,11 +3,9 @@
 from collections.abc import Callable
 
 from side4video.apps.init.settings import Weights, preferred
-from side4video.models.towers.cached_weights import PretrainedFile, can_reach_hub, find_weights
+from side4video.models.towers.cached_weights import HUB_SECONDS, PretrainedFile, can_reach_hub, find_weights
 from side4video.spec.machine import Machine
 
-HUB_SECONDS = 3.0
-"""Longest time to wait for the hub's first answer."""
 SIZE = "about 0.6 GB"
 """Of ViT-B/16 and ViT-B/32 with their text towers."""
 
@@ -37,9 +35,10 @@ def choose_weights(
         if other.path is not None:
             text = f"These weights are in the cache of this machine; {first.model} cannot be downloaded from here."
             return Weights(other.model, other.tag, text, is_here=True)
+    command = f"hf download {first.repository}"
     text = (
         "These weights are not on this machine, and the Hugging Face hub cannot be reached. Before a run, call "
-        f"`hf download {first.repository}` where there is a network ({SIZE}), copy that cache here and let HF_HOME "
-        "name it. To try everything but the accuracy: --set 'backbone.weights={kind: random}'."
+        f"`{command}` where there is a network ({SIZE}), copy that cache here and let HF_HOME name it. To try "
+        "everything but the accuracy: --set 'backbone.weights={kind: random}'."
     )
-    return Weights(first.model, first.tag, text, is_here=False)
+    return Weights(first.model, first.tag, text, is_here=False, get_command=command)

@@ -29,7 +29,7 @@ from side4video.spec.load import apply_override, parse_experiment
 from side4video.spec.machine import Machine, this_machine
 
 CHECKED_CLIPS = 20_000
-"""Larger sets are not checked again after writing: the check lists all files several times."""
+"""Larger sets are not checked again after writing: the check looks for all files."""
 
 _PLAIN_NAMES = {"annotations", "captions", "clips", "data", "index", "labels", "list", "train", "videos"}
 
@@ -58,7 +58,7 @@ class NewExperiment:
     """What was found and chosen: a word and a sentence each."""
     notes: list[str]
     next_steps: list[tuple[str, str]]
-    """Commands, and what each is for."""
+    """Commands, and what each is for, in their order."""
     clips: dict[str, int]
     """Clips of each split."""
     broken: dict[str, str]
@@ -276,18 +276,22 @@ def _described(
         document=draft.document,
         lines=lines,
         notes=notes,
-        next_steps=next_steps(path),
+        next_steps=next_steps(path, get_weights=weights.get_command if is_ours else ""),
         clips=divided.counts,
         broken=sample.broken,
         planned_gib=planned,
     )
 
 
-def next_steps(path: Path) -> list[tuple[str, str]]:
-    """The commands that use the file, as they are typed into a shell, and what each is for."""
+def next_steps(path: Path, *, get_weights: str = "") -> list[tuple[str, str]]:
+    """The commands that use the file, as they are typed into a shell, and what each is for.
+
+    `get_weights` is the command that gets the weights, if a run could not.
+    """
     text = str(path)
     name = shlex.quote(f"./{text}" if text.startswith("-") else text)
     return [
+        *([(get_weights, "get the weights, where there is a network; a run needs them")] if get_weights else []),
         (f"side4video validate {name}", "check the file"),
         (f"side4video plan {name}", "estimate memory, compute and time"),
         (f"side4video run {name}", "train, evaluate and record"),

@@ -13,6 +13,7 @@ from pathlib import Path
 from side4video.core.errors import InputError
 from side4video.core.units import MIB, format_bytes
 from side4video.data.storage import is_relative
+from side4video.plugins.allowed import is_file_source
 from side4video.spec.experiment import Experiment
 from side4video.spec.presets import base_file, spec_file
 
@@ -106,6 +107,12 @@ def _named_files(experiment: Experiment) -> dict[str, Path]:
     """The files that an experiment names by relative paths, by their path in the job's folder."""
     paths = experiment.paths()
     found = {}
+    for file in plugin_files(experiment):
+        if not is_relative(file):
+            continue
+        if ".." in Path(file).parts:
+            _refuse_relative("plugins", file)
+        found[Path(file).as_posix()] = Path(os.path.abspath(file))  # noqa: PTH100 - as above
     for field, text in paths.items():
         if not text or not is_relative(text):
             continue
@@ -121,6 +128,11 @@ def _named_files(experiment: Experiment) -> dict[str, Path]:
                 fix="set data.dataset.root",
             )
     return found
+
+
+def plugin_files(experiment: Experiment) -> list[str]:
+    """The plug-ins that are files, as the document names them."""
+    return [each.source for each in experiment.plugins if is_file_source(each.source)]
 
 
 def _refuse_relative(field: str, text: str) -> None:

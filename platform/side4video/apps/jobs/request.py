@@ -105,6 +105,8 @@ def read_request(
     if submission_id and not _IDENTIFIER.fullmatch(submission_id):
         raise InputError("--submission-id", submission_id, allowed="letters, digits, dot, dash and underscore")
     settings = [word for override in overrides for word in ("--set", override)]
+    named = dict.fromkeys(each.source for experiment in experiments for each in experiment.plugins)
+    settings += [word for source in named for word in ("--plugin", source)]
     return JobRequest(
         kind=kind,
         name=name,

@@ -1,18 +1,12 @@
 """`side4video serve`: a web page and an HTTP interface for a trained model, on this machine."""
 
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
 import click
 
 from side4video.core.temporary import temporary_folder
 from side4video.core.units import MIB
 from side4video.terminal.options import example, store_uri
-
-if TYPE_CHECKING:
-    from side4video.apps.serve.protocol import Predictor
 
 
 @click.command(
@@ -95,9 +89,9 @@ def serve(
     answers `POST /predict`, with the video as the body or as the form field `video`. A retrieval model answers
     `POST /search`, a form with the field `text` and files `video`.
     """
+    from side4video.apps.serve.served_model import find_model, serve_page
     from side4video.apps.serve.server import Serving, check_extra, run_server
     from side4video.core.network import is_localhost
-    from side4video.reports.render import render
 
     check_extra()
     if not is_localhost(host):
@@ -105,12 +99,12 @@ def serve(
     gpus = _gpus(device)
     with temporary_folder() as scratch:
         click.echo("loading the model …", err=True)
-        kind, name, about, build = _find_model(model, uri, scratch, device="cuda" if gpus else "cpu")
+        served = find_model(model, uri, scratch, device="cuda" if gpus else "cpu")
         serving = Serving(
-            kind=kind,
-            name=name,
-            page=render("serve.html.j2", title=name, kind=kind, about=about, max_bytes=max_upload_mib * MIB),
-            build=partial(build, limit_seconds=video_seconds, processes=2),
+            kind=served.kind,
+            name=served.name,
+            page=serve_page(served, max_bytes=max_upload_mib * MIB),
+            build=partial(served.build, limit_seconds=video_seconds, processes=2),
             host=host,
             port=port,
             replicas=replicas,
@@ -140,32 +134,3 @@ def _gpus(device: str) -> int:
     if device == "cuda" and not gpus:
         raise InputError("--device", "cuda, and there is no GPU", allowed="cpu")
     return gpus
-
-
-def _find_model(
-    model: str, uri: str, scratch: Path, *, device: str
-) -> tuple[Literal["labels", "search"], str, str, Callable[..., "Predictor"]]:
-    """What a run or a folder predicts, its name, a sentence about it, and the builder of its predictor."""
-    from side4video.apps.serve.predictors import ClassifierPredictor, RetrievalPredictor
-    from side4video.inference.bundle import read_bundle
-    from side4video.inference.model import Model, load
-    from side4video.inference.retrieval import RetrievalModel
-
-    if (folder := Path(model)).is_dir():
-        bundle, _ = read_bundle(folder)
-        about = f"An exported model: classifies a video into {len(bundle.classes)} classes."
-        build = partial(load, str(folder.resolve()), device)
-        return "labels", bundle.name, about, partial(ClassifierPredictor, build)
-    from side4video.runs.stored_run import class_names, fetch_trained
-    from side4video.tracking.stores import store_at
-
-    store = store_at(uri).prepare()
-    found, weights, fingerprint = fetch_trained(store, model, scratch)
-    run = f"Run {found.run_id[:8]}"
-    if found.spec.task.kind == "retrieval":
-        build = partial(RetrievalModel, found.spec, weights, device)
-        return "search", found.name, f"Ranks videos by a text. {run}.", partial(RetrievalPredictor, build)
-    classes = class_names(store, found)
-    about = f"{run}: classifies a video into {len(classes)} classes."
-    build = partial(Model, found.spec, classes, weights, device=device, backbone_sha256=fingerprint)
-    return "labels", found.name, about, partial(ClassifierPredictor, build)

@@ -25,6 +25,7 @@ from side4video.data.annotations.missing_files import (
 from side4video.data.annotations.tables import read_text, shorten_list
 from side4video.data.clip import Clip, Split
 from side4video.data.dataset_spec import DatasetSpec
+from side4video.data.listing_once import listed_once
 from side4video.data.storage import resolve_inside, root_address
 
 Extension = Annotated[str, Field(pattern=r"^\.\w+$")]
@@ -76,6 +77,7 @@ class CaptionedSpec(DatasetSpec):
         """Empty: there are captions instead of classes."""
         return ()
 
+    @listed_once
     def clips(self, split: Split) -> list[Clip]:
         """The videos of a split in the order of its list, captions in the order of their file.
 

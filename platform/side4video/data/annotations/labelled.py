@@ -26,6 +26,7 @@ from side4video.data.annotations.tables import file_version, read_text
 from side4video.data.clip import Clip, Split
 from side4video.data.dataset_spec import DatasetSpec
 from side4video.data.decode.frame_folder import FramePattern
+from side4video.data.listing_once import listed_once
 from side4video.data.storage import resolve_inside, root_address
 
 
@@ -72,6 +73,7 @@ class LabelledSpec(DatasetSpec):
         """Class names in the order of their positions."""
         return read_class_names(self._file(self.class_names), "data.dataset.class_names")
 
+    @listed_once
     def clips(self, split: Split) -> list[Clip]:
         """The clips of a split in the order of its list.
 

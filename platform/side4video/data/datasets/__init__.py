@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from side4video.core.plugin import PluginKinds
 from side4video.data.datasets.captions import CaptionsSpec
 from side4video.data.datasets.didemo import DidemoSpec
 from side4video.data.datasets.folder import FolderSpec
@@ -39,6 +40,7 @@ Dataset = Annotated[
     | WebdatasetSpec
     | HuggingFaceSpec,
     Field(discriminator="kind"),
+    PluginKinds("datasets"),
 ]
 
 __all__ = [

@@ -31,6 +31,7 @@ from side4video.data.annotations.splits import (
 )
 from side4video.data.annotations.tables import ColumnNamesSpec, Row, TableSchema, as_span, name_columns, read_rows
 from side4video.data.clip import SPLITS, TRAIN_AND_TEST, Clip, Split
+from side4video.data.listing_once import listed_once
 from side4video.data.storage import resolve_inside
 
 FORM = TableSchema(
@@ -85,12 +86,21 @@ class CaptionsSpec(CaptionedSpec):
                 return [video for _, video in self._read(self._annotations())]
             path, field = self.split_by.list_paths()[split]
             return [video for _, video in self._read(Path(expand(path, f"data.dataset.{field}")))]
+        return self._assigned()[split]
+
+    @listed_once
+    def _assigned(self) -> dict[Split, list[ListedVideo]]:
+        """The videos of each split, where one file lists all of them."""
+        assert not isinstance(self.split_by, FileSplitSpec)  # noqa: S101
         listed = self._read(self._annotations())
         rows, videos = [row for row, _ in listed], [video for _, video in listed]
         # Split before videos are left out, so that a missing file does not change the split of the others.
         clips = [Clip(video.path, label=None, group=video.group) for video in videos]
         splits = assign_splits(self.split_by, rows, clips, self.columns.model_dump())
-        return [video for video, own in zip(videos, splits, strict=True) if own == split]
+        found: dict[Split, list[ListedVideo]] = {split: [] for split in SPLITS}
+        for video, split in zip(videos, splits, strict=True):
+            found[split].append(video)
+        return found
 
     def _read(self, path: Path) -> list[tuple[Row, ListedVideo]]:
         """Every video of a file, in the order in which they first appear, each with its first row."""

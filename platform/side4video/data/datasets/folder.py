@@ -27,6 +27,7 @@ from side4video.data.annotations.tables import Row, shorten_list
 from side4video.data.clip import SPLITS, TRAIN_AND_TEST, Clip, Split
 from side4video.data.dataset_spec import DatasetSpec
 from side4video.data.decode.frame_folder import FramePattern
+from side4video.data.listing_once import listed_once
 from side4video.data.storage import is_folder, join_address, list_folder, root_address
 
 
@@ -77,6 +78,7 @@ class FolderSpec(DatasetSpec):
             raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
         return pattern
 
+    @listed_once
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of their positions."""
         root = self._root()
@@ -89,7 +91,7 @@ class FolderSpec(DatasetSpec):
             names = self.split_by
             is_own = bool(names.val) and names.val not in (names.train, names.test)
             return SPLITS if is_own and is_folder(join_address(self._root(), names.val)) else TRAIN_AND_TEST
-        return SPLITS if has_validation(self.split_by) and self._assigned("val") else TRAIN_AND_TEST
+        return SPLITS if has_validation(self.split_by) and self._assigned()["val"] else TRAIN_AND_TEST
 
     def clips(self, split: Split) -> list[Clip]:
         """The clips of a split, class by class, in the order of their names.
@@ -99,7 +101,7 @@ class FolderSpec(DatasetSpec):
         """
         if isinstance(self.split_by, FoldersSplitSpec):
             return self._in_classes(self._split_folder(split))
-        if not (chosen := self._assigned(split)):
+        if not (chosen := list(self._assigned()[split])):
             fix = "add clips" if self.split_by.kind == "random" else "check group_pattern and ungrouped"
             raise InputError(self._root(), f"no clip is for {split} (split_by: {self.split_by.kind})", fix=fix)
         return chosen
@@ -123,17 +125,22 @@ class FolderSpec(DatasetSpec):
             )
         return folder
 
-    def _assigned(self, split: Split) -> list[Clip]:
-        """The clips of a split that is drawn."""
+    @listed_once
+    def _assigned(self) -> dict[Split, list[Clip]]:
+        """The clips of each split, where splits are drawn."""
         assert not isinstance(self.split_by, FoldersSplitSpec)  # noqa: S101
         clips = self._in_classes(self._root())
         rows = [Row(clip.origin, {"group": clip.group}) for clip in clips]
         splits = assign_splits(self.split_by, rows, clips, {"group": "group"})
-        return [clip for clip, own in zip(clips, splits, strict=True) if own == split]
+        found: dict[Split, list[Clip]] = {split: [] for split in SPLITS}
+        for clip, split in zip(clips, splits, strict=True):
+            found[split].append(clip)
+        return found
 
     def _root(self) -> str:
         return root_address(self.root, "data.dataset.root")
 
+    @listed_once
     def _in_classes(self, folder: str) -> list[Clip]:
         """The clips of all classes in a folder."""
         positions = {name: index for index, name in enumerate(self.classes())}
@@ -163,18 +170,15 @@ class FolderSpec(DatasetSpec):
     def _in_class(self, folder: str, label: int) -> tuple[list[Clip], list[str]]:
         """The clips of a class, and the names of other files in its folder."""
         clips, others = [], []
-        class_name = folder.rpartition("/")[2]
+        class_name, suffixes = folder.rpartition("/")[2], tuple(extension.lower() for extension in self.extensions)
         for entry in list_folder(folder):
             name = f"{class_name}/{entry.name}"
-            if entry.is_folder if self.frame_pattern else entry.name.lower().endswith(self._suffixes()):
+            if entry.is_folder if self.frame_pattern else entry.name.lower().endswith(suffixes):
                 address, group = join_address(folder, entry.name), self._group(name)
                 clips.append(Clip(address, label, group=group, frame_pattern=self.frame_pattern, origin=folder))
             else:
                 others.append(name)
         return clips, others
-
-    def _suffixes(self) -> tuple[str, ...]:
-        return tuple(extension.lower() for extension in self.extensions)
 
     def _group(self, path: str) -> str:
         """The group of a clip: depends on class and file name only, so moving the root folder keeps the split."""

@@ -34,6 +34,7 @@ from side4video.data.annotations.tables import CLIPS, ColumnNamesSpec, Delimiter
 from side4video.data.clip import SPLITS, TRAIN_AND_TEST, Clip, Split
 from side4video.data.dataset_spec import DatasetSpec
 from side4video.data.decode.frame_folder import FramePattern
+from side4video.data.listing_once import listed_once
 from side4video.data.storage import resolve_inside, root_address
 
 
@@ -151,7 +152,7 @@ class ListSpec(DatasetSpec):
         Raises:
             InputError: The list is wrong (file and line are named), or the split is empty.
         """
-        clips = self._split()[split]
+        clips = list(self._split()[split])
         if not clips:
             raise InputError(
                 str(self._annotations()),
@@ -189,6 +190,7 @@ class ListSpec(DatasetSpec):
             return read_json_rows(path, columns=columns, form=CLIPS)
         return read_rows(path, delimiter=self.delimiter, columns=columns)
 
+    @listed_once
     def _given_classes(self) -> tuple[str, ...]:
         if isinstance(self.class_names, GivenNamesSpec):
             return self.class_names.names
@@ -200,6 +202,7 @@ class ListSpec(DatasetSpec):
         every = [*rows, *(row for some in others.values() for row in some)]
         return infer_classes((row.values["label"], row.origin) for row in every)
 
+    @listed_once
     def _split(self) -> dict[Split, list[Clip]]:
         rows, listed = self._rows()
         positions = {name: index for index, name in enumerate(self._given_classes())}

@@ -12,7 +12,8 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field, PositiveFloat, model_validator
 
 from side4video.core.bounds import Pixels
-from side4video.core.spec import Spec
+from side4video.core.spec import ADDED_LATER, Spec
+from side4video.data.decode.transform_spec import Transform
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -197,6 +198,8 @@ class AugmentationSpec(Spec):
     says. Must be 0 if class names contain left or right and their mirrored classes are not known."""
     grayscale_probability: Probability = 0.0
     """Probability that a clip becomes grey, 0 to 1."""
+    transforms: Annotated[tuple[Transform, ...], ADDED_LATER] = ()
+    """Transforms of plug-ins, in their order, after greyscale and before mixing; see `plugins`."""
     mix: Mix = NoMixSpec()
     """Mix pairs of clips, as the last step. The loss uses both labels, weighted by their shares, so `train/loss` is the
     loss on mixed clips. For recognition only; each worker's part of a batch must have an even number of videos."""

@@ -20,6 +20,7 @@ from side4video.data.decode.augmentation import (
     Resize,
 )
 from side4video.data.decode.rand_augment import rand_augment
+from side4video.data.decode.transform_spec import apply_transforms
 
 Interpolation = Literal["bilinear", "bicubic"]
 
@@ -66,7 +67,7 @@ def augment_clip(
 ) -> tuple[np.ndarray, bool]:
     """One augmented copy of a clip.
 
-    In the paper's order: RandAugment, resize, random resized crop, flip, grey. `spec` says what may be done; `size` is
+    In the paper's order: RandAugment, resize, random resized crop, flip, grey; then the transforms of plug-ins. `spec` says what may be done; `size` is
     the side of the result in pixels.
 
     Returns:
@@ -89,7 +90,7 @@ def augment_clip(
         frames_THWC = frames_THWC[:, :, ::-1]
     if grey_draw < spec.grayscale_probability:
         frames_THWC = to_gray(frames_THWC)
-    return frames_THWC, is_flipped
+    return apply_transforms(spec.transforms, frames_THWC, rng), is_flipped
 
 
 def draw_crop(

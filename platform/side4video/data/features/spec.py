@@ -71,5 +71,6 @@ def training_draws(data: DataSpec) -> list[str]:
         "flips": 0 < augmentation.flip_probability < 1,
         "grey clips": 0 < augmentation.grayscale_probability < 1,
         "RandAugment": augmentation.random_augment.kind != "none",
+        "transforms of plug-ins": any(each.is_random for each in augmentation.transforms),
     }
     return [cause for cause, is_drawn in causes.items() if is_drawn]

@@ -20,6 +20,7 @@ import torch
 
 from side4video.core.errors import InputError
 from side4video.core.files import write_atomically
+from side4video.core.plugin import source_checksum
 from side4video.data.clip import Split
 from side4video.data.features.files import InvalidRowsFile, Layout, RowsFile, row_bytes
 from side4video.data.features.spec import PASS_CLIPS
@@ -55,8 +56,13 @@ def data_identity(data: DataSpec, split: Split, *, fingerprint: str, mirrored: M
     left_out |= {"views"} if split == "train" else {"seed", "train_fraction", "repeated_sampling"}
     # Clips are kept as they are before any mixing, and an experiment that mixes them may not read them.
     augmentation = data.augmentation.model_dump(
-        mode="json", include=None if split == "train" else {"resize"}, exclude={"mix"}
+        mode="json", include=None if split == "train" else {"resize"}, exclude={"mix", "transforms"}
     )
+    transforms = [each for each in data.augmentation.transforms if split == "train" or each.in_evaluation]
+    if transforms:  # their sources count, too
+        augmentation["transforms"] = [
+            [each.model_dump(mode="json"), source_checksum(type(each))] for each in transforms
+        ]
     return {
         **data.model_dump(mode="json", exclude=left_out),
         "split": split,

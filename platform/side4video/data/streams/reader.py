@@ -19,6 +19,7 @@ from side4video.data.annotations.flip_labels import flip_text
 from side4video.data.clip import Clip
 from side4video.data.decode.clip_frames import ClipFrames
 from side4video.data.decode.frames import FrameSelector
+from side4video.data.decode.transform_spec import apply_transforms
 from side4video.data.decode.transforms import augment_clip, evaluation_crops, resize_for_test
 from side4video.data.decode.video_source import BrokenClip
 from side4video.data.spec import DataSpec
@@ -175,6 +176,7 @@ class EvaluationReader:
     def read(self, keys: Sequence[EvaluationKey]) -> ClipBatch:
         """The temporal views of the keys, with all crops of a view next to each other."""
         spec = self.spec
+        transforms = tuple(each for each in spec.augmentation.transforms if each.in_evaluation)
         rows: list[Row] = []
         broken: list[BrokenReport] = []
         for key in keys:
@@ -189,6 +191,8 @@ class EvaluationReader:
             frames_THWC = resize_for_test(frames_THWC, spec.augmentation.resize, spec.size)
             label = NO_LABEL if clip.label is None else clip.label
             for crop, crop_THWC in enumerate(evaluation_crops(frames_THWC, spec.size, spec.views.crops)):
+                # The same draws for each clip, so that `predict` sees a video as the evaluation saw it.
+                crop_THWC = apply_transforms(transforms, crop_THWC, np.random.default_rng(0))
                 rows.append((crop_THWC, label, key.index, key.view * spec.views.crops + crop, clip.captions))
         return _stack(rows, broken)
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from side4video.core.plugin import PluginKinds
 from side4video.models.methods.aim import AIMSpec
 from side4video.models.methods.attentive import AttentiveSpec
 from side4video.models.methods.clip4clip import CLIP4ClipSpec, FrozenCLIP4ClipSpec
@@ -38,4 +39,5 @@ Method = Annotated[
     | STANSpec
     | ZeroShotSpec,
     Field(discriminator="kind"),
+    PluginKinds("methods"),
 ]

@@ -1,10 +1,18 @@
-"""Which pretrained weights of open_clip are on this machine, and how to get others. Nothing is downloaded."""
+"""Which pretrained weights of open_clip are on this machine, and how to get others. Nothing is downloaded.
 
+Imports neither torch nor open_clip, which take seconds.
+"""
+
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from side4video.models.backbones.pretrained_tags import PRETRAINED_TAGS
-from side4video.models.towers.download import find_in_cache
+from side4video.models.towers.download import find_in_cache, not_to_be_had
+
+HUB_SECONDS = 3.0
+"""Longest time to wait for the hub's first answer before a run."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +31,8 @@ class PretrainedFile:
 
 def find_weights(model: str, tag: str) -> PretrainedFile:
     """Where the weights of a model are. Only the local cache is looked at."""
-    from open_clip.pretrained import get_pretrained_cfg
-
-    config = get_pretrained_cfg(model, tag) or {}
-    repository = str(config.get("hf_hub", "")).rpartition("/")[0]
-    return PretrainedFile(model, tag, repository, find_in_cache(config))
+    repository = PRETRAINED_TAGS.get(model, {}).get(tag, "")
+    return PretrainedFile(model, tag, repository, find_in_cache({"hf_hub": f"{repository}/"}) if repository else None)
 
 
 def cached_weights() -> list[PretrainedFile]:
@@ -37,14 +42,37 @@ def cached_weights() -> list[PretrainedFile]:
 
 
 def can_reach_hub(seconds: float) -> bool:
-    """Whether the Hugging Face hub answers within `seconds`, with the proxies and certificates of its client."""
+    """Whether the Hugging Face hub answers within `seconds`, with the proxies and certificates of its client.
+
+    A thread asks it, because no time limit of the client ends the search for its address.
+    """
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
     if constants.HF_HUB_OFFLINE:
         return False
-    try:
-        get_session().head(constants.ENDPOINT, timeout=seconds)
-    except Exception:  # each client of the hub has errors of its own
-        return False
-    return True
+    has_answered = threading.Event()
+
+    def ask() -> None:
+        try:
+            get_session().head(constants.ENDPOINT, timeout=seconds)
+        except Exception:  # each client of the hub has errors of its own
+            return
+        has_answered.set()
+
+    asking = threading.Thread(target=ask, daemon=True, name="ask the hub")
+    asking.start()
+    asking.join(seconds)
+    return has_answered.is_set()
+
+
+def check_obtainable(model: str, tag: str, *, where: str, can_reach: Callable[[float], bool] = can_reach_hub) -> None:
+    """Check that pretrained weights are in the cache, or that the hub can be reached.
+
+    `where` is the field of the tag, for errors; `can_reach` says whether the hub answers within so many seconds.
+
+    Raises:
+        InputError: Neither.
+    """
+    if find_weights(model, tag).path is None and not can_reach(HUB_SECONDS):
+        raise not_to_be_had(model, tag, where=where, reason="the Hugging Face hub cannot be reached")

@@ -8,6 +8,8 @@ from side4video.core.disk_errors import explain_disk_error
 from side4video.core.errors import InputError
 
 _log = logging.getLogger(__name__)
+FILE_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+"""open_clip's names of a repository's file of weights, the preferred one first."""
 _HUB_TIMEOUT_SECONDS = 10.0
 """Limit for the hub's first answer; its client would retry for a minute and fill the log."""
 
@@ -38,24 +40,28 @@ def download(model: str, tag: str, *, where: str) -> Path:
         if explained := explain_disk_error(error):
             raise explained from error
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(
-            where,
-            f"the weights {tag!r} of {model} are not in the cache and cannot be downloaded ({reason})",
-            fix="without network, use weights: {kind: file, path: ...}, or point HF_HOME at a cache that holds them; "
-            "to try everything but the accuracy, weights: {kind: random}",
-        ) from error
+        raise not_to_be_had(model, tag, where=where, reason=reason) from error
     return path
+
+
+def not_to_be_had(model: str, tag: str, *, where: str, reason: str) -> InputError:
+    """The error about weights that are neither in the cache nor can be downloaded, for a reason."""
+    return InputError(
+        where,
+        f"the weights {tag!r} of {model} are not in the cache and cannot be downloaded ({reason})",
+        fix="without network, use weights: {kind: file, path: ...}, or point HF_HOME at a cache that holds them; "
+        "to try everything but the accuracy, weights: {kind: random}",
+    )
 
 
 def find_in_cache(config: dict[str, Any]) -> Path | None:
     """The file in the hub's local cache, without a request to the hub."""
     from huggingface_hub import try_to_load_from_cache
-    from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
     repository, _, file_name = str(config.get("hf_hub", "")).rpartition("/")
     if not repository:
         return None
-    for name in [file_name] if file_name else [HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME]:
+    for name in [file_name] if file_name else FILE_NAMES:
         path = try_to_load_from_cache(repository, name)
         if isinstance(path, str):
             return Path(path)

@@ -1,5 +1,6 @@
 """Learning curves: loss and metrics against the epochs that were trained, the best epoch marked."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,8 +31,10 @@ from side4video.reports.figures.style import (
     shorten,
     style_axes,
 )
+from side4video.spec.chance import metric_name, reached_by_all
 from side4video.tasks.metrics import METRICS, epoch_metric, is_fraction, metric_title, printed_value
-from side4video.tracking.run_store import RunStore, StoredRun
+from side4video.tracking.pack_logger import CLASSES
+from side4video.tracking.run_store import RunStore, StoredRun, artifact_text
 from side4video.tracking.tags import REUSED_TAG
 
 SHOWN = tuple(f"eval/{each.name}" for each in METRICS if each.in_summary and not each.name.endswith("_r5"))
@@ -105,7 +108,9 @@ def run_curves_figure(store: RunStore, run: StoredRun) -> ReportFigure:
         InputError: It was never evaluated.
     """
     where = f"run {run.name} ({run.run_id[:8]})"
-    metrics = [measured for name in SHOWN if (measured := epoch_metric(name, run.metrics)) in run.metrics]
+    shown = [measured for name in SHOWN if (measured := epoch_metric(name, run.metrics)) in run.metrics]
+    left_out = _reached_by_all(store, run)
+    metrics = [name for name in shown if metric_name(name) not in left_out]
     curves = curves_of(read_history(store, run, (TRAIN, epoch_metric(TEST, run.metrics), *metrics)))
     if not metrics or metrics[0] not in curves:
         fix = "let it finish its first epoch, or name another run"
@@ -116,6 +121,13 @@ def run_curves_figure(store: RunStore, run: StoredRun) -> ReportFigure:
     caption += "Training loss: means over some steps each."
     numbers = {name: {"epochs": curve.epochs, "values": curve.values} for name, curve in curves.items()}
     return ReportFigure("curves", "Learning curves", caption, _draw_run(curves, metrics), numbers)
+
+
+def _reached_by_all(store: RunStore, run: StoredRun) -> frozenset[str]:
+    """Names of metrics that say nothing, by the classes or videos that the run has recorded."""
+    if run.params.get("task.kind", "recognition") == "retrieval":
+        return reached_by_all("retrieval", int(run.metrics.get(epoch_metric("eval/videos", run.metrics), 0)))
+    return reached_by_all("recognition", len(json.loads(artifact_text(store, run.run_id, CLASSES, default="[]"))))
 
 
 def arm_curves(

@@ -5,7 +5,7 @@ Legend: B rows of a batch, V videos, C classes, W views of a video.
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from side4video.core.files import replacing
 from side4video.engine.evaluate import ViewAccuracy
 from side4video.engine.process_group import ProcessGroup
 from side4video.tasks.recognition.metrics import Scores, label_ranks, recognition_metrics
+from side4video.tasks.recognition.temperature import TEMPERATURE, fit_temperature, scaled_metrics
 from side4video.tasks.recognition.view_rows import ViewRows
 
 
@@ -45,6 +46,23 @@ class ClassEvaluation:
     def videos(self) -> int:
         """Number of readable videos."""
         return len(self.indices_V)
+
+    def fit(self) -> dict[str, float]:
+        """The temperature that fits these scores best (`tasks.recognition.temperature`)."""
+        labelled = self._labelled
+        return {TEMPERATURE: fit_temperature(labelled.scores_NC, labelled.labels_N)}
+
+    def fitted_metrics(self, validation: Mapping[str, float]) -> dict[str, float]:
+        """Calibration error and likelihood of these scores with the temperature of the validation split."""
+        if TEMPERATURE not in validation:  # a checkpoint of an earlier version
+            return {}
+        labelled = self._labelled
+        return scaled_metrics(labelled.scores_NC, labelled.labels_N, validation[TEMPERATURE])
+
+    @property
+    def _labelled(self) -> Scores:
+        has_label_V = self.labels_V >= 0
+        return Scores(self.scores_VC[has_label_V], self.labels_V[has_label_V])
 
     def write(self, folder: Path) -> None:
         """`predictions.csv`, `scores.npz` and `class_accuracy.json`; with several views also `views.csv`."""
@@ -190,7 +208,7 @@ class ClassScores:
             scores_VC=scores_VC,
             views=int(total.views_V.max(initial=0)),
             loss=total.loss / max(1, int(total.views_V.sum())),
-            metrics=recognition_metrics(labelled),
+            metrics=recognition_metrics(labelled, self.task.extra_metrics),
             class_metrics=self._class_metrics(labelled),
             per_view=_per_view(total.by_view_W3, crops) if several else (),
             rows=self.rows.gather_rows(process) if several else None,

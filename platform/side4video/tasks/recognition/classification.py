@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from side4video.core.metric import MetricSpec
 from side4video.data.streams.batch import NO_LABEL
 from side4video.models.layers.precision import autocast_off
 from side4video.models.towers.text_tower import TextFeatures
@@ -76,9 +77,10 @@ class Classification:
         texts: TextFeatures | None = None,
         mixes_labels: bool = False,
         class_weights: Tensor | None = None,
+        extra_metrics: tuple[MetricSpec, ...] = (),
     ) -> None:
-        """`class_weights` [C] are those of the training loss; None: all are 1."""
-        self.classes, self.class_weights_C = classes, class_weights
+        """`class_weights` [C] are those of the training loss; None: all are 1. `extra_metrics` are of plug-ins."""
+        self.classes, self.class_weights_C, self.extra_metrics = classes, class_weights, extra_metrics
         self.label_smoothing, self.dropout = label_smoothing, dropout
         self.texts, self.mixes_labels = texts, mixes_labels
 

@@ -92,9 +92,10 @@ METRICS = (
 """The first one selects the best epoch."""
 
 
-def recognition_metrics(scores: Scores) -> dict[str, float]:
-    """Each metric by name; NaN without videos."""
-    return {each.name: each.compute(scores) if len(scores.labels_N) else float("nan") for each in METRICS}
+def recognition_metrics(scores: Scores, extra: tuple[MetricSpec, ...] = ()) -> dict[str, float]:
+    """Each metric by name, those of plug-ins (`extra`) too; NaN without videos."""
+    own = {each.name: each.compute(scores) if len(scores.labels_N) else float("nan") for each in METRICS}
+    return own | {each.name: each.value(scores) if len(scores.labels_N) else float("nan") for each in extra}
 
 
 def label_ranks(scores_NC: "NDArray[np.float64]", labels_N: "NDArray[np.int64]") -> "NDArray[np.int64]":

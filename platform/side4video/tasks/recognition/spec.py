@@ -70,11 +70,13 @@ class RecognitionSpec(Spec):
         encode_texts: "Callable[[Sequence[str]], TextFeatures] | None" = None,
         mixes_labels: bool = False,
         training_labels: "Callable[[], Sequence[int | None]]" = tuple,
+        extra_metrics: tuple[MetricSpec, ...] = (),
     ) -> "Classification":
         """The task for these classes.
 
         `encode_texts` computes text features, for a classifier of kind `text`. `mixes_labels` means that a training
         clip can have two labels. `training_labels` gives the class positions of the training clips, for weights.
+        `extra_metrics` are computed in each evaluation beside the task's own.
         """
         from side4video.tasks.recognition.classification import Classification, inverse_weights
 
@@ -90,6 +92,7 @@ class RecognitionSpec(Spec):
             texts=texts,
             mixes_labels=mixes_labels,
             class_weights=inverse_weights(training_labels(), len(classes)) if self.class_weights == "inverse" else None,
+            extra_metrics=extra_metrics,
         )
 
     def assemble(self, context: "TaskContext") -> "tuple[Classification, StudentModule]":
@@ -101,6 +104,7 @@ class RecognitionSpec(Spec):
             encode_texts=context.encode_texts,
             mixes_labels=context.mixes_labels,
             training_labels=context.training_labels,
+            extra_metrics=context.extra_metrics,
         )
         network = context.method.build(context.tower, frames=context.frames)
         return task, StudentModule(cast("nn.Module", network), task.head(network.output_dim))

@@ -65,13 +65,14 @@ METRICS = tuple(_metric(direction, name) for direction in _DIRECTIONS for name i
 """The first one selects the best epoch."""
 
 
-def retrieval_metrics(texts_N: "Ranks", videos_V: "Ranks") -> dict[str, float]:
-    """Each metric by name; NaN for a direction without queries.
+def retrieval_metrics(texts_N: "Ranks", videos_V: "Ranks", extra: tuple[MetricSpec, ...] = ()) -> dict[str, float]:
+    """Each metric by name, those of plug-ins (`extra`) too; NaN for a direction without queries.
 
     The arguments are those of `RankPair`.
     """
     found = RankPair(texts_N, videos_V)
     is_known = {"t2v": len(texts_N) > 0, "v2t": len(videos_V) > 0}
-    return {
+    own = {
         each.name: each.compute(found) if is_known[each.name.partition("_")[0]] else float("nan") for each in METRICS
     }
+    return own | {each.name: each.value(found) if all(is_known.values()) else float("nan") for each in extra}

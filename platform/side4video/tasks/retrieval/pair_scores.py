@@ -5,7 +5,7 @@ Legend: V videos, Q texts of a batch, N texts in all.
 
 import csv
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,14 @@ class PairEvaluation:
     def videos(self) -> int:
         """Number of readable videos."""
         return len(self.indices_V)
+
+    def fit(self) -> dict[str, float]:
+        """Nothing: ranks need no calibration."""
+        return {}
+
+    def fitted_metrics(self, validation: Mapping[str, float]) -> dict[str, float]:  # noqa: ARG002 - a protocol's name
+        """Nothing is fitted."""
+        return {}
 
     def write(self, folder: Path) -> None:
         """`predictions.csv` and `ranks.npz`."""
@@ -203,7 +211,7 @@ class PairScores:
             best_N=best_N,
             videos_V=videos_V,
             loss=float(np.mean(losses_N, dtype=np.float64)),
-            metrics=retrieval_metrics(texts_N, videos_V),
+            metrics=retrieval_metrics(texts_N, videos_V, self.task.extra_metrics),
         )
 
     def _rescorer(self, process: ProcessGroup) -> Rescorer | None:

@@ -126,7 +126,9 @@ class RetrievalSpec(Spec):
         module.scale.requires_grad_(is_trained and matching.is_scaled)
         if not any(parameter.requires_grad for parameter in module.network.parameters()):
             module.requires_grad_(False)  # zero-shot trains nothing, the matching included
-        task = TextVideo(words=self.words, rescoring=self.rescoring, keep=self.keep)
+        task = TextVideo(
+            words=self.words, rescoring=self.rescoring, keep=self.keep, extra_metrics=context.extra_metrics
+        )
         if isinstance(self.rescoring, QuerybankSpec):
             task.bank = self.rescoring.select(context.training_captions())
         return task, module

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from side4video.core.errors import InputError
+from side4video.core.metric import MetricSpec
 from side4video.engine.process_group import ProcessGroup, gather_rows
 from side4video.models.layers.precision import autocast_off
 from side4video.models.towers.text_tower import tokenize
@@ -111,11 +112,21 @@ class TextVideo:
     main_metric = METRICS[0]
     """The metric that selects the best epoch."""
 
-    def __init__(self, *, words: int, rescoring: Any, keep: str, cache_size: int = TOKEN_CACHE_SIZE) -> None:
+    def __init__(
+        self,
+        *,
+        words: int,
+        rescoring: Any,
+        keep: str,
+        cache_size: int = TOKEN_CACHE_SIZE,
+        extra_metrics: tuple[MetricSpec, ...] = (),
+    ) -> None:
         """Create the task.
 
-        `words` is the number of tokens of a text, `keep` the precision of the stored embeddings in an evaluation.
+        `words` is the number of tokens of a text, `keep` the precision of the stored embeddings in an evaluation,
+        `extra_metrics` those of plug-ins.
         """
+        self.extra_metrics = extra_metrics
         self.cache_size = cache_size
         self.words, self.rescoring, self.keep = words, rescoring, keep
         self._tokens: dict[str, Tensor] = {}

@@ -16,6 +16,7 @@ from side4video.core.units import GIB
 from side4video.models.towers.cached_weights import PretrainedFile
 from side4video.spec.load import parse_experiment
 from side4video.spec.machine import Gpu, Machine
+from side4video.spec.optimization import OptimizationSpec
 from tiny import DOCUMENT, merged
 
 EMPTY = b""
@@ -64,6 +65,20 @@ def test_a_batch_is_a_part_of_the_training_set(tmp_path, count, batch):
     found = draft_of(root, GPU).document["optimization"]["batch_size"]
     assert found == batch
     assert found * 4 <= 1.6 * count or found == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "length"),
+    [(8, {"epochs": 17}), (40, {"epochs": 15}), (200, {"epochs": 13}), (249, {"epochs": 10}), (250, None)],
+)
+def test_few_clips_are_trained_for_few_epochs(tmp_path, count, length):
+    root = class_folders(tmp_path, {"jump": count, "wave": count}, content=EMPTY)
+    draft = draft_of(root, GPU)
+    assert draft.document["optimization"].get("length") == length
+    assert ("epochs as in the paper" in draft.comments["optimization"][0].replace(" and", "")) == (length is None)
+    for epochs in (4, 1, 0.1):
+        for override in ({"epochs": epochs}, {"steps": 3}):
+            OptimizationSpec.model_validate(draft.document["optimization"] | {"length": override})
 
 
 @pytest.mark.parametrize(
@@ -193,8 +208,11 @@ def test_weights_that_are_here_or_can_be_had(machine, there, has_network, chosen
     assert (found.model, found.tag) == chosen
     assert found.is_here == is_here
     if not is_here and not has_network:
-        assert f"hf download timm/{chosen[0]}" in found.text
+        assert found.get_command == f"hf download timm/{chosen[0]}"
+        assert found.get_command in found.text
         assert "HF_HOME" in found.text
+    else:
+        assert found.get_command == ""
 
 
 def test_the_hub_is_not_asked_for_weights_that_are_here():

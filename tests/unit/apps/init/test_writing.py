@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,19 @@ def test_what_is_written_is_valid(clips):
     assert experiment.name == "my-clips"
     assert new.clips == {"train": 14, "val": 2, "test": 4}
     assert "#   side4video run my-clips.yaml" in text
+
+
+def test_weights_that_a_run_could_not_get_are_the_first_step(clips):
+    command = "hf download timm/vit_base_patch32_clip_224.openai"
+    away = replace(WEIGHTS, text="These weights are not on this machine.", is_here=False, get_command=command)
+    request = Request(str(clips), overrides=("data.frames=1", "method={kind: linear}"))
+    new = init_experiment(request, machine=CPU, weights=away, opener=good)
+    assert [step.partition(" my-clips")[0] for step, _ in new.next_steps][:2] == [command, "side4video validate"]
+    assert f"#   {command}\n" in new.path.read_text()
+    here = init_experiment(replace(request, force=True), machine=CPU, weights=WEIGHTS, opener=good)
+    assert here.next_steps == new.next_steps[1:]
+    request = replace(request, overrides=SMALL, force=True)  # it names no pretrained weights
+    assert init_experiment(request, machine=CPU, weights=away, opener=good).next_steps == here.next_steps
 
 
 def test_with_true_videos_and_the_real_opener(clips):

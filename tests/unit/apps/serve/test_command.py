@@ -11,11 +11,12 @@ from click.testing import CliRunner
 
 import side4video
 from side4video.apps.serve.command import serve
+from side4video.apps.serve.served_model import ServedModel, serve_page
 from side4video.apps.serve.server import Serving, _config, run_server
 from side4video.core.errors import InputError
 from side4video.core.network import names_here
 from side4video.core.text import printable
-from side4video.reports.render import render
+from tiny import tiny
 
 
 @pytest.fixture
@@ -64,10 +65,40 @@ def test_an_address_that_is_not_this_machines_is_refused(no_ray):
         run_server(serving, lambda address: None)
 
 
+def model(kind="labels", **changes):
+    text = {"text": {"kind": "transformer"}}
+    spec = tiny(**({} if kind == "labels" else {"task": {"kind": "retrieval"}, "backbone": text}))
+    return ServedModel(
+        **{"name": "clips", "spec": spec, "classes": (), "source": "run 612fb0e0", "build": None} | changes
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"), [(2, "class 0, class 1"), (20, "class 18, class 19"), (21, "class 19, and 1 more")]
+)
+def test_the_page_says_what_the_model_is(count, shown):
+    classes = tuple(f"class {number}" for number in range(count))
+    page = serve_page(model(classes=classes, source="run 612fb0e0 (clips), weights of epoch 3"), max_bytes=2**20)
+    rows = re.findall(r'<tr><th scope="row">(.*)</th><td class="text">(.*)</td></tr>', page)
+    assert [name for name, _ in rows] == ["task", "model", "loaded from", f"{count} classes"]
+    values = dict(rows)
+    assert values["task"] == "video classification"
+    assert values["model"] == "side4video on vit, 4 frames of 32 x 32 pixels"
+    assert values["loaded from"] == "run 612fb0e0 (clips), weights of epoch 3"
+    assert values[f"{count} classes"].endswith(shown)
+    assert "class 20" not in page
+
+
+def test_a_retrieval_model_has_no_classes():
+    facts = dict(model("search").facts)
+    assert facts["task"] == "text-video retrieval"
+    assert list(facts) == ["task", "model", "loaded from"]
+
+
 @pytest.mark.parametrize("kind", ["labels", "search"])
 def test_a_models_name_is_text_on_the_page(kind):
     name = "</script><script>alert(1)</script>'\""
-    page = render("serve.html.j2", title=name, kind=kind, about=name, max_bytes=2**20)
+    page = serve_page(model(kind, name=name, source=name, classes=(name, "b") * (kind == "labels")), max_bytes=2**20)
     assert page.count("<script") == page.count("</script>") == 2
     assert "&lt;/script&gt;" in page
     config = page.partition('id="config">')[2].partition("</script>")[0]

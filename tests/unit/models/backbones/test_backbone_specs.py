@@ -120,6 +120,7 @@ def test_the_tags_are_open_clips_own():
         assert set(PRETRAINED_TAGS[model]) == set(offered), model
         for tag, config in offered.items():
             assert normalisation(model, tag) == (config["mean"], config["std"]), (model, tag)
+            assert f"{PRETRAINED_TAGS[model][tag]}/" == config["hf_hub"], (model, tag)
 
 
 def test_the_normalisation_follows_the_tag():

@@ -1,11 +1,17 @@
 """Which pretrained weights are in the local cache; no test asks the network."""
 
+import subprocess
+import sys
+import threading
+import time
+
 import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
 from side4video.models.towers import cached_weights
 from side4video.models.towers.cached_weights import can_reach_hub, find_weights
+from side4video.models.towers.download import FILE_NAMES
 
 
 def test_weights_in_the_cache_are_found(monkeypatch, tmp_path):
@@ -37,3 +43,34 @@ def test_whether_the_hub_can_be_reached(monkeypatch, is_offline):
     monkeypatch.setattr(huggingface_hub.utils, "get_session", Session)
     assert not can_reach_hub(3.0)
     assert asked == ([] if is_offline else [3.0])
+
+
+def test_a_hub_that_never_answers_is_waited_for_so_long(monkeypatch):
+    released = threading.Event()
+
+    class Session:
+        def head(self, address, timeout):
+            released.wait(60)  # no time limit of the client ends the search for an address
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.utils, "get_session", Session)
+    began = time.monotonic()
+    assert not can_reach_hub(0.2)
+    assert time.monotonic() - began < 10
+    released.set()
+    assert can_reach_hub(10.0)
+
+
+def test_the_names_of_files_are_open_clips():
+    from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
+
+    assert FILE_NAMES == (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME)
+
+
+def test_looking_into_the_cache_imports_no_torch():
+    code = (
+        "import sys; from side4video.models.towers.cached_weights import cached_weights; cached_weights(); "
+        "print('torch' in sys.modules, 'open_clip' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["False", "False"], done.stderr

@@ -1,0 +1,1 @@
+"""`side4video check-plugin`: tries the parts of a plug-in before they are used."""

@@ -1,0 +1,39 @@
+"""One rule that a part of a plug-in keeps or breaks."""
+
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from side4video.core.errors import Side4VideoError
+
+Rule = tuple[str, Callable[[], str]]
+"""What is checked, and a function that returns what is wrong; empty if nothing is."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The result of a rule."""
+
+    part: str
+    """`method max-probe`."""
+    rule: str
+    problem: str = ""
+    """What is wrong, in a sentence; empty if the rule is kept."""
+
+
+def check_rules(part: str, rules: Iterator[Rule], source: str) -> Iterator[Check]:
+    """The result of each rule. Errors of the plug-in are problems, with the line of its file."""
+    while True:
+        rule = "can be tried"
+        try:
+            try:
+                rule, find_problem = next(rules)
+            except StopIteration:
+                return
+            problem = find_problem()
+        except Side4VideoError as error:
+            problem = str(error)
+        except Exception as error:
+            lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == source]
+            problem = f"{type(error).__name__}: {error}" + (f" ({source}, line {lines[-1]})" if lines else "")
+        yield Check(part, rule, " ".join(problem.split()))

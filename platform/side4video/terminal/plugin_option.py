@@ -1,0 +1,35 @@
+"""The option `--plugin`, which all commands have that read documents."""
+
+import click
+
+from side4video.plugins.allowed import allow_plugins
+
+_NAME = "plugin_sources"
+
+
+def with_plugin_option(command: click.Command) -> click.Command:
+    """The command, or all commands of a group, with the option; a command that has it already stays as it is."""
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            with_plugin_option(inner)
+    elif all(parameter.name != _NAME for parameter in command.params):
+        command.params.append(_option())
+    return command
+
+
+def _option() -> click.Option:
+    return click.Option(
+        ["--plugin", _NAME],
+        multiple=True,
+        metavar="FILE|MODULE",
+        expose_value=False,
+        is_eager=True,  # other options, and completion, may read the document
+        callback=_allow,
+        help="Allow a plug-in that the document names in `plugins` to run code. Repeatable. Also: the environment "
+        "variable SIDE4VIDEO_PLUGINS.",
+    )
+
+
+def _allow(context: click.Context, parameter: click.Parameter, sources: tuple[str, ...]) -> None:
+    del context, parameter
+    allow_plugins(*sources)
