@@ -72,8 +72,8 @@ def videos(tmp_path):
     return tmp_path / "videos"
 
 
-def train(folder, video, monkeypatch):
-    """`run --smoke`, `run`, the page, `predict`, of the file that `init` wrote; nothing is edited."""
+def train(folder, monkeypatch):
+    """The id of a run: `run --smoke`, `run` and its page, of the file that `init` wrote; nothing is edited."""
     monkeypatch.setenv("SIDE4VIDEO_HOME", str(folder / "home"))
     short = ("--epochs", "1", "--set", "data.loader.workers=0")
     code, printed, told = in_this_process(folder, "run", "my.yaml", "--smoke", *short)
@@ -84,18 +84,29 @@ def train(folder, video, monkeypatch):
     assert code == 0, told
     page = Path(printed.partition("Its page, for a browser: ")[2].strip())
     assert "by chance" in page.read_text(encoding="utf-8")
-    run = printed.partition("\nRun ")[2][:8]
+    return printed.partition("\nRun ")[2][:8]
+
+
+def predict(folder, run, video):
+    """The labels that the model gives to a video."""
     code, printed, told = in_this_process(folder, "predict", run, video, "--json")
-    return code, printed, told
+    assert code == 0, told
+    (prediction,) = json.loads(printed)
+    return {each["label"] if isinstance(each, dict) else each[0] for each in prediction["labels"]}
+
+
+def search(folder, run, videos):
+    """The videos that a retrieval model finds in a folder, best first."""
+    code, printed, told = in_this_process(folder, "search", run, "somebody falls", videos, "--json", "--top", "3")
+    assert code == 0, told
+    return json.loads(printed)
 
 
 def test_class_folders(tmp_path, monkeypatch):
     clips = class_folders(tmp_path / "my clips", CLASSES)
     go(tmp_path / "work", clips, counts={"train": 28, "val": 4, "test": 8}, side4video=in_processes)
-    code, printed, told = train(tmp_path / "work", next(clips.glob("*/*.mp4")), monkeypatch)
-    assert code == 0, told
-    (prediction,) = json.loads(printed)
-    assert {each["label"] if isinstance(each, dict) else each[0] for each in prediction["labels"]} <= set(CLASSES)
+    run = train(tmp_path / "work", monkeypatch)
+    assert predict(tmp_path / "work", run, next(clips.glob("*/*.mp4"))) <= set(CLASSES)
     code, _, told = in_processes(tmp_path / "work", "init", clips, "-o", "my.yaml")
     assert code == 2
     assert told.splitlines()[-1].startswith("error: my.yaml: it exists")
@@ -109,10 +120,13 @@ def test_the_usual_tower_as_a_newcomer_gets_it(tmp_path):
     assert document["document"]["backbone"]["kind"] == "open-clip"
 
 
-def test_a_list(tmp_path, videos):
+@pytest.mark.slow
+def test_a_list(tmp_path, videos, monkeypatch):
     rows = [[path.name, list(CLASSES)[n % 4]] for n, path in enumerate(sorted(videos.iterdir()))]
     source = write_csv(videos / "labels.csv", [["video", "class"], *rows])
     go(tmp_path / "work", source, counts={"train": 28, "val": 4, "test": 8})
+    run = train(tmp_path / "work", monkeypatch)
+    assert predict(tmp_path / "work", run, next(videos.glob("*.mp4"))) <= set(CLASSES)
 
 
 def test_a_list_with_a_split(tmp_path, videos):
@@ -132,23 +146,30 @@ def test_captions(tmp_path, videos, monkeypatch):
     rows = [[path.name, f"someone does: thing {n}, 'slowly'"] for n, path in enumerate(sorted(videos.iterdir()))]
     write_csv(videos / "captions.csv", [["path", "caption"], *rows])
     go(tmp_path / "work", videos, SMALL_WITH_TEXT, counts={"train": 32, "test": 8})
-    code, _, told = train(tmp_path / "work", next(videos.glob("*.mp4")), monkeypatch)
+    run = train(tmp_path / "work", monkeypatch)
+    assert len(search(tmp_path / "work", run, videos)) == 3
+    code, _, told = in_this_process(tmp_path / "work", "predict", run, next(videos.glob("*.mp4")))
     assert code == 2  # a retrieval run has no classes to predict
     assert "search" in told
 
 
-def test_msrvtt(tmp_path):
-    train = {f"video{n}": [f"a cat does {n}", f"cat number {n}"] for n in range(30)}
+@pytest.mark.slow
+def test_msrvtt(tmp_path, monkeypatch):
+    training = {f"video{n}": [f"a cat does {n}", f"cat number {n}"] for n in range(30)}
     test = {f"video{n}": [f"a dog does {n}"] for n in range(30, 40)}
     (tmp_path / "annotations").mkdir()
-    write_annotations("msr-vtt", tmp_path / "annotations", train, test)
-    for name in {**train, **test}:
+    write_annotations("msr-vtt", tmp_path / "annotations", training, test)
+    for name in {**training, **test}:
         put(tmp_path / "videos" / f"{name}.mp4")
     source = tmp_path / "annotations" / "MSRVTT_data.json"
     document = go(tmp_path / "work", source, SMALL_WITH_TEXT, counts={"train": 30, "test": 10})
     assert document["document"]["data"]["dataset"]["kind"] == "msr-vtt"
+    run = train(tmp_path / "work", monkeypatch)
+    assert len(search(tmp_path / "work", run, tmp_path / "videos")) == 3
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("name", "settings", "counts"),
     [
@@ -156,7 +177,13 @@ def test_msrvtt(tmp_path):
         ("gmdcsa24_256", SMALL_WITH_TEXT, {"train": 19, "test": 4}),
     ],
 )
-def test_real_clips(tmp_path, name, settings, counts):
+def test_real_clips(tmp_path, name, settings, counts, monkeypatch):
     if not (REAL / name).is_dir():
         pytest.skip("the real clips are not here")
     go(tmp_path / "work", REAL / name, settings, counts=counts)
+    run = train(tmp_path / "work", monkeypatch)
+    if settings is SMALL:
+        video = next(iter(sorted((REAL / name).rglob("*.mp4"))))
+        assert 1 <= len(predict(tmp_path / "work", run, video)) <= 5
+    else:
+        assert len(search(tmp_path / "work", run, REAL / name)) == 3

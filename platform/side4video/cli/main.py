@@ -4,6 +4,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 
 import click
@@ -12,11 +13,11 @@ from side4video import __version__
 from side4video.core.disk_errors import explain_disk_error, explain_place
 from side4video.core.errors import Interrupted, Side4VideoError, Terminated
 from side4video.core.paths import home_path
-from side4video.core.signals import repeat_lost_signals
+from side4video.core.signals import deliver_signals_safely
 from side4video.core.temporary import remove_stale
 from side4video.core.text import printable
-from side4video.terminal.plugin_option import with_plugin_option
 from side4video.data.listing_once import listing_once
+from side4video.terminal.plugin_option import with_plugin_option
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +68,19 @@ READS_NO_DOCUMENTS = {
 """Commands without the option `--plugin`."""
 
 
+OTHER_NAMES = {
+    "check": "validate",
+    "classify": "predict",
+    "eval": "evaluate",
+    "fit": "run",
+    "infer": "predict",
+    "new": "init",
+    "test": "evaluate",
+    "train": "run",
+}
+"""Commands by names that other tools have for them."""
+
+
 class _PlainFormatter(logging.Formatter):
     """Messages name classes, files and videos, which may hold anything."""
 
@@ -80,6 +94,17 @@ class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """The commands in the order of `COMMANDS`."""
         return list(COMMANDS)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command and its arguments; a name that no command has is an error that says which one may be meant."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            meant = OTHER_NAMES.get(name) or next(iter(get_close_matches(name, COMMANDS, n=1)), "")
+            way = f" Did you mean {meant!r}?" if meant else " side4video --help lists them."
+            raise click.UsageError(f"No such command {name!r}.{way}", ctx)
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """The command of a name, or None."""
@@ -140,12 +165,14 @@ def main() -> None:
 
     So are errors of disks, wherever they come from; `--verbose` shows where.
     """
-    repeat_lost_signals()
+    deliver_signals_safely()
     try:
         cli.main(prog_name="side4video", standalone_mode=False)
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (click.exceptions.Abort, KeyboardInterrupt) as stop:
+        # What is kept, where the command knows it; click wraps Ctrl-C.
+        kept = printable(str(stop if isinstance(stop, KeyboardInterrupt) else stop.__cause__ or ""))
         way = continuation(sys.argv[1:])
-        click.echo(f"interrupted{way and f' · continue with: {way}'}", err=True)
+        click.echo(f"interrupted{kept and f' · {kept}'}{way and f' · continue with: {way}'}", err=True)
         sys.exit(130)
     except click.ClickException as error:
         error.show()

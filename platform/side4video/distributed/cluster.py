@@ -63,6 +63,8 @@ RAY_SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
+LONGEST_END_SECONDS = 120
+"""How long the end of a command waits for Ray's."""
 POLL_SECONDS = 0.5
 """How often a driver that waits for Ray checks for Ctrl-C."""
 
@@ -99,7 +101,11 @@ class RayCluster:
         try:
             self._stopped.set()
             if self._thread is not None:
-                self._thread.join()
+                self._thread.join(LONGEST_END_SECONDS)
+                if self._thread.is_alive():
+                    log.warning(
+                        "Ray did not end within %d seconds; its processes end with this one", LONGEST_END_SECONDS
+                    )
         finally:
             self._stdout.__exit__(*error)
 

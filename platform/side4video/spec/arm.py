@@ -181,11 +181,12 @@ def _with_task_metric(spec: SweepSpec, base: Experiment, source: str) -> SweepSp
     if "metric" not in spec.model_fields_set:
         return spec.model_copy(update={"metric": metrics[0]})
     if spec.metric not in (*metrics, "eval/loss"):
+        near = difflib.get_close_matches(spec.metric, metrics, n=1, cutoff=0.75)
         raise InputError(
             f"{source}: metric",
             f"{spec.metric}, and the task is {base.task.kind}",
             allowed=", ".join([*metrics, "eval/loss"]),
-            fix=f"metric: {next(iter(difflib.get_close_matches(spec.metric, metrics, n=1)), metrics[0])}",
+            fix=f"did you mean {near[0]}?" if near else f"metric: {metrics[0]}",
         )
     return spec
 

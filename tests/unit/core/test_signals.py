@@ -3,6 +3,7 @@
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -110,7 +111,7 @@ def drop_and_wait(number):
 @pytest.mark.parametrize(("number", "error"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)])
 def test_a_signal_in_a_finaliser_comes_again(monkeypatch, number, error, capfd):
     monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
-    signals.repeat_lost_signals()
+    signals.deliver_signals_safely()
     with signals.handling_signals(), pytest.raises(error):
         drop_and_wait(number)
     assert "Traceback" not in capfd.readouterr().err
@@ -127,7 +128,7 @@ def test_without_that_it_is_lost(monkeypatch, capfd):
 
 def test_other_errors_in_finalisers_are_shown(monkeypatch, capfd):
     monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
-    signals.repeat_lost_signals()
+    signals.deliver_signals_safely()
 
     class Broken:
         def __del__(self):
@@ -135,3 +136,66 @@ def test_other_errors_in_finalisers_are_shown(monkeypatch, capfd):
 
     Broken()
     assert "broken finaliser" in capfd.readouterr().err
+
+
+IMPORT = """
+import os, signal, sys, threading, time
+from side4video.core import signals
+from side4video.core.errors import Terminated
+
+NUMBER, IS_SAFE = signal.SIG{name}, {is_safe}
+sent = []
+
+def trace(frame, event, argument):
+    # The line after `_imp.acquire_lock()`, where an exception leaves Python's import lock locked.
+    if frame.f_code.co_name != "_get_module_lock" or not frame.f_code.co_filename.startswith("<frozen importlib"):
+        return trace if event == "call" else None
+    if event == "line" and frame.f_lineno > frame.f_code.co_firstlineno + 6 and not sent:
+        sent.append(1)
+        signal.raise_signal(NUMBER)
+    return trace
+
+def plain(number, frame):
+    raise Terminated("asked") if number == signal.SIGTERM else KeyboardInterrupt
+
+signals.deliver_signals_safely()
+with signals.handling_signals():
+    if not IS_SAFE:
+        signal.signal(NUMBER, plain)
+    try:
+        sys.settrace(trace)
+        import wave
+        sys.settrace(None)
+        time.sleep(5)
+    except (Terminated, KeyboardInterrupt) as error:
+        sys.settrace(None)
+        print(type(error).__name__, bool(sent), flush=True)
+other = threading.Thread(target=lambda: __import__("cgitb"), daemon=True)
+other.start()
+other.join(5)
+print("hangs" if other.is_alive() else "imports", flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize(("name", "error"), [("TERM", "Terminated"), ("INT", "KeyboardInterrupt")])
+@pytest.mark.parametrize(("is_safe", "end"), [(True, "imports"), (False, "hangs")])
+def test_a_signal_does_not_break_an_import(name, error, is_safe, end):
+    """The twin: a handler that raises there leaves a lock, and every other thread that imports waits for ever."""
+    code = IMPORT.format(name=name, is_safe=is_safe)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == [error, "True", end], done.stderr
+
+
+def send_and_wait():
+    send()
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def test_a_signal_is_delayed_for_a_while_only(monkeypatch):
+    monkeypatch.setattr(signals, "_TAKES_LOCKS", __file__)
+    monkeypatch.setattr(signals, "_LONGEST_DELAY_SECONDS", 0.2)
+    with signals.handling_signals(), pytest.raises(Terminated):
+        send_and_wait()

@@ -1,6 +1,8 @@
 """Whether a cluster grows, by what its autoscaler says of itself; and what is refused where it does not."""
 
 import json
+import threading
+import time
 
 import pytest
 
@@ -54,3 +56,16 @@ def test_more_than_there_can_ever_be_is_refused():
 
 def test_workers_wait_longer_for_machines(monkeypatch):
     assert float(cluster.NEW_NODE_SECONDS) >= 600
+
+
+def test_a_ray_that_does_not_end_is_not_waited_for_without_end(monkeypatch, caplog):
+    """Its thread may wait for something that never comes; the command ends, and Ray's processes with it."""
+    release = threading.Event()
+    monkeypatch.setattr(cluster, "LONGEST_END_SECONDS", 0.1)
+    monkeypatch.setattr(cluster.RayCluster, "_hold", lambda self: release.wait(30))
+    began = time.monotonic()
+    with cluster.RayCluster("auto", ClusterSpec()) as ray:
+        ray.start()
+    assert time.monotonic() - began < 10
+    assert "Ray did not end within" in caplog.text
+    release.set()

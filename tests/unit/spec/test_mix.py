@@ -15,7 +15,7 @@ from side4video.planning.meta_model import build_meta_model
 from side4video.planning.plan import plan_experiment
 from side4video.spec import load_experiment, parse_experiment
 from side4video.spec.check import check_consistency
-from side4video.spec.experiment import _NO_EFFECT_ON_RESULT
+from side4video.spec.digest import _NO_EFFECT_ON_RESULT
 from side4video.spec.load import SpecError
 from tiny import tiny
 
