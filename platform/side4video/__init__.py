@@ -31,7 +31,7 @@ _PLACES = {
     "Side4VideoError": "core.errors",
     "StreamPrediction": "inference.sliding_window",
     "SweepComparison": "api.sweeping",
-    "allow_plugins": "plugins.allowed",
+    "allow_plugins": "core.allowed_plugins",
     "load": "inference.trained_model",
     "load_experiment": "spec.load",
     "plan": "api.estimates",

@@ -6,6 +6,7 @@ from side4video.api.stored_runs import runs as runs
 from side4video.api.sweeping import SweepComparison as SweepComparison
 from side4video.api.sweeping import sweep as sweep
 from side4video.api.training import run as run
+from side4video.core.allowed_plugins import allow_plugins as allow_plugins
 from side4video.core.errors import InputError as InputError
 from side4video.core.errors import Interrupted as Interrupted
 from side4video.core.errors import Side4VideoError as Side4VideoError
@@ -14,7 +15,6 @@ from side4video.inference.model import Prediction as Prediction
 from side4video.inference.sliding_window import StreamPrediction as StreamPrediction
 from side4video.inference.trained_model import load as load
 from side4video.planning.plan import ExperimentPlan as ExperimentPlan
-from side4video.plugins.allowed import allow_plugins as allow_plugins
 from side4video.runs.run_result import RunResult as RunResult
 from side4video.spec.experiment import Experiment as Experiment
 from side4video.spec.load import load_experiment as load_experiment

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from side4video.core.progress import SILENT, Progress
 from side4video.core.seeds import derive_seed, seeded
 from side4video.data.annotations.splits import training_subset
 from side4video.data.clip import Split
@@ -28,7 +29,7 @@ from side4video.engine.metrics_logger import MetricsLogger
 from side4video.engine.pack import EvaluationBatches, Pack
 from side4video.engine.preemption import CheckpointTimer, StopRequest, no_stop_request
 from side4video.engine.process_group import ProcessGroup
-from side4video.engine.progress import NO_PROGRESS, TrainingProgress
+from side4video.engine.progress import NO_PROGRESS, CountedBatches, TrainingProgress
 from side4video.engine.result import TrainingResult, constant_metrics, training_result
 from side4video.engine.resume import CheckpointSource, resume
 from side4video.engine.step import Plan, dry_run
@@ -219,7 +220,12 @@ def _training_labels(spec: Experiment) -> list[int | None]:
 
 
 def evaluate_students(
-    experiments: Mapping[str, Experiment], weights: Mapping[str, Path], process: ProcessGroup, *, split: Split = "test"
+    experiments: Mapping[str, Experiment],
+    weights: Mapping[str, Path],
+    process: ProcessGroup,
+    *,
+    split: Split = "test",
+    progress: Progress = SILENT,
 ) -> tuple[dict[str, Evaluation], list[dict[str, Any]]]:
     """Evaluate the weights of students that share a backbone, in one pass over a split.
 
@@ -228,6 +234,7 @@ def evaluate_students(
         weights: The safetensors file of each student's module.
         process: This worker.
         split: Which clips.
+        progress: Told how many views of how many are evaluated.
 
     Returns:
         The evaluations by name, and the clips that could not be read.
@@ -251,8 +258,11 @@ def evaluate_students(
     stream = EvaluationStream(
         base.data, clips, batch_size=base.evaluation.batch_size, rank=process.rank, world=process.world
     )
+    batches = CountedBatches(stream, len(clips) * base.data.views.total, progress)
     try:
-        results = _evaluate(list(students.values()), pack, stream, videos=len(clips), spec=base)
+        results = _evaluate(
+            list(students.values()), pack, batches, videos=len(clips), spec=base, report_progress=progress.report
+        )
         return results, [_row(report) for report in stream.broken.values()]
     finally:
         stream.close()

@@ -38,6 +38,11 @@ def plugin(tmp_path, monkeypatch):
     return file
 
 
+def plugged_document(file):
+    """A document with a part of each kind, trained for an epoch."""
+    return plugged(file, optimization={"length": {"epochs": 1}}).resolved()
+
+
 def plugged(file, **changes):
     clips = tiny().data.dataset.folder()
     tiny().data.dataset.prepare()
@@ -162,3 +167,27 @@ def test_a_job_takes_the_file_with_it(plugin, tmp_path, monkeypatch):
     request = read_request("a.yaml")
     assert request.files.sources["my_parts.py"] == plugin
     assert list(request.words)[-2:] == ["--plugin", "my_parts.py"]
+
+
+def test_a_metric_of_retrieval(plugin):
+    text = {"text": {"kind": "transformer", "width": 32, "layers": 1, "head_width": 8}, "output_dim": 32}
+    spec = tiny(
+        plugins=[str(plugin)],
+        task={"kind": "retrieval"},
+        backbone=text,
+        method={"kind": "side4video", "preset": "authors", "layers": 2, "dim": 64},
+    )
+    metrics = launch({"a": spec}, progress=SILENT)["a"].metrics
+    assert 1 <= metrics["eval/worst_rank"] <= 20
+    assert "eval/share_sure" not in metrics
+
+
+def test_what_is_printed_after_a_run(plugin, tmp_path, monkeypatch):
+    """The plug-in's metric is in the table, and the commands that follow allow the plug-in again."""
+    file = tmp_path / "a.yaml"
+    file.write_text(yaml.safe_dump(plugged_document(plugin)))
+    monkeypatch.setenv("SIDE4VIDEO_PLUGINS", "")
+    done = CliRunner().invoke(cli, ["run", str(file), "--local", "--plugin", str(plugin)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "sure answers" in done.output
+    assert f"VIDEO --plugin {plugin}" in done.output

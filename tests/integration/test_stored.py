@@ -28,6 +28,11 @@ def version(request):
     return request.param
 
 
+OTHER_PROCESSOR = 1e-2
+"""Largest difference of losses and weights on a processor that adds in another order. Nearly all differ by 1e-6, but a
+bias in front of a batch norm has no gradient but rounding errors, and AdamW makes steps of full size of them."""
+
+
 @pytest.fixture
 def place(version, tmp_path):
     return stored_home.unpack(version, tmp_path / "stored")
@@ -48,7 +53,12 @@ def assert_histories(now, then, *, exact):
     now = [row for row in now if row[0] in known]
     assert [row[:2] for row in now] == [row[:2] for row in then]
     for (key, step, value), (_, _, before) in zip(now, then, strict=True):
-        assert value == before or (not exact and math.isclose(value, before, rel_tol=1e-5, abs_tol=1e-5)), (key, step)
+        assert value == before or (
+            not exact and math.isclose(value, before, rel_tol=OTHER_PROCESSOR, abs_tol=OTHER_PROCESSOR)
+        ), (
+            key,
+            step,
+        )
 
 
 def assert_tensors(now, then, *, exact):
@@ -56,7 +66,7 @@ def assert_tensors(now, then, *, exact):
     assert now.keys() == then.keys()
     for name, before in then.items():
         assert now[name].dtype == before.dtype
-        assert now[name].equal(before) if exact else now[name].allclose(before, atol=1e-5), name
+        assert now[name].equal(before) if exact else now[name].allclose(before, atol=OTHER_PROCESSOR), name
 
 
 def assert_document(now, then):

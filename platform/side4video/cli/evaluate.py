@@ -20,6 +20,7 @@ from side4video.spec.load import SpecError
 from side4video.spec.protocol import ComparedResult, comparison_errors, find_differences
 from side4video.terminal.options import as_json, example, made_folder, output_file, overrides, store_uri, stored_weights
 from side4video.terminal.output import PlainConsole
+from side4video.terminal.progress import ProgressView
 from side4video.terminal.tables import FittedTable, fitted
 from side4video.tracking.run_inputs import changed_weights
 from side4video.tracking.tags import FINGERPRINT_TAG
@@ -71,7 +72,8 @@ def evaluate(
     from side4video.tracking.stores import store_at
 
     store = store_at(uri).prepare()
-    with temporary_folder() as scratch:
+    with temporary_folder() as scratch, ProgressView("evaluate") as view:
+        view.report("reading the runs")
         chosen = [_choose(store, run, scratch / str(n), overrides, weights) for n, run in enumerate(runs)]
         check_consistency({f"run {each.run_id[:8]}": each.spec for each in chosen}, ("backbone", "data", "evaluation"))
         notes = _check_comparable(chosen)
@@ -82,12 +84,14 @@ def evaluate(
         fingerprint = base.data.dataset.fingerprint()
         notes += [note for each in chosen if (note := each.changed_weights)]
         notes += [_other_data(each, fingerprint) for each in chosen if each.fingerprint not in ("", fingerprint)]
+        view.report("loading the models")
         device = "cuda" if base.cluster.gpus_per_worker and torch.cuda.is_available() else "cpu"
         results, broken = evaluate_students(
             {each.run_id: each.spec for each in chosen},
             {each.run_id: each.weights for each in chosen},
             ProcessGroup(device=torch.device(device)),
             split=split,
+            progress=view,
         )
     answers = [_answer(each, results[each.run_id], broken, fingerprint, split) for each in chosen]
     if predictions:

@@ -1,14 +1,17 @@
 """`side4video list`: the available methods, backbones, data sets and tasks."""
 
 import json
+from collections.abc import Iterator
 from typing import Annotated, Any, get_args, get_origin
 
 import click
 
+from side4video.core.allowed_plugins import allowed_plugins
 from side4video.data.datasets import Dataset
 from side4video.models.backbones import Backbone
 from side4video.models.method import MethodSpec
 from side4video.models.methods import Method
+from side4video.plugins.loading import load_plugin
 from side4video.tasks import Task
 from side4video.terminal.options import as_json, example
 from side4video.terminal.output import PlainConsole
@@ -21,8 +24,12 @@ UNIONS: dict[str, Any] = {"methods": Method, "backbones": Backbone, "datasets": 
 @click.argument("what", type=click.Choice(sorted(UNIONS)))
 @as_json
 def list_kinds(what: str, as_json: bool) -> None:
-    """List the available methods, backbones, datasets or tasks."""
-    rows = [_row(member) for member in _members(UNIONS[what])]
+    """List the available methods, backbones, datasets or tasks.
+
+    With --plugin, those of the plug-in too.
+    """
+    members = [*_members(UNIONS[what]), *_of_plugins(what)]
+    rows = [_row(member) for member in members]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
@@ -35,6 +42,12 @@ def list_kinds(what: str, as_json: bool) -> None:
 def _members(union: Any) -> tuple[Any, ...]:
     inner = get_args(union)[0] if get_origin(union) is Annotated else union
     return get_args(inner) or (inner,)
+
+
+def _of_plugins(what: str) -> Iterator[Any]:
+    """The parts of the plug-ins that are allowed."""
+    for source in allowed_plugins():
+        yield from getattr(load_plugin(source, where="--plugin").plugin, what, ())
 
 
 def _row(member: Any) -> dict[str, Any]:

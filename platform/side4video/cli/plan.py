@@ -22,6 +22,7 @@ from side4video.runs.sweep import sweep_key
 from side4video.spec.arm import Sweep, is_sweep, load_sweep
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import load_experiment
+from side4video.terminal.heartbeat import still_working
 from side4video.terminal.options import as_json, example, overrides, spec_file, table_console
 
 
@@ -76,19 +77,21 @@ def plan(
         return
     experiment = load_experiment(spec, overrides)
     classes = classes or count_classes(experiment)
-    figures = plan_experiment(
-        experiment,
-        classes=classes,
-        sustained_teraflops=sustained_teraflops or SUSTAINED_TERAFLOPS,
-        clips=count_clips(experiment.data),
-        disk_gigabytes_per_second=disk_gigabytes_per_second,
-    )
+    with still_working(f"{experiment.name}: planning"):
+        figures = plan_experiment(
+            experiment,
+            classes=classes,
+            sustained_teraflops=sustained_teraflops or SUSTAINED_TERAFLOPS,
+            clips=count_clips(experiment.data),
+            disk_gigabytes_per_second=disk_gigabytes_per_second,
+        )
     if as_json:
         click.echo(json.dumps(figures.as_json(), indent=2))
     else:
         _print(figures, experiment, shows_time=sustained_teraflops is not None)
     if budget_gib is not None and figures.peak_memory_gib > budget_gib:
-        advice = advise(experiment, classes=classes, budget_gib=budget_gib)
+        with still_working(f"{experiment.name}: looking for what fits"):
+            advice = advise(experiment, classes=classes, budget_gib=budget_gib)
         click.echo(
             f"over budget: predicted peak {figures.peak_memory_gib:.2f} GiB, allowed {budget_gib:g} GiB · "
             f"fix: {_in_words(advice)}",
@@ -188,8 +191,9 @@ def show_sweep_plan(
         raise InputError(
             error.where, error.found, allowed=error.allowed, fix="give --classes N to plan without it"
         ) from None
-    done, is_known = _done(sweep)
-    plan = plan_sweep(sweep, classes=count, done=done)
+    with still_working(f"{sweep.spec.name}: planning {len(sweep.arms)} arms"):
+        done, is_known = _done(sweep)
+        plan = plan_sweep(sweep, classes=count, done=done)
     if as_json:
         click.echo(json.dumps(plan.as_json(), indent=2))
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from side4video.engine.process_group import default_device
+from side4video.terminal.heartbeat import still_working
 from side4video.terminal.options import as_json, device, example, output_file, store_uri, video_seconds
 from side4video.terminal.output import print_json, print_text
 
@@ -136,7 +137,9 @@ def _predicted(model: "Model", paths: list[str], *, top: int, limit_seconds: flo
 
     prefetch = timed_prefetcher(limit_seconds)
     if len(paths) <= CHUNK:
-        yield from model.predict(paths, top=top, prefetch=prefetch)
+        with still_working(f"predict: classifying {len(paths)} video{'s' * (len(paths) > 1)}"):
+            found = model.predict(paths, top=top, prefetch=prefetch)
+        yield from found
         return
     with ProgressView("predict") as view:
         for first in range(0, len(paths), CHUNK):
@@ -147,7 +150,8 @@ def _predicted(model: "Model", paths: list[str], *, top: int, limit_seconds: flo
 def _load(model: str, uri: str, device: str, *, calibrated: bool) -> "Model":
     from side4video.inference.trained_model import load
 
-    loaded = load(model, device, uri=uri, calibrated=calibrated)
+    with still_working("predict: loading the model"):
+        loaded = load(model, device, uri=uri, calibrated=calibrated)
     if not Path(model).is_dir():
         print_text(loaded.origin, err=True)
     return loaded

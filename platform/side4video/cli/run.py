@@ -20,6 +20,7 @@ from side4video.spec.load import load_experiment
 from side4video.tasks.metrics import summary
 from side4video.terminal.options import as_json, example, overrides, ray_address, spec_file, table_console
 from side4video.terminal.output import print_text
+from side4video.terminal.plugin_option import plugin_words
 from side4video.terminal.progress import ProgressView
 from side4video.terminal.tables import FittedTable, fitted
 from side4video.terminal.usual_fields import usual_fields
@@ -83,14 +84,26 @@ def run(
     for line in (*_epochs(finished, experiment), chance_text(experiment)):
         if line:
             print_text(line)
-    short = finished.run_id[:8]
     click.echo(f"\nRun {finished.run_id}. Next:")
-    print_text(f"  side4video predict {short} VIDEO    use it on a video")
-    print_text(f"  side4video evaluate {short}         evaluate it again, also with other views")
-    print_text("  side4video ui                        see and compare runs")
+    commands = _next_commands(finished.run_id[:8], experiment)
+    width = max(map(len, commands))
+    for command, use in commands.items():
+        print_text(f"  {command:<{width}}  {use}")
     if page:
         print_text(f"Its page, for a browser: {page}")
     _print_broken(finished)
+
+
+def _next_commands(run: str, experiment: Experiment) -> dict[str, str]:
+    """What one does with a run, and the command; it allows the plug-ins that this command allowed."""
+    plugins = plugin_words()
+    uses = {f"predict {run} VIDEO": "use it on a video"}
+    if experiment.task.kind == "retrieval":
+        uses = {f"search {run} TEXT FOLDER": "find videos of a folder by a text"}
+    uses |= {f"evaluate {run}": "evaluate it again, also with other views"}
+    return {f"side4video {command}{plugins}": use for command, use in uses.items()} | {
+        "side4video ui": "see and compare runs"
+    }
 
 
 def _save_page(finished: RunResult, experiment: Experiment) -> Path | None:

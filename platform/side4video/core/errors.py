@@ -9,6 +9,9 @@ from side4video.core.text import printable
 MAX_PART_LENGTH = 2000
 """Characters of a part of a message: the place, what was found, what is allowed, the fix."""
 
+MAX_LISTED = 8
+"""Names of what is allowed that are read before the fix; longer lists stand behind it."""
+
 
 class Side4VideoError(Exception):
     """The base of all side4video errors (exit code 1)."""
@@ -46,12 +49,11 @@ class InputError(Side4VideoError):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        """One line; ` · ` separates the parts."""
+        """One line; ` · ` separates the parts. A long list of what is allowed comes last, after the fix."""
         parts = [f"{_shorten(self.where)}: {_shorten(self.found)}"]
-        if self.allowed:
-            parts.append(f"allowed: {_shorten(self.allowed)}")
-        if self.fix:
-            parts.append(f"fix: {_shorten(self.fix)}")
+        allowed = [f"allowed: {_shorten(self.allowed)}"] if self.allowed else []
+        fix = [f"fix: {_shorten(self.fix)}"] if self.fix else []
+        parts += [*fix, *allowed] if self.allowed.count(", ") >= MAX_LISTED else [*allowed, *fix]
         return " · ".join(printable(" ".join(part.split())) for part in parts)
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -1,5 +1,7 @@
 """Connects to a Ray cluster or starts a local one, and checks that it has the resources."""
 
+import atexit
+import functools
 import importlib
 import io
 import json
@@ -7,11 +9,13 @@ import logging
 import os
 import tempfile
 import threading
-from collections.abc import Mapping
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 from side4video.core.errors import InputError, Side4VideoError
+from side4video.core.temporary import temporary_folder
 from side4video.distributed import compat
 from side4video.spec.cluster import ClusterSpec
 from side4video.spec.resources import Node
@@ -209,11 +213,38 @@ def _cores() -> int:
     return max(os.cpu_count() or 1, 1)
 
 
+@functools.cache
+def _folder_of_ray() -> Path:
+    """The folder for temporary files of Ray's processes. If they are killed, the next command removes it."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(temporary_folder())
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Processes that are started in the block make their temporary files in a folder; this one does not."""
+    before = os.environ.get("TMPDIR")
+    tempfile.gettempdir()  # which Python remembers
+    os.environ["TMPDIR"] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before
+
+
 def _connect(ray: Any, address: str) -> None:
     if address == "local":
         try:
-            # Without its dashboard Ray Train warns twice a second.
-            compat.start_on_localhost(cpus=_cores(), gpus=None, with_dashboard=True)
+            with _temporary_files_in(_folder_of_ray()):
+                # Ray's own place: its sockets need short paths. Without its dashboard Ray Train warns twice a second.
+                place = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+                compat.start_on_localhost(
+                    cpus=_cores(), gpus=None, with_dashboard=True, temporary_folder=f"{place}/ray"
+                )
         except Side4VideoError:
             raise
         except Exception as error:  # Ray raises several unrelated classes, with a log of its own in the text

@@ -6,8 +6,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from side4video.core.allowed_plugins import allow_plugins, allowed_plugins, file_checksum, is_file_source
 from side4video.core.temporary import temporary_folder
-from side4video.plugins.allowed import allow_plugins, allowed_plugins, file_checksum, is_file_source
 
 
 @dataclass(frozen=True)

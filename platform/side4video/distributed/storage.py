@@ -14,11 +14,10 @@ from ray.train import Checkpoint
 from side4video.core.errors import Side4VideoError
 from side4video.engine.checkpoint import cannot_write, checkpoints_in
 from side4video.engine.epoch_callback import Report
+from side4video.runs.checkpoint_folders import SNAPSHOT
 
 log = logging.getLogger(__name__)
 
-SNAPSHOT = "checkpoint_manager_snapshot.json"
-"""Ray Train's list of a run's checkpoints."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 

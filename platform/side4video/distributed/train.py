@@ -1,7 +1,10 @@
 """One run on Ray Train: the workers' function, the callback that logs each epoch, and the driver."""
 
 import logging
-from collections.abc import Mapping, Sequence
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -234,12 +237,29 @@ def _fit(config: dict[str, Any], scaling: ScalingConfig, run_config: RunConfig) 
             run_config=run_config,
         )
         try:
-            return trainer.fit()
+            with interruptible():
+                return trainer.fit()
         except ray.exceptions.RayActorError:
             if attempt == failures:
                 raise
             log.warning("Ray Train's controller died; the workers restart from the last checkpoint")
     raise AssertionError("unreachable")
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Make Ctrl-C a `KeyboardInterrupt` in the block, also where Ray Train handles it.
+
+    Its handler ends the workers and then this process, with exit code 1 and no message; and it stays installed.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        raise KeyboardInterrupt from stop
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 def _scaling(cluster: ClusterSpec, resources: WorkerResources) -> ScalingConfig:

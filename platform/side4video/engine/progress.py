@@ -1,10 +1,12 @@
 """Training steps as progress reports: steps done, steps per second, time left."""
 
 import time
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from side4video.core.progress import SILENT, Progress
 from side4video.engine.callbacks import Callback, EpochInfo, StepInfo
+from side4video.engine.pack import Batch, EvaluationBatches
 
 SMOOTHING = 0.9
 """Decay of the moving average of a step's seconds."""
@@ -20,6 +22,22 @@ class TrainingProgress(Progress, Callback, Protocol):
     def end(self) -> None:
         """Called after the last step."""
         ...
+
+
+class CountedBatches:
+    """Evaluation batches, which report how many views are done of how many."""
+
+    def __init__(self, stream: EvaluationBatches, views: int, progress: Progress) -> None:
+        self._stream, self._views, self._progress = stream, views, progress
+
+    def batches(self) -> Iterator[Batch]:
+        """See `EvaluationBatches`."""
+        done = 0
+        for batch in self._stream.batches():
+            self._progress.report("evaluating, views", done, self._views)
+            yield batch
+            done += len(batch)
+        self._progress.report("evaluating, views", done, self._views)
 
 
 class StepProgress:

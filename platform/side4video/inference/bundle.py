@@ -8,7 +8,8 @@
     bundle.json             classes, the backbone's fingerprint, figures, checksums
     README.md               the model card
 
-Nothing in it is executed when it is read, unless the user allows its plug-ins: the graph, which torch reads with a format of its own, is never opened here.
+Nothing in it is executed when it is read, unless the user allows its plug-ins: the graph, which torch reads with a
+format of its own, is never opened here.
 """
 
 import hashlib
@@ -20,10 +21,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from side4video.core.allowed_plugins import find_allowed, is_file_source
 from side4video.core.bounded_files import MAX_DOCUMENT_BYTES, check_size, parse_json
 from side4video.core.errors import InputError
 from side4video.core.whole_folder import check_new, whole_folder
-from side4video.plugins.allowed import find_allowed, is_file_source
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import parse_experiment
 

@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from pydantic import Field, ValidationError
 
+from side4video.core.allowed_plugins import VARIABLE, allow_plugins, file_checksum, find_allowed, is_file_source
 from side4video.core.errors import InputError
 from side4video.core.metric import MetricSpec, check_key
 from side4video.core.plugin import LoadedPlugin, Plugin, kind_of, remember
@@ -20,7 +21,6 @@ from side4video.data.datasets import Dataset
 from side4video.data.decode.transform_spec import TransformSpec
 from side4video.models.method import MethodSpec
 from side4video.models.methods import Method
-from side4video.plugins.allowed import VARIABLE, allow_plugins, file_checksum, find_allowed, is_file_source
 from side4video.plugins.files import module_name
 from side4video.tasks.metrics import METRICS
 

@@ -14,7 +14,7 @@ from side4video.core.main_guard import check_main_guard, script_without_guard
 from side4video.core.paths import absolute_path
 from side4video.core.progress import Progress
 from side4video.data.listing_once import listing_once
-from side4video.runs.checkpoint_folders import moved_folder, storage_root
+from side4video.runs.checkpoint_folders import kept_text, moved_folder, storage_root
 from side4video.runs.run_result import RunResult, stored_result, stored_seconds
 from side4video.runs.shown_metrics import ShownMetrics
 from side4video.runs.stop_signal import StopSignalProgress, is_interruption
@@ -179,9 +179,12 @@ class _Launch:
             key=self.key,
         )
         with renewing_tag(pack_logger.store, pack_logger.run_ids), failing(pack_logger):
-            results, checkpoint = self.trainer.train(
-                students, pack_logger, checkpoint_folder=folder, progress=self.progress
-            )
+            try:
+                results, checkpoint = self.trainer.train(
+                    students, pack_logger, checkpoint_folder=folder, progress=self.progress
+                )
+            except KeyboardInterrupt as stop:
+                raise KeyboardInterrupt(kept_text(folder)) from stop
             self.progress.report("storing the results")
             noted = {
                 name: {**result, "notes": pack_logger.close(name, result, checkpoint)}

@@ -140,6 +140,10 @@ def run_sweep(prepared: PreparedSweep, *, progress: Progress, trainer: Trainer |
     except BaseException as error:
         sweep_run.fail_active(str(error) or type(error).__name__, killed=is_interruption(error))
         sweep_logger.interrupt()
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(
+                "kept: the results of finished arms, and the newest checkpoint of each other arm"
+            ) from error
         raise
     arms = sweep.arms or merge_duplicates(sweep_run.proposed)
     return SweepResult(

@@ -236,12 +236,12 @@ def _locate(loc: tuple[str | int, ...], document: Any, kind: type[BaseModel]) ->
         if isinstance(place, list) and isinstance(part, int) and part < len(place):
             place = place[part]  # a list's members are of the kinds that the list's field takes
             kind_given = place.get("kind") if isinstance(place, Mapping) else None
-            model = plugin_parts(parts[-2] if len(parts) > 1 else "").get(kind_given)
+            model = plugin_parts(parts[-2] if len(parts) > 1 else "").get(str(kind_given))
             continue
         place = place.get(part) if isinstance(place, Mapping) else None
         field = owner.model_fields.get(str(part)) if owner else None
         inner = place.get("kind") if isinstance(place, Mapping) else None
-        model = plugin_parts(str(part)).get(inner) or _union_member(field.annotation, inner) if field else None
+        model = plugin_parts(str(part)).get(str(inner)) or _union_member(field.annotation, inner) if field else None
     return ".".join(parts) or "the document", owner
 
 

@@ -22,8 +22,8 @@ _RECALL = re.compile(r"recall_at_(\d+)")
 def metric_spec(key: str) -> MetricSpec:
     """The metric of a key such as `eval/top1` or `best/t2v_r1_dual_softmax`.
 
-    Metrics of plug-ins are known once their plug-in is loaded. A suffix (of rescored similarities) becomes part of the title. Other keys, such as `eval/loss`, are numbers that are
-    printed as they are.
+    Metrics of plug-ins are known once their plug-in is loaded. A suffix (of rescored similarities) becomes part of the
+    title. Other keys, such as `eval/loss`, are numbers that are printed as they are.
     """
     name = key.rpartition("/")[2]
     if known := _BY_NAME.get(name) or plugin_metrics().get(name):
@@ -68,4 +68,5 @@ def is_fraction(key: str) -> bool:
 
 def summary(metrics: dict[str, float]) -> dict[str, MetricSpec]:
     """The metrics of an evaluation that short tables show, by key, in their order."""
-    return {f"eval/{each.name}": each for each in METRICS if each.in_summary and f"eval/{each.name}" in metrics}
+    known = (*METRICS, *plugin_metrics().values())
+    return {f"eval/{each.name}": each for each in known if each.in_summary and f"eval/{each.name}" in metrics}

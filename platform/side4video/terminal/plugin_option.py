@@ -1,8 +1,10 @@
 """The option `--plugin`, which all commands have that read documents."""
 
+import shlex
+
 import click
 
-from side4video.plugins.allowed import allow_plugins
+from side4video.core.allowed_plugins import allow_plugins
 
 _NAME = "plugin_sources"
 
@@ -30,6 +32,14 @@ def _option() -> click.Option:
     )
 
 
+def plugin_words() -> str:
+    """The options that allow again what this command's options allowed, with a space in front; empty if none did."""
+    context = click.get_current_context(silent=True)
+    sources = context.meta.get(_NAME, ()) if context else ()
+    return "".join(f" --plugin {shlex.quote(source)}" for source in sources)
+
+
 def _allow(context: click.Context, parameter: click.Parameter, sources: tuple[str, ...]) -> None:
-    del context, parameter
+    del parameter
+    context.meta[_NAME] = sources
     allow_plugins(*sources)

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn
@@ -10,20 +11,21 @@ from rich.progress import BarColumn, Progress, TextColumn
 from side4video.core.text import printable
 from side4video.core.units import format_duration
 from side4video.tasks.metrics import metric_spec
+from side4video.terminal.heartbeat import LINE_EVERY_SECONDS, heartbeat
 from side4video.terminal.output import PlainConsole
-
-LINE_EVERY_SECONDS = 10.0
 
 
 class ProgressView:
     """Shows progress (`core.progress.Progress`); use it as a context manager."""
 
-    def __init__(self, title: str = "", *, unit: str = "") -> None:
+    def __init__(self, title: str = "", *, unit: str = "", line_every: float = LINE_EVERY_SECONDS) -> None:
         """Prepare the view.
 
         The title is printed before each phase. `unit` is the name of the counted items, such as `videos`; with it, the
-        view computes rate and time left. Training reports its own.
+        view computes rate and time left. Training reports its own. `line_every` is the longest time without a line in
+        a log, in seconds.
         """
+        self.line_every = line_every
         self.title, self.unit = title, unit
         self.console = PlainConsole(file=sys.stderr)
         columns = (
@@ -33,7 +35,8 @@ class ProgressView:
         )
         self._bar = Progress(*columns, console=self.console, transient=True)
         self._task = self._bar.add_task(title, total=None, note="")
-        self._phase, self._last_line = "", 0.0
+        self._phase, self._note, self._last_line = "", "", 0.0
+        self._held = ExitStack()
         self.seconds: dict[str, float] = {}
         """Seconds of each phase that is over."""
         self._phase_began = time.monotonic()
@@ -43,9 +46,12 @@ class ProgressView:
     def __enter__(self) -> "ProgressView":
         if self.console.is_terminal:
             self._bar.start()
+        else:
+            self._held.enter_context(heartbeat(self._beat, seconds=self.line_every))
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._held.close()
         self._end_phase(time.monotonic())
         if self.console.is_terminal:
             self._bar.stop()
@@ -62,16 +68,22 @@ class ProgressView:
             self._bar.reset(self._task, total=None)
         parts = [f"{done}/{total}"] if total else []
         parts += training_note(details) if "seconds_left" in details else self._rate(done, total, now)
-        note = " · ".join(parts)
+        self._note = note = " · ".join(parts)
         if self.console.is_terminal:
             is_training = self.title and phase == "training"
             description = self.title if is_training else f"{self._head()}{phase}"
             self._bar.update(self._task, description=description, total=total or None, completed=done, note=note)
             return
         is_over = bool(self.unit) and 0 < done == total
-        if is_new or is_over or now - self._last_line > LINE_EVERY_SECONDS:
+        if is_new or is_over or now - self._last_line > self.line_every:
             self._print(f"{self._head()}{phase}{' ' + note if note else ''}")
-            self._last_line = now
+
+    def _beat(self, now: float) -> None:
+        """In a log, a line of a phase that has reported nothing for long."""
+        if self._phase and now - self._last_line > self.line_every:
+            note = f" {self._note}" if self._note else ""
+            so_far = format_duration(now - self._phase_began)
+            self._print(f"{self._head()}{self._phase}{note}, {so_far} so far")
 
     def note(self, text: str) -> None:
         """Print a note."""
@@ -96,6 +108,7 @@ class ProgressView:
         return [f"{rate:.1f} {self.unit}/s", f"{format_duration((total - done) / rate)} left"]
 
     def _print(self, line: str) -> None:
+        self._last_line = time.monotonic()
         self.console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
 

@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from math import nan
 from typing import Any
@@ -16,6 +17,7 @@ from rich.text import Text
 from side4video.core.text import printable
 from side4video.core.units import format_duration
 from side4video.spec.arm import Arm
+from side4video.terminal.heartbeat import LINE_EVERY_SECONDS, heartbeat
 from side4video.terminal.output import PlainConsole
 
 REFRESHES_PER_SECOND = 4
@@ -53,7 +55,7 @@ class PackState:
 class SweepView:
     """Shows the progress of a sweep (`core.progress.Progress`); use it as a context manager."""
 
-    seconds_per_line = 10.0
+    seconds_per_line = LINE_EVERY_SECONDS
     """Minimum time between two lines of a log about one phase."""
 
     def __init__(self, title: str, metric: str, *, mode: str, videos_per_step: int) -> None:
@@ -71,6 +73,7 @@ class SweepView:
         self._live: Live | None = None
         self._lock = threading.RLock()
         self._last_line = 0.0
+        self._held = ExitStack()
 
     def __enter__(self) -> "SweepView":
         if self.console.is_terminal:
@@ -81,9 +84,12 @@ class SweepView:
                 transient=True,
             )
             self._live.start()
+        else:
+            self._held.enter_context(heartbeat(self._beat, seconds=self.seconds_per_line))
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._held.close()
         if self._live is not None:
             self._live.stop()
 
@@ -170,6 +176,16 @@ class SweepView:
 
     def _arm(self, name: str) -> ArmState:
         return self.arms.setdefault(name, ArmState(name))
+
+    def _beat(self, now: float) -> None:
+        """In a log, a line about what goes on if nothing was printed for long."""
+        with self._lock:
+            if now - self._last_line <= self.seconds_per_line:
+                return
+            if packs := self._active_packs():
+                self._print(f"{self.title}: {_pack_line(packs[0], self.videos_per_step)}")
+            elif self.phase:
+                self._print(f"{self.title}: {self.phase}")
 
     # ---- rendering
 

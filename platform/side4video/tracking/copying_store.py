@@ -3,6 +3,7 @@
 The store stays the record: it gets every write first, and a place that fails is left alone with a note in the run.
 """
 
+import copy
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -45,6 +46,9 @@ class CopyingStore:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.store, self.specs))
+
+    def __copy__(self) -> Self:
+        return type(self)(copy.copy(self.store), self.specs)  # for another thread: with a client of its own
 
     # ---- writing
 

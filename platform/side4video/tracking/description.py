@@ -13,6 +13,7 @@ from typing import Any
 
 from side4video.core.text import markdown_code, printable
 from side4video.core.units import GIB, format_bytes, format_duration
+from side4video.spec.chance import always_reached, metric_name
 from side4video.spec.experiment import Experiment
 from side4video.tasks.metrics import METRICS
 from side4video.tracking.chosen_weights import describe_weights, has_validation, tested_weights
@@ -43,6 +44,8 @@ class RunSummary:
     """Predicted metrics of its pack (`plan/pack_*`)."""
     command: str
     """The user's command; empty if it was another program."""
+    left_out: frozenset[str] = frozenset()
+    """Names of metrics that say nothing, such as top-5 of two classes."""
 
     @classmethod
     def of(
@@ -59,7 +62,7 @@ class RunSummary:
         tower = markdown_code(str(backbone))
         setup = f"`{spec.method.kind}` on a frozen {tower}, `{spec.data.dataset.kind}` data, {protocol}"
         predicted = {name: value for name, value in plan.items() if isinstance(value, int | float)}
-        return cls(setup, predicted, pack_predicted, command)
+        return cls(setup, predicted, pack_predicted, command, always_reached(spec))
 
 
 def current_command(words: Sequence[str] | None = None) -> str:
@@ -76,7 +79,8 @@ def run_description(about: RunSummary, run_id: str, result: Mapping[str, Any]) -
     `result` is an `engine.result.TrainingResult` as a mapping.
     """
     state = result["state"]
-    parts = [_title(result["metrics"]) if state == "finished" else f"**{state}** · {_title(result['metrics'])}"]
+    metrics = {key: value for key, value in result["metrics"].items() if metric_name(key) not in about.left_out}
+    parts = [_title(metrics) if state == "finished" else f"**{state}** · {_title(metrics)}"]
     parts += [about.setup, _figures(about, result)]
     if about.pack_predicted.get("plan/pack_arms", 1.0) > 1:
         parts.append(
@@ -195,7 +199,7 @@ def _figures(about: RunSummary, result: Mapping[str, Any]) -> str:
         (name, _gib(peak), _gib(memory.get("peak_gib"))),
         ("trained parameters", _count(predicted.get("trainable_parameters")), _count(result["trainable_parameters"])),
         ("multiply-adds of a view", _in_giga(predicted.get("multiply_adds")), ""),
-        ("time", "", format_duration(time["total_s"]) if "total_s" in time else ""),
+        ("training time", "", format_duration(time["total_s"]) if "total_s" in time else ""),
         ("training", "", f"{time['clips_per_s']:.1f} clips/s" if "clips_per_s" in time else ""),
     ]
     lines = ["| | predicted | measured |", "|---|---:|---:|"]

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.exceptions import Abort
 from click.testing import CliRunner
 
 from side4video.cli.listing import list_kinds
-from side4video.cli.main import COMMANDS, cli, continuation, main
+from side4video.cli.main import COMMANDS, OTHER_NAMES, cli, continuation, main
 from side4video.cli.plan import plan
 from side4video.cli.schema import schema
 from side4video.cli.validate import validate
@@ -144,6 +145,50 @@ def test_every_spec_is_valid(file):
 )
 def test_a_stopped_command_says_how_to_go_on(arguments, way):
     assert continuation(arguments) == way
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, Abort])
+def test_ctrl_c_says_what_is_kept(monkeypatch, capsys, kind):
+    """Click makes an `Abort` of it."""
+
+    def stopped(**_):
+        try:
+            raise KeyboardInterrupt("kept: the checkpoint of epoch 3, step 15")
+        except KeyboardInterrupt as stop:
+            if kind is KeyboardInterrupt:
+                raise
+            raise kind from stop
+
+    monkeypatch.setattr(cli, "main", stopped)
+    monkeypatch.setattr("sys.argv", ["side4video", "sweep", "a.yaml"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 130
+    said = "interrupted · kept: the checkpoint of epoch 3, step 15 · continue with: side4video sweep a.yaml\n"
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("vlidate", "Did you mean 'validate'?"),
+        ("evalute", "Did you mean 'evaluate'?"),
+        ("predct", "Did you mean 'predict'?"),
+        ("train", "Did you mean 'run'?"),
+        ("zzz", "side4video --help lists them."),
+    ],
+)
+def test_a_misspelt_command_says_which_one_is_meant(name, said):
+    done = CliRunner().invoke(cli, [name, "a.yaml"])
+    assert done.exit_code == 2
+    assert f"No such command '{name}'. {said}" in done.output
+
+
+def test_names_of_other_tools_are_no_commands_and_name_some():
+    assert not set(OTHER_NAMES) & set(COMMANDS)
+    assert set(OTHER_NAMES.values()) <= set(COMMANDS)
+    assert CliRunner().invoke(cli, ["validate", "--help"]).exit_code == 0
+    assert "Did you mean 'check'" in CliRunner().invoke(cli, ["data", "chek"]).output
 
 
 def test_ctrl_c_says_how_to_go_on(monkeypatch, capsys):

@@ -14,7 +14,15 @@ from side4video.cli.doctor import doctor
 @pytest.fixture
 def answers(monkeypatch):
     found = {name: ok(f"{name} is well") for name in CHECKS}
-    monkeypatch.setattr(report, "run_checks", lambda: [Check(name, each) for name, each in found.items()])
+
+    def run(on_check=None):
+        checks = [Check(name, each) for name, each in found.items()]
+        for check in checks:
+            if on_check is not None:
+                on_check(check)
+        return checks
+
+    monkeypatch.setattr(report, "run_checks", run)
     return found
 
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from plugin_files import SOURCE, write_plugin
+from side4video.core.allowed_plugins import allowed_plugins
 from side4video.distributed.plugin_files import PluginFiles
 from side4video.plugins import allow_plugins
-from side4video.plugins.allowed import allowed_plugins
 from tiny import tiny
 
 

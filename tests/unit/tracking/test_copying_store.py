@@ -1,5 +1,6 @@
 """A store with copies: the store is the record, the copies have what it has, and their faults are notes."""
 
+import copy
 import pickle
 
 import pytest
@@ -77,6 +78,9 @@ def test_a_store_with_copies_is_pickled_by_its_document(tmp_path):
     store = CopyingStore(FileStore(tmp_path / "records"), [TensorBoardSpec(folder=str(tmp_path / "events"))])
     again = pickle.loads(pickle.dumps(store))  # noqa: S301 - its own
     assert (again.specs, again.uri) == (store.specs, store.uri)
+    copied = copy.copy(store)
+    assert copied.specs == store.specs
+    assert copied.store is not store.store  # another thread needs a client of its own
 
 
 @pytest.mark.parametrize("method", ["open", "log", "close"])

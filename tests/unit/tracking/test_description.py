@@ -55,7 +55,7 @@ def test_the_headline_comes_first_and_prediction_stands_beside_measurement():
     assert ON_A_CPU in note
     assert "| trained parameters | 1,234,567 | 1,234,567 |" in note
     assert "| multiply-adds of a view | 5.2 G |  |" in note
-    assert "| time |  | 2 min 10 s |" in note
+    assert "| training time |  | 2 min 10 s |" in note
     assert "139.2 clips/s" in note
     assert "`side4video` on a frozen `vit`, `motion` data, 4 frames of 32" in note
     assert "- Went on from step 5 after a worker died." in note

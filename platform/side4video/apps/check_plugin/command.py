@@ -9,10 +9,10 @@ import click
 from pydantic import ValidationError
 
 from side4video.apps.check_plugin.check import Check, check_rules
+from side4video.core.allowed_plugins import allow_plugins, find_allowed
 from side4video.core.errors import InputError
 from side4video.core.plugin import LoadedPlugin, kind_of
 from side4video.core.spec import Spec
-from side4video.plugins.allowed import allow_plugins, find_allowed
 from side4video.plugins.loading import load_plugin
 from side4video.spec.load import apply_override
 from side4video.terminal.options import as_json, example

@@ -58,7 +58,11 @@ Runner = Callable[[Sequence[str], float], Iterator[tuple[str, "Finding | JobFail
 
 
 def run_checks(
-    names: Sequence[str] = tuple(CHECKS), *, seconds: float = SECONDS, runner: Runner | None = None
+    names: Sequence[str] = tuple(CHECKS),
+    *,
+    seconds: float = SECONDS,
+    runner: Runner | None = None,
+    on_check: Callable[[Check], object] | None = None,
 ) -> list[Check]:
     """Run checks. A check that fails, hangs or dies is one failed line; the others go on.
 
@@ -66,18 +70,27 @@ def run_checks(
         names: Of `CHECKS`.
         seconds: Longest time of one check.
         runner: What runs them; processes of their own by default.
+        on_check: Called with each answer as soon as it is known, in any order.
 
     Returns:
         The answers in the order of `names`.
     """
-    found: dict[str, Finding] = {}
+    found: dict[str, Check] = {}
+
+    def keep(name: str, finding: Finding) -> None:
+        found[name] = Check(name, finding)
+        if on_check is not None:
+            on_check(found[name])
+
     try:
         for name, answer in (runner or run_in_processes)(names, seconds):
-            found[name] = _as_failure(name, answer.reason) if isinstance(answer, JobFailed) else answer
+            keep(name, _as_failure(name, answer.reason) if isinstance(answer, JobFailed) else answer)
     except (Side4VideoError, OSError) as error:
         reason = f"no process could be started for it ({error})"
-        found |= {name: _as_failure(name, reason) for name in names if name not in found}
-    return [Check(name, found[name]) for name in names]
+        for name in names:
+            if name not in found:
+                keep(name, _as_failure(name, reason))
+    return [found[name] for name in names]
 
 
 def run_in_processes(

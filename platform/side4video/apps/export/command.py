@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     "--speed/--no-speed",
     default=True,
     show_default=True,
-    help="Measure for a few seconds how many videos per second this machine decodes and classifies, for the model card.",
+    help="Measure for a few seconds how many videos per second this machine decodes and classifies, for the card.",
 )
 @click.option(
     "--push",
@@ -92,7 +92,7 @@ def export(
             license_name=license_name,
         )
     page = hub.push(folder, written) if hub else ""
-    size = sum(path.stat().st_size for path in folder.iterdir())
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     if as_json:
         document = {"folder": str(folder), "run_id": found.run_id, "bytes": size, "checksums": dict(written.checksums)}
         document |= {"graph": written.graph, "page": page, "speed": measured.as_json() if measured else None}
@@ -105,7 +105,8 @@ def export(
         print_text(f"speed: {measured}")
     if page:
         print_text(f"{'public' if public else 'private'}: {page}")
-    print_text(f"ask it: side4video predict {shlex.quote(str(folder))} VIDEO...")
+    plugins = "".join(f" --plugin {shlex.quote(str(file))}" for file in sorted(folder.glob("plugins/*.py")))
+    print_text(f"ask it: side4video predict {shlex.quote(str(folder))} VIDEO...{plugins}")
 
 
 def _hub(push: str, *, public: bool) -> "Hub | None":

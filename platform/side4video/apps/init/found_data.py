@@ -1,5 +1,6 @@
 """What `init` found at a source: a data set's section, and what it is divided by."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,14 +45,14 @@ class FoundData:
 
 
 def absolute_text(path: Path, given: str = "") -> str:
-    """A path as a document names it: absolute, or as it was given if it begins with `~` or `${`.
+    """A path as a document names it: absolute and plain, or as it was given if it begins with `~` or `${`.
 
     Raises:
         InputError: Its name cannot stand in a document.
     """
     if given.startswith(("~", "${")):
-        return given
-    text = str(path.absolute())
+        return given.rstrip("/")
+    text = str(plain_path(path))
     if "${" in text:
         raise InputError(
             text,
@@ -63,6 +64,17 @@ def absolute_text(path: Path, given: str = "") -> str:
     except UnicodeEncodeError:
         raise InputError(text, "its name is not UTF-8, and a document is", fix="rename it") from None
     return text
+
+
+def plain_path(path: Path) -> Path:
+    """The absolute path without `..`. Links stay, but for those that `..` leads out of."""
+    plain = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow all links
+    if ".." not in path.parts:
+        return plain
+    try:
+        return plain if plain.samefile(path) else path.resolve()
+    except OSError:
+        return path.resolve()
 
 
 def is_video_name(name: str) -> bool:

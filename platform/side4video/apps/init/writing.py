@@ -10,7 +10,7 @@ from typing import Any
 
 from side4video.apps.init.division import DividedData, divide
 from side4video.apps.init.document import as_yaml
-from side4video.apps.init.found_data import FoundData, TaskKind, absolute_text
+from side4video.apps.init.found_data import FoundData, TaskKind, absolute_text, plain_path
 from side4video.apps.init.memory import fit_memory
 from side4video.apps.init.settings import Draft, Weights, counts_text, machine_text, make_draft
 from side4video.apps.init.source import find_data
@@ -107,7 +107,7 @@ def init_experiment(
     progress.report("looking at the source")
     task = request.task or _section(settings, "task").get("kind")
     found = find_data(request.source, task=task, given=given)
-    name = experiment_name(Path(request.out).stem if request.out else _name_of(found.place.absolute()))
+    name = experiment_name(Path(request.out).stem if request.out else _name_of(plain_path(found.place)))
     path = _target(request, name)
     with _NewList(found, path, force=request.force) as listed:
         divided = divide(found, _with_settings({**found.dataset, **listed}, request.overrides))

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from side4video.core.allowed_plugins import is_file_source
 from side4video.core.errors import InputError
 from side4video.core.units import MIB, format_bytes
 from side4video.data.storage import is_relative
-from side4video.plugins.allowed import is_file_source
 from side4video.spec.experiment import Experiment
 from side4video.spec.presets import base_file, spec_file
 

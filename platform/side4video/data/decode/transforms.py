@@ -67,8 +67,8 @@ def augment_clip(
 ) -> tuple[np.ndarray, bool]:
     """One augmented copy of a clip.
 
-    In the paper's order: RandAugment, resize, random resized crop, flip, grey; then the transforms of plug-ins. `spec` says what may be done; `size` is
-    the side of the result in pixels.
+    In the paper's order: RandAugment, resize, random resized crop, flip, grey; then the transforms of plug-ins.
+    `spec` says what may be done; `size` is the side of the result in pixels.
 
     Returns:
         uint8 `[T, size, size, C]`, and whether it was flipped.

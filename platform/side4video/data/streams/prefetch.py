@@ -202,7 +202,8 @@ class ThreadPrefetcher:
         """See `Prefetcher`."""
         self._stop.set()
         thread, self._thread = self._thread, None
-        if thread is not None and thread is not threading.current_thread():
+        # Ctrl-C may come before the thread has begun; it then ends by itself.
+        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
             thread.join(self._timeout_seconds)
 
     def _next(

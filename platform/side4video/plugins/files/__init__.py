@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from side4video.plugins.allowed import allowed_plugins, file_checksum, is_file_source
+from side4video.core.allowed_plugins import allowed_plugins, file_checksum, is_file_source
 
 _DIGITS = 16
 

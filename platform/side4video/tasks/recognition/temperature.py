@@ -1,14 +1,15 @@
 """Temperature scaling (Guo et al., 2017, "On Calibration of Modern Neural Networks", section 4.2).
 
-One number T > 0, fitted on the validation split, makes scores more or less confident without changing their order. What
-is scaled are the scores of a video: the softmax probabilities p, averaged over its views. The scaled score of class c is
-p_c^(1/T) / sum over k of p_k^(1/T), the softmax of log(p) / T. With one view this is the softmax of the network's logits
-over T, as in the paper. A probability that single precision rounds to 0 counts as 1e-45. All in float64.
+One number T > 0, fitted on the validation split, makes scores more or less confident without changing their order.
+What is scaled are the scores of a video: the softmax probabilities p, averaged over its views. The scaled score of
+class c is p_c^(1/T) / sum over k of p_k^(1/T), the softmax of log(p) / T. With one view this is the softmax of the
+network's logits over T, as in the paper. A probability that single precision rounds to 0 counts as 1e-45. All in
+float64.
 
 Legend: N videos, C classes, B bins.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from side4video.tasks.recognition.score_metrics import BINS, calibration_error, negative_log_likelihood
 
@@ -52,7 +53,8 @@ def fit_temperature(scores_NC: "NDArray[np.float64]", labels_N: "NDArray[np.int6
         return LEAST
     if slope(most) >= 0:
         return MOST
-    return float(np.exp(brentq(slope, least, most, xtol=1e-10)))
+    root: Any = brentq(slope, least, most, xtol=1e-10)
+    return float(np.exp(root))
 
 
 def scale_scores(scores_NC: "NDArray[np.float64]", temperature: float) -> "NDArray[np.float64]":

@@ -141,3 +141,28 @@ def test_only_variables_that_change_a_run_are_told(monkeypatch):
 
 def test_as_json():
     assert Check("a", Finding("note", "b", "c")).as_json() == {"check": "a", "status": "note", "text": "b", "fix": "c"}
+
+
+def test_each_answer_is_told_as_soon_as_it_is_known():
+    told = []
+
+    def run(names, seconds):
+        for number, name in enumerate(reversed(names)):
+            assert len(told) == number  # those before were told before this check ends
+            yield name, ok(name)
+        raise OSError("no more processes")
+
+    checks = run_checks(["Python", "Ray", "torch"], runner=run, on_check=lambda check: told.append(check.name))
+    assert told == ["torch", "Ray", "Python"]
+    assert [check.name for check in checks] == ["Python", "Ray", "torch"]
+
+
+def test_what_could_not_be_started_is_told_too():
+    told = []
+
+    def run(names, seconds):
+        yield names[0], ok("a")
+        raise OSError("no more processes")
+
+    run_checks(["Python", "Ray"], runner=run, on_check=lambda check: told.append((check.name, check.finding.status)))
+    assert told == [("Python", "ok"), ("Ray", "failed")]

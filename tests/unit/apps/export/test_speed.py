@@ -9,10 +9,10 @@ from side4video.apps.export.bundled_run import _speed
 from side4video.apps.export.card import model_card
 from side4video.apps.export.speed import MOST_RUNS, Rate, Speed, measure_speed, rate
 from side4video.core.errors import InputError
-from side4video.inference.bundle import Bundle
-from side4video.inference.model import without_data
 from side4video.engine.checkpoint import save_tensors
 from side4video.engine.process_group import ProcessGroup
+from side4video.inference.bundle import Bundle
+from side4video.inference.model import without_data
 from side4video.run import build_student
 from tiny import tiny
 
