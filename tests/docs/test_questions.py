@@ -15,7 +15,7 @@ QUESTIONS = {
     "several GPUs": ("docs/clusters.md", "Several GPUs on one machine", ("cluster.workers", "cluster.gpus_per_worker")),
     "compare runs": ("docs/sweeps.md", "Write a sweep", ("grid:", "seeds:")),
     "use a trained model": ("docs/using-a-model.md", "Predict", ("side4video predict",)),
-    "add a method": ("docs/adding/method.md", "The document", ("platform/side4video/models/methods/",)),
+    "add a method": ("docs/plugins.md", "A method", ("MethodSpec", "check-plugin")),
     "what never": ("docs/results.md", "What was not measured", ("GPUs", "Published accuracies")),
     "seeds": ("docs/concepts.md", "Seeds and exactness", ("`seed`", "`data.seed`")),
     "lie": ("docs/configuration.md", "Where files lie", ("~/.side4video", "SIDE4VIDEO_HOME", "checkpoints")),

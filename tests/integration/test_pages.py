@@ -101,6 +101,7 @@ def opened(file, *, width=1280, scheme="light"):
             tab.on("console", lambda told: complaints.append(told.text) if told.type in ("error", "warning") else None)
             tab.on("pageerror", lambda error: complaints.append(str(error)))
             tab.goto(file.as_uri(), wait_until="networkidle")
+            tab.wait_for_timeout(300)  # what it told may be on its way
             yield tab, [url for url in asked if url != file.as_uri()], complaints
         finally:
             browser.close()

@@ -20,6 +20,12 @@ from tiny import tiny
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A store of its own: another test may have trained the same experiment."""
+    monkeypatch.setenv("SIDE4VIDEO_HOME", str(tmp_path / "home"))
+
+
 def places(folder):
     return [
         {"kind": "tensorboard", "folder": str(folder / "events")},

@@ -46,7 +46,7 @@ def test_a_change_of_size_or_time_is_another_version(tmp_path):
 
 def test_a_folder_without_videos_and_no_folder(tmp_path):
     (tmp_path / "a.txt").touch()
-    with pytest.raises(InputError, match=r"no video in it · allowed: files that end in \.3gp"):
+    with pytest.raises(InputError, match=r"no video in it · fix: check the path · allowed: files that end in \.3gp"):
         list_videos(tmp_path)
     with pytest.raises(InputError, match="is a file"):
         list_videos(tmp_path / "a.txt")

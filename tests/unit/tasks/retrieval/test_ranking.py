@@ -80,7 +80,7 @@ def compute(case, rescoring_spec=None, bank=None, *, search=SmallTiles, scores=P
     """What `PairScores` makes of a case."""
     rows = case.matrix if bank is None else np.concatenate([case.matrix, bank])
     module = SimpleNamespace(matching=Lookup(rows), scale=lambda: torch.tensor(SCALE))
-    task = SimpleNamespace(rescoring=rescoring_spec or NoRescoring(), keep="fp32", bank=())
+    task = SimpleNamespace(rescoring=rescoring_spec or NoRescoring(), keep="fp32", bank=(), extra_metrics=())
     if bank is not None:
         task.bank = tuple(str(row) for row in range(len(bank)))
         task.tokenize = lambda texts: len(case.owners) + torch.arange(len(texts))
