@@ -1,0 +1,206 @@
+"""timm's vision transformers, split into blocks: `VisionTransformer` and `Eva` with the options of timm's models.
+
+timm's own forward is `patch_embed`, `_pos_embed`, `norm_pre`, the blocks, `norm`, `forward_head`; this module calls the
+same parts in the same order, so results are the library's.
+
+Legend: N frames, C channels, H, W pixels, P tokens of a frame (prefix tokens first), D width.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Self, cast
+
+import timm
+import torch
+from timm.models.eva import Eva, EvaBlock, EvaBlockPostNorm
+from timm.models.eva import checkpoint_filter_fn as eva_tensors
+from timm.models.vision_transformer import Block, ResPostBlock, VisionTransformer
+from timm.models.vision_transformer import checkpoint_filter_fn as vit_tensors
+from torch import Tensor, nn
+
+from side4video.models.backbones.shape import Pooling
+
+_PRE_NORM, _POST_NORM = (Block, EvaBlock), (ResPostBlock, EvaBlockPostNorm)
+_POOLINGS: Mapping[str, Pooling] = {"token": "class-token", "avg": "mean", "map": "attention", "prr": "attention"}
+_NOT_TRAINED = re.compile(r"(^|\.)(head|head_dist|mask_token|lm_head|fc_head)(\.|$)")
+"""Tensors of a file that belong to a classifier or to pretraining, not to the tower."""
+
+
+class UnsupportedTowerError(ValueError):
+    """A model of timm that cannot be walked block by block; the text is the reason."""
+
+
+class TimmTrunk(nn.Module):
+    """A vision transformer of timm, without its classifier."""
+
+    prefix_tokens: int
+    class_token: int | None
+    pooling: Pooling
+    visual: nn.Module
+
+    def __init__(self, visual: nn.Module) -> None:
+        """Split a model.
+
+        Raises:
+            UnsupportedTowerError: It cannot be walked.
+        """
+        super().__init__()
+        if reason := unsupported(visual):
+            raise UnsupportedTowerError(reason)
+        self.visual = visual
+        model = cast("Any", visual)
+        self.blocks = cast("list[Any]", list(model.blocks))
+        for block in self.blocks:
+            block.attn.fused_attn = True  # overrides TIMM_FUSED_ATTN, on which memory must not depend
+        self.post_norm = isinstance(self.blocks[0], _POST_NORM)
+        self.is_eva = isinstance(visual, Eva)
+        self.prefix_tokens = int(model.num_prefix_tokens)
+        self.class_token = None if model.cls_token is None else 0
+        self.pooling = _POOLINGS[model.global_pool]
+
+    @classmethod
+    def on_meta(cls, name: str, image_size: int) -> Self:
+        """The transformer without weights, on the `meta` device.
+
+        `name` is timm's name of the architecture; positions are for frames of `image_size` pixels.
+        """
+        with torch.device("meta"):
+            # With a fixed size, timm computes rotary positions once and not in each block.
+            visual = timm.create_model(
+                name, pretrained=False, num_classes=0, img_size=image_size, dynamic_img_size=False
+            )
+        return cls(visual)
+
+    def embed(self, frames_NCHW: Tensor, added_N1D: Tensor | None = None) -> Tensor:
+        """Prefix tokens and patches, plus positions where they are added: [N, P, D]."""
+        model = cast("Any", self.visual)
+        placed = model._pos_embed(model.patch_embed(frames_NCHW))
+        tokens_NPD = placed[0] if self.is_eva else placed
+        return model.norm_pre(tokens_NPD if added_N1D is None else tokens_NPD + added_N1D)
+
+    def run_block(self, index: int, tokens_NPD: Tensor, read: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
+        """One block, with rotary positions where the tower has them.
+
+        Raises:
+            NotImplementedError: Queries and keys are requested (`TowerShape.plain_attention` is false).
+        """
+        if read is not None:
+            raise NotImplementedError("queries and keys of a timm tower cannot be read")
+        tokens_NPD = tokens_NPD + self.attention_branch(index, tokens_NPD)
+        return self.mlp_branch(index, tokens_NPD).add_(tokens_NPD)
+
+    def attention_branch(self, index: int, tokens_NPD: Tensor) -> Tensor:
+        """Attention with its norm and layer scale, in the order of the tower."""
+        block = self.blocks[index]
+        if self.post_norm:
+            return self._scaled(index, 1, block.norm1(self.run_attention(index, tokens_NPD)))
+        return self._scaled(index, 1, self.run_attention(index, block.norm1(tokens_NPD)))
+
+    def mlp_branch(self, index: int, tokens_NPD: Tensor) -> Tensor:
+        """MLP with its norm and layer scale, in the order of the tower."""
+        block = self.blocks[index]
+        if self.post_norm:
+            return self._scaled(index, 2, block.norm2(block.mlp(tokens_NPD)))
+        return self._scaled(index, 2, block.mlp(block.norm2(tokens_NPD)))
+
+    def attention_norm(self, index: int, tokens_NPD: Tensor) -> Tensor:
+        """`norm1`, of a pre-norm tower."""
+        return self.blocks[index].norm1(tokens_NPD)
+
+    def run_attention(self, index: int, tokens_NPD: Tensor) -> Tensor:
+        """Attention without norm and layer scale. With rotary positions, `tokens_NPD` must be whole frames."""
+        attention = self.blocks[index].attn
+        return attention(tokens_NPD, rope=self._positions(index)) if self.is_eva else attention(tokens_NPD)
+
+    def mlp_norm(self, index: int, tokens_NPD: Tensor) -> Tensor:
+        """`norm2`, of a pre-norm tower."""
+        return self.blocks[index].norm2(tokens_NPD)
+
+    def run_mlp(self, index: int, tokens_NPD: Tensor) -> Tensor:
+        """The MLP, gated or not, without norm but with layer scale: what a method adds is what the tower adds."""
+        return self._scaled(index, 2, self.blocks[index].mlp(tokens_NPD))
+
+    def pool(self, tokens_NPD: Tensor) -> Tensor:
+        """The library's feature before its classifier: the final norm, then class token, mean or attention: [N, D]."""
+        model = cast("Any", self.visual)
+        return model.forward_head(model.norm(tokens_NPD), pre_logits=True)
+
+    def project(self, features_ND: Tensor) -> Tensor:
+        """The features themselves: there is no text tower, and so no shared space."""
+        return features_ND
+
+    def last_layers(self) -> tuple[nn.LayerNorm, Tensor, Tensor | None]:
+        """There are none that a method could use.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError("a timm tower has no projection to texts")
+
+    def rename(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors of timm's files, or of the authors' where timm reads them, under timm's names.
+
+        Positions that were learned for another frame size are resized to this one, by timm: bicubic with antialiasing.
+        """
+        plain = {name.removeprefix("trunk."): tensor for name, tensor in state.items()}
+        convert = eva_tensors if self.is_eva else vit_tensors
+        found = convert(plain, cast("Any", self.visual))
+        own = self.visual.state_dict().keys()
+        return {name: tensor for name, tensor in found.items() if name in own or not _NOT_TRAINED.search(name)}
+
+    def initial_std(self, name: str) -> float | None:
+        """As in timm: 0.02; None for norms, biases and layer scales."""
+        is_plain = name.endswith("bias") or "norm" in name or re.search(r"(^|\.)(gamma_?\d?|ls\d)(\.|$)", name)
+        return None if is_plain else 0.02
+
+    def rebuild_buffers(self, dtype: torch.dtype) -> None:
+        """Compute the rotary positions (they stay fp32), and zero the biases of the keys."""
+        for module in self.visual.modules():
+            for name, buffer in list(module.named_buffers(recurse=False)):
+                if buffer.is_meta:
+                    setattr(module, name, torch.zeros_like(buffer, device="cpu"))
+            rebuild = getattr(module, "init_non_persistent_buffers", None)
+            if callable(rebuild):
+                rebuild()
+        for block in self.blocks:
+            if getattr(block.attn, "k_bias", None) is not None:
+                block.attn.k_bias = block.attn.k_bias.to(dtype)
+
+    def _positions(self, index: int) -> Tensor | None:
+        """Rotary positions of a block; None without any."""
+        model = cast("Any", self.visual)
+        if model.rope is None:
+            return None
+        is_kept = getattr(model.rope, "feat_shape", None) is not None
+        found = model.rope.get_embed() if is_kept else model.rope.get_embed(shape=model.patch_embed.grid_size)
+        return found[index] if self._differ_by_block else found
+
+    @cached_property
+    def _differ_by_block(self) -> bool:
+        return bool(getattr(self.visual, "rope_mixed", False))
+
+    def _scaled(self, index: int, branch: int, tokens_NPD: Tensor) -> Tensor:
+        """A branch times its layer scale, where there is one."""
+        block = self.blocks[index]
+        gamma = getattr(block, f"gamma_{branch}", None)
+        if gamma is not None:
+            return gamma * tokens_NPD
+        return getattr(block, f"ls{branch}", nn.Identity())(tokens_NPD)
+
+
+def unsupported(visual: nn.Module) -> str:
+    """Why a model of timm cannot be walked; empty if it can."""
+    model = cast("Any", visual)
+    if type(visual) is not VisionTransformer and type(visual) is not Eva:
+        return f"it is a {type(visual).__name__}, not a plain vision transformer"
+    kinds = {type(block) for block in model.blocks}
+    if len(kinds) != 1 or not issubclass(next(iter(kinds)), (*_PRE_NORM, *_POST_NORM)):
+        names = ", ".join(sorted(kind.__name__ for kind in kinds))
+        return f"its blocks are {names}, which do not compute attention and then the MLP"
+    if model.global_pool not in _POOLINGS:
+        return f"it pools by {model.global_pool or 'nothing'!r}"
+    grid = model.patch_embed.grid_size
+    if grid is None or grid[0] != grid[1] or len(set(model.patch_embed.patch_size)) != 1:
+        return "its frames or patches are not square"
+    return ""
