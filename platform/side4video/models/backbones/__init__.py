@@ -9,8 +9,9 @@ from pydantic import Field
 
 from side4video.models.backbones.open_clip import OpenCLIPSpec
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.backbones.timm import TimmSpec
 from side4video.models.backbones.vit import ViTSpec
 
-Backbone = Annotated[OpenCLIPSpec | ViTSpec, Field(discriminator="kind")]
+Backbone = Annotated[OpenCLIPSpec | TimmSpec | ViTSpec, Field(discriminator="kind")]
 """All families of towers."""
 __all__ = ["Backbone", "OpenCLIPSpec", "TowerShape", "ViTSpec"]

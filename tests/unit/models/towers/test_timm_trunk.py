@@ -5,7 +5,7 @@ import timm
 import torch
 from torch import nn
 
-from side4video.models.towers.timm_vit import TimmTrunk, UnsupportedTowerError
+from side4video.models.towers.timm_trunk import TimmTrunk, UnsupportedTowerError
 
 FAMILIES = {
     "vit_small_patch16_224": (1, 0, "class-token"),
