@@ -1,5 +1,6 @@
 # Everything a newcomer needs, with Python 3.11 or newer and make. The first command installs everything into `.venv`.
 #
+#   make install         install, and nothing else
 #   make demo            train and compare two small models
 #   make demo-sweep      run an ablation: nine variants on one backbone pass
 #   make demo-retrieval  train text-video retrieval and two baselines
@@ -16,7 +17,7 @@ BIN := .venv/bin
 REQUIREMENTS := -c constraints.txt -e '.[dev]'
 PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11
 
-.PHONY: help demo demo-sweep demo-retrieval docs services reference test test-all check format clean
+.PHONY: help install demo demo-sweep demo-retrieval docs services reference test test-all check format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -48,6 +49,8 @@ help:
 	echo "Installing with pip into .venv: two to six minutes, 7 GB (once)."; \
 	$(BIN)/python -m pip install -qq --disable-pip-version-check $(REQUIREMENTS)
 	@touch $@
+
+install: .venv/.installed
 
 demo: .venv/.installed
 	@$(BIN)/side4video demo

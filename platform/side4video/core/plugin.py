@@ -4,6 +4,7 @@ A document names its plug-ins (`plugins`). While it is checked, their kinds are 
 that is written here. `side4video.plugins` loads them.
 """
 
+import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -128,5 +129,7 @@ class PluginKinds:
 
 def _unknown_transform(kind: Any, kinds: Sequence[str]) -> str:
     found = f"unknown kind {kind!r}" if kind else "no kind"
+    near = difflib.get_close_matches(str(kind), kinds, n=1)
     allowed = ", ".join(kinds) or "none: the document names no plug-in with transforms"
-    return f"{found} · allowed: {allowed} · fix: name the plug-in's file in `plugins`"
+    fix = f"did you mean {near[0]}?" if near else "name the plug-in's file in `plugins`"
+    return f"{found} · allowed: {allowed} · fix: {fix}"

@@ -1,12 +1,15 @@
 """The card of an exported model: a header that the Hugging Face hub reads, and a page that people read."""
 
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from side4video.core.allowed_plugins import is_file_source
 from side4video.core.text import escape_markdown, markdown_code, printable
 from side4video.data.annotations.tables import shorten_list
 from side4video.inference.bundle import GRAPH, Bundle
+from side4video.spec.chance import metric_name, reached_by_all
 from side4video.spec.experiment import Experiment
 from side4video.tasks.recognition.metrics import METRICS
 from side4video.tracking.chosen_weights import test_area
@@ -36,7 +39,9 @@ def model_page(bundle: Bundle, spec: Experiment, *, usage: str = USAGE, speed: s
 
     `usage` is Python code that uses the model. `speed` is a line of `apps.export.speed`; empty leaves the section out.
     """
+    left_out = reached_by_all(spec.task.kind, len(bundle.classes))
     shown = [(name, bundle.figures[name]) for name in SHOWN if name in bundle.figures]
+    shown = [(name, value) for name, value in shown if metric_name(name) not in left_out]
     table = "".join(f"| `{name}` | {value:.6g} |\n" for name, value in shown)
     weights = spec.backbone.weights.identity()
     origin = "".join(f"- {name}: {markdown_code(str(value))}\n" for name, value in bundle.origin.items() if value)
@@ -44,7 +49,7 @@ def model_page(bundle: Bundle, spec: Experiment, *, usage: str = USAGE, speed: s
         f"# {escape_markdown(bundle.name)}\n\n"
         f"A `{spec.method.kind}` network on a frozen {markdown_code(_tower(spec))} tower, "
         f"for {spec.task.kind} with side4video.\n\n"
-        f"```python\n{usage}\n```\n\n"
+        f"```python\n{_with_plugins(usage, spec)}\n```\n\n"
         f"{_about_graph(bundle, spec) if bundle.graph else ''}"
         f"## What it was trained on\n\n{origin}\n"
         f"- frames: {spec.data.frames} of {spec.data.size} x {spec.data.size} pixels; "
@@ -58,16 +63,27 @@ def model_page(bundle: Bundle, spec: Experiment, *, usage: str = USAGE, speed: s
     )
 
 
+def _with_plugins(usage: str, spec: Experiment) -> str:
+    """The code with the permission for plug-ins, which it needs where the document names some."""
+    files = [f"this folder/plugins/{Path(each.source).name}" for each in spec.plugins if is_file_source(each.source)]
+    modules = [each.source for each in spec.plugins if not is_file_source(each.source)]
+    if not (named := ", ".join(f'"{each}"' for each in (*files, *modules))):
+        return usage
+    allowing = f"side4video.allow_plugins({named})  # Python code, which runs: look at it first\n"
+    return usage.replace("model = ", f"{allowing}model = ", 1)
+
+
 def card_header(bundle: Bundle, spec: Experiment, *, license_name: str = "") -> dict[str, Any]:
     """The hub's metadata of a model: library, task, tags, and figures in the form of its model index.
 
     Only figures of the weights that are exported stand in it.
     """
     area = test_area(bundle.figures, "best" if bundle.origin.get("weights") == "best" else "last")
+    left_out = reached_by_all(spec.task.kind, len(bundle.classes))
     measured = [
         (each.hub, bundle.figures[f"{area}/{each.name}"])
         for each in _CARD_METRICS
-        if f"{area}/{each.name}" in bundle.figures
+        if f"{area}/{each.name}" in bundle.figures and each.name not in left_out
     ]
     header: dict[str, Any] = {"license": license_name} if license_name else {}
     header |= {

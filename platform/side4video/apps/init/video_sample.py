@@ -17,6 +17,7 @@ SAMPLE = 64
 SECONDS = 4.0
 """Longest time to open videos."""
 _VIDEO_SECONDS = 2.0
+_IMPORT_SECONDS = 60.0
 """Longest time to open one video; a decoder may hang on it."""
 
 
@@ -95,10 +96,13 @@ def look_at_videos(clips: Sequence[Clip], *, seconds: float = SECONDS, opener: O
     paths = list(dict.fromkeys(clip.path for clip in clips if _is_file(clip)))
     size = min(SAMPLE, len(paths))
     chosen = [paths[number * len(paths) // size] for number in range(size)]
-    end, facts = time.monotonic() + seconds, {}
+    end, facts = 0.0, {}
     with closing((opener or open_in_processes)(chosen, seconds)) as opened:  # type: ignore[type-var] - generators close
         for path, found in opened:
             facts[path] = found
+            end = (
+                end or time.monotonic() + seconds
+            )  # from the first answer on: processes start slowly on a busy machine
             if time.monotonic() > end:
                 break
     return VideoSample(len(paths), facts)
@@ -107,9 +111,18 @@ def look_at_videos(clips: Sequence[Clip], *, seconds: float = SECONDS, opener: O
 def open_in_processes(paths: Sequence[str], seconds: float) -> Iterator[tuple[str, VideoFacts]]:
     """See `Opener`. A video on which a decoder hangs or dies costs one process, and is told as broken."""
     with WorkerPool(min(2, len(paths)) or 1) as pool:
+        # Else the first videos would have to wait for the decoder's import, and be called broken on a busy machine.
+        for _ in pool.map_unordered(_import_decoder, range(2), limit_seconds=_IMPORT_SECONDS, chunk_size=1):
+            pass
         limit = min(_VIDEO_SECONDS, seconds)
         for path, found in pool.map_unordered(open_video, paths, limit_seconds=limit, chunk_size=1):
             yield path, VideoFacts(problem=found.reason) if isinstance(found, JobFailed) else found
+
+
+def _import_decoder(number: int) -> None:
+    """Import in a process what opening a video needs."""
+    del number
+    from side4video.data.decode import container, video_source  # noqa: F401 - imported to be there
 
 
 def open_video(path: str) -> VideoFacts:

@@ -204,7 +204,7 @@ def _describe_file(state: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> 
     patches = next((found[name] for name in ("conv1.weight", "patch_embed.proj.weight") if name in found), None)
     if patches is None or patches.ndim != 4 or not blocks:
         return ""
-    family = "an EVA or timm" if "patch_embed.proj.weight" in found else "a CLIP"
+    family = "an EVA" if "patch_embed.proj.weight" in found else "a CLIP"
     return f"; it holds {family} tower of {len(blocks)} blocks of width {patches.shape[0]}, patch {patches.shape[-1]}"
 
 

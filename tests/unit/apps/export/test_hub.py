@@ -140,7 +140,7 @@ def test_a_header_of_other_weights_figures_is_noticed(run, tmp_path):
 
     figures = {"eval/top1": 0.5, "best/top1": 0.75}
     headers = {
-        weights: card_header(Bundle("a", ("b",), "", figures, {"weights": weights}), tiny())
+        weights: card_header(Bundle("a", ("b", "c"), "", figures, {"weights": weights}), tiny())
         for weights in ("best", "last")
     }
     values = {name: header["model-index"][0]["results"][0]["metrics"][0]["value"] for name, header in headers.items()}

@@ -68,7 +68,7 @@ def test_the_defaults():
         ({"precision": "fp16"}, "'fp32', 'bf16' or '8-bit'"),
         ({"chunk_frames": 0}, "greater than 0"),
         ({"chunkframes": 4}, "Extra inputs"),
-        ({"kind": "open_clip"}, "'open-clip', 'vit'"),
+        ({"kind": "open_clip"}, "'open-clip', 'timm', 'vit'"),
     ],
 )
 def test_wrong_open_clip_specs_are_refused(change, says):
