@@ -92,8 +92,7 @@ def load_plugin(source: str, sha256: str = "", *, where: str = "plugins") -> Loa
     key = (allowed, found)
     if key not in _loaded:
         if not is_file and any(other == allowed for other, _ in _loaded):
-            fix = "start Python anew" if not is_file else ""
-            raise InputError(where, f"{allowed} was changed after it was imported", fix=fix)
+            raise InputError(where, f"{allowed} was changed after it was imported", fix="start Python anew")
         module = _import(module_name(Path(allowed), found) if is_file else allowed, allowed, where)
         loaded = LoadedPlugin(source, found, _checked(getattr(module, "PLUGIN", None), allowed, where))
         remember(loaded)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from side4video.core.errors import Side4VideoError
+from side4video.core.spec import Spec
 
 Rule = tuple[str, Callable[[], str]]
 """What is checked, and a function that returns what is wrong; empty if nothing is."""
@@ -19,6 +20,12 @@ class Check:
     rule: str
     problem: str = ""
     """What is wrong, in a sentence; empty if the rule is kept."""
+
+
+def is_read_again(part: Spec) -> str:
+    """What is wrong if a part is written as JSON and read again."""
+    again = type(part).model_validate_json(part.model_dump_json())
+    return "" if again == part else "another document was read than was written"
 
 
 def check_rules(part: str, rules: Iterator[Rule], source: str) -> Iterator[Check]:

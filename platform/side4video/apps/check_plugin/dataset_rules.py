@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from side4video.apps.check_plugin.check import Rule
+from side4video.apps.check_plugin.check import Rule, is_read_again
 from side4video.data.clip import Clip
 from side4video.data.dataset_spec import DatasetSpec
 from side4video.data.decode.clip_frames import ClipFrames
@@ -16,7 +16,7 @@ _MAX_NAMED = 3
 
 def dataset_rules(dataset: DatasetSpec) -> Iterator[Rule]:
     """The rules."""
-    yield "its document can be written and read again", lambda: _is_read_again(dataset)
+    yield "its document can be written and read again", lambda: is_read_again(dataset)
     yield "it has a training and a test split", lambda: _has_splits(dataset)
     yield "its classes are texts, each once", lambda: _has_classes(dataset)
     yield "each split has clips", lambda: _has_clips(dataset)
@@ -26,11 +26,6 @@ def dataset_rules(dataset: DatasetSpec) -> Iterator[Rule]:
     yield "clips can be sent to other processes", lambda: _is_sent(dataset)
     yield "a flipped clip has a label", lambda: _flips(dataset)
     yield "the first clip of each split can be decoded", lambda: _decodes(dataset)
-
-
-def _is_read_again(dataset: DatasetSpec) -> str:
-    again = type(dataset).model_validate_json(dataset.model_dump_json())
-    return "" if again == dataset else "another document was read than was written"
 
 
 def _has_splits(dataset: DatasetSpec) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from side4video.apps.check_plugin.check import Rule
+from side4video.apps.check_plugin.check import Rule, is_read_again
 from side4video.data.decode.transform_spec import TransformSpec, apply_transforms
 
 SHAPES = ((8, 32, 32, 3), (1, 64, 64, 3))
@@ -13,17 +13,12 @@ SHAPES = ((8, 32, 32, 3), (1, 64, 64, 3))
 
 def transform_rules(transform: TransformSpec) -> Iterator[Rule]:
     """The rules."""
-    yield "its document can be written and read again", lambda: _is_read_again(transform)
+    yield "its document can be written and read again", lambda: is_read_again(transform)
     yield "frames keep their shape and are uint8", lambda: _keeps_the_shape(transform)
     yield "the same generator gives the same frames", lambda: _repeats(transform)
     yield "it draws from the given generator alone", lambda: _draws_from_the_generator(transform)
     yield "the frames that it gets are not changed", lambda: _leaves_its_input(transform)
     yield "it can be sent to other processes", lambda: _is_sent(transform)
-
-
-def _is_read_again(transform: TransformSpec) -> str:
-    again = type(transform).model_validate_json(transform.model_dump_json())
-    return "" if again == transform else "another document was read than was written"
 
 
 def _keeps_the_shape(transform: TransformSpec) -> str:
