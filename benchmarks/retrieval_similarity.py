@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from side4video.core.units import format_bytes
 from side4video.engine.process_group import ProcessGroup
+from side4video.models.towers.tokenizer import TextTokenizer
 from side4video.tasks.retrieval.matching import TokenMatching
 from side4video.tasks.retrieval.pair_scores import PairEvaluation, PairScores
 from side4video.tasks.retrieval.spec import NoRescoring
@@ -78,7 +79,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, float | int]:
     torch.set_flush_denormal(True)
     torch.manual_seed(0)
     at_start = peak_bytes()
-    matching = TokenMatching(CHANNELS, weighted=True, padding="ignored").eval().requires_grad_(False)
+    matching = TokenMatching(CHANNELS, TextTokenizer({}), weighted=True, padding="ignored").eval().requires_grad_(False)
     scores = keep(matching, arguments.pairs)
     compared = arguments.compared or arguments.pairs
     loop_s, difference = double_loop(matching, scores, sample=min(arguments.sample, arguments.pairs))

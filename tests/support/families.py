@@ -14,7 +14,7 @@ from side4video.models.backbones.weights import FileWeights, RandomWeights
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.load import load_tower
 from side4video.models.towers.open_clip_vit import OpenCLIPTrunk
-from side4video.models.towers.timm_eva import EvaTrunk
+from side4video.models.towers.timm_trunk import TimmTrunk
 
 Precision = Literal["fp32", "bf16", "8-bit"]
 LAYOUTS = {
@@ -59,7 +59,7 @@ def eva_shape(
     )
 
 
-def eva_trunk(kind: str, shape: TowerShape) -> EvaTrunk:
+def eva_trunk(kind: str, shape: TowerShape) -> TimmTrunk:
     """A toy transformer on `meta` with the layout of one of EVA-CLIP's."""
     options = dict(EVA_KINDS[kind])
     if "use_rot_pos_emb" in options:
@@ -76,7 +76,7 @@ def eva_trunk(kind: str, shape: TowerShape) -> EvaTrunk:
             mlp_ratio=_mlp_ratio(kind),
             **options,
         )
-    return EvaTrunk(eva)
+    return TimmTrunk(eva)
 
 
 def eva_tower(

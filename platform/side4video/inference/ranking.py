@@ -44,6 +44,6 @@ def frame_similarities(matching: Any, frames_TE: Tensor, words_QWE: Tensor, toke
 
     Blocks over text and frames together know no single frame: there it is the cosine of the text and the frame.
     """
-    alone = MeanMatching() if isinstance(matching, TightMatching) else matching
+    alone = MeanMatching(matching.tokenizer) if isinstance(matching, TightMatching) else matching
     frames = alone.embed_videos(frames_TE[:, None])
     return alone.compare(alone.embed_texts(words_QWE, tokens_QW), frames)[0]

@@ -27,7 +27,7 @@ from side4video.inference.ranking import frame_similarities
 from side4video.inference.video_folder import VideoFile, duration_seconds
 from side4video.inference.video_index import Broken, EmbeddedVideos, Entry
 from side4video.models.frozen_features import features_of_batch
-from side4video.models.towers.text_tower import ends_of, tokenize
+from side4video.models.towers.tokenizer import TextTokenizer
 from side4video.run import build_student, configure_process
 from side4video.spec.experiment import Experiment
 from side4video.tasks.retrieval.matching import Embeddings
@@ -77,6 +77,7 @@ class RetrievalModel:
         self._student = build_student("search", self.spec, process, self._tower)
         load_tensors(self._student.module, weights)
         self._module: Any = self._student.module.eval()
+        self._tokenizer: TextTokenizer = self._module.matching.tokenizer
         self._weights = hashlib.sha256(weights.read_bytes()).hexdigest()
 
     @property
@@ -89,7 +90,7 @@ class RetrievalModel:
         spec = self.spec
         return {
             "weights": self._weights,
-            "backbone": spec.backbone.model_dump(mode="json", exclude={"weights", "chunk_frames"}),
+            "backbone": spec.backbone.model_dump(mode="json", exclude={"weights", "chunk_frames", "tokenizer"}),
             "backbone_weights": self._tower.fingerprint(),
             "shape": self._tower.shape.identity(),
             "method": spec.method.model_dump(mode="json"),
@@ -104,17 +105,17 @@ class RetrievalModel:
         Raises:
             InputError: It has no word.
         """
-        if int(ends_of(tokenize([text], words=self.words + 1))[0]) < 2:
+        if self._tokenizer.is_empty(text):
             raise InputError("TEXT", f"no word in {text!r}", fix="give a text to search for")
         return self.read_caption(text)
 
     @torch.no_grad()
     def read_caption(self, text: str) -> TextQuery:
         """Embed a caption as an evaluation does, empty ones included."""
-        end = int(ends_of(tokenize([text], words=self.words + 1))[0])
-        tokens_QW = tokenize([text], words=self.words).to(self.process.device)
+        is_cut = self._tokenizer.count(text, most=self.words + 1) > self.words
+        tokens_QW = self._tokenizer([text], words=self.words).to(self.process.device)
         with self._autocast():
-            return TextQuery(tokens_QW, self._module.embed_texts(tokens_QW), is_cut=end >= self.words)
+            return TextQuery(tokens_QW, self._module.embed_texts(tokens_QW), is_cut=is_cut)
 
     def embed_videos(
         self, folder: Path, files: Sequence[VideoFile], *, prefetch: PrefetcherFactory = make_prefetcher

@@ -32,6 +32,8 @@ class MethodSpec(Spec):
     """For recognition: allowed kinds of `task.classifier`."""
     trains_text: ClassVar[bool] = True
     """For retrieval: whether the authors train the text tower."""
+    needs_causal_texts: ClassVar[bool] = False
+    """For retrieval: whether each token of a text must see only those before it."""
     RECIPES: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Published optimizer settings by name, for `optimization.recipe`."""
 
@@ -83,8 +85,9 @@ class MethodSpec(Spec):
         return FeatureRequest()
 
     def frame_request(self, tower: TowerShape, *, frames: int) -> FeatureRequest:
-        """What the method reads for retrieval: `reads`, and the last block's class token if it is packable."""
-        return self.reads(tower, frames=frames) | FeatureRequest(class_token=self.packable)
+        """What the method reads for retrieval: `reads`, and the frames' features if it is packable."""
+        request = self.reads(tower, frames=frames)
+        return request | frame_feature_request(tower) if self.packable else request
 
     def output_dim(self, tower: TowerShape) -> int:
         """Width of the features that the network of `build` returns, which is the input width of a task's head."""
@@ -103,6 +106,12 @@ class MethodSpec(Spec):
         The text tower becomes a part of it. The caller sets `requires_grad` of the text tower's parameters.
         """
         raise NotImplementedError
+
+
+def frame_feature_request(tower: TowerShape) -> FeatureRequest:
+    """What a frame's feature in the texts' space is computed from: the class token, or else the pooled feature."""
+    by_class = tower.pooling == "class-token"
+    return FeatureRequest(class_token=by_class, pooled=not by_class)
 
 
 def recipe(learning_rate: float, batch_size: int, *, epochs: int, warmup_epochs: float) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from side4video.data.features.spec import SUGGESTED_VIEWS
 from side4video.data.spec import DataSpec
 from side4video.models.backbones import Backbone
 from side4video.models.backbones.shape import TowerShape
-from side4video.models.backbones.text import CLIP_WORDS
 from side4video.models.feature_request import FeatureRequest
 from side4video.models.methods import Method
 from side4video.plugins.loading import PluginSpec, load_plugins
@@ -24,6 +23,7 @@ from side4video.spec.cluster import ClusterSpec
 from side4video.spec.digest import experiment_digest
 from side4video.spec.evaluation import EvaluationSpec
 from side4video.spec.optimization import OptimizationSpec
+from side4video.spec.texts import check_texts
 from side4video.spec.tracking import MLflowTrackingSpec, Tracking
 from side4video.tasks import Task
 from side4video.tasks.recognition.spec import RecognitionSpec
@@ -145,40 +145,9 @@ class Experiment(Spec):
         return self
 
     @model_validator(mode="after")
-    def retrieval_requirements_are_met(self) -> Self:
-        """Retrieval needs a text tower, and each video only once in a batch."""
-        if self.task.kind != "retrieval":
-            return self
-        if not self.backbone.has_text_tower:
-            raise wrong(
-                "backbone",
-                f"{self.backbone.kind} without a text tower, and the task is retrieval",
-                allowed="kind: open-clip, or kind: vit with text: {kind: transformer}",
-                fix="name such a backbone",
-            )
-        for where, found, fix in (
-            ("optimization.accumulation", self.optimization.accumulation, "all texts and videos of a batch meet"),
-            ("data.repeated_sampling", self.data.repeated_sampling, "a video would be a wrong answer to its own text"),
-            ("data.views", self.data.views.total, "one feature stands for a video"),
-        ):
-            if found != 1:
-                raise wrong(where, f"{found}, and the task is retrieval: {fix}", allowed="1", fix="set it to 1")
-        max_words = self.method.most_words - max(0, CLIP_WORDS - self.backbone.most_words)
-        if self.task.words > max_words:
-            raise wrong(
-                "task.words",
-                f"{self.task.words} tokens, and the backbone and the method {self.method.kind} leave {max_words}",
-                allowed=f"3 to {max_words}",
-                fix=f"set it to {max_words}",
-            )
-        allowed = self.method.matchings
-        if self.task.matching.kind not in allowed:
-            raise wrong(
-                "task.matching.kind",
-                f"{self.task.matching.kind}, and {self.method.matching_reason}",
-                allowed=", ".join(allowed),
-                fix=f"matching: {{kind: {allowed[-1]}}}",
-            )
+    def texts_can_be_read(self) -> Self:
+        """Retrieval, or a text classifier, fits the backbone's text tower, the method and the data."""
+        check_texts(self)
         return self
 
     @model_validator(mode="after")
@@ -191,28 +160,6 @@ class Experiment(Spec):
                 f"{self.backbone.precision}, and the method {self.method.kind} trains the tower's weights",
                 allowed=", ".join(allowed),
                 fix=f"set it to {allowed[0]}",
-            )
-        return self
-
-    @model_validator(mode="after")
-    def text_classifier_has_a_text_tower(self) -> Self:
-        """A text classifier needs the backbone's text tower, and features of the same width as the text features."""
-        if self.task.kind != "recognition" or self.task.classifier.kind != "text":
-            return self
-        if not self.backbone.has_text_tower:
-            raise wrong(
-                "task.classifier",
-                f"texts, and the backbone {self.backbone.kind} has no text tower",
-                allowed="{kind: linear}, or a backbone of kind open-clip",
-                fix="set task.classifier to {kind: linear}",
-            )
-        width = self.method.output_dim(self.tower)
-        if width != self.tower.output_dim:
-            raise wrong(
-                "task.classifier",
-                f"texts have {self.tower.output_dim} features here, and the method {self.method.kind} gives {width}",
-                allowed="{kind: linear}, or a method whose features are in the texts' space (dist, zero-shot)",
-                fix="set task.classifier to {kind: linear}",
             )
         return self
 

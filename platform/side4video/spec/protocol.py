@@ -47,6 +47,7 @@ _EXCLUDED = (
     "task.matching",
     "task.text",
     "task.largest_logit_scale",
+    "task.loss",
     "task.rescoring",  # the names of rescored metrics say it
     "evaluation.batch_size",
     "evaluation.every_epochs",

@@ -20,7 +20,7 @@ from side4video.data.streams.loader import EvaluationStream
 from side4video.engine.process_group import ProcessGroup
 from side4video.models.frozen_features import features_of_batch
 from side4video.models.networks import pair as network_module
-from side4video.models.towers.text_tower import tokenize
+from side4video.models.towers.tokenizer import TextTokenizer
 from side4video.run import build_student
 from side4video.runs.launch import launch
 from side4video.spec.load import apply_override, parse_experiment
@@ -54,7 +54,7 @@ def statement(spec, frames_BTCHW, prompt=PROMPT):
     sizes = {"depth": tower.shape.depth, "heads": tower.shape.heads, "quick": True}
     cosines = []
     names = [prompt.replace("{}", name) for name in spec.data.dataset.classes()]
-    tokens_CW = tokenize(names, words=77)
+    tokens_CW = TextTokenizer({})(names, words=77)
     ends = tokens_CW.argmax(-1)
     short = tokens_CW[:, : int(ends.max()) + 1]  # what stands behind the end is seen by nothing before it
     sentences = clip_text_statement.full(short, words, depth=text.depth, heads=text.heads, quick=True)

@@ -12,7 +12,7 @@ import families
 from side4video.models.backbones import ViTSpec
 from side4video.models.backbones.weights import FileWeights, RandomWeights
 from side4video.models.towers.frozen_tower import FrozenTower
-from side4video.models.towers.timm_eva import EvaTrunk
+from side4video.models.towers.timm_trunk import TimmTrunk
 
 TOY: dict[str, Any] = {
     "weights": {"kind": "random", "seed": 0},
@@ -66,7 +66,7 @@ def build() -> Callable[..., FrozenTower]:
 
 
 @pytest.fixture
-def eva_trunk() -> Callable[[], EvaTrunk]:
+def eva_trunk() -> Callable[[], TimmTrunk]:
     """`eva_trunk()`: a toy transformer on `meta` with the layout of EVA02-B-16."""
     return partial(families.eva_trunk, "eva-rotary", families.eva_shape("eva-rotary"))
 

@@ -11,7 +11,7 @@ from side4video.apps.init.found_data import FoundData
 from side4video.apps.init.video_sample import VideoSample
 from side4video.core.units import format_bytes
 from side4video.data.annotations.tables import shorten_list
-from side4video.models.backbones.open_clip import read_config
+from side4video.models.backbones.open_clip_models import read_config
 from side4video.spec.machine import Machine
 
 FRAMES, FEW_FRAMES, MANY_FRAMES = 8, 4, 16

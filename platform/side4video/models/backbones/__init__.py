@@ -14,4 +14,4 @@ from side4video.models.backbones.vit import ViTSpec
 
 Backbone = Annotated[OpenCLIPSpec | TimmSpec | ViTSpec, Field(discriminator="kind")]
 """All families of towers."""
-__all__ = ["Backbone", "OpenCLIPSpec", "TowerShape", "ViTSpec"]
+__all__ = ["Backbone", "OpenCLIPSpec", "TimmSpec", "TowerShape", "ViTSpec"]

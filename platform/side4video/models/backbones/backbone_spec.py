@@ -38,6 +38,21 @@ class BackboneSpec(Spec):
         return 0
 
     @property
+    def exact_words(self) -> int:
+        """Tokens that every text must have, because the tower reads the last position; 0 if there may be fewer."""
+        return 0
+
+    @property
+    def has_causal_texts(self) -> bool:
+        """Whether a token of a text sees only those before it, as in CLIP."""
+        return True
+
+    @property
+    def without_texts(self) -> str:
+        """Why there is no text tower, where the library has one that cannot be used; else empty."""
+        return ""
+
+    @property
     def library_model(self) -> str:
         """open_clip's name of the model; empty if it has none."""
         return getattr(self, "model", "")

@@ -1,86 +1,71 @@
-"""The image towers of CLIP and EVA-CLIP in open_clip.
+"""The image towers of open_clip's models: CLIP, EVA-CLIP, SigLIP, PE-Core, MetaCLIP 2 and others, with their texts.
 
-CLIP: Radford et al., 2021, arXiv 2103.00020. EVA-CLIP: Sun et al., 2023, arXiv 2303.15389. The sizes come from
-open_clip's model configurations; those of the EVA towers, which open_clip takes from timm, are in a table here.
+CLIP: Radford et al., 2021, arXiv 2103.00020. EVA-CLIP: Sun et al., 2023, arXiv 2303.15389. SigLIP 2: Tschannen et al.,
+2025, arXiv 2502.14786. The sizes come from open_clip's model configurations; those of towers that open_clip takes from
+timm come from `timm_models`. Which models there are, and why others are refused, is in `open_clip_models.json`.
 """
 
-import json
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+import difflib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, field_validator, model_validator
 
-from side4video.core.errors import InputError
+from side4video.core.spec import ADDED_LATER, PathText
 from side4video.models.backbones.backbone_spec import BackboneSpec
-from side4video.models.backbones.pretrained_tags import PRETRAINED_TAGS, normalisation
-from side4video.models.backbones.shape import TowerShape
-from side4video.models.backbones.text import CLIP_WORDS
+from side4video.models.backbones.open_clip_models import (
+    OpenCLIPModel,
+    open_clip_models,
+    open_clip_version,
+    read_config,
+    refused_models,
+)
+from side4video.models.backbones.shape import Pooling, TowerShape
+from side4video.models.backbones.timm_models import timm_models
 from side4video.models.backbones.weights import PretrainedWeights, Weights
 
 if TYPE_CHECKING:
     from side4video.models.towers.trunk import Trunk
 
-Model = Literal[
-    "ViT-B-32",
-    "ViT-B-32-quickgelu",
-    "ViT-B-32-256",
-    "ViT-B-16",
-    "ViT-B-16-quickgelu",
-    "ViT-B-16-plus-240",
-    "ViT-L-14",
-    "ViT-L-14-quickgelu",
-    "ViT-L-14-336",
-    "ViT-L-14-336-quickgelu",
-    "ViT-H-14",
-    "ViT-H-14-quickgelu",
-    "ViT-H-14-378",
-    "ViT-H-14-378-quickgelu",
-    "ViT-g-14",
-    "ViT-bigG-14",
-    "ViT-bigG-14-quickgelu",
-    "EVA01-g-14",
-    "EVA01-g-14-plus",
-    "EVA02-B-16",
-    "EVA02-L-14",
-    "EVA02-L-14-336",
-    "EVA02-E-14",
-    "EVA02-E-14-plus",
-]
-_EVA: dict[str, dict[str, Any]] = {
-    "eva_giant_patch14_224": {"depth": 40, "width": 1408, "heads": 16, "patch_size": 14, "mlp_width": 6144},
-    "eva02_base_patch16_clip_224": {"depth": 12, "width": 768, "heads": 12, "patch_size": 16, "mlp_width": 2048},
-    "eva02_large_patch14_clip_224": {"depth": 24, "width": 1024, "heads": 16, "patch_size": 14, "mlp_width": 2730},
-    "eva02_large_patch14_clip_336": {"depth": 24, "width": 1024, "heads": 16, "patch_size": 14, "mlp_width": 2730},
-    "eva02_enormous_patch14_clip_224": {
-        "depth": 64,
-        "width": 1792,
-        "heads": 16,
-        "patch_size": 14,
-        "mlp_width": 15360,
-        "post_norm": True,
-    },
-}
-"""Sizes of the EVA towers by timm's names for them (timm/models/eva.py)."""
+_POOLINGS: dict[str, Pooling] = {"tok": "class-token", "token": "class-token", "avg": "mean", "map": "attention"}
+"""By open_clip's names, and timm's."""
 
 
 class OpenCLIPSpec(BackboneSpec):
-    """The image tower of a CLIP or EVA-CLIP model of open_clip."""
+    """The image tower of a model of open_clip, and its text tower."""
 
     kind: Literal["open-clip"] = "open-clip"
-    model: Model
+    model: str = Field(min_length=1, examples=["ViT-B-16", "ViT-B-16-SigLIP2", "PE-Core-B-16", "EVA02-L-14"])
     """open_clip's name of the model. OpenAI's weights need a name that ends in `-quickgelu`."""
     weights: Weights
-    """The source of the weights. With a file, frames are normalised with CLIP's values; `kind: vit` takes others."""
+    """The source of the weights. With a file, frames are normalised as for the model's first weights in open_clip."""
+    tokenizer: Annotated[PathText, ADDED_LATER] = ""
+    """For texts of SigLIP, CLIPA and MetaCLIP 2: a folder with the files of the model's tokenizer. Empty: the tokenizer
+    is downloaded from the Hugging Face hub, or taken from its cache. CLIP's own tokenizer comes with open_clip."""
+
+    @field_validator("model")
+    @classmethod
+    def model_can_be_walked(cls, model: str) -> str:
+        """The model is one of open_clip, and the blocks of its image tower can be walked."""
+        if reason := refused_models().get(model, ""):
+            raise ValueError(f"{model} · allowed: models with a vision transformer · fix: take another; {reason}")
+        if model not in open_clip_models():
+            near = difflib.get_close_matches(model, open_clip_models(), n=3)
+            raise ValueError(
+                f"{model!r}, which is no vision transformer of open_clip {open_clip_version()} · allowed: "
+                f"{len(open_clip_models())} models · fix: "
+                f"{'did you mean ' + ', '.join(near) + '?' if near else 'see open_clip.list_models'}"
+            )
+        return model
 
     @model_validator(mode="after")
     def weights_were_trained_with_the_models_activation(self) -> Self:
         """Weights trained with QuickGELU (OpenAI's) need a model with QuickGELU, others a model with GELU."""
         if isinstance(self.weights, PretrainedWeights):
-            twin = self.model.removesuffix("-quickgelu") if self.has_quick_gelu else f"{self.model}-quickgelu"
-            if self.weights.tag in PRETRAINED_TAGS.get(twin, ()):
-                ours, theirs = ("QuickGELU", "GELU") if self.has_quick_gelu else ("GELU", "QuickGELU")
+            ends_so = self.model.endswith("-quickgelu")
+            twin = self.model.removesuffix("-quickgelu") if ends_so else f"{self.model}-quickgelu"
+            if twin in open_clip_models() and self.weights.tag in open_clip_models()[twin].weights:
+                ours, theirs = ("QuickGELU", "GELU") if ends_so else ("GELU", "QuickGELU")
                 raise ValueError(
                     f"the weights '{self.weights.tag}' were trained with {theirs}, and {self.model} computes {ours}; "
                     f"fix: model: {twin}"
@@ -90,24 +75,35 @@ class OpenCLIPSpec(BackboneSpec):
     @model_validator(mode="after")
     def tag_is_one_of_the_model(self) -> Self:
         """The tag must be one that open_clip has for this model."""
-        if isinstance(self.weights, PretrainedWeights) and self.weights.tag not in PRETRAINED_TAGS[self.model]:
-            allowed = ", ".join(PRETRAINED_TAGS[self.model]) or "none, use a file"
+        if isinstance(self.weights, PretrainedWeights) and self.weights.tag not in self._model.weights:
+            allowed = ", ".join(self._model.weights) or "none, use a file"
             raise ValueError(f"open_clip has no weights '{self.weights.tag}' for {self.model}; allowed: {allowed}")
         return self
 
     @property
-    def has_quick_gelu(self) -> bool:
-        """Whether the model computes `x * sigmoid(1.702 x)`, according to its name."""
-        return self.model.endswith("-quickgelu")
-
-    @property
     def most_words(self) -> int:
         """See `BackboneSpec`."""
-        return CLIP_WORDS
+        return 0 if self.without_texts else read_config(self.model)["text_cfg"].get("context_length", 77)
+
+    @property
+    def exact_words(self) -> int:
+        """See `BackboneSpec`."""
+        return self.most_words if read_config(self.model)["text_cfg"].get("pool_type") == "last" else 0
+
+    @property
+    def has_causal_texts(self) -> bool:
+        """See `BackboneSpec`."""
+        return not read_config(self.model)["text_cfg"].get("no_causal_mask", False)
+
+    @property
+    def without_texts(self) -> str:
+        """See `BackboneSpec`."""
+        return self._model.without_texts
 
     def text_config(self) -> dict[str, Any]:
         """See `BackboneSpec`."""
-        return read_config(self.model)
+        config = read_config(self.model)
+        return {**config, "tokenizer": self.tokenizer} if self.tokenizer else config
 
     def shape(self) -> TowerShape:
         """The tower's sizes and conventions, without torch.
@@ -117,21 +113,21 @@ class OpenCLIPSpec(BackboneSpec):
         """
         config = read_config(self.model)
         vision = config["vision_cfg"]
-        mean, std = normalisation(self.model, self.weights.tag if isinstance(self.weights, PretrainedWeights) else "")
+        tag = self.weights.tag if isinstance(self.weights, PretrainedWeights) else ""
+        mean, std = self._model.normalisation(tag)
         common: dict[str, Any] = {
             "image_size": vision.get("image_size", 224),
             "output_dim": config["embed_dim"],
             "mean": mean,
             "std": std,
-            "prefix_tokens": 1,
-            "class_token": 0,
-            "pooling": "class-token",
         }
         if timm_name := vision.get("timm_model_name"):
-            sizes = {"post_norm": False, "quick_gelu": False, **_EVA[timm_name]}
-            return TowerShape(**sizes, layer_norm_epsilon=1e-6, plain_attention=False, **common)
+            return replace(timm_models()[timm_name].shape, pooling=_POOLINGS[vision["timm_pool"]], **common)
         width = vision.get("width", 768)
         return TowerShape(
+            prefix_tokens=1,
+            class_token=0,
+            pooling=_POOLINGS[vision.get("pool_type", "tok")],
             depth=vision.get("layers", 12),
             width=width,
             heads=width // vision.get("head_width", 64),
@@ -146,22 +142,16 @@ class OpenCLIPSpec(BackboneSpec):
     def build_trunk(self) -> "Trunk":
         """See `BackboneSpec`."""
         from side4video.models.towers.open_clip_vit import OpenCLIPTrunk
-        from side4video.models.towers.timm_eva import EvaTrunk
+        from side4video.models.towers.timm_trunk import TimmTrunk
 
-        if timm_name := read_config(self.model)["vision_cfg"].get("timm_model_name"):
-            return EvaTrunk.on_meta(self.shape(), timm_name)
-        return OpenCLIPTrunk.on_meta(self.shape(), pre_norm=True)
-
-
-@cache
-def read_config(model: str) -> dict[str, Any]:
-    """open_clip's configuration of a model, read without importing open_clip, which takes seconds."""
-    package = find_spec("open_clip")
-    if package is None or package.origin is None:
-        raise InputError("backbone.kind", "open_clip is not installed", fix="pip install open_clip_torch")
-    path = Path(package.origin).parent / "model_configs" / f"{model}.json"
-    if not path.is_file():
-        raise InputError(
-            "backbone.model", f"the installed open_clip does not know {model}", fix="upgrade open_clip_torch"
+        config = read_config(self.model)
+        vision = config["vision_cfg"]
+        if "timm_model_name" in vision:
+            return TimmTrunk.of_open_clip(vision, config["embed_dim"])
+        return OpenCLIPTrunk.on_meta(
+            self.shape(), pre_norm=not vision.get("no_ln_pre", False), layer_scale=vision.get("ls_init_value")
         )
-    return json.loads(path.read_text(encoding="utf-8"))
+
+    @property
+    def _model(self) -> OpenCLIPModel:
+        return open_clip_models()[self.model]

@@ -23,7 +23,6 @@ class FrozenCLIP4ClipSpec(MethodSpec):
     """The image tower is frozen; its final norm and projection, and the text tower, are trained."""
 
     tasks: ClassVar[tuple[str, ...]] = ("retrieval",)
-    needs_class_token: ClassVar[bool] = True
     kind: Literal["clip4clip-frozen"] = "clip4clip-frozen"
     similarity: Similarity = "meanp"
     """`meanp`: the mean of the frames; `seq-transf`: the same after blocks over the frames; `tight-transf`: blocks over
@@ -61,7 +60,6 @@ class CLIP4ClipSpec(FrozenCLIP4ClipSpec):
     """Both towers are trained, except for their embeddings and the norm before the first block."""
 
     packable: ClassVar[bool] = False
-    needs_class_token: ClassVar[bool] = False
     tower_precisions: ClassVar[tuple[str, ...]] = ("fp32",)
     kind: Literal["clip4clip"] = "clip4clip"  # type: ignore[assignment] the union selects by it
     similarity: Similarity = "meanp"

@@ -40,7 +40,7 @@ class CLIPPromptSpec(MethodSpec):
 
     tasks: ClassVar[tuple[str, ...]] = ("retrieval",)
     trains_text: ClassVar[bool] = False
-    needs_class_token: ClassVar[bool] = True
+    needs_causal_texts: ClassVar[bool] = True
     RECIPES: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "clip-prompt": {"learning_rate": 1e-4, "weight_decay": 0.01, "batch_size": 64, "warmup": {"steps": 0}}
     }

@@ -65,12 +65,13 @@ class STANSpec(MethodSpec):
         Raises:
             PydanticCustomError: The tower's layers are not CLIP's, it has fewer blocks, or the clip is too long.
         """
-        if not tower.plain_attention or tower.post_norm or tower.prefix_tokens > 1:
+        is_clips = tower.plain_attention and tower.prefix_tokens == 1 and tower.pooling == "class-token"
+        if not is_clips or tower.post_norm:
             raise wrong(
                 "method.kind",
                 "stan copies blocks of CLIP's form, and this tower's have another (rotary positions, norms behind its "
-                "branches, or registers)",
-                allowed="CLIP's towers: backbone.model ViT-..., or backbone.kind vit",
+                "branches, registers, or a feature that is not the class token)",
+                allowed="CLIP's towers, such as backbone.model ViT-B-16, or backbone.kind vit",
                 fix="take one of them, or another method",
             )
         check_layers(self.layers, tower, fix=f"set layers to {min(4, tower.depth)}")

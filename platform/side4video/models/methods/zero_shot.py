@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import FeatureRequest
-from side4video.models.method import MethodSpec
+from side4video.models.method import MethodSpec, frame_feature_request
 
 if TYPE_CHECKING:
     from side4video.models.networks.pair import FrozenMean, Pair
@@ -22,12 +22,11 @@ class ZeroShotSpec(MethodSpec):
     tasks: ClassVar[tuple[str, ...]] = ("recognition", "retrieval")
     classifiers: ClassVar[tuple[str, ...]] = ("text",)
     trains_text: ClassVar[bool] = False
-    needs_class_token: ClassVar[bool] = True
     kind: Literal["zero-shot"] = "zero-shot"
 
     def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
-        """The last class token."""
-        return FeatureRequest(class_token=True)
+        """The frames' features."""
+        return frame_feature_request(tower)
 
     def output_dim(self, tower: TowerShape) -> int:
         """The width of the space that the text tower shares."""

@@ -12,7 +12,7 @@ from side4video.models.networks.clip4clip import Block
 from side4video.models.networks.contract import FrozenFeatures
 from side4video.models.networks.pair import FrozenFrames
 from side4video.models.towers.frozen_tower import FrozenTower
-from side4video.models.towers.text_tower import TextTower, ends_of
+from side4video.models.towers.text_tower import TextTower
 
 INITIAL_STD = 0.01
 EPSILON = 1e-5
@@ -48,7 +48,7 @@ class PromptedText(nn.Module):
                 allowed=f"{self.positions}, the positions of the text tower: up to {limit} words beside these vectors",
                 fix=f"set task.words to {limit}, or make method.prefix and method.postfix smaller",
             )
-        ends_Q1 = ends_of(tokens_QW).unsqueeze(1)
+        ends_Q1 = self.tower.tokenizer.ends(tokens_QW).unsqueeze(1)
         stream_QLD = self._embed(tokens_QW, ends_Q1, length)
         for index in range(self.tower.depth):
             stream_QLD = stream_QLD + self.tower.attention_branch(index, stream_QLD)

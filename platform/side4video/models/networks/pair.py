@@ -33,7 +33,8 @@ class Pair(nn.Module):
 class SideFrames(nn.Module):
     """Eq. 4: each frame's feature is Proj(Up(GAP(side)) + [CLS]), where Proj includes the tower's final norm.
 
-    `Up` starts at zero, as in the authors' code: the initial features are the frozen tower's.
+    `Up` starts at zero, as in the authors' code: the initial features are the frozen tower's. On a tower that does not
+    pool by its class token, the pooled feature takes the place of [CLS].
     """
 
     def __init__(self, side: Side4Video, tower: FrozenTower) -> None:
@@ -47,7 +48,7 @@ class SideFrames(nn.Module):
         side_BTd = self.side.frames(features)
         dtype = compute_dtype(self.up_dD)
         added_BTD = side_BTd.to(dtype) @ self.up_dD.to(dtype)
-        return self.projection(class_tokens(features) + added_BTD)
+        return self.projection(frame_features(features) + added_BTD)
 
 
 class FrozenFrames(nn.Module):
@@ -59,7 +60,7 @@ class FrozenFrames(nn.Module):
 
     def forward(self, features: FrozenFeatures) -> Tensor:
         """Frame features [B, T, E]."""
-        return self.projection(class_tokens(features))
+        return self.projection(frame_features(features))
 
 
 def class_tokens(features: FrozenFeatures) -> Tensor:
@@ -71,6 +72,19 @@ def class_tokens(features: FrozenFeatures) -> Tensor:
     if features.class_BTD is None:
         raise ValueError("the network reads the last class tokens, and the method did not request them")
     return features.class_BTD.float()
+
+
+def frame_features(features: FrozenFeatures) -> Tensor:
+    """What `FrameProjection` projects, [B, T, D] in fp32: the class tokens, or the pooled features.
+
+    Raises:
+        ValueError: The method did not request them.
+    """
+    if features.layout.pooling == "class-token":
+        return class_tokens(features)
+    if features.pooled_BTD is None:
+        raise ValueError("the network reads the pooled features, and the method did not request them")
+    return features.pooled_BTD.float()
 
 
 @torch.no_grad()

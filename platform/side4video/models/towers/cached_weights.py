@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from side4video.models.backbones.pretrained_tags import PRETRAINED_TAGS
+from side4video.models.backbones.open_clip_models import open_clip_models
 from side4video.models.towers.download import find_in_cache, not_to_be_had
 
 HUB_SECONDS = 3.0
@@ -31,13 +31,14 @@ class PretrainedFile:
 
 def find_weights(model: str, tag: str) -> PretrainedFile:
     """Where the weights of a model are. Only the local cache is looked at."""
-    repository = PRETRAINED_TAGS.get(model, {}).get(tag, "")
+    known = open_clip_models()
+    repository = known[model].weights[tag].repository if model in known and tag in known[model].weights else ""
     return PretrainedFile(model, tag, repository, find_in_cache({"hf_hub": f"{repository}/"}) if repository else None)
 
 
 def cached_weights() -> list[PretrainedFile]:
     """All weights that documents can name and that are in the cache of this machine."""
-    pairs = ((model, tag) for model, tags in PRETRAINED_TAGS.items() for tag in tags)
+    pairs = ((model.name, tag) for model in open_clip_models().values() for tag in model.weights)
     return [found for found in (find_weights(model, tag) for model, tag in pairs) if found.path is not None]
 
 

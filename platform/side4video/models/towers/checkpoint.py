@@ -101,14 +101,15 @@ def match(state: Mapping[str, Tensor], trunk: Trunk, shape: TowerShape, *, where
             fix="use the model whose name ends in -quickgelu (or quick_gelu: true)",
         )
     visual = {name.removeprefix("visual."): tensor for name, tensor in state.items() if name.startswith("visual.")}
-    found = trunk.rename(visual or state)
+    given = visual or dict(state)
+    found = trunk.rename(given)
     expected = {name: tensor.shape for name, tensor in trunk.visual.state_dict().items()}
     faults = _errors(found, expected)
     if faults:
         tower = f"{shape.depth} blocks of width {shape.width}, patch {shape.patch_size}, {shape.image_size} px"
         raise InputError(
             where,
-            f"the file does not fit the tower: {'; '.join(faults)}{_describe_file(state, found)}",
+            f"the file does not fit the tower: {'; '.join(faults)}{_describe_file(state, given)}",
             allowed=f"exactly the tensors of {tower}, projected to {shape.output_dim}",
             fix="name the model, or the sizes, that the file is of",
         )
@@ -195,16 +196,17 @@ def _errors(found: Mapping[str, Tensor], expected: Mapping[str, Sequence[int]]) 
     return faults
 
 
-def _describe_file(state: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """A description of the file's layout and sizes, if it has a known one."""
+def _describe_file(state: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
+    """A description of the layout and sizes of a file, and of its image tower, if it has known ones."""
+    given = {name.removeprefix("trunk."): tensor for name, tensor in given.items()}
     if any("vision_model." in name for name in state):
         return "; it is in the layout of Hugging Face transformers: take open_clip's file of the same model"
-    blocks = {name.split(".")[-3] for name in found if name.endswith(".ln_1.weight")}
-    blocks |= {name.split(".")[1] for name in found if name.startswith("blocks.")}
-    patches = next((found[name] for name in ("conv1.weight", "patch_embed.proj.weight") if name in found), None)
+    blocks = {name.split(".")[-3] for name in given if name.endswith(".ln_1.weight")}
+    blocks |= {name.split(".")[1] for name in given if name.startswith("blocks.")}
+    patches = next((given[name] for name in ("conv1.weight", "patch_embed.proj.weight") if name in given), None)
     if patches is None or patches.ndim != 4 or not blocks:
         return ""
-    family = "an EVA" if "patch_embed.proj.weight" in found else "a CLIP"
+    family = "an EVA" if "patch_embed.proj.weight" in given else "a CLIP"
     return f"; it holds {family} tower of {len(blocks)} blocks of width {patches.shape[0]}, patch {patches.shape[-1]}"
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from side4video.models.backbones.shape import Pooling, TowerShape
 from side4video.models.layers.product import linear
+from side4video.models.towers.trunk import LastLayers
 
 
 class OpenCLIPTrunk(nn.Module):
@@ -24,19 +25,24 @@ class OpenCLIPTrunk(nn.Module):
 
     prefix_tokens = 1
     class_token = 0
-    pooling: Pooling = "class-token"
+    pooling: Pooling
     visual: VisionTransformer
 
     def __init__(self, visual: VisionTransformer) -> None:
         super().__init__()
         self.visual = visual
+        self.pooling = "mean" if visual.pool_type == "avg" else "class-token"
         self.blocks = cast("list[ResidualAttentionBlock]", list(visual.transformer.resblocks))
         self.heads = self.blocks[0].attn.num_heads
         self.residual_std = (visual.transformer.width * 2 * len(self.blocks)) ** -0.5
 
     @classmethod
-    def on_meta(cls, shape: TowerShape, *, pre_norm: bool) -> Self:
-        """The transformer without weights, on the `meta` device."""
+    def on_meta(cls, shape: TowerShape, *, pre_norm: bool, layer_scale: float | None = None) -> Self:
+        """The transformer without weights, on the `meta` device.
+
+        `pre_norm`: it normalises the tokens before the first block. `layer_scale` is the initial factor of the
+        branches; None for none. A tower that pools by a mean normalises after it (CLIPA).
+        """
         with torch.device("meta"):
             visual = VisionTransformer(
                 image_size=shape.image_size,
@@ -47,6 +53,9 @@ class OpenCLIPTrunk(nn.Module):
                 mlp_ratio=(shape.mlp_width + 0.5) / shape.width,  # open_clip rounds the product down
                 output_dim=shape.output_dim,
                 no_ln_pre=not pre_norm,
+                ls_init_value=cast("float", layer_scale),  # None is allowed too
+                pool_type="avg" if shape.pooling == "mean" else "tok",
+                final_ln_after_pool=shape.pooling == "mean",
                 act_layer=QuickGELU if shape.quick_gelu else nn.GELU,
                 norm_layer=LayerNorm,
             )
@@ -64,15 +73,15 @@ class OpenCLIPTrunk(nn.Module):
     def run_block(self, index: int, tokens_NPD: Tensor, read: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
         """One pre-norm block."""
         attended_NPD = self.run_attention(index, self.attention_norm(index, tokens_NPD), read)
-        tokens_NPD = attended_NPD.add_(tokens_NPD)
+        tokens_NPD = self.blocks[index].ls_1(attended_NPD).add_(tokens_NPD)
         return self.mlp_branch(index, tokens_NPD).add_(tokens_NPD)
 
     def attention_branch(self, index: int, tokens_NPD: Tensor) -> Tensor:
-        """Norm and attention."""
-        return self.run_attention(index, self.attention_norm(index, tokens_NPD))
+        """Norm, attention, and layer scale."""
+        return self.blocks[index].ls_1(self.run_attention(index, self.attention_norm(index, tokens_NPD)))
 
     def mlp_branch(self, index: int, tokens_NPD: Tensor) -> Tensor:
-        """Norm and MLP."""
+        """Norm, MLP, and layer scale."""
         return self.run_mlp(index, self.mlp_norm(index, tokens_NPD))
 
     def attention_norm(self, index: int, tokens_NPD: Tensor) -> Tensor:
@@ -96,7 +105,7 @@ class OpenCLIPTrunk(nn.Module):
         return self.blocks[index].ln_2(tokens_NPD)
 
     def run_mlp(self, index: int, tokens_NPD: Tensor) -> Tensor:
-        """Linear, GELU or QuickGELU, linear."""
+        """Linear, GELU or QuickGELU, linear, and layer scale: what a method adds is what the tower adds."""
         mlp: Any = self.blocks[index].mlp
         hidden = linear(tokens_NPD, mlp.c_fc.weight, mlp.c_fc.bias)
         if isinstance(mlp.gelu, QuickGELU) and not torch.is_grad_enabled():
@@ -104,20 +113,21 @@ class OpenCLIPTrunk(nn.Module):
             hidden.mul_((1.702 * hidden).sigmoid_())
         else:
             hidden = mlp.gelu(hidden)
-        return linear(hidden, mlp.c_proj.weight, mlp.c_proj.bias)
+        return self.blocks[index].ls_2(linear(hidden, mlp.c_proj.weight, mlp.c_proj.bias))
 
     def pool(self, tokens_NPD: Tensor) -> Tensor:
-        """`ln_post` of the class token: [N, D]."""
+        """`ln_post` of the class token, or of the mean of the patches: [N, D]."""
+        if self.pooling == "mean":
+            return self.visual.ln_post(tokens_NPD[:, self.prefix_tokens :].mean(dim=1))
         return self.visual.ln_post(tokens_NPD[:, self.class_token])
 
     def project(self, features_ND: Tensor) -> Tensor:
         """CLIP's image projection, which has no bias: [N, E]."""
         return features_ND @ cast("Tensor", self.visual.proj)
 
-    def last_layers(self) -> tuple[nn.LayerNorm, Tensor, Tensor | None]:
-        """The final norm, the projection [D, E], and its bias."""
-        visual = self.visual
-        return cast("nn.LayerNorm", visual.ln_post), cast("Tensor", visual.proj), None
+    def last_layers(self) -> LastLayers:
+        """`ln_post` and the projection."""
+        return LastLayers(self.visual.ln_post, cast("Tensor", self.visual.proj), None)
 
     def rename(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """OpenAI's names and open_clip's are the same."""

@@ -9,7 +9,6 @@ k width of a head.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, cast
 
 import torch
@@ -21,6 +20,7 @@ from side4video.models.backbones.weights import FileWeights, PretrainedWeights, 
 from side4video.models.layers.precision import compute_dtype
 from side4video.models.towers.checkpoint import match_text, read_checkpoint
 from side4video.models.towers.load import find_file, random_weights
+from side4video.models.towers.tokenizer import TextTokenizer
 
 INITIAL_LOGIT_SCALE = math.log(1 / 0.07)
 """CLIP's, before training (Radford et al., 2021, section 2.5)."""
@@ -38,20 +38,31 @@ class TextFeatures:
 
 
 class TextTower(nn.Module):
-    """CLIP's text transformer, a causal transformer, with features at every token.
+    """open_clip's text transformer, with features at every token.
 
-    The feature of a text is the one at its end token, which has the largest id (`ends_of`).
+    CLIP's is causal; SigLIP's is not. Where the feature of a text is read, its `tokenizer` says.
     """
 
     logit_scale: Tensor
     """The logarithm of the pretrained factor from cosines to logits."""
+    logit_bias: float | None
+    """SigLIP's pretrained summand of the logits; None where there is none."""
     is_pretrained = True
     """Marks pretrained weights, which can have their own learning rate."""
 
-    def __init__(self, transformer: nn.Module, logit_scale: Tensor) -> None:
+    def __init__(
+        self,
+        transformer: nn.Module,
+        logit_scale: Tensor,
+        tokenizer: TextTokenizer,
+        *,
+        is_causal: bool = True,
+        logit_bias: float | None = None,
+    ) -> None:
         """Wrap open_clip's transformer, which may be on `meta`."""
         super().__init__()
         self.transformer = transformer
+        self.tokenizer, self.is_causal, self.logit_bias = tokenizer, is_causal, logit_bias
         self.register_buffer("logit_scale", logit_scale, persistent=False)
         self.heads = cast("int", transformer.heads)
 
@@ -89,12 +100,12 @@ class TextTower(nn.Module):
         return whole.token_embedding(tokens_BW) + whole.positional_embedding[: tokens_BW.shape[1]]
 
     def attention_branch(self, index: int, tokens_BWD: Tensor) -> Tensor:
-        """The output of block `index`'s attention branch: norm and causal attention."""
+        """The output of block `index`'s attention branch: norm and attention."""
         block = self.blocks[index]
         attention, normed_BWD = block.attn, block.ln_1(tokens_BWD)
         qkv = F.linear(normed_BWD, attention.in_proj_weight, attention.in_proj_bias)
         query, key, value = rearrange(qkv, "B W (qkv h k) -> qkv B h W k", qkv=3, h=self.heads)
-        mixed_BhWk = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        mixed_BhWk = F.scaled_dot_product_attention(query, key, value, is_causal=self.is_causal)
         return attention.out_proj(rearrange(mixed_BhWk, "B h W k -> B W (h k)"))
 
     def mlp_branch(self, index: int, tokens_BWD: Tensor) -> Tensor:
@@ -105,13 +116,12 @@ class TextTower(nn.Module):
     def finish(self, tokens_BWD: Tensor) -> Tensor:
         """Final norm and projection [B, W, E]."""
         whole = cast("Any", self.transformer)
-        projection = whole.text_projection
-        return whole.ln_final(tokens_BWD) @ projection.to(compute_dtype(projection))
-
-
-def ends_of(tokens_BW: Tensor) -> Tensor:
-    """The position [B] of each text's end token."""
-    return tokens_BW.argmax(dim=-1)
+        normed_BWD, projection = whole.ln_final(tokens_BWD), whole.text_projection
+        if projection is None:
+            return normed_BWD
+        if isinstance(projection, nn.Linear):
+            return projection(normed_BWD)
+        return normed_BWD @ projection.to(compute_dtype(projection))
 
 
 def load_text_tower(
@@ -125,21 +135,27 @@ def load_text_tower(
     Raises:
         InputError: The weights hold no text tower, or another one's.
     """
-    transformer = _build(config)
+    transformer, is_causal = _build(config)
+    tokenizer, logit_bias = TextTokenizer(config), config.get("init_logit_bias")
     if device == "meta":
-        return TextTower(transformer, torch.empty((), device="meta"))
+        scale = torch.empty((), device="meta")
+        return TextTower(transformer, scale, tokenizer, is_causal=is_causal, logit_bias=logit_bias)
     shapes = {name: tensor.shape for name, tensor in transformer.state_dict().items()}
     if isinstance(weights, RandomWeights):
         state = random_weights(
             transformer, lambda name: _initial_std(name, transformer), seed=weights.seed, label="text tower"
         )
-        logit_scale = torch.tensor(INITIAL_LOGIT_SCALE)
+        logit_scale = torch.tensor(config.get("init_logit_scale", INITIAL_LOGIT_SCALE))
     else:
         where, path = find_file(weights, model=model)
-        state, logit_scale = match_text(read_checkpoint(path, where=where), shapes, where=f"{where} ({path.name})")
+        found = read_checkpoint(path, where=where)
+        state, logit_scale = match_text(found, shapes, where=f"{where} ({path.name})")
+        if logit_bias is not None:
+            logit_bias = float(found.get("logit_bias", torch.tensor(logit_bias)))
     own = {name: tensor.to(device, torch.float32, copy=True) for name, tensor in state.items()}
     transformer.load_state_dict(own, strict=True, assign=True)
-    return TextTower(transformer, logit_scale.to(device, torch.float32))
+    scale = logit_scale.to(device, torch.float32)
+    return TextTower(transformer, scale, tokenizer, is_causal=is_causal, logit_bias=logit_bias)
 
 
 @torch.no_grad()
@@ -162,39 +178,23 @@ def encode_texts(
         empty = torch.empty(len(texts), config["embed_dim"], device="meta")
         return TextFeatures(empty, torch.empty((), device="meta"))
     tower = load_text_tower(config, weights=weights, model=model, device=device).eval()
-    tokens_CW = tokenize(texts, words=config["text_cfg"].get("context_length", 77)).to(device)
+    tokens_CW = tower.tokenizer(texts, words=config["text_cfg"].get("context_length", 77)).to(device)
     parts = []
     for part_BW in tokens_CW.split(TEXT_CHUNK):
         words_BWE = tower(part_BW)
-        parts.append(words_BWE[torch.arange(len(part_BW)), ends_of(part_BW)])
+        parts.append(words_BWE[torch.arange(len(part_BW)), tower.tokenizer.feature_positions(part_BW)])
     return TextFeatures(torch.cat(parts), tower.logit_scale)
 
 
-def tokenize(texts: Sequence[str], *, words: int) -> Tensor:
-    """CLIP's tokens [B, W] of texts, start and end included; longer texts are cut before the end token."""
-    return _tokenizer()(list(texts), context_length=words)
+def _build(config: dict[str, Any]) -> tuple[Any, bool]:
+    """open_clip's transformer on `meta`, and whether its attention is causal."""
+    from open_clip.model import _build_text_tower
 
-
-@cache
-def _tokenizer() -> Any:
-    from open_clip.tokenizer import SimpleTokenizer
-
-    return SimpleTokenizer()
-
-
-def _build(config: dict[str, Any]) -> Any:
-    from open_clip.transformer import LayerNorm, QuickGELU, TextTransformer
-
-    text = config["text_cfg"]
     with torch.device("meta"):
-        transformer = TextTransformer(
-            **text,
-            output_dim=config["embed_dim"],
-            act_layer=QuickGELU if config.get("quick_gelu", False) else torch.nn.GELU,
-            norm_layer=LayerNorm,
-        )
+        transformer = _build_text_tower(config["embed_dim"], config["text_cfg"], config.get("quick_gelu", False))
+    is_causal = transformer.attn_mask is not None
     del transformer.attn_mask  # attention is called with is_causal
-    return transformer
+    return transformer, is_causal
 
 
 def _initial_std(name: str, tower: Any) -> float | None:
@@ -204,6 +204,6 @@ def _initial_std(name: str, tower: Any) -> float | None:
         return (width * 2 * layers) ** -0.5
     if name.endswith(".c_fc.weight"):
         return (2 * width) ** -0.5
-    if name.endswith("in_proj_weight") or name == "text_projection":
+    if name.endswith("in_proj_weight") or name in ("text_projection", "text_projection.weight"):
         return width**-0.5
     return {"token_embedding.weight": 0.02, "positional_embedding": 0.01}.get(name)

@@ -1,11 +1,14 @@
 """timm's vision transformers, split into blocks: `VisionTransformer` and `Eva` with the options of timm's models.
 
 timm's own forward is `patch_embed`, `_pos_embed`, `norm_pre`, the blocks, `norm`, `forward_head`; this module calls the
-same parts in the same order, so results are the library's.
+same parts in the same order, so results are the library's. open_clip takes the towers of EVA-CLIP (Sun et al., 2023,
+arXiv 2303.15389), SigLIP, PE-Core and MobileCLIP2 from timm; timm's classifier is then the projection to the texts'
+space.
 
 Legend: N frames, C channels, H, W pixels, P tokens of a frame (prefix tokens first), D width.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from functools import cached_property
@@ -20,11 +23,20 @@ from timm.models.vision_transformer import checkpoint_filter_fn as vit_tensors
 from torch import Tensor, nn
 
 from side4video.models.backbones.shape import Pooling
+from side4video.models.towers.trunk import LastLayers
 
 _PRE_NORM, _POST_NORM = (Block, EvaBlock), (ResPostBlock, EvaBlockPostNorm)
 _POOLINGS: Mapping[str, Pooling] = {"token": "class-token", "avg": "mean", "map": "attention", "prr": "attention"}
 _NOT_TRAINED = re.compile(r"(^|\.)(head|head_dist|mask_token|lm_head|fc_head)(\.|$)")
 """Tensors of a file that belong to a classifier or to pretraining, not to the tower."""
+_EVA_RENAMES = (
+    ("attn.inner_attn_ln.", "attn.norm."),
+    ("mlp.ffn_ln.", "mlp.norm."),
+    ("mlp.w1.", "mlp.fc1_g."),
+    ("mlp.w2.", "mlp.fc1_x."),
+    ("mlp.w3.", "mlp.fc2."),
+)
+"""Names in EVA-CLIP's own release, and timm's names for the same tensors."""
 
 
 class UnsupportedTowerError(ValueError):
@@ -32,7 +44,7 @@ class UnsupportedTowerError(ValueError):
 
 
 class TimmTrunk(nn.Module):
-    """A vision transformer of timm, without its classifier."""
+    """A vision transformer of timm. It has no classifier, or one that is the projection to the texts' space."""
 
     prefix_tokens: int
     class_token: int | None
@@ -61,7 +73,7 @@ class TimmTrunk(nn.Module):
 
     @classmethod
     def on_meta(cls, name: str, image_size: int) -> Self:
-        """The transformer without weights, on the `meta` device.
+        """The transformer without weights and without a projection, on the `meta` device.
 
         `name` is timm's name of the architecture; positions are for frames of `image_size` pixels.
         """
@@ -69,6 +81,21 @@ class TimmTrunk(nn.Module):
             # With a fixed size, timm computes rotary positions once and not in each block.
             visual = timm.create_model(
                 name, pretrained=False, num_classes=0, img_size=image_size, dynamic_img_size=False
+            )
+        return cls(visual)
+
+    @classmethod
+    def of_open_clip(cls, vision: Mapping[str, Any], output_dim: int) -> Self:
+        """The transformer of an open_clip model without weights, on the `meta` device.
+
+        `vision` is open_clip's configuration of the tower, `output_dim` the width of the texts' space.
+        """
+        with torch.device("meta"):
+            visual = timm.create_model(
+                vision["timm_model_name"],
+                pretrained=False,
+                num_classes=0 if vision.get("timm_proj") == "none" else output_dim,
+                global_pool=vision["timm_pool"],
             )
         return cls(visual)
 
@@ -127,16 +154,16 @@ class TimmTrunk(nn.Module):
         return model.forward_head(model.norm(tokens_NPD), pre_logits=True)
 
     def project(self, features_ND: Tensor) -> Tensor:
-        """The features themselves: there is no text tower, and so no shared space."""
-        return features_ND
+        """The projection of a model with texts, with its bias; else the features themselves: [N, E]."""
+        return cast("Any", self.visual).head(features_ND)
 
-    def last_layers(self) -> tuple[nn.LayerNorm, Tensor, Tensor | None]:
-        """There are none that a method could use.
-
-        Raises:
-            NotImplementedError: Always.
-        """
-        raise NotImplementedError("a timm tower has no projection to texts")
+    def last_layers(self) -> LastLayers:
+        """The norm before or after pooling, whichever the tower has, and the projection if there is one."""
+        model = cast("Any", self.visual)
+        norm = model.fc_norm if isinstance(model.norm, nn.Identity) else model.norm
+        if isinstance(model.head, nn.Identity):
+            return LastLayers(norm, None, None)
+        return LastLayers(norm, model.head.weight.t(), model.head.bias)
 
     def rename(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Tensors of timm's files, or of the authors' where timm reads them, under timm's names.
@@ -144,15 +171,22 @@ class TimmTrunk(nn.Module):
         Positions that were learned for another frame size are resized to this one, by timm: bicubic with antialiasing.
         """
         plain = {name.removeprefix("trunk."): tensor for name, tensor in state.items()}
+        if self.is_eva:
+            plain = _eva_clip_names(plain)
         convert = eva_tensors if self.is_eva else vit_tensors
         found = convert(plain, cast("Any", self.visual))
         own = self.visual.state_dict().keys()
         return {name: tensor for name, tensor in found.items() if name in own or not _NOT_TRAINED.search(name)}
 
     def initial_std(self, name: str) -> float | None:
-        """As in timm: 0.02; None for norms, biases and layer scales."""
-        is_plain = name.endswith("bias") or "norm" in name or re.search(r"(^|\.)(gamma_?\d?|ls\d)(\.|$)", name)
-        return None if is_plain else 0.02
+        """As in timm: 0.02, which for the residual projections of `Eva` shrinks with depth.
+
+        None for norms, biases and layer scales.
+        """
+        if name.endswith("bias") or "norm" in name or re.search(r"(^|\.)(gamma_?\d?|ls\d)(\.|$)", name):
+            return None
+        match = re.fullmatch(r"blocks\.(\d+)\.(attn\.proj|mlp\.fc2)\.weight", name)
+        return 0.02 / math.sqrt(2 * (int(match[1]) + 1)) if self.is_eva and match else 0.02
 
     def rebuild_buffers(self, dtype: torch.dtype) -> None:
         """Compute the rotary positions (they stay fp32), and zero the biases of the keys."""
@@ -187,6 +221,19 @@ class TimmTrunk(nn.Module):
         if gamma is not None:
             return gamma * tokens_NPD
         return getattr(block, f"ls{branch}", nn.Identity())(tokens_NPD)
+
+
+def _eva_clip_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of EVA-CLIP's own release under timm's names; others unchanged."""
+    renamed: dict[str, Tensor] = {}
+    has_split_qkv = any(name.endswith("attn.q_proj.weight") for name in state)
+    for name, tensor in state.items():
+        for theirs, ours in _EVA_RENAMES:
+            name = name.replace(theirs, ours)
+        if has_split_qkv:
+            name = re.sub(r"attn\.([qv])_bias$", r"attn.\1_proj.bias", name)
+        renamed[name] = tensor
+    return renamed
 
 
 def unsupported(visual: nn.Module) -> str:

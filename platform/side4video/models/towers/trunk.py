@@ -4,12 +4,22 @@ Legend: N frames, C channels, H, W pixels, P tokens of a frame (prefix tokens fi
 """
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from side4video.models.backbones.shape import Pooling
+
+
+class LastLayers(NamedTuple):
+    """The layers between the last block's tokens and the space shared with the texts."""
+
+    norm: nn.Module
+    """The final norm of a token."""
+    weight_DE: Tensor | None
+    """The projection; None where there is none."""
+    bias_E: Tensor | None
 
 
 class Trunk(Protocol):
@@ -81,8 +91,8 @@ class Trunk(Protocol):
         """Features [N, E] in the space shared with the text tower, E channels."""
         ...
 
-    def last_layers(self) -> tuple[nn.LayerNorm, Tensor, Tensor | None]:
-        """The final norm, the projection [D, E] and its bias, as `pool` and `project` use them."""
+    def last_layers(self) -> LastLayers:
+        """The final norm, the projection and its bias, as `pool` and `project` use them."""
         ...
 
     def rename(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from side4video.models.networks.clip4clip import EPSILON, blocks_from, positions_from
-from side4video.models.towers.text_tower import TextTower, ends_of
+from side4video.models.towers.text_tower import TextTower
+from side4video.models.towers.tokenizer import TextTokenizer
 
 Embeddings = tuple[Tensor, ...]
 """Embeddings of some videos or texts: tensors whose first axis counts them."""
@@ -42,9 +43,10 @@ class Matching(Protocol):
         ...
 
 
-def text_features(words_QWE: Tensor, tokens_QW: Tensor) -> Tensor:
-    """The feature [Q, E] at each text's last token."""
-    return words_QWE[torch.arange(len(words_QWE), device=words_QWE.device), ends_of(tokens_QW)]
+def text_features(words_QWE: Tensor, tokens_QW: Tensor, tokenizer: TextTokenizer) -> Tensor:
+    """The feature [Q, E] of each text, at the position where the tokenizer's tower is read."""
+    rows = torch.arange(len(words_QWE), device=words_QWE.device)
+    return words_QWE[rows, tokenizer.feature_positions(tokens_QW)]
 
 
 class MeanMatching(nn.Module):
@@ -52,13 +54,17 @@ class MeanMatching(nn.Module):
 
     is_scaled = True
 
+    def __init__(self, tokenizer: TextTokenizer) -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+
     def embed_videos(self, frames_BTE: Tensor) -> Embeddings:
         """The normalised mean frame [B, E]."""
         return (F.normalize(F.normalize(frames_BTE.float(), dim=-1).mean(dim=1), dim=-1),)
 
     def embed_texts(self, words_QWE: Tensor, tokens_QW: Tensor) -> Embeddings:
         """The normalised feature of the text [Q, E]."""
-        return (F.normalize(text_features(words_QWE, tokens_QW).float(), dim=-1),)
+        return (F.normalize(text_features(words_QWE, tokens_QW, self.tokenizer).float(), dim=-1),)
 
     def compare(self, texts: Embeddings, videos: Embeddings) -> Tensor:
         """Cosines [Q, B]."""
@@ -74,13 +80,15 @@ class TokenMatching(nn.Module):
 
     is_scaled = True
 
-    def __init__(self, width: int, *, weighted: bool, padding: str, max_cosine: int = MAX_COSINES) -> None:
+    def __init__(
+        self, width: int, tokenizer: TextTokenizer, *, weighted: bool, padding: str, max_cosine: int = MAX_COSINES
+    ) -> None:
         """Create the layers that compute weights: two linear layers each, as in the authors' code.
 
         `padding` is `ignored`, or `zero`: tokens after a text's end have similarity 0 with every frame.
         """
         super().__init__()
-        self.padding, self.max_cosine = padding, max_cosine
+        self.tokenizer, self.padding, self.max_cosine = tokenizer, padding, max_cosine
         self.word_scorer = _scorer(width) if weighted else None
         self.frame_scorer = _scorer(width) if weighted else None
 
@@ -97,7 +105,7 @@ class TokenMatching(nn.Module):
         """Normalised words [Q, W, E], their weights [Q, W], and a mask of the tokens up to the text's end."""
         words_QWE = words_QWE.float()
         positions_W = torch.arange(tokens_QW.shape[1], device=tokens_QW.device)
-        is_word_QW = positions_W <= ends_of(tokens_QW)[:, None]
+        is_word_QW = positions_W <= self.tokenizer.ends(tokens_QW)[:, None]
         if self.word_scorer is None:
             weights_QW = is_word_QW / is_word_QW.sum(dim=-1, keepdim=True)
         else:
@@ -147,7 +155,7 @@ class TightMatching(nn.Module):
 
     def __init__(self, text: TextTower, *, layers: int, frames: int, dropout: float = 0.1) -> None:
         super().__init__()
-        width = text.output_dim
+        self.tokenizer, width = text.tokenizer, text.output_dim
         self.positions_SE = positions_from(text, at_least=1 + frames)
         self.dropout = nn.Dropout(dropout)
         self.blocks = blocks_from(text, layers=layers)
@@ -160,7 +168,7 @@ class TightMatching(nn.Module):
 
     def embed_texts(self, words_QWE: Tensor, tokens_QW: Tensor) -> Embeddings:
         """The text's feature [Q, E]."""
-        return (text_features(words_QWE, tokens_QW).float(),)
+        return (text_features(words_QWE, tokens_QW, self.tokenizer).float(),)
 
     def compare(self, texts: Embeddings, videos: Embeddings) -> Tensor:
         """Scores [Q, B], which are logits."""

@@ -7,7 +7,7 @@ from pydantic import Field, PositiveFloat
 
 from side4video.core.bounds import Count, Layers
 from side4video.core.metric import MetricSpec
-from side4video.core.spec import Spec
+from side4video.core.spec import ADDED_LATER, Spec
 from side4video.tasks.retrieval.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from side4video.tasks.context import TaskContext
     from side4video.tasks.retrieval.matching import Matching
     from side4video.tasks.retrieval.text_video import RetrievalModule, TextVideo
+
+
+SIGLIP_BIAS = -10.0
+"""Initial summand of the logits for `loss: sigmoid`, where the text tower has none (Zhai et al., 2023, section 3.2)."""
 
 
 class MeanMatchingSpec(Spec):
@@ -100,8 +104,13 @@ class RetrievalSpec(Spec):
     """How the similarity of a text and a video is computed."""
     text: Literal["as-authors", "trained", "frozen"] = "as-authors"
     """Whether the text tower is trained: `as-authors` as the method's authors do (`side4video`, `clip4clip`: yes)."""
+    loss: Annotated[Literal["cross-entropy", "sigmoid"], ADDED_LATER] = "cross-entropy"
+    """`cross-entropy`: each text against all videos of the batch, and each video against all texts (the authors);
+    `sigmoid`: each pair of a text and a video by itself, with a learned summand of the logits (SigLIP: Zhai et al.,
+    2023, arXiv 2303.15343)."""
     largest_logit_scale: PositiveFloat = 100.0
-    """Maximum of the learned factor from cosines to logits (CLIP and the authors: 100)."""
+    """Maximum of the learned factor from cosines to logits (CLIP and the authors: 100; SigLIP's weights begin above
+    it)."""
     rescoring: Rescoring = NoRescoring()
     """A change of an evaluation's similarities before they are ranked; its metrics have names of their own."""
     keep: Literal["fp32", "fp16"] = "fp32"
@@ -122,23 +131,36 @@ class RetrievalSpec(Spec):
             logit_scale=text.logit_scale,
             largest_logit_scale=self.largest_logit_scale,
             process=context.process,
+            logit_bias=self._initial_bias(text),
         )
         module.scale.requires_grad_(is_trained and matching.is_scaled)
+        if module.bias is not None:
+            module.bias.requires_grad_(is_trained)
         if not any(parameter.requires_grad for parameter in module.network.parameters()):
             module.requires_grad_(False)  # zero-shot trains nothing, the matching included
         task = TextVideo(
-            words=self.words, rescoring=self.rescoring, keep=self.keep, extra_metrics=context.extra_metrics
+            words=self.words,
+            tokenizer=text.tokenizer,
+            loss=self.loss,
+            rescoring=self.rescoring,
+            keep=self.keep,
+            extra_metrics=context.extra_metrics,
         )
         if isinstance(self.rescoring, QuerybankSpec):
             task.bank = self.rescoring.select(context.training_captions())
         return task, module
+
+    def _initial_bias(self, text: "TextTower") -> float | None:
+        if self.loss != "sigmoid":
+            return None
+        return SIGLIP_BIAS if text.logit_bias is None else text.logit_bias
 
     def _matching(self, text: "TextTower", *, frames: int) -> "Matching":
         from side4video.tasks.retrieval.matching import MeanMatching, TightMatching, TokenMatching
 
         spec = self.matching
         if isinstance(spec, MeanMatchingSpec):
-            return MeanMatching()
+            return MeanMatching(text.tokenizer)
         if isinstance(spec, TokenMatchingSpec):
-            return TokenMatching(text.output_dim, weighted=spec.weighted, padding=spec.padding)
+            return TokenMatching(text.output_dim, text.tokenizer, weighted=spec.weighted, padding=spec.padding)
         return TightMatching(text, layers=spec.layers, frames=frames)

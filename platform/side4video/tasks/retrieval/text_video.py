@@ -16,7 +16,7 @@ from side4video.core.errors import InputError
 from side4video.core.metric import MetricSpec
 from side4video.engine.process_group import ProcessGroup, gather_rows
 from side4video.models.layers.precision import autocast_off
-from side4video.models.towers.text_tower import tokenize
+from side4video.models.towers.tokenizer import TextTokenizer
 from side4video.tasks.retrieval.matching import Embeddings, Matching
 from side4video.tasks.retrieval.metrics import METRICS
 from side4video.tasks.retrieval.pair_scores import PairScores
@@ -51,6 +51,21 @@ class LogitScale(nn.Module):
         return limited.exp()
 
 
+class LogitBias(nn.Module):
+    """SigLIP's learned summand of the logits."""
+
+    is_pretrained = True
+    """Marks a pretrained weight, which can have its own learning rate."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.tensor(value))
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """The logits plus the summand."""
+        return logits + self.bias
+
+
 class RetrievalModule(nn.Module):
     """A network for texts and videos, a matching, and the scale of the logits.
 
@@ -65,14 +80,17 @@ class RetrievalModule(nn.Module):
         logit_scale: Tensor,
         largest_logit_scale: float,
         process: ProcessGroup,
+        logit_bias: float | None = None,
     ) -> None:
         """Combine them.
 
         `logit_scale` is the logarithm of the initial scale; `largest_logit_scale` is the maximum of the scale.
+        `logit_bias` is the initial value of a learned summand of the logits; None for none.
         """
         super().__init__()
         self.network, self.matching = network, matching
         self.scale, self.process = LogitScale(logit_scale, largest_logit_scale), process
+        self.bias = None if logit_bias is None else LogitBias(logit_bias)
 
     def forward(self, features: Any, targets: Texts) -> Any:
         """Logits [G, G], or embeddings of texts and videos.
@@ -97,7 +115,8 @@ class RetrievalModule(nn.Module):
                 return texts, videos
             texts, videos = (tuple(gather_rows(each, self.process) for each in side) for side in (texts, videos))
             similarities_GG = matching.compare(texts, videos)
-            return similarities_GG * self.scale() if matching.is_scaled else similarities_GG
+            logits_GG = similarities_GG * self.scale() if matching.is_scaled else similarities_GG
+            return logits_GG if self.bias is None else self.bias(logits_GG)
 
     def embed_texts(self, tokens_QW: Tensor) -> Embeddings:
         """Embeddings of texts."""
@@ -116,6 +135,8 @@ class TextVideo:
         self,
         *,
         words: int,
+        tokenizer: TextTokenizer,
+        loss: str = "cross-entropy",
         rescoring: Any,
         keep: str,
         cache_size: int = TOKEN_CACHE_SIZE,
@@ -123,12 +144,13 @@ class TextVideo:
     ) -> None:
         """Create the task.
 
-        `words` is the number of tokens of a text, `keep` the precision of the stored embeddings in an evaluation,
-        `extra_metrics` those of plug-ins.
+        `words` is the number of tokens of a text, `loss` the training loss, `keep` the precision of the stored
+        embeddings in an evaluation, `extra_metrics` those of plug-ins.
         """
         self.extra_metrics = extra_metrics
         self.cache_size = cache_size
-        self.words, self.rescoring, self.keep = words, rescoring, keep
+        self.words, self.tokenizer, self.rescoring, self.keep = words, tokenizer, rescoring, keep
+        self.loss_kind = loss
         self._tokens: dict[str, Tensor] = {}
         self.bank: tuple[str, ...] = ()
         """Training captions for the querybank."""
@@ -147,7 +169,7 @@ class TextVideo:
             if len(self._tokens) > self.cache_size:
                 self._tokens.clear()
                 missing = list(dict.fromkeys(captions))
-            self._tokens |= zip(missing, tokenize(missing, words=self.words), strict=True)
+            self._tokens |= zip(missing, self.tokenizer(missing, words=self.words), strict=True)
         rows = [self._tokens[caption] for caption in captions]
         return torch.stack(rows) if rows else torch.empty((0, self.words), dtype=torch.int64)
 
@@ -158,7 +180,13 @@ class TextVideo:
         return Texts(tokens, torch.arange(clips, device=device))
 
     def loss(self, logits_GG: Tensor, targets: Texts) -> Tensor:
-        """The mean of both directions' cross-entropies over all workers' clips, times this worker's number of clips."""
+        """The loss of a clip, averaged over all workers' clips, times this worker's number of clips.
+
+        Either the mean of both directions' cross-entropies, or the sum of the sigmoid losses of a clip's pairs.
+        """
+        if self.loss_kind == "sigmoid":
+            signs_GG = 2 * torch.eye(len(logits_GG), device=logits_GG.device) - 1
+            return -F.logsigmoid(signs_GG * logits_GG).sum() / len(logits_GG) * len(targets.tokens_QW)
         own_G = torch.arange(len(logits_GG), device=logits_GG.device)
         both = F.cross_entropy(logits_GG, own_G) + F.cross_entropy(logits_GG.t(), own_G)
         return both / 2 * len(targets.tokens_QW)

@@ -9,8 +9,11 @@ from open_clip.model import CLIP
 from torch.nn import functional as F
 
 from side4video.models.backbones.weights import FileWeights
-from side4video.models.towers.text_tower import TextTower, ends_of, load_text_tower, tokenize
+from side4video.models.towers.text_tower import TextTower, load_text_tower
+from side4video.models.towers.tokenizer import TextTokenizer
 
+CLIPS = TextTokenizer({})
+"""CLIP's own tokenizer."""
 TEXTS = ["pushing something from left to right", "a cat", "", "word " * 100, "Clockwise! ü 🦀"]
 CONFIG = {
     "embed_dim": 24,
@@ -58,16 +61,16 @@ def check(clip, tower, tokens):
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_word_is_open_clips(kind, words, tmp_path):
     clip = make_clip(KINDS[kind])
-    check(clip, load(clip, KINDS[kind], tmp_path), tokenize(TEXTS, words=words))
+    check(clip, load(clip, KINDS[kind], tmp_path), CLIPS(TEXTS, words=words))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_word_at_the_end_is_open_clips_text_feature(kind, tmp_path):
     clip = make_clip(KINDS[kind])
     tokens = get_tokenizer("ViT-B-32")(TEXTS)
-    assert torch.equal(tokens, tokenize(TEXTS, words=77))
+    assert torch.equal(tokens, CLIPS(TEXTS, words=77))
     with torch.no_grad():
-        found = load(clip, KINDS[kind], tmp_path)(tokens)[torch.arange(len(TEXTS)), ends_of(tokens)]
+        found = load(clip, KINDS[kind], tmp_path)(tokens)[torch.arange(len(TEXTS)), CLIPS.ends(tokens)]
         torch.testing.assert_close(found, clip.encode_text(tokens), rtol=1e-5, atol=1e-6)
 
 
@@ -76,7 +79,7 @@ def test_fewer_words_give_the_same_features_of_those(tmp_path):
     clip = make_clip(CONFIG)
     tower = load(clip, CONFIG, tmp_path)
     texts = [text for text in TEXTS if len(text) < 100]
-    long, short = tokenize(texts, words=77), tokenize(texts, words=12)
+    long, short = CLIPS(texts, words=77), CLIPS(texts, words=12)
     assert torch.equal(long[:, :12], short)
     with torch.no_grad():
         torch.testing.assert_close(tower(long)[:, :12], tower(short), rtol=1e-5, atol=1e-6)
@@ -85,7 +88,7 @@ def test_fewer_words_give_the_same_features_of_those(tmp_path):
 def test_words_behind_do_not_matter(tmp_path):
     clip = make_clip(CONFIG)
     tower = load(clip, CONFIG, tmp_path)
-    tokens = tokenize(TEXTS, words=20)
+    tokens = CLIPS(TEXTS, words=20)
     other = tokens.clone()
     other[:, 10:] = 7
     with torch.no_grad():
@@ -119,7 +122,7 @@ def test_twins(twin, tmp_path):
     clip = make_clip(CONFIG)
     tower = load(clip, CONFIG, tmp_path)
     with pytest.raises(AssertionError):
-        check(clip, twin(tower.transformer, tower.logit_scale), tokenize(TEXTS, words=32))
+        check(clip, twin(tower.transformer, tower.logit_scale, CLIPS), CLIPS(TEXTS, words=32))
 
 
 def test_a_twin_that_sees_ahead(monkeypatch, tmp_path):
@@ -139,4 +142,4 @@ def test_twins_that_see_ahead_are_noticed_by_causality_too(monkeypatch, tmp_path
 def test_twin_with_the_other_gelu(tmp_path):
     clip = make_clip(KINDS["quick gelu"])
     with pytest.raises(AssertionError):
-        check(clip, load(clip, KINDS["gelu"], tmp_path), tokenize(TEXTS, words=32))
+        check(clip, load(clip, KINDS["gelu"], tmp_path), CLIPS(TEXTS, words=32))

@@ -10,9 +10,12 @@ import matching_statement as statement
 import oracle
 import retrieval_toys
 from side4video.core.seeds import seeded
+from side4video.models.towers.tokenizer import TextTokenizer
 from side4video.tasks.retrieval.matching import MeanMatching, TightMatching, TokenMatching
 
 TEXTS, WORDS, VIDEOS, FRAMES, WIDTH = 4, 6, 3, 5, 128
+CLIPS = TextTokenizer({})
+"""CLIP's own tokenizer."""
 ENDS = (1, 3, 5, 4)
 """The last token of each text; the third has no padding."""
 TOKEN_WISE = [(weighted, padding) for weighted in (True, False) for padding in ("ignored", "zero")]
@@ -64,11 +67,11 @@ def check(inputs, compare):
 
 
 def check_mean(kind=MeanMatching):
-    check(make(kind), lambda words, tokens, frames, _: statement.mean(words, tokens, frames))
+    check(make(lambda: kind(CLIPS)), lambda words, tokens, frames, _: statement.mean(words, tokens, frames))
 
 
 def check_token_wise(weighted, padding, **options):
-    inputs = make(lambda: TokenMatching(WIDTH, weighted=weighted, padding=padding), **options)
+    inputs = make(lambda: TokenMatching(WIDTH, CLIPS, weighted=weighted, padding=padding), **options)
     check(
         inputs,
         lambda words, tokens, frames, state: statement.token_wise(
@@ -99,11 +102,13 @@ def test_twin_that_takes_the_mean_before_the_norm():
 
 @pytest.mark.parametrize(("one", "other"), list(itertools.permutations(TOKEN_WISE, 2)))
 def test_each_kind_fails_the_statement_of_another(one, other):
-    inputs = make(lambda: TokenMatching(WIDTH, weighted=one[0], padding=one[1]))
+    inputs = make(lambda: TokenMatching(WIDTH, CLIPS, weighted=one[0], padding=one[1]))
     with torch.no_grad():
         # Words point away from the frames, so that the floor at zero shows.
         inputs.words.copy_(0.1 * inputs.words - inputs.frames.mean((0, 1)))
-    scorers = oracle.double(make(lambda: TokenMatching(WIDTH, weighted=True, padding="zero")).matching, trains=False)
+    scorers = oracle.double(
+        make(lambda: TokenMatching(WIDTH, CLIPS, weighted=True, padding="zero")).matching, trains=False
+    )
 
     def stated(words, tokens, frames, state):
         return statement.token_wise(words, tokens, frames, {**scorers, **state}, weighted=other[0], padding=other[1])
@@ -125,10 +130,10 @@ def test_what_is_behind_the_end_changes_nothing(kind):
     """Bit for bit, features and tokens alike; and no gradient reaches it."""
     check_behind_the_end(
         {
-            "mean": MeanMatching,
+            "mean": lambda: MeanMatching(CLIPS),
             "tight": tight,
-            "weighted": lambda: TokenMatching(WIDTH, weighted=True, padding="ignored"),
-            "unweighted": lambda: TokenMatching(WIDTH, weighted=False, padding="ignored"),
+            "weighted": lambda: TokenMatching(WIDTH, CLIPS, weighted=True, padding="ignored"),
+            "unweighted": lambda: TokenMatching(WIDTH, CLIPS, weighted=False, padding="ignored"),
         }[kind]
     )
 
@@ -157,7 +162,7 @@ class EndsAtLastToken(TokenMatching):
 
 def test_twin_that_sees_behind_the_end():
     with pytest.raises(AssertionError):
-        check_behind_the_end(lambda: EndsAtLastToken(WIDTH, weighted=True, padding="ignored"))
+        check_behind_the_end(lambda: EndsAtLastToken(WIDTH, CLIPS, weighted=True, padding="ignored"))
 
 
 def test_zero_is_a_floor_under_a_frames_best_word_where_there_is_padding():
@@ -166,7 +171,7 @@ def test_zero_is_a_floor_under_a_frames_best_word_where_there_is_padding():
     words = -frames[0, 0].expand(TEXTS, WORDS, WIDTH)
     both = {}
     for padding in ("zero", "ignored"):
-        matching = TokenMatching(WIDTH, weighted=False, padding=padding)
+        matching = TokenMatching(WIDTH, CLIPS, weighted=False, padding=padding)
         kept = matching.embed_texts(words, tokens())
         both[padding] = matching.compare(kept, matching.embed_videos(frames[:, :1]))[:, 0]
     # One frame, one direction: -1 by words; by frames -1, or 0 where there is padding.
@@ -180,14 +185,14 @@ def test_zero_is_a_floor_under_a_frames_best_word_where_there_is_padding():
 @pytest.mark.parametrize(("weighted", "padding"), TOKEN_WISE)
 @pytest.mark.parametrize("at_a_time", [1, 2 * WORDS * VIDEOS * FRAMES, 1 << 24])
 def test_an_evaluation_compares_what_training_compares(weighted, padding, at_a_time):
-    inputs = make(lambda: TokenMatching(WIDTH, weighted=weighted, padding=padding, max_cosine=at_a_time))
+    inputs = make(lambda: TokenMatching(WIDTH, CLIPS, weighted=weighted, padding=padding, max_cosine=at_a_time))
     trained = inputs().detach()
     with torch.no_grad():
         torch.testing.assert_close(inputs(), trained, rtol=1e-5, atol=1e-6)
 
 
 def test_features_kept_in_half_precision_are_compared_in_full():
-    inputs = make(lambda: TokenMatching(WIDTH, weighted=True, padding="ignored"))
+    inputs = make(lambda: TokenMatching(WIDTH, CLIPS, weighted=True, padding="ignored"))
     with torch.no_grad():
         texts, videos = inputs.matching.embed_texts(inputs.words, tokens()), inputs.matching.embed_videos(inputs.frames)
         whole = inputs.matching.compare(texts, videos)
@@ -274,7 +279,7 @@ def test_tight_begins_with_the_text_towers_positions_and_blocks():
 
 def test_scorers_begin_small():
     with seeded(0):
-        matching = TokenMatching(512, weighted=True, padding="ignored")
+        matching = TokenMatching(512, CLIPS, weighted=True, padding="ignored")
     for scorer in (matching.word_scorer, matching.frame_scorer):
         assert scorer[0].weight.std().item() == pytest.approx(0.02, rel=0.02)
         assert scorer[2].weight.std().item() == pytest.approx(0.02, rel=0.1)

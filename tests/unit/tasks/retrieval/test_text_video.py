@@ -11,18 +11,20 @@ import toys
 from side4video.core.errors import InputError
 from side4video.engine.evaluate import evaluate
 from side4video.engine.step import dry_run
-from side4video.models.towers.text_tower import ends_of, tokenize
+from side4video.models.towers.tokenizer import TextTokenizer
 from side4video.tasks.retrieval.spec import DualSoftmaxSpec, NoRescoring, QuerybankSpec, RetrievalSpec
 from side4video.tasks.retrieval.text_video import LogitScale, Texts, TextVideo
 
 BEGIN, END = 49406, 49407
 """The numbers of CLIP's own tokens."""
+CLIPS = TextTokenizer({})
+"""CLIP's own tokenizer."""
 TEXTS = {"": 2, "a cat": 4, "🦀🚀 crabs": None, "word " * 2000: 12, "x" * 10_000: 12, "\n\t ": 2}
 """And how many tokens of each there are; an emoji is several."""
 
 
 def task(kind=TextVideo, **fields):
-    return kind(**{"words": 12, "rescoring": NoRescoring(), "keep": "fp32", **fields})
+    return kind(**{"words": 12, "tokenizer": CLIPS, "rescoring": NoRescoring(), "keep": "fp32", **fields})
 
 
 # ---- tokens
@@ -46,7 +48,7 @@ def check_tokens(task, words):
 
 class CutsEndOff(TextVideo):
     def tokenize(self, captions):
-        return tokenize(list(captions), words=77)[:, : self.words]
+        return CLIPS(list(captions), words=77)[:, : self.words]
 
 
 def test_twin_that_cuts_the_end_off():
@@ -56,7 +58,7 @@ def test_twin_that_cuts_the_end_off():
 
 def test_an_end_inside_a_text_is_its_end():
     tokens = task().tokenize(("a cat <end_of_text> a dog",))
-    assert ends_of(tokens).tolist() == [tokens[0].tolist().index(END)] == [3]
+    assert CLIPS.ends(tokens).tolist() == [tokens[0].tolist().index(END)] == [3]
 
 
 def test_a_remembered_text_has_the_same_tokens():
