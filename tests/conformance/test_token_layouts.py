@@ -25,12 +25,25 @@ from tiny import tiny
 METHODS = {
     **toys.METHODS,
     "side4video-no-shift": Side4VideoSpec(layers=2, dim=64, cls_shift=False),
+    "side4video-mean": Side4VideoSpec(layers=2, dim=64, shifted_token="mean"),
+    "side4video-class": Side4VideoSpec(layers=2, dim=64, shifted_token="class"),
     "side4video-extra": Side4VideoSpec(layers=2, dim=64, cls_shift=False, representation="extra-cls"),
     "side4video-vit-cls": Side4VideoSpec(layers=2, dim=64, cls_shift=False, representation="vit-cls"),
     "side4video-vit-cls-shift": Side4VideoSpec(layers=2, dim=64, representation="vit-cls"),
 }
 WITHOUT_CLASS_TOKEN = (
-    *("side4video-no-shift", "side4video-extra", "linear", "attentive", "evl", "evl-without-lookup", "full"),
+    *(
+        "side4video",
+        "side4video-authors",
+        "side4video-no-shift",
+        "side4video-mean",
+        "side4video-extra",
+        "linear",
+        "attentive",
+        "evl",
+        "evl-without-lookup",
+        "full",
+    ),
 )
 CASES = [(method, "no-class-token") for method in WITHOUT_CLASS_TOKEN] + [
     (method, "four-registers") for method in METHODS
@@ -53,9 +66,9 @@ def test_a_method_that_needs_a_class_token_is_refused_without_one(method):
     request(METHODS[method], "four-registers")
 
 
-@pytest.mark.parametrize("option", ["cls_shift", "representation"])
+@pytest.mark.parametrize("option", ["shifted_token", "representation"])
 def test_options_of_side4video_say_what_they_need(option):
-    method = METHODS["side4video" if option == "cls_shift" else "side4video-vit-cls"]
+    method = METHODS["side4video-class" if option == "shifted_token" else "side4video-vit-cls"]
     with pytest.raises(PydanticCustomError) as error:
         request(method, "no-class-token")
     assert error.value.context["where"] == f"method.{option}"
@@ -63,14 +76,22 @@ def test_options_of_side4video_say_what_they_need(option):
 
 
 @pytest.mark.parametrize("method", [METHODS["side4video-no-shift"], ZeroShotSpec()], ids=["side4video", "zero-shot"])
-def test_retrieval_reads_the_class_token(method):
-    with pytest.raises(PydanticCustomError, match=f"{method.kind} reads the class token, and this backbone has none"):
-        request(method, "no-class-token", task="retrieval")
-    assert request(method, "four-registers", task="retrieval").class_token
+def test_retrieval_reads_the_class_token_or_the_pooled_feature(method):
+    found = {kind: request(method, kind, task="retrieval") for kind in families.LAYOUTS}
+    assert [(each.class_token, each.pooled) for each in found.values()] == [(False, True), (True, False)]
+
+
+def test_the_shifted_token_follows_the_tower():
+    method = METHODS["side4video"]
+    shapes = [toys.toy_tower(family=kind).shape for kind in families.LAYOUTS]
+    assert [method.shifts(shape) for shape in shapes] == ["pooled", "class"]
+    assert [request(method, kind).pooled for kind in families.LAYOUTS] == [True, False]
+    with pytest.raises(ValueError, match="shifted_token mean beside cls_shift: false"):
+        Side4VideoSpec(cls_shift=False, shifted_token="mean")
 
 
 def test_stan_copies_a_tower_without_registers():
-    with pytest.raises(PydanticCustomError, match="or registers"):
+    with pytest.raises(PydanticCustomError, match="registers, or"):
         request(STANSpec(layers=2), "four-registers", task="retrieval")
 
 

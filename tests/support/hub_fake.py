@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-TOKEN = "hf_good"  # noqa: S105 - of the fake
+TOKEN = "hf_good"
 
 
 @dataclass

@@ -150,6 +150,8 @@ def side4video(
     mixing: str = "add",
     temporal_module: str = "conv",
     cls_shift: bool = True,
+    shifted_token: str = "auto",
+    pooled_BTD: Tensor | None = None,
     representation: str = "gap",
     norms: str = "pre",
     training: bool,
@@ -180,7 +182,12 @@ def side4video(
         if temporal_module == "attention":
             s = s + over_time(s, state, f"{name}.temporal.attention", norms=norms)
         stream = s if representation == "gap" else torch.cat([c, s], 2)
-        outside = shifted(u[:, :, 0]) + cls_place if cls_shift else None
+        frame = u[:, :, 0]
+        if shifted_token == "mean":
+            frame = u[:, :, 1:].mean(2)
+        if shifted_token == "pooled":
+            frame = down(pooled_BTD.unsqueeze(2), state, f"{name}.down", norms=norms)[:, :, 0]
+        outside = shifted(frame) + cls_place if cls_shift and shifted_token != "none" else None
         stream = stream + over_space(stream, outside, places, state, f"{name}.attention", norms=norms)
         stream = stream + run_mlp(stream, state, name, norms=norms, training=training)
         c, s = (c, stream) if representation == "gap" else (stream[:, :, :1], stream[:, :, 1:])

@@ -148,11 +148,12 @@ def _predicted(model: "Model", paths: list[str], *, top: int, limit_seconds: flo
 
 
 def _load(model: str, uri: str, device: str, *, calibrated: bool) -> "Model":
+    from side4video.inference.bundle import is_folder_name
     from side4video.inference.trained_model import load
 
     with still_working("predict: loading the model"):
         loaded = load(model, device, uri=uri, calibrated=calibrated)
-    if not Path(model).is_dir():
+    if not is_folder_name(model):
         print_text(loaded.origin, err=True)
     return loaded
 

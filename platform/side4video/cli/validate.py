@@ -14,6 +14,7 @@ from side4video.spec.load import load_experiment
 from side4video.terminal.options import as_json, example, overrides
 from side4video.terminal.output import print_text
 from side4video.terminal.spec_completion import complete_spec
+from side4video.tracking.stores import check_folders
 
 
 @click.command(
@@ -58,6 +59,7 @@ def _check(file: str, overrides: tuple[str, ...], *, looks_at_files: bool) -> tu
         check_tags(sweep.base_experiment.tracking)
         if looks_at_files:
             sweep.spec.check_installed()
+            check_folders(sweep.base_experiment.tracking)
         looked = check_experiments(sweep.named_experiments) if looks_at_files else ""
         arms = len(sweep.arms)
         rows = len(sweep.rows)
@@ -66,6 +68,8 @@ def _check(file: str, overrides: tuple[str, ...], *, looks_at_files: bool) -> tu
         return answer | {"looked_at": looked}, line + (looked and f" · {looked}")
     spec = load_experiment(file, overrides)
     check_tags(spec.tracking)
+    if looks_at_files:
+        check_folders(spec.tracking)
     looked = check_experiments([("", spec)]) if looks_at_files else ""
     line = f"{file}: valid · {spec.method.kind} on {spec.backbone.kind} · hash {spec.digest()[:12]}"
     answer = {"file": file, "valid": True, "name": spec.name, "hash": spec.digest(), "looked_at": looked}

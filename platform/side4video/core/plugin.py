@@ -15,6 +15,7 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from side4video.core.metric import MetricSpec
+from side4video.core.plugin_fault import near_path, plugin_file
 from side4video.core.spec import Spec
 
 PartName = Literal["datasets", "methods", "transforms"]
@@ -49,9 +50,12 @@ class LoadedPlugin:
 
 _active: ContextVar[tuple[LoadedPlugin, ...]] = ContextVar("plugins of the document that is checked", default=())
 _checksums: dict[type[Spec], str] = {}
+_sources: dict[type[Spec], str] = {}
 _parts: dict[str, dict[str, type[Spec]]] = {"dataset": {}, "method": {}, "transforms": {}}
 """The newest part of each kind, by the field that takes it."""
 _metrics: dict[str, MetricSpec] = {}
+_WORDS = {"DatasetSpec": "data set", "MethodSpec": "method", "TransformSpec": "transform"}
+"""What parts are called, by their base."""
 
 
 @contextmanager
@@ -69,7 +73,7 @@ def remember(loaded: LoadedPlugin) -> None:
     plugin = loaded.plugin
     for field, parts in zip(_parts, (plugin.datasets, plugin.methods, plugin.transforms), strict=True):
         for part in parts:
-            _checksums[part] = loaded.sha256
+            _checksums[part], _sources[part] = loaded.sha256, loaded.source
             _parts[field][kind_of(part)] = part
     for metric in (*plugin.recognition_metrics, *plugin.retrieval_metrics):
         _metrics[metric.name] = metric
@@ -78,6 +82,17 @@ def remember(loaded: LoadedPlugin) -> None:
 def source_checksum(part: type[Spec]) -> str:
     """SHA-256 of the source of a plug-in's part; empty for a part of this package."""
     return _checksums.get(part, "")
+
+
+def plugin_source(part: type[Spec]) -> str:
+    """The file or module that a plug-in's part comes from; in a process that has only received it, its module's file."""
+    return _sources.get(part) or plugin_file(part)
+
+
+def part_name(part: Spec) -> str:
+    """`method max-probe of my_parts.py`, for messages."""
+    word = next((word for base, word in _WORDS.items() if base in {each.__name__ for each in type(part).__mro__}), "part")
+    return f"{word} {kind_of(type(part))} of {near_path(plugin_source(type(part)))}"
 
 
 def plugin_parts(field: str) -> Mapping[str, type[Spec]]:

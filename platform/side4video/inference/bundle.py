@@ -16,7 +16,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,6 +102,13 @@ def read_bundle(folder: Path) -> tuple[Bundle, Experiment]:
     Raises:
         InputError: It is no such folder, or a file is missing or was changed; it names the file.
     """
+    if folder.is_dir() and not (folder / BUNDLE).exists():
+        raise InputError(
+            str(folder),
+            f"it is no exported model: it has no {BUNDLE}",
+            allowed="a folder that `side4video export` wrote; or a run, by its name or id without `/`",
+            fix="check the path",
+        )
     document = _json(folder / BUNDLE)
     try:
         if document["format"] > FORMAT:
@@ -124,10 +131,10 @@ def read_bundle(folder: Path) -> tuple[Bundle, Experiment]:
                 fix="copy the folder again, or export again",
             )
     document = _json(folder / SPEC)
-    for entry in document.get("plugins", []):
-        copy = folder / PLUGINS / Path(entry["source"]).name
-        if copy.is_file():  # so that a message names the file that can be allowed
-            entry["source"] = str(copy)
+    entries = document.get("plugins", [])
+    for entry, name in zip(entries, plugin_names([each["source"] for each in entries]), strict=True):
+        if (folder / name).is_file():  # so that a message names the file that can be allowed
+            entry["source"] = str(folder / name)
     return bundle, parse_experiment(document, source=str(folder / SPEC))
 
 
@@ -136,15 +143,66 @@ def _known_names(bundle: Bundle) -> set[str]:
     return {name for name in bundle.checksums if not re.fullmatch(rf"{PLUGINS}/[^/\\]+\.py", name)}
 
 
+def plugin_names(sources: Sequence[str]) -> list[str]:
+    """Where a folder has each plug-in of a document: `plugins/parts.py`, or the name of a module, which is installed.
+
+    Of several files with one name, the later ones get a number, `plugins/parts-2.py`: the same in each reading.
+    """
+    names: list[str] = []
+    for source in sources:
+        if not is_file_source(source):
+            names.append(source)
+            continue
+        stem, number = Path(source).name.removesuffix(".py"), 1
+        name = f"{PLUGINS}/{stem}.py"
+        while name.lower() in {each.lower() for each in names}:  # some disks take a.py and A.py for one file
+            number += 1
+            name = f"{PLUGINS}/{stem}-{number}.py"
+        names.append(name)
+    return names
+
+
+def needed_plugins(spec: Experiment, folder: str | Path) -> list[str]:
+    """What whoever loads the folder has to allow: its copies of files, and modules."""
+    named = [each.source for each in spec.plugins]
+    return [
+        str(Path(folder) / name) if is_file_source(source) else name
+        for source, name in zip(named, plugin_names(named), strict=True)
+    ]
+
+
 def _copy_plugins(spec: Experiment, folder: Path) -> list[str]:
     """Copy the plug-ins that are files; their names in the folder."""
-    names = []
-    for each in spec.plugins:
+    copied = []
+    for each, name in zip(spec.plugins, plugin_names([each.source for each in spec.plugins]), strict=True):
         if is_file_source(each.source):
             (folder / PLUGINS).mkdir(exist_ok=True)
-            names.append(f"{PLUGINS}/{Path(each.source).name}")
-            shutil.copyfile(find_allowed(each.source, each.sha256), folder / names[-1])
-    return names
+            shutil.copyfile(find_allowed(each.source, each.sha256), folder / name)
+            copied.append(name)
+    return copied
+
+
+def is_folder_name(model: str | Path) -> bool:
+    """Whether a model is named by its folder, not as a run: a path, a text with `/`, or a folder of `export` here.
+
+    Another folder, such as one with the videos of a run of the same name, is no model.
+    """
+    return isinstance(model, Path) or "/" in model or (Path(model) / BUNDLE).is_file()
+
+
+def check_run_exists(store: Any, run: str) -> None:
+    """Say what a name may have meant, where it is that of a folder and of no run.
+
+    Raises:
+        InputError: It is; or several runs have ids that start so.
+    """
+    if not Path(run).is_dir():
+        return  # whoever fetches the run says that there is none
+    try:
+        store.find(run, finished_first=True)
+    except InputError as error:
+        found = f"{error.found}; and the folder {run} is no exported model: it has no {BUNDLE}"
+        raise InputError(error.where, found, allowed=error.allowed, fix=error.fix) from error
 
 
 def sealed(document: Mapping[str, Any]) -> dict[str, Any]:

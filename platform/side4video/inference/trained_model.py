@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from side4video.core.temporary import temporary_folder
+from side4video.inference.bundle import check_run_exists, is_folder_name
 from side4video.inference.model import Model, run_temperature
 from side4video.inference.model import load as load_folder
 from side4video.runs.stored_run import class_names, fetch_trained
@@ -14,7 +15,8 @@ def load(run_or_folder: str | Path, device: str = "cpu", *, uri: str = "", calib
 
     Args:
         run_or_folder: The folder; or a run by its id, the start of its id, or its name (of several with a name, the
-            newest that is finished). A folder of this path hides a run of this name, and a text with `/` is a folder.
+            newest that is finished). An exported folder of this name hides a run of this name, and a text with `/` is a
+            folder.
         device: `cpu`, `cuda`, `cuda:1` ...
         uri: The store of the run: an MLflow address, or the folder of a store of files. By default
             `MLFLOW_TRACKING_URI`, or the local store.
@@ -25,11 +27,13 @@ def load(run_or_folder: str | Path, device: str = "cpu", *, uri: str = "", calib
         InputError: There is no such run or folder, the run is not finished, its task is retrieval, a file was changed,
             the backbone is another one, or `calibrated` is asked of a run without a validation split.
     """
-    if isinstance(run_or_folder, Path) or "/" in run_or_folder or Path(run_or_folder).is_dir():
+    if is_folder_name(run_or_folder):
         return load_folder(run_or_folder, device, calibrated=calibrated)
+    run_name = str(run_or_folder)
     store = store_at(uri).prepare()
+    check_run_exists(store, run_name)
     with temporary_folder() as scratch:
-        run, weights, fingerprint = fetch_trained(store, run_or_folder, scratch)
+        run, weights, fingerprint = fetch_trained(store, run_name, scratch)
         classes = class_names(store, run)
         origin = f"{run.title}, weights of {run.describe('chosen')}"
         scale = run_temperature(run.metrics, run.choose("chosen"), where=run.where) if calibrated else 1.0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from side4video.core.allowed_plugins import allow_plugins, is_file_source
+from side4video.core.allowed_plugins import allow_plugins, is_file_source, unreadable
 from side4video.core.errors import InputError
 
 _NAME = "plugin_sources"
@@ -46,9 +46,10 @@ def _allow(context: click.Context, parameter: click.Parameter, sources: tuple[st
     del parameter
     for source in sources:
         if is_file_source(source) and not Path(source).is_file():
-            beside = [path.name for path in Path(source).parent.glob("*.py")]
+            beside = [path.name for path in Path(source).parent.glob("*.py") if path.is_file()]
             near = difflib.get_close_matches(Path(source).name, beside, n=1)
             fix = f"did you mean {near[0]}?" if near else "check the path"
-            raise InputError("--plugin", f"{source}: no such file", allowed="a Python file, or a module", fix=fix)
+            found = f"{source}: {unreadable(source)}"
+            raise InputError("--plugin", found, allowed="a Python file, or a module", fix=fix)
     context.meta[_NAME] = sources
     allow_plugins(*sources)

@@ -13,7 +13,7 @@ HIDDEN = "[hidden]"
 
 _SECRET_WORDS = {"password", "passwd", "passphrase", "pwd", "secret", "secrets", "credential", "credentials", "apikey"}
 _KEY_OWNERS = {"access", "api", "auth", "encryption", "private", "secret", "ssh", "signing"}
-_TOKENS_OF_MODELS = {"class", "cls", "image", "mask", "pad", "patch", "register", "side", "text", "video"}
+_TOKENS_OF_MODELS = {"class", "cls", "image", "mask", "pad", "patch", "register", "shifted", "side", "text", "video"}
 
 _USER_INFO = re.compile(r"(?<=://)[^/\s@'\"]+(?=@)")
 _QUERY = re.compile(

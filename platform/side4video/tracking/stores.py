@@ -10,6 +10,9 @@ from side4video.tracking.copying_store import CopyingStore
 from side4video.tracking.file_store import FileStore
 from side4video.tracking.mlflow.store import MLflowStore
 from side4video.tracking.run_store import RunStore
+from side4video.tracking.sinks import sink_folder
+
+_FOLDER = "tracking.folder"
 
 
 def open_store(spec: Tracking) -> RunStore:
@@ -23,7 +26,19 @@ def _open(spec: Tracking) -> RunStore:
         case MLflowTrackingSpec():
             return MLflowStore(spec.uri, spec.experiment)
         case FilesTrackingSpec():
-            return FileStore(expand(spec.folder, "tracking.folder") or home() / "records", spec.experiment)
+            return FileStore(expand(spec.folder, _FOLDER) or home() / "records", spec.experiment)
+
+
+def check_folders(spec: Tracking) -> None:
+    """Check the folders of the section and of its further places, before anything starts. Nothing is written.
+
+    Raises:
+        InputError: One names an environment variable that is not set.
+    """
+    if isinstance(spec, FilesTrackingSpec):
+        expand(spec.folder, _FOLDER)
+    for number, sink in enumerate(spec.also):
+        sink_folder(sink, number)
 
 
 def deliver_waiting() -> None:

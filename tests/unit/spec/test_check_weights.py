@@ -30,7 +30,7 @@ MISSING = r"^backbone\.weights\.tag: the weights 'openai' of ViT-B-32-quickgelu 
 def cache(monkeypatch, tmp_path):
     """Files in the cache; empty at first. The hub cannot be reached."""
     there = {}
-    monkeypatch.setattr(cached_weights, "find_in_cache", lambda config: there.get(config["hf_hub"]))
+    monkeypatch.setattr(cached_weights, "find_in_cache", lambda weights: there.get(f"{weights.repository}/"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setenv("SIDE4VIDEO_HOME", str(tmp_path / "home"))
     return there

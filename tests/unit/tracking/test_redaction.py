@@ -67,7 +67,7 @@ def test_documents_keep_their_shape_and_the_original_is_untouched():
         "list": [f"http://{HIDDEN}@host", 1, None, True],
         "empty": {"password": ""},
     }
-    assert document["tracking"]["token"] == "abc"  # noqa: S105
+    assert document["tracking"]["token"] == "abc"
 
 
 @pytest.mark.parametrize(

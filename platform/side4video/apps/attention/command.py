@@ -80,13 +80,15 @@ def attention(
 
 def _load(model: str, uri: str, device: str) -> "AttentionReader":
     from side4video.apps.attention.reader import AttentionReader, load_attention
+    from side4video.inference.bundle import check_run_exists, is_folder_name
 
-    if Path(model).is_dir():
+    if Path(model).is_dir() and is_folder_name(model):
         return load_attention(model, device)
     from side4video.runs.stored_run import class_names, fetch_trained
     from side4video.tracking.stores import store_at
 
     store = store_at(uri).prepare()
+    check_run_exists(store, model)
     with temporary_folder() as scratch:
         run, weights, fingerprint = fetch_trained(store, model, scratch)
         return AttentionReader(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from side4video.core.errors import Side4VideoError
+from side4video.core.plugin_fault import PluginFault
 from side4video.core.spec import Spec
 
 Rule = tuple[str, Callable[[], str]]
@@ -38,6 +39,8 @@ def check_rules(part: str, rules: Iterator[Rule], source: str) -> Iterator[Check
             except StopIteration:
                 return
             problem = find_problem()
+        except PluginFault as error:
+            problem = error.found + (f" · allowed: {error.allowed}" if error.allowed else "")
         except Side4VideoError as error:
             problem = str(error)
         except Exception as error:

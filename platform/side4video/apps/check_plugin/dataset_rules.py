@@ -15,12 +15,12 @@ _MAX_NAMED = 3
 
 
 def dataset_rules(dataset: DatasetSpec) -> Iterator[Rule]:
-    """The rules."""
+    """The rules. Those that cost nothing hold wherever a data set is listed: `plugins.guards` raises what is wrong."""
     yield "its document can be written and read again", lambda: is_read_again(dataset)
     yield "it has a training and a test split", lambda: _has_splits(dataset)
     yield "its classes are texts, each once", lambda: _has_classes(dataset)
     yield "each split has clips", lambda: _has_clips(dataset)
-    yield "labels are positions in the list of classes", lambda: _has_labels(dataset)
+    yield "labels are positions in the list of classes", lambda: _has_clips(dataset)
     yield "no clip is in two splits", lambda: _splits_are_apart(dataset)
     yield "the same clips come in the same order each time", lambda: _repeats(dataset)
     yield "clips can be sent to other processes", lambda: _is_sent(dataset)
@@ -29,34 +29,18 @@ def dataset_rules(dataset: DatasetSpec) -> Iterator[Rule]:
 
 
 def _has_splits(dataset: DatasetSpec) -> str:
-    splits = dataset.splits()
-    missing = [split for split in ("train", "test") if split not in splits]
-    others = [split for split in splits if split not in ("train", "val", "test")]
-    if others:
-        return f"splits() has {others[0]!r}; allowed: train, val, test"
-    return f"splits() lacks {missing[0]}" if missing else ""
+    dataset.splits()
+    return ""
 
 
 def _has_classes(dataset: DatasetSpec) -> str:
-    classes = dataset.classes()
-    if not all(isinstance(name, str) and name for name in classes):
-        return "classes() has something that is no text"
-    return "classes() has a name twice" if len(set(classes)) < len(classes) else ""
+    dataset.classes()
+    return ""
 
 
 def _has_clips(dataset: DatasetSpec) -> str:
-    empty = [split for split in dataset.splits() if not dataset.clips(split)]
-    return f"clips({empty[0]!r}) is empty" if empty else ""
-
-
-def _has_labels(dataset: DatasetSpec) -> str:
-    classes = len(dataset.classes())
     for split in dataset.splits():
-        for position, clip in enumerate(dataset.clips(split)):
-            if not isinstance(clip, Clip):
-                return f"clips({split!r})[{position}] is a {type(clip).__name__}, not a Clip"
-            if clip.label is not None and not 0 <= clip.label < classes:
-                return f"clips({split!r})[{position}] has the label {clip.label}, and there are {classes} classes"
+        dataset.clips(split)
     return ""
 
 
@@ -83,12 +67,8 @@ def _is_sent(dataset: DatasetSpec) -> str:
 
 
 def _flips(dataset: DatasetSpec) -> str:
-    flipped = dataset.flipped_classes()
-    if flipped is None:  # the classes have left or right in their names, and documents then may not flip
-        return ""
-    classes = range(len(dataset.classes()))
-    wrong = [each for each in (*flipped, *flipped.values()) if each not in classes]
-    return f"flipped_classes() has {wrong[0]}, which is no class" if wrong else ""
+    dataset.flipped_classes()  # None: the classes have left or right in their names, and documents then may not flip
+    return ""
 
 
 def _decodes(dataset: DatasetSpec) -> str:

@@ -1,14 +1,12 @@
 """The card of an exported model: a header that the Hugging Face hub reads, and a page that people read."""
 
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from side4video.core.allowed_plugins import is_file_source
 from side4video.core.text import escape_markdown, markdown_code, printable
 from side4video.data.annotations.tables import shorten_list
-from side4video.inference.bundle import GRAPH, Bundle
+from side4video.inference.bundle import GRAPH, Bundle, needed_plugins
 from side4video.spec.chance import metric_name, reached_by_all
 from side4video.spec.experiment import Experiment
 from side4video.tasks.recognition.metrics import METRICS
@@ -65,9 +63,7 @@ def model_page(bundle: Bundle, spec: Experiment, *, usage: str = USAGE, speed: s
 
 def _with_plugins(usage: str, spec: Experiment) -> str:
     """The code with the permission for plug-ins, which it needs where the document names some."""
-    files = [f"this folder/plugins/{Path(each.source).name}" for each in spec.plugins if is_file_source(each.source)]
-    modules = [each.source for each in spec.plugins if not is_file_source(each.source)]
-    if not (named := ", ".join(f'"{each}"' for each in (*files, *modules))):
+    if not (named := ", ".join(f'"{each}"' for each in needed_plugins(spec, "this folder"))):
         return usage
     allowing = f"side4video.allow_plugins({named})  # Python code, which runs: look at it first\n"
     return usage.replace("model = ", f"{allowing}model = ", 1)

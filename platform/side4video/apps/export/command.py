@@ -75,6 +75,7 @@ def export(
     """
     from side4video.apps.export.bundled_run import bundle_run
     from side4video.core.whole_folder import check_new, hold_folder
+    from side4video.inference.bundle import needed_plugins
     from side4video.tracking.stores import store_at
 
     check_new(folder)
@@ -105,7 +106,7 @@ def export(
         print_text(f"speed: {measured}")
     if page:
         print_text(f"{'public' if public else 'private'}: {page}")
-    plugins = "".join(f" --plugin {shlex.quote(str(file))}" for file in sorted(folder.glob("plugins/*.py")))
+    plugins = "".join(f" --plugin {shlex.quote(each)}" for each in needed_plugins(found.spec, folder))
     print_text(f"ask it: side4video predict {shlex.quote(str(folder))} VIDEO...{plugins}")
 
 

@@ -74,11 +74,11 @@ def find_model(model: str, uri: str, scratch: Path, *, device: str) -> ServedMod
         InputError: There is no such run or folder, or it is not finished.
     """
     from side4video.apps.serve.predictors import ClassifierPredictor, RetrievalPredictor
-    from side4video.inference.bundle import read_bundle
+    from side4video.inference.bundle import check_run_exists, is_folder_name, read_bundle
     from side4video.inference.model import Model, load
     from side4video.inference.retrieval import RetrievalModel
 
-    if (folder := Path(model)).is_dir():
+    if (folder := Path(model)).is_dir() and is_folder_name(model):
         bundle, spec = read_bundle(folder)
         build = partial(ClassifierPredictor, partial(load, str(folder.resolve()), device))
         return ServedModel(bundle.name, spec, bundle.classes, f"the exported folder {model}", build)
@@ -86,6 +86,7 @@ def find_model(model: str, uri: str, scratch: Path, *, device: str) -> ServedMod
     from side4video.tracking.stores import store_at
 
     store = store_at(uri).prepare()
+    check_run_exists(store, model)
     run, weights, fingerprint = fetch_trained(store, model, scratch)
     source = f"{run.title}, weights of {run.describe('chosen')}"
     if run.spec.task.kind == "retrieval":

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from side4video.core.errors import InputError
-from side4video.core.plugin import PluginKinds
+from side4video.core.plugin import PluginKinds, part_name, plugin_source
+from side4video.core.plugin_fault import PluginFault, is_fault, mend, plugin_file, raised
 from side4video.core.spec import Spec
 
 if TYPE_CHECKING:
@@ -41,24 +41,35 @@ def apply_transforms(
     """Frames after all transforms, in their order; each has a generator of its own.
 
     Raises:
-        InputError: One returns something else than frames of the same shape.
+        InputError: One raises an error, or returns something else than frames of the same shape.
     """
     import numpy as np
 
     for position, transform in enumerate(transforms):
         own = np.random.default_rng(rng.integers(2**63))
         frames_THWC = np.ascontiguousarray(frames_THWC)
-        changed_THWC = transform.apply(frames_THWC, own)
+        try:
+            changed_THWC = transform.apply(frames_THWC, own)
+        except BaseException as error:  # some libraries leave by SystemExit, which would end a loader's thread in silence
+            if not is_fault(error):
+                raise
+            found = f"raised {raised(error, plugin_file(type(transform)))}"
+            raise _fault(transform, position, found) from error
         if not isinstance(changed_THWC, np.ndarray) or (changed_THWC.shape, changed_THWC.dtype) != (
             frames_THWC.shape,
             np.uint8,
         ):
             found = f"{getattr(changed_THWC, 'dtype', type(changed_THWC).__name__)}"
-            raise InputError(
-                f"data.augmentation.transforms.{position}",
-                f"it returned {found} {getattr(changed_THWC, 'shape', '')}".strip(),
-                allowed=f"uint8 {frames_THWC.shape}",
-                fix="mend the plug-in; side4video check-plugin tries it",
-            )
+            found = f"returned {found} {getattr(changed_THWC, 'shape', '')}".strip()
+            raise _fault(transform, position, found, allowed=f"uint8 {frames_THWC.shape}")
         frames_THWC = changed_THWC
     return frames_THWC
+
+
+def _fault(transform: TransformSpec, position: int, found: str, *, allowed: str = "") -> PluginFault:
+    return PluginFault(
+        f"data.augmentation.transforms.{position}",
+        f"{part_name(transform)}: apply() {found}",
+        allowed=allowed,
+        fix=mend(plugin_source(type(transform))),
+    )

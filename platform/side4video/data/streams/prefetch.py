@@ -61,6 +61,15 @@ class _Failure:
         self.error = error
 
 
+def sent_error(error: BaseException) -> Exception:
+    """The error as it is sent to the consumer, whom what ends a thread, such as `SystemExit`, must not end as well."""
+    if isinstance(error, Exception):
+        return error
+    sent = Side4VideoError(f"what reads videos ended with {type(error).__name__}: {error}")
+    sent.__cause__ = error
+    return sent
+
+
 class _Keys:
     """The batch sampler of a loader that is reused between epochs: iterates over the current keys."""
 
@@ -88,6 +97,8 @@ class _ReaderDataset(Dataset[Any]):
             return self.reader.read(keys)
         except InputError as error:  # torch would rebuild it from its message alone, and lose its parts
             return _Failure(error)
+        except SystemExit as error:  # the process would end without a word
+            return _Failure(sent_error(error))
 
 
 def _identity(batch: Any) -> Any:
@@ -223,8 +234,8 @@ class ThreadPrefetcher:
                 _put(batch, ready, stop)
                 if stop.is_set():
                     return
-        except Exception as error:
-            _put(_Failure(error), ready, stop)
+        except BaseException as error:  # the thread would end in silence, and the consumer wait for its time limit
+            _put(_Failure(sent_error(error)), ready, stop)
 
 
 def read_each(reader: BatchReader, keys: BatchKeys, stop: threading.Event) -> Iterator[ClipBatch]:

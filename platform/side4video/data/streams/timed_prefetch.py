@@ -16,7 +16,7 @@ from side4video.core.worker_pool import JobFailed, WorkerPool
 from side4video.data.spec import LoaderSpec
 from side4video.data.streams.batch import ClipBatch
 from side4video.data.streams.pool_prefetch import Part, lost_part, merge_parts, read_clip
-from side4video.data.streams.prefetch import BatchKeys, PrefetcherFactory
+from side4video.data.streams.prefetch import BatchKeys, PrefetcherFactory, sent_error
 from side4video.data.streams.reader import EvaluationKey
 
 START_SECONDS = 30.0
@@ -91,8 +91,8 @@ def run_in_thread(job: Callable[[], Part], *, limit_seconds: float) -> Part | Jo
     def run() -> None:
         try:
             answers.put((job(), None))
-        except Exception as error:
-            answers.put((None, error))
+        except BaseException as error:  # the thread would end in silence, and the video count as one that hangs
+            answers.put((None, sent_error(error)))
 
     threading.Thread(target=run, name="side4video-decode", daemon=True).start()
     try:

@@ -54,7 +54,7 @@ class BackboneSpec(Spec):
 
     @property
     def library_model(self) -> str:
-        """open_clip's name of the model; empty if it has none."""
+        """The library's name of the model, by which its pretrained weights are found; empty if it has none."""
         return getattr(self, "model", "")
 
     def shape(self) -> TowerShape:

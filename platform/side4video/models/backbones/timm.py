@@ -15,7 +15,7 @@ from side4video.core.spec import wrong
 from side4video.models.backbones.backbone_spec import BackboneSpec
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.backbones.timm_models import TimmModel, TimmWeights, refused_models, timm_models, timm_version
-from side4video.models.backbones.weights import LocalWeights
+from side4video.models.backbones.weights import PretrainedWeights, Weights
 
 if TYPE_CHECKING:
     from side4video.models.towers.trunk import Trunk
@@ -28,8 +28,8 @@ class TimmSpec(BackboneSpec):
     model: str = Field(min_length=1)
     """timm's name, such as `vit_small_patch14_reg4_dinov2` or `vit_small_patch14_reg4_dinov2.lvd142m`. The part behind
     the dot names weights; it decides how frames are normalised. Default: timm's first weights of the model."""
-    weights: LocalWeights
-    """The source of the weights: a file of timm or of the model's authors, or random numbers."""
+    weights: Weights
+    """The source of the weights: timm's, a file of timm or of the model's authors, or random numbers."""
     image_size: Pixels = 224
     """Side of a frame, pixels: a multiple of the patch size. Learned positions of another size are resized when the
     weights are read, as timm does: bicubic, with antialiasing. Rotary positions are computed for this size."""
@@ -68,10 +68,24 @@ class TimmSpec(BackboneSpec):
             )
         return self
 
+    @model_validator(mode="after")
+    def tag_is_one_of_the_model(self) -> Self:
+        """The tag of pretrained weights must be one that timm has for this model, and the one behind its name."""
+        if isinstance(self.weights, PretrainedWeights):
+            tags, named = self._model.weights, self.model.partition(".")[2]
+            if self.weights.tag not in tags or named not in ("", self.weights.tag):
+                raise wrong(
+                    "backbone.weights.tag",
+                    f"{self.weights.tag!r}, and the model is {self.model}",
+                    allowed=named or ", ".join(tags),
+                    fix=f"set it to {named or next(iter(tags))}",
+                )
+        return self
+
     @property
     def library_model(self) -> str:
-        """Empty: open_clip has no name for it."""
-        return ""
+        """See `BackboneSpec`."""
+        return self._model.name
 
     def shape(self) -> TowerShape:
         """The tower's sizes and conventions, without torch."""
@@ -91,4 +105,5 @@ class TimmSpec(BackboneSpec):
     @property
     def _normalised_as(self) -> TimmWeights:
         weights = self._model.weights
-        return weights[self.model.partition(".")[2] or next(iter(weights))]
+        tag = self.weights.tag if isinstance(self.weights, PretrainedWeights) else self.model.partition(".")[2]
+        return weights[tag or next(iter(weights))]

@@ -16,11 +16,12 @@ from side4video.core.spec import PathText, Spec
 
 
 class PretrainedWeights(Spec):
-    """Pretrained weights of open_clip, downloaded at the first use."""
+    """Pretrained weights of open_clip or timm, downloaded at the first use."""
 
     kind: Literal["pretrained"] = "pretrained"
     tag: str = Field(min_length=1)
-    """open_clip's name of the weights, for example `openai` or `laion2b_s34b_b88k`."""
+    """The library's name of the weights: of open_clip such as `openai` or `laion2b_s34b_b88k`, of timm such as
+    `lvd142m`."""
 
     def check(self, where: str) -> None:
         """Nothing to check on this machine."""
@@ -111,6 +112,6 @@ class RandomWeights(Spec):
 
 
 Weights = Annotated[PretrainedWeights | FileWeights | RandomWeights, Field(discriminator="kind")]
-"""For towers with pretrained weights in open_clip."""
+"""For towers of a library with pretrained weights."""
 LocalWeights = Annotated[FileWeights | RandomWeights, Field(discriminator="kind")]
 """For other towers."""

@@ -6,12 +6,12 @@ channels (MLP). No gradient enters the tower.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
 from side4video.core.bounds import FewOrNone, Layers, Ratio, Width
-from side4video.core.spec import wrong
+from side4video.core.spec import ADDED_LATER, wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import FeatureRequest
 from side4video.models.method import RETRIEVAL_RECIPE, MethodSpec, check_layers, recipe
@@ -19,6 +19,7 @@ from side4video.models.method import RETRIEVAL_RECIPE, MethodSpec, check_layers,
 if TYPE_CHECKING:
     from side4video.models.networks.pair import Pair
     from side4video.models.networks.side4video import Side4Video
+    from side4video.models.networks.side_block import Shifted
     from side4video.models.towers.frozen_tower import FrozenTower
     from side4video.models.towers.text_tower import TextTower
 
@@ -87,8 +88,11 @@ class Side4VideoSpec(MethodSpec):
     """Temporal mixing (Table 9b): a depthwise separable convolution, attention over the frames of each position, or
     none."""
     cls_shift: bool = True
-    """Whether the tower's class token, shifted over time, is a key of spatial attention (section 3.3, Table 9c). It
-    needs a backbone with a class token."""
+    """Whether a token of the tower, shifted over time, is a key of spatial attention (section 3.3, Table 9c)."""
+    shifted_token: Annotated[Literal["auto", "class", "pooled", "mean", "none"], ADDED_LATER] = "auto"
+    """Which token is shifted: `class`: the class token of each block that is read (the paper); `pooled`: the tower's
+    feature of the frame, the same for all blocks; `mean`: the mean of a block's patches; `none`: none, which is
+    `cls_shift: false`. `auto`: `class`, or `pooled` if the backbone has no class token. Registers are never shifted."""
     representation: Literal["gap", "vit-cls", "extra-cls"] = "gap"
     """What represents a clip (Table 9d): `gap`: the mean over all patches (eq. 3); otherwise the mean over time of one
     more token in the stream, fused with the tower's class token (`vit-cls`, which needs a backbone with one) or learned
@@ -149,6 +153,16 @@ class Side4VideoSpec(MethodSpec):
         return self
 
     @model_validator(mode="after")
+    def shifted_token_agrees_with_cls_shift(self) -> Self:
+        """`cls_shift: false` leaves nothing to shift."""
+        if not self.cls_shift and self.shifted_token not in ("auto", "none"):
+            raise ValueError(
+                f"shifted_token {self.shifted_token} beside cls_shift: false · "
+                f"allowed: one of both · fix: remove `cls_shift`"
+            )
+        return self
+
+    @model_validator(mode="after")
     def size_agrees_with_layers_and_dim(self) -> Self:
         """`layers` and `dim` beside a `size` must be those of the size."""
         row = self.PRESETS["size"].get(self.size)
@@ -187,15 +201,23 @@ class Side4VideoSpec(MethodSpec):
         """
         if tower.class_token is None:
             self._check_options_without_class_token()
-        return FeatureRequest(tokens=frozenset(self.taps(tower)))
+        return FeatureRequest(tokens=frozenset(self.taps(tower)), pooled=self.shifts(tower) == "pooled")
+
+    def shifts(self, tower: TowerShape) -> "Shifted | None":
+        """The token that is shifted on a tower; None if none is."""
+        if self.shifted_token == "none" or not self.cls_shift:
+            return None
+        if self.shifted_token == "auto":
+            return "pooled" if tower.class_token is None else "class"
+        return self.shifted_token
 
     def _check_options_without_class_token(self) -> None:
-        if self.cls_shift:
+        if self.cls_shift and self.shifted_token == "class":
             raise wrong(
-                "method.cls_shift",
-                "true, and this backbone has no class token to shift",
-                allowed="false, or a backbone with a class token",
-                fix="set method.cls_shift to false",
+                "method.shifted_token",
+                "class, and this backbone has no class token to shift",
+                allowed="auto, pooled, mean, none, or a backbone with a class token",
+                fix="set method.shifted_token to pooled",
             )
         if self.representation == "vit-cls":
             raise wrong(
@@ -223,7 +245,7 @@ class Side4VideoSpec(MethodSpec):
         from side4video.models.networks.pair import Pair, SideFrames, initialize_for_retrieval
 
         is_theirs = self.norms == "pre" and self.representation == "gap"
-        side = self._network(tower, embeds_shifted_cls=is_theirs and self.cls_shift)
+        side = self._network(tower, embeds_shifted_cls=is_theirs and self.shifts(tower.shape) is not None)
         if self.norms == "pre":
             initialize_for_retrieval(side)
         return Pair(SideFrames(side, tower), text, output_dim=tower.shape.output_dim)
@@ -238,7 +260,7 @@ class Side4VideoSpec(MethodSpec):
             mlp_ratio=self.mlp_ratio,
             mixing=self.mixing,
             temporal=self.temporal,
-            cls_shift=self.cls_shift,
+            shifted=self.shifts(tower.shape),
             representation=self.representation,
             norms=self.norms,
             recompute=self.recompute,

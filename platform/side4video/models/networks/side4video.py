@@ -14,7 +14,7 @@ from side4video.models.backbones.shape import TowerShape
 from side4video.models.layers.norm import TokenBatchNorm, normalised_mean
 from side4video.models.layers.patch_embedding import TemporalPatchEmbedding
 from side4video.models.networks.contract import FrozenFeatures
-from side4video.models.networks.side_block import Mixing, Norms, Recompute, SideBlock, Temporal
+from side4video.models.networks.side_block import Mixing, Norms, Recompute, Shifted, SideBlock, Temporal
 
 Representation = Literal["gap", "vit-cls", "extra-cls"]
 LEADING: dict[Representation, Literal["none", "tower", "own"]] = {"gap": "none", "vit-cls": "tower", "extra-cls": "own"}
@@ -38,7 +38,7 @@ class Side4Video(nn.Module):
         mlp_ratio: int = 4,
         mixing: Mixing = "add",
         temporal: Temporal = "conv",
-        cls_shift: bool = True,
+        shifted: Shifted | None = "class",
         representation: Representation = "gap",
         norms: Norms = "pre",
         recompute: Recompute = "block",
@@ -47,7 +47,7 @@ class Side4Video(nn.Module):
     ) -> None:
         super().__init__()
         self.taps, self.output_dim = taps, dim
-        self.representation, self.recompute = representation, recompute
+        self.representation, self.shifted, self.recompute = representation, shifted, recompute
         self.stem = TemporalPatchEmbedding(dim, patch_size=tower.patch_size)
         self.stem_norm = TokenBatchNorm(dim) if "stem_norm" in extras else None
         deviation = 0.02 if norms == "post" else 0.01
@@ -62,7 +62,7 @@ class Side4Video(nn.Module):
                 mlp_ratio=mlp_ratio,
                 mixing=mixing,
                 temporal=temporal,
-                cls_shift=cls_shift,
+                shifted=shifted,
                 leading=LEADING[representation],
                 norms=norms,
                 recompute=recompute,
@@ -87,8 +87,9 @@ class Side4Video(nn.Module):
             if self.extra_D is not None:
                 token_BT1D = token_BT1D + self.extra_D.to(side_BTPD.dtype)
             side_BTPD = torch.cat([token_BT1D, side_BTPD], dim=2)
+        pooled_BTD = features.pooled_BTD if self.shifted == "pooled" else None
         for tap, block in zip(self.taps, self.blocks, strict=True):
-            side_BTPD = block(side_BTPD, features.tokens[tap], self.spatial_PD)
+            side_BTPD = block(side_BTPD, features.tokens[tap], self.spatial_PD, pooled_BTD)
         return side_BTPD if self.representation == "gap" else side_BTPD[:, :, :1]
 
     def _stem(self, features: FrozenFeatures) -> Tensor:

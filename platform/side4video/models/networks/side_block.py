@@ -33,6 +33,8 @@ Recompute = Literal["none", "selective", "block"]
 Mixing = Literal["add", "mean", "gate"]
 Temporal = Literal["conv", "attention", "none"]
 Norms = Literal["pre", "post"]
+Shifted = Literal["class", "pooled", "mean"]
+"""The token of a frame that is shifted over time: the class token, the tower's pooled feature, the mean patch."""
 RESIDUAL_SCALE = 24**-0.5
 """Scale of the initial residual projections in the authors' code, for every tower: (twice ViT-B's depth)^-1/2."""
 GATE_TEMPERATURE = 0.1
@@ -99,14 +101,14 @@ class SideBlock(nn.Module):
         mlp_ratio: int = 4,
         mixing: Mixing = "add",
         temporal: Temporal = "conv",
-        cls_shift: bool = True,
+        shifted: Shifted | None = "class",
         leading: Literal["none", "tower", "own"] = "none",
         norms: Norms = "pre",
         recompute: Recompute = "block",
     ) -> None:
         super().__init__()
         self.tower = tower
-        self.mixing, self.cls_shift, self.leading, self.recompute = mixing, cls_shift, leading, recompute
+        self.mixing, self.shifted, self.leading, self.recompute = mixing, shifted, leading, recompute
         self.is_post = norms == "post"
         self.gate = nn.Parameter(torch.zeros(())) if mixing == "gate" else None
         self.down = Down(tower.width, dim, norms=norms)
@@ -119,15 +121,32 @@ class SideBlock(nn.Module):
             nn.init.normal_(self.perceptron.enter.weight, std=(2 * dim) ** -0.5)
             nn.init.normal_(self.perceptron.leave.weight, std=dim**-0.5 * RESIDUAL_SCALE)
 
-    def forward(self, side_BTPD: Tensor, tower: Tensor | Int8Tokens, spatial_PD: Tensor | None) -> Tensor:
-        """The side stream [B, T, P, d] after this block, from the tapped tokens [N, S, D]."""
-        if self.recompute == "block" and torch.is_grad_enabled():
-            return recomputed(self, side_BTPD, tower, spatial_PD)
-        return self.run(side_BTPD, tower, spatial_PD, update=True)
+    def forward(
+        self,
+        side_BTPD: Tensor,
+        tower: Tensor | Int8Tokens,
+        spatial_PD: Tensor | None,
+        pooled_BTD: Tensor | None = None,
+    ) -> Tensor:
+        """The side stream [B, T, P, d] after this block, from the tapped tokens [N, S, D].
 
-    def run(self, side_BTPD: Tensor, tower: Tensor | Int8Tokens, spatial_PD: Tensor | None, *, update: bool) -> Tensor:
+        `pooled_BTD` are the tower's features of the frames, if they are shifted.
+        """
+        if self.recompute == "block" and torch.is_grad_enabled():
+            return recomputed(self, side_BTPD, tower, spatial_PD, pooled_BTD)
+        return self.run(side_BTPD, tower, spatial_PD, pooled_BTD, update=True)
+
+    def run(
+        self,
+        side_BTPD: Tensor,
+        tower: Tensor | Int8Tokens,
+        spatial_PD: Tensor | None,
+        pooled_BTD: Tensor | None,
+        *,
+        update: bool,
+    ) -> Tensor:
         """The whole block; `update` as in `batch_normalise`."""
-        attended_BTPD, normalised_BTPD = self.run_attention(side_BTPD, tower, spatial_PD, update=update)
+        attended_BTPD, normalised_BTPD = self.run_attention(side_BTPD, tower, spatial_PD, pooled_BTD, update=update)
         saves_hidden = self.recompute == "none"
         if self.is_post:
             branch_BTPD = self.perceptron(normalised_BTPD, None, saves_hidden=saves_hidden)
@@ -135,19 +154,29 @@ class SideBlock(nn.Module):
         return attended_BTPD + self.perceptron(normalised_BTPD, self.perceptron_norm, saves_hidden=saves_hidden)
 
     def run_attention(
-        self, side_BTPD: Tensor, tower: Tensor | Int8Tokens, spatial_PD: Tensor | None, *, update: bool
+        self,
+        side_BTPD: Tensor,
+        tower: Tensor | Int8Tokens,
+        spatial_PD: Tensor | None,
+        pooled_BTD: Tensor | None,
+        *,
+        update: bool,
     ) -> tuple[Tensor, Tensor]:
         """The stream before the MLP, and the MLP's input."""
         read_BTSD = self.down(tower).unflatten(0, side_BTPD.shape[:2])
         if self.leading == "tower":
-            cls_BTD = self.tower.class_token_of(read_BTSD)
+            cls_BTD, patches_BTPD = self.tower.class_token_of(read_BTSD), self.tower.patch_tokens(read_BTSD)
             side_BTPD = self._mix(side_BTPD, self.tower.without_registers(read_BTSD))
         else:
             cls_BTD, patches_BTPD = split_class_token(read_BTSD, self.tower)
             side_BTPD = self._fuse(side_BTPD, patches_BTPD)
         if self.temporal is not None:
             side_BTPD = self._over_time(side_BTPD, update=update)
-        shifted_BTD = shift_over_time(cls_BTD) if self.cls_shift and cls_BTD is not None else None
+        if self.shifted == "pooled" and pooled_BTD is not None:
+            frame_BTD = self.down(pooled_BTD)
+        else:
+            frame_BTD = patches_BTPD.mean(dim=2) if self.shifted == "mean" else cls_BTD
+        shifted_BTD = shift_over_time(frame_BTD) if self.shifted and frame_BTD is not None else None
         side_BTPD = side_BTPD + self.attention(side_BTPD, shifted_BTD, spatial_PD)
         if self.is_post:
             return side_BTPD, side_BTPD
@@ -174,14 +203,20 @@ class SideBlock(nn.Module):
         return torch.cat([side_BTPD[:, :, :1], patches_BTPD + temporal(patches_BTPD, update=update)], dim=2)
 
 
-def recomputed(block: SideBlock, side_BTPD: Tensor, tower: Tensor | Int8Tokens, spatial_PD: Tensor | None) -> Tensor:
+def recomputed(
+    block: SideBlock,
+    side_BTPD: Tensor,
+    tower: Tensor | Int8Tokens,
+    spatial_PD: Tensor | None,
+    pooled_BTD: Tensor | None,
+) -> Tensor:
     """Run `block`; save only its input and the tower's tokens for backward."""
     parts = (tower.codes_NPD, tower.scales_NPG) if isinstance(tower, Int8Tokens) else (tower, None)
     dtype = compute_dtype(block.perceptron.enter.weight)
     tensors = () if block.is_post else block.perceptron.tensors(block.perceptron_norm)
     apart = {id(tensor) for tensor in tensors}
     others = [parameter for parameter in block.parameters() if id(parameter) not in apart]
-    return _Recomputed.apply(block, dtype, len(tensors), side_BTPD, *parts, spatial_PD, *tensors, *others)
+    return _Recomputed.apply(block, dtype, len(tensors), side_BTPD, *parts, pooled_BTD, spatial_PD, *tensors, *others)
 
 
 class _Recomputed(torch.autograd.Function):
@@ -189,16 +224,16 @@ class _Recomputed(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, block: SideBlock, dtype: torch.dtype, count: int, *inputs: Any) -> Tensor:
-        side_BTPD, codes, scales, spatial_PD, *parameters = inputs
+        side_BTPD, codes, scales, pooled_BTD, spatial_PD, *parameters = inputs
         ctx.block, ctx.dtype, ctx.count = block, dtype, count
-        ctx.save_for_backward(side_BTPD, codes, scales, spatial_PD, *parameters)
+        ctx.save_for_backward(side_BTPD, codes, scales, pooled_BTD, spatial_PD, *parameters)
         tower = codes if scales is None else Int8Tokens(codes, scales)
-        return block.run(side_BTPD, tower, spatial_PD, update=True)
+        return block.run(side_BTPD, tower, spatial_PD, pooled_BTD, update=True)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         block, dtype, gradient_BTPD = ctx.block, ctx.dtype, gradients[0]
-        side_BTPD, codes, scales, spatial_PD, *parameters = ctx.saved_tensors
+        side_BTPD, codes, scales, pooled_BTD, spatial_PD, *parameters = ctx.saved_tensors
         tower = codes if scales is None else Int8Tokens(codes, scales)
         kind = gradient_BTPD.device.type
         autocast = torch.autocast(kind, dtype=dtype, enabled=dtype != block.perceptron.enter.weight.dtype)
@@ -207,9 +242,9 @@ class _Recomputed(torch.autograd.Function):
         inputs = [side_BTPD, *([] if spatial_PD is None else [spatial_PD]), *others]
         with torch.enable_grad(), autocast:
             if block.is_post:
-                outputs = [block.run(side_BTPD, tower, spatial_PD, update=False)]
+                outputs = [block.run(side_BTPD, tower, spatial_PD, pooled_BTD, update=False)]
             else:
-                outputs = list(block.run_attention(side_BTPD, tower, spatial_PD, update=False))
+                outputs = list(block.run_attention(side_BTPD, tower, spatial_PD, pooled_BTD, update=False))
         gradients_of_mlp: tuple[Tensor, ...] = ()
         output_gradients = [gradient_BTPD]
         if not block.is_post:
@@ -219,4 +254,4 @@ class _Recomputed(torch.autograd.Function):
         found = list(torch.autograd.grad(outputs, inputs, output_gradients, allow_unused=True))
         side_gradient = found.pop(0)
         spatial_gradient = None if spatial_PD is None else found.pop(0)
-        return None, None, None, side_gradient, None, None, spatial_gradient, *gradients_of_mlp, *found
+        return None, None, None, side_gradient, None, None, None, spatial_gradient, *gradients_of_mlp, *found

@@ -1,4 +1,4 @@
-"""Which pretrained weights of open_clip are on this machine, and how to get others. Nothing is downloaded.
+"""Which pretrained weights are on this machine, and how to get others. Nothing is downloaded.
 
 Imports neither torch nor open_clip, which take seconds.
 """
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from side4video.models.backbones.open_clip_models import open_clip_models
+from side4video.models.backbones.pretrained import all_pretrained, find_pretrained
 from side4video.models.towers.download import find_in_cache, not_to_be_had
 
 HUB_SECONDS = 3.0
@@ -20,26 +20,27 @@ class PretrainedFile:
     """Pretrained weights of a model."""
 
     model: str
-    """open_clip's name."""
+    """The library's name."""
     tag: str
-    """open_clip's name of the weights."""
+    """The library's name of the weights."""
     repository: str
-    """On the Hugging Face hub; empty if they lie elsewhere."""
+    """On the Hugging Face hub; empty if there are no such weights."""
     path: Path | None
     """The file in the cache of this machine; None if it is not there."""
 
 
 def find_weights(model: str, tag: str) -> PretrainedFile:
     """Where the weights of a model are. Only the local cache is looked at."""
-    known = open_clip_models()
-    repository = known[model].weights[tag].repository if model in known and tag in known[model].weights else ""
-    return PretrainedFile(model, tag, repository, find_in_cache({"hf_hub": f"{repository}/"}) if repository else None)
+    known = find_pretrained(model, tag)
+    if known is None:
+        return PretrainedFile(model, tag, "", None)
+    return PretrainedFile(model, tag, known.repository, find_in_cache(known))
 
 
 def cached_weights() -> list[PretrainedFile]:
     """All weights that documents can name and that are in the cache of this machine."""
-    pairs = ((model.name, tag) for model in open_clip_models().values() for tag in model.weights)
-    return [found for found in (find_weights(model, tag) for model, tag in pairs) if found.path is not None]
+    found = (find_weights(each.model, each.tag) for each in all_pretrained())
+    return [each for each in found if each.path is not None]
 
 
 def can_reach_hub(seconds: float) -> bool:

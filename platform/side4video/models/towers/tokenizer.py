@@ -77,7 +77,8 @@ class TextTokenizer:
 
     def count(self, text: str, *, most: int) -> int:
         """Tokens of a text, start and end included, up to `most`."""
-        return int(self.ends(self([text], words=most))[0]) + 1
+        removed = int(bool(self.options.get("strip_sep_token")))  # CLIPA's end token is replaced by padding
+        return int(self.ends(self([text], words=most))[0]) + 1 + removed
 
     def _ends_by_id(self, tokens_QW: Tensor) -> Tensor:
         return (tokens_QW == self.end_id).int().argmax(dim=-1)
@@ -97,7 +98,7 @@ class TextTokenizer:
             raise InputError(
                 "backbone.model",
                 f"its texts are read by the tokenizer {self.name}, and {error.name} is not installed",
-                fix="pip install 'side4video[texts]'",
+                fix="pip install 'side4video[transformers]'",
             ) from error
         except Exception as error:  # the hub, its client and the tokenizers raise different types
             reason = " ".join(str(error).split())[:200] or type(error).__name__

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from side4video.core.allowed_plugins import allowed_plugins, file_checksum, is_file_source
+from side4video.plugins.guards import guard_parts
 
 _DIGITS = 16
 
@@ -57,6 +58,7 @@ class _FileLoader(importlib.abc.Loader):
         """Run the file."""
         module.__file__ = str(self.file)
         exec(compile(self.content, str(self.file), "exec"), module.__dict__)  # noqa: S102 - allowed by the user
+        guard_parts(getattr(module, "PLUGIN", None))  # a process that receives a part has no document that loads it
 
 
 if not any(isinstance(finder, _FileFinder) for finder in sys.meta_path):

@@ -15,14 +15,27 @@ from side4video.tracking.sinks.wandb import WandbSink
 
 
 def open_sinks(specs: Sequence[SinkSpec]) -> list[Guard]:
-    """The places of a document's `tracking.also`, each behind a guard. Nothing is imported or written yet."""
-    return [Guard(_open(spec)) for spec in specs]
+    """The places of a document's `tracking.also`, each behind a guard. Nothing is imported or written yet.
+
+    Raises:
+        InputError: The folder of one names an environment variable that is not set.
+    """
+    return [Guard(_open(spec, number)) for number, spec in enumerate(specs)]
 
 
-def _open(spec: SinkSpec) -> Sink:
+def sink_folder(spec: SinkSpec, number: int) -> str:
+    """The folder of the place at a position of `tracking.also`; empty for the default.
+
+    Raises:
+        InputError: It names an environment variable that is not set.
+    """
+    return expand(spec.folder, f"tracking.also.{number}.folder")
+
+
+def _open(spec: SinkSpec, number: int) -> Sink:
+    folder = sink_folder(spec, number)
     match spec:
         case TensorBoardSpec():
-            return TensorBoardSink(expand(spec.folder, "tracking.also.folder") or home() / "tensorboard")
+            return TensorBoardSink(folder or home() / "tensorboard")
         case WandbSpec():
-            folder = expand(spec.folder, "tracking.also.folder") or home() / "wandb"
-            return WandbSink(folder, project=spec.project, entity=spec.entity, mode=spec.mode)
+            return WandbSink(folder or home() / "wandb", project=spec.project, entity=spec.entity, mode=spec.mode)

@@ -64,7 +64,7 @@ def test_a_good_plugin_keeps_all(tmp_path, clips):
 
 
 CLASSES = 'return tuple(sorted({file.stem.split("-")[-1] for file in Path(self.root).rglob("*.mp4")}))'
-SHUFFLED = "import random\n        return random.sample([Clip(str(f), random.randrange(2)) for f in files], len(files))"
+SHUFFLED = "import random\n        return [Clip(str(f), 0, start_seconds=random.random()) for f in files]"
 CLIPS = 'return [Clip(str(file), self.classes().index(file.stem.split("-")[-1]), origin=str(file)) for file in files]'
 
 
@@ -194,7 +194,12 @@ FORWARD = "return self.mlp(features.pooled_BTD.float().amax(dim=1))"
             "can be tried",
             "reads block 99, and the backbone has 12",
         ),
-        (FORWARD, FORWARD + "[:1]", "recognition: the scores have the shape [clips, classes]", "[1, 10] for 3 clips"),
+        (
+            FORWARD,
+            FORWARD + "[:1]",
+            "recognition: the scores have the shape [clips, classes]",
+            "forward() returned [1, 32] in float32 · allowed: [3, 32]",
+        ),
         (
             FORWARD,
             "x = features.pooled_BTD.float().amax(dim=1)\n                return self.mlp(x - x.mean(dim=0))",
@@ -240,7 +245,10 @@ def test_an_error_says_the_line_of_the_plugin(tmp_path):
     changes = (("noise = rng", "noise = 1 / 0\n        noise = rng"),)
     broken = problems(tmp_path, "transforms=(Noise,)", *changes)
     line = next(n for n, text in enumerate(SOURCE.splitlines(), 1) if "noise = rng" in text)
-    assert f"my_parts.py, line {line})" in broken["frames keep their shape and are uint8"]
+    assert (
+        f"apply() raised ZeroDivisionError: division by zero (line {line})"
+        in broken["frames keep their shape and are uint8"]
+    )
 
 
 def test_settings_of_no_part(tmp_path):

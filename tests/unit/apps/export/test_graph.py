@@ -81,11 +81,11 @@ def test_a_graph_that_computes_something_else_is_refused_and_not_left_there(tmp_
 
     def export_wrongly(scores, video, *, kind):
         block = next(module for module in scores.modules() if isinstance(module, SideBlock))
-        block.cls_shift = False
+        block.shifted = None
         try:
             return export_rightly(scores, video, kind=kind)
         finally:
-            block.cls_shift = True
+            block.shifted = "class"
 
     monkeypatch.setattr(graph, "_export", export_wrongly)
     with pytest.raises(Side4VideoError, match="the exported graph is refused: its scores differ from float64"):

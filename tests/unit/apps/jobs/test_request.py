@@ -19,7 +19,7 @@ from side4video.spec.load import load_experiment
 from side4video.spec.presets import preset_file
 from tiny import DOCUMENT, merged
 
-SECRET = "hf_abcdefghijklmnopqrstuvwxyz"  # noqa: S105 - nobody's
+SECRET = "hf_abcdefghijklmnopqrstuvwxyz"
 
 
 @pytest.fixture(autouse=True)

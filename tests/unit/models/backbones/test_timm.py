@@ -35,6 +35,14 @@ def test_the_tag_decides_the_normalisation():
         ({"model": "resnet50"}, "no vision transformer of timm"),
         ({"model": "beit_base_patch16_224"}, "it is a Beit, not a plain vision transformer"),
         ({"model": "vit_tiny_patch16_224.other"}, r"allowed: vit_tiny_patch16_224\.augreg"),
+        ({"weights": {"kind": "pretrained", "tag": "openai"}}, r"allowed: augreg_in21k"),
+        (
+            {
+                "model": "vit_tiny_patch16_224.augreg_in21k",
+                "weights": {"kind": "pretrained", "tag": "augreg_in21k_ft_in1k"},
+            },
+            r"allowed: augreg_in21k ",
+        ),
         ({"image_size": 60}, "60, and the patches of vit_tiny_patch16_224 have 16 pixels"),
     ],
 )
@@ -48,7 +56,7 @@ def test_what_does_not_fit_is_said(fields, message):
     [
         ("vit_base_patch16_siglip_224", 64, {"kind": "zero-shot"}, "backbone"),
         ("vit_tiny_patch16_224", 64, {"kind": "aim"}, "attention over time"),
-        ("vit_base_patch16_siglip_224", 64, {"kind": "side4video"}, "class token"),
+        ("vit_base_patch16_siglip_224", 64, {"kind": "lst"}, "class token"),
     ],
 )
 def test_methods_that_need_more_are_refused(model, size, method, message):

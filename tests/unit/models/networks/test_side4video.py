@@ -16,6 +16,11 @@ CASES = {
     "paper": {},
     "authors": {"preset": "authors"},
     "without shift": {"cls_shift": False},
+    "without a shifted token": {"shifted_token": "none"},
+    "pooled shift": {"shifted_token": "pooled"},
+    "pooled shift, authors-eva": {"shifted_token": "pooled", "preset": "authors-eva"},
+    "mean shift": {"shifted_token": "mean"},
+    "mean shift, the tower's [CLS]": {"shifted_token": "mean", "representation": "vit-cls"},
     "bare": {"stem_norm": "none", "spatial_embedding": "none", "final_norm": "none"},
     "top": {"fusion": "top"},
     "two heads": {"dim": 128},
@@ -61,7 +66,8 @@ def build(options, *, frames=3, size=12, patch=4, layers=2, depth=4, width=24, b
         video = torch.randn(batch, frames, 3, size, size)
         taps = spec.taps(tower)
         tokens = {tap: torch.randn(batch * frames, tower.tokens, width) for tap in taps}
-    return spec, network, FrozenFeatures(video, lambda video: video, tower, tokens), taps
+        pooled = torch.randn(batch, frames, width) if spec.shifts(tower) == "pooled" else None
+    return spec, network, FrozenFeatures(video, lambda video: video, tower, tokens, pooled_BTD=pooled), taps
 
 
 def truth(spec, network, features, taps):
@@ -76,6 +82,8 @@ def truth(spec, network, features, taps):
         mixing=spec.mixing,
         temporal_module=spec.temporal,
         cls_shift=spec.cls_shift,
+        shifted_token=spec.shifted_token,
+        pooled_BTD=None if features.pooled_BTD is None else features.pooled_BTD.double(),
         representation=spec.representation,
         norms=spec.norms,
         training=network.training,
@@ -119,6 +127,8 @@ def test_the_statement_tells_twins_apart():
     wrong = [
         ({}, "mixing", "mean"),
         ({}, "cls_shift", False),
+        ({}, "shifted_token", "mean"),
+        ({"shifted_token": "mean"}, "shifted_token", "class"),
         ({}, "temporal", "none"),
         ({"representation": "vit-cls"}, "representation", "gap"),
     ]

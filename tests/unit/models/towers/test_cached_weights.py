@@ -9,15 +9,17 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
+from side4video.models.backbones.pretrained import find_pretrained
 from side4video.models.towers import cached_weights
 from side4video.models.towers.cached_weights import can_reach_hub, find_weights
-from side4video.models.towers.download import FILE_NAMES
 
 
 def test_weights_in_the_cache_are_found(monkeypatch, tmp_path):
     there = {"timm/vit_base_patch32_clip_224.openai": tmp_path}
-    found = lambda config: there.get(str(config.get("hf_hub", "")).rpartition("/")[0])  # noqa: E731
-    monkeypatch.setattr(cached_weights, "find_in_cache", found)
+    is_open_clips = lambda weights: weights.file_names[0].startswith("open_clip")  # noqa: E731
+    monkeypatch.setattr(
+        cached_weights, "find_in_cache", lambda each: there.get(each.repository) if is_open_clips(each) else None
+    )
     assert find_weights("ViT-B-32-quickgelu", "openai").path == tmp_path
     assert find_weights("ViT-B-16-quickgelu", "openai").path is None
     names = [(each.model, each.tag) for each in cached_weights.cached_weights()]
@@ -61,10 +63,19 @@ def test_a_hub_that_never_answers_is_waited_for_so_long(monkeypatch):
     assert can_reach_hub(10.0)
 
 
-def test_the_names_of_files_are_open_clips():
-    from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
+def test_the_names_of_files_are_the_libraries():
+    from open_clip import constants as open_clip
+    from timm.models import _hub as timm
 
-    assert FILE_NAMES == (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME)
+    assert find_pretrained("ViT-B-32-quickgelu", "openai").file_names == (
+        open_clip.HF_SAFE_WEIGHTS_NAME,
+        open_clip.HF_WEIGHTS_NAME,
+    )
+    assert find_pretrained("vit_small_patch14_reg4_dinov2", "lvd142m").file_names == (
+        timm.HF_WEIGHTS_NAME.replace("pytorch_model.bin", "model.safetensors"),
+        timm.HF_WEIGHTS_NAME,
+    )
+    assert find_pretrained("vit_small_patch14_reg4_dinov2", "openai") is None
 
 
 def test_looking_into_the_cache_imports_no_torch():

@@ -17,7 +17,7 @@ def test_a_tag_that_cannot_be_downloaded_is_one_line(monkeypatch, tmp_path):
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(download_module, "find_in_cache", lambda config: None)
+    monkeypatch.setattr(download_module, "find_in_cache", lambda weights: None)
     spec = OpenCLIPSpec(model="ViT-B-16-quickgelu", weights={"kind": "pretrained", "tag": "openai"})
     with pytest.raises(InputError) as caught:
         spec.build()
@@ -31,18 +31,18 @@ def test_offline_nothing_is_asked_of_the_network(monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(download_module, "find_in_cache", lambda config: None)
+    monkeypatch.setattr(download_module, "find_in_cache", lambda weights: None)
     with pytest.raises(InputError, match="HF_HUB_OFFLINE is set"):
         download_module.download("ViT-B-16-quickgelu", "openai", where="backbone.weights.tag")
 
 
 def test_a_full_disk_is_not_taken_for_a_missing_network(monkeypatch, tmp_path):
-    def full(config):
+    def full(repository, name):
         raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "blob.incomplete"))
 
-    monkeypatch.setattr(download_module, "find_in_cache", lambda config: None)
+    monkeypatch.setattr(download_module, "find_in_cache", lambda weights: None)
     monkeypatch.setattr(download_module, "check_hub", lambda: None)
-    monkeypatch.setattr("open_clip.pretrained.download_pretrained", full)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", full)
     with pytest.raises(
         InputError, match=f"^{tmp_path}/blob.incomplete: no space left on the device: .* fix: make room"
     ):
@@ -69,6 +69,21 @@ def test_a_cached_file_is_taken_without_asking_the_hub(monkeypatch, tmp_path):
     monkeypatch.setattr(download_module, "check_hub", lambda: pytest.fail("the hub was asked"))
     assert download_module.download("ViT-B-16-quickgelu", "openai", where="") == cached
     assert asked == [("timm/vit_base_patch16_clip_224.openai", "open_clip_model.safetensors")]
+
+
+def test_a_file_of_the_other_name_is_taken_where_the_preferred_one_is_missing(monkeypatch, tmp_path):
+    from huggingface_hub.errors import EntryNotFoundError
+
+    def give(repository, name):
+        if name.endswith(".safetensors"):
+            raise EntryNotFoundError(name)
+        return str(tmp_path / name)
+
+    monkeypatch.setattr(download_module, "find_in_cache", lambda weights: None)
+    monkeypatch.setattr(download_module, "check_hub", lambda: None)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", give)
+    path = download_module.download("vit_small_patch14_reg4_dinov2", "lvd142m", where="backbone.weights.tag")
+    assert path == tmp_path / "pytorch_model.bin"
 
 
 def test_pretrained_weights_are_checked_as_strictly_as_files(monkeypatch, tmp_path, source):

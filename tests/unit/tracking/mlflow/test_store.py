@@ -241,7 +241,7 @@ def test_tags_with_odd_names_and_secrets(store):
     run_id = run_of(store, tags={"a b@c": "1", "password": "pw", "long": "x" * 9000})
     tags = store.get(run_id).tags
     assert tags["a b_c"] == "1"
-    assert tags["password"] == "[hidden]"  # noqa: S105
+    assert tags["password"] == "[hidden]"
     assert len(tags["long"]) == 8000
 
 
