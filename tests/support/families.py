@@ -1,9 +1,10 @@
 """Toy towers of every family of backbones: CLIP's blocks, EVA's post-norm blocks, EVA's with rotary positions and gated
-MLPs, and CLIP's blocks with other token layouts."""
+MLPs, CLIP's blocks with other token layouts, and timm's models of today."""
 
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
+import timm
 import torch
 from timm.models.eva import Eva
 from torch import Tensor, nn
@@ -33,6 +34,60 @@ EVA_KINDS: dict[str, dict[str, Any]] = {
         "use_rot_pos_emb": True,
     },
 }
+
+TIMM_KINDS = {
+    "dinov2": "vit_small_patch14_reg4_dinov2",  # registers, layer scale
+    "dinov3": "vit_small_patch16_dinov3",  # registers, rotary positions alone, pools by a mean
+    "siglip": "vit_base_patch16_siglip_224",  # no class token, pools by attention
+    "pe-core": "vit_pe_core_tiny_patch16_384",  # a class token, and pools by attention
+    "aimv2": "aimv2_large_patch14_224",  # no class token, RMSNorm, gated MLP
+}
+"""timm's model that a toy of each family is made from."""
+
+
+def timm_tower(
+    kind: str, *, image_size: int, precision: Precision = "fp32", device: str = "cpu", **options: Any
+) -> FrozenTower:
+    """A toy of 4 blocks, 32 wide, with patches of 8 pixels, in all else timm's model of the family."""
+    with torch.device("meta"):
+        visual: Any = timm.create_model(
+            TIMM_KINDS[kind],
+            num_classes=0,
+            depth=4,
+            embed_dim=32,
+            num_heads=4,
+            img_size=image_size,
+            patch_size=8,
+            dynamic_img_size=False,
+        )
+    trunk = TimmTrunk(visual)
+    mlp = visual.blocks[0].mlp
+    shape = TowerShape(
+        prefix_tokens=trunk.prefix_tokens,
+        class_token=trunk.class_token,
+        pooling=trunk.pooling,
+        depth=4,
+        width=32,
+        heads=4,
+        patch_size=8,
+        image_size=image_size,
+        output_dim=32,
+        mlp_width=(mlp.fc1 if hasattr(mlp, "fc1") else mlp.fc1_g).out_features,
+        quick_gelu=False,
+        mean=CLIP_MEAN,
+        std=CLIP_STD,
+        post_norm=False,
+        plain_attention=False,
+        layer_norm_epsilon=1e-6,
+    )
+    return load_tower(
+        trunk,
+        shape,
+        weights=RandomWeights(kind="random", seed=5),
+        precision=precision,
+        device=device,
+        **{"chunk_frames": "all", **options},
+    )
 
 
 def eva_shape(

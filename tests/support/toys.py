@@ -98,6 +98,8 @@ def new_tower(precision="fp32", family="clip", *, device="cpu", **options):
     """The toy tower, not shared: for a method that trains it."""
     if family == "clip":
         return families.clip_tower(precision=precision, device=device, **options)
+    if family in families.TIMM_KINDS:
+        return families.timm_tower(family, image_size=SIZE, precision=precision, device=device, **options)
     if family in families.LAYOUTS:
         return families.layout_tower(family, precision=precision, device=device, **options)
     shape = families.eva_shape(family, heads=4, image_size=SIZE)
