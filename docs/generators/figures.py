@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from generators import tower_tables
+
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -298,4 +300,5 @@ FIGURES: Mapping[str, Callable[[], str]] = {
     "kills": kills,
     "full-disk": full_disk,
     "two-at-once": two_at_once,
+    **tower_tables.TABLES,
 }

@@ -136,7 +136,8 @@ def load_text_tower(
         InputError: The weights hold no text tower, or another one's.
     """
     transformer, is_causal = _build(config)
-    tokenizer, logit_bias = TextTokenizer(config), config.get("init_logit_bias")
+    tokenizer = TextTokenizer(config)
+    logit_bias = None if config.get("init_logit_bias") is None else float(config["init_logit_bias"])
     if device == "meta":
         scale = torch.empty((), device="meta")
         return TextTower(transformer, scale, tokenizer, is_causal=is_causal, logit_bias=logit_bias)

@@ -171,12 +171,21 @@ class TimmTrunk(nn.Module):
         Positions that were learned for another frame size are resized to this one, by timm: bicubic with antialiasing.
         """
         plain = {name.removeprefix("trunk."): tensor for name, tensor in state.items()}
+        if "class_embedding" in plain and not self.is_eva:
+            plain = {f"visual.{name}": tensor for name, tensor in plain.items()} | self._neutral()
         if self.is_eva:
             plain = _eva_clip_names(plain)
         convert = eva_tensors if self.is_eva else vit_tensors
         found = convert(plain, cast("Any", self.visual))
         own = self.visual.state_dict().keys()
         return {name: tensor for name, tensor in found.items() if name in own or not _NOT_TRAINED.search(name)}
+
+    def _neutral(self) -> dict[str, Tensor]:
+        """What CLIP's layout lacks, at values without effect: the bias of the patches, and layer scales."""
+        shapes = {name: parameter.shape for name, parameter in self.visual.named_parameters()}
+        biases = {name: torch.zeros(shape) for name, shape in shapes.items() if name == "patch_embed.proj.bias"}
+        scales = {name: torch.ones(shape) for name, shape in shapes.items() if re.search(r"\.ls\d\.gamma$", name)}
+        return {f"visual.{name}": tensor for name, tensor in (biases | scales).items()}
 
     def initial_std(self, name: str) -> float | None:
         """As in timm: 0.02, which for the residual projections of `Eva` shrinks with depth.
