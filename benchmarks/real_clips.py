@@ -1,10 +1,11 @@
 """Accuracy on real clips with its spread over seeds: the side network and the linear probe, as one pack through Ray.
 
     REAL_CLIPS=/folder python benchmarks/real_clips.py fight|direction [--seeds 5] [--set path=value ...]
-    REAL_CLIPS=/folder python benchmarks/real_clips.py fight --timm 168    the same weights by timm, at 168 pixels
+    REAL_CLIPS=/folder python benchmarks/real_clips.py fight --timm 168    (the same weights, by timm, at 168 pixels)
 
 All students read one pass of the frozen backbone; seeds differ in initial weights and dropout, the data stream is one.
-Writes benchmarks/results/real-clips-NAME.json, with `--timm` real-clips-NAME-PIXELS.json. With 86 test clips, one clip is 1.2 points.
+Writes benchmarks/results/real-clips-NAME.json, with `--timm` real-clips-NAME-PIXELS.json. With 86 test clips, one clip
+is 1.2 points.
 """
 
 import argparse

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from side4video.core.errors import Terminated
+from side4video.core.errors import Interrupted, Terminated
 
 _REPEAT_SECONDS = 0.05
 _LONGEST_DELAY_SECONDS = 10.0
@@ -115,6 +115,25 @@ def deliver_signals_safely() -> None:
         before(unraisable)
 
     sys.unraisablehook = hook
+
+
+def stop_behind(error: BaseException) -> BaseException | None:
+    """The request to stop that an error hides; None if there is none.
+
+    A handler may run inside a function written in C. What it raises there can come back as a SystemError, or as an
+    error of the library that called it.
+    """
+    seen: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is None or each in seen:
+            continue
+        if isinstance(each, Interrupted | Terminated | KeyboardInterrupt):
+            return each
+        seen.append(each)
+        waiting += [each.__cause__, each.__context__]
+    return None
 
 
 def reinstall_handler() -> None:
