@@ -131,7 +131,7 @@ def eva_trunk(kind: str, shape: TowerShape) -> TimmTrunk:
             mlp_ratio=_mlp_ratio(kind),
             **options,
         )
-    return TimmTrunk(eva)
+    return TimmTrunk(eva, resizes_positions=False)
 
 
 def eva_tower(

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from typing import NoReturn
 
 import click
 
@@ -13,11 +14,12 @@ from side4video import __version__
 from side4video.core.disk_errors import explain_disk_error, explain_place
 from side4video.core.errors import Interrupted, Side4VideoError, Terminated
 from side4video.core.paths import home_path
-from side4video.core.signals import deliver_signals_safely
+from side4video.core.signals import deliver_signals_safely, stop_behind
 from side4video.core.temporary import remove_stale
 from side4video.core.text import printable
 from side4video.data.listing_once import listing_once
 from side4video.terminal.plugin_option import with_plugin_option
+from side4video.terminal.usual_fields import words_for
 
 _log = logging.getLogger(__name__)
 
@@ -106,6 +108,19 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"No such command {name!r}.{way}", ctx)
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Call the command; an option that only `run` has is an error that says how to set the field."""
+        try:
+            return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            command = error.ctx.command if error.ctx else None
+            takes_fields = command is not None and any(each.name == "overrides" for each in command.params)
+            words = words_for(error.option_name, in_sweep=command is not None and command.name == "sweep")
+            if not takes_fields or not words:
+                raise
+            found = f"No such option {error.option_name!r}; `side4video run` has it. Write {words}."
+            raise click.UsageError(found, error.ctx) from error
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """The command of a name, or None."""
         if cmd_name not in COMMANDS:
@@ -160,6 +175,18 @@ def continuation(arguments: Sequence[str]) -> str:
     return ""
 
 
+def _leave(stop: BaseException) -> NoReturn:
+    """Say that the command was stopped and how to go on, and exit."""
+    way = continuation(sys.argv[1:])
+    if isinstance(stop, Interrupted | Terminated):
+        click.echo(f"interrupted: {printable(str(stop))} · continue with: {way or 'the same command'}", err=True)
+        sys.exit(stop.exit_code)
+    # What is kept, where the command knows it; click wraps Ctrl-C.
+    kept = printable(str(stop if isinstance(stop, KeyboardInterrupt) else stop.__cause__ or ""))
+    click.echo(f"interrupted{kept and f' · {kept}'}{way and f' · continue with: {way}'}", err=True)
+    sys.exit(130)
+
+
 def main() -> None:
     """Run the command line. Errors that users can fix are printed in one line without a traceback.
 
@@ -168,26 +195,19 @@ def main() -> None:
     deliver_signals_safely()
     try:
         cli.main(prog_name="side4video", standalone_mode=False)
-    except (click.exceptions.Abort, KeyboardInterrupt) as stop:
-        # What is kept, where the command knows it; click wraps Ctrl-C.
-        kept = printable(str(stop if isinstance(stop, KeyboardInterrupt) else stop.__cause__ or ""))
-        way = continuation(sys.argv[1:])
-        click.echo(f"interrupted{kept and f' · {kept}'}{way and f' · continue with: {way}'}", err=True)
-        sys.exit(130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (Interrupted, Terminated) as interruption:
-        reason = printable(str(interruption))
-        way = continuation(sys.argv[1:]) or "the same command"
-        click.echo(f"interrupted: {reason} · continue with: {way}", err=True)
-        sys.exit(interruption.exit_code)
+    except (click.exceptions.Abort, KeyboardInterrupt, Interrupted, Terminated) as stop:
+        _leave(stop)
     except Side4VideoError as error:
         error = explain_disk_error(error) or error
         message = printable(str(error), keep="\n")
         click.echo(f"error: {message}", err=True)
         sys.exit(error.exit_code)
     except Exception as error:
+        if (stop := stop_behind(error)) is not None:
+            _leave(stop)
         explained = explain_disk_error(error) or explain_place(error)
         if explained is None:
             raise

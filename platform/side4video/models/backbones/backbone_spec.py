@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from side4video.core.bounds import Frames
 from side4video.core.errors import InputError
-from side4video.core.spec import Spec
+from side4video.core.spec import Spec, wrong
 from side4video.models.backbones.shape import TowerShape
 
 if TYPE_CHECKING:
@@ -141,3 +141,19 @@ class BackboneSpec(Spec):
     def _weights(self) -> Any:
         """Every subclass has a field `weights`, each with its own kinds."""
         return getattr(self, "weights")  # noqa: B009 - the field is the subclass's
+
+
+def check_frame_size(image_size: int, patch_size: int, model: str) -> None:
+    """Check that patches tile a frame.
+
+    Raises:
+        PydanticCustomError: `image_size` is no multiple of `patch_size`.
+    """
+    if image_size % patch_size:
+        nearest = max(1, round(image_size / patch_size)) * patch_size
+        raise wrong(
+            "backbone.image_size",
+            f"{image_size}, and the patches of {model} have {patch_size} pixels",
+            allowed=f"multiples of {patch_size}",
+            fix=f"set it, and data.size, to {nearest}",
+        )

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from side4video.core.bounds import Pixels
 from side4video.core.spec import ADDED_LATER, PathText
-from side4video.models.backbones.backbone_spec import BackboneSpec
+from side4video.models.backbones.backbone_spec import BackboneSpec, check_frame_size
 from side4video.models.backbones.open_clip_models import (
     OpenCLIPModel,
     open_clip_models,
@@ -39,6 +40,9 @@ class OpenCLIPSpec(BackboneSpec):
     """open_clip's name of the model. OpenAI's weights need a name that ends in `-quickgelu`."""
     weights: Weights
     """The source of the weights. With a file, frames are normalised as for the model's first weights in open_clip."""
+    image_size: Annotated[Pixels | None, ADDED_LATER] = None
+    """Side of a frame, pixels: a multiple of the patch size. Default: the model's own. Positions of another size are
+    resized when the weights are read, as open_clip and timm do: bicubic, with antialiasing."""
     tokenizer: Annotated[PathText, ADDED_LATER] = ""
     """For texts of SigLIP, CLIPA and MetaCLIP 2: a folder with the files of the model's tokenizer. Empty: the tokenizer
     is downloaded from the Hugging Face hub, or taken from its cache. CLIP's own tokenizer comes with open_clip."""
@@ -80,6 +84,13 @@ class OpenCLIPSpec(BackboneSpec):
             raise ValueError(f"open_clip has no weights '{self.weights.tag}' for {self.model}; allowed: {allowed}")
         return self
 
+    @model_validator(mode="after")
+    def patches_tile_the_frame(self) -> Self:
+        """A given `image_size` is a multiple of the patch size."""
+        if self.image_size is not None:
+            check_frame_size(self.image_size, self.shape().patch_size, self.model)
+        return self
+
     @property
     def most_words(self) -> int:
         """See `BackboneSpec`."""
@@ -116,7 +127,7 @@ class OpenCLIPSpec(BackboneSpec):
         tag = self.weights.tag if isinstance(self.weights, PretrainedWeights) else ""
         mean, std = self._model.normalisation(tag)
         common: dict[str, Any] = {
-            "image_size": vision.get("image_size", 224),
+            "image_size": self.image_size or vision.get("image_size", 224),
             "output_dim": config["embed_dim"],
             "mean": mean,
             "std": std,
@@ -147,9 +158,12 @@ class OpenCLIPSpec(BackboneSpec):
         config = read_config(self.model)
         vision = config["vision_cfg"]
         if "timm_model_name" in vision:
-            return TimmTrunk.of_open_clip(vision, config["embed_dim"])
+            return TimmTrunk.of_open_clip(vision, config["embed_dim"], self.image_size)
         return OpenCLIPTrunk.on_meta(
-            self.shape(), pre_norm=not vision.get("no_ln_pre", False), layer_scale=vision.get("ls_init_value")
+            self.shape(),
+            pre_norm=not vision.get("no_ln_pre", False),
+            layer_scale=vision.get("ls_init_value"),
+            resizes_positions=self.image_size is not None,
         )
 
     @property

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from side4video.core.bounds import Pixels
 from side4video.core.spec import wrong
-from side4video.models.backbones.backbone_spec import BackboneSpec
+from side4video.models.backbones.backbone_spec import BackboneSpec, check_frame_size
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.backbones.timm_models import TimmModel, TimmWeights, refused_models, timm_models, timm_version
 from side4video.models.backbones.weights import PretrainedWeights, Weights
@@ -57,15 +57,7 @@ class TimmSpec(BackboneSpec):
     @model_validator(mode="after")
     def patches_tile_the_frame(self) -> Self:
         """`image_size` is a multiple of the patch size."""
-        patch = self._model.shape.patch_size
-        if self.image_size % patch:
-            nearest = max(1, round(self.image_size / patch)) * patch
-            raise wrong(
-                "backbone.image_size",
-                f"{self.image_size}, and the patches of {self.model} have {patch} pixels",
-                allowed=f"multiples of {patch}",
-                fix=f"set it, and data.size, to {nearest}",
-            )
+        check_frame_size(self.image_size, self._model.shape.patch_size, self.model)
         return self
 
     @model_validator(mode="after")

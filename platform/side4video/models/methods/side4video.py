@@ -32,7 +32,7 @@ class Side4VideoSpec(MethodSpec):
     The norms after the stem and before pooling, the spatial embedding and the initial values are not in the paper. All
     presets take them from the authors' code, which gives the parameter counts of Table 2.
 
-    Without a class token in the backbone, `cls_shift` must be false and `representation` must not be `vit-cls`.
+    Without a class token in the backbone, its pooled feature is shifted, and `representation` must not be `vit-cls`.
 
     The recipes `k400-...`, `ssv1-...` and `ssv2-...` are columns of Table 12. The recipe `retrieval` is section 4.1 and
     the authors' code: 1e-7 for CLIP's own parameters. Their optimizer has no bias correction (BertAdam), and their

@@ -7,6 +7,7 @@ attention matrix on a CPU and that counters of multiply-adds do not see.
 """
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any, Self, cast
 
 import torch
@@ -28,8 +29,10 @@ class OpenCLIPTrunk(nn.Module):
     pooling: Pooling
     visual: VisionTransformer
 
-    def __init__(self, visual: VisionTransformer) -> None:
+    def __init__(self, visual: VisionTransformer, *, resizes_positions: bool = False) -> None:
+        """Split a transformer. `resizes_positions`: whether weights for another frame size are taken."""
         super().__init__()
+        self.resizes_positions = resizes_positions
         self.visual = visual
         self.pooling = "mean" if visual.pool_type == "avg" else "class-token"
         self.blocks = cast("list[ResidualAttentionBlock]", list(visual.transformer.resblocks))
@@ -37,11 +40,19 @@ class OpenCLIPTrunk(nn.Module):
         self.residual_std = (visual.transformer.width * 2 * len(self.blocks)) ** -0.5
 
     @classmethod
-    def on_meta(cls, shape: TowerShape, *, pre_norm: bool, layer_scale: float | None = None) -> Self:
+    def on_meta(
+        cls,
+        shape: TowerShape,
+        *,
+        pre_norm: bool,
+        layer_scale: float | None = None,
+        resizes_positions: bool = False,
+    ) -> Self:
         """The transformer without weights, on the `meta` device.
 
         `pre_norm`: it normalises the tokens before the first block. `layer_scale` is the initial factor of the
-        branches; None for none. A tower that pools by a mean normalises after it (CLIPA).
+        branches; None for none. A tower that pools by a mean normalises after it (CLIPA). `resizes_positions` as for
+        the class.
         """
         with torch.device("meta"):
             visual = VisionTransformer(
@@ -59,7 +70,7 @@ class OpenCLIPTrunk(nn.Module):
                 act_layer=QuickGELU if shape.quick_gelu else nn.GELU,
                 norm_layer=LayerNorm,
             )
-        return cls(visual)
+        return cls(visual, resizes_positions=resizes_positions)
 
     def embed(self, frames_NCHW: Tensor, added_N1D: Tensor | None = None) -> Tensor:
         """Class token and patches plus positions, then the first norm where the tower has one: [N, P, D]."""
@@ -130,8 +141,18 @@ class OpenCLIPTrunk(nn.Module):
         return LastLayers(self.visual.ln_post, cast("Tensor", self.visual.proj), None)
 
     def rename(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """OpenAI's names and open_clip's are the same."""
-        return dict(state)
+        """OpenAI's names and open_clip's are the same.
+
+        With `resizes_positions`, positions for another frame size are resized by open_clip: bicubic with antialiasing.
+        """
+        named = dict(state)
+        if self.resizes_positions and "positional_embedding" in named:
+            from open_clip.model import resize_pos_embed
+
+            whole = {"visual.positional_embedding": named["positional_embedding"].float()}
+            resize_pos_embed(whole, SimpleNamespace(visual=self.visual), interpolation="bicubic", antialias=True)
+            named["positional_embedding"] = whole["visual.positional_embedding"]
+        return named
 
     def initial_std(self, name: str) -> float | None:
         """OpenAI's (`CLIP.initialize_parameters`; there for the text tower, here for the same blocks)."""

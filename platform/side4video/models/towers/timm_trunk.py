@@ -51,13 +51,16 @@ class TimmTrunk(nn.Module):
     pooling: Pooling
     visual: nn.Module
 
-    def __init__(self, visual: nn.Module) -> None:
+    def __init__(self, visual: nn.Module, *, resizes_positions: bool = True) -> None:
         """Split a model.
+
+        `resizes_positions`: whether weights for another frame size are taken.
 
         Raises:
             UnsupportedTowerError: It cannot be walked.
         """
         super().__init__()
+        self.resizes_positions = resizes_positions
         if reason := unsupported(visual):
             raise UnsupportedTowerError(reason)
         self.visual = visual
@@ -85,19 +88,22 @@ class TimmTrunk(nn.Module):
         return cls(visual)
 
     @classmethod
-    def of_open_clip(cls, vision: Mapping[str, Any], output_dim: int) -> Self:
+    def of_open_clip(cls, vision: Mapping[str, Any], output_dim: int, image_size: int | None = None) -> Self:
         """The transformer of an open_clip model without weights, on the `meta` device.
 
-        `vision` is open_clip's configuration of the tower, `output_dim` the width of the texts' space.
+        `vision` is open_clip's configuration of the tower, `output_dim` the width of the texts' space. `image_size` is
+        that of the frames; None: the model's own, and weights must be for that.
         """
+        sizes: dict[str, Any] = {} if image_size is None else {"img_size": image_size}
         with torch.device("meta"):
             visual = timm.create_model(
                 vision["timm_model_name"],
                 pretrained=False,
                 num_classes=0 if vision.get("timm_proj") == "none" else output_dim,
                 global_pool=vision["timm_pool"],
+                **sizes,
             )
-        return cls(visual)
+        return cls(visual, resizes_positions=image_size is not None)
 
     def embed(self, frames_NCHW: Tensor, added_N1D: Tensor | None = None) -> Tensor:
         """Prefix tokens and patches, plus positions where they are added: [N, P, D]."""
@@ -168,7 +174,8 @@ class TimmTrunk(nn.Module):
     def rename(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Tensors of timm's files, or of the authors' where timm reads them, under timm's names.
 
-        Positions that were learned for another frame size are resized to this one, by timm: bicubic with antialiasing.
+        Positions that were learned for another frame size are resized to this one, by timm: bicubic with antialiasing;
+        with `resizes_positions` false they stay as they are.
         """
         plain = {name.removeprefix("trunk."): tensor for name, tensor in state.items()}
         if "class_embedding" in plain and not self.is_eva:
@@ -176,7 +183,9 @@ class TimmTrunk(nn.Module):
         if self.is_eva:
             plain = _eva_clip_names(plain)
         convert = eva_tensors if self.is_eva else vit_tensors
-        found = convert(plain, cast("Any", self.visual))
+        found = convert(dict(plain), cast("Any", self.visual))
+        if not self.resizes_positions and "pos_embed" in plain:
+            found["pos_embed"] = plain["pos_embed"]  # of another size, it is an error
         own = self.visual.state_dict().keys()
         return {name: tensor for name, tensor in found.items() if name in own or not _NOT_TRAINED.search(name)}
 
