@@ -40,7 +40,7 @@ class CachedFeatures:
         reads = functools.reduce(operator.or_, (student.reads for student in pack.students))
         tower_identity = {
             # The fingerprint stands for the weights, not their path; the others change no feature.
-            "backbone": spec.backbone.model_dump(mode="json", exclude={"weights", "chunk_frames", "tokenizer"}),
+            "backbone": spec.backbone.identifying_values(exclude={"weights", "chunk_frames", "tokenizer"}),
             "weights": tower.fingerprint(),
             "shape": tower.shape.identity(),
             "every": reads.every,

@@ -80,6 +80,28 @@ def test_the_planner_predicts_what_backward_holds(method, kind):
     assert plan_memory(spec, toys.make_skeleton(METHODS[method], family=kind)).held_for_backward == held.total
 
 
+@pytest.mark.parametrize("kept_tokens", ["own-precision", "8-bit"])
+@pytest.mark.parametrize("method", ["side4video", "side4video-mean"])
+@pytest.mark.parametrize("kind", ["siglip", "dinov3"])
+def test_so_it_does_in_half_precision_and_with_tokens_in_eight_bits(method, kind, kept_tokens):
+    one, batch = student(method, kind, tower="bf16", precision="bf16"), toys.make_batch(0)
+    pack = toys.make_pack(one, family=kind, precision="bf16", kept_tokens=kept_tokens)
+    features = pack.features_for([one], batch)
+    with measure_held(weights_under(one.module)) as held:
+        with one.autocast("bf16"):
+            outputs = one.module(features)
+        loss = one.task.loss(outputs, batch.labels_B)
+    loss.backward()
+    assert all(each.grad.isfinite().all() for each in one.module.parameters())
+    spec = tiny(
+        backbone={"image_size": toys.SIZE, "layers": 4},
+        data={"size": toys.SIZE, "frames": toys.FRAMES},
+        optimization={"batch_size": toys.BATCH, "precision": "bf16"},
+    )
+    skeleton = toys.make_skeleton(METHODS[method], family=kind, tower="bf16", kept_tokens=kept_tokens)
+    assert plan_memory(spec, skeleton).held_for_backward == held.total
+
+
 @pytest.mark.parametrize("kind", families.TIMM_KINDS)
 def test_what_is_shifted(kind):
     shape = toys.toy_tower(family=kind).shape

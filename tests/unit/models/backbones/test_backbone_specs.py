@@ -171,3 +171,17 @@ def test_a_shape_cannot_be_changed():
     assert isinstance(shape, TowerShape)
     with pytest.raises(AttributeError):
         shape.depth = 3
+
+
+def test_fields_of_later_versions_leave_what_identifies_a_backbone_as_it_was():
+    """Caches of features and indexes of videos are found by these values."""
+    spec = OpenCLIPSpec(model="ViT-B-16", weights=RANDOM)
+    assert spec.identifying_values(exclude={"weights"}) == {
+        "kind": "open-clip",
+        "model": "ViT-B-16",
+        "precision": "bf16",
+        "chunk_frames": "auto",
+        "kept_tokens": "own-precision",
+    }
+    larger = OpenCLIPSpec(model="ViT-B-16", weights=RANDOM, image_size=256)
+    assert larger.identifying_values()["image_size"] == 256
