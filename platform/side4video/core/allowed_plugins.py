@@ -5,6 +5,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from side4video.core.arguments import check_text
 from side4video.core.errors import InputError
 
 VARIABLE = "SIDE4VIDEO_PLUGINS"
@@ -20,19 +21,35 @@ def allow_plugins(*sources: str | os.PathLike[str]) -> None:
     """Allow files (`my_parts.py`) and modules (`my_package.my_parts`) to be loaded, here and in child processes.
 
     Raises:
-        InputError: A path has the character that divides the paths of the environment variable.
+        InputError: A file is not there, or has the character that divides the paths of the environment variable.
     """
+    for each in sources:
+        fix = 'allow_plugins("my_parts.py")'
+        check_text("plug-ins", each, allowed="a Python file, or a module", fix=fix, path=True)
     texts = [os.fspath(each) for each in sources]
     named = [str(Path.cwd() / each) if is_file_source(each) else each for each in texts]
     for each in named:
-        if os.pathsep in each:
+        check_divider(each, "plug-ins")
+        if is_file_source(each) and not os.path.isfile(each):  # noqa: PTH113 - false for all that the system refuses
             raise InputError(
-                "plug-ins",
-                f"{each} has {os.pathsep!r} in its name, which divides the paths in {VARIABLE}",
-                allowed=f"a path without {os.pathsep!r}",
-                fix="rename the file or the folder",
+                "plug-ins", f"{each}: {unreadable(each)}", allowed="a Python file, or a module", fix="check the path"
             )
     os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys([*allowed_plugins(), *named]))
+
+
+def check_divider(source: str, where: str) -> None:
+    """Refuse a plug-in that cannot be named in the environment variable.
+
+    Raises:
+        InputError: Its name has the character that divides the paths there.
+    """
+    if os.pathsep in source:
+        raise InputError(
+            where,
+            f"{source} has {os.pathsep!r} in its name, which divides the paths in {VARIABLE}",
+            allowed=f"a path without {os.pathsep!r}",
+            fix="rename the file or the folder",
+        )
 
 
 def is_file_source(source: str) -> bool:

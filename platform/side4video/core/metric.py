@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from side4video.core.errors import InputError
+from side4video.core.plugin_fault import PluginFault, is_fault, mend, near_path, raised
 
 MAX_VALUE = sys.float_info.max
 """Replaces infinity: about 1.8e308."""
@@ -113,16 +113,19 @@ class MetricSpec:
         """The metric of an evaluation, for metrics that are not this package's.
 
         Raises:
-            InputError: Its function fails, or returns no number.
+            PluginFault: Its function fails, or returns no number.
         """
         try:
             return float(self.compute(found))
-        except Exception as error:
-            raise InputError(
-                f"the metric {self.name}",
-                f"{type(error).__name__}: {error}",
+        except BaseException as error:  # `SystemExit` would end a run as if it had ended well
+            if not is_fault(error):
+                raise
+            file = getattr(getattr(self.compute, "__code__", None), "co_filename", "")
+            raise PluginFault(
+                f"the metric {self.name}" + (f" of {near_path(file)}" if file else ""),
+                raised(error, file),
                 allowed="a function that returns a number",
-                fix="mend the plug-in; side4video check-plugin tries it",
+                fix=mend(file) if file else "mend the plug-in; side4video check-plugin tries it",
             ) from error
 
     @property

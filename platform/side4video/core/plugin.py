@@ -11,11 +11,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from side4video.core.metric import MetricSpec
-from side4video.core.plugin_fault import near_path, plugin_file
+from side4video.core.plugin_fault import PluginFault, is_fault, mend, near_path, plugin_file, raised
 from side4video.core.spec import Spec
 
 PartName = Literal["datasets", "methods", "transforms"]
@@ -85,14 +85,15 @@ def source_checksum(part: type[Spec]) -> str:
 
 
 def plugin_source(part: type[Spec]) -> str:
-    """The file or module that a plug-in's part comes from; in a process that has only received it, its module's file."""
+    """The file or module that a plug-in's part comes from; in a process that only received it, its module's file."""
     return _sources.get(part) or plugin_file(part)
 
 
-def part_name(part: Spec) -> str:
+def part_name(part: type[Spec]) -> str:
     """`method max-probe of my_parts.py`, for messages."""
-    word = next((word for base, word in _WORDS.items() if base in {each.__name__ for each in type(part).__mro__}), "part")
-    return f"{word} {kind_of(type(part))} of {near_path(plugin_source(type(part)))}"
+    bases = {each.__name__ for each in part.__mro__}
+    word = next((word for base, word in _WORDS.items() if base in bases), "part")
+    return f"{word} {kind_of(part)} of {near_path(plugin_source(part))}"
 
 
 def plugin_parts(field: str) -> Mapping[str, type[Spec]]:
@@ -136,10 +137,21 @@ class PluginKinds:
             return value
         kind = value.get("kind") if isinstance(value, Mapping) else None
         if kind in parts:
-            return parts[kind].model_validate(value)
+            return _checked(parts[kind], value)
         if self.part == "transforms":
             raise PydanticCustomError("located", "{message}", {"message": _unknown_transform(kind, list(parts))})
         return validate(value)
+
+
+def _checked(part: type[Spec], value: Any) -> Spec:
+    """The part of a document's section. Pydantic makes mistakes of the user of what validators raise as ValueError."""
+    try:
+        return part.model_validate(value)
+    except BaseException as error:
+        if isinstance(error, ValidationError) or not is_fault(error):
+            raise
+        found = f"the check of its fields raised {raised(error, plugin_file(part))}"
+        raise PluginFault(part_name(part), found, fix=mend(plugin_source(part))) from error
 
 
 def _unknown_transform(kind: Any, kinds: Sequence[str]) -> str:

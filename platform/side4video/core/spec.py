@@ -4,11 +4,13 @@ A spec is validated completely and is immutable; derived values are methods. Unk
 that is ignored would waste a training run.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
+
+from side4video.core.number_fields import wants_numbers, without_booleans
 
 ADDED_LATER = object()
 """Marks a field that documents of version 0.1.0 did not have. While it has its default, it is not part of a digest."""
@@ -24,9 +26,28 @@ class Spec(BaseModel):
     preset. The resolved document contains all values that are used.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
     PRESETS: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
     """`{field: {value of that field: {other field: default}}}`."""
+    READS_BOOLEANS: ClassVar[frozenset[str]] = frozenset()
+    """Fields of numbers whose own validator gives `true` and `false` a meaning."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def booleans_are_no_numbers(cls, document: Any) -> Any:
+        """`true` is no 1: where a number is wanted, it stands for something that no field takes."""
+        if not isinstance(document, Mapping):
+            return document
+        changed = {
+            name: without_booleans(value)
+            for name, value in document.items()
+            if name in cls.model_fields
+            and name not in cls.READS_BOOLEANS
+            and wants_numbers(cls.model_fields[name].annotation)
+        }
+        return {**document, **changed} if changed else document
 
     @model_validator(mode="before")
     @classmethod
@@ -60,6 +81,10 @@ class Spec(BaseModel):
             elif isinstance(value, Spec) and isinstance(kept.get(name), Mapping):
                 kept[name] = value.without_new_defaults(kept[name])
         return kept
+
+    def identifying_values(self, *, exclude: Set[str] = frozenset()) -> dict[str, Any]:
+        """The JSON values that identify the document, without some fields and without new ones at their default."""
+        return self.without_new_defaults(self.model_dump(mode="json", exclude=set(exclude)))
 
     def respelled(self, dump: Mapping[str, Any], spell: Callable[[str], str]) -> dict[str, Any]:
         """`dump`, its JSON values, with `spell` applied to each `PathText` field, of nested specs too."""

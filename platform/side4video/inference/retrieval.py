@@ -22,7 +22,7 @@ from side4video.data.streams.batch import BrokenReport, ClipBatch
 from side4video.data.streams.loader import EvaluationStream
 from side4video.data.streams.prefetch import PrefetcherFactory, make_prefetcher
 from side4video.engine.checkpoint import load_tensors
-from side4video.engine.process_group import ProcessGroup
+from side4video.engine.process_group import ProcessGroup, checked_device
 from side4video.inference.ranking import frame_similarities
 from side4video.inference.video_folder import VideoFile, duration_seconds
 from side4video.inference.video_index import Broken, EmbeddedVideos, Entry
@@ -69,7 +69,7 @@ class RetrievalModel:
             raise InputError("task", spec.task.kind, allowed="retrieval")
         # Rescoring needs the captions of the data set, which may not be on this machine.
         task = spec.task.model_copy(update={"rescoring": NoRescoring()})
-        self.process = process = ProcessGroup(device=torch.device(device))
+        self.process = process = ProcessGroup(device=checked_device(device))
         self.spec, self.words = spec.model_copy(update={"task": task}), task.words
         self._keeps_half = task.keep == "fp16"
         configure_process(spec, process)
@@ -90,11 +90,11 @@ class RetrievalModel:
         spec = self.spec
         return {
             "weights": self._weights,
-            "backbone": spec.backbone.model_dump(mode="json", exclude={"weights", "chunk_frames", "tokenizer"}),
+            "backbone": spec.backbone.identifying_values(exclude={"weights", "chunk_frames", "tokenizer"}),
             "backbone_weights": self._tower.fingerprint(),
             "shape": self._tower.shape.identity(),
-            "method": spec.method.model_dump(mode="json"),
-            "task": spec.task.model_dump(mode="json"),
+            "method": spec.method.identifying_values(),
+            "task": spec.task.identifying_values(),
             "data": data_identity(self._data(1), "test", fingerprint="", mirrored={}),
             "precision": spec.evaluation.precision,
         }

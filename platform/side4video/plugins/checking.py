@@ -32,7 +32,9 @@ def check_plugin(plugin: Any, source: str, where: str) -> Plugin:
     if not isinstance(plugin, Plugin):
         raise InputError(
             where,
-            f"{source} has no PLUGIN" if plugin is None else f"{source}: PLUGIN is {_shown(plugin) if isinstance(plugin, type) else f'a {type(plugin).__name__}'}",
+            f"{source} has no PLUGIN"
+            if plugin is None
+            else f"{source}: PLUGIN is {_shown(plugin) if isinstance(plugin, type) else f'a {type(plugin).__name__}'}",
             allowed="a side4video.plugins.Plugin",
             fix=f"write at its end: {EXAMPLE}",
         )
@@ -89,7 +91,9 @@ def _names(plugin: Plugin) -> Iterator[tuple[str, str]]:
 
 def _check_tuple(name: str, parts: Any, source: str, where: str) -> None:
     if not isinstance(parts, tuple | list):
-        one = parts.__name__ if isinstance(parts, type) else "MetricSpec(...)" if isinstance(parts, MetricSpec) else "..."
+        one = (
+            parts.__name__ if isinstance(parts, type) else "MetricSpec(...)" if isinstance(parts, MetricSpec) else "..."
+        )
         word = "metrics" if name in METRIC_FIELDS else "classes"
         raise InputError(
             where, f"{source}: {name} is {_shown(parts)}", allowed=f"a tuple of {word}", fix=f"{name}=({one},)"

@@ -39,7 +39,7 @@ def guard_parts(plugin: Any) -> None:
 
 def fault(part: Spec, found: str, *, allowed: str = "") -> PluginFault:
     """The error that says what is wrong with a part."""
-    return PluginFault(part_name(part), found, allowed=allowed, fix=mend(plugin_source(type(part))))
+    return PluginFault(part_name(type(part)), found, allowed=allowed, fix=mend(plugin_source(type(part))))
 
 
 @contextmanager

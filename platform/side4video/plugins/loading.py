@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import importlib
 import importlib.util
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from pydantic import Field, ValidationError
 from side4video.core.allowed_plugins import (
     VARIABLE,
     allow_plugins,
+    check_divider,
     file_checksum,
     find_allowed,
     is_file_source,
@@ -60,7 +62,10 @@ def load_plugins(entries: Sequence[Any], *, where: str = "plugins") -> tuple[lis
         found = find_allowed(spec.source, spec.sha256)
         if found in places:
             raise InputError(
-                place, f"{spec.source} is the plug-in of {places[found]}", allowed="each once", fix="leave one of them out"
+                place,
+                f"{spec.source} is the plug-in of {places[found]}",
+                allowed="each once",
+                fix="leave one of them out",
             )
         places[found] = place
     check_names(loaded, where)
@@ -103,13 +108,15 @@ def load_plugin(source: str, sha256: str = "", *, where: str = "plugins") -> Loa
     Raises:
         InputError: As `load_plugins` does.
     """
+    check_divider(source, where)
     allowed = find_allowed(source, sha256)
     if not allowed:
         raise InputError(
             where,
             f"{source} is not allowed here: a document alone never runs code",
             allowed="plug-ins that the command line or the environment names",
-            fix=f"if you trust it, add --plugin {source} to the command, or set {VARIABLE}={source}",
+            fix=f"if you trust it, add --plugin {source} to the command, or set {VARIABLE}={source}; "
+            f"in Python: side4video.allow_plugins({json.dumps(source, ensure_ascii=False)})",
         )
     is_file = is_file_source(allowed)
     found = _checksum_of_file(allowed, where) if is_file else _checksum_of_module(allowed, where)
@@ -179,7 +186,9 @@ def _import(name: str, source: str, where: str) -> Any:
         return importlib.import_module(name)
     except _STOPS:
         raise
-    except BaseException as error:  # libraries have errors of their own that are no `Exception`, such as pytest's Skipped
+    except (
+        BaseException
+    ) as error:  # libraries have errors of their own that are no `Exception`, such as pytest's Skipped
         raise _not_imported(error, source, where) from error
 
 

@@ -34,13 +34,17 @@ def guard_network(method: MethodSpec, network: Any, built_by: str, *, width: int
         what = "the network has no output_dim" if found is None else f"the network's output_dim is {found!r}"
         raise fault(method, what, allowed=allowed)
     if width is not None and found != width:
-        raise fault(method, f"the network's output_dim is {found}, and output_dim() of the method {width}", allowed=allowed)
+        raise fault(
+            method, f"the network's output_dim is {found}, and output_dim() of the method {width}", allowed=allowed
+        )
     if is_pair and not callable(getattr(network, "text", None)):
-        allowed = "a module that turns tokens [texts, words] into features of words, which an evaluation calls by itself"
+        allowed = (
+            "a module that turns tokens [texts, words] into features of words, which an evaluation calls by itself"
+        )
         raise fault(method, "the network has no text", allowed=allowed)
     own = type(network)
 
-    class Guarded(own):  # type: ignore[misc, valid-type]  # a class that is known only here
+    class Guarded(own):
         def forward(self, *args: Any, **kwargs: Any) -> Any:
             if torch.compiler.is_compiling():  # a graph is traced: its sizes are symbols, and it has been tried before
                 return super().forward(*args, **kwargs)

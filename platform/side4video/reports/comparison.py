@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from side4video.core.csv_cells import text_cell
+from side4video.core.plugin import plugin_metrics
 from side4video.reports.arms import (
     MEASURED_MEMORY,
     METRIC,
@@ -33,7 +34,7 @@ from side4video.reports.arms import (
     state_text,
 )
 from side4video.reports.significance import DRAWS, LEVEL, Comparison, adjust, compare
-from side4video.tasks.metrics import metric_title
+from side4video.tasks.metrics import METRICS, metric_title
 
 TRAINED = "model/trainable_parameters"
 ALONE = "time/mean_alone_step_s"
@@ -51,6 +52,11 @@ class ComparisonTable:
     mismatched: tuple[str, ...]
     """Labels of arms whose predictions do not match the metric, so that they were not tested."""
 
+    @property
+    def is_testable(self) -> bool:
+        """Whether the metric may be the share of videos that are classified correctly."""
+        return _counts_videos(self.metric)
+
 
 def compare_rows(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode = "max") -> ComparisonTable:
     """The comparison table of these arms.
@@ -61,7 +67,9 @@ def compare_rows(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode 
     """
     found: dict[int, Comparison | None] = {}
     best: set[int] = set()
-    mismatched = {index for index, row in enumerate(rows) if not predictions_fit(row, metric)}
+    mismatched = {
+        index for index, row in enumerate(rows) if _counts_videos(metric) and not predictions_fit(row, metric)
+    }
     for name in dict.fromkeys(row.table for row in rows):
         indices = [index for index, row in enumerate(rows) if row.table == name]
         best |= {indices[each] for each in best_rows([rows[index] for index in indices], metric, mode=mode)}
@@ -77,6 +85,13 @@ def compare_rows(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode 
         memory=memory_key(rows),
         mismatched=tuple(dict.fromkeys(rows[index].label for index in sorted(mismatched))),
     )
+
+
+def _counts_videos(metric: str) -> bool:
+    """Whether a metric is one of this package's: what a plug-in computes is no share of right answers, like a loss."""
+    name = metric.rpartition("/")[2]
+    own = any(name == each.name or name.startswith(f"{each.name}_") for each in METRICS)
+    return (own or name.startswith("recall_at_")) and name not in plugin_metrics()
 
 
 def predictions_fit(row: ArmResult, metric: str) -> bool:
@@ -98,7 +113,7 @@ def _comparison(row: ArmResult, rows: Sequence[ArmResult], *, metric: str) -> Co
     reference = reference_of(row, rows)
     if reference is None or _is_reference(row, reference) or not (is_complete(row) and is_complete(reference)):
         return None
-    if not (predictions_fit(row, metric) and predictions_fit(reference, metric)):
+    if not (_counts_videos(metric) and predictions_fit(row, metric) and predictions_fit(reference, metric)):
         return None
     return compare(reference, row)
 
@@ -138,6 +153,11 @@ def explanation(table: ComparisonTable) -> list[str]:
             "p is the exact two-sided McNemar test on paired predictions (discordant videos are summed over seeds, as "
             "if these were independent), Holm-corrected over the comparisons of each table.",
         ]
+    elif not table.is_testable:
+        notes.append(
+            f"No test was made: {name} is no share of right answers, which the exact McNemar test needs. Compare "
+            "several seeds."
+        )
     else:
         notes.append(
             "No test was made: the exact McNemar test and the bootstrap interval need a reference and the predictions "

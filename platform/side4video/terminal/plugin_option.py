@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from side4video.core.allowed_plugins import allow_plugins, is_file_source, unreadable
+from side4video.core.allowed_plugins import allow_plugins, check_divider, is_file_source, unreadable
 from side4video.core.errors import InputError
 
 _NAME = "plugin_sources"
@@ -45,6 +45,7 @@ def plugin_words() -> str:
 def _allow(context: click.Context, parameter: click.Parameter, sources: tuple[str, ...]) -> None:
     del parameter
     for source in sources:
+        check_divider(source, "--plugin")
         if is_file_source(source) and not Path(source).is_file():
             beside = [path.name for path in Path(source).parent.glob("*.py") if path.is_file()]
             near = difflib.get_close_matches(Path(source).name, beside, n=1)

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
+from side4video.core.arguments import check_text
 from side4video.core.errors import Side4VideoError
 from side4video.core.paths import expand, home
 from side4video.spec.tracking import FilesTrackingSpec, MLflowTrackingSpec, Tracking
@@ -47,8 +48,15 @@ def deliver_waiting() -> None:
         MLflowStore().prepare()
 
 
-def store_at(uri: str = "") -> RunStore:
-    """The store at a command's `--uri`: a folder of `kind: files`, else an MLflow address; empty: the default."""
+def store_at(uri: str | Path = "") -> RunStore:
+    """The store at a command's `--uri`: a folder of `kind: files`, else an MLflow address; empty: the default.
+
+    Raises:
+        InputError: It is no text and no path.
+    """
+    allowed = "an MLflow address, or the folder of a store of files"
+    check_text("uri", uri, allowed=allowed, fix="leave it out for the default store", path=True)
+    uri = str(uri)
     if uri and "://" not in uri and Path(uri).expanduser().is_dir():
         return FileStore(uri)
     return MLflowStore(uri)

@@ -1,6 +1,7 @@
 """Whether a cluster grows, by what its autoscaler says of itself; and what is refused where it does not."""
 
 import json
+import socket
 import threading
 import time
 
@@ -9,6 +10,7 @@ import pytest
 from side4video.core.errors import InputError
 from side4video.distributed import cluster
 from side4video.distributed.cluster import check_resources, has_node_types, max_resources
+from side4video.distributed.cluster_address import check_address
 from side4video.spec.cluster import ClusterSpec
 
 
@@ -69,3 +71,38 @@ def test_a_ray_that_does_not_end_is_not_waited_for_without_end(monkeypatch, capl
     assert time.monotonic() - began < 10
     assert "Ray did not end within" in caplog.text
     release.set()
+
+
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        ("nosuch.invalid:6379", "no machine is known by the name nosuch.invalid"),
+        ("ray://nosuch.invalid:10001", "no machine is known by the name nosuch.invalid"),
+        ("127.0.0.1:9", "cannot connect: connection refused"),
+        ("http://head:8265", "it is the address of a page"),
+        ("head", "no host and port"),
+        ("head:x", "no host and port"),
+        ("head:99999", "no host and port"),
+        ("", "no host and port"),
+    ],
+)
+def test_an_address_where_nothing_answers_fails_at_once(address, found, monkeypatch):
+    """Ray itself tried for minutes."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("side4video.distributed.cluster_address._is_connected", lambda: False)
+    place = cluster.RayCluster("local", ClusterSpec())
+    place.address = address
+    began = time.monotonic()
+    with pytest.raises(InputError) as caught:
+        place.start()
+    assert str(caught.value).startswith(f"Ray at {address}: {found} · allowed: local, auto, HOST:PORT")
+    assert " · fix: " in str(caught.value)
+    assert time.monotonic() - began < 20
+
+
+def test_an_address_where_something_answers_is_taken(monkeypatch):
+    monkeypatch.setattr("side4video.distributed.cluster_address._is_connected", lambda: False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", "local", "auto"):
+            check_address(address)

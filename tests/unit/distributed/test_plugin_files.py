@@ -37,6 +37,5 @@ def test_a_file_that_is_there_is_used(tmp_path, monkeypatch):
 
 
 def test_what_is_not_there_is_not_sent(tmp_path, monkeypatch):
-    monkeypatch.setenv("SIDE4VIDEO_PLUGINS", "")
-    allow_plugins(tmp_path / "none.py")
+    monkeypatch.setenv("SIDE4VIDEO_PLUGINS", str(tmp_path / "none.py"))
     assert PluginFiles.current() == PluginFiles((), ())

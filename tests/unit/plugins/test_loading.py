@@ -120,10 +120,13 @@ def test_a_broken_plugin_is_one_sentence(tmp_path, source, message):
     assert "plugins.0" in str(raised.value)
 
 
-def test_a_missing_one_is_one_sentence(tmp_path):
-    allow_plugins(tmp_path / "none.py", "no_such_package.parts")
+def test_a_missing_one_is_one_sentence(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"plug-ins: .*none\.py: no such file .* check the path"):
+        allow_plugins(tmp_path / "none.py")
+    monkeypatch.setenv("SIDE4VIDEO_PLUGINS", str(tmp_path / "none.py"))
     with pytest.raises(InputError, match=r"none\.py: no such file"):
         with_plugin(tmp_path / "none.py")
+    allow_plugins("no_such_package.parts")
     with pytest.raises(InputError, match=r"there is no module no_such_package\.parts"):
         tiny(plugins=["no_such_package.parts"])
 

@@ -129,6 +129,23 @@ def test_predictions_of_another_metric_are_left_out(arm):
     assert any("base, other" in sentence for sentence in explanation(best))
 
 
+@pytest.mark.parametrize("metric", ["eval/share_sure", "best/share_sure", "eval/loss"])
+def test_a_metric_that_counts_no_videos_is_not_tested(arm, metric):
+    """Of a plug-in, or a loss: the predictions are not to blame, even where the numbers happen to be equal."""
+    rows = [arm("base", 0.4, is_reference=True), arm("other", 0.6)]
+    runs = [
+        tuple(replace(run, metrics={**run.metrics, metric: run.metrics["eval/top1"]}) for run in row.runs)
+        for row in rows
+    ]
+    table = compare_rows([replace(row, runs=some) for row, some in zip(rows, runs, strict=True)], metric=metric)
+    assert table.mismatched == ()
+    assert table.arms[1].comparison is None
+    assert table.arms[1].difference > 0
+    notes = " ".join(explanation(table))
+    assert "is no share of right answers, which the exact McNemar test needs" in notes
+    assert "add up" not in notes
+
+
 def test_an_arm_of_several_tables_is_one_arm(table_9_rows):
     assert len(table_9_rows) == 13
     arms = distinct_arms(table_9_rows)

@@ -105,6 +105,8 @@ def test_runs_are_found_by_what_they_are(any_store):
     assert any_store.find("two").run_id == two
     with pytest.raises(InputError):
         any_store.find("three")
+    with pytest.raises(InputError, match="fix: give 4 or more characters of the id"):
+        any_store.find(one[:2])
 
 
 # ---- files

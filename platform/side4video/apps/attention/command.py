@@ -56,9 +56,9 @@ def attention(
     """
     from side4video.apps.attention.reader import UnreadableVideo
     from side4video.data.streams.timed_prefetch import timed_prefetcher
-    from side4video.engine.process_group import default_device
+    from side4video.engine.process_group import checked_device, default_device
 
-    reader = _load(model, uri, device or default_device())
+    reader = _load(model, uri, str(checked_device(device or default_device(), where="--device")))
     folder = made_folder(out)
     names = _names(videos)
     document: list[dict[str, Any]] = []

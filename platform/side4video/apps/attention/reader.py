@@ -21,7 +21,7 @@ from side4video.data.spec import ViewsSpec
 from side4video.data.streams.batch import ClipBatch
 from side4video.data.streams.loader import EvaluationStream
 from side4video.data.streams.prefetch import PrefetcherFactory, make_prefetcher
-from side4video.engine.process_group import ProcessGroup
+from side4video.engine.process_group import ProcessGroup, checked_device
 from side4video.inference.model import build_trained, for_files, read_trained, without_data
 from side4video.models.attention_maps import SideReading, side_definition, tower_definition, tower_map, tower_request
 from side4video.models.frozen_features import features_of_batch
@@ -82,7 +82,7 @@ class AttentionReader:
                 allowed="side4video",
                 fix="name a run of the side network, whose attention is to be seen",
             )
-        self._process = ProcessGroup(device=torch.device(device))
+        self._process = ProcessGroup(device=checked_device(device))
         self.spec, self._classes = _without_dataset(spec, classes), tuple(classes)
         self._tower, self._student = build_trained(
             self.spec, weights, self._process, backbone=backbone, backbone_sha256=backbone_sha256

@@ -1,11 +1,10 @@
 """One rule that a part of a plug-in keeps or breaks."""
 
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from side4video.core.errors import Side4VideoError
-from side4video.core.plugin_fault import PluginFault
+from side4video.core.errors import Side4VideoError, Terminated
+from side4video.core.plugin_fault import PluginFault, raised
 from side4video.core.spec import Spec
 
 Rule = tuple[str, Callable[[], str]]
@@ -43,7 +42,8 @@ def check_rules(part: str, rules: Iterator[Rule], source: str) -> Iterator[Check
             problem = error.found + (f" · allowed: {error.allowed}" if error.allowed else "")
         except Side4VideoError as error:
             problem = str(error)
-        except Exception as error:
-            lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == source]
-            problem = f"{type(error).__name__}: {error}" + (f" ({source}, line {lines[-1]})" if lines else "")
+        except (KeyboardInterrupt, Terminated):
+            raise
+        except BaseException as error:  # a part that leaves, by `sys.exit` or so, must not end the report
+            problem = raised(error, source)
         yield Check(part, rule, " ".join(problem.split()))

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from side4video.apps.check_plugin.check import Check, check_rules
 from side4video.core.allowed_plugins import allow_plugins, find_allowed
-from side4video.core.errors import InputError
+from side4video.core.errors import InputError, Terminated
 from side4video.core.plugin import LoadedPlugin, kind_of
+from side4video.core.plugin_fault import raised
 from side4video.core.spec import Spec
 from side4video.plugins.loading import load_plugin
 from side4video.spec.load import apply_override
@@ -77,7 +78,7 @@ def _checks(loaded: LoadedPlugin, source: str, fields: Mapping[str, Any]) -> Ite
     }
     for word, parts in zip(rules, (plugin.datasets, plugin.methods, plugin.transforms), strict=True):
         for part in parts:
-            name, made = f"{word} {kind_of(part)}", _make(part, fields)
+            name, made = f"{word} {kind_of(part)}", _make(part, fields, source)
             if isinstance(made, str):
                 yield Check(name, "can be made of its defaults and --set", made)
             else:
@@ -87,7 +88,7 @@ def _checks(loaded: LoadedPlugin, source: str, fields: Mapping[str, Any]) -> Ite
             yield from check_rules(f"metric {metric.name}", metric_rules(metric, is_retrieval=is_retrieval), source)
 
 
-def _make(part: type[Spec], fields: Mapping[str, Any]) -> Spec | str:
+def _make(part: type[Spec], fields: Mapping[str, Any], source: str) -> Spec | str:
     """The part with the fields that were given; or a sentence about those that are wrong."""
     kind = kind_of(part)
     try:
@@ -96,6 +97,10 @@ def _make(part: type[Spec], fields: Mapping[str, Any]) -> Spec | str:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(each) for each in first["loc"])
         return f"{field}: {first['msg'].lower()} · fix: --set {kind}.{field or 'FIELD'}=VALUE"
+    except (KeyboardInterrupt, Terminated):
+        raise
+    except BaseException as error:  # whatever a validator of the part raises
+        return f"the check of its fields raised {raised(error, source)}"
 
 
 def _refuse_unknown_kinds(fields: Mapping[str, Any], loaded: LoadedPlugin) -> None:
@@ -103,4 +108,7 @@ def _refuse_unknown_kinds(fields: Mapping[str, Any], loaded: LoadedPlugin) -> No
     kinds = [kind_of(part) for part in (*plugin.datasets, *plugin.methods, *plugin.transforms)]
     for kind, given in fields.items():
         if kind not in kinds or not isinstance(given, Mapping):
-            raise InputError("--set", kind, allowed=f"KIND.FIELD=VALUE with a kind of {', '.join(kinds) or 'no part'}")
+            allowed = f"KIND.FIELD=VALUE with a kind of {', '.join(kinds)}" if kinds else "none: metrics have no fields"
+            raise InputError(
+                "--set", kind, allowed=allowed, fix="leave it out" if not kinds else "name the kind of a part"
+            )

@@ -6,7 +6,7 @@ import click
 
 from side4video.core.temporary import temporary_folder
 from side4video.core.units import MIB
-from side4video.terminal.options import example, store_uri
+from side4video.terminal.options import FiniteRange, example, store_uri
 
 
 @click.command(
@@ -46,14 +46,14 @@ from side4video.terminal.options import example, store_uri
 )
 @click.option(
     "--upload-seconds",
-    type=click.FloatRange(1, 86_400),
+    type=FiniteRange(1, 86_400),
     default=300,
     show_default=True,
     help="Longest time for one upload, in seconds.",
 )
 @click.option(
     "--video-seconds",
-    type=click.FloatRange(1, 3600),
+    type=FiniteRange(1, 3600),
     default=60,
     show_default=True,
     help="Longest time to decode one video, in seconds.",

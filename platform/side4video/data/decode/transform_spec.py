@@ -50,7 +50,9 @@ def apply_transforms(
         frames_THWC = np.ascontiguousarray(frames_THWC)
         try:
             changed_THWC = transform.apply(frames_THWC, own)
-        except BaseException as error:  # some libraries leave by SystemExit, which would end a loader's thread in silence
+        except (
+            BaseException
+        ) as error:  # some libraries leave by SystemExit, which would end a loader's thread in silence
             if not is_fault(error):
                 raise
             found = f"raised {raised(error, plugin_file(type(transform)))}"
@@ -69,7 +71,7 @@ def apply_transforms(
 def _fault(transform: TransformSpec, position: int, found: str, *, allowed: str = "") -> PluginFault:
     return PluginFault(
         f"data.augmentation.transforms.{position}",
-        f"{part_name(transform)}: apply() {found}",
+        f"{part_name(type(transform))}: apply() {found}",
         allowed=allowed,
         fix=mend(plugin_source(type(transform))),
     )

@@ -254,3 +254,39 @@ def test_an_error_says_the_line_of_the_plugin(tmp_path):
 def test_settings_of_no_part(tmp_path):
     done = CliRunner().invoke(cli, ["check-plugin", str(write_plugin(tmp_path)), "--set", "nois.strength=3"])
     assert "named, max-probe, noise" in str(done.exception)
+
+
+@pytest.mark.parametrize("statement", ["raise SystemExit(0)", "raise BaseException('x')"])
+def test_a_part_that_leaves_is_a_broken_one(tmp_path, statement):
+    """The twin ended with exit code 0 and without the last line, so that CI takes the plug-in for a good one."""
+    broken = problems(tmp_path, "transforms=(Noise,)", ("noise = rng", f"{statement}\n        noise = rng"))
+    assert "raised" in broken["frames keep their shape and are uint8"]
+    assert statement[6:].split("(")[0] in broken["the same generator gives the same frames"]
+
+
+def test_a_validator_that_leaves(tmp_path):
+    validator = (
+        "@field_validator('strength')\n    def check_it(cls, value):\n        raise SystemExit(0)\n\n    def apply("
+    )
+    changes = (("def apply(", validator), ("import numpy", "from pydantic import field_validator\nimport numpy"))
+    broken = problems(tmp_path, "transforms=(Noise,)", *changes)
+    assert "raised SystemExit: 0 (line" in broken["can be made of its defaults and --set"]
+
+
+@pytest.mark.parametrize("classes", ["return {'fall', 'rise'}", "return 'fr'", "return (each for each in 'fr')"])
+def test_classes_that_are_no_tuple(tmp_path, clips, classes):
+    broken = problems(tmp_path, "datasets=(Named,)", (CLASSES, classes), settings=(f"named.root={clips}",))
+    assert "classes() returned a" in broken["its classes are texts, each once"]
+
+
+def test_clips_that_can_be_read_once(tmp_path, clips):
+    once = CLIPS.replace("[Clip", "(Clip").replace("in files]", "in files)")
+    broken = problems(tmp_path, "datasets=(Named,)", (CLIPS, once), settings=(f"named.root={clips}",))
+    assert "returned a generator" in broken["each split has clips"]
+
+
+@pytest.mark.slow
+def test_an_output_dim_that_is_not_the_networks(tmp_path):
+    wrong = "def output_dim(self, tower):\n        return 7\n\n    def build("
+    broken = problems(tmp_path, "methods=(MaxProbe,)", ("def build(", wrong))
+    assert any("output_dim is 32, and output_dim() of the method 7" in problem for problem in broken.values()), broken

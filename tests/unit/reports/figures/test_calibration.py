@@ -10,6 +10,7 @@ from side4video.core.metric import Metric
 from side4video.reports.figures.calibration import Calibration, calibration_figure, read_calibration
 from side4video.reports.figures.figure import svg_of
 from side4video.tasks.recognition.score_metrics import BINS
+from side4video.tracking.chosen_weights import MIN_FITTED_CLIPS
 from side4video.tracking.file_store import FileStore
 
 SCORES = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.45, 0.55]])
@@ -62,3 +63,24 @@ def test_the_figure_has_both_parts_and_their_numbers():
     assert "4 test videos" in drawn.caption
     assert [part["title"] for part in drawn.numbers["parts"]] == ["scores as they are", "scaled, T = 2"]
     assert svg_of(drawn) == svg_of(calibration_figure(Calibration(SCORES, LABELS, 2.0), run="run"))
+
+
+@pytest.mark.parametrize(
+    ("temperature", "clips", "said"),
+    [
+        (20.0, None, "the temperature 20 is at the bound of its search (0.05 to 20)"),
+        (0.05, 400, "the temperature 0.05, fitted on 400 validation clips, is at the bound of its search"),
+        (1.5, 1, "the temperature 1.5, fitted on 1 validation clip, says little: 20 clips or more are needed"),
+        (1.5, MIN_FITTED_CLIPS - 1, "says little"),
+        (1.5, MIN_FITTED_CLIPS, ""),
+        (1.5, None, ""),
+        (19.9, 400, ""),
+    ],
+)
+def test_a_doubtful_temperature_is_said_below_the_figure(tmp_path, temperature, clips, said):
+    store, run = stored(tmp_path, SCORES, LABELS, temperature)
+    if clips is not None:
+        store.log(run.run_id, [Metric.now("val/videos", clips, 0)])
+    drawn = calibration_figure(read_calibration(store, store.get(run.run_id)), run="run")
+    assert said in drawn.caption
+    assert ("Note: " in drawn.caption) == bool(said)
