@@ -45,7 +45,8 @@ MEASURED_ANEW = ("time/", "system/", "memory/process", "memory/peak", "memory/re
 OWN_TAGS = {"side4video.notes", "failure"}
 """Tags that say what happened."""
 SECONDS = 900.0
-_SETTLE_SECONDS = 15.0
+_SETTLE_SECONDS = 60.0
+"""Processes of Ray that lost their command end by themselves, on a busy machine only after a while."""
 
 
 def main() -> None:

@@ -59,7 +59,7 @@ def timm_distance(name: str) -> Distance:
 def open_clip_distance(name: str) -> Distance:
     """Of both towers of a model of open_clip, at its own frame size."""
     config = small_config(name)
-    with _of_depth(DEPTH):
+    with of_depth(DEPTH):
         visual: Any = _build_vision_tower(
             config["embed_dim"], config["vision_cfg"], config.get("quick_gelu", False)
         ).eval()
@@ -121,7 +121,7 @@ def _outputs_of(blocks: list[nn.Module], run: Any) -> list[Tensor]:
 
 
 @contextmanager
-def _of_depth(depth: int) -> Iterator[None]:
+def of_depth(depth: int) -> Iterator[None]:
     """timm makes models of `depth` blocks."""
     make = timm.create_model
 

@@ -37,7 +37,8 @@ class OpenCLIPSpec(BackboneSpec):
 
     kind: Literal["open-clip"] = "open-clip"
     model: str = Field(min_length=1, examples=["ViT-B-16", "ViT-B-16-SigLIP2", "PE-Core-B-16", "EVA02-L-14"])
-    """open_clip's name of the model. OpenAI's weights need a name that ends in `-quickgelu`."""
+    """open_clip's name of the model; `docs/towers.md` says which there are. OpenAI's weights need a name that ends in
+    `-quickgelu`."""
     weights: Weights
     """The source of the weights. With a file, frames are normalised as for the model's first weights in open_clip."""
     image_size: Annotated[Pixels | None, ADDED_LATER] = None

@@ -27,7 +27,8 @@ class TimmSpec(BackboneSpec):
     kind: Literal["timm"] = "timm"
     model: str = Field(min_length=1)
     """timm's name, such as `vit_small_patch14_reg4_dinov2` or `vit_small_patch14_reg4_dinov2.lvd142m`. The part behind
-    the dot names weights; it decides how frames are normalised. Default: timm's first weights of the model."""
+    the dot names weights; it decides how frames are normalised. Default: timm's first weights of the model.
+    `docs/towers.md` says which models there are."""
     weights: Weights
     """The source of the weights: timm's, a file of timm or of the model's authors, or random numbers."""
     image_size: Pixels = 224
