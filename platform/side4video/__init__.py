@@ -33,7 +33,7 @@ _PLACES = {
     "SweepComparison": "api.sweeping",
     "allow_plugins": "core.allowed_plugins",
     "load": "inference.trained_model",
-    "load_experiment": "spec.load",
+    "load_experiment": "api.documents",
     "plan": "api.estimates",
     "presets": "api.preset_table",
     "run": "api.training",

@@ -1,5 +1,6 @@
 """Types of the public names, for type checkers and editors; `__init__.py` imports them when they are used."""
 
+from side4video.api.documents import load_experiment as load_experiment
 from side4video.api.estimates import plan as plan
 from side4video.api.preset_table import presets as presets
 from side4video.api.stored_runs import runs as runs
@@ -17,7 +18,6 @@ from side4video.inference.trained_model import load as load
 from side4video.planning.plan import ExperimentPlan as ExperimentPlan
 from side4video.runs.run_result import RunResult as RunResult
 from side4video.spec.experiment import Experiment as Experiment
-from side4video.spec.load import load_experiment as load_experiment
 
 __version__: str
 __all__ = [

@@ -14,7 +14,9 @@ from side4video.inference.trained_model import load
 from side4video.reports.run_page import run_page
 from side4video.runs.launch import launch
 from side4video.tasks.recognition.temperature import scale_scores, scaled_metrics
+from side4video.tracking.chosen_weights import MIN_FITTED_CLIPS
 from side4video.tracking.mlflow.store import MLflowStore
+from side4video.tracking.tags import NOTES_TAG
 from tiny import tiny
 from validation_clips import list_with_validation
 
@@ -54,6 +56,21 @@ def test_the_test_split_is_scaled_with_the_temperature_of_the_chosen_weights(rul
     assert len(temperatures) == 3
     assert all(map(math.isfinite, temperatures))
     assert len(store.history(done.run_id, "eval/temperature")) == 1
+
+
+def test_a_temperature_of_few_clips_is_doubted(finished, dataset):
+    """In the record, on the page, and beside calibrated scores."""
+    spec, done = finished
+    clips = len(spec.data.dataset.clips("val"))
+    doubt = f"fitted on {clips} validation clips"
+    assert clips < MIN_FITTED_CLIPS
+    assert any(doubt in note for note in done.notes)
+    assert doubt in MLflowStore().prepare().get(done.run_id).tags[NOTES_TAG]
+    assert doubt in load(done.run_id, calibrated=True).calibration_note
+    assert load(done.run_id).calibration_note == ""
+    video = spec.data.dataset.clips("test")[0].path
+    for more, said in ([], False), (["--calibrated"], True):
+        assert (doubt in CliRunner().invoke(cli, ["predict", done.run_id, video, *more]).stderr) == said
 
 
 def test_predictions_are_scaled_when_asked(finished, dataset, tmp_path):

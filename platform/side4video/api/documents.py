@@ -7,24 +7,48 @@ from typing import Any
 
 import yaml
 
+from side4video.core.arguments import found_type
 from side4video.core.errors import InputError
 from side4video.spec.arm import Sweep, build_sweep, load_sweep
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import (
     apply_override,
-    load_experiment,
     parse_document,
     parse_experiment,
     read_text,
     read_yaml,
 )
+from side4video.spec.load import load_experiment as load_file
 from side4video.spec.presets import spec_file
 from side4video.spec.sweep import SweepSpec
 
 Override = str | Mapping[str, Any]
 """`"method.dim=320"`, as for `--set`; or values by dotted path: `{"method.dim": 320}`."""
+_OVERRIDES = 'texts such as "method.dim=320", or a mapping such as {"method.dim": 320}'
+_DOCUMENTS = "a YAML file, the name of a preset, a document as a mapping, or one that was checked before"
 SOURCE = "the document"
 """The place in errors about a document that no file has."""
+
+
+def load_experiment(
+    experiment: Experiment | Mapping[str, Any] | str | Path, overrides: Override | Sequence[Override] = ()
+) -> Experiment:
+    """Read and check an experiment.
+
+    Args:
+        experiment: A YAML (or resolved JSON) file, the name of a preset (`"quickstart"`), or a document as a mapping.
+            An experiment that was checked before is returned with the changes.
+        overrides: Changes, applied in their order before the check: `["method.dim=320", {"seed": 1}]`, or one of these
+            alone.
+
+    Raises:
+        InputError: The file, an override or the document is wrong.
+    """
+    if isinstance(overrides, str | Mapping):
+        overrides = (overrides,)
+    if not isinstance(overrides, Sequence):
+        raise InputError("overrides", found_type(overrides), allowed=_OVERRIDES, fix='overrides=["method.dim=320"]')
+    return as_experiment(experiment, overrides)
 
 
 def as_experiment(given: Experiment | Mapping[str, Any] | str | Path, overrides: Sequence[Override] = ()) -> Experiment:
@@ -35,7 +59,9 @@ def as_experiment(given: Experiment | Mapping[str, Any] | str | Path, overrides:
     """
     texts = _as_texts(overrides)
     if isinstance(given, str | Path):
-        return load_experiment(given, texts)
+        return load_file(given, texts)
+    if not isinstance(given, Experiment | Mapping):
+        raise InputError("experiment", found_type(given), allowed=_DOCUMENTS, fix='write "quickstart"')
     if isinstance(given, Experiment) and not texts:
         return given
     document = given.resolved() if isinstance(given, Experiment) else deepcopy(dict(given))
@@ -59,6 +85,8 @@ def as_sweep(given: Sweep | Mapping[str, Any] | str | Path, overrides: Sequence[
         if texts:
             raise InputError("overrides", "changes of a sweep that was validated before", fix="change its document")
         return given
+    if not isinstance(given, Mapping):
+        raise InputError("sweep", found_type(given), allowed=_DOCUMENTS, fix='write "quickstart-sweep"')
     document = deepcopy(dict(given))
     if isinstance(document.get("base"), Experiment):
         document["base"] = document["base"].resolved()
@@ -78,14 +106,21 @@ def _as_texts(overrides: Sequence[Override]) -> tuple[str, ...]:
         if isinstance(override, str):
             texts.append(override)
         elif isinstance(override, Mapping):
-            texts += [f"{path}={_as_yaml(path, value)}" for path, value in override.items()]
+            texts += [f"{_as_path(path)}={_as_yaml(path, value)}" for path, value in override.items()]
         else:
-            raise InputError(
-                "overrides",
-                f"a value of the type {type(override).__name__}",
-                allowed='texts such as "method.dim=320", or a mapping such as {"method.dim": 320}',
-            )
+            raise InputError("overrides", found_type(override), allowed=_OVERRIDES, fix='write "method.dim=320"')
     return tuple(texts)
+
+
+def _as_path(path: object) -> str:
+    if isinstance(path, str):
+        return path
+    raise InputError(
+        "overrides",
+        f"a key of the type {type(path).__name__}",
+        allowed="dotted paths of fields, as texts",
+        fix='write {"method.dim": 320}',
+    )
 
 
 def _as_yaml(path: str, value: Any) -> str:

@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from side4video.api.documents import Override, as_experiment
+from side4video.core.arguments import check_number
 from side4video.planning.class_count import count_classes
 from side4video.planning.estimates import DISK_GIGABYTES_PER_SECOND, SUSTAINED_TERAFLOPS
 from side4video.planning.feature_cache import count_clips
 from side4video.planning.plan import ExperimentPlan, plan_experiment
 from side4video.spec.experiment import Experiment
+
+MAX_CLASSES = 1_000_000
+"""No list of videos has so many."""
 
 
 def plan(
@@ -36,6 +40,10 @@ def plan(
     Raises:
         InputError: The file, an override or the document is wrong, or the number of classes is not known.
     """
+    if classes is not None:
+        check_number("classes", classes, least=1, most=MAX_CLASSES, whole=True)
+    check_number("sustained_teraflops", sustained_teraflops, least=1e-3)
+    check_number("disk_gigabytes_per_second", disk_gigabytes_per_second, least=1e-3)
     spec = as_experiment(experiment, overrides)
     return plan_experiment(
         spec,

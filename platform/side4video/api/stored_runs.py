@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from side4video.core.arguments import check_number, check_text
 from side4video.core.errors import InputError
 from side4video.reports.stored_sweep import find_run_or_sweep, is_sweep_run
 from side4video.tracking.run_store import RunStore, StoredRun
@@ -38,8 +39,11 @@ def runs(*, name: str = "", sweep: str = "", uri: str = "", limit: int = 50_000)
         limit: At most so many runs.
 
     Raises:
-        InputError: The store cannot be reached, or there is no such sweep.
+        InputError: The store cannot be reached, there is no such sweep, or an argument is of another type.
     """
+    for argument, value in {"name": name, "sweep": sweep}.items():
+        check_text(argument, value, allowed="the name of a run or a sweep", fix="leave it out for all runs")
+    check_number("limit", limit, least=1, whole=True)
     store = store_at(uri).prepare()
     if sweep:
         found = [run for run in _arms(store, sweep) if not name or run.name == name]

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from side4video.api.cluster_place import check_address
 from side4video.api.documents import Override, as_sweep
 from side4video.api.stored_runs import as_table
 from side4video.core import signals
+from side4video.core.arguments import check_text
 from side4video.data.listing_once import listing_once
 from side4video.distributed.trainer import RayTrainer
 from side4video.reports.comparison import compare_rows
@@ -90,6 +92,9 @@ def sweep(
         Interrupted: It was asked to stop, and saved checkpoints.
     """
     document = as_sweep(sweep, overrides)
+    check_address(address, local=local)
+    if report is not None:
+        check_text("report", report, allowed="a folder", fix="leave it out for no report", path=True)
     document.spec.check_installed()
     spec, base = document.spec, document.base_experiment
     terminal = SweepView(spec.name, spec.metric, mode=spec.mode, videos_per_step=base.optimization.batch_size)

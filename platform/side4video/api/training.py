@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from side4video.api.cluster_place import check_address
 from side4video.api.documents import Override, as_experiment
+from side4video.core.errors import InputError
 from side4video.distributed.trainer import RayTrainer
 from side4video.runs.launch import launch
 from side4video.runs.run_result import RunResult
@@ -50,6 +52,10 @@ def run(
         Side4VideoError: The training failed.
     """
     spec = as_experiment(experiment, overrides)
+    check_address(address, local=local)
+    if resume and go_on:
+        fix = "leave out resume: go_on continues an unfinished run too"
+        raise InputError("resume", "beside go_on", allowed="one of them", fix=fix)
     with shown_progress(progress, spec.name, terminal=lambda: ProgressView(spec.name)) as view:
         trainer = LocalTrainer() if local else RayTrainer(address, spec.cluster)
         return launch({spec.name: spec}, progress=view, trainer=trainer, resume=resume, go_on=go_on)[spec.name]

@@ -23,7 +23,7 @@ from side4video.spec.arm import Sweep, is_sweep, load_sweep
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import load_experiment
 from side4video.terminal.heartbeat import still_working
-from side4video.terminal.options import as_json, example, overrides, spec_file, table_console
+from side4video.terminal.options import FiniteRange, as_json, example, overrides, spec_file, table_console
 
 
 @click.command(
@@ -41,20 +41,20 @@ from side4video.terminal.options import as_json, example, overrides, spec_file, 
 )
 @click.option(
     "--budget-gib",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=None,
     help="Memory limit of a worker, in GiB. If the plan exceeds it, print the cheapest change that fits and "
     "exit with 1.",
 )
 @click.option(
     "--sustained-teraflops",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=None,
     help="TFLOP/s that your GPU sustains, for estimates of time. An A100 sustains about 120.",
 )
 @click.option(
     "--disk-gigabytes-per-second",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=DISK_GIGABYTES_PER_SECOND,
     show_default=True,
     help="Speed of reading from the disk in 10^9 bytes/s, for the feature cache.",

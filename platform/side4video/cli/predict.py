@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from side4video.engine.process_group import default_device
+from side4video.engine.process_group import checked_device, default_device
 from side4video.terminal.heartbeat import still_working
-from side4video.terminal.options import as_json, device, example, output_file, store_uri, video_seconds
+from side4video.terminal.options import FiniteRange, as_json, device, example, output_file, store_uri, video_seconds
 from side4video.terminal.output import print_json, print_text
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ CHUNK = 32
 )
 @click.option(
     "--window-seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=2.0,
     show_default=True,
     help="Of a stream: how many of the newest seconds are classified.",
@@ -99,8 +99,9 @@ def predict(
     source = camera if camera is not None else address
     if (source is None) == (not videos) or (camera is not None and address is not None):
         raise click.UsageError("Give VIDEO..., or --camera, or --stream.")
+    device = str(checked_device(device or default_device(), where="--device"))
     if source is not None:
-        loaded = _load(model, uri, device or default_device(), calibrated=calibrated)
+        loaded = _load(model, uri, device, calibrated=calibrated)
         windows = loaded.stream(source, every=every, window_seconds=window_seconds, top=top or 1)
         for each in windows:
             _print_window(each, as_json=as_json)
@@ -112,7 +113,7 @@ def predict(
         check_format(out, "--out")
         output_file(out, "--out")
     paths, top = expand_videos(videos), top or TOP
-    loaded = _load(model, uri, device or default_device(), calibrated=calibrated)
+    loaded = _load(model, uri, device, calibrated=calibrated)
     made = _predicted(loaded, paths, top=top, limit_seconds=video_seconds)
     found = list(
         made if out is None else write_predictions(out, made, loaded.classes, top=min(top, len(loaded.classes)))
@@ -155,6 +156,8 @@ def _load(model: str, uri: str, device: str, *, calibrated: bool) -> "Model":
         loaded = load(model, device, uri=uri, calibrated=calibrated)
     if not is_folder_name(model):
         print_text(loaded.origin, err=True)
+    if loaded.calibration_note:
+        print_text(f"note: {loaded.calibration_note}", err=True)
     return loaded
 
 

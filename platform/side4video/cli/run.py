@@ -18,7 +18,7 @@ from side4video.spec.chance import always_reached, chance_text, metric_name
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import load_experiment
 from side4video.tasks.metrics import summary
-from side4video.terminal.options import as_json, example, overrides, ray_address, spec_file, table_console
+from side4video.terminal.options import as_json, check_place, example, overrides, ray_address, spec_file, table_console
 from side4video.terminal.output import print_text
 from side4video.terminal.plugin_option import plugin_words
 from side4video.terminal.progress import ProgressView
@@ -65,6 +65,10 @@ def run(
     code 143. Continue with --resume. Use --go-on in scripts that may call the same command several times.
     """
     experiment = load_experiment(spec, overrides)
+    check_place(local=local, address=address)
+    if resume and go_on:
+        fix = "leave out --resume: --go-on continues an unfinished run too"
+        raise InputError("--resume", "beside --go-on", allowed="one of them", fix=fix)
     if smoke and (resume or go_on):
         fix = "remove one of them: a smoke test records nothing, and continues nothing"
         raise InputError("--smoke", "beside --resume or --go-on", allowed="one of them", fix=fix)

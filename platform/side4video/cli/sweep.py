@@ -14,7 +14,7 @@ from side4video.reports.sweep_report import report_sweep, sweep_json
 from side4video.runs.sweep import PreparedSweep, SweepResult, hold_sweep, prepare_sweep, run_sweep
 from side4video.runs.trainer import LocalTrainer
 from side4video.spec.arm import load_sweep
-from side4video.terminal.options import as_json, example, ray_address, table_console
+from side4video.terminal.options import as_json, check_place, example, ray_address, table_console
 from side4video.terminal.output import PlainConsole, print_text
 from side4video.terminal.spec_completion import complete_spec
 from side4video.terminal.sweep_view import SweepView
@@ -50,6 +50,7 @@ def sweep(
     interruption, the same command continues from the last checkpoints.
     """
     document = load_sweep(sweep, overrides)
+    check_place(local=local, address=address)
     document.spec.check_installed()
     base = document.base_experiment
     view = SweepView(

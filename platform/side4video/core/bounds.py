@@ -22,3 +22,9 @@ Pixels = Annotated[int, Field(gt=0, le=8_192)]
 """A side of a frame or of a patch."""
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 """Of a random generator."""
+Steps = Annotated[int, Field(ge=0, le=1_000_000_000)]
+"""Steps of an optimizer, or none."""
+Positive = Annotated[float, Field(gt=0, le=1_000_000)]
+"""Epochs, seconds, minutes, gibibytes, rates, factors."""
+PositiveOrNone = Annotated[float, Field(ge=0, le=1_000_000)]
+"""The same, or none."""

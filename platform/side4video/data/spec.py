@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
-from side4video.core.bounds import Few, FewOrNone, Frames, Pixels, Seed
+from side4video.core.bounds import Few, FewOrNone, Frames, Pixels, Positive, Seed
 from side4video.core.spec import ADDED_LATER, Spec, wrong
 from side4video.data.datasets import Dataset
 from side4video.data.decode.augmentation import AugmentationSpec
@@ -61,7 +61,7 @@ class LoaderSpec(Spec):
     whole video, so values above 1 are faster but need disk space: about (value - 1) / 2 x frames x height x width x 3
     bytes for each clip. Only for one training worker. If a run is killed, its folder `side4video-frames-*` must be
     deleted by hand."""
-    timeout_seconds: PositiveFloat = 120
+    timeout_seconds: Positive = 120
     """Longest time to wait for one batch, in seconds. If a decoder hangs, the run stops with an error instead of
     waiting forever."""
 

@@ -17,6 +17,7 @@ from typing import Any
 from side4video.core.errors import InputError, Side4VideoError
 from side4video.core.temporary import temporary_folder
 from side4video.distributed import compat
+from side4video.distributed.cluster_address import check_address
 from side4video.spec.cluster import ClusterSpec
 from side4video.spec.resources import Node
 
@@ -122,10 +123,11 @@ class RayCluster:
         """Start to connect in the background; later calls do nothing.
 
         Raises:
-            InputError: If this machine can never hold the workers.
+            InputError: If nothing answers at the address, or this machine can never hold the workers.
         """
         if self._thread is not None:
             return
+        check_address(self.address)
         cores = _cores()
         if self.address == "local" and self.needed.min_workers * self.needed.min_cpus_in_total > cores:
             _raise_too_few_cores(self.needed, cores, "this machine")

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
-from side4video.core.bounds import Count, Few
+from side4video.core.bounds import Count, Few, Positive, PositiveOrNone, Steps
 from side4video.core.spec import ADDED_LATER, Spec
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -13,9 +13,9 @@ Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 class Length(Spec):
     """A length of training: `{epochs: 30}` or `{steps: 10000}`, one of the two."""
 
-    epochs: NonNegativeFloat = 0.0
+    epochs: PositiveOrNone = 0.0
     """Passes over the training set."""
-    steps: NonNegativeInt = 0
+    steps: Steps = 0
     """Optimizer steps."""
 
     @model_validator(mode="after")
@@ -62,7 +62,7 @@ class NormClipping(Spec):
     """Gradients are scaled down to a largest global norm."""
 
     kind: Literal["norm"] = "norm"
-    value: PositiveFloat = 1.0
+    value: Positive = 1.0
     """The largest norm."""
 
 
@@ -91,16 +91,16 @@ class OptimizerSpec(Spec):
 
     recipe: str = "custom"
     """The named settings that filled in the other fields; `spec.optimization` has them."""
-    learning_rate: PositiveFloat = 1e-3
+    learning_rate: Positive = 1e-3
     """The peak (Table 12: 1e-3 for ViT-B, 1e-4 for ViT-L and ViT-E)."""
-    weight_decay: NonNegativeFloat = 0.15
+    weight_decay: PositiveOrNone = 0.15
     """Decoupled decay (Table 12), on what `weight_decay_on` says."""
     weight_decay_on: Literal["all", "matrices", "all-but-biases"] = "all"
     """Every trained tensor, norms and biases too (the authors' code for recognition), tensors of two and more
     dimensions only, or all but biases (the authors' code for retrieval)."""
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     """AdamW's two decay rates (Table 12)."""
-    epsilon: PositiveFloat = 1e-8
+    epsilon: Positive = 1e-8
     """AdamW's epsilon."""
     batch_size: Count = 128
     """Videos of one optimizer step, over all workers (Table 12: 128 for Something-Something, 256 for Kinetics)."""
@@ -117,9 +117,9 @@ class OptimizerSpec(Spec):
     steps then run at zero."""
     batch_norm_learning_rate: Literal["same", "over-accumulation"] = "same"
     """`over-accumulation`: the batch norms learn at the rate divided by `accumulation` (the authors' code)."""
-    head_learning_rate_factor: PositiveFloat = 1.0
+    head_learning_rate_factor: Positive = 1.0
     """The head learns at the rate times this (the authors: 1; a head on pooled features can take much more)."""
-    pretrained_learning_rate_factor: PositiveFloat = 1.0
+    pretrained_learning_rate_factor: Positive = 1.0
     """What was trained before (a text tower, the image tower's last layers, CLIP's scale) learns at the rate times this
     (the authors, for retrieval: 1e-3)."""
     clipping: Clipping = NoClipping()

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, distributed
 
-from side4video.core.errors import Side4VideoError
+from side4video.core.errors import InputError, Side4VideoError
 
 Value = TypeVar("Value")
 
@@ -108,6 +108,20 @@ class _GatherRows(torch.autograd.Function):
 
 def default_device() -> str:
     """The first GPU, or the CPU."""
-    import torch
-
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def checked_device(name: object, *, where: str = "device") -> torch.device:
+    """The device of a name, such as `cpu`, `cuda` or `cuda:1`; `where` is the option or the argument, for the error.
+
+    Raises:
+        InputError: This machine has no such device.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    names = ["cpu", *(["cuda"] if gpus else []), *(f"cuda:{number}" for number in range(gpus))]
+    if str(name) in names:
+        return torch.device(str(name))
+    found = f"{name}: there is no GPU here" if str(name).startswith("cuda") and not gpus else f"{name!r}"
+    if str(name).startswith("cuda") and gpus:
+        found = f"{name}: this machine has {gpus} GPU{'s' * (gpus > 1)}"
+    raise InputError(where, found, allowed=", ".join(names), fix=f"leave it out, or write {names[-1]}")

@@ -106,8 +106,7 @@ def read_bundle(folder: Path) -> tuple[Bundle, Experiment]:
         raise InputError(
             str(folder),
             f"it is no exported model: it has no {BUNDLE}",
-            allowed="a folder that `side4video export` wrote; or a run, by its name or id without `/`",
-            fix="check the path",
+            fix="name a folder that `side4video export` wrote; or a run, by its name or id without `/`",
         )
     document = _json(folder / BUNDLE)
     try:

@@ -4,7 +4,7 @@ Arrays carry shape suffixes: H W pixels, C channels (RGB).
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from side4video.core.arguments import found_type
 from side4video.core.errors import InputError
 from side4video.data.decode.container import FORMATS, error_text, open_container, video_stream
-from side4video.data.decode.video_source import open_source
+from side4video.data.decode.video_source import BrokenClip, open_source
 from side4video.inference.given_frames import checked_frame
 
 TimedFrame = tuple[float, NDArray[np.uint8]]
@@ -40,8 +41,11 @@ def frames_of(
         open_camera: Opens the device of a camera; by default PyAV does.
 
     Raises:
-        InputError: It cannot be opened, or a frame cannot be decoded or is none.
+        InputError: It is none, it cannot be opened, or a frame cannot be decoded or is none.
     """
+    if isinstance(source, bool | bytes | Mapping) or not isinstance(source, int | str | Path | Iterable):
+        allowed = "the number of a camera, a video file, an address, or frames one after the other"
+        raise InputError("source", found_type(source), allowed=allowed, fix='stream("clip.mp4")')
     if isinstance(source, int):
         return _decoded(f"camera {source}", lambda name: (open_camera or _open_camera)(_device(source, name)), rate)
     if isinstance(source, str | Path):
@@ -59,6 +63,8 @@ def _decoded(name: str, opener: Opener, rate: float) -> Iterator[TimedFrame]:
 
     try:
         container = opener(name)
+    except BrokenClip as error:  # its fix is one of a document, which a stream has not
+        raise InputError(name, f"it cannot be opened: {error.reason}", fix="check the path or the address") from error
     except (FFmpegError, ValueError, OSError) as error:
         raise InputError(name, f"it cannot be opened: {error_text(error)}", fix="check the address") from error
     with closing(container):

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from side4video.core.arguments import check_number, found_type
 from side4video.core.errors import InputError
 from side4video.data.clip import Clip
 from side4video.data.datasets.list import GivenNamesSpec, ListSpec
@@ -24,7 +24,7 @@ from side4video.data.streams.prefetch import PrefetcherFactory, make_prefetcher
 from side4video.engine.checkpoint import load_tensors
 from side4video.engine.evaluate import evaluate
 from side4video.engine.pack import EvaluationBatches, Pack
-from side4video.engine.process_group import ProcessGroup
+from side4video.engine.process_group import ProcessGroup, checked_device
 from side4video.engine.student import Student
 from side4video.inference.bundle import BACKBONE, WEIGHTS, Bundle, read_bundle
 from side4video.inference.frame_source import USUAL_RATE, frames_of
@@ -32,6 +32,7 @@ from side4video.inference.given_frames import GivenClips, checked_frames, is_arr
 from side4video.inference.network_features import NetworkFeatures
 from side4video.inference.sliding_window import (
     EVERY,
+    MAX_WINDOW_SECONDS,
     WINDOW_SECONDS,
     SlidingWindow,
     StreamPrediction,
@@ -43,7 +44,7 @@ from side4video.models.towers.load import TowerWeights
 from side4video.run import build_student, configure_process
 from side4video.spec.experiment import Experiment
 from side4video.tasks.recognition.temperature import scale_scores
-from side4video.tracking.chosen_weights import Weights, describe_weights, temperature
+from side4video.tracking.chosen_weights import Weights, describe_weights, temperature, temperature_note
 
 Video = str | Path | NDArray[Any] | Tensor
 """A path or an address of a video, or its frames `[T, H, W, 3]`: RGB, uint8, or floats from 0 to 1."""
@@ -81,6 +82,8 @@ class Model:
     """Names of the classes, in the order of `Prediction.scores`."""
     spec: Experiment
     """The document that it was trained with."""
+    calibration_note: str
+    """Why the temperature of a model that was loaded with `calibrated` says little; empty if it is not in doubt."""
 
     def __init__(
         self,
@@ -93,13 +96,14 @@ class Model:
         backbone_sha256: str = "",
         origin: str = "",
         temperature: float = 1.0,
+        calibration_note: str = "",
     ) -> None:
         """Build it.
 
         `classes` are in the order of their positions; `weights` is the safetensors file of the student. If `backbone`
         is None, the tower's weights are read from where the document says. The tower's fingerprint has to be
         `backbone_sha256`, unless that is empty. `origin` says which run and which epoch the weights are of. Scores are
-        scaled by `temperature`; 1 leaves them as they are.
+        scaled by `temperature`; 1 leaves them as they are. `calibration_note` says why it is doubtful, if it is.
 
         Raises:
             InputError: The task is another one, the tower is not the one that the weights were trained on, or weights
@@ -108,8 +112,8 @@ class Model:
         if spec.task.kind != "recognition":
             raise InputError("task", spec.task.kind, allowed="recognition", fix="search texts with `side4video search`")
         self.spec, self.classes, self.origin = without_data(spec, classes), tuple(classes), origin
-        self.temperature = temperature
-        self.process = ProcessGroup(device=torch.device(device))
+        self.temperature, self.calibration_note = temperature, calibration_note
+        self.process = ProcessGroup(device=checked_device(device))
         self.tower, self.student = build_trained(
             self.spec, weights, self.process, backbone=backbone, backbone_sha256=backbone_sha256
         )
@@ -167,12 +171,15 @@ class Model:
             prefetch: Decides where files are decoded.
 
         Raises:
-            InputError: Frames have another shape or type, or `top` is below 1.
+            InputError: Frames or an argument have another shape or type, or `top` is below 1.
             Side4VideoError: A decoding process hung or died.
         """
-        _check_numbers(top=(top, 1))
+        check_number("top", top, least=1, whole=True)
         if isinstance(videos, str | Path) or is_array(videos):
             return self._predict([videos], top, features, prefetch)[0]
+        if not isinstance(videos, Iterable) or isinstance(videos, bytes | Mapping):
+            allowed = "a path, an address, the frames of a clip as an array, or a list of these"
+            raise InputError("videos", found_type(videos), allowed=allowed, fix='predict("clip.mp4")')
         return self._predict(list(videos), top, features, prefetch)
 
     def stream(
@@ -203,7 +210,10 @@ class Model:
         Raises:
             InputError: The source cannot be opened or ends with an error, or a frame has another shape or type.
         """
-        _check_numbers(top=(top, 1), every=(every, 1), frames_per_second=(frames_per_second, 1e-3))
+        check_number("top", top, least=1, whole=True)
+        check_number("every", every, least=1, whole=True)
+        check_number("frames_per_second", frames_per_second, least=1e-3)
+        check_number("window_seconds", window_seconds, least=0, most=MAX_WINDOW_SECONDS)
         window = SlidingWindow(window_seconds, short_side=shrink_short_side(self.spec.data))
 
         def predict(frames: Sequence[Any]) -> Prediction:
@@ -273,17 +283,6 @@ class Model:
         return tuple((self.classes[position], float(scores_C[position])) for position in order)
 
 
-def _check_numbers(**numbers: tuple[float, float]) -> None:
-    """Check that numbers, by name, are at least so large.
-
-    Raises:
-        InputError: One is not.
-    """
-    for name, (value, least) in numbers.items():
-        if not least <= value < float("inf"):
-            raise InputError(name, f"{value:g}", allowed=f"{least:g} or more")
-
-
 def build_trained(
     spec: Experiment,
     weights: Path,
@@ -331,12 +330,18 @@ def load(folder: str | Path, device: str = "cpu", *, calibrated: bool = False) -
     folder = Path(folder)
     bundle, spec = read_bundle(folder)
     weights: Weights = "best" if bundle.origin.get("weights") == "best" else "last"
-    scale = run_temperature(bundle.figures, weights, where=str(folder)) if calibrated else 1.0
-    return Model(**_arguments(folder, bundle, spec), device=device, origin=_origin(bundle), temperature=scale)
+    scale, note = run_temperature(bundle.figures, weights, where=str(folder)) if calibrated else (1.0, "")
+    return Model(
+        **_arguments(folder, bundle, spec),
+        device=device,
+        origin=_origin(bundle),
+        temperature=scale,
+        calibration_note=note,
+    )
 
 
-def run_temperature(metrics: Mapping[str, float], weights: Weights, *, where: str) -> float:
-    """The temperature of a run's weights; `where` names the run in the error.
+def run_temperature(metrics: Mapping[str, float], weights: Weights, *, where: str) -> tuple[float, str]:
+    """The temperature of a run's weights, and why it says little (or nothing); `where` names the run in the error.
 
     Raises:
         InputError: The run has none.
@@ -349,7 +354,7 @@ def run_temperature(metrics: Mapping[str, float], weights: Weights, *, where: st
             allowed="a run with a validation split, of this version or a later one",
             fix="leave it out; or give the data set a validation split and train again",
         )
-    return found
+    return found, temperature_note(metrics, found)
 
 
 def read_trained(folder: Path) -> dict[str, Any]:

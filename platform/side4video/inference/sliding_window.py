@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from side4video.inference.model import Prediction
 
 WINDOW_SECONDS = 2.0
+MAX_WINDOW_SECONDS = 86_400
 EVERY = 8
 MAX_RATE = 120
 """Frames per second of a window that are kept, at most: times that stand still would fill the memory."""
@@ -63,10 +64,22 @@ class SlidingWindow:
         self._step = 0.0
 
     def add(self, seconds: float, frame_HWC: NDArray[np.uint8]) -> None:
-        """Add the next frame, and forget those that are outside of the window now."""
+        """Add the next frame, and forget those that are outside of the window now.
+
+        Raises:
+            InputError: Its size is another one than that of those before it.
+        """
         if self._held:
             self._step = seconds - self._held[-1][0]
         shrunk_HWC = shrink_frames(frame_HWC[None], self._short_side)[0]
+        if self._held and shrunk_HWC.shape != self._held[-1][1].shape:
+            height, width = frame_HWC.shape[:2]
+            raise InputError(
+                f"frame at {seconds:.2f} s",
+                f"{height} x {width} pixels, of another shape than the frames before it",
+                allowed="frames of one shape in a stream",
+                fix="resize the frames to one size, or begin another stream where the size changes",
+            )
         # A copy, because whoever gives frames may write the next one into the same memory.
         self._held.append((seconds, shrunk_HWC.copy() if shrunk_HWC.shape == frame_HWC.shape else shrunk_HWC))
         while self._held[0][0] <= seconds - self.seconds + _TOLERANCE:

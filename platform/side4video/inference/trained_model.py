@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from side4video.core.arguments import check_text
+from side4video.core.errors import InputError
 from side4video.core.temporary import temporary_folder
+from side4video.engine.process_group import checked_device
 from side4video.inference.bundle import check_run_exists, is_folder_name
 from side4video.inference.model import Model, run_temperature
 from side4video.inference.model import load as load_folder
@@ -21,12 +24,19 @@ def load(run_or_folder: str | Path, device: str = "cpu", *, uri: str = "", calib
         uri: The store of the run: an MLflow address, or the folder of a store of files. By default
             `MLFLOW_TRACKING_URI`, or the local store.
         calibrated: Whether to scale the scores by the temperature that was fitted on the validation split. The order of
-            the classes stays.
+            the classes stays. The model's `calibration_note` says if the temperature is doubtful.
 
     Raises:
         InputError: There is no such run or folder, the run is not finished, its task is retrieval, a file was changed,
-            the backbone is another one, or `calibrated` is asked of a run without a validation split.
+            the backbone is another one, the device is not there, or `calibrated` is asked of a run without a
+            validation split.
     """
+    allowed = "the name or the id of a run, or a folder that `side4video export` wrote"
+    fix = "`side4video.runs()` lists the runs"
+    check_text("run_or_folder", run_or_folder, allowed=allowed, fix=fix, path=True)
+    if not str(run_or_folder).strip():
+        raise InputError("run_or_folder", "an empty text", allowed=allowed, fix=fix)
+    device = str(checked_device(device))
     if is_folder_name(run_or_folder):
         return load_folder(run_or_folder, device, calibrated=calibrated)
     run_name = str(run_or_folder)
@@ -36,7 +46,8 @@ def load(run_or_folder: str | Path, device: str = "cpu", *, uri: str = "", calib
         run, weights, fingerprint = fetch_trained(store, run_name, scratch)
         classes = class_names(store, run)
         origin = f"{run.title}, weights of {run.describe('chosen')}"
-        scale = run_temperature(run.metrics, run.choose("chosen"), where=run.where) if calibrated else 1.0
+        weights_kind = run.choose("chosen")
+        scale, note = run_temperature(run.metrics, weights_kind, where=run.where) if calibrated else (1.0, "")
         return Model(
             run.spec,
             classes,
@@ -45,4 +56,5 @@ def load(run_or_folder: str | Path, device: str = "cpu", *, uri: str = "", calib
             backbone_sha256=fingerprint,
             origin=origin,
             temperature=scale,
+            calibration_note=note,
         )

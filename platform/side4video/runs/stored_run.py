@@ -14,6 +14,8 @@ from side4video.spec.load import apply_override, parse_experiment
 from side4video.tracking.chosen_weights import Weights, choose_weights, describe_weights
 
 log = logging.getLogger(__name__)
+MAX_ARMS = 20
+"""Arms of a sweep that an error names."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,11 @@ def find_finished(store: Any, run: str, folder: Path, overrides: tuple[str, ...]
     """Find a run by id, start of an id, or name; of several with a name, the newest that is finished.
 
     Raises:
-        InputError: There is none, or its spec is no longer valid.
+        InputError: There is none, it is a sweep, or its spec is no longer valid.
     """
     from side4video.tracking.tags import REUSED_TAG
 
-    run_info = store.find(run, finished_first=True)
+    run_info = _no_sweep(store, store.find(run, finished_first=True), run)
     source = run_info.tags.get(REUSED_TAG, run_info.run_id)
     document = json.loads(store.download(source, "spec.json", folder).read_text(encoding="utf-8"))
     # Documents of version 0.1.0 had no such field, and the best weights were taken.
@@ -69,6 +71,33 @@ def find_finished(store: Any, run: str, folder: Path, overrides: tuple[str, ...]
         apply_override(document, override)
     spec = parse_experiment(document, source=f"run {run_info.run_id[:8]}")
     return FinishedRun(run_info.run_id, run_info.name, source, spec, run_info.start_ms, run_info.metrics)
+
+
+def _no_sweep(store: Any, found: Any, name: str) -> Any:
+    """The run that was found; if that is the run of a sweep, another finished one of the same name.
+
+    Raises:
+        InputError: There is only the sweep, which has no weights. The error names its arms.
+    """
+    from side4video.tracking.tags import DIGEST_TAG, RUN_KIND_TAG, SWEEP_KIND, SWEEP_TAG
+
+    if found.tags.get(RUN_KIND_TAG) != SWEEP_KIND:
+        return found
+    tags = (DIGEST_TAG,)  # which the runs of sweeps have not
+    others = store.runs(name=name, status="FINISHED", with_tags=tags, all_experiments=True, limit=1)
+    if others:
+        return others[0]
+    arms = store.runs(
+        status="FINISHED", tags={SWEEP_TAG: found.tags.get(SWEEP_TAG, "")}, with_tags=tags, all_experiments=True
+    )
+    names = [f"{arm.name} ({arm.run_id[:8]})" for arm in arms]
+    more = f" and {len(names) - MAX_ARMS} more" if len(names) > MAX_ARMS else ""
+    raise InputError(
+        name,
+        "it is a sweep, which has no weights of its own",
+        allowed=(", ".join(names[:MAX_ARMS]) or "its arms; none is finished yet") + more,
+        fix="name one of its arms, by its name or its id",
+    )
 
 
 def class_names(store: Any, run: FinishedRun) -> tuple[str, ...]:

@@ -114,7 +114,9 @@ class LocalTrainer:
         cluster = next(iter(experiments.values())).cluster
         resources = worker_resources(cluster, nodes, workers=(1, 1))
         process = only_process(cluster, resources, checkpoint_folder)
-        tell_resources(pack_logger, progress, resources_text(resources, nodes, workers="1"))
+        alone = f"; the document asks for {cluster.workers_text} workers, and this process trains as one"
+        text = resources_text(resources, nodes, workers="1") + alone * (cluster.max_workers > 1)
+        tell_resources(pack_logger, progress, text)
         folder = Path(checkpoint_folder)
 
         def store(report: Report) -> None:

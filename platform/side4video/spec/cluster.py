@@ -4,14 +4,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
-    NonNegativeFloat,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
     model_validator,
 )
 
-from side4video.core.bounds import Few, FewOrNone
+from side4video.core.bounds import Few, FewOrNone, PositiveOrNone
 from side4video.core.spec import Spec, wrong
 
 
@@ -64,13 +63,13 @@ class ClusterSpec(Spec):
     elastic: it uses as many workers as the cluster has room for, and continues from the last checkpoint whenever nodes
     leave or join. The batch size does not change. If it is not divisible by the number of workers, shares differ by one
     video (by one pair, if clips are mixed)."""
-    resize_minutes: NonNegativeFloat = 5.0
+    resize_minutes: PositiveOrNone = 5.0
     """An elastic run checks this often, in minutes, whether there is room for more workers. When workers are added, the
     steps since the last checkpoint are repeated."""
     cpus_per_worker: Few | Literal["auto"] = "auto"
     """CPU cores reserved for each worker; torch uses as many threads. `auto`: the cores of the machine or the cluster
     are shared out among the workers."""
-    gpus_per_worker: NonNegativeFloat | Literal["auto"] = "auto"
+    gpus_per_worker: PositiveOrNone | Literal["auto"] = "auto"
     """GPUs reserved for each worker, for example 1. `auto`: one for each worker if there are so many, else none. 0
     trains on the CPU, also where there are GPUs."""
     sync_batch_norm: bool = False
@@ -80,10 +79,10 @@ class ClusterSpec(Spec):
     """Where videos are decoded: on the machine of each worker, or anywhere in the cluster."""
     max_failures: FewOrNone = 1
     """Number of times a run is restarted from its last checkpoint after a worker or node fails."""
-    checkpoint_minutes: NonNegativeFloat = 15.0
+    checkpoint_minutes: PositiveOrNone = 15.0
     """Longest time between checkpoints, in minutes. Long epochs get checkpoints in between. 0: only at the end of each
     epoch."""
-    step_timeout_minutes: NonNegativeFloat = 30.0
+    step_timeout_minutes: PositiveOrNone = 30.0
     """A worker that makes no progress for this many minutes (no step, no evaluated batch, no message) is stopped and
     restarted (see `max_failures`). Before it stops, it writes the stack traces of all threads to its log. 0: no
     limit."""
@@ -91,7 +90,7 @@ class ClusterSpec(Spec):
     """Folder or URI for checkpoints, for example `/shared/runs` or `s3://bucket/runs`; may contain ${NAME}. An absolute
     path is assumed to be shared by all nodes. Empty: the folder `runs` in `$SIDE4VIDEO_HOME`, which is assumed to be
     local to one machine."""
-    keep_checkpoints: Annotated[int, Field(ge=1)] = 2
+    keep_checkpoints: Few = 2
     """Number of checkpoints to keep in the storage: the newest ones."""
 
     @property

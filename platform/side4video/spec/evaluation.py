@@ -2,9 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
-
-from side4video.core.bounds import Count, Few
+from side4video.core.bounds import Count, Few, PositiveOrNone
 from side4video.core.spec import ADDED_LATER, Spec
 
 
@@ -13,7 +11,7 @@ class EarlyStoppingSpec(Spec):
 
     patience: Few
     """Number of evaluations without a better value after which the run ends."""
-    least_change: Annotated[float, Field(ge=0)] = 0.0
+    least_change: PositiveOrNone = 0.0
     """A value counts as better if it is better by more than this. Accuracies are fractions: 0.001 is 0.1 points."""
 
 

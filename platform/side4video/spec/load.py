@@ -1,21 +1,18 @@
 """Reads a YAML document into a validated spec. Every error is one line with the place, the problem and a fix."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from side4video.core.bounded_files import MAX_DEPTH, MAX_DOCUMENT_BYTES, MAX_VALUES, check_size
 from side4video.core.errors import InputError
-from side4video.core.plugin import plugin_parts
 from side4video.core.spec import Spec
-from side4video.spec.allowed_values import allowed_values
 from side4video.spec.experiment import Experiment
-from side4video.spec.known_names import advice, near_kind
 from side4video.spec.presets import spec_file
+from side4video.spec.problems import describe_value, problems_of
 
 Document = TypeVar("Document", bound=Spec)
 
@@ -128,13 +125,8 @@ def parse_document(kind: type[Document], document: Mapping[str, Any], *, source:
         return kind.model_validate(document)
     except ValidationError as error:
         lines = _line_numbers(text) if text else {}
-        found = error.errors(include_url=False)
-        # If the members of a list are wrong, Pydantic also reports the list as too short. Keep the errors of the
-        # members only.
-        inner = [each["loc"][: len(other["loc"])] for each in found for other in found if each is not other]
-        relevant = [each for each in found if each["type"] != "too_short" or each["loc"] not in inner]
-        problems = [_as_input_error(details, document, source, lines, kind) for details in relevant]
-        raise SpecError(_drop_duplicates(problems)) from None
+        problems = problems_of(error.errors(include_url=False), document, source, lines, kind)
+        raise SpecError(problems) from None
 
 
 def read_text(path: Path) -> str:
@@ -167,7 +159,7 @@ def read_yaml(text: str, source: str) -> dict[str, Any]:
         raise InputError(source, f"not YAML: {error}") from None
     if not isinstance(document, dict):
         raise InputError(
-            source, f"holds {_describe_value(document)}", allowed="a mapping with backbone, method and data"
+            source, f"holds {describe_value(document)}", allowed="a mapping with backbone, method and data"
         )
     return document
 
@@ -203,118 +195,8 @@ def set_path(document: dict[str, Any], path: str, value: Any, *, where: str) -> 
     for key in keys[:-1]:
         section = section.setdefault(key, {})
         if not isinstance(section, dict):
-            raise InputError(where, f"{key} is {_describe_value(section)}, not a section")
+            raise InputError(where, f"{key} is {describe_value(section)}, not a section")
     section[keys[-1]] = value
-
-
-def _as_input_error(
-    details: ErrorDetails, document: Mapping[str, Any], source: str, lines: Mapping[str, int], kind: type[BaseModel]
-) -> InputError:
-    where, model = _locate(details["loc"], document, kind)
-    if details["type"] == "located":
-        where = details.get("ctx", {}).get("where", where)
-    found, allowed, fix = _describe(details, where, model)
-    line = lines.get(where) or lines.get(where.rpartition(".")[0])
-    return InputError(f"{source}:{line}: {where}" if line else f"{source}: {where}", found, allowed=allowed, fix=fix)
-
-
-_DEFAULT_KINDS: Mapping[str | int, str] = {"task": "recognition", "tracking": "mlflow"}
-"""Default kinds of sections that can be written without one."""
-
-
-def _locate(loc: tuple[str | int, ...], document: Any, kind: type[BaseModel]) -> tuple[str, type[BaseModel] | None]:
-    """The YAML path for a Pydantic error location (which also contains union members), and the spec of its last key."""
-    parts: list[str] = []
-    place, model = document, kind
-    owner: type[BaseModel] | None = kind
-    for part in loc:
-        if isinstance(place, Mapping) and part not in place and place.get("kind", _DEFAULT_KINDS.get(loc[0])) == part:
-            model = plugin_parts(parts[-1] if parts else "").get(str(part)) or _union_member(model, str(part))
-            continue
-        owner = model if isinstance(model, type) and issubclass(model, BaseModel) else None
-        parts.append(str(part))
-        if isinstance(place, list) and isinstance(part, int) and part < len(place):
-            place = place[part]  # a list's members are of the kinds that the list's field takes
-            kind_given = place.get("kind") if isinstance(place, Mapping) else None
-            model = plugin_parts(parts[-2] if len(parts) > 1 else "").get(str(kind_given))
-            continue
-        place = place.get(part) if isinstance(place, Mapping) else None
-        field = owner.model_fields.get(str(part)) if owner else None
-        inner = place.get("kind") if isinstance(place, Mapping) else None
-        model = plugin_parts(str(part)).get(str(inner)) or _union_member(field.annotation, inner) if field else None
-    return ".".join(parts) or "the document", owner
-
-
-def _union_member(annotation: Any, kind: Any) -> Any:
-    """The spec class that an annotation means for a given `kind`."""
-    members = [m for m in (get_args(annotation) or (annotation,)) if isinstance(m, type) and issubclass(m, Spec)]
-    tagged = [m for m in members if "kind" in m.model_fields and m.model_fields["kind"].default == kind]
-    return (tagged or members or [None])[0]
-
-
-def _describe(details: ErrorDetails, where: str, owner: type[BaseModel] | None) -> tuple[str, str, str]:
-    kind, value, context = details["type"], details["input"], details.get("ctx", {})
-    key = where.rpartition(".")[2]
-    match kind:
-        case "extra_forbidden":
-            fields = sorted(owner.model_fields) if owner else []
-            return f"unknown key {key!r}", ", ".join(fields), advice(key, fields, where.rpartition(".")[0])
-        case "missing":
-            return "missing", _field_hint(owner, key), f"add {_EXAMPLES.get(key, key)}"
-        case "union_tag_invalid":
-            own = str(context.get("expected_tags", "")).replace("'", "").split(", ")
-            kinds, tag = [*plugin_parts(key), *own], str(context.get("tag"))
-            return f"unknown kind {tag!r}", ", ".join(kinds), near_kind(tag, kinds)
-        case "union_tag_not_found" | "model_type" | "model_attributes_type":
-            given = "no kind" if isinstance(value, Mapping) else f"{_describe_value(value)}"
-            return (
-                given,
-                "a section with a kind" if kind == "union_tag_not_found" else "a section",
-                f"{key}: {{{_first_key(owner, key)}: ...}}",
-            )
-        case "literal_error":
-            allowed = str(context.get("expected", "")).replace("'", "").replace(" or ", ", ")
-            return f"{value!r}", allowed, near_kind(str(value), allowed.split(", "))
-        case "value_error" | "located":
-            message = str(context.get("message") or context.get("error") or details["msg"])
-            found, _, rest = message.partition(" · allowed: ")
-            allowed, _, fix = rest.partition(" · fix: ")
-            return found, allowed, fix
-        case _:
-            found = f"{value!r}" if not isinstance(value, Mapping | list) else _describe_value(value)
-            return found, allowed_values(details), ""
-
-
-def _first_key(owner: type[BaseModel] | None, key: str) -> str:
-    """What a section begins with: its kind, or the field that it needs, or its first field."""
-    field = owner.model_fields.get(key) if owner else None
-    section = _union_member(field.annotation, None) if field else None
-    if section is None or "kind" in section.model_fields:
-        return "kind"
-    needed = [name for name, each in section.model_fields.items() if each.is_required()]
-    return (needed or list(section.model_fields))[0]
-
-
-_EXAMPLES: Mapping[str, str] = {
-    "backbone": "a section, such as backbone: {kind: open-clip, model: ViT-B-16, weights: {kind: file, path: clip.pt}}",
-    "method": "a section, such as method: {kind: side4video}",
-    "data": "a section, such as data: {dataset: {kind: folder, root: my-videos}}",
-    "dataset": "a section, such as dataset: {kind: folder, root: my-videos}",
-    "weights": "a section, such as weights: {kind: file, path: weights.safetensors}",
-}
-"""What to add for a missing section."""
-
-
-def _field_hint(owner: type[BaseModel] | None, key: str) -> str:
-    field = owner.model_fields.get(key) if owner else None
-    return (field.description or "").split(".")[0] if field else ""
-
-
-def _describe_value(value: Any) -> str:
-    if value is None:
-        return "nothing"
-    names = {dict: "a section", list: "a list", str: f"the text {str(value)[:40]!r}", bool: f"{value}"}
-    return names.get(type(value), f"{value!r}"[:60])
 
 
 def _line_numbers(text: str) -> dict[str, int]:
@@ -334,7 +216,3 @@ def _line_numbers(text: str) -> dict[str, int]:
 
     walk(yaml.compose(text, Loader=yaml.SafeLoader), "")
     return lines
-
-
-def _drop_duplicates(problems: Iterable[InputError]) -> list[InputError]:
-    return list({str(problem): problem for problem in problems}.values())

@@ -73,9 +73,9 @@ class Integer(_Range):
     """An integer between two bounds, both included."""
 
     kind: Literal["integer"] = "integer"
-    low: int
+    low: Annotated[int, Field(ge=-(2**63), lt=2**63)]
     """Lower bound."""
-    high: int
+    high: Annotated[int, Field(ge=-(2**63), lt=2**63)]
     """Upper bound."""
     step: Count = 1
     """Distance between possible values, counted from `low`."""

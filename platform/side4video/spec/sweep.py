@@ -3,11 +3,11 @@
 import difflib
 from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, PositiveFloat, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from side4video.core.bounds import Count, Few, Seed
+from side4video.core.bounds import Count, Few, Positive, Seed
 from side4video.core.dotted import is_at_or_below
 from side4video.core.errors import InputError
 from side4video.core.spec import Spec
@@ -88,7 +88,7 @@ class AshaScheduler(Spec):
     kind: Literal["asha"] = "asha"
     grace_epochs: Count = 1
     """Number of epochs that every arm is trained for."""
-    reduction: Annotated[float, Field(gt=1)] = 4
+    reduction: Annotated[float, Field(gt=1, le=1_000)] = 4
     """At each rung about one of this many arms continues, and the next rung is this many times as many epochs later.
     With 4: rungs at 1, 4, 16 epochs."""
 
@@ -109,20 +109,21 @@ Scheduler = Annotated[NoScheduler | AshaScheduler | MedianScheduler, Field(discr
 class Limits(Spec):
     """Limits on the resources of a sweep."""
 
-    memory_gib: PositiveFloat | Literal["any"] = "any"
+    memory_gib: Positive | Literal["any"] = "any"
     """Memory of one worker's device, GiB, for example 80. Packs whose predicted peak is larger are split."""
     parallel_packs: Few = 1
     """Maximum number of packs that train at the same time, if the cluster has room."""
     virtual_trials: Few = 16
     """Maximum number of Ray Tune trials at the same time. Each is a small process on the head node (about 200 MB). With
     a scheduler or Optuna this also limits the arms of a pack."""
-    hours: PositiveFloat | Literal["any"] = "any"
+    hours: Positive | Literal["any"] = "any"
     """No new pack starts after this many hours. Run the same command again to continue."""
 
 
 class SweepSpec(Spec):
     """An ablation or a search over one base experiment."""
 
+    READS_BOOLEANS: ClassVar = frozenset({"packing"})
     schema_version: Literal[1] = 1
     """Version of this document's form."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,47}$")]

@@ -1,5 +1,6 @@
 """Options and arguments of several commands."""
 
+import math
 import sys
 import tempfile
 from collections.abc import Callable
@@ -12,6 +13,18 @@ from side4video.core.disk_errors import explain_disk_error
 from side4video.core.errors import InputError
 from side4video.terminal.output import PlainConsole
 from side4video.terminal.spec_completion import complete_spec
+
+
+class FiniteRange(click.FloatRange):
+    """Numbers between two bounds. `inf` and `nan` are none, also where a bound is missing."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number of a text."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
+
 
 Command = Callable[..., Any]
 
@@ -38,7 +51,7 @@ job_api = click.option(
 )
 video_seconds = click.option(
     "--video-seconds",
-    type=click.FloatRange(1, 86_400),
+    type=FiniteRange(1, 86_400),
     default=120,
     show_default=True,
     help="Longest time to decode one video, in seconds. A video that takes longer counts as unreadable.",
@@ -60,6 +73,17 @@ stored_weights = click.option(
     show_default=True,
     help="Weights of the best epoch, of the last one, or of the one that the run's `evaluation.choose_epoch` says.",
 )
+
+
+def check_place(*, local: bool, address: str) -> None:
+    """Check that a command is not told to train in this process and on a cluster.
+
+    Raises:
+        InputError: It is.
+    """
+    if local and address != "local":
+        fix = "leave out --local to train on the cluster, or --address to train here"
+        raise InputError("--address", f"{address}, beside --local", allowed="one of them", fix=fix)
 
 
 def example(*commands: str) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 
+from side4video.core.arguments import found_type
+from side4video.core.errors import InputError
 from side4video.core.progress import SILENT, Progress
 from side4video.terminal.notebook_view import NotebookView, in_notebook
 
@@ -22,8 +24,14 @@ def shown_progress(
     """Progress as asked for.
 
     `terminal` makes the view for terminals and logs. `names` are those of students in a notebook, by their keys.
+
+    Raises:
+        InputError: `progress` is nothing that receives reports.
     """
     if not isinstance(progress, bool):
+        if not callable(getattr(progress, "report", None)):
+            allowed = "True, False, or an object with a method `report`"
+            raise InputError("progress", found_type(progress), allowed=allowed, fix="progress=True")
         yield progress
     elif not progress:
         yield SILENT

@@ -1,6 +1,7 @@
 """Options of their own for the fields that people change most; `--set` changes any field."""
 
 import functools
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -26,8 +27,8 @@ def usual_fields(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def call(*arguments: Any, overrides: tuple[str, ...] = (), **options: Any) -> Any:
-        given = [(form, options.pop(_parameter(flag))) for flag, form, _, _ in USUAL_FIELDS]
-        own = tuple(form.format(value) for form, value in given if value is not None)
+        given = [(form, kind, options.pop(_parameter(flag))) for flag, form, kind, _ in USUAL_FIELDS]
+        own = tuple(form.format(_as_yaml(value, kind)) for form, kind, value in given if value is not None)
         return command(*arguments, overrides=(*own, *overrides), **options)
 
     for flag, form, kind, text in reversed(USUAL_FIELDS):
@@ -36,6 +37,20 @@ def usual_fields(command: Callable[..., Any]) -> Callable[..., Any]:
             flag, _parameter(flag), default=None, metavar=kind, help=f"{text} Short for --set {path}=..."
         )(call)
     return call
+
+
+def words_for(option: str, *, in_sweep: bool) -> str:
+    """What to write where a command has not this option but `--set`; empty if it is none of the usual ones."""
+    form = next((form for flag, form, *_ in USUAL_FIELDS if flag == option), "")
+    if not form:
+        return ""
+    start = "overrides." if in_sweep and option != "--name" else ""
+    return f"--set '{start}{form.format('VALUE')}'"
+
+
+def _as_yaml(value: str, kind: str) -> str:
+    """A value as YAML. A text stays one, also if it looks like a number."""
+    return json.dumps(value) if kind == "TEXT" else value
 
 
 def _parameter(flag: str) -> str:

@@ -9,9 +9,15 @@ import math
 from collections.abc import Mapping
 from typing import Literal
 
+from side4video.tasks.recognition.temperature import LEAST, MOST
+
 Weights = Literal["best", "last"]
 Rule = Literal["auto", "last", "best"]
 """`evaluation.choose_epoch` of a document."""
+MIN_FITTED_CLIPS = 20
+"""A temperature that was fitted on fewer validation clips is not to be relied on."""
+_NEAR_BOUND = 1e-3
+"""Of logarithms: as near to a bound of the search as this is at it."""
 
 
 def choose_weights(rule: Rule, metrics: Mapping[str, float]) -> Weights:
@@ -52,6 +58,23 @@ def temperature(metrics: Mapping[str, float], weights: Weights) -> float | None:
     """
     value = metrics.get("best_val/temperature" if weights == "best" else "val/temperature", math.nan)
     return value if math.isfinite(value) else None
+
+
+def temperature_note(metrics: Mapping[str, float], value: float) -> str:
+    """Why a temperature of a run says little; empty if there is no reason to doubt it.
+
+    The search for it ends at a bound where every clip is right, or where scores say nothing. Few clips fit any number.
+    """
+    clips = metrics.get("val/videos", math.nan)
+    is_at_bound = min(abs(math.log(value / bound)) for bound in (LEAST, MOST)) < _NEAR_BOUND
+    if not is_at_bound and not clips < MIN_FITTED_CLIPS:
+        return ""
+    clips_text = "" if math.isnan(clips) else f", fitted on {clips:.0f} validation clip{'s' * (clips != 1)},"
+    if is_at_bound:
+        why = f"is at the bound of its search ({LEAST:g} to {MOST:g})"
+    else:
+        why = f"says little: {MIN_FITTED_CLIPS} clips or more are needed"
+    return f"the temperature {value:.3g}{clips_text} {why}; do not rely on calibrated scores"
 
 
 def tested_weights(metrics: Mapping[str, float]) -> Weights:

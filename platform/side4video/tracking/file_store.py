@@ -30,7 +30,7 @@ from side4video.core.metric import Metric
 from side4video.tracking.mlflow.compat import PARENT_TAG
 from side4video.tracking.mlflow.local_artifacts import names_in, write_artifact
 from side4video.tracking.redaction import redact
-from side4video.tracking.run_store import MIN_PREFIX, Status, StoredRun
+from side4video.tracking.run_store import MIN_PREFIX, Status, StoredRun, not_found_fix
 from side4video.tracking.tags import KEY_TAG
 
 EVENTS, METRICS, ARTIFACTS = "run.jsonl", "metrics.csv", "artifacts"
@@ -179,7 +179,10 @@ class FileStore:
             return named[0]
         found = f"{len(starts)} ids start so" if starts else "no run has this name or id"
         names = ", ".join(sorted({run.name for run in self.runs(all_experiments=True)})[:8])
-        raise InputError(f"run `{name_or_id}`", f"{found} in {self.folder}", allowed=names or "it holds no run")
+        fix = "give more of the id" if starts else not_found_fix(name_or_id)
+        raise InputError(
+            f"run `{name_or_id}`", f"{found} in {self.folder}", allowed=names or "it holds no run", fix=fix
+        )
 
     def history(self, run_id: str, key: str) -> list[Metric]:
         """See `RunStore`."""

@@ -1,6 +1,7 @@
 """Logs a pack: one run in the store for each student, from the start to the result."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ from side4video.core.errors import Side4VideoError
 from side4video.core.metric import Metric
 from side4video.core.paths import absolute_path
 from side4video.spec.experiment import SCHEMA_VERSION, Experiment
+from side4video.tasks.recognition.temperature import TEMPERATURE
+from side4video.tracking.chosen_weights import temperature_note
 from side4video.tracking.copying_store import copy_failures
 from side4video.tracking.description import RunSummary, current_command, failure_description, run_description
 from side4video.tracking.environment import describe
@@ -108,7 +111,7 @@ class PackLogger:
             final["time/alone_s"] = result["time"]["alone_step_s"] * result["steps_trained"]
         self.store.log(run_id, [Metric.now(key, value, last) for key, value in final.items()])
         tags = {STATE_TAG: result["state"], "backbone_sha256": result["backbone_fingerprint"]}
-        notes = list(result.get("notes", ()))
+        notes = [*result.get("notes", ()), *_doubts(result.get("metrics", {}))]
         if notes:
             tags[NOTES_TAG] = "\n".join(notes)
         if name in self.about:
@@ -264,6 +267,13 @@ def _digest_now(store: RunStore, key: str, spec: Experiment) -> str:
         if before.startswith(MIXED_WORKERS)
         else f"{MIXED_WORKERS} {before[:16]}, {spec.digest()[:16]}"
     )
+
+
+def _doubts(metrics: Mapping[str, float]) -> list[str]:
+    """What is to be known about the temperature that the run has fitted."""
+    value = metrics.get(f"eval/{TEMPERATURE}", math.nan)
+    note = temperature_note(metrics, value) if math.isfinite(value) else ""
+    return [note] if note else []
 
 
 def _log_weights(store: RunStore, run_id: str, checkpoint: Path, name: str, *, is_finished: bool) -> None:

@@ -13,6 +13,15 @@ from side4video.tracking.tags import SWEEP_TAG
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 MIN_PREFIX = 4
 """Minimum characters of the start of an id that finds a run."""
+_ID_DIGITS = frozenset("0123456789abcdefABCDEF")
+
+
+def not_found_fix(name_or_id: str) -> str:
+    """What to do about a name or an id that no run has."""
+    is_short_id = 0 < len(name_or_id) < MIN_PREFIX and set(name_or_id) <= _ID_DIGITS
+    if is_short_id:
+        return f"give {MIN_PREFIX} or more characters of the id"
+    return "`side4video.runs()` in Python, or `side4video ui`, shows the runs"
 
 
 @dataclass(frozen=True, slots=True)

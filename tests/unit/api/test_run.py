@@ -113,6 +113,14 @@ def test_go_on_gives_the_finished_run(first):
     assert any("nothing was trained" in note for note in again.notes)
 
 
+def test_one_process_says_that_more_workers_were_asked_for(first):
+    reports = Reports()
+    side4video.run(DOCUMENT, "name=alone", "cluster.workers=2", progress=reports)
+    said = [phase for phase in reports.phases if "the document asks for 2 workers" in phase]
+    assert len(said) == 1
+    assert not any("the document asks for" in phase for phase in first[1].phases)
+
+
 def test_progress_is_lines_or_nothing(first, capsys):
     side4video.run(DOCUMENT, "name=first", go_on=True, progress=False)
     assert capsys.readouterr() == ("", "")

@@ -15,6 +15,7 @@ from side4video.cli.main import COMMANDS, OTHER_NAMES, cli, continuation, main
 from side4video.cli.plan import plan
 from side4video.cli.schema import schema
 from side4video.cli.validate import validate
+from side4video.core.errors import Terminated
 from tiny import DOCUMENT, merged
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -201,3 +202,15 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch, capsys):
         main()
     assert left.value.code == 130
     assert capsys.readouterr().err == "interrupted · continue with: side4video run a.yaml --go-on\n"
+
+
+def test_a_stop_that_a_library_wrapped_is_no_traceback(monkeypatch, capsys):
+    def wrapped(**_):
+        raise SystemError("<built-in method __new__> returned a result with an exception set") from Terminated("asked")
+
+    monkeypatch.setattr(cli, "main", wrapped)
+    monkeypatch.setattr(sys, "argv", ["side4video", "run", "a.yaml"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 143
+    assert capsys.readouterr().err == "interrupted: asked · continue with: side4video run a.yaml --go-on\n"

@@ -50,5 +50,5 @@ def test_neither_a_run_nor_a_model(here, name):
 
 @pytest.mark.parametrize("name", ["./exported", "exported/", Path("exported")])
 def test_a_path_is_a_folder(here, name):
-    with pytest.raises(InputError, match=r"exported: it is no exported model: it has no bundle\.json .* or a run"):
+    with pytest.raises(InputError, match=r"exported: it is no exported model: it has no bundle\.json .*; or a run"):
         side4video.load(name)

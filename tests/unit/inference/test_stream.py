@@ -207,7 +207,7 @@ def test_a_camera_that_is_not_there():
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
-        ("no-such.mp4", "no-such.mp4: cannot be decoded: there is no such file"),
+        ("no-such.mp4", "no-such.mp4: it cannot be opened: there is no such file"),
         ("http://127.0.0.1:9/a.mp4", "http://127.0.0.1:9/a.mp4: it cannot be opened: .*refused"),
         ("rtsp://127.0.0.1:9/a", "rtsp://127.0.0.1:9/a: it cannot be opened: .*refused"),
         ([np.zeros((4, 3, 8, 8), np.uint8)], r"frame 0: a frame of the shape \[4, 3, 8, 8\]"),

@@ -8,8 +8,9 @@ import pytest
 
 from side4video.core.errors import InputError
 from side4video.runs import stored_run
-from side4video.runs.stored_run import FinishedRun, fetch_weights
+from side4video.runs.stored_run import FinishedRun, fetch_weights, find_finished
 from side4video.tracking.run_holder import renewing_tag
+from side4video.tracking.tags import DIGEST_TAG, RUN_KIND_TAG, SWEEP_KIND, SWEEP_TAG
 from tiny import tiny
 
 
@@ -63,3 +64,31 @@ def test_weights_that_are_stored_are_given_before_the_run_is_marked_as_finished(
     assert fetch_weights(store, run, tmp_path / "read", "best").read_bytes() == b"weights"
     with pytest.raises(InputError, match=r"it is not finished \(running\)"):
         fetch_weights(store, run, tmp_path / "read", "last")
+
+
+def test_of_a_sweep_its_arms_are_named(store, tmp_path):
+    store.prepare()
+    sweep = store.start_run(name="sw", key="sw", tags={RUN_KIND_TAG: SWEEP_KIND, SWEEP_TAG: "k"})
+    store.finish(sweep)
+    with pytest.raises(InputError, match=r"^sw: it is a sweep, .* · allowed: its arms; none is finished"):
+        find_finished(store, "sw", tmp_path)
+    arms = [
+        store.start_run(name=name, key=name, tags={SWEEP_TAG: "k", DIGEST_TAG: name})
+        for name in ("hidden=8", "hidden=16")
+    ]
+    for arm in arms:
+        store.finish(arm)
+    for name in ("sw", sweep, sweep[:8]):
+        with pytest.raises(InputError, match="it is a sweep") as caught:
+            find_finished(store, name, tmp_path)
+        assert f"hidden=8 ({arms[0][:8]})" in str(caught.value)
+        assert "fix: name one of its arms" in str(caught.value)
+
+
+def test_a_run_with_the_name_of_a_sweep_is_found(store, tmp_path):
+    store.prepare()
+    own = store.start_run(name="sw", key="own", tags={DIGEST_TAG: "d"})
+    store.log_json(own, tiny().resolved(), "spec.json")
+    store.finish(own)
+    store.finish(store.start_run(name="sw", key="sw", tags={RUN_KIND_TAG: SWEEP_KIND, SWEEP_TAG: "k"}))
+    assert find_finished(store, "sw", tmp_path).run_id == own

@@ -34,7 +34,7 @@ WRONG = {
     "three crops": ({"data": {"views": {"crops": 3}}}, ["data.views: 3", "allowed: 1", "fix: set it to 1"]),
     "a backbone without texts": (
         {"backbone": {"text": {"kind": "none"}}},
-        ["backbone: vit without a text tower", "allowed: kind: open-clip, or kind: vit with text", "fix: name such"],
+        ["backbone: vit has no text tower", "allowed: kind: open-clip, or kind: vit with text", "fix: name such"],
     ),
     "a method of recognition": (
         {"method": LINEAR},

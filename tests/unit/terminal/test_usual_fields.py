@@ -1,5 +1,6 @@
 """Options for the fields that people change most: each is the override that it names."""
 
+import json
 import shlex
 
 import click
@@ -30,12 +31,27 @@ def test_there_are_ten_and_run_has_them():
 
 @pytest.mark.parametrize(("field", "value"), list(zip(USUAL_FIELDS, VALUES, strict=True)))
 def test_an_option_is_its_override(field, value):
-    flag, form, _, _ = field
+    flag, form, kind, _ = field
     printed = CliRunner().invoke(shown, [flag, str(value)])
-    assert printed.output.strip() == form.format(value)
+    assert printed.output.strip() == form.format(json.dumps(value) if kind == "TEXT" else value)
     document = merged(DOCUMENT, {})
     apply_override(document, printed.output.strip())
     assert parse_experiment(document) != parse_experiment(DOCUMENT)
+
+
+@pytest.mark.parametrize("name", ["5", "2024", "1e5", "on", "null", "x"])
+def test_a_name_is_text(name):
+    document = merged(DOCUMENT, {})
+    apply_override(document, CliRunner().invoke(shown, ["--name", name]).output.strip())
+    assert parse_experiment(document).name == name
+
+
+@pytest.mark.parametrize("name", ["", "a: b", "[x]", "é"])
+def test_a_name_that_cannot_be_one(name):
+    document = merged(DOCUMENT, {})
+    apply_override(document, CliRunner().invoke(shown, ["--name", name]).output.strip())
+    with pytest.raises(InputError, match=r"name: '.*' · allowed: 1 to 80 of A-Z"):
+        parse_experiment(document)
 
 
 def test_a_warmup_that_is_too_long_says_the_words_that_work(tmp_path):

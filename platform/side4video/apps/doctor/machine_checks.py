@@ -76,7 +76,7 @@ def check_cores() -> Finding:
 
 
 def check_home() -> Finding:
-    """Whether runs can be kept in the home of side4video. Nothing is written."""
+    """Whether runs can be kept in the home of side4video. Nothing that is written stays."""
     home = home_path()
     place = existing_folder(home)
     name = "SIDE4VIDEO_HOME" if os.environ.get("SIDE4VIDEO_HOME") else "the home of side4video"
@@ -86,7 +86,21 @@ def check_home() -> Finding:
         return failed(f"{home} ({name}) is a file", "export SIDE4VIDEO_HOME=/some/folder")
     if not is_writable(place):
         return failed(f"{home} ({name}) cannot be written", "export SIDE4VIDEO_HOME=/some/folder")
+    if not home.exists() and (reason := _no_folder_reason(home)):
+        return failed(f"{home} ({name}) cannot be made: {reason}", "export SIDE4VIDEO_HOME=/some/folder")
     return _with_space(f"{home}", free_bytes(place))
+
+
+def _no_folder_reason(folder: Path) -> str:
+    """Why a folder that is not there cannot be made, by trying it with another name; empty if it can."""
+    nearest = next((each for each in folder.parents if each.exists()), Path("/"))
+    if not nearest.is_dir():
+        return f"{nearest} is no folder"
+    try:
+        tempfile.TemporaryDirectory(dir=nearest).cleanup()
+    except OSError as error:
+        return (error.strerror or type(error).__name__).lower()
+    return ""
 
 
 def check_temporary_folder() -> Finding:

@@ -8,6 +8,7 @@ from typing import Any
 
 from side4video.apps.init.found_data import FoundData, TaskKind, absolute_text
 from side4video.apps.init.list_columns import Role, VideoList, names_videos, read_list, recognise
+from side4video.apps.init.list_records import check_records
 from side4video.apps.init.video_folders import MIN_GROUPS, TEST_NAMES, TRAIN_NAMES, VAL_NAMES
 from side4video.apps.init.video_places import places, probes
 from side4video.core.errors import InputError
@@ -34,6 +35,8 @@ def find_in_list(path: Path, *, task: TaskKind | None, given: Mapping[str, Any],
     listed = read_list(path)
     roles = recognise(listed, dict(given.get("columns") or {}))
     chosen = _task(listed, roles, task)
+    if listed.form != "table" and chosen == "recognition":
+        check_records(listed, roles)
     names = list(dict.fromkeys(listed.values(roles["path"])))
     if not all(names):
         raise InputError(str(path), "a line has no path", fix="fill it in, or remove the line")

@@ -3,17 +3,20 @@
 import copy
 import re
 import shlex
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from side4video.apps.init.data_notes import broken_notes, label_notes
 from side4video.apps.init.division import DividedData, divide
 from side4video.apps.init.document import as_yaml
 from side4video.apps.init.found_data import FoundData, TaskKind, absolute_text, plain_path
 from side4video.apps.init.memory import fit_memory
 from side4video.apps.init.settings import Draft, Weights, counts_text, machine_text, make_draft
 from side4video.apps.init.source import find_data
+from side4video.apps.init.video_folders import TRAIN_NAMES
 from side4video.apps.init.video_lists import as_json_lines
 from side4video.apps.init.video_sample import Opener, VideoSample, look_at_videos
 from side4video.apps.init.weights import choose_weights
@@ -22,7 +25,8 @@ from side4video.core.errors import InputError
 from side4video.core.files import write_atomically
 from side4video.core.progress import SILENT, Progress
 from side4video.core.units import GIB, format_bytes
-from side4video.data.annotations.tables import shorten_list
+from side4video.data.clip import Clip
+from side4video.data.storage import byte_range, is_remote
 from side4video.planning.plan import ExperimentPlan
 from side4video.spec.check_videos import check_experiments
 from side4video.spec.load import apply_override, parse_experiment
@@ -112,7 +116,7 @@ def init_experiment(
     with _NewList(found, path, force=request.force) as listed:
         divided = divide(found, _with_settings({**found.dataset, **listed}, request.overrides))
         progress.report("opening a sample of the videos")
-        sample = look_at_videos(divided.all_clips, opener=opener)
+        sample = look_at_videos(_there(divided.all_clips, found), opener=opener)
         _refuse_all_broken(sample, found)
         progress.report("looking at the machine")
         machine = machine or this_machine()
@@ -137,6 +141,13 @@ def init_experiment(
     return new
 
 
+def _there(clips: Sequence[Clip], found: FoundData) -> Sequence[Clip]:
+    """The clips to open: of a list, those that are there; a note tells how many are not."""
+    if not found.missing_share or found.place.is_dir():
+        return clips
+    return [clip for clip in clips if is_remote(clip.path) or byte_range(clip.path) or Path(clip.path).exists()]
+
+
 def experiment_name(text: str) -> str:
     """A text as the name of an experiment: letters, digits, dot, dash and underscore."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:60].strip("-._")
@@ -144,9 +155,9 @@ def experiment_name(text: str) -> str:
 
 
 def _name_of(place: Path) -> str:
-    """The name of a folder, or of a list; a list with a name that says nothing is called like its folder."""
+    """The name of a folder, or of a list; one with a name that says nothing is called like the folder it is in."""
     if not place.is_file():
-        return place.name
+        return place.parent.name if place.name.lower() in TRAIN_NAMES else place.name
     return place.parent.name if place.stem.lower() in _PLAIN_NAMES else place.stem
 
 
@@ -265,10 +276,8 @@ def _described(
         *([("weights", f"{weights.model} ({weights.tag}). {weights.text}")] if is_ours else []),
         ("written", str(path)),
     ]
-    notes = [*found.notes, *divided.notes, *draft.notes]
-    if sample.broken:
-        names = shorten_list([Path(each).name for each in sample.broken])
-        notes.append(f"{len(sample.broken)} of {len(sample.facts)} opened videos cannot be read: {names}")
+    notes = [*found.notes, *divided.notes, *draft.notes, *label_notes(divided)]
+    notes += broken_notes(sample, divided, plain_path(found.place))
     if found.new_list:
         notes.append(f"the list was written to {path.with_suffix('.jsonl')} in a form that runs read")
     return NewExperiment(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from side4video.core.units import format_bytes, format_duration
-from side4video.terminal.options import as_json, example, job_api, overrides, spec_file
+from side4video.terminal.options import FiniteRange, as_json, example, job_api, overrides, spec_file
 
 if TYPE_CHECKING:
     from side4video.apps.jobs.client import Job, JobCluster
@@ -39,7 +39,7 @@ LIMIT_MEBIBYTES = 50.0
 )
 @click.option(
     "--limit-mebibytes",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=LIMIT_MEBIBYTES,
     show_default=True,
     help="Largest total size of the files that are sent with the job, in MiB.",

@@ -9,8 +9,9 @@ retrieval asks for the video by all of them (Zhang et al., ECCV 2018).
 import os
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 
+from side4video.core.bounds import Positive
 from side4video.data.annotations.captioned import Caption, CaptionedSpec, ListedVideo
 from side4video.data.annotations.json_files import as_list, as_object, as_text, read_json
 from side4video.data.clip import Split
@@ -27,7 +28,7 @@ class DidemoSpec(CaptionedSpec):
     extension: Annotated[str, Field(pattern=r"^(\.\w+)?$")] = ""
     """Extension of the video files, if it differs from the listed names: for example `.mp4` after a conversion. Empty:
     as listed."""
-    described_seconds: PositiveFloat = 31
+    described_seconds: Positive = 31
     """Only this many seconds of each video are read: annotators saw the first 30 seconds. CLIP4Clip reads 31."""
 
     def _videos(self, split: Split) -> list[ListedVideo]:

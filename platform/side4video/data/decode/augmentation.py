@@ -9,9 +9,9 @@ import math
 import re
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
-from side4video.core.bounds import Pixels
+from side4video.core.bounds import Pixels, Positive
 from side4video.core.spec import ADDED_LATER, Spec
 from side4video.data.decode.transform_spec import Transform
 
@@ -22,9 +22,9 @@ class RandomResizedCropSpec(Spec):
     """A random part of the frame, resized to `size` x `size`. All frames of a clip get the same crop."""
 
     kind: Literal["random-resized"] = "random-resized"
-    scale: tuple[PositiveFloat, PositiveFloat] = (0.08, 1.0)
+    scale: tuple[Positive, Positive] = (0.08, 1.0)
     """Smallest and largest share of the frame's area, 0 to 1."""
-    ratio: tuple[PositiveFloat, PositiveFloat] = (3 / 4, 4 / 3)
+    ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
     """Smallest and largest aspect ratio: width / height."""
 
     @model_validator(mode="after")
@@ -101,7 +101,7 @@ class RelativeResizeSpec(Spec):
     """Resize the short side to a multiple of `size`, keeping the aspect ratio."""
 
     kind: Literal["relative"] = "relative"
-    ratio: Annotated[float, Field(ge=1)] = 8 / 7
+    ratio: Annotated[float, Field(ge=1, le=100)] = 8 / 7
     """Short side divided by `size`. 8/7 gives the paper's 256 for 224; with 1, a centre crop contains the whole short
     side."""
 
@@ -149,7 +149,7 @@ class MixupSpec(Spec):
     """Weighted sums of two clips and of their labels (Zhang et al., 2018, arXiv 1710.09412)."""
 
     kind: Literal["mixup"] = "mixup"
-    alpha: PositiveFloat = 0.8
+    alpha: Positive = 0.8
     """The weight of the clip itself is drawn from Beta(alpha, alpha)."""
     probability: Probability = 1.0
     """Probability that a pair of clips is mixed, 0 to 1."""
@@ -159,7 +159,7 @@ class CutMixSpec(Spec):
     """A box of another clip in each frame, with the same share of its label (Yun et al., 2019, arXiv 1905.04899)."""
 
     kind: Literal["cutmix"] = "cutmix"
-    alpha: PositiveFloat = 1.0
+    alpha: Positive = 1.0
     """The share of the frame outside the box is drawn from Beta(alpha, alpha). Where the box leaves the frame, the true
     share counts."""
     probability: Probability = 1.0
@@ -170,9 +170,9 @@ class MixupOrCutMixSpec(Spec):
     """Mixup or CutMix for each pair of clips. The defaults are DiST's recipe."""
 
     kind: Literal["mixup-or-cutmix"] = "mixup-or-cutmix"
-    mixup_alpha: PositiveFloat = 0.8
+    mixup_alpha: Positive = 0.8
     """`alpha` of `mixup`."""
-    cutmix_alpha: PositiveFloat = 1.0
+    cutmix_alpha: Positive = 1.0
     """`alpha` of `cutmix`."""
     cutmix_probability: Probability = 0.5
     """Probability of CutMix for a pair that is mixed; otherwise mixup."""

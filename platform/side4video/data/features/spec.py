@@ -7,9 +7,9 @@ of the same pool differ only in rounding.
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 
-from side4video.core.bounds import Count, Few
+from side4video.core.bounds import Count, Few, Positive
 from side4video.core.spec import PathText, Spec
 from side4video.data.spec import DataSpec
 
@@ -47,7 +47,7 @@ class CachedFeaturesSpec(Spec):
     version, if training draws nothing at random; otherwise give a number, because it changes the result."""
     folder: PathText = ""
     """Folder for the files, shared by all nodes; may contain ${NAME}. Empty: `features` in `$SIDE4VIDEO_HOME`."""
-    limit_gib: PositiveFloat = 100.0
+    limit_gib: Positive = 100.0
     """Largest size of the cache of this experiment, GiB. A larger one is an error before anything is computed."""
     shard_clips: Annotated[Count, Field(multiple_of=PASS_CLIPS)] = 64
     """Number of clips in each file, a multiple of 8. If building the cache is interrupted, at most the files being

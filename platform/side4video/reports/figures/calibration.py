@@ -13,6 +13,7 @@ from side4video.reports.figures.figure import ReportFigure
 from side4video.reports.figures.style import BLUE, INK, SOFT, TEXT, label_axes, new_figure, style_axes
 from side4video.tasks.recognition.score_metrics import BINS, calibration_error
 from side4video.tasks.recognition.temperature import TEMPERATURE, Reliability, reliability, scale_scores
+from side4video.tracking.chosen_weights import temperature_note
 from side4video.tracking.run_store import RunStore, StoredRun
 
 SCORES = "scores.npz"
@@ -26,6 +27,8 @@ class Calibration:
     labels_N: NDArray[np.int64]
     temperature: float | None
     """None without a validation split."""
+    note: str = ""
+    """Why the temperature says little; empty if nothing is known against it."""
 
 
 def read_calibration(store: RunStore, run: StoredRun) -> Calibration:
@@ -45,7 +48,9 @@ def read_calibration(store: RunStore, run: StoredRun) -> Calibration:
     if not len(labels_N) or not np.isfinite(scores_NC).all():
         raise InputError(where, "has no finite scores of videos with labels", allowed="a run that was evaluated")
     value = run.metrics.get(f"eval/{TEMPERATURE}", math.nan)
-    return Calibration(scores_NC, labels_N, value if math.isfinite(value) else None)
+    if not math.isfinite(value):
+        return Calibration(scores_NC, labels_N, None)
+    return Calibration(scores_NC, labels_N, value, temperature_note(run.metrics, value))
 
 
 def calibration_figure(found: Calibration, *, run: str) -> ReportFigure:
@@ -73,6 +78,8 @@ def calibration_figure(found: Calibration, *, run: str) -> ReportFigure:
         if found.temperature is not None
         else f"Calibration error {errors[0]}. Without a validation split there is no temperature."
     )
+    if found.note:
+        caption += f" Note: {found.note}."
     return ReportFigure(
         "calibration", "Calibration", caption, figure, {"temperature": found.temperature, "parts": numbers}
     )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from side4video.core.errors import InputError
-from side4video.tracking.run_store import MIN_PREFIX, StoredRun
+from side4video.tracking.run_store import MIN_PREFIX, StoredRun, not_found_fix
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -100,4 +100,4 @@ def find_run(client: "MlflowClient", name_or_id: str, *, where: str, finished_fi
     names = [run.name for run in matching("", PAGE_SIZE)]
     near = difflib.get_close_matches(name_or_id, names, n=5) or list(dict.fromkeys(names))[:5]
     allowed = ", ".join(dict.fromkeys(near)) or "the store has no runs yet"
-    raise InputError(where, "no run has this name or id", allowed=allowed)
+    raise InputError(where, "no run has this name or id", allowed=allowed, fix=not_found_fix(name_or_id))

@@ -71,6 +71,16 @@ def test_a_home_that_cannot_be_used(monkeypatch, tmp_path):
     assert_failed(machine_checks.check_home(), "is a file")
 
 
+@pytest.mark.parametrize("home", ["/proc/x", "/proc/x/y", "/dev/null/x"])
+def test_a_home_that_cannot_be_made(monkeypatch, home):
+    monkeypatch.setenv("SIDE4VIDEO_HOME", home)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for check in (machine_checks.check_home, store_check.check_store):
+        found = check()
+        assert_failed(found, "cannot be made")
+        assert "SIDE4VIDEO_HOME" in found.fix
+
+
 @pytest.mark.parametrize(("free", "status"), [(100 * GIB, "ok"), (GIB, "note"), (MIB, "failed")])
 def test_free_space(monkeypatch, free, status):
     for check in (machine_checks.check_home, machine_checks.check_temporary_folder):

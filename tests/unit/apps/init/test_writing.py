@@ -12,6 +12,7 @@ import pytest
 
 from own_videos import CPU, SMALL, WEIGHTS, class_folders, good, put, write_csv
 from side4video.apps.init import writing
+from side4video.apps.init.video_sample import VideoFacts
 from side4video.apps.init.writing import Request, experiment_name, init_experiment, next_steps
 from side4video.core.errors import InputError
 from side4video.spec.check_videos import check_experiments
@@ -242,3 +243,89 @@ def test_as_json(clips):
     assert json.loads(json.dumps(document)) == document
     assert document["next"][0] == "side4video validate my-clips.yaml"
     assert document["document"]["data"]["dataset"]["root"] == str(clips)
+
+
+def broken(*parts: str):
+    """Opens no video, and says that those whose path has one of the parts are broken."""
+
+    def opener(paths, seconds):
+        for path in paths:
+            is_broken = any(part in path for part in parts)
+            yield path, VideoFacts(problem="cut off") if is_broken else VideoFacts(320, 240, 25.0, 2.0)
+
+    return opener
+
+
+def notes_of(source, *settings, **options):
+    return "\n".join(init(source, *settings, **options).notes)
+
+
+def test_a_class_without_a_readable_video_is_named(clips):
+    said = notes_of(clips, opener=broken("/jump/"))
+    assert "10 of 20 opened videos cannot be read: " in said
+    assert " jump/" in said
+    assert "no opened video can be read of the class jump (10 opened)" in said
+
+
+def test_one_broken_video_is_no_lost_class(clips):
+    said = notes_of(clips, opener=broken("/jump/0"))
+    assert "1 of 20 opened videos cannot be read: jump/0.mp4" in said
+    assert "of the class" not in said
+
+
+def listed(folder, rows):
+    for name in {row[0] for row in rows}:
+        put(folder / name, EMPTY)
+    return write_csv(folder / "my-list.csv", [("path", "label"), *rows])
+
+
+ROWS = [(f"{number}.mp4", "ab"[number % 2]) for number in range(10)]
+
+
+def test_a_missing_video_has_one_note(tmp_path):
+    file = listed(tmp_path / "lists", ROWS)
+    (tmp_path / "lists" / "3.mp4").unlink()
+    new = init(file)
+    assert sum("not in" in note or "cannot be read" in note for note in new.notes) == 1
+    assert "all can be read" in dict(new.lines)["videos"]
+
+
+def test_a_folder_for_training_alone_gives_its_name_to_nothing(tmp_path):
+    class_folders(tmp_path / "trainonly" / "train", {"jump": 5, "wave": 5})
+    assert init(tmp_path / "trainonly").path == Path("trainonly.yaml")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (ROWS[:2], "2 clips are listed more than once, the first: "),
+        ([("0.mp4", "b")], "1 clip is listed under several classes, the first: "),
+        ([("x.mp4", "nan"), ("y.mp4", "nan")], "the class 'nan' looks like a value that is missing"),
+        ([], ""),
+    ],
+)
+def test_slips_of_labels_are_told(tmp_path, more, said):
+    found = notes_of(listed(tmp_path / "lists", [*ROWS, *more]))
+    assert said in found
+    assert ("listed" in found or "looks like" in found) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ({"video": "1.mp4"}, "no 'label'"),
+        ({"video": "1.mp4", "label": None}, "no 'label'"),
+        ({"video": "1.mp4", "label": ["a"]}, "'label' is ['a'] · allowed: a label"),
+        ({"video": 5, "label": "a"}, "'video' is 5 · allowed: a path, as text"),
+        ({"label": "a"}, "no 'video'"),
+    ],
+)
+def test_a_bad_record_is_one_of_the_user_s_own_file(tmp_path, record, said):
+    folder = tmp_path / "lists"
+    for name, _ in ROWS:
+        put(folder / name, EMPTY)
+    records = [{"video": name, "label": label} for name, label in ROWS]
+    (folder / "mix.json").write_text(json.dumps([*records[:2], record, *records[2:]]))
+    found = refusal(folder / "mix.json", out="out.yaml")
+    assert f"mix.json: record 3: {said}" in found
+    assert not Path("out.jsonl").exists()
