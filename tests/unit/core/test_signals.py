@@ -204,11 +204,14 @@ def test_a_signal_is_delayed_for_a_while_only(monkeypatch):
 @pytest.mark.parametrize("stop", [Terminated("asked to stop"), KeyboardInterrupt(), Interrupted("saved")])
 def test_a_stop_behind_an_error_of_a_library_is_found(stop):
     """A function written in C says `returned a result with an exception set`, and hides what was raised in it."""
-    with pytest.raises(SystemError) as caught:
+    def fails():
         try:
             raise stop
         except BaseException as error:
             raise SystemError("returned a result with an exception set") from error
+
+    with pytest.raises(SystemError) as caught:
+        fails()
     assert signals.stop_behind(caught.value) is stop
     assert signals.stop_behind(RuntimeError("of a library")) is None
     caught.value.__cause__ = None
