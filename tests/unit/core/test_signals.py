@@ -204,6 +204,7 @@ def test_a_signal_is_delayed_for_a_while_only(monkeypatch):
 @pytest.mark.parametrize("stop", [Terminated("asked to stop"), KeyboardInterrupt(), Interrupted("saved")])
 def test_a_stop_behind_an_error_of_a_library_is_found(stop):
     """A function written in C says `returned a result with an exception set`, and hides what was raised in it."""
+
     def fails():
         try:
             raise stop
