@@ -1,6 +1,7 @@
 """What the document of every backbone has: how its weights are held, and how the tower is built from it."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from side4video.core.bounds import Frames
@@ -141,6 +142,27 @@ class BackboneSpec(Spec):
     def _weights(self) -> Any:
         """Every subclass has a field `weights`, each with its own kinds."""
         return getattr(self, "weights")  # noqa: B009 - the field is the subclass's
+
+
+def check_model(
+    name: str, models: Collection[str], refused: Mapping[str, str], *, library: str, listed_by: str, allowed: str
+) -> None:
+    """Check that a library has a model, and that the blocks of its image tower can be walked.
+
+    `models` and, with reasons, `refused` are the library's. For errors: `library` is its name with its version,
+    `listed_by` the function that lists its models, `allowed` which models are taken.
+
+    Raises:
+        ValueError: It has not, or they cannot.
+    """
+    if reason := refused.get(name, ""):
+        raise ValueError(f"{name} · allowed: {allowed} · fix: take another; {reason}")
+    if name not in models:
+        near = difflib.get_close_matches(name, models, n=3)
+        raise ValueError(
+            f"{name!r}, which is no vision transformer of {library} · allowed: {len(models)} models · fix: "
+            f"{'did you mean ' + ', '.join(near) + '?' if near else f'see {listed_by}'}"
+        )
 
 
 def check_frame_size(image_size: int, patch_size: int, model: str) -> None:

@@ -5,7 +5,6 @@ CLIP: Radford et al., 2021, arXiv 2103.00020. EVA-CLIP: Sun et al., 2023, arXiv 
 timm come from `timm_models`. Which models there are, and why others are refused, is in `open_clip_models.json`.
 """
 
-import difflib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -13,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from side4video.core.bounds import Pixels
 from side4video.core.spec import ADDED_LATER, PathText
-from side4video.models.backbones.backbone_spec import BackboneSpec, check_frame_size
+from side4video.models.backbones.backbone_spec import BackboneSpec, check_frame_size, check_model
 from side4video.models.backbones.open_clip_models import (
     OpenCLIPModel,
     open_clip_models,
@@ -52,15 +51,14 @@ class OpenCLIPSpec(BackboneSpec):
     @classmethod
     def model_can_be_walked(cls, model: str) -> str:
         """The model is one of open_clip, and the blocks of its image tower can be walked."""
-        if reason := refused_models().get(model, ""):
-            raise ValueError(f"{model} · allowed: models with a vision transformer · fix: take another; {reason}")
-        if model not in open_clip_models():
-            near = difflib.get_close_matches(model, open_clip_models(), n=3)
-            raise ValueError(
-                f"{model!r}, which is no vision transformer of open_clip {open_clip_version()} · allowed: "
-                f"{len(open_clip_models())} models · fix: "
-                f"{'did you mean ' + ', '.join(near) + '?' if near else 'see open_clip.list_models'}"
-            )
+        check_model(
+            model,
+            open_clip_models(),
+            refused_models(),
+            library=f"open_clip {open_clip_version()}",
+            listed_by="open_clip.list_models",
+            allowed="models with a vision transformer",
+        )
         return model
 
     @model_validator(mode="after")

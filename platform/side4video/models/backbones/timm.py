@@ -4,7 +4,6 @@ The walk through their blocks equals timm's own forward. Which models there are,
 `timm_models.json`.
 """
 
-import difflib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -12,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from side4video.core.bounds import Pixels
 from side4video.core.spec import wrong
-from side4video.models.backbones.backbone_spec import BackboneSpec, check_frame_size
+from side4video.models.backbones.backbone_spec import BackboneSpec, check_frame_size, check_model
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.backbones.timm_models import TimmModel, TimmWeights, refused_models, timm_models, timm_version
 from side4video.models.backbones.weights import PretrainedWeights, Weights
@@ -40,16 +39,14 @@ class TimmSpec(BackboneSpec):
     def model_can_be_walked(cls, model: str) -> str:
         """The model is one of timm, and its blocks can be walked."""
         name, _, tag = model.partition(".")
-        if reason := refused_models().get(name, ""):
-            raise ValueError(
-                f"{name} · allowed: models that can be walked block by block · fix: take another; {reason}"
-            )
-        if name not in timm_models():
-            near = difflib.get_close_matches(name, timm_models(), n=3)
-            raise ValueError(
-                f"{name!r}, which is no vision transformer of timm {timm_version()} · allowed: {len(timm_models())} "
-                f"models · fix: {'did you mean ' + ', '.join(near) + '?' if near else 'see timm.list_models'}"
-            )
+        check_model(
+            name,
+            timm_models(),
+            refused_models(),
+            library=f"timm {timm_version()}",
+            listed_by="timm.list_models",
+            allowed="models that can be walked block by block",
+        )
         weights = timm_models()[name].weights
         if tag and tag not in weights:
             raise ValueError(f"{model!r} · allowed: {', '.join(f'{name}.{each}' for each in weights)} · fix: name one")
