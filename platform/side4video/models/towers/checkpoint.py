@@ -119,8 +119,8 @@ def match(state: Mapping[str, Tensor], trunk: Trunk, shape: TowerShape, *, where
 
 def match_text(
     state: Mapping[str, Tensor], expected: Mapping[str, Sequence[int]], *, where: str
-) -> tuple[dict[str, Tensor], Tensor]:
-    """The text tower's tensors of a file, under open_clip's names, and the logit scale.
+) -> tuple[dict[str, Tensor], Tensor, Tensor | None]:
+    """The text tower's tensors of a file, under open_clip's names, the logit scale, and SigLIP's logit bias.
 
     The text tower's tensors are beside `visual.`, or under `text.`; `expected` has the tower's names and shapes.
     `where` is the field and the file, for errors.
@@ -146,9 +146,10 @@ def match_text(
             allowed="the text tower of the same model",
             fix="name the model that the file is of",
         )
-    found["logit_scale"] = state["logit_scale"]
-    _check_values(found, where)
-    return {name: found[name] for name in expected}, found["logit_scale"].reshape(())
+    scalars = {name: state[name] for name in ("logit_scale", "logit_bias") if name in state}
+    _check_values(found | scalars, where)
+    own = {name: found[name] for name in expected}
+    return own, scalars["logit_scale"].reshape(()), scalars.get("logit_bias")
 
 
 def _without_prefix(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

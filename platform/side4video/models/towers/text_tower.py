@@ -150,9 +150,9 @@ def load_text_tower(
     else:
         where, path = find_file(weights, model=model)
         found = read_checkpoint(path, where=where)
-        state, logit_scale = match_text(found, shapes, where=f"{where} ({path.name})")
-        if logit_bias is not None:
-            logit_bias = float(found.get("logit_bias", torch.tensor(logit_bias)))
+        state, logit_scale, own_bias = match_text(found, shapes, where=f"{where} ({path.name})")
+        if logit_bias is not None and own_bias is not None:
+            logit_bias = float(own_bias)
     own = {name: tensor.to(device, torch.float32, copy=True) for name, tensor in state.items()}
     transformer.load_state_dict(own, strict=True, assign=True)
     scale = logit_scale.to(device, torch.float32)

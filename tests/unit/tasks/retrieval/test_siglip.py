@@ -19,7 +19,7 @@ from side4video.engine.step import Plan, train_step
 from side4video.engine.step_timer import StepTimer
 from side4video.models.backbones import open_clip as backbone_module
 from side4video.models.backbones.timm_models import timm_models
-from side4video.models.backbones.weights import RandomWeights
+from side4video.models.backbones.weights import FileWeights, RandomWeights
 from side4video.models.frozen_features import features_of_batch
 from side4video.run import build_student
 from side4video.tasks.retrieval.text_video import Texts, TextVideo
@@ -123,6 +123,17 @@ def test_before_the_first_step_the_side_network_changes_nothing(weights, spec):
         expected = model.encode_image(tower.normalise(batch.video_BTCHW.flatten(0, 1)))
     torch.testing.assert_close(frames_BTE.flatten(0, 1), expected, rtol=0, atol=1e-5)
     assert float(student.module.bias.bias) == float(model.logit_bias)
+
+
+def test_the_bias_of_a_file_of_a_training_loop_is_read(weights, spec, tmp_path):
+    model, _ = weights
+    bias = torch.full_like(model.logit_bias, -12.5)
+    state = {**model.state_dict(), "logit_bias": bias}
+    torch.save({f"module.{name}": tensor for name, tensor in state.items()}, tmp_path / "trained.pt")
+    experiment = spec({"kind": "zero-shot"}, loss="sigmoid")
+    wrapped = experiment.backbone.model_copy(update={"weights": FileWeights(path=str(tmp_path / "trained.pt"))})
+    with of_depth(DEPTH):
+        assert wrapped.build_text_tower().logit_bias == -12.5
 
 
 def test_random_weights_begin_with_siglips_bias(spec):
