@@ -11,6 +11,7 @@ Both are kept for the files read last, as long as the file does not change.
 """
 
 import os
+import threading
 import zlib
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
@@ -241,6 +242,8 @@ def frame_checksum(frame: Any) -> int:
 
 
 _index_cache: "OrderedDict[tuple[str, str, int, int], VideoIndex]" = OrderedDict()
+_index_cache_lock = threading.Lock()
+"""Clips of two streams may be read in two threads at once."""
 
 
 def _kept(way: str, source: Source, read: Callable[[], VideoIndex]) -> VideoIndex:
@@ -249,10 +252,13 @@ def _kept(way: str, source: Source, read: Callable[[], VideoIndex]) -> VideoInde
         return read()
     status = os.stat(source)  # noqa: PTH116 - one call per clip, paths are text here
     key = (way, source, status.st_size, status.st_mtime_ns)
-    if (index := _index_cache.get(key)) is not None:
-        _index_cache.move_to_end(key)
-        return index
-    index = _index_cache[key] = read()
-    while len(_index_cache) > 1 and sum(len(each) for each in _index_cache.values()) > _KEPT_FRAMES:
-        _index_cache.popitem(last=False)
+    with _index_cache_lock:
+        if (index := _index_cache.get(key)) is not None:
+            _index_cache.move_to_end(key)
+            return index
+    index = read()
+    with _index_cache_lock:
+        _index_cache[key] = index
+        while len(_index_cache) > 1 and sum(len(each) for each in _index_cache.values()) > _KEPT_FRAMES:
+            _index_cache.popitem(last=False)
     return index

@@ -3,6 +3,9 @@
 What was cut out of a longer recording often keeps the recording's clock; an annotation says seconds of the cut.
 """
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import av
 import numpy as np
 import pytest
@@ -110,3 +113,19 @@ def test_frames_up_to_8k_are_read_and_larger_ones_refused(width, height, is_read
         return
     with pytest.raises(BrokenClip, match=f"its header claims frames of {width} x {height} pixels"):
         read_index(path)
+
+
+def test_threads_may_read_indexes_at_once(tmp_path):
+    write(tmp_path / "0.mp4", 0)
+    content = (tmp_path / "0.mp4").read_bytes()
+    for name in range(1, 400):
+        (tmp_path / f"{name}.mp4").write_bytes(content)
+    paths = [str(tmp_path / f"{name}.mp4") for name in range(400)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            lengths = {len(index) for index in threads.map(read_index, paths)}
+    finally:
+        sys.setswitchinterval(interval)
+    assert lengths == {40}
