@@ -15,7 +15,6 @@ import statistics
 import time
 from pathlib import Path
 
-from side4video.core.progress import MessageProgress
 from side4video.distributed.trainer import launch_on_ray
 from side4video.spec.load import load_experiment
 from side4video.terminal.progress import ProgressView
@@ -41,7 +40,7 @@ def main() -> None:
             experiments[name] = load_experiment(file, [*arguments.overrides, *change, f"seed={seed}", f"name={name}"])
     started = time.perf_counter()
     with ProgressView(arguments.name) as view:
-        runs = launch_on_ray(experiments, progress=MessageProgress(view.show))
+        runs = launch_on_ray(experiments, progress=view)
     results = {
         method: summary([run.metrics["eval/top1"] for name, run in runs.items() if f"-{method}-" in name])
         for method in ("side4video", "linear")

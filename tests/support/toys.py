@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 
+import clip_towers
 import families
 from side4video.core.seeds import derive_seed, seeded
 from side4video.engine.pack import Pack
@@ -102,6 +103,9 @@ def new_tower(precision="fp32", family="clip", *, device="cpu", **options):
         return families.timm_tower(family, image_size=SIZE, precision=precision, device=device, **options)
     if family in families.LAYOUTS:
         return families.layout_tower(family, precision=precision, device=device, **options)
+    if family in clip_towers.CLIP_FAMILIES:
+        spec = clip_towers.clip_tower(family, size=SIZE, frames=FRAMES, patch=8, precision=precision, **options)
+        return spec.build(device)
     shape = families.eva_shape(family, heads=4, image_size=SIZE)
     return families.eva_tower(family, shape, precision=precision, device=device, **options)
 

@@ -4,8 +4,8 @@ An entry is the smallest part that a student can read: one block's tokens (`toke
 (`attention-3`), the pooled feature (`pooled`), or the last class token (`class-token`). Entries have the tower's
 precision, or eight bits if the tower stores tokens so. The conversion loses nothing.
 
-Legend: B clips, T frames that the tower sees, N = B*T, P tokens of a frame, D tower width, G groups of channels, h
-heads, k channels of a head.
+Legend: B clips, T frames that the tower sees, or time steps of a tower that reads clips, N = B*T, P tokens of a frame,
+or of a time step, D tower width, G groups of channels, h heads, k channels of a head.
 """
 
 from collections.abc import Collection, Mapping
@@ -31,12 +31,12 @@ def entry_layouts(
     """The tensors of one clip on `meta`, by entry and name.
 
     `frames` are those of a clip, including those that the tower does not see; `dtype` is that of the tower's tokens.
-    Tokens may be stored in eight bits.
+    Tokens may be stored in eight bits. A tower that reads clips has one pooled feature for a clip.
     """
-    tower_frames = len(range(0, frames, reads.every))
+    steps = shape.time_steps(len(range(0, frames, reads.every)))
 
-    def numbers(*sizes: int, kind: torch.dtype = dtype) -> Tensor:
-        return torch.empty((tower_frames, *sizes), dtype=kind, device="meta")
+    def numbers(*sizes: int, steps: int = steps) -> Tensor:
+        return torch.empty((steps, *sizes), dtype=dtype, device="meta")
 
     layouts: dict[str, dict[str, Tensor]] = {}
     for tap in sorted(reads.tokens):
@@ -52,7 +52,7 @@ def entry_layouts(
         layouts[name] = {f"{name}.queries": heads, f"{name}.keys": heads}
     for name, is_read in ((POOLED, reads.pooled), (CLASS_TOKEN, reads.class_token)):
         if is_read:
-            layouts[name] = {name: numbers(shape.width)}
+            layouts[name] = {name: numbers(shape.width, steps=1 if shape.reads_clips else steps)}
     return layouts
 
 
@@ -138,18 +138,27 @@ def frozen_features(tower: FrozenTower, video_BTCHW: Tensor, reads: FeatureReque
     taps = reads.tokens | reads.attention | ({last} if reads.needs_last_block else set())
     if taps:
         frames_BTCHW = video_BTCHW[:, :: reads.every]
-        for index, tokens_NPD in tower.stream(
-            frames_BTCHW.flatten(0, 1), taps, attention=reads.attention, into=attention
-        ):
+        reads_clips = tower.shape.reads_clips
+        inputs = frames_BTCHW if reads_clips else frames_BTCHW.flatten(0, 1)
+        clips = (frames_BTCHW.shape[0], -1)
+        for index, tokens_NPD in tower.stream(inputs, taps, attention=reads.attention, into=attention):
             if index == last and reads.pooled:
-                pooled_BTD = tower.pool(tokens_NPD).unflatten(0, frames_BTCHW.shape[:2])
+                pooled_BTD = tower.pool(tokens_NPD).unflatten(0, clips)
             if index == last and reads.class_token:
                 # A copy: a view would keep all the tokens of the block.
-                class_BTD = tower.shape.class_token_of(tokens_NPD).clone().unflatten(0, frames_BTCHW.shape[:2])
+                class_BTD = tower.shape.class_token_of(tokens_NPD).clone().unflatten(0, clips)
             if index in reads.tokens:
+                if reads_clips:
+                    tokens_NPD = _by_time_step(tokens_NPD, tower.shape)
                 tokens[index] = Int8Tokens.quantize(tokens_NPD) if tower.keeps_int8 else tokens_NPD
             del tokens_NPD
     return FrozenFeatures(video_BTCHW, tower.normalise, tower.shape, tokens, attention, pooled_BTD, class_BTD)
+
+
+def _by_time_step(tokens_BSD: Tensor, shape: TowerShape) -> Tensor:
+    """The patches of each time step [N, P, D] from tokens of whole clips [B, S, D], without a clip's class token."""
+    prefix = tokens_BSD.shape[1] % shape.patches
+    return tokens_BSD[:, prefix:].unflatten(1, (-1, shape.patches)).flatten(0, 1)
 
 
 def features_of_batch(tower: FrozenTower, batch: Any, reads: FeatureRequest) -> FrozenFeatures:

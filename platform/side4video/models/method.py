@@ -5,7 +5,7 @@ trains alone.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from side4video.core.spec import Spec, wrong
 from side4video.models.backbones.shape import TowerShape
@@ -24,6 +24,8 @@ class MethodSpec(Spec):
     """Whether the method only reads frozen tokens."""
     needs_class_token: ClassVar[bool] = False
     """Whether the method, with any options, needs a tower with a class token."""
+    reads_clip_towers: ClassVar[bool] = False
+    """Whether the method can use a tower that reads whole clips."""
     tower_precisions: ClassVar[tuple[str, ...]] = ("fp32", "bf16", "8-bit")
     """Allowed values of `backbone.precision`."""
     tasks: ClassVar[tuple[str, ...]] = ("recognition",)
@@ -58,6 +60,8 @@ class MethodSpec(Spec):
         Raises:
             PydanticCustomError: The tower, or clips of `frames` frames, cannot be used.
         """
+        if tower.reads_clips:
+            self._check_clip_tower(tower, frames)
         request = (self.frame_request if task == "retrieval" else self.reads)(tower, frames=frames)
         if tower.class_token is None and (self.needs_class_token or request.class_token):
             raise wrong(
@@ -75,6 +79,16 @@ class MethodSpec(Spec):
                 fix="take a deeper backbone, or another method",
             )
         return request
+
+    def _check_clip_tower(self, tower: TowerShape, frames: int) -> None:
+        if not self.reads_clip_towers:
+            raise wrong(
+                "method.kind",
+                f"{self.kind} works on the tokens of frames, and this backbone reads whole clips",  # type: ignore[attr-defined]
+                allowed="for this backbone: linear, attentive, v-jepa-2-probe, full",
+                fix="take one of these, or a backbone that reads frames",
+            )
+        tower.check_frames(frames)
 
     def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002
         """What the method reads of the tower; nothing, if it runs the tower itself.
@@ -158,4 +172,15 @@ def check_reduction(reduction: int, tower: TowerShape, *, default: int) -> None:
             f"the tower's width {tower.width} is not divisible by {reduction}",
             allowed=f"divisors of {tower.width}",
             fix=f"set it to {default}",
+        )
+
+
+def check_heads(heads: int | Literal["tower"], tower: TowerShape) -> None:
+    """Raise the error of a tower whose width does not divide into a method's `heads`."""
+    if heads != "tower" and tower.width % heads:
+        raise wrong(
+            "method.heads",
+            f"the tower's width {tower.width} does not divide into {heads} heads",
+            allowed=f"divisors of {tower.width}, or tower",
+            fix=f"set it to {tower.heads}",
         )

@@ -1,4 +1,4 @@
-"""The documents of frozen image towers, one file per family. The modules are in `models.towers`.
+"""The documents of frozen towers, one file per family. The modules are in `models.towers`.
 
 Nothing here imports torch, so a document is checked in milliseconds.
 """
@@ -7,11 +7,12 @@ from typing import Annotated
 
 from pydantic import Field
 
+from side4video.models.backbones.clip_tower import ClipTowerSpec
 from side4video.models.backbones.open_clip import OpenCLIPSpec
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.backbones.timm import TimmSpec
 from side4video.models.backbones.vit import ViTSpec
 
-Backbone = Annotated[OpenCLIPSpec | TimmSpec | ViTSpec, Field(discriminator="kind")]
+Backbone = Annotated[OpenCLIPSpec | TimmSpec | ViTSpec | ClipTowerSpec, Field(discriminator="kind")]
 """All families of towers."""
-__all__ = ["Backbone", "OpenCLIPSpec", "TimmSpec", "TowerShape", "ViTSpec"]
+__all__ = ["Backbone", "ClipTowerSpec", "OpenCLIPSpec", "TimmSpec", "TowerShape", "ViTSpec"]

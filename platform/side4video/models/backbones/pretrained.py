@@ -1,8 +1,9 @@
-"""Where the pretrained weights of open_clip's and timm's models are on the Hugging Face hub."""
+"""Where pretrained weights are: on the Hugging Face hub, and of torchvision's networks on its server."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from side4video.models.backbones.clip_models import CLIP_MODELS
 from side4video.models.backbones.open_clip_models import open_clip_models
 from side4video.models.backbones.timm_models import timm_models
 
@@ -19,9 +20,14 @@ class Pretrained:
     tag: str
     """The library's name of the weights."""
     repository: str
-    """On the Hugging Face hub."""
+    """On the Hugging Face hub; empty if they are torchvision's."""
     file_names: tuple[str, ...]
-    """Names of the file in the repository, the preferred one first."""
+    """Names of the file, the preferred one first."""
+
+    @property
+    def is_torchvisions(self) -> bool:
+        """Whether torchvision has them, on a server of its own."""
+        return not self.repository
 
 
 def find_pretrained(model: str, tag: str) -> Pretrained | None:
@@ -35,8 +41,8 @@ def tags_of(model: str) -> tuple[str, ...]:
 
 
 def all_pretrained() -> Iterator[Pretrained]:
-    """Weights of all models, those of open_clip first."""
-    for model in (*open_clip_models(), *timm_models()):
+    """Weights of all models, those of open_clip first, those of clip towers last."""
+    for model in (*open_clip_models(), *timm_models(), *CLIP_MODELS):
         yield from _of(model)
 
 
@@ -47,3 +53,6 @@ def _of(model: str) -> Iterator[Pretrained]:
     elif model in timm_models():
         for each in timm_models()[model].weights.values():
             yield Pretrained(model, each.tag, each.repository, _TIMM_FILES)
+    elif model in CLIP_MODELS:
+        for each in CLIP_MODELS[model].weights.values():
+            yield Pretrained(model, each.tag, each.repository, (each.file,) if each.file else _TIMM_FILES)

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from side4video.core.spec import wrong
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -12,7 +14,8 @@ CLIP_MEAN: Channels = (0.48145466, 0.4578275, 0.40821073)
 """Channel means of pixels in 0..1 that CLIP was trained with (OpenAI's `clip.load`)."""
 CLIP_STD: Channels = (0.26862954, 0.26130258, 0.27577711)
 """Channel standard deviations that CLIP was trained with."""
-Pooling = Literal["class-token", "mean", "attention"]
+_OF_CLIP_TOWERS = ("tubelet_frames", "clip_frames", "merges")
+Pooling = Literal["class-token", "mean", "attention", "clip"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +31,7 @@ class TokenLayout:
     """Index of the class token; None where the tower has none."""
     pooling: Pooling
     """What the tower's pooled frame feature is computed from: the class token, the mean of the patches, or an attention
-    over them."""
+    over them. `clip`: there is one pooled feature for a whole clip, as its authors compute it."""
 
     def __post_init__(self) -> None:
         if self.class_token is not None and not 0 <= self.class_token < self.prefix_tokens:
@@ -88,6 +91,43 @@ class TowerShape(TokenLayout):
     """Attention over any tokens, whose queries and keys can be read: CLIP's, not EVA-CLIP's."""
     layer_norm_epsilon: float
     """Added to the variance by every LayerNorm."""
+    tubelet_frames: int = 1
+    """Frames of a token. 1: the tower reads frames; more: it reads whole clips."""
+    clip_frames: int | None = None
+    """Frames that a clip must have; None: any number that `tubelet_frames` divides."""
+    merges: int = 0
+    """How often 2 x 2 patches become one of twice the width (Video Swin). Grid and width are those of the end."""
+
+    @property
+    def reads_clips(self) -> bool:
+        """Whether the tower reads whole clips, and its tokens are of several frames each."""
+        return self.tubelet_frames > 1
+
+    def time_steps(self, frames: int) -> int:
+        """Groups of tokens of a clip: one for each frame, or for each `tubelet_frames` frames."""
+        return frames // self.tubelet_frames
+
+    def check_frames(self, frames: int) -> None:
+        """Check that the tower can read clips of so many frames.
+
+        Raises:
+            PydanticCustomError: It cannot.
+        """
+        if self.clip_frames is not None and frames != self.clip_frames:
+            raise wrong(
+                "data.frames",
+                f"{frames}, and the backbone's positions are for clips of {self.clip_frames} frames",
+                allowed=str(self.clip_frames),
+                fix=f"set data.frames to {self.clip_frames}",
+            )
+        if frames % self.tubelet_frames:
+            nearest = max(1, round(frames / self.tubelet_frames)) * self.tubelet_frames
+            raise wrong(
+                "data.frames",
+                f"{frames}, and a token of the backbone is of {self.tubelet_frames} frames",
+                allowed=f"multiples of {self.tubelet_frames}",
+                fix=f"set data.frames to {nearest}",
+            )
 
     @property
     def grid(self) -> int:
@@ -101,7 +141,7 @@ class TowerShape(TokenLayout):
 
     @property
     def tokens(self) -> int:
-        """Tokens of a frame: the prefix, then the patches row by row."""
+        """Tokens of a frame, or of a time step of a clip: the prefix, then the patches row by row."""
         return self.prefix_tokens + self.patches
 
     def identity(self) -> dict[str, Any]:
@@ -111,14 +151,16 @@ class TowerShape(TokenLayout):
         """
         fields = asdict(self)
         layout = {name: fields.pop(name) for name in ("prefix_tokens", "class_token", "pooling")}
+        if not self.reads_clips:
+            fields = {name: value for name, value in fields.items() if name not in _OF_CLIP_TOWERS}
         is_clips = layout == {"prefix_tokens": 1, "class_token": 0, "pooling": "class-token"}
         return fields | ({"has_class_token": True} if is_clips else layout)
 
     def frames_in(self, budget: int, *, bytes_of_number: int) -> int:
-        """Frames whose intermediate results in one block fit into `budget` bytes; at least one.
+        """Frames whose intermediate results in one block fit into `budget` bytes; at least one, or one time step.
 
         The larger of two counts: queries, keys, values and the attention's output, or the MLP's hidden channels before
         and after the activation. The normalised tokens are added to either.
         """
-        numbers = self.tokens * (self.width + max(4 * self.width, 2 * self.mlp_width))
-        return max(1, budget // (numbers * bytes_of_number))
+        numbers = self.tokens * (self.width + max(4 * self.width, 2 * self.mlp_width)) * 2**self.merges
+        return max(1, budget // (numbers * bytes_of_number)) * self.tubelet_frames

@@ -3,6 +3,7 @@
 Legend: N frames, P tokens of a frame, D channels, G = D / group.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -66,14 +67,9 @@ class Int8Matrix(nn.Module):
         return quantize(matrix_OI)
 
 
-def quantize_blocks(trunk: object) -> None:
-    """Store the matrices of a trunk's blocks in eight bits, in place."""
-    visual = getattr(trunk, "visual", None)
-    if not isinstance(visual, nn.Module):
-        raise TypeError("the trunk has no module of its own")
-    for name, module in list(visual.named_modules()):
-        if "blocks." not in name:
-            continue
+def quantize_blocks(blocks: Iterable[nn.Module]) -> None:
+    """Store the matrices of a tower's blocks in eight bits, in place."""
+    for module in (module for block in blocks for module in block.modules()):
         for matrix in ("weight", "in_proj_weight"):
             parameter = module._parameters.get(matrix)
             if parameter is not None and parameter.ndim == 2:

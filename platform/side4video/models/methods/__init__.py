@@ -19,6 +19,7 @@ from side4video.models.methods.side4video import Side4VideoSpec
 from side4video.models.methods.st_adapter import STAdapterSpec
 from side4video.models.methods.stan import STANSpec
 from side4video.models.methods.uniadapter import UniAdapterSpec
+from side4video.models.methods.vjepa_probe import VJEPAProbeSpec
 from side4video.models.methods.zero_shot import ZeroShotSpec
 
 Method = Annotated[
@@ -31,6 +32,7 @@ Method = Annotated[
     | LSTSpec
     | AttentiveSpec
     | LinearSpec
+    | VJEPAProbeSpec
     | CLIP4ClipSpec
     | FrozenCLIP4ClipSpec
     | CrossModalAdapterSpec

@@ -8,13 +8,12 @@ self-attention layers first); and one learned embedding per frame, zero at first
 Without the embedding, the feature does not depend on the order of frames.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from side4video.core.bounds import Few, Layers, Ratio
-from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import FeatureRequest
-from side4video.models.method import MethodSpec
+from side4video.models.method import MethodSpec, check_heads
 
 if TYPE_CHECKING:
     from side4video.models.networks.attentive import AttentiveProbe
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 class AttentiveSpec(MethodSpec):
     """An attentive probe on the frozen tokens of the last block."""
 
+    reads_clip_towers: ClassVar[bool] = True
     kind: Literal["attentive"] = "attentive"
     queries: Few = 1
     """Learned queries (V-JEPA: 1); their mean is the feature."""
@@ -42,13 +42,7 @@ class AttentiveSpec(MethodSpec):
         Raises:
             PydanticCustomError: The tower's width is not divisible by the heads.
         """
-        if self.heads != "tower" and tower.width % self.heads:
-            raise wrong(
-                "method.heads",
-                f"the tower's width {tower.width} does not divide into {self.heads} heads",
-                allowed=f"divisors of {tower.width}, or tower",
-                fix=f"set it to {tower.heads}",
-            )
+        check_heads(self.heads, tower)
         return FeatureRequest(tokens=frozenset({tower.depth - 1}))
 
     def build(self, tower: "FrozenTower", *, frames: int) -> "AttentiveProbe":
@@ -58,7 +52,7 @@ class AttentiveSpec(MethodSpec):
         return AttentiveProbe(
             tap=tower.shape.depth - 1,
             width=tower.shape.width,
-            frames=frames,
+            frames=tower.shape.time_steps(frames),
             queries=self.queries,
             layers=self.layers,
             heads=tower.shape.heads if self.heads == "tower" else self.heads,

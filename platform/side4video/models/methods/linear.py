@@ -3,7 +3,7 @@
 The mean over time is the same for a clip and its reverse, so the probe cannot use the order of frames.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import FeatureRequest
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 class LinearSpec(MethodSpec):
     """A linear probe on frozen frame features."""
 
+    reads_clip_towers: ClassVar[bool] = True
     kind: Literal["linear"] = "linear"
 
     def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:  # noqa: ARG002

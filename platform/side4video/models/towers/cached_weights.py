@@ -8,9 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from side4video.models.backbones.pretrained import all_pretrained, find_pretrained
-from side4video.models.towers.download import find_in_cache, not_to_be_had
+from side4video.models.backbones.pretrained import Pretrained, all_pretrained, find_pretrained
+from side4video.models.towers.download import find_in_cache, not_to_be_had, torchvision_address
 
+TORCHVISION = "torchvision"
+"""The place of weights that are not on the hub."""
 HUB_SECONDS = 3.0
 """Longest time to wait for the hub's first answer before a run."""
 
@@ -24,7 +26,7 @@ class PretrainedFile:
     tag: str
     """The library's name of the weights."""
     repository: str
-    """On the Hugging Face hub; empty if there are no such weights."""
+    """On the Hugging Face hub, or `torchvision`; empty if there are no such weights."""
     path: Path | None
     """The file in the cache of this machine; None if it is not there."""
 
@@ -34,7 +36,7 @@ def find_weights(model: str, tag: str) -> PretrainedFile:
     known = find_pretrained(model, tag)
     if known is None:
         return PretrainedFile(model, tag, "", None)
-    return PretrainedFile(model, tag, known.repository, find_in_cache(known))
+    return PretrainedFile(model, tag, known.repository or TORCHVISION, find_in_cache(known))
 
 
 def cached_weights() -> list[PretrainedFile]:
@@ -53,16 +55,28 @@ def can_reach_hub(seconds: float) -> bool:
 
     if constants.HF_HUB_OFFLINE:
         return False
+    return _answers(lambda: get_session().head(constants.ENDPOINT, timeout=seconds), seconds)
+
+
+def can_reach_torchvision(known: Pretrained, seconds: float) -> bool:
+    """Whether torchvision's server answers within `seconds`, with the proxies of this machine."""
+    from huggingface_hub.utils import get_session
+
+    return _answers(lambda: get_session().head(torchvision_address(known), timeout=seconds), seconds)
+
+
+def _answers(question: Callable[[], object], seconds: float) -> bool:
+    """Whether a question to a server is answered in time."""
     has_answered = threading.Event()
 
     def ask() -> None:
         try:
-            get_session().head(constants.ENDPOINT, timeout=seconds)
-        except Exception:  # each client of the hub has errors of its own
+            question()
+        except Exception:  # each client has errors of its own
             return
         has_answered.set()
 
-    asking = threading.Thread(target=ask, daemon=True, name="ask the hub")
+    asking = threading.Thread(target=ask, daemon=True, name="ask a server")
     asking.start()
     asking.join(seconds)
     return has_answered.is_set()
@@ -76,5 +90,11 @@ def check_obtainable(model: str, tag: str, *, where: str, can_reach: Callable[[f
     Raises:
         InputError: Neither.
     """
-    if find_weights(model, tag).path is None and not can_reach(HUB_SECONDS):
+    known = find_pretrained(model, tag)
+    if find_weights(model, tag).path is not None:
+        return
+    if known is not None and known.is_torchvisions:
+        if not can_reach_torchvision(known, HUB_SECONDS):
+            raise not_to_be_had(model, tag, where=where, reason="torchvision's server cannot be reached")
+    elif not can_reach(HUB_SECONDS):
         raise not_to_be_had(model, tag, where=where, reason="the Hugging Face hub cannot be reached")

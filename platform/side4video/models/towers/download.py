@@ -1,6 +1,7 @@
-"""Download pretrained weights from the Hugging Face hub."""
+"""Download pretrained weights from the Hugging Face hub, or from torchvision's server."""
 
 import logging
+import os
 from pathlib import Path
 
 from side4video.core.disk_errors import explain_disk_error
@@ -29,6 +30,8 @@ def download(model: str, tag: str, *, where: str) -> Path:
         return cached
     _log.info("downloading the weights %s of %s", tag, model)
     try:
+        if weights.is_torchvisions:
+            return _download_from_server(weights)
         check_hub()
         return _download(weights)
     except Exception as error:  # the hub, its client and urllib raise different types
@@ -51,18 +54,46 @@ def _download(weights: Pretrained) -> Path:
     return Path(hf_hub_download(weights.repository, last))
 
 
+def _download_from_server(weights: Pretrained) -> Path:
+    """Into torch's own cache; the end of the file's name is the beginning of its SHA-256, which is checked."""
+    import torch.hub
+
+    target = _cached_by_torch(weights)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    torch.hub.download_url_to_file(
+        torchvision_address(weights), str(target), target.stem.rpartition("-")[2], progress=False
+    )
+    return target
+
+
+def torchvision_address(weights: Pretrained) -> str:
+    """The address of torchvision's weights, as the installed torchvision has it."""
+    from torchvision.models import get_model_weights
+
+    return get_model_weights(weights.model)[weights.tag].url
+
+
+def _cached_by_torch(weights: Pretrained) -> Path:
+    home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torch"
+    return Path(home).expanduser() / "hub" / "checkpoints" / weights.file_names[0]
+
+
 def not_to_be_had(model: str, tag: str, *, where: str, reason: str) -> InputError:
     """The error about weights that are neither in the cache nor can be downloaded, for a reason."""
     return InputError(
         where,
         f"the weights {tag!r} of {model} are not in the cache and cannot be downloaded ({reason})",
-        fix="without network, use weights: {kind: file, path: ...}, or point HF_HOME at a cache that holds them; "
+        fix="without network, use weights: {kind: file, path: ...}, or point HF_HOME (torchvision's: TORCH_HOME) at a "
+        "cache that holds them; "
         "to try everything but the accuracy, weights: {kind: random}",
     )
 
 
 def find_in_cache(weights: Pretrained) -> Path | None:
-    """The file in the hub's local cache, without a request to the hub."""
+    """The file in the local cache of the hub's client, or of torch, without a request."""
+    if weights.is_torchvisions:
+        path = _cached_by_torch(weights)
+        return path if path.is_file() else None
     from huggingface_hub import try_to_load_from_cache
 
     for name in weights.file_names:

@@ -1,7 +1,9 @@
-"""A frozen image tower that yields its tokens block by block.
+"""A frozen tower that yields its tokens block by block.
 
 Legend: B clips, T frames of a clip, N = B*T frames, C channels, H, W pixels, P tokens of a frame (prefix tokens
 first), D width, E channels of a projected feature.
+
+A tower that reads clips takes clips in place of frames: N is then their number, and its tokens are those of a clip.
 
 The tower yields the output of each requested block and keeps no more than the tokens between two blocks. Frames can
 pass through a block in chunks. Then the block's temporary tensors (queries, keys, values, the MLP's hidden channels:
@@ -72,7 +74,7 @@ class FrozenTower(nn.Module):
             self.register_buffer(name, torch.tensor(values, device=device).view(-1, 1, 1), persistent=False)
         self.requires_grad_(False)
         if precision == "8-bit":
-            quantize_blocks(trunk)
+            quantize_blocks(trunk.blocks)
         self.eval()
 
     @property
@@ -122,8 +124,8 @@ class FrozenTower(nn.Module):
         The tower drops its reference to a yielded tensor as soon as the next block has read it.
 
         Args:
-            frames_NCHW: Frames [N, C, H, W]: uint8, normalised here chunk by chunk, or floating point, already
-                normalised.
+            frames_NCHW: Frames [N, C, H, W], for a tower that reads clips [N, T, C, H, W]: uint8, normalised here
+                chunk by chunk, or floating point, already normalised.
             taps: Blocks to read, 0-based, in any order; `EMBEDDING` is the input of the first block.
             attention: Blocks whose queries and keys [N, h, P, k] are stored in `into` before their tokens are yielded.
             into: Filled with (queries, keys) by block.
@@ -138,12 +140,13 @@ class FrozenTower(nn.Module):
         requested = frozenset(taps)
         if any(not EMBEDDING <= tap < self.shape.depth for tap in requested):
             raise ValueError(f"taps {sorted(requested)} are not all in 0..{self.shape.depth - 1}, the tower's blocks")
-        size = self.shape.image_size
-        if frames_NCHW.ndim != 4 or tuple(frames_NCHW.shape[1:]) != (3, size, size):
+        size, of_clip = self.shape.image_size, int(self.shape.reads_clips)
+        if frames_NCHW.ndim != 4 + of_clip or tuple(frames_NCHW.shape[-3:]) != (3, size, size):
             raise InputError(
                 "frames",
                 f"the tower was given frames of shape {list(frames_NCHW.shape)}",
-                allowed=f"[frames, 3, {size}, {size}]: its position embeddings are for {size} pixels",
+                allowed=f"[{'clips, ' * of_clip}frames, 3, {size}, {size}]: its position embeddings are for {size} "
+                "pixels",
                 fix=f"let the data make frames of {size} pixels",
             )
         return self._walk(frames_NCHW, requested, frozenset(attention), {} if into is None else into)
@@ -175,12 +178,13 @@ class FrozenTower(nn.Module):
             return
         # A list, from which the last tokens are popped when they are yielded: a local variable of this suspended
         # generator would keep them in memory.
-        held = [self._embed(frames_NCHW)]
+        held, chunk = [self._embed(frames_NCHW)], self._chunk(frames_NCHW)
         del frames_NCHW
         for index in range(EMBEDDING, max(requested) + 1):
             if index != EMBEDDING:
                 read: list[tuple[Tensor, Tensor]] | None = [] if index in attention else None
-                held.append(self._run_block(index, held.pop(), may_overwrite=index - 1 not in requested, read=read))
+                may_overwrite = index - 1 not in requested
+                held.append(self._run_block(index, held.pop(), chunk=chunk, may_overwrite=may_overwrite, read=read))
                 if read is not None:
                     into[index] = _join(read)
             if index == max(requested):
@@ -192,25 +196,41 @@ class FrozenTower(nn.Module):
     def _embed(self, frames_NCHW: Tensor) -> Tensor:
         with self.own_precision():
             embedded = []
-            for part in (frames_NCHW,) if self.chunk_frames == "all" else frames_NCHW.split(self.chunk_frames):
+            chunk = self._chunk(frames_NCHW)
+            for part in (frames_NCHW,) if chunk == "all" else frames_NCHW.split(chunk):
                 is_raw = part.dtype == torch.uint8
                 embedded.append(self.trunk.embed(self.normalise(part) if is_raw else part.to(self.device, self.dtype)))
             return embedded[0] if len(embedded) == 1 else torch.cat(embedded)
 
     @torch.no_grad()
     def _run_block(
-        self, index: int, tokens_NPD: Tensor, *, may_overwrite: bool, read: list[tuple[Tensor, Tensor]] | None
+        self,
+        index: int,
+        tokens_NPD: Tensor,
+        *,
+        chunk: int | Literal["all"],
+        may_overwrite: bool,
+        read: list[tuple[Tensor, Tensor]] | None,
     ) -> Tensor:
         # `len` would become a constant in a graph that is exported for any number of clips.
-        frames, chunk = tokens_NPD.shape[0], self.chunk_frames
+        frames = tokens_NPD.shape[0]
         with self.own_precision():
-            if not isinstance(chunk, int) or chunk >= frames:
+            if chunk == "all" or chunk >= frames:
                 return self.trunk.run_block(index, tokens_NPD, read)
+            if self.shape.merges:  # a block may change the shape of the tokens
+                return torch.cat([self.trunk.run_block(index, part, read) for part in tokens_NPD.split(chunk)])
             output_NPD = tokens_NPD if may_overwrite else torch.empty_like(tokens_NPD)
             for start in range(0, frames, chunk):
                 part = slice(start, start + chunk)
                 output_NPD[part] = self.trunk.run_block(index, tokens_NPD[part], read)
             return output_NPD
+
+    def _chunk(self, frames_NCHW: Tensor) -> int | Literal["all"]:
+        """How many frames, or whole clips, pass through a block at a time."""
+        chunk = self.chunk_frames
+        if not isinstance(chunk, int):
+            return "all"
+        return max(1, chunk // frames_NCHW.shape[1]) if self.shape.reads_clips else chunk
 
     def own_precision(self) -> AbstractContextManager[object]:
         """A context without autocast: the caller's autocast is for the layers that it trains."""

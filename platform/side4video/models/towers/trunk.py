@@ -1,10 +1,11 @@
 """The interface to a library's image transformer, which a `FrozenTower` runs block by block.
 
-Legend: N frames, C channels, H, W pixels, P tokens of a frame (prefix tokens first), D width.
+Legend: N frames, or whole clips of a tower that reads clips, C channels, H, W pixels, P tokens of a frame or of a clip
+(prefix tokens first), D width.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,11 @@ class Trunk(Protocol):
     @property
     def visual(self) -> nn.Module:
         """The library's own module; the names of its parameters are those of the weights."""
+        ...
+
+    @property
+    def blocks(self) -> Sequence[Any]:
+        """The library's blocks in their order."""
         ...
 
     def embed(self, frames_NCHW: Tensor, added_N1D: Tensor | None = None) -> Tensor:
