@@ -2,14 +2,18 @@
 
     python benchmarks/tower_plans.py
 
-Plans `experiments/ssv2/vitb16-8f.yaml` and every `experiments/towers/ssv2-*.yaml` on one GPU with 32 clips a step.
-Needs neither weights nor videos. Writes benchmarks/results/tower-plans.json.
+Plans `experiments/ssv2/vitb16-8f.yaml` and every `experiments/towers/ssv2-*.yaml` on one GPU with 32 clips a step, and
+an attentive probe on every tower that reads clips, with 16 clips a step. Needs neither weights nor videos. Writes
+benchmarks/results/tower-plans.json.
 """
 
 from pathlib import Path
 
 import bench
+from side4video.models.backbones import ClipTowerSpec
+from side4video.models.backbones.clip_models import CLIP_MODELS
 from side4video.planning.plan import plan_experiment
+from side4video.spec.experiment import Experiment
 from side4video.spec.load import load_experiment
 
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
@@ -46,7 +50,36 @@ def main() -> None:
             }
         )
         print(rows[-1], flush=True)
-    print("written:", bench.save("tower-plans", {"clips": CLIPS, "frames": 8, "rows": rows}))
+    clip_rows = [clip_row(model) for model in CLIP_MODELS]
+    print("written:", bench.save("tower-plans", {"clips": CLIPS, "frames": 8, "rows": rows, "clip_rows": clip_rows}))
+
+
+def clip_row(model: str) -> dict[str, object]:
+    """An attentive probe on a tower that reads clips: 16 clips of its own number of frames, or else of 16."""
+    backbone = {"kind": "clip-tower", "model": model, "weights": {"kind": "random"}}
+    tower = ClipTowerSpec.model_validate(backbone).shape()
+    frames = tower.clip_frames or 16
+    spec = Experiment.model_validate(
+        {
+            "name": model,
+            "backbone": backbone,
+            "method": {"kind": "attentive"},
+            "data": {"dataset": {"kind": "motion"}, "size": tower.image_size, "frames": frames},
+            "optimization": {"batch_size": 16, "learning_rate": 1e-3, "length": {"epochs": 1}, "warmup": {"epochs": 0}},
+        }
+    )
+    figures = plan_experiment(spec, classes=CLASSES)
+    row = {
+        "model": model,
+        "frames": frames,
+        "image_size": tower.image_size,
+        "tokens": tower.time_steps(frames) * tower.patches,
+        "frozen_parameters": figures.tower_parameters,
+        "tower_multiply_adds": figures.multiply_adds_frozen,
+        "peak_memory_gib": figures.peak_memory_gib,
+    }
+    print(row, flush=True)
+    return row
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import video
 from transformers import VideoMAEConfig, VideoMAEModel, VivitConfig, VivitModel, VJEPA2Config, VJEPA2Model
 
@@ -173,6 +174,18 @@ def test_counted_parameters(model, classifier, counted):
     tower = ClipTowerSpec(model=model, weights={"kind": "random"}).build("meta")
     parameters = sum(parameter.numel() for parameter in tower.parameters()) + classifier
     assert parameters == pytest.approx(counted, abs=0.05e6 if isinstance(counted, float) else 0)
+
+
+@pytest.mark.parametrize(
+    ("model", "frames", "multiply_adds"),
+    [("swin3d_b", 32, 281.3), ("vivit-b-16x2", 32, 451.5)],  # G, as their authors count
+)
+def test_multiply_adds(model, frames, multiply_adds):
+    tower = ClipTowerSpec(model=model, weights={"kind": "random"}).build("meta")
+    video = torch.empty(1, frames, 3, 224, 224, dtype=torch.uint8, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        frozen_features(tower, video, FeatureRequest(pooled=True))
+    assert round(counter.get_total_flops() / 2e9, 1) == multiply_adds
 
 
 @pytest.mark.parametrize("model", CLIP_MODELS)
