@@ -20,7 +20,7 @@ def check_texts(experiment: "Experiment") -> None:
         _check_batch(experiment)
         _check_words(experiment, experiment.task.words)
         _check_matching(experiment, experiment.task.matching.kind)
-    elif experiment.task.classifier.kind == "text":
+    elif experiment.task.kind == "recognition" and experiment.task.classifier.kind == "text":
         _check_classifier(experiment)
 
 
