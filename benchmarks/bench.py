@@ -88,7 +88,7 @@ def build_pack(spec: Experiment, device: torch.device) -> Pack:
             tensor.normal_() if tensor.ndim else tensor.fill_(1.0)
     reads = spec.method.reads(tower.shape, frames=spec.data.frames)
     student = Student("bench", StudentModule(network, head), task, spec.optimization, 0, reads, process)
-    return Pack(functools.partial(features_of_batch, tower), [student])
+    return Pack.of_one_tower(functools.partial(features_of_batch, tower), [student])
 
 
 def run_steps(pack: Pack, batch: RandomBatch, *, steps: int = 5) -> dict[str, float]:

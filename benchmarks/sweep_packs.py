@@ -110,7 +110,7 @@ def build_student(arm: Arm, number: int, tower: FrozenTower, device: torch.devic
 
 def pack_of(tower: FrozenTower, students: Sequence[Student]) -> Pack:
     """These students on one frozen pass."""
-    return Pack(functools.partial(features_of_batch, tower), students)
+    return Pack.of_one_tower(functools.partial(features_of_batch, tower), students)
 
 
 def step(pack: Pack, batch: bench.RandomBatch) -> None:

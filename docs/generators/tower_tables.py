@@ -163,5 +163,11 @@ def _record(name: str) -> dict[str, Any]:
     return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
-TABLES = {"tower-plans": plans, "clip-towers": clip_towers, "tower-families": families, "tower-counts": counts, "tower-refused": refused}
+TABLES = {
+    "tower-plans": plans,
+    "clip-towers": clip_towers,
+    "tower-families": families,
+    "tower-counts": counts,
+    "tower-refused": refused,
+}
 """By name, for `figures`."""

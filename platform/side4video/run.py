@@ -6,7 +6,7 @@ The caller passes the process group and a `report` function, which receives all 
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from side4video.engine.final_test import FinalTest
 from side4video.engine.loop import train
 from side4video.engine.memory import reset_peak
 from side4video.engine.metrics_logger import MetricsLogger
-from side4video.engine.pack import EvaluationBatches, Pack
+from side4video.engine.pack import EvaluationBatches, FrozenPass, Pack
 from side4video.engine.preemption import CheckpointTimer, StopRequest, no_stop_request
 from side4video.engine.process_group import ProcessGroup
 from side4video.engine.progress import NO_PROGRESS, CountedBatches, TrainingProgress
@@ -40,7 +40,7 @@ from side4video.models.layers.norm import synchronize_norms
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.load import TowerWeights
 from side4video.run_streams import EvaluatedSplit, RunStreams
-from side4video.spec.check import check_pack
+from side4video.spec.check import by_backbone, check_pack
 from side4video.spec.experiment import Experiment
 from side4video.spec.resources import usable_cores
 from side4video.tasks.context import TaskContext
@@ -63,8 +63,8 @@ class RunContext:
     """Stops students at the end of an epoch."""
     prefetch: PrefetcherFactory = make_prefetcher
     """Builds the prefetcher, which decides where videos are decoded."""
-    weights: TowerWeights | None = None
-    """The tower's weights if they are in memory already; None reads them."""
+    weights: Mapping[str, TowerWeights] = field(default_factory=dict)
+    """Towers' weights that are in memory already, by `Experiment.backbone_key`; others are read."""
     stop_request: Callable[[], StopRequest] = no_stop_request
     """Called after each step: whether this worker has to save a checkpoint or stop."""
     on_fatal: Callable[[str], None] = log.error
@@ -78,11 +78,11 @@ class RunContext:
 
 
 def run(experiments: Mapping[str, Experiment], context: RunContext) -> dict[str, TrainingResult]:
-    """Train and evaluate the experiments as one pack: one backbone, one data stream, a student each.
+    """Train and evaluate the experiments as one pack: one data stream, a student each; those of one backbone share it.
 
     Args:
-        experiments: By student name. They must agree on everything outside the student (backbone, data, batch
-            size, length, workers); an ordinary run is a pack of one.
+        experiments: By student name. They must agree on all that the batches depend on (data, batch size, length,
+            workers); an ordinary run is a pack of one.
         context: The worker, and where its results go.
 
     Returns:
@@ -104,18 +104,18 @@ def _run(experiments: Mapping[str, Experiment], context: RunContext, watchdog: W
     started = time.perf_counter()
     configure_process(base, process, threads=context.threads)
     context.progress.report("loading the backbone")
-    tower = base.backbone.build(str(process.device), context.weights)
+    towers = build_towers(experiments, process, context.weights)
     base.data.dataset.prepare()
-    students = {name: build_student(name, spec, process, tower) for name, spec in experiments.items()}
-    pack = Pack(partial(features_of_batch, tower), list(students.values()))
+    students, pack = build_pack(experiments, process, towers)
+    tower = next(iter(towers.values()))  # features are cached of one backbone only
     with _streams(base, context, tower, pack) as streams:
         training, cached = streams.training, streams.cached
         steps = base.optimization.length.in_steps(training.steps_per_epoch)
         plan = Plan(max(1, steps), training.steps_per_epoch, training.shares)
         context.progress.report("testing a step")
-        resident = () if cached else (*tower.parameters(), *tower.buffers())
+        weights = [tensor for each in towers.values() for tensor in (*each.parameters(), *each.buffers())]
         stored = cached.blank(base, process) if cached else None
-        held = dry_run(pack, _mock_video(base, process), stored, resident=resident)
+        held = dry_run(pack, _mock_video(base, process), stored, resident=() if cached else weights)
         metrics_logger = MetricsLogger(process, every_steps=context.every_steps)
 
         def evaluate_on(split: EvaluatedSplit, some: list[Student]) -> dict[str, Evaluation]:
@@ -129,7 +129,7 @@ def _run(experiments: Mapping[str, Experiment], context: RunContext, watchdog: W
             evaluate=partial(evaluate_on, streams.validation or streams.testing),
             final_test=final_test,
             every_epochs=base.evaluation.every_epochs,
-            identity=_identity(experiments, tower, process),
+            identity=_identity(experiments, towers, process),
             scratch=context.scratch,
             report=context.report,
             constants={name: constant_metrics(student, held[name]) for name, student in students.items()},
@@ -154,9 +154,9 @@ def _run(experiments: Mapping[str, Experiment], context: RunContext, watchdog: W
             checkpoint_timer=checkpoint_timer,
         )
         context.progress.end()
-        elapsed = time.perf_counter() - started
+        elapsed, fingerprints = time.perf_counter() - started, _fingerprints(experiments, towers)
         return {
-            name: training_result(student, epoch_callback, plan, tower.fingerprint(), (held[name], elapsed))
+            name: training_result(student, epoch_callback, plan, fingerprints[name], (held[name], elapsed))
             for name, student in students.items()
         }
 
@@ -166,10 +166,17 @@ def _streams(spec: Experiment, context: RunContext, tower: FrozenTower, pack: Pa
     return RunStreams(spec, context.process, context.prefetch, tower, pack, evaluated_clips=clips)
 
 
-def _identity(experiments: Mapping[str, Experiment], tower: FrozenTower, process: ProcessGroup) -> dict[str, Any]:
+def _fingerprints(experiments: Mapping[str, Experiment], towers: Mapping[str, FrozenTower]) -> dict[str, str]:
+    """The fingerprint of each student's tower."""
+    return {name: towers[spec.backbone_key].fingerprint() for name, spec in experiments.items()}
+
+
+def _identity(
+    experiments: Mapping[str, Experiment], towers: Mapping[str, FrozenTower], process: ProcessGroup
+) -> dict[str, Any]:
     """What a checkpoint stores to check that a resumed run is the same experiment."""
     return {
-        "backbone": tower.fingerprint(),
+        "backbones": _fingerprints(experiments, towers),
         "digests": {name: spec.digest() for name, spec in experiments.items()},
         "kin": {name: spec.digest(ignore_workers=True) for name, spec in experiments.items()},
         "others": {name: [*spec.digests(), *spec.digests(ignore_workers=True)] for name, spec in experiments.items()},
@@ -187,6 +194,35 @@ def configure_process(spec: Experiment, process: ProcessGroup, *, threads: int =
     torch.set_num_threads(threads or (usable_cores() if cores == "auto" else cores))
     if process.device.type == "cpu":
         torch.set_flush_denormal(True)
+
+
+def build_towers(
+    experiments: Mapping[str, Experiment], process: ProcessGroup, weights: Mapping[str, TowerWeights] | None = None
+) -> dict[str, FrozenTower]:
+    """The towers of the experiments, by `Experiment.backbone_key`, in the order in which they first occur.
+
+    `weights` are those that are in memory already.
+
+    Raises:
+        InputError: Weights are missing, unreadable or another tower's.
+    """
+    backbones = {spec.backbone_key: spec.backbone for spec in experiments.values()}
+    return {key: each.build(str(process.device), (weights or {}).get(key)) for key, each in backbones.items()}
+
+
+def build_pack(
+    experiments: Mapping[str, Experiment], process: ProcessGroup, towers: Mapping[str, FrozenTower]
+) -> tuple[dict[str, Student], Pack]:
+    """The students of the experiments, and their pack."""
+    students = {
+        name: build_student(name, spec, process, towers[spec.backbone_key]) for name, spec in experiments.items()
+    }
+    members = by_backbone(experiments)
+    passes = [
+        FrozenPass(partial(features_of_batch, tower), [students[name] for name in members[key]])
+        for key, tower in towers.items()
+    ]
+    return students, Pack(passes)
 
 
 def build_student(name: str, spec: Experiment, process: ProcessGroup, tower: FrozenTower) -> Student:
@@ -227,7 +263,7 @@ def evaluate_students(
     split: Split = "test",
     progress: Progress = SILENT,
 ) -> tuple[dict[str, Evaluation], list[dict[str, Any]]]:
-    """Evaluate the weights of students that share a backbone, in one pass over a split.
+    """Evaluate the weights of students in one pass over a split. Those of one backbone share it.
 
     Args:
         experiments: By student name; the data section of the first is used.
@@ -247,13 +283,12 @@ def evaluate_students(
     check_pack(experiments)
     base = next(iter(experiments.values()))
     configure_process(base, process)
-    tower = base.backbone.build(str(process.device))
+    towers = build_towers(experiments, process)
     base.data.dataset.prepare()
-    students = {name: build_student(name, spec, process, tower) for name, spec in experiments.items()}
+    students, pack = build_pack(experiments, process, towers)
     for name, student in students.items():
         load_tensors(student.module, weights[name])
         student.average = None
-    pack = Pack(partial(features_of_batch, tower), list(students.values()))
     clips = base.data.dataset.clips(split)
     stream = EvaluationStream(
         base.data, clips, batch_size=base.evaluation.batch_size, rank=process.rank, world=process.world

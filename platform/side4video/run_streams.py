@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import torch
 
+from side4video.core.errors import InputError
 from side4video.data.clip import Clip, Split
 from side4video.data.features.cache import Clips, FeatureCache
 from side4video.data.features.reader import StoredReader
@@ -34,9 +35,20 @@ class CachedFeatures:
 
     @classmethod
     def open(cls, spec: Experiment, tower: FrozenTower, pack: Pack, clips: Clips) -> "CachedFeatures | None":
-        """The cache, or None if the spec has none."""
+        """The cache, or None if the spec has none.
+
+        Raises:
+            InputError: The pack has several towers.
+        """
         if spec.features.kind != "cached":
             return None
+        if len(pack.passes) > 1:
+            raise InputError(
+                "features.kind",
+                f"cached, and the experiments have {len(pack.passes)} backbones, each with a cache of its own",
+                allowed="{kind: computed}, or one backbone",
+                fix="run the backbones one by one",
+            )
         reads = functools.reduce(operator.or_, (student.reads for student in pack.students))
         tower_identity = {
             # The fingerprint stands for the weights, not their path; the others change no feature.

@@ -59,7 +59,7 @@ def run(members, *, folder=None, family="clip", tower=None, section=None, views=
     cache = (
         open_filled(folder, request_of(members), tower, section=section, clips=clips, views=views) if folder else None
     )
-    pack = Pack(functools.partial(features_of_batch, tower), members)
+    pack = Pack.of_one_tower(functools.partial(features_of_batch, tower), members)
     stream = kept.training_stream(section, clips, cache=cache, views=views)
     train(pack, stream, plan=PLAN, callbacks=list(callbacks), first_step=first_step)
     results = evaluate(pack, members, kept.evaluation_stream(section, clips, cache=cache), videos=len(clips.test))
@@ -248,7 +248,10 @@ def test_resumed_in_mid_epoch_equals_undisturbed(folder, tmp_path):
     (first,) = students("side4video")
     opened = open_filled(folder / "resumed", first.reads, tower)
     stream = kept.training_stream(section, clips, cache=opened)
-    pack, timer = Pack(functools.partial(features_of_batch, tower), [first]), StepTimer(torch.device("cpu"))
+    pack, timer = (
+        Pack.of_one_tower(functools.partial(features_of_batch, tower), [first]),
+        StepTimer(torch.device("cpu")),
+    )
     for step in range(7):  # and dies in the second epoch
         epoch, offset = divmod(step, PLAN.steps_per_epoch)
         train_step(pack, next(iter(stream.batches(epoch, offset))), step=step, plan=PLAN, timer=timer)
@@ -301,7 +304,7 @@ def test_without_its_weights_the_tower_still_serves(folder):
 def test_rehearsal_needs_no_tower_and_holds_the_same(folder, monkeypatch):
     tower, members = toys.toy_tower(), students("side4video", "lst", "linear")
     opened = open_filled(folder / "rehearsed", request_of(members), tower)
-    pack = Pack(functools.partial(features_of_batch, tower), members)
+    pack = Pack.of_one_tower(functools.partial(features_of_batch, tower), members)
     video = toys.make_batch(0).video_BTCHW
     computed = dry_run(pack, video)
 
@@ -344,7 +347,7 @@ def test_nobody_holds_what_nobody_reads(folder, keeps_the_batch):
         return loss(outputs, labels)
 
     student.task.loss = watched_loss
-    pack = Pack(functools.partial(features_of_batch, tower), [student])
+    pack = Pack.of_one_tower(functools.partial(features_of_batch, tower), [student])
     part = Part(next(iter(stream.batches(0)))[0])
     train_step(pack, [part], step=0, plan=PLAN, timer=StepTimer(torch.device("cpu")))
     assert alive == ([3] if keeps_the_batch else [1])

@@ -39,7 +39,10 @@ def gradients(case, device, precision):
     student = toys.Student("a", student.module, student.task, spec, 0, student.reads, process)
     # A scale at which nothing overflows: the step is to be taken, not skipped.
     student.scaler = torch.amp.GradScaler(process.device.type, init_scale=256.0, enabled=precision == "fp16")
-    pack, batch = Pack(functools.partial(features_of_batch, tower), [student]), toys.make_batch(0).to(device)
+    pack, batch = (
+        Pack.of_one_tower(functools.partial(features_of_batch, tower), [student]),
+        toys.make_batch(0).to(device),
+    )
     features = pack.features_for([student], batch)
     loss = student.accumulate(features, batch.labels_B, clips=len(batch), synchronize=True, draw=0)
     scale = student.scaler.get_scale()

@@ -40,8 +40,8 @@ def test_two_workers_map_the_same_memory_and_open_no_file(cluster, tmp_path):
     from side4video.distributed.shared_weights import put_weights
 
     spec = two_workers()
-    reference = put_weights(spec)
-    assert put_weights(tiny()) is None  # one worker would hold them twice
+    (reference,) = put_weights([spec, spec]).values()
+    assert put_weights([tiny()]) == {}  # one worker would hold them twice
 
     document = spec.resolved()
 

@@ -155,7 +155,9 @@ def make_skeleton(method, *, family="clip", classifier="linear", tower="fp32", *
 
 
 def make_pack(*students, precision="fp32", family="clip", kept_tokens="own-precision"):
-    return Pack(functools.partial(features_of_batch, toy_tower(precision, family, kept_tokens)), list(students))
+    return Pack.of_one_tower(
+        functools.partial(features_of_batch, toy_tower(precision, family, kept_tokens)), list(students)
+    )
 
 
 def weights_of(student):

@@ -75,7 +75,7 @@ def evaluate(
     with temporary_folder() as scratch, ProgressView("evaluate") as view:
         view.report("reading the runs")
         chosen = [_choose(store, run, scratch / str(n), overrides, weights) for n, run in enumerate(runs)]
-        check_consistency({f"run {each.run_id[:8]}": each.spec for each in chosen}, ("backbone", "data", "evaluation"))
+        check_consistency({f"run {each.run_id[:8]}": each.spec for each in chosen}, ("data", "evaluation"))
         notes = _check_comparable(chosen)
         base = chosen[0].spec
         base.data.dataset.prepare()

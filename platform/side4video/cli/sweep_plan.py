@@ -31,6 +31,8 @@ def plan_tables(plan: SweepPlan, spec: SweepSpec) -> Group:
     head.add_row("compared by", f"{spec.metric} ({spec.mode}){scheduler}")
     head.add_row("packs to train", _packs(plan))
     head.add_row("predicted speed-up", _speedup(plan, spec))
+    if plan.streams_apart > len(plan.packs):
+        head.add_row("reading", _reading(plan))
     return Group(head, *([_pack_table(plan)] if plan.packs else []), Text())
 
 
@@ -75,12 +77,23 @@ def _speedup(plan: SweepPlan, spec: SweepSpec) -> str:
     return f"{plan.predicted_speedup:.2f}x against the distinct arms one by one{rows}"
 
 
+def _reading(plan: SweepPlan) -> str:
+    """What backbones save that share a stream of clips."""
+    packs = [pack for pack in plan.packs if pack.backbones > 1]
+    if len(plan.packs) == 1:
+        count = packs[0].backbones
+        return f"{count} backbones share one stream: each clip is decoded once, not {count} times"
+    times = f"{len(plan.packs)} times, not {plan.streams_apart}"
+    return f"backbones share streams: the clips of an epoch are decoded {times}"
+
+
 def _pack_table(plan: SweepPlan) -> FittedTable:
     packs = plan.packs[:MAX_PACKS]
     labels = ["like the base" if plan.proposed else _labels([arm.title for arm in pack.arms]) for pack in packs]
     columns = {
         "pack": [str(number) for number in range(1, len(packs) + 1)],
         "arms": [str(len(pack.arms)) for pack in packs],
+        **({"backbones": [str(pack.backbones) for pack in packs]} if plan.streams_apart > len(plan.packs) else {}),
         "peak, planned": [format_bytes(pack.memory.peak) for pack in packs],
         "largest arm alone": [format_bytes(pack.memory.largest_alone) for pack in packs],
         "speed-up": [f"{pack.speedup:.2f}x" for pack in packs],

@@ -5,6 +5,7 @@ On a CPU the tower computes from the shared memory itself.
 
 import logging
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import ray
@@ -19,17 +20,19 @@ MAX_STORE_FRACTION = 0.5
 """Largest fraction of the smallest node's object store for the weights."""
 
 
-def put_weights(spec: Experiment) -> Any:
-    """Put the weights into the object store. None if each worker should read them itself.
+def put_weights(experiments: Iterable[Experiment]) -> dict[str, Any]:
+    """Put the weights of all towers into the object store: references by `Experiment.backbone_key`.
 
-    That is the case with a single worker, and if the weights do not fit a node's object store.
+    Without those that each worker should read itself: all, with a single worker, or if they do not fit a node's object
+    store.
 
     Raises:
-        InputError: The weights are missing, damaged, of another tower, or cannot be downloaded.
+        InputError: Weights are missing, damaged, of another tower, or cannot be downloaded.
     """
-    if spec.cluster.max_workers < 2:
-        return None
-    size = sum(parameter.nbytes for parameter in spec.backbone.build("meta").parameters())
+    towers = {spec.backbone_key: spec for spec in experiments}
+    if next(iter(towers.values())).cluster.max_workers < 2:
+        return {}
+    size = sum(parameter.nbytes for spec in towers.values() for parameter in spec.backbone.build("meta").parameters())
     room = MAX_STORE_FRACTION * min(
         (node["Resources"].get("object_store_memory", 0.0) for node in ray.nodes() if node["Alive"]), default=0.0
     )
@@ -38,19 +41,21 @@ def put_weights(spec: Experiment) -> Any:
             "the tower's weights (%.1f GiB) are more than half of a node's object store; each worker reads them itself",
             size / 2**30,
         )
-        return None
+        return {}
+    return {key: _put(spec) for key, spec in towers.items()}
+
+
+def _put(spec: Experiment) -> Any:
     weights = spec.backbone.read_weights()
     packed = {name: (_as_bytes(tensor), tensor.dtype, tensor.shape) for name, tensor in weights.tensors.items()}
     return ray.put((packed, weights.fingerprint))
 
 
-def get_weights(reference: Any, *, is_changed: bool) -> TowerWeights | None:
-    """The weights from this node's object store; None for None.
+def get_weights(reference: Any, *, is_changed: bool) -> TowerWeights:
+    """The weights of a tower from this node's object store.
 
     `is_changed` says whether the method changes the tower, and so needs its own copy.
     """
-    if reference is None:
-        return None
     packed, fingerprint = ray.get(reference)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # frozen: no write happens

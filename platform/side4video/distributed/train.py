@@ -80,7 +80,7 @@ def work(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
                     progress,
                     early_stopper,
                     prefetch,
-                    get_weights(config["tower"], is_changed=changes_tower),
+                    {key: get_weights(each, is_changed=changes_tower) for key, each in config["towers"].items()},
                     stop_request=monitor.stop_request,
                     threads=config["threads"],
                     on_fatal=lambda reason: ray.get(
@@ -200,7 +200,7 @@ def train_on_ray(
         "resume_from": [str(folder) for folder in resume_from],
         "checkpoint_folder": f"{storage}/{name}",
         "threads": resources.cpus,
-        "tower": put_weights(next(iter(experiments.values()))),
+        "towers": put_weights(experiments.values()),
     }
     run_config = RunConfig(
         name=name,

@@ -23,6 +23,8 @@ class StepInfo:
     seconds: dict[str, float]
     own_seconds: dict[str, float] = field(default_factory=dict)
     """Seconds that were spent on each student, by student."""
+    shared_seconds: dict[str, float] = field(default_factory=dict)
+    """Seconds of what each student shares with others, by student."""
 
 
 @dataclass(slots=True)

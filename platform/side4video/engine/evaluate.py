@@ -1,4 +1,4 @@
-"""Evaluates all students in one pass. The result does not depend on the number of workers."""
+"""Evaluates all students in one pass over the clips. The result does not depend on the number of workers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -98,7 +98,7 @@ def evaluate(
     Each video counts once for any number of workers. Memory does not grow with the number of views.
 
     Args:
-        pack: Computes the frozen features.
+        pack: The students and their towers.
         students: The students to evaluate.
         stream: This worker's batches.
         videos: Number of videos in the split; batches have indices below it.
@@ -117,13 +117,14 @@ def evaluate(
     try:
         for part in stream.batches():
             batch = part.to(process.device)
-            features = pack.features_for(students, batch)
-            for student in students:
-                targets = student.task.targets(batch)
-                with student.autocast(precision):
-                    outputs = student.evaluated(features, targets)
-                collectors[student.name].add(outputs, targets, batch)
-            del features
+            for frozen in pack.passes_of(students):
+                features = frozen.features_for(frozen.students, batch)
+                for student in frozen.students:
+                    targets = student.task.targets(batch)
+                    with student.autocast(precision):
+                        outputs = student.evaluated(features, targets)
+                    collectors[student.name].add(outputs, targets, batch)
+                del features
         return {name: collector.compute(process, crops=crops) for name, collector in collectors.items()}
     finally:
         for student in students:

@@ -8,7 +8,7 @@ from side4video.engine.callbacks import Callback, EpochInfo, StepInfo
 from side4video.engine.pack import Batch, Pack, TrainingBatches
 from side4video.engine.preemption import CheckpointTimer, StopRequest
 from side4video.engine.step import Plan, StepResult, train_step
-from side4video.engine.step_timer import Mark, StepTimer, phase_seconds, student_seconds
+from side4video.engine.step_timer import Mark, StepTimer, phase_seconds, shared_seconds, student_seconds
 
 Launched = tuple[StepResult, list[Mark], int]
 
@@ -120,6 +120,7 @@ def _report(pack: Pack, callbacks: Sequence[Callback], launched: Launched | None
         learning_rates=result.learning_rates,
         seconds=phase_seconds(marks),
         own_seconds=student_seconds(marks),
+        shared_seconds=shared_seconds(marks),
     )
     for student in pack.active_students:
         if student.name in info.gradient_norms:

@@ -1,10 +1,10 @@
-"""A pack: one frozen tower and the students that read it."""
+"""A pack: students that train on the same batches, and the frozen towers that they read."""
 
 import functools
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from torch import Tensor
 
@@ -57,8 +57,8 @@ class EvaluationBatches(Protocol):
 
 
 @dataclass(frozen=True)
-class Pack:
-    """The students of one backbone pass.
+class FrozenPass:
+    """One frozen tower, and the students that read it.
 
     `features(batch, reads)` computes the requested frozen features without a graph; it stops after the last block that
     is needed.
@@ -67,11 +67,45 @@ class Pack:
     features: Callable[[Any, Any], Any]
     students: Sequence[Student]
 
+    def features_for(self, students: Sequence[Student], batch: "Batch | MockBatch") -> Any:
+        """Compute the features that some of the students need in one frozen pass."""
+        return self.features(batch, functools.reduce(operator.or_, (student.reads for student in students)))
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Students that train on the same batches. Those of one tower share its pass; the towers run one after another."""
+
+    passes: Sequence[FrozenPass]
+
+    @classmethod
+    def of_one_tower(cls, features: Callable[[Any, Any], Any], students: Sequence[Student]) -> Self:
+        """A pack whose students all read one tower; for `features` see `FrozenPass`."""
+        return cls((FrozenPass(features, students),))
+
+    @property
+    def students(self) -> list[Student]:
+        """All students."""
+        return [student for each in self.passes for student in each.students]
+
     @property
     def active_students(self) -> list[Student]:
         """The students that still train."""
         return [student for student in self.students if student.is_training]
 
+    def passes_of(self, students: Sequence[Student]) -> list[FrozenPass]:
+        """The passes that some of the students need, each with its students among them."""
+        names = {student.name for student in students}
+        parts = [[student for student in each.students if student.name in names] for each in self.passes]
+        return [FrozenPass(each.features, part) for each, part in zip(self.passes, parts, strict=True) if part]
+
     def features_for(self, students: Sequence[Student], batch: "Batch | MockBatch") -> Any:
-        """Compute the features that `students` need in one frozen pass."""
-        return self.features(batch, functools.reduce(operator.or_, (student.reads for student in students)))
+        """The features of students of one tower.
+
+        Raises:
+            ValueError: They read several towers.
+        """
+        passes = self.passes_of(students)
+        if len(passes) != 1:
+            raise ValueError(f"the students {', '.join(each.name for each in students)} read {len(passes)} towers")
+        return passes[0].features_for(students, batch)

@@ -111,8 +111,10 @@ def _differences(
     # "kin" are digests that leave out the number of workers, "others" those of paths in another spelling.
     lineage = {name: before.get("kin", {}).get(name) for name in students}
     is_same = digests == now["digests"] or all(_have_common_digest(before, now, name) for name in students)
+    # Until version 0.2.0 a pack had one backbone, and one fingerprint.
+    backbones = before.get("backbones") or dict.fromkeys(students, before.get("backbone"))
     for key, agrees in (
-        ("backbone", before["backbone"] == now["backbone"]),
+        ("backbone", all(backbones.get(name) == now["backbones"][name] for name in students)),
         ("digests", is_same or (lineage == now.get("kin") and None not in lineage.values())),
     ):
         if not agrees:

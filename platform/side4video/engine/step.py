@@ -1,4 +1,4 @@
-"""One optimizer step of every active student, on one frozen pass."""
+"""One optimizer step of every active student, on one frozen pass of each tower."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -40,9 +40,9 @@ class StepResult:
 def train_step(pack: Pack, parts: Sequence[Batch], *, step: int, plan: Plan, timer: StepTimer) -> StepResult:
     """Forward, backward and update of each active student, one after another.
 
-    Each micro-batch takes one frozen pass. A student frees its activations before the next student starts, and its
-    gradients with its update. So memory holds the activations of one student at a time, and, with one micro-batch per
-    step, the gradients of one student.
+    Each micro-batch takes one frozen pass of each tower, one tower after another. A student frees its activations
+    before the next student starts, and its gradients with its update. So memory holds the activations of one student
+    at a time, and, with one micro-batch per step, the gradients of one student.
     """
     active_students = pack.active_students
     process = active_students[0].process
@@ -50,31 +50,34 @@ def train_step(pack: Pack, parts: Sequence[Batch], *, step: int, plan: Plan, tim
     shares = plan.shares or process.world
     clips = local * shares
     losses = {student.name: torch.zeros((), device=process.device) for student in active_students}
-    norms, rates = {}, {}
+    norms: dict[str, Tensor] = {}
+    rates: dict[str, float] = {}
+    passes = pack.passes_of(active_students)
     for number, part in enumerate(parts):
-        batch = part.to(process.device)
+        held = [part.to(process.device)]
         timer.mark("transfer")
-        features = pack.features_for(active_students, batch)
-        targets = {student.name: student.task.targets(batch) for student in active_students}
-        del batch  # it may refer to cached features, which the last student releases
-        timer.mark("backbone")
+        targets = {student.name: student.task.targets(held[0]) for student in active_students}
         last = number == len(parts) - 1
-        for student in active_students:
-            loss = student.accumulate(
-                features,
-                targets[student.name],
-                clips=clips,
-                synchronize=last,
-                draw=step * len(parts) + number,
-                is_last=student is active_students[-1],
-            )
-            losses[student.name] += loss / local
-            timer.mark("side", student.name)
-            if last:
-                rate = learning_rate_at(step, student.spec, steps=plan.steps, steps_per_epoch=plan.steps_per_epoch)
-                norms[student.name], rates[student.name] = student.update(rate), rate
-                timer.mark("optimizer", student.name)
-        del features
+        for frozen in passes:
+            # The batch may refer to cached features, which the last student releases.
+            features = frozen.features_for(frozen.students, held.pop() if frozen is passes[-1] else held[0])
+            timer.mark("backbone", tuple(each.name for each in frozen.students) if len(passes) > 1 else "")
+            for student in frozen.students:
+                loss = student.accumulate(
+                    features,
+                    targets[student.name],
+                    clips=clips,
+                    synchronize=last,
+                    draw=step * len(parts) + number,
+                    is_last=student is frozen.students[-1],
+                )
+                losses[student.name] += loss / local
+                timer.mark("side", student.name)
+                if last:
+                    rate = learning_rate_at(step, student.spec, steps=plan.steps, steps_per_epoch=plan.steps_per_epoch)
+                    norms[student.name], rates[student.name] = student.update(rate), rate
+                    timer.mark("optimizer", student.name)
+            del features
     return StepResult(step, clips, 1 / shares, losses, norms, rates)
 
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 import torch
 
 Phase = str
-Mark = tuple[Phase, str, "float | torch.cuda.Event"]
-"""A phase that ended: its name, its student (empty: all students), and the time."""
+Owner = str | tuple[str, ...]
+"""A student, or the students that share something; empty: all students."""
+Mark = tuple[Phase, Owner, "float | torch.cuda.Event"]
+"""A phase that ended: its name, its owner, and the time."""
 
 
 @dataclass
@@ -33,8 +35,8 @@ class StepTimer:
         """Begin a step."""
         self.marks = [("", "", self._now())]
 
-    def mark(self, phase: Phase, owner: str = "") -> None:
-        """End a phase, which began at the last mark; `owner` is its student, if it belongs to one."""
+    def mark(self, phase: Phase, owner: Owner = "") -> None:
+        """End a phase, which began at the last mark; `owner` is its student, or the students that share it."""
         self.marks.append((phase, owner, self._now()))
 
     def take(self) -> list[Mark]:
@@ -49,7 +51,16 @@ def phase_seconds(marks: Sequence[Mark]) -> dict[Phase, float]:
 
 def student_seconds(marks: Sequence[Mark]) -> dict[str, float]:
     """Seconds that were spent on each student."""
-    return _add((owner, length) for _, owner, length in _lengths(marks) if owner)
+    return _add((owner, length) for _, owner, length in _lengths(marks) if owner and isinstance(owner, str))
+
+
+def shared_seconds(marks: Sequence[Mark]) -> dict[str, float]:
+    """Seconds of what each student shares with others: with all, and with those of its tower."""
+    lengths = [(owner, length) for _, owner, length in _lengths(marks)]
+    for_all = sum(length for owner, length in lengths if not owner)
+    of_tower = _add((student, length) for owner, length in lengths if isinstance(owner, tuple) for student in owner)
+    students = {owner for owner, _ in lengths if owner and isinstance(owner, str)}
+    return {student: for_all + of_tower.get(student, 0.0) for student in students}
 
 
 def _add(parts: Iterable[tuple[str, float]]) -> dict[str, float]:
@@ -59,7 +70,7 @@ def _add(parts: Iterable[tuple[str, float]]) -> dict[str, float]:
     return sums
 
 
-def _lengths(marks: Sequence[Mark]) -> Iterator[tuple[Phase, str, float]]:
+def _lengths(marks: Sequence[Mark]) -> Iterator[tuple[Phase, Owner, float]]:
     for (_, _, before), (phase, owner, after) in itertools.pairwise(marks):
         if isinstance(before, float):
             length = float(after) - before  # type: ignore[arg-type]

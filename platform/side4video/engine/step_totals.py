@@ -41,7 +41,7 @@ class StepTotals:
         for name, spent in info.own_seconds.items():
             student = self.students.setdefault(name, StudentSeconds())
             student.own += spent
-            student.alone += shared + spent
+            student.alone += info.shared_seconds.get(name, shared) + spent
             student.steps += 1
 
     def means(self) -> dict[str, float]:
@@ -56,7 +56,7 @@ class StepTotals:
         """Means over a student's steps, in seconds.
 
         `own_step_s` is the time spent on this student. `alone_step_s` adds the shared time (loading, backbone): it
-        estimates a step of the student trained alone, with a tower as deep as the pack's.
+        estimates a step of the student trained alone, with its tower as deep as the pack needs it.
         """
         student = self.students.get(name)
         if student is None:

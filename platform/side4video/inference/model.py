@@ -117,7 +117,7 @@ class Model:
         self.tower, self.student = build_trained(
             self.spec, weights, self.process, backbone=backbone, backbone_sha256=backbone_sha256
         )
-        self._pack = Pack(partial(features_of_batch, self.tower), [self.student])
+        self._pack = Pack.of_one_tower(partial(features_of_batch, self.tower), [self.student])
 
     def __repr__(self) -> str:
         """What it is: method, tower, classes, frames, run and epoch of its weights."""

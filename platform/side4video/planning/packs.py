@@ -1,4 +1,6 @@
-"""Groups arms into packs that share one pass of the frozen backbone, and predicts their speedup and memory.
+"""Groups arms into packs that share one stream of clips and, with one backbone, one pass of it.
+
+Predicts the speedup and the memory of packs.
 
 Speedup: costs are multiply-adds of one clip. F is the frozen pass. C is a training step of a student: its forward pass,
 a backward pass of twice that work, and what it recomputes. K arms alone cost K (F + C); in a pack they cost F + K C.
@@ -8,6 +10,9 @@ Memory: while one student runs, the others hold their weights, their optimizer s
 read. The peak of a pack is therefore the largest peak of a student plus these bytes of the others. A student alone
 frees the tokens before its backward pass; in a pack they stay until the last student has read them. The frozen pass
 runs once, down to the deepest block that any student reads.
+
+Several backbones: their weights are all in memory, and they run one after another. While the students of one train, the
+others hold their weights, and their students what they hold between steps. Each clip is decoded once for all.
 """
 
 import itertools
@@ -65,6 +70,11 @@ class Member:
         return round(self.plan.peak_memory_in_pack_gib[stage] * GIB)
 
     @property
+    def tower_bytes(self) -> int:
+        """Bytes of the tower's weights."""
+        return round(self.plan.peak_memory_parts_gib["tower"] * GIB)
+
+    @property
     def optimizer_bytes(self) -> int:
         """Bytes of the optimizer state."""
         return round(self.plan.peak_memory_parts_gib["optimizer"] * GIB)
@@ -93,7 +103,7 @@ class PackMemory:
 
 @dataclass(frozen=True)
 class PlannedPack:
-    """Arms that train together on one pass of the backbone."""
+    """Arms that train together on one stream of clips, and on one pass of each backbone."""
 
     arms: tuple[Arm, ...]
     memory: PackMemory
@@ -113,6 +123,11 @@ class PlannedPack:
     def experiments(self) -> dict[str, Experiment]:
         """The experiment of each student, by student name (the short key of the arm)."""
         return {arm.short_key: arm.experiment for arm in self.arms}
+
+    @property
+    def backbones(self) -> int:
+        """Number of different backbones, which run one after another."""
+        return len({arm.experiment.backbone_key for arm in self.arms})
 
     @property
     def predicted(self) -> dict[str, float]:
@@ -168,21 +183,29 @@ def speedup(arms: Iterable[Arm], packs: Sequence[PlannedPack], planner: Planner)
 
 
 def _groups(arms: Sequence[Arm]) -> list[list[Arm]]:
-    """Arms that may share a pass: same backbone, data, batches, workers and tracking."""
+    """Arms that may share a stream of clips: same data, batches, workers and tracking.
+
+    Those of a backbone are next to each other. Methods whose tower sees other frames of a clip are apart.
+    """
     groups: dict[str, list[Arm]] = {}
     for arm in arms:
         spec = arm.experiment
-        every = spec.reads.every
         cluster = spec.cluster.model_dump(mode="json", exclude={"sync_batch_norm"})
         agreed = {
             **spec.shared(),
-            "every": every,
+            "every": spec.reads.every,
             "cluster": cluster,
             "tracking": spec.tracking.model_dump(mode="json"),
         }
         key = json.dumps(agreed, sort_keys=True) if spec.method.packable else f"{arm.key} {arm.title}"
         groups.setdefault(key, []).append(arm)
-    return list(groups.values())
+    return [_by_backbone(group) for group in groups.values()]
+
+
+def _by_backbone(arms: list[Arm]) -> list[Arm]:
+    """The arms, those of one backbone next to each other, in the order of their first arm."""
+    keys = list(dict.fromkeys(arm.experiment.backbone_key for arm in arms))
+    return sorted(arms, key=lambda arm: keys.index(arm.experiment.backbone_key))
 
 
 def _split(group: list[Arm], members: Mapping[str, Member], spec: SweepSpec) -> list[list[Arm]]:
@@ -234,8 +257,17 @@ def _costs(member: Member) -> tuple[float, float]:
 
 
 def _packed_cost(members: Sequence[Member]) -> float:
-    # The shared pass costs as much as the deepest one.
-    return max(_costs(member)[0] for member in members) + sum(_costs(member)[1] for member in members)
+    # The shared pass of a backbone costs as much as the deepest one.
+    passes = sum(max(_costs(member)[0] for member in some) for some in _of_one_backbone(members))
+    return passes + sum(_costs(member)[1] for member in members)
+
+
+def _of_one_backbone(members: Sequence[Member]) -> list[list[Member]]:
+    """The members of each backbone."""
+    found: dict[str, list[Member]] = {}
+    for member in members:
+        found.setdefault(member.experiment.backbone_key, []).append(member)
+    return list(found.values())
 
 
 def _speedup(members: Sequence[Member]) -> float:
@@ -259,8 +291,21 @@ def _shape_key(spec: Experiment) -> str:
 def plan_pack_memory(members: Sequence[Member]) -> PackMemory:
     """Predict the memory of a pack.
 
-    The students share backbone, batch and workers.
+    The students share batch and workers, and those of one backbone its pass.
     """
+    parts = _of_one_backbone(members)
+    if len(parts) == 1:
+        return _memory_of_one_pass(members)
+    memory = [_memory_of_one_pass(part) for part in parts]
+    between = [part[0].tower_bytes + sum(member.idle_bytes for member in part) for part in parts]
+    return PackMemory(
+        peak=max(each.peak + sum(between) - own for each, own in zip(memory, between, strict=True)),
+        state=sum(each.state for each in memory),
+        largest_alone=max(each.largest_alone for each in memory),
+    )
+
+
+def _memory_of_one_pass(members: Sequence[Member]) -> PackMemory:
     union = reduce(or_, (member.reads for member in members))
     idle = sum(member.idle_bytes for member in members)
     extra = [

@@ -37,6 +37,11 @@ class SweepPlan:
         """Whether packing is predicted to save time."""
         return self.predicted_speedup >= MIN_SPEEDUP
 
+    @property
+    def streams_apart(self) -> int:
+        """Streams of clips that would be decoded if backbones did not share one."""
+        return sum(pack.backbones for pack in self.packs)
+
     def as_json(self) -> dict[str, Any]:
         """JSON values."""
         return {
@@ -49,6 +54,8 @@ class SweepPlan:
             "predicted_speedup": self.predicted_speedup,
             "predicted_speedup_of_rows": self.predicted_speedup_of_rows,
             "packing_pays": self.pays,
+            "streams_of_clips": len(self.packs),
+            "streams_of_clips_by_backbone": self.streams_apart,
             "reproduces": self.reproduces,
         }
 
@@ -110,6 +117,7 @@ def _arm_json(arm: Arm, plan: ExperimentPlan) -> dict[str, Any]:
 def _pack_json(pack: PlannedPack) -> dict[str, Any]:
     return {
         "arms": [arm.title for arm in pack.arms],
+        "backbones": pack.backbones,
         "predicted_peak_gib": pack.peak_gib,
         "predicted_optimizer_state_gib": as_gib(pack.memory.state),
         "predicted_peak_over_largest_alone": pack.memory.peak / pack.memory.largest_alone,

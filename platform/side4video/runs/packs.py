@@ -143,8 +143,8 @@ def _packs_in_folder(folder: str, arms: list[Arm], sweep_run: SweepRun) -> list[
 
 
 def _with_folder(pack: PlannedPack, sweep_run: SweepRun) -> PlannedPack:
-    weights = pack.arms[0].experiment.backbone.weights.identity()  # a pack has one backbone
-    began_with = [sweep_run.fingerprint, *([weights] if weights.startswith("file:") else [])]
+    weights = dict.fromkeys(arm.experiment.backbone.weights.identity() for arm in pack.arms)
+    began_with = [sweep_run.fingerprint, *(each for each in weights if each.startswith("file:"))]
     keys = "".join([*(arm.key for arm in pack.arms), *began_with])
     return replace(pack, folder=f"{sweep_run.folder}/{hashlib.sha256(keys.encode()).hexdigest()[:12]}")
 

@@ -8,12 +8,13 @@ from side4video.spec.experiment import Experiment
 
 
 def check_pack(experiments: Mapping[str, Experiment]) -> None:
-    """Check that experiments can share a frozen pass: none changes the tower, and all read the same frames.
+    """Check that experiments can train on one stream of clips: none changes the tower, and those that share one agree.
 
     `experiments` are by student name; one alone may have any method.
 
     Raises:
-        InputError: If there are several, and one changes the tower, or two want it to see different frames.
+        InputError: If there are several, and one changes the tower, or two of one tower want it to see different
+            frames.
     """
     for name, spec in experiments.items():
         if len(experiments) > 1 and not spec.method.packable:
@@ -23,20 +24,29 @@ def check_pack(experiments: Mapping[str, Experiment]) -> None:
                 allowed="in a pack: methods that only read frozen tokens (`side4video list methods`)",
                 fix="run it alone",
             )
-    strides = {name: spec.reads.every for name, spec in experiments.items()}
-    first, *others = strides
-    for name in others:
-        if strides[name] != strides[first]:
-            raise InputError(
-                f"{name}: method",
-                f"its tower sees one frame of {strides[name]}, and that of {first} one of {strides[first]}",
-                allowed="in a pack: methods whose tower sees the same frames",
-                fix="run them one by one",
-            )
+    for members in by_backbone(experiments).values():
+        strides = {name: experiments[name].reads.every for name in members}
+        first, *others = strides
+        for name in others:
+            if strides[name] != strides[first]:
+                raise InputError(
+                    f"{name}: method",
+                    f"its tower sees one frame of {strides[name]}, and that of {first} one of {strides[first]}",
+                    allowed="in a pack: methods whose tower sees the same frames",
+                    fix="run them one by one",
+                )
+
+
+def by_backbone(experiments: Mapping[str, Experiment]) -> dict[str, list[str]]:
+    """The names of the experiments that share a backbone, by the backbone's key."""
+    found: dict[str, list[str]] = {}
+    for name, spec in experiments.items():
+        found.setdefault(spec.backbone_key, []).append(name)
+    return found
 
 
 def check_consistency(experiments: Mapping[str, Experiment], sections: Collection[str] = ()) -> None:
-    """Check that experiments agree on everything that the frozen pass and the batches depend on.
+    """Check that experiments agree on everything that the batches depend on. They may have different backbones.
 
     Args:
         experiments: By student name.
@@ -54,7 +64,7 @@ def check_consistency(experiments: Mapping[str, Experiment], sections: Collectio
         if section:
             raise InputError(
                 f"{name}: {section}",
-                f"differs from that of {first}, and they are to share one pass of the backbone",
+                f"differs from that of {first}, and they are to share one pass over the clips",
                 fix="run them apart, or make the section the same",
             )
 

@@ -1,5 +1,6 @@
 """The YAML document of an experiment: all settings that its result depends on."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -113,6 +114,11 @@ class Experiment(Spec):
     def tower(self) -> TowerShape:
         """Sizes of the backbone: depth, width, image size."""
         return self.backbone.shape()
+
+    @property
+    def backbone_key(self) -> str:
+        """Equal for experiments that can share one frozen tower."""
+        return json.dumps(self.backbone.model_dump(mode="json"), sort_keys=True)
 
     @model_validator(mode="after")
     def method_fits_the_tower(self) -> Self:
@@ -301,12 +307,16 @@ class Experiment(Spec):
         return self.model_dump(mode="json")
 
     def shared(self) -> dict[str, Any]:
-        """The settings that experiments of one pack must share: all that the frozen pass and the batches use."""
+        """The settings that experiments of one pack must share: all that the batches depend on.
+
+        Backbones may differ, unless their features are cached.
+        """
         whole = self.resolved()
         optimization = {key: whole["optimization"][key] for key in ("batch_size", "accumulation", "length")}
         data = {key: value for key, value in whole["data"].items() if key not in ("loader", "recipe")}
         cluster = {key: whole["cluster"][key] for key in ("workers", "gpus_per_worker")}
-        kept = {key: whole[key] for key in ("backbone", "evaluation", "features", "plugins")}
+        is_cached = self.features.kind == "cached"
+        kept = {key: whole[key] for key in (*(("backbone",) if is_cached else ()), "evaluation", "features", "plugins")}
         return {**kept, "data": data, "optimization": optimization, "cluster": cluster}
 
     def digests(self, *, ignore_workers: bool = False) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Where a run begins, and what is said of another number of workers."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,7 @@ from side4video.engine.checkpoint import save_checkpoint
 from side4video.engine.process_group import ProcessGroup
 from side4video.engine.resume import ResumePosition, checkpoint_source, newest_valid, resume
 
-IDENTITY = {"backbone": "b", "digests": {"a": "d"}, "kin": {"a": "k"}, "world": 1}
+IDENTITY = {"backbones": {"a": "b"}, "digests": {"a": "d"}, "kin": {"a": "k"}, "world": 1}
 
 
 class FakeEpochCallback:
@@ -64,12 +65,20 @@ def test_a_damaged_one_is_passed_over_and_told_of(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"backbone": "c"}, {"digests": {"a": "e"}, "kin": {"a": "l"}}], ids=["backbone", "document"]
+    "change", [{"backbones": {"a": "c"}}, {"digests": {"a": "e"}, "kin": {"a": "l"}}], ids=["backbone", "document"]
 )
 def test_another_runs_checkpoint_is_refused(change, tmp_path):
     folder = checkpoint(tmp_path / "one", student())
-    with pytest.raises(InputError, match=f"checkpoint's {next(iter(change))} differs"):
+    with pytest.raises(InputError, match=f"checkpoint's {next(iter(change)).removesuffix('s')}s? differs"):
         resume([checkpoint_source(folder)], {"a": student()}, FakeEpochCallback(**change))
+
+
+@pytest.mark.parametrize(("stored", "goes_on"), [("b", True), ("c", False)])
+def test_checkpoints_of_one_backbone_are_those_of_earlier_versions(stored, goes_on, tmp_path):
+    identity = {name: value for name, value in IDENTITY.items() if name != "backbones"} | {"backbone": stored}
+    folder = checkpoint(tmp_path / "one", student(), identity=identity)
+    with nullcontext() if goes_on else pytest.raises(InputError, match="checkpoint's backbone differs"):
+        assert resume([checkpoint_source(folder)], {"a": student()}, FakeEpochCallback()).next_step == 4
 
 
 @pytest.mark.parametrize(("method", "norms"), [("side4video", True), ("linear", False)])

@@ -81,7 +81,7 @@ class Bench:
         )
         self.module = Scale()
         self.student = Student("a", self.module, Sum(), spec, self.seed, frozenset(), ProcessGroup())
-        self.pack = Pack(lambda batch, reads: batch, [self.student])
+        self.pack = Pack.of_one_tower(lambda batch, reads: batch, [self.student])
 
     def step(self, *parts, step=0, shares=None):
         return train_step(self.pack, parts, step=step, plan=Plan(100, 10, shares), timer=StepTimer(CPU))

@@ -43,7 +43,7 @@ def test_each_view_is_what_an_evaluation_of_it_alone_gives():
     spec.data.dataset.prepare()
     tower = spec.backbone.build("cpu")
     student = build_student("a", spec, process, tower)
-    pack = Pack(functools.partial(features_of_batch, tower), [student])
+    pack = Pack.of_one_tower(functools.partial(features_of_batch, tower), [student])
     clips = spec.data.dataset.clips("test")
 
     def measured(view=None):

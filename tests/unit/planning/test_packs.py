@@ -101,9 +101,6 @@ APART = [
     {"optimization.batch_size": 4},
     {"optimization.accumulation": 2},
     {"optimization.length": {"epochs": 3}},
-    {"backbone.precision": "bf16"},
-    {"backbone.kept_tokens": "8-bit"},
-    {"backbone.weights.seed": 1},
     {"cluster.workers": 2},
     # Alone the next two change no result, so the arm would be the base's.
     {"cluster.cpus_per_worker": 2, "optimization.learning_rate": 2e-5},
@@ -114,6 +111,13 @@ APART = [
     {"method": {"kind": "full"}},
     {"method": {"kind": "aim"}},
     {"method": {"kind": "st-adapter", "dim": 16}},
+]
+
+
+OTHER_BACKBONES = [
+    {"backbone.precision": "bf16"},
+    {"backbone.kept_tokens": "8-bit"},
+    {"backbone.weights.seed": 1},
 ]
 
 
@@ -130,6 +134,40 @@ def test_what_only_the_student_sees_shares_a_pass(changes):
 @pytest.mark.parametrize("changes", APART, ids=json.dumps)
 def test_what_the_pass_sees_does_not(changes):
     assert not shares_a_pass(changes)
+
+
+@pytest.mark.parametrize("changes", OTHER_BACKBONES, ids=json.dumps)
+def test_another_backbone_shares_the_clips(changes):
+    (pack,) = packs_of(**rows(changes))
+    assert pack.backbones == 2
+    cached = {"features": {"kind": "cached", "views": 2}}
+    assert [each.backbones for each in packs_of(changes=cached, **rows(changes))] == [1, 1]
+
+
+def towers(*seeds):
+    """A sweep over towers and learning rates, two arms of each tower."""
+    return {"grid": {"optimization.learning_rate": [1e-3, 2e-3], "backbone.weights.seed": list(seeds)}}
+
+
+def test_arms_of_one_backbone_are_next_to_each_other():
+    (pack,) = packs_of(**towers(1, 2, 3))
+    assert [arm.experiment.backbone.weights.seed for arm in pack.arms] == [1, 1, 2, 2, 3, 3]
+    assert pack.backbones == 3
+    parts = packs_of(**towers(1, 2, 3), packing=2)
+    assert [part.backbones for part in parts] == [1, 1, 1]
+
+
+def test_several_backbones_hold_their_weights_and_those_of_their_students():
+    (pack,) = packs_of(**towers(1, 2, 3))
+    # Alone 1 GiB; 0.3 for each further student of the tower that runs; of two others, 0.3 of tower and twice 0.3.
+    assert pack.peak_gib == pytest.approx(1.0 + 0.3 + 2 * (0.3 + 2 * 0.3))
+    fitting = packs_of(**towers(1, 2, 3), limits={"memory_gib": 1.4})
+    assert [part.backbones for part in fitting] == [1, 1, 1]
+
+
+def test_several_backbones_have_a_pass_each():
+    (pack,) = packs_of(**towers(1, 2, 3))
+    assert pack.speedup == pytest.approx(6 * (FROZEN + TRAINED) / (3 * FROZEN + 6 * TRAINED))
 
 
 class SharesNothing(Experiment):
@@ -157,7 +195,7 @@ def test_dist_shares_a_pass_with_its_like():
 
 def everything():
     """A pack of each kind, from one sweep."""
-    made = make(**rows(*TOGETHER, *APART))
+    made = make(**rows(*TOGETHER, *APART, *OTHER_BACKBONES))
     return made, make_packs(made.arms, made.spec, alike)
 
 
@@ -183,7 +221,7 @@ def refused(packs):
 
 def test_every_pack_is_one_that_a_run_takes():
     _, packs = everything()
-    assert max(len(pack.arms) for pack in packs) == len(TOGETHER) + 1
+    assert max(len(pack.arms) for pack in packs) == len(TOGETHER) + 1 + len(OTHER_BACKBONES)
     assert refused(packs) == []
 
 

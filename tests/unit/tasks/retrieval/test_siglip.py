@@ -155,7 +155,7 @@ def test_the_loss_is_open_clips():
 
 def test_a_step_moves_both_towers_scale_and_bias(spec):
     tower, student = student_of(spec({"kind": "side4video", "layers": 2, "dim": 64}, loss="sigmoid"))
-    pack = Pack(lambda batch, reads: features_of_batch(tower, batch, reads), [student])
+    pack = Pack.of_one_tower(lambda batch, reads: features_of_batch(tower, batch, reads), [student])
     before = {name: each.detach().clone() for name, each in student.module.named_parameters()}
     for step in range(2):
         train_step(
