@@ -67,7 +67,7 @@ def _speedup(plan: SweepPlan, spec: SweepSpec) -> str:
     if spec.packing == "off":
         return "none: packing is off"
     if not plan.pays:
-        shared = "" if all(len(pack.arms) == 1 for pack in plan.packs) else "; arms still share reading and starting"
+        shared = "" if all(len(pack.arms) == 1 for pack in plan.packs) else "; arms share reading and starting"
         return f"packing will not pay here: {plan.predicted_speedup:.2f}x in multiply-adds{shared}"
     rows = (
         f", {plan.predicted_speedup_of_rows:.2f}x against every row"

@@ -21,6 +21,8 @@ SIZES = {
     "ablations/motion-asha.yaml": (16, 16),
     "ablations/motion-optuna.yaml": (0, 0),  # the sampler proposes them
     "ablations/pareto-layers-dim.yaml": (18, 18),
+    "ablations/towers.yaml": (5, 5),
+    "clip-towers/ssv2-vjepa2-probes.yaml": (20, 20),
     "ablations/table9-a.yaml": (2, 2),
     "ablations/table9-b.yaml": (2, 2),
     "ablations/table9-c.yaml": (2, 2),
