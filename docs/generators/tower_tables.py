@@ -30,6 +30,15 @@ FAMILIES = {
     "DeiT III": ("timm", ("deit3_small_patch16_224", "deit3_base_patch16_224", "deit3_large_patch16_224")),
 }
 """Families by name: the library that has them, and models to begin with."""
+LICENSES = {
+    "CLIP, MetaCLIP, DFN, DataComp": "MIT; MetaCLIP CC-BY-NC-4.0, DFN Apple's",
+    "MetaCLIP 2": "CC-BY-NC-4.0",
+    "EVA-CLIP": "MIT",
+    "SigLIP 2": "Apache-2.0",
+    "PE-Core": "Apache-2.0",
+    "CLIPA": "Apache-2.0",
+}
+"""Licences of open_clip's weights; those of timm's are in timm."""
 
 
 def plans() -> str:
@@ -66,11 +75,14 @@ def families() -> str:
                 family,
                 f"`{kind}`",
                 ", ".join(f"`{each}`" for each in models),
+                _license(family, models),
                 _texts(library, models),
                 _size(kind, models),
             ]
         )
-    return _table(["family", "`backbone.kind`", "models to begin with", "texts", "patch, frame in pixels"], rows)
+    return _table(
+        ["family", "`backbone.kind`", "models to begin with", "licence", "texts", "patch, frame in pixels"], rows
+    )
 
 
 def counts() -> str:
@@ -145,9 +157,16 @@ def frame_sizes() -> str:
     command = records[168]["command"]
     return (
         f"A ViT-S/14 of timm on 300 real clips (fight or no fight), with weights for 224 pixels:\n\n{table}\n\n"
-        f"Mean and deviation over {seeds} seeds on {clips} test clips, of which one is {100 / clips:.1f} points. Measured by "
-        f"`{command}`, and the same with 224."
+        f"Mean and deviation over {seeds} seeds on {clips} test clips, of which one is {100 / clips:.1f} points. "
+        f"Measured by `{command}`, and the same with 224."
     )
+
+
+def _license(family: str, models: Sequence[str]) -> str:
+    if family in LICENSES:
+        return LICENSES[family]
+    found = (next(iter(timm_models.timm_models()[each].weights.values())).license for each in models)
+    return ", ".join(dict.fromkeys(each or "see its card" for each in found))
 
 
 def _texts(library: str, models: Sequence[str]) -> str:

@@ -75,7 +75,7 @@ def table_9(*parts):
 
 
 def test_these_are_all():
-    assert len(SIZES) == 15
+    assert len(SIZES) == 17
     assert set(SWEEPS) == set(SIZES)
 
 
