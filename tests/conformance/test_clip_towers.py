@@ -13,6 +13,7 @@ from side4video.engine.step import Plan, train_step
 from side4video.engine.step_timer import StepTimer
 from side4video.models.methods.attentive import AttentiveSpec
 from side4video.models.methods.full import FullSpec
+from side4video.models.methods.gated_recurrence import GatedRecurrenceSpec
 from side4video.models.methods.linear import LinearSpec
 from side4video.models.methods.vjepa_probe import VJEPAProbeSpec
 from side4video.planning.memory import plan_memory
@@ -22,6 +23,7 @@ METHODS = {
     "linear": LinearSpec(),
     "attentive": AttentiveSpec(),
     "v-jepa-2-probe": VJEPAProbeSpec(layers=3),
+    "gated-recurrence": GatedRecurrenceSpec(layers=1),
     "full": FullSpec(),
 }
 PACKED = [name for name, method in METHODS.items() if method.packable]
@@ -89,7 +91,9 @@ def test_the_tower_is_frozen_under_probes_and_trained_under_full(family):
         assert any("trunk.visual" in name for name in names) == trains
 
 
-@pytest.mark.parametrize("method", sorted(set(toys.METHODS) - {"linear", "attentive", "full"}))
+@pytest.mark.parametrize(
+    "method", sorted(set(toys.METHODS) - {"linear", "attentive", "full", "v-jepa-2-probe", "gated-recurrence"})
+)
 def test_methods_that_read_frames_are_refused(method):
     shape = clip_tower("vjepa2").shape()
     with pytest.raises(PydanticCustomError, match=r"reads whole clips.*allowed: for this backbone: linear"):

@@ -21,10 +21,12 @@ from side4video.models.methods.attentive import AttentiveSpec
 from side4video.models.methods.dist import DiSTSpec
 from side4video.models.methods.evl import EVLSpec
 from side4video.models.methods.full import FullSpec
+from side4video.models.methods.gated_recurrence import GatedRecurrenceSpec
 from side4video.models.methods.linear import LinearSpec
 from side4video.models.methods.lst import LSTSpec
 from side4video.models.methods.side4video import Side4VideoSpec
 from side4video.models.methods.st_adapter import STAdapterSpec
+from side4video.models.methods.vjepa_probe import VJEPAProbeSpec
 from side4video.models.towers.text_tower import TextFeatures
 from side4video.planning.meta_model import MetaModel
 from side4video.spec.optimization import OptimizationSpec
@@ -45,6 +47,8 @@ METHODS = {
     "full": FullSpec(),
     "lst": LSTSpec(),
     "attentive": AttentiveSpec(queries=2, layers=2),
+    "gated-recurrence": GatedRecurrenceSpec(layers=2),
+    "v-jepa-2-probe": VJEPAProbeSpec(layers=2),
     "linear": LinearSpec(),
 }
 FAMILIES = ("clip", "eva-post-norm", "eva-rotary")

@@ -85,7 +85,7 @@ class MethodSpec(Spec):
             raise wrong(
                 "method.kind",
                 f"{self.kind} works on the tokens of frames, and this backbone reads whole clips",  # type: ignore[attr-defined]
-                allowed="for this backbone: linear, attentive, v-jepa-2-probe, full",
+                allowed="for this backbone: linear, attentive, v-jepa-2-probe, gated-recurrence, full",
                 fix="take one of these, or a backbone that reads frames",
             )
         tower.check_frames(frames)

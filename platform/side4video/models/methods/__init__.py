@@ -13,6 +13,7 @@ from side4video.models.methods.cross_modal_adapter import CrossModalAdapterSpec
 from side4video.models.methods.dist import DiSTSpec
 from side4video.models.methods.evl import EVLSpec
 from side4video.models.methods.full import FullSpec
+from side4video.models.methods.gated_recurrence import GatedRecurrenceSpec
 from side4video.models.methods.linear import LinearSpec
 from side4video.models.methods.lst import LSTSpec
 from side4video.models.methods.side4video import Side4VideoSpec
@@ -33,6 +34,7 @@ Method = Annotated[
     | AttentiveSpec
     | LinearSpec
     | VJEPAProbeSpec
+    | GatedRecurrenceSpec
     | CLIP4ClipSpec
     | FrozenCLIP4ClipSpec
     | CrossModalAdapterSpec
