@@ -63,19 +63,27 @@ def test_packed_equals_alone(family):
         assert toys.same(alone, weights), name
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @each_method
 @both
-def test_the_planner_predicts_what_backward_holds(method, family):
-    one, batch = student(method, family), toys.make_batch(0)
+def test_the_planner_predicts_what_backward_holds(method, family, precision):
+    one, batch = student(method, family, precision=precision), toys.make_batch(0)
     features = toys.make_pack(one, family=family).features_for([one], batch)
     with measure_held(weights_under(one.module)) as held:
-        one.task.loss(one.module(features), batch.labels_B)
+        with one.autocast(precision):
+            outputs = one.module(features)
+        one.task.loss(outputs, batch.labels_B)
     spec = tiny(
         backbone={"image_size": toys.SIZE, "layers": 4},
         data={"size": toys.SIZE, "frames": toys.FRAMES},
-        optimization={"batch_size": toys.BATCH, "precision": "fp32"},
+        optimization={"batch_size": toys.BATCH, "precision": precision},
     )
-    assert plan_memory(spec, toys.make_skeleton(METHODS[method], family=family)).held_for_backward == held.total
+    planned = plan_memory(spec, toys.make_skeleton(METHODS[method], family=family)).held_for_backward
+    if (method, precision) == ("full", "bf16"):
+        # The library's norms keep their statistics in fp32, and those of fake tensors in bf16: a few numbers a token.
+        assert 0 <= held.total - planned < 0.01 * planned
+    else:
+        assert planned == held.total
 
 
 @both

@@ -10,9 +10,9 @@ from side4video.models.methods.side4video import Side4VideoSpec
 from side4video.planning.memory import plan_memory
 from tiny import tiny
 
-FRUGAL = [case for case in toys.CASES if case[0] not in ("full", "aim", "dist", "st-adapter-both")]
-"""Not AIM, which runs a block's attention twice; not DiST, whose branches are wider than a toy tower; not two adapters
-a block, which hold as much as they save."""
+FRUGAL = [case for case in toys.CASES if case[0] not in ("full", "aim", "dist", "st-adapter-both", "gated-recurrence")]
+"""Not AIM, which runs a block's attention twice; not DiST and gated recurrence, whose branches or readout are wider
+than a toy; not two adapters a block, which hold as much as they save."""
 PLANNED = [(*task, "bf16") for task in toys.TASKS] + [
     (*task, "fp32") for task in toys.TASKS if task[1] == "clip" or not toys.METHODS[task[0]].packable
 ]

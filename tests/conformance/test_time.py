@@ -10,8 +10,8 @@ from side4video.models.frozen_features import frozen_features
 from side4video.models.methods.attentive import AttentiveSpec
 from side4video.models.methods.evl import EVLSpec
 
-BLIND = ("linear", "lst", "full")
-"""Frames never meet: the feature is a mean over them."""
+BLIND = ("linear", "lst", "full", "v-jepa-2-probe")
+"""Frames never meet, and the feature is a mean over them; or their tokens meet without positions over time."""
 IDENTITIES = [case for case in toys.CASES if case[0] in ("st-adapter", "st-adapter-both", "aim")]
 
 

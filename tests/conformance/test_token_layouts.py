@@ -40,6 +40,8 @@ WITHOUT_CLASS_TOKEN = (
         "side4video-extra",
         "linear",
         "attentive",
+        "gated-recurrence",
+        "v-jepa-2-probe",
         "evl",
         "evl-without-lookup",
         "full",

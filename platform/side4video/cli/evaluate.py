@@ -60,8 +60,8 @@ def evaluate(
 ) -> None:
     """Evaluate each RUN on its test split or its validation split, in this process.
 
-    RUN is an id, the start of an id, or a name. Several runs must have the same backbone and data. Each video is then
-    decoded and passed through the backbone once for all runs. Change the evaluation with --set.
+    RUN is an id, the start of an id, or a name. Several runs must have the same data. Each video is then
+    decoded once for all runs, and passed once through each backbone. Change the evaluation with --set.
     """
     import torch
 

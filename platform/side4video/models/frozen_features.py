@@ -149,16 +149,15 @@ def frozen_features(tower: FrozenTower, video_BTCHW: Tensor, reads: FeatureReque
                 class_BTD = tower.shape.class_token_of(tokens_NPD).clone().unflatten(0, clips)
             if index in reads.tokens:
                 if reads_clips:
-                    tokens_NPD = _by_time_step(tokens_NPD, tower.shape)
+                    tokens_NPD = _by_time_step(tokens_NPD, tower.shape.time_steps(frames_BTCHW.shape[1]), tower.shape)
                 tokens[index] = Int8Tokens.quantize(tokens_NPD) if tower.keeps_int8 else tokens_NPD
             del tokens_NPD
     return FrozenFeatures(video_BTCHW, tower.normalise, tower.shape, tokens, attention, pooled_BTD, class_BTD)
 
 
-def _by_time_step(tokens_BSD: Tensor, shape: TowerShape) -> Tensor:
+def _by_time_step(tokens_BSD: Tensor, steps: int, shape: TowerShape) -> Tensor:
     """The patches of each time step [N, P, D] from tokens of whole clips [B, S, D], without a clip's class token."""
-    prefix = tokens_BSD.shape[1] % shape.patches
-    return tokens_BSD[:, prefix:].unflatten(1, (-1, shape.patches)).flatten(0, 1)
+    return tokens_BSD[:, -steps * shape.patches :].unflatten(1, (steps, shape.patches)).flatten(0, 1)
 
 
 def features_of_batch(tower: FrozenTower, batch: Any, reads: FeatureRequest) -> FrozenFeatures:

@@ -177,9 +177,14 @@ class Experiment(Spec):
                 "data.size",
                 f"{self.data.size} pixels, and the backbone takes {self.tower.image_size}",
                 allowed=str(self.tower.image_size),
-                fix=f"set data.size to {self.tower.image_size}",
+                fix=f"set data.size to {self.tower.image_size}{self._other_image_size()}",
             )
         return self
+
+    def _other_image_size(self) -> str:
+        """How the backbone could take frames of `data.size`, where it can."""
+        fits = "image_size" in type(self.backbone).model_fields and self.data.size % self.tower.patch_size == 0
+        return f", or backbone.image_size to {self.data.size}" if fits else ""
 
     @model_validator(mode="after")
     def batch_divisible_by_workers(self) -> Self:

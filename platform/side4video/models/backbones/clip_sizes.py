@@ -1,8 +1,9 @@
 """The sizes of networks that read whole clips, for weights of one's own and for trials."""
 
+import math
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
 from side4video.core.bounds import Few, Frames, Layers, Pixels, Width
 from side4video.core.spec import Spec, wrong
@@ -18,7 +19,7 @@ class TransformerSizes(Spec):
     """Blocks."""
     heads: Few
     """Attention heads of a block."""
-    mlp_ratio: PositiveFloat = 4.0
+    mlp_ratio: Annotated[float, Field(gt=0, le=100)] = 4.0
     """Hidden channels of the MLP over `width`."""
     patch_size: Pixels = 16
     """Side of a patch, pixels."""
@@ -34,6 +35,18 @@ class TransformerSizes(Spec):
                 f"{self.heads}, which do not divide the width {self.width}",
                 allowed=f"divisors of {self.width}",
                 fix="change one of them",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def the_mlp_has_channels(self) -> Self:
+        """`mlp_ratio` leaves at least one hidden channel."""
+        if int(self.width * self.mlp_ratio) < 1:
+            raise wrong(
+                "backbone.sizes.mlp_ratio",
+                f"{self.mlp_ratio:g}, which leaves an MLP of width {self.width} no channel",
+                allowed=f"{1 / self.width:g} and more",
+                fix="set it to 4",
             )
         return self
 
@@ -62,13 +75,22 @@ class SwinSizes(Spec):
 
     @model_validator(mode="after")
     def every_stage_has_heads(self) -> Self:
-        """As many numbers of heads as of blocks, and each divides the width of its stage."""
+        """As many numbers of heads as of stages, each of which divides the width; windows of a size to compute."""
         if len(self.heads) != len(self.layers):
             raise wrong(
                 "backbone.sizes.heads",
                 f"{len(self.heads)} numbers, and layers has {len(self.layers)}",
                 allowed="one for each stage",
                 fix="give both for every stage",
+            )
+        if sum(self.layers) < 2:
+            raise wrong("backbone.sizes.layers", "one block", allowed="two and more in all", fix="add a block")
+        if (tokens := math.prod(self.window)) > MAX_WINDOW:
+            raise wrong(
+                "backbone.sizes.window",
+                f"{tokens:,} tokens, each of which attends to all",
+                allowed=f"up to {MAX_WINDOW:,} tokens",
+                fix="set it to [8, 7, 7], or [16, 7, 7] as the authors on Something-Something V2",
             )
         widths = [self.width * 2**stage for stage in range(len(self.layers))]
         for width, heads in zip(widths, self.heads, strict=True):
@@ -98,4 +120,6 @@ class SwinSizes(Spec):
 
 
 _SWIN_PATCH = 4
+MAX_WINDOW = 4096
+"""Tokens of the largest window of attention. The authors have 392 and 784."""
 ClipSizes = Annotated[TransformerSizes | SwinSizes, Field(discriminator="kind")]

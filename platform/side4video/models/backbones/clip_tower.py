@@ -4,13 +4,14 @@ Their tokens are of several frames each, so only methods that read the clip as a
 `attentive` and `v-jepa-2-probe` on frozen tokens, `full` to train the network itself.
 """
 
+import difflib
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from side4video.core.bounds import Frames, Pixels
 from side4video.core.spec import wrong
-from side4video.models.backbones.backbone_spec import BackboneSpec, check_frame_size, check_model
+from side4video.models.backbones.backbone_spec import BackboneSpec, check_frame_size
 from side4video.models.backbones.clip_models import CLIP_MODELS, OWN_SIZES, ClipModel
 from side4video.models.backbones.clip_sizes import ClipSizes, SwinSizes, TransformerSizes
 from side4video.models.backbones.shape import TowerShape
@@ -37,20 +38,17 @@ class ClipTowerSpec(BackboneSpec):
     VideoMAE and Video Swin are computed, or are of windows, so weights fit any size; those of ViViT fit their own."""
     frames: Frames | Literal["model"] = "model"
     """Frames of a clip. `model`: as the model was trained (VideoMAE 16, ViViT 32), or any number that the frames of a
-    token divide (V-JEPA 2, Video Swin)."""
+    token divide (V-JEPA 2, Video Swin). Set it where `data.frames` is another number: the positions are for it."""
 
     @field_validator("model")
     @classmethod
     def model_is_known(cls, model: str) -> str:
         """The model is in the table, or a family."""
-        if model not in OWN_SIZES:
-            check_model(
-                model,
-                CLIP_MODELS,
-                {},
-                library="transformers or torchvision that reads clips",
-                listed_by="docs/towers.md",
-                allowed=f"{', '.join(CLIP_MODELS)}; with sizes {', '.join(OWN_SIZES)}",
+        if model not in OWN_SIZES and model not in CLIP_MODELS:
+            near = ", ".join(difflib.get_close_matches(model, [*CLIP_MODELS, *OWN_SIZES], n=3))
+            raise ValueError(
+                f"{model!r}, which is no network that reads clips · allowed: {', '.join(CLIP_MODELS)}; with `sizes` "
+                f"{', '.join(OWN_SIZES)} · fix: {f'did you mean {near}?' if near else 'take one of these'}"
             )
         return model
 

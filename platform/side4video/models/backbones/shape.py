@@ -118,7 +118,7 @@ class TowerShape(TokenLayout):
                 "data.frames",
                 f"{frames}, and the backbone's positions are for clips of {self.clip_frames} frames",
                 allowed=str(self.clip_frames),
-                fix=f"set data.frames to {self.clip_frames}",
+                fix=f"set data.frames to {self.clip_frames}, or backbone.frames to {frames} if the weights fit that",
             )
         if frames % self.tubelet_frames:
             nearest = max(1, round(frames / self.tubelet_frames)) * self.tubelet_frames

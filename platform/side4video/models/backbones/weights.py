@@ -16,12 +16,12 @@ from side4video.core.spec import PathText, Spec
 
 
 class PretrainedWeights(Spec):
-    """Pretrained weights of open_clip or timm, downloaded at the first use."""
+    """Pretrained weights of the backbone's library, downloaded at the first use."""
 
     kind: Literal["pretrained"] = "pretrained"
     tag: str = Field(min_length=1)
     """The library's name of the weights: of open_clip such as `openai` or `laion2b_s34b_b88k`, of timm such as
-    `lvd142m`."""
+    `lvd142m`, of a clip tower such as `pretrained` or `KINETICS400_V1`."""
 
     def check(self, where: str) -> None:
         """Nothing to check on this machine."""
@@ -32,7 +32,11 @@ class PretrainedWeights(Spec):
 
 
 class FileWeights(Spec):
-    """Weights in a local file: safetensors, or a torch file of tensors, in open_clip, OpenAI or EVA-CLIP layout."""
+    """Weights in a local file: safetensors, or a torch file of tensors.
+
+    Their names are those of the library: open_clip, OpenAI or EVA-CLIP; timm; for clip towers transformers or
+    torchvision.
+    """
 
     kind: Literal["file"] = "file"
     path: PathText = Field(min_length=1)

@@ -4,7 +4,6 @@ Legend: B clips, T time steps, S tokens of a time step (state and frame have the
 h heads, k channels of a head, Q queries.
 """
 
-import copy
 from typing import cast
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from side4video.models.layers.frozen_copy import frozen_copy
 from side4video.models.networks.contract import FrozenFeatures
 from side4video.models.towers.frozen_tower import FrozenTower
 
@@ -138,7 +138,7 @@ class GatedRecurrence(nn.Module):
         width = tower.shape.width
         self.tap, self.steps, self.recomputes = tower.shape.depth - 1, steps, recomputes
         self.output_dim = readout_heads * readout_head_width
-        self.final_norm = copy.deepcopy(tower.trunk.last_layers().norm).float().requires_grad_(False)
+        self.final_norm = frozen_copy(tower.trunk.last_layers().norm)
         self.core = GatedCore(width, layers=layers, heads=heads)
         self.state_norm = nn.LayerNorm(width)
         self.readout = Readout(width, heads=readout_heads, head_width=readout_head_width)

@@ -4,7 +4,6 @@ Legend: B clips, T time steps, S tokens of a time step, M = T·S tokens of a cli
 a head.
 """
 
-import copy
 import math
 from collections.abc import Iterable
 from typing import cast
@@ -14,6 +13,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from side4video.models.layers.frozen_copy import frozen_copy
 from side4video.models.networks.contract import FrozenFeatures
 from side4video.models.towers.frozen_tower import FrozenTower
 
@@ -84,7 +84,7 @@ class VJEPAProbe(nn.Module):
         super().__init__()
         width = tower.shape.width
         self.tap, self.steps, self.output_dim = tower.shape.depth - 1, steps, width
-        self.final_norm = copy.deepcopy(tower.trunk.last_layers().norm).float().requires_grad_(False)
+        self.final_norm = frozen_copy(tower.trunk.last_layers().norm)
         self.blocks = nn.ModuleList(ProbeBlock(width, heads=heads, mlp_ratio=mlp_ratio) for _ in range(layers - 1))
         self.query = ProbeQuery(width, heads=heads, mlp_ratio=mlp_ratio)
         self._initialize()

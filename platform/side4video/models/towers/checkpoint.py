@@ -102,9 +102,14 @@ def match(state: Mapping[str, Tensor], trunk: Trunk, shape: TowerShape, *, where
         )
     visual = {name.removeprefix("visual."): tensor for name, tensor in state.items() if name.startswith("visual.")}
     given = visual or dict(state)
-    found = trunk.rename(given)
     expected = {name: tensor.shape for name, tensor in trunk.visual.state_dict().items()}
-    faults = _errors(found, expected)
+    try:
+        found = trunk.rename(given)
+        faults = _errors(found, expected)
+    except (RuntimeError, ValueError, LookupError, AssertionError) as error:
+        # A library that converts or resizes tensors expects those of its own model.
+        found, reason = given, " ".join(str(error).split())[:120] or type(error).__name__
+        faults = [f"its tensors cannot be converted ({reason})", *_errors(found, expected)]
     if faults:
         tower = f"{shape.depth} blocks of width {shape.width}, patch {shape.patch_size}, {shape.image_size} px"
         raise InputError(

@@ -31,7 +31,7 @@ class VideoSwinTrunk(ClipTrunk):
                 depths=list(sizes.layers),
                 num_heads=list(sizes.heads),
                 window_size=list(sizes.window),
-                stochastic_depth_prob=sizes.drop_path if sizes.depth > 1 else 0.0,
+                stochastic_depth_prob=sizes.drop_path,
             )
         cast("Any", self.visual).head = nn.Identity()
         grids = [shape.grid * 2**merges for merges in reversed(range(len(sizes.layers)))]

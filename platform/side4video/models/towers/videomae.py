@@ -1,7 +1,8 @@
 """VideoMAE (Tong et al., 2022, arXiv 2203.12602): transformers' encoder, split into blocks.
 
 Tubelets of 2 x 16 x 16, positions of sines and cosines over all tokens of a clip, no class token. The pretrained
-encoder normalises the tokens, and its pooled feature is their mean; the fine-tuned network normalises the mean.
+encoder normalises the tokens, and its pooled feature is their mean; the fine-tuned network normalises the mean, with an
+epsilon of 1e-5 in transformers.
 
 Legend: B clips, T frames, C channels, H, W pixels, S tokens of a clip, D width.
 """
@@ -42,7 +43,9 @@ class VideoMAETrunk(ClipTrunk):
         config._attn_implementation = "sdpa"
         tubelet = (sizes.tubelet_frames, sizes.patch_size, sizes.patch_size)
         with torch.device("meta"):
-            self.visual = _Encoder(config, tubelet, tokens=shape.time_steps(config.num_frames) * shape.patches)
+            tokens = shape.time_steps(config.num_frames) * shape.patches
+            epsilon = 1e-5 if is_finetuned else config.layer_norm_eps
+            self.visual = _Encoder(config, tubelet, tokens=tokens, last_epsilon=epsilon)
 
     @property
     def blocks(self) -> list[nn.Module]:
@@ -94,11 +97,13 @@ class _Encoder(nn.Module):
 
     positions_1SD: Tensor
 
-    def __init__(self, config: VideoMAEConfig, tubelet: tuple[int, int, int], *, tokens: int) -> None:
+    def __init__(
+        self, config: VideoMAEConfig, tubelet: tuple[int, int, int], *, tokens: int, last_epsilon: float
+    ) -> None:
         super().__init__()
         self.projection = nn.Conv3d(3, config.hidden_size, kernel_size=tubelet, stride=tubelet)
         self.layer = nn.ModuleList(VideoMAELayer(config) for _ in range(config.num_hidden_layers))
-        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=last_epsilon)
         self.register_buffer("positions_1SD", torch.empty(1, tokens, config.hidden_size), persistent=False)
 
 

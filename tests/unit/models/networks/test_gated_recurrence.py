@@ -25,6 +25,7 @@ def build(options, *, frames=3, batch=2, width=24, **shape):
 
 def truth(network, features):
     state = oracle.double(network, trains=True)
+    state |= {f"final_norm.{name}": buffer.double() for name, buffer in network.final_norm.named_buffers()}
     heads = network.core.layers[0].cross.heads
     tokens = features.tokens[network.tap].double()
     return statement.gated(tokens, state, layers=len(network.core.layers), heads=heads, frames=network.steps), state

@@ -4,10 +4,18 @@ import re
 
 import pytest
 import torch
-from torch import nn
+from pydantic import ValidationError
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import video
-from transformers import VideoMAEConfig, VideoMAEModel, VivitConfig, VivitModel, VJEPA2Config, VJEPA2Model
+from transformers import (
+    VideoMAEConfig,
+    VideoMAEForVideoClassification,
+    VideoMAEModel,
+    VivitConfig,
+    VivitModel,
+    VJEPA2Config,
+    VJEPA2Model,
+)
 
 from clip_towers import CLIP_FAMILIES, clip_tower
 from side4video.core.errors import InputError
@@ -34,16 +42,23 @@ def vjepa2():
     return model, lambda video: model(video, skip_predictor=True).last_hidden_state, lambda tokens: tokens.mean(1)
 
 
-def videomae(*, mean_first=False):
-    config = VideoMAEConfig(
+def videomae_config(*, mean_first):
+    return VideoMAEConfig(
         **TRANSFORMER, image_size=SIZE, num_frames=FRAMES, intermediate_size=192, use_mean_pooling=mean_first
     )
-    model = VideoMAEModel(config).eval()
-    model.fc_norm = nn.LayerNorm(48, eps=config.layer_norm_eps)
+
+
+def videomae():
+    model = VideoMAEModel(videomae_config(mean_first=False)).eval()
+    return model, lambda video: model(video).last_hidden_state, lambda tokens: tokens.mean(1)
+
+
+def videomae_finetuned():
+    model = VideoMAEForVideoClassification(videomae_config(mean_first=True)).eval()
     return (
         model,
-        lambda video: model(video).last_hidden_state,
-        (lambda tokens: model.fc_norm(tokens.mean(1))) if mean_first else lambda tokens: tokens.mean(1),
+        lambda video: model.videomae(video).last_hidden_state,
+        lambda tokens: model.fc_norm(tokens.mean(1)),
     )
 
 
@@ -72,7 +87,7 @@ def swin():
 MODELS = {
     "vjepa2": vjepa2,
     "videomae": videomae,
-    "videomae-finetuned": lambda: videomae(mean_first=True),
+    "videomae-finetuned": videomae_finetuned,
     "vivit": vivit,
     "video-swin": swin,
 }
@@ -91,7 +106,7 @@ FULL = {"q": "query", "k": "key", "v": "value"}
 
 def hub_names(family, state):
     """The names in the hub's files."""
-    prefix = {"vjepa2": "", "video-swin": ""}.get(family, f"{family.removesuffix('-finetuned')}.")
+    prefix = {"videomae": "videomae.", "vivit": "vivit."}.get(family, "")
     renamed = {}
     for name, tensor in state.items():
         if family.startswith("videomae"):
@@ -103,14 +118,12 @@ def hub_names(family, state):
             name = name.replace("mlp.fc1.", "intermediate.dense.").replace("mlp.fc2.", "output.dense.")
             name = name.replace("attention.o_proj.", "attention.output.dense.")
             name = re.sub(r"attention\.([qkv])_proj\.", lambda m: f"attention.attention.{FULL[m[1]]}.", name)
-        renamed[name if name.startswith("fc_norm") else prefix + name] = tensor.clone()
+        renamed[prefix + name] = tensor.clone()
     return renamed | ({} if family == "video-swin" else {"classifier.weight": torch.zeros(5, 48)})
 
 
 def written(family, model, folder):
     state = dict(model.state_dict())
-    if family == "videomae":
-        state = {name: tensor for name, tensor in state.items() if not name.startswith("fc_norm")}
     path = folder / "model.pth"
     torch.save(hub_names(family, state), path)
     return path
@@ -131,6 +144,39 @@ def test_the_walk_is_the_librarys_forward(family, tmp_path):
         ours = read if family == "videomae-finetuned" else tower.trunk.norm(read)
         assert torch.equal(ours, tokens[:, tokens.shape[1] - read.shape[1] :])
     assert features.tokens[last].shape == (2 * FRAMES // 2, tower.shape.patches, tower.shape.width)
+
+
+@pytest.mark.parametrize("family", ["vjepa2", "videomae", "vivit"])
+def test_a_grid_of_one_patch(family):
+    tower = clip_tower(family, size=16).build()
+    last = tower.shape.depth - 1
+    features = frozen_features(tower, clips()[..., :16, :16], FeatureRequest(tokens=frozenset({last})))
+    assert features.tokens[last].shape == (2 * FRAMES // 2, 1, 48)
+
+
+@pytest.mark.parametrize(
+    ("family", "sizes", "message"),
+    [
+        ("vjepa2", {"width": 48, "layers": 2, "heads": 5}, r"sizes\.heads: 5, which do not divide the width 48"),
+        ("vjepa2", {"width": 48, "layers": 2, "heads": 2, "mlp_ratio": 0.001}, "leaves an MLP of width 48 no channel"),
+        ("videomae", {"width": 48, "layers": 2, "heads": 2, "mlp_ratio": 1e12}, "less than or equal to 100"),
+        ("video-swin", {"width": 24, "layers": (1,), "heads": (1,)}, "one block · allowed: two and more"),
+        ("video-swin", {"width": 24, "layers": (2, 2), "heads": (1,)}, "1 numbers, and layers has 2"),
+        ("video-swin", {"width": 24, "layers": (2, 2), "heads": (1, 5)}, "5 in the stage of width 48"),
+        ("video-swin", {"width": 24, "layers": (2,), "heads": (1,), "window": (16, 100, 100)}, "160,000 tokens"),
+        ("video-swin", None, "not given, and video-swin is a family"),
+        (
+            "vjepa2",
+            {"kind": "swin", "width": 24, "layers": (2,), "heads": (1,)},
+            "of kind swin, and vjepa2 is a family",
+        ),
+        ("vjepa", None, "did you mean vjepa2"),
+    ],
+)
+def test_sizes_that_no_network_has(family, sizes, message):
+    kind = "swin" if family == "video-swin" else "transformer"
+    with pytest.raises(ValidationError, match=message):
+        clip_tower(family, sizes=None if sizes is None else {"kind": kind, **sizes})
 
 
 @pytest.mark.parametrize("family", CLIP_FAMILIES)

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from side4video.core.errors import InputError
+from side4video.models.backbones import TimmSpec
 from weight_states import TEXT, file_weights, prefixed, state_of
 
 
@@ -147,3 +148,16 @@ def test_a_file_that_is_not_there(build, monkeypatch, path):
     monkeypatch.delenv("SIDE4VIDEO_UNSET", raising=False)
     with pytest.raises(InputError, match=r"^backbone\.weights\.path: "):
         build("clip", weights=file_weights(path))
+
+
+def test_tensors_that_the_library_cannot_convert_are_one_line(tmp_path):
+    """Positions of one token more: timm resizes them to a grid that they are not of."""
+    whole = TimmSpec(model="vit_small_patch14_dinov2", image_size=56, weights={"kind": "random"}, precision="fp32")
+    tower = whole.build()
+    path = tmp_path / "small.pth"
+    torch.save(dict(tower.trunk.visual.state_dict()), path)
+    with_registers = {"model": "vit_small_patch14_reg4_dinov2", "image_size": 70}
+    spec = TimmSpec(**with_registers, weights={"kind": "file", "path": str(path)})
+    with pytest.raises(InputError, match="the file does not fit the tower") as caught:
+        spec.build()
+    assert "\n" not in str(caught.value)
