@@ -141,7 +141,7 @@ class OptimizerSpec(Spec):
             if whole and rise and rise >= whole:
                 raise ValueError(
                     f"warmup of {rise:g} {unit} is not shorter than the length of {whole:g} · "
-                    f"allowed: less than {whole:g} {unit}, or a share of the length · "
+                    f"allowed: less than {whole:g} {unit if whole != 1 else unit[:-1]}, or a share of the length · "
                     "fix: add --set 'optimization.warmup={share: 0.1}' to the command, or `warmup: {share: 0.1}` to "
                     "the section in the file; a recipe may have set it"
                 )
