@@ -1,6 +1,6 @@
-"""Held-out accuracy on `motion`, five seeds: each arm of Table 9, and the methods of Table 2.
+"""Held-out accuracy on `motion`, five seeds: the arms of Table 9, the methods of Table 2, and what came after the paper.
 
-    python benchmarks/ablations.py [--seeds 5] [--group table-9|methods] [--set path=value ...]
+    python benchmarks/ablations.py [--seeds 5] [--group table-9|methods|follow-ups] [--set path=value ...]
 
 Arms that only read the frozen tower train as one pack on one backbone pass, all their seeds together; methods that
 change the tower, and DiST, which reads other frames, take passes of their own. Writes
@@ -52,12 +52,19 @@ METHODS = {
     "attentive probe": "kind: attentive",
     "linear probe": "kind: linear",
 }
+FOLLOW_UPS = {
+    "common arm: 4 layers x 128": f"{SIDE}, layers: 4, dim: 128",
+    "temporal gate (TDS-CLIP)": f"{SIDE}, layers: 4, dim: 128, temporal_gate: difference",
+    "gated recurrence": "kind: gated-recurrence, layers: 2, recompute: none",
+    "V-JEPA 2's probe": "kind: v-jepa-2-probe, layers: 4",
+    "attentive probe": "kind: attentive",
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--group", choices=["table-9", "methods"], default="table-9")
+    parser.add_argument("--group", choices=["table-9", "methods", "follow-ups"], default="table-9")
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
@@ -65,6 +72,8 @@ def main() -> None:
     if arguments.group == "methods":
         settings = {name: [f"method={{{fields}}}"] for name, fields in METHODS.items()}
         settings["DiST"].append("data.frames=16")
+    if arguments.group == "follow-ups":
+        settings = {name: [f"method={{{fields}}}"] for name, fields in FOLLOW_UPS.items()}
     specs = {
         f"{name} / {seed}": load_experiment(FILE, [*arguments.overrides, *changes, f"seed={seed}"])
         for name, changes in settings.items()

@@ -71,6 +71,20 @@ def convolution(x_BTPD: Tensor, state: dict[str, Tensor], name: str, *, norms: s
     return batch_norm(out, state, f"{name}.norm", training=training) if norms == "post" else out
 
 
+def gate(v_BTPD: Tensor, state: dict[str, Tensor], name: str, *, training: bool) -> Tensor:
+    """TDS-CLIP's gate: v + v (sigmoid(...) - 1/2), with the difference to the largest of three frames."""
+    b = batch_norm(v_BTPD @ state[f"{name}.narrow.weight"].T, state, f"{name}.narrow_norm", training=training)
+    frames = b.shape[1]
+    moved = []
+    for t in range(frames):
+        near = torch.stack([b[:, each] for each in (t - 1, t, t + 1) if 0 <= each < frames])
+        moved.append(b[:, t] - near.max(0).values)
+    m = torch.stack(moved, 1)
+    m = 0.5 * m + 0.5 * m.mean(-1, keepdim=True)
+    wide = batch_norm(m @ state[f"{name}.widen.weight"].T, state, f"{name}.widen_norm", training=training)
+    return v_BTPD + v_BTPD * (torch.sigmoid(wide) - 0.5)
+
+
 def run_attention(seen_SD: Tensor, asking: int, state: dict[str, Tensor], name: str, *, norms: str) -> Tensor:
     """Attention over one sequence; its first `asking` tokens ask nothing."""
     dim = seen_SD.shape[-1]
@@ -149,6 +163,7 @@ def side4video(
     taps: tuple[int, ...],
     mixing: str = "add",
     temporal_module: str = "conv",
+    temporal_gate: bool = False,
     cls_shift: bool = True,
     shifted_token: str = "auto",
     pooled_BTD: Tensor | None = None,
@@ -178,7 +193,8 @@ def side4video(
         if representation == "vit-cls":
             c = fuse(c, u[:, :, :1], state, name, mixing)
         if temporal_module == "conv":
-            s = s + convolution(s, state, f"{name}.temporal", norms=norms, training=training)
+            v = convolution(s, state, f"{name}.temporal", norms=norms, training=training)
+            s = s + (gate(v, state, f"{name}.temporal.gate", training=training) if temporal_gate else v)
         if temporal_module == "attention":
             s = s + over_time(s, state, f"{name}.temporal.attention", norms=norms)
         stream = s if representation == "gap" else torch.cat([c, s], 2)

@@ -38,6 +38,7 @@ CLASSES = ("a", "b", "c")
 METHODS = {
     "side4video": Side4VideoSpec(layers=2, dim=64),
     "side4video-authors": Side4VideoSpec(layers=3, dim=64, preset="authors", fusion="top"),
+    "side4video-gated": Side4VideoSpec(layers=2, dim=64, temporal_gate="difference"),
     "st-adapter": STAdapterSpec(dim=16),
     "st-adapter-both": STAdapterSpec(dim=16, positions="both"),
     "aim": AIMSpec(),

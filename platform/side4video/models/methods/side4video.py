@@ -87,6 +87,9 @@ class Side4VideoSpec(MethodSpec):
     temporal: Literal["conv", "attention", "none"] = "conv"
     """Temporal mixing (Table 9b): a depthwise separable convolution, attention over the frames of each position, or
     none."""
+    temporal_gate: Annotated[Literal["none", "difference"], ADDED_LATER] = "none"
+    """`difference`: the temporal convolution is weighed by how far a frame differs from its neighbours, in a sixteenth
+    of the channels (TDS-CLIP, a follow-up; its stem of differences is not here)."""
     cls_shift: bool = True
     """Whether a token of the tower, shifted over time, is a key of spatial attention (section 3.3, Table 9c)."""
     shifted_token: Annotated[Literal["auto", "class", "pooled", "mean", "none"], ADDED_LATER] = "auto"
@@ -149,6 +152,16 @@ class Side4VideoSpec(MethodSpec):
             raise ValueError(
                 f"dim {self.dim} is not divisible by the attention head width · "
                 f"allowed: multiples of {HEAD_WIDTH} · fix: use {nearest}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def the_gate_is_on_a_convolution(self) -> Self:
+        """Only the temporal convolution has a gate."""
+        if self.temporal_gate != "none" and self.temporal != "conv":
+            raise ValueError(
+                f"temporal_gate {self.temporal_gate} and temporal {self.temporal} · allowed: with temporal: conv · "
+                "fix: set temporal to conv, or temporal_gate to none"
             )
         return self
 
@@ -260,6 +273,7 @@ class Side4VideoSpec(MethodSpec):
             mlp_ratio=self.mlp_ratio,
             mixing=self.mixing,
             temporal=self.temporal,
+            gates_temporal=self.temporal_gate != "none",
             shifted=self.shifts(tower.shape),
             representation=self.representation,
             norms=self.norms,

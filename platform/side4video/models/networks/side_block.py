@@ -28,6 +28,7 @@ from side4video.models.layers.norm import TokenBatchNorm
 from side4video.models.layers.normalization import layer_norm
 from side4video.models.layers.precision import compute_dtype
 from side4video.models.layers.temporal import DepthwiseTemporalConvolution, shift_over_time, temporal_linear
+from side4video.models.layers.temporal_gate import TemporalGate
 
 Recompute = Literal["none", "selective", "block"]
 Mixing = Literal["add", "mean", "gate"]
@@ -58,9 +59,9 @@ class Down(nn.Module):
 
 
 class TemporalConvolution(nn.Module):
-    """Pointwise, depthwise over time, pointwise (section 3.3), without activation functions."""
+    """Pointwise, depthwise over time, pointwise (section 3.3), without activation functions; with a gate if asked."""
 
-    def __init__(self, dim: int, *, norms: Norms) -> None:
+    def __init__(self, dim: int, *, norms: Norms, is_gated: bool = False) -> None:
         super().__init__()
         self.is_post = norms == "post"
         self.norm = TokenBatchNorm(dim)
@@ -68,9 +69,14 @@ class TemporalConvolution(nn.Module):
         self.enter = nn.Linear(dim, dim)
         self.mix = DepthwiseTemporalConvolution(dim)
         self.leave = nn.Linear(dim, dim)
+        self.gate = TemporalGate(dim) if is_gated else None
 
     def forward(self, tokens_BTPD: Tensor, *, update: bool) -> Tensor:
         """The branch's output, without the residual connection; `update` as in `batch_normalise`."""
+        branch_BTPD = self._convolve(tokens_BTPD, update=update)
+        return branch_BTPD if self.gate is None else self.gate(branch_BTPD, update=update)
+
+    def _convolve(self, tokens_BTPD: Tensor, *, update: bool) -> Tensor:
         if self.is_post:
             entered_BTPD = affine_linear(tokens_BTPD, None, self.enter)
             return self.norm(temporal_linear(entered_BTPD, self.mix, self.leave), update=update)
@@ -81,7 +87,7 @@ class TemporalConvolution(nn.Module):
 class TemporalAttention(nn.Module):
     """Pre-norm attention of each position over the frames of its clip (Table 9b)."""
 
-    def __init__(self, dim: int, *, norms: Norms) -> None:
+    def __init__(self, dim: int, *, norms: Norms, is_gated: bool = False) -> None:  # noqa: ARG002
         super().__init__()
         self.attention = TimeAttention(dim, norms=norms, residual_scale=RESIDUAL_SCALE)
 
@@ -101,6 +107,7 @@ class SideBlock(nn.Module):
         mlp_ratio: int = 4,
         mixing: Mixing = "add",
         temporal: Temporal = "conv",
+        gates_temporal: bool = False,
         shifted: Shifted | None = "class",
         leading: Literal["none", "tower", "own"] = "none",
         norms: Norms = "pre",
@@ -113,7 +120,7 @@ class SideBlock(nn.Module):
         self.gate = nn.Parameter(torch.zeros(())) if mixing == "gate" else None
         self.down = Down(tower.width, dim, norms=norms)
         kinds = {"conv": TemporalConvolution, "attention": TemporalAttention}
-        self.temporal = kinds[temporal](dim, norms=norms) if temporal != "none" else None
+        self.temporal = kinds[temporal](dim, norms=norms, is_gated=gates_temporal) if temporal != "none" else None
         self.attention = FrameAttention(dim, norms=norms, residual_scale=RESIDUAL_SCALE)
         self.perceptron_norm = TokenBatchNorm(dim)
         self.perceptron = MLP(dim, ratio=mlp_ratio)

@@ -26,6 +26,13 @@ CASES = {
     "two heads": {"dim": 128},
     "temporal attention": {"temporal": "attention"},
     "no temporal module": {"temporal": "none"},
+    "temporal gate": {"temporal_gate": "difference"},
+    "temporal gate, authors, extra [CLS]": {
+        "temporal_gate": "difference",
+        "preset": "authors",
+        "representation": "extra-cls",
+    },
+    "temporal gate, EVA": {"temporal_gate": "difference", "preset": "authors-eva"},
     "the tower's [CLS]": {"representation": "vit-cls"},
     "the tower's [CLS], authors, no shift": {"representation": "vit-cls", "preset": "authors", "cls_shift": False},
     "an extra [CLS]": {"representation": "extra-cls"},
@@ -81,6 +88,7 @@ def truth(spec, network, features, taps):
         taps=taps,
         mixing=spec.mixing,
         temporal_module=spec.temporal,
+        temporal_gate=spec.temporal_gate != "none",
         cls_shift=spec.cls_shift,
         shifted_token=spec.shifted_token,
         pooled_BTD=None if features.pooled_BTD is None else features.pooled_BTD.double(),
@@ -130,6 +138,7 @@ def test_the_statement_tells_twins_apart():
         ({}, "shifted_token", "mean"),
         ({"shifted_token": "mean"}, "shifted_token", "class"),
         ({}, "temporal", "none"),
+        ({"temporal_gate": "difference"}, "temporal_gate", "none"),
         ({"representation": "vit-cls"}, "representation", "gap"),
     ]
     for options, field, value in wrong:
@@ -260,3 +269,12 @@ def test_initial_values_are_the_authors():
         assert tensor.detach().std().item() == pytest.approx(deviation, rel=0.03)
     assert not block.attention.query_key_value.bias.any()
     assert not block.attention.leave.bias.any()
+
+
+def test_the_gates_parameters_are_the_authors():
+    """TDS-CLIP on ViT-B/16: 12 gates beside the common arm of 12 x 320."""
+    counts = []
+    for gate in ("none", "difference"):
+        _, network, _, _ = build({"dim": 320, "layers": 4, "temporal_gate": gate})
+        counts.append(sum(parameter.numel() for parameter in network.parameters()))
+    assert counts[1] - counts[0] == 4 * 13_480
