@@ -1,4 +1,4 @@
-"""Held-out accuracy on `motion`, five seeds: the arms of Table 9, the methods of Table 2, and what came after the paper.
+"""Held-out accuracy on `motion`, five seeds: arms of Table 9, methods of Table 2, and what came after the paper.
 
     python benchmarks/ablations.py [--seeds 5] [--group table-9|methods|follow-ups] [--set path=value ...]
 
