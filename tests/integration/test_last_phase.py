@@ -4,9 +4,13 @@ import os
 import signal
 
 import pytest
+import yaml
+from click.testing import CliRunner
 
+from side4video.cli.main import cli
 from side4video.core.errors import Terminated
 from side4video.core.progress import SILENT, MessageProgress
+from side4video.reports import run_page
 from side4video.runs.launch import launch
 from side4video.tracking.mlflow.store import MLflowStore
 from tiny import tiny
@@ -37,6 +41,23 @@ def test_told_to_end_it_delivers_all_first():
     run = MLflowStore().prepare().get(finished.run_id)
     assert (run.status, run.tags["state"]) == ("FINISHED", "finished")
     assert "time/mean_step_s" in run.metrics
+
+
+def test_told_to_end_while_the_page_is_written_it_shows_all(tmp_path, monkeypatch):
+    """The signal used to end the process there, without a sentence."""
+    written = run_page.save_run_page
+
+    def interrupted(*arguments):
+        send()
+        return written(*arguments)
+
+    monkeypatch.setattr(run_page, "save_run_page", interrupted)
+    file = tmp_path / "tiny.yaml"
+    file.write_text(yaml.safe_dump(spec_of().resolved()))
+    done = CliRunner().invoke(cli, ["run", str(file), "--local"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "Its page, for a browser" in done.output
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def twice():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from side4video.core import signals
 from side4video.core.errors import InputError
 from side4video.core.units import GIB, format_bytes, format_duration
 from side4video.distributed.trainer import RayTrainer
@@ -72,15 +73,22 @@ def run(
     if smoke and (resume or go_on):
         fix = "remove one of them: a smoke test records nothing, and continues nothing"
         raise InputError("--smoke", "beside --resume or --go-on", allowed="one of them", fix=fix)
-    if smoke:
-        _smoke_test(experiment, as_json=as_json)
-        return
-    with ProgressView(experiment.name) as view:
-        trainer = LocalTrainer() if local else RayTrainer(address, experiment.cluster)
-        runs = launch({experiment.name: experiment}, progress=view, trainer=trainer, resume=resume, go_on=go_on)
-        finished = runs[experiment.name]
-        view.report("writing the page")
-        page = _save_page(finished, experiment)
+    with signals.handling_signals():
+        if smoke:
+            _smoke_test(experiment, as_json=as_json)
+            return
+        with ProgressView(experiment.name) as view:
+            trainer = LocalTrainer() if local else RayTrainer(address, experiment.cluster)
+            runs = launch({experiment.name: experiment}, progress=view, trainer=trainer, resume=resume, go_on=go_on)
+            signals.set_busy(True)  # the run is stored: what is left is shown to its end
+            finished = runs[experiment.name]
+            view.report("writing the page")
+            page = _save_page(finished, experiment)
+        _show(finished, experiment, page, as_json=as_json)
+
+
+def _show(finished: RunResult, experiment: Experiment, page: Path | None, *, as_json: bool) -> None:
+    """The results, and what one does with the run."""
     if as_json:
         click.echo(json.dumps(finished.as_json(), indent=2))
         return
