@@ -83,9 +83,7 @@ def run_description(about: RunSummary, run_id: str, result: Mapping[str, Any]) -
     parts = [_title(metrics) if state == "finished" else f"**{state}** · {_title(metrics)}"]
     parts += [about.setup, _figures(about, result)]
     if about.pack_predicted.get("plan/pack_arms", 1.0) > 1:
-        parts.append(
-            f"Trained in one pack with {about.pack_predicted['plan/pack_arms'] - 1:.0f} other arms."
-        )
+        parts.append(f"Trained in one pack with {about.pack_predicted['plan/pack_arms'] - 1:.0f} other arms.")
     parts += [f"- {note}" for note in result.get("notes", ())]
     short = run_id[:8]
     commands = [f"side4video evaluate {short}"]
