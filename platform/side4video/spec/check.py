@@ -58,9 +58,9 @@ def check_consistency(experiments: Mapping[str, Experiment], sections: Collectio
     check_pack(experiments)
     (first, base), *others = experiments.items()
     for name, spec in others:
-        shared = base.shared()
-        counted = sections or shared
-        section = next((key for key in counted if spec.shared()[key] != shared[key]), "")
+        ours, theirs = base.shared(), spec.shared()
+        counted = sections or dict.fromkeys((*ours, *theirs))
+        section = next((key for key in counted if ours.get(key) != theirs.get(key)), "")
         if section:
             raise InputError(
                 f"{name}: {section}",

@@ -320,9 +320,9 @@ class Experiment(Spec):
         optimization = {key: whole["optimization"][key] for key in ("batch_size", "accumulation", "length")}
         data = {key: value for key, value in whole["data"].items() if key not in ("loader", "recipe")}
         cluster = {key: whole["cluster"][key] for key in ("workers", "gpus_per_worker")}
-        is_cached = self.features.kind == "cached"
-        kept = {key: whole[key] for key in (*(("backbone",) if is_cached else ()), "evaluation", "features", "plugins")}
-        return {**kept, "data": data, "optimization": optimization, "cluster": cluster}
+        kept = {key: whole[key] for key in ("evaluation", "features", "plugins")}
+        shared = {**kept, "data": data, "optimization": optimization, "cluster": cluster}
+        return shared | ({"backbone": whole["backbone"]} if self.features.kind == "cached" else {})
 
     def digests(self, *, ignore_workers: bool = False) -> tuple[str, ...]:
         """All digests under which a run of this experiment may be stored, `digest()` first.
