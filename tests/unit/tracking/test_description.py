@@ -68,7 +68,7 @@ def test_an_arm_of_a_pack_on_a_gpu_has_the_packs_peak():
     device = {**RESULT, "memory": {"held_for_backward_gib": 0.5, "peak_gib": 1.5, "reserved_gib": 1.75}}
     note = run_description(about(**pack_predicted), "0123456789abcdef", device)
     assert "| peak memory of the pack | 2.00 GiB | 1.50 GiB |" in note
-    assert "Trained in one pack with 8 other arms on one pass" in note
+    assert "Trained in one pack with 8 other arms" in note
     alone = run_description(about(), "0123456789abcdef", device)
     assert "| peak memory | 51.2 MiB | 1.50 GiB |" in alone
     assert ON_A_CPU not in note + alone
