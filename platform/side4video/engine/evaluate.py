@@ -115,9 +115,10 @@ def evaluate(
         student.sync_buffers()
         student.evaluated.eval()
     try:
+        passes = pack.passes_of(students)
         for part in stream.batches():
             batch = part.to(process.device)
-            for frozen in pack.passes_of(students):
+            for frozen in passes:
                 features = frozen.features_for(frozen.students, batch)
                 for student in frozen.students:
                     targets = student.task.targets(batch)

@@ -23,6 +23,7 @@ from functools import reduce
 from math import ceil
 from operator import or_
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -33,12 +34,14 @@ from side4video.models.frozen_features import entry_layouts
 from side4video.planning.estimates import FORWARD_AND_BACKWARD, RECOMPUTED
 from side4video.planning.plan import ExperimentPlan, plan_experiment
 from side4video.spec.arm import Arm
+from side4video.spec.check import by_backbone
 from side4video.spec.experiment import Experiment
 from side4video.spec.sweep import SweepSpec
 
 MIN_SPEEDUP = 1.05
 """Predicted speedup from which packing is reported as worthwhile."""
 
+Trained = TypeVar("Trained", "Arm", "Member")
 Planner = Callable[[Experiment], ExperimentPlan]
 
 _NOT_IN_SHAPE_KEY = (
@@ -199,13 +202,7 @@ def _groups(arms: Sequence[Arm]) -> list[list[Arm]]:
         }
         key = json.dumps(agreed, sort_keys=True) if spec.method.packable else f"{arm.key} {arm.title}"
         groups.setdefault(key, []).append(arm)
-    return [_by_backbone(group) for group in groups.values()]
-
-
-def _by_backbone(arms: list[Arm]) -> list[Arm]:
-    """The arms, those of one backbone next to each other, in the order of their first arm."""
-    keys = list(dict.fromkeys(arm.experiment.backbone_key for arm in arms))
-    return sorted(arms, key=lambda arm: keys.index(arm.experiment.backbone_key))
+    return [list(itertools.chain.from_iterable(_of_one_backbone(group))) for group in groups.values()]
 
 
 def _split(group: list[Arm], members: Mapping[str, Member], spec: SweepSpec) -> list[list[Arm]]:
@@ -262,12 +259,10 @@ def _packed_cost(members: Sequence[Member]) -> float:
     return passes + sum(_costs(member)[1] for member in members)
 
 
-def _of_one_backbone(members: Sequence[Member]) -> list[list[Member]]:
-    """The members of each backbone."""
-    found: dict[str, list[Member]] = {}
-    for member in members:
-        found.setdefault(member.experiment.backbone_key, []).append(member)
-    return list(found.values())
+def _of_one_backbone(some: Sequence[Trained]) -> list[list[Trained]]:
+    """The arms, or members, of each backbone, in the order of their first one."""
+    numbers = by_backbone(dict(enumerate(each.experiment for each in some)))
+    return [[some[number] for number in group] for group in numbers.values()]
 
 
 def _speedup(members: Sequence[Member]) -> float:

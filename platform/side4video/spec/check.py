@@ -1,10 +1,13 @@
 """Checks that need more than one document, or files of this machine: annotations and weights."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
+from typing import TypeVar
 
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
 from side4video.spec.experiment import Experiment
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 def check_pack(experiments: Mapping[str, Experiment]) -> None:
@@ -37,9 +40,9 @@ def check_pack(experiments: Mapping[str, Experiment]) -> None:
                 )
 
 
-def by_backbone(experiments: Mapping[str, Experiment]) -> dict[str, list[str]]:
+def by_backbone(experiments: Mapping[Name, Experiment]) -> dict[str, list[Name]]:
     """The names of the experiments that share a backbone, by the backbone's key."""
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[Name]] = {}
     for name, spec in experiments.items():
         found.setdefault(spec.backbone_key, []).append(name)
     return found

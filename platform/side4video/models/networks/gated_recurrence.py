@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from side4video.models.layers.frozen_copy import frozen_copy
+from side4video.models.layers.pre_norm_mlp import PreNormMLP
 from side4video.models.networks.contract import FrozenFeatures
 from side4video.models.towers.frozen_tower import FrozenTower
 
@@ -38,20 +39,6 @@ class Attention(nn.Module):
         return self.leave(rearrange(mixed, "B h Q k -> B Q (h k)"))
 
 
-class Perceptron(nn.Module):
-    """A pre-norm MLP, without its residual connection."""
-
-    def __init__(self, width: int, *, epsilon: float) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width, eps=epsilon)
-        self.widen = nn.Linear(width, 4 * width)
-        self.narrow = nn.Linear(4 * width, width)
-
-    def forward(self, tokens_BSD: Tensor) -> Tensor:
-        """[B, S, D]."""
-        return self.narrow(F.gelu(self.widen(self.norm(tokens_BSD))))
-
-
 class CoreLayer(nn.Module):
     """Cross-attention to the gated state, MLP, self-attention; all pre-norm with residual connections."""
 
@@ -59,7 +46,7 @@ class CoreLayer(nn.Module):
         super().__init__()
         self.cross_norm = nn.LayerNorm(width, eps=CORE_EPSILON)
         self.cross = Attention(width, heads)
-        self.mlp = Perceptron(width, epsilon=CORE_EPSILON)
+        self.mlp = PreNormMLP(width, epsilon=CORE_EPSILON)
         self.own_norm = nn.LayerNorm(width, eps=CORE_EPSILON)
         self.own = Attention(width, heads)
 
@@ -106,7 +93,7 @@ class Readout(nn.Module):
         self.key_value = nn.Linear(width, 2 * inner)
         self.query_R = nn.Parameter(torch.empty(inner))
         self.leave = nn.Linear(inner, inner)
-        self.mlp = Perceptron(inner, epsilon=1e-5)
+        self.mlp = PreNormMLP(inner, epsilon=1e-5)
 
     def forward(self, state_BSD: Tensor) -> Tensor:
         """Features [B, R]."""

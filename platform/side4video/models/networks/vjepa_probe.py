@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from side4video.models.layers.frozen_copy import frozen_copy
+from side4video.models.layers.pre_norm_mlp import PreNormMLP
 from side4video.models.networks.contract import FrozenFeatures
 from side4video.models.towers.frozen_tower import FrozenTower
 
@@ -29,7 +30,7 @@ class ProbeBlock(nn.Module):
         self.attention_norm = nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.leave = nn.Linear(width, width)
-        self.mlp = _Perceptron(width, mlp_ratio)
+        self.mlp = PreNormMLP(width, ratio=mlp_ratio)
 
     def forward(self, tokens_BMD: Tensor) -> Tensor:
         """Tokens [B, M, D]."""
@@ -37,7 +38,8 @@ class ProbeBlock(nn.Module):
             self.query_key_value(self.attention_norm(tokens_BMD)), "B M (n h k) -> n B h M k", n=3, h=self.heads
         )
         mixed_BhMk = F.scaled_dot_product_attention(*parts.unbind(0))
-        return self.mlp(tokens_BMD + self.leave(rearrange(mixed_BhMk, "B h M k -> B M (h k)")))
+        tokens_BMD = tokens_BMD + self.leave(rearrange(mixed_BhMk, "B h M k -> B M (h k)"))
+        return tokens_BMD + self.mlp(tokens_BMD)
 
 
 class ProbeQuery(nn.Module):
@@ -50,7 +52,7 @@ class ProbeQuery(nn.Module):
         self.token_norm = nn.LayerNorm(width)
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
-        self.mlp = _Perceptron(width, mlp_ratio)
+        self.mlp = PreNormMLP(width, ratio=mlp_ratio)
 
     def forward(self, tokens_BMD: Tensor) -> Tensor:
         """The query [B, D] after the block."""
@@ -59,21 +61,8 @@ class ProbeQuery(nn.Module):
         parts = rearrange(self.key_value(self.token_norm(tokens_BMD)), "B M (n h k) -> n B h M k", n=2, h=self.heads)
         asked_Bh1k = rearrange(self.query(query_B1D), "B Q (h k) -> B h Q k", h=self.heads)
         mixed_Bh1k = F.scaled_dot_product_attention(asked_Bh1k, *parts.unbind(0))
-        return self.mlp(query_B1D + rearrange(mixed_Bh1k, "B h Q k -> B Q (h k)")).squeeze(1)
-
-
-class _Perceptron(nn.Module):
-    """A pre-norm MLP with its residual connection."""
-
-    def __init__(self, width: int, ratio: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.widen = nn.Linear(width, ratio * width)
-        self.narrow = nn.Linear(ratio * width, width)
-
-    def forward(self, tokens_BMD: Tensor) -> Tensor:
-        """Tokens of the same shape."""
-        return tokens_BMD + self.narrow(F.gelu(self.widen(self.norm(tokens_BMD))))
+        query_B1D = query_B1D + rearrange(mixed_Bh1k, "B h Q k -> B Q (h k)")
+        return (query_B1D + self.mlp(query_B1D)).squeeze(1)
 
 
 class VJEPAProbe(nn.Module):

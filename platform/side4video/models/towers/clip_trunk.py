@@ -3,7 +3,7 @@
 Legend: B clips, T frames, C channels, H, W pixels, S tokens of a clip (the patches are last, step by step), D width.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,19 +16,16 @@ from side4video.models.towers.trunk import LastLayers
 class ClipTrunk(nn.Module):
     """The base of the trunks that read clips: a `Trunk` whose N is the number of clips, not of frames.
 
-    A subclass has `visual`, `blocks`, `norm`, `embed`, `run_block`, `pool` and `rename`. Blocks keep their graph, so
-    that `full` can train them.
+    A subclass has `visual`, `blocks`, `norm`, `embed` and `rename`, and its own `run_block` and `pool` where they
+    differ. Blocks keep their graph, so that `full` can train them.
     """
 
     prefix_tokens: int = 0
     class_token: int | None = None
     pooling: Pooling = "clip"
     visual: nn.Module
-
-    @property
-    def blocks(self) -> list[nn.Module]:
-        """The blocks in their order."""
-        raise NotImplementedError
+    blocks: Sequence[nn.Module]
+    """The blocks in their order."""
 
     @property
     def norm(self) -> nn.Module:
@@ -45,11 +42,12 @@ class ClipTrunk(nn.Module):
         Raises:
             NotImplementedError: Queries and keys are requested.
         """
-        raise NotImplementedError
+        check_no_attention(read)
+        return self.blocks[index](tokens_NPD)
 
     def pool(self, tokens_NPD: Tensor) -> Tensor:
-        """Pooled features [B, D] of the clips from the last block's tokens [B, S, D], final norm included."""
-        raise NotImplementedError
+        """Pooled features [B, D] of the clips from the last block's tokens [B, S, D]: the mean after the final norm."""
+        return self.norm(tokens_NPD).mean(dim=1)
 
     def rename(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The tensors of a file under the library's names, without those of a head or of pretraining."""

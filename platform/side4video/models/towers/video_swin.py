@@ -47,12 +47,8 @@ class VideoSwinTrunk(ClipTrunk):
                 grid = grids[stage if merging is None else stage - 1]
                 self._walk.append((merging, block, grid))
                 merging = None
+        self.blocks = [block for _, block, _ in self._walk]
         self._keep_indices_out_of_files()
-
-    @property
-    def blocks(self) -> list[nn.Module]:
-        """See `ClipTrunk`."""
-        return [block for _, block, _ in self._walk]
 
     @property
     def norm(self) -> nn.Module:
@@ -70,10 +66,6 @@ class VideoSwinTrunk(ClipTrunk):
         merging, block, grid = self._walk[index]
         tokens_BthwD = tokens_NPD.unflatten(1, (-1, grid, grid))
         return block(tokens_BthwD if merging is None else merging(tokens_BthwD)).flatten(1, 3)
-
-    def pool(self, tokens_NPD: Tensor) -> Tensor:
-        """The mean of the normalised tokens: [B, D]."""
-        return self.norm(tokens_NPD).mean(dim=1)
 
     def rename(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Tensors of torchvision's files. The numbers of a window's pairs of tokens are computed, not read."""

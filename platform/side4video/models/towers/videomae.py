@@ -18,7 +18,7 @@ from transformers.models.videomae.modeling_videomae import VideoMAELayer
 
 from side4video.models.backbones.clip_sizes import TransformerSizes
 from side4video.models.backbones.shape import TowerShape
-from side4video.models.towers.clip_trunk import ClipTrunk, check_no_attention, without_head
+from side4video.models.towers.clip_trunk import ClipTrunk, without_head
 
 _NORMS = ("layernorm.", "fc_norm.", "norm.")
 """Names of the final norm: of the pretrained encoder, of the fine-tuned network, and here."""
@@ -46,11 +46,7 @@ class VideoMAETrunk(ClipTrunk):
             tokens = shape.time_steps(config.num_frames) * shape.patches
             epsilon = 1e-5 if is_finetuned else config.layer_norm_eps
             self.visual = _Encoder(config, tubelet, tokens=tokens, last_epsilon=epsilon)
-
-    @property
-    def blocks(self) -> list[nn.Module]:
-        """See `ClipTrunk`."""
-        return list(cast("Any", self.visual).layer)
+        self.blocks = list(self.visual.layer)
 
     @property
     def norm(self) -> nn.Module:
@@ -62,11 +58,6 @@ class VideoMAETrunk(ClipTrunk):
         encoder = cast("Any", self.visual)
         patches_BSD = encoder.projection(frames_NCHW.transpose(1, 2)).flatten(2).transpose(1, 2)
         return patches_BSD + encoder.positions_1SD.to(patches_BSD.dtype)
-
-    def run_block(self, index: int, tokens_NPD: Tensor, read: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
-        """See `ClipTrunk`."""
-        check_no_attention(read)
-        return self.blocks[index](tokens_NPD)
 
     def pool(self, tokens_NPD: Tensor) -> Tensor:
         """The mean of the normalised tokens; of the fine-tuned network the normalised mean: [B, D]."""

@@ -17,7 +17,7 @@ from transformers.models.vivit.modeling_vivit import VivitModel
 
 from side4video.models.backbones.clip_sizes import TransformerSizes
 from side4video.models.backbones.shape import TowerShape
-from side4video.models.towers.clip_trunk import ClipTrunk, check_no_attention, without_head
+from side4video.models.towers.clip_trunk import ClipTrunk, without_head
 
 _RENAMES = (
     (r"^vivit\.", ""),
@@ -47,11 +47,7 @@ class ViViTTrunk(ClipTrunk):
         config._attn_implementation = "sdpa"
         with torch.device("meta"):
             self.visual = VivitModel(config, add_pooling_layer=False)
-
-    @property
-    def blocks(self) -> list[nn.Module]:
-        """See `ClipTrunk`."""
-        return list(cast("Any", self.visual).layers)
+        self.blocks = list(self.visual.layers)
 
     @property
     def norm(self) -> nn.Module:
@@ -61,11 +57,6 @@ class ViViTTrunk(ClipTrunk):
     def embed(self, frames_NCHW: Tensor, added_N1D: Tensor | None = None) -> Tensor:  # noqa: ARG002
         """See `ClipTrunk`."""
         return cast("Any", self.visual).embeddings(frames_NCHW)
-
-    def run_block(self, index: int, tokens_NPD: Tensor, read: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
-        """See `ClipTrunk`."""
-        check_no_attention(read)
-        return self.blocks[index](tokens_NPD)
 
     def pool(self, tokens_NPD: Tensor) -> Tensor:
         """The class token after the final norm: [B, D]."""

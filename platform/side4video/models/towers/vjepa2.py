@@ -37,11 +37,7 @@ class VJEPA2Trunk(ClipTrunk):
         config._attn_implementation = "sdpa"
         with torch.device("meta"):
             self.visual = VJEPA2Encoder(config)
-
-    @property
-    def blocks(self) -> list[nn.Module]:
-        """See `ClipTrunk`."""
-        return list(cast("Any", self.visual).layer)
+        self.blocks = list(self.visual.layer)
 
     @property
     def norm(self) -> nn.Module:
@@ -56,10 +52,6 @@ class VJEPA2Trunk(ClipTrunk):
         """See `ClipTrunk`."""
         check_no_attention(read)
         return self.blocks[index](tokens_NPD)[0]
-
-    def pool(self, tokens_NPD: Tensor) -> Tensor:
-        """The mean of the normalised tokens: [B, D]."""
-        return self.norm(tokens_NPD).mean(dim=1)
 
     def rename(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Tensors of the hub's files, of the model with its predictor or of a classifier."""
