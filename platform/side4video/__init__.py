@@ -5,7 +5,7 @@ recognition and text-video retrieval (Yao, Wu and Li, 2023, arXiv 2311.15769).
 
     run, sweep, plan          train an experiment, compare variants, estimate memory
     runs, presets             tables of the stored runs, and of the experiment files of the package
-    load                      a trained model: `predict` and `stream`
+    load                      a trained model: `predict` and `stream`; of retrieval `search`
     load_experiment           read and check a document
     allow_plugins             allow files and modules with parts of one's own to be loaded
 
@@ -23,10 +23,12 @@ __version__ = "0.1.0"
 _PLACES = {
     "Experiment": "spec.experiment",
     "ExperimentPlan": "planning.plan",
+    "FoundVideo": "inference.retrieval",
     "InputError": "core.errors",
     "Interrupted": "core.errors",
     "Model": "inference.model",
     "Prediction": "inference.model",
+    "RetrievalModel": "inference.retrieval",
     "RunResult": "runs.run_result",
     "Side4VideoError": "core.errors",
     "StreamPrediction": "inference.sliding_window",

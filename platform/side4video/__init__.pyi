@@ -13,6 +13,8 @@ from side4video.core.errors import Interrupted as Interrupted
 from side4video.core.errors import Side4VideoError as Side4VideoError
 from side4video.inference.model import Model as Model
 from side4video.inference.model import Prediction as Prediction
+from side4video.inference.retrieval import FoundVideo as FoundVideo
+from side4video.inference.retrieval import RetrievalModel as RetrievalModel
 from side4video.inference.sliding_window import StreamPrediction as StreamPrediction
 from side4video.inference.trained_model import load as load
 from side4video.planning.plan import ExperimentPlan as ExperimentPlan
@@ -23,10 +25,12 @@ __version__: str
 __all__ = [
     "Experiment",
     "ExperimentPlan",
+    "FoundVideo",
     "InputError",
     "Interrupted",
     "Model",
     "Prediction",
+    "RetrievalModel",
     "RunResult",
     "Side4VideoError",
     "StreamPrediction",

@@ -35,6 +35,7 @@ from side4video.engine.resume import CheckpointSource, resume
 from side4video.engine.step import Plan, dry_run
 from side4video.engine.student import Student
 from side4video.engine.watchdog import Watchdog, WatchedBatches, WatchedProgress
+from side4video.models.backbones.weights import RandomWeights
 from side4video.models.frozen_features import features_of_batch
 from side4video.models.layers.norm import synchronize_norms
 from side4video.models.towers.frozen_tower import FrozenTower
@@ -248,6 +249,15 @@ def build_student(name: str, spec: Experiment, process: ProcessGroup, tower: Fro
     return Student(
         name=name, module=module, task=task, spec=spec.optimization, seed=spec.seed, reads=spec.reads, process=process
     )
+
+
+def without_text_weights(spec: Experiment) -> Experiment:
+    """The document with random weights of the backbone: for a student whose own weights hold the text tower's values.
+
+    Its image tower has to be built from the document itself.
+    """
+    backbone = spec.backbone.model_copy(update={"weights": RandomWeights()})
+    return spec.model_copy(update={"backbone": backbone})
 
 
 def _training_labels(spec: Experiment) -> list[int | None]:

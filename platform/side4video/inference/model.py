@@ -26,7 +26,8 @@ from side4video.engine.evaluate import evaluate
 from side4video.engine.pack import EvaluationBatches, Pack
 from side4video.engine.process_group import ProcessGroup, checked_device
 from side4video.engine.student import Student
-from side4video.inference.bundle import BACKBONE, WEIGHTS, Bundle, read_bundle
+from side4video.inference.bundle import read_bundle
+from side4video.inference.bundled_weights import arguments_of, origin_of
 from side4video.inference.frame_source import USUAL_RATE, frames_of
 from side4video.inference.given_frames import GivenClips, checked_frames, is_array, shrink_short_side
 from side4video.inference.network_features import NetworkFeatures
@@ -41,10 +42,10 @@ from side4video.inference.sliding_window import (
 from side4video.models.frozen_features import features_of_batch
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.load import TowerWeights
-from side4video.run import build_student, configure_process
+from side4video.run import build_student, configure_process, without_text_weights
 from side4video.spec.experiment import Experiment
 from side4video.tasks.recognition.temperature import scale_scores
-from side4video.tracking.chosen_weights import Weights, describe_weights, temperature, temperature_note
+from side4video.tracking.chosen_weights import Weights, temperature, temperature_note
 
 Video = str | Path | NDArray[Any] | Tensor
 """A path or an address of a video, or its frames `[T, H, W, 3]`: RGB, uint8, or floats from 0 to 1."""
@@ -110,7 +111,8 @@ class Model:
                 are not as the document says.
         """
         if spec.task.kind != "recognition":
-            raise InputError("task", spec.task.kind, allowed="recognition", fix="search texts with `side4video search`")
+            fix = 'search texts with `side4video search`; in Python: side4video.load(..., task="retrieval")'
+            raise InputError("task", spec.task.kind, allowed="recognition", fix=fix)
         self.spec, self.classes, self.origin = without_data(spec, classes), tuple(classes), origin
         self.temperature, self.calibration_note = temperature, calibration_note
         self.process = ProcessGroup(device=checked_device(device))
@@ -305,7 +307,8 @@ def build_trained(
             allowed=f"{backbone_sha256[:16]}…, which the network was trained on",
             fix="use the same weights of the backbone, or export with --with-backbone",
         )
-    student = build_student("model", spec, process, tower)
+    # With the tower at hand, its file need not be: what a student has of the text tower is among its own weights.
+    student = build_student("model", spec if backbone is None else without_text_weights(spec), process, tower)
     load_tensors(student.module, weights)
     student.average = None
     return tower, student
@@ -332,9 +335,10 @@ def load(folder: str | Path, device: str = "cpu", *, calibrated: bool = False) -
     weights: Weights = "best" if bundle.origin.get("weights") == "best" else "last"
     scale, note = run_temperature(bundle.figures, weights, where=str(folder)) if calibrated else (1.0, "")
     return Model(
-        **_arguments(folder, bundle, spec),
+        **arguments_of(folder, bundle, spec),
+        classes=bundle.classes,
         device=device,
-        origin=_origin(bundle),
+        origin=origin_of(bundle),
         temperature=scale,
         calibration_note=note,
     )
@@ -355,32 +359,6 @@ def run_temperature(metrics: Mapping[str, float], weights: Weights, *, where: st
             fix="leave it out; or give the data set a validation split and train again",
         )
     return found, temperature_note(metrics, found)
-
-
-def read_trained(folder: Path) -> dict[str, Any]:
-    """What an exported folder holds, as the arguments of `Model`.
-
-    Raises:
-        InputError: It is no such folder, or a file of it was changed.
-    """
-    return _arguments(folder, *read_bundle(folder))
-
-
-def _arguments(folder: Path, bundle: Bundle, spec: Experiment) -> dict[str, Any]:
-    backbone = None
-    if BACKBONE in bundle.checksums:
-        from safetensors.torch import load_file
-
-        backbone = TowerWeights(load_file(folder / BACKBONE), bundle.backbone_sha256)
-    arguments = {"spec": spec, "classes": bundle.classes, "weights": folder / WEIGHTS}
-    return {**arguments, "backbone": backbone, "backbone_sha256": bundle.backbone_sha256}
-
-
-def _origin(bundle: Bundle) -> str:
-    """Which run and epoch the weights of an exported folder are of."""
-    run, weights = str(bundle.origin.get("run", "")), bundle.origin.get("weights", "")
-    epoch = describe_weights(bundle.figures, "best" if weights == "best" else "last") if weights else "an unknown epoch"
-    return f"run {run[:8]} ({bundle.name}), weights of {epoch}"
 
 
 def without_data(spec: Experiment, classes: Sequence[str]) -> Experiment:

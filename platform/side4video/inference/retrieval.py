@@ -21,17 +21,33 @@ from side4video.data.spec import DataSpec, SkipBrokenSpec
 from side4video.data.streams.batch import BrokenReport, ClipBatch
 from side4video.data.streams.loader import EvaluationStream
 from side4video.data.streams.prefetch import PrefetcherFactory, make_prefetcher
-from side4video.engine.checkpoint import load_tensors
 from side4video.engine.process_group import ProcessGroup, checked_device
-from side4video.inference.ranking import frame_similarities
-from side4video.inference.video_folder import VideoFile, duration_seconds
-from side4video.inference.video_index import Broken, EmbeddedVideos, Entry
+from side4video.inference.bundle import read_bundle
+from side4video.inference.bundled_weights import arguments_of, origin_of
+from side4video.inference.model import build_trained
+from side4video.inference.ranking import frame_similarities, rank_videos
+from side4video.inference.video_folder import VideoFile, duration_seconds, list_videos
+from side4video.inference.video_index import Broken, EmbeddedVideos, Entry, FolderIndex
 from side4video.models.frozen_features import features_of_batch
+from side4video.models.towers.load import TowerWeights
 from side4video.models.towers.tokenizer import TextTokenizer
-from side4video.run import build_student, configure_process
 from side4video.spec.experiment import Experiment
 from side4video.tasks.retrieval.matching import Embeddings
 from side4video.tasks.retrieval.spec import NoRescoring, RetrievalSpec
+
+
+@dataclass(frozen=True)
+class FoundVideo:
+    """A video that a text found."""
+
+    rank: int
+    """From 1."""
+    score: float
+    """Its similarity with the text: a cosine or a mean of cosines; a logit where the matching is tight."""
+    video: str
+    """Its path: the folder as it was given, and the file in it."""
+    seconds: float | None
+    """Its length, where its header says it."""
 
 
 @dataclass(frozen=True)
@@ -55,30 +71,77 @@ class VideoFrames:
 
 
 class RetrievalModel:
-    """The student and tower of a run, in evaluation mode."""
+    """The student and tower of a retrieval run, in evaluation mode.
 
-    def __init__(self, spec: Experiment, weights: Path, device: str = "cpu") -> None:
+    `side4video.load(..., task="retrieval")` makes one.
+    """
+
+    spec: Experiment
+    """The document that it was trained with, without rescoring."""
+
+    def __init__(
+        self,
+        spec: Experiment,
+        weights: Path,
+        device: str = "cpu",
+        *,
+        backbone: TowerWeights | None = None,
+        backbone_sha256: str = "",
+        origin: str = "",
+    ) -> None:
         """Build the networks and load the weights.
 
-        `weights` is the safetensors file of the student.
+        `weights` is the safetensors file of the student. If `backbone` is None, the tower's weights are read from where
+        the document says. The tower's fingerprint has to be `backbone_sha256`, unless that is empty. `origin` says
+        which run and which epoch the weights are of.
 
         Raises:
-            InputError: The task is another one, or weights are not as the document says.
+            InputError: The task is another one, the tower is not the one that the weights were trained on, or weights
+                are not as the document says.
         """
         if not isinstance(spec.task, RetrievalSpec):
             raise InputError("task", spec.task.kind, allowed="retrieval")
         # Rescoring needs the captions of the data set, which may not be on this machine.
         task = spec.task.model_copy(update={"rescoring": NoRescoring()})
-        self.process = process = ProcessGroup(device=checked_device(device))
-        self.spec, self.words = spec.model_copy(update={"task": task}), task.words
+        self.process = ProcessGroup(device=checked_device(device))
+        self.spec, self.words, self.origin = spec.model_copy(update={"task": task}), task.words, origin
         self._keeps_half = task.keep == "fp16"
-        configure_process(spec, process)
-        self._tower = spec.backbone.build(str(process.device))
-        self._student = build_student("search", self.spec, process, self._tower)
-        load_tensors(self._student.module, weights)
+        self._tower, self._student = build_trained(
+            self.spec, weights, self.process, backbone=backbone, backbone_sha256=backbone_sha256
+        )
         self._module: Any = self._student.module.eval()
         self._tokenizer: TextTokenizer = self._module.matching.tokenizer
         self._weights = hashlib.sha256(weights.read_bytes()).hexdigest()
+        self._searched: dict[Path, tuple[list[VideoFile], FolderIndex]] = {}
+
+    def __repr__(self) -> str:
+        """What it is: method, tower, run and epoch of its weights."""
+        tower = self.spec.backbone.library_model or self.spec.backbone.kind
+        origin = self.origin or "weights of unknown origin"
+        return f"<side4video retrieval model: {self.spec.method.kind} on {tower} · {origin} · on {self.process.device}>"
+
+    def search(self, text: str, folder: str | Path, *, top: int = 10) -> list[FoundVideo]:
+        """The videos of a folder and its subfolders that are most similar to a text, best first.
+
+        Videos that cannot be read are left out. The features of a folder are kept in memory until its files change.
+
+        Raises:
+            InputError: The text has no word, there is no such folder, or no video in it can be read.
+            Side4VideoError: A decoding process hung or died.
+        """
+        query, place = self.read(text), Path(folder)
+        files, _ = list_videos(place)
+        known, index = self._searched.get(place.resolve(), ([], FolderIndex()))
+        if known != files:
+            index = FolderIndex().with_all(list(self.embed_videos(place, files)))
+            self._searched[place.resolve()] = (files, index)
+        if not index.entries:
+            found = f"none of its {len(files)} videos can be read; {index.broken[0].reason}"
+            raise InputError(str(folder), found, fix="check the files")
+        matches = rank_videos(self.matching, query.kept, index, top=top, process=self.process)
+        return [
+            FoundVideo(each.rank, each.score, str(place / each.entry.file.name), each.entry.seconds) for each in matches
+        ]
 
     @property
     def matching(self) -> Any:
@@ -212,6 +275,17 @@ class RetrievalModel:
         workers = min(data.loader.workers, -(-videos // self.spec.evaluation.batch_size))
         loader = data.loader.model_copy(update={"workers": workers, "cache": "none"})
         return data.model_copy(update={"broken_clips": SkipBrokenSpec(cap=1.0), "loader": loader})
+
+
+def load_retrieval(folder: str | Path, device: str = "cpu") -> RetrievalModel:
+    """A retrieval model that `side4video export` wrote.
+
+    Raises:
+        InputError: It is no such folder, its task is another one, a file of it was changed, or the backbone is another.
+    """
+    folder = Path(folder)
+    bundle, spec = read_bundle(folder)
+    return RetrievalModel(**arguments_of(folder, bundle, spec), device=device, origin=origin_of(bundle))
 
 
 def _clips(folder: Path, files: Sequence[VideoFile]) -> list[Clip]:

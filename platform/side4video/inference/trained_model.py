@@ -1,6 +1,7 @@
 """Loads a trained model by what people call it: a run of the store, or an exported folder."""
 
 from pathlib import Path
+from typing import Literal, overload
 
 from side4video.core.arguments import check_text
 from side4video.core.errors import InputError
@@ -9,12 +10,37 @@ from side4video.engine.process_group import checked_device
 from side4video.inference.bundle import check_run_exists, is_folder_name
 from side4video.inference.model import Model, run_temperature
 from side4video.inference.model import load as load_folder
+from side4video.inference.retrieval import RetrievalModel, load_retrieval
 from side4video.runs.stored_run import class_names, fetch_trained
 from side4video.tracking.stores import store_at
 
 
-def load(run_or_folder: str | Path, device: str = "cpu", *, uri: str = "", calibrated: bool = False) -> Model:
-    """Load a trained classifier: a run, or a folder that `side4video export` wrote.
+@overload
+def load(
+    run_or_folder: str | Path,
+    device: str = "cpu",
+    *,
+    uri: str = "",
+    calibrated: bool = False,
+    task: Literal["recognition"] = "recognition",
+) -> Model: ...
+
+
+@overload
+def load(
+    run_or_folder: str | Path, device: str = "cpu", *, uri: str = "", task: Literal["retrieval"]
+) -> RetrievalModel: ...
+
+
+def load(
+    run_or_folder: str | Path,
+    device: str = "cpu",
+    *,
+    uri: str = "",
+    calibrated: bool = False,
+    task: Literal["recognition", "retrieval"] = "recognition",
+) -> Model | RetrievalModel:
+    """Load a trained model: a run, or a folder that `side4video export` or `side4video import` wrote.
 
     Args:
         run_or_folder: The folder; or a run by its id, the start of its id, or its name (of several with a name, the
@@ -25,10 +51,11 @@ def load(run_or_folder: str | Path, device: str = "cpu", *, uri: str = "", calib
             `MLFLOW_TRACKING_URI`, or the local store.
         calibrated: Whether to scale the scores by the temperature that was fitted on the validation split. The order of
             the classes stays. The model's `calibration_note` says if the temperature is doubtful.
+        task: What the model was trained for: `recognition` gives a classifier, `retrieval` a model with `search`.
 
     Raises:
-        InputError: There is no such run or folder, the run is not finished, its task is retrieval, a file was changed,
-            the backbone is another one, the device is not there, or `calibrated` is asked of a run without a
+        InputError: There is no such run or folder, the run is not finished, its task is another one, a file was
+            changed, the backbone is another one, the device is not there, or `calibrated` is asked of a run without a
             validation split.
     """
     allowed = "the name or the id of a run, or a folder that `side4video export` wrote"
@@ -36,18 +63,23 @@ def load(run_or_folder: str | Path, device: str = "cpu", *, uri: str = "", calib
     check_text("run_or_folder", run_or_folder, allowed=allowed, fix=fix, path=True)
     if not str(run_or_folder).strip():
         raise InputError("run_or_folder", "an empty text", allowed=allowed, fix=fix)
+    if task not in ("recognition", "retrieval"):
+        raise InputError("task", repr(task), allowed="recognition, retrieval")
     device = str(checked_device(device))
     if is_folder_name(run_or_folder):
+        if task == "retrieval":
+            return load_retrieval(run_or_folder, device)
         return load_folder(run_or_folder, device, calibrated=calibrated)
     run_name = str(run_or_folder)
     store = store_at(uri).prepare()
     check_run_exists(store, run_name)
     with temporary_folder() as scratch:
         run, weights, fingerprint = fetch_trained(store, run_name, scratch)
-        classes = class_names(store, run)
         origin = f"{run.title}, weights of {run.describe('chosen')}"
-        weights_kind = run.choose("chosen")
-        scale, note = run_temperature(run.metrics, weights_kind, where=run.where) if calibrated else (1.0, "")
+        if task == "retrieval":
+            return RetrievalModel(run.spec, weights, device, backbone_sha256=fingerprint, origin=origin)
+        classes = class_names(store, run)
+        scale, note = run_temperature(run.metrics, run.choose("chosen"), where=run.where) if calibrated else (1.0, "")
         return Model(
             run.spec,
             classes,

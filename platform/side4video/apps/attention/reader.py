@@ -22,7 +22,8 @@ from side4video.data.streams.batch import ClipBatch
 from side4video.data.streams.loader import EvaluationStream
 from side4video.data.streams.prefetch import PrefetcherFactory, make_prefetcher
 from side4video.engine.process_group import ProcessGroup, checked_device
-from side4video.inference.model import build_trained, for_files, read_trained, without_data
+from side4video.inference.bundled_weights import read_trained
+from side4video.inference.model import build_trained, for_files, without_data
 from side4video.models.attention_maps import SideReading, side_definition, tower_definition, tower_map, tower_request
 from side4video.models.frozen_features import features_of_batch
 from side4video.models.networks.side4video import Side4Video

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from side4video.spec.experiment import Experiment
 
 log = logging.getLogger(__name__)
+_LEAVE_OUT = 'leave it out; `side4video.load(..., task="retrieval")` reads the folder'
 
 
 def bundle_run(
@@ -36,11 +37,13 @@ def bundle_run(
     """Write a run into a folder (`inference.bundle`); the run, what the bundle says of itself, and its speed.
 
     `run` is an id, the beginning of one, or a name; `weights` is `chosen`, `best` or `last`. The folder must be new or
-    empty. The whole model goes along as one graph if `with_graph` is set. With `with_speed`, its speed on this machine
-    is measured for the model card; None if it was not, or could not be. `license_name` is for the model card.
+    empty. The whole model goes along as one graph if `with_graph` is set. With `with_speed`, the speed of a classifier
+    on this machine is measured for the model card; None if it was not, or could not be. `license_name` is for the
+    model card.
 
     Raises:
-        InputError: There is no such run, its task is another one, the folder holds something, or a disk is full.
+        InputError: There is no such run, the folder holds something, a disk is full, or a graph of a retrieval run is
+            asked for.
     """
     from side4video.apps.export.card import model_card
     from side4video.inference.bundle import Bundle, write_bundle
@@ -48,12 +51,13 @@ def bundle_run(
 
     with temporary_folder() as scratch, explaining_disk_errors(scratch):
         found = find_finished(store, run, scratch)
-        if found.spec.task.kind != "recognition":
-            raise InputError(found.where, f"its task is {found.spec.task.kind}", allowed="recognition")
+        is_retrieval = found.spec.task.kind == "retrieval"
+        if is_retrieval and with_graph:
+            raise InputError("--graph", f"{found.where}, a retrieval run", allowed="recognition", fix=_LEAVE_OUT)
         record = store.get(found.source)
         bundle = Bundle(
             name=found.name,
-            classes=class_names(store, found),
+            classes=() if is_retrieval else class_names(store, found),
             backbone_sha256=record.tags.get("backbone_sha256", ""),
             figures=dict(record.metrics),
             origin={
@@ -72,7 +76,7 @@ def bundle_run(
         graph = scratch / "graph.pt2" if with_graph else None
         if graph:
             bundle = replace(bundle, graph=_write_graph(graph, bundle, found.spec, file, backbone))
-        speed = _speed(found.spec, bundle.classes, file) if with_speed else None
+        speed = _speed(found.spec, bundle.classes, file) if with_speed and not is_retrieval else None
         card = model_card(bundle, found.spec, license_name=license_name, speed=str(speed or ""))
         written = write_bundle(folder, bundle, found.spec, file, card=card, backbone=backbone, graph=graph)
         return found, written, speed

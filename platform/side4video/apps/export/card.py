@@ -10,17 +10,25 @@ from side4video.inference.bundle import GRAPH, Bundle, needed_plugins
 from side4video.spec.chance import metric_name, reached_by_all
 from side4video.spec.experiment import Experiment
 from side4video.tasks.recognition.metrics import METRICS
+from side4video.tasks.retrieval.metrics import METRICS as RETRIEVAL_METRICS
 from side4video.tracking.chosen_weights import test_area
 
 _CARD_METRICS = tuple(metric for metric in METRICS if metric.hub)
 SHOWN = (f"best/{METRICS[0].name}", *(f"eval/{metric.name}" for metric in _CARD_METRICS), "eval/loss", "eval/videos")
 """The metrics of the page, if the run has them."""
+_SHOWN_IN_RETRIEVAL = (f"best/{RETRIEVAL_METRICS[0].name}", *(f"eval/{each.name}" for each in RETRIEVAL_METRICS))
 USAGE = """import side4video
 
 model = side4video.load("this folder")
 for found in model.predict(["a.mp4"]):
     print(found.video, found.labels)"""
-"""How a folder is asked, in Python."""
+"""How a folder with a classifier is asked, in Python."""
+RETRIEVAL_USAGE = """import side4video
+
+model = side4video.load("this folder", task="retrieval")
+for found in model.search("a dog catches a ball", "videos"):
+    print(found.video, found.score)"""
+"""How a folder with a retrieval model is asked, in Python."""
 
 
 def model_card(bundle: Bundle, spec: Experiment, *, license_name: str = "", speed: str = "") -> str:
@@ -32,13 +40,17 @@ def model_card(bundle: Bundle, spec: Experiment, *, license_name: str = "", spee
     return f"---\n{header}---\n\n{model_page(bundle, spec, speed=speed)}"
 
 
-def model_page(bundle: Bundle, spec: Experiment, *, usage: str = USAGE, speed: str = "") -> str:
+def model_page(bundle: Bundle, spec: Experiment, *, usage: str = "", speed: str = "") -> str:
     """What a person should know of the model before using it, as Markdown.
 
-    `usage` is Python code that uses the model. `speed` is a line of `apps.export.speed`; empty leaves the section out.
+    `usage` is Python code that uses the model; empty for that of a folder. `speed` is a line of `apps.export.speed`;
+    empty leaves the section out.
     """
     left_out = reached_by_all(spec.task.kind, len(bundle.classes))
-    shown = [(name, bundle.figures[name]) for name in SHOWN if name in bundle.figures]
+    is_retrieval = spec.task.kind == "retrieval"
+    usage = usage or (RETRIEVAL_USAGE if is_retrieval else USAGE)
+    names = _SHOWN_IN_RETRIEVAL if is_retrieval else SHOWN
+    shown = [(name, bundle.figures[name]) for name in names if name in bundle.figures]
     shown = [(name, value) for name, value in shown if metric_name(name) not in left_out]
     table = "".join(f"| `{name}` | {value:.6g} |\n" for name, value in shown)
     weights = spec.backbone.weights.identity()
@@ -53,12 +65,19 @@ def model_page(bundle: Bundle, spec: Experiment, *, usage: str = USAGE, speed: s
         f"- frames: {spec.data.frames} of {spec.data.size} x {spec.data.size} pixels; "
         f"views in test: {spec.data.views.clips} clips x {spec.data.views.crops} crops\n"
         f"- backbone: {escape_markdown(weights)}, fingerprint {markdown_code(bundle.backbone_sha256)}\n"
-        f"- classes ({len(bundle.classes)}): {escape_markdown(shorten_list(bundle.classes))}\n\n"
+        f"{_about_answers(bundle, spec)}\n"
         f"## What it measured\n\n| metric | value |\n|---|---:|\n{table}\n"
         "Fractions are fractions. These are figures of the data set above and its protocol; of other videos they say "
         "nothing. The licence of the backbone's weights and of the data set are their makers' own.\n"
         f"{_about_speed(speed) if speed else ''}"
     )
+
+
+def _about_answers(bundle: Bundle, spec: Experiment) -> str:
+    """A line about the classes, or about the texts."""
+    if spec.task.kind == "retrieval":
+        return f"- texts: up to {spec.task.words} tokens; matching: {spec.task.matching.kind}\n"
+    return f"- classes ({len(bundle.classes)}): {escape_markdown(shorten_list(bundle.classes))}\n"
 
 
 def _with_plugins(usage: str, spec: Experiment) -> str:
@@ -82,6 +101,9 @@ def card_header(bundle: Bundle, spec: Experiment, *, license_name: str = "") -> 
         if f"{area}/{each.name}" in bundle.figures and each.name not in left_out
     ]
     header: dict[str, Any] = {"license": license_name} if license_name else {}
+    if spec.task.kind == "retrieval":  # the hub has no kind of task for it
+        tags = ["side4video", "video-text-retrieval", spec.method.kind, printable(_tower(spec))]
+        return {**header, "library_name": "side4video", "tags": tags}
     header |= {
         "library_name": "side4video",
         "pipeline_tag": "video-classification",

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     "--speed/--no-speed",
     default=True,
     show_default=True,
-    help="Measure for a few seconds how many videos per second this machine decodes and classifies, for the card.",
+    help="Measure for a few seconds how many videos per second this machine decodes and classifies, for the card. "
+    "Not of a retrieval model.",
 )
 @click.option(
     "--push",
@@ -71,7 +72,7 @@ def export(
     """Write the trained model of RUN into FOLDER: weights, spec, model card and checksums.
 
     RUN is an id, the start of an id, or a name. Load the folder in Python with `side4video.load(FOLDER)`, or use it
-    with `side4video predict FOLDER VIDEO`.
+    with `side4video predict FOLDER VIDEO`. The folder of a retrieval run is for `side4video search FOLDER TEXT VIDEOS`.
     """
     from side4video.apps.export.bundled_run import bundle_run
     from side4video.core.whole_folder import check_new, hold_folder
@@ -99,7 +100,9 @@ def export(
         document |= {"graph": written.graph, "page": page, "speed": measured.as_json() if measured else None}
         click.echo(json.dumps(document, indent=2))
         return
-    print_text(f"{folder}: {written.name} ({found.run_id[:8]}), {len(written.classes)} classes, {format_bytes(size)}")
+    is_retrieval = found.spec.task.kind == "retrieval"
+    kind = "retrieval" if is_retrieval else f"{len(written.classes)} classes"
+    print_text(f"{folder}: {written.name} ({found.run_id[:8]}), {kind}, {format_bytes(size)}")
     if written.graph:
         print_text(f"graph.pt2: {written.graph}")
     if measured:
@@ -107,7 +110,8 @@ def export(
     if page:
         print_text(f"{'public' if public else 'private'}: {page}")
     plugins = "".join(f" --plugin {shlex.quote(each)}" for each in needed_plugins(found.spec, folder))
-    print_text(f"ask it: side4video predict {shlex.quote(str(folder))} VIDEO...{plugins}")
+    command, asked = ("search", "TEXT FOLDER") if is_retrieval else ("predict", "VIDEO...")
+    print_text(f"ask it: side4video {command} {shlex.quote(str(folder))} {asked}{plugins}")
 
 
 def _hub(push: str, *, public: bool) -> "Hub | None":

@@ -16,7 +16,14 @@ import pandas
 
 model = mlflow.pyfunc.load_model("models:/{name}/latest")
 print(model.predict(pandas.DataFrame({{"video": ["a.mp4"]}}), params={{"top_k": 3}}))"""
-"""How a registered model is asked, in Python."""
+"""How a registered classifier is asked, in Python."""
+SEARCH_USAGE = """import mlflow
+import pandas
+
+model = mlflow.pyfunc.load_model("models:/{name}/latest")
+table = pandas.DataFrame({{"text": ["a dog catches a ball"], "folder": ["videos"]}})
+print(model.predict(table, params={{"top_k": 3}}))"""
+"""How a registered retrieval model is asked, in Python."""
 
 
 @click.command(
@@ -39,10 +46,11 @@ def register(run: str, name: str, uri: str, weights: str, with_backbone: bool, a
 
     RUN is an id, the start of an id, or a name. The logged model holds the folder that `side4video export` writes, the
     source of this package, and the exact versions of its dependencies. So `mlflow.pyfunc.load_model` works on a machine
-    without side4video. Its `predict` takes a table with a column `video`.
+    without side4video. Its `predict` takes a table with a column `video`; of a retrieval run, one with the columns
+    `text` and `folder`.
     """
     import side4video
-    from side4video.apps.export import table
+    from side4video.apps.export import search_table, table
     from side4video.apps.export.bundled_run import bundle_run
     from side4video.apps.export.card import model_page
     from side4video.tracking.chosen_weights import test_area
@@ -56,23 +64,26 @@ def register(run: str, name: str, uri: str, weights: str, with_backbone: bool, a
             check_model_name(name)
         found, bundle, _ = bundle_run(store, run, folder, weights=weights, with_backbone=with_backbone)
         chosen = name or check_model_name(re.sub(r"[^A-Za-z0-9_-]+", "-", found.spec.name).strip("-"))
-        top1 = bundle.figures.get(f"{test_area(bundle.figures, found.choose(weights))}/top1")
+        main = found.spec.task.metrics[0].name
+        figure = bundle.figures.get(f"{test_area(bundle.figures, found.choose(weights))}/{main}")
+        asked, usage = (table, USAGE) if bundle.classes else (search_table, SEARCH_USAGE)
         model = LoggedModel(
             name=chosen,
             bundle=folder,
-            loader=table.__name__,
+            loader=asked.__name__,
             package=Path(side4video.__file__).parent,
-            columns=table.COLUMNS,
-            lists=table.LISTS,
-            top=table.TOP,
+            inputs=asked.INPUTS,
+            columns=asked.COLUMNS,
+            lists=asked.LISTS,
+            top=asked.TOP,
             tags={
                 "run_id": found.run_id,
                 "backbone_sha256": bundle.backbone_sha256,
                 "dataset_fingerprint": bundle.origin.get("data fingerprint", ""),
                 "weights": weights,
-                "top1": "" if top1 is None else f"{top1:.6g}",
+                main: "" if figure is None else f"{figure:.6g}",
             },
-            description=model_page(bundle, found.spec, usage=USAGE.format(name=chosen)),
+            description=model_page(bundle, found.spec, usage=usage.format(name=chosen)),
         )
         size = sum(path.stat().st_size for path in folder.iterdir())
         made = register_model(store.uri, store.get(found.run_id), model)
@@ -80,5 +91,7 @@ def register(run: str, name: str, uri: str, weights: str, with_backbone: bool, a
         document = {"name": made.name, "version": made.version, "model_id": made.model_id, "uri": made.uri}
         click.echo(json.dumps({**document, "run_id": found.run_id, "bundle_bytes": size}, indent=2))
         return
-    print_text(f"{made.uri}: {found.name} ({found.run_id[:8]}), {len(bundle.classes)} classes, {format_bytes(size)}")
-    print_text(f'load it: mlflow.pyfunc.load_model("{made.uri}").predict(table with a column `video`)')
+    kind = f"{len(bundle.classes)} classes" if bundle.classes else "retrieval"
+    print_text(f"{made.uri}: {found.name} ({found.run_id[:8]}), {kind}, {format_bytes(size)}")
+    columns = "a column `video`" if bundle.classes else "the columns `text` and `folder`"
+    print_text(f'load it: mlflow.pyfunc.load_model("{made.uri}").predict(table with {columns})')

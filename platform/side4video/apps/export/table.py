@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 VIDEO = "video"
 """The column of paths or addresses."""
+INPUTS = {VIDEO: "clip.mp4"}
+"""The columns of the table, each with an example."""
 COLUMNS = {"video": "string", "label": "string", "score": "double", "error": "string"}
 """Of the answer, beside `labels` and `scores`: the most likely class, and why a video cannot be read, if so."""
 LISTS = {"labels": "string", "scores": "double"}

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from rich.text import Text
 from side4video.core.errors import InputError
 from side4video.core.temporary import temporary_folder
 from side4video.inference.video_folder import VideoFile, list_videos
-from side4video.runs.stored_run import FinishedRun, fetch_weights, find_finished
+from side4video.runs.stored_run import fetch_weights, find_finished
 from side4video.terminal.options import as_json, example, page_path, store_uri, stored_weights, video_seconds
 from side4video.terminal.output import print_text
 from side4video.terminal.progress import ProgressView
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from side4video.inference.ranking import Match
     from side4video.inference.retrieval import RetrievalModel, TextQuery
     from side4video.inference.video_index import FolderIndex
+    from side4video.spec.experiment import Experiment
 
 MAX_BROKEN = 20
 """Broken videos that are named; the others are counted."""
@@ -63,21 +65,21 @@ def search(
 ) -> None:
     """Rank the videos of FOLDER and its subfolders by their similarity to TEXT.
 
-    RUN is a finished retrieval run: its id, the start of its id, or its name. The features of each video are cached in
-    --index, so the next search decodes only new and changed files.
+    RUN is a finished retrieval run: its id, the start of its id, or its name; or a folder that `side4video export`
+    wrote. The features of each video are cached in --index, so the next search decodes only new and changed files.
     """
     _check_text(text)
     place = Path(folder)
     files, locked = list_videos(place)
     page = page_path(html)
     with ProgressView(unit="videos") as progress:
-        finished, encoder = _load(run, uri, weights, progress)
+        searched, encoder = _load(run, uri, weights, progress)
         query = encoder.read(text)
-        videos, notes = _refresh(encoder, finished, (place, files), (index, weights, video_seconds), progress)
+        videos, notes = _refresh(encoder, searched, (place, files), (index, weights, video_seconds), progress)
         matches = _rank(encoder, query, videos, place, top)
         if page:
             progress.report("fetching frames for the page")
-            _write_page(page, encoder, query, matches, (text, place, _title(finished, weights, videos)))
+            _write_page(page, encoder, query, matches, (text, place, _title(searched, videos)))
     if query.is_cut:
         progress.note(
             f"the text is longer than the {encoder.words} tokens that the run reads (task.words); its end is cut"
@@ -102,27 +104,51 @@ def _check_text(text: str) -> None:
         raise InputError("TEXT", f"{text!r} is not UTF-8", allowed="UTF-8 text") from None
 
 
-def _load(run: str, uri: str, weights: str, progress: ProgressView) -> "tuple[FinishedRun, RetrievalModel]":
+@dataclass(frozen=True)
+class _Searched:
+    """The model that searches."""
+
+    identity: str
+    """The run's id; of an exported folder the checksum of its weights."""
+    title: str
+
+
+def _load(model: str, uri: str, weights: str, progress: ProgressView) -> "tuple[_Searched, RetrievalModel]":
     progress.report("loading the run")
     import torch
 
+    from side4video.inference.bundle import WEIGHTS, check_run_exists, is_folder_name, read_bundle
+    from side4video.inference.bundled_weights import arguments_of, origin_of
     from side4video.inference.retrieval import RetrievalModel
+
+    def device(spec: "Experiment") -> str:
+        return "cuda" if spec.cluster.gpus_per_worker and torch.cuda.is_available() else "cpu"
+
+    if (folder := Path(model)).is_dir() and is_folder_name(model):
+        bundle, spec = read_bundle(folder)
+        _check_task(str(folder), spec)
+        searched = _Searched(bundle.checksums[WEIGHTS], origin_of(bundle))
+        return searched, RetrievalModel(**arguments_of(folder, bundle, spec), device=device(spec))
     from side4video.tracking.stores import store_at
 
     store = store_at(uri).prepare()
+    check_run_exists(store, model)
     with temporary_folder() as scratch:
-        finished = find_finished(store, run, scratch)
-        task = finished.spec.task.kind
-        if task != "retrieval":
-            raise InputError(finished.where, f"its task is {task}", allowed="retrieval", fix="name a retrieval run")
+        finished = find_finished(store, model, scratch)
+        _check_task(finished.where, finished.spec)
         file = fetch_weights(store, finished, scratch, weights)
-        device = "cuda" if finished.spec.cluster.gpus_per_worker and torch.cuda.is_available() else "cpu"
-        return finished, RetrievalModel(finished.spec, file, device)
+        searched = _Searched(finished.run_id, f"run {finished.name} ({finished.run_id[:8]}), {weights} weights")
+        return searched, RetrievalModel(finished.spec, file, device(finished.spec))
+
+
+def _check_task(where: str, spec: "Experiment") -> None:
+    if spec.task.kind != "retrieval":
+        raise InputError(where, f"its task is {spec.task.kind}", allowed="retrieval", fix="name a retrieval run")
 
 
 def _refresh(
     encoder: "RetrievalModel",
-    run: FinishedRun,
+    searched: _Searched,
     videos: tuple[Path, list[VideoFile]],
     kept: tuple[str | None, str, float],
     progress: ProgressView,
@@ -132,8 +158,8 @@ def _refresh(
     from side4video.inference.video_index import IndexFile, index_path, refresh
 
     (folder, files), (option, weights, limit_seconds) = videos, kept
-    place = index_path(option, run_id=run.run_id, weights=weights, folder=folder)
-    about = {"run": run.run_id, "which": weights, "folder": str(folder.resolve()), **encoder.identity()}
+    place = index_path(option, run_id=searched.identity, weights=weights, folder=folder)
+    about = {"run": searched.identity, "which": weights, "folder": str(folder.resolve()), **encoder.identity()}
     file = IndexFile(place, about)
     prefetch = timed_prefetcher(limit_seconds)
     index = refresh(file, files, lambda missing: encoder.embed_videos(folder, missing, prefetch=prefetch), progress)
@@ -153,9 +179,9 @@ def _rank(encoder: "RetrievalModel", query: "TextQuery", index: "FolderIndex", f
     return rank_videos(encoder.matching, query.kept, index, top=top, process=encoder.process)
 
 
-def _title(run: FinishedRun, weights: str, index: "FolderIndex") -> str:
+def _title(searched: _Searched, index: "FolderIndex") -> str:
     broken = f"; {len(index.broken)} could not be read" if index.broken else ""
-    return f"{len(index.entries)} videos compared{broken} · run {run.name} ({run.run_id[:8]}), {weights} weights"
+    return f"{len(index.entries)} videos compared{broken} · {searched.title}"
 
 
 def _write_page(

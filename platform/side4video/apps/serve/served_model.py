@@ -76,11 +76,13 @@ def find_model(model: str, uri: str, scratch: Path, *, device: str) -> ServedMod
     from side4video.apps.serve.predictors import ClassifierPredictor, RetrievalPredictor
     from side4video.inference.bundle import check_run_exists, is_folder_name, read_bundle
     from side4video.inference.model import Model, load
-    from side4video.inference.retrieval import RetrievalModel
+    from side4video.inference.retrieval import RetrievalModel, load_retrieval
 
     if (folder := Path(model)).is_dir() and is_folder_name(model):
         bundle, spec = read_bundle(folder)
         build = partial(ClassifierPredictor, partial(load, str(folder.resolve()), device))
+        if spec.task.kind == "retrieval":
+            build = partial(RetrievalPredictor, partial(load_retrieval, str(folder.resolve()), device))
         return ServedModel(bundle.name, spec, bundle.classes, f"the exported folder {model}", build)
     from side4video.runs.stored_run import class_names, fetch_trained
     from side4video.tracking.stores import store_at
@@ -90,7 +92,8 @@ def find_model(model: str, uri: str, scratch: Path, *, device: str) -> ServedMod
     run, weights, fingerprint = fetch_trained(store, model, scratch)
     source = f"{run.title}, weights of {run.describe('chosen')}"
     if run.spec.task.kind == "retrieval":
-        build = partial(RetrievalPredictor, partial(RetrievalModel, run.spec, weights, device))
+        own = partial(RetrievalModel, run.spec, weights, device, backbone_sha256=fingerprint)
+        build = partial(RetrievalPredictor, own)
         return ServedModel(run.name, run.spec, (), source, build)
     classes = class_names(store, run)
     own = partial(Model, run.spec, classes, weights, device=device, backbone_sha256=fingerprint)

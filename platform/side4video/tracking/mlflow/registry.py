@@ -58,12 +58,14 @@ class LoggedModel:
     """The module with `_load_pyfunc(folder)`."""
     package: Path
     """The source that is logged with it."""
+    inputs: Mapping[str, str]
+    """Columns of the table that it takes, all of them text, each with an example."""
     columns: Mapping[str, str]
     """Columns of the predictions, with their MLflow types."""
     lists: Mapping[str, str]
     """Columns of the predictions with lists, with the type of their items."""
     top: int
-    """Default number of classes to return."""
+    """Default number of answers to return."""
     tags: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
     """Markdown."""
@@ -167,7 +169,7 @@ def _save(folder: Path, model: LoggedModel, *, model_id: str, run_id: str) -> No
         code_paths=[str(model.package)],
         mlflow_model=Model(**known),
         signature=_signature(model),
-        input_example=(pd.DataFrame({"video": ["clip.mp4"]}), {"top_k": model.top}),
+        input_example=(pd.DataFrame({name: [each] for name, each in model.inputs.items()}), {"top_k": model.top}),
         pip_requirements=[f"mlflow=={metadata.version('mlflow')}", *requirements()],
     )
 
@@ -180,7 +182,7 @@ def _signature(model: LoggedModel) -> "ModelSignature":
     answer: list[Any] = [ColSpec(DataType[kind], name) for name, kind in model.columns.items()]
     answer += [ColSpec(Array(DataType[kind]), name) for name, kind in model.lists.items()]
     return ModelSignature(
-        inputs=Schema([ColSpec(DataType.string, "video")]),
+        inputs=Schema([ColSpec(DataType.string, name) for name in model.inputs]),
         outputs=Schema(answer),
         params=ParamSchema([ParamSpec("top_k", DataType.long, model.top)]),
     )
