@@ -40,6 +40,7 @@ from side4video.models.frozen_features import features_of_batch
 from side4video.models.layers.norm import synchronize_norms
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.load import TowerWeights
+from side4video.models.towers.text_tower import TextFeatures
 from side4video.run_streams import EvaluatedSplit, RunStreams
 from side4video.spec.check import by_backbone, check_pack
 from side4video.spec.experiment import Experiment
@@ -226,21 +227,30 @@ def build_pack(
     return students, Pack(passes)
 
 
-def build_student(name: str, spec: Experiment, process: ProcessGroup, tower: FrozenTower) -> Student:
-    """The student of a spec. Its initial weights depend on the spec's seed alone."""
+def build_student(
+    name: str, spec: Experiment, process: ProcessGroup, tower: FrozenTower, *, blank_texts: bool = False
+) -> Student:
+    """The student of a spec. Its initial weights depend on the spec's seed alone.
+
+    With `blank_texts`, no weights of the text tower are read: for a student whose own weights hold all of it that it
+    needs.
+    """
     device = str(process.device)
+    texts = {
+        "encode_texts": partial(spec.backbone.encode_texts, device=device),
+        "text_tower": partial(spec.backbone.build_text_tower, device="cpu"),
+    }
     context = TaskContext(
         method=spec.method,
         tower=tower,
         frames=spec.data.frames,
         classes=spec.data.dataset.classes(),
-        encode_texts=partial(spec.backbone.encode_texts, device=device),
-        text_tower=partial(spec.backbone.build_text_tower, device="cpu"),
         mixes_labels=spec.data.augmentation.mixes_clips,
         process=process,
         extra_metrics=spec.plugin_metrics,
         training_captions=lambda: [words for clip in spec.data.dataset.clips("train") for words in clip.captions],
         training_labels=lambda: _training_labels(spec),
+        **(_blank_texts(spec) if blank_texts else texts),
     )
     with seeded(derive_seed(spec.seed, "initial weights")):
         task, module = spec.task.assemble(context)
@@ -251,13 +261,14 @@ def build_student(name: str, spec: Experiment, process: ProcessGroup, tower: Fro
     )
 
 
-def without_text_weights(spec: Experiment) -> Experiment:
-    """The document with random weights of the backbone: for a student whose own weights hold the text tower's values.
-
-    Its image tower has to be built from the document itself.
-    """
+def _blank_texts(spec: Experiment) -> dict[str, Any]:
+    """Text towers without pretrained values, as the arguments of `TaskContext`."""
     backbone = spec.backbone.model_copy(update={"weights": RandomWeights()})
-    return spec.model_copy(update={"backbone": backbone})
+
+    def encode(texts: Sequence[str]) -> TextFeatures:
+        return TextFeatures(torch.zeros(len(texts), spec.tower.output_dim), torch.zeros(()))
+
+    return {"encode_texts": encode, "text_tower": partial(backbone.build_text_tower, device="cpu")}
 
 
 def _training_labels(spec: Experiment) -> list[int | None]:

@@ -34,6 +34,7 @@ COMMANDS = {
     "figure": "cli.figure",
     "predict": "cli.predict",
     "export": "apps.export.command",
+    "import": "apps.imports.command",
     "register": "apps.export.register",
     "serve": "apps.serve.command",
     "search": "apps.search.command",
@@ -54,6 +55,9 @@ COMMANDS = {
     "demo": "cli.demo",
 }
 """Module of each command, in the order of the help page."""
+
+_FUNCTIONS = {"import": "import_checkpoint", "list": "list_kinds"}
+"""Of commands whose names Python has taken."""
 
 READS_NO_DOCUMENTS = {
     "jobs",
@@ -126,7 +130,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"side4video.{COMMANDS[cmd_name]}")
-        command = getattr(module, "list_kinds" if cmd_name == "list" else cmd_name.replace("-", "_"))
+        command = getattr(module, _FUNCTIONS.get(cmd_name, cmd_name.replace("-", "_")))
         return command if cmd_name in READS_NO_DOCUMENTS else with_plugin_option(command)
 
 

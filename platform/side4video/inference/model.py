@@ -42,7 +42,7 @@ from side4video.inference.sliding_window import (
 from side4video.models.frozen_features import features_of_batch
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.load import TowerWeights
-from side4video.run import build_student, configure_process, without_text_weights
+from side4video.run import build_student, configure_process
 from side4video.spec.experiment import Experiment
 from side4video.tasks.recognition.temperature import scale_scores
 from side4video.tracking.chosen_weights import Weights, temperature, temperature_note
@@ -308,7 +308,7 @@ def build_trained(
             fix="use the same weights of the backbone, or export with --with-backbone",
         )
     # With the tower at hand, its file need not be: what a student has of the text tower is among its own weights.
-    student = build_student("model", spec if backbone is None else without_text_weights(spec), process, tower)
+    student = build_student("model", spec, process, tower, blank_texts=backbone is not None)
     load_tensors(student.module, weights)
     student.average = None
     return tower, student

@@ -20,7 +20,7 @@ from side4video.models.backbones.weights import weights_format
 from side4video.models.towers.torchscript import is_torchscript, read_torchscript
 from side4video.models.towers.trunk import Trunk
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
+_WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "module")
 """Keys of the weights in files of training loops."""
 _OUTER_MODULES = ("module.", "model.", "backbone.", "clip.", "clip_model.", "image_encoder.")
 """Modules that training loops put a tower in: DataParallel, Lightning, a classifier's own."""
@@ -80,7 +80,7 @@ def _unwrap(content: object, path: Path, where: str) -> dict[str, Tensor]:
             return _unwrap(content[key], path, where)
     tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if not tensors:
-        held = _few([str(key) for key in content]) or "nothing"
+        held = few_names([str(key) for key in content]) or "nothing"
         raise InputError(where, f"{path} holds no tensors by name but {held}", allowed="a dictionary of tensors")
     return tensors
 
@@ -157,13 +157,18 @@ def match_text(
     return own, scalars["logit_scale"].reshape(()), scalars.get("logit_bias")
 
 
+def without_wrappers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without the names of modules that torch puts around others, such as `_orig_mod.`."""
+    return {_WRAPPED.sub("", name): tensor for name, tensor in state.items()}
+
+
 def _without_prefix(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """The tensors without the names of the modules that a training loop put the tower in, such as `module.clip.`.
 
     Tensors outside of that module, such as a head's, are left out. A file of several towers, such as a student and its
     teacher, stays as it is.
     """
-    plain = {_WRAPPED.sub("", name): tensor for name, tensor in state.items()}
+    plain = without_wrappers(state)
     outer = {
         name.removesuffix(first)
         for name in plain
@@ -193,12 +198,12 @@ def _check_values(found: Mapping[str, Tensor], where: str) -> None:
 def _errors(found: Mapping[str, Tensor], expected: Mapping[str, Sequence[int]]) -> list[str]:
     faults = []
     if missing := [name for name in expected if name not in found]:
-        faults.append(f"{len(missing)} of {len(expected)} tensors are missing ({_few(missing)})")
+        faults.append(f"{len(missing)} of {len(expected)} tensors are missing ({few_names(missing)})")
     if unexpected := [name for name in found if name not in expected]:
-        faults.append(f"{len(unexpected)} are not the tower's ({_few(unexpected)})")
+        faults.append(f"{len(unexpected)} are not the tower's ({few_names(unexpected)})")
     if other := [name for name, size in expected.items() if name in found and found[name].shape != size]:
         shapes = [f"{name} is {list(found[name].shape)}, not {list(expected[name])}" for name in other]
-        faults.append(f"{len(other)} have another shape ({_few(shapes)})")
+        faults.append(f"{len(other)} have another shape ({few_names(shapes)})")
     return faults
 
 
@@ -216,5 +221,6 @@ def _describe_file(state: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> 
     return f"; it holds {family} tower of {len(blocks)} blocks of width {patches.shape[0]}, patch {patches.shape[-1]}"
 
 
-def _few(names: Sequence[str], count: int = 3) -> str:
+def few_names(names: Sequence[str], count: int = 3) -> str:
+    """The first names of a list, for errors."""
     return ", ".join(names[:count]) + (", ..." if len(names) > count else "")

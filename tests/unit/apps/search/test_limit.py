@@ -24,7 +24,7 @@ def test_the_limit_reaches_the_reader(tmp_path):
     encoder = Encoder()
     files = [VideoFile("a.mp4", 1, 1)]
     kept = (str(tmp_path / "index"), "best", 7.0)
-    command._refresh(encoder, SimpleNamespace(run_id="a" * 32), (tmp_path, files), kept, SILENT)
+    command._refresh(encoder, SimpleNamespace(identity="a" * 32), (tmp_path, files), kept, SILENT)
     assert encoder.limits == (7.0,)
     (option,) = [each for each in command.search.params if each.name == "video_seconds"]
     assert option.default == 120

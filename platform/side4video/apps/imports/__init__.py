@@ -1,0 +1,1 @@
+"""`side4video import`: checkpoints that other systems released, as folders that this platform reads."""
