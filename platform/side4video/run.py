@@ -5,7 +5,7 @@ The caller passes the process group and a `report` function, which receives all 
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -213,11 +213,16 @@ def build_towers(
 
 
 def build_pack(
-    experiments: Mapping[str, Experiment], process: ProcessGroup, towers: Mapping[str, FrozenTower]
+    experiments: Mapping[str, Experiment],
+    process: ProcessGroup,
+    towers: Mapping[str, FrozenTower],
+    *,
+    blank_texts: Collection[str] = (),
 ) -> tuple[dict[str, Student], Pack]:
-    """The students of the experiments, and their pack."""
+    """The students of the experiments, and their pack; `blank_texts` are those of `build_student`."""
     students = {
-        name: build_student(name, spec, process, towers[spec.backbone_key]) for name, spec in experiments.items()
+        name: build_student(name, spec, process, towers[spec.backbone_key], blank_texts=name in blank_texts)
+        for name, spec in experiments.items()
     }
     members = by_backbone(experiments)
     passes = [
@@ -283,6 +288,7 @@ def evaluate_students(
     *,
     split: Split = "test",
     progress: Progress = SILENT,
+    backbones: Mapping[str, TowerWeights] | None = None,
 ) -> tuple[dict[str, Evaluation], list[dict[str, Any]]]:
     """Evaluate the weights of students in one pass over a split. Those of one backbone share it.
 
@@ -291,6 +297,7 @@ def evaluate_students(
         weights: The safetensors file of each student's module.
         process: This worker.
         split: Which clips.
+        backbones: By student name, the weights of towers that are in memory; others are read.
         progress: Told how many views of how many are evaluated.
 
     Returns:
@@ -304,9 +311,10 @@ def evaluate_students(
     check_pack(experiments)
     base = next(iter(experiments.values()))
     configure_process(base, process)
-    towers = build_towers(experiments, process)
+    given = backbones or {}
+    towers = build_towers(experiments, process, {experiments[name].backbone_key: each for name, each in given.items()})
     base.data.dataset.prepare()
-    students, pack = build_pack(experiments, process, towers)
+    students, pack = build_pack(experiments, process, towers, blank_texts=given.keys())
     for name, student in students.items():
         load_tensors(student.module, weights[name])
         student.average = None

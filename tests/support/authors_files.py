@@ -222,3 +222,21 @@ def to_theirs(change: str, ours: Tensor, theirs: tuple[int, ...]) -> list[Tensor
         outputs, inputs, stride, _, _ = theirs
         return [ours.reshape(outputs, stride, inputs).transpose(1, 2).reshape(theirs)]
     return [ours.reshape(theirs)]
+
+
+def eva_side(visual: str, *, patches: int, width: int, depth: int, dim: int, is_retrieval: bool) -> Shapes:
+    """The side network on EVA-CLIP's tower: half as many blocks as the tower, and a few names of the tower."""
+    shapes = layer(f"{visual}side_conv1", dim, 3, 3, PATCH, PATCH) | batch_norm(f"{visual}side_pre_bn3d", dim)
+    shapes[f"{visual}side_spatial_position_embeddings"] = (patches, dim)
+    for index in range(depth // 2):
+        block = f"{visual}side_blocks.{index}."
+        shapes |= layer(f"{block}conv.0", dim, dim, 1, 1, 1) | layer(f"{block}conv.2", dim, dim, 1, 1, 1)
+        shapes |= layer(f"{block}conv.1", dim, 1, 3, 1, 1) | norm(f"{block}ln_1", dim)
+        shapes |= batch_norm(f"{block}bn_1", dim) | batch_norm(f"{block}bn_2", dim)
+        for name in ("q_proj", "k_proj", "v_proj", "proj"):
+            shapes |= layer(f"{block}attn.{name}", dim, dim)
+        shapes |= layer(f"{block}mlp.0", 4 * dim, dim) | layer(f"{block}mlp.2", dim, 4 * dim)
+        shapes |= norm(f"{visual}side_lns.{index}", dim) | layer(f"{visual}side_linears.{index}", dim, width)
+    if is_retrieval:
+        shapes |= batch_norm(f"{visual}side_post_bn", dim) | {f"{visual}side_proj": (dim, width)}
+    return shapes | {f"{visual}blocks.{depth - 1}.norm1.weight": (width,)}

@@ -353,3 +353,30 @@ def clip4clip(video: Tensor, state: State, tokens_QW: Tensor) -> Tensor:
         frames = frames + x
     video_feature = F.normalize(F.normalize(frames, dim=-1).mean(1), dim=-1)
     return F.normalize(words, dim=-1) @ video_feature.t()
+
+
+def eva_side(video_BTCHW: Tensor, state: State, visual: str, taps: list[Tensor]) -> Tensor:
+    """The side tokens [B, T, P, d] on EVA-CLIP's tower, from the outputs [N, S, D] of its blocks 1, 3, ...: norms are
+    behind the branches, and there is none before pooling."""
+    batch, frames = video_BTCHW.shape[:2]
+    kernel, bias = (state[f"{visual}side_conv1.{name}"] for name in ("weight", "bias"))
+    stem = F.conv3d(video_BTCHW.transpose(1, 2), kernel, bias, stride=(1, *kernel.shape[-2:]), padding=(1, 0, 0))
+    side = batch_norm(stem.flatten(3).permute(0, 2, 3, 1), state, f"{visual}side_pre_bn3d")
+    for index, tap in enumerate(taps):
+        block = f"{visual}side_blocks.{index}."
+        read = norm(linear(tap, state, f"{visual}side_linears.{index}"), state, f"{visual}side_lns.{index}")
+        read = read.unflatten(0, (batch, frames))
+        side = 0.5 * side + 0.5 * read[:, :, 1:]
+        branch = side
+        for name in ("conv.0", "conv.1", "conv.2"):
+            branch = convolve(branch, state, f"{block}{name}")
+        side = side + batch_norm(branch, state, f"{block}bn_1")
+        half, shifted = read.shape[-1] // 2, torch.zeros_like(read[:, :, 0])
+        shifted[:, :-1, :half], shifted[:, 1:, half:] = read[:, 1:, 0, :half], read[:, :-1, 0, half:]
+        keys = torch.cat([shifted.unsqueeze(2), side + state[f"{visual}side_spatial_position_embeddings"]], 2)
+        q, k, v = (linear(keys, state, f"{block}attn.{name}_proj") for name in ("q", "k", "v"))
+        mixed = linear(mix(q, k, v, q.shape[-1] // 64), state, f"{block}attn.proj")[:, :, 1:]
+        side = side + norm(mixed, state, f"{block}ln_1")
+        hidden = linear(F.gelu(linear(side, state, f"{block}mlp.0")), state, f"{block}mlp.2")
+        side = side + batch_norm(hidden, state, f"{block}bn_2")
+    return side

@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,7 @@ from side4video.core.dotted import dotted
 from side4video.core.errors import InputError
 from side4video.core.temporary import temporary_folder
 from side4video.data.clip import Split
+from side4video.inference.bundle import check_run_exists, is_folder_name
 from side4video.runs.stored_run import fetch_weights, find_finished
 from side4video.spec.chance import always_reached, chance_text, metric_name
 from side4video.spec.check import check_consistency
@@ -25,12 +26,21 @@ from side4video.terminal.tables import FittedTable, fitted
 from side4video.tracking.run_inputs import changed_weights
 from side4video.tracking.tags import FINGERPRINT_TAG
 
+if TYPE_CHECKING:
+    from side4video.models.towers.load import TowerWeights
+
 
 @click.command(
     short_help="Evaluate trained runs on their test split.",
     epilog=example("evaluate quickstart --set data.views.clips=3"),
 )
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option(
+    "--data",
+    default="",
+    metavar="SPEC",
+    help="Of folders: the experiment file or preset whose data section is taken, with the frames of the model.",
+)
 @overrides
 @as_json
 @store_uri
@@ -51,6 +61,7 @@ from side4video.tracking.tags import FINGERPRINT_TAG
 )
 def evaluate(
     runs: tuple[str, ...],
+    data: str,
     overrides: tuple[str, ...],
     as_json: bool,
     uri: str,
@@ -60,8 +71,9 @@ def evaluate(
 ) -> None:
     """Evaluate each RUN on its test split or its validation split, in this process.
 
-    RUN is an id, the start of an id, or a name. Several runs must have the same data. Each video is then
-    decoded once for all runs, and passed once through each backbone. Change the evaluation with --set.
+    RUN is an id, the start of an id, or a name; or a folder that `side4video export` or `side4video import` wrote.
+    Several runs must have the same data. Each video is then decoded once for all runs, and passed once through each
+    backbone. Change the evaluation with --set.
     """
     import torch
 
@@ -74,7 +86,7 @@ def evaluate(
     store = store_at(uri).prepare()
     with temporary_folder() as scratch, ProgressView("evaluate") as view:
         view.report("reading the runs")
-        chosen = [_choose(store, run, scratch / str(n), overrides, weights) for n, run in enumerate(runs)]
+        chosen = [_choose(store, run, scratch / str(n), overrides, (weights, data)) for n, run in enumerate(runs)]
         check_consistency({f"run {each.run_id[:8]}": each.spec for each in chosen}, ("data", "evaluation"))
         notes = _check_comparable(chosen)
         base = chosen[0].spec
@@ -92,6 +104,7 @@ def evaluate(
             ProcessGroup(device=torch.device(device)),
             split=split,
             progress=view,
+            backbones={each.run_id: each.backbone for each in chosen if each.backbone is not None},
         )
     answers = [_answer(each, results[each.run_id], broken, fingerprint, split) for each in chosen]
     if predictions:
@@ -116,9 +129,17 @@ class _Chosen:
     """Of the data set that the run was trained and evaluated on."""
     changed_weights: str = ""
     """What is to be said if the backbone's weights are not those of the run."""
+    backbone: "TowerWeights | None" = None
+    """The tower's weights, of a folder."""
 
 
-def _choose(store: Any, run: str, folder: Path, overrides: tuple[str, ...], weights: str) -> _Chosen:
+def _choose(store: Any, run: str, folder: Path, overrides: tuple[str, ...], options: tuple[str, str]) -> _Chosen:
+    weights, data = options
+    if Path(run).is_dir() and is_folder_name(run):
+        return _choose_folder(Path(run), folder, overrides, data)
+    if data:
+        raise InputError("--data", f"given, and {run} is a run", allowed="with folders", fix="--set data.dataset=...")
+    check_run_exists(store, run)
     found = find_finished(store, run, folder, overrides)
     record = store.get(found.source)
     fingerprint, changed = record.tags.get(FINGERPRINT_TAG, ""), changed_weights(record, found.spec)
@@ -126,6 +147,17 @@ def _choose(store: Any, run: str, folder: Path, overrides: tuple[str, ...], weig
         changed = f"{found.name} ({found.run_id[:8]}): {changed}. Do not compare the values with its record."
     file = fetch_weights(store, found, folder, weights)
     return _Chosen(found.run_id, found.name, found.spec, file, found.describe(weights), fingerprint, changed)
+
+
+def _choose_folder(folder: Path, scratch: Path, overrides: tuple[str, ...], data: str) -> _Chosen:
+    from side4video.inference.bundled_weights import epoch_of
+    from side4video.inference.evaluated_folder import evaluated_folder
+
+    found = evaluated_folder(folder, scratch, data=data, overrides=overrides)
+    bundle = found.bundle
+    epoch = "an imported file" if "format" in bundle.origin else epoch_of(bundle)
+    fingerprint = "" if data else bundle.origin.get("data fingerprint", "")
+    return _Chosen(found.identity, bundle.name, found.spec, found.weights, epoch, fingerprint, backbone=found.backbone)
 
 
 def _other_data(chosen: _Chosen, fingerprint: str) -> str:

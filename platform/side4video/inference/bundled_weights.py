@@ -8,6 +8,9 @@ from side4video.models.towers.load import TowerWeights
 from side4video.spec.experiment import Experiment
 from side4video.tracking.chosen_weights import describe_weights
 
+NO_DATA = "not needed"
+"""The list of a data set that is not here, in the document of a model without its data."""
+
 
 def read_trained(folder: Path) -> dict[str, Any]:
     """What a folder with a classifier holds, as the arguments of `Model`.

@@ -27,7 +27,7 @@ from side4video.engine.pack import EvaluationBatches, Pack
 from side4video.engine.process_group import ProcessGroup, checked_device
 from side4video.engine.student import Student
 from side4video.inference.bundle import read_bundle
-from side4video.inference.bundled_weights import arguments_of, origin_of
+from side4video.inference.bundled_weights import NO_DATA, arguments_of, origin_of
 from side4video.inference.frame_source import USUAL_RATE, frames_of
 from side4video.inference.given_frames import GivenClips, checked_frames, is_array, shrink_short_side
 from side4video.inference.network_features import NetworkFeatures
@@ -364,5 +364,5 @@ def run_temperature(metrics: Mapping[str, float], weights: Weights, *, where: st
 def without_data(spec: Experiment, classes: Sequence[str]) -> Experiment:
     """The document with a data set that only knows its classes: the one that it was trained on need not be here."""
     names = GivenNamesSpec(names=tuple(classes))
-    data = spec.data.model_copy(update={"dataset": ListSpec(annotations="not needed", class_names=names)})
+    data = spec.data.model_copy(update={"dataset": ListSpec(annotations=NO_DATA, class_names=names)})
     return spec.model_copy(update={"data": data})

@@ -7,11 +7,9 @@ from typing import Any
 from side4video.apps.imports.pairs import Reading
 from side4video.core.errors import InputError
 from side4video.data.annotations.class_names import read_class_names
+from side4video.inference.bundled_weights import NO_DATA
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import apply_override, load_experiment, parse_experiment
-
-NO_DATA = "not needed"
-"""The list of a data set that is not here."""
 
 
 def class_names(option: Path | None, data: Experiment | None, *, number: int) -> tuple[str, ...]:

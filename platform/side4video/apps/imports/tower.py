@@ -69,7 +69,8 @@ def _pretrained(text: str) -> GivenTower:
     try:
         spec = OpenCLIPSpec.model_validate(section)
     except ValueError as error:
-        raise InputError(OPTION, f"{text} is neither a file nor weights of open_clip", allowed=allowed) from error
+        found = f"{text} is neither a file nor weights of open_clip"
+        raise InputError(OPTION, found, allowed=allowed, fix="correct it; docs/towers.md lists models") from error
     return GivenTower(section, spec.read_weights().tensors)
 
 

@@ -1,0 +1,70 @@
+"""An exported folder as `evaluate` takes it: the document with data of this machine, weights, and the tower."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+from side4video.core.errors import InputError
+from side4video.inference.bundle import WEIGHTS, Bundle, read_bundle
+from side4video.inference.bundled_weights import NO_DATA, read_backbone
+from side4video.inference.class_order import in_order_of
+from side4video.models.towers.load import TowerWeights
+from side4video.spec.experiment import Experiment
+from side4video.spec.load import apply_override, load_experiment, parse_experiment
+
+
+@dataclass(frozen=True)
+class EvaluatedFolder:
+    """What is evaluated."""
+
+    bundle: Bundle
+    spec: Experiment
+    weights: Path
+    """The student's weights, with the classifier in the order of the data set's classes."""
+    backbone: TowerWeights
+    """The tower's: those that the weights were trained on."""
+
+    @property
+    def identity(self) -> str:
+        """A name for the weights: their checksum."""
+        return self.bundle.checksums[WEIGHTS][:32]
+
+
+def evaluated_folder(folder: Path, scratch: Path, *, data: str, overrides: Sequence[str]) -> EvaluatedFolder:
+    """Read a folder to evaluate it.
+
+    `data` is an experiment file or a preset whose data section is taken, with the model's number of frames and frame
+    size; empty for the folder's own. Files that are made are below `scratch`.
+
+    Raises:
+        InputError: It is no such folder, a file of it was changed, the backbone is another one, an override is wrong,
+            there is no data, or the data set has other classes.
+    """
+    bundle, stored = read_bundle(folder)
+    document = stored.resolved()
+    if data:
+        sizes = {name: document["data"][name] for name in ("frames", "size")}
+        document["data"] = {**load_experiment(data).resolved()["data"], **sizes}
+    for override in overrides:
+        apply_override(document, override)
+    spec = parse_experiment(document, source=str(folder))
+    if getattr(spec.data.dataset, "annotations", "") == NO_DATA:
+        fix = "--data SPEC, an experiment file with the data set"
+        raise InputError(str(folder), "its document has no data set", allowed="--data, with a folder", fix=fix)
+    backbone = read_backbone(folder, bundle) or spec.backbone.read_weights()
+    if backbone.fingerprint != bundle.backbone_sha256:
+        raise InputError(
+            "backbone.weights",
+            f"the tower's fingerprint is {backbone.fingerprint[:16]}…",
+            allowed=f"{bundle.backbone_sha256[:16]}…, which the network was trained on",
+            fix="use the same weights of the backbone, or export with --with-backbone",
+        )
+    weights = folder / WEIGHTS
+    if bundle.classes and (wanted := spec.data.dataset.classes()) != bundle.classes:
+        state = in_order_of(wanted, bundle.classes, load_file(weights), where=str(folder))
+        scratch.mkdir(parents=True, exist_ok=True)
+        weights = scratch / WEIGHTS
+        save_file(state, weights)
+    return EvaluatedFolder(bundle, spec, weights, backbone)
