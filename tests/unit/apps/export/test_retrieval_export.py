@@ -1,7 +1,10 @@
 """A retrieval run as a folder: complete, it answers as the run does, wherever a model is asked for."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from functools import partial
 
 import pandas as pd
@@ -20,6 +23,7 @@ from side4video.core.errors import InputError
 from side4video.core.progress import SILENT
 from side4video.inference.bundle import BACKBONE, read_bundle
 from side4video.runs.launch import launch
+from side4video.tracking.mlflow.store import MLflowStore
 from tiny import tiny
 
 TEXT_SIDE = {"text": {"kind": "transformer", "width": 16, "layers": 1, "head_width": 8}, "output_dim": 32}
@@ -140,3 +144,54 @@ def test_a_classifier_is_not_made_of_it(exported):
     assert "--graph: run" in str(refused.exception)
     with pytest.raises(InputError, match="task: 'other' · allowed: recognition, retrieval"):
         side4video.load(run_id, task="other")  # type: ignore[call-overload]
+
+
+ASK = """
+import json, sys
+import mlflow.pyfunc, pandas
+model = mlflow.pyfunc.load_model(sys.argv[1])
+table = model.predict(pandas.DataFrame({"text": [sys.argv[2]], "folder": [sys.argv[3]]}), params={"top_k": 3})
+print(json.dumps(table.to_dict("records")))
+"""
+
+
+@pytest.mark.slow
+def test_mlflow_loads_what_was_registered(exported, tmp_path):
+    run_id, place, before, _, bring_back = exported
+    bring_back()
+    done = CliRunner().invoke(register, [run_id, "--json", "--name", "searches"], catch_exceptions=False)
+    (place / "clip.safetensors").rename(place / "kept")
+    from mlflow import MlflowClient
+
+    made, uri = json.loads(done.stdout), MLflowStore().uri
+    found = MlflowClient(tracking_uri=uri, registry_uri=uri).get_model_version_download_uri("searches", made["version"])
+    call = [sys.executable, "-c", ASK, found.removeprefix("file://"), QUERY, str(place / "videos")]
+    environment = {**os.environ, "SIDE4VIDEO_HOME": str(tmp_path), "PYTHONPATH": ""}
+    asked = subprocess.run(call, capture_output=True, text=True, timeout=240, cwd=tmp_path, env=environment)
+    assert asked.returncode == 0, asked.stderr[-2000:]
+    rows = json.loads(asked.stdout.strip().splitlines()[-1])
+    assert [row["video"] for row in rows] == [each.video for each in before[:3]]
+
+
+def test_a_classifier_of_texts_needs_no_text_tower(tmp_path, monkeypatch):
+    """The folder of a run with a classifier made of texts is complete, too: its features are among the weights."""
+    monkeypatch.setenv("SIDE4VIDEO_HOME", str(tmp_path / "home"))
+    weights = clip_file(tmp_path / "clip.safetensors")
+    spec = tiny(
+        name="texts",
+        backbone={**TEXT_SIDE, "weights": {"kind": "file", "path": str(weights)}},
+        method={"kind": "zero-shot"},
+        task={"kind": "recognition", "classifier": {"kind": "text", "prompt": "a video of {}"}},
+        optimization={"length": {"epochs": 1}},
+    )
+    run_id = launch({"tiny": spec}, progress=SILENT)["tiny"].run_id
+    video = spec.data.dataset.clips("test")[0].path
+    before = side4video.load(run_id).predict(video)
+    options = [run_id, str(tmp_path / "model"), "--with-backbone", "--no-speed"]
+    assert CliRunner().invoke(export, options, catch_exceptions=False).exit_code == 0
+    weights.unlink()
+    after = side4video.load(tmp_path / "model").predict(video)
+    assert after.scores is not None
+    assert list(after.scores) == list(before.scores)
+    with pytest.raises(InputError, match="does not exist"):
+        side4video.load(run_id)

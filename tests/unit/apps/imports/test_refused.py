@@ -14,7 +14,10 @@ import authors_files
 import side4video
 from side4video.apps.imports.command import import_checkpoint
 from side4video.apps.imports.formats import FORMATS
+from side4video.apps.imports.tower import GivenTower, given_tower
 from side4video.core.errors import InputError
+from side4video.models.backbones import OpenCLIPSpec
+from side4video.models.towers.load import TowerWeights
 
 BLOCK = "visual.transformer.side_transformer.1."
 
@@ -151,6 +154,16 @@ def test_towers(tmp_path, state):
     clip4clip = authors_files.values(authors_files.clip4clip())
     line = refused(tmp_path, clip4clip, "--tower", str(tmp_path / "clip.pt"), form="clip4clip")
     assert "--tower: the checkpoint holds its own tower, whole" in line
+
+
+def test_pretrained_weights_of_open_clip_are_a_tower(monkeypatch):
+    tensors = {"conv1.weight": torch.zeros(2)}
+    monkeypatch.setattr(OpenCLIPSpec, "read_weights", lambda spec: TowerWeights(tensors, spec.weights.tag))
+    found = given_tower("ViT-B-16-quickgelu/openai")
+    assert found.tensors == tensors
+    assert found.backbone["model"] == "ViT-B-16-quickgelu"
+    assert found.backbone["weights"] == {"kind": "pretrained", "tag": "openai"}
+    assert given_tower("") == GivenTower()
 
 
 def test_variants_that_are_not_here(tmp_path):
