@@ -88,6 +88,7 @@ def evaluate(
         view.report("reading the runs")
         chosen = [_choose(store, run, scratch / str(n), overrides, (weights, data)) for n, run in enumerate(runs)]
         check_consistency({f"run {each.run_id[:8]}": each.spec for each in chosen}, ("data", "evaluation"))
+        _check_towers(chosen)
         notes = _check_comparable(chosen)
         base = chosen[0].spec
         base.data.dataset.prepare()
@@ -173,6 +174,22 @@ def _check_place(path: Path, *, is_folder: bool) -> None:
         made_folder(path)
     else:
         output_file(path, "--predictions")
+
+
+def _check_towers(chosen: list[_Chosen]) -> None:
+    """Check that folders whose documents name one tower hold one.
+
+    Raises:
+        InputError: They hold several, as when folders were made at one place and moved.
+    """
+    fingerprints: dict[str, str] = {}
+    for each in chosen:
+        if each.backbone is None:
+            continue
+        known = fingerprints.setdefault(each.spec.backbone_key, each.backbone.fingerprint)
+        if known != each.backbone.fingerprint:
+            found = f"its document names the tower of another folder, and the fingerprint is {known[:16]}… there"
+            raise InputError(f"{each.name}: backbone", found, allowed="one tower", fix="evaluate them one by one")
 
 
 def _check_comparable(chosen: list[_Chosen]) -> list[str]:

@@ -87,8 +87,8 @@ def import_checkpoint(
         document |= {"tensors": made.used, "left_out": made.left_out, "made_up": made.made_up}
         click.echo(json.dumps({**document, "assumed": made.assumed, "classes": len(made.bundle.classes)}, indent=2))
         return
-    kind = f"{len(made.bundle.classes)} classes" if made.bundle.classes else "retrieval"
-    print_text(f"{folder}: {chosen.title}, {kind}, {made.used} tensors, {format_bytes(size)}")
+    number = f"{len(made.bundle.classes)} classes, " if made.bundle.classes else ""
+    print_text(f"{folder}: {chosen.title}, {number}{made.used} tensors, {format_bytes(size)}")
     for each in made.left_out:
         print_text(f"left out: {each}")
     if made.made_up:

@@ -2,16 +2,20 @@
 
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import Tensor
 
 import authors_files
 import authors_forward
 import retrieval_toys
+import side4video
 import toys
+from side4video.apps.imports.command import import_checkpoint
 from side4video.apps.imports.formats import FORMATS
 from side4video.apps.imports.pairs import FileShapes
 from side4video.apps.imports.tensors import check_account, shapes_of, student_tensors
 from side4video.core.errors import InputError
+from side4video.models.backbones import OpenCLIPSpec
 from side4video.models.frozen_features import features_of_batch
 from side4video.models.methods.side4video import Side4VideoSpec
 
@@ -76,3 +80,33 @@ def test_a_missing_tensor_is_named_before_sizes_are_read():
         FORM["side4video-eva"].read(
             FileShapes({"visual.blocks.0.norm1.weight": (32,), "visual.side_blocks.0.ln_1.bias": (64,)}, where="FILE")
         )
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_the_command_imports_a_tower_of_eva_clip(tmp_path):
+    """A whole file, with a tower of the family that is small enough for a test."""
+    backbone = OpenCLIPSpec(model="EVA02-B-16", weights={"kind": "random", "seed": 1}, precision="fp32")
+    sizes = {"patches": 196, "width": 768, "depth": 12, "dim": 64}
+    side = authors_files.eva_side("visual.", **sizes, is_retrieval=False) | authors_files.layer("fc", 3, 64)
+    state = {**authors_files.values(side, 5), "visual.side_conv1.weight": torch.randn(64, 3, 3, 16, 16) / 48}
+    del state["visual.blocks.11.norm1.weight"]
+    state |= {f"visual.{name}": tensor for name, tensor in backbone.read_weights().tensors.items()}
+    torch.save({"model_state_dict": state}, tmp_path / "eva.pt")
+    (tmp_path / "names.txt").write_text("a\nb\nc\n")
+    options = ["--classes", str(tmp_path / "names.txt"), "--set", "data.frames=2"]
+    options += ["--set", "backbone.model=EVA02-B-16"]
+    arguments = ["side4video-eva", str(tmp_path / "eva.pt"), str(tmp_path / "model"), *options]
+    done = CliRunner().invoke(import_checkpoint, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "method.fusion interval, 6 of 12 blocks" in done.output
+    model = side4video.load(tmp_path / "model")
+    video = torch.randint(0, 256, (1, 2, 3, 224, 224), dtype=torch.uint8)
+    batch = toys.ToyBatch(video, torch.zeros(1), torch.zeros(1), torch.zeros(1))
+    read = features_of_batch(model.tower, batch, model.student.reads)
+    theirs = authors_forward.double(state)
+    taps = [read.tokens[tap].double() for tap in (1, 3, 5, 7, 9, 11)]
+    side = authors_forward.eva_side(authors_forward.normalised(video), theirs, "visual.", taps)
+    expected = authors_forward.linear(side.mean((1, 2)), theirs, "fc")
+    found = model.student.module.eval()(read)
+    assert (found - expected).abs().max() <= 1e-6 * max(1.0, float(expected.abs().max()))
