@@ -105,3 +105,15 @@ def cross_entropies(logits_QB: Tensor) -> Tensor:
             top = max(row)
             total += top + math.log(sum(math.exp(value - top) for value in row)) - row[place]
     return torch.tensor(total / (2 * len(logits_QB)), dtype=torch.float64)
+
+
+ENDS = (1, 3, 5, 4)
+"""The last token of each text; the third has no padding."""
+
+
+def make_tokens(words: int = 6) -> Tensor:
+    """Texts as tokens: begin, words, end (the largest number), zeros."""
+    found = torch.zeros(len(ENDS), words, dtype=torch.int64)
+    for row, end in enumerate(ENDS):
+        found[row, : end + 1] = torch.tensor([900, *range(10 + row, 10 + row + end - 1), 999])
+    return found

@@ -11,8 +11,12 @@ from side4video.data.streams.batch import NO_LABEL, ClipBatch
 from side4video.engine.process_group import ProcessGroup
 from side4video.engine.student import Student
 from side4video.models.backbones.vit import ViTSpec
+from side4video.models.methods.cap4video import Cap4VideoSpec, FrozenCap4VideoSpec
+from side4video.models.methods.clip2video import CLIP2VideoSpec, FrozenCLIP2VideoSpec
 from side4video.models.methods.clip4clip import CLIP4ClipSpec, FrozenCLIP4ClipSpec
 from side4video.models.methods.side4video import Side4VideoSpec
+from side4video.models.methods.stan import TrainedSTANSpec
+from side4video.models.methods.ts2_net import TS2NetSpec
 from side4video.models.methods.zero_shot import ZeroShotSpec
 from side4video.spec.optimization import OptimizationSpec
 from side4video.tasks.context import TaskContext
@@ -24,6 +28,13 @@ METHODS = {
     "clip4clip-frozen": FrozenCLIP4ClipSpec(),
     "clip4clip-frozen-sequence": FrozenCLIP4ClipSpec(similarity="seq-transf", layers=2),
     "clip4clip": CLIP4ClipSpec(),
+    "clip2video-frozen": FrozenCLIP2VideoSpec(),
+    "clip2video": CLIP2VideoSpec(),
+    "ts2-net": TS2NetSpec(shifted_blocks=(1, 2), patches=2, layers=2),
+    "cap4video-frozen": FrozenCap4VideoSpec(layers=2),
+    "cap4video-sentences": Cap4VideoSpec(scores="sentences", sentence_layers=1),
+    "cap4video": Cap4VideoSpec(scores="both", layers=2, sentence_layers=1),
+    "stan-trained": TrainedSTANSpec(layers=2),
     "zero-shot": ZeroShotSpec(),
 }
 MATCHINGS = {
@@ -32,6 +43,10 @@ MATCHINGS = {
     "unweighted": {"kind": "token-wise", "weighted": False},
     "zero": {"kind": "token-wise", "padding": "zero"},
     "tight": {"kind": "tight", "layers": 2},
+    "plain mean": {"kind": "mean", "normalize_frames": False},
+    "query-weighted": {"kind": "query-weighted"},
+    "temporal-alignment": {"kind": "temporal-alignment", "layers": 2, "centres": 3},
+    "described": {"kind": "described"},
 }
 WORDS = 12
 VERBS, THINGS = ("runs", "sleeps", "jumps over", "looks at"), ("a cat", "two dogs", "the red ball", "a man in a hat")

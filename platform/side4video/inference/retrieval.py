@@ -6,7 +6,7 @@ Legend: B videos of a batch, T frames, C channels, H, W pixels, Q texts, E chann
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from side4video.models.towers.tokenizer import TextTokenizer
 from side4video.spec.experiment import Experiment
 from side4video.tasks.retrieval.matching import Embeddings
 from side4video.tasks.retrieval.spec import NoRescoring, RetrievalSpec
+from side4video.tasks.retrieval.text_video import Texts
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,8 @@ class RetrievalModel:
         batch = batch.to(self.process.device)
         with self._autocast():
             # The forward needs a text, too; any will do.
-            anything = self._student.task.mock_targets(1, self.process.device)
+            task: Any = self._student.task
+            anything = replace(task.mock_targets(1, self.process.device), descriptions=task.descriptions_of(batch))
             _, kept = self._module(self._features(batch), anything)
         return tuple(tensor.cpu().half() if self._keeps_half else tensor.cpu() for tensor in kept)
 
@@ -252,7 +254,10 @@ class RetrievalModel:
     def _compare_frames(self, batch: ClipBatch, query: TextQuery) -> Iterator[tuple[int, Tensor, Tensor]]:
         on_device = batch.to(self.process.device)
         with self._autocast():
-            frames_BTE, words_QWE = self._module.network(self._features(on_device), query.tokens_QW)
+            task: Any = self._student.task
+            descriptions = task.descriptions_of(on_device)
+            texts = Texts(query.tokens_QW, torch.zeros(1, dtype=torch.int64), descriptions=descriptions)
+            frames_BTE, words_QWE, _ = self._module.read(self._features(on_device), texts)
         for index, frames_TCHW, frames_TE in zip(
             batch.indices_B.tolist(), batch.video_BTCHW, frames_BTE.float(), strict=True
         ):

@@ -9,6 +9,7 @@ or of a time step, D tower width, G groups of channels, h heads, k channels of a
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -164,5 +165,8 @@ def features_of_batch(tower: FrozenTower, batch: Any, reads: FeatureRequest) -> 
     """The features of a batch: from its stored entries if there are any, or else from its frames."""
     stored = getattr(batch, "stored", None)
     if stored is not None:
-        return from_entries(tower, batch.video_BTCHW, stored, reads=reads)
-    return frozen_features(tower, batch.video_BTCHW, reads)
+        features = from_entries(tower, batch.video_BTCHW, stored, reads=reads)
+    else:
+        features = frozen_features(tower, batch.video_BTCHW, reads)
+    mask_BT = getattr(batch, "frame_mask_BT", None)
+    return features if mask_BT is None else replace(features, frame_mask_BT=mask_BT)

@@ -42,12 +42,17 @@ class MethodSpec(Spec):
     @property
     def matchings(self) -> tuple[str, ...]:
         """For retrieval: allowed kinds of `task.matching`; an error message suggests the last one."""
-        return ("mean", "token-wise")
+        return ("query-weighted", "mean", "token-wise")
 
     @property
     def matching_reason(self) -> str:
         """Which field of the method decides `matchings`, for error messages."""
         return f"the method is {self.kind}"  # type: ignore[attr-defined]
+
+    @property
+    def descriptions(self) -> int:
+        """For retrieval: the maximum number of sentences about each video that the network reads; 0 for none."""
+        return 0
 
     @property
     def most_words(self) -> int:

@@ -7,6 +7,8 @@ from pydantic import Field
 from side4video.core.plugin import PluginKinds
 from side4video.models.methods.aim import AIMSpec
 from side4video.models.methods.attentive import AttentiveSpec
+from side4video.models.methods.cap4video import Cap4VideoSpec, FrozenCap4VideoSpec
+from side4video.models.methods.clip2video import CLIP2VideoSpec, FrozenCLIP2VideoSpec
 from side4video.models.methods.clip4clip import CLIP4ClipSpec, FrozenCLIP4ClipSpec
 from side4video.models.methods.clip_prompt import CLIPPromptSpec
 from side4video.models.methods.cross_modal_adapter import CrossModalAdapterSpec
@@ -18,7 +20,8 @@ from side4video.models.methods.linear import LinearSpec
 from side4video.models.methods.lst import LSTSpec
 from side4video.models.methods.side4video import Side4VideoSpec
 from side4video.models.methods.st_adapter import STAdapterSpec
-from side4video.models.methods.stan import STANSpec
+from side4video.models.methods.stan import STANSpec, TrainedSTANSpec
+from side4video.models.methods.ts2_net import TS2NetSpec
 from side4video.models.methods.uniadapter import UniAdapterSpec
 from side4video.models.methods.vjepa_probe import VJEPAProbeSpec
 from side4video.models.methods.zero_shot import ZeroShotSpec
@@ -41,6 +44,12 @@ Method = Annotated[
     | UniAdapterSpec
     | CLIPPromptSpec
     | STANSpec
+    | TrainedSTANSpec
+    | CLIP2VideoSpec
+    | FrozenCLIP2VideoSpec
+    | TS2NetSpec
+    | Cap4VideoSpec
+    | FrozenCap4VideoSpec
     | ZeroShotSpec,
     Field(discriminator="kind"),
     PluginKinds("methods"),

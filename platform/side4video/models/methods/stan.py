@@ -91,3 +91,36 @@ class STANSpec(MethodSpec):
 
         video = STAN(tower, taps=self.taps(tower.shape), drop_path=self.drop_path)
         return Pair(video, text, output_dim=tower.shape.output_dim)
+
+
+class TrainedSTANSpec(STANSpec):
+    """STAN as its authors train it: both towers, with all their embeddings, and the branch.
+
+    They do not normalise frames before the mean: `task.matching: {kind: mean, normalize_frames: false}`. Their scale of
+    the logits is fixed at 50 for ViT-B and at 100 for ViT-L (`task.largest_logit_scale` limits CLIP's 100).
+    """
+
+    packable: ClassVar[bool] = False
+    tower_precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+    kind: Literal["stan-trained"] = "stan-trained"  # type: ignore[assignment] the union selects by it
+    layers: Layers = 4
+    """As in `stan`."""
+    drop_path: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    """As in `stan`."""
+
+    def reads(self, tower: TowerShape, *, frames: int) -> FeatureRequest:
+        """Nothing: the method runs the tower itself.
+
+        Raises:
+            PydanticCustomError: As for `stan`.
+        """
+        super().reads(tower, frames=frames)
+        return FeatureRequest()
+
+    def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "Pair":  # noqa: ARG002
+        """The branch beside the trained tower, and the text tower."""
+        from side4video.models.networks.pair import Pair
+        from side4video.models.networks.stan import TrainedSTAN
+
+        video = TrainedSTAN(tower, taps=self.taps(tower.shape), drop_path=self.drop_path)
+        return Pair(video, text, output_dim=tower.shape.output_dim)

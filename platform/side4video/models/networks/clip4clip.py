@@ -63,11 +63,12 @@ class Block(nn.Module):
         self.enter = nn.Linear(width, 4 * width)
         self.leave = nn.Linear(4 * width, width)
 
-    def forward(self, tokens_BTE: Tensor) -> Tensor:
-        """Tokens after attention over the frames, and MLP."""
+    def forward(self, tokens_BTE: Tensor, mask_BT: Tensor | None = None) -> Tensor:
+        """Tokens after attention over the frames, and MLP. Where `mask_BT` is False, a token is not attended to."""
         entered = self.query_key_value(self.attention_norm(tokens_BTE))
         query, key, value = rearrange(entered, "B T (qkv h k) -> qkv B h T k", qkv=3, h=self.heads)
-        mixed_BhTk = F.scaled_dot_product_attention(query, key, value)
+        seen_B11T = None if mask_BT is None else attended(mask_BT)
+        mixed_BhTk = F.scaled_dot_product_attention(query, key, value, attn_mask=seen_B11T)
         tokens_BTE = tokens_BTE + self.leave_attention(rearrange(mixed_BhTk, "B h T k -> B T (h k)"))
         hidden = self.enter(self.perceptron_norm(tokens_BTE))
         return tokens_BTE + self.leave(hidden * torch.sigmoid(1.702 * hidden))
@@ -76,6 +77,14 @@ class Block(nn.Module):
         """Copy the weights of a block of the text tower, if it has the same width."""
         attention = (self.attention_norm, self.query_key_value, self.leave_attention)
         copy_block(block, *attention, self.perceptron_norm, self.enter, self.leave)
+
+
+def attended(mask_BT: Tensor) -> Tensor:
+    """Which tokens are attended to [B, 1, 1, T]: the real ones; all, in a sequence that has none.
+
+    The authors add -10^6 to the scores of the others, which means the same, but rounds scores in fp32.
+    """
+    return (mask_BT | ~mask_BT.any(dim=-1, keepdim=True))[:, None, None]
 
 
 @torch.no_grad()
@@ -135,5 +144,5 @@ class FrameSequence(nn.Module):
         frames_BTE = self.frames(features).float()
         mixed_BTE = frames_BTE + self.positions_TE[: frames_BTE.shape[1]]
         for block in self.blocks:
-            mixed_BTE = block(mixed_BTE)
+            mixed_BTE = block(mixed_BTE, features.frame_mask_BT)
         return frames_BTE + mixed_BTE

@@ -33,6 +33,8 @@ class FrozenFeatures:
     """The tower's pooled frame feature, if requested."""
     class_BTD: Tensor | None = None
     """The last block's class token of each frame, before the final norm, if requested."""
+    frame_mask_BT: Tensor | None = None
+    """False where a frame only fills up the clip of a short video; None if all frames are of the video."""
 
     def release(self) -> None:
         """Drop the tokens after the last student's forward; the graphs hold what backward needs."""
@@ -64,6 +66,28 @@ class RetrievalNetwork(Protocol):
 
     def __call__(self, features: FrozenFeatures, tokens_QW: Tensor) -> tuple[Tensor, Tensor]:
         """Features [B, T, E] of the frames, and features [Q, W, E] of the texts' tokens."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptions:
+    """Sentences that describe the videos of a batch, as tokens; not the captions that they are searched by."""
+
+    tokens_BMW: Tensor
+    mask_BM: Tensor
+    """False where a video has fewer than M sentences."""
+
+
+class DescribedNetwork(Protocol):
+    """A retrieval network that also reads sentences about each video (`MethodSpec.reads_descriptions`)."""
+
+    output_dim: int
+    """E."""
+
+    def __call__(
+        self, features: FrozenFeatures, tokens_QW: Tensor, descriptions: Descriptions
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Features [B, T, E] of frames or sentences, features [Q, W, E] of the texts' tokens, and a mask [B, T]."""
         ...
 
 

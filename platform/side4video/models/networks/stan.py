@@ -6,7 +6,8 @@ Legend: B clips, T frames, N = B·T, P patches of a frame, S = P + 1 tokens with
 of tokens that attend to each other, E channels of the shared space, h heads, k channels of a head.
 """
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
 from einops import rearrange
@@ -17,10 +18,11 @@ from side4video.models.backbones.shape import TowerShape
 from side4video.models.layers.drop_path import DropPath
 from side4video.models.layers.folded import affine_linear
 from side4video.models.layers.frame_projection import FrameProjection
+from side4video.models.layers.int8 import Int8Tokens
 from side4video.models.layers.normalization import layer_normalise
 from side4video.models.layers.precision import compute_dtype
 from side4video.models.layers.product import linear
-from side4video.models.networks.clip4clip import copy_block
+from side4video.models.networks.clip4clip import TrainedFrames, copy_block
 from side4video.models.networks.contract import FrozenFeatures
 from side4video.models.networks.pair import class_tokens
 from side4video.models.towers.frozen_tower import FrozenTower
@@ -123,8 +125,12 @@ class Branch(nn.Module):
             tower.shape.class_token_of(positions_SD).add_(visual.class_embedding.detach().to(positions_SD))
         self.register_buffer("positions_SD", positions_SD, persistent=False)
 
-    def forward(self, features: FrozenFeatures) -> Tensor:
-        """The clip's class token [B, D], fp32."""
+    def forward(self, features: FrozenFeatures, positions_SD: Tensor | None = None) -> Tensor:
+        """The clip's class token [B, D], fp32.
+
+        `positions_SD` are the class and position embeddings of a tower that is trained too.
+        """
+        positions_SD = self.positions_SD if positions_SD is None else positions_SD
         batch, frames = features.video_BTCHW.shape[:2]
         class_BD = patches_BTPD = None
         for tap, stage in zip(self.taps, self.stages, strict=True):
@@ -132,8 +138,8 @@ class Branch(nn.Module):
             mean_BD = self.tower.class_token_of(tokens_BTSD).mean(dim=1)
             own_BTPD = self.tower.patch_tokens(tokens_BTSD)
             if class_BD is None or patches_BTPD is None:
-                class_BD = (mean_BD + self.tower.class_token_of(self.positions_SD)) / 2
-                positions_PD = self.tower.patch_tokens(self.positions_SD)
+                class_BD = (mean_BD + self.tower.class_token_of(positions_SD)) / 2
+                positions_PD = self.tower.patch_tokens(positions_SD)
                 patches_BTPD = own_BTPD + positions_PD + self.times_TD[:frames, None]
             else:
                 class_BD, patches_BTPD = class_BD + mean_BD, patches_BTPD + own_BTPD
@@ -159,6 +165,36 @@ class STAN(nn.Module):
     def forward(self, features: FrozenFeatures) -> Tensor:
         """Frame features [B, T, E]."""
         return self.projection(class_tokens(features) + self.branch(features).unsqueeze(1))
+
+
+class TrainedSTAN(nn.Module):
+    """STAN as its authors train it: the tower as well, all of it. The branch reads the tower's own embeddings."""
+
+    def __init__(self, tower: FrozenTower, *, taps: tuple[int, ...], drop_path: float) -> None:
+        """Create the branch and take the tower over; the arguments are those of `STAN`."""
+        super().__init__()
+        self.branch = Branch(tower, taps=taps, drop_path=drop_path)
+        self.tower, self.shape = TrainedFrames(tower), tower.shape
+        self.tower.requires_grad_(True)
+
+    def forward(self, features: FrozenFeatures) -> Tensor:
+        """Frame features [B, T, E]."""
+        trunk, visual = self.tower.trunk, cast("Any", self.tower.trunk.visual)
+        batch, frames = features.video_BTCHW.shape[:2]
+        tokens_NSD = trunk.embed(features.normalise(features.video_BTCHW).flatten(0, 1))
+        read: dict[int, Tensor | Int8Tokens] = {}
+        for index in range(self.shape.depth):
+            tokens_NSD = tokens_NSD + trunk.attention_branch(index, tokens_NSD)
+            tokens_NSD = tokens_NSD + trunk.mlp_branch(index, tokens_NSD)
+            if index in self.branch.taps:
+                read[index] = tokens_NSD
+        summands = (0.0 if place else 1.0 for place in range(self.shape.tokens))
+        is_class_S1 = torch.tensor(list(summands), device=tokens_NSD.device).unsqueeze(1)
+        positions_SD = visual.positional_embedding + is_class_S1 * visual.class_embedding
+        clip_BD = self.branch(replace(features, tokens=read), positions_SD)
+        class_BTD = self.shape.class_token_of(tokens_NSD).unflatten(0, (batch, frames)).float()
+        last = trunk.last_layers()
+        return trunk.project(last.norm(class_BTD + clip_BD.unsqueeze(1)))
 
 
 def _apply(layer: nn.Linear, tokens: Tensor) -> Tensor:

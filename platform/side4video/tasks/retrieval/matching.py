@@ -30,8 +30,8 @@ class Matching(Protocol):
     is_scaled: bool
     """Whether the similarities are cosines, which are multiplied by CLIP's scale."""
 
-    def embed_videos(self, frames_BTE: Tensor) -> Embeddings:
-        """Embeddings of videos."""
+    def embed_videos(self, frames_BTE: Tensor, mask_BT: Tensor | None = None) -> Embeddings:
+        """Embeddings of videos. Where `mask_BT` is False, a frame only fills up a short video."""
         ...
 
     def embed_texts(self, words_QWE: Tensor, tokens_QW: Tensor) -> Embeddings:
@@ -49,18 +49,28 @@ def text_features(words_QWE: Tensor, tokens_QW: Tensor, tokenizer: TextTokenizer
     return words_QWE[rows, tokenizer.feature_positions(tokens_QW)]
 
 
+def masked_mean(frames_BTE: Tensor, mask_BT: Tensor | None) -> Tensor:
+    """The mean [B, E] of the frames, without those that only fill up a short video."""
+    if mask_BT is None:
+        return frames_BTE.mean(dim=1)
+    weights_BT = mask_BT.to(frames_BTE.dtype)
+    weights_BT = weights_BT / weights_BT.sum(dim=1, keepdim=True).clamp(min=1)
+    return torch.einsum("bte,bt->be", frames_BTE, weights_BT)
+
+
 class MeanMatching(nn.Module):
-    """The cosine of the text and the mean of the normalised frames (CLIP4Clip's `meanP`)."""
+    """The cosine of the text and the mean of the frames, which are normalised first (CLIP4Clip's `meanP`) or not."""
 
     is_scaled = True
 
-    def __init__(self, tokenizer: TextTokenizer) -> None:
+    def __init__(self, tokenizer: TextTokenizer, *, normalizes_frames: bool = True) -> None:
         super().__init__()
-        self.tokenizer = tokenizer
+        self.tokenizer, self.normalizes_frames = tokenizer, normalizes_frames
 
-    def embed_videos(self, frames_BTE: Tensor) -> Embeddings:
+    def embed_videos(self, frames_BTE: Tensor, mask_BT: Tensor | None = None) -> Embeddings:
         """The normalised mean frame [B, E]."""
-        return (F.normalize(F.normalize(frames_BTE.float(), dim=-1).mean(dim=1), dim=-1),)
+        frames_BTE = F.normalize(frames_BTE.float(), dim=-1) if self.normalizes_frames else frames_BTE.float()
+        return (F.normalize(masked_mean(frames_BTE, mask_BT), dim=-1),)
 
     def embed_texts(self, words_QWE: Tensor, tokens_QW: Tensor) -> Embeddings:
         """The normalised feature of the text [Q, E]."""
@@ -85,21 +95,28 @@ class TokenMatching(nn.Module):
     ) -> None:
         """Create the layers that compute weights: two linear layers each, as in the authors' code.
 
-        `padding` is `ignored`, or `zero`: tokens after a text's end have similarity 0 with every frame.
+        `padding` is `ignored`, or `zero`: tokens after a text's end have similarity 0 with every frame, and frames that
+        only fill up a short video with every word.
         """
         super().__init__()
         self.tokenizer, self.padding, self.max_cosine = tokenizer, padding, max_cosine
         self.word_scorer = _scorer(width) if weighted else None
         self.frame_scorer = _scorer(width) if weighted else None
 
-    def embed_videos(self, frames_BTE: Tensor) -> Embeddings:
-        """Normalised frames [B, T, E], and their weights [B, T]."""
+    def embed_videos(self, frames_BTE: Tensor, mask_BT: Tensor | None = None) -> Embeddings:
+        """Normalised frames [B, T, E], their weights [B, T], and the mask, if there is one."""
         frames_BTE = frames_BTE.float()
+        normed_BTE = F.normalize(frames_BTE, dim=-1)
         if self.frame_scorer is None:
             weights_BT = frames_BTE.new_full(frames_BTE.shape[:2], 1 / frames_BTE.shape[1])
+            if mask_BT is not None:
+                weights_BT = mask_BT / mask_BT.sum(dim=-1, keepdim=True).clamp(min=1)
         else:
-            weights_BT = self.frame_scorer(frames_BTE).squeeze(-1).softmax(dim=-1)
-        return F.normalize(frames_BTE, dim=-1), weights_BT
+            scores_BT = self.frame_scorer(frames_BTE).squeeze(-1)
+            weights_BT = (scores_BT if mask_BT is None else scores_BT.masked_fill(~mask_BT, float("-inf"))).softmax(dim=-1)
+        return (
+            (normed_BTE, weights_BT) if mask_BT is None else (normed_BTE * mask_BT.unsqueeze(-1), weights_BT, mask_BT)
+        )
 
     def embed_texts(self, words_QWE: Tensor, tokens_QW: Tensor) -> Embeddings:
         """Normalised words [Q, W, E], their weights [Q, W], and a mask of the tokens up to the text's end."""
@@ -117,23 +134,32 @@ class TokenMatching(nn.Module):
         """Half of each direction's weighted sum of best cosines [Q, B]."""
         words_QWE, weights_QW, is_word_QW = texts[0].float(), texts[1].float(), texts[2].bool()
         frames_BTE, weights_BT = videos[0].float(), videos[1].float()
+        is_filler_BT = ~videos[2].bool() if self.padding == "ignored" and len(videos) > 2 else None
+        side = (frames_BTE, weights_BT, is_filler_BT)
         if torch.is_grad_enabled():
-            return self._compare(words_QWE, weights_QW, is_word_QW, frames_BTE, weights_BT)
+            return self._compare(words_QWE, weights_QW, is_word_QW, *side)
         cosines_of_a_text = words_QWE.shape[1] * frames_BTE.shape[0] * frames_BTE.shape[1]
         chunk = max(1, self.max_cosine // cosines_of_a_text)
         parts = []
         for first in range(0, len(words_QWE), chunk):
             rows = slice(first, first + chunk)
             part = (words_QWE[rows], weights_QW[rows], is_word_QW[rows])
-            parts.append(self._compare(*part, frames_BTE, weights_BT))
+            parts.append(self._compare(*part, *side))
         return torch.cat(parts)
 
     def _compare(
-        self, words_QWE: Tensor, weights_QW: Tensor, is_word_QW: Tensor, frames_BTE: Tensor, weights_BT: Tensor
+        self,
+        words_QWE: Tensor,
+        weights_QW: Tensor,
+        is_word_QW: Tensor,
+        frames_BTE: Tensor,
+        weights_BT: Tensor,
+        is_filler_BT: Tensor | None,
     ) -> Tensor:
         flat = words_QWE.flatten(0, 1) @ frames_BTE.flatten(0, 1).t()
         cosines_QWBT = rearrange(flat, "(Q W) (B T) -> Q W B T", Q=len(words_QWE), B=len(frames_BTE))
-        by_words_QB = torch.einsum("qwb,qw->qb", cosines_QWBT.amax(dim=3), weights_QW)
+        of_real_QWBT = cosines_QWBT if is_filler_BT is None else cosines_QWBT.masked_fill(is_filler_BT, float("-inf"))
+        by_words_QB = torch.einsum("qwb,qw->qb", of_real_QWBT.amax(dim=3), weights_QW)
         if self.padding == "ignored":
             is_padding = ~is_word_QW[:, :, None, None]
             if torch.is_grad_enabled():
@@ -162,9 +188,9 @@ class TightMatching(nn.Module):
         self.norm = nn.LayerNorm(width, eps=EPSILON)
         self.enter, self.leave = _small(nn.Linear(width, width)), _small(nn.Linear(width, 1))
 
-    def embed_videos(self, frames_BTE: Tensor) -> Embeddings:
-        """The frames [B, T, E]."""
-        return (frames_BTE.float(),)
+    def embed_videos(self, frames_BTE: Tensor, mask_BT: Tensor | None = None) -> Embeddings:
+        """The frames [B, T, E], and the mask, if there is one."""
+        return (frames_BTE.float(),) if mask_BT is None else (frames_BTE.float(), mask_BT)
 
     def embed_texts(self, words_QWE: Tensor, tokens_QW: Tensor) -> Embeddings:
         """The text's feature [Q, E]."""
@@ -172,14 +198,17 @@ class TightMatching(nn.Module):
 
     def compare(self, texts: Embeddings, videos: Embeddings) -> Tensor:
         """Scores [Q, B], which are logits."""
-        rows = [self._score(text_E, videos[0].float()) for text_E in texts[0].float()]
+        frames_BTE, *masks = (each.float() for each in videos)
+        # The text's own place is real.
+        mask_BS = F.pad(masks[0].bool(), (1, 0), value=True) if masks else None
+        rows = [self._score(text_E, frames_BTE, mask_BS) for text_E in texts[0].float()]
         return torch.stack(rows)
 
-    def _score(self, text_E: Tensor, frames_BTE: Tensor) -> Tensor:
+    def _score(self, text_E: Tensor, frames_BTE: Tensor, mask_BS: Tensor | None) -> Tensor:
         tokens_BSE = torch.cat([text_E.expand(len(frames_BTE), 1, -1), frames_BTE], dim=1)
         tokens_BSE = self.dropout(tokens_BSE + self.positions_SE[: tokens_BSE.shape[1]])
         for block in self.blocks:
-            tokens_BSE = block(tokens_BSE)
+            tokens_BSE = block(tokens_BSE, mask_BS)
         hidden_BE = self.enter(self.norm(tokens_BSE[:, 0]))
         return self.leave(hidden_BE * torch.sigmoid(1.702 * hidden_BE)).squeeze(-1)
 

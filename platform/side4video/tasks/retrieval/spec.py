@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 
 from pydantic import Field, PositiveFloat
 
-from side4video.core.bounds import Count, Layers
+from side4video.core.bounds import Count, Few, Layers
 from side4video.core.metric import MetricSpec
 from side4video.core.spec import ADDED_LATER, Spec
 from side4video.tasks.retrieval.metrics import METRICS
@@ -27,6 +27,8 @@ class MeanMatchingSpec(Spec):
     """The cosine of the text and the mean of the frames (CLIP4Clip's `meanP`)."""
 
     kind: Literal["mean"] = "mean"
+    normalize_frames: Annotated[bool, ADDED_LATER] = True
+    """Whether each frame has length one before the mean (CLIP4Clip), or not (STAN, Cap4Video's sentences)."""
 
 
 class TokenMatchingSpec(Spec):
@@ -48,7 +50,45 @@ class TightMatchingSpec(Spec):
     """Blocks (authors: 4)."""
 
 
-MatchingSpec = Annotated[MeanMatchingSpec | TokenMatchingSpec | TightMatchingSpec, Field(discriminator="kind")]
+class QueryWeightedMatchingSpec(Spec):
+    """Cosines of the text with each frame; frames that are more similar to the text count more (TS2-Net)."""
+
+    kind: Literal["query-weighted"] = "query-weighted"
+
+
+class TemporalAlignmentMatchingSpec(Spec):
+    """CLIP2Video's: blocks over frames and the differences between them, and words and frames aligned to centres.
+
+    Both similarities count half, and each has a loss of its own.
+    """
+
+    kind: Literal["temporal-alignment"] = "temporal-alignment"
+    layers: Layers = 4
+    """Blocks over frames and differences (authors: 4)."""
+    centres: Few = 5
+    """Learned centres that words and frames are aligned to (authors: 5)."""
+
+
+class DescribedMatchingSpec(Spec):
+    """Cap4Video's sum: the token-wise similarity with the frames, and the cosine with sentences about the video.
+
+    Each has a loss of its own. The authors train two models, one for each, and add their similarities.
+    """
+
+    kind: Literal["described"] = "described"
+    share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.27
+    """Share of the sentences in the sum (authors: 0.27 on MSR-VTT)."""
+
+
+MatchingSpec = Annotated[
+    MeanMatchingSpec
+    | TokenMatchingSpec
+    | TightMatchingSpec
+    | QueryWeightedMatchingSpec
+    | TemporalAlignmentMatchingSpec
+    | DescribedMatchingSpec,
+    Field(discriminator="kind"),
+]
 
 
 class NoRescoring(Spec):
@@ -145,6 +185,7 @@ class RetrievalSpec(Spec):
             rescoring=self.rescoring,
             keep=self.keep,
             extra_metrics=context.extra_metrics,
+            described=context.method.descriptions,
         )
         if isinstance(self.rescoring, QuerybankSpec):
             task.bank = self.rescoring.select(context.training_captions())
@@ -156,11 +197,20 @@ class RetrievalSpec(Spec):
         return SIGLIP_BIAS if text.logit_bias is None else text.logit_bias
 
     def _matching(self, text: "TextTower", *, frames: int) -> "Matching":
+        from side4video.tasks.retrieval.described import DescribedMatching
         from side4video.tasks.retrieval.matching import MeanMatching, TightMatching, TokenMatching
+        from side4video.tasks.retrieval.query_weighted import QueryWeightedMatching
+        from side4video.tasks.retrieval.temporal_alignment import TemporalAlignmentMatching
 
         spec = self.matching
         if isinstance(spec, MeanMatchingSpec):
-            return MeanMatching(text.tokenizer)
+            return MeanMatching(text.tokenizer, normalizes_frames=spec.normalize_frames)
+        if isinstance(spec, QueryWeightedMatchingSpec):
+            return QueryWeightedMatching(text.tokenizer)
+        if isinstance(spec, TemporalAlignmentMatchingSpec):
+            return TemporalAlignmentMatching(text, layers=spec.layers, centres=spec.centres, frames=frames)
+        if isinstance(spec, DescribedMatchingSpec):
+            return DescribedMatching(text, frames=frames, share=spec.share)
         if isinstance(spec, TokenMatchingSpec):
             return TokenMatching(text.output_dim, text.tokenizer, weighted=spec.weighted, padding=spec.padding)
         return TightMatching(text, layers=spec.layers, frames=frames)

@@ -4,7 +4,7 @@ Legend: B clips of a batch, Q texts, W tokens of a text, T frames, E channels, G
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,12 @@ from side4video.core.errors import InputError
 from side4video.core.metric import MetricSpec
 from side4video.engine.process_group import ProcessGroup, gather_rows
 from side4video.models.layers.precision import autocast_off
+from side4video.models.networks.contract import Descriptions
 from side4video.models.towers.tokenizer import TextTokenizer
 from side4video.tasks.retrieval.matching import Embeddings, Matching
 from side4video.tasks.retrieval.metrics import METRICS
 from side4video.tasks.retrieval.pair_scores import PairScores
+from side4video.tasks.retrieval.summed import SummedMatching
 
 TOKEN_CACHE_SIZE = 200_000
 """Maximum number of texts whose tokens are cached: tokenising a text is the slowest step here."""
@@ -33,6 +35,8 @@ class Texts:
     owners_Q: Tensor
     """The clip of the batch that each text belongs to."""
     captions: tuple[str, ...] = ()
+    descriptions: Descriptions | None = None
+    """Sentences about each clip, where the method reads them."""
 
 
 class LogitScale(nn.Module):
@@ -95,6 +99,8 @@ class RetrievalModule(nn.Module):
     def forward(self, features: Any, targets: Texts) -> Any:
         """Logits [G, G], or embeddings of texts and videos.
 
+        Of a matching that is a sum, the logits of each summand [K, G, G].
+
         Raises:
             InputError: In training, a clip has no caption.
         """
@@ -106,17 +112,27 @@ class RetrievalModule(nn.Module):
                 allowed="retrieval: a caption for each clip",
                 fix="name the captions, or leave out clips without one",
             )
-        frames_BTE, words_QWE = self.network(features, targets.tokens_QW)
+        frames_BTE, words_QWE, mask_BT = self.read(features, targets)
         matching: Matching = self.matching
         with autocast_off(frames_BTE.device.type):
             texts = matching.embed_texts(words_QWE, targets.tokens_QW)
-            videos = matching.embed_videos(frames_BTE)
+            videos = matching.embed_videos(frames_BTE, mask_BT)
             if not self.training:
                 return texts, videos
             texts, videos = (tuple(gather_rows(each, self.process) for each in side) for side in (texts, videos))
-            similarities_GG = matching.compare(texts, videos)
-            logits_GG = similarities_GG * self.scale() if matching.is_scaled else similarities_GG
-            return logits_GG if self.bias is None else self.bias(logits_GG)
+            if isinstance(matching, SummedMatching):
+                similarities = torch.stack(matching.compare_each(texts, videos))
+            else:
+                similarities = matching.compare(texts, videos)
+            logits = similarities * self.scale() if matching.is_scaled else similarities
+            return logits if self.bias is None else self.bias(logits)
+
+    def read(self, features: Any, targets: Texts) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Features of frames [B, T, E] and of words [Q, W, E], and a mask [B, T] of the frames, or None for no mask."""
+        if targets.descriptions is not None:
+            return self.network(features, targets.tokens_QW, targets.descriptions)
+        frames_BTE, words_QWE = self.network(features, targets.tokens_QW)
+        return frames_BTE, words_QWE, features.frame_mask_BT
 
     def embed_texts(self, tokens_QW: Tensor) -> Embeddings:
         """Embeddings of texts."""
@@ -141,13 +157,15 @@ class TextVideo:
         keep: str,
         cache_size: int = TOKEN_CACHE_SIZE,
         extra_metrics: tuple[MetricSpec, ...] = (),
+        described: int = 0,
     ) -> None:
         """Create the task.
 
         `words` is the number of tokens of a text, `loss` the training loss, `keep` the precision of the stored
-        embeddings in an evaluation, `extra_metrics` those of plug-ins.
+        embeddings in an evaluation, `extra_metrics` those of plug-ins, `described` the maximum number of sentences
+        about each clip that the network reads.
         """
-        self.extra_metrics = extra_metrics
+        self.extra_metrics, self.described = extra_metrics, described
         self.cache_size = cache_size
         self.words, self.tokenizer, self.rescoring, self.keep = words, tokenizer, rescoring, keep
         self.loss_kind = loss
@@ -161,7 +179,23 @@ class TextVideo:
         owners = [row for row, each in enumerate(batch.captions) for _ in each]
         device = batch.labels_B.device
         owners_Q = torch.tensor(owners, dtype=torch.int64, device=device)
-        return Texts(self.tokenize(captions).to(device), owners_Q, captions)
+        return Texts(self.tokenize(captions).to(device), owners_Q, captions, self.descriptions_of(batch))
+
+    def descriptions_of(self, batch: Any) -> Descriptions | None:
+        """The sentences about each clip of a batch, filled up to the same number, on its device.
+
+        None where the network reads none.
+        """
+        if not self.described:
+            return None
+        found: Sequence[tuple[str, ...]] = batch.descriptions or [()] * len(batch.labels_B)
+        # At least one each: a clip without a sentence has an empty one.
+        filled = [each[: self.described] or ("",) for each in found]
+        most = max(map(len, filled), default=1)
+        tokens_QW = self.tokenize(tuple(text for each in filled for text in (*each, *[""] * (most - len(each)))))
+        mask_BM = torch.tensor([[n < len(each) for n in range(most)] for each in filled])
+        device = batch.labels_B.device
+        return Descriptions(tokens_QW.unflatten(0, (-1, most)).to(device), mask_BM.to(device))
 
     def tokenize(self, captions: tuple[str, ...]) -> Tensor:
         """Tokens [Q, W] of texts."""
@@ -177,13 +211,21 @@ class TextVideo:
         """Texts of the maximum length, for a dry run."""
         tokens = torch.ones((clips, self.words), dtype=torch.int64, device=device)
         tokens[:, -1] = 2  # the end token has the largest id
-        return Texts(tokens, torch.arange(clips, device=device))
+        owners_Q = torch.arange(clips, device=device)
+        if not self.described:
+            return Texts(tokens, owners_Q)
+        tokens_BMW = tokens.unsqueeze(1).repeat(1, self.described, 1)
+        mask_BM = torch.ones((clips, self.described), dtype=torch.bool, device=device)
+        return Texts(tokens, owners_Q, (), Descriptions(tokens_BMW, mask_BM))
 
     def loss(self, logits_GG: Tensor, targets: Texts) -> Tensor:
         """The loss of a clip, averaged over all workers' clips, times this worker's number of clips.
 
-        Either the mean of both directions' cross-entropies, or the sum of the sigmoid losses of a clip's pairs.
+        Either the mean of both directions' cross-entropies, or the sum of the sigmoid losses of a clip's pairs. Of a
+        matching that is a sum, the mean loss of its summands, each counted by its own logits alone.
         """
+        if logits_GG.ndim == 3:
+            return torch.stack([self.loss(each_GG, targets) for each_GG in logits_GG]).mean()
         if self.loss_kind == "sigmoid":
             signs_GG = 2 * torch.eye(len(logits_GG), device=logits_GG.device) - 1
             return -F.logsigmoid(signs_GG * logits_GG).sum() / len(logits_GG) * len(targets.tokens_QW)

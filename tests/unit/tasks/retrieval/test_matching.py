@@ -16,17 +16,11 @@ from side4video.tasks.retrieval.matching import MeanMatching, TightMatching, Tok
 TEXTS, WORDS, VIDEOS, FRAMES, WIDTH = 4, 6, 3, 5, 128
 CLIPS = TextTokenizer({})
 """CLIP's own tokenizer."""
-ENDS = (1, 3, 5, 4)
-"""The last token of each text; the third has no padding."""
 TOKEN_WISE = [(weighted, padding) for weighted in (True, False) for padding in ("ignored", "zero")]
 
 
 def tokens():
-    """Begin, words, end (the largest number), zeros."""
-    found = torch.zeros(TEXTS, WORDS, dtype=torch.int64)
-    for row, end in enumerate(ENDS):
-        found[row, : end + 1] = torch.tensor([900, *range(10 + row, 10 + row + end - 1), 999])
-    return found
+    return statement.make_tokens(WORDS)
 
 
 class Inputs(nn.Module):
@@ -122,7 +116,7 @@ def test_each_kind_fails_the_statement_of_another(one, other):
 
 def behind_the_end():
     places = torch.arange(WORDS)
-    return torch.stack([places > end for end in ENDS])
+    return torch.stack([places > end for end in statement.ENDS])
 
 
 @pytest.mark.parametrize("kind", ["mean", "tight", "weighted", "unweighted"])
@@ -246,7 +240,7 @@ def other_epsilon(matching):
 
 def frames_backwards(matching):
     score = matching._score
-    matching._score = lambda text_E, frames_BTE: score(text_E, frames_BTE.flip(1))
+    matching._score = lambda text_E, frames_BTE, mask: score(text_E, frames_BTE.flip(1), mask)
 
 
 @pytest.mark.parametrize("spoil", [other_epsilon, frames_backwards])
