@@ -24,9 +24,9 @@ def end_of(tokens_W: Tensor) -> int:
     return numbers.index(max(numbers))
 
 
-def mean(words_WE: Tensor, tokens_W: Tensor, frames_TE: Tensor) -> Tensor:
-    """meanP: frames of length one, their mean, its cosine with the text."""
-    total = sum(frame_E / frame_E.pow(2).sum().sqrt() for frame_E in frames_TE)
+def mean(words_WE: Tensor, tokens_W: Tensor, frames_TE: Tensor, *, normalizes: bool = True) -> Tensor:
+    """meanP: frames of length one, or as they are, their mean, its cosine with the text."""
+    total = sum(frame_E / frame_E.pow(2).sum().sqrt() if normalizes else frame_E for frame_E in frames_TE)
     return cosine(total / len(frames_TE), words_WE[end_of(tokens_W)])
 
 
@@ -42,9 +42,19 @@ def softmax(scores: list[Tensor]) -> list[Tensor]:
 
 
 def token_wise(
-    words_WE: Tensor, tokens_W: Tensor, frames_TE: Tensor, state: dict[str, Tensor], *, weighted: bool, padding: str
+    words_WE: Tensor,
+    tokens_W: Tensor,
+    frames_TE: Tensor,
+    state: dict[str, Tensor],
+    *,
+    weighted: bool,
+    padding: str,
+    fillers: int = 0,
 ) -> Tensor:
-    """Each word's best frame and each frame's best word, weighted, the mean of both."""
+    """Each word's best frame and each frame's best word, weighted, the mean of both.
+
+    Behind the frames there are `fillers` more, which only fill up the clip.
+    """
     words = [words_WE[place] for place in range(end_of(tokens_W) + 1)]
     of_words = [torch.tensor(1 / len(words))] * len(words)
     of_frames = [torch.tensor(1 / len(frames_TE))] * len(frames_TE)
@@ -53,7 +63,10 @@ def token_wise(
         of_frames = softmax([score(frame, state, "frame_scorer") for frame in frames_TE])
     by_words = by_frames = torch.zeros((), dtype=torch.float64)
     for word, weight in zip(words, of_words, strict=True):
-        by_words = by_words + weight * torch.stack([cosine(word, frame) for frame in frames_TE]).max()
+        found = [cosine(word, frame) for frame in frames_TE]
+        if padding == "zero" and fillers:
+            found.append(torch.zeros((), dtype=torch.float64))
+        by_words = by_words + weight * torch.stack(found).max()
     for frame, weight in zip(frames_TE, of_frames, strict=True):
         found = [cosine(word, frame) for word in words]
         if padding == "zero" and len(words) < len(words_WE):

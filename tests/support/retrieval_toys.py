@@ -85,7 +85,10 @@ def make_clips(*parts, captions, first=0):
     video = toys.make_batch(*parts, size=len(captions)).video_BTCHW
     numbers = torch.arange(first, first + len(captions))
     texts = tuple(tuple(caption(*parts, int(row), n) for n in range(count)) for row, count in enumerate(captions))
-    return ClipBatch(video, torch.full_like(numbers, NO_LABEL), numbers, torch.zeros_like(numbers), texts)
+    about = tuple((caption("about", int(row)), caption("more", int(row)))[: 1 + int(row) % 2] for row in numbers)
+    return ClipBatch(
+        video, torch.full_like(numbers, NO_LABEL), numbers, torch.zeros_like(numbers), texts, descriptions=about
+    )
 
 
 class CaptionStream(toys.ToyStream):

@@ -1,6 +1,6 @@
 """The batches that the data path gives to the model.
 
-Tensors carry shape suffixes: B clips, T frames, C channels, H W pixels.
+Tensors carry shape suffixes: B clips, T frames, K neighbours of a frame, C channels, H W pixels.
 """
 
 from collections.abc import Callable, Mapping
@@ -57,6 +57,12 @@ class ClipBatch:
     """Clips that could not be decoded on the way to this batch."""
     stored: Mapping[str, Tensor] | None = None
     """Cached features of the tower, by name, clips first; None if they are computed."""
+    frame_mask_BT: Tensor | None = None
+    """False where a frame only fills up the clip of a short video; None if all frames are of the video."""
+    neighbours_BTKCHW: Tensor | None = None
+    """The frames before and after each sampled frame, uint8, in order of time; None where `data.neighbours` is 0."""
+    descriptions: tuple[tuple[str, ...], ...] = ()
+    """Sentences about each clip from `data.descriptions`."""
     mixture: Mixture | None = None
     """The other labels, where clips are mixed (`mix.py`); None where each clip is its own alone."""
 
@@ -79,6 +85,12 @@ class ClipBatch:
             labels_B=change(self.labels_B),
             indices_B=change(self.indices_B),
             views_B=change(self.views_B),
+            frame_mask_BT=_changed(self.frame_mask_BT, change),
+            neighbours_BTKCHW=_changed(self.neighbours_BTKCHW, change),
             stored=self.stored and {name: change(tensor) for name, tensor in self.stored.items()},
             mixture=self.mixture and Mixture(change(self.mixture.other_labels_B), change(self.mixture.shares_B)),
         )
+
+
+def _changed(tensor: Tensor | None, change: Callable[[Tensor], Tensor]) -> Tensor | None:
+    return None if tensor is None else change(tensor)

@@ -113,10 +113,12 @@ class TokenMatching(nn.Module):
                 weights_BT = mask_BT / mask_BT.sum(dim=-1, keepdim=True).clamp(min=1)
         else:
             scores_BT = self.frame_scorer(frames_BTE).squeeze(-1)
-            weights_BT = (scores_BT if mask_BT is None else scores_BT.masked_fill(~mask_BT, float("-inf"))).softmax(dim=-1)
-        return (
-            (normed_BTE, weights_BT) if mask_BT is None else (normed_BTE * mask_BT.unsqueeze(-1), weights_BT, mask_BT)
-        )
+            if mask_BT is not None:
+                scores_BT = scores_BT.masked_fill(~mask_BT, float("-inf"))
+            weights_BT = scores_BT.softmax(dim=-1)
+        if mask_BT is None:
+            return normed_BTE, weights_BT
+        return normed_BTE * mask_BT.unsqueeze(-1), weights_BT, mask_BT
 
     def embed_texts(self, words_QWE: Tensor, tokens_QW: Tensor) -> Embeddings:
         """Normalised words [Q, W, E], their weights [Q, W], and a mask of the tokens up to the text's end."""

@@ -213,11 +213,26 @@ def check_sequence(text, spoil=lambda network: None):
     expected = torch.stack(
         [matching_statement.sequence(frames_TE, state, layers=2) for frames_TE in state["frames.features"]]
     )
-    oracle.assert_equal(network(SimpleNamespace()), expected, network, state)
+    oracle.assert_equal(network(SimpleNamespace(frame_mask_BT=None)), expected, network, state)
 
 
 def test_the_sequence_is_the_statement(text):
     check_sequence(text)
+
+
+def test_a_sequence_reads_the_videos_own_frames(text):
+    with seeded(0):
+        network = FrameSequence(Frames(2, FRAMES, WIDTH), text, layers=2, frames=FRAMES)
+    oracle.perturb(network, seed=1, by=0.02)
+    state = oracle.double(network, trains=True)
+    counts = (2, FRAMES)
+    mask_BT = torch.arange(FRAMES) < torch.tensor(counts)[:, None]
+    expected = [
+        matching_statement.sequence(frames_TE[:count], state, layers=2)
+        for frames_TE, count in zip(state["frames.features"], counts, strict=True)
+    ]
+    found = network(SimpleNamespace(frame_mask_BT=mask_BT))[mask_BT]
+    oracle.assert_equal(found, torch.cat(expected), network, state)
 
 
 def other_epsilon(network):
@@ -253,7 +268,7 @@ def test_more_frames_than_the_text_tower_has_positions(text):
     with seeded(0):
         network = FrameSequence(Frames(1, 24, WIDTH), text, layers=1, frames=24)
     assert network.positions_TE.shape == (24, WIDTH)
-    assert network(SimpleNamespace()).shape == (1, 24, WIDTH)
+    assert network(SimpleNamespace(frame_mask_BT=None)).shape == (1, 24, WIDTH)
 
 
 def test_positions_of_another_width_begin_small():

@@ -12,7 +12,8 @@ from side4video.core.seeds import seeded
 from side4video.engine.optimizer import build_optimizer
 from side4video.models.backbones.open_clip import OpenCLIPSpec
 from side4video.models.methods.stan import MAX_FRAMES, STANSpec
-from side4video.models.networks.stan import STAN, TIME_EMBEDDINGS
+from side4video.models.networks.stan import STAN, TIME_EMBEDDINGS, TrainedSTAN
+from side4video.planning.meta_model import build_meta_model
 from side4video.spec.optimization import OptimizationSpec
 from tiny import tiny
 
@@ -250,3 +251,57 @@ def test_wrong_documents_give_a_readable_error():
     assert "set layers to 2" in error.value.fix
     with pytest.raises(InputError, match=r"method\.kind: stan, and the task is recognition"):
         tiny(method={"kind": "stan", "layers": 2})
+
+
+# ---- with a trained tower
+
+
+def check_trained(spoil=lambda network: None, **options):
+    tower, _, features = build(**options)
+    with seeded(3):
+        network = TrainedSTAN(tower, taps=(1, 2), drop_path=0.0)
+    oracle.perturb(network, seed=5)
+    spoil(network)
+    state = oracle.double(network, trains=True)
+    prefix = "tower.trunk.visual."
+    own = {name.removeprefix(prefix): each for name, each in state.items() if name.startswith(prefix)}
+    state |= {"projection.norm.weight": own["ln_post.weight"], "projection.norm.bias": own["ln_post.bias"]}
+    state |= {"projection.weight_DE": own["proj"]}
+    expected = statement.stan(
+        tower.normalise(features.video_BTCHW).double(),
+        own,
+        state,
+        layers=2,
+        depth=tower.shape.depth,
+        heads=tower.shape.heads,
+        quick=tower.shape.quick_gelu,
+    )
+    oracle.assert_equal(network(oracle.own_features(tower, features.video_BTCHW)), expected, network, state)
+
+
+@pytest.mark.parametrize("shape", [{}, {"frames": 1}, {"batch": 1, "frames": 4, "quick": True}], ids=str)
+def test_with_a_trained_tower_it_is_the_statement(shape):
+    check_trained(**shape)
+
+
+def keeps_the_towers_embeddings(network):
+    forward = network.branch.forward
+    network.branch.forward = lambda features, positions: forward(features, positions.detach())
+
+
+def test_twin_without_gradients_of_the_embeddings():
+    with pytest.raises(AssertionError):
+        check_trained(keeps_the_towers_embeddings)
+
+
+@pytest.mark.parametrize(
+    ("model", "count"),
+    [("ViT-B-16", 189_839_360), ("ViT-B-32", 191_495_936), ("ViT-L-14", 499_067_136)],
+)
+def test_all_parameters_are_trained_as_in_the_authors_code(model, count):
+    backbone = {"kind": "open-clip", "model": f"{model}-quickgelu", "weights": {"kind": "random"}, "precision": "fp32"}
+    task = {"kind": "retrieval", "matching": {"kind": "mean", "normalize_frames": False}}
+    spec = tiny(backbone=backbone, method={"kind": "stan-trained"}, task=task, data={"size": 224, "frames": 12})
+    module = build_meta_model(spec, classes=1).module
+    network = module.network
+    assert sum(each.numel() for each in network.parameters() if each.requires_grad) == count

@@ -279,3 +279,60 @@ def test_scorers_begin_small():
         assert scorer[2].weight.std().item() == pytest.approx(0.02, rel=0.1)
         assert not scorer[0].bias.any()
         assert not scorer[2].bias.any()
+
+
+# ---- frames that only fill up a short video
+
+FILLED = (3, 5, 1)
+"""Frames of each video that are its own."""
+
+
+MASK_BT = torch.arange(FRAMES) < torch.tensor(FILLED)[:, None]
+
+
+def check_filled(matching, statement_of):
+    """The statement sees the video's own frames, and how many fill it up."""
+    inputs = make(matching)
+    embed = inputs.matching.embed_videos
+    inputs.matching.embed_videos = lambda frames: embed(frames, MASK_BT)
+    state = oracle.double(inputs, trains=True)
+    own = {name.removeprefix("matching."): each for name, each in state.items() if name.startswith("matching.")}
+    expected = [
+        statement_of(words, tokens()[row], frames[:count], own, FRAMES - count)
+        for row, words in enumerate(state["words"])
+        for frames, count in zip(state["frames"], FILLED, strict=True)
+    ]
+    oracle.assert_equal(inputs(), torch.stack(expected).view(TEXTS, VIDEOS), inputs, state)
+
+
+@pytest.mark.parametrize("normalizes", [True, False])
+def test_the_mean_of_the_videos_own_frames(normalizes):
+    check_filled(
+        MeanMatching(CLIPS, normalizes_frames=normalizes),
+        lambda words, tokens, frames, _, __: statement.mean(words, tokens, frames, normalizes=normalizes),
+    )
+
+
+@pytest.mark.parametrize(("weighted", "padding"), TOKEN_WISE)
+def test_token_wise_of_the_videos_own_frames(weighted, padding):
+    check_filled(
+        TokenMatching(WIDTH, CLIPS, weighted=weighted, padding=padding),
+        lambda words, tokens, frames, state, fillers: statement.token_wise(
+            words, tokens, frames, state, weighted=weighted, padding=padding, fillers=fillers
+        ),
+    )
+
+
+def test_tight_of_the_videos_own_frames():
+    check_filled(
+        tight().eval(),
+        lambda words, tokens, frames, state, _: statement.tight(words, tokens, frames, state, layers=2),
+    )
+
+
+def test_twin_that_counts_the_fillers():
+    matching = MeanMatching(CLIPS)
+    embed = matching.embed_videos
+    matching.embed_videos = lambda frames, mask: embed(frames)
+    with pytest.raises(AssertionError):
+        check_filled(matching, lambda words, tokens, frames, _, __: statement.mean(words, tokens, frames))
