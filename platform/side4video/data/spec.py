@@ -11,7 +11,8 @@ from side4video.core.spec import ADDED_LATER, Spec, wrong
 from side4video.data.datasets import Dataset
 from side4video.data.decode.augmentation import AugmentationSpec
 from side4video.data.decode.frames import DecoderName
-from side4video.data.decode.sampling import Sampling, SegmentSampling
+from side4video.data.decode.sampling import OnePerSecondSampling, Sampling, SegmentSampling
+from side4video.data.descriptions import DescriptionsSpec
 
 
 class ViewsSpec(Spec):
@@ -136,6 +137,11 @@ class DataSpec(Spec):
     class_sampling: Annotated[Literal["natural", "balanced"], ADDED_LATER] = "natural"
     """`balanced`: training clips are drawn with replacement, and each class has the same chance. An epoch has as many
     clips as before; those of rare classes are in it several times."""
+    neighbours: Annotated[int, Field(ge=0, le=16), ADDED_LATER] = 0
+    """How many frames before and after each sampled frame are read with it, for a method that reads them
+    (`side4video` with `stem: differences`: 2). At the ends of a video, its first or last frame again."""
+    descriptions: Annotated[DescriptionsSpec | None, ADDED_LATER] = None
+    """Sentences about each video, from a file, for a method that reads them (`cap4video`)."""
     seed: Seed = 0
     """Seed of the data path. The order of clips and all augmentation depend only on this seed, the epoch and the
     clip."""
@@ -161,6 +167,27 @@ class DataSpec(Spec):
                 f"{self.loader.epochs_per_decode}, and class_sampling is balanced: a clip may come twice or never",
                 allowed="1",
                 fix="set it to 1, or class_sampling to natural",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def neighbours_are_of_plain_clips(self) -> "DataSpec":
+        """Mixed clips have one video each, and frames that fill up a clip have no neighbours."""
+        mix = self.augmentation.mix.kind
+        if self.neighbours and mix != "none":
+            raise wrong(
+                "neighbours",
+                f"{self.neighbours}, and augmentation.mix is {mix}: neighbours of mixed frames are not mixed",
+                allowed="0, or augmentation.mix: {kind: none}",
+                fix="set augmentation.mix to {kind: none}",
+            )
+        if isinstance(self.sampling, OnePerSecondSampling) and (self.neighbours or self.views.clips > 1):
+            name = "neighbours" if self.neighbours else "views.clips"
+            raise wrong(
+                name,
+                f"{self.neighbours or self.views.clips}, and sampling is one-per-second, which has one view of a video",
+                allowed="0" if self.neighbours else "1",
+                fix=f"set it to {0 if self.neighbours else 1}, or take another sampling",
             )
         return self
 

@@ -33,6 +33,14 @@ class MockBatch:
     video_BTCHW: Tensor
     stored: Mapping[str, Tensor] | None = None
     """Cached features of the frames; None if they are computed."""
+    neighbours_BTKCHW: Tensor | None = None
+    """Neighbours of the frames; None where none are read."""
+
+
+def blank_neighbours(video_BTCHW: Tensor, reach: int) -> Tensor | None:
+    """Black neighbours of frames, `reach` on each side; None where that is 0."""
+    batch, frames, *rest = video_BTCHW.shape
+    return video_BTCHW.new_zeros((batch, frames, 2 * reach, *rest)) if reach else None
 
 
 class TrainingBatches(Protocol):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from side4video.engine.memory import PeakBytes, measure_held, weights_under
 from side4video.engine.optimizer import learning_rate_at
-from side4video.engine.pack import Batch, MockBatch, Pack
+from side4video.engine.pack import Batch, MockBatch, Pack, blank_neighbours
 from side4video.engine.step_timer import StepTimer
 
 
@@ -106,7 +106,9 @@ def dry_run(
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), peak_bytes or nullcontext():
             # The second micro-batch runs while the gradients of the first are in memory.
             for _ in range(min(2, student.spec.accumulation)):
-                features = pack.features_for([student], MockBatch(video_BTCHW.to(device), stored))
+                video = video_BTCHW.to(device)
+                around = blank_neighbours(video, student.reads.neighbours)
+                features = pack.features_for([student], MockBatch(video, stored, around))
                 targets = student.task.mock_targets(len(video_BTCHW), device)
                 with measure_held(weights_under(student.module)) as bytes_held:
                     with student.autocast(student.spec.precision):
@@ -116,7 +118,7 @@ def dry_run(
                 if loss.requires_grad:
                     loss.backward()
                 held[student.name] = bytes_held.total
-                del features, targets, outputs, loss
+                del features, targets, outputs, loss, video, around
         student.dry_run_bytes = peak_bytes.peak if peak_bytes else 0
         student.optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():

@@ -21,6 +21,8 @@ class FeatureRequest:
     """Whether the last block's class token is read, before the final norm."""
     every: int = 1
     """The tower sees every n-th frame of a clip, starting with the first."""
+    neighbours: int = 0
+    """How many raw frames before and after each sampled frame are read (`data.neighbours`)."""
 
     def __or__(self, other: Self) -> "FeatureRequest":
         """The union.
@@ -38,6 +40,7 @@ class FeatureRequest:
             self.pooled or other.pooled,
             self.class_token or other.class_token,
             self.every,
+            max(self.neighbours, other.neighbours),
         )
 
     @property

@@ -18,7 +18,7 @@ from torch import Tensor
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import EMBEDDING, FeatureRequest
 from side4video.models.layers.int8 import Int8Tokens
-from side4video.models.networks.contract import FrozenFeatures
+from side4video.models.networks.contract import FrozenFeatures, Neighbours
 from side4video.models.towers.frozen_tower import FrozenTower
 
 POOLED, CLASS_TOKEN = "pooled", "class-token"
@@ -169,4 +169,12 @@ def features_of_batch(tower: FrozenTower, batch: Any, reads: FeatureRequest) -> 
     else:
         features = frozen_features(tower, batch.video_BTCHW, reads)
     mask_BT = getattr(batch, "frame_mask_BT", None)
-    return features if mask_BT is None else replace(features, frame_mask_BT=mask_BT)
+    if mask_BT is None and not reads.neighbours:
+        return features
+    neighbours = None
+    if reads.neighbours:
+        around_BTKCHW = getattr(batch, "neighbours_BTKCHW", None)
+        if around_BTKCHW is None or around_BTKCHW.shape[2] != 2 * reads.neighbours:
+            raise ValueError(f"the method reads {reads.neighbours} neighbours of a frame on each side")
+        neighbours = Neighbours(around_BTKCHW, tower.difference)
+    return replace(features, frame_mask_BT=mask_BT, neighbours=neighbours)

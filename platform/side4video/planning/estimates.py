@@ -3,7 +3,8 @@
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from side4video.models.frozen_features import frozen_features
+from side4video.engine.pack import MockBatch, blank_neighbours
+from side4video.models.frozen_features import features_of_batch
 from side4video.planning.memory import ADAM_MOMENTS
 from side4video.planning.meta_model import MetaModel
 from side4video.spec.experiment import Experiment
@@ -58,7 +59,10 @@ def count_multiply_adds(spec: Experiment, meta_model: MetaModel) -> tuple[int, i
     with torch.no_grad():
         video = torch.empty(1, spec.data.frames, 3, size, size, dtype=torch.uint8, device="meta")
         with FlopCounterMode(display=False) as frozen:
-            features = frozen_features(meta_model.tower, video, meta_model.reads)
+            reads = meta_model.reads
+            features = features_of_batch(
+                meta_model.tower, MockBatch(video, None, blank_neighbours(video, reads.neighbours)), reads
+            )
         with FlopCounterMode(display=False) as student:
             meta_model.module.eval()(features, meta_model.task.mock_targets(1, "meta"))
     return frozen.get_total_flops() // 2, student.get_total_flops() // 2

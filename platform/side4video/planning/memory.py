@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from side4video.engine.memory import SavedTensorBytes, weights_under
+from side4video.engine.pack import MockBatch, blank_neighbours
 from side4video.engine.student import AUTOCAST
-from side4video.models.frozen_features import empty_entries, entry_layouts, from_entries, frozen_features
+from side4video.models.frozen_features import empty_entries, entry_layouts, features_of_batch, from_entries
 from side4video.models.layers.int8 import Int8Tokens
 from side4video.models.networks.contract import FrozenFeatures
 from side4video.planning.memory_tracker import MemoryTracker
@@ -132,7 +133,7 @@ def _features(spec: Experiment, meta_model: MetaModel, video: Tensor) -> FrozenF
     """The features: from a pass over the frames, or empty tensors of the cached shapes."""
     tower, reads = meta_model.tower, meta_model.reads
     if spec.features.kind == "computed":
-        return frozen_features(tower, video, reads)
+        return features_of_batch(tower, MockBatch(video, None, blank_neighbours(video, reads.neighbours)), reads)
     layouts = entry_layouts(tower.shape, reads, frames=spec.data.frames, dtype=tower.dtype, keeps_int8=tower.keeps_int8)
     return from_entries(tower, video, empty_entries(layouts, len(video), video.device), reads=reads)
 

@@ -122,11 +122,16 @@ def check_early_stopping(spec: Experiment) -> None:
 
 
 def _check_captions(spec: Experiment) -> None:
-    """Check that all clips have a caption. The built-in set always has captions, and is not rendered for this."""
+    """Check that all clips have a caption, and sentences where the method reads them.
+
+    The built-in set always has captions, and is not rendered for this.
+    """
     if spec.data.dataset.kind == "motion":
         return
     for split in spec.data.dataset.splits():
         clips = spec.data.dataset.clips(split)
+        if spec.data.descriptions is not None and spec.method.descriptions:
+            spec.data.descriptions.check(clips)
         without = [clip for clip in clips if not clip.captions]
         if without:
             raise InputError(

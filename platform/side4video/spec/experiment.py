@@ -24,6 +24,7 @@ from side4video.spec.cluster import ClusterSpec
 from side4video.spec.digest import experiment_digest
 from side4video.spec.evaluation import EvaluationSpec
 from side4video.spec.optimization import OptimizationSpec
+from side4video.spec.reads import check_reads
 from side4video.spec.texts import check_texts
 from side4video.spec.tracking import MLflowTrackingSpec, Tracking
 from side4video.tasks import Task
@@ -121,9 +122,9 @@ class Experiment(Spec):
         return json.dumps(self.backbone.model_dump(mode="json"), sort_keys=True)
 
     @model_validator(mode="after")
-    def method_fits_the_tower(self) -> Self:
-        """The method reads only blocks that the tower has, and accepts the number of frames."""
-        _ = self.reads
+    def method_fits_the_tower_and_the_data(self) -> Self:
+        """The method reads only blocks that the tower has, accepts the frames, and finds what else it reads."""
+        check_reads(self)
         return self
 
     @model_validator(mode="after")

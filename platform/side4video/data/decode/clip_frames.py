@@ -5,10 +5,11 @@ Arrays carry shape suffixes: T frames, H W pixels, C channels.
 
 import numpy as np
 
+from side4video.core.errors import InputError
 from side4video.data.clip import Clip
 from side4video.data.decode.augmentation import ExactResizeSpec
 from side4video.data.decode.frame_folder import read_frame_folder
-from side4video.data.decode.frames import FrameSelector, decode_frames
+from side4video.data.decode.frames import FrameSelector, decode_frames, second_starts
 from side4video.data.spec import DataSpec
 
 
@@ -34,6 +35,24 @@ class ClipFrames:
                 self._kept[key] = self._decode(clip, range)
             frames_THWC = self._kept[key][np.asarray(choose(len(self._kept[key])))]
         return frames_THWC[::-1] if clip.reversed else frames_THWC
+
+    def second_starts(self, clip: Clip) -> np.ndarray:
+        """Positions of the first frame of each second of a clip.
+
+        Raises:
+            BrokenClip: The file cannot be read, or has no times.
+            InputError: The clip is a folder of images.
+        """
+        if clip.frame_pattern:
+            raise InputError(
+                "data.sampling",
+                "one-per-second, and images in a folder have no times",
+                allowed="videos for one-per-second",
+                fix="take {kind: segment}",
+            )
+        return second_starts(
+            clip.path, start_seconds=clip.start_seconds, end_seconds=clip.end_seconds, origin=clip.origin
+        )
 
     def _decode(self, clip: Clip, choose: FrameSelector) -> np.ndarray:
         resize = self.spec.augmentation.resize

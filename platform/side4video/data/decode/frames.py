@@ -93,6 +93,25 @@ def decode_frames(
     return np.stack([found[position] for position in requested]), DecodeInfo(total, used)
 
 
+def second_starts(
+    path: str, *, start_seconds: float | None = None, end_seconds: float | None = None, origin: str = ""
+) -> np.ndarray:
+    """Positions, within the span, of the first frame of each of its seconds; from the file's index, nothing is decoded.
+
+    Raises:
+        BrokenClip: The file is missing, truncated or no video, or does not say when its frames are shown.
+    """
+    source = open_source(path, origin)
+    index = index_of(source, path, origin)
+    if not index.has_times:
+        raise BrokenClip(path, origin, "the file has no time stamps, so there is no first frame of a second")
+    first, total = _Clip(source, path, origin, start_seconds, end_seconds).span(index)
+    times = index.times[first : first + total]
+    # A frame that is shown a rounding error before a second begins belongs to it.
+    seconds = (times - times[0]) * index.seconds_per_tick + 1e-6
+    return np.searchsorted(seconds, np.arange(int(seconds[-1]) + 1))
+
+
 def check_span(
     path: str, *, start_seconds: float | None = None, end_seconds: float | None = None, origin: str = ""
 ) -> None:

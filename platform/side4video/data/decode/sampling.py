@@ -156,7 +156,29 @@ class CentreSampling(Spec):
         return segment_test(total, frames, clip, clips)
 
 
+class OnePerSecondSampling(Spec):
+    """The first frame of each second; of a video with more seconds than frames, evenly spaced ones (CLIP4Clip).
+
+    The clip of a shorter video is filled up with its last frame. What fills it up is masked: it is not attended to, and
+    does not count in means.
+    """
+
+    kind: Literal["one-per-second"] = "one-per-second"
+
+    def train_indices(self, total: int, frames: int, rng: np.random.Generator) -> Indices:  # noqa: ARG002 - called alike
+        """The frames of a test view; see `test_indices`."""
+        return self.test_indices(total, frames)
+
+    def test_indices(self, total: int, frames: int, *, clip: int = 0, clips: int = 1) -> Indices:
+        """Of `total` frames, one per second, evenly spaced ones, and the last one again where there are too few."""
+        _check(total, frames)
+        _check_view(clip, clips)
+        if total >= frames:
+            return np.linspace(0, total - 1, frames).astype(np.int64)
+        return np.minimum(np.arange(frames, dtype=np.int64), total - 1)
+
+
 Sampling = Annotated[
-    SegmentSampling | AuthorsSsvSampling | AuthorsK400Sampling | DenseSampling | CentreSampling,
+    SegmentSampling | AuthorsSsvSampling | AuthorsK400Sampling | DenseSampling | CentreSampling | OnePerSecondSampling,
     Field(discriminator="kind"),
 ]

@@ -53,6 +53,9 @@ def data_identity(data: DataSpec, split: Split, *, fingerprint: str, mirrored: M
     `fingerprint` is that of the data set; `mirrored` has the labels of flipped training clips.
     """
     left_out = {"class_sampling", "dataset", "loader", "recipe", "broken_clips", "augmentation"}
+    # Not kept in a cache of features. The sentences count for other indexes of videos.
+    left_out |= {"neighbours", "descriptions"}
+    described = {} if data.descriptions is None else {"descriptions": data.descriptions.fingerprint()}
     left_out |= {"views"} if split == "train" else {"seed", "train_fraction", "repeated_sampling"}
     # Clips are kept as they are before any mixing, and an experiment that mixes them may not read them.
     augmentation = data.augmentation.model_dump(
@@ -70,6 +73,7 @@ def data_identity(data: DataSpec, split: Split, *, fingerprint: str, mirrored: M
         "broken_clips": data.broken_clips.kind,
         "dataset": fingerprint,
         "mirrored": {str(label): mirrored[label] for label in sorted(mirrored)} if split == "train" else {},
+        **described,
     }
 
 

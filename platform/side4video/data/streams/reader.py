@@ -18,10 +18,11 @@ from side4video.core.seeds import derive_seed
 from side4video.data.annotations.flip_labels import flip_text
 from side4video.data.clip import Clip
 from side4video.data.decode.clip_frames import ClipFrames
-from side4video.data.decode.frames import FrameSelector
+from side4video.data.decode.frame_choice import Draw, FrameChoice, split_neighbours
 from side4video.data.decode.transform_spec import apply_transforms
 from side4video.data.decode.transforms import augment_clip, evaluation_crops, resize_for_test
 from side4video.data.decode.video_source import BrokenClip
+from side4video.data.descriptions import sentences_of
 from side4video.data.spec import DataSpec
 from side4video.data.streams.batch import NO_LABEL, BrokenReport, ClipBatch
 from side4video.data.streams.frame_cache import FrameCache
@@ -48,8 +49,20 @@ class EvaluationKey:
     view: int
 
 
-Row = tuple[np.ndarray, int, int, int, tuple[str, ...]]
-"""Frames uint8 `[T, H, W, C]`, label, position in the list of clips, view, captions."""
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a batch."""
+
+    frames_THWC: np.ndarray
+    """uint8, each sampled frame between its neighbours."""
+    label: int
+    index: int
+    """Position in the list of clips."""
+    view: int
+    captions: tuple[str, ...]
+    mask_T: np.ndarray | None
+    """False where a frame only fills up the clip; None if all count."""
+    descriptions: tuple[str, ...]
 
 
 class BatchReader(Protocol):
@@ -87,6 +100,7 @@ class TrainingReader:
         """
         self.spec, self.clips, self.positions, self.mirrored = spec, clips, positions, dict(mirrored)
         self.frames, self.ahead = ClipFrames(spec), ahead
+        self.choice, self.sentences = FrameChoice(spec, self.frames), _read_sentences(spec)
 
     def read(self, keys: Sequence[TrainingKey]) -> ClipBatch:
         """The clips of the keys, each `repeated_sampling` times, copies side by side; in pairs if they are mixed."""
@@ -96,7 +110,7 @@ class TrainingReader:
             frames_THWC, index = self._decode(key, broken)
             for repeat in range(self.spec.repeated_sampling):
                 rows.append(self._augment(frames_THWC, key, index=index, repeat=repeat))
-        batch, mix = _stack(rows, broken), self.spec.augmentation.mix
+        batch, mix = _stack(rows, broken, self.spec.neighbours), self.spec.augmentation.mix
         if mix.kind == "none":
             return batch
         return mix_clips(batch, mix, [(key.epoch, key.index) for key in keys], seed=self.spec.seed)
@@ -112,9 +126,8 @@ class TrainingReader:
             try:
                 if self.ahead and attempt == 0 and not self.clips[index].frame_pattern:
                     return self._decode_ahead(self.ahead, key, rng), index
-                return self.frames.read(
-                    self.clips[index], lambda total: spec.sampling.train_indices(total, spec.frames, rng)
-                ), index
+                clip = self.clips[index]
+                return self.frames.read(clip, self.choice.selector(clip, self._draw(rng))), index
             except BrokenClip as error:
                 if spec.broken_clips.kind == "raise":
                     raise
@@ -130,18 +143,23 @@ class TrainingReader:
 
     def _decode_ahead(self, ahead: FrameCache, key: TrainingKey, rng: np.random.Generator) -> np.ndarray:
         """The frames of the key. Frames of the clip's next epochs, from the same pass, go to the cache."""
-        spec, clip = self.spec, self.clips[key.index]
+        clip = self.clips[key.index]
         epochs = ahead.due(key.epoch, key.index)
         rngs = [rng, *(self._frames_rng(epoch, key.index) for epoch in epochs[1:])]
 
+        selectors = [self.choice.selector(clip, self._draw(each)) for each in rngs]
+
         def choose(total: int) -> np.ndarray:
-            draws = [spec.sampling.train_indices(total, spec.frames, each) for each in rngs]
+            draws = [np.asarray(select(total)) for select in selectors]
             return np.concatenate(draws[::-1] if clip.reversed else draws)
 
         parts = np.split(self.frames.read(clip, choose), len(epochs))
         for epoch, part_THWC in zip(epochs[1:], parts[1:], strict=True):
             ahead.put(epoch, key.index, part_THWC)
         return parts[0]
+
+    def _draw(self, rng: np.random.Generator) -> Draw:
+        return lambda total: self.spec.sampling.train_indices(total, self.spec.frames, rng)
 
     def _frames_rng(self, epoch: int, index: int) -> np.random.Generator:
         return np.random.default_rng(derive_seed(self.spec.seed, "frames", epoch, index))
@@ -152,17 +170,22 @@ class TrainingReader:
         augmented_THWC, is_flipped = augment_clip(frames_THWC, spec.augmentation, size=spec.size, rng=rng)
         label = NO_LABEL if clip.label is None else clip.label
         captions = self._caption(clip, key, repeat=repeat)
-        if not is_flipped:
-            return augmented_THWC, label, index, repeat, captions
-        captions = tuple(flip_text(caption) for caption in captions)
-        return augmented_THWC, self.mirrored.get(label, label), index, repeat, captions
+        sentences = sentences_of(clip, self.sentences)
+        if is_flipped:
+            captions, sentences = (tuple(map(flip_text, texts)) for texts in (captions, sentences))
+            label = self.mirrored.get(label, label)
+        return Row(augmented_THWC, label, index, repeat, captions, self.choice.mask(clip), sentences)
 
     def _caption(self, clip: Clip, key: TrainingKey, *, repeat: int) -> tuple[str, ...]:
         """One caption of the clip, drawn for this epoch; empty if it has none."""
-        if len(clip.captions) < 2:
-            return clip.captions
+        described = self.spec.descriptions
+        captions = clip.captions
+        if described is not None and captions:
+            captions = (*captions, *sentences_of(clip, self.sentences)[: described.as_captions])
+        if len(captions) < 2:
+            return captions
         draw = derive_seed(self.spec.seed, "caption", key.epoch, key.index, repeat)
-        return (clip.captions[draw % len(clip.captions)],)
+        return (captions[draw % len(captions)],)
 
 
 class EvaluationReader:
@@ -172,6 +195,7 @@ class EvaluationReader:
         """Create the reader."""
         self.spec, self.clips = spec, clips
         self.frames = ClipFrames(spec)
+        self.choice, self.sentences = FrameChoice(spec, self.frames), _read_sentences(spec)
 
     def read(self, keys: Sequence[EvaluationKey]) -> ClipBatch:
         """The temporal views of the keys, with all crops of a view next to each other."""
@@ -182,7 +206,8 @@ class EvaluationReader:
         for key in keys:
             clip = self.clips[key.index]
             try:
-                frames_THWC = self.frames.read(clip, self._choose(key))
+                frames_THWC = self.frames.read(clip, self.choice.selector(clip, self._draw(key)))
+                mask_T = self.choice.mask(clip)
             except BrokenClip as error:
                 if spec.broken_clips.kind == "raise":
                     raise
@@ -193,23 +218,42 @@ class EvaluationReader:
             for crop, crop_THWC in enumerate(evaluation_crops(frames_THWC, spec.size, spec.views.crops)):
                 # The same draws for each clip, so that `predict` sees a video as the evaluation saw it.
                 crop_THWC = apply_transforms(transforms, crop_THWC, np.random.default_rng(0))
-                rows.append((crop_THWC, label, key.index, key.view * spec.views.crops + crop, clip.captions))
-        return _stack(rows, broken)
+                view, sentences = key.view * spec.views.crops + crop, sentences_of(clip, self.sentences)
+                rows.append(Row(crop_THWC, label, key.index, view, clip.captions, mask_T, sentences))
+        return _stack(rows, broken, spec.neighbours)
 
-    def _choose(self, key: EvaluationKey) -> FrameSelector:
+    def _draw(self, key: EvaluationKey) -> Draw:
         spec = self.spec
         return lambda total: spec.sampling.test_indices(total, spec.frames, clip=key.view, clips=spec.views.clips)
 
 
-def _stack(rows: Sequence[Row], broken: Sequence[BrokenReport]) -> ClipBatch:
+def _read_sentences(spec: DataSpec) -> Mapping[str, tuple[str, ...]]:
+    return spec.descriptions.sentences() if spec.descriptions is not None else {}
+
+
+def _stack(rows: Sequence[Row], broken: Sequence[BrokenReport], neighbours: int) -> ClipBatch:
+    parts = [split_neighbours(row.frames_THWC, neighbours) for row in rows]
+    around = [part for _, part in parts if part is not None]
+    masks = [row.mask_T for row in rows if row.mask_T is not None]
     return ClipBatch(
-        video_BTCHW=_stack_frames([row[0] for row in rows]),
-        labels_B=torch.tensor([row[1] for row in rows], dtype=torch.int64),
-        indices_B=torch.tensor([row[2] for row in rows], dtype=torch.int64),
-        views_B=torch.tensor([row[3] for row in rows], dtype=torch.int64),
-        captions=tuple(row[4] for row in rows),
+        video_BTCHW=_stack_frames([part for part, _ in parts]),
+        labels_B=torch.tensor([row.label for row in rows], dtype=torch.int64),
+        indices_B=torch.tensor([row.index for row in rows], dtype=torch.int64),
+        views_B=torch.tensor([row.view for row in rows], dtype=torch.int64),
+        captions=tuple(row.captions for row in rows),
         broken=tuple(broken),
+        frame_mask_BT=torch.from_numpy(np.stack(masks)) if masks else None,
+        neighbours_BTKCHW=_stack_neighbours(around, neighbours),
+        descriptions=tuple(row.descriptions for row in rows) if any(row.descriptions for row in rows) else (),
     )
+
+
+def _stack_neighbours(parts: Sequence[np.ndarray], neighbours: int) -> torch.Tensor | None:
+    """Neighbours `[T, K, H, W, C]` of each clip to one `[B, T, K, C, H, W]`; None where none are read."""
+    if not parts:
+        return torch.empty((0, 0, 2 * neighbours, 3, 0, 0), dtype=torch.uint8) if neighbours else None
+    flat_BTCHW = _stack_frames([part.reshape(-1, *part.shape[2:]) for part in parts])
+    return flat_BTCHW.unflatten(1, (-1, 2 * neighbours))
 
 
 def _stack_frames(videos: Sequence[np.ndarray]) -> torch.Tensor:

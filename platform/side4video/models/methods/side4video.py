@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from side4video.models.towers.text_tower import TextTower
 
 HEAD_WIDTH = 64
+DIFFERENCE_NEIGHBOURS = 2
+"""Raw frames before and after each sampled one that the stem of differences reads (TDS-CLIP)."""
 
 
 class Side4VideoSpec(MethodSpec):
@@ -89,7 +91,10 @@ class Side4VideoSpec(MethodSpec):
     none."""
     temporal_gate: Annotated[Literal["none", "difference"], ADDED_LATER] = "none"
     """`difference`: the temporal convolution is weighed by how far a frame differs from its neighbours, in a sixteenth
-    of the channels (TDS-CLIP, a follow-up; its stem of differences is not here)."""
+    of the channels (TDS-CLIP, a follow-up)."""
+    stem: Annotated[Literal["patches", "differences"], ADDED_LATER] = "patches"
+    """`differences`: a second stem also reads how the raw frames around each sampled frame differ (TDS-CLIP). It needs
+    `data.neighbours: 2`."""
     cls_shift: bool = True
     """Whether a token of the tower, shifted over time, is a key of spatial attention (section 3.3, Table 9c)."""
     shifted_token: Annotated[Literal["auto", "class", "pooled", "mean", "none"], ADDED_LATER] = "auto"
@@ -166,6 +171,15 @@ class Side4VideoSpec(MethodSpec):
         return self
 
     @model_validator(mode="after")
+    def the_stem_of_differences_has_a_norm(self) -> Self:
+        """Both stems have a norm before their sum."""
+        if self.stem == "differences" and self.stem_norm == "none":
+            raise ValueError(
+                "stem differences and stem_norm none · allowed: with stem_norm: batch · fix: set stem_norm to batch"
+            )
+        return self
+
+    @model_validator(mode="after")
     def shifted_token_agrees_with_cls_shift(self) -> Self:
         """`cls_shift: false` leaves nothing to shift."""
         if not self.cls_shift and self.shifted_token not in ("auto", "none"):
@@ -214,7 +228,10 @@ class Side4VideoSpec(MethodSpec):
         """
         if tower.class_token is None:
             self._check_options_without_class_token()
-        return FeatureRequest(tokens=frozenset(self.taps(tower)), pooled=self.shifts(tower) == "pooled")
+        neighbours = DIFFERENCE_NEIGHBOURS if self.stem == "differences" else 0
+        return FeatureRequest(
+            tokens=frozenset(self.taps(tower)), pooled=self.shifts(tower) == "pooled", neighbours=neighbours
+        )
 
     def shifts(self, tower: TowerShape) -> "Shifted | None":
         """The token that is shifted on a tower; None if none is."""
@@ -274,6 +291,7 @@ class Side4VideoSpec(MethodSpec):
             mixing=self.mixing,
             temporal=self.temporal,
             gates_temporal=self.temporal_gate != "none",
+            reads_differences=self.stem == "differences",
             shifted=self.shifts(tower.shape),
             representation=self.representation,
             norms=self.norms,

@@ -16,6 +16,16 @@ from side4video.models.towers.frozen_tower import FrozenTower
 
 
 @dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The raw frames around each sampled frame."""
+
+    frames_BTKCHW: Tensor
+    """Half of the K frames are before the sampled frame and half after it, in order of time, uint8."""
+    difference: Callable[[Tensor], Tensor]
+    """`FrozenTower.difference`: frames to how each differs from the one before, as the tower's input is scaled."""
+
+
+@dataclass(frozen=True, slots=True)
 class FrozenFeatures:
     """The results of one pass of the frozen tower, shared by every student of a pack. Read only."""
 
@@ -33,6 +43,8 @@ class FrozenFeatures:
     """The tower's pooled frame feature, if requested."""
     class_BTD: Tensor | None = None
     """The last block's class token of each frame, before the final norm, if requested."""
+    neighbours: Neighbours | None = None
+    """The frames around each frame, if requested."""
     frame_mask_BT: Tensor | None = None
     """False where a frame only fills up the clip of a short video; None if all frames are of the video."""
 

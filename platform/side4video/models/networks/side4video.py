@@ -17,6 +17,8 @@ from side4video.models.networks.contract import FrozenFeatures
 from side4video.models.networks.side_block import Mixing, Norms, Recompute, Shifted, SideBlock, Temporal
 
 Representation = Literal["gap", "vit-cls", "extra-cls"]
+DIFFERENCES = 4
+"""Between five successive frames (TDS-CLIP)."""
 LEADING: dict[Representation, Literal["none", "tower", "own"]] = {"gap": "none", "vit-cls": "tower", "extra-cls": "own"}
 
 
@@ -39,6 +41,7 @@ class Side4Video(nn.Module):
         mixing: Mixing = "add",
         temporal: Temporal = "conv",
         gates_temporal: bool = False,
+        reads_differences: bool = False,
         shifted: Shifted | None = "class",
         representation: Representation = "gap",
         norms: Norms = "pre",
@@ -49,8 +52,10 @@ class Side4Video(nn.Module):
         super().__init__()
         self.taps, self.output_dim = taps, dim
         self.representation, self.shifted, self.recompute = representation, shifted, recompute
-        self.stem = TemporalPatchEmbedding(dim, patch_size=tower.patch_size)
+        # TDS-CLIP pads both stems in space too.
+        self.stem = TemporalPatchEmbedding(dim, patch_size=tower.patch_size, border=reads_differences)
         self.stem_norm = TokenBatchNorm(dim) if "stem_norm" in extras else None
+        self.difference_stem = DifferenceStem(dim, patch_size=tower.patch_size) if reads_differences else None
         deviation = 0.02 if norms == "post" else 0.01
         rows = tower.patches + int(embeds_shifted_cls)
         has_embedding = "spatial_embedding" in extras
@@ -95,7 +100,7 @@ class Side4Video(nn.Module):
         return side_BTPD if self.representation == "gap" else side_BTPD[:, :, :1]
 
     def _stem(self, features: FrozenFeatures) -> Tensor:
-        """Patch tokens of the frames after the stem and its norm."""
+        """Patch tokens of the frames after the stem and its norm, and half of those of the differences."""
         stem_norm = self.stem_norm
         if stem_norm is None:
             return self.stem(features.video_BTCHW, features.normalise)
@@ -104,8 +109,39 @@ class Side4Video(nn.Module):
         def run(video_BTCHW: Tensor) -> Tensor:
             # The recomputation in backward must not update the running statistics again.
             update = first.pop() if first else False
-            return stem_norm(self.stem(video_BTCHW, features.normalise), update=update)
+            tokens_BTPD = stem_norm(self.stem(video_BTCHW, features.normalise), update=update)
+            if self.difference_stem is None:
+                return tokens_BTPD
+            return tokens_BTPD + 0.5 * self.difference_stem(features, update=update)
 
         if self.recompute == "none" or not torch.is_grad_enabled():
             return run(features.video_BTCHW)
         return checkpoint(run, features.video_BTCHW, use_reentrant=False, preserve_rng_state=False)
+
+
+class DifferenceStem(nn.Module):
+    """TDS-CLIP's second stem: a patch embedding of the four differences between five successive raw frames."""
+
+    def __init__(self, dim: int, *, patch_size: int) -> None:
+        super().__init__()
+        channels = DIFFERENCES * 3
+        self.embedding = TemporalPatchEmbedding(dim, patch_size=patch_size, channels=channels, border=True)
+        self.norm = TokenBatchNorm(dim)
+
+    def forward(self, features: FrozenFeatures, *, update: bool) -> Tensor:
+        """Tokens [B, T, P, d].
+
+        Raises:
+            ValueError: The features have no neighbours of frames.
+        """
+        around = features.neighbours
+        if around is None:
+            raise ValueError("the network reads differences of frames, and the method did not request neighbours")
+
+        def differences(video_BTCHW: Tensor, around_BTKCHW: Tensor) -> Tensor:
+            before, after = around_BTKCHW.chunk(2, dim=2)
+            frames_BTKCHW = torch.cat([before, video_BTCHW.unsqueeze(2), after], dim=2)
+            return around.difference(frames_BTKCHW).flatten(2, 3)
+
+        tokens_BTPD = self.embedding(features.video_BTCHW, differences, around.frames_BTKCHW)
+        return self.norm(tokens_BTPD, update=update)

@@ -111,6 +111,15 @@ class FrozenTower(nn.Module):
         pixels = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
         return ((pixels - self.mean) / self.std).to(self.dtype)
 
+    @torch.no_grad()
+    def difference(self, frames: Tensor) -> Tensor:
+        """How far successive frames differ, over `std`, in fp32: [..., K - 1, C, H, W] of frames [..., K, C, H, W].
+
+        Frames are uint8. The difference is taken before any rounding to the tower's precision.
+        """
+        pixels = frames.to(self.device, non_blocking=True).float() / 255
+        return (pixels[..., 1:, :, :, :] - pixels[..., :-1, :, :, :]) / self.std
+
     def stream(
         self,
         frames_NCHW: Tensor,

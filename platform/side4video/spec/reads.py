@@ -1,0 +1,46 @@
+"""Checks that the data section gives a method what it reads beside the frames."""
+
+from typing import TYPE_CHECKING
+
+from side4video.core.spec import wrong
+
+if TYPE_CHECKING:
+    from side4video.spec.experiment import Experiment
+
+
+def check_reads(experiment: "Experiment") -> None:
+    """Check neighbours of frames and sentences about videos, and that cached features hold all that is read.
+
+    Raises:
+        PydanticCustomError: The data section lacks something, or a cache would not hold it.
+    """
+    data, method, task = experiment.data, experiment.method, experiment.task
+    needed = experiment.reads.neighbours
+    if needed and data.neighbours != needed:
+        raise wrong(
+            "data.neighbours",
+            f"{data.neighbours}, and the method {method.kind} reads {needed} frames before and after each one",
+            allowed=str(needed),
+            fix=f"set data.neighbours to {needed}",
+        )
+    if task.method_output == "retrieval" and method.descriptions and data.descriptions is None:
+        raise wrong(
+            "data.descriptions",
+            f"not given, and the method {method.kind} reads sentences about each video",
+            allowed="{file: sentences.json}: from the name of a video file, without its ending, to a list of sentences",
+            fix="set data.descriptions, or take another method",
+        )
+    if experiment.features.kind != "cached":
+        return
+    for field, is_set in (
+        ("data.neighbours", data.neighbours > 0),
+        ("data.descriptions", data.descriptions is not None),
+        ("data.sampling", data.sampling.kind == "one-per-second"),
+    ):
+        if is_set:
+            raise wrong(
+                "features.kind",
+                f"cached, and {field} is set, which a cache of features does not keep",
+                allowed="{kind: computed}",
+                fix=f"set features to {{kind: computed}}, or leave {field} out",
+            )
