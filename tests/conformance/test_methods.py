@@ -25,7 +25,7 @@ UNREACHED = {
     # Nobody reads what the last stage gives to the temporal branch (DiST's own release has it too).
     "dist": ["network.stages.3.to_temporal."],
 }
-ALONE = ("st-adapter", "st-adapter-both", "aim", "full")
+ALONE = ("st-adapter", "st-adapter-both", "aim", "full", "text4vis")
 
 
 def bits(tensors):
@@ -193,7 +193,7 @@ def test_which_methods_train_alone(method):
     spec = toys.METHODS[method]
     assert spec.packable == (method not in ALONE)
     reads = spec.reads(toys.toy_tower().shape, frames=toys.FRAMES)
-    assert bool(reads.tokens or reads.pooled or reads.attention) == spec.packable
+    assert bool(reads.tokens or reads.pooled or reads.class_token or reads.attention) == spec.packable
 
 
 @pytest.mark.parametrize("method", ["st-adapter", "aim"])

@@ -46,6 +46,8 @@ WITHOUT_CLASS_TOKEN = (
         "evl",
         "evl-without-lookup",
         "full",
+        "text4vis",
+        "text4vis-frozen",
     ),
 )
 CASES = [(method, "no-class-token") for method in WITHOUT_CLASS_TOKEN] + [

@@ -26,6 +26,7 @@ from side4video.models.methods.linear import LinearSpec
 from side4video.models.methods.lst import LSTSpec
 from side4video.models.methods.side4video import Side4VideoSpec
 from side4video.models.methods.st_adapter import STAdapterSpec
+from side4video.models.methods.text4vis import FrozenText4VisSpec, Text4VisSpec
 from side4video.models.methods.vjepa_probe import VJEPAProbeSpec
 from side4video.models.towers.text_tower import TextFeatures
 from side4video.planning.meta_model import MetaModel
@@ -50,13 +51,17 @@ METHODS = {
     "attentive": AttentiveSpec(queries=2, layers=2),
     "gated-recurrence": GatedRecurrenceSpec(layers=2),
     "v-jepa-2-probe": VJEPAProbeSpec(layers=2),
+    "text4vis": Text4VisSpec(layers=2),
+    "text4vis-frozen": FrozenText4VisSpec(layers=2),
     "linear": LinearSpec(),
 }
 FAMILIES = ("clip", "eva-post-norm", "eva-rotary")
 REFUSED = [(method, family) for method in ("aim", "evl") for family in FAMILIES[1:]]
 """Methods that need CLIP's attention."""
 CASES = [(method, family) for method in METHODS for family in FAMILIES if (method, family) not in REFUSED]
-TASKS = [(*case, "linear") for case in CASES] + [("dist", family, "text") for family in FAMILIES]
+TASKS = [(*case, "linear") for case in CASES] + [
+    (method, family, "text") for method in ("dist", "text4vis", "text4vis-frozen") for family in FAMILIES
+]
 """Every case with a linear classifier, and with one made of texts where features are in the texts' space."""
 
 

@@ -101,7 +101,7 @@ def _check_classifier(experiment: "Experiment") -> None:
         raise wrong(
             "task.classifier",
             f"texts have {texts} features here, and the method {experiment.method.kind} gives {width}",
-            allowed="{kind: linear}, or a method whose features are in the texts' space (dist, zero-shot)",
+            allowed="{kind: linear}, or a method whose features are in the texts' space (dist, text4vis, zero-shot)",
             fix="set task.classifier to {kind: linear}",
         )
 

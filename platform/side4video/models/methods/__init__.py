@@ -21,6 +21,7 @@ from side4video.models.methods.lst import LSTSpec
 from side4video.models.methods.side4video import Side4VideoSpec
 from side4video.models.methods.st_adapter import STAdapterSpec
 from side4video.models.methods.stan import STANSpec, TrainedSTANSpec
+from side4video.models.methods.text4vis import FrozenText4VisSpec, Text4VisSpec
 from side4video.models.methods.ts2_net import TS2NetSpec
 from side4video.models.methods.uniadapter import UniAdapterSpec
 from side4video.models.methods.vjepa_probe import VJEPAProbeSpec
@@ -38,6 +39,8 @@ Method = Annotated[
     | LinearSpec
     | VJEPAProbeSpec
     | GatedRecurrenceSpec
+    | Text4VisSpec
+    | FrozenText4VisSpec
     | CLIP4ClipSpec
     | FrozenCLIP4ClipSpec
     | CrossModalAdapterSpec

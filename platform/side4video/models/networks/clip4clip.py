@@ -31,11 +31,12 @@ class TrainedFrames(nn.Module):
 
     is_pretrained = True
 
-    def __init__(self, tower: FrozenTower) -> None:
+    def __init__(self, tower: FrozenTower, *, trains_entrance: bool = False) -> None:
+        """Take a tower over. `trains_entrance`: its embeddings and the norm before the first block are trained too."""
         super().__init__()
         self.depth, self.trunk = tower.shape.depth, tower.trunk
         for name, parameter in tower.trunk.visual.named_parameters():
-            parameter.requires_grad_(not name.startswith(NEVER_TRAINED))
+            parameter.requires_grad_(trains_entrance or not name.startswith(NEVER_TRAINED))
 
     def forward(self, features: FrozenFeatures) -> Tensor:
         """Frame features [B, T, E]."""

@@ -20,7 +20,7 @@ from side4video.tasks.recognition.metrics import METRICS
 
 
 class TextHead(nn.Module):
-    """Logits as cosines with frozen text features, times a frozen scale (CLIP: Radford et al., 2021, section 2.3).
+    """Logits as cosines with frozen text features, times a scale (CLIP: Radford et al., 2021, section 2.3).
 
     In fp32 even under autocast: the scale, about 100, multiplies the rounding error of a cosine.
     """
@@ -28,10 +28,16 @@ class TextHead(nn.Module):
     features_CE: Tensor
     logit_scale: Tensor
 
-    def __init__(self, texts: TextFeatures) -> None:
+    def __init__(self, texts: TextFeatures, *, trains_scale: bool = False) -> None:
+        """`texts` are frozen; the scale is trained with `trains_scale`, at the rate of pretrained weights."""
         super().__init__()
+        self.is_pretrained = trains_scale
         self.register_buffer("features_CE", F.normalize(texts.features_CE.float(), dim=-1))
-        self.register_buffer("logit_scale", texts.logit_scale.float())
+        if trains_scale:
+            # A copy: the head starts from the texts' scale and must not change it.
+            self.logit_scale = nn.Parameter(texts.logit_scale.detach().float().clone())
+        else:
+            self.register_buffer("logit_scale", texts.logit_scale.float())
 
     def forward(self, features_BE: Tensor) -> Tensor:
         """Features [B, E] to class logits [B, C]."""
@@ -75,14 +81,18 @@ class Classification:
         label_smoothing: float = 0.1,
         dropout: float = 0.0,
         texts: TextFeatures | None = None,
+        trains_scale: bool = False,
         mixes_labels: bool = False,
         class_weights: Tensor | None = None,
         extra_metrics: tuple[MetricSpec, ...] = (),
     ) -> None:
-        """`class_weights` [C] are those of the training loss; None: all are 1. `extra_metrics` are of plug-ins."""
+        """`class_weights` [C] are those of the training loss; None: all are 1. `extra_metrics` are of plug-ins.
+
+        `trains_scale`: whether the scale of logits made of `texts` is trained.
+        """
         self.classes, self.class_weights_C, self.extra_metrics = classes, class_weights, extra_metrics
         self.label_smoothing, self.dropout = label_smoothing, dropout
-        self.texts, self.mixes_labels = texts, mixes_labels
+        self.texts, self.trains_scale, self.mixes_labels = texts, trains_scale, mixes_labels
 
     def head(self, width: int) -> nn.Module:
         """Features [B, D] to class logits [B, C]: a trained linear layer, or the classes' texts.
@@ -94,7 +104,7 @@ class Classification:
             return nn.Sequential(nn.Dropout(self.dropout), nn.Linear(width, len(self.classes)))
         if width != self.texts.features_CE.shape[-1]:
             raise ValueError(f"features are {width} wide, those of the texts {self.texts.features_CE.shape[-1]}")
-        return nn.Sequential(nn.Dropout(self.dropout), TextHead(self.texts))
+        return nn.Sequential(nn.Dropout(self.dropout), TextHead(self.texts, trains_scale=self.trains_scale))
 
     def loss(self, logits_BC: Tensor, labels: Tensor | MixedLabels) -> Tensor:
         """Cross-entropy summed over the clips, so that the parts of a batch add up.

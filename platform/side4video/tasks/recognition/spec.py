@@ -25,11 +25,13 @@ class LinearClassifier(Spec):
 
 
 class TextClassifier(Spec):
-    """Cosines with the frozen text tower's features of the class names, times CLIP's frozen scale."""
+    """Cosines with the frozen text tower's features of the class names, times CLIP's scale."""
 
     kind: Literal["text"] = "text"
     prompt: str = "{}"
     """The text of a class; `{}` is replaced by its name."""
+    trains_scale: Annotated[bool, ADDED_LATER] = False
+    """Whether CLIP's scale is trained, at the rate of what was trained before (Text4Vis); otherwise it is frozen."""
 
     @model_validator(mode="after")
     def prompt_has_one_placeholder(self) -> Self:
@@ -90,6 +92,7 @@ class RecognitionSpec(Spec):
             label_smoothing=self.label_smoothing,
             dropout=self.dropout,
             texts=texts,
+            trains_scale=isinstance(self.classifier, TextClassifier) and self.classifier.trains_scale,
             mixes_labels=mixes_labels,
             class_weights=inverse_weights(training_labels(), len(classes)) if self.class_weights == "inverse" else None,
             extra_metrics=extra_metrics,
