@@ -13,7 +13,6 @@ from side4video.engine.memory import measure_held, weights_under
 from side4video.engine.step import Plan, dry_run, train_step
 from side4video.engine.step_timer import StepTimer
 from side4video.models.frozen_features import frozen_features
-from side4video.models.networks.full import PROJECTIONS
 from side4video.spec.check import check_pack
 from tiny import tiny
 
@@ -25,7 +24,7 @@ UNREACHED = {
     # Nobody reads what the last stage gives to the temporal branch (DiST's own release has it too).
     "dist": ["network.stages.3.to_temporal."],
 }
-ALONE = ("st-adapter", "st-adapter-both", "aim", "full", "text4vis")
+ALONE = ("st-adapter", "st-adapter-both", "aim", "full", "text4vis", "uniformerv2", "uniformerv2-kinetics")
 
 
 def bits(tensors):
@@ -92,14 +91,12 @@ def test_trained_tensors_move_and_frozen_ones_do_not(method, family, classifier)
 
 @pytest.mark.parametrize(("method", "family", "classifier"), toys.TASKS)
 def test_what_is_trained_is_what_the_method_declares(method, family, classifier):
-    """All that is its own, but for the projection that full fine-tuning took over with the tower; never the tower."""
+    """All that is its own, but for what it took over with the tower and does not use; never a frozen tower."""
     student = make(method, family, classifier)
     visual = "network.trunk.visual."
-    projections = {
-        visual + name
-        for name in PROJECTIONS & dict(toys.toy_tower(family=family).trunk.visual.named_parameters()).keys()
-    }
-    assert untrained(student) == (projections if method == "full" else set())
+    names = dict(toys.toy_tower(family=family).trunk.visual.named_parameters()).keys()
+    unused = toys.NOT_TRAINED.get(method, set()) & names
+    assert untrained(student) == {visual + name for name in unused}
     assert not any(parameter.requires_grad for parameter in tower_of(student, family).parameters())
 
 

@@ -9,7 +9,6 @@ from side4video.engine.checkpoint import load_tensors, save_tensors
 from side4video.engine.pack import MockBatch
 from side4video.engine.step import Plan, train_step
 from side4video.engine.step_timer import StepTimer
-from side4video.models.networks.full import PROJECTIONS
 
 
 def outputs_of(student, family):
@@ -48,8 +47,8 @@ def test_written_and_read_again_it_gives_the_same_outputs(case, tmp_path):
     names = {
         name.removeprefix("network.trunk.visual.") for name in left_over(one.module, tmp_path / "weights.safetensors")
     }
-    # Full fine-tuning owns its tower: the one part of it that it does not train is written with the rest.
-    assert names <= (PROJECTIONS if method == "full" else set())
+    # A method that owns its tower writes the parts that it does not train with the rest.
+    assert names <= toys.NOT_TRAINED.get(method, set())
 
 
 @pytest.mark.parametrize("family", toys.FAMILIES)

@@ -48,6 +48,7 @@ WITHOUT_CLASS_TOKEN = (
         "full",
         "text4vis",
         "text4vis-frozen",
+        "uniformerv2-frozen",
     ),
 )
 CASES = [(method, "no-class-token") for method in WITHOUT_CLASS_TOKEN] + [

@@ -27,7 +27,9 @@ from side4video.models.methods.lst import LSTSpec
 from side4video.models.methods.side4video import Side4VideoSpec
 from side4video.models.methods.st_adapter import STAdapterSpec
 from side4video.models.methods.text4vis import FrozenText4VisSpec, Text4VisSpec
+from side4video.models.methods.uniformerv2 import FrozenUniFormerV2Spec, UniFormerV2Spec
 from side4video.models.methods.vjepa_probe import VJEPAProbeSpec
+from side4video.models.networks.full import PROJECTIONS
 from side4video.models.towers.text_tower import TextFeatures
 from side4video.planning.meta_model import MetaModel
 from side4video.spec.optimization import OptimizationSpec
@@ -53,12 +55,22 @@ METHODS = {
     "v-jepa-2-probe": VJEPAProbeSpec(layers=2),
     "text4vis": Text4VisSpec(layers=2),
     "text4vis-frozen": FrozenText4VisSpec(layers=2),
+    "uniformerv2": UniFormerV2Spec(layers=2),
+    "uniformerv2-kinetics": UniFormerV2Spec(layers=2, form="kinetics"),
+    "uniformerv2-frozen": FrozenUniFormerV2Spec(layers=2),
     "linear": LinearSpec(),
 }
 FAMILIES = ("clip", "eva-post-norm", "eva-rotary")
 REFUSED = [(method, family) for method in ("aim", "evl") for family in FAMILIES[1:]]
 """Methods that need CLIP's attention."""
 CASES = [(method, family) for method in METHODS for family in FAMILIES if (method, family) not in REFUSED]
+_FINAL_NORMS = {"ln_post.weight", "ln_post.bias", "norm.weight", "norm.bias"}
+NOT_TRAINED = {
+    "full": PROJECTIONS,
+    "uniformerv2": PROJECTIONS | _FINAL_NORMS,
+    "uniformerv2-kinetics": PROJECTIONS | _FINAL_NORMS,
+}
+"""Parameters of the image tower that a method takes over with it and does not use."""
 TASKS = [(*case, "linear") for case in CASES] + [
     (method, family, "text") for method in ("dist", "text4vis", "text4vis-frozen") for family in FAMILIES
 ]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from side4video.models.backbones.shape import TowerShape
+from side4video.models.layers.drop_path import DropPath
 from side4video.models.layers.precision import compute_dtype
 from side4video.models.layers.temporal import DepthwiseTemporalConvolution
 from side4video.models.networks.contract import FrozenFeatures
@@ -75,9 +76,10 @@ def _match_patches(query_BThPk: Tensor, key_BThPk: Tensor) -> Tensor:
 class DecoderLayer(nn.Module):
     """Cross-attention of the query over the tokens, then an MLP; both are pre-norm."""
 
-    def __init__(self, width: int, *, heads: int, mlp_ratio: int, dropout: float) -> None:
+    def __init__(self, width: int, *, heads: int, mlp_ratio: int, dropout: float, drop_path: float = 0.0) -> None:
         super().__init__()
         self.heads = heads
+        self.drop_path = DropPath(drop_path)
         self.query_norm = nn.LayerNorm(width)
         self.token_norm = nn.LayerNorm(width)
         self.query = nn.Linear(width, width)
@@ -104,9 +106,9 @@ class DecoderLayer(nn.Module):
             for projected in (self.query(self.query_norm(query_B1D)), self.key(normed_BSD), self.value(normed_BSD))
         )
         attended = F.scaled_dot_product_attention(query, key, value)
-        query_B1D = query_B1D + self.leave(rearrange(attended, "B h Q k -> B Q (h k)"))
+        query_B1D = query_B1D + self.drop_path(self.leave(rearrange(attended, "B h Q k -> B Q (h k)")))
         hidden = self.widen(self.perceptron_norm(query_B1D))
-        return query_B1D + self.narrow(self.dropout(hidden * torch.sigmoid(1.702 * hidden)))
+        return query_B1D + self.drop_path(self.narrow(self.dropout(hidden * torch.sigmoid(1.702 * hidden))))
 
 
 class Stage(nn.Module):
