@@ -10,7 +10,7 @@ from side4video.models.methods.side4video import Side4VideoSpec
 from side4video.planning.memory import plan_memory
 from tiny import tiny
 
-TRAINS_THE_TOWER = ("full", "text4vis", "uniformerv2", "uniformerv2-kinetics")
+TRAINS_THE_TOWER = ("full", "text4vis", "atm", "uniformerv2", "uniformerv2-kinetics")
 WIDER_THAN_A_TOY = ("aim", "dist", "st-adapter-both", "gated-recurrence")
 FRUGAL = [case for case in toys.CASES if case[0] not in TRAINS_THE_TOWER + WIDER_THAN_A_TOY]
 """Not AIM, which runs a block's attention twice; not DiST and gated recurrence, whose branches or readout are wider

@@ -24,7 +24,10 @@ UNREACHED = {
     # Nobody reads what the last stage gives to the temporal branch (DiST's own release has it too).
     "dist": ["network.stages.3.to_temporal."],
 }
-ALONE = ("st-adapter", "st-adapter-both", "aim", "full", "text4vis", "uniformerv2", "uniformerv2-kinetics")
+ALONE = (
+    *("st-adapter", "st-adapter-both", "aim", "full"),
+    *("text4vis", "atm", "uniformerv2", "uniformerv2-kinetics"),
+)
 
 
 def bits(tensors):

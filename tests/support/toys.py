@@ -17,6 +17,7 @@ from side4video.engine.process_group import ProcessGroup
 from side4video.engine.student import Student, StudentModule
 from side4video.models.frozen_features import features_of_batch
 from side4video.models.methods.aim import AIMSpec
+from side4video.models.methods.atm import ATMSpec
 from side4video.models.methods.attentive import AttentiveSpec
 from side4video.models.methods.dist import DiSTSpec
 from side4video.models.methods.evl import EVLSpec
@@ -55,6 +56,7 @@ METHODS = {
     "v-jepa-2-probe": VJEPAProbeSpec(layers=2),
     "text4vis": Text4VisSpec(layers=2),
     "text4vis-frozen": FrozenText4VisSpec(layers=2),
+    "atm": ATMSpec(),
     "uniformerv2": UniFormerV2Spec(layers=2),
     "uniformerv2-kinetics": UniFormerV2Spec(layers=2, form="kinetics"),
     "uniformerv2-frozen": FrozenUniFormerV2Spec(layers=2),

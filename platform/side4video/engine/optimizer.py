@@ -13,7 +13,8 @@ from side4video.engine.optimizer_spec import MovingAverage, OptimizerSpec
 def build_optimizer(module: nn.Module, spec: OptimizerSpec) -> torch.optim.AdamW:
     """AdamW over what `module` trains, in groups.
 
-    They differ by weight decay, by batch norm, by the part named `head`, and by the parts that say `is_pretrained`.
+    They differ by weight decay, by batch norm, by the part named `head`, by the parts that say `is_pretrained`, and,
+    with `layer_decay`, by the depths that a part's `layer_depths` returns.
     Each group carries `scale`, the factor of the common learning rate that it learns at.
     """
     norms = {
@@ -28,6 +29,7 @@ def build_optimizer(module: nn.Module, spec: OptimizerSpec) -> torch.optim.AdamW
         if getattr(part, "is_pretrained", False)
         for parameter in part.parameters()
     }
+    depths = _layer_depths(module) if spec.layer_decay != 1.0 else {}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if not parameter.requires_grad:
@@ -42,6 +44,7 @@ def build_optimizer(module: nn.Module, spec: OptimizerSpec) -> torch.optim.AdamW
             spec.head_learning_rate_factor if name.startswith("head.") else 1.0
         )
         scale *= spec.pretrained_learning_rate_factor if id(parameter) in pretrained else 1.0
+        scale *= spec.layer_decay ** depths.get(id(parameter), 0)
         key = (spec.weight_decay if decays else 0.0, scale)
         groups.setdefault(key, []).append(parameter)
     # A method that trains nothing (zero-shot) has one group without members.
@@ -52,6 +55,15 @@ def build_optimizer(module: nn.Module, spec: OptimizerSpec) -> torch.optim.AdamW
         betas=spec.betas,
         eps=spec.epsilon,
     )
+
+
+def _layer_depths(module: nn.Module) -> dict[int, int]:
+    """Layers above each parameter, by its `id`, of the parts that say so; 0 for all others."""
+    found: dict[int, int] = {}
+    for part in module.modules():
+        if (layer_depths := getattr(part, "layer_depths", None)) is not None:
+            found |= layer_depths()
+    return found
 
 
 def learning_rate_at(step: int, spec: OptimizerSpec, *, steps: int, steps_per_epoch: int) -> float:

@@ -122,6 +122,9 @@ class OptimizerSpec(Spec):
     pretrained_learning_rate_factor: Positive = 1.0
     """What was trained before (a text tower, the image tower's last layers, CLIP's scale) learns at the rate times this
     (the authors, for retrieval: 1e-3)."""
+    layer_decay: Annotated[float, Field(gt=0.0, le=1.0), ADDED_LATER] = 1.0
+    """For a method that trains a tower layer by layer (`atm`): a layer learns at the rate times this for each layer
+    above it, the classifier counted (ATM: 0.65 to 0.75). 1: all at the same rate."""
     clipping: Clipping = NoClipping()
     """Gradient clipping."""
     average: Average = NoAverage()

@@ -26,6 +26,8 @@ class MethodSpec(Spec):
     """Whether the method, with any options, needs a tower with a class token."""
     reads_clip_towers: ClassVar[bool] = False
     """Whether the method can use a tower that reads whole clips."""
+    has_layer_depths: ClassVar[bool] = False
+    """Whether the network says how deep its parameters are, for `optimization.layer_decay`."""
     tower_precisions: ClassVar[tuple[str, ...]] = ("fp32", "bf16", "8-bit")
     """Allowed values of `backbone.precision`."""
     tasks: ClassVar[tuple[str, ...]] = ("recognition",)

@@ -141,13 +141,25 @@ class Experiment(Spec):
 
     @model_validator(mode="after")
     def method_supports_the_classifier(self) -> Self:
-        """A method that trains nothing cannot have a trainable classifier."""
+        """A method that trains nothing, or whose features are made for texts, has no linear classifier."""
         if self.task.kind == "recognition" and self.task.classifier.kind not in self.method.classifiers:
             raise wrong(
                 "task.classifier",
-                f"{self.task.classifier.kind}, and the method {self.method.kind} trains nothing",
+                f"{self.task.classifier.kind}, and the method {self.method.kind} classifies with texts",
                 allowed=f"for {self.method.kind}: {', '.join(self.method.classifiers)}",
                 fix='set task.classifier to {kind: text, prompt: "a video of {}"}, or take the method linear',
+            )
+        return self
+
+    @model_validator(mode="after")
+    def layer_decay_has_layers(self) -> Self:
+        """Only some methods say how deep their parameters are."""
+        if self.optimization.layer_decay != 1.0 and not self.method.has_layer_depths:
+            raise wrong(
+                "optimization.layer_decay",
+                f"{self.optimization.layer_decay:g}, and the method {self.method.kind} does not train layer by layer",
+                allowed="1, or a method whose layers can learn at different rates (atm)",
+                fix="set it to 1",
             )
         return self
 

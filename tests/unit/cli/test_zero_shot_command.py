@@ -180,7 +180,7 @@ def test_what_it_cannot_be_made_of_is_refused():
 
 
 def test_a_classifier_that_nobody_trains_is_refused():
-    with pytest.raises(InputError, match=r"task.classifier: linear, and the method zero-shot trains nothing"):
+    with pytest.raises(InputError, match=r"task.classifier: linear, and the method zero-shot classifies with texts"):
         clip_run(method={"kind": "zero-shot"})
 
 

@@ -1,12 +1,12 @@
 """Batch normalisation over every token of a batch.
 
-Legend: B clips, T frames, P tokens of a frame, D channels.
+Legend: B clips, T frames, P tokens of a frame, D channels, N images of H x W pixels.
 """
 
 import torch
 from torch import Tensor, nn
 
-from side4video.models.layers.normalization import batch_normalise
+from side4video.models.layers.normalization import batch_normalise, batch_normalise_images
 
 MOMENTUM = 0.1
 
@@ -38,6 +38,13 @@ class TokenBatchNorm(nn.modules.batchnorm._BatchNorm):
         normalised_BTPD = self.normalise(input, update=update)
         dtype = normalised_BTPD.dtype
         return normalised_BTPD * self.weight.to(dtype) + self.bias.to(dtype)
+
+
+def normalise_images(images_NDHW: Tensor, norm: TokenBatchNorm) -> Tensor:
+    """`norm` of images whose channels come second, in their precision."""
+    normalised_NDHW = batch_normalise_images(images_NDHW, norm)
+    gain, shift = (each.to(normalised_NDHW.dtype).view(-1, 1, 1) for each in (norm.weight, norm.bias))
+    return normalised_NDHW * gain + shift
 
 
 def synchronize_norms(module: nn.Module) -> None:

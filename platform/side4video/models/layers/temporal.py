@@ -80,6 +80,11 @@ class DepthwiseTemporalConvolution(nn.Module):
         return mixed_BTPD + self.bias_D.to(tokens_BTPD.dtype)
 
 
+def temporal_filter(tokens_BTPD: Tensor, weight_3D: Tensor) -> Tensor:
+    """y_t = w_0 x_{t-1} + w_1 x_t + w_2 x_{t+1} by channel, with zeros outside the clip and without bias."""
+    return _ShiftMultiply.apply(tokens_BTPD, weight_3D)
+
+
 def temporal_linear(tokens_BTPD: Tensor, convolution: DepthwiseTemporalConvolution, layer: nn.Linear) -> Tensor:
     """`layer(convolution(tokens))`; saves only the tokens, and backward recomputes the convolution."""
     dtype = compute_dtype(layer.weight)

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from side4video.core.plugin import PluginKinds
 from side4video.models.methods.aim import AIMSpec
+from side4video.models.methods.atm import ATMSpec
 from side4video.models.methods.attentive import AttentiveSpec
 from side4video.models.methods.cap4video import Cap4VideoSpec, FrozenCap4VideoSpec
 from side4video.models.methods.clip2video import CLIP2VideoSpec, FrozenCLIP2VideoSpec
@@ -42,6 +43,7 @@ Method = Annotated[
     | GatedRecurrenceSpec
     | Text4VisSpec
     | FrozenText4VisSpec
+    | ATMSpec
     | UniFormerV2Spec
     | FrozenUniFormerV2Spec
     | CLIP4ClipSpec
