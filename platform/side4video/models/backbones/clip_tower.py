@@ -5,12 +5,12 @@ Their tokens are of several frames each, so only methods that read the clip as a
 """
 
 import difflib
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from side4video.core.bounds import Frames, Pixels
-from side4video.core.spec import wrong
+from side4video.core.bounds import Few, Frames, Pixels
+from side4video.core.spec import ADDED_LATER, wrong
 from side4video.models.backbones.backbone_spec import BackboneSpec, check_frame_size
 from side4video.models.backbones.clip_models import CLIP_MODELS, OWN_SIZES, ClipModel
 from side4video.models.backbones.clip_sizes import ClipSizes, SwinSizes, TransformerSizes
@@ -39,6 +39,15 @@ class ClipTowerSpec(BackboneSpec):
     frames: Frames | Literal["model"] = "model"
     """Frames of a clip. `model`: as the model was trained (VideoMAE 16, ViViT 32), or any number that the frames of a
     token divide (V-JEPA 2, Video Swin). Set it where `data.frames` is another number: the positions are for it."""
+
+    window: Annotated[tuple[Few, Few, Few] | Literal["model"], ADDED_LATER] = "model"
+    """For models of Video Swin: tokens of an attention window over time, height and width. `model`: as the model was
+    trained, [8, 7, 7]; the authors have [16, 7, 7] on Something-Something V2. Weights for another window over time fit:
+    an offset in time that their table does not have gets the row of the farthest one that it has. (The authors say that
+    the table is repeated, not how.)"""
+    drop_path: Annotated[Annotated[float, Field(ge=0, lt=1)] | Literal["model"], ADDED_LATER] = "model"
+    """For models of Video Swin that are trained: rate of dropped branches of the last block; it grows linearly from 0.
+    `model`: torchvision's 0.1; the authors: 0.1 (T), 0.2 (S), 0.3 (B), and 0.4 on Something-Something V2."""
 
     @field_validator("model")
     @classmethod
@@ -72,6 +81,25 @@ class ClipTowerSpec(BackboneSpec):
                 allowed=f"{{kind: {kind}, width: ..., layers: ..., heads: ...}}",
                 fix=f"give its sizes, or name a model: {', '.join(self._models_of_family())}",
             )
+        return self
+
+    @model_validator(mode="after")
+    def window_and_drop_path_are_of_video_swin(self) -> Self:
+        """Only a model of Video Swin has them; a family of it has them in its sizes."""
+        for name in ("window", "drop_path"):
+            value = getattr(self, name)
+            if value == "model":
+                continue
+            own = self._model.sizes if self.sizes is None else None
+            if not isinstance(own, SwinSizes):
+                raise wrong(
+                    f"backbone.{name}",
+                    f"{value}, and the model is {self.model}",
+                    allowed="with swin3d_t, swin3d_s and swin3d_b; for `sizes` of Video Swin it is one of them",
+                    fix="leave it out",
+                )
+            # Its own rules, such as the largest window.
+            SwinSizes.model_validate({**own.model_dump(), name: value})
         return self
 
     @model_validator(mode="after")
@@ -144,7 +172,10 @@ class ClipTowerSpec(BackboneSpec):
 
     @property
     def _sizes(self) -> TransformerSizes | SwinSizes:
-        return self._model.sizes if self.sizes is None else self.sizes
+        if self.sizes is not None:
+            return self.sizes
+        changes = {name: getattr(self, name) for name in ("window", "drop_path")}
+        return self._model.sizes.model_copy(update={name: each for name, each in changes.items() if each != "model"})
 
     @property
     def _image_size(self) -> int:

@@ -18,12 +18,15 @@ from side4video.models.backbones.clip_sizes import SwinSizes
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.towers.clip_trunk import ClipTrunk, check_no_attention, without_head
 
+_TABLE = "relative_position_bias_table"
+
 
 class VideoSwinTrunk(ClipTrunk):
     """The network without its classifier."""
 
     def __init__(self, sizes: SwinSizes, shape: TowerShape) -> None:
         super().__init__()
+        self.window = sizes.window
         with torch.device("meta"):
             self.visual = SwinTransformer3d(
                 patch_size=[sizes.tubelet_frames, 4, 4],
@@ -68,9 +71,18 @@ class VideoSwinTrunk(ClipTrunk):
         return block(tokens_BthwD if merging is None else merging(tokens_BthwD)).flatten(1, 3)
 
     def rename(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Tensors of torchvision's files. The numbers of a window's pairs of tokens are computed, not read."""
-        tensors = {name: tensor for name, tensor in state.items() if not name.endswith("relative_position_index")}
-        return without_head(tensors, self.visual.state_dict(), ignored=("head.",))
+        """Tensors of torchvision's files. The numbers of a window's pairs of tokens are computed, not read.
+
+        Tables for a window of another length in time become tables for this one.
+        """
+        own = self.visual.state_dict()
+        tensors = {}
+        for name, tensor in state.items():
+            if name.endswith(_TABLE) and name in own:
+                tensor = table_for_window(tensor, self.window, entries=own[name].shape[0])
+            if not name.endswith("relative_position_index"):
+                tensors[name] = tensor
+        return without_head(tensors, own, ignored=("head.",))
 
     def rebuild_buffers(self, dtype: torch.dtype) -> None:
         """Compute the numbers of a window's pairs of tokens."""
@@ -83,3 +95,17 @@ class VideoSwinTrunk(ClipTrunk):
         for block in self.blocks:
             attention = cast("Any", block).attn
             attention.register_buffer("relative_position_index", attention.relative_position_index, persistent=False)
+
+
+def table_for_window(table_Rh: Tensor, window: tuple[int, int, int], *, entries: int) -> Tensor:
+    """A table [R, h] of offsets within windows of another length in time, as a table for `window` with `entries` rows.
+
+    An offset that the table does not have gets the row of the farthest in its direction. A table for another height or
+    width stays as it is, and does not fit.
+    """
+    in_plane = entries // (2 * window[0] - 1)
+    times, rest = divmod(table_Rh.shape[0], in_plane)
+    if table_Rh.shape[0] == entries or rest or times % 2 == 0:
+        return table_Rh
+    offsets = torch.arange(1 - window[0], window[0]).clamp(-(times // 2), times // 2) + times // 2
+    return table_Rh.unflatten(0, (times, in_plane))[offsets.to(table_Rh.device)].flatten(0, 1)

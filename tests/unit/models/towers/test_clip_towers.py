@@ -223,11 +223,15 @@ def test_counted_parameters(model, classifier, counted):
 
 
 @pytest.mark.parametrize(
-    ("model", "frames", "multiply_adds"),
-    [("swin3d_b", 32, 281.3), ("vivit-b-16x2", 32, 451.5)],  # G, as their authors count
+    ("model", "options", "frames", "multiply_adds"),
+    [  # G, as their authors count
+        ("swin3d_b", {}, 32, 281.3),
+        ("swin3d_b", {"window": (16, 7, 7)}, 32, 320.4),
+        ("vivit-b-16x2", {}, 32, 451.5),
+    ],
 )
-def test_multiply_adds(model, frames, multiply_adds):
-    tower = ClipTowerSpec(model=model, weights={"kind": "random"}).build("meta")
+def test_multiply_adds(model, options, frames, multiply_adds):
+    tower = ClipTowerSpec(model=model, weights={"kind": "random"}, **options).build("meta")
     video = torch.empty(1, frames, 3, 224, 224, dtype=torch.uint8, device="meta")
     with FlopCounterMode(display=False) as counter:
         frozen_features(tower, video, FeatureRequest(pooled=True))
