@@ -8,35 +8,43 @@ from workers import run_workers
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 MODES = ("none", "selective", "block")
+TRAINED_TOWERS = ("uniformerv2", "atm")
 WORK = """
 import toys
 from oracle import perturb
 from side4video.engine.pack import MockBatch
 from side4video.models.layers.norm import synchronize_norms
+from side4video.models.methods.atm import ATMSpec
 from side4video.models.methods.side4video import Side4VideoSpec
+from side4video.models.methods.uniformerv2 import UniFormerV2Spec
 
 whole, size = toys.make_batch(0, size=8), 8 // world
 mine = slice(rank * size, (rank + 1) * size)
+methods = {
+    f"{preset} {recompute}": Side4VideoSpec(layers=2, dim=64, preset=preset, recompute=recompute)
+    for preset in ("paper", "authors-eva")
+    for recompute in ("none", "selective", "block")
+}
+methods["uniformerv2"] = UniFormerV2Spec(layers=2, drop_path=0.0, query_drop_path=0.0, dropout=0.0)
+methods["atm"] = ATMSpec()
 answers = {}
-for preset in ("paper", "authors-eva"):
-    for recompute in ("none", "selective", "block"):
-        for synchronised in (True, False):
-            method = Side4VideoSpec(layers=2, dim=64, preset=preset, recompute=recompute)
-            student = toys.make_student("a", method, process=process)
-            with torch.no_grad():
-                perturb(student.module, seed=3)
-            student.module.head[0].p = 0.0
-            if synchronised and world > 1:
-                synchronize_norms(student.module)
-            features = toys.make_pack(student).features_for([student], MockBatch(whole.video_BTCHW[mine]))
-            outputs = []
-            student.module.register_forward_hook(lambda module, inputs, output: outputs.append(output.detach()))
-            student.accumulate(features, whole.labels_B[mine], clips=8, synchronize=True, draw=0)
-            answers[f"{preset} {recompute} {synchronised}"] = {
-                "outputs": outputs[0],
-                "gradients": {name: parameter.grad for name, parameter in student.module.named_parameters()},
-                "statistics": {name: buffer.float() for name, buffer in student.module.named_buffers()},
-            }
+for name, method in methods.items():
+    for synchronised in (True, False):
+        student = toys.make_student("a", method, process=process)
+        with torch.no_grad():
+            perturb(student.module, seed=3)
+        student.module.head[0].p = 0.0
+        if synchronised and world > 1:
+            synchronize_norms(student.module)
+        features = toys.make_pack(student).features_for([student], MockBatch(whole.video_BTCHW[mine]))
+        outputs = []
+        student.module.register_forward_hook(lambda module, inputs, output: outputs.append(output.detach()))
+        student.accumulate(features, whole.labels_B[mine], clips=8, synchronize=True, draw=0)
+        answers[f"{name} {synchronised}"] = {
+            "outputs": outputs[0],
+            "gradients": {name: parameter.grad for name, parameter in student.module.named_parameters()},
+            "statistics": {name: buffer.float() for name, buffer in student.module.named_buffers()},
+        }
 torch.save(answers, folder / f"answers-{world}-{rank}.pt")
 """
 
@@ -76,6 +84,13 @@ def distances(answers, key, expected_key):
 def test_two_workers_compute_what_one_computes(answers, preset, recompute):
     found = distances(answers, f"{preset} {recompute} True", f"{preset} {recompute} True")
     assert max(found.values()) < 1e-5, found
+
+
+@pytest.mark.parametrize("method", TRAINED_TOWERS)
+def test_so_they_do_inside_a_tower_that_is_trained(answers, method):
+    found = distances(answers, f"{method} True", f"{method} True")
+    assert max(found.values()) < 1e-4, found
+    assert min(distances(answers, f"{method} False", f"{method} True").values()) > 1e-3
 
 
 @pytest.mark.parametrize("recompute", MODES)

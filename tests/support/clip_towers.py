@@ -4,7 +4,9 @@ from typing import Any
 
 from side4video.models.backbones import ClipTowerSpec
 
-CLIP_FAMILIES = ("vjepa2", "videomae", "videomae-finetuned", "vivit", "video-swin")
+LIBRARY_FAMILIES = ("vjepa2", "videomae", "videomae-finetuned", "vivit", "video-swin")
+"""Those whose network is a library's."""
+CLIP_FAMILIES = (*LIBRARY_FAMILIES, "vivit-factorised")
 _TRANSFORMER = {"kind": "transformer", "width": 48, "layers": 3, "heads": 2}
 _SWIN = {"kind": "swin", "width": 24, "layers": (2, 2), "heads": (1, 2)}
 
@@ -17,7 +19,9 @@ def clip_tower_document(
     `patch` is the side of a transformer's patch; Swin's is 8.
     """
     is_swin = family == "video-swin"
-    has_positions = family in ("videomae", "videomae-finetuned", "vivit")
+    has_positions = family in ("videomae", "videomae-finetuned", "vivit", "vivit-factorised")
+    if family == "vivit-factorised":
+        family, changed = "vivit", {"variant": "factorised", "temporal_layers": 2, **changed}
     return {
         "kind": "clip-tower",
         "model": family,

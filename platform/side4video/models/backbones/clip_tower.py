@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from side4video.core.bounds import Few, Frames, Pixels
+from side4video.core.bounds import Few, Frames, Layers, Pixels
 from side4video.core.spec import ADDED_LATER, wrong
 from side4video.models.backbones.backbone_spec import BackboneSpec, check_frame_size
 from side4video.models.backbones.clip_models import CLIP_MODELS, OWN_SIZES, ClipModel
@@ -48,6 +48,13 @@ class ClipTowerSpec(BackboneSpec):
     drop_path: Annotated[Annotated[float, Field(ge=0, lt=1)] | Literal["model"], ADDED_LATER] = "model"
     """For models of Video Swin that are trained: rate of dropped branches of the last block; it grows linearly from 0.
     `model`: torchvision's 0.1; the authors: 0.1 (T), 0.2 (S), 0.3 (B), and 0.4 on Something-Something V2."""
+
+    variant: Annotated[Literal["joint", "factorised"], ADDED_LATER] = "joint"
+    """For the family `vivit`: attention over all tokens of a clip, or the factorised encoder: a spatial encoder of
+    `sizes.layers` blocks for each time step, then a temporal one over their class tokens. There, methods that read
+    tokens (`attentive`) get the spatial encoder's; `linear` and `full` get the feature of the clip."""
+    temporal_layers: Annotated[Layers, ADDED_LATER] = 4
+    """Blocks of the temporal encoder (ViViT's authors: 4 on Something-Something V2, 24 on Kinetics)."""
 
     @field_validator("model")
     @classmethod
@@ -100,6 +107,18 @@ class ClipTowerSpec(BackboneSpec):
                 )
             # Its own rules, such as the largest window.
             SwinSizes.model_validate({**own.model_dump(), name: value})
+        return self
+
+    @model_validator(mode="after")
+    def factorised_is_vivits(self) -> Self:
+        """Only the family `vivit` has the factorised encoder; the published checkpoint is joint."""
+        if self.variant == "factorised" and self.model != "vivit":
+            raise wrong(
+                "backbone.variant",
+                f"factorised, and the model is {self.model}",
+                allowed="with backbone.model vivit and its sizes",
+                fix="leave it out, or set backbone.model to vivit and give its sizes",
+            )
         return self
 
     @model_validator(mode="after")
@@ -164,6 +183,10 @@ class ClipTowerSpec(BackboneSpec):
         """
         from side4video.models.towers.clip_trunks import build_clip_trunk
 
+        if self.variant == "factorised" and isinstance(self._sizes, TransformerSizes):
+            from side4video.models.towers.vivit_factorised import FactorisedViViTTrunk
+
+            return FactorisedViViTTrunk(self._sizes, self.shape(), temporal_layers=self.temporal_layers)
         return build_clip_trunk(self._model.family, self._sizes, self.shape())
 
     @property

@@ -17,7 +17,7 @@ from transformers import (
     VJEPA2Model,
 )
 
-from clip_towers import CLIP_FAMILIES, clip_tower
+from clip_towers import CLIP_FAMILIES, LIBRARY_FAMILIES, clip_tower
 from side4video.core.errors import InputError
 from side4video.models.backbones import ClipTowerSpec
 from side4video.models.backbones.clip_models import CLIP_MODELS
@@ -129,7 +129,7 @@ def written(family, model, folder):
     return path
 
 
-@pytest.mark.parametrize("family", CLIP_FAMILIES)
+@pytest.mark.parametrize("family", LIBRARY_FAMILIES)
 def test_the_walk_is_the_librarys_forward(family, tmp_path):
     model, tokens_of, pool = MODELS[family]()
     scrambled(model)
