@@ -42,7 +42,9 @@ for name, method in methods.items():
         student.accumulate(features, whole.labels_B[mine], clips=8, synchronize=True, draw=0)
         answers[f"{name} {synchronised}"] = {
             "outputs": outputs[0],
-            "gradients": {name: parameter.grad for name, parameter in student.module.named_parameters()},
+            "gradients": {
+                name: parameter.grad for name, parameter in student.module.named_parameters() if parameter.requires_grad
+            },
             "statistics": {name: buffer.float() for name, buffer in student.module.named_buffers()},
         }
 torch.save(answers, folder / f"answers-{world}-{rank}.pt")

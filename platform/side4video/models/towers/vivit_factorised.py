@@ -5,8 +5,8 @@ temporal encoder reads the class tokens of all time steps, with a class token an
 after the final norm is the feature of the clip. Its blocks belong to the pooling: those that can be read are the
 spatial encoder's, whose tokens have not met those of other time steps.
 
-Legend: B clips, C channels, H, W pixels, t time steps, P patches of a time step, N = B·t, S tokens (1 + P of a time step;
-t (1 + P) of a clip: the class tokens of all time steps, then the patches, step by step), D width.
+Legend: B clips, C channels, H, W pixels, t time steps, P patches of a time step, N = B·t, D width, S tokens: 1 + P of a
+time step, t (1 + P) of a clip (the class tokens of all time steps, then the patches, step by step).
 """
 
 from collections.abc import Mapping
