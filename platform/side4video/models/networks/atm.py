@@ -218,7 +218,7 @@ class ATM(nn.Module):
 def neighbours_of(frames_BT: Tensor) -> Tensor:
     """For each frame, the two before it, itself, and the two after it: [B, L, T, ...], zero outside of the clip."""
     count, reach = frames_BT.shape[1], NEIGHBOURS // 2
-    nothing = frames_BT.new_zeros(len(frames_BT), reach, *frames_BT.shape[2:])
+    nothing = frames_BT.new_zeros(frames_BT.shape[0], reach, *frames_BT.shape[2:])
     padded = torch.cat([nothing, frames_BT, nothing], dim=1)
     return torch.stack([padded[:, each : each + count] for each in range(NEIGHBOURS)], dim=1)
 

@@ -34,6 +34,8 @@ REST = [
     ),
     *(("attentive", "eva-post-norm"), ("attentive", "eva-rotary"), ("st-adapter", "clip"), ("full", "eva-rotary")),
     *(("lst", "clip"), ("evl", "clip"), ("dist", "clip"), ("aim", "clip")),
+    *((method, "clip") for method in ("text4vis", "text4vis-frozen", "atm")),
+    *((method, "clip") for method in ("uniformerv2", "uniformerv2-kinetics", "uniformerv2-frozen")),
 ]
 
 
