@@ -3,6 +3,7 @@
 From the paper's section 3.3 (eq. 1 to 4, Figure 3); where it is silent, what the released code computes.
 """
 
+import itertools
 import math
 from typing import Any
 
@@ -46,6 +47,26 @@ def stem(video_BTCHW: Tensor, state: dict[str, Tensor]) -> Tensor:
                         total = total + torch.einsum("bchw,dchw->bd", patch, weight[:, :, offset + 1])
                 out[:, t, row * (width // size) + column] = total
     return out
+
+
+def bordered_stem(video_BTCHW: Tensor, state: dict[str, Tensor], name: str) -> Tensor:
+    """A (3, p, p) convolution padded by one pixel in space too: patches begin one pixel further up and left."""
+    framed = torch.zeros(*video_BTCHW.shape[:3], video_BTCHW.shape[3] + 2, video_BTCHW.shape[4] + 2)
+    framed = framed.to(video_BTCHW.dtype)
+    framed[..., 1:-1, 1:-1] = video_BTCHW
+    size = state[f"{name}.weight_DC3HW"].shape[-1]
+    height, width = (length // size * size for length in framed.shape[-2:])
+    own = {"stem.weight_DC3HW": state[f"{name}.weight_DC3HW"], "stem.bias_D": state[f"{name}.bias_D"]}
+    return stem(framed[..., :height, :width], own)
+
+
+def two_stems(video_BTCHW: Tensor, around_BTKCHW: Tensor, state: dict[str, Tensor], *, training: bool) -> Tensor:
+    """TDS-CLIP's stem; `around_BTKCHW` are the two frames before and the two after each frame."""
+    five = [around_BTKCHW[:, :, 0], around_BTKCHW[:, :, 1], video_BTCHW, around_BTKCHW[:, :, 2], around_BTKCHW[:, :, 3]]
+    moved = torch.cat([later - earlier for earlier, later in itertools.pairwise(five)], dim=2)
+    still = batch_norm(bordered_stem(video_BTCHW, state, "stem"), state, "stem_norm", training=training)
+    second = bordered_stem(moved, state, "difference_stem.embedding")
+    return still + 0.5 * batch_norm(second, state, "difference_stem.norm", training=training)
 
 
 def down(z: Tensor, state: dict[str, Tensor], name: str, *, norms: str) -> Tensor:
@@ -171,12 +192,16 @@ def side4video(
     norms: str = "pre",
     training: bool,
     over: tuple[int, ...] = (1, 2),
+    around_BTKCHW: Tensor | None = None,
 ) -> Tensor:
     """Features [B, d], or [B, T, d]; `state` holds float64 copies of the network's tensors by name."""
     batch, frames = video_BTCHW.shape[:2]
-    s = stem(video_BTCHW, state)
-    if "stem_norm.weight" in state:
-        s = batch_norm(s, state, "stem_norm", training=training)
+    if around_BTKCHW is not None:
+        s = two_stems(video_BTCHW, around_BTKCHW, state, training=training)
+    else:
+        s = stem(video_BTCHW, state)
+        if "stem_norm.weight" in state:
+            s = batch_norm(s, state, "stem_norm", training=training)
     places = state.get("spatial_PD")
     # For retrieval there is one place more, the shifted [CLS] token's.
     cls_place = 0.0

@@ -43,6 +43,7 @@ METHODS = {
     "side4video": Side4VideoSpec(layers=2, dim=64),
     "side4video-authors": Side4VideoSpec(layers=3, dim=64, preset="authors", fusion="top"),
     "side4video-gated": Side4VideoSpec(layers=2, dim=64, temporal_gate="difference"),
+    "side4video-differences": Side4VideoSpec(layers=2, dim=64, stem="differences", temporal_gate="difference"),
     "st-adapter": STAdapterSpec(dim=16),
     "st-adapter-both": STAdapterSpec(dim=16, positions="both"),
     "aim": AIMSpec(),
@@ -85,10 +86,12 @@ class ToyBatch:
     labels_B: torch.Tensor
     indices_B: torch.Tensor
     views_B: torch.Tensor
+    neighbours_BTKCHW: torch.Tensor | None = None
     mixture: ClassVar[None] = None
 
     def to(self, device: Any) -> "ToyBatch":
-        return replace(self, **{name: tensor.to(device) for name, tensor in vars(self).items()})
+        found = {name: tensor for name, tensor in vars(self).items() if tensor is not None}
+        return replace(self, **{name: tensor.to(device) for name, tensor in found.items()})
 
     def __len__(self) -> int:
         return len(self.labels_B)
@@ -98,7 +101,8 @@ def make_batch(*parts: int, size: int = BATCH) -> ToyBatch:
     generator = torch.Generator().manual_seed(derive_seed("toy", *parts))
     video = torch.randint(0, 256, (size, FRAMES, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator)
     labels = torch.randint(0, len(CLASSES), (size,), generator=generator)
-    return ToyBatch(video, labels, torch.arange(size), torch.zeros(size, dtype=torch.int64))
+    around = torch.randint(0, 256, (size, FRAMES, 4, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator)
+    return ToyBatch(video, labels, torch.arange(size), torch.zeros(size, dtype=torch.int64), around)
 
 
 class ToyStream:

@@ -38,3 +38,14 @@ def test_a_twin_with_one_more_block_is_another_row():
     figures = json.loads(CliRunner().invoke(plan, [file, "--json", *changes]).stdout)
     assert figures["trainable_parameters"] != TABLE["vitb16-light"][0]
     assert abs(figures["multiply_adds_all_views"] / 1e9 / 444.5 - 1) > 0.002
+
+
+def test_tds_clips_row_has_the_authors_parameters():
+    """24,224,526: Side4Video's, a second stem of 2,950,080 and twelve gates of 13,480 in all."""
+    file = str(ROOT / "experiments/ssv2/vitb16.yaml")
+    changes = ["method.stem=differences", "method.temporal_gate=difference", "data.neighbours=2"]
+    result = CliRunner().invoke(plan, [file, "--json", *(part for each in changes for part in ("--set", each))])
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    assert figures["trainable_parameters"] == 24_224_526
+    assert figures["multiply_adds"] / 1e9 == pytest.approx(180.6, rel=0.005)

@@ -62,7 +62,11 @@ WRONG = {
     ),
     "tight for side4video": (
         {"task": kind("tight")},
-        ["task.matching.kind: tight, and the method is side4video", "allowed: mean, token-wise", "{kind: token-wise}"],
+        [
+            "task.matching.kind: tight, and the method is side4video",
+            "allowed: query-weighted, mean, token-wise",
+            "{kind: token-wise}",
+        ],
     ),
     "a tower trained in half precision": (
         {"method": {"kind": "clip4clip"}, "task": kind("mean"), "backbone": {"text": TEXT, "precision": "bf16"}},

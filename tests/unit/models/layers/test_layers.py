@@ -51,6 +51,22 @@ def test_patch_embedding_equals_conv3d():
     torch.testing.assert_close(ours.weight_DC3HW.grad, theirs.weight.grad)
 
 
+def test_patch_embedding_with_a_border_equals_conv3d_with_padding():
+    torch.manual_seed(0)
+    ours = TemporalPatchEmbedding(5, patch_size=4, channels=6, border=True).double()
+    theirs = nn.Conv3d(6, 5, (3, 4, 4), stride=(1, 4, 4), padding=(1, 1, 1)).double()
+    with torch.no_grad():
+        theirs.weight.copy_(ours.weight_DC3HW)
+        theirs.bias.copy_(ours.bias_D)
+    video, other = (torch.randn(2, 3, 3, 8, 12, dtype=torch.float64) for _ in range(2))
+    found = ours(video, lambda *both: torch.cat(both, dim=2), other)
+    expected = theirs(torch.cat([video, other], dim=2).transpose(1, 2)).flatten(3).permute(0, 2, 3, 1)
+    torch.testing.assert_close(found, expected)
+    found.square().sum().backward()
+    expected.square().sum().backward()
+    torch.testing.assert_close(ours.weight_DC3HW.grad, theirs.weight.grad)
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_token_norm_equals_batchnorm3d(training):
     torch.manual_seed(0)

@@ -10,7 +10,7 @@ from plain_side4video import PlainSide4Video
 from side4video.core.seeds import seeded
 from side4video.models.backbones.vit import ViTSpec
 from side4video.models.methods.side4video import Side4VideoSpec
-from side4video.models.networks.contract import FrozenFeatures
+from side4video.models.networks.contract import FrozenFeatures, Neighbours
 
 CASES = {
     "paper": {},
@@ -45,6 +45,8 @@ CASES = {
         "mixing": "gate",
     },
     "listed blocks": {"fusion": [0, 3], "layers": 2},
+    "stem of differences": {"stem": "differences"},
+    "TDS-CLIP": {"stem": "differences", "temporal_gate": "difference", "preset": "authors"},
 }
 
 
@@ -74,7 +76,14 @@ def build(options, *, frames=3, size=12, patch=4, layers=2, depth=4, width=24, b
         taps = spec.taps(tower)
         tokens = {tap: torch.randn(batch * frames, tower.tokens, width) for tap in taps}
         pooled = torch.randn(batch, frames, width) if spec.shifts(tower) == "pooled" else None
-    return spec, network, FrozenFeatures(video, lambda video: video, tower, tokens, pooled_BTD=pooled), taps
+        around = Neighbours(torch.randn(batch, frames, 4, 3, size, size), differences)
+    neighbours = around if spec.stem == "differences" else None
+    features = FrozenFeatures(video, lambda video: video, tower, tokens, pooled_BTD=pooled, neighbours=neighbours)
+    return spec, network, features, taps
+
+
+def differences(frames_BTKCHW):
+    return frames_BTKCHW[:, :, 1:] - frames_BTKCHW[:, :, :-1]
 
 
 def truth(spec, network, features, taps):
@@ -95,6 +104,7 @@ def truth(spec, network, features, taps):
         representation=spec.representation,
         norms=spec.norms,
         training=network.training,
+        around_BTKCHW=None if features.neighbours is None else features.neighbours.frames_BTKCHW.double(),
     )
     return out, state
 
