@@ -6,16 +6,14 @@ from safetensors.torch import load_file
 
 import toys
 from side4video.engine.checkpoint import load_tensors, save_tensors
-from side4video.engine.pack import MockBatch
 from side4video.engine.step import Plan, train_step
 from side4video.engine.step_timer import StepTimer
 
 
 def outputs_of(student, family):
     student.module.eval()
-    video_BTCHW = toys.make_batch(5).video_BTCHW
     with torch.no_grad():
-        outputs = student.module(toys.make_pack(student, family=family).features_for([student], MockBatch(video_BTCHW)))
+        outputs = student.module(toys.make_pack(student, family=family).features_for([student], toys.make_batch(5)))
     student.module.train()
     return outputs
 

@@ -1,12 +1,14 @@
 """Methods that model time tell a clip from its reverse, others cannot; and who starts as the frozen tower."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 import toys
 from oracle import perturb
 from side4video.core.seeds import seeded
-from side4video.models.frozen_features import frozen_features
+from side4video.models.frozen_features import features_of_batch
 from side4video.models.methods.attentive import AttentiveSpec
 from side4video.models.methods.evl import EVLSpec
 
@@ -25,9 +27,9 @@ def network_of(method, family, *, moved):
 
 
 @torch.no_grad()
-def features_of(method, family, tower, network, video_BTCHW):
+def features_of(method, family, tower, network, batch):
     reads = method.reads(tower.shape, frames=toys.FRAMES)
-    return network(frozen_features(tower, video_BTCHW, reads))
+    return network(features_of_batch(tower, batch, reads))
 
 
 def change_by_reversal(method, family, spoil=None):
@@ -38,8 +40,13 @@ def change_by_reversal(method, family, spoil=None):
     tower, network = network_of(method, family, moved=True)
     if spoil is not None:
         network.forward = spoil
-    video_BTCHW = toys.make_batch(0).video_BTCHW[:, [0, 0, 1, 1]]
-    forth, back = (features_of(method, family, tower, network, video) for video in (video_BTCHW, video_BTCHW.flip(1)))
+    batch = toys.make_batch(0)
+    shown, around = (tensor[:, [0, 0, 1, 1]] for tensor in (batch.video_BTCHW, batch.neighbours_BTKCHW))
+    clips = (
+        replace(batch, video_BTCHW=shown, neighbours_BTKCHW=around),
+        replace(batch, video_BTCHW=shown.flip(1), neighbours_BTKCHW=around.flip((1, 2))),
+    )
+    forth, back = (features_of(method, family, tower, network, clip) for clip in clips)
     return float((forth - back).abs().max() / forth.abs().max())
 
 
@@ -95,7 +102,7 @@ def distance_from_the_tower(method, family, spoil=lambda network: None):
     spoil(network)
     video_BTCHW = toys.make_batch(0).video_BTCHW
     expected = frozen_answer(tower, method, video_BTCHW)
-    found = features_of(method, family, tower, network, video_BTCHW)
+    found = features_of(method, family, tower, network, toys.make_batch(0))
     return float((found - expected).abs().max() / expected.abs().max())
 
 

@@ -36,6 +36,7 @@ WITHOUT_CLASS_TOKEN = (
         "side4video",
         "side4video-authors",
         "side4video-gated",
+        "side4video-differences",
         "side4video-no-shift",
         "side4video-mean",
         "side4video-extra",

@@ -8,7 +8,7 @@ import torch
 import toys
 from side4video.engine.step import Plan, train_step
 from side4video.engine.step_timer import StepTimer
-from side4video.models.frozen_features import frozen_features
+from side4video.models.frozen_features import features_of_batch
 from side4video.models.methods.side4video import Side4VideoSpec
 from side4video.planning.memory_tracker import MemoryTracker
 
@@ -130,7 +130,7 @@ def outputs_by_chunks(family, chunk_frames, spoil=None):
         spoil(tower)
     members = students(can_pack(TOGETHER, family), family)
     reads = functools.reduce(lambda left, right: left | right, (student.reads for student in members))
-    features = frozen_features(tower, toys.make_batch(0).video_BTCHW, reads)
+    features = features_of_batch(tower, toys.make_batch(0), reads)
     with torch.no_grad():
         return torch.cat([student.module.eval()(features) for student in members])
 
