@@ -55,6 +55,8 @@ METHODS = {
 FOLLOW_UPS = {
     "common arm: 4 layers x 128": f"{SIDE}, layers: 4, dim: 128",
     "temporal gate (TDS-CLIP)": f"{SIDE}, layers: 4, dim: 128, temporal_gate: difference",
+    "stem of differences (TDS-CLIP)": f"{SIDE}, layers: 4, dim: 128, stem: differences",
+    "stem and gate (TDS-CLIP)": f"{SIDE}, layers: 4, dim: 128, stem: differences, temporal_gate: difference",
     "gated recurrence": "kind: gated-recurrence, layers: 2, recompute: none",
     "V-JEPA 2's probe": "kind: v-jepa-2-probe, layers: 4",
     "attentive probe": "kind: attentive",
@@ -73,7 +75,7 @@ def main() -> None:
         settings = {name: [f"method={{{fields}}}"] for name, fields in METHODS.items()}
         settings["DiST"].append("data.frames=16")
     if arguments.group == "follow-ups":
-        settings = {name: [f"method={{{fields}}}"] for name, fields in FOLLOW_UPS.items()}
+        settings = {name: [f"method={{{fields}}}", "data.neighbours=2"] for name, fields in FOLLOW_UPS.items()}
     specs = {
         f"{name} / {seed}": load_experiment(FILE, [*arguments.overrides, *changes, f"seed={seed}"])
         for name, changes in settings.items()
