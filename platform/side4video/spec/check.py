@@ -6,6 +6,7 @@ from typing import TypeVar
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
 from side4video.spec.experiment import Experiment
+from side4video.tasks.recognition.spec import TEXT_CLASSIFIERS
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -95,7 +96,7 @@ def check_files(spec: Experiment) -> None:
     if spec.task.kind == "retrieval":
         _check_captions(spec)
         return
-    has_texts = spec.task.kind == "recognition" and spec.task.classifier.kind == "text"
+    has_texts = spec.task.kind == "recognition" and spec.task.classifier.kind in TEXT_CLASSIFIERS
     if has_texts and all(name.isdecimal() for name in dataset.classes()):
         raise InputError(
             "task.classifier",

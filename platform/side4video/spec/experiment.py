@@ -142,12 +142,19 @@ class Experiment(Spec):
     @model_validator(mode="after")
     def method_supports_the_classifier(self) -> Self:
         """A method that trains nothing, or whose features are made for texts, has no linear classifier."""
-        if self.task.kind == "recognition" and self.task.classifier.kind not in self.method.classifiers:
+        kind, allowed = getattr(getattr(self.task, "classifier", None), "kind", ""), self.method.classifiers
+        if self.task.kind == "recognition" and kind not in allowed:
+            own = {
+                "text": 'set task.classifier to {kind: text, prompt: "a video of {}"}',
+                "spotting": "set task.classifier to {kind: spotting} and task.label_smoothing to 0",
+                "linear": "set task.classifier to {kind: linear}",
+            }[allowed[0]]
+            reason = "classifies with texts" if "linear" not in allowed else "gives one feature of a clip"
             raise wrong(
                 "task.classifier",
-                f"{self.task.classifier.kind}, and the method {self.method.kind} classifies with texts",
-                allowed=f"for {self.method.kind}: {', '.join(self.method.classifiers)}",
-                fix='set task.classifier to {kind: text, prompt: "a video of {}"}, or take the method linear',
+                f"{kind}, and the method {self.method.kind} {reason}",
+                allowed=f"for {self.method.kind}: {', '.join(allowed)}",
+                fix=f"{own}, or take {'another method' if 'linear' in allowed else 'the method linear'}",
             )
         return self
 

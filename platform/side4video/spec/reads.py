@@ -30,6 +30,13 @@ def check_reads(experiment: "Experiment") -> None:
             allowed="{file: sentences.json}: from the name of a video file, without its ending, to a list of sentences",
             fix="set data.descriptions, or take another method",
         )
+    if data.sampling.kind == "one-per-second" and task.method_output != "retrieval":
+        raise wrong(
+            "data.sampling",
+            f"one-per-second, and the task is {task.kind}, whose methods do not mask frames that fill up a short clip",
+            allowed="one-per-second for retrieval",
+            fix="set data.sampling to {kind: segment}",
+        )
     if experiment.features.kind != "cached":
         return
     for field, is_set in (

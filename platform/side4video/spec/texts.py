@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from side4video.core.spec import wrong
 from side4video.models.backbones.text import CLIP_WORDS
+from side4video.tasks.recognition.spec import TEXT_CLASSIFIERS, RecognitionSpec
 
 if TYPE_CHECKING:
     from side4video.spec.experiment import Experiment
@@ -20,7 +21,7 @@ def check_texts(experiment: "Experiment") -> None:
         _check_batch(experiment)
         _check_words(experiment, experiment.task.words)
         _check_matching(experiment, experiment.task.matching.kind)
-    elif experiment.task.kind == "recognition" and experiment.task.classifier.kind == "text":
+    elif experiment.task.kind == "recognition" and experiment.task.classifier.kind in TEXT_CLASSIFIERS:
         _check_classifier(experiment)
 
 
@@ -89,6 +90,14 @@ def _check_matching(experiment: "Experiment", kind: str) -> None:
 
 
 def _check_classifier(experiment: "Experiment") -> None:
+    mix = experiment.data.augmentation.mix.kind
+    if mix != "none" and isinstance(experiment.task, RecognitionSpec) and experiment.task.classifier.kind == "spotting":
+        raise wrong(
+            "data.augmentation.mix",
+            f"{mix}, and the classifier spotting compares each clip with the text of one class",
+            allowed="{kind: none}",
+            fix="set data.augmentation.mix to {kind: none}",
+        )
     if not experiment.backbone.has_text_tower:
         raise wrong(
             "task.classifier",

@@ -23,8 +23,8 @@ class TaskContext:
     """Frames of a clip."""
     classes: tuple[str, ...]
     """Names of the classes."""
-    encode_texts: "Callable[[Sequence[str]], TextFeatures]"
-    """Computes the text tower's features of some texts."""
+    encode_texts: "Callable[..., TextFeatures]"
+    """Computes the text tower's features of some texts (`BackboneSpec.encode_texts`)."""
     text_tower: "Callable[[], TextTower]"
     """Builds a new copy of the backbone's text tower."""
     mixes_labels: bool = False

@@ -25,7 +25,6 @@ def test_neighbours_that_a_method_does_not_read_are_allowed():
     [
         ({"neighbours": 2}, "data.neighbours"),
         ({"descriptions": {"file": "sentences.json"}}, "data.descriptions"),
-        ({"sampling": {"kind": "one-per-second"}}, "data.sampling"),
     ],
 )
 def test_a_cache_of_features_does_not_keep_them(data, field):
@@ -33,3 +32,8 @@ def test_a_cache_of_features_does_not_keep_them(data, field):
     data = {"sampling": {"kind": "centre"}, "augmentation": augmentation, **data}
     with pytest.raises(SpecError, match=f"cached, and {field} is set"):
         tiny(data=data, features={"kind": "cached", "views": 1})
+
+
+def test_one_frame_a_second_is_for_retrieval():
+    with pytest.raises(SpecError, match="whose methods do not mask frames"):
+        tiny(data={"sampling": {"kind": "one-per-second"}})

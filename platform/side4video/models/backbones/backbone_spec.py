@@ -118,15 +118,22 @@ class BackboneSpec(Spec):
             self.build_trunk(), self.shape(), self._weights, model=self.library_model, precision=self.precision
         )
 
-    def encode_texts(self, texts: Sequence[str], device: str = "cpu") -> "TextFeatures":
-        """The text tower's features of some texts.
+    def encode_texts(self, texts: Sequence[str], device: str = "cpu", *, with_words: bool = False) -> "TextFeatures":
+        """The text tower's features of some texts; with `with_words`, those of all places too.
 
         Raises:
             InputError: There is no text tower, or the weights are missing, unreadable or hold none.
         """
         from side4video.models.towers.text_tower import encode_texts
 
-        return encode_texts(self.text_config(), texts, weights=self._weights, model=self.library_model, device=device)
+        return encode_texts(
+            self.text_config(),
+            texts,
+            weights=self._weights,
+            model=self.library_model,
+            device=device,
+            with_words=with_words,
+        )
 
     def build_text_tower(self, device: str = "cpu") -> "TextTower":
         """The text tower.

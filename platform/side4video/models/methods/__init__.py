@@ -8,6 +8,7 @@ from side4video.core.plugin import PluginKinds
 from side4video.models.methods.aim import AIMSpec
 from side4video.models.methods.atm import ATMSpec
 from side4video.models.methods.attentive import AttentiveSpec
+from side4video.models.methods.bike import BIKESpec, FrozenBIKESpec
 from side4video.models.methods.cap4video import Cap4VideoSpec, FrozenCap4VideoSpec
 from side4video.models.methods.clip2video import CLIP2VideoSpec, FrozenCLIP2VideoSpec
 from side4video.models.methods.clip4clip import CLIP4ClipSpec, FrozenCLIP4ClipSpec
@@ -53,6 +54,8 @@ Method = Annotated[
     | CLIPPromptSpec
     | STANSpec
     | TrainedSTANSpec
+    | BIKESpec
+    | FrozenBIKESpec
     | CLIP2VideoSpec
     | FrozenCLIP2VideoSpec
     | TS2NetSpec

@@ -100,7 +100,7 @@ def check_positions(frames: int) -> None:
     if frames > POSITIONS:
         raise wrong(
             "data.frames",
-            f"{frames} frames, and text4vis has positions for {POSITIONS}",
+            f"{frames} frames, and the method has positions for {POSITIONS}",
             allowed=f"1 to {POSITIONS}",
             fix="set it to 32",
         )

@@ -35,6 +35,8 @@ class TextFeatures:
     """One vector per text, not normalised."""
     logit_scale: Tensor
     """A scalar: the logarithm of the factor from cosines to logits."""
+    words_CWE: Tensor | None = None
+    """Features at every place of the texts, those after their ends too, if requested."""
 
 
 class TextTower(nn.Module):
@@ -167,24 +169,30 @@ def encode_texts(
     weights: PretrainedWeights | FileWeights | RandomWeights,
     model: str,
     device: str,
+    with_words: bool = False,
 ) -> TextFeatures:
     """The texts' features in fp32. The tower is built for this call alone.
 
-    `texts` are, for example, class names; the other arguments are those of `load_text_tower`.
+    `texts` are, for example, class names; `with_words` requests the features of all places too. The other arguments
+    are those of `load_text_tower`.
 
     Raises:
         InputError: The weights hold no text tower, or another one's.
     """
+    places = config["text_cfg"].get("context_length", 77)
     if device == "meta":
         empty = torch.empty(len(texts), config["embed_dim"], device="meta")
-        return TextFeatures(empty, torch.empty((), device="meta"))
+        words = torch.empty(len(texts), places, config["embed_dim"], device="meta") if with_words else None
+        return TextFeatures(empty, torch.empty((), device="meta"), words)
     tower = load_text_tower(config, weights=weights, model=model, device=device).eval()
-    tokens_CW = tower.tokenizer(texts, words=config["text_cfg"].get("context_length", 77)).to(device)
-    parts = []
+    tokens_CW = tower.tokenizer(texts, words=places).to(device)
+    parts, words_parts = [], []
     for part_BW in tokens_CW.split(TEXT_CHUNK):
         words_BWE = tower(part_BW)
         parts.append(words_BWE[torch.arange(len(part_BW)), tower.tokenizer.feature_positions(part_BW)])
-    return TextFeatures(torch.cat(parts), tower.logit_scale)
+        if with_words:
+            words_parts.append(words_BWE)
+    return TextFeatures(torch.cat(parts), tower.logit_scale, torch.cat(words_parts) if with_words else None)
 
 
 def _build(config: dict[str, Any]) -> tuple[Any, bool]:

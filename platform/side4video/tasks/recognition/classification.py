@@ -17,6 +17,7 @@ from side4video.models.layers.precision import autocast_off
 from side4video.models.towers.text_tower import TextFeatures
 from side4video.tasks.recognition.class_scores import ClassScores
 from side4video.tasks.recognition.metrics import METRICS
+from side4video.tasks.recognition.spotting import BatchLogits, batch_loss
 
 
 class TextHead(nn.Module):
@@ -106,12 +107,17 @@ class Classification:
             raise ValueError(f"features are {width} wide, those of the texts {self.texts.features_CE.shape[-1]}")
         return nn.Sequential(nn.Dropout(self.dropout), TextHead(self.texts, trains_scale=self.trains_scale))
 
-    def loss(self, logits_BC: Tensor, labels: Tensor | MixedLabels) -> Tensor:
+    def loss(self, logits_BC: Tensor | BatchLogits, labels: Tensor | MixedLabels) -> Tensor:
         """Cross-entropy summed over the clips, so that the parts of a batch add up.
 
         For mixed clips: `share x CE(label) + (1 - share) x CE(partner's label)`, each with label smoothing, which is
-        the cross-entropy with the mixed target. Clips without a label have no loss.
+        the cross-entropy with the mixed target. Clips without a label have no loss. For logits of a batch's own texts
+        see `spotting.batch_loss`.
         """
+        if isinstance(logits_BC, BatchLogits):
+            if isinstance(labels, MixedLabels):
+                raise TypeError("a batch of mixed clips has no texts of its own")
+            return batch_loss(logits_BC, len(labels))
         if isinstance(labels, MixedLabels):
             return self._mixed_loss(logits_BC.float(), labels)
         if self.class_weights_C is None:

@@ -12,7 +12,6 @@ from side4video.tasks.recognition.metrics import METRICS
 if TYPE_CHECKING:
     from torch import nn
 
-    from side4video.engine.student import StudentModule
     from side4video.models.towers.text_tower import TextFeatures
     from side4video.tasks.context import TaskContext
     from side4video.tasks.recognition.classification import Classification
@@ -36,15 +35,41 @@ class TextClassifier(Spec):
     @model_validator(mode="after")
     def prompt_has_one_placeholder(self) -> Self:
         """The prompt must contain `{}` once: otherwise all classes would have the same text."""
-        if self.prompt.count("{}") != 1:
-            raise ValueError(
-                f"the prompt {self.prompt!r} has no one place for the name · allowed: a text with one {{}} · "
-                "fix: a video of {}"
-            )
+        check_prompt(self.prompt)
         return self
 
 
-Classifier = Annotated[LinearClassifier | TextClassifier, Field(discriminator="kind")]
+class SpottingClassifier(Spec):
+    """BIKE's: the words of a class weigh the frames of a clip; the batch's own texts are the alternatives in training.
+
+    It is for methods whose features are of frames (`bike`). Its loss has no label smoothing.
+    """
+
+    kind: Literal["spotting"] = "spotting"
+    prompt: str = "This is a video about {}"
+    """The text of a class; `{}` is replaced by its name."""
+    temperature: Annotated[float, Field(gt=0.0, le=100.0)] = 0.01
+    """Temperature of the softmax over frames (the authors: 0.01)."""
+
+    @model_validator(mode="after")
+    def prompt_has_one_placeholder(self) -> Self:
+        """The prompt must contain `{}` once: otherwise all classes would have the same text."""
+        check_prompt(self.prompt)
+        return self
+
+
+def check_prompt(prompt: str) -> None:
+    """Raise the error of a text of classes that does not have one place for the name."""
+    if prompt.count("{}") != 1:
+        raise ValueError(
+            f"the prompt {prompt!r} has no one place for the name · allowed: a text with one {{}} · "
+            "fix: a video of {}"
+        )
+
+
+Classifier = Annotated[LinearClassifier | TextClassifier | SpottingClassifier, Field(discriminator="kind")]
+TEXT_CLASSIFIERS = ("text", "spotting")
+"""Kinds of classifiers that are made of the classes' names."""
 
 
 class RecognitionSpec(Spec):
@@ -65,11 +90,28 @@ class RecognitionSpec(Spec):
     classifier: Classifier = LinearClassifier()
     """The classifier on the features."""
 
+    @model_validator(mode="after")
+    def spotting_has_a_loss_of_its_own(self) -> Self:
+        """The batch's texts are compared, so labels are neither smoothed nor weighted."""
+        if self.classifier.kind != "spotting":
+            return self
+        for field, found, allowed in (
+            ("label_smoothing", self.label_smoothing, 0.0),
+            ("dropout", self.dropout, 0.0),
+            ("class_weights", self.class_weights, "none"),
+        ):
+            if found != allowed:
+                raise ValueError(
+                    f"{field} {found}, and the classifier spotting has none · allowed: {allowed} · "
+                    f"fix: set {field} to {allowed}"
+                )
+        return self
+
     def build(
         self,
         classes: tuple[str, ...],
         *,
-        encode_texts: "Callable[[Sequence[str]], TextFeatures] | None" = None,
+        encode_texts: "Callable[..., TextFeatures] | None" = None,
         mixes_labels: bool = False,
         training_labels: "Callable[[], Sequence[int | None]]" = tuple,
         extra_metrics: tuple[MetricSpec, ...] = (),
@@ -83,10 +125,13 @@ class RecognitionSpec(Spec):
         from side4video.tasks.recognition.classification import Classification, inverse_weights
 
         texts = None
-        if isinstance(self.classifier, TextClassifier):
+        if not isinstance(self.classifier, LinearClassifier):
             if encode_texts is None:
                 raise ValueError("a classifier made of texts needs the backbone's text tower")
-            texts = encode_texts([self.classifier.prompt.replace("{}", name) for name in classes])
+            prompts = [self.classifier.prompt.replace("{}", name) for name in classes]
+            # Only spotting reads words.
+            options = {"with_words": True} if isinstance(self.classifier, SpottingClassifier) else {}
+            texts = encode_texts(prompts, **options)
         return Classification(
             classes,
             label_smoothing=self.label_smoothing,
@@ -98,7 +143,7 @@ class RecognitionSpec(Spec):
             extra_metrics=extra_metrics,
         )
 
-    def assemble(self, context: "TaskContext") -> "tuple[Classification, StudentModule]":
+    def assemble(self, context: "TaskContext") -> "tuple[Classification, nn.Module]":
         """The task and its trainable module, initialised from torch's current generator."""
         from side4video.engine.student import StudentModule
 
@@ -110,4 +155,11 @@ class RecognitionSpec(Spec):
             extra_metrics=context.extra_metrics,
         )
         network = context.method.build(context.tower, frames=context.frames)
+        if isinstance(self.classifier, SpottingClassifier):
+            from side4video.tasks.recognition.spotting import SpottingHead, SpottingModule
+
+            if task.texts is None:
+                raise ValueError("a classifier made of texts needs the texts")
+            head = SpottingHead(task.texts, temperature=self.classifier.temperature)
+            return task, SpottingModule(cast("nn.Module", network), head, context.process)
         return task, StudentModule(cast("nn.Module", network), task.head(network.output_dim))
