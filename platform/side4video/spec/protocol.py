@@ -28,8 +28,6 @@ _TRANSFORMS, _PLUGINS = "data.augmentation.transforms", "plugins"
 _BEFORE_THERE_WAS_A_CHOICE = {
     _CHOOSE_EPOCH: "auto",
     "data.class_sampling": "natural",
-    "data.neighbours": "0",
-    "data.descriptions": "None",
     "task.class_weights": "none",
 }
 """Fields that older documents lack, and what they then mean."""
@@ -41,6 +39,8 @@ _EXCLUDED = (
     "data.augmentation",  # so does its resize
     "data.repeated_sampling",
     "data.decoder",
+    "data.neighbours",  # what a method reads beside the frames is the method's
+    "data.descriptions",
     "data.broken_clips",  # what it left out is in the number of videos
     "data.loader",
     "task.label_smoothing",
