@@ -20,6 +20,9 @@ MAX_SIMILARITIES = 1 << 24
 TARGET_SHARPNESS = 10.0
 """Factor of the indicators of equal labels inside the softmax of the targets (the authors' code)."""
 
+UNLABELLED = -1e4
+"""Logit of a clip without a label: its share is zero."""
+
 
 class BatchLogits(NamedTuple):
     """Training outputs: how similar each clip of the batch is to the text of each clip's class."""
@@ -99,12 +102,14 @@ def batch_loss(outputs: BatchLogits, clips: int) -> Tensor:
 
     Clips without a label are left out.
     """
-    labelled = outputs.labels_G != NO_LABEL
-    logits_GG = outputs.logits_GG.float()[labelled][:, labelled]
-    labels_G = outputs.labels_G[labelled]
-    same_GG = (labels_G[:, None] == labels_G[None, :]).to(logits_GG.dtype)
-    targets_GG = (TARGET_SHARPNESS * same_GG).softmax(dim=-1)
-    both = [
-        F.kl_div(each_GG.log_softmax(dim=-1), targets_GG, reduction="sum") for each_GG in (logits_GG, logits_GG.t())
-    ]
-    return (both[0] + both[1]) / (2 * max(1, len(labels_G))) * clips
+    labels_G = outputs.labels_G
+    labelled_G = labels_G != NO_LABEL
+    # Finite, so that a share of zero times it is zero.
+    logits_GG = outputs.logits_GG.float().masked_fill(~(labelled_G & labelled_G[:, None]), UNLABELLED)
+    same_GG = (labels_G[:, None] == labels_G).float()
+    targets_GG = (TARGET_SHARPNESS * same_GG).masked_fill(~labelled_G, UNLABELLED).softmax(dim=-1)
+    total = logits_GG.new_zeros(())
+    for each_GG in (logits_GG, logits_GG.t()):
+        rows_G = F.kl_div(each_GG.log_softmax(dim=-1), targets_GG, reduction="none").sum(dim=-1)
+        total = total + (rows_G * labelled_G).sum()
+    return total / (2 * labelled_G.sum().clamp(min=1)) * clips

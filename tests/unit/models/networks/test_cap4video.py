@@ -138,7 +138,8 @@ def test_as_many_parameters_as_in_the_authors_code_without_what_nothing_reads():
     backbone = {"kind": "open-clip", "model": "ViT-B-32-quickgelu", "weights": {"kind": "random"}, "precision": "fp32"}
     task = {"kind": "retrieval", "matching": {"kind": "described"}}
     method = {"kind": "cap4video", "scores": "both"}
-    spec = tiny(backbone=backbone, method=method, task=task, data={"size": 224, "frames": 12})
+    data = {"size": 224, "frames": 12, "descriptions": {"file": "sentences.json"}}
+    spec = tiny(backbone=backbone, method=method, task=task, data=data)
     module = build_meta_model(spec, classes=1).module
     whole = 151_277_313 + 3_681_280 + 12_609_536 + 2 * 263_169 + 39_424 + 15_360 + 3_155_968
     half_of_the_co_attention = 3_681_280 - 1_577_984
