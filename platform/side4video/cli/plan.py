@@ -133,7 +133,7 @@ def _print(plan: ExperimentPlan, experiment: Experiment, *, shows_time: bool) ->
     table = Table(title=f"Plan of {plan.name}", box=None, show_header=False, title_justify="left", pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_row("trained parameters", f"{plan.trainable_parameters:,}")
-    table.add_row("frozen parameters", f"{plan.tower_parameters:,}")
+    table.add_row("image tower parameters", f"{plan.tower_parameters:,}")
     of_views = f"; {plan.views} views: {format_count(plan.multiply_adds_all_views)}" if plan.views > 1 else ""
     table.add_row("multiply-adds per video", f"{format_count(plan.multiply_adds)}{of_views}")
     table.add_row("  frozen tower", format_count(plan.multiply_adds_frozen))
