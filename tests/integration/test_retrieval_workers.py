@@ -12,6 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(300)]
 EVALUATE = """
 import retrieval_toys, toys
 from side4video.engine.evaluate import evaluate
+from side4video.engine.process_group import ProcessGroup
 from side4video.tasks.retrieval import pair_scores
 from side4video.tasks.retrieval import ranking
 
@@ -110,11 +111,15 @@ TRAIN = """
 import retrieval_toys, toys
 from oracle import perturb
 from side4video.engine import process_group
+from side4video.models.layers.drop_path import DropPath
 from side4video.models.layers.norm import TokenBatchNorm
+from side4video.models.networks import ts2_net
 from side4video.tasks.retrieval import text_video
 
 CASES = [("side4video", "mean"), ("side4video", "weighted"), ("side4video", "zero"), ("clip4clip", "mean")]
 CASES.append(("clip4clip-frozen-sequence", "tight"))
+CASES += [("clip2video", "temporal-alignment"), ("cap4video", "described"), ("ts2-net", "query-weighted")]
+CASES.append(("stan-trained", "plain mean"))
 SHARES = {1: [slice(0, 5)], 2: [slice(0, 3), slice(3, 5)]}
 
 
@@ -140,6 +145,12 @@ def unweighed(self, logits_GG, targets):
     return loss(self, logits_GG, targets) / len(targets.tokens_QW) * (clips / world)
 
 
+# The noise of a selection is a worker's own, too: here it is the same for each frame.
+noise_JP = torch.randn(20, 4, generator=torch.Generator().manual_seed(5))
+select = ts2_net.noisy_best_places
+ts2_net.noisy_best_places = lambda scores_RP, count: select(
+    scores_RP, count, noise_JP[:, None].expand(-1, len(scores_RP), -1)
+)
 loss, clips = text_video.TextVideo.loss, 5
 honest = text_video.gather_rows
 twins = {
@@ -151,7 +162,8 @@ twins = {
     "unweighed": (honest, unweighed),
 }
 video = toys.make_batch(0, size=clips).video_BTCHW[SHARES[world][rank]]
-captions = retrieval_toys.make_clips(0, captions=[1] * clips).captions[SHARES[world][rank]]
+whole = retrieval_toys.make_clips(0, captions=[1] * clips)
+captions, descriptions = (each[SHARES[world][rank]] for each in (whole.captions, whole.descriptions))
 answers = {}
 for method, matching in CASES:
     for twin, (gathering, summed) in twins.items():
@@ -160,10 +172,10 @@ for method, matching in CASES:
         perturb(student.module, seed=3, by=0.05)
         for part in student.module.modules():
             # Batch statistics are another matter (test_synchronised_norms); dropout is of one worker's own.
-            if isinstance(part, (TokenBatchNorm, torch.nn.Dropout)):
+            if isinstance(part, (TokenBatchNorm, torch.nn.Dropout, DropPath)):
                 part.eval()
         batch = retrieval_toys.make_clips(0, captions=[1] * len(video))
-        batch.video_BTCHW, batch.captions = video, captions
+        batch.video_BTCHW, batch.captions, batch.descriptions = video, captions, descriptions
         features = toys.make_pack(student).features_for([student], batch)
         found = student.accumulate(features, student.task.targets(batch), clips=clips, synchronize=True, draw=0)
         answers[f"{method} {matching} {twin}"] = {
@@ -182,6 +194,10 @@ CASES = [
     "side4video zero",
     "clip4clip-frozen-sequence tight",
     "clip4clip mean",
+    "clip2video temporal-alignment",
+    "cap4video described",
+    "ts2-net query-weighted",
+    "stan-trained plain mean",
 ]
 
 

@@ -52,7 +52,7 @@ class FrozenBIKESpec(MethodSpec):
 
 
 class BIKESpec(FrozenBIKESpec):
-    """The image tower and temporal blocks on its frame features are trained; the texts of the classes are frozen.
+    """BIKE: the image tower and temporal blocks are trained; the words of a class choose frames.
 
     The recipe `bike-k400` is the authors' for ViT-L/14. Their row of Table 5 is this branch alone; the branch of
     attributes is a model of its own, and is not here.

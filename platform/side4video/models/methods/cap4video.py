@@ -71,7 +71,7 @@ class FrozenCap4VideoSpec(MethodSpec):
 
 
 class Cap4VideoSpec(FrozenCap4VideoSpec):
-    """Both towers are trained, except for their embeddings and the norm before the first block (the authors).
+    """Cap4Video: both towers are trained, except for their embeddings and the norm before the first block.
 
     The recipe is CLIP4Clip's.
     """

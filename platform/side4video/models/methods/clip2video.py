@@ -40,7 +40,7 @@ class FrozenCLIP2VideoSpec(MethodSpec):
 
 
 class CLIP2VideoSpec(FrozenCLIP2VideoSpec):
-    """Both towers are trained, except for their embeddings and the norm before the first block (the authors).
+    """CLIP2Video: both towers are trained, except for their embeddings and the norm before the first block.
 
     The recipe is CLIP4Clip's. In a clip with frames that only fill it up, the authors' masks belong to another video of
     the batch; here each video has its own.

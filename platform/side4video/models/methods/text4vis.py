@@ -55,7 +55,7 @@ class FrozenText4VisSpec(MethodSpec):
 
 
 class Text4VisSpec(FrozenText4VisSpec):
-    """The image tower and temporal blocks on its frame features are trained; the texts of the classes are frozen.
+    """Text4Vis: the image tower and temporal blocks on its frame features are trained; the texts classify.
 
     The recipe `text4vis-k400` is the authors' for ViT-L/14, with its updates of the learning rate at every tenth step.
     Their scale of the logits is trained, at the tower's rate: `task: {label_smoothing: 0, classifier: {kind: text,

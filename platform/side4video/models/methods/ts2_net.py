@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class TS2NetSpec(MethodSpec):
-    """The image tower with shifted tokens in late blocks; blocks over the class tokens and selected patches of a clip.
+    """TS2-Net: the tower with shifted tokens in late blocks; blocks over class tokens and selected patches of a clip.
 
     The recipe is CLIP4Clip's. The authors mask frames that fill up a short video by the wrong places; here each token
     has its frame's mask. Their model also holds two modules that no output reads; here they are left out.
