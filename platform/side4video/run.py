@@ -270,8 +270,10 @@ def _blank_texts(spec: Experiment) -> dict[str, Any]:
     """Text towers without pretrained values, as the arguments of `TaskContext`."""
     backbone = spec.backbone.model_copy(update={"weights": RandomWeights()})
 
-    def encode(texts: Sequence[str]) -> TextFeatures:
-        return TextFeatures(torch.zeros(len(texts), spec.tower.output_dim), torch.zeros(()))
+    def encode(texts: Sequence[str], *, with_words: bool = False) -> TextFeatures:
+        width, words = spec.tower.output_dim, backbone.most_words
+        of_words = torch.zeros(len(texts), words, width) if with_words else None
+        return TextFeatures(torch.zeros(len(texts), width), torch.zeros(()), of_words)
 
     return {"encode_texts": encode, "text_tower": partial(backbone.build_text_tower, device="cpu")}
 

@@ -53,7 +53,7 @@ class SpottingHead(nn.Module):
         if texts.words_CWE is None:
             raise ValueError("the classifier reads the words of the classes' texts")
         self.temperature = temperature
-        self.register_buffer("words_CWE", F.normalize(texts.words_CWE.float(), dim=-1), persistent=False)
+        self.register_buffer("words_CWE", F.normalize(texts.words_CWE.float(), dim=-1))
         self.register_buffer("features_CE", F.normalize(texts.features_CE.float(), dim=-1))
         self.logit_scale = nn.Parameter(texts.logit_scale.detach().float().clone())
 
