@@ -72,7 +72,7 @@ def faults_of_models(found: dict[str, Any], registered: int) -> list[str]:
 def faults_of_export(folder: Path, home: Path) -> list[str]:
     """An exported folder whose checksums, or whose weights, are not right."""
     from side4video.core.errors import Side4VideoError
-    from side4video.inference.bundle import read_bundle
+    from side4video.spec.bundle import read_bundle
 
     try:
         bundle, _ = read_bundle(folder)

@@ -36,7 +36,7 @@ elif kind == "shard":
     from side4video.data.datasets.webdataset import WebDatasetSpec
     read = lambda path: WebDatasetSpec(root=path).clips("train")
 else:
-    from side4video.inference.bundle import read_bundle
+    from side4video.spec.bundle import read_bundle
     read = lambda path: read_bundle(Path(path))
 begin, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:

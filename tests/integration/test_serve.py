@@ -25,8 +25,8 @@ import side4video
 from browsers import BROWSER, MISSING
 from exported import exported
 from side4video.core.progress import SILENT
-from side4video.inference.bundle import sealed
 from side4video.runs.launch import launch
+from side4video.spec.bundle import sealed
 from tiny import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]

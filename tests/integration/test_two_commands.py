@@ -14,7 +14,7 @@ import yaml
 from side4video.apps.data_pack.pack import verify
 from side4video.core.progress import SILENT
 from side4video.data.manifest import read_manifest
-from side4video.inference.bundle import read_bundle
+from side4video.spec.bundle import read_bundle
 from tiny import DOCUMENT, merged
 
 pytestmark = pytest.mark.slow

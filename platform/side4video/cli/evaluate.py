@@ -12,8 +12,8 @@ from side4video.core.dotted import dotted
 from side4video.core.errors import InputError
 from side4video.core.temporary import temporary_folder
 from side4video.data.clip import Split
-from side4video.inference.bundle import check_run_exists, is_folder_name
 from side4video.runs.stored_run import fetch_weights, find_finished
+from side4video.spec.bundle import check_run_exists, is_folder_name
 from side4video.spec.chance import always_reached, chance_text, metric_name
 from side4video.spec.check import check_consistency
 from side4video.spec.experiment import Experiment

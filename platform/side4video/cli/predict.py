@@ -149,8 +149,8 @@ def _predicted(model: "Model", paths: list[str], *, top: int, limit_seconds: flo
 
 
 def _load(model: str, uri: str, device: str, *, calibrated: bool) -> "Model":
-    from side4video.inference.bundle import is_folder_name
     from side4video.inference.trained_model import load
+    from side4video.spec.bundle import is_folder_name
 
     with still_working("predict: loading the model"):
         loaded = load(model, device, uri=uri, calibrated=calibrated)

@@ -191,7 +191,15 @@ def load_tensors(module: nn.Module, path: Path) -> None:
     """
     if not path.is_file():
         raise InputError(str(path), "no such file", fix="the checkpoint is incomplete: choose another one")
-    tensors = load_file(path)
+    fill_tensors(module, load_file(path), path)
+
+
+def fill_tensors(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Fill a module's parameters and buffers strictly, with tensors that were read from `path`.
+
+    Raises:
+        InputError: If a tensor is missing, unexpected, or has another shape.
+    """
     expected = _tensors(module)
     wrong = sorted(
         key
@@ -204,7 +212,7 @@ def load_tensors(module: nn.Module, path: Path) -> None:
             f"{len(wrong)} tensors do not fit this spec, the first is {wrong[0]}",
             fix="use the spec that the checkpoint was written with (the run has it as spec.json)",
         )
-    module.load_state_dict(tensors)
+    module.load_state_dict(dict(tensors))
 
 
 def save_tensors(module: nn.Module, path: Path) -> None:

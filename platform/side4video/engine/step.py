@@ -44,8 +44,8 @@ def train_step(pack: Pack, parts: Sequence[Batch], *, step: int, plan: Plan, tim
     before the next student starts, and its gradients with its update. So memory holds the activations of one student
     at a time, and, with one micro-batch per step, the gradients of one student.
     """
-    active_students = pack.active_students
-    process = active_students[0].process
+    active_students = [student for student in pack.active_students if not student.is_fixed]
+    process = pack.active_students[0].process
     local = sum(len(part) for part in parts)
     shares = plan.shares or process.world
     clips = local * shares

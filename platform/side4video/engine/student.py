@@ -84,6 +84,8 @@ class Student:
     reads: Any
     """The features it needs from the frozen tower; `a | b` is the union of two requests."""
     process: ProcessGroup = field(default_factory=ProcessGroup)
+    is_fixed: bool = False
+    """Whether it is evaluated beside the others and never trained."""
     state: Literal["training", "stopped", "ended", "diverged"] = "training"
     """`stopped`: by a sweep. `ended`: by its own early stopping, with a result."""
     optimizer: torch.optim.AdamW = field(init=False)

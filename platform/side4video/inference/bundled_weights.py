@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from side4video.inference.bundle import BACKBONE, WEIGHTS, Bundle, read_bundle
 from side4video.models.towers.load import TowerWeights
+from side4video.spec.bundle import BACKBONE, WEIGHTS, Bundle, read_bundle
 from side4video.spec.experiment import Experiment
 from side4video.tracking.chosen_weights import describe_weights
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from side4video.core.errors import InputError
-from side4video.inference.bundle import WEIGHTS, Bundle, read_bundle
 from side4video.inference.bundled_weights import NO_DATA, read_backbone
-from side4video.inference.class_order import in_order_of
 from side4video.models.towers.load import TowerWeights
+from side4video.spec.bundle import WEIGHTS, Bundle, read_bundle
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import apply_override, load_experiment, parse_experiment
+from side4video.tasks.recognition.class_order import in_order_of
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ from side4video.engine.evaluate import evaluate
 from side4video.engine.pack import EvaluationBatches, Pack
 from side4video.engine.process_group import ProcessGroup, checked_device
 from side4video.engine.student import Student
-from side4video.inference.bundle import read_bundle
 from side4video.inference.bundled_weights import NO_DATA, arguments_of, origin_of
 from side4video.inference.frame_source import USUAL_RATE, frames_of
 from side4video.inference.given_frames import GivenClips, checked_frames, is_array, shrink_short_side
@@ -43,6 +42,7 @@ from side4video.models.frozen_features import features_of_batch
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.load import TowerWeights
 from side4video.run import build_student, configure_process
+from side4video.spec.bundle import read_bundle
 from side4video.spec.experiment import Experiment
 from side4video.tasks.recognition.temperature import scale_scores
 from side4video.tracking.chosen_weights import Weights, temperature, temperature_note

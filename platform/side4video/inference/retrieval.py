@@ -22,7 +22,6 @@ from side4video.data.streams.batch import BrokenReport, ClipBatch
 from side4video.data.streams.loader import EvaluationStream
 from side4video.data.streams.prefetch import PrefetcherFactory, make_prefetcher
 from side4video.engine.process_group import ProcessGroup, checked_device
-from side4video.inference.bundle import read_bundle
 from side4video.inference.bundled_weights import arguments_of, origin_of
 from side4video.inference.model import build_trained
 from side4video.inference.ranking import frame_similarities, rank_videos
@@ -31,6 +30,7 @@ from side4video.inference.video_index import Broken, EmbeddedVideos, Entry, Fold
 from side4video.models.frozen_features import features_of_batch
 from side4video.models.towers.load import TowerWeights
 from side4video.models.towers.tokenizer import TextTokenizer
+from side4video.spec.bundle import read_bundle
 from side4video.spec.experiment import Experiment
 from side4video.tasks.retrieval.matching import Embeddings
 from side4video.tasks.retrieval.spec import NoRescoring, RetrievalSpec

@@ -7,11 +7,11 @@ from side4video.core.arguments import check_text
 from side4video.core.errors import InputError
 from side4video.core.temporary import temporary_folder
 from side4video.engine.process_group import checked_device
-from side4video.inference.bundle import check_run_exists, is_folder_name
 from side4video.inference.model import Model, run_temperature
 from side4video.inference.model import load as load_folder
 from side4video.inference.retrieval import RetrievalModel, load_retrieval
 from side4video.runs.stored_run import class_names, fetch_trained
+from side4video.spec.bundle import check_run_exists, is_folder_name
 from side4video.tracking.stores import store_at
 
 

@@ -160,6 +160,21 @@ RETRIEVAL_RECIPE = {
 """The settings of the authors' code for retrieval (Side4Video, section 4.1)."""
 
 
+FRAME_POSITIONS = 77
+"""Rows of the learned positions of frames in Text4Vis and BIKE: as many as CLIP has for the tokens of a text."""
+
+
+def check_frame_positions(frames: int) -> None:
+    """Raise the error of a clip that has more frames than there are positions."""
+    if frames > FRAME_POSITIONS:
+        raise wrong(
+            "data.frames",
+            f"{frames} frames, and the method has positions for {FRAME_POSITIONS}",
+            allowed=f"1 to {FRAME_POSITIONS}",
+            fix="set it to 32",
+        )
+
+
 def check_layers(layers: int, tower: TowerShape, *, allowed: str = "", fix: str = "") -> None:
     """Raise the error of a method that reads more blocks than the tower has."""
     if layers > tower.depth:

@@ -37,4 +37,6 @@ def build_meta_model(spec: Experiment, *, classes: int) -> MetaModel:
             mixes_labels=spec.data.augmentation.mixes_clips,
         )
         task, module = spec.task.assemble(context)
+    if spec.start is not None and not spec.start.trains:
+        module.requires_grad_(False)
     return MetaModel(tower, module, spec.reads, task)

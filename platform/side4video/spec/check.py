@@ -82,6 +82,8 @@ def check_files(spec: Experiment) -> None:
     spec.backbone.check()
     if spec.features.kind == "cached":
         expand(spec.features.folder, "features.folder")
+    if spec.start is not None:
+        spec.start.read(spec)
     dataset = spec.data.dataset
     dataset.check()
     check_early_stopping(spec)

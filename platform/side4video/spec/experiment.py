@@ -25,6 +25,7 @@ from side4video.spec.digest import experiment_digest
 from side4video.spec.evaluation import EvaluationSpec
 from side4video.spec.optimization import OptimizationSpec
 from side4video.spec.reads import check_reads
+from side4video.spec.start import StartSpec
 from side4video.spec.texts import check_texts
 from side4video.spec.tracking import MLflowTrackingSpec, Tracking
 from side4video.tasks import Task
@@ -61,6 +62,9 @@ class Experiment(Spec):
     """Workers, GPUs and checkpoints."""
     tracking: Tracking = MLflowTrackingSpec()
     """Where metrics and artifacts are stored."""
+    start: Annotated[StartSpec | None, ADDED_LATER] = None
+    """Weights to start from, of an exported or imported folder; with `trains: false` they are evaluated and not trained
+    (a fixed arm of a sweep)."""
     seed: Seed = 0
     """Seed of the initial weights and of dropout. The data path has its own seed (`data.seed`)."""
 

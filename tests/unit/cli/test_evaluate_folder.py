@@ -12,8 +12,8 @@ from side4video.apps.export.command import export
 from side4video.cli.evaluate import _check_towers, _Chosen
 from side4video.cli.main import cli
 from side4video.core.errors import InputError
-from side4video.inference.class_order import in_order_of
 from side4video.models.towers.load import TowerWeights
+from side4video.tasks.recognition.class_order import in_order_of
 from tiny import tiny
 
 

@@ -15,8 +15,8 @@ from side4video.apps.export.command import export
 from side4video.cli.predict import predict
 from side4video.core.csv_cells import csv_rows
 from side4video.core.errors import InputError
-from side4video.inference.bundle import read_bundle, sealed
 from side4video.inference.given_videos import expand_videos
+from side4video.spec.bundle import read_bundle, sealed
 from side4video.tracking.mlflow.store import MLflowStore
 from tiny import tiny
 

@@ -12,8 +12,8 @@ from side4video.apps.export.card import model_card
 from side4video.cli.main import cli
 from side4video.core.allowed_plugins import allow_plugins
 from side4video.core.progress import SILENT
-from side4video.inference.bundle import Bundle, needed_plugins, plugin_names, read_bundle, write_bundle
 from side4video.runs.launch import launch
+from side4video.spec.bundle import Bundle, needed_plugins, plugin_names, read_bundle, write_bundle
 from tiny import tiny
 
 MODULE = SOURCE[: SOURCE.index("PLUGIN = Plugin(")] + "PLUGIN = Plugin(transforms=(Noise,))\n"

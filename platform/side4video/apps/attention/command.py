@@ -80,7 +80,7 @@ def attention(
 
 def _load(model: str, uri: str, device: str) -> "AttentionReader":
     from side4video.apps.attention.reader import AttentionReader, load_attention
-    from side4video.inference.bundle import check_run_exists, is_folder_name
+    from side4video.spec.bundle import check_run_exists, is_folder_name
 
     if Path(model).is_dir() and is_folder_name(model):
         return load_attention(model, device)

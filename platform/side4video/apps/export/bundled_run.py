@@ -15,8 +15,8 @@ from side4video.tracking.run_inputs import changed_weights
 
 if TYPE_CHECKING:
     from side4video.apps.export.speed import Speed
-    from side4video.inference.bundle import Bundle
     from side4video.models.towers.load import TowerWeights
+    from side4video.spec.bundle import Bundle
     from side4video.spec.experiment import Experiment
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def bundle_run(
             asked for.
     """
     from side4video.apps.export.card import model_card
-    from side4video.inference.bundle import Bundle, write_bundle
+    from side4video.spec.bundle import Bundle, write_bundle
     from side4video.tracking.tags import FINGERPRINT_TAG
 
     with temporary_folder() as scratch, explaining_disk_errors(scratch):

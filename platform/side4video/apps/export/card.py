@@ -6,7 +6,7 @@ import yaml
 
 from side4video.core.text import escape_markdown, markdown_code, printable
 from side4video.data.annotations.tables import shorten_list
-from side4video.inference.bundle import GRAPH, Bundle, needed_plugins
+from side4video.spec.bundle import GRAPH, Bundle, needed_plugins
 from side4video.spec.chance import metric_name, reached_by_all
 from side4video.spec.experiment import Experiment
 from side4video.tasks.recognition.metrics import METRICS

@@ -76,7 +76,7 @@ def export(
     """
     from side4video.apps.export.bundled_run import bundle_run
     from side4video.core.whole_folder import check_new, hold_folder
-    from side4video.inference.bundle import needed_plugins
+    from side4video.spec.bundle import needed_plugins
     from side4video.tracking.stores import store_at
 
     check_new(folder)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from side4video.core.errors import InputError, Side4VideoError
-from side4video.inference.bundle import BUNDLE, Bundle
+from side4video.spec.bundle import BUNDLE, Bundle
 
 OPTION = "--push"
 

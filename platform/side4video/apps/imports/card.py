@@ -3,7 +3,7 @@
 from side4video.apps.imports.formats import ImportFormat
 from side4video.core.text import escape_markdown, markdown_code
 from side4video.data.annotations.tables import shorten_list
-from side4video.inference.bundle import Bundle
+from side4video.spec.bundle import Bundle
 from side4video.spec.experiment import Experiment
 
 _CLASSIFIER = """model = side4video.load("this folder")

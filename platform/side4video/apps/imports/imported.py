@@ -20,12 +20,12 @@ from side4video.core.errors import InputError
 from side4video.core.temporary import temporary_folder
 from side4video.engine.checkpoint import load_tensors
 from side4video.engine.process_group import ProcessGroup
-from side4video.inference.bundle import BACKBONE, Bundle, checksum, write_bundle
-from side4video.inference.class_order import in_order_of
 from side4video.inference.model import without_data
 from side4video.models.backbones.weights import FileWeights
 from side4video.run import build_student
+from side4video.spec.bundle import BACKBONE, Bundle, checksum, write_bundle
 from side4video.spec.experiment import Experiment
+from side4video.tasks.recognition.class_order import in_order_of
 from side4video.tasks.recognition.spec import RecognitionSpec, TextClassifier
 
 

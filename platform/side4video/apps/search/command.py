@@ -117,9 +117,9 @@ def _load(model: str, uri: str, weights: str, progress: ProgressView) -> "tuple[
     progress.report("loading the run")
     import torch
 
-    from side4video.inference.bundle import WEIGHTS, check_run_exists, is_folder_name, read_bundle
     from side4video.inference.bundled_weights import arguments_of, origin_of
     from side4video.inference.retrieval import RetrievalModel
+    from side4video.spec.bundle import WEIGHTS, check_run_exists, is_folder_name, read_bundle
 
     def device(spec: "Experiment") -> str:
         return "cuda" if spec.cluster.gpus_per_worker and torch.cuda.is_available() else "cpu"

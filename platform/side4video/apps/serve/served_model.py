@@ -74,9 +74,9 @@ def find_model(model: str, uri: str, scratch: Path, *, device: str) -> ServedMod
         InputError: There is no such run or folder, or it is not finished.
     """
     from side4video.apps.serve.predictors import ClassifierPredictor, RetrievalPredictor
-    from side4video.inference.bundle import check_run_exists, is_folder_name, read_bundle
     from side4video.inference.model import Model, load
     from side4video.inference.retrieval import RetrievalModel, load_retrieval
+    from side4video.spec.bundle import check_run_exists, is_folder_name, read_bundle
 
     if (folder := Path(model)).is_dir() and is_folder_name(model):
         bundle, spec = read_bundle(folder)

@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from side4video.core.bounds import Layers
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import FeatureRequest
-from side4video.models.method import MethodSpec, frame_feature_request, recipe
-from side4video.models.methods.text4vis import POSITIONS, check_positions
+from side4video.models.method import (
+    FRAME_POSITIONS,
+    MethodSpec,
+    check_frame_positions,
+    frame_feature_request,
+    recipe,
+)
 
 if TYPE_CHECKING:
     from side4video.models.networks.bike import BIKE
@@ -35,7 +40,7 @@ class FrozenBIKESpec(MethodSpec):
         Raises:
             PydanticCustomError: The clip has more frames than there are positions.
         """
-        check_positions(frames)
+        check_frame_positions(frames)
         return frame_feature_request(tower)
 
     def output_dim(self, tower: TowerShape) -> int:
@@ -48,7 +53,7 @@ class FrozenBIKESpec(MethodSpec):
         from side4video.models.networks.text4vis import FrozenTowerFrames
 
         width = tower.shape.output_dim
-        return BIKE(FrozenTowerFrames(tower), output_dim=width, layers=self.layers, positions=POSITIONS)
+        return BIKE(FrozenTowerFrames(tower), output_dim=width, layers=self.layers, positions=FRAME_POSITIONS)
 
 
 class BIKESpec(FrozenBIKESpec):
@@ -79,7 +84,7 @@ class BIKESpec(FrozenBIKESpec):
         Raises:
             PydanticCustomError: The clip has more frames than there are positions.
         """
-        check_positions(frames)
+        check_frame_positions(frames)
         return FeatureRequest()
 
     def build(self, tower: "FrozenTower", *, frames: int) -> "BIKE":  # noqa: ARG002
@@ -88,4 +93,4 @@ class BIKESpec(FrozenBIKESpec):
         from side4video.models.networks.clip4clip import TrainedFrames
 
         video = TrainedFrames(tower, trains_entrance=True)
-        return BIKE(video, output_dim=tower.shape.output_dim, layers=self.layers, positions=POSITIONS)
+        return BIKE(video, output_dim=tower.shape.output_dim, layers=self.layers, positions=FRAME_POSITIONS)

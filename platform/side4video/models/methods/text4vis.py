@@ -8,17 +8,19 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from side4video.core.bounds import Layers
-from side4video.core.spec import wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import FeatureRequest
-from side4video.models.method import MethodSpec, frame_feature_request, recipe
+from side4video.models.method import (
+    FRAME_POSITIONS,
+    MethodSpec,
+    check_frame_positions,
+    frame_feature_request,
+    recipe,
+)
 
 if TYPE_CHECKING:
     from side4video.models.networks.text4vis import Text4Vis
     from side4video.models.towers.frozen_tower import FrozenTower
-
-POSITIONS = 77
-"""Rows of the learned positions of frames: as many as CLIP has for the tokens of a text (the authors' code)."""
 
 
 class FrozenText4VisSpec(MethodSpec):
@@ -39,7 +41,7 @@ class FrozenText4VisSpec(MethodSpec):
         Raises:
             PydanticCustomError: The clip has more frames than there are positions.
         """
-        check_positions(frames)
+        check_frame_positions(frames)
         return frame_feature_request(tower)
 
     def output_dim(self, tower: TowerShape) -> int:
@@ -51,7 +53,7 @@ class FrozenText4VisSpec(MethodSpec):
         from side4video.models.networks.text4vis import FrozenTowerFrames, Text4Vis
 
         width = tower.shape.output_dim
-        return Text4Vis(FrozenTowerFrames(tower), output_dim=width, layers=self.layers, positions=POSITIONS)
+        return Text4Vis(FrozenTowerFrames(tower), output_dim=width, layers=self.layers, positions=FRAME_POSITIONS)
 
 
 class Text4VisSpec(FrozenText4VisSpec):
@@ -83,7 +85,7 @@ class Text4VisSpec(FrozenText4VisSpec):
         Raises:
             PydanticCustomError: The clip has more frames than there are positions.
         """
-        check_positions(frames)
+        check_frame_positions(frames)
         return FeatureRequest()
 
     def build(self, tower: "FrozenTower", *, frames: int) -> "Text4Vis":  # noqa: ARG002
@@ -92,15 +94,4 @@ class Text4VisSpec(FrozenText4VisSpec):
         from side4video.models.networks.text4vis import Text4Vis
 
         video = TrainedFrames(tower, trains_entrance=True)
-        return Text4Vis(video, output_dim=tower.shape.output_dim, layers=self.layers, positions=POSITIONS)
-
-
-def check_positions(frames: int) -> None:
-    """Raise the error of a clip that has more frames than there are positions."""
-    if frames > POSITIONS:
-        raise wrong(
-            "data.frames",
-            f"{frames} frames, and the method has positions for {POSITIONS}",
-            allowed=f"1 to {POSITIONS}",
-            fix="set it to 32",
-        )
+        return Text4Vis(video, output_dim=tower.shape.output_dim, layers=self.layers, positions=FRAME_POSITIONS)

@@ -5,7 +5,7 @@ import re
 import yaml
 
 from side4video.apps.export.card import card_header, model_card, model_page
-from side4video.inference.bundle import Bundle
+from side4video.spec.bundle import Bundle
 from tiny import tiny
 
 NAME = "<script>alert(1)</script>\n# heading [a](http://evil.example) `x` \x1b\u202e"

@@ -136,7 +136,7 @@ def test_the_cards_header_is_what_the_hub_reads(run, tmp_path):
 def test_a_header_of_other_weights_figures_is_noticed(run, tmp_path):
     """The twin: `eval/` figures are the last weights', and must not stand in the header of the best."""
     from side4video.apps.export.card import card_header
-    from side4video.inference.bundle import Bundle
+    from side4video.spec.bundle import Bundle
 
     figures = {"eval/top1": 0.5, "best/top1": 0.75}
     headers = {

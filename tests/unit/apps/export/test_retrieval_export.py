@@ -21,8 +21,8 @@ from side4video.apps.search.command import search
 from side4video.apps.serve.served_model import find_model
 from side4video.core.errors import InputError
 from side4video.core.progress import SILENT
-from side4video.inference.bundle import BACKBONE, read_bundle
 from side4video.runs.launch import launch
+from side4video.spec.bundle import BACKBONE, read_bundle
 from side4video.tracking.mlflow.store import MLflowStore
 from tiny import tiny
 

@@ -17,8 +17,8 @@ from safetensors import torch as safetensors_torch
 from side4video.apps.export.command import export
 from side4video.core.errors import InputError
 from side4video.core.whole_folder import hold_folder
-from side4video.inference import bundle as bundles
-from side4video.inference.bundle import read_bundle
+from side4video.spec import bundle as bundles
+from side4video.spec.bundle import read_bundle
 
 
 def call(run, folder, *options):

@@ -17,7 +17,7 @@ from side4video.apps.search.command import search
 from side4video.apps.serve.served_model import find_model
 from side4video.cli.main import cli
 from side4video.core.errors import InputError
-from side4video.inference.bundle import WEIGHTS, read_bundle
+from side4video.spec.bundle import WEIGHTS, read_bundle
 from tiny import DOCUMENT, merged
 
 DATA = {"dataset": {"kind": "motion", "train_clips": 20, "test_clips": 20, "frames": 8, "size": 32}, "frames": 4}

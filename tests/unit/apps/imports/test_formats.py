@@ -14,9 +14,9 @@ import toys
 from side4video.apps.imports.command import import_checkpoint
 from side4video.apps.imports.formats import FORMATS
 from side4video.apps.imports.tensors import shapes_of
-from side4video.inference.bundle import WEIGHTS
 from side4video.models.frozen_features import features_of_batch
 from side4video.models.towers.tokenizer import TextTokenizer
+from side4video.spec.bundle import WEIGHTS
 
 NAMES = ("opening a door", "closing a door", "throwing", "catching", "running fast")
 QUERIES = ("a dog runs", "two people catch the red ball in a very large garden behind the house", "rain")
