@@ -144,9 +144,10 @@ class PairScores:
         position_of = torch.full((self.videos,), -1, dtype=torch.int64)
         position_of[indices_V] = torch.arange(len(indices_V))
         blocks = [TextBlock(each.texts, position_of[each.owners_Q]) for each in self.batches if len(each.owners_Q)]
+        compared, order = self.task.order(self.module, gallery, self.report_progress)
         search = self.make_search(
             blocks,
-            gallery,
+            compared,
             self.module.matching.compare,
             process=process,
             report_progress=functools.partial(self.report_progress, "comparing texts and videos")
@@ -154,7 +155,7 @@ class PairScores:
             else None,
         )
         scale = float(self.module.scale()) if self.module.matching.is_scaled else 1.0
-        plain = self.merge(process, search.rank(Rescorer(), scale=scale), indices_V)
+        plain = self.merge(process, search.rank(order, scale=scale), indices_V)
         rescorer = self._rescorer(process)
         if rescorer is not None:
             rescored = self.merge(process, search.rank(rescorer, scale=scale), indices_V)

@@ -21,6 +21,7 @@ from side4video.models.towers.tokenizer import TextTokenizer
 from side4video.tasks.retrieval.matching import Embeddings, Matching
 from side4video.tasks.retrieval.metrics import METRICS
 from side4video.tasks.retrieval.pair_scores import PairScores
+from side4video.tasks.retrieval.ranking import Rescorer
 from side4video.tasks.retrieval.summed import SummedMatching
 
 TOKEN_CACHE_SIZE = 200_000
@@ -37,6 +38,24 @@ class Texts:
     captions: tuple[str, ...] = ()
     descriptions: Descriptions | None = None
     """Sentences about each clip, where the method reads them."""
+    clips_B: Tensor | None = None
+    """The index of each clip in the list, where the task reads it."""
+
+
+def check_captions(features: Any, targets: Texts) -> None:
+    """Check that each clip of a training batch has a caption.
+
+    Raises:
+        InputError: One has none.
+    """
+    clips, texts = len(features.video_BTCHW), len(targets.tokens_QW)
+    if texts != clips:
+        raise InputError(
+            "data.dataset",
+            f"a batch of {clips} training clips with {texts} captions",
+            allowed="retrieval: a caption for each clip",
+            fix="name the captions, or leave out clips without one",
+        )
 
 
 class LogitScale(nn.Module):
@@ -104,14 +123,8 @@ class RetrievalModule(nn.Module):
         Raises:
             InputError: In training, a clip has no caption.
         """
-        clips, texts = len(features.video_BTCHW), len(targets.tokens_QW)
-        if self.training and texts != clips:
-            raise InputError(
-                "data.dataset",
-                f"a batch of {clips} training clips with {texts} captions",
-                allowed="retrieval: a caption for each clip",
-                fix="name the captions, or leave out clips without one",
-            )
+        if self.training:
+            check_captions(features, targets)
         frames_BTE, words_QWE, mask_BT = self.read(features, targets)
         matching: Matching = self.matching
         with autocast_off(frames_BTE.device.type):
@@ -232,6 +245,10 @@ class TextVideo:
         own_G = torch.arange(len(logits_GG), device=logits_GG.device)
         both = F.cross_entropy(logits_GG, own_G) + F.cross_entropy(logits_GG.t(), own_G)
         return both / 2 * len(targets.tokens_QW)
+
+    def order(self, module: Any, gallery: Embeddings, report_progress: Any = None) -> tuple[Embeddings, Rescorer]:  # noqa: ARG002
+        """Which embeddings of videos are compared in an evaluation, and what changes their similarities first."""
+        return gallery, Rescorer()
 
     def collector(
         self, module: nn.Module, videos: int, report_progress: Callable[[str, int, int], None] | None = None
