@@ -157,9 +157,9 @@ def loss(
     now: tuple[Tensor, Tensor],
     slow: tuple[Tensor, Tensor],
     queue: tuple[Tensor, Tensor],
+    *,
     same_BK: Tensor,
     pairs: Tensor,
-    *,
     share: float,
 ) -> Tensor:
     """The loss of a batch: `now`, `slow` and `queue` are features of videos and texts; the first B `pairs` are right.

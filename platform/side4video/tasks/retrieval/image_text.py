@@ -8,6 +8,7 @@ Legend: B clips of this worker, G clips of all workers' batches, K = G + queue, 
 of a text, D width, E channels of the shared space.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from side4video.models.layers.precision import autocast_off
 from side4video.models.networks.contract import Pairs
 from side4video.tasks.retrieval.matching import Embeddings, MeanMatching
 from side4video.tasks.retrieval.pair_ranking import PairRescorer
+from side4video.tasks.retrieval.pair_scores import PairScores
 from side4video.tasks.retrieval.ranking import Rescorer
 from side4video.tasks.retrieval.text_video import LogitScale, Texts, TextVideo, check_captions
 
@@ -216,7 +218,15 @@ class ImageTextVideo(TextVideo):
         is_own_X = (torch.arange(len(pairs), device=pairs.device) < clips).long()
         return ((to_texts + to_videos) / 2 + F.cross_entropy(pairs, is_own_X)) * len(targets.tokens_QW)
 
-    def order(self, module: Any, gallery: Embeddings, report_progress: Any = None) -> tuple[Embeddings, Rescorer]:
-        """Unit features are compared first, and the best of them scored again."""
-        score = PairRescorer(module.score_pairs, gallery, candidates=self.candidates, report_progress=report_progress)
-        return gallery[:1], score
+    def collector(
+        self, module: Any, videos: int, report_progress: Callable[[str, int, int], None] | None = None
+    ) -> PairScores:
+        """Collects embeddings, compares unit features, and scores the best candidates again."""
+
+        def first_stage(gallery: Embeddings) -> tuple[Embeddings, Rescorer]:
+            rescorer = PairRescorer(
+                module.score_pairs, gallery, candidates=self.candidates, report_progress=report_progress
+            )
+            return gallery[:1], rescorer
+
+        return PairScores(module, self, videos=videos, report_progress=report_progress, first_stage=first_stage)

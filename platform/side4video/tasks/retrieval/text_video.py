@@ -21,7 +21,6 @@ from side4video.models.towers.tokenizer import TextTokenizer
 from side4video.tasks.retrieval.matching import Embeddings, Matching
 from side4video.tasks.retrieval.metrics import METRICS
 from side4video.tasks.retrieval.pair_scores import PairScores
-from side4video.tasks.retrieval.ranking import Rescorer
 from side4video.tasks.retrieval.summed import SummedMatching
 
 TOKEN_CACHE_SIZE = 200_000
@@ -245,10 +244,6 @@ class TextVideo:
         own_G = torch.arange(len(logits_GG), device=logits_GG.device)
         both = F.cross_entropy(logits_GG, own_G) + F.cross_entropy(logits_GG.t(), own_G)
         return both / 2 * len(targets.tokens_QW)
-
-    def order(self, module: Any, gallery: Embeddings, report_progress: Any = None) -> tuple[Embeddings, Rescorer]:  # noqa: ARG002
-        """Which embeddings of videos are compared in an evaluation, and what changes their similarities first."""
-        return gallery, Rescorer()
 
     def collector(
         self, module: nn.Module, videos: int, report_progress: Callable[[str, int, int], None] | None = None

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BlipConfig, BlipForImageTextRetrieval
 
@@ -135,11 +136,8 @@ def from_file(tmp_path, **changed):
     spec = BlipSpec.model_validate(blip_toys.document(**changed))
     model = library_model(spec)
     path = tmp_path / "model.safetensors"
-    from safetensors.torch import save_file
-
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
-    read = spec.model_copy(update={"weights": {"kind": "file", "path": str(path)}})
-    read = BlipSpec.model_validate(read.model_dump())
+    read = BlipSpec.model_validate(spec.model_dump() | {"weights": {"kind": "file", "path": str(path)}})
     tower, text = read.build(), read.build_text_tower().requires_grad_(False)
     return model, tower, without_adapters(blip_toys.SPEC.build_pair(tower, text, frames=1))
 
@@ -226,7 +224,7 @@ def test_initial_values():
     assert adapter.enter.weight.detach().std().item() == pytest.approx((3 * 256) ** -0.5, rel=0.02)
     for layer in (adapter.image, adapter.pair, network.keys.enter, network.values.leave):
         assert layer.weight.detach().std().item() == pytest.approx(0.02, rel=0.03)
-    assert (float(network.keys.scale), float(network.values.scale)) == (1.0, 1.0)
+    assert (network.keys.scale.item(), network.values.scale.item()) == (1.0, 1.0)
 
 
 def test_the_momentum_copy_starts_equal_and_follows():
