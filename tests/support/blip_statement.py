@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 State = dict[str, Tensor]
-VISION, TEXT = "vision_model", "text_encoder.text_encoder"
+VISION, TEXT = "vision_model", "text_encoder.model"
 
 
 def linear(x: Tensor, state: State, name: str) -> Tensor:
@@ -116,15 +116,15 @@ def pair(tokens_W: Tensor, seen_SD: Tensor, words: State, state: State, *, depth
     x, is_word = embed(tokens_W, words), tokens_W != 0
     added = {
         side: state[f"{side}.scale"] * linear(linear(seen_SD, state, f"{side}.enter"), state, f"{side}.leave")
-        for side in ("keys", "values")
+        for side in ("added_keys", "added_values")
     }
     if twin == "same summand":
-        added["values"] = added["keys"]
+        added["added_values"] = added["added_keys"]
     for index in range(depth):
         name = f"{TEXT}.encoder.layer.{index}.crossattention"
         alone = self_attend(x, is_word, words, index, heads)
-        key = linear(seen_SD, words, f"{name}.self.key") + added["keys"]
-        value = linear(seen_SD, words, f"{name}.self.value") + added["values"]
+        key = linear(seen_SD, words, f"{name}.self.key") + added["added_keys"]
+        value = linear(seen_SD, words, f"{name}.self.value") + added["added_values"]
         mixed = attention(linear(alone, words, f"{name}.self.query"), key, value, heads)
         together = norm(alone + linear(mixed, words, f"{name}.output.dense"), words, f"{name}.output.LayerNorm", 1e-12)
         x = feed_forward(together, words, index)

@@ -58,7 +58,9 @@ def build(spec=SPEC, *, moved=True, batch=2, frames=3, **changed):
     with seeded(3):
         network = spec.build_pair(tower, text, frames=frames)
     if moved:
-        for number, part in enumerate((network.trained, network.keys, network.values, network.matching_head)):
+        for number, part in enumerate(
+            (network.trained, network.added_keys, network.added_values, network.matching_head)
+        ):
             oracle.perturb(part, seed=5 + number)
     video = oracle.make_video(batch=batch, frames=frames, size=changed.get("image_size", 12))
     return tower, network, FrozenFeatures(video, tower.normalise, tower.shape)

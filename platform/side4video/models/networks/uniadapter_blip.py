@@ -8,6 +8,8 @@ Legend: B clips, T frames, N = B·T, P tokens of a frame (class token first), S 
 of a text, X pairs, D width of both encoders, E channels of the shared space, H channels of the bottleneck.
 """
 
+from typing import cast
+
 import torch
 from einops import repeat
 from torch import Tensor, nn
@@ -89,6 +91,11 @@ class ContrastParts(nn.Module):
                 if source is not None and not source.is_meta:
                     own.copy_(source)
 
+    @property
+    def of_blocks(self) -> list[PairAdapter]:
+        """The adapter of each block."""
+        return cast("list[PairAdapter]", list(self.adapters))
+
 
 class UniAdapterBLIP(nn.Module):
     """Both frozen encoders of BLIP with adapters, projections, and a head for pairs."""
@@ -103,7 +110,7 @@ class UniAdapterBLIP(nn.Module):
         self.borrowed, self.text_encoder = SharedTower(tower), text.encoder
         self.output_dim, self.depth = tower.shape.output_dim, tower.shape.depth
         self.trained = ContrastParts(tower, text, dim=dim, scale=scale)
-        self.keys, self.values = LowRank(tower.shape.width, rank), LowRank(tower.shape.width, rank)
+        self.added_keys, self.added_values = LowRank(tower.shape.width, rank), LowRank(tower.shape.width, rank)
         self.matching_head = text.matching_head.requires_grad_(True)
         self.momentum = frozen_copy(self.trained, is_saved=True)
 
@@ -116,7 +123,7 @@ class UniAdapterBLIP(nn.Module):
         tower, parts = self.borrowed.tower, self._parts(with_momentum)
         with tower.own_precision():
             tokens_NPD = tower.trunk.embed(features.normalise(features.video_BTCHW).flatten(0, 1))
-        for index, adapter in enumerate(parts.adapters):
+        for index, adapter in enumerate(parts.of_blocks):
             with tower.own_precision():
                 tokens_NPD = tokens_NPD + tower.trunk.attention_branch(index, tokens_NPD)
                 branch_NPD = tower.trunk.mlp_branch(index, tokens_NPD)
@@ -134,7 +141,7 @@ class UniAdapterBLIP(nn.Module):
         """Features [Q, W, E] of the words of texts; the first one's is the text's."""
         parts, encoder = self._parts(with_momentum), self.text_encoder
         words_QWD, is_word_QW = encoder.embed(tokens_QW), tokens_QW != PADDING
-        for index, adapter in enumerate(parts.adapters):
+        for index, adapter in enumerate(parts.of_blocks):
             attended_QWD = encoder.attend(index, words_QWD, is_word_QW)
             words_QWD = encoder.feed_forward(index, attended_QWD) + adapter.of_texts(attended_QWD)
         return parts.text_projection(words_QWD)
@@ -147,11 +154,11 @@ class UniAdapterBLIP(nn.Module):
         words_XWD = encoder.embed(tokens_XW)
         # Of each video once, however many texts it is paired with.
         seen_BSD = pairs.seen_BSD.to(self.matching_head.weight.dtype)
-        added_keys, added_values = self.keys(seen_BSD), self.values(seen_BSD)
+        more_keys, more_values = self.added_keys(seen_BSD), self.added_values(seen_BSD)
         mask_XS = _of_tokens(pairs)
-        for index, adapter in enumerate(self.trained.adapters):
+        for index, adapter in enumerate(self.trained.of_blocks):
             keys_BSD, values_BSD = encoder.keys_values(index, seen_BSD)
-            keys_XSD, values_XSD = (keys_BSD + added_keys)[pairs.videos_X], (values_BSD + added_values)[pairs.videos_X]
+            keys_XSD, values_XSD = (keys_BSD + more_keys)[pairs.videos_X], (values_BSD + more_values)[pairs.videos_X]
             alone_XWD = encoder.attend(index, words_XWD, is_word_XW)
             together_XWD = encoder.cross_attend(index, alone_XWD, keys_XSD, values_XSD, mask_XS)
             added_XWD = adapter.of_texts(alone_XWD) + adapter.of_pairs(together_XWD)

@@ -49,8 +49,8 @@ class BlipTextEncoder(nn.Module):
             max_position_embeddings=BLIP_WORDS,
             layer_norm_eps=EPSILON,
         )
-        self.text_encoder = BlipTextModel(config, add_pooling_layer=False)
-        del cast("Any", self.text_encoder).embeddings.position_ids  # a buffer that no file holds, and not used here
+        self.model = BlipTextModel(config, add_pooling_layer=False)
+        del cast("Any", self.model).embeddings.position_ids  # a buffer that no file holds, and not used here
 
     @property
     def depth(self) -> int:
@@ -59,7 +59,7 @@ class BlipTextEncoder(nn.Module):
 
     @property
     def _model(self) -> Any:
-        return self.text_encoder
+        return self.model
 
     def embed(self, tokens_QW: Tensor) -> Tensor:
         """Normalised sums of token and position embeddings [Q, W, D]."""
@@ -122,7 +122,7 @@ class BlipTextTower(nn.Module):
         self.register_buffer("logit_scale", torch.tensor(INITIAL_LOGIT_SCALE), persistent=False)
 
 
-_FILE_NAMES = {"encoder.": "", "projection.": "text_proj.", "matching_head.": "itm_head."}
+_FILE_NAMES = {"encoder.model.": "text_encoder.", "projection.": "text_proj.", "matching_head.": "itm_head."}
 """Beginnings of our names, and of the file's."""
 
 

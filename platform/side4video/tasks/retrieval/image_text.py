@@ -199,7 +199,9 @@ def with_hard_negatives(pairs: Pairs, logits_BB: Tensor) -> Pairs:
 
 
 class ImageTextVideo(TextVideo):
-    """Text-video retrieval whose best candidates are scored again, pair by pair."""
+    """Text-video retrieval whose best candidates are scored again, pair by pair; a search compares cosines alone."""
+
+    searched = 1
 
     def __init__(self, *, candidates: int, **options: Any) -> None:
         """`candidates` are scored again; `options` are those of `TextVideo`."""

@@ -277,4 +277,6 @@ class RetrievalSpec(Spec):
             return DescribedMatching(text, frames=frames, share=spec.share)
         if isinstance(spec, TokenMatchingSpec):
             return TokenMatching(text.output_dim, text.tokenizer, weighted=spec.weighted, padding=spec.padding)
-        return TightMatching(text, layers=spec.layers, frames=frames)
+        if isinstance(spec, TightMatchingSpec):
+            return TightMatching(text, layers=spec.layers, frames=frames)
+        raise TypeError(f"the matching {spec.kind} has a module of its own")

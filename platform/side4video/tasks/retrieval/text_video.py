@@ -158,6 +158,8 @@ class TextVideo:
 
     main_metric = METRICS[0]
     """The metric that selects the best epoch."""
+    searched: int | None = None
+    """How many tensors of a video's embedding a search keeps; None for all."""
 
     def __init__(
         self,
@@ -230,12 +232,15 @@ class TextVideo:
         mask_BM = torch.ones((clips, self.described), dtype=torch.bool, device=device)
         return Texts(tokens, owners_Q, (), Descriptions(tokens_BMW, mask_BM))
 
-    def loss(self, logits_GG: Tensor, targets: Texts) -> Tensor:
+    def loss(self, outputs: Any, targets: Texts) -> Tensor:
         """The loss of a clip, averaged over all workers' clips, times this worker's number of clips.
 
         Either the mean of both directions' cross-entropies, or the sum of the sigmoid losses of a clip's pairs. Of a
         matching that is a sum, the mean loss of its summands, each counted by its own logits alone.
+
+        `outputs` are logits [G, G], or [K, G, G] of K summands.
         """
+        logits_GG: Tensor = outputs
         if logits_GG.ndim == 3:
             return torch.stack([self.loss(each_GG, targets) for each_GG in logits_GG]).mean()
         if self.loss_kind == "sigmoid":

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import BlipConfig, BlipForImageTextRetrieval
 
+import blip_files
 import blip_statement as statement
 import blip_toys
 import oracle
@@ -99,46 +98,22 @@ def test_frames_that_fill_up_a_video_change_nothing():
     assert not torch.allclose(masked[:1], plain[:1], atol=1e-4)
 
 
-def library_model(spec: BlipSpec):
-    """transformers' model of the same sizes, every tensor moved."""
-    shape = spec.shape()
-    common = {"hidden_size": shape.width, "intermediate_size": shape.mlp_width, "num_hidden_layers": shape.depth}
-    config = BlipConfig(
-        vision_config={
-            **common,
-            "num_attention_heads": shape.heads,
-            "image_size": shape.image_size,
-            "patch_size": shape.patch_size,
-            "layer_norm_eps": 1e-6,
-        },
-        text_config={**common, "num_attention_heads": shape.heads},
-        image_text_hidden_size=shape.output_dim,
-    )
-    with seeded(4):
-        model = BlipForImageTextRetrieval(config).eval()
-    oracle.perturb(model, seed=8)
-    return model
-
-
 def without_adapters(network):
     with torch.no_grad():
         for adapter in network.trained.adapters:
             for layer in (adapter.image, adapter.text, adapter.pair, adapter.pair_norm):
                 layer.weight.zero_()
                 layer.bias.zero_()
-        network.keys.scale.zero_()
-        network.values.scale.zero_()
+        network.added_keys.scale.zero_()
+        network.added_values.scale.zero_()
     return network
 
 
-def from_file(tmp_path, **changed):
+def from_file(folder):
     """The library's model, and our network with the weights of its file, without what adapters add."""
-    spec = BlipSpec.model_validate(blip_toys.document(**changed))
-    model = library_model(spec)
-    path = tmp_path / "model.safetensors"
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
-    read = BlipSpec.model_validate(spec.model_dump() | {"weights": {"kind": "file", "path": str(path)}})
-    tower, text = read.build(), read.build_text_tower().requires_grad_(False)
+    model, weights = blip_files.write(folder)
+    spec = BlipSpec.model_validate(blip_toys.document(weights=weights))
+    tower, text = spec.build(), spec.build_text_tower().requires_grad_(False)
     return model, tower, without_adapters(blip_toys.SPEC.build_pair(tower, text, frames=1))
 
 
@@ -222,9 +197,9 @@ def test_initial_values():
     assert not any(tensor.any() for tensor in zeros)
     # Kaiming's uniform with a = sqrt(5): within 1/sqrt(inputs).
     assert adapter.enter.weight.detach().std().item() == pytest.approx((3 * 256) ** -0.5, rel=0.02)
-    for layer in (adapter.image, adapter.pair, network.keys.enter, network.values.leave):
+    for layer in (adapter.image, adapter.pair, network.added_keys.enter, network.added_values.leave):
         assert layer.weight.detach().std().item() == pytest.approx(0.02, rel=0.03)
-    assert (network.keys.scale.item(), network.values.scale.item()) == (1.0, 1.0)
+    assert (network.added_keys.scale.item(), network.added_values.scale.item()) == (1.0, 1.0)
 
 
 def test_the_momentum_copy_starts_equal_and_follows():

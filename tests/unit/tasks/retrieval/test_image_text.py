@@ -36,7 +36,7 @@ def assemble(*, batch=3, frames=2):
     with seeded(3):
         task, module = RetrievalSpec.model_validate(document).assemble(context)
     network = module.network
-    for part in (network.trained, network.keys, network.values, network.matching_head):
+    for part in (network.trained, network.added_keys, network.added_values, network.matching_head):
         oracle.perturb(part, seed=5)
     module.queue.clips_K[2] = 1
     targets = Texts(blip_toys.tokens()[:batch], torch.arange(batch), clips_B=torch.arange(batch))
@@ -155,7 +155,7 @@ def test_a_dry_run_changes_neither_queue_nor_momentum():
 def test_adapters_projections_and_the_head_are_trained_and_nothing_else():
     student = retrieval_toys.make_student("a", "uniadapter-blip", matching="image-text")
     trained = {name for name, each in student.module.named_parameters() if each.requires_grad}
-    first = ("network.trained.", "network.keys.", "network.values.", "network.matching_head.")
+    first = ("network.trained.", "network.added_keys.", "network.added_values.", "network.matching_head.")
     assert trained == {name for name, _ in student.module.named_parameters() if name.startswith(first)}
     frozen = {name: each.clone() for name, each in student.module.named_parameters() if name not in trained}
     tower = student.module.network.borrowed.tower
