@@ -108,7 +108,7 @@ class UniAdapterBLIP(nn.Module):
         """
         super().__init__()
         self.borrowed, self.text_encoder = SharedTower(tower), text.encoder
-        self.output_dim, self.depth = tower.shape.output_dim, tower.shape.depth
+        self.output_dim = tower.shape.output_dim
         self.trained = ContrastParts(tower, text, dim=dim, scale=scale)
         self.added_keys, self.added_values = LowRank(tower.shape.width, rank), LowRank(tower.shape.width, rank)
         self.matching_head = text.matching_head.requires_grad_(True)

@@ -108,13 +108,10 @@ class BlipTextTower(nn.Module):
 
     logit_scale: Tensor
     """The logarithm of the factor from cosines to logits: 1 / 0.07."""
-    logit_bias = None
-    is_pretrained = True
-    """Marks pretrained weights, which can have their own learning rate."""
 
     def __init__(self, shape: TowerShape, tokenizer: TextTokenizer) -> None:
         super().__init__()
-        self.output_dim, self.tokenizer = shape.output_dim, tokenizer
+        self.tokenizer = tokenizer
         with torch.device("meta"):
             self.encoder = BlipTextEncoder(shape)
             self.projection = nn.Linear(shape.width, shape.output_dim)

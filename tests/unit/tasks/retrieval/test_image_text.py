@@ -1,5 +1,7 @@
 """The loss of BLIP's matching against an independent float64 statement; its queue, negatives, and documents."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -150,6 +152,23 @@ def test_a_dry_run_changes_neither_queue_nor_momentum():
     before = {name: tensor.clone() for name, tensor in student.module.state_dict().items()}
     dry_run(toys.make_pack(student), toys.make_batch(0).video_BTCHW)
     assert all(torch.equal(tensor, before[name]) for name, tensor in student.module.state_dict().items())
+
+
+@torch.no_grad()
+def test_frames_that_fill_up_a_short_video_count_in_neither_score():
+    _, _, module, features, targets = assemble(frames=3)
+    mask_BT = torch.tensor([[True, True, False], [True] * 3, [True] * 3])
+    masked = dataclasses.replace(features, frame_mask_BT=mask_BT)
+    cut = dataclasses.replace(features, video_BTCHW=features.video_BTCHW[:1, :2])
+    module.eval()
+    (texts_QE, tokens_QW), found = module(masked, targets)
+    _, (video_BE, seen_BSD) = module(cut, targets)
+    torch.testing.assert_close(found[0][:1], video_BE, rtol=1e-5, atol=1e-6)
+    scores = module.score_pairs(tokens_QW, tuple(each[:1] for each in found))
+    torch.testing.assert_close(scores, module.score_pairs(tokens_QW, (video_BE, seen_BSD)), rtol=1e-5, atol=1e-6)
+    without = module.score_pairs(tokens_QW, tuple(each[:1] for each in found[:2]))  # twin
+    assert not torch.allclose(scores, without, atol=1e-4)
+    assert texts_QE.shape == (3, 10)
 
 
 def test_adapters_projections_and_the_head_are_trained_and_nothing_else():
