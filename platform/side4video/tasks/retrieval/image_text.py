@@ -156,13 +156,10 @@ class ImageTextModule(nn.Module):
             )
             words_BWE = self.network.text(targets.tokens_QW, with_momentum=True)
             slow_text_BE = self._text(words_BWE, targets.tokens_QW)
-            batch = tuple(gather_rows(each, self.process) for each in (slow_video_BE, slow_text_BE, own_B))
-            videos_KE, texts_KE, clips_K = (
-                torch.cat([new, kept])
-                for new, kept in zip(
-                    batch, (self.queue.videos_KE, self.queue.texts_KE, self.queue.clips_K), strict=True
-                )
+            slow_video_GE, slow_text_GE, clips_G = (
+                gather_rows(each, self.process) for each in (slow_video_BE, slow_text_BE, own_B)
             )
+            videos_KE, texts_KE, clips_K = self.queue.behind(slow_video_GE, slow_text_GE, clips_G)
             is_own_BK = (own_B[:, None] == clips_K).float()
             hard_BK = is_own_BK / is_own_BK.sum(dim=1, keepdim=True)
         with autocast_off(video_BE.device.type):
