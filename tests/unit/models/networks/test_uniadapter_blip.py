@@ -166,8 +166,8 @@ def multiply_adds(work):
     return counter.get_total_flops() / 2
 
 
-def test_the_authors_numbers_of_multiply_adds():
-    """144.2 G for 8 frames and 27.3 G for a pair: of the small adapters, and texts of 35 tokens."""
+def test_the_numbers_of_multiply_adds():
+    """144.2 G for 8 frames and 27.3 G for a pair, as of the authors' code: small adapters, texts of 35 tokens."""
     tower, network = on_meta(128)
     frames = torch.empty(1, 8, 3, 224, 224, device="meta")
     features = FrozenFeatures(frames, lambda video: video, tower.shape)
