@@ -1,7 +1,5 @@
 """What holds for every retrieval method: it can be resumed, its memory is planned, and each weight has a gradient."""
 
-import functools
-
 import pytest
 import torch
 
@@ -29,6 +27,7 @@ CASES = {
     "stan-trained": "plain mean",
     "clip4clip": "mean",
     "side4video": "query-weighted",
+    "uniadapter-blip": "image-text",
 }
 PACKABLE = [name for name in CASES if retrieval_toys.METHODS[name].packable]
 
@@ -84,16 +83,16 @@ def test_everything_that_is_trained_has_a_gradient(name):
 
 def planned(name):
     method = retrieval_toys.METHODS[name]
-    tower = toys.new_tower("fp32", "clip", device="meta")
+    tower, text = retrieval_toys.towers(method, device="meta")
     context = TaskContext(
         method=method,
         tower=tower,
         frames=toys.FRAMES,
         classes=(),
         encode_texts=lambda texts: None,
-        text_tower=functools.partial(retrieval_toys.text_tower, device="meta"),
+        text_tower=text,
     )
-    document = {"words": retrieval_toys.WORDS, "matching": retrieval_toys.MATCHINGS[CASES[name]]}
+    document = {"words": retrieval_toys.WORDS, "matching": retrieval_toys.matching_of(CASES[name])}
     with torch.device("meta"):
         task, module = RetrievalSpec.model_validate(document).assemble(context)
     reads = method.frame_request(tower.shape, frames=toys.FRAMES)

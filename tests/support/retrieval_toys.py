@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import torch
 
+import blip_toys
 import toys
 from side4video.core.seeds import derive_seed, seeded
 from side4video.data.streams.batch import NO_LABEL, ClipBatch
@@ -17,6 +18,7 @@ from side4video.models.methods.clip4clip import CLIP4ClipSpec, FrozenCLIP4ClipSp
 from side4video.models.methods.side4video import Side4VideoSpec
 from side4video.models.methods.stan import TrainedSTANSpec
 from side4video.models.methods.ts2_net import TS2NetSpec
+from side4video.models.methods.uniadapter_blip import UniAdapterBLIPSpec
 from side4video.models.methods.zero_shot import ZeroShotSpec
 from side4video.spec.optimization import OptimizationSpec
 from side4video.tasks.context import TaskContext
@@ -35,6 +37,7 @@ METHODS = {
     "cap4video-sentences": Cap4VideoSpec(scores="sentences", sentence_layers=1),
     "cap4video": Cap4VideoSpec(scores="both", layers=2, sentence_layers=1),
     "stan-trained": TrainedSTANSpec(layers=2),
+    "uniadapter-blip": UniAdapterBLIPSpec(dim=9, rank=5),
     "zero-shot": ZeroShotSpec(),
 }
 MATCHINGS = {
@@ -48,6 +51,8 @@ MATCHINGS = {
     "temporal-alignment": {"kind": "temporal-alignment", "layers": 2, "centres": 3},
     "described": {"kind": "described"},
 }
+PAIR_MATCHING = {"kind": "image-text-matching", "candidates": 3, "queue": 9}
+"""For `uniadapter-blip`, which takes no other."""
 WORDS = 12
 VERBS, THINGS = ("runs", "sleeps", "jumps over", "looks at"), ("a cat", "two dogs", "the red ball", "a man in a hat")
 
@@ -73,6 +78,17 @@ def new_text_tower():
     return tower
 
 
+def towers(method, family="clip", *, device="cpu"):
+    """The image tower that a method takes, and what gives it a new text tower."""
+    if method.needs_cross_attention:
+        sizes = {"image_size": toys.SIZE, "patch_size": 8}
+        return blip_toys.image_tower(device=device, **sizes), functools.partial(blip_toys.text_tower, device, **sizes)
+    if device == "meta":
+        return toys.new_tower("fp32", family, device="meta"), functools.partial(text_tower, device="meta")
+    tower = toys.toy_tower("fp32", family) if method.packable else toys.new_tower("fp32", family)
+    return tower, new_text_tower
+
+
 def caption(*parts):
     """A sentence drawn from its parts, some longer than `WORDS` tokens."""
     draw = derive_seed("caption", *parts)
@@ -89,6 +105,11 @@ def make_clips(*parts, captions, first=0):
     return ClipBatch(
         video, torch.full_like(numbers, NO_LABEL), numbers, torch.zeros_like(numbers), texts, descriptions=about
     )
+
+
+def matching_of(name):
+    """A matching by its name."""
+    return {**MATCHINGS, "image-text": PAIR_MATCHING}[name]
 
 
 class CaptionStream(toys.ToyStream):
@@ -121,11 +142,11 @@ class TestStream:
 def make_student(name, method="side4video", *, matching="weighted", seed=0, family="clip", process=None, **options):
     """A student of retrieval; `task` in the options is `RetrievalSpec`'s, the rest `OptimizationSpec`'s."""
     method = METHODS[method] if isinstance(method, str) else method
-    task_document = {"words": WORDS, "matching": MATCHINGS[matching], **options.pop("task", {})}
+    task_document = {"words": WORDS, "matching": matching_of(matching), **options.pop("task", {})}
     captions = options.pop("captions", ())
     document = {"batch_size": toys.BATCH, "length": {"steps": 7}, "warmup": {"steps": 1}, "learning_rate": 5e-3}
     spec = OptimizationSpec.model_validate({**document, "precision": "fp32", **options})
-    tower = toys.toy_tower("fp32", family) if method.packable else toys.new_tower("fp32", family)
+    tower, text = towers(method, family)
     process = process or ProcessGroup()
     needs = TaskContext(
         method=method,
@@ -133,7 +154,7 @@ def make_student(name, method="side4video", *, matching="weighted", seed=0, fami
         frames=toys.FRAMES,
         classes=(),
         encode_texts=lambda texts: SimpleNamespace(),
-        text_tower=new_text_tower,
+        text_tower=text,
         process=process,
         training_captions=lambda: captions,
     )

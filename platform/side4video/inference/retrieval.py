@@ -248,7 +248,7 @@ class RetrievalModel:
             task: Any = self._student.task
             anything = replace(task.mock_targets(1, self.process.device), descriptions=task.descriptions_of(batch))
             _, kept = self._module(self._features(batch), anything)
-        return tuple(tensor.cpu().half() if self._keeps_half else tensor.cpu() for tensor in kept)
+        return tuple(tensor.cpu().half() if self._keeps_half else tensor.cpu() for tensor in kept[: task.searched])
 
     @torch.no_grad()
     def _compare_frames(self, batch: ClipBatch, query: TextQuery) -> Iterator[tuple[int, Tensor, Tensor]]:

@@ -38,6 +38,8 @@ class MethodSpec(Spec):
     """For retrieval: whether the authors train the text tower."""
     needs_causal_texts: ClassVar[bool] = False
     """For retrieval: whether each token of a text must see only those before it."""
+    needs_cross_attention: ClassVar[bool] = False
+    """Whether the method is for a backbone whose text encoder attends to frames (`blip`), and for no other."""
     RECIPES: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Published optimizer settings by name, for `optimization.recipe`."""
 

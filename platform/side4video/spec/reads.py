@@ -1,4 +1,4 @@
-"""Checks that the data section gives a method what it reads beside the frames."""
+"""Checks that backbone and data section give a method what it reads beside the frames."""
 
 from typing import TYPE_CHECKING
 
@@ -9,12 +9,13 @@ if TYPE_CHECKING:
 
 
 def check_reads(experiment: "Experiment") -> None:
-    """Check neighbours of frames and sentences about videos, and that cached features hold all that is read.
+    """Check cross-attention, neighbours of frames, sentences about videos, and that cached features hold all of it.
 
     Raises:
-        PydanticCustomError: The data section lacks something, or a cache would not hold it.
+        PydanticCustomError: Backbone or data section lack something, or a cache would not hold it.
     """
     data, method, task = experiment.data, experiment.method, experiment.task
+    _check_cross_attention(experiment)
     needed = experiment.reads.neighbours
     if needed and data.neighbours != needed:
         raise wrong(
@@ -51,3 +52,15 @@ def check_reads(experiment: "Experiment") -> None:
                 allowed="{kind: computed}",
                 fix=f"set features to {{kind: computed}}, or leave {field} out",
             )
+
+
+def _check_cross_attention(experiment: "Experiment") -> None:
+    backbone, method = experiment.backbone, experiment.method
+    if method.needs_cross_attention == backbone.has_cross_attention:
+        return
+    raise wrong(
+        "method.kind",
+        f"{method.kind}, and the backbone is {backbone.kind}",
+        allowed="blip for uniadapter-blip" if method.needs_cross_attention else "uniadapter-blip for this backbone",
+        fix="set backbone.kind to blip" if method.needs_cross_attention else "take it, or another backbone",
+    )

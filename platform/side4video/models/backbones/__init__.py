@@ -7,12 +7,13 @@ from typing import Annotated
 
 from pydantic import Field
 
+from side4video.models.backbones.blip import BlipSpec
 from side4video.models.backbones.clip_tower import ClipTowerSpec
 from side4video.models.backbones.open_clip import OpenCLIPSpec
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.backbones.timm import TimmSpec
 from side4video.models.backbones.vit import ViTSpec
 
-Backbone = Annotated[OpenCLIPSpec | TimmSpec | ViTSpec | ClipTowerSpec, Field(discriminator="kind")]
+Backbone = Annotated[OpenCLIPSpec | TimmSpec | ViTSpec | ClipTowerSpec | BlipSpec, Field(discriminator="kind")]
 """All families of towers."""
-__all__ = ["Backbone", "ClipTowerSpec", "OpenCLIPSpec", "TimmSpec", "TowerShape", "ViTSpec"]
+__all__ = ["Backbone", "BlipSpec", "ClipTowerSpec", "OpenCLIPSpec", "TimmSpec", "TowerShape", "ViTSpec"]

@@ -49,6 +49,11 @@ class BackboneSpec(Spec):
         return True
 
     @property
+    def has_cross_attention(self) -> bool:
+        """Whether the text encoder can attend to the tokens of frames, as BLIP's."""
+        return False
+
+    @property
     def without_texts(self) -> str:
         """Why there is no text tower, where the library has one that cannot be used; else empty."""
         return ""

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from side4video.models.backbones import blip
 from side4video.models.backbones.clip_models import CLIP_MODELS
 from side4video.models.backbones.open_clip_models import open_clip_models
 from side4video.models.backbones.timm_models import timm_models
 
 _OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-_TIMM_FILES = ("model.safetensors", "pytorch_model.bin")
+_LIBRARY_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def tags_of(model: str) -> tuple[str, ...]:
 
 def all_pretrained() -> Iterator[Pretrained]:
     """Weights of all models, those of open_clip first, those of clip towers last."""
-    for model in (*open_clip_models(), *timm_models(), *CLIP_MODELS):
+    for model in (*open_clip_models(), *timm_models(), blip.MODEL, *CLIP_MODELS):
         yield from _of(model)
 
 
@@ -52,7 +53,10 @@ def _of(model: str) -> Iterator[Pretrained]:
             yield Pretrained(model, each.tag, each.repository, _OPEN_CLIP_FILES)
     elif model in timm_models():
         for each in timm_models()[model].weights.values():
-            yield Pretrained(model, each.tag, each.repository, _TIMM_FILES)
+            yield Pretrained(model, each.tag, each.repository, _LIBRARY_FILES)
     elif model in CLIP_MODELS:
         for each in CLIP_MODELS[model].weights.values():
-            yield Pretrained(model, each.tag, each.repository, (each.file,) if each.file else _TIMM_FILES)
+            yield Pretrained(model, each.tag, each.repository, (each.file,) if each.file else _LIBRARY_FILES)
+    elif model == blip.MODEL:
+        for tag, repository in blip.REPOSITORIES.items():
+            yield Pretrained(model, tag, repository, _LIBRARY_FILES)

@@ -26,6 +26,7 @@ from side4video.models.methods.stan import STANSpec, TrainedSTANSpec
 from side4video.models.methods.text4vis import FrozenText4VisSpec, Text4VisSpec
 from side4video.models.methods.ts2_net import TS2NetSpec
 from side4video.models.methods.uniadapter import UniAdapterSpec
+from side4video.models.methods.uniadapter_blip import UniAdapterBLIPSpec
 from side4video.models.methods.uniformerv2 import FrozenUniFormerV2Spec, UniFormerV2Spec
 from side4video.models.methods.vjepa_probe import VJEPAProbeSpec
 from side4video.models.methods.zero_shot import ZeroShotSpec
@@ -51,6 +52,7 @@ Method = Annotated[
     | FrozenCLIP4ClipSpec
     | CrossModalAdapterSpec
     | UniAdapterSpec
+    | UniAdapterBLIPSpec
     | CLIPPromptSpec
     | STANSpec
     | TrainedSTANSpec

@@ -1,9 +1,9 @@
 """UniAdapter (Lu et al., 2023, arXiv 2302.06605) on CLIP: one adapter for the same block of both towers.
 
-The paper's model is BLIP. CLIP has no cross-modal encoder, so these parts are missing here: the third up-projection
-with its norm, the low-rank adapters of keys and values in cross-attention, the frame-aware weights, and the matching
-head with its re-ranking. CLIP has no momentum towers, so there is no queue of past features. The rest is as in the
-authors' code.
+The paper's model is BLIP (`uniadapter-blip`). CLIP has no cross-modal encoder, so these parts are missing here: the
+third up-projection with its norm, the low-rank adapters of keys and values in cross-attention, the frame-aware weights,
+and the matching head with its re-ranking. CLIP has no momentum towers, so there is no queue of past features. The rest
+is as in the authors' code.
 """
 
 from collections.abc import Mapping

@@ -6,7 +6,7 @@ Legend: B clips, T frames of a clip, N frames that the tower sees (all B·T, or 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from torch import Tensor
 
@@ -101,6 +101,18 @@ class DescribedNetwork(Protocol):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Features [B, T, E] of frames or sentences, features [Q, W, E] of the texts' tokens, and a mask [B, T]."""
         ...
+
+
+class Pairs(NamedTuple):
+    """Pairs of a text and a video: X texts of W tokens, and B videos of S tokens."""
+
+    tokens_XW: Tensor
+    videos_X: Tensor
+    """The row of `seen_BSD` that each text is paired with."""
+    seen_BSD: Tensor
+    """The tokens of all frames of a video."""
+    mask_BT: Tensor | None = None
+    """False where a frame only fills up a short video; None if all frames are of the videos."""
 
 
 class SharedTower:

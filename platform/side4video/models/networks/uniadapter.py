@@ -52,13 +52,21 @@ class Adapter(nn.Module):
         leave = self.image if side == "image" else self.text
         if leave is None:
             raise ValueError(f"the {side} tower has no such block")
-        width, dtype = tokens.shape[-1], compute_dtype(self.enter.weight)
-        weight_HD = self.enter.weight[:, :width]
-        # The norm's affine part is fused with the matrix, as in `layers.folded`, so that only one tensor is saved.
-        folded_HD = (weight_HD * self.norm.weight[:width]).to(dtype)
-        offset_H = (self.enter.bias + (weight_HD * self.norm.bias[:width]).sum(1)).to(dtype)
-        hidden = torch.relu(linear(layer_normalise(tokens.to(dtype)), folded_HD, offset_H))
+        hidden = bottleneck(tokens, self.norm, self.enter)
         return (self.scale * leave(hidden)).to(tokens.dtype)
+
+
+def bottleneck(tokens: Tensor, norm: nn.LayerNorm, enter: nn.Linear) -> Tensor:
+    """`ReLU(enter(norm(tokens)))` for tokens [..., D] with the first D channels of both layers: [..., H].
+
+    It is in autocast's precision, or else in that of the weights.
+    """
+    width, dtype = tokens.shape[-1], compute_dtype(enter.weight)
+    weight_HD = enter.weight[:, :width]
+    # The norm's affine part is fused with the matrix, as in `layers.folded`, so that only one tensor is saved.
+    folded_HD = (weight_HD * norm.weight[:width]).to(dtype)
+    offset_H = (enter.bias + (weight_HD * norm.bias[:width]).sum(1)).to(dtype)
+    return torch.relu(linear(layer_normalise(tokens.to(dtype)), folded_HD, offset_H))
 
 
 class UniAdapter(nn.Module):

@@ -114,7 +114,7 @@ def match(state: Mapping[str, Tensor], trunk: Trunk, shape: TowerShape, *, where
         tower = f"{shape.depth} blocks of width {shape.width}, patch {shape.patch_size}, {shape.image_size} px"
         raise InputError(
             where,
-            f"the file does not fit the tower: {'; '.join(faults)}{_describe_file(state, given)}",
+            f"the file does not fit the tower: {'; '.join(faults)}{_describe_file(state, given, expected)}",
             allowed=f"exactly the tensors of {tower}, projected to {shape.output_dim}",
             fix="name the model, or the sizes, that the file is of",
         )
@@ -162,6 +162,27 @@ def without_wrappers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {_WRAPPED.sub("", name): tensor for name, tensor in state.items()}
 
 
+def match_part(state: Mapping[str, Tensor], expected: Mapping[str, Sequence[int]], *, where: str) -> dict[str, Tensor]:
+    """The tensors of a file that a part of a model has, under the file's names; others are left out.
+
+    `expected` has names and shapes. `where` is the field and the file, for errors.
+
+    Raises:
+        InputError: Some are missing or of another shape, or have values that are not finite.
+    """
+    plain = _without_prefix(state)
+    found = {name: plain[name] for name in expected if name in plain}
+    if faults := _errors(found, expected):
+        raise InputError(
+            where,
+            f"the file does not fit the text encoder: {'; '.join(faults)}",
+            allowed="a file of the whole model",
+            fix="name the model, or the sizes, that the file is of",
+        )
+    _check_values(found, where)
+    return found
+
+
 def _without_prefix(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """The tensors without the names of the modules that a training loop put the tower in, such as `module.clip.`.
 
@@ -207,10 +228,11 @@ def _errors(found: Mapping[str, Tensor], expected: Mapping[str, Sequence[int]]) 
     return faults
 
 
-def _describe_file(state: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
+def _describe_file(state: Mapping[str, Tensor], given: Mapping[str, Tensor], expected: Mapping[str, object]) -> str:
     """A description of the layout and sizes of a file, and of its image tower, if it has known ones."""
     given = {name.removeprefix("trunk."): tensor for name, tensor in given.items()}
-    if any("vision_model." in name for name in state):
+    is_expected = any(name.startswith("vision_model.") for name in expected)
+    if not is_expected and any("vision_model." in name for name in state):
         return "; it is in the layout of Hugging Face transformers: take open_clip's file of the same model"
     blocks = {name.split(".")[-3] for name in given if name.endswith(".ln_1.weight")}
     blocks |= {name.split(".")[1] for name in given if name.startswith("blocks.")}

@@ -24,7 +24,7 @@ class TextTokenizer:
     Nothing is loaded before the first text.
 
     A tokenizer of CLIP marks the end by its largest id, and the feature is read there. SigLIP and CLIPA read it at the
-    last position, behind the padding; MetaCLIP 2 at an end token.
+    last position, behind the padding; MetaCLIP 2 at an end token; BLIP at the first one.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -66,6 +66,8 @@ class TextTokenizer:
 
     def feature_positions(self, tokens_QW: Tensor) -> Tensor:
         """The position [Q] whose output is a text's feature."""
+        if self.pool_type == "first":
+            return torch.zeros(len(tokens_QW), dtype=torch.int64, device=tokens_QW.device)
         if self.pool_type == "last":
             return torch.full((len(tokens_QW),), tokens_QW.shape[1] - 1, device=tokens_QW.device)
         return self._ends_by_id(tokens_QW) if self.pool_type == "eos" else tokens_QW.argmax(dim=-1)

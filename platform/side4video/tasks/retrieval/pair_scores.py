@@ -26,8 +26,14 @@ from side4video.tasks.retrieval.ranking import Ranks, Rescorer, Search, TextBloc
 from side4video.tasks.retrieval.rescoring import DualSoftmax, Querybank
 
 ReportProgress = Callable[[str, int, int], None]
+FirstStage = Callable[[Embeddings], tuple[Embeddings, Rescorer]]
 BANK_CHUNK = 256
 """Captions of a query bank per comparison."""
+
+
+def compare_all(gallery: Embeddings) -> tuple[Embeddings, Rescorer]:
+    """All embeddings are compared, and nothing changes the similarities."""
+    return gallery, Rescorer()
 
 
 @dataclass(frozen=True)
@@ -112,13 +118,16 @@ class PairScores:
         report_progress: ReportProgress | None = None,
         make_search: Callable[..., Search] = Search,
         bank_chunk: int = BANK_CHUNK,
+        first_stage: FirstStage = compare_all,
     ) -> None:
         """Start without embeddings.
 
         `module` is a `RetrievalModule` in evaluation mode, `task` a `TextVideo`, `videos` the length of the list of
         clips. `report_progress` is called with a description, the number of finished parts and of all parts.
+        `first_stage` maps the embeddings of all videos to those that are compared, and to what changes the similarities
+        before anything is ranked.
         """
-        self.make_search, self.bank_chunk = make_search, bank_chunk
+        self.make_search, self.bank_chunk, self.first_stage = make_search, bank_chunk, first_stage
         self.module, self.task, self.videos = module, task, videos
         self.report_progress = report_progress
         self.batches: list[_Batch] = []
@@ -144,9 +153,10 @@ class PairScores:
         position_of = torch.full((self.videos,), -1, dtype=torch.int64)
         position_of[indices_V] = torch.arange(len(indices_V))
         blocks = [TextBlock(each.texts, position_of[each.owners_Q]) for each in self.batches if len(each.owners_Q)]
+        compared, first = self.first_stage(gallery)
         search = self.make_search(
             blocks,
-            gallery,
+            compared,
             self.module.matching.compare,
             process=process,
             report_progress=functools.partial(self.report_progress, "comparing texts and videos")
@@ -154,7 +164,7 @@ class PairScores:
             else None,
         )
         scale = float(self.module.scale()) if self.module.matching.is_scaled else 1.0
-        plain = self.merge(process, search.rank(Rescorer(), scale=scale), indices_V)
+        plain = self.merge(process, search.rank(first, scale=scale), indices_V)
         rescorer = self._rescorer(process)
         if rescorer is not None:
             rescored = self.merge(process, search.rank(rescorer, scale=scale), indices_V)

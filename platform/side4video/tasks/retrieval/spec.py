@@ -1,13 +1,13 @@
 """Text-video retrieval (section 3.4): the document of the task."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, model_validator
 
 from side4video.core.bounds import Count, Few, Layers
 from side4video.core.metric import MetricSpec
-from side4video.core.spec import ADDED_LATER, Spec
+from side4video.core.spec import ADDED_LATER, Spec, wrong
 from side4video.tasks.retrieval.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from side4video.models.towers.text_tower import TextTower
     from side4video.tasks.context import TaskContext
+    from side4video.tasks.retrieval.image_text import ImageTextModule
     from side4video.tasks.retrieval.matching import Matching
     from side4video.tasks.retrieval.text_video import RetrievalModule, TextVideo
 
@@ -80,13 +81,33 @@ class DescribedMatchingSpec(Spec):
     """Share of the sentences in the sum (authors: 0.27 on MSR-VTT)."""
 
 
+class ImageTextMatchingSpec(Spec):
+    """BLIP's: cosines rank, and the best candidates are scored again by an encoder that sees text and video together.
+
+    Both have a loss of their own. Cosines are compared with the features of a momentum encoder, also of earlier
+    batches; labels are softened by what it finds similar. Pairs are right ones, and one hard negative in each
+    direction.
+    """
+
+    kind: Literal["image-text-matching"] = "image-text-matching"
+    candidates: Count = 128
+    """Videos of each text, and texts of each video, that are scored again in an evaluation (authors: 128 or 256)."""
+    queue: Count = 57_600
+    """Earlier clips whose features are compared too (authors: 57,600)."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.995
+    """Share of the momentum encoder that stays in a step (authors: 0.995)."""
+    soft_labels: Annotated[float, Field(ge=0, le=1)] = 0.4
+    """Share of the momentum encoder's similarities in the labels (authors: 0.4)."""
+
+
 MatchingSpec = Annotated[
     MeanMatchingSpec
     | TokenMatchingSpec
     | TightMatchingSpec
     | QueryWeightedMatchingSpec
     | TemporalAlignmentMatchingSpec
-    | DescribedMatchingSpec,
+    | DescribedMatchingSpec
+    | ImageTextMatchingSpec,
     Field(discriminator="kind"),
 ]
 
@@ -156,8 +177,29 @@ class RetrievalSpec(Spec):
     keep: Literal["fp32", "fp16"] = "fp32"
     """Precision of the stored features of test videos and texts in an evaluation."""
 
-    def assemble(self, context: "TaskContext") -> "tuple[TextVideo, RetrievalModule]":
+    @model_validator(mode="after")
+    def pairs_have_a_loss_of_their_own(self) -> Self:
+        """BLIP's matching has its own loss and its own second score, and its text encoder is frozen."""
+        if self.matching.kind != "image-text-matching":
+            return self
+        for name, found, allowed in (
+            ("loss", self.loss, "cross-entropy"),
+            ("rescoring", self.rescoring.kind, "none"),
+            ("text", self.text, "as-authors"),
+        ):
+            if found != allowed:
+                raise wrong(
+                    f"task.{name}",
+                    f"{found}, and the matching is image-text-matching",
+                    allowed=allowed,
+                    fix="leave it out",
+                )
+        return self
+
+    def assemble(self, context: "TaskContext") -> "tuple[TextVideo, RetrievalModule | ImageTextModule]":
         """The task and its trainable module, initialised from torch's current generator."""
+        if isinstance(self.matching, ImageTextMatchingSpec):
+            return self._assemble_pairs(context, self.matching)
         from side4video.tasks.retrieval.text_video import RetrievalModule, TextVideo
 
         text = context.text_tower()
@@ -178,18 +220,40 @@ class RetrievalSpec(Spec):
             module.bias.requires_grad_(is_trained)
         if not any(parameter.requires_grad for parameter in module.network.parameters()):
             module.requires_grad_(False)  # zero-shot trains nothing, the matching included
-        task = TextVideo(
-            words=self.words,
-            tokenizer=text.tokenizer,
-            loss=self.loss,
-            rescoring=self.rescoring,
-            keep=self.keep,
-            extra_metrics=context.extra_metrics,
-            described=context.method.descriptions,
-        )
+        task = TextVideo(loss=self.loss, described=context.method.descriptions, **self._common(context, text))
         if isinstance(self.rescoring, QuerybankSpec):
             task.bank = self.rescoring.select(context.training_captions())
         return task, module
+
+    def _assemble_pairs(
+        self, context: "TaskContext", matching: ImageTextMatchingSpec
+    ) -> "tuple[TextVideo, ImageTextModule]":
+        from side4video.tasks.retrieval.image_text import ImageTextModule, ImageTextVideo
+        from side4video.tasks.retrieval.matching import MeanMatching
+
+        text = context.text_tower().requires_grad_(False)
+        module = ImageTextModule(
+            cast("nn.Module", context.method.build_pair(context.tower, text, frames=context.frames)),
+            MeanMatching(text.tokenizer, normalizes_frames=False),
+            logit_scale=text.logit_scale,
+            largest_logit_scale=self.largest_logit_scale,
+            process=context.process,
+            queue=matching.queue,
+            momentum=matching.momentum,
+            soft_labels=matching.soft_labels,
+        )
+        module.scale.requires_grad_(False)
+        return ImageTextVideo(candidates=matching.candidates, **self._common(context, text)), module
+
+    def _common(self, context: "TaskContext", text: "TextTower") -> dict[str, Any]:
+        """What every task of retrieval is created with."""
+        return {
+            "words": self.words,
+            "tokenizer": text.tokenizer,
+            "rescoring": self.rescoring,
+            "keep": self.keep,
+            "extra_metrics": context.extra_metrics,
+        }
 
     def _initial_bias(self, text: "TextTower") -> float | None:
         if self.loss != "sigmoid":
@@ -213,4 +277,6 @@ class RetrievalSpec(Spec):
             return DescribedMatching(text, frames=frames, share=spec.share)
         if isinstance(spec, TokenMatchingSpec):
             return TokenMatching(text.output_dim, text.tokenizer, weighted=spec.weighted, padding=spec.padding)
-        return TightMatching(text, layers=spec.layers, frames=frames)
+        if isinstance(spec, TightMatchingSpec):
+            return TightMatching(text, layers=spec.layers, frames=frames)
+        raise TypeError(f"the matching {spec.kind} has a module of its own")

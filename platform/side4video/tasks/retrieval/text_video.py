@@ -37,6 +37,24 @@ class Texts:
     captions: tuple[str, ...] = ()
     descriptions: Descriptions | None = None
     """Sentences about each clip, where the method reads them."""
+    clips_B: Tensor | None = None
+    """The index of each clip in the list, where the task reads it."""
+
+
+def check_captions(features: Any, targets: Texts) -> None:
+    """Check that each clip of a training batch has a caption.
+
+    Raises:
+        InputError: One has none.
+    """
+    clips, texts = len(features.video_BTCHW), len(targets.tokens_QW)
+    if texts != clips:
+        raise InputError(
+            "data.dataset",
+            f"a batch of {clips} training clips with {texts} captions",
+            allowed="retrieval: a caption for each clip",
+            fix="name the captions, or leave out clips without one",
+        )
 
 
 class LogitScale(nn.Module):
@@ -104,14 +122,8 @@ class RetrievalModule(nn.Module):
         Raises:
             InputError: In training, a clip has no caption.
         """
-        clips, texts = len(features.video_BTCHW), len(targets.tokens_QW)
-        if self.training and texts != clips:
-            raise InputError(
-                "data.dataset",
-                f"a batch of {clips} training clips with {texts} captions",
-                allowed="retrieval: a caption for each clip",
-                fix="name the captions, or leave out clips without one",
-            )
+        if self.training:
+            check_captions(features, targets)
         frames_BTE, words_QWE, mask_BT = self.read(features, targets)
         matching: Matching = self.matching
         with autocast_off(frames_BTE.device.type):
@@ -146,6 +158,8 @@ class TextVideo:
 
     main_metric = METRICS[0]
     """The metric that selects the best epoch."""
+    searched: int | None = None
+    """How many tensors of a video's embedding a search keeps; None for all."""
 
     def __init__(
         self,
@@ -218,12 +232,15 @@ class TextVideo:
         mask_BM = torch.ones((clips, self.described), dtype=torch.bool, device=device)
         return Texts(tokens, owners_Q, (), Descriptions(tokens_BMW, mask_BM))
 
-    def loss(self, logits_GG: Tensor, targets: Texts) -> Tensor:
+    def loss(self, outputs: Any, targets: Texts) -> Tensor:
         """The loss of a clip, averaged over all workers' clips, times this worker's number of clips.
 
         Either the mean of both directions' cross-entropies, or the sum of the sigmoid losses of a clip's pairs. Of a
         matching that is a sum, the mean loss of its summands, each counted by its own logits alone.
+
+        `outputs` are logits [G, G], or [K, G, G] of K summands.
         """
+        logits_GG: Tensor = outputs
         if logits_GG.ndim == 3:
             return torch.stack([self.loss(each_GG, targets) for each_GG in logits_GG]).mean()
         if self.loss_kind == "sigmoid":
