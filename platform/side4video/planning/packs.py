@@ -273,6 +273,7 @@ def _shape_key(spec: Experiment) -> str:
     optimization = spec.optimization.model_dump(mode="json", exclude=set(_NOT_IN_SHAPE_KEY))
     shape = {
         "backbone": spec.backbone.model_dump(mode="json", exclude={"weights"}),
+        "is_fixed": spec.start is not None and not spec.start.trains,
         "method": spec.method.model_dump(mode="json"),
         "task": spec.task.model_dump(mode="json"),
         "data": spec.data.model_dump(mode="json"),
