@@ -109,7 +109,7 @@ def tower_tensors(
     found = {ours: state[theirs] for ours, theirs in reading.tower.items() if theirs in state}
     found |= changed_tensors(state, reading.tower_pairs)
     absent = [name for name in (*reading.tower, *reading.unused) if name not in found]
-    if not reading.tower:
+    if not reading.tower and not reading.tower_pairs:
         absent = list(given.tensors)
     if given.tensors and not absent:
         raise InputError(OPTION, "the checkpoint holds its own tower, whole", allowed="none", fix="leave it out")

@@ -1,6 +1,7 @@
 """The formats of checkpoints that can be imported, one file each."""
 
 from side4video.apps.imports.formats.aim import AIM
+from side4video.apps.imports.formats.atm import ATM
 from side4video.apps.imports.formats.bike import BIKE
 from side4video.apps.imports.formats.clip4clip import CLIP4CLIP
 from side4video.apps.imports.formats.dist import DIST
@@ -11,6 +12,7 @@ from side4video.apps.imports.formats.side4video_eva import SIDE4VIDEO_EVA, SIDE4
 from side4video.apps.imports.formats.side4video_retrieval import SIDE4VIDEO_RETRIEVAL
 from side4video.apps.imports.formats.st_adapter import ST_ADAPTER
 from side4video.apps.imports.formats.text4vis import TEXT4VIS
+from side4video.apps.imports.formats.uniformerv2 import UNIFORMERV2
 
 FORMATS: tuple[ImportFormat, ...] = (
     SIDE4VIDEO,
@@ -24,5 +26,7 @@ FORMATS: tuple[ImportFormat, ...] = (
     CLIP4CLIP,
     TEXT4VIS,
     BIKE,
+    UNIFORMERV2,
+    ATM,
 )
 """A file is of the first one whose mark it has: the marks of later ones may be in files of earlier ones."""
