@@ -11,6 +11,11 @@ from torch import Tensor
 
 from side4video.apps.imports.pairs import Change
 
+_THIRDS: tuple[Change, ...] = ("first-third", "middle-third", "last-third")
+"""Of queries, keys and values in one tensor."""
+_TAPS: tuple[Change, ...] = ("tap-before", "tap-own", "tap-after")
+"""Of a kernel over three frames."""
+
 
 def to_ours(change: Change, theirs: Sequence[Tensor]) -> Tensor:
     """Our tensor, contiguous; floats in fp32.
@@ -40,6 +45,18 @@ def _change(change: Change, theirs: Sequence[Tensor]) -> Tensor:
         "transposed": "o i -> i o",
         "drop-1": "1 t d -> t d",
     }
+    if change in _THIRDS:
+        return _part(one, _THIRDS, change, axis=0)
+    if change in _TAPS:
+        return _part(one, _TAPS, change, axis=2)
     if change == "drop-2":
         return rearrange(one, "1 1 ... -> ...")
     return rearrange(one, patterns[change]) if change in patterns else one
+
+
+def _part(one: Tensor, parts: Sequence[Change], change: Change, *, axis: int) -> Tensor:
+    """A part of equal parts along an axis: a third of the rows, or a frame of a kernel, without its axis."""
+    if one.ndim <= axis or one.shape[axis] % len(parts) or (axis and one.shape[axis] != len(parts)):
+        raise ValueError(f"axis {axis} of {list(one.shape)} has not {len(parts)} parts")
+    part = one.chunk(len(parts), dim=axis)[parts.index(change)]
+    return part.squeeze(axis) if axis else part

@@ -1,13 +1,12 @@
 """Makes an exported folder of another system's checkpoint."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.nn import functional as F
 
 import side4video
 from side4video.apps.imports.card import import_card
@@ -15,18 +14,18 @@ from side4video.apps.imports.document import class_names, load_data, made_docume
 from side4video.apps.imports.formats import ImportFormat
 from side4video.apps.imports.pairs import Reading
 from side4video.apps.imports.tensors import check_account, left_out, read_tensors, shapes_of, student_tensors
+from side4video.apps.imports.texts import text_classifier, text_section
 from side4video.apps.imports.tower import GivenTower, given_tower, matched_tower, tower_tensors
 from side4video.core.errors import InputError
 from side4video.core.temporary import temporary_folder
 from side4video.engine.checkpoint import load_tensors
 from side4video.engine.process_group import ProcessGroup
 from side4video.inference.model import without_data
-from side4video.models.backbones.weights import FileWeights
+from side4video.models.towers.load import TowerWeights
 from side4video.run import build_student
 from side4video.spec.bundle import BACKBONE, Bundle, checksum, write_bundle
 from side4video.spec.experiment import Experiment
 from side4video.tasks.recognition.class_order import in_order_of
-from side4video.tasks.recognition.spec import RecognitionSpec, TextClassifier
 
 
 @dataclass(frozen=True)
@@ -71,6 +70,10 @@ def import_checkpoint(path: Path, form: ImportFormat, folder: Path, options: Imp
     state = read_tensors(path, form)
     reading = form.read(shapes_of(state, where="FILE"))
     tower = given_tower(options.tower)
+    clip = tower if reading.has_texts_elsewhere else GivenTower()
+    if reading.has_texts_elsewhere:
+        reading = replace(reading, backbone={**reading.backbone, "text": text_section(reading, clip)})
+        tower = GivenTower()
     check_account(state, reading, given=tuple(tower.tensors))
     data = load_data(options.data)
     classes = _classes(state, reading, options, data)
@@ -79,7 +82,8 @@ def import_checkpoint(path: Path, form: ImportFormat, folder: Path, options: Imp
     tensors, made_up = tower_tensors(state, reading, tower, width=spec.tower.width, output_dim=spec.tower.output_dim)
     weights = matched_tower(tensors, spec)
     with temporary_folder() as scratch:
-        student = _student(state, reading, spec, weights, classes=classes, scratch=scratch)
+        parts = _Parts(state, reading, clip, tensors)
+        student = _student(parts, spec, weights, classes=classes, scratch=scratch)
         if data is not None and classes:
             student, classes = _in_order_of(data.data.dataset.classes(), classes, student)
         file = scratch / "student.safetensors"
@@ -124,42 +128,35 @@ def _backbone_section(reading: Reading, tower: GivenTower, folder: Path) -> dict
     return {"weights": {"kind": "file", "path": str((folder / BACKBONE).absolute())}, **section}
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What the student's tensors are made of."""
+
+    state: Mapping[str, Tensor]
+    reading: Reading
+    clip: GivenTower
+    """Where the text tower is, if not in the file."""
+    tower: Mapping[str, Tensor]
+    """The frozen tower's tensors."""
+
+
 def _student(
-    state: Mapping[str, Tensor],
-    reading: Reading,
-    spec: Experiment,
-    weights: Any,
-    *,
-    classes: tuple[str, ...],
-    scratch: Path,
+    parts: _Parts, spec: Experiment, weights: TowerWeights, *, classes: tuple[str, ...], scratch: Path
 ) -> dict[str, Tensor]:
     """The tensors of the student's module, checked against the module."""
+    reading = parts.reading
     tower = spec.backbone.build("cpu", weights)
     with_classes = without_data(spec, classes) if classes else spec  # the file's classes in its order, and no data set
     student = build_student("imported", with_classes, ProcessGroup(), tower, blank_texts=True)
     expected = {name: tuple(tensor.shape) for name, tensor in student.module.state_dict().items()}
-    texts = _text_classifier(state, reading, spec, classes, scratch) if reading.texts else {}
-    made = student_tensors(state, reading, {name: size for name, size in expected.items() if name not in texts})
+    made = {ours: parts.tower[name].float().contiguous().clone() for ours, name in reading.copied.items()}
+    if reading.texts or reading.has_texts_elsewhere:
+        made |= text_classifier(parts.state, reading, spec, classes=classes, given=parts.clip, scratch=scratch)
+    made |= student_tensors(parts.state, reading, {name: size for name, size in expected.items() if name not in made})
     file = scratch / "checked.safetensors"
-    save_file({**made, **texts}, file)
+    save_file(made, file)
     load_tensors(student.module, file)
-    return {**made, **texts}
-
-
-def _text_classifier(
-    state: Mapping[str, Tensor], reading: Reading, spec: Experiment, classes: tuple[str, ...], scratch: Path
-) -> dict[str, Tensor]:
-    """The classifier that the file's text tower makes of the class names."""
-    task = spec.task
-    if not isinstance(task, RecognitionSpec) or not isinstance(task.classifier, TextClassifier):
-        raise InputError("--set task.classifier", "not of texts", allowed="{kind: text}", fix="leave it out")
-    clip = scratch / "texts.safetensors"
-    save_file({ours: state[theirs].float().contiguous() for ours, theirs in reading.texts.items()}, clip)
-    backbone = spec.backbone.model_copy(update={"weights": FileWeights(path=str(clip))})
-    prompt = task.classifier.prompt
-    texts = backbone.encode_texts([prompt.replace("{}", name) for name in classes])
-    features = F.normalize(texts.features_CE.float(), dim=-1).contiguous()
-    return {"head.1.features_CE": features, "head.1.logit_scale": texts.logit_scale.float().clone()}
+    return made
 
 
 def _in_order_of(

@@ -20,6 +20,12 @@ Change = Literal[
     "over-space",
     "strided",
     "joined",
+    "first-third",
+    "middle-third",
+    "last-third",
+    "tap-before",
+    "tap-own",
+    "tap-after",
     "transposed",
     "drop-1",
     "drop-2",
@@ -50,6 +56,8 @@ class Reading:
     """All tensors of the student's module, but those of a classifier made of texts."""
     tower: Mapping[str, str] = field(default_factory=dict)
     """The authors' names of the frozen tower's tensors, by those of the library; empty where the file has no tower."""
+    tower_pairs: tuple[Pair, ...] = ()
+    """The frozen tower's tensors whose shape changes, or that are made of several; `ours` are the library's names."""
     task: Mapping[str, Any] = field(default_factory=lambda: {"kind": "recognition"})
     """The section of the document."""
     frames: int = 8
@@ -58,8 +66,12 @@ class Reading:
     """The authors' name of the classifier's matrix [classes, features]; empty where there is none."""
     unused: tuple[str, ...] = ()
     """Tensors of the tower that the files do not have, because the method does not use them."""
+    copied: Mapping[str, str] = field(default_factory=dict)
+    """Tensors of the student's module that are the frozen tower's, by name: those of `unused` in a trained tower."""
     texts: Mapping[str, str] = field(default_factory=dict)
     """The authors' names of the text tower, by CLIP's, where its features of the class names are the classifier."""
+    has_texts_elsewhere: bool = False
+    """Whether the classifier is made of texts, and the file has no text tower: it is of the CLIP that is given."""
     assumed: tuple[str, ...] = ()
     """Fields of the document that the file does not determine, each as `path value`, with what else it may be."""
     left_out: Mapping[str, str] = field(default_factory=dict)

@@ -6,12 +6,13 @@ Files are read by safetensors and by torch's weights-only reader, which executes
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from torch import Tensor
 
 from side4video.apps.imports.changes import to_ours
 from side4video.apps.imports.formats import FORMATS, ImportFormat
-from side4video.apps.imports.pairs import FileShapes, Reading
+from side4video.apps.imports.pairs import FileShapes, Pair, Reading
 from side4video.core.errors import InputError
 from side4video.models.towers.checkpoint import few_names, read_checkpoint, without_wrappers
 
@@ -29,7 +30,8 @@ def read_tensors(path: Path, form: ImportFormat) -> dict[str, Tensor]:
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "does not exist"
         raise InputError("FILE", f"{path} {found}", allowed="a checkpoint", fix="correct the path")
-    state = without_wrappers(read_checkpoint(path, where="FILE"))
+    beside = sorted({each.beside for each in FORMATS if each.beside})
+    state = without_wrappers(read_checkpoint(path, where="FILE", beside=beside))
     found = _format_of(state)
     if found is not form:
         looks = f"it looks like a file of {found.name} ({found.title})" if found else "it is of no format that is known"
@@ -41,6 +43,8 @@ def read_tensors(path: Path, form: ImportFormat) -> dict[str, Tensor]:
         found = f"{path.name} holds several such models: below {', '.join(sorted(prefixes))}"
         raise InputError("FILE", found, allowed="one model", fix="save one of them alone")
     (prefix,) = prefixes
+    others = tuple(f"{each}." for each in beside if each != form.beside)
+    state = {name: tensor for name, tensor in state.items() if not name.startswith(others)}
     return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
 
 
@@ -68,6 +72,7 @@ def check_account(state: Mapping[str, Tensor], reading: Reading, given: Sequence
         InputError: Tensors are missing or unknown, or a value is not finite; they are named.
     """
     needed = {name for pair in reading.student for name in pair.theirs} | set(reading.texts.values())
+    needed |= {name for pair in reading.tower_pairs for name in pair.theirs}
     needed |= {theirs for ours, theirs in reading.tower.items() if ours not in (*given, *reading.unused)}
     used = needed | set(reading.tower.values())
     unknown = [name for name in state if name not in used and not left_out(name, reading)]
@@ -95,8 +100,23 @@ def student_tensors(
     Raises:
         InputError: A tensor has another shape, or the model needs others than the format has.
     """
+    made = changed_tensors(state, reading.student, expected)
+    if other := sorted(made.keys() ^ expected.keys()):
+        found = f"the document needs other tensors than the file has: {few_names(other, MOST_NAMES)}"
+        raise InputError("--set", found, allowed="fields that keep the network's weights", fix="leave it out")
+    return made
+
+
+def changed_tensors(
+    state: Mapping[str, Tensor], pairs: Sequence[Pair], expected: Mapping[str, Sequence[int]] = MappingProxyType({})
+) -> dict[str, Tensor]:
+    """Our tensors of pairs; `expected` are the shapes of those that are known.
+
+    Raises:
+        InputError: A tensor has another shape.
+    """
     made, faults = {}, []
-    for pair in reading.student:
+    for pair in pairs:
         theirs = " + ".join(pair.theirs)
         try:
             tensor = to_ours(pair.change, [state[name] for name in pair.theirs])
@@ -110,7 +130,4 @@ def student_tensors(
     if faults:
         found = f"{len(faults)} tensors have another shape: {few_names(faults, MOST_NAMES)}"
         raise InputError("FILE", found, allowed="the shapes of one model", fix=_FIX)
-    if other := sorted(made.keys() ^ expected.keys()):
-        found = f"the document needs other tensors than the file has: {few_names(other, MOST_NAMES)}"
-        raise InputError("--set", found, allowed="fields that keep the network's weights", fix="leave it out")
     return made

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from side4video.apps.imports.formats.clip import clip_backbone
 from side4video.apps.imports.pairs import Reading
-from side4video.apps.imports.tensors import shapes_of
+from side4video.apps.imports.tensors import changed_tensors, shapes_of
 from side4video.core.errors import InputError
+from side4video.models.backbones.open_clip import OpenCLIPSpec
 from side4video.models.towers.checkpoint import match, read_checkpoint, without_wrappers
 from side4video.models.towers.frozen_tower import PRECISIONS
 from side4video.models.towers.load import TowerWeights, fingerprint_of
@@ -29,6 +30,10 @@ class GivenTower:
     """The section of the document."""
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     """By CLIP's names."""
+    text: Mapping[str, Any] = field(default_factory=dict)
+    """The section `text` of a backbone; empty where there is no text tower of CLIP's form."""
+    file: Path | None = None
+    """The file that holds it."""
 
 
 def given_tower(text: str) -> GivenTower:
@@ -48,14 +53,16 @@ def given_tower(text: str) -> GivenTower:
         raise InputError(OPTION, found, allowed="one, in OpenAI's or open_clip's layout", fix="name another file")
     (prefix,) = prefixes
     tensors = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-    section = clip_backbone(shapes_of(state, where=OPTION), prefix)
+    shapes, beside = shapes_of(state, where=OPTION), prefix.removesuffix("visual.")
+    has_text = f"{beside}ln_final.weight" in shapes and f"{beside}token_embedding.weight" in shapes
+    section = clip_backbone(shapes, prefix, text=beside if has_text else None)
+    text_section = section.pop("text", {})
     names = ("conv1.", "class_", "positional_", "ln_p", "transformer.", "proj") if not prefix else ("",)
-    return GivenTower(section, {name: tensor for name, tensor in tensors.items() if name.startswith(names)})
+    own = {name: tensor for name, tensor in tensors.items() if name.startswith(names)}
+    return GivenTower(section, own, text_section, Path(text))
 
 
 def _pretrained(text: str) -> GivenTower:
-    from side4video.models.backbones.open_clip import OpenCLIPSpec
-
     model, _, tag = text.rpartition("/")
     allowed = "a file of CLIP's weights, or MODEL/TAG of open_clip, such as ViT-B-16-quickgelu/openai"
     if not model:
@@ -71,7 +78,22 @@ def _pretrained(text: str) -> GivenTower:
     except ValueError as error:
         found = f"{text} is neither a file nor weights of open_clip"
         raise InputError(OPTION, found, allowed=allowed, fix="correct it; docs/towers.md lists models") from error
-    return GivenTower(section, spec.read_weights().tensors)
+    return GivenTower(section, spec.read_weights().tensors, _text_section(spec))
+
+
+def _text_section(spec: OpenCLIPSpec) -> dict[str, Any]:
+    """The text tower of a model of open_clip, if it has CLIP's form."""
+    sizes = {} if spec.without_texts else spec.text_config()["text_cfg"]
+    if sizes.keys() - {"context_length", "vocab_size", "width", "heads", "layers"} or not sizes:
+        return {}
+    head_width = sizes["width"] // sizes["heads"]
+    return {
+        "kind": "transformer",
+        "width": sizes["width"],
+        "layers": sizes["layers"],
+        "head_width": head_width,
+        "words": sizes["context_length"],
+    }
 
 
 def tower_tensors(
@@ -85,7 +107,10 @@ def tower_tensors(
         InputError: There is a tower in the checkpoint and one from elsewhere, and nothing to take from the latter.
     """
     found = {ours: state[theirs] for ours, theirs in reading.tower.items() if theirs in state}
-    absent = [name for name in (reading.tower or given.tensors) if name not in found]
+    found |= changed_tensors(state, reading.tower_pairs)
+    absent = [name for name in (*reading.tower, *reading.unused) if name not in found]
+    if not reading.tower and not reading.tower_pairs:
+        absent = list(given.tensors)
     if given.tensors and not absent:
         raise InputError(OPTION, "the checkpoint holds its own tower, whole", allowed="none", fix="leave it out")
     found |= {name: given.tensors[name] for name in absent if name in given.tensors}

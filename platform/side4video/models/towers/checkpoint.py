@@ -35,10 +35,11 @@ _OPENAI_MARKS = frozenset({"input_resolution", "context_length", "vocab_size"})
 """Numbers that only OpenAI's files contain, as tensors."""
 
 
-def read_checkpoint(path: Path, *, where: str) -> dict[str, Tensor]:
+def read_checkpoint(path: Path, *, where: str, beside: Sequence[str] = ()) -> dict[str, Tensor]:
     """Every tensor of a file by name, on the CPU. The content decides the file's type, not its name.
 
-    `where` is the field of the file, for errors.
+    `where` is the field of the file, for errors. `beside` are keys of further states in the file, beside that of the
+    weights; their tensors' names get the key and a dot in front.
 
     Raises:
         InputError: It is not a file of weights, is damaged, or would run code when it is read.
@@ -56,7 +57,14 @@ def read_checkpoint(path: Path, *, where: str) -> dict[str, Tensor]:
                 "weights_only=False)['state_dict'], new_path)",
             ) from error
         raise InputError(where, f"{path} cannot be read ({reason[:160]})", fix="download it again") from error
-    return _unwrap(content, path, where)
+    further = {key: content[key] for key in beside if isinstance(content, Mapping) and key in content}
+    return _unwrap(content, path, where) | {
+        f"{key}.{name}": tensor
+        for key, state in further.items()
+        if isinstance(state, Mapping)
+        for name, tensor in state.items()
+        if isinstance(tensor, Tensor)
+    }
 
 
 def _read(path: Path) -> object:

@@ -1,6 +1,8 @@
 """The formats of checkpoints that can be imported, one file each."""
 
 from side4video.apps.imports.formats.aim import AIM
+from side4video.apps.imports.formats.atm import ATM
+from side4video.apps.imports.formats.bike import BIKE
 from side4video.apps.imports.formats.clip4clip import CLIP4CLIP
 from side4video.apps.imports.formats.dist import DIST
 from side4video.apps.imports.formats.evl import EVL
@@ -9,6 +11,8 @@ from side4video.apps.imports.formats.side4video import SIDE4VIDEO
 from side4video.apps.imports.formats.side4video_eva import SIDE4VIDEO_EVA, SIDE4VIDEO_EVA_RETRIEVAL
 from side4video.apps.imports.formats.side4video_retrieval import SIDE4VIDEO_RETRIEVAL
 from side4video.apps.imports.formats.st_adapter import ST_ADAPTER
+from side4video.apps.imports.formats.text4vis import TEXT4VIS
+from side4video.apps.imports.formats.uniformerv2 import UNIFORMERV2
 
 FORMATS: tuple[ImportFormat, ...] = (
     SIDE4VIDEO,
@@ -20,5 +24,9 @@ FORMATS: tuple[ImportFormat, ...] = (
     EVL,
     DIST,
     CLIP4CLIP,
+    TEXT4VIS,
+    BIKE,
+    UNIFORMERV2,
+    ATM,
 )
 """A file is of the first one whose mark it has: the marks of later ones may be in files of earlier ones."""

@@ -11,14 +11,19 @@ _OUTPUT_DIM = {768: 512, 1024: 768}
 """Width of CLIP's common space for a tower's width, where a file does not have the projection."""
 
 
-def clip_backbone(shapes: FileShapes, visual: str, *, text: str | None = None) -> dict[str, Any]:
+def clip_backbone(
+    shapes: FileShapes, visual: str, *, text: str | None = None, spans_frames: bool = False
+) -> dict[str, Any]:
     """The section `backbone` of a tower below `visual`, with the text tower below `text` if there is one.
+
+    `spans_frames`: whether the kernel of the patches has an axis of frames.
 
     Raises:
         InputError: A tensor is missing.
     """
-    width = shapes.size(f"{visual}conv1.weight", 0, axes=4)
-    patch_size = shapes.size(f"{visual}conv1.weight", 3, axes=4)
+    axes = 5 if spans_frames else 4
+    width = shapes.size(f"{visual}conv1.weight", 0, axes=axes)
+    patch_size = shapes.size(f"{visual}conv1.weight", axes - 1, axes=axes)
     patches = shapes.size(f"{visual}positional_embedding", 0, axes=2) - 1
     hidden = shapes.size(f"{visual}transformer.resblocks.0.mlp.c_fc.weight", 0, axes=2)
     has_projection = f"{visual}proj" in shapes

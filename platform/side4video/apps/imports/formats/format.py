@@ -20,3 +20,5 @@ class ImportFormat:
     """The end of the name of a tensor that only its files have. What stands in front of it is the training loop's."""
     read: Callable[[FileShapes], Reading]
     """Reads document and names off the shapes of a file."""
+    beside: str = ""
+    """The key of a second state in the files; its names get the key and a dot in front."""
