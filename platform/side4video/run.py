@@ -113,9 +113,7 @@ def _run(experiments: Mapping[str, Experiment], context: RunContext, watchdog: W
     context.progress.report("loading the backbone")
     towers = build_towers(experiments, process, context.weights)
     base.data.dataset.prepare()
-    students, pack = build_pack(experiments, process, towers)
-    for name, spec in experiments.items():
-        _load_start(students[name], spec, towers[spec.backbone_key])
+    students, pack = _new_pack(experiments, process, towers)
     tower = next(iter(towers.values()))  # features are cached of one backbone only
     with _streams(base, context, tower, pack) as streams:
         training, cached = streams.training, streams.cached
@@ -237,6 +235,16 @@ def build_pack(
         for key, tower in towers.items()
     ]
     return students, Pack(passes)
+
+
+def _new_pack(
+    experiments: Mapping[str, Experiment], process: ProcessGroup, towers: Mapping[str, FrozenTower]
+) -> tuple[dict[str, Student], Pack]:
+    """`build_pack`, with the weights that experiments start from."""
+    students, pack = build_pack(experiments, process, towers)
+    for name, spec in experiments.items():
+        _load_start(students[name], spec, towers[spec.backbone_key])
+    return students, pack
 
 
 def build_student(
