@@ -1,6 +1,7 @@
 """Further formats: a file with the authors' names is imported, and computes what the authors' model computes."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import authors_files
 import authors_files_more
 import authors_forward
 import authors_forward_more
+import authors_pairs_forward
 import side4video
 import toys
 from side4video.apps.imports.command import import_checkpoint
@@ -21,6 +23,7 @@ from side4video.core.errors import InputError
 from side4video.inference.bundle import WEIGHTS
 from side4video.inference.class_order import in_order_of
 from side4video.models.frozen_features import features_of_batch
+from side4video.models.networks.contract import Descriptions
 from side4video.models.towers.tokenizer import TextTokenizer
 
 NAMES = ("opening a door", "closing a door", "throwing", "catching", "running fast")
@@ -31,6 +34,7 @@ BESIDE = "fusion_model_state_dict"
 CASES = {
     **{name: (name, make) for name, make in authors_files_more.FILES.items()},
     "uniformerv2-kinetics": ("uniformerv2", lambda: authors_files_more.uniformerv2("kinetics")),
+    "cap4video-sentences": ("cap4video", lambda: authors_files_more.cap4video("sentences")),
     "uniformerv2-frozen": ("uniformerv2", lambda: authors_files_more.uniformerv2("frozen")),
 }
 
@@ -46,7 +50,7 @@ def front_of(form: str) -> str:
 
 def reading_of(form: str, state):
     """What the format reads, by names without those of wrappers."""
-    inside = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}
+    inside = {name.removeprefix(front_of(form)): tensor for name, tensor in state.items()}
     return next(each for each in FORMATS if each.name == form).read(shapes_of(inside, where="FILE"))
 
 
@@ -72,7 +76,15 @@ def arguments_of(place: Path, form: str, state) -> list[str]:
         arguments += ["--classes", str(place / "names.txt")]
     if form == "text4vis":
         arguments += ["--tower", str(clip_file(place)[0])]
+    if form == "cap4video":
+        arguments += ["--set", "data.descriptions.file=sentences.json"]
     return arguments
+
+
+def sentence_tokens(model) -> torch.Tensor:
+    """Tokens [B, M, W] of two sentences about each of three videos."""
+    texts = [f"{query}, number {number}" for number in range(3) for query in QUERIES[:2]]
+    return torch.cat([model.read(text).tokens_QW for text in texts]).unflatten(0, (3, 2))
 
 
 def imported(place: Path, form: str, state) -> tuple[Path, str]:
@@ -104,17 +116,24 @@ def answer_of(folder: Path, form: str, batch):
     tokens = torch.cat([model.read(text).tokens_QW for text in QUERIES])
     read = features_of_batch(model._tower, batch, model._student.reads)
     module = model._student.module.eval()
-    _, videos = module(read, model._student.task.mock_targets(1, "cpu"))
+    anything = model._student.task.mock_targets(1, "cpu")
+    if form == "cap4video":
+        sentences = sentence_tokens(model)
+        anything = replace(anything, descriptions=Descriptions(sentences, torch.ones(3, 2, dtype=torch.bool)))
+    _, videos = module(read, anything)
     return module.matching.compare(module.embed_texts(tokens), videos), tokens
 
 
 @torch.no_grad()
 def expected_of(form: str, state, batch, tokens, place: Path):
     """What the authors' model computes, in float64."""
-    forward = getattr(authors_forward_more, form.replace("-", "_"))
+    module = authors_pairs_forward if form in RETRIEVAL else authors_forward_more
+    forward = getattr(module, form.replace("-", "_"))
     more = [] if tokens is None else [tokens]
     if form == "text4vis":
         more.append(authors_forward.double(clip_file(place)[1]))
+    if form == "cap4video":
+        more.append(sentence_tokens(side4video.load(place / "model", task="retrieval")))
     return forward(batch.video_BTCHW, authors_forward.double(state), *more)
 
 
@@ -130,7 +149,7 @@ def test_the_model_computes_what_the_authors_compute(case, tmp_path):
     assert (found - expected).abs().max() <= 1e-6 * max(1.0, float(expected.abs().max()))
 
     reading = reading_of(form, state)
-    state = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}
+    state = {name.removeprefix(front_of(form)): tensor for name, tensor in state.items()}
     ours = load_file(folder / WEIGHTS)
     rebuilt = authors_files_more.rebuilt(reading, ours, state)
     assert rebuilt

@@ -2,7 +2,7 @@
 
 Names are those of github.com/OpenGVLab/UniFormerV2 (`slowfast/models/uniformerv2_model.py`), below `backbone`; the
 state is under `model_state`. A file does not name the blocks that the query reads: in all of the authors'
-configurations they are the last ones. Their frames are normalised with the means and deviations of SlowFast, not of CLIP.
+configurations they are the last ones. Their frames are normalised with SlowFast's means and deviations, not CLIP's.
 """
 
 from collections.abc import Iterator
