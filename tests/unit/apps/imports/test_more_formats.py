@@ -18,12 +18,15 @@ import side4video
 import toys
 from side4video.apps.imports.command import import_checkpoint
 from side4video.apps.imports.formats import FORMATS
-from side4video.apps.imports.tensors import shapes_of
+from side4video.apps.imports.tensors import read_tensors, shapes_of
+from side4video.apps.imports.tower import given_tower
 from side4video.core.errors import InputError
 from side4video.inference.bundle import WEIGHTS
 from side4video.inference.class_order import in_order_of
+from side4video.models.backbones import OpenCLIPSpec
 from side4video.models.frozen_features import features_of_batch
 from side4video.models.networks.contract import Descriptions
+from side4video.models.towers.load import TowerWeights
 from side4video.models.towers.tokenizer import TextTokenizer
 
 NAMES = ("opening a door", "closing a door", "throwing", "catching", "running fast")
@@ -180,7 +183,8 @@ def test_every_tensor_is_accounted_for(form, tmp_path):
 def test_a_file_given_as_another_format_is_recognised(form, tmp_path):
     state = state_of(form)
     torch.save(state, tmp_path / "file.pt")
-    arguments = ["aim", str(tmp_path / "file.pt"), str(tmp_path / "model")]
+    other = "clip4clip" if form in RETRIEVAL else "aim"
+    arguments = [other, str(tmp_path / "file.pt"), str(tmp_path / "model")]
     line = str(CliRunner().invoke(import_checkpoint, arguments).exception)
     assert f"it looks like a file of {form} (" in line
 
@@ -210,3 +214,85 @@ def test_words_of_classes_keep_their_classes():
     state = {"head.words_CWE": torch.arange(6.0).view(2, 3, 1), "head.features_CE": torch.arange(2.0).view(2, 1)}
     turned = in_order_of(("b", "a"), ("a", "b"), state, where="--classes")
     assert all(torch.equal(turned[name], tensor.flip(0)) for name, tensor in state.items())
+
+
+TWINS = {
+    "uniformerv2": lambda state: {"backbone.conv1.weight": state["backbone.conv1.weight"].flip(2)},
+    "atm": lambda state: {
+        f"visual.transformer.resblocks.0.control_point{number}.conv.weight": state[
+            f"visual.transformer.resblocks.0.control_point{3 - number}.conv.weight"
+        ]
+        for number in (1, 2)
+    },
+    "clip2video": lambda state: {"weight_center": state["emb_center"], "emb_center": state["weight_center"]},
+    "cap4video": lambda state: {
+        f"co_connetion_transformer_model_block.0.biattention.{name}2.weight": state[
+            f"co_connetion_transformer_model_block.0.biattention.{name}1.weight"
+        ]
+        for name in ("key", "value")
+    },
+    "stan": lambda state: {
+        f"backbone.STAN_S_layers.0.self_attn.{name}_proj.weight": state[
+            f"backbone.STAN_S_layers.0.self_attn.{other}_proj.weight"
+        ]
+        for name, other in (("q", "v"), ("v", "q"))
+    },
+}
+"""Tensors of the same shape in the wrong places."""
+
+
+@pytest.mark.parametrize("form", TWINS)
+def test_tensors_in_the_wrong_places_are_noticed(form, tmp_path):
+    """The broken twin: shapes fit, and the numbers are in the wrong places."""
+    state, batch = state_of(form), toys.make_batch("import", size=3)
+    folder, _ = imported(tmp_path, form, {**state, **TWINS[form](state)})
+    found, tokens = answer_of(folder, form, batch)
+    expected = expected_of(form, state, batch, tokens, tmp_path)
+    assert (found - expected).abs().max() > 1e-4
+
+
+def without(state, *fronts: str):
+    return {name: tensor for name, tensor in state.items() if not name.startswith(fronts)}
+
+
+def test_forms_that_are_not_here(tmp_path):
+    """Each is named, with what is there."""
+    state = state_of("uniformerv2")
+    one_frame = {**state, "backbone.conv1.weight": state["backbone.conv1.weight"][:, :, 1:2]}
+    assert "its patches span 1 frames, with local mixing" in refused(tmp_path, "uniformerv2", one_frame)
+    line = refused(tmp_path, "uniformerv2", without(state, "backbone.transformer.balance"))
+    assert "with local mixing, and its tower is frozen" in line
+    state, place = state_of("atm"), "visual.transformer.resblocks.{}.control_point_c.corrlayer.sim.downsample.0.weight"
+    assert "2 of its blocks have a module" in refused(
+        tmp_path, "atm", {**state, place.format(0): state[place.format(1)]}
+    )
+    line = refused(tmp_path, "clip2video", without(state_of("clip2video"), "weight_center", "emb_center"))
+    assert "it has no weight_center" in line
+    plain = {name.replace(".attn.net.", ".attn."): tensor for name, tensor in state_of("ts2-net").items()}
+    assert "no block has shifted tokens (attn.net)" in refused(tmp_path, "ts2-net", plain)
+
+
+def test_cap4video_needs_sentences(tmp_path):
+    """Its document is not valid without them."""
+    arguments = arguments_of(tmp_path, "cap4video", state_of("cap4video"))[:-2]
+    error = CliRunner().invoke(import_checkpoint, arguments).exception
+    assert isinstance(error, InputError)
+    assert "data.descriptions" in str(error)
+    assert not (tmp_path / "model").exists()
+
+
+def test_the_text_tower_of_pretrained_weights(monkeypatch):
+    """Its sizes are those of the model's texts; a text tower of another form is none."""
+    monkeypatch.setattr(OpenCLIPSpec, "read_weights", lambda spec: TowerWeights({}, spec.weights.tag))
+    sizes = {"kind": "transformer", "width": 768, "layers": 12, "head_width": 64, "words": 77}
+    assert given_tower("ViT-L-14-quickgelu/openai").text == sizes
+    assert not given_tower("ViT-B-16-SigLIP/webli").text
+
+
+def test_a_second_state_is_read_for_its_format_alone(tmp_path):
+    """Side4Video's training loop may write the blocks that it does not use beside its model."""
+    state = authors_files.values(authors_files.side4video())
+    second = authors_files.values(authors_files_more.frame_blocks(""))
+    torch.save({"model_state_dict": state, BESIDE: second}, tmp_path / "file.pt")
+    form = next(each for each in FORMATS if each.name == "side4video")
+    assert read_tensors(tmp_path / "file.pt", form).keys() == state.keys()

@@ -1,9 +1,9 @@
 """Cap4Video: its model of frames, or its model of sentences.
 
 Names are those of github.com/whwu95/Cap4Video (`modules/modeling_tv_titles_video.py`): CLIP is below `clip`. Each of
-the authors' two models has the modules of both. A file with `text_weight_fc` is of `train_video.py --interaction wti`, the
-model of frames; one without it is taken for `train_titles.py`'s, the model of sentences. Both read sentences about
-each video: `--set data.descriptions.file=sentences.json`.
+the authors' two models has the modules of both. A file with `text_weight_fc` is of `train_video.py --interaction wti`,
+the model of frames; one without it is taken for that of `train_titles.py`, the model of sentences. Both read sentences
+about each video: `--set data.descriptions.file=sentences.json`.
 """
 
 from collections.abc import Iterator

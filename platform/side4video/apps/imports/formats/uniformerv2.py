@@ -30,7 +30,7 @@ _THIRDS: dict[str, Change] = {"query": "first-third", "key": "middle-third", "va
 
 
 def _read(shapes: FileShapes) -> Reading:
-    backbone = clip_backbone(shapes, "", spans_frames=True) | {"mean": MEAN, "std": STD}
+    backbone: dict[str, Any] = {**clip_backbone(shapes, "", spans_frames=True), "mean": MEAN, "std": STD}
     number = shapes.count("transformer.dec.")
     has_local = "transformer.resblocks.0.lmhra1.pos_embed.0.weight" in shapes
     is_frozen = "transformer.balance" not in shapes
