@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -150,6 +151,7 @@ def _student(
     student = build_student("imported", with_classes, ProcessGroup(), tower, blank_texts=True)
     expected = {name: tuple(tensor.shape) for name, tensor in student.module.state_dict().items()}
     made = {ours: parts.tower[name].float().contiguous().clone() for ours, name in reading.copied.items()}
+    made |= {ours: torch.tensor(value) for ours, value in reading.constants.items()}
     if reading.texts or reading.has_texts_elsewhere:
         made |= text_classifier(parts.state, reading, spec, classes=classes, given=parts.clip, scratch=scratch)
     made |= student_tensors(parts.state, reading, {name: size for name, size in expected.items() if name not in made})

@@ -72,6 +72,8 @@ class Reading:
     """The authors' names of the text tower, by CLIP's, where its features of the class names are the classifier."""
     has_texts_elsewhere: bool = False
     """Whether the classifier is made of texts, and the file has no text tower: it is of the CLIP that is given."""
+    constants: Mapping[str, float] = field(default_factory=dict)
+    """Numbers of the student's module that the files do not hold, because the authors fix them."""
     assumed: tuple[str, ...] = ()
     """Fields of the document that the file does not determine, each as `path value`, with what else it may be."""
     left_out: Mapping[str, str] = field(default_factory=dict)

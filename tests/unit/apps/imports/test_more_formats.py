@@ -1,26 +1,32 @@
 """Further formats: a file with the authors' names is imported, and computes what the authors' model computes."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
-from side4video.inference.bundle import WEIGHTS
-from side4video.inference.class_order import in_order_of
 
 import authors_files
 import authors_files_more
 import authors_forward
 import authors_forward_more
+import authors_pairs_forward
 import side4video
 import toys
 from side4video.apps.imports.command import import_checkpoint
 from side4video.apps.imports.formats import FORMATS
-from side4video.apps.imports.tensors import shapes_of
+from side4video.apps.imports.tensors import read_tensors, shapes_of
+from side4video.apps.imports.tower import given_tower
 from side4video.core.errors import InputError
+from side4video.spec.bundle import WEIGHTS
+from side4video.tasks.recognition.class_order import in_order_of
+from side4video.models.backbones import OpenCLIPSpec
 from side4video.models.frozen_features import features_of_batch
+from side4video.models.networks.contract import Descriptions
+from side4video.models.towers.load import TowerWeights
 from side4video.models.towers.tokenizer import TextTokenizer
 
 NAMES = ("opening a door", "closing a door", "throwing", "catching", "running fast")
@@ -31,6 +37,7 @@ BESIDE = "fusion_model_state_dict"
 CASES = {
     **{name: (name, make) for name, make in authors_files_more.FILES.items()},
     "uniformerv2-kinetics": ("uniformerv2", lambda: authors_files_more.uniformerv2("kinetics")),
+    "cap4video-sentences": ("cap4video", lambda: authors_files_more.cap4video("sentences")),
     "uniformerv2-frozen": ("uniformerv2", lambda: authors_files_more.uniformerv2("frozen")),
 }
 
@@ -46,7 +53,7 @@ def front_of(form: str) -> str:
 
 def reading_of(form: str, state):
     """What the format reads, by names without those of wrappers."""
-    inside = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}
+    inside = {name.removeprefix(front_of(form)): tensor for name, tensor in state.items()}
     return next(each for each in FORMATS if each.name == form).read(shapes_of(inside, where="FILE"))
 
 
@@ -72,7 +79,15 @@ def arguments_of(place: Path, form: str, state) -> list[str]:
         arguments += ["--classes", str(place / "names.txt")]
     if form == "text4vis":
         arguments += ["--tower", str(clip_file(place)[0])]
+    if form == "cap4video":
+        arguments += ["--set", "data.descriptions.file=sentences.json"]
     return arguments
+
+
+def sentence_tokens(model) -> torch.Tensor:
+    """Tokens [B, M, W] of two sentences about each of three videos."""
+    texts = [f"{query}, number {number}" for number in range(3) for query in QUERIES[:2]]
+    return torch.cat([model.read(text).tokens_QW for text in texts]).unflatten(0, (3, 2))
 
 
 def imported(place: Path, form: str, state) -> tuple[Path, str]:
@@ -104,17 +119,24 @@ def answer_of(folder: Path, form: str, batch):
     tokens = torch.cat([model.read(text).tokens_QW for text in QUERIES])
     read = features_of_batch(model._tower, batch, model._student.reads)
     module = model._student.module.eval()
-    _, videos = module(read, model._student.task.mock_targets(1, "cpu"))
+    anything = model._student.task.mock_targets(1, "cpu")
+    if form == "cap4video":
+        sentences = sentence_tokens(model)
+        anything = replace(anything, descriptions=Descriptions(sentences, torch.ones(3, 2, dtype=torch.bool)))
+    _, videos = module(read, anything)
     return module.matching.compare(module.embed_texts(tokens), videos), tokens
 
 
 @torch.no_grad()
 def expected_of(form: str, state, batch, tokens, place: Path):
     """What the authors' model computes, in float64."""
-    forward = getattr(authors_forward_more, form.replace("-", "_"))
+    module = authors_pairs_forward if form in RETRIEVAL else authors_forward_more
+    forward = getattr(module, form.replace("-", "_"))
     more = [] if tokens is None else [tokens]
     if form == "text4vis":
         more.append(authors_forward.double(clip_file(place)[1]))
+    if form == "cap4video":
+        more.append(sentence_tokens(side4video.load(place / "model", task="retrieval")))
     return forward(batch.video_BTCHW, authors_forward.double(state), *more)
 
 
@@ -130,7 +152,7 @@ def test_the_model_computes_what_the_authors_compute(case, tmp_path):
     assert (found - expected).abs().max() <= 1e-6 * max(1.0, float(expected.abs().max()))
 
     reading = reading_of(form, state)
-    state = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}
+    state = {name.removeprefix(front_of(form)): tensor for name, tensor in state.items()}
     ours = load_file(folder / WEIGHTS)
     rebuilt = authors_files_more.rebuilt(reading, ours, state)
     assert rebuilt
@@ -161,7 +183,8 @@ def test_every_tensor_is_accounted_for(form, tmp_path):
 def test_a_file_given_as_another_format_is_recognised(form, tmp_path):
     state = state_of(form)
     torch.save(state, tmp_path / "file.pt")
-    arguments = ["aim", str(tmp_path / "file.pt"), str(tmp_path / "model")]
+    other = "clip4clip" if form in RETRIEVAL else "aim"
+    arguments = [other, str(tmp_path / "file.pt"), str(tmp_path / "model")]
     line = str(CliRunner().invoke(import_checkpoint, arguments).exception)
     assert f"it looks like a file of {form} (" in line
 
@@ -191,3 +214,85 @@ def test_words_of_classes_keep_their_classes():
     state = {"head.words_CWE": torch.arange(6.0).view(2, 3, 1), "head.features_CE": torch.arange(2.0).view(2, 1)}
     turned = in_order_of(("b", "a"), ("a", "b"), state, where="--classes")
     assert all(torch.equal(turned[name], tensor.flip(0)) for name, tensor in state.items())
+
+
+TWINS = {
+    "uniformerv2": lambda state: {"backbone.conv1.weight": state["backbone.conv1.weight"].flip(2)},
+    "atm": lambda state: {
+        f"visual.transformer.resblocks.0.control_point{number}.conv.weight": state[
+            f"visual.transformer.resblocks.0.control_point{3 - number}.conv.weight"
+        ]
+        for number in (1, 2)
+    },
+    "clip2video": lambda state: {"weight_center": state["emb_center"], "emb_center": state["weight_center"]},
+    "cap4video": lambda state: {
+        f"co_connetion_transformer_model_block.0.biattention.{name}2.weight": state[
+            f"co_connetion_transformer_model_block.0.biattention.{name}1.weight"
+        ]
+        for name in ("key", "value")
+    },
+    "stan": lambda state: {
+        f"backbone.STAN_S_layers.0.self_attn.{name}_proj.weight": state[
+            f"backbone.STAN_S_layers.0.self_attn.{other}_proj.weight"
+        ]
+        for name, other in (("q", "v"), ("v", "q"))
+    },
+}
+"""Tensors of the same shape in the wrong places."""
+
+
+@pytest.mark.parametrize("form", TWINS)
+def test_tensors_in_the_wrong_places_are_noticed(form, tmp_path):
+    """The broken twin: shapes fit, and the numbers are in the wrong places."""
+    state, batch = state_of(form), toys.make_batch("import", size=3)
+    folder, _ = imported(tmp_path, form, {**state, **TWINS[form](state)})
+    found, tokens = answer_of(folder, form, batch)
+    expected = expected_of(form, state, batch, tokens, tmp_path)
+    assert (found - expected).abs().max() > 1e-4
+
+
+def without(state, *fronts: str):
+    return {name: tensor for name, tensor in state.items() if not name.startswith(fronts)}
+
+
+def test_forms_that_are_not_here(tmp_path):
+    """Each is named, with what is there."""
+    state = state_of("uniformerv2")
+    one_frame = {**state, "backbone.conv1.weight": state["backbone.conv1.weight"][:, :, 1:2]}
+    assert "its patches span 1 frames, with local mixing" in refused(tmp_path, "uniformerv2", one_frame)
+    line = refused(tmp_path, "uniformerv2", without(state, "backbone.transformer.balance"))
+    assert "with local mixing, and its tower is frozen" in line
+    state, place = state_of("atm"), "visual.transformer.resblocks.{}.control_point_c.corrlayer.sim.downsample.0.weight"
+    assert "2 of its blocks have a module" in refused(
+        tmp_path, "atm", {**state, place.format(0): state[place.format(1)]}
+    )
+    line = refused(tmp_path, "clip2video", without(state_of("clip2video"), "weight_center", "emb_center"))
+    assert "it has no weight_center" in line
+    plain = {name.replace(".attn.net.", ".attn."): tensor for name, tensor in state_of("ts2-net").items()}
+    assert "no block has shifted tokens (attn.net)" in refused(tmp_path, "ts2-net", plain)
+
+
+def test_cap4video_needs_sentences(tmp_path):
+    """Its document is not valid without them."""
+    arguments = arguments_of(tmp_path, "cap4video", state_of("cap4video"))[:-2]
+    error = CliRunner().invoke(import_checkpoint, arguments).exception
+    assert isinstance(error, InputError)
+    assert "data.descriptions" in str(error)
+    assert not (tmp_path / "model").exists()
+
+
+def test_the_text_tower_of_pretrained_weights(monkeypatch):
+    """Its sizes are those of the model's texts; a text tower of another form is none."""
+    monkeypatch.setattr(OpenCLIPSpec, "read_weights", lambda spec: TowerWeights({}, spec.weights.tag))
+    sizes = {"kind": "transformer", "width": 768, "layers": 12, "head_width": 64, "words": 77}
+    assert given_tower("ViT-L-14-quickgelu/openai").text == sizes
+    assert not given_tower("ViT-B-16-SigLIP/webli").text
+
+
+def test_a_second_state_is_read_for_its_format_alone(tmp_path):
+    """Side4Video's training loop may write the blocks that it does not use beside its model."""
+    state = authors_files.values(authors_files.side4video())
+    second = authors_files.values(authors_files_more.frame_blocks(""))
+    torch.save({"model_state_dict": state, BESIDE: second}, tmp_path / "file.pt")
+    form = next(each for each in FORMATS if each.name == "side4video")
+    assert read_tensors(tmp_path / "file.pt", form).keys() == state.keys()

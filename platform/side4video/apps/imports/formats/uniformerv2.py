@@ -2,7 +2,7 @@
 
 Names are those of github.com/OpenGVLab/UniFormerV2 (`slowfast/models/uniformerv2_model.py`), below `backbone`; the
 state is under `model_state`. A file does not name the blocks that the query reads: in all of the authors'
-configurations they are the last ones. Their frames are normalised with the means and deviations of SlowFast, not of CLIP.
+configurations they are the last ones. Their frames are normalised with SlowFast's means and deviations, not CLIP's.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ _THIRDS: dict[str, Change] = {"query": "first-third", "key": "middle-third", "va
 
 
 def _read(shapes: FileShapes) -> Reading:
-    backbone = clip_backbone(shapes, "", spans_frames=True) | {"mean": MEAN, "std": STD}
+    backbone: dict[str, Any] = {**clip_backbone(shapes, "", spans_frames=True), "mean": MEAN, "std": STD}
     number = shapes.count("transformer.dec.")
     has_local = "transformer.resblocks.0.lmhra1.pos_embed.0.weight" in shapes
     is_frozen = "transformer.balance" not in shapes
