@@ -63,7 +63,7 @@ def paper_grid(table: PaperTable, store: RunStore, *, anyway: Sequence[str] = ()
         )
         for row in table.rows
     ]
-    return Grid(table.title, tuple(columns), tuple(rows), tuple(_notes(table, found, differences)))
+    return Grid(table.title, tuple(columns), tuple(rows), tuple(_notes(table, found, differences)), (_STATUS,))
 
 
 def status_of(row: PaperRow, found: Mapping[str, ExperimentRuns]) -> str:
@@ -144,7 +144,7 @@ def _padded(cells: Sequence[str], width: int) -> tuple[str, ...]:
 
 
 def _notes(table: PaperTable, found: Mapping[str, ExperimentRuns], differences: Sequence[str]) -> list[str]:
-    notes = [*differences, *table.conventions, _STATUS]
+    notes = [*differences, *table.conventions]
     if any(len(each.runs) > 1 for each in found.values()):
         notes.append("Ours: mean ± sample standard deviation over seeds. Δ is ours less the paper's.")
     missing = [name for name, each in found.items() if not each.runs]

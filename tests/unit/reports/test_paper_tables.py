@@ -164,7 +164,8 @@ def test_cells_are_the_papers_ours_and_the_difference(store):
     cells, row = cells_of(grid, "AIM")
     assert (cells["top-1 paper (%)"], cells["top-1 ours"], cells["top-1 Δ"]) == ("66.4", "not run", "")
     assert (row.is_own, cells["status"]) == (False, "planned")
-    assert any(note.startswith("Status: measured, ") for note in grid.notes)
+    assert grid.legend[0].startswith("Status: measured, ")
+    assert grid.legend[0] in grid_markdown(grid)
     assert any(note.startswith("Not run here: ssv2-aim-vitb16, ") for note in grid.notes)
     assert any("mean ± sample standard deviation" in note for note in grid.notes)
 
@@ -190,7 +191,10 @@ def test_every_row_has_a_status_in_every_form(table, store):
         "planned" if row.experiments else "quoted" for row in table.rows
     ]
     for text in (grid_markdown(grid), grid_csv(grid), grid_html(grid), grid_latex(grid)):
-        assert text.count("planned") + text.count("quoted") >= len(table.rows)
+        words = text.split("Status: ")[0]
+        assert words.count("planned") + words.count("quoted") >= len(table.rows)
+    for text in (grid_markdown(grid), grid_html(grid), grid_latex(grid)):
+        assert "Status: measured, a run of this store" in text
 
 
 def test_a_sweeps_arm_and_other_settings_are_not_the_experiment(store):
