@@ -92,7 +92,7 @@ TABLE_6 = PaperTable(
         ),
         _row(_FROZEN, "CLIP-Prompt", (36.7, 64.6, 76.8, 2.0)),
         _row(_FROZEN, "CM Adapter", (45.4, 73.3, 82.3, None, 12.8), (46.2, 73.6, 83.8, None, 8.6)),
-        _row(_FROZEN, "UniAdapter (BLIP-129M)", (50.5, 73.9, 81.7, 1.0)),
+        _row(_FROZEN, "UniAdapter (BLIP-129M)", (50.5, 73.9, 81.7, 1.0), experiment="msrvtt-uniadapter-blip"),
         _row(_FROZEN, "Side4Video B/32", (44.2, 71.1, 81.0, 2.0, 15.1), (44.6, 72.3, 82.3, 2.0, 9.4), "msrvtt-vitb32"),
         _row(_FROZEN, "Side4Video B/16", (47.2, 73.8, 83.7, 2.0, 13.1), (46.6, 75.8, 84.3, 2.0, 7.9), "msrvtt-vitb16"),
         _row(_FROZEN, "Side4Video L/14", (51.4, 75.8, 84.5, 1.0, 12.5), (50.0, 77.1, 85.9, 1.5, 7.0), "msrvtt-vitl14"),
