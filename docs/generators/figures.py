@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from generators import tower_tables
+from generators import system_table, tower_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -300,5 +300,6 @@ FIGURES: Mapping[str, Callable[[], str]] = {
     "kills": kills,
     "full-disk": full_disk,
     "two-at-once": two_at_once,
+    **system_table.TABLES,
     **tower_tables.TABLES,
 }

@@ -1,8 +1,8 @@
 """What is known here of each row of the paper's Tables 2 to 9: from the tables, the files and the stored measurements.
 
-A row is *measured* where `benchmarks/results` holds a measurement of it on a GPU, *planned* where it holds a plan or
-the file's header does, and *needs* a data set where its accuracy can only come from training on it. Nothing is typed
-in here.
+A row is *measured* where `benchmarks/results` holds a measurement of it on a GPU; *planned* where it holds a plan, or
+the file's header or the list of presets does; *quoted* where no file here is the row's. It *needs* a data set where its
+accuracy can only come from training on it. Nothing is typed in here.
 """
 
 import json
@@ -19,6 +19,7 @@ import yaml
 from side4video.core.paths import variables
 from side4video.reports.paper import TABLES, PaperRow, PaperTable
 from side4video.reports.table_9 import TABLE_9, PaperPart, PaperSetting
+from side4video.spec.presets import descriptions
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -99,13 +100,22 @@ def files() -> dict[str, Known]:
         base = (path.parent / document["base"]).read_text(encoding="utf-8") if is_sweep else text
         needs = tuple(name for name in variables(_without_comments(base)) if name in _SETS)
         measured, planned = _memory(path)
-        header = _IN_HEADER.search(text)
-        if not planned and header:
-            planned = f"{header[1]} GiB, each of {header[2]} GPUs"
+        planned = planned or _plan_of_preset(path, text)
         found[document["name"]] = Known(
             document["name"], path, needs, "sweep" if is_sweep else "run", planned, measured
         )
     return found
+
+
+def _plan_of_preset(path: Path, text: str) -> str:
+    """What the file's header says of its plan, or else the list of presets, which has a sweep's of its largest pack."""
+    if header := _IN_HEADER.search(text):
+        return f"{header[1]} GiB, each of {header[2]} GPUs"
+    preset = descriptions().get(path.relative_to(EXPERIMENTS).with_suffix("").as_posix())
+    if not preset or preset.command == "sweep":
+        return ""
+    workers = (yaml.safe_load(text).get("cluster") or {}).get("workers", 1)
+    return f"{preset.peak_memory_gib:.1f} GiB, " + (f"each of {workers} GPUs" if workers > 1 else "one GPU")
 
 
 def _without_comments(text: str) -> str:
@@ -161,13 +171,10 @@ def names_of(row: PaperRow) -> tuple[str, ...]:
 
 
 def _table(table: PaperTable) -> list[str]:
-    ours = [row for row in table.rows if row.experiments]
-    others = [row for row in table.rows if not row.experiments]
     lines = [f"## {table.title}", "", *_notes(table.conventions)]
-    lines += _rows((_label(table, row), _paper(table, row), [known(name) for name in names_of(row)]) for row in ours)
-    if others:
-        told = "; ".join(_label(table, row) for row in others)
-        lines += ["", f"Rows without a file here; their figures come from other papers: {told}."]
+    lines += _rows(
+        (_label(table, row), _paper(table, row), [known(name) for name in names_of(row)]) for row in table.rows
+    )
     return [*lines, "", f"To print your runs beside these figures: `side4video report {table.name}`.", ""]
 
 
@@ -176,7 +183,10 @@ def _notes(conventions: Sequence[str]) -> list[str]:
 
 
 def _label(table: PaperTable, row: PaperRow) -> str:
-    parts = [row.method, *([row.group] if table.name == "table2" else []), *row.details[:1], *row.details[2:]]
+    named = [other.details[:1] + other.details[2:] for other in table.rows if other.method == row.method]
+    is_told_apart = named.count(row.details[:1] + row.details[2:]) == 1
+    details = row.details[:1] + row.details[2:] if is_told_apart else row.details
+    parts = [row.method, *([row.group] if table.name == "table2" else []), *details]
     return ", ".join(part for part in parts if part)
 
 
@@ -201,8 +211,8 @@ def _paper(table: PaperTable, row: PaperRow) -> str:
 def _rows(rows: Iterable[tuple[str, str, Sequence[Known]]]) -> list[str]:
     lines = ["| row | paper | status here | file and command |", "|---|---|---|---|"]
     for label, paper, experiments in rows:
-        status = "<br>".join(dict.fromkeys(line for each in experiments for line in _status(each)))
-        commands = "<br>".join(f"`{each.command}`" for each in experiments)
+        status = "<br>".join(dict.fromkeys(line for each in experiments for line in _status(each))) or "**quoted**"
+        commands = "<br>".join(f"`{each.command}`" for each in experiments) or "–"
         lines.append(f"| {label} | {paper} | {status} | {commands} |")
     return lines
 

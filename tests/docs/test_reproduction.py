@@ -20,7 +20,8 @@ from side4video.reports.table_9 import TABLE_9  # noqa: E402
 from side4video.spec.arm import load_sweep  # noqa: E402
 from side4video.spec.load import load_experiment  # noqa: E402
 
-ROWS = [(table, row) for table in TABLES.values() for row in table.rows if row.experiments]
+ALL_ROWS = [(table, row) for table in TABLES.values() for row in table.rows]
+ROWS = [(table, row) for table, row in ALL_ROWS if row.experiments]
 COMMAND = re.compile(r"`([A-Z0-9]+=\S+ side4video \w+ experiments/[^`]+)`")
 
 
@@ -49,6 +50,42 @@ def test_each_row_of_table_9_is_an_arm_of_its_sweep(part):
     values = {json.dumps(getattr(row.experiment.method, key)) for row in sweep.rows}
     assert values == {json.dumps(setting.value) for setting in part.settings}
     assert len(sweep.rows) == len(part.settings)
+
+
+def rows_of(page: str, table: PaperTable) -> list[list[str]]:
+    section = page.split(f"## {table.title}\n")[1].split("\n## ")[0]
+    return cells_of(section)[1:]
+
+
+def lost_rows(page: str) -> list[str]:
+    """Rows of the paper's tables that have no line in their place, or whose line has another status."""
+    lost = []
+    for table in TABLES.values():
+        lines = rows_of(page, table)
+        for place, row in enumerate(table.rows):
+            cells = lines[place] if place < len(lines) else ["", "", ""]
+            mark = "**planned**" if row.experiments else "**quoted**"
+            if not cells[0].startswith(row.method) or not cells[2].startswith(mark):
+                lost.append(f"{table.name}: {row.method}")
+        lost += [f"{table.name}: {cells[0]} is no row" for cells in lines[len(table.rows) :]]
+    return lost
+
+
+def test_every_row_of_the_paper_is_planned_or_quoted_in_the_papers_order(page):
+    """Nothing was measured on a GPU here; where something is, its row says measured."""
+    assert lost_rows(page) == []
+
+
+def test_a_row_that_the_page_leaves_out_is_noticed(page):
+    line = next(line for line in page.splitlines() if line.startswith("| CM Adapter"))
+    assert "table6: CM Adapter" in lost_rows(page.replace(f"{line}\n", "", 1))
+    assert lost_rows(page.replace("**quoted**", "**planned**", 1))
+
+
+def test_no_two_rows_of_a_table_are_called_the_same(page):
+    for table in TABLES.values():
+        labels = [cells[0] for cells in rows_of(page, table)]
+        assert len(set(labels)) == len(labels), table.name
 
 
 def test_each_row_stands_in_the_page_with_its_figures(page):

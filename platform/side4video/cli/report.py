@@ -60,13 +60,14 @@ def _paper_command(table: PaperTable) -> click.Command:
                 "title": grid.title,
                 "rows": grid_values(grid),
                 "notes": grid.notes,
+                "legend": grid.legend,
                 "files": list(map(str, files)),
             }
             print_json(document)
             return
         console = table_console()
         console.print(grid_rich(grid))
-        _print_notes(grid.notes, files)
+        _print_notes(grid.below, files)
 
     return _no_figures(command) if table.name == "table2" else command
 

@@ -56,6 +56,13 @@ class Grid:
     rows: tuple[GridRow, ...]
     notes: tuple[str, ...] = ()
     """How values are measured, and what is missing."""
+    legend: tuple[str, ...] = ()
+    """What words in its cells mean."""
+
+    @property
+    def below(self) -> tuple[str, ...]:
+        """All sentences below the table."""
+        return (*self.notes, *self.legend)
 
     def groups(self) -> list[tuple[str, list[GridRow]]]:
         """Adjacent rows of the same group, in order."""
@@ -74,7 +81,7 @@ def grid_markdown(grid: Grid) -> str:
             first, *rest = (escape_markdown(cell) for cell in row.cells)
             body.append([f"**{first}**" if row.is_own else first, *rest])
     table = "".join(f"| {' | '.join(cells)} |\n" for cells in (head, rules, *body))
-    notes = "".join(f"- {escape_markdown(note)}\n" for note in grid.notes)
+    notes = "".join(f"- {escape_markdown(note)}\n" for note in grid.below)
     return f"# {escape_markdown(grid.title)}\n\n{table}\n{notes}"
 
 
@@ -143,7 +150,7 @@ def grid_latex(grid: Grid) -> str:
             cells[0] = rf"\textbf{{{cells[0]}}}" if row.is_own else cells[0]
             lines.append(" & ".join(cells) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
-    lines += [rf"\par\footnotesize {escape_latex(note)}" for note in grid.notes]
+    lines += [rf"\par\footnotesize {escape_latex(note)}" for note in grid.below]
     return "\n".join([*lines, r"\end{table}", ""])
 
 
@@ -182,7 +189,7 @@ def grid_html(grid: Grid) -> str:
         title = f"<tr><th colspan='{len(grid.columns)}'>{_escaped(name)}</th></tr>\n" if name else ""
         bodies.append(f"<tbody>\n{title}{''.join(_html_row(grid, row) for row in rows)}</tbody>\n")
     first = f"<tr>{above}</tr>" if has_groups else ""
-    notes = "".join(f"<li>{_escaped(note)}</li>\n" for note in grid.notes)
+    notes = "".join(f"<li>{_escaped(note)}</li>\n" for note in grid.below)
     table = f"<table>\n<thead>{first}<tr>{head}</tr></thead>\n{''.join(bodies)}</table>"
     return f"<div class='wide' tabindex='0'>\n{table}\n</div>\n<ul class='notes'>\n{notes}</ul>\n"
 

@@ -12,6 +12,11 @@ from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.tags import FINGERPRINT_TAG, STATE_TAG
 
 NOT_RUN = "not run"
+MEASURED, PLANNED_ROW, QUOTED = "measured", "planned", "quoted"
+_STATUS = (
+    f"Status: {MEASURED}, a run of this store fills the row; {PLANNED_ROW}, the figures are the paper's, and a file of "
+    f"experiments/ plans and trains it; {QUOTED}, the figures are the paper's, and there is no file."
+)
 SHOWN = ("data.frames", "data.views")
 """Fields that are columns of the tables, so runs may differ in them."""
 
@@ -41,19 +46,31 @@ def paper_grid(table: PaperTable, store: RunStore, *, anyway: Sequence[str] = ()
     names = sorted({name for row in table.rows for name in row.experiments.values()})
     found = {name: find_runs(store, name) for name in names}
     differences = _check(table, found, anyway)
-    columns = [GridColumn("method", is_number=False), *(GridColumn(each, is_number=False) for each in table.details)]
+    columns = [GridColumn(each, is_number=False) for each in ("method", *table.details, "status")]
     for column in table.columns:
         parts = (("paper", column.unit), ("ours", ""), ("Δ", ""))
         columns += [GridColumn(heading, unit, group=column.heading) for heading, unit in parts]
     rows = [
         GridRow(
-            cells=(row.method, *_padded(row.details, len(table.details)), *_cells(row, table, found)),
+            cells=(
+                row.method,
+                *_padded(row.details, len(table.details)),
+                status_of(row, found),
+                *_cells(row, table, found),
+            ),
             group=row.group,
-            is_own=any(found[name].runs for name in row.experiments.values()),
+            is_own=status_of(row, found) == MEASURED,
         )
         for row in table.rows
     ]
-    return Grid(table.title, tuple(columns), tuple(rows), tuple(_notes(table, found, differences)))
+    return Grid(table.title, tuple(columns), tuple(rows), tuple(_notes(table, found, differences)), (_STATUS,))
+
+
+def status_of(row: PaperRow, found: Mapping[str, ExperimentRuns]) -> str:
+    """Where the figures of a row come from: `measured`, `planned` or `quoted`; `found` has the runs by experiment."""
+    if not row.experiments:
+        return QUOTED
+    return MEASURED if any(found[name].runs for name in row.experiments.values()) else PLANNED_ROW
 
 
 def find_runs(store: RunStore, name: str) -> ExperimentRuns:

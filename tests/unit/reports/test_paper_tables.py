@@ -9,7 +9,16 @@ import yaml
 from side4video.cli.report import report
 from side4video.core.errors import InputError
 from side4video.core.metric import Metric
-from side4video.reports.grid import Grid, GridColumn, GridRow, grid_csv, grid_html, grid_latex, grid_markdown
+from side4video.reports.grid import (
+    Grid,
+    GridColumn,
+    GridRow,
+    grid_csv,
+    grid_html,
+    grid_latex,
+    grid_markdown,
+    grid_values,
+)
 from side4video.reports.paper import TABLES
 from side4video.reports.paper_report import find_runs, paper_grid
 from side4video.tracking.mlflow.store import MLflowStore
@@ -19,7 +28,7 @@ from tiny import tiny
 EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 FILES = {
     yaml.safe_load(file.read_text())["name"]: file
-    for folder in ("k400", "ssv1", "ssv2", "msrvtt", "msvd", "vatex", "comparisons")
+    for folder in ("k400", "ssv1", "ssv2", "msrvtt", "msvd", "vatex", "comparisons", "systems", "clip-towers")
     for file in (EXPERIMENTS / folder).glob("*.yaml")
 }
 OUR_ROWS = [
@@ -54,9 +63,9 @@ def test_every_file_of_a_row_stands_in_a_table():
     of_tables = {
         name
         for name, file in FILES.items()
-        if re.search(r"Table [2-8] of the paper: ours", file.read_text()) and "sweep" not in file.read_text()[:400]
+        if re.search(r"Table [2-8] of the paper: ", file.read_text()) and "sweep" not in file.read_text()[:400]
     }
-    assert of_tables
+    assert {"ssv2-vitb16-8f", "k400-bike-vitl14", "ssv2-video-swin", "vatex-ts2-net-vitb32"} <= of_tables
     assert of_tables - named == set()
 
 
@@ -78,6 +87,18 @@ def test_counts_of_rows():
         "table8": 9,
     }
     assert {name: len(TABLES[name].rows) for name in counts} == counts
+
+
+def test_multiply_adds_that_leave_attention_out_are_said_to():
+    """The files of these systems say so too, each with what is counted when nothing is left out."""
+    for name, systems in (("table4", {"ATM": "1.31 T"}), ("table5", {"Text4Vis": "2.59 T", "BIKE": "1.30 T"})):
+        (note,) = (each for each in TABLES[name].conventions if "leave attention out" in each)
+        for system, counted in systems.items():
+            assert system in note
+            assert counted in note
+    saying = {name for name, file in FILES.items() if "that number leaves attention out" in file.read_text()}
+    rows = {name for _, row, _, name in OUR_ROWS if row.method.rstrip(" †") in ("ATM", "Text4Vis", "BIKE")}
+    assert saying == rows != set()
 
 
 # ---- cells from a store
@@ -124,6 +145,7 @@ def test_cells_are_the_papers_ours_and_the_difference(store):
     assert row.is_own
     assert cells == {
         "method": "Side4Video, light",
+        "status": "measured",
         "GFLOPs paper (G)": "445",
         "GFLOPs ours": "445 ± 0",
         "GFLOPs Δ": "+0",
@@ -141,9 +163,38 @@ def test_cells_are_the_papers_ours_and_the_difference(store):
     assert (cells["memory ours"], cells["top-1 ours"], cells["top-1 Δ"]) == ("2.9", "70.0", "-0.2")
     cells, row = cells_of(grid, "AIM")
     assert (cells["top-1 paper (%)"], cells["top-1 ours"], cells["top-1 Δ"]) == ("66.4", "not run", "")
-    assert not row.is_own
+    assert (row.is_own, cells["status"]) == (False, "planned")
+    assert grid.legend[0].startswith("Status: measured, ")
+    assert grid.legend[0] in grid_markdown(grid)
     assert any(note.startswith("Not run here: ssv2-aim-vitb16, ") for note in grid.notes)
     assert any("mean ± sample standard deviation" in note for note in grid.notes)
+
+
+def test_a_row_says_where_its_figures_come_from(store):
+    """Measured where a run fills it, planned where a file can, quoted where there is none; each row says one."""
+    record(store, "msrvtt-vitb32", {"eval/t2v_r1": 0.45})
+    record(store, "msrvtt-clip2video-vitb32", {"eval/t2v_r1": 0.45}, state="diverged")
+    values = grid_values(paper_grid(TABLES["table6"], store))
+    status = {row["method"]: row["status"] for row in values}
+    assert [name for name, each in status.items() if each == "measured"] == ["Side4Video B/32"]
+    assert [name for name, each in status.items() if each == "quoted"] == [
+        row.method for row in TABLES["table6"].rows if not row.experiments
+    ]
+    assert status["CLIP2Video"] == status["Cap4Video"] == "planned"
+    assert set(status.values()) == {"measured", "planned", "quoted"}
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
+def test_every_row_has_a_status_in_every_form(table, store):
+    grid = paper_grid(table, store)
+    assert [row["status"] for row in grid_values(grid)] == [
+        "planned" if row.experiments else "quoted" for row in table.rows
+    ]
+    for text in (grid_markdown(grid), grid_csv(grid), grid_html(grid), grid_latex(grid)):
+        words = text.split("Status: ")[0]
+        assert words.count("planned") + words.count("quoted") >= len(table.rows)
+    for text in (grid_markdown(grid), grid_html(grid), grid_latex(grid)):
+        assert "Status: measured, a run of this store" in text
 
 
 def test_a_sweeps_arm_and_other_settings_are_not_the_experiment(store):
