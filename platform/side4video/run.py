@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
-from side4video.core.errors import InputError
 from side4video.core.progress import SILENT, Progress
 from side4video.core.seeds import derive_seed, seeded
 from side4video.data.annotations.splits import training_subset
@@ -22,7 +20,6 @@ from side4video.data.clip import Split
 from side4video.data.listing_once import listing_once
 from side4video.data.streams.loader import EvaluationStream
 from side4video.data.streams.prefetch import PrefetcherFactory, make_prefetcher
-from side4video.engine.checkpoint import fill_tensors
 from side4video.engine.epoch_callback import EarlyStopper, EpochCallback, Report, never_stop
 from side4video.engine.evaluate import Evaluation, evaluate
 from side4video.engine.final_test import FinalTest
@@ -44,13 +41,12 @@ from side4video.models.layers.norm import synchronize_norms
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.load import TowerWeights
 from side4video.models.towers.text_tower import TextFeatures
+from side4video.run_start import load_start
 from side4video.run_streams import EvaluatedSplit, RunStreams
-from side4video.spec.bundle import SPEC, WEIGHTS
 from side4video.spec.check import by_backbone, check_pack
 from side4video.spec.experiment import Experiment
 from side4video.spec.resources import usable_cores
 from side4video.tasks.context import TaskContext
-from side4video.tasks.recognition.class_order import in_order_of
 
 log = logging.getLogger(__name__)
 
@@ -243,7 +239,7 @@ def _new_pack(
     """`build_pack`, with the weights that experiments start from."""
     students, pack = build_pack(experiments, process, towers)
     for name, spec in experiments.items():
-        _load_start(students[name], spec, towers[spec.backbone_key])
+        load_start(students[name], spec, towers[spec.backbone_key])
     return students, pack
 
 
@@ -279,29 +275,6 @@ def build_student(
     return Student(
         name=name, module=module, task=task, spec=spec.optimization, seed=spec.seed, reads=spec.reads, process=process
     )
-
-
-def _load_start(student: Student, spec: Experiment, tower: FrozenTower) -> None:
-    """Fill a new student with the weights that its experiment starts from, if it names some.
-
-    Raises:
-        InputError: The folder is another model's, of another tower, or has other classes.
-    """
-    if spec.start is None:
-        return
-    folder, bundle = spec.start.read(spec)
-    if bundle.backbone_sha256 != tower.fingerprint():
-        raise InputError(
-            "start.folder",
-            f"the weights in {folder} were trained on another tower ({bundle.backbone_sha256[:16]}…)",
-            allowed=f"weights of this one ({tower.fingerprint()[:16]}…)",
-            fix=f"take the backbone of {folder}/{SPEC}",
-        )
-    tensors = load_file(folder / WEIGHTS)
-    if bundle.classes:
-        tensors = in_order_of(spec.data.dataset.classes(), bundle.classes, tensors, where="start.folder")
-    fill_tensors(student.module, tensors, folder / WEIGHTS)
-    student.is_fixed = not spec.start.trains
 
 
 def _blank_texts(spec: Experiment) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def bundle_run(
     with_speed: bool = False,
     license_name: str = "",
 ) -> "tuple[FinishedRun, Bundle, Speed | None]":
-    """Write a run into a folder (`inference.bundle`); the run, what the bundle says of itself, and its speed.
+    """Write a run into a folder (`spec.bundle`); the run, what the bundle says of itself, and its speed.
 
     `run` is an id, the beginning of one, or a name; `weights` is `chosen`, `best` or `last`. The folder must be new or
     empty. The whole model goes along as one graph if `with_graph` is set. With `with_speed`, the speed of a classifier

@@ -62,7 +62,7 @@ class Imported:
 
 
 def import_checkpoint(path: Path, form: ImportFormat, folder: Path, options: ImportOptions) -> Imported:
-    """Write the folder (`inference.bundle`), with the tower's weights. It must not be there, or be empty.
+    """Write the folder (`spec.bundle`), with the tower's weights. It must not be there, or be empty.
 
     Raises:
         InputError: The file is damaged, would run code, or is of another format; a tensor is missing, unknown or of

@@ -21,13 +21,13 @@ from side4video.apps.imports.formats import FORMATS
 from side4video.apps.imports.tensors import read_tensors, shapes_of
 from side4video.apps.imports.tower import given_tower
 from side4video.core.errors import InputError
-from side4video.spec.bundle import WEIGHTS
-from side4video.tasks.recognition.class_order import in_order_of
 from side4video.models.backbones import OpenCLIPSpec
 from side4video.models.frozen_features import features_of_batch
 from side4video.models.networks.contract import Descriptions
 from side4video.models.towers.load import TowerWeights
 from side4video.models.towers.tokenizer import TextTokenizer
+from side4video.spec.bundle import WEIGHTS
+from side4video.tasks.recognition.class_order import in_order_of
 
 NAMES = ("opening a door", "closing a door", "throwing", "catching", "running fast")
 QUERIES = ("a dog runs", "two people catch the red ball in a very large garden behind the house", "rain")
