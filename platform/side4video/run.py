@@ -41,7 +41,7 @@ from side4video.models.layers.norm import synchronize_norms
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.load import TowerWeights
 from side4video.models.towers.text_tower import TextFeatures
-from side4video.run_start import load_start
+from side4video.run_start import WeightChanges, load_start, load_trained
 from side4video.run_streams import EvaluatedSplit, RunStreams
 from side4video.spec.check import by_backbone, check_pack
 from side4video.spec.experiment import Experiment
@@ -108,7 +108,7 @@ def _run(experiments: Mapping[str, Experiment], context: RunContext, watchdog: W
     configure_process(base, process, threads=context.threads)
     context.progress.report("loading the backbone")
     towers = build_towers(experiments, process, context.weights)
-    base.data.dataset.prepare()
+    base.data.listed.prepare()
     students, pack = _new_pack(experiments, process, towers)
     tower = next(iter(towers.values()))  # features are cached of one backbone only
     with _streams(base, context, tower, pack) as streams:
@@ -260,11 +260,11 @@ def build_student(
         method=spec.method,
         tower=tower,
         frames=spec.data.frames,
-        classes=spec.data.dataset.classes(),
+        classes=spec.data.listed.classes(),
         mixes_labels=spec.data.augmentation.mixes_clips,
         process=process,
         extra_metrics=spec.plugin_metrics,
-        training_captions=lambda: [words for clip in spec.data.dataset.clips("train") for words in clip.captions],
+        training_captions=lambda: [words for clip in spec.data.listed.clips("train") for words in clip.captions],
         training_labels=lambda: _training_labels(spec),
         **(_blank_texts(spec) if blank_texts else texts),
     )
@@ -290,7 +290,7 @@ def _blank_texts(spec: Experiment) -> dict[str, Any]:
 
 
 def _training_labels(spec: Experiment) -> list[int | None]:
-    clips = spec.data.dataset.clips("train")
+    clips = spec.data.listed.clips("train")
     return [clips[index].label for index in training_subset(clips, spec.data.train_fraction, spec.data.seed)]
 
 
@@ -302,6 +302,7 @@ def evaluate_students(
     split: Split = "test",
     progress: Progress = SILENT,
     backbones: Mapping[str, TowerWeights] | None = None,
+    changes: Mapping[str, WeightChanges] | None = None,
 ) -> tuple[dict[str, Evaluation], list[dict[str, Any]]]:
     """Evaluate the weights of students in one pass over a split. Those of one backbone share it.
 
@@ -311,6 +312,7 @@ def evaluate_students(
         process: This worker.
         split: Which clips.
         backbones: By student name, the weights of towers that are in memory; others are read.
+        changes: By student name, how its weights differ from the file; others are taken as they are.
         progress: Told how many views of how many are evaluated.
 
     Returns:
@@ -319,19 +321,20 @@ def evaluate_students(
     Raises:
         InputError: If there are several students and one changes the tower.
     """
-    from side4video.engine.checkpoint import load_tensors
-
     check_pack(experiments)
     base = next(iter(experiments.values()))
     configure_process(base, process)
     given = backbones or {}
     towers = build_towers(experiments, process, {experiments[name].backbone_key: each for name, each in given.items()})
-    base.data.dataset.prepare()
-    students, pack = build_pack(experiments, process, towers, blank_texts=given.keys())
+    base.data.listed.prepare()
+    altered = changes or {}
+    blank = {name for name in given if not altered.get(name, WeightChanges()).reads_texts}
+    students, pack = build_pack(experiments, process, towers, blank_texts=blank)
     for name, student in students.items():
-        load_tensors(student.module, weights[name])
+        tower = towers[experiments[name].backbone_key]
+        load_trained(student, experiments[name], tower, weights[name], altered.get(name, WeightChanges()))
         student.average = None
-    clips = base.data.dataset.clips(split)
+    clips = base.data.listed.clips(split)
     stream = EvaluationStream(
         base.data, clips, batch_size=base.evaluation.batch_size, rank=process.rank, world=process.world
     )

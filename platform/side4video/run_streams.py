@@ -123,7 +123,7 @@ class RunStreams:
         Raises:
             InputError: If the lists are wrong, or early stopping has no validation split.
         """
-        dataset, features = spec.data.dataset, spec.features
+        dataset, features = spec.data.listed, spec.features
         check_early_stopping(spec)
         clips = Clips(
             dataset.clips("train"),

@@ -1,33 +1,24 @@
-"""`side4video evaluate`: evaluate finished runs again, for example with other views or another precision."""
+"""`side4video evaluate`: evaluate finished runs again, for example with other views or on other data."""
 
 import json
-from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from side4video.core.dotted import dotted
 from side4video.core.errors import InputError
 from side4video.core.temporary import temporary_folder
 from side4video.data.clip import Split
-from side4video.runs.stored_run import fetch_weights, find_finished
-from side4video.spec.bundle import check_run_exists, is_folder_name
 from side4video.spec.chance import always_reached, chance_text, metric_name
-from side4video.spec.check import check_consistency
 from side4video.spec.experiment import Experiment
-from side4video.spec.load import SpecError
-from side4video.spec.protocol import ComparedResult, comparison_errors, find_differences
 from side4video.terminal.options import as_json, example, made_folder, output_file, overrides, store_uri, stored_weights
 from side4video.terminal.output import PlainConsole
 from side4video.terminal.progress import ProgressView
 from side4video.terminal.tables import FittedTable, fitted
-from side4video.tracking.run_inputs import changed_weights
-from side4video.tracking.tags import FINGERPRINT_TAG
 
 if TYPE_CHECKING:
-    from side4video.models.towers.load import TowerWeights
+    from side4video.apps.evaluate.models import EvaluatedModel
 
 
 @click.command(
@@ -40,6 +31,28 @@ if TYPE_CHECKING:
     default="",
     metavar="SPEC",
     help="Of folders: the experiment file or preset whose data section is taken, with the frames of the model.",
+)
+@click.option(
+    "--on",
+    default="",
+    metavar="SPEC",
+    help="Evaluate on the data of this experiment file or preset, with the frames of the model. A classifier that is "
+    "made of texts gets the class names of these data. The metrics are stored in the run as on/NAME/...",
+)
+@click.option(
+    "--as",
+    "name",
+    default="",
+    metavar="NAME",
+    help="With runs: store the metrics as on/NAME/... By default the name of the experiment of --on, or that of the "
+    "classes. Parts of one figure have names with a slash: hmdb51/1, hmdb51/2.",
+)
+@click.option(
+    "--trained-share",
+    type=click.FloatRange(0.0, 1.0),
+    default=1.0,
+    show_default=True,
+    help="Evaluate a mixture of weights: this share of the trained ones, the rest those before training.",
 )
 @overrides
 @as_json
@@ -62,6 +75,9 @@ if TYPE_CHECKING:
 def evaluate(
     runs: tuple[str, ...],
     data: str,
+    on: str,
+    name: str,
+    trained_share: float,
     overrides: tuple[str, ...],
     as_json: bool,
     uri: str,
@@ -71,101 +87,59 @@ def evaluate(
 ) -> None:
     """Evaluate each RUN on its test split or its validation split, in this process.
 
-    RUN is an id, the start of an id, or a name; or a folder that `side4video export` or `side4video import` wrote.
-    Several runs must have the same data. Each video is then decoded once for all runs, and passed once through each
-    backbone. Change the evaluation with --set.
+    RUN is an id, the start of an id, or a name; or a folder that `side4video export` or `side4video import` wrote. A
+    sweep stands for all its finished arms. Several runs must have the same data. Each video is then decoded once for
+    all runs, and passed once through each backbone. Change the evaluation with --set.
     """
-    import torch
-
-    if predictions:
-        _check_place(Path(predictions), is_folder=len(runs) > 1)
-    from side4video.engine.process_group import ProcessGroup
-    from side4video.run import evaluate_students
+    from side4video.apps.evaluate.evaluation import RecordNaming, evaluate_models
+    from side4video.apps.evaluate.models import EvaluationRequest, read_model
+    from side4video.apps.evaluate.record import store_answer
+    from side4video.runs.stored_run import expand_sweeps
     from side4video.tracking.stores import store_at
 
     store = store_at(uri).prepare()
     with temporary_folder() as scratch, ProgressView("evaluate") as view:
         view.report("reading the runs")
-        chosen = [_choose(store, run, scratch / str(n), overrides, (weights, data)) for n, run in enumerate(runs)]
-        check_consistency({f"run {each.run_id[:8]}": each.spec for each in chosen}, ("data", "evaluation"))
-        _check_towers(chosen)
-        notes = _check_comparable(chosen)
-        base = chosen[0].spec
-        base.data.dataset.prepare()
-        if split not in base.data.dataset.splits():
-            raise InputError("--split", f"{split}, and the data set has none", allowed="test", fix="leave it out")
-        fingerprint = base.data.dataset.fingerprint()
-        notes += [note for each in chosen if (note := each.changed_weights)]
-        notes += [_other_data(each, fingerprint) for each in chosen if each.fingerprint not in ("", fingerprint)]
-        view.report("loading the models")
-        device = "cuda" if base.cluster.gpus_per_worker and torch.cuda.is_available() else "cpu"
-        results, broken = evaluate_students(
-            {each.run_id: each.spec for each in chosen},
-            {each.run_id: each.weights for each in chosen},
-            ProcessGroup(device=torch.device(device)),
-            split=split,
-            progress=view,
-            backbones={each.run_id: each.backbone for each in chosen if each.backbone is not None},
-        )
-    answers = [_answer(each, results[each.run_id], broken, fingerprint, split) for each in chosen]
+        names = expand_sweeps(store, runs)
+        if predictions:
+            _check_place(Path(predictions), is_folder=len(names) > 1)
+        request = EvaluationRequest(_one_source(data, on), overrides, weights, trained_share)
+        chosen = [read_model(store, run, scratch / str(number), request) for number, run in enumerate(names)]
+        _check_options(chosen, data, name)
+        found = evaluate_models(chosen, split=split, naming=RecordNaming(name, on), progress=view)
+    for each, answered in zip(chosen, found.answers, strict=True):
+        if each.is_stored and answered["recorded_as"]:
+            store_answer(store, each, answered, each.spec.resolved()["data"])
     if predictions:
-        _write_predictions(Path(predictions), chosen, results, split)
+        _write_predictions(Path(predictions), chosen, found.results, split)
     if as_json:
-        click.echo(json.dumps(answers[0] if len(answers) == 1 else answers, indent=2))
+        click.echo(json.dumps(found.answers[0] if len(found.answers) == 1 else found.answers, indent=2))
     else:
-        _print(chosen, answers, notes, split)
+        _print(chosen, found.answers, found.notes, split)
 
 
-@dataclass(frozen=True)
-class _Chosen:
-    """A run to evaluate."""
-
-    run_id: str
-    name: str
-    spec: Experiment
-    weights: Path
-    epoch: str = ""
-    """The epoch of the weights in words."""
-    fingerprint: str = ""
-    """Of the data set that the run was trained and evaluated on."""
-    changed_weights: str = ""
-    """What is to be said if the backbone's weights are not those of the run."""
-    backbone: "TowerWeights | None" = None
-    """The tower's weights, of a folder."""
+def _one_source(data: str, on: str) -> str:
+    if data and on:
+        raise InputError("--data, --on", "both given", allowed="one of them", fix="leave --data out")
+    return data or on
 
 
-def _choose(store: Any, run: str, folder: Path, overrides: tuple[str, ...], options: tuple[str, str]) -> _Chosen:
-    weights, data = options
-    if Path(run).is_dir() and is_folder_name(run):
-        return _choose_folder(Path(run), folder, overrides, data)
-    if data:
-        raise InputError("--data", f"given, and {run} is a run", allowed="with folders", fix="--set data.dataset=...")
-    check_run_exists(store, run)
-    found = find_finished(store, run, folder, overrides)
-    record = store.get(found.source)
-    fingerprint, changed = record.tags.get(FINGERPRINT_TAG, ""), changed_weights(record, found.spec)
-    if changed:
-        changed = f"{found.name} ({found.run_id[:8]}): {changed}. Do not compare the values with its record."
-    file = fetch_weights(store, found, folder, weights)
-    return _Chosen(found.run_id, found.name, found.spec, file, found.describe(weights), fingerprint, changed)
+def _check_options(chosen: "list[EvaluatedModel]", data: str, name: str) -> None:
+    """Check that options are for what was named.
 
+    Raises:
+        InputError: `--data` is for folders, and `--as` for runs.
+    """
+    for each in chosen:
+        if data and each.is_stored:
+            raise InputError("--data", f"given, and {each.name} is a run", allowed="with folders", fix="--on SPEC")
+        if name and not each.is_stored:
+            found = f"given, and {each.name} is a folder, which keeps no metrics"
+            raise InputError("--as", found, allowed="with runs", fix="leave it out, or --json > FILE")
+    if name:
+        from side4video.apps.evaluate.record import check_record_name
 
-def _choose_folder(folder: Path, scratch: Path, overrides: tuple[str, ...], data: str) -> _Chosen:
-    from side4video.inference.bundled_weights import epoch_of
-    from side4video.inference.evaluated_folder import evaluated_folder
-
-    found = evaluated_folder(folder, scratch, data=data, overrides=overrides)
-    bundle = found.bundle
-    epoch = "an imported file" if "format" in bundle.origin else epoch_of(bundle)
-    fingerprint = "" if data else bundle.origin.get("data fingerprint", "")
-    return _Chosen(found.identity, bundle.name, found.spec, found.weights, epoch, fingerprint, backbone=found.backbone)
-
-
-def _other_data(chosen: _Chosen, fingerprint: str) -> str:
-    return (
-        f"These are not the run's data: the data set of {chosen.name} ({chosen.run_id[:8]}) had the fingerprint "
-        f"{chosen.fingerprint[:12]}, and this one has {fingerprint[:12]}. Do not compare the values with its record."
-    )
+        check_record_name(name)
 
 
 def _check_place(path: Path, *, is_folder: bool) -> None:
@@ -176,72 +150,19 @@ def _check_place(path: Path, *, is_folder: bool) -> None:
         output_file(path, "--predictions")
 
 
-def _check_towers(chosen: list[_Chosen]) -> None:
-    """Check that folders whose documents name one tower hold one.
-
-    Raises:
-        InputError: They hold several, as when folders were made at one place and moved.
-    """
-    fingerprints: dict[str, str] = {}
-    for each in chosen:
-        if each.backbone is None:
-            continue
-        known = fingerprints.setdefault(each.spec.backbone_key, each.backbone.fingerprint)
-        if known != each.backbone.fingerprint:
-            found = f"its document names the tower of another folder, and the fingerprint is {known[:16]}… there"
-            raise InputError(f"{each.name}: backbone", found, allowed="one tower", fix="evaluate them one by one")
-
-
-def _check_comparable(chosen: list[_Chosen]) -> list[str]:
-    """Check that runs are comparable; return notes for their table.
-
-    Raises:
-        InputError: They are not comparable, for example because their tasks differ.
-    """
-    compared = [ComparedResult(f"{each.name} ({each.run_id[:8]})", dotted(each.spec.resolved())) for each in chosen]
-    found = find_differences(compared)
-    problems = comparison_errors(found, where="runs", anyway=(), fix=lambda _: "evaluate them one by one")
-    if problems:
-        raise SpecError(problems)
-    of_loss = find_differences(compared, metrics=["eval/loss"])
-    return [f"eval/loss is not the same loss: {each.field} is {each}." for each in of_loss if each.is_hidden]
-
-
-def _answer(
-    chosen: _Chosen, result: Any, broken: list[dict[str, Any]], fingerprint: str, split: Split
-) -> dict[str, Any]:
-    area = "eval" if split == "test" else split
-    metrics = {f"{area}/{key}": value for key, value in result.metrics.items()} | {f"{area}/loss": result.loss}
-    return {
-        "run_id": chosen.run_id,
-        "weights": chosen.epoch,
-        "split": split,
-        "metrics": metrics | {f"{area}/{view.name}/top1": view.top1 for view in result.per_view},
-        "class_accuracy": result.class_metrics,
-        "views": result.views,
-        "per_view": [asdict(view) for view in result.per_view],
-        "videos": result.videos,
-        "dataset_fingerprint": fingerprint,
-        "dataset_fingerprint_of_run": chosen.fingerprint,
-        "broken_clips": broken,
-        "memory": {},
-        "time": {},
-    }
-
-
-def _write_predictions(path: Path, chosen: list[_Chosen], results: dict[str, Any], split: Split) -> None:
+def _write_predictions(path: Path, chosen: "list[EvaluatedModel]", results: Mapping[str, Any], split: Split) -> None:
     for each in chosen:
         file = path
         if len(chosen) > 1:
             path.mkdir(parents=True, exist_ok=True)
             file = path / f"{each.run_id}.csv"
         result = results[each.run_id]
-        result.write_predictions(file, [clip.path for clip in each.spec.data.dataset.clips(split)])
+        result.write_predictions(file, [clip.path for clip in each.spec.data.listed.clips(split)])
         if result.per_view:
             result.write_views(file.with_name(f"{file.stem}-views.csv"))
 
 
-def _print(chosen: list[_Chosen], answers: list[dict[str, Any]], notes: list[str], split: Split) -> None:
+def _print(chosen: "list[EvaluatedModel]", answers: list[dict[str, Any]], notes: list[str], split: Split) -> None:
     console = PlainConsole()
     first = answers[0]
     alone, title = len(chosen) == 1, "validation" if split == "val" else "test"
@@ -276,7 +197,9 @@ def _smoothing(spec: Experiment) -> str:
     return f" (label smoothing {smoothing:g})" if smoothing else ""
 
 
-def _view_table(chosen: list[_Chosen], answers: list[dict[str, Any]], left_out: Collection[str]) -> FittedTable:
+def _view_table(
+    chosen: "list[EvaluatedModel]", answers: list[dict[str, Any]], left_out: Collection[str]
+) -> FittedTable:
     """One row per view: top-1 and top-5 of a single run, or the top-1 of each of several runs."""
     has_top5 = len(chosen) == 1 and "top5" not in left_out
     runs = [each.run_id[:8] for each in chosen] if len(chosen) > 1 else ["top-1", *(["top-5"] if has_top5 else [])]

@@ -186,7 +186,7 @@ def show_sweep_plan(
     """
     sweep = load_sweep(file, overrides)
     try:
-        count = classes or len(sweep.base_experiment.data.dataset.classes())
+        count = classes or len(sweep.base_experiment.data.listed.classes())
     except InputError as error:
         raise InputError(
             error.where, error.found, allowed=error.allowed, fix="give --classes N to plan without it"

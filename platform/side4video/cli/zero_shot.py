@@ -49,7 +49,7 @@ def zero_shot(run: str, prompt: str, overrides: tuple[str, ...], as_json: bool, 
 
     experiment = _experiment(run, prompt, overrides, uri)
     if not rerun:
-        experiment.data.dataset.prepare()
+        experiment.data.listed.prepare()
         fingerprint = experiment.data.dataset.fingerprint()
         store = open_store(experiment.tracking).prepare()
         known = finished_runs(store, [experiment], fingerprint=fingerprint).get(experiment.digest())

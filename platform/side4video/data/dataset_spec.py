@@ -1,5 +1,6 @@
 """What the documents of all data sets have in common: how the files are checked and prepared."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from side4video.core.spec import Spec
@@ -20,6 +21,10 @@ class DatasetSpec(Spec):
     def clips(self, split: Split) -> Sequence[Clip]:
         """The clips of a split, in order."""
         raise NotImplementedError
+
+    def clips_of_classes(self, split: Split) -> Mapping[int, int]:
+        """Number of clips of each class that occurs in a split, by its position."""
+        return Counter(clip.label for clip in self.clips(split) if clip.label is not None)
 
     def splits(self) -> tuple[Split, ...]:
         """The splits that the data set has: training, test, and validation where it has one."""

@@ -8,11 +8,14 @@ from pydantic import Field, model_validator
 
 from side4video.core.bounds import Few, FewOrNone, Frames, Pixels, Positive, Seed
 from side4video.core.spec import ADDED_LATER, Spec, wrong
+from side4video.data.clip import Split
 from side4video.data.datasets import Dataset
+from side4video.data.datasets.motion import MotionSpec
 from side4video.data.decode.augmentation import AugmentationSpec
 from side4video.data.decode.frames import DecoderName
 from side4video.data.decode.sampling import OnePerSecondSampling, Sampling, SegmentSampling
 from side4video.data.descriptions import DescriptionsSpec
+from side4video.data.selection import ChosenClasses, SelectedClips
 
 
 class ViewsSpec(Spec):
@@ -137,6 +140,13 @@ class DataSpec(Spec):
     class_sampling: Annotated[Literal["natural", "balanced"], ADDED_LATER] = "natural"
     """`balanced`: training clips are drawn with replacement, and each class has the same chance. An epoch has as many
     clips as before; those of rare classes are in it several times."""
+    classes: Annotated[ChosenClasses, ADDED_LATER] = "all"
+    """`base`: the half of the classes that has more training clips; `novel`: the other half. Clips of other classes are
+    left out of training and test. A model with a text classifier that was trained on one half can be evaluated on the
+    other: `side4video evaluate RUN --set data.classes=novel`."""
+    shots: Annotated[Few | None, ADDED_LATER] = None
+    """Number of training clips of each class, drawn with `seed`. The clips of a smaller number are among those of a
+    larger one. Default: all."""
     neighbours: Annotated[int, Field(ge=0, le=16), ADDED_LATER] = 0
     """How many frames before and after each sampled frame are read with it, for a method that reads them
     (`side4video` with `stem: differences`: 2). At the ends of a video, its first or last frame again."""
@@ -145,6 +155,18 @@ class DataSpec(Spec):
     seed: Seed = 0
     """Seed of the data path. The order of clips and all augmentation depend only on this seed, the epoch and the
     clip."""
+
+    @property
+    def listed(self) -> Dataset | SelectedClips:
+        """The data set; with `classes` or `shots`, reduced to them."""
+        if self.classes == "all" and self.shots is None:
+            return self.dataset
+        return SelectedClips(self.dataset, self.classes, self.shots, self.seed)
+
+    def name_fingerprint(self, fingerprint: str) -> str:
+        """The fingerprint of the listed clips, from that of the whole data set."""
+        listed = self.listed
+        return listed.name_fingerprint(fingerprint) if isinstance(listed, SelectedClips) else fingerprint
 
     @classmethod
     def fitted_preset(cls, values: Mapping[str, Any], document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -157,6 +179,18 @@ class DataSpec(Spec):
             for key, pixels in augmentation["resize"].items()
         }
         return {**values, "augmentation": {**augmentation, "resize": resize}}
+
+    @model_validator(mode="after")
+    def training_clips_are_reduced_once(self) -> "DataSpec":
+        """A number of clips of each class, or a share of all."""
+        if self.shots is not None and self.train_fraction < 1:
+            raise wrong(
+                "train_fraction",
+                f"{self.train_fraction:g}, and shots is {self.shots}: both say how many training clips there are",
+                allowed="1, or no shots",
+                fix="remove one of the two",
+            )
+        return self
 
     @model_validator(mode="after")
     def balanced_sampling_keeps_no_frames(self) -> "DataSpec":
@@ -201,3 +235,17 @@ class DataSpec(Spec):
                 f"enlarge it, or make size at most {short_side}"
             )
         return self
+
+
+def clip_counts(data: DataSpec) -> dict[Split, int]:
+    """Number of clips of each split, before `train_fraction`. The built-in data set is not rendered for it.
+
+    Raises:
+        InputError: The lists cannot be read, or a class has fewer training clips than `shots`.
+    """
+    listed = data.listed
+    if isinstance(listed, SelectedClips):
+        return listed.clip_counts()
+    if isinstance(listed, MotionSpec):
+        return {"train": listed.train_clips, "test": listed.test_clips}
+    return {split: len(listed.clips(split)) for split in listed.splits()}

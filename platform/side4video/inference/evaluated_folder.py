@@ -1,8 +1,9 @@
 """An exported folder as `evaluate` takes it: the document with data of this machine, weights, and the tower."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file, save_file
 
@@ -11,8 +12,10 @@ from side4video.inference.bundled_weights import NO_DATA, read_backbone
 from side4video.models.towers.load import TowerWeights
 from side4video.spec.bundle import WEIGHTS, Bundle, read_bundle
 from side4video.spec.experiment import Experiment
-from side4video.spec.load import apply_override, load_experiment, parse_experiment
+from side4video.spec.load import apply_override, parse_experiment
+from side4video.spec.other_data import take_data
 from side4video.tasks.recognition.class_order import in_order_of
+from side4video.tasks.recognition.spec import TEXT_CLASSIFIERS
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,10 @@ class EvaluatedFolder:
     """The student's weights, with the classifier in the order of the data set's classes."""
     backbone: TowerWeights
     """The tower's: those that the weights were trained on."""
+    document: Mapping[str, Any]
+    """The folder's own document, without overrides."""
+    new_texts: bool = False
+    """Whether the classifier is to be made of the data set's class names, which are others."""
 
     @property
     def identity(self) -> str:
@@ -45,8 +52,7 @@ def evaluated_folder(folder: Path, scratch: Path, *, data: str, overrides: Seque
     bundle, stored = read_bundle(folder)
     document = stored.resolved()
     if data:
-        sizes = {name: document["data"][name] for name in ("frames", "size")}
-        document["data"] = {**load_experiment(data).resolved()["data"], **sizes}
+        document = take_data(document, data)
     for override in overrides:
         apply_override(document, override)
     spec = parse_experiment(document, source=str(folder))
@@ -61,10 +67,13 @@ def evaluated_folder(folder: Path, scratch: Path, *, data: str, overrides: Seque
             allowed=f"{bundle.backbone_sha256[:16]}…, which the network was trained on",
             fix="use the same weights of the backbone, or export with --with-backbone",
         )
-    weights = folder / WEIGHTS
-    if bundle.classes and (wanted := spec.data.dataset.classes()) != bundle.classes:
+    weights, new_texts = folder / WEIGHTS, False
+    wanted = spec.data.listed.classes() if bundle.classes else ()
+    if wanted != bundle.classes and spec.task.kind == "recognition" and spec.task.classifier.kind in TEXT_CLASSIFIERS:
+        new_texts = True
+    elif wanted != bundle.classes:
         state = in_order_of(wanted, bundle.classes, load_file(weights), where=str(folder))
         scratch.mkdir(parents=True, exist_ok=True)
         weights = scratch / WEIGHTS
         save_file(state, weights)
-    return EvaluatedFolder(bundle, spec, weights, backbone)
+    return EvaluatedFolder(bundle, spec, weights, backbone, stored.resolved(), new_texts)

@@ -5,13 +5,15 @@ trains alone.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from side4video.core.spec import Spec, wrong
 from side4video.models.backbones.shape import TowerShape
 from side4video.models.feature_request import EMBEDDING, FeatureRequest
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from side4video.models.networks.contract import Network, RetrievalNetwork
     from side4video.models.towers.frozen_tower import FrozenTower
     from side4video.models.towers.text_tower import TextTower
@@ -34,6 +36,8 @@ class MethodSpec(Spec):
     """Kinds of the tasks that the method is defined for."""
     classifiers: ClassVar[tuple[str, ...]] = ("linear", "text")
     """For recognition: allowed kinds of `task.classifier`."""
+    projects_to_texts: ClassVar[bool] = False
+    """For recognition with texts: whether `build_for_texts` exists (`task.classifier.projection: tower`)."""
     trains_text: ClassVar[bool] = True
     """For retrieval: whether the authors train the text tower."""
     needs_causal_texts: ClassVar[bool] = False
@@ -122,6 +126,15 @@ class MethodSpec(Spec):
         A packable method uses the tower's sizes alone, so the tower may be on `meta`.
         """
         raise NotImplementedError
+
+    def build_for_texts(self, tower: "FrozenTower", *, frames: int) -> "Network":
+        """The network of `build` with features in the space of texts: by default a copy of the tower's projection.
+
+        For methods with `projects_to_texts`.
+        """
+        from side4video.models.networks.text_space import ProjectedClips
+
+        return ProjectedClips(cast("nn.Module", self.build(tower, frames=frames)), tower)
 
     def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "RetrievalNetwork":
         """For retrieval: the network for videos and texts, on torch's current default device.

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from side4video.core.errors import InputError
+from side4video.data.selection import class_count
 from side4video.spec.experiment import Experiment
 
 
@@ -12,13 +13,13 @@ def count_classes(experiment: Experiment, tell: Callable[[str], object]) -> int:
     Raises:
         InputError: The files are not here, and there is no usual number.
     """
-    dataset = experiment.data.dataset
+    data, dataset = experiment.data, experiment.data.dataset
     try:
-        return len(dataset.classes())
+        return len(data.listed.classes())
     except InputError as error:
         if usual := getattr(dataset, "DEFAULT_CLASSES", 0):
             tell(f"The files of {dataset.kind} are not here: planned for its usual {usual} classes.")
-            return usual
+            return class_count(usual, data.classes)
         raise InputError(
             error.where, error.found, allowed=error.allowed, fix="give --classes N to plan without it"
         ) from None

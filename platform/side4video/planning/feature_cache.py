@@ -27,7 +27,7 @@ from side4video.data.features.cache import plan_stores
 from side4video.data.features.files import row_bytes
 from side4video.data.features.spec import SUGGESTED_VIEWS
 from side4video.data.features.store import data_layouts
-from side4video.data.spec import DataSpec
+from side4video.data.spec import DataSpec, clip_counts
 from side4video.models.frozen_features import entry_layouts
 from side4video.planning.estimates import DISK_GIGABYTES_PER_SECOND, SUSTAINED_TERAFLOPS
 from side4video.planning.meta_model import MetaModel
@@ -158,11 +158,11 @@ def _tower_layouts(spec: Experiment, meta_model: MetaModel) -> dict[str, dict[st
 
 def count_clips(data: DataSpec) -> ClipCounts | None:
     """Number of clips of a data section; None if its lists are not on this machine. Nothing is rendered."""
-    dataset = data.dataset
-    if isinstance(dataset, MotionSpec):
-        classes = len(dataset.classes())
-        train = [Clip(str(number), label=number % classes) for number in range(dataset.train_clips)]
-        test, val = dataset.test_clips, 0
+    dataset = data.listed
+    if isinstance(data.dataset, MotionSpec):
+        counts, classes = clip_counts(data), len(dataset.classes())
+        train = [Clip(str(number), label=number % classes) for number in range(counts["train"])]
+        test, val = counts["test"], 0
     else:
         try:
             train, test = dataset.clips("train"), len(dataset.clips("test"))

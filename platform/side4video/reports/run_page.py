@@ -136,7 +136,7 @@ def _with_pictures(spec: Experiment, answers: Sequence[Prediction]) -> list[Show
     from side4video.data.decode.video_source import BrokenClip
     from side4video.data.streams.reader import EvaluationKey, EvaluationReader
 
-    clips = spec.data.dataset.clips("test")
+    clips = spec.data.listed.clips("test")
     reader = EvaluationReader(spec.data, clips)
     shown = []
     for answer in answers:

@@ -141,7 +141,7 @@ class _Launch:
         check_experiments(
             [(name if len(self.experiments) > 1 else "", spec) for name, spec in self.experiments.items()]
         )
-        dataset = self.base.data.dataset
+        dataset = self.base.data.dataset  # whole: experiments of a pack may name selections of their own
         self.progress.report("preparing the data")
         dataset.prepare(lambda done, total: self.progress.report("preparing the data", done, total))
         return dataset.fingerprint()
@@ -153,7 +153,7 @@ class _Launch:
         from side4video.planning.feature_cache import count_clips
         from side4video.planning.plan import plan_experiment
 
-        classes = len(self.base.data.dataset.classes())
+        classes = len(self.base.data.listed.classes())
         return {
             name: plan_experiment(spec, classes=classes, clips=count_clips(spec.data)).as_json()
             for name, spec in self.experiments.items()

@@ -175,7 +175,7 @@ class _Training:
         from side4video.planning.plan import plan_experiment
 
         self.progress.report("planning")
-        return plan_experiment(self.spec, classes=len(self.spec.data.dataset.classes()))
+        return plan_experiment(self.spec, classes=len(self.spec.data.listed.classes()))
 
     def _steps_of_run(self) -> int:
         from side4video.planning.feature_cache import count_clips

@@ -1,8 +1,9 @@
 """Loads the spec and weights of a stored run."""
 
+import copy
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from side4video.core.errors import InputError
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import apply_override, parse_experiment
+from side4video.spec.other_data import take_data
 from side4video.tracking.chosen_weights import Weights, choose_weights, describe_weights
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,8 @@ class FinishedRun:
     """Milliseconds since 1970."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Its metrics: the newest value of each."""
+    document: Mapping[str, Any] = field(default_factory=dict)
+    """Its stored document, without overrides."""
 
     @property
     def title(self) -> str:
@@ -54,8 +58,12 @@ class FinishedRun:
         return f"run {self.run_id[:8]}"
 
 
-def find_finished(store: Any, run: str, folder: Path, overrides: tuple[str, ...] = ()) -> FinishedRun:
+def find_finished(
+    store: Any, run: str, folder: Path, overrides: tuple[str, ...] = (), *, data: str = ""
+) -> FinishedRun:
     """Find a run by id, start of an id, or name; of several with a name, the newest that is finished.
+
+    `data` is an experiment file or a preset whose data section its document gets (`spec.other_data`).
 
     Raises:
         InputError: There is none, it is a sweep, or its spec is no longer valid.
@@ -67,10 +75,46 @@ def find_finished(store: Any, run: str, folder: Path, overrides: tuple[str, ...]
     document = json.loads(store.download(source, "spec.json", folder).read_text(encoding="utf-8"))
     # Documents of version 0.1.0 had no such field, and the best weights were taken.
     document.setdefault("evaluation", {}).setdefault("choose_epoch", "best")
+    stored = copy.deepcopy(document)
+    if data:
+        document = take_data(document, data)
     for override in overrides:
         apply_override(document, override)
     spec = parse_experiment(document, source=f"run {run_info.run_id[:8]}")
-    return FinishedRun(run_info.run_id, run_info.name, source, spec, run_info.start_ms, run_info.metrics)
+    return FinishedRun(run_info.run_id, run_info.name, source, spec, run_info.start_ms, run_info.metrics, stored)
+
+
+def expand_sweeps(store: Any, names: Sequence[str]) -> list[str]:
+    """Names of runs, with the ids of its finished arms in the place of each sweep.
+
+    Raises:
+        InputError: A sweep has no finished arm.
+    """
+    found: list[str] = []
+    for name in names:
+        arms = _arms_of(store, name)
+        found += [name] if arms is None else arms
+    return list(dict.fromkeys(found))
+
+
+def _arms_of(store: Any, name: str) -> list[str] | None:
+    """Ids of the finished arms of a sweep, in the order of their names; None if the name is no sweep's."""
+    from side4video.tracking.tags import DIGEST_TAG, RUN_KIND_TAG, SWEEP_KIND, SWEEP_TAG
+
+    try:
+        run = store.find(name, finished_first=True)
+    except InputError:
+        return None  # a folder, or a mistake that is told where the run is read
+    if run.tags.get(RUN_KIND_TAG) != SWEEP_KIND or store.runs(
+        name=name, status="FINISHED", with_tags=(DIGEST_TAG,), all_experiments=True, limit=1
+    ):
+        return None
+    arms = store.runs(
+        status="FINISHED", tags={SWEEP_TAG: run.tags.get(SWEEP_TAG, "")}, with_tags=(DIGEST_TAG,), all_experiments=True
+    )
+    if not arms:
+        raise InputError(name, "it is a sweep, and none of its arms is finished", fix="wait, or continue the sweep")
+    return [arm.run_id for arm in sorted(arms, key=lambda arm: (arm.name, arm.run_id))]
 
 
 def _no_sweep(store: Any, found: Any, name: str) -> Any:
@@ -115,7 +159,7 @@ def class_names(store: Any, run: FinishedRun) -> tuple[str, ...]:
     text = artifact_text(store, run.source, CLASSES, default="")
     if text:
         return tuple(json.loads(text))
-    dataset = run.spec.data.dataset
+    dataset = run.spec.data.listed
     names = dataset.classes()
     recorded = store.get(run.source).tags.get(FINGERPRINT_TAG, "")
     if recorded and dataset.fingerprint() != recorded:

@@ -74,7 +74,7 @@ def prepare_sweep(
         if trainer.is_on_this_machine:
             check_weights(spec for _, spec in sweep.named_experiments)
         trainer.start()
-    plan = plan_sweep(sweep, classes=len(dataset.classes()), done=completed)
+    plan = plan_sweep(sweep, classes=len(first.data.listed.classes()), done=completed)
     # With `rerun`, a unique key creates new runs.
     return PreparedSweep(sweep, f"{key}-{time.time_ns():x}" if rerun else key, fingerprint, completed, plan)
 

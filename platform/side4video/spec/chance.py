@@ -38,7 +38,7 @@ def always_reached(spec: Experiment, split: Split = "test") -> frozenset[str]:
 
 def always_reached_in_epochs(spec: Experiment) -> frozenset[str]:
     """The same for the evaluation after each epoch: on the validation split, or on the test split without one."""
-    return always_reached(spec, "val" if "val" in spec.data.dataset.splits() else "test")
+    return always_reached(spec, "val" if "val" in spec.data.listed.splits() else "test")
 
 
 def chance_metrics(spec: Experiment) -> dict[str, float]:
@@ -56,5 +56,5 @@ def chance_text(spec: Experiment) -> str:
 
 def _choices(spec: Experiment, split: Split) -> int:
     """Classes, or videos of the split."""
-    dataset = spec.data.dataset
+    dataset = spec.data.listed
     return len(dataset.clips(split) if spec.task.kind == "retrieval" else dataset.classes())

@@ -84,7 +84,7 @@ def check_files(spec: Experiment) -> None:
         expand(spec.features.folder, "features.folder")
     if spec.start is not None:
         spec.start.read(spec)
-    dataset = spec.data.dataset
+    dataset = spec.data.listed
     dataset.check()
     check_early_stopping(spec)
     flips = spec.data.augmentation.flip_probability
@@ -114,7 +114,7 @@ def check_early_stopping(spec: Experiment) -> None:
     Raises:
         InputError: The data set has no validation split.
     """
-    if spec.evaluation.early_stopping is not None and "val" not in spec.data.dataset.splits():
+    if spec.evaluation.early_stopping is not None and "val" not in spec.data.listed.splits():
         raise InputError(
             "evaluation.early_stopping",
             f"the data set {spec.data.dataset.kind} has no validation split, and the test clips must not decide",
@@ -131,8 +131,8 @@ def _check_captions(spec: Experiment) -> None:
     """
     if spec.data.dataset.kind == "motion":
         return
-    for split in spec.data.dataset.splits():
-        clips = spec.data.dataset.clips(split)
+    for split in spec.data.listed.splits():
+        clips = spec.data.listed.clips(split)
         if spec.data.descriptions is not None and spec.method.descriptions:
             spec.data.descriptions.check(clips)
         without = [clip for clip in clips if not clip.captions]

@@ -14,6 +14,7 @@ from side4video.core.errors import InputError
 from side4video.data.annotations.splits import training_subset
 from side4video.data.clip import Clip
 from side4video.data.listing_once import listing_once
+from side4video.data.spec import clip_counts
 from side4video.data.storage import byte_range, is_remote
 from side4video.spec.check import check_files
 from side4video.spec.check_sinks import check_sinks
@@ -123,7 +124,7 @@ def check_videos(spec: Experiment, seconds: float = SECONDS) -> str:
 
 
 def _look_at_videos(spec: Experiment, seconds: float) -> str:
-    dataset = spec.data.dataset
+    dataset = spec.data.listed
     if dataset.kind == "motion":
         return ""
     listed = {clip.path: clip for split in dataset.splits() for clip in dataset.clips(split)}
@@ -159,9 +160,9 @@ def _check_batch(spec: Experiment) -> None:
     batch, data = spec.optimization.batch_size, spec.data
     if data.dataset.kind == "motion":
         # Its clips are made later; of a part of them, this is more than there are.
-        training_clips = data.dataset.train_clips
+        training_clips = clip_counts(data)["train"]
     else:
-        training_clips = len(training_subset(data.dataset.clips("train"), data.train_fraction, data.seed))
+        training_clips = len(training_subset(data.listed.clips("train"), data.train_fraction, data.seed))
     if batch > training_clips:
         raise InputError(
             "optimization.batch_size",

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from side4video.data.clip import Clip
+from side4video.data.datasets.motion import MotionSpec
 from side4video.data.decode.augmentation import ExactResizeSpec, Resize
+from side4video.data.spec import clip_counts
 from side4video.data.storage import byte_range, is_remote
 from side4video.spec.experiment import Experiment
 
@@ -18,10 +20,10 @@ def describe_data(spec: Experiment) -> str:
     Raises:
         InputError: The lists cannot be read.
     """
-    dataset, size = spec.data.dataset, spec.data.size
-    if dataset.kind == "motion":
-        clips, first = {"train": dataset.train_clips, "test": dataset.test_clips}, None
-        shape: tuple[int, int] | None = (dataset.size, dataset.size)
+    dataset, size = spec.data.listed, spec.data.size
+    if isinstance(spec.data.dataset, MotionSpec):
+        clips, first = clip_counts(spec.data), None
+        shape: tuple[int, int] | None = (spec.data.dataset.size, spec.data.dataset.size)
     else:
         listed = {split: dataset.clips(split) for split in dataset.splits()}
         clips = {split: len(each) for split, each in listed.items()}

@@ -319,7 +319,9 @@ class Experiment(Spec):
     @property
     def reads(self) -> FeatureRequest:
         """The features that the method reads from the tower for this task."""
-        return self.method.feature_request(self.tower, frames=self.data.frames, task=self.task.method_output)
+        # A classifier in the texts' space reads what retrieval reads.
+        task = "retrieval" if getattr(self.task, "projects_to_texts", False) else self.task.method_output
+        return self.method.feature_request(self.tower, frames=self.data.frames, task=task)
 
     @property
     def clips_per_part(self) -> int:

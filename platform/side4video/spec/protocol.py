@@ -28,6 +28,8 @@ _TRANSFORMS, _PLUGINS = "data.augmentation.transforms", "plugins"
 _BEFORE_THERE_WAS_A_CHOICE = {
     _CHOOSE_EPOCH: "auto",
     "data.class_sampling": "natural",
+    "data.classes": "all",
+    "data.shots": "null",
     "task.class_weights": "none",
 }
 """Fields that older documents lack, and what they then mean."""

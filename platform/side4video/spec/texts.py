@@ -105,13 +105,23 @@ def _check_classifier(experiment: "Experiment") -> None:
             allowed="{kind: linear}, or a backbone of kind open-clip",
             fix="set task.classifier to {kind: linear}",
         )
-    width, texts = experiment.method.output_dim(experiment.tower), experiment.tower.output_dim
-    if width != texts:
+    method = experiment.method
+    projects = isinstance(experiment.task, RecognitionSpec) and experiment.task.projects_to_texts
+    if projects and not method.projects_to_texts:
+        raise wrong(
+            "task.classifier.projection",
+            f"tower, and the features of the method {method.kind} are not the tower's",
+            allowed="none; tower for the methods side4video, full, st-adapter and aim",
+            fix="set it to none, or take one of these methods",
+        )
+    width, texts = method.output_dim(experiment.tower), experiment.tower.output_dim
+    if width != texts and not projects:
+        own = "set task.classifier.projection to tower" if method.projects_to_texts else ""
         raise wrong(
             "task.classifier",
             f"texts have {texts} features here, and the method {experiment.method.kind} gives {width}",
             allowed="{kind: linear}, or a method whose features are in the texts' space (dist, text4vis, zero-shot)",
-            fix="set task.classifier to {kind: linear}",
+            fix=own or "set task.classifier to {kind: linear}",
         )
 
 

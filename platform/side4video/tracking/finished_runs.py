@@ -4,7 +4,7 @@ An experiment is identified by its digest, the fingerprint of its data, and its 
 result, from any sweep or command. Runs that a scheduler stopped are no results.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from side4video.core.csv_cells import csv_rows
@@ -29,20 +29,27 @@ class EpochMetrics:
 def finished_runs(store: RunStore, experiments: Collection[Experiment], *, fingerprint: str) -> dict[str, StoredRun]:
     """The newest result of each experiment that has one, by digest; paths may be spelled in another way.
 
-    All experiments of the store are searched; `fingerprint` is that of the current data, or empty for any data.
+    All experiments of the store are searched; `fingerprint` is that of the whole data set now, or empty for any data.
     """
     wanted = {spec.digest(): spec.backbone.weights.identity() for spec in experiments}
     known = {digest: spec.digest() for spec in experiments for digest in reversed(spec.digests())}
-    tags = {STATE_TAG: "finished"} | ({FINGERPRINT_TAG: fingerprint} if fingerprint else {})
-    runs = store.runs(status="FINISHED", tags=tags, all_experiments=True)
+    fingerprints = {spec.digest(): spec.data.name_fingerprint(fingerprint) for spec in experiments}
     found: dict[str, StoredRun] = {}
-    for run in runs:
+    for run in _finished(store, fingerprints.values() if fingerprint else ()):
         stored = (run.tags.get(tag, "") for tag in (DIGEST_TAG, ABSOLUTE_TAG))
         digest = next((known[each] for each in stored if each in known), "")
         is_same = digest in wanted and run.tags.get(WEIGHTS_TAG) == wanted[digest]
+        is_same = is_same and (not fingerprint or run.tags.get(FINGERPRINT_TAG) == fingerprints[digest])
         if is_same and REUSED_TAG not in run.tags:
             found.setdefault(digest, run)
     return found
+
+
+def _finished(store: RunStore, fingerprints: Collection[str]) -> Iterator[StoredRun]:
+    """Finished runs with one of the fingerprints, or with any if none is given."""
+    filters = [{FINGERPRINT_TAG: each} for each in dict.fromkeys(fingerprints)] if fingerprints else [{}]
+    for tags in filters:
+        yield from store.runs(status="FINISHED", tags={STATE_TAG: "finished", **tags}, all_experiments=True)
 
 
 def metric_history(store: RunStore, run_id: str, metric: str) -> list[EpochMetrics]:

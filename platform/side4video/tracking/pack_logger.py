@@ -170,7 +170,7 @@ def open_pack_logger(
             **_tags_of(spec),
             CHECKPOINTS_TAG: checkpoint_folder,
             STATE_TAG: "training",
-            FINGERPRINT_TAG: fingerprint,
+            FINGERPRINT_TAG: spec.data.name_fingerprint(fingerprint),
             **environment,
             **_source(environment, command),
             **spec.tracking.tags,
@@ -189,7 +189,7 @@ def open_pack_logger(
             resume=goes_on,
         )
         store.log_json(run_id, spec.resolved(), "spec.json")
-        store.log_json(run_id, list(spec.data.dataset.classes()), CLASSES)
+        store.log_json(run_id, list(spec.data.listed.classes()), CLASSES)
         store.log_json(run_id, dict(plans[name]), "plan.json")
         pack_predicted = arm_run.predicted if arm_run else {}
         predicted = [Metric.now(key, plans[name][field], 0) for field, key in PREDICTED.items()]

@@ -8,8 +8,9 @@ from side4video.tracking.tags import FINGERPRINT_TAG, WEIGHTS_TAG
 def changed_inputs(run: StoredRun, spec: Experiment, fingerprint: str) -> str:
     """What changed since a run began, in a sentence; empty if nothing did.
 
-    `fingerprint` is that of the data set now. A run of an earlier version may not say what it began with.
+    `fingerprint` is that of the whole data set now. A run of an earlier version may not say what it began with.
     """
+    fingerprint = spec.data.name_fingerprint(fingerprint)
     before = run.tags.get(FINGERPRINT_TAG, fingerprint)
     if before != fingerprint:
         return f"the data set changed since the run began: its fingerprint was {before[:12]} and is {fingerprint[:12]}"

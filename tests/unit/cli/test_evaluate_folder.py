@@ -8,8 +8,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from side4video.apps.evaluate.models import EvaluatedModel, check_towers
 from side4video.apps.export.command import export
-from side4video.cli.evaluate import _check_towers, _Chosen
 from side4video.cli.main import cli
 from side4video.core.errors import InputError
 from side4video.models.towers.load import TowerWeights
@@ -45,10 +45,10 @@ def test_a_tower_that_is_another_is_refused(run, tmp_path):
 
 def test_moved_folders_that_name_one_tower_are_noticed():
     """Two folders of the same document whose towers differ would share the first one's."""
-    one = _Chosen("a" * 32, "one", tiny(), Path(), backbone=TowerWeights({}, "1" * 64))
-    _check_towers([one, replace(one, name="same")])
+    one = EvaluatedModel("a" * 32, "one", tiny(), Path(), backbone=TowerWeights({}, "1" * 64))
+    check_towers([one, replace(one, name="same")])
     with pytest.raises(InputError, match=r"other: backbone: its document names the tower of another folder"):
-        _check_towers([one, replace(one, name="other", backbone=TowerWeights({}, "2" * 64))])
+        check_towers([one, replace(one, name="other", backbone=TowerWeights({}, "2" * 64))])
 
 
 def test_rows_follow_their_names():

@@ -98,7 +98,7 @@ def _load(run: str, uri: str, scratch: Path) -> tuple[Any, Any, Any, str]:
     if task != "retrieval":
         raise InputError(finished.where, f"its task is {task}", allowed="retrieval", fix="name a retrieval run")
     text = store.download(finished.source, PREDICTIONS, scratch).read_text(encoding="utf-8")
-    dataset = finished.spec.data.dataset
+    dataset = finished.spec.data.listed
     dataset.prepare()
     recorded = store.get(finished.source).tags.get(FINGERPRINT_TAG, "")
     if recorded and dataset.fingerprint() != recorded:

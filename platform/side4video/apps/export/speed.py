@@ -170,7 +170,7 @@ class _UnreadableVideo(Exception):
 def _at_hand(data: DataSpec) -> list[Clip]:
     """Test clips whose files are on this machine; nothing is generated or downloaded."""
     try:
-        clips = data.dataset.clips("test")
+        clips = data.listed.clips("test")
     except (InputError, OSError):
         return []
     there = (clip for clip in clips if (os.path.isdir if clip.frame_pattern else os.path.isfile)(clip.path))

@@ -24,7 +24,7 @@ def class_names(option: Path | None, data: Experiment | None, *, number: int) ->
     if option is not None:
         names = read_class_names(option, "--classes")
     elif data is not None:
-        names = data.data.dataset.classes()
+        names = data.data.listed.classes()
     else:
         rows = f"the classifier has {number} rows" if number else "the names of the classes are the classifier"
         raise InputError("--classes", f"not given, and {rows}", allowed="a file of names", fix="--classes NAMES.txt")

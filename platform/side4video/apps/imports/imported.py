@@ -86,7 +86,7 @@ def import_checkpoint(path: Path, form: ImportFormat, folder: Path, options: Imp
         parts = _Parts(state, reading, clip, tensors)
         student = _student(parts, spec, weights, classes=classes, scratch=scratch)
         if data is not None and classes:
-            student, classes = _in_order_of(data.data.dataset.classes(), classes, student)
+            student, classes = _in_order_of(data.data.listed.classes(), classes, student)
         file = scratch / "student.safetensors"
         save_file(student, file)
         origin = _origin(path, form, made_up)

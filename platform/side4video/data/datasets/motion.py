@@ -123,6 +123,11 @@ class MotionSpec(DatasetSpec):
                 if row["split"] == split
             ]
 
+    def clips_of_classes(self, split: Split) -> Mapping[int, int]:
+        """Number of clips of each class in a split; nothing is rendered for it."""
+        clips = {"train": self.train_clips, "test": self.test_clips}.get(split, 0)
+        return dict.fromkeys(range(2 * len(self.motions)), clips // (2 * len(self.motions)))
+
     def flipped_classes(self) -> Mapping[int, int]:
         """A flip swaps left and right, clockwise and anticlockwise."""
         partner = {"left": "right", "right": "left", "clockwise": "anticlockwise", "anticlockwise": "clockwise"}

@@ -40,6 +40,7 @@ class AIMSpec(MethodSpec):
     """
 
     packable: ClassVar[bool] = False
+    projects_to_texts: ClassVar[bool] = True
     needs_class_token: ClassVar[bool] = True
     RECIPES: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "aim-ssv2": _recipe(3e-4, epochs=50, head=1.0),

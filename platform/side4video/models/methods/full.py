@@ -21,6 +21,7 @@ class FullSpec(MethodSpec):
     """
 
     packable: ClassVar[bool] = False
+    projects_to_texts: ClassVar[bool] = True
     reads_clip_towers: ClassVar[bool] = True
     tower_precisions: ClassVar[tuple[str, ...]] = ("fp32",)
     kind: Literal["full"] = "full"

@@ -17,9 +17,10 @@ from side4video.models.feature_request import FeatureRequest
 from side4video.models.method import RETRIEVAL_RECIPE, MethodSpec, check_layers, recipe
 
 if TYPE_CHECKING:
-    from side4video.models.networks.pair import Pair
+    from side4video.models.networks.pair import Pair, SideFrames
     from side4video.models.networks.side4video import Side4Video
     from side4video.models.networks.side_block import Shifted
+    from side4video.models.networks.text_space import SideClips
     from side4video.models.towers.frozen_tower import FrozenTower
     from side4video.models.towers.text_tower import TextTower
 
@@ -69,6 +70,7 @@ class Side4VideoSpec(MethodSpec):
         },
     }
     tasks: ClassVar[tuple[str, ...]] = ("recognition", "retrieval")
+    projects_to_texts: ClassVar[bool] = True
     kind: Literal["side4video"] = "side4video"
     preset: Literal["paper", "authors", "authors-eva", "authors-eva-retrieval"] = "paper"
     """`paper`: the paper's equations; `authors`: what the released code computes on CLIP towers; `authors-eva`: what
@@ -265,6 +267,12 @@ class Side4VideoSpec(MethodSpec):
         """The side network, initialised from torch's current generator."""
         return self._network(tower)
 
+    def build_for_texts(self, tower: "FrozenTower", *, frames: int) -> "SideClips":  # noqa: ARG002
+        """The side network with the mean of a feature for each frame (eq. 4), as for retrieval."""
+        from side4video.models.networks.text_space import SideClips
+
+        return SideClips(self._side_frames(tower), tower)
+
     def build_pair(self, tower: "FrozenTower", text: "TextTower", *, frames: int) -> "Pair":  # noqa: ARG002
         """The side network with a feature for each frame (eq. 4), and the text tower.
 
@@ -272,13 +280,18 @@ class Side4VideoSpec(MethodSpec):
         initial values differ from those for recognition, except on EVA-CLIP's tower. Their code has no stream with a
         token of its own; such a stream has the spatial embedding for recognition.
         """
-        from side4video.models.networks.pair import Pair, SideFrames, initialize_for_retrieval
+        from side4video.models.networks.pair import Pair
+
+        return Pair(self._side_frames(tower), text, output_dim=tower.shape.output_dim)
+
+    def _side_frames(self, tower: "FrozenTower") -> "SideFrames":
+        from side4video.models.networks.pair import SideFrames, initialize_for_retrieval
 
         is_theirs = self.norms == "pre" and self.representation == "gap"
         side = self._network(tower, embeds_shifted_cls=is_theirs and self.shifts(tower.shape) is not None)
         if self.norms == "pre":
             initialize_for_retrieval(side)
-        return Pair(SideFrames(side, tower), text, output_dim=tower.shape.output_dim)
+        return SideFrames(side, tower)
 
     def _network(self, tower: "FrozenTower", *, embeds_shifted_cls: bool = False) -> "Side4Video":
         from side4video.models.networks.side4video import Side4Video

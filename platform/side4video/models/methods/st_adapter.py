@@ -34,6 +34,7 @@ class STAdapterSpec(MethodSpec):
     """
 
     packable: ClassVar[bool] = False
+    projects_to_texts: ClassVar[bool] = True
     needs_class_token: ClassVar[bool] = True
     RECIPES: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "st-adapter-ssv2": _recipe(1e-3, 256, epochs=50),

@@ -39,6 +39,18 @@ class TextFeatures:
     """Features at every place of the texts, those after their ends too, if requested."""
 
 
+def mean_features(encoded: Sequence[TextFeatures]) -> TextFeatures:
+    """One text's features for each class from those of several prompts: the mean of the normalised features.
+
+    A single prompt's features stay as they are.
+    """
+    first, *others = encoded
+    if not others:
+        return first
+    features_CE = torch.stack([F.normalize(each.features_CE.float(), dim=-1) for each in encoded]).mean(dim=0)
+    return TextFeatures(features_CE, first.logit_scale)
+
+
 class TextTower(nn.Module):
     """open_clip's text transformer, with features at every token.
 

@@ -7,7 +7,9 @@ from torch import Tensor
 from side4video.core.errors import InputError
 from side4video.data.annotations.tables import shorten_list
 
-CLASSIFIER = ("head.1.weight", "head.1.bias", "head.1.features_CE", "head.features_CE", "head.words_CWE")
+OF_TEXTS = ("head.1.features_CE", "head.features_CE", "head.words_CWE")
+"""Tensors of a student's module with a row for each class, made of its texts."""
+CLASSIFIER = ("head.1.weight", "head.1.bias", *OF_TEXTS)
 """Tensors of a student's module with a row for each class: of a linear classifier, or of those made of texts."""
 
 

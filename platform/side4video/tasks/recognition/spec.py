@@ -29,13 +29,21 @@ class TextClassifier(Spec):
     kind: Literal["text"] = "text"
     prompt: str = "{}"
     """The text of a class; `{}` is replaced by its name."""
+    more_prompts: Annotated[tuple[str, ...], ADDED_LATER] = ()
+    """More texts of a class. The normalised features of all its texts are averaged (CLIP: Radford et al., 2021, section
+    3.1.4)."""
+    projection: Annotated[Literal["none", "tower"], ADDED_LATER] = "none"
+    """`none`: the method's features are compared with those of the texts as they are. `tower`: they are first brought
+    into the texts' space by the tower's projection: for `side4video` as in retrieval (eq. 4), for `full`, `aim` and
+    `st-adapter` after the tower's last norm. The projection is a copy that is trained."""
     trains_scale: Annotated[bool, ADDED_LATER] = False
     """Whether CLIP's scale is trained, at the rate of what was trained before (Text4Vis); otherwise it is frozen."""
 
     @model_validator(mode="after")
     def prompt_has_one_placeholder(self) -> Self:
-        """The prompt must contain `{}` once: otherwise all classes would have the same text."""
-        check_prompt(self.prompt)
+        """The prompts must contain `{}` once: otherwise all classes would have the same text."""
+        for prompt in (self.prompt, *self.more_prompts):
+            check_prompt(prompt)
         return self
 
 
@@ -128,10 +136,7 @@ class RecognitionSpec(Spec):
         if not isinstance(self.classifier, LinearClassifier):
             if encode_texts is None:
                 raise ValueError("a classifier made of texts needs the backbone's text tower")
-            prompts = [self.classifier.prompt.replace("{}", name) for name in classes]
-            # Only spotting reads words.
-            options = {"with_words": True} if isinstance(self.classifier, SpottingClassifier) else {}
-            texts = encode_texts(prompts, **options)
+            texts = self._encode_classes(classes, encode_texts)
         return Classification(
             classes,
             label_smoothing=self.label_smoothing,
@@ -142,6 +147,21 @@ class RecognitionSpec(Spec):
             class_weights=inverse_weights(training_labels(), len(classes)) if self.class_weights == "inverse" else None,
             extra_metrics=extra_metrics,
         )
+
+    def _encode_classes(self, classes: tuple[str, ...], encode_texts: "Callable[..., TextFeatures]") -> "TextFeatures":
+        """Features of the classes' texts; those of several prompts are normalised and averaged."""
+        from side4video.models.towers.text_tower import mean_features
+
+        prompts = [getattr(self.classifier, "prompt", "{}"), *getattr(self.classifier, "more_prompts", ())]
+        # Only spotting reads words.
+        options = {"with_words": True} if isinstance(self.classifier, SpottingClassifier) else {}
+        encoded = [encode_texts([prompt.replace("{}", name) for name in classes], **options) for prompt in prompts]
+        return mean_features(encoded)
+
+    @property
+    def projects_to_texts(self) -> bool:
+        """Whether features are brought into the texts' space by the tower's projection."""
+        return isinstance(self.classifier, TextClassifier) and self.classifier.projection == "tower"
 
     def assemble(self, context: "TaskContext") -> "tuple[Classification, nn.Module]":
         """The task and its trainable module, initialised from torch's current generator."""
@@ -154,7 +174,8 @@ class RecognitionSpec(Spec):
             training_labels=context.training_labels,
             extra_metrics=context.extra_metrics,
         )
-        network = context.method.build(context.tower, frames=context.frames)
+        build = context.method.build_for_texts if self.projects_to_texts else context.method.build
+        network = build(context.tower, frames=context.frames)
         if isinstance(self.classifier, SpottingClassifier):
             from side4video.tasks.recognition.spotting import SpottingHead, SpottingModule
 

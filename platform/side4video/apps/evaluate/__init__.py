@@ -1,0 +1,1 @@
+"""Evaluating trained models again: other views, another precision, other data."""

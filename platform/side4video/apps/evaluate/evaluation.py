@@ -1,0 +1,106 @@
+"""Evaluates models in one pass over their clips."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from side4video.apps.evaluate.models import EvaluatedModel, check_comparable, check_towers
+from side4video.apps.evaluate.record import answer, record_name
+from side4video.core.errors import InputError
+from side4video.core.progress import Progress
+from side4video.data.clip import Split
+from side4video.engine.process_group import ProcessGroup
+from side4video.run import evaluate_students
+from side4video.spec.check import check_consistency
+from side4video.spec.load import load_experiment
+
+
+@dataclass(frozen=True)
+class RecordNaming:
+    """From which the name of a stored evaluation is made."""
+
+    asked: str = ""
+    """The name that was asked for."""
+    on: str = ""
+    """The experiment file or preset whose data are evaluated on."""
+
+    @property
+    def source(self) -> str:
+        """Name of the experiment whose data are evaluated on."""
+        return load_experiment(self.on).name if self.on else ""
+
+
+@dataclass(frozen=True)
+class FinishedEvaluation:
+    """What was found."""
+
+    results: Mapping[str, Any]
+    """Evaluations by run id."""
+    answers: list[dict[str, Any]]
+    """The JSON document of each model."""
+    notes: list[str]
+    """Sentences for the user."""
+
+
+def evaluate_models(
+    models: Sequence[EvaluatedModel], *, split: Split, naming: RecordNaming, progress: Progress
+) -> FinishedEvaluation:
+    """Evaluate models on the clips of their data section, which is the same for all. Nothing is stored.
+
+    Raises:
+        InputError: They cannot be evaluated together, or the data set has no such split.
+    """
+    check_consistency({f"run {each.run_id[:8]}": each.spec for each in models}, ("data", "evaluation"))
+    check_towers(models)
+    notes = check_comparable(models)
+    base = models[0].spec
+    base.data.listed.prepare()
+    if split not in base.data.listed.splits():
+        raise InputError("--split", f"{split}, and the data set has none", allowed="test", fix="leave it out")
+    fingerprint, source = base.data.listed.fingerprint(), naming.source
+    notes += [note for each in models if (note := each.changed_weights)]
+    names = [
+        record_name(each, asked=naming.asked, on=naming.on, source_name=source, fingerprint=fingerprint)
+        for each in models
+    ]
+    unnamed = [each for each, name in zip(models, names, strict=True) if not name]
+    notes += [_other_data(each, fingerprint) for each in unnamed if each.fingerprint not in ("", fingerprint)]
+    progress.report("loading the models")
+    device = "cuda" if base.cluster.gpus_per_worker and torch.cuda.is_available() else "cpu"
+    results, broken = evaluate_students(
+        {each.run_id: each.spec for each in models},
+        {each.run_id: each.weights for each in models},
+        ProcessGroup(device=torch.device(device)),
+        split=split,
+        progress=progress,
+        backbones={each.run_id: each.backbone for each in models if each.backbone is not None},
+        changes={each.run_id: each.changes for each in models},
+    )
+    answers = [
+        answer(each, results[each.run_id], broken, fingerprint=fingerprint, split=split, name=name)
+        for each, name in zip(models, names, strict=True)
+    ]
+    return FinishedEvaluation(results, answers, notes + _transfer_notes(models, answers))
+
+
+def _other_data(model: EvaluatedModel, fingerprint: str) -> str:
+    return (
+        f"These are not the run's data: the data set of {model.name} ({model.run_id[:8]}) had the fingerprint "
+        f"{model.fingerprint[:12]}, and this one has {fingerprint[:12]}. Do not compare the values with its record."
+    )
+
+
+def _transfer_notes(models: Sequence[EvaluatedModel], answers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where metrics on other data are stored, and how the weights were changed."""
+    notes = []
+    if any(each.changes.new_texts for each in models):
+        classes = answers[0]["evaluated_on"]["classes"]
+        notes.append(f"The classifier is made of the {classes} class names of these data.")
+    if share := next((each.changes.trained_share for each in models if each.changes.trained_share < 1), 0.0):
+        notes.append(f"Weights: {share:g} of the trained ones, {1 - share:g} of those before training.")
+    stored = [answered["recorded_as"] for each, answered in zip(models, answers, strict=True) if each.is_stored]
+    if stored and stored[0]:
+        notes.append(f"Stored in the run{'s' if len(stored) > 1 else ''} as on/{stored[0]}/...")
+    return notes
