@@ -185,7 +185,7 @@ class DataSpec(Spec):
         """A number of clips of each class, or a share of all."""
         if self.shots is not None and self.train_fraction < 1:
             raise wrong(
-                "train_fraction",
+                "data.train_fraction",
                 f"{self.train_fraction:g}, and shots is {self.shots}: both say how many training clips there are",
                 allowed="1, or no shots",
                 fix="remove one of the two",
@@ -197,7 +197,7 @@ class DataSpec(Spec):
         """Frames that wait for later epochs are of clips that come once in each epoch."""
         if self.class_sampling == "balanced" and self.loader.epochs_per_decode > 1:
             raise wrong(
-                "loader.epochs_per_decode",
+                "data.loader.epochs_per_decode",
                 f"{self.loader.epochs_per_decode}, and class_sampling is balanced: a clip may come twice or never",
                 allowed="1",
                 fix="set it to 1, or class_sampling to natural",
@@ -210,13 +210,13 @@ class DataSpec(Spec):
         mix = self.augmentation.mix.kind
         if self.neighbours and mix != "none":
             raise wrong(
-                "neighbours",
+                "data.neighbours",
                 f"{self.neighbours}, and augmentation.mix is {mix}: neighbours of mixed frames are not mixed",
                 allowed="0, or augmentation.mix: {kind: none}",
                 fix="set augmentation.mix to {kind: none}",
             )
         if isinstance(self.sampling, OnePerSecondSampling) and (self.neighbours or self.views.clips > 1):
-            name = "neighbours" if self.neighbours else "views.clips"
+            name = "data.neighbours" if self.neighbours else "data.views.clips"
             raise wrong(
                 name,
                 f"{self.neighbours or self.views.clips}, and sampling is one-per-second, which has one view of a video",

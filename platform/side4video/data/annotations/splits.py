@@ -132,7 +132,7 @@ def assign_splits(
 def _check_fractions(val_fraction: float, test_fraction: float) -> None:
     if val_fraction + test_fraction >= 1:
         raise wrong(
-            "val_fraction",
+            "data.dataset.split_by.val_fraction",
             f"{val_fraction:g}, and test_fraction is {test_fraction:g}: nothing is left for training",
             allowed="fractions whose sum is below 1",
             fix="make one of them smaller",
