@@ -43,7 +43,7 @@ from side4video.models.towers.load import TowerWeights
 from side4video.models.towers.text_tower import TextFeatures
 from side4video.run_start import WeightChanges, load_start, load_trained
 from side4video.run_streams import EvaluatedSplit, RunStreams
-from side4video.spec.check import by_backbone, check_pack
+from side4video.spec.check import by_backbone, check_pack, check_sentences
 from side4video.spec.experiment import Experiment
 from side4video.spec.resources import usable_cores
 from side4video.tasks.context import TaskContext
@@ -335,6 +335,8 @@ def evaluate_students(
         load_trained(student, experiments[name], tower, weights[name], altered.get(name, WeightChanges()))
         student.average = None
     clips = base.data.listed.clips(split)
+    for spec in experiments.values():
+        check_sentences(spec, {split: clips})
     stream = EvaluationStream(
         base.data, clips, batch_size=base.evaluation.batch_size, rank=process.rank, world=process.world
     )

@@ -21,7 +21,7 @@ from side4video.engine.progress import TrainingProgress
 from side4video.models.feature_request import FeatureRequest
 from side4video.models.frozen_features import empty_entries, entry_layouts, frozen_features, request_of, to_entries
 from side4video.models.towers.frozen_tower import FrozenTower
-from side4video.spec.check import check_early_stopping
+from side4video.spec.check import check_early_stopping, check_sentences
 from side4video.spec.experiment import Experiment
 
 
@@ -129,9 +129,10 @@ class RunStreams:
             dataset.clips("train"),
             dataset.clips("test")[:evaluated_clips],
             dataset.flipped_classes(),
-            dataset.fingerprint() if features.kind == "cached" else "",
+            spec.data.fingerprint() if features.kind == "cached" else "",
             dataset.clips("val")[:evaluated_clips] if "val" in dataset.splits() else (),
         )
+        check_sentences(spec, {"train": clips.train, "val": clips.val, "test": clips.test})
         self.cached = CachedFeatures.open(spec, tower, pack, clips)
         cache = self.cached.cache if self.cached else None
         common: dict[str, Any] = {"rank": process.rank, "world": process.world, "prefetch": prefetch}

@@ -15,7 +15,7 @@ from side4video.data.decode.augmentation import AugmentationSpec
 from side4video.data.decode.frames import DecoderName
 from side4video.data.decode.sampling import OnePerSecondSampling, Sampling, SegmentSampling
 from side4video.data.descriptions import DescriptionsSpec
-from side4video.data.selection import ChosenClasses, SelectedClips
+from side4video.data.selection import DIVIDER, ChosenClasses, SelectedClips
 
 
 class ViewsSpec(Spec):
@@ -164,9 +164,24 @@ class DataSpec(Spec):
         return SelectedClips(self.dataset, self.classes, self.shots, self.seed)
 
     def name_fingerprint(self, fingerprint: str) -> str:
-        """The fingerprint of the listed clips, from that of the whole data set."""
+        """The fingerprint of the listed clips and the sentences about them, from that of the whole data set.
+
+        Raises:
+            InputError: The file of sentences cannot be read.
+        """
         listed = self.listed
-        return listed.name_fingerprint(fingerprint) if isinstance(listed, SelectedClips) else fingerprint
+        named = listed.name_fingerprint(fingerprint) if isinstance(listed, SelectedClips) else fingerprint
+        if self.descriptions is None:
+            return named
+        return f"{named}{DIVIDER}sentences {self.descriptions.fingerprint()[:12]}"
+
+    def fingerprint(self) -> str:
+        """The fingerprint of the listed clips and the sentences about them.
+
+        Raises:
+            InputError: Lists or sentences cannot be read.
+        """
+        return self.name_fingerprint(self.dataset.fingerprint())
 
     @classmethod
     def fitted_preset(cls, values: Mapping[str, Any], document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -219,9 +234,10 @@ class DataSpec(Spec):
             name = "data.neighbours" if self.neighbours else "data.views.clips"
             raise wrong(
                 name,
-                f"{self.neighbours or self.views.clips}, and sampling is one-per-second, which has one view of a video",
+                f"{self.neighbours or self.views.clips}, and sampling is one-per-second, "
+                + ("whose frames have no neighbours" if self.neighbours else "which has one view of a video"),
                 allowed="0" if self.neighbours else "1",
-                fix=f"set it to {0 if self.neighbours else 1}, or take another sampling",
+                fix="take another sampling" if self.neighbours else "set it to 1, or take another sampling",
             )
         return self
 

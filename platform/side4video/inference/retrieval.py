@@ -31,6 +31,7 @@ from side4video.models.frozen_features import features_of_batch
 from side4video.models.towers.load import TowerWeights
 from side4video.models.towers.tokenizer import TextTokenizer
 from side4video.spec.bundle import read_bundle
+from side4video.spec.check import check_sentences
 from side4video.spec.experiment import Experiment
 from side4video.tasks.retrieval.matching import Embeddings
 from side4video.tasks.retrieval.spec import NoRescoring, RetrievalSpec
@@ -272,6 +273,7 @@ class RetrievalModel:
 
     def _stream(self, clips: Sequence[Clip], prefetch: PrefetcherFactory = make_prefetcher) -> EvaluationStream:
         size = self.spec.evaluation.batch_size
+        check_sentences(self.spec, {"test": clips})
         return EvaluationStream(self._data(len(clips)), clips, batch_size=size, prefetch=prefetch)
 
     def _data(self, videos: int) -> DataSpec:

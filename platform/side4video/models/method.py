@@ -49,13 +49,18 @@ class MethodSpec(Spec):
 
     @property
     def matchings(self) -> tuple[str, ...]:
-        """For retrieval: allowed kinds of `task.matching`; an error message suggests the last one."""
+        """For retrieval: allowed kinds of `task.matching`."""
         return ("query-weighted", "mean", "token-wise")
 
     @property
     def matching_reason(self) -> str:
         """Which field of the method decides `matchings`, for error messages."""
         return f"the method is {self.kind}"  # type: ignore[attr-defined]
+
+    @property
+    def matching_fix(self) -> str:
+        """A `task.matching` that is allowed, for error messages."""
+        return f"{{kind: {self.matchings[-1]}}}"
 
     @property
     def descriptions(self) -> int:

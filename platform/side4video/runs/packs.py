@@ -143,8 +143,9 @@ def _packs_in_folder(folder: str, arms: list[Arm], sweep_run: SweepRun) -> list[
 
 
 def _with_folder(pack: PlannedPack, sweep_run: SweepRun) -> PlannedPack:
-    weights = dict.fromkeys(arm.experiment.backbone.weights.identity() for arm in pack.arms)
-    began_with = [sweep_run.fingerprint, *(each for each in weights if each.startswith("file:"))]
+    weights = dict.fromkeys(arm.experiment.weights_identity() for arm in pack.arms)
+    named = dict.fromkeys(arm.experiment.data.name_fingerprint(sweep_run.fingerprint) for arm in pack.arms)
+    began_with = [*named, *(each for each in weights if each.startswith("file:") or "+" in each)]
     keys = "".join([*(arm.key for arm in pack.arms), *began_with])
     return replace(pack, folder=f"{sweep_run.folder}/{hashlib.sha256(keys.encode()).hexdigest()[:12]}")
 

@@ -162,7 +162,7 @@ def class_names(store: Any, run: FinishedRun) -> tuple[str, ...]:
     dataset = run.spec.data.listed
     names = dataset.classes()
     recorded = store.get(run.source).tags.get(FINGERPRINT_TAG, "")
-    if recorded and dataset.fingerprint() != recorded:
+    if recorded and run.spec.data.fingerprint() != recorded:
         said = "does not say what its classes were called, and its data set has changed: the names may be wrong"
         log.warning("%s %s", run.where, said)
     return names

@@ -96,6 +96,19 @@ def write_bundle(
     return Bundle(**document)
 
 
+def read_checksums(folder: Path) -> Mapping[str, str]:
+    """SHA-256 of each file as `bundle.json` says it; the files are not read.
+
+    Raises:
+        InputError: The folder has no such description.
+    """
+    document = _json(folder / BUNDLE)
+    checksums = document.get("checksums") if isinstance(document, Mapping) else None
+    if not isinstance(checksums, Mapping) or WEIGHTS not in checksums:
+        raise InputError(str(folder / BUNDLE), "it has no checksum of the weights", fix="export the run again")
+    return checksums
+
+
 def read_bundle(folder: Path) -> tuple[Bundle, Experiment]:
     """The folder's description and document; every file is what was written.
 

@@ -1,10 +1,11 @@
 """Checks that need more than one document, or files of this machine: annotations and weights."""
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import TypeVar
 
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
+from side4video.data.clip import Clip
 from side4video.spec.experiment import Experiment
 from side4video.tasks.recognition.spec import TEXT_CLASSIFIERS
 
@@ -124,17 +125,37 @@ def check_early_stopping(spec: Experiment) -> None:
         )
 
 
+def check_sentences(spec: Experiment, clips: Mapping[str, Sequence[Clip]]) -> None:
+    """Check that there are sentences about the clips of each split, where the method or training reads them.
+
+    Raises:
+        InputError: The file cannot be read, or lacks a video.
+    """
+    described = spec.data.descriptions
+    if described is None or spec.task.kind != "retrieval":
+        return
+    read = [
+        clip
+        for split, some in clips.items()
+        if spec.method.descriptions or (split == "train" and described.as_captions)
+        for clip in some
+    ]
+    described.check(read)
+
+
 def _check_captions(spec: Experiment) -> None:
     """Check that all clips have a caption, and sentences where the method reads them.
 
     The built-in set always has captions, and is not rendered for this.
     """
-    if spec.data.dataset.kind == "motion":
+    dataset = spec.data.dataset
+    if spec.data.descriptions is not None:
+        spec.data.descriptions.sentences()
+    if dataset.kind == "motion" and not dataset.is_made():
         return
+    check_sentences(spec, {split: spec.data.listed.clips(split) for split in spec.data.listed.splits()})
     for split in spec.data.listed.splits():
         clips = spec.data.listed.clips(split)
-        if spec.data.descriptions is not None and spec.method.descriptions:
-            spec.data.descriptions.check(clips)
         without = [clip for clip in clips if not clip.captions]
         if without:
             raise InputError(

@@ -6,7 +6,8 @@ Files are only looked at, for two seconds at most. `side4video data check --all`
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -87,20 +88,30 @@ def look_at_experiments(experiments: Iterable[tuple[str, Experiment]], seconds: 
         data = document["data"]
         check_tags(spec.tracking)
         check_sinks(spec.tracking)
-        if is_new("files", document["backbone"], data, document["task"]):
+        if is_new("files", document["backbone"], data, document["task"], spec.method.descriptions):
             check_files(spec)
+        if spec.start is not None and is_new("start", document["start"], document["method"], document["backbone"]):
+            with _named(name):
+                spec.start.read(spec)
         if is_new("batch", data, spec.optimization.batch_size):
-            try:
+            with _named(name):
                 check_decoder(spec)
                 _check_batch(spec)
-            except InputError as error:
-                where = f"{name}: {error.where}" if name else error.where
-                raise InputError(where, error.found, allowed=error.allowed, fix=error.fix) from error
         if is_new("videos", data["dataset"], data["broken_clips"], data["size"], data["augmentation"]):
             described[describe_data(spec)] = None
             looked[_look_at_videos(spec, seconds)] = None
         looked[describe_weights(spec)] = None
     return LookedAt("; ".join(described), "; ".join(filter(None, looked)))
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Begin errors inside with the name of an arm."""
+    try:
+        yield
+    except InputError as error:
+        where = f"{name}: {error.where}" if name else error.where
+        raise InputError(where, error.found, allowed=error.allowed, fix=error.fix) from error
 
 
 @listing_once()

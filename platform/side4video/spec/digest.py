@@ -34,6 +34,9 @@ def experiment_digest(experiment: "Experiment", *, ignore_workers: bool, spell: 
     """See `Experiment.digest`."""
     identity = experiment.without_new_defaults(experiment.model_dump(mode="json", exclude=_NO_EFFECT_ON_RESULT))
     identity = experiment.respelled(identity, spell)
+    if experiment.start is not None and not experiment.start.trains:  # a fixed arm: nothing is trained or drawn
+        for section in ("optimization", "seed"):
+            del identity[section]
     if experiment.plugins:  # their sources decide, not where they are
         identity["plugins"] = sorted(each.sha256 for each in experiment.plugins)
     if experiment.evaluation.choose_epoch == "best":

@@ -120,16 +120,19 @@ class Experiment(Spec):
         """Sizes of the backbone: depth, width, image size."""
         return self.backbone.shape()
 
+    def weights_identity(self) -> str:
+        """A name for the weights that training starts from: the backbone's, and those of `start`.
+
+        Raises:
+            InputError: A file of them is not there.
+        """
+        backbone = self.backbone.weights.identity()
+        return backbone if self.start is None else f"{backbone}+start:{self.start.identity()}"
+
     @property
     def backbone_key(self) -> str:
         """Equal for experiments that can share one frozen tower."""
         return json.dumps(self.backbone.model_dump(mode="json"), sort_keys=True)
-
-    @model_validator(mode="after")
-    def method_fits_the_tower_and_the_data(self) -> Self:
-        """The method reads only blocks that the tower has, accepts the frames, and finds what else it reads."""
-        check_reads(self)
-        return self
 
     @model_validator(mode="after")
     def method_is_defined_for_the_task(self) -> Self:
@@ -141,6 +144,12 @@ class Experiment(Spec):
                 allowed=f"for {self.method.kind}: {', '.join(self.method.tasks)}",
                 fix="take another method (`side4video list methods`), or another task",
             )
+        return self
+
+    @model_validator(mode="after")
+    def method_fits_the_tower_and_the_data(self) -> Self:
+        """The method reads only blocks that the tower has, accepts the frames, and finds what else it reads."""
+        check_reads(self)
         return self
 
     @model_validator(mode="after")

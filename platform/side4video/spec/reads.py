@@ -31,6 +31,13 @@ def check_reads(experiment: "Experiment") -> None:
             allowed="{file: sentences.json}: from the name of a video file, without its ending, to a list of sentences",
             fix="set data.descriptions, or take another method",
         )
+    if task.method_output != "retrieval" and data.descriptions is not None:
+        raise wrong(
+            "data.descriptions",
+            f"given, and the task is {task.kind}, which reads no sentences",
+            allowed="with the task retrieval",
+            fix="leave it out",
+        )
     if data.sampling.kind == "one-per-second" and task.method_output != "retrieval":
         raise wrong(
             "data.sampling",

@@ -85,7 +85,7 @@ def _check_matching(experiment: "Experiment", kind: str) -> None:
             "task.matching.kind",
             f"{kind}, and {experiment.method.matching_reason}",
             allowed=", ".join(allowed),
-            fix=f"matching: {{kind: {allowed[-1]}}}",
+            fix=f"set task.matching to {experiment.method.matching_fix}",
         )
 
 
@@ -98,12 +98,13 @@ def _check_classifier(experiment: "Experiment") -> None:
             allowed="{kind: none}",
             fix="set data.augmentation.mix to {kind: none}",
         )
+    linear = "{kind: linear}, or " if "linear" in experiment.method.classifiers else ""
     if not experiment.backbone.has_text_tower:
         raise wrong(
             "task.classifier",
             f"texts, and the backbone {_without_text_tower(experiment)}",
-            allowed="{kind: linear}, or a backbone of kind open-clip",
-            fix="set task.classifier to {kind: linear}",
+            allowed=f"{linear}a backbone of kind open-clip, or kind: vit with text: {{kind: transformer}}",
+            fix="set task.classifier to {kind: linear}" if linear else "name such a backbone",
         )
     method = experiment.method
     projects = isinstance(experiment.task, RecognitionSpec) and experiment.task.projects_to_texts

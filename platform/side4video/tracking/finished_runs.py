@@ -31,7 +31,7 @@ def finished_runs(store: RunStore, experiments: Collection[Experiment], *, finge
 
     All experiments of the store are searched; `fingerprint` is that of the whole data set now, or empty for any data.
     """
-    wanted = {spec.digest(): spec.backbone.weights.identity() for spec in experiments}
+    wanted = {spec.digest(): spec.weights_identity() for spec in experiments}
     known = {digest: spec.digest() for spec in experiments for digest in reversed(spec.digests())}
     fingerprints = {spec.digest(): spec.data.name_fingerprint(fingerprint) for spec in experiments}
     found: dict[str, StoredRun] = {}

@@ -225,7 +225,7 @@ def _tags_of(spec: Experiment) -> dict[str, str]:
         "dataset": spec.data.dataset.kind,
         "decoder": spec.data.decoder,
         "protocol": _protocol(spec),
-        WEIGHTS_TAG: spec.backbone.weights.identity(),
+        WEIGHTS_TAG: spec.weights_identity(),
     }
 
 

@@ -15,6 +15,7 @@ from side4video.core.errors import InputError
 from side4video.engine.step import Plan, train_step
 from side4video.engine.step_timer import StepTimer
 from side4video.spec.bundle import BUNDLE, checksum, sealed
+from side4video.spec.load import parse_experiment
 
 
 @pytest.fixture
@@ -99,7 +100,64 @@ def test_another_tower_is_refused(folder, tmp_path):
 def test_another_size_is_refused(folder, tmp_path):
     method = json.loads((folder / "spec.json").read_text())["method"]
     method = {**method, "dim": method["dim"] * 2, "size": "custom"}
-    refused(folder, tmp_path, "tensors do not fit this spec", method=method)
+    message = f"has method.dim {method['dim'] // 2}, and this experiment {method['dim']}"
+    refused(folder, tmp_path, message, method=method)
+
+
+def test_validate_finds_what_does_not_fit(folder, tmp_path):
+    backbone = {**document(folder)["backbone"], "layers": 1}
+    method = {**document(folder)["method"], "layers": 1, "size": "custom"}
+    for changes, message in (
+        ({"method": method}, "start.folder: "),
+        ({"backbone": backbone, "method": method}, "start.folder: "),
+        (
+            {"start": {"folder": "", "trains": False}},
+            "start.folder: empty · allowed: a folder that `side4video export`",
+        ),
+        ({"start": {"folder": str(tmp_path / "nosuch")}}, "start.folder: there is no folder"),
+    ):
+        file = write(tmp_path / "one.yaml", document(folder, **changes))
+        done = CliRunner().invoke(cli, ["validate", file])
+        assert done.exit_code == 2
+        assert message in done.output
+
+
+def test_validate_looks_at_the_starts_of_all_arms(folder, tmp_path):
+    base = document(folder)
+    base.pop("start")
+    write(tmp_path / "base.yaml", base)
+    arms = [{"label": "new"}, {"label": "gone", "overrides": {"start": {"folder": str(tmp_path / "nosuch")}}}]
+    sweep = {"name": "starts", "base": "base.yaml", "tables": {"all": {"title": "all", "arms": arms}}}
+    done = CliRunner().invoke(cli, ["validate", write(tmp_path / "sweep.yaml", sweep)])
+    assert done.exit_code == 2
+    assert "gone: start.folder: there is no folder" in done.output
+
+
+def test_another_folder_under_the_same_name_is_another_result(folder):
+    """The weights that a run starts from are part of what it is found by."""
+    spec = parse_experiment(document(folder))
+    before = spec.weights_identity()
+    weights = load_file(folder / "weights.safetensors")
+    save_file({name: tensor + 1 for name, tensor in weights.items()}, folder / "weights.safetensors")
+    about = json.loads((folder / BUNDLE).read_text())
+    about.pop("checksums")
+    names = ["weights.safetensors", "spec.json", "README.md"]
+    about["checksums"] = {name: checksum(folder / name) for name in names}
+    (folder / BUNDLE).write_text(json.dumps(sealed(about)))
+    assert parse_experiment(document(folder)).weights_identity() != before
+    assert before.startswith(spec.backbone.weights.identity())
+
+
+def test_a_fixed_arm_does_not_depend_on_what_trains(folder):
+    spec = document(folder)
+    rate = {**spec["optimization"], "learning_rate": 0.5}
+    for fixed in (True, False):
+        start = {"folder": str(folder), "trains": not fixed}
+        digests = {
+            parse_experiment({**spec, "start": start, **changes}).digest()
+            for changes in ({}, {"seed": 7}, {"optimization": rate})
+        }
+        assert len(digests) == (1 if fixed else 3)
 
 
 def test_a_changed_file_is_refused(folder, tmp_path):

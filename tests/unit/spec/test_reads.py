@@ -5,6 +5,11 @@ import pytest
 from side4video.spec.load import SpecError
 from tiny import tiny
 
+RETRIEVAL = {
+    "task": {"kind": "retrieval", "words": 16, "matching": {"kind": "mean"}},
+    "method": {"kind": "zero-shot"},
+    "backbone": {"text": {"kind": "transformer"}},
+}
 DIFFERENCES = {"kind": "side4video", "layers": 2, "dim": 64, "stem": "differences"}
 
 
@@ -21,17 +26,17 @@ def test_neighbours_that_a_method_does_not_read_are_allowed():
 
 
 @pytest.mark.parametrize(
-    ("data", "field"),
+    ("data", "field", "changes"),
     [
-        ({"neighbours": 2}, "data.neighbours"),
-        ({"descriptions": {"file": "sentences.json"}}, "data.descriptions"),
+        ({"neighbours": 2}, "data.neighbours", {}),
+        ({"descriptions": {"file": "sentences.json"}}, "data.descriptions", RETRIEVAL),
     ],
 )
-def test_a_cache_of_features_does_not_keep_them(data, field):
+def test_a_cache_of_features_does_not_keep_them(data, field, changes):
     augmentation = {"flip_probability": 0, "crop": {"kind": "centre"}}
     data = {"sampling": {"kind": "centre"}, "augmentation": augmentation, **data}
     with pytest.raises(SpecError, match=f"cached, and {field} is set"):
-        tiny(data=data, features={"kind": "cached", "views": 1})
+        tiny(data=data, features={"kind": "cached", "views": 1}, **changes)
 
 
 def test_one_frame_a_second_is_for_retrieval():

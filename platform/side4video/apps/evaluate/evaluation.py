@@ -10,6 +10,7 @@ from side4video.apps.evaluate.models import EvaluatedModel, check_comparable, ch
 from side4video.apps.evaluate.record import answer, record_name
 from side4video.core.errors import InputError
 from side4video.core.progress import Progress
+from side4video.data.annotations.fingerprint import short_fingerprint
 from side4video.data.clip import Split
 from side4video.engine.process_group import ProcessGroup
 from side4video.run import evaluate_students
@@ -59,7 +60,7 @@ def evaluate_models(
     base.data.listed.prepare()
     if split not in base.data.listed.splits():
         raise InputError("--split", f"{split}, and the data set has none", allowed="test", fix="leave it out")
-    fingerprint, source = base.data.listed.fingerprint(), naming.source
+    fingerprint, source = base.data.fingerprint(), naming.source
     notes += [note for each in models if (note := each.changed_weights)]
     names = [
         record_name(each, asked=naming.asked, on=naming.on, source_name=source, fingerprint=fingerprint)
@@ -86,9 +87,10 @@ def evaluate_models(
 
 
 def _other_data(model: EvaluatedModel, fingerprint: str) -> str:
+    was, now = short_fingerprint(model.fingerprint), short_fingerprint(fingerprint)
     return (
-        f"These are not the run's data: the data set of {model.name} ({model.run_id[:8]}) had the fingerprint "
-        f"{model.fingerprint[:12]}, and this one has {fingerprint[:12]}. Do not compare the values with its record."
+        f"These are not the run's data: the data set of {model.name} ({model.run_id[:8]}) had the fingerprint {was}, "
+        f"and this one has {now}. Do not compare the values with its record."
     )
 
 

@@ -9,6 +9,7 @@ import click
 from side4video.core.errors import InputError
 from side4video.core.files import write_atomically
 from side4video.core.temporary import temporary_folder
+from side4video.data.annotations.fingerprint import short_fingerprint
 from side4video.terminal.options import as_json, example, made_folder, store_uri
 from side4video.terminal.output import print_json, print_text
 from side4video.terminal.progress import ProgressView
@@ -98,13 +99,13 @@ def _load(run: str, uri: str, scratch: Path) -> tuple[Any, Any, Any, str]:
     if task != "retrieval":
         raise InputError(finished.where, f"its task is {task}", allowed="retrieval", fix="name a retrieval run")
     text = store.download(finished.source, PREDICTIONS, scratch).read_text(encoding="utf-8")
-    dataset = finished.spec.data.listed
+    data, dataset = finished.spec.data, finished.spec.data.listed
     dataset.prepare()
     recorded = store.get(finished.source).tags.get(FINGERPRINT_TAG, "")
-    if recorded and dataset.fingerprint() != recorded:
+    if recorded and data.fingerprint() != recorded:
         raise InputError(
             f"{finished.where}: data.dataset",
-            f"its clips are not those of the run any more: fingerprint {dataset.fingerprint()[:12]}…",
+            f"its clips are not those of the run any more: fingerprint {short_fingerprint(data.fingerprint())}",
             allowed=f"{recorded[:12]}…, which the predictions are of",
             fix="bring the lists back, or run it again",
         )

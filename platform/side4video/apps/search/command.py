@@ -12,6 +12,7 @@ from rich.text import Text
 
 from side4video.core.errors import InputError
 from side4video.core.temporary import temporary_folder
+from side4video.data.descriptions import DescriptionsSpec
 from side4video.inference.video_folder import VideoFile, list_videos
 from side4video.runs.stored_run import fetch_weights, find_finished
 from side4video.terminal.options import as_json, example, page_path, store_uri, stored_weights, video_seconds
@@ -48,6 +49,12 @@ MAX_BROKEN = 20
     default=None,
     help="Cache of video features: a folder, or a file NAME.safetensors.  [default: $SIDE4VIDEO_HOME/search]",
 )
+@click.option(
+    "--descriptions",
+    default="",
+    metavar="FILE",
+    help="Of a method that reads sentences about videos: the JSON file with those of the videos of FOLDER.",
+)
 @store_uri
 @stored_weights
 @video_seconds
@@ -59,6 +66,7 @@ def search(
     as_json: bool,
     html: str | None,
     index: str | None,
+    descriptions: str,
     uri: str,
     weights: str,
     video_seconds: float,
@@ -73,7 +81,7 @@ def search(
     files, locked = list_videos(place)
     page = page_path(html)
     with ProgressView(unit="videos") as progress:
-        searched, encoder = _load(run, uri, weights, progress)
+        searched, encoder = _load(run, (uri, weights, descriptions), progress)
         query = encoder.read(text)
         videos, notes = _refresh(encoder, searched, (place, files), (index, weights, video_seconds), progress)
         matches = _rank(encoder, query, videos, place, top)
@@ -113,7 +121,8 @@ class _Searched:
     title: str
 
 
-def _load(model: str, uri: str, weights: str, progress: ProgressView) -> "tuple[_Searched, RetrievalModel]":
+def _load(model: str, options: tuple[str, str, str], progress: ProgressView) -> "tuple[_Searched, RetrievalModel]":
+    uri, weights, sentences = options
     progress.report("loading the run")
     import torch
 
@@ -128,6 +137,7 @@ def _load(model: str, uri: str, weights: str, progress: ProgressView) -> "tuple[
         bundle, spec = read_bundle(folder)
         _check_task(str(folder), spec)
         searched = _Searched(bundle.checksums[WEIGHTS], origin_of(bundle))
+        spec = _with_sentences(spec, sentences)
         return searched, RetrievalModel(**arguments_of(folder, bundle, spec), device=device(spec))
     from side4video.tracking.stores import store_at
 
@@ -138,7 +148,31 @@ def _load(model: str, uri: str, weights: str, progress: ProgressView) -> "tuple[
         _check_task(finished.where, finished.spec)
         file = fetch_weights(store, finished, scratch, weights)
         searched = _Searched(finished.run_id, f"run {finished.name} ({finished.run_id[:8]}), {weights} weights")
-        return searched, RetrievalModel(finished.spec, file, device(finished.spec))
+        spec = _with_sentences(finished.spec, sentences)
+        return searched, RetrievalModel(spec, file, device(spec))
+
+
+def _with_sentences(spec: "Experiment", file: str) -> "Experiment":
+    """The document with the sentences of the searched videos.
+
+    Raises:
+        InputError: Its method reads sentences and none are given, or it reads none.
+    """
+    if bool(file) == bool(spec.method.descriptions):
+        if not file:
+            return spec
+        described = DescriptionsSpec(file=file)
+        described.sentences()
+        return spec.model_copy(update={"data": spec.data.model_copy(update={"descriptions": described})})
+    if file:
+        found = f"given, and the method {spec.method.kind} reads no sentences"
+        raise InputError("--descriptions", found, allowed="with methods that read them (cap4video)", fix="leave it out")
+    raise InputError(
+        "--descriptions",
+        f"not given, and the method {spec.method.kind} reads sentences about each video",
+        allowed='a JSON file: {"NAME OF A VIDEO WITHOUT ENDING": ["a man cuts a tomato", ...], ...}',
+        fix="--descriptions FILE",
+    )
 
 
 def _check_task(where: str, spec: "Experiment") -> None:

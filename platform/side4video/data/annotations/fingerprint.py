@@ -32,6 +32,12 @@ def fingerprint_clips(classes: Sequence[str], splits: Mapping[str, Sequence[Clip
     return digest.hexdigest()
 
 
+def short_fingerprint(fingerprint: str) -> str:
+    """A fingerprint for messages: its first 12 characters, and the names of a selection or of sentences after it."""
+    digest, divider, names = fingerprint.partition("+")
+    return f"{digest[:12]}{divider}{names}"
+
+
 def _size(clip: Clip) -> int | None:
     if clip.frame_pattern:
         return count_frames(clip.path, clip.frame_pattern) or None

@@ -51,6 +51,11 @@ class FrozenCap4VideoSpec(MethodSpec):
         return f"method.scores is {self.scores}"
 
     @property
+    def matching_fix(self) -> str:
+        """Sentences alone are compared without normalising each of them (the authors' code)."""
+        return "{kind: mean, normalize_frames: false}" if self.scores == "sentences" else super().matching_fix
+
+    @property
     def descriptions(self) -> int:
         """30."""
         return MOST_SENTENCES

@@ -59,6 +59,13 @@ class TS2NetSpec(MethodSpec):
                 allowed="CLIP's backbones, such as backbone.model ViT-B-16",
                 fix="take one of them, or another method",
             )
+        if len(set(self.shifted_blocks)) < len(self.shifted_blocks):
+            raise wrong(
+                "method.shifted_blocks",
+                f"{list(self.shifted_blocks)} names a block twice",
+                allowed="each block once",
+                fix=f"set it to {sorted(set(self.shifted_blocks))}",
+            )
         if self.shifted_blocks and max(self.shifted_blocks) >= tower.depth:
             raise wrong(
                 "method.shifted_blocks",

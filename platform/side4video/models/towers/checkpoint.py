@@ -7,6 +7,7 @@ another shape are an error.
 """
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -76,7 +77,9 @@ def _read(path: Path) -> object:
         return load_file(path)
     if found == "torch" and is_torchscript(path):
         return read_torchscript(path)
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=found == "torch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the file's format, which an error describes
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=found == "torch")
 
 
 def _unwrap(content: object, path: Path, where: str) -> dict[str, Tensor]:
