@@ -12,6 +12,7 @@ from side4video.core.plugin import PluginKinds
 from side4video.data.datasets.captions import CaptionsSpec
 from side4video.data.datasets.didemo import DidemoSpec
 from side4video.data.datasets.folder import FolderSpec
+from side4video.data.datasets.hmdb51 import Hmdb51Spec
 from side4video.data.datasets.hugging_face import HuggingFaceSpec
 from side4video.data.datasets.kinetics import KineticsSpec
 from side4video.data.datasets.list import ListSpec
@@ -21,6 +22,7 @@ from side4video.data.datasets.msvd import MsvdSpec
 from side4video.data.datasets.packed import PackedSpec
 from side4video.data.datasets.something_something_v1 import SomethingSomethingV1Spec
 from side4video.data.datasets.something_something_v2 import SomethingSomethingV2Spec
+from side4video.data.datasets.ucf101 import Ucf101Spec
 from side4video.data.datasets.vatex import VatexSpec
 from side4video.data.datasets.webdataset import WebdatasetSpec
 
@@ -30,6 +32,8 @@ Dataset = Annotated[
     | KineticsSpec
     | SomethingSomethingV1Spec
     | SomethingSomethingV2Spec
+    | Ucf101Spec
+    | Hmdb51Spec
     | MotionSpec
     | CaptionsSpec
     | MsrVttSpec
@@ -48,6 +52,7 @@ __all__ = [
     "Dataset",
     "DidemoSpec",
     "FolderSpec",
+    "Hmdb51Spec",
     "HuggingFaceSpec",
     "KineticsSpec",
     "ListSpec",
@@ -57,6 +62,7 @@ __all__ = [
     "PackedSpec",
     "SomethingSomethingV1Spec",
     "SomethingSomethingV2Spec",
+    "Ucf101Spec",
     "VatexSpec",
     "WebdatasetSpec",
 ]
