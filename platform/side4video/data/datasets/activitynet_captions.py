@@ -8,11 +8,10 @@ whole video by all its sentences (paragraph to video; Zhang et al., 2018, arXiv 
 """
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from side4video.core.errors import InputError
-from side4video.data.annotations.captioned import Caption, CaptionedSpec, Extension, ListedVideo, read_captions
+from side4video.data.annotations.captioned import CaptionedSpec, Extension, ListedVideo, read_captions
 from side4video.data.annotations.json_files import as_list, as_object, read_json
 from side4video.data.annotations.missing_files import warn_once
 from side4video.data.annotations.segments import as_segment
@@ -35,41 +34,33 @@ class ActivityNetCaptionsSpec(CaptionedSpec):
 
     def _videos(self, split: Split) -> list[ListedVideo]:
         path = self._file(self.train_data if split == "train" else self.test_data)
-        videos: list[ListedVideo] = []
-        empty = 0
-        for identifier, origin, sentences, spans in _entries(path):
-            name = f"{identifier}{self.extension}"
-            if self.captions == "paragraph":
-                videos.append(ListedVideo(name, origin, sentences, is_paragraph=True))
-                continue
-            for sentence, span in zip(sentences, spans, strict=True):
-                if span is None:
-                    empty += 1
-                else:
-                    videos.append(ListedVideo(name, sentence.origin, (sentence,), False, *span, group=identifier))
-        if empty:
-            warn_once(f"{path}: left out {empty} events that end before they start")
-        if not videos:
+        entries = [
+            (identifier, f"{path}:{identifier}", value)
+            for identifier, value in as_object(read_json(path), str(path)).items()
+        ]
+        if not entries:
             raise InputError(str(path), "the file is empty", fix="it needs an entry for each video")
-        return videos
+        if self.captions == "paragraph":
+            return [self._video(*entry) for entry in entries]
+        listed = [event for entry in entries for event in self._events(*entry)]
+        events = [event for event in listed if event is not None]
+        if len(events) < len(listed):
+            warn_once(f"{path}: left out {len(listed) - len(events)} events that end before they start")
+        return events
 
-
-def _entries(
-    path: Path,
-) -> Iterator[tuple[str, str, tuple[Caption, ...], list[tuple[float, float] | None]]]:
-    """Id, origin, sentences and spans of each video."""
-    for identifier, value in as_object(read_json(path), str(path)).items():
-        origin = f"{path}:{identifier}"
-        entry = as_object(value, origin, ("timestamps", "sentences"))
+    def _video(self, identifier: str, origin: str, value: Any) -> ListedVideo:
+        """A whole video with all its sentences; when they happen is not looked at."""
+        entry = as_object(value, origin, ("sentences",))
         sentences = read_captions(entry["sentences"], f"{origin}.sentences")
-        times = as_list(entry["timestamps"], f"{origin}.timestamps")
-        if len(sentences) != len(times):
-            raise InputError(
-                origin, f"{len(sentences)} sentences and {len(times)} timestamps", allowed="as many of each"
-            )
-        yield (
-            identifier,
-            origin,
-            sentences,
-            [as_segment(each, f"{origin}.timestamps[{position}]") for position, each in enumerate(times)],
-        )
+        return ListedVideo(f"{identifier}{self.extension}", origin, sentences, is_paragraph=True)
+
+    def _events(self, identifier: str, origin: str, value: Any) -> Iterator[ListedVideo | None]:
+        """Each event of a video; None for one that ends before it starts."""
+        times = as_list(as_object(value, origin, ("timestamps",))["timestamps"], f"{origin}.timestamps")
+        video = self._video(identifier, origin, value)
+        if len(video.captions) != len(times):
+            found = f"{len(video.captions)} sentences and {len(times)} timestamps"
+            raise InputError(origin, found, allowed="as many of each")
+        for position, (sentence, each) in enumerate(zip(video.captions, times, strict=True)):
+            span = as_segment(each, f"{origin}.timestamps[{position}]")
+            yield span and ListedVideo(video.path, sentence.origin, (sentence,), False, *span, group=identifier)
