@@ -106,7 +106,7 @@ def count_classes(experiment: Experiment) -> int:
         return len(dataset.classes())
     except InputError:
         needed = variables(json.dumps(experiment.resolved()))
-        return getattr(dataset, "DEFAULT_CLASSES", 0) or next(CLASSES[name] for name in needed if name in CLASSES)
+        return dataset.usual_classes() or next(CLASSES[name] for name in needed if name in CLASSES)
 
 
 def key(document: Document) -> str:

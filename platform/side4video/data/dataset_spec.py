@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 from side4video.core.spec import Spec
 from side4video.data.annotations.fingerprint import fingerprint_clips
@@ -14,9 +15,16 @@ from side4video.data.storage import root_address
 class DatasetSpec(Spec):
     """The base of the data sets' documents. A subclass has `kind`, `classes()` and `clips()`."""
 
+    DEFAULT_CLASSES: ClassVar[int] = 0
+    """Number of classes that plans assume if the files are not on this machine; 0: none is assumed."""
+
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of their positions."""
         raise NotImplementedError
+
+    def usual_classes(self) -> int:
+        """Number of classes that plans assume if the files are not on this machine; 0: none is assumed."""
+        return self.DEFAULT_CLASSES
 
     def clips(self, split: Split) -> Sequence[Clip]:
         """The clips of a split, in order."""

@@ -17,7 +17,7 @@ def count_classes(experiment: Experiment, tell: Callable[[str], object]) -> int:
     try:
         return len(data.listed.classes())
     except InputError as error:
-        if usual := getattr(dataset, "DEFAULT_CLASSES", 0):
+        if usual := dataset.usual_classes():
             tell(f"The files of {dataset.kind} are not here: planned for its usual {usual} classes.")
             return class_count(usual, data.classes)
         raise InputError(

@@ -161,6 +161,7 @@ def _check_captions(spec: Experiment) -> None:
             raise InputError(
                 without[0].origin or "data.dataset",
                 f"{len(without)} of {len(clips)} {split} clips have no caption, and the task is retrieval",
-                allowed="a data set with captions: captions, msr-vtt, msvd, vatex, didemo, motion",
+                allowed="a data set with captions: captions, msr-vtt, msvd, vatex, didemo, lsmdc, "
+                "activitynet-captions, motion",
                 fix="choose another data set, or task: {kind: recognition}",
             )

@@ -31,6 +31,13 @@ FILES: Mapping[str, tuple[str, ...]] = {
         "something-something-v1-validation.csv",
         "something-something-v1-labels.csv",
     ),
+    "ucf101": ("classInd.txt", "trainlist01.txt", "testlist01.txt"),
+    "hmdb51": ("brush_hair_test_split1.txt", "wave_test_split1.txt"),
+    "diving48": ("Diving48_V2_train.json", "Diving48_V2_test.json", "Diving48_vocab.json"),
+    "jester": ("jester-v1-train.csv", "jester-v1-validation.csv", "jester-v1-labels.csv"),
+    "coin": ("COIN.json",),
+    "lsmdc": ("LSMDC16_annos_training.csv", "LSMDC16_challenge_1000_publictect.csv"),
+    "activitynet-captions": ("train.json", "val_1.json"),
 }
 """By kind: the files by which it is recognised, all in one folder."""
 KINDS: tuple[str, ...] = tuple(each.model_fields["kind"].default for each in get_args(get_args(Dataset)[0]))

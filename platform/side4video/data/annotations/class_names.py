@@ -8,7 +8,7 @@ from pathlib import Path
 from side4video.core.bounded_files import MAX_NAME_LENGTH
 from side4video.core.errors import InputError
 from side4video.data.annotations.json_files import as_object, read_json
-from side4video.data.annotations.tables import plain_column_name, shorten_list
+from side4video.data.annotations.tables import plain_column_name, read_text, shorten_list
 
 MAX_LABEL = 99_999
 """A larger whole-number label is a mistaken column (a frame count, an id), not a class."""
@@ -59,6 +59,29 @@ def read_class_names(path: Path, field: str = "data.dataset.class_names.path") -
             raise InputError(f"{path}:{number}", f"the class {name!r} is in line {seen[name]} already")
         seen[name] = number
     return tuple(seen)
+
+
+def select_classes(path: Path, names: Sequence[str], field: str) -> tuple[str, ...]:
+    """The classes in a file, in its order; `names` has all classes of the data set.
+
+    Raises:
+        InputError: The file is missing or wrong (`field` is where the document names it), or a name is no class; the
+            line is named.
+    """
+    chosen = read_class_names(path, field)
+    known = set(names)
+    for name in chosen:
+        if name not in known:
+            lines = read_text(path).split("\n")
+            line = next((number for number, text in enumerate(lines, 1) if name in text), 1)
+            near = difflib.get_close_matches(name, names, 1)
+            raise InputError(
+                f"{path}:{line}",
+                f"{name!r} is no class of the data set",
+                allowed=shorten_list(list(names)),
+                fix=f"did you mean {near[0]!r}?" if near else "remove the line, or is it the file of another data set?",
+            )
+    return chosen
 
 
 def _is_numbered(path: Path, lines: Sequence[tuple[int, str]]) -> bool:

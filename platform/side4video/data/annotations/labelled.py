@@ -7,7 +7,7 @@ have the same form for all data sets and are read here:
     100218 42 134                 with the number of frames between them, which is ignored: see `frame_folder.py`
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,9 +17,9 @@ from pydantic import Field
 
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
-from side4video.core.spec import PathText
+from side4video.core.spec import ADDED_LATER, PathText
 from side4video.data.annotations.captioned import index_by_id
-from side4video.data.annotations.class_names import label_position, read_class_names
+from side4video.data.annotations.class_names import label_position, read_class_names, select_classes
 from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
 from side4video.data.annotations.missing_files import MissingFiles, RaiseSpec, drop_missing
 from side4video.data.annotations.tables import file_version, read_text
@@ -40,6 +40,10 @@ class LabelledVideo:
     """A class name, or its index in the classes."""
     origin: str
     """File and line, or file and entry."""
+    group: str = ""
+    """What it was cut from, if the list or the name says so."""
+    start_seconds: float | None = None
+    end_seconds: float | None = None
 
 
 class LabelledSpec(DatasetSpec):
@@ -68,10 +72,21 @@ class LabelledSpec(DatasetSpec):
     """What happens to listed videos that are missing: raise an error, or skip them."""
     mirror: FlipLabels = FlipByNameSpec()
     """How labels change when clips are flipped horizontally."""
+    only_classes: Annotated[PathText, ADDED_LATER] = ""
+    """Path of a file of class names, one per line; may contain `${NAME}`. Clips of other classes are left out, and
+    classes have the order of this file: a split of the classes for zero-shot recognition. Empty: all classes."""
 
     def classes(self) -> tuple[str, ...]:
-        """Class names in the order of their positions."""
-        return read_class_names(self._file(self.class_names), "data.dataset.class_names")
+        """Class names in the order of their positions.
+
+        Raises:
+            InputError: A file of class names is missing or wrong, or `only_classes` names what is no class.
+        """
+        names = self._all_classes()
+        if not self.only_classes:
+            return names
+        path = Path(expand(self.only_classes, "data.dataset.only_classes"))
+        return select_classes(path, names, "data.dataset.only_classes")
 
     @listed_once
     def clips(self, split: Split) -> list[Clip]:
@@ -81,21 +96,28 @@ class LabelledSpec(DatasetSpec):
             InputError: A list is missing or wrong (file and line are named), a video is missing and may not be, or
                 none is left.
         """
-        positions = {name: index for index, name in enumerate(self.classes())}
         listed, root = self._listed(split), self._root(split)
-        index_by_id((video.name, video.origin) for video in listed)
+        index_by_id((_identity(video.name, video), video.origin) for video in listed)
         clips = [
             Clip(
                 path=resolve_inside(root, self._path(video), video.origin),
-                label=label_position(video.label, positions, video.origin),
+                label=label,
+                start_seconds=video.start_seconds,
+                end_seconds=video.end_seconds,
+                group=video.group,
                 frame_pattern=self.frame_pattern,
                 origin=video.origin,
             )
-            for video in listed
+            for video, label in zip(listed, self._labels_of(listed), strict=True)
         ]
         # And by their files: `x.mp4`, `./x.mp4` and `/root/x.mp4` are one video.
-        index_by_id((clip.path.removeprefix(f"{root}/"), clip.origin) for clip in clips)
+        paths = (clip.path.removeprefix(f"{root}/") for clip in clips)
+        index_by_id((_identity(name, video), video.origin) for name, video in zip(paths, listed, strict=True))
         path = self._list(split)
+        if self.only_classes:
+            clips = [clip for clip in clips if clip.label is not None]
+            if not clips:
+                raise InputError(str(path), f"no video is of a class in {self.only_classes}", fix="check only_classes")
         present = drop_missing(clips, self.missing_videos, where=str(path), root=root)
         if not present:
             raise InputError(str(path), f"none of the {len(clips)} listed videos is in {root}", fix="check `root`")
@@ -108,6 +130,20 @@ class LabelledSpec(DatasetSpec):
     def _read_official(self, path: Path) -> list[LabelledVideo]:
         """All videos of an official list."""
         raise NotImplementedError
+
+    def _all_classes(self) -> tuple[str, ...]:
+        """Names of all classes of the data set; numbers in lists are positions in it."""
+        return read_class_names(self._file(self.class_names), "data.dataset.class_names")
+
+    def _labels_of(self, videos: Sequence[LabelledVideo]) -> list[int | None]:
+        """The position of each video's class; None for a class that `only_classes` leaves out."""
+        names = self._all_classes() if self.only_classes else self.classes()
+        positions = {name: index for index, name in enumerate(names)}
+        found = [label_position(video.label, positions, video.origin) for video in videos]
+        if not self.only_classes:
+            return list(found)
+        kept = {positions[name]: index for index, name in enumerate(self.classes())}
+        return [kept.get(position) for position in found]
 
     def _path(self, video: LabelledVideo) -> str:
         """Path of the video, relative to the root."""
@@ -131,6 +167,13 @@ class LabelledSpec(DatasetSpec):
         if split == "test" and self.test_root:
             folder, field = self.test_root, "test_root"
         return root_address(folder, f"data.dataset.{field}")
+
+
+def _identity(name: str, video: LabelledVideo) -> str:
+    """What no two lines of a list share: a video, or a span of it with its label."""
+    if video.start_seconds is None and video.end_seconds is None:
+        return name
+    return f"{name} from {video.start_seconds or 0:g} s to {video.end_seconds or 0:g} s as {video.label}"
 
 
 @lru_cache(maxsize=4)

@@ -1,4 +1,6 @@
-"""Kinetics (Kay et al., 2017, arXiv 1705.06950; Kinetics-600: Carreira et al., 2018, arXiv 1808.01340).
+"""Kinetics-400 (arXiv 1705.06950), Kinetics-600 (arXiv 1808.01340) and Kinetics-700 (arXiv 1907.06987).
+
+Kay et al., 2017; Carreira et al., 2018; Carreira et al., 2019.
 
     dataset:
       kind: kinetics
@@ -14,18 +16,27 @@ names are one file, `{youtube_id}_{start:06d}_{end:06d}.mp4`. The lists of paper
       train_list: kinetics_video_train_se320.txt
       test_list: kinetics_video_val_se320.txt
       class_names: kinetics_400_labels.csv
+
+The lists of the three have one form. Their classes are the sorted labels of each: a class has another position in
+Kinetics-600 than in Kinetics-400, and some have another name. Zero-shot recognition on 160 classes of Kinetics-600 that
+Kinetics-400 lacks (Chen and Huang, 2021, arXiv 2108.02833) reads one of three splits of the classes:
+
+      class_count: 600
+      only_classes: ${K600}/split_1.txt
 """
 
+import difflib
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
 from side4video.core.errors import InputError
+from side4video.core.spec import ADDED_LATER
 from side4video.data.annotations.captioned import Extension
 from side4video.data.annotations.class_names import infer_classes
 from side4video.data.annotations.labelled import LabelledSpec, LabelledVideo
-from side4video.data.annotations.tables import Row, TableSchema, as_seconds, read_rows
+from side4video.data.annotations.tables import Row, TableSchema, as_seconds, read_rows, read_text
 from side4video.data.clip import Split
 
 FORM = TableSchema(
@@ -37,10 +48,10 @@ FORM = TableSchema(
 
 
 class KineticsSpec(LabelledSpec):
-    """Kinetics-400 or Kinetics-600, from the official CSV files or from lists of files."""
+    """Kinetics-400, -600 or -700, from the official CSV files or from lists of files."""
 
     DEFAULT_CLASSES: ClassVar[int] = 400
-    """Number of classes that plans assume if the files are not on this machine."""
+    """Number of classes that plans assume if neither the files nor `class_count` say another."""
     kind: Literal["kinetics"] = "kinetics"
     train_list: str = "train.csv"
     """Name of the file that lists the training videos."""
@@ -53,6 +64,8 @@ class KineticsSpec(LabelledSpec):
     underscores instead of spaces. For `format: official` only."""
     extension: Extension = ".mp4"
     """Extension of the video files. For `format: official` only."""
+    class_count: Annotated[Literal[400, 600, 700], ADDED_LATER] = 400
+    """Number of classes that plans assume if the files are not on this machine; the files decide where they are."""
 
     @model_validator(mode="after")
     def lists_name_the_folder_themselves(self) -> Self:
@@ -64,10 +77,13 @@ class KineticsSpec(LabelledSpec):
             )
         return self
 
-    def classes(self) -> tuple[str, ...]:
-        """Class names in the order of their positions."""
+    def usual_classes(self) -> int:
+        """Number of classes that plans assume if the files are not on this machine."""
+        return self.class_count
+
+    def _all_classes(self) -> tuple[str, ...]:
         if self.class_names:
-            return super().classes()
+            return super()._all_classes()
         return infer_classes([*self._labels("train"), *self._labels("test")])
 
     def _labels(self, split: Split) -> list[tuple[str, str]]:
@@ -75,11 +91,11 @@ class KineticsSpec(LabelledSpec):
         if self.format == "list":
             return [(video.label, video.origin) for video in self._listed(split)]
         # Not through `_listed`, which would build the file names of hundreds of thousands of videos.
-        rows = read_rows(self._list(split), delimiter="comma", form=FORM)
+        rows = _read_rows(self._list(split))
         return [(row.values["label"], row.origin) for row in rows]
 
     def _read_official(self, path: Path) -> list[LabelledVideo]:
-        rows = read_rows(path, delimiter="comma", form=FORM)
+        rows = _read_rows(path)
         ending = "" if self.frame_pattern else self.extension
         return [LabelledVideo(self._folder(row) + _stem(row) + ending, row.values["label"], row.origin) for row in rows]
 
@@ -88,6 +104,30 @@ class KineticsSpec(LabelledSpec):
             return ""
         label = row.values["label"]
         return f"{label if self.class_folders == 'spaces' else label.replace(' ', '_')}/"
+
+
+def _read_rows(path: Path) -> list[Row]:
+    """The rows of an official list.
+
+    Raises:
+        InputError: It has no labels, or is no such list; file and line are named.
+    """
+    try:
+        return read_rows(path, delimiter="comma", form=FORM)
+    except InputError as error:
+        columns = [cell.strip().strip('"') for cell in _first_line(path).split(",")]
+        if "youtube_id" not in columns or difflib.get_close_matches("label", columns, 1):
+            raise
+        raise InputError(
+            error.where,
+            f"the list has no labels: {', '.join(columns)}",
+            allowed="a header with label, youtube_id, time_start and time_end",
+            fix="test sets were published without labels; papers test on the validation set: test_list: val.csv",
+        ) from None
+
+
+def _first_line(path: Path) -> str:
+    return read_text(path).lstrip().partition("\n")[0] if path.is_file() else ""
 
 
 def _stem(row: Row) -> str:

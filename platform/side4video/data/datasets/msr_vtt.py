@@ -4,7 +4,8 @@
 
 The annotations as CLIP4Clip and Side4Video use them: `MSRVTT_data.json` holds all captions, `MSRVTT_train.9k.csv` or
 `MSRVTT_train.7k.csv` the training videos, and `MSRVTT_JSFUSION_test.csv`, also known as 1k-A, a thousand test videos
-with one caption each.
+with one caption each. The original division (`train: full`) is in `MSRVTT_train.full.csv`, `MSRVTT_val.full.csv` and
+`MSRVTT_test.full.csv`; its test videos have all twenty captions. Figures of the two cannot be compared.
 """
 
 from collections.abc import Collection
@@ -21,7 +22,7 @@ from side4video.data.annotations.captioned import (
 )
 from side4video.data.annotations.json_files import as_list, as_object, as_text, read_json
 from side4video.data.annotations.tables import Row, TableSchema, read_rows
-from side4video.data.clip import Split
+from side4video.data.clip import SPLITS, TRAIN_AND_TEST, Split
 
 TRAIN = TableSchema(("video_id",), required=("video_id",), needs_header=True, renamable=False)
 TEST = TableSchema(
@@ -34,20 +35,26 @@ TEST = TableSchema(
 
 
 class MsrVttSpec(CaptionedSpec):
-    """MSR-VTT, from its original files: 9k or 7k videos for training, 1k-A for test."""
+    """MSR-VTT, from its original files: 9k or 7k videos for training and 1k-A for test, or the full division."""
 
     kind: Literal["msr-vtt"] = "msr-vtt"
-    train: Literal["9k", "7k"] = "9k"
-    """The training set: 9,000 videos (as in the paper; Gabeur et al., ECCV 2020) or 7,010 (Miech et al., ICCV 2019)."""
+    train: Literal["9k", "7k", "full"] = "9k"
+    """The training set: 9,000 videos (as in the paper; Gabeur et al., ECCV 2020) or 7,010 (Miech et al., ICCV 2019),
+    with 1k-A for test. `full`: the original division into 6,513 videos for training, 497 for validation and 2,990 for
+    test."""
     extension: Extension = ".mp4"
     """Extension of the video files. Their names are the video id and this extension."""
 
+    def splits(self) -> tuple[Split, ...]:
+        """Training and test; the full division has validation too."""
+        return SPLITS if self.train == "full" else TRAIN_AND_TEST
+
     def _videos(self, split: Split) -> list[ListedVideo]:
-        if split == "test":
+        if split == "test" and self.train != "full":
             rows = _read_table(self._file("MSRVTT_JSFUSION_test.csv"), TEST)
             captions = {row.values["video_id"]: [Caption(row.values["sentence"], row.origin)] for row in rows}
         else:
-            rows = _read_table(self._file(f"MSRVTT_train.{self.train}.csv"), TRAIN)
+            rows = _read_table(self._file(f"MSRVTT_{split}.{self.train}.csv"), TRAIN)
             captions = _read_sentences(self._file("MSRVTT_data.json"), {row.values["video_id"] for row in rows})
         ids = index_by_id((row.values["video_id"], row.origin) for row in rows)
         return listed_videos(ids, captions, self.extension)

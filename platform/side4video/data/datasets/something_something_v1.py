@@ -11,10 +11,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from side4video.core.errors import InputError
 from side4video.data.annotations.captioned import Extension
 from side4video.data.annotations.labelled import LabelledSpec, LabelledVideo
-from side4video.data.annotations.tables import read_text
+from side4video.data.annotations.semicolon_lists import read_semicolon_list
 from side4video.data.decode.frame_folder import FramePattern
 
 
@@ -38,25 +37,12 @@ class SomethingSomethingV1Spec(LabelledSpec):
     extension: Extension = ".webm"
     """Extension of the video files, if the frames were encoded as videos and `frame_pattern` is empty."""
 
-    def classes(self) -> tuple[str, ...]:
-        """Class names in the order of their positions."""
-        names = super().classes()
+    def _all_classes(self) -> tuple[str, ...]:
+        names = super()._all_classes()
         return tuple(sorted(names)) if self.class_order == "alphabet" else names
 
     def _path(self, video: LabelledVideo) -> str:
         return video.name if self.frame_pattern else video.name + self.extension
 
     def _read_official(self, path: Path) -> list[LabelledVideo]:
-        videos = []
-        for number, line in enumerate(read_text(path).split("\n"), 1):
-            name, _, label = (cell.strip() for cell in line.partition(";"))
-            if name and label:
-                videos.append(LabelledVideo(name, label, f"{path}:{number}"))
-            elif line.strip():
-                raise InputError(
-                    f"{path}:{number}",
-                    f"found {line.strip()!r:.80}",
-                    allowed="id;label, such as 100218;Unfolding something",
-                    fix="is it the list of another format (`format: list`), or one without labels?",
-                )
-        return videos
+        return read_semicolon_list(path, example="100218;Unfolding something")

@@ -126,6 +126,46 @@ def test_something_something(tmp_path):
     assert found.dataset["root"] == str(tmp_path / "20bn")
 
 
+FOUND = {
+    "ucf101": (
+        {
+            "classInd.txt": "1 YoYo\n2 Archery\n",
+            "trainlist01.txt": "YoYo/v_YoYo_g08_c01.avi 1\n",
+            "testlist01.txt": "Archery/v_Archery_g01_c01.avi\n",
+        },
+        ["UCF-101/YoYo/v_YoYo_g08_c01.avi", "UCF-101/Archery/v_Archery_g01_c01.avi"],
+        "recognition",
+    ),
+    "hmdb51": (
+        {"brush_hair_test_split1.txt": "a.avi 1\nb.avi 2\n", "wave_test_split1.txt": "c.avi 1\n"},
+        ["hmdb/brush_hair/a.avi", "hmdb/brush_hair/b.avi", "hmdb/wave/c.avi"],
+        "recognition",
+    ),
+    "activitynet-captions": (
+        {
+            "train.json": '{"v_a": {"timestamps": [[0, 1]], "sentences": ["A cat runs."]}}',
+            "val_1.json": '{"v_b": {"timestamps": [[0, 1]], "sentences": ["Rain falls."]}}',
+        },
+        ["videos/v_a.mp4", "videos/v_b.mp4"],
+        "retrieval",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FOUND)
+def test_sets_by_the_names_of_their_files(tmp_path, kind):
+    files, videos, task = FOUND[kind]
+    (tmp_path / "annotations").mkdir()
+    for name, text in files.items():
+        (tmp_path / "annotations" / name).write_text(text)
+    for name in videos:
+        put(tmp_path / name, EMPTY)
+    found = find_data(str(tmp_path / "annotations"))
+    assert (found.dataset["kind"], found.task) == (kind, task)
+    assert found.dataset["root"] == str(tmp_path / videos[0].partition("/")[0])
+    assert sum(sizes(found).values()) == len(videos)
+
+
 def test_a_kind_before_the_path(tmp_path):
     make("msr-vtt", tmp_path)
     assert find_data(f"msr-vtt:{tmp_path}").dataset["kind"] == "msr-vtt"

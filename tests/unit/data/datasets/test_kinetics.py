@@ -281,3 +281,95 @@ def test_true_lists_of_papers_code(tmp_path):
 
 def _lines(name):
     return (SAMPLES / name).read_text().splitlines()
+
+
+# ---- Kinetics-600 and -700
+
+TEST_WITHOUT_LABELS = "youtube_id,time_start,time_end,split\nc,7,17,test\n"
+
+
+@pytest.mark.parametrize("text", [TEST_WITHOUT_LABELS, TEST_WITHOUT_LABELS.replace("youtube_id", '"youtube_id"')])
+def test_a_list_without_labels_is_refused(tmp_path, text):
+    with pytest.raises(InputError, match=r"val\.csv:1: the list has no labels: youtube_id, time_start") as caught:
+        make(tmp_path, test=text).check()
+    assert "test_list: val.csv" in caught.value.fix
+    assert "\n" not in str(caught.value)
+
+
+def test_each_kinetics_has_its_own_order_of_classes(tmp_path):
+    """A class that only the larger set has moves all classes behind it."""
+    small = make(tmp_path).classes()
+    larger = TRAIN + "acting in play,d,0,10,train,0\n"
+    touch(tmp_path, "d_000000_000010.mp4")
+    spec = make(tmp_path, larger)
+    assert spec.classes() == ("abseiling", "acting in play", "riding a bike")
+    assert (small.index("riding a bike"), spec.classes().index("riding a bike")) == (1, 2)
+    assert [clip.label for clip in spec.clips("train")] == [2, 0, 1]
+
+
+def test_a_class_that_is_not_in_the_file_of_class_names_is_refused(tmp_path):
+    """Classes were renamed from one Kinetics to the next, so names of another set do not fit."""
+    (tmp_path / "names.txt").write_text("abseiling\nriding a bicycle\n")
+    with pytest.raises(InputError, match=r"train\.csv:2: label 'riding a bike' is no class.*mean 'riding a bicycle'"):
+        make(tmp_path, class_names="names.txt").check()
+
+
+def test_the_number_of_classes_that_plans_assume():
+    spec = dataset({"kind": "kinetics", "annotations": "/nowhere"})
+    assert spec.usual_classes() == 400
+    larger = dataset({"kind": "kinetics", "annotations": "/nowhere", "class_count": 600})
+    assert larger.usual_classes() == 600
+    assert "class_count" not in spec.identifying_values()
+    assert larger.identifying_values()["class_count"] == 600
+    with pytest.raises(ValidationError):
+        dataset({"kind": "kinetics", "annotations": "x", "class_count": 500})
+
+
+def test_only_some_classes_in_the_order_of_their_file(tmp_path):
+    split = tmp_path / "split.txt"
+    split.write_text("riding a bike\nabseiling\n")
+    spec = make(tmp_path, only_classes=str(split))
+    assert spec.classes() == ("riding a bike", "abseiling")
+    assert [clip.label for clip in spec.clips("train")] == [0, 1]
+    split.write_text("riding a bike\n")
+    assert spec.classes() == ("riding a bike",)
+    assert [(Path(clip.path).name, clip.label) for clip in spec.clips("train")] == [(FILES[0], 0)]
+    with pytest.raises(InputError, match=r"val\.csv: no video is of a class in .*split\.txt"):
+        spec.clips("test")
+    assert "only_classes" not in make(tmp_path).identifying_values()
+
+
+def test_videos_of_other_classes_need_not_be_there(tmp_path):
+    split = tmp_path / "split.txt"
+    split.write_text("riding a bike\n")
+    touch(tmp_path, FILES[0])
+    assert len(write(tmp_path, only_classes=str(split)).clips("train")) == 1
+
+
+def test_numbers_in_a_list_mean_all_classes(tmp_path):
+    (tmp_path / "names.txt").write_text("abseiling\njuggling\nriding a bike\n")
+    (tmp_path / "split.txt").write_text("riding a bike\nabseiling\n")
+    text = "x.mp4 2\ny.mp4 0\nz.mp4 1\n"
+    for name in "xyz":
+        touch(tmp_path, f"{name}.mp4")
+    spec = write(tmp_path, text, text, format="list", class_names="names.txt", only_classes=str(tmp_path / "split.txt"))
+    assert [(Path(clip.path).name, clip.label) for clip in spec.clips("train")] == [("x.mp4", 0), ("y.mp4", 1)]
+    with pytest.raises(InputError, match=r"train\.csv:1: label 3 is out of range"):
+        write(tmp_path, "x.mp4 3\n", text, format="list", class_names="names.txt",
+              only_classes=str(tmp_path / "split.txt")).clips("train")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("abseiling\nriding bike\n", r"split\.txt:2: 'riding bike' is no class of the data set.*mean 'riding a bike'"),
+        ("abseiling\nabseiling\n", r"split\.txt:2: the class 'abseiling' is in line 1 already"),
+        ("", r"split\.txt: no class name in it"),
+        (None, r"data\.dataset\.only_classes: .*split\.txt cannot be read"),
+    ],
+)
+def test_a_wrong_file_of_only_classes(tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "split.txt").write_text(text)
+    with pytest.raises(InputError, match=message):
+        make(tmp_path, only_classes=str(tmp_path / "split.txt")).check()

@@ -11,7 +11,7 @@ from side4video.data.features import CachedFeaturesSpec
 from side4video.models.backbones.weights import FileWeights
 
 KINDS: dict[str, type[Spec]] = {kind.model_fields["kind"].default: kind for kind in get_args(get_args(Dataset)[0])}
-LABELLED = {"annotations", "root", "test_root"}
+LABELLED = {"annotations", "root", "test_root", "only_classes"}
 CAPTIONED = {"annotations", "root"}
 PATHS = {
     "list": {"annotations", "root", "class_names.path", "split_by.test_annotations", "split_by.val_annotations"},
@@ -19,12 +19,20 @@ PATHS = {
     "kinetics": LABELLED,
     "something-something-v1": LABELLED,
     "something-something-v2": LABELLED,
+    "ucf101": LABELLED,
+    "hmdb51": LABELLED,
+    "diving48": LABELLED,
+    "jester": LABELLED,
+    "moments-in-time": LABELLED,
+    "coin": LABELLED,
     "motion": set(),
     "captions": {*CAPTIONED, "split_by.test_annotations", "split_by.val_annotations"},
     "msr-vtt": CAPTIONED,
     "msvd": CAPTIONED,
     "vatex": CAPTIONED,
     "didemo": CAPTIONED,
+    "lsmdc": CAPTIONED,
+    "activitynet-captions": CAPTIONED,
     "packed": {"root"},
     "webdataset": {"root", "class_names"},
     "hugging-face": {"root", "videos_root"},
