@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from statistics import fmean
 
 from side4video.reports.arms import Spread, spread
 from side4video.reports.comparable import as_compared, check_runs, shown_of
@@ -114,7 +116,7 @@ def _cells(row: PaperRow, table: PaperTable, found: Mapping[str, ExperimentRuns]
     cells = []
     for column in table.columns:
         paper = row.figures.get(column.key)
-        name = row.experiments.get(column.dataset) or row.experiments.get("")
+        name = _experiment_of(row, column)
         value, is_planned = _ours(found[name].runs, column) if name else (spread(()), False)
         form = f"{{:.{column.decimals}f}}"
         ours = _spread_text(value, form) + (PLANNED if is_planned and value.count else "")
@@ -123,11 +125,28 @@ def _cells(row: PaperRow, table: PaperTable, found: Mapping[str, ExperimentRuns]
     return cells
 
 
+def _experiment_of(row: PaperRow, column: PaperColumn) -> str | None:
+    """The experiment whose runs fill a cell: that of the column's data set, or the row's only one."""
+    name = row.experiments.get(column.dataset) or row.experiments.get("")
+    if name or column.dataset or len(row.experiments) != 1:
+        return name
+    return next(iter(row.experiments.values()))
+
+
+def _values(run: StoredRun, metric: str) -> list[float]:
+    """A run's values of a metric; `*` stands for each part of a figure, such as the folds of a data set."""
+    return [value for name, value in sorted(run.metrics.items()) if fnmatchcase(name, metric)]
+
+
 def _ours(runs: Sequence[StoredRun], column: PaperColumn) -> tuple[Spread, bool]:
-    """Our value in the paper's unit over seeds, and whether it is planned instead of measured."""
+    """Our value in the paper's unit over seeds, and whether it is planned instead of measured.
+
+    A figure with parts is their mean; of a single run, the deviation is that of the parts.
+    """
     for metric in column.metrics:
-        values = [run.metrics[metric] * column.factor for run in runs if metric in run.metrics]
-        if values and len(values) == len(runs):
+        parts = [[value * column.factor for value in _values(run, metric)] for run in runs]
+        values = parts[0] if len(parts) == 1 else [fmean(each) for each in parts if each]
+        if values and all(parts):
             return spread(values), metric.startswith("plan/peak")
     return spread(()), False
 

@@ -84,12 +84,25 @@ def store_answer(store: Any, model: EvaluatedModel, answered: Mapping[str, Any],
     name = str(answered["recorded_as"])
     prefix = f"{ON}/{name}/"
     found = {f"{prefix}{key.partition('/')[2]}": value for key, value in answered["metrics"].items()}
+    base, novel = store.get(model.run_id).metrics.get("eval/top1"), found.get(f"{prefix}top1")
+    if base is not None and novel is not None and _is_base_to_novel(answered):
+        found[f"{prefix}harmonic_mean"] = harmonic_mean(base, novel)
     found = {key: value for key, value in found.items() if value == value}  # without NaN
     metrics: Sequence[Metric] = [
         Metric.now(key, value, len(store.history(model.run_id, key))) for key, value in found.items()
     ]
     store.log(model.run_id, metrics)
     store.log_json(model.run_id, {**answered, "data": dict(data)}, f"{FOLDER}/{name}.json")
+
+
+def harmonic_mean(base: float, novel: float) -> float:
+    """Of two accuracies; 0 if one of them is 0."""
+    return 2 * base * novel / (base + novel) if base and novel else 0.0
+
+
+def _is_base_to_novel(answered: Mapping[str, Any]) -> bool:
+    chosen = [answered[name]["selection"].get("classes") for name in ("trained_on", "evaluated_on")]
+    return chosen == ["base", "novel"] and answered["split"] == "test"
 
 
 def _evaluated_on(spec: Experiment, fingerprint: str) -> dict[str, Any]:
