@@ -96,7 +96,7 @@ def main() -> None:
         "what": "top-1 of arms that trained on 16 clips of each base class, with texts as the classifier",
         "command": f"python benchmarks/zero_shot.py --seeds {arguments.seeds}",
         "chance": {"base": 2 / len(names()), "novel": 2 / len(names()), "colours": 1 / len(COLOURS)},
-        "rows": rows(place, novel, other),
+        "rows": rows(novel, other),
         "seconds": round(time.perf_counter() - started),
     }
     for name, row in record["rows"].items():
@@ -216,7 +216,7 @@ def call(*arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-def rows(place: Path, novel: list[dict[str, Any]], other: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def rows(novel: list[dict[str, Any]], other: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Base, novel, harmonic mean and the other data, of each arm: mean and deviation over seeds."""
     from side4video.tracking.stores import store_at
 
@@ -230,9 +230,7 @@ def rows(place: Path, novel: list[dict[str, Any]], other: list[dict[str, Any]]) 
             "harmonic mean": 2 * base * second / (base + second) if base + second else 0.0,
             "colours": of_other["metrics"]["eval/top1"],
         }
-        arm = next(
-            name for name in ARMS if name in stored.name or ARMS[name]["method"]["kind"] == stored.tags["method"]
-        )
+        arm = next(name for name in ARMS if ARMS[name]["method"]["kind"] == stored.tags["method"])
         for name, value in values.items():
             found.setdefault(arm, {}).setdefault(name, []).append(value)
     return {

@@ -8,7 +8,7 @@ import click
 
 from side4video.core.csv_cells import csv_rows
 from side4video.core.errors import InputError
-from side4video.reports.paper import TABLES, PaperTable
+from side4video.reports.paper import TABLES, TRANSFER_TABLES, PaperTable
 from side4video.terminal.options import anyway, as_json, example
 from side4video.terminal.output import print_json, print_text
 
@@ -22,6 +22,12 @@ _out = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     default=None,
     help="Write Markdown, CSV, LaTeX and an HTML page into this folder.",
+)
+_sweep = click.option(
+    "--sweep",
+    default="",
+    metavar="NAME",
+    help="Instead of the published figures: the arms of this sweep, which `evaluate` has evaluated on other data.",
 )
 _no_figures = click.option("--no-figures", is_flag=True, help="Write the HTML page without further figures.")
 
@@ -44,15 +50,18 @@ def _paper_command(table: PaperTable) -> click.Command:
     @anyway
     @_out
     @as_json
-    def command(anyway: tuple[str, ...], out: Path | None, as_json: bool, no_figures: bool = False) -> None:
+    def command(
+        anyway: tuple[str, ...], out: Path | None, as_json: bool, no_figures: bool = False, sweep: str = ""
+    ) -> None:
         from side4video.reports.grid import grid_rich, grid_values
         from side4video.reports.paper_report import paper_grid
         from side4video.reports.tables import write_grid
+        from side4video.reports.transfer import transfer_grid
         from side4video.terminal.options import table_console
         from side4video.tracking.stores import store_at
 
         store = store_at().prepare()
-        grid = paper_grid(table, store, anyway=anyway)
+        grid = transfer_grid(store, sweep) if sweep else paper_grid(table, store, anyway=anyway)
         figures = _figure_1(store) if out and table.name == "table2" and not no_figures else []
         files = write_grid(out, table.name, grid, figures=figures) if out else []
         if as_json:
@@ -69,6 +78,8 @@ def _paper_command(table: PaperTable) -> click.Command:
         console.print(grid_rich(grid))
         _print_notes(grid.below, files)
 
+    if table.name in TRANSFER_TABLES:
+        return _sweep(command)
     return _no_figures(command) if table.name == "table2" else command
 
 

@@ -14,6 +14,9 @@ METRICS = (*RECOGNITION_METRICS, *RETRIEVAL_METRICS)
 MAIN_METRICS = (f"eval/{RECOGNITION_METRICS[0].name}", f"eval/{RETRIEVAL_METRICS[0].name}")
 """The metric that each task is judged by."""
 
+ON = "on"
+"""Metrics of an evaluation on other data than the run's are stored as `on/NAME/top1`."""
+
 _BY_NAME = {each.name: each for each in METRICS}
 _RECALL = re.compile(r"recall_at_(\d+)")
 """A figure of the paper's tables."""

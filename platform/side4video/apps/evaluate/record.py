@@ -10,9 +10,9 @@ from side4video.core.errors import InputError
 from side4video.core.metric import Metric
 from side4video.data.clip import Split
 from side4video.spec.experiment import Experiment
+from side4video.tasks.metrics import ON
+from side4video.tasks.recognition.metrics import harmonic_mean
 
-ON = "on"
-"""Metrics on other data are stored as `on/NAME/top1`."""
 FOLDER = "evaluations"
 """Artifacts of a run: a JSON file for each name."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}(/[A-Za-z0-9][A-Za-z0-9._-]{0,79})?")
@@ -93,11 +93,6 @@ def store_answer(store: Any, model: EvaluatedModel, answered: Mapping[str, Any],
     ]
     store.log(model.run_id, metrics)
     store.log_json(model.run_id, {**answered, "data": dict(data)}, f"{FOLDER}/{name}.json")
-
-
-def harmonic_mean(base: float, novel: float) -> float:
-    """Of two accuracies; 0 if one of them is 0."""
-    return 2 * base * novel / (base + novel) if base and novel else 0.0
 
 
 def _is_base_to_novel(answered: Mapping[str, Any]) -> bool:

@@ -98,6 +98,11 @@ def recognition_metrics(scores: Scores, extra: tuple[MetricSpec, ...] = ()) -> d
     return own | {each.name: each.value(scores) if len(scores.labels_N) else float("nan") for each in extra}
 
 
+def harmonic_mean(base: float, novel: float) -> float:
+    """Of the accuracies on base and novel classes; 0 if one of them is 0."""
+    return 2 * base * novel / (base + novel) if base and novel else 0.0
+
+
 def label_ranks(scores_NC: "NDArray[np.float64]", labels_N: "NDArray[np.int64]") -> "NDArray[np.int64]":
     """0-based rank of each video's label: how many other classes score at least as much. NaN ranks last."""
     import numpy as np
