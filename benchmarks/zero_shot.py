@@ -233,13 +233,13 @@ def rows(novel: list[dict[str, Any]], other: list[dict[str, Any]]) -> dict[str, 
         arm = next(name for name in ARMS if ARMS[name]["method"]["kind"] == stored.tags["method"])
         for name, value in values.items():
             found.setdefault(arm, {}).setdefault(name, []).append(value)
-    return {
-        arm: {
-            name: {"values": each, "mean": statistics.fmean(each), "deviation": statistics.pstdev(each)}
-            for name, each in of_arm.items()
-        }
-        for arm, of_arm in found.items()
-    }
+    return {arm: {name: summary(each) for name, each in of_arm.items()} for arm, of_arm in found.items()}
+
+
+def summary(values: list[float]) -> dict[str, Any]:
+    """Mean and sample standard deviation of some values."""
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return {"values": values, "mean": statistics.fmean(values), "deviation": deviation}
 
 
 if __name__ == "__main__":

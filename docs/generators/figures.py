@@ -189,6 +189,21 @@ def methods() -> str:
     return _study("ablations-methods", "method")
 
 
+def follow_ups() -> str:
+    """Networks that came after the paper, on the built-in clips."""
+    return _study("ablations-follow-ups", "arm")
+
+
+def transfer() -> str:
+    """Base and novel classes, and another data set."""
+    study = record("zero-shot")
+    heads = list(next(iter(study["rows"].values())))
+    cells = [[arm, *(_spread(row[name]) for name in heads)] for arm, row in study["rows"].items()]
+    chance = ", ".join(f"{name} {100 * value:.1f}%" for name, value in study["chance"].items())
+    said = f"{_sentence(study['what'])} By chance: {chance}. `{study['command']}`"
+    return f"{table(['arm', *heads], cells)}\n\n{said}"
+
+
 def _study(name: str, head: str) -> str:
     study = record(name)
     cells = [[label, f"{row['trainable_parameters']:,}", _spread(row)] for label, row in study["rows"].items()]
@@ -294,6 +309,7 @@ FIGURES: Mapping[str, Callable[[], str]] = {
     "eight-bit": eight_bit,
     "ablations": ablations,
     "methods": methods,
+    "transfer": transfer,
     "real-clips": real_clips,
     "decoding": decoding,
     "refused-files": refused_files,

@@ -19,16 +19,28 @@ from side4video.reports.grid import (
     grid_markdown,
     grid_values,
 )
-from side4video.reports.paper import TABLES
+from side4video.reports.paper import TABLES, TRANSFER_TABLES
 from side4video.reports.paper_report import find_runs, paper_grid
 from side4video.tracking.mlflow.store import MLflowStore
 from side4video.tracking.tags import FINGERPRINT_TAG
 from tiny import tiny
 
 EXPERIMENTS = Path(__file__).parents[3] / "experiments"
+FOLDERS = ("k400", "ssv1", "ssv2", "msrvtt", "msvd", "vatex", "comparisons", "systems", "clip-towers", *TRANSFER_TABLES)
 FILES = {
     yaml.safe_load(file.read_text())["name"]: file
-    for folder in ("k400", "ssv1", "ssv2", "msrvtt", "msvd", "vatex", "comparisons", "systems", "clip-towers")
+    for folder in (
+        "k400",
+        "ssv1",
+        "ssv2",
+        "msrvtt",
+        "msvd",
+        "vatex",
+        "comparisons",
+        "systems",
+        "clip-towers",
+        *TRANSFER_TABLES,
+    )
     for file in (EXPERIMENTS / folder).glob("*.yaml")
 }
 OUR_ROWS = [
@@ -36,6 +48,7 @@ OUR_ROWS = [
     for table in TABLES.values()
     for row in table.rows
     for dataset, name in row.experiments.items()
+    if row.figures
 ]
 
 
@@ -50,6 +63,12 @@ def test_a_row_is_a_file_whose_header_has_its_figures(table, row, dataset, name)
         "tflops": re.search(r"(\d+\.\d+) TFLOPs", header),
         "gflops": re.search(r"(\d+) GFLOPs", header),
         "memory": re.search(r"(\d+\.\d) GB of training memory", header),
+        "hmdb51": re.search(r"HMDB51 (\d+\.\d)%", header),
+        "ucf101": re.search(r"UCF101 (\d+\.\d)%", header),
+        "k600": re.search(r"Kinetics-600 (\d+\.\d)%", header),
+        "base": re.search(r"base (\d+\.\d)%", header),
+        "novel": re.search(r"novel (\d+\.\d)%", header),
+        "harmonic": re.search(r"harmonic mean (\d+\.\d)%", header),
         "t2v_r1": re.search(r"text-to-video R@1 (\d+\.\d)", header),
     }
     compared = [key for key, found in said.items() if found and key in figures]

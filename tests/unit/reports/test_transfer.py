@@ -1,0 +1,101 @@
+"""Tables of evaluations on other data: base, novel, harmonic mean over seeds, and parts of a figure."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from side4video.cli.report import report
+from side4video.core.errors import InputError
+from side4video.core.metric import Metric
+from side4video.reports.paper import TABLES
+from side4video.reports.paper_report import paper_grid
+from side4video.reports.transfer import transfer_grid
+from side4video.tasks.recognition.metrics import harmonic_mean
+from side4video.tracking.stores import store_at
+from side4video.tracking.tags import DIGEST_TAG, RUN_KIND_TAG, STATE_TAG, SWEEP_KIND, SWEEP_TAG
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIDE4VIDEO_HOME", str(tmp_path / "home"))
+    return store_at("").prepare()
+
+
+def add(store, name, metrics, *, params=None, **tags):
+    run_id = store.start_run(
+        name=name,
+        key=f"{name}-{len(store.runs(all_experiments=True))}",
+        tags={STATE_TAG: "finished", **({} if RUN_KIND_TAG in tags else {DIGEST_TAG: name}), **tags},
+        params=params or {},
+    )
+    store.log(run_id, [Metric.now(key, value, 0) for key, value in metrics.items()])
+    store.finish(run_id)
+    return run_id
+
+
+def sweep(store, arms):
+    add(store, "my-sweep", {}, **{RUN_KIND_TAG: SWEEP_KIND, SWEEP_TAG: "key"})
+    for name, seed, method, metrics in arms:
+        params = {"seed": seed, "method": {"kind": method}, "data": {"classes": "base"}}
+        add(store, name, metrics, params=params, **{SWEEP_TAG: "key"})
+
+
+def values(grid):
+    names = [column.heading for column in grid.columns]
+    return {row.cells[0]: dict(zip(names, row.cells, strict=True)) for row in grid.rows}
+
+
+def test_arms_of_a_sweep_over_seeds(store):
+    folds = {"on/hmdb51/1/top1": 0.2, "on/hmdb51/2/top1": 0.4}
+    arms = [
+        ("t: ours", 0, "side4video", {"eval/top1": 0.6, "on/novel/top1": 0.4, **folds}),
+        ("t: ours · seed 1", 1, "side4video", {"eval/top1": 0.8, "on/novel/top1": 0.4, "on/hmdb51/1/top1": 0.4}),
+        ("t: frozen", 0, "zero-shot", {"eval/top1": 0.5, "on/novel/top1": 0.0}),
+    ]
+    sweep(store, arms)
+    rows = values(transfer_grid(store, "my-sweep"))
+    assert rows["ours"]["seeds"] == "2"
+    assert rows["ours"]["base"] == "70.0 ± 14.1"
+    assert rows["ours"]["novel"] == "40.0 ± 0.0"
+    expected = [100 * harmonic_mean(0.6, 0.4), 100 * harmonic_mean(0.8, 0.4)]
+    assert rows["ours"]["harmonic mean"].startswith(f"{sum(expected) / 2:.1f} ± ")
+    assert rows["ours"]["hmdb51"] == "35.0 ± 7.1"  # the mean of 30, of two folds, and 40
+    assert rows["frozen"]["harmonic mean"] == "0.0"
+    assert rows["frozen"]["hmdb51"] == "–"
+
+
+def test_a_sweep_that_was_not_evaluated_elsewhere(store):
+    sweep(store, [("t: ours", 0, "side4video", {"eval/top1": 0.6})])
+    with pytest.raises(InputError) as caught:
+        transfer_grid(store, "my-sweep")
+    assert "fix: side4video evaluate my-sweep --set data.classes=novel" in str(caught.value)
+
+
+def test_our_figures_beside_the_published_ones(store):
+    document = {"data": {"classes": "base"}, "task": {"kind": "recognition"}}
+    for seed, novel in ((0, 0.5), (1, 0.6)):
+        metrics = {"eval/top1": 0.7, "on/novel/top1": novel, "on/novel/harmonic_mean": harmonic_mean(0.7, novel)}
+        add(store, "base-to-novel-hmdb51-side4video-vitb16", metrics, params={**document, "seed": seed})
+    grid = paper_grid(TABLES["base-to-novel"], store)
+    (row,) = [row for row in grid.rows if row.group == "HMDB51" and row.cells[0] == "Side4Video with texts"]
+    assert "measured" in row.cells
+    assert "55.0 ± 7.1" in row.cells
+    assert row.is_own
+
+
+def test_folds_are_averaged(store):
+    metrics = {f"on/hmdb51/{fold}/top1": value for fold, value in ((1, 0.4), (2, 0.5), (3, 0.6))}
+    add(store, "zero-shot-k400-aim-vitb16", {"eval/top1": 0.8, **metrics}, params={"seed": 0})
+    grid = paper_grid(TABLES["zero-shot"], store)
+    (row,) = [row for row in grid.rows if row.cells[0] == "AIM"]
+    assert "50.0 ± 10.0" in row.cells
+    assert "-0.3" in row.cells  # less the published 50.3
+
+
+def test_the_commands_answer_as_json(store):
+    for name in ("zero-shot", "base-to-novel"):
+        done = CliRunner().invoke(report, [name, "--json"], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        rows = json.loads(done.stdout)["rows"]
+        assert sum("quoted" in row.values() for row in rows) >= 5
