@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from side4video.reports.paper import TABLES, PaperRow, PaperTable
+from side4video.reports.paper import PAPER_TABLES, PaperRow, PaperTable
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import load_experiment
 
@@ -87,7 +87,7 @@ def plans_of(record: Path) -> dict[str, dict[str, Any]]:
 def plan_all(known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The planned rows, and those that nothing here can plan; what is `known`, by key, is not planned again."""
     files, planned, rows, missing = files_by_name(), dict(known), [], []
-    for table in TABLES.values():
+    for table in PAPER_TABLES.values():
         for row in table.rows:
             source = source_of(table, row, files)
             said = {"table": table.name, "group": row.group, "method": row.method, "details": list(row.details)}

@@ -309,6 +309,7 @@ FIGURES: Mapping[str, Callable[[], str]] = {
     "eight-bit": eight_bit,
     "ablations": ablations,
     "methods": methods,
+    "follow-ups": follow_ups,
     "transfer": transfer,
     "real-clips": real_clips,
     "decoding": decoding,

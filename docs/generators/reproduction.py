@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from side4video.core.paths import variables
-from side4video.reports.paper import TABLES, PaperRow, PaperTable
+from side4video.reports.paper import PAPER_TABLES, PaperRow, PaperTable
 from side4video.reports.table_9 import TABLE_9, PaperPart, PaperSetting
 from side4video.spec.presets import descriptions
 
@@ -72,7 +72,7 @@ class Known:
 def reproduction_page() -> str:
     """All tables."""
     lines: list[str] = []
-    for table in TABLES.values():
+    for table in PAPER_TABLES.values():
         lines += _table(table)
     lines += _table_9()
     return "\n".join(lines)

@@ -15,12 +15,12 @@ from generators import reproduction  # noqa: E402
 from doc_blocks import Block  # noqa: E402 - docs/ holds no package of ours
 from doc_commands import commands_of, parse  # noqa: E402
 from side4video.core.paths import variables  # noqa: E402
-from side4video.reports.paper import TABLES, PaperRow, PaperTable  # noqa: E402
+from side4video.reports.paper import PAPER_TABLES, PaperRow, PaperTable  # noqa: E402
 from side4video.reports.table_9 import TABLE_9  # noqa: E402
 from side4video.spec.arm import load_sweep  # noqa: E402
 from side4video.spec.load import load_experiment  # noqa: E402
 
-ALL_ROWS = [(table, row) for table in TABLES.values() for row in table.rows]
+ALL_ROWS = [(table, row) for table in PAPER_TABLES.values() for row in table.rows]
 ROWS = [(table, row) for table, row in ALL_ROWS if row.experiments]
 COMMAND = re.compile(r"`([A-Z0-9]+=\S+ side4video \w+ experiments/[^`]+)`")
 
@@ -60,7 +60,7 @@ def rows_of(page: str, table: PaperTable) -> list[list[str]]:
 def lost_rows(page: str) -> list[str]:
     """Rows of the paper's tables that have no line in their place, or whose line has another status."""
     lost = []
-    for table in TABLES.values():
+    for table in PAPER_TABLES.values():
         lines = rows_of(page, table)
         for place, row in enumerate(table.rows):
             cells = lines[place] if place < len(lines) else ["", "", ""]
@@ -83,7 +83,7 @@ def test_a_row_that_the_page_leaves_out_is_noticed(page):
 
 
 def test_no_two_rows_of_a_table_are_called_the_same(page):
-    for table in TABLES.values():
+    for table in PAPER_TABLES.values():
         labels = [cells[0] for cells in rows_of(page, table)]
         assert len(set(labels)) == len(labels), table.name
 
@@ -152,9 +152,9 @@ def again(monkeypatch, **changes):
 
 def test_a_row_without_a_file_is_noticed(monkeypatch):
     lost = PaperRow("Side4Video", {"t2v_r1": 1.0}, experiments={"": "no-such-experiment"})
-    table = PaperTable("table3", "Table 3", TABLES["table3"].columns, (lost,))
+    table = PaperTable("table3", "Table 3", PAPER_TABLES["table3"].columns, (lost,))
     with pytest.raises(KeyError, match="no-such-experiment"):
-        again(monkeypatch, TABLES={"table3": table})
+        again(monkeypatch, PAPER_TABLES={"table3": table})
 
 
 def test_what_is_stored_is_what_is_shown(monkeypatch, tmp_path):

@@ -16,7 +16,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "docs"))
 from generators import system_table
 
 from side4video.planning.plan import plan_experiment
-from side4video.reports.paper import TABLES
+from side4video.reports.paper import PAPER_TABLES
 from side4video.spec.load import load_experiment
 
 RECORD = system_memory.RECORD
@@ -29,7 +29,9 @@ def record():
 
 def rows_not_in(record) -> list[tuple[str, str, list[str], str]]:
     known = [(row["table"], row["method"], row["details"], row["group"]) for name in _LISTS for row in record[name]]
-    every = [(table.name, row.method, list(row.details), row.group) for table in TABLES.values() for row in table.rows]
+    every = [
+        (table.name, row.method, list(row.details), row.group) for table in PAPER_TABLES.values() for row in table.rows
+    ]
     return [row for row in every if known.count(row) != 1]
 
 
@@ -41,7 +43,7 @@ def test_every_row_of_tables_2_to_8_is_planned_or_said_not_to_be(record):
     assert rows_not_in(record) == []
     files = system_memory.files_by_name()
     missing = {(row["table"], row["method"], tuple(row["details"])) for row in record["not_planned"]}
-    for table in TABLES.values():
+    for table in PAPER_TABLES.values():
         for row in table.rows:
             can_plan = system_memory.source_of(table, row, files) is not None
             assert can_plan == ((table.name, row.method, row.details) not in missing), (table.name, row.method)
@@ -54,7 +56,7 @@ def test_a_row_that_the_record_lacks_is_noticed(record):
 
 def test_the_papers_figures_of_the_record_are_those_of_the_tables(record):
     rows = {(row["table"], row["method"], tuple(row["details"]), row["group"]): row for row in record["rows"]}
-    for table in TABLES.values():
+    for table in PAPER_TABLES.values():
         for row in table.rows:
             found = rows.get((table.name, row.method, row.details, row.group), {})
             said = {key: value for key, value in found.items() if key.startswith("paper_")}

@@ -8,10 +8,12 @@ from side4video.reports.paper.retrieval import TABLE_3, TABLE_6, TABLE_7, TABLE_
 from side4video.reports.paper.table import PaperColumn, PaperRow, PaperTable
 from side4video.reports.paper.transfer import BASE_TO_NOVEL, ZERO_SHOT
 
-_OF_THE_PAPER = (TABLE_2, TABLE_3, TABLE_4, TABLE_5, TABLE_6, TABLE_7, TABLE_8)
-TRANSFER_TABLES = (ZERO_SHOT.name, BASE_TO_NOVEL.name)
-"""Tables of evaluations on other data than those of the training."""
-TABLES = {table.name: table for table in (*_OF_THE_PAPER, ZERO_SHOT, BASE_TO_NOVEL)}
+_TABLES = (TABLE_2, TABLE_3, TABLE_4, TABLE_5, TABLE_6, TABLE_7, TABLE_8)
+PAPER_TABLES = {table.name: table for table in _TABLES}
+"""Those of Side4Video's paper."""
+TRANSFER_TABLES = {table.name: table for table in (ZERO_SHOT, BASE_TO_NOVEL)}
+"""Those of evaluations on other data than the training's, from several papers."""
+TABLES = {**PAPER_TABLES, **TRANSFER_TABLES}
 """By name, which is also the name of the command `side4video report NAME`."""
 
-__all__ = ["TABLES", "TRANSFER_TABLES", "PaperColumn", "PaperRow", "PaperTable"]
+__all__ = ["PAPER_TABLES", "TABLES", "TRANSFER_TABLES", "PaperColumn", "PaperRow", "PaperTable"]
