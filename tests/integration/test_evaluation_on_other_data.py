@@ -112,6 +112,29 @@ def test_a_mixture_with_the_weights_before_training(run, tmp_path):
     assert started["metrics"] != evaluated(run.run_id)["metrics"]
 
 
+def test_a_sweep_stands_for_its_arms(tmp_path):
+    base = tmp_path / "base.yaml"
+    base.write_text(yaml.safe_dump(spec(optimization={"length": {"epochs": 1}}).resolved()), encoding="utf-8")
+    frozen = {"method": {"kind": "zero-shot"}, "task.classifier": {"kind": "text", "prompt": "it moves {}"}}
+    arms = [{"label": "thin"}, {"label": "frozen", "overrides": frozen}]
+    document = {"name": "halves", "base": "base.yaml", "seeds": 2, "tables": {"t": {"title": "t", "arms": arms}}}
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text(yaml.safe_dump(document), encoding="utf-8")
+    done = CliRunner().invoke(cli, ["sweep", str(sweep), "--local", "--json"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    answers = evaluated("halves", "--set", "data.classes=novel")
+    assert len(answers) == 4
+    assert {each["recorded_as"] for each in answers} == {"novel"}
+    store = store_at("")
+    for each in answers:
+        metrics = store.get(each["run_id"]).metrics
+        base_top1, novel = metrics["eval/top1"], metrics["on/novel/top1"]
+        expected = 2 * base_top1 * novel / (base_top1 + novel) if base_top1 and novel else 0.0
+        assert metrics["on/novel/harmonic_mean"] == pytest.approx(expected)
+    alone = evaluated(answers[0]["run_id"], "--set", "data.classes=novel")
+    assert alone["metrics"] == answers[0]["metrics"]  # in a pass with others, and alone
+
+
 def test_a_linear_classifier_knows_its_own_classes_only():
     linear = launch(
         {"base": spec(task={"classifier": {"kind": "linear"}}, method={"kind": "linear"})}, progress=SILENT

@@ -103,6 +103,13 @@ def read_model(store: Any, name: str, scratch: Path, request: EvaluationRequest)
 def _read_folder(folder: Path, scratch: Path, request: EvaluationRequest) -> EvaluatedModel:
     found = evaluated_folder(folder, scratch, data=request.data, overrides=request.overrides)
     bundle = found.bundle
+    if "format" in bundle.origin and request.trained_share < 1:
+        raise InputError(
+            "--trained-share",
+            f"{request.trained_share:g}, and {folder} was imported: its weights before training are not known",
+            allowed="1; less for runs, and folders of them",
+            fix="leave it out",
+        )
     fingerprint = bundle.origin.get("data fingerprint", "")
     return EvaluatedModel(
         found.identity,
