@@ -1,7 +1,7 @@
 """Evaluates models in one pass over their clips."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from side4video.data.clip import Split
 from side4video.engine.process_group import ProcessGroup
 from side4video.run import evaluate_students
 from side4video.spec.check import check_consistency
+from side4video.spec.experiment import Experiment
 from side4video.spec.load import load_experiment
 
 
@@ -53,21 +54,26 @@ def evaluate_models(
     Raises:
         InputError: They cannot be evaluated together, or the data set has no such split.
     """
-    check_consistency({f"run {each.run_id[:8]}": each.spec for each in models}, ("data", "evaluation"))
+    compared = [replace(each, spec=_without_training(each.spec)) for each in models]
+    check_consistency({f"run {each.run_id[:8]}": each.spec for each in compared}, ("data", "evaluation"))
     check_towers(models)
-    notes = check_comparable(models)
+    notes = check_comparable(compared)
     base = models[0].spec
     base.data.listed.prepare()
     if split not in base.data.listed.splits():
         raise InputError("--split", f"{split}, and the data set has none", allowed="test", fix="leave it out")
-    fingerprint, source = base.data.fingerprint(), naming.source
+    whole, source = base.data.dataset.fingerprint(), naming.source
+    fingerprints = [each.spec.data.name_fingerprint(whole) for each in models]
     notes += [note for each in models if (note := each.changed_weights)]
     names = [
-        record_name(each, asked=naming.asked, on=naming.on, source_name=source, fingerprint=fingerprint)
-        for each in models
+        record_name(each, asked=naming.asked, on=naming.on, source_name=source, fingerprint=now)
+        for each, now in zip(models, fingerprints, strict=True)
     ]
-    unnamed = [each for each, name in zip(models, names, strict=True) if not name]
-    notes += [_other_data(each, fingerprint) for each in unnamed if each.fingerprint not in ("", fingerprint)]
+    notes += [
+        _other_data(each, now)
+        for each, name, now in zip(models, names, fingerprints, strict=True)
+        if not name and each.fingerprint not in ("", now)
+    ]
     progress.report("loading the models")
     device = "cuda" if base.cluster.gpus_per_worker and torch.cuda.is_available() else "cpu"
     results, broken = evaluate_students(
@@ -80,10 +86,16 @@ def evaluate_models(
         changes={each.run_id: each.changes for each in models},
     )
     answers = [
-        answer(each, results[each.run_id], broken, fingerprint=fingerprint, split=split, name=name)
-        for each, name in zip(models, names, strict=True)
+        answer(each, results[each.run_id], broken, fingerprint=now, split=split, name=name)
+        for each, name, now in zip(models, names, fingerprints, strict=True)
     ]
     return FinishedEvaluation(results, answers, notes + _transfer_notes(models, answers))
+
+
+def _without_training(spec: Experiment) -> Experiment:
+    """The document without what decides the training clips alone."""
+    data = spec.data.model_copy(update={"shots": None, "train_fraction": 1.0})
+    return spec.model_copy(update={"data": data})
 
 
 def _other_data(model: EvaluatedModel, fingerprint: str) -> str:
