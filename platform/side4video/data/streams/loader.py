@@ -54,6 +54,7 @@ class TrainingStream:
         rank: int = 0,
         world: int = 1,
         mirrored: Mapping[int, int] | None,
+        mirrored_heads: Sequence[Mapping[int, int]] = (),
         views: int | None = None,
         stored: BatchReader | None = None,
         prefetch: PrefetcherFactory = make_prefetcher,
@@ -68,6 +69,7 @@ class TrainingStream:
             rank: Which rank this is.
             world: Ranks in all.
             mirrored: The data set's label permutation under a flip; None where flips are not allowed.
+            mirrored_heads: The same for each head.
             views: Versions of each clip that take turns, epoch by epoch; None draws a new one in each epoch.
             stored: Reads what is kept of the clips, in place of their videos.
             prefetch: Decides where videos are decoded.
@@ -95,7 +97,14 @@ class TrainingStream:
         self._views = views
         self._folder = _make_frame_folder(spec, world) if views is None and stored is None else None
         ahead = FrameCache(self._folder.name, spec.loader.epochs_per_decode) if self._folder else None
-        reader = TrainingReader(spec, list(clips), positions=self._positions, mirrored=mirrored or {}, ahead=ahead)
+        reader = TrainingReader(
+            spec,
+            list(clips),
+            positions=self._positions,
+            mirrored=mirrored or {},
+            mirrored_heads=mirrored_heads,
+            ahead=ahead,
+        )
         self._prefetcher = _prefetcher(reader, stored, spec, prefetch)
         self._clips = len(self._positions)
         self._chances = class_chances(clips, self._positions) if spec.class_sampling == "balanced" else None
