@@ -136,6 +136,8 @@ class AttentionReader:
         if self.spec.task.kind == "retrieval":
             self._module.network.video(features)
             return ""
+        if self.spec.task.kind == "multi-head":
+            return ""
         scores_C = self._student.task.scores(self._module(features))[0]  # type: ignore[attr-defined]
         best = int(scores_C.argmax())
         return f"{self._classes[best]} {float(scores_C[best]):.0%}"

@@ -94,6 +94,6 @@ def store_answer(store: Any, model: EvaluatedModel, answered: Mapping[str, Any],
 
 def _evaluated_on(spec: Experiment, fingerprint: str) -> dict[str, Any]:
     data = spec.data
-    classes = len(data.listed.classes()) if spec.task.kind == "recognition" else 0
+    classes = len(data.listed.classes()) if spec.task.kind in ("recognition", "multi-label") else 0
     selection = {"classes": data.classes} if data.classes != "all" else {}
     return {"data": data.dataset.kind, "selection": selection, "classes": classes, "fingerprint": fingerprint}

@@ -54,6 +54,13 @@ def bundle_run(
         is_retrieval = found.spec.task.kind == "retrieval"
         if is_retrieval and with_graph:
             raise InputError("--graph", f"{found.where}, a retrieval run", allowed="recognition", fix=_LEAVE_OUT)
+        if found.spec.task.kind not in ("recognition", "retrieval"):
+            raise InputError(
+                found.where,
+                f"its task is {found.spec.task.kind}, which no reader of an exported folder knows",
+                allowed="recognition, retrieval",
+                fix="keep the run: `side4video evaluate` reads it",
+            )
         record = store.get(found.source)
         bundle = Bundle(
             name=found.name,
