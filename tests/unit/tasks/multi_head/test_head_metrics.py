@@ -37,22 +37,14 @@ def test_ranks_are_those_of_all_combinations(sizes):
             assert found[number] == min(rank, FIRST)
 
 
-def test_twin_that_looks_at_too_few_combinations(monkeypatch):
-    """With the first scores of a head alone, not enough of the combinations are seen."""
-    from side4video.tasks.multi_head import metrics
-
-    caught = 0
-    monkeypatch.setattr(metrics, "FIRST", 1)
-    for scores, labels in draws((9, 11), 40):
-        caught += (metrics.action_ranks(scores, labels) >= 1).sum() != 0
-    monkeypatch.undo()
+def test_twin_that_looks_at_too_few_combinations():
+    """With the two highest scores of each head alone, some that are better than the labels' are not seen."""
     wrong = 0
     for scores, labels in draws((9, 11), 40):
         cut = [-np.sort(-each, axis=1)[:, :2] for each in scores]
         products = (cut[0][:, :, None] * cut[1][:, None, :]).reshape(6, -1)
         own = np.prod([each[np.arange(6), labels[:, number]] for number, each in enumerate(scores)], axis=0)
         wrong += (np.minimum((products >= own[:, None]).sum(axis=1) - 1, FIRST) != action_ranks(scores, labels)).any()
-    assert caught
     assert wrong > 10
 
 
