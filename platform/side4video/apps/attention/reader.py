@@ -83,6 +83,13 @@ class AttentionReader:
                 allowed="side4video",
                 fix="name a run of the side network, whose attention is to be seen",
             )
+        if spec.task.kind == "multi-head":
+            raise InputError(
+                "task.kind",
+                f"{spec.task.kind}, and a reader of single videos does not know the classes of its heads",
+                allowed="recognition, retrieval, multi-label",
+                fix="name another run",
+            )
         self._process = ProcessGroup(device=checked_device(device))
         self.spec, self._classes = _without_dataset(spec, classes), tuple(classes)
         self._tower, self._student = build_trained(
@@ -135,8 +142,6 @@ class AttentionReader:
         """Let the side network run; what it answers, where there are classes to answer with."""
         if self.spec.task.kind == "retrieval":
             self._module.network.video(features)
-            return ""
-        if self.spec.task.kind == "multi-head":
             return ""
         scores_C = self._student.task.scores(self._module(features))[0]  # type: ignore[attr-defined]
         best = int(scores_C.argmax())

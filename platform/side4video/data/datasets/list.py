@@ -214,9 +214,9 @@ class ListSpec(DatasetSpec):
 
     @listed_once
     def heads(self) -> Mapping[str, tuple[str, ...]]:
-        """Class names of each head, in the order of `label_columns`."""
+        """Class names of each head, in the order of the heads' names: documents do not keep that of `label_columns`."""
         found: dict[str, tuple[str, ...]] = {}
-        for name in self.label_columns:
+        for name in sorted(self.label_columns):
             given = given_names(self.head_class_names.get(name, LabelNamesSpec()), f"head_class_names.{name}.path")
             listed = ((row.values[head_column(name)], row.origin) for row in self._all_rows())
             found[name] = infer_classes(listed) if given is None else given

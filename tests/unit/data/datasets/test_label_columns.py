@@ -43,8 +43,8 @@ def test_three_kinds_of_columns_at_once(tmp_path):
     spec = listed(tmp_path, text, **LABELS, **HEADS)
     (train,), (test,) = spec.clips("train"), spec.clips("test")
     assert spec.classes() == ("clap", "wave")
-    assert spec.heads() == {"verb": ("put", "take"), "noun": ("cup",)}
-    assert (train.label, train.labels, train.head_labels) == (1, (0,), (1, 0))
+    assert spec.heads() == {"noun": ("cup",), "verb": ("put", "take")}
+    assert (train.label, train.labels, train.head_labels) == (1, (0,), (0, 1))
     assert (test.label, test.labels, test.head_labels) == (0, (), (0, 0))
 
 
@@ -54,8 +54,8 @@ def test_heads_alone_and_their_classes_given(tmp_path):
     text = "path,verb_class,noun_class,split\na.mp4,1,cup,train\nb.mp4,wash,plate,test\n"
     spec = listed(tmp_path, text, **HEADS, **names)
     assert spec.classes() == ()
-    assert spec.heads() == {"verb": ("take", "put", "wash"), "noun": ("cup", "plate")}
-    assert [spec.clips(split)[0].head_labels for split in ("train", "test")] == [(1, 0), (2, 1)]
+    assert spec.heads() == {"noun": ("cup", "plate"), "verb": ("take", "put", "wash")}
+    assert [spec.clips(split)[0].head_labels for split in ("train", "test")] == [(0, 1), (1, 2)]
     assert spec.paths()["head_class_names.verb.path"] == f"{tmp_path}/verbs.csv"
     spelled = spec.respelled(spec.model_dump(mode="json"), str.upper)
     assert spelled["head_class_names"]["verb"]["path"] == f"{tmp_path}/verbs.csv".upper()
@@ -118,12 +118,12 @@ def test_flips_know_the_heads(tmp_path):
     text += "b.mp4,turn right;up,turn right,cup,test\n"
     spec = listed(tmp_path, text, **LABELS, **HEADS)
     assert spec.flipped_classes() == {0: 1, 1: 0, 2: 2}
-    assert spec.flipped_heads() == ({0: 1, 1: 0}, {0: 0})
+    assert spec.flipped_heads() == ({0: 0}, {0: 1, 1: 0})
     one_sided = listed(tmp_path, text.replace("turn right,", "up,"), "o.csv", **LABELS, **HEADS)
     assert one_sided.flipped_heads() is None
     pairs = {"mirror": {"kind": "pairs", "pairs": [["turn left", "up"]]}}
     paired = listed(tmp_path, text.replace("turn right,", "up,"), "p.csv", **LABELS, **HEADS, **pairs)
-    assert paired.flipped_heads() == ({0: 1, 1: 0}, {0: 0})
+    assert paired.flipped_heads() == ({0: 0}, {0: 1, 1: 0})
 
 
 def test_chosen_classes_keep_the_other_labels(tmp_path):
