@@ -10,7 +10,9 @@ from pydantic import Field
 
 from side4video.core.plugin import PluginKinds
 from side4video.data.datasets.captions import CaptionsSpec
+from side4video.data.datasets.charades import CharadesSpec
 from side4video.data.datasets.didemo import DidemoSpec
+from side4video.data.datasets.epic_kitchens import EpicKitchensSpec
 from side4video.data.datasets.folder import FolderSpec
 from side4video.data.datasets.hugging_face import HuggingFaceSpec
 from side4video.data.datasets.kinetics import KineticsSpec
@@ -38,15 +40,19 @@ Dataset = Annotated[
     | DidemoSpec
     | PackedSpec
     | WebdatasetSpec
-    | HuggingFaceSpec,
+    | HuggingFaceSpec
+    | CharadesSpec
+    | EpicKitchensSpec,
     Field(discriminator="kind"),
     PluginKinds("datasets"),
 ]
 
 __all__ = [
     "CaptionsSpec",
+    "CharadesSpec",
     "Dataset",
     "DidemoSpec",
+    "EpicKitchensSpec",
     "FolderSpec",
     "HuggingFaceSpec",
     "KineticsSpec",

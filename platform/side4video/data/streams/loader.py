@@ -41,6 +41,16 @@ def class_chances(clips: Sequence[Clip], positions: Sequence[int]) -> NDArray[np
     return np.array([1 / (len(counts) * counts[label]) for label in labels])
 
 
+def _check_flips(spec: DataSpec, mirrored: Mapping[int, int] | None) -> None:
+    if mirrored is None and spec.augmentation.flip_probability > 0:
+        raise InputError(
+            "data.augmentation.flip_probability",
+            f"{spec.augmentation.flip_probability:g}, where class names know left from right and a mirrored "
+            "clip's class is not known",
+            fix="set it to 0, or say under dataset.mirror which classes are each other's mirror image",
+        )
+
+
 class TrainingStream:
     """Shuffled, augmented micro-batches for one rank."""
 
@@ -84,13 +94,7 @@ class TrainingStream:
         self._unit = 2 if spec.augmentation.mixes_clips else 1  # clips that are mixed stay together
         parts = world * micro_batches * self._unit
         _check_batch(batch_size, parts=parts, unit=self._unit, clips=len(self._positions))
-        if mirrored is None and spec.augmentation.flip_probability > 0:
-            raise InputError(
-                "data.augmentation.flip_probability",
-                f"{spec.augmentation.flip_probability:g}, where class names know left from right and a mirrored "
-                "clip's class is not known",
-                fix="set it to 0, or say under dataset.mirror which classes are each other's mirror image",
-            )
+        _check_flips(spec, mirrored)
         self._spec, self._batch_size, self._micro_batches = spec, batch_size, micro_batches
         units = batch_size // self._unit
         self._share = slice(*(self._unit * (edge * units // world) for edge in (rank, rank + 1)))
