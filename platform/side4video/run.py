@@ -266,6 +266,7 @@ def build_student(
         extra_metrics=spec.plugin_metrics,
         training_captions=lambda: [words for clip in spec.data.listed.clips("train") for words in clip.captions],
         training_labels=lambda: _training_labels(spec),
+        heads=spec.data.listed.heads() if spec.task.kind == "multi-head" else {},
         **(_blank_texts(spec) if blank_texts else texts),
     )
     with seeded(derive_seed(spec.seed, "initial weights")):

@@ -131,6 +131,7 @@ class RunStreams:
             dataset.flipped_classes(),
             spec.data.fingerprint() if features.kind == "cached" else "",
             dataset.clips("val")[:evaluated_clips] if "val" in dataset.splits() else (),
+            dataset.flipped_heads() or (),
         )
         check_sentences(spec, {"train": clips.train, "val": clips.val, "test": clips.test})
         self.cached = CachedFeatures.open(spec, tower, pack, clips)
@@ -142,6 +143,7 @@ class RunStreams:
             batch_size=spec.optimization.batch_size,
             micro_batches=spec.optimization.accumulation,
             mirrored=clips.mirrored,
+            mirrored_heads=clips.mirrored_heads,
             views=features.pool,
             stored=cache.training if cache else None,
             **common,

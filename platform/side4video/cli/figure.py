@@ -298,10 +298,10 @@ def _all_runs(store: "RunStore", name: str) -> "list[StoredRun]":
 
 def _title(runs: "Sequence[StoredRun]") -> str:
     """The main metric of these runs."""
-    from side4video.tasks.metrics import MAIN_METRICS
+    from side4video.tasks.metrics import MAIN_METRIC
 
-    recognition, retrieval = MAIN_METRICS
-    return retrieval if any(run.params.get("task.kind") == "retrieval" for run in runs) else recognition
+    kinds = [run.params.get("task.kind", "recognition") for run in runs]
+    return MAIN_METRIC[next((kind for kind in kinds if kind in MAIN_METRIC and kind != "recognition"), "recognition")]
 
 
 def _called(run: "StoredRun") -> str:

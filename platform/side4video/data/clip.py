@@ -35,3 +35,12 @@ class Clip:
     Empty: derived from `path`."""
     origin: str = ""
     """File and line that list the clip (`train.csv:12`), for messages."""
+    labels: tuple[int, ...] | None = None
+    """Indices of all its classes, ascending; empty if it has none of them. None: the data set gives single labels."""
+    head_labels: tuple[int, ...] = ()
+    """Index of its class for each head, in the order of `DatasetSpec.heads()`; empty if the data set has no heads."""
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether its data set says anything of its classes."""
+        return self.label is not None or self.labels is not None or bool(self.head_labels)

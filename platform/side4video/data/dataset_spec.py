@@ -26,6 +26,10 @@ class DatasetSpec(Spec):
         """Number of classes that plans assume if the files are not on this machine; 0: none is assumed."""
         return self.DEFAULT_CLASSES
 
+    def heads(self) -> Mapping[str, tuple[str, ...]]:
+        """Class names of each named head, such as `verb` and `noun`, in order; empty if clips have one class each."""
+        return {}
+
     def clips(self, split: Split) -> Sequence[Clip]:
         """The clips of a split, in order."""
         raise NotImplementedError
@@ -51,9 +55,16 @@ class DatasetSpec(Spec):
         """
         return flipped_labels(FlipByNameSpec(), self.classes())
 
+    def flipped_heads(self) -> tuple[Mapping[int, int], ...] | None:
+        """The same for each head, in the order of `heads()`; None if one of them has no mapping."""
+        flipped = [flipped_labels(FlipByNameSpec(), names) for names in self.heads().values()]
+        known = tuple(each for each in flipped if each is not None)
+        return known if len(known) == len(flipped) else None
+
     def fingerprint(self) -> str:
         """SHA-256 (hexadecimal) over classes and clips; see `fingerprint_clips`."""
-        return fingerprint_clips(self.classes(), {split: self.clips(split) for split in self.splits()}, self._root())
+        splits = {split: self.clips(split) for split in self.splits()}
+        return fingerprint_clips(self.classes(), splits, self._root(), heads=self.heads())
 
     def check(self) -> None:
         """Read all lists and check that all files exist. No video is opened.

@@ -46,10 +46,17 @@ class Manifest:
     left_out: tuple[dict[str, str], ...] = ()
     """Videos that could not be decoded: path, origin and reason."""
     format: int = field(default=FORMAT)
+    heads: dict[str, list[str]] = field(default_factory=dict)
+    """Classes of each head; not written if there are none."""
+    mirrored_heads: list[dict[str, int]] | None = None
+    """`mirrored` of each head; not written without heads."""
 
     def as_text(self) -> str:
         """The content of `manifest.json`."""
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+        document = asdict(self)
+        if not self.heads:
+            del document["heads"], document["mirrored_heads"]
+        return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
     def fingerprint(self) -> str:
         """For a bit-exact copy, the fingerprint of the original; otherwise the hash of the manifest."""
@@ -73,7 +80,12 @@ def clip_record(clip: Clip, split: Split, *, shard: str, extent: tuple[int, int]
         "group": clip.group,
     }
     # Compared by identity, because label 0 equals False.
-    return {key: value for key, value in record.items() if value is not None and value is not False and value != []}
+    kept = {key: value for key, value in record.items() if value is not None and value is not False and value != []}
+    if clip.labels is not None:  # an empty list means that the clip has none of the classes
+        kept["labels"] = list(clip.labels)
+    if clip.head_labels:
+        kept["head_labels"] = list(clip.head_labels)
+    return kept
 
 
 def read_manifest(folder: str) -> Manifest:
@@ -132,6 +144,8 @@ def _as_clip(record: dict[str, Any], folder: str, number: int) -> tuple[Split, C
         group=record.get("group", ""),
         name=record["name"],
         origin=f"{join_address(folder, CLIPS)}:{number} ({record['name']})",
+        labels=tuple(record["labels"]) if "labels" in record else None,
+        head_labels=tuple(record.get("head_labels", ())),
     )
     return record["split"], clip
 

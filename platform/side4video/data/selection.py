@@ -48,6 +48,14 @@ class SelectedClips:
         names = self.dataset.classes()
         return tuple(names[position] for position in self._positions())
 
+    def heads(self) -> Mapping[str, tuple[str, ...]]:
+        """Classes of the heads, all of them: only `classes` are reduced."""
+        return self.dataset.heads()
+
+    def flipped_heads(self) -> tuple[Mapping[int, int], ...] | None:
+        """As in the data set."""
+        return self.dataset.flipped_heads()
+
     def splits(self) -> tuple[Split, ...]:
         """The splits of the data set."""
         return self.dataset.splits()
@@ -64,7 +72,15 @@ class SelectedClips:
         clips = self._labelled(split)
         if split == "train" and self.shots is not None:
             clips = _draw(clips, self.dataset.classes(), positions, shots=self.shots, seed=self.seed)
-        return [replace(clip, label=positions[label]) for clip, label in clips if label in positions]
+        return [
+            replace(
+                clip,
+                label=positions[label],
+                labels=clip.labels and tuple(positions[each] for each in clip.labels if each in positions),
+            )
+            for clip, label in clips
+            if label in positions
+        ]
 
     def clip_counts(self) -> dict[Split, int]:
         """Number of clips of each split. The built-in data set is not rendered for it."""

@@ -112,6 +112,8 @@ class Model:
         """
         if spec.task.kind != "recognition":
             fix = 'search texts with `side4video search`; in Python: side4video.load(..., task="retrieval")'
+            if spec.task.kind != "retrieval":
+                fix = "`side4video evaluate` writes the scores of listed videos; `predict` and `serve` name one class"
             raise InputError("task", spec.task.kind, allowed="recognition", fix=fix)
         self.spec, self.classes, self.origin = without_data(spec, classes), tuple(classes), origin
         self.temperature, self.calibration_note = temperature, calibration_note

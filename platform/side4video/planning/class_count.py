@@ -1,6 +1,6 @@
 """How many classes an experiment has, for its plan."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from side4video.core.errors import InputError
 from side4video.data.selection import class_count
@@ -14,6 +14,8 @@ def count_classes(experiment: Experiment, tell: Callable[[str], object]) -> int:
         InputError: The files are not here, and there is no usual number.
     """
     data, dataset = experiment.data, experiment.data.dataset
+    if experiment.task.kind == "multi-head":
+        return sum(map(len, planned_heads(experiment).values()))
     try:
         return len(data.listed.classes())
     except InputError as error:
@@ -23,3 +25,19 @@ def count_classes(experiment: Experiment, tell: Callable[[str], object]) -> int:
         raise InputError(
             error.where, error.found, allowed=error.allowed, fix="give --classes N to plan without it"
         ) from None
+
+
+def planned_heads(experiment: Experiment) -> Mapping[str, tuple[str, ...]]:
+    """The classes of each head, of the task `multi-head`; numbers in place of names if the files are not here.
+
+    Raises:
+        InputError: The files are not here, and there is no usual number.
+    """
+    if experiment.task.kind != "multi-head":
+        return {}
+    try:
+        return experiment.data.listed.heads()
+    except InputError:
+        if usual := getattr(experiment.data.dataset, "DEFAULT_HEADS", {}):
+            return {name: tuple(map(str, range(count))) for name, count in usual.items()}
+        raise

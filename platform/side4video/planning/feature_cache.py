@@ -161,7 +161,7 @@ def count_clips(data: DataSpec) -> ClipCounts | None:
     dataset = data.listed
     if isinstance(data.dataset, MotionSpec):
         counts, classes = clip_counts(data), len(dataset.classes())
-        train = [Clip(str(number), label=number % classes) for number in range(counts["train"])]
+        train = [Clip(str(number), label=number % max(1, classes)) for number in range(counts["train"])]
         test, val = counts["test"], 0
     else:
         try:

@@ -9,6 +9,7 @@ from torch import nn
 from side4video.engine.student import TaskContract
 from side4video.models.feature_request import FeatureRequest
 from side4video.models.towers.frozen_tower import FrozenTower
+from side4video.planning.class_count import planned_heads
 from side4video.spec.experiment import Experiment
 from side4video.tasks.context import TaskContext
 
@@ -25,6 +26,7 @@ class MetaModel:
 
 def build_meta_model(spec: Experiment, *, classes: int) -> MetaModel:
     """The tower and the student of an experiment on the meta device."""
+    heads = planned_heads(spec)
     tower = spec.backbone.build("meta")
     with torch.device("meta"):
         context = TaskContext(
@@ -35,6 +37,7 @@ def build_meta_model(spec: Experiment, *, classes: int) -> MetaModel:
             encode_texts=functools.partial(spec.backbone.encode_texts, device="meta"),
             text_tower=functools.partial(spec.backbone.build_text_tower, device="meta"),
             mixes_labels=spec.data.augmentation.mixes_clips,
+            heads=heads,
         )
         task, module = spec.task.assemble(context)
     if spec.start is not None and not spec.start.trains:

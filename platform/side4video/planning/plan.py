@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from side4video.core.units import as_gib
+from side4video.planning.class_count import planned_heads
 from side4video.planning.estimates import (
     DISK_GIGABYTES_PER_SECOND,
     SUSTAINED_TERAFLOPS,
@@ -97,7 +98,7 @@ def plan_experiment(
     )
     return ExperimentPlan(
         name=spec.name,
-        classes=classes,
+        classes=sum(map(len, planned_heads(spec).values())) or classes,
         trainable_parameters=trainable,
         tower_parameters=tower,
         multiply_adds=frozen + student,

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from side4video.core.files import write_atomically
 from side4video.core.paths import home
+from side4video.planning.class_count import planned_heads
 from side4video.spec.experiment import Experiment
 
 FOLDER = "plans"
@@ -54,7 +55,8 @@ def trace_peak(spec: Experiment, classes: int) -> PlannedPeak:
 
 def plan_key(spec: Experiment, classes: int) -> str:
     """The name of a plan's file."""
-    text = json.dumps([spec.resolved(), classes, _code_hash()], sort_keys=True)
+    heads = [len(names) for names in planned_heads(spec).values()]
+    text = json.dumps([spec.resolved(), classes, _code_hash(), *([heads] if heads else [])], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -21,7 +21,7 @@ from side4video.reports.render import render
 from side4video.runs.run_result import run_seconds
 from side4video.spec.chance import always_reached, chance_metrics, metric_name
 from side4video.spec.experiment import Experiment
-from side4video.tasks.metrics import metric_spec, metric_title
+from side4video.tasks.metrics import is_of_head, metric_spec, metric_title
 from side4video.tracking.chosen_weights import choose_weights, describe_weights, tested_weights
 from side4video.tracking.run_store import RunStore, StoredRun
 
@@ -106,6 +106,8 @@ def value_rows(run: StoredRun, spec: Experiment) -> list[tuple[str, str, str]]:
     """Title, value and chance level of each test metric; those that every guess reaches are left out."""
     chance, left_out = chance_metrics(spec), always_reached(spec)
     keys = [f"eval/{metric.name}" for metric in spec.metrics]
+    if spec.task.kind == "multi-head":  # those of each head
+        keys += [key for key in run.metrics if is_of_head(key) and key not in keys]
     rows = []
     for key in (*keys, *SCALED, "eval/loss"):
         if key in run.metrics and metric_name(key) not in left_out:
@@ -187,13 +189,12 @@ def _facts(run: StoredRun, spec: Experiment) -> list[tuple[str, str]]:
 
 def _commands(run: StoredRun, spec: Experiment) -> list[tuple[str, str]]:
     short = run.run_id[:8]
-    use = (
-        (f"side4video search {short} FOLDER TEXT", "find videos by a text")
-        if spec.task.kind == "retrieval"
-        else (f"side4video predict {short} VIDEO", "use it on a video")
-    )
+    uses = {
+        "retrieval": [(f"side4video search {short} FOLDER TEXT", "find videos by a text")],
+        "recognition": [(f"side4video predict {short} VIDEO", "use it on a video")],
+    }
     return [
-        use,
+        *uses.get(spec.task.kind, []),
         (f"side4video evaluate {short}", "evaluate it again, also with other views"),
         ("side4video ui", "compare it with other runs"),
     ]

@@ -10,7 +10,7 @@ _TOPS = (1, 5)
 
 def guessed(task: str, choices: int) -> dict[str, float]:
     """What guesses reach by names of metrics: among so many equal classes, or among the videos of a retrieval."""
-    if not choices:
+    if not choices or task not in ("recognition", "retrieval"):  # of several labels or heads there is no one guess
         return {}
     if task == "retrieval":
         reached = {count: min(1.0, count / choices) for count in _RECALLS}
@@ -56,5 +56,7 @@ def chance_text(spec: Experiment) -> str:
 
 def _choices(spec: Experiment, split: Split) -> int:
     """Classes, or videos of the split."""
+    if spec.task.kind not in ("recognition", "retrieval"):
+        return 0
     dataset = spec.data.listed
     return len(dataset.clips(split) if spec.task.kind == "retrieval" else dataset.classes())

@@ -6,6 +6,7 @@ from typing import TypeVar
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
 from side4video.data.clip import Clip
+from side4video.spec.check_labels import check_labels
 from side4video.spec.experiment import Experiment
 from side4video.tasks.recognition.spec import TEXT_CLASSIFIERS
 
@@ -96,9 +97,17 @@ def check_files(spec: Experiment) -> None:
             allowed="0, or a data set that says which label a mirrored clip has",
             fix="set it to 0, or describe the mirrored labels in data.dataset",
         )
+    if flips and spec.task.kind == "multi-head" and dataset.flipped_heads() is None:
+        raise InputError(
+            "data.augmentation.flip_probability",
+            f"{flips:g}, but classes of a head know left from right, and no mirrored classes are given",
+            allowed="0, or a data set that says which class a mirrored clip has",
+            fix="set it to 0, or describe the mirrored classes in data.dataset",
+        )
     if spec.task.kind == "retrieval":
         _check_captions(spec)
         return
+    check_labels(spec)
     has_texts = spec.task.kind == "recognition" and spec.task.classifier.kind in TEXT_CLASSIFIERS
     if has_texts and all(name.isdecimal() for name in dataset.classes()):
         raise InputError(

@@ -29,7 +29,9 @@ def describe_data(spec: Experiment) -> str:
         clips = {split: len(each) for split, each in listed.items()}
         first, shape = next(_local(clip for each in listed.values() for clip in each), None), None
     parts = [f"{sum(clips.values())} clips", *(f"{count} {split}" for split, count in clips.items())]
-    if spec.task.kind != "retrieval":
+    if spec.task.kind == "multi-head":
+        parts[1:1] = [f"{len(names)} classes of {head}" for head, names in dataset.heads().items()]
+    elif spec.task.kind != "retrieval":
         parts.insert(1, f"{len(dataset.classes())} classes")
     if shape is None and first is not None:
         shape = frame_shape(first)

@@ -107,7 +107,9 @@ class Experiment(Spec):
     @property
     def plugin_metrics(self) -> tuple[MetricSpec, ...]:
         """The metrics that plug-ins add to those of the task."""
-        kind = "retrieval_metrics" if self.task.kind == "retrieval" else "recognition_metrics"
+        if self.task.kind not in ("recognition", "retrieval"):
+            return ()
+        kind = f"{self.task.kind}_metrics"
         return tuple(metric for each in self.loaded_plugins for metric in getattr(each.plugin, kind))
 
     @property
@@ -155,7 +157,14 @@ class Experiment(Spec):
     @model_validator(mode="after")
     def method_supports_the_classifier(self) -> Self:
         """A method that trains nothing, or whose features are made for texts, has no linear classifier."""
-        kind, allowed = getattr(getattr(self.task, "classifier", None), "kind", ""), self.method.classifiers
+        kind, allowed = getattr(getattr(self.task, "classifier", None), "kind", "linear"), self.method.classifiers
+        if self.task.kind in ("multi-label", "multi-head") and kind not in allowed:
+            raise wrong(
+                "method.kind",
+                f"{self.method.kind}, and the classifiers of {self.task.kind} are linear",
+                allowed="methods with a linear classifier (`side4video list methods`)",
+                fix="take another method, or task: {kind: recognition}",
+            )
         if self.task.kind == "recognition" and kind not in allowed:
             own = {
                 "text": 'set task.classifier to {kind: text, prompt: "a video of {}"}',
@@ -245,7 +254,8 @@ class Experiment(Spec):
         if self.task.kind != "recognition":
             raise wrong(
                 "data.augmentation.mix",
-                f"{kind}, and the task is {self.task.kind}: a mixed clip has no text of its own",
+                f"{kind}, and the task is {self.task.kind}: a mixed clip has no "
+                + ("text of its own" if self.task.kind == "retrieval" else "one label"),
                 allowed="{kind: none}; mixing for the task recognition",
                 fix="set data.augmentation.mix to {kind: none}",
             )

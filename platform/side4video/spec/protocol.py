@@ -52,6 +52,9 @@ _EXCLUDED = (
     "task.text",
     "task.largest_logit_scale",
     "task.loss",
+    "task.gamma_positive",
+    "task.gamma_negative",
+    "task.clip",
     "task.rescoring",  # the names of rescored metrics say it
     "evaluation.batch_size",
     "evaluation.every_epochs",
@@ -116,6 +119,9 @@ def protocol(fields: Mapping[str, str], *, metrics: Collection[str] = ()) -> dic
     for metric in metrics:
         if metric.rsplit("/", 1)[-1] == "loss":
             settings |= below(fields, "task.label_smoothing")
+            if fields.get("task.kind") == "multi-label":
+                for name in ("task.loss", "task.gamma_positive", "task.gamma_negative", "task.clip"):
+                    settings |= below(fields, name)
         if metric.endswith(("_dual_softmax", "_querybank")):
             settings |= below(fields, "task.rescoring")
     return settings

@@ -1,6 +1,6 @@
 """The inputs of a task's `assemble`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -37,3 +37,5 @@ class TaskContext:
     """Returns all captions of the training clips, in the order of the clips."""
     training_labels: Callable[[], Sequence[int | None]] = tuple
     """Returns the class positions of the training clips, in the order of the clips."""
+    heads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names of the classes of each head; empty if the data set has no heads."""

@@ -7,12 +7,21 @@ from dataclasses import replace
 
 from side4video.core.metric import MetricSpec
 from side4video.core.plugin import plugin_metrics
+from side4video.tasks.multi_head.metrics import METRICS as MULTI_HEAD_METRICS
+from side4video.tasks.multi_head.metrics import OF_HEADS
+from side4video.tasks.multi_label.metrics import METRICS as MULTI_LABEL_METRICS
 from side4video.tasks.recognition.metrics import METRICS as RECOGNITION_METRICS
 from side4video.tasks.retrieval.metrics import METRICS as RETRIEVAL_METRICS
 
-METRICS = (*RECOGNITION_METRICS, *RETRIEVAL_METRICS)
-MAIN_METRICS = (f"eval/{RECOGNITION_METRICS[0].name}", f"eval/{RETRIEVAL_METRICS[0].name}")
-"""The metric that each task is judged by."""
+METRICS = (*RECOGNITION_METRICS, *RETRIEVAL_METRICS, *MULTI_LABEL_METRICS, *MULTI_HEAD_METRICS)
+MAIN_METRIC = {
+    "recognition": f"eval/{RECOGNITION_METRICS[0].name}",
+    "retrieval": f"eval/{RETRIEVAL_METRICS[0].name}",
+    "multi-label": f"eval/{MULTI_LABEL_METRICS[0].name}",
+    "multi-head": f"eval/{MULTI_HEAD_METRICS[0].name}",
+}
+"""The metric that each task is judged by, by its kind."""
+MAIN_METRICS = tuple(MAIN_METRIC.values())
 
 ON = "on"
 """Metrics of an evaluation on other data than the run's are stored as `on/NAME/top1`."""
@@ -20,6 +29,8 @@ ON = "on"
 _BY_NAME = {each.name: each for each in METRICS}
 _RECALL = re.compile(r"recall_at_(\d+)")
 """A figure of the paper's tables."""
+_OF_HEAD = re.compile(rf"([a-z][a-z0-9_]*)_({'|'.join(OF_HEADS)})")
+"""A metric of one head, such as `verb_top1`."""
 
 
 def metric_spec(key: str) -> MetricSpec:
@@ -35,6 +46,8 @@ def metric_spec(key: str) -> MetricSpec:
     if starts:
         base = max(starts, key=lambda each: len(each.name))
         return replace(base, name=name, title=f"{base.title}{name[len(base.name) :].replace('_', ' ')}")
+    if (head := _OF_HEAD.fullmatch(name)) and head[1] != "mean":
+        return MetricSpec(name, f"{head[1]} {OF_HEADS[head[2]]}", _not_computed, in_summary=False)
     if recall := _RECALL.fullmatch(name):
         return MetricSpec(name, f"recall@{recall[1]}", _not_computed)
     return MetricSpec(name, name.replace("_", " "), _not_computed, unit="")
@@ -51,6 +64,11 @@ def epoch_metric(key: str, metrics: Collection[str]) -> str:
 
 def _not_computed(found: object) -> float:  # noqa: ARG001 - a metric's signature
     return math.nan
+
+
+def is_of_head(key: str) -> bool:
+    """Whether a key is of a test metric of one head, such as `eval/verb_top1`."""
+    return key.startswith("eval/") and _OF_HEAD.fullmatch(key.removeprefix("eval/")) is not None
 
 
 def metric_title(key: str) -> str:

@@ -61,8 +61,11 @@ def metric_history(store: RunStore, run_id: str, metric: str) -> list[EpochMetri
 
 
 def correct_predictions(text: str) -> dict[int, bool]:
-    """Whether top-1 is correct, by video index, from the text of `predictions.csv`."""
-    return {int(row["index"]): row["correct"] == "1" for row in csv_rows(text) if row["label"]}
+    """Whether top-1 is correct, by video index, from the text of `predictions.csv`.
+
+    Empty for tasks without one label a clip, whose metrics are of something else.
+    """
+    return {int(row["index"]): row["correct"] == "1" for row in csv_rows(text) if row.get("label")}
 
 
 def completed_arms(store: RunStore, key: str, arms: Sequence[Arm], *, fingerprint: str) -> dict[str, StoredRun]:

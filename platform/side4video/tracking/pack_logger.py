@@ -39,6 +39,17 @@ from side4video.tracking.tags import (
 log = logging.getLogger(__name__)
 
 CLASSES = "classes.json"
+HEADS = "heads.json"
+"""The classes of each head, of runs of the task `multi-head`."""
+RESULT_FILES = (
+    "predictions.csv",
+    "views.csv",
+    "scores.npz",
+    "class_accuracy.json",
+    "class_average_precision.json",
+    "head_classes.json",
+)
+"""The files that the evaluations of tasks write, of which each run has some."""
 """Artifact: the class names of a run, in the order of its outputs."""
 
 PREDICTED = {
@@ -121,7 +132,7 @@ class PackLogger:
         if result["broken_clips"]:
             self.store.log_json(run_id, result["broken_clips"], "broken_clips.json")
         if checkpoint is not None:
-            for file in ("predictions.csv", "views.csv", "scores.npz", "class_accuracy.json"):
+            for file in RESULT_FILES:
                 if (checkpoint / name / file).is_file():
                     self.store.log_file(run_id, checkpoint / name / file, file)
             _log_weights(self.store, run_id, checkpoint, name, is_finished=result["state"] == "finished")
@@ -190,6 +201,8 @@ def open_pack_logger(
         )
         store.log_json(run_id, spec.resolved(), "spec.json")
         store.log_json(run_id, list(spec.data.listed.classes()), CLASSES)
+        if spec.task.kind == "multi-head":
+            store.log_json(run_id, {name: list(each) for name, each in spec.data.listed.heads().items()}, HEADS)
         store.log_json(run_id, dict(plans[name]), "plan.json")
         pack_predicted = arm_run.predicted if arm_run else {}
         predicted = [Metric.now(key, plans[name][field], 0) for field, key in PREDICTED.items()]

@@ -24,7 +24,7 @@ from side4video.tracking.description import (
 from side4video.tracking.environment import describe
 from side4video.tracking.mlflow.compat import DESCRIPTION_TAG
 from side4video.tracking.mlflow.connection import ServerUnavailableError
-from side4video.tracking.pack_logger import ArmRunInfo
+from side4video.tracking.pack_logger import RESULT_FILES, ArmRunInfo
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.stores import open_store
 from side4video.tracking.tags import (
@@ -42,7 +42,7 @@ from side4video.tracking.tags import (
 
 log = logging.getLogger(__name__)
 
-COPIED = ("predictions.csv", "views.csv", "class_accuracy.json", "spec.json", "plan.json")
+COPIED = (*(name for name in RESULT_FILES if name != "scores.npz"), "spec.json", "plan.json")
 """Artifacts that are copied with a result."""
 COMPARISON = "comparison.md"
 """The sweep's artifact with the report's table."""

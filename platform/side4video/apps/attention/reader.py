@@ -83,6 +83,7 @@ class AttentionReader:
                 allowed="side4video",
                 fix="name a run of the side network, whose attention is to be seen",
             )
+        _refuse_heads(spec)
         self._process = ProcessGroup(device=checked_device(device))
         self.spec, self._classes = _without_dataset(spec, classes), tuple(classes)
         self._tower, self._student = build_trained(
@@ -139,6 +140,16 @@ class AttentionReader:
         scores_C = self._student.task.scores(self._module(features))[0]  # type: ignore[attr-defined]
         best = int(scores_C.argmax())
         return f"{self._classes[best]} {float(scores_C[best]):.0%}"
+
+
+def _refuse_heads(spec: Experiment) -> None:
+    if spec.task.kind == "multi-head":
+        raise InputError(
+            "task.kind",
+            f"{spec.task.kind}, and a reader of single videos does not know the classes of its heads",
+            allowed="recognition, retrieval, multi-label",
+            fix="name another run",
+        )
 
 
 def load_attention(folder: str | Path, device: str = "cpu") -> AttentionReader:

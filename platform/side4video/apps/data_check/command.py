@@ -88,7 +88,8 @@ def _write_page(
     thumbnails = []
     for clip in shown:
         facts = checked.facts[clip_key(clip)]
-        what = checked.listing.classes[clip.label] if clip.label is not None else next(iter(clip.captions), "")
+        own = [clip.label] if clip.label is not None else clip.labels or ()
+        what = ", ".join(checked.listing.classes[label] for label in own) or next(iter(clip.captions), "")
         length = f"{facts.frames} frames" + (f", {format_length(facts.seconds)}" if facts.seconds is not None else "")
         if jpeg := jpegs.get(clip_key(clip)):
             caption = " · ".join(each for each in (what, length, f"{facts.width} x {facts.height}") if each)

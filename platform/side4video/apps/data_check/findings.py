@@ -83,7 +83,7 @@ def _too_short(checked: CheckResult, clip: Clip, frames: int) -> str:
 
 
 def _without_caption(clip: Clip) -> str:
-    return "" if clip.label is not None or any(clip.captions) else "no caption"
+    return "" if clip.is_labelled or any(clip.captions) else "no caption"
 
 
 def _duplicated(checked: CheckResult) -> Iterator[Problem]:

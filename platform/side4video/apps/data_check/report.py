@@ -128,7 +128,10 @@ def _count_split(checked: CheckResult, split: Split) -> SplitCount:
 
 
 def _count_classes(checked: CheckResult) -> Counts:
-    counts = {split: Counter(clip.label for clip in clips) for split, clips in checked.listing.splits.items()}
+    counts = {
+        split: Counter(position for clip in clips for position in {clip.label, *(clip.labels or ())})
+        for split, clips in checked.listing.splits.items()
+    }
     return {
         name: {split: counts[split][position] for split in counts}
         for position, name in enumerate(checked.listing.classes)
@@ -156,7 +159,7 @@ def _histograms(checked: CheckResult) -> dict[str, Histogram | None]:
     decoded = _decoded(checked)
     splits = checked.listing.splits
     captions = {
-        split: [sum(map(bool, clip.captions)) for clip in clips if clip.captions or clip.label is None]
+        split: [sum(map(bool, clip.captions)) for clip in clips if clip.captions or not clip.is_labelled]
         for split, clips in splits.items()
     }
     sizes = {

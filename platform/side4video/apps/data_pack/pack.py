@@ -131,7 +131,7 @@ def repack(packing: Packing, *, files: int) -> Packed:
         left_out += [_unreadable(video, members) for video in videos if video.member not in members]
         _check_cap(left_out, total, packing.data)
         sealed.append(_shard_of(packing.folder, path))
-    mirrored = dataset.flipped_classes()
+    mirrored, mirrored_heads = dataset.flipped_classes(), dataset.flipped_heads()
     records = [record for split, clips in splits.items() for record in _records(clips, split, addresses)]
     text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     manifest = Manifest(
@@ -142,6 +142,10 @@ def repack(packing: Packing, *, files: int) -> Packed:
         shards=tuple(sealed),
         clips_sha256=hashlib.sha256(text.encode()).hexdigest(),
         left_out=tuple(left_out),
+        heads={name: list(names) for name, names in dataset.heads().items()},
+        mirrored_heads=None
+        if mirrored_heads is None
+        else [{str(old): new for old, new in each.items()} for each in mirrored_heads],
     )
     for name, content in ((CLIPS, text), (MANIFEST, manifest.as_text())):
         write_atomically(packing.folder / name, content)

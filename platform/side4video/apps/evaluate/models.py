@@ -1,5 +1,6 @@
 """The models that `evaluate` is asked for: runs of the store, and folders."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,9 @@ from side4video.spec.load import SpecError
 from side4video.spec.protocol import ComparedResult, comparison_errors, find_differences
 from side4video.tasks.recognition.class_order import in_order_of
 from side4video.tasks.recognition.spec import TEXT_CLASSIFIERS
+from side4video.tracking.pack_logger import HEADS
 from side4video.tracking.run_inputs import changed_weights
+from side4video.tracking.run_store import artifact_text
 from side4video.tracking.tags import FINGERPRINT_TAG
 
 if TYPE_CHECKING:
@@ -84,7 +87,9 @@ def read_model(store: Any, name: str, scratch: Path, request: EvaluationRequest)
     if changed:
         changed = f"{found.name} ({found.run_id[:8]}): {changed}. Do not compare the values with its record."
     file = fetch_weights(store, found, scratch, request.weights)
-    names = class_names(store, found) if found.spec.task.kind == "recognition" else ()
+    names = class_names(store, found) if found.spec.task.kind in ("recognition", "multi-label") else ()
+    if found.spec.task.kind == "multi-head":
+        _check_heads(store, found)
     file, new_texts = _fit_classes(found, names, file, scratch)
     fingerprint = record.tags.get(FINGERPRINT_TAG, "")
     return EvaluatedModel(
@@ -133,10 +138,10 @@ def _about(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _fit_classes(found: FinishedRun, trained: tuple[str, ...], file: Path, scratch: Path) -> tuple[Path, bool]:
     """The weights for the classes of the data, and whether the classifier's texts are made anew."""
-    if found.spec.task.kind != "recognition":
+    if found.spec.task.kind not in ("recognition", "multi-label"):
         return file, False
-    wanted, classifier = found.spec.data.listed.classes(), found.spec.task.classifier
-    if classifier.kind in TEXT_CLASSIFIERS:
+    wanted, classifier = found.spec.data.listed.classes(), getattr(found.spec.task, "classifier", None)
+    if classifier is not None and classifier.kind in TEXT_CLASSIFIERS:
         before = found.document["task"].get("classifier", {})
         now = classifier.model_dump(mode="json")
         is_same = all(before.get(name, now.get(name)) == now.get(name) for name in _TEXT_FIELDS)
@@ -152,6 +157,19 @@ def _fit_classes(found: FinishedRun, trained: tuple[str, ...], file: Path, scrat
     ordered = scratch / "in-order.safetensors"
     save_file(state, ordered)
     return ordered, False
+
+
+def _check_heads(store: Any, found: FinishedRun) -> None:
+    """Refuse data with other heads or classes, or the same in another order, than the run was trained with."""
+    trained = json.loads(artifact_text(store, found.source, HEADS, default="{}"))
+    for head, names in found.spec.data.listed.heads().items():
+        if trained.get(head) != list(names) or len(trained) != len(found.spec.data.listed.heads()):
+            raise InputError(
+                found.where,
+                f"the classes of {head} in the data are not those that it was trained with",
+                allowed="the same heads and classes, in the same order",
+                fix="give both data sets the same head_class_names",
+            )
 
 
 def check_towers(chosen: Sequence[EvaluatedModel]) -> None:

@@ -62,7 +62,7 @@ def answer(
         "weights": model.epoch,
         "split": split,
         "metrics": metrics | {f"{area}/{view.name}/top1": view.top1 for view in result.per_view},
-        "class_accuracy": result.class_metrics,
+        **_by_class(model.spec, result),
         "views": result.views,
         "per_view": [asdict(view) for view in result.per_view],
         "videos": result.videos,
@@ -77,6 +77,13 @@ def answer(
         "memory": {},
         "time": {},
     }
+
+
+def _by_class(spec: Experiment, result: Any) -> dict[str, Any]:
+    """The metric of each class."""
+    if spec.task.kind == "multi-label":
+        return {"class_accuracy": {}, "class_average_precision": result.class_metrics}
+    return {"class_accuracy": result.class_metrics}
 
 
 def store_answer(store: Any, model: EvaluatedModel, answered: Mapping[str, Any], data: Mapping[str, Any]) -> None:
@@ -102,6 +109,6 @@ def _is_base_to_novel(answered: Mapping[str, Any]) -> bool:
 
 def _evaluated_on(spec: Experiment, fingerprint: str) -> dict[str, Any]:
     data = spec.data
-    classes = len(data.listed.classes()) if spec.task.kind == "recognition" else 0
+    classes = len(data.listed.classes()) if spec.task.kind in ("recognition", "multi-label") else 0
     selection = {"classes": data.classes} if data.classes != "all" else {}
     return {"data": data.dataset.kind, "selection": selection, "classes": classes, "fingerprint": fingerprint}

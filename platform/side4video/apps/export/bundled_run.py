@@ -54,6 +54,7 @@ def bundle_run(
         is_retrieval = found.spec.task.kind == "retrieval"
         if is_retrieval and with_graph:
             raise InputError("--graph", f"{found.where}, a retrieval run", allowed="recognition", fix=_LEAVE_OUT)
+        _check_task(found)
         record = store.get(found.source)
         bundle = Bundle(
             name=found.name,
@@ -103,3 +104,13 @@ def _write_graph(
     click.echo("exporting the graph …", err=True)
     model = Model(spec, bundle.classes, weights, backbone=backbone, backbone_sha256=bundle.backbone_sha256)
     return describe_check(write_graph(model, place))
+
+
+def _check_task(found: "FinishedRun") -> None:
+    if found.spec.task.kind not in ("recognition", "retrieval"):
+        raise InputError(
+            found.where,
+            f"its task is {found.spec.task.kind}, which no reader of an exported folder knows",
+            allowed="recognition, retrieval",
+            fix="keep the run: `side4video evaluate` reads it",
+        )

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from side4video.core.errors import InputError
 from side4video.reports.render import render
 from side4video.spec.experiment import Experiment
 
@@ -80,6 +81,7 @@ def find_model(model: str, uri: str, scratch: Path, *, device: str) -> ServedMod
 
     if (folder := Path(model)).is_dir() and is_folder_name(model):
         bundle, spec = read_bundle(folder)
+        _check_task(spec, model)
         build = partial(ClassifierPredictor, partial(load, str(folder.resolve()), device))
         if spec.task.kind == "retrieval":
             build = partial(RetrievalPredictor, partial(load_retrieval, str(folder.resolve()), device))
@@ -90,6 +92,7 @@ def find_model(model: str, uri: str, scratch: Path, *, device: str) -> ServedMod
     store = store_at(uri).prepare()
     check_run_exists(store, model)
     run, weights, fingerprint = fetch_trained(store, model, scratch)
+    _check_task(run.spec, model)
     source = f"{run.title}, weights of {run.describe('chosen')}"
     if run.spec.task.kind == "retrieval":
         own = partial(RetrievalModel, run.spec, weights, device, backbone_sha256=fingerprint)
@@ -98,3 +101,13 @@ def find_model(model: str, uri: str, scratch: Path, *, device: str) -> ServedMod
     classes = class_names(store, run)
     own = partial(Model, run.spec, classes, weights, device=device, backbone_sha256=fingerprint)
     return ServedModel(run.name, run.spec, classes, source, partial(ClassifierPredictor, own))
+
+
+def _check_task(spec: Experiment, model: str) -> None:
+    if spec.task.kind not in ("recognition", "retrieval"):
+        raise InputError(
+            model,
+            f"its task is {spec.task.kind}, and pages show one class, or the videos of a text",
+            allowed="recognition, retrieval",
+            fix="`side4video evaluate` writes the scores of listed videos",
+        )

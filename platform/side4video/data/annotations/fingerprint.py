@@ -9,14 +9,22 @@ from side4video.data.decode.frame_folder import count_frames
 from side4video.data.storage import file_size, relative_path
 
 
-def fingerprint_clips(classes: Sequence[str], splits: Mapping[str, Sequence[Clip]], root: str) -> str:
+def fingerprint_clips(
+    classes: Sequence[str],
+    splits: Mapping[str, Sequence[Clip]],
+    root: str,
+    *,
+    heads: Mapping[str, Sequence[str]] | None = None,
+) -> str:
     """SHA-256 (hexadecimal) over classes and clips in order.
 
     Counts: paths relative to `root`, labels, captions, spans, direction, split, and file sizes where the file is
-    there; of a folder of frames, how many it holds. Does not count: where `root` is, groups, and the lines that list
-    the clips.
+    there; of a folder of frames, how many it holds; names, classes and labels of heads. Does not count: where `root`
+    is, groups, and the lines that list the clips.
     """
     digest = hashlib.sha256(json.dumps(list(classes)).encode())
+    if heads:
+        digest.update(json.dumps([[name, list(names)] for name, names in heads.items()]).encode())
     for split, clips in splits.items():
         for clip in clips:
             entry = (
@@ -28,7 +36,9 @@ def fingerprint_clips(classes: Sequence[str], splits: Mapping[str, Sequence[Clip
                 clip.end_seconds,
                 clip.reversed,
             )
-            digest.update(json.dumps([*entry, _size(clip)]).encode())
+            # Only where there are some, so that data sets with single labels keep their fingerprint.
+            more = [clip.labels, clip.head_labels] if clip.labels is not None or clip.head_labels else []
+            digest.update(json.dumps([*entry, _size(clip), *more]).encode())
     return digest.hexdigest()
 
 

@@ -75,14 +75,23 @@ def _as_row(fields: Mapping[str, Any], origin: str, columns: Mapping[str, str], 
         header = recognise_columns(origin, header, names, form)
     header = name_columns(origin, header, names, form)
     cells = {
-        column: str(cell) if isinstance(cell, bool) else as_cell(cell, origin, name)
+        column: _as_list_cell(cell, origin, name)
+        if column in form.lists and isinstance(cell, list)
+        else str(cell)
+        if isinstance(cell, bool)
+        else as_cell(cell, origin, name)
         for column, (name, cell) in zip(header, present.items(), strict=True)
         if column in form.columns
     }
     for column in form.required:
-        if not cells[column]:
+        if not cells[column] and column not in form.lists:
             raise InputError(origin, f"the {column} is empty", fix="fill it in, or remove the line")
     return Row(origin, cells)
+
+
+def _as_list_cell(values: Sequence[Any], origin: str, name: str) -> str:
+    """A list as the cell of a table: JSON text, in which a class name may hold any character."""
+    return json.dumps([as_cell(value, origin, name) for value in values], ensure_ascii=False)
 
 
 def as_object(value: Any, origin: str, fields: Sequence[str] = ()) -> Mapping[str, Any]:

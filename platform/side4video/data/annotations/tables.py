@@ -43,6 +43,8 @@ class TableSchema:
     """Whether the first line is always the header."""
     renamable: bool = True
     """Whether documents can rename columns, under `columns`."""
+    lists: tuple[str, ...] = ()
+    """Columns whose cells hold a list, see `label_columns.py`. In JSON they may be lists, and empty ones."""
     synonyms: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Other names of columns, in lower case without `_`, `-` and spaces."""
 

@@ -11,9 +11,11 @@ from pydantic import Field
 from side4video.core.plugin import PluginKinds
 from side4video.data.datasets.activitynet_captions import ActivityNetCaptionsSpec
 from side4video.data.datasets.captions import CaptionsSpec
+from side4video.data.datasets.charades import CharadesSpec
 from side4video.data.datasets.coin import CoinSpec
 from side4video.data.datasets.didemo import DidemoSpec
 from side4video.data.datasets.diving48 import Diving48Spec
+from side4video.data.datasets.epic_kitchens import EpicKitchensSpec
 from side4video.data.datasets.folder import FolderSpec
 from side4video.data.datasets.hmdb51 import Hmdb51Spec
 from side4video.data.datasets.hugging_face import HuggingFaceSpec
@@ -54,7 +56,9 @@ Dataset = Annotated[
     | ActivityNetCaptionsSpec
     | PackedSpec
     | WebdatasetSpec
-    | HuggingFaceSpec,
+    | HuggingFaceSpec
+    | CharadesSpec
+    | EpicKitchensSpec,
     Field(discriminator="kind"),
     PluginKinds("datasets"),
 ]
@@ -62,10 +66,12 @@ Dataset = Annotated[
 __all__ = [
     "ActivityNetCaptionsSpec",
     "CaptionsSpec",
+    "CharadesSpec",
     "CoinSpec",
     "Dataset",
     "DidemoSpec",
     "Diving48Spec",
+    "EpicKitchensSpec",
     "FolderSpec",
     "Hmdb51Spec",
     "HuggingFaceSpec",

@@ -10,19 +10,32 @@ See `annotations/tables.py` for the forms of a table. A file that ends in `.json
 fields are the columns: `{"path": "a.mp4", "label": "waving", "start": 0.5, "split": "train"}`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
-from side4video.core.spec import PathText, Spec
+from side4video.core.spec import ADDED_LATER, PathText, Spec
 from side4video.data.annotations.class_names import infer_classes, label_position, read_class_names
-from side4video.data.annotations.flip_labels import FlipByNameSpec, FlipLabels, flipped_labels
+from side4video.data.annotations.flip_labels import (
+    FlipByNameSpec,
+    FlipLabels,
+    FlipPairsSpec,
+    flipped_labels,
+)
 from side4video.data.annotations.json_files import read_json_rows
+from side4video.data.annotations.label_columns import (
+    LABELS,
+    head_column,
+    label_positions,
+    single_label,
+    split_labels,
+    table_form,
+)
 from side4video.data.annotations.splits import (
     ColumnSplitSpec,
     FileSplitSpec,
@@ -30,7 +43,7 @@ from side4video.data.annotations.splits import (
     assign_splits,
     has_validation,
 )
-from side4video.data.annotations.tables import CLIPS, ColumnNamesSpec, Delimiter, Row, as_flag, as_span, read_rows
+from side4video.data.annotations.tables import ColumnNamesSpec, Delimiter, Row, as_flag, as_span, read_rows
 from side4video.data.clip import SPLITS, TRAIN_AND_TEST, Clip, Split
 from side4video.data.dataset_spec import DatasetSpec
 from side4video.data.decode.frame_folder import FramePattern
@@ -55,6 +68,9 @@ class ColumnsSpec(ColumnNamesSpec):
     """Source of the clip, for example the id of the full video."""
     split: str = "split"
     """`train`, `val` or `test`."""
+    labels: Annotated[str, ADDED_LATER] = ""
+    """All classes of a clip, with `;` between them, or a JSON list; an empty cell is none. Empty here: there is no such
+    column. With it, `label` may be left out."""
 
 
 class LabelNamesSpec(Spec):
@@ -93,6 +109,9 @@ class NumberedNamesSpec(Spec):
     count: Annotated[int, Field(gt=1, le=100_000)]
     """Number of classes."""
 
+
+HeadName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+"""A head's name is a part of names of metrics."""
 
 ClassNames = Annotated[LabelNamesSpec | GivenNamesSpec | NamesFileSpec | NumberedNamesSpec, Field(discriminator="kind")]
 
@@ -136,6 +155,36 @@ class ListSpec(DatasetSpec):
     """What to recognise: the labels, or the direction of time."""
     mirror: FlipLabels = FlipByNameSpec()
     """How labels change when clips are flipped horizontally."""
+    label_columns: Annotated[dict[HeadName, Annotated[str, Field(min_length=1)]], ADDED_LATER] = {}  # noqa: RUF012
+    """Columns with a class for each head of the task `multi-head`, by the head's name: `{verb: verb_class}`."""
+    head_class_names: Annotated[dict[HeadName, ClassNames], ADDED_LATER] = {}  # noqa: RUF012
+    """Where the classes of a head come from, by its name. Heads that are not named: from the labels of their column."""
+
+    @model_validator(mode="after")
+    def columns_have_one_meaning(self) -> Self:
+        """Each column is used once, and only heads with a column have classes."""
+        if self.task_labels.kind == "direction" and (self.columns.labels or self.label_columns):
+            raise ValueError("task_labels direction has one label · fix: remove columns.labels and label_columns")
+        names = [*self._column_names().values()]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"the column {repeated[0]!r} is given two meanings")
+        if unknown := sorted(set(self.head_class_names) - set(self.label_columns)):
+            raise ValueError(f"head_class_names has {unknown[0]!r}, and label_columns has not · fix: give its column")
+        return self
+
+    def paths(self, prefix: str = "") -> dict[str, str]:
+        """As other documents, with the files of heads' classes."""
+        found = super().paths(prefix)
+        for name, names in self.head_class_names.items():
+            found |= names.paths(f"{prefix}head_class_names.{name}.")
+        return found
+
+    def respelled(self, dump: Mapping[str, Any], spell: Callable[[str], str]) -> dict[str, Any]:
+        """As other documents, with the files of heads' classes."""
+        changed = super().respelled(dump, spell)
+        heads = changed.get("head_class_names", {})
+        own = {name: self.head_class_names[name].respelled(each, spell) for name, each in heads.items()}
+        return {**changed, "head_class_names": own} if own else changed
 
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of their positions."""
@@ -163,12 +212,47 @@ class ListSpec(DatasetSpec):
             return clips
         return [replace(clip, label=label, reversed=clip.reversed != bool(label)) for clip in clips for label in (0, 1)]
 
+    @listed_once
+    def heads(self) -> Mapping[str, tuple[str, ...]]:
+        """Class names of each head, in the order of the heads' names: documents do not keep that of `label_columns`."""
+        found: dict[str, tuple[str, ...]] = {}
+        for name in sorted(self.label_columns):
+            given = given_names(self.head_class_names.get(name, LabelNamesSpec()), f"head_class_names.{name}.path")
+            listed = ((row.values[head_column(name)], row.origin) for row in self._all_rows())
+            found[name] = infer_classes(listed) if given is None else given
+        return found
+
     def flipped_classes(self) -> Mapping[int, int] | None:
         """Label of a flipped clip, by label; None if labels contain left or right and no mapping is known."""
         classes = self.classes()
         if self.task_labels.kind == "direction":
             return {0: 0, 1: 1}
-        return flipped_labels(self.mirror, classes)
+        return flipped_labels(self._mirror_of(classes), classes)
+
+    def flipped_heads(self) -> tuple[Mapping[int, int], ...] | None:
+        """The same for each head, in the order of `heads()`; None if one of them has no mapping."""
+        flipped = [flipped_labels(self._mirror_of(names), names) for names in self.heads().values()]
+        known = tuple(each for each in flipped if each is not None)
+        return known if len(known) == len(flipped) else None
+
+    def _mirror_of(self, classes: Sequence[str]) -> FlipLabels:
+        """Of pairs, those that some classes are meant by; a pair that is of no classes stays, to be refused."""
+        if not isinstance(self.mirror, FlipPairsSpec) or not self.label_columns:
+            return self.mirror
+        spaces = [set(self.classes()), *map(set, self.heads().values())]
+        own = [
+            pair
+            for pair in self.mirror.pairs
+            if set(pair) & set(classes) or not any(set(pair) & each for each in spaces)
+        ]
+        return self.mirror.model_copy(update={"pairs": tuple(own)})
+
+    def _column_names(self) -> dict[str, str]:
+        """The name in the file of each column, by the name that rows have for it."""
+        names = self.columns.model_dump()
+        if not self.columns.labels:
+            del names[LABELS]
+        return names | {head_column(head): column for head, column in self.label_columns.items()}
 
     def _annotations(self) -> Path:
         return _expand(self.annotations, "annotations")
@@ -185,42 +269,66 @@ class ListSpec(DatasetSpec):
         return rows, {split: self._read(_expand(path, field)) for split, (path, field) in paths.items()}
 
     def _read(self, path: Path) -> list[Row]:
-        columns = self.columns.model_dump()
+        columns = self._column_names()
+        form = table_form(has_labels=bool(self.columns.labels), heads=self.label_columns)
         if path.suffix == ".jsonl":
-            return read_json_rows(path, columns=columns, form=CLIPS)
-        return read_rows(path, delimiter=self.delimiter, columns=columns)
+            return read_json_rows(path, columns=columns, form=form)
+        return read_rows(path, delimiter=self.delimiter, columns=columns, form=form)
+
+    def _all_rows(self) -> list[Row]:
+        """The rows of all lists."""
+        rows, others = self._rows()
+        return [*rows, *(row for some in others.values() for row in some)]
 
     @listed_once
     def _given_classes(self) -> tuple[str, ...]:
-        if isinstance(self.class_names, GivenNamesSpec):
-            return self.class_names.names
-        if isinstance(self.class_names, NumberedNamesSpec):
-            return tuple(str(index) for index in range(self.class_names.count))
-        if isinstance(self.class_names, NamesFileSpec):
-            return read_class_names(_expand(self.class_names.path, "class_names.path"))
-        rows, others = self._rows()
-        every = [*rows, *(row for some in others.values() for row in some)]
-        return infer_classes((row.values["label"], row.origin) for row in every)
+        given = given_names(self.class_names, "class_names.path")
+        if given is not None:
+            return given
+        found: list[tuple[str, str]] = []
+        for row in self._all_rows():
+            single = [row.values["label"]] if row.values.get("label") else []
+            several = split_labels(row.values.get(LABELS, ""), row.origin)
+            found += [(label, row.origin) for label in (*single, *several)]
+        if found:
+            return infer_classes(found)
+        if self.label_columns and not self.columns.labels:
+            return ()
+        raise InputError(str(self._annotations()), "no clip has a class", fix="fill in the column of the labels")
 
     @listed_once
     def _split(self) -> dict[Split, list[Clip]]:
         rows, listed = self._rows()
         positions = {name: index for index, name in enumerate(self._given_classes())}
         root = self._root()
-        clips = [self._as_clip(row, root, positions) for row in rows]
+        of_heads = {name: {each: index for index, each in enumerate(names)} for name, names in self.heads().items()}
+        every = [*rows, *(row for some in listed.values() for row in some)]
+        has_label = any("label" in row.values for row in every)
+
+        def as_clip(row: Row) -> Clip:
+            clip = self._as_clip(row, root)
+            return replace(
+                clip,
+                label=single_label(row, positions, is_needed=has_label),
+                labels=label_positions(row.values[LABELS], positions, row.origin) if self.columns.labels else None,
+                head_labels=tuple(
+                    label_position(row.values[head_column(name)], own, row.origin) for name, own in of_heads.items()
+                ),
+            )
+
+        clips = [as_clip(row) for row in rows]
         found: dict[Split, list[Clip]] = {"train": [], "val": [], "test": []}
         if isinstance(self.split_by, FileSplitSpec):
             found["train"] = clips
             for split, own in listed.items():
-                found[split] = [self._as_clip(row, root, positions) for row in own]
+                found[split] = [as_clip(row) for row in own]
             return found
-        for clip, split in zip(
-            clips, assign_splits(self.split_by, rows, clips, self.columns.model_dump()), strict=True
-        ):
+        for clip, split in zip(clips, assign_splits(self.split_by, rows, clips, self._column_names()), strict=True):
             found[split].append(clip)
         return found
 
-    def _as_clip(self, row: Row, root: str, positions: Mapping[str, int]) -> Clip:
+    def _as_clip(self, row: Row, root: str) -> Clip:
+        """The clip of a row, without its labels."""
         start, end = as_span(row)
         if self.frame_pattern and not (start is None and end is None):
             raise InputError(
@@ -228,7 +336,7 @@ class ListSpec(DatasetSpec):
             )
         return Clip(
             path=resolve_inside(root, row.values["path"], row.origin),
-            label=label_position(row.values["label"], positions, row.origin),
+            label=None,
             start_seconds=start,
             end_seconds=end,
             reversed=as_flag(row, "reversed"),
@@ -236,6 +344,15 @@ class ListSpec(DatasetSpec):
             frame_pattern=self.frame_pattern,
             origin=row.origin,
         )
+
+
+def given_names(spec: ClassNames, field: str) -> tuple[str, ...] | None:
+    """The classes that a document gives, here or in a file; None if they come from the labels."""
+    if isinstance(spec, GivenNamesSpec):
+        return spec.names
+    if isinstance(spec, NumberedNamesSpec):
+        return tuple(str(index) for index in range(spec.count))
+    return read_class_names(_expand(spec.path, field)) if isinstance(spec, NamesFileSpec) else None
 
 
 def _expand(path: str, field: str) -> Path:

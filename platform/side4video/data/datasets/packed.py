@@ -29,6 +29,18 @@ class PackedSpec(DatasetSpec):
         """Class names in the order of their indices; empty if clips have captions only."""
         return self._manifest().classes
 
+    def heads(self) -> Mapping[str, tuple[str, ...]]:
+        """Class names of each head, as in the original data set."""
+        return {name: tuple(names) for name, names in self._manifest().heads.items()}
+
+    def flipped_heads(self) -> tuple[Mapping[int, int], ...] | None:
+        """`flipped_classes` of each head; None if flips are not allowed."""
+        manifest = self._manifest()
+        if not manifest.heads:
+            return ()
+        mirrored = manifest.mirrored_heads
+        return None if mirrored is None else tuple({int(old): new for old, new in each.items()} for each in mirrored)
+
     def splits(self) -> tuple[Split, ...]:
         """Training, validation if the original data set had it, and test."""
         sides = {side for side, _ in read_clips(self._root(), self._manifest())}

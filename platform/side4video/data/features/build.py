@@ -16,7 +16,7 @@ from torch import Tensor
 
 from side4video.core.errors import InputError
 from side4video.data.features.files import RowsWriter
-from side4video.data.features.reader import StoredReader
+from side4video.data.features.reader import MORE_LABELS, StoredReader
 from side4video.data.features.spec import PASS_CLIPS
 from side4video.data.features.store import ROWS, VIDEO, FeatureStore, MissingShard
 from side4video.data.spec import DataSpec
@@ -149,6 +149,12 @@ class Builder:
                 if clip.batch.broken
             },
         }
+        for name in MORE_LABELS:
+            if any(getattr(clip.batch, name) is not None for clip in clips):
+                own = [getattr(clip.batch, name) for clip in clips]
+                about[name] = [
+                    row for each in own for row in (each.tolist() if each is not None and len(each) else [[]] * copies)
+                ]
         layout = store.layouts[ROWS]
         writer = RowsWriter(store.path(view, shard, ROWS), layout, rows=len(clips) * copies, about=about)
         try:
@@ -166,6 +172,13 @@ class Builder:
 def _without_frames(clip: _Clip) -> _Clip:
     batch = clip.batch
     numbers = ClipBatch(
-        batch.video_BTCHW[:0].clone(), batch.labels_B, batch.indices_B, batch.views_B, batch.captions, batch.broken
+        batch.video_BTCHW[:0].clone(),
+        batch.labels_B,
+        batch.indices_B,
+        batch.views_B,
+        batch.captions,
+        batch.broken,
+        all_labels_BL=batch.all_labels_BL,
+        head_labels_BS=batch.head_labels_BS,
     )
     return _Clip(clip.position, numbers, clip.is_present)

@@ -39,6 +39,8 @@ class Clips:
     """Of the data set."""
     val: Sequence[Clip] = ()
     """Empty if the data set has no validation split."""
+    mirrored_heads: tuple[Mapping[int, int], ...] = ()
+    """`mirrored` for each head."""
 
 
 def cache_root(spec: CachedFeaturesSpec) -> Path:
@@ -109,7 +111,16 @@ class FeatureCache:
         if clips.val:
             counts["val"] = len(clips.val)
         identities: dict[Split, Mapping[str, Any]] = {
-            split: {**tower, "data": data_identity(data, split, fingerprint=clips.fingerprint, mirrored=mirrored)}
+            split: {
+                **tower,
+                "data": data_identity(
+                    data,
+                    split,
+                    fingerprint=clips.fingerprint,
+                    mirrored=mirrored,
+                    mirrored_heads=clips.mirrored_heads,
+                ),
+            }
             for split in counts
         }
         self.stores = plan_stores(spec, data, counts, layouts=layouts, root=cache_root(spec), identities=identities)
@@ -235,7 +246,13 @@ class FeatureCache:
             reader: BatchReader = EvaluationReader(data, list(clips.test if split == "test" else clips.val))
             store = self.stores[split]
             return Builder(store, reader, key=lambda view, position: EvaluationKey(position, view), data=data)
-        reader = TrainingReader(data, list(clips.train), positions=self._positions, mirrored=clips.mirrored or {})
+        reader = TrainingReader(
+            data,
+            list(clips.train),
+            positions=self._positions,
+            mirrored=clips.mirrored or {},
+            mirrored_heads=clips.mirrored_heads,
+        )
         return Builder(
             self.train, reader, key=lambda view, position: TrainingKey(view, self._positions[position]), data=data
         )

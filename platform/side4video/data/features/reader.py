@@ -15,6 +15,9 @@ from side4video.data.streams.batch import BrokenReport, ClipBatch
 OPEN_FILES = 256
 """Maximum number of open files; systems allow a process about a thousand."""
 
+MORE_LABELS = ("all_labels_BL", "head_labels_BS")
+"""Labels that only some data sets have. They stand in the header of a file's rows, as lists."""
+
 
 class StoredReader:
     """Reads batches like the readers of videos, with the cached features in addition.
@@ -52,6 +55,7 @@ class StoredReader:
         store = self.store
         broken: list[BrokenReport] = []
         captions: list[tuple[str, ...]] = []
+        more: dict[str, list[list[int]]] = {name: [] for name in MORE_LABELS}
         places: list[tuple[int, int, int]] = []
         for key in keys:
             view, position = self._locate(key)
@@ -62,6 +66,8 @@ class StoredReader:
             if self._numbers(view, shard)["present"][first]:
                 places.append((view, shard, first))
                 captions += [tuple(each) for each in about["captions"][first : first + store.copies]]
+                for name, rows in more.items():
+                    rows += about.get(name, [])[first : first + store.copies]
         numbers = {
             name: torch.cat(
                 [self._numbers(view, shard)[name][first : first + store.copies] for view, shard, first in places]
@@ -79,6 +85,8 @@ class StoredReader:
             captions=tuple(captions),
             broken=tuple(broken),
             stored=kept,
+            all_labels_BL=_as_tensor(more["all_labels_BL"]),
+            head_labels_BS=_as_tensor(more["head_labels_BS"]),
         )
 
     def close(self) -> None:
@@ -121,3 +129,8 @@ class StoredReader:
                 self._open.popitem(last=False)[1].close()
         self._open.move_to_end(key)
         return self._open[key]
+
+
+def _as_tensor(rows: Sequence[Sequence[int]]) -> Tensor | None:
+    """Labels of several clips; None where there are none."""
+    return torch.tensor(rows, dtype=torch.int64) if rows else None

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,10 +47,18 @@ def data_layouts(data: DataSpec) -> dict[str, Layout]:
     return {ROWS: rows, VIDEO: {VIDEO: frames_TCSS}}
 
 
-def data_identity(data: DataSpec, split: Split, *, fingerprint: str, mirrored: Mapping[int, int]) -> dict[str, Any]:
+def data_identity(
+    data: DataSpec,
+    split: Split,
+    *,
+    fingerprint: str,
+    mirrored: Mapping[int, int],
+    mirrored_heads: Sequence[Mapping[int, int]] = (),
+) -> dict[str, Any]:
     """The settings that frames and labels of a split depend on, as JSON values, apart from the view.
 
-    `fingerprint` is that of the data set; `mirrored` has the labels of flipped training clips.
+    `fingerprint` is that of the data set; `mirrored` has the labels of flipped training clips,
+    `mirrored_heads` those of each head.
     """
     left_out = {"class_sampling", "dataset", "loader", "recipe", "broken_clips", "augmentation"}
     # Not kept in a cache of features. The sentences count for other indexes of videos.
@@ -61,6 +69,7 @@ def data_identity(data: DataSpec, split: Split, *, fingerprint: str, mirrored: M
     augmentation = data.augmentation.model_dump(
         mode="json", include=None if split == "train" else {"resize"}, exclude={"mix", "transforms"}
     )
+    heads = [{str(label): each[label] for label in sorted(each)} for each in mirrored_heads]
     transforms = [each for each in data.augmentation.transforms if split == "train" or each.in_evaluation]
     if transforms:  # their sources count, too
         augmentation["transforms"] = [
@@ -74,6 +83,7 @@ def data_identity(data: DataSpec, split: Split, *, fingerprint: str, mirrored: M
         "dataset": fingerprint,
         "mirrored": {str(label): mirrored[label] for label in sorted(mirrored)} if split == "train" else {},
         **described,
+        **({"mirrored_heads": heads} if heads and split == "train" else {}),
     }
 
 

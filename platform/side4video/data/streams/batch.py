@@ -1,6 +1,7 @@
 """The batches that the data path gives to the model.
 
-Tensors carry shape suffixes: B clips, T frames, K neighbours of a frame, C channels, H W pixels.
+Tensors carry shape suffixes: B clips, T frames, K neighbours of a frame, C channels, H W pixels, L labels of a clip,
+S heads.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 NO_LABEL = -1
-"""Label of a clip without a class."""
+"""Label of a clip without a class; it also fills up shorter lists of labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,11 @@ class ClipBatch:
     """Sentences about each clip from `data.descriptions`."""
     mixture: Mixture | None = None
     """The other labels, where clips are mixed (`mix.py`); None where each clip is its own alone."""
+    all_labels_BL: Tensor | None = None
+    """int64 positions of all classes of a clip, then `NO_LABEL`. L is the same for all batches of a stream: the most
+    labels of any of its clips. None where the data set gives single labels."""
+    head_labels_BS: Tensor | None = None
+    """int64 position of the class for each head; None where the data set has no heads."""
 
     def __len__(self) -> int:
         """Number of rows, including repeated samples and views."""
@@ -88,6 +94,8 @@ class ClipBatch:
             frame_mask_BT=_changed(self.frame_mask_BT, change),
             neighbours_BTKCHW=_changed(self.neighbours_BTKCHW, change),
             stored=self.stored and {name: change(tensor) for name, tensor in self.stored.items()},
+            all_labels_BL=_changed(self.all_labels_BL, change),
+            head_labels_BS=_changed(self.head_labels_BS, change),
             mixture=self.mixture and Mixture(change(self.mixture.other_labels_B), change(self.mixture.shares_B)),
         )
 

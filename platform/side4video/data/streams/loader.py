@@ -41,6 +41,16 @@ def class_chances(clips: Sequence[Clip], positions: Sequence[int]) -> NDArray[np
     return np.array([1 / (len(counts) * counts[label]) for label in labels])
 
 
+def _check_flips(spec: DataSpec, mirrored: Mapping[int, int] | None) -> None:
+    if mirrored is None and spec.augmentation.flip_probability > 0:
+        raise InputError(
+            "data.augmentation.flip_probability",
+            f"{spec.augmentation.flip_probability:g}, where class names know left from right and a mirrored "
+            "clip's class is not known",
+            fix="set it to 0, or say under dataset.mirror which classes are each other's mirror image",
+        )
+
+
 class TrainingStream:
     """Shuffled, augmented micro-batches for one rank."""
 
@@ -54,6 +64,7 @@ class TrainingStream:
         rank: int = 0,
         world: int = 1,
         mirrored: Mapping[int, int] | None,
+        mirrored_heads: Sequence[Mapping[int, int]] = (),
         views: int | None = None,
         stored: BatchReader | None = None,
         prefetch: PrefetcherFactory = make_prefetcher,
@@ -68,6 +79,7 @@ class TrainingStream:
             rank: Which rank this is.
             world: Ranks in all.
             mirrored: The data set's label permutation under a flip; None where flips are not allowed.
+            mirrored_heads: The same for each head.
             views: Versions of each clip that take turns, epoch by epoch; None draws a new one in each epoch.
             stored: Reads what is kept of the clips, in place of their videos.
             prefetch: Decides where videos are decoded.
@@ -82,20 +94,21 @@ class TrainingStream:
         self._unit = 2 if spec.augmentation.mixes_clips else 1  # clips that are mixed stay together
         parts = world * micro_batches * self._unit
         _check_batch(batch_size, parts=parts, unit=self._unit, clips=len(self._positions))
-        if mirrored is None and spec.augmentation.flip_probability > 0:
-            raise InputError(
-                "data.augmentation.flip_probability",
-                f"{spec.augmentation.flip_probability:g}, where class names know left from right and a mirrored "
-                "clip's class is not known",
-                fix="set it to 0, or say under dataset.mirror which classes are each other's mirror image",
-            )
+        _check_flips(spec, mirrored)
         self._spec, self._batch_size, self._micro_batches = spec, batch_size, micro_batches
         units = batch_size // self._unit
         self._share = slice(*(self._unit * (edge * units // world) for edge in (rank, rank + 1)))
         self._views = views
         self._folder = _make_frame_folder(spec, world) if views is None and stored is None else None
         ahead = FrameCache(self._folder.name, spec.loader.epochs_per_decode) if self._folder else None
-        reader = TrainingReader(spec, list(clips), positions=self._positions, mirrored=mirrored or {}, ahead=ahead)
+        reader = TrainingReader(
+            spec,
+            list(clips),
+            positions=self._positions,
+            mirrored=mirrored or {},
+            mirrored_heads=mirrored_heads,
+            ahead=ahead,
+        )
         self._prefetcher = _prefetcher(reader, stored, spec, prefetch)
         self._clips = len(self._positions)
         self._chances = class_chances(clips, self._positions) if spec.class_sampling == "balanced" else None

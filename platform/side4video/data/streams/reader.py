@@ -7,7 +7,7 @@ Tensors and arrays carry shape suffixes: B clips, T frames, C channels, H W pixe
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -63,6 +63,9 @@ class Row:
     mask_T: np.ndarray | None
     """False where a frame only fills up the clip; None if all count."""
     descriptions: tuple[str, ...]
+    labels: tuple[int, ...] | None
+    """All classes; None where the data set gives single labels."""
+    head_labels: tuple[int, ...]
 
 
 class BatchReader(Protocol):
@@ -87,6 +90,7 @@ class TrainingReader:
         *,
         positions: Sequence[int],
         mirrored: Mapping[int, int],
+        mirrored_heads: Sequence[Mapping[int, int]] = (),
         ahead: FrameCache | None = None,
     ) -> None:
         """Create the reader.
@@ -96,9 +100,11 @@ class TrainingReader:
             clips: All clips.
             positions: Those that are trained on; replacements come from them.
             mirrored: The label of a flipped clip, by its label; labels not named keep theirs.
+            mirrored_heads: The same for each head.
             ahead: Where frames of later epochs wait; None fetches none.
         """
         self.spec, self.clips, self.positions, self.mirrored = spec, clips, positions, dict(mirrored)
+        self.mirrored_heads, self.most_labels = tuple(map(dict, mirrored_heads)), _most_labels(clips)
         self.frames, self.ahead = ClipFrames(spec), ahead
         self.choice, self.sentences = FrameChoice(spec, self.frames), _read_sentences(spec)
 
@@ -110,7 +116,7 @@ class TrainingReader:
             frames_THWC, index = self._decode(key, broken)
             for repeat in range(self.spec.repeated_sampling):
                 rows.append(self._augment(frames_THWC, key, index=index, repeat=repeat))
-        batch, mix = _stack(rows, broken, self.spec.neighbours), self.spec.augmentation.mix
+        batch, mix = _stack(rows, broken, self.spec.neighbours, labels=self.most_labels), self.spec.augmentation.mix
         if mix.kind == "none":
             return batch
         return mix_clips(batch, mix, [(key.epoch, key.index) for key in keys], seed=self.spec.seed)
@@ -174,7 +180,19 @@ class TrainingReader:
         if is_flipped:
             captions, sentences = (tuple(map(flip_text, texts)) for texts in (captions, sentences))
             label = self.mirrored.get(label, label)
-        return Row(augmented_THWC, label, index, repeat, captions, self.choice.mask(clip), sentences)
+            clip = self._mirrored_labels(clip)
+        mask_T = self.choice.mask(clip)
+        return Row(augmented_THWC, label, index, repeat, captions, mask_T, sentences, clip.labels, clip.head_labels)
+
+    def _mirrored_labels(self, clip: Clip) -> Clip:
+        """The clip with the labels of its mirror image, other than the single one."""
+        return replace(
+            clip,
+            labels=clip.labels and tuple(sorted(self.mirrored.get(each, each) for each in clip.labels)),
+            head_labels=tuple(
+                mirrored.get(each, each) for mirrored, each in zip(self.mirrored_heads, clip.head_labels, strict=True)
+            ),
+        )
 
     def _caption(self, clip: Clip, key: TrainingKey, *, repeat: int) -> tuple[str, ...]:
         """One caption of the clip, drawn for this epoch; empty if it has none."""
@@ -193,7 +211,7 @@ class EvaluationReader:
 
     def __init__(self, spec: DataSpec, clips: Sequence[Clip]) -> None:
         """Create the reader."""
-        self.spec, self.clips = spec, clips
+        self.spec, self.clips, self.most_labels = spec, clips, _most_labels(clips)
         self.frames = ClipFrames(spec)
         self.choice, self.sentences = FrameChoice(spec, self.frames), _read_sentences(spec)
 
@@ -219,8 +237,9 @@ class EvaluationReader:
                 # The same draws for each clip, so that `predict` sees a video as the evaluation saw it.
                 crop_THWC = apply_transforms(transforms, crop_THWC, np.random.default_rng(0))
                 view, sentences = key.view * spec.views.crops + crop, sentences_of(clip, self.sentences)
-                rows.append(Row(crop_THWC, label, key.index, view, clip.captions, mask_T, sentences))
-        return _stack(rows, broken, spec.neighbours)
+                about = (clip.captions, mask_T, sentences, clip.labels, clip.head_labels)
+                rows.append(Row(crop_THWC, label, key.index, view, *about))
+        return _stack(rows, broken, spec.neighbours, labels=self.most_labels)
 
     def _draw(self, key: EvaluationKey) -> Draw:
         spec = self.spec
@@ -231,7 +250,15 @@ def _read_sentences(spec: DataSpec) -> Mapping[str, tuple[str, ...]]:
     return spec.descriptions.sentences() if spec.descriptions is not None else {}
 
 
-def _stack(rows: Sequence[Row], broken: Sequence[BrokenReport], neighbours: int) -> ClipBatch:
+def _most_labels(clips: Sequence[Clip]) -> int:
+    """The most labels of a clip, at least 1; 0 if the data set gives single labels."""
+    return max((max(1, len(clip.labels)) for clip in clips if clip.labels is not None), default=0)
+
+
+def _stack(rows: Sequence[Row], broken: Sequence[BrokenReport], neighbours: int, *, labels: int) -> ClipBatch:
+    """The batch of some rows; each has `labels` places for all its classes, none if that is 0."""
+    all_labels = [(*(row.labels or ()), *[NO_LABEL] * labels)[:labels] for row in rows]
+    head_labels = [row.head_labels for row in rows]
     parts = [split_neighbours(row.frames_THWC, neighbours) for row in rows]
     around = [part for _, part in parts if part is not None]
     masks = [row.mask_T for row in rows if row.mask_T is not None]
@@ -245,6 +272,8 @@ def _stack(rows: Sequence[Row], broken: Sequence[BrokenReport], neighbours: int)
         frame_mask_BT=torch.from_numpy(np.stack(masks)) if masks else None,
         neighbours_BTKCHW=_stack_neighbours(around, neighbours),
         descriptions=tuple(row.descriptions for row in rows) if any(row.descriptions for row in rows) else (),
+        all_labels_BL=torch.tensor(all_labels, dtype=torch.int64).reshape(len(rows), labels) if labels else None,
+        head_labels_BS=torch.tensor(head_labels, dtype=torch.int64) if any(head_labels) else None,
     )
 
 

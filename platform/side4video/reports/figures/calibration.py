@@ -38,6 +38,9 @@ def read_calibration(store: RunStore, run: StoredRun) -> Calibration:
         InputError: It has none, or none that are finite.
     """
     where = f"run {run.name} ({run.run_id[:8]})"
+    if (kind := run.params.get("task.kind", "recognition")) not in ("recognition", "retrieval"):
+        found = f"is of {kind}, whose scores are not those of one label"
+        raise InputError(where, found, allowed="a run of action recognition", fix="name another run")
     try:
         with temporary_folder() as folder, np.load(store.download(run.run_id, SCORES, folder)) as stored:
             scores_VC, labels_V = stored["scores"].astype(np.float64), stored["labels"]

@@ -127,7 +127,8 @@ def _reached_by_all(store: RunStore, run: StoredRun) -> frozenset[str]:
     """Names of metrics that say nothing, by the classes or videos that the run has recorded."""
     if run.params.get("task.kind", "recognition") == "retrieval":
         return reached_by_all("retrieval", int(run.metrics.get(epoch_metric("eval/videos", run.metrics), 0)))
-    return reached_by_all("recognition", len(json.loads(artifact_text(store, run.run_id, CLASSES, default="[]"))))
+    kind = run.params.get("task.kind", "recognition")
+    return reached_by_all(kind, len(json.loads(artifact_text(store, run.run_id, CLASSES, default="[]"))))
 
 
 def arm_curves(

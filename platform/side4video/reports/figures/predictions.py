@@ -12,6 +12,7 @@ from side4video.tracking.tags import FINGERPRINT_TAG, STATE_TAG, WEIGHTS_TAG
 
 PREDICTIONS = "predictions.csv"
 CLASS_ACCURACY = "class_accuracy.json"
+_PREDICTED = {"multi-label": "any number of classes a video", "multi-head": "a class of each head"}
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,9 @@ def read_predictions(store: RunStore, run: StoredRun) -> Predictions:
     """
     where = f"run {run.name} ({run.run_id[:8]})"
     if run.params.get("task.kind", "recognition") != "recognition":
-        found = f"is of {run.params['task.kind']}, and its predictions are of no classes"
+        kind = run.params["task.kind"]
+        has = _PREDICTED.get(kind, "no classes")
+        found = f"is of {kind}, and its predictions are of {has}"
         raise InputError(where, found, allowed="a run of action recognition", fix="name another run")
     text = artifact_text(store, run.run_id, PREDICTIONS, default="")
     videos = parse_predictions(text)
