@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from side4video.core.metric import MetricSpec
 from side4video.core.spec import Spec
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class MultiHeadSpec(Spec):
     """A label of each head per clip, such as verb and noun: a linear classifier each on one feature."""
 
+    # In the JSON Schema, a task without a kind is recognition.
+    model_config = ConfigDict(json_schema_extra={"required": ["kind"]})
     metrics: ClassVar[tuple[MetricSpec, ...]] = METRICS
     """The metrics of all heads together; the first one selects the best epoch. An evaluation also has those of each
     head, such as `verb_top1`."""

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, cast
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from side4video.core.metric import MetricSpec
 from side4video.core.spec import Spec
@@ -20,6 +20,8 @@ Focus = Annotated[float, Field(ge=0.0, le=16.0)]
 class MultiLabelSpec(Spec):
     """Any number of labels per clip: a linear classifier, a loss for each class by itself, average precision."""
 
+    # In the JSON Schema, a task without a kind is recognition.
+    model_config = ConfigDict(json_schema_extra={"required": ["kind"]})
     metrics: ClassVar[tuple[MetricSpec, ...]] = METRICS
     """The metrics of an evaluation; the first one selects the best epoch."""
     method_output: ClassVar[str] = "recognition"
