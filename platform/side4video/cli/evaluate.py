@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @click.option(
     "--as",
     "name",
-    default="",
+    default=None,
     metavar="NAME",
     help="With runs: store the metrics as on/NAME/... By default the name of the experiment of --on, or that of the "
     "classes. Parts of one figure have names with a slash: hmdb51/1, hmdb51/2.",
@@ -76,7 +76,7 @@ def evaluate(
     runs: tuple[str, ...],
     data: str,
     on: str,
-    name: str,
+    name: str | None,
     trained_share: float,
     overrides: tuple[str, ...],
     as_json: bool,
@@ -103,10 +103,12 @@ def evaluate(
         names = expand_sweeps(store, runs)
         if predictions:
             _check_place(Path(predictions), is_folder=len(names) > 1)
+        if not 0 <= trained_share <= 1:  # NaN passes click's range
+            raise InputError("--trained-share", f"{trained_share:g}", allowed="0 to 1", fix="--trained-share 0.5")
         request = EvaluationRequest(_one_source(data, on), overrides, weights, trained_share)
         chosen = [read_model(store, run, scratch / str(number), request) for number, run in enumerate(names)]
         _check_options(chosen, data, name)
-        found = evaluate_models(chosen, split=split, naming=RecordNaming(name, on), progress=view)
+        found = evaluate_models(chosen, split=split, naming=RecordNaming(name or "", on), progress=view)
     for each, answered in zip(chosen, found.answers, strict=True):
         if each.is_stored and answered["recorded_as"]:
             store_answer(store, each, answered, each.spec.resolved()["data"])
@@ -124,7 +126,7 @@ def _one_source(data: str, on: str) -> str:
     return data or on
 
 
-def _check_options(chosen: "list[EvaluatedModel]", data: str, name: str) -> None:
+def _check_options(chosen: "list[EvaluatedModel]", data: str, name: str | None) -> None:
     """Check that options are for what was named.
 
     Raises:
@@ -133,10 +135,10 @@ def _check_options(chosen: "list[EvaluatedModel]", data: str, name: str) -> None
     for each in chosen:
         if data and each.is_stored:
             raise InputError("--data", f"given, and {each.name} is a run", allowed="with folders", fix="--on SPEC")
-        if name and not each.is_stored:
+        if name is not None and not each.is_stored:
             found = f"given, and {each.name} is a folder, which keeps no metrics"
             raise InputError("--as", found, allowed="with runs", fix="leave it out, or --json > FILE")
-    if name:
+    if name is not None:
         from side4video.apps.evaluate.record import check_record_name
 
         check_record_name(name)

@@ -146,17 +146,29 @@ class SelectedClips:
             found.append((clip, clip.label))
         return found
 
+    def _candidates(self) -> list[int]:
+        """Positions of the classes that a clip can have as its one class.
+
+        Where clips have several labels too, a class may occur among these alone.
+        """
+        every = range(len(self.dataset.classes()))
+        if getattr(getattr(self.dataset, "columns", None), "labels", "") == "":
+            return list(every)
+        found = {position for split in self.splits() for position in self.dataset.clips_of_classes(split)}
+        return [position for position in every if position in found]
+
     def _positions(self) -> list[int]:
         """Positions of the chosen classes in the data set."""
-        count = len(self.dataset.classes())
+        candidates = self._candidates()
+        count = len(candidates)
         if self.chosen == "all":
-            return list(range(count))
+            return candidates
         if count < 2:
             raise InputError(
                 "data.classes", f"{self.chosen}, and the data set has {count} classes", allowed="all", fix="remove it"
             )
         clips = self.dataset.clips_of_classes("train")
-        by_clips = sorted(range(count), key=lambda position: (-clips.get(position, 0), position))
+        by_clips = sorted(candidates, key=lambda position: (-clips.get(position, 0), position))
         base = (count + 1) // 2
         return sorted(by_clips[:base] if self.chosen == "base" else by_clips[base:])
 

@@ -27,7 +27,15 @@ def transfer_grid(store: RunStore, sweep: str) -> Grid:
     Raises:
         InputError: There is no such sweep, or no arm was evaluated on other data.
     """
-    runs = [store.get(run_id) for run_id in expand_sweeps(store, [sweep])]
+    arms = expand_sweeps(store, [sweep])
+    if arms == [sweep]:
+        raise InputError(
+            "--sweep",
+            f"{sweep} is no sweep of this store",
+            allowed="the name or the id of a sweep",
+            fix="see the names of sweeps: side4video ui",
+        )
+    runs = [store.get(run_id) for run_id in arms]
     groups: dict[tuple[object, ...], list[StoredRun]] = {}
     for run in runs:
         settings = sorted((key, value) for key, value in run.params.items() if not key.startswith(REPEATED))

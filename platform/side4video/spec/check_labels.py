@@ -41,6 +41,14 @@ def check_labels(spec: "Experiment") -> None:
     has_heads = bool(dataset.heads())
     clips = [clip for split in splits for clip in dataset.clips(split)]
     lacking = [clip for clip in clips if (clip.labels is None if kind == "multi-label" else not has_heads)]
+    for split in splits if kind == "multi-label" and not lacking else ():
+        if not any(clip.labels for clip in dataset.clips(split)):
+            raise InputError(
+                "data.dataset",
+                f"no {split} clip has a label, and the task is {kind}",
+                allowed="some clips with labels in each split",
+                fix="fill in the column of labels",
+            )
     if lacking or not clips:
         needed, allowed = _NEEDED[kind]
         raise InputError(

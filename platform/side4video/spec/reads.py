@@ -31,6 +31,7 @@ def check_reads(experiment: "Experiment") -> None:
             allowed="{file: sentences.json}: from the name of a video file, without its ending, to a list of sentences",
             fix="set data.descriptions, or take another method",
         )
+    _check_selection(experiment)
     if task.method_output != "retrieval" and data.descriptions is not None:
         raise wrong(
             "data.descriptions",
@@ -58,6 +59,21 @@ def check_reads(experiment: "Experiment") -> None:
                 f"cached, and {field} is set, which a cache of features does not keep",
                 allowed="{kind: computed}",
                 fix=f"set features to {{kind: computed}}, or leave {field} out",
+            )
+
+
+def _check_selection(experiment: "Experiment") -> None:
+    """Halves of the classes and few shots are of clips with one class each."""
+    data, kind = experiment.data, experiment.task.kind
+    if kind not in ("multi-label", "multi-head"):
+        return
+    for field, is_set in (("classes", data.classes != "all"), ("shots", data.shots is not None)):
+        if is_set:
+            raise wrong(
+                f"data.{field}",
+                f"{getattr(data, field)}, and the task is {kind}, whose clips have more than one class",
+                allowed="with the task recognition",
+                fix="leave it out",
             )
 
 

@@ -182,6 +182,19 @@ def test_wrong_fields(data, message):
     assert message in str(caught.value)
 
 
+def test_a_class_that_occurs_among_several_labels_alone_is_in_no_half(tmp_path):
+    rows = [("a.mp4", "x", "x;thing", "train"), ("b.mp4", "y", "y", "train"), ("c.mp4", "x", "thing", "test")]
+    path = tmp_path / "tags.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("path", "label", "tags", "split"), *rows])
+    dataset = {"kind": "list", "annotations": str(path), "columns": {"labels": "tags"}}
+    data = DataSpec.model_validate({"dataset": dataset})
+    assert set(data.dataset.classes()) == {"x", "y", "thing"}
+    halves = [selected(data, classes=half).classes() for half in ("base", "novel")]
+    assert halves == [("x",), ("y",)]
+    assert selected(data, shots=1).classes() == ("x", "y")
+
+
 def test_twin_that_draws_by_position(tmp_path):
     """A draw by the position in the list would change when the list gets one more clip."""
     data, more = listed(tmp_path, (4, 4, 4, 4, 4)), listed(tmp_path, (5, 4, 4, 4, 4), name="more.csv")

@@ -72,6 +72,11 @@ def test_a_sweep_that_was_not_evaluated_elsewhere(store):
     assert "fix: side4video evaluate my-sweep --set data.classes=novel" in str(caught.value)
 
 
+def test_no_such_sweep(store):
+    with pytest.raises(InputError, match="--sweep: nosuch is no sweep of this store"):
+        transfer_grid(store, "nosuch")
+
+
 def test_our_figures_beside_the_published_ones(store):
     document = {"data": {"classes": "base"}, "task": {"kind": "recognition"}}
     for seed, novel in ((0, 0.5), (1, 0.6)):

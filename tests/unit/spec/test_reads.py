@@ -42,3 +42,11 @@ def test_a_cache_of_features_does_not_keep_them(data, field, changes):
 def test_one_frame_a_second_is_for_retrieval():
     with pytest.raises(SpecError, match="whose methods do not mask frames"):
         tiny(data={"sampling": {"kind": "one-per-second"}})
+
+
+@pytest.mark.parametrize("kind", ["multi-label", "multi-head"])
+@pytest.mark.parametrize("data", [{"classes": "base"}, {"shots": 2}])
+def test_halves_and_shots_are_of_clips_with_one_class(kind, data):
+    (field,) = data
+    with pytest.raises(SpecError, match=rf"data\.{field}: .*, and the task is {kind}"):
+        tiny(task={"kind": kind}, data=data)

@@ -151,7 +151,9 @@ def _fit_classes(found: FinishedRun, trained: tuple[str, ...], file: Path, scrat
     try:
         state = in_order_of(wanted, trained, load_file(file), where=found.where)
     except InputError as error:
-        fix = "name the same classes; a run with task.classifier: {kind: text} can be evaluated on others"
+        fix = "name the same classes"
+        if found.spec.task.kind == "recognition":
+            fix += "; a run with task.classifier: {kind: text} can be evaluated on others"
         raise InputError(error.where, error.found, allowed=error.allowed, fix=fix) from None
     scratch.mkdir(parents=True, exist_ok=True)
     ordered = scratch / "in-order.safetensors"
