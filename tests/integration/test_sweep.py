@@ -24,8 +24,11 @@ from side4video.tracking.tags import REUSED_TAG
 
 
 @pytest.fixture(scope="module")
-def finished():
-    return sweeps.run(sweeps.make_sweep("finished"))
+def finished(tmp_path_factory):
+    """A sweep in a store of its own: a process that comes back to this module would find its arms done."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIDE4VIDEO_HOME", str(tmp_path_factory.mktemp("finished")))
+        yield sweeps.run(sweeps.make_sweep("finished"))
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """`side4video evaluate`: evaluate finished runs again, for example with other views or on other data."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import click
 from side4video.core.errors import InputError
 from side4video.core.temporary import temporary_folder
 from side4video.data.clip import Split
+from side4video.spec.bundle import is_folder_name
 from side4video.spec.chance import always_reached, chance_text, metric_name
 from side4video.spec.experiment import Experiment
 from side4video.terminal.options import as_json, example, made_folder, output_file, overrides, store_uri, stored_weights
@@ -106,8 +107,9 @@ def evaluate(
         if not 0 <= trained_share <= 1:  # NaN passes click's range
             raise InputError("--trained-share", f"{trained_share:g}", allowed="0 to 1", fix="--trained-share 0.5")
         request = EvaluationRequest(_one_source(data, on), overrides, weights, trained_share)
+        _check_data_option(data, names)
         chosen = [read_model(store, run, scratch / str(number), request) for number, run in enumerate(names)]
-        _check_options(chosen, data, name)
+        _check_options(chosen, name)
         found = evaluate_models(chosen, split=split, naming=RecordNaming(name or "", on), progress=view)
     for each, answered in zip(chosen, found.answers, strict=True):
         if each.is_stored and answered["recorded_as"]:
@@ -126,15 +128,24 @@ def _one_source(data: str, on: str) -> str:
     return data or on
 
 
-def _check_options(chosen: "list[EvaluatedModel]", data: str, name: str | None) -> None:
+def _check_data_option(data: str, names: Sequence[str]) -> None:
+    """Check that `--data` is for folders.
+
+    Raises:
+        InputError: A run is named beside it.
+    """
+    for name in names if data else ():
+        if not (Path(name).is_dir() and is_folder_name(name)):
+            raise InputError("--data", f"given, and {name} is a run", allowed="with folders", fix="--on SPEC")
+
+
+def _check_options(chosen: "list[EvaluatedModel]", name: str | None) -> None:
     """Check that options are for what was named.
 
     Raises:
-        InputError: `--data` is for folders, and `--as` for runs.
+        InputError: `--as` is for runs.
     """
     for each in chosen:
-        if data and each.is_stored:
-            raise InputError("--data", f"given, and {each.name} is a run", allowed="with folders", fix="--on SPEC")
         if name is not None and not each.is_stored:
             found = f"given, and {each.name} is a folder, which keeps no metrics"
             raise InputError("--as", found, allowed="with runs", fix="leave it out, or --json > FILE")

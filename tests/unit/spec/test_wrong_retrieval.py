@@ -49,7 +49,7 @@ WRONG = {
         [
             "task.matching.kind: token-wise, and method.similarity is meanp",
             "allowed: mean",
-            "fix: matching: {kind: mean",
+            "fix: set task.matching to {kind: mean",
         ],
     ),
     "tight for a sequence": (

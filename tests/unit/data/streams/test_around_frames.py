@@ -148,7 +148,7 @@ def test_a_sentence_can_be_a_training_caption(videos, sentences):
 def test_a_video_without_a_sentence_is_named(videos, sentences):
     described = spec(descriptions={"file": sentences}).descriptions
     described.check([clip_of(videos[40])])
-    with pytest.raises(InputError, match="no sentence about 1 of the videos: other"):
+    with pytest.raises(InputError, match="no sentence about 1 of 2 videos: other"):
         described.check([clip_of(videos[40]), clip_of("/videos/other.mp4")])
 
 
@@ -168,7 +168,7 @@ def test_a_file_of_another_form(tmp_path, content, message):
     ("fields", "message"),
     [
         ({"neighbours": 1, "augmentation": {"mix": {"kind": "mixup"}}}, "neighbours of mixed frames"),
-        ({"neighbours": 1, "sampling": {"kind": "one-per-second"}}, "one view of a video"),
+        ({"neighbours": 1, "sampling": {"kind": "one-per-second"}}, "whose frames have no neighbours"),
         ({"views": {"clips": 2}, "sampling": {"kind": "one-per-second"}}, "2, and sampling is one-per-second"),
     ],
 )
