@@ -22,6 +22,7 @@ from side4video.cli.schema import experiment_schema, sweep_schema  # noqa: E402
 from side4video.core.spec import Spec  # noqa: E402
 from side4video.models.methods.side4video import Side4VideoSpec  # noqa: E402
 from side4video.spec.experiment import Experiment  # noqa: E402
+from side4video.tasks.multi_head.metrics import OF_HEADS  # noqa: E402
 
 
 def spec_text() -> str:
@@ -147,7 +148,8 @@ def is_logged(metric: str) -> bool:
     code = "\n".join(file.read_text() for file in (ROOT / "platform" / "side4video").rglob("*.py"))
     if area == "time":
         return f'"{metric}"' in code or f'mark("{name.removesuffix("_s")}"' in code
-    return metric in code or f'"{name}"' in code
+    is_of_head = any(name.endswith(f"_{end}") for end in OF_HEADS)  # the data name the heads
+    return metric in code or f'"{name}"' in code or is_of_head
 
 
 def test_metrics_that_the_text_names_are_logged():

@@ -152,7 +152,7 @@ def test_a_linear_classifier_knows_its_own_classes_only():
         (["--as", ""], "--as: ''"),
         (["--trained-share", "nan"], "--trained-share: nan · allowed: 0 to 1"),
         (["--as", "a/b/c"], "--as: 'a/b/c'"),
-        (["--data", "quickstart"], "--data: given, and base is a run · allowed: with folders · fix: --on SPEC"),
+        (["--data", "quickstart"], "is a run · allowed: with folders · fix: --on SPEC"),
         (["--data", "quickstart", "--on", "quickstart"], "--data, --on: both given"),
         (["--on", "nowhere.yaml"], "nowhere.yaml"),
     ],

@@ -33,6 +33,8 @@ PATHS = {
     "didemo": CAPTIONED,
     "lsmdc": CAPTIONED,
     "activitynet-captions": CAPTIONED,
+    "charades": CAPTIONED,
+    "epic-kitchens": CAPTIONED,
     "packed": {"root"},
     "webdataset": {"root", "class_names"},
     "hugging-face": {"root", "videos_root"},
