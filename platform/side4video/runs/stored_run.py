@@ -99,42 +99,46 @@ def expand_sweeps(store: Any, names: Sequence[str]) -> list[str]:
 
 def _arms_of(store: Any, name: str) -> list[str] | None:
     """Ids of the finished arms of a sweep, in the order of their names; None if the name is no sweep's."""
-    from side4video.tracking.tags import DIGEST_TAG, RUN_KIND_TAG, SWEEP_KIND, SWEEP_TAG
-
     try:
         run = store.find(name, finished_first=True)
     except InputError:
         return None  # a folder, or a mistake that is told where the run is read
-    if run.tags.get(RUN_KIND_TAG) != SWEEP_KIND or store.runs(
-        name=name, status="FINISHED", with_tags=(DIGEST_TAG,), all_experiments=True, limit=1
-    ):
+    if _run_of_name(store, run, name) is not None:
         return None
-    arms = store.runs(
-        status="FINISHED", tags={SWEEP_TAG: run.tags.get(SWEEP_TAG, "")}, with_tags=(DIGEST_TAG,), all_experiments=True
-    )
+    arms = _finished_arms(store, run)
     if not arms:
         raise InputError(name, "it is a sweep, and none of its arms is finished", fix="wait, or continue the sweep")
     return [arm.run_id for arm in sorted(arms, key=lambda arm: (arm.name, arm.run_id))]
 
 
-def _no_sweep(store: Any, found: Any, name: str) -> Any:
-    """The run that was found; if that is the run of a sweep, another finished one of the same name.
-
-    Raises:
-        InputError: There is only the sweep, which has no weights. The error names its arms.
-    """
-    from side4video.tracking.tags import DIGEST_TAG, RUN_KIND_TAG, SWEEP_KIND, SWEEP_TAG
+def _run_of_name(store: Any, found: Any, name: str) -> Any:
+    """The run that was found; if that is the run of a sweep, another finished one of the same name, or None."""
+    from side4video.tracking.tags import DIGEST_TAG, RUN_KIND_TAG, SWEEP_KIND
 
     if found.tags.get(RUN_KIND_TAG) != SWEEP_KIND:
         return found
     tags = (DIGEST_TAG,)  # which the runs of sweeps have not
-    others = store.runs(name=name, status="FINISHED", with_tags=tags, all_experiments=True, limit=1)
-    if others:
-        return others[0]
-    arms = store.runs(
-        status="FINISHED", tags={SWEEP_TAG: found.tags.get(SWEEP_TAG, "")}, with_tags=tags, all_experiments=True
-    )
-    names = [f"{arm.name} ({arm.run_id[:8]})" for arm in arms]
+    return next(iter(store.runs(name=name, status="FINISHED", with_tags=tags, all_experiments=True, limit=1)), None)
+
+
+def _finished_arms(store: Any, sweep: Any) -> list[Any]:
+    """The finished runs of a sweep's arms."""
+    from side4video.tracking.tags import DIGEST_TAG, SWEEP_TAG
+
+    key = {SWEEP_TAG: sweep.tags.get(SWEEP_TAG, "")}
+    return store.runs(status="FINISHED", tags=key, with_tags=(DIGEST_TAG,), all_experiments=True)
+
+
+def _no_sweep(store: Any, found: Any, name: str) -> Any:
+    """The run of a name that is no sweep (`_run_of_name`).
+
+    Raises:
+        InputError: There is only the sweep, which has no weights. The error names its arms.
+    """
+    run = _run_of_name(store, found, name)
+    if run is not None:
+        return run
+    names = [f"{arm.name} ({arm.run_id[:8]})" for arm in _finished_arms(store, found)]
     more = f" and {len(names) - MAX_ARMS} more" if len(names) > MAX_ARMS else ""
     raise InputError(
         name,

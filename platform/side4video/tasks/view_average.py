@@ -6,12 +6,14 @@ in float64, so their order does not matter. Two scores that differ by less than 
 Legend: B rows of a batch, V videos, C columns of scores, K columns of targets.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from side4video.engine.evaluate import ViewAccuracy
 from side4video.engine.process_group import ProcessGroup
 
 STEP = 2.0**-40
@@ -32,6 +34,41 @@ class AveragedScores:
     """Views of a video that were averaged."""
     loss: float
     """Mean over videos and views."""
+
+
+@dataclass(frozen=True)
+class AveragedEvaluation:
+    """An evaluation that is made of averaged scores. A subclass has the metrics of its task and writes its files."""
+
+    found: AveragedScores
+    metrics: dict[str, float]
+    class_metrics: dict[str, float] = field(default_factory=dict)
+    """A metric of each class, by name; empty where a task has none."""
+    per_view: tuple[ViewAccuracy, ...] = ()
+    """Empty: views are not evaluated one by one."""
+
+    @property
+    def loss(self) -> float:
+        """Mean over videos and views."""
+        return self.found.loss
+
+    @property
+    def views(self) -> int:
+        """Views of a video that were averaged."""
+        return self.found.views
+
+    @property
+    def videos(self) -> int:
+        """Number of readable videos."""
+        return len(self.found.indices_V)
+
+    def fit(self) -> dict[str, float]:
+        """Nothing is fitted on a validation split."""
+        return {}
+
+    def fitted_metrics(self, validation: Mapping[str, float]) -> dict[str, float]:  # noqa: ARG002 - an interface
+        """Empty: nothing is fitted."""
+        return {}
 
 
 class ViewAverage:

@@ -6,7 +6,7 @@ Legend: B rows of a batch, V videos, C classes, S heads.
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,48 +15,21 @@ from numpy.typing import NDArray
 
 from side4video.core.csv_cells import text_cell
 from side4video.core.files import replacing
-from side4video.engine.evaluate import ViewAccuracy
 from side4video.engine.process_group import ProcessGroup
 from side4video.tasks.multi_head.metrics import HeadScores, head_metrics
-from side4video.tasks.view_average import AveragedScores, ViewAverage
+from side4video.tasks.view_average import AveragedEvaluation, ViewAverage
 
 
-@dataclass(frozen=True)
-class HeadEvaluation:
-    """Scores of the readable videos, averaged over their views."""
+@dataclass(frozen=True, kw_only=True)
+class HeadEvaluation(AveragedEvaluation):
+    """Scores of the readable videos, averaged over their views.
+
+    `found` has the scores of all heads, one after the other, and the labels of each head. There are no metrics of
+    classes, because a name can be a class of two heads.
+    """
 
     heads: Mapping[str, tuple[str, ...]]
     """Names of the classes of each head."""
-    found: AveragedScores
-    """Scores of all heads, one after the other, and the labels of each head."""
-    metrics: dict[str, float]
-    class_metrics: dict[str, float] = field(default_factory=dict)
-    """Empty: a name can be a class of two heads."""
-    per_view: tuple[ViewAccuracy, ...] = ()
-    """Empty: views are not evaluated one by one."""
-
-    @property
-    def loss(self) -> float:
-        """Mean over videos and views."""
-        return self.found.loss
-
-    @property
-    def views(self) -> int:
-        """Views of a video that were averaged."""
-        return self.found.views
-
-    @property
-    def videos(self) -> int:
-        """Number of readable videos."""
-        return len(self.found.indices_V)
-
-    def fit(self) -> dict[str, float]:
-        """Nothing is fitted on a validation split."""
-        return {}
-
-    def fitted_metrics(self, validation: Mapping[str, float]) -> dict[str, float]:  # noqa: ARG002 - an interface
-        """Empty: nothing is fitted."""
-        return {}
 
     def write(self, folder: Path) -> None:
         """`predictions.csv`, `scores.npz` (scores of all heads, one after the other) and `head_classes.json`."""
@@ -115,7 +88,7 @@ class HeadScoresCollector:
         labelled_V = (found.targets_VK >= 0).all(axis=1)
         parts = split_heads(found.scores_VC[labelled_V], self.task.sizes)
         scores = HeadScores(tuple(parts), found.targets_VK[labelled_V])
-        return HeadEvaluation(self.task.heads, found, head_metrics(scores, tuple(self.task.heads)))
+        return HeadEvaluation(found=found, metrics=head_metrics(scores, tuple(self.task.heads)), heads=self.task.heads)
 
 
 def split_heads(scores_VC: NDArray[np.float64], sizes: Sequence[int]) -> list[NDArray[np.float64]]:

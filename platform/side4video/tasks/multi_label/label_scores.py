@@ -5,7 +5,7 @@ Legend: B rows of a batch, V videos, C classes.
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,49 +15,19 @@ from numpy.typing import NDArray
 
 from side4video.core.csv_cells import text_cell
 from side4video.core.files import replacing
-from side4video.engine.evaluate import ViewAccuracy
 from side4video.engine.process_group import ProcessGroup
 from side4video.tasks.multi_label.metrics import LabelScores, label_metrics
-from side4video.tasks.view_average import AveragedScores, ViewAverage
+from side4video.tasks.view_average import AveragedEvaluation, ViewAverage
 
 THRESHOLD = 0.5
 """Score from which on a class counts as predicted, in `predictions.csv`."""
 
 
-@dataclass(frozen=True)
-class LabelEvaluation:
-    """Scores of the readable videos, averaged over their views."""
+@dataclass(frozen=True, kw_only=True)
+class LabelEvaluation(AveragedEvaluation):
+    """Scores of the readable videos, averaged over their views. A class's metric is its average precision."""
 
     classes: tuple[str, ...]
-    found: AveragedScores
-    metrics: dict[str, float]
-    class_metrics: dict[str, float]
-    """Average precision of each class that some video has, by name."""
-    per_view: tuple[ViewAccuracy, ...] = ()
-    """Empty: views are not evaluated one by one."""
-
-    @property
-    def loss(self) -> float:
-        """Mean over videos and views."""
-        return self.found.loss
-
-    @property
-    def views(self) -> int:
-        """Views of a video that were averaged."""
-        return self.found.views
-
-    @property
-    def videos(self) -> int:
-        """Number of readable videos."""
-        return len(self.found.indices_V)
-
-    def fit(self) -> dict[str, float]:
-        """Nothing is fitted on a validation split."""
-        return {}
-
-    def fitted_metrics(self, validation: Mapping[str, float]) -> dict[str, float]:  # noqa: ARG002 - an interface
-        """Empty: nothing is fitted."""
-        return {}
 
     def write(self, folder: Path) -> None:
         """`predictions.csv`, `scores.npz` and `class_average_precision.json`."""
