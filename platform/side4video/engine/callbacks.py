@@ -35,6 +35,22 @@ class EpochInfo:
     next_step: int
     is_last: bool
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    steps: int = 0
+    """Steps that each student trains."""
+    steps_per_epoch: int = 1
+
+    def own(self, offset: int) -> "EpochInfo":
+        """This moment on the clock of a student whose step 0 is step `offset` of the pass (`Student.offset`)."""
+        if not offset:
+            return self
+        next_step = self.next_step - offset
+        epoch, is_last = (next_step - 1) // self.steps_per_epoch, next_step == self.steps
+        return EpochInfo(epoch, next_step, is_last, steps=self.steps, steps_per_epoch=self.steps_per_epoch)
+
+    @property
+    def is_boundary(self) -> bool:
+        """Whether an epoch is complete; a student may also end within one."""
+        return self.next_step % self.steps_per_epoch == 0
 
     def add(self, student: str, metrics: dict[str, float]) -> None:
         """Add metrics of a student."""

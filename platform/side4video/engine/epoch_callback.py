@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from safetensors import SafetensorError
 
@@ -52,6 +52,24 @@ class Report:
     """A complete checkpoint on the first worker, None on the others."""
     notes: tuple[str, ...] = ()
     """Events of the run that a reader should know, such as interruptions."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Who joined the pass and who left it (`Membership.report`), as JSON values."""
+
+
+class Membership(Protocol):
+    """Lets students join and leave a pass between two epochs."""
+
+    def change(self, info: EpochInfo) -> None:
+        """Called at the end of an epoch, after its evaluations and before its checkpoint. Collective."""
+        ...
+
+    def state(self) -> Mapping[str, Any]:
+        """What a checkpoint keeps of it, as JSON values."""
+        ...
+
+    def report(self) -> Mapping[str, Any]:
+        """Who joined and who left since the last report."""
+        ...
 
 
 @dataclass
@@ -71,6 +89,8 @@ class EpochCallback:
     early_stopper: EarlyStopper = never_stop
     final_test: FinalTest | None = None
     """The evaluation on the test split at the end; None if there is no validation split."""
+    membership: Membership | None = None
+    """None if the students of the pack stay the same."""
     latest: dict[str, dict[str, float]] = field(default_factory=dict)
     best: dict[str, dict[str, float]] = field(default_factory=dict)
     broken_clips: list[dict[str, Any]] = field(default_factory=list)
@@ -140,8 +160,7 @@ class EpochCallback:
         Raises:
             CheckpointError: If it cannot be written.
         """
-        metrics = {student.name: self.metrics_logger.take(student.name) for student in self.pack.students}
-        self._save_and_report(info, metrics, {}, is_open=is_open)
+        self._save_and_report(info, self._take_metrics(info), is_open=is_open)
 
     def after_epoch(self, info: EpochInfo) -> None:
         """Do everything that the end of an epoch needs. Collective.
@@ -149,30 +168,44 @@ class EpochCallback:
         Raises:
             CheckpointError: If the checkpoint cannot be written.
         """
-        metrics = {student.name: self.metrics_logger.take(student.name) for student in self.pack.students}
-        self.steps_trained |= {student.name: info.next_step for student in self.pack.active_students}
-        evaluations: dict[str, Evaluation] = {}
-        if info.is_last or (info.epoch + 1) % self.every_epochs == 0:
-            active_students = self.pack.active_students
-            evaluations = self.evaluate(active_students) if active_students else {}
+        metrics = self._take_metrics(info)
+        own = {student.name: info.own(student.offset) for student in self.pack.students}
+        active_students = self.pack.active_students
+        self.steps_trained |= {student.name: own[student.name].next_step for student in active_students}
+        due = [student for student in active_students if self._is_due(own[student.name])]
+        evaluations = self.evaluate(due) if due else {}
         for name, evaluation in evaluations.items():
-            metrics[name] += self._evaluated(name, evaluation, info)
+            metrics[name] += self._evaluated(name, evaluation, own[name])
             info.add(name, {**evaluation.metrics, "loss": evaluation.loss})
-        if info.is_last:
-            self._stop_without_scores(evaluations)
-        if evaluations:
-            self._stop_early(info.epoch, {name: self.latest[name] for name in evaluations})
-        self._keep_best_everywhere(evaluations, info)
-        tested = self._test(info) if self.final_test else {}
+        self._stop_without_scores({name: each for name, each in evaluations.items() if own[name].is_last})
+        for epoch in sorted({own[name].epoch for name in evaluations}):
+            self._stop_early(epoch, {name: self.latest[name] for name in evaluations if own[name].epoch == epoch})
+        self._keep_best_everywhere(evaluations, own)
+        tested = self._test(own) if self.final_test else {}
         for name, evaluation in tested.items():
-            metrics[name] += self._tested(name, evaluation, info)
-        self._save_and_report(info, metrics, tested if self.final_test else evaluations)
+            metrics[name] += self._tested(name, evaluation, own[name])
+        measured = tested if self.final_test else evaluations
+        self._write_evaluations(measured)
+        if self.membership:
+            self.membership.change(info)
+        self._save_and_report(info, metrics)
+
+    def _take_metrics(self, info: EpochInfo) -> dict[str, list[Metric]]:
+        return {
+            student.name: self.metrics_logger.take(
+                student.name, offset=student.offset, offset_epochs=student.offset // info.steps_per_epoch
+            )
+            for student in self.pack.students
+        }
+
+    def _is_due(self, own: EpochInfo) -> bool:
+        """Whether a student is evaluated now, on its own clock."""
+        return own.is_last or (own.is_boundary and (own.epoch + 1) % self.every_epochs == 0)
 
     def _save_and_report(
         self,
         info: EpochInfo,
         metrics: dict[str, list[Metric]],
-        evaluations: Mapping[str, Evaluation],
         *,
         is_open: bool = False,
     ) -> None:
@@ -185,11 +218,13 @@ class EpochCallback:
 
         def write() -> None:
             if process.is_first:
-                written.append(self._write(evaluations, info, position))
+                written.append(self._write(info, position))
 
         process.run_on_all_workers(write)
         checkpoint, notes = (written[0] if written else None), tuple(self.notes)
-        self.report(Report(info.epoch, info.next_step, info.is_last, metrics, dict(self.latest), checkpoint, notes))
+        changes = self.membership.report() if self.membership else {}
+        latest = dict(self.latest)
+        self.report(Report(info.epoch, info.next_step, info.is_last, metrics, latest, checkpoint, notes, changes))
         self._recent = recent
         self.metrics_logger.clear()
         process.barrier()
@@ -241,22 +276,22 @@ class EpochCallback:
     def _best_area(self) -> str:
         return "best_val" if self.final_test else "best"
 
-    def _test(self, info: EpochInfo) -> dict[str, Evaluation]:
+    def _test(self, own: Mapping[str, EpochInfo]) -> dict[str, Evaluation]:
         """Evaluate on the test split the students that end now: all in the last epoch, others by early stopping."""
         assert self.final_test  # noqa: S101
         ending = []
         for student in self.pack.active_students:
             key = f"{self._area}/{student.task.main_metric.name}"
             values = [entry["metrics"][student.name][key] for entry in self._history_of(student.name)]
-            if info.is_last or self.final_test.ends(student, values):
+            if own[student.name].is_last or self.final_test.ends(student, values):
                 ending.append(student)
         if not ending:
             return {}
-        chosen = [student for student in ending if self._takes_earlier_epoch(student, info)]
+        chosen = [student for student in ending if self._takes_earlier_epoch(student, own[student.name])]
         stored = {student.name: self.scratch / "kept" / student.name / BEST for student in chosen}
         tested = self.final_test.run(ending, stored)
         for student in ending:
-            if not info.is_last:
+            if not own[student.name].is_last:
                 student.stop("ended")
         return tested
 
@@ -280,25 +315,32 @@ class EpochCallback:
         self.latest[name] = {**self.latest[name], **measured}
         return [Metric.now(key, value, info.next_step - 1) for key, value in measured.items()]
 
-    def _keep_best_everywhere(self, evaluations: Mapping[str, Evaluation], info: EpochInfo) -> None:
+    def _keep_best_everywhere(self, evaluations: Mapping[str, Evaluation], own: Mapping[str, EpochInfo]) -> None:
         """Write the best weights so far. Collective."""
 
         def keep() -> None:
             try:
                 if self.metrics_logger.process.is_first:
-                    self._keep_best(evaluations, info)
+                    self._keep_best(evaluations, own)
             except (OSError, SafetensorError) as error:
                 raise cannot_write(self.scratch, error) from error
 
         self.metrics_logger.process.run_on_all_workers(keep)
 
-    def _write(self, evaluations: Mapping[str, Evaluation], info: EpochInfo, position: Mapping[str, Any]) -> Path:
+    def _write_evaluations(self, evaluations: Mapping[str, Evaluation]) -> None:
+        """Write predictions and the like beside the best weights. Collective."""
+
+        def write() -> None:
+            try:
+                for name, evaluation in evaluations.items() if self.metrics_logger.process.is_first else ():
+                    evaluation.write(self.scratch / "kept" / name)
+            except OSError as error:
+                raise cannot_write(self.scratch, error) from error
+
+        self.metrics_logger.process.run_on_all_workers(write)
+
+    def _write(self, info: EpochInfo, position: Mapping[str, Any]) -> Path:
         """Write the checkpoint, with the best weights so far, which the scratch folder keeps between epochs."""
-        try:
-            for name, evaluation in evaluations.items():
-                evaluation.write(self.scratch / "kept" / name)
-        except OSError as error:
-            raise cannot_write(self.scratch, error) from error
         students = {student.name: student for student in self.pack.students}
         state = {
             **position,
@@ -312,19 +354,20 @@ class EpochCallback:
             "steps_trained": self.steps_trained,
             "broken_clips": self.broken_clips,
             "notes": self.notes,
+            **({"members": self.membership.state()} if self.membership else {}),
             "totals": self.metrics_logger.totals.as_json(),
             "seconds": self.seconds_before + time.monotonic() - self._started,
         }
         return save_checkpoint(self.scratch / "checkpoint", students, state, beside=self.scratch / "kept")
 
-    def _keep_best(self, evaluations: Mapping[str, Evaluation], info: EpochInfo) -> None:
+    def _keep_best(self, evaluations: Mapping[str, Evaluation], own: Mapping[str, EpochInfo]) -> None:
         students = {student.name: student for student in self.pack.students}
         for name in evaluations:
             folder = self.scratch / "kept" / name
             folder.mkdir(parents=True, exist_ok=True)
             if students[name].average is not None:
                 save_tensors(students[name].evaluated, folder / LAST_AVERAGE)
-            if self._best_epoch(name) == info.epoch:
+            if self._best_epoch(name) == own[name].epoch:
                 save_tensors(students[name].evaluated, folder / BEST)
 
 

@@ -45,8 +45,11 @@ class MetricsLogger:
             self._loads.append(self._system_metrics.sample())
             self._window = []
 
-    def take(self, name: str) -> list[Metric]:
-        """The metrics of one student since `clear`. Collective, because losses are averaged over workers."""
+    def take(self, name: str, *, offset: int = 0, offset_epochs: int = 0) -> list[Metric]:
+        """The metrics of one student since `clear`. Collective, because losses are averaged over workers.
+
+        Steps and epochs are those of its own clock: the offset (`Student.offset`) is taken off.
+        """
         loads = zip(self._windows, self._loads, strict=True)
         complete = [(window, load) for window, load in loads if all(name in info.losses for info in window)]
         local = [(float(np.mean([info.losses[name] for info in window])), window[-1].share) for window, _ in complete]
@@ -54,13 +57,14 @@ class MetricsLogger:
         metrics: list[Metric] = []
         for (window, load), loss in zip(complete, losses, strict=True):
             last = window[-1]
+            step = last.step - offset
             metrics += [
-                Metric.now("train/loss", loss, last.step),
-                Metric.now("train/learning_rate", last.learning_rates[name], last.step),
-                Metric.now("train/gradient_norm", float(np.mean([i.gradient_norms[name] for i in window])), last.step),
-                Metric.now("train/epoch", last.epoch, last.step),
-                *_times(window, name),
-                *(Metric.now(key, value, last.step) for key, value in load.items()),
+                Metric.now("train/loss", loss, step),
+                Metric.now("train/learning_rate", last.learning_rates[name], step),
+                Metric.now("train/gradient_norm", float(np.mean([i.gradient_norms[name] for i in window])), step),
+                Metric.now("train/epoch", last.epoch - offset_epochs, step),
+                *_times(window, name, step),
+                *(Metric.now(key, value, step) for key, value in load.items()),
             ]
         return metrics
 
@@ -94,8 +98,7 @@ def _mean_loss(workers: Sequence[tuple[float, float]]) -> float:
     return float(np.average(losses, weights=shares))
 
 
-def _times(window: list[StepInfo], name: str) -> list[Metric]:
-    step = window[-1].step
+def _times(window: list[StepInfo], name: str, step: int) -> list[Metric]:
     phases = sorted({phase for info in window for phase in info.seconds})
     means = {phase: float(np.mean([info.seconds.get(phase, 0.0) for info in window])) for phase in phases}
     total = sum(means.values())

@@ -15,9 +15,10 @@ from side4video.engine.step_timer import StepTimer
 
 @dataclass(frozen=True)
 class Plan:
-    """How long a pack trains, in optimizer steps."""
+    """How long the students of a pack train, in optimizer steps."""
 
     steps: int
+    """Of each student."""
     steps_per_epoch: int
     shares: float | None = None
     """Batch size divided by this worker's share; None: the number of workers."""
@@ -63,18 +64,20 @@ def train_step(pack: Pack, parts: Sequence[Batch], *, step: int, plan: Plan, tim
             features = frozen.features_for(frozen.students, held.pop() if frozen is passes[-1] else held[0])
             timer.mark("backbone", tuple(each.name for each in frozen.students) if len(passes) > 1 else "")
             for student in frozen.students:
+                own_step = step - student.offset
                 loss = student.accumulate(
                     features,
                     targets[student.name],
                     clips=clips,
                     synchronize=last,
-                    draw=step * len(parts) + number,
+                    draw=own_step * len(parts) + number,
                     is_last=student is frozen.students[-1],
                 )
                 losses[student.name] += loss / local
                 timer.mark("side", student.name)
                 if last:
-                    rate = learning_rate_at(step, student.spec, steps=plan.steps, steps_per_epoch=plan.steps_per_epoch)
+                    length = {"steps": plan.steps, "steps_per_epoch": plan.steps_per_epoch}
+                    rate = learning_rate_at(own_step, student.spec, **length)
                     norms[student.name], rates[student.name] = student.update(rate), rate
                     timer.mark("optimizer", student.name)
             del features

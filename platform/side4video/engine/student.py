@@ -86,6 +86,8 @@ class Student:
     process: ProcessGroup = field(default_factory=ProcessGroup)
     is_fixed: bool = False
     """Whether it is evaluated beside the others and never trained."""
+    offset: int = 0
+    """The step of the pass that is its step 0. It is a whole number of epochs, larger after each pause."""
     state: Literal["training", "stopped", "ended", "diverged"] = "training"
     """`stopped`: by a sweep. `ended`: by its own early stopping, with a result."""
     optimizer: torch.optim.AdamW = field(init=False)
