@@ -118,14 +118,16 @@ def _run(experiments: Mapping[str, Experiment], context: RunContext, watchdog: W
         context.progress.report("testing a step")
         weights = [tensor for each in towers.values() for tensor in (*each.parameters(), *each.buffers())]
         stored = cached.blank(base, process) if cached else None
-        held = dry_run(pack, _mock_video(base, process), stored, resident=() if cached else weights)
+        held = dry_run(pack, mock_video(base, process), stored, resident=() if cached else weights)
         metrics_logger = MetricsLogger(process, every_steps=context.every_steps)
 
         def evaluate_on(split: EvaluatedSplit, some: list[Student]) -> dict[str, Evaluation]:
             batches, report_progress = WatchedBatches(split.stream, watchdog), context.progress.report
-            return _evaluate(some, pack, batches, videos=split.videos, spec=base, report_progress=report_progress)
+            return evaluate_on_stream(
+                some, pack, batches, videos=split.videos, spec=base, report_progress=report_progress
+            )
 
-        final_test = _final_test(base, partial(evaluate_on, streams.testing)) if streams.validation else None
+        final_test = final_test_of(base, partial(evaluate_on, streams.testing)) if streams.validation else None
         epoch_callback = EpochCallback(
             pack,
             metrics_logger,
@@ -137,7 +139,7 @@ def _run(experiments: Mapping[str, Experiment], context: RunContext, watchdog: W
             report=context.report,
             constants={name: constant_metrics(student, held[name]) for name, student in students.items()},
             early_stopper=context.early_stopper,
-            broken=lambda: [_row(report) for report in streams.broken()],
+            broken=lambda: [broken_row(report) for report in streams.broken()],
         )
         position = resume(context.resume_from, students, epoch_callback)
         if base.cluster.is_elastic and not position.next_step:
@@ -343,15 +345,16 @@ def evaluate_students(
     )
     batches = CountedBatches(stream, len(clips) * base.data.views.total, progress)
     try:
-        results = _evaluate(
+        results = evaluate_on_stream(
             list(students.values()), pack, batches, videos=len(clips), spec=base, report_progress=progress.report
         )
-        return results, [_row(report) for report in stream.broken.values()]
+        return results, [broken_row(report) for report in stream.broken.values()]
     finally:
         stream.close()
 
 
-def _final_test(spec: Experiment, evaluate: Callable[[list[Student]], dict[str, Evaluation]]) -> FinalTest:
+def final_test_of(spec: Experiment, evaluate: Callable[[list[Student]], dict[str, Evaluation]]) -> FinalTest:
+    """How students end, where a validation split chooses their weights; `evaluate` is on the test split."""
     stopping = spec.evaluation.early_stopping
     return FinalTest(
         evaluate,
@@ -361,7 +364,7 @@ def _final_test(spec: Experiment, evaluate: Callable[[list[Student]], dict[str, 
     )
 
 
-def _evaluate(
+def evaluate_on_stream(
     students: list[Student],
     pack: Pack,
     stream: EvaluationBatches,
@@ -370,16 +373,19 @@ def _evaluate(
     spec: Experiment,
     report_progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Evaluation]:
+    """Evaluate students of a pack on the clips of a stream, as the spec says. Collective."""
     precision, crops = spec.evaluation.precision, spec.data.views.crops
     return evaluate(
         pack, students, stream, videos=videos, precision=precision, crops=crops, report_progress=report_progress
     )
 
 
-def _mock_video(spec: Experiment, process: ProcessGroup) -> torch.Tensor:
+def mock_video(spec: Experiment, process: ProcessGroup) -> torch.Tensor:
+    """Black frames of one micro-batch, for the dry run."""
     size = spec.data.size
     return torch.zeros((spec.clips_per_part, spec.data.frames, 3, size, size), dtype=torch.uint8, device=process.device)
 
 
-def _row(report: Any) -> dict[str, Any]:
+def broken_row(report: Any) -> dict[str, Any]:
+    """The report of a clip that could not be read, as JSON values."""
     return {"index": report.index, "path": report.path, "origin": report.origin, "reason": report.reason}

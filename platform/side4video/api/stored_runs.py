@@ -9,7 +9,7 @@ from side4video.core.errors import InputError
 from side4video.reports.stored_sweep import find_run_or_sweep, is_sweep_run
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.stores import store_at
-from side4video.tracking.tags import DIGEST_TAG, ROWS_TAG, RUN_KIND_TAG, STATE_TAG, SWEEP_KIND, SWEEP_TAG
+from side4video.tracking.tags import ARM_TAG, DIGEST_TAG, ROWS_TAG, RUN_KIND_TAG, STATE_TAG, SWEEP_KIND, SWEEP_TAG
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +89,7 @@ def _arms(store: RunStore, sweep: str) -> list[StoredRun]:
     arms: dict[str, StoredRun] = {}
     tags = {SWEEP_TAG: run.tags[SWEEP_TAG]}
     for arm in store.runs(tags=tags, with_tags=(DIGEST_TAG,), all_experiments=True):
-        arms.setdefault(arm.tags[DIGEST_TAG], arm)
+        arms.setdefault(arm.tags.get(ARM_TAG) or arm.tags[DIGEST_TAG], arm)
     return list(arms.values())
 
 

@@ -15,6 +15,7 @@ from side4video.data.decode.augmentation import AugmentationSpec
 from side4video.data.decode.frames import DecoderName
 from side4video.data.decode.sampling import OnePerSecondSampling, Sampling, SegmentSampling
 from side4video.data.descriptions import DescriptionsSpec
+from side4video.data.first_epoch import FirstEpoch
 from side4video.data.selection import DIVIDER, ChosenClasses, SelectedClips
 
 
@@ -152,6 +153,10 @@ class DataSpec(Spec):
     (`side4video` with `stem: differences`: 2). At the ends of a video, its first or last frame again."""
     descriptions: Annotated[DescriptionsSpec | None, ADDED_LATER] = None
     """Sentences about each video, from a file, for a method that reads them (`cap4video`)."""
+    first_epoch: Annotated[FirstEpoch, ADDED_LATER] = 0
+    """The epoch of the order of clips that the run's first epoch sees. An arm of a sweep that joined a running pass at
+    its epoch 3 is repeated alone with `first_epoch: 3`. After pauses there are several: with `{0: 3, 2: 9}` the run
+    sees epochs 3 and 4, then 9 and those after it."""
     seed: Seed = 0
     """Seed of the data path. The order of clips and all augmentation depend only on this seed, the epoch and the
     clip."""

@@ -108,23 +108,27 @@ def _write(partial: Path, students: Mapping[str, Student], state: Mapping[str, A
     if beside is not None and beside.is_dir():
         shutil.copytree(beside, partial)
     for name, student in students.items():
-        checkpoint_folder = partial / name
-        checkpoint_folder.mkdir(parents=True, exist_ok=True)
-        save_file(_tensors(student.module), checkpoint_folder / "weights.safetensors")
-        if student.average is not None:
-            save_file(_tensors(student.average), checkpoint_folder / "average.safetensors")
-        save_file(_optimizer_tensors(student), checkpoint_folder / "optimizer.safetensors")
-        scalars = {
-            "state": student.state,
-            "skipped": student.skipped,
-            "scaler": student.scaler.state_dict(),
-            "memory": student.memory_metrics(),
-        }
-        _write_json(checkpoint_folder / "student.json", scalars)
+        save_student(partial / name, student)
     partial.mkdir(parents=True, exist_ok=True)
     _write_json(
         partial / "checkpoint.json", with_checksum({"format": FORMAT, **state, "files": file_checksums(partial)})
     )
+
+
+def save_student(folder: Path, student: Student) -> None:
+    """Write what a student trains, and its optimizer, into its folder of a checkpoint."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(_tensors(student.module), folder / "weights.safetensors")
+    if student.average is not None:
+        save_file(_tensors(student.average), folder / "average.safetensors")
+    save_file(_optimizer_tensors(student), folder / "optimizer.safetensors")
+    scalars = {
+        "state": student.state,
+        "skipped": student.skipped,
+        "scaler": student.scaler.state_dict(),
+        "memory": student.memory_metrics(),
+    }
+    _write_json(folder / "student.json", scalars)
 
 
 def read_state(folder: Path) -> dict[str, Any]:

@@ -84,13 +84,15 @@ class EpochCallback:
     identity: Mapping[str, Any]
     scratch: Path
     report: Callable[[Report], None]
-    constants: Mapping[str, Mapping[str, float]]
+    constants: dict[str, dict[str, float]]
     broken: Callable[[], list[dict[str, Any]]]
     early_stopper: EarlyStopper = never_stop
     final_test: FinalTest | None = None
     """The evaluation on the test split at the end; None if there is no validation split."""
     membership: Membership | None = None
     """None if the students of the pack stay the same."""
+    absent: set[str] = field(default_factory=set)
+    """Students that are paused: not in the pack, and with metrics and best weights all the same."""
     latest: dict[str, dict[str, float]] = field(default_factory=dict)
     best: dict[str, dict[str, float]] = field(default_factory=dict)
     broken_clips: list[dict[str, Any]] = field(default_factory=list)
@@ -113,7 +115,7 @@ class EpochCallback:
         The early stopper gets every past evaluation again, because it may be a new one. Its answers are ignored: the
         checkpoint has the students that were stopped.
         """
-        names = {student.name for student in self.pack.students}
+        names = {student.name for student in self.pack.students} | self.absent
         self.latest = {name: each for name, each in state["latest"].items() if name in names}
         self.best = {name: each for name, each in state["best"].items() if name in names}
         self.broken_clips = list(state["broken_clips"])
@@ -140,7 +142,7 @@ class EpochCallback:
 
         Collective: every worker reports.
         """
-        names = {student.name for student in self.pack.students}
+        names = {student.name for student in self.pack.students} | self.absent
         for reported in state.get("recent", ()):
             self._recent.append(
                 {name: [Metric(*each) for each in series] for name, series in reported.items() if name in names}

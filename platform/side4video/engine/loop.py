@@ -64,7 +64,7 @@ def train(
             checkpoint_timer.pause(_epoch_info(step, plan), stop_request, is_open=is_end)
         if is_end:
             _end_epoch(callbacks, _epoch_info(step, plan), checkpoint_timer)
-        elif is_endless and not pack.active_students:
+        if is_endless and not pack.active_students and (step + 1) % plan.steps_per_epoch:
             # Nobody is left to train in this epoch, and others may wait for the next one.
             left_epochs.add(epoch)
             _end_epoch(callbacks, _epoch_info((epoch + 1) * plan.steps_per_epoch - 1, plan), checkpoint_timer)

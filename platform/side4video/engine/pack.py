@@ -85,6 +85,9 @@ class Pack:
     """Students that train on the same batches. Those of one tower share its pass; the towers run one after another."""
 
     passes: Sequence[FrozenPass]
+    isolates_failures: bool = False
+    """Whether a student whose step raises an error fails alone, and the others go on. With one worker only: other
+    workers would wait for its gradients."""
 
     @classmethod
     def of_one_tower(cls, features: Callable[[Any, Any], Any], students: Sequence[Student]) -> Self:

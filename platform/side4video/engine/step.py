@@ -1,7 +1,8 @@
 """One optimizer step of every active student, on one frozen pass of each tower."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,9 @@ from side4video.engine.memory import PeakBytes, measure_held, weights_under
 from side4video.engine.optimizer import learning_rate_at
 from side4video.engine.pack import Batch, MockBatch, Pack, blank_neighbours
 from side4video.engine.step_timer import StepTimer
+from side4video.engine.student import Student
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,23 +69,42 @@ def train_step(pack: Pack, parts: Sequence[Batch], *, step: int, plan: Plan, tim
             timer.mark("backbone", tuple(each.name for each in frozen.students) if len(passes) > 1 else "")
             for student in frozen.students:
                 own_step = step - student.offset
-                loss = student.accumulate(
-                    features,
-                    targets[student.name],
-                    clips=clips,
-                    synchronize=last,
-                    draw=own_step * len(parts) + number,
-                    is_last=student is frozen.students[-1],
-                )
-                losses[student.name] += loss / local
-                timer.mark("side", student.name)
-                if last:
-                    length = {"steps": plan.steps, "steps_per_epoch": plan.steps_per_epoch}
-                    rate = learning_rate_at(own_step, student.spec, **length)
-                    norms[student.name], rates[student.name] = student.update(rate), rate
-                    timer.mark("optimizer", student.name)
+                with _failing_alone(student, is_isolated=pack.isolates_failures):
+                    loss = student.accumulate(
+                        features,
+                        targets[student.name],
+                        clips=clips,
+                        synchronize=last,
+                        draw=own_step * len(parts) + number,
+                        is_last=student is frozen.students[-1],
+                    )
+                    losses[student.name] += loss / local
+                    timer.mark("side", student.name)
+                    if last:
+                        length = {"steps": plan.steps, "steps_per_epoch": plan.steps_per_epoch}
+                        rate = learning_rate_at(own_step, student.spec, **length)
+                        norms[student.name], rates[student.name] = student.update(rate), rate
+                        timer.mark("optimizer", student.name)
             del features
+        active_students = [student for student in active_students if student.is_training]
+        passes = pack.passes_of(active_students)
+        if not passes:
+            break
+    losses = {student.name: losses[student.name] for student in active_students}
     return StepResult(step, clips, 1 / shares, losses, norms, rates)
+
+
+@contextmanager
+def _failing_alone(student: Student, *, is_isolated: bool) -> Iterator[None]:
+    """If failures are isolated, an error inside the block ends this student and no other one."""
+    try:
+        yield
+    except Exception as error:
+        if not is_isolated:
+            raise
+        student.failure = " ".join(str(error).split())[:1000] or type(error).__name__
+        log.warning("%s fails and leaves the pass: %s", student.name, student.failure)
+        student.stop("failed")
 
 
 def dry_run(

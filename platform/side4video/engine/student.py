@@ -88,8 +88,10 @@ class Student:
     """Whether it is evaluated beside the others and never trained."""
     offset: int = 0
     """The step of the pass that is its step 0. It is a whole number of epochs, larger after each pause."""
-    state: Literal["training", "stopped", "ended", "diverged"] = "training"
-    """`stopped`: by a sweep. `ended`: by its own early stopping, with a result."""
+    failure: str = ""
+    """Why it failed, if its state is `failed`."""
+    state: Literal["training", "stopped", "ended", "diverged", "failed"] = "training"
+    """`stopped`: by a sweep. `ended`: by its own early stopping, with a result. `failed`: an error in a step."""
     optimizer: torch.optim.AdamW = field(init=False)
     scaler: torch.amp.GradScaler = field(init=False)
     replica: nn.Module = field(init=False)
@@ -204,7 +206,7 @@ class Student:
         if self.skipped > (MAX_SKIPPED_STEPS if self.scaler.is_enabled() else 0):
             self.stop("diverged")
 
-    def stop(self, state: Literal["stopped", "ended", "diverged"] = "stopped") -> None:
+    def stop(self, state: Literal["stopped", "ended", "diverged", "failed"] = "stopped") -> None:
         """End the training and free the device memory; the weights move to host memory."""
         self.state = state
         self.optimizer.zero_grad(set_to_none=True)

@@ -169,7 +169,7 @@ def make_packs(arms: Sequence[Arm], spec: SweepSpec, planner: Planner) -> tuple[
         InputError: An arm alone exceeds the memory limit.
     """
     packs: list[PlannedPack] = []
-    for group in _groups(arms):
+    for group in streams_of(arms):
         members = {arm.key: Member(arm.experiment, planner(arm.experiment)) for arm in group}
         _check_memory_limit(group, members, spec)
         for part in _split(group, members, spec):
@@ -185,7 +185,7 @@ def speedup(arms: Iterable[Arm], packs: Sequence[PlannedPack], planner: Planner)
     return apart / packed if packed else 1.0
 
 
-def _groups(arms: Sequence[Arm]) -> list[list[Arm]]:
+def streams_of(arms: Sequence[Arm]) -> list[list[Arm]]:
     """Arms that may share a stream of clips: same data, batches, workers and tracking.
 
     Those of a backbone are next to each other. Methods whose tower sees other frames of a clip are apart.
@@ -217,9 +217,12 @@ def _split(group: list[Arm], members: Mapping[str, Member], spec: SweepSpec) -> 
 
 
 def _max_pack_size(group: list[Arm], spec: SweepSpec) -> int:
-    if spec.packing == "off":
+    limit = spec.pack_limit
+    if limit == "off":
         return 1
-    size = len(group) if spec.packing == "auto" else spec.packing
+    size = len(group) if limit == "auto" else limit
+    if spec.has_seats:
+        return min(len(group), spec.seats)
     if spec.uses_epoch_results:
         # Every arm of a pack needs a running trial; otherwise the pack waits for a decision that never comes.
         size = min(size, spec.limits.virtual_trials)

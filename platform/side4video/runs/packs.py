@@ -8,12 +8,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from side4video.arm_search.records import LEFT
+from side4video.arm_search.search import ArmSearch
 from side4video.core import signals
 from side4video.core.errors import Interrupted, Side4VideoError
 from side4video.core.progress import Progress
 from side4video.engine.checkpoint import checkpoints_in
 from side4video.planning.packs import PlannedPack, Planner, make_packs
 from side4video.runs.checkpoint_folders import moved_folder
+from side4video.runs.endless_pass import EndlessPass, arms_of, records_of, store_requests
+from side4video.runs.pass_logger import PassLogger
 from side4video.runs.trainer import Trained
 from side4video.spec.arm import Arm, Sweep
 from side4video.tracking.pack_logger import PackLogger, open_pack_logger
@@ -85,6 +89,37 @@ class SweepRun:
         states = {name: str(result["state"]) for name, result in results.items()}
         progress.report("done", states=states)
         return states
+
+    def train_pass(self, endless: EndlessPass, train: Callable[[ArmSearch, PassLogger, Progress], None]) -> None:
+        """Train an endless pass. An error that ends it fails the arms in its seats; others wait for the next time."""
+        store, parent = self.sweep_logger.store, self.sweep_logger.parent
+        if signals.stop_requested():
+            raise Interrupted("asked to stop (SIGTERM) before this pass started")
+        search = endless.search(self.planner, requests=store_requests(store, parent), deadline=self.deadline)
+        classes = len(endless.base.data.listed.classes())
+        logger = endless.logger(self.sweep_logger, fingerprint=self.fingerprint, classes=classes)
+        progress = _PackProgress(self.progress, endless.pass_id)
+        progress.report("creating the runs", arms=[arm.short_key for arm in endless.arms])
+        with hold_folder(endless.folder, f"arms of {self.sweep.spec.name}"):
+            try:
+                train(search, logger, progress)
+            except (Side4VideoError, KeyboardInterrupt) as error:
+                is_killed = isinstance(error, (Interrupted, KeyboardInterrupt))
+                logger.fail_open(str(error) or "interrupted", killed=is_killed)
+                if is_killed:
+                    raise
+                progress.report("failed", reason=str(error))
+                self.failures |= {arm.key: str(error) for arm in arms_of(records_of(store, parent) or [])}
+        progress.report("done", states={record.name: record.state for record in records_of(store, parent)})
+
+    def note_seats(self) -> None:
+        """Take over which arms of the endless passes failed, and which have not ended."""
+        records = records_of(self.sweep_logger.store, self.sweep_logger.parent)
+        for arm, record in zip(arms_of(records), records, strict=True):
+            if record.state == "failed":
+                self.failures[arm.key] = record.reason
+            elif record.state not in LEFT and arm.key not in self.failures:
+                self.left.add(arm.key)
 
     def _open_pack_logger(self, pack: PlannedPack) -> PackLogger:
         packed = {arm.key for arm in pack.arms}

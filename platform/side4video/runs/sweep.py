@@ -12,6 +12,7 @@ from side4video.core.errors import InputError
 from side4video.core.progress import Progress
 from side4video.planning.sweep import SweepPlan, plan_sweep
 from side4video.runs.checkpoint_folders import storage_root
+from side4video.runs.endless_pass import arms_of, is_over, passes_of, records_of
 from side4video.runs.packs import SweepRun, assign_folders
 from side4video.runs.stop_signal import StopSignalProgress, is_interruption
 from side4video.runs.trainer import LocalTrainer, Trainer
@@ -43,6 +44,8 @@ def sweep_key(sweep: Sweep) -> str:
     identity = sweep.spec.model_dump(
         mode="json", include={"name", "metric", "mode", "scheduler", "optuna", "seeds", "reference"}
     )
+    if sweep.spec.has_seats:
+        identity["seats"] = True  # arms see the clips of other epochs
     rows = [(row.table, row.label, row.experiment.digest()) for row in sweep.rows]
     base = [] if sweep.rows else [sweep.base_experiment.digest()]
     return hashlib.sha256(json.dumps([identity, rows, base], sort_keys=True).encode()).hexdigest()[:16]
@@ -108,7 +111,7 @@ def run_sweep(prepared: PreparedSweep, *, progress: Progress, trainer: Trainer |
     started = time.monotonic()
     sweep = prepared.sweep
     trainer = trainer or LocalTrainer()
-    if sweep.spec.uses_epoch_results and not trainer.can_stop_arms:
+    if sweep.spec.uses_epoch_results and not sweep.spec.has_seats and not trainer.can_stop_arms:
         raise InputError(
             "--local",
             "the sweep has a scheduler or Optuna, which are Ray Tune's",
@@ -134,9 +137,13 @@ def run_sweep(prepared: PreparedSweep, *, progress: Progress, trainer: Trainer |
     held_tag = renewing_tag(sweep_logger.store, {sweep.spec.name: sweep_logger.parent})
     try:
         with signals.handling_signals(), held_tag:
-            packs = assign_folders(prepared.plan.packs, sweep_run) if not sweep.spec.optuna else []
-            if packs or sweep.spec.optuna:
-                trainer.train_packs(sweep_run, packs, prepared.completed)
+            if sweep.spec.has_seats:
+                _train_passes(prepared, sweep_run, trainer)
+                packs = []
+            else:
+                packs = assign_folders(prepared.plan.packs, sweep_run) if not sweep.spec.optuna else []
+                if packs or sweep.spec.optuna:
+                    trainer.train_packs(sweep_run, packs, prepared.completed)
     except BaseException as error:
         sweep_run.fail_active(str(error) or type(error).__name__, killed=is_interruption(error))
         sweep_logger.interrupt()
@@ -146,9 +153,26 @@ def run_sweep(prepared: PreparedSweep, *, progress: Progress, trainer: Trainer |
             ) from error
         raise
     arms = sweep.arms or merge_duplicates(sweep_run.proposed)
+    if sweep.spec.has_seats:
+        sat = arms_of(records_of(sweep_logger.store, sweep_logger.parent))
+        arms = (*sweep.arms, *(arm for arm in sat if arm.key not in {each.key for each in sweep.arms}))
     return SweepResult(
         sweep_logger, arms, dict(sweep_run.failures), frozenset(sweep_run.left), time.monotonic() - started
     )
+
+
+def _train_passes(prepared: PreparedSweep, sweep_run: SweepRun, trainer: Trainer) -> None:
+    sweep = prepared.sweep
+    found = passes_of(
+        sweep,
+        done=prepared.completed.keys(),
+        folder=sweep_run.folder,
+        fingerprint=prepared.fingerprint,
+    )
+    store, parent = sweep_run.sweep_logger.store, sweep_run.sweep_logger.parent
+    if due := [each for each in found if not is_over(store, each, parent)]:
+        trainer.train_passes(sweep_run, due)
+    sweep_run.note_seats()
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The `Trainer` protocol for training packs, and the trainer in this process (on Ray: `distributed.trainer`)."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -17,8 +17,13 @@ from side4video.tracking.pack_logger import PackLogger
 from side4video.tracking.tags import RESOURCES_TAG
 
 if TYPE_CHECKING:
+    from side4video.arm_search.search import ArmSearch
+    from side4video.engine.epoch_callback import Report
     from side4video.planning.packs import PlannedPack
+    from side4video.run import RunContext
+    from side4video.runs.endless_pass import EndlessPass
     from side4video.runs.packs import SweepRun
+    from side4video.runs.pass_logger import PassLogger
     from side4video.tracking.run_store import StoredRun
 
 Trained = tuple[dict[str, dict[str, Any]], Path | None]
@@ -72,6 +77,10 @@ class Trainer(Protocol):
         """
         ...
 
+    def train_passes(self, sweep_run: "SweepRun", passes: "Sequence[EndlessPass]") -> None:
+        """Train the endless passes of a sweep with seats, one after another."""
+        ...
+
 
 class LocalTrainer:
     """Trains in this process, as one worker, one pack after the other."""
@@ -103,49 +112,24 @@ class LocalTrainer:
             InputError: If there is no GPU but the spec needs one, or `checkpoint_folder` is a URI.
             Interrupted: If this process was asked to stop, after it has saved a checkpoint.
         """
-        from side4video.engine.checkpoint import checkpoints_in, keep_checkpoint
-        from side4video.engine.epoch_callback import Report
-        from side4video.engine.preemption import StopRequest
-        from side4video.engine.progress import StepProgress
-        from side4video.engine.resume import checkpoint_source
-        from side4video.run import RunContext, run
+        from side4video.engine.checkpoint import checkpoints_in
+        from side4video.run import run
 
-        nodes = (this_machine(),)
-        cluster = next(iter(experiments.values())).cluster
-        resources = worker_resources(cluster, nodes, workers=(1, 1))
-        process = only_process(cluster, resources, checkpoint_folder)
-        alone = f"; the document asks for {cluster.workers_text} workers, and this process trains as one"
-        text = resources_text(resources, nodes, workers="1") + alone * (cluster.max_workers > 1)
-        tell_resources(pack_logger, progress, text)
-        folder = Path(checkpoint_folder)
-
-        def store(report: Report) -> None:
-            if report.checkpoint is not None:
-                keep_checkpoint(
-                    report.checkpoint, folder, step=report.next_step, max_checkpoints=cluster.keep_checkpoints
-                )
-            pack_logger.log(report.metrics, report.notes)
-
-        def on_fatal(reason: str) -> None:
-            print(f"error: {reason}", file=sys.stderr, flush=True)  # noqa: T201 - the process is about to end
-            pack_logger.fail(reason)
-
-        sources = [checkpoint_source(each) for each in (*checkpoints_in(folder), *resume_from)]
+        place = _LocalPlace(next(iter(experiments.values())).cluster, checkpoint_folder)
+        tell_resources(pack_logger, progress, place.text)
         with temporary_folder() as scratch:
             results = run(
                 experiments,
-                RunContext(
-                    process,
+                place.context(
                     scratch,
-                    store,
-                    sources,
-                    StepProgress(progress),
-                    stop_request=lambda: StopRequest.LEAVE if signals.stop_requested() else StopRequest.NOTHING,
-                    on_fatal=on_fatal,
-                    threads=resources.cpus,
+                    progress,
+                    logs=lambda report, _: pack_logger.log(report.metrics, report.notes),
+                    fails=pack_logger.fail,
+                    resume_from=resume_from,
                 ),
             )
-        return {name: asdict(result) for name, result in results.items()}, next(iter(checkpoints_in(folder)), None)
+        folder = next(iter(checkpoints_in(Path(checkpoint_folder))), None)
+        return {name: asdict(result) for name, result in results.items()}, folder
 
     def train_packs(
         self,
@@ -166,6 +150,79 @@ class LocalTrainer:
                 )
 
             sweep_run.train(pack, train)
+
+    def train_passes(self, sweep_run: "SweepRun", passes: "Sequence[EndlessPass]") -> None:
+        """See `Trainer`."""
+        from side4video.run_with_seats import run_with_seats
+
+        for each in passes:
+
+            def train(search: "ArmSearch", logger: "PassLogger", progress: Progress, each: Any = each) -> None:
+                place = _LocalPlace(each.base.cluster, each.folder)
+                progress.report(place.text)
+
+                def fails(reason: str) -> None:
+                    logger.fail_open(reason, killed=False)
+
+                with temporary_folder() as scratch:
+                    run_with_seats(each.base, search, place.context(scratch, progress, logs=logger.take, fails=fails))
+
+            sweep_run.train_pass(each, train)
+
+
+class _LocalPlace:
+    """This process as the only worker of a run, and a folder for its checkpoints."""
+
+    def __init__(self, cluster: ClusterSpec, checkpoint_folder: str) -> None:
+        """Check that the run fits here.
+
+        Raises:
+            InputError: It does not.
+        """
+        nodes = (this_machine(),)
+        self.resources = worker_resources(cluster, nodes, workers=(1, 1))
+        self.process = only_process(cluster, self.resources, checkpoint_folder)
+        alone = f"; the document asks for {cluster.workers_text} workers, and this process trains as one"
+        self.text = resources_text(self.resources, nodes, workers="1") + alone * (cluster.max_workers > 1)
+        self.folder, self.max_checkpoints = Path(checkpoint_folder), cluster.keep_checkpoints
+
+    def context(
+        self,
+        scratch: Path,
+        progress: Progress,
+        *,
+        logs: "Callable[[Report, Path | None], None]",
+        fails: Callable[[str], object],
+        resume_from: Sequence[Path] = (),
+    ) -> "RunContext":
+        """What a run gets. `logs` takes each report and the newest checkpoint; `fails` a reason to end at once."""
+        from side4video.engine.checkpoint import checkpoints_in, keep_checkpoint
+        from side4video.engine.preemption import StopRequest
+        from side4video.engine.progress import StepProgress
+        from side4video.engine.resume import checkpoint_source
+        from side4video.run import RunContext
+
+        def store(report: "Report") -> None:
+            if report.checkpoint is not None:
+                keep_checkpoint(
+                    report.checkpoint, self.folder, step=report.next_step, max_checkpoints=self.max_checkpoints
+                )
+            logs(report, next(iter(checkpoints_in(self.folder)), None))
+
+        def on_fatal(reason: str) -> None:
+            print(f"error: {reason}", file=sys.stderr, flush=True)  # noqa: T201 - the process is about to end
+            fails(reason)
+
+        return RunContext(
+            self.process,
+            scratch,
+            store,
+            [checkpoint_source(each) for each in (*checkpoints_in(self.folder), *resume_from)],
+            StepProgress(progress),
+            stop_request=lambda: StopRequest.LEAVE if signals.stop_requested() else StopRequest.NOTHING,
+            on_fatal=on_fatal,
+            threads=self.resources.cpus,
+        )
 
 
 def tell_resources(pack_logger: PackLogger, progress: Progress, text: str) -> None:

@@ -121,7 +121,7 @@ class Sweep:
         """Number of arms that Optuna proposes at a time: the size of a pack."""
         spec = self.spec
         limit = spec.limits.virtual_trials // spec.seeds
-        size = {"auto": min(8, limit), "off": 1}.get(str(spec.packing)) or min(int(spec.packing), limit)
+        size = {"auto": min(8, limit), "off": 1}.get(str(spec.pack_limit)) or min(int(spec.pack_limit), limit)
         return max(1, min(size, spec.optuna.arms)) if spec.optuna else 0
 
     def propose(self, number: int, overrides: Mapping[str, Any]) -> tuple[Arm, ...]:

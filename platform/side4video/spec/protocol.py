@@ -30,10 +30,12 @@ _BEFORE_THERE_WAS_A_CHOICE = {
     "data.class_sampling": "natural",
     "data.classes": "all",
     "data.shots": "null",
+    "data.first_epoch": "0",
     "task.class_weights": "none",
 }
 """Fields that older documents lack, and what they then mean."""
-_REPORTED_ONLY = frozenset({"data.seed", _CHOOSE_EPOCH})
+_FIRST_EPOCH = "data.first_epoch"
+_REPORTED_ONLY = frozenset({"data.seed", _CHOOSE_EPOCH, _FIRST_EPOCH})
 _EXCLUDED = (
     DATASET,  # two documents may mean the same clips: the fingerprint knows
     "data.recipe",
@@ -105,6 +107,9 @@ def protocol(fields: Mapping[str, str], *, metrics: Collection[str] = ()) -> dic
     fields that others do not depend on.
     """
     settings = {name: text for name, text in fields.items() if _is_in_protocol(name)}
+    if _FIRST_EPOCH not in fields and (jumps := below(fields, _FIRST_EPOCH)):
+        settings = {name: text for name, text in settings.items() if name not in jumps}
+        settings[_FIRST_EPOCH] = ", then ".join(jumps.values())
     for name, default in _BEFORE_THERE_WAS_A_CHOICE.items():
         if settings.get(name) == default:
             del settings[name]

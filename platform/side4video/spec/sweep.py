@@ -120,6 +120,18 @@ class Limits(Spec):
     """No new pack starts after this many hours. Run the same command again to continue."""
 
 
+class Seats(Spec):
+    """One endless pass of the frozen backbone, whose seats are taken by one arm after another."""
+
+    seats: Few | Literal["auto"] = "auto"
+    """Number of arms that train at the same time. `auto`: as many as `limits.virtual_trials`. With `limits.memory_gib`
+    an arm waits for as long as it would not fit beside the others."""
+    aligned: bool = False
+    """Whether all arms see the same order of clips: a pack starts and ends with the arms that it was made of. By
+    default an arm takes a seat at the next epoch of the pass, and sees the clips of that epoch and the following
+    ones."""
+
+
 class SweepSpec(Spec):
     """An ablation or a search over one base experiment."""
 
@@ -158,9 +170,9 @@ class SweepSpec(Spec):
     themselves: they are columns."""
     scheduler: Scheduler = NoScheduler()
     """Stops arms with poor results early."""
-    packing: Few | Literal["auto", "off"] = "auto"
+    packing: Few | Literal["auto", "off"] | Seats = "auto"
     """Maximum number of arms that share one pass of the frozen backbone. `auto`: as many as fit into memory. `off`:
-    each arm runs alone."""
+    each arm runs alone. `{seats: 8}`: one endless pass, in which an arm that ends makes room for the next one."""
     limits: Limits = Limits()
     """Limits on memory, time and processes."""
     reproduces: str = ""
@@ -220,6 +232,21 @@ class SweepSpec(Spec):
                         f"below another · fix: give `{above}` whole values, or write the combinations as `tables`"
                     )
         return self
+
+    @property
+    def has_seats(self) -> bool:
+        """Whether arms take the seats of an endless pass, at different epochs."""
+        return isinstance(self.packing, Seats) and not self.packing.aligned
+
+    @property
+    def pack_limit(self) -> int | Literal["auto", "off"]:
+        """Maximum number of arms that train at the same time on one pass."""
+        return self.packing.seats if isinstance(self.packing, Seats) else self.packing
+
+    @property
+    def seats(self) -> int:
+        """Seats of an endless pass."""
+        return self.limits.virtual_trials if self.pack_limit in ("auto", "off") else int(self.pack_limit)
 
     def check_installed(self) -> None:
         """Check that the package of the search is installed here. Nothing is imported.

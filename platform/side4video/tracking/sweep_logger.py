@@ -28,6 +28,7 @@ from side4video.tracking.pack_logger import RESULT_FILES, ArmRunInfo
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.stores import open_store
 from side4video.tracking.tags import (
+    ARM_TAG,
     CHECKPOINTS_TAG,
     DIGEST_TAG,
     ENDED_STATES,
@@ -74,7 +75,12 @@ class SweepLogger:
             parent=self.parent,
             key=f"{self.key}/{arm.key}",
             name=arm.title,
-            tags={SWEEP_TAG: self.key, PACK_TAG: pack, ROWS_TAG: " | ".join(row.row_name for row in arm.rows)},
+            tags={
+                ARM_TAG: arm.key,
+                SWEEP_TAG: self.key,
+                PACK_TAG: pack,
+                ROWS_TAG: " | ".join(row.row_name for row in arm.rows),
+            },
             params={f"arm/{name}": value for name, value in {**swept, "seed": arm.seed}.items()},
             predicted=predicted,
         )
@@ -171,7 +177,7 @@ def children_of(store: RunStore, key: str) -> dict[str, StoredRun]:
     """The newest run of each arm of a sweep, by the arm's key; empty if the sweep was never started."""
     runs: dict[str, StoredRun] = {}
     for run in store.runs(tags={SWEEP_TAG: key}, with_tags=(DIGEST_TAG,)):
-        runs.setdefault(run.tags[DIGEST_TAG], run)
+        runs.setdefault(run.tags.get(ARM_TAG) or run.tags[DIGEST_TAG], run)
     return runs
 
 

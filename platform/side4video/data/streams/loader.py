@@ -16,6 +16,7 @@ from side4video.core.errors import InputError
 from side4video.core.seeds import derive_seed
 from side4video.data.annotations.splits import training_subset
 from side4video.data.clip import Clip
+from side4video.data.first_epoch import epoch_of_order
 from side4video.data.spec import DataSpec
 from side4video.data.streams.batch import BrokenReport, ClipBatch
 from side4video.data.streams.frame_cache import FrameCache
@@ -128,10 +129,13 @@ class TrainingStream:
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[list[ClipBatch]]:
         """This rank's micro-batches of each optimizer step, from `first_step` to the epoch's end.
 
+        `epoch` is the run's own; which epoch of the order it sees is said by `DataSpec.first_epoch`.
+
         Raises:
             InputError: A clip is broken, and the policy is to raise or the cap is passed.
             Side4VideoError: A decoding process hung or died.
         """
+        epoch = epoch_of_order(self._spec.first_epoch, epoch)
         order = self._order(epoch)
         view = epoch % self._views if self._views else epoch
         keys: list[list[TrainingKey]] = []

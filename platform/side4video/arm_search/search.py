@@ -1,0 +1,327 @@
+"""Who takes a seat next: the queue of a sweep, Optuna, promotions of paused arms, and requests from outside.
+
+A search runs beside the first worker and is asked between two epochs of the pass. All seats reach that point together,
+so its decisions are a function of the document and of the results recorded so far: a pass that was killed decides the
+same again. Only requests from outside depend on when they come; once taken, they are part of the record.
+"""
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from side4video.arm_search.halving import Halving, expected_epochs, rung_epochs
+from side4video.arm_search.proposals import Outcome, Proposal, propose
+from side4video.arm_search.records import LEFT, ArmRecord, Stay, arm_as_json
+from side4video.core.errors import InputError
+from side4video.engine.arm_source import ArmResult, Changes, Joining
+from side4video.spec.arm import Arm, Sweep, merge_duplicates
+from side4video.spec.experiment import Experiment
+from side4video.spec.load import parse_experiment
+from side4video.spec.sweep import AshaScheduler, MedianScheduler
+from side4video.tasks.metrics import epoch_metric
+
+Request = Mapping[str, Any]
+"""`id`, and either `add` (arms, as `arm_as_json`) or `stop` (the label of an arm)."""
+
+
+def no_requests() -> Sequence[Request]:
+    """Nobody asks for anything."""
+    return ()
+
+
+def fits_always(experiments: Sequence[Experiment]) -> bool:  # noqa: ARG001 - a function of this form
+    """Memory has no limit."""
+    return True
+
+
+def never() -> bool:
+    """There is no limit of time."""
+    return False
+
+
+@dataclass
+class ArmSearch:
+    """The decisions of a sweep on one pass (`engine.arm_source.ArmSource`)."""
+
+    sweep: Sweep
+    """Its rows are not read: the arms that wait are given."""
+    waiting: Sequence[Arm]
+    """Arms that wait from the start, in their order; none with Optuna."""
+    seats: int
+    epochs: int
+    """Epochs of an arm that is trained to its end."""
+    fits: Callable[[Sequence[Experiment]], bool] = fits_always
+    """Whether experiments fit into memory at the same time."""
+    requests: Callable[[], Sequence[Request]] = no_requests
+    """Requests from outside that came since the last call, or all that ever came: known ones are passed over."""
+    is_closed: Callable[[], bool] = never
+    """Whether nobody joins any more: those in seats go on to their end."""
+    records: dict[str, ArmRecord] = field(default_factory=dict)
+    """Of all arms so far, in the order in which they were proposed."""
+    proposals: list[Proposal] = field(default_factory=list)
+    taken: list[str] = field(default_factory=list)
+    """Ids of requests that were taken."""
+    refused: list[dict[str, str]] = field(default_factory=list)
+    """Proposals that are no experiment, and why."""
+
+    def __post_init__(self) -> None:
+        """Nobody sits yet."""
+        spec = self.sweep.spec
+        self._halving: Halving | None = None
+        if isinstance(spec.scheduler, AshaScheduler):
+            grace, reduction = spec.scheduler.grace_epochs, spec.scheduler.reduction
+            rungs = rung_epochs(grace=grace, reduction=reduction, epochs=self.epochs)
+            self._halving = Halving(rungs, reduction, spec.mode)
+        for arm in self.waiting:
+            self._add(arm)
+
+    # ---- ArmSource
+
+    def advance(self, epoch: int, results: Mapping[str, ArmResult]) -> Changes:
+        """See `ArmSource`: take the results, then requests, then the scheduler's view, then fill the seats."""
+        for name in sorted(results, key=lambda each: self._seat_of(each)):
+            self._take_result(name, results[name], epoch)
+        stopped = self._take_requests(epoch)
+        stopped += self._stop_by_median(epoch)
+        resting = self._at_rungs(results)
+        return self._fill(epoch, stopped, resting)
+
+    def fail(self, name: str, reason: str) -> Changes:
+        """See `ArmSource`."""
+        record = self.records[name]
+        epoch = record.stays.pop().first
+        record.state, record.reason = "failed", reason
+        if self._halving:
+            self._halving.forget(name)
+        return self._fill(epoch, [], [])
+
+    def epochs_left(self) -> int:
+        """See `ArmSource`. Arms that wait count as long as the scheduler lets an arm train on average."""
+        scheduler = self.sweep.spec.scheduler
+        mean = float(self.epochs)
+        if isinstance(scheduler, AshaScheduler):
+            mean = expected_epochs(grace=scheduler.grace_epochs, reduction=scheduler.reduction, epochs=self.epochs)
+        seated = [self.epochs - each.epochs for each in self.records.values() if each.state == "training"]
+        waiting = sum(each.state == "waiting" for each in self.records.values()) + self._unproposed()
+        ahead = [max(1.0, min(left, mean)) if self._halving else float(left) for left in seated]
+        return max(math.ceil((sum(ahead) + waiting * mean) / self.seats), math.ceil(max(ahead, default=0.0)))
+
+    def state(self) -> dict[str, Any]:
+        """See `ArmSource`."""
+        return {
+            "seats": self.seats,
+            "epochs": self.epochs,
+            "records": [asdict(each) for each in self.records.values()],
+            "proposals": [asdict(each) for each in self.proposals],
+            "taken": list(self.taken),
+            "refused": list(self.refused),
+            "halving": {"results": self._halving.results, "promoted": self._halving.promoted} if self._halving else {},
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """See `ArmSource`."""
+        self.records = {each["name"]: ArmRecord.from_json(each) for each in state["records"]}
+        self.proposals = [Proposal(**each) for each in state["proposals"]]
+        self.taken, self.refused = list(state["taken"]), list(state["refused"])
+        if self._halving:
+            self._halving.results = [dict(each) for each in state["halving"]["results"]]
+            self._halving.promoted = [list(each) for each in state["halving"]["promoted"]]
+        for arm in self.waiting:
+            self._add(arm)  # of an edited sweep
+
+    # ---- what happened
+
+    def _take_result(self, name: str, result: ArmResult, epoch: int) -> None:
+        record = self.records[name]
+        record.epochs = result.epochs
+        if result.metrics:
+            key = epoch_metric(self.sweep.spec.metric, result.metrics)
+            record.values[str(result.epochs)] = float(result.metrics.get(key, math.nan))
+        if result.state != "training":
+            self._leave(record, result.state, epoch)  # type: ignore[arg-type]
+            record.reason = result.reason
+
+    def _leave(
+        self,
+        record: ArmRecord,
+        state: Literal["paused", "finished", "ended", "stopped", "diverged", "failed"],
+        epoch: int,
+    ) -> None:
+        if record.seat is not None:
+            record.stays[-1].end = epoch
+        record.state = state
+        if self._halving and state in LEFT:
+            if state == "finished":
+                self._halving.reached(record.name, record.by_epoch)
+            self._halving.forget(record.name)
+
+    def _take_requests(self, epoch: int) -> list[str]:
+        stopped = []
+        for request in self.requests():
+            if request["id"] in self.taken:
+                continue
+            self.taken.append(request["id"])
+            for document in request.get("add", ()):
+                self._add_document(document)
+            for record in self.records.values():
+                titles = {record.arm["label"], record.name}
+                if request.get("stop") in titles and record.state not in LEFT:
+                    stopped.append(record.name)
+                    self._leave(record, "stopped", epoch)
+        return stopped
+
+    def _stop_by_median(self, epoch: int) -> list[str]:
+        """Arms whose best value is worse than the median of the others' running means (Golovin et al., 2017)."""
+        scheduler = self.sweep.spec.scheduler
+        if not isinstance(scheduler, MedianScheduler):
+            return []
+        sign = 1.0 if self.sweep.spec.mode == "max" else -1.0
+        stopped = []
+        for record in [each for each in self.records.values() if each.state == "training" and each.values]:
+            if record.epochs < scheduler.grace_epochs or str(record.epochs) not in record.values:
+                continue
+            means = [
+                statistics.fmean(sign * value for own, value in other.by_epoch.items() if own <= record.epochs)
+                for other in self.records.values()
+                if other is not record and other.values and max(other.by_epoch) >= record.epochs
+            ]
+            best = max(sign * value for value in record.values.values())
+            if len(means) >= scheduler.arms and best < statistics.median(means):
+                stopped.append(record.name)
+        for name in stopped:
+            self._leave(self.records[name], "stopped", epoch)
+        return stopped
+
+    def _at_rungs(self, results: Mapping[str, ArmResult]) -> list[str]:
+        """Arms in seats whose job is done: they have reached a rung."""
+        if not self._halving:
+            return []
+        seated = [name for name in results if self.records[name].state == "training"]
+        return [
+            name
+            for name in sorted(seated, key=self._seat_of)
+            if self._halving.reached(name, self.records[name].by_epoch)
+        ]
+
+    # ---- who comes next
+
+    def _fill(self, epoch: int, stopped: Sequence[str], resting: Sequence[str]) -> Changes:
+        resting = list(resting)
+        joining: list[ArmRecord] = []
+        is_closed = self.is_closed()
+        while not is_closed and len(self._seated()) - len(resting) < self.seats:
+            record = self._next_job(resting)
+            if record is None:
+                break
+            if record.name in resting:
+                resting.remove(record.name)
+                continue
+            others = [name for name in self._seated() if name not in resting]
+            if others and not self.fits([self._experiment(name) for name in (*others, record.name)]):
+                self._give_back(record)
+                break
+            joining.append(record)
+            record.state = "training"
+        for name in resting:
+            self._leave(self.records[name], "paused", epoch)
+        taken = {record.seat for record in self.records.values()}
+        free = (number for number in range(self.seats) if number not in taken)
+        for record in joining:
+            record.stays.append(Stay(next(free), epoch))
+        ended = list(stopped)
+        if not self._seated() and not is_closed:
+            ended += self._end_search(epoch)
+        return Changes(resting, ended, [self._as_joining(record) for record in joining])
+
+    def _next_job(self, resting: Sequence[str]) -> ArmRecord | None:
+        """The arm that takes a seat: one to promote, else one that waits, else a new one."""
+        if self._halving and (name := self._halving.promotable()):
+            record = self.records[name]
+            if record.state == "paused" or name in resting:
+                self._halving.promote(name)
+                return record
+            self._halving.forget(name)
+            return self._next_job(resting)
+        waiting = next((each for each in self.records.values() if each.state == "waiting"), None)
+        while waiting is None and self._unproposed():
+            self._propose()
+            waiting = next((each for each in self.records.values() if each.state == "waiting"), None)
+        return waiting
+
+    def _give_back(self, record: ArmRecord) -> None:
+        """There is no room for this arm now."""
+        if self._halving and record.state == "paused":
+            for promoted in reversed(self._halving.promoted):
+                if record.name in promoted:
+                    promoted.remove(record.name)
+                    return
+
+    def _end_search(self, epoch: int) -> list[str]:
+        """Nobody sits and nobody comes: arms that were paused end here."""
+        paused = [record for record in self.records.values() if record.state == "paused"]
+        for record in paused:
+            self._leave(record, "stopped", epoch)
+        return [record.name for record in paused]
+
+    def _propose(self) -> None:
+        """Ask Optuna for an arm, with the results up to now."""
+        spec = self.sweep.spec
+        assert spec.optuna  # noqa: S101
+        number = len(self.proposals)
+        past = [(proposal, self._outcome(proposal)) for proposal in self.proposals]
+        proposal = propose(spec.optuna, past, mode=spec.mode)
+        self.proposals.append(proposal)
+        try:
+            rows = self.sweep.propose(number, proposal.overrides)
+        except InputError as error:
+            self.refused.append({"proposal": str(number), "reason": str(error)})
+            return
+        proposal.names = [self._add(arm) for arm in rows]
+
+    def _outcome(self, proposal: Proposal) -> Outcome:
+        records = [self.records[name] for name in proposal.names]
+        if not records or all(record.state in ("failed", "diverged") for record in records):
+            return Outcome("failed", {})
+        common = set.intersection(*(set(record.by_epoch) for record in records))
+        values = {epoch: statistics.fmean(record.by_epoch[epoch] for record in records) for epoch in sorted(common)}
+        if any(record.state in ("training", "waiting") for record in records):
+            return Outcome("running", values)
+        is_complete = all(record.state in ("finished", "ended") for record in records)
+        return Outcome("complete" if is_complete else "stopped", values)
+
+    def _unproposed(self) -> int:
+        optuna = self.sweep.spec.optuna
+        return max(0, optuna.arms - len(self.proposals)) if optuna else 0
+
+    # ---- records
+
+    def _add(self, arm: Arm) -> str:
+        """Let an arm wait; the same experiment again is one more row of the arm that is known."""
+        record = self.records.get(arm.short_key)
+        if record is None:
+            self.records[arm.short_key] = ArmRecord(arm.short_key, arm_as_json(arm))
+        elif all(arm.row_name != row["label"] for row in (record.arm, *record.arm["duplicates"])):
+            record.arm["duplicates"].append(arm_as_json(arm))
+        return arm.short_key
+
+    def _add_document(self, document: Mapping[str, Any]) -> None:
+        from side4video.arm_search.records import arm_from_json
+
+        for arm in merge_duplicates([arm_from_json(document)]):
+            self._add(arm)
+
+    def _seated(self) -> list[str]:
+        return [name for name, record in self.records.items() if record.state == "training"]
+
+    def _seat_of(self, name: str) -> int:
+        seat = self.records[name].seat
+        return -1 if seat is None else seat
+
+    def _experiment(self, name: str) -> Experiment:
+        return parse_experiment(self.records[name].arm["experiment"], source=name)
+
+    @staticmethod
+    def _as_joining(record: ArmRecord) -> Joining:
+        return Joining(record.name, record.arm["experiment"], record.stays[-1].seat, record.epochs)

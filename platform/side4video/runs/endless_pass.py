@@ -1,0 +1,174 @@
+"""The endless passes of a sweep with seats: which arms share one, its folder, its search, and its runs."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from side4video.arm_search.records import LEFT, ArmRecord, arm_from_json
+from side4video.arm_search.search import ArmSearch, Request
+from side4video.core.errors import InputError
+from side4video.core.units import as_gib
+from side4video.data.annotations.splits import training_subset
+from side4video.planning.packs import Member, Planner, plan_pack_memory, streams_of
+from side4video.runs.pass_logger import PassLogger, read_seats
+from side4video.spec.arm import Arm, Sweep
+from side4video.spec.experiment import Experiment
+from side4video.tracking.run_store import RunStore
+from side4video.tracking.sweep_logger import SweepLogger
+from side4video.tracking.tags import REQUEST_TAG
+
+
+@dataclass(frozen=True)
+class EndlessPass:
+    """One pass: arms that share a stream of clips."""
+
+    base: Experiment
+    """An experiment whose data, batches and evaluation are those of all its arms."""
+    arms: tuple[Arm, ...]
+    """Arms that wait from the start; none if Optuna proposes them."""
+    folder: str
+    """Of its checkpoints."""
+    sweep: Sweep
+    epochs: int
+    """Epochs of an arm that is trained to its end."""
+
+    @property
+    def pass_id(self) -> str:
+        """Last part of the folder's name."""
+        return self.folder.rpartition("/")[2]
+
+    def search(
+        self,
+        planner: Planner,
+        *,
+        requests: Callable[[], Sequence[Request]],
+        deadline: float | None = None,
+    ) -> ArmSearch:
+        """Who takes its seats. After `deadline` of the monotonic clock nobody joins."""
+        spec = self.sweep.spec
+        limit = spec.limits.memory_gib
+
+        def fits(experiments: Sequence[Experiment]) -> bool:
+            if limit == "any":
+                return True
+            members = [Member(each, planner(each)) for each in experiments]
+            return as_gib(plan_pack_memory(members).peak) <= limit
+
+        return ArmSearch(
+            self.sweep,
+            self.arms,
+            spec.seats,
+            self.epochs,
+            fits=fits,
+            requests=requests,
+            is_closed=lambda: deadline is not None and time.monotonic() > deadline,
+        )
+
+    def logger(self, sweep_logger: SweepLogger, *, fingerprint: str, classes: int) -> PassLogger:
+        """The log of its arms' runs."""
+        return PassLogger(sweep_logger, fingerprint, classes, self.folder, others=self.sweep.arms)
+
+
+def passes_of(sweep: Sweep, *, done: Collection[str], folder: str, fingerprint: str) -> list[EndlessPass]:
+    """The passes of a sweep with seats, one after another; usually it is one.
+
+    Args:
+        sweep: The sweep.
+        done: Keys of arms that have a result.
+        folder: For the folders of checkpoints.
+        fingerprint: Of the data.
+
+    Raises:
+        InputError: Arms cannot share a pass, and a scheduler or Optuna is to compare them while they train.
+    """
+    check_seats(sweep)
+    groups = streams_of(sweep.arms) if sweep.rows else [[]]
+    found = []
+    for group in groups:
+        base = group[0].experiment if group else sweep.base_experiment
+        shared = json.dumps([base.shared(), fingerprint], sort_keys=True)
+        name = f"pass-{hashlib.sha256(shared.encode()).hexdigest()[:12]}"
+        waiting = tuple(arm for arm in group if arm.key not in done)
+        found.append(EndlessPass(base, waiting, f"{folder}/{name}", sweep, _epochs(base)))
+    return found
+
+
+def _epochs(base: Experiment) -> int:
+    """Epochs of an arm that is trained to its end; a part of one counts as one."""
+    data = base.data
+    clips = training_subset(data.listed.clips("train"), data.train_fraction, data.seed)
+    per_epoch = max(1, len(clips) // base.optimization.batch_size)
+    return ceil(max(1, base.optimization.length.in_steps(per_epoch)) / per_epoch)
+
+
+def check_seats(sweep: Sweep) -> None:
+    """Check that the arms of a sweep can take the seats of a pass.
+
+    Raises:
+        InputError: They cannot.
+    """
+    if not sweep.spec.has_seats:
+        return
+    base = sweep.base_experiment
+    if base.features.kind == "cached":
+        raise InputError(
+            f"{sweep.source}: packing",
+            "seats, and features are cached: a pass over the cache has no backbone to share",
+            allowed="features: {kind: computed}, or packing: auto",
+            fix="remove one of the two",
+        )
+    alone = [arm for arm in sweep.arms if not arm.experiment.method.packable]
+    if alone:
+        raise InputError(
+            f"{sweep.source}: packing",
+            f"seats, and the method of {alone[0].title} changes the backbone, which the others share",
+            allowed="methods that only read frozen tokens (`side4video list methods`)",
+            fix="leave the arm out, or set packing: auto",
+        )
+    if sweep.spec.uses_epoch_results and len(streams_of(sweep.arms)) > 1:
+        raise InputError(
+            f"{sweep.source}: packing",
+            f"seats and a scheduler, and the arms read {len(streams_of(sweep.arms))} different streams of clips",
+            allowed="arms with the same data, batch size and length, or packing: auto",
+            fix="leave those fields out of the sweep",
+        )
+
+
+def store_requests(store: RunStore, parent: str) -> Callable[[], list[Request]]:
+    """Reads the requests that were stored with a sweep's run (`side4video sweeps add`), oldest first."""
+
+    def read() -> list[Request]:
+        tags = store.get(parent).tags
+        return [
+            {"id": name.removeprefix(REQUEST_TAG), **json.loads(text)}
+            for name, text in sorted(tags.items())
+            if name.startswith(REQUEST_TAG)
+        ]
+
+    return read
+
+
+def records_of(store: RunStore, parent: str) -> list[ArmRecord]:
+    """The arms of all passes of a sweep."""
+    return [ArmRecord.from_json(each) for state in read_seats(store, parent).values() for each in state["records"]]
+
+
+def arms_of(records: Sequence[ArmRecord]) -> tuple[Arm, ...]:
+    """The arms of a search, in the order in which they came."""
+    return tuple(arm_from_json(record.arm) for record in records)
+
+
+def is_over(store: RunStore, endless: EndlessPass, parent: str) -> bool:
+    """Whether a pass has ended: each of its arms has, and no other one would come."""
+    empty: dict[str, Any] = {"records": [], "proposals": [], "taken": []}
+    state = read_seats(store, parent).get(endless.pass_id, empty)
+    known = {each["name"] for each in state["records"]}
+    optuna = endless.sweep.spec.optuna
+    is_proposed = optuna is None or len(state["proposals"]) >= optuna.arms
+    has_all = all(arm.short_key in known for arm in endless.arms)
+    has_requests = any(request["id"] not in state["taken"] for request in store_requests(store, parent)())
+    return is_proposed and has_all and not has_requests and all(each["state"] in LEFT for each in state["records"])

@@ -1,0 +1,138 @@
+"""Logs an endless pass: opens the run of an arm when it joins, and closes it when it leaves."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from side4video.arm_search.records import ArmRecord, arm_from_json, first_epoch_of
+from side4video.engine.epoch_callback import Report
+from side4video.planning.packs import Planner, cached_planner
+from side4video.spec.arm import Arm
+from side4video.spec.experiment import Experiment
+from side4video.spec.load import parse_experiment
+from side4video.tracking.pack_logger import PackLogger, open_pack_logger
+from side4video.tracking.run_store import RunStore, artifact_text
+from side4video.tracking.sweep_logger import SweepLogger, is_finished, swept_by_arm
+from side4video.tracking.tags import DIGEST_TAG, STATE_TAG
+
+log = logging.getLogger(__name__)
+
+SEATS_FILE = "seats.json"
+"""Artifact of a sweep's run: all arms of its passes, who sat where and when, and their values."""
+
+
+@dataclass
+class PassLogger:
+    """The runs of the arms of one pass. It is picklable: on Ray another process logs the epochs."""
+
+    sweep_logger: SweepLogger
+    fingerprint: str
+    classes: int
+    folder: str
+    """Of the pass's checkpoints."""
+    others: tuple[Arm, ...] = ()
+    """Further arms of the sweep, so that the swept fields are those of all."""
+    steps: Mapping[str, int] = field(default_factory=dict)
+    _loggers: dict[str, PackLogger] = field(default_factory=dict)
+
+    @property
+    def pass_id(self) -> str:
+        """Last part of the folder's name."""
+        return self.folder.rpartition("/")[2]
+
+    @cached_property
+    def _planner(self) -> Planner:
+        return cached_planner(self.classes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the planner, which is made where it is needed."""
+        return {key: value for key, value in self.__dict__.items() if key != "_planner"}
+
+    def take(self, report: Report, checkpoint: Path | None) -> None:
+        """Log what a pass reports; `checkpoint` is the folder in which its checkpoint was stored."""
+        changes = report.changes
+        records = {each["name"]: ArmRecord.from_json(each) for each in changes.get("arms", {}).get("records", ())}
+        for event in changes.get("joined", ()):
+            self._open(records[event["name"]], records)
+        for name, series in report.metrics.items():
+            if series and (logger := self._logger_of(name, records)):
+                logger.log({name: series}, report.notes)
+        for name in changes.get("paused", ()):
+            if logger := self._logger_of(name, records):
+                logger.set_tag(STATE_TAG, "paused")
+        for name, result in changes.get("ended", {}).items():
+            self._close(name, result, records, checkpoint)
+        if records:
+            self._write_seats(changes["arms"])
+
+    def fail_open(self, reason: str, *, killed: bool) -> None:
+        """Log that the pass ended and its arms have no result."""
+        for logger in self._loggers.values():
+            logger.fail(reason, killed=killed)
+
+    def _logger_of(self, name: str, records: Mapping[str, ArmRecord]) -> PackLogger | None:
+        if name not in self._loggers and name in records:
+            self._open(records[name], records)
+        return self._loggers.get(name)
+
+    def _open(self, record: ArmRecord, records: Mapping[str, ArmRecord]) -> None:
+        """Start the run of an arm, or continue it."""
+        arm = arm_from_json(record.arm)
+        spec = joined_experiment(arm.experiment, record)
+        known = self._loggers.get(record.name)
+        if known is not None:  # it was paused: its document now has one more first epoch
+            for run_id in known.run_ids.values():
+                known.store.log_json(run_id, spec.resolved(), "spec.json")
+                known.store.set_tags(run_id, {STATE_TAG: "training", DIGEST_TAG: spec.digest()})
+            return
+        swept = swept_by_arm([arm], [*self.others, *(arm_from_json(each.arm) for each in records.values())])
+        info = self.sweep_logger.arm_run_info(arm, swept=swept[arm.key], pack=self.pass_id, predicted={})
+        self._loggers[record.name] = open_pack_logger(
+            {record.name: spec},
+            plans={record.name: self._planner(spec).as_json()},
+            fingerprint=self.fingerprint,
+            checkpoint_folder=self.folder,
+            resume=True,
+            arm_runs={record.name: info},
+        )
+
+    def _close(
+        self, name: str, result: Mapping[str, Any], records: Mapping[str, ArmRecord], checkpoint: Path | None
+    ) -> None:
+        """Store the result of an arm that left. After a restart it may be stored already."""
+        stored = self.sweep_logger.children().get(arm_from_json(records[name].arm).key)
+        if stored is not None and is_finished(stored) and name not in self._loggers:
+            return
+        logger = self._logger_of(name, records)
+        if logger is None:
+            return
+        if result["state"] == "failed":
+            logger.fail(result.get("reason") or "it failed")
+        else:
+            logger.close(name, result, checkpoint)
+        del self._loggers[name]
+
+    def _write_seats(self, state: Mapping[str, Any]) -> None:
+        store, parent = self.sweep_logger.store, self.sweep_logger.parent
+        passes = read_seats(store, parent) if store.get(parent).tags.get("seats") else {}
+        store.log_json(parent, {**passes, self.pass_id: dict(state)}, SEATS_FILE)
+        store.set_tags(parent, {"seats": str(state["seats"])})
+
+
+def read_seats(store: RunStore, parent: str) -> dict[str, Any]:
+    """The states of a sweep's passes, by the name of their folder; empty if it has none."""
+    return dict(json.loads(artifact_text(store, parent, SEATS_FILE, default="{}")))
+
+
+def joined_experiment(experiment: Experiment, record: ArmRecord) -> Experiment:
+    """The experiment that an arm was in truth: with the epochs of the pass that it saw."""
+    first = first_epoch_of(record)
+    if not first:
+        return experiment
+    document = experiment.resolved()
+    document["data"]["first_epoch"] = first
+    return parse_experiment(document, source=record.name)
