@@ -175,9 +175,10 @@ class Seats:
         if not self.seated:
             epoch = position.next_step // self.plan.steps_per_epoch
             self._apply(self._decide(lambda arms: arms.advance(epoch, {})), position.next_step)
+        else:
+            self._tell_length(position.next_step)
         notes = tuple(self.callback.notes)
         self.context.report(Report(0, position.next_step, False, {}, {}, None, notes, self.report()))
-        self._tell_length(position.next_step)
 
     def state(self) -> dict[str, Any]:
         """See `Membership`."""
@@ -327,7 +328,7 @@ class Seats:
             for name in changes.pause:
                 self._leave(students[name], info, is_paused=True)
             for name in changes.stop:
-                if name in students:
+                if name in self.seated:
                     student = students[name]
                     student.state = "stopped"
                     self._leave(student, info)
@@ -450,5 +451,7 @@ class Seats:
 
     def _tell_length(self, step: int) -> None:
         if self.arms:
+            epoch = step // self.plan.steps_per_epoch
+            self.context.progress.report("seats", epoch=epoch, **self.arms.shown())
             left = self.arms.epochs_left() * self.plan.steps_per_epoch
             self.context.progress.begin(step + left, step)

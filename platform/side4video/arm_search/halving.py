@@ -8,7 +8,7 @@ the next rung; where there is none, a new arm starts at the lowest rung. No arm 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 
 def rung_epochs(*, grace: int, reduction: float, epochs: int) -> tuple[int, ...]:
@@ -48,6 +48,19 @@ class Halving:
         """Make room for each rung."""
         self.results += [{} for _ in range(len(self.rungs) - len(self.results))]
         self.promoted += [[] for _ in range(len(self.rungs) - len(self.promoted))]
+
+    def state(self) -> dict[str, Any]:
+        """JSON values. Arms are in the order in which they came, which decides between equal values."""
+        return {
+            "rungs": list(self.rungs),
+            "results": [[[name, value] for name, value in each.items()] for each in self.results],
+            "promoted": [list(each) for each in self.promoted],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over `state`."""
+        self.results = [dict(map(tuple, each)) for each in state["results"]]
+        self.promoted = [list(each) for each in state["promoted"]]
 
     def reached(self, name: str, values: Mapping[int, float]) -> bool:
         """Add an arm's newest value to the rung that it has reached; returns whether it has reached one.

@@ -58,6 +58,13 @@ class ArmRecord:
         return cls(**{**document, "stays": stays})
 
 
+def title_of(record: ArmRecord) -> str:
+    """Label of an arm, with its table, and its seed if it is not the first one."""
+    arm = record.arm
+    name = f"{arm['table']}: {arm['label']}" if arm["table"] else arm["label"]
+    return name + (f" · seed {arm['seed']}" if arm["repeat"] else "")
+
+
 def arm_as_json(arm: Arm) -> dict[str, Any]:
     """An arm as JSON values, its duplicates included."""
     return {

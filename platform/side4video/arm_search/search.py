@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from side4video.arm_search.halving import Halving, expected_epochs, rung_epochs
 from side4video.arm_search.proposals import Outcome, Proposal, propose
-from side4video.arm_search.records import LEFT, ArmRecord, Stay, arm_as_json
+from side4video.arm_search.records import LEFT, ArmRecord, Stay, arm_as_json, arm_from_json, title_of
 from side4video.core.errors import InputError
 from side4video.engine.arm_source import ArmResult, Changes, Joining
 from side4video.spec.arm import Arm, Sweep, merge_duplicates
@@ -64,6 +64,7 @@ class ArmSearch:
     taken: list[str] = field(default_factory=list)
     """Ids of requests that were taken."""
     refused: list[dict[str, str]] = field(default_factory=list)
+    _shown: dict[str, str] = field(default_factory=dict)
     """Proposals that are no experiment, and why."""
 
     def __post_init__(self) -> None:
@@ -97,6 +98,18 @@ class ArmSearch:
             self._halving.forget(name)
         return self._fill(epoch, [], [])
 
+    def shown(self) -> dict[str, Any]:
+        """See `ArmSource`."""
+        changed = {name: each for name, each in self.records.items() if self._shown.get(name) != each.state}
+        self._shown |= {name: each.state for name, each in changed.items()}
+        told = {name: each for name, each in changed.items() if each.state != "waiting"}
+        return {
+            "seated": self._seated(),
+            "labels": {name: title_of(each) for name, each in told.items()},
+            "states": {name: each.state for name, each in told.items()},
+            "waiting": sum(each.state == "waiting" for each in self.records.values()) + self._unproposed(),
+        }
+
     def epochs_left(self) -> int:
         """See `ArmSource`. Arms that wait count as long as the scheduler lets an arm train on average."""
         scheduler = self.sweep.spec.scheduler
@@ -117,7 +130,7 @@ class ArmSearch:
             "proposals": [asdict(each) for each in self.proposals],
             "taken": list(self.taken),
             "refused": list(self.refused),
-            "halving": {"results": self._halving.results, "promoted": self._halving.promoted} if self._halving else {},
+            "halving": self._halving.state() if self._halving else {},
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -126,8 +139,7 @@ class ArmSearch:
         self.proposals = [Proposal(**each) for each in state["proposals"]]
         self.taken, self.refused = list(state["taken"]), list(state["refused"])
         if self._halving:
-            self._halving.results = [dict(each) for each in state["halving"]["results"]]
-            self._halving.promoted = [list(each) for each in state["halving"]["promoted"]]
+            self._halving.restore(state["halving"])
         for arm in self.waiting:
             self._add(arm)  # of an edited sweep
 
@@ -307,8 +319,6 @@ class ArmSearch:
         return arm.short_key
 
     def _add_document(self, document: Mapping[str, Any]) -> None:
-        from side4video.arm_search.records import arm_from_json
-
         for arm in merge_duplicates([arm_from_json(document)]):
             self._add(arm)
 

@@ -15,7 +15,7 @@ enough better arms before it, so exactly the intended fraction continues.
 import asyncio
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,6 +73,9 @@ class ResultsActor:
         self._trials: dict[str, str] = {}
         self._order: deque[Entry] = deque()
         self._changed = asyncio.Condition()
+        self._proposed: list[str] = []
+        self._is_closed = False
+        self._requests: list[Mapping[str, Any]] = []
 
     # ---- called by the pack
 
@@ -117,6 +120,57 @@ class ResultsActor:
                         feed.end, feed.reason = states[arm], reason
                         self._queue(channel, LAST)
             self._changed.notify_all()
+
+    # ---- called by an endless pass
+
+    async def tell(
+        self,
+        names: Sequence[str],
+        values: Mapping[str, Mapping[str, float]],
+        paused: Sequence[str],
+        ends: Mapping[str, str],
+    ) -> None:
+        """Take what a pass reports between two epochs.
+
+        Args:
+            names: All arms that were proposed so far, in order.
+            values: The newest metrics of each arm, with `epoch`: its own, counted from 0.
+            paused: Arms that left their seats and may come back.
+            ends: The final states of arms that ended.
+        """
+        async with self._changed:
+            self._proposed += [name for name in names if name not in self._proposed]
+        for name, metrics in values.items():
+            await self.add_results(int(metrics["epoch"]), {name: metrics})
+        async with self._changed:
+            for name in paused:
+                if self._feed(name).results:
+                    self._feed(name).results[-1]["paused"] = True
+        await self.end(ends)
+
+    async def requests(self) -> list[Mapping[str, Any]]:
+        """Requests from outside that the driver has found."""
+        return self._requests
+
+    async def set_requests(self, requests: Sequence[Mapping[str, Any]]) -> None:
+        """Hand over the requests that are stored."""
+        self._requests = list(requests)
+
+    async def proposed_arm(self, index: int) -> str | None:
+        """The arm of this index; None if it is not proposed yet, an empty text if none will be."""
+        if index < len(self._proposed):
+            return self._proposed[index]
+        return "" if self._is_closed else None
+
+    async def close(self) -> None:
+        """No further arm will be proposed, and those that have not ended are stopped."""
+        await self.end(dict.fromkeys(self._proposed, "stopped"))
+        self._is_closed = True
+
+    async def is_ready(self, channel: str, index: int) -> bool:
+        """Whether a trial would get a result at once."""
+        feed = self._feed(channel)
+        return index < len(feed.results) or bool(feed.end)
 
     # ---- called by the trials
 

@@ -63,6 +63,7 @@ def report_to_ray(report: Report, checkpoint_folder: str) -> None:
         "is_last": report.is_last,
         "points": {name: [tuple(metric) for metric in series] for name, series in report.metrics.items()},
         "notes": list(report.notes),
+        **({"changes": dict(report.changes)} if report.changes else {}),
     }
     if report.checkpoint is None:
         ray.train.report(metrics, checkpoint=None)

@@ -23,6 +23,7 @@ from side4video.core.progress import MessageProgress, Progress
 from side4video.core.temporary import temporary_folder
 from side4video.data.streams.prefetch import PrefetcherFactory, make_prefetcher
 from side4video.distributed.command_folder import CommandFolder
+from side4video.distributed.pass_workers import PassOnWorkers
 from side4video.distributed.plugin_files import PluginFiles
 from side4video.distributed.progress_actor import ProgressActor, ProgressReader
 from side4video.distributed.shared_weights import get_weights, put_weights
@@ -58,9 +59,10 @@ def work(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     sender = MessageProgress(progress_actor.post.remote)
     progress = StepProgress(sender) if process.is_first else NO_PROGRESS
     prefetch = _prefetch(next(iter(experiments.values())).cluster, config["plugins"])
+    seats: PassOnWorkers | None = config["seats"]
     changes_tower = any(not spec.method.packable for spec in experiments.values())
     results_actor = config["results_actor"]
-    early_stopper = _early_stopper(results_actor, config["metric"]) if results_actor else never_stop
+    early_stopper = _early_stopper(results_actor, config["metric"]) if results_actor and not seats else never_stop
     # Ray retries every failure. An error in the data or the spec would fail again, after the same wait.
     failure: Any = ray.get(progress_actor.failure.remote())
     if failure is not None:
@@ -70,24 +72,25 @@ def work(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     with temporary_folder() as scratch, monitor.running():
         try:
             config["command_folder"].enter(experiments)
-            results = run(
-                experiments,
-                RunContext(
-                    process,
-                    scratch,
-                    partial(report_to_ray, checkpoint_folder=config["checkpoint_folder"]),
-                    checkpoint_sources(scratch, config["resume_from"]),
-                    progress,
-                    early_stopper,
-                    prefetch,
-                    {key: get_weights(each, is_changed=changes_tower) for key, each in config["towers"].items()},
-                    stop_request=monitor.stop_request,
-                    threads=config["threads"],
-                    on_fatal=lambda reason: ray.get(
-                        progress_actor.set_fatal_reason.remote(f"worker {process.rank}: {reason}")
-                    ),
+            context = RunContext(
+                process,
+                scratch,
+                partial(report_to_ray, checkpoint_folder=config["checkpoint_folder"]),
+                checkpoint_sources(scratch, config["resume_from"]),
+                progress,
+                early_stopper,
+                prefetch,
+                {key: get_weights(each, is_changed=changes_tower) for key, each in config["towers"].items()},
+                stop_request=monitor.stop_request,
+                threads=config["threads"],
+                on_fatal=lambda reason: ray.get(
+                    progress_actor.set_fatal_reason.remote(f"worker {process.rank}: {reason}")
                 ),
             )
+            if seats is not None:
+                seats.train(next(iter(experiments.values())), context, results_actor)
+                return {}
+            results = run(experiments, context)
         except WorkerInterrupted:
             raise  # Ray restarts the workers from the checkpoint that was just written
         except Interrupted as interruption:
@@ -165,18 +168,22 @@ class SweepFeedback:
 
 def train_on_ray(
     experiments: Mapping[str, Experiment],
-    pack_logger: PackLogger,
+    pack_logger: PackLogger | None,
     *,
     storage: str,
     name: str,
     progress: Progress,
     resources: WorkerResources,
     sweep: SweepFeedback | None = None,
+    seats: PassOnWorkers | None = None,
+    results_actor: Any = None,
+    callback: UserCallback | None = None,
 ) -> tuple[dict[str, dict[str, Any]], Path | None]:
     """Train the experiments as one pack on the connected cluster.
 
     A run of the same name in `storage` resumes from its last checkpoint. `resources` are of each worker. `sweep` says
-    how to report to a sweep.
+    how to report to a sweep. With `seats`, the one experiment is the base of an endless pass, `results_actor` is told
+    what it does, and `callback` logs it.
 
     Returns:
         The result of each student, and the folder of the last checkpoint.
@@ -195,8 +202,9 @@ def train_on_ray(
         "command_folder": CommandFolder.current(experiments.values()),
         "plugins": PluginFiles.current(),
         "progress_actor": progress_actor,
-        "results_actor": sweep.results_actor if sweep else None,
+        "results_actor": sweep.results_actor if sweep else results_actor,
         "metric": sweep.metric if sweep else "",
+        "seats": seats,
         "resume_from": [str(folder) for folder in resume_from],
         "checkpoint_folder": f"{storage}/{name}",
         "threads": resources.cpus,
@@ -207,10 +215,11 @@ def train_on_ray(
         storage_path=storage,
         failure_config=FailureConfig(max_failures=cluster.max_failures),
         checkpoint_config=CheckpointConfig(num_to_keep=cluster.keep_checkpoints),
-        callbacks=[RunLoggerCallback(pack_logger)],
+        callbacks=[callback] if callback else [RunLoggerCallback(pack_logger)] if pack_logger else [],
         logging_config=LoggingConfig(log_level="ERROR"),
     )
-    pack_logger.hand_over()
+    if pack_logger:
+        pack_logger.hand_over()
     with ProgressReader(ray, progress_actor, progress):
         try:
             result = _fit(config, _scaling(cluster, resources), run_config)

@@ -19,6 +19,7 @@ from side4video.tracking.tags import CHECKPOINTS_TAG
 
 if TYPE_CHECKING:
     from side4video.planning.packs import PlannedPack
+    from side4video.runs.endless_pass import EndlessPass
     from side4video.runs.packs import SweepRun
 
 
@@ -92,6 +93,17 @@ class RayTrainer:
             for runs in _by_pack(completed):
                 trials.replay({short_key(key): run for key, run in runs.items()})
         trials.run(packs)
+
+    def train_passes(self, sweep_run: "SweepRun", passes: "Sequence[EndlessPass]") -> None:
+        """See `Trainer`.
+
+        Raises:
+            Side4VideoError: If a pass failed in a way that ends the sweep.
+        """
+        ray = self._connect(sweep_run.progress, *(each.base.cluster for each in passes))
+        from side4video.distributed.pass_trials import PassTrials
+
+        PassTrials(ray, sweep_run).run(passes)
 
     def _connect(self, progress: Progress, *needed: ClusterSpec) -> Any:
         progress.report(self.cluster.phase)

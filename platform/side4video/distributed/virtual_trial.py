@@ -18,6 +18,15 @@ class VirtualTrial(tune.Trainable):
         self.results_actor: Any = ray.get_actor(config["results_actor"])
         self.channel: str = config.get("arm") or ""
 
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:  # noqa: ARG002 - Ray's signature
+        """The position of a trial whose arm is paused."""
+        return {"index": self.index, "channel": self.channel}
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Go on from there."""
+        if checkpoint:
+            self.index, self.channel = checkpoint["index"], checkpoint["channel"]
+
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Switch to another arm."""
         self.setup(new_config)

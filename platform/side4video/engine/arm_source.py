@@ -54,6 +54,10 @@ class ArmSource(Protocol):
         """The changes after an arm that was to join could not be built."""
         ...
 
+    def shown(self) -> Mapping[str, Any]:
+        """For progress: `seated` (names), `labels` and `states` of arms that are there or have just left, `waiting`."""
+        ...
+
     def epochs_left(self) -> int:
         """How many more epochs the pass is expected to take."""
         ...

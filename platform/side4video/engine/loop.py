@@ -53,7 +53,7 @@ def train(
         _report(pack, callbacks, launched)
         launched = (result, timer.take(), epoch)
         stop_request = checkpoint_timer.common_request() if checkpoint_timer else StopRequest.NOTHING
-        ending = [student for student in pack.active_students if step + 1 - student.offset == plan.steps]
+        ending = [student for student in pack.active_students if student.own_step(step + 1) == plan.steps]
         is_end = (step + 1) % plan.steps_per_epoch == 0 or bool(ending)
         if stop_request or is_end:
             _report(pack, callbacks, launched)

@@ -68,7 +68,7 @@ def train_step(pack: Pack, parts: Sequence[Batch], *, step: int, plan: Plan, tim
             features = frozen.features_for(frozen.students, held.pop() if frozen is passes[-1] else held[0])
             timer.mark("backbone", tuple(each.name for each in frozen.students) if len(passes) > 1 else "")
             for student in frozen.students:
-                own_step = step - student.offset
+                own_step = student.own_step(step)
                 with _failing_alone(student, is_isolated=pack.isolates_failures):
                     loss = student.accumulate(
                         features,

@@ -124,6 +124,10 @@ class Student:
         """Number of trained values."""
         return sum(parameter.numel() for parameter in self.module.parameters() if parameter.requires_grad)
 
+    def own_step(self, step: int) -> int:
+        """A step of the pass on this student's clock."""
+        return step - self.offset
+
     def weights(self) -> list[Tensor]:
         """All parameters and buffers, with those of a borrowed tower and of the weight average."""
         modules = [self.module, *([self.average] if self.average is not None else [])]

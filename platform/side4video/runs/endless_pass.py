@@ -50,20 +50,12 @@ class EndlessPass:
     ) -> ArmSearch:
         """Who takes its seats. After `deadline` of the monotonic clock nobody joins."""
         spec = self.sweep.spec
-        limit = spec.limits.memory_gib
-
-        def fits(experiments: Sequence[Experiment]) -> bool:
-            if limit == "any":
-                return True
-            members = [Member(each, planner(each)) for each in experiments]
-            return as_gib(plan_pack_memory(members).peak) <= limit
-
         return ArmSearch(
             self.sweep,
             self.arms,
             spec.seats,
             self.epochs,
-            fits=fits,
+            fits=fits_memory(planner, spec.limits.memory_gib),
             requests=requests,
             is_closed=lambda: deadline is not None and time.monotonic() > deadline,
         )
@@ -71,6 +63,18 @@ class EndlessPass:
     def logger(self, sweep_logger: SweepLogger, *, fingerprint: str, classes: int) -> PassLogger:
         """The log of its arms' runs."""
         return PassLogger(sweep_logger, fingerprint, classes, self.folder, others=self.sweep.arms)
+
+
+def fits_memory(planner: Planner, limit: float | str) -> Callable[[Sequence[Experiment]], bool]:
+    """Whether experiments fit into `limits.memory_gib` at the same time."""
+
+    def fits(experiments: Sequence[Experiment]) -> bool:
+        if isinstance(limit, str):
+            return True
+        members = [Member(each, planner(each)) for each in experiments]
+        return as_gib(plan_pack_memory(members).peak) <= limit
+
+    return fits
 
 
 def passes_of(sweep: Sweep, *, done: Collection[str], folder: str, fingerprint: str) -> list[EndlessPass]:

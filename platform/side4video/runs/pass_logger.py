@@ -69,6 +69,10 @@ class PassLogger:
         if records:
             self._write_seats(changes["arms"])
 
+    def hand_over(self) -> None:
+        """Deliver what was written."""
+        self.sweep_logger.store.flush()
+
     def fail_open(self, reason: str, *, killed: bool) -> None:
         """Log that the pass ended and its arms have no result."""
         for logger in self._loggers.values():

@@ -22,8 +22,15 @@ from side4video.terminal.output import PlainConsole
 
 REFRESHES_PER_SECOND = 4
 MAX_ARMS = 40
-STYLES = {"training": "bold", "finished": "green", "stopped": "yellow", "diverged": "red", "failed": "red"}
-ENDED = frozenset({"finished", "stopped", "diverged", "failed", "done before"})
+STYLES = {
+    "training": "bold",
+    "finished": "green",
+    "ended": "green",
+    "stopped": "yellow",
+    "diverged": "red",
+    "failed": "red",
+}
+ENDED = frozenset({"finished", "ended", "stopped", "diverged", "failed", "done before"})
 
 
 @dataclass
@@ -131,6 +138,9 @@ class SweepView:
             pack.arms = tuple(details["arms"])
             for name in pack.arms:
                 self.arms.setdefault(name, ArmState(name)).state = "waiting"
+        if phase == "seats":
+            self._update_seats(pack, details)
+            return
         if phase != "evaluated":
             pack.done, pack.total = done, total
         match phase:
@@ -173,6 +183,25 @@ class SweepView:
                 arm.state = "training"
             elif losses and arm.state == "training":
                 arm.state = "stopped"
+
+    def _update_seats(self, pack: PackState, details: Mapping[str, Any]) -> None:
+        """Arms joined an endless pass or left it."""
+        labels, states = details["labels"], details["states"]
+        for name, label in labels.items():
+            self._arm(name).label = label
+        before = {name: self._arm(name).state for name in states}
+        for name, state in states.items():
+            self._arm(name).state = state
+        pack.arms = tuple(details["seated"])
+        joined = [labels[name] for name, state in states.items() if state == "training" != before[name]]
+        left = [
+            f"{labels[name]} ({state})" for name, state in states.items() if state not in (before[name], "training")
+        ]
+        parts = [f"join: {'; '.join(joined)}"] if joined else []
+        parts += [f"leave: {'; '.join(left)}"] if left else []
+        if parts:
+            waiting = f" · {details['waiting']} wait" if details["waiting"] else ""
+            self._print(f"{self.title}: before epoch {details['epoch'] + 1} of the pass {', '.join(parts)}{waiting}")
 
     def _arm(self, name: str) -> ArmState:
         return self.arms.setdefault(name, ArmState(name))
