@@ -76,7 +76,7 @@ def _run(base: Experiment, arms: ArmSource | None, context: RunContext, watchdog
     context.progress.report("loading the backbone")
     towers = build_towers({"base": base}, process, context.weights)
     base.data.listed.prepare()
-    pack = Pack([])
+    pack = Pack([], isolates_failures=process.world == 1)
     tower = next(iter(towers.values()))
     streams = RunStreams(base, process, context.prefetch, tower, pack, evaluated_clips=context.evaluated_clips)
     with streams:
@@ -260,7 +260,8 @@ class Seats:
         fingerprint = self.towers[self._experiment_of(name).backbone_key].fingerprint()
         seconds = time.monotonic() - self._since[name]
         result = training_result(student, self.callback, self.plan, fingerprint, (self._held[name], 0.0))
-        return asdict(replace(result, time={**result.time, "total_s": seconds}))
+        whole = asdict(replace(result, time={**result.time, "total_s": seconds}))
+        return {**whole, "reason": student.failure} if student.failure else whole
 
     def _leave(self, student: Student, info: Any, *, is_paused: bool = False) -> None:
         """Take a student out of the pack, and keep its state and its result beside the best weights. Collective."""
