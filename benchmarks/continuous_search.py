@@ -5,8 +5,8 @@
 Three ways through the same search space, side by side in one process:
 
 - `seats`: one endless pass with eight seats; an arm that is paused or ends makes room for the next one.
-- `batches`: Optuna proposes eight arms, which train as one pack; ASHA stops weak ones; the next eight come when all have
-  ended. This is what a sweep without seats does.
+- `batches`: Optuna proposes eight arms, which train as one pack; ASHA stops weak ones; the next eight come when all
+  have ended. This is what a sweep without seats does.
 - `alone`: each arm trains by itself, with ASHA against all before it.
 
 The order of the ways changes from seed to seed. Writes benchmarks/results/continuous-search.json after each part:
@@ -49,7 +49,7 @@ OVERRIDES = {
     "method": {"kind": "side4video", "layers": 2, "dim": 64, "recompute": "none"},
 }
 SPACE = {
-    "method.dim": {"kind": "choice", "values": [64, 96, 128]},
+    "method.dim": {"kind": "choice", "values": [64, 128, 192]},
     "method.layers": {"kind": "choice", "values": [1, 2, 3]},
     "optimization.learning_rate": {"kind": "log-uniform", "low": 1e-4, "high": 1e-2},
 }
@@ -97,7 +97,7 @@ def with_seats(sweep: Sweep) -> dict[str, Any]:
 def in_batches(sweep: Sweep, size: int) -> dict[str, Any]:
     """Optuna proposes `size` arms at a time; the next ones come when all have ended."""
     spec = sweep.spec
-    assert spec.optuna
+    assert spec.optuna  # noqa: S101
     bracket = _Bracket(GRACE, EPOCHS, REDUCTION, 0)
     past: list[tuple[Proposal, Outcome]] = []
     curves: dict[str, dict[int, float]] = {}

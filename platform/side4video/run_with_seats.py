@@ -150,11 +150,13 @@ class Seats:
     _joined: list[dict[str, Any]] = field(default_factory=list)
     _paused_now: list[str] = field(default_factory=list)
     _ended_now: list[str] = field(default_factory=list)
+    _step: int = 0
     _held: dict[str, int] = field(default_factory=dict)
     _since: dict[str, float] = field(default_factory=dict)
 
     def change(self, info: Any) -> None:
         """Let arms leave and join. Within an epoch, only those leave whose training has ended. Collective."""
+        self._step = info.next_step
         for student in self.pack.students:
             own = info.own(student.offset)
             if own.is_last or not student.is_training:
@@ -172,6 +174,7 @@ class Seats:
 
     def begin(self, position: ResumePosition) -> None:
         """Seat the first arms, if the pass does not go on from a checkpoint, and report who is there."""
+        self._step = position.next_step
         if not self.seated:
             epoch = position.next_step // self.plan.steps_per_epoch
             self._apply(self._decide(lambda arms: arms.advance(epoch, {})), position.next_step)
@@ -203,6 +206,8 @@ class Seats:
             "paused": self._paused_now,
             "ended": ended,
             "arms": dict(self.arms.state()) if self.arms else {},
+            "epoch": self._step / self.plan.steps_per_epoch,
+            "epochs_left": self.arms.epochs_left() if self.arms else 0,
         }
         self._joined, self._paused_now, self._ended_now = [], [], []
         return changes

@@ -2,11 +2,12 @@
 
 Rung k is `grace * reduction ** k` epochs. An arm that reaches a rung has done its job: it is paused. When a seat is
 free, the best arm of the highest rung that belongs to its best `1 / reduction` and was not promoted before goes on to
-the next rung; where there is none, a new arm starts at the lowest rung. No arm waits for others to reach a rung.
+the next rung; where there is none, a new arm starts at the lowest rung. No arm waits for others to reach a rung. If no
+arm would train to its end (a search of few arms), the best one of the highest rung does.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -89,10 +90,18 @@ class Halving:
                     return name
         return None
 
+    def best_of_highest(self, names: Collection[str]) -> str | None:
+        """The best of some arms at the highest rung that any of them has reached."""
+        for results in reversed(self.results):
+            if found := [name for name in results if name in names]:
+                return min(found, key=lambda name: (_rank(results[name], self.mode), list(results).index(name)))
+        return None
+
     def promote(self, name: str) -> None:
         """Let an arm go on from the highest rung that it has reached."""
         number = max(k for k, results in enumerate(self.results) if name in results)
-        self.promoted[number].append(name)
+        if name not in self.promoted[number]:
+            self.promoted[number].append(name)
 
     def forget(self, name: str) -> None:
         """An arm that ended otherwise is promoted no more; its values still count."""

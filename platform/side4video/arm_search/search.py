@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from side4video.arm_search.halving import Halving, expected_epochs, rung_epochs
 from side4video.arm_search.proposals import Outcome, Proposal, propose
-from side4video.arm_search.records import LEFT, ArmRecord, Stay, arm_as_json, arm_from_json, title_of
+from side4video.arm_search.records import LEFT, ArmRecord, Stay, arm_as_json, title_of
 from side4video.core.errors import InputError
 from side4video.engine.arm_source import ArmResult, Changes, Joining
 from side4video.spec.arm import Arm, Sweep, merge_duplicates
@@ -23,7 +23,7 @@ from side4video.spec.sweep import AshaScheduler, MedianScheduler
 from side4video.tasks.metrics import epoch_metric
 
 Request = Mapping[str, Any]
-"""`id`, and either `add` (arms, as `arm_as_json`) or `stop` (the label of an arm)."""
+"""`id`, and either `add` (`label` and `overrides` of an arm) or `stop` (the name or the title of one)."""
 
 
 def no_requests() -> Sequence[Request]:
@@ -130,6 +130,7 @@ class ArmSearch:
             "proposals": [asdict(each) for each in self.proposals],
             "taken": list(self.taken),
             "refused": list(self.refused),
+            "to_propose": self._unproposed(),
             "halving": self._halving.state() if self._halving else {},
         }
 
@@ -175,11 +176,10 @@ class ArmSearch:
             if request["id"] in self.taken:
                 continue
             self.taken.append(request["id"])
-            for document in request.get("add", ()):
-                self._add_document(document)
+            if "add" in request:
+                self._add_requested(request["add"])
             for record in self.records.values():
-                titles = {record.arm["label"], record.name}
-                if request.get("stop") in titles and record.state not in LEFT:
+                if request.get("stop") in (title_of(record), record.name) and record.state not in LEFT:
                     stopped.append(record.name)
                     self._leave(record, "stopped", epoch)
         return stopped
@@ -260,7 +260,19 @@ class ArmSearch:
         while waiting is None and self._unproposed():
             self._propose()
             waiting = next((each for each in self.records.values() if each.state == "waiting"), None)
-        return waiting
+        return waiting or self._last_one(resting)
+
+    def _last_one(self, resting: Sequence[str]) -> ArmRecord | None:
+        """Where nobody else would come and no arm has trained to its end: the best one does."""
+        states = {record.state for name, record in self.records.items() if name not in resting}
+        if self._halving is None or not states.isdisjoint({"finished", "ended", "training"}):
+            return None
+        paused = [name for name, record in self.records.items() if record.state == "paused"]
+        name = self._halving.best_of_highest({*paused, *resting})
+        if name is None:
+            return None
+        self._halving.promote(name)
+        return self.records[name]
 
     def _give_back(self, record: ArmRecord) -> None:
         """There is no room for this arm now."""
@@ -318,9 +330,12 @@ class ArmSearch:
             record.arm["duplicates"].append(arm_as_json(arm))
         return arm.short_key
 
-    def _add_document(self, document: Mapping[str, Any]) -> None:
-        for arm in merge_duplicates([arm_from_json(document)]):
-            self._add(arm)
+    def _add_requested(self, asked: Mapping[str, Any]) -> None:
+        try:
+            for arm in merge_duplicates(self.sweep.added(asked["label"], asked["overrides"])):
+                self._add(arm)
+        except InputError as error:
+            self.refused.append({"request": asked["label"], "reason": str(error)})
 
     def _seated(self) -> list[str]:
         return [name for name, record in self.records.items() if record.state == "training"]

@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 COMMANDS = {
     "run": "cli.run",
     "sweep": "cli.sweep",
+    "sweeps": "cli.sweeps",
     "submit": "apps.jobs.submit",
     "jobs": "apps.jobs.command",
     "plan": "cli.plan",
@@ -61,6 +62,7 @@ _FUNCTIONS = {"import": "import_checkpoint", "list": "list_kinds"}
 
 READS_NO_DOCUMENTS = {
     "jobs",
+    "sweeps",
     "init",
     "presets",
     "doctor",

@@ -8,6 +8,7 @@ from side4video.core.dotted import dotted
 from side4video.core.errors import InputError
 from side4video.reports.arms import MEASURED_MEMORY, RESERVED_MEMORY, ArmResult, SeedResult
 from side4video.reports.comparable import as_compared, check_runs, has_figures
+from side4video.runs.endless_pass import arms_of, records_of
 from side4video.spec.arm import Arm, Sweep, build_sweep, changed_values, swept_values
 from side4video.spec.protocol import describe_differences
 from side4video.spec.sweep import SweepSpec
@@ -115,8 +116,17 @@ def stored_rows(sweep: Sweep, sweep_logger: SweepLogger) -> tuple[list[ArmResult
         InputError: Arms differ in data or protocol without a column for it.
     """
     rows = sweep.rows or _proposed(sweep_logger)
+    if sweep.spec.has_seats:
+        rows = seated_rows(sweep, sweep_logger)
     notes = check_sweep(sweep_logger, sweep.spec, rows)
     return collect_rows(sweep_logger, sweep.spec, rows), notes
+
+
+def seated_rows(sweep: Sweep, sweep_logger: SweepLogger) -> tuple[Arm, ...]:
+    """The rows of a sweep with seats: those of its document, and those that were proposed or added."""
+    known = {row.key for row in sweep.rows}
+    sat = arms_of(records_of(sweep_logger.store, sweep_logger.parent))
+    return (*sweep.rows, *(row for arm in sat for row in arm.rows if row.key not in known))
 
 
 def find_run_or_sweep(store: RunStore, name: str) -> StoredRun:

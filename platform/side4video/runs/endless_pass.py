@@ -35,6 +35,8 @@ class EndlessPass:
     sweep: Sweep
     epochs: int
     """Epochs of an arm that is trained to its end."""
+    clips: int
+    """Training clips of an epoch."""
 
     @property
     def pass_id(self) -> str:
@@ -62,7 +64,9 @@ class EndlessPass:
 
     def logger(self, sweep_logger: SweepLogger, *, fingerprint: str, classes: int) -> PassLogger:
         """The log of its arms' runs."""
-        return PassLogger(sweep_logger, fingerprint, classes, self.folder, others=self.sweep.arms)
+        return PassLogger(
+            sweep_logger, fingerprint, classes, self.folder, others=self.sweep.arms, clips_per_epoch=self.clips
+        )
 
 
 def fits_memory(planner: Planner, limit: float | str) -> Callable[[Sequence[Experiment]], bool]:
@@ -97,16 +101,17 @@ def passes_of(sweep: Sweep, *, done: Collection[str], folder: str, fingerprint: 
         shared = json.dumps([base.shared(), fingerprint], sort_keys=True)
         name = f"pass-{hashlib.sha256(shared.encode()).hexdigest()[:12]}"
         waiting = tuple(arm for arm in group if arm.key not in done)
-        found.append(EndlessPass(base, waiting, f"{folder}/{name}", sweep, _epochs(base)))
+        epochs, used = _length(base)
+        found.append(EndlessPass(base, waiting, f"{folder}/{name}", sweep, epochs, used))
     return found
 
 
-def _epochs(base: Experiment) -> int:
-    """Epochs of an arm that is trained to its end; a part of one counts as one."""
-    data = base.data
+def _length(base: Experiment) -> tuple[int, int]:
+    """Epochs of an arm that is trained to its end, where a part of one counts as one; and clips of an epoch."""
+    data, batch_size = base.data, base.optimization.batch_size
     clips = training_subset(data.listed.clips("train"), data.train_fraction, data.seed)
-    per_epoch = max(1, len(clips) // base.optimization.batch_size)
-    return ceil(max(1, base.optimization.length.in_steps(per_epoch)) / per_epoch)
+    per_epoch = max(1, len(clips) // batch_size)
+    return ceil(max(1, base.optimization.length.in_steps(per_epoch)) / per_epoch), per_epoch * batch_size
 
 
 def check_seats(sweep: Sweep) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 SEATS_FILE = "seats.json"
 """Artifact of a sweep's run: all arms of its passes, who sat where and when, and their values."""
+MAX_TIMES = 50
+"""Newest reports whose time is kept, for the rate and the time left."""
 
 
 @dataclass
@@ -36,7 +39,9 @@ class PassLogger:
     """Of the pass's checkpoints."""
     others: tuple[Arm, ...] = ()
     """Further arms of the sweep, so that the swept fields are those of all."""
-    steps: Mapping[str, int] = field(default_factory=dict)
+    clips_per_epoch: int = 0
+    _times: list[dict[str, float]] = field(default_factory=list)
+    """When each epoch of the pass ended, in this process."""
     _loggers: dict[str, PackLogger] = field(default_factory=dict)
 
     @property
@@ -67,7 +72,7 @@ class PassLogger:
         for name, result in changes.get("ended", {}).items():
             self._close(name, result, records, checkpoint)
         if records:
-            self._write_seats(changes["arms"])
+            self._write_seats(changes)
 
     def hand_over(self) -> None:
         """Deliver what was written."""
@@ -120,11 +125,14 @@ class PassLogger:
             logger.close(name, result, checkpoint)
         del self._loggers[name]
 
-    def _write_seats(self, state: Mapping[str, Any]) -> None:
+    def _write_seats(self, changes: Mapping[str, Any]) -> None:
+        """Write who sits where, beside what other passes of the sweep have written."""
         store, parent = self.sweep_logger.store, self.sweep_logger.parent
-        passes = read_seats(store, parent) if store.get(parent).tags.get("seats") else {}
-        store.log_json(parent, {**passes, self.pass_id: dict(state)}, SEATS_FILE)
-        store.set_tags(parent, {"seats": str(state["seats"])})
+        passes = read_seats(store, parent)
+        self._times.append({"epoch": changes["epoch"], "at": time.time()})
+        state = {**changes["arms"], "epochs_left": changes["epochs_left"], "times": self._times[-MAX_TIMES:]}
+        state["clips_per_epoch"] = self.clips_per_epoch
+        store.log_json(parent, {**passes, self.pass_id: state}, SEATS_FILE)
 
 
 def read_seats(store: RunStore, parent: str) -> dict[str, Any]:

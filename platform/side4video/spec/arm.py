@@ -137,6 +137,15 @@ class Sweep:
             self.source,
         )
 
+    def added(self, label: str, overrides: Mapping[str, Any]) -> tuple[Arm, ...]:
+        """The rows of an arm that was added while the sweep runs, one for each seed.
+
+        Raises:
+            InputError: If it is no experiment.
+        """
+        entry = _make_entry(label or describe_overrides(overrides), overrides)
+        return make_rows(self.spec, self.base, [("", entry)], self.source)
+
 
 def build_sweep(spec: SweepSpec, base: Mapping[str, Any], source: str) -> Sweep:
     """Validate a sweep and all its arms; `base` is the base's document, `source` the sweep's file, for errors.
