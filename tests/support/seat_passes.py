@@ -62,11 +62,11 @@ TIMES = ("time/", "memory/", "system/", "gpu/", "train/clips")
 """Metrics that two runs of one experiment do not share."""
 
 
-def train_pass(sweep, folder, *, resume_from=(), after=None, process=None, search=None, **found):
+def train_pass(sweep, folder, *, resume_from=(), after=None, process=None, search=None, epochs=EPOCHS, **found):
     """Run a pass to its end, or until `after(outcome)` raises."""
     outcome = Outcome()
     process = process or ProcessGroup()
-    arms = search or (ArmSearch(sweep, sweep.arms, sweep.spec.seats, EPOCHS, **found) if process.is_first else None)
+    arms = search or (ArmSearch(sweep, sweep.arms, sweep.spec.seats, epochs, **found) if process.is_first else None)
     base = sweep.arms[0].experiment if sweep.arms else sweep.base_experiment
 
     def report(report):

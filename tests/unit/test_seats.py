@@ -125,3 +125,100 @@ def test_twin_statistics_left_over_in_a_seat(monkeypatch, tmp_path):
 
     monkeypatch.setattr(Seats, "_build", build_with_leftovers)
     _differs(train_pass(seat_sweep(**GRID), tmp_path / "pass"), tmp_path)
+
+
+# ---- one arm's trouble is its own
+
+
+def test_an_arm_that_was_added_changes_no_other_one(tmp_path):
+    """Asked for while three train: it joins at the next boundary with a free seat."""
+    grid = {"grid": {"optimization.learning_rate": [1e-3, 3e-3]}}
+    plain = train_pass(seat_sweep(**grid), tmp_path / "plain")
+    asked = {"id": "1", "add": {"label": "more", "overrides": {"method.dim": 128}}}
+    boundaries = itertools.count()
+    more = train_pass(seat_sweep(**grid), tmp_path / "more", requests=lambda: [asked] if next(boundaries) else [])
+    (added,) = (record for record in more.records.values() if record.arm["label"] == "more")
+    assert added.stays[0].first == 1
+    assert added.state == "finished"
+    for key, tensors in plain.weights.items():
+        assert_same_tensors(tensors, more.weights[key], str(key))
+    assert_equal_alone(more, [added.name], tmp_path)
+
+
+def _fail_in_step(monkeypatch, name_of, at):
+    accumulate = Student.accumulate
+
+    def fails(student, *args, **options):
+        if student.name == name_of() and options["draw"] == at:
+            raise RuntimeError("out of memory, say")
+        return accumulate(student, *args, **options)
+
+    monkeypatch.setattr(Student, "accumulate", fails)
+
+
+@pytest.mark.parametrize("at", [0, 3])
+def test_an_arm_that_fails_in_a_step_leaves_alone(monkeypatch, tmp_path, at):
+    grid = {"grid": {"optimization.learning_rate": [1e-3, 3e-3, 1e-4, 2e-4]}}
+    plain = train_pass(seat_sweep(**grid), tmp_path / "plain")
+    broken = list(plain.records)[1]
+    _fail_in_step(monkeypatch, lambda: broken, at)
+    hit = train_pass(seat_sweep(**grid), tmp_path / "hit")
+    assert hit.records[broken].state == "failed"
+    assert "out of memory" in hit.records[broken].reason
+    assert "out of memory" in hit.results[broken]["reason"]
+    for (name, epochs), tensors in plain.weights.items():
+        if name in list(plain.records)[:3] and name != broken:
+            assert_same_tensors(tensors, hit.weights[name, epochs], name)
+    last = list(plain.records)[3]
+    assert hit.records[last].stays[0].first == 1 + at // 2, "the seat is taken at the next boundary"
+    assert_equal_alone(hit, [last], tmp_path)
+
+
+def test_if_all_fail_within_an_epoch_the_next_ones_take_over(monkeypatch, tmp_path):
+    sweep = seat_sweep(grid={"optimization.learning_rate": [1e-3, 3e-3]}, packing={"seats": 1})
+    first = sweep.arms[0].short_key
+    _fail_in_step(monkeypatch, lambda: first, 2)
+    outcome = train_pass(sweep, tmp_path / "pass")
+    assert [record.state for record in outcome.records.values()] == ["failed", "finished"]
+    assert list(outcome.records.values())[1].stays[0].first == 2
+    assert_equal_alone(outcome, [sweep.arms[1].short_key], tmp_path)
+
+
+def test_an_arm_that_cannot_be_built_fails_alone(monkeypatch, tmp_path):
+    sweep = seat_sweep(grid={"optimization.learning_rate": [1e-3, 3e-3, 1e-4]}, packing={"seats": 2})
+    broken = sweep.arms[0].short_key
+    build = Seats._build
+
+    def fails(seats, joining):
+        if joining.name == broken:
+            raise InputError("method.dim", "too wide", allowed="less", fix="less")
+        return build(seats, joining)
+
+    monkeypatch.setattr(Seats, "_build", fails)
+    outcome = train_pass(sweep, tmp_path / "pass")
+    assert [record.state for record in outcome.records.values()] == ["failed", "finished", "finished"]
+    assert outcome.results[broken]["reason"].startswith("method.dim: too wide")
+    assert [each.stays[0].first for each in outcome.records.values() if each.stays] == [0, 0]
+
+
+def test_evaluations_come_on_the_arms_own_clock(tmp_path):
+    sweep = seat_sweep(
+        {"evaluation": {"every_epochs": 2}}, grid={"optimization.learning_rate": [1e-3, 3e-3]}, packing={"seats": 1}
+    )
+    outcome = train_pass(sweep, tmp_path / "pass")
+    second = list(outcome.records.values())[1]
+    assert sorted(second.by_epoch) == [2, 4]
+    assert_equal_alone(outcome, [second.name], tmp_path)
+
+
+def test_fractions_of_an_epoch_end_within_the_epoch_of_the_pass(tmp_path):
+    """An arm of five steps ends in the middle of an epoch; the next one starts with the next epoch."""
+    sweep = seat_sweep(
+        {"optimization": {"length": {"epochs": 2.5}}},
+        grid={"optimization.learning_rate": [1e-3, 3e-3]},
+        packing={"seats": 1},
+    )
+    outcome = train_pass(sweep, tmp_path / "pass", epochs=3)
+    assert [record.stays[0].first for record in outcome.records.values()] == [0, 3]
+    assert all(record.state == "finished" for record in outcome.records.values())
+    assert_equal_alone(outcome, list(outcome.records), tmp_path)

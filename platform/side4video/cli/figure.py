@@ -92,6 +92,25 @@ def coordinates(sweep: str, out: Path, as_json: bool) -> None:
 
 
 @figure.command(
+    short_help="Who had which seat of a sweep, by epoch.",
+    epilog=example("figure seats my-search --out seats"),
+)
+@click.argument("sweep")
+@_out
+@as_json
+def seats(sweep: str, out: Path, as_json: bool) -> None:
+    """Draw the seats of SWEEP over the epochs of its pass: which arm sat where, and how it ended."""
+    from side4video.reports.figures.seats import seats_figure
+    from side4video.reports.figures.sweep import sweep_source
+    from side4video.reports.stored_sweep import read_sweep
+    from side4video.runs.pass_logger import read_seats
+
+    document, record = read_sweep(_store(), sweep)
+    drawn = seats_figure(read_seats(record.store, record.parent), name=document.spec.name)
+    _deliver(replace(drawn, source=sweep_source(record, document.spec.name)), out, as_json=as_json)
+
+
+@figure.command(
     "data-efficiency",
     short_help="Accuracy by amount of training data (Figure 4).",
     epilog=example("figure data-efficiency quickstart linear-probe --out data-efficiency"),

@@ -7,6 +7,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from side4video.arm_search.quote import quote_search
 from side4video.core.units import GIB, format_bytes, format_count
 from side4video.planning.sweep import SweepPlan
 from side4video.spec.sweep import SweepSpec
@@ -29,8 +30,12 @@ def plan_tables(plan: SweepPlan, spec: SweepSpec) -> Group:
         head.add_row("", f"Optuna proposes them, {len(plan.arms)} at a time; what follows is for as many of the base")
     scheduler = "" if spec.scheduler.kind == "none" else f"; {spec.scheduler.kind} stops weak arms early"
     head.add_row("compared by", f"{spec.metric} ({spec.mode}){scheduler}")
-    head.add_row("packs to train", _packs(plan))
-    head.add_row("predicted speed-up", _speedup(plan, spec))
+    if quote := quote_search(plan, spec):
+        for number, (name, text) in enumerate(quote.lines().items()):
+            head.add_row("" if number else "this search", f"{name}: {text}")
+    else:
+        head.add_row("packs to train", _packs(plan))
+        head.add_row("predicted speed-up", _speedup(plan, spec))
     if plan.streams_apart > len(plan.packs):
         head.add_row("reading", _reading(plan))
     return Group(head, *([_pack_table(plan)] if plan.packs else []), Text())

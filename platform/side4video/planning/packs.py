@@ -180,7 +180,7 @@ def make_packs(arms: Sequence[Arm], spec: SweepSpec, planner: Planner) -> tuple[
 
 def speedup(arms: Iterable[Arm], packs: Sequence[PlannedPack], planner: Planner) -> float:
     """Predicted time of the arms one by one, divided by the time of the packs. Repeated arms count each time."""
-    apart = sum(sum(_costs(Member(arm.experiment, planner(arm.experiment)))) for arm in arms)
+    apart = sum(sum(costs(Member(arm.experiment, planner(arm.experiment)))) for arm in arms)
     packed = sum(_packed_cost([Member(a.experiment, planner(a.experiment)) for a in pack.arms]) for pack in packs)
     return apart / packed if packed else 1.0
 
@@ -247,8 +247,8 @@ def _check_memory_limit(group: Iterable[Arm], members: Mapping[str, Member], spe
             )
 
 
-def _costs(member: Member) -> tuple[float, float]:
-    """F and C of the module docstring, in multiply-adds."""
+def costs(member: Member) -> tuple[float, float]:
+    """F and C of the module docstring, in multiply-adds: of the frozen pass, and of the student."""
     share = RECOMPUTED.get(getattr(member.experiment.method, "recompute", "none"), 0.0)
     student = member.plan.multiply_adds_student * (FORWARD_AND_BACKWARD + share)
     # Cached features were computed before training, so a step does not pay for them.
@@ -258,8 +258,8 @@ def _costs(member: Member) -> tuple[float, float]:
 
 def _packed_cost(members: Sequence[Member]) -> float:
     # The shared pass of a backbone costs as much as the deepest one.
-    passes = sum(max(_costs(member)[0] for member in some) for some in _of_one_backbone(members))
-    return passes + sum(_costs(member)[1] for member in members)
+    passes = sum(max(costs(member)[0] for member in some) for some in _of_one_backbone(members))
+    return passes + sum(costs(member)[1] for member in members)
 
 
 def _of_one_backbone(some: Sequence[Trained]) -> list[list[Trained]]:
@@ -269,7 +269,7 @@ def _of_one_backbone(some: Sequence[Trained]) -> list[list[Trained]]:
 
 
 def _speedup(members: Sequence[Member]) -> float:
-    return sum(sum(_costs(member)) for member in members) / _packed_cost(members)
+    return sum(sum(costs(member)) for member in members) / _packed_cost(members)
 
 
 def _shape_key(spec: Experiment) -> str:

@@ -1,14 +1,18 @@
 """The report of a sweep that ran: compare its arms, store the comparison, and say what packing saved."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from side4video.arm_search.quote import quote_search
+from side4video.arm_search.records import ArmRecord
 from side4video.core.errors import InputError
 from side4video.core.temporary import temporary_folder
 from side4video.core.units import format_duration
 from side4video.reports.arms import ArmResult, best_metrics
 from side4video.reports.stored_sweep import check_sweep, collect_rows
+from side4video.runs.pass_logger import read_seats
 from side4video.runs.sweep import PreparedSweep, SweepResult
 from side4video.tracking.run_store import StoredRun
 from side4video.tracking.tags import PACK_TAG, STATE_TAG
@@ -22,6 +26,9 @@ def report_sweep(
     Raises:
         InputError: Arms differ in data or protocol without a column for it, or the disk is full.
     """
+    from side4video.core.files import write_together
+    from side4video.reports.figures.seats import SEATS
+    from side4video.reports.figures.style import figure_bytes
     from side4video.reports.figures.sweep import sweep_figures, sweep_source
     from side4video.reports.tables import write_report
 
@@ -47,6 +54,8 @@ def report_sweep(
         source = sweep_source(result.sweep_logger, spec.name)
         compared: dict[str, Any] = {"metric": spec.metric, "mode": spec.mode}
         files = write_report(target, rows, title=title, notes=notes, figures=drawn, source=source, **compared)
+        for strip in (each for each in drawn if each.name == SEATS):
+            files += write_together(target, {f"{SEATS}.png": figure_bytes(strip.figure, "png", below=strip.source)})
         best = best_metrics(rows, **compared)
         result.sweep_logger.close(
             is_complete=result.is_complete, artifacts=files, figures=figures, metric=spec.metric, best=best
@@ -56,6 +65,8 @@ def report_sweep(
 
 def _notes(prepared: PreparedSweep, result: SweepResult) -> list[str]:
     plan = prepared.plan
+    if prepared.sweep.spec.has_seats:
+        return _seat_notes(prepared, result)
     taken = sum(not run.is_in_sweep(prepared.key) for run in prepared.completed.values())
     notes = [
         f"{plan.rows} rows are {len(result.arms)} distinct arms. {len(plan.done)} had a result already"
@@ -67,6 +78,30 @@ def _notes(prepared: PreparedSweep, result: SweepResult) -> list[str]:
     ]
     trained = [run for key, run in result.sweep_logger.children().items() if key not in prepared.completed]
     return notes + measured_speedup(trained, seconds=result.seconds)
+
+
+def _seat_notes(prepared: PreparedSweep, result: SweepResult) -> list[str]:
+    """What an endless pass did, beside what was quoted before."""
+    passes = read_seats(result.sweep_logger.store, result.sweep_logger.parent)
+    records = [ArmRecord.from_json(each) for state in passes.values() for each in state["records"]]
+    lasted = sum(
+        max((stay["end"] or 0 for each in state["records"] for stay in each["stays"]), default=0)
+        for state in passes.values()
+    )
+    trained = sum(record.epochs for record in records)
+    states = Counter(record.state for record in records)
+    ends = ", ".join(f"{count} {state}" for state, count in states.items())
+    notes = [
+        f"{len(records)} arms took {prepared.sweep.spec.seats} seats of an endless pass: {ends}. The pass lasted "
+        f"{lasted} epochs, and the arms trained {trained}: one by one, the backbone would have run {trained} epochs."
+    ]
+    if quote := quote_search(prepared.plan, prepared.sweep.spec):
+        way = quote.with_seats
+        notes.append(
+            f"The plan said {way.pass_epochs:.0f} epochs of the pass and {way.arm_epochs:.0f} of arms; in packs of "
+            f"{quote.seats} {quote.in_batches.pass_epochs:.0f} and {quote.in_batches.arm_epochs:.0f}."
+        )
+    return notes
 
 
 def measured_speedup(runs: Sequence[StoredRun], *, seconds: float) -> list[str]:

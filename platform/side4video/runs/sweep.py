@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from side4video.arm_search.quote import quote_search
 from side4video.core import signals
 from side4video.core.errors import InputError
 from side4video.core.progress import Progress
@@ -119,7 +120,9 @@ def run_sweep(prepared: PreparedSweep, *, progress: Progress, trainer: Trainer |
             fix="remove --local, or add --set scheduler=none",
         )
     progress.report("creating the runs")
-    sweep_logger = open_sweep_logger(sweep, key=prepared.key, plan=prepared.plan.as_json())
+    quote = quote_search(prepared.plan, sweep.spec)
+    plan = prepared.plan.as_json() | ({"search": quote.as_json()} if quote else {})
+    sweep_logger = open_sweep_logger(sweep, key=prepared.key, plan=plan)
     swept = swept_by_arm(sweep.arms)
     for arm in sweep.arms:
         done = prepared.completed.get(arm.key)

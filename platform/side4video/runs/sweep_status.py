@@ -18,8 +18,9 @@ def pass_status(state: Mapping[str, Any], runs: Mapping[str, StoredRun], *, metr
         metric: The sweep's metric, for the heading only: the record has its values.
 
     Returns:
-        `number_of_seats`, `epochs` of an arm, `epoch` of the pass, `seats` (who sits there), `waiting`, `to_propose` (arms
-        that Optuna will choose), `counts` by state, `clips_per_s`, `epochs_left`, `seconds_left`, and `one_more_arm`: the share by which a step grows.
+        `number_of_seats`, `epochs` of an arm, `epoch` of the pass, `seats` (who sits there), `waiting`, `to_propose`
+        (arms that Optuna will choose), `counts` by state, `clips_per_s`, `epochs_left`, `seconds_left`, and
+        `one_more_arm`: the share by which a step grows.
     """
     records = [ArmRecord.from_json(each) for each in state["records"]]
     seated = sorted((each for each in records if each.seat is not None), key=lambda each: each.seat or 0)

@@ -178,7 +178,13 @@ def describe_differences(found: Iterable[Difference]) -> list[str]:
     """Sentences about the differences, for the text above a table."""
     sentences = []
     for each in found:
-        if each.is_shown:
+        if each.field == _FIRST_EPOCH:
+            seen = sum(len(labels) for value, labels in each.values.items() if value not in ("0", NOT_RECORDED))
+            sentences.append(
+                f"{seen} arms joined a pass that was running: they saw the clips in the order of its later epochs "
+                f"({_FIRST_EPOCH} of each run)."
+            )
+        elif each.is_shown:
             sentences.append(
                 f"Arms differ in {each.field}, as the columns say: their figures answer different questions."
             )

@@ -13,8 +13,10 @@ from side4video.reports.figures.parallel_coordinates import draw_parallel_coordi
 from side4video.reports.figures.pareto import draw_pareto
 from side4video.reports.figures.per_class import class_differences, per_class_figure
 from side4video.reports.figures.predictions import Predictions, read_predictions
+from side4video.reports.figures.seats import seats_figure
 from side4video.reports.figures.source import source_of
 from side4video.reports.figures.step_time import read_budget, step_time_figure
+from side4video.runs.pass_logger import read_seats
 from side4video.tasks.metrics import metric_title
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.sweep_logger import SweepLogger
@@ -63,6 +65,8 @@ def _sweep_figures(record: SweepLogger, rows: Sequence[ArmResult], *, metric: st
     runs = {run.run_id: run for run in record.children().values()}
     arms = distinct_arms(rows)
     figures = [*_curves(record.store, runs, arms, metric=metric, mode=mode), *_efficiency(list(runs.values()), metric)]
+    if passes := read_seats(record.store, record.parent):
+        figures.append(seats_figure(passes, name=record.key))
     best = next((arms[index] for index in sorted(best_rows(arms, metric, mode=mode))), None)
     if best is None:
         return figures
