@@ -86,7 +86,7 @@ def simulate(
     arms: int, seats: int, epochs: int, rungs: tuple[int, ...], reduction: float, *, seed: int
 ) -> tuple[int, int]:
     """Epochs of the pass and of arms, in a search whose values are drawn at random."""
-    draw, halving = random.Random(seed), Halving(rungs, reduction)
+    draw, halving = random.Random(seed), Halving(rungs, reduction)  # noqa: S311 - no secret
     trained = {str(number): 0 for number in range(arms)}
     waiting, sits, pass_epochs = list(trained), set[str](), 0
     while True:
