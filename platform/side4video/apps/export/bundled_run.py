@@ -14,6 +14,8 @@ from side4video.runs.stored_run import FinishedRun, class_names, fetch_weights, 
 from side4video.tracking.run_inputs import changed_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from side4video.apps.export.speed import Speed
     from side4video.models.towers.load import TowerWeights
     from side4video.spec.bundle import Bundle
@@ -78,18 +80,24 @@ def bundle_run(
         graph = scratch / "graph.pt2" if with_graph else None
         if graph:
             bundle = replace(bundle, graph=_write_graph(graph, bundle, found.spec, file, backbone))
-        speed = _speed(found.spec, bundle, file) if with_speed and not is_retrieval else None
+        speed = _speed(found.spec, bundle.classes, file, heads=heads) if with_speed and not is_retrieval else None
         card = model_card(bundle, found.spec, license_name=license_name, speed=str(speed or ""))
         written = write_bundle(folder, bundle, found.spec, file, card=card, backbone=backbone, graph=graph)
         return found, written, speed
 
 
-def _speed(spec: "Experiment", bundle: "Bundle", weights: Path) -> "Speed | None":
+def _speed(
+    spec: "Experiment",
+    classes: tuple[str, ...],
+    weights: Path,
+    *,
+    heads: "Mapping[str, tuple[str, ...]] | None" = None,
+) -> "Speed | None":
     """The speed of a model; a warning if it cannot be measured, which is no reason not to export."""
     from side4video.apps.export.speed import measure_speed
 
     try:
-        return measure_speed(spec, bundle.classes, weights, heads=bundle.heads)
+        return measure_speed(spec, classes, weights, heads=heads)
     except Exception as error:  # whatever a method, a device or a decoder raises
         log.warning("the speed was not measured: %s", " ".join(str(error).split())[:300] or type(error).__name__)
         return None

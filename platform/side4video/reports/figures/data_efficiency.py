@@ -13,6 +13,7 @@ from matplotlib.transforms import offset_copy
 
 from side4video.core.dotted import is_at_or_below
 from side4video.core.errors import InputError
+from side4video.core.text import sentence_start
 from side4video.reports.arms import METRIC, Spread, spread
 from side4video.reports.comparable import as_compared, check_runs, shown_of
 from side4video.reports.figures.figure import ReportFigure
@@ -173,9 +174,7 @@ def data_efficiency_figure(
     """The figure: the mean over seeds with its deviation, and each seed as a dot."""
     seeds = sorted({len(point.values) for line in lines for point in line.points})
     title = metric_title(metric)
-    caption = (
-        f"{title[:1].upper() + title[1:]} on the whole test set against the share of the training clips, class by "
-    )
+    caption = f"{sentence_start(title)} on the whole test set against the share of the training clips, class by "
     caption += "class; a smaller share is a subset of a larger one."
     if seeds[-1] > 1:
         counted = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]}"
