@@ -12,6 +12,7 @@ from side4video.cli.main import cli
 from side4video.core.errors import InputError
 from side4video.core.progress import SILENT
 from side4video.engine.process_group import ProcessGroup
+from side4video.inference.trained_model import load
 from side4video.run import build_student, evaluate_students
 from side4video.run_start import WeightChanges, load_start, load_trained
 from side4video.runs.launch import launch
@@ -110,6 +111,14 @@ def test_a_mixture_with_the_weights_before_training(run, tmp_path):
     started = evaluated(run.run_id, "--trained-share", "0")
     assert started["trained_share"] == 0
     assert started["metrics"] != evaluated(run.run_id)["metrics"]
+
+
+def test_predictions_name_the_classes_of_the_selection(run):
+    """The data set, which says what the base classes are, is not asked."""
+    model = load(run.run_id)
+    assert model.classes == spec().data.listed.classes()
+    video = spec().data.listed.clips("test")[0].path
+    assert {name for name, _ in model.predict(video).labels} == set(model.classes)
 
 
 def test_a_mixture_with_a_started_folder_on_other_classes(run, tmp_path):

@@ -340,7 +340,9 @@ def load(folder: str | Path, device: str = "cpu", *, calibrated: bool = False) -
     folder = Path(folder)
     bundle, spec = read_bundle(folder)
     weights: Weights = "best" if bundle.origin.get("weights") == "best" else "last"
-    scale, note = run_temperature(bundle.figures, weights, where=str(folder)) if calibrated else (1.0, "")
+    scale, note = (
+        run_temperature(bundle.figures, weights, task=spec.task.kind, where=str(folder)) if calibrated else (1.0, "")
+    )
     return Model(
         **arguments_of(folder, bundle, spec),
         classes=bundle.classes,
@@ -352,12 +354,15 @@ def load(folder: str | Path, device: str = "cpu", *, calibrated: bool = False) -
     )
 
 
-def run_temperature(metrics: Mapping[str, float], weights: Weights, *, where: str) -> tuple[float, str]:
+def run_temperature(metrics: Mapping[str, float], weights: Weights, *, task: str, where: str) -> tuple[float, str]:
     """The temperature of a run's weights, and why it says little (or nothing); `where` names the run in the error.
 
     Raises:
         InputError: The run has none.
     """
+    if task != "recognition":
+        found_task = f"the task is {task}, whose scores have no temperature"
+        raise InputError(f"{where}: calibrated", found_task, allowed="recognition", fix="leave it out")
     found = temperature(metrics, weights)
     if found is None:
         raise InputError(

@@ -80,7 +80,10 @@ def load(
         if task == "retrieval":
             return RetrievalModel(run.spec, weights, device, backbone_sha256=fingerprint, origin=origin)
         classes = class_names(store, run)
-        scale, note = run_temperature(run.metrics, run.choose("chosen"), where=run.where) if calibrated else (1.0, "")
+        scale, note = 1.0, ""
+        if calibrated:
+            kind = run.spec.task.kind
+            scale, note = run_temperature(run.metrics, run.choose("chosen"), task=kind, where=run.where)
         return Model(
             run.spec,
             classes,

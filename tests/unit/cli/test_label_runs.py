@@ -15,6 +15,7 @@ from tiny import DOCUMENT, merged
 
 NAMES = ("several", "heads")
 REFUSED = {
+    "predict {run} {video} --calibrated": "whose scores have no temperature · allowed: recognition",
     "zero-shot {run}": "allowed: recognition",
     "examples {run}": "allowed: retrieval",
     "search {run} text {clips}": "allowed: retrieval",
