@@ -10,7 +10,7 @@ from side4video.engine.process_group import checked_device
 from side4video.inference.model import Model, run_temperature
 from side4video.inference.model import load as load_folder
 from side4video.inference.retrieval import RetrievalModel, load_retrieval
-from side4video.runs.stored_run import class_names, fetch_trained, head_classes
+from side4video.runs.stored_run import FinishedRun, class_names, fetch_trained, head_classes
 from side4video.spec.bundle import check_run_exists, is_folder_name
 from side4video.tracking.stores import store_at
 
@@ -80,10 +80,7 @@ def load(
         if task == "retrieval":
             return RetrievalModel(run.spec, weights, device, backbone_sha256=fingerprint, origin=origin)
         classes = class_names(store, run)
-        scale, note = 1.0, ""
-        if calibrated:
-            kind = run.spec.task.kind
-            scale, note = run_temperature(run.metrics, run.choose("chosen"), task=kind, where=run.where)
+        scale, note = _temperature_of(run) if calibrated else (1.0, "")
         return Model(
             run.spec,
             classes,
@@ -95,3 +92,7 @@ def load(
             temperature=scale,
             calibration_note=note,
         )
+
+
+def _temperature_of(run: FinishedRun) -> tuple[float, str]:
+    return run_temperature(run.metrics, run.choose("chosen"), task=run.spec.task.kind, where=run.where)

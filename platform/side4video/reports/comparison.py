@@ -210,16 +210,20 @@ def as_csv(table: ComparisonTable) -> str:
     """
     swept = list(dict.fromkeys(name for arm in table.arms for name in arm.swept))
     paper = list(dict.fromkeys(name for arm in table.arms for name in arm.paper))
-    records = [_record(arm, table.metric, swept=swept, paper=paper) for arm in table.arms]
+    # Only where it stands for the McNemar test: other tables have the columns of before.
+    bootstrap = any(arm.comparison and arm.comparison.p_bootstrap is not None for arm in table.arms)
+    records = [_record(arm, table.metric, swept=swept, paper=paper, bootstrap=bootstrap) for arm in table.arms]
     text = io.StringIO()
-    empty = _record(_NOTHING, table.metric, swept=swept, paper=paper)
+    empty = _record(_NOTHING, table.metric, swept=swept, paper=paper, bootstrap=bootstrap)
     writer = csv.DictWriter(text, fieldnames=list(empty), lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
     return text.getvalue()
 
 
-def _record(arm: ArmResult, metric: str, *, swept: Sequence[str], paper: Sequence[str]) -> dict[str, str]:
+def _record(
+    arm: ArmResult, metric: str, *, swept: Sequence[str], paper: Sequence[str], bootstrap: bool
+) -> dict[str, str]:
     found = arm.comparison
     known: dict[str, float | None] = {
         metric: arm.value.mean,
@@ -231,8 +235,8 @@ def _record(arm: ArmResult, metric: str, *, swept: Sequence[str], paper: Sequenc
         "difference/low": found and found.low,
         "difference/high": found and found.high,
         "p_mcnemar": found and found.p_mcnemar,
-        "p_bootstrap": found and found.p_bootstrap,
         "p_adjusted": found and found.p_adjusted,
+        **({"p_bootstrap": found and found.p_bootstrap} if bootstrap else {}),
         "only_reference": found and found.only_reference,
         "only_arm": found and found.only_arm,
         "compared_videos": found and found.videos,
