@@ -27,7 +27,7 @@ _PLACES = {
     "InputError": "core.errors",
     "Interrupted": "core.errors",
     "Model": "inference.model",
-    "Prediction": "inference.model",
+    "Prediction": "inference.prediction",
     "RetrievalModel": "inference.retrieval",
     "RunResult": "runs.run_result",
     "Side4VideoError": "core.errors",

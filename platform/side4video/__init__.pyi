@@ -12,7 +12,7 @@ from side4video.core.errors import InputError as InputError
 from side4video.core.errors import Interrupted as Interrupted
 from side4video.core.errors import Side4VideoError as Side4VideoError
 from side4video.inference.model import Model as Model
-from side4video.inference.model import Prediction as Prediction
+from side4video.inference.prediction import Prediction as Prediction
 from side4video.inference.retrieval import FoundVideo as FoundVideo
 from side4video.inference.retrieval import RetrievalModel as RetrievalModel
 from side4video.inference.sliding_window import StreamPrediction as StreamPrediction

@@ -246,14 +246,22 @@ def _new_pack(
 
 
 def build_student(
-    name: str, spec: Experiment, process: ProcessGroup, tower: FrozenTower, *, blank_texts: bool = False
+    name: str,
+    spec: Experiment,
+    process: ProcessGroup,
+    tower: FrozenTower,
+    *,
+    blank_texts: bool = False,
+    heads: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Student:
     """The student of a spec. Its initial weights depend on the spec's seed alone.
 
     With `blank_texts`, no weights of the text tower are read: for a student whose own weights hold all of it that it
-    needs.
+    needs. `heads` has the classes of each head; None: the data set has them.
     """
     device = str(process.device)
+    if heads is None:
+        heads = spec.data.listed.heads() if spec.task.kind == "multi-head" else {}
     texts = {
         "encode_texts": partial(spec.backbone.encode_texts, device=device),
         "text_tower": partial(spec.backbone.build_text_tower, device="cpu"),
@@ -268,7 +276,7 @@ def build_student(
         extra_metrics=spec.plugin_metrics,
         training_captions=lambda: [words for clip in spec.data.listed.clips("train") for words in clip.captions],
         training_labels=lambda: _training_labels(spec),
-        heads=spec.data.listed.heads() if spec.task.kind == "multi-head" else {},
+        heads=heads,
         **(_blank_texts(spec) if blank_texts else texts),
     )
     with seeded(derive_seed(spec.seed, "initial weights")):

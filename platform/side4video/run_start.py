@@ -1,5 +1,6 @@
 """Fills a new student with weights: those that its experiment starts from, or trained ones to be evaluated."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,17 @@ from side4video.engine.student import Student
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.spec.bundle import SPEC, WEIGHTS
 from side4video.spec.experiment import Experiment
+from side4video.tasks.multi_head.class_check import check_heads
 from side4video.tasks.recognition.class_order import OF_TEXTS, in_order_of
 
 
-def load_start(student: Student, spec: Experiment, tower: FrozenTower) -> None:
+def load_start(
+    student: Student, spec: Experiment, tower: FrozenTower, *, texts: Mapping[str, torch.Tensor] | None = None
+) -> None:
     """Fill a new student with the weights that its experiment starts from, if it names some.
+
+    `texts` are tensors that are made of the texts of the classes: they stand for those of the folder, whose classes may
+    then be others.
 
     Raises:
         InputError: The folder is another model's, of another tower, or has other classes.
@@ -32,7 +39,11 @@ def load_start(student: Student, spec: Experiment, tower: FrozenTower) -> None:
             fix=f"take the backbone of {folder}/{SPEC}",
         )
     tensors = load_file(folder / WEIGHTS)
-    if bundle.classes:
+    if spec.task.kind == "multi-head":
+        check_heads(spec.data.listed.heads(), bundle.heads, where="start.folder")
+    elif texts:
+        tensors |= texts
+    elif bundle.classes:
         tensors = in_order_of(spec.data.listed.classes(), bundle.classes, tensors, where="start.folder")
     fill_tensors(student.module, tensors, folder / WEIGHTS)
     student.is_fixed = not spec.start.trains
@@ -66,12 +77,12 @@ def load_trained(student: Student, spec: Experiment, tower: FrozenTower, file: P
         return
     initial = _copy_of(module)
     trained = load_file(file)
-    if changes.new_texts:
-        trained |= {name: initial[name] for name in OF_TEXTS if name in initial}
+    texts = {name: initial[name] for name in OF_TEXTS if name in initial} if changes.new_texts else {}
+    trained |= texts
     fill_tensors(module, trained, file)
     if changes.trained_share < 1.0:
         if spec.start is not None:
-            load_start(student, spec, tower)
+            load_start(student, spec, tower, texts=texts)
             initial = _copy_of(module)
             fill_tensors(module, trained, file)
         _mix(module, initial, changes.trained_share)

@@ -12,8 +12,9 @@ from side4video.cli.main import cli
 from side4video.core.errors import InputError
 from side4video.core.progress import SILENT
 from side4video.engine.process_group import ProcessGroup
+from side4video.inference.trained_model import load
 from side4video.run import build_student, evaluate_students
-from side4video.run_start import WeightChanges, load_trained
+from side4video.run_start import WeightChanges, load_start, load_trained
 from side4video.runs.launch import launch
 from side4video.runs.stored_run import fetch_weights, find_finished
 from side4video.tracking.stores import store_at
@@ -110,6 +111,35 @@ def test_a_mixture_with_the_weights_before_training(run, tmp_path):
     started = evaluated(run.run_id, "--trained-share", "0")
     assert started["trained_share"] == 0
     assert started["metrics"] != evaluated(run.run_id)["metrics"]
+
+
+def test_predictions_name_the_classes_of_the_selection(run):
+    """The data set, which says what the base classes are, is not asked."""
+    model = load(run.run_id)
+    assert model.classes == spec().data.listed.classes()
+    video = spec().data.listed.clips("test")[0].path
+    assert {name for name, _ in model.predict(video).labels} == set(model.classes)
+
+
+def test_a_mixture_with_a_started_folder_on_other_classes(run, tmp_path):
+    """Weights before training are the folder's, with the texts of the classes that are evaluated."""
+    folder = tmp_path / "model"
+    done = CliRunner().invoke(cli, ["export", run.run_id, str(folder), "--no-speed"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    changes = {"start": {"folder": str(folder)}, "optimization": {"learning_rate": 1e-2, "length": {"epochs": 1}}}
+    started = launch({"started": spec(**changes)}, progress=SILENT)["started"]
+    words = ("--set", "data.classes=novel", "--trained-share")
+    none, half, every = (evaluated(started.run_id, *words, share) for share in ("0", "0.5", "1"))
+    assert none["new_texts"]
+    assert set(half["class_accuracy"]) == {"up", "down"}
+    # Without any of the trained weights, it is the run that the folder is of.
+    assert none["metrics"] == evaluated(run.run_id, "--set", "data.classes=novel")["metrics"]
+    assert len({each["metrics"]["eval/loss"] for each in (none, half, every)}) == 3
+    # The broken twin: the folder's own texts are of other classes.
+    novel = spec(data={**DATA, "classes": "novel"}, **changes)
+    tower = novel.backbone.build("cpu")
+    with pytest.raises(InputError, match=r"start\.folder: the data set has up"):
+        load_start(build_student("a", novel, ProcessGroup(), tower), novel, tower)
 
 
 def test_a_sweep_stands_for_its_arms(tmp_path):

@@ -3,6 +3,9 @@
 import csv
 from pathlib import Path
 
+import yaml
+
+from tiny import DOCUMENT, merged
 from video_sets import make_list
 
 COLUMNS = {"columns": {"labels": "tags"}, "label_columns": {"verb": "verb_class", "noun": "noun_class"}}
@@ -30,3 +33,9 @@ def make_labelled_list(folder: Path, **options) -> dict[str, object]:
             [[*header, "tags", "verb_class", "noun_class"], *[[*a, *b] for a, b in zip(rows, more, strict=True)]]
         )
     return {**document, **COLUMNS}
+
+
+def write_spec(path: Path, name: str, listed: dict[str, object]) -> None:
+    """The experiment `name` of `TASKS` on the clips of `make_labelled_list`, as a file."""
+    changes = {"name": name, "task": TASKS[name], "optimization": {"batch_size": 4}}
+    path.write_text(yaml.safe_dump(merged(DOCUMENT, {**changes, "data": {"dataset": listed}})))

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,10 +15,10 @@ from side4video.terminal.output import print_json, print_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from side4video.inference.model import Model, Prediction
+    from side4video.inference.model import Model
+    from side4video.inference.prediction import Prediction
     from side4video.inference.sliding_window import StreamPrediction
 
-TOP = 5
 CHUNK = 32
 """Videos that are classified between two rows of progress."""
 
@@ -43,7 +43,13 @@ CHUNK = 32
     "--top",
     type=click.IntRange(min=1),
     default=None,
-    help=f"Number of classes to print. [default: {TOP}; of a stream 1]",
+    help="Number of classes to print. [default: 5; with --threshold all that reach it; of a stream 1]",
+)
+@click.option(
+    "--threshold",
+    type=FiniteRange(min=0, max=1),
+    default=None,
+    help="Print the classes with at least this score, such as 0.5 of a model with several labels.",
 )
 @click.option("--camera", type=click.IntRange(min=0), default=None, help="Classify this camera, 0 for the first one.")
 @click.option(
@@ -77,6 +83,7 @@ def predict(
     videos: tuple[str, ...],
     out: Path | None,
     top: int | None,
+    threshold: float | None,
     camera: int | None,
     address: str | None,
     every: int,
@@ -91,7 +98,7 @@ def predict(
 
     A run is given by its id, the start of its id, or its name. `side4video export` writes such a folder. VIDEO is a
     file, a folder with videos, or a quoted pattern such as 'clips/**/*.mp4'. The exit code is 1 if a video cannot be
-    read.
+    read. Of a model with several heads, the most likely actions are printed, and the classes of each head.
 
     With --camera or --stream, a line is printed for each window of the newest seconds, until the stream ends or Ctrl-C.
     With --json, each line is a document.
@@ -102,7 +109,8 @@ def predict(
     device = str(checked_device(device or default_device(), where="--device"))
     if source is not None:
         loaded = _load(model, uri, device, calibrated=calibrated)
-        windows = loaded.stream(source, every=every, window_seconds=window_seconds, top=top or 1)
+        top = 1 if top is None and threshold is None else top
+        windows = loaded.stream(source, every=every, window_seconds=window_seconds, top=top, threshold=threshold)
         for each in windows:
             _print_window(each, as_json=as_json)
         return
@@ -112,12 +120,10 @@ def predict(
     if out is not None:
         check_format(out, "--out")
         output_file(out, "--out")
-    paths, top = expand_videos(videos), top or TOP
+    paths = expand_videos(videos)
     loaded = _load(model, uri, device, calibrated=calibrated)
-    made = _predicted(loaded, paths, top=top, limit_seconds=video_seconds)
-    found = list(
-        made if out is None else write_predictions(out, made, loaded.classes, top=min(top, len(loaded.classes)))
-    )
+    made = _predicted(loaded, paths, top=top, threshold=threshold, limit_seconds=video_seconds)
+    found = list(made if out is None else write_predictions(out, made, loaded, most=loaded.most_labels(top, threshold)))
     if as_json:
         print_json([each.as_json() for each in found])
     elif out is None:
@@ -131,21 +137,23 @@ def predict(
         sys.exit(1)
 
 
-def _predicted(model: "Model", paths: list[str], *, top: int, limit_seconds: float) -> "Iterator[Prediction]":
+def _predicted(
+    model: "Model", paths: list[str], *, top: int | None, threshold: float | None, limit_seconds: float
+) -> "Iterator[Prediction]":
     """Predictions as they are made; of many videos with progress."""
     from side4video.data.streams.timed_prefetch import timed_prefetcher
     from side4video.terminal.progress import ProgressView
 
-    prefetch = timed_prefetcher(limit_seconds)
+    options: Any = {"top": top, "threshold": threshold, "prefetch": timed_prefetcher(limit_seconds)}
     if len(paths) <= CHUNK:
         with still_working(f"predict: classifying {len(paths)} video{'s' * (len(paths) > 1)}"):
-            found = model.predict(paths, top=top, prefetch=prefetch)
+            found = model.predict(paths, **options)
         yield from found
         return
     with ProgressView("predict") as view:
         for first in range(0, len(paths), CHUNK):
             view.report("classifying videos", first, len(paths))
-            yield from model.predict(paths[first : first + CHUNK], top=top, prefetch=prefetch)
+            yield from model.predict(paths[first : first + CHUNK], **options)
 
 
 def _load(model: str, uri: str, device: str, *, calibrated: bool) -> "Model":
@@ -168,6 +176,7 @@ def _print_window(found: "StreamPrediction", *, as_json: bool) -> None:
             "end_seconds": round(found.end_seconds, 3),
             "labels": found.labels,
         }
+        document |= {"heads": dict(found.head_labels)} if found.head_labels else {}
         print_text(json.dumps(document, ensure_ascii=False))
         return
     labels = "  ".join(f"{label} {100 * score:.1f}%" for label, score in found.labels)
@@ -189,10 +198,17 @@ def _print(found: "list[Prediction]") -> None:
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("video", overflow="fold")
+    if has_heads := any(each.head_labels for each in found):
+        table.add_column("head")
     table.add_column("label")
     table.add_column("score", justify="right")
     for each in found:
-        name = printable(each.video)
-        for rank, (label, score) in enumerate(each.labels):
-            table.add_row(Text("" if rank else name), Text(printable(label)), f"{100 * score:.1f}%")
+        if each.error:
+            continue  # printed below the table
+        rows = [("action", *row) for row in each.labels]
+        rows += [(head, *row) for head, labels in each.head_labels.items() for row in labels]
+        for rank, (head, label, score) in enumerate(rows or [("", "none reaches the threshold", None)]):
+            heading = [Text("" if rank and head == rows[rank - 1][0] else head)] if has_heads else []
+            shown = "" if score is None else f"{100 * score:.1f}%"
+            table.add_row(Text("" if rank else printable(each.video)), *heading, Text(printable(label)), shown)
     table_console().print(table)

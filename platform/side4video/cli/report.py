@@ -27,7 +27,7 @@ _sweep = click.option(
     "--sweep",
     default="",
     metavar="NAME",
-    help="Instead of the published figures: the arms of this sweep, which `evaluate` has evaluated on other data.",
+    help="Instead of the published figures: the arms of this sweep, in the form of this table.",
 )
 _no_figures = click.option("--no-figures", is_flag=True, help="Write the HTML page without further figures.")
 
@@ -61,7 +61,7 @@ def _paper_command(table: PaperTable) -> click.Command:
         from side4video.tracking.stores import store_at
 
         store = store_at().prepare()
-        grid = transfer_grid(store, sweep) if sweep else paper_grid(table, store, anyway=anyway)
+        grid = transfer_grid(store, sweep, table.name) if sweep else paper_grid(table, store, anyway=anyway)
         figures = _figure_1(store) if out and table.name == "table2" and not no_figures else []
         files = write_grid(out, table.name, grid, figures=figures) if out else []
         if as_json:

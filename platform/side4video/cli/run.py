@@ -112,8 +112,6 @@ def _next_commands(run: str, experiment: Experiment) -> dict[str, str]:
     uses = {f"predict {run} VIDEO": "use it on a video"}
     if experiment.task.kind == "retrieval":
         uses = {f"search {run} TEXT FOLDER": "find videos of a folder by a text"}
-    elif experiment.task.kind != "recognition":
-        uses = {}
     uses |= {f"evaluate {run}": "evaluate it again, also with other views"}
     return {f"side4video {command}{plugins}": use for command, use in uses.items()} | {
         "side4video ui": "see and compare runs"

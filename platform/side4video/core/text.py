@@ -27,6 +27,12 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"([\\|*`<&]|(?<!\w)_|_(?!\w)|(?<=\])\()", r"\\\1", printable(" ".join(text.split())))
 
 
+def sentence_start(text: str) -> str:
+    """The text with a capital letter first, unless its first word has a spelling of its own, such as `mAP`."""
+    first = text.partition(" ")[0]
+    return text[:1].upper() + text[1:] if first == first.lower() else text
+
+
 def markdown_code(text: str) -> str:
     """Text as code in one line of Markdown, between as many backticks as it needs."""
     text = printable(" ".join(text.split()))

@@ -30,6 +30,10 @@ class DatasetSpec(Spec):
         """Class names of each named head, such as `verb` and `noun`, in order; empty if clips have one class each."""
         return {}
 
+    def head_names(self) -> tuple[str, ...]:
+        """Names of the heads, from the document alone; empty if it does not say them, or there are none."""
+        return ()
+
     def clips(self, split: Split) -> Sequence[Clip]:
         """The clips of a split, in order."""
         raise NotImplementedError

@@ -137,11 +137,14 @@ class SelectedClips:
         for clip in self.dataset.clips(split):
             if clip.label is None:
                 field = "shots" if self.shots is not None else "classes"
+                has_classes = bool(self.dataset.classes())
                 raise InputError(
                     f"data.{field}",
-                    f"given, and a clip has no class: {clip.origin or clip.path}",
+                    f"given, and a clip has no class: {clip.origin or clip.path}"
+                    if has_classes
+                    else f"given, and the data set {self.kind} has no classes",
                     allowed="with data sets whose clips have one class each",
-                    fix=f"remove data.{field}, or give each clip its class",
+                    fix=f"remove data.{field}" + (", or give each clip its class" if has_classes else ""),
                 )
             found.append((clip, clip.label))
         return found

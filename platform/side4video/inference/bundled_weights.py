@@ -19,7 +19,7 @@ def read_trained(folder: Path) -> dict[str, Any]:
         InputError: It is no such folder, or a file of it was changed.
     """
     bundle, spec = read_bundle(folder)
-    return {**arguments_of(folder, bundle, spec), "classes": bundle.classes}
+    return {**arguments_of(folder, bundle, spec), "classes": bundle.classes, "heads": bundle.heads}
 
 
 def arguments_of(folder: Path, bundle: Bundle, spec: Experiment) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from side4video.spec.bundle import WEIGHTS, Bundle, read_bundle
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import apply_override, parse_experiment
 from side4video.spec.other_data import take_data
+from side4video.tasks.multi_head.class_check import check_heads
 from side4video.tasks.recognition.class_order import in_order_of
 from side4video.tasks.recognition.spec import TEXT_CLASSIFIERS
 
@@ -69,7 +70,9 @@ def evaluated_folder(folder: Path, scratch: Path, *, data: str, overrides: Seque
         )
     weights, new_texts = folder / WEIGHTS, False
     wanted = spec.data.listed.classes() if bundle.classes else ()
-    if wanted != bundle.classes and spec.task.kind == "recognition" and spec.task.classifier.kind in TEXT_CLASSIFIERS:
+    if spec.task.kind == "multi-head":
+        check_heads(spec.data.listed.heads(), bundle.heads, where=str(folder))
+    elif wanted != bundle.classes and spec.task.kind == "recognition" and spec.task.classifier.kind in TEXT_CLASSIFIERS:
         new_texts = True
     elif wanted != bundle.classes:
         state = in_order_of(wanted, bundle.classes, load_file(weights), where=str(folder))

@@ -3,9 +3,9 @@
 Arrays carry shape suffixes: T frames, H W pixels, C classes, D channels of features.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, overload
@@ -17,8 +17,6 @@ from torch import Tensor
 from side4video.core.arguments import check_number, found_type
 from side4video.core.errors import InputError
 from side4video.data.clip import Clip
-from side4video.data.datasets.list import GivenNamesSpec, ListSpec
-from side4video.data.spec import DataSpec, SkipBrokenSpec
 from side4video.data.streams.loader import EvaluationStream
 from side4video.data.streams.prefetch import PrefetcherFactory, make_prefetcher
 from side4video.engine.checkpoint import load_tensors
@@ -26,10 +24,12 @@ from side4video.engine.evaluate import evaluate
 from side4video.engine.pack import EvaluationBatches, Pack
 from side4video.engine.process_group import ProcessGroup, checked_device
 from side4video.engine.student import Student
-from side4video.inference.bundled_weights import NO_DATA, arguments_of, origin_of
+from side4video.inference.bundled_weights import arguments_of, origin_of
+from side4video.inference.data_section import for_files, without_data
 from side4video.inference.frame_source import USUAL_RATE, frames_of
 from side4video.inference.given_frames import GivenClips, checked_frames, is_array, shrink_short_side
 from side4video.inference.network_features import NetworkFeatures
+from side4video.inference.prediction import LabelChoice, Prediction
 from side4video.inference.sliding_window import (
     EVERY,
     MAX_WINDOW_SECONDS,
@@ -38,39 +38,18 @@ from side4video.inference.sliding_window import (
     StreamPrediction,
     predict_windows,
 )
+from side4video.inference.unlabelled import UnlabelledBatches
 from side4video.models.frozen_features import features_of_batch
 from side4video.models.towers.frozen_tower import FrozenTower
 from side4video.models.towers.load import TowerWeights
 from side4video.run import build_student, configure_process
-from side4video.spec.bundle import read_bundle
+from side4video.spec.bundle import describe_classes, read_bundle
 from side4video.spec.experiment import Experiment
 from side4video.tasks.recognition.temperature import scale_scores
 from side4video.tracking.chosen_weights import Weights, temperature, temperature_note
 
 Video = str | Path | NDArray[Any] | Tensor
 """A path or an address of a video, or its frames `[T, H, W, 3]`: RGB, uint8, or floats from 0 to 1."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says of a video."""
-
-    video: str
-    """The path, as it was given; `array 3` for the frames that were given fourth."""
-    labels: tuple[tuple[str, float], ...]
-    """The most likely classes with their scores (softmax, averaged over views), best first; none where it is broken."""
-    error: str = ""
-    """Why it cannot be read; empty where it could."""
-    is_video: bool = True
-    """False where the file holds no video at all."""
-    scores: "NDArray[np.float64] | None" = field(default=None, compare=False, repr=False)
-    """The scores `[C]` of all classes, in the order of `Model.classes`; they sum to 1. None where it is broken."""
-    features: "NDArray[np.float32] | None" = field(default=None, compare=False, repr=False)
-    """The network's features `[D]`, the mean over views, if they were asked for. None where it is broken."""
-
-    def as_json(self) -> dict[str, Any]:
-        """The document that `side4video predict --json` prints."""
-        return {"video": self.video, "labels": self.labels, "error": self.error, "is_video": self.is_video}
 
 
 class Model:
@@ -80,7 +59,9 @@ class Model:
     """
 
     classes: tuple[str, ...]
-    """Names of the classes, in the order of `Prediction.scores`."""
+    """Names of the classes, in the order of `Prediction.scores`; none of a model with heads."""
+    heads: Mapping[str, tuple[str, ...]]
+    """Names of the classes of each head, in the order of `Prediction.scores`; empty without heads."""
     spec: Experiment
     """The document that it was trained with."""
     calibration_note: str
@@ -92,6 +73,7 @@ class Model:
         classes: Sequence[str],
         weights: Path,
         *,
+        heads: Mapping[str, Sequence[str]] | None = None,
         device: str = "cpu",
         backbone: TowerWeights | None = None,
         backbone_sha256: str = "",
@@ -101,7 +83,8 @@ class Model:
     ) -> None:
         """Build it.
 
-        `classes` are in the order of their positions; `weights` is the safetensors file of the student. If `backbone`
+        `classes` are in the order of their positions, and `heads` has those of each head; `weights` is the safetensors
+        file of the student. If `backbone`
         is None, the tower's weights are read from where the document says. The tower's fingerprint has to be
         `backbone_sha256`, unless that is empty. `origin` says which run and which epoch the weights are of. Scores are
         scaled by `temperature`; 1 leaves them as they are. `calibration_note` says why it is doubtful, if it is.
@@ -110,16 +93,16 @@ class Model:
             InputError: The task is another one, the tower is not the one that the weights were trained on, or weights
                 are not as the document says.
         """
-        if spec.task.kind != "recognition":
+        if spec.task.kind == "retrieval":
             fix = 'search texts with `side4video search`; in Python: side4video.load(..., task="retrieval")'
-            if spec.task.kind != "retrieval":
-                fix = "`side4video evaluate` writes the scores of listed videos; `predict` and `serve` name one class"
-            raise InputError("task", spec.task.kind, allowed="recognition", fix=fix)
-        self.spec, self.classes, self.origin = without_data(spec, classes), tuple(classes), origin
+            raise InputError("task", spec.task.kind, allowed="recognition, multi-label, multi-head", fix=fix)
+        self.spec, self.origin = without_data(spec, classes), origin
+        self.heads = {head: tuple(names) for head, names in (heads or {}).items()}
+        self.classes = () if self.heads else tuple(classes)
         self.temperature, self.calibration_note = temperature, calibration_note
         self.process = ProcessGroup(device=checked_device(device))
         self.tower, self.student = build_trained(
-            self.spec, weights, self.process, backbone=backbone, backbone_sha256=backbone_sha256
+            self.spec, weights, self.process, heads=self.heads, backbone=backbone, backbone_sha256=backbone_sha256
         )
         self._pack = Pack.of_one_tower(partial(features_of_batch, self.tower), [self.student])
 
@@ -129,7 +112,8 @@ class Model:
         tower = getattr(spec.backbone, "model", "") or f"{shape.depth} blocks of {shape.width} channels"
         views = f", {spec.data.views.total} views" if spec.data.views.total > 1 else ""
         return (
-            f"<side4video model: {spec.method.kind} on {spec.backbone.kind} ({tower}) · {len(self.classes)} classes · "
+            f"<side4video model: {spec.method.kind} on {spec.backbone.kind} ({tower}) · "
+            f"{describe_classes(self.classes, self.heads)} · "
             f"{spec.data.frames} frames of {spec.data.size} x {spec.data.size} pixels{views} · "
             f"{self.origin or 'weights of unknown origin'} · on {self.process.device}>"
         )
@@ -139,7 +123,8 @@ class Model:
         self,
         videos: Video,
         *,
-        top: int = 5,
+        top: int | None = None,
+        threshold: float | None = None,
         features: bool = False,
         prefetch: PrefetcherFactory = make_prefetcher,
     ) -> Prediction: ...
@@ -149,7 +134,8 @@ class Model:
         self,
         videos: Sequence[Video],
         *,
-        top: int = 5,
+        top: int | None = None,
+        threshold: float | None = None,
         features: bool = False,
         prefetch: PrefetcherFactory = make_prefetcher,
     ) -> list[Prediction]: ...
@@ -158,7 +144,8 @@ class Model:
         self,
         videos: Video | Sequence[Video],
         *,
-        top: int = 5,
+        top: int | None = None,
+        threshold: float | None = None,
         features: bool = False,
         prefetch: PrefetcherFactory = make_prefetcher,
     ) -> Prediction | list[Prediction]:
@@ -170,7 +157,8 @@ class Model:
             videos: A path, an address, or the frames of one clip as an array or a tensor `[T, H, W, 3]`; or a list of
                 these, mixed as you like. Frames are RGB, uint8 or floats from 0 to 1. They have any number and size:
                 frames are sampled, resized and cropped as those of a file.
-            top: How many labels to name.
+            top: How many labels to name; by default 5, or with a threshold all that reach it.
+            threshold: Name labels with at least this score alone, a number from 0 to 1.
             features: Whether to return the network's features too.
             prefetch: Decides where files are decoded.
 
@@ -178,13 +166,21 @@ class Model:
             InputError: Frames or an argument have another shape or type, or `top` is below 1.
             Side4VideoError: A decoding process hung or died.
         """
-        check_number("top", top, least=1, whole=True)
+        choice = _checked_choice(top, threshold)
         if isinstance(videos, str | Path) or is_array(videos):
-            return self._predict([videos], top, features, prefetch)[0]
+            return self._predict([videos], choice, features, prefetch)[0]
         if not isinstance(videos, Iterable) or isinstance(videos, bytes | Mapping):
             allowed = "a path, an address, the frames of a clip as an array, or a list of these"
             raise InputError("videos", found_type(videos), allowed=allowed, fix='predict("clip.mp4")')
-        return self._predict(list(videos), top, features, prefetch)
+        return self._predict(list(videos), choice, features, prefetch)
+
+    def most_labels(self, top: int | None = None, threshold: float | None = None) -> int:
+        """How many labels a prediction has at most; the arguments are those of `predict`."""
+        named = math.prod(map(len, self.heads.values())) if self.heads else len(self.classes)
+        most = min(LabelChoice(top, threshold).most, named)
+        if threshold and self.spec.task.kind != "multi-label":  # their scores sum to 1
+            return min(most, int(1 / threshold + 1e-6))
+        return most
 
     def stream(
         self,
@@ -193,7 +189,8 @@ class Model:
         every: int = EVERY,
         window_seconds: float = WINDOW_SECONDS,
         frames_per_second: float = USUAL_RATE,
-        top: int = 5,
+        top: int | None = None,
+        threshold: float | None = None,
         features: bool = False,
     ) -> Iterator[StreamPrediction]:
         """Predictions for a camera, a video or an endless iterator of frames, one after the other.
@@ -208,37 +205,38 @@ class Model:
             every: Frames from one prediction to the next.
             window_seconds: Length of the window; best as long as the clips that the model was trained on.
             frames_per_second: Rate of an iterable of frames; files and cameras have their own.
-            top: How many labels to name.
+            top: How many labels to name; by default 5, or with a threshold all that reach it.
+            threshold: Name labels with at least this score alone.
             features: Whether to return the network's features too.
 
         Raises:
             InputError: The source cannot be opened or ends with an error, or a frame has another shape or type.
         """
-        check_number("top", top, least=1, whole=True)
+        choice = _checked_choice(top, threshold)
         check_number("every", every, least=1, whole=True)
         check_number("frames_per_second", frames_per_second, least=1e-3)
         check_number("window_seconds", window_seconds, least=0, most=MAX_WINDOW_SECONDS)
         window = SlidingWindow(window_seconds, short_side=shrink_short_side(self.spec.data))
 
         def predict(frames: Sequence[Any]) -> Prediction:
-            return self._predict_frames([frames], ["window"], top, features)[0]
+            return self._predict_frames([frames], ["window"], choice, features)[0]
 
         return predict_windows(frames_of(source, rate=frames_per_second), window, predict, every=every)
 
     def _predict(
-        self, videos: Sequence[Any], top: int, features: bool, prefetch: PrefetcherFactory
+        self, videos: Sequence[Any], choice: LabelChoice, features: bool, prefetch: PrefetcherFactory
     ) -> list[Prediction]:
         given = [number for number, video in enumerate(videos) if not isinstance(video, str | Path)]
         names = [f"array {number}" for number in given]
         clips = [checked_frames(videos[number], name) for number, name in zip(given, names, strict=True)]
-        found = dict(zip(given, self._predict_frames(clips, names, top, features), strict=True))
+        found = dict(zip(given, self._predict_frames(clips, names, choice, features), strict=True))
         files = [number for number in range(len(videos)) if number not in found]
         paths = [str(videos[number]) for number in files]
-        found |= zip(files, self._predict_files(paths, top, features, prefetch), strict=True)
+        found |= zip(files, self._predict_files(paths, choice, features, prefetch), strict=True)
         return [found[number] for number in range(len(videos))]
 
     def _predict_files(
-        self, names: list[str], top: int, features: bool, prefetch: PrefetcherFactory
+        self, names: list[str], choice: LabelChoice, features: bool, prefetch: PrefetcherFactory
     ) -> list[Prediction]:
         if not names:
             return []
@@ -246,25 +244,27 @@ class Model:
         batch_size = self.spec.evaluation.batch_size
         data = for_files(self.spec.data, workers=len(names) // batch_size)  # no more processes than full batches
         with closing(EvaluationStream(data, clips, batch_size=batch_size, prefetch=prefetch)) as stream:
-            found = self._evaluate(stream, names, top, features)
+            found = self._evaluate(stream, names, choice, features)
             broken = dict(stream.broken)
         return [
             found[index] if index in found else Prediction(name, (), broken[index].reason, broken[index].is_video)
             for index, name in enumerate(names)
         ]
 
-    def _predict_frames(self, clips: Sequence[Any], names: Sequence[str], top: int, features: bool) -> list[Prediction]:
+    def _predict_frames(
+        self, clips: Sequence[Any], names: Sequence[str], choice: LabelChoice, features: bool
+    ) -> list[Prediction]:
         if not clips:
             return []
         given = GivenClips(self.spec.data, clips, batch_size=self.spec.evaluation.batch_size, names=names)
-        found = self._evaluate(given, names, top, features)
+        found = self._evaluate(given, names, choice, features)
         return [found[index] for index in range(len(clips))]
 
     def _evaluate(
-        self, stream: EvaluationBatches, names: Sequence[str], top: int, features: bool
+        self, stream: EvaluationBatches, names: Sequence[str], choice: LabelChoice, features: bool
     ) -> dict[int, Prediction]:
         """The prediction of each clip that could be read, by its position."""
-        collected = NetworkFeatures(stream)
+        collected = NetworkFeatures(UnlabelledBatches(stream, heads=len(self.heads)))
         with collected.of(self.student.module.network) if features else nullcontext():  # type: ignore[arg-type]  # a module
             scored: Any = evaluate(
                 self._pack,
@@ -278,13 +278,24 @@ class Model:
         if self.temperature != 1.0 and np.isfinite(scores_VC).all():
             scores_VC = scale_scores(scores_VC, self.temperature)
         return {
-            index: Prediction(names[int(index)], self._best(scores_C, top), scores=scores_C, features=means.get(index))
+            index: self._name_labels(names[int(index)], scores_C, choice, means.get(index))
             for index, scores_C in zip(scored.indices_V.tolist(), scores_VC, strict=True)
         }
 
-    def _best(self, scores_C: Any, top: int) -> tuple[tuple[str, float], ...]:
-        order = (-scores_C).argsort(kind="stable")[:top]
-        return tuple((self.classes[position], float(scores_C[position])) for position in order)
+    def _name_labels(self, name: str, scores_C: Any, choice: LabelChoice, features: Any) -> Prediction:
+        if not self.heads:
+            return Prediction(name, choice.of_classes(scores_C, self.classes), scores=scores_C, features=features)
+        of_heads = choice.of_heads(scores_C, self.heads)
+        actions = choice.of_actions(scores_C, self.heads)
+        return Prediction(name, actions, scores=scores_C, features=features, head_labels=of_heads)
+
+
+def _checked_choice(top: int | None, threshold: float | None) -> LabelChoice:
+    if top is not None:
+        check_number("top", top, least=1, whole=True)
+    if threshold is not None:
+        check_number("threshold", threshold, least=0, most=1)
+    return LabelChoice(top, threshold)
 
 
 def build_trained(
@@ -292,6 +303,7 @@ def build_trained(
     weights: Path,
     process: ProcessGroup,
     *,
+    heads: Mapping[str, tuple[str, ...]] | None = None,
     backbone: TowerWeights | None = None,
     backbone_sha256: str = "",
 ) -> tuple[FrozenTower, Student]:
@@ -310,17 +322,10 @@ def build_trained(
             fix="use the same weights of the backbone, or export with --with-backbone",
         )
     # With the tower at hand, its file need not be: what a student has of the text tower is among its own weights.
-    student = build_student("model", spec, process, tower, blank_texts=backbone is not None)
+    student = build_student("model", spec, process, tower, blank_texts=backbone is not None, heads=heads)
     load_tensors(student.module, weights)
     student.average = None
     return tower, student
-
-
-def for_files(data: DataSpec, *, workers: int) -> DataSpec:
-    """A run's data section for files that nobody vouches for, with no more processes than `workers`."""
-    workers = min(data.loader.workers, workers)
-    loader = data.loader.model_copy(update={"workers": workers, "cache": "none", "epochs_per_decode": 1})
-    return data.model_copy(update={"broken_clips": SkipBrokenSpec(cap=1.0), "loader": loader})
 
 
 def load(folder: str | Path, device: str = "cpu", *, calibrated: bool = False) -> Model:
@@ -335,10 +340,13 @@ def load(folder: str | Path, device: str = "cpu", *, calibrated: bool = False) -
     folder = Path(folder)
     bundle, spec = read_bundle(folder)
     weights: Weights = "best" if bundle.origin.get("weights") == "best" else "last"
-    scale, note = run_temperature(bundle.figures, weights, where=str(folder)) if calibrated else (1.0, "")
+    scale, note = (
+        run_temperature(bundle.figures, weights, task=spec.task.kind, where=str(folder)) if calibrated else (1.0, "")
+    )
     return Model(
         **arguments_of(folder, bundle, spec),
         classes=bundle.classes,
+        heads=bundle.heads,
         device=device,
         origin=origin_of(bundle),
         temperature=scale,
@@ -346,12 +354,15 @@ def load(folder: str | Path, device: str = "cpu", *, calibrated: bool = False) -
     )
 
 
-def run_temperature(metrics: Mapping[str, float], weights: Weights, *, where: str) -> tuple[float, str]:
+def run_temperature(metrics: Mapping[str, float], weights: Weights, *, task: str, where: str) -> tuple[float, str]:
     """The temperature of a run's weights, and why it says little (or nothing); `where` names the run in the error.
 
     Raises:
         InputError: The run has none.
     """
+    if task != "recognition":
+        found_task = f"the task is {task}, whose scores have no temperature"
+        raise InputError(f"{where}: calibrated", found_task, allowed="recognition", fix="leave it out")
     found = temperature(metrics, weights)
     if found is None:
         raise InputError(
@@ -361,10 +372,3 @@ def run_temperature(metrics: Mapping[str, float], weights: Weights, *, where: st
             fix="leave it out; or give the data set a validation split and train again",
         )
     return found, temperature_note(metrics, found)
-
-
-def without_data(spec: Experiment, classes: Sequence[str]) -> Experiment:
-    """The document with a data set that only knows its classes: the one that it was trained on need not be here."""
-    names = GivenNamesSpec(names=tuple(classes))
-    data = spec.data.model_copy(update={"dataset": ListSpec(annotations=NO_DATA, class_names=names)})
-    return spec.model_copy(update={"data": data})

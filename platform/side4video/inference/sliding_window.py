@@ -8,7 +8,7 @@ Arrays carry shape suffixes: H W pixels, C channels (RGB).
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from side4video.data.decode.transforms import shrink_frames
 from side4video.inference.frame_source import TimedFrame
 
 if TYPE_CHECKING:
-    from side4video.inference.model import Prediction
+    from side4video.inference.prediction import Prediction
 
 WINDOW_SECONDS = 2.0
 MAX_WINDOW_SECONDS = 86_400
@@ -43,9 +43,11 @@ class StreamPrediction:
     labels: tuple[tuple[str, float], ...]
     """The most likely classes with their scores, best first."""
     scores: "NDArray[np.float64]" = field(compare=False, repr=False)
-    """The scores `[C]` of all classes, in the order of `Model.classes`; they sum to 1."""
+    """The scores `[C]` of all classes, as in `Prediction`."""
     features: "NDArray[np.float32] | None" = field(default=None, compare=False, repr=False)
     """The network's features `[D]`, if they were asked for."""
+    head_labels: Mapping[str, tuple[tuple[str, float], ...]] = field(default_factory=dict)
+    """The most likely classes of each head; empty without heads."""
 
 
 class SlidingWindow:
@@ -126,4 +128,4 @@ def predict_windows(
 def _predict(window: SlidingWindow, predict: "Callable[[Sequence[Any]], Prediction]", number: int) -> StreamPrediction:
     found = predict(window.frames)
     assert found.scores is not None  # noqa: S101 - frames in memory are never broken
-    return StreamPrediction(*window.times, number, found.labels, found.scores, found.features)
+    return StreamPrediction(*window.times, number, found.labels, found.scores, found.features, found.head_labels)

@@ -10,7 +10,7 @@ from side4video.engine.process_group import checked_device
 from side4video.inference.model import Model, run_temperature
 from side4video.inference.model import load as load_folder
 from side4video.inference.retrieval import RetrievalModel, load_retrieval
-from side4video.runs.stored_run import class_names, fetch_trained
+from side4video.runs.stored_run import FinishedRun, class_names, fetch_trained, head_classes
 from side4video.spec.bundle import check_run_exists, is_folder_name
 from side4video.tracking.stores import store_at
 
@@ -51,7 +51,8 @@ def load(
             `MLFLOW_TRACKING_URI`, or the local store.
         calibrated: Whether to scale the scores by the temperature that was fitted on the validation split. The order of
             the classes stays. The model's `calibration_note` says if the temperature is doubtful.
-        task: What the model was trained for: `recognition` gives a classifier, `retrieval` a model with `search`.
+        task: What the model was trained for: `recognition` gives a classifier, also one of several labels or heads;
+            `retrieval` gives a model with `search`.
 
     Raises:
         InputError: There is no such run or folder, the run is not finished, its task is another one, a file was
@@ -79,14 +80,19 @@ def load(
         if task == "retrieval":
             return RetrievalModel(run.spec, weights, device, backbone_sha256=fingerprint, origin=origin)
         classes = class_names(store, run)
-        scale, note = run_temperature(run.metrics, run.choose("chosen"), where=run.where) if calibrated else (1.0, "")
+        scale, note = _temperature_of(run) if calibrated else (1.0, "")
         return Model(
             run.spec,
             classes,
             weights,
+            heads=head_classes(store, run),
             device=device,
             backbone_sha256=fingerprint,
             origin=origin,
             temperature=scale,
             calibration_note=note,
         )
+
+
+def _temperature_of(run: FinishedRun) -> tuple[float, str]:
+    return run_temperature(run.metrics, run.choose("chosen"), task=run.spec.task.kind, where=run.where)

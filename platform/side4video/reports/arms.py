@@ -17,6 +17,7 @@ from side4video.core.text import printable
 from side4video.tasks.metrics import MAIN_METRICS
 
 if TYPE_CHECKING:
+    from side4video.reports.label_significance import VideoScores
     from side4video.reports.significance import Comparison
 
 Mode = Literal["max", "min"]
@@ -40,7 +41,9 @@ class SeedResult:
     metrics: Mapping[str, float]
     """By name (`area/name_unit`)."""
     correct: Mapping[int, bool] = field(default_factory=dict)
-    """By index of the test video: whether top-1 is correct; empty if unknown."""
+    """By index of the test video: whether the prediction is correct; empty if unknown."""
+    scores: "VideoScores | None" = None
+    """The scores of several labels a video, if arms are compared by their mean average precision."""
 
 
 @dataclass(frozen=True)

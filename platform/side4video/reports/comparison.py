@@ -14,6 +14,7 @@ from typing import Any
 
 from side4video.core.csv_cells import text_cell
 from side4video.core.plugin import plugin_metrics
+from side4video.core.text import sentence_start
 from side4video.reports.arms import (
     MEASURED_MEMORY,
     METRIC,
@@ -33,8 +34,9 @@ from side4video.reports.arms import (
     spread,
     state_text,
 )
+from side4video.reports.label_significance import MAP_DRAWS, compare_labels, map_of
 from side4video.reports.significance import DRAWS, LEVEL, Comparison, adjust, compare
-from side4video.tasks.metrics import METRICS, metric_title
+from side4video.tasks.metrics import METRICS, is_of_head, metric_title
 
 TRAINED = "model/trainable_parameters"
 ALONE = "time/mean_alone_step_s"
@@ -88,19 +90,26 @@ def compare_rows(rows: Sequence[ArmResult], *, metric: str = METRIC, mode: Mode 
 
 
 def _counts_videos(metric: str) -> bool:
-    """Whether a metric is one of this package's: what a plug-in computes is no share of right answers, like a loss."""
+    """Whether a metric may be a share of right answers, or the mAP that the bootstrap computes.
+
+    What a plug-in computes is neither, like a loss; nor is a mean over classes of several heads.
+    """
     name = metric.rpartition("/")[2]
-    own = any(name == each.name or name.startswith(f"{each.name}_") for each in METRICS)
+    if name.endswith("class_recall5") or name == "map_micro":
+        return False
+    own = any(name == each.name or name.startswith(f"{each.name}_") for each in METRICS) or is_of_head(metric)
     return (own or name.startswith("recall_at_")) and name not in plugin_metrics()
 
 
 def predictions_fit(row: ArmResult, metric: str) -> bool:
     """Whether the predictions of each finished run match the metric to half a video."""
     for run in row.runs:
-        if run.state == "finished" and run.correct:
-            share = sum(map(bool, run.correct.values())) / len(run.correct)
-            if not abs(share - run.metrics.get(metric, math.nan)) <= 0.5 / len(run.correct):
-                return False
+        if run.state != "finished" or not (run.correct or run.scores):
+            continue
+        share = map_of(run) if run.scores else sum(map(bool, run.correct.values())) / len(run.correct)
+        videos = len(run.scores.indices_N) if run.scores else len(run.correct)
+        if not abs(share - run.metrics.get(metric, math.nan)) <= 0.5 / videos:
+            return False
     return True
 
 
@@ -115,7 +124,7 @@ def _comparison(row: ArmResult, rows: Sequence[ArmResult], *, metric: str) -> Co
         return None
     if not (_counts_videos(metric) and predictions_fit(row, metric) and predictions_fit(reference, metric)):
         return None
-    return compare(reference, row)
+    return compare_labels(reference, row) if any(run.scores for run in row.runs) else compare(reference, row)
 
 
 def _compared(
@@ -144,7 +153,7 @@ def explanation(table: ComparisonTable) -> list[str]:
     """Notes on the columns and on the tests."""
     compared = [arm for arm in table.arms if arm.comparison is not None]
     name = metric_title(table.metric)
-    notes = [f"{name[:1].upper()}{name[1:]}: mean ± sample standard deviation over seeds; each table's best is bold."]
+    notes = [f"{sentence_start(name)}: mean ± sample standard deviation over seeds; each table's best is bold."]
     if compared:
         notes += [
             f"Δ is the arm less the reference over the videos and seeds that both have, with a {LEVEL:.0%} percentile "
@@ -153,6 +162,14 @@ def explanation(table: ComparisonTable) -> list[str]:
             "p is the exact two-sided McNemar test on paired predictions (discordant videos are summed over seeds, as "
             "if these were independent), Holm-corrected over the comparisons of each table.",
         ]
+        if compared[0].comparison and compared[0].comparison.p_bootstrap is not None:
+            notes[1:] = [
+                "Δ is the arm less the reference over the videos that both have, as a mean over the seeds that both "
+                f"have, with a {LEVEL:.0%} percentile interval of a paired bootstrap over videos ({MAP_DRAWS:,} "
+                "resamples): how far another sample of videos would move it, not how far other seeds would.",
+                "p is that of the same bootstrap, two-sided and never below "
+                f"{2 / (MAP_DRAWS + 1):.1g}, Holm-corrected over the comparisons of each table.",
+            ]
     elif not table.is_testable:
         notes.append(
             f"No test was made: {name} is no share of right answers, which the exact McNemar test needs. Compare "
@@ -193,16 +210,20 @@ def as_csv(table: ComparisonTable) -> str:
     """
     swept = list(dict.fromkeys(name for arm in table.arms for name in arm.swept))
     paper = list(dict.fromkeys(name for arm in table.arms for name in arm.paper))
-    records = [_record(arm, table.metric, swept=swept, paper=paper) for arm in table.arms]
+    # Only where it stands for the McNemar test: other tables have the columns of before.
+    bootstrap = any(arm.comparison and arm.comparison.p_bootstrap is not None for arm in table.arms)
+    records = [_record(arm, table.metric, swept=swept, paper=paper, bootstrap=bootstrap) for arm in table.arms]
     text = io.StringIO()
-    empty = _record(_NOTHING, table.metric, swept=swept, paper=paper)
+    empty = _record(_NOTHING, table.metric, swept=swept, paper=paper, bootstrap=bootstrap)
     writer = csv.DictWriter(text, fieldnames=list(empty), lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
     return text.getvalue()
 
 
-def _record(arm: ArmResult, metric: str, *, swept: Sequence[str], paper: Sequence[str]) -> dict[str, str]:
+def _record(
+    arm: ArmResult, metric: str, *, swept: Sequence[str], paper: Sequence[str], bootstrap: bool
+) -> dict[str, str]:
     found = arm.comparison
     known: dict[str, float | None] = {
         metric: arm.value.mean,
@@ -215,6 +236,7 @@ def _record(arm: ArmResult, metric: str, *, swept: Sequence[str], paper: Sequenc
         "difference/high": found and found.high,
         "p_mcnemar": found and found.p_mcnemar,
         "p_adjusted": found and found.p_adjusted,
+        **({"p_bootstrap": found and found.p_bootstrap} if bootstrap else {}),
         "only_reference": found and found.only_reference,
         "only_arm": found and found.only_arm,
         "compared_videos": found and found.videos,

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from side4video.reports.arms import ArmResult, SeedResult
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
 Outcomes = Mapping[int, Mapping[int, bool]]
 """Whether the prediction is correct, by seed and video index."""
@@ -57,14 +58,25 @@ class Comparison:
     low: float
     """Lower end of the bootstrap interval of the difference."""
     high: float
-    p_mcnemar: float
+    p: float
+    """Of the McNemar test, or of the bootstrap where there is no right or wrong."""
     p_adjusted: float
-    """`p_mcnemar` after Holm's correction over the comparisons of a table."""
-    only_reference: int
-    """Pairs of video and seed that only the reference classifies correctly."""
-    only_arm: int
+    """`p` after Holm's correction over the comparisons of a table."""
     videos: int
     seeds: int
+    only_reference: int | None = None
+    """Pairs of video and seed that only the reference classifies correctly; None without a McNemar test."""
+    only_arm: int | None = None
+
+    @property
+    def p_mcnemar(self) -> float | None:
+        """The p-value of the McNemar test; None if the metric has none."""
+        return None if self.only_arm is None else self.p
+
+    @property
+    def p_bootstrap(self) -> float | None:
+        """The p-value of the bootstrap, where it stands for the McNemar test."""
+        return self.p if self.only_arm is None else None
 
 
 def mcnemar(a: Outcomes, b: Outcomes) -> McNemar | None:
@@ -122,18 +134,25 @@ def paired_bootstrap(
     for start in range(0, draws, chunk):
         part = means[start : start + chunk]
         part[:] = rng.multinomial(a_N.size, shares_G, size=len(part)) @ values_G / a_N.size
+    # Sums of thirds do not cancel to exactly zero.
+    low, high, p = interval_of_draws(means, level=level, tie=1e-12 * float(np.abs(values_G).max()))
+    return Bootstrap(difference=float((a_N - b_N).mean()), low=low, high=high, p=p)
+
+
+def interval_of_draws(differences: "NDArray[np.float64]", *, level: float, tie: float) -> tuple[float, float, float]:
+    """The ends of the percentile interval of resampled differences, and the two-sided p-value of a difference.
+
+    Differences of at most `tie` count on both sides. Differences with the other sign swap the ends and their signs,
+    bit-exact.
+    """
+    import numpy as np
+
+    draws = len(differences)
     # Order statistics, because interpolated quantiles round differently at the two ends.
     outside = min(int(draws * (1 - level) / 2), (draws - 1) // 2)
-    ordered = np.sort(means)
-    # Sums of thirds do not cancel to exactly zero, hence the tolerance; ties count on both sides.
-    tie = 1e-12 * float(np.abs(values_G).max())
-    beyond = min(int((means <= tie).sum()), int((means >= -tie).sum()))
-    return Bootstrap(
-        difference=float((a_N - b_N).mean()),
-        low=float(ordered[outside]),
-        high=float(ordered[draws - 1 - outside]),
-        p=min(1.0, 2 * (beyond + 1) / (draws + 1)),
-    )
+    ordered = np.sort(differences)
+    beyond = min(int((differences <= tie).sum()), int((differences >= -tie).sum()))
+    return float(ordered[outside]), float(ordered[draws - 1 - outside]), min(1.0, 2 * (beyond + 1) / (draws + 1))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -166,7 +185,7 @@ def compare(
         difference=interval.difference,
         low=interval.low,
         high=interval.high,
-        p_mcnemar=test.p,
+        p=test.p,
         p_adjusted=test.p,
         only_reference=test.only_a,
         only_arm=test.only_b,
@@ -178,7 +197,7 @@ def compare(
 def adjust(comparisons: Sequence[Comparison | None]) -> list[Comparison | None]:
     """Apply Holm's correction over the comparisons of one table; None entries are ignored."""
     made = [each for each in comparisons if each is not None]
-    adjusted = iter(holm([each.p_mcnemar for each in made]))
+    adjusted = iter(holm([each.p for each in made]))
     return [None if each is None else replace(each, p_adjusted=next(adjusted)) for each in comparisons]
 
 

@@ -2,16 +2,20 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from side4video.core.dotted import dotted
 from side4video.core.errors import InputError
+from side4video.core.temporary import temporary_folder
 from side4video.reports.arms import MEASURED_MEMORY, RESERVED_MEMORY, ArmResult, SeedResult
 from side4video.reports.comparable import as_compared, check_runs, has_figures
+from side4video.reports.label_significance import VideoScores
 from side4video.runs.endless_pass import arms_of, records_of
 from side4video.spec.arm import Arm, Sweep, build_sweep, changed_values, swept_values
 from side4video.spec.protocol import describe_differences
 from side4video.spec.sweep import SweepSpec
+from side4video.tasks.multi_label.metrics import METRICS as MULTI_LABEL_METRICS
 from side4video.tracking.finished_runs import correct_predictions
 from side4video.tracking.run_store import RunStore, StoredRun, artifact_text
 from side4video.tracking.sweep_logger import SweepLogger
@@ -27,7 +31,7 @@ def collect_rows(sweep_logger: SweepLogger, spec: SweepSpec, rows: Sequence[Arm]
     """
     runs = sweep_logger.children()
     swept = dict(zip(range(len(rows)), swept_values(rows), strict=True))
-    figures = {key: _figures(sweep_logger, run) for key, run in runs.items()}
+    figures = {key: _figures(sweep_logger, run, spec.metric) for key, run in runs.items()}
     grouped: dict[tuple[str, str], list[int]] = {}
     for number, row in enumerate(rows):
         grouped.setdefault((row.table, row.label), []).append(number)
@@ -76,20 +80,38 @@ def _reference(spec: SweepSpec, rows: Sequence[Arm]) -> str:
     return (named or plain or list(rows))[0].experiment.digest()
 
 
-def _figures(sweep_logger: SweepLogger, run: StoredRun) -> SeedResult:
+def _figures(sweep_logger: SweepLogger, run: StoredRun, metric: str) -> SeedResult:
     metrics = dict(run.metrics)
     if metrics.get("plan/pack_arms", 1.0) > 1.0 and RESERVED_MEMORY in metrics:
         # A GPU's peak is that of the whole pack, not this arm's. On a CPU each arm's is counted alone.
         metrics.pop(MEASURED_MEMORY, None)
     text = artifact_text(sweep_logger.store, run.run_id, PREDICTIONS, default="")
-    correct: Mapping[int, bool] = correct_predictions(text) if text else {}
-    return SeedResult(run.run_id, 0, run.tags.get(STATE_TAG, "failed"), metrics, correct)
+    correct: Mapping[int, bool] = correct_predictions(text, metric) if text else {}
+    scores = _scores(sweep_logger.store, run.run_id) if metric == f"eval/{MULTI_LABEL_METRICS[0].name}" else None
+    return SeedResult(run.run_id, 0, run.tags.get(STATE_TAG, "failed"), metrics, correct, scores)
+
+
+def _scores(store: RunStore, run_id: str) -> VideoScores | None:
+    """The stored scores of several labels a video; None if there are none."""
+    import numpy as np
+
+    with temporary_folder() as folder:
+        try:
+            found = np.load(store.download(run_id, "scores.npz", folder))
+        except InputError:
+            return None
+        with found:
+            return VideoScores(
+                found["indices"].astype(np.int64),
+                found["scores"].astype(np.float64),
+                found["labels"].astype(np.int64),
+            )
 
 
 def _with_seed(figures: SeedResult | None, seed: int) -> SeedResult:
     if figures is None:
         return SeedResult("", seed, "failed", {})
-    return SeedResult(figures.run_id, seed, figures.state, figures.metrics, figures.correct)
+    return replace(figures, seed=seed)
 
 
 DOCUMENT = "sweep.json"

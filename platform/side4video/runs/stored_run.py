@@ -172,6 +172,17 @@ def class_names(store: Any, run: FinishedRun) -> tuple[str, ...]:
     return names
 
 
+def head_classes(store: Any, run: FinishedRun) -> dict[str, tuple[str, ...]]:
+    """The class names of each head of a run, as it was trained with; empty for a task without heads."""
+    from side4video.tracking.pack_logger import HEADS
+    from side4video.tracking.run_store import artifact_text
+
+    if run.spec.task.kind != "multi-head":
+        return {}
+    stored = json.loads(artifact_text(store, run.source, HEADS, default="{}"))
+    return {name: tuple(names) for name, names in stored.items()}
+
+
 def fetch_weights(store: Any, run: FinishedRun, folder: Path, weights: str) -> Path:
     """Download the `best`, `last` or `chosen` weights below a folder; returns the file.
 

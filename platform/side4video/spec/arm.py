@@ -1,7 +1,6 @@
 """The arms of a sweep: reads and checks the document, and finds arms that are the same experiment."""
 
 import copy
-import difflib
 import itertools
 import json
 import re
@@ -29,6 +28,7 @@ from side4video.spec.presets import base_file, spec_file
 from side4video.spec.protocol import ComparedResult
 from side4video.spec.space import RandomSampler, sample_overrides
 from side4video.spec.sweep import ArmEntry, SweepSpec
+from side4video.spec.sweep_metric import with_task_metric
 
 MAX_NAME_LENGTH = 80
 MAX_PROBLEMS = 12
@@ -156,7 +156,7 @@ def build_sweep(spec: SweepSpec, base: Mapping[str, Any], source: str) -> Sweep:
     """
     changed = apply_overrides(base, spec.overrides, f"{source}: overrides")
     experiment = parse_experiment(changed, source=f"{source}: base")
-    spec = _with_task_metric(spec, experiment, source)
+    spec = with_task_metric(spec, experiment, source)
     _check_evaluation_interval(spec, experiment, source)
     rows = make_rows(spec, changed, list(list_table_entries(spec)), source)
     if spec.reference and not spec.optuna and spec.reference not in {row.label for row in rows}:
@@ -182,22 +182,6 @@ def build_sweep(spec: SweepSpec, base: Mapping[str, Any], source: str) -> Sweep:
     if problems := incomparable_arms(spec, experiment, compared, as_compared_results(compared), source=source):
         raise SpecError(_limit_problems(problems, source))
     return Sweep(spec, changed, source, rows)
-
-
-def _with_task_metric(spec: SweepSpec, base: Experiment, source: str) -> SweepSpec:
-    """Replace the default metric by that of the task, and check that the task has the metric."""
-    metrics = [f"eval/{metric.name}" for metric in base.metrics]
-    if "metric" not in spec.model_fields_set:
-        return spec.model_copy(update={"metric": metrics[0]})
-    if spec.metric not in (*metrics, "eval/loss"):
-        near = difflib.get_close_matches(spec.metric, metrics, n=1, cutoff=0.75)
-        raise InputError(
-            f"{source}: metric",
-            f"{spec.metric}, and the task is {base.task.kind}",
-            allowed=", ".join([*metrics, "eval/loss"]),
-            fix=f"did you mean {near[0]}?" if near else f"metric: {metrics[0]}",
-        )
-    return spec
 
 
 def make_rows(spec: SweepSpec, base: Mapping[str, Any], entries: Sequence[TableEntry], source: str) -> tuple[Arm, ...]:

@@ -26,7 +26,7 @@ def check_labels(spec: "Experiment") -> None:
     if kind == "recognition":
         if isinstance(spec.data.dataset, MotionSpec):
             return
-        for clip in dataset.clips("train"):
+        for clip in spec.data.dataset.clips("train"):  # a selection of these needs the one label too
             if clip.label is None and (clip.labels is not None or clip.head_labels):
                 raise InputError(
                     clip.origin or "data.dataset",

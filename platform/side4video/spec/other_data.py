@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from side4video.core.errors import InputError
 from side4video.spec.load import load_experiment
 
 OF_THE_MODEL = ("frames", "size")
@@ -18,4 +19,12 @@ def take_data(document: Mapping[str, Any], source: str) -> dict[str, Any]:
         InputError: It cannot be read, or is no experiment.
     """
     own = {name: document["data"][name] for name in OF_THE_MODEL}
-    return {**document, "data": {**load_experiment(source).resolved()["data"], **own}}
+    try:
+        other = load_experiment(source)
+    except InputError as error:
+        if not error.found.startswith("it is a sweep"):
+            raise
+        # The command that starts a sweep is no help to who looks for data.
+        fix = "name the file of its `base`, or another experiment with these data"
+        raise InputError(error.where, error.found, allowed="an experiment file or a preset", fix=fix) from None
+    return {**document, "data": {**other.resolved()["data"], **own}}

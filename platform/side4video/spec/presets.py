@@ -141,7 +141,8 @@ def _refuse(path: Path, called: str = "") -> Path:
     found = "a folder, not a file" if path.is_dir() else "no such file"
     near = difflib.get_close_matches(path.name, [each.name for each in path.parent.glob("*.y*ml")], n=1)
     if near:
-        raise InputError(str(path), found, fix=f"did you mean {path.parent / near[0]}?")
+        allowed, fix = "a YAML file, or a preset", f"did you mean {path.parent / near[0]}?"
+        raise InputError(str(path), found, allowed=allowed, fix=fix)
     presets = near_presets(called or str(path))
     raise InputError(
         str(path),

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
+from pydantic.config import JsonDict
 
 from side4video.core.bounds import Count, Few, Positive, Seed
 from side4video.core.dotted import is_at_or_below
@@ -15,6 +16,8 @@ from side4video.spec.space import Dimension
 from side4video.tasks.metrics import METRICS
 
 METRIC_KEYS = (*(f"eval/{metric.name}" for metric in METRICS), "eval/loss")
+METRIC_SCHEMA: JsonDict = {"anyOf": [{"enum": [*METRIC_KEYS]}, {"pattern": "^eval/"}]}
+"""For editors: those of a head, and those of a plug-in, are not known here."""
 PaperFigure = Literal["top1", "top5", "memory_gb", "gflops", "recall_at_1"]
 
 
@@ -156,9 +159,9 @@ class SweepSpec(Spec):
     """Optuna search: arms proposed batch by batch, from the results of earlier arms."""
     seeds: Few = 1
     """Number of repetitions of each arm, with different model seeds. The first seed is the base's."""
-    metric: Annotated[str, Field(json_schema_extra={"enum": list(METRIC_KEYS)})] = METRIC_KEYS[0]
-    """The metric that arms are compared by, after each evaluation. Default: `eval/top1`, or `eval/t2v_r1` for
-    retrieval."""
+    metric: Annotated[str, Field(json_schema_extra=METRIC_SCHEMA)] = METRIC_KEYS[0]
+    """The metric that arms are compared by, after each evaluation, also one of a head, such as `eval/verb_top1`.
+    Default: that of the task, such as `eval/top1`, or `eval/t2v_r1` for retrieval."""
     mode: Literal["max", "min"] = "max"
     """`max` if larger values of the metric are better, `min` if smaller values are."""
     reference: str = ""

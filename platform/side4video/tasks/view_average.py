@@ -48,6 +48,16 @@ class AveragedEvaluation:
     """Empty: views are not evaluated one by one."""
 
     @property
+    def indices_V(self) -> NDArray[np.int64]:  # noqa: N802 - the name of an array with its shape
+        """Positions in the list of clips of the readable videos, ascending."""
+        return self.found.indices_V
+
+    @property
+    def scores_VC(self) -> NDArray[np.float64]:  # noqa: N802
+        """Their scores."""
+        return self.found.scores_VC
+
+    @property
     def loss(self) -> float:
         """Mean over videos and views."""
         return self.found.loss

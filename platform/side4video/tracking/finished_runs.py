@@ -60,12 +60,23 @@ def metric_history(store: RunStore, run_id: str, metric: str) -> list[EpochMetri
     return [EpochMetrics(epochs[step], {metric: values[step]}) for step in sorted(epochs.keys() & values.keys())]
 
 
-def correct_predictions(text: str) -> dict[int, bool]:
-    """Whether top-1 is correct, by video index, from the text of `predictions.csv`.
+def correct_predictions(text: str, metric: str = "eval/top1") -> dict[int, bool]:
+    """Whether the prediction is correct, by video index, from the text of `predictions.csv`.
 
-    Empty for tasks without one label a clip, whose metrics are of something else.
+    `metric` decides what of several heads is predicted: the class of one head (`eval/verb_top1`), or the classes of
+    all. Empty for tasks where it is neither, such as several labels a clip.
     """
-    return {int(row["index"]): row["correct"] == "1" for row in csv_rows(text) if row.get("label")}
+    rows = list(csv_rows(text))
+    heads = [name.removesuffix(" label") for name in (rows[0] if rows else {}) if name.endswith(" label")]
+    if not heads:
+        return {int(row["index"]): row["correct"] == "1" for row in rows if row.get("label")}
+    of_head = {f"eval/{head}_top1": head for head in heads}
+    asked = [of_head[metric]] if metric in of_head else heads
+    return {
+        int(row["index"]): all(row[f"{head} label"] == row[f"{head} prediction"] for head in asked)
+        for row in rows
+        if all(row[f"{head} label"] for head in heads)
+    }
 
 
 def completed_arms(store: RunStore, key: str, arms: Sequence[Arm], *, fingerprint: str) -> dict[str, StoredRun]:

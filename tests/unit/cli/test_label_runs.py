@@ -2,21 +2,20 @@
 
 import csv
 import json
+import re
 
 import pytest
 import yaml
 from click.testing import CliRunner
 
-from label_sets import TASKS, make_labelled_list
+from label_sets import TASKS, make_labelled_list, write_spec
 from side4video.cli.main import cli
 from side4video.core.errors import InputError
 from tiny import DOCUMENT, merged
 
 NAMES = ("several", "heads")
 REFUSED = {
-    "predict {run} {video}": "`predict` and `serve` name one class",
-    "serve {run}": "pages show one class",
-    "export {run} {out}-export": "which no reader of an exported folder knows",
+    "predict {run} {video} --calibrated": "whose scores have no temperature · allowed: recognition",
     "zero-shot {run}": "allowed: recognition",
     "examples {run}": "allowed: retrieval",
     "search {run} text {clips}": "allowed: retrieval",
@@ -42,12 +41,10 @@ def home(tmp_path_factory):
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         listed = make_labelled_list(folder / "clips")
         for name in NAMES:
-            changes = {"name": name, "task": TASKS[name], "optimization": {"batch_size": 4}}
-            document = merged(DOCUMENT, {**changes, "data": {"dataset": listed}})
-            (folder / f"{name}.yaml").write_text(yaml.safe_dump(document))
+            write_spec(folder / f"{name}.yaml", name, listed)
             done = call("run", folder / f"{name}.yaml", "--local")
             assert done.exit_code == 0, done.output
-            assert "side4video predict" not in done.output
+            assert "side4video predict" in done.output
         yield folder
 
 
@@ -93,11 +90,14 @@ def test_it_is_evaluated_again(home, run):
     assert bool(answer.get("class_average_precision")) == (run == "several")
 
 
-def test_attention_of_several_labels_names_the_best_class(home):
-    done = call("attention", "several", home / "clips/train/0.mp4", "--out", home / "maps")
-    assert done.exit_code == 0, done.exception
-    done = call("attention", "heads", home / "clips/train/0.mp4", "--out", home / "maps")
-    assert "does not know the classes of its heads" in str(done.exception)
+def test_attention_names_the_best_class_of_labels_or_of_each_head(home):
+    answers = []
+    for run in NAMES:
+        done = call("attention", run, home / "clips/train/0.mp4", "--out", home / "maps", "--json")
+        assert done.exit_code == 0, done.exception
+        answers.append(json.loads(done.stdout)["videos"][0]["answer"])
+    assert re.fullmatch(r"(falling|fast|rising|slow) \d+%", answers[0])
+    assert re.fullmatch(r"(cup|plate) \d+%, (take|put|wash) \d+%", answers[1])
 
 
 def test_other_classes_of_a_head_are_refused(home):

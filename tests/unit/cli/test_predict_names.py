@@ -3,7 +3,7 @@
 import pytest
 
 from side4video.cli import predict
-from side4video.inference.model import Prediction
+from side4video.inference.prediction import Prediction
 
 FOUND = [
     Prediction("\x1b[2Ja.mp4", (("\x1b]0;title\x07class", 0.5), ("exe.\u202e4pm", 0.3), ("a\nfaked 99.9%", 0.2))),

@@ -54,27 +54,49 @@ def test_arms_of_a_sweep_over_seeds(store):
         ("t: frozen", 0, "zero-shot", {"eval/top1": 0.5, "on/novel/top1": 0.0}),
     ]
     sweep(store, arms)
-    rows = values(transfer_grid(store, "my-sweep"))
+    rows = values(transfer_grid(store, "my-sweep", "base-to-novel"))
+    assert list(rows["ours"]) == ["arm", "seeds", "base", "novel", "harmonic mean"]
     assert rows["ours"]["seeds"] == "2"
     assert rows["ours"]["base"] == "70.0 ± 14.1"
     assert rows["ours"]["novel"] == "40.0 ± 0.0"
     expected = [100 * harmonic_mean(0.6, 0.4), 100 * harmonic_mean(0.8, 0.4)]
     assert rows["ours"]["harmonic mean"].startswith(f"{sum(expected) / 2:.1f} ± ")
-    assert rows["ours"]["hmdb51"] == "35.0 ± 7.1"  # the mean of 30, of two folds, and 40
     assert rows["frozen"]["harmonic mean"] == "0.0"
-    assert rows["frozen"]["hmdb51"] == "–"
+    others = values(transfer_grid(store, "my-sweep", "zero-shot"))
+    assert others == {"ours": {"arm": "ours", "seeds": "2", "hmdb51": "35.0 ± 7.1"}}  # the mean of 30 and 40
+
+
+def test_a_row_of_all_numbers_of_clips(store):
+    add(store, "my-sweep", {}, **{RUN_KIND_TAG: SWEEP_KIND, SWEEP_TAG: "key"})
+    for kind in ("linear", "side4video"):
+        for shots, seed, top1 in ((2, 0, 0.2), (2, 1, 0.4), (16, 0, 0.6), (4, 0, 0.5)):
+            ending = f" · seed {seed}" if seed else ""
+            params = {"seed": seed, "method": {"kind": kind}, "data": {"shots": shots}}
+            name = f"few: kind={kind}, shots={shots}{ending}"
+            add(store, name, {"eval/top1": top1}, params=params, **{SWEEP_TAG: "key"})
+    rows = values(transfer_grid(store, "my-sweep", "few-shot"))
+    assert list(rows) == ["kind=linear", "kind=side4video"]
+    assert list(rows["kind=linear"]) == ["arm", "seeds", "2 clips", "4 clips", "16 clips"]
+    assert rows["kind=linear"]["2 clips"] == "30.0 ± 14.1"
+    assert rows["kind=linear"]["16 clips"] == "60.0"
 
 
 def test_a_sweep_that_was_not_evaluated_elsewhere(store):
     sweep(store, [("t: ours", 0, "side4video", {"eval/top1": 0.6})])
-    with pytest.raises(InputError) as caught:
-        transfer_grid(store, "my-sweep")
-    assert "fix: side4video evaluate my-sweep --set data.classes=novel" in str(caught.value)
+    fixes = {
+        "base-to-novel": "fix: side4video evaluate my-sweep --set data.classes=novel",
+        "zero-shot": "fix: side4video evaluate my-sweep --on FILE",
+        "few-shot": "fix: grid: {data.shots: [2, 4, 8, 16]}",
+    }
+    for form, fix in fixes.items():
+        with pytest.raises(InputError) as caught:
+            transfer_grid(store, "my-sweep", form)
+        assert fix in str(caught.value)
 
 
 def test_no_such_sweep(store):
     with pytest.raises(InputError, match="--sweep: nosuch is no sweep of this store"):
-        transfer_grid(store, "nosuch")
+        transfer_grid(store, "nosuch", "zero-shot")
 
 
 def test_our_figures_beside_the_published_ones(store):
@@ -99,7 +121,7 @@ def test_folds_are_averaged(store):
 
 
 def test_the_commands_answer_as_json(store):
-    for name in ("zero-shot", "base-to-novel"):
+    for name in ("zero-shot", "base-to-novel", "few-shot"):
         done = CliRunner().invoke(report, [name, "--json"], catch_exceptions=False)
         assert done.exit_code == 0, done.output
         rows = json.loads(done.stdout)["rows"]

@@ -12,6 +12,8 @@ FILES = [path for path in FOLDER.rglob("*.yaml") if path.parent.name != "cluster
 SWEEPS = {path.relative_to(FOLDER).as_posix(): path for path in FILES if is_sweep(path)}
 
 SIZES = {
+    "few-shot/few-shot-hmdb51.yaml": (12, 12),
+    "few-shot/few-shot-ucf101.yaml": (12, 12),
     # file: rows, distinct arms
     "quickstart-sweep.yaml": (14, 9),
     "quickstart-retrieval-sweep.yaml": (3, 3),
@@ -75,7 +77,7 @@ def table_9(*parts):
 
 
 def test_these_are_all():
-    assert len(SIZES) == 17
+    assert len(SIZES) == 19
     assert set(SWEEPS) == set(SIZES)
 
 
@@ -142,8 +144,8 @@ def test_the_protocol_of_table_9():
 
 def test_arms_of_one_sweep_agree_on_what_a_pack_shares():
     for name, path in SWEEPS.items():
-        if name == "msrvtt/table3.yaml":
-            continue  # one of its arms trains the tower, and trains apart
+        if name == "msrvtt/table3.yaml" or name.startswith("few-shot/"):
+            continue  # one of its arms trains the tower, and trains apart; and arms with other clips do
         shared = [arm.experiment.shared() for arm in load_sweep(path).arms]
         assert all(each == shared[0] for each in shared), name
 

@@ -84,7 +84,7 @@ def _load(model: str, uri: str, device: str) -> "AttentionReader":
 
     if Path(model).is_dir() and is_folder_name(model):
         return load_attention(model, device)
-    from side4video.runs.stored_run import class_names, fetch_trained
+    from side4video.runs.stored_run import class_names, fetch_trained, head_classes
     from side4video.tracking.stores import store_at
 
     store = store_at(uri).prepare()
@@ -92,7 +92,12 @@ def _load(model: str, uri: str, device: str) -> "AttentionReader":
     with temporary_folder() as scratch:
         run, weights, fingerprint = fetch_trained(store, model, scratch)
         return AttentionReader(
-            run.spec, weights, classes=class_names(store, run), device=device, backbone_sha256=fingerprint
+            run.spec,
+            weights,
+            classes=class_names(store, run),
+            heads=head_classes(store, run),
+            device=device,
+            backbone_sha256=fingerprint,
         )
 
 

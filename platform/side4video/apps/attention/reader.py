@@ -3,7 +3,7 @@
 Legend: B clips, T frames, C channels, H, W pixels, G patches along a side.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import reduce
@@ -23,7 +23,8 @@ from side4video.data.streams.loader import EvaluationStream
 from side4video.data.streams.prefetch import PrefetcherFactory, make_prefetcher
 from side4video.engine.process_group import ProcessGroup, checked_device
 from side4video.inference.bundled_weights import read_trained
-from side4video.inference.model import build_trained, for_files, without_data
+from side4video.inference.data_section import for_files, without_data
+from side4video.inference.model import build_trained
 from side4video.models.attention_maps import SideReading, side_definition, tower_definition, tower_map, tower_request
 from side4video.models.frozen_features import features_of_batch
 from side4video.models.networks.side4video import Side4Video
@@ -45,7 +46,7 @@ class AttentionMaps:
     side_TGG: NDArray[np.float32]
     """The same of the side network's."""
     answer: str = ""
-    """For recognition, the most likely class and its score in this one view."""
+    """Of a classifier, the most likely class and its score in this one view; of several heads that of each head."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class AttentionReader:
         weights: Path,
         *,
         classes: Sequence[str] = (),
+        heads: Mapping[str, Sequence[str]] | None = None,
         device: str = "cpu",
         backbone: TowerWeights | None = None,
         backbone_sha256: str = "",
@@ -83,11 +85,11 @@ class AttentionReader:
                 allowed="side4video",
                 fix="name a run of the side network, whose attention is to be seen",
             )
-        _refuse_heads(spec)
         self._process = ProcessGroup(device=checked_device(device))
         self.spec, self._classes = _without_dataset(spec, classes), tuple(classes)
+        self._heads = {head: tuple(names) for head, names in (heads or {}).items()}
         self._tower, self._student = build_trained(
-            self.spec, weights, self._process, backbone=backbone, backbone_sha256=backbone_sha256
+            self.spec, weights, self._process, heads=self._heads, backbone=backbone, backbone_sha256=backbone_sha256
         )
         self._module: Any = self._student.module.eval()
         self._side = next(part for part in self._module.modules() if isinstance(part, Side4Video))
@@ -138,18 +140,12 @@ class AttentionReader:
             self._module.network.video(features)
             return ""
         scores_C = self._student.task.scores(self._module(features))[0]  # type: ignore[attr-defined]
-        best = int(scores_C.argmax())
-        return f"{self._classes[best]} {float(scores_C[best]):.0%}"
-
-
-def _refuse_heads(spec: Experiment) -> None:
-    if spec.task.kind == "multi-head":
-        raise InputError(
-            "task.kind",
-            f"{spec.task.kind}, and a reader of single videos does not know the classes of its heads",
-            allowed="recognition, retrieval, multi-label",
-            fix="name another run",
-        )
+        groups = list(self._heads.values()) or [self._classes]
+        best = []
+        for names, part_C in zip(groups, scores_C.split([len(names) for names in groups]), strict=True):
+            place = int(part_C.argmax())
+            best.append(f"{names[place]} {float(part_C[place]):.0%}")
+        return ", ".join(best)
 
 
 def load_attention(folder: str | Path, device: str = "cpu") -> AttentionReader:

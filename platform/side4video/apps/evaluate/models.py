@@ -1,6 +1,5 @@
 """The models that `evaluate` is asked for: runs of the store, and folders."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,16 +12,15 @@ from side4video.core.errors import InputError
 from side4video.inference.bundled_weights import epoch_of
 from side4video.inference.evaluated_folder import evaluated_folder
 from side4video.run_start import WeightChanges
-from side4video.runs.stored_run import FinishedRun, class_names, fetch_weights, find_finished
+from side4video.runs.stored_run import FinishedRun, class_names, fetch_weights, find_finished, head_classes
 from side4video.spec.bundle import check_run_exists, is_folder_name
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import SpecError
 from side4video.spec.protocol import ComparedResult, comparison_errors, find_differences
+from side4video.tasks.multi_head.class_check import check_heads
 from side4video.tasks.recognition.class_order import in_order_of
 from side4video.tasks.recognition.spec import TEXT_CLASSIFIERS
-from side4video.tracking.pack_logger import HEADS
 from side4video.tracking.run_inputs import changed_weights
-from side4video.tracking.run_store import artifact_text
 from side4video.tracking.tags import FINGERPRINT_TAG
 
 if TYPE_CHECKING:
@@ -89,7 +87,7 @@ def read_model(store: Any, name: str, scratch: Path, request: EvaluationRequest)
     file = fetch_weights(store, found, scratch, request.weights)
     names = class_names(store, found) if found.spec.task.kind in ("recognition", "multi-label") else ()
     if found.spec.task.kind == "multi-head":
-        _check_heads(store, found)
+        check_heads(found.spec.data.listed.heads(), head_classes(store, found), where=found.where)
     file, new_texts = _fit_classes(found, names, file, scratch)
     fingerprint = record.tags.get(FINGERPRINT_TAG, "")
     return EvaluatedModel(
@@ -159,19 +157,6 @@ def _fit_classes(found: FinishedRun, trained: tuple[str, ...], file: Path, scrat
     ordered = scratch / "in-order.safetensors"
     save_file(state, ordered)
     return ordered, False
-
-
-def _check_heads(store: Any, found: FinishedRun) -> None:
-    """Refuse data with other heads or classes, or the same in another order, than the run was trained with."""
-    trained = json.loads(artifact_text(store, found.source, HEADS, default="{}"))
-    for head, names in found.spec.data.listed.heads().items():
-        if trained.get(head) != list(names) or len(trained) != len(found.spec.data.listed.heads()):
-            raise InputError(
-                found.where,
-                f"the classes of {head} in the data are not those that it was trained with",
-                allowed="the same heads and classes, in the same order",
-                fix="give both data sets the same head_class_names",
-            )
 
 
 def check_towers(chosen: Sequence[EvaluatedModel]) -> None:

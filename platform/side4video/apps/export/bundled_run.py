@@ -10,10 +10,12 @@ import click
 from side4video.core.disk_errors import explaining_disk_errors
 from side4video.core.errors import InputError
 from side4video.core.temporary import temporary_folder
-from side4video.runs.stored_run import FinishedRun, class_names, fetch_weights, find_finished
+from side4video.runs.stored_run import FinishedRun, class_names, fetch_weights, find_finished, head_classes
 from side4video.tracking.run_inputs import changed_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from side4video.apps.export.speed import Speed
     from side4video.models.towers.load import TowerWeights
     from side4video.spec.bundle import Bundle
@@ -54,11 +56,12 @@ def bundle_run(
         is_retrieval = found.spec.task.kind == "retrieval"
         if is_retrieval and with_graph:
             raise InputError("--graph", f"{found.where}, a retrieval run", allowed="recognition", fix=_LEAVE_OUT)
-        _check_task(found)
+        heads = head_classes(store, found)
         record = store.get(found.source)
         bundle = Bundle(
             name=found.name,
-            classes=() if is_retrieval else class_names(store, found),
+            classes=() if is_retrieval or heads else class_names(store, found),
+            heads=heads,
             backbone_sha256=record.tags.get("backbone_sha256", ""),
             figures=dict(record.metrics),
             origin={
@@ -77,18 +80,24 @@ def bundle_run(
         graph = scratch / "graph.pt2" if with_graph else None
         if graph:
             bundle = replace(bundle, graph=_write_graph(graph, bundle, found.spec, file, backbone))
-        speed = _speed(found.spec, bundle.classes, file) if with_speed and not is_retrieval else None
+        speed = _speed(found.spec, bundle.classes, file, heads=heads) if with_speed and not is_retrieval else None
         card = model_card(bundle, found.spec, license_name=license_name, speed=str(speed or ""))
         written = write_bundle(folder, bundle, found.spec, file, card=card, backbone=backbone, graph=graph)
         return found, written, speed
 
 
-def _speed(spec: "Experiment", classes: tuple[str, ...], weights: Path) -> "Speed | None":
+def _speed(
+    spec: "Experiment",
+    classes: tuple[str, ...],
+    weights: Path,
+    *,
+    heads: "Mapping[str, tuple[str, ...]] | None" = None,
+) -> "Speed | None":
     """The speed of a model; a warning if it cannot be measured, which is no reason not to export."""
     from side4video.apps.export.speed import measure_speed
 
     try:
-        return measure_speed(spec, classes, weights)
+        return measure_speed(spec, classes, weights, heads=heads)
     except Exception as error:  # whatever a method, a device or a decoder raises
         log.warning("the speed was not measured: %s", " ".join(str(error).split())[:300] or type(error).__name__)
         return None
@@ -102,15 +111,12 @@ def _write_graph(
     from side4video.inference.model import Model
 
     click.echo("exporting the graph …", err=True)
-    model = Model(spec, bundle.classes, weights, backbone=backbone, backbone_sha256=bundle.backbone_sha256)
+    model = Model(
+        spec,
+        bundle.classes,
+        weights,
+        heads=bundle.heads,
+        backbone=backbone,
+        backbone_sha256=bundle.backbone_sha256,
+    )
     return describe_check(write_graph(model, place))
-
-
-def _check_task(found: "FinishedRun") -> None:
-    if found.spec.task.kind not in ("recognition", "retrieval"):
-        raise InputError(
-            found.where,
-            f"its task is {found.spec.task.kind}, which no reader of an exported folder knows",
-            allowed="recognition, retrieval",
-            fix="keep the run: `side4video evaluate` reads it",
-        )

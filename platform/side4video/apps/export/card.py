@@ -9,26 +9,35 @@ from side4video.data.annotations.tables import shorten_list
 from side4video.spec.bundle import GRAPH, Bundle, needed_plugins
 from side4video.spec.chance import metric_name, reached_by_all
 from side4video.spec.experiment import Experiment
-from side4video.tasks.recognition.metrics import METRICS
-from side4video.tasks.retrieval.metrics import METRICS as RETRIEVAL_METRICS
+from side4video.tasks.multi_head.metrics import OF_HEADS
 from side4video.tracking.chosen_weights import test_area
 
-_CARD_METRICS = tuple(metric for metric in METRICS if metric.hub)
-SHOWN = (f"best/{METRICS[0].name}", *(f"eval/{metric.name}" for metric in _CARD_METRICS), "eval/loss", "eval/videos")
-"""The metrics of the page, if the run has them."""
-_SHOWN_IN_RETRIEVAL = (f"best/{RETRIEVAL_METRICS[0].name}", *(f"eval/{each.name}" for each in RETRIEVAL_METRICS))
+SCORES = {
+    "recognition": "softmax",
+    "multi-label": "a sigmoid of each class",
+    "multi-head": "a softmax of each head, one head after the other",
+}
+"""What scores are, by the kind of the task."""
 USAGE = """import side4video
 
 model = side4video.load("this folder")
 for found in model.predict(["a.mp4"]):
     print(found.video, found.labels)"""
 """How a folder with a classifier is asked, in Python."""
+LABELS_USAGE = USAGE.replace('["a.mp4"]', '["a.mp4"], threshold=0.5')
+HEADS_USAGE = USAGE.replace("found.labels", "found.labels, found.head_labels")
 RETRIEVAL_USAGE = """import side4video
 
 model = side4video.load("this folder", task="retrieval")
 for found in model.search("a dog catches a ball", "videos"):
     print(found.video, found.score)"""
 """How a folder with a retrieval model is asked, in Python."""
+_USAGES = {
+    "recognition": USAGE,
+    "retrieval": RETRIEVAL_USAGE,
+    "multi-label": LABELS_USAGE,
+    "multi-head": HEADS_USAGE,
+}
 
 
 def model_card(bundle: Bundle, spec: Experiment, *, license_name: str = "", speed: str = "") -> str:
@@ -47,10 +56,8 @@ def model_page(bundle: Bundle, spec: Experiment, *, usage: str = "", speed: str 
     empty leaves the section out.
     """
     left_out = reached_by_all(spec.task.kind, len(bundle.classes))
-    is_retrieval = spec.task.kind == "retrieval"
-    usage = usage or (RETRIEVAL_USAGE if is_retrieval else USAGE)
-    names = _SHOWN_IN_RETRIEVAL if is_retrieval else SHOWN
-    shown = [(name, bundle.figures[name]) for name in names if name in bundle.figures]
+    usage = usage or _USAGES[spec.task.kind]
+    shown = [(name, bundle.figures[name]) for name in _shown_metrics(bundle, spec) if name in bundle.figures]
     shown = [(name, value) for name, value in shown if metric_name(name) not in left_out]
     table = "".join(f"| `{name}` | {value:.6g} |\n" for name, value in shown)
     weights = spec.backbone.weights.identity()
@@ -73,11 +80,24 @@ def model_page(bundle: Bundle, spec: Experiment, *, usage: str = "", speed: str 
     )
 
 
+def _shown_metrics(bundle: Bundle, spec: Experiment) -> list[str]:
+    """The metrics of the page, where the run has them."""
+    metrics = spec.task.metrics
+    shown = [f"best/{metrics[0].name}", *(f"eval/{each.name}" for each in metrics if each.hub or bundle.heads)]
+    if spec.task.kind == "retrieval":
+        return [shown[0], *(f"eval/{each.name}" for each in metrics)]
+    shown += [f"eval/{head}_{end}" for head in bundle.heads for end in OF_HEADS]
+    return [*shown, "eval/loss", "eval/videos"]
+
+
 def _about_answers(bundle: Bundle, spec: Experiment) -> str:
     """A line about the classes, or about the texts."""
     if spec.task.kind == "retrieval":
         return f"- texts: up to {spec.task.words} tokens; matching: {spec.task.matching.kind}\n"
-    return f"- classes ({len(bundle.classes)}): {escape_markdown(shorten_list(bundle.classes))}\n"
+    groups = {f"classes of {head}": names for head, names in bundle.heads.items()} or {"classes": bundle.classes}
+    return "".join(
+        f"- {group} ({len(names)}): {escape_markdown(shorten_list(names))}\n" for group, names in groups.items()
+    )
 
 
 def _with_plugins(usage: str, spec: Experiment) -> str:
@@ -97,8 +117,8 @@ def card_header(bundle: Bundle, spec: Experiment, *, license_name: str = "") -> 
     left_out = reached_by_all(spec.task.kind, len(bundle.classes))
     measured = [
         (each.hub, bundle.figures[f"{area}/{each.name}"])
-        for each in _CARD_METRICS
-        if f"{area}/{each.name}" in bundle.figures and each.name not in left_out
+        for each in spec.task.metrics
+        if each.hub and f"{area}/{each.name}" in bundle.figures and each.name not in left_out
     ]
     header: dict[str, Any] = {"license": license_name} if license_name else {}
     if spec.task.kind == "retrieval":  # the hub has no kind of task for it
@@ -110,11 +130,11 @@ def card_header(bundle: Bundle, spec: Experiment, *, license_name: str = "") -> 
         "tags": ["side4video", "video-classification", "action-recognition", spec.method.kind, printable(_tower(spec))],
     }
     if measured:
-        header["metrics"] = ["accuracy"]
+        header["metrics"] = sorted({hub[0] for hub, _ in measured})
         result = {
             "task": {"type": "video-classification", "name": "Video Classification"},
             "dataset": {"type": spec.data.dataset.kind, "name": spec.data.dataset.kind, "split": "test"},
-            "metrics": [{"type": hub[0], "name": hub[1], "value": round(value, 6)} for hub, value in measured if hub],
+            "metrics": [{"type": hub[0], "name": hub[1], "value": round(value, 6)} for hub, value in measured],
         }
         header["model-index"] = [{"name": printable(bundle.name), "results": [result]}]
     return header
@@ -136,8 +156,8 @@ def _about_graph(bundle: Bundle, spec: Experiment) -> str:
         f'```python\nimport torch\n\nscores = torch.export.load("{GRAPH}").module()\n'
         f"frames = torch.zeros(1, {frames}, 3, {size}, {size}, dtype=torch.uint8)\n"
         "scores(frames)  # [clips, classes]\n```\n\n"
-        "Frames are RGB, resized and cropped, of any number of clips. Scores are softmax of one view; a "
-        "video's score is the mean over its views.\n\n"
+        f"Frames are RGB, resized and cropped, of any number of clips. Scores are {SCORES[spec.task.kind]} of one "
+        "view; a video's score is the mean over its views.\n\n"
         f"When it was exported, {escape_markdown(bundle.graph)}. It is of a CPU; "
         "`torch.export.passes.move_to_device_pass` moves it. Open it only if you trust who gave it to you.\n\n"
     )

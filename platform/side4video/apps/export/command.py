@@ -76,7 +76,7 @@ def export(
     """
     from side4video.apps.export.bundled_run import bundle_run
     from side4video.core.whole_folder import check_new, hold_folder
-    from side4video.spec.bundle import needed_plugins
+    from side4video.spec.bundle import describe_classes, needed_plugins
     from side4video.tracking.stores import store_at
 
     check_new(folder)
@@ -101,7 +101,7 @@ def export(
         click.echo(json.dumps(document, indent=2))
         return
     is_retrieval = found.spec.task.kind == "retrieval"
-    kind = "retrieval" if is_retrieval else f"{len(written.classes)} classes"
+    kind = "retrieval" if is_retrieval else describe_classes(written.classes, written.heads)
     print_text(f"{folder}: {written.name} ({found.run_id[:8]}), {kind}, {format_bytes(size)}")
     if written.graph:
         print_text(f"graph.pt2: {written.graph}")

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from side4video.apps.export.card import SCORES
 from side4video.core.disk_errors import explaining_disk_errors
 from side4video.core.errors import InputError, Side4VideoError
 from side4video.core.files import replacing
@@ -73,7 +74,7 @@ class ScoresOfFrames(nn.Module):
         self._reads, self._task = model.student.reads, cast("Classification", model.student.task)
 
     def forward(self, video_BTCHW: Tensor) -> Tensor:
-        """Scores [B, K], fp32, each row with sum 1: of these frames, one view of a video.
+        """Scores [B, K], fp32, of these frames, one view of a video: those of the task, with softmax or sigmoids.
 
         Frames are RGB, uint8, after resize and crop; the tower normalises them.
         """
@@ -200,10 +201,12 @@ def _about(model: Model) -> dict[str, Any]:
     data = model.spec.data
     return {
         "input": "frames [clips, T, 3, H, W], uint8, RGB, resized and cropped; they are normalised inside",
-        "output": "scores [clips, classes], fp32, softmax, of one view; a video's score is the mean over its views",
+        "output": f"scores [clips, classes], fp32, {SCORES[model.spec.task.kind]}, of one view; a video's score is the "
+        "mean over its views",
         "frames": data.frames,
         "size": data.size,
         "classes": list(model.classes),
+        **({"heads": {head: list(names) for head, names in model.heads.items()}} if model.heads else {}),
         # How a video becomes frames.
         "data": data.model_dump(mode="json", include={"sampling", "views", "augmentation"}),
     }

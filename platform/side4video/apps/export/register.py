@@ -53,6 +53,7 @@ def register(run: str, name: str, uri: str, weights: str, with_backbone: bool, a
     from side4video.apps.export import search_table, table
     from side4video.apps.export.bundled_run import bundle_run
     from side4video.apps.export.card import model_page
+    from side4video.spec.bundle import describe_classes
     from side4video.tracking.chosen_weights import test_area
     from side4video.tracking.mlflow.registry import LoggedModel, check_model_name, register_model
     from side4video.tracking.mlflow.store import MLflowStore
@@ -64,9 +65,10 @@ def register(run: str, name: str, uri: str, weights: str, with_backbone: bool, a
             check_model_name(name)
         found, bundle, _ = bundle_run(store, run, folder, weights=weights, with_backbone=with_backbone)
         chosen = name or check_model_name(re.sub(r"[^A-Za-z0-9_-]+", "-", found.spec.name).strip("-"))
+        is_retrieval = found.spec.task.kind == "retrieval"
         main = found.spec.task.metrics[0].name
         figure = bundle.figures.get(f"{test_area(bundle.figures, found.choose(weights))}/{main}")
-        asked, usage = (table, USAGE) if bundle.classes else (search_table, SEARCH_USAGE)
+        asked, usage = (search_table, SEARCH_USAGE) if is_retrieval else (table, USAGE)
         model = LoggedModel(
             name=chosen,
             bundle=folder,
@@ -91,7 +93,7 @@ def register(run: str, name: str, uri: str, weights: str, with_backbone: bool, a
         document = {"name": made.name, "version": made.version, "model_id": made.model_id, "uri": made.uri}
         click.echo(json.dumps({**document, "run_id": found.run_id, "bundle_bytes": size}, indent=2))
         return
-    kind = f"{len(bundle.classes)} classes" if bundle.classes else "retrieval"
+    kind = "retrieval" if is_retrieval else describe_classes(bundle.classes, bundle.heads)
     print_text(f"{made.uri}: {found.name} ({found.run_id[:8]}), {kind}, {format_bytes(size)}")
-    columns = "a column `video`" if bundle.classes else "the columns `text` and `folder`"
+    columns = "the columns `text` and `folder`" if is_retrieval else "a column `video`"
     print_text(f'load it: mlflow.pyfunc.load_model("{made.uri}").predict(table with {columns})')

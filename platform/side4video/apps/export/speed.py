@@ -10,7 +10,7 @@ import itertools
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +26,8 @@ from side4video.data.clip import Clip
 from side4video.data.spec import DataSpec
 from side4video.data.streams.reader import EvaluationKey, EvaluationReader
 from side4video.engine.process_group import default_device
-from side4video.inference.model import Model, for_files
+from side4video.inference.data_section import for_files
+from side4video.inference.model import Model
 from side4video.models.backbones.weights import RandomWeights
 from side4video.spec.experiment import Experiment
 from side4video.tracking.environment import describe
@@ -88,6 +89,7 @@ def measure_speed(
     classes: Sequence[str],
     weights: Path,
     *,
+    heads: Mapping[str, Sequence[str]] | None = None,
     clock: Clock = time.perf_counter,
     budget_seconds: float = BUDGET_SECONDS,
 ) -> Speed:
@@ -101,7 +103,7 @@ def measure_speed(
     _check_memory(spec)
     random_tower = spec.backbone.model_copy(update={"weights": RandomWeights()})
     device = default_device()
-    model = Model(spec.model_copy(update={"backbone": random_tower}), classes, weights, device=device)
+    model = Model(spec.model_copy(update={"backbone": random_tower}), classes, weights, heads=heads, device=device)
     views = spec.data.views.total
     network = rate(_network_run(model), clock=clock, budget_seconds=budget_seconds / 2, views=views)
     found = describe()

@@ -34,7 +34,7 @@ class TableModel:
         self.model = model
 
     def predict(self, table: "pd.DataFrame", params: Mapping[str, Any] | None = None) -> "pd.DataFrame":
-        """The most likely classes of the videos in column `video`, a row each, in their order.
+        """The most likely classes of the videos in column `video`, a row each, in their order; of heads the actions.
 
         `params` may have `top_k`, the number of classes to name.
 

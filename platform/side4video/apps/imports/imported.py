@@ -21,7 +21,7 @@ from side4video.core.errors import InputError
 from side4video.core.temporary import temporary_folder
 from side4video.engine.checkpoint import load_tensors
 from side4video.engine.process_group import ProcessGroup
-from side4video.inference.model import without_data
+from side4video.inference.data_section import without_data
 from side4video.models.towers.load import TowerWeights
 from side4video.run import build_student
 from side4video.spec.bundle import BACKBONE, Bundle, checksum, write_bundle

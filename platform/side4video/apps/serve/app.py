@@ -24,12 +24,13 @@ from side4video.apps.serve.protocol import PredictRequest, PredictResponse
 from side4video.apps.serve.upload import FORM_BYTES, Upload, UploadLimits, UploadRejected, receive
 from side4video.core.text import printable
 from side4video.data.decode.video_source import BrokenClip, open_source
+from side4video.inference.prediction import MOST
 
 RETRY_SECONDS = 5
 """`Retry-After` of a refused request."""
 MAX_VIDEOS = 32
 """Of one search."""
-FIELDS = ("name", "text", "top_k")
+FIELDS = ("name", "text", "top_k", "threshold")
 """What a request may say beside its files, in its address or its form."""
 CLOSE = {"Connection": "close"}
 """Otherwise the server would read the rest of a refused request."""
@@ -165,7 +166,8 @@ class App:
         twice = [name for name in FIELDS if sum(each == name for each, _ in given) > 1]
         if twice:
             raise UploadRejected(400, f"{twice[0]} is given more than once")
-        top = fields.get("top_k", str(self.config.top))
+        threshold = _parse_threshold(fields.get("threshold", ""))
+        top = fields.get("top_k", str(self.config.top if threshold is None else MOST))
         # Zeros may stand before it; int() refuses what has thousands of digits.
         if not re.fullmatch("0*[0-9]{1,4}", top, re.ASCII) or not 1 <= int(top[-4:]) <= 1000:
             raise UploadRejected(400, f"top_k is {top[:40]!r}; allowed: 1 to 1000")
@@ -176,7 +178,7 @@ class App:
             raise UploadRejected(400, "there is no text; give the text to search for in the field `text`")
         if any("\ud800" <= each <= "\udfff" for each in text):
             raise UploadRejected(400, "the text is not valid Unicode")
-        return PredictRequest(tuple(map(str, upload.paths)), tuple(upload.names), int(top), text)
+        return PredictRequest(tuple(map(str, upload.paths)), tuple(upload.names), int(top), text, threshold)
 
     async def not_found(self, request: Request, error: Exception) -> Response:
         """The answer to any other path or method: 404 or 405, with what is allowed."""
@@ -188,6 +190,14 @@ class App:
     async def failed(self, request: Request, error: Exception) -> Response:  # noqa: ARG002 - Starlette's signature
         """The answer to a request that met a fault of ours; the server prints its traceback."""
         return _json({"error": "the server failed; its own output says why"}, 500, **CLOSE)
+
+
+def _parse_threshold(text: str) -> float | None:
+    if not text:
+        return None
+    if not re.fullmatch("[0-9]{0,9}[.]?[0-9]{0,30}", text, re.ASCII) or text == "." or float(text) > 1:
+        raise UploadRejected(400, f"threshold is {text[:40]!r}; allowed: 0 to 1")
+    return float(text)
 
 
 def _check_file_type(path: str, *, is_only: bool) -> None:

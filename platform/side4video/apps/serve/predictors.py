@@ -8,7 +8,8 @@ from side4video.apps.serve.protocol import PredictRequest, PredictResponse
 from side4video.core.errors import InputError
 from side4video.core.worker_pool import WorkerPool
 from side4video.data.streams.pool_prefetch import PoolPrefetcher
-from side4video.inference.model import Model, Prediction
+from side4video.inference.model import Model
+from side4video.inference.prediction import LabelChoice, Prediction
 from side4video.inference.ranking import rank_videos
 from side4video.inference.retrieval import RetrievalModel
 from side4video.inference.video_folder import VideoFile
@@ -44,7 +45,7 @@ class ClassifierPredictor(_VideoPredictor):
         """The labels of the one video of each request."""
         predictions = self.model.predict(
             [request.paths[0] for request in requests],
-            top=max(request.top for request in requests),
+            top=max(request.top for request in requests),  # each request gets its own choice of these
             prefetch=self._prefetch,
         )
         return [_response(request, each) for request, each in zip(requests, predictions, strict=True)]
@@ -81,4 +82,9 @@ def _response(request: PredictRequest, prediction: Prediction) -> PredictRespons
     if prediction.error:
         error = prediction.error if prediction.is_video else f"no video can be read in it: {prediction.error}"
         return PredictResponse({"video": name, "error": error}, 422 if prediction.is_video else 415)
-    return PredictResponse({"video": name, "labels": [list(label) for label in prediction.labels[: request.top]]})
+    choice = LabelChoice(request.top, request.threshold)
+    chosen = {head: choice.reached(labels) for head, labels in prediction.head_labels.items()}
+    document: dict[str, Any] = {"video": name, "labels": [list(each) for each in choice.reached(prediction.labels)]}
+    if chosen:
+        document["heads"] = {head: [list(each) for each in labels] for head, labels in chosen.items()}
+    return PredictResponse(document)

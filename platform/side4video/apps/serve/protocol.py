@@ -17,6 +17,8 @@ class PredictRequest:
     """Number of answers, best first."""
     text: str = ""
     """The query of a search; empty for labels."""
+    threshold: float | None = None
+    """The least score of a label; None: any."""
 
 
 @dataclass(frozen=True)

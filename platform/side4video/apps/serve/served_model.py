@@ -1,12 +1,11 @@
 """Finds the model that is served, and describes it for the page and for `/health`."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from side4video.core.errors import InputError
 from side4video.reports.render import render
 from side4video.spec.experiment import Experiment
 
@@ -24,11 +23,13 @@ class ServedModel:
     name: str
     spec: Experiment
     classes: tuple[str, ...]
-    """Names of the classes; none of a retrieval model."""
+    """Names of the classes; none of a retrieval model, and of one with heads."""
     source: str
     """The run or the folder that it was loaded from, in words."""
     build: "Callable[..., Predictor]"
     """Builds its predictor."""
+    heads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names of the classes of each head."""
 
     @property
     def kind(self) -> Literal["labels", "search"]:
@@ -45,8 +46,9 @@ class ServedModel:
             ("model", f"{self.spec.method.kind} on {tower}, {data.frames} frames of {data.size} x {data.size} pixels"),
             ("loaded from", self.source),
         ]
-        if self.classes:
-            facts.append((f"{len(self.classes)} classes", classes_text(self.classes)))
+        groups = [(f"classes of {head}", names) for head, names in self.heads.items()]
+        for group, names in groups or [("classes", self.classes)] if self.kind == "labels" else []:
+            facts.append((f"{len(names)} {group}", classes_text(names)))
         return facts
 
 
@@ -81,33 +83,21 @@ def find_model(model: str, uri: str, scratch: Path, *, device: str) -> ServedMod
 
     if (folder := Path(model)).is_dir() and is_folder_name(model):
         bundle, spec = read_bundle(folder)
-        _check_task(spec, model)
         build = partial(ClassifierPredictor, partial(load, str(folder.resolve()), device))
         if spec.task.kind == "retrieval":
             build = partial(RetrievalPredictor, partial(load_retrieval, str(folder.resolve()), device))
-        return ServedModel(bundle.name, spec, bundle.classes, f"the exported folder {model}", build)
-    from side4video.runs.stored_run import class_names, fetch_trained
+        return ServedModel(bundle.name, spec, bundle.classes, f"the exported folder {model}", build, bundle.heads)
+    from side4video.runs.stored_run import class_names, fetch_trained, head_classes
     from side4video.tracking.stores import store_at
 
     store = store_at(uri).prepare()
     check_run_exists(store, model)
     run, weights, fingerprint = fetch_trained(store, model, scratch)
-    _check_task(run.spec, model)
     source = f"{run.title}, weights of {run.describe('chosen')}"
     if run.spec.task.kind == "retrieval":
         own = partial(RetrievalModel, run.spec, weights, device, backbone_sha256=fingerprint)
         build = partial(RetrievalPredictor, own)
         return ServedModel(run.name, run.spec, (), source, build)
-    classes = class_names(store, run)
-    own = partial(Model, run.spec, classes, weights, device=device, backbone_sha256=fingerprint)
-    return ServedModel(run.name, run.spec, classes, source, partial(ClassifierPredictor, own))
-
-
-def _check_task(spec: Experiment, model: str) -> None:
-    if spec.task.kind not in ("recognition", "retrieval"):
-        raise InputError(
-            model,
-            f"its task is {spec.task.kind}, and pages show one class, or the videos of a text",
-            allowed="recognition, retrieval",
-            fix="`side4video evaluate` writes the scores of listed videos",
-        )
+    classes, heads = class_names(store, run), head_classes(store, run)
+    own = partial(Model, run.spec, classes, weights, heads=heads, device=device, backbone_sha256=fingerprint)
+    return ServedModel(run.name, run.spec, classes, source, partial(ClassifierPredictor, own), heads)

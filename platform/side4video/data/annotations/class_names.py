@@ -159,9 +159,14 @@ def label_position(label: str, positions: Mapping[str, int], origin: str) -> int
     if _WHOLE_NUMBER.fullmatch(label):
         if 0 <= int(label) < len(positions):
             return int(label)
-        raise InputError(origin, f"label {label} is out of range", allowed=f"0 to {len(positions) - 1}")
+        raise InputError(
+            origin,
+            f"label {label} is out of range",
+            allowed=f"0 to {len(positions) - 1}",
+            fix=f"correct the label, or name all classes: there are {len(positions)} now",
+        )
     near = difflib.get_close_matches(label, positions, 1)
-    fix = f"did you mean {near[0]!r}?" if near else ""
+    fix = f"did you mean {near[0]!r}?" if near else "correct the label, or add it to the names of the classes"
     raise InputError(origin, f"label {label!r} is no class", allowed=shorten_list(list(positions)), fix=fix)
 
 

@@ -54,12 +54,16 @@ def split_labels(cell: str, origin: str) -> list[str]:
         try:
             values = parse_json(cell)
         except ValueError as error:
-            raise InputError(origin, f"labels are {cell!r:.80}, which is not JSON: {error}", allowed=allowed) from error
+            raise InputError(
+                origin, f"labels are {cell!r:.80}, which is not JSON: {error}", allowed=allowed, fix='["one", "two"]'
+            ) from error
         names = [str(value).strip() if isinstance(value, str | int) else "" for value in values]
     else:
         names = [name.strip() for name in cell.split(DIVIDER)]
     if not all(names):
-        raise InputError(origin, f"labels are {cell!r:.80}, and one of them is empty", allowed=allowed)
+        raise InputError(
+            origin, f"labels are {cell!r:.80}, and one of them is empty", allowed=allowed, fix="remove the `;` too much"
+        )
     return names
 
 

@@ -88,6 +88,23 @@ class LabelledSpec(DatasetSpec):
         path = Path(expand(self.only_classes, "data.dataset.only_classes"))
         return select_classes(path, names, "data.dataset.only_classes")
 
+    def usual_classes(self) -> int:
+        """Number of classes that plans assume if the files are not on this machine: those of `only_classes`, if known.
+
+        Otherwise those of the whole data set.
+        """
+        if not self.only_classes:
+            return self.all_usual_classes()
+        try:
+            path = Path(expand(self.only_classes, "data.dataset.only_classes"))
+            return len(read_class_names(path, "data.dataset.only_classes"))
+        except InputError:
+            return self.all_usual_classes()
+
+    def all_usual_classes(self) -> int:
+        """Usual number of classes of the whole data set."""
+        return self.DEFAULT_CLASSES
+
     @listed_once
     def clips(self, split: Split) -> list[Clip]:
         """The clips of a split in the order of its list.

@@ -300,6 +300,7 @@ def name_columns(origin: str, cells: Sequence[str], names: Sequence[str], form: 
             raise InputError(
                 origin,
                 f"no column {name!r} among {', '.join(cells)}",
+                allowed=f"a header with {', '.join(dict.fromkeys([*_required_names(names, form), name]))}",
                 fix=f"did you mean {near[0]!r}? Rename it{', or say so under `columns`' if form.renamable else ''}"
                 if near
                 else f"name it in the header{', or say under `columns` which one it is' if form.renamable else ''}",
@@ -310,6 +311,11 @@ def name_columns(origin: str, cells: Sequence[str], names: Sequence[str], form: 
             if near:
                 raise InputError(origin, f"unknown column {cell!r}", fix=f"did you mean {near[0]!r}?")
     return [ours.get(cell, f"ignored {cell}") for cell in cells]
+
+
+def _required_names(names: Sequence[str], form: TableSchema) -> list[str]:
+    """The header's names of the columns that a table needs."""
+    return [name for name, column in zip(names, form.columns, strict=True) if column in form.required]
 
 
 def as_span(row: Row) -> tuple[float | None, float | None]:

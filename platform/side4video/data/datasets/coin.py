@@ -48,7 +48,7 @@ class CoinSpec(LabelledSpec):
     extension: Extension = ".mp4"
     """Extension of the video files. For `format: official` only."""
 
-    def usual_classes(self) -> int:
+    def all_usual_classes(self) -> int:
         """Number of classes that plans assume if the file is not on this machine."""
         return self.DEFAULT_CLASSES if self.samples == "videos" else 778
 

@@ -79,6 +79,10 @@ class EpicKitchensSpec(DatasetSpec):
         """Empty: there are heads instead of classes."""
         return ()
 
+    def head_names(self) -> tuple[str, ...]:
+        """Names of the heads."""
+        return tuple(self.DEFAULT_HEADS)
+
     @listed_once
     def heads(self) -> Mapping[str, tuple[str, ...]]:
         """The names of verbs and nouns, in the order of their ids."""

@@ -86,6 +86,7 @@ class Hmdb51Spec(LabelledSpec):
                     f"{path}:{number}",
                     f"found {line.strip()!r:.80}",
                     allowed="video.avi and 1 (training), 2 (test) or 0 (not used)",
+                    fix="correct the line, or unpack the official test_train_splits.rar again",
                 )
             place = f"{name}/{stem}{'' if self.frame_pattern else self.extension}"
             found.append((_USES[cells[1]], LabelledVideo(place, self._shown(name), f"{path}:{number}")))

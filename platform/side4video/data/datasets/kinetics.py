@@ -77,7 +77,7 @@ class KineticsSpec(LabelledSpec):
             )
         return self
 
-    def usual_classes(self) -> int:
+    def all_usual_classes(self) -> int:
         """Number of classes that plans assume if the files are not on this machine."""
         return self.class_count
 

@@ -212,6 +212,10 @@ class ListSpec(DatasetSpec):
             return clips
         return [replace(clip, label=label, reversed=clip.reversed != bool(label)) for clip in clips for label in (0, 1)]
 
+    def head_names(self) -> tuple[str, ...]:
+        """Names of the heads."""
+        return tuple(sorted(self.label_columns))
+
     @listed_once
     def heads(self) -> Mapping[str, tuple[str, ...]]:
         """Class names of each head, in the order of the heads' names: documents do not keep that of `label_columns`."""

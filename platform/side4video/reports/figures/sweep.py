@@ -7,7 +7,7 @@ from side4video.core.errors import InputError
 from side4video.reports.arms import METRIC, ArmResult, Mode, best_rows, counted_runs, distinct_arms, metric_spread
 from side4video.reports.figures.confusion import confusion_figure, confusion_of
 from side4video.reports.figures.curves import MAX_ARMS, arm_curves, arm_curves_figure
-from side4video.reports.figures.data_efficiency import SHARE, data_efficiency_figure, efficiency_lines
+from side4video.reports.figures.data_efficiency import data_efficiency_figure, efficiency_lines, varied_amount
 from side4video.reports.figures.figure import ReportFigure
 from side4video.reports.figures.parallel_coordinates import draw_parallel_coordinates
 from side4video.reports.figures.pareto import draw_pareto
@@ -116,8 +116,8 @@ def _curves(
 
 
 def _efficiency(runs: Sequence[StoredRun], metric: str) -> list[ReportFigure]:
-    """Accuracy against the share of the training data, where that is what the sweep is about."""
-    if len({run.params.get(SHARE) for run in runs}) < 2:
+    """Accuracy against the amount of training data, where that is what the sweep is about."""
+    if len({run.params.get(varied_amount(runs)) for run in runs}) < 2:
         return []
     try:
         lines, notes = efficiency_lines(runs, metric=metric)

@@ -76,8 +76,13 @@ const classify = (file) => {
   form.append("video", file, file.name);
   upload("predict", form, file.size, (...state) => showState(card.body, ...state), (answer) => {
     if (!answer) return;
-    const rows = answer.labels.map(([name, score]) => [name, score, (100 * score).toFixed(1) + "%"]);
-    card.body.replaceChildren(scoreList(rows));
+    const list = (labels) => scoreList(labels.map(([name, score]) => [name, score, (100 * score).toFixed(1) + "%"]));
+    card.body.replaceChildren(list(answer.labels));
+    // The classes of each head of a model with several.
+    for (const [head, labels] of Object.entries(answer.heads || {})) {
+      addElement("h3", card.body, "", head);
+      card.body.append(list(labels));
+    }
   });
 };
 

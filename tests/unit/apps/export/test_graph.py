@@ -51,7 +51,7 @@ def toy_model(method="side4video", family="clip", **spec):
         student.module.head[1].weight.mul_(20)
     student.module.eval()
     document = tiny(data={"frames": toys.FRAMES, "size": toys.SIZE}, backbone={"image_size": toys.SIZE}, **spec)
-    return SimpleNamespace(tower=tower, student=student, spec=document, classes=toys.CLASSES)
+    return SimpleNamespace(tower=tower, student=student, spec=document, classes=toys.CLASSES, heads={})
 
 
 @torch.no_grad()

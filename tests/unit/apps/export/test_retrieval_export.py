@@ -138,7 +138,9 @@ def test_the_card_is_of_retrieval(exported):
 def test_a_classifier_is_not_made_of_it(exported):
     run_id, place, *_ = exported
     for model in (place / "model", run_id):
-        with pytest.raises(InputError, match=r'task: retrieval · allowed: recognition .* task="retrieval"'):
+        with pytest.raises(
+            InputError, match=r'task: retrieval · allowed: recognition, multi-label, multi-head .* task="retrieval"'
+        ):
             side4video.load(model)
     refused = CliRunner().invoke(export, [run_id, str(place / "graph"), "--graph"])
     assert "--graph: run" in str(refused.exception)

@@ -11,7 +11,7 @@ from side4video.apps.export.speed import MOST_RUNS, Rate, Speed, measure_speed, 
 from side4video.core.errors import InputError
 from side4video.engine.checkpoint import save_tensors
 from side4video.engine.process_group import ProcessGroup
-from side4video.inference.model import without_data
+from side4video.inference.data_section import without_data
 from side4video.run import build_student
 from side4video.spec.bundle import Bundle
 from tiny import tiny

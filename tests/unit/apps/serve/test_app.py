@@ -15,12 +15,13 @@ from side4video.apps.serve.protocol import PredictResponse
 
 def test_a_body_and_a_form_are_the_same_question(tmp_path):
     with served(tmp_path) as (port, asked, _):
-        answer, document = post(port, path="/predict?top_k=3&name=a.mp4")
+        answer, document = post(port, path="/predict?top_k=3&name=a.mp4&threshold=0.25")
         assert (answer.status, document) == (200, {"labels": [["a", 1.0]]})
-        body, headers = form(("video", "..\\x/../a.mp4", VIDEO), ("top_k", None, b"3"))
+        body, headers = form(("video", "..\\x/../a.mp4", VIDEO), ("top_k", None, b"3"), ("threshold", None, b".25"))
         assert post(port, body, headers=headers)[0].status == 200
         for question, contents in asked:
             assert (question.names, question.top, contents) == (("a.mp4",), 3, [VIDEO])
+            assert question.threshold == 0.25
             assert all(path.startswith(str(tmp_path / "uploads")) for path in question.paths)
     assert left(tmp_path) == []
 
@@ -54,6 +55,8 @@ def test_a_search_has_a_text_and_several_videos(tmp_path):
         (*form(("top_k", None, b"3")), 400, "there is no file in it"),
         (*form(("video", "a", VIDEO), ("video", "b", VIDEO)), 400, "Too many files. Maximum number of files is 1"),
         (*form(("video", "a", VIDEO), ("top_k", None, b"x")), 400, "top_k is 'x'; allowed: 1 to 1000"),
+        (*form(("video", "a", VIDEO), ("threshold", None, b"1.01")), 400, "threshold is '1.01'; allowed: 0 to 1"),
+        (*form(("video", "a", VIDEO), ("threshold", None, b"nan")), 400, "threshold is 'nan'; allowed: 0 to 1"),
         (*form(("top_k", None, b"1" * 20_000), ("video", "a", VIDEO)), 400, "Part exceeded maximum size of 16KB"),
         (*form(*[(f"f{n}", None, b"1") for n in range(20)]), 400, "Too many fields"),
     ],

@@ -14,7 +14,8 @@ from side4video.data.spec import SkipBrokenSpec
 from side4video.data.streams.pool_prefetch import PoolPrefetcher
 from side4video.data.streams.prefetch import thread_prefetcher
 from side4video.data.streams.reader import EvaluationKey, EvaluationReader
-from side4video.inference.model import Model, Prediction
+from side4video.inference.model import Model
+from side4video.inference.prediction import Prediction
 from tiny import tiny
 
 LIMIT = 10

@@ -133,3 +133,20 @@ def test_shares_that_are_near_stand_on_a_linear_scale():
     near = [EfficiencyLine("ours", (SharePoint(0.5, (0.25,)), SharePoint(1.0, (0.75,))))]
     assert data_efficiency_figure(near).figure.axes[0].get_xscale() == "linear"
     assert "seeds" not in data_efficiency_figure(near).caption
+
+
+def test_numbers_of_clips_are_drawn_as_they_are():
+    runs = [run(1.0, top1, data={"shots": shots}) for shots, top1 in ((16, 0.75), (2, 0.25), (4, 0.5))]
+    lines, _ = efficiency_lines([*runs, run(1.0, 0.9)])  # the last one has all clips, which is no number
+    assert [(point.share, point.values) for point in lines[0].points] == [(2, (0.25,)), (4, (0.5,)), (16, (0.75,))]
+    drawn = data_efficiency_figure(lines)
+    (axes,) = drawn.figure.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "4", "16"]
+    assert axes.get_xlabel() == "training clips of each class"
+    assert drawn.numbers["side4video"][0] == {"shots": 2, "values": [0.25], "mean": 0.25}
+    assert "number of training clips of each class" in drawn.caption
+
+
+def test_numbers_of_clips_of_other_data_are_refused():
+    runs = [run(1.0, 0.2, data={"shots": 2}), run(1.0, 0.5, fingerprint="other clips", data={"shots": 4})]
+    assert "data-efficiency: data.dataset: fingerprint " in complaint(runs)
