@@ -10,7 +10,7 @@ from seat_passes import ASHA, OPTUNA, assert_equal_alone, assert_same_tensors, s
 from side4video.core.errors import InputError
 from side4video.engine.step import train_step
 from side4video.engine.student import Student
-from side4video.run_with_seats import Seats
+from side4video.seats import Seats
 
 GRID = {"grid": {"optimization.learning_rate": [1e-3, 3e-3, 1e-4], "method.dim": [64, 128]}}
 

@@ -73,7 +73,7 @@ class FrozenPass:
     """
 
     features: Callable[[Any, Any], Any]
-    students: Sequence[Student]
+    students: list[Student]
 
     def features_for(self, students: Sequence[Student], batch: "Batch | MockBatch") -> Any:
         """Compute the features that some of the students need in one frozen pass."""
@@ -84,7 +84,7 @@ class FrozenPass:
 class Pack:
     """Students that train on the same batches. Those of one tower share its pass; the towers run one after another."""
 
-    passes: Sequence[FrozenPass]
+    passes: list[FrozenPass]
     isolates_failures: bool = False
     """Whether a student whose step raises an error fails alone, and the others go on. With one worker only: other
     workers would wait for its gradients."""
@@ -92,7 +92,7 @@ class Pack:
     @classmethod
     def of_one_tower(cls, features: Callable[[Any, Any], Any], students: Sequence[Student]) -> Self:
         """A pack whose students all read one tower; for `features` see `FrozenPass`."""
-        return cls((FrozenPass(features, students),))
+        return cls([FrozenPass(features, list(students))])
 
     @property
     def students(self) -> list[Student]:

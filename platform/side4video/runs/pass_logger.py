@@ -129,7 +129,8 @@ class PassLogger:
         """Write who sits where, beside what other passes of the sweep have written."""
         store, parent = self.sweep_logger.store, self.sweep_logger.parent
         passes = read_seats(store, parent)
-        self._times.append({"epoch": changes["epoch"], "at": time.time()})
+        if not self._times or changes["epoch"] > self._times[-1]["epoch"]:
+            self._times.append({"epoch": changes["epoch"], "at": time.time()})
         state = {**changes["arms"], "epochs_left": changes["epochs_left"], "times": self._times[-MAX_TIMES:]}
         state["clips_per_epoch"] = self.clips_per_epoch
         store.log_json(parent, {**passes, self.pass_id: state}, SEATS_FILE)
