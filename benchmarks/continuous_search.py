@@ -39,9 +39,10 @@ RESULT = bench.RESULTS / "continuous-search.json"
 EPOCHS, GRACE, REDUCTION = 9, 1, 3
 METRIC = "eval/top1"
 OVERRIDES = {
-    "backbone.width": 192,
+    "backbone.width": 128,
     "backbone.layers": 6,
-    "data.dataset.train_clips": 160,
+    "data.dataset.motions": ["left", "up"],
+    "data.dataset.train_clips": 320,
     "data.dataset.test_clips": 160,
     "optimization.length": {"epochs": EPOCHS},
     "optimization.warmup": {"steps": 10},
@@ -49,7 +50,7 @@ OVERRIDES = {
     "method": {"kind": "side4video", "layers": 2, "dim": 64, "recompute": "none"},
 }
 SPACE = {
-    "method.dim": {"kind": "choice", "values": [64, 128, 192]},
+    "method.dim": {"kind": "choice", "values": [64, 128]},
     "method.layers": {"kind": "choice", "values": [1, 2, 3]},
     "optimization.learning_rate": {"kind": "log-uniform", "low": 1e-4, "high": 1e-2},
 }
