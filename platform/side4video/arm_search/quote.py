@@ -63,7 +63,7 @@ def quote_search(plan: SweepPlan, spec: SweepSpec) -> Quote | None:
     Arms cost what those of the plan cost on average; for Optuna they are copies of the base.
     """
     lengths = {arm.experiment.optimization.length.epochs for arm in plan.arms}
-    if not spec.has_seats or len(lengths) != 1 or None in lengths:
+    if not spec.has_seats or len(lengths) != 1 or not all(lengths):
         return None
     epochs = math.ceil(next(iter(lengths)) or 1)
     count = plan.proposed or len(plan.arms)

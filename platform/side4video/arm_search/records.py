@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from side4video.data.first_epoch import with_pause
+from side4video.data.first_epoch import shortest_first_epoch
 from side4video.spec.arm import Arm
 from side4video.spec.load import parse_experiment
 
@@ -94,11 +94,8 @@ def arm_from_json(document: Mapping[str, Any]) -> Arm:
     )
 
 
-def first_epoch_of(record: ArmRecord) -> int | dict[int, int]:
+def first_epoch_of(record: ArmRecord) -> int | tuple[int, ...]:
     """`data.first_epoch` of the same arm alone: the epochs of the pass that it saw."""
-    first: int | dict[int, int] = 0
-    own = 0
-    for stay in record.stays:
-        first = with_pause(first, own, stay.first)
-        own += (stay.end if stay.end is not None else stay.first) - stay.first
-    return first
+    seen = [epoch for stay in record.stays if stay.end is not None for epoch in range(stay.first, stay.end)]
+    seen += [stay.first for stay in record.stays if stay.end is None]
+    return shortest_first_epoch(seen)

@@ -5,47 +5,39 @@ at the pass's epoch 3 sees 3, 4, 5, ...; if it is paused after two epochs and go
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from side4video.core.bounds import FewOrNone
 
 
-def _epochs_increase(epochs: Mapping[int, int]) -> Mapping[int, int]:
-    """Own epochs from 0 on, and no epoch of the data path twice."""
-    pairs = sorted(epochs.items())
-    if not pairs or pairs[0][0] != 0:
-        raise ValueError(
-            f"{dict(epochs)} · allowed: a value for epoch 0, and more for later ones · fix: {{0: 3, 2: 9}}"
-        )
-    for (own, first), (next_own, next_first) in itertools.pairwise(pairs):
-        if next_first - first < next_own - own:
+def _epochs_increase(epochs: tuple[int, ...]) -> tuple[int, ...]:
+    """No epoch of the data path comes twice."""
+    for before, after in itertools.pairwise(epochs):
+        if after <= before:
             raise ValueError(
-                f"{dict(pairs)}: epoch {next_own} would see epoch {next_first} of the order again · allowed: "
-                f"{first + next_own - own} and more · fix: set it to {first + next_own - own}"
+                f"{list(epochs)}: {after} comes after {before} · allowed: numbers that increase · fix: [3, 4, 9], say"
             )
-    return dict(pairs)
+    return epochs
 
 
-FirstEpoch = FewOrNone | Annotated[Mapping[FewOrNone, FewOrNone], AfterValidator(_epochs_increase)]
-"""One epoch, or that of each of the run's own epochs from which it goes on elsewhere."""
+_Epochs = Annotated[tuple[FewOrNone, ...], Field(min_length=1), AfterValidator(_epochs_increase)]
+FirstEpoch = FewOrNone | _Epochs
+"""The epoch that the run's first epoch sees, or those of several; the run goes on with the one after the last."""
 
 
-def epoch_of_order(first_epoch: int | Mapping[int, int], own_epoch: int) -> int:
+def epoch_of_order(first_epoch: int | Sequence[int], own_epoch: int) -> int:
     """The epoch of the data path that a run's own epoch sees; both are counted from 0."""
-    if isinstance(first_epoch, int):
-        return first_epoch + own_epoch
-    start = max(own for own in first_epoch if own <= own_epoch)
-    return first_epoch[start] + own_epoch - start
+    epochs = (first_epoch,) if isinstance(first_epoch, int) else first_epoch
+    last = len(epochs) - 1
+    return epochs[own_epoch] if own_epoch <= last else epochs[last] + own_epoch - last
 
 
-def with_pause(first_epoch: int | Mapping[int, int], own_epoch: int, epoch: int) -> int | dict[int, int]:
-    """`first_epoch` of a run whose `own_epoch` sees `epoch` of the data path; earlier epochs stay."""
-    if own_epoch and epoch_of_order(first_epoch, own_epoch) == epoch:
-        return first_epoch if isinstance(first_epoch, int) else dict(first_epoch)
-    if not own_epoch:
-        return epoch
-    before = {0: first_epoch} if isinstance(first_epoch, int) else dict(first_epoch)
-    return {**before, own_epoch: epoch}
+def shortest_first_epoch(epochs: Sequence[int]) -> int | tuple[int, ...]:
+    """`first_epoch` of a run that has seen these epochs: without the end that is as it would be anyway."""
+    kept = list(epochs) or [0]
+    while len(kept) > 1 and kept[-1] == kept[-2] + 1:
+        kept.pop()
+    return kept[0] if len(kept) == 1 else tuple(kept)

@@ -155,8 +155,8 @@ class DataSpec(Spec):
     """Sentences about each video, from a file, for a method that reads them (`cap4video`)."""
     first_epoch: Annotated[FirstEpoch, ADDED_LATER] = 0
     """The epoch of the order of clips that the run's first epoch sees. An arm of a sweep that joined a running pass at
-    its epoch 3 is repeated alone with `first_epoch: 3`. After pauses there are several: with `{0: 3, 2: 9}` the run
-    sees epochs 3 and 4, then 9 and those after it."""
+    its epoch 3 is repeated alone with `first_epoch: 3`. After a pause there are several: with `[3, 4, 9]` the run sees
+    epochs 3 and 4, then 9 and those after it."""
     seed: Seed = 0
     """Seed of the data path. The order of clips and all augmentation depend only on this seed, the epoch and the
     clip."""

@@ -147,5 +147,5 @@ def joined_experiment(experiment: Experiment, record: ArmRecord) -> Experiment:
     if not first:
         return experiment
     document = experiment.resolved()
-    document["data"]["first_epoch"] = first
+    document["data"]["first_epoch"] = first if isinstance(first, int) else list(first)
     return parse_experiment(document, source=record.name)

@@ -107,9 +107,6 @@ def protocol(fields: Mapping[str, str], *, metrics: Collection[str] = ()) -> dic
     fields that others do not depend on.
     """
     settings = {name: text for name, text in fields.items() if _is_in_protocol(name)}
-    if _FIRST_EPOCH not in fields and (jumps := below(fields, _FIRST_EPOCH)):
-        settings = {name: text for name, text in settings.items() if name not in jumps}
-        settings[_FIRST_EPOCH] = ", then ".join(jumps.values())
     for name, default in _BEFORE_THERE_WAS_A_CHOICE.items():
         if settings.get(name) == default:
             del settings[name]
