@@ -98,6 +98,9 @@ class NotebookView:
                 metrics = {self._names.get(key, key): values for key, values in students.items()}
                 self._metrics = f"epoch {details['epoch'] + 1}: {evaluated_text(metrics)}"
                 is_new = True
+            elif phase == "seats":
+                self._names = {**self._names, **details["labels"]}
+                is_new = False
             else:
                 is_new = self._update(phase, done, total, details)
             if is_new or self._clock() - self._shown_at >= self._seconds_per_refresh:
