@@ -1,13 +1,16 @@
 """Checks that the clips of a data set have the labels that the task learns."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from side4video.core.errors import InputError
+from side4video.data.clip import Clip, Split
 from side4video.data.datasets.motion import MotionSpec
 
 if TYPE_CHECKING:
     from side4video.spec.experiment import Experiment
 
+_ONE_LABEL = "a data set with one class a clip (the column `label`)"
 _NEEDED = {
     "multi-label": ("all their classes", "a list with columns.labels, or charades"),
     "multi-head": ("a class of each head", "a list with label_columns, or epic-kitchens"),
@@ -31,7 +34,7 @@ def check_labels(spec: "Experiment") -> None:
                 raise InputError(
                     clip.origin or "data.dataset",
                     "its clips have no one label, and the task is recognition",
-                    allowed="a data set with one class a clip (the column `label`)",
+                    allowed=_ONE_LABEL,
                     fix=f"task: {{kind: {'multi-head' if clip.head_labels else 'multi-label'}}}, or add the column",
                 )
         return
@@ -56,4 +59,60 @@ def check_labels(spec: "Experiment") -> None:
             f"clips do not say {needed}, and the task is {kind}",
             allowed=allowed,
             fix="choose another data set, or task: {kind: recognition}",
+        )
+
+
+def check_evaluated_labels(spec: "Experiment", split: Split) -> None:
+    """Refuse to evaluate on clips that lack the labels or captions that the task compares with, before models load.
+
+    Raises:
+        InputError: They lack them, or there are fewer than two classes; a clip is named.
+    """
+    kind, dataset = spec.task.kind, spec.data.listed
+    if split not in dataset.splits():
+        return  # which is said where the split is looked for
+    # The built-in set has one class and a caption a clip, and is not rendered for this.
+    is_built_in = isinstance(spec.data.dataset, MotionSpec)
+    clips = [] if is_built_in else dataset.clips(split)
+    if kind == "recognition":
+        _check_one_label(clips)
+        _check_class_count(len(dataset.classes()))
+        return
+    if kind == "retrieval" and is_built_in:
+        return
+    lacking = {
+        "multi-label": [clip for clip in clips if clip.labels is None],
+        "multi-head": [clip for clip in clips if not clip.head_labels],
+        "retrieval": [clip for clip in clips if not clip.captions],
+    }.get(kind, [])
+    needed, allowed = _NEEDED.get(kind, ("a caption", "a data set with captions"))
+    where = lacking[0].origin or "data.dataset" if lacking else "data.dataset"
+    if lacking or is_built_in:
+        found = f"its clips do not say {needed}, and the task of the model is {kind}"
+        raise InputError(where, found, allowed=allowed, fix="evaluate on another data set")
+    if kind == "multi-label" and not any(clip.labels for clip in clips):
+        found = f"no {split} clip has a label, and the task of the model is {kind}"
+        raise InputError(where, found, allowed="some clips with labels", fix="fill in the column of labels")
+
+
+def _check_one_label(clips: Sequence[Clip]) -> None:
+    """Refuse clips of several labels, and clips that all have no label."""
+    lacking = [clip for clip in clips if clip.label is None]
+    others = [clip for clip in lacking if clip.labels is not None or clip.head_labels]
+    if others or (lacking and len(lacking) == len(clips)):
+        raise InputError(
+            (others or lacking)[0].origin or "data.dataset",
+            "its clips have no one label, and the task of the model is recognition",
+            allowed=_ONE_LABEL,
+            fix="evaluate on another data set",
+        )
+
+
+def _check_class_count(count: int) -> None:
+    if count < 2:
+        raise InputError(
+            "data.dataset",
+            f"{count} {'class' if count == 1 else 'classes'}, of which every model names the right one",
+            allowed="at least 2 classes",
+            fix="evaluate on more classes",
         )

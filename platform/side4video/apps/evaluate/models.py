@@ -9,11 +9,13 @@ from safetensors.torch import load_file, save_file
 
 from side4video.core.dotted import dotted
 from side4video.core.errors import InputError
+from side4video.data.clip import Split
 from side4video.inference.bundled_weights import epoch_of
 from side4video.inference.evaluated_folder import evaluated_folder
 from side4video.run_start import WeightChanges
 from side4video.runs.stored_run import FinishedRun, class_names, fetch_weights, find_finished, head_classes
 from side4video.spec.bundle import check_run_exists, is_folder_name
+from side4video.spec.check_labels import check_evaluated_labels
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import SpecError
 from side4video.spec.protocol import ComparedResult, comparison_errors, find_differences
@@ -41,6 +43,8 @@ class EvaluationRequest:
     """Of runs: `chosen`, `best` or `last`."""
     trained_share: float = 1.0
     """Share of the trained weights; the rest is the initial ones."""
+    split: Split = "test"
+    """Whose clips are evaluated on."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +78,14 @@ def read_model(store: Any, name: str, scratch: Path, request: EvaluationRequest)
     A classifier that is made of texts gets those of the classes that are evaluated, if they are others.
 
     Raises:
-        InputError: There is no such model, an override is wrong, or a linear classifier has other classes.
+        InputError: There is no such model, an override is wrong, clips lack the labels of its task, or a linear
+            classifier has other classes.
     """
     if Path(name).is_dir() and is_folder_name(name):
         return _read_folder(Path(name), scratch, request)
     check_run_exists(store, name)
     found = find_finished(store, name, scratch, request.overrides, data=request.data)
+    check_evaluated_labels(found.spec, request.split)
     record = store.get(found.source)
     changed = changed_weights(record, found.spec)
     if changed:
@@ -104,7 +110,7 @@ def read_model(store: Any, name: str, scratch: Path, request: EvaluationRequest)
 
 
 def _read_folder(folder: Path, scratch: Path, request: EvaluationRequest) -> EvaluatedModel:
-    found = evaluated_folder(folder, scratch, data=request.data, overrides=request.overrides)
+    found = evaluated_folder(folder, scratch, data=request.data, overrides=request.overrides, split=request.split)
     bundle = found.bundle
     if "format" in bundle.origin and request.trained_share < 1:
         raise InputError(
