@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from side4video.core.errors import InputError
 from side4video.data.clip import Clip, Split
 from side4video.data.datasets.motion import MotionSpec
+from side4video.data.selection import SelectedClips
 
 if TYPE_CHECKING:
     from side4video.spec.experiment import Experiment
@@ -15,6 +16,40 @@ _NEEDED = {
     "multi-label": ("all their classes", "a list with columns.labels, or charades"),
     "multi-head": ("a class of each head", "a list with label_columns, or epic-kitchens"),
 }
+
+
+def check_flips(spec: "Experiment") -> None:
+    """Refuse to flip training clips whose flipped labels are not known.
+
+    Raises:
+        InputError: A class knows left from right, and its mirror image is not known, or is in the other half.
+    """
+    flips, dataset = spec.data.augmentation.flip_probability, spec.data.listed
+    if not flips:
+        return
+    where, fix = "data.augmentation.flip_probability", "data.augmentation.flip_probability: 0"
+    if dataset.flipped_classes() is None:
+        if isinstance(dataset, SelectedClips) and spec.data.dataset.flipped_classes() is not None:
+            raise InputError(
+                where,
+                f"{flips:g}, and data.classes is {spec.data.classes}: the mirror images of some classes are in the "
+                "other half",
+                allowed="0, or data.classes: all",
+                fix=fix,
+            )
+        raise InputError(
+            where,
+            f"{flips:g}, but the labels know left from right and no mirrored labels are given",
+            allowed="0, or a data set that says which label a mirrored clip has",
+            fix="set it to 0, or describe the mirrored labels in data.dataset",
+        )
+    if spec.task.kind == "multi-head" and dataset.flipped_heads() is None:
+        raise InputError(
+            where,
+            f"{flips:g}, but classes of a head know left from right, and no mirrored classes are given",
+            allowed="0, or a data set that says which class a mirrored clip has",
+            fix="set it to 0, or describe the mirrored classes in data.dataset",
+        )
 
 
 def check_labels(spec: "Experiment") -> None:

@@ -18,6 +18,8 @@ from side4video.data.annotations.tables import CLIPS, Row, TableSchema
 LABELS = "labels"
 """The column of all classes of a clip, as rows name it."""
 DIVIDER = ";"
+ALL_HEADS = "action"
+"""What metrics of all heads together are called (`action_top1`), so that no head has this name."""
 
 
 def head_column(head: str) -> str:

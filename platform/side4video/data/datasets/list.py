@@ -29,6 +29,7 @@ from side4video.data.annotations.flip_labels import (
 )
 from side4video.data.annotations.json_files import read_json_rows
 from side4video.data.annotations.label_columns import (
+    ALL_HEADS,
     LABELS,
     head_column,
     label_positions,
@@ -170,6 +171,11 @@ class ListSpec(DatasetSpec):
             raise ValueError(f"the column {repeated[0]!r} is given two meanings")
         if unknown := sorted(set(self.head_class_names) - set(self.label_columns)):
             raise ValueError(f"head_class_names has {unknown[0]!r}, and label_columns has not · fix: give its column")
+        if ALL_HEADS in self.label_columns:
+            raise ValueError(
+                f"label_columns has a head {ALL_HEADS}, and metrics of all heads together are called so · allowed: "
+                f"other names · fix: rename it, such as {{motion: {self.label_columns[ALL_HEADS]}}}"
+            )
         return self
 
     def paths(self, prefix: str = "") -> dict[str, str]:

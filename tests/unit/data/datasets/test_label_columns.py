@@ -91,6 +91,7 @@ def test_a_label_that_some_lines_of_json_lack(tmp_path):
         ({"label_columns": {"verb": "label"}}, "'label' is given two meanings"),
         ({"columns": {"labels": "tags"}, "label_columns": {"verb": "tags"}}, "'tags' is given two meanings"),
         ({"label_columns": {"Verb-1": "verb"}}, "pattern"),
+        ({"label_columns": {"action": "verb"}}, "a head action, and metrics of all heads together are called so"),
         ({"head_class_names": {"verb": {"kind": "from-labels"}}}, "label_columns has not"),
         ({"columns": {"labels": "tags"}, "task_labels": {"kind": "direction"}}, "one label"),
     ],
