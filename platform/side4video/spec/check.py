@@ -6,7 +6,7 @@ from typing import TypeVar
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
 from side4video.data.clip import Clip
-from side4video.spec.check_labels import check_flips, check_labels
+from side4video.spec.check_labels import check_flips, check_labels, task_advice
 from side4video.spec.experiment import Experiment
 from side4video.tasks.recognition.spec import TEXT_CLASSIFIERS
 
@@ -158,5 +158,5 @@ def _check_captions(spec: Experiment) -> None:
                 f"{len(without)} of {len(clips)} {split} clips have no caption, and the task is retrieval",
                 allowed="a data set with captions: captions, msr-vtt, msvd, vatex, didemo, lsmdc, "
                 "activitynet-captions, motion",
-                fix="choose another data set, or task: {kind: recognition}",
+                fix=f"choose another data set{task_advice(without[0])}",
             )

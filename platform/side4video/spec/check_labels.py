@@ -93,8 +93,28 @@ def check_labels(spec: "Experiment") -> None:
             lacking[0].origin or "data.dataset" if lacking else "data.dataset",
             f"clips do not say {needed}, and the task is {kind}",
             allowed=allowed,
-            fix="choose another data set, or task: {kind: recognition}",
+            fix=_labels_fix(spec, lacking),
         )
+
+
+def _labels_fix(spec: "Experiment", clips: Sequence[Clip]) -> str:
+    """The column that may be meant, or the task that the labels of clips are for."""
+    column = getattr(getattr(spec.data.dataset, "columns", None), "label", "")
+    if spec.task.kind == "multi-label" and column not in ("", "label"):
+        return f"data.dataset.columns: {{labels: {column}}}, not label"
+    return f"choose another data set{task_advice(clips[0]) if clips else ', or task: {kind: recognition}'}"
+
+
+def task_advice(clip: Clip) -> str:
+    """The task that a clip's labels are for, as the end of a sentence; nothing if it has none."""
+    tasks = {
+        "multi-head": bool(clip.head_labels),
+        "multi-label": clip.labels is not None,
+        "recognition": clip.label is not None,
+        "retrieval": bool(clip.captions),
+    }
+    fitting = next((task for task, is_fitting in tasks.items() if is_fitting), "")
+    return f", or task: {{kind: {fitting}}}" if fitting else ""
 
 
 def check_evaluated_labels(spec: "Experiment", split: Split) -> None:
