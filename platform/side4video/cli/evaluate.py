@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from side4video.core.counts import counted
 from side4video.core.errors import InputError
 from side4video.core.temporary import temporary_folder
 from side4video.data.clip import Split
@@ -204,7 +205,8 @@ def _print(chosen: "list[EvaluatedModel]", answers: list[dict[str, Any]], notes:
     first = answers[0]
     alone, title = len(chosen) == 1, "validation" if split == "val" else "test"
     names = f"{chosen[0].name} · weights of {chosen[0].epoch}" if alone else f"{len(chosen)} runs on one pass"
-    console.print(f"{names} · {title} split: {first['videos']} videos x {first['views']} views", highlight=False)
+    seen = f"{counted(first['videos'], 'video')} x {counted(first['views'], 'view')}"
+    console.print(f"{names} · {title} split: {seen}", highlight=False)
     keys = dict.fromkeys(key for answer in answers for key in answer["metrics"])
     left_out = always_reached(chosen[0].spec, split)
     merged = [key for key in keys if "/view_" not in key and metric_name(key) not in left_out]

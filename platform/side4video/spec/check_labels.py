@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from side4video.core.counts import counted
 from side4video.core.errors import InputError
 from side4video.data.clip import Clip, Split
 from side4video.data.datasets.motion import MotionSpec
@@ -167,7 +168,7 @@ def _check_class_count(count: int) -> None:
     if count < 2:
         raise InputError(
             "data.dataset",
-            f"{count} {'class' if count == 1 else 'classes'}, of which every model names the right one",
+            f"{counted(count, 'class', 'classes')}, of which every model names the right one",
             allowed="at least 2 classes",
             fix="evaluate on more classes",
         )

@@ -9,6 +9,7 @@ import torch
 from side4video.apps.evaluate.models import EvaluatedModel, check_comparable, check_towers
 from side4video.apps.evaluate.record import answer
 from side4video.apps.evaluate.record_names import RecordNaming, record_name
+from side4video.core.counts import counted
 from side4video.core.errors import InputError
 from side4video.core.progress import Progress
 from side4video.data.annotations.fingerprint import short_fingerprint
@@ -95,7 +96,7 @@ def _transfer_notes(models: Sequence[EvaluatedModel], answers: Sequence[Mapping[
     notes = []
     if any(each.changes.new_texts for each in models):
         classes = answers[0]["evaluated_on"]["classes"]
-        notes.append(f"The classifier is made of the {classes} class names of these data.")
+        notes.append(f"The classifier is made of the {counted(classes, 'class name')} of these data.")
     share = min(each.changes.trained_share for each in models)
     if share < 1:
         notes.append(f"Weights: {share:g} of the trained ones, {1 - share:g} of those before training.")
