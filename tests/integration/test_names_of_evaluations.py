@@ -20,7 +20,7 @@ DATA = {"dataset": {"motions": ["left", "up"], "train_clips": 24, "test_clips": 
 
 def spec(**changes):
     document = {"backbone": CLIP, "task": {"kind": "recognition", "classifier": CLASSIFIER}, "data": DATA}
-    return tiny(name="halves", **merged(document, changes))
+    return tiny(name="own-half", **merged(document, changes))
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +101,9 @@ def test_what_another_evaluation_of_the_name_was_of(run, other):
     assert "Replaced" not in printed(*again)
     assert "Replaced" not in printed(*again)  # twin: the same again
     views = printed(*again, "--set", "data.views.clips=2")
-    assert f"Replaced on/mine of halves ({run.run_id[:8]}), which was with views 1, with another data.views." in views
+    assert f"Replaced on/mine of own-half ({run.run_id[:8]}), which was with views 1, with another data.views." in views
     found = evaluated(run.run_id, "--as", "mine")
-    assert f"Replaced on/mine of halves ({run.run_id[:8]}), which was of other data (" in found["replaced"]
+    assert f"Replaced on/mine of own-half ({run.run_id[:8]}), which was of other data (" in found["replaced"]
 
 
 @pytest.mark.parametrize(
@@ -144,3 +144,13 @@ def test_other_data_without_the_labels(run, tmp_path):
     message = refused(run.run_id, "--on", str(file))
     assert message.startswith(f"{clips}:3: its clips have no one label, and the task of the model is recognition")
     assert not [key for key in store_at("").get(run.run_id).metrics if key.startswith("on/tags")]
+
+
+def test_weights_that_do_not_fit_name_the_field_that_was_changed(run):
+    message = refused(run.run_id, "--set", "method.dim=128")
+    assert message == (
+        f"--set method.dim: 128, and own-half ({run.run_id[:8]}) has 64: its weights do not fit · allowed: 64 · "
+        "fix: leave it out"
+    )
+    refused(run.run_id, "--set", "method.dim=128", "--set", "data.views.clips=2", "--trained-share", "0.5")
+    printed(run.run_id, "--set", "method.dim=64")

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from side4video.apps.evaluate.models import EvaluatedModel, check_comparable, check_towers
+from side4video.apps.evaluate.models import EvaluatedModel, check_comparable, check_towers, misfit
 from side4video.apps.evaluate.record import answer
 from side4video.apps.evaluate.record_names import RecordNaming, record_name
 from side4video.core.counts import counted
@@ -61,20 +61,31 @@ def evaluate_models(
     ]
     progress.report("loading the models")
     device = "cuda" if base.cluster.gpus_per_worker and torch.cuda.is_available() else "cpu"
-    results, broken = evaluate_students(
-        {each.run_id: each.spec for each in models},
-        {each.run_id: each.weights for each in models},
-        ProcessGroup(device=torch.device(device)),
-        split=split,
-        progress=progress,
-        backbones={each.run_id: each.backbone for each in models if each.backbone is not None},
-        changes={each.run_id: each.changes for each in models},
-    )
+    results, broken = _evaluate(models, ProcessGroup(device=torch.device(device)), split, progress=progress)
     answers = [
         answer(each, results[each.run_id], broken, fingerprint=now, split=split, name=name)
         for each, name, now in zip(models, names, fingerprints, strict=True)
     ]
     return FinishedEvaluation(results, answers, notes + _transfer_notes(models, answers))
+
+
+def _evaluate(
+    models: Sequence[EvaluatedModel], process: ProcessGroup, split: Split, *, progress: Progress
+) -> tuple[Mapping[str, Any], list[dict[str, Any]]]:
+    """Evaluations by run id, and the broken clips."""
+    try:
+        return evaluate_students(
+            {each.run_id: each.spec for each in models},
+            {each.run_id: each.weights for each in models},
+            process,
+            split=split,
+            progress=progress,
+            backbones={each.run_id: each.backbone for each in models if each.backbone is not None},
+            changes={each.run_id: each.changes for each in models},
+        )
+    except InputError as error:
+        own = next((each for each in models if str(each.weights) == error.where), None)
+        raise error if own is None else misfit(own, error) from None
 
 
 def _without_training(spec: Experiment) -> Experiment:

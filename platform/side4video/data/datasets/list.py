@@ -338,7 +338,7 @@ class ListSpec(DatasetSpec):
             )
 
         clips = [as_clip(row) for row in rows]
-        others = {split: [as_clip(row) for row in own] for split, own in listed.items()}
+        others: dict[Split, list[Clip]] = {split: [as_clip(row) for row in own] for split, own in listed.items()}
         if self.columns.labels:
             check_named_once([*clips, *(clip for own in others.values() for clip in own)])
         found: dict[Split, list[Clip]] = {"train": [], "val": [], "test": []}
