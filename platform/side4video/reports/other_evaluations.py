@@ -54,9 +54,8 @@ def part_notes(runs: Sequence[StoredRun], parts: Mapping[str, list[str]], shown:
             if 0 < len(found[run.run_id].get(column, {})) < len(names)
         ]
         if lacking and heading(column, parts) in shown:
-            notes.append(
-                f"{heading(column, parts)} is the mean of the parts {', '.join(names)}. Without all: {'; '.join(lacking)}."
-            )
+            mean = f"{heading(column, parts)} is the mean of the parts {', '.join(names)}."
+            notes.append(f"{mean} Without all: {'; '.join(lacking)}.")
     return notes
 
 

@@ -72,7 +72,7 @@ def transfer_grid(store: RunStore, sweep: str, form: str) -> Grid:
         groups.setdefault(tuple(settings), []).append(run)
     parts = parts_of(map(evaluations, runs))
     read = _by_shots if form == FEW_SHOT else partial(_figures, parts=parts)
-    figures = [(_label(members, sweep), members, read(members)) for members in groups.values()]
+    figures = [(_label(members, sweep), _count_seeds(members), read(members)) for members in groups.values()]
     known = dict.fromkeys(name for _, _, each in figures for name in each)
     names = [name for name in known if _is_of(form, name)]
     if not names or (form == BASE_TO_NOVEL and NOVEL not in names):
@@ -93,7 +93,7 @@ def transfer_grid(store: RunStore, sweep: str, form: str) -> Grid:
                 *(_text(found.get(name, []), len(_seeds(members))) for name in names),
             )
         )
-        for label, members, found in figures
+        for label, seeds, found in figures
         if any(name in found for name in names)
     ]
     notes = [f"Top-1 of {sweep}, mean ± sample standard deviation over seeds.", *part_notes(runs, parts, names)]
@@ -116,8 +116,8 @@ def _label(runs: Sequence[StoredRun], sweep: str) -> str:
     return label
 
 
-def _seeds(runs: Sequence[StoredRun]) -> set[str]:
-    return {run.params.get("seed", run.run_id) for run in runs}
+def _count_seeds(runs: Sequence[StoredRun]) -> int:
+    return len({run.params.get("seed", run.run_id) for run in runs})
 
 
 def _by_shots(runs: Sequence[StoredRun]) -> Mapping[str, list[float]]:
