@@ -86,13 +86,7 @@ def transfer_grid(store: RunStore, sweep: str, form: str) -> Grid:
         *(GridColumn(f"{name} clips" if form == FEW_SHOT else name, "%") for name in names),
     )
     rows = [
-        GridRow(
-            cells=(
-                label,
-                str(len(_seeds(members))),
-                *(_text(found.get(name, []), len(_seeds(members))) for name in names),
-            )
-        )
+        GridRow(cells=(label, str(seeds), *(_text(found.get(name, []), seeds) for name in names)))
         for label, seeds, found in figures
         if any(name in found for name in names)
     ]
