@@ -7,13 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from side4video.core.counts import counted
 from side4video.core.errors import InputError
 from side4video.core.temporary import temporary_folder
 from side4video.data.clip import Split
 from side4video.spec.bundle import is_folder_name
 from side4video.spec.chance import always_reached, chance_text, metric_name
 from side4video.spec.experiment import Experiment
-from side4video.terminal.options import as_json, example, made_folder, output_file, overrides, store_uri, stored_weights
+from side4video.terminal.options import (
+    as_json,
+    example,
+    made_folder,
+    once,
+    output_file,
+    overrides,
+    store_uri,
+    stored_weights,
+)
 from side4video.terminal.output import PlainConsole
 from side4video.terminal.progress import ProgressView
 from side4video.terminal.tables import FittedTable, fitted
@@ -35,7 +45,8 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--on",
-    default="",
+    multiple=True,
+    callback=once,
     metavar="SPEC",
     help="Evaluate on the data of this experiment file or preset, with the frames of the model. A classifier that is "
     "made of texts gets the class names of these data. The metrics are stored in the run as on/NAME/...",
@@ -43,10 +54,12 @@ if TYPE_CHECKING:
 @click.option(
     "--as",
     "name",
-    default=None,
+    multiple=True,
+    callback=once,
     metavar="NAME",
     help="With runs: store the metrics as on/NAME/... By default the name of the experiment of --on, or that of the "
-    "classes. Parts of one figure have names with a slash: hmdb51/1, hmdb51/2.",
+    "classes; of both, with a dash between, if --set chose the classes. Parts of one figure have names with a slash: "
+    "hmdb51/1, hmdb51/2.",
 )
 @click.option(
     "--trained-share",
@@ -76,7 +89,7 @@ if TYPE_CHECKING:
 def evaluate(
     runs: tuple[str, ...],
     data: str,
-    on: str,
+    on: str | None,
     name: str | None,
     trained_share: float,
     overrides: tuple[str, ...],
@@ -92,10 +105,11 @@ def evaluate(
     sweep stands for all its finished arms. Several runs must have the same data. Each video is then decoded once for
     all runs, and passed once through each backbone. Change the evaluation with --set.
     """
-    from side4video.apps.evaluate.evaluation import RecordNaming, evaluate_models
+    from side4video.apps.evaluate.evaluation import evaluate_models
     from side4video.apps.evaluate.models import EvaluationRequest, read_model
-    from side4video.apps.evaluate.record import store_answer
+    from side4video.apps.evaluate.record_names import RecordNaming
     from side4video.runs.stored_run import expand_sweeps
+    from side4video.spec.other_data import other_experiment
     from side4video.tracking.stores import store_at
 
     store = store_at(uri).prepare()
@@ -106,26 +120,37 @@ def evaluate(
             _check_place(Path(predictions), is_folder=len(names) > 1)
         if not 0 <= trained_share <= 1:  # NaN passes click's range
             raise InputError("--trained-share", f"{trained_share:g}", allowed="0 to 1", fix="--trained-share 0.5")
-        request = EvaluationRequest(_one_source(data, on), overrides, weights, trained_share)
+        request = EvaluationRequest(_one_source(data, on), overrides, weights, trained_share, split)
         _check_data_option(data, names)
+        naming = RecordNaming(name or "", other_experiment(on) if on else None)
         chosen = [read_model(store, run, scratch / str(number), request) for number, run in enumerate(names)]
         _check_options(chosen, name)
-        found = evaluate_models(chosen, split=split, naming=RecordNaming(name or "", on), progress=view)
-    for each, answered in zip(chosen, found.answers, strict=True):
-        if each.is_stored and answered["recorded_as"]:
-            store_answer(store, each, answered, each.spec.resolved()["data"])
+        found = evaluate_models(chosen, split=split, naming=naming, progress=view)
+    notes = [*found.notes, *_store(store, chosen, found.answers)]
     if predictions:
         _write_predictions(Path(predictions), chosen, found.results, split)
     if as_json:
         click.echo(json.dumps(found.answers[0] if len(found.answers) == 1 else found.answers, indent=2))
     else:
-        _print(chosen, found.answers, found.notes, split)
+        _print(chosen, found.answers, notes, split)
 
 
-def _one_source(data: str, on: str) -> str:
+def _store(store: Any, chosen: "list[EvaluatedModel]", answers: list[dict[str, Any]]) -> list[str]:
+    """Store answers in their runs; what they take the place of, in a sentence."""
+    from side4video.apps.evaluate.record import store_answer
+
+    for each, answered in zip(chosen, answers, strict=True):
+        is_kept = each.is_stored and answered["recorded_as"]
+        answered["replaced"] = store_answer(store, each, answered, each.spec.resolved()["data"]) if is_kept else ""
+    replaced = [answered["replaced"] for answered in answers if answered["replaced"]]
+    more = f" The same in {len(replaced) - 1} more of the runs." if len(replaced) > 1 else ""
+    return [f"{first}{more}" for first in replaced[:1]]
+
+
+def _one_source(data: str, on: str | None) -> str:
     if data and on:
         raise InputError("--data, --on", "both given", allowed="one of them", fix="leave --data out")
-    return data or on
+    return data or on or ""
 
 
 def _check_data_option(data: str, names: Sequence[str]) -> None:
@@ -150,7 +175,7 @@ def _check_options(chosen: "list[EvaluatedModel]", name: str | None) -> None:
             found = f"given, and {each.name} is a folder, which keeps no metrics"
             raise InputError("--as", found, allowed="with runs", fix="leave it out, or --json > FILE")
     if name is not None:
-        from side4video.apps.evaluate.record import check_record_name
+        from side4video.apps.evaluate.record_names import check_record_name
 
         check_record_name(name)
 
@@ -180,7 +205,8 @@ def _print(chosen: "list[EvaluatedModel]", answers: list[dict[str, Any]], notes:
     first = answers[0]
     alone, title = len(chosen) == 1, "validation" if split == "val" else "test"
     names = f"{chosen[0].name} · weights of {chosen[0].epoch}" if alone else f"{len(chosen)} runs on one pass"
-    console.print(f"{names} · {title} split: {first['videos']} videos x {first['views']} views", highlight=False)
+    seen = f"{counted(first['videos'], 'video')} x {counted(first['views'], 'view')}"
+    console.print(f"{names} · {title} split: {seen}", highlight=False)
     keys = dict.fromkeys(key for answer in answers for key in answer["metrics"])
     left_out = always_reached(chosen[0].spec, split)
     merged = [key for key in keys if "/view_" not in key and metric_name(key) not in left_out]

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from side4video.core.counts import counted
 from side4video.core.errors import InputError
 from side4video.core.seeds import derive_seed
 from side4video.data.clip import Clip, Split
@@ -168,7 +169,10 @@ class SelectedClips:
             return candidates
         if count < 2:
             raise InputError(
-                "data.classes", f"{self.chosen}, and the data set has {count} classes", allowed="all", fix="remove it"
+                "data.classes",
+                f"{self.chosen}, and the data set has {counted(count, 'class', 'classes')}",
+                allowed="all",
+                fix="remove it",
             )
         clips = self.dataset.clips_of_classes("train")
         by_clips = sorted(candidates, key=lambda position: (-clips.get(position, 0), position))
@@ -206,7 +210,7 @@ def _check_shots(name: str, clips: int, shots: int) -> None:
     if clips < shots:
         raise InputError(
             "data.shots",
-            f"{shots}, and the class {name!r} has {clips} training clips",
-            allowed=f"1 to {clips}" if clips else "classes that have training clips",
+            f"{shots}, and the class {name!r} has {counted(clips, 'training clip')}",
+            allowed=("1" if clips == 1 else f"1 to {clips}") if clips else "classes that have training clips",
             fix=f"set it to {clips}" if clips else "remove the class from the data set",
         )

@@ -8,12 +8,14 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 
 from side4video.core.errors import InputError
+from side4video.data.clip import Split
 from side4video.inference.bundled_weights import NO_DATA, read_backbone
 from side4video.models.towers.load import TowerWeights
 from side4video.spec.bundle import WEIGHTS, Bundle, read_bundle
+from side4video.spec.check_labels import check_evaluated_labels
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import apply_override, parse_experiment
-from side4video.spec.other_data import take_data
+from side4video.spec.other_data import check_own_fields, take_data
 from side4video.tasks.multi_head.class_check import check_heads
 from side4video.tasks.recognition.class_order import in_order_of
 from side4video.tasks.recognition.spec import TEXT_CLASSIFIERS
@@ -40,15 +42,17 @@ class EvaluatedFolder:
         return self.bundle.checksums[WEIGHTS][:32]
 
 
-def evaluated_folder(folder: Path, scratch: Path, *, data: str, overrides: Sequence[str]) -> EvaluatedFolder:
-    """Read a folder to evaluate it.
+def evaluated_folder(
+    folder: Path, scratch: Path, *, data: str, overrides: Sequence[str], split: Split = "test"
+) -> EvaluatedFolder:
+    """Read a folder to evaluate it on a split.
 
     `data` is an experiment file or a preset whose data section is taken, with the model's number of frames and frame
     size; empty for the folder's own. Files that are made are below `scratch`.
 
     Raises:
         InputError: It is no such folder, a file of it was changed, the backbone is another one, an override is wrong,
-            there is no data, or the data set has other classes.
+            there is no data, its clips lack the labels of the task, or the data set has other classes.
     """
     bundle, stored = read_bundle(folder)
     document = stored.resolved()
@@ -56,10 +60,13 @@ def evaluated_folder(folder: Path, scratch: Path, *, data: str, overrides: Seque
         document = take_data(document, data)
     for override in overrides:
         apply_override(document, override)
+    if data:
+        check_own_fields(document, stored.resolved())
     spec = parse_experiment(document, source=str(folder))
     if getattr(spec.data.dataset, "annotations", "") == NO_DATA:
         fix = "--data SPEC, an experiment file with the data set"
         raise InputError(str(folder), "its document has no data set", allowed="--data, with a folder", fix=fix)
+    check_evaluated_labels(spec, split)
     backbone = read_backbone(folder, bundle) or spec.backbone.read_weights()
     if backbone.fingerprint != bundle.backbone_sha256:
         raise InputError(

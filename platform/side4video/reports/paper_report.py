@@ -133,18 +133,25 @@ def _experiment_of(row: PaperRow, column: PaperColumn) -> str | None:
     return next(iter(row.experiments.values()))
 
 
-def _values(run: StoredRun, metric: str) -> list[float]:
-    """A run's values of a metric; `*` stands for each part of a figure, such as the folds of a data set."""
-    return [value for name, value in sorted(run.metrics.items()) if fnmatchcase(name, metric)]
+def _values(run: StoredRun, metric: str) -> dict[str, float]:
+    """A run's values of a metric by name; `*` stands for each part of a figure, such as the folds of a data set."""
+    return {name: value for name, value in sorted(run.metrics.items()) if fnmatchcase(name, metric)}
 
 
 def _ours(runs: Sequence[StoredRun], column: PaperColumn) -> tuple[Spread, bool]:
     """Our value in the paper's unit over seeds, and whether it is planned instead of measured.
 
-    A figure with parts is their mean; of a single run, the deviation is that of the parts.
+    A figure with parts is their mean; of a single run, the deviation is that of the parts. Runs with fewer parts than
+    others do not count: their mean is another figure.
     """
     for metric in column.metrics:
-        parts = [[value * column.factor for value in _values(run, metric)] for run in runs]
+        found = [_values(run, metric) for run in runs]
+        names = {name for each in found for name in each}
+        parts = [
+            [value * column.factor for value in each.values()]
+            for each in found
+            if "*" not in metric or len(each) == len(names)
+        ]
         values = parts[0] if len(parts) == 1 else [fmean(each) for each in parts if each]
         if values and all(parts):
             return spread(values), metric.startswith("plan/peak")

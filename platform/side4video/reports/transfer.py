@@ -5,19 +5,19 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from statistics import fmean
 
 from side4video.core.errors import InputError
 from side4video.reports.arms import spread
 from side4video.reports.grid import Grid, GridColumn, GridRow
+from side4video.reports.other_evaluations import BASE, METRIC, check_alike, evaluations, heading, part_notes, parts_of
 from side4video.reports.paper_report import REPEATED
 from side4video.runs.stored_run import expand_sweeps
-from side4video.tasks.metrics import ON
 from side4video.tasks.recognition.metrics import harmonic_mean
 from side4video.tracking.run_store import RunStore, StoredRun
 
-METRIC = "top1"
-BASE, NOVEL, HARMONIC, OWN = "base", "novel", "harmonic mean", "own data"
+NOVEL, HARMONIC, OWN = "novel", "harmonic mean", "own data"
 SHOTS = "data.shots"
 ZERO_SHOT, BASE_TO_NOVEL, FEW_SHOT = "zero-shot", "base-to-novel", "few-shot"
 _TITLES = {
@@ -64,32 +64,34 @@ def transfer_grid(store: RunStore, sweep: str, form: str) -> Grid:
             allowed="the name or the id of a sweep",
             fix="see the names of sweeps: side4video ui",
         )
-    read = _by_shots if form == FEW_SHOT else _figures
     runs = [store.get(run_id) for run_id in arms]
     groups: dict[tuple[object, ...], list[StoredRun]] = {}
     for run in runs:
         ignored = (*REPEATED, SHOTS) if form == FEW_SHOT else REPEATED
         settings = sorted((key, value) for key, value in run.params.items() if not key.startswith(ignored))
         groups.setdefault(tuple(settings), []).append(run)
-    figures = [(_label(members, sweep), members, read(members)) for members in groups.values()]
+    parts = parts_of(map(evaluations, runs))
+    read = _by_shots if form == FEW_SHOT else partial(_figures, parts=parts)
+    figures = [(_label(members, sweep), _count_seeds(members), read(members)) for members in groups.values()]
     known = dict.fromkeys(name for _, _, each in figures for name in each)
     names = [name for name in known if _is_of(form, name)]
     if not names or (form == BASE_TO_NOVEL and NOVEL not in names):
         found, allowed, command = _MISSING[form]
         raise InputError(sweep, found, allowed=allowed, fix=command.format(sweep=sweep))
-    names = sorted(names, key=int) if form == FEW_SHOT else names
+    names = sorted(names, key=int) if form == FEW_SHOT else sorted(names, key=_place)
+    check_alike(store, sweep, runs, parts, shown=names)
     columns = (
         GridColumn("arm", is_number=False),
         GridColumn("seeds"),
         *(GridColumn(f"{name} clips" if form == FEW_SHOT else name, "%") for name in names),
     )
     rows = [
-        GridRow(cells=(label, _seeds(members), *(_text(found.get(name, [])) for name in names)))
-        for label, members, found in figures
+        GridRow(cells=(label, str(seeds), *(_text(found.get(name, []), seeds) for name in names)))
+        for label, seeds, found in figures
         if any(name in found for name in names)
     ]
-    notes = (f"Top-1 of {sweep}, mean ± sample standard deviation over seeds.",)
-    return Grid(f"{_TITLES[form]}: {sweep}", columns, tuple(rows), notes, ())
+    notes = [f"Top-1 of {sweep}, mean ± sample standard deviation over seeds.", *part_notes(runs, parts, names)]
+    return Grid(f"{_TITLES[form]}: {sweep}", columns, tuple(rows), tuple(notes), ())
 
 
 def _is_of(form: str, name: str) -> bool:
@@ -108,8 +110,8 @@ def _label(runs: Sequence[StoredRun], sweep: str) -> str:
     return label
 
 
-def _seeds(runs: Sequence[StoredRun]) -> str:
-    return str(len({run.params.get("seed", run.run_id) for run in runs}))
+def _count_seeds(runs: Sequence[StoredRun]) -> int:
+    return len({run.params.get("seed", run.run_id) for run in runs})
 
 
 def _by_shots(runs: Sequence[StoredRun]) -> Mapping[str, list[float]]:
@@ -122,24 +124,21 @@ def _by_shots(runs: Sequence[StoredRun]) -> Mapping[str, list[float]]:
     return found
 
 
-def _figures(runs: Sequence[StoredRun]) -> Mapping[str, list[float]]:
-    """The values of each column, one for each run that has it; parts of a figure are averaged in each run."""
-    found: dict[str, list[float]] = {}
+def _figures(runs: Sequence[StoredRun], parts: Mapping[str, list[str]]) -> Mapping[str, list[float]]:
+    """The values of each column, one for each run that has all parts of it; these are averaged in each run."""
+    columns: dict[str, list[float]] = {}
     for run in runs:
-        parts: dict[str, list[float]] = {}
-        for key, value in sorted(run.metrics.items()):
-            if key.startswith(f"{ON}/") and key.endswith(f"/{METRIC}"):
-                group = key.removeprefix(f"{ON}/").removesuffix(f"/{METRIC}").partition("/")[0]
-                parts.setdefault(group, []).append(value)
         own = run.metrics.get(f"eval/{METRIC}")
         is_base = run.params.get("data.classes") == BASE
         values = {BASE if is_base else OWN: own} if own is not None else {}
-        values |= {group: fmean(each) for group, each in parts.items()}
+        for column, each in evaluations(run).items():
+            if len(each) == len(parts[column]):
+                values[heading(column, parts)] = fmean(each.values())
         if is_base and own is not None and NOVEL in values:
             values[HARMONIC] = harmonic_mean(own, values[NOVEL])
-        for name in sorted(values, key=_place):
-            found.setdefault(name, []).append(100 * values[name])
-    return found
+        for name, value in values.items():
+            columns.setdefault(name, []).append(100 * value)
+    return columns
 
 
 def _place(name: str) -> tuple[int, str]:
@@ -147,8 +146,10 @@ def _place(name: str) -> tuple[int, str]:
     return (order.index(name) if name in order else len(order), name)
 
 
-def _text(values: Sequence[float]) -> str:
+def _text(values: Sequence[float], seeds: int) -> str:
+    """Mean and deviation; how many of the seeds have the figure, if not all."""
     if not values:
         return "–"
     of = spread(values)
-    return f"{of.mean:.1f} ± {of.deviation:.1f}" if of.count > 1 else f"{of.mean:.1f}"
+    text = f"{of.mean:.1f} ± {of.deviation:.1f}" if of.count > 1 else f"{of.mean:.1f}"
+    return text if of.count >= seeds else f"{text} ({of.count} of {seeds} seeds)"

@@ -12,7 +12,7 @@ from typing import Any
 from side4video.core.errors import InputError
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import apply_override, parse_experiment
-from side4video.spec.other_data import take_data
+from side4video.spec.other_data import check_own_fields, take_data
 from side4video.tracking.chosen_weights import Weights, choose_weights, describe_weights
 
 log = logging.getLogger(__name__)
@@ -80,6 +80,8 @@ def find_finished(
         document = take_data(document, data)
     for override in overrides:
         apply_override(document, override)
+    if data:
+        check_own_fields(document, stored)
     spec = parse_experiment(document, source=f"run {run_info.run_id[:8]}")
     return FinishedRun(run_info.run_id, run_info.name, source, spec, run_info.start_ms, run_info.metrics, stored)
 

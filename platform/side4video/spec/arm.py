@@ -353,8 +353,8 @@ def load_sweep(path: str | Path, overrides: tuple[str, ...] = ()) -> Sweep:
 
     Args:
         path: The file, or the name of a preset.
-        overrides: `dotted.path=value` each, of the sweep's document. Keys that contain dots need a mapping: write
-            `overrides={method.dim: 64}`, not `overrides.method.dim=64`.
+        overrides: `dotted.path=value` each, of the sweep's document. A field of the base is below `overrides`:
+            `overrides.method.dim=64`.
 
     Raises:
         InputError: If the file, the base or an arm is wrong.

@@ -6,7 +6,7 @@ from typing import TypeVar
 from side4video.core.errors import InputError
 from side4video.core.paths import expand
 from side4video.data.clip import Clip
-from side4video.spec.check_labels import check_labels
+from side4video.spec.check_labels import check_flips, check_labels, task_advice
 from side4video.spec.experiment import Experiment
 from side4video.tasks.recognition.spec import TEXT_CLASSIFIERS
 
@@ -89,21 +89,7 @@ def check_files(spec: Experiment) -> None:
     dataset = spec.data.listed
     dataset.check()
     check_early_stopping(spec)
-    flips = spec.data.augmentation.flip_probability
-    if flips and dataset.flipped_classes() is None:
-        raise InputError(
-            "data.augmentation.flip_probability",
-            f"{flips:g}, but the labels know left from right and no mirrored labels are given",
-            allowed="0, or a data set that says which label a mirrored clip has",
-            fix="set it to 0, or describe the mirrored labels in data.dataset",
-        )
-    if flips and spec.task.kind == "multi-head" and dataset.flipped_heads() is None:
-        raise InputError(
-            "data.augmentation.flip_probability",
-            f"{flips:g}, but classes of a head know left from right, and no mirrored classes are given",
-            allowed="0, or a data set that says which class a mirrored clip has",
-            fix="set it to 0, or describe the mirrored classes in data.dataset",
-        )
+    check_flips(spec)
     if spec.task.kind == "retrieval":
         _check_captions(spec)
         return
@@ -172,5 +158,5 @@ def _check_captions(spec: Experiment) -> None:
                 f"{len(without)} of {len(clips)} {split} clips have no caption, and the task is retrieval",
                 allowed="a data set with captions: captions, msr-vtt, msvd, vatex, didemo, lsmdc, "
                 "activitynet-captions, motion",
-                fix="choose another data set, or task: {kind: recognition}",
+                fix=f"choose another data set{task_advice(without[0])}",
             )

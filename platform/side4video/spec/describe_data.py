@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from side4video.core.counts import counted
 from side4video.data.clip import Clip
 from side4video.data.datasets.motion import MotionSpec
 from side4video.data.decode.augmentation import ExactResizeSpec, Resize
@@ -28,11 +29,11 @@ def describe_data(spec: Experiment) -> str:
         listed = {split: dataset.clips(split) for split in dataset.splits()}
         clips = {split: len(each) for split, each in listed.items()}
         first, shape = next(_local(clip for each in listed.values() for clip in each), None), None
-    parts = [f"{sum(clips.values())} clips", *(f"{count} {split}" for split, count in clips.items())]
+    parts = [counted(sum(clips.values()), "clip"), *(f"{count} {split}" for split, count in clips.items())]
     if spec.task.kind == "multi-head":
-        parts[1:1] = [f"{len(names)} classes of {head}" for head, names in dataset.heads().items()]
+        parts[1:1] = [f"{counted(len(names), 'class', 'classes')} of {head}" for head, names in dataset.heads().items()]
     elif spec.task.kind != "retrieval":
-        parts.insert(1, f"{len(dataset.classes())} classes")
+        parts.insert(1, counted(len(dataset.classes()), "class", "classes"))
     if shape is None and first is not None:
         shape = frame_shape(first)
     if shape is None:

@@ -70,14 +70,26 @@ ABSENT = {
     ),
 }
 """What a document does not have, and what there is instead."""
+_SECTIONS = frozenset({"features", *(field.partition(".")[0] for field in FIELD_OF_NAME.values())})
+"""Sections and fields of an experiment that a sweep has not."""
+_OF_SWEEP = frozenset({"base", "overrides"})
+"""Fields that tell a sweep from an experiment."""
 _NEAR = 0.75
 """A spelling is guessed from this similarity on; below it, guesses name something else."""
 
 
-def advice(name: str, fields: Sequence[str], section: str) -> str:
-    """What to write instead of an unknown key of a section: a field of another name, or a near spelling; or nothing."""
+def advice(name: str, fields: Sequence[str], section: str, *, below: str = "") -> str:
+    """What to write instead of an unknown key of a section: a field of another name, or a near spelling; or nothing.
+
+    `below` is the path of a value below the key: `.classes` of `data: {classes: base}`.
+    """
     plain = name.lower().replace("-", "_")
     known = FIELD_OF_NAME.get(plain, "")
+    if not section and set(fields) >= _OF_SWEEP:  # fields of its base are named below `overrides`
+        if plain in _SECTIONS:
+            return f"write `overrides.{plain}{below}`"
+        if known:
+            return f"write `overrides.{known}`"
     # Deep in a section, a name means something of that section: `epochs` of early stopping is not the length.
     is_far = "." in section and not known.startswith(f"{section.partition('.')[0]}.")
     if known and not is_far and known != f"{section}.{name}".strip("."):

@@ -108,7 +108,9 @@ def _describe(details: ErrorDetails, where: str, owner: type[BaseModel] | None) 
     match kind:
         case "extra_forbidden":
             fields = sorted(owner.model_fields) if owner else []
-            return f"unknown key {key!r}", ", ".join(fields), advice(key, fields, where.rpartition(".")[0])
+            below = f".{next(iter(value))}" if isinstance(value, Mapping) and value else ""
+            said = advice(key, fields, where.rpartition(".")[0], below=below)
+            return f"unknown key {key!r}", ", ".join(fields), said
         case "missing":
             return "missing", _field_hint(owner, key), f"add {_EXAMPLES.get(key, key)}"
         case "union_tag_invalid":

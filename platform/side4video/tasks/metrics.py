@@ -90,4 +90,11 @@ def is_fraction(key: str) -> bool:
 def summary(metrics: dict[str, float]) -> dict[str, MetricSpec]:
     """The metrics of an evaluation that short tables show, by key, in their order."""
     known = (*METRICS, *plugin_metrics().values())
-    return {f"eval/{each.name}": each for each in known if each.in_summary and f"eval/{each.name}" in metrics}
+    found = {f"eval/{each.name}": each for each in known if each.in_summary and f"eval/{each.name}" in metrics}
+    return found | head_accuracies(metrics)
+
+
+def head_accuracies(metrics: Collection[str]) -> dict[str, MetricSpec]:
+    """The top-1 of each head, by key: `eval/verb_top1`."""
+    names = [key for key in metrics if is_of_head(key) and key.endswith("_top1")]
+    return {key: metric_spec(key) for key in names if key.removeprefix("eval/") not in _BY_NAME}

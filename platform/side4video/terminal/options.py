@@ -75,6 +75,18 @@ stored_weights = click.option(
 )
 
 
+def once(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> str | None:  # noqa: ARG001
+    """Callback of an option with `multiple=True` that has one value: a second one is refused, not taken silently.
+
+    Raises:
+        InputError: It was given several times.
+    """
+    if len(values) > 1:
+        found = f"given {len(values)} times: {', '.join(values)}"
+        raise InputError(option.opts[0], found, allowed="once", fix="call the command for each of them")
+    return values[0] if values else None
+
+
 def check_place(*, local: bool, address: str) -> None:
     """Check that a command is not told to train in this process and on a cluster.
 

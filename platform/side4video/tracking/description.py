@@ -15,7 +15,7 @@ from side4video.core.text import markdown_code, printable
 from side4video.core.units import GIB, format_bytes, format_duration
 from side4video.spec.chance import always_reached, metric_name
 from side4video.spec.experiment import Experiment
-from side4video.tasks.metrics import METRICS
+from side4video.tasks.metrics import METRICS, head_accuracies
 from side4video.tracking.chosen_weights import describe_weights, has_validation, tested_weights
 from side4video.tracking.mlflow.links import compare_link, experiment_link
 from side4video.tracking.mlflow.parameters import TAG_LIMIT
@@ -168,7 +168,7 @@ def _title(metrics: Mapping[str, float]) -> str:
     fractions = {
         f"eval/{metric.name}": metric for metric in METRICS if metric.is_fraction and (metric.in_summary or metric.hub)
     }
-    shown = {key: metric for key, metric in fractions.items() if key in metrics}
+    shown = {key: metric for key, metric in fractions.items() if key in metrics} | head_accuracies(metrics)
     headlines = [f"{each.text(metrics[key])} {each.heading or each.title}" for key, each in shown.items()]
     if not headlines:
         return "No evaluation."

@@ -11,6 +11,8 @@ from click.testing import CliRunner
 from label_sets import TASKS, make_labelled_list, write_spec
 from side4video.cli.main import cli
 from side4video.core.errors import InputError
+from side4video.tasks.metrics import summary
+from side4video.tracking.stores import store_at
 from tiny import DOCUMENT, merged
 
 NAMES = ("several", "heads")
@@ -137,3 +139,46 @@ def test_recognition_needs_the_one_label(tmp_path):
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(merged(DOCUMENT, {"data": {"dataset": listed}})))
     done = call("validate", tmp_path / "spec.yaml")
     assert "its clips have no one label" in f"{done.output} {done.exception}".replace("\n", " ")
+
+
+OTHER = "choose another data set, or task: "
+LIST = "path,{column},split\na.mp4,{cell},train\nb.mp4,{cell},test\n"
+
+
+@pytest.mark.parametrize(
+    ("task", "column", "fields", "fix"),
+    [
+        ("multi-label", "verb", {"label_columns": {"verb": "verb"}}, f"{OTHER}{{kind: multi-head}}"),
+        ("multi-head", "tags", {"columns": {"labels": "tags"}}, f"{OTHER}{{kind: multi-label}}"),
+        ("multi-head", "label", {}, f"{OTHER}{{kind: recognition}}"),
+        ("multi-label", "label", {}, f"{OTHER}{{kind: recognition}}"),
+        (
+            "multi-label",
+            "tags",
+            {"columns": {"label": "tags"}},
+            "data.dataset.columns: {labels: tags}, not label",
+        ),
+    ],
+)
+def test_the_task_that_labels_are_for(tmp_path, task, column, fields, fix):
+    listed = tmp_path / "list.csv"
+    listed.write_text(LIST.format(column=column, cell="x;y"), encoding="utf-8")
+    dataset = {"kind": "list", "annotations": str(listed), **fields}
+    file = tmp_path / "spec.yaml"
+    file.write_text(yaml.safe_dump(merged(DOCUMENT, {"task": {"kind": task}, "data": {"dataset": dataset}})))
+    done = call("validate", file)
+    assert done.exit_code == 2
+    assert f"fix: {fix}" in " ".join(f"{done.output} {done.exception}".split())
+
+
+def test_the_top1_of_each_head_is_told(home):
+    """In the table of the terminal, in the description of the run, and beside chance on its page."""
+    run = store_at("").find("heads")
+    assert [metric.title for key, metric in summary(dict(run.metrics)).items()][-2:] == ["noun top-1", "verb top-1"]
+    assert re.search(r"\*\* action top-1|\*\*.*action top-1\*\*", run.tags["mlflow.note.content"])
+    assert "noun top-1" in run.tags["mlflow.note.content"]
+    assert "By chance: action top-1 16.7%" in call("evaluate", "heads").output
+    page = home / "heads.html"
+    assert call("report", "run", "heads", "--out", page).exit_code == 0
+    text = next(page.rglob("*.html")).read_text(encoding="utf-8")
+    assert '<td class="number">33.3%</td>' in text  # a verb of three

@@ -112,6 +112,8 @@ def test_more_shots_than_clips_are_refused(tmp_path):
     assert "data.shots: 3, and the class 'swim' has 2 training clips · allowed: 1 to 2 · fix: set it to 2" in str(
         caught.value
     )
+    with pytest.raises(InputError, match="'swim' has 1 training clip · allowed: 1 · fix: set it to 1"):
+        selected(listed(tmp_path, (3, 3, 1, 3, 3)), shots=2).check()
     with pytest.raises(InputError, match="'swim' has 2 training clips"):
         selected(listed(tmp_path), shots=3).clips("train")
     # The base classes have enough.

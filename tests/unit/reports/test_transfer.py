@@ -63,7 +63,7 @@ def test_arms_of_a_sweep_over_seeds(store):
     assert rows["ours"]["harmonic mean"].startswith(f"{sum(expected) / 2:.1f} ± ")
     assert rows["frozen"]["harmonic mean"] == "0.0"
     others = values(transfer_grid(store, "my-sweep", "zero-shot"))
-    assert others == {"ours": {"arm": "ours", "seeds": "2", "hmdb51": "35.0 ± 7.1"}}  # the mean of 30 and 40
+    assert others == {"ours": {"arm": "ours", "seeds": "2", "hmdb51": "30.0 (1 of 2 seeds)"}}  # one seed lacks a fold
 
 
 def test_a_row_of_all_numbers_of_clips(store):
@@ -78,7 +78,62 @@ def test_a_row_of_all_numbers_of_clips(store):
     assert list(rows) == ["kind=linear", "kind=side4video"]
     assert list(rows["kind=linear"]) == ["arm", "seeds", "2 clips", "4 clips", "16 clips"]
     assert rows["kind=linear"]["2 clips"] == "30.0 ± 14.1"
-    assert rows["kind=linear"]["16 clips"] == "60.0"
+    assert rows["kind=linear"]["16 clips"] == "60.0 (1 of 2 seeds)"
+
+
+def test_a_mean_has_all_parts_in_each_run(store):
+    folds = [{"on/hmdb51/1/top1": 0.2, "on/hmdb51/2/top1": 0.4}, {"on/hmdb51/1/top1": 0.4}]
+    arms = [
+        (f"t: ours · seed {seed}", seed, "side4video", {"eval/top1": 0.6, **each}) for seed, each in enumerate(folds)
+    ]
+    sweep(store, arms)
+    grid = transfer_grid(store, "my-sweep", "zero-shot")
+    assert "hmdb51 is the mean of the parts 1, 2. Without all: t: ours · seed 1 (1)." in grid.notes
+
+
+def test_a_whole_and_its_parts_are_two_columns(store):
+    metrics = {"eval/top1": 0.6, "on/other/top1": 0.9, "on/other/1/top1": 0.1, "on/other/2/top1": 0.2}
+    sweep(store, [("t: ours", 0, "side4video", metrics)])
+    row = values(transfer_grid(store, "my-sweep", "zero-shot"))["ours"]
+    assert (row["other"], row["other/*"]) == ("90.0", "15.0")  # not 40.0, the mean of the three
+
+
+def test_a_figure_of_some_seeds_says_so(store):
+    arms = [(f"t: ours · seed {seed}", seed, "side4video", {"eval/top1": 0.6}) for seed in range(3)]
+    arms[1] = (*arms[1][:3], {"eval/top1": 0.6, "on/novel/top1": 0.4})
+    sweep(store, arms)
+    row = values(transfer_grid(store, "my-sweep", "base-to-novel"))["ours"]
+    assert row["seeds"] == "3"
+    assert row["base"] == "60.0 ± 0.0"
+    assert row["novel"] == "40.0 (1 of 3 seeds)"
+    assert row["harmonic mean"] == "48.0 (1 of 3 seeds)"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "found"),
+    [
+        ("dataset_fingerprint", "bbbb", "data aaaa and bbbb"),
+        ("trained_share", 0.5, "trained share 1 and 0.5"),
+        ("split", "val", "split test and val"),
+        ("views", 12, "views 1 and 12"),
+        ("dataset_fingerprint", "aaaa+all, 4 shots, seed 1", "data aaaa and aaaa+all"),
+        ("weights", "the best epoch", ""),
+    ],
+)
+def test_arms_that_were_evaluated_on_unlike_things(store, field, value, found):
+    metrics = {"eval/top1": 0.6, "on/k600/top1": 0.4}
+    sweep(store, [(f"t: {name}", 0, name, metrics) for name in ("one", "two")])
+    document = {"dataset_fingerprint": "aaaa", "split": "test", "trained_share": 1.0, "views": 1, "weights": ""}
+    for run in store.runs(all_experiments=True, with_tags=(DIGEST_TAG,)):
+        changed = {field: value} if run.name == "t: two" else {}
+        store.log_json(run.run_id, {**document, **changed}, "evaluations/k600.json")
+    if not found:
+        assert set(values(transfer_grid(store, "my-sweep", "zero-shot"))) == {"one", "two"}
+        return
+    with pytest.raises(InputError) as caught:
+        transfer_grid(store, "my-sweep", "zero-shot")
+    assert str(caught.value).startswith("on/k600: t: one and t: two were evaluated on unlike things: ")
+    assert found in str(caught.value)
 
 
 def test_a_sweep_that_was_not_evaluated_elsewhere(store):
@@ -118,6 +173,16 @@ def test_folds_are_averaged(store):
     (row,) = [row for row in grid.rows if row.cells[0] == "AIM"]
     assert "50.0 ± 10.0" in row.cells
     assert "-0.3" in row.cells  # less the published 50.3
+
+
+def test_a_seed_with_fewer_folds_is_left_out(store):
+    for seed, folds in ((0, {1: 0.4, 2: 0.5}), (1, {1: 0.9})):
+        metrics = {f"on/hmdb51/{fold}/top1": value for fold, value in folds.items()}
+        params = {"seed": seed}
+        add(store, "zero-shot-k400-aim-vitb16", {"eval/top1": 0.8, **metrics}, params=params)
+    grid = paper_grid(TABLES["zero-shot"], store)
+    (row,) = [row for row in grid.rows if row.cells[0] == "AIM"]
+    assert any(cell.startswith("45.0") for cell in row.cells)
 
 
 def test_the_commands_answer_as_json(store):

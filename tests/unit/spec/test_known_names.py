@@ -117,3 +117,23 @@ def test_a_name_deep_in_a_section_is_no_field_of_another():
         parse_experiment(merged(DOCUMENT, {"evaluation": {"early_stopping": {"patience": 3, "epochs": 3}}}))
     assert "unknown key 'epochs'" in str(caught.value)
     assert "optimization" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("data.classes=base", "unknown key 'data' · fix: write"),
+        ("data.classes=base", "fix: write `overrides.data.classes`"),
+        ("method.dim=64", "fix: write `overrides.method.dim`"),
+        ("task={kind: multi-label}", "fix: write `overrides.task.kind`"),
+        ("features=1", "fix: write `overrides.features`"),
+        ("lr=1", "fix: write `overrides.optimization.learning_rate`"),
+        ("refernce=1", "fix: did you mean reference?"),
+    ],
+)
+def test_fields_of_an_experiment_in_a_sweep(tmp_path, override, says):
+    file = tmp_path / "sweep.yaml"
+    file.write_text("name: s\nbase: base.yaml\ntables: {t: {arms: [{label: a}]}}\n", encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        load_sweep(file, (override,))
+    assert says in str(caught.value)

@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 
-from side4video.apps.evaluate.models import EvaluatedModel, check_comparable, check_towers
-from side4video.apps.evaluate.record import answer, record_name
+from side4video.apps.evaluate.models import EvaluatedModel, check_comparable, check_towers, misfit
+from side4video.apps.evaluate.record import answer
+from side4video.apps.evaluate.record_names import RecordNaming, record_name
+from side4video.core.counts import counted
 from side4video.core.errors import InputError
 from side4video.core.progress import Progress
 from side4video.data.annotations.fingerprint import short_fingerprint
@@ -16,22 +18,6 @@ from side4video.engine.process_group import ProcessGroup
 from side4video.run import evaluate_students
 from side4video.spec.check import check_consistency
 from side4video.spec.experiment import Experiment
-from side4video.spec.load import load_experiment
-
-
-@dataclass(frozen=True)
-class RecordNaming:
-    """From which the name of a stored evaluation is made."""
-
-    asked: str = ""
-    """The name that was asked for."""
-    on: str = ""
-    """The experiment file or preset whose data are evaluated on."""
-
-    @property
-    def source(self) -> str:
-        """Name of the experiment whose data are evaluated on."""
-        return load_experiment(self.on).name if self.on else ""
 
 
 @dataclass(frozen=True)
@@ -62,12 +48,11 @@ def evaluate_models(
     base.data.listed.prepare()
     if split not in base.data.listed.splits():
         raise InputError("--split", f"{split}, and the data set has none", allowed="test", fix="leave it out")
-    whole, source = base.data.dataset.fingerprint(), naming.source
+    whole = base.data.dataset.fingerprint()
     fingerprints = [each.spec.data.name_fingerprint(whole) for each in models]
     notes += [note for each in models if (note := each.changed_weights)]
     names = [
-        record_name(each, asked=naming.asked, on=naming.on, source_name=source, fingerprint=now)
-        for each, now in zip(models, fingerprints, strict=True)
+        record_name(each, naming, split=split, fingerprint=now) for each, now in zip(models, fingerprints, strict=True)
     ]
     notes += [
         _other_data(each, now)
@@ -76,20 +61,31 @@ def evaluate_models(
     ]
     progress.report("loading the models")
     device = "cuda" if base.cluster.gpus_per_worker and torch.cuda.is_available() else "cpu"
-    results, broken = evaluate_students(
-        {each.run_id: each.spec for each in models},
-        {each.run_id: each.weights for each in models},
-        ProcessGroup(device=torch.device(device)),
-        split=split,
-        progress=progress,
-        backbones={each.run_id: each.backbone for each in models if each.backbone is not None},
-        changes={each.run_id: each.changes for each in models},
-    )
+    results, broken = _evaluate(models, ProcessGroup(device=torch.device(device)), split, progress=progress)
     answers = [
         answer(each, results[each.run_id], broken, fingerprint=now, split=split, name=name)
         for each, name, now in zip(models, names, fingerprints, strict=True)
     ]
     return FinishedEvaluation(results, answers, notes + _transfer_notes(models, answers))
+
+
+def _evaluate(
+    models: Sequence[EvaluatedModel], process: ProcessGroup, split: Split, *, progress: Progress
+) -> tuple[Mapping[str, Any], list[dict[str, Any]]]:
+    """Evaluations by run id, and the broken clips."""
+    try:
+        return evaluate_students(
+            {each.run_id: each.spec for each in models},
+            {each.run_id: each.weights for each in models},
+            process,
+            split=split,
+            progress=progress,
+            backbones={each.run_id: each.backbone for each in models if each.backbone is not None},
+            changes={each.run_id: each.changes for each in models},
+        )
+    except InputError as error:
+        own = next((each for each in models if str(each.weights) == error.where), None)
+        raise error if own is None else misfit(own, error) from None
 
 
 def _without_training(spec: Experiment) -> Experiment:
@@ -111,10 +107,13 @@ def _transfer_notes(models: Sequence[EvaluatedModel], answers: Sequence[Mapping[
     notes = []
     if any(each.changes.new_texts for each in models):
         classes = answers[0]["evaluated_on"]["classes"]
-        notes.append(f"The classifier is made of the {classes} class names of these data.")
-    if share := next((each.changes.trained_share for each in models if each.changes.trained_share < 1), 0.0):
+        notes.append(f"The classifier is made of the {counted(classes, 'class name')} of these data.")
+    share = min(each.changes.trained_share for each in models)
+    if share < 1:
         notes.append(f"Weights: {share:g} of the trained ones, {1 - share:g} of those before training.")
     stored = [answered["recorded_as"] for each, answered in zip(models, answers, strict=True) if each.is_stored]
     if stored and stored[0]:
         notes.append(f"Stored in the run{'s' if len(stored) > 1 else ''} as on/{stored[0]}/...")
+    elif stored and share < 1:
+        notes.append("Not stored in the run. Store it with --as NAME.")
     return notes

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import load_file, save_file
 
-from side4video.core.dotted import dotted
+from side4video.core.dotted import below, dotted
 from side4video.core.errors import InputError
+from side4video.data.clip import Split
 from side4video.inference.bundled_weights import epoch_of
 from side4video.inference.evaluated_folder import evaluated_folder
 from side4video.run_start import WeightChanges
 from side4video.runs.stored_run import FinishedRun, class_names, fetch_weights, find_finished, head_classes
 from side4video.spec.bundle import check_run_exists, is_folder_name
+from side4video.spec.check_labels import check_evaluated_labels
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import SpecError
 from side4video.spec.protocol import ComparedResult, comparison_errors, find_differences
@@ -26,6 +28,8 @@ from side4video.tracking.tags import FINGERPRINT_TAG
 if TYPE_CHECKING:
     from side4video.models.towers.load import TowerWeights
 
+_OF_NETWORK = ("backbone", "method", "task")
+"""Sections that decide the weights' names and shapes."""
 _TEXT_FIELDS = ("kind", "prompt", "more_prompts")
 """Fields of a classifier that decide the texts of the classes."""
 
@@ -41,6 +45,8 @@ class EvaluationRequest:
     """Of runs: `chosen`, `best` or `last`."""
     trained_share: float = 1.0
     """Share of the trained weights; the rest is the initial ones."""
+    split: Split = "test"
+    """Whose clips are evaluated on."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,8 @@ class EvaluatedModel:
     """How the evaluated weights differ from those of the file."""
     is_stored: bool = True
     """Whether it is a run of the store."""
+    changed_fields: Mapping[str, str] = field(default_factory=dict)
+    """What overrides changed of the network: the value that it was trained with, by dotted path."""
 
 
 def read_model(store: Any, name: str, scratch: Path, request: EvaluationRequest) -> EvaluatedModel:
@@ -74,12 +82,14 @@ def read_model(store: Any, name: str, scratch: Path, request: EvaluationRequest)
     A classifier that is made of texts gets those of the classes that are evaluated, if they are others.
 
     Raises:
-        InputError: There is no such model, an override is wrong, or a linear classifier has other classes.
+        InputError: There is no such model, an override is wrong, clips lack the labels of its task, or a linear
+            classifier has other classes.
     """
     if Path(name).is_dir() and is_folder_name(name):
         return _read_folder(Path(name), scratch, request)
     check_run_exists(store, name)
     found = find_finished(store, name, scratch, request.overrides, data=request.data)
+    check_evaluated_labels(found.spec, request.split)
     record = store.get(found.source)
     changed = changed_weights(record, found.spec)
     if changed:
@@ -100,11 +110,12 @@ def read_model(store: Any, name: str, scratch: Path, request: EvaluationRequest)
         {**_about(found.document), "classes": len(names), "fingerprint": fingerprint},
         changed,
         changes=WeightChanges(new_texts=new_texts, trained_share=request.trained_share),
+        changed_fields=_changed_fields(found.document, found.spec, request.overrides),
     )
 
 
 def _read_folder(folder: Path, scratch: Path, request: EvaluationRequest) -> EvaluatedModel:
-    found = evaluated_folder(folder, scratch, data=request.data, overrides=request.overrides)
+    found = evaluated_folder(folder, scratch, data=request.data, overrides=request.overrides, split=request.split)
     bundle = found.bundle
     if "format" in bundle.origin and request.trained_share < 1:
         raise InputError(
@@ -125,7 +136,29 @@ def _read_folder(folder: Path, scratch: Path, request: EvaluationRequest) -> Eva
         backbone=found.backbone,
         changes=WeightChanges(new_texts=found.new_texts, trained_share=request.trained_share),
         is_stored=False,
+        changed_fields=_changed_fields(found.document, found.spec, request.overrides),
     )
+
+
+def _changed_fields(document: Mapping[str, Any], spec: Experiment, overrides: Sequence[str]) -> dict[str, str]:
+    """The fields of the network that overrides gave another value, and their own values."""
+    trained, now = dotted(document), dotted(spec.resolved())
+    changed: dict[str, str] = {}
+    for override in overrides:
+        path = override.partition("=")[0].strip()
+        if path.partition(".")[0] in _OF_NETWORK and (own := below(trained, path)) != below(now, path):
+            changed[path] = ", ".join(own.values())
+    return changed
+
+
+def misfit(model: EvaluatedModel, error: InputError) -> InputError:
+    """The error of weights that do not fit, named by the field that `--set` changed, if there is one."""
+    if not model.changed_fields or str(model.weights) != error.where:
+        return error
+    path, own = next(iter(model.changed_fields.items()))
+    value = ", ".join(below(dotted(model.spec.resolved()), path).values())
+    found = f"{value}, and {model.name} ({model.run_id[:8]}) has {own or 'its default'}: its weights do not fit"
+    return InputError(f"--set {path}", found, allowed=own or "the default", fix="leave it out")
 
 
 def _about(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,54 +1,22 @@
 """What `evaluate` says of each model, and stores of a model that was evaluated on other data."""
 
-import re
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from side4video.apps.evaluate.models import EvaluatedModel
-from side4video.core.errors import InputError
+from side4video.apps.evaluate.record_names import same_data_set
 from side4video.core.metric import Metric
+from side4video.data.annotations.fingerprint import short_fingerprint
 from side4video.data.clip import Split
 from side4video.spec.experiment import Experiment
 from side4video.tasks.metrics import ON
 from side4video.tasks.recognition.metrics import harmonic_mean
+from side4video.tracking.run_store import artifact_text
 
 FOLDER = "evaluations"
 """Artifacts of a run: a JSON file for each name."""
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}(/[A-Za-z0-9][A-Za-z0-9._-]{0,79})?")
-
-
-def check_record_name(name: str) -> None:
-    """Refuse a name that is no part of a metric's name.
-
-    Raises:
-        InputError: It has other characters than letters, digits, dot, dash and underscore, or more than one slash.
-    """
-    if not _NAME.fullmatch(name):
-        raise InputError(
-            "--as",
-            f"{name!r}",
-            allowed="letters, digits, dot, dash and underscore; one slash before a part of a group: hmdb51/2",
-            fix="choose another name",
-        )
-
-
-def record_name(model: EvaluatedModel, *, asked: str, on: str, source_name: str, fingerprint: str) -> str:
-    """The name under which an evaluation is stored; empty if it is none on other data, and no name was asked for.
-
-    `on` is the option, `source_name` the name of the experiment that it names, `fingerprint` that of the clips now.
-    """
-    if asked:
-        return asked
-    data, trained = model.spec.data, model.trained_on.get("selection", {}).get("classes", "all")
-    if on:
-        name = source_name
-    elif data.classes != trained and model.fingerprint not in ("", fingerprint):
-        name = data.classes
-    else:
-        return ""
-    share = model.changes.trained_share
-    return name if share == 1 else f"{name}-share-{share:g}"
 
 
 def answer(
@@ -86,10 +54,15 @@ def _by_class(spec: Experiment, result: Any) -> dict[str, Any]:
     return {"class_accuracy": result.class_metrics}
 
 
-def store_answer(store: Any, model: EvaluatedModel, answered: Mapping[str, Any], data: Mapping[str, Any]) -> None:
-    """Store an evaluation in its run: the metrics as `on/NAME/...`, the document with its data section."""
+def store_answer(store: Any, model: EvaluatedModel, answered: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """Store an evaluation in its run: the metrics as `on/NAME/...`, the document with its data section.
+
+    Returns:
+        What it takes the place of, if an evaluation of this name was of other data or of other settings; or nothing.
+    """
     name = str(answered["recorded_as"])
-    prefix = f"{ON}/{name}/"
+    prefix, artifact = f"{ON}/{name}/", f"{FOLDER}/{name}.json"
+    before = json.loads(artifact_text(store, model.run_id, artifact, default="{}"))
     found = {f"{prefix}{key.partition('/')[2]}": value for key, value in answered["metrics"].items()}
     base, novel = store.get(model.run_id).metrics.get("eval/top1"), found.get(f"{prefix}top1")
     if base is not None and novel is not None and _is_base_to_novel(answered):
@@ -99,12 +72,31 @@ def store_answer(store: Any, model: EvaluatedModel, answered: Mapping[str, Any],
         Metric.now(key, value, len(store.history(model.run_id, key))) for key, value in found.items()
     ]
     store.log(model.run_id, metrics)
-    store.log_json(model.run_id, {**answered, "data": dict(data)}, f"{FOLDER}/{name}.json")
+    now = {**answered, "data": dict(data)}
+    store.log_json(model.run_id, now, artifact)
+    return _replaced(model, before, now) if before else ""
+
+
+def _replaced(model: EvaluatedModel, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What was another in the stored evaluation before."""
+    was = [f"of other data ({short_fingerprint(str(before.get('dataset_fingerprint', '')))})"]
+    if before.get("dataset_fingerprint") == now["dataset_fingerprint"]:
+        names = {"split": "split", "views": "views", "weights": "weights of the", "trained_share": "trained share"}
+        was = [f"with {text} {before.get(key)}" for key, text in names.items() if before.get(key) != now[key]]
+        sections, own = before.get("data", {}), now["data"]
+        names = ("frames", "size", "sampling", "views")
+        was += [f"with another data.{key}" for key in names if key in sections and sections[key] != own.get(key)]
+    if not was:
+        return ""
+    place = f"{ON}/{now['recorded_as']} of {model.name} ({model.run_id[:8]})"
+    return f"Replaced {place}, which was {', '.join(was)}. Keep both with --as another name."
 
 
 def _is_base_to_novel(answered: Mapping[str, Any]) -> bool:
+    """Whether the test clips are those of the other half of one data set, seen by the trained weights."""
     chosen = [answered[name]["selection"].get("classes") for name in ("trained_on", "evaluated_on")]
-    return chosen == ["base", "novel"] and answered["split"] == "test"
+    is_one = same_data_set(answered["dataset_fingerprint_of_run"], answered["dataset_fingerprint"])
+    return chosen == ["base", "novel"] and answered["split"] == "test" and is_one and answered["trained_share"] == 1
 
 
 def _evaluated_on(spec: Experiment, fingerprint: str) -> dict[str, Any]:

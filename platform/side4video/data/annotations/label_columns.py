@@ -14,10 +14,13 @@ from side4video.core.bounded_files import parse_json
 from side4video.core.errors import InputError
 from side4video.data.annotations.class_names import label_position
 from side4video.data.annotations.tables import CLIPS, Row, TableSchema
+from side4video.data.clip import Clip
 
 LABELS = "labels"
 """The column of all classes of a clip, as rows name it."""
 DIVIDER = ";"
+ALL_HEADS = "action"
+"""What metrics of all heads together are called (`action_top1`), so that no head has this name."""
 
 
 def head_column(head: str) -> str:
@@ -45,7 +48,7 @@ def split_labels(cell: str, origin: str) -> list[str]:
     """The classes that a cell names.
 
     Raises:
-        InputError: One is empty, or the cell is no JSON list of texts; file and line are named.
+        InputError: One is empty or is named twice, or the cell is no JSON list of texts; file and line are named.
     """
     if not cell.strip():
         return []
@@ -64,16 +67,37 @@ def split_labels(cell: str, origin: str) -> list[str]:
         raise InputError(
             origin, f"labels are {cell!r:.80}, and one of them is empty", allowed=allowed, fix="remove the `;` too much"
         )
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        found = f"labels are {cell!r:.80}, and {twice!r} is named twice"
+        raise InputError(origin, found, allowed="each class once", fix="remove one of the two, or correct it")
     return names
 
 
 def label_positions(cell: str, positions: Mapping[str, int], origin: str) -> tuple[int, ...]:
-    """The positions of all classes of a cell, ascending; a class that is named twice counts once.
+    """The positions of all classes of a cell, ascending.
 
     Raises:
         InputError: One is no class; file and line are named.
     """
     return tuple(sorted({label_position(name, positions, origin) for name in split_labels(cell, origin)}))
+
+
+def check_named_once(clips: Iterable[Clip]) -> None:
+    """Refuse a video, or a span of one, whose lines name different classes: each would deny those of the other.
+
+    Raises:
+        InputError: There is one; both lines are named.
+    """
+    first: dict[object, Clip] = {}
+    for clip in clips:
+        other = first.setdefault((clip.path, clip.start_seconds, clip.end_seconds, clip.reversed), clip)
+        if other.labels != clip.labels:
+            raise InputError(
+                clip.origin,
+                f"the video is in {other.origin} too, with other labels",
+                allowed="one line a video, or a span of it, with all its classes",
+                fix="join the lines",
+            )
 
 
 def single_label(row: Row, positions: Mapping[str, int], *, is_needed: bool) -> int | None:

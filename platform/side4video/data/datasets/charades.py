@@ -75,9 +75,11 @@ class CharadesSpec(DatasetSpec):
             match = _CLASS.fullmatch(line)
             if match is None or int(match[1]) != len(found):
                 allowed = f"c{len(found):03d} and a name: codes run from c000 without gaps"
-                raise InputError(f"{path}:{number}", f"found {line!r:.80}", allowed=allowed)
+                raise InputError(f"{path}:{number}", f"found {line!r:.80}", allowed=allowed, fix="is it another file?")
             if match[2] in found:
-                raise InputError(f"{path}:{number}", f"the class {match[2]!r} appears twice")
+                raise InputError(
+                    f"{path}:{number}", f"the class {match[2]!r} appears twice", fix="remove one of the lines"
+                )
             found[match[2]] = number
         if not found:
             raise InputError(str(path), "no class name in it", fix="is it another file?")
@@ -126,8 +128,10 @@ def _labels(row: Row, classes: int) -> tuple[int, ...]:
         match = _ACTION.fullmatch(action)
         if match is None:
             allowed = "actions such as c092 11.90 21.20, with ; between them, or nothing"
-            raise InputError(row.origin, f"an action is {action!r:.80}", allowed=allowed)
+            raise InputError(row.origin, f"an action is {action!r:.80}", allowed=allowed, fix="correct the line")
         if int(match[1]) >= classes:
-            raise InputError(row.origin, f"c{match[1]} is no class", allowed=f"c000 to c{classes - 1:03d}")
+            raise InputError(
+                row.origin, f"c{match[1]} is no class", allowed=f"c000 to c{classes - 1:03d}", fix="correct the line"
+            )
         found.add(int(match[1]))
     return tuple(sorted(found))

@@ -155,10 +155,17 @@ def _read_classes(path: Path) -> tuple[str, ...]:
     for row in read_rows(path, delimiter="comma", form=CLASSES):
         if row.values["id"] != str(len(names)):
             raise InputError(
-                row.origin, f"the id is {row.values['id']!r}", allowed=f"{len(names)}: ids run from 0 without gaps"
+                row.origin,
+                f"the id is {row.values['id']!r}",
+                allowed=f"{len(names)}: ids run from 0 without gaps",
+                fix="use the file as it was published",
             )
         if row.values["key"] in names:
-            raise InputError(row.origin, f"the class {row.values['key']!r} is in {names[row.values['key']]} already")
+            raise InputError(
+                row.origin,
+                f"the class {row.values['key']!r} is in {names[row.values['key']]} already",
+                fix="use the file as it was published",
+            )
         names[row.values["key"]] = row.origin
     return tuple(names)
 
@@ -167,12 +174,17 @@ def _seconds(row: Row, column: str) -> float:
     """A time HH:MM:SS.ss in seconds, to the microsecond: sums of halves and sixtieths would round."""
     match = _TIME.fullmatch(row.values[column])
     if match is None:
-        raise InputError(row.origin, f"{column} is {row.values[column]!r}", allowed="a time such as 00:01:02.50")
+        raise InputError(
+            row.origin,
+            f"{column} is {row.values[column]!r}",
+            allowed="a time such as 00:01:02.50",
+            fix="correct the line",
+        )
     return round(int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]), 6)
 
 
 def _position(row: Row, column: str, classes: int) -> int:
     text = row.values[column]
     if not text.isdecimal() or int(text) >= classes:
-        raise InputError(row.origin, f"{column} is {text!r}", allowed=f"0 to {classes - 1}")
+        raise InputError(row.origin, f"{column} is {text!r}", allowed=f"0 to {classes - 1}", fix="correct the line")
     return int(text)

@@ -29,7 +29,9 @@ from side4video.data.annotations.flip_labels import (
 )
 from side4video.data.annotations.json_files import read_json_rows
 from side4video.data.annotations.label_columns import (
+    ALL_HEADS,
     LABELS,
+    check_named_once,
     head_column,
     label_positions,
     single_label,
@@ -164,12 +166,27 @@ class ListSpec(DatasetSpec):
     def columns_have_one_meaning(self) -> Self:
         """Each column is used once, and only heads with a column have classes."""
         if self.task_labels.kind == "direction" and (self.columns.labels or self.label_columns):
-            raise ValueError("task_labels direction has one label · fix: remove columns.labels and label_columns")
+            raise ValueError(
+                "task_labels direction has one label · allowed: task_labels given, with these columns · fix: remove "
+                "columns.labels and label_columns"
+            )
         names = [*self._column_names().values()]
         if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"the column {repeated[0]!r} is given two meanings")
+            raise ValueError(
+                f"the column {repeated[0]!r} is given two meanings · allowed: each column once · fix: name another "
+                "column for one of them"
+            )
         if unknown := sorted(set(self.head_class_names) - set(self.label_columns)):
-            raise ValueError(f"head_class_names has {unknown[0]!r}, and label_columns has not · fix: give its column")
+            raise ValueError(
+                f"head_class_names has {unknown[0]!r}, and label_columns has not · allowed: "
+                f"{', '.join(sorted(self.label_columns)) or 'heads of label_columns'} · fix: give its column in "
+                "label_columns"
+            )
+        if ALL_HEADS in self.label_columns:
+            raise ValueError(
+                f"label_columns has a head {ALL_HEADS}, and metrics of all heads together are called so · allowed: "
+                f"other names · fix: rename it, such as {{motion: {self.label_columns[ALL_HEADS]}}}"
+            )
         return self
 
     def paths(self, prefix: str = "") -> dict[str, str]:
@@ -321,12 +338,13 @@ class ListSpec(DatasetSpec):
             )
 
         clips = [as_clip(row) for row in rows]
+        others: dict[Split, list[Clip]] = {split: [as_clip(row) for row in own] for split, own in listed.items()}
+        if self.columns.labels:
+            check_named_once([*clips, *(clip for own in others.values() for clip in own)])
         found: dict[Split, list[Clip]] = {"train": [], "val": [], "test": []}
         if isinstance(self.split_by, FileSplitSpec):
             found["train"] = clips
-            for split, own in listed.items():
-                found[split] = [as_clip(row) for row in own]
-            return found
+            return found | others
         for clip, split in zip(clips, assign_splits(self.split_by, rows, clips, self._column_names()), strict=True):
             found[split].append(clip)
         return found

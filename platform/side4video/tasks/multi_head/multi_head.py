@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from side4video.core.errors import InputError
+from side4video.data.annotations.label_columns import ALL_HEADS
 from side4video.data.streams.batch import NO_LABEL
 from side4video.tasks.multi_head.head_scores import HeadScoresCollector
 from side4video.tasks.multi_head.metrics import METRICS
@@ -45,10 +46,17 @@ class MultiHead:
         """`heads` has the names of the classes of each.
 
         Raises:
-            InputError: There is none.
+            InputError: There is none, or one has the name of all together.
         """
         if not heads:
             raise without_heads()
+        if ALL_HEADS in heads:
+            raise InputError(
+                "data.dataset",
+                f"a head is called {ALL_HEADS}, as are the metrics of all heads together",
+                allowed="other names of heads",
+                fix="rename the head",
+            )
         self.heads, self.label_smoothing, self.dropout = dict(heads), label_smoothing, dropout
         self.sizes = [len(names) for names in self.heads.values()]
 

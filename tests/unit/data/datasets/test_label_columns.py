@@ -20,7 +20,7 @@ def listed(folder, text, name="list.csv", **fields):
 
 
 def test_several_labels_in_a_cell(tmp_path):
-    spec = listed(tmp_path, HEAD + 'a.mp4,wave; clap ;wave,train\nb.mp4,,train\nc.mp4,"[""x;y""]",test\n', **LABELS)
+    spec = listed(tmp_path, HEAD + 'a.mp4,wave; clap ,train\nb.mp4,,train\nc.mp4,"[""x;y""]",test\n', **LABELS)
     assert spec.classes() == ("clap", "wave", "x;y")
     assert [(clip.label, clip.labels) for clip in spec.clips("train")] == [(None, (0, 1)), (None, ())]
     assert spec.clips("test")[0].labels == (2,)
@@ -68,6 +68,17 @@ def test_heads_alone_and_their_classes_given(tmp_path):
         ("path,verb_class,noun_class,split\na.mp4,,cup,train\n", HEADS, "list.csv:2: the label of verb is empty"),
         (HEAD + "a.mp4,wave;;clap,train\n", LABELS, "list.csv:2: labels are 'wave;;clap', and one of them is empty"),
         (HEAD + 'a.mp4,"[""wave""",train\n', LABELS, "list.csv:2: labels are '[\"wave\"', which is not JSON"),
+        (
+            HEAD + "a.mp4,wave; clap ;wave,train\n",
+            LABELS,
+            "list.csv:2: labels are 'wave; clap ;wave', and 'wave' is named",
+        ),
+        (HEAD + 'a.mp4,"[""x"",""x""]",train\n', LABELS, "and 'x' is named twice · allowed: each class once"),
+        (
+            HEAD + "a.mp4,wave,train\nb.mp4,clap,train\na.mp4,clap,test\n",
+            LABELS,
+            "list.csv:4: the video is in LIST:2 too, with other labels",
+        ),
         (HEAD + "a.mp4,,train\nb.mp4,,test\n", LABELS, "list.csv: no clip has a class"),
         ("path,label,split\na.mp4,wave,train\n", LABELS, "list.csv:1: no column 'tags'"),
     ],
@@ -76,7 +87,14 @@ def test_mistakes_name_the_line(tmp_path, text, fields, found):
     spec = listed(tmp_path, text, **fields)
     with pytest.raises(InputError) as caught:
         spec.clips("train")
-    assert found in str(caught.value)
+    assert found.replace("LIST", spec.annotations) in str(caught.value)
+    assert "· fix: " in str(caught.value) or "· allowed: " in str(caught.value)
+
+
+def test_spans_of_a_video_have_labels_of_their_own(tmp_path):
+    """The twin of a video in two lines: two spans, and the same labels again."""
+    text = "path,tags,start,end,split\na.mp4,wave,0,1,train\na.mp4,clap,1,2,train\na.mp4,clap,1,2,test\n"
+    assert [clip.labels for clip in listed(tmp_path, text, **LABELS).clips("train")] == [(1,), (0,)]
 
 
 def test_a_label_that_some_lines_of_json_lack(tmp_path):
@@ -91,6 +109,7 @@ def test_a_label_that_some_lines_of_json_lack(tmp_path):
         ({"label_columns": {"verb": "label"}}, "'label' is given two meanings"),
         ({"columns": {"labels": "tags"}, "label_columns": {"verb": "tags"}}, "'tags' is given two meanings"),
         ({"label_columns": {"Verb-1": "verb"}}, "pattern"),
+        ({"label_columns": {"action": "verb"}}, "a head action, and metrics of all heads together are called so"),
         ({"head_class_names": {"verb": {"kind": "from-labels"}}}, "label_columns has not"),
         ({"columns": {"labels": "tags"}, "task_labels": {"kind": "direction"}}, "one label"),
     ],

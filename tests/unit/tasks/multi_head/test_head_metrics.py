@@ -99,6 +99,8 @@ def test_the_classifiers_have_names_and_share_the_dropout():
     assert head(torch.randn(2, 8)).shape == (2, 7)
     with pytest.raises(InputError, match="no labels of several heads"):
         MultiHead({})
+    with pytest.raises(InputError, match="a head is called action, as are the metrics of all heads together"):
+        MultiHead({"action": ("run",), "noun": ("cup",)})
 
 
 def evaluations():
