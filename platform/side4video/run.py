@@ -122,10 +122,8 @@ def _run(experiments: Mapping[str, Experiment], context: RunContext, watchdog: W
         metrics_logger = MetricsLogger(process, every_steps=context.every_steps)
 
         def evaluate_on(split: EvaluatedSplit, some: list[Student]) -> dict[str, Evaluation]:
-            batches, report_progress = WatchedBatches(split.stream, watchdog), context.progress.report
-            return evaluate_on_stream(
-                some, pack, batches, videos=split.videos, spec=base, report_progress=report_progress
-            )
+            batches, told = WatchedBatches(split.stream, watchdog), context.progress.report
+            return evaluate_on_stream(some, pack, batches, videos=split.videos, spec=base, report_progress=told)
 
         final_test = final_test_of(base, partial(evaluate_on, streams.testing)) if streams.validation else None
         epoch_callback = EpochCallback(

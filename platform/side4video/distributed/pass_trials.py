@@ -10,8 +10,9 @@ from side4video.arm_search.records import arm_as_json
 from side4video.arm_search.search import ArmSearch
 from side4video.core.progress import Progress
 from side4video.distributed.cluster import nodes_of
+from side4video.distributed.pass_workers import PassOnWorkers
 from side4video.distributed.results_actor import ResultsActor
-from side4video.distributed.train import train_on_ray
+from side4video.distributed.train import SweepFeedback, train_on_ray
 from side4video.runs.endless_pass import EndlessPass, store_requests
 from side4video.runs.packs import SweepRun
 from side4video.runs.pass_logger import PassLogger
@@ -79,8 +80,6 @@ class PassTrials:
 
     def _train(self, endless: EndlessPass) -> None:
         def train(search: ArmSearch, logger: PassLogger, progress: Progress) -> None:  # noqa: ARG001 - on a worker
-            from side4video.distributed.pass_workers import PassLoggerCallback, PassOnWorkers
-
             cluster, nodes = endless.base.cluster, nodes_of(self.ray)
             resources = worker_resources(cluster, nodes)
             progress.report(resources_text(resources, nodes, workers=cluster.workers_text))
@@ -88,24 +87,23 @@ class PassTrials:
             if self.sweep_run.deadline is not None:
                 left = time.time() + self.sweep_run.deadline - time.monotonic()
             folder, _, name = endless.folder.rpartition("/")
+            seats = PassOnWorkers(
+                sweep=endless.sweep.spec.model_dump(mode="json", exclude_unset=True),
+                base=dict(endless.sweep.base),
+                source=endless.sweep.source,
+                arms=[arm_as_json(arm) for arm in endless.arms],
+                epochs=endless.epochs,
+                classes=logger.classes,
+                deadline=left,
+            )
             train_on_ray(
                 {"base": endless.base},
-                None,
+                logger,
                 storage=folder,
                 name=name,
                 progress=progress,
                 resources=resources,
-                seats=PassOnWorkers(
-                    sweep=endless.sweep.spec.model_dump(mode="json", exclude_unset=True),
-                    base=dict(endless.sweep.base),
-                    source=endless.sweep.source,
-                    arms=[arm_as_json(arm) for arm in endless.arms],
-                    epochs=endless.epochs,
-                    classes=logger.classes,
-                    deadline=left,
-                ),
-                results_actor=self.results_actor,
-                callback=PassLoggerCallback(logger),
+                sweep=SweepFeedback(self.results_actor, endless.sweep.spec.metric, seats=seats),
             )
 
         self.sweep_run.train_pass(endless, train)

@@ -23,13 +23,14 @@ from side4video.core.progress import MessageProgress, Progress
 from side4video.core.temporary import temporary_folder
 from side4video.data.streams.prefetch import PrefetcherFactory, make_prefetcher
 from side4video.distributed.command_folder import CommandFolder
-from side4video.distributed.pass_workers import PassOnWorkers
+from side4video.distributed.pass_workers import PassLoggerCallback, PassOnWorkers
 from side4video.distributed.plugin_files import PluginFiles
 from side4video.distributed.progress_actor import ProgressActor, ProgressReader
 from side4video.distributed.shared_weights import get_weights, put_weights
 from side4video.distributed.storage import recover_storage, report_to_ray
 from side4video.distributed.worker import PreemptionMonitor, SignalAwareTorchConfig, checkpoint_sources
 from side4video.engine.epoch_callback import EarlyStopper, never_stop
+from side4video.runs.pass_logger import PassLogger
 from side4video.spec.cluster import ClusterSpec
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import parse_experiment
@@ -164,26 +165,24 @@ class SweepFeedback:
     """The metric that is sent to it."""
     resume_from: Sequence[Path] = ()
     """Checkpoints of another pack that had these arms, newest first."""
+    seats: PassOnWorkers | None = None
+    """The endless pass, whose first worker decides itself, and tells the results actor; None for a pack."""
 
 
 def train_on_ray(
     experiments: Mapping[str, Experiment],
-    pack_logger: PackLogger | None,
+    logger: PackLogger | PassLogger,
     *,
     storage: str,
     name: str,
     progress: Progress,
     resources: WorkerResources,
     sweep: SweepFeedback | None = None,
-    seats: PassOnWorkers | None = None,
-    results_actor: Any = None,
-    callback: UserCallback | None = None,
 ) -> tuple[dict[str, dict[str, Any]], Path | None]:
     """Train the experiments as one pack on the connected cluster.
 
     A run of the same name in `storage` resumes from its last checkpoint. `resources` are of each worker. `sweep` says
-    how to report to a sweep. With `seats`, the one experiment is the base of an endless pass, `results_actor` is told
-    what it does, and `callback` logs it.
+    how to report to a sweep. With seats in it, the one experiment is the base of an endless pass.
 
     Returns:
         The result of each student, and the folder of the last checkpoint.
@@ -193,18 +192,15 @@ def train_on_ray(
     """
     cluster = next(iter(experiments.values())).cluster
     resume_from = [*recover_storage(f"{storage}/{name}"), *(sweep.resume_from if sweep else ())]
-    # On the driver's node, so that the actor does not die with another node.
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    actor_class: Any = ray.remote(num_cpus=0)(ProgressActor)
-    progress_actor: Any = actor_class.options(scheduling_strategy=here).remote()
+    progress_actor = _progress_actor()
     config = {
         "experiments": {student: spec.resolved() for student, spec in experiments.items()},
         "command_folder": CommandFolder.current(experiments.values()),
         "plugins": PluginFiles.current(),
         "progress_actor": progress_actor,
-        "results_actor": sweep.results_actor if sweep else results_actor,
+        "results_actor": sweep.results_actor if sweep else None,
         "metric": sweep.metric if sweep else "",
-        "seats": seats,
+        "seats": sweep.seats if sweep else None,
         "resume_from": [str(folder) for folder in resume_from],
         "checkpoint_folder": f"{storage}/{name}",
         "threads": resources.cpus,
@@ -215,11 +211,10 @@ def train_on_ray(
         storage_path=storage,
         failure_config=FailureConfig(max_failures=cluster.max_failures),
         checkpoint_config=CheckpointConfig(num_to_keep=cluster.keep_checkpoints),
-        callbacks=[callback] if callback else [RunLoggerCallback(pack_logger)] if pack_logger else [],
+        callbacks=[PassLoggerCallback(logger) if isinstance(logger, PassLogger) else RunLoggerCallback(logger)],
         logging_config=LoggingConfig(log_level="ERROR"),
     )
-    if pack_logger:
-        pack_logger.hand_over()
+    logger.hand_over()
     with ProgressReader(ray, progress_actor, progress):
         try:
             result = _fit(config, _scaling(cluster, resources), run_config)
@@ -232,6 +227,13 @@ def train_on_ray(
         raise Interrupted(results[INTERRUPTED]["reason"])
     folder = Path(result.checkpoint.path) if result.checkpoint and "://" not in result.checkpoint.path else None
     return results, folder
+
+
+def _progress_actor() -> Any:
+    """On the driver's node, so that the actor does not die with another node."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    actor_class: Any = ray.remote(num_cpus=0)(ProgressActor)
+    return actor_class.options(scheduling_strategy=here).remote()
 
 
 def _fit(config: dict[str, Any], scaling: ScalingConfig, run_config: RunConfig) -> Any:

@@ -71,7 +71,12 @@ def train(
         if not pack.active_students:
             break
         timer.start()
-    if not is_endless and all(student.state == "diverged" for student in pack.students):
+    if not is_endless:
+        _check_diverged(pack)
+
+
+def _check_diverged(pack: Pack) -> None:
+    if all(student.state == "diverged" for student in pack.students):
         raise Side4VideoError(
             "training diverged: loss, gradients, weights or scores of "
             f"{', '.join(student.name for student in pack.students)} are not finite "

@@ -140,13 +140,7 @@ def run_sweep(prepared: PreparedSweep, *, progress: Progress, trainer: Trainer |
     held_tag = renewing_tag(sweep_logger.store, {sweep.spec.name: sweep_logger.parent})
     try:
         with signals.handling_signals(), held_tag:
-            if sweep.spec.has_seats:
-                _train_passes(prepared, sweep_run, trainer)
-                packs = []
-            else:
-                packs = assign_folders(prepared.plan.packs, sweep_run) if not sweep.spec.optuna else []
-                if packs or sweep.spec.optuna:
-                    trainer.train_packs(sweep_run, packs, prepared.completed)
+            (_train_passes if sweep.spec.has_seats else _train_packs)(prepared, sweep_run, trainer)
     except BaseException as error:
         sweep_run.fail_active(str(error) or type(error).__name__, killed=is_interruption(error))
         sweep_logger.interrupt()
@@ -162,6 +156,13 @@ def run_sweep(prepared: PreparedSweep, *, progress: Progress, trainer: Trainer |
     return SweepResult(
         sweep_logger, arms, dict(sweep_run.failures), frozenset(sweep_run.left), time.monotonic() - started
     )
+
+
+def _train_packs(prepared: PreparedSweep, sweep_run: SweepRun, trainer: Trainer) -> None:
+    optuna = prepared.sweep.spec.optuna
+    packs = assign_folders(prepared.plan.packs, sweep_run) if not optuna else []
+    if packs or optuna:
+        trainer.train_packs(sweep_run, packs, prepared.completed)
 
 
 def _train_passes(prepared: PreparedSweep, sweep_run: SweepRun, trainer: Trainer) -> None:

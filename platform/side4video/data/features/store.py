@@ -62,7 +62,7 @@ def data_identity(
     """
     left_out = {"class_sampling", "dataset", "loader", "recipe", "broken_clips", "augmentation"}
     # Not kept in a cache of features. The sentences count for other indexes of videos.
-    left_out |= {"neighbours", "descriptions"}
+    left_out |= {"neighbours", "descriptions", "first_epoch"}
     left_out |= {"classes", "shots"}  # the fingerprint names them
     described = {} if data.descriptions is None else {"descriptions": data.descriptions.fingerprint()}
     left_out |= {"views"} if split == "train" else {"seed", "train_fraction", "repeated_sampling"}
