@@ -77,7 +77,7 @@ def sweep(
             experiment, its document, a YAML file, or the name of a preset.
         *overrides: Changes of the sweep, `"seeds=2"` or `{"seeds": 2}`.
         local: Train in this process, one pack after the other. Sweeps with a scheduler or with Optuna need
-            `local=False`, which trains on Ray.
+            seats (`packing: {seats: 8}`), or `local=False`, which trains on Ray.
         address: Of the Ray cluster, with `local=False`; `local` starts one on this machine.
         rerun: Also train arms that have a result.
         report: A folder to write the report to.

@@ -36,7 +36,7 @@ from side4video.terminal.sweep_view import SweepView
 @click.option(
     "--local",
     is_flag=True,
-    help="Train in this process, without Ray. Works for sweeps without a scheduler and without Optuna.",
+    help="Train in this process, without Ray. A sweep with a scheduler or Optuna then needs seats.",
 )
 @ray_address
 @click.option("--rerun", is_flag=True, help="Also train arms that already have a result.")

@@ -116,8 +116,8 @@ def run_sweep(prepared: PreparedSweep, *, progress: Progress, trainer: Trainer |
         raise InputError(
             "--local",
             "the sweep has a scheduler or Optuna, which are Ray Tune's",
-            allowed="sweeps in which every arm trains to its end",
-            fix="remove --local, or add --set scheduler=none",
+            allowed="sweeps in which every arm trains to its end, and sweeps with seats",
+            fix="remove --local, or add --set 'packing={seats: 8}'",
         )
     progress.report("creating the runs")
     quote = quote_search(prepared.plan, sweep.spec)

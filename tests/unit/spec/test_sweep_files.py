@@ -15,6 +15,7 @@ SIZES = {
     "few-shot/few-shot-hmdb51.yaml": (12, 12),
     "few-shot/few-shot-ucf101.yaml": (12, 12),
     # file: rows, distinct arms
+    "quickstart-search.yaml": (0, 0),
     "quickstart-sweep.yaml": (14, 9),
     "quickstart-retrieval-sweep.yaml": (3, 3),
     "msrvtt/table3.yaml": (3, 3),
@@ -77,7 +78,7 @@ def table_9(*parts):
 
 
 def test_these_are_all():
-    assert len(SIZES) == 19
+    assert len(SIZES) == 20
     assert set(SWEEPS) == set(SIZES)
 
 
