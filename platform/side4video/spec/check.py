@@ -138,6 +138,18 @@ def check_sentences(spec: Experiment, clips: Mapping[str, Sequence[Clip]]) -> No
     described.check(read)
 
 
+def _check_language(spec: Experiment) -> None:
+    """Check that Chinese captions are read by a tokenizer of another kind than CLIP's, which was made of English."""
+    language = getattr(spec.data.dataset, "language", "english")
+    if language != "english" and not spec.backbone.reads_other_languages:
+        raise InputError(
+            "data.dataset.language",
+            f"{language}, and the tokenizer of the backbone was made of English text",
+            allowed="english; with a model such as ViT-B-16-SigLIP2 or ViT-H-14-worldwide, also chinese",
+            fix="choose such a backbone: {kind: open-clip, model: ViT-B-16-SigLIP2, ...}",
+        )
+
+
 def _check_captions(spec: Experiment) -> None:
     """Check that all clips have a caption, and sentences where the method reads them.
 
@@ -148,6 +160,7 @@ def _check_captions(spec: Experiment) -> None:
         spec.data.descriptions.sentences()
     if dataset.kind == "motion" and not dataset.is_made():
         return
+    _check_language(spec)
     check_sentences(spec, {split: spec.data.listed.clips(split) for split in spec.data.listed.splits()})
     for split in spec.data.listed.splits():
         clips = spec.data.listed.clips(split)

@@ -1,10 +1,10 @@
-"""VATEX (Wang et al., ICCV 2019): ten-second clips of YouTube videos, ten English captions each.
+"""VATEX (Wang et al., ICCV 2019): ten-second clips of YouTube videos, ten English and ten Chinese captions each.
 
     dataset: {kind: vatex, annotations: "${VATEX}/annotations", root: "${VATEX}/clips"}
 
 Captions come from the official files, lists of `{videoID, enCap, ...}`, or from the one that HGR, CLIP2Video and
-Side4Video use, `{videoID: {enCap, ...}}` (`captions: [vatex_data.json]`); Chinese captions are not read. The split is
-theirs: lists of 25,991 training and 1,500 test clips.
+Side4Video use, `{videoID: {enCap, ...}}` (`captions: [vatex_data.json]`). With `language: chinese`, the official files'
+`chCap` are read. The split is theirs: lists of 25,991 training and 1,500 test clips.
 """
 
 import re
@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from side4video.core.errors import InputError
+from side4video.core.spec import ADDED_LATER
 from side4video.data.annotations.captioned import (
     Caption,
     CaptionedSpec,
@@ -33,7 +34,7 @@ _CLIP_ID = re.compile(r"(?P<youtube>.+)_(?P<start>\d{6})_(?P<end>\d{6})")
 
 
 class VatexSpec(CaptionedSpec):
-    """VATEX with its English captions, from its original files and the lists of HGR and CLIP2Video."""
+    """VATEX with its English or Chinese captions, from its original files and the lists of HGR and CLIP2Video."""
 
     kind: Literal["vatex"] = "vatex"
     captions: Annotated[tuple[str, ...], Field(min_length=1)] = (
@@ -50,13 +51,17 @@ class VatexSpec(CaptionedSpec):
     `whole-videos`: whole videos named by the YouTube id; the clip is the span that the clip id gives."""
     extension: Extension = ".mp4"
     """Extension of the video files."""
+    language: Annotated[Literal["english", "chinese"], ADDED_LATER] = "english"
+    """Which captions are read: `enCap` or `chCap` of the files. Chinese ones need a backbone whose tokenizer knows
+    Chinese, such as MetaCLIP 2 or SigLIP 2."""
 
     def _videos(self, split: Split) -> list[ListedVideo]:
         ids = read_ids(self._file(self.train_list if split == "train" else self.test_list))
         entries = [entry for name in self.captions for entry in _entries(self._file(name))]
         index_by_id((identifier, origin) for identifier, origin, _ in entries)
+        key = "enCap" if self.language == "english" else "chCap"
         captions: dict[str, Sequence[Caption]] = {
-            identifier: read_captions(as_object(entry, origin, ("enCap",))["enCap"], f"{origin}.enCap")
+            identifier: read_captions(as_object(entry, origin, (key,))[key], f"{origin}.{key}")
             for identifier, origin, entry in entries
             if identifier in ids
         }

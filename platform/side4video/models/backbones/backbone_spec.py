@@ -34,6 +34,11 @@ class BackboneSpec(Spec):
         return self.most_words > 0
 
     @property
+    def reads_other_languages(self) -> bool:
+        """Whether its text tower was made for other languages than English, too."""
+        return False
+
+    @property
     def most_words(self) -> int:
         """Maximum number of tokens of a text; 0 without a text tower."""
         return 0

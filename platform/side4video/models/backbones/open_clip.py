@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _POOLINGS: dict[str, Pooling] = {"tok": "class-token", "token": "class-token", "avg": "mean", "map": "attention"}
 """By open_clip's names, and timm's."""
 
+_MANY_LANGUAGES = ("SigLIP2", "i18n", "worldwide")
+
 
 class OpenCLIPSpec(BackboneSpec):
     """The image tower of a model of open_clip, and its text tower."""
@@ -89,6 +91,11 @@ class OpenCLIPSpec(BackboneSpec):
         if self.image_size is not None:
             check_frame_size(self.image_size, self.shape().patch_size, self.model)
         return self
+
+    @property
+    def reads_other_languages(self) -> bool:
+        """Whether the model was trained on texts of many languages: SigLIP 2, `i18n`, and MetaCLIP 2's `worldwide`."""
+        return any(part in self.model for part in _MANY_LANGUAGES)
 
     @property
     def most_words(self) -> int:
