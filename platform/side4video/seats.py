@@ -146,12 +146,13 @@ class Seats:
         for each in members["seated"]:
             joining = Joining(each["name"], each["experiment"], each["seat"], each["epochs"])
             student = self._build(joining)
+            self._held[student.name] = self._try_step(student, self._spec(joining))
             restore_student(folder, student)
             student.offset = each["offset"]
-            self._held[student.name], self._since[student.name] = each["held"], time.monotonic() - each["seconds"]
+            self._since[student.name] = time.monotonic() - each["seconds"]
             self._seat(joining, student)
             self._joined.append(self._joined_event(joining, student.offset))
-        self.callback.absent = set(self.paused)
+        self.callback.absent = {*self.paused, *self.ended}
         self.callback.restore(folder, state)
         for name in (*self.paused, *self.ended):
             if (folder / name).is_dir():  # an arm that could not be built has left no files
@@ -159,6 +160,7 @@ class Seats:
         self._paused_now, self._ended_now = list(self.paused), list(self.ended)
         position = ResumePosition(int(state["next_step"]), bool(state.get("is_open", False)))
         self.callback.notes += [*notes, f"went on from step {position.next_step} of the pass"]
+        self._step = position.next_step
         self.callback.report_recent(state)
         return position
 
@@ -208,6 +210,7 @@ class Seats:
     def _forget_others(self) -> None:
         """Remove the files and figures of arms that are neither in a seat nor paused nor just ended."""
         known = {*self.seated, *self.paused}
+        self.callback.absent &= known
         for table in (self.callback.latest, self.callback.best, self.callback.steps_trained):
             for name in [name for name in table if name not in known]:
                 del table[name]

@@ -62,19 +62,27 @@ TIMES = ("time/", "memory/", "system/", "gpu/", "train/clips")
 """Metrics that two runs of one experiment do not share."""
 
 
-def train_pass(sweep, folder, *, resume_from=(), after=None, process=None, search=None, epochs=EPOCHS, **found):
-    """Run a pass to its end, or until `after(outcome)` raises."""
+def train_pass(
+    sweep, folder, *, resume_from=(), after=None, before_log=None, process=None, search=None, epochs=EPOCHS, **found
+):
+    """Run a pass to its end, or until `after(outcome)` or `before_log(outcome)` raises.
+
+    `before_log` is called when a checkpoint is stored, and before what was reported with it is noted.
+    """
     outcome = Outcome()
     process = process or ProcessGroup()
     arms = search or (ArmSearch(sweep, sweep.arms, sweep.spec.seats, epochs, **found) if process.is_first else None)
     base = sweep.arms[0].experiment if sweep.arms else sweep.base_experiment
 
     def report(report):
-        _note_report(outcome, report)
         if report.checkpoint is not None:
             place = folder / f"checkpoint-{report.next_step:05d}"
             report.checkpoint.rename(place)
             outcome.checkpoints.append(place)
+            if before_log is not None:
+                before_log(outcome)
+        _note_report(outcome, report)
+        if report.checkpoint is not None:
             _note_checkpoint(outcome, place, base)
         if after is not None:
             after(outcome)

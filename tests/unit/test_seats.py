@@ -67,6 +67,26 @@ def test_a_pass_that_was_killed_ends_like_the_undisturbed_one(halved, tmp_path, 
         assert_same_tensors(tensors, undisturbed.weights[key], str(key))
 
 
+@pytest.mark.parametrize("checkpoints", [2, 4])
+def test_what_a_killed_process_did_not_log_is_logged_by_the_next(halved, tmp_path, checkpoints):
+    """It dies with the checkpoint stored and its metrics not: those of arms that are paused or have left, too."""
+    sweep, undisturbed = halved
+
+    def die(outcome):
+        if len(outcome.checkpoints) == checkpoints:
+            raise Killed
+
+    logged = []
+    with pytest.raises(Killed):
+        train_pass(sweep, tmp_path / "killed", before_log=die, after=logged.append)
+    newest = sorted((tmp_path / "killed").glob("checkpoint-*"), reverse=True)
+    resumed = train_pass(sweep, tmp_path / "resumed", resume_from=newest)
+    for name, metrics in undisturbed.metrics.items():
+        both = {**resumed.metrics.get(name, {}), **logged[-1].metrics.get(name, {})}
+        assert both == metrics, name
+    assert logged[-1].results.keys() | resumed.results.keys() == undisturbed.results.keys()
+
+
 def test_the_checkpoint_of_another_pass_is_refused(halved, tmp_path):
     _, outcome = halved
     other = seat_sweep({"optimization": {"batch_size": 10}}, optuna=OPTUNA, scheduler=ASHA)

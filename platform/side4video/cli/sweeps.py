@@ -60,16 +60,15 @@ def add(sweep: str, changes: str, label: str, as_json: bool) -> None:
 @as_json
 def stop(sweep: str, title: str, as_json: bool) -> None:
     """Stop one arm of SWEEP at the end of its epoch. Its results so far are kept, and its seat is free."""
-    from side4video.arm_search.records import title_of
     from side4video.runs.sweep_requests import check_has_seats, stop_arm
 
     document, record = _read(sweep)
     check_has_seats(document, sweep)
-    stopped = stop_arm(record.store, record.parent, title)
+    stopped = stop_arm(record.store, record.parent, document, title)
     if as_json:
-        click.echo(json.dumps({"stopped": title_of(stopped), "runs_now": _runs_now(record)}, indent=2))
+        click.echo(json.dumps({"stopped": stopped, "runs_now": _runs_now(record)}, indent=2))
         return
-    print_text(f"will stop: {title_of(stopped)}. {_when(record, 'It leaves')}")
+    print_text(f"will stop: {stopped}. {_when(record, 'It leaves')}")
 
 
 @sweeps.command(epilog=example("sweeps status my-search"))
@@ -78,7 +77,7 @@ def stop(sweep: str, title: str, as_json: bool) -> None:
 def status(sweep: str, as_json: bool) -> None:
     """Show who has a seat in SWEEP, who waits, how fast it goes, and when it will end."""
     from side4video.runs.endless_pass import read_seats
-    from side4video.runs.sweep_requests import check_has_seats
+    from side4video.runs.sweep_requests import check_has_seats, open_requests
     from side4video.runs.sweep_status import pass_status
 
     document, record = _read(sweep)
@@ -87,16 +86,16 @@ def status(sweep: str, as_json: bool) -> None:
     runs = {key[:16]: run for key, run in record.children().items()}
     found = {name: pass_status(state, runs, metric=document.spec.metric) for name, state in passes.items()}
     if as_json:
-        click.echo(json.dumps({"run_id": record.parent, "runs_now": _runs_now(record), "passes": found}, indent=2))
+        waiting = open_requests(record.store, record.parent)
+        answer = {"run_id": record.parent, "runs_now": _runs_now(record), "passes": found, "requests": waiting}
+        click.echo(json.dumps(answer, indent=2))
         return
     if not found:
         print_text(f"{sweep}: no pass has begun. Start it: side4video sweep FILE")
     for each in found.values():
         _print_pass(each, is_running=_runs_now(record), metric=document.spec.metric)
-    from side4video.runs.sweep_requests import open_requests
-
-    if waiting := open_requests(record.store, record.parent, passes):
-        print_text(f"{waiting} request{'s' * (waiting > 1)} not taken yet. {_when(record, 'They count')}")
+    if waiting := open_requests(record.store, record.parent):
+        print_text(f"{len(waiting)} request{'s' * (len(waiting) > 1)} not taken yet. {_when(record, 'They count')}")
 
 
 def _print_pass(found: dict[str, Any], *, is_running: bool, metric: str) -> None:

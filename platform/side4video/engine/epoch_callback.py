@@ -92,7 +92,7 @@ class EpochCallback:
     membership: Membership | None = None
     """None if the students of the pack stay the same."""
     absent: set[str] = field(default_factory=set)
-    """Students that are paused: not in the pack, and with metrics and best weights all the same."""
+    """Students that are paused or have just left: not in the pack, and with metrics and best weights all the same."""
     latest: dict[str, dict[str, float]] = field(default_factory=dict)
     best: dict[str, dict[str, float]] = field(default_factory=dict)
     broken_clips: list[dict[str, Any]] = field(default_factory=list)
@@ -149,7 +149,8 @@ class EpochCallback:
             )
         metrics = {name: [each for past in self._recent for each in past.get(name, ())] for name in sorted(names)}
         step, notes = int(state["next_step"]), tuple(self.notes)
-        self.report(Report(int(state["epoch"]), step, False, metrics, dict(self.latest), None, notes))
+        changes = self.membership.report() if self.membership else {}
+        self.report(Report(int(state["epoch"]), step, False, metrics, dict(self.latest), None, notes, changes))
 
     def after_step(self, info: StepInfo) -> None:
         """Do nothing: `MetricsLogger` handles steps."""

@@ -7,6 +7,7 @@ from typing import Any
 from side4video.core.units import as_gib
 from side4video.planning.packs import MIN_SPEEDUP, PlannedPack, Planner, cached_planner, make_packs, speedup
 from side4video.planning.plan import ExperimentPlan
+from side4video.planning.seats import check_seats
 from side4video.spec.arm import Arm, Sweep, merge_duplicates
 
 
@@ -75,6 +76,7 @@ def plan_sweep(
     Raises:
         InputError: If an arm does not fit the memory that is given.
     """
+    check_seats(sweep)
     planner = planner or cached_planner(classes)
     rows = sweep.rows or tuple(_example_proposals(sweep))
     arms = merge_duplicates(rows) if sweep.rows else rows

@@ -33,7 +33,9 @@ def report_sweep(
     from side4video.reports.tables import write_report
 
     spec = prepared.sweep.spec
-    listed = prepared.sweep.rows or tuple(row for arm in result.arms for row in arm.rows)
+    of_document = {row.key for row in prepared.sweep.rows}
+    others = (row for arm in result.arms for row in arm.rows if row.key not in of_document)  # proposed or added
+    listed = (*prepared.sweep.rows, *others)
     figures = {
         "arms": float(len(result.arms)),
         "predicted_speedup": prepared.plan.predicted_speedup,

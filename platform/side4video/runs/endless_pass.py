@@ -10,7 +10,6 @@ from typing import Any
 
 from side4video.arm_search.records import LEFT, ArmRecord, arm_from_json
 from side4video.arm_search.search import ArmSearch, Request
-from side4video.core.errors import InputError
 from side4video.core.units import as_gib
 from side4video.data.annotations.splits import training_subset
 from side4video.planning.packs import Member, Planner, plan_pack_memory, streams_of
@@ -93,7 +92,6 @@ def passes_of(sweep: Sweep, *, done: Collection[str], folder: str, fingerprint: 
     Raises:
         InputError: Arms cannot share a pass, and a scheduler or Optuna is to compare them while they train.
     """
-    check_seats(sweep)
     groups = streams_of(sweep.arms) if sweep.rows else [[]]
     found = []
     for group in groups:
@@ -112,39 +110,6 @@ def _length(base: Experiment) -> tuple[int, int]:
     clips = training_subset(data.listed.clips("train"), data.train_fraction, data.seed)
     per_epoch = max(1, len(clips) // batch_size)
     return ceil(max(1, base.optimization.length.in_steps(per_epoch)) / per_epoch), per_epoch * batch_size
-
-
-def check_seats(sweep: Sweep) -> None:
-    """Check that the arms of a sweep can take the seats of a pass.
-
-    Raises:
-        InputError: They cannot.
-    """
-    if not sweep.spec.has_seats:
-        return
-    base = sweep.base_experiment
-    if base.features.kind == "cached":
-        raise InputError(
-            f"{sweep.source}: packing",
-            "seats, and features are cached: a pass over the cache has no backbone to share",
-            allowed="features: {kind: computed}, or packing: auto",
-            fix="remove one of the two",
-        )
-    alone = [arm for arm in sweep.arms if not arm.experiment.method.packable]
-    if alone:
-        raise InputError(
-            f"{sweep.source}: packing",
-            f"seats, and the method of {alone[0].title} changes the backbone, which the others share",
-            allowed="methods that only read frozen tokens (`side4video list methods`)",
-            fix="leave the arm out, or set packing: auto",
-        )
-    if sweep.spec.uses_epoch_results and len(streams_of(sweep.arms)) > 1:
-        raise InputError(
-            f"{sweep.source}: packing",
-            f"seats and a scheduler, and the arms read {len(streams_of(sweep.arms))} different streams of clips",
-            allowed="arms with the same data, batch size and length, or packing: auto",
-            fix="leave those fields out of the sweep",
-        )
 
 
 def store_requests(store: RunStore, parent: str) -> Callable[[], list[Request]]:

@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ class PassLogger:
             fingerprint=self.fingerprint,
             checkpoint_folder=self.folder,
             resume=True,
-            arm_runs={record.name: info},
+            arm_runs={record.name: replace(info, joins_a_pass=True)},
         )
 
     def _close(
@@ -119,6 +119,9 @@ class PassLogger:
         logger = self._logger_of(name, records)
         if logger is None:
             return
+        first = joined_experiment(arm_from_json(records[name].arm).experiment, records[name]).resolved()
+        for run_id in logger.run_ids.values():
+            logger.store.log_params(run_id, {"data": {"first_epoch": first["data"]["first_epoch"]}})
         if result["state"] == "failed":
             logger.fail(result.get("reason") or "it failed")
         else:

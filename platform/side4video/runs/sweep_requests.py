@@ -10,10 +10,11 @@ from typing import Any
 
 import yaml
 
-from side4video.arm_search.records import LEFT, ArmRecord, title_of
+from side4video.arm_search.records import LEFT, ArmRecord, arm_as_json, title_of
 from side4video.core.errors import InputError
 from side4video.planning.packs import streams_of
-from side4video.runs.endless_pass import records_of
+from side4video.runs.endless_pass import records_of, store_requests
+from side4video.runs.pass_logger import read_seats
 from side4video.spec.arm import Arm, Sweep, describe_overrides
 from side4video.tracking.run_store import RunStore
 from side4video.tracking.tags import REQUEST_TAG
@@ -72,17 +73,24 @@ def add_arm(store: RunStore, parent: str, sweep: Sweep, overrides: Mapping[str, 
             allowed="changes of the method, the seed, and the optimizer without batch size and length",
             fix="run a sweep of its own",
         )
+    if any(dict(overrides) == each.get("add", {}).get("overrides") for each in open_requests(store, parent)):
+        raise InputError(
+            "--arm", f"{describe_overrides(overrides)} is asked for already", fix="wait for the next epoch"
+        )
     _ask(store, parent, {"add": {"label": label or describe_overrides(overrides), "overrides": dict(overrides)}})
     return list(rows)
 
 
-def stop_arm(store: RunStore, parent: str, title: str) -> ArmRecord:
-    """Ask a sweep to stop an arm; returns what is known of it.
+def stop_arm(store: RunStore, parent: str, sweep: Sweep, title: str) -> str:
+    """Ask a sweep to stop an arm; returns its title.
 
     Raises:
         InputError: There is no such arm, several, or it has ended.
     """
     records = records_of(store, parent)
+    known = {record.name for record in records}
+    # A pass that has just begun may not have written down yet who waits.
+    records += [ArmRecord(arm.short_key, arm_as_json(arm)) for arm in sweep.arms if arm.short_key not in known]
     found = [record for record in records if title in (title_of(record), record.name, record.arm["label"])]
     found = found or [record for record in records if title and title_of(record).startswith(title)]
     going = [title_of(record) for record in records if record.state not in LEFT]
@@ -90,19 +98,20 @@ def stop_arm(store: RunStore, parent: str, title: str) -> ArmRecord:
         raise InputError(
             "--arm",
             f"{title!r} is {'no arm' if not found else f'{len(found)} arms'} of the sweep",
-            allowed=", ".join(going) or "arms that have not ended; there is none",
+            allowed=" · ".join(going) or "arms that have not ended, and all have",
+            fix="`side4video sweeps status` shows the labels; the beginning of one is enough",
         )
     if found[0].state in LEFT:
-        raise InputError("--arm", f"{title_of(found[0])} has ended: {found[0].state}", allowed=", ".join(going))
+        allowed = " · ".join(going) or "arms that have not ended, and all have"
+        raise InputError("--arm", f"{title_of(found[0])} has ended: {found[0].state}", allowed=allowed)
     _ask(store, parent, {"stop": found[0].name})
-    return found[0]
+    return title_of(found[0])
 
 
-def open_requests(store: RunStore, parent: str, passes: Mapping[str, Any]) -> int:
-    """Number of requests that no pass has taken yet."""
-    taken = {each for state in passes.values() for each in state["taken"]}
-    names = [name for name in store.get(parent).tags if name.startswith(REQUEST_TAG)]
-    return sum(name.removeprefix(REQUEST_TAG) not in taken for name in names)
+def open_requests(store: RunStore, parent: str) -> list[Mapping[str, Any]]:
+    """Requests that no pass has taken yet."""
+    taken = {each for state in read_seats(store, parent).values() for each in state["taken"]}
+    return [each for each in store_requests(store, parent)() if each["id"] not in taken]
 
 
 def _ask(store: RunStore, parent: str, request: Mapping[str, Any]) -> None:

@@ -26,6 +26,7 @@ from side4video.spec.load import (
 )
 from side4video.spec.presets import base_file, spec_file
 from side4video.spec.protocol import ComparedResult
+from side4video.spec.seats import check_can_take_seats
 from side4video.spec.space import RandomSampler, sample_overrides
 from side4video.spec.sweep import ArmEntry, SweepSpec
 from side4video.spec.sweep_metric import with_task_metric
@@ -178,6 +179,7 @@ def build_sweep(spec: SweepSpec, base: Mapping[str, Any], source: str) -> Sweep:
                 allowed="a number: arms that ran on different numbers of workers are not one comparison",
                 fix=f"set it to {row.experiment.cluster.min_workers}",
             )
+    check_can_take_seats(spec, experiment, rows or samples, source)
     compared = [row for row in rows or samples if not row.repeat]
     if problems := incomparable_arms(spec, experiment, compared, as_compared_results(compared), source=source):
         raise SpecError(_limit_problems(problems, source))

@@ -11,13 +11,14 @@ from pydantic.config import JsonDict
 from side4video.core.bounds import Count, Few, Positive, Seed
 from side4video.core.dotted import is_at_or_below
 from side4video.core.errors import InputError
-from side4video.core.spec import Spec
+from side4video.core.spec import Spec, wrong
 from side4video.spec.space import Dimension
 from side4video.tasks.metrics import METRICS
 
 METRIC_KEYS = (*(f"eval/{metric.name}" for metric in METRICS), "eval/loss")
 METRIC_SCHEMA: JsonDict = {"anyOf": [{"enum": [*METRIC_KEYS]}, {"pattern": "^eval/"}]}
 """For editors: those of a head, and those of a plug-in, are not known here."""
+MAX_SEATS = 10_000
 PaperFigure = Literal["top1", "top5", "memory_gb", "gflops", "recall_at_1"]
 
 
@@ -134,6 +135,22 @@ class Seats(Spec):
     default an arm takes a seat at the next epoch of the pass, and sees the clips of that epoch and the following
     ones."""
 
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Self:
+        """The section, with one error that names its field, though `packing` may be other things too."""
+        unknown = [str(key) for key in document if key not in cls.model_fields]
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], cls.model_fields, n=1)
+            fix = f"did you mean {near[0]}?" if near else "remove it"
+            raise wrong("packing", f"unknown key {unknown[0]!r}", allowed=", ".join(cls.model_fields), fix=fix)
+        seats, aligned = document.get("seats", "auto"), document.get("aligned", False)
+        is_number = isinstance(seats, int) and not isinstance(seats, bool) and 0 < seats <= MAX_SEATS
+        if not is_number and seats != "auto":
+            raise wrong("packing.seats", f"{seats!r}", allowed=f"auto, or 1 to {MAX_SEATS}", fix="packing: {seats: 8}")
+        if not isinstance(aligned, bool):
+            raise wrong("packing.aligned", f"{aligned!r}", allowed="true, false", fix="aligned: false")
+        return cls(seats=seats, aligned=aligned)
+
 
 class SweepSpec(Spec):
     """An ablation or a search over one base experiment."""
@@ -200,6 +217,12 @@ class SweepSpec(Spec):
         """
         if packing is True:
             raise ValueError("on · allowed: auto, off, or the most arms of a pack · fix: packing: auto")
+        if isinstance(packing, Mapping):
+            return Seats.read(packing)
+        is_right = packing in ("auto", "off") or (isinstance(packing, int) and packing > 0)
+        if not is_right and packing is not False and not isinstance(packing, Seats):
+            allowed = "auto, off, a number above 0, or {seats: 8}"
+            raise wrong("packing", f"{packing!r}", allowed=allowed, fix="packing: auto")
         return "off" if packing is False else packing
 
     @field_validator("scheduler", mode="before")

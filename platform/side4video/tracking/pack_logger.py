@@ -77,6 +77,8 @@ class ArmRunInfo:
     """Swept fields under short names, in addition to the spec."""
     predicted: Mapping[str, float]
     """Predicted metrics of the pack, in addition to those of the student alone."""
+    joins_a_pass: bool = False
+    """Whether the epochs that it sees are known at its end only: then `data.first_epoch` is no parameter before."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,7 @@ def open_pack_logger(
             name=arm_run.name if arm_run else spec.tracking.run_name or spec.name,
             key=run_key,
             tags={**tags, **(arm_run.tags if arm_run else {})},
-            params={**(arm_run.params if arm_run else {}), **spec.resolved()},
+            params={**(arm_run.params if arm_run else {}), **_params(spec, arm_run)},
             parent=arm_run.parent if arm_run else None,
             resume=goes_on,
         )
@@ -213,6 +215,13 @@ def open_pack_logger(
             spec, plans[name], protocol=_protocol(spec), pack_predicted=pack_predicted, command=command
         )
     return PackLogger(store, run_ids, about)
+
+
+def _params(spec: Experiment, arm_run: ArmRunInfo | None) -> dict[str, Any]:
+    document = spec.resolved()
+    if arm_run and arm_run.joins_a_pass:
+        document["data"] = {key: value for key, value in document["data"].items() if key != "first_epoch"}
+    return document
 
 
 def _end_on_other_inputs(store: RunStore, key: str, spec: Experiment, fingerprint: str) -> bool:

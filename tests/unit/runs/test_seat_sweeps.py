@@ -125,9 +125,9 @@ def test_arms_are_added_and_stopped_while_the_sweep_trains():
     def ask():
         (parent,) = store.runs(name="seats-asked", tags={"side4video.kind": "sweep"})
         add_arm(store, parent.run_id, sweep, {"method.dim": 192}, label="wide")
-        stop_arm(store, parent.run_id, title_of(records_of(store, parent.run_id)[0]))
+        stop_arm(store, parent.run_id, sweep, title_of(records_of(store, parent.run_id)[0]))
         with pytest.raises(InputError, match="is no arm"):
-            stop_arm(store, parent.run_id, "nobody")
+            stop_arm(store, parent.run_id, sweep, "nobody")
         with pytest.raises(InputError, match="needs clips"):
             add_arm(store, parent.run_id, sweep, {"optimization.batch_size": 4}, label="")
         with pytest.raises(InputError, match="multiples of 64"):

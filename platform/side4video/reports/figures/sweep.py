@@ -65,7 +65,8 @@ def _sweep_figures(record: SweepLogger, rows: Sequence[ArmResult], *, metric: st
     runs = {run.run_id: run for run in record.children().values()}
     arms = distinct_arms(rows)
     figures = [*_curves(record.store, runs, arms, metric=metric, mode=mode), *_efficiency(list(runs.values()), metric)]
-    if passes := read_seats(record.store, record.parent):
+    passes = read_seats(record.store, record.parent)
+    if any(each["stays"] for state in passes.values() for each in state["records"]):
         figures.append(seats_figure(passes, name=record.key))
     best = next((arms[index] for index in sorted(best_rows(arms, metric, mode=mode))), None)
     if best is None:
