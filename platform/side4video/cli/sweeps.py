@@ -104,6 +104,10 @@ def _print_pass(found: dict[str, Any], *, is_running: bool, metric: str) -> None
 
     console = table_console()
     counts = ", ".join(f"{count} {state}" for state, count in found["counts"].items())
+    has_ended = not found["seats"] and not found["waiting"] and not found["to_propose"]
+    if has_ended:
+        console.print(f"ended after {found['epoch']:g} epochs of the pass: {counts}", style="bold", highlight=False)
+        return
     head = f"epoch {found['epoch']:g} of the pass: {len(found['seats'])} of {found['number_of_seats']} seats taken"
     rate = f" · {found['clips_per_s']:.1f} clips/s" if found["clips_per_s"] else ""
     left = f" · about {format_duration(found['seconds_left'])} left" if found["seconds_left"] and is_running else ""

@@ -6,25 +6,27 @@ at the pass's epoch 3 sees 3, 4, 5, ...; if it is paused after two epochs and go
 
 import itertools
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import BeforeValidator, Field
 
 from side4video.core.bounds import FewOrNone
 
 
-def _epochs_increase(epochs: tuple[int, ...]) -> tuple[int, ...]:
-    """No epoch of the data path comes twice."""
+def _read(value: Any) -> Any:
+    """A number or a list, with one error though the field may be either; no epoch of the data path comes twice."""
+    epochs = list(value) if isinstance(value, (list, tuple)) else [value]
+    if not epochs or any(isinstance(each, bool) or not isinstance(each, int) or each < 0 for each in epochs):
+        raise ValueError(f"{value!r} · allowed: a number from 0 on, or a list of such · fix: first_epoch: 3")
     for before, after in itertools.pairwise(epochs):
         if after <= before:
             raise ValueError(
                 f"{list(epochs)}: {after} comes after {before} · allowed: numbers that increase · fix: [3, 4, 9], say"
             )
-    return epochs
+    return value
 
 
-_Epochs = Annotated[tuple[FewOrNone, ...], Field(min_length=1), AfterValidator(_epochs_increase)]
-FirstEpoch = FewOrNone | _Epochs
+FirstEpoch = Annotated[FewOrNone | Annotated[tuple[FewOrNone, ...], Field(min_length=1)], BeforeValidator(_read)]
 """The epoch that the run's first epoch sees, or those of several; the run goes on with the one after the last."""
 
 
