@@ -28,10 +28,11 @@ def sweeps() -> None:
 
 
 @sweeps.command(
+    short_help="Let one more arm train.",
     epilog=example(
         "sweeps add my-search --arm 'method.dim: 96'",
         "sweeps add my-search --arm '{method.layers: 6, optimization.learning_rate: 5.0e-4}' --label deep",
-    )
+    ),
 )
 @sweep_name
 @click.option("--arm", "changes", required=True, metavar="CHANGES", help="Changes to the base, as in the sweep's file.")
@@ -54,7 +55,7 @@ def add(sweep: str, changes: str, label: str, as_json: bool) -> None:
     print_text(f"added: {', '.join(titles)}. {_when(record, 'It trains')}")
 
 
-@sweeps.command(epilog=example("sweeps stop my-search --arm 'dim=96'"))
+@sweeps.command(short_help="Stop one arm.", epilog=example("sweeps stop my-search --arm 'dim=96'"))
 @sweep_name
 @click.option("--arm", "title", required=True, metavar="LABEL", help="Label of the arm, as `sweeps status` shows it.")
 @as_json
@@ -71,7 +72,7 @@ def stop(sweep: str, title: str, as_json: bool) -> None:
     print_text(f"will stop: {stopped}. {_when(record, 'It leaves')}")
 
 
-@sweeps.command(epilog=example("sweeps status my-search"))
+@sweeps.command(short_help="Show who has a seat and who waits.", epilog=example("sweeps status my-search"))
 @sweep_name
 @as_json
 def status(sweep: str, as_json: bool) -> None:

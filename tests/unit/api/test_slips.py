@@ -100,7 +100,7 @@ def test_what_is_no_video(model, videos):
     assert sentence(model.predict, videos).startswith("videos: ")
 
 
-@pytest.mark.parametrize("top", ["a", None, 1.5, True, float("nan"), float("inf"), 0])
+@pytest.mark.parametrize("top", ["a", 1.5, True, float("nan"), float("inf"), 0])
 def test_top(model, top):
     frames = np.zeros((4, 32, 32, 3), np.uint8)
     assert sentence(model.predict, frames, top=top).startswith("top: ")

@@ -146,7 +146,7 @@ def test_a_dry_run_asks_nobody_and_prints_one_line(cluster, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["b.yaml"], "b.yaml: no such file · fix: did you mean a.yaml?"),
+        (["b.yaml"], "b.yaml: no such file · allowed: a YAML file, or a preset · fix: did you mean a.yaml?"),
         (["a.yaml", "--set", "method.widht=3"], "method.widht: unknown key 'widht'"),
         (["a.yaml", "--address", "head:8265"], "--address: head:8265 is not the address of a job API"),
         (["a.yaml", "--limit-mebibytes", "0"], "the job's files: "),
