@@ -55,7 +55,7 @@ class Seats:
     """Results of arms that left at one of the last boundaries. Reports repeat them after a restart."""
     _results: dict[str, ArmResult] = field(default_factory=dict)
     """Of arms that left since the last boundary."""
-    _joined: list[dict[str, Any]] = field(default_factory=list)
+    _joined: list[str] = field(default_factory=list)
     _paused_now: list[str] = field(default_factory=list)
     _ended_now: list[str] = field(default_factory=list)
     _step: int = 0
@@ -151,7 +151,7 @@ class Seats:
             student.offset = each["offset"]
             self._since[student.name] = time.monotonic() - each["seconds"]
             self._seat(joining, student)
-            self._joined.append(self._joined_event(joining, student.offset))
+            self._joined.append(joining.name)
         self.callback.absent = {*self.paused, *self.ended}
         self.callback.restore(folder, state)
         for name in (*self.paused, *self.ended):
@@ -284,15 +284,12 @@ class Seats:
         self.callback.absent.discard(joining.name)
         if reason or student is None:
             self._end(joining.name, {"state": "failed", "reason": reason}, step)
-            self._joined.append(self._joined_event(joining, step))
+            self._joined.append(joining.name)
             return reason
         self._since[joining.name] = time.monotonic() - before.get("seconds", 0.0)
         self._seat(joining, student)
-        self._joined.append(self._joined_event(joining, student.offset))
+        self._joined.append(joining.name)
         return ""
-
-    def _joined_event(self, joining: Joining, offset: int) -> dict[str, Any]:
-        return {**asdict(joining), "first_epoch": offset // self.plan.steps_per_epoch + joining.epochs}
 
     def _seat(self, joining: Joining, student: Student) -> None:
         self.seated[joining.name] = joining

@@ -12,6 +12,7 @@ from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 from ray.tune.search import ConcurrencyLimiter, Repeater, Searcher
 
+from side4video.arm_search.proposals import OptunaSampler
 from side4video.core.paths import home
 from side4video.distributed.compat import HEAD_RESOURCE
 from side4video.distributed.virtual_trial import VirtualTrial
@@ -107,23 +108,7 @@ def _searcher(spec: SweepSpec, batch: int, results_actor_name: str) -> Searcher:
 
 def _propose(space: Mapping[str, Any], results_actor_name: str, trial: Any) -> dict[str, Any]:
     """The configuration of a virtual trial, with the overrides that Optuna chose."""
-    return {"results_actor": results_actor_name, "changes": sample_overrides(space, _OptunaSampler(trial))}
-
-
-class _OptunaSampler:
-    """Takes choices from an Optuna trial."""
-
-    def __init__(self, trial: Any) -> None:
-        self._trial = trial
-
-    def choose(self, name: str, count: int) -> int:
-        return self._trial.suggest_categorical(name, list(range(count)))
-
-    def number(self, name: str, low: float, high: float, *, is_log: bool) -> float:
-        return self._trial.suggest_float(name, low, high, log=is_log)
-
-    def integer(self, name: str, low: int, high: int, *, step: int) -> int:
-        return self._trial.suggest_int(name, low, high, step=step)
+    return {"results_actor": results_actor_name, "changes": sample_overrides(space, OptunaSampler(trial))}
 
 
 class _Decisions(tune.Callback):

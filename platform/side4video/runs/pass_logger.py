@@ -61,8 +61,8 @@ class PassLogger:
         """Log what a pass reports; `checkpoint` is the folder in which its checkpoint was stored."""
         changes = report.changes
         records = {each["name"]: ArmRecord.from_json(each) for each in changes.get("arms", {}).get("records", ())}
-        for event in changes.get("joined", ()):
-            self._open(records[event["name"]], records)
+        for name in changes.get("joined", ()):
+            self._open(records[name], records)
         for name, series in report.metrics.items():
             if series and (logger := self._logger_of(name, records)):
                 logger.log({name: series}, report.notes)
