@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from side4video.arm_search.shared_search import records_in
 from workers import run_workers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -41,6 +42,50 @@ if rank == 0:
 """
 
 
+SHARED = """
+from seat_passes import ASHA, OPTUNA, seat_sweep, train_pass
+from side4video.arm_search.document import SearchDocument
+from side4video.arm_search.records import arm_as_json
+from side4video.arm_search.shared_search import SharedSearch
+
+def told(member, **ways):
+    sweep = seat_sweep({"cluster": {"workers": world}}, packing={"seats": 2}, **ways)
+    document = SearchDocument(
+        sweep.spec.model_dump(mode="json", exclude_unset=True), dict(sweep.base), "test",
+        [arm_as_json(arm) for arm in sweep.arms], 4, 2,
+    )
+    return {"member": member * 32, "document": document.as_json(), "is_here": True, "closes_at": 1e300, "requests": []}
+
+rates = {"grid": {"optimization.learning_rate": [1e-3, 3e-3, 1e-4]}}
+members = [told("a", **rates), told("b", optuna={**OPTUNA, "arms": 3}, scheduler=ASHA)]
+heard = []
+def news():
+    heard.append(True)
+    return members[:1 if len(heard) < 3 else 2]
+
+search = SharedSearch(2, "b" * 32, news) if rank == 0 else None
+sweep = seat_sweep({"cluster": {"workers": world}}, **rates)
+outcome = train_pass(sweep, folder / f"shared-{rank}", search=search, process=process)
+if rank == 0:
+    (folder / "shared.json").write_text(json.dumps(outcome.states[-1]))
+"""
+EACH_ALONE = """
+import shutil
+from side4video.arm_search.records import arm_from_json
+from side4video.arm_search.shared_search import records_in
+from side4video.run import RunContext, run
+from side4video.runs.pass_logger import joined_experiment
+for record in records_in(json.loads((folder / "shared.json").read_text())):
+    def keep(report):
+        if report.checkpoint is not None and report.epoch + 1 == record.epochs:
+            shutil.copytree(report.checkpoint / record.name, folder / "each-alone" / record.name)
+    scratch = folder / f"scratch-{record.name}-{rank}"
+    scratch.mkdir()
+    spec = joined_experiment(arm_from_json(record.arm).experiment, record)
+    run({record.name: spec}, RunContext(process, scratch, keep, threads=1))
+"""
+
+
 def script(text, *, name, source="", skip=0):
     return text.replace("{NAME}", name).replace("SOURCE", repr(source)).replace("SKIP", str(skip))
 
@@ -72,3 +117,16 @@ def test_a_pass_of_two_workers_goes_on_like_the_undisturbed_one(folder):
     """From the checkpoint three before the last: arms were paused, whose files only the first worker wrote."""
     run_workers(2, folder, script(PASS, name="resumed", source="whole-0", skip=3))
     assert json.loads((folder / "resumed.json").read_text()) == json.loads((folder / "whole.json").read_text())
+
+
+def test_two_sweeps_share_a_pass_of_two_workers_and_each_arm_equals_itself_alone(folder):
+    run_workers(2, folder, SHARED)
+    run_workers(2, folder, EACH_ALONE)
+    records = records_in(json.loads((folder / "shared.json").read_text()))
+    assert len(records) == 6
+    assert len({record.name[:1] for record in records if record.stays[0].first == 4}) == 2, "both got free seats"
+    for record in records:
+        alone = load_file(folder / "each-alone" / record.name / "weights.safetensors")
+        packed = newest(folder / "shared-0", record.name)
+        for key, tensor in alone.items():
+            assert torch.equal(packed[key], tensor), (record.name, key)

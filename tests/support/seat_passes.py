@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import torch
 from safetensors.torch import load_file
 
-from side4video.arm_search.records import ArmRecord, arm_from_json
+from side4video.arm_search.records import arm_from_json
 from side4video.arm_search.search import ArmSearch
+from side4video.arm_search.shared_search import records_in
 from side4video.engine.process_group import ProcessGroup
 from side4video.engine.resume import checkpoint_source
 from side4video.run import RunContext, run
@@ -55,7 +56,7 @@ class Outcome:
 
     @property
     def records(self):
-        return {each["name"]: ArmRecord.from_json(each) for each in self.states[-1]["records"]}
+        return {each.name: each for each in records_in(self.states[-1])}
 
 
 TIMES = ("time/", "memory/", "system/", "gpu/", "train/clips")

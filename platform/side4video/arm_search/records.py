@@ -29,7 +29,7 @@ class ArmRecord:
     """One arm of a search."""
 
     name: str
-    """Its student's name."""
+    """Its student's name: the short key of its arm, on a shared pass with the sweep before it (`SharedSearch`)."""
     arm: dict[str, Any]
     """`arm_as_json` of it."""
     state: ArmState = "waiting"
@@ -40,6 +40,11 @@ class ArmRecord:
     stays: list[Stay] = field(default_factory=list)
     reason: str = ""
     """Why it failed."""
+
+    @property
+    def short_key(self) -> str:
+        """Of its arm."""
+        return self.name.rpartition("-")[2]
 
     @property
     def seat(self) -> int | None:

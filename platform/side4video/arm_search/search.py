@@ -7,11 +7,12 @@ same again. Only requests from outside depend on when they come; once taken, the
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from side4video.arm_search.halving import Halving, expected_epochs, rung_epochs
+from side4video.arm_search.median import worse_than_median
 from side4video.arm_search.proposals import Outcome, Proposal, propose
 from side4video.arm_search.records import LEFT, ArmRecord, Stay, arm_as_json, title_of
 from side4video.core.errors import InputError
@@ -24,6 +25,17 @@ from side4video.tasks.metrics import epoch_metric
 
 Request = Mapping[str, Any]
 """`id`, and either `add` (`label` and `overrides` of an arm) or `stop` (the name or the title of one)."""
+
+
+@dataclass
+class _Boundary:
+    """What is decided between two epochs."""
+
+    epoch: int
+    stopped: list[str] = field(default_factory=list)
+    resting: list[str] = field(default_factory=list)
+    """Arms that have reached a rung and are not promoted."""
+    joining: list[ArmRecord] = field(default_factory=list)
 
 
 def no_requests() -> Sequence[Request]:
@@ -58,6 +70,8 @@ class ArmSearch:
     """Requests from outside that came since the last call, or all that ever came: known ones are passed over."""
     is_closed: Callable[[], bool] = never
     """Whether nobody joins any more: those in seats go on to their end."""
+    prefix: str = ""
+    """Start of its arms' names, which are unique on a pass that several searches share."""
     records: dict[str, ArmRecord] = field(default_factory=dict)
     """Of all arms so far, in the order in which they were proposed."""
     proposals: list[Proposal] = field(default_factory=list)
@@ -75,6 +89,7 @@ class ArmSearch:
             grace, reduction = spec.scheduler.grace_epochs, spec.scheduler.reduction
             rungs = rung_epochs(grace=grace, reduction=reduction, epochs=self.epochs)
             self._halving = Halving(rungs, reduction, spec.mode)
+        self._boundary = _Boundary(0)
         for arm in self.waiting:
             self._add(arm)
 
@@ -82,21 +97,79 @@ class ArmSearch:
 
     def advance(self, epoch: int, results: Mapping[str, ArmResult]) -> Changes:
         """See `ArmSource`: take the results, then requests, then the scheduler's view, then fill the seats."""
-        for name in sorted(results, key=lambda each: self._seat_of(each)):
-            self._take_result(name, results[name], epoch)
-        stopped = self._take_requests(epoch)
-        stopped += self._stop_by_median(epoch)
-        resting = self._at_rungs(results)
-        return self._fill(epoch, stopped, resting)
+        self.begin(epoch, results)
+        return self._fill()
 
     def fail(self, name: str, reason: str) -> Changes:
         """See `ArmSource`."""
+        self.begin(self.note_failure(name, reason))
+        return self._fill()
+
+    def _fill(self) -> Changes:
+        while len(self.training) < self.seats and self.seat_next():
+            pass
+        self.leave()
+        return self.join()
+
+    # ---- a boundary in parts, for several searches on one pass
+
+    def begin(self, epoch: int, results: Mapping[str, ArmResult] | None = None) -> None:
+        """Take results and requests, and let the scheduler decide. Without results, nothing has happened."""
+        self._boundary = _Boundary(epoch)
+        if results is None:
+            return
+        for name in sorted(results, key=lambda each: self._seat_of(each)):
+            self._take_result(name, results[name], epoch)
+        self._boundary.stopped += self._take_requests(epoch)
+        self._boundary.stopped += self._stop_by_median(epoch)
+        self._boundary.resting += self._at_rungs(results)
+
+    @property
+    def training(self) -> list[str]:
+        """Arms that train in the next epoch, as far as it is decided."""
+        return [name for name in self._seated() if name not in self._boundary.resting]
+
+    def seat_next(self, others: Sequence[Experiment] = ()) -> bool:
+        """Give a seat to the arm whose turn it is; returns whether there was one, and room beside the `others`."""
+        resting = self._boundary.resting
+        if self.is_closed() or (record := self._next_job(resting)) is None:
+            return False
+        if record.name in resting:
+            resting.remove(record.name)
+            return True
+        beside = [*others, *(self.experiment(name) for name in self.training)]
+        if beside and not self.fits([*beside, self.experiment(record.name)]):
+            self._give_back(record)
+            return False
+        self._boundary.joining.append(record)
+        record.state = "training"
+        return True
+
+    def leave(self) -> None:
+        """Pause the arms that have reached a rung and do not go on now."""
+        for name in self._boundary.resting:
+            self._leave(self.records[name], "paused", self._boundary.epoch)
+
+    def join(self, taken: Collection[int] = ()) -> Changes:
+        """Number the seats of the arms that join, without those that others have `taken`; returns all that changed."""
+        boundary = self._boundary
+        used = {*taken, *(record.seat for record in self.records.values())}
+        free = (number for number in range(self.seats) if number not in used)
+        for record in boundary.joining:
+            record.stays.append(Stay(next(free), boundary.epoch))
+        ended = list(boundary.stopped)
+        if not self._seated() and not self.is_closed():
+            ended += self._end_search(boundary.epoch)
+        return Changes(list(boundary.resting), ended, [self._as_joining(record) for record in boundary.joining])
+
+    def note_failure(self, name: str, reason: str) -> int:
+        """An arm that was to join could not be built; returns the epoch of the pass."""
         record = self.records[name]
         epoch = record.stays.pop().first
         record.state, record.reason = "failed", reason
         if self._halving:
             self._halving.forget(name)
-        return self._fill(epoch, [], [])
+        return epoch
 
     def shown(self) -> dict[str, Any]:
         """See `ArmSource`."""
@@ -107,19 +180,27 @@ class ArmSearch:
             "seated": self._seated(),
             "labels": {name: title_of(each) for name, each in told.items()},
             "states": {name: each.state for name, each in told.items()},
-            "waiting": sum(each.state == "waiting" for each in self.records.values()) + self._unproposed(),
+            "waiting": sum(each.state == "waiting" for each in self.records.values()) + self.to_propose,
         }
 
     def epochs_left(self) -> int:
-        """See `ArmSource`. Arms that wait count as long as the scheduler lets an arm train on average."""
+        """See `ArmSource`."""
+        work, longest = self.work_left()
+        return max(math.ceil(work / self.seats), math.ceil(longest))
+
+    def work_left(self) -> tuple[float, float]:
+        """Epochs that its arms will still train, all together and the longest of those in seats.
+
+        Arms that wait count as long as the scheduler lets an arm train on average.
+        """
         scheduler = self.sweep.spec.scheduler
         mean = float(self.epochs)
         if isinstance(scheduler, AshaScheduler):
             mean = expected_epochs(grace=scheduler.grace_epochs, reduction=scheduler.reduction, epochs=self.epochs)
         seated = [self.epochs - each.epochs for each in self.records.values() if each.state == "training"]
-        waiting = sum(each.state == "waiting" for each in self.records.values()) + self._unproposed()
+        waiting = sum(each.state == "waiting" for each in self.records.values()) + self.to_propose
         ahead = [max(1.0, min(left, mean)) if self._halving else float(left) for left in seated]
-        return max(math.ceil((sum(ahead) + waiting * mean) / self.seats), math.ceil(max(ahead, default=0.0)))
+        return sum(ahead) + waiting * mean, max(ahead, default=0.0)
 
     def state(self) -> dict[str, Any]:
         """See `ArmSource`."""
@@ -130,7 +211,7 @@ class ArmSearch:
             "proposals": [asdict(each) for each in self.proposals],
             "taken": list(self.taken),
             "refused": list(self.refused),
-            "to_propose": self._unproposed(),
+            "to_propose": self.to_propose,
             "halving": self._halving.state() if self._halving else {},
         }
 
@@ -185,23 +266,10 @@ class ArmSearch:
         return stopped
 
     def _stop_by_median(self, epoch: int) -> list[str]:
-        """Arms whose best value is worse than the median of the others' running means (Golovin et al., 2017)."""
-        scheduler = self.sweep.spec.scheduler
-        if not isinstance(scheduler, MedianScheduler):
+        spec = self.sweep.spec
+        if not isinstance(spec.scheduler, MedianScheduler):
             return []
-        sign = 1.0 if self.sweep.spec.mode == "max" else -1.0
-        stopped = []
-        for record in [each for each in self.records.values() if each.state == "training" and each.values]:
-            if record.epochs < scheduler.grace_epochs or str(record.epochs) not in record.values:
-                continue
-            means = [
-                statistics.fmean(sign * value for own, value in other.by_epoch.items() if own <= record.epochs)
-                for other in self.records.values()
-                if other is not record and other.values and max(other.by_epoch) >= record.epochs
-            ]
-            best = max(sign * value for value in record.values.values())
-            if len(means) >= scheduler.arms and best < statistics.median(means):
-                stopped.append(record.name)
+        stopped = worse_than_median(self.records.values(), spec.scheduler, mode=spec.mode)
         for name in stopped:
             self._leave(self.records[name], "stopped", epoch)
         return stopped
@@ -219,34 +287,6 @@ class ArmSearch:
 
     # ---- who comes next
 
-    def _fill(self, epoch: int, stopped: Sequence[str], resting: Sequence[str]) -> Changes:
-        resting = list(resting)
-        joining: list[ArmRecord] = []
-        is_closed = self.is_closed()
-        while not is_closed and len(self._seated()) - len(resting) < self.seats:
-            record = self._next_job(resting)
-            if record is None:
-                break
-            if record.name in resting:
-                resting.remove(record.name)
-                continue
-            others = [name for name in self._seated() if name not in resting]
-            if others and not self.fits([self._experiment(name) for name in (*others, record.name)]):
-                self._give_back(record)
-                break
-            joining.append(record)
-            record.state = "training"
-        for name in resting:
-            self._leave(self.records[name], "paused", epoch)
-        taken = {record.seat for record in self.records.values()}
-        free = (number for number in range(self.seats) if number not in taken)
-        for record in joining:
-            record.stays.append(Stay(next(free), epoch))
-        ended = list(stopped)
-        if not self._seated() and not is_closed:
-            ended += self._end_search(epoch)
-        return Changes(resting, ended, [self._as_joining(record) for record in joining])
-
     def _next_job(self, resting: Sequence[str]) -> ArmRecord | None:
         """The arm that takes a seat: one to promote, else one that waits, else a new one."""
         if self._halving and (name := self._halving.promotable()):
@@ -257,7 +297,7 @@ class ArmSearch:
             self._halving.forget(name)
             return self._next_job(resting)
         waiting = next((each for each in self.records.values() if each.state == "waiting"), None)
-        while waiting is None and self._unproposed():
+        while waiting is None and self.to_propose:
             self._propose()
             waiting = next((each for each in self.records.values() if each.state == "waiting"), None)
         return waiting or self._last_one(resting)
@@ -315,7 +355,9 @@ class ArmSearch:
         is_complete = all(record.state in ("finished", "ended") for record in records)
         return Outcome("complete" if is_complete else "stopped", values)
 
-    def _unproposed(self) -> int:
+    @property
+    def to_propose(self) -> int:
+        """Arms that Optuna will still choose."""
         optuna = self.sweep.spec.optuna
         return max(0, optuna.arms - len(self.proposals)) if optuna else 0
 
@@ -323,12 +365,13 @@ class ArmSearch:
 
     def _add(self, arm: Arm) -> str:
         """Let an arm wait; the same experiment again is one more row of the arm that is known."""
-        record = self.records.get(arm.short_key)
+        name = f"{self.prefix}{arm.short_key}"
+        record = self.records.get(name)
         if record is None:
-            self.records[arm.short_key] = ArmRecord(arm.short_key, arm_as_json(arm))
+            self.records[name] = ArmRecord(name, arm_as_json(arm))
         elif all(arm.row_name != row["label"] for row in (record.arm, *record.arm["duplicates"])):
             record.arm["duplicates"].append(arm_as_json(arm))
-        return arm.short_key
+        return name
 
     def _add_requested(self, asked: Mapping[str, Any]) -> None:
         try:
@@ -344,7 +387,8 @@ class ArmSearch:
         seat = self.records[name].seat
         return -1 if seat is None else seat
 
-    def _experiment(self, name: str) -> Experiment:
+    def experiment(self, name: str) -> Experiment:
+        """An arm's experiment."""
         return parse_experiment(self.records[name].arm["experiment"], source=name)
 
     @staticmethod

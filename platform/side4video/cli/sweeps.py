@@ -126,6 +126,9 @@ def _print_pass(found: dict[str, Any], *, is_running: bool, metric: str) -> None
             "since epoch": [str(each["since"] + 1) for each in found["seats"]],
         }
         console.print(fitted(columns, texts=("arm",)))
+    if others := found["others"]:
+        taken = ", ".join(f"{name} {count}" for name, count in others.items())
+        console.print(f"seats of other sweeps on this pass: {taken}", highlight=False)
     if waiting := found["waiting"]:
         more = f", and {len(waiting) - MAX_WAITING} more" if len(waiting) > MAX_WAITING else ""
         console.print(f"waiting: {', '.join(waiting[:MAX_WAITING])}{more}", highlight=False)

@@ -6,8 +6,6 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from side4video.arm_search.records import arm_as_json
-from side4video.arm_search.search import ArmSearch
 from side4video.core.progress import Progress
 from side4video.distributed.cluster import nodes_of
 from side4video.distributed.pass_workers import PassOnWorkers
@@ -15,7 +13,6 @@ from side4video.distributed.results_actor import ResultsActor
 from side4video.distributed.train import SweepFeedback, train_on_ray
 from side4video.runs.endless_pass import EndlessPass, store_requests
 from side4video.runs.packs import SweepRun
-from side4video.runs.pass_logger import PassLogger
 from side4video.spec.resources import resources_text, worker_resources
 
 POLL_SECONDS = 1.0
@@ -46,7 +43,9 @@ class PassTrials:
         trials = threading.Thread(target=self._show, name="trials", daemon=True)
         training = threading.Thread(target=self._train_all, args=(passes,), name="passes", daemon=True)
         store, parent = self.sweep_run.sweep_logger.store, self.sweep_run.sweep_logger.parent
-        requests = store_requests(store, parent)
+        shared = passes[0].shared
+        requests = shared.news if shared else store_requests(store, parent)
+        self.ray.get(self.results_actor.set_requests.remote(requests()))
         training.start()
         trials.start()
         try:
@@ -79,7 +78,7 @@ class PassTrials:
             self._failure = error
 
     def _train(self, endless: EndlessPass) -> None:
-        def train(search: ArmSearch, logger: PassLogger, progress: Progress) -> None:  # noqa: ARG001 - on a worker
+        def train(search: Any, logger: Any, progress: Progress) -> None:  # noqa: ARG001 - on a worker
             cluster, nodes = endless.base.cluster, nodes_of(self.ray)
             resources = worker_resources(cluster, nodes)
             progress.report(resources_text(resources, nodes, workers=cluster.workers_text))
@@ -87,15 +86,8 @@ class PassTrials:
             if self.sweep_run.deadline is not None:
                 left = time.time() + self.sweep_run.deadline - time.monotonic()
             folder, _, name = endless.folder.rpartition("/")
-            seats = PassOnWorkers(
-                sweep=endless.sweep.spec.model_dump(mode="json", exclude_unset=True),
-                base=dict(endless.sweep.base),
-                source=endless.sweep.source,
-                arms=[arm_as_json(arm) for arm in endless.arms],
-                epochs=endless.epochs,
-                classes=logger.classes,
-                deadline=left,
-            )
+            member = endless.shared.member if endless.shared else ""
+            seats = PassOnWorkers(endless.document(logger.classes), left, member)
             train_on_ray(
                 {"base": endless.base},
                 logger,

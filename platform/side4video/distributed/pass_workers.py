@@ -1,7 +1,7 @@
 """An endless pass on Ray: what its workers need, and the callback that logs it in Ray Train's controller."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,56 +9,48 @@ from typing import Any
 import ray
 from ray.train import Checkpoint, UserCallback
 
-from side4video.arm_search.records import arm_from_json
-from side4video.arm_search.search import ArmSearch
+from side4video.arm_search.document import SearchDocument
+from side4video.arm_search.shared_search import SharedSearch, leaves_when_over, records_in
 from side4video.core.metric import Metric
 from side4video.engine.epoch_callback import Report
-from side4video.planning.packs import cached_planner
 from side4video.run import RunContext
 from side4video.run_with_seats import run_with_seats
-from side4video.runs.endless_pass import fits_memory
 from side4video.runs.pass_logger import PassLogger
-from side4video.spec.arm import Sweep
+from side4video.runs.shared_logger import SharedPassLogger
 from side4video.spec.experiment import Experiment
-from side4video.spec.load import parse_document
-from side4video.spec.sweep import SweepSpec
 from side4video.tasks.metrics import epoch_metric
 
 
 @dataclass(frozen=True)
 class PassOnWorkers:
-    """A pass as JSON values: plug-ins are known on a worker only after they were loaded there."""
+    """A pass, for its workers."""
 
-    sweep: Mapping[str, Any]
-    base: Mapping[str, Any]
-    source: str
-    arms: Sequence[Mapping[str, Any]]
-    """Arms that wait from the start."""
-    epochs: int
-    classes: int
+    document: SearchDocument
     deadline: float | None
     """Time (seconds since 1970) after which nobody joins."""
+    member: str = ""
+    """On a shared pass: the id of the run of the sweep whose command runs it."""
 
     def train(self, base: Experiment, context: RunContext, results_actor: Any) -> None:
         """Train on this worker; the first one decides who sits where, and tells Ray Tune's trials."""
         if not context.process.is_first:
             run_with_seats(base, None, context)
             return
-        told = replace(context, report=_Told(context.report, results_actor, self.sweep["metric"]))
-        run_with_seats(base, self._search(results_actor), told)
+        metric = str(self.document.built.spec.metric)
+        told = replace(context, report=_Told(context.report, results_actor, metric))
+        if not self.member:
+            search = self.document.search(requests=lambda: _requests(results_actor), is_closed=self._is_late)
+            run_with_seats(base, search, told)
+            return
+        shared = SharedSearch(self.document.built.spec.seats, self.member, lambda: _requests(results_actor))
+        run_with_seats(base, shared, replace(told, stop_request=leaves_when_over(shared, told.stop_request)))
 
-    def _search(self, results_actor: Any) -> ArmSearch:
-        spec = parse_document(SweepSpec, dict(self.sweep), source=self.source)
-        sweep = Sweep(spec, self.base, self.source, ())
-        return ArmSearch(
-            sweep,
-            [arm_from_json(each) for each in self.arms],
-            spec.seats,
-            self.epochs,
-            fits=fits_memory(cached_planner(self.classes), spec.limits.memory_gib),
-            requests=lambda: ray.get(results_actor.requests.remote()),
-            is_closed=lambda: self.deadline is not None and time.time() > self.deadline,
-        )
+    def _is_late(self) -> bool:
+        return self.deadline is not None and time.time() > self.deadline
+
+
+def _requests(results_actor: Any) -> Any:
+    return ray.get(results_actor.requests.remote())
 
 
 @dataclass(frozen=True)
@@ -72,7 +64,7 @@ class _Told:
     def __call__(self, report: Report) -> None:
         """Report."""
         changes = report.changes
-        names = [each["name"] for each in changes.get("arms", {}).get("records", ())]
+        names = [each.name for each in records_in(changes.get("arms", {}))]
         values: dict[str, Mapping[str, float]] = {}
         for name, latest in report.latest.items():
             key, epoch = epoch_metric(self.metric, latest), epoch_metric("eval/epoch", latest)
@@ -86,7 +78,7 @@ class _Told:
 class PassLoggerCallback(UserCallback):
     """Logs a pass. Ray calls it in the controller when all workers reported and the checkpoint is stored."""
 
-    def __init__(self, logger: PassLogger) -> None:
+    def __init__(self, logger: PassLogger | SharedPassLogger) -> None:
         self.logger = logger
 
     def after_report(

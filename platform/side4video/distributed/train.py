@@ -31,6 +31,7 @@ from side4video.distributed.storage import recover_storage, report_to_ray
 from side4video.distributed.worker import PreemptionMonitor, SignalAwareTorchConfig, checkpoint_sources
 from side4video.engine.epoch_callback import EarlyStopper, never_stop
 from side4video.runs.pass_logger import PassLogger
+from side4video.runs.shared_logger import SharedPassLogger
 from side4video.spec.cluster import ClusterSpec
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import parse_experiment
@@ -171,7 +172,7 @@ class SweepFeedback:
 
 def train_on_ray(
     experiments: Mapping[str, Experiment],
-    logger: PackLogger | PassLogger,
+    logger: PackLogger | PassLogger | SharedPassLogger,
     *,
     storage: str,
     name: str,
@@ -211,7 +212,7 @@ def train_on_ray(
         storage_path=storage,
         failure_config=FailureConfig(max_failures=cluster.max_failures),
         checkpoint_config=CheckpointConfig(num_to_keep=cluster.keep_checkpoints),
-        callbacks=[PassLoggerCallback(logger) if isinstance(logger, PassLogger) else RunLoggerCallback(logger)],
+        callbacks=[RunLoggerCallback(logger) if isinstance(logger, PackLogger) else PassLoggerCallback(logger)],
         logging_config=LoggingConfig(log_level="ERROR"),
     )
     logger.hand_over()

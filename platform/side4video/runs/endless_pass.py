@@ -6,19 +6,33 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, Protocol
 
-from side4video.arm_search.records import LEFT, ArmRecord, arm_from_json
+from side4video.arm_search.document import SearchDocument, fits_memory
+from side4video.arm_search.records import LEFT, ArmRecord, arm_as_json, arm_from_json
 from side4video.arm_search.search import ArmSearch, Request
-from side4video.core.units import as_gib
+from side4video.arm_search.shared_search import SharedSearch
 from side4video.data.annotations.splits import training_subset
-from side4video.planning.packs import Member, Planner, plan_pack_memory, streams_of
+from side4video.planning.packs import Planner, streams_of
 from side4video.runs.pass_logger import PassLogger, read_seats
+from side4video.runs.shared_logger import SharedPassLogger
 from side4video.spec.arm import Arm, Sweep
 from side4video.spec.experiment import Experiment
 from side4video.tracking.run_store import RunStore
 from side4video.tracking.sweep_logger import SweepLogger
 from side4video.tracking.tags import REQUEST_TAG
+
+
+class MeetingPlace(Protocol):
+    """Where sweeps that share a pass meet (`runs.shared_pass.SharedPass`)."""
+
+    store: RunStore
+    member: str
+    """Id of the run of this command's sweep."""
+
+    def news(self) -> list[dict[str, Any]]:
+        """All sweeps that have asked for seats, for `SharedSearch.news`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,8 @@ class EndlessPass:
     """Epochs of an arm that is trained to its end."""
     clips: int
     """Training clips of an epoch."""
+    shared: MeetingPlace | None = None
+    """Where sweeps that share this pass meet."""
 
     @property
     def pass_id(self) -> str:
@@ -48,9 +64,11 @@ class EndlessPass:
         *,
         requests: Callable[[], Sequence[Request]],
         deadline: float | None = None,
-    ) -> ArmSearch:
+    ) -> ArmSearch | SharedSearch:
         """Who takes its seats. After `deadline` of the monotonic clock nobody joins."""
         spec = self.sweep.spec
+        if self.shared:
+            return SharedSearch(spec.seats, self.shared.member, self.shared.news)
         return ArmSearch(
             self.sweep,
             self.arms,
@@ -61,23 +79,24 @@ class EndlessPass:
             is_closed=lambda: deadline is not None and time.monotonic() > deadline,
         )
 
-    def logger(self, sweep_logger: SweepLogger, *, fingerprint: str, classes: int) -> PassLogger:
+    def document(self, classes: int) -> SearchDocument:
+        """Who takes its seats, for another process."""
+        return SearchDocument(
+            sweep=self.sweep.spec.model_dump(mode="json", exclude_unset=True),
+            base=dict(self.sweep.base),
+            source=self.sweep.source,
+            arms=[arm_as_json(arm) for arm in self.arms],
+            epochs=self.epochs,
+            classes=classes,
+        )
+
+    def logger(self, sweep_logger: SweepLogger, *, fingerprint: str, classes: int) -> PassLogger | SharedPassLogger:
         """The log of its arms' runs."""
+        if self.shared:
+            return SharedPassLogger(self.shared.store, self.shared.member, self.folder, classes)
         return PassLogger(
             sweep_logger, fingerprint, classes, self.folder, others=self.sweep.arms, clips_per_epoch=self.clips
         )
-
-
-def fits_memory(planner: Planner, limit: float | str) -> Callable[[Sequence[Experiment]], bool]:
-    """Whether experiments fit into `limits.memory_gib` at the same time."""
-
-    def fits(experiments: Sequence[Experiment]) -> bool:
-        if isinstance(limit, str):
-            return True
-        members = [Member(each, planner(each)) for each in experiments]
-        return as_gib(plan_pack_memory(members).peak) <= limit
-
-    return fits
 
 
 def passes_of(sweep: Sweep, *, done: Collection[str], folder: str, fingerprint: str) -> list[EndlessPass]:
@@ -140,7 +159,7 @@ def is_over(store: RunStore, endless: EndlessPass, parent: str) -> bool:
     """Whether a pass has ended: each of its arms has, and no other one would come."""
     empty: dict[str, Any] = {"records": [], "proposals": [], "taken": []}
     state = read_seats(store, parent).get(endless.pass_id, empty)
-    known = {each["name"] for each in state["records"]}
+    known = {ArmRecord.from_json(each).short_key for each in state["records"]}
     optuna = endless.sweep.spec.optuna
     is_proposed = optuna is None or len(state["proposals"]) >= optuna.arms
     has_all = all(arm.short_key in known for arm in endless.arms)

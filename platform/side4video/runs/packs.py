@@ -4,26 +4,32 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from side4video.arm_search.records import LEFT
 from side4video.arm_search.search import ArmSearch
+from side4video.arm_search.shared_search import SharedSearch
 from side4video.core import signals
 from side4video.core.errors import Interrupted, Side4VideoError
 from side4video.core.progress import Progress
 from side4video.engine.checkpoint import checkpoints_in
 from side4video.planning.packs import PlannedPack, Planner, make_packs
 from side4video.runs.checkpoint_folders import moved_folder
-from side4video.runs.endless_pass import EndlessPass, arms_of, records_of, store_requests
+from side4video.runs.endless_pass import EndlessPass, arms_of, is_over, records_of, store_requests
 from side4video.runs.pass_logger import PassLogger
+from side4video.runs.shared_logger import SharedPassLogger
 from side4video.runs.trainer import Trained
 from side4video.spec.arm import Arm, Sweep
 from side4video.tracking.pack_logger import PackLogger, open_pack_logger
 from side4video.tracking.run_holder import hold_folder
 from side4video.tracking.run_inputs import changed_inputs
 from side4video.tracking.sweep_logger import SweepLogger, swept_by_arm, unfinished_folders
+
+TrainPass = Callable[[ArmSearch | SharedSearch, PassLogger | SharedPassLogger, Progress], None]
+"""Trains a pass, given who takes its seats and where it is logged."""
 
 
 @dataclass
@@ -90,8 +96,11 @@ class SweepRun:
         progress.report("done", states=states)
         return states
 
-    def train_pass(self, endless: EndlessPass, train: Callable[[ArmSearch, PassLogger, Progress], None]) -> None:
-        """Train an endless pass. An error that ends it fails the arms in its seats; others wait for the next time."""
+    def train_pass(self, endless: EndlessPass, train: TrainPass) -> None:
+        """Train an endless pass. An error that ends it fails the arms in its seats; others wait for the next time.
+
+        The command of a shared pass holds its folder already.
+        """
         store, parent = self.sweep_logger.store, self.sweep_logger.parent
         if signals.stop_requested():
             raise Interrupted("asked to stop (SIGTERM) before this pass started")
@@ -100,11 +109,16 @@ class SweepRun:
         logger = endless.logger(self.sweep_logger, fingerprint=self.fingerprint, classes=classes)
         progress = _PackProgress(self.progress, endless.pass_id)
         progress.report("creating the runs", arms=[arm.short_key for arm in endless.arms])
-        with hold_folder(endless.folder, f"arms of {self.sweep.spec.name}"):
+        held = nullcontext() if endless.shared else hold_folder(endless.folder, f"arms of {self.sweep.spec.name}")
+        with held:
             try:
                 train(search, logger, progress)
             except (Side4VideoError, KeyboardInterrupt) as error:
                 is_killed = isinstance(error, (Interrupted, KeyboardInterrupt))
+                is_late = self.deadline is not None and time.monotonic() > self.deadline
+                if endless.shared and isinstance(error, Interrupted) and (is_late or is_over(store, endless, parent)):
+                    progress.report("handing the pass over to another sweep")
+                    return
                 logger.fail_open(str(error) or "interrupted", killed=is_killed)
                 if is_killed:
                     raise

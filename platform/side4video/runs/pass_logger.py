@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from side4video.arm_search.records import ArmRecord, arm_from_json, first_epoch_of
+from side4video.core.errors import Side4VideoError
 from side4video.engine.epoch_callback import Report
 from side4video.planning.packs import Planner, cached_planner
 from side4video.spec.arm import Arm
@@ -18,7 +19,7 @@ from side4video.spec.load import parse_experiment
 from side4video.tracking.pack_logger import PackLogger, open_pack_logger
 from side4video.tracking.run_store import RunStore, artifact_text
 from side4video.tracking.sweep_logger import SweepLogger, is_finished, swept_by_arm
-from side4video.tracking.tags import DIGEST_TAG, STATE_TAG
+from side4video.tracking.tags import DIGEST_TAG, PACK_TAG, STATE_TAG
 
 log = logging.getLogger(__name__)
 
@@ -79,9 +80,16 @@ class PassLogger:
         self.sweep_logger.store.flush()
 
     def fail_open(self, reason: str, *, killed: bool) -> None:
-        """Log that the pass ended and its arms have no result."""
+        """Log that the pass ended and its arms have no result. On Ray another process has opened their runs."""
         for logger in self._loggers.values():
             logger.fail(reason, killed=killed)
+        store = self.sweep_logger.store
+        try:
+            for run in self.sweep_logger.children().values():
+                if run.status == "RUNNING" and run.tags.get(PACK_TAG) == self.pass_id:
+                    PackLogger(store, {run.name: run.run_id}).fail(reason, killed=killed)
+        except (Side4VideoError, OSError) as error:
+            log.warning("the end of the arms' runs could not be recorded; the same command continues them (%s)", error)
 
     def _logger_of(self, name: str, records: Mapping[str, ArmRecord]) -> PackLogger | None:
         if name not in self._loggers and name in records:

@@ -15,6 +15,7 @@ from side4video.planning.sweep import SweepPlan, plan_sweep
 from side4video.runs.checkpoint_folders import storage_root
 from side4video.runs.endless_pass import arms_of, is_over, passes_of, records_of
 from side4video.runs.packs import SweepRun, assign_folders
+from side4video.runs.shared_pass import train_shared
 from side4video.runs.stop_signal import StopSignalProgress, is_interruption
 from side4video.runs.trainer import LocalTrainer, Trainer
 from side4video.spec.arm import Arm, Sweep, merge_duplicates
@@ -77,7 +78,8 @@ def prepare_sweep(
     if trainer is not None and (sweep.spec.optuna or any(arm.key not in completed for arm in sweep.arms)):
         if trainer.is_on_this_machine:
             check_weights(spec for _, spec in sweep.named_experiments)
-        trainer.start()
+        if not sweep.spec.shares_pass:  # another command may train its arms
+            trainer.start()
     plan = plan_sweep(sweep, classes=len(first.data.listed.classes()), done=completed)
     # With `rerun`, a unique key creates new runs.
     return PreparedSweep(sweep, f"{key}-{time.time_ns():x}" if rerun else key, fingerprint, completed, plan)
@@ -174,7 +176,16 @@ def _train_passes(prepared: PreparedSweep, sweep_run: SweepRun, trainer: Trainer
         fingerprint=prepared.fingerprint,
     )
     store, parent = sweep_run.sweep_logger.store, sweep_run.sweep_logger.parent
-    if due := [each for each in found if not is_over(store, each, parent)]:
+    if sweep.spec.shares_pass:
+        if len(found) > 1:
+            raise InputError(
+                f"{sweep.source}: packing.share",
+                f"the arms need {len(found)} different streams of clips, so {len(found)} passes",
+                allowed="arms with the same data, batches and evaluation",
+                fix="remove share, or make it several sweeps",
+            )
+        train_shared(sweep_run, found[0], trainer)
+    elif due := [each for each in found if not is_over(store, each, parent)]:
         trainer.train_passes(sweep_run, due)
     sweep_run.note_seats()
 

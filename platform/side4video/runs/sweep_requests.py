@@ -59,7 +59,7 @@ def add_arm(store: RunStore, parent: str, sweep: Sweep, overrides: Mapping[str, 
         InputError: The arm is no experiment, is there already, or cannot share the pass.
     """
     rows = sweep.added(label, overrides)
-    titles = {record.name: (title_of(record), record.state) for record in records_of(store, parent)}
+    titles = {record.short_key: (title_of(record), record.state) for record in records_of(store, parent)}
     for row in rows:
         if row.short_key in titles:
             title, state = titles[row.short_key]
@@ -88,7 +88,7 @@ def stop_arm(store: RunStore, parent: str, sweep: Sweep, title: str) -> str:
         InputError: There is no such arm, several, or it has ended.
     """
     records = records_of(store, parent)
-    known = {record.name for record in records}
+    known = {record.short_key for record in records}
     # A pass that has just begun may not have written down yet who waits.
     records += [ArmRecord(arm.short_key, arm_as_json(arm)) for arm in sweep.arms if arm.short_key not in known]
     found = [record for record in records if title in (title_of(record), record.name, record.arm["label"])]

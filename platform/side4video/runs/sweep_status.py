@@ -19,14 +19,16 @@ def pass_status(state: Mapping[str, Any], runs: Mapping[str, StoredRun], *, metr
 
     Returns:
         `number_of_seats`, `epochs` of an arm, `epoch` of the pass, `seats` (who sits there), `waiting`, `to_propose`
-        (arms that Optuna will choose), `counts` by state, `clips_per_s`, `epochs_left`, `seconds_left`, and
+        (arms that Optuna will choose), `counts` by state,
+        `others` (seats of other sweeps on a shared pass, by name), `clips_per_s`, `epochs_left`, `seconds_left`, and
         `one_more_arm`: the share by which a step grows.
     """
     records = [ArmRecord.from_json(each) for each in state["records"]]
     seated = sorted((each for each in records if each.seat is not None), key=lambda each: each.seat or 0)
     seconds = epoch_seconds(state)
-    own = [runs[each.name].metrics.get("time/own_step_s") for each in seated if each.name in runs]
-    steps = [runs[each.name].metrics.get("time/step_s") for each in seated if each.name in runs]
+    there = [runs[each.short_key].metrics for each in seated if each.short_key in runs]
+    own = [metrics.get("time/own_step_s") for metrics in there]
+    steps = [metrics.get("time/step_s") for metrics in there]
     known = [(mine, whole) for mine, whole in zip(own, steps, strict=True) if mine and whole]
     return {
         "metric": metric,
@@ -51,5 +53,6 @@ def pass_status(state: Mapping[str, Any], runs: Mapping[str, StoredRun], *, metr
         "clips_per_s": state["clips_per_epoch"] / seconds if seconds else 0.0,
         "epochs_left": state["epochs_left"],
         "seconds_left": state["epochs_left"] * seconds,
+        "others": state.get("others", {}),
         "one_more_arm": sum(mine / whole for mine, whole in known) / len(known) if known else 0.0,
     }

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -17,13 +17,11 @@ from side4video.tracking.pack_logger import PackLogger
 from side4video.tracking.tags import RESOURCES_TAG
 
 if TYPE_CHECKING:
-    from side4video.arm_search.search import ArmSearch
     from side4video.engine.epoch_callback import Report
     from side4video.planning.packs import PlannedPack
     from side4video.run import RunContext
     from side4video.runs.endless_pass import EndlessPass
     from side4video.runs.packs import SweepRun
-    from side4video.runs.pass_logger import PassLogger
     from side4video.tracking.run_store import StoredRun
 
 Trained = tuple[dict[str, dict[str, Any]], Path | None]
@@ -153,11 +151,12 @@ class LocalTrainer:
 
     def train_passes(self, sweep_run: "SweepRun", passes: "Sequence[EndlessPass]") -> None:
         """See `Trainer`."""
+        from side4video.arm_search.shared_search import SharedSearch, leaves_when_over
         from side4video.run_with_seats import run_with_seats
 
         for each in passes:
 
-            def train(search: "ArmSearch", logger: "PassLogger", progress: Progress, each: Any = each) -> None:
+            def train(search: Any, logger: Any, progress: Progress, each: Any = each) -> None:
                 place = _LocalPlace(each.base.cluster, each.folder)
                 progress.report(place.text)
 
@@ -165,7 +164,10 @@ class LocalTrainer:
                     logger.fail_open(reason, killed=False)
 
                 with temporary_folder() as scratch:
-                    run_with_seats(each.base, search, place.context(scratch, progress, logs=logger.take, fails=fails))
+                    context = place.context(scratch, progress, logs=logger.take, fails=fails)
+                    if isinstance(search, SharedSearch):
+                        context = replace(context, stop_request=leaves_when_over(search, context.stop_request))
+                    run_with_seats(each.base, search, context)
 
             sweep_run.train_pass(each, train)
 

@@ -134,6 +134,9 @@ class Seats(Spec):
     """Whether all arms see the same order of clips: a pack starts and ends with the arms that it was made of. By
     default an arm takes a seat at the next epoch of the pass, and sees the clips of that epoch and the following
     ones."""
+    share: bool = False
+    """Whether sweeps of several users share the pass: those with the same data, batches, evaluation, backbone, number
+    of seats, store and `cluster.storage`. Each keeps its own MLflow experiment, and they take free seats in turn."""
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Self:
@@ -147,9 +150,14 @@ class Seats(Spec):
         is_number = isinstance(seats, int) and not isinstance(seats, bool) and 0 < seats <= MAX_SEATS
         if not is_number and seats != "auto":
             raise wrong("packing.seats", f"{seats!r}", allowed=f"auto, or 1 to {MAX_SEATS}", fix="packing: {seats: 8}")
-        if not isinstance(aligned, bool):
-            raise wrong("packing.aligned", f"{aligned!r}", allowed="true, false", fix="aligned: false")
-        return cls(seats=seats, aligned=aligned)
+        share = document.get("share", False)
+        for name, value in {"aligned": aligned, "share": share}.items():
+            if not isinstance(value, bool):
+                raise wrong(f"packing.{name}", f"{value!r}", allowed="true, false", fix=f"{name}: false")
+        if aligned and share:
+            found = "share and aligned: aligned arms start together, and a shared pass runs already"
+            raise wrong("packing", found, allowed="one of the two", fix="remove aligned")
+        return cls(seats=seats, aligned=aligned, share=share)
 
 
 class SweepSpec(Spec):
@@ -263,6 +271,11 @@ class SweepSpec(Spec):
     def has_seats(self) -> bool:
         """Whether arms take the seats of an endless pass, at different epochs."""
         return isinstance(self.packing, Seats) and not self.packing.aligned
+
+    @property
+    def shares_pass(self) -> bool:
+        """Whether other sweeps may take seats of the same pass."""
+        return isinstance(self.packing, Seats) and self.packing.share
 
     @property
     def pack_limit(self) -> int | Literal["auto", "off"]:
