@@ -1,6 +1,7 @@
 """A search of 64 arms by Optuna with successive halving on `motion`: seats, batches of eight, and one by one.
 
-    python benchmarks/continuous_search.py [--arms 64] [--seats 8] [--seeds 3] [--only seats batches alone]
+    python benchmarks/continuous_search.py [--arms 64] [--seats 8] [--seeds 0 1 2] [--only seats batches alone]
+        [--check 20]
 
 Three ways through the same search space, side by side in one process:
 
@@ -10,14 +11,19 @@ Three ways through the same search space, side by side in one process:
 - `alone`: each arm trains by itself, with ASHA against all before it.
 
 The order of the ways changes from seed to seed. Writes benchmarks/results/continuous-search.json after each part:
-seconds, steps of the pass, steps of students, the best arm that trained to its end, and the use of the seats.
+seconds, steps of the pass, steps of students, the best arm that trained to its end, and the use of the seats. With
+`--check`, so many arms of each search with seats, drawn at random among those that joined after its first epoch, are
+trained alone with their `data.first_epoch`: `checked` and `equal` count them, by weights and metrics after each epoch.
 """
 
 import argparse
+import hashlib
 import json
+import random
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +32,12 @@ from ray.tune.schedulers.async_hyperband import _Bracket
 
 import bench
 from side4video.arm_search.proposals import Outcome, Proposal, propose
+from side4video.arm_search.records import ArmRecord, arm_from_json
 from side4video.arm_search.search import ArmSearch
 from side4video.engine.process_group import ProcessGroup
 from side4video.run import RunContext, run
 from side4video.run_with_seats import run_with_seats
+from side4video.runs.pass_logger import joined_experiment
 from side4video.spec.arm import Arm, Sweep, build_sweep
 from side4video.spec.load import parse_document, read_yaml
 from side4video.spec.sweep import SweepSpec
@@ -69,7 +77,16 @@ def make_sweep(arms: int, seats: int, seed: int) -> Sweep:
     return build_sweep(parse_document(SweepSpec, document, source="search"), document["base"], "search")
 
 
-def with_seats(sweep: Sweep) -> dict[str, Any]:
+@dataclass
+class Trained:
+    """What the search with seats has left, for the check."""
+
+    records: list[ArmRecord] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of the last weights of each arm."""
+
+
+def with_seats(sweep: Sweep, left: Trained) -> dict[str, Any]:
     """One endless pass."""
     search = ArmSearch(sweep, (), sweep.spec.seats, EPOCHS)
     used: list[int] = []
@@ -77,12 +94,14 @@ def with_seats(sweep: Sweep) -> dict[str, Any]:
     def report(report: Any) -> None:
         records = report.changes["arms"]["records"]
         used.append(sum(each["state"] == "training" for each in records))
+        for name in (*report.changes["paused"], *report.changes["ended"]):
+            left.digests[name] = _digest(Path(folder) / "kept" / name)
 
     with tempfile.TemporaryDirectory() as folder:
         context = RunContext(ProcessGroup(), Path(folder), report, threads=torch.get_num_threads())
         run_with_seats(sweep.base_experiment, search, context)
     per_epoch = _steps_per_epoch(sweep)
-    records = list(search.records.values())
+    records = left.records = list(search.records.values())
     pass_epochs = max(stay.end or 0 for record in records for stay in record.stays)
     last_join = max(record.stays[0].first for record in records)
     full = used[1 : last_join + 1] or used[:1]
@@ -93,6 +112,36 @@ def with_seats(sweep: Sweep) -> dict[str, Any]:
         "finished": sum(record.state == "finished" for record in records),
         "use_of_seats_until_queue_empty": sum(full) / len(full) / sweep.spec.seats,
     }
+
+
+def count_equal(left: Trained, number: int, seed: int) -> dict[str, int]:
+    """Train arms alone that joined the pass later; returns how many there were, and how many are equal bit for bit."""
+    late = [record for record in left.records if record.stays[0].first]
+    drawn = random.Random(seed).sample(late, min(number, len(late)))  # noqa: S311 - no secret
+    return {"checked": len(drawn), "equal": sum(_equals_itself_alone(record, left) for record in drawn)}
+
+
+def _equals_itself_alone(record: ArmRecord, left: Trained) -> bool:
+    spec = joined_experiment(arm_from_json(record.arm).experiment, record)
+    digests: list[str] = []
+    values: dict[str, float] = {}
+
+    def report(report: Any) -> None:
+        if record.name in report.latest:
+            values[str(report.epoch + 1)] = report.latest[record.name][METRIC]
+        if report.checkpoint is not None and report.epoch + 1 == record.epochs:
+            digests.append(_digest(report.checkpoint / record.name))
+
+    def stop(epoch: int, metrics: Mapping[str, Any]) -> list[str]:
+        return list(metrics) if epoch + 1 >= record.epochs else []
+
+    with tempfile.TemporaryDirectory() as folder:
+        run({record.name: spec}, RunContext(ProcessGroup(), Path(folder), report, early_stopper=stop, threads=1))
+    return digests == [left.digests[record.name]] and values == record.values
+
+
+def _digest(folder: Path) -> str:
+    return hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
 
 
 def in_batches(sweep: Sweep, size: int) -> dict[str, Any]:
@@ -171,10 +220,12 @@ def main() -> None:
     parser.add_argument("--arms", type=int, default=64)
     parser.add_argument("--seats", type=int, default=8)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--check", type=int, default=0)
     parser.add_argument("--only", nargs="+", default=["seats", "batches", "alone"])
     options = parser.parse_args()
+    left = Trained()
     ways: dict[str, Callable[[Sweep], dict[str, Any]]] = {
-        "seats": with_seats,
+        "seats": lambda sweep: with_seats(sweep, left),
         "batches": lambda sweep: in_batches(sweep, options.seats),
         "alone": lambda sweep: in_batches(sweep, 1),
     }
@@ -189,6 +240,8 @@ def main() -> None:
             started, cpu = time.perf_counter(), time.process_time()
             found = ways[name](sweep)
             found |= {"wall_s": time.perf_counter() - started, "cpu_s": time.process_time() - cpu}
+            if name == "seats" and options.check:
+                found |= count_equal(left, options.check, seed)
             document["parts"] = [each for each in document["parts"] if (each["way"], each["seed"]) != (name, seed)] + [
                 {"way": name, "seed": seed, **found}
             ]
