@@ -90,17 +90,13 @@ class SharedSearch:
         return self._fill()
 
     def shown(self) -> dict[str, Any]:
-        """See `ArmSource`. Arms of the sweep whose command shows it have their short names, as they have alone."""
+        """See `ArmSource`. Labels of other sweeps' arms begin with the sweep's name."""
         shown: dict[str, Any] = {"seated": [], "labels": {}, "states": {}, "waiting": 0}
         for member, each in self.members.items():
-            part = each.search.shown()
-            is_own = member == self.own
-            start = len(member_prefix(member)) if is_own else 0
-            shown["seated"] += [name[start:] for name in part["seated"]]
-            shown["labels"] |= {
-                name[start:]: label if is_own else f"{each.name}: {label}" for name, label in part["labels"].items()
-            }
-            shown["states"] |= {name[start:]: state for name, state in part["states"].items()}
+            part, of = each.search.shown(), "" if member == self.own else f"{each.name}: "
+            shown["seated"] += part["seated"]
+            shown["labels"] |= {name: f"{of}{label}" for name, label in part["labels"].items()}
+            shown["states"] |= part["states"]
             shown["waiting"] += part["waiting"]
         return shown
 
@@ -129,6 +125,8 @@ class SharedSearch:
         self._hear()
         for member, each in state["members"].items():
             self.members[member].search.restore(each["search"])
+            if member != self.own:
+                self.members[member].search.shown()  # what became of others' arms before is no news here
 
     # ---- the command that runs the pass
 

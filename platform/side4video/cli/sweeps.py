@@ -92,7 +92,8 @@ def status(sweep: str, as_json: bool) -> None:
         click.echo(json.dumps(answer, indent=2))
         return
     if not found:
-        print_text(f"{sweep}: no pass has begun. Start it: side4video sweep FILE")
+        waits = "its arms wait for seats; the pass says more after its next epoch"
+        print_text(f"{sweep}: {waits if _runs_now(record) else 'no pass has begun. Start it: side4video sweep FILE'}")
     for each in found.values():
         _print_pass(each, is_running=_runs_now(record), metric=document.spec.metric)
     if waiting := open_requests(record.store, record.parent):

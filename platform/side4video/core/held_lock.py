@@ -32,6 +32,10 @@ _held: set[str] = set()
 _guard = threading.Lock()
 
 
+class HeldError(InputError):
+    """Another process holds the lock."""
+
+
 @contextmanager
 def hold(file: Path, *, what: str, fix: str, wait_seconds: float = 0.0) -> Iterator[None]:
     """Hold the lock of `file` inside the block; it cannot be held twice, not even by one process.
@@ -40,12 +44,13 @@ def hold(file: Path, *, what: str, fix: str, wait_seconds: float = 0.0) -> Itera
     and `fix` is what to do if somebody else holds it, both for the error. The lock is waited for up to `wait_seconds`.
 
     Raises:
-        InputError: Another process holds the lock, the folder cannot be written, or its file system has no locks.
+        HeldError: Another process holds the lock.
+        InputError: The folder cannot be written, or its file system has no locks.
     """
     deadline = time.monotonic() + wait_seconds
     while (descriptor := _take(file, what=what)) is None:
         if time.monotonic() >= deadline:
-            raise InputError(what, _describe_holder(file), fix=fix)
+            raise HeldError(what, _describe_holder(file), fix=fix)
         time.sleep(_RETRY_SECONDS)
     try:
         _write_holder(descriptor)

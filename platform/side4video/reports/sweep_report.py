@@ -93,6 +93,13 @@ def _seat_notes(prepared: PreparedSweep, result: SweepResult) -> list[str]:
     trained = sum(record.epochs for record in records)
     states = Counter(record.state for record in records)
     ends = ", ".join(f"{count} {state}" for state, count in states.items())
+    if prepared.sweep.spec.shares_pass:
+        stays = [stay for record in records for stay in record.stays]
+        first, last = min((each.first for each in stays), default=0), max((each.end or 0 for each in stays), default=0)
+        return [
+            f"{len(records)} arms took seats of a pass that other sweeps share, in its epochs {first + 1} to {last}: "
+            f"{ends}. The arms trained {trained} epochs: one by one, the backbone would have run as many."
+        ]
     notes = [
         f"{len(records)} arms took {prepared.sweep.spec.seats} seats of an endless pass: {ends}. The pass lasted "
         f"{lasted} epochs, and the arms trained {trained}: one by one, the backbone would have run {trained} epochs."

@@ -3,7 +3,7 @@
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from side4video.arm_search.records import LEFT
 from side4video.arm_search.search import ArmSearch
-from side4video.arm_search.shared_search import SharedSearch
+from side4video.arm_search.shared_search import SharedSearch, member_prefix
 from side4video.core import signals
 from side4video.core.errors import Interrupted, Side4VideoError
 from side4video.core.progress import Progress
@@ -107,7 +107,8 @@ class SweepRun:
         search = endless.search(self.planner, requests=store_requests(store, parent), deadline=self.deadline)
         classes = len(endless.base.data.listed.classes())
         logger = endless.logger(self.sweep_logger, fingerprint=self.fingerprint, classes=classes)
-        progress = _PackProgress(self.progress, endless.pass_id)
+        prefix = member_prefix(parent) if endless.shared else ""
+        progress = _PackProgress(self.progress, endless.pass_id, prefix)
         progress.report("creating the runs", arms=[arm.short_key for arm in endless.arms])
         held = nullcontext() if endless.shared else hold_folder(endless.folder, f"arms of {self.sweep.spec.name}")
         with held:
@@ -200,10 +201,18 @@ def _with_folder(pack: PlannedPack, sweep_run: SweepRun) -> PlannedPack:
 
 
 class _PackProgress:
-    """Adds the pack's id to each report."""
+    """Adds the pack's id to each report, and calls the sweep's own arms on a shared pass by their short keys."""
 
-    def __init__(self, progress: Progress, pack_id: str) -> None:
-        self._progress, self._pack_id = progress, pack_id
+    def __init__(self, progress: Progress, pack_id: str, prefix: str = "") -> None:
+        self._progress, self._pack_id, self._prefix = progress, pack_id, prefix
 
     def report(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
-        self._progress.report(phase, done, total, **details, pack=self._pack_id)
+        shown = {name: self._short(value) for name, value in details.items()} if self._prefix else details
+        self._progress.report(phase, done, total, **shown, pack=self._pack_id)
+
+    def _short(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [each.removeprefix(self._prefix) for each in value]
+        if isinstance(value, Mapping):
+            return {name.removeprefix(self._prefix): each for name, each in value.items()}
+        return value

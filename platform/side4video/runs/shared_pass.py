@@ -16,7 +16,8 @@ from typing import Any
 
 from side4video.arm_search.records import ArmRecord, title_of
 from side4video.core import signals
-from side4video.core.errors import InputError, Interrupted
+from side4video.core.errors import Interrupted
+from side4video.core.held_lock import HeldError
 from side4video.runs.checkpoint_folders import storage_root
 from side4video.runs.endless_pass import EndlessPass, is_over, read_seats, store_requests
 from side4video.runs.packs import SweepRun
@@ -79,9 +80,9 @@ class SharedPass:
                 wait_for_other_machine(self.store, self.store.get(self.run_id))
                 held.enter_context(renewing_tag(self.store, {name: self.run_id}))
                 reason = ""
-            except InputError as error:
+            except HeldError as error:
                 held.close()
-                reason = describe_holder(self.store.get(self.run_id)) or str(error)
+                reason = describe_holder(self.store.get(self.run_id)) or error.found
             yield reason
 
     def _tell(self, about: Mapping[str, Any]) -> None:
@@ -160,9 +161,10 @@ class _Watch:
             Interrupted: The command was asked to stop.
         """
         progress, pack = self._run.progress, self._endless.pass_id
-        if reason != self._reason:
-            progress.report(f"sharing a pass: {reason}", pack=pack)
-            self._reason = reason
+        holder = reason.partition(" works on it")[0]
+        if holder != self._reason:
+            progress.report(f"sharing a pass, which {holder} trains", pack=pack)
+            self._reason = holder
         self._show(pack)
         deadline = time.monotonic() + POLL_SECONDS
         while time.monotonic() < deadline:
@@ -187,11 +189,11 @@ class _Watch:
             waiting=sum(each.state == "waiting" for each in records) + state["to_propose"],
         )
         metric = self._run.sweep.spec.metric
-        for each in changed:
-            if each.values and (each.name not in before or each.values != before[each.name].values):
-                epoch, value = max(each.by_epoch), each.by_epoch[max(each.by_epoch)]
-                metrics = {each.short_key: {metric: value}}
-                self._run.progress.report("evaluated", pack=pack, epoch=epoch - 1, metrics=metrics)
+        new = [each for each in changed if each.values and each.values != getattr(before.get(each.name), "values", {})]
+        if new:
+            metrics = {each.short_key: {metric: each.by_epoch[max(each.by_epoch)]} for each in new}
+            epoch = int(state["times"][-1]["epoch"]) - 1
+            self._run.progress.report("evaluated", pack=pack, epoch=epoch, metrics=metrics)
 
     def _records(self) -> Sequence[ArmRecord]:
         states = read_seats(self._run.sweep_logger.store, self._run.sweep_logger.parent)

@@ -20,8 +20,8 @@ from typing import Any
 
 import psutil
 
-from side4video.core.errors import InputError, Side4VideoError
-from side4video.core.held_lock import hold
+from side4video.core.errors import Side4VideoError
+from side4video.core.held_lock import HeldError, hold
 from side4video.core.paths import home
 from side4video.tracking.run_store import RunStore, StoredRun
 from side4video.tracking.tags import HOLDER_TAG
@@ -40,7 +40,7 @@ def hold_experiment(store: RunStore, digest: str, name: str) -> Iterator[None]:
     """Let no other command of this machine begin or continue this experiment inside the block.
 
     Raises:
-        InputError: Another command does.
+        HeldError: Another command does.
     """
     identity = hashlib.sha256(f"{store.uri} {store.experiment} {digest}".encode()).hexdigest()[:16]
     with hold(home() / "locks" / f"experiment-{identity}.lock", what=f"experiment {name}", fix=_FIX):
@@ -52,7 +52,8 @@ def hold_folder(checkpoint_folder: str, what: str) -> Iterator[None]:
     """Let no other process train in a folder for checkpoints, or below a URI, inside the block.
 
     Raises:
-        InputError: Another process does, or the folder cannot be made.
+        HeldError: Another process does.
+        InputError: The folder cannot be made.
     """
     if "://" in checkpoint_folder:
         name = hashlib.sha256(checkpoint_folder.encode()).hexdigest()[:16]
@@ -73,7 +74,7 @@ def wait_for_other_machine(store: RunStore, run: StoredRun, *, renew_seconds: fl
     Clocks are not compared: a living command renews its tag while this waits.
 
     Raises:
-        InputError: One does.
+        HeldError: One does.
     """
     before = run.tags.get(HOLDER_TAG, "")
     holder = _parsed(before)
@@ -86,7 +87,7 @@ def wait_for_other_machine(store: RunStore, run: StoredRun, *, renew_seconds: fl
         if not now:
             return
         if now != before:
-            raise InputError(f"run {run.run_id[:8]}", _sentence(holder), fix=_FIX)
+            raise HeldError(f"run {run.run_id[:8]}", _sentence(holder), fix=_FIX)
 
 
 @contextmanager

@@ -187,7 +187,7 @@ def test_an_arm_that_cannot_be_built_frees_its_seat_for_any_sweep():
 def test_the_progress_names_the_sweep_of_other_arms():
     both = SharedPass(told(A, name="mine", **rates(1)), told(B, name="theirs", **rates(1)))
     shown = both.search.shown()
-    own = both.records[0].short_key
+    own = both.records[0].name
     assert own in shown["seated"]
     labels = [label for name, label in shown["labels"].items() if name != own]
     assert labels[0].startswith("theirs: ")
