@@ -98,7 +98,7 @@ def _run(base: Experiment, arms: ArmSource | None, context: RunContext, watchdog
                 pack,
                 training,
                 plan=plan,
-                callbacks=[logger, callback, context.progress],
+                callbacks=[logger, callback, context.progress, seats],
                 first_step=position.next_step,
                 is_open=position.is_open,
                 checkpoint_timer=timer,

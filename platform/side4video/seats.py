@@ -15,7 +15,7 @@ from typing import Any
 
 from side4video.core.errors import InputError, Side4VideoError
 from side4video.engine.arm_source import ArmResult, ArmSource, Changes, Joining
-from side4video.engine.callbacks import EpochInfo
+from side4video.engine.callbacks import EpochInfo, StepInfo
 from side4video.engine.checkpoint import cannot_write, restore_student, save_student
 from side4video.engine.epoch_callback import PENDING_REPORTS, EpochCallback, Report
 from side4video.engine.pack import FrozenPass, Pack
@@ -59,6 +59,8 @@ class Seats:
     _paused_now: list[str] = field(default_factory=list)
     _ended_now: list[str] = field(default_factory=list)
     _step: int = 0
+    _untold: bool = False
+    """Whether a decision is not shown yet."""
     _held: dict[str, int] = field(default_factory=dict)
     _since: dict[str, float] = field(default_factory=dict)
 
@@ -86,10 +88,17 @@ class Seats:
         if not self.seated:
             epoch = position.next_step // self.plan.steps_per_epoch
             self._apply(self._decide(lambda arms: arms.advance(epoch, {})), position.next_step)
-        else:
-            self._tell_length(position.next_step)
+        self._tell(position.next_step)
         notes = tuple(self.callback.notes)
         self.context.report(Report(0, position.next_step, False, {}, {}, None, notes, self.report()))
+
+    def after_step(self, info: StepInfo) -> None:
+        """Do nothing: seats change between two epochs."""
+
+    def after_epoch(self, info: EpochInfo) -> None:
+        """Show who has joined and left: the last one of the callbacks, after the metrics of the epoch were shown."""
+        if self._untold:
+            self._tell(info.next_step)
 
     def state(self) -> dict[str, Any]:
         """See `Membership`."""
@@ -255,7 +264,7 @@ class Seats:
             if not failures:
                 break
             changes = self._combined(failures)
-        self._tell_length(step)
+        self._untold = True
 
     def _combined(self, failures: Mapping[str, str]) -> Changes:
         made = [self._decide(lambda arms, name=name, why=why: arms.fail(name, why)) for name, why in failures.items()]
@@ -355,7 +364,8 @@ class Seats:
 
         self.context.process.run_on_all_workers(work)
 
-    def _tell_length(self, step: int) -> None:
+    def _tell(self, step: int) -> None:
+        self._untold = False
         if self.arms:
             epoch = step // self.plan.steps_per_epoch
             self.context.progress.report("seats", epoch=epoch, **self.arms.shown())

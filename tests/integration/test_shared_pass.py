@@ -55,12 +55,14 @@ def arms_of_sweep(name):
 
 def test_a_second_command_gets_seats_and_goes_on_when_the_first_is_killed(tmp_path, monkeypatch):
     monkeypatch.setenv("SIDE4VIDEO_HOME", str(tmp_path / "home"))
-    ann = Command(tmp_path, "ann", grid={"optimization.learning_rate": [1e-3, 3e-3, 1e-4, 5e-4, 6e-4, 7e-4, 8e-4, 9e-4]}).start()
+    ann = Command(
+        tmp_path, "ann", grid={"optimization.learning_rate": [1e-4 * n for n in range(3, 11)]}
+    ).start()
     ann.wait_for("epoch 1:")
-    ben = Command(tmp_path, "ben", grid={"optimization.learning_rate": [1e-3, 2e-3]}).start()
-    ann.wait_for("ben: learning_rate=0.001")
+    ben = Command(tmp_path, "ben", grid={"optimization.learning_rate": [2e-3, 4e-3]}).start()
+    ann.wait_for("ben: learning_rate=0.002")
     ben.wait_for(f"process {ann.process.pid} on ")
-    ben.wait_for("of the pass join: learning_rate=0.001")
+    ben.wait_for("of the pass join: learning_rate=0.002")
     os.kill(ann.process.pid, signal.SIGKILL)
     ann.process.wait()
     assert ben.process.wait() == 0, ben.log

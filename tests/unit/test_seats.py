@@ -151,8 +151,9 @@ def test_twin_statistics_left_over_in_a_seat(monkeypatch, tmp_path):
 
 
 def test_an_arm_that_was_added_changes_no_other_one(tmp_path):
-    """Asked for while three train: it joins at the next boundary with a free seat."""
-    grid = {"grid": {"optimization.learning_rate": [1e-3, 3e-3]}}
+    """Asked for while eight train: it joins at the next boundary with a free seat."""
+    rates = [1e-3, 3e-3, *(1e-4 * number for number in range(1, 7))]
+    grid = {"grid": {"optimization.learning_rate": rates}, "packing": {"seats": 9}}
     plain = train_pass(seat_sweep(**grid), tmp_path / "plain")
     asked = {"id": "1", "add": {"label": "more", "overrides": {"method.dim": 128}}}
     boundaries = itertools.count()
@@ -160,6 +161,7 @@ def test_an_arm_that_was_added_changes_no_other_one(tmp_path):
     (added,) = (record for record in more.records.values() if record.arm["label"] == "more")
     assert added.stays[0].first == 1
     assert added.state == "finished"
+    assert len({name for name, _ in plain.weights}) == 8
     for key, tensors in plain.weights.items():
         assert_same_tensors(tensors, more.weights[key], str(key))
     assert_equal_alone(more, [added.name], tmp_path)
