@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from generators import system_table, tower_tables
+from generators import search_tables, system_table, tower_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -317,6 +317,7 @@ FIGURES: Mapping[str, Callable[[], str]] = {
     "kills": kills,
     "full-disk": full_disk,
     "two-at-once": two_at_once,
+    **search_tables.TABLES,
     **system_table.TABLES,
     **tower_tables.TABLES,
 }
