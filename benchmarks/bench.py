@@ -5,6 +5,7 @@ Legend: B clips, T frames, C channels, H, W pixels.
 
 import functools
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -161,10 +162,19 @@ def library_tower(tower: FrozenTower) -> Callable[[Tensor, tuple[int, ...]], dic
     return run
 
 
+def device_name(device: torch.device) -> str:
+    """Of a device, for the name of a file."""
+    return torch.cuda.get_device_name(device).replace(" ", "-").lower() if device.type == "cuda" else "cpu"
+
+
 def save(name: str, record: dict[str, object]) -> Path:
-    """Write a result with the machine and the versions it was made with."""
+    """Write a result with the machine and the versions it was made with.
+
+    The environment variable BENCHMARK_RESULTS names another folder, for rehearsals.
+    """
     environment = {key: value for key, value in describe().items() if key != "host"}
-    RESULTS.mkdir(exist_ok=True)
-    target = RESULTS / f"{name}.json"
+    folder = Path(os.environ.get("BENCHMARK_RESULTS", RESULTS))
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{name}.json"
     target.write_text(json.dumps(record | {"environment": environment}, indent=2) + "\n", encoding="utf-8")
     return target

@@ -34,9 +34,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--random", action="store_true")
     parser.add_argument("--clips", type=int, default=8)
+    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     torch.manual_seed(0)
+    device = torch.device(arguments.device)
     base, video = (random_case if arguments.random else real_case)(arguments.clips)
+    video = video.to(device)
     truth = measure(base, video, "fp32", "own-precision")
     rows = {name: compared(measure(base, video, *how), truth) for name, how in ARMS.items()}
     for name, row in rows.items():
@@ -47,7 +50,8 @@ def main() -> None:
         "clips": len(video),
         "rows": rows,
     }
-    print(bench.save("eight-bit-random" if arguments.random else "eight-bit", record))
+    on = "" if device.type == "cpu" else f"-{bench.device_name(device)}"
+    print(bench.save(f"eight-bit{'-random' if arguments.random else ''}{on}", record))
 
 
 def real_case(clips: int) -> tuple[Experiment, Tensor]:
@@ -72,13 +76,13 @@ def random_case(clips: int) -> tuple[Experiment, Tensor]:
 def measure(spec: Experiment, video: Tensor, precision: str, kept: str) -> dict[str, list[Tensor]]:
     """Tokens of each block, features, and gradients of the side network's weights."""
     backbone = spec.backbone.model_copy(update={"precision": precision, "kept_tokens": kept})
-    tower = backbone.build("cpu")
+    tower = backbone.build("cpu").to(video.device)
     features = frozen_features(tower, video, spec.method.reads(tower.shape, frames=spec.data.frames))
     with seeded(1):
-        network: Any = spec.method.build(tower, frames=spec.data.frames)
+        network: Any = spec.method.build(tower, frames=spec.data.frames).to(video.device)
     network.train()
     out = network(features)
-    (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
+    (out * torch.linspace(-1, 1, out.numel(), device=out.device).view_as(out)).sum().backward()
     return {
         "tokens": [features.read(tap).float() for tap in sorted(features.tokens)],
         "features": [out.detach()],

@@ -39,21 +39,26 @@ def main() -> None:
     os.environ.setdefault("SSV2", "/not/read/here")
     device = torch.device(arguments.device)
     rows: list[dict[str, Any]] = []
-    for arm in ARMS:
-        if arguments.only.lower() in f"{arm.table} {arm.name}".lower():
-            rows.append(planned(arm) | measured(arm, device, steps=arguments.steps))
-            show(rows[-1])
-    if arguments.only.lower() in "plain reference":
-        rows.append(planned_plain() | (measured_plain(device, steps=arguments.steps) if device.type == "cuda" else {}))
-        show(rows[-1])
-    name = torch.cuda.get_device_name(device).replace(" ", "-").lower() if device.type == "cuda" else "cpu"
     record = {
         "what": "training memory of a step at the paper's settings; random weights, bf16 autocast, AdamW, 174 classes",
         "command": f"python benchmarks/memory.py --device {arguments.device}",
         "rows": rows,
     }
     only = f"-{arguments.only.lower().replace(' ', '-')}" if arguments.only else ""
-    print(bench.save(f"memory-{name}{only}", record))
+    name = f"memory-{bench.device_name(device)}{only}"
+
+    def keep(row: dict[str, Any]) -> None:
+        rows.append(row)
+        show(row)
+        file = bench.save(name, record)  # after each row: a run that is cut off keeps what it had
+        if len(rows) == 1:
+            print(file, flush=True)
+
+    for arm in ARMS:
+        if arguments.only.lower() in f"{arm.table} {arm.name}".lower():
+            keep(planned(arm) | measured(arm, device, steps=arguments.steps))
+    if arguments.only.lower() in "plain reference":
+        keep(planned_plain() | (measured_plain(device, steps=arguments.steps) if device.type == "cuda" else {}))
 
 
 def planned(arm: Arm) -> dict[str, Any]:

@@ -47,25 +47,27 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--compile", action="store_true", help="Time a compiled side network as well.")
+    parser.add_argument("--quick", action="store_true", help="One arm; nothing is written.")
     arguments = parser.parse_args()
     os.environ.setdefault("SSV2", "/not/read/here")
     torch.set_num_threads(arguments.threads)
     torch.set_flush_denormal(True)
     device = torch.device(arguments.device)
     rows = []
-    for arm in (arm for arm in ARMS if arm.table == "2, ViT-B/16" and arm.name.startswith("Side4Video")):
+    arms = [arm for arm in ARMS if arm.table == "2, ViT-B/16" and arm.name.startswith("Side4Video")]
+    for arm in arms[-1:] if arguments.quick else arms:
         pieces = prepare(arm, device, compiles=arguments.compile)
         row = figures(arm.name, pieces, bench.medians(pieces.calls, rounds=arguments.rounds))
         rows.append(row)
         show(row)
-    name = torch.cuda.get_device_name(device).replace(" ", "-").lower() if device.type == "cuda" else "cpu"
     record = {
         "what": "median seconds of the parts of a step, and ratios of steps; random weights and frames",
         "command": f"python benchmarks/speed.py --device {arguments.device} --threads {arguments.threads}",
         "threads": arguments.threads,
         "rows": rows,
     }
-    print(bench.save(f"speed-{name}", record))
+    if not arguments.quick:
+        print(bench.save(f"speed-{bench.device_name(device)}", record))
 
 
 def prepare(arm: Arm, device: torch.device, *, compiles: bool) -> Pieces:

@@ -55,9 +55,7 @@ def arms_of_sweep(name):
 
 def test_a_second_command_gets_seats_and_goes_on_when_the_first_is_killed(tmp_path, monkeypatch):
     monkeypatch.setenv("SIDE4VIDEO_HOME", str(tmp_path / "home"))
-    ann = Command(
-        tmp_path, "ann", grid={"optimization.learning_rate": [1e-4 * n for n in range(3, 11)]}
-    ).start()
+    ann = Command(tmp_path, "ann", grid={"optimization.learning_rate": [1e-4 * n for n in range(3, 11)]}).start()
     ann.wait_for("epoch 1:")
     ben = Command(tmp_path, "ben", grid={"optimization.learning_rate": [2e-3, 4e-3]}).start()
     ann.wait_for("ben: learning_rate=0.002")
