@@ -85,13 +85,13 @@ PARTS = (
         "speed",
         "time of a step, efficiency of the side network, compiled and not",
         ("benchmarks/speed.py", "--device", "{device}", "--compile"),
-        ("benchmarks/speed.py", "--device", "{device}", "--rounds", "1", "--quick"),
+        ("benchmarks/speed.py", "--device", "{device}", "--rounds", "1", "--quick", "--threads", "1"),
     ),
     Part(
         "packs",
         "packs of nine and of eighteen arms against arms one by one",
         ("benchmarks/sweep.py", "--device", "{device}", "--group", "both"),
-        ("benchmarks/sweep.py", "--device", "{device}", "--smoke"),
+        ("benchmarks/sweep.py", "--device", "{device}", "--smoke", "--threads", "1"),
     ),
     Part(
         "transfer",
@@ -103,7 +103,7 @@ PARTS = (
         "eight-bit",
         "rounding of tokens and weights to 8 bits",
         ("benchmarks/eight_bit.py", "--random", "--device", "{device}"),
-        ("benchmarks/eight_bit.py", "--random", "--device", "{device}", "--clips", "1"),
+        ("benchmarks/eight_bit.py", "--random", "--device", "{device}", "--clips", "2"),
     ),
 )
 

@@ -1,12 +1,13 @@
 """A search of 100 light arms at the shapes of ViT-B/16: seats of one endless pass against arms one by one.
 
-    python benchmarks/light_arms.py [--arms 100] [--seats 25] [--steps 2] [--threads 2]
+    python benchmarks/light_arms.py [--arms 100] [--seats 25] [--steps 4] [--alone 25] [--threads 2]
 
 Arms are side networks of 3 to 6 layers and 64, 128 or 192 wide, drawn at random, on a ViT-B/16 with random weights, 8
-frames of 224. Each trains a few steps of one clip and is evaluated once. Both ways train the same arms in one process,
-the ways in turns of `seats` arms, so that both meet the same moments of a noisy machine. Writes
-benchmarks/results/light-arms.json: seconds of steps, wall time of all (building, trying a step, evaluating), and the
-speed-up of the formula, N (F + mean C) / (P F + N mean C), with F of the frozen pass, C of a student and P of N passes.
+frames of 224. Each trains a few steps of one clip and is evaluated once. All of them take seats; of each group that
+sits together, a part is also trained one by one, in turn with the seats, and counts for all. Writes
+benchmarks/results/light-arms.json: seconds of steps, of all and without the first one (in which memory is touched for
+the first time), wall time (building, trying a step, evaluating), and the formula's speed-up, N (F + C) / (P F + N C),
+with F the multiply-adds of the frozen pass, C of a student on average, and P passes for N arms.
 """
 
 import argparse
@@ -30,7 +31,6 @@ from side4video.spec.arm import Arm, Sweep, build_sweep
 from side4video.spec.load import parse_document
 from side4video.spec.sweep import SweepSpec
 
-RESULT = bench.RESULTS / "light-arms.json"
 CLASSES = 2
 
 
@@ -87,37 +87,45 @@ def make_sweep(arms: int, seats: int, steps: int) -> Sweep:
     return build_sweep(parse_document(SweepSpec, document, source="light arms"), base, "light arms")
 
 
-def with_seats(sweep: Sweep, arms: list[Arm], seats: int, threads: int) -> dict[str, float]:
-    """The arms on one pass."""
-    seconds: list[float] = []
+class Steps:
+    """Seconds of the steps that a run reports, and of the run."""
 
-    def report(report: Any) -> None:
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        """One list for each step of the backbone, in order."""
+        self.began = time.perf_counter()
+
+    def __call__(self, report: Any) -> None:
+        """Take a report; arms that share a step report it each."""
         steps: dict[int, float] = {}
         for series in report.metrics.values():
             steps |= {each.step: each.value for each in series if each.key == "time/step_s"}
-        seconds.extend(steps.values())
+        self.seconds += [steps[step] for step in sorted(steps)]
 
-    started = time.perf_counter()
+    def figures(self, per_arm: int) -> dict[str, float]:
+        """Sums, with `per_arm` steps of an arm, of which the first is the first touch of its memory."""
+        warm = [value for number, value in enumerate(self.seconds) if number % per_arm]
+        wall = time.perf_counter() - self.began
+        return {"wall_s": wall, "steps_s": sum(self.seconds), "warm_s": sum(warm), "steps": len(self.seconds)}
+
+
+def with_seats(sweep: Sweep, arms: list[Arm], steps: int, threads: int) -> dict[str, float]:
+    """The arms on one pass."""
+    found = Steps()
     with tempfile.TemporaryDirectory() as folder:
-        context = RunContext(ProcessGroup(), Path(folder), report, every_steps=1, threads=threads)
-        run_with_seats(arms[0].experiment, ArmSearch(sweep, arms, seats, 1), context)
-    return {"wall_s": time.perf_counter() - started, "steps_s": sum(seconds), "steps": len(seconds)}
+        context = RunContext(ProcessGroup(), Path(folder), found, every_steps=1, threads=threads)
+        run_with_seats(arms[0].experiment, ArmSearch(sweep, arms, len(arms), 1), context)
+    return found.figures(steps)
 
 
-def alone(arms: list[Arm], threads: int) -> dict[str, float]:
+def alone(arms: list[Arm], steps: int, threads: int) -> dict[str, float]:
     """Each arm by itself."""
-    seconds: list[float] = []
-
-    def report(report: Any) -> None:
-        for series in report.metrics.values():
-            seconds.extend(each.value for each in series if each.key == "time/step_s")
-
-    started = time.perf_counter()
+    found = Steps()
     for arm in arms:
         with tempfile.TemporaryDirectory() as folder:
-            context = RunContext(ProcessGroup(), Path(folder), report, every_steps=1, threads=threads)
+            context = RunContext(ProcessGroup(), Path(folder), found, every_steps=1, threads=threads)
             run({arm.short_key: arm.experiment}, context)
-    return {"wall_s": time.perf_counter() - started, "steps_s": sum(seconds), "steps": len(seconds)}
+    return found.figures(steps)
 
 
 def main() -> None:
@@ -125,7 +133,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arms", type=int, default=100)
     parser.add_argument("--seats", type=int, default=25)
-    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--alone", type=int, default=25, help="Number of arms that are also trained one by one.")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -145,19 +154,28 @@ def main() -> None:
         "formula": (options.arms * frozen + sum(students)) / (passes * frozen + sum(students)),
         "parts": [],
     }
+    counts = {"seats": 0, "alone": 0}
+    sums = {way: dict.fromkeys(("wall_s", "steps_s", "warm_s"), 0.0) for way in counts}
     for start in range(0, options.arms, options.seats):
-        part = list(sweep.arms[start : start + options.seats])
-        pair = [lambda part=part: with_seats(sweep, part, options.seats, options.threads)]
-        pair.append(lambda part=part: alone(part, options.threads))
-        names = ["seats", "alone"]
-        if start // options.seats % 2:
-            pair, names = pair[::-1], names[::-1]
-        document["parts"].append({name: call() for name, call in zip(names, pair, strict=True)} | {"arms": len(part)})
-        for key in ("steps_s", "wall_s"):
-            sums = {way: sum(each[way][key] for each in document["parts"]) for way in ("seats", "alone")}
-            document[f"speed_up_{key}"] = sums["alone"] / sums["seats"]
-        print(json.dumps(document["parts"][-1]), document["speed_up_steps_s"], document["formula"], flush=True)
-        RESULT.write_text(json.dumps(document, indent=2) + "\n")
+        group = list(sweep.arms[start : start + options.seats])
+        some = group[:: max(1, options.arms // options.alone)]
+        calls = {
+            "seats": (group, lambda arms: with_seats(sweep, arms, options.steps, options.threads)),
+            "alone": (some, lambda arms: alone(arms, options.steps, options.threads)),
+        }
+        for way in [*calls][:: -1 if start // options.seats % 2 else 1]:
+            arms, call = calls[way]
+            part = call(arms)
+            counts[way] += len(arms)
+            for key in sums[way]:
+                sums[way][key] += part[key]
+            document["parts"].append({"way": way, "arms": len(arms), **part})
+            print(json.dumps(document["parts"][-1]), flush=True)
+        for key in ("steps_s", "warm_s", "wall_s"):
+            one = {way: sums[way][key] / counts[way] for way in counts}
+            document[f"speed_up_{key}"] = one["alone"] / one["seats"]
+        print({key: value for key, value in document.items() if key != "parts"}, flush=True)
+        bench.save("light-arms", document)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ a step counted as three forwards. Quote ratios: times are the machine's. Writes 
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,8 @@ from side4video.planning.estimates import count_multiply_adds
 from side4video.planning.meta_model import build_meta_model
 
 RECOMPUTE = ("none", "selective", "block")
+SMALL = ("backbone.model=ViT-B-32", "data.frames=2")
+"""Of a rehearsal."""
 FORWARDS = 3
 """A step's multiply-adds over a forward's."""
 
@@ -47,7 +49,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--compile", action="store_true", help="Time a compiled side network as well.")
-    parser.add_argument("--quick", action="store_true", help="One arm; nothing is written.")
+    parser.add_argument("--quick", action="store_true", help="One arm, small; nothing is written.")
     arguments = parser.parse_args()
     os.environ.setdefault("SSV2", "/not/read/here")
     torch.set_num_threads(arguments.threads)
@@ -56,7 +58,7 @@ def main() -> None:
     rows = []
     arms = [arm for arm in ARMS if arm.table == "2, ViT-B/16" and arm.name.startswith("Side4Video")]
     for arm in arms[-1:] if arguments.quick else arms:
-        pieces = prepare(arm, device, compiles=arguments.compile)
+        pieces = prepare(arm, device, compiles=arguments.compile, changes=SMALL if arguments.quick else ())
         row = figures(arm.name, pieces, bench.medians(pieces.calls, rounds=arguments.rounds))
         rows.append(row)
         show(row)
@@ -70,11 +72,11 @@ def main() -> None:
         print(bench.save(f"speed-{bench.device_name(device)}", record))
 
 
-def prepare(arm: Arm, device: torch.device, *, compiles: bool) -> Pieces:
+def prepare(arm: Arm, device: torch.device, *, compiles: bool, changes: Sequence[str] = ()) -> Pieces:
     """The tower, the networks and the plain reference of an arm, ready to be called."""
     is_cuda = device.type == "cuda"
     clips = arm.batch if is_cuda else 1
-    spec = arm.spec(f"backbone.precision={'bf16' if is_cuda else 'fp32'}", batch=clips)
+    spec = arm.spec(f"backbone.precision={'bf16' if is_cuda else 'fp32'}", *changes, batch=clips)
     tower = bench.random_tower(spec, device)
     reads = spec.method.reads(tower.shape, frames=spec.data.frames)
     video = bench.RandomBatch.of(clips, spec.data.frames, spec.data.size).video_BTCHW.to(device)
@@ -82,12 +84,12 @@ def prepare(arm: Arm, device: torch.device, *, compiles: bool) -> Pieces:
     taps = tuple(sorted(reads.tokens))
     calls: dict[str, Callable[[], object]] = {"backbone": lambda: frozen_features(tower, video, reads)}
     for recompute in RECOMPUTE:
-        changed = arm.spec(f"method.recompute={recompute}", batch=clips)
+        changed = arm.spec(f"method.recompute={recompute}", *changes, batch=clips)
         network: nn.Module = changed.method.build(tower, frames=spec.data.frames).to(device).train()  # type: ignore[assignment]
         calls[f"side, {recompute}"] = trained(network, features, torch.bfloat16 if is_cuda else None)
         if compiles and recompute == "none":
             calls["side, compiled"] = trained(torch.compile(network), features, torch.bfloat16 if is_cuda else None)  # type: ignore[arg-type]
-    calls |= plain_calls(arm, tower, features, taps, device)
+    calls |= plain_calls(arm, tower, features, taps, device, changes)
     if is_cuda:
         calls = {name: _waiting(call, device) for name, call in calls.items()}
     multiply_adds = count_multiply_adds(spec, build_meta_model(spec, classes=bench.CLASSES))
@@ -108,11 +110,16 @@ def trained(network: nn.Module, features: FrozenFeatures, dtype: torch.dtype | N
 
 
 def plain_calls(
-    arm: Arm, tower: FrozenTower, features: FrozenFeatures, taps: tuple[int, ...], device: torch.device
+    arm: Arm,
+    tower: FrozenTower,
+    features: FrozenFeatures,
+    taps: tuple[int, ...],
+    device: torch.device,
+    changes: Sequence[str],
 ) -> dict[str, Callable[[], object]]:
     """The plain reference's backbone, with an fp32 tower of its own, and its side network."""
     shape, is_cuda = tower.shape, device.type == "cuda"
-    own = bench.random_tower(arm.spec("backbone.precision=fp32"), device)
+    own = bench.random_tower(arm.spec("backbone.precision=fp32", *changes), device)
     run_tower = bench.library_tower(own)
     dim = arm.spec().method.dim  # type: ignore[union-attr]
     plain = PlainSide4Video(

@@ -192,7 +192,7 @@ def held_with_tokens(student: Student, features: FrozenFeatures, batch: bench.Ra
             outputs = student.module(features)
         loss = student.task.loss(outputs, batch.labels_B)
     for tokens in features.tokens.values():
-        held.see(tokens)
+        held.add(tokens)
     del loss
     return held.total
 

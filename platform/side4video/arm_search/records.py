@@ -1,7 +1,7 @@
 """What a search knows of its arms, as JSON values: a checkpoint keeps it, and a page shows it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from side4video.data.first_epoch import shortest_first_epoch
@@ -56,9 +56,13 @@ class ArmRecord:
         """Its values by epoch."""
         return {int(epoch): value for epoch, value in self.values.items()}
 
+    def as_json(self) -> dict[str, Any]:
+        """JSON values. The arm's document is not copied: a search may have a thousand."""
+        return {**vars(self), "values": dict(self.values), "stays": [asdict(each) for each in self.stays]}
+
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "ArmRecord":
-        """The record from `dataclasses.asdict`."""
+        """The record from `as_json`."""
         stays = [Stay(**each) for each in document["stays"]]
         return cls(**{**document, "stays": stays})
 

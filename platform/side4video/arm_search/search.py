@@ -207,7 +207,7 @@ class ArmSearch:
         return {
             "seats": self.seats,
             "epochs": self.epochs,
-            "records": [asdict(each) for each in self.records.values()],
+            "records": [each.as_json() for each in self.records.values()],
             "proposals": [asdict(each) for each in self.proposals],
             "taken": list(self.taken),
             "refused": list(self.refused),

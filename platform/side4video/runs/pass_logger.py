@@ -13,12 +13,12 @@ from side4video.arm_search.records import ArmRecord, arm_from_json, first_epoch_
 from side4video.core.errors import Side4VideoError
 from side4video.engine.epoch_callback import Report
 from side4video.planning.packs import Planner, cached_planner
-from side4video.spec.arm import Arm
+from side4video.spec.arm import Arm, swept_values
 from side4video.spec.experiment import Experiment
 from side4video.spec.load import parse_experiment
 from side4video.tracking.pack_logger import PackLogger, open_pack_logger
 from side4video.tracking.run_store import RunStore, artifact_text
-from side4video.tracking.sweep_logger import SweepLogger, is_finished, swept_by_arm
+from side4video.tracking.sweep_logger import SweepLogger, is_finished
 from side4video.tracking.tags import DIGEST_TAG, PACK_TAG, STATE_TAG
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,8 @@ class PassLogger:
     _times: list[dict[str, float]] = field(default_factory=list)
     """When each epoch of the pass ended, in this process."""
     _loggers: dict[str, PackLogger] = field(default_factory=dict)
+    _passes: dict[str, Any] | None = None
+    """What other passes of the sweep have written; they do not run at the same time."""
 
     @property
     def pass_id(self) -> str:
@@ -106,8 +108,11 @@ class PassLogger:
                 known.store.log_json(run_id, spec.resolved(), "spec.json")
                 known.store.set_tags(run_id, {STATE_TAG: "training", DIGEST_TAG: spec.digest()})
             return
-        swept = swept_by_arm([arm], [*self.others, *(arm_from_json(each.arm) for each in records.values())])
-        info = self.sweep_logger.arm_run_info(arm, swept=swept[arm.key], pack=self.pass_id, predicted={})
+        # Only this arm's document is parsed and resolved: there may be a thousand others.
+        among = [row.overrides for other in self.others for row in other.rows]
+        among += [row["overrides"] for each in records.values() for row in (each.arm, *each.arm["duplicates"])]
+        (swept,) = swept_values([arm], among=among)
+        info = self.sweep_logger.arm_run_info(arm, swept=swept, pack=self.pass_id, predicted={})
         self._loggers[record.name] = open_pack_logger(
             {record.name: spec},
             plans={record.name: self._planner(spec).as_json()},
@@ -121,13 +126,15 @@ class PassLogger:
         self, name: str, result: Mapping[str, Any], records: Mapping[str, ArmRecord], checkpoint: Path | None
     ) -> None:
         """Store the result of an arm that left. After a restart it may be stored already."""
-        stored = self.sweep_logger.children().get(arm_from_json(records[name].arm).key)
-        if stored is not None and is_finished(stored) and name not in self._loggers:
-            return
+        arm = arm_from_json(records[name].arm)
+        if name not in self._loggers:
+            stored = self.sweep_logger.children().get(arm.key)
+            if stored is not None and is_finished(stored):
+                return
         logger = self._logger_of(name, records)
         if logger is None:
             return
-        first = joined_experiment(arm_from_json(records[name].arm).experiment, records[name]).resolved()
+        first = joined_experiment(arm.experiment, records[name]).resolved()
         for run_id in logger.run_ids.values():
             logger.store.log_params(run_id, {"data": {"first_epoch": first["data"]["first_epoch"]}})
         if result["state"] == "failed":
@@ -139,12 +146,13 @@ class PassLogger:
     def _write_seats(self, changes: Mapping[str, Any]) -> None:
         """Write who sits where, beside what other passes of the sweep have written."""
         store, parent = self.sweep_logger.store, self.sweep_logger.parent
-        passes = read_seats(store, parent)
+        if self._passes is None:
+            self._passes = read_seats(store, parent)
         if not self._times or changes["epoch"] > self._times[-1]["epoch"]:
             self._times.append({"epoch": changes["epoch"], "at": time.time()})
         state = {**changes["arms"], "epochs_left": changes["epochs_left"], "times": self._times[-MAX_TIMES:]}
         state["clips_per_epoch"] = self.clips_per_epoch
-        store.log_json(parent, {**passes, self.pass_id: state}, SEATS_FILE)
+        store.log_json(parent, {**self._passes, self.pass_id: state}, SEATS_FILE)
 
 
 def read_seats(store: RunStore, parent: str) -> dict[str, Any]:

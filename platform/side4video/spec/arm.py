@@ -246,13 +246,16 @@ def describe_overrides(overrides: Mapping[str, Any]) -> str:
     return ", ".join(f"{names[path]}={_format_value(value)}" for path, value in overrides.items()) or "the base"
 
 
-def swept_values(rows: Sequence[Arm]) -> list[dict[str, Any]]:
+def swept_values(rows: Sequence[Arm], *, among: Sequence[Mapping[str, Any]] | None = None) -> list[dict[str, Any]]:
     """For each row, the values of all paths that any row changes, under short names.
 
-    A section is represented by its kind. A path that does not exist in a row has the value None.
+    A section is represented by its kind. A path that does not exist in a row has the value None. `among` are the
+    overrides of all rows, if the given ones are a part of them.
     """
-    names = short_names(_changed_paths(rows))
-    return [{names[path]: value for path, value in values.items()} for values in changed_values(rows)]
+    paths = _changed_paths([row.overrides for row in rows] if among is None else among)
+    names = short_names(paths)
+    documents = (row.experiment.resolved() for row in rows)
+    return [{names[path]: _value_at(document, path) for path in paths} for document in documents]
 
 
 def as_compared_results(rows: Sequence[Arm]) -> list[ComparedResult]:
@@ -265,16 +268,16 @@ def as_compared_results(rows: Sequence[Arm]) -> list[ComparedResult]:
 
 def changed_values(rows: Sequence[Arm]) -> list[dict[str, Any]]:
     """The same as `swept_values`, under full dotted paths."""
-    paths = _changed_paths(rows)
+    paths = _changed_paths([row.overrides for row in rows])
     documents = (row.experiment.resolved() for row in rows)
     return [{path: _value_at(document, path) for path in paths} for document in documents]
 
 
-def _changed_paths(rows: Sequence[Arm]) -> list[str]:
+def _changed_paths(overrides: Iterable[Mapping[str, Any]]) -> list[str]:
     """Paths of single values. An override of a section counts as one path for each of its keys."""
     paths: dict[str, None] = {}
-    for row in rows:
-        for path, value in row.overrides.items():
+    for changes in overrides:
+        for path, value in changes.items():
             inner = {f"{path}.{key}": None for key in value} if isinstance(value, Mapping) else {path: None}
             paths |= inner
     return list(paths)

@@ -221,6 +221,5 @@ def unfinished_folders(
 
 def swept_by_arm(arms: Sequence[Arm], fixed: Sequence[Arm] = ()) -> dict[str, dict[str, Any]]:
     """Values of the swept fields, by the arm's key; all arms have the same fields."""
-    rows = [row for arm in (*fixed, *arms) for row in arm.rows]
-    values = dict(zip((id(row) for row in rows), swept_values(rows), strict=True))
-    return {arm.key: values[id(arm)] for arm in arms}
+    among = [row.overrides for arm in (*fixed, *arms) for row in arm.rows]
+    return dict(zip((arm.key for arm in arms), swept_values(arms, among=among), strict=True))
