@@ -70,8 +70,7 @@ def plan(
     from side4video.planning.advice import advise
     from side4video.planning.feature_cache import count_clips
     from side4video.planning.plan import plan_experiment
-    from side4video.spec.arm import is_sweep
-    from side4video.spec.load import load_experiment
+    from side4video.spec.load import is_sweep, load_experiment
 
     if is_sweep(spec):
         show_sweep_plan(spec, overrides, as_json=as_json, classes=classes, budget_gib=budget_gib)

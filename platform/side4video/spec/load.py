@@ -106,6 +106,15 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
     return parse_experiment(document, source=str(path), text=text)
 
 
+def is_sweep(path: str | Path) -> bool:
+    """Whether a file, or a preset, is a sweep: it has the key `base`.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    return "base" in read_yaml(read_text(spec_file(path)), str(path))
+
+
 def parse_experiment(document: Mapping[str, Any], *, source: str = "spec", text: str = "") -> Experiment:
     """Validate an experiment's document.
 
