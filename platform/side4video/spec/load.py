@@ -112,7 +112,8 @@ def is_sweep(path: str | Path) -> bool:
     Raises:
         InputError: If it cannot be read.
     """
-    return "base" in read_yaml(read_text(spec_file(path)), str(path))
+    text = read_text(spec_file(path))
+    return "base" in text and "base" in read_yaml(text, str(path))  # most experiments need not be parsed twice
 
 
 def parse_experiment(document: Mapping[str, Any], *, source: str = "spec", text: str = "") -> Experiment:

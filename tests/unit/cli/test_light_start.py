@@ -22,7 +22,7 @@ HEAVY = (
     *("mlflow", "ray", "optuna", "tensorboard", "wandb", "av", "decord", "PIL", "pyarrow", "fsspec", "jinja2", "rich"),
 )
 """What no help, no completion and no check of a document needs."""
-DOCUMENTS = ("pydantic", "yaml", "side4video.core.spec")
+DOCUMENTS = ("pydantic", "pydantic_core", "yaml", "side4video.core.spec")
 """What help and completion do not need either: no document is read."""
 
 

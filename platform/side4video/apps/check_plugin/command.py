@@ -9,7 +9,6 @@ import click
 
 from side4video.core.allowed_plugins import allow_plugins, find_allowed
 from side4video.core.errors import InputError, Terminated
-from side4video.core.plugin_fault import raised
 from side4video.terminal.options import as_json, example
 from side4video.terminal.output import print_text
 
@@ -97,6 +96,7 @@ def _make(part: "type[Spec]", fields: Mapping[str, Any], source: str) -> "Spec |
     from pydantic import ValidationError
 
     from side4video.core.plugin import kind_of
+    from side4video.core.plugin_fault import raised
 
     kind = kind_of(part)
     try:
