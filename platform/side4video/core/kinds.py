@@ -27,7 +27,8 @@ class ByKind:
 
         def write(schema: CoreSchema, write_schema: GetJsonSchemaHandler) -> JsonSchemaValue:
             del schema
-            return write_schema(TypeAdapter(Annotated[source, Field(discriminator="kind")]).core_schema)
+            union: Any = Annotated[source, Field(discriminator="kind")]
+            return write_schema(TypeAdapter(union).core_schema)
 
         return core_schema.tagged_union_schema(
             {
