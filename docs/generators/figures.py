@@ -291,6 +291,21 @@ def two_at_once() -> str:
     return f"{table(heads, cells)}\n\n{rest} {_sentence(study['what'])} `{study['command']}`"
 
 
+def start() -> str:
+    """CPU seconds of commands that only start, those of an older revision beside them where it has them."""
+    study = record("start")
+    now, before = study["now"]["cpu_s"], study.get("before", {}).get("cpu_s", {})
+    heads = ["command", "CPU time", *([f"at `{study['before']['revision']}`"] if before else [])]
+    cells = [
+        [
+            f"`{name}`" if "--help" in name else name,
+            *(f"{each[name]['median']:.2f} s" for each in (now, before) if each),
+        ]
+        for name in now
+    ]
+    return f"{table(heads, cells)}\n\nThe median of {study['times']} calls of each, in turns: `{study['command']}`"
+
+
 def _spread(row: Mapping[str, Any]) -> str:
     return f"{100 * row['mean']:.1f} ± {100 * row['deviation']:.1f}%"
 
@@ -317,6 +332,7 @@ FIGURES: Mapping[str, Callable[[], str]] = {
     "kills": kills,
     "full-disk": full_disk,
     "two-at-once": two_at_once,
+    "start": start,
     **search_tables.TABLES,
     **system_table.TABLES,
     **tower_tables.TABLES,

@@ -27,9 +27,9 @@ from side4video.core.units import GIB, format_bytes, format_count  # noqa: E402
 from side4video.reports.paper import TABLES  # noqa: E402
 from side4video.runs.sweep import sweep_key  # noqa: E402
 from side4video.spec import presets  # noqa: E402
-from side4video.spec.arm import Sweep, is_sweep, load_sweep  # noqa: E402
+from side4video.spec.arm import Sweep, load_sweep  # noqa: E402
 from side4video.spec.experiment import Experiment  # noqa: E402
-from side4video.spec.load import load_experiment  # noqa: E402
+from side4video.spec.load import is_sweep, load_experiment  # noqa: E402
 from side4video.spec.presets import PresetDescription, preset_file, preset_names  # noqa: E402
 
 FILE = Path(presets.__file__).with_name(presets.DESCRIPTIONS)

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from generators.annotations import as_yaml, default_of, either, in_words, kind_of, specs_in
+from side4video.core.field_descriptions import field_descriptions
 from side4video.core.spec import Spec
 from side4video.spec.experiment import Experiment
 from side4video.spec.sweep import SweepSpec
@@ -66,10 +67,12 @@ def experiment_overview() -> str:
     for name, info in Experiment.model_fields.items():
         if name in SECTION_PAGES:
             page.open(name, name, _short_default(info))
-            page.add(*_sentence(info.description), "", f"All fields of [`{name}`]({name}.md).", "")
+            page.add(
+                *_sentence(field_descriptions(Experiment).get(name)), "", f"All fields of [`{name}`]({name}.md).", ""
+            )
             page.close()
         else:
-            _write_field(page, name, name, info)
+            _write_field(page, name, Experiment, name)
     return "\n".join(page.lines)
 
 
@@ -140,15 +143,16 @@ def _write_spec(page: _Page, place: str, spec: type[Spec], *, level: int) -> Non
         page.add(f'<a id="spec-{_plain(inner)}"></a>', "", f"{'#' * level} `kind: {kind}`", "")
     if kind or level > 2:
         page.add(*_docstring(spec), "")
-    for name, info in spec.model_fields.items():
+    for name in spec.model_fields:
         if name != "kind":
-            _write_field(page, f"{inner}.{name}", name, info)
+            _write_field(page, f"{inner}.{name}", spec, name)
     _write_presets(page, spec)
 
 
-def _write_field(page: _Page, place: str, name: str, info: FieldInfo) -> None:
+def _write_field(page: _Page, place: str, spec: type[Spec], name: str) -> None:
+    info = spec.model_fields[name]
     page.open(place, name, default_of(info), in_words(info.annotation, info.metadata, page.link))
-    page.add(*_sentence(info.description), "")
+    page.add(*_sentence(field_descriptions(spec).get(name)), "")
     union = specs_in(info.annotation)
     if union and union not in page.shared:
         for spec in union:
@@ -162,9 +166,9 @@ def _write_inside(page: _Page, place: str, spec: type[Spec]) -> None:
     inner = f"{place}.{kind}" if kind else place
     first = _docstring(spec)
     page.add(f"**`kind: {kind}`** — {first[0]}" if kind else first[0], *first[1:], "")
-    for name, info in spec.model_fields.items():
+    for name in spec.model_fields:
         if name != "kind":
-            _write_field(page, f"{inner}.{name}", name, info)
+            _write_field(page, f"{inner}.{name}", spec, name)
     _write_presets(page, spec)
 
 

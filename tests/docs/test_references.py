@@ -19,6 +19,7 @@ from generators.cli_reference import cli_reference, commands  # noqa: E402
 from generators.spec_reference import SECTION_PAGES, experiment_overview, section_page, sweep_page  # noqa: E402
 
 from side4video.cli.schema import experiment_schema, sweep_schema  # noqa: E402
+from side4video.core.field_descriptions import field_descriptions  # noqa: E402
 from side4video.core.spec import Spec  # noqa: E402
 from side4video.models.methods.side4video import Side4VideoSpec  # noqa: E402
 from side4video.spec.experiment import Experiment  # noqa: E402
@@ -63,7 +64,7 @@ def test_a_field_says_its_default_its_values_and_its_docstring():
     start = text.index('<a id="field-method.side4video.layers"></a>')
     told = text[start : text.index("<a id=", start + 1)]
     assert "**`layers`** · default `12` · a whole number, above 0" in told
-    assert Side4VideoSpec.model_fields["layers"].description in told
+    assert field_descriptions(Side4VideoSpec)["layers"] in told
     assert "| `vitb16-light` | `layers: 6`<br>`dim: 192` |" in text
     assert 'field-backbone.open-clip.model"></a>**`model`** · **required**' in section_page("backbone")
 

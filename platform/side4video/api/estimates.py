@@ -8,9 +8,9 @@ from typing import Any
 from side4video.api.documents import Override, as_experiment
 from side4video.core.arguments import check_number
 from side4video.planning.class_count import count_classes
-from side4video.planning.estimates import DISK_GIGABYTES_PER_SECOND, SUSTAINED_TERAFLOPS
 from side4video.planning.feature_cache import count_clips
 from side4video.planning.plan import ExperimentPlan, plan_experiment
+from side4video.planning.rates import DISK_GIGABYTES_PER_SECOND, SUSTAINED_TERAFLOPS
 from side4video.spec.experiment import Experiment
 
 MAX_CLASSES = 1_000_000

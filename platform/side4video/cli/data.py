@@ -7,9 +7,7 @@ import click
 
 from side4video.apps.data_check.command import check
 from side4video.apps.data_pack.command import pack
-from side4video.data.datasets import MotionSpec
 from side4video.terminal.options import as_json, example
-from side4video.terminal.progress import ProgressView
 
 
 @click.group()
@@ -40,6 +38,8 @@ def make(*, as_json: bool, **fields: object) -> None:
 
     from side4video.core.errors import InputError
     from side4video.core.units import format_duration
+    from side4video.data.datasets import MotionSpec
+    from side4video.terminal.progress import ProgressView
 
     try:
         spec = MotionSpec.model_validate(fields)

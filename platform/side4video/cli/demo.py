@@ -4,18 +4,18 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from side4video.cli.run import results_table
 from side4video.core.files import write_atomically
-from side4video.distributed.trainer import launch_on_ray
-from side4video.runs.run_result import RunResult
-from side4video.spec.experiment import Experiment
-from side4video.spec.load import load_experiment
 from side4video.spec.presets import preset_file
 from side4video.terminal.options import as_json, example, made_folder, overrides, ray_address, table_console
-from side4video.terminal.progress import ProgressView
+
+if TYPE_CHECKING:
+    from side4video.runs.run_result import RunResult
+    from side4video.spec.experiment import Experiment
 
 QUICKSTART = "quickstart"
 PAGE = "index.html"
@@ -38,6 +38,10 @@ def demo(overrides: tuple[str, ...], as_json: bool, address: str, out: Path) -> 
     It uses Ray with two workers, and records both runs in MLflow. The page shows test clips with the answers of both
     models. It opens without a network. The settings are those of the preset `quickstart`.
     """
+    from side4video.distributed.trainer import launch_on_ray
+    from side4video.spec.load import load_experiment
+    from side4video.terminal.progress import ProgressView
+
     file = preset_file(QUICKSTART)
     experiments = {
         "side-network": load_experiment(file, [*overrides, "name=quickstart"]),
@@ -61,7 +65,9 @@ def demo(overrides: tuple[str, ...], as_json: bool, address: str, out: Path) -> 
         console.print(f"  {command:{width}}  {purpose}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _write_page(path: Path, spec: Experiment, finished: Mapping[str, RunResult], seconds: Mapping[str, float]) -> Path:
+def _write_page(
+    path: Path, spec: "Experiment", finished: "Mapping[str, RunResult]", seconds: Mapping[str, float]
+) -> Path:
     from side4video.reports.demo import demo_page
     from side4video.tracking.stores import store_at
 

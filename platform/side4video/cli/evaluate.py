@@ -10,10 +10,6 @@ import click
 from side4video.core.counts import counted
 from side4video.core.errors import InputError
 from side4video.core.temporary import temporary_folder
-from side4video.data.clip import Split
-from side4video.spec.bundle import is_folder_name
-from side4video.spec.chance import always_reached, chance_text, metric_name
-from side4video.spec.experiment import Experiment
 from side4video.terminal.options import (
     as_json,
     example,
@@ -24,12 +20,12 @@ from side4video.terminal.options import (
     store_uri,
     stored_weights,
 )
-from side4video.terminal.output import PlainConsole
-from side4video.terminal.progress import ProgressView
-from side4video.terminal.tables import FittedTable, fitted
 
 if TYPE_CHECKING:
     from side4video.apps.evaluate.models import EvaluatedModel
+    from side4video.data.clip import Split
+    from side4video.spec.experiment import Experiment
+    from side4video.terminal.tables import FittedTable
 
 
 @click.command(
@@ -96,7 +92,7 @@ def evaluate(
     as_json: bool,
     uri: str,
     weights: str,
-    split: Split,
+    split: "Split",
     predictions: str | None,
 ) -> None:
     """Evaluate each RUN on its test split or its validation split, in this process.
@@ -110,6 +106,7 @@ def evaluate(
     from side4video.apps.evaluate.record_names import RecordNaming
     from side4video.runs.stored_run import expand_sweeps
     from side4video.spec.other_data import other_experiment
+    from side4video.terminal.progress import ProgressView
     from side4video.tracking.stores import store_at
 
     store = store_at(uri).prepare()
@@ -159,6 +156,8 @@ def _check_data_option(data: str, names: Sequence[str]) -> None:
     Raises:
         InputError: A run is named beside it.
     """
+    from side4video.spec.bundle import is_folder_name
+
     for name in names if data else ():
         if not (Path(name).is_dir() and is_folder_name(name)):
             raise InputError("--data", f"given, and {name} is a run", allowed="with folders", fix="--on SPEC")
@@ -188,7 +187,7 @@ def _check_place(path: Path, *, is_folder: bool) -> None:
         output_file(path, "--predictions")
 
 
-def _write_predictions(path: Path, chosen: "list[EvaluatedModel]", results: Mapping[str, Any], split: Split) -> None:
+def _write_predictions(path: Path, chosen: "list[EvaluatedModel]", results: Mapping[str, Any], split: "Split") -> None:
     for each in chosen:
         file = path
         if len(chosen) > 1:
@@ -200,7 +199,11 @@ def _write_predictions(path: Path, chosen: "list[EvaluatedModel]", results: Mapp
             result.write_views(file.with_name(f"{file.stem}-views.csv"))
 
 
-def _print(chosen: "list[EvaluatedModel]", answers: list[dict[str, Any]], notes: list[str], split: Split) -> None:
+def _print(chosen: "list[EvaluatedModel]", answers: list[dict[str, Any]], notes: list[str], split: "Split") -> None:
+    from side4video.spec.chance import always_reached, chance_text, metric_name
+    from side4video.terminal.console import PlainConsole
+    from side4video.terminal.tables import fitted
+
     console = PlainConsole()
     first = answers[0]
     alone, title = len(chosen) == 1, "validation" if split == "val" else "test"
@@ -230,7 +233,7 @@ def _print(chosen: "list[EvaluatedModel]", answers: list[dict[str, Any]], notes:
             console.print(note, highlight=False)
 
 
-def _smoothing(spec: Experiment) -> str:
+def _smoothing(spec: "Experiment") -> str:
     """What the loss has beside cross-entropy."""
     smoothing = spec.task.label_smoothing if spec.task.kind == "recognition" else 0.0
     return f" (label smoothing {smoothing:g})" if smoothing else ""
@@ -238,8 +241,10 @@ def _smoothing(spec: Experiment) -> str:
 
 def _view_table(
     chosen: "list[EvaluatedModel]", answers: list[dict[str, Any]], left_out: Collection[str]
-) -> FittedTable:
+) -> "FittedTable":
     """One row per view: top-1 and top-5 of a single run, or the top-1 of each of several runs."""
+    from side4video.terminal.tables import fitted
+
     has_top5 = len(chosen) == 1 and "top5" not in left_out
     runs = [each.run_id[:8] for each in chosen] if len(chosen) > 1 else ["top-1", *(["top-5"] if has_top5 else [])]
     views = answers[0]["per_view"]

@@ -6,7 +6,6 @@ import click
 
 from side4video.terminal.options import as_json, example, overrides
 from side4video.terminal.output import print_json, print_text
-from side4video.terminal.progress import ProgressView
 
 if TYPE_CHECKING:
     from side4video.apps.init.writing import NewExperiment
@@ -35,6 +34,7 @@ def init(source: str, task: Any, out: str | None, force: bool, overrides: tuple[
     videos is opened, for a few seconds. If there is no test split, one is chosen.
     """
     from side4video.apps.init.writing import Request, init_experiment
+    from side4video.terminal.progress import ProgressView
 
     with ProgressView() as progress:
         new = init_experiment(

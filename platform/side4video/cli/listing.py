@@ -7,28 +7,23 @@ from typing import Annotated, Any, get_args, get_origin
 import click
 
 from side4video.core.allowed_plugins import allowed_plugins
-from side4video.data.datasets import Dataset
-from side4video.models.backbones import Backbone
-from side4video.models.method import MethodSpec
-from side4video.models.methods import Method
-from side4video.plugins.loading import load_plugin
-from side4video.tasks import Task
 from side4video.terminal.options import as_json, example
-from side4video.terminal.output import PlainConsole
-from side4video.terminal.tables import fitted
 
-UNIONS: dict[str, Any] = {"methods": Method, "backbones": Backbone, "datasets": Dataset, "tasks": Task}
+KINDS = ("backbones", "datasets", "methods", "tasks")
 
 
 @click.command("list", epilog=example("list methods"))
-@click.argument("what", type=click.Choice(sorted(UNIONS)))
+@click.argument("what", type=click.Choice(KINDS))
 @as_json
 def list_kinds(what: str, as_json: bool) -> None:
     """List the available methods, backbones, datasets or tasks.
 
     With --plugin, those of the plug-in too.
     """
-    members = [*_members(UNIONS[what]), *_of_plugins(what)]
+    from side4video.terminal.console import PlainConsole
+    from side4video.terminal.tables import fitted
+
+    members = [*_members(_union(what)), *_of_plugins(what)]
     rows = [_row(member) for member in members]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
@@ -39,6 +34,16 @@ def list_kinds(what: str, as_json: bool) -> None:
     PlainConsole().print(fitted(cells, texts=cells))
 
 
+def _union(what: str) -> Any:
+    """The union of the documents of `what`."""
+    from side4video.data.datasets import Dataset
+    from side4video.models.backbones import Backbone
+    from side4video.models.methods import Method
+    from side4video.tasks import Task
+
+    return {"methods": Method, "backbones": Backbone, "datasets": Dataset, "tasks": Task}[what]
+
+
 def _members(union: Any) -> tuple[Any, ...]:
     inner = get_args(union)[0] if get_origin(union) is Annotated else union
     return get_args(inner) or (inner,)
@@ -46,11 +51,15 @@ def _members(union: Any) -> tuple[Any, ...]:
 
 def _of_plugins(what: str) -> Iterator[Any]:
     """The parts of the plug-ins that are allowed."""
+    from side4video.plugins.loading import load_plugin
+
     for source in allowed_plugins():
         yield from getattr(load_plugin(source, where="--plugin").plugin, what, ())
 
 
 def _row(member: Any) -> dict[str, Any]:
+    from side4video.models.method import MethodSpec
+
     row = {"kind": member.model_fields["kind"].default, "summary": _summary(member), "fields": _fields(member)}
     # Methods alone say whether several of their students can share one frozen pass.
     return row | {"packable": member.packable} if issubclass(member, MethodSpec) else row

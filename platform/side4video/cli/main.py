@@ -1,6 +1,7 @@
 """`side4video`: the command group. Each command's module is imported when it is called."""
 
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -199,6 +200,8 @@ def main() -> None:
     So are errors of disks, wherever they come from; `--verbose` shows where.
     """
     deliver_signals_safely()
+    # Pydantic would read the metadata of every installed package to look for plug-ins of its own.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         cli.main(prog_name="side4video", standalone_mode=False)
     except click.ClickException as error:

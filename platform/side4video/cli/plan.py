@@ -3,27 +3,22 @@
 import json
 import sys
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
-from rich.table import Table
 
-from side4video.cli.sweep_plan import alone, plan_tables
 from side4video.core.errors import InputError
 from side4video.core.units import GIB, format_bytes, format_count, format_duration
-from side4video.data.datasets import MotionSpec
-from side4video.planning import class_count
-from side4video.planning.advice import Advice, advise
-from side4video.planning.estimates import DISK_GIGABYTES_PER_SECOND, SUSTAINED_TERAFLOPS
-from side4video.planning.feature_cache import count_clips
-from side4video.planning.plan import MEMORY_PARTS, ExperimentPlan, plan_experiment
-from side4video.planning.sweep import SweepPlan, plan_sweep
-from side4video.runs.sweep import sweep_key
-from side4video.spec.arm import Sweep, is_sweep, load_sweep
-from side4video.spec.experiment import Experiment
-from side4video.spec.load import load_experiment
+from side4video.planning.rates import DISK_GIGABYTES_PER_SECOND, SUSTAINED_TERAFLOPS
 from side4video.terminal.heartbeat import still_working
 from side4video.terminal.options import FiniteRange, as_json, example, overrides, spec_file, table_console
+
+if TYPE_CHECKING:
+    from side4video.planning.advice import Advice
+    from side4video.planning.plan import ExperimentPlan
+    from side4video.planning.sweep import SweepPlan
+    from side4video.spec.arm import Sweep
+    from side4video.spec.experiment import Experiment
 
 
 @click.command(
@@ -72,6 +67,11 @@ def plan(
 
     SPEC is a YAML file or the name of a preset. The plan needs no GPU, weights or videos.
     """
+    from side4video.planning.advice import advise
+    from side4video.planning.feature_cache import count_clips
+    from side4video.planning.plan import plan_experiment
+    from side4video.spec.load import is_sweep, load_experiment
+
     if is_sweep(spec):
         show_sweep_plan(spec, overrides, as_json=as_json, classes=classes, budget_gib=budget_gib)
         return
@@ -100,12 +100,14 @@ def plan(
         sys.exit(1)
 
 
-def count_classes(experiment: Experiment) -> int:
+def count_classes(experiment: "Experiment") -> int:
     """The data set's number of classes. If its files are not on this machine, the usual number, with a message."""
+    from side4video.planning import class_count
+
     return class_count.count_classes(experiment, lambda text: click.echo(text, err=True))
 
 
-def _in_words(advice: Advice) -> str:
+def _in_words(advice: "Advice") -> str:
     if not advice.settings:
         return (
             f"a smaller optimization.batch_size or method: the changes known here lead to {advice.peak_gib:.2f} GiB "
@@ -128,7 +130,11 @@ def _cache_in_words(cache: Mapping[str, Any]) -> str:
     return f"saves time after {after:,} epochs; this spec has {epochs:g} ({rates}; building takes {made})"
 
 
-def _print(plan: ExperimentPlan, experiment: Experiment, *, shows_time: bool) -> None:
+def _print(plan: "ExperimentPlan", experiment: "Experiment", *, shows_time: bool) -> None:
+    from rich.table import Table
+
+    from side4video.planning.plan import MEMORY_PARTS
+
     cluster, optimization = experiment.cluster, experiment.optimization
     table = Table(title=f"Plan of {plan.name}", box=None, show_header=False, title_justify="left", pad_edge=False)
     table.add_column(no_wrap=True)
@@ -184,6 +190,10 @@ def show_sweep_plan(
     Without `classes`, the data set says their number. Above `budget_gib`, the memory limit of a pack, the exit code is
     1.
     """
+    from side4video.cli.sweep_plan import alone, plan_tables
+    from side4video.planning.sweep import plan_sweep
+    from side4video.spec.arm import load_sweep
+
     sweep = load_sweep(file, overrides)
     try:
         count = classes or len(sweep.base_experiment.data.listed.classes())
@@ -208,8 +218,10 @@ def show_sweep_plan(
     _check_budget(plan, budget_gib)
 
 
-def _done(sweep: Sweep) -> tuple[frozenset[str], bool]:
+def _done(sweep: "Sweep") -> tuple[frozenset[str], bool]:
     """Keys of arms with a result, and whether the store could be searched for them."""
+    from side4video.data.datasets import MotionSpec
+    from side4video.runs.sweep import sweep_key
     from side4video.tracking.finished_runs import completed_arms
     from side4video.tracking.stores import open_store
 
@@ -225,7 +237,7 @@ def _done(sweep: Sweep) -> tuple[frozenset[str], bool]:
         return frozenset(), False
 
 
-def _check_budget(plan: SweepPlan, budget_gib: float | None) -> None:
+def _check_budget(plan: "SweepPlan", budget_gib: float | None) -> None:
     if budget_gib is None or not plan.packs:
         return
     largest = max(plan.packs, key=lambda pack: pack.peak_gib)

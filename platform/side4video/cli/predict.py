@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from side4video.engine.process_group import checked_device, default_device
 from side4video.terminal.heartbeat import still_working
 from side4video.terminal.options import FiniteRange, as_json, device, example, output_file, store_uri, video_seconds
 from side4video.terminal.output import print_json, print_text
@@ -103,6 +102,8 @@ def predict(
     With --camera or --stream, a line is printed for each window of the newest seconds, until the stream ends or Ctrl-C.
     With --json, each line is a document.
     """
+    from side4video.engine.process_group import checked_device, default_device
+
     source = camera if camera is not None else address
     if (source is None) == (not videos) or (camera is not None and address is not None):
         raise click.UsageError("Give VIDEO..., or --camera, or --stream.")

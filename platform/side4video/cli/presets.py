@@ -5,10 +5,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Group
-from rich.text import Text
 
 from side4video import __version__
 from side4video.core.errors import InputError
@@ -25,7 +24,11 @@ from side4video.spec.presets import (
 )
 from side4video.terminal.options import as_json, example, table_console
 from side4video.terminal.output import print_json, print_text
-from side4video.terminal.tables import FittedTable, fitted
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from side4video.terminal.tables import FittedTable
 
 _SCHEMA = re.compile(r"(?m)^# yaml-language-server: \$schema=\S*?(\w+\.schema\.json)$")
 _BASE = re.compile(r"(?m)^base: (\S+)$")
@@ -136,11 +139,14 @@ def _as_json(row: PresetDescription) -> dict[str, object]:
     return {field: value for field, value in asdict(row).items() if field != "key"}
 
 
-def tables(rows: Sequence[tuple[str, PresetDescription | None]]) -> Group:
+def tables(rows: Sequence[tuple[str, PresetDescription | None]]) -> "Group":
     """A table of experiments and one of sweeps.
 
     A preset without a description, a file that was added to a checkout, has empty cells among the experiments.
     """
+    from rich.console import Group
+    from rich.text import Text
+
     runs = [(name, row) for name, row in rows if row is None or row.command == "run"]
     sweeps = [(name, row) for name, row in rows if row is not None and row.command == "sweep"]
     experiments = replace(_table(runs), title="Experiments: side4video run NAME")
@@ -152,7 +158,9 @@ def tables(rows: Sequence[tuple[str, PresetDescription | None]]) -> Group:
 
 def _table(
     rows: Sequence[tuple[str, PresetDescription | None]], further: Mapping[str, Sequence[str]] | None = None
-) -> FittedTable:
+) -> "FittedTable":
+    from side4video.terminal.tables import fitted
+
     columns = {
         "name": [name for name, _ in rows],
         "in the paper": [row.paper if row else "" for _, row in rows],

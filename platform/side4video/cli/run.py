@@ -4,28 +4,22 @@ import json
 import math
 from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from side4video.core import signals
 from side4video.core.errors import InputError
 from side4video.core.units import GIB, format_bytes, format_duration
-from side4video.distributed.trainer import RayTrainer
-from side4video.runs.launch import launch
-from side4video.runs.run_result import RunResult
-from side4video.runs.smoke_test import smoke_test
-from side4video.runs.trainer import LocalTrainer
-from side4video.spec.chance import always_reached, chance_text, metric_name
-from side4video.spec.experiment import Experiment
-from side4video.spec.load import load_experiment
-from side4video.tasks.metrics import summary
 from side4video.terminal.options import as_json, check_place, example, overrides, ray_address, spec_file, table_console
 from side4video.terminal.output import print_text
 from side4video.terminal.plugin_option import plugin_words
-from side4video.terminal.progress import ProgressView
-from side4video.terminal.tables import FittedTable, fitted
 from side4video.terminal.usual_fields import usual_fields
-from side4video.tracking.chosen_weights import choose_weights, describe_weights, epoch_of, tested_weights
+
+if TYPE_CHECKING:
+    from side4video.runs.run_result import RunResult
+    from side4video.spec.experiment import Experiment
+    from side4video.terminal.tables import FittedTable
 
 
 @click.command(
@@ -65,6 +59,12 @@ def run(
     SPEC is a YAML file or the name of a preset. On SIGTERM the run finishes the step, saves a checkpoint and exits with
     code 143. Continue with --resume. Use --go-on in scripts that may call the same command several times.
     """
+    from side4video.distributed.trainer import RayTrainer
+    from side4video.runs.launch import launch
+    from side4video.runs.trainer import LocalTrainer
+    from side4video.spec.load import load_experiment
+    from side4video.terminal.progress import ProgressView
+
     experiment = load_experiment(spec, overrides)
     check_place(local=local, address=address)
     if resume and go_on:
@@ -87,8 +87,10 @@ def run(
         _show(finished, experiment, page, as_json=as_json)
 
 
-def _show(finished: RunResult, experiment: Experiment, page: Path | None, *, as_json: bool) -> None:
+def _show(finished: "RunResult", experiment: "Experiment", page: Path | None, *, as_json: bool) -> None:
     """The results, and what one does with the run."""
+    from side4video.spec.chance import always_reached, chance_text
+
     if as_json:
         click.echo(json.dumps(finished.as_json(), indent=2))
         return
@@ -106,7 +108,7 @@ def _show(finished: RunResult, experiment: Experiment, page: Path | None, *, as_
     _print_broken(finished)
 
 
-def _next_commands(run: str, experiment: Experiment) -> dict[str, str]:
+def _next_commands(run: str, experiment: "Experiment") -> dict[str, str]:
     """What one does with a run, and the command; it allows the plug-ins that this command allowed."""
     plugins = plugin_words()
     uses = {f"predict {run} VIDEO": "use it on a video"}
@@ -118,14 +120,17 @@ def _next_commands(run: str, experiment: Experiment) -> dict[str, str]:
     }
 
 
-def _save_page(finished: RunResult, experiment: Experiment) -> Path | None:
+def _save_page(finished: "RunResult", experiment: "Experiment") -> Path | None:
     from side4video.reports.run_page import save_run_page
     from side4video.tracking.stores import open_store
 
     return save_run_page(open_store(experiment.tracking).prepare(), finished.run_id, experiment)
 
 
-def _smoke_test(experiment: Experiment, *, as_json: bool) -> None:
+def _smoke_test(experiment: "Experiment", *, as_json: bool) -> None:
+    from side4video.runs.smoke_test import smoke_test
+    from side4video.terminal.progress import ProgressView
+
     with ProgressView(experiment.name) as view:
         found = smoke_test(experiment, view)
     if as_json:
@@ -149,8 +154,10 @@ def _smoke_test(experiment: Experiment, *, as_json: bool) -> None:
     )
 
 
-def _epochs(finished: RunResult, experiment: Experiment) -> list[str]:
+def _epochs(finished: "RunResult", experiment: "Experiment") -> list[str]:
     """Which epoch the values are of, and which one `evaluate` and `predict` use."""
+    from side4video.tracking.chosen_weights import choose_weights, describe_weights, epoch_of, tested_weights
+
     metrics, main = finished.metrics, experiment.task.metrics[0]
     if "eval/epoch" not in metrics:
         return []
@@ -165,8 +172,12 @@ def _epochs(finished: RunResult, experiment: Experiment) -> list[str]:
     return lines
 
 
-def results_table(runs: list[RunResult], left_out: Collection[str] = ()) -> FittedTable:
+def results_table(runs: "list[RunResult]", left_out: Collection[str] = ()) -> "FittedTable":
     """One row per run: accuracy or recall, parameters, memory, time; without the metrics of the names `left_out`."""
+    from side4video.spec.chance import metric_name
+    from side4video.tasks.metrics import summary
+    from side4video.terminal.tables import fitted
+
     measured = {key: value for each in runs for key, value in each.metrics.items() if metric_name(key) not in left_out}
     columns = {
         "run": [each.name for each in runs],
@@ -187,7 +198,7 @@ def _rate(clips_per_second: float) -> str:
     return f"{clips_per_second:.0f}" if clips_per_second >= 10 else f"{clips_per_second:.1f}"
 
 
-def _print_broken(finished: RunResult) -> None:
+def _print_broken(finished: "RunResult") -> None:
     for note in finished.notes:
         print_text(f"note: {note}", err=True)
     if finished.broken_clips:

@@ -5,8 +5,6 @@ from typing import Any
 
 import click
 
-from side4video.spec.experiment import Experiment
-from side4video.spec.sweep import SweepSpec
 from side4video.terminal.options import example
 
 
@@ -27,9 +25,13 @@ def experiment_schema() -> dict[str, Any]:
     """JSON Schema of an experiment, with every field's description; name it in a YAML file's first line:
     `# yaml-language-server: $schema=experiment.schema.json`.
     """  # noqa: D205 - the example belongs to the summary
+    from side4video.spec.experiment import Experiment
+
     return {"$schema": DIALECT, **Experiment.model_json_schema()}
 
 
 def sweep_schema() -> dict[str, Any]:
     """JSON Schema of a sweep."""
+    from side4video.spec.sweep import SweepSpec
+
     return {"$schema": DIALECT, **SweepSpec.model_json_schema()}

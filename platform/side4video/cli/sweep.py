@@ -3,21 +3,17 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from side4video.cli.sweep_plan import plan_tables
 from side4video.core import signals
-from side4video.distributed.trainer import RayTrainer
-from side4video.reports.sweep_report import report_sweep, sweep_json
-from side4video.runs.sweep import PreparedSweep, SweepResult, hold_sweep, prepare_sweep, run_sweep
-from side4video.runs.trainer import LocalTrainer
-from side4video.spec.arm import load_sweep
 from side4video.terminal.options import as_json, check_place, example, ray_address, table_console
-from side4video.terminal.output import PlainConsole, print_text
+from side4video.terminal.output import print_text
 from side4video.terminal.spec_completion import complete_spec
-from side4video.terminal.sweep_view import SweepView
+
+if TYPE_CHECKING:
+    from side4video.runs.sweep import PreparedSweep, SweepResult
 
 
 @click.command(
@@ -49,6 +45,15 @@ def sweep(
     SWEEP is a YAML file or the name of a preset. An arm that already has a finished run is not trained again. After an
     interruption, the same command continues from the last checkpoints.
     """
+    from side4video.cli.sweep_plan import plan_tables
+    from side4video.distributed.trainer import RayTrainer
+    from side4video.reports.sweep_report import report_sweep, sweep_json
+    from side4video.runs.sweep import hold_sweep, prepare_sweep, run_sweep
+    from side4video.runs.trainer import LocalTrainer
+    from side4video.spec.arm import load_sweep
+    from side4video.terminal.console import PlainConsole
+    from side4video.terminal.sweep_view import SweepView
+
     document = load_sweep(sweep, overrides)
     check_place(local=local, address=address)
     document.spec.check_installed()
@@ -83,7 +88,9 @@ def _done(is_own: bool) -> str:
     return "finished" if is_own else "done before"
 
 
-def _print(prepared: PreparedSweep, result: SweepResult, rows: list[Any], files: list[Path], notes: list[str]) -> None:
+def _print(
+    prepared: "PreparedSweep", result: "SweepResult", rows: list[Any], files: list[Path], notes: list[str]
+) -> None:
     from side4video.reports.columns import as_rich
     from side4video.reports.comparison import compare_rows, explanation
 
@@ -105,7 +112,7 @@ def _print(prepared: PreparedSweep, result: SweepResult, rows: list[Any], files:
     )
 
 
-def _print_missing(result: SweepResult) -> None:
+def _print_missing(result: "SweepResult") -> None:
     labels = {arm.key: arm.title for arm in result.arms}
     reasons: dict[str, list[str]] = {}
     for key, reason in result.failures.items():

@@ -7,14 +7,9 @@ from typing import Any
 import click
 
 from side4video.core.errors import InputError
-from side4video.spec.arm import is_sweep, load_sweep
-from side4video.spec.check_tags import check_tags
-from side4video.spec.check_videos import check_experiments
-from side4video.spec.load import load_experiment
 from side4video.terminal.options import as_json, example, overrides
 from side4video.terminal.output import print_text
 from side4video.terminal.spec_completion import complete_spec
-from side4video.tracking.stores import check_folders
 
 
 @click.command(
@@ -54,7 +49,14 @@ def validate(files: tuple[str, ...], overrides: tuple[str, ...], as_json: bool, 
 
 def _check(file: str, overrides: tuple[str, ...], *, looks_at_files: bool) -> tuple[dict[str, Any], str]:
     """Check one file, an experiment or a sweep with all its arms."""
+    from side4video.spec.check_folders import check_folders
+    from side4video.spec.check_tags import check_tags
+    from side4video.spec.check_videos import check_experiments
+    from side4video.spec.load import is_sweep, load_experiment
+
     if is_sweep(file):
+        from side4video.spec.arm import load_sweep
+
         sweep = load_sweep(file, overrides)
         check_tags(sweep.base_experiment.tracking)
         if looks_at_files:

@@ -7,7 +7,6 @@ import click
 
 from side4video.core.temporary import temporary_folder
 from side4video.spec.zero_shot import PROMPT
-from side4video.tasks.recognition.metrics import METRICS
 from side4video.terminal.options import as_json, example, overrides, store_uri
 from side4video.terminal.output import print_text
 
@@ -82,6 +81,8 @@ def _experiment(run: str, prompt: str, overrides: tuple[str, ...], uri: str) -> 
 
 
 def _print(run_id: str, name: str, metrics: "Mapping[str, float]", experiment: "Experiment", *, as_json: bool) -> None:
+    from side4video.tasks.recognition.metrics import METRICS
+
     measured = {key: value for key, value in metrics.items() if key.startswith("eval/")}
     if as_json:
         click.echo(json.dumps({"run_id": run_id, "name": name, "metrics": measured}, indent=2))

@@ -7,9 +7,11 @@ that is ignored would waste a training run.
 from collections.abc import Callable, Mapping, Set
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
+from side4video.core.field_descriptions import field_descriptions
 from side4video.core.number_fields import wants_numbers, without_booleans
 
 ADDED_LATER = object()
@@ -26,13 +28,23 @@ class Spec(BaseModel):
     preset. The resolved document contains all values that are used.
     """
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
+    # Validators are built when a document is read: most programs read one or two kinds of all.
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False, defer_build=True)
     PRESETS: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
     """`{field: {value of that field: {other field: default}}}`."""
     READS_BOOLEANS: ClassVar[frozenset[str]] = frozenset()
     """Fields of numbers whose own validator gives `true` and `false` a meaning."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema with what each field is for."""
+        written = handler(schema)
+        properties = handler.resolve_ref_schema(written).get("properties", {})
+        for name, text in field_descriptions(cls).items():
+            # A section whose own docstring says the same does not say it twice.
+            if name in properties and handler.resolve_ref_schema(properties[name]).get("description") != text:
+                properties[name]["description"] = text
+        return written
 
     @model_validator(mode="before")
     @classmethod

@@ -12,7 +12,7 @@ from side4video.data.clip import Split
 from side4video.data.datasets import Dataset
 from side4video.data.datasets.motion import MotionSpec
 from side4video.data.decode.augmentation import AugmentationSpec
-from side4video.data.decode.frames import DecoderName
+from side4video.data.decode.container import DecoderName
 from side4video.data.decode.sampling import OnePerSecondSampling, Sampling, SegmentSampling
 from side4video.data.descriptions import DescriptionsSpec
 from side4video.data.first_epoch import FirstEpoch

@@ -9,15 +9,11 @@ from side4video.planning.memory import ADAM_MOMENTS
 from side4video.planning.meta_model import MetaModel
 from side4video.spec.experiment import Experiment
 
-SUSTAINED_TERAFLOPS = 120.0
-"""Default TFLOP/s of a GPU: a vision transformer of these sizes in bf16 on an A100, about 40% of its peak of 312."""
 FORWARD_AND_BACKWARD = 3
 """Multiply-adds of a training step relative to its forward pass: one forward pass, and a backward pass of twice the
 work."""
 RECOMPUTED = {"none": 0.0, "selective": 0.35, "block": 0.75}
 """Share of a side network's forward pass that is recomputed, by `recompute`."""
-DISK_GIGABYTES_PER_SECOND = 1.0
-"""Default read rate for all workers together, GB/s: a good network disk, or half a solid-state disk."""
 BYTES = 4
 
 

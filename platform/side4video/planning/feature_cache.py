@@ -29,8 +29,8 @@ from side4video.data.features.spec import SUGGESTED_VIEWS
 from side4video.data.features.store import data_layouts
 from side4video.data.spec import DataSpec, clip_counts
 from side4video.models.frozen_features import entry_layouts
-from side4video.planning.estimates import DISK_GIGABYTES_PER_SECOND, SUSTAINED_TERAFLOPS
 from side4video.planning.meta_model import MetaModel
+from side4video.planning.rates import DISK_GIGABYTES_PER_SECOND, SUSTAINED_TERAFLOPS
 from side4video.spec.experiment import Experiment
 
 

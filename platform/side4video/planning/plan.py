@@ -4,16 +4,11 @@ from dataclasses import asdict, dataclass
 
 from side4video.core.units import as_gib
 from side4video.planning.class_count import planned_heads
-from side4video.planning.estimates import (
-    DISK_GIGABYTES_PER_SECOND,
-    SUSTAINED_TERAFLOPS,
-    count_multiply_adds,
-    count_parameters,
-    estimate,
-)
+from side4video.planning.estimates import count_multiply_adds, count_parameters, estimate
 from side4video.planning.feature_cache import ClipCounts, plan_feature_cache, read_seconds
 from side4video.planning.memory import plan_memory
 from side4video.planning.meta_model import build_meta_model
+from side4video.planning.rates import DISK_GIGABYTES_PER_SECOND, SUSTAINED_TERAFLOPS
 from side4video.spec.experiment import Experiment
 
 MEMORY_PARTS = {

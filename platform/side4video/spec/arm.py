@@ -377,12 +377,3 @@ def load_sweep(path: str | Path, overrides: tuple[str, ...] = ()) -> Sweep:
         found = base_file(file, base)
         base = read_yaml(read_text(found), str(found))
     return build_sweep(spec, base, source)
-
-
-def is_sweep(path: str | Path) -> bool:
-    """Whether a file, or a preset, is a sweep: it has the key `base`.
-
-    Raises:
-        InputError: If it cannot be read.
-    """
-    return "base" in read_yaml(read_text(spec_file(path)), str(path))

@@ -106,6 +106,16 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
     return parse_experiment(document, source=str(path), text=text)
 
 
+def is_sweep(path: str | Path) -> bool:
+    """Whether a file, or a preset, is a sweep: it has the key `base`.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    text = read_text(spec_file(path))
+    return "base" in text and "base" in read_yaml(text, str(path))  # most experiments need not be parsed twice
+
+
 def parse_experiment(document: Mapping[str, Any], *, source: str = "spec", text: str = "") -> Experiment:
     """Validate an experiment's document.
 

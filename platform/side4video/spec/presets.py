@@ -57,7 +57,10 @@ def preset_names() -> tuple[str, ...]:
 
 def is_preset(name: str) -> bool:
     """Whether a preset has exactly this name."""
-    return name in preset_names()
+    folder = experiments_folder()
+    file = folder / f"{name}{SUFFIX}"
+    is_inside = file.is_relative_to(folder) and ".." not in file.parts
+    return is_inside and file.relative_to(folder).as_posix() == f"{name}{SUFFIX}" and file.is_file()
 
 
 def preset_file(name: str) -> Path:

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from side4video.core.errors import InputError
+from side4video.core.field_descriptions import field_descriptions
 from side4video.core.plugin import plugin_parts
 from side4video.core.spec import Spec
 from side4video.spec.allowed_values import allowed_values
@@ -170,8 +171,7 @@ _EXAMPLES: Mapping[str, str] = {
 
 
 def _field_hint(owner: type[BaseModel] | None, key: str) -> str:
-    field = owner.model_fields.get(key) if owner else None
-    return (field.description or "").split(".")[0] if field else ""
+    return field_descriptions(owner).get(key, "").split(".")[0] if owner else ""
 
 
 def describe_value(value: Any) -> str:

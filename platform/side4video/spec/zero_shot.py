@@ -1,10 +1,11 @@
 """Derives an experiment that evaluates the frozen CLIP of another experiment zero-shot, on the same clips and views."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from side4video.core.errors import InputError
-from side4video.spec.experiment import Experiment
-from side4video.spec.load import parse_experiment
+
+if TYPE_CHECKING:
+    from side4video.spec.experiment import Experiment
 
 PROMPT = "a video of a person {}."
 """The prompt of Text4Vis (Wu et al., 2022, arXiv 2207.01297), which Figure 5 of the paper follows. It is one of the
@@ -12,7 +13,7 @@ prompts that CLIP's authors use for Kinetics."""
 _NAME_LENGTH, _SUFFIX = 80, "-zero-shot"
 
 
-def zero_shot_experiment(spec: Experiment, *, prompt: str = PROMPT, source: str) -> Experiment:
+def zero_shot_experiment(spec: "Experiment", *, prompt: str = PROMPT, source: str) -> "Experiment":
     """The zero-shot experiment for another experiment.
 
     Backbone, test clips, frames, views and evaluation precision stay the same, so both can be compared in one table
@@ -24,6 +25,8 @@ def zero_shot_experiment(spec: Experiment, *, prompt: str = PROMPT, source: str)
     Raises:
         InputError: The task is another one, the backbone has no text tower, or the prompt no one place for a name.
     """
+    from side4video.spec.load import parse_experiment
+
     if spec.task.kind != "recognition":
         raise InputError(
             f"{source}: task.kind", spec.task.kind, allowed="recognition", fix="run it with method: {kind: zero-shot}"

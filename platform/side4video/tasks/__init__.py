@@ -2,11 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import Field
-
+from side4video.core.kinds import ByKind
 from side4video.tasks.multi_head.spec import MultiHeadSpec
 from side4video.tasks.multi_label.spec import MultiLabelSpec
 from side4video.tasks.recognition.spec import RecognitionSpec
 from side4video.tasks.retrieval.spec import RetrievalSpec
 
-Task = Annotated[RecognitionSpec | RetrievalSpec | MultiLabelSpec | MultiHeadSpec, Field(discriminator="kind")]
+Task = Annotated[RecognitionSpec | RetrievalSpec | MultiLabelSpec | MultiHeadSpec, ByKind()]

@@ -5,14 +5,16 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from side4video.core.disk_errors import explain_disk_error
 from side4video.core.errors import InputError
-from side4video.terminal.output import PlainConsole
 from side4video.terminal.spec_completion import complete_spec
+
+if TYPE_CHECKING:
+    from side4video.terminal.console import PlainConsole
 
 
 class FiniteRange(click.FloatRange):
@@ -133,8 +135,10 @@ def output_file(path: Path, option: str) -> Path:
     return path
 
 
-def table_console() -> PlainConsole:
+def table_console() -> "PlainConsole":
     """A console for tables: 120 columns wide if stdout is not a terminal."""
+    from side4video.terminal.console import PlainConsole
+
     return PlainConsole() if sys.stdout.isatty() else PlainConsole(width=120)
 
 

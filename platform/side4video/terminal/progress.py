@@ -11,8 +11,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from side4video.core.text import printable
 from side4video.core.units import format_duration
 from side4video.tasks.metrics import metric_spec
+from side4video.terminal.console import PlainConsole
 from side4video.terminal.heartbeat import LINE_EVERY_SECONDS, heartbeat
-from side4video.terminal.output import PlainConsole
 
 
 class ProgressView:

@@ -17,8 +17,8 @@ from rich.text import Text
 from side4video.core.text import printable
 from side4video.core.units import format_duration
 from side4video.spec.arm import Arm
+from side4video.terminal.console import PlainConsole
 from side4video.terminal.heartbeat import LINE_EVERY_SECONDS, heartbeat
-from side4video.terminal.output import PlainConsole
 
 REFRESHES_PER_SECOND = 4
 MAX_ARMS = 40

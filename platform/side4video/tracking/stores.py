@@ -6,14 +6,12 @@ from pathlib import Path
 from side4video.core.arguments import check_text
 from side4video.core.errors import Side4VideoError
 from side4video.core.paths import expand, home
+from side4video.spec.check_folders import FOLDER
 from side4video.spec.tracking import FilesTrackingSpec, MLflowTrackingSpec, Tracking
 from side4video.tracking.copying_store import CopyingStore
 from side4video.tracking.file_store import FileStore
 from side4video.tracking.mlflow.store import MLflowStore
 from side4video.tracking.run_store import RunStore
-from side4video.tracking.sinks import sink_folder
-
-_FOLDER = "tracking.folder"
 
 
 def open_store(spec: Tracking) -> RunStore:
@@ -27,19 +25,7 @@ def _open(spec: Tracking) -> RunStore:
         case MLflowTrackingSpec():
             return MLflowStore(spec.uri, spec.experiment)
         case FilesTrackingSpec():
-            return FileStore(expand(spec.folder, _FOLDER) or home() / "records", spec.experiment)
-
-
-def check_folders(spec: Tracking) -> None:
-    """Check the folders of the section and of its further places, before anything starts. Nothing is written.
-
-    Raises:
-        InputError: One names an environment variable that is not set.
-    """
-    if isinstance(spec, FilesTrackingSpec):
-        expand(spec.folder, _FOLDER)
-    for number, sink in enumerate(spec.also):
-        sink_folder(sink, number)
+            return FileStore(expand(spec.folder, FOLDER) or home() / "records", spec.experiment)
 
 
 def deliver_waiting() -> None:

@@ -32,5 +32,6 @@ def test_names_are_shown(capsys):
 def test_printing_as_it_is_would_be_noticed(control, capsys, monkeypatch):
     """The broken twin."""
     monkeypatch.setattr("side4video.core.text.printable", lambda text, **_: text)
-    monkeypatch.setattr("side4video.terminal.output.printable", lambda text, **_: text)
+    for module in ("console", "output"):
+        monkeypatch.setattr(f"side4video.terminal.{module}.printable", lambda text, **_: text)
     assert control in shown(capsys) or control == "\x07"  # Rich itself removes a bell

@@ -13,10 +13,10 @@ from side4video.cli.main import cli
 from side4video.cli.presets import copied_text, tables
 from side4video.core.errors import InputError
 from side4video.runs.sweep import sweep_key
-from side4video.spec.arm import is_sweep, load_sweep
-from side4video.spec.load import load_experiment
+from side4video.spec.arm import load_sweep
+from side4video.spec.load import is_sweep, load_experiment
 from side4video.spec.presets import descriptions, experiments_folder, preset_file, preset_names
-from side4video.terminal.output import PlainConsole
+from side4video.terminal.console import PlainConsole
 
 ROOT = Path(__file__).resolve().parents[3]
 

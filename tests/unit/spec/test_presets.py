@@ -8,8 +8,8 @@ import yaml
 from side4video.core.errors import InputError
 from side4video.runs.sweep import sweep_key
 from side4video.spec import presets
-from side4video.spec.arm import is_sweep, load_sweep
-from side4video.spec.load import load_experiment
+from side4video.spec.arm import load_sweep
+from side4video.spec.load import is_sweep, load_experiment
 from side4video.spec.presets import base_file, experiments_folder, near_presets, preset_file, preset_names, spec_file
 from tiny import DOCUMENT, merged
 

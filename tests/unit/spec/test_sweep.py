@@ -16,14 +16,13 @@ from side4video.spec.arm import (
     arm_name,
     build_sweep,
     describe_overrides,
-    is_sweep,
     load_sweep,
     make_rows,
     merge_duplicates,
     swept_values,
 )
 from side4video.spec.experiment import Experiment
-from side4video.spec.load import parse_document
+from side4video.spec.load import is_sweep, parse_document
 from side4video.spec.sweep import ArmEntry, SweepSpec
 from tiny import DOCUMENT, merged, tiny
 

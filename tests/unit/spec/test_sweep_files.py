@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from side4video.spec.arm import is_sweep, load_sweep
+from side4video.spec.arm import load_sweep
+from side4video.spec.load import is_sweep
 
 FOLDER = Path(__file__).resolve().parents[3] / "experiments"
 FILES = [path for path in FOLDER.rglob("*.yaml") if path.parent.name != "clusters"]

@@ -9,7 +9,8 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from side4video.terminal.output import PlainConsole, print_json, print_text
+from side4video.terminal.console import PlainConsole
+from side4video.terminal.output import print_json, print_text
 from side4video.terminal.progress import ProgressView
 from side4video.terminal.sweep_view import ArmState, SweepView
 from side4video.terminal.tables import fitted

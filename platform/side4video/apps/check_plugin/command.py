@@ -3,21 +3,19 @@
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from pydantic import ValidationError
 
-from side4video.apps.check_plugin.check import Check, check_rules
 from side4video.core.allowed_plugins import allow_plugins, find_allowed
 from side4video.core.errors import InputError, Terminated
-from side4video.core.plugin import LoadedPlugin, kind_of
-from side4video.core.plugin_fault import raised
-from side4video.core.spec import Spec
-from side4video.plugins.loading import load_plugin
-from side4video.spec.load import apply_override
 from side4video.terminal.options import as_json, example
 from side4video.terminal.output import print_text
+
+if TYPE_CHECKING:
+    from side4video.apps.check_plugin.check import Check
+    from side4video.core.plugin import LoadedPlugin
+    from side4video.core.spec import Spec
 
 
 @click.command(
@@ -39,6 +37,9 @@ def check_plugin(source: str, settings: tuple[str, ...], as_json: bool) -> None:
 
     Methods are trained for a few steps on generated clips. Nothing is recorded. The exit code is 1 if a rule is broken.
     """
+    from side4video.plugins.loading import load_plugin
+    from side4video.spec.load import apply_override
+
     allow_plugins(source)  # naming it here is the permission
     loaded = load_plugin(source, where="check-plugin")
     fields: dict[str, Any] = {}
@@ -60,15 +61,17 @@ def check_plugin(source: str, settings: tuple[str, ...], as_json: bool) -> None:
         sys.exit(1)
 
 
-def _because(check: Check) -> str:
+def _because(check: "Check") -> str:
     return f": {check.problem}" if check.problem else ""
 
 
-def _checks(loaded: LoadedPlugin, source: str, fields: Mapping[str, Any]) -> Iterator[Check]:
+def _checks(loaded: "LoadedPlugin", source: str, fields: Mapping[str, Any]) -> "Iterator[Check]":
+    from side4video.apps.check_plugin.check import Check, check_rules
     from side4video.apps.check_plugin.dataset_rules import dataset_rules
     from side4video.apps.check_plugin.method_rules import method_rules
     from side4video.apps.check_plugin.metric_rules import metric_rules
     from side4video.apps.check_plugin.transform_rules import transform_rules
+    from side4video.core.plugin import kind_of
 
     plugin = loaded.plugin
     rules: Mapping[str, Any] = {
@@ -88,8 +91,13 @@ def _checks(loaded: LoadedPlugin, source: str, fields: Mapping[str, Any]) -> Ite
             yield from check_rules(f"metric {metric.name}", metric_rules(metric, is_retrieval=is_retrieval), source)
 
 
-def _make(part: type[Spec], fields: Mapping[str, Any], source: str) -> Spec | str:
+def _make(part: "type[Spec]", fields: Mapping[str, Any], source: str) -> "Spec | str":
     """The part with the fields that were given; or a sentence about those that are wrong."""
+    from pydantic import ValidationError
+
+    from side4video.core.plugin import kind_of
+    from side4video.core.plugin_fault import raised
+
     kind = kind_of(part)
     try:
         return part.model_validate({"kind": kind, **fields.get(kind, {})})
@@ -103,7 +111,9 @@ def _make(part: type[Spec], fields: Mapping[str, Any], source: str) -> Spec | st
         return f"the check of its fields raised {raised(error, source)}"
 
 
-def _refuse_unknown_kinds(fields: Mapping[str, Any], loaded: LoadedPlugin) -> None:
+def _refuse_unknown_kinds(fields: Mapping[str, Any], loaded: "LoadedPlugin") -> None:
+    from side4video.core.plugin import kind_of
+
     plugin = loaded.plugin
     kinds = [kind_of(part) for part in (*plugin.datasets, *plugin.methods, *plugin.transforms)]
     for kind, given in fields.items():

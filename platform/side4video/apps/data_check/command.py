@@ -6,19 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.table import Table
-from rich.text import Text
 
-from side4video.spec.load import load_experiment
 from side4video.terminal.options import as_json, example, overrides, page_path, spec_file
 from side4video.terminal.output import print_text
-from side4video.terminal.progress import ProgressView
 
 if TYPE_CHECKING:
     from side4video.apps.data_check.check import CheckResult
     from side4video.apps.data_check.report import DataReport
     from side4video.core.worker_pool import WorkerPool
     from side4video.data.spec import DataSpec
+    from side4video.terminal.progress import ProgressView
 
 MAX_PROBLEMS = 10
 """Problems of a kind that are named; the others are counted."""
@@ -48,6 +45,8 @@ def check(
     from side4video.apps.data_check.report import make_report
     from side4video.apps.data_check.saved import SavedResults, saved_results_path
     from side4video.core.worker_pool import WorkerPool
+    from side4video.spec.load import load_experiment
+    from side4video.terminal.progress import ProgressView
 
     experiment = load_experiment(spec, overrides)
     page, data = page_path(html), experiment.data
@@ -98,6 +97,9 @@ def _write_page(
 
 
 def _print(report: "DataReport") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
     from side4video.apps.data_check.findings import KINDS
     from side4video.apps.data_check.page import count_rows, kind_text, verdict_of
     from side4video.core.text import printable

@@ -10,10 +10,8 @@ import click
 
 from side4video.core.errors import InputError
 from side4video.core.units import format_bytes, format_duration
-from side4video.spec.load import load_experiment
 from side4video.terminal.options import as_json, example, overrides, spec_file
 from side4video.terminal.output import print_text
-from side4video.terminal.progress import ProgressView
 
 if TYPE_CHECKING:
     from side4video.apps.data_pack.encode import Codec, Encoding
@@ -79,6 +77,8 @@ def pack(
     from side4video.core.disk_errors import explaining_disk_errors
     from side4video.core.whole_folder import hold_folder
     from side4video.core.worker_pool import WorkerPool
+    from side4video.spec.load import load_experiment
+    from side4video.terminal.progress import ProgressView
 
     experiment = load_experiment(spec, overrides)
     encoding = _encoding(codec, short_side, quality, keyframes)

@@ -16,7 +16,8 @@ import numpy as np
 from side4video.core.errors import InputError
 from side4video.core.files import write_atomically
 from side4video.data.clip import Clip
-from side4video.data.decode.frame_folder import count_frames, read_frame_folder
+from side4video.data.decode.frame_folder import read_frame_folder
+from side4video.data.decode.frame_names import count_frames
 from side4video.data.decode.frames import decode_frames
 from side4video.data.decode.video_index import read_index
 from side4video.data.decode.video_source import BrokenClip

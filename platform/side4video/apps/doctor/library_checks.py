@@ -9,7 +9,8 @@ import numpy as np
 from side4video.apps.doctor.finding import Finding, failed, note, ok
 from side4video.apps.doctor.versions import installed
 from side4video.core.temporary import temporary_folder
-from side4video.data.decode.frames import DecoderName, decode_frames
+from side4video.data.decode.container import DecoderName
+from side4video.data.decode.frames import decode_frames
 from side4video.data.motion_render import write_video
 
 PORTS = 8

@@ -9,10 +9,8 @@ import click
 from side4video.core.errors import InputError
 from side4video.core.files import write_atomically
 from side4video.core.temporary import temporary_folder
-from side4video.data.annotations.fingerprint import short_fingerprint
 from side4video.terminal.options import as_json, example, made_folder, store_uri
 from side4video.terminal.output import print_json, print_text
-from side4video.terminal.progress import ProgressView
 
 if TYPE_CHECKING:
     from side4video.apps.examples.queries import Example
@@ -61,6 +59,7 @@ def examples(run: str, out: Path, queries: int, top: int, frames: int, seed: int
     command writes examples.png, examples.pdf, examples.svg and examples.html.
     """
     from side4video.apps.examples.queries import choose_queries, read_queries, selection_rule
+    from side4video.terminal.progress import ProgressView
 
     folder = made_folder(out)
     with ProgressView(unit="videos") as progress, temporary_folder() as scratch:
@@ -87,6 +86,7 @@ def _load(run: str, uri: str, scratch: Path) -> tuple[Any, Any, Any, str]:
     """The run, its encoder with the weights of the stored predictions, its test clips, and its predictions' text."""
     import torch
 
+    from side4video.data.annotations.fingerprint import short_fingerprint
     from side4video.inference.retrieval import RetrievalModel
     from side4video.runs.stored_run import fetch_weights, find_finished
     from side4video.tracking.chosen_weights import tested_weights

@@ -19,9 +19,9 @@ from side4video.apps.jobs.nodes import TRACKING
 from side4video.core.errors import InputError
 from side4video.core.paths import home, variables
 from side4video.runs.sweep import sweep_key
-from side4video.spec.arm import is_sweep, load_sweep
+from side4video.spec.arm import load_sweep
 from side4video.spec.experiment import Experiment
-from side4video.spec.load import load_experiment
+from side4video.spec.load import is_sweep, load_experiment
 from side4video.tracking.redaction import is_secret_name, redact_command, redact_text
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"

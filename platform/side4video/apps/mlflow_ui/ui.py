@@ -8,15 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from side4video.core.errors import InputError
-from side4video.tasks.metrics import MAIN_METRICS
 from side4video.terminal.options import example, store_uri
 
 if TYPE_CHECKING:
     from side4video.tracking.mlflow.server import TrackingServer
     from side4video.tracking.mlflow.store import MLflowStore
-
-ORDER_BY = MAIN_METRICS[0]
-"""Metric of the comparison of arms; also the sort order if the store cannot save a view."""
 
 
 @click.command(epilog=example("ui --open", "ui --sweep quickstart-sweep"))
@@ -28,6 +24,7 @@ ORDER_BY = MAIN_METRICS[0]
 @click.option("--open/--no-open", "open_browser", default=False, help="Open the page in a browser.")
 def ui(*, port: int, host: str, uri: str, experiment: str, sweep: str, open_browser: bool) -> None:
     """Show the recorded runs in a browser. Stop it with Ctrl-C."""
+    from side4video.tasks.metrics import MAIN_METRICS
     from side4video.tracking.mlflow.connection import is_server
     from side4video.tracking.mlflow.links import experiment_link
     from side4video.tracking.mlflow.server import TrackingServer
@@ -38,7 +35,7 @@ def ui(*, port: int, host: str, uri: str, experiment: str, sweep: str, open_brow
 
     def link(base: str) -> str:
         # MLflow groups the arms under their sweep and then draws no chart; the saved view ungroups them.
-        return experiment_link(base, experiment_id, "" if view else ORDER_BY, chart=bool(sweep), view=view)
+        return experiment_link(base, experiment_id, "" if view else MAIN_METRICS[0], chart=bool(sweep), view=view)
 
     if is_server(store.uri):
         _print_link(link(store.uri), open_browser=open_browser)
@@ -61,6 +58,7 @@ def _all_runs(store: "MLflowStore") -> tuple[str, str]:
 
 def _find_arms(store: "MLflowStore", sweep: str) -> tuple[str, str]:
     """The experiment of a sweep, and the name of the saved view of its arms."""
+    from side4video.tasks.metrics import MAIN_METRICS
     from side4video.tracking.mlflow.store import MLflowStore
     from side4video.tracking.sweep_logger import children_of
     from side4video.tracking.tags import SWEEP_TAG
@@ -71,7 +69,7 @@ def _find_arms(store: "MLflowStore", sweep: str) -> tuple[str, str]:
     key = run.tags[SWEEP_TAG]
     home = MLflowStore(store.uri, store.experiment_name(run.experiment_id))
     arms = list(children_of(home, key).values())
-    home.save_sweep_view(key, arms, metric=run.params.get("sweep.metric", ORDER_BY))
+    home.save_sweep_view(key, arms, metric=run.params.get("sweep.metric", MAIN_METRICS[0]))
     return run.experiment_id, key
 
 

@@ -7,23 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from side4video.core.errors import InputError
 from side4video.core.temporary import temporary_folder
-from side4video.data.descriptions import DescriptionsSpec
-from side4video.inference.video_folder import VideoFile, list_videos
-from side4video.runs.stored_run import fetch_weights, find_finished
 from side4video.terminal.options import as_json, example, page_path, store_uri, stored_weights, video_seconds
 from side4video.terminal.output import print_text
-from side4video.terminal.progress import ProgressView
 
 if TYPE_CHECKING:
     from side4video.inference.ranking import Match
     from side4video.inference.retrieval import RetrievalModel, TextQuery
+    from side4video.inference.video_folder import VideoFile
     from side4video.inference.video_index import FolderIndex
     from side4video.spec.experiment import Experiment
+    from side4video.terminal.progress import ProgressView
 
 MAX_BROKEN = 20
 """Broken videos that are named; the others are counted."""
@@ -76,6 +72,9 @@ def search(
     RUN is a finished retrieval run: its id, the start of its id, or its name; or a folder that `side4video export`
     wrote. The features of each video are cached in --index, so the next search decodes only new and changed files.
     """
+    from side4video.inference.video_folder import list_videos
+    from side4video.terminal.progress import ProgressView
+
     _check_text(text)
     place = Path(folder)
     files, locked = list_videos(place)
@@ -121,7 +120,9 @@ class _Searched:
     title: str
 
 
-def _load(model: str, options: tuple[str, str, str], progress: ProgressView) -> "tuple[_Searched, RetrievalModel]":
+def _load(model: str, options: tuple[str, str, str], progress: "ProgressView") -> "tuple[_Searched, RetrievalModel]":
+    from side4video.runs.stored_run import fetch_weights, find_finished
+
     uri, weights, sentences = options
     progress.report("loading the run")
     import torch
@@ -158,6 +159,8 @@ def _with_sentences(spec: "Experiment", file: str) -> "Experiment":
     Raises:
         InputError: Its method reads sentences and none are given, or it reads none.
     """
+    from side4video.data.descriptions import DescriptionsSpec
+
     if bool(file) == bool(spec.method.descriptions):
         if not file:
             return spec
@@ -183,9 +186,9 @@ def _check_task(where: str, spec: "Experiment") -> None:
 def _refresh(
     encoder: "RetrievalModel",
     searched: _Searched,
-    videos: tuple[Path, list[VideoFile]],
+    videos: "tuple[Path, list[VideoFile]]",
     kept: tuple[str | None, str, float],
-    progress: ProgressView,
+    progress: "ProgressView",
 ) -> "tuple[FolderIndex, list[str]]":
     """The index of the folder, and what there is to say of it."""
     from side4video.data.streams.timed_prefetch import timed_prefetcher
@@ -256,6 +259,9 @@ def _path(folder: Path, match: "Match") -> str:
 
 
 def _print(matches: "list[Match]", folder: Path) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
     from side4video.core.text import format_length, printable
     from side4video.terminal.options import table_console
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from side4video.data.clip import Clip
-from side4video.data.decode.frame_folder import count_frames
+from side4video.data.decode.frame_names import count_frames
 from side4video.data.storage import file_size, relative_path
 
 

@@ -25,7 +25,7 @@ from side4video.data.annotations.missing_files import MissingFiles, RaiseSpec, d
 from side4video.data.annotations.tables import file_version, read_text
 from side4video.data.clip import Clip, Split
 from side4video.data.dataset_spec import DatasetSpec
-from side4video.data.decode.frame_folder import FramePattern
+from side4video.data.decode.frame_names import FramePattern
 from side4video.data.listing_once import listed_once
 from side4video.data.storage import resolve_inside, root_address
 

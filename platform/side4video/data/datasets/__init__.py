@@ -6,8 +6,7 @@ Each spec imports no torch and has `classes()`, `clips(split)`, `fingerprint()`,
 
 from typing import Annotated
 
-from pydantic import Field
-
+from side4video.core.kinds import ByKind
 from side4video.core.plugin import PluginKinds
 from side4video.data.datasets.activitynet_captions import ActivityNetCaptionsSpec
 from side4video.data.datasets.captions import CaptionsSpec
@@ -59,7 +58,7 @@ Dataset = Annotated[
     | HuggingFaceSpec
     | CharadesSpec
     | EpicKitchensSpec,
-    Field(discriminator="kind"),
+    ByKind(),
     PluginKinds("datasets"),
 ]
 

@@ -26,7 +26,7 @@ from side4video.data.annotations.splits import GroupSplitSpec, RandomSplitSpec, 
 from side4video.data.annotations.tables import Row, shorten_list
 from side4video.data.clip import SPLITS, TRAIN_AND_TEST, Clip, Split
 from side4video.data.dataset_spec import DatasetSpec
-from side4video.data.decode.frame_folder import FramePattern
+from side4video.data.decode.frame_names import FramePattern
 from side4video.data.listing_once import listed_once
 from side4video.data.storage import is_folder, join_address, list_folder, root_address
 

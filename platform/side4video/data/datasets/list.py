@@ -48,7 +48,7 @@ from side4video.data.annotations.splits import (
 from side4video.data.annotations.tables import ColumnNamesSpec, Delimiter, Row, as_flag, as_span, read_rows
 from side4video.data.clip import SPLITS, TRAIN_AND_TEST, Clip, Split
 from side4video.data.dataset_spec import DatasetSpec
-from side4video.data.decode.frame_folder import FramePattern
+from side4video.data.decode.frame_names import FramePattern
 from side4video.data.listing_once import listed_once
 from side4video.data.storage import resolve_inside, root_address
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from side4video.data.annotations.captioned import Extension
 from side4video.data.annotations.labelled import LabelledSpec, LabelledVideo
 from side4video.data.annotations.semicolon_lists import read_semicolon_list
-from side4video.data.decode.frame_folder import FramePattern
+from side4video.data.decode.frame_names import FramePattern
 
 
 class SomethingSomethingV1Spec(LabelledSpec):

@@ -1,9 +1,11 @@
 """Opens a video with PyAV: only formats that hold their frames themselves, only the file that was asked for."""
 
-from typing import Any
+from typing import Any, Literal
 
 from side4video.data.decode.video_source import BrokenClip, Source, as_file
 
+DecoderName = Literal["auto", "decord", "pyav", "torchcodec"]
+"""What decodes videos; `frames` chooses for `auto`."""
 MAX_PIXELS = 2**25
 """Largest number of pixels of a frame: 8K video fits. A damaged header may declare a thousand times more."""
 

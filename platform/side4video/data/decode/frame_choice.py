@@ -10,10 +10,10 @@ import numpy as np
 from side4video.data.clip import Clip
 from side4video.data.decode.clip_frames import ClipFrames
 from side4video.data.decode.frames import FrameSelector
-from side4video.data.decode.sampling import Indices, OnePerSecondSampling
+from side4video.data.decode.sampling import OnePerSecondSampling
 from side4video.data.spec import DataSpec
 
-Draw = Callable[[int], Indices]
+Draw = Callable[[int], np.ndarray]
 """Draws the frames of a clip from the number of frames that there are."""
 
 
@@ -46,7 +46,7 @@ class FrameChoice:
         mask_T = np.arange(self.spec.frames) < len(self.frames.second_starts(clip))
         return mask_T[::-1].copy() if clip.reversed else mask_T
 
-    def _with_neighbours(self, indices_T: Indices, total: int) -> Indices:
+    def _with_neighbours(self, indices_T: np.ndarray, total: int) -> np.ndarray:
         reach = self.spec.neighbours
         if not reach:
             return indices_T

@@ -8,33 +8,19 @@ Arrays carry shape suffixes: T frames, H W pixels, C channels (RGB).
 
 import io
 import os
-import re
 import stat
-from collections.abc import Sequence
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field
 
 from side4video.core.errors import InputError
 from side4video.data.decode.container import MAX_PIXELS
+from side4video.data.decode.frame_names import file_names, frame_numbers
 from side4video.data.decode.frames import FrameSelector
 from side4video.data.decode.transforms import shrink_frames
 from side4video.data.decode.video_source import BrokenClip
-from side4video.data.storage import file_size, is_remote, join_address, list_folder, read_bytes
-
-FramePattern = Annotated[str, Field(pattern=r"^([^{}/\\]*\{:0[1-9]d\}[^{}/\\]*\.\w+)?$")]
-"""The name of a frame's file, with its number, padded with zeros, in braces: `{:05d}.jpg`, `img_{:05d}.jpg`."""
+from side4video.data.storage import file_size, is_remote, join_address, read_bytes
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # nothing that starts other programs, as Pillow does for PostScript
-
-
-def count_frames(folder: str, pattern: str) -> int:
-    """Number of images in a folder whose names match the pattern; 0 if the folder does not exist."""
-    try:
-        return len(_numbers(_names(folder), pattern))
-    except (OSError, InputError):
-        return 0
 
 
 def read_frame_folder(
@@ -82,13 +68,13 @@ def check_frame_folder(folder: str, *, pattern: str, origin: str = "") -> None:
 def _checked_count(folder: str, pattern: str, origin: str) -> int:
     """The number of frames, after checking that they are numbered from 1 without gaps."""
     try:
-        names = _names(folder)
+        names = file_names(folder)
     except InputError as error:
         raise BrokenClip(folder, origin, error.found) from error
     except OSError as error:
         reason = "there is no such folder" if isinstance(error, FileNotFoundError) else str(error.strerror)
         raise BrokenClip(folder, origin, reason) from error
-    numbers = _numbers(names, pattern)
+    numbers = frame_numbers(names, pattern)
     if not numbers:
         held = f"{len(names)} other files, such as {min(names)}" if names else "nothing"
         raise BrokenClip(folder, origin, f"no image {pattern} in it; it holds {held}")
@@ -99,21 +85,6 @@ def _checked_count(folder: str, pattern: str, origin: str) -> int:
         last = pattern.format(max(numbers))
         raise BrokenClip(folder, origin, f"{pattern.format(gap)} is missing, and there are frames up to {last}")
     return len(numbers)
-
-
-def _names(folder: str) -> list[str]:
-    """File names in a folder. Fast, because there may be hundreds of thousands of folders."""
-    if is_remote(folder):
-        return [entry.name for entry in list_folder(folder) if not entry.is_folder]
-    return os.listdir(folder)  # noqa: PTH208
-
-
-def _numbers(names: Sequence[str], pattern: str) -> set[int]:
-    begin, digits, end = re.split(r"\{:0(\d)d\}", pattern)
-    fits = re.compile(rf"{re.escape(begin)}([0-9]{{{digits},}}){re.escape(end)}")
-    matches = [match for name in names if (match := fits.fullmatch(name))]
-    # `0000123` would fit five digits; no frame is called so.
-    return {int(match[1]) for match in matches if pattern.format(int(match[1])) == match[0]}
 
 
 def _read_image(folder: str, name: str, origin: str) -> np.ndarray:

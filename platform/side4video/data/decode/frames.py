@@ -12,18 +12,15 @@ Arrays carry shape suffixes: T frames, H W pixels, C channels (RGB).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from side4video.core.errors import InputError
-from side4video.data.decode.container import error_text
+from side4video.data.decode.container import DecoderName, error_text
 from side4video.data.decode.other_decoders import fetch_with
 from side4video.data.decode.pyav_frames import IndexMismatch, check_frames, fetch_frames
 from side4video.data.decode.video_index import VideoIndex, decoded_index, index_of
 from side4video.data.decode.video_source import BrokenClip, Source, open_source
-
-DecoderName = Literal["auto", "decord", "pyav", "torchcodec"]
 
 FrameSelector = Callable[[int], Sequence[int] | np.ndarray]
 """Chooses frames: maps the number of frames in the span to indices, in any order, with repeats."""

@@ -8,25 +8,29 @@ the Side4Video authors' code (which counts frame files from 1; here indices coun
 practice for Kinetics since I3D (Carreira and Zisserman, 2017, arXiv 1705.07750).
 """
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
 from pydantic import Field
 
 from side4video.core.bounds import Frames
 from side4video.core.spec import Spec
 
-Indices = np.ndarray
-"""int64 `[frames]`."""
+if TYPE_CHECKING:
+    import numpy as np
+
+    Indices = np.ndarray
+    """int64 `[frames]`."""
 
 
-def segment_test(total: int, frames: int, clip: int = 0, clips: int = 1) -> Indices:
+def segment_test(total: int, frames: int, clip: int = 0, clips: int = 1) -> "Indices":
     """The frame at the same relative place of each of `frames` equal segments: the centre for one view.
 
     View `j` of `k` stands at the fraction `(j + 1) / (k + 1)` of each segment. Symmetric in time: with one view
     (or over the set of views), the frames of a video played backwards are the same frames. Exact ties round away
     from the video's middle, in whole-number arithmetic; only an exact tie *at* the middle has no mirror image.
     """
+    import numpy as np
+
     _check(total, frames)
     _check_view(clip, clips)
     share = clips + 1
@@ -37,7 +41,7 @@ def segment_test(total: int, frames: int, clip: int = 0, clips: int = 1) -> Indi
     return np.clip(np.where(2 * numerator <= (total - 1) * denominator, down, up), 0, total - 1)
 
 
-def _round_half_down(numerator: np.ndarray, denominator: int) -> np.ndarray:
+def _round_half_down(numerator: "np.ndarray", denominator: int) -> "np.ndarray":
     return (2 * numerator + denominator - 1) // (2 * denominator)
 
 
@@ -56,17 +60,19 @@ class SegmentSampling(Spec):
 
     kind: Literal["segment"] = "segment"
 
-    def train_indices(self, total: int, frames: int, rng: np.random.Generator) -> Indices:
+    def train_indices(self, total: int, frames: int, rng: "np.random.Generator") -> "Indices":
         """One random frame in each of `frames` equal segments.
 
         The segments are real intervals of length `total / frames`. So every frame is equally likely, and the samples
         of a reversed video have the same distribution. Short videos repeat frames.
         """
+        import numpy as np
+
         _check(total, frames)
         positions = (np.arange(frames) + rng.random(frames)) * (total / frames)
         return np.clip(positions.astype(np.int64), 0, total - 1)
 
-    def test_indices(self, total: int, frames: int, *, clip: int = 0, clips: int = 1) -> Indices:
+    def test_indices(self, total: int, frames: int, *, clip: int = 0, clips: int = 1) -> "Indices":
         """See `segment_test`."""
         return segment_test(total, frames, clip, clips)
 
@@ -76,8 +82,10 @@ class AuthorsSsvSampling(Spec):
 
     kind: Literal["authors-ssv"] = "authors-ssv"
 
-    def train_indices(self, total: int, frames: int, rng: np.random.Generator) -> Indices:
+    def train_indices(self, total: int, frames: int, rng: "np.random.Generator") -> "Indices":
         """Whole-number segments `i*total//frames`; short videos repeat random frames."""
+        import numpy as np
+
         _check(total, frames)
         if total <= frames:
             repeats = rng.integers(0, total, size=frames - total)
@@ -85,8 +93,10 @@ class AuthorsSsvSampling(Spec):
         edges = np.arange(frames + 1, dtype=np.int64) * total // frames
         return rng.integers(edges[:-1], edges[1:])
 
-    def test_indices(self, total: int, frames: int, *, clip: int = 0, clips: int = 1) -> Indices:
+    def test_indices(self, total: int, frames: int, *, clip: int = 0, clips: int = 1) -> "Indices":
         """`round(segment*i) + int(segment/(clips+1)*(clip+1))`, `segment = (total-1)/frames`."""
+        import numpy as np
+
         _check(total, frames)
         _check_view(clip, clips)
         segment = (total - 1) / frames
@@ -99,15 +109,19 @@ class AuthorsK400Sampling(Spec):
 
     kind: Literal["authors-k400"] = "authors-k400"
 
-    def train_indices(self, total: int, frames: int, rng: np.random.Generator) -> Indices:
+    def train_indices(self, total: int, frames: int, rng: "np.random.Generator") -> "Indices":
         """Uniform in `[round(segment*i), round(segment*(i+1))]`, both ends included."""
+        import numpy as np
+
         _check(total, frames)
         segment = (total - 1) / frames
         edges = np.round(segment * np.arange(frames + 1)).astype(np.int64)
         return np.clip(rng.integers(edges[:-1], edges[1:], endpoint=True), 0, total - 1)
 
-    def test_indices(self, total: int, frames: int, *, clip: int = 0, clips: int = 1) -> Indices:
+    def test_indices(self, total: int, frames: int, *, clip: int = 0, clips: int = 1) -> "Indices":
         """`int(start + total/frames*i)`, starts evenly from 0 to `total/frames - 1`."""
+        import numpy as np
+
         _check(total, frames)
         _check_view(clip, clips)
         segment = total / frames
@@ -122,12 +136,12 @@ class DenseSampling(Spec):
     stride: Frames = 8
     """Distance between sampled frames, in frames of the video."""
 
-    def train_indices(self, total: int, frames: int, rng: np.random.Generator) -> Indices:
+    def train_indices(self, total: int, frames: int, rng: "np.random.Generator") -> "Indices":
         """A window at a random place."""
         room = self._room(total, frames)
         return self._window(int(rng.integers(0, room, endpoint=True)), total, frames)
 
-    def test_indices(self, total: int, frames: int, *, clip: int = 0, clips: int = 1) -> Indices:
+    def test_indices(self, total: int, frames: int, *, clip: int = 0, clips: int = 1) -> "Indices":
         """One of `clips` windows that are spread evenly, a single one in the middle."""
         _check_view(clip, clips)
         room = self._room(total, frames)
@@ -137,8 +151,10 @@ class DenseSampling(Spec):
         _check(total, frames)
         return max(0, total - ((frames - 1) * self.stride + 1))
 
-    def _window(self, start: int, total: int, frames: int) -> Indices:
+    def _window(self, start: int, total: int, frames: int) -> "Indices":
         """A video shorter than the window ends by repeating its last frame."""
+        import numpy as np
+
         return np.minimum(start + self.stride * np.arange(frames, dtype=np.int64), total - 1)
 
 
@@ -147,11 +163,11 @@ class CentreSampling(Spec):
 
     kind: Literal["centre"] = "centre"
 
-    def train_indices(self, total: int, frames: int, rng: np.random.Generator) -> Indices:  # noqa: ARG002 - called alike
+    def train_indices(self, total: int, frames: int, rng: "np.random.Generator") -> "Indices":  # noqa: ARG002 - called alike
         """The frames of a single test view; see `segment_test`."""
         return segment_test(total, frames)
 
-    def test_indices(self, total: int, frames: int, *, clip: int = 0, clips: int = 1) -> Indices:
+    def test_indices(self, total: int, frames: int, *, clip: int = 0, clips: int = 1) -> "Indices":
         """See `segment_test`."""
         return segment_test(total, frames, clip, clips)
 
@@ -165,12 +181,14 @@ class OnePerSecondSampling(Spec):
 
     kind: Literal["one-per-second"] = "one-per-second"
 
-    def train_indices(self, total: int, frames: int, rng: np.random.Generator) -> Indices:  # noqa: ARG002 - called alike
+    def train_indices(self, total: int, frames: int, rng: "np.random.Generator") -> "Indices":  # noqa: ARG002 - called alike
         """The frames of a test view; see `test_indices`."""
         return self.test_indices(total, frames)
 
-    def test_indices(self, total: int, frames: int, *, clip: int = 0, clips: int = 1) -> Indices:
+    def test_indices(self, total: int, frames: int, *, clip: int = 0, clips: int = 1) -> "Indices":
         """Of `total` frames, one per second, evenly spaced ones, and the last one again where there are too few."""
+        import numpy as np
+
         _check(total, frames)
         _check_view(clip, clips)
         if total >= frames:

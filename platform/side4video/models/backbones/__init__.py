@@ -5,8 +5,7 @@ Nothing here imports torch, so a document is checked in milliseconds.
 
 from typing import Annotated
 
-from pydantic import Field
-
+from side4video.core.kinds import ByKind
 from side4video.models.backbones.blip import BlipSpec
 from side4video.models.backbones.clip_tower import ClipTowerSpec
 from side4video.models.backbones.open_clip import OpenCLIPSpec
@@ -14,6 +13,6 @@ from side4video.models.backbones.shape import TowerShape
 from side4video.models.backbones.timm import TimmSpec
 from side4video.models.backbones.vit import ViTSpec
 
-Backbone = Annotated[OpenCLIPSpec | TimmSpec | ViTSpec | ClipTowerSpec | BlipSpec, Field(discriminator="kind")]
+Backbone = Annotated[OpenCLIPSpec | TimmSpec | ViTSpec | ClipTowerSpec | BlipSpec, ByKind()]
 """All families of towers."""
 __all__ = ["Backbone", "BlipSpec", "ClipTowerSpec", "OpenCLIPSpec", "TimmSpec", "TowerShape", "ViTSpec"]

@@ -2,8 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
-
+from side4video.core.kinds import ByKind
 from side4video.core.plugin import PluginKinds
 from side4video.models.methods.aim import AIMSpec
 from side4video.models.methods.atm import ATMSpec
@@ -64,6 +63,6 @@ Method = Annotated[
     | Cap4VideoSpec
     | FrozenCap4VideoSpec
     | ZeroShotSpec,
-    Field(discriminator="kind"),
+    ByKind(),
     PluginKinds("methods"),
 ]

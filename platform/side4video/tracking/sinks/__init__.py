@@ -5,7 +5,8 @@ Each module imports its package only inside functions, because the imports take 
 
 from collections.abc import Sequence
 
-from side4video.core.paths import expand, home
+from side4video.core.paths import home
+from side4video.spec.check_folders import sink_folder
 from side4video.spec.tracking import Sink as SinkSpec
 from side4video.spec.tracking import TensorBoardSpec, WandbSpec
 from side4video.tracking.sinks.guard import Guard
@@ -21,15 +22,6 @@ def open_sinks(specs: Sequence[SinkSpec]) -> list[Guard]:
         InputError: The folder of one names an environment variable that is not set.
     """
     return [Guard(_open(spec, number)) for number, spec in enumerate(specs)]
-
-
-def sink_folder(spec: SinkSpec, number: int) -> str:
-    """The folder of the place at a position of `tracking.also`; empty for the default.
-
-    Raises:
-        InputError: It names an environment variable that is not set.
-    """
-    return expand(spec.folder, f"tracking.also.{number}.folder")
 
 
 def _open(spec: SinkSpec, number: int) -> Sink:

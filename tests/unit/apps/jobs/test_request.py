@@ -68,6 +68,7 @@ def test_a_preset_as_base_is_sent_where_its_name_finds_it(tmp_path, monkeypatch)
     assert set(request.files.sources) == {"sweeps/b.yaml", "sweeps/ablations/motion"}
     assert request.files.sources["sweeps/ablations/motion"] == preset_file("ablations/motion")
     monkeypatch.setattr(presets, "preset_names", tuple)  # the cluster's own presets may be of another version
+    monkeypatch.setattr(presets, "is_preset", lambda name: False)
     assert _digest_in_the_job(request, tmp_path / "job", monkeypatch) == request.digest
 
 
@@ -75,6 +76,7 @@ def test_a_job_without_the_base_would_need_the_clusters_own(tmp_path, monkeypatc
     """The broken twin: the sweep alone is sent."""
     request = read_request(write("sweeps/b.yaml", sweep("ablations/motion")))
     monkeypatch.setattr(presets, "preset_names", tuple)
+    monkeypatch.setattr(presets, "is_preset", lambda name: False)
     request.files.copy_into(tmp_path / "job")
     (tmp_path / "job/sweeps/ablations/motion").unlink()
     with pytest.raises(InputError, match="no such file"):

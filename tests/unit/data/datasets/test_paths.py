@@ -5,6 +5,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
+from side4video.core.field_descriptions import field_descriptions
 from side4video.core.spec import PathText, Spec
 from side4video.data.datasets import Dataset
 from side4video.data.features import CachedFeaturesSpec
@@ -57,11 +58,11 @@ def make(kind: type[Spec]) -> Spec:
 def documented_paths(spec: BaseModel, prefix: str = "") -> set[str]:
     """The fields whose description says that variables are expanded, as those of paths are."""
     found = set()
-    for name, info in type(spec).model_fields.items():
+    for name in type(spec).model_fields:
         value = getattr(spec, name)
         if isinstance(value, BaseModel):
             found |= documented_paths(value, f"{prefix}{name}.")
-        elif "${NAME}" in (info.description or ""):
+        elif "${NAME}" in field_descriptions(type(spec)).get(name, ""):
             found.add(f"{prefix}{name}")
     return found
 

@@ -12,7 +12,8 @@ from caption_files import dataset
 from side4video.core.errors import InputError
 from side4video.data.clip import Clip
 from side4video.data.decode.clip_frames import ClipFrames
-from side4video.data.decode.frame_folder import count_frames, read_frame_folder
+from side4video.data.decode.frame_folder import read_frame_folder
+from side4video.data.decode.frame_names import count_frames
 from side4video.data.decode.frames import decode_frames
 from side4video.data.decode.video_source import BrokenClip
 from side4video.data.streams.loader import EvaluationStream, TrainingStream
