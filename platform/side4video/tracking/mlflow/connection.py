@@ -20,8 +20,9 @@ from filelock import FileLock
 
 from side4video.core.errors import InputError, Side4VideoError
 from side4video.core.paths import home
-from side4video.spec.tracking import check_tracking_uri, sqlite_path
-from side4video.tracking.mlflow import compat, sqlite_file
+from side4video.spec.check_database_driver import check_database_driver
+from side4video.spec.tracking import check_tracking_uri, is_postgresql, sqlite_path
+from side4video.tracking.mlflow import compat, postgresql, sqlite_file
 from side4video.tracking.redaction import redact_text
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ class TrackingError(Side4VideoError):
 
 class ServerUnavailableError(TrackingError):
     """The tracking store cannot be reached or is overloaded; the same request may succeed later."""
+
+    has_waited = False
+    """Whether the request was tried again for as long as a restart takes."""
 
 
 def resolve_uri(uri: str) -> str:
@@ -79,8 +83,12 @@ def is_server(uri: str) -> bool:
 
 
 def store_id(uri: str) -> str:
-    """A short hash of a store's address, which may contain a password."""
-    return hashlib.sha256(uri.encode()).hexdigest()[:16]
+    """A short hash of a store's address, which may contain a password.
+
+    That of a PostgreSQL database stays the same when its password changes.
+    """
+    address = postgresql.identity(uri) if is_postgresql(uri) else uri
+    return hashlib.sha256(address.encode()).hexdigest()[:16]
 
 
 @contextmanager
@@ -117,6 +125,7 @@ def connect(uri: str) -> "MlflowClient":
 
     Raises:
         InputError: If a database cannot be opened, or is of another version of MLflow. A server is not contacted yet.
+        ServerUnavailableError: If a PostgreSQL database cannot be reached.
     """
     configure_mlflow()
     from mlflow import MlflowClient
@@ -126,8 +135,25 @@ def connect(uri: str) -> "MlflowClient":
     if database := sqlite_path(uri):
         _prepare_file(Path(database), uri)
         return _open_database(uri)
+    if is_postgresql(uri):
+        return _open_postgresql(uri)
     with store_lock(uri):  # making the client makes the tables
         return _open_database(uri)
+
+
+def _open_postgresql(uri: str) -> "MlflowClient":
+    from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+    check_database_driver(uri, where="tracking.uri")
+    postgresql.set_defaults()
+    try:
+        postgresql.prepare_database(uri, quoted_path(artifact_folder(uri)))
+    except OperationalError as error:
+        raise ServerUnavailableError(f"tracking: {postgresql.reason(error)}") from error
+    except (SQLAlchemyError, ImportError) as error:
+        found = f"{redact_text(uri)} cannot be opened ({postgresql.reason(error)})"
+        raise InputError("tracking.uri", found, fix=postgresql.FIX) from error
+    return _open_database(postgresql.with_limits(uri))
 
 
 def _prepare_file(path: Path, uri: str) -> None:
@@ -192,9 +218,18 @@ def translate(error: Exception) -> TrackingError | None:
     if not is_answer and not isinstance(error, OSError):  # the errors of `requests` are OSErrors
         return None
     refused = is_answer and error.error_code in {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"}
-    text = " ".join(redact_text(str(error)).split()) or type(error).__name__
+    if _is_data_error(error.__cause__):
+        refused = True
+    text = postgresql.reason(getattr(error.__cause__, "orig", None) or error) or type(error).__name__
     line = "tracking: " + (text if len(text) <= 300 else text[:299] + "…")
     return TrackingError(line) if refused else ServerUnavailableError(line)
+
+
+def _is_data_error(cause: BaseException | None) -> bool:
+    """Whether a database refused a value for good, such as a text with a NUL."""
+    from sqlalchemy.exc import DataError
+
+    return isinstance(cause, DataError)
 
 
 def translate_errors(method: Callable[P, T]) -> Callable[P, T]:
@@ -215,6 +250,8 @@ def translate_errors(method: Callable[P, T]) -> Callable[P, T]:
 
 def is_reachable(uri: str) -> bool:
     """Whether to try a store again after an outage; a server must answer quickly, with any status below 500."""
+    if is_postgresql(uri):
+        return postgresql.answers(uri, PROBE_SECONDS)
     if not is_server(uri):
         return True
     try:
