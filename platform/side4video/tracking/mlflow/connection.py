@@ -44,6 +44,10 @@ _SETTINGS = {
 }
 
 
+_reached_databases: set[str] = set()
+"""PostgreSQL databases that this process has opened."""
+
+
 class TrackingError(Side4VideoError):
     """The tracking store refused a request, for example because of a bad name or an unknown run."""
 
@@ -80,6 +84,11 @@ def artifact_folder(uri: str) -> Path:
 def is_server(uri: str) -> bool:
     """Whether the address is of a tracking server, not of a database."""
     return urlsplit(uri).scheme in {"http", "https"}
+
+
+def was_reached(uri: str) -> bool:
+    """Whether this process has opened this PostgreSQL database before."""
+    return uri in _reached_databases
 
 
 def store_id(uri: str) -> str:
@@ -153,7 +162,9 @@ def _open_postgresql(uri: str) -> "MlflowClient":
     except (SQLAlchemyError, ImportError) as error:
         found = f"{redact_text(uri)} cannot be opened ({postgresql.reason(error)})"
         raise InputError("tracking.uri", found, fix=postgresql.FIX) from error
-    return _open_database(postgresql.with_limits(uri))
+    client = _open_database(postgresql.with_limits(uri))
+    _reached_databases.add(uri)
+    return client
 
 
 def _prepare_file(path: Path, uri: str) -> None:
@@ -169,7 +180,7 @@ def _prepare_file(path: Path, uri: str) -> None:
 def _open_database(uri: str) -> "MlflowClient":
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
     try:
         client = MlflowClient(tracking_uri=uri)
@@ -178,8 +189,9 @@ def _open_database(uri: str) -> "MlflowClient":
         found = f"{redact_text(uri)} needs the Python package `{error.name}`, which is not installed"
         raise InputError("tracking.uri", found, fix=f"pip install {error.name}") from error
     except SQLAlchemyError as error:
-        reason = " ".join(str(getattr(error, "orig", None) or error).split())[:300]
-        found = f"{redact_text(uri)} cannot be opened ({redact_text(reason)})"
+        if is_postgresql(uri) and isinstance(error, OperationalError):
+            raise ServerUnavailableError(f"tracking: {postgresql.reason(error)}") from error
+        found = f"{redact_text(uri)} cannot be opened ({postgresql.reason(error)})"
         fix = "check the address and that the database runs; if its tables are half made, make a new database"
         raise InputError("tracking.uri", found, fix=fix) from error
     except MlflowException as error:
@@ -213,23 +225,18 @@ def translate(error: Exception) -> TrackingError | None:
     Every error that is not a refusal counts as an outage, even an expired login: it may be fixed during the training.
     """
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import DataError, SQLAlchemyError
 
     is_answer = isinstance(error, MlflowException)
-    if not is_answer and not isinstance(error, OSError):  # the errors of `requests` are OSErrors
+    # The errors of `requests` are OSErrors. A database's comes as it is if MLflow cannot roll back.
+    if not is_answer and not isinstance(error, OSError | SQLAlchemyError):
         return None
+    cause = error.__cause__ if is_answer else error
     refused = is_answer and error.error_code in {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"}
-    if _is_data_error(error.__cause__):
-        refused = True
-    text = postgresql.reason(getattr(error.__cause__, "orig", None) or error) or type(error).__name__
+    refused = refused or isinstance(cause, DataError)  # a value that the database cannot store, such as a NUL
+    text = postgresql.reason(cause if isinstance(cause, SQLAlchemyError) else error) or type(error).__name__
     line = "tracking: " + (text if len(text) <= 300 else text[:299] + "…")
     return TrackingError(line) if refused else ServerUnavailableError(line)
-
-
-def _is_data_error(cause: BaseException | None) -> bool:
-    """Whether a database refused a value for good, such as a text with a NUL."""
-    from sqlalchemy.exc import DataError
-
-    return isinstance(cause, DataError)
 
 
 def translate_errors(method: Callable[P, T]) -> Callable[P, T]:

@@ -5,6 +5,7 @@ missing, and tries for minutes to reach a database that is away. So the tables a
 of our own. A password is never part of a message: those of libpq do not contain it.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,7 @@ def set_defaults() -> None:
     """Set the environment variables of connections that are not set."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # its errors are raised, too
 
 
 def with_limits(uri: str) -> str:
@@ -60,7 +62,7 @@ def identity(uri: str) -> str:
 
     names = ("PGSERVICE", "PGHOST", "PGPORT", "PGDATABASE", "PGUSER")
     added = [f"{name}={os.environ[name]}" for name in names if name in os.environ]
-    return " ".join([make_url(uri).set(password=None).render_as_string(hide_password=False), *added])
+    return " ".join([make_url(uri).render_as_string(hide_password=True), *added])
 
 
 def answers(uri: str, seconds: float) -> bool:
@@ -134,7 +136,7 @@ def check_revision(uri: str, revision: str) -> None:
 
 def reason(error: Exception) -> str:
     """The error of a database in one line: the driver's own words, without SQL and its parameters."""
-    return redact_text(" ".join(str(getattr(error, "orig", None) or error).split())[:300])
+    return redact_text(" ".join(str(getattr(error, "orig", None) or error).split()))[:400]
 
 
 @contextmanager

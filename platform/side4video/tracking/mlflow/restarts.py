@@ -10,30 +10,31 @@ import time
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-from side4video.spec.tracking import is_postgresql
-from side4video.tracking.mlflow.connection import ServerUnavailableError
+from side4video.tracking.mlflow.connection import ServerUnavailableError, was_reached
 from side4video.tracking.redaction import redact_text
 
 log = logging.getLogger(__name__)
 
 RESTART_SECONDS = 60.0
-"""How long a request waits for a database that this process has reached before."""
+"""How long a request waits for a database that this process has reached before.
+
+A command that starts during an outage fails at once.
+"""
 
 RETRY_SECONDS = 0.5
 
 
-class Restartable(Protocol):
+class HasAddress(Protocol):
     """A store with requests that wait."""
 
     uri: str
 
-    @property
-    def was_reached(self) -> bool:
-        """Whether this process has reached it before. A command that starts during an outage fails at once."""
+    def flush(self) -> int:
+        """Deliver queued writes; returns the number of those left."""
         ...
 
 
-S = TypeVar("S", bound=Restartable)
+S = TypeVar("S", bound=HasAddress)
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -46,11 +47,13 @@ def waits_for_restart(method: Callable[Concatenate[S, P], T]) -> Callable[Concat
         deadline = 0.0
         while True:
             try:
+                if was_reached(store.uri) and store.flush():  # else the answer would lack what was written before
+                    raise ServerUnavailableError("tracking: queued writes cannot be delivered")
                 return method(store, *args, **kwargs)
             except ServerUnavailableError as error:
                 now = time.monotonic()
                 if not deadline:
-                    if not is_postgresql(store.uri) or not store.was_reached or error.has_waited:
+                    if not was_reached(store.uri) or error.has_waited:
                         raise
                     deadline = now + RESTART_SECONDS
                     message = "the database %s is not reachable; waiting for it, up to %.0f s (%s)"

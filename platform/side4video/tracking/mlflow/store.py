@@ -92,6 +92,7 @@ class MLflowStore:
         """The experiment's id in the store."""
         return self.prepare()._experiment_id
 
+    @waits_for_restart
     @translate_errors
     def _find_or_make_experiment(self) -> str:
         client = self._client
@@ -130,11 +131,6 @@ class MLflowStore:
             if found is None:
                 raise
             return found
-
-    @property
-    def was_reached(self) -> bool:
-        """Whether this process has reached the store before."""
-        return bool(self._experiment_id)
 
     @translate_errors
     def artifact_locations(self) -> dict[str, str]:
