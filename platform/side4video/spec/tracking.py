@@ -11,6 +11,9 @@ from side4video.core.spec import ADDED_LATER, Spec
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 """Database schemes that MLflow supports. A driver may follow, as in `postgresql+psycopg2`."""
 
+HIDDEN_LOGIN = "[hidden]@"
+"""What stands for user and password in the address of a stored document (`tracking.redaction`); no part of a host."""
+
 
 def check_tracking_uri(uri: str) -> str:
     """Return the URI if runs can be stored there.
@@ -21,8 +24,9 @@ def check_tracking_uri(uri: str) -> str:
     Raises:
         ValueError: saying what may stand there instead.
     """
-    scheme = urlsplit(uri).scheme
-    if scheme in {"http", "https"} and urlsplit(uri).hostname:
+    parts = urlsplit(uri.replace(HIDDEN_LOGIN, ""))
+    scheme = parts.scheme
+    if scheme in {"http", "https"} and parts.hostname:
         return uri
     if scheme.split("+")[0] not in DATABASES:
         raise ValueError(
@@ -64,7 +68,7 @@ def _check_database_address(uri: str) -> None:
 
 def is_postgresql(uri: str) -> bool:
     """Whether the store is a PostgreSQL database."""
-    return urlsplit(uri).scheme.split("+")[0] == "postgresql"
+    return uri.partition("://")[0].split("+")[0] == "postgresql"
 
 
 def check_absolute(folder: str) -> str:
