@@ -164,6 +164,7 @@ def rows(engine):
         }
 
 
+@pytest.mark.long
 def test_a_store_moves_from_sqlite_as_the_page_says(server, place):
     """A sweep's runs are found, read, used and followed by new ones."""
     call(place, "sweep", write(place, sweep_document()), "--local")
@@ -208,6 +209,7 @@ def sweep_document():
     return {"name": "killed", "base": experiment(name="arm"), "grid": grid}
 
 
+@pytest.mark.long
 def test_a_sweep_over_a_server_that_is_killed_again_and_again(server, place, monkeypatch):
     """Two packs with two arms each, which start, train and end while the server comes and goes."""
     sweep = write(place, sweep_document())
@@ -270,7 +272,7 @@ def stored_text(server, database):
     return repr(rows)
 
 
-@pytest.mark.parametrize("where", ["variable", "document"])
+@pytest.mark.parametrize("where", [pytest.param("variable", marks=pytest.mark.long), "document"])
 def test_the_password_is_nowhere(server, place, where):
     uri = server.create(f"hidden-{where}")
     in_document = {"tracking": {"uri": uri}} if where == "document" else {}
